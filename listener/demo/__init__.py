@@ -1,0 +1,1 @@
+"""The whole promise on one machine, in a minute."""

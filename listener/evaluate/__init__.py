@@ -1,0 +1,1 @@
+"""How often does it wake wrongly, and how often not at all?"""

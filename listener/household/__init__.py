@@ -1,0 +1,1 @@
+"""Who belongs to this household: its owners and its devices."""

@@ -1,0 +1,1 @@
+"""Whose clip is it?"""

@@ -1,0 +1,1 @@
+"""Was it the wake word?"""
