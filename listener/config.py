@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from listener.errors import ConfigError
 
-ShortName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
+ShortName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
 """A pseudonym fit for topics and file names: 1 to 32 of a-z, 0-9 and the hyphen."""
 
 Probability = Annotated[float, Meta(gt=0, lt=1)]
@@ -163,7 +163,7 @@ def _hint(message: str, raw: dict[str, Any]) -> str:
     if unknown is None:
         return "docs/earmark.example.toml lists each setting with its range"
     key, path = unknown[1], unknown[2] or ""
-    section = Config
+    section: type[Settings] = Config
     for part in filter(None, path.split(".")):
         section = _section(section, part)
     near = difflib.get_close_matches(key, section.__struct_fields__, n=1, cutoff=0.5)
