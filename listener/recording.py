@@ -1,0 +1,177 @@
+"""Sound files in, int16 blocks at 16 kHz out: the one reader of recordings.
+
+WAV, FLAC, Ogg (Vorbis, Opus) and what else libsndfile knows, of any length in constant memory.
+A file of 16 kHz integer samples comes out bit for bit as ``soundfile.read(dtype="int16")`` gives
+it, so that scores can be compared with other engines.
+"""
+
+import math
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from listener.errors import Unavailable, UsageError
+from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
+
+SUFFIXES: Final = frozenset({".flac", ".oga", ".ogg", ".opus", ".wav"})
+"""What counts as a recording where a folder is walked."""
+
+LOWEST_RATE_HZ: Final = 4_000
+HIGHEST_RATE_HZ: Final = 384_000
+
+_FLOATS: Final = frozenset({"FLOAT", "DOUBLE"})  # libsndfile reads these as int16 without scaling
+_ENDLESS_FRAMES: Final = 1 << 50  # what libsndfile says when a header does not know its length
+
+
+class Recording:
+    """One open sound file, read from front to back.
+
+    Not safe for use by several threads. Use it as a context manager.
+    """
+
+    def __init__(self, path: Path, channel: int) -> None:
+        self._path = path
+        self._channel = channel
+        _check_file(path)
+        try:
+            self._file = soundfile.SoundFile(path)
+        except (soundfile.SoundFileError, OSError, TypeError) as error:
+            # TypeError: soundfile takes the suffix .raw for headerless samples.
+            raise Unavailable(
+                f"cannot read {path}: {_reason(error)}",
+                "WAV, FLAC and Ogg files with Vorbis or Opus are read",
+            ) from error
+        try:
+            self._resampler = self._open()
+        except BaseException:
+            self._file.close()
+            raise
+        self._read_frames = 0
+        self._pending = np.zeros(0, np.int16)
+        self._ended = False
+
+    def _open(self) -> soxr.ResampleStream | None:
+        rate_hz, channels = self._file.samplerate, self._file.channels
+        if self._channel >= channels:
+            raise UsageError(
+                f"{self._path} has {channels} channel{'s' * (channels > 1)},"
+                f" none of them is number {self._channel}",
+                "channels count from 0; microphone.channel says which one is heard",
+            )
+        if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+            raise UsageError(f"{self._path} claims {rate_hz} samples a second")
+        if rate_hz == SAMPLE_RATE_HZ:
+            return None
+        return soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+
+    @property
+    def length_samples(self) -> int | None:
+        """Length at 16 kHz as the header claims it; None where it does not know."""
+        frames: int = self._file.frames
+        if frames >= _ENDLESS_FRAMES:
+            return None
+        rate_hz: int = self._file.samplerate
+        return math.ceil(frames * SAMPLE_RATE_HZ / rate_hz)
+
+    def read(self, max_samples: int) -> Samples | None:
+        """Return the next samples.
+
+        Args:
+            max_samples: at most so many, at least 1.
+
+        Returns:
+            int16, shape (n,), n from 1 to ``max_samples``; None at the end.
+
+        Raises:
+            Unavailable: the file is damaged or ends before its header says.
+        """
+        while not len(self._pending) and not self._ended:
+            self._pending = self._next(max_samples)
+        if not len(self._pending):
+            return None
+        block, self._pending = self._pending[:max_samples], self._pending[max_samples:]
+        return block
+
+    def _next(self, max_samples: int) -> Samples:
+        """Read one block from the file, of any length once resampled."""
+        if self._resampler is None and self._file.subtype not in _FLOATS:
+            return self._take(max_samples, "int16").astype(np.int16, copy=False)
+        scaled = self._take(max_samples, "float32").astype(np.float32, copy=False)
+        if self._resampler is not None:
+            scaled = self._resampler.resample_chunk(scaled, last=self._ended)
+        limits = np.iinfo(np.int16)
+        # NaN has no integer; a file that holds some is heard as silence there.
+        whole: NDArray[np.float32] = np.rint(
+            np.nan_to_num(scaled * -float(limits.min), posinf=0, neginf=0)
+        )
+        return np.clip(whole, limits.min, limits.max).astype(np.int16)
+
+    def _take(self, frames: int, dtype: str) -> NDArray[np.int16 | np.float32]:
+        """Read ``frames`` of our channel, fewer at the end."""
+        try:
+            block = self._file.read(frames, dtype=dtype, always_2d=True)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise Unavailable(f"{self._path} is damaged: {_reason(error)}") from error
+        self._read_frames += len(block)
+        if len(block) < frames:
+            self._ended = True
+            if self._read_frames < self._file.frames < _ENDLESS_FRAMES:
+                raise Unavailable(
+                    f"{self._path} is damaged: it ends after {self._read_frames} of"
+                    f" {self._file.frames} samples"
+                )
+        return np.ascontiguousarray(block[:, self._channel])
+
+    def close(self) -> None:
+        """Close the file; harmless when repeated."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_recording(path: Path, channel: int = 0) -> Recording:
+    """Open a sound file.
+
+    Args:
+        path: the file.
+        channel: which of its channels is heard, from 0.
+
+    Raises:
+        Unavailable: no such file, or none that libsndfile can read.
+        UsageError: it has no such channel, or a rate that no sound has.
+    """
+    return Recording(path, channel)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse folders, and devices and pipes that might never answer."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise Unavailable(f"there is no file {path}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise Unavailable(f"cannot read {path}: {_reason(error)}") from error
+    if not stat.S_ISREG(mode):
+        raise Unavailable(f"cannot read {path}: it is not a file")
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    # libsndfile's messages end in a full stop and begin with the path once more.
+    text = text.rsplit(": ", 1)[-1].strip().rstrip(".")
+    return text[:1].lower() + text[1:]

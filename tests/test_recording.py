@@ -1,0 +1,174 @@
+"""Sound files in, int16 blocks at 16 kHz out."""
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from listener.errors import EarmarkError, Unavailable, UsageError
+from listener.recording import open_recording
+from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
+
+RNG = np.random.default_rng(7)
+NOISE: NDArray[np.int16] = RNG.integers(-9000, 9000, 3 * SAMPLE_RATE_HZ, np.int16)
+
+
+def drain(path: Path, channel: int = 0, block_samples: int = 1280) -> Samples:
+    with open_recording(path, channel) as recording:
+        blocks = [np.zeros(0, np.int16)]
+        while (block := recording.read(block_samples)) is not None:
+            blocks.append(block)
+        return np.concatenate(blocks)
+
+
+def tone(rate_hz: int, seconds: float = 1.0) -> NDArray[np.float64]:
+    return np.asarray(0.5 * np.sin(2 * np.pi * 440 * np.arange(int(rate_hz * seconds)) / rate_hz))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_16_khz_file_comes_out_bit_for_bit(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"noise.{suffix}"
+    soundfile.write(path, NOISE, SAMPLE_RATE_HZ)
+
+    samples = drain(path)
+
+    assert samples.dtype == np.int16
+    assert np.array_equal(samples, NOISE)
+
+
+def test_ogg_opus_comes_out_as_soundfile_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "noise.opus"
+    soundfile.write(path, NOISE, SAMPLE_RATE_HZ, format="OGG", subtype="OPUS")
+
+    samples = drain(path)
+
+    assert np.array_equal(samples, soundfile.read(path, dtype="int16")[0])
+
+
+def test_a_file_of_floats_is_scaled(tmp_path: Path) -> None:
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, NOISE / 32768, SAMPLE_RATE_HZ, subtype="FLOAT")
+
+    samples = drain(path)
+
+    assert np.array_equal(samples, NOISE)
+
+
+def test_floats_beyond_full_scale_are_clipped_and_nan_is_silence(tmp_path: Path) -> None:
+    path = tmp_path / "wild.wav"
+    wild = np.array([2.0, -2.0, np.nan, np.inf, 0.5], np.float32)
+    soundfile.write(path, wild, SAMPLE_RATE_HZ, subtype="FLOAT")
+
+    samples = drain(path)
+
+    assert samples.tolist() == [32767, -32768, 0, 0, 16384]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    block_samples=st.integers(1, 40_000),
+    rate_hz=st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000]),
+)
+def test_how_it_is_cut_changes_nothing(tmp_path: Path, block_samples: int, rate_hz: int) -> None:
+    path = tmp_path / f"{rate_hz}.wav"
+    soundfile.write(path, tone(rate_hz, 0.3), rate_hz)
+
+    small = drain(path, block_samples=block_samples)
+    whole = drain(path, block_samples=1 << 20)
+
+    assert np.abs(small.astype(int) - whole).max() <= 1
+    assert len(small) == len(whole)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 44_100, 48_000, 96_000])
+def test_other_rates_are_resampled(tmp_path: Path, rate_hz: int) -> None:
+    path = tmp_path / "tone.wav"
+    soundfile.write(path, tone(rate_hz), rate_hz, subtype="PCM_24")
+
+    samples = drain(path)
+    with open_recording(path) as recording:
+        claimed = recording.length_samples
+
+    expected = np.rint(tone(SAMPLE_RATE_HZ) * 32768)
+    assert claimed is not None
+    assert abs(len(samples) - claimed) <= 1
+    assert abs(len(samples) - SAMPLE_RATE_HZ) <= 1
+    middle = slice(1000, 15000)
+    assert np.abs(samples[middle] - expected[middle]).max() < 40
+
+
+def test_the_channel_is_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.stack([NOISE, NOISE[::-1]], axis=1), SAMPLE_RATE_HZ)
+
+    second = drain(path, channel=1)
+
+    assert np.array_equal(second, NOISE[::-1])
+
+
+def test_a_channel_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    path = tmp_path / "mono.wav"
+    soundfile.write(path, NOISE, SAMPLE_RATE_HZ)
+
+    with pytest.raises(UsageError, match="has 1 channel, none of them is number 1"):
+        open_recording(path, 1)
+
+
+@pytest.mark.parametrize("rate_hz", [1, 1_000_000])
+def test_a_rate_that_no_sound_has_is_refused(tmp_path: Path, rate_hz: int) -> None:
+    path = tmp_path / "odd.wav"
+    soundfile.write(path, NOISE, rate_hz)
+
+    with pytest.raises(UsageError, match="samples a second"):
+        open_recording(path)
+
+
+def test_an_empty_file_has_no_samples(tmp_path: Path) -> None:
+    path = tmp_path / "empty.wav"
+    soundfile.write(path, NOISE[:0], SAMPLE_RATE_HZ)
+
+    with open_recording(path) as recording:
+        assert recording.length_samples == 0
+        assert recording.read(100) is None
+        assert recording.read(100) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["absent.wav", ".", "notes.wav", "headerless.raw", "x" * 300, "\0"]
+)
+def test_what_is_no_recording_is_unavailable(tmp_path: Path, name: str) -> None:
+    for plain in ("notes.wav", "headerless.raw"):
+        (tmp_path / plain).write_text("these are not samples")
+
+    with pytest.raises(Unavailable):
+        open_recording(tmp_path / name)
+
+
+def test_a_flac_cut_short_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "cut.flac"
+    soundfile.write(path, NOISE, SAMPLE_RATE_HZ)
+    path.write_bytes(path.read_bytes()[:-20_000])
+
+    with pytest.raises(Unavailable, match="is damaged"):
+        drain(path)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kind=st.sampled_from(["wav", "flac", "ogg"]), data=st.data())
+def test_damage_raises_nothing_but_our_errors(
+    tmp_path: Path, kind: str, data: st.DataObject
+) -> None:
+    path = tmp_path / f"damaged.{kind}"
+    soundfile.write(path, NOISE[:8000], SAMPLE_RATE_HZ)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+
+    with contextlib.suppress(EarmarkError):
+        drain(path)
