@@ -4,7 +4,6 @@ Time is counted in samples on one line that starts at 0 and goes on through gaps
 in the stream is a position in a recording, and replaying a recording gives the same numbers.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -29,6 +28,8 @@ class GapReason(StrEnum):
     """The driver lost samples."""
     LOST = "lost"
     """The device is gone or stalled."""
+    END = "end"
+    """Nothing comes any more: the last file was heard to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,11 @@ class Gap:
 
     reason: GapReason
     first_sample: int
-    """Where the gap begins on the stream's line."""
+    """Where the gap begins on the stream's line: where the frame before it ended."""
     length_samples: int = 0
     """How far it moves the line; 0 where nobody knows."""
+    cut_samples: int = 0
+    """How many of these were sound that had not filled a frame yet; it was overwritten."""
 
 
 Sound = Frame | Gap
@@ -71,15 +74,19 @@ class Framer:
         self._pending = np.zeros(FRAME_SAMPLES, np.int16)
         self._filled = 0
         self._next_sample = 0
-        self.dropped_samples = 0
-        """Samples that gaps cut off before they filled a frame."""
 
-    def push(self, block: Samples) -> Iterator[Frame]:
-        """Yield the frames that ``block`` completes.
+    @property
+    def position_samples(self) -> int:
+        """How far the line has come: where the next sample of sound will stand."""
+        return self._next_sample + self._filled
+
+    def push(self, block: Samples) -> tuple[Frame, ...]:
+        """Return the frames that ``block`` completes.
 
         Args:
             block: int16, shape (n,), any n. Copied; the caller may overwrite it afterwards.
         """
+        frames: list[Frame] = []
         read = 0
         while read < len(block):
             take = min(FRAME_SAMPLES - self._filled, len(block) - read)
@@ -90,9 +97,9 @@ class Framer:
                 samples = self._pending.copy()
                 samples.flags.writeable = False
                 self._filled = 0
-                frame = Frame(samples, self._next_sample)
+                frames.append(Frame(samples, self._next_sample))
                 self._next_sample += FRAME_SAMPLES
-                yield frame
+        return tuple(frames)
 
     def cut(self, reason: GapReason, length_samples: int = 0) -> Gap:
         """End the stretch here; wipe what was pending.
@@ -101,10 +108,9 @@ class Framer:
             reason: why.
             length_samples: how much sound is missing, as far as anyone knows.
         """
-        self.dropped_samples += self._filled
+        cut = self._filled
         first = self._next_sample
-        lost = self._filled + length_samples
         self._pending[:] = 0
         self._filled = 0
-        self._next_sample += lost
-        return Gap(reason, first, lost)
+        self._next_sample += cut + length_samples
+        return Gap(reason, first, cut + length_samples, cut)

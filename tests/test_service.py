@@ -1,0 +1,116 @@
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from listener.service import Service, Stop
+
+
+class Supervisor:
+    """systemd's end of the notify socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = str(folder / "notify")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.path)
+        self._socket.settimeout(0)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def heard(self) -> list[str]:
+        told = []
+        while True:
+            try:
+                told.append(self._socket.recv(4_096).decode())
+            except BlockingIOError:
+                return told
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    made = Supervisor(tmp_path)
+    yield made
+    made.close()
+
+
+def test_ready_status_and_stopping_are_told_in_order(supervisor: Supervisor) -> None:
+    service = Service({"NOTIFY_SOCKET": supervisor.path}, lambda: 0.0)
+
+    service.ready("listening\nfor alexa")
+    service.status("muted")
+    service.stopping()
+
+    assert supervisor.heard() == [
+        "READY=1\nSTATUS=listening for alexa",
+        "STATUS=muted",
+        "STOPPING=1",
+    ]
+
+
+def test_life_is_proven_at_half_the_time_granted(supervisor: Supervisor) -> None:
+    now = [0.0]
+    service = Service(
+        {"NOTIFY_SOCKET": supervisor.path, "WATCHDOG_USEC": "10000000"}, lambda: now[0]
+    )
+
+    for now[0] in (0.0, 4.9, 5.0, 9.9, 10.0):
+        service.alive()
+
+    assert supervisor.heard() == ["WATCHDOG=1"] * 3
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"WATCHDOG_USEC": "soon"},
+        {"WATCHDOG_USEC": "0"},
+        {"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "1"},
+    ],
+)
+def test_no_life_is_proven_to_who_does_not_ask(
+    supervisor: Supervisor, asked: dict[str, str]
+) -> None:
+    service = Service({"NOTIFY_SOCKET": supervisor.path, **asked}, lambda: 0.0, pid=4_711)
+
+    service.alive()
+
+    assert supervisor.heard() == []
+
+
+def test_a_supervisor_who_left_or_never_was_stops_nobody(tmp_path: Path) -> None:
+    Service({"NOTIFY_SOCKET": str(tmp_path / "nobody")}, lambda: 0.0).ready()
+    Service({"NOTIFY_SOCKET": "@earmark-nobody"}, lambda: 0.0).ready()
+    Service({}, lambda: 0.0).ready()
+
+
+def test_a_signal_asks_for_the_end_and_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    stop = Stop()
+
+    with stop.on_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        ended = stop.wait(5.0)
+
+    assert ended
+    assert stop.is_asked
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_waiting_ends_at_once_when_the_end_is_asked_for() -> None:
+    stop = Stop()
+    asker = threading.Thread(target=stop.ask)
+
+    asker.start()
+
+    assert stop.wait(60.0)
+    asker.join()
+
+
+def test_waiting_for_the_past_returns_at_once() -> None:
+    assert not Stop().wait(-1.0)
