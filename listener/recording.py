@@ -66,16 +66,20 @@ class Recording:
             )
         if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
             raise UsageError(f"{self._path} claims {rate_hz} samples a second")
+        if self._file.frames >= _ENDLESS_FRAMES:
+            # soundfile seeks after each read, and fails at the end of such a file.
+            raise Unavailable(
+                f"cannot read {self._path}: its header does not say how long it is",
+                "it was encoded through a pipe; encode it again from file to file",
+            )
         if rate_hz == SAMPLE_RATE_HZ:
             return None
         return soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
 
     @property
-    def length_samples(self) -> int | None:
-        """Length at 16 kHz as the header claims it; None where it does not know."""
+    def length_samples(self) -> int:
+        """Length at 16 kHz, as the header claims it."""
         frames: int = self._file.frames
-        if frames >= _ENDLESS_FRAMES:
-            return None
         rate_hz: int = self._file.samplerate
         return math.ceil(frames * SAMPLE_RATE_HZ / rate_hz)
 
@@ -121,7 +125,7 @@ class Recording:
         self._read_frames += len(block)
         if len(block) < frames:
             self._ended = True
-            if self._read_frames < self._file.frames < _ENDLESS_FRAMES:
+            if self._read_frames < self._file.frames:
                 raise Unavailable(
                     f"{self._path} is damaged: it ends after {self._read_frames} of"
                     f" {self._file.frames} samples"

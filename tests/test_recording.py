@@ -95,7 +95,6 @@ def test_other_rates_are_resampled(tmp_path: Path, rate_hz: int) -> None:
         claimed = recording.length_samples
 
     expected = np.rint(tone(SAMPLE_RATE_HZ) * 32768)
-    assert claimed is not None
     assert abs(len(samples) - claimed) <= 1
     assert abs(len(samples) - SAMPLE_RATE_HZ) <= 1
     middle = slice(1000, 15000)
@@ -147,6 +146,21 @@ def test_what_is_no_recording_is_unavailable(tmp_path: Path, name: str) -> None:
 
     with pytest.raises(Unavailable):
         open_recording(tmp_path / name)
+
+
+def test_a_flac_of_unknown_length_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "piped.flac"
+    soundfile.write(path, NOISE, SAMPLE_RATE_HZ)
+    content = bytearray(path.read_bytes())
+    # The 36 bits of STREAMINFO that hold the number of samples; 0 is "unknown".
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+
+    with pytest.raises(Unavailable, match="does not say how long it is") as caught:
+        open_recording(path)
+
+    assert "encode it again" in caught.value.hint
 
 
 def test_a_flac_cut_short_is_damaged(tmp_path: Path) -> None:
