@@ -1,0 +1,277 @@
+"""The envelope's bytes: what may stand in them, and in which one spelling.
+
+``docs/envelope.md`` is the specification; this module is its grammar. Parsing refuses whatever it
+would not have written itself: a field too many or too few, a value out of range, another spelling
+of the same JSON. What it returns is well formed and no more: ``verify`` says whether it is true.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from listener.errors import BadEnvelope
+
+MAGIC: Final = b"EARMARK/1\n"
+HEADER_LIMIT_BYTES: Final = 2048
+SEAL_LIMIT_BYTES: Final = 128
+SIGNATURE_BASE64_BYTES: Final = 88
+CIPHERTEXT_LIMIT_BYTES: Final = 1 << 20
+AGE_HEADER_LIMIT_BYTES: Final = 512
+PRIVATE_LIMIT_BYTES: Final = 4096
+ENVELOPE_LIMIT_BYTES: Final = (
+    len(MAGIC)
+    + HEADER_LIMIT_BYTES
+    + SEAL_LIMIT_BYTES
+    + SIGNATURE_BASE64_BYTES
+    + 3  # newlines
+    + CIPHERTEXT_LIMIT_BYTES
+)
+AGE_OVERHEAD_BYTES: Final = 32  # a nonce and one tag, even around nothing
+
+# Patterns end in \Z, for $ would let a newline through.
+ShortName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
+KeyId = Annotated[str, Meta(pattern=r"^[a-z2-7]{24}\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+ClipId = Annotated[
+    str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+]
+Moment = Annotated[
+    str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z")
+]
+
+
+class _Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields with types and ranges; unknown ones are refused."""
+
+
+class PublicHeader(_Fields, frozen=True, kw_only=True):
+    """What anyone who carries the envelope can read, and the device has signed.
+
+    Ranges are checked where headers are parsed and sealed, not here.
+    """
+
+    v: Literal[1] = 1
+    clip: ClipId
+    """UUID version 4, lower case: the clip's name everywhere."""
+    device: ShortName
+    dkey: KeyId
+    """Fingerprint of the device's key, as ``keys.device_id`` makes it."""
+    owner: ShortName
+    okey: KeyId
+    """Fingerprint of the owner's key, as ``keys.owner_id`` makes it."""
+    seq: Annotated[int, Meta(ge=1, le=999_999_999_999)]
+    """Counts this device's clips, never the same number twice: a hole is a clip that is missing."""
+    t: Moment
+    """When the clip begins, UTC, as ``timestamp`` writes it."""
+    ttl_s: Annotated[int, Meta(ge=1, le=3650 * 86_400)]
+    """The archive drops the clip this long after ``t``."""
+    codec: Literal["flac"] = "flac"
+
+
+class PrivateFields(_Fields, frozen=True, kw_only=True):
+    """What only the owner can read. Rounded to four decimals where it is a fraction."""
+
+    word: ShortName
+    model: Sha256
+    """SHA-256 of the model file that decided."""
+    score: Annotated[float, Meta(ge=0, le=1)]
+    spk: Annotated[float, Meta(ge=-1, le=1)] | None
+    """Similarity to the owner's voiceprint; None where no voice was compared."""
+    pre_ms: Annotated[int, Meta(ge=0, le=60_000)]
+    """How much of the clip lies before the wake."""
+    ms: Annotated[int, Meta(ge=1, le=60_000)]
+    """How long the clip is, rounded down."""
+    rate: Annotated[int, Meta(ge=8_000, le=48_000)]
+    """Samples per second."""
+    end_reason: Annotated[str, Meta(pattern=r"^[a-z_-]{1,32}\Z")]
+    """What ended the clip."""
+    boot: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+    """Random, the same for all clips of one run of the hearing process, whose clock they share."""
+
+
+class Seal(_Fields, frozen=True, kw_only=True):
+    """What the signature says about the ciphertext."""
+
+    bytes: Annotated[int, Meta(ge=1, le=CIPHERTEXT_LIMIT_BYTES)]
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A well-formed envelope. Nothing in it is to be believed before ``verify`` returned it."""
+
+    header: PublicHeader
+    seal: Seal
+    signed: bytes
+    """Lines 1 to 3 with their newlines."""
+    signature: bytes
+    ciphertext: bytes
+
+
+_AnyFields = TypeVar("_AnyFields", bound=_Fields)
+
+
+def timestamp(moment: datetime) -> str:
+    """Return ``moment`` as the header spells it: UTC, RFC 3339 with milliseconds and a Z.
+
+    Args:
+        moment: with a time zone.
+    """
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse(data: bytes) -> Envelope:
+    """Take an envelope apart.
+
+    Args:
+        data: any bytes at all.
+
+    Raises:
+        BadEnvelope: they are not a well-formed envelope. Nothing else is ever raised.
+    """
+    if not data.startswith(MAGIC):
+        raise BadEnvelope("not an EARMARK/1 envelope")
+    if len(data) > ENVELOPE_LIMIT_BYTES:
+        raise BadEnvelope(f"the envelope is longer than {ENVELOPE_LIMIT_BYTES} bytes")
+    header_line, after = _line(data, len(MAGIC), HEADER_LIMIT_BYTES, "header")
+    seal_line, signed_end = _line(data, after, SEAL_LIMIT_BYTES, "seal")
+    signature_line, body = _line(data, signed_end, SIGNATURE_BASE64_BYTES, "signature")
+    return Envelope(
+        header=parse_header(header_line),
+        seal=_parse(seal_line, Seal, "seal"),
+        signed=data[:signed_end],
+        signature=_signature(signature_line),
+        ciphertext=data[body:],
+    )
+
+
+def parse_header(line: bytes) -> PublicHeader:
+    """Read a public header.
+
+    Args:
+        line: canonical JSON without its newline.
+
+    Raises:
+        BadEnvelope: it is anything else.
+    """
+    if len(line) > HEADER_LIMIT_BYTES:
+        raise BadEnvelope("the header is too long")
+    header = _parse(line, PublicHeader, "header")
+    try:
+        datetime.fromisoformat(header.t)
+    except ValueError as error:
+        raise BadEnvelope("the header names a moment that no calendar has") from error
+    return header
+
+
+def parse_comment(text: bytes) -> tuple[PublicHeader, PrivateFields]:
+    """Read the comment inside a clip: the public header's fields and the private ones, in one.
+
+    Args:
+        text: canonical JSON.
+
+    Raises:
+        BadEnvelope: it is anything else.
+    """
+    if len(text) > PRIVATE_LIMIT_BYTES:
+        raise BadEnvelope("the clip's comment is too long")
+    try:
+        fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError) as error:
+        raise BadEnvelope("the clip's comment is not JSON") from error
+    public = {name: fields.pop(name) for name in PublicHeader.__struct_fields__ if name in fields}
+    header = parse_header(_spell(public))
+    private = _parse(_spell(fields), PrivateFields, "clip's comment")
+    if comment(header, private) != text:
+        raise BadEnvelope("the clip's comment is not canonical")
+    return header, private
+
+
+def canonical(fields: _Fields) -> bytes:
+    """Spell ``fields`` as canonical JSON: sorted keys, no spaces, fractions in 1 to 4 decimals."""
+    return _spell({name: _value(value) for name, value in msgspec.structs.asdict(fields).items()})
+
+
+def comment(header: PublicHeader, private: PrivateFields) -> bytes:
+    """Spell what the clip carries inside: both sets of fields in one canonical object."""
+    both = msgspec.structs.asdict(header) | msgspec.structs.asdict(private)
+    # Scores come as whatever the model's library calls a number.
+    both |= {name: float(both[name]) for name in ("score", "spk") if both[name] is not None}
+    return _spell({name: _value(value) for name, value in both.items()})
+
+
+def check_age(ciphertext: bytes) -> None:
+    """Check from outside that an age file has exactly one recipient, an X25519 key.
+
+    One stanza of noise ("grease") after it is let through: rage, which pyrage wraps, always adds
+    one, and every age implementation skips it.
+
+    Raises:
+        BadEnvelope: it has not, or it is no age file.
+    """
+    found = _AGE_HEADER.match(ciphertext[:AGE_HEADER_LIMIT_BYTES])
+    if found is None:
+        raise BadEnvelope("the ciphertext is not an age file with exactly one X25519 recipient")
+    if len(ciphertext) < found.end() + AGE_OVERHEAD_BYTES:
+        raise BadEnvelope("the ciphertext is cut short")
+
+
+# 43 characters are 32 bytes; the last carries two bits that must be zero.
+_KEY = rb"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]"
+_AGE_HEADER: Final = re.compile(
+    rb"age-encryption\.org/v1\n"
+    rb"-> X25519 " + _KEY + rb"\n" + _KEY + rb"\n"
+    # rage's noise: a type of up to 9 characters, up to 4 arguments, up to 100 bytes.
+    rb"(?:-> [!-~]{0,9}-grease(?: [!-~]{1,9}){0,4}\n"
+    rb"(?:[A-Za-z0-9+/]{64}\n){0,2}[A-Za-z0-9+/]{0,63}\n)?"
+    rb"--- " + _KEY + rb"\n"
+)
+
+
+def _line(data: bytes, start: int, limit_bytes: int, name: str) -> tuple[bytes, int]:
+    end = data.find(b"\n", start, start + limit_bytes + 1)
+    if end < 0:
+        raise BadEnvelope(f"the {name} line has no end within {limit_bytes} bytes")
+    return data[start:end], end + 1
+
+
+def _signature(line: bytes) -> bytes:
+    try:
+        signature = base64.b64decode(line, validate=True)
+    except binascii.Error as error:
+        raise BadEnvelope("the signature is not base64") from error
+    # One spelling only: base64 has spare bits in its last character.
+    if base64.b64encode(signature) != line or len(line) != SIGNATURE_BASE64_BYTES:
+        raise BadEnvelope("the signature is not 64 bytes in canonical base64")
+    return signature
+
+
+def _parse(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:
+    try:
+        fields = msgspec.json.decode(line, type=kind)
+    except (ValueError, RecursionError) as error:
+        # The text of msgspec's errors may quote the line; ours does not.
+        raise BadEnvelope(f"the {name} is not the JSON it must be") from error
+    if canonical(fields) != line:
+        raise BadEnvelope(f"the {name} is not canonical JSON")
+    return fields
+
+
+def _spell(values: dict[str, msgspec.Raw]) -> bytes:
+    return msgspec.json.encode(values, order="sorted")
+
+
+def _value(value: object) -> msgspec.Raw:
+    if isinstance(value, float):
+        # Fixed by digits, so that every language writes the same: 0.93, 1.0, never 1e-05.
+        digits = f"{value + 0.0:.4f}".rstrip("0")
+        return msgspec.Raw(
+            ("0.0" if digits == "-0." else digits + "0" * digits.endswith(".")).encode()
+        )
+    return msgspec.Raw(msgspec.json.encode(value))

@@ -1,0 +1,48 @@
+"""Check an envelope without any secret: what the archive, or anyone with the roster, can do."""
+
+import hashlib
+from collections.abc import Mapping
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from listener.envelope import format as form
+from listener.envelope import keys
+from listener.errors import BadEnvelope
+
+
+def verify(
+    data: bytes, devices: Mapping[str, Ed25519PublicKey], owners: Mapping[str, str]
+) -> form.Envelope:
+    """Return the envelope if a known device sealed it, as it stands, for a known owner.
+
+    Nothing of the ciphertext is looked at before the signature holds. What remains for the caller:
+    that the clip is not a replay and not erased, and that the topic says what the header says.
+
+    Args:
+        data: any bytes at all.
+        devices: public keys by device name.
+        owners: public keys of active owners by owner name, as ``keys.parse_recipient`` spells them.
+
+    Raises:
+        BadEnvelope: for any other bytes. Nothing else is ever raised.
+    """
+    envelope = form.parse(data)
+    header = envelope.header
+    device_key = devices.get(header.device)
+    if device_key is None or keys.device_id(device_key) != header.dkey:
+        raise BadEnvelope("no device of this name and key is known")
+    try:
+        device_key.verify(envelope.signature, envelope.signed)
+    except InvalidSignature as error:
+        raise BadEnvelope("the device's signature does not fit") from error
+    recipient = owners.get(header.owner)
+    if recipient is None or keys.owner_id(recipient) != header.okey:
+        raise BadEnvelope("no active owner of this name and key is known")
+    found = form.Seal(
+        bytes=len(envelope.ciphertext), sha256=hashlib.sha256(envelope.ciphertext).hexdigest()
+    )
+    if found != envelope.seal:
+        raise BadEnvelope("the ciphertext is not the one that was signed")
+    form.check_age(envelope.ciphertext)
+    return envelope
