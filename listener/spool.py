@@ -1,0 +1,461 @@
+"""The border: a folder of sealed envelopes that hear fills and send empties.
+
+The spool is the queue of the whole transport. An envelope enters it complete and synced or not at
+all, and leaves it when the archive has acknowledged it, or counted. One file is one envelope,
+``<seq>.<owner>.<clip>.earmark``: who carries it learns where it goes from its name and never looks
+inside. Whole operations exclude each other by a lock on the folder, across processes too.
+
+Age is counted in time that the machine was seen running, not by the wall clock: a computer without
+a battery-backed clock is years off until it finds a time server, and a spool that believed it would
+throw everything away. Each file's modification time holds that running time (so ``ls`` shows 1970).
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import stat
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from listener.config import SpoolSettings
+from listener.errors import SpoolFull
+
+LEDGER: Final = "counts"
+QUARANTINE: Final = "quarantine"
+MOST_SEQ: Final = 10**12 - 1
+
+_NAME: Final = re.compile(
+    r"([0-9]{12})\.([a-z0-9-]{1,32})"
+    r"\.([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.earmark",
+    re.ASCII,
+)
+_PART: Final = ".part"
+_SLOT_BYTES: Final = 512  # one sector: written whole or not at all on what we run on
+_QUARANTINE_SHARE: Final = 4  # the quarantine may hold a quarter of what the spool may
+
+_log = logging.getLogger(__name__)
+
+
+class Clock(Protocol):
+    """How long this machine has been running, whatever the wall clock says."""
+
+    def boot(self) -> str:
+        """Return what tells this start of the machine from every other."""
+
+    def running_s(self) -> float:
+        """Return the seconds since that start, suspended ones included."""
+
+
+class MachineClock:
+    """The kernel's."""
+
+    def boot(self) -> str:
+        """Return the kernel's random id of this boot, or nothing where it is hidden."""
+        with contextlib.suppress(OSError):
+            return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return ""
+
+    def running_s(self) -> float:
+        """Return the seconds since boot."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """An envelope in the spool, as its file name tells it. Sorts oldest first."""
+
+    seq: int
+    owner: str
+    clip: str
+    size_bytes: int = 0
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return f"{self.seq:012d}.{self.owner}.{self.clip}.earmark"
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What became of the envelopes, ever since the spool exists.
+
+    ``spooled + released == acked + dropped + quarantined + waiting``, but for what one crash can
+    leave between a step and its count. A loss is counted before it happens, so a crash may count it
+    twice and never not at all.
+    """
+
+    spooled: int = 0
+    """Put in, durably."""
+    acked: int = 0
+    """Left because the archive has them."""
+    dropped: int = 0
+    """Lost to a bound: the oldest went."""
+    refused: int = 0
+    """Never got in: disk full, spool unwritable, larger than the spool."""
+    quarantined: int = 0
+    """Set aside because they cannot pass."""
+    released: int = 0
+    """Back from the quarantine."""
+
+    def plus(self, other: "Counts") -> "Counts":
+        """Return the sums."""
+        return Counts(
+            **{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__}
+        )
+
+
+class _Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One state of the ledger."""
+
+    generation: int = 0
+    boot: str = ""
+    seen_s: float = 0.0
+    lived_s: float = 0.0
+    counts: Counts = Counts()
+
+
+class Spool:
+    """A bounded, durable queue of envelopes in one folder.
+
+    Creating one touches nothing. Instances in several threads and processes may share a folder;
+    one instance belongs to one thread.
+
+    Args:
+        folder: made with mode 0700 when it is first needed.
+        settings: the bounds.
+        clock: how long the machine has run.
+    """
+
+    def __init__(self, folder: Path, settings: SpoolSettings, clock: Clock | None = None) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._clock = clock or MachineClock()
+        self._unsaved = Counts()
+        self._swept = False
+        self._foreign = 0
+
+    def put(self, clip: str, owner: str, seq: int, data: bytes) -> Entry:
+        """Take an envelope in: when this returns, it outlives a power cut.
+
+        The oldest envelopes make room where a bound says so, but only once the new one is safe on
+        the disk, so that a full disk costs nothing else.
+
+        Args:
+            clip: its id, a UUID in lower case.
+            owner: whose it is, by the short name.
+            seq: the device's counter, 0 to ``MOST_SEQ``.
+            data: the envelope.
+
+        Raises:
+            SpoolFull: it could not be taken; it is counted as refused and nothing else changed.
+            ValueError: the name that these make would not be a spool's.
+        """
+        entry = Entry(seq, owner, clip, len(data))
+        if not _NAME.fullmatch(entry.name):
+            raise ValueError(f"{entry.name!r} is no name for a file in the spool")
+        if len(data) > self._settings.longest_bytes:
+            self._refuse()
+            raise SpoolFull(
+                f"a clip of {len(data)} bytes is larger than the whole spool",
+                "raise spool.longest_bytes",
+            )
+        try:
+            with self._locked() as folder:
+                self._write(folder, entry, data)
+        except OSError as error:
+            self._refuse()
+            raise SpoolFull(
+                f"cannot keep a clip in {self._folder}: {error.strerror or error}",
+                "the clip is lost and counted; make room or mend the folder's permissions",
+            ) from error
+        return entry
+
+    def waiting(self) -> list[Entry]:
+        """Return every envelope in the spool, the oldest first."""
+        try:
+            with self._opened() as folder:
+                found, foreign = _scan(folder)
+        except FileNotFoundError:
+            return []
+        if foreign != self._foreign:
+            # Their names are somebody else's words; the number is enough to go and look.
+            _log.warning("%d foreign files in %s are left alone", foreign, self._folder)
+            self._foreign = foreign
+        return [entry for entry, _ in found]
+
+    def oldest(self) -> Entry | None:
+        """Return the envelope that goes next, or None when the spool is empty."""
+        return next(iter(self.waiting()), None)
+
+    def read(self, entry: Entry) -> bytes | None:
+        """Return an envelope's bytes, or None when it is gone or no plain file any more.
+
+        Raises:
+            OSError: the disk does not give it back.
+        """
+        try:
+            with self._opened() as folder:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                handle = os.open(entry.name, flags, dir_fd=folder)
+        except OSError:
+            return None
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                return None
+            return file.read(self._settings.longest_bytes)
+
+    def remove(self, entry: Entry) -> bool:
+        """Let go of an envelope that the archive has acknowledged.
+
+        Returns:
+            Whether it was still there. The folder is not synced: an envelope that a power cut
+            brings back is sent and acknowledged once more, and nothing comes of it.
+        """
+        with self._locked() as folder:
+            try:
+                os.unlink(entry.name, dir_fd=folder)
+            except FileNotFoundError:
+                return False
+            self._count(folder, Counts(acked=1))
+        return True
+
+    def quarantine(self, entry: Entry) -> bool:
+        """Set an envelope aside that cannot pass, and count it.
+
+        The quarantine is bounded too: its own oldest go.
+
+        Returns:
+            Whether it was there.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        with self._locked() as folder:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(QUARANTINE, 0o700, dir_fd=folder)
+            with _directory(QUARANTINE, folder) as aside:
+                try:
+                    os.rename(entry.name, entry.name, src_dir_fd=folder, dst_dir_fd=aside)
+                except FileNotFoundError:
+                    return False
+                self._count(folder, Counts(quarantined=1))
+                for old in self._overdue(folder, aside, share=_QUARANTINE_SHARE):
+                    os.unlink(old.name, dir_fd=aside)
+        return True
+
+    def release(self) -> int:
+        """Bring back all that is in quarantine; return how many came.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        released = 0
+        try:
+            with self._locked() as folder, _directory(QUARANTINE, folder) as aside:
+                for entry, _ in _scan(aside)[0]:
+                    os.rename(entry.name, entry.name, src_dir_fd=aside, dst_dir_fd=folder)
+                    released += 1
+                self._count(folder, Counts(released=released))
+        except FileNotFoundError:
+            return 0
+        return released
+
+    def trim(self) -> int:
+        """Drop what is over a bound, age above all; return how many went.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        with self._locked() as folder:
+            self._count(folder, Counts())
+            return self._make_room(folder)
+
+    def counts(self) -> Counts:
+        """Return what became of every envelope so far."""
+        try:
+            with self._opened() as folder:
+                return _read_page(folder).counts.plus(self._unsaved)
+        except OSError:
+            return self._unsaved
+
+    def _write(self, folder: int, entry: Entry, data: bytes) -> None:
+        part = entry.name + _PART
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part, dir_fd=folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        handle = os.open(part, flags, 0o600, dir_fd=folder)
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as file:
+                view = memoryview(data)
+                while view:
+                    view = view[file.write(view) :]
+                lived_s = self._lived(_read_page(folder))
+                os.utime(handle, (lived_s, lived_s))
+                os.fsync(handle)
+            self._make_room(folder, entry.size_bytes, 1)
+            os.rename(part, entry.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(part, dir_fd=folder)
+            raise
+        os.fsync(folder)
+        self._count(folder, Counts(spooled=1))
+
+    def _make_room(self, folder: int, size_bytes: int = 0, clips: int = 0) -> int:
+        overdue = self._overdue(folder, folder, size_bytes, clips)
+        if overdue:
+            self._count(folder, Counts(dropped=len(overdue)), durably=True)
+            _log.warning("the spool is over its bounds: dropped the %d oldest clips", len(overdue))
+        for entry in overdue:
+            os.unlink(entry.name, dir_fd=folder)
+        return len(overdue)
+
+    def _overdue(
+        self, folder: int, where: int, size_bytes: int = 0, clips: int = 0, *, share: int = 1
+    ) -> list[Entry]:
+        """Say which entries of ``where`` must go so that this much more fits."""
+        lived_s = self._lived(_read_page(folder))
+        found, _ = _scan(where)
+        total_bytes = size_bytes + sum(entry.size_bytes for entry, _ in found)
+        number = clips + len(found)
+        overdue = []
+        for entry, stamp_s in found:
+            if (
+                total_bytes > self._settings.longest_bytes // share
+                or number > max(1, self._settings.most_clips // share)
+                # Stamps from nowhere (a restored backup) lie ahead of the count: those are kept.
+                or lived_s - stamp_s > self._settings.oldest_s
+            ):
+                overdue.append(entry)
+                total_bytes -= entry.size_bytes
+                number -= 1
+        return overdue
+
+    def _lived(self, page: _Page) -> float:
+        """Return for how long, all starts together, the machine was seen running, in seconds."""
+        running_s = self._clock.running_s()
+        same_boot = page.boot == self._clock.boot() and running_s >= page.seen_s
+        return page.lived_s + (running_s - page.seen_s if same_boot else running_s)
+
+    def _refuse(self) -> None:
+        self._unsaved = self._unsaved.plus(Counts(refused=1))
+        with contextlib.suppress(OSError), self._locked() as folder:
+            self._count(folder, Counts(), durably=True)
+
+    def _count(self, folder: int, more: Counts, *, durably: bool = False) -> None:
+        """Add to the ledger, in place: that works on a full disk. What fails is kept for later."""
+        self._unsaved = self._unsaved.plus(more)
+        page = _read_page(folder)
+        new = _Page(
+            generation=page.generation + 1,
+            boot=self._clock.boot(),
+            seen_s=self._clock.running_s(),
+            lived_s=self._lived(page),
+            counts=page.counts.plus(self._unsaved),
+        )
+        try:
+            _write_page(folder, new, durably=durably)
+        except OSError as error:
+            _log.warning("cannot write the spool's counts: %s", error.strerror)
+        else:
+            self._unsaved = Counts()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        with _directory(self._folder) as folder:
+            yield folder
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[int]:
+        """Open the folder and keep every other operation out of it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._opened() as folder:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if not self._swept:
+                # Nobody else is writing, so every unfinished file is what a crash left.
+                with os.scandir(folder) as listing:
+                    names = [item.name for item in listing]
+                for name in names:
+                    if name.endswith(_PART) and _NAME.fullmatch(name.removesuffix(_PART)):
+                        os.unlink(name, dir_fd=folder)
+                self._swept = True
+            yield folder
+
+
+@contextlib.contextmanager
+def _directory(path: Path | str, parent: int | None = None) -> Iterator[int]:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(path, flags, dir_fd=parent)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _scan(folder: int) -> tuple[list[tuple[Entry, float]], int]:
+    """Return the entries with their stamps, the oldest first, and how many files are foreign."""
+    found = []
+    foreign = 0
+    with os.scandir(folder) as listing:
+        for item in listing:
+            named = _NAME.fullmatch(item.name)
+            if named is None:
+                foreign += item.name not in {LEDGER, QUARANTINE} and not item.name.endswith(_PART)
+                continue
+            try:
+                status = item.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # it left while we looked
+            if stat.S_ISREG(status.st_mode):
+                entry = Entry(int(named[1]), named[2], named[3], status.st_size)
+                found.append((entry, status.st_mtime))
+            else:
+                foreign += 1
+    return sorted(found), foreign
+
+
+def _read_page(folder: int) -> _Page:
+    """Return the newest page whose checksum holds; an empty one when there is none."""
+    newest = _Page()
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        handle = os.open(LEDGER, flags, dir_fd=folder)
+    except OSError:
+        return newest
+    with os.fdopen(handle, "rb") as file:
+        slots = (file.read(_SLOT_BYTES), file.read(_SLOT_BYTES))
+    for slot in slots:
+        check, _, text = slot.strip().partition(b" ")
+        with contextlib.suppress(msgspec.DecodeError):
+            if check == _check(text):
+                page = msgspec.json.decode(text, type=_Page)
+                newest = max(newest, page, key=lambda one: one.generation)
+    return newest
+
+
+def _write_page(folder: int, page: _Page, *, durably: bool) -> None:
+    """Overwrite the older of the two slots."""
+    text = msgspec.json.encode(page)
+    slot = (_check(text) + b" " + text).ljust(_SLOT_BYTES - 1) + b"\n"
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(LEDGER, flags, 0o600, dir_fd=folder)
+    try:
+        if os.fstat(handle).st_size < 2 * _SLOT_BYTES:
+            os.pwrite(handle, b" " * (2 * _SLOT_BYTES), 0)
+            durably = True
+        os.pwrite(handle, slot, page.generation % 2 * _SLOT_BYTES)
+        if durably:
+            os.fdatasync(handle)
+    finally:
+        os.close(handle)
+
+
+def _check(text: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(text)
