@@ -1,0 +1,207 @@
+"""The folder of one installation: the device's key, its sequence and the roster, written durably.
+
+What is written here survives a power cut whole or not at all. What is damaged is never made anew
+in silence: a key or a number that quietly restarts would be a lie told to the archive.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from listener.envelope import keys
+from listener.errors import ConfigError, Unavailable
+from listener.owner import roster as rosters
+from listener.owner.roster import Roster
+
+_SECRET_MODE: Final = 0o600
+_FOLDER_MODE: Final = 0o700
+_SEQUENCE_LIMIT: Final = 999_999_999_999
+
+
+class Home:
+    """One installation's folder. Making the object touches nothing.
+
+    Safe for use by several threads and processes: what changes a file holds the folder's lock.
+
+    Raises:
+        Unavailable: from every method, when the disk is full, missing or not ours to use.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._key = path / "device.key"
+        self._sequence = path / "sequence"
+        self._roster = path / "roster.json"
+
+    def device_key(self) -> Ed25519PrivateKey:
+        """Return the key this device signs with; the first call ever makes it.
+
+        Raises:
+            ConfigError: it can be read by others, or it is damaged. It is never replaced.
+        """
+        with self._locked():
+            return self._key_or_first()
+
+    def next_seq(self) -> int:
+        """Return a number that this device's key never had before, from 1 on.
+
+        It is on the disk before it is returned; after a kill it may be skipped, never repeated.
+
+        Raises:
+            ConfigError: the last one is lost or damaged, so that the next cannot be known.
+        """
+        hint = f"remove {self._key.name} there to make this a new device, and make it known again"
+        with self._locked():
+            self._key_or_first()
+            try:
+                text = self._sequence.read_bytes()
+            except FileNotFoundError as error:
+                raise ConfigError(f"the sequence {self._sequence} is missing", hint) from error
+            digits = text[:-1]
+            if not (text.endswith(b"\n") and digits.isdigit() and len(digits) <= 12):  # noqa: PLR2004 - as _SEQUENCE_LIMIT
+                raise ConfigError(f"the sequence {self._sequence} is damaged", hint)
+            seq = int(digits) + 1
+            if seq > _SEQUENCE_LIMIT:
+                raise ConfigError(f"the sequence {self._sequence} is used up", hint)
+            write_durably(self._sequence, b"%d\n" % seq, _SECRET_MODE)
+            return seq
+
+    def roster(self) -> Roster:
+        """Return owners and devices; an empty roster where none was written yet.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        with _available(self._roster):
+            try:
+                data = self._roster.read_bytes()
+            except FileNotFoundError:
+                return Roster()
+        return rosters.parse(data, str(self._roster))
+
+    def change_roster(self, edit: Callable[[Roster], Roster]) -> Roster:
+        """Replace the roster by what ``edit`` makes of it, and return that.
+
+        Args:
+            edit: called with the folder locked, so that no other edit is lost; whatever it raises
+                leaves the roster as it was.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        with self._locked():
+            before = self.roster()
+            after = edit(before)
+            if after != before:
+                write_durably(self._roster, rosters.render(after), _SECRET_MODE)
+            return after
+
+    def _key_or_first(self) -> Ed25519PrivateKey:
+        try:
+            return self._read_key()
+        except FileNotFoundError:
+            # First the sequence: a key without one is a loss, and must not look like a start.
+            write_durably(self._sequence, b"0\n", _SECRET_MODE)
+            key = Ed25519PrivateKey.generate()
+            write_durably(self._key, keys.device_pem(key), _SECRET_MODE)
+            return key
+
+    def _read_key(self) -> Ed25519PrivateKey:
+        # Opened first and looked at afterwards, so that nobody can swap it in between.
+        file = os.open(self._key, os.O_RDONLY | os.O_CLOEXEC)
+        with open(file, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077:
+                raise ConfigError(
+                    f"the device key {self._key} can be read by others",
+                    f"who read it can sign as this device; if nobody did: chmod 600 {self._key}",
+                )
+            return keys.parse_device_pem(stream.read(), str(self._key))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with _available(self.path):
+            make_folder(self.path)
+            file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _SECRET_MODE)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(file)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for its owner's eyes only, durably, with the folders above it.
+
+    Raises:
+        ConfigError: it is there and everybody can write to it.
+        Unavailable: it cannot be made.
+    """
+    with _available(path):
+        if path.is_dir():
+            mode = path.stat().st_mode
+            if mode & stat.S_IWOTH:
+                raise ConfigError(
+                    f"everybody can write to {path}",
+                    f"whoever can replace keys and roster there is the household: chmod 700 {path}",
+                )
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        _sync_folder(path.parent)
+
+
+def write_durably(path: Path, data: bytes, mode: int = _SECRET_MODE) -> None:
+    """Write or replace a file, so that a power cut leaves the old or the new one, whole.
+
+    When it returns, the new one is on the disk and will be found there. One writer at a time.
+
+    Args:
+        path: in a folder that exists.
+        data: all of it.
+        mode: the new file's permissions, whatever the old one's or the umask.
+
+    Raises:
+        Unavailable: the disk is full, missing or not ours to write; the old file stands.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    with _available(path):
+        fresh.unlink(missing_ok=True)  # a killed writer's
+        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            with open(file, "wb") as stream:  # noqa: PTH123 - a descriptor, not a path
+                stream.write(data)
+                stream.flush()
+                os.fchmod(file, mode)
+                os.fsync(file)
+            fresh.replace(path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def _available(path: Path) -> Iterator[None]:
+    """Turn what the system says about a path into one of our errors."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        hint = "make room on that disk" if full else "is it yours, and mounted?"
+        raise Unavailable(f"cannot use {path}: {error.strerror}", hint) from error
