@@ -1,0 +1,173 @@
+"""The verb ``owner``: whose clips may be made, and the proof that she can open them."""
+
+import argparse
+import base64
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from listener import config
+from listener.envelope.seal import encrypt_to
+from listener.errors import UsageError
+from listener.home import Home
+from listener.owner.roster import CHALLENGE_S, Owner, Roster
+
+_ROUND: Final = """\
+the whole round, for an owner whose short name is to be ada:
+
+  1  on ada's own computer; ada.key stays there, and is backed up there
+       age-keygen -o ada.key
+       age-keygen -y ada.key                      prints her public key, age1...
+  2  here
+       earmark owner add ada --key age1...
+       earmark owner challenge ada > challenge.txt
+  3  on ada's computer: what this prints is her answer, good for 24 hours
+       age -d -i ada.key challenge.txt
+  4  here
+       earmark owner confirm ada ANSWER
+
+Where ada.key is on this computer, the riddle and its answer are one line:
+       earmark owner challenge ada | age -d -i ada.key
+
+Until step 4 no clip of hers is made or kept, so a key pasted wrongly does no harm.
+Age comes with Debian (apt install age) and from https://age-encryption.org for the rest.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what follows ``earmark owner``."""
+    parser.epilog = _ROUND
+    verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def verb(name: str, about: str, action: _Action) -> argparse.ArgumentParser:
+        own = verbs.add_parser(
+            name,
+            help=about,
+            description=about[0].upper() + about[1:] + ".",
+            epilog=_ROUND,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        # These may stand on either side of the action.
+        for option in ("--config", "--home"):
+            own.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        own.set_defaults(do=action)
+        return own
+
+    add = verb("add", "note an owner and her public key; it counts once she confirms it", _add)
+    add.add_argument("name", metavar="NAME", help="short name: 1 to 32 of a-z, 0-9, hyphen")
+    add.add_argument("--key", required=True, metavar="age1...", help="her public key")
+    challenge = verb(
+        "challenge", "print a riddle that only her secret key solves; the newest counts", _challenge
+    )
+    challenge.add_argument("name", metavar="NAME", help="an owner who has not confirmed yet")
+    confirm = verb("confirm", "take her answer to the riddle; from then on she is active", _confirm)
+    confirm.add_argument("name", metavar="NAME", help="the owner who was challenged")
+    confirm.add_argument("answer", metavar="ANSWER", help="what age -d printed")
+    listing = verb("list", "show every owner and whether she is active", _list)
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    forget = verb("forget", "make and accept no clip of hers any more", _forget)
+    forget.add_argument("name", metavar="NAME", help="the owner to forget")
+
+
+def run(arguments: argparse.Namespace, settings: config.Config) -> int:
+    """Do one action on the roster; return the exit code.
+
+    Raises:
+        EarmarkError: for anything foreseeable.
+    """
+    action: _Action = arguments.do
+    return action(arguments, settings, Home(Path(settings.home)))
+
+
+_Action = Callable[[argparse.Namespace, config.Config, Home], int]
+
+
+def _add(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    del settings
+    name: str = arguments.name
+    roster = home.change_roster(lambda roster: roster.with_owner(name, arguments.key))
+    owner = _owner(roster, name)
+    print(f"{name} has the key with the fingerprint {owner.okey}")
+    if owner.active:
+        print("she is active already")
+    else:
+        print("she is not active until she proves that she can open what is sealed to it:")
+        print(f"  earmark owner challenge {name} | age -d -i {name}.key")
+        print(f"  earmark owner confirm {name} ANSWER")
+    return 0
+
+
+def _challenge(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    del settings
+    name: str = arguments.name
+    # The name is part of it, so that she sees what she is about to confirm.
+    answer = f"{name}:{base64.b32encode(secrets.token_bytes(15)).decode().lower()}"
+    now_s = int(time.time())
+    roster = home.change_roster(lambda roster: roster.challenged(name, answer, now_s))
+    riddle = encrypt_to(_owner(roster, name).recipient, f"{answer}\n".encode(), armored=True)
+    print(riddle.decode("ascii"), end="", flush=True)
+    print(
+        f"earmark: only {name}'s secret key opens this, with age -d -i {name}.key;"
+        f" the answer counts for {CHALLENGE_S // 3600} hours",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _confirm(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    del settings
+    name: str = arguments.name
+    now_s = int(time.time())
+    home.change_roster(lambda roster: roster.confirmed(name, arguments.answer, now_s))
+    print(f"{name} is active: clips may be sealed to her key from now on")
+    return 0
+
+
+def _list(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    del settings
+    owners = home.roster().owners
+    if arguments.json:
+        for owner in owners:
+            told = {
+                "owner": owner.name,
+                "okey": owner.okey,
+                "recipient": owner.recipient,
+                "active": owner.active,
+                "challenged": owner.challenge is not None,
+            }
+            print(json.dumps(told))
+        return 0
+    width = max((len(owner.name) for owner in owners), default=0)
+    for owner in owners:
+        print(f"{owner.name:<{width}}  {owner.okey}  {_state(owner)}")
+    if not owners:
+        print("no owners yet; earmark owner --help shows how one is added")
+    return 0
+
+
+def _forget(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    name: str = arguments.name
+    home.change_roster(lambda roster: roster.without_owner(name))
+    print(f"{name} is forgotten: no clip of hers is made or accepted any more")
+    print("what the archive holds stays sealed to her key")
+    if settings.attribution.keeper == name:
+        print("she was this device's keeper: it makes no clips until it has another")
+    return 0
+
+
+def _owner(roster: Roster, name: str) -> Owner:
+    owner = roster.owner(name)
+    if owner is None:  # Somebody forgot her in between.
+        raise UsageError(f"there is no owner {name!r}")
+    return owner
+
+
+def _state(owner: Owner) -> str:
+    if owner.active:
+        return "active"
+    return "challenged" if owner.challenge else "not confirmed"
