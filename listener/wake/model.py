@@ -30,7 +30,8 @@ _LARGEST_MANIFEST_CHARS: Final = 1 << 16
 _LONGEST_WINDOW_FRAMES: Final = 1 << 10
 _SEGMENT: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 
-Line = Annotated[str, Meta(min_length=1, max_length=500)]
+Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f\ud800-\udfff]{1,500}\Z")]
+"""One line of text; no control characters, and nothing that UTF-8 cannot say."""
 RelativePath = Annotated[str, Meta(pattern=rf"^{_SEGMENT}(/{_SEGMENT}){{0,15}}\Z")]
 """Forward slashes, never absolute, no part that begins with a dot: it cannot leave its folder."""
 Label = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
@@ -227,10 +228,6 @@ def _remedy(manifest: Manifest) -> str:
 
 
 def _quote(text: str) -> str:
-    """Write a TOML basic string; what TOML forbids in one is escaped."""
-    escaped = re.sub(
-        r'["\\\x00-\x1f\x7f]',
-        lambda found: f"\\u{ord(found[0]):04x}",
-        text,
-    )
+    """Write a TOML basic string of a text without control characters."""
+    escaped = re.sub(r'["\\]', r"\\\g<0>", text)
     return f'"{escaped}"'

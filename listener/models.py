@@ -1,0 +1,218 @@
+"""The verb ``models``: what wake words there are, whether their files are right, and new ones."""
+
+import argparse
+import hashlib
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from listener.catalogue import Catalogue
+from listener.config import Config, Probability, ShortName
+from listener.errors import EarmarkError, ModelRefused, Unavailable, UsageError
+from listener.wake.model import (
+    DEFAULT_THRESHOLD,
+    EMBEDDING_FEATURES,
+    LARGEST_FILE_BYTES,
+    File,
+    Manifest,
+    parse_manifest,
+    to_toml,
+    verify,
+)
+
+UNSTATED: Final = "LicenseRef-unstated"
+_VERSION: Final = re.compile(r"[-_ ]v?\d+(\.\d+)*$")  # heads are mostly called word_v0.1.onnx
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's own arguments."""
+    verbs = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = verbs.add_parser("list", help="what there is", description="What there is.")
+    check = verbs.add_parser(
+        "check",
+        help="is every file here, and the right one; exit 1 if not",
+        description="Say of every file whether it is here and has the hash in its manifest.",
+    )
+    for one in (show, check):
+        one.add_argument("--json", action="store_true", help="one object a line")
+    add = verbs.add_parser(
+        "add",
+        help="add a wake word of your own in openWakeWord format",
+        description="Add an ONNX file that takes [1, N, 96] and gives a probability.",
+    )
+    add.add_argument("file", metavar="FILE.onnx", help="the model")
+    add.add_argument("--name", help="what to call it: a-z, 0-9 and - (default: from the file)")
+    add.add_argument(
+        "--threshold",
+        type=float,
+        default=DEFAULT_THRESHOLD,
+        help="score from which it wakes (default: %(default)s)",
+    )
+    add.add_argument("--licence", default=UNSTATED, help="SPDX identifier (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace, settings: Config) -> int:
+    """List, check or add.
+
+    Raises:
+        EarmarkError: the file to add cannot be read, is no such model, or its name is taken.
+    """
+    catalogue = Catalogue(Path(settings.home))
+    if arguments.action == "list":
+        return _list(catalogue, as_json=arguments.json)
+    if arguments.action == "check":
+        return _check(catalogue, as_json=arguments.json)
+    return _add(catalogue, arguments)
+
+
+def _list(catalogue: Catalogue, *, as_json: bool) -> int:
+    """Print what each manifest claims; files are not looked at. 1 if a manifest is wrong."""
+    rows = []
+    refused = False
+    for name in catalogue.names():
+        try:
+            manifest = catalogue.manifest(name)
+        except ModelRefused as error:
+            # One wrong manifest must not hide the others.
+            print(f"earmark: error: {error}", file=sys.stderr)
+            refused = True
+            continue
+        shown = {
+            "name": manifest.name,
+            "kind": manifest.kind,
+            "threshold": manifest.threshold,
+            "window_frames": manifest.window_frames,
+            "labels": list(manifest.labels.values()),
+            "licence": manifest.licence,
+            "origin": manifest.origin,
+            "shipped": catalogue.is_shipped(manifest.name),
+        }
+        if as_json:
+            _print_json(shown)
+        threshold = "-" if manifest.threshold is None else f"{manifest.threshold:g}"
+        rows.append((manifest.name, manifest.kind, threshold, manifest.licence, manifest.origin))
+    if not as_json:
+        _print_table(("name", "kind", "threshold", "licence", "origin"), rows)
+    return int(refused)
+
+
+def _check(catalogue: Catalogue, *, as_json: bool) -> int:
+    """Print what is wrong with each file; 1 if anything is."""
+    wrong = False
+    rows = []
+    for name in catalogue.names():
+        for path, state, error in _findings(catalogue, name):
+            wrong |= error is not None
+            reason, hint = (str(error), error.hint) if error else ("", "")
+            if as_json:
+                shown = {"name": name, "file": path, "state": state}
+                _print_json(shown | ({"reason": reason, "hint": hint} if error else {}))
+            rows.append((name, state, path))
+            rows += [("", "", line) for line in (reason, hint) if line]
+    if not as_json:
+        _print_table(("name", "state", "file"), rows)
+    return int(wrong)
+
+
+def _findings(catalogue: Catalogue, name: str) -> Iterable[tuple[str, str, EarmarkError | None]]:
+    """Yield path, state and what is wrong for each file of ``name``."""
+    try:
+        manifest = catalogue.manifest(name)
+    except ModelRefused as error:
+        yield "manifest.toml", "refused", error
+        return
+    for file in manifest.files:
+        try:
+            place = catalogue.locate(manifest, file)
+        except ModelRefused as error:
+            yield file.path, "not installed", error
+            continue
+        if not place.is_file():
+            yield file.path, "missing", ModelRefused(f"there is no file {place}")
+            continue
+        try:
+            verify(manifest, file, catalogue.read(place, file))
+        except ModelRefused as error:
+            yield file.path, "different", error
+        else:
+            yield file.path, "right", None
+
+
+def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
+    """Copy a head into the home, if it is one."""
+    # Only here: listing and checking need no onnxruntime.
+    from listener.inference import head_window  # noqa: PLC0415 - 60 MiB that list does not need
+
+    path = Path(arguments.file)
+    name = arguments.name or _name(path)
+    _fits("--name", name, ShortName)
+    _fits("--threshold", arguments.threshold, Probability)
+    if catalogue.is_shipped(name):
+        raise UsageError(
+            f"{name} is the name of a model that comes with Earmark",
+            f"choose another: --name my-{name}"[:60],
+        )
+    data = _bounded(path)
+    window = head_window(data)
+    proposed = Manifest(
+        name=name,
+        kind="wake-word",
+        origin=f"added from a file of {len(data)} bytes",
+        licence=arguments.licence,
+        input_shape=(1, window, EMBEDDING_FEATURES),
+        window_frames=window,
+        threshold=arguments.threshold,
+        files=(File(path="model.onnx", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)),),
+    )
+    # What we write must be what we read back: the options are the user's own text.
+    manifest = parse_manifest(to_toml(proposed), "the new manifest")
+    if catalogue.add(manifest, data):
+        print(f"added {name}: a window of {window} frames, threshold {manifest.threshold:g}")
+    else:
+        print(f"{name} is already here; nothing changed")
+    return 0
+
+
+def _name(path: Path) -> str:
+    """Guess a name: the file's, without version, in our letters."""
+    stem = _VERSION.sub("", path.stem.lower())
+    return re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:32]
+
+
+def _fits(option: str, value: str | float, kind: object) -> None:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{option} {value!r}: {error}") from error
+
+
+def _bounded(path: Path) -> bytes:
+    """Read the file, and never much more than a model can have."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise Unavailable(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the name
+        raise UsageError(f"no file can be called {str(path)!r}") from error
+    if len(data) > LARGEST_FILE_BYTES:
+        raise ModelRefused(
+            f"{path} is larger than {LARGEST_FILE_BYTES >> 20} MiB; no wake word is",
+            "openWakeWord's heads have 0.1 to 2 MiB",
+        )
+    return data
+
+
+def _print_json(shown: object) -> None:
+    print(msgspec.json.encode(shown).decode())
+
+
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
