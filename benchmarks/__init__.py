@@ -1,0 +1,1 @@
+"""Measure Earmark beside other engines; ``make bench`` writes the figures that the README shows."""

@@ -1,0 +1,105 @@
+"""``python -m benchmarks``: measure, write results.json, bring the README up to date."""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import cpu, crypto, latency, memory
+from benchmarks.processes import earmark
+from benchmarks.report import PARTS, render, splice
+from benchmarks.sounds import ROOT
+from listener.errors import EarmarkError, Unavailable
+
+RESULTS: Final = ROOT / "benchmarks" / "results.json"
+README: Final = ROOT / "README.md"
+VERSIONS: Final = ("numpy", "onnxruntime")
+
+
+def main() -> int:
+    """Measure the parts that were asked for, and write what came out."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=PARTS, help="measure these and keep the rest"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each engine (default: 5)")
+    parser.add_argument(
+        "--seconds", type=float, default=40, help="length of each sound (default: 40)"
+    )
+    parser.add_argument("--render", action="store_true", help="measure nothing; mend the README")
+    arguments = parser.parse_args()
+    parts = {
+        "cpu": lambda: cpu.measure(arguments.rounds, arguments.seconds, _say),
+        "memory": lambda: memory.measure(_say),
+        "crypto": lambda: crypto.measure(_say),
+        "latency": lambda: latency.measure(_say),
+    }
+    results = _kept()
+    code = 0
+    for part in () if arguments.render else arguments.only:
+        began_s = time.monotonic()
+        try:
+            results[part] = parts[part]()
+        except Unavailable as error:
+            _say(f"NOT MEASURED  {part}: {error}")
+            results[part] = {"skipped": str(error)}
+        except EarmarkError as error:
+            _say(f"FAILED  {part}: {error}")
+            return 1
+        _say(f"{part} took {time.monotonic() - began_s:.0f} s")
+        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", "utf-8")
+    table = render(results)
+    text = splice(README.read_text("utf-8"), "bench", table)
+    README.write_text(splice(text, "help", help_block()), "utf-8")
+    print(table, end="")
+    return code
+
+
+def help_block() -> str:
+    """Return what ``earmark --help`` prints, as the README quotes it."""
+    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+        earmark("--help"),
+        cwd=ROOT,
+        env={"COLUMNS": "80", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return f"```\n$ earmark --help\n{done.stdout.rstrip()}\n```"
+
+
+def _kept() -> dict[str, Any]:
+    """Return earlier results of this machine, so that one part can be measured alone."""
+    here = _machine()
+    if RESULTS.exists():
+        earlier: dict[str, Any] = json.loads(RESULTS.read_text("utf-8"))
+        if earlier.get("machine") == here or "--render" in sys.argv:
+            return earlier
+    return {"machine": here}
+
+
+def _machine() -> dict[str, Any]:
+    """Describe what the figures depend on."""
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
+    }
+
+
+def _say(line: str) -> None:
+    print(f"bench: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""One engine over one sound, in a process of its own: ``python -m benchmarks.engines``.
+
+Arguments: the engine, a file of raw int16 samples, and the parent's monotonic clock in seconds at
+the moment it started us. Prints one JSON object: CPU time by the kernel's count, the time from
+the process's start to the first score, peak memory, and the highest score.
+"""
+
+import importlib.util
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer, Samples
+
+WORD: Final = "alexa"
+FEED_SAMPLES: Final = {"earmark": FRAME_SAMPLES, "openwakeword": FRAME_SAMPLES, "pymicro": 160}
+"""What each engine takes at a time: one step of its features."""
+
+Score = Callable[[Samples], float | None]
+"""The newest score, or None while there is none."""
+
+
+def main() -> None:
+    """Measure one engine and print the result."""
+    engine, sound, started_s = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
+    score = {"earmark": _earmark, "openwakeword": _openwakeword, "pymicro": _pymicro}[engine]()
+    step = FEED_SAMPLES[engine]
+    while score(np.zeros(step, np.int16)) is None:
+        pass
+    first_score_s = time.monotonic() - started_s
+    samples = np.fromfile(sound, np.int16)
+    cpu_ms, peak = _run(score, samples, step)
+    print(
+        json.dumps(
+            {
+                "cpu_ms_per_s": cpu_ms / (len(samples) / SAMPLE_RATE_HZ),
+                "first_score_s": first_score_s,
+                "rss_mib": _peak_rss_mib(),
+                "peak_score": peak,
+            }
+        )
+    )
+
+
+def _peak_rss_mib() -> float:
+    """Return our own peak; ru_maxrss would count what our parent had before it started us."""
+    status = Path("/proc/self/status").read_text("utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def _run(score: Score, samples: Samples, step: int) -> tuple[float, float]:
+    """Return the CPU time in ms that ``samples`` took, and the highest score."""
+    peak = 0.0
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    for first in range(0, len(samples) - step + 1, step):
+        peak = max(peak, score(samples[first : first + step]) or 0.0)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return used_s * 1000, peak
+
+
+def _earmark() -> Score:
+    from listener.inference import build_detector  # noqa: PLC0415 - the same
+
+    from listener.catalogue import Catalogue  # noqa: PLC0415 - only this engine pays for it
+    from listener.config import WakeSettings  # noqa: PLC0415 - the same
+
+    catalogue = Catalogue(Path(tempfile.gettempdir()) / "earmark-has-no-home-here")
+    detector = build_detector(
+        [catalogue.load(WORD)], catalogue.embedding(), WakeSettings(words=(WORD,))
+    )
+    framer = Framer()
+
+    def score(block: Samples) -> float | None:
+        for frame in framer.push(block):
+            detector.push(frame)
+        # A score that was put off is one too low to matter; it is an answer all the same.
+        return float(detector.scores.get(WORD, 0.0))
+
+    return score
+
+
+def _openwakeword() -> Score:
+    found = importlib.util.find_spec("openwakeword")
+    if found is None or found.origin is None:
+        raise SystemExit("openwakeword is not installed")
+    model = Path(found.origin).parent / "resources" / "models" / f"{WORD}_v0.1.onnx"
+    from openwakeword.model import Model  # noqa: PLC0415 - importing it is what is measured
+
+    engine = Model(wakeword_model_paths=[str(model)])
+
+    def score(block: Samples) -> float | None:
+        return float(max(engine.predict(block).values()))
+
+    return score
+
+
+def _pymicro() -> Score:
+    import pymicro_wakeword  # noqa: PLC0415 - importing it is what is measured
+
+    features = pymicro_wakeword.MicroWakeWordFeatures()
+    engine = pymicro_wakeword.MicroWakeWord.from_builtin(pymicro_wakeword.Model(WORD))
+    newest: float | None = None
+
+    def score(block: Samples) -> float | None:
+        nonlocal newest
+        for feature in features.process_streaming(block.tobytes()):
+            probability = engine.process_streaming_prob(feature)
+            newest = newest if probability is None else float(probability)
+        return newest
+
+    return score
+
+
+if __name__ == "__main__":
+    main()

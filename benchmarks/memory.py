@@ -1,0 +1,58 @@
+"""Peak resident memory of the real ``earmark hear`` and ``earmark send`` processes."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import soundfile
+
+from benchmarks import sounds
+from benchmarks.processes import earmark, mosquitto, peak_rss_mib, running, write_home
+from listener.errors import Unavailable
+from listener.sound.pcm import SAMPLE_RATE_HZ
+
+HEARD_S: Final = 20
+POLL_S: Final = 0.01
+
+
+def measure(say: Callable[[str], None]) -> dict[str, Any]:
+    """Let hear listen in real time and send carry what it seals; return their peaks in MiB.
+
+    Args:
+        say: takes a line of progress.
+
+    Raises:
+        Unavailable: a process ended early, or nothing was sealed.
+    """
+    with tempfile.TemporaryDirectory(prefix="earmark-bench-") as name:
+        folder = Path(name)
+        samples, _ = sounds.speech(HEARD_S)
+        sound = folder / "speech.wav"
+        soundfile.write(sound, samples, SAMPLE_RATE_HZ)
+        with mosquitto(folder) as port:
+            settings = write_home(folder, port)
+            with running(earmark("send", "--config", str(settings))) as send:
+                say(f"hear listens for {HEARD_S} s in real time")
+                hear_mib = _hear(settings, sound)
+                time.sleep(1)
+                send_mib = peak_rss_mib(send.pid)
+                if send.poll() is not None or send_mib is None:
+                    raise Unavailable("earmark send ended early")
+            sealed = len(list((folder / "home" / "spool").glob("*.earmark")))
+    if not sealed:
+        raise Unavailable("hear sealed nothing, so its peak would be too low")
+    say(f"hear {hear_mib:.1f} MiB, send {send_mib:.1f} MiB, {sealed} clips sealed")
+    return {"hear_mib": round(hear_mib, 1), "send_mib": round(send_mib, 1), "sealed": sealed}
+
+
+def _hear(settings: Path, sound: Path) -> float:
+    peak_mib = 0.0
+    with running(earmark("hear", "--config", str(settings), "--microphone", str(sound))) as hear:
+        while hear.poll() is None:
+            peak_mib = max(peak_mib, peak_rss_mib(hear.pid) or 0)
+            time.sleep(POLL_S)
+        if hear.returncode:
+            raise Unavailable(f"earmark hear ended with {hear.returncode}")
+    return peak_mib

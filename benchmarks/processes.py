@@ -1,0 +1,148 @@
+"""Start what is measured: workers of ours, a broker, Earmark's own processes on a fresh home."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pyrage
+
+from benchmarks.sounds import ROOT
+from listener.errors import Unavailable
+from listener.home import Home
+
+DEVICE: Final = "speaker"
+KEEPER: Final = "ada"
+
+WORKER_LIMIT_S: Final = 120
+STOP_LIMIT_S: Final = 10
+START_LIMIT_S: Final = 15
+
+
+def one_thread() -> dict[str, str]:
+    """Return our environment with one thread for everything, and BLAS left to itself."""
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+    }
+    return {**ours, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+def worker(module: str, *arguments: str) -> dict[str, Any]:
+    """Run one of our modules in a process of its own and return the JSON object it prints.
+
+    Raises:
+        Unavailable: it failed; the message has the last line of what it said.
+    """
+    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=one_thread(),
+        capture_output=True,
+        text=True,
+        timeout=WORKER_LIMIT_S,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise Unavailable(f"{module} {' '.join(arguments[:1])} did not run: {last}")
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {
+        name: round(value, 4) if isinstance(value, float) else value
+        for name, value in measured.items()
+    }
+
+
+@contextmanager
+def mosquitto(folder: Path) -> Iterator[int]:
+    """Run a broker on loopback without persistence; give its port.
+
+    Raises:
+        Unavailable: mosquitto is not installed or does not start.
+    """
+    program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None:
+        raise Unavailable("mosquitto is not installed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    settings = folder / "mosquitto.conf"
+    settings.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n", "utf-8"
+    )
+    with running([program, "-c", str(settings)]):
+        limit_s = time.monotonic() + START_LIMIT_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError as error:
+                if time.monotonic() > limit_s:
+                    raise Unavailable("mosquitto does not answer") from error
+                time.sleep(0.02)
+        yield port
+
+
+@contextmanager
+def running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``command`` for the length of the block, then end it."""
+    process = subprocess.Popen(  # noqa: S603 - a broker, or our own program
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=one_thread()
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def earmark(*arguments: str) -> list[str]:
+    """Return the command that runs ``earmark`` as its own process does."""
+    return [sys.executable, "-m", "listener", *arguments]
+
+
+def peak_rss_mib(pid: int) -> float | None:
+    """Return the most memory that a process ever had resident; None when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return None
+
+
+def write_home(folder: Path, port: int) -> Path:
+    """Make a home with one confirmed owner in ``folder``; return the path of its settings."""
+    home = Home(folder / "home")
+    recipient = str(pyrage.x25519.Identity.generate().to_public())
+    now_s = int(time.time())
+    home.change_roster(
+        lambda roster: (
+            roster.with_owner(KEEPER, recipient)
+            .challenged(KEEPER, "proven", now_s)
+            .confirmed(KEEPER, "proven", now_s)
+        )
+    )
+    settings = folder / "earmark.toml"
+    settings.write_text(
+        f'home = "{home.path}"\n'
+        f'[device]\nname = "{DEVICE}"\n'
+        f'[attribution]\nkeeper = "{KEEPER}"\n'
+        f'[broker]\nhost = "127.0.0.1"\nport = {port}\n',
+        "utf-8",
+    )
+    return settings

@@ -1,0 +1,169 @@
+"""The rules of the tree, each of which a hurried change could break."""
+
+import ast
+import io
+import re
+import shutil
+import subprocess
+import sys
+import tokenize
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted(
+    file
+    for folder in ("listener", "benchmarks", "models")
+    for file in (ROOT / folder).rglob("*.py")
+)
+LONGEST_LINES = 250
+LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+NO_NOUN = {"utils", "util", "common", "helpers", "helper", "manager", "base", "misc"}
+# What has no test of its own name, and why.
+UNMIRRORED: dict[str, str] = {
+    "listener/__main__.py": "two lines; every test that starts earmark as a process runs them",
+}
+
+
+def lines_of_code(text: str) -> int:
+    """Lines that say what to do: a contract in a docstring must never cost a module its place."""
+    said = {
+        line
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    blank = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    done = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type not in blank and token.string
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    return len(done - said)
+
+
+def tracked() -> list[Path]:
+    """Every file that is part of the project."""
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607 - whichever git made the clone
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip("not a git clone, so nobody knows which files are the project's")
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_imports_keep_their_contracts() -> None:
+    done = subprocess.run(  # noqa: S603 - our own interpreter and arguments
+        [sys.executable, "-c", LINT_IMPORTS, "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_module_fits_in_the_head(file: Path) -> None:
+    assert lines_of_code(file.read_text("utf-8")) <= LONGEST_LINES
+
+
+def test_every_module_is_named_for_what_it_is() -> None:
+    named = {file.stem for file in SOURCES} | {file.parent.name for file in SOURCES}
+
+    assert not named & NO_NOUN
+
+
+def test_every_module_has_its_test() -> None:
+    missing = []
+    for file in sorted((ROOT / "listener").rglob("*.py")):
+        name = file.relative_to(ROOT)
+        mirror = ROOT / "tests" / name.relative_to("listener").parent / f"test_{file.stem}.py"
+        if file.name != "__init__.py" and not mirror.exists() and str(name) not in UNMIRRORED:
+            missing.append(f"{name} wants {mirror.relative_to(ROOT)}")
+
+    assert missing == []
+
+
+def test_every_excuse_is_still_needed() -> None:
+    for name in UNMIRRORED:
+        file = Path(name)
+        mirror = ROOT / "tests" / file.relative_to("listener").parent / f"test_{file.stem}.py"
+        assert (ROOT / name).exists(), name
+        assert not mirror.exists(), name
+
+
+def test_no_file_says_where_packages_come_from() -> None:
+    # Spelled in halves, so that this file does not find itself.
+    words = ["pypi" + r"\.", "python" + r"hosted\.", "index" + r"[-_]url", "trusted" + "-host"]
+    words += ["find" + "-links", "npm" + r"js\.", "http" + r"s?://[^\s/]*/simple\b"]
+    pattern = re.compile("|".join(words), re.IGNORECASE)
+
+    found = []
+    for file in tracked():
+        try:
+            text = file.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue  # a model, a recording or a sealed vector
+        found += [f"{file.relative_to(ROOT)}: {hit[0]}" for hit in pattern.finditer(text)]
+
+    assert found == []
+
+
+def test_every_exception_to_a_lint_rule_has_a_code_and_a_reason() -> None:
+    bare = re.compile(r"# (?:noqa|type: ignore)(?!(?:: |\[)[\w, -]+\]? +[#-] *\w)")
+
+    found = [
+        f"{file.relative_to(ROOT)}:{number}"
+        for file in [*SOURCES, *(ROOT / "tests").rglob("*.py")]
+        if file != Path(__file__)
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1)
+        if bare.search(line)
+    ]
+
+    assert found == []
+
+
+@pytest.mark.system
+@pytest.mark.timeout(180)
+def test_the_wheel_carries_the_models_and_the_scene(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    for file in tracked():
+        copy = clone / file.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+
+    # Offline: with the environment's own setuptools, and no look at any index.
+    how = [
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--wheel-dir",
+        str(tmp_path),
+    ]
+    subprocess.run(  # noqa: S603 - our own interpreter and arguments
+        [sys.executable, "-m", "pip", "wheel", *how, str(clone)],
+        check=True,
+        capture_output=True,
+    )
+
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        carried = set(archive.namelist())
+    for folder in sorted((ROOT / "models").glob("*/manifest.toml")):
+        assert f"earmark_models/{folder.parent.name}/manifest.toml" in carried
+        assert f"earmark_models/{folder.parent.name}/card.md" in carried
+    assert any(name.endswith(".onnx") for name in carried), "our own network"
+    assert {"listener/py.typed", "listener/demo/scene.flac", "listener/demo/scene.toml"} <= carried
+    modules = {str(file.relative_to(ROOT)) for file in (ROOT / "listener").rglob("*.py")}
+    assert modules <= carried
+    assert not any(name.startswith(("tests/", "benchmarks/")) for name in carried)

@@ -1,0 +1,165 @@
+"""The pure half of the benchmarks: from what was measured to what the README says."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import report, sounds
+from listener.errors import ConfigError
+
+MACHINE = {
+    "cpu": "a processor",
+    "cores": 2,
+    "system": "Linux x86_64",
+    "python": "3.11.7",
+    "versions": {"numpy": "2.4.6"},
+}
+
+
+def run(number: int, engine: str, sound: str, cpu_ms_per_s: float) -> dict[str, Any]:
+    return {
+        "round": number,
+        "engine": engine,
+        "sound": sound,
+        "cpu_ms_per_s": cpu_ms_per_s,
+        "first_score_s": 0.4,
+        "rss_mib": 60.0,
+        "peak_score": 0.9,
+    }
+
+
+def results_of(*runs: dict[str, Any], **parts: dict[str, Any]) -> dict[str, Any]:
+    cpu = {"rounds": 2, "seconds": 40.0, "speech": "a synthesiser", "runs": list(runs)}
+    return {"machine": MACHINE, "cpu": cpu, **parts}
+
+
+ROUNDS = [
+    run(number, engine, sound, ms)
+    for number, (reference, ours) in enumerate([(30.0, 3.0), (40.0, 5.0), (27.0, 3.0)])
+    for sound in report.SOUNDS
+    for engine, ms in (("openwakeword", reference), ("earmark", ours), ("pymicro", 2.5))
+]
+
+
+def test_a_ratio_pairs_the_engines_of_one_round() -> None:
+    assert report.paired_ratios(ROUNDS, "speech", "cpu_ms_per_s") == [10.0, 8.0, 9.0]
+
+
+def test_a_round_with_one_engine_has_no_ratio() -> None:
+    runs = [run(0, "openwakeword", "speech", 30.0), run(1, "earmark", "speech", 3.0)]
+
+    assert report.paired_ratios(runs, "speech", "cpu_ms_per_s") == []
+
+
+@given(st.lists(st.floats(0.001, 1000), min_size=1))
+def test_a_median_lies_between_the_least_and_the_greatest(values: list[float]) -> None:
+    found = report.spread(values)
+
+    assert found.least <= found.median <= found.greatest
+    assert {found.least, found.greatest} <= set(values)
+
+
+def test_a_spread_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing was measured"):
+        report.spread([])
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1), st.integers(1, 100))
+def test_a_percentile_is_a_value_that_was_measured(values: list[float], percent: int) -> None:
+    found = report.percentile(values, percent)
+
+    assert found in values
+    assert sum(value <= found for value in values) >= len(values) * percent / 100
+
+
+def test_the_99th_percentile_of_two_hundred_leaves_two_above() -> None:
+    assert report.percentile(range(1, 201), 99) == 198
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (8, "8"),
+        (131072, "131072"),
+        (123.4, "123"),
+        (12.34, "12.3"),
+        (3.456, "3.46"),
+        (0.0312, "0.031"),
+    ],
+)
+def test_a_number_has_about_three_digits(value: float, shown: str) -> None:
+    assert report.number(value) == shown
+
+
+def test_a_target_that_holds_is_met() -> None:
+    table = report.render(results_of(*ROUNDS))
+
+    assert (
+        "| CPU in speech, openwakeword 0.4.0 over Earmark "
+        "| 9 (8 to 10) times | at least 8 times | met |" in table
+    )
+
+
+def test_a_target_that_fails_says_so_in_bold() -> None:
+    table = report.render(results_of(*ROUNDS, memory={"hear_mib": 97.0, "send_mib": 30.0}))
+
+    assert "| memory of `earmark hear`, peak | 97 MiB | at most 96 MiB | **not met** |" in table
+    assert "| memory of `earmark send`, peak | 30 MiB | at most 40 MiB | met |" in table
+
+
+def test_what_was_not_measured_claims_nothing() -> None:
+    table = report.render(
+        {"machine": MACHINE, "latency": {"skipped": "mosquitto is not installed"}}
+    )
+
+    assert table.count(report.NOT_MEASURED) == len(report.TARGETS)
+    assert "met |" not in table.replace(report.NOT_MEASURED, "")
+    assert "Not measured (latency): mosquitto is not installed." in table
+
+
+def test_every_engine_has_a_row_with_every_sound() -> None:
+    table = report.render(results_of(*ROUNDS))
+
+    assert "| pymicro-wakeword 2.5.0 | 2.50 (2.50 to 2.50) | 2.50 (2.50 to 2.50) |" in table
+    for title in report.ENGINES.values():
+        assert f"| {title} |" in table
+
+
+def test_splicing_replaces_only_what_stands_between_the_markers() -> None:
+    text = "before\n<!-- x:begin -->\nold\n<!-- x:end -->\nafter\n"
+
+    spliced = report.splice(text, "x", "new\n")
+
+    assert spliced == "before\n<!-- x:begin -->\nnew\n<!-- x:end -->\nafter\n"
+    assert report.between(spliced, "x") == "new"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["none", "<!-- x:end --><!-- x:begin -->", "<!-- x:begin --><!-- x:end --><!-- x:end -->"],
+)
+def test_markers_that_are_not_there_once_each_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        report.splice(text, "x", "new")
+
+
+def test_a_quiet_room_is_the_same_each_time_and_quiet() -> None:
+    room = sounds.quiet_room(30).astype(float)
+
+    levels = np.sqrt((room.reshape(30, -1) ** 2).mean(axis=1))
+    assert np.array_equal(room, sounds.quiet_room(30))
+    assert levels.min() > 4.5
+    assert levels.max() < 10.5
+    assert levels.max() / levels.min() > 1.5
+
+
+def test_speech_is_as_long_as_asked_and_not_silent() -> None:
+    samples, which = sounds.speech(3)
+
+    assert len(samples) == 48_000
+    assert samples.dtype == np.int16
+    assert np.abs(samples.astype(int)).max() > 1_000
+    assert which
