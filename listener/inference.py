@@ -1,0 +1,274 @@
+"""The only importer of onnxruntime: networks from verified bytes, and what is built of them.
+
+Its Linux wheels carry telemetry that is on by default; it is switched off here before the first
+import and once more after it. Sessions use one thread and the processor alone.
+"""
+
+import io
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from listener.config import WakeSettings
+from listener.errors import ModelRefused
+from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
+from listener.wake.detector import Detector
+from listener.wake.embedding import FEATURES, Embeddings
+from listener.wake.features import BANDS, Floats, Mel
+from listener.wake.model import Model
+from listener.wake.streaming import StreamingModel, Word
+from listener.wake.trigger import Rule
+
+_FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
+_LONGEST_WINDOW_FRAMES: Final = 1 << 10
+
+
+def build_detector(words: Sequence[Model], embedding: Model, settings: WakeSettings) -> Detector:
+    """Make the detector for ``words``.
+
+    Args:
+        words: wake-word models, in the order of ``Detector.scores``.
+        embedding: the streaming network that they share.
+        settings: hop, laziness, thresholds, patience and refractory.
+
+    Raises:
+        ModelRefused: a file is not a model that can be run.
+    """
+    files = dict(zip((f.path for f in embedding.manifest.files), embedding.contents, strict=True))
+    try:
+        network = StreamNet(files[f"stream-{settings.hop_ms}.onnx"], embedding.name)
+        weights = np.load(io.BytesIO(files["mel.npy"]), allow_pickle=False)
+    except KeyError as error:
+        raise ModelRefused(f"{embedding.name} carries no file {error}") from error
+    heads = tuple(
+        Word(
+            word.name,
+            HeadNet(word.data, word.name),
+            _window(word),
+            tuple(sorted(word.manifest.labels.items())),
+        )
+        for word in words
+    )
+    mel = Mel(weights, network.hop_frames)
+    embeddings = Embeddings(network, max(word.window_frames for word in heads))
+    model = StreamingModel(mel, embeddings, heads)
+    return Detector(model, {word.name: _rule(word, settings) for word in words})
+
+
+def head_window(data: bytes) -> int:
+    """Read how many embeddings a head looks at.
+
+    Args:
+        data: the bytes of an ONNX file.
+
+    Raises:
+        ModelRefused: it is no openWakeWord head: one input of float32, shape (1, n, 96), and one
+            output, shape (1, classes). The message says what it is instead.
+    """
+    return HeadNet(data, "the file").window_frames
+
+
+class StreamNet:
+    """The streaming embedding network, on buffers that are bound once.
+
+    Two sets of kept columns take turns as input and output, so nothing is copied between steps.
+    Implements ``Network`` of ``listener/wake/embedding.py``. Not safe for use by several threads.
+    """
+
+    def __init__(self, data: bytes, name: str) -> None:
+        """Load.
+
+        Raises:
+            ModelRefused: it is no streaming embedding network.
+        """
+        session = _session(data, name)
+        shapes = {node.name: tuple(node.shape) for node in session.get_inputs()}
+        hop = shapes.get("mel", (0, 0, 0, 0))[2]
+        past = {name: shape for name, shape in shapes.items() if name != "mel"}
+        names = {node.name for node in session.get_outputs()}
+        if shapes.get("mel") != (1, 1, hop, BANDS) or names != {"embedding", *map(_next, past)}:
+            raise ModelRefused(f"{name} is no streaming embedding network")
+        self.hop_frames: int = hop
+        """Mel frames a step."""
+        # onnxruntime keeps the buffers' addresses only: they live as long as the bindings.
+        self._mel = np.zeros((1, 1, hop, BANDS), np.float32)
+        self._embedding = np.zeros((1, FEATURES), np.float32)
+        self._result: Floats = self._embedding[0]
+        self._columns = tuple(
+            {name: np.zeros(shape, np.float32) for name, shape in past.items()} for _ in range(2)
+        )
+        self._turns = tuple(
+            self._bind(session, before, after)
+            for before, after in (self._columns, self._columns[::-1])
+        )
+        self._run = session.run_with_iobinding
+        self._turn = 0
+
+    def step(self, mel: Floats) -> Floats:
+        """See ``Network.step``."""
+        np.copyto(self._mel[0, 0], mel)
+        self._run(self._turns[self._turn])
+        self._turn ^= 1
+        return self._result
+
+    def state(self) -> tuple[Floats, ...]:
+        """See ``Network.state``."""
+        return tuple(column.copy() for column in self._columns[self._turn].values())
+
+    def resume(self, state: tuple[Floats, ...]) -> None:
+        """See ``Network.resume``."""
+        for columns in self._columns:
+            for column, kept in zip(columns.values(), state, strict=True):
+                column[:] = kept
+        self._mel[:] = 0
+        self._embedding[:] = 0
+
+    def _bind(self, session: Any, before: dict[str, Floats], after: dict[str, Floats]) -> Any:  # noqa: ANN401 - untyped
+        binding = session.io_binding()
+        for name, buffer in (("mel", self._mel), *before.items()):
+            _bind_input(binding, name, buffer)
+        outputs = {_next(name): buffer for name, buffer in after.items()}
+        for name, buffer in (("embedding", self._embedding), *outputs.items()):
+            _bind_output(binding, name, buffer)
+        return binding
+
+
+class HeadNet:
+    """A head in openWakeWord's format. Not safe for use by several threads."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        """Load.
+
+        Raises:
+            ModelRefused: it is none; the message says why.
+        """
+        session = _session(data, name)
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        hint = "an openWakeWord head takes float32 of the shape (1, n, 96), and gives (1, classes)"
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ModelRefused(
+                f"{name} has {len(inputs)} inputs and {len(outputs)} outputs, not one of each", hint
+            )
+        shape, result = inputs[0].shape, outputs[0].shape
+        if {inputs[0].type, outputs[0].type} != {"tensor(float)"}:
+            raise ModelRefused(f"{name} takes {inputs[0].type}, gives {outputs[0].type}", hint)
+        # A name where a number is expected stands for any number of windows at once.
+        if not (_matches(shape, (1, None, FEATURES)) and 1 <= shape[1] <= _LONGEST_WINDOW_FRAMES):
+            raise ModelRefused(f"{name} takes the shape {shape}", hint)
+        if not _matches(result, (1, None)):
+            raise ModelRefused(f"{name} gives the shape {result}", hint)
+        self.window_frames: int = shape[1]
+        """Embeddings that it looks at."""
+        self.outputs: int = result[1]
+        """Classes that it tells apart; 1 for most."""
+        self._window = np.zeros((1, shape[1], FEATURES), np.float32)
+        outcome = np.zeros((1, result[1]), np.float32)
+        self._result: Floats = outcome[0]
+        self._binding = session.io_binding()
+        _bind_input(self._binding, inputs[0].name, self._window)
+        _bind_output(self._binding, outputs[0].name, outcome)
+        self._run = session.run_with_iobinding
+
+    def score(self, window: Floats) -> Floats:
+        """See ``Head.score`` of ``listener/wake/streaming.py``."""
+        np.copyto(self._window[0], window)
+        self._run(self._binding)
+        return self._result
+
+
+class SpeechNet:
+    """Silero's voice activity detector. Not safe for use by several threads."""
+
+    def __init__(self, model: Model) -> None:
+        """Load.
+
+        Raises:
+            ModelRefused: it is no such network.
+        """
+        self._session = _session(model.data, model.name)
+        names = {node.name for node in self._session.get_inputs()}
+        if names != {"input", "sr", "h", "c"}:
+            raise ModelRefused(f"{model.name} is no Silero voice activity detector")
+        self._rate = np.array(SAMPLE_RATE_HZ, np.int64)
+        self._h = self._c = np.zeros((2, 1, 64), np.float32)
+
+    def reset(self) -> None:
+        """Forget what was heard before."""
+        self._h = self._c = np.zeros((2, 1, 64), np.float32)
+
+    def probability(self, samples: Samples) -> float:
+        """Return the probability, 0 to 1, that somebody speaks in ``samples``.
+
+        Args:
+            samples: int16, shape (n,), the piece that follows the last one; 30 ms or more.
+        """
+        level = (samples / np.float32(32767)).astype(np.float32)[None]
+        probability, self._h, self._c = self._session.run(
+            None, {"input": level, "sr": self._rate, "h": self._h, "c": self._c}
+        )
+        return float(probability[0, 0])
+
+
+def _window(word: Model) -> int:
+    window = word.manifest.window_frames
+    if window is None:
+        raise ModelRefused(f"{word.name} is no wake word")
+    return window
+
+
+def _rule(word: Model, settings: WakeSettings) -> Rule:
+    threshold = settings.thresholds.get(word.name, word.manifest.threshold)
+    if threshold is None:
+        raise ModelRefused(f"{word.name} has no threshold")
+    steps_per_frame = _FRAME_MS // settings.hop_ms
+    return Rule(
+        threshold=threshold,
+        # Two frames in a row are three steps in a row where a frame has two.
+        patience_steps=(settings.patience_frames - 1) * steps_per_frame + 1,
+        refractory_samples=round(settings.refractory_s * SAMPLE_RATE_HZ),
+        near_miss_threshold=settings.near_miss_threshold,
+    )
+
+
+def _next(past: str) -> str:
+    """Name the output that becomes the input ``past`` of the next step."""
+    return past.replace("past.", "next.", 1)
+
+
+def _matches(shape: Sequence[Any], expected: tuple[int | None, ...]) -> bool:
+    """Compare shapes; None takes any number, a symbolic axis only fits 1."""
+    return len(shape) == len(expected) and all(
+        isinstance(got, int)
+        if want is None
+        else got == want or (want == 1 and not isinstance(got, int))
+        for got, want in zip(shape, expected, strict=True)
+    )
+
+
+def _bind_input(binding: Any, name: str, buffer: Floats) -> None:  # noqa: ANN401 - untyped
+    binding.bind_input(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
+
+
+def _bind_output(binding: Any, name: str, buffer: Floats) -> None:  # noqa: ANN401 - untyped
+    binding.bind_output(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
+
+
+def _session(data: bytes, name: str) -> Any:  # noqa: ANN401 - untyped
+    """Load a network.
+
+    Raises:
+        ModelRefused: onnxruntime cannot.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # noqa: PLC0415 - only after its telemetry is off, and only where needed
+
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # it raises its own kinds, by version
+        raise ModelRefused(f"{name} is no network that onnxruntime can run") from error

@@ -1,0 +1,349 @@
+"""Make the streaming embedding network from the one that openWakeWord ships.
+
+openWakeWord computes each embedding from 76 mel frames although 68 of them were there before. The
+network never pads along time, so keeping the last columns in front of each convolution with a
+kernel in time gives the same embedding from the new frames alone. ``docs/decisions/0004`` tells
+the reasons; this module checks that the network at hand is the one the argument holds for, and
+writes it anew:
+
+- ``stream-80.onnx``: 8 mel frames (80 ms) a step;
+- ``stream-40.onnx``: 4 mel frames (40 ms) a step; from the pool on that would straddle two steps,
+  pools have stride 1 and kernels are dilated, so both phases run through one network;
+- ``mel.npy``: weights from 120 bins of the spectrum to 32 mel bands.
+
+Same input, same bytes. Run it with ``python -m models.embedding.convert [OUT]``; it needs
+``onnx``, which no device does.
+"""
+
+import importlib.util
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from listener.errors import ModelRefused
+
+Floats = NDArray[np.float32]
+
+HERE: Final = Path(__file__).parent
+PRODUCTS: Final = ("stream-80.onnx", "stream-40.onnx", "mel.npy")
+
+MEL_BANDS: Final = 32
+BINS: Final = slice(2, 122)
+"""62.5 to 3781 Hz: the only bins of the spectrum with a weight."""
+
+_WINDOW_FRAMES: Final = 76
+_TIME_TAPS: Final = (3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 3)
+_CHANNELS: Final = (24,) * 3 + (48,) * 4 + (72,) * 4 + (96,) * 9
+_POOLS: Final = {2: (2, 2), 6: (1, 2), 10: (2, 2), 14: (1, 2), 18: (2, 2)}
+"""After which convolution, over how many columns of time and rows of frequency."""
+_ALPHA: Final = 0.2
+_FLOOR: Final = -0.4
+
+_MEL_OPS: Final = (
+    "Constant Unsqueeze Conv Conv Constant Unsqueeze Transpose Constant Unsqueeze Transpose"
+    " Constant Pow Constant Pow Add MatMul Clip Log Constant Mul Constant Div Constant Sub"
+    " ReduceMax Constant Sub Cast Clip"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The weights of the embedding network, in the order of its layers."""
+
+    kernels: tuple[Floats, ...]
+    """20 arrays, shape (outputs, inputs, time, frequency)."""
+    biases: tuple[Floats | None, ...]
+    """One for each kernel; none for the first and the last."""
+    shift: Floats
+    """What the one batch normalisation adds; its scale is folded into the first kernel."""
+
+
+def read_network(data: bytes) -> Network:
+    """Read openWakeWord's ``embedding_model.onnx``.
+
+    Raises:
+        ModelRefused: it is not the network that can be made to stream; the message says where it
+            differs.
+    """
+    graph = _graph(data, "the embedding network")
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    nodes = list(graph.node)
+    _check(
+        [node.op_type for node in nodes] == _expected_ops(),
+        f"the embedding network has other layers than expected ({len(nodes)} operators)",
+    )
+    source = graph.input[0].name
+    for node in nodes:
+        _check(node.input[0] == source, f"{node.op_type} does not follow the layer before it")
+        source = node.output[0]
+    _check(_is(values[nodes[0].input[1]], [0, 0, 1, 0, 0, 0, 1, 0]), "other padding of the input")
+    _check(_is(values[nodes[1].input[1]], [-1, 1, _WINDOW_FRAMES, MEL_BANDS + 2]), "other input")
+    _check(_is(values[nodes[-1].input[1]], [-1, 1, 1, _CHANNELS[-1]]), "other output")
+    kernels: list[Floats] = []
+    biases: list[Floats | None] = []
+    shift = np.zeros(_CHANNELS[0], np.float32)
+    scale = np.ones(_CHANNELS[0])
+    for node in nodes[2:-1]:
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        match node.op_type:
+            case "Conv":
+                kernel = values[node.input[1]]
+                _check_convolution(len(kernels), kernel, attributes)
+                kernels.append(kernel)
+                biases.append(values[node.input[2]] if len(node.input) > 2 else None)  # noqa: PLR2004 - a third input is the bias
+            case "BatchNormalization":
+                parts = [values[name].astype(np.float64) for name in node.input[1:]]
+                gain, offset, mean, variance = parts
+                scale = gain / np.sqrt(variance + attributes["epsilon"])
+                shift = (offset - mean * scale).astype(np.float32)
+            case "LeakyRelu":
+                _check(abs(attributes["alpha"] - _ALPHA) < 1e-7, "another slope of LeakyRelu")  # noqa: PLR2004 - one float32 step
+            case "Max":
+                _check(_is(values[node.input[1]].ravel(), [np.float32(_FLOOR)]), "another floor")
+            case "MaxPool":
+                pool = list(_POOLS[len(kernels) - 1])
+                _check(
+                    {"pads": [0, 0, 0, 0]} | attributes
+                    == {"strides": pool, "kernel_shape": pool, "pads": [0, 0, 0, 0]},
+                    f"another pool after convolution {len(kernels) - 1}",
+                )
+            case _:
+                pass
+    # relu(z) * s == relu(z * s) only where s is positive; the shift comes after the relu and the
+    # next convolution pads with zeros, so it cannot be folded.
+    _check(bool((scale > 0).all()), "a batch normalisation with a scale that is not positive")
+    kernels[0] = (kernels[0] * scale[:, None, None, None]).astype(np.float32)
+    return Network(tuple(kernels), tuple(biases), shift)
+
+
+def read_mel(data: bytes) -> Floats:
+    """Read openWakeWord's ``melspectrogram.onnx``.
+
+    Returns:
+        The weights of the mel bands, float32, shape (120, 32), for the bins ``BINS``.
+
+    Raises:
+        ModelRefused: it computes something else than ``listener/wake/features.py`` does.
+    """
+    graph = _graph(data, "the mel front end")
+    ops = " ".join(node.op_type for node in graph.node)
+    _check(ops == _MEL_OPS, "the mel front end has other operators than expected")
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weights = values["1.melW"]
+    _check(weights.shape == (257, MEL_BANDS), "other mel bands")
+    outside = np.delete(weights, np.arange(257)[BINS], axis=0)
+    _check(not outside.any(), "mel bands with weight where we do not look")
+    window = np.zeros(512)
+    window[56:456] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
+    turn = 2 * np.pi * np.outer(np.arange(257), np.arange(512)) / 512
+    for name, wave in (("real", np.cos(turn)), ("imag", -np.sin(turn))):
+        kernel = values[f"0.stft.conv_{name}.weight"]
+        _check(kernel.shape == (257, 1, 512), "another length of the Fourier transform")
+        _check(float(np.abs(kernel[:, 0] - wave * window).max()) < 1e-6, "another window")  # noqa: PLR2004 - float32 rounding
+    strides = [
+        helper.get_attribute_value(a)
+        for node in graph.node
+        if node.op_type == "Conv"
+        for a in node.attribute
+        if a.name == "strides"
+    ]
+    _check(strides == [[160], [160]], "another step between mel frames")
+    constants = [
+        float(numpy_helper.to_array(node.attribute[0].t))
+        for node in graph.node
+        if node.op_type == "Constant" and not node.attribute[0].t.dims
+    ]
+    _check(
+        np.allclose(constants, [2, 2, 10, np.log(10), 0, 80], rtol=1e-6),
+        "another logarithm or another floor",
+    )
+    clip = next(node for node in graph.node if node.op_type == "Clip")
+    _check(_is(values[clip.input[1]], np.float32(1e-10)), "another smallest power")
+    return np.ascontiguousarray(weights[BINS])
+
+
+def streaming(network: Network, hop_frames: int) -> bytes:
+    """Write the network that takes only the new mel frames.
+
+    Inputs: ``mel``, shape (1, 1, hop_frames, 32), and the columns kept, ``past.<layer>``; outputs:
+    ``embedding``, shape (1, 96), and ``next.<layer>``, to be fed back as ``past.<layer>``.
+
+    Args:
+        network: the weights.
+        hop_frames: 8 or 4; with 4, each of two phases sees every second step.
+    """
+    graph = _Writer()
+    x = graph.input("mel", [1, 1, hop_frames, MEL_BANDS])
+    floor = graph.constant("floor", np.float32(_FLOOR))
+    columns, rows, dilation = hop_frames, MEL_BANDS, 1
+    for layer, (kernel, bias) in enumerate(zip(network.kernels, network.biases, strict=True)):
+        outputs, inputs, taps, width = kernel.shape
+        if taps > 1:
+            x = graph.remember(x, f"{layer:02}", [1, inputs, (taps - 1) * dilation, rows])
+        weights = [graph.constant(f"kernel.{layer:02}", kernel)]
+        if bias is not None:
+            weights.append(graph.constant(f"bias.{layer:02}", bias))
+        x = graph.operator(
+            "Conv",
+            [x, *weights],
+            kernel_shape=[taps, width],
+            pads=[0, width // 2, 0, width // 2],
+            dilations=[dilation if taps > 1 else 1, 1],
+        )
+        if layer == 0:
+            shift = graph.constant("shift", network.shift[None, :, None, None])
+            x = graph.operator("Add", [graph.operator("Relu", [x]), shift])
+        if layer < len(network.kernels) - 1:
+            x = graph.operator("Max", [graph.operator("LeakyRelu", [x], alpha=_ALPHA), floor])
+        if layer in _POOLS:
+            over_time, over_rows = _POOLS[layer]
+            rows //= over_rows
+            if columns >= over_time:
+                columns //= over_time
+                shape = [over_time, over_rows]
+                x = graph.operator("MaxPool", [x], kernel_shape=shape, strides=shape)
+            else:
+                # One column a step is left: its partner is the one `dilation` columns back.
+                shape = [1, over_rows]
+                x = graph.operator("MaxPool", [x], kernel_shape=shape, strides=shape)
+                x = graph.remember(x, f"{layer:02}.pool", [1, outputs, dilation, rows])
+                x = graph.operator(
+                    "MaxPool", [x], kernel_shape=[over_time, 1], dilations=[dilation, 1]
+                )
+                dilation *= over_time
+    flat = graph.constant("flat", np.array([1, _CHANNELS[-1]], np.int64))
+    graph.output(graph.operator("Reshape", [x, flat]), "embedding", [1, _CHANNELS[-1]])
+    return graph.serialise(f"speech-embedding-{hop_frames * 10}ms")
+
+
+def convert(models: Path) -> dict[str, bytes]:
+    """Make every product from the folder of openWakeWord's models.
+
+    Raises:
+        ModelRefused: a network there is not the one expected.
+    """
+    network = read_network((models / "embedding_model.onnx").read_bytes())
+    mel = io.BytesIO()
+    np.save(mel, read_mel((models / "melspectrogram.onnx").read_bytes()))
+    made = (streaming(network, 8), streaming(network, 4), mel.getvalue())
+    return dict(zip(PRODUCTS, made, strict=True))
+
+
+def installed_models() -> Path:
+    """Find the models of the installed openwakeword without importing it.
+
+    Raises:
+        ModelRefused: it is not installed.
+    """
+    found = importlib.util.find_spec("openwakeword")
+    if found is None or not found.submodule_search_locations:
+        raise ModelRefused("openwakeword is not installed", "pip install openwakeword==0.4.0")
+    return Path(found.submodule_search_locations[0]) / "resources" / "models"
+
+
+class _Writer:
+    """Collect the nodes of a graph."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._end = self.constant("end", np.array([2**31 - 1], np.int64))
+        self._time_axis = self.constant("time_axis", np.array([2], np.int64))
+
+    def constant(self, name: str, value: Any) -> str:  # noqa: ANN401 - whatever numpy takes
+        self._constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def input(self, name: str, shape: list[int]) -> str:
+        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        return name
+
+    def output(self, source: str, name: str, shape: list[int]) -> None:
+        """Let ``source``, which the last node made, be an output by this name."""
+        _check(self._nodes[-1].output[0] == source, "only the newest value becomes an output")
+        self._nodes[-1].output[0] = name
+        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+
+    def operator(self, kind: str, inputs: list[str], **attributes: Any) -> str:  # noqa: ANN401 - as onnx takes them
+        name = f"{len(self._nodes):03}"
+        self._nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    def remember(self, x: str, name: str, shape: list[int]) -> str:
+        """Put the columns kept in front of ``x``, and keep the last as many for the next step."""
+        past = self.input(f"past.{name}", shape)
+        both = self.operator("Concat", [past, x], axis=2)
+        start = self.constant(f"start.{name}", np.array([-shape[2]], np.int64))
+        kept = self.operator("Slice", [both, start, self._end, self._time_axis])
+        self.output(kept, f"next.{name}", shape)
+        return both
+
+    def serialise(self, name: str) -> bytes:
+        graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", 17)],
+            ir_version=8,
+            producer_name="earmark",
+        )
+        onnx.checker.check_model(model, full_check=True)
+        return bytes(model.SerializeToString(deterministic=True))
+
+
+def _graph(data: bytes, what: str) -> Any:  # noqa: ANN401 - onnx ships no types we check
+    try:
+        return onnx.load_from_string(data).graph
+    except Exception as error:  # protobuf raises its own kinds, by version
+        raise ModelRefused(f"{what} is not an ONNX file") from error
+
+
+def _expected_ops() -> list[str]:
+    ops = ["Pad", "Reshape"]
+    for layer in range(len(_TIME_TAPS)):
+        ops.append("Conv")
+        ops += ["Relu", "BatchNormalization"] if layer == 0 else []
+        ops += ["LeakyRelu", "Max"] if layer < len(_TIME_TAPS) - 1 else []
+        ops += ["MaxPool"] if layer in _POOLS else []
+    return [*ops, "Reshape"]
+
+
+def _check_convolution(layer: int, kernel: Floats, attributes: dict[str, Any]) -> None:
+    taps = _TIME_TAPS[layer]
+    width = 3 if layer == 0 or taps == 1 else 1
+    shape = (_CHANNELS[layer], _CHANNELS[layer - 1] if layer else 1, taps, width)
+    # The input itself is padded in front of the first convolution.
+    pads = {"pads": [0, 1, 0, 1]} if width > 1 and layer else {}
+    fixed = {"dilations": [1, 1], "strides": [1, 1], "kernel_shape": [taps, width], "group": 1}
+    _check(kernel.shape == shape, f"convolution {layer} has the shape {kernel.shape}")
+    _check(attributes == fixed | pads, f"convolution {layer} has other attributes")
+
+
+def _is(value: Any, expected: Any) -> bool:  # noqa: ANN401 - whatever numpy compares
+    return bool(np.array_equal(np.asarray(value), np.asarray(expected)))
+
+
+def _check(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as an assertion
+    if not holds:
+        raise ModelRefused(otherwise, "only the models of openwakeword 0.4.0 can be converted")
+
+
+def main() -> None:
+    """Write the products into the folder named, or beside this file."""
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
+    out.mkdir(parents=True, exist_ok=True)
+    for name, data in convert(installed_models()).items():
+        (out / name).write_bytes(data)
+        print(f"{out / name}: {len(data)} bytes")  # noqa: T201 - what was made
+
+
+if __name__ == "__main__":
+    main()
