@@ -89,7 +89,7 @@ class PrivateFields(_Fields, frozen=True, kw_only=True):
     """How long the clip is, rounded down."""
     rate: Annotated[int, Meta(ge=8_000, le=48_000)]
     """Samples per second."""
-    end_reason: Annotated[str, Meta(pattern=r"^[a-z_-]{1,32}\Z")]
+    end_reason: Annotated[str, Meta(pattern=r"^[a-z-]{1,32}\Z")]
     """What ended the clip."""
     boot: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
     """Random, the same for all clips of one run of the hearing process, whose clock they share."""
@@ -189,7 +189,9 @@ def parse_comment(text: bytes) -> tuple[PublicHeader, PrivateFields]:
     header = parse_header(_spell(public))
     private = _parse(_spell(fields), PrivateFields, "clip's comment")
     if comment(header, private) != text:
-        raise BadEnvelope("the clip's comment is not canonical")
+        raise BadEnvelope("the clip's comment is not canonical JSON")
+    if private.pre_ms > private.ms:
+        raise BadEnvelope("the clip's wake lies behind its end")
     return header, private
 
 
