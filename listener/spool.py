@@ -338,9 +338,9 @@ class Spool:
                 number -= 1
         return overdue
 
-    def _lived(self, page: _Page) -> float:
+    def _lived(self, page: _Page, running_s: float | None = None) -> float:
         """Return for how long, all starts together, the machine was seen running, in seconds."""
-        running_s = self._clock.running_s()
+        running_s = self._clock.running_s() if running_s is None else running_s
         same_boot = page.boot == self._clock.boot() and running_s >= page.seen_s
         return page.lived_s + (running_s - page.seen_s if same_boot else running_s)
 
@@ -353,11 +353,12 @@ class Spool:
         """Add to the ledger, in place: that works on a full disk. What fails is kept for later."""
         self._unsaved = self._unsaved.plus(more)
         page = _read_page(folder)
+        running_s = self._clock.running_s()
         new = _Page(
             generation=page.generation + 1,
             boot=self._clock.boot(),
-            seen_s=self._clock.running_s(),
-            lived_s=self._lived(page),
+            seen_s=running_s,
+            lived_s=self._lived(page, running_s),
             counts=page.counts.plus(self._unsaved),
         )
         try:

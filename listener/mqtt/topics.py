@@ -1,0 +1,122 @@
+"""Every topic, its payload, its quality of service and whether it is retained: one table. Pure.
+
+``docs/mqtt.md`` says the same for people. A clip is never retained: a retained clip is a stored
+recording on the broker.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from listener.config import ShortName
+
+_LEVEL: Final = re.compile(r"[a-z0-9-]{1,36}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A row of the table.
+
+    Args:
+        pattern: levels joined by slashes; a level in braces is filled in.
+        qos: quality of service, at most; a broker may grant less.
+        retain: whether the broker keeps the last one for who comes later.
+    """
+
+    pattern: str
+    qos: Literal[0, 1]
+    retain: bool
+
+    def name(self, **levels: str) -> str:
+        """Return the topic with every level filled in.
+
+        Raises:
+            ValueError: a level is not 1 to 36 of a-z, 0-9 and the hyphen.
+            KeyError: one is missing.
+        """
+        for level in levels.values():
+            if not _LEVEL.fullmatch(level):
+                raise ValueError("not fit for a topic")
+        return self.pattern.format(**levels)
+
+    def all(self, **levels: str) -> str:
+        """Return what to subscribe to: the topic with a wildcard for each level not given."""
+        names = [part[1:-1] for part in self.pattern.split("/") if part.startswith("{")]
+        return self.pattern.format(**(dict.fromkeys(names, "+") | levels))
+
+    def levels(self, topic: str) -> dict[str, str] | None:
+        """Return what stands in the levels of ``topic``, or None when it is none of these."""
+        parts = topic.split("/")
+        wanted = self.pattern.split("/")
+        if len(parts) != len(wanted):
+            return None
+        found = {}
+        for part, want in zip(parts, wanted, strict=True):
+            if want.startswith("{"):
+                if not _LEVEL.fullmatch(part):
+                    return None
+                found[want[1:-1]] = part
+            elif part != want:
+                return None
+        return found
+
+
+CLIP: Final = Topic("earmark/v1/clips/{owner}/{device}/{clip}", 1, retain=False)
+"""Device to archive. Payload: the envelope."""
+ACK: Final = Topic("earmark/v1/ack/{device}/{clip}", 1, retain=False)
+"""Archive to device. Payload: ``Answer``."""
+STATUS: Final = Topic("earmark/v1/status/{device}", 1, retain=True)
+"""Device to all. Payload: JSON, ``{"state":"offline"}`` as the last will."""
+EVENT: Final = Topic("earmark/v1/event/{device}", 1, retain=False)
+"""Device to all. Payload: JSON with ``event_type``; no names, no scores, no sound."""
+
+LONGEST_ANSWER_BYTES: Final = 128
+_ANSWER: Final = re.compile(rb"(?:refused:([a-z]{1,16}):)?([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the archive says to an envelope. Both kinds name the exact bytes they answer.
+
+    On the wire: ``<sha256>``, or ``refused:<reason>:<sha256>``.
+    """
+
+    sha256: str
+    """Of the whole envelope, 64 digits of lower-case hex."""
+    refused: str = ""
+    """Why it will never be taken, one word; empty when it is stored."""
+
+    def encode(self) -> bytes:
+        """Return the payload."""
+        before = f"refused:{self.refused}:" if self.refused else ""
+        return (before + self.sha256).encode("ascii")
+
+
+def parse_answer(payload: bytes) -> Answer | None:
+    """Return the answer, or None for any bytes that are none."""
+    found = _ANSWER.fullmatch(payload) if len(payload) <= LONGEST_ANSWER_BYTES else None
+    if found is None:
+        return None
+    return Answer(found[2].decode("ascii"), (found[1] or b"").decode("ascii"))
+
+
+class _Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    def encode(self) -> bytes:
+        """Return the payload."""
+        return msgspec.json.encode(self)
+
+
+class Event(_Payload, frozen=True, kw_only=True, omit_defaults=True):
+    """What goes to the topic event: that something was heard, never what or from whom."""
+
+    event_type: Literal["wake", "near_miss", "mute"]
+    word: ShortName | None = None
+    """The wake word, for ``wake`` and ``near_miss``."""
+    state: Annotated[str, Meta(max_length=16)] | None = None
+    """For ``mute``: ``open``, ``hardware`` or ``software``."""
+
+
+OFFLINE: Final = b'{"state":"offline"}'

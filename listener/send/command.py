@@ -1,0 +1,88 @@
+"""``earmark send``: carry sealed clips and notices to the broker."""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from listener import service
+from listener.config import Config
+from listener.errors import Unavailable
+from listener.mqtt import alone
+from listener.mqtt.broker import PahoBroker
+from listener.notices import SOCKET, NoticeSocket
+from listener.send.courier import Courier
+from listener.send.loop import Sender, will
+from listener.spool import Spool
+
+LONGEST_ANSWER_BYTES = 4096  # nothing that a device is told is longer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``send`` takes."""
+    parser.epilog = (
+        "A clip leaves the spool when the archive has acknowledged it, and stays through every\n"
+        "failure before. Clips that can never pass are set aside in spool/quarantine and counted."
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="empty the spool, then end; 69 when that cannot be done"
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="with --once: give up when nothing has moved for this long (default: 30 s)",
+    )
+    parser.add_argument(
+        "--release", action="store_true", help="first bring back the clips that were set aside"
+    )
+
+
+def run(arguments: argparse.Namespace, settings: Config) -> int:
+    """Send until told to stop, or until the spool is empty.
+
+    Raises:
+        Unavailable: another send runs here; with ``--once``, the spool could not be emptied.
+        ConfigError: the settings for the broker cannot be used.
+    """
+    home = Path(settings.home)
+    with alone.only_one(home, "send"):
+        spool = Spool(home / "spool", settings.spool)
+        if arguments.release:
+            print(f"released {spool.release()} clips from quarantine")
+        courier = Courier(spool, settings.device.name, settings.spool.retry_s)
+        broker = PahoBroker(
+            settings.broker,
+            f"d-{settings.device.name}",
+            will(settings.device.name),
+            LONGEST_ANSWER_BYTES,
+        )
+        with service.Stop().on_signals() as stop:
+            if arguments.once:
+                return _once(Sender(courier, broker), stop, arguments.patience)
+            notice_socket = NoticeSocket(home / SOCKET)
+            try:
+                told = service.Service(os.environ, time.monotonic)
+                told.ready()
+                Sender(courier, broker, notice_socket=notice_socket, service=told).run(stop)
+                told.stopping()
+            finally:
+                notice_socket.close()
+    return 0
+
+
+def _once(sender: Sender, stop: service.Stop, patience_s: float) -> int:
+    empty = sender.drain(stop, patience_s)
+    courier = sender.courier
+    print(f"sent {courier.arrived}, set aside {courier.quarantined}, waiting {courier.waiting()}")
+    if empty:
+        return 0 if courier.quarantined == 0 else 1
+    if sender.was_connected:
+        raise Unavailable(
+            "the archive does not acknowledge", "is it running, and does it know this device?"
+        )
+    raise Unavailable(
+        f"no connection to the broker: {sender.lost_because or 'no answer'}",
+        "look at broker.host and broker.port",
+    )

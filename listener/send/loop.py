@@ -1,0 +1,296 @@
+"""One turn after the other: notices out at once, one clip in flight, a status that stays true."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+import msgspec
+
+from listener import notices
+from listener.mqtt import topics
+from listener.mqtt.broker import (
+    NO_SUBSCRIBERS,
+    Broker,
+    Connected,
+    Delivered,
+    Denied,
+    Happening,
+    Limits,
+    Lost,
+    Message,
+    Rejected,
+)
+from listener.notices import Notice, NoticeSocket, Tally
+from listener.send.courier import Courier
+from listener.service import Service, Stop
+from listener.spool import Counts
+
+TURN_S: Final = 0.5  # the longest that a stop, or a clip without a notice, waits to be seen
+FIRST_BACKOFF_S: Final = 0.1
+LONGEST_BACKOFF_S: Final = 30.0
+STATUS_PAUSE_S: Final = 10.0
+TRIM_PAUSE_S: Final = 600.0
+FAREWELL_S: Final = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the retained topic status says. Counters are as hear signed them."""
+
+    state: str
+    hearing: bool = False
+    mute: str | None = None
+    counters: Tally | None = None
+    signature: str | None = None
+    spool: Counts | None = None
+    waiting: int | None = None
+    events_missed: int = 0
+
+
+def will(device: str) -> Message:
+    """Return what the broker says when this device vanishes."""
+    return Message(
+        topics.STATUS.name(device=device), topics.OFFLINE, topics.STATUS.qos, topics.STATUS.retain
+    )
+
+
+@dataclass(slots=True)
+class _Link:
+    """One connection, from the welcome to the loss."""
+
+    limits: Limits
+    status: int = 0
+    """Ticket of the status that was published first."""
+    proven: bool = False
+    """The broker has receipted that status."""
+
+
+@dataclass(slots=True)
+class _Schedule:
+    """When what is due next, on a clock that never jumps."""
+
+    connect_s: float = 0.0
+    backoff_s: float = FIRST_BACKOFF_S
+    status_s: float = float("inf")
+    trim_s: float = field(default=0.0)
+
+
+class Sender:
+    """Carry clips and notices to the broker until told to stop. For one thread.
+
+    Args:
+        courier: decides which clip goes.
+        broker: its client, with ``will`` as its last will.
+        notice_socket: where hear speaks, or None when only the spool is to be emptied.
+        service: told that the loop turns.
+        monotonic_s: a clock that never jumps.
+    """
+
+    def __init__(
+        self,
+        courier: Courier,
+        broker: Broker,
+        *,
+        notice_socket: NoticeSocket | None = None,
+        service: Service | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.courier = courier
+        self._device = courier.device
+        self._spool = courier.spool
+        self._broker = broker
+        self._notices = notice_socket
+        self._service = service
+        self._monotonic_s = monotonic_s
+        self._due = _Schedule()
+        self._link: _Link | None = None
+        self._status = Status(state="online")
+        self._told: tuple[Counts, int] | None = None
+        self.was_connected = False
+        """Whether the broker ever welcomed us."""
+        self.lost_because = ""
+        """Why there is no connection, or was none last."""
+
+    def run(self, stop: Stop) -> None:
+        """Turn until somebody asks for the end; say goodbye."""
+        while not stop.is_asked:
+            self.turn(TURN_S)
+        self.goodbye()
+
+    def drain(self, stop: Stop, patience_s: float) -> bool:
+        """Turn until the spool is empty, or nothing has moved for ``patience_s``.
+
+        Returns:
+            Whether it is empty.
+        """
+        moved_s = self._monotonic_s()
+        before = -1
+        while not stop.is_asked:
+            waiting = self.courier.waiting()
+            if waiting == 0:
+                break
+            if waiting != before:
+                before, moved_s = waiting, self._monotonic_s()
+            elif self._monotonic_s() - moved_s > patience_s:
+                break
+            self.turn(min(TURN_S, patience_s))
+        empty = self.courier.waiting() == 0
+        self.goodbye()
+        return empty
+
+    def turn(self, longest_s: float) -> None:
+        """Wait for at most ``longest_s`` seconds, and do all that there is to do."""
+        now_s = self._monotonic_s()
+        if self._link is None and now_s >= self._due.connect_s:
+            # Until the welcome, so that an answer which never comes is not asked for again.
+            self._due.connect_s = float("inf")
+            self._broker.connect()
+        wait_s = min(longest_s, max(0.0, self._due.connect_s - now_s))
+        also = (self._notices,) if self._notices is not None else ()
+        for happening in self._broker.poll(wait_s, also):
+            self._happening(happening)
+        if self._notices is not None:
+            for notice in self._notices.receive():
+                self._notice(notice)
+        self._work()
+
+    def goodbye(self) -> None:
+        """Say on the broker that this device is offline, and leave."""
+        if self._link is not None:
+            ticket = self._broker.publish(will(self._device))
+            until_s = self._monotonic_s() + FAREWELL_S
+            while self._monotonic_s() < until_s:
+                happened = self._broker.poll(FAREWELL_S / 10)
+                if any(
+                    isinstance(one, Lost) or (isinstance(one, Delivered) and one.ticket == ticket)
+                    for one in happened
+                ):
+                    break
+        self._link = None
+        self._broker.close()
+
+    def _happening(self, happening: Happening) -> None:
+        match happening:
+            case Connected():
+                self._connected(happening)
+            case Lost():
+                self._lost(happening)
+            case Delivered():
+                self._delivered(happening)
+            case Rejected():
+                self.courier.rejected(happening.ticket, happening.code, happening.reason)
+            case Denied():
+                _log.warning("the broker lets us hear no acknowledgements")
+            case Message():
+                levels = topics.ACK.levels(happening.topic)
+                if levels is not None and levels["device"] == self._device:
+                    self.courier.answered(levels["clip"], happening.payload)
+            case _ as never:
+                assert_never(never)
+
+    def _connected(self, connected: Connected) -> None:
+        self._link = _Link(connected.limits)
+        self.was_connected = True
+        _log.info("connected with MQTT %s", connected.protocol)
+        self._broker.subscribe(topics.ACK.all(device=self._device))
+        self._link.status = self._publish_status(self._link)
+
+    def _lost(self, lost: Lost) -> None:
+        if self._link is not None or lost.reason != self.lost_because:
+            _log.warning("no connection to the broker: %s", lost.reason)
+        self.lost_because = lost.reason
+        self.courier.lost(lost.code, proven=self._link is not None and self._link.proven)
+        self._link = None
+        # Spread out, so that a broker that comes back is not met by all devices at once.
+        spread_s = self._due.backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        self._due.connect_s = self._monotonic_s() + spread_s
+        self._due.backoff_s = min(2 * self._due.backoff_s, LONGEST_BACKOFF_S)
+
+    def _delivered(self, delivered: Delivered) -> None:
+        if self._link is not None and delivered.ticket == self._link.status:
+            self._link.proven = True
+            self._due.backoff_s = FIRST_BACKOFF_S
+        if delivered.code == NO_SUBSCRIBERS:
+            _log.info("the broker says that nobody takes it: is the archive running?")
+        self.courier.delivered(delivered.ticket)
+
+    def _notice(self, notice: Notice) -> None:
+        match notice:
+            case notices.Wake(word=word):
+                self._event(topics.Event(event_type="wake", word=word))
+            case notices.NearMiss(word=word):
+                self._event(topics.Event(event_type="near_miss", word=word))
+            case notices.Mute(state=state):
+                self._event(topics.Event(event_type="mute", state=state))
+                self._say(msgspec.structs.replace(self._status, mute=state))
+            case notices.Counters(tally=tally, signature=signature):
+                self._say(
+                    msgspec.structs.replace(self._status, counters=tally, signature=signature)
+                )
+            case notices.Started():
+                self._say(msgspec.structs.replace(self._status, hearing=True))
+            case notices.Stopped():
+                self._say(msgspec.structs.replace(self._status, hearing=False))
+            case notices.Spooled():
+                pass  # being woken by it was the point
+            case _ as never:
+                assert_never(never)
+
+    def _event(self, event: topics.Event) -> None:
+        """Publish at once, or not at all: an old wake is worse than none."""
+        message = Message(
+            topics.EVENT.name(device=self._device),
+            event.encode(),
+            topics.EVENT.qos,
+            topics.EVENT.retain,
+        )
+        if self._link is None:
+            missed = self._status.events_missed + 1
+            self._status = msgspec.structs.replace(self._status, events_missed=missed)
+        else:
+            self._broker.publish(message)
+
+    def _say(self, status: Status) -> None:
+        self._status = status
+        self._due.status_s = 0.0
+
+    def _work(self) -> None:
+        now_s = self._monotonic_s()
+        if self._service is not None:
+            self._service.alive()
+        if now_s >= self._due.trim_s:
+            self._due.trim_s = now_s + TRIM_PAUSE_S
+            try:
+                self._spool.trim()
+            except OSError as error:
+                _log.warning("cannot look after the spool: %s", error.strerror)
+        # The broker's receipt for the first status shows that the connection carries: from then
+        # on a clip on which it breaks may be to blame.
+        if self._link is None or not self._link.proven:
+            return
+        if (clip := self.courier.next(now_s, self._link.limits)) is not None:
+            self.courier.launched(self._broker.publish(clip))
+        if self._due.status_s > now_s + STATUS_PAUSE_S and self._numbers() != self._told:
+            self._due.status_s = now_s + STATUS_PAUSE_S
+        if now_s >= self._due.status_s:
+            self._publish_status(self._link)
+
+    def _numbers(self) -> tuple[Counts, int]:
+        return self._spool.counts(), len(self._spool.waiting())
+
+    def _publish_status(self, link: _Link) -> int:
+        self._due.status_s = float("inf")
+        self._told = self._numbers()
+        counts, waiting = self._told
+        status = msgspec.structs.replace(self._status, spool=counts, waiting=waiting)
+        message = Message(
+            topics.STATUS.name(device=self._device),
+            msgspec.json.encode(status, order="sorted"),
+            topics.STATUS.qos,
+            topics.STATUS.retain and link.limits.retain,
+        )
+        return self._broker.publish(message)
