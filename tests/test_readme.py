@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,8 @@ import pytest
 from benchmarks import report
 from benchmarks.__main__ import help_block
 from listener import config
+from listener.notices import Tally
+from listener.spool import Counts
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -107,6 +110,24 @@ def test_every_test_that_the_threats_name_exists() -> None:
         assert (ROOT / file).is_file(), file
         if function:
             assert f"def {function}(" in (ROOT / file).read_text("utf-8"), function
+
+
+def test_every_counter_is_explained() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+
+    counters = {*Tally.__struct_fields__, *Counts.__struct_fields__} - {"v", "device"}
+
+    assert [name for name in counters if f"| `{name}` |" not in text] == []
+
+
+def test_the_layers_in_the_architecture_are_the_contract() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+
+    drawn = text.partition("## Layers")[2].split("```")[1].strip().splitlines()
+
+    assert [re.sub(r"  +\(.*\)$", "", line) for line in drawn] == layers[1:]
 
 
 def test_the_changelog_has_the_version() -> None:
