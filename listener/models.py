@@ -6,9 +6,10 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+import numpy as np
 
 from listener.catalogue import Catalogue
 from listener.config import Config, Probability, ShortName
@@ -23,6 +24,9 @@ from listener.wake.model import (
     to_toml,
     verify,
 )
+
+if TYPE_CHECKING:
+    from listener.inference import HeadNet
 
 UNSTATED: Final = "LicenseRef-unstated"
 _VERSION: Final = re.compile(r"[-_ ]v?\d+(\.\d+)*$")  # heads are mostly called word_v0.1.onnx
@@ -145,7 +149,7 @@ def _findings(catalogue: Catalogue, name: str) -> Iterable[tuple[str, str, Earma
 def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
     """Copy a head into the home, if it is one."""
     # Only here: listing and checking need no onnxruntime.
-    from listener.inference import head_window  # noqa: PLC0415 - 60 MiB that list does not need
+    from listener.inference import HeadNet  # noqa: PLC0415 - 60 MiB that list does not need
 
     path = Path(arguments.file)
     name = arguments.name or _name(path)
@@ -157,7 +161,9 @@ def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
             f"choose another: --name my-{name}"[:60],
         )
     data = _bounded(path)
-    window = head_window(data)
+    head = HeadNet(data, path.name)
+    _try(head, path.name)
+    window = head.window_frames
     proposed = Manifest(
         name=name,
         kind="wake-word",
@@ -175,6 +181,30 @@ def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
     else:
         print(f"{name} is already here; nothing changed")
     return 0
+
+
+def _try(head: "HeadNet", name: str) -> None:
+    """Run the head once on silence and on noise: what it gives must be one probability.
+
+    Raises:
+        ModelRefused: it gives something else, or does not run.
+    """
+    if head.outputs != 1:
+        raise ModelRefused(
+            f"{name} gives {head.outputs} numbers, not one probability",
+            "heads that tell several phrases apart need a manifest with labels, see models/README.md",
+        )
+    shape = (head.window_frames, EMBEDDING_FEATURES)
+    for window in (np.zeros(shape), 20 * np.random.default_rng(1).standard_normal(shape)):
+        try:
+            score = float(head.score(window.astype(np.float32))[0])
+        except Exception as error:  # onnxruntime raises its own kinds, by version
+            raise ModelRefused(f"{name} cannot be run") from error
+        if not 0 <= score <= 1:
+            raise ModelRefused(
+                f"{name} gives {score:g}, which is no probability",
+                "its last step must be a sigmoid",
+            )
 
 
 def _name(path: Path) -> str:

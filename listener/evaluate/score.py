@@ -1,0 +1,196 @@
+"""The verb ``score``: the scores that the device's own detector gives to recordings.
+
+One file after the other, each from a fresh start, in constant memory, nothing skipped: the road
+for anyone who compares us with another engine.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from listener.catalogue import Catalogue
+from listener.config import Config, Probability, WakeSettings
+from listener.errors import EarmarkError, Unavailable, UsageError
+from listener.evaluate.lines import Report, StepLines, Summary, Table, WakeLines, printable
+from listener.evaluate.progress import Progress
+from listener.inference import build_detector
+from listener.recording import SUFFIXES, Recording, open_recording
+from listener.sound.pcm import SAMPLE_RATE_HZ, Framer, Gap, GapReason
+from listener.wake.detector import Detector, Wake
+
+BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ
+"""What is read at once; how sound is cut changes no score."""
+
+DETAILS: Final = """\
+Each 80 ms of sound is a step; at --hop-ms 40 there are two. What is left at the end of a file
+and fills no 80 ms is not scored. A model that tells several phrases apart scores as its best
+phrase, and each phrase has a score besides. Other rates than 16 kHz are resampled; of several
+channels microphone.channel is heard. A folder stands for the sound files in it and below it.
+
+--json prints an object for every step, from the first:
+  {"file":"a.flac","first_sample":0,"end_sample":1280,"scores":{"alexa":0.0}}
+With --lazy the steps of a quiet room, which the device puts off, have no scores: {}.
+--json --wakes prints an object for every wake:
+  {"file":"a.flac","word":"alexa","score":0.93,"end_sample":30720,"seconds":1.92,"threshold":0.5}
+
+A file that cannot be read, or turns out to be damaged half-way, is reported on standard error;
+the others are still scored, and the exit code is 1."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's own arguments."""
+    parser.epilog = DETAILS
+    parser.add_argument("files", nargs="+", metavar="FILE", help="WAV, FLAC, Ogg, or a folder")
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="wake word, see earmark models list; may be repeated (default: wake.words)",
+    )
+    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser.add_argument("--wakes", action="store_true", help="the wakes alone")
+    parser.add_argument("--lazy", action="store_true", help="put quiet steps off, as the device")
+    parser.add_argument("--hop-ms", type=int, choices=(40, 80), help="time between scores")
+    parser.add_argument(
+        "--threshold", type=float, metavar="X", help="score from which each word wakes"
+    )
+
+
+def run(arguments: argparse.Namespace, settings: Config) -> int:
+    """Score the files; 1 if one of them could not be read to its end.
+
+    Raises:
+        EarmarkError: a model is not there or is refused, or the arguments cannot be.
+    """
+    wake = wake_settings(arguments, settings.wake)
+    paths = expand(arguments.files)
+    catalogue = Catalogue(Path(settings.home))
+    words = [catalogue.load(name) for name in wake.words]
+    detector = build_detector(words, catalogue.embedding(), wake)
+    report = _report(arguments, wake.words, paths)
+    damaged = 0
+    with Progress(len(paths), sys.stdout, sys.stderr) as progress:
+        for path in paths:
+            file = printable(path)
+            try:
+                with open_recording(path, settings.microphone.channel) as recording:
+                    report.end(file, score(detector, recording, file, report, progress.advance))
+            except EarmarkError as error:
+                damaged += 1
+                _complain(error)
+            progress.file_done()
+    return int(damaged > 0)
+
+
+def wake_settings(arguments: argparse.Namespace, settings: WakeSettings) -> WakeSettings:
+    """Put the arguments over the configured settings.
+
+    Raises:
+        UsageError: the threshold is none.
+    """
+    words = tuple(dict.fromkeys(arguments.model or settings.words))
+    thresholds = settings.thresholds
+    if arguments.threshold is not None:
+        try:
+            threshold = msgspec.convert(arguments.threshold, Probability)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"--threshold {arguments.threshold}: {error}") from error
+        thresholds = dict.fromkeys(words, threshold)
+    return msgspec.structs.replace(
+        settings,
+        words=words,
+        thresholds=thresholds,
+        lazy=arguments.lazy,
+        hop_ms=arguments.hop_ms or settings.hop_ms,
+    )
+
+
+def expand(names: Sequence[str]) -> list[Path]:
+    """Put in place of each folder the sound files in it and below it, in the order of their names.
+
+    Raises:
+        UsageError: a folder has none.
+        Unavailable: a folder cannot be read.
+    """
+    paths: list[Path] = []
+    for name in names:
+        if not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises on names that cannot be
+            paths.append(Path(name))
+            continue
+        found = sorted(
+            Path(folder, file)
+            for folder, _, files in os.walk(name, onerror=_unreadable)
+            for file in files
+            if os.path.splitext(file)[1].lower() in SUFFIXES  # noqa: PTH122 - a name, not a path
+        )
+        if not found:
+            raise UsageError(
+                f"there is no sound file in {printable(name)}",
+                f"in a folder, files that end in {', '.join(sorted(SUFFIXES))} are scored",
+            )
+        paths += found
+    return paths
+
+
+def score(
+    detector: Detector,
+    recording: Recording,
+    file: str,
+    report: Report,
+    advance: Callable[[float], None],
+) -> Summary:
+    """Drive the detector over one recording, from a fresh start.
+
+    Args:
+        detector: what to drive; what it heard before is forgotten.
+        recording: the sound; what fills no frame at its end is left.
+        file: what the report calls it.
+        report: told each step and each wake.
+        advance: told now and then which part of the recording is done, 0 to 1.
+
+    Raises:
+        Unavailable: the recording is damaged.
+    """
+    summary = Summary()
+    framer = Framer()
+    length = max(recording.length_samples, 1)
+    detector.push(Gap(GapReason.START, 0))
+    while (block := recording.read(BLOCK_SAMPLES)) is not None:
+        for frame in framer.push(block):
+            events = detector.push(frame)
+            for step in detector.steps:
+                report.step(file, step)
+                for name, value in step.scores.items():
+                    summary.highest[name] = max(value, summary.highest.get(name, 0.0))
+            for event in events:
+                if isinstance(event, Wake):
+                    report.wake(file, event)
+                    summary.wakes.append(event)
+            summary.samples = frame.end_sample
+        advance(min(summary.samples / length, 1.0))
+    return summary
+
+
+def _report(arguments: argparse.Namespace, words: Sequence[str], paths: Sequence[Path]) -> Report:
+    if arguments.wakes:
+        return WakeLines(as_json=arguments.json)
+    if arguments.json:
+        return StepLines()
+    return Table(words, [printable(path) for path in paths])
+
+
+def _complain(error: EarmarkError) -> None:
+    # What was printed about the file comes before what is wrong with it.
+    sys.stdout.flush()
+    print(f"earmark: error: {printable(str(error))}", file=sys.stderr)
+    if error.hint:
+        print(f"earmark: hint: {error.hint}", file=sys.stderr)
+
+
+def _unreadable(error: OSError) -> None:
+    raise Unavailable(f"cannot read {printable(error.filename)}: {error.strerror}") from error
