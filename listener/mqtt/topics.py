@@ -74,6 +74,8 @@ EVENT: Final = Topic("earmark/v1/event/{device}", 1, retain=False)
 """Device to all. Payload: JSON with ``event_type``; no names, no scores, no sound."""
 
 LONGEST_ANSWER_BYTES: Final = 128
+ERASED: Final = "erased"
+"""The one refusal of what the archive once had: the device lets go of the clip."""
 _ANSWER: Final = re.compile(rb"(?:refused:([a-z]{1,16}):)?([0-9a-f]{64})")
 
 

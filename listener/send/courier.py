@@ -146,7 +146,7 @@ class Courier:
             return  # not ours, not yet, or not the bytes that we hold
         if self._flight is not None and self._flight.entry.clip == clip:
             self._flight = None
-        if answer.refused:
+        if answer.refused and answer.refused != topics.ERASED:
             self._quarantine(past.entry, f"the archive refuses it: {answer.refused}")
             return
         self._misses = 0

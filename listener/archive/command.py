@@ -1,0 +1,149 @@
+"""``earmark archive``: keep sealed clips, list them, open your own."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from listener import service
+from listener.archive.receive import Receiver
+from listener.archive.serve import FreshRoster, Retention, Server
+from listener.archive.store import FileStore
+from listener.config import Config
+from listener.errors import EarmarkError
+from listener.home import Home
+from listener.mqtt import alone
+from listener.mqtt.broker import PahoBroker
+
+if TYPE_CHECKING:
+    from listener.envelope.open import Opened
+
+CLIENT_ID: Final = "s-archive"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``archive`` takes."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    serving = actions.add_parser(
+        "serve", help="take clips from the broker and keep them (the default)"
+    )
+    listing = actions.add_parser("list", help="say which sealed clips are kept")
+    listing.add_argument("--owner", metavar="NAME", help="only hers")
+    opening_ = actions.add_parser(
+        "open", help="open your own clips, here, with your own key, which goes nowhere"
+    )
+    opening_.add_argument(
+        "clips", nargs="+", metavar="CLIP|FILE", help="a clip's id, or a file with an envelope"
+    )
+    opening_.add_argument(
+        "--identity", required=True, metavar="FILE", help="your secret key, as age-keygen made it"
+    )
+    opening_.add_argument(
+        "--to", default=".", metavar="DIR", help="where the FLAC files go (default: here)"
+    )
+    for one in (listing, opening_):
+        one.add_argument("--json", action="store_true", help="one JSON object a line")
+    for one in (serving, listing, opening_):
+        # As before the action, so that it does not matter where they stand.
+        for option in ("--config", "--home"):
+            one.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        one.add_argument(
+            "-v",
+            "--verbose",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )
+
+
+def run(arguments: argparse.Namespace, settings: Config) -> int:
+    """Do the action; serve when none is named.
+
+    Raises:
+        EarmarkError: it cannot be done; for ``open`` of several, each is tried first.
+    """
+    match arguments.action:
+        case "list":
+            return _list(arguments, settings)
+        case "open":
+            return _open(arguments, settings)
+        case _:
+            return _serve(settings)
+
+
+def _serve(settings: Config) -> int:
+    home = Home(Path(settings.home))
+    with alone.only_one(home.path, "archive"), service.Stop().on_signals() as stop:
+        store = FileStore(_folder(settings))
+        receiver = Receiver(store, FreshRoster(home), time.time)
+        store.mend(receiver.verify)
+        told = service.Service(os.environ, time.monotonic)
+        told.ready()
+        server = Server(
+            PahoBroker(settings.broker, CLIENT_ID), receiver, Retention(store), service=told
+        )
+        try:
+            server.run(stop)
+        finally:
+            told.stopping()
+            store.close()
+    return 0
+
+
+def _list(arguments: argparse.Namespace, settings: Config) -> int:
+    folder = _folder(settings)
+    if not folder.exists():
+        return 0
+    store = FileStore(folder)
+    try:
+        for kept in store.kept(arguments.owner):
+            if arguments.json:
+                print(json.dumps(msgspec.to_builtins(kept)))
+            else:
+                print(f"{kept.t}  {kept.clip}  {kept.owner}  {kept.device}  {kept.size_bytes} B")
+    finally:
+        store.close()
+    return 0
+
+
+def _open(arguments: argparse.Namespace, settings: Config) -> int:
+    # Here and not above: a process that serves never loads what opens.
+    from listener.archive import opening  # noqa: PLC0415 - see the line before
+
+    identities = opening.read_identities(Path(arguments.identity))
+    roster = Home(Path(settings.home)).roster()
+    failures = []
+    for one in arguments.clips:
+        try:
+            path = opening.find(_folder(settings), one)
+            written = opening.open_to(path, identities, roster, Path(arguments.to))
+        except EarmarkError as error:
+            failures.append((one, error))
+        else:
+            _show(written.opened, written.path, as_json=arguments.json)
+    if len(arguments.clips) == 1 and failures:
+        raise failures[0][1]
+    for one, failure in failures:
+        print(f"earmark: error: {one}: {failure}", file=sys.stderr)
+    return max((failure.exit_code for _, failure in failures), default=0)
+
+
+def _show(opened: "Opened", path: Path, *, as_json: bool) -> None:
+    header, private = opened.header, opened.private
+    if as_json:
+        fields = msgspec.to_builtins(header) | msgspec.to_builtins(private)
+        print(json.dumps(fields | {"file": str(path)}))
+    else:
+        print(
+            f"{path}: {private.ms / 1000:.1f} s, {header.owner}, {private.word}"
+            f" at {private.score:.2f}, {header.device}, {header.t}"
+        )
+
+
+def _folder(settings: Config) -> Path:
+    return Path(settings.home) / "archive"
