@@ -258,8 +258,10 @@ def _parse(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:
     try:
         fields = msgspec.json.decode(line, type=kind)
     except (ValueError, RecursionError) as error:
-        # The text of msgspec's errors may quote the line; ours does not.
-        raise BadEnvelope(f"the {name} is not the JSON it must be") from error
+        # msgspec's text may quote foreign bytes; the names of our own fields are safe to repeat.
+        known = re.search(r"at `\$\.([a-z0-9_]{1,16})`\Z", str(error))
+        where = f"{name}: {known[1]}" if known else name
+        raise BadEnvelope(f"the {where} is not what it must be") from error
     if canonical(fields) != line:
         raise BadEnvelope(f"the {name} is not canonical JSON")
     return fields

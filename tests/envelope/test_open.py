@@ -1,0 +1,167 @@
+import io
+from collections.abc import Callable
+
+import msgspec
+import pyrage
+import pytest
+import soundfile
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listener.envelope import format as form
+from listener.envelope import keys
+from listener.envelope.open import Identity, Opened, open_envelope, parse_identities
+from listener.errors import BadEnvelope, ConfigError, NotForYou
+
+Encode = Callable[[str], bytes]
+Sealing = Callable[..., bytes]
+Opening = Callable[..., Opened]
+
+
+def secret_line() -> str:
+    return str(pyrage.x25519.Identity.generate())
+
+
+def test_the_owner_gets_the_clip_and_its_tag(
+    sealed: bytes, opening: Opening, header: form.PublicHeader, private: form.PrivateFields
+) -> None:
+    opened = opening(sealed)
+
+    assert (opened.header, opened.private) == (header, private)
+    samples, rate_hz = soundfile.read(io.BytesIO(opened.flac), dtype="int16")
+    assert (len(samples), rate_hz) == (4_000, 16_000)
+
+
+def test_another_owner_is_told_that_it_is_not_for_her(
+    sealed: bytes,
+    bob: Identity,
+    opening: Opening,
+    devices: dict[str, Ed25519PublicKey],
+    owners: dict[str, str],
+) -> None:
+    with pytest.raises(NotForYou):
+        opening(sealed, bob)
+    with pytest.raises(NotForYou):
+        open_envelope(sealed, [], devices, owners)
+
+
+def test_one_of_several_keys_is_enough(
+    sealed: bytes, ada: Identity, bob: Identity, opening: Opening
+) -> None:
+    assert opening(sealed, bob, ada).header.owner == "ada"
+
+
+def test_a_damaged_envelope_is_damaged_for_everyone(
+    sealed: bytes, ada: Identity, bob: Identity, opening: Opening
+) -> None:
+    for identity in (ada, bob):
+        with pytest.raises(BadEnvelope):
+            opening(sealed[:-1], identity)
+
+
+def test_a_clip_that_another_genuine_device_signs_as_its_own_is_refused(
+    header: form.PublicHeader,
+    hall: Ed25519PrivateKey,
+    encode: Encode,
+    sealing: Sealing,
+    opening: Opening,
+) -> None:
+    clips: list[bytes] = []
+
+    def kept(comment: str) -> bytes:
+        clips.append(encode(comment))
+        return clips[0]
+
+    sealing(encode=kept)
+    its_own = msgspec.structs.replace(header, device="hall", dkey=keys.device_id(hall.public_key()))
+    data = sealing(header=its_own, encode=lambda _: clips[0], device_key=hall)
+
+    with pytest.raises(BadEnvelope, match="differs from the one outside"):
+        opening(data)
+
+
+def test_a_flac_that_claims_hours_is_not_decoded(
+    encode: Encode, sealing: Sealing, opening: Opening
+) -> None:
+    def endless(comment: str) -> bytes:
+        flac = bytearray(encode(comment))
+        flac[21:26] = b"\xff" * 5  # STREAMINFO's count of samples, 36 bits
+        return bytes(flac)
+
+    data = sealing(encode=endless)
+
+    with pytest.raises(BadEnvelope):
+        opening(data)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200
+)
+@given(data=st.data())
+def test_whatever_a_genuine_device_seals_raises_one_error_or_opens(
+    data: st.DataObject,
+    header: form.PublicHeader,
+    encode: Encode,
+    sealing: Sealing,
+    opening: Opening,
+) -> None:
+    def damaged(comment: str) -> bytes:
+        flac = encode(comment)
+        start = data.draw(st.integers(0, len(flac)))
+        cut = data.draw(st.integers(0, 60))
+        return flac[:start] + data.draw(st.binary(max_size=60)) + flac[start + cut :]
+
+    envelope = sealing(encode=damaged)
+
+    try:
+        opened = opening(envelope)
+    except BadEnvelope:
+        return
+    assert opened.header == header
+
+
+def test_an_identity_file_may_have_comments_blank_lines_and_several_keys() -> None:
+    first, second = secret_line(), secret_line()
+    text = f"# created: today\r\n# public key: age1\r\n{first}\r\n\r\n  {second}  \n"
+
+    identities = parse_identities(text.encode(), "me.key")
+
+    assert [str(identity.secret) for identity in identities] == [first, second]
+    assert identities[0].okey == keys.owner_id(identities[0].recipient)
+
+
+def test_a_secret_key_shows_in_no_representation() -> None:
+    secret = secret_line()
+
+    identity = parse_identities(secret.encode(), "me.key")[0]
+
+    assert secret not in repr(identity)
+    assert "SECRET" not in f"{identity} {identity!r}"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "holds no key"),
+        (b"# public key: age1\n\n", "holds no key"),
+        (b"age-encryption.org/v1\n-> scrypt x 18\n", "locked with a passphrase"),
+        (b"-----BEGIN AGE ENCRYPTED FILE-----\nxx\n", "locked with a passphrase"),
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----\nSECRET\n", "me.key, line 1, is not an age secret"),
+        (b"AGE-PLUGIN-YUBIKEY-1QQQ\n", "line 1, is not an age secret"),
+        (b"# fine\nAGE-SECRET-KEY-1SECRETSECRET\n", "line 2, is not an age secret"),
+        (b"\xff\xfe", "not text"),
+        (bytes((1 << 20) + 1), "too long"),
+    ],
+)
+def test_what_is_no_identity_is_said_without_repeating_it(data: bytes, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse_identities(data, "me.key")
+
+    assert "SECRET" not in str(caught.value)
+
+
+@given(st.binary(max_size=300))
+def test_an_arbitrary_identity_raises_one_error(data: bytes) -> None:
+    with pytest.raises(ConfigError):
+        parse_identities(data, "me.key")

@@ -1,0 +1,147 @@
+import base64
+import hashlib
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listener.envelope import format as form
+from listener.envelope import keys
+from listener.envelope.verify import verify
+from listener.errors import BadEnvelope
+
+Devices = dict[str, Ed25519PublicKey]
+Owners = dict[str, str]
+
+
+def refused(data: bytes, devices: Devices, owners: Owners, why: str | None = None) -> None:
+    with pytest.raises(BadEnvelope, match=why):
+        verify(data, devices, owners)
+
+
+def lines(data: bytes) -> list[bytes]:
+    return data.split(b"\n", 4)
+
+
+def signed(header: form.PublicHeader, ciphertext: bytes, key: Ed25519PrivateKey) -> bytes:
+    content = form.Seal(bytes=len(ciphertext), sha256=hashlib.sha256(ciphertext).hexdigest())
+    text = form.MAGIC + form.canonical(header) + b"\n" + form.canonical(content) + b"\n"
+    return text + base64.b64encode(key.sign(text)) + b"\n" + ciphertext
+
+
+def test_a_sealed_clip_is_vouched_for(sealed: bytes, devices: Devices, owners: Owners) -> None:
+    assert verify(sealed, devices, owners) == form.parse(sealed)
+
+
+def test_every_bit_before_the_ciphertext_counts(
+    sealed: bytes, devices: Devices, owners: Owners
+) -> None:
+    body = len(sealed) - len(lines(sealed)[4])
+
+    for position in range(body):
+        for bit in range(8):
+            changed = bytearray(sealed)
+            changed[position] ^= 1 << bit
+            refused(bytes(changed), devices, owners)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_every_bit_of_the_ciphertext_counts(
+    data: st.DataObject, sealed: bytes, devices: Devices, owners: Owners
+) -> None:
+    body = len(sealed) - len(lines(sealed)[4])
+    position = data.draw(st.integers(body, len(sealed) - 1))
+    changed = bytearray(sealed)
+    changed[position] ^= 1 << data.draw(st.integers(0, 7))
+
+    refused(bytes(changed), devices, owners, "not the one that was signed")
+
+
+def test_every_truncation_is_refused(sealed: bytes, devices: Devices, owners: Owners) -> None:
+    body = len(sealed) - len(lines(sealed)[4])
+
+    # Every length as far as the age header goes, then samples of the rest and its end.
+    for length in [*range(body + 400), *range(body + 400, len(sealed), 97), len(sealed) - 1]:
+        refused(sealed[:length], devices, owners)
+
+
+@pytest.mark.parametrize("more", [b"\n", b"\0", b"EARMARK/1\n", bytes(1 << 20)])
+def test_every_extension_is_refused(
+    more: bytes, sealed: bytes, devices: Devices, owners: Owners
+) -> None:
+    refused(sealed + more, devices, owners)
+    refused(more + sealed, devices, owners)
+
+
+def test_relabelling_breaks_the_signature(
+    sealed: bytes, devices: Devices, owners: Owners, header: form.PublicHeader
+) -> None:
+    for label in (
+        {"owner": "bob"},
+        {"owner": "bob", "okey": keys.owner_id(owners["bob"])},
+        {"seq": 8},
+        {"ttl_s": 1},
+    ):
+        other = form.canonical(msgspec.structs.replace(header, **label))
+        relabelled = sealed.replace(form.canonical(header), other, 1)
+
+        refused(relabelled, devices, owners, "signature does not fit")
+
+
+def test_only_the_device_it_names_can_have_signed_it(
+    sealed: bytes,
+    devices: Devices,
+    owners: Owners,
+    header: form.PublicHeader,
+    hall: Ed25519PrivateKey,
+) -> None:
+    forged = signed(header, lines(sealed)[4], hall)
+
+    refused(forged, devices, owners, "signature does not fit")
+
+
+def test_a_device_nobody_added_is_not_believed(
+    sealed: bytes, devices: Devices, owners: Owners, hall: Ed25519PrivateKey
+) -> None:
+    refused(sealed, {"hall": devices["hall"]}, owners, "no device")
+    refused(sealed, {"kitchen": hall.public_key()}, owners, "no device")
+
+
+def test_an_owner_who_is_not_active_is_unknown(
+    sealed: bytes, devices: Devices, owners: Owners
+) -> None:
+    refused(sealed, devices, {"bob": owners["bob"]}, "no active owner")
+    refused(sealed, devices, {"ada": owners["bob"]}, "no active owner")
+
+
+def test_nothing_of_the_ciphertext_is_read_before_the_signature_holds(
+    sealed: bytes, devices: Devices, owners: Owners
+) -> None:
+    magic, header, content, _, _ = lines(sealed)
+    forged = base64.b64encode(bytes(64))
+
+    refused(b"\n".join((magic, header, content, forged, b"x")), devices, owners, "signature")
+
+
+def test_a_genuine_device_cannot_seal_to_two(
+    sealed: bytes,
+    devices: Devices,
+    owners: Owners,
+    header: form.PublicHeader,
+    kitchen: Ed25519PrivateKey,
+) -> None:
+    ciphertext = lines(sealed)[4]
+    stanza = ciphertext[ciphertext.index(b"\n-> X25519") : ciphertext.index(b"\n-> ", 40)]
+    second = ciphertext.replace(stanza, stanza + stanza, 1)
+
+    refused(signed(header, second, kitchen), devices, owners, "exactly one")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.binary(max_size=2048))
+def test_arbitrary_bytes_raise_one_error(data: bytes, devices: Devices, owners: Owners) -> None:
+    refused(data, devices, owners)
+    refused(form.MAGIC + data, devices, owners)
