@@ -2,23 +2,26 @@
 
 How Earmark speaks: what was asked for goes to standard output, everything else to standard error;
 messages begin with ``earmark:``, in lower case and without a full stop; a hint says what to do.
-Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unavailable, 78 configuration.
+Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unavailable, 78 configuration; 128 and a signal
+where the reader stopped us.
 """
 
 import argparse
+import difflib
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, NoReturn, Protocol, cast
 
 import msgspec
 
 import listener
 from listener import config
-from listener.errors import ConfigError, EarmarkError
+from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 
 VERBS: Final = {
     "demo": ("listener.demo.command", "see the whole promise kept on this machine, in a minute"),
@@ -49,36 +52,71 @@ class Verb(Protocol):
         """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong as everything else here does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"{self.prog} --help says what there is")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        verb, arguments = _parse(words)
-        logging.basicConfig(
-            level=logging.INFO if arguments.verbose else logging.WARNING,
-            format="earmark: %(message)s",
-            stream=sys.stderr,
-        )
-        return verb.run(arguments, _settings(arguments))
-    except EarmarkError as error:
+        code = _run(words)
+        # Here and not at the interpreter's end, where a reader that left would be a traceback.
         sys.stdout.flush()
-        print(f"earmark: error: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"earmark: hint: {error.hint}", file=sys.stderr)
-        return error.exit_code
+    except EarmarkError as error:
+        return _complain(error)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "listener":
+            raise
+        return _complain(
+            ConfigError(
+                f"{words[0]} needs the package {error.name}, which is not installed",
+                "pip install 'earmark[device,household,demo]' brings what each verb needs",
+            )
+        )
     except KeyboardInterrupt:
-        return 130
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         # The reader of our output left (head, less): nothing is wrong, and nobody is there to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _complain(Unavailable(f"cannot use {error.filename}: {error.strerror}"))
+    return code
 
 
-def _parse(words: list[str]) -> tuple[Verb, argparse.Namespace]:
+def _complain(error: EarmarkError) -> int:
+    sys.stdout.flush()
+    print(f"earmark: error: {error}", file=sys.stderr)
+    if error.hint:
+        print(f"earmark: hint: {error.hint}", file=sys.stderr)
+    return error.exit_code
+
+
+def _run(words: Sequence[str]) -> int:
+    try:
+        verb, arguments = _parse(words)
+    except SystemExit as done:  # after --help and --version
+        return int(done.code or 0)
+    logging.basicConfig(
+        level=logging.INFO if arguments.verbose else logging.WARNING,
+        format="earmark: %(message)s",
+        stream=sys.stderr,
+    )
+    return verb.run(arguments, _settings(arguments))
+
+
+def _parse(words: Sequence[str]) -> tuple[Verb, argparse.Namespace]:
     """Parse ``words``; import only the verb they name."""
     width = max(map(len, VERBS))
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="earmark",
+        usage="earmark VERB [option ...]",
         description="Listen for one word, forget every other sound, seal what follows.",
         epilog="verbs:\n"
         + "\n".join(f"  {name:<{width}}  {about}" for name, (_, about) in VERBS.items())
@@ -87,20 +125,16 @@ def _parse(words: list[str]) -> tuple[Verb, argparse.Namespace]:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"earmark {listener.__version__}")
-    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="what to do, see below")
-    chosen = parser.parse_args(words[:1])
-    module, about = VERBS[chosen.verb]
-    try:
-        verb = cast("Verb", importlib.import_module(module))
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] == "listener":
-            raise
-        raise ConfigError(
-            f"{chosen.verb} needs the package {error.name}, which is not installed",
-            "pip install 'earmark[device,household,demo]' brings what each verb needs",
-        ) from error
-    own = argparse.ArgumentParser(
-        prog=f"earmark {chosen.verb}",
+    parser.add_argument("verb", metavar="VERB", help="what to do, see below")
+    name: str = parser.parse_args(words[:1]).verb
+    if name not in VERBS:
+        near = difflib.get_close_matches(name, VERBS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"the verbs are {', '.join(VERBS)}"
+        raise UsageError(f"there is no verb {name!r}", hint)
+    module, about = VERBS[name]
+    verb = cast("Verb", importlib.import_module(module))
+    own = _Parser(
+        prog=f"earmark {name}",
         description=about[0].upper() + about[1:] + ".",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -116,15 +150,23 @@ def _parse(words: list[str]) -> tuple[Verb, argparse.Namespace]:
 
 def _settings(arguments: argparse.Namespace) -> config.Config:
     """Read the configuration file, if there is one, and settle where home is."""
-    path = Path(arguments.config) if arguments.config else SYSTEM_CONFIG
+    named: str | None = arguments.config
+    path = Path(named or SYSTEM_CONFIG)
     settings = config.Config()
-    if arguments.config or path.exists():
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+    try:
+        settings = config.parse(path.read_text("utf-8"), str(path))
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the name
+        if named or not isinstance(error, FileNotFoundError):
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise ConfigError(f"cannot read the settings {path}: {reason}") from error
-        settings = config.parse(text, str(path))
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     home = arguments.home or settings.home or os.environ.get("EARMARK_HOME")
-    return msgspec.structs.replace(settings, home=str(home or Path(data) / "earmark"))
+    try:
+        if not home:
+            data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+            home = Path(data) / "earmark"
+        home = Path(home).expanduser().absolute()
+    except RuntimeError as error:  # a user without a home folder
+        raise ConfigError(
+            "there is no folder to keep anything in", "name one: --home DIR"
+        ) from error
+    return msgspec.structs.replace(settings, home=str(home))

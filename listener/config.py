@@ -4,9 +4,8 @@ Seconds here, samples inside. The annotated example is ``docs/earmark.example.to
 """
 
 import difflib
-import re
 import tomllib
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +16,9 @@ ShortName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
 """A pseudonym fit for topics and file names: 1 to 32 of a-z, 0-9 and the hyphen."""
 
 Probability = Annotated[float, Meta(gt=0, lt=1)]
+
+PathText = Annotated[str, Meta(pattern=r"^[^\x00]+\Z")]
+"""Where a file is; relative to the folder in which the program was started."""
 
 CLIP_LIMIT_S = 30.0
 """No setting makes a clip longer: the envelope's ciphertext is bounded at 1 MiB."""
@@ -36,7 +38,7 @@ class DeviceSettings(Settings, frozen=True, kw_only=True):
 class MicrophoneSettings(Settings, frozen=True, kw_only=True):
     """Where sound comes from."""
 
-    files: tuple[str, ...] = ()
+    files: tuple[PathText, ...] = ()
     """WAV, FLAC or Ogg files that stand in for a microphone, one after the other."""
     channel: Annotated[int, Meta(ge=0, le=63)] = 0
     """Which channel of a microphone array or a stereo file is heard."""
@@ -94,17 +96,17 @@ class AttributionSettings(Settings, frozen=True, kw_only=True):
 class BrokerSettings(Settings, frozen=True, kw_only=True):
     """Where the MQTT broker is."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 1883
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     """``auto`` tries MQTT 5 and falls back to 3.1.1 where the broker knows no better."""
     keepalive_s: Annotated[int, Meta(ge=5, le=600)] = 30
     username: str | None = None
-    password_file: str | None = None
-    ca_file: str | None = None
+    password_file: PathText | None = None
+    ca_file: PathText | None = None
     """With it, TLS is spoken and nothing else."""
-    certificate_file: str | None = None
-    key_file: str | None = None
+    certificate_file: PathText | None = None
+    key_file: PathText | None = None
 
 
 class SpoolSettings(Settings, frozen=True, kw_only=True):
@@ -120,7 +122,7 @@ class SpoolSettings(Settings, frozen=True, kw_only=True):
 class Config(Settings, frozen=True, kw_only=True):
     """All of it."""
 
-    home: str = ""
+    home: Annotated[str, Meta(pattern=r"^[^\x00]*\Z")] = ""
     """Folder of keys, roster, spool and archive; ``cli`` fills in the user's data folder."""
     device: DeviceSettings = DeviceSettings()
     microphone: MicrophoneSettings = MicrophoneSettings()
@@ -144,46 +146,90 @@ def parse(text: str, source: str) -> Config:
     """
     try:
         raw = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        stray = _stray(raw, Config, ())
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        # Python's own limits: digits of a number, depth of brackets.
+        raise ConfigError(f"{source} has a number too long or brackets too deep") from error
+    if stray is not None:
+        raise ConfigError(f"{source}: there is no setting {'.'.join(stray)}", _nearest(stray))
     try:
         config = msgspec.convert(raw, Config)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise ConfigError(f"{source}: {error}", _hint(str(error), raw)) from error
+    except msgspec.ValidationError as error:
+        expected, _, path = str(error).partition(" - at `$.")
+        where = f"{path.rstrip('`')}: " if path else ""
+        hint = "docs/earmark.example.toml lists each setting with its range"
+        if "{1,32}" in expected:
+            expected, hint = (
+                "not a short name",
+                "short names are 1 to 32 of a-z, 0-9 and the hyphen",
+            )
+        raise ConfigError(f"{source}: {where}{expected[0].lower()}{expected[1:]}", hint) from error
+    _agree(config, source)
+    return config
+
+
+def _agree(config: Config, source: str) -> None:
+    """Refuse settings that are each in range and make no sense together."""
     if config.clip.pre_roll_s > config.clip.ring_s:
         raise ConfigError(
             f"{source}: clip.pre_roll_s is longer than clip.ring_s",
             "sound older than the ring no longer exists; shorten the one or lengthen the other",
         )
-    return config
+    if len(set(config.wake.words)) < len(config.wake.words):
+        raise ConfigError(f"{source}: wake.words names a model twice", "once is enough")
+    idle = config.wake.thresholds.keys() - set(config.wake.words)
+    if idle:
+        raise ConfigError(
+            f"{source}: wake.thresholds has {min(idle)}, which wake.words does not",
+            f"wake.words are {', '.join(config.wake.words)}",
+        )
+    if (config.broker.certificate_file is None) != (config.broker.key_file is None):
+        raise ConfigError(
+            f"{source}: broker.certificate_file and broker.key_file belong together",
+            "give both, or neither",
+        )
 
 
-def _hint(message: str, raw: dict[str, Any]) -> str:
-    unknown = re.search(r"unknown field `([^`]*)`(?: - at `\$\.?([^`]*)`)?", message)
-    if unknown is None:
-        return "docs/earmark.example.toml lists each setting with its range"
-    key, path = unknown[1], unknown[2] or ""
-    section: type[Settings] = Config
-    for part in filter(None, path.split(".")):
-        section = _section(section, part)
-    near = difflib.get_close_matches(key, section.__struct_fields__, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {'.'.join(filter(None, [path, near[0]]))}?"
-    # The right key in the wrong section is the other common slip.
-    homes = [name for name in raw if key in _section(Config, name).__struct_fields__]
-    homes += [
-        name for name in Config.__struct_fields__ if key in _section(Config, name).__struct_fields__
-    ]
-    if homes:
-        return f"did you mean {homes[0]}.{key}?"
-    return f"the keys here are {', '.join(section.__struct_fields__)}"
+_Path = tuple[str, ...]
 
 
-def _section(parent: type[Settings], name: str) -> type[Settings]:
-    """Return the section class that ``parent`` has under ``name``, or ``parent`` itself."""
-    annotation = parent.__annotations__.get(name)
-    candidates = (annotation, *get_args(annotation))
-    for candidate in candidates:
-        if isinstance(candidate, type) and issubclass(candidate, Settings):
-            return candidate
-    return Settings
+def _stray(raw: dict[str, Any], section: type[Settings], path: _Path) -> _Path | None:
+    """Return the path of the first key that no section knows."""
+    for key, value in raw.items():
+        if key not in section.__struct_fields__:
+            return (*path, key)
+        inner = _sections(section).get(key)
+        found = _stray(value, inner, (*path, key)) if inner and isinstance(value, dict) else None
+        if found:
+            return found
+    return None
+
+
+def _nearest(stray: _Path) -> str:
+    """Name the right key that the reader most likely meant."""
+    *path, key = stray
+    known: list[_Path] = [(name,) for name in Config.__struct_fields__]
+    for name, inner in _sections(Config).items():
+        known += [(name, field) for field in inner.__struct_fields__]
+    # The right key in the wrong section is as common a slip as a misspelt one.
+    same = [right for right in known if right[-1] == key]
+    if same:
+        return f"did you mean {'.'.join(same[0])}?"
+    siblings = {right[-1]: right for right in known if list(right[:-1]) == path}
+    everywhere = {right[-1]: right for right in known}
+    for candidates, cutoff in ((siblings, 0.75), (everywhere, 0.75), (siblings, 0.6)):
+        near = difflib.get_close_matches(key, candidates, n=1, cutoff=cutoff)
+        if near:
+            return f"did you mean {'.'.join(candidates[near[0]])}?"
+    return f"the keys here are {', '.join(siblings)}"
+
+
+def _sections(parent: type[Settings]) -> dict[str, type[Settings]]:
+    """Return the fields of ``parent`` that are sections of their own."""
+    return {
+        name: kind
+        for name, kind in parent.__annotations__.items()
+        if isinstance(kind, type) and issubclass(kind, Settings)
+    }

@@ -1,0 +1,194 @@
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from listener import __version__, cli
+
+BUILT = tuple(cli.VERBS)
+
+
+def earmark(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - ourselves
+        [sys.executable, "-m", "listener", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("verb", BUILT)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.main([verb, "--help"])
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert f"usage: earmark {verb}" in out
+    assert "--home" in out
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(["--help"])
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert all(f"  {verb} " in out for verb in cli.VERBS)
+
+
+def test_help_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["--help"])
+
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(["--version"])
+
+    assert code == 0
+    assert capsys.readouterr().out == f"earmark {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ([], "earmark --help"),
+        (["demmo"], "did you mean demo?"),
+        (["listen"], "did you mean"),
+        (["xyzzy"], "the verbs are demo, run, hear"),
+        (["--frobnicate"], "earmark --help"),
+        (["owner"], "earmark owner --help"),
+        (["owner", "add"], "earmark owner add --help"),
+        (["models", "list", "--frobnicate"], "earmark models --help"),
+    ],
+)
+def test_a_wrong_command_line_is_usage_with_a_hint(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = cli.main(words)
+
+    told = capsys.readouterr()
+    error, second = told.err.splitlines()
+    assert code == 2
+    assert not told.out
+    assert error.startswith("earmark: error: ")
+    assert second.startswith("earmark: hint: ")
+    assert hint in second
+
+
+def test_an_unknown_setting_is_a_configuration_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "earmark.toml"
+    file.write_text("[clip]\nrefractory_s = 2.0\n")
+
+    code = cli.main(["owner", "list", "--config", str(file)])
+
+    assert code == 78
+    assert "earmark: hint: did you mean wake.refractory_s?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"home = "])
+def test_settings_that_cannot_be_read_are_a_configuration_error(
+    content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "earmark.toml"
+    if content is not None:
+        file.write_bytes(content)
+
+    code = cli.main(["owner", "list", "--config", str(file)])
+
+    assert code == 78
+    assert str(file) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["option", "setting", "environment", "data folder"])
+def test_home_is_where_it_was_said_last(
+    way: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    there = tmp_path / "earmark"
+    file = tmp_path / "settings.toml"
+    file.write_text(f'home = "{there}"\n' if way == "setting" else "")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path if way == "data folder" else "/nowhere"))
+    monkeypatch.setenv("EARMARK_HOME", str(there) if way == "environment" else "")
+    words = ["household", "this-device", "--config", str(file)]
+    if way == "option":
+        words += ["--home", str(there)]
+
+    code = cli.main(words)
+
+    capsys.readouterr()
+    assert code == 0
+    assert (there / "device.key").is_file()
+
+
+def test_a_home_in_the_users_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('home = "~/mine"\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    code = cli.main(["household", "this-device", "--config", str(file)])
+
+    capsys.readouterr()
+    assert code == 0
+    assert (tmp_path / "mine" / "device.key").is_file()
+
+
+def test_a_folder_that_cannot_be_used_is_unavailable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    code = cli.main(["household", "this-device", "--home", str(tmp_path / "file" / "home")])
+
+    told = capsys.readouterr().err
+    assert code == 69
+    assert told.startswith("earmark: error: ")
+
+
+def test_a_verb_whose_package_is_missing_says_which(tmp_path: Path) -> None:
+    # A stand-in that fails as an absent one does; PYTHONPATH comes before site-packages.
+    (tmp_path / "pyrage.py").write_text("raise ModuleNotFoundError('no pyrage', name='pyrage')\n")
+
+    done = earmark("owner", "list", "--home", str(tmp_path / "home"), PYTHONPATH=str(tmp_path))
+
+    assert done.returncode == 78
+    assert "owner needs the package pyrage" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_only_the_chosen_verb_is_imported() -> None:
+    asked = (
+        "import sys; from listener import cli; cli.main(['owner', '--help']);"
+        "sys.exit(any(name in sys.modules for name in ('numpy', 'onnxruntime', 'paho')))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False)  # noqa: S603 - ourselves
+
+    assert done.returncode == 0
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
+    read, write = os.pipe()
+    os.close(read)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "listener", "--help"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    )
+
+    with contextlib.suppress(OSError):
+        os.close(write)
+    assert done.returncode == 128 + 13
+    assert not done.stderr
