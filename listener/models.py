@@ -35,11 +35,14 @@ _VERSION: Final = re.compile(r"[-_ ]v?\d+(\.\d+)*$")  # heads are mostly called 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's own arguments."""
     verbs = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    show = verbs.add_parser("list", help="what there is", description="What there is.")
+    show = verbs.add_parser(
+        "list", help="what there is", description="What there is.", allow_abbrev=False
+    )
     check = verbs.add_parser(
         "check",
         help="is every file here, and the right one; exit 1 if not",
         description="Say of every file whether it is here and has the hash in its manifest.",
+        allow_abbrev=False,
     )
     for one in (show, check):
         one.add_argument("--json", action="store_true", help="one object a line")
@@ -47,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "add",
         help="add a wake word of your own in openWakeWord format",
         description="Add an ONNX file that takes [1, N, 96] and gives a probability.",
+        allow_abbrev=False,
     )
     add.add_argument("file", metavar="FILE.onnx", help="the model")
     add.add_argument("--name", help="what to call it: a-z, 0-9 and - (default: from the file)")
@@ -57,6 +61,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="score from which it wakes (default: %(default)s)",
     )
     add.add_argument("--licence", default=UNSTATED, help="SPDX identifier (default: %(default)s)")
+    for one in (show, check, add):
+        # These may stand on either side of the action.
+        for option in ("--config", "--home"):
+            one.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        one.add_argument(
+            "-v",
+            "--verbose",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
@@ -153,8 +168,8 @@ def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
 
     path = Path(arguments.file)
     name = arguments.name or _name(path)
-    _fits("--name", name, ShortName)
-    _fits("--threshold", arguments.threshold, Probability)
+    _fits("--name", name, ShortName, "a name is 1 to 32 of a-z, 0-9 and the hyphen")
+    _fits("--threshold", arguments.threshold, Probability, "it lies between 0 and 1")
     if catalogue.is_shipped(name):
         raise UsageError(
             f"{name} is the name of a model that comes with Earmark",
@@ -167,7 +182,7 @@ def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
     proposed = Manifest(
         name=name,
         kind="wake-word",
-        origin=f"added from a file of {len(data)} bytes",
+        origin="added with earmark models add",
         licence=arguments.licence,
         input_shape=(1, window, EMBEDDING_FEATURES),
         window_frames=window,
@@ -192,7 +207,7 @@ def _try(head: "HeadNet", name: str) -> None:
     if head.outputs != 1:
         raise ModelRefused(
             f"{name} gives {head.outputs} numbers, not one probability",
-            "heads that tell several phrases apart need a manifest with labels, see models/README.md",
+            "one that tells phrases apart needs a manifest with labels, see models/README.md",
         )
     shape = (head.window_frames, EMBEDDING_FEATURES)
     for window in (np.zeros(shape), 20 * np.random.default_rng(1).standard_normal(shape)):
@@ -213,11 +228,11 @@ def _name(path: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:32]
 
 
-def _fits(option: str, value: str | float, kind: object) -> None:
+def _fits(option: str, value: str | float, kind: object, rule: str) -> None:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{option} {value!r}: {error}") from error
+        raise UsageError(f"{option} cannot be {value!r}", rule) from error
 
 
 def _bounded(path: Path) -> bytes:
