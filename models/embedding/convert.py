@@ -200,8 +200,9 @@ def streaming(network: Network, hop_frames: int) -> bytes:
         if layer == 0:
             shift = graph.constant("shift", network.shift[None, :, None, None])
             x = graph.operator("Add", [graph.operator("Relu", [x]), shift])
-        if layer < len(network.kernels) - 1:
-            x = graph.operator("Max", [graph.operator("LeakyRelu", [x], alpha=_ALPHA), floor])
+        last = layer == len(network.kernels) - 1
+        if not last:
+            x = graph.operator("LeakyRelu", [x], alpha=_ALPHA)
         if layer in _POOLS:
             over_time, over_rows = _POOLS[layer]
             rows //= over_rows
@@ -218,6 +219,9 @@ def streaming(network: Network, hop_frames: int) -> bytes:
                     "MaxPool", [x], kernel_shape=[over_time, 1], dilations=[dilation, 1]
                 )
                 dilation *= over_time
+        if not last:
+            # The largest of clipped values is the clipped largest: clipping after the pool is less.
+            x = graph.operator("Clip", [x, floor])
     flat = graph.constant("flat", np.array([1, _CHANNELS[-1]], np.int64))
     graph.output(graph.operator("Reshape", [x, flat]), "embedding", [1, _CHANNELS[-1]])
     return graph.serialise(f"speech-embedding-{hop_frames * 10}ms")
