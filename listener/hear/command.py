@@ -1,0 +1,249 @@
+"""``earmark hear``: listen for the word, forget every other sound, seal what follows."""
+
+import argparse
+import os
+import secrets
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from listener import config
+from listener.catalogue import Catalogue
+from listener.errors import ConfigError, EarmarkError, UsageError
+from listener.hear import report
+from listener.hear.counters import Counters
+from listener.hear.gate import listen_to_files
+from listener.hear.herald import Herald
+from listener.hear.keeping import BUFFERS, Keeping, Stamp
+from listener.hear.loop import Ear
+from listener.hear.memory import ClipBuffers, allocate, forbid_dumps
+from listener.hear.mute import NoSwitch, ScriptedSwitch, parse_stretches
+from listener.home import Home
+from listener.inference import SpeechNet, build_detector
+from listener.notices import SOCKET, Notifier, Tally
+from listener.owner.attribution import Keeper
+from listener.service import Service, Stop
+from listener.sound.clip import Recorder, longest_samples
+from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from listener.sound.ring import Ring
+from listener.spool import Spool
+
+_BOOT_BYTES: Final = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``earmark hear`` understands."""
+    parser.add_argument(
+        "--microphone",
+        metavar="FILE[,FILE…]",
+        action="append",
+        help="recordings that stand in for a microphone, heard one after the other",
+    )
+    parser.add_argument(
+        "--channel", metavar="N", type=int, help="which channel of the recordings is heard, from 0"
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="hear as fast as possible instead of in real time"
+    )
+    parser.add_argument(
+        "--mute",
+        metavar="A-B[,A-B…]",
+        help="throw the mute switch at second A of the recordings and release it at second B",
+    )
+    parser.add_argument(
+        "--word",
+        metavar="NAME",
+        action="append",
+        help="listen for this model's word; may be repeated (see earmark models list)",
+    )
+    parser.add_argument("--keeper", metavar="NAME", help="the owner whose clips this device makes")
+    parser.add_argument("--json", action="store_true", help="print events as JSON, one a line")
+
+
+def run(arguments: argparse.Namespace, settings: config.Config) -> int:
+    """Listen until the recordings end or SIGTERM comes.
+
+    Raises:
+        UsageError: the arguments ask for what cannot be.
+        ConfigError: no keeper, or one who is not in the roster and active.
+        Unavailable: a recording is missing or cannot be read.
+        ModelRefused: a model is missing or is not what its manifest says.
+        EarmarkError: a recording broke off.
+    """
+    forbid_dumps()
+    settings = _settled(arguments, settings)
+    home = Home(Path(settings.home))
+    keeper = _keeper(home, settings.attribution.keeper)
+    switch = ScriptedSwitch(parse_stretches(arguments.mute)) if arguments.mute else NoSwitch()
+    stop = Stop()
+    gate = listen_to_files(
+        [Path(name) for name in settings.microphone.files],
+        channel=settings.microphone.channel,
+        is_fast=arguments.fast,
+        switch=switch,
+        stop=stop,
+        monotonic_s=time.monotonic,
+    )
+    catalogue = Catalogue(home.path)
+    words = [catalogue.load(name) for name in settings.wake.words]
+    detector = build_detector(words, catalogue.embedding(), settings.wake)
+    ring = Ring(allocate(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
+    buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
+    speech = SpeechNet(catalogue.speech())
+    key = home.device_key()
+    boot = secrets.token_hex(_BOOT_BYTES)
+    counters = Counters(settings.device.name, boot)
+    notifier = Notifier(home.path / SOCKET)
+    herald = Herald(
+        _write_json if arguments.json else _write_text, notifier, key.sign, on_nobody_reads=stop.ask
+    )
+    service = Service(os.environ, time.monotonic)
+    keeping = Keeping(
+        attribution=Keeper(keeper, home.roster),
+        stamp=Stamp(
+            device=settings.device.name,
+            key=key,
+            next_seq=home.next_seq,
+            new_clip_id=lambda: str(uuid.uuid4()),
+            boot=boot,
+            ttl_s=settings.clip.keep_days * 86_400,
+        ),
+        border=Spool(home.path / "spool", settings.spool),
+        counters=counters,
+        buffers=buffers,
+        tell=herald.tell,
+        is_patient=arguments.fast,
+    )
+    ear = Ear(
+        detector=detector,
+        models={word.name: word.manifest.sha256 for word in words},
+        ring=ring,
+        recorder=Recorder(ring, speech, settings.clip, buffers),
+        keeping=keeping,
+        counters=counters,
+        herald=herald,
+        now=partial(datetime.now, UTC),
+        monotonic_s=time.monotonic,
+    )
+    with stop.on_signals():
+        herald.tell(
+            report.Started(
+                files=tuple(_printable(name) for name in settings.microphone.files),
+                words=settings.wake.words,
+                keeper=keeper,
+                switch=switch.about,
+                fast=arguments.fast,
+            )
+        )
+        service.ready("listening")
+        ear.listen(gate.sounds(), service.alive)
+        service.stopping()
+        keeping.close()
+    tally = counters.tally()
+    herald.count(tally)
+    herald.tell(_ended(tally, broken=len(gate.broken)))
+    notifier.close()
+    if herald.is_unread:
+        raise BrokenPipeError
+    if gate.broken:
+        raise EarmarkError(
+            f"{len(gate.broken)} of {len(settings.microphone.files)} recordings broke off;"
+            f" the first: {gate.broken[0]}"
+        )
+    return 0
+
+
+def _settled(arguments: argparse.Namespace, settings: config.Config) -> config.Config:
+    """Return the settings as the arguments change them."""
+    replace = msgspec.structs.replace
+    microphone, wake, attribution = settings.microphone, settings.wake, settings.attribution
+    if arguments.microphone:
+        microphone = replace(microphone, files=tuple(_files(arguments.microphone)))
+    if arguments.channel is not None:
+        microphone = replace(microphone, channel=arguments.channel)
+    if arguments.word:
+        # Twice the same word is one word.
+        wake = replace(wake, words=tuple(dict.fromkeys(arguments.word)))
+    if arguments.keeper:
+        attribution = replace(attribution, keeper=arguments.keeper)
+    if not microphone.files:
+        raise UsageError(
+            "there is no microphone",
+            "earmark hear --microphone FILE hears a recording; microphone.files sets it for good",
+        )
+    if microphone.channel < 0:
+        raise UsageError("channels count from 0")
+    return replace(settings, microphone=microphone, wake=wake, attribution=attribution)
+
+
+def _files(given: Sequence[str]) -> list[str]:
+    """Split lists at their commas, but not a file's name that has one."""
+    names: list[str] = []
+    for text in given:
+        names += [text] if Path(text).exists() else text.split(",")
+    if not all(names):
+        raise UsageError("a recording's name is empty", "separate names by single commas")
+    return names
+
+
+def _keeper(home: Home, name: str | None) -> str:
+    """Return the keeper's name, once it is sure that clips can be made for her."""
+    if name is None:
+        raise ConfigError(
+            "this device has no keeper, so no clip could be made",
+            "earmark owner add NAME --key age1…, let her confirm it, then"
+            " earmark hear --keeper NAME or attribution.keeper",
+        )
+    owner = home.roster().owner(name)
+    if owner is None:
+        raise ConfigError(
+            f"the keeper {name!r} is not in the roster of {home.path}",
+            f"earmark owner add {name} --key age1…, then earmark owner challenge {name}",
+        )
+    if not owner.active:
+        raise ConfigError(
+            f"the keeper {name} has not confirmed her key yet",
+            f"earmark owner challenge {name}, and she answers with earmark owner confirm {name}",
+        )
+    return name
+
+
+def _frames(seconds: float) -> int:
+    return -(-round(seconds * SAMPLE_RATE_HZ) // FRAME_SAMPLES)
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _write_json(event: report.Event) -> None:
+    sys.stdout.write(report.to_json(event) + "\n")
+    sys.stdout.flush()
+
+
+def _write_text(event: report.Event) -> None:
+    sys.stdout.write(report.to_text(event) + "\n")
+    sys.stdout.flush()
+
+
+def _ended(tally: Tally, broken: int) -> report.Ended:
+    return report.Ended(
+        heard_s=tally.heard_samples / SAMPLE_RATE_HZ,
+        discarded_s=tally.discarded_samples / SAMPLE_RATE_HZ,
+        sealed_s=tally.sealed_samples / SAMPLE_RATE_HZ,
+        muted_s=tally.muted_samples / SAMPLE_RATE_HZ,
+        wakes=tally.wakes,
+        near_misses=tally.near_misses,
+        sealed=tally.sealed,
+        unattributed=tally.unattributed,
+        abandoned=tally.abandoned,
+        lost=tally.lost,
+        broken=broken,
+    )

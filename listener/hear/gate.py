@@ -1,0 +1,126 @@
+"""The gate between the microphone and everything else: sound passes only while the switch is open.
+
+The switch is asked before and after each read, so that no sample of a shut moment comes through.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from listener.errors import EarmarkError, Unavailable
+from listener.hear.microphone import FileMicrophone, Microphone, Pace
+from listener.hear.mute import Switch
+from listener.service import Stop
+from listener.sound.pcm import Frame, Framer, GapReason, Samples, Sound
+
+_log = logging.getLogger(__name__)
+
+
+class Gate:
+    """Sound, or the reason why there is none. The only holder of a microphone. One thread."""
+
+    def __init__(self, microphone: Microphone, switch: Switch, stop: Stop) -> None:
+        self._microphone = microphone
+        self._switch = switch
+        self._stop = stop
+        self._framer = Framer()
+        self._line_failed = False
+        self.broken: list[str] = []
+        """What broke off, in the words of its error, in order."""
+
+    @property
+    def position_samples(self) -> int:
+        """How far the stream has come."""
+        return self._framer.position_samples
+
+    def sounds(self) -> Iterator[Sound]:
+        """Yield frames and gaps until nothing comes any more or a stop is asked for.
+
+        A frame is good until the next one is asked for: then it is overwritten, so that no copy
+        of it outlives the ring. While the switch is shut a gap comes for each frame's time, so
+        that the loop turns and the watchdog is fed. The last gap has the reason END, except
+        after a stop.
+        """
+        while not self._stop.is_asked:
+            shut = self._is_shut(self._framer.position_samples)
+            block: Samples | GapReason | int | None
+            try:
+                if shut:
+                    self._microphone.shut()
+                    block = self._microphone.skip()
+                else:
+                    block = self._microphone.read()
+            except Unavailable as error:
+                _log.warning("the sound broke off: %s", error)
+                self.broken.append(str(error))
+                yield self._framer.cut(GapReason.LOST)
+                continue
+            if isinstance(block, int):
+                yield self._framer.cut(GapReason.MUTED, block)
+                # What happened while nothing was heard is of no interest: ask only about now.
+                self._is_shut(self._framer.position_samples)
+                continue
+            if block is None:
+                break
+            if isinstance(block, GapReason):
+                yield self._framer.cut(block)
+                continue
+            if self._is_shut(self._framer.position_samples + len(block)):
+                self._microphone.shut()
+                block[...] = 0
+                yield self._framer.cut(GapReason.MUTED, len(block))
+                continue
+            frames = self._framer.push(block)
+            block[...] = 0
+            for frame in frames:
+                yield frame
+                _wipe(frame)
+        if not self._stop.is_asked:
+            yield self._framer.cut(GapReason.END)
+        self._microphone.shut()
+        self._framer.cut(GapReason.END)
+
+    def _is_shut(self, at_sample: int) -> bool:
+        try:
+            shut = self._switch.is_shut(at_sample)
+        except (OSError, EarmarkError) as error:
+            if not self._line_failed:
+                _log.error("the mute switch cannot be read, so this is muted: %s", error)
+            self._line_failed = True
+            return True
+        self._line_failed = False
+        return shut
+
+
+def listen_to_files(  # noqa: PLR0913 - each is one choice of the caller
+    paths: Sequence[Path],
+    *,
+    channel: int,
+    is_fast: bool,
+    switch: Switch,
+    stop: Stop,
+    monotonic_s: Callable[[], float],
+) -> Gate:
+    """Open a gate on recordings.
+
+    Args:
+        paths: at least one, heard one after the other.
+        channel: which channel of each is heard, from 0.
+        is_fast: as fast as possible, instead of in their own time.
+        switch: shuts the gate.
+        stop: ends it, and every wait.
+        monotonic_s: a clock in seconds that never goes back.
+
+    Raises:
+        Unavailable: a file is missing or cannot be read.
+        UsageError: it has no such channel.
+    """
+    pace = None if is_fast else Pace(monotonic_s, stop.wait)
+    return Gate(FileMicrophone(paths, channel, pace), switch, stop)
+
+
+def _wipe(frame: Frame) -> None:
+    samples: Samples = frame.samples
+    samples.flags.writeable = True
+    samples[:] = 0
+    samples.flags.writeable = False

@@ -1,0 +1,259 @@
+"""The second thread: whose clip is it, seal it to her, put it into the spool.
+
+The ear never waits for a disk: behind a queue of two, a clip that finds no place is wiped and
+counted. One thread offers and wipes, the worker does the rest.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final, Literal, Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from listener.envelope import format as form
+from listener.envelope import keys, seal
+from listener.errors import EarmarkError
+from listener.hear.counters import Claim, Counters, Fate
+from listener.hear.memory import ClipBuffers
+from listener.hear.report import Event, NotKept, Sealed
+from listener.owner.attribution import Attributed, Attribution
+from listener.sound.clip import Clip, to_flac
+from listener.sound.pcm import SAMPLE_RATE_HZ
+
+QUEUE_CLIPS: Final = 2
+BUFFERS: Final = QUEUE_CLIPS + 2
+"""One clip is being made, one is being sealed, the others wait."""
+
+_POLL_S: Final = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+class Border(Protocol):
+    """Where envelopes go: the spool, as far as hear knows it."""
+
+    def put(self, clip: str, owner: str, seq: int, data: bytes) -> object:
+        """Take an envelope in, durably.
+
+        Raises:
+            SpoolFull: it could not be taken.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """What all envelopes of this run have in common."""
+
+    device: str
+    """The device's name."""
+    key: Ed25519PrivateKey
+    """The device's."""
+    next_seq: Callable[[], int]
+    """A number that no envelope of this device ever had; `EarmarkError` when there is none."""
+    new_clip_id: Callable[[], str]
+    """A fresh UUID, version 4."""
+    boot: str
+    """Random, 16 hexadecimal digits, for this run."""
+    ttl_s: int
+    """How long the archive keeps a clip."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """A finished clip and how it came to be."""
+
+    clip: Clip
+    word: str
+    model_sha256: str
+    score: float
+    began: datetime
+    """When the clip begins, with its time zone."""
+    claim: Claim
+    """On the clip's places in the counters."""
+
+
+class Keeping:
+    """The worker and its queue."""
+
+    def __init__(  # noqa: PLR0913 - what meets here: owner, envelope, spool, memory, numbers
+        self,
+        *,
+        attribution: Attribution,
+        stamp: Stamp,
+        border: Border,
+        counters: Counters,
+        buffers: ClipBuffers,
+        tell: Callable[[Event], None],
+        is_patient: bool,
+    ) -> None:
+        """Start the worker.
+
+        Args:
+            attribution: says whose a clip is; asked by the worker only.
+            stamp: for the envelopes.
+            border: takes them; used by the worker only.
+            counters: learn the fate of every clip.
+            buffers: get every clip's buffer back, wiped.
+            tell: hears of it; called from both threads.
+            is_patient: whether an offer waits for its place. Right only where sound waits too: a
+                recording that is heard as fast as possible.
+        """
+        self._attribution = attribution
+        self._stamp = stamp
+        self._border = border
+        self._counters = counters
+        self._buffers = buffers
+        self._tell = tell
+        self._is_patient = is_patient
+        self._queue: queue.Queue[tuple[int, Capture] | None] = queue.Queue(QUEUE_CLIPS)
+        self._lock = threading.Lock()
+        self._at_work: Capture | None = None
+        self._wipes = 0
+        self._thread = threading.Thread(target=self._work, name="keeping", daemon=True)
+        self._thread.start()
+
+    def offer(self, capture: Capture) -> None:
+        """Hand over a clip; when there is no place for it, wipe it.
+
+        Raises:
+            RuntimeError: the worker died of a fault of the program.
+        """
+        while True:
+            if not self._thread.is_alive():
+                raise RuntimeError("the thread that seals has died")
+            try:
+                self._queue.put((self._wipes, capture), block=self._is_patient, timeout=_POLL_S)
+            except queue.Full:
+                if self._is_patient:
+                    continue
+                _log.warning("a clip was dropped: sealing does not keep up")
+                self._drop(capture, "busy")
+            return
+
+    def wipe(self) -> None:
+        """Drop and wipe every clip that is still in the clear, also the one being sealed.
+
+        What had been sealed before is spooled.
+        """
+        with self._lock:
+            self._wipes += 1
+            if self._at_work is not None:
+                # The worker may be reading it: what it makes of zeros is never spooled.
+                self._buffers.wipe(self._at_work.clip.samples)
+        while True:
+            try:
+                waiting = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if waiting is not None:
+                self._drop(waiting[1], "muted")
+
+    def close(self) -> None:
+        """Seal what waits, then end the worker."""
+        while self._thread.is_alive():
+            try:
+                self._queue.put(None, timeout=_POLL_S)
+            except queue.Full:
+                continue
+            break
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (taken := self._queue.get()) is not None:
+            wipes, capture = taken
+            with self._lock:
+                self._at_work = capture
+            try:
+                self._keep(capture, wipes)
+            finally:
+                with self._lock:
+                    self._at_work = None
+                self._buffers.give_back(capture.clip.samples)
+
+    def _keep(self, capture: Capture, wipes: int) -> None:
+        try:
+            attributed = self._attribution.attribute(capture.clip)
+        except EarmarkError as error:
+            _log.error("nobody can be told to own a clip: %s", error)
+            attributed = None
+        if attributed is None:
+            self._decide(capture, "unattributed", Fate.UNATTRIBUTED)
+            return
+        seq = 0
+        try:
+            seq = self._stamp.next_seq()
+            header, data = self._seal(capture, attributed, seq)
+            if self._was_wiped(wipes):
+                self._decide(capture, "muted", Fate.ABANDONED, seq)
+                return
+            self._border.put(header.clip, header.owner, seq, data)
+        except EarmarkError as error:
+            # The ear goes on: the next clip may find a disk that is mended.
+            _log.error("a clip is lost: %s%s", error, f"; {error.hint}" if error.hint else "")
+            self._decide(capture, "refused", Fate.LOST, seq)
+            return
+        self._counters.decide(capture.claim, Fate.SEALED, seq)
+        self._tell(
+            Sealed(
+                time_s=capture.clip.first_sample / SAMPLE_RATE_HZ,
+                length_s=capture.clip.length_s,
+                word=capture.word,
+                owner=header.owner,
+                clip=header.clip,
+                seq=seq,
+                bytes=len(data),
+                end_reason=capture.clip.end_reason,
+            )
+        )
+
+    def _seal(
+        self, capture: Capture, attributed: Attributed, seq: int
+    ) -> tuple[form.PublicHeader, bytes]:
+        clip, stamp, owner = capture.clip, self._stamp, attributed.owner
+        header = form.PublicHeader(
+            clip=stamp.new_clip_id(),
+            device=stamp.device,
+            dkey=keys.device_id(stamp.key.public_key()),
+            owner=owner.name,
+            okey=owner.okey,
+            seq=seq,
+            t=form.timestamp(capture.began),
+            ttl_s=stamp.ttl_s,
+        )
+        private = form.PrivateFields(
+            word=capture.word,
+            model=capture.model_sha256,
+            score=capture.score,
+            spk=attributed.spk,
+            pre_ms=clip.pre_roll_samples * 1_000 // SAMPLE_RATE_HZ,
+            ms=len(clip.samples) * 1_000 // SAMPLE_RATE_HZ,
+            rate=SAMPLE_RATE_HZ,
+            end_reason=clip.end_reason.value,
+            boot=stamp.boot,
+        )
+        encode = partial(to_flac, clip.samples)
+        return header, seal.seal(header, private, encode, owner.recipient, stamp.key)
+
+    def _was_wiped(self, wipes: int) -> bool:
+        """Tell whether mute came first; behind this point it comes too late, all is sealed."""
+        with self._lock:
+            return self._wipes != wipes
+
+    def _drop(self, capture: Capture, reason: Literal["busy", "muted"]) -> None:
+        self._buffers.give_back(capture.clip.samples)
+        self._decide(capture, reason, Fate.ABANDONED)
+
+    def _decide(
+        self,
+        capture: Capture,
+        reason: Literal["busy", "muted", "unattributed", "refused"],
+        fate: Fate,
+        seq: int = 0,
+    ) -> None:
+        self._counters.decide(capture.claim, fate, seq)
+        self._tell(NotKept(time_s=capture.clip.first_sample / SAMPLE_RATE_HZ, reason=reason))

@@ -1,0 +1,177 @@
+"""The ear: for each sound from the gate, remember it, judge it, and keep what follows the word."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Final, Literal, Protocol
+
+from listener.hear import report
+from listener.hear.counters import Claim, Counters, Fate
+from listener.hear.herald import Herald
+from listener.hear.keeping import Capture, Keeping
+from listener.sound.clip import Clip, Recorder
+from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
+from listener.sound.ring import Ring
+from listener.wake.trigger import NearMiss, Wake
+
+COUNT_EVERY_S: Final = 60.0
+
+
+class WakeDetector(Protocol):
+    """What finds wakes; see `wake.detector.Detector`."""
+
+    def push(self, sound: Sound) -> tuple[Wake | NearMiss, ...]:
+        """Take the next frame, or the gap before it; return what was found, oldest first."""
+
+
+class Ear:
+    """The loop's state between two sounds. One thread."""
+
+    def __init__(  # noqa: PLR0913 - the parts of the flow meet here, each made elsewhere
+        self,
+        *,
+        detector: WakeDetector,
+        models: Mapping[str, str],
+        ring: Ring,
+        recorder: Recorder,
+        keeping: Keeping,
+        counters: Counters,
+        herald: Herald,
+        now: Callable[[], datetime],
+        monotonic_s: Callable[[], float],
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            detector: finds wakes.
+            models: SHA-256 of each word's model file.
+            ring: the last seconds.
+            recorder: makes clips from the ring.
+            keeping: attributes, seals and spools them.
+            counters: what became of all sound.
+            herald: tells it.
+            now: the wall clock with its time zone; asked once a clip.
+            monotonic_s: a clock in seconds that never goes back.
+        """
+        self._detector = detector
+        self._models = models
+        self._ring = ring
+        self._recorder = recorder
+        self._keeping = keeping
+        self._counters = counters
+        self._herald = herald
+        self._now = now
+        self._monotonic_s = monotonic_s
+        self._counted_s = monotonic_s()
+        self._wake: tuple[Wake, Claim] | None = None
+        self._muted_since: int | None = None
+        self._position_samples = 0
+
+    def listen(self, sounds: Iterable[Sound], alive: Callable[[], None]) -> None:
+        """Hear everything, until nothing comes any more; then hold nothing in the clear.
+
+        Args:
+            sounds: from the gate; a frame's samples are not kept beyond its turn.
+            alive: called once a sound, for the watchdog.
+        """
+        for sound in sounds:
+            alive()
+            if isinstance(sound, Frame):
+                self._open_if_muted(sound.first_sample)
+                self._position_samples = sound.end_sample
+                self._frame(sound)
+            else:
+                self._gap(sound)
+                self._position_samples = sound.first_sample + sound.length_samples
+            now_s = self._monotonic_s()
+            if now_s - self._counted_s >= COUNT_EVERY_S:
+                self._counted_s = now_s
+                self._herald.count(self._counters.tally())
+        self._abandon("stopped")
+        self._ring.wipe()
+        self._counters.wiped()
+
+    def _frame(self, frame: Frame) -> None:
+        self._ring.push(frame)
+        self._counters.frame(frame, self._ring.first_sample)
+        clip = self._recorder.push(frame)
+        if clip is not None:
+            self._keep(clip)
+        for found in self._detector.push(frame):
+            time_s = found.end_sample / SAMPLE_RATE_HZ
+            if isinstance(found, Wake):
+                self._counters.wake()
+                self._herald.tell(report.Wake(time_s=time_s, word=found.word, score=found.score))
+                self._start(found)
+            else:
+                self._counters.near_miss()
+                self._herald.tell(
+                    report.NearMiss(time_s=time_s, word=found.word, score=found.score)
+                )
+
+    def _start(self, wake: Wake) -> None:
+        if self._recorder.is_recording:
+            return  # One breath, one clip: this wake is inside it.
+        if self._recorder.start(wake.end_sample):
+            self._wake = wake, self._counters.claim(self._recorder.first_sample)
+            return
+        self._counters.decide(self._counters.claim(wake.end_sample), Fate.ABANDONED)
+        self._herald.tell(report.NotKept(time_s=wake.end_sample / SAMPLE_RATE_HZ, reason="busy"))
+
+    def _keep(self, clip: Clip) -> None:
+        if self._wake is None:
+            raise RuntimeError("a clip without a wake")
+        (wake, claim), self._wake = self._wake, None
+        self._counters.close(claim, clip.end_sample)
+        ago_s = (self._position_samples - clip.first_sample) / SAMPLE_RATE_HZ
+        self._keeping.offer(
+            Capture(
+                clip=clip,
+                word=wake.word,
+                model_sha256=self._models[wake.word],
+                score=wake.score,
+                began=self._now() - timedelta(seconds=ago_s),
+                claim=claim,
+            )
+        )
+
+    def _gap(self, gap: Gap) -> None:
+        if gap.reason is GapReason.MUTED:
+            if self._muted_since is not None:
+                self._counters.gap(gap)  # More of the same: there is nothing left to wipe.
+                return
+            self._abandon("muted")
+            self._keeping.wipe()
+        elif gap.reason in (GapReason.START, GapReason.END):
+            # A recording that was heard to its end holds all of what was said.
+            clip = self._recorder.finish()
+            if clip is not None:
+                self._keep(clip)
+        else:
+            self._abandon("gap")
+        self._ring.wipe()
+        self._detector.push(gap)
+        self._counters.gap(gap)
+        since = gap.first_sample + gap.cut_samples
+        if gap.reason is GapReason.MUTED:
+            self._muted_since = since
+            self._herald.tell(report.Muted(time_s=since / SAMPLE_RATE_HZ))
+            return
+        if gap.reason is not GapReason.END:
+            self._herald.tell(report.Interrupted(time_s=since / SAMPLE_RATE_HZ, reason=gap.reason))
+
+    def _abandon(self, reason: Literal["muted", "gap", "stopped"]) -> None:
+        self._recorder.abandon()
+        if self._wake is None:
+            return
+        (_, claim), self._wake = self._wake, None
+        self._counters.decide(claim, Fate.ABANDONED)
+        self._herald.tell(report.NotKept(time_s=claim.first_sample / SAMPLE_RATE_HZ, reason=reason))
+
+    def _open_if_muted(self, at_sample: int) -> None:
+        if self._muted_since is None:
+            return
+        muted_s = (at_sample - self._muted_since) / SAMPLE_RATE_HZ
+        self._muted_since = None
+        self._herald.tell(
+            report.Unmuted(time_s=at_sample / SAMPLE_RATE_HZ, muted_s=max(0.0, muted_s))
+        )

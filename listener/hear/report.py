@@ -1,0 +1,201 @@
+"""What hear says on standard output: one event a line, as JSON for programs or as text for people.
+
+The schema is closed: these events, these fields, each always there. Times are seconds on the
+stream's line, which goes on through gaps and from file to file. No sound, no text of what was said.
+"""
+
+from typing import Annotated, Final, Literal, assert_never
+
+import msgspec
+from msgspec import Meta
+
+from listener.config import ShortName
+from listener.sound.pcm import GapReason
+
+Seconds = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class _Event(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="event"
+):
+    """One line."""
+
+
+class Started(_Event, frozen=True, kw_only=True, tag="started"):
+    """Hear listens from here on. Always the first line."""
+
+    files: tuple[str, ...]
+    words: tuple[ShortName, ...]
+    keeper: ShortName
+    switch: str
+    """``none`` or ``script``: what can shut the microphone."""
+    fast: bool
+    """Whether it hears as fast as possible."""
+
+
+class Wake(_Event, frozen=True, kw_only=True, tag="wake"):
+    """The word was heard."""
+
+    time_s: Seconds
+    """Where the step ended that woke."""
+    word: ShortName
+    score: float
+
+
+class NearMiss(_Event, frozen=True, kw_only=True, tag="near_miss"):
+    """Something came close to the word."""
+
+    time_s: Seconds
+    word: ShortName
+    score: float
+
+
+class Sealed(_Event, frozen=True, kw_only=True, tag="sealed"):
+    """A clip is in the spool, sealed to its owner. Comes later than the wake."""
+
+    time_s: Seconds
+    """Where the clip begins."""
+    length_s: Seconds
+    word: ShortName
+    owner: ShortName
+    clip: str
+    seq: Count
+    bytes: Count
+    """Of the envelope."""
+    end_reason: str
+
+
+class NotKept(_Event, frozen=True, kw_only=True, tag="not_kept"):
+    """A wake after which there is no envelope; its sound is wiped."""
+
+    time_s: Seconds
+    """Where the clip begins or would have begun."""
+    reason: Literal["muted", "gap", "stopped", "busy", "unattributed", "refused"]
+    """``busy``: sealing did not keep up; ``refused``: no envelope could be made or spooled."""
+
+
+class Muted(_Event, frozen=True, kw_only=True, tag="muted"):
+    """The gate is shut; the ring and every clip in the clear are wiped."""
+
+    time_s: Seconds
+
+
+class Unmuted(_Event, frozen=True, kw_only=True, tag="unmuted"):
+    """The gate is open again."""
+
+    time_s: Seconds
+    muted_s: Seconds
+    """How long it was shut."""
+
+
+class Interrupted(_Event, frozen=True, kw_only=True, tag="gap"):
+    """Sound is missing that nobody asked to miss: a file broke off, a device is gone."""
+
+    time_s: Seconds
+    reason: GapReason
+    """``start``: the next file begins."""
+
+
+class Ended(_Event, frozen=True, kw_only=True, tag="ended"):
+    """What became of everything. Always the last line, and the sums are exact.
+
+    ``heard_s == discarded_s + sealed_s``: at the end nothing is held any more.
+    """
+
+    heard_s: Seconds
+    discarded_s: Seconds
+    sealed_s: Seconds
+    """Sound in at least one envelope, counted once."""
+    muted_s: Seconds
+    wakes: Count
+    near_misses: Count
+    sealed: Count
+    """Envelopes in the spool."""
+    unattributed: Count
+    abandoned: Count
+    lost: Count
+    broken: Count
+    """Recordings that broke off."""
+
+
+Event = Started | Wake | NearMiss | Sealed | NotKept | Muted | Unmuted | Interrupted | Ended
+
+
+def to_json(event: Event) -> str:
+    """Return an event as one line of JSON, without its end."""
+    return msgspec.json.encode(event).decode("utf-8")
+
+
+def from_json(line: str | bytes) -> Event:
+    """Read what `to_json` wrote.
+
+    Raises:
+        ValueError: it is something else. Nothing else is raised.
+    """
+    try:
+        event: Event = msgspec.json.decode(line, type=Event)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"not an event of hear: {error}") from error
+    return event
+
+
+_GAPS: Final = {
+    GapReason.START: "the next file begins",
+    GapReason.MUTED: "muted",
+    GapReason.OVERRUN: "the microphone was faster than the ear",
+    GapReason.LOST: "the sound broke off",
+    GapReason.END: "nothing comes any more",
+}
+_REASONS: Final = {
+    "muted": "the switch was thrown",
+    "gap": "the sound broke off",
+    "stopped": "told to stop",
+    "busy": "sealing did not keep up",
+    "unattributed": "nobody's for sure",
+    "refused": "no envelope could be spooled",
+}
+
+
+def to_text(event: Event) -> str:  # noqa: PLR0911 - one case an event, and mypy counts them
+    """Return an event as a line for people, without its end."""
+    match event:
+        case Started():
+            pace = "as fast as possible" if event.fast else "in real time"
+            switch = "no mute switch" if event.switch == "none" else f"mute switch: {event.switch}"
+            return _line(
+                "hear",
+                f"{', '.join(event.files)} {pace}; {switch};"
+                f" listens for {', '.join(event.words)}; keeper {event.keeper}",
+            )
+        case Wake():
+            return _line("wake", f"{event.time_s:8.2f} s  {event.word}  {event.score:.2f}")
+        case NearMiss():
+            return _line("near", f"{event.time_s:8.2f} s  {event.word}  {event.score:.2f}  no wake")
+        case Sealed():
+            return _line(
+                "sealed",
+                f"{event.time_s:8.2f} s  {event.length_s:.2f} s to {event.owner},"
+                f" {event.bytes:,} bytes  {event.clip}",
+            )
+        case NotKept():
+            return _line("no clip", f"{event.time_s:8.2f} s  {_REASONS[event.reason]}; wiped")
+        case Muted():
+            return _line("mute", f"{event.time_s:8.2f} s  microphone shut, memory wiped")
+        case Unmuted():
+            return _line("open", f"{event.time_s:8.2f} s  muted for {event.muted_s:.2f} s")
+        case Interrupted():
+            return _line("gap", f"{event.time_s:8.2f} s  {_GAPS[event.reason]}")
+        case Ended():
+            return _line(
+                "total",
+                f"heard {event.heard_s:.2f} s: {event.discarded_s:.2f} s thrown away,"
+                f" {event.sealed_s:.2f} s sealed in {event.sealed}"
+                f" clip{'s' * (event.sealed != 1)}; muted {event.muted_s:.2f} s",
+            )
+        case _:
+            assert_never(event)
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<8} {text}"
