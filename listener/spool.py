@@ -428,10 +428,12 @@ def _read_page(folder: int) -> _Page:
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         handle = os.open(LEDGER, flags, dir_fd=folder)
+        try:
+            slots = [os.pread(handle, _SLOT_BYTES, place * _SLOT_BYTES) for place in range(2)]
+        finally:
+            os.close(handle)
     except OSError:
         return newest
-    with os.fdopen(handle, "rb") as file:
-        slots = (file.read(_SLOT_BYTES), file.read(_SLOT_BYTES))
     for slot in slots:
         check, _, text = slot.strip().partition(b" ")
         with contextlib.suppress(msgspec.DecodeError):

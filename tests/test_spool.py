@@ -1,0 +1,478 @@
+"""The border: durable, bounded, counted, and indifferent to the wall clock."""
+
+import hashlib
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from listener.config import SpoolSettings
+from listener.errors import SpoolFull
+from listener.spool import Counts, Entry, Spool
+
+MIB = 1 << 20
+
+
+class FakeClock:
+    """A machine whose running time the test sets."""
+
+    def __init__(self) -> None:
+        self.name = "first"
+        self.now_s = 1000.0
+
+    def boot(self) -> str:
+        return self.name
+
+    def running_s(self) -> float:
+        return self.now_s
+
+    def reboot(self) -> None:
+        self.name += "+"
+        self.now_s = 0.0
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def spool(folder: Path, clock: FakeClock) -> Spool:
+    return Spool(folder, SpoolSettings(most_clips=5, longest_bytes=MIB, oldest_s=3600), clock)
+
+
+def put(spool: Spool, seq: int, data: bytes = b"sealed") -> Entry:
+    return spool.put(str(uuid.UUID(int=seq)), "ada", seq, data)
+
+
+def test_what_goes_in_comes_out_the_oldest_first(spool: Spool) -> None:
+    second = put(spool, 2, b"two")
+    first = put(spool, 1, b"one")
+
+    assert spool.oldest() == first
+    assert spool.waiting() == [first, second]
+    assert spool.read(first) == b"one"
+
+
+def test_an_entry_tells_owner_clip_and_size_from_the_name(spool: Spool, folder: Path) -> None:
+    clip = str(uuid.uuid4())
+
+    spool.put(clip, "ada-lovelace", 7, b"12345")
+
+    (found,) = spool.waiting()
+    assert found == Entry(7, "ada-lovelace", clip, 5)
+    assert (folder / f"000000000007.ada-lovelace.{clip}.earmark").read_bytes() == b"12345"
+
+
+def test_an_absent_spool_is_an_empty_one(spool: Spool, folder: Path) -> None:
+    assert spool.oldest() is None
+    assert spool.counts() == Counts()
+    assert spool.release() == 0
+    assert not folder.is_dir() or not list(folder.glob("*.earmark"))
+
+
+def test_only_the_owner_of_the_process_can_look_inside(spool: Spool, folder: Path) -> None:
+    entry = put(spool, 1)
+    spool.quarantine(entry)
+    put(spool, 2)
+
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "quarantine").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
+
+
+@pytest.mark.parametrize(
+    ("clip", "owner", "seq"),
+    [
+        ("../../x", "ada", 1),
+        (str(uuid.UUID(int=1)).upper().replace("0", "A"), "ada", 1),
+        (str(uuid.UUID(int=1)), "Ada", 1),
+        (str(uuid.UUID(int=1)), "", 1),
+        (str(uuid.UUID(int=1)), "a/b", 1),
+        (str(uuid.UUID(int=1)), "ada\n", 1),
+        (str(uuid.UUID(int=1)), "ada", 10**12),
+        (str(uuid.UUID(int=1)), "ada", -1),
+    ],
+)
+def test_a_name_that_is_none_is_refused(spool: Spool, clip: str, owner: str, seq: int) -> None:
+    with pytest.raises(ValueError, match="no name"):
+        spool.put(clip, owner, seq, b"")
+
+
+def test_over_the_number_of_clips_the_oldest_go_and_are_counted(spool: Spool) -> None:
+    for seq in range(1, 9):
+        put(spool, seq)
+
+    assert [entry.seq for entry in spool.waiting()] == [4, 5, 6, 7, 8]
+    assert spool.counts() == Counts(spooled=8, dropped=3)
+
+
+def test_over_the_number_of_bytes_the_oldest_go_and_are_counted(spool: Spool) -> None:
+    put(spool, 1, bytes(MIB // 2))
+    put(spool, 2, bytes(MIB // 4))
+
+    put(spool, 3, bytes(MIB // 2))
+
+    assert [entry.seq for entry in spool.waiting()] == [2, 3]
+    assert spool.counts().dropped == 1
+
+
+def test_a_clip_larger_than_the_spool_is_refused_and_costs_nothing_else(spool: Spool) -> None:
+    put(spool, 1)
+
+    with pytest.raises(SpoolFull, match="larger than the whole spool"):
+        put(spool, 2, bytes(MIB + 1))
+
+    assert [entry.seq for entry in spool.waiting()] == [1]
+    assert spool.counts() == Counts(spooled=1, refused=1)
+
+
+def test_what_is_too_old_goes_and_is_counted(spool: Spool, clock: FakeClock) -> None:
+    put(spool, 1)
+    clock.now_s += 3000
+    put(spool, 2)
+    clock.now_s += 700
+
+    dropped = spool.trim()
+
+    assert dropped == 1
+    assert [entry.seq for entry in spool.waiting()] == [2]
+    assert spool.counts().dropped == 1
+
+
+def test_age_goes_on_over_a_reboot_but_does_not_count_the_time_switched_off(
+    spool: Spool, folder: Path, clock: FakeClock
+) -> None:
+    put(spool, 1)
+    clock.now_s += 3000
+    spool.trim()
+    clock.reboot()
+    again = Spool(folder, SpoolSettings(oldest_s=3600), clock)
+    clock.now_s = 500
+
+    assert again.trim() == 0
+
+    clock.now_s = 700
+    assert again.trim() == 1
+
+
+def test_the_wall_clock_says_nothing_about_age(spool: Spool, folder: Path) -> None:
+    put(spool, 1)
+    put(spool, 2)
+    for path, stamp_s in zip(sorted(folder.glob("*.earmark")), (4e9, 1.8e9), strict=True):
+        os.utime(path, (stamp_s, stamp_s))
+
+    assert spool.trim() == 0
+    assert len(spool.waiting()) == 2
+
+
+def test_an_acknowledged_clip_leaves_and_is_counted_once(spool: Spool) -> None:
+    entry = put(spool, 1)
+
+    assert spool.remove(entry)
+    assert not spool.remove(entry)
+
+    assert spool.oldest() is None
+    assert spool.read(entry) is None
+    assert spool.counts() == Counts(spooled=1, acked=1)
+
+
+def test_quarantine_sets_aside_and_release_brings_back(spool: Spool, folder: Path) -> None:
+    entry = put(spool, 1, b"poison")
+
+    assert spool.quarantine(entry)
+    assert not spool.quarantine(entry)
+    assert spool.oldest() is None
+    assert (folder / "quarantine" / entry.name).read_bytes() == b"poison"
+
+    assert spool.release() == 1
+    assert spool.oldest() == entry
+    assert spool.counts() == Counts(spooled=1, quarantined=1, released=1)
+
+
+def test_the_quarantine_is_bounded_too(folder: Path, clock: FakeClock) -> None:
+    spool = Spool(folder, SpoolSettings(most_clips=8), clock)
+
+    for seq in range(1, 6):
+        spool.quarantine(put(spool, seq))
+
+    assert len(list((folder / "quarantine").iterdir())) == 2
+    assert spool.counts().quarantined == 5
+
+
+def test_leftovers_of_a_crash_are_cleared_by_the_next_put(spool: Spool, folder: Path) -> None:
+    folder.mkdir()
+    part = folder / f"000000000009.ada.{uuid.UUID(int=9)}.earmark.part"
+    part.write_bytes(b"half")
+
+    assert spool.oldest() is None
+    put(spool, 1)
+
+    assert not part.exists()
+
+
+def test_foreign_files_are_left_alone_and_reported_once(
+    spool: Spool, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = put(spool, 1)
+    (folder / "notes.txt").write_text("mine")
+    (folder / f"000000000002.ada.{uuid.UUID(int=2)}.earmark").symlink_to("/etc/passwd")
+    os.mkfifo(folder / f"000000000003.ada.{uuid.UUID(int=3)}.earmark")
+    (folder / f"000000000004.ada.{uuid.UUID(int=4)}.earmark").mkdir()
+
+    assert spool.waiting() == [entry]
+    assert spool.waiting() == [entry]
+
+    assert caplog.text.count("4 foreign files") == 1
+    assert "notes" not in caplog.text
+    assert (folder / "notes.txt").exists()
+
+
+def test_what_is_no_plain_file_is_not_read(spool: Spool, folder: Path) -> None:
+    link, pipe = Entry(2, "ada", str(uuid.UUID(int=2))), Entry(3, "ada", str(uuid.UUID(int=3)))
+    put(spool, 1)
+    (folder / link.name).symlink_to("/etc/passwd")
+    os.mkfifo(folder / pipe.name)
+
+    assert spool.read(link) is None
+    assert spool.read(pipe) is None
+
+
+def test_a_spool_that_is_a_symbolic_link_is_refused(tmp_path: Path, spool: Spool) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "spool").symlink_to("elsewhere")
+
+    with pytest.raises(SpoolFull):
+        put(spool, 1)
+
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_an_unwritable_spool_refuses_counts_and_recovers(spool: Spool, folder: Path) -> None:
+    folder.write_text("a file is in the way")
+
+    with pytest.raises(SpoolFull, match="cannot keep a clip") as caught:
+        put(spool, 1)
+    assert "counted" in caught.value.hint
+    assert spool.counts() == Counts(refused=1)
+
+    folder.unlink()
+    put(spool, 2)
+    assert spool.counts() == Counts(spooled=1, refused=1)
+    assert spool.counts() == Spool(folder, SpoolSettings()).counts()
+
+
+@pytest.fixture
+def short_files() -> Iterator[None]:
+    """No file of this process may grow beyond 64 KiB, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("short_files")
+def test_a_full_disk_costs_the_new_clip_alone(folder: Path, clock: FakeClock) -> None:
+    spool = Spool(folder, SpoolSettings(most_clips=2), clock)
+    kept = [put(spool, 1, b"one"), put(spool, 2, b"two")]
+
+    with pytest.raises(SpoolFull):
+        put(spool, 3, bytes(1 << 17))
+
+    assert spool.waiting() == kept
+    assert spool.counts() == Counts(spooled=2, refused=1)
+    assert not list(folder.glob("*.part"))
+
+
+def test_two_processes_share_the_counts(folder: Path, clock: FakeClock) -> None:
+    hear = Spool(folder, SpoolSettings(), clock)
+    send = Spool(folder, SpoolSettings(), clock)
+
+    for seq in range(1, 4):
+        entry = put(hear, seq)
+        send.remove(entry)
+
+    assert hear.counts() == send.counts() == Counts(spooled=3, acked=3)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"\0" * 1024, b"ffffffff {}" + b" " * 1000, os.urandom(4096)]
+)
+def test_a_damaged_ledger_starts_again_and_harms_no_clip(
+    spool: Spool, folder: Path, damage: bytes
+) -> None:
+    entry = put(spool, 1)
+    (folder / "counts").write_bytes(damage)
+
+    put(spool, 2)
+
+    assert spool.oldest() == entry
+    assert spool.counts() == Counts(spooled=1)
+
+
+def test_one_torn_page_of_the_ledger_costs_one_count_at_most(spool: Spool, folder: Path) -> None:
+    for seq in range(1, 4):
+        put(spool, seq)
+    ledger = folder / "counts"
+    data = bytearray(ledger.read_bytes())
+    newest = 0 if b'"spooled":3' in data[:512] else 512
+    data[newest + 20 : newest + 60] = bytes(40)
+    ledger.write_bytes(data)
+
+    assert spool.counts().spooled == 2
+
+
+def test_a_ledger_that_cannot_be_written_keeps_its_counts_for_later(
+    spool: Spool, folder: Path
+) -> None:
+    folder.mkdir()
+    (folder / "counts").mkdir()
+    put(spool, 1)
+
+    assert spool.counts() == Counts(spooled=1)
+
+    (folder / "counts").rmdir()
+    put(spool, 2)
+    assert Spool(folder, SpoolSettings()).counts() == Counts(spooled=2)
+
+
+CHILD = """
+import hashlib, sys, uuid
+from pathlib import Path
+from listener.config import SpoolSettings
+from listener.spool import Spool
+spool = Spool(Path(sys.argv[1]), SpoolSettings(most_clips=100))
+seq = int(sys.argv[2])
+while True:
+    seq += 1
+    clip = str(uuid.uuid4())
+    data = hashlib.sha256(clip.encode()).digest() * 2000
+    spool.put(clip, "ada", seq, data)
+    print(seq, clip, flush=True)
+"""
+
+
+@pytest.mark.system
+def test_a_process_killed_at_any_moment_leaves_whole_clips_and_loses_none(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    seed = time.time_ns()
+    moments = random.Random(seed)  # noqa: S311 - no secret
+    spool = Spool(folder, SpoolSettings(most_clips=100))
+    seq = 0
+    for _ in range(6):
+        with subprocess.Popen(  # noqa: S603 - our own words
+            [sys.executable, "-c", CHILD, str(folder), str(seq)], stdout=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdout is not None
+            told = [child.stdout.readline()]
+            time.sleep(moments.uniform(0, 0.15))
+            child.send_signal(signal.SIGKILL)
+            told += child.stdout.readlines()
+        promised = [line.split() for line in told if line.endswith("\n")]
+
+        present = {(str(entry.seq), entry.clip) for entry in spool.waiting()}
+        missing = [number for number, clip in promised if (number, clip) not in present]
+        assert len(missing) <= spool.counts().dropped, f"seed {seed}"
+        for entry in spool.waiting():
+            assert spool.read(entry) == hashlib.sha256(entry.clip.encode()).digest() * 2000
+        seq = max(entry.seq for entry in spool.waiting())
+    put(spool, seq + 1)
+    assert not list(folder.glob("*.part"))
+    counts = spool.counts()
+    gap = counts.spooled - counts.dropped - len(spool.waiting())
+    assert abs(gap) <= 12, "each kill may cost one step's count"
+
+
+class Ledger(RuleBasedStateMachine):
+    """Whatever happens in whatever order: nothing is lost uncounted, and the bounds hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.area = tempfile.TemporaryDirectory()
+        self.folder = Path(self.area.name) / "spool"
+        self.clock = FakeClock()
+        self.settings = SpoolSettings(most_clips=4, longest_bytes=MIB, oldest_s=1000)
+        self.spool = Spool(self.folder, self.settings, self.clock)
+        self.seq = 0
+        self.contents: dict[int, bytes] = {}
+
+    def teardown(self) -> None:
+        self.area.cleanup()
+
+    @rule(size=st.sampled_from([0, 1, 100, 400_000, MIB, MIB + 1]))
+    def put(self, size: int) -> None:
+        self.seq += 1
+        data = self.seq.to_bytes(4, "big") * (size // 4 + 1)
+        try:
+            put(self.spool, self.seq, data)
+        except SpoolFull:
+            assert len(data) > MIB
+        else:
+            self.contents[self.seq] = data
+
+    @precondition(lambda self: self.spool.oldest())
+    @rule()
+    def acknowledge(self) -> None:
+        entry = self.spool.oldest()
+        assert entry is not None
+        assert self.spool.remove(entry)
+
+    @precondition(lambda self: self.spool.oldest())
+    @rule()
+    def set_aside(self) -> None:
+        entry = self.spool.oldest()
+        assert entry is not None
+        assert self.spool.quarantine(entry)
+
+    @rule()
+    def release(self) -> None:
+        self.spool.release()
+
+    @rule(passed_s=st.sampled_from([1.0, 400.0, 2000.0]))
+    def time_passes(self, passed_s: float) -> None:
+        self.clock.now_s += passed_s
+        self.spool.trim()
+        lived = self.settings.oldest_s
+        assert passed_s <= lived or self.spool.oldest() is None
+
+    @rule()
+    def restart(self) -> None:
+        self.clock.reboot()
+        self.spool = Spool(self.folder, self.settings, self.clock)
+
+    @invariant()
+    def every_clip_is_accounted_for(self) -> None:
+        counts = self.spool.counts()
+        waiting = self.spool.waiting()
+        assert counts.spooled + counts.released == (
+            counts.acked + counts.dropped + counts.quarantined + len(waiting)
+        )
+        assert counts.spooled + counts.refused == self.seq
+
+    @invariant()
+    def what_waits_is_whole_and_in_order(self) -> None:
+        waiting = self.spool.waiting()
+        assert waiting == sorted(waiting)
+        for entry in waiting:
+            assert self.spool.read(entry) == self.contents[entry.seq]
+
+
+TestLedger = Ledger.TestCase
+TestLedger.settings = hypothesis_settings(max_examples=25, stateful_step_count=25, deadline=None)
