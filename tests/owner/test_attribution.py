@@ -1,0 +1,61 @@
+import numpy as np
+import pyrage
+import pytest
+
+from listener.owner.attribution import Attributed, Attribution, Keeper
+from listener.owner.roster import Roster
+from listener.sound.clip import Clip, EndReason
+
+
+@pytest.fixture
+def clip() -> Clip:
+    return Clip(
+        samples=np.zeros(16_000, np.int16),
+        first_sample=0,
+        wake_sample=8_000,
+        end_sample=16_000,
+        pre_roll_samples=8_000,
+        end_reason=EndReason.SILENCE,
+    )
+
+
+@pytest.fixture
+def added() -> Roster:
+    return Roster().with_owner("ada", str(pyrage.x25519.Identity.generate().to_public()))
+
+
+@pytest.fixture
+def confirmed(added: Roster) -> Roster:
+    return added.challenged("ada", "answer", 0).confirmed("ada", "answer", 0)
+
+
+def test_every_clip_is_the_keepers(confirmed: Roster, clip: Clip) -> None:
+    attribution: Attribution = Keeper("ada", lambda: confirmed)
+
+    found = attribution.attribute(clip)
+
+    assert found == Attributed(confirmed.owners[0], spk=None)
+
+
+def test_without_a_keeper_there_is_no_clip(confirmed: Roster, clip: Clip) -> None:
+    assert Keeper(None, lambda: confirmed).attribute(clip) is None
+
+
+def test_a_keeper_nobody_added_owns_nothing(confirmed: Roster, clip: Clip) -> None:
+    assert Keeper("bob", lambda: confirmed).attribute(clip) is None
+
+
+def test_a_keeper_who_has_not_confirmed_owns_nothing(added: Roster, clip: Clip) -> None:
+    assert Keeper("ada", lambda: added).attribute(clip) is None
+    challenged = added.challenged("ada", "answer", 0)
+    assert Keeper("ada", lambda: challenged).attribute(clip) is None
+
+
+def test_a_keeper_forgotten_while_the_device_listens_owns_no_further_clip(
+    confirmed: Roster, clip: Clip
+) -> None:
+    rosters = iter([confirmed, confirmed.without_owner("ada")])
+    keeper = Keeper("ada", lambda: next(rosters))
+
+    assert keeper.attribute(clip) is not None
+    assert keeper.attribute(clip) is None

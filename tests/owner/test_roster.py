@@ -1,0 +1,236 @@
+from functools import partial
+
+import msgspec
+import pyrage
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.envelope import keys
+from listener.errors import ConfigError, EarmarkError, UsageError
+from listener.owner import roster as rosters
+from listener.owner.roster import CHALLENGE_S, Roster
+
+NOON_S = 1_800_000_000
+
+
+def made_key() -> str:
+    return str(pyrage.x25519.Identity.generate().to_public())
+
+
+def made_device() -> str:
+    return keys.device_text(Ed25519PrivateKey.generate().public_key())
+
+
+@pytest.fixture
+def ada() -> Roster:
+    """Ada, added and not confirmed."""
+    return Roster().with_owner("ada", made_key())
+
+
+def test_an_owner_is_unknown_until_she_confirms(ada: Roster) -> None:
+    challenged = ada.challenged("ada", "answer", NOON_S)
+
+    confirmed = challenged.confirmed("ada", " answer\n", NOON_S + 60)
+
+    assert ada.active_owners() == {}
+    assert challenged.active_owners() == {}
+    assert list(confirmed.active_owners()) == ["ada"]
+    owner = confirmed.owner("ada")
+    assert owner is not None
+    assert owner.okey == keys.owner_id(owner.recipient)
+
+
+def test_a_wrong_answer_changes_nothing(ada: Roster) -> None:
+    challenged = ada.challenged("ada", "answer", NOON_S)
+
+    with pytest.raises(EarmarkError, match="not the answer"):
+        challenged.confirmed("ada", "answe", NOON_S)
+
+    assert challenged.active_owners() == {}
+
+
+def test_only_the_newest_challenge_counts(ada: Roster) -> None:
+    challenged = ada.challenged("ada", "first", NOON_S).challenged("ada", "second", NOON_S)
+
+    with pytest.raises(EarmarkError, match="not the answer"):
+        challenged.confirmed("ada", "first", NOON_S)
+
+
+def test_an_answer_counts_once(ada: Roster) -> None:
+    confirmed = ada.challenged("ada", "answer", NOON_S).confirmed("ada", "answer", NOON_S)
+
+    with pytest.raises(EarmarkError, match="confirmed already"):
+        confirmed.confirmed("ada", "answer", NOON_S)
+    with pytest.raises(EarmarkError, match="confirmed already"):
+        confirmed.challenged("ada", "again", NOON_S)
+    assert b"answer" not in rosters.render(confirmed)
+
+
+def test_an_answer_without_a_challenge_is_none(ada: Roster) -> None:
+    with pytest.raises(EarmarkError, match="was not challenged"):
+        ada.confirmed("ada", "answer", NOON_S)
+
+
+@pytest.mark.parametrize("late_s", [CHALLENGE_S, 10 * CHALLENGE_S, -1, -NOON_S])
+def test_a_late_answer_and_one_before_the_question_are_refused(late_s: int, ada: Roster) -> None:
+    challenged = ada.challenged("ada", "answer", NOON_S)
+
+    with pytest.raises(EarmarkError, match="has expired"):
+        challenged.confirmed("ada", "answer", NOON_S + late_s)
+
+
+def test_a_challenge_keeps_no_answer(ada: Roster) -> None:
+    assert b"open sesame" not in rosters.render(ada.challenged("ada", "open sesame", NOON_S))
+
+
+def test_adding_an_owner_again_changes_nothing(ada: Roster) -> None:
+    owner = ada.owner("ada")
+    assert owner is not None
+
+    assert ada.with_owner("ada", owner.recipient.upper()) is ada
+
+
+def test_another_key_for_the_same_owner_is_refused(ada: Roster) -> None:
+    with pytest.raises(UsageError, match="another key") as caught:
+        ada.with_owner("ada", made_key())
+
+    assert "earmark owner forget ada" in caught.value.hint
+
+
+def test_two_owners_cannot_share_a_key(ada: Roster) -> None:
+    owner = ada.owner("ada")
+    assert owner is not None
+
+    with pytest.raises(UsageError, match="another owner has this key"):
+        ada.with_owner("bob", owner.recipient)
+
+
+@pytest.mark.parametrize("name", ["", "Ada", "a b", "a/b", "ada\n", "ä", "a" * 33])
+def test_a_name_that_is_unfit_for_topics_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="no name for"):
+        Roster().with_owner(name, made_key())
+    with pytest.raises(UsageError, match="no name for"):
+        Roster().with_device(name, made_device())
+
+
+def test_a_forgotten_owner_is_gone(ada: Roster) -> None:
+    assert ada.without_owner("ada") == Roster()
+
+
+def test_an_unknown_owner_is_said_with_those_who_are_known(ada: Roster) -> None:
+    edits = (
+        partial(ada.without_owner, "bob"),
+        partial(ada.challenged, "bob", "answer", NOON_S),
+        partial(ada.confirmed, "bob", "answer", NOON_S),
+    )
+    for edit in edits:
+        with pytest.raises(UsageError, match="no owner 'bob'") as caught:
+            edit()
+        assert caught.value.hint == "known: ada"
+
+
+def test_a_device_is_known_by_name_and_key() -> None:
+    key = made_device()
+
+    roster = Roster().with_device("kitchen", key)
+
+    assert roster.device_keys() == {"kitchen": keys.parse_device(key)}
+    assert roster.devices[0].dkey == keys.device_id(keys.parse_device(key))
+    assert roster.with_device("kitchen", key) is roster
+    assert roster.without_device("kitchen") == Roster()
+
+
+def test_a_devices_name_and_key_are_its_own() -> None:
+    key = made_device()
+    roster = Roster().with_device("kitchen", key)
+
+    with pytest.raises(UsageError, match="kitchen has another key"):
+        roster.with_device("kitchen", made_device())
+    with pytest.raises(UsageError, match="another device has this key"):
+        roster.with_device("hall", key)
+    with pytest.raises(UsageError, match="no device 'hall'") as caught:
+        roster.without_device("hall")
+    assert caught.value.hint == "known: kitchen"
+
+
+def test_keys_that_are_none_are_refused() -> None:
+    with pytest.raises(ConfigError):
+        Roster().with_owner("ada", "age1")
+    with pytest.raises(ConfigError):
+        Roster().with_device("kitchen", "ed25519:")
+
+
+names = st.text("abc-", min_size=1, max_size=5)
+owner_keys = st.sampled_from([made_key() for _ in range(4)])
+device_keys = st.sampled_from([made_device() for _ in range(4)])
+
+
+@given(st.lists(st.tuples(names, owner_keys)), st.lists(st.tuples(names, device_keys)))
+def test_any_roster_comes_back_from_its_file(
+    owners: list[tuple[str, str]], devices: list[tuple[str, str]]
+) -> None:
+    roster = Roster()
+    for add, pairs in ((Roster.with_owner, owners), (Roster.with_device, devices)):
+        for name, key in pairs:
+            try:
+                roster = add(roster, name, key)
+            except UsageError:
+                continue
+
+    assert rosters.parse(rosters.render(roster), "roster.json") == roster
+    assert len({owner.recipient for owner in roster.owners}) == len(roster.owners)
+    assert len({device.key for device in roster.devices}) == len(roster.devices)
+
+
+@given(st.binary(max_size=400) | st.text(max_size=200).map(str.encode))
+def test_arbitrary_bytes_raise_one_error(data: bytes) -> None:
+    with pytest.raises(ConfigError, match="damaged"):
+        rosters.parse(data, "roster.json")
+
+
+@given(st.data())
+def test_a_damaged_roster_raises_one_error_or_is_one(data: st.DataObject) -> None:
+    whole = rosters.render(
+        Roster().with_owner("ada", made_key()).with_device("kitchen", made_device())
+    )
+    start = data.draw(st.integers(0, len(whole)))
+    cut = data.draw(st.integers(0, 30))
+    changed = whole[:start] + data.draw(st.binary(max_size=30)) + whole[start + cut :]
+
+    try:
+        roster = rosters.parse(changed, "roster.json")
+    except ConfigError:
+        return
+    assert rosters.parse(rosters.render(roster), "roster.json") == roster
+
+
+def test_a_file_with_a_name_or_a_key_twice_is_refused(ada: Roster) -> None:
+    owner = ada.owners[0]
+    device = Roster().with_device("kitchen", made_device()).devices[0]
+    for twice in (
+        Roster(owners=(owner, owner)),
+        Roster(owners=(owner, msgspec.structs.replace(owner, name="bob"))),
+        Roster(owners=(owner, msgspec.structs.replace(owner, recipient=made_key()))),
+        Roster(devices=(device, msgspec.structs.replace(device, name="hall"))),
+        Roster(devices=(device, msgspec.structs.replace(device, key=made_device()))),
+    ):
+        with pytest.raises(ConfigError, match="twice"):
+            rosters.parse(rosters.render(twice), "roster.json")
+
+
+def test_a_file_edited_by_hand_is_sorted(ada: Roster) -> None:
+    roster = ada.with_owner("bob", made_key())
+    other_way = Roster(owners=roster.owners[::-1])
+
+    assert rosters.parse(rosters.render(other_way), "roster.json") == roster
+
+
+def test_a_file_of_another_version_or_without_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match="damaged"):
+        rosters.parse(b'{"v":2}', "roster.json")
+    with pytest.raises(ConfigError, match="damaged"):
+        rosters.parse(b"[" * 100_000, "roster.json")
+    with pytest.raises(ConfigError, match="too long"):
+        rosters.parse(bytes(rosters.ROSTER_LIMIT_BYTES + 1), "roster.json")

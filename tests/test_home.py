@@ -1,0 +1,281 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from listener.envelope import keys
+from listener.errors import ConfigError, EarmarkError, Unavailable
+from listener.home import Home, make_folder, write_durably
+from listener.owner.roster import Roster
+
+COUNT_FOR_EVER = """
+import sys
+from pathlib import Path
+from listener.home import Home
+home = Home(Path(sys.argv[1]))
+while True:
+    print(home.next_seq(), flush=True)
+"""
+ADD_OWNERS = """
+import sys
+from pathlib import Path
+import pyrage
+from listener.home import Home
+home = Home(Path(sys.argv[1]))
+for number in range(10):
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    home.change_roster(lambda roster: roster.with_owner(f"{sys.argv[2]}-{number}", key))
+"""
+
+ON_A_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from listener.errors import Unavailable
+from listener.home import Home
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+# A limit on the length of files stands in for a disk without room.
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+try:
+    Home(Path(sys.argv[1])).next_seq()
+except Unavailable as error:
+    code = error.hint != "make room on that disk"
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+sys.exit(code)
+"""
+
+
+def python(script: str, *words: str, measured: bool = True) -> subprocess.Popen[str]:
+    """Run a script; one that will be killed is not measured, for it would leave half a file."""
+    environment = {k: v for k, v in os.environ.items() if measured or not k.startswith("COVERAGE")}
+    return subprocess.Popen(  # noqa: S603 - our own script
+        [sys.executable, "-c", script, *words], stdout=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def made_key() -> str:
+    return str(pyrage.x25519.Identity.generate().to_public())
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Home:
+    """A home whose folder does not exist yet."""
+    return Home(tmp_path / "a" / "home")
+
+
+def test_looking_at_a_home_touches_nothing(fresh: Home) -> None:
+    roster = fresh.roster()
+
+    assert roster == Roster()
+    assert not fresh.path.parent.exists()
+
+
+def test_the_device_key_is_made_once_for_its_own_eyes(fresh: Home) -> None:
+    first = fresh.device_key()
+
+    assert Home(fresh.path).device_key().public_key() == first.public_key()
+    assert mode(fresh.path) == 0o700
+    assert mode(fresh.path / "device.key") == 0o600
+
+
+@pytest.mark.parametrize("bits", [0o640, 0o604, 0o666])
+def test_a_device_key_that_others_can_read_is_refused(bits: int, fresh: Home) -> None:
+    fresh.device_key()
+    (fresh.path / "device.key").chmod(bits)
+
+    with pytest.raises(ConfigError, match="can be read by others") as caught:
+        fresh.device_key()
+    assert "chmod 600" in caught.value.hint
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"-----BEGIN PRIVATE KEY-----\n"])
+def test_a_damaged_device_key_is_never_made_anew(damage: bytes, fresh: Home) -> None:
+    fresh.device_key()
+    (fresh.path / "device.key").write_bytes(damage)
+
+    with pytest.raises(ConfigError, match="damaged"):
+        fresh.device_key()
+    with pytest.raises(ConfigError, match="damaged"):
+        fresh.next_seq()
+    assert (fresh.path / "device.key").read_bytes() == damage
+
+
+def test_a_device_key_that_is_no_file_is_refused(fresh: Home) -> None:
+    (fresh.path / "device.key").mkdir(parents=True, mode=0o700)
+
+    with pytest.raises(EarmarkError):
+        fresh.device_key()
+
+
+def test_numbers_begin_at_one_and_go_on_after_a_restart(fresh: Home) -> None:
+    assert [fresh.next_seq(), fresh.next_seq(), Home(fresh.path).next_seq()] == [1, 2, 3]
+
+
+def test_a_new_key_begins_its_own_numbers(fresh: Home) -> None:
+    fresh.next_seq()
+    (fresh.path / "device.key").unlink()
+
+    assert fresh.next_seq() == 1
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"7", b"x\n", b"-1\n", b" 7\n", b"7\n\n", b"\xff\n", b"1" * 13 + b"\n", b"7\0\n"]
+)
+def test_a_damaged_sequence_is_an_error_and_no_new_start(text: bytes, fresh: Home) -> None:
+    fresh.next_seq()
+    (fresh.path / "sequence").write_bytes(text)
+
+    with pytest.raises(ConfigError, match="is damaged"):
+        fresh.next_seq()
+    assert (fresh.path / "sequence").read_bytes() == text
+
+
+def test_a_missing_sequence_is_an_error_and_no_new_start(fresh: Home) -> None:
+    fresh.device_key()
+    (fresh.path / "sequence").unlink()
+
+    with pytest.raises(ConfigError, match="is missing"):
+        fresh.next_seq()
+
+
+def test_numbers_end_where_the_envelope_ends_them(fresh: Home) -> None:
+    fresh.device_key()
+    (fresh.path / "sequence").write_bytes(b"999999999998\n")
+
+    assert fresh.next_seq() == 999_999_999_999
+    with pytest.raises(ConfigError, match="used up"):
+        fresh.next_seq()
+
+
+def test_threads_never_share_a_number(fresh: Home) -> None:
+    fresh.device_key()
+    found: list[int] = []
+
+    def count() -> None:
+        found.extend(fresh.next_seq() for _ in range(10))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(found) == list(range(1, 41))
+
+
+@pytest.mark.system
+def test_a_number_is_not_used_again_after_a_kill(fresh: Home) -> None:
+    seen: list[int] = []
+    for enough in (1, 5, 9):
+        with python(COUNT_FOR_EVER, str(fresh.path), measured=False) as process:
+            assert process.stdout is not None
+            seen.extend(int(process.stdout.readline()) for _ in range(enough))
+            process.send_signal(signal.SIGKILL)
+            seen.extend(int(line) for line in process.stdout if line.endswith("\n"))
+
+    assert len(set(seen)) == len(seen)
+    assert seen == sorted(seen)
+    assert fresh.next_seq() > seen[-1]
+
+
+def test_an_edit_of_the_roster_is_kept(fresh: Home) -> None:
+    key = made_key()
+
+    after = fresh.change_roster(lambda roster: roster.with_owner("ada", key))
+
+    assert Home(fresh.path).roster() == after
+    assert mode(fresh.path / "roster.json") == 0o600
+
+
+def test_an_edit_that_fails_changes_nothing(fresh: Home) -> None:
+    fresh.change_roster(lambda roster: roster.with_owner("ada", made_key()))
+    before = (fresh.path / "roster.json").read_bytes()
+
+    with pytest.raises(EarmarkError):
+        fresh.change_roster(lambda roster: roster.without_owner("bob"))
+    assert (fresh.path / "roster.json").read_bytes() == before
+
+
+def test_an_edit_that_changes_nothing_writes_nothing(fresh: Home) -> None:
+    fresh.change_roster(lambda roster: roster)
+
+    assert not (fresh.path / "roster.json").exists()
+
+
+def test_a_damaged_roster_is_an_error_and_not_replaced(fresh: Home) -> None:
+    fresh.device_key()
+    (fresh.path / "roster.json").write_bytes(b"{")
+
+    with pytest.raises(ConfigError, match="damaged"):
+        fresh.roster()
+    with pytest.raises(ConfigError, match="damaged"):
+        fresh.change_roster(lambda roster: roster.with_owner("ada", made_key()))
+    assert (fresh.path / "roster.json").read_bytes() == b"{"
+
+
+@pytest.mark.system
+def test_two_commands_at_once_lose_no_owner(fresh: Home) -> None:
+    with (
+        python(ADD_OWNERS, str(fresh.path), "left") as left,
+        python(ADD_OWNERS, str(fresh.path), "right") as right,
+    ):
+        left.communicate()
+        right.communicate()
+
+    assert (left.returncode, right.returncode) == (0, 0)
+    assert len(fresh.roster().owners) == 20
+
+
+def test_a_folder_that_everybody_can_write_to_is_refused(fresh: Home) -> None:
+    fresh.device_key()
+    fresh.path.chmod(0o777)
+
+    with pytest.raises(ConfigError, match="everybody can write"):
+        fresh.device_key()
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(Unavailable, match="cannot use"):
+        make_folder(tmp_path / "file" / "home")
+    with pytest.raises(Unavailable, match="cannot use"):
+        Home(tmp_path / "file").device_key()
+    with pytest.raises(Unavailable, match="cannot use"):
+        Home(tmp_path / "file").roster()
+
+
+def test_what_a_killed_writer_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / ".roster.json.new").write_bytes(b"half")
+
+    write_durably(tmp_path / "roster.json", b"whole", 0o640)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["roster.json"]
+    assert mode(tmp_path / "roster.json") == 0o640
+
+
+def test_writing_into_a_missing_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="cannot use"):
+        write_durably(tmp_path / "missing" / "file", b"")
+
+
+@pytest.mark.system
+def test_a_full_disk_leaves_the_old_file_and_one_clear_error(fresh: Home) -> None:
+    fresh.next_seq()
+
+    with python(ON_A_FULL_DISK, str(fresh.path)) as process:
+        process.communicate()
+
+    assert process.returncode == 0
+    assert sorted(path.name for path in fresh.path.iterdir()) == ["device.key", "lock", "sequence"]
+    assert fresh.next_seq() == 2
+    assert keys.device_id(fresh.device_key().public_key())
