@@ -1,0 +1,72 @@
+"""One table of topics."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.mqtt import topics
+from listener.mqtt.topics import ACK, CLIP, EVENT, STATUS, Answer, Event
+
+levels = st.from_regex(r"[a-z0-9-]{1,36}", fullmatch=True)
+
+
+@given(levels, levels, levels)
+def test_a_topic_gives_back_what_it_was_made_of(owner: str, device: str, clip: str) -> None:
+    name = CLIP.name(owner=owner, device=device, clip=clip)
+
+    assert name == f"earmark/v1/clips/{owner}/{device}/{clip}"
+    assert CLIP.levels(name) == {"owner": owner, "device": device, "clip": clip}
+    assert ACK.levels(name) is None
+
+
+@given(st.text())
+def test_any_text_is_a_topic_of_ours_or_none(text: str) -> None:
+    found = ACK.levels(text)
+
+    assert found is None or ACK.name(**found) == text
+
+
+@pytest.mark.parametrize("level", ["", "+", "#", "a/b", "Ada", "ada\n", "a" * 37, "ä"])
+def test_a_level_that_could_reach_elsewhere_is_refused(level: str) -> None:
+    with pytest.raises(ValueError, match="not fit"):
+        STATUS.name(device=level)
+    assert STATUS.levels(f"earmark/v1/status/{level}") is None
+
+
+def test_wildcards_stand_for_what_is_not_given() -> None:
+    assert CLIP.all() == "earmark/v1/clips/+/+/+"
+    assert ACK.all(device="hall") == "earmark/v1/ack/hall/+"
+
+
+def test_only_the_status_is_retained() -> None:
+    assert [topic for topic in (CLIP, ACK, STATUS, EVENT) if topic.retain] == [STATUS]
+
+
+@given(st.from_regex(r"[0-9a-f]{64}", fullmatch=True), st.sampled_from(["", "form", "replay"]))
+def test_an_answer_comes_back_as_it_was(sha256: str, refused: str) -> None:
+    answer = Answer(sha256, refused)
+
+    assert topics.parse_answer(answer.encode()) == answer
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_answer_or_none(payload: bytes) -> None:
+    answer = topics.parse_answer(payload)
+
+    assert answer is None or answer.encode() == payload
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"0" * 63, b"0" * 65, b"G" * 64, b"0" * 64 + b"\n", b"refused::" + b"0" * 64]
+)
+def test_what_is_nearly_an_answer_is_none(payload: bytes) -> None:
+    assert topics.parse_answer(payload) is None
+
+
+def test_an_event_says_no_more_than_it_must() -> None:
+    assert Event(event_type="wake", word="alexa").encode() == (
+        b'{"event_type":"wake","word":"alexa"}'
+    )
+    assert Event(event_type="mute", state="open").encode() == (
+        b'{"event_type":"mute","state":"open"}'
+    )
