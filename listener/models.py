@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-import numpy as np
 
 from listener.catalogue import Catalogue
 from listener.config import Config, Probability, ShortName
@@ -163,11 +162,10 @@ def _findings(catalogue: Catalogue, name: str) -> Iterable[tuple[str, str, Earma
 
 def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
     """Copy a head into the home, if it is one."""
-    # Only here: listing and checking need no onnxruntime.
     from listener.inference import HeadNet  # noqa: PLC0415 - 60 MiB that list does not need
 
     path = Path(arguments.file)
-    name = arguments.name or _name(path)
+    name = _name(path) if arguments.name is None else arguments.name
     _fits("--name", name, ShortName, "a name is 1 to 32 of a-z, 0-9 and the hyphen")
     _fits("--threshold", arguments.threshold, Probability, "it lies between 0 and 1")
     if catalogue.is_shipped(name):
@@ -204,6 +202,8 @@ def _try(head: "HeadNet", name: str) -> None:
     Raises:
         ModelRefused: it gives something else, or does not run.
     """
+    import numpy as np  # noqa: PLC0415 - list does not need it
+
     if head.outputs != 1:
         raise ModelRefused(
             f"{name} gives {head.outputs} numbers, not one probability",

@@ -6,6 +6,7 @@ it, so that scores can be compared with other engines.
 """
 
 import math
+import os
 import stat
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +41,8 @@ class Recording:
         self._channel = channel
         _check_file(path)
         try:
-            self._file = soundfile.SoundFile(path)
+            # As bytes, since a name need not be UTF-8.
+            self._file = soundfile.SoundFile(os.fsencode(path))
         except (soundfile.SoundFileError, OSError, TypeError) as error:
             # TypeError: soundfile takes the suffix .raw for headerless samples.
             raise Unavailable(

@@ -71,6 +71,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     paths = expand(arguments.files)
     catalogue = Catalogue(Path(settings.home))
     words = [catalogue.load(name) for name in wake.words]
+    for word in words:
+        if word.manifest.kind != "wake-word":
+            raise UsageError(f"{word.name} is no wake word", "earmark models list shows the kinds")
     detector = build_detector(words, catalogue.embedding(), wake)
     report = _report(arguments, wake.words, paths)
     damaged = 0
