@@ -53,7 +53,7 @@ def build_detector(words: Sequence[Model], embedding: Model, settings: WakeSetti
     )
     mel = Mel(weights, network.hop_frames)
     embeddings = Embeddings(network, max(word.window_frames for word in heads))
-    model = StreamingModel(mel, embeddings, heads)
+    model = StreamingModel(mel, embeddings, heads, lazy=settings.lazy)
     return Detector(model, {word.name: _rule(word, settings) for word in words})
 
 

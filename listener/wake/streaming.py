@@ -11,11 +11,16 @@ from typing import Final, Protocol
 import numpy as np
 
 from listener.sound.pcm import FRAME_SAMPLES, Samples
-from listener.wake.embedding import Embeddings
-from listener.wake.features import Floats, Mel
+from listener.wake.embedding import RECEPTIVE_FRAMES, STEP_FRAMES, Embeddings
+from listener.wake.features import BANDS, Floats, Mel
+from listener.wake.quiet import Quiet
 
 SILENT_FRAMES: Final = 5
 """openWakeWord gives no score in the first frames."""
+LAZY_WINDOW_FRAMES: Final = 16
+"""The longest window of a head that can wait: 196 mel frames, just under 2 s."""
+FAINT_SCORE: Final = 0.02
+"""A score from here on keeps the room from counting as quiet."""
 
 
 class Head(Protocol):
@@ -44,10 +49,26 @@ class Word:
 class StreamingModel:
     """Several words over one stream of embeddings.
 
+    Lazy, it only follows the mel frames while a room is quiet. A step is put off when neither its
+    sound nor anything that its scores depend on rose above the room's floor, and no score of that
+    time was worth mention; when something rises, the steps put off are computed from the mel
+    frames kept, so that caches and embeddings are exact from then on.
     Not safe for use by several threads.
     """
 
-    def __init__(self, mel: Mel, embeddings: Embeddings, words: Sequence[Word]) -> None:
+    def __init__(
+        self, mel: Mel, embeddings: Embeddings, words: Sequence[Word], *, lazy: bool = False
+    ) -> None:
+        """Prepare.
+
+        Args:
+            mel: from sound to mel frames.
+            embeddings: from mel frames to embeddings.
+            words: the heads, in the order of the scores' columns.
+            lazy: put off steps in a quiet room. A head whose window is longer than
+                ``LAZY_WINDOW_FRAMES`` overrules it: what would have to be kept for it is older
+                than any sound may be.
+        """
         self._mel = mel
         self._embeddings = embeddings
         self.words = tuple(word.name for word in words)
@@ -66,25 +87,57 @@ class StreamingModel:
             at += len(outputs)
         self._silent_steps = SILENT_FRAMES * self.steps_per_frame
         self._scores = np.zeros((self.steps_per_frame, len(self.columns)), np.float32)
-        self._steps = 0
+        longest = max(word.window_frames for word in words)
+        hop_frames = STEP_FRAMES // self.steps_per_frame
+        self._quiet = Quiet(hop_frames) if lazy and longest <= LAZY_WINDOW_FRAMES else None
+        # Every mel frame that a score depends on, in steps.
+        reach_steps = -(-(RECEPTIVE_FRAMES + (longest - 1) * STEP_FRAMES) // hop_frames)
+        kept_steps = reach_steps if self._quiet else 0
+        self._kept = np.zeros((kept_steps, hop_frames, BANDS), np.float32)
+        self._steps = self._calm_steps = self._put_off_steps = 0
 
     def restart(self) -> None:
         """Forget everything heard, and wipe it."""
         self._mel.restart()
         self._embeddings.restart()
+        if self._quiet:
+            self._quiet.restart()
+        self._kept[:] = 0
         self._scores[:] = 0
-        self._steps = 0
+        self._steps = self._calm_steps = self._put_off_steps = 0
 
     def push(self, samples: Samples) -> Floats:
         """Score one frame; see ``WakeModel.push``."""
         hop = self._mel.hop_samples
-        for step in range(self.steps_per_frame):
-            mel = self._mel.step(samples[step * hop : (step + 1) * hop])
-            self._embeddings.step(mel)
+        for index in range(self.steps_per_frame):
+            mel = self._mel.step(samples[index * hop : (index + 1) * hop])
+            scores = self._scores[index]
             self._steps += 1
+            if self._quiet is not None and self._puts_off(self._quiet, mel):
+                scores[:] = np.nan
+                continue
+            self._embeddings.step(mel)
             if self._steps > self._silent_steps:
-                self._score(self._scores[step])
+                self._score(scores)
+                if self._quiet is not None and scores.max() >= FAINT_SCORE:
+                    self._calm_steps = 0
         return self._scores
+
+    def _puts_off(self, quiet: Quiet, mel: Floats) -> bool:
+        """Tell whether this step can wait; if not, make good those that did."""
+        kept = self._kept
+        at = self._steps % len(kept)
+        np.copyto(kept[at], mel)
+        self._calm_steps = 0 if quiet.is_loud(mel) else self._calm_steps + 1
+        if self._calm_steps >= len(kept):
+            self._put_off_steps += 1
+            return True
+        if self._put_off_steps:
+            # Steps before those that are kept have left every window by now.
+            for back in range(min(self._put_off_steps, len(kept) - 1), 0, -1):
+                self._embeddings.step(kept[at - back])
+            self._put_off_steps = 0
+        return False
 
     def _score(self, scores: Floats) -> None:
         """Ask every head about the newest window."""
