@@ -92,8 +92,8 @@ def test_every_shipped_model_has_a_card_that_names_its_licence(home: Path) -> No
         card = (catalogue.folder(manifest.name) / "card.md").read_text("utf-8")
 
         assert card.startswith(f"# {manifest.name}\n")
-        assert manifest.licence.removesuffix("-4.0").replace("CC-BY", "CC BY").split("-")[0] in card
-        assert "## Known weaknesses" in card
+        assert manifest.licence.replace("-", " ") in card.replace("-", " ")
+        assert "figures" in card.lower()
 
 
 def test_finding_models_imports_no_package_that_carries_them(home: Path) -> None:
