@@ -34,6 +34,7 @@ from listener.sound.clip import Recorder, longest_samples
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.sound.ring import Ring
 from listener.spool import Spool
+from listener.wake.detector import Detector
 
 _BOOT_BYTES: Final = 8
 
@@ -91,12 +92,9 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         stop=stop,
         monotonic_s=time.monotonic,
     )
-    catalogue = Catalogue(home.path)
-    words = [catalogue.load(name) for name in settings.wake.words]
-    detector = build_detector(words, catalogue.embedding(), settings.wake)
+    detector, speech, models = _networks(Catalogue(home.path), settings.wake)
     ring = Ring(allocate(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
     buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
-    speech = SpeechNet(catalogue.speech())
     key = home.device_key()
     boot = secrets.token_hex(_BOOT_BYTES)
     counters = Counters(settings.device.name, boot)
@@ -123,7 +121,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     )
     ear = Ear(
         detector=detector,
-        models={word.name: word.manifest.sha256 for word in words},
+        models=models,
         ring=ring,
         recorder=Recorder(ring, speech, settings.clip, buffers),
         keeping=keeping,
@@ -158,6 +156,19 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
             f" the first: {gate.broken[0]}"
         )
     return 0
+
+
+def _networks(
+    catalogue: Catalogue, settings: config.WakeSettings
+) -> tuple[Detector, SpeechNet, dict[str, str]]:
+    """Load detector and speech model; return each word's model's SHA-256 beside them.
+
+    The files' bytes end with this call: onnxruntime has its own copy, and hear must stay small.
+    """
+    words = [catalogue.load(name) for name in settings.words]
+    detector = build_detector(words, catalogue.embedding(), settings)
+    models = {word.name: word.manifest.sha256 for word in words}
+    return detector, SpeechNet(catalogue.speech()), models
 
 
 def _settled(arguments: argparse.Namespace, settings: config.Config) -> config.Config:
