@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         # These may stand on either side of the action.
         for option in ("--config", "--home"):
             own.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        own.add_argument(
+            "-v",
+            "--verbose",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )
         own.set_defaults(do=action)
         return own
 

@@ -12,9 +12,8 @@ from typing import Final
 
 from listener import config
 from listener.envelope.seal import encrypt_to
-from listener.errors import UsageError
 from listener.home import Home
-from listener.owner.roster import CHALLENGE_S, Owner, Roster
+from listener.owner.roster import CHALLENGE_S, Owner
 
 _ROUND: Final = """\
 the whole round, for an owner whose short name is to be ada:
@@ -55,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         # These may stand on either side of the action.
         for option in ("--config", "--home"):
             own.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        own.add_argument(
+            "-v",
+            "--verbose",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )
         own.set_defaults(do=action)
         return own
 
@@ -91,7 +97,7 @@ def _add(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
     del settings
     name: str = arguments.name
     roster = home.change_roster(lambda roster: roster.with_owner(name, arguments.key))
-    owner = _owner(roster, name)
+    owner = roster.known_owner(name)
     print(f"{name} has the key with the fingerprint {owner.okey}")
     if owner.active:
         print("she is active already")
@@ -109,7 +115,7 @@ def _challenge(arguments: argparse.Namespace, settings: config.Config, home: Hom
     answer = f"{name}:{base64.b32encode(secrets.token_bytes(15)).decode().lower()}"
     now_s = int(time.time())
     roster = home.change_roster(lambda roster: roster.challenged(name, answer, now_s))
-    riddle = encrypt_to(_owner(roster, name).recipient, f"{answer}\n".encode(), armored=True)
+    riddle = encrypt_to(roster.known_owner(name).recipient, f"{answer}\n".encode(), armored=True)
     print(riddle.decode("ascii"), end="", flush=True)
     print(
         f"earmark: only {name}'s secret key opens this, with age -d -i {name}.key;"
@@ -158,13 +164,6 @@ def _forget(arguments: argparse.Namespace, settings: config.Config, home: Home) 
     if settings.attribution.keeper == name:
         print("she was this device's keeper: it makes no clips until it has another")
     return 0
-
-
-def _owner(roster: Roster, name: str) -> Owner:
-    owner = roster.owner(name)
-    if owner is None:  # Somebody forgot her in between.
-        raise UsageError(f"there is no owner {name!r}")
-    return owner
 
 
 def _state(owner: Owner) -> str:

@@ -81,6 +81,19 @@ class Roster(_Record, frozen=True, kw_only=True):
         """Return the owner of this name, active or not."""
         return next((owner for owner in self.owners if owner.name == name), None)
 
+    def known_owner(self, name: str) -> Owner:
+        """Return the owner of this name, active or not.
+
+        Raises:
+            UsageError: there is none; the hint says who is known.
+        """
+        owner = self.owner(name)
+        if owner is None:
+            raise UsageError(
+                f"there is no owner {name!r}", _names(owner.name for owner in self.owners)
+            )
+        return owner
+
     def active_owners(self) -> dict[str, str]:
         """Return the recipient of each active owner by her name, as ``verify`` wants them."""
         return {owner.name: owner.recipient for owner in self.owners if owner.active}
@@ -122,7 +135,7 @@ class Roster(_Record, frozen=True, kw_only=True):
         Raises:
             UsageError: there is none of this name.
         """
-        self._known_owner(name)
+        self.known_owner(name)
         return self._with_owners(owner for owner in self.owners if owner.name != name)
 
     def challenged(self, name: str, answer: str, now_s: int) -> "Roster":
@@ -206,16 +219,8 @@ class Roster(_Record, frozen=True, kw_only=True):
             )
         return self._with_devices(device for device in self.devices if device.name != name)
 
-    def _known_owner(self, name: str) -> Owner:
-        owner = self.owner(name)
-        if owner is None:
-            raise UsageError(
-                f"there is no owner {name!r}", _names(owner.name for owner in self.owners)
-            )
-        return owner
-
     def _unconfirmed(self, name: str) -> Owner:
-        owner = self._known_owner(name)
+        owner = self.known_owner(name)
         if owner.active:
             raise EarmarkError(f"{name} is confirmed already")
         return owner
