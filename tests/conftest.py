@@ -1,9 +1,21 @@
 """Fixtures that more than one folder of tests uses."""
 
 import os
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyrage
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from listener.envelope import format as form
+from listener.envelope import keys
+from listener.envelope.seal import seal
+from listener.home import Home
 
 RECORDINGS = "EARMARK_RECORDINGS"
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +52,80 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Household:
+    """A home whose roster knows the device hall and the owners ada and bob, and their keys."""
+
+    home: Home
+    device_key: Ed25519PrivateKey
+    identities: dict[str, str]
+
+    def header(self, seq: int, owner: str = "ada", **fields: object) -> form.PublicHeader:
+        given = {
+            "clip": str(uuid.uuid4()),
+            "device": "hall",
+            "dkey": keys.device_id(self.device_key.public_key()),
+            "owner": owner,
+            "okey": keys.owner_id(self.recipient(owner)),
+            "seq": seq,
+            "t": form.timestamp(datetime.now(UTC)),
+            "ttl_s": 86_400,
+        }
+        return form.PublicHeader(**(given | fields))  # type: ignore[arg-type] # a test's own words
+
+    def seal(
+        self,
+        header: form.PublicHeader,
+        encode: Callable[[str], bytes] | None = None,
+        key: Ed25519PrivateKey | None = None,
+    ) -> bytes:
+        """Seal noise that passes for a FLAC to whoever cannot open it."""
+        private = form.PrivateFields(
+            word="alexa",
+            model="0" * 64,
+            score=0.93,
+            spk=None,
+            pre_ms=0,
+            ms=250,
+            rate=16_000,
+            end_reason="silence",
+            boot="0" * 16,
+        )
+        noise = b"fLaC" + os.urandom(6000)
+        return seal(
+            header,
+            private,
+            encode or (lambda comment: noise + comment.encode()),
+            self.recipient(header.owner),
+            key or self.device_key,
+        )
+
+    def recipient(self, owner: str) -> str:
+        return str(pyrage.x25519.Identity.from_str(self.identities[owner]).to_public())
+
+
+@pytest.fixture
+def household(home: Path) -> Household:
+    """A household with one device and two active owners; nothing of it is ever the same twice."""
+    found = Home(home)
+    device_key = found.device_key()
+    identities = {name: str(pyrage.x25519.Identity.generate()) for name in ("ada", "bob")}
+    made = Household(found, device_key, identities)
+    now_s = int(time.time())
+    found.change_roster(
+        lambda roster: roster.with_device("hall", keys.device_text(device_key.public_key()))
+    )
+    for name in identities:
+        found.change_roster(
+            lambda roster, name=name: (  # type: ignore[misc] # mypy does not see the default
+                roster.with_owner(name, made.recipient(name))
+                .challenged(name, "answer", now_s)
+                .confirmed(name, "answer", now_s)
+            )
+        )
+    return made
 
 
 def pytest_terminal_summary(

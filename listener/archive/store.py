@@ -31,6 +31,10 @@ _ZEROS_BYTES: Final = 1 << 16
 _PLAUSIBLE_S: Final = 8 * 86_400
 
 _SCHEMA: Final = """
+    pragma journal_mode = wal;
+    pragma synchronous = full;
+    pragma secure_delete = on;
+    pragma trusted_schema = off;
     create table if not exists clip (
         clip text primary key,
         owner text not null,
@@ -121,14 +125,11 @@ class FileStore:
             index = folder / "index.sqlite"
             os.close(os.open(index, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._index = sqlite3.connect(index, isolation_level=None, timeout=10)
-            for pragma in (
-                "journal_mode = wal",
-                "synchronous = full",
-                "secure_delete = on",
-                "trusted_schema = off",
-            ):
-                self._index.execute(f"pragma {pragma}")
-            self._index.executescript(_SCHEMA)
+            try:
+                self._index.executescript(_SCHEMA)
+            except sqlite3.Error:
+                self._index.close()
+                raise
 
     def close(self) -> None:
         """Let go of the index."""
@@ -330,4 +331,7 @@ def _available(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise Unavailable(f"cannot use the archive {folder}: {error.strerror or error}") from error
     except sqlite3.Error as error:
-        raise Unavailable(f"cannot use the index of the archive {folder}: {error}") from error
+        raise Unavailable(
+            f"cannot use the index of the archive {folder}: {error}",
+            "if it is damaged, move it away: it is made again from the clips",
+        ) from error

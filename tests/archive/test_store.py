@@ -1,0 +1,269 @@
+"""Ciphertext files and their index."""
+
+import os
+import resource
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from listener.archive.receive import Receiver
+from listener.archive.store import Erased, FileStore, Replayed, find_envelope, read_envelope
+from listener.envelope import format as form
+from listener.errors import Unavailable
+
+if TYPE_CHECKING:
+    from tests.conftest import Household
+
+T = "2026-11-22T08:00:00.000Z"
+T_S = 1_795_334_400
+
+
+def kept(
+    store: FileStore, household: "Household", seq: int = 1, received_s: int = T_S, **fields: object
+) -> form.PublicHeader:
+    header = household.header(seq, **({"t": T} | fields))  # type: ignore[arg-type] # a test's words
+    data = household.seal(header)
+    store.keep(form.parse(data), data, received_s)
+    return header
+
+
+def path_of(folder: Path, header: form.PublicHeader) -> Path:
+    return folder / "clips" / header.owner / f"{header.clip}.earmark"
+
+
+def test_files_and_index_are_for_this_user_alone(
+    store: FileStore, household: "Household", folder: Path
+) -> None:
+    kept(store, household)
+
+    for path in folder.rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path.name
+
+
+def test_clips_are_listed_by_time_and_by_owner(store: FileStore, household: "Household") -> None:
+    late = kept(store, household, 1, t="2026-11-22T09:00:00.000Z")
+    early = kept(store, household, 2, t="2026-11-22T07:00:00.000Z")
+    other = kept(store, household, 3, owner="bob")
+
+    assert [one.clip for one in store.kept()] == [early.clip, other.clip, late.clip]
+    assert [one.clip for one in store.kept("bob")] == [other.clip]
+    assert list(store.kept("nobody")) == []
+
+
+def test_a_file_without_a_row_gets_one_when_it_verifies(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    header = household.header(1)
+    path = path_of(folder, header)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(household.seal(header))
+
+    assert store.mend(receiver.verify) == 1
+    assert store.mend(receiver.verify) == 0
+
+    assert [one.clip for one in store.kept()] == [header.clip]
+
+
+@pytest.mark.parametrize("damage", ["content", "owner", "name", "empty"])
+def test_a_file_that_does_not_belong_is_set_aside(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path, damage: str
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+    path = path_of(folder, header)
+    match damage:
+        case "content":
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        case "owner":
+            path = folder / "clips" / "bob" / path.name
+        case "name":
+            path = path.with_name(f"{household.header(2).clip}.earmark")
+        case _:
+            data = b""
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+
+    assert store.mend(receiver.verify) == 0
+
+    assert list(store.kept()) == []
+    assert not path.exists()
+    assert (folder / "quarantine" / path.name).read_bytes() == data
+
+
+def test_unfinished_files_go(store: FileStore, receiver: Receiver, folder: Path) -> None:
+    part = folder / "clips" / "ada" / "x.earmark.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half")
+
+    store.mend(receiver.verify)
+
+    assert not part.exists()
+
+
+def test_a_missing_file_is_reported_and_comes_back_with_the_same_envelope(
+    store: FileStore,
+    receiver: Receiver,
+    household: "Household",
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+    store.keep(form.parse(data), data, T_S)
+    path_of(folder, header).unlink()
+
+    store.mend(receiver.verify)
+    again = store.keep(form.parse(data), data, T_S)
+
+    assert "files of 1 archived clips are missing" in caplog.text
+    assert not again
+    assert path_of(folder, header).read_bytes() == data
+
+
+def test_a_file_in_the_way_is_never_overwritten(
+    store: FileStore, household: "Household", folder: Path
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+    path = path_of(folder, header)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"another")
+
+    with pytest.raises(Replayed):
+        store.keep(form.parse(data), data, T_S)
+
+    assert path.read_bytes() == b"another"
+    assert list(store.kept()) == []
+
+
+def test_retention_counts_from_the_signed_time(
+    store: FileStore, household: "Household", folder: Path
+) -> None:
+    header = kept(store, household, received_s=T_S + 3600)
+
+    assert store.expire(T_S + 86_399) == 0
+    assert store.expire(T_S + 86_400) == 1
+
+    assert list(store.kept()) == []
+    assert not path_of(folder, header).exists()
+
+
+@pytest.mark.parametrize("t", ["1970-01-01T00:00:00.000Z", "2031-01-01T00:00:00.000Z"])
+def test_a_device_whose_clock_is_wrong_has_its_clips_kept_from_their_arrival(
+    store: FileStore, household: "Household", t: str
+) -> None:
+    kept(store, household, t=t)
+
+    assert store.expire(T_S + 86_399) == 0
+    assert store.expire(T_S + 86_400) == 1
+
+
+def test_what_was_erased_does_not_come_back(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    header = household.header(1, t=T)
+    data = household.seal(header)
+    store.keep(form.parse(data), data, T_S)
+    store.expire(T_S + 86_400)
+
+    with pytest.raises(Erased):
+        store.keep(form.parse(data), data, T_S)
+    relabelled = household.seal(msgspec.structs.replace(header, seq=2))
+    with pytest.raises(Replayed):
+        store.keep(form.parse(relabelled), relabelled, T_S)
+
+    path_of(folder, header).write_bytes(data)
+    store.mend(receiver.verify)
+    assert not path_of(folder, header).exists()
+
+
+def test_the_row_of_an_erased_clip_says_nothing_about_anybody(
+    store: FileStore, household: "Household", folder: Path
+) -> None:
+    header = kept(store, household)
+    store.expire(T_S + 86_400)
+    store.close()
+
+    text = b"".join(path.read_bytes() for path in folder.glob("index.sqlite*"))
+
+    assert header.clip.encode() in text
+    assert header.t.encode() not in text
+    assert b"adahall" not in text
+
+
+def test_an_index_that_is_none_is_said(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    (folder / "index.sqlite").write_bytes(b"this is no database, and never was one" * 100)
+
+    with pytest.raises(Unavailable, match="index"):
+        FileStore(folder)
+
+
+def test_a_lost_index_is_made_from_the_files(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    header = kept(store, household)
+    store.close()
+    for path in folder.glob("index.sqlite*"):
+        path.unlink()
+
+    fresh = FileStore(folder)
+
+    assert fresh.mend(receiver.verify) == 1
+    assert [one.clip for one in fresh.kept()] == [header.clip]
+    fresh.close()
+
+
+@pytest.fixture
+def short_files() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("short_files")
+def test_a_full_disk_keeps_nothing_half(
+    household: "Household", store: FileStore, folder: Path
+) -> None:
+    header = household.header(1)
+    data = household.seal(header, lambda _: b"fLaC" + bytes(1 << 19))
+
+    with pytest.raises(Unavailable):
+        store.keep(form.parse(data), data, T_S)
+
+    assert not list(folder.rglob("*.earmark*"))
+
+
+def test_a_clip_is_found_without_the_index(
+    store: FileStore, household: "Household", folder: Path
+) -> None:
+    header = kept(store, household)
+    (folder / "index.sqlite").unlink()
+
+    assert find_envelope(folder, header.clip) == path_of(folder, header)
+    assert find_envelope(folder, "../../etc/passwd") is None
+    assert find_envelope(folder, household.header(2).clip) is None
+
+
+def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "pipe")
+
+    for name in ("link", "pipe"):
+        with pytest.raises(OSError, match=r"symbolic|plain"):
+            read_envelope(tmp_path / name)
+
+
+def test_a_locked_index_is_unavailable(store: FileStore, folder: Path) -> None:
+    store.close()
+
+    with pytest.raises(Unavailable):
+        list(store.kept())
+    with pytest.raises(Unavailable):
+        store.expire(0)
+    assert sqlite3.connect(folder / "index.sqlite").close() is None  # type: ignore[func-returns-value] # the file itself is sound
