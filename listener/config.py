@@ -33,6 +33,9 @@ class DeviceSettings(Settings, frozen=True, kw_only=True):
 
     name: ShortName = "speaker"
     """What topics and envelopes call it."""
+    confinement: Literal["required", "where-possible"] = "required"
+    """What hear does on a machine where it cannot forbid itself the network: not start, or say so
+    and start. Where it can, it does."""
 
 
 class MicrophoneSettings(Settings, frozen=True, kw_only=True):

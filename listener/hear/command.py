@@ -18,12 +18,13 @@ from listener import config
 from listener.catalogue import Catalogue
 from listener.errors import ConfigError, EarmarkError, UsageError
 from listener.hear import report
+from listener.hear.confinement import confine
 from listener.hear.counters import Counters
 from listener.hear.gate import listen_to_files
 from listener.hear.herald import Herald
 from listener.hear.keeping import BUFFERS, Keeping, Stamp
 from listener.hear.loop import Ear
-from listener.hear.memory import ClipBuffers, allocate, forbid_dumps
+from listener.hear.memory import ClipBuffers, allocate
 from listener.hear.mute import NoSwitch, ScriptedSwitch, parse_stretches
 from listener.home import Home
 from listener.inference import SpeechNet, build_detector
@@ -73,12 +74,13 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
 
     Raises:
         UsageError: the arguments ask for what cannot be.
-        ConfigError: no keeper, or one who is not in the roster and active.
+        ConfigError: no keeper, or one who is not in the roster and active; or this machine cannot
+            be kept from the network.
         Unavailable: a recording is missing or cannot be read.
         ModelRefused: a model is missing or is not what its manifest says.
         EarmarkError: a recording broke off.
     """
-    forbid_dumps()
+    confine(is_required=settings.device.confinement == "required")
     settings = _settled(arguments, settings)
     home = Home(Path(settings.home))
     keeper = _keeper(home, settings.attribution.keeper)

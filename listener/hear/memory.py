@@ -4,15 +4,12 @@ import ctypes
 import logging
 import mmap
 import os
-import resource
 import threading
 from typing import Final
 
 import numpy as np
 
 from listener.sound.pcm import Samples
-
-_PR_SET_DUMPABLE: Final = 4  # linux/prctl.h; ctypes because Python has no prctl
 
 _log = logging.getLogger(__name__)
 
@@ -43,17 +40,6 @@ def allocate(length_samples: int) -> Samples:
             os.strerror(ctypes.get_errno()),
         )
     return whole[:length_samples]
-
-
-def forbid_dumps() -> None:
-    """Let no crash and no debugger of the same user write this process's memory anywhere.
-
-    Call it before the first sound. Undone only by the end of the process.
-    """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
-        _log.warning("core dumps stay possible: %s", os.strerror(ctypes.get_errno()))
 
 
 class ClipBuffers:
