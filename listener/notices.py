@@ -6,10 +6,6 @@ counted and gone. What goes on to the broker is decided by the verb send, which 
 """
 
 import base64
-import contextlib
-import os
-import socket
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -18,12 +14,10 @@ import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
-from listener.errors import Unavailable
+from listener.datagrams import Inbox, Outbox
 
 LONGEST_BYTES: Final = 512
 SOCKET: Final = "notices.sock"
-
-_LONGEST_PATH_BYTES: Final = 107  # of a Unix socket's address
 
 # Bounds that a device does not reach, so that the largest tally still fits a notice.
 Count = Annotated[int, Meta(ge=0, le=999_999_999)]
@@ -161,11 +155,12 @@ class Notifier:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(0)
-        self.dropped = 0
+        self._outbox = Outbox(path)
+
+    @property
+    def dropped(self) -> int:
         """Notices that nobody took."""
+        return self._outbox.dropped
 
     def send(self, notice: Notice) -> bool:
         """Hand over a notice; say whether anybody took it.
@@ -173,18 +168,11 @@ class Notifier:
         Raises:
             ValueError: it is longer than 512 bytes.
         """
-        data = encode(notice)
-        try:
-            with _address(self._path) as address:
-                self._socket.sendto(data, address)
-        except OSError:
-            self.dropped += 1
-            return False
-        return True
+        return self._outbox.send(encode(notice))
 
     def close(self) -> None:
         """Let go of the socket."""
-        self._socket.close()
+        self._outbox.close()
 
 
 class NoticeSocket:
@@ -194,39 +182,21 @@ class NoticeSocket:
         path: where.
 
     Raises:
-        Unavailable: it cannot be made there.
+        Unavailable: it cannot be made there, or another process listens there.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(0)
+        self._inbox = Inbox(path, LONGEST_BYTES)
         self.refused = 0
         """Datagrams that were no notices."""
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                if stat.S_ISSOCK(path.lstat().st_mode):
-                    path.unlink()
-            # Linux makes the file with the socket's own mode: it is never open to others.
-            os.fchmod(self._socket.fileno(), 0o600)
-            with _address(path) as address:
-                self._socket.bind(address)
-        except OSError as error:
-            self._socket.close()
-            raise Unavailable(f"cannot listen on {path}: {error.strerror or error}") from error
 
     def fileno(self) -> int:
         """Return the descriptor, to wait on."""
-        return self._socket.fileno()
+        return self._inbox.fileno()
 
     def receive(self) -> Iterator[Notice]:
         """Yield the notices that wait; count and leave out what is none. Never blocks."""
-        while True:
-            try:
-                # One byte more, so that a datagram over the limit is seen to be one.
-                data = self._socket.recv(LONGEST_BYTES + 1)
-            except BlockingIOError:
-                return
+        for data in self._inbox.receive():
             try:
                 yield decode(data)
             except ValueError:
@@ -234,18 +204,4 @@ class NoticeSocket:
 
     def close(self) -> None:
         """Let go of the socket and its file."""
-        self._socket.close()
-        self._path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _address(path: Path) -> Iterator[str]:
-    """Yield an address that fits the kernel's limit, however deep ``path`` lies."""
-    if len(os.fsencode(path)) <= _LONGEST_PATH_BYTES:
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
+        self._inbox.close()

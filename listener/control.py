@@ -1,0 +1,113 @@
+"""The one thing that anybody may tell hear: mute. Unix datagrams with a closed schema.
+
+Anybody who can reach the socket can mute; whether hear obeys an unmute is its own setting. Nothing
+else can be said, and what cannot be read is counted and left out.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from listener.datagrams import Inbox, Outbox, is_heard
+
+SOCKET: Final = "control.sock"
+LONGEST_BYTES: Final = 64
+
+
+class _Request(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
+):
+    """One request."""
+
+
+class Look(_Request, frozen=True, kw_only=True, tag="look"):
+    """Read the files that say what mutes, now instead of at the next block."""
+
+
+class Mute(_Request, frozen=True, kw_only=True, tag="mute"):
+    """Mute by software."""
+
+
+class Unmute(_Request, frozen=True, kw_only=True, tag="unmute"):
+    """Take back the software mute; obeyed only where the settings say so."""
+
+
+Request = Look | Mute | Unmute
+
+
+def encode(request: Request) -> bytes:
+    """Return a request as JSON in ASCII."""
+    return msgspec.json.encode(request)
+
+
+def decode(data: bytes) -> Request:
+    """Read a request from bytes of any origin.
+
+    Raises:
+        ValueError: they are not exactly one request, or too long. Nothing else is raised.
+    """
+    if len(data) > LONGEST_BYTES:
+        raise ValueError(f"longer than {LONGEST_BYTES} bytes")
+    try:
+        request: Request = msgspec.json.decode(data, type=Request)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"not a request: {error}") from error
+    return request
+
+
+class Controller:
+    """The end that asks. Never blocks. Not for use by several threads at once.
+
+    Args:
+        path: of the socket that hear listens on; it may come and go.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._outbox = Outbox(path)
+
+    def send(self, request: Request) -> bool:
+        """Ask; say whether hear was there to take it. Whether it obeys is told by its notices."""
+        return self._outbox.send(encode(request))
+
+    def is_heard(self) -> bool:
+        """Say whether hear runs and listens."""
+        return is_heard(self._path)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._outbox.close()
+
+
+class ControlSocket:
+    """Hear's end: a socket file with mode 0600, which replaces a stale one.
+
+    Args:
+        path: where.
+
+    Raises:
+        Unavailable: it cannot be made there, or another hear listens there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._inbox = Inbox(path, LONGEST_BYTES)
+        self.refused = 0
+        """Datagrams that were no requests."""
+
+    def fileno(self) -> int:
+        """Return the descriptor, to wait on."""
+        return self._inbox.fileno()
+
+    def receive(self) -> Iterator[Request]:
+        """Yield the requests that wait; count and leave out what is none. Never blocks."""
+        for data in self._inbox.receive():
+            try:
+                yield decode(data)
+            except ValueError:
+                self.refused += 1
+
+    def close(self) -> None:
+        """Let go of the socket and its file."""
+        self._inbox.close()

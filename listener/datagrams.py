@@ -1,0 +1,124 @@
+"""Small messages between the processes of one machine: Unix datagrams that nobody waits for.
+
+What they say is the business of `notices` and `control`; here are bytes, bounded and counted.
+"""
+
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from listener.errors import Unavailable
+
+MOST_AT_ONCE: Final = 1024
+"""Datagrams taken in one go, so that whoever floods a socket cannot keep its reader for ever."""
+
+_LONGEST_PATH_BYTES: Final = 107  # of a Unix socket's address
+
+
+class Outbox:
+    """The end that speaks. It never blocks and never raises for a reader that is slow or absent.
+
+    Not for use by several threads at once.
+
+    Args:
+        path: of the socket that the reader has bound; it may come and go.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.settimeout(0)
+        self.dropped = 0
+        """Messages that nobody took."""
+
+    def send(self, data: bytes) -> bool:
+        """Hand over a message; say whether anybody took it."""
+        try:
+            with _address(self._path) as address:
+                self._socket.sendto(data, address)
+        except OSError:
+            self.dropped += 1
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
+
+class Inbox:
+    """The end that listens: a socket file with mode 0600, which replaces a stale one.
+
+    Args:
+        path: where.
+        longest_bytes: what is longer comes out one byte longer than this, cut off.
+
+    Raises:
+        Unavailable: it cannot be made there, or another process listens there.
+    """
+
+    def __init__(self, path: Path, longest_bytes: int) -> None:
+        self._path = path
+        self._longest_bytes = longest_bytes
+        if is_heard(path):
+            raise Unavailable(f"another process already listens on {path}", "stop it first")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.settimeout(0)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISSOCK(path.lstat().st_mode):
+                    path.unlink()
+            # Linux makes the file with the socket's own mode: it is never open to others.
+            os.fchmod(self._socket.fileno(), 0o600)
+            with _address(path) as address:
+                self._socket.bind(address)
+        except OSError as error:
+            self._socket.close()
+            raise Unavailable(f"cannot listen on {path}: {error.strerror or error}") from error
+
+    def fileno(self) -> int:
+        """Return the descriptor, to wait on."""
+        return self._socket.fileno()
+
+    def receive(self) -> Iterator[bytes]:
+        """Yield what waits, at most `MOST_AT_ONCE`. Never blocks."""
+        for _ in range(MOST_AT_ONCE):
+            try:
+                # One byte more, so that a message over the limit is seen to be one.
+                data = self._socket.recv(self._longest_bytes + 1)
+            except BlockingIOError:
+                return
+            yield data
+
+    def close(self) -> None:
+        """Let go of the socket and its file."""
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+
+def is_heard(path: Path) -> bool:
+    """Say whether a process listens on the socket at ``path`` now."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            with _address(path) as address:
+                probe.connect(address)
+        except OSError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """Yield an address that fits the kernel's limit, however deep ``path`` lies."""
+    if len(os.fsencode(path)) <= _LONGEST_PATH_BYTES:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -1,0 +1,60 @@
+"""Datagrams: bounded, counted, never waited for."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from listener.datagrams import Inbox, Outbox, is_heard
+from listener.errors import Unavailable
+
+
+def test_what_is_too_long_is_seen_to_be(tmp_path: Path) -> None:
+    inbox, outbox = Inbox(tmp_path / "in", 4), Outbox(tmp_path / "in")
+
+    for data in (b"", b"four", b"fives", b"x" * 1000):
+        assert outbox.send(data)
+
+    assert [len(data) for data in inbox.receive()] == [0, 4, 5, 5]
+    inbox.close()
+    outbox.close()
+
+
+def test_a_live_reader_is_not_replaced_and_a_dead_one_is(tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    first = Inbox(path, 8)
+    with pytest.raises(Unavailable, match="already listens"):
+        Inbox(path, 8)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stale:
+        stale.bind(os.fspath(tmp_path / "stale"))
+
+    second = Inbox(tmp_path / "stale", 8)
+
+    assert is_heard(path)
+    assert is_heard(tmp_path / "stale")
+    first.close()
+    second.close()
+    assert not is_heard(path)
+
+
+def test_a_folder_may_lie_deeper_than_a_socket_address_is_long(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    inbox, outbox = Inbox(deep / "in", 8), Outbox(deep / "in")
+
+    assert outbox.send(b"there")
+
+    assert list(inbox.receive()) == [b"there"]
+    assert is_heard(deep / "in")
+    inbox.close()
+    outbox.close()
+
+
+def test_a_folder_that_is_gone_is_nobody_there(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "gone" / ("d" * 110) / "in")
+
+    assert not outbox.send(b"?")
+
+    assert outbox.dropped == 1
+    outbox.close()
