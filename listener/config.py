@@ -20,6 +20,11 @@ Probability = Annotated[float, Meta(gt=0, lt=1)]
 PathText = Annotated[str, Meta(pattern=r"^[^\x00]+\Z")]
 """Where a file is; relative to the folder in which the program was started."""
 
+LineName = (
+    Annotated[int, Meta(ge=0, le=1023)] | Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,32}\Z")]
+)
+"""A GPIO line: its offset on its chip, or its name."""
+
 CLIP_LIMIT_S = 30.0
 """No setting makes a clip longer: the envelope's ciphertext is bounded at 1 MiB."""
 
@@ -41,10 +46,66 @@ class DeviceSettings(Settings, frozen=True, kw_only=True):
 class MicrophoneSettings(Settings, frozen=True, kw_only=True):
     """Where sound comes from."""
 
+    device: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+\Z")] = (
+        "default"
+    )
+    """``default``, an index, or part of a name, as `earmark doctor` lists them."""
+    constant_s: Annotated[float, Meta(ge=0, le=60)] = 1.5
+    """From so much sound on without any change, nothing is heard: a fault. 0: never."""
     files: tuple[PathText, ...] = ()
     """WAV, FLAC or Ogg files that stand in for a microphone, one after the other."""
     channel: Annotated[int, Meta(ge=0, le=63)] = 0
     """Which channel of a microphone array or a stereo file is heard."""
+
+
+class MuteSettings(Settings, frozen=True, kw_only=True):
+    """What shuts the microphone."""
+
+    switch: Literal["input", "gpio", "none"] | None = None
+    """Which switch is fitted: an input node of the kernel, a GPIO line, or none. A live microphone
+    is not opened before this says so."""
+    input: PathText | None = None
+    """The input device's name or its node's path; without it, the only one that can mute."""
+    chip: PathText = "/dev/gpiochip0"
+    """The GPIO chip of ``line``."""
+    line: LineName | None = None
+    """The GPIO line: its offset on the chip, or its name."""
+    shut_level: Literal["low", "high"] = "low"
+    """The level of ``line`` that means muted; it is pulled there, so that a broken wire mutes."""
+    debounce_ms: Annotated[int, Meta(ge=0, le=1000)] = 10
+    """``line`` holds a level for so long before it counts."""
+    remote_unmute: bool = False
+    """Whether a message from the broker may take back a software mute; it may always mute."""
+
+
+class LampSettings(Settings, frozen=True, kw_only=True):
+    """What shows whether it hears."""
+
+    kind: Literal["none", "gpio", "apa102"] = "none"
+    """No lamp, one LED on a GPIO line, or a row of APA102 LEDs."""
+    chip: PathText = "/dev/gpiochip0"
+    """The GPIO chip of ``line``."""
+    line: LineName | None = None
+    """The GPIO line of the LED: its offset on the chip, or its name."""
+    lit_level: Literal["low", "high"] = "high"
+    """The level of ``line`` that lights it."""
+    device: PathText = "/dev/spidev0.1"
+    """The SPI device of APA102 LEDs."""
+    leds: Annotated[int, Meta(ge=1, le=64)] = 3
+    """How many APA102 LEDs."""
+    brightness: Annotated[int, Meta(ge=1, le=15)] = 2
+    """Of APA102 LEDs, in 31st parts of what they can."""
+
+
+class ChimeSettings(Settings, frozen=True, kw_only=True):
+    """A short tone after the wake word."""
+
+    on_wake: bool = False
+    """With it, a clip begins after the tone: ``clip.pre_roll_s`` must be 0."""
+    device: Annotated[str, Meta(min_length=1)] | None = None
+    """The loudspeaker, by its name or index; without it, the system's."""
+    volume: Annotated[float, Meta(gt=0, le=1)] = 0.2
+    """Of full scale."""
 
 
 class WakeSettings(Settings, frozen=True, kw_only=True):
@@ -129,6 +190,9 @@ class Config(Settings, frozen=True, kw_only=True):
     """Folder of keys, roster, spool and archive; ``cli`` fills in the user's data folder."""
     device: DeviceSettings = DeviceSettings()
     microphone: MicrophoneSettings = MicrophoneSettings()
+    mute: MuteSettings = MuteSettings()
+    lamp: LampSettings = LampSettings()
+    chime: ChimeSettings = ChimeSettings()
     wake: WakeSettings = WakeSettings()
     clip: ClipSettings = ClipSettings()
     attribution: AttributionSettings = AttributionSettings()
@@ -179,6 +243,21 @@ def _agree(config: Config, source: str) -> None:
         raise ConfigError(
             f"{source}: clip.pre_roll_s is longer than clip.ring_s",
             "sound older than the ring no longer exists; shorten the one or lengthen the other",
+        )
+    if config.mute.switch == "gpio" and config.mute.line is None:
+        raise ConfigError(
+            f"{source}: mute.switch is gpio, and there is no mute.line",
+            "mute.line is the line's offset on mute.chip, such as 27, or its name",
+        )
+    if config.lamp.kind == "gpio" and config.lamp.line is None:
+        raise ConfigError(
+            f"{source}: lamp.kind is gpio, and there is no lamp.line",
+            "lamp.line is the line's offset on lamp.chip, such as 12, or its name",
+        )
+    if config.chime.on_wake and config.clip.pre_roll_s > 0:
+        raise ConfigError(
+            f"{source}: chime.on_wake needs clip.pre_roll_s = 0",
+            "no clip spans the chime: it begins after it, so there is nothing before the wake",
         )
     if len(set(config.wake.words)) < len(config.wake.words):
         raise ConfigError(f"{source}: wake.words names a model twice", "once is enough")

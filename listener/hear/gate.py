@@ -7,9 +7,12 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from listener.config import MicrophoneSettings
 from listener.errors import EarmarkError, Unavailable
+from listener.hear.live import Limits, LiveMicrophone, command_for
 from listener.hear.microphone import FileMicrophone, Microphone, Pace
 from listener.hear.mute import Switch
+from listener.hear.records import Failed, Opened
 from listener.service import Stop
 from listener.sound.pcm import Frame, Framer, GapReason, Samples, Sound
 
@@ -37,28 +40,32 @@ class Gate:
         """Yield frames and gaps until nothing comes any more or a stop is asked for.
 
         A frame is good until the next one is asked for: then it is overwritten, so that no copy
-        of it outlives the ring. While the switch is shut a gap comes for each frame's time, so
-        that the loop turns and the watchdog is fed. The last gap has the reason END, except
-        after a stop.
+        of it outlives the ring. While the switch is shut, or no device is there, a gap comes for
+        each frame's time, so that the loop turns and the watchdog is fed. The last gap has the
+        reason END, except after a stop.
         """
+        try:
+            yield from self._passing()
+        finally:
+            self._microphone.shut()
+            self._framer.cut(GapReason.END)
+
+    def _passing(self) -> Iterator[Sound]:
         while not self._stop.is_asked:
             shut = self._is_shut(self._framer.position_samples)
             block: Samples | GapReason | int | None
             try:
-                if shut:
-                    self._microphone.shut()
-                    block = self._microphone.skip()
-                else:
-                    block = self._microphone.read()
+                block = self._skip() if shut else self._microphone.read()
             except Unavailable as error:
                 _log.warning("the sound broke off: %s", error)
                 self.broken.append(str(error))
                 yield self._framer.cut(GapReason.LOST)
                 continue
             if isinstance(block, int):
-                yield self._framer.cut(GapReason.MUTED, block)
-                # What happened while nothing was heard is of no interest: ask only about now.
-                self._is_shut(self._framer.position_samples)
+                yield self._framer.cut(GapReason.MUTED if shut else GapReason.LOST, block)
+                if shut:
+                    # What happened while nothing was heard is of no interest: ask only about now.
+                    self._is_shut(self._framer.position_samples)
                 continue
             if block is None:
                 break
@@ -77,8 +84,10 @@ class Gate:
                 _wipe(frame)
         if not self._stop.is_asked:
             yield self._framer.cut(GapReason.END)
+
+    def _skip(self) -> int | None:
         self._microphone.shut()
-        self._framer.cut(GapReason.END)
+        return self._microphone.skip()
 
     def _is_shut(self, at_sample: int) -> bool:
         try:
@@ -117,6 +126,34 @@ def listen_to_files(  # noqa: PLR0913 - each is one choice of the caller
     """
     pace = None if is_fast else Pace(monotonic_s, stop.wait)
     return Gate(FileMicrophone(paths, channel, pace), switch, stop)
+
+
+def listen_to_device(
+    settings: MicrophoneSettings,
+    *,
+    switch: Switch,
+    stop: Stop,
+    tell: Callable[[Opened | Failed], None],
+    monotonic_s: Callable[[], float],
+) -> Gate:
+    """Open a gate on a device; nothing is started before the gate is read.
+
+    Args:
+        settings: which device and channel.
+        switch: shuts the gate; its descriptors end every wait.
+        stop: ends it.
+        tell: hears when sound begins to come and when it no longer does, and why. `Failed` with
+            the cause ZEROS contradicts an open switch.
+        monotonic_s: a clock in seconds that never goes back.
+    """
+    microphone = LiveMicrophone(
+        command_for(settings.device, settings.channel),
+        watch=switch.filenos,
+        tell=tell,
+        monotonic_s=monotonic_s,
+        limits=Limits(constant_s=settings.constant_s),
+    )
+    return Gate(microphone, switch, stop)
 
 
 def _wipe(frame: Frame) -> None:

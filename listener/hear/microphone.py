@@ -18,12 +18,14 @@ class Microphone(Protocol):
     The first `read`, and the first after `shut`, opens it.
     """
 
-    def read(self) -> Samples | GapReason | None:
-        """Wait for the next block.
+    def read(self) -> Samples | GapReason | int | None:
+        """Wait for the next block, at most one frame's time.
 
         Returns:
-            int16, shape (n,), at most one frame, the caller's to overwrite; or why sound is
-            missing between the last block and the next; or None when nothing comes any more.
+            int16, shape (n,), at most one frame, the caller's to overwrite, and empty where there
+            is nothing yet or the switch wants to be asked; or why sound is missing between the
+            last block and the next; or how many samples went by while there was no device; or
+            None when nothing comes any more.
 
         Raises:
             Unavailable: the sound broke off. Reading again goes on with what there is.
@@ -33,7 +35,7 @@ class Microphone(Protocol):
         """Let go of the device and of every sample; harmless when repeated."""
 
     def skip(self) -> int | None:
-        """Let at most one frame's time pass while shut.
+        """Let at most one frame's time pass while shut, and not beyond the switch's next edge.
 
         Returns:
             How many samples went by unheard; None when nothing would come any more.

@@ -1,7 +1,8 @@
 """The switch that shuts the microphone, as the gate asks it.
 
 Whatever stands behind it, a line that cannot be read means muted: the gate takes a failing
-`Switch.is_shut` for a shut one.
+`Switch.is_shut` for a shut one. The kernel's lines are in `switches` and `gpio`; `muting` joins the
+switch with the software mute and the fault.
 """
 
 import re
@@ -21,6 +22,12 @@ class Switch(Protocol):
     @property
     def about(self) -> str:
         """What kind of switch this is, to be said aloud at the start."""
+
+    def filenos(self) -> Sequence[int]:
+        """Return the descriptors that become readable when there is reason to ask again.
+
+        Asking takes away what made them readable. They may differ from call to call.
+        """
 
     def is_shut(self, at_sample: int) -> bool:
         """Tell whether it is shut, or was at any moment since it was asked last.
@@ -42,6 +49,10 @@ class NoSwitch:
     """No switch is fitted, and whoever set up the device said so. A file needs none."""
 
     about = "none"
+
+    def filenos(self) -> Sequence[int]:
+        """Nothing ever happens."""
+        return ()
 
     def is_shut(self, at_sample: int) -> bool:  # noqa: ARG002 - the Protocol's
         """Never."""
@@ -65,6 +76,10 @@ class ScriptedSwitch:
     def __init__(self, stretches: Sequence[Stretch]) -> None:
         self._stretches: Final = tuple(stretches)
         self._asked_at_sample = 0
+
+    def filenos(self) -> Sequence[int]:
+        """Nothing happens but by the stream's own time."""
+        return ()
 
     def is_shut(self, at_sample: int) -> bool:
         """Tell whether a stretch covers any sample since the last question, or the next one."""

@@ -1,0 +1,152 @@
+"""Which devices PortAudio has, which of them is meant, and why one is not there.
+
+For the microphone's process and for what looks at devices; no numpy, since the one must start fast.
+"""
+
+import ctypes.util
+import errno
+import importlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from listener.errors import Unavailable
+from listener.hear.records import Cause
+
+DEFAULT: Final = "default"
+LIBRARY: Final = "libportaudio.so.2"
+
+# portaudio.h
+_INVALID_RATE: Final = -9997
+_INVALID_CHANNELS: Final = -9998
+_UNAVAILABLE: Final = -9985
+_INVALID_DEVICE: Final = -9996
+_HOST_ERROR: Final = -9999
+_CAUSES: Final[Mapping[int, Cause]] = {
+    _INVALID_RATE: Cause.RATE,
+    _INVALID_CHANNELS: Cause.CHANNEL,
+    _UNAVAILABLE: Cause.BUSY,
+    _INVALID_DEVICE: Cause.MISSING,
+}
+_HOST_CAUSES: Final[Mapping[int, Cause]] = {
+    errno.EBUSY: Cause.BUSY,
+    errno.EACCES: Cause.DENIED,
+    errno.EPERM: Cause.DENIED,
+    errno.ENOENT: Cause.MISSING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Something that can be heard."""
+
+    index: int
+    """PortAudio's; it changes when something is plugged in."""
+    name: str
+    channels: int
+    """The most it has."""
+    rate_hz: int
+    """What it prefers."""
+
+
+def portaudio() -> Any:  # noqa: ANN401 - sounddevice has no types
+    """Load sounddevice and return it.
+
+    Raises:
+        Unavailable: the library is not installed.
+        ModuleNotFoundError: the Python package is not.
+    """
+    found = ctypes.util.find_library
+
+    def named(name: str) -> str | None:
+        # find_library starts ldconfig, and compilers where that fails: slow, and forbidden where
+        # a service may run nothing. The dynamic loader finds the library by its own name.
+        return LIBRARY if name == "portaudio" else found(name)
+
+    ctypes.util.find_library = named
+    try:
+        return importlib.import_module("sounddevice")
+    except OSError as error:
+        raise Unavailable(
+            "the library PortAudio is not installed", "apt install libportaudio2"
+        ) from error
+    finally:
+        ctypes.util.find_library = found
+
+
+def table(sound: Any) -> tuple[Device, ...]:  # noqa: ANN401 - sounddevice has no types
+    """Return the devices that can be heard, by their index.
+
+    Args:
+        sound: what `portaudio` returned.
+    """
+    return tuple(
+        Device(index, str(each["name"]), int(each["max_input_channels"]), round(rate_hz))
+        for index, each in enumerate(sound.query_devices())
+        if each["max_input_channels"] > 0 and (rate_hz := float(each["default_samplerate"])) > 0
+    )
+
+
+def default_index(sound: Any) -> int:  # noqa: ANN401 - sounddevice has no types
+    """Return the index of PortAudio's default input; below 0 when there is none."""
+    return int(sound.default.device[0])
+
+
+def chosen(devices: Iterable[Device], wanted: str, default: int) -> Sequence[Device]:
+    """Return the devices that ``wanted`` names; the first of them is heard.
+
+    Args:
+        devices: all.
+        wanted: ``default``, an index, a name, or part of a name in any case.
+        default: the index of the default device.
+    """
+    known = tuple(devices)
+    if wanted == DEFAULT and default >= 0:
+        return tuple(device for device in known if device.index == default)
+    if wanted.isdecimal():
+        return tuple(device for device in known if device.index == int(wanted))
+    exact = tuple(device for device in known if device.name == wanted)
+    part = wanted.casefold()
+    return exact or tuple(device for device in known if part in device.name.casefold())
+
+
+def why_missing(
+    wanted: str, asound: Path = Path("/proc/asound"), dev: Path = Path("/dev")
+) -> Cause:
+    """Tell why a device is not in the table: PortAudio leaves out what it cannot open.
+
+    Args:
+        wanted: as in `chosen`.
+        asound: where ALSA says what there is.
+        dev: where its device files are.
+    """
+    inputs = [*(dev / "snd").glob("pcmC*D*c")] if (dev / "snd").is_dir() else []
+    if not inputs:
+        return Cause.MISSING
+    if not any(os.access(node, os.R_OK) for node in inputs):
+        return Cause.DENIED
+    try:
+        cards = (asound / "cards").read_text("utf-8", "replace").casefold()
+    except OSError:
+        return Cause.MISSING
+    # Part of the name, since PortAudio adds the device's to the card's.
+    name = wanted.casefold().partition(":")[0]
+    is_there = wanted == DEFAULT or (not wanted.isdecimal() and name in cards)
+    return Cause.BUSY if is_there else Cause.MISSING
+
+
+def cause_of(error: Exception) -> Cause:
+    """Return what PortAudio's error means, in our closed set.
+
+    Args:
+        error: ``sounddevice.PortAudioError``: a text, a number, and what the driver said.
+    """
+    match error.args:
+        case [_, int(number), [_, int(host), *_], *_] if number == _HOST_ERROR:
+            return _HOST_CAUSES.get(abs(host), Cause.GONE)
+        case [_, int(number), *_]:
+            return _CAUSES.get(number, Cause.GONE)
+        case _:
+            return Cause.GONE
