@@ -11,7 +11,18 @@ from listener import config
 from listener.errors import ConfigError
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "earmark.example.toml"
-SECTIONS = ("device", "microphone", "wake", "clip", "attribution", "broker", "spool")
+SECTIONS = (
+    "device",
+    "microphone",
+    "mute",
+    "lamp",
+    "chime",
+    "wake",
+    "clip",
+    "attribution",
+    "broker",
+    "spool",
+)
 
 
 def refused(text: str) -> ConfigError:
@@ -48,6 +59,7 @@ def test_what_the_example_leaves_out_is_in_range_too() -> None:
 
     assert shown.attribution.keeper == "ada"
     assert shown.wake.thresholds == {"alexa": 0.5}
+    assert shown.mute.switch == "input"
 
 
 @pytest.mark.parametrize(
@@ -93,6 +105,13 @@ def test_an_unknown_key_like_no_other_lists_the_keys_there(section: str) -> None
         ("[wake.thresholds]\ntimer = 0.5", "wake.thresholds has timer"),
         ("[clip]\npre_roll_s = 3.0", "clip.pre_roll_s is longer than clip.ring_s"),
         ("[broker]\nkey_file = 'a'", "belong together"),
+        ("[mute]\nswitch = 'off'", "mute.switch"),
+        ("[mute]\nswitch = 'gpio'", "there is no mute.line"),
+        ("[mute]\nline = 'a b'", "mute.line"),
+        ("[mute]\nline = -1", "mute.line"),
+        ("[lamp]\nkind = 'gpio'", "there is no lamp.line"),
+        ("[lamp]\nbrightness = 31", "lamp.brightness"),
+        ("[chime]\non_wake = true", "chime.on_wake needs clip.pre_roll_s = 0"),
         ("[broker]\nport = 0", "broker.port"),
         ('[microphone]\nfiles = ["a\\u0000b"]', "microphone.files"),
         ('[attribution]\nkeeper = "ada\\n"', "attribution.keeper: not a short name"),
