@@ -18,7 +18,7 @@ from listener import config
 from listener.catalogue import Catalogue
 from listener.errors import ConfigError, EarmarkError, UsageError
 from listener.hear import report
-from listener.hear.confinement import confine
+from listener.hear.confinement import confine, wipe_freed
 from listener.hear.counters import Counters
 from listener.hear.gate import listen_to_files
 from listener.hear.herald import Herald
@@ -95,6 +95,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         monotonic_s=time.monotonic,
     )
     detector, speech, models = _networks(Catalogue(home.path), settings.wake)
+    # Not before: freed models need no wiping.
+    wipe_freed()
     ring = Ring(allocate(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
     buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
     key = home.device_key()

@@ -175,6 +175,26 @@ def test_a_process_that_forbids_dumps_leaves_none() -> None:
     assert done.stdout.split() == ["0", "(0,", "0)"]
 
 
+def test_memory_that_is_given_back_is_overwritten() -> None:
+    done = run("""
+        import ctypes
+        from listener.hear.confinement import wipe_freed
+        libc = ctypes.CDLL(None)
+        libc.malloc.restype = ctypes.c_void_p
+        def left(length):
+            piece = ctypes.c_void_p(libc.malloc(ctypes.c_size_t(length)))
+            ctypes.memset(piece, 0x11, length)
+            libc.free(piece)
+            return ctypes.string_at(piece, length).count(0x11)
+        print(left(4_000) > 0)
+        print(wipe_freed(), left(1_100), left(4_000), left(100_000))
+    """)
+
+    before, after = done.stdout.splitlines()
+    assert before == "True"
+    assert after == "True 0 0 0"
+
+
 def test_every_thread_is_confined_those_of_numpy_too() -> None:
     done = run("""
         import threading, time
