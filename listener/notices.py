@@ -62,6 +62,33 @@ class Mute(_Notice, frozen=True, kw_only=True, tag="mute"):
     """``open`` is not muted; otherwise, what mutes."""
 
 
+class Microphone(_Notice, frozen=True, kw_only=True, tag="microphone"):
+    """Sound began to come from the device, or no longer does."""
+
+    state: Literal["open", "lost"]
+    cause: (
+        Literal[
+            "missing",
+            "busy",
+            "denied",
+            "channel",
+            "rate",
+            "library",
+            "gone",
+            "stalled",
+            "zeros",
+            "garbled",
+            "died",
+        ]
+        | None
+    ) = None
+    """Why it is lost."""
+    losses: Count = 0
+    """How often it was lost since hear started."""
+    overruns: Count = 0
+    """How often it was faster than the ear."""
+
+
 class Spooled(_Notice, frozen=True, kw_only=True, tag="spooled"):
     """An envelope is in the spool: look now instead of at the next round."""
 
@@ -104,7 +131,7 @@ class Counters(_Notice, frozen=True, kw_only=True, tag="counters"):
     signature: Signature
 
 
-Notice = Started | Stopped | Wake | NearMiss | Mute | Spooled | Counters
+Notice = Started | Stopped | Wake | NearMiss | Mute | Microphone | Spooled | Counters
 
 
 def encode(notice: Notice) -> bytes:

@@ -4,9 +4,12 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from listener import notices
 from listener.hear import report
 from listener.notices import Notice, Sign, Tally
+from listener.sound.pcm import GapReason
 
 
 class Post(Protocol):
@@ -41,11 +44,16 @@ class Herald:
         self._lock = threading.Lock()
         self.is_unread = False
         """Whether the reader left; nothing is written any more."""
+        self._microphone: notices.Microphone | None = None
+        self.losses = 0
+        """How often the device was lost."""
+        self.overruns = 0
+        """How often it was faster than the ear."""
 
     def tell(self, event: report.Event) -> None:
         """Show an event, and send the notice that it makes, if it makes one."""
         with self._lock:
-            notice = _notice(event)
+            notice = self._microphone_notice(event) or _notice(event)
             if notice is not None:
                 self._post.send(notice)
             if self.is_unread:
@@ -55,6 +63,25 @@ class Herald:
             except BrokenPipeError:
                 self.is_unread = True
                 self._on_nobody_reads()
+
+    def _microphone_notice(self, event: report.Event) -> notices.Microphone | None:
+        """Keep the device's state and counts; return them when this event changed them."""
+        before = self._microphone
+        match event:
+            case report.MicrophoneOpen():
+                after = notices.Microphone(state="open")
+            case report.MicrophoneLost(cause=cause):
+                self.losses += before is None or before.state == "open"
+                after = notices.Microphone(state="lost", cause=cause.value)
+            case report.Interrupted(reason=GapReason.OVERRUN) if before is not None:
+                self.overruns += 1
+                after = before
+            case _:
+                return None
+        self._microphone = msgspec.structs.replace(
+            after, losses=self.losses, overruns=self.overruns
+        )
+        return self._microphone
 
     def count(self, tally: Tally) -> None:
         """Send the counters, signed."""

@@ -64,6 +64,7 @@ class Ear:
         self._counted_s = monotonic_s()
         self._wake: tuple[Wake, Claim] | None = None
         self._muted_since: int | None = None
+        self._is_lost = False
         self._position_samples = 0
 
     def listen(self, sounds: Iterable[Sound], alive: Callable[[], None]) -> None:
@@ -77,6 +78,7 @@ class Ear:
             alive()
             if isinstance(sound, Frame):
                 self._open_if_muted(sound.first_sample)
+                self._is_lost = False
                 self._position_samples = sound.end_sample
                 self._frame(sound)
             else:
@@ -141,6 +143,9 @@ class Ear:
                 return
             self._abandon("muted")
             self._keeping.wipe()
+        elif gap.reason is GapReason.LOST and self._is_lost:
+            self._counters.gap(gap)
+            return
         elif gap.reason in (GapReason.START, GapReason.END):
             # A recording that was heard to its end holds all of what was said.
             clip = self._recorder.finish()
@@ -151,6 +156,7 @@ class Ear:
         self._ring.wipe()
         self._detector.push(gap)
         self._counters.gap(gap)
+        self._is_lost = gap.reason is GapReason.LOST
         since = gap.first_sample + gap.cut_samples
         if gap.reason is GapReason.MUTED:
             self._muted_since = since

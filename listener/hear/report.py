@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
+from listener.hear.records import Cause
 from listener.sound.pcm import GapReason
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -26,6 +27,9 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
     """Hear listens from here on. Always the first line."""
 
     files: tuple[str, ...]
+    """What stands in for a microphone; empty where a device is heard."""
+    device: str | None
+    """The device that is heard, as the settings name it."""
     words: tuple[ShortName, ...]
     keeper: ShortName
     switch: str
@@ -89,6 +93,23 @@ class Unmuted(_Event, frozen=True, kw_only=True, tag="unmuted"):
     """How long it was shut."""
 
 
+class MicrophoneOpen(_Event, frozen=True, kw_only=True, tag="microphone_open"):
+    """Sound comes from the device: at the start, and after it was lost."""
+
+    time_s: Seconds
+    rate_hz: Count
+    """The device's own."""
+    channels: Count
+    """So many are read, of which one is heard."""
+
+
+class MicrophoneLost(_Event, frozen=True, kw_only=True, tag="microphone_lost"):
+    """No sound comes from the device; it is tried again. Once for each change of the cause."""
+
+    time_s: Seconds
+    cause: Cause
+
+
 class Interrupted(_Event, frozen=True, kw_only=True, tag="gap"):
     """Sound is missing that nobody asked to miss: a file broke off, a device is gone."""
 
@@ -117,9 +138,25 @@ class Ended(_Event, frozen=True, kw_only=True, tag="ended"):
     lost: Count
     broken: Count
     """Recordings that broke off."""
+    losses: Count
+    """How often the device was lost."""
+    overruns: Count
+    """How often it was faster than the ear."""
 
 
-Event = Started | Wake | NearMiss | Sealed | NotKept | Muted | Unmuted | Interrupted | Ended
+Event = (
+    Started
+    | Wake
+    | NearMiss
+    | Sealed
+    | NotKept
+    | Muted
+    | Unmuted
+    | MicrophoneOpen
+    | MicrophoneLost
+    | Interrupted
+    | Ended
+)
 
 
 def to_json(event: Event) -> str:
@@ -147,6 +184,20 @@ _GAPS: Final = {
     GapReason.LOST: "the sound broke off",
     GapReason.END: "nothing comes any more",
 }
+CAUSES: Final = {
+    Cause.MISSING: "there is no such device",
+    Cause.BUSY: "another program has it",
+    Cause.DENIED: "this user may not open it",
+    Cause.CHANNEL: "it has no such channel",
+    Cause.RATE: "it gives no rate that can be used",
+    Cause.LIBRARY: "PortAudio is not installed: apt install libportaudio2",
+    Cause.GONE: "it failed, or was unplugged",
+    Cause.STALLED: "it says nothing",
+    Cause.ZEROS: "its samples never change: it is cut off, or a wire is broken",
+    Cause.GARBLED: "its process went mad and was ended",
+    Cause.DIED: "its process died",
+}
+"""What each cause means to people."""
 _REASONS: Final = {
     "muted": "the switch was thrown",
     "gap": "the sound broke off",
@@ -157,16 +208,16 @@ _REASONS: Final = {
 }
 
 
-def to_text(event: Event) -> str:  # noqa: PLR0911 - one case an event, and mypy counts them
+def to_text(event: Event) -> str:  # noqa: C901, PLR0911 - one case an event, mypy counts them
     """Return an event as a line for people, without its end."""
     match event:
         case Started():
             pace = "as fast as possible" if event.fast else "in real time"
             switch = "no mute switch" if event.switch == "none" else f"mute switch: {event.switch}"
+            source = event.device or f"{', '.join(event.files)} {pace}"
             return _line(
                 "hear",
-                f"{', '.join(event.files)} {pace}; {switch};"
-                f" listens for {', '.join(event.words)}; keeper {event.keeper}",
+                f"{source}; {switch}; listens for {', '.join(event.words)}; keeper {event.keeper}",
             )
         case Wake():
             return _line("wake", f"{event.time_s:8.2f} s  {event.word}  {event.score:.2f}")
@@ -184,6 +235,10 @@ def to_text(event: Event) -> str:  # noqa: PLR0911 - one case an event, and mypy
             return _line("mute", f"{event.time_s:8.2f} s  microphone shut, memory wiped")
         case Unmuted():
             return _line("open", f"{event.time_s:8.2f} s  muted for {event.muted_s:.2f} s")
+        case MicrophoneOpen():
+            return _line("found", f"{event.time_s:8.2f} s  the microphone, at {event.rate_hz} Hz")
+        case MicrophoneLost():
+            return _line("lost", f"{event.time_s:8.2f} s  the microphone: {CAUSES[event.cause]}")
         case Interrupted():
             return _line("gap", f"{event.time_s:8.2f} s  {_GAPS[event.reason]}")
         case Ended():

@@ -44,6 +44,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: str
     hearing: bool = False
     mute: str | None = None
+    microphone: str | None = None
+    """``open``, or why there is none."""
+    losses: int = 0
+    overruns: int = 0
     counters: Tally | None = None
     signature: str | None = None
     spool: Counts | None = None
@@ -227,6 +231,15 @@ class Sender:
             case notices.Mute(state=state):
                 self._event(topics.Event(event_type="mute", state=state))
                 self._say(msgspec.structs.replace(self._status, mute=state))
+            case notices.Microphone():
+                self._say(
+                    msgspec.structs.replace(
+                        self._status,
+                        microphone=notice.cause or notice.state,
+                        losses=notice.losses,
+                        overruns=notice.overruns,
+                    )
+                )
             case notices.Counters(tally=tally, signature=signature):
                 self._say(
                     msgspec.structs.replace(self._status, counters=tally, signature=signature)
