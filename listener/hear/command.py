@@ -18,14 +18,15 @@ from listener import config
 from listener.catalogue import Catalogue
 from listener.errors import ConfigError, EarmarkError, UsageError
 from listener.hear import report
-from listener.hear.confinement import confine, wipe_freed
+from listener.hear.confinement import confine
 from listener.hear.counters import Counters
-from listener.hear.gate import listen_to_files
+from listener.hear.gate import Gate, listen_to_device, listen_to_files
 from listener.hear.herald import Herald
 from listener.hear.keeping import BUFFERS, Keeping, Stamp
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers, allocate
-from listener.hear.mute import NoSwitch, ScriptedSwitch, parse_stretches
+from listener.hear.mute import NoSwitch, ScriptedSwitch, Switch, parse_stretches
+from listener.hear.records import Failed, Opened
 from listener.home import Home
 from listener.inference import SpeechNet, build_detector
 from listener.notices import SOCKET, Notifier, Tally
@@ -49,8 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recordings that stand in for a microphone, heard one after the other",
     )
     parser.add_argument(
-        "--channel", metavar="N", type=int, help="which channel of the recordings is heard, from 0"
+        "--device",
+        metavar="NAME",
+        help="the device to hear: default, an index, or part of a name (see earmark doctor)",
     )
+    parser.add_argument("--channel", metavar="N", type=int, help="which channel is heard, from 0")
     parser.add_argument(
         "--fast", action="store_true", help="hear as fast as possible instead of in real time"
     )
@@ -86,26 +90,17 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     keeper = _keeper(home, settings.attribution.keeper)
     switch = ScriptedSwitch(parse_stretches(arguments.mute)) if arguments.mute else NoSwitch()
     stop = Stop()
-    gate = listen_to_files(
-        [Path(name) for name in settings.microphone.files],
-        channel=settings.microphone.channel,
-        is_fast=arguments.fast,
-        switch=switch,
-        stop=stop,
-        monotonic_s=time.monotonic,
-    )
-    detector, speech, models = _networks(Catalogue(home.path), settings.wake)
-    # Not before: freed models need no wiping.
-    wipe_freed()
-    ring = Ring(allocate(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
-    buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
     key = home.device_key()
-    boot = secrets.token_hex(_BOOT_BYTES)
-    counters = Counters(settings.device.name, boot)
     notifier = Notifier(home.path / SOCKET)
     herald = Herald(
         _write_json if arguments.json else _write_text, notifier, key.sign, on_nobody_reads=stop.ask
     )
+    gate = _gate(settings.microphone, switch, stop, herald, is_fast=arguments.fast)
+    detector, speech, models = _networks(Catalogue(home.path), settings.wake)
+    ring = Ring(allocate(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
+    buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
+    boot = secrets.token_hex(_BOOT_BYTES)
+    counters = Counters(settings.device.name, boot)
     service = Service(os.environ, time.monotonic)
     keeping = Keeping(
         attribution=Keeper(keeper, home.roster),
@@ -138,6 +133,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         herald.tell(
             report.Started(
                 files=tuple(_printable(name) for name in settings.microphone.files),
+                device=None if settings.microphone.files else settings.microphone.device,
                 words=settings.wake.words,
                 keeper=keeper,
                 switch=switch.about,
@@ -150,7 +146,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         keeping.close()
     tally = counters.tally()
     herald.count(tally)
-    herald.tell(_ended(tally, broken=len(gate.broken)))
+    herald.tell(_ended(tally, herald, broken=len(gate.broken)))
     notifier.close()
     if herald.is_unread:
         raise BrokenPipeError
@@ -160,6 +156,40 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
             f" the first: {gate.broken[0]}"
         )
     return 0
+
+
+def _gate(
+    settings: config.MicrophoneSettings,
+    switch: Switch,
+    stop: Stop,
+    herald: Herald,
+    *,
+    is_fast: bool,
+) -> Gate:
+    """Open the gate on recordings, or on the device."""
+    if settings.files:
+        return listen_to_files(
+            [Path(name) for name in settings.files],
+            channel=settings.channel,
+            is_fast=is_fast,
+            switch=switch,
+            stop=stop,
+            monotonic_s=time.monotonic,
+        )
+
+    def tell(state: Opened | Failed) -> None:
+        time_s = gate.position_samples / SAMPLE_RATE_HZ
+        if isinstance(state, Opened):
+            herald.tell(
+                report.MicrophoneOpen(time_s=time_s, rate_hz=state.rate_hz, channels=state.channels)
+            )
+        else:
+            herald.tell(report.MicrophoneLost(time_s=time_s, cause=state.cause))
+
+    gate = listen_to_device(
+        settings, switch=switch, stop=stop, tell=tell, monotonic_s=time.monotonic
+    )
+    return gate
 
 
 def _networks(
@@ -181,6 +211,10 @@ def _settled(arguments: argparse.Namespace, settings: config.Config) -> config.C
     microphone, wake, attribution = settings.microphone, settings.wake, settings.attribution
     if arguments.microphone:
         microphone = replace(microphone, files=tuple(_files(arguments.microphone)))
+    if arguments.device:
+        if arguments.microphone:
+            raise UsageError("--device and --microphone are two microphones", "name one of them")
+        microphone = replace(microphone, device=arguments.device, files=())
     if arguments.channel is not None:
         microphone = replace(microphone, channel=arguments.channel)
     if arguments.word:
@@ -188,11 +222,12 @@ def _settled(arguments: argparse.Namespace, settings: config.Config) -> config.C
         wake = replace(wake, words=tuple(dict.fromkeys(arguments.word)))
     if arguments.keeper:
         attribution = replace(attribution, keeper=arguments.keeper)
-    if not microphone.files:
-        raise UsageError(
-            "there is no microphone",
-            "earmark hear --microphone FILE hears a recording; microphone.files sets it for good",
-        )
+    for option in ("fast", "mute"):
+        if getattr(arguments, option) and not microphone.files:
+            raise UsageError(
+                f"--{option} is for recordings, and a device is heard",
+                "earmark hear --microphone FILE hears a recording",
+            )
     if microphone.channel < 0:
         raise UsageError("channels count from 0")
     return replace(settings, microphone=microphone, wake=wake, attribution=attribution)
@@ -248,7 +283,7 @@ def _write_text(event: report.Event) -> None:
     sys.stdout.flush()
 
 
-def _ended(tally: Tally, broken: int) -> report.Ended:
+def _ended(tally: Tally, herald: Herald, broken: int) -> report.Ended:
     return report.Ended(
         heard_s=tally.heard_samples / SAMPLE_RATE_HZ,
         discarded_s=tally.discarded_samples / SAMPLE_RATE_HZ,
@@ -261,4 +296,6 @@ def _ended(tally: Tally, broken: int) -> report.Ended:
         abandoned=tally.abandoned,
         lost=tally.lost,
         broken=broken,
+        losses=herald.losses,
+        overruns=herald.overruns,
     )
