@@ -83,15 +83,19 @@ def open_switch(chip: str, line: LineName, shut_level: Level, debounce_ms: int) 
     Raises:
         Unavailable: the chip or the line is not there, held by somebody else or not ours to use.
     """
+    return GpioLine(_request(chip, line, settings_of(shut_level, debounce_ms)), line)
+
+
+def settings_of(shut_level: Level, debounce_ms: int) -> gpiod.LineSettings:
+    """Return how the line of a mute switch is requested: active is shut, edges both ways."""
     is_low = shut_level == "low"
-    settings = gpiod.LineSettings(
+    return gpiod.LineSettings(
         direction=Direction.INPUT,
         edge_detection=Edge.BOTH,
         bias=Bias.PULL_DOWN if is_low else Bias.PULL_UP,
         active_low=is_low,
         debounce_period=timedelta(milliseconds=debounce_ms),
     )
-    return GpioLine(_request(chip, line, settings), line)
 
 
 class GpioLed:

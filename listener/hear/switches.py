@@ -28,7 +28,7 @@ SW_MUTE_DEVICE: Final = 0x0E
 EVENT: Final = struct.Struct("@LLHHi")
 """``struct input_event``: seconds, microseconds, type, code, value."""
 _EVENTS_AT_ONCE: Final = 64
-_READS_AT_ONCE: Final = 16  # a line that chatters faster than this is asked again next time
+MOST_READS: Final = 16  # a line that chatters faster than this is asked again next time
 
 _log = logging.getLogger(__name__)
 
@@ -128,19 +128,31 @@ class Input(Protocol):
 
 
 class KernelInput:
-    """The ioctls of ``linux/input.h``."""
+    """The ioctls of ``linux/input.h``.
+
+    Args:
+        ioctl: as ``fcntl.ioctl`` with a buffer of bytes.
+    """
+
+    def __init__(self, ioctl: Callable[[int, int, bytes], bytes] = fcntl.ioctl) -> None:
+        self._ioctl = ioctl
 
     def name(self, node: int) -> str:
         """Ask by EVIOCGNAME."""
-        return _ask(node, 0x06, 256).split(b"\0", 1)[0].decode("utf-8", "replace")
+        return self._ask(node, 0x06, 256).split(b"\0", 1)[0].decode("utf-8", "replace")
 
     def has_mute(self, node: int) -> bool:
         """Ask by EVIOCGBIT(EV_SW)."""
-        return _has(_ask(node, 0x20 + _EV_SW, 8), SW_MUTE_DEVICE)
+        return _has_mute(self._ask(node, 0x20 + _EV_SW, 8))
 
     def is_muted(self, node: int) -> bool:
         """Ask by EVIOCGSW."""
-        return _has(_ask(node, 0x1B, 8), SW_MUTE_DEVICE)
+        return _has_mute(self._ask(node, 0x1B, 8))
+
+    def _ask(self, node: int, number: int, length: int) -> bytes:
+        """Read ``length`` bytes by ``_IOR('E', number, length)``."""
+        read = 2 << 30 | length << 16 | ord("E") << 8 | number
+        return self._ioctl(node, read, bytes(length))
 
 
 class InputLine:
@@ -168,7 +180,8 @@ class InputLine:
         time, since at opening there is no event, the kernel drops events that are not fetched in
         time, and another process that grabs the node gets them all.
         """
-        edge = any(self._is_edge(event) for event in self._events())
+        # All of them are taken, so that none is left to wake the next wait.
+        edge = sum(self._is_edge(event) for event in self._events()) > 0
         muted = self._kernel.is_muted(self._node)
         was_muted, self._was_muted = self._was_muted, muted
         return edge or was_muted or muted
@@ -178,7 +191,7 @@ class InputLine:
         os.close(self._node)
 
     def _events(self) -> Iterator[tuple[int, int, int, int, int]]:
-        for _ in range(_READS_AT_ONCE):
+        for _ in range(MOST_READS):
             try:
                 data = os.read(self._node, _EVENTS_AT_ONCE * EVENT.size)
             except BlockingIOError:
@@ -252,10 +265,5 @@ def _is_meant(node: int, name: str, kernel: Input) -> bool:
         return False  # no input device
 
 
-def _ask(node: int, number: int, length: int) -> bytes:
-    """Read ``length`` bytes by an ioctl of the input subsystem: ``_IOR('E', number, length)``."""
-    return fcntl.ioctl(node, 2 << 30 | length << 16 | ord("E") << 8 | number, bytes(length))
-
-
-def _has(bits: bytes, bit: int) -> bool:
-    return bool(int.from_bytes(bits, "little") >> bit & 1)
+def _has_mute(bits: bytes) -> bool:
+    return bool(int.from_bytes(bits, "little") >> SW_MUTE_DEVICE & 1)
