@@ -1,7 +1,6 @@
 """GPIO lines: the chip is faked, gpiod's own types are real."""
 
 import errno
-from collections.abc import Iterator
 
 import gpiod
 import pytest
@@ -57,7 +56,7 @@ class FakeChip:
 
 
 @pytest.fixture
-def chip() -> Iterator[FakeChip]:
+def chip() -> FakeChip:
     return FakeChip()
 
 
@@ -122,10 +121,11 @@ def test_a_broken_wire_is_pulled_to_what_means_shut(level: str, pull: Bias) -> N
 def test_a_led_is_lit_and_put_out(chip: FakeChip) -> None:
     led = GpioLed(chip, 27)
 
-    led.light(on=True)
-    assert chip.value is Value.ACTIVE
-    led.light(on=False)
-    assert chip.value is Value.INACTIVE
+    lit = []
+    for on in (True, False):
+        led.light(on=on)
+        lit.append(chip.value)
+    assert lit == [Value.ACTIVE, Value.INACTIVE]
     led.close()
     assert chip.is_released
 
