@@ -112,7 +112,7 @@ def open_stream(
     """
     if channel >= device.channels:
         raise Refused(Cause.CHANNEL)
-    cause = Cause.RATE
+    causes = set()
     # Cards that know no conversion open with all of their channels or not at all.
     for rate in dict.fromkeys((rate_hz, device.rate_hz, *OTHER_RATES_HZ)):
         for channels in dict.fromkeys((channel + 1, max(2, channel + 1), device.channels)):
@@ -124,12 +124,12 @@ def open_stream(
                 )
                 stream.start()
             except sound.PortAudioError as error:
-                cause = cause_of(error)
+                causes.add(cause := cause_of(error))
                 if cause not in (Cause.RATE, Cause.CHANNEL):
                     raise Refused(cause) from error
                 continue
             return stream, channels
-    raise Refused(cause)
+    raise Refused(Cause.RATE if Cause.RATE in causes else Cause.CHANNEL)
 
 
 def capture(  # noqa: PLR0913 - each is one property of the sound that comes out

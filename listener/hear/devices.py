@@ -51,8 +51,11 @@ class Device:
     """What it prefers."""
 
 
-def portaudio() -> Any:  # noqa: ANN401 - sounddevice has no types
+def portaudio(library: str = LIBRARY) -> Any:  # noqa: ANN401 - sounddevice has no types
     """Load sounddevice and return it.
+
+    Args:
+        library: the file of PortAudio that it loads.
 
     Raises:
         Unavailable: the library is not installed.
@@ -63,7 +66,7 @@ def portaudio() -> Any:  # noqa: ANN401 - sounddevice has no types
     def named(name: str) -> str | None:
         # find_library starts ldconfig, and compilers where that fails: slow, and forbidden where
         # a service may run nothing. The dynamic loader finds the library by its own name.
-        return LIBRARY if name == "portaudio" else found(name)
+        return library if name == "portaudio" else found(name)
 
     ctypes.util.find_library = named
     try:
