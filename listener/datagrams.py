@@ -26,10 +26,12 @@ class Outbox:
 
     Args:
         path: of the socket that the reader has bound; it may come and go.
+        owner: where given, only a socket that belongs to this user gets anything.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, owner: int | None = None) -> None:
         self._path = path
+        self._owner = owner
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.settimeout(0)
         self.dropped = 0
@@ -38,7 +40,7 @@ class Outbox:
     def send(self, data: bytes) -> bool:
         """Hand over a message; say whether anybody took it."""
         try:
-            with _address(self._path) as address:
+            with self._found() as address:
                 self._socket.sendto(data, address)
         except OSError:
             self.dropped += 1
@@ -48,6 +50,21 @@ class Outbox:
     def close(self) -> None:
         """Let go of the socket."""
         self._socket.close()
+
+    @contextlib.contextmanager
+    def _found(self) -> Iterator[str]:
+        if self._owner is None:
+            with _address(self._path) as address:
+                yield address
+            return
+        # Held open, so that what is spoken to is what was looked at.
+        node = os.open(self._path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(node).st_uid != self._owner:
+                raise PermissionError
+            yield f"/proc/self/fd/{node}"
+        finally:
+            os.close(node)
 
 
 class Inbox:

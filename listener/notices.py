@@ -3,12 +3,15 @@
 The second of two ways across the border, beside the spool. The schema is closed, a notice is at
 most 512 bytes, and whoever hears never waits for whoever sends: a notice that nobody takes is
 counted and gone. What goes on to the broker is decided by the verb send, which leaves out scores.
+
+A monitor on the same machine hears the same, and levels and scores besides, on a socket of its own.
+Send cannot read those: its schema has none.
 """
 
 import base64
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -18,11 +21,19 @@ from listener.datagrams import Inbox, Outbox
 
 LONGEST_BYTES: Final = 512
 SOCKET: Final = "notices.sock"
+MONITOR_SOCKET: Final = "monitor.sock"
+MOST_WORDS: Final = 3
+"""In one `Level`; further words come in another right behind it."""
 
 # Bounds that a device does not reach, so that the largest tally still fits a notice.
 Count = Annotated[int, Meta(ge=0, le=999_999_999)]
 SampleCount = Annotated[int, Meta(ge=0, le=9_999_999_999_999)]  # 19 years
 Score = Annotated[float, Meta(ge=0, le=1)]
+Decibels = Annotated[int, Meta(ge=-96, le=0)]
+"""Relative to full scale, and whole: a level tells that there is sound, and not which."""
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+MuteState = Literal["open", "hardware", "software"]
+LampState = Literal["idle", "hearing", "muted", "fault"]
 Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{86}==\Z")]
 Sign = Callable[[bytes], bytes]
 
@@ -58,7 +69,7 @@ class NearMiss(_Notice, frozen=True, kw_only=True, tag="near_miss"):
 class Mute(_Notice, frozen=True, kw_only=True, tag="mute"):
     """The gate opened or shut."""
 
-    state: Literal["open", "hardware", "software"]
+    state: MuteState
     """``open`` is not muted; otherwise, what mutes."""
 
 
@@ -131,10 +142,38 @@ class Counters(_Notice, frozen=True, kw_only=True, tag="counters"):
     signature: Signature
 
 
+class Word(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model makes of the sound."""
+
+    name: ShortName
+    score: Score
+    """The highest since the last `Level`; 0 where nothing was worth a score."""
+    threshold: Score
+
+
+class Level(_Notice, frozen=True, kw_only=True, tag="level"):
+    """How loud it is and what hear makes of it, a few times a second, for a monitor alone."""
+
+    level_dbfs: Decibels | None
+    """Of the loudest frame since the last `Level`; None where there was no sound."""
+    floor_dbfs: Decibels | None
+    """Of the quietest tenth of the last seconds; None where nobody knows yet."""
+    words: Annotated[tuple[Word, ...], Meta(max_length=MOST_WORDS)]
+    mute: MuteState
+    lamp: LampState
+    cpu_s: Seconds
+    """Processor time of hear since it started, its microphone's process left aside."""
+    up_s: Seconds
+    """How long hear has been running."""
+
+
 Notice = Started | Stopped | Wake | NearMiss | Mute | Microphone | Spooled | Counters
+"""What send may hear."""
+Shown = Notice | Level
+"""What a monitor may."""
 
 
-def encode(notice: Notice) -> bytes:
+def encode(notice: Shown) -> bytes:
     """Return a notice as JSON in ASCII.
 
     Raises:
@@ -152,13 +191,23 @@ def decode(data: bytes) -> Notice:
     Raises:
         ValueError: they are not exactly one notice, or too long. Nothing else is raised.
     """
+    notice: Notice = _decoded(data, Notice)
+    return notice
+
+
+def decode_shown(data: bytes) -> Shown:
+    """Read what a monitor may hear; errors as `decode`."""
+    shown: Shown = _decoded(data, Shown)
+    return shown
+
+
+def _decoded(data: bytes, kinds: Any) -> Any:  # noqa: ANN401 - a union of types has no type
     if len(data) > LONGEST_BYTES:
         raise ValueError(f"longer than {LONGEST_BYTES} bytes")
     try:
-        notice: Notice = msgspec.json.decode(data, type=Notice)
+        return msgspec.json.decode(data, type=kinds)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"not a notice: {error}") from error
-    return notice
 
 
 def signed(tally: Tally, sign: Sign) -> Counters:

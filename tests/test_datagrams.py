@@ -58,3 +58,41 @@ def test_a_folder_that_is_gone_is_nobody_there(tmp_path: Path) -> None:
 
     assert outbox.dropped == 1
     outbox.close()
+
+
+def test_a_socket_of_somebody_else_gets_nothing(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "in", 8)
+    ours = Outbox(tmp_path / "in", owner=os.geteuid())
+    theirs = Outbox(tmp_path / "in", owner=os.geteuid() + 1)
+
+    assert ours.send(b"yes")
+    assert not theirs.send(b"no")
+
+    assert list(inbox.receive()) == [b"yes"]
+    assert theirs.dropped == 1
+    for end in (inbox, ours, theirs):
+        end.close()
+
+
+def test_a_link_to_a_socket_gets_nothing_where_the_owner_matters(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "in", 8)
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    outbox = Outbox(tmp_path / "link", owner=os.geteuid())
+
+    assert not outbox.send(b"no")
+
+    assert list(inbox.receive()) == []
+    inbox.close()
+    outbox.close()
+
+
+def test_a_deep_folder_and_an_owner_go_together(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    inbox, outbox = Inbox(deep / "in", 8), Outbox(deep / "in", owner=os.geteuid())
+
+    assert outbox.send(b"there")
+
+    assert list(inbox.receive()) == [b"there"]
+    inbox.close()
+    outbox.close()

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -17,11 +18,13 @@ from listener.errors import Unavailable
 from listener.notices import (
     LONGEST_BYTES,
     Counters,
+    Level,
     Mute,
     NearMiss,
     Notice,
     NoticeSocket,
     Notifier,
+    Shown,
     Spooled,
     Started,
     Stopped,
@@ -54,6 +57,20 @@ any_notice = st.one_of(
     st.builds(notices.signed, tallies, st.just(lambda _: bytes(64))),
 )
 
+any_level = st.builds(
+    Level,
+    level_dbfs=st.none() | st.integers(-96, 0),
+    floor_dbfs=st.none() | st.integers(-96, 0),
+    words=st.lists(
+        st.builds(notices.Word, name=words, score=scores, threshold=scores),
+        max_size=notices.MOST_WORDS,
+    ).map(tuple),
+    mute=st.sampled_from(get_args(notices.MuteState)),
+    lamp=st.sampled_from(get_args(notices.LampState)),
+    cpu_s=st.floats(0, 1e9),
+    up_s=st.floats(0, 1e9),
+)
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -80,6 +97,53 @@ def test_every_notice_fits_and_comes_back_as_it_was(notice: Notice) -> None:
 
     assert len(data) <= LONGEST_BYTES
     assert notices.decode(data) == notice
+
+
+@given(any_notice | any_level)
+def test_a_monitor_may_hear_all_of_it(shown: Shown) -> None:
+    data = notices.encode(shown)
+
+    assert len(data) <= LONGEST_BYTES
+    assert notices.decode_shown(data) == shown
+
+
+def test_the_longest_level_fits() -> None:
+    word = notices.Word(name="w" * 32, score=1.2345678901234567e-5, threshold=1.2345678901234567e-5)
+    level = Level(
+        level_dbfs=-96,
+        floor_dbfs=-96,
+        words=(word,) * notices.MOST_WORDS,
+        mute="hardware",
+        lamp="hearing",
+        cpu_s=1.2345678901234567e-5,
+        up_s=1.2345678901234567e-5,
+    )
+
+    assert LONGEST_BYTES * 0.9 < len(notices.encode(level)) <= LONGEST_BYTES
+
+
+@given(any_level)
+def test_send_cannot_read_a_level(level: Level) -> None:
+    with pytest.raises(ValueError, match="not a notice"):
+        notices.decode(notices.encode(level))
+
+
+@given(st.binary(max_size=600))
+def test_hostile_bytes_raise_one_error_at_a_monitor(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        notices.decode_shown(data)
+
+
+@given(any_level, st.integers(0, LONGEST_BYTES), st.integers(0, 255))
+def test_a_changed_level_is_another_or_none(level: Level, place: int, byte: int) -> None:
+    data = bytearray(notices.encode(level))
+    data[place % len(data)] = byte
+
+    try:
+        again = notices.decode_shown(bytes(data))
+    except ValueError:
+        return
+    assert len(notices.encode(again)) <= LONGEST_BYTES
 
 
 @given(st.binary(max_size=600))

@@ -18,7 +18,7 @@ from listener import config
 from listener.catalogue import Catalogue
 from listener.errors import ConfigError, EarmarkError, UsageError
 from listener.hear import report
-from listener.hear.confinement import confine
+from listener.hear.confinement import confine, wipe_freed
 from listener.hear.counters import Counters
 from listener.hear.gate import Gate, listen_to_device, listen_to_files
 from listener.hear.herald import Herald
@@ -27,9 +27,10 @@ from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers, allocate
 from listener.hear.mute import NoSwitch, ScriptedSwitch, Switch, parse_stretches
 from listener.hear.records import Failed, Opened
+from listener.hear.watching import Both, Watching
 from listener.home import Home
 from listener.inference import SpeechNet, build_detector
-from listener.notices import SOCKET, Notifier, Tally
+from listener.notices import SOCKET, Notifier, Tally, signed
 from listener.owner.attribution import Keeper
 from listener.service import Service, Stop
 from listener.sound.clip import Recorder, longest_samples
@@ -92,11 +93,17 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     stop = Stop()
     key = home.device_key()
     notifier = Notifier(home.path / SOCKET)
+    watching = Watching(home.path, time.monotonic, time.process_time)
     herald = Herald(
-        _write_json if arguments.json else _write_text, notifier, key.sign, on_nobody_reads=stop.ask
+        _write_json if arguments.json else _write_text,
+        Both(notifier, watching),
+        key.sign,
+        on_nobody_reads=stop.ask,
     )
     gate = _gate(settings.microphone, switch, stop, herald, is_fast=arguments.fast)
     detector, speech, models = _networks(Catalogue(home.path), settings.wake)
+    # Not before: freed models need no wiping.
+    wipe_freed()
     ring = Ring(allocate(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
     buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
     boot = secrets.token_hex(_BOOT_BYTES)
@@ -118,11 +125,12 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         tell=herald.tell,
         is_patient=arguments.fast,
     )
+    recorder = Recorder(ring, speech, settings.clip, buffers)
     ear = Ear(
         detector=detector,
         models=models,
         ring=ring,
-        recorder=Recorder(ring, speech, settings.clip, buffers),
+        recorder=recorder,
         keeping=keeping,
         counters=counters,
         herald=herald,
@@ -141,13 +149,21 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
             )
         )
         service.ready("listening")
-        ear.listen(gate.sounds(), service.alive)
+        sounds = watching.over(
+            gate.sounds(),
+            detector=detector,
+            count=lambda: signed(counters.tally(), key.sign),
+            mute=lambda: "hardware",
+            lamp=lambda: "hearing" if recorder.is_recording else "idle",
+        )
+        ear.listen(sounds, service.alive)
         service.stopping()
         keeping.close()
     tally = counters.tally()
     herald.count(tally)
     herald.tell(_ended(tally, herald, broken=len(gate.broken)))
     notifier.close()
+    watching.close()
     if herald.is_unread:
         raise BrokenPipeError
     if gate.broken:

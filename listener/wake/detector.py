@@ -6,7 +6,7 @@ each other a second opinion, stands behind the same Protocol.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -72,6 +72,8 @@ class Detector:
             rules: for each of the model's words.
         """
         self._model = model
+        self.thresholds: Final = {word: rules[word].threshold for word in model.words}
+        """By word, in the order of the scores."""
         self._triggers = tuple(Trigger(word, rules[word]) for word in model.words)
         self._step_samples = FRAME_SAMPLES // model.steps_per_frame
         self._latest: Floats = np.empty((0, len(model.columns)), np.float32)
