@@ -86,6 +86,35 @@ class Home:
                 return Roster()
         return rosters.parse(data, str(self._roster))
 
+    def keeper(self, name: str | None) -> str:
+        """Return the keeper's name, once it is sure that clips can be made for her.
+
+        Args:
+            name: as the settings have it.
+
+        Raises:
+            ConfigError: there is none, she is not in the roster, or has not confirmed her key; or
+                the roster is damaged.
+        """
+        if name is None:
+            raise ConfigError(
+                "this device has no keeper, so no clip could be made",
+                "earmark owner add NAME --key age1…, let her confirm it, then"
+                " earmark hear --keeper NAME or attribution.keeper",
+            )
+        owner = self.roster().owner(name)
+        if owner is None:
+            raise ConfigError(
+                f"the keeper {name!r} is not in the roster of {self.path}",
+                f"earmark owner add {name} --key age1…, then earmark owner challenge {name}",
+            )
+        if not owner.active:
+            raise ConfigError(
+                f"the keeper {name} has not confirmed her key yet",
+                f"earmark owner challenge {name}, and she answers with earmark owner confirm",
+            )
+        return name
+
     def change_roster(self, edit: Callable[[Roster], Roster]) -> Roster:
         """Replace the roster by what ``edit`` makes of it, and return that.
 

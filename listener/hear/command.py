@@ -16,7 +16,7 @@ import msgspec
 
 from listener import config
 from listener.catalogue import Catalogue
-from listener.errors import ConfigError, EarmarkError, UsageError
+from listener.errors import EarmarkError, UsageError
 from listener.hear import report
 from listener.hear.confinement import confine, wipe_freed
 from listener.hear.counters import Counters
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     confine(is_required=settings.device.confinement == "required")
     settings = _settled(arguments, settings)
     home = Home(Path(settings.home))
-    keeper = _keeper(home, settings.attribution.keeper)
+    keeper = home.keeper(settings.attribution.keeper)
     switch = ScriptedSwitch(parse_stretches(arguments.mute)) if arguments.mute else NoSwitch()
     stop = Stop()
     key = home.device_key()
@@ -257,28 +257,6 @@ def _files(given: Sequence[str]) -> list[str]:
     if not all(names):
         raise UsageError("a recording's name is empty", "separate names by single commas")
     return names
-
-
-def _keeper(home: Home, name: str | None) -> str:
-    """Return the keeper's name, once it is sure that clips can be made for her."""
-    if name is None:
-        raise ConfigError(
-            "this device has no keeper, so no clip could be made",
-            "earmark owner add NAME --key age1…, let her confirm it, then"
-            " earmark hear --keeper NAME or attribution.keeper",
-        )
-    owner = home.roster().owner(name)
-    if owner is None:
-        raise ConfigError(
-            f"the keeper {name!r} is not in the roster of {home.path}",
-            f"earmark owner add {name} --key age1…, then earmark owner challenge {name}",
-        )
-    if not owner.active:
-        raise ConfigError(
-            f"the keeper {name} has not confirmed her key yet",
-            f"earmark owner challenge {name}, and she answers with earmark owner confirm {name}",
-        )
-    return name
 
 
 def _frames(seconds: float) -> int:
