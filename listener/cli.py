@@ -28,6 +28,7 @@ VERBS: Final = {
     "run": ("listener.run", "hear and send together, from one configuration file"),
     "hear": ("listener.hear.command", "listen for the word; seal what follows into the spool"),
     "send": ("listener.send.command", "carry sealed clips from the spool to the broker"),
+    "monitor": ("listener.monitor.command", "watch hear live: levels, scores, states and counts"),
     "archive": ("listener.archive.command", "keep sealed clips; list them; open your own"),
     "owner": ("listener.household.owners", "say whose clips a device makes, and prove her key"),
     "household": ("listener.household.devices", "say which devices the archive believes"),

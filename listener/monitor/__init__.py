@@ -1,0 +1,1 @@
+"""Watch hear on this machine: levels, scores, states and counts. Never sound."""
