@@ -32,7 +32,9 @@ Score = Annotated[float, Meta(ge=0, le=1)]
 Decibels = Annotated[int, Meta(ge=-96, le=0)]
 """Relative to full scale, and whole: a level tells that there is sound, and not which."""
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
-MuteState = Literal["open", "hardware", "software"]
+MuteState = Literal["open", "hardware", "software", "fault"]
+"""``open`` is not muted; otherwise, what mutes: a fault is named before the switch, and that before
+the software."""
 LampState = Literal["idle", "hearing", "muted", "fault"]
 Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{86}==\Z")]
 Sign = Callable[[bytes], bytes]
@@ -67,10 +69,9 @@ class NearMiss(_Notice, frozen=True, kw_only=True, tag="near_miss"):
 
 
 class Mute(_Notice, frozen=True, kw_only=True, tag="mute"):
-    """The gate opened or shut."""
+    """The gate opened or shut, or stays shut for another reason."""
 
     state: MuteState
-    """``open`` is not muted; otherwise, what mutes."""
 
 
 class Microphone(_Notice, frozen=True, kw_only=True, tag="microphone"):

@@ -1,6 +1,7 @@
 """``earmark hear``: listen for the word, forget every other sound, seal what follows."""
 
 import argparse
+import contextlib
 import os
 import secrets
 import sys
@@ -16,17 +17,22 @@ import msgspec
 
 from listener import config
 from listener.catalogue import Catalogue
+from listener.control import SOCKET as CONTROL_SOCKET
+from listener.control import ControlSocket
 from listener.errors import EarmarkError, UsageError
 from listener.hear import report
 from listener.hear.confinement import confine, wipe_freed
 from listener.hear.counters import Counters
+from listener.hear.fitting import fitted_lamp, fitted_switch
 from listener.hear.gate import Gate, listen_to_device, listen_to_files
 from listener.hear.herald import Herald
 from listener.hear.keeping import BUFFERS, Keeping, Stamp
+from listener.hear.lasting import Lasting
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers, allocate
-from listener.hear.mute import NoSwitch, ScriptedSwitch, Switch, parse_stretches
-from listener.hear.records import Failed, Opened
+from listener.hear.mute import ScriptedSwitch, parse_stretches
+from listener.hear.muting import Mute
+from listener.hear.records import Cause, Failed, Opened
 from listener.hear.watching import Both, Watching
 from listener.home import Home
 from listener.inference import SpeechNet, build_detector
@@ -89,9 +95,25 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     settings = _settled(arguments, settings)
     home = Home(Path(settings.home))
     keeper = home.keeper(settings.attribution.keeper)
-    switch = ScriptedSwitch(parse_stretches(arguments.mute)) if arguments.mute else NoSwitch()
+    switch = (
+        ScriptedSwitch(parse_stretches(arguments.mute))
+        if arguments.mute
+        else fitted_switch(
+            settings.mute, is_live=not settings.microphone.files, monotonic_s=time.monotonic
+        )
+    )
     stop = Stop()
     key = home.device_key()
+    requests = ControlSocket(home.path / CONTROL_SOCKET)
+    mute = Mute(
+        switch,
+        Lasting(home.path),
+        requests,
+        remote_unmute=settings.mute.remote_unmute,
+        now=partial(datetime.now, UTC),
+        monotonic_s=time.monotonic,
+    )
+    lamp = fitted_lamp(settings.lamp, time.monotonic)
     notifier = Notifier(home.path / SOCKET)
     watching = Watching(home.path, time.monotonic, time.process_time)
     herald = Herald(
@@ -100,7 +122,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         key.sign,
         on_nobody_reads=stop.ask,
     )
-    gate = _gate(settings.microphone, switch, stop, herald, is_fast=arguments.fast)
+    gate = _gate(settings.microphone, mute, stop, herald, is_fast=arguments.fast)
     detector, speech, models = _networks(Catalogue(home.path), settings.wake)
     # Not before: freed models need no wiping.
     wipe_freed()
@@ -136,15 +158,17 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         herald=herald,
         now=partial(datetime.now, UTC),
         monotonic_s=time.monotonic,
+        muted_by=lambda: mute.cause,
+        lamp=lamp,
     )
-    with stop.on_signals():
+    with stop.on_signals(), contextlib.closing(requests), contextlib.closing(lamp):
         herald.tell(
             report.Started(
                 files=tuple(_printable(name) for name in settings.microphone.files),
                 device=None if settings.microphone.files else settings.microphone.device,
                 words=settings.wake.words,
                 keeper=keeper,
-                switch=switch.about,
+                switch=mute.about,
                 fast=arguments.fast,
             )
         )
@@ -153,8 +177,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
             gate.sounds(),
             detector=detector,
             count=lambda: signed(counters.tally(), key.sign),
-            mute=lambda: "hardware",
-            lamp=lambda: "hearing" if recorder.is_recording else "idle",
+            mute=lambda: mute.cause,
+            lamp=lambda: ear.lamp,
         )
         ear.listen(sounds, service.alive)
         service.stopping()
@@ -176,7 +200,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
 
 def _gate(
     settings: config.MicrophoneSettings,
-    switch: Switch,
+    mute: Mute,
     stop: Stop,
     herald: Herald,
     *,
@@ -188,7 +212,7 @@ def _gate(
             [Path(name) for name in settings.files],
             channel=settings.channel,
             is_fast=is_fast,
-            switch=switch,
+            switch=mute,
             stop=stop,
             monotonic_s=time.monotonic,
         )
@@ -201,10 +225,10 @@ def _gate(
             )
         else:
             herald.tell(report.MicrophoneLost(time_s=time_s, cause=state.cause))
+            if state.cause is Cause.ZEROS and mute.about != "none":
+                mute.fault("only-zeros-while-open")
 
-    gate = listen_to_device(
-        settings, switch=switch, stop=stop, tell=tell, monotonic_s=time.monotonic
-    )
+    gate = listen_to_device(settings, switch=mute, stop=stop, tell=tell, monotonic_s=time.monotonic)
     return gate
 
 

@@ -12,6 +12,7 @@ import gpiod
 from gpiod.line import Bias, Direction, Edge, Value
 
 from listener.errors import Unavailable
+from listener.hear.lamp import DARK, Colour
 
 _CONSUMER = "earmark"
 
@@ -99,15 +100,15 @@ def settings_of(shut_level: Level, debounce_ms: int) -> gpiod.LineSettings:
 
 
 class GpioLed:
-    """One lamp on a line. The request is released with it."""
+    """One LED on a line: a `lamp.Light`. The request is released with it."""
 
     def __init__(self, request: Request, line: LineName) -> None:
         self._request = request
         self._line = line
 
-    def light(self, *, on: bool) -> None:
+    def light(self, colour: Colour) -> None:
         """Switch it on or off; OSError when the chip is gone."""
-        self._request.set_value(self._line, Value.ACTIVE if on else Value.INACTIVE)
+        self._request.set_value(self._line, Value.ACTIVE if colour != DARK else Value.INACTIVE)
 
     def close(self) -> None:
         """Give the line back."""

@@ -99,8 +99,8 @@ def _notice(event: report.Event) -> Notice | None:  # noqa: PLR0911 - one case a
             return notices.NearMiss(word=event.word, score=event.score)
         case report.Sealed():
             return notices.Spooled()
-        case report.Muted():
-            return notices.Mute(state="hardware")
+        case report.Muted(cause=cause):
+            return notices.Mute(state=cause)
         case report.Unmuted():
             return notices.Mute(state="open")
         case report.Ended():

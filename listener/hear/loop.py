@@ -8,6 +8,8 @@ from listener.hear import report
 from listener.hear.counters import Claim, Counters, Fate
 from listener.hear.herald import Herald
 from listener.hear.keeping import Capture, Keeping
+from listener.hear.lamp import Lamp, NoLamp
+from listener.notices import LampState, MuteState
 from listener.sound.clip import Clip, Recorder
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
 from listener.sound.ring import Ring
@@ -38,6 +40,8 @@ class Ear:
         herald: Herald,
         now: Callable[[], datetime],
         monotonic_s: Callable[[], float],
+        muted_by: Callable[[], MuteState] = lambda: "hardware",
+        lamp: Lamp | None = None,
     ) -> None:
         """Join the parts.
 
@@ -51,6 +55,8 @@ class Ear:
             herald: tells it.
             now: the wall clock with its time zone; asked once a clip.
             monotonic_s: a clock in seconds that never goes back.
+            muted_by: tells what mutes; asked while the sounds say that something does.
+            lamp: shows what goes on; without one, nothing does.
         """
         self._detector = detector
         self._models = models
@@ -63,9 +69,21 @@ class Ear:
         self._monotonic_s = monotonic_s
         self._counted_s = monotonic_s()
         self._wake: tuple[Wake, Claim] | None = None
+        self._muted_by = muted_by
+        self._lamp = lamp or NoLamp()
         self._muted_since: int | None = None
+        self._mute: MuteState = "open"
         self._is_lost = False
         self._position_samples = 0
+
+    @property
+    def lamp(self) -> LampState:
+        """What the lamp shows: a fault before a mute, and that before the hearing after a wake."""
+        if self._mute == "fault":
+            return "fault"
+        if self._muted_since is not None:
+            return "muted"
+        return "hearing" if self._recorder.is_recording else "idle"
 
     def listen(self, sounds: Iterable[Sound], alive: Callable[[], None]) -> None:
         """Hear everything, until nothing comes any more; then hold nothing in the clear.
@@ -74,6 +92,7 @@ class Ear:
             sounds: from the gate; a frame's samples are not kept beyond its turn.
             alive: called once a sound, for the watchdog.
         """
+        self._lamp.show("muted")  # as it is until the switch was read
         for sound in sounds:
             alive()
             if isinstance(sound, Frame):
@@ -84,6 +103,7 @@ class Ear:
             else:
                 self._gap(sound)
                 self._position_samples = sound.first_sample + sound.length_samples
+            self._lamp.show(self.lamp)
             now_s = self._monotonic_s()
             if now_s - self._counted_s >= COUNT_EVERY_S:
                 self._counted_s = now_s
@@ -137,9 +157,12 @@ class Ear:
         )
 
     def _gap(self, gap: Gap) -> None:
+        if gap.reason is GapReason.LOST and self._muted_by() == "open":
+            self._open_if_muted(gap.first_sample)  # nothing comes, but not because of the switch
         if gap.reason is GapReason.MUTED:
             if self._muted_since is not None:
                 self._counters.gap(gap)  # More of the same: there is nothing left to wipe.
+                self._tell_mute(gap.first_sample)
                 return
             self._abandon("muted")
             self._keeping.wipe()
@@ -160,7 +183,7 @@ class Ear:
         since = gap.first_sample + gap.cut_samples
         if gap.reason is GapReason.MUTED:
             self._muted_since = since
-            self._herald.tell(report.Muted(time_s=since / SAMPLE_RATE_HZ))
+            self._tell_mute(since)
             return
         if gap.reason is not GapReason.END:
             self._herald.tell(report.Interrupted(time_s=since / SAMPLE_RATE_HZ, reason=gap.reason))
@@ -173,11 +196,19 @@ class Ear:
         self._counters.decide(claim, Fate.ABANDONED)
         self._herald.tell(report.NotKept(time_s=claim.first_sample / SAMPLE_RATE_HZ, reason=reason))
 
+    def _tell_mute(self, at_sample: int) -> None:
+        """Tell what mutes, if that is news."""
+        mute = self._muted_by()
+        cause = "hardware" if mute == "open" else mute
+        if cause != self._mute:
+            self._mute = cause
+            self._herald.tell(report.Muted(time_s=at_sample / SAMPLE_RATE_HZ, cause=cause))
+
     def _open_if_muted(self, at_sample: int) -> None:
         if self._muted_since is None:
             return
         muted_s = (at_sample - self._muted_since) / SAMPLE_RATE_HZ
-        self._muted_since = None
+        self._muted_since, self._mute = None, "open"
         self._herald.tell(
             report.Unmuted(time_s=at_sample / SAMPLE_RATE_HZ, muted_s=max(0.0, muted_s))
         )

@@ -33,7 +33,7 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
     words: tuple[ShortName, ...]
     keeper: ShortName
     switch: str
-    """``none`` or ``script``: what can shut the microphone."""
+    """What can shut the microphone: ``input``, ``gpio``, ``script`` or ``none``."""
     fast: bool
     """Whether it hears as fast as possible."""
 
@@ -80,9 +80,14 @@ class NotKept(_Event, frozen=True, kw_only=True, tag="not_kept"):
 
 
 class Muted(_Event, frozen=True, kw_only=True, tag="muted"):
-    """The gate is shut; the ring and every clip in the clear are wiped."""
+    """The gate is shut; the ring and every clip in the clear are wiped.
+
+    Again, while it is shut, when the cause changes.
+    """
 
     time_s: Seconds
+    cause: Literal["hardware", "software", "fault"]
+    """A fault is named before the switch, and that before the software."""
 
 
 class Unmuted(_Event, frozen=True, kw_only=True, tag="unmuted"):
@@ -198,6 +203,11 @@ CAUSES: Final = {
     Cause.DIED: "its process died",
 }
 """What each cause means to people."""
+_MUTES: Final = {
+    "hardware": "the switch",
+    "software": "software: earmark mute off",
+    "fault": "FAULT, switch and microphone contradict each other: earmark mute status",
+}
 _REASONS: Final = {
     "muted": "the switch was thrown",
     "gap": "the sound broke off",
@@ -232,7 +242,10 @@ def to_text(event: Event) -> str:  # noqa: C901, PLR0911 - one case an event, my
         case NotKept():
             return _line("no clip", f"{event.time_s:8.2f} s  {_REASONS[event.reason]}; wiped")
         case Muted():
-            return _line("mute", f"{event.time_s:8.2f} s  microphone shut, memory wiped")
+            return _line(
+                "mute",
+                f"{event.time_s:8.2f} s  microphone shut, memory wiped; {_MUTES[event.cause]}",
+            )
         case Unmuted():
             return _line("open", f"{event.time_s:8.2f} s  muted for {event.muted_s:.2f} s")
         case MicrophoneOpen():

@@ -97,7 +97,7 @@ class Watching:
             detector: tells what was made of the last.
             count: returns the counters, signed.
             mute: what mutes; asked while the sounds say that something does.
-            lamp: what the lamp shows while nothing mutes.
+            lamp: what the lamp shows.
         """
         due_s = count_due_s = self._monotonic_s()
         meter = _Meter()
@@ -110,9 +110,7 @@ class Watching:
             if now_s < due_s:
                 continue
             muted = isinstance(sound, Gap) and sound.reason is GapReason.MUTED
-            levels = self._levels(
-                meter, detector, mute() if muted else "open", "muted" if muted else lamp()
-            )
+            levels = self._levels(meter, detector, mute() if muted else "open", lamp())
             self._is_watched = all(self._offer(level) for level in levels)
             due_s = now_s + (LEVEL_PAUSE_S if self._is_watched else LOOK_PAUSE_S)
             if not self._is_watched:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from listener.errors import Unavailable
 from listener.hear.gpio import GpioLed, GpioLine, open_led, open_switch, settings_of
+from listener.hear.lamp import DARK
 
 
 class FakeChip:
@@ -122,8 +123,8 @@ def test_a_led_is_lit_and_put_out(chip: FakeChip) -> None:
     led = GpioLed(chip, 27)
 
     lit = []
-    for on in (True, False):
-        led.light(on=on)
+    for colour in ((0, 0, 255), DARK):
+        led.light(colour)
         lit.append(chip.value)
     assert lit == [Value.ACTIVE, Value.INACTIVE]
     led.close()

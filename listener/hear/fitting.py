@@ -1,0 +1,85 @@
+"""What is fitted to this device, as the settings say: the mute switch and the lamp."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from listener.config import LampSettings, MuteSettings
+from listener.errors import ConfigError
+from listener.hear.apa102 import open_row
+from listener.hear.lamp import Lamp, Light, NoLamp, PatternLamp
+from listener.hear.mute import NoSwitch, Switch
+from listener.hear.switches import KernelInput, Line, LineSwitch, open_input
+
+_INPUTS: Final = Path("/dev/input")
+
+_log = logging.getLogger(__name__)
+
+
+def fitted_switch(
+    settings: MuteSettings, *, is_live: bool, monotonic_s: Callable[[], float]
+) -> Switch:
+    """Return the mute switch. Nothing is opened yet.
+
+    Args:
+        settings: which it is.
+        is_live: whether a room is heard. A recording needs no switch.
+        monotonic_s: a clock in seconds that never goes back.
+
+    Raises:
+        ConfigError: a room is to be heard, and nobody has said whether there is a switch.
+    """
+    if settings.switch is None and is_live:
+        raise ConfigError(
+            "a live microphone needs to know its mute switch, and mute.switch is not set",
+            'mute.switch is "input" or "gpio" for a switch that is fitted,'
+            ' or "none" where there is none',
+        )
+    if settings.switch in (None, "none"):
+        if is_live:
+            _log.warning(
+                "no mute switch is fitted (mute.switch is none): what can mute this microphone"
+                " is software alone, and whoever takes over this device can take that back"
+            )
+        return NoSwitch()
+    return LineSwitch(settings.switch, partial(open_line, settings), monotonic_s)
+
+
+def open_line(settings: MuteSettings) -> Line:
+    """Open the line of the switch that is fitted.
+
+    Raises:
+        Unavailable: that cannot be done now.
+        OSError: the same.
+    """
+    if settings.switch == "input":
+        return open_input(settings.input or "", _INPUTS, KernelInput())
+    # Not at the top: libgpiod is 1.4 MiB that only a GPIO line needs.
+    from listener.hear import gpio  # noqa: PLC0415 - see above
+
+    return gpio.open_switch(
+        settings.chip, _line(settings.line), settings.shut_level, settings.debounce_ms
+    )
+
+
+def fitted_lamp(settings: LampSettings, monotonic_s: Callable[[], float]) -> Lamp:
+    """Return the lamp. Nothing is opened yet."""
+    if settings.kind == "none":
+        return NoLamp()
+    return PatternLamp(partial(_open_light, settings), monotonic_s)
+
+
+def _open_light(settings: LampSettings) -> Light:
+    if settings.kind == "apa102":
+        return open_row(settings.device, settings.leds, settings.brightness)
+    from listener.hear import gpio  # noqa: PLC0415 - as for the switch
+
+    return gpio.open_led(settings.chip, _line(settings.line), settings.lit_level)
+
+
+def _line(line: int | str | None) -> int | str:
+    if line is None:
+        raise ConfigError("there is no GPIO line in the settings")  # config refuses that before
+    return line
