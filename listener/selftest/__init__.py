@@ -1,0 +1,1 @@
+"""The proof that sound is forgotten, as a command."""

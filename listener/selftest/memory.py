@@ -1,0 +1,148 @@
+"""Look through the memory of another process, every page it has."""
+
+import contextlib
+import errno
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+
+from listener.errors import Unavailable
+from listener.selftest.watermark import LONGEST_PATTERN_BYTES, Found
+
+_PROC: Final = Path("/proc")
+_CHUNK_BYTES: Final = 16 << 20
+_PAGE_ENTRY_BYTES: Final = 8
+_HAS_PAGE: Final = 62
+"""In an entry of pagemap, this bit and the one above say: in swap, in memory."""
+_UNREADABLE: Final = frozenset({"[vvar]", "[vvar_vclock]", "[vsyscall]"})
+_GONE: Final = frozenset({errno.EIO, errno.EFAULT, errno.ENOMEM})
+
+
+class Search(Protocol):
+    """What is looked for."""
+
+    def find(self, data: bytes) -> Found:
+        """Return what stands in ``data``."""
+
+
+@dataclass(slots=True)
+class Scan:
+    """What one look through one process found."""
+
+    found: Found = field(default_factory=Found)
+    places: dict[str, int] = field(default_factory=dict)
+    """Distinct blocks by mapping: ``[heap]``, ``[stack]``, a file, or ``anonymous``."""
+    scanned_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A line of ``/proc/PID/maps``."""
+
+    first: int
+    end: int
+    name: str
+    can_be_written: bool
+
+
+def parse_maps(text: str) -> list[Region]:
+    """Read ``/proc/PID/maps``."""
+    regions = []
+    for line in text.splitlines():
+        span, rights, *rest = line.split(maxsplit=5)
+        first, end = (int(part, 16) for part in span.split("-"))
+        name = rest[3] if len(rest) > 3 else "anonymous"  # noqa: PLR2004 - after offset, device and inode
+        regions.append(Region(first, end, name, "w" in rights))
+    return regions
+
+
+def open_to_us(pid: int) -> None:
+    """Make sure that we may look into a process.
+
+    Raises:
+        Unavailable: we may not, or it has ended.
+    """
+    with _looking(pid), (_PROC / str(pid) / "mem").open("rb", 0):
+        pass
+
+
+def scan(pid: int, search: Search) -> Scan:
+    """Look through every page that a process has, in memory or in swap.
+
+    Left out are pages of files that the process cannot write. Pages that it may not read itself
+    are read all the same. Stop the process first, or what moves may be missed.
+
+    Raises:
+        Unavailable: we may not look into it, or it has ended.
+    """
+    result = Scan()
+    here = _PROC / str(pid)
+    with (
+        _looking(pid),
+        (here / "mem").open("rb", 0) as memory,
+        (here / "pagemap").open("rb", 0) as pagemap,
+    ):
+        for region in parse_maps((here / "maps").read_text("utf-8", "surrogateescape")):
+            if region.name in _UNREADABLE or _is_file_alone(region):
+                continue
+            found = Found()
+            for data in _pages(region, memory, pagemap):
+                result.scanned_bytes += len(data)
+                found.merge(search.find(data))
+            if found:
+                known = result.places.get(region.name, 0)
+                result.places[region.name] = known + found.count
+                result.found.merge(found)
+    return result
+
+
+@contextlib.contextmanager
+def _looking(pid: int) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise Unavailable(
+            f"the memory of process {pid} is closed to this user, as it should be",
+            "sudo earmark selftest, or without root:"
+            " unshare --user --map-root-user earmark selftest",
+        ) from error
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise Unavailable(f"process {pid} ended before it was looked at") from error
+
+
+def _is_file_alone(region: Region) -> bool:
+    return region.name.startswith("/") and not region.can_be_written
+
+
+def _pages(region: Region, memory: "_File", pagemap: "_File") -> Iterator[bytes]:
+    """Yield the pages that exist, a run of neighbours at a time."""
+    for first, end in _runs(region, pagemap):
+        for at in range(first, end, _CHUNK_BYTES):
+            # The overlap is for what lies across two chunks; it is counted once, being a set.
+            until = min(at + _CHUNK_BYTES + LONGEST_PATTERN_BYTES, end)
+            try:
+                memory.seek(at)
+                yield memory.read(until - at)
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
+
+
+def _runs(region: Region, pagemap: "_File") -> list[tuple[int, int]]:
+    """Return the stretches of addresses that have pages."""
+    page = mmap.PAGESIZE
+    pagemap.seek(region.first // page * _PAGE_ENTRY_BYTES)
+    raw = pagemap.read((region.end - region.first) // page * _PAGE_ENTRY_BYTES)
+    there = np.frombuffer(raw, np.uint64) >> np.uint64(_HAS_PAGE) != 0
+    edges = np.flatnonzero(np.diff(there, prepend=False, append=False))
+    addresses = [region.first + int(edge) * page for edge in edges]
+    return list(zip(addresses[::2], addresses[1::2], strict=True))
+
+
+class _File(Protocol):
+    def seek(self, at: int, /) -> int: ...
+    def read(self, count: int, /) -> bytes: ...

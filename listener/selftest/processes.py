@@ -1,0 +1,113 @@
+"""Which processes are ours, how to hold them still, and how far they have read a file."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_PROC: Final = Path("/proc")
+_STOPPED: Final = frozenset("TtZX")  # stopped, stopped under a tracer, ended
+_PATIENCE_S: Final = 5.0
+_PAUSE_S: Final = 0.002
+
+_TRACER: Final = "strace"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process of ours."""
+
+    pid: int
+    name: str
+    """hear, microphone, send, leaky; or what its program is called."""
+    threads: frozenset[int]
+
+
+def family(pid: int) -> tuple[Process, ...]:
+    """Return a process and all that descends from it, without tracers; oldest first."""
+    parents: dict[int, int] = {}
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                parents[int(entry.name)] = _parent(entry)
+    ours = {pid}
+    while more := {child for child, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    found = []
+    for number in sorted(ours):
+        with contextlib.suppress(OSError):
+            here = _PROC / str(number)
+            words = (here / "cmdline").read_bytes().split(b"\0")[:-1]
+            threads = frozenset(int(task.name) for task in (here / "task").iterdir())
+            if words:  # one that has ended has none
+                found.append(
+                    Process(number, name_of([os.fsdecode(word) for word in words]), threads)
+                )
+    return tuple(process for process in found if process.name != _TRACER)
+
+
+def name_of(words: Sequence[str]) -> str:
+    """Name a process by its command line."""
+    program = Path(words[0]).name
+    if program != _TRACER and "-m" in words[:-1]:
+        at = words.index("-m") + 1
+        module = words[at]
+        if module == "listener" and at + 1 < len(words):
+            return words[at + 1]
+        if module == "listener.hear.capture":
+            return "microphone"
+        return module.rpartition(".")[2]
+    return program
+
+
+@contextlib.contextmanager
+def held_still(processes: Iterable[Process]) -> Iterator[None]:
+    """Stop processes until the block ends, so that nothing moves while it is looked for."""
+    held = tuple(processes)
+    try:
+        for process in held:
+            _tell(process.pid, signal.SIGSTOP)
+        until_s = time.monotonic() + _PATIENCE_S
+        while not all(map(_is_still, held)) and time.monotonic() < until_s:
+            time.sleep(_PAUSE_S)
+        yield
+    finally:
+        for process in held:
+            _tell(process.pid, signal.SIGCONT)
+
+
+def read_so_far(processes: Iterable[Process], path: Path) -> int | None:
+    """Return how many bytes of a file our processes have read; None when none has it open."""
+    for process in processes:
+        here = _PROC / str(process.pid)
+        with contextlib.suppress(OSError):
+            for link in (here / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    if link.readlink() == path:
+                        said = (here / "fdinfo" / link.name).read_text("ascii")
+                        return int(said.split()[1])
+    return None
+
+
+def _parent(entry: Path) -> int:
+    # The name before it stands in brackets, and may hold anything.
+    stat = (entry / "stat").read_text("utf-8", "replace")
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def _is_still(process: Process) -> bool:
+    try:
+        tasks = list((_PROC / str(process.pid) / "task").iterdir())
+        states = [(task / "stat").read_text("utf-8", "replace") for task in tasks]
+    except OSError:
+        return True  # ended
+    return all(state.rpartition(")")[2].split()[0] in _STOPPED for state in states)
+
+
+def _tell(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,0 +1,78 @@
+"""The ways by which the selftest's sound reaches hear."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from listener.selftest.processes import Process, read_so_far
+from listener.sound.pcm import SAMPLE_RATE_HZ
+
+_WAV_HEADER_BYTES = 44
+
+
+class Road(Protocol):
+    """A way into hear. One thread."""
+
+    @property
+    def name(self) -> str:
+        """One word for it."""
+
+    @property
+    def arguments(self) -> Sequence[str]:
+        """What tells hear to take it."""
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """What hear's environment needs besides."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether hear ends when the sound does; a device never does."""
+
+    def played_s(self, processes: Sequence[Process]) -> float:
+        """Return how much of the scene hear has taken in, and feed it where it needs feeding.
+
+        Args:
+            processes: hear and its children.
+        """
+
+    def close(self) -> None:
+        """Stop playing; harmless when repeated."""
+
+
+class RecordingRoad:
+    """The file microphone, in real time."""
+
+    name = "recording"
+    ends = True
+
+    def __init__(self, sound: Path) -> None:
+        """Take this road.
+
+        Args:
+            sound: the scene as a WAV file.
+        """
+        self._sound = sound
+        self._length_s = sound.stat().st_size / 2 / SAMPLE_RATE_HZ
+        self._played_s = 0.0
+
+    @property
+    def arguments(self) -> Sequence[str]:
+        """See `Road`."""
+        return ["--microphone", str(self._sound)]
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """See `Road`."""
+        return {}
+
+    def played_s(self, processes: Sequence[Process]) -> float:
+        """Ask the kernel how far the file was read: exact, however slow this machine is."""
+        read_bytes = read_so_far(processes, self._sound)
+        if read_bytes is not None:
+            read_samples = max(0, read_bytes - _WAV_HEADER_BYTES) // 2
+            self._played_s = max(self._played_s, read_samples / SAMPLE_RATE_HZ)
+        return self._played_s
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,112 @@
+"""Look through what processes hand to the kernel: a trace of every call that writes or sends."""
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from listener.selftest.memory import Search
+from listener.selftest.watermark import Found
+
+CALLS: Final = (
+    "write",
+    "writev",
+    "pwrite64",
+    "pwritev",
+    "pwritev2",
+    "sendto",
+    "sendmsg",
+    "sendmmsg",
+    "vmsplice",
+)
+"""The calls through which bytes of a process's memory go out."""
+
+_LONGEST_BYTES: Final = 1 << 20
+_CALL: Final = re.compile(
+    rf"(?P<thread>\d+) +(?:{'|'.join(CALLS)})\((?P<to>\d+(?:<(?P<name>[^>]*)>)?)"
+)
+_BYTES: Final = re.compile(r'"((?:\\x[0-9a-f]{2})+)"')
+
+
+@dataclass(slots=True)
+class Sent:
+    """What one thread handed to the kernel for one destination."""
+
+    thread: int
+    kind: str
+    """pipe, socket, or file."""
+    calls: int = 0
+    sent_bytes: int = 0
+    found: Found = field(default_factory=Found)
+
+
+def tracer() -> str | None:
+    """Return where strace is, or None."""
+    return shutil.which("strace")
+
+
+def traced(words: Sequence[str], program: str, output: Path) -> list[str]:
+    """Return a command line under strace.
+
+    Args:
+        words: what is to run; its children are traced too.
+        program: strace.
+        output: where the trace goes.
+    """
+    how = ["-f", "-y", "-xx", "-s", str(_LONGEST_BYTES), "-e", f"trace={','.join(CALLS)}"]
+    return [program, *how, "-e", "signal=none", "-qq", "-o", str(output), "--", *words]
+
+
+def search_trace(lines: Iterable[str], search: Search) -> list[Sent]:
+    """Read a trace.
+
+    What a thread writes to one destination is searched as a whole, so that nothing hides by
+    being written in small pieces.
+
+    Args:
+        lines: as strace writes them with the options of `traced`.
+        search: what is looked for.
+    """
+    streams: dict[tuple[int, str], tuple[Sent, bytearray]] = {}
+    for call in _calls(lines):
+        key = call.thread, call.to
+        sent, stream = streams.setdefault(key, (Sent(call.thread, call.kind), bytearray()))
+        sent.calls += 1
+        sent.sent_bytes += len(call.data)
+        stream += call.data
+    for sent, stream in streams.values():
+        sent.found = search.find(bytes(stream))
+    return [sent for sent, _ in streams.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    thread: int
+    to: str
+    kind: str
+    data: bytes
+
+
+def _calls(lines: Iterable[str]) -> Iterator[_Call]:
+    for line in lines:
+        call = _CALL.match(line)
+        if call is None:
+            continue  # the second half of a call that was interrupted, or a thread's end
+        name = _plain(call["name"] or "")
+        kind = name.partition(":")[0] if ":[" in name else "file"
+        data = b"".join(_decoded(found[1]) for found in _BYTES.finditer(line, call.end()))
+        yield _Call(int(call["thread"]), call["to"], _KINDS.get(kind, kind), data)
+
+
+_KINDS: Final = {"UNIX": "socket", "UNIX-DGRAM": "socket", "TCP": "socket", "socket": "socket"}
+
+
+def _decoded(text: str) -> bytes:
+    return bytes.fromhex(text.replace("\\x", " "))
+
+
+def _plain(name: str) -> str:
+    r"""Return a name that strace may have written as \x2f\x64…."""
+    return _decoded(name).decode("utf-8", "replace") if name.startswith("\\x") else name
