@@ -106,6 +106,8 @@ class Mute:
             self._write()
         hardware = self._is_switch_shut(at_sample)
         software = self._software.ask(is_pending=self._mutes)
+        if self._software.has_changed:
+            self._mutes = False  # a person wrote later than the message that waits for the disk
         software = self._take_requests() or software
         fault = self._fault.ask(is_pending=self._found is not None)
         self._cause = (
@@ -127,8 +129,9 @@ class Mute:
                 _log.error("the mute switch cannot be read, so this is muted: %s", error)
             self._is_switch_said = True
             return True
-        self._is_switch_said = False
-        return shut
+        # Nobody knows what was between the last answer and this one.
+        was_lost, self._is_switch_said = self._is_switch_said, False
+        return shut or was_lost
 
     def _take_requests(self) -> bool:
         """Note what is asked; tell whether anybody asked to mute."""
@@ -161,7 +164,9 @@ class Mute:
                 self._lasting.set_fault(self._now(), self._found)
                 self._found = None
             if self._mutes:
-                if not self._software.is_recorded:
+                if self._lasting.software.look() == self._software.record and not (
+                    self._software.is_recorded
+                ):
                     self._lasting.mute(self._now(), "message", muted=True)
                 self._mutes = False
             elif self._takes_back is not None:
@@ -191,6 +196,8 @@ class _Latch(Generic[AnyRecord]):
         """Whether that mutes."""
         self.is_shut = False
         """Whether it mutes now, the moments before left aside."""
+        self.has_changed = False
+        """Whether it says something else than when it was asked before."""
 
     def ask(self, *, is_pending: bool) -> bool:
         """Look at the file.
@@ -205,12 +212,12 @@ class _Latch(Generic[AnyRecord]):
             if not self._is_said:
                 _log.error("%s, so this is muted; earmark mute status", error)
             self._is_said = self.is_shut = True
-            self.is_recorded = False
+            self.is_recorded = self.has_changed = False
             return True
         self._is_said = False
         self.is_recorded = self.record is not None and self.record.mutes
         self.is_shut = self.is_recorded or is_pending
         # Nobody writes that nothing mutes unless something did: another record is an edge.
-        has_changed = self._was_asked and self.record != before
+        self.has_changed = self._was_asked and self.record != before
         self._was_asked = True
-        return self.is_shut or was_shut or has_changed
+        return self.is_shut or was_shut or self.has_changed

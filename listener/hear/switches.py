@@ -87,10 +87,11 @@ class LineSwitch:
         except (OSError, EarmarkError) as error:
             self._lose(error)
             return True
+        self._backoff_s = FIRST_BACKOFF_S
         if self._is_said:
             _log.warning("the mute switch can be read again")
-        self._is_said = False
-        self._backoff_s = FIRST_BACKOFF_S
+            self._is_said = False
+            return True  # nobody knows what was between the last answer and this one
         return shut
 
     def filenos(self) -> Sequence[int]:

@@ -246,6 +246,18 @@ def test_an_unmute_that_waits_for_the_disk_does_not_undo_a_later_mute(remote: Be
     assert remote.settle()
 
 
+def test_a_command_is_later_than_a_message_that_waits_for_the_disk(bench: Bench) -> None:
+    bench.ask()
+    (bench.home / ".mute.json.new").mkdir()
+    bench.controller.send(MuteRequest())
+    assert bench.settle()
+    (bench.home / ".mute.json.new").rmdir()
+
+    bench.command(muted=False)
+
+    assert not bench.settle()
+
+
 def test_an_unmute_right_after_a_mute_was_written_is_obeyed(remote: Bench) -> None:
     remote.ask()
     remote.controller.send(MuteRequest())
@@ -377,6 +389,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.bench = Bench(Path(self.folder.name), remote_unmute=True)
         self.software = self.faulty = False
         self.owed = False  # something muted since the last question
+        self.told = False  # a message to mute waits to be taken
         self.bench.ask()  # before the first question nothing was heard
 
     def _note(self) -> None:
@@ -398,13 +411,13 @@ class AnyInterleaving(RuleBasedStateMachine):
     def command(self, muted: bool) -> None:  # noqa: FBT001 - Hypothesis passes by name
         self._note()
         self.bench.command(muted=muted)
-        self.software = muted
+        self.software = muted or self.told
         self._note()
 
     @rule()
     def mute_by_message(self) -> None:
         self.bench.controller.send(MuteRequest())
-        self.software = True
+        self.software = self.told = True
         self._note()
 
     @rule(data=st.binary(max_size=80))
@@ -416,7 +429,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self._note()
         self.bench.controller.send(Unmute())
         self.bench.settle()
-        self.software = self.owed = False
+        self.software = self.owed = self.told = False
         self._note()
 
     @rule()
@@ -428,6 +441,7 @@ class AnyInterleaving(RuleBasedStateMachine):
     @rule()
     def clear_the_fault(self) -> None:
         self.bench.settle()
+        self.told = False
         self.bench.person.set_fault(self.bench.now(), None)
         self.faulty = self.owed = False
         self.bench.settle()
@@ -436,6 +450,7 @@ class AnyInterleaving(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.bench.settle()
+        self.told = False
         self.bench.restart()
         self.bench.ask()
         self.owed = False
@@ -448,7 +463,7 @@ class AnyInterleaving(RuleBasedStateMachine):
 
         assert shut or not self.owed
         assert shut is (self.bench.cause() != "open")
-        self.owed = False
+        self.owed = self.told = False
         self._note()
 
     def teardown(self) -> None:
@@ -462,4 +477,4 @@ class AnyInterleaving(RuleBasedStateMachine):
 
 
 TestAnyInterleaving = AnyInterleaving.TestCase
-TestAnyInterleaving.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestAnyInterleaving.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

@@ -355,6 +355,7 @@ def test_it_is_muted_until_the_line_was_read(bench: Bench) -> None:
 
     bench.fails = lambda: None
     bench.clock.now_s += FIRST_BACKOFF_S
+    assert bench.switch.is_shut(0), "it may have been shut until this moment"
     assert not bench.switch.is_shut(0)
     assert bench.switch.is_read
     assert bench.switch.filenos() == (bench.nodes[0].node,)
@@ -387,7 +388,8 @@ def test_a_line_that_comes_back_is_read_anew(
 
     bench.clock.now_s += LONGEST_BACKOFF_S
     with caplog.at_level(logging.WARNING):
-        assert not bench.switch.is_shut(0)
+        assert bench.switch.is_shut(0), "it may have been shut until this moment"
+    assert not bench.switch.is_shut(0)
 
     bench.nodes[1].throw(muted=True)
     assert bench.switch.is_shut(0)
