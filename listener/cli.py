@@ -33,6 +33,10 @@ VERBS: Final = {
     "owner": ("listener.household.owners", "say whose clips a device makes, and prove her key"),
     "household": ("listener.household.devices", "say which devices the archive believes"),
     "models": ("listener.models", "list, check and add wake-word models"),
+    "doctor": (
+        "listener.doctor.command",
+        "look at microphone, mute, keys and broker; say what is wrong",
+    ),
     "selftest": ("listener.selftest.command", "prove that sound is forgotten, on this machine"),
     "score": ("listener.evaluate.score", "print each score a model gives to recordings"),
 }

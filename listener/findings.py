@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 Verdict = Literal["ok", "warn", "fail"]
+Facts = dict[str, str | int | float | bool]
 
 LONGEST_BYTES: Final = 4096
 
@@ -21,7 +22,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What was found. Numbers, names of devices and settings; never sound, never a key."""
     hint: str = ""
     """What to do."""
-    facts: dict[str, str | int | float | bool] = {}
+    facts: Facts = {}
     """The same for programs."""
 
 

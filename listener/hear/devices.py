@@ -97,6 +97,24 @@ def default_index(sound: Any) -> int:  # noqa: ANN401 - sounddevice has no types
     return int(sound.default.device[0])
 
 
+def gives(sound: Any, device: Device, channel: int, rate_hz: int) -> bool:  # noqa: ANN401 - sounddevice has no types
+    """Tell whether a device gives a rate without our resampling.
+
+    Args:
+        sound: what `portaudio` returned.
+        device: which.
+        channel: which of its channels would be heard, from 0.
+        rate_hz: the rate.
+    """
+    try:
+        sound.check_input_settings(
+            device=device.index, channels=channel + 1, dtype="int16", samplerate=rate_hz
+        )
+    except (ValueError, sound.PortAudioError):
+        return False
+    return True
+
+
 def chosen(devices: Iterable[Device], wanted: str, default: int) -> Sequence[Device]:
     """Return the devices that ``wanted`` names; the first of them is heard.
 

@@ -1,0 +1,67 @@
+"""``earmark doctor``: what this device has, what is wrong with it, and what to do."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+import msgspec
+
+from listener.config import Config
+from listener.doctor import hearing, installation, machine, reach
+from listener.errors import UsageError
+from listener.findings import Finding, to_json, to_text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``earmark doctor`` understands."""
+    parser.epilog = (
+        "The microphone is listened to for 3 seconds, for numbers, unless it is muted.\n"
+        "Exit code 1 when a line says fail."
+    )
+    parser.add_argument(
+        "--device", metavar="NAME", help="look at this device instead of microphone.device"
+    )
+    parser.add_argument("--channel", metavar="N", type=int, help="listen to this channel, from 0")
+    parser.add_argument(
+        "--prove-mute",
+        action="store_true",
+        help="with the switch shut: try whether it really cuts the microphone; speak meanwhile",
+    )
+    parser.add_argument("--json", action="store_true", help="print findings as JSON, one a line")
+
+
+def run(arguments: argparse.Namespace, settings: Config) -> int:
+    """Look at everything; return 1 when something fails.
+
+    Raises:
+        UsageError: the arguments ask for what cannot be.
+    """
+    settings = _settled(arguments, settings)
+    if arguments.prove_mute:
+        print("earmark: speak for some seconds, with the switch shut", file=sys.stderr)
+    has_failed = False
+    for finding in _findings(settings, prove_mute=arguments.prove_mute):
+        print(to_json(finding) if arguments.json else to_text(finding), flush=True)
+        has_failed = has_failed or finding.verdict == "fail"
+    return 1 if has_failed else 0
+
+
+def _findings(settings: Config, *, prove_mute: bool) -> Iterator[Finding]:
+    yield from hearing.findings(settings, prove_mute=prove_mute)
+    if prove_mute:
+        return
+    yield from installation.findings(settings)
+    yield reach.broker(settings.broker)
+    yield machine.swap()
+    yield machine.core()
+
+
+def _settled(arguments: argparse.Namespace, settings: Config) -> Config:
+    microphone = settings.microphone
+    if arguments.device:
+        microphone = msgspec.structs.replace(microphone, device=arguments.device, files=())
+    if arguments.channel is not None:
+        if arguments.channel < 0:
+            raise UsageError("channels count from 0")
+        microphone = msgspec.structs.replace(microphone, channel=arguments.channel)
+    return msgspec.structs.replace(settings, microphone=microphone)

@@ -1,0 +1,102 @@
+"""What an installation needs to make clips: keeper, key, models and spool. Nothing is made."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from listener.catalogue import Catalogue
+from listener.config import Config, SpoolSettings, WakeSettings
+from listener.errors import EarmarkError
+from listener.findings import Finding
+from listener.home import Home
+from listener.spool import Spool
+
+
+def findings(settings: Config) -> Iterator[Finding]:
+    """Look at all of it.
+
+    Args:
+        settings: with the folder of the installation.
+    """
+    home = Home(Path(settings.home))
+    yield _keeper(home, settings.attribution.keeper)
+    yield _key(home)
+    yield _models(Catalogue(home.path), settings.wake)
+    yield _spool(home.path / "spool", settings.spool)
+
+
+def _keeper(home: Home, name: str | None) -> Finding:
+    try:
+        keeper = home.keeper(name)
+    except EarmarkError as error:
+        return _failed("keeper", error)
+    return Finding(check="keeper", verdict="ok", text=f"{keeper}, who has confirmed her key")
+
+
+def _key(home: Home) -> Finding:
+    if not (home.path / "device.key").exists():
+        return Finding(
+            check="key", verdict="ok", text="there is none yet; hear makes it when it first starts"
+        )
+    try:
+        home.device_key()
+    except EarmarkError as error:
+        return _failed("key", error)
+    return Finding(check="key", verdict="ok", text="the device's key is there, and nobody else's")
+
+
+def _models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
+    try:
+        for name in settings.words:
+            catalogue.load(name)
+        catalogue.embedding()
+        catalogue.speech()
+    except EarmarkError as error:
+        return _failed("models", error)
+    words = ", ".join(settings.words)
+    return Finding(
+        check="models", verdict="ok", text=f"{words}: each is what its manifest says, byte for byte"
+    )
+
+
+def _spool(folder: Path, settings: SpoolSettings) -> Finding:
+    # The nearest folder that is there: what is missing is made when it is needed.
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(there, os.W_OK | os.X_OK) or not stat.S_ISDIR(there.stat().st_mode):
+        return Finding(
+            check="spool",
+            verdict="fail",
+            text=f"{there} cannot be written: every clip would be lost",
+            hint="run doctor as the user that runs hear, or give it the folder",
+        )
+    spool = Spool(folder, settings)
+    try:
+        waiting, counts = len(spool.waiting()), spool.counts()
+    except (OSError, EarmarkError) as error:
+        return Finding(check="spool", verdict="fail", text=f"it cannot be read: {error}")
+    free = os.statvfs(there)
+    free_bytes = free.f_bavail * free.f_frsize
+    lost = counts.dropped + counts.refused + counts.quarantined - counts.released
+    text = (
+        f"{waiting} clips wait, {lost} were dropped, refused or set aside,"
+        f" {free_bytes >> 20} MiB are free"
+    )
+    hint = ""
+    if free_bytes < settings.longest_bytes:
+        hint = "less is free than spool.longest_bytes: make room"
+    elif waiting >= settings.most_clips / 2:
+        hint = "more than half full: does earmark send run, and does the archive acknowledge?"
+    elif lost:
+        hint = "earmark send --release brings back what was set aside"
+    return Finding(
+        check="spool",
+        verdict="warn" if hint else "ok",
+        text=text,
+        hint=hint,
+        facts={"waiting": waiting, "lost": lost, "free_bytes": free_bytes},
+    )
+
+
+def _failed(check: str, error: EarmarkError) -> Finding:
+    return Finding(check=check, verdict="fail", text=str(error), hint=error.hint)

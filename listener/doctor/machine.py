@@ -1,0 +1,53 @@
+"""What the machine does with memory: swap, and dumps of programs that crash. Read from /proc."""
+
+from pathlib import Path
+from typing import Final
+
+from listener.findings import Finding
+
+PROC: Final = Path("/proc")
+
+
+def swap(proc: Path = PROC) -> Finding:
+    """Look whether memory may be written to a disk.
+
+    Args:
+        proc: where the kernel tells.
+    """
+    try:
+        lines = (proc / "swaps").read_text("utf-8", "replace").splitlines()[1:]
+    except OSError:
+        return Finding(check="swap", verdict="ok", text="this kernel has no swap")
+    names = [line.split()[0] for line in lines if line.split()]
+    if not names:
+        return Finding(check="swap", verdict="ok", text="there is none")
+    in_memory = all(Path(name).name.startswith("zram") for name in names)
+    return Finding(
+        check="swap",
+        verdict="warn",
+        text=f"{', '.join(names)}: sound is in locked memory, but copies that libraries make may"
+        f" go {'there' if in_memory else 'to the disk'}",
+        hint="swapoff -a, or MemorySwapMax=0 for hear",
+        facts={"areas": len(names), "in_memory": in_memory},
+    )
+
+
+def core(proc: Path = PROC) -> Finding:
+    """Look where the memory of a program that crashes would go; hear's goes nowhere.
+
+    Args:
+        proc: where the kernel tells.
+    """
+    try:
+        pattern = (proc / "sys" / "kernel" / "core_pattern").read_text("utf-8", "replace").strip()
+    except OSError:
+        return Finding(check="core", verdict="ok", text="this kernel writes no core dumps")
+    if pattern.startswith("|") and pattern.split()[0] not in ("|/bin/false", "|/usr/bin/false"):
+        # A limit of 0 stops files, but not programs that the kernel hands a dump to.
+        return Finding(
+            check="core",
+            verdict="warn",
+            text=f"dumps are handed to {pattern[1:].split()[0]}; hear forbids its own",
+            hint="sysctl kernel.core_pattern='|/bin/false'",
+        )
+    return Finding(check="core", verdict="ok", text="hear forbids its own; no program takes dumps")

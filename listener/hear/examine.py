@@ -1,0 +1,164 @@
+"""Look at the microphone on behalf of `earmark doctor`: ``python -m listener.hear.examine``.
+
+A process of its own, as confined as hear: whoever looks at sound does not look at the network. The
+settings come in on standard input as JSON, findings go out on standard output, one a line. What is
+found of sound is a few numbers.
+"""
+
+import argparse
+import os
+import resource
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from listener import config
+from listener.errors import EarmarkError, Unavailable
+from listener.findings import Facts, Finding, to_json
+from listener.hear import devices, trial
+from listener.hear.confinement import confine
+from listener.hear.keeping import BUFFERS
+from listener.hear.report import CAUSES
+from listener.sound.clip import longest_samples
+from listener.sound.pcm import SAMPLE_RATE_HZ
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print findings; return 0, since they speak for themselves."""
+    parser = argparse.ArgumentParser(prog="python -m listener.hear.examine", description=__doc__)
+    parser.add_argument("--prove-mute", action="store_true")
+    arguments = parser.parse_args(argv)
+    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=config.Config)
+    for finding in findings(settings, prove_mute=arguments.prove_mute):
+        sys.stdout.write(to_json(finding) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
+    """Look at what hear needs; nothing is heard while anything mutes.
+
+    Args:
+        settings: what hear would run with.
+        prove_mute: a person asks to listen *because* the switch in hardware says muted, in order
+            to find out whether it cuts the microphone.
+    """
+    yield _confinement(settings.device)
+    yield _memory(settings.clip)
+    if settings.microphone.files:
+        yield Finding(
+            check="microphone",
+            verdict="warn",
+            text=f"{len(settings.microphone.files)} recordings stand in for it",
+            hint="microphone.files",
+        )
+        return
+    found, sound = _table()
+    yield from found
+    if sound is None:
+        return
+    yield from _devices(sound, settings.microphone)
+    yield from trial.findings(settings, prove_mute=prove_mute)
+
+
+def _confinement(settings: config.DeviceSettings) -> Finding:
+    is_required = settings.confinement == "required"
+    try:
+        confine()
+    except EarmarkError as error:
+        return Finding(
+            check="confinement",
+            verdict="fail" if is_required else "warn",
+            text=str(error),
+            hint=error.hint,
+        )
+    return Finding(
+        check="confinement", verdict="ok", text="hear can be kept from the network and from dumps"
+    )
+
+
+def _memory(settings: config.ClipSettings) -> Finding:
+    samples = settings.ring_s * SAMPLE_RATE_HZ + BUFFERS * longest_samples(settings)
+    needed_kib = round(2 * samples / 1024) + (BUFFERS + 2) * resource.getpagesize() // 1024
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    is_free = soft == resource.RLIM_INFINITY or os.geteuid() == 0
+    facts: Facts = {
+        "needed_kib": needed_kib,
+        "limit_kib": -1 if soft == resource.RLIM_INFINITY else soft // 1024,
+    }
+    if is_free:
+        text = "all memory for sound can be locked, the microphone's process as well"
+        return Finding(check="memory", verdict="ok", text=text, facts=facts)
+    if soft // 1024 >= needed_kib:
+        return Finding(
+            check="memory",
+            verdict="ok",
+            text=f"{needed_kib} KiB for sound can be locked; the microphone's process cannot",
+            hint="LimitMEMLOCK=infinity locks that too; without swap it makes no difference",
+            facts=facts,
+        )
+    return Finding(
+        check="memory",
+        verdict="fail",
+        text=f"{needed_kib} KiB for sound are to be locked, and {soft // 1024} may be",
+        hint="ulimit -l unlimited, LimitMEMLOCK=infinity",
+        facts=facts,
+    )
+
+
+def _table() -> tuple[list[Finding], Any]:
+    try:
+        sound = devices.portaudio()
+    except (Unavailable, ModuleNotFoundError) as error:
+        text = str(error) if isinstance(error, Unavailable) else "sounddevice is not installed"
+        hint = error.hint if isinstance(error, Unavailable) else "pip install 'earmark[device]'"
+        return [Finding(check="portaudio", verdict="fail", text=text, hint=hint)], None
+    version = str(sound.get_portaudio_version()[1]).partition(",")[0]
+    return [Finding(check="portaudio", verdict="ok", text=version)], sound
+
+
+def _devices(
+    sound: Any,  # noqa: ANN401 - sounddevice has no types
+    settings: config.MicrophoneSettings,
+) -> Iterator[Finding]:
+    known = devices.table(sound)
+    meant = devices.chosen(known, settings.device, devices.default_index(sound))
+    for device in known:
+        gives = devices.gives(sound, device, settings.channel, SAMPLE_RATE_HZ)
+        rate = "16 kHz" if gives else f"{device.rate_hz} Hz, resampled to 16 kHz"
+        is_chosen = device in meant[:1]
+        yield Finding(
+            check="device",
+            verdict="ok",
+            text=f"{'*' if is_chosen else ' '} {device.index}  {device.name}:"
+            f" {device.channels} channel{'s' * (device.channels != 1)}, {rate}",
+            facts={
+                "index": device.index,
+                "name": device.name,
+                "channels": device.channels,
+                "rate_hz": device.rate_hz,
+                "gives_16_khz": gives,
+                "chosen": is_chosen,
+            },
+        )
+    if not meant:
+        cause = devices.why_missing(settings.device)
+        yield Finding(
+            check="device",
+            verdict="fail",
+            text=f"{settings.device}: {CAUSES[cause]}",
+            hint=trial.HINTS.get(cause, ""),
+        )
+    elif len(meant) > 1:
+        yield Finding(
+            check="device",
+            verdict="warn",
+            text=f"{settings.device} may mean {len(meant)} devices; the first is heard",
+            hint="name more of it: microphone.device",
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
