@@ -22,7 +22,7 @@ from listener.service import Stop
 
 TURN_S: Final = 0.25
 LINE_PAUSE_S: Final = 1.0
-PATIENCE_S: Final = 2.5
+PATIENCE_S: Final = 4.0
 """Until nobody seems to hear: hear looks for a monitor once a second."""
 
 Show = Callable[[Picture, float], None]

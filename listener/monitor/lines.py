@@ -94,19 +94,19 @@ def sums(picture: Picture) -> list[str]:
             ("muted", tally.muted_samples),
         )
     )
-    counts = {
+    always = {
         "wakes": tally.wakes,
         "near misses": tally.near_misses,
         "clips sealed": tally.sealed,
-        "abandoned": tally.abandoned,
+    }
+    at_times = {
+        "clips abandoned": tally.abandoned,
         "without an owner": tally.unattributed,
         "lost": tally.lost,
     }
-    always = ("wakes", "near misses", "clips sealed")
-    return [
-        heard,
-        ", ".join(f"{count} {name}" for name, count in counts.items() if count or name in always),
-    ]
+    found = [f"{name} {count}" for name, count in always.items()]
+    found += [f"{name} {count}" for name, count in at_times.items() if count]
+    return [heard, ", ".join(found)]
 
 
 def duration(seconds: float) -> str:

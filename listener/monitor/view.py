@@ -45,6 +45,22 @@ class Bar:
         yield bar
 
 
+class Dot:
+    """A lamp, with what is said beside it.
+
+    Args:
+        style: the lamp's colour.
+        text: what is said.
+    """
+
+    def __init__(self, style: str, text: Text) -> None:
+        self._style = style
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(" * " if options.ascii_only else " ● ", self._style) + self._text
+
+
 def render(picture: Picture, now_s: float, now: datetime, home: str) -> Panel:
     """Return a picture as a panel.
 
@@ -79,27 +95,25 @@ def _bars(picture: Picture) -> Table:
     grid.add_column(ratio=1)
     grid.add_column(no_wrap=True)
     if picture.level_dbfs is None:
-        grid.add_row("level", Bar(0, None, "dim"), lines.level(picture))
+        grid.add_row("level", Bar(0, None, "dim"), _steady(lines.level(picture)))
     else:
         floor = None if picture.floor_dbfs is None else _place(picture.floor_dbfs)
-        grid.add_row("level", Bar(_place(picture.level_dbfs), floor, "blue"), lines.level(picture))
+        bar = Bar(_place(picture.level_dbfs), floor, "blue")
+        grid.add_row("level", bar, _steady(lines.level(picture)))
     for word in picture.words.values():
         style = "bold bright_green" if word.score >= word.threshold else "green"
         grid.add_row(
             word.name,
             Bar(word.score, word.threshold, style),
-            f"{word.score:.2f}, wakes at {word.threshold:.2f}",
+            _steady(f"{word.score:.2f}, wakes at {word.threshold:.2f}"),
         )
     return grid
 
 
-def _states(picture: Picture) -> Text:
+def _states(picture: Picture) -> Dot:
     style = _LAMPS[picture.lamp]
-    text = Text()
-    text.append(" ● ", style)
-    text.append("; ".join(lines.states(picture)), style)
-    text.append(f"; cpu {lines.share(picture.cpu_percent)}")
-    return text
+    text = Text("; ".join(lines.states(picture)), style)
+    return Dot(style, text + Text(f"; cpu {lines.share(picture.cpu_percent)}"))
 
 
 def _sums(picture: Picture, now_s: float) -> Text:
@@ -115,6 +129,11 @@ def _sums(picture: Picture, now_s: float) -> Text:
         )
     text.rstrip()
     return text
+
+
+def _steady(text: str) -> str:
+    """Return a text as wide as the widest, so that the bars beside it keep their width."""
+    return text.ljust(len("level -96 dB, floor -96 dB"))
 
 
 def _place(level_dbfs: int) -> float:
