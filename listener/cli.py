@@ -27,6 +27,7 @@ VERBS: Final = {
     "demo": ("listener.demo.command", "see the whole promise kept on this machine, in a minute"),
     "run": ("listener.run", "hear and send together, from one configuration file"),
     "hear": ("listener.hear.command", "listen for the word; seal what follows into the spool"),
+    "mute": ("listener.hear.mute_command", "mute by software, or see what mutes"),
     "send": ("listener.send.command", "carry sealed clips from the spool to the broker"),
     "monitor": ("listener.monitor.command", "watch hear live: levels, scores, states and counts"),
     "archive": ("listener.archive.command", "keep sealed clips; list them; open your own"),

@@ -8,6 +8,7 @@ damaged, unreadable or gone again is not an answer, and whoever asks takes it fo
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from listener.home import make_folder, write_durably
 # Nothing in them is secret, and hear must be able to read what root wrote.
 _MODE: Final = 0o644
 _LONGEST_BYTES: Final = 1024
+_PAUSE_S: Final = 0.01
 
 FaultReason = Literal["sound-while-muted", "only-zeros-while-open"]
 Since = Annotated[str, Meta(pattern=r"^[0-9T:.+Z-]{1,40}\Z")]
@@ -117,10 +119,16 @@ class LastingFile(Generic[AnyRecord]):
 
 
 class Lasting:
-    """Both files of a home. Writing waits for other writers at most as long as it is told to."""
+    """Both files of a home.
 
-    def __init__(self, home: Path) -> None:
+    Args:
+        home: the installation's folder.
+        patience_s: how long to wait for another writer; hear waits for none.
+    """
+
+    def __init__(self, home: Path, patience_s: float = 0.0) -> None:
         self._home: Final = home
+        self._patience_s: Final = patience_s
         self.software: Final = LastingFile(home / "mute.json", Software)
         self.fault: Final = LastingFile(home / "fault.json", Fault)
 
@@ -150,15 +158,24 @@ class Lasting:
         except OSError as error:
             raise Unavailable(f"cannot use {path}: {error.strerror}") from error
         try:
-            # Hear must never wait for a writer that hangs.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock(lock)
             yield
-        except BlockingIOError as error:
-            raise Unavailable(
-                f"another process is writing in {self._home}", "try again in a moment"
-            ) from error
         finally:
             os.close(lock)
+
+    def _lock(self, file: int) -> None:
+        until_s = time.monotonic() + self._patience_s
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() >= until_s:
+                    raise Unavailable(
+                        f"another process is writing in {self._home}", "try again in a moment"
+                    ) from error
+                time.sleep(_PAUSE_S)
+            else:
+                return
 
 
 def _since(now: datetime) -> str:
