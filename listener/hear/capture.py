@@ -186,7 +186,9 @@ def _resampler(own_hz: int, rate_hz: int) -> _Resample:
     """Return what turns a block of the device's own rate into blocks of ours."""
     if own_hz == rate_hz:
         return lambda heard, _longest: iter((heard,))
-    # Late: numpy costs as much start-up as everything else here together.
+    # Late: numpy costs as much start-up as everything else here together. Its threads would have
+    # nothing to do.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import numpy as np  # noqa: PLC0415 - see above
     import soxr  # noqa: PLC0415 - see above
 

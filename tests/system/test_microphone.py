@@ -1,0 +1,263 @@
+"""The real PortAudio in the real process, on a card of ALSA's that plays what a test writes."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from listener.config import MicrophoneSettings
+from listener.errors import Unavailable
+from listener.hear.devices import portaudio
+from listener.hear.gate import listen_to_device
+from listener.hear.mute import NoSwitch
+from listener.hear.records import HEADER, Cause, Failed, Kind, Opened
+from listener.service import Stop
+from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples
+
+pytestmark = pytest.mark.system
+
+PATIENCE_S = 30.0
+NAME = "earmark-test"
+
+
+@pytest.fixture
+def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that the card plays as fast as it is read; a FIFO plays as fast as it is written."""
+    try:
+        portaudio()
+    except Unavailable:
+        pytest.fail("libportaudio2 is not installed: make debian")
+    file = tmp_path / "sound.raw"
+    card = f'type file; slave.pcm "null"; file "/dev/null"; infile "{file}"; format raw'
+    settings = tmp_path / "asoundrc"
+    settings.write_text(f"</usr/share/alsa/alsa.conf>\npcm.{NAME} {{ {card} }}\n", "utf-8")
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(settings))
+    return file
+
+
+def ramp(length: int) -> Samples:
+    return (np.arange(length) % 30_000 + 1).astype(np.int16)
+
+
+def capture(device: str, parent: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "listener.hear.capture", f"--device={device}", "--channel=0"),
+        *(f"--rate-hz={SAMPLE_RATE_HZ}", f"--block-samples={FRAME_SAMPLES}", f"--parent={parent}"),
+    ]
+
+
+def running(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603 - our own interpreter
+
+
+def test_a_cards_sound_comes_out_sample_for_sample(sound: Path) -> None:
+    spoken = ramp(SAMPLE_RATE_HZ)
+    sound.write_bytes(spoken.astype("<i2").tobytes())
+
+    with running(capture(NAME, os.getpid())) as process:
+        assert process.stdout is not None
+        kind, length = HEADER.unpack(process.stdout.read(HEADER.size))
+        opened = np.frombuffer(process.stdout.read(length), "<u4")
+        heard = bytearray()
+        while len(heard) < 2 * len(spoken):
+            head = HEADER.unpack(process.stdout.read(HEADER.size))
+            assert head[0] == Kind.SOUND
+            heard += process.stdout.read(head[1])
+        process.stdout.close()  # Nobody reads any more: it ends by itself, and well.
+
+    assert kind == Kind.OPENED
+    assert opened.tolist() == [SAMPLE_RATE_HZ, 1]
+    assert np.array_equal(np.frombuffer(heard, "<i2")[: len(spoken)], spoken)
+    assert process.returncode == 0
+
+
+def test_a_card_that_is_not_there_is_a_record_and_69(sound: Path) -> None:
+    del sound
+
+    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+        capture("no such card", os.getpid()), capture_output=True, check=False
+    )
+
+    assert done.returncode == 69
+    assert done.stdout == HEADER.pack(Kind.FAILED, 7) + b"missing"
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_microphone_ends_with_its_parent_however_that_ends(sound: Path) -> None:
+    os.mkfifo(sound)  # Nothing is ever written: the child hangs in its driver.
+    start = (
+        "import os, subprocess, sys, time\n"
+        f"command = {capture(NAME, 0)!r}\n"
+        "command[-1] = f'--parent={os.getpid()}'\n"
+        "child = subprocess.Popen(command, stdout=subprocess.PIPE)\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(99)\n"
+    )
+    with running([sys.executable, "-c", start]) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        wait_until(lambda: "libportaudio" in maps(child), "it has begun")
+
+        parent.kill()
+
+    wait_until(lambda: not is_alive(child), "it is gone")
+
+
+def test_a_parent_that_is_gone_already_is_noticed(sound: Path) -> None:
+    sound.write_bytes(bytes(100))
+
+    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+        capture(NAME, 1), capture_output=True, check=False
+    )
+
+    assert done.returncode == 0
+    assert done.stdout == b""
+
+
+def test_the_process_forbids_dumps_and_stays_small(sound: Path) -> None:
+    sound.write_bytes(ramp(SAMPLE_RATE_HZ).astype("<i2").tobytes())
+
+    with running(capture(NAME, os.getpid())) as process:
+        assert process.stdout is not None
+        process.stdout.read(4 * FRAME_SAMPLES)
+        status = Path(f"/proc/{process.pid}/status").read_text("utf-8")
+        # Of a process that forbids dumps, the files belong to root.
+        owner = Path(f"/proc/{process.pid}/maps").stat().st_uid
+        limits = Path(f"/proc/{process.pid}/limits").read_text("utf-8")
+        process.kill()
+
+    peak_kib = next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmHWM"))
+    assert peak_kib <= 32 * 1024
+    assert owner == 0
+    (core,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+    assert core.split()[4:6] == ["0", "0"]
+
+
+class Speaker:
+    """Writes a FIFO at the pace of speech, and can fall silent and speak again."""
+
+    def __init__(self, fifo: Path) -> None:
+        os.mkfifo(fifo)
+        self._fifo = fifo
+        self._is_speaking = threading.Event()
+        self._is_speaking.set()
+        self._is_done = threading.Event()
+        self._thread = threading.Thread(target=self._speak, daemon=True)
+        self._thread.start()
+
+    def fall_silent(self) -> None:
+        self._is_speaking.clear()
+
+    def speak(self) -> None:
+        self._is_speaking.set()
+
+    def end(self) -> None:
+        self._is_done.set()
+        self._is_speaking.set()
+        self._thread.join(PATIENCE_S)
+
+    def _speak(self) -> None:
+        # Both ends, so that it opens at once and a reader that was killed does no harm.
+        fifo = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
+        block = ramp(FRAME_SAMPLES // 4).astype("<i2").tobytes()
+        while not self._is_done.is_set():
+            self._is_speaking.wait()
+            with contextlib.suppress(BlockingIOError):
+                os.write(fifo, block)
+            time.sleep(0.01)
+        os.close(fifo)
+
+
+@pytest.fixture
+def speaker(sound: Path) -> Iterator[Speaker]:
+    made = Speaker(sound)
+    yield made
+    made.end()
+
+
+def test_a_device_that_stalls_is_lost_and_found_again(speaker: Speaker) -> None:
+    stop = Stop()
+    told: list[Opened | Failed] = []
+    gate = listen_to_device(
+        MicrophoneSettings(device=NAME),
+        switch=NoSwitch(),
+        stop=stop,
+        tell=told.append,
+        monotonic_s=time.monotonic,
+    )
+
+    frames = 0
+    until_s = time.monotonic() + PATIENCE_S
+    for heard in gate.sounds():
+        assert time.monotonic() < until_s, told
+        frames += isinstance(heard, Frame)
+        if told == [Opened(SAMPLE_RATE_HZ, 1)] and frames >= 5:
+            speaker.fall_silent()
+        elif told and isinstance(told[-1], Failed):
+            speaker.speak()
+        elif len(told) == 3:
+            stop.ask()
+
+    assert told == [
+        Opened(SAMPLE_RATE_HZ, 1),
+        Failed(Cause.STALLED),
+        Opened(SAMPLE_RATE_HZ, 1),
+    ]
+
+
+def test_a_microphone_hanging_in_its_driver_is_shut_all_the_same(sound: Path) -> None:
+    os.mkfifo(sound)
+    stop = Stop()
+    told: list[Opened | Failed] = []
+    gate = listen_to_device(
+        MicrophoneSettings(device=NAME),
+        switch=NoSwitch(),
+        stop=stop,
+        tell=told.append,
+        monotonic_s=time.monotonic,
+    )
+    sounds = gate.sounds()
+    threading.Timer(0.5, stop.ask).start()
+    with pytest.raises(StopIteration):
+        next(sounds)
+
+    assert children() == set()
+
+
+def wait_until(holds: Callable[[], object], what: str) -> None:
+    until_s = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < until_s, f"never: {what}"
+        time.sleep(0.02)
+
+
+def maps(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/maps").read_text("utf-8")
+    except OSError:
+        return ""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def children() -> set[int]:
+    """Processes of ours that are microphones."""
+    found = set()
+    for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if b"listener.hear.capture" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(int(pid))
+    return found
