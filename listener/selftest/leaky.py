@@ -1,12 +1,11 @@
 """The control: a listener with the usual habits, which must be caught. Started by the selftest.
 
-``python -m listener.selftest.leaky SOUND`` hears a file, keeps its last seconds as deques and
+``python -m listener.selftest.leaky SOUND LOG`` hears a file, keeps its last seconds as deques and
 arrays do, writes what it hears to a log, encodes a clip, and forgets: it clears what it remembers
 to clear. It says so in one line, and waits until its standard input ends.
 """
 
 import collections
-import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -20,11 +19,11 @@ from listener.sound.pcm import FRAME_SAMPLES, Samples
 _KEPT_FRAMES: Final = 25
 
 
-def main(sound: Path) -> None:
+def main(sound: Path, log_to: Path) -> None:
     """Hear, keep, log, encode, forget, and wait."""
     last: collections.deque[Samples] = collections.deque(maxlen=_KEPT_FRAMES)
     window = np.zeros(0, np.float32)
-    with open_recording(sound) as recording, Path(os.devnull).open("wb", 0) as log:
+    with open_recording(sound) as recording, log_to.open("wb", 0) as log:
         while (block := recording.read(FRAME_SAMPLES)) is not None:
             last.append(block.copy())
             log.write(block.tobytes())
@@ -39,4 +38,4 @@ def main(sound: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

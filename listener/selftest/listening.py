@@ -47,11 +47,9 @@ class Listening:
         self._reader = threading.Thread(target=self._read, name="events", daemon=True)
 
     def __enter__(self) -> Self:
-        mute = f"{self._scene.mute_s:.3f}-{self._scene.unmute_s:.3f}"
         try:
             self._start("send")
-            words = ["--keeper", KEEPER, "--json", "--mute", mute, *self._road.arguments]
-            self._start("hear", *words)
+            self._start("hear", "--keeper", KEEPER, "--json", *self._road.arguments)
             self._reader.start()
             self.wait_for("started")
             for process in self.processes():
@@ -82,6 +80,7 @@ class Listening:
         Raises:
             EarmarkError: it ended before.
         """
+        until_s += self._road.lag_s
         patience_s = until_s + _START_S
         self._wait(
             lambda: self._road.played_s(self.processes()) >= until_s,
@@ -105,6 +104,15 @@ class Listening:
         self._wait(has_come, self._scene.length_s + _START_S, f"hear never says {event}")
         return found[0]
 
+    def mute(self, word: str) -> None:
+        """Mute and unmute as a person does, where no script does it.
+
+        Args:
+            word: ``on`` or ``off``.
+        """
+        if not self._road.is_scripted:
+            subprocess.run(self._command("mute", word), check=True, capture_output=True)  # noqa: S603 - ourselves
+
     def finish(self) -> None:
         """Let hear end as it does by itself, or when told to; then send.
 
@@ -112,7 +120,7 @@ class Listening:
             EarmarkError: hear does not end, or not well.
         """
         hear = self._verbs["hear"]
-        if not self._road.ends:
+        if not self._road.is_scripted:
             self._tell_end(hear)
         with contextlib.suppress(subprocess.TimeoutExpired):
             hear.wait(self._scene.length_s + _GRACE_S)
@@ -131,8 +139,7 @@ class Listening:
         return found
 
     def _start(self, verb: str, *words: str) -> None:
-        command = [sys.executable, "-m", "listener", verb, "--config", str(self._stage.settings)]
-        command += ["--home", str(self._stage.home), *words]
+        command = self._command(verb, *words)
         if self._tracer:
             command = syscalls.traced(command, self._tracer, self._trace(verb))
         # What it complains of is read only if it fails.
@@ -144,6 +151,10 @@ class Listening:
                 stderr=errors,
                 env={**_environment(), **self._road.environ},
             )
+
+    def _command(self, verb: str, *words: str) -> list[str]:
+        command = [sys.executable, "-m", "listener", verb, "--config", str(self._stage.settings)]
+        return [*command, "--home", str(self._stage.home), *words]
 
     def _trace(self, verb: str) -> Path:
         return self._stage.folder / f"{self._road.name}.{verb}.trace"

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 
 from listener.config import ClipSettings
-from listener.errors import Unavailable, UsageError
+from listener.errors import Unavailable
 from listener.recording import open_recording
-from listener.selftest import memory, syscalls
+from listener.selftest import alsa, memory, syscalls
 from listener.selftest.listening import Listening
 from listener.selftest.processes import Process, family, held_still
 from listener.selftest.report import Look, Moment, Skipped, Where
@@ -24,8 +24,8 @@ from listener.selftest.watermark import Found, Watermark
 from listener.sound.clip import to_flac
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 
-PATHS: Final = ("recording",)
-"""The file microphone."""
+PATHS: Final = ("recording", "device")
+"""The file microphone; and PortAudio with ALSA's file plugin, in the microphone's own process."""
 
 _SEED_BITS: Final = 32
 _WORD_SAMPLES: Final = 10 * SAMPLE_RATE_HZ
@@ -62,15 +62,24 @@ class Play:
             Unavailable: memory is closed to us, or a path that was named is not there.
             EarmarkError: hear did not live through it.
         """
-        unknown = set(paths or ()) - set(PATHS)
-        if unknown:
-            raise UsageError(f"there is no path {', '.join(unknown)}")
         self._progress("the control leaks on purpose")
         yield from self._control()
-        watermark = Watermark(secrets.randbits(_SEED_BITS))
-        scene = compose(watermark, _word(), self._ring_s, CLIP_S)
-        sound = self._stage.write_sound("scene.wav", scene.samples)
-        yield from self._path(RecordingRoad(sound), scene, watermark)
+        for name in PATHS:
+            if paths and name not in paths:
+                continue
+            why = alsa.why_not() if name == "device" else ""
+            if why and paths:
+                raise Unavailable(f"the path {name} is not there: {why}")
+            if why:
+                yield Skipped(what=name, why=why)
+                continue
+            watermark = Watermark(secrets.randbits(_SEED_BITS))
+            scene = compose(watermark, _word(), self._ring_s, CLIP_S)
+            if name == "device":
+                road: Road = alsa.DeviceRoad(self._stage.folder, scene.samples)
+            else:
+                road = RecordingRoad(self._stage.write_sound("scene.wav", scene.samples), scene)
+            yield from self._path(road, scene, watermark)
 
     def _control(self) -> Iterator[Look]:
         """Look where something must be found."""
@@ -78,7 +87,8 @@ class Play:
         sound = watermark.signal(0, _CONTROL_BLOCKS)
         watermark.expect(to_flac(sound[-_CONTROL_CLIP_SAMPLES:], "control"))
         path = self._stage.write_sound("control.wav", sound)
-        words = [sys.executable, "-m", "listener.selftest.leaky", str(path)]
+        log = self._stage.folder / "control.log"
+        words = [sys.executable, "-m", "listener.selftest.leaky", str(path), str(log)]
         trace = self._stage.folder / "control.trace"
         if self._tracer:
             words = syscalls.traced(words, self._tracer, trace)
@@ -93,7 +103,7 @@ class Play:
             with trace.open(encoding="ascii", errors="replace") as lines:
                 sent = syscalls.search_trace(lines, watermark)
             yield _of_calls("control", "leaky", sent, must_find=True)
-        yield _of_files("control", path.name, [path], watermark, must_find=True)
+        yield _of_files("control", "leaky's log", [log], watermark, must_find=True)
 
     def _path(self, road: Road, scene: Scene, watermark: Watermark) -> Iterator[Look]:
         """Look at each moment of one run."""
@@ -104,7 +114,9 @@ class Play:
                 # hear must hold it now: or nothing was heard, or we are blind.
                 if name == "hear":
                     yield _of_memory(road.name, "playing", name, found, must_find=True)
-            for moment, come in _moments(listening, scene, watermark):
+            for moment, come in _moments(
+                listening, scene, watermark, scene_goes_on=road.is_scripted
+            ):
                 come()
                 for name, found in _memory(listening.processes(), watermark):
                     yield _of_memory(road.name, moment, name, found, must_find=False)
@@ -117,15 +129,19 @@ class Play:
 
 
 def _moments(
-    listening: Listening, scene: Scene, watermark: Watermark
+    listening: Listening, scene: Scene, watermark: Watermark, *, scene_goes_on: bool
 ) -> tuple[tuple[Moment, Callable[[], None]], ...]:
     """Return what must hold nothing when, and what waits for that."""
 
     def muted() -> None:
+        listening.wait_until_played(scene.mute_s)
+        listening.mute("on")
         listening.wait_for("muted")
-        listening.wait_until_played(scene.muted_s)
+        if scene_goes_on:
+            listening.wait_until_played(scene.muted_s)
 
     def sealed() -> None:
+        listening.mute("off")
         clip = listening.wait_for("sealed")
         first = round(clip["time_s"] * SAMPLE_RATE_HZ)
         end = first + round(clip["length_s"] * SAMPLE_RATE_HZ)
@@ -143,7 +159,9 @@ def _memory(processes: Iterable[Process], search: memory.Search) -> list[tuple[s
     """Look through processes that are held still meanwhile; by name."""
     held = tuple(processes)
     with held_still(held):
-        return [(process.name, memory.scan(process.pid, search)) for process in held]
+        # Searched afterwards: hear must not think that its microphone has stalled.
+        pictures = [(process.name, memory.picture(process.pid)) for process in held]
+    return [(name, picture.scan(search)) for name, picture in pictures]
 
 
 def _calls(path: str, sent: Sequence[tuple[str, syscalls.Sent]]) -> Iterator[Look]:
@@ -154,7 +172,8 @@ def _calls(path: str, sent: Sequence[tuple[str, syscalls.Sent]]) -> Iterator[Loo
             # Its pipe to hear is the one way by which sound may leave a process.
             pipe = [one for one in own if one.kind == "pipe"]
             yield _of_calls(path, f"{name}, pipe", pipe, must_find=True)
-            own = [one for one in own if one.kind != "pipe"]
+            # ALSA's plugin, our stand-in for a card, copies what it gives to the null device.
+            own = [one for one in own if one.kind not in {"pipe", "nowhere"}]
         yield _of_calls(path, name, own, must_find=False)
 
 

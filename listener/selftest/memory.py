@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -11,10 +11,9 @@ from typing import Final, Protocol
 import numpy as np
 
 from listener.errors import Unavailable
-from listener.selftest.watermark import LONGEST_PATTERN_BYTES, Found
+from listener.selftest.watermark import Found
 
 _PROC: Final = Path("/proc")
-_CHUNK_BYTES: Final = 16 << 20
 _PAGE_ENTRY_BYTES: Final = 8
 _HAS_PAGE: Final = 62
 """In an entry of pagemap, this bit and the one above say: in swap, in memory."""
@@ -37,6 +36,26 @@ class Scan:
     places: dict[str, int] = field(default_factory=dict)
     """Distinct blocks by mapping: ``[heap]``, ``[stack]``, a file, or ``anonymous``."""
     scanned_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A copy of a process's memory."""
+
+    pieces: Sequence[tuple[str, bytes]]
+    """Neighbouring pages in one piece, with the name of their mapping."""
+
+    def scan(self, search: Search) -> Scan:
+        """Look through it."""
+        result = Scan()
+        by_place: dict[str, Found] = {}
+        for place, data in self.pieces:
+            result.scanned_bytes += len(data)
+            if found := search.find(data):
+                by_place.setdefault(place, Found()).merge(found)
+                result.found.merge(found)
+        result.places = {place: found.count for place, found in by_place.items()}
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +89,31 @@ def open_to_us(pid: int) -> None:
         pass
 
 
-def scan(pid: int, search: Search) -> Scan:
-    """Look through every page that a process has, in memory or in swap.
+def picture(pid: int) -> Picture:
+    """Copy every page that a process has, in memory or in swap.
 
     Left out are pages of files that the process cannot write. Pages that it may not read itself
-    are read all the same. Stop the process first, or what moves may be missed.
+    are read all the same. Stop the process first, or what moves may be missed; it need not stand
+    still for long, a copy takes milliseconds and the search comes later.
 
     Raises:
         Unavailable: we may not look into it, or it has ended.
     """
-    result = Scan()
     here = _PROC / str(pid)
     with (
         _looking(pid),
         (here / "mem").open("rb", 0) as memory,
         (here / "pagemap").open("rb", 0) as pagemap,
     ):
-        for region in parse_maps((here / "maps").read_text("utf-8", "surrogateescape")):
-            if region.name in _UNREADABLE or _is_file_alone(region):
-                continue
-            found = Found()
-            for data in _pages(region, memory, pagemap):
-                result.scanned_bytes += len(data)
-                found.merge(search.find(data))
-            if found:
-                known = result.places.get(region.name, 0)
-                result.places[region.name] = known + found.count
-                result.found.merge(found)
-    return result
+        regions = parse_maps((here / "maps").read_text("utf-8", "surrogateescape"))
+        return Picture(
+            [
+                (region.name, data)
+                for region in regions
+                if region.name not in _UNREADABLE and not _is_file_alone(region)
+                for data in _pages(region, memory, pagemap)
+            ]
+        )
 
 
 @contextlib.contextmanager
@@ -119,17 +135,14 @@ def _is_file_alone(region: Region) -> bool:
 
 
 def _pages(region: Region, memory: "_File", pagemap: "_File") -> Iterator[bytes]:
-    """Yield the pages that exist, a run of neighbours at a time."""
+    """Yield the pages that exist, neighbours in one piece."""
     for first, end in _runs(region, pagemap):
-        for at in range(first, end, _CHUNK_BYTES):
-            # The overlap is for what lies across two chunks; it is counted once, being a set.
-            until = min(at + _CHUNK_BYTES + LONGEST_PATTERN_BYTES, end)
-            try:
-                memory.seek(at)
-                yield memory.read(until - at)
-            except OSError as error:
-                if error.errno not in _GONE:
-                    raise
+        try:
+            memory.seek(first)
+            yield memory.read(end - first)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
 
 
 def _runs(region: Region, pagemap: "_File") -> list[tuple[int, int]]:

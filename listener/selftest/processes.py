@@ -82,15 +82,25 @@ def held_still(processes: Iterable[Process]) -> Iterator[None]:
 
 def read_so_far(processes: Iterable[Process], path: Path) -> int | None:
     """Return how many bytes of a file our processes have read; None when none has it open."""
-    for process in processes:
-        here = _PROC / str(process.pid)
+    for descriptor in _descriptors(processes, path):
         with contextlib.suppress(OSError):
-            for link in (here / "fd").iterdir():
+            said = (descriptor.parents[1] / "fdinfo" / descriptor.name).read_text("ascii")
+            return int(said.split()[1])
+    return None
+
+
+def has_open(processes: Iterable[Process], path: Path) -> bool:
+    """Tell whether one of our processes has a file open."""
+    return any(True for _ in _descriptors(processes, path))
+
+
+def _descriptors(processes: Iterable[Process], path: Path) -> Iterator[Path]:
+    for process in processes:
+        with contextlib.suppress(OSError):
+            for link in (_PROC / str(process.pid) / "fd").iterdir():
                 with contextlib.suppress(OSError):
                     if link.readlink() == path:
-                        said = (here / "fdinfo" / link.name).read_text("ascii")
-                        return int(said.split()[1])
-    return None
+                        yield link
 
 
 def _parent(entry: Path) -> int:

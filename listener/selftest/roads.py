@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from listener.selftest.processes import Process, read_so_far
+from listener.selftest.scene import Scene
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
 _WAV_HEADER_BYTES = 44
@@ -26,8 +27,12 @@ class Road(Protocol):
         """What hear's environment needs besides."""
 
     @property
-    def ends(self) -> bool:
-        """Whether hear ends when the sound does; a device never does."""
+    def lag_s(self) -> float:
+        """How much of what was taken in may not have come to hear's ring yet."""
+
+    @property
+    def is_scripted(self) -> bool:
+        """Whether mute comes by the clock of the sound, and hear ends with it: a device's not."""
 
     def played_s(self, processes: Sequence[Process]) -> float:
         """Return how much of the scene hear has taken in, and feed it where it needs feeding.
@@ -44,22 +49,24 @@ class RecordingRoad:
     """The file microphone, in real time."""
 
     name = "recording"
-    ends = True
+    lag_s = 0.0
+    is_scripted = True
 
-    def __init__(self, sound: Path) -> None:
+    def __init__(self, sound: Path, scene: Scene) -> None:
         """Take this road.
 
         Args:
             sound: the scene as a WAV file.
+            scene: says when to mute.
         """
         self._sound = sound
-        self._length_s = sound.stat().st_size / 2 / SAMPLE_RATE_HZ
+        self._mute = f"{scene.mute_s:.3f}-{scene.unmute_s:.3f}"
         self._played_s = 0.0
 
     @property
     def arguments(self) -> Sequence[str]:
         """See `Road`."""
-        return ["--microphone", str(self._sound)]
+        return ["--microphone", str(self._sound), "--mute", self._mute]
 
     @property
     def environ(self) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ MARGIN_S: Final = 3 * FRAME_SAMPLES / SAMPLE_RATE_HZ
 
 _SETTLE_S: Final = 0.5
 _MUTE_AFTER_S: Final = 0.8
-_MUTE_S: Final = 1.2
+_MUTE_S: Final = 1.6
 _MUTED_PLAY_S: Final = 0.2
 _BEFORE_WORD_S: Final = 1.0
 _FAINT: Final = 3

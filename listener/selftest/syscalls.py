@@ -1,5 +1,6 @@
 """Look through what processes hand to the kernel: a trace of every call that writes or sends."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +37,7 @@ class Sent:
 
     thread: int
     kind: str
-    """pipe, socket, or file."""
+    """pipe, socket, file, or nowhere (the null device)."""
     calls: int = 0
     sent_bytes: int = 0
     found: Found = field(default_factory=Found)
@@ -94,13 +95,16 @@ def _calls(lines: Iterable[str]) -> Iterator[_Call]:
         call = _CALL.match(line)
         if call is None:
             continue  # the second half of a call that was interrupted, or a thread's end
-        name = _plain(call["name"] or "")
-        kind = name.partition(":")[0] if ":[" in name else "file"
+        kind = _kind(_plain(call["name"] or ""))
         data = b"".join(_decoded(found[1]) for found in _BYTES.finditer(line, call.end()))
-        yield _Call(int(call["thread"]), call["to"], _KINDS.get(kind, kind), data)
+        yield _Call(int(call["thread"]), call["to"], kind, data)
 
 
-_KINDS: Final = {"UNIX": "socket", "UNIX-DGRAM": "socket", "TCP": "socket", "socket": "socket"}
+def _kind(name: str) -> str:
+    if name == os.devnull:
+        return "nowhere"
+    kind, is_special, _ = name.partition(":[")
+    return ("pipe" if kind == "pipe" else "socket") if is_special else "file"
 
 
 def _decoded(text: str) -> bytes:

@@ -23,7 +23,6 @@ ENCODED: Final = "encoded"
 _PIECES: Final = 16
 _PIECE_BYTES: Final = 32
 _MARK_SAMPLES: Final = 4
-_HEAD_SAMPLES: Final = _MARK_SAMPLES + 1
 _LOUDEST: Final = 12_000
 
 Numbers = NDArray[np.int16] | NDArray[np.int32] | NDArray[np.float32] | NDArray[np.float64]
@@ -142,7 +141,3 @@ class Watermark:
                     found.add(form, block)
                 at = data.find(pattern, at + 1)
         return found
-
-
-LONGEST_PATTERN_BYTES: Final = _HEAD_SAMPLES * np.dtype(np.float64).itemsize
-"""How far apart the first and last byte of what is found can be."""

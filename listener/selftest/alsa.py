@@ -1,0 +1,120 @@
+"""A microphone without hardware, behind PortAudio and ALSA as a real one is.
+
+ALSA's ``file`` plugin reads its sound from a FIFO, and the selftest fills that in real time. The
+plugin takes a short read for a whole one, so the FIFO is filled by what the microphone's process
+asks for at once.
+"""
+
+import ctypes.util
+import fcntl
+import importlib.util
+import os
+import struct
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from listener.selftest.processes import Process, has_open
+from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
+
+_CHUNK_BYTES: Final = FRAME_SAMPLES * 2
+_CHUNK_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
+_SYSTEM: Final = Path("/usr/share/alsa/alsa.conf")
+_NAME: Final = "watermark"
+
+
+def why_not() -> str:
+    """Return what this machine lacks for a live microphone, or nothing."""
+    if importlib.util.find_spec("sounddevice") is None:
+        return "the package sounddevice is not installed"
+    if ctypes.util.find_library("portaudio") is None:
+        return "PortAudio is not installed (apt install libportaudio2)"
+    if not _SYSTEM.exists():
+        return "ALSA has no configuration (apt install libasound2-data)"
+    return ""
+
+
+class DeviceRoad:
+    """PortAudio, through ALSA, in a process of its own. See `roads.Road`."""
+
+    name = "device"
+    is_scripted = False
+    lag_s = 0.3
+    """What ALSA, PortAudio and the pipe to hear may hold back."""
+
+    def __init__(self, folder: Path, sound: Samples) -> None:
+        """Make the FIFO and ALSA's configuration.
+
+        Args:
+            folder: where.
+            sound: what is played; int16, shape (n,).
+        """
+        self._fifo = folder / "microphone"
+        self._config = folder / "asound.conf"
+        self._config.write_text(_configuration(self._fifo), "utf-8")
+        os.mkfifo(self._fifo)
+        # Open for both, so that it never waits for the other side and never ends.
+        self._file = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._sound = sound.tobytes()
+        self._given_bytes = 0
+        self._due_s: float | None = None
+
+    @property
+    def arguments(self) -> Sequence[str]:
+        """See `Road`."""
+        return ["--device", _NAME]
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """See `Road`."""
+        return {"ALSA_CONFIG_PATH": str(self._config)}
+
+    def played_s(self, processes: Sequence[Process]) -> float:
+        """Give the next chunk when it is due; say how much was taken."""
+        is_read = has_open(processes, self._fifo)
+        waiting_bytes = self._waiting_bytes()
+        if not is_read:
+            if waiting_bytes % _CHUNK_BYTES:
+                os.read(self._file, waiting_bytes)  # Its reader was killed in the midst of it.
+                waiting_bytes = 0
+            self._due_s = None  # The scene waits until somebody hears it.
+        elif not waiting_bytes:
+            self._give_when_due()
+        return (self._given_bytes - waiting_bytes) / 2 / SAMPLE_RATE_HZ
+
+    def _give_when_due(self) -> None:
+        now_s = time.monotonic()
+        due_s = now_s if self._due_s is None else self._due_s
+        if now_s < due_s or self._given_bytes >= len(self._sound):
+            return
+        end_byte = self._given_bytes + _CHUNK_BYTES
+        chunk = self._sound[self._given_bytes : end_byte]
+        os.write(self._file, chunk.ljust(_CHUNK_BYTES, b"\1"))
+        self._given_bytes = end_byte
+        # After a pause the sound goes on; nobody speaks faster to catch up.
+        self._due_s = max(due_s, now_s - _CHUNK_S) + _CHUNK_S
+
+    def close(self) -> None:
+        """Take the microphone away; harmless when repeated."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _waiting_bytes(self) -> int:
+        answer = fcntl.ioctl(self._file, termios.FIONREAD, bytes(4))
+        return int(struct.unpack("i", answer)[0])
+
+
+def _configuration(fifo: Path) -> str:
+    return f"""\
+<{_SYSTEM}>
+pcm.{_NAME} {{
+    type file
+    slave.pcm "null"
+    file "{os.devnull}"
+    infile "{fifo}"
+    format "raw"
+}}
+"""
