@@ -72,6 +72,9 @@ STATUS: Final = Topic("earmark/v1/status/{device}", 1, retain=True)
 """Device to all. Payload: JSON, ``{"state":"offline"}`` as the last will."""
 EVENT: Final = Topic("earmark/v1/event/{device}", 1, retain=False)
 """Device to all. Payload: JSON with ``event_type``; no names, no scores, no sound."""
+COMMAND: Final = Topic("earmark/v1/command/{device}", 1, retain=False)
+"""To a device, from whoever the broker lets. Payload: ``mute`` or ``unmute``. A retained one is
+ignored: it is an old wish, and would come again with each connection."""
 
 LONGEST_ANSWER_BYTES: Final = 128
 ERASED: Final = "erased"
@@ -105,6 +108,15 @@ def parse_answer(payload: bytes) -> Answer | None:
     return Answer(found[2].decode("ascii"), (found[1] or b"").decode("ascii"))
 
 
+Command = Literal["mute", "unmute"]
+_COMMANDS: Final[dict[bytes, Command]] = {b"mute": "mute", b"unmute": "unmute"}
+
+
+def parse_command(payload: bytes) -> Command | None:
+    """Return the command, or None for any bytes that are none."""
+    return _COMMANDS.get(payload)
+
+
 class _Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def encode(self) -> bytes:
         """Return the payload."""
@@ -118,7 +130,7 @@ class Event(_Payload, frozen=True, kw_only=True, omit_defaults=True):
     word: ShortName | None = None
     """The wake word, for ``wake`` and ``near_miss``."""
     state: Annotated[str, Meta(max_length=16)] | None = None
-    """For ``mute``: ``open``, ``hardware`` or ``software``."""
+    """For ``mute``: ``open``, ``hardware``, ``software`` or ``fault``."""
 
 
 OFFLINE: Final = b'{"state":"offline"}'

@@ -5,8 +5,9 @@ import os
 import time
 from pathlib import Path
 
-from listener import service
+from listener import control, service
 from listener.config import Config
+from listener.control import Controller
 from listener.errors import Unavailable
 from listener.mqtt import alone
 from listener.mqtt.broker import PahoBroker
@@ -62,13 +63,21 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             if arguments.once:
                 return _once(Sender(courier, broker), stop, arguments.patience)
             notice_socket = NoticeSocket(home / SOCKET)
+            controller = Controller(home / control.SOCKET)
             try:
                 told = service.Service(os.environ, time.monotonic)
                 told.ready()
-                Sender(courier, broker, notice_socket=notice_socket, service=told).run(stop)
+                Sender(
+                    courier,
+                    broker,
+                    notice_socket=notice_socket,
+                    controller=controller,
+                    service=told,
+                ).run(stop)
                 told.stopping()
             finally:
                 notice_socket.close()
+                controller.close()
     return 0
 
 

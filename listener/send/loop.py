@@ -9,7 +9,8 @@ from typing import Final, assert_never
 
 import msgspec
 
-from listener import notices
+from listener import control, notices
+from listener.control import Controller
 from listener.mqtt import topics
 from listener.mqtt.broker import (
     NO_SUBSCRIBERS,
@@ -90,16 +91,18 @@ class Sender:
         courier: decides which clip goes.
         broker: its client, with ``will`` as its last will.
         notice_socket: where hear speaks, or None when only the spool is to be emptied.
+        controller: tells hear to mute, or None as above.
         service: told that the loop turns.
         monotonic_s: a clock that never jumps.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it carries between, each made elsewhere
         self,
         courier: Courier,
         broker: Broker,
         *,
         notice_socket: NoticeSocket | None = None,
+        controller: Controller | None = None,
         service: Service | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -108,6 +111,8 @@ class Sender:
         self._spool = courier.spool
         self._broker = broker
         self._notices = notice_socket
+        self._controller = controller
+        self._mutes = False
         self._service = service
         self._monotonic_s = monotonic_s
         self._due = _Schedule()
@@ -118,6 +123,8 @@ class Sender:
         """Whether the broker ever welcomed us."""
         self.lost_because = ""
         """Why there is no connection, or was none last."""
+        self.commands_ignored = 0
+        """Messages to this device that are no command, or an old one."""
 
     def run(self, stop: Stop) -> None:
         """Turn until somebody asks for the end; say goodbye."""
@@ -188,19 +195,39 @@ class Sender:
             case Rejected():
                 self.courier.rejected(happening.ticket, happening.code, happening.reason)
             case Denied():
-                _log.warning("the broker lets us hear no acknowledgements")
+                _log.warning("the broker lets us hear no acknowledgements, or no commands")
             case Message():
-                levels = topics.ACK.levels(happening.topic)
-                if levels is not None and levels["device"] == self._device:
-                    self.courier.answered(levels["clip"], happening.payload)
+                self._message(happening)
             case _ as never:
                 assert_never(never)
+
+    def _message(self, message: Message) -> None:
+        levels = topics.ACK.levels(message.topic)
+        if levels is not None and levels["device"] == self._device:
+            self.courier.answered(levels["clip"], message.payload)
+        elif topics.COMMAND.levels(message.topic) == {"device": self._device}:
+            self._command(message)
+
+    def _command(self, message: Message) -> None:
+        """Forward a wish to hear, which decides. A mute is not lost while hear is away."""
+        command = topics.parse_command(message.payload)
+        if self._controller is None or command is None or message.retain:
+            self.commands_ignored += 1
+            if self.commands_ignored == 1:
+                _log.warning("a command is ignored: it is none, or the broker had kept it")
+        elif command == "mute":
+            self._mutes = not self._controller.send(control.Mute())
+        elif self._mutes or not self._controller.send(control.Unmute()):
+            # A mute still waits for hear, or nobody is there: an unmute must never come late.
+            self.commands_ignored += 1
 
     def _connected(self, connected: Connected) -> None:
         self._link = _Link(connected.limits)
         self.was_connected = True
         _log.info("connected with MQTT %s", connected.protocol)
         self._broker.subscribe(topics.ACK.all(device=self._device))
+        if self._controller is not None:
+            self._broker.subscribe(topics.COMMAND.name(device=self._device))
         self._link.status = self._publish_status(self._link)
 
     def _lost(self, lost: Lost) -> None:
@@ -275,6 +302,8 @@ class Sender:
         now_s = self._monotonic_s()
         if self._service is not None:
             self._service.alive()
+        if self._mutes and self._controller is not None:
+            self._mutes = not self._controller.send(control.Mute())
         if now_s >= self._due.trim_s:
             self._due.trim_s = now_s + TRIM_PAUSE_S
             try:
