@@ -1,7 +1,7 @@
 """Tell a monitor on this machine what hear makes of the sound: levels and scores, never sound.
 
-Only while somebody watches, and that is known by trying: once a second a notice is offered to the
-monitor's socket. Whoever hears never waits for whoever watches.
+Only while somebody watches: once a second hear looks whether there is a monitor's socket. Whoever
+hears never waits for whoever watches.
 """
 
 import math
@@ -67,7 +67,8 @@ class Watching:
     def __init__(
         self, home: Path, monotonic_s: Callable[[], float], cpu_s: Callable[[], float]
     ) -> None:
-        self._outbox: Final = Outbox(home / MONITOR_SOCKET, owner=os.geteuid())
+        self._path: Final = home / MONITOR_SOCKET
+        self._outbox: Final = Outbox(self._path, owner=os.geteuid())
         self._monotonic_s: Final = monotonic_s
         self._cpu_s: Final = cpu_s
         self._began_s: Final = monotonic_s()
@@ -104,8 +105,12 @@ class Watching:
         for sound in sounds:
             yield sound
             now_s = self._monotonic_s()
-            if not self._is_watched and now_s < due_s:
-                continue
+            if not self._is_watched:
+                if now_s < due_s:
+                    continue
+                if not self._is_there():
+                    due_s = now_s + LOOK_PAUSE_S
+                    continue
             meter.push(sound, detector.scores)
             if now_s < due_s:
                 continue
@@ -145,6 +150,12 @@ class Watching:
             )
             for at in range(0, len(words), MOST_WORDS)
         ]
+
+    def _is_there(self) -> bool:
+        try:
+            return self._path.is_socket()
+        except OSError:  # a home that may not be looked into, or is no more
+            return False
 
     def _offer(self, notice: Shown) -> bool:
         with self._lock:
