@@ -13,6 +13,7 @@ import numpy as np
 
 from listener.config import WakeSettings
 from listener.errors import ModelRefused
+from listener.sound.clip import CHUNK_SAMPLES
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.wake.detector import Detector
 from listener.wake.embedding import FEATURES, Embeddings
@@ -119,10 +120,12 @@ class StreamNet:
 
     def resume(self, state: tuple[Floats, ...]) -> None:
         """See ``Network.resume``."""
+        self._mel[:] = 0
+        # Once over silence: the runtime keeps in its own memory what it computed of the last step.
+        self._run(self._turns[self._turn])
         for columns in self._columns:
             for column, kept in zip(columns.values(), state, strict=True):
                 column[:] = kept
-        self._mel[:] = 0
         self._embedding[:] = 0
 
     def _bind(self, session: Any, before: dict[str, Floats], after: dict[str, Floats]) -> Any:  # noqa: ANN401 - untyped
@@ -195,7 +198,8 @@ class SpeechNet:
         self._h = self._c = np.zeros((2, 1, 64), np.float32)
 
     def reset(self) -> None:
-        """Forget what was heard before."""
+        """Forget what was heard before, and overwrite what the runtime computed of it."""
+        self.probability(np.zeros(CHUNK_SAMPLES, np.int16))
         self._h = self._c = np.zeros((2, 1, 64), np.float32)
 
     def probability(self, samples: Samples) -> float:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from listener.errors import Unavailable
-from listener.hear.confinement import forbid_dumps
+from listener.hear.confinement import forbid_dumps, wipe_freed
 from listener.hear.devices import (
     Device,
     cause_of,
@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True, help="its end is ours")
     arguments = parser.parse_args(argv)
     forbid_dumps()
+    wipe_freed()
     _die_with(arguments.parent)
     _lock_memory()
     # Ctrl-C and systemd speak to the whole group, but the ear decides when its microphone ends.
