@@ -13,13 +13,13 @@ import contextlib
 import ctypes
 import os
 import resource
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from listener.errors import Unavailable
-from listener.hear.confinement import forbid_dumps, wipe_freed
+from listener.hear.childhood import begin
+from listener.hear.confinement import wipe_freed
 from listener.hear.devices import (
     Device,
     cause_of,
@@ -31,7 +31,6 @@ from listener.hear.devices import (
 )
 from listener.hear.records import HEADER, Cause, Kind, failed, opened, overrun
 
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _LOCK_CURRENT_FUTURE_ON_FAULT: Final = 1 | 2 | 4  # sys/mman.h: MCL_…
 _UNAVAILABLE: Final = 69
 
@@ -56,14 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--block-samples", type=int, required=True, help="of one record at most")
     parser.add_argument("--parent", type=int, required=True, help="its end is ours")
     arguments = parser.parse_args(argv)
-    forbid_dumps()
+    pipe = begin(arguments.parent)
     wipe_freed()
-    _die_with(arguments.parent)
     _lock_memory()
-    # Ctrl-C and systemd speak to the whole group, but the ear decides when its microphone ends.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    pipe = _claim_output()
     try:
         with contextlib.suppress(BrokenPipeError):
             try:
@@ -214,28 +208,12 @@ def _find(sound: Any, wanted: str) -> Device:  # noqa: ANN401 - sounddevice has 
     return found[0]
 
 
-def _die_with(parent: int) -> None:
-    """End when the parent ends, however it ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit(0)  # It ended before we asked.
-
-
 def _lock_memory() -> None:
     """Keep every page out of swap, where the limit allows all of them."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if soft == resource.RLIM_INFINITY or os.geteuid() == 0:
         # A limit in between would be reached by some later allocation, and end us.
         ctypes.CDLL(None).mlockall(_LOCK_CURRENT_FUTURE_ON_FAULT)
-
-
-def _claim_output() -> int:
-    """Take standard output for records alone: whatever a library prints goes nowhere."""
-    pipe = os.dup(sys.stdout.fileno())
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
-    return pipe
 
 
 def _write(pipe: int, record: bytes | bytearray) -> None:

@@ -21,6 +21,7 @@ from listener.control import SOCKET as CONTROL_SOCKET
 from listener.control import ControlSocket
 from listener.errors import EarmarkError, UsageError
 from listener.hear import report
+from listener.hear.chime import fitted_chime
 from listener.hear.confinement import confine, wipe_freed
 from listener.hear.counters import Counters
 from listener.hear.fitting import fitted_lamp, fitted_switch
@@ -114,6 +115,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         monotonic_s=time.monotonic,
     )
     lamp = fitted_lamp(settings.lamp, time.monotonic)
+    # A recording would not wait for it.
+    chime = None if settings.microphone.files else fitted_chime(settings.chime, time.monotonic)
     notifier = Notifier(home.path / SOCKET)
     watching = Watching(home.path, time.monotonic, time.process_time)
     herald = Herald(
@@ -160,8 +163,12 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         monotonic_s=time.monotonic,
         muted_by=lambda: mute.cause,
         lamp=lamp,
+        chime=chime,
     )
-    with stop.on_signals(), contextlib.closing(requests), contextlib.closing(lamp):
+    with contextlib.ExitStack() as closing, stop.on_signals():
+        for held in (requests, lamp, chime):
+            if held is not None:
+                closing.callback(held.close)
         herald.tell(
             report.Started(
                 files=tuple(_printable(name) for name in settings.microphone.files),

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
 from listener.hear import report
+from listener.hear.chime import AFTER_S, Chime
 from listener.hear.counters import Claim, Counters, Fate
 from listener.hear.herald import Herald
 from listener.hear.keeping import Capture, Keeping
@@ -42,6 +43,7 @@ class Ear:
         monotonic_s: Callable[[], float],
         muted_by: Callable[[], MuteState] = lambda: "hardware",
         lamp: Lamp | None = None,
+        chime: Chime | None = None,
     ) -> None:
         """Join the parts.
 
@@ -57,6 +59,8 @@ class Ear:
             monotonic_s: a clock in seconds that never goes back.
             muted_by: tells what mutes; asked while the sounds say that something does.
             lamp: shows what goes on; without one, nothing does.
+            chime: sounds after a wake; then the clip begins after it, and the recorder's settings
+                have no pre-roll.
         """
         self._detector = detector
         self._models = models
@@ -69,6 +73,9 @@ class Ear:
         self._monotonic_s = monotonic_s
         self._counted_s = monotonic_s()
         self._wake: tuple[Wake, Claim] | None = None
+        self._chime = chime
+        self._chimed: Wake | None = None
+        self._begin_sample: int | None = None
         self._muted_by = muted_by
         self._lamp = lamp or NoLamp()
         self._muted_since: int | None = None
@@ -83,7 +90,8 @@ class Ear:
             return "fault"
         if self._muted_since is not None:
             return "muted"
-        return "hearing" if self._recorder.is_recording else "idle"
+        is_hearing = self._recorder.is_recording or self._chimed is not None
+        return "hearing" if is_hearing else "idle"
 
     def listen(self, sounds: Iterable[Sound], alive: Callable[[], None]) -> None:
         """Hear everything, until nothing comes any more; then hold nothing in the clear.
@@ -118,6 +126,7 @@ class Ear:
         clip = self._recorder.push(frame)
         if clip is not None:
             self._keep(clip)
+        self._start_after_chime(frame)
         for found in self._detector.push(frame):
             time_s = found.end_sample / SAMPLE_RATE_HZ
             if isinstance(found, Wake):
@@ -131,13 +140,34 @@ class Ear:
                 )
 
     def _start(self, wake: Wake) -> None:
-        if self._recorder.is_recording:
+        if self._recorder.is_recording or self._chimed is not None:
             return  # One breath, one clip: this wake is inside it.
-        if self._recorder.start(wake.end_sample):
+        if self._chime is None:
+            self._record(wake, wake.end_sample)
+            return
+        self._chime.play()
+        self._chimed = wake
+
+    def _start_after_chime(self, frame: Frame) -> None:
+        """Begin the clip with the first frame that has nothing of the chime."""
+        if self._chimed is None or self._chime is None or self._chime.is_playing:
+            return
+        if self._begin_sample is None:
+            self._begin_sample = frame.end_sample + round(AFTER_S * SAMPLE_RATE_HZ)
+        if frame.first_sample >= self._begin_sample:
+            wake, self._chimed, self._begin_sample = self._chimed, None, None
+            self._record(wake, frame.first_sample)
+
+    def _record(self, wake: Wake, at_sample: int) -> None:
+        if self._recorder.start(at_sample):
             self._wake = wake, self._counters.claim(self._recorder.first_sample)
             return
-        self._counters.decide(self._counters.claim(wake.end_sample), Fate.ABANDONED)
-        self._herald.tell(report.NotKept(time_s=wake.end_sample / SAMPLE_RATE_HZ, reason="busy"))
+        self._give_up(at_sample, "busy")
+
+    def _give_up(self, at_sample: int, reason: Literal["busy", "muted", "gap", "stopped"]) -> None:
+        """Count a wake after which no clip began."""
+        self._counters.decide(self._counters.claim(at_sample), Fate.ABANDONED)
+        self._herald.tell(report.NotKept(time_s=at_sample / SAMPLE_RATE_HZ, reason=reason))
 
     def _keep(self, clip: Clip) -> None:
         if self._wake is None:
@@ -174,6 +204,7 @@ class Ear:
             clip = self._recorder.finish()
             if clip is not None:
                 self._keep(clip)
+            self._abandon("gap")  # a clip that had not begun for the chime
         else:
             self._abandon("gap")
         self._ring.wipe()
@@ -190,6 +221,9 @@ class Ear:
 
     def _abandon(self, reason: Literal["muted", "gap", "stopped"]) -> None:
         self._recorder.abandon()
+        if self._chimed is not None:
+            wake, self._chimed, self._begin_sample = self._chimed, None, None
+            self._give_up(wake.end_sample, reason)
         if self._wake is None:
             return
         (_, claim), self._wake = self._wake, None
