@@ -73,16 +73,13 @@ class DeviceRoad:
 
     def played_s(self, processes: Sequence[Process]) -> float:
         """Give the next chunk when it is due; say how much was taken."""
-        is_read = has_open(processes, self._fifo)
-        waiting_bytes = self._waiting_bytes()
-        if not is_read:
-            if waiting_bytes % _CHUNK_BYTES:
-                os.read(self._file, waiting_bytes)  # Its reader was killed in the midst of it.
-                waiting_bytes = 0
+        if not has_open(processes, self._fifo):
+            if (left_bytes := self._waiting_bytes()) % _CHUNK_BYTES:
+                os.read(self._file, left_bytes)  # Its reader was killed in the midst of it.
             self._due_s = None  # The scene waits until somebody hears it.
-        elif not waiting_bytes:
+        elif not self._waiting_bytes():
             self._give_when_due()
-        return (self._given_bytes - waiting_bytes) / 2 / SAMPLE_RATE_HZ
+        return (self._given_bytes - self._waiting_bytes()) / 2 / SAMPLE_RATE_HZ
 
     def _give_when_due(self) -> None:
         now_s = time.monotonic()

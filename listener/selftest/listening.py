@@ -196,6 +196,9 @@ class Listening:
                 started.wait()
         if self._reader.is_alive():
             self._reader.join()
+        hear = self._verbs.get("hear")
+        if hear is not None and hear.stdout is not None:
+            hear.stdout.close()
 
     def _tell_end(self, started: subprocess.Popen[bytes]) -> None:
         """Ask a verb to end; strace, where it stands in between, ends with it."""

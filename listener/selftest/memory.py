@@ -131,7 +131,12 @@ def _looking(pid: int) -> Iterator[None]:
 
 
 def _is_file_alone(region: Region) -> bool:
-    return region.name.startswith("/") and not region.can_be_written
+    """Tell whether all that a region can hold is a file's: a program, a library, a font.
+
+    Memory that is shared between processes has the name of a file that was deleted.
+    """
+    is_file = region.name.startswith("/") and not region.name.endswith(" (deleted)")
+    return is_file and not region.can_be_written and not region.name.startswith("/dev/shm/")  # noqa: S108 - a kernel's name for memory
 
 
 def _pages(region: Region, memory: "_File", pagemap: "_File") -> Iterator[bytes]:

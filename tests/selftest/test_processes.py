@@ -1,0 +1,102 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from listener.selftest.processes import family, has_open, held_still, name_of, read_so_far
+
+CHILD = "print('ready', flush=True); input()"
+PARENT = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdin=sys.stdin)
+child.wait()
+"""
+
+
+@pytest.fixture
+def parent() -> Iterator[subprocess.Popen[bytes]]:
+    """A process with a child."""
+    with subprocess.Popen(  # noqa: S603 - ours
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.communicate(b"\n")
+
+
+def state(pid: int) -> str:
+    return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_family_is_a_process_and_all_that_descends_from_it(
+    parent: subprocess.Popen[bytes],
+) -> None:
+    found = family(parent.pid)
+
+    assert len(found) == 2
+    assert found[0].pid == parent.pid
+    assert all(process.pid in process.threads for process in found)
+
+
+def test_a_process_that_has_ended_has_no_family() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+
+    assert family(ended.pid) == ()
+
+
+def test_processes_stand_still_and_go_on(parent: subprocess.Popen[bytes]) -> None:
+    found = family(parent.pid)
+
+    with held_still(found):
+        during = [state(process.pid) for process in found]
+    until_s = time.monotonic() + 10
+    while any(state(process.pid) == "T" for process in found):
+        assert time.monotonic() < until_s, "never: they go on"
+
+    assert during == ["T", "T"]
+
+
+def test_one_that_ended_meanwhile_holds_nobody_up() -> None:
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE) as process:  # noqa: S603 - ours
+        found = family(process.pid)
+        process.kill()
+
+    with held_still(found):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("python -m listener hear --json", "hear"),
+        ("python -m listener send", "send"),
+        ("python -P -m listener.hear.capture --device=x", "microphone"),
+        ("python -m listener.selftest.leaky a b", "leaky"),
+        ("python -m listener", "listener"),
+        ("/usr/bin/strace -f -- python -m listener hear", "strace"),
+        ("/usr/bin/mosquitto -v", "mosquitto"),
+        ("python -m", "python"),
+    ],
+)
+def test_a_process_is_named_for_what_it_does(line: str, name: str) -> None:
+    assert name_of(line.split()) == name
+
+
+def test_how_far_a_file_was_read_is_known_from_outside(tmp_path: Path) -> None:
+    path = tmp_path / "sound"
+    path.write_bytes(bytes(1_000))
+    ours = family(os.getpid())[:1]
+
+    before = read_so_far(ours, path), has_open(ours, path)
+    with path.open("rb", 0) as file:
+        file.read(300)
+        during = read_so_far(ours, path), has_open(ours, path)
+
+    assert before == (None, False)
+    assert during == (300, True)

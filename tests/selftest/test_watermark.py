@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.selftest.watermark import (
+    BLOCK_SAMPLES,
+    ENCODED,
+    FORMS,
+    MOST_BLOCKS,
+    Found,
+    Watermark,
+)
+from listener.sound.clip import to_flac
+
+MARKED = Watermark(7)
+CAST = {
+    "int16": lambda x: x,
+    "int16 big-endian": lambda x: x.astype(">i2"),
+    "int32": lambda x: x.astype(np.int32),
+    "int32 high": lambda x: x.astype(np.int32) * 65536,
+    "float32": lambda x: x.astype(np.float32),
+    "float32 / 32768": lambda x: (x / np.float32(32768)).astype(np.float32),
+    "float32 / 32767": lambda x: (x / np.float32(32767)).astype(np.float32),
+    "float64": lambda x: x.astype(np.float64),
+    "float64 / 32768": lambda x: x / 32768.0,
+}
+
+
+def test_every_form_is_tried_here() -> None:
+    assert set(CAST) == set(FORMS)
+
+
+@given(
+    form=st.sampled_from(FORMS),
+    first=st.integers(0, MOST_BLOCKS - 40),
+    count=st.integers(1, 40),
+    before=st.binary(max_size=70),
+    after=st.binary(max_size=70),
+)
+def test_each_block_is_found_at_any_byte_in_any_form(
+    form: str, first: int, count: int, before: bytes, after: bytes
+) -> None:
+    signal = MARKED.signal(first, first + count)
+
+    found = MARKED.find(before + CAST[form](signal).tobytes() + after)
+
+    assert found.blocks == {form: set(range(first, first + count))}
+    assert found.count == count
+
+
+@given(st.binary(max_size=2_000))
+def test_nothing_is_found_where_nothing_is(data: bytes) -> None:
+    assert not MARKED.find(data)
+
+
+def test_another_seed_is_another_signal() -> None:
+    signal = Watermark(1).signal(0, 100)
+
+    assert not Watermark(2).find(signal.tobytes())
+
+
+def test_a_block_that_is_cut_behind_its_mark_does_not_count() -> None:
+    signal = MARKED.signal(5, 6)
+
+    assert MARKED.find(signal[:4].tobytes()).count == 0
+    assert MARKED.find(signal[:5].tobytes()).count == 1
+
+
+@pytest.mark.parametrize(("first", "end"), [(-1, 3), (4, 3), (0, MOST_BLOCKS + 1)])
+def test_blocks_that_there_are_not_are_refused(first: int, end: int) -> None:
+    with pytest.raises(ValueError, match="no such blocks"):
+        MARKED.signal(first, end)
+
+
+def test_a_signal_is_int16_and_as_long_as_its_blocks() -> None:
+    signal = MARKED.signal(10, 20)
+
+    assert signal.dtype == np.int16
+    assert signal.shape == (10 * BLOCK_SAMPLES,)
+
+
+def test_encoded_sound_is_found_whatever_its_tag_and_only_once_expected() -> None:
+    marked = Watermark(3)
+    signal = marked.signal(0, 1_000)
+    somewhere = b"x" * 333 + to_flac(signal, "another tag, of another length")
+
+    before = marked.find(somewhere)
+    marked.expect(to_flac(signal, "a tag"))
+    after = marked.find(somewhere)
+
+    assert not before
+    assert set(after.blocks) == {ENCODED}
+    assert after.count > 4
+    assert not marked.find(to_flac(np.zeros(16_000, np.int16), "silence"))
+
+
+def test_what_is_found_twice_counts_once() -> None:
+    one, other = Found(), Found()
+    one.add("int16", 1)
+    other.add("int16", 1)
+    other.add("float32", 2)
+
+    one.merge(other)
+
+    assert one.blocks == {"int16": {1}, "float32": {2}}
+    assert one.count == 2

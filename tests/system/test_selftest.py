@@ -1,0 +1,95 @@
+"""The proof, on real processes; and that it would fail if there were something to find."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from listener.selftest import alsa, syscalls
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+
+REMEMBERS = """
+# Python runs this before hear, and hear remembers half a second, as a careless change would.
+import sys
+if "hear" in sys.orig_argv:
+    from listener.sound.ring import Ring
+    push, kept = Ring.push, []
+    def remember(self, frame):
+        kept.append(frame.samples.copy())
+        del kept[6:]
+        push(self, frame)
+    Ring.push = remember
+"""
+
+
+def selftest(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    # Whoever is not root becomes it among its own processes alone.
+    outside = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
+    return subprocess.run(  # noqa: S603 - ourselves
+        [*outside, sys.executable, "-m", "listener", "selftest", "--json", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def events(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_nothing_is_left_in_memory_in_calls_and_on_the_disk() -> None:
+    if syscalls.tracer() is None:
+        pytest.skip("strace is not installed: make debian")
+
+    done = selftest()
+
+    *looks, verdict = events(done)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert verdict["good"]
+    assert verdict["failed"] == 0
+    looks = [look for look in looks if look["event"] == "look"]
+    paths = ["recording"] if alsa.why_not() else ["recording", "device"]
+    for path in paths:
+        seen = {
+            (look["where"], look["moment"], look["process"]): look["blocks"]
+            for look in looks
+            if look["path"] == path
+        }
+        assert seen["memory", "playing", "hear"] > 1_500, "hear heard it, and the search sees it"
+        for moment in ("forgotten", "muted", "sealed"):
+            assert seen["memory", moment, "hear"] == 0
+            assert seen["memory", moment, "send"] == 0
+        for process in ("hear", "send"):
+            assert seen["calls", "ended", process] == 0
+        assert seen["disk", "ended", "the home's files"] == 0
+        if path == "device":
+            assert seen["memory", "forgotten", "microphone"] == 0
+            assert ("memory", "muted", "microphone") not in seen, "mute ends this process"
+            assert seen["calls", "ended", "microphone"] == 0
+            assert seen["calls", "ended", "microphone, pipe"] > 1_500
+    controls = [look for look in looks if look["path"] == "control"]
+    assert {look["where"] for look in controls} == {"memory", "calls", "disk"}
+    assert all(look["blocks"] > 0 for look in controls)
+
+
+def test_a_hear_that_remembers_is_caught(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(REMEMBERS)
+
+    done = selftest("--no-trace", "--path", "recording", PYTHONPATH=str(tmp_path))
+
+    *looks, verdict = events(done)
+    assert done.returncode == 1, done.stderr + done.stdout
+    assert not verdict["good"]
+    failed = [look for look in looks if not look.get("good", True)]
+    assert {(look["process"], look["moment"]) for look in failed} == {
+        ("hear", "forgotten"),
+        ("hear", "muted"),
+        ("hear", "sealed"),
+    }
+    assert all(look["forms"] == {"int16": 480} for look in failed)
