@@ -27,7 +27,7 @@ class Herald:
         write_line: Callable[[report.Event], None],
         post: Post,
         sign: Sign,
-        on_nobody_reads: Callable[[], None],
+        on_nobody_reads: Callable[[], object],
     ) -> None:
         """Prepare.
 

@@ -93,7 +93,7 @@ class Ear:
         is_hearing = self._recorder.is_recording or self._chimed is not None
         return "hearing" if is_hearing else "idle"
 
-    def listen(self, sounds: Iterable[Sound], alive: Callable[[], None]) -> None:
+    def listen(self, sounds: Iterable[Sound], alive: Callable[[], object]) -> None:
         """Hear everything, until nothing comes any more; then hold nothing in the clear.
 
         Args:

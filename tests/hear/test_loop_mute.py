@@ -1,0 +1,217 @@
+"""The ear while something mutes, and while the chime sounds."""
+
+from typing import Final
+
+import numpy as np
+import pytest
+
+from listener import notices
+from listener.config import ClipSettings
+from listener.hear import report
+from listener.hear.chime import AFTER_S
+from listener.hear.loop import Ear
+from listener.notices import LampState, MuteState
+from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
+from listener.wake.trigger import Wake
+from tests.fakes import told
+from tests.hear.workshop import NOW, Workshop
+
+LOUD, QUIET = 5_000, 3
+SOUNDS_FRAMES: Final = 8
+
+
+class ShownLamp:
+    """Remembers each change."""
+
+    def __init__(self) -> None:
+        self.states: list[LampState] = []
+
+    def show(self, state: LampState) -> None:
+        if self.states[-1:] != [state]:
+            self.states.append(state)
+
+    def close(self) -> None:
+        pass
+
+
+class CountedChime:
+    """Sounds for so many questions."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.played = 0
+
+    def play(self) -> None:
+        self.played += 1
+        self.left = SOUNDS_FRAMES
+
+    @property
+    def is_playing(self) -> bool:
+        self.left = max(0, self.left - 1)
+        return self.left > 0
+
+
+class Bench(Workshop):
+    """An ear with a lamp, and with a chime where one is wanted."""
+
+    def __init__(self, *wakes: Wake, with_chime: bool = False) -> None:
+        super().__init__(*wakes, settings=ClipSettings(pre_roll_s=0.0 if with_chime else 1.5))
+        self.lamp = ShownLamp()
+        self.chime = CountedChime()
+        self.causes: list[MuteState] = ["hardware"]
+        self.ear = Ear(
+            detector=self.detector,
+            models={"alexa": "ab" * 32},
+            ring=self.ring,
+            recorder=self.recorder,
+            keeping=self.keeping,
+            counters=self.counters,
+            herald=self.herald,
+            now=lambda: NOW,
+            monotonic_s=lambda: self.clock_s,
+            muted_by=lambda: self.causes.pop(0) if len(self.causes) > 1 else self.causes[0],
+            lamp=self.lamp,
+            chime=self.chime if with_chime else None,
+        )
+
+    def hear(self, *sounds: Sound) -> None:
+        self.ear.listen(sounds, alive=bool)
+        self.keeping.close()
+
+    def lengths(self) -> list[int]:
+        """Of each clip, in samples."""
+        return [
+            round(event.length_s * SAMPLE_RATE_HZ)
+            for event in self.events
+            if isinstance(event, report.Sealed)
+        ]
+
+
+def wake_at(frame: int) -> Wake:
+    return Wake("alexa", 0.9, frame * FRAME_SAMPLES, 0.5)
+
+
+def frames(count: int, first: int, value: int) -> list[Frame]:
+    return told(count, first * FRAME_SAMPLES, value)
+
+
+def muted(frame: int) -> Gap:
+    return Gap(GapReason.MUTED, frame * FRAME_SAMPLES, FRAME_SAMPLES)
+
+
+def test_what_mutes_is_told_again_only_when_it_changes() -> None:
+    bench = Bench()
+    bench.causes = ["hardware", "hardware", "software", "software", "fault"]
+
+    bench.hear(*[muted(at) for at in range(6)], *frames(1, 6, QUIET))
+
+    assert [event.cause for event in bench.events if isinstance(event, report.Muted)] == [
+        "hardware",
+        "software",
+        "fault",
+    ]
+    assert bench.post.notices == [
+        notices.Mute(state="hardware"),
+        notices.Mute(state="software"),
+        notices.Mute(state="fault"),
+        notices.Mute(state="open"),
+    ]
+    assert bench.kinds()[-1] == "Unmuted"
+
+
+def test_the_lamp_follows_what_the_gate_and_the_ear_do() -> None:
+    bench = Bench(wake_at(30))
+    bench.causes = ["software", "fault"]
+
+    bench.hear(
+        *frames(30, 0, QUIET),
+        *frames(20, 30, LOUD),
+        *frames(30, 50, QUIET),
+        muted(80),
+        muted(81),
+        *frames(2, 82, QUIET),
+    )
+
+    assert bench.lamp.states == ["muted", "idle", "hearing", "idle", "muted", "fault", "idle"]
+
+
+def test_a_device_that_is_gone_after_the_mute_is_not_a_mute() -> None:
+    bench = Bench()
+    bench.causes = ["software", "open"]
+
+    bench.hear(muted(0), Gap(GapReason.LOST, FRAME_SAMPLES, 0), *frames(1, 1, QUIET))
+
+    assert bench.kinds() == ["Muted", "Unmuted", "Interrupted"]
+
+
+def test_the_clip_begins_after_the_chime_and_has_nothing_of_it() -> None:
+    bench = Bench(wake_at(30), with_chime=True)
+    # The chime is as loud as the speech after it; each has its own samples.
+    tone = frames(SOUNDS_FRAMES + 1, 30, 7_000)
+    wait = frames(4, 30 + len(tone), QUIET)
+    first = 30 + len(tone) + len(wait)
+    speech = frames(20, first + 2, LOUD)
+    spoken = [
+        *frames(30, 0, QUIET),
+        *tone,
+        *wait,
+        *frames(2, first, QUIET),
+        *speech,
+        *frames(40, first + 22, QUIET),
+    ]
+
+    bench.hear(*spoken)
+
+    assert bench.chime.played == 1
+    assert bench.kinds() == ["Wake", "Sealed"]
+    (sealed,) = [event for event in bench.events if isinstance(event, report.Sealed)]
+    begin = round(sealed.time_s * SAMPLE_RATE_HZ)
+    end_of_tone = tone[-1].end_sample
+    assert begin >= end_of_tone + round(AFTER_S * SAMPLE_RATE_HZ) - 2 * FRAME_SAMPLES
+    sound = np.concatenate([frame.samples for frame in spoken])[begin : begin + bench.lengths()[0]]
+    assert 7_000 not in sound
+    assert (sound == LOUD).sum() == 20 * FRAME_SAMPLES, "all that was said is there"
+
+
+def test_a_wake_while_the_chime_sounds_makes_no_second_chime() -> None:
+    bench = Bench(wake_at(30), wake_at(33), with_chime=True)
+
+    bench.hear(*frames(100, 0, QUIET))
+
+    assert bench.chime.played == 1
+    assert bench.kinds().count("Sealed") == 1
+
+
+@pytest.mark.parametrize(
+    ("gap", "reason"),
+    [
+        (GapReason.MUTED, "muted"),
+        (GapReason.OVERRUN, "gap"),
+        (GapReason.LOST, "gap"),
+        (GapReason.START, "gap"),
+    ],
+)
+def test_a_gap_while_the_chime_sounds_means_that_there_is_no_clip(
+    gap: GapReason, reason: str
+) -> None:
+    bench = Bench(wake_at(30), with_chime=True)
+
+    bench.hear(
+        *frames(33, 0, QUIET),
+        Gap(gap, 33 * FRAME_SAMPLES, FRAME_SAMPLES),
+        *frames(60, 34, QUIET),
+    )
+
+    assert [event.reason for event in bench.events if isinstance(event, report.NotKept)] == [reason]
+    assert bench.lengths() == []
+    tally = bench.counters.tally()
+    assert (tally.wakes, tally.abandoned, tally.sealed_samples) == (1, 1, 0)
+    assert tally.heard_samples == tally.discarded_samples
+
+
+def test_the_lamp_shows_hearing_while_the_chime_sounds() -> None:
+    bench = Bench(wake_at(10), with_chime=True)
+
+    bench.hear(*frames(12, 0, QUIET))
+
+    assert bench.lamp.states == ["muted", "idle", "hearing"]
