@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import cpu, crypto, latency, memory
+from benchmarks import cpu, crypto, latency, memory, mute
 from benchmarks.processes import earmark
 from benchmarks.report import PARTS, render, splice
 from benchmarks.sounds import ROOT
@@ -39,6 +39,7 @@ def main() -> int:
         "memory": lambda: memory.measure(_say),
         "crypto": lambda: crypto.measure(_say),
         "latency": lambda: latency.measure(_say),
+        "mute": lambda: mute.measure(_say),
     }
     results = _kept()
     code = 0

@@ -18,7 +18,7 @@ ENGINES: Final = {
     "pymicro": "pymicro-wakeword 2.5.0",
 }
 SOUNDS: Final = {"speech": "speech", "quiet": "quiet room", "silence": "digital silence"}
-PARTS: Final = ("cpu", "memory", "crypto", "latency")
+PARTS: Final = ("cpu", "memory", "crypto", "latency", "mute")
 NOT_MEASURED: Final = "not measured"
 
 
@@ -219,6 +219,16 @@ def _notes(results: Results) -> list[str]:
             f"p50 {number(latency['notice_p50_ms'])} ms, p99 {number(latency['notice_p99_ms'])} "
             f"over {latency['notices']}."
         )
+    mute = results.get("mute", {})
+    if "shut_p50_ms" in mute:
+        notes.append(
+            f"The switch's edge, over {mute['edges']}: shut and wiped p50 "
+            f"{number(mute['shut_p50_ms'])} ms, p99 {number(mute['shut_p99_ms'])}, at worst "
+            f"{number(mute['shut_greatest_ms'])}; listening again p50 "
+            f"{number(mute['open_p50_ms'])} ms, p99 {number(mute['open_p99_ms'])}, at worst "
+            f"{number(mute['open_greatest_ms'])}, the first frame's own 80 ms included. "
+            "A real card adds the time it takes to open."
+        )
     skipped = {part: results.get(part, {}).get("skipped") for part in PARTS}
     notes += [f"Not measured ({part}): {reason}." for part, reason in skipped.items() if reason]
     return notes
@@ -256,6 +266,18 @@ TARGETS: Final = (
         what="wake notice at an MQTT subscriber, p99",
         measure=_plain("latency", "notice_p99_ms"),
         limit=20,
+        unit=" ms",
+    ),
+    Target(
+        what="mute edge to the microphone's process gone and all buffers wiped, p99",
+        measure=_plain("mute", "shut_p99_ms"),
+        limit=50,
+        unit=" ms",
+    ),
+    Target(
+        what="mute released to the first sound heard again, p99",
+        measure=_plain("mute", "open_p99_ms"),
+        limit=500,
         unit=" ms",
     ),
     Target(

@@ -166,12 +166,13 @@ class Speaker:
     def _speak(self) -> None:
         # Both ends, so that it opens at once and a reader that was killed does no harm.
         fifo = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
-        block = ramp(FRAME_SAMPLES // 4).astype("<i2").tobytes()
+        # Whole frames: with less, ALSA's file fills up what it reads with something older.
+        block = ramp(FRAME_SAMPLES).astype("<i2").tobytes()
         while not self._is_done.is_set():
             self._is_speaking.wait()
             with contextlib.suppress(BlockingIOError):
                 os.write(fifo, block)
-            time.sleep(0.01)
+            time.sleep(0.04)
         os.close(fifo)
 
 
