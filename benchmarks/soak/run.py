@@ -1,0 +1,212 @@
+"""One run: hours of sound with faults, then the account of it."""
+
+import json
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pyrage
+
+from benchmarks.processes import DEVICE, KEEPER, earmark
+from benchmarks.soak.accounts import Accounts, check_end, check_sound, read_events
+from benchmarks.soak.cast import Cast, rss_bytes, until
+from benchmarks.soak.faults import Desk, Faults
+from benchmarks.soak.stage import sounddevice as stage
+from benchmarks.soak.tape import Tape
+from listener import notices
+from listener.config import SpoolSettings
+from listener.datagrams import Inbox
+from listener.envelope import keys
+from listener.errors import Unavailable
+from listener.home import Home
+from listener.notices import LONGEST_BYTES, MONITOR_SOCKET
+from listener.spool import Spool
+
+TURN_S: Final = 0.02
+SAY_EVERY_S: Final = 10.0
+SLOWEST: Final = 4.0
+"""So many times longer than the speed promises a run may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be done."""
+
+    sound_s: float
+    """How much sound is heard."""
+    speed: float = 100.0
+    """Of the sound card, times real time; with the faults, the whole is about half as fast."""
+    seed: int = 1
+    tape_s: float = 600.0
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of it."""
+
+    accounts: Accounts
+    faults: Counter[str]
+    took_s: float
+    wrong: list[str] = field(default_factory=list)
+    """What did not hold; empty is good."""
+    events: Counter[str] = field(default_factory=Counter)
+    """What hear told, and how often; clips that were not kept by their reason."""
+    lives: dict[str, int] = field(default_factory=dict)
+    """How often each process was started."""
+    memory: dict[str, int] = field(default_factory=dict)
+    """What the other processes had at the end, in bytes."""
+
+
+def soak(folder: Path, plan: Plan, say: Callable[[str], None]) -> Result:
+    """Run it.
+
+    Args:
+        folder: an empty one.
+        plan: how long, how fast and by which lots.
+        say: takes a line of progress.
+
+    Raises:
+        Unavailable: a process that is needed is not installed or does not answer.
+    """
+    home, identity = _made_home(folder)
+    settings, port = _settings(folder, home)
+    tape = Tape(plan.seed, plan.tape_s)
+    tape.write(folder / stage.TAPE)
+    desk = Desk(folder, plan.speed)
+    cast = Cast(folder, settings, port)
+    faults = Faults(plan.seed, cast, desk, home.path)
+    accounts = Accounts()
+    began_s = time.monotonic()
+    with closing(Inbox(home.path / MONITOR_SOCKET, LONGEST_BYTES)) as inbox:
+        try:
+            cast.start()
+            hearing = _Hearing(cast, faults, accounts, inbox)
+            hearing.until_heard(plan, say)
+            took_s = time.monotonic() - began_s
+            faults.mend()
+            code = cast.hear.end(signal.SIGTERM)
+            spool = Spool(home.path / "spool", SpoolSettings())
+            until(lambda: not spool.waiting(), "the spool is empty")
+            archived = _archived(settings)
+            memory = {
+                name: rss_bytes(actor.pid)
+                for name, actor in (("send", cast.send), ("archive", cast.archive))
+            }
+        finally:
+            cast.end()
+    events = read_events(folder / "hear.out")
+    wrong = [*accounts.wrong, *check_end(events, archived)]
+    if code != 0:
+        wrong.append(f"hear ended with {code}")
+    counts = spool.counts()
+    if counts.dropped or counts.refused or counts.quarantined:
+        wrong.append(f"the spool lost clips: {counts}")
+    files = sorted((home.path / "archive" / "clips").rglob("*.earmark"))
+    wrong += check_sound(home, files, identity, tape)
+    told = Counter(_name(event) for event in events)
+    lives = {name: getattr(cast, name).lives for name in ("hear", "send", "archive", "broker")}
+    return Result(accounts, faults.happened, took_s, wrong, told, lives, memory)
+
+
+class _Hearing:
+    """Turns while the ear hears."""
+
+    def __init__(self, cast: Cast, faults: Faults, accounts: Accounts, inbox: Inbox) -> None:
+        self._cast = cast
+        self._faults = faults
+        self._accounts = accounts
+        self._inbox = inbox
+
+    def until_heard(self, plan: Plan, say: Callable[[str], None]) -> None:
+        """Let sound and faults come until enough was heard.
+
+        Raises:
+            Unavailable: the ear ended, or is much too slow.
+        """
+        until(self._has_counted, "the ear hears")
+        began_s = time.monotonic()
+        limit_s = began_s + 60 + SLOWEST * plan.sound_s / plan.speed
+        said_s = began_s
+        while self._accounts.heard_s < plan.sound_s:
+            self._faults.turn()
+            self._turn()
+            now_s = time.monotonic()
+            if not self._cast.hear.is_running:
+                raise Unavailable("hear ended by itself")
+            if now_s > limit_s:
+                raise Unavailable(f"only {self._accounts.heard_s:.0f} s were heard")
+            if now_s - said_s >= SAY_EVERY_S:
+                said_s = now_s
+                heard_s = self._accounts.heard_s
+                say(
+                    f"heard {heard_s / 60:.0f} min at {heard_s / (now_s - began_s):.0f} times"
+                    f" real time, hear {self._accounts.memory[-1][1] / (1 << 20):.2f} MiB,"
+                    f" {sum(self._faults.happened.values())} faults"
+                )
+
+    def _has_counted(self) -> bool:
+        self._turn()
+        return self._accounts.tallies > 0
+
+    def _turn(self) -> None:
+        select.select([self._inbox], [], [], TURN_S)
+        for data in self._inbox.receive():
+            notice = notices.decode_shown(data)
+            if isinstance(notice, notices.Counters):
+                self._accounts.count(notice.tally, rss_bytes(self._cast.hear.pid))
+
+
+def _made_home(folder: Path) -> tuple[Home, str]:
+    """Make a home with its device and a confirmed keeper; return it and her private key."""
+    home = Home(folder / "home")
+    identity = pyrage.x25519.Identity.generate()
+    now_s = int(time.time())
+    device = keys.device_text(home.device_key().public_key())
+    home.change_roster(
+        lambda roster: (
+            roster.with_device(DEVICE, device)
+            .with_owner(KEEPER, str(identity.to_public()))
+            .challenged(KEEPER, "proven", now_s)
+            .confirmed(KEEPER, "proven", now_s)
+        )
+    )
+    return home, str(identity)
+
+
+def _settings(folder: Path, home: Home) -> tuple[Path, int]:
+    """Write the configuration; return where it is and the broker's port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    path = folder / "earmark.toml"
+    path.write_text(
+        f'home = "{home.path}"\n'
+        f'device.name = "{DEVICE}"\nattribution.keeper = "{KEEPER}"\n'
+        'mute.switch = "none"\nmute.remote_unmute = true\n'
+        f"broker.port = {port}\nspool.retry_s = 0.5\n",
+        "utf-8",
+    )
+    return path, port
+
+
+def _archived(settings: Path) -> list[str]:
+    done = subprocess.run(  # noqa: S603 - our own program
+        earmark("archive", "list", "--json", "--config", str(settings)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [json.loads(line)["clip"] for line in done.stdout.splitlines()]
+
+
+def _name(event: dict[str, object]) -> str:
+    name = str(event["event"])
+    return f"{name}: {event['reason']}" if name in ("not_kept", "gap") else name
