@@ -95,7 +95,7 @@ def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
         is_muted = mute.is_shut(0)
         yield _mute(mute, switch, lasting)
         if prove_mute and isinstance(switch, LineSwitch):
-            yield _proof(settings.microphone, switch, lasting)
+            yield prove(settings.microphone, switch, lasting)
         elif prove_mute:
             text = "no switch is fitted, so there is nothing to prove"
             yield Finding(check="proof", verdict="fail", text=text, hint="mute.switch")
@@ -147,6 +147,32 @@ def listen(
         if is_enough or time.monotonic() > until_s:
             stop.ask()
     return heard
+
+
+def prove(settings: config.MicrophoneSettings, switch: LineSwitch, lasting: Lasting) -> Finding:
+    """Listen while the switch in hardware says muted, and find out whether it cuts the microphone.
+
+    A contradiction is written down: hear stays muted until a person clears it.
+
+    Args:
+        settings: which device.
+        switch: in hardware.
+        lasting: where the contradiction goes.
+    """
+    only_while_shut = _Reversed(switch)
+    if only_while_shut.is_shut(0):
+        text = "the switch says open; this tries whether it cuts the microphone when it is shut"
+        return Finding(check="proof", verdict="fail", text=text, hint="shut it, and try again")
+    # What never changes is the best of answers here.
+    heard = listen(msgspec.structs.replace(settings, constant_s=0), only_while_shut)
+    finding = proven(heard)
+    if finding.facts.get("contradiction"):
+        try:
+            lasting.set_fault(datetime.now(UTC), "sound-while-muted")
+        except EarmarkError as error:
+            hint = f"{finding.hint}; {error}"
+            return msgspec.structs.replace(finding, hint=hint)
+    return finding
 
 
 def judged(device: str, heard: Heard) -> Finding:
@@ -269,23 +295,6 @@ def _mute(mute: Mute, switch: Switch, lasting: Lasting) -> Finding:
         case _:
             verdict: Verdict = "warn" if mute.about == "none" else "ok"
             return Finding(check="mute", verdict=verdict, text=f"{about}; open", facts=facts)
-
-
-def _proof(settings: config.MicrophoneSettings, switch: LineSwitch, lasting: Lasting) -> Finding:
-    only_while_shut = _Reversed(switch)
-    if only_while_shut.is_shut(0):
-        text = "the switch says open; this tries whether it cuts the microphone when it is shut"
-        return Finding(check="proof", verdict="fail", text=text, hint="shut it, and try again")
-    # What never changes is the best of answers here.
-    heard = listen(msgspec.structs.replace(settings, constant_s=0), only_while_shut)
-    finding = proven(heard)
-    if finding.facts.get("contradiction"):
-        try:
-            lasting.set_fault(datetime.now(UTC), "sound-while-muted")
-        except EarmarkError as error:
-            hint = f"{finding.hint}; {error}"
-            return msgspec.structs.replace(finding, hint=hint)
-    return finding
 
 
 class _Reversed:

@@ -20,6 +20,7 @@ from listener.hear.mute import NoSwitch
 from listener.hear.records import HEADER, Cause, Failed, Kind, Opened
 from listener.service import Stop
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples
+from tests import cards
 
 pytestmark = pytest.mark.system
 
@@ -35,10 +36,8 @@ def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     except Unavailable:
         pytest.fail("libportaudio2 is not installed: make debian")
     file = tmp_path / "sound.raw"
-    card = f'type file; slave.pcm "null"; file "/dev/null"; infile "{file}"; format raw'
-    settings = tmp_path / "asoundrc"
-    settings.write_text(f"</usr/share/alsa/alsa.conf>\npcm.{NAME} {{ {card} }}\n", "utf-8")
-    monkeypatch.setenv("ALSA_CONFIG_PATH", str(settings))
+    settings = cards.write_settings(tmp_path, **{NAME: cards.of_file(file)})
+    monkeypatch.setenv(cards.VARIABLE, settings)
     return file
 
 

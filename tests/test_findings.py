@@ -1,0 +1,54 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.findings import LONGEST_BYTES, Finding, from_json, to_json, to_text
+
+
+@given(
+    st.builds(
+        Finding,
+        check=st.from_regex(r"[a-z-]{1,16}", fullmatch=True),
+        verdict=st.sampled_from(["ok", "warn", "fail"]),
+        text=st.text(max_size=80),
+        hint=st.text(max_size=80),
+        facts=st.dictionaries(
+            st.text(max_size=8), st.one_of(st.booleans(), st.integers(-9, 9), st.text(max_size=8))
+        ),
+    )
+)
+def test_a_finding_comes_back_from_its_line(finding: Finding) -> None:
+    line = to_json(finding)
+
+    assert "\n" not in line
+    assert from_json(line.encode()) == finding
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_finding_or_a_value_error(data: bytes) -> None:
+    try:
+        from_json(data)
+    except ValueError:
+        return
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"check":"swap","verdict":"perhaps","text":""}',
+        b'{"check":"swap","verdict":"ok","text":"","more":1}',
+        b'{"check":"SWAP","verdict":"ok","text":""}',
+        b'{"check":"swap","verdict":"ok","text":"' + b"x" * LONGEST_BYTES + b'"}',
+        b"[" * 3_000,
+    ],
+)
+def test_what_is_no_finding_is_refused(line: bytes) -> None:
+    with pytest.raises(ValueError, match=r"not a finding|longer"):
+        from_json(line)
+
+
+def test_people_read_the_hint_below_what_was_found() -> None:
+    finding = Finding(check="swap", verdict="warn", text="it is on", hint="swapoff -a")
+
+    assert to_text(finding) == "warn  swap        it is on\n                  swapoff -a"
+    assert to_text(Finding(check="key", verdict="ok", text="there")) == "ok    key         there"
