@@ -46,7 +46,8 @@ def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
             to find out whether it cuts the microphone.
     """
     yield _confinement(settings.device)
-    yield _memory(settings.clip)
+    soft_bytes, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    yield memory_of(settings.clip, soft_bytes, is_root=os.geteuid() == 0)
     if settings.microphone.files:
         yield Finding(
             check="microphone",
@@ -59,7 +60,7 @@ def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
     yield from found
     if sound is None:
         return
-    yield from _devices(sound, settings.microphone)
+    yield from devices_of(sound, settings.microphone)
     yield from trial.findings(settings, prove_mute=prove_mute)
 
 
@@ -79,19 +80,23 @@ def _confinement(settings: config.DeviceSettings) -> Finding:
     )
 
 
-def _memory(settings: config.ClipSettings) -> Finding:
+def memory_of(settings: config.ClipSettings, limit_bytes: int, *, is_root: bool) -> Finding:
+    """Say whether the memory for sound can be locked.
+
+    Args:
+        settings: how much of it there is.
+        limit_bytes: RLIMIT_MEMLOCK of this process.
+        is_root: whether that does not count.
+    """
     samples = settings.ring_s * SAMPLE_RATE_HZ + BUFFERS * longest_samples(settings)
     needed_kib = round(2 * samples / 1024) + (BUFFERS + 2) * resource.getpagesize() // 1024
-    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    is_free = soft == resource.RLIM_INFINITY or os.geteuid() == 0
-    facts: Facts = {
-        "needed_kib": needed_kib,
-        "limit_kib": -1 if soft == resource.RLIM_INFINITY else soft // 1024,
-    }
+    is_free = limit_bytes == resource.RLIM_INFINITY or is_root
+    limit_kib = -1 if limit_bytes == resource.RLIM_INFINITY else limit_bytes // 1024
+    facts: Facts = {"needed_kib": needed_kib, "limit_kib": limit_kib}
     if is_free:
         text = "all memory for sound can be locked, the microphone's process as well"
         return Finding(check="memory", verdict="ok", text=text, facts=facts)
-    if soft // 1024 >= needed_kib:
+    if limit_kib >= needed_kib:
         return Finding(
             check="memory",
             verdict="ok",
@@ -102,7 +107,7 @@ def _memory(settings: config.ClipSettings) -> Finding:
     return Finding(
         check="memory",
         verdict="fail",
-        text=f"{needed_kib} KiB for sound are to be locked, and {soft // 1024} may be",
+        text=f"{needed_kib} KiB for sound are to be locked, and {limit_kib} may be",
         hint="ulimit -l unlimited, LimitMEMLOCK=infinity",
         facts=facts,
     )
@@ -119,10 +124,16 @@ def _table() -> tuple[list[Finding], Any]:
     return [Finding(check="portaudio", verdict="ok", text=version)], sound
 
 
-def _devices(
+def devices_of(
     sound: Any,  # noqa: ANN401 - sounddevice has no types
     settings: config.MicrophoneSettings,
 ) -> Iterator[Finding]:
+    """List the devices, and say which of them is heard.
+
+    Args:
+        sound: what `devices.portaudio` returned.
+        settings: which device is meant.
+    """
     known = devices.table(sound)
     meant = devices.chosen(known, settings.device, devices.default_index(sound))
     for device in known:
