@@ -25,7 +25,6 @@ from listener.hear.chime import fitted_chime
 from listener.hear.confinement import confine, wipe_freed
 from listener.hear.counters import Counters
 from listener.hear.fitting import fitted_lamp, fitted_switch
-from listener.hear.gate import Gate, listen_to_device, listen_to_files
 from listener.hear.herald import Herald
 from listener.hear.keeping import BUFFERS, Keeping, Stamp
 from listener.hear.lasting import Lasting
@@ -33,7 +32,7 @@ from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers, allocate
 from listener.hear.mute import ScriptedSwitch, parse_stretches
 from listener.hear.muting import Mute
-from listener.hear.records import Cause, Failed, Opened
+from listener.hear.opening import open_gate
 from listener.hear.watching import Both, Watching
 from listener.home import Home
 from listener.inference import SpeechNet, build_detector
@@ -125,7 +124,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         key.sign,
         on_nobody_reads=stop.ask,
     )
-    gate = _gate(settings.microphone, mute, stop, herald, is_fast=arguments.fast)
+    gate = open_gate(settings.microphone, mute, stop, herald, is_fast=arguments.fast)
     detector, speech, models = _networks(Catalogue(home.path), settings.wake)
     # Not before: freed models need no wiping.
     wipe_freed()
@@ -203,40 +202,6 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
             f" the first: {gate.broken[0]}"
         )
     return 0
-
-
-def _gate(
-    settings: config.MicrophoneSettings,
-    mute: Mute,
-    stop: Stop,
-    herald: Herald,
-    *,
-    is_fast: bool,
-) -> Gate:
-    """Open the gate on recordings, or on the device."""
-    if settings.files:
-        return listen_to_files(
-            [Path(name) for name in settings.files],
-            channel=settings.channel,
-            is_fast=is_fast,
-            switch=mute,
-            stop=stop,
-            monotonic_s=time.monotonic,
-        )
-
-    def tell(state: Opened | Failed) -> None:
-        time_s = gate.position_samples / SAMPLE_RATE_HZ
-        if isinstance(state, Opened):
-            herald.tell(
-                report.MicrophoneOpen(time_s=time_s, rate_hz=state.rate_hz, channels=state.channels)
-            )
-        else:
-            herald.tell(report.MicrophoneLost(time_s=time_s, cause=state.cause))
-            if state.cause is Cause.ZEROS and mute.about != "none":
-                mute.fault("only-zeros-while-open")
-
-    gate = listen_to_device(settings, switch=mute, stop=stop, tell=tell, monotonic_s=time.monotonic)
-    return gate
 
 
 def _networks(

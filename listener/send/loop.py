@@ -9,7 +9,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from listener import control, notices
+from listener import notices
 from listener.control import Controller
 from listener.mqtt import topics
 from listener.mqtt.broker import (
@@ -25,6 +25,7 @@ from listener.mqtt.broker import (
     Rejected,
 )
 from listener.notices import Notice, NoticeSocket, Tally
+from listener.send.commands import Commands
 from listener.send.courier import Courier
 from listener.service import Service, Stop
 from listener.spool import Counts
@@ -111,8 +112,7 @@ class Sender:
         self._spool = courier.spool
         self._broker = broker
         self._notices = notice_socket
-        self._controller = controller
-        self._mutes = False
+        self.commands: Final = Commands(self._device, controller)
         self._service = service
         self._monotonic_s = monotonic_s
         self._due = _Schedule()
@@ -123,8 +123,6 @@ class Sender:
         """Whether the broker ever welcomed us."""
         self.lost_because = ""
         """Why there is no connection, or was none last."""
-        self.commands_ignored = 0
-        """Messages to this device that are no command, or an old one."""
 
     def run(self, stop: Stop) -> None:
         """Turn until somebody asks for the end; say goodbye."""
@@ -161,8 +159,7 @@ class Sender:
             self._due.connect_s = float("inf")
             self._broker.connect()
         wait_s = min(longest_s, max(0.0, self._due.connect_s - now_s))
-        also = (self._notices,) if self._notices is not None else ()
-        for happening in self._broker.poll(wait_s, also):
+        for happening in self._broker.poll(wait_s, (self._notices,) if self._notices else ()):
             self._happening(happening)
         if self._notices is not None:
             for notice in self._notices.receive():
@@ -197,37 +194,19 @@ class Sender:
             case Denied():
                 _log.warning("the broker lets us hear no acknowledgements, or no commands")
             case Message():
-                self._message(happening)
+                levels = topics.ACK.levels(happening.topic)
+                if levels is not None and levels["device"] == self._device:
+                    self.courier.answered(levels["clip"], happening.payload)
+                self.commands.take(happening)
             case _ as never:
                 assert_never(never)
-
-    def _message(self, message: Message) -> None:
-        levels = topics.ACK.levels(message.topic)
-        if levels is not None and levels["device"] == self._device:
-            self.courier.answered(levels["clip"], message.payload)
-        elif topics.COMMAND.levels(message.topic) == {"device": self._device}:
-            self._command(message)
-
-    def _command(self, message: Message) -> None:
-        """Forward a wish to hear, which decides. A mute is not lost while hear is away."""
-        command = topics.parse_command(message.payload)
-        if self._controller is None or command is None or message.retain:
-            self.commands_ignored += 1
-            if self.commands_ignored == 1:
-                _log.warning("a command is ignored: it is none, or the broker had kept it")
-        elif command == "mute":
-            self._mutes = not self._controller.send(control.Mute())
-        elif self._mutes or not self._controller.send(control.Unmute()):
-            # A mute still waits for hear, or nobody is there: an unmute must never come late.
-            self.commands_ignored += 1
 
     def _connected(self, connected: Connected) -> None:
         self._link = _Link(connected.limits)
         self.was_connected = True
         _log.info("connected with MQTT %s", connected.protocol)
-        self._broker.subscribe(topics.ACK.all(device=self._device))
-        if self._controller is not None:
-            self._broker.subscribe(topics.COMMAND.name(device=self._device))
+        for topic in (topics.ACK.all(device=self._device), *self.commands.topics):
+            self._broker.subscribe(topic)
         self._link.status = self._publish_status(self._link)
 
     def _lost(self, lost: Lost) -> None:
@@ -302,8 +281,7 @@ class Sender:
         now_s = self._monotonic_s()
         if self._service is not None:
             self._service.alive()
-        if self._mutes and self._controller is not None:
-            self._mutes = not self._controller.send(control.Mute())
+        self.commands.retry()
         if now_s >= self._due.trim_s:
             self._due.trim_s = now_s + TRIM_PAUSE_S
             try:
