@@ -270,7 +270,7 @@ def bad_shapes(make: Maker) -> None:
         ("age-header", len(whole) - len(rest) + 60),
         ("ciphertext", len(whole) - 1),
     ):
-        refuse(f"cut-{name}", f"ends after {length} bytes", whole[:length])
+        refuse(f"cut-{name}", f"cut off: {name}", whole[:length])
     refuse("extended", "a byte after the end", whole + b"\n")
     refuse("not-an-envelope", "a FLAC file", make.flac(fields))
 
