@@ -14,7 +14,7 @@ from listener.config import Config
 from listener.demo import facts, scene, transcript
 from listener.demo.broker import broker
 from listener.demo.facts import Facts, of
-from listener.demo.homes import KEEPER, OWNERS, Homes
+from listener.demo.homes import KEEPER, OWNERS, Done, Homes
 from listener.demo.play import Event, play
 from listener.demo.scene import Scene
 from listener.demo.transcript import Transcript
@@ -24,7 +24,6 @@ from listener.spool import Spool
 DELIVERY_S: Final = 120.0
 _TURN_S: Final = 0.1
 _OTHER: Final = OWNERS[1]
-_FLAC: Final = b"fLaC"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +54,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         EarmarkError: something that the demo shows does not hold, or a part of it failed.
     """
     del settings  # the demo brings its own
+    to = Path(arguments.to)
+    _make(to)
     page = Transcript()
     checked = Facts()
     with (
@@ -74,8 +75,12 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         _show_total(page, (of(events, "ended") or [{}])[-1])
         kept = _show_archive(homes, events, page, checked)
         if kept:
-            _show_owners(homes, kept, Path(arguments.to), page, checked)
+            opened = _show_owner(homes, kept, to, page, checked)
+            facts.check_sound(checked, stage, of(events, "sealed"), opened)
+            _show_others(homes, kept[0]["clip"], page, checked)
         checked.settle()
+        if arguments.keep:
+            page.line("kept", f"homes, keys and logs are in {arguments.keep}")
     return 0
 
 
@@ -142,53 +147,65 @@ def _show_archive(
     return kept
 
 
-def _show_owners(
+def _show_owner(
     homes: Homes, kept: list[dict[str, Any]], to: Path, page: Transcript, checked: Facts
-) -> None:
-    """Let her open her clips, him try, and a thief relabel one."""
-    clips = [one["clip"] for one in kept]
-    hers, his = str(homes.identity(KEEPER)), str(homes.identity(_OTHER))
-
+) -> list[Path]:
+    """Let her open her clips; return the files."""
     page.moving(f"{KEEPER} opens her clips")
-    opening = ["archive", "open", *clips, "--to", str(to), "--json", "--identity", hers]
-    done = homes.earmark(homes.archive, *opening)
+    clips = [one["clip"] for one in kept]
+    done = _open(homes, KEEPER, to, *clips)
     files = [Path(json.loads(line)["file"]) for line in done.out.splitlines()]
-    opened = [file for file in files if file.read_bytes().startswith(_FLAC)]
     checked.hold(
-        f"{KEEPER} opens every clip of hers",
-        when=done.code == 0 and len(opened) == len(clips),
+        f"{KEEPER} opens every clip of hers", when=done.code == 0 and len(files) == len(clips)
     )
-    page.line(KEEPER, f"opens {len(opened)} of {len(clips)} with her key:")
-    for file in opened:
+    page.line(KEEPER, f"opens {len(files)} of {len(clips)} with her key:")
+    for file in files:
         page.line("", str(file))
+    return files
 
+
+def _show_others(homes: Homes, clip: str, page: Transcript, checked: Facts) -> None:
+    """Let him try, and somebody relabel a copy for him."""
+    elsewhere = homes.root / _OTHER / "clips"
     page.moving(f"{_OTHER} tries to")
-    elsewhere = ["--to", str(homes.root / _OTHER / "clips")]
-    done = homes.earmark(homes.archive, "archive", "open", clips[0], *elsewhere, "--identity", his)
+    done = _open(homes, _OTHER, elsewhere, clip)
     checked.hold(f"{_OTHER} cannot open it", when=done.code == 1 and "sealed to" in done.complaint)
     page.line(_OTHER, f"cannot: {done.complaint}")
 
     page.moving("and a thief")
     owners = homes.must(homes.archive, "owner", "list", "--json").out.splitlines()
     okeys = {owner["owner"]: owner["okey"] for owner in map(json.loads, owners)}
-    (path,) = homes.archive.rglob(f"{clips[0]}.earmark")
+    (path,) = homes.archive.rglob(f"{clip}.earmark")
     copy = homes.root / "relabelled.earmark"
     copy.write_bytes(facts.relabelled(path.read_bytes(), owner=_OTHER, okey=okeys[_OTHER]))
-    tries = [
-        homes.earmark(
-            homes.archive, "archive", "open", str(copy), *elsewhere, "--identity", identity
-        )
-        for identity in (his, hers)
-    ]
+    tries = [_open(homes, owner, elsewhere, str(copy)) for owner in (_OTHER, KEEPER)]
     checked.hold(
         "a relabelled copy opens to nobody",
         when=all(one.code == 1 and "sealed to" not in one.complaint for one in tries),
     )
     checked.hold(
-        f"nothing came out for {_OTHER}",
-        when=not any((homes.root / _OTHER).rglob("*.flac")),
+        f"nothing came out for {_OTHER}", when=not any((homes.root / _OTHER).rglob("*.flac"))
     )
     page.line("thief", f"relabels it as {_OTHER}'s: refused, {tries[0].complaint}")
+
+
+def _open(homes: Homes, owner: str, to: Path, *what: str) -> Done:
+    identity = str(homes.identity(owner))
+    return homes.earmark(
+        homes.archive, "archive", "open", *what, "--identity", identity, "--to", str(to), "--json"
+    )
+
+
+def _make(folder: Path) -> None:
+    """Make the folder for the clips now, not after a minute."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Unavailable(
+            f"cannot write into {folder}: {error.strerror}", "name another folder with --to"
+        ) from error
 
 
 @contextlib.contextmanager

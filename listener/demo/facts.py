@@ -5,9 +5,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import soundfile
+
 from listener.demo.play import Event
 from listener.demo.scene import Said, Scene
 from listener.errors import EarmarkError
+from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 
 _AFTER_S: Final = 0.5
 """A wake comes this late after the words at most: the model needs to have heard them."""
@@ -74,7 +78,7 @@ def check_hearing(facts: Facts, scene: Scene, events: Sequence[Event], keeper: s
     )
     facts.hold(
         "what was heard was thrown away or sealed",
-        when=heard_s > 0 and abs(heard_s - kept_s) < 1 / 16_000,
+        when=heard_s > 0 and abs(heard_s - kept_s) < 1 / SAMPLE_RATE_HZ,
     )
     facts.hold(
         "each wake gave one clip, and each clip has one owner",
@@ -88,6 +92,19 @@ def check_disk(facts: Facts, root: Path) -> None:
         "no sound lies in the clear",
         when=not any(container in data for data in _contents(root) for container in _CONTAINERS),
     )
+
+
+def check_sound(facts: Facts, scene: Scene, sealed: Sequence[Event], files: Sequence[Path]) -> None:
+    """Check that the opened clips hold what was said then, sample for sample."""
+    said = _samples(scene.file)
+    same = 0
+    for event in sealed:
+        first = round(event["time_s"] * SAMPLE_RATE_HZ)
+        length = round(event["length_s"] * SAMPLE_RATE_HZ)
+        for file in files:
+            if file.stem == event["clip"]:
+                same += np.array_equal(_samples(file), said[first : first + length])
+    facts.hold("what is opened is what was said", when=same == len(sealed) == len(files))
 
 
 def relabelled(envelope: bytes, **label: str) -> bytes:
@@ -107,6 +124,11 @@ def _matches(events: Sequence[Event], cues: Sequence[Said]) -> bool:
         cue.from_s < event["time_s"] <= cue.to_s + _AFTER_S
         for event, cue in zip(events, cues, strict=True)
     )
+
+
+def _samples(path: Path) -> Samples:
+    samples: Samples = soundfile.read(path, dtype="int16")[0]
+    return samples
 
 
 def _contents(root: Path) -> Iterator[bytes]:

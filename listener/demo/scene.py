@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from listener.errors import ConfigError
+from listener.sound.pcm import SAMPLE_RATE_HZ
 
-SAMPLE_RATE_HZ = 16_000
 _HERE = Path(__file__).resolve().parent
 
 
