@@ -16,13 +16,12 @@ Event = dict[str, Any]
 """One line of ``earmark hear --json``."""
 
 _TURN_S: Final = 0.1
-_SILENCE_S: Final = 120.0
-"""Hear may say nothing for so long on top of the scene's length; then it hangs."""
+_END_S: Final = 20.0
 
 
 def play(
     words: Sequence[str],
-    length_s: float,
+    longest_s: float,
     log: Path,
     *,
     on_event: Callable[[Event], None],
@@ -32,7 +31,7 @@ def play(
 
     Args:
         words: its command line, with ``--json``.
-        length_s: of the scene.
+        longest_s: how long it may take; then it hangs.
         log: where its standard error goes.
         on_event: called for each line, as it comes.
         on_moment: called often with the seconds since hear began to listen.
@@ -54,7 +53,7 @@ def play(
     reader = threading.Thread(target=_read, args=(child.stdout, lines), daemon=True)
     reader.start()
     try:
-        until_s = time.monotonic() + length_s + _SILENCE_S
+        until_s = time.monotonic() + longest_s
         began_s: float | None = None
         while True:
             if began_s is not None:
@@ -63,7 +62,7 @@ def play(
                 line = lines.get(timeout=_TURN_S)
             except queue.Empty:
                 if time.monotonic() > until_s:
-                    raise Unavailable("earmark hear hangs", f"it said: {log}") from None
+                    raise Unavailable("earmark hear hangs", f"what it said is in {log}") from None
                 continue
             if line is None:
                 break
@@ -72,7 +71,7 @@ def play(
                 began_s = time.monotonic()
             events.append(event)
             on_event(event)
-        child.wait(_SILENCE_S)
+        child.wait(min(_END_S, longest_s))
     except (ValueError, KeyError, TypeError) as error:
         raise EarmarkError("earmark hear said what nobody understands") from error
     except subprocess.TimeoutExpired as error:

@@ -13,8 +13,9 @@ WIDTH = 80
 class Transcript:
     """Prints lines, and on a terminal one moving line below them. For one thread."""
 
-    def __init__(self) -> None:
-        self._moves = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    def __init__(self, *, is_terminal: bool | None = None) -> None:
+        watched = sys.stdout.isatty() if is_terminal is None else is_terminal
+        self._moves = watched and os.environ.get("TERM", "dumb") != "dumb"
         self._moving = ""
 
     def line(self, about: str, text: str) -> None:
