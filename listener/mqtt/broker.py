@@ -30,6 +30,9 @@ _RETAIN_NOT_SUPPORTED: Final = 0x9A
 _QOS_NOT_SUPPORTED: Final = 0x9B
 _FAILURE: Final = 0x80  # reason codes from here on
 _ANSWER_S: Final = 5.0  # for TCP, for TLS and for the CONNACK, each
+_TRIAL_S: Final = (
+    2.0  # for the CONNACK while another version is left to try: amqtt just falls silent
+)
 _IN_FLIGHT: Final = 8
 
 
@@ -184,6 +187,7 @@ class PahoBroker:
         if client.protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's
             properties.MaximumPacketSize = self._longest_bytes
+        trial = self._settings.protocol == "auto" and client.protocol == self._preferred
         self._welcome_until_s = self._monotonic_s() + _ANSWER_S
         self._reached = False
         try:
@@ -202,6 +206,7 @@ class PahoBroker:
             self._lose(getattr(error, "strerror", None) or str(error) or "no answer")
         else:
             self._reached = True
+            self._welcome_until_s = self._monotonic_s() + (_TRIAL_S if trial else _ANSWER_S)
 
     def subscribe(self, pattern: str) -> None:
         """Ask for what is published under ``pattern``, with quality of service 1."""
