@@ -21,10 +21,10 @@ class Herald:
 
     def __init__(
         self,
-        write_line: Callable[[report.Event], None],
+        write_line: Callable[[report.Event], object],
         post: Post,
         sign: Sign,
-        on_nobody_reads: Callable[[], None],
+        on_nobody_reads: Callable[[], object],
     ) -> None:
         """Prepare.
 

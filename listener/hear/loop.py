@@ -66,7 +66,7 @@ class Ear:
         self._muted_since: int | None = None
         self._position_samples = 0
 
-    def listen(self, sounds: Iterable[Sound], alive: Callable[[], None]) -> None:
+    def listen(self, sounds: Iterable[Sound], alive: Callable[[], object]) -> None:
         """Hear everything, until nothing comes any more; then hold nothing in the clear.
 
         Args:

@@ -146,20 +146,20 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.script: list[object] = []
         self.open_values: set[int] = set()
         self.value = 0
-        self.shut = self.lost = False
+        self.shut = self.lost = self.just_spoken = False
 
     @rule(length=st.integers(1, 2 * FRAME_SAMPLES))
     def speak(self, length: int) -> None:
         self.value += 1
         self.script.append(block(self.value, length))
+        self.just_spoken = True
         if not (self.shut or self.lost):
             self.open_values.add(self.value)
 
     @rule()
     @precondition(lambda self: not self.shut)
     def throw(self) -> None:
-        # An edge right behind a block happened while that block was spoken.
-        self.open_values.discard(self.value)
+        self._while_spoken()
         self.shut = True
         self.script.append(self.switch.shut)
 
@@ -171,7 +171,7 @@ class AnyInterleaving(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: not self.lost)
     def lose_the_line(self) -> None:
-        self.open_values.discard(self.value)
+        self._while_spoken()
         self.lost = True
         self.script.append(self.switch.lose)
 
@@ -180,12 +180,19 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.lost = False
         self.script.append(self.switch.mend)
 
+    def _while_spoken(self) -> None:
+        # An edge right behind a block happened while that block was spoken.
+        if self.just_spoken:
+            self.open_values.discard(self.value)
+
     @rule()
     def break_off(self) -> None:
+        self.just_spoken = False
         self.script.append(breaks())
 
     @rule()
     def overrun(self) -> None:
+        self.just_spoken = False
         self.script.append(GapReason.OVERRUN)
 
     def teardown(self) -> None:
