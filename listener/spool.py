@@ -26,7 +26,7 @@ from typing import Final, Protocol
 import msgspec
 
 from listener.config import SpoolSettings
-from listener.errors import SpoolFull
+from listener.errors import SpoolFull, Unavailable
 
 LEDGER: Final = "counts"
 QUARANTINE: Final = "quarantine"
@@ -178,12 +178,21 @@ class Spool:
         return entry
 
     def waiting(self) -> list[Entry]:
-        """Return every envelope in the spool, the oldest first."""
+        """Return every envelope in the spool, the oldest first.
+
+        Raises:
+            Unavailable: the folder cannot be read.
+        """
         try:
             with self._opened() as folder:
                 found, foreign = _scan(folder)
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise Unavailable(
+                f"cannot look into the spool {self._folder}: {error.strerror}",
+                "it must be a folder of its own, for this user",
+            ) from error
         if foreign != self._foreign:
             # Their names are somebody else's words; the number is enough to go and look.
             _log.warning("%d foreign files in %s are left alone", foreign, self._folder)
@@ -191,7 +200,11 @@ class Spool:
         return [entry for entry, _ in found]
 
     def oldest(self) -> Entry | None:
-        """Return the envelope that goes next, or None when the spool is empty."""
+        """Return the envelope that goes next, or None when the spool is empty.
+
+        Raises:
+            Unavailable: the folder cannot be read.
+        """
         return next(iter(self.waiting()), None)
 
     def read(self, entry: Entry) -> bytes | None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from listener.config import SpoolSettings
-from listener.errors import SpoolFull
+from listener.errors import SpoolFull, Unavailable
 from listener.spool import Counts, Entry, Spool
 
 MIB = 1 << 20
@@ -262,6 +262,8 @@ def test_a_spool_that_is_a_symbolic_link_is_refused(tmp_path: Path, spool: Spool
     with pytest.raises(SpoolFull):
         put(spool, 1)
 
+    with pytest.raises(Unavailable):
+        spool.oldest()
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
