@@ -18,6 +18,7 @@ from listener.demo.homes import KEEPER, OWNERS, Done, Homes
 from listener.demo.play import Event, play
 from listener.demo.scene import Scene
 from listener.demo.transcript import Transcript
+from listener.demo.wiretap import Passed, wiretap
 from listener.errors import Unavailable, UsageError
 from listener.spool import Spool
 
@@ -70,14 +71,18 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         page.line("scene", f"{stage.length_s:.0f} s: {stage.about}")
         page.moving("setting up: keys, owners, a speaker, an archive, a broker")
         homes.prepare(port)
-        events = _hear(homes, stage, page, is_fast=arguments.fast)
+        with wiretap(port) as passed:
+            events = _hear(homes, stage, page, is_fast=arguments.fast)
         facts.check_hearing(checked, stage, events, KEEPER)
         facts.check_disk(checked, homes.root)
         _show_total(page, (of(events, "ended") or [{}])[-1])
-        kept = _show_archive(homes, events, page, checked)
+        sealed = of(events, "sealed")
+        facts.check_wire(checked, passed, len(sealed), OWNERS)
+        _show_wire(page, passed)
+        kept = _show_archive(homes, sealed, page, checked)
         if kept:
             opened = _show_owner(homes, kept, to, page, checked)
-            facts.check_sound(checked, stage, of(events, "sealed"), opened)
+            facts.check_sound(checked, stage, sealed, opened)
             _show_others(homes, kept[0]["clip"], page, checked)
         checked.settle()
         if arguments.keep:
@@ -131,17 +136,26 @@ def _show_total(page: Transcript, total: Event) -> None:
     )
 
 
+def _show_wire(page: Transcript, passed: list[Passed]) -> None:
+    clips = {one.topic for one in passed if one.is_clip}  # a clip may pass twice
+    rest_bytes = sum(len(one.payload) for one in passed if not one.is_clip)
+    page.line(
+        "broker",
+        f"carried {len(clips)} sealed clips, and {rest_bytes:,} bytes without a sound or a name",
+    )
+
+
 def _show_archive(
-    homes: Homes, events: list[Event], page: Transcript, checked: Facts
+    homes: Homes, sealed: list[Event], page: Transcript, checked: Facts
 ) -> list[dict[str, Any]]:
     """Return what the archive has."""
     page.moving("asking the archive")
     listed = homes.must(homes.archive, "archive", "list", "--json").out
     kept: list[dict[str, Any]] = [json.loads(line) for line in listed.splitlines()]
-    sealed = {(event["clip"], event["owner"], event["bytes"]) for event in of(events, "sealed")}
+    sent = {(event["clip"], event["owner"], event["bytes"]) for event in sealed}
     checked.hold(
         "the archive has every clip, and no other",
-        when=bool(kept) and {(k["clip"], k["owner"], k["size_bytes"]) for k in kept} == sealed,
+        when=bool(kept) and {(k["clip"], k["owner"], k["size_bytes"]) for k in kept} == sent,
     )
     size_bytes = sum(one["size_bytes"] for one in kept)
     page.line("archive", f"has {len(kept)} clips, {size_bytes:,} bytes, and no key to any of them")

@@ -10,11 +10,14 @@ import soundfile
 
 from listener.demo.play import Event
 from listener.demo.scene import Said, Scene
+from listener.demo.wiretap import Passed
 from listener.errors import EarmarkError
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 
 _AFTER_S: Final = 0.5
 """A wake comes this late after the words at most: the model needs to have heard them."""
+_MAGIC: Final = b"EARMARK/1\n"
+_NOTE_BYTES: Final = 2048  # a tenth of a second of sound would not fit
 _ROUNDING_S: Final = 0.09
 """One frame: what may be cut at an edge."""
 _CONTAINERS: Final = (b"fLaC\0\0\0\x22", b"WAVEfmt ", b"OggS\0\2")
@@ -91,6 +94,26 @@ def check_disk(facts: Facts, root: Path) -> None:
     facts.hold(
         "no sound lies in the clear",
         when=not any(container in data for data in _contents(root) for container in _CONTAINERS),
+    )
+
+
+def check_wire(facts: Facts, passed: Sequence[Passed], sealed: int, owners: Sequence[str]) -> None:
+    """Check what the broker's operator could read."""
+    clips = [one for one in passed if one.is_clip]
+    others = [one for one in passed if not one.is_clip]
+    facts.hold("the broker carried each clip", when=len(clips) >= sealed > 0)
+    facts.hold(
+        "what the broker carried was sealed",
+        when=all(one.payload.startswith(_MAGIC) for one in clips)
+        and not any(container in one.payload for one in passed for container in _CONTAINERS),
+    )
+    facts.hold(
+        "what else the broker carried was small and named nobody",
+        when=all(
+            len(one.payload) <= _NOTE_BYTES
+            and not any(f'"{owner}"'.encode() in one.payload for owner in owners)
+            for one in others
+        ),
     )
 
 

@@ -7,6 +7,7 @@ import soundfile
 from listener.demo import facts, scene
 from listener.demo.facts import Facts
 from listener.demo.play import Event
+from listener.demo.wiretap import Passed
 from listener.errors import EarmarkError
 
 STAGE = scene.load()
@@ -108,6 +109,32 @@ def test_a_disk_without_sound_is_clear(tmp_path: Path) -> None:
     facts.check_disk(checked, tmp_path)
 
     checked.settle()
+
+
+SEALED = Passed("earmark/v1/clips/ada/kitchen/1", b"EARMARK/1\n...")
+
+
+@pytest.mark.parametrize(
+    ("passed", "claim"),
+    [
+        ([SEALED, Passed("earmark/v1/event/kitchen", b'{"event_type":"wake"}')], ""),
+        ([], "carried each clip"),
+        ([SEALED, Passed("earmark/v1/clips/ada/kitchen/2", b"fLaC")], "was sealed"),
+        ([SEALED, Passed("a", b"EARMARK/1\nfLaC\0\0\0\x22")], "was sealed"),
+        ([SEALED, Passed("earmark/v1/status/kitchen", b"\0" * 3000)], "small"),
+        ([SEALED, Passed("earmark/v1/event/kitchen", b'{"owner":"ada"}')], "named nobody"),
+    ],
+)
+def test_what_the_broker_carries_is_judged(passed: list[Passed], claim: str) -> None:
+    checked = Facts()
+
+    facts.check_wire(checked, passed, 1, ["ada", "bo"])
+
+    if claim:
+        with pytest.raises(EarmarkError, match=claim):
+            checked.settle()
+    else:
+        checked.settle()
 
 
 @pytest.mark.parametrize("shift_s", [0.0, 0.08])

@@ -1,5 +1,6 @@
 """Hear and send as real processes, under run, with a real broker and a real archive."""
 
+import contextlib
 import json
 import signal
 from collections.abc import Callable
@@ -47,8 +48,9 @@ def archived(earmark: "Earmark") -> int:
 
 def child(run: int, verb: str) -> psutil.Process | None:
     for process in psutil.Process(run).children():
-        if verb in process.cmdline():
-            return process
+        with contextlib.suppress(psutil.Error):  # it has ended since
+            if verb in process.cmdline():
+                return process
     return None
 
 
