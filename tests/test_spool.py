@@ -20,7 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull, Unavailable
-from listener.spool import Counts, Entry, Spool
+from listener.ledger import Counts
+from listener.spool import Entry, Spool
 
 MIB = 1 << 20
 
@@ -312,47 +313,6 @@ def test_two_processes_share_the_counts(folder: Path, clock: FakeClock) -> None:
         send.remove(entry)
 
     assert hear.counts() == send.counts() == Counts(spooled=3, acked=3)
-
-
-@pytest.mark.parametrize(
-    "damage", [b"", b"\0" * 1024, b"ffffffff {}" + b" " * 1000, os.urandom(4096)]
-)
-def test_a_damaged_ledger_starts_again_and_harms_no_clip(
-    spool: Spool, folder: Path, damage: bytes
-) -> None:
-    entry = put(spool, 1)
-    (folder / "counts").write_bytes(damage)
-
-    put(spool, 2)
-
-    assert spool.oldest() == entry
-    assert spool.counts() == Counts(spooled=1)
-
-
-def test_one_torn_page_of_the_ledger_costs_one_count_at_most(spool: Spool, folder: Path) -> None:
-    for seq in range(1, 4):
-        put(spool, seq)
-    ledger = folder / "counts"
-    data = bytearray(ledger.read_bytes())
-    newest = 0 if b'"spooled":3' in data[:512] else 512
-    data[newest + 20 : newest + 60] = bytes(40)
-    ledger.write_bytes(data)
-
-    assert spool.counts().spooled == 2
-
-
-def test_a_ledger_that_cannot_be_written_keeps_its_counts_for_later(
-    spool: Spool, folder: Path
-) -> None:
-    folder.mkdir()
-    (folder / "counts").mkdir()
-    put(spool, 1)
-
-    assert spool.counts() == Counts(spooled=1)
-
-    (folder / "counts").rmdir()
-    put(spool, 2)
-    assert Spool(folder, SpoolSettings()).counts() == Counts(spooled=2)
 
 
 CHILD = """

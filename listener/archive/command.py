@@ -18,7 +18,7 @@ from listener.config import Config
 from listener.errors import EarmarkError
 from listener.home import Home
 from listener.mqtt import alone
-from listener.mqtt.broker import PahoBroker
+from listener.mqtt.client import PahoBroker
 
 if TYPE_CHECKING:
     from listener.envelope.open import Opened

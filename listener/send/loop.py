@@ -10,6 +10,7 @@ from typing import Final, assert_never
 import msgspec
 
 from listener import notices
+from listener.ledger import Counts
 from listener.mqtt import topics
 from listener.mqtt.broker import (
     NO_SUBSCRIBERS,
@@ -26,7 +27,6 @@ from listener.mqtt.broker import (
 from listener.notices import Notice, NoticeSocket, Tally
 from listener.send.courier import Courier
 from listener.service import Service, Stop
-from listener.spool import Counts
 
 TURN_S: Final = 0.5  # the longest that a stop, or a clip without a notice, waits to be seen
 FIRST_BACKOFF_S: Final = 0.1

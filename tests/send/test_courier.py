@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.config import SpoolSettings
+from listener.ledger import Counts
 from listener.mqtt.broker import PACKET_TOO_LARGE, Limits, Message
 from listener.send.courier import Courier
-from listener.spool import Counts, Entry, Spool
+from listener.spool import Entry, Spool
 
 LIMITS = Limits()
 
