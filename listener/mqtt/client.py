@@ -249,12 +249,7 @@ class PahoBroker:
             self._lose("the connection broke")
 
     def _on_publish(
-        self,
-        _client: paho.Client,
-        _data: object,
-        ticket: int,
-        code: ReasonCode,
-        _properties: Properties,
+        self, _c: object, _d: object, ticket: int, code: ReasonCode, _p: object
     ) -> None:
         if code.value >= _FAILURE:
             self._happened.append(Rejected(ticket, code.value, str(code)))
@@ -262,12 +257,7 @@ class PahoBroker:
             self._happened.append(Delivered(ticket, code.value))
 
     def _on_subscribe(
-        self,
-        _client: paho.Client,
-        _data: object,
-        _ticket: int,
-        codes: list[ReasonCode],
-        _properties: Properties | None,
+        self, _c: object, _d: object, _t: int, codes: list[ReasonCode], _p: object
     ) -> None:
         self._happened.extend(Denied(str(code)) for code in codes if code.value >= _FAILURE)
 
