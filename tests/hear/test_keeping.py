@@ -175,3 +175,27 @@ def test_mute_while_a_clip_is_being_sealed_lets_no_envelope_out() -> None:
     assert not np.asarray(one.clip.samples).any()
     assert [e.reason for e in workshop.events if isinstance(e, report.NotKept)] == ["muted"]
     assert workshop.counters.tally().abandoned == 1
+
+
+def test_a_roster_that_cannot_be_read_makes_no_clip_and_no_dead_ear(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    workshop = Workshop()
+    workshop.household.lose_the_roster()
+
+    workshop.keeping.offer(capture(workshop))
+    workshop.keeping.close()
+
+    assert workshop.counters.tally().unattributed == 1
+    assert caplog.messages == ["nobody can be told to own a clip: the roster is damaged"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_died_of_a_fault_ends_the_ear() -> None:
+    workshop = Workshop()
+    workshop.household.call_before_seq(lambda: 1 // 0)
+    workshop.keeping.offer(capture(workshop))
+    workshop.keeping.close()
+
+    with pytest.raises(RuntimeError, match="has died"):
+        workshop.keeping.offer(capture(workshop))

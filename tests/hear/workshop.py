@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.config import ClipSettings
 from listener.envelope.open import Opened, open_envelope, parse_identities
-from listener.errors import Unavailable
+from listener.errors import ConfigError, Unavailable
 from listener.hear import report
 from listener.hear.counters import Counters
 from listener.hear.herald import Herald
@@ -43,7 +43,7 @@ class Household:
             .confirmed("ada", "yes", 1)
         )
         self.sequence = itertools.count(1)
-        self.is_disk_gone = False
+        self.is_disk_gone = self._is_roster_gone = False
         self.call_before_seq(bool)
 
     def call_before_seq(self, call: Callable[[], object]) -> None:
@@ -55,6 +55,14 @@ class Household:
         if self.is_disk_gone:
             raise Unavailable("cannot use the sequence: the disk is gone", "mend it")
         return next(self.sequence)
+
+    def lose_the_roster(self) -> None:
+        self._is_roster_gone = True
+
+    def read_roster(self) -> Roster:
+        if self._is_roster_gone:
+            raise ConfigError("the roster is damaged", "restore it")
+        return self.roster
 
     def open(self, envelope: bytes) -> Opened:
         return open_envelope(
@@ -88,7 +96,7 @@ class Workshop:
             self.events.append, self.post, self.household.key.sign, on_nobody_reads=bool
         )
         self.keeping = Keeping(
-            attribution=Keeper(keeper, lambda: self.household.roster),
+            attribution=Keeper(keeper, self.household.read_roster),
             stamp=Stamp(
                 device="speaker",
                 key=self.household.key,
