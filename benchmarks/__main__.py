@@ -27,9 +27,9 @@ def main() -> int:
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, default=PARTS, help="measure these and keep the rest"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each engine (default: 5)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each engine (default: 7)")
     parser.add_argument(
-        "--seconds", type=float, default=40, help="length of each sound (default: 40)"
+        "--seconds", type=float, default=60, help="length of each sound (default: 60)"
     )
     parser.add_argument(
         "--render",
