@@ -31,11 +31,9 @@ UNMIRRORED = {
     "listener/demo/wiretap.py": "tests/system/test_demo.py",
     "listener/errors.py": "tests/test_cli.py",
     "listener/evaluate/lines.py": "tests/evaluate/test_score.py",
-    "listener/hear/command.py": "tests/system/test_run.py",
+    "listener/hear/command.py": "tests/system/test_hear.py",
     "listener/hear/herald.py": "tests/hear/test_report.py",
-    "listener/inference.py": "tests/wake/test_parity.py",
     "listener/mqtt/alone.py": "tests/system/test_delivery.py",
-    "listener/wake/streaming.py": "tests/wake/test_parity.py",
 }
 
 
