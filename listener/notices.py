@@ -22,6 +22,7 @@ from listener.errors import Unavailable
 
 LONGEST_BYTES: Final = 512
 SOCKET: Final = "notices.sock"
+MOST_AT_ONCE: Final = 1000
 
 _LONGEST_PATH_BYTES: Final = 107  # of a Unix socket's address
 
@@ -220,8 +221,11 @@ class NoticeSocket:
         return self._socket.fileno()
 
     def receive(self) -> Iterator[Notice]:
-        """Yield the notices that wait; count and leave out what is none. Never blocks."""
-        while True:
+        """Yield the notices that wait; count and leave out what is none. Never blocks.
+
+        At most ``MOST_AT_ONCE``, so that a flood keeps nobody from other work.
+        """
+        for _ in range(MOST_AT_ONCE):
             try:
                 # One byte more, so that a datagram over the limit is seen to be one.
                 data = self._socket.recv(LONGEST_BYTES + 1)

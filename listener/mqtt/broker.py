@@ -101,7 +101,10 @@ class Broker(Protocol):
         """Ask for what is published under ``pattern``."""
 
     def publish(self, message: Message) -> int:
-        """Hand a message over; return a ticket by which ``poll`` speaks of it."""
+        """Hand a message over; return a ticket by which ``poll`` speaks of it.
+
+        0 is no ticket: the message could not be taken.
+        """
 
     def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:
         """Wait until something happens, here or on one of ``also``; return what happened here."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -41,6 +41,7 @@ _FAILURE: Final = 0x80  # reason codes from here on
 _ANSWER_S: Final = 5.0  # for TCP, for TLS and for the CONNACK, each
 # For the CONNACK while another version is left to try: amqtt falls silent at a version 5.
 _TRIAL_S: Final = 2.0
+_MOST_QUEUED: Final = 64  # a broker that receipts nothing must not cost memory without end
 
 
 class PahoBroker:
@@ -120,15 +121,16 @@ class PahoBroker:
             self._client.subscribe(pattern, min(1, self._granted.qos))
 
     def publish(self, message: Message) -> int:
-        """Hand a message over, within the broker's limits; 0 when there is no connection."""
+        """Hand a message over, within the broker's limits; 0 when it cannot be taken now."""
         if self._client is None:
             return 0
-        return self._client.publish(
+        told = self._client.publish(
             message.topic,
             message.payload,
             min(message.qos, self._granted.qos),
             message.retain and self._granted.retain,
-        ).mid
+        )
+        return 0 if told.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE else told.mid
 
     def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:
         """Wait and tell. Returns early when a descriptor in ``also`` can be read."""
@@ -183,6 +185,7 @@ class PahoBroker:
         )
         client.connect_timeout = _ANSWER_S
         client.max_inflight_messages = self._granted.in_flight
+        client.max_queued_messages = _MOST_QUEUED
         if self._settings.username is not None:
             client.username_pw_set(self._settings.username, self._password)
         if self._tls is not None:
@@ -205,7 +208,7 @@ class PahoBroker:
         self,
         client: paho.Client,
         _data: object,
-        _flags: paho.ConnectFlags,
+        _flags: object,
         code: ReasonCode,
         properties: Properties | None,
     ) -> None:
@@ -234,12 +237,7 @@ class PahoBroker:
         self._happened.append(Connected(self._granted, protocol))
 
     def _on_disconnect(
-        self,
-        client: paho.Client,
-        _data: object,
-        flags: paho.DisconnectFlags,
-        code: ReasonCode,
-        _properties: Properties | None,
+        self, client: object, _d: object, flags: paho.DisconnectFlags, code: ReasonCode, _p: object
     ) -> None:
         if client is not self._client:
             return

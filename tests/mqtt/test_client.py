@@ -324,3 +324,14 @@ def test_a_password_is_read_from_a_file_that_others_cannot_read(
     broker.connect()
     assert script.accept().endswith(b"\x00\x06d-hall\x00\x0bopen sesame")
     broker.close()
+
+
+def test_a_broker_that_receipts_nothing_costs_no_memory_without_end(
+    script: Script, broker: PahoBroker
+) -> None:
+    welcomed(script, broker)
+
+    tickets = [broker.publish(Message("t", b"x", 1)) for _ in range(200)]
+
+    assert all(tickets[:50])
+    assert not any(tickets[100:])

@@ -30,16 +30,21 @@ class FakeBroker:
         self.published: list[Message] = []
         self.subscribed: list[str] = []
         self.connects = 0
+        self.connected_s = 0.0
         self.closed = False
+        self.full = False
         self._clock = clock
 
     def connect(self) -> None:
         self.connects += 1
+        self.connected_s = self._clock.now_s
 
     def subscribe(self, pattern: str) -> None:
         self.subscribed.append(pattern)
 
     def publish(self, message: Message) -> int:
+        if self.full:
+            return 0
         self.published.append(message)
         return len(self.published)
 

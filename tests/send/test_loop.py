@@ -270,3 +270,36 @@ def test_draining_an_empty_spool_needs_no_broker(sender: Sender, broker: "FakeBr
     assert sender.drain(Stop(), 3.0)
 
     assert broker.connects == 0
+
+
+def test_a_connection_that_held_is_made_anew_soon_and_one_that_did_not_later(
+    sender: Sender, broker: "FakeBroker", clock: "FakeClock"
+) -> None:
+    waits = []
+    for held_s in (1.0, 1.0, 1.0, 1.0, 10.0):
+        connect(sender, broker)
+        clock.now_s += held_s
+        broker.happens.append(Lost("Session taken over", 0x8E))
+        sender.turn(0)
+        lost_s, tried = clock.now_s, broker.connects
+        while broker.connects == tried:
+            sender.turn(60)
+        waits.append(broker.connected_s - lost_s)
+        broker.happens.clear()
+
+    assert waits[3] > 3 * waits[4]
+
+
+def test_an_event_that_the_client_cannot_take_is_counted(
+    sender: Sender, broker: "FakeBroker", notifier: Notifier
+) -> None:
+    connect(sender, broker)
+    broker.full = True
+    notifier.send(notices.Wake(word="alexa", score=0.9))
+    sender.turn(0.1)
+    broker.full = False
+    notifier.send(notices.Started())
+
+    sender.turn(0.1)
+
+    assert states(broker)[-1]["events_missed"] == 1
