@@ -323,10 +323,10 @@ def test_the_supervisor_is_told(speaker: Speaker, tmp_path: Path) -> None:
 
 
 def test_hear_stays_within_its_memory(speaker: Speaker) -> None:
+    # Asked of the process itself: ru_maxrss also counts the parent that it was forked from.
     program = (
-        "import resource, sys; from listener.cli import main; code = main(sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr);"
-        "sys.exit(code)"
+        "import sys; from listener.cli import main; code = main(sys.argv[1:]);"
+        "sys.stderr.write(open('/proc/self/status').read()); sys.exit(code)"
     )
     environ = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
 
@@ -342,4 +342,5 @@ def test_hear_stays_within_its_memory(speaker: Speaker) -> None:
         timeout=PATIENCE_S,
     )
 
-    assert int(ended.stderr.split()[-1]) <= 96 * 1_024
+    (peak,) = [line for line in ended.stderr.splitlines() if line.startswith("VmHWM:")]
+    assert int(peak.split()[1]) <= 96 * 1_024
