@@ -42,8 +42,8 @@ test: setup debian ## unit and system tests, with coverage
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-unit: setup ## the fast tests only
-	$(BIN)/pytest -m 'not system and not device'
+unit: setup ## the fast tests only: no processes, no recordings
+	$(BIN)/pytest -m 'not system and not device and not recordings'
 
 lint: setup ## formatting, ruff, mypy, import contracts
 	$(BIN)/ruff format --check .
