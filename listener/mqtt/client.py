@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from listener.config import BrokerSettings
-from listener.mqtt import access
+from listener.mqtt import access, wires
 from listener.mqtt.broker import (
     IN_FLIGHT,
     Connected,
@@ -112,6 +112,7 @@ class PahoBroker:
         except (OSError, ValueError) as error:
             self._lose(getattr(error, "strerror", None) or str(error) or "no answer")
         else:
+            wires.send_at_once(client.socket())
             self._reached = True
             self._welcome_until_s = self._monotonic_s() + (_TRIAL_S if trial else _ANSWER_S)
 
@@ -162,8 +163,9 @@ class PahoBroker:
                 client.loop_write()
             if reads:
                 client.loop_read()
+                wires.acknowledge_at_once(client.socket())
                 # TLS may hold decrypted bytes that select does not see.
-                while (wire := client.socket()) is not None and _pending(wire):
+                while wires.holds_more(client.socket()):
                     client.loop_read()
             client.loop_misc()
         except Exception as error:  # noqa: BLE001 - paho raises whatever its parser trips over
@@ -295,7 +297,3 @@ class PahoBroker:
             client.on_disconnect = None
             if (wire := client.socket()) is not None:
                 wire.close()
-
-
-def _pending(wire: object) -> bool:
-    return isinstance(wire, ssl.SSLSocket) and wire.pending() > 0
