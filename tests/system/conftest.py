@@ -88,6 +88,8 @@ class Earmark:
         self._home = home
         self._config = config
         self._running: dict[str, subprocess.Popen[str]] = {}
+        self.environment: dict[str, str] = {}
+        """What verbs that are started find in theirs besides the usual."""
 
     def command(self, *words: str) -> list[str]:
         verb, *rest = words
@@ -106,7 +108,11 @@ class Earmark:
         """Start a verb that goes on; its messages go to a file beside the home."""
         with (self._home.parent / f"{words[0]}.log").open("a") as log:
             process = subprocess.Popen(  # noqa: S603 - our own words
-                self.command(*words), stdout=log, stderr=log, text=True
+                self.command(*words),
+                stdout=log,
+                stderr=log,
+                text=True,
+                env=os.environ | self.environment,
             )
         self._running[words[0]] = process
         return process
@@ -136,6 +142,45 @@ def earmark(home: Path, tmp_path: Path, free_port: int) -> Iterator[Earmark]:
     verbs = Earmark(home, config)
     yield verbs
     verbs.end()
+
+
+class WallClock:
+    """The time of day of verbs, moved about while they run; what counts seconds goes on as ever."""
+
+    def __init__(self, library: Path, folder: Path) -> None:
+        self._offset = folder / "faketime"
+        self.environment = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._offset),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        self.move("+0")
+
+    def move(self, offset: str) -> None:
+        """Set it off from the true time, such as ``-1h`` or ``+400d``."""
+        self._offset.write_text(f"{offset}\n")
+
+    def now_s(self) -> float:
+        """Ask a process what time it thinks it is."""
+        told = subprocess.run(
+            [sys.executable, "-c", "import time; print(time.time())"],
+            env=os.environ | self.environment,
+            check=True,
+            capture_output=True,
+        )
+        return float(told.stdout)
+
+
+@pytest.fixture
+def wall_clock(tmp_path: Path, earmark: Earmark) -> WallClock:
+    """A clock for all verbs that the test starts."""
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not libraries:
+        pytest.skip("libfaketime is not installed: make debian")
+    clock = WallClock(libraries[0], tmp_path)
+    earmark.environment |= clock.environment
+    return clock
 
 
 @pytest.fixture(name="wait_until")

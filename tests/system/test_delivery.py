@@ -20,7 +20,7 @@ from listener.spool import Spool
 
 if TYPE_CHECKING:
     from tests.conftest import Household
-    from tests.system.conftest import Earmark, Mosquitto
+    from tests.system.conftest import Earmark, Mosquitto, WallClock
 
 pytestmark = pytest.mark.system
 
@@ -80,6 +80,36 @@ def test_two_hundred_clips_arrive_once_though_everything_is_killed(
     assert set(found) == set(made)
     counts = spool.counts()
     assert (counts.spooled, counts.dropped, counts.quarantined) == (CLIPS, 0, 0)
+
+
+def test_a_clock_that_jumps_loses_nothing(  # noqa: PLR0913, PLR0917 - the whole road
+    mosquitto: "Mosquitto",
+    earmark: "Earmark",
+    household: "Household",
+    spool: Spool,
+    wall_clock: "WallClock",
+    wait_until: Wait,
+) -> None:
+    mosquitto.start()
+    earmark.start("archive")
+    earmark.start("send")
+    made = []
+
+    for offset in ("+0", "-1h", "+400d", "-20y", "+0"):
+        wall_clock.move(offset)
+        made += [put(spool, household) for _ in range(3)]
+        wait_until(lambda: not spool.waiting(), f"clips arrive at {offset}")
+
+    assert sorted(archived(earmark)) == sorted(made)
+    counts = spool.counts()
+    assert (counts.acked, counts.dropped, counts.quarantined) == (len(made), 0, 0)
+    assert "Traceback" not in earmark.said("send") + earmark.said("archive")
+
+
+def test_the_clock_of_that_test_does_jump(wall_clock: "WallClock") -> None:
+    wall_clock.move("-1h")
+
+    assert wall_clock.now_s() == pytest.approx(time.time() - 3600, abs=60)
 
 
 def test_once_empties_the_spool_and_says_so(
