@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What tests use from Debian: a real broker, tracing, and stock tools that open an envelope.
-TEST_PACKAGES := mosquitto strace age flac openssl libportaudio2
+TEST_PACKAGES := mosquitto strace age flac openssl libfaketime libportaudio2
 
 .PHONY: help setup demo test unit lint format bench fixtures clean
 
@@ -42,8 +42,8 @@ test: setup debian ## unit and system tests, with coverage
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-unit: setup ## the fast tests only
-	$(BIN)/pytest -m 'not system and not device'
+unit: setup ## the fast tests only: no processes, no recordings
+	$(BIN)/pytest -m 'not system and not device and not recordings'
 
 lint: setup ## formatting, ruff, mypy, import contracts
 	$(BIN)/ruff format --check .

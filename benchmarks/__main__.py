@@ -5,14 +5,13 @@ import importlib.metadata
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import cpu, crypto, latency, memory, mute
-from benchmarks.processes import earmark
+from benchmarks.readme import demo_block, help_block
 from benchmarks.report import PARTS, render, splice
 from benchmarks.sounds import ROOT
 from listener.errors import EarmarkError, Unavailable
@@ -28,11 +27,15 @@ def main() -> int:
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, default=PARTS, help="measure these and keep the rest"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each engine (default: 5)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each engine (default: 7)")
     parser.add_argument(
-        "--seconds", type=float, default=40, help="length of each sound (default: 40)"
+        "--seconds", type=float, default=60, help="length of each sound (default: 60)"
     )
-    parser.add_argument("--render", action="store_true", help="measure nothing; mend the README")
+    parser.add_argument(
+        "--render",
+        action="store_true",
+        help="measure nothing; mend the README, transcript and help included",
+    )
     arguments = parser.parse_args()
     parts = {
         "cpu": lambda: cpu.measure(arguments.rounds, arguments.seconds, _say),
@@ -57,22 +60,11 @@ def main() -> int:
         RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", "utf-8")
     table = render(results)
     text = splice(README.read_text("utf-8"), "bench", table)
-    README.write_text(splice(text, "help", help_block()), "utf-8")
+    if arguments.render:
+        text = splice(splice(text, "help", help_block()), "demo", demo_block())
+    README.write_text(text, "utf-8")
     print(table, end="")
     return code
-
-
-def help_block() -> str:
-    """Return what ``earmark --help`` prints, as the README quotes it."""
-    done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        earmark("--help"),
-        cwd=ROOT,
-        env={"COLUMNS": "80", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return f"```\n$ earmark --help\n{done.stdout.rstrip()}\n```"
 
 
 def _kept() -> dict[str, Any]:

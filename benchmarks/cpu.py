@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import sounds
+from benchmarks.engines import SETTLE_S
 from benchmarks.processes import worker
 from benchmarks.report import ENGINES, SOUNDS
 
@@ -16,14 +17,15 @@ def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str
 
     Args:
         rounds: how many ratios there will be.
-        seconds: how long each sound is.
+        seconds: how long each sound is; the first of it, to settle, is not counted.
         say: takes a line of progress.
     """
-    speech, which = sounds.speech(seconds)
+    length_s = seconds + SETTLE_S
+    speech, which = sounds.speech(length_s)
     heard = {
         "speech": speech,
-        "quiet": sounds.quiet_room(seconds),
-        "silence": sounds.silence(seconds),
+        "quiet": sounds.quiet_room(length_s),
+        "silence": sounds.silence(length_s),
     }
     runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as folder:

@@ -26,14 +26,18 @@ STOP_LIMIT_S: Final = 10
 START_LIMIT_S: Final = 15
 
 
+TUNING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+"""What could make one engine's arithmetic another machine's."""
+
+
+def untuned() -> dict[str, str]:
+    """Return our environment as a user has it."""
+    return {name: value for name, value in os.environ.items() if name not in TUNING}
+
+
 def one_thread() -> dict[str, str]:
-    """Return our environment with one thread for everything, and BLAS left to itself."""
-    ours = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-    }
-    return {**ours, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    """Return our environment with one thread for all arithmetic."""
+    return {**untuned(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def worker(module: str, *arguments: str) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def mosquitto(folder: Path) -> Iterator[int]:
 def running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` for the length of the block, then end it."""
     process = subprocess.Popen(  # noqa: S603 - a broker, or our own program
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=one_thread()
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=untuned()
     )
     try:
         yield process

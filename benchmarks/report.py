@@ -147,7 +147,7 @@ def _described(results: Results) -> str:
     if how.get("runs"):
         text += (
             f"\nWake word alexa; {how['rounds']} rounds of {number(how['seconds'])} s of each "
-            f"sound; speech: {how['speech']}."
+            f"sound, after some seconds to settle; speech: {how['speech']}."
         )
     return text + "\nMedians, with the least and the greatest in brackets."
 

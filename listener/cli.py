@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn, Protocol, cast
 
@@ -21,9 +21,10 @@ import msgspec
 
 import listener
 from listener import config
+from listener.actions import SYSTEM_CONFIG, add_common
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 
-VERBS: Final = {
+VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "demo": ("listener.demo.command", "see the whole promise kept on this machine, in a minute"),
     "run": ("listener.run", "hear and send together, from one configuration file"),
     "hear": ("listener.hear.command", "listen for the word; seal what follows into the spool"),
@@ -41,8 +42,6 @@ VERBS: Final = {
     "selftest": ("listener.selftest.command", "prove that sound is forgotten, on this machine"),
     "score": ("listener.evaluate.score", "print each score a model gives to recordings"),
 }
-
-SYSTEM_CONFIG: Final = Path("/etc/earmark/earmark.toml")
 
 
 class Verb(Protocol):
@@ -66,11 +65,16 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, f"{self.prog} --help says what there is")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit code."""
+def main(argv: Sequence[str] | None = None, verbs: Mapping[str, tuple[str, str]] = VERBS) -> int:
+    """Run one verb and return the exit code.
+
+    Args:
+        argv: the words after the program's name; the process's own by default.
+        verbs: name to module and what it is for.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(words)
+        code = _run(words, verbs)
         # Here and not at the interpreter's end, where a reader that left would be a traceback.
         sys.stdout.flush()
     except EarmarkError as error:
@@ -105,9 +109,9 @@ def _complain(error: EarmarkError) -> int:
     return error.exit_code
 
 
-def _run(words: Sequence[str]) -> int:
+def _run(words: Sequence[str], verbs: Mapping[str, tuple[str, str]]) -> int:
     try:
-        verb, arguments = _parse(words)
+        verb, arguments = _parse(words, verbs)
     except SystemExit as done:  # after --help and --version
         return int(done.code or 0)
     logging.basicConfig(
@@ -118,15 +122,17 @@ def _run(words: Sequence[str]) -> int:
     return verb.run(arguments, _settings(arguments))
 
 
-def _parse(words: Sequence[str]) -> tuple[Verb, argparse.Namespace]:
+def _parse(
+    words: Sequence[str], verbs: Mapping[str, tuple[str, str]]
+) -> tuple[Verb, argparse.Namespace]:
     """Parse ``words``; import only the verb they name."""
-    width = max(map(len, VERBS))
+    width = max(map(len, verbs))
     parser = _Parser(
         prog="earmark",
         usage="earmark VERB [option ...]",
         description="Listen for one word, forget every other sound, seal what follows.",
         epilog="verbs:\n"
-        + "\n".join(f"  {name:<{width}}  {about}" for name, (_, about) in VERBS.items())
+        + "\n".join(f"  {name:<{width}}  {about}" for name, (_, about) in verbs.items())
         + "\n\nearmark VERB --help tells more about each.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -134,11 +140,11 @@ def _parse(words: Sequence[str]) -> tuple[Verb, argparse.Namespace]:
     parser.add_argument("--version", action="version", version=f"earmark {listener.__version__}")
     parser.add_argument("verb", metavar="VERB", help="what to do, see below")
     name: str = parser.parse_args(words[:1]).verb
-    if name not in VERBS:
-        near = difflib.get_close_matches(name, VERBS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"the verbs are {', '.join(VERBS)}"
+    if name not in verbs:
+        near = difflib.get_close_matches(name, verbs, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"the verbs are {', '.join(verbs)}"
         raise UsageError(f"there is no verb {name!r}", hint)
-    module, about = VERBS[name]
+    module, about = verbs[name]
     verb = cast("Verb", importlib.import_module(module))
     own = _Parser(
         prog=f"earmark {name}",
@@ -146,11 +152,7 @@ def _parse(words: Sequence[str]) -> tuple[Verb, argparse.Namespace]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    own.add_argument(
-        "--config", metavar="FILE", help=f"settings in TOML (default: {SYSTEM_CONFIG})"
-    )
-    own.add_argument("--home", metavar="DIR", help="folder of keys, roster, spool and archive")
-    own.add_argument("-v", "--verbose", action="store_true", help="say more on standard error")
+    add_common(own)
     verb.add_arguments(own)
     return verb, own.parse_args(words[1:])
 

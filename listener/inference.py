@@ -23,7 +23,8 @@ from listener.wake.streaming import StreamingModel, Word
 from listener.wake.trigger import Rule
 
 _FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
-_LONGEST_WINDOW_FRAMES: Final = 1 << 10
+LONGEST_WINDOW_FRAMES: Final = 1 << 10
+"""No head looks at more embeddings."""
 
 
 def build_detector(words: Sequence[Model], embedding: Model, settings: WakeSettings) -> Detector:
@@ -37,38 +38,15 @@ def build_detector(words: Sequence[Model], embedding: Model, settings: WakeSetti
     Raises:
         ModelRefused: a file is not a model that can be run.
     """
-    files = dict(zip((f.path for f in embedding.manifest.files), embedding.contents, strict=True))
-    try:
-        network = StreamNet(files[f"stream-{settings.hop_ms}.onnx"], embedding.name)
-        weights = np.load(io.BytesIO(files["mel.npy"]), allow_pickle=False)
-    except KeyError as error:
-        raise ModelRefused(f"{embedding.name} carries no file {error}") from error
-    heads = tuple(
-        Word(
-            word.name,
-            HeadNet(word.data, word.name),
-            _window(word),
-            tuple(sorted(word.manifest.labels.items())),
-        )
-        for word in words
+    network, weights = _embedding(embedding, settings.hop_ms)
+    heads = tuple(_word(word) for word in words)
+    model = StreamingModel(
+        Mel(weights, network.hop_frames),
+        Embeddings(network, max(word.window_frames for word in heads)),
+        heads,
+        lazy=settings.lazy,
     )
-    mel = Mel(weights, network.hop_frames)
-    embeddings = Embeddings(network, max(word.window_frames for word in heads))
-    model = StreamingModel(mel, embeddings, heads, lazy=settings.lazy)
     return Detector(model, {word.name: _rule(word, settings) for word in words})
-
-
-def head_window(data: bytes) -> int:
-    """Read how many embeddings a head looks at.
-
-    Args:
-        data: the bytes of an ONNX file.
-
-    Raises:
-        ModelRefused: it is no openWakeWord head: one input of float32, shape (1, n, 96), and one
-            output, shape (1, classes). The message says what it is instead.
-    """
-    return HeadNet(data, "the file").window_frames
 
 
 class StreamNet:
@@ -158,9 +136,9 @@ class HeadNet:
         if {inputs[0].type, outputs[0].type} != {"tensor(float)"}:
             raise ModelRefused(f"{name} takes {inputs[0].type}, gives {outputs[0].type}", hint)
         # A name where a number is expected stands for any number of windows at once.
-        if not (_matches(shape, (1, None, FEATURES)) and 1 <= shape[1] <= _LONGEST_WINDOW_FRAMES):
+        if not (_matches(shape, (1, None, FEATURES)) and 1 <= shape[1] <= LONGEST_WINDOW_FRAMES):
             raise ModelRefused(f"{name} takes the shape {shape}", hint)
-        if not _matches(result, (1, None)):
+        if not _matches(result, (1, None)) or result[1] < 1:
             raise ModelRefused(f"{name} gives the shape {result}", hint)
         self.window_frames: int = shape[1]
         """Embeddings that it looks at."""
@@ -179,6 +157,11 @@ class HeadNet:
         np.copyto(self._window[0], window)
         self._run(self._binding)
         return self._result
+
+    def wipe(self) -> None:
+        """See ``Head.wipe``."""
+        self._window[:] = 0
+        self._result[:] = 0
 
 
 class SpeechNet:
@@ -215,11 +198,34 @@ class SpeechNet:
         return float(probability[0, 0])
 
 
-def _window(word: Model) -> int:
-    window = word.manifest.window_frames
-    if window is None:
-        raise ModelRefused(f"{word.name} is no wake word")
-    return window
+def _embedding(model: Model, hop_ms: int) -> tuple[StreamNet, Floats]:
+    """Load the network for a hop, and the weights of the mel bands."""
+    files = dict(zip((file.path for file in model.manifest.files), model.contents, strict=True))
+    try:
+        network = StreamNet(files[f"stream-{hop_ms}.onnx"], model.name)
+        weights = np.load(io.BytesIO(files["mel.npy"]), allow_pickle=False)
+    except KeyError as error:
+        raise ModelRefused(f"{model.name} carries no file {error}") from error
+    return network, weights
+
+
+def _word(model: Model) -> Word:
+    """Load a head, and hold it against what its manifest claims."""
+    head = HeadNet(model.data, model.name)
+    labels = tuple(sorted(model.manifest.labels.items()))
+    if model.manifest.window_frames != head.window_frames:
+        raise ModelRefused(
+            f"{model.name} looks at {head.window_frames} embeddings,"
+            f" not at {model.manifest.window_frames}"
+        )
+    if any(output >= head.outputs for output, _ in labels):
+        raise ModelRefused(f"{model.name} has labels for more than its {head.outputs} outputs")
+    if head.outputs > 1 and not labels:
+        raise ModelRefused(
+            f"{model.name} tells {head.outputs} things apart, and nobody says which",
+            "its manifest needs a table [labels]: output = name",
+        )
+    return Word(model.name, head, head.window_frames, labels)
 
 
 def _rule(word: Model, settings: WakeSettings) -> Rule:

@@ -16,19 +16,15 @@ import logging
 import os
 import re
 import stat
-import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
-
-import msgspec
+from typing import Final
 
 from listener.config import SpoolSettings
-from listener.errors import SpoolFull
+from listener.errors import SpoolFull, Unavailable
+from listener.ledger import LEDGER, Clock, Counts, Ledger
 
-LEDGER: Final = "counts"
 QUARANTINE: Final = "quarantine"
 MOST_SEQ: Final = 10**12 - 1
 
@@ -38,34 +34,9 @@ _NAME: Final = re.compile(
     re.ASCII,
 )
 _PART: Final = ".part"
-_SLOT_BYTES: Final = 512  # one sector: written whole or not at all on what we run on
 _QUARANTINE_SHARE: Final = 4  # the quarantine may hold a quarter of what the spool may
 
 _log = logging.getLogger(__name__)
-
-
-class Clock(Protocol):
-    """How long this machine has been running, whatever the wall clock says."""
-
-    def boot(self) -> str:
-        """Return what tells this start of the machine from every other."""
-
-    def running_s(self) -> float:
-        """Return the seconds since that start, suspended ones included."""
-
-
-class MachineClock:
-    """The kernel's."""
-
-    def boot(self) -> str:
-        """Return the kernel's random id of this boot, or nothing where it is hidden."""
-        with contextlib.suppress(OSError):
-            return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return ""
-
-    def running_s(self) -> float:
-        """Return the seconds since boot."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -83,44 +54,6 @@ class Entry:
         return f"{self.seq:012d}.{self.owner}.{self.clip}.earmark"
 
 
-class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What became of the envelopes, ever since the spool exists.
-
-    ``spooled + released == acked + dropped + quarantined + waiting``, but for what one crash can
-    leave between a step and its count. A loss is counted before it happens, so a crash may count it
-    twice and never not at all.
-    """
-
-    spooled: int = 0
-    """Put in, durably."""
-    acked: int = 0
-    """Left because the archive has them."""
-    dropped: int = 0
-    """Lost to a bound: the oldest went."""
-    refused: int = 0
-    """Never got in: disk full, spool unwritable, larger than the spool."""
-    quarantined: int = 0
-    """Set aside because they cannot pass."""
-    released: int = 0
-    """Back from the quarantine."""
-
-    def plus(self, other: "Counts") -> "Counts":
-        """Return the sums."""
-        return Counts(
-            **{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__}
-        )
-
-
-class _Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One state of the ledger."""
-
-    generation: int = 0
-    boot: str = ""
-    seen_s: float = 0.0
-    lived_s: float = 0.0
-    counts: Counts = Counts()
-
-
 class Spool:
     """A bounded, durable queue of envelopes in one folder.
 
@@ -136,8 +69,7 @@ class Spool:
     def __init__(self, folder: Path, settings: SpoolSettings, clock: Clock | None = None) -> None:
         self._folder = folder
         self._settings = settings
-        self._clock = clock or MachineClock()
-        self._unsaved = Counts()
+        self._ledger = Ledger(clock)
         self._swept = False
         self._foreign = 0
 
@@ -178,12 +110,21 @@ class Spool:
         return entry
 
     def waiting(self) -> list[Entry]:
-        """Return every envelope in the spool, the oldest first."""
+        """Return every envelope in the spool, the oldest first.
+
+        Raises:
+            Unavailable: the folder cannot be read.
+        """
         try:
             with self._opened() as folder:
                 found, foreign = _scan(folder)
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise Unavailable(
+                f"cannot look into the spool {self._folder}: {error.strerror}",
+                "it must be a folder of its own, for this user",
+            ) from error
         if foreign != self._foreign:
             # Their names are somebody else's words; the number is enough to go and look.
             _log.warning("%d foreign files in %s are left alone", foreign, self._folder)
@@ -191,7 +132,11 @@ class Spool:
         return [entry for entry, _ in found]
 
     def oldest(self) -> Entry | None:
-        """Return the envelope that goes next, or None when the spool is empty."""
+        """Return the envelope that goes next, or None when the spool is empty.
+
+        Raises:
+            Unavailable: the folder cannot be read.
+        """
         return next(iter(self.waiting()), None)
 
     def read(self, entry: Entry) -> bytes | None:
@@ -223,7 +168,7 @@ class Spool:
                 os.unlink(entry.name, dir_fd=folder)
             except FileNotFoundError:
                 return False
-            self._count(folder, Counts(acked=1))
+            self._ledger.add(folder, Counts(acked=1))
         return True
 
     def quarantine(self, entry: Entry) -> bool:
@@ -245,7 +190,7 @@ class Spool:
                     os.rename(entry.name, entry.name, src_dir_fd=folder, dst_dir_fd=aside)
                 except FileNotFoundError:
                     return False
-                self._count(folder, Counts(quarantined=1))
+                self._ledger.add(folder, Counts(quarantined=1))
                 for old in self._overdue(folder, aside, share=_QUARANTINE_SHARE):
                     os.unlink(old.name, dir_fd=aside)
         return True
@@ -262,7 +207,7 @@ class Spool:
                 for entry, _ in _scan(aside)[0]:
                     os.rename(entry.name, entry.name, src_dir_fd=aside, dst_dir_fd=folder)
                     released += 1
-                self._count(folder, Counts(released=released))
+                self._ledger.add(folder, Counts(released=released))
         except FileNotFoundError:
             return 0
         return released
@@ -274,16 +219,16 @@ class Spool:
             OSError: the folder cannot be written.
         """
         with self._locked() as folder:
-            self._count(folder, Counts())
+            self._ledger.add(folder, Counts())
             return self._make_room(folder)
 
     def counts(self) -> Counts:
         """Return what became of every envelope so far."""
         try:
             with self._opened() as folder:
-                return _read_page(folder).counts.plus(self._unsaved)
+                return self._ledger.counts(folder)
         except OSError:
-            return self._unsaved
+            return self._ledger.counts(None)
 
     def _write(self, folder: int, entry: Entry, data: bytes) -> None:
         part = entry.name + _PART
@@ -296,7 +241,7 @@ class Spool:
                 view = memoryview(data)
                 while view:
                     view = view[file.write(view) :]
-                lived_s = self._lived(_read_page(folder))
+                lived_s = self._ledger.lived_s(folder)
                 os.utime(handle, (lived_s, lived_s))
                 os.fsync(handle)
             self._make_room(folder, entry.size_bytes, 1)
@@ -306,12 +251,12 @@ class Spool:
                 os.unlink(part, dir_fd=folder)
             raise
         os.fsync(folder)
-        self._count(folder, Counts(spooled=1))
+        self._ledger.add(folder, Counts(spooled=1))
 
     def _make_room(self, folder: int, size_bytes: int = 0, clips: int = 0) -> int:
         overdue = self._overdue(folder, folder, size_bytes, clips)
         if overdue:
-            self._count(folder, Counts(dropped=len(overdue)), durably=True)
+            self._ledger.add(folder, Counts(dropped=len(overdue)), durably=True)
             _log.warning("the spool is over its bounds: dropped the %d oldest clips", len(overdue))
         for entry in overdue:
             os.unlink(entry.name, dir_fd=folder)
@@ -321,7 +266,7 @@ class Spool:
         self, folder: int, where: int, size_bytes: int = 0, clips: int = 0, *, share: int = 1
     ) -> list[Entry]:
         """Say which entries of ``where`` must go so that this much more fits."""
-        lived_s = self._lived(_read_page(folder))
+        lived_s = self._ledger.lived_s(folder)
         found, _ = _scan(where)
         total_bytes = size_bytes + sum(entry.size_bytes for entry, _ in found)
         number = clips + len(found)
@@ -338,35 +283,10 @@ class Spool:
                 number -= 1
         return overdue
 
-    def _lived(self, page: _Page, running_s: float | None = None) -> float:
-        """Return for how long, all starts together, the machine was seen running, in seconds."""
-        running_s = self._clock.running_s() if running_s is None else running_s
-        same_boot = page.boot == self._clock.boot() and running_s >= page.seen_s
-        return page.lived_s + (running_s - page.seen_s if same_boot else running_s)
-
     def _refuse(self) -> None:
-        self._unsaved = self._unsaved.plus(Counts(refused=1))
+        self._ledger.remember(Counts(refused=1))
         with contextlib.suppress(OSError), self._locked() as folder:
-            self._count(folder, Counts(), durably=True)
-
-    def _count(self, folder: int, more: Counts, *, durably: bool = False) -> None:
-        """Add to the ledger, in place: that works on a full disk. What fails is kept for later."""
-        self._unsaved = self._unsaved.plus(more)
-        page = _read_page(folder)
-        running_s = self._clock.running_s()
-        new = _Page(
-            generation=page.generation + 1,
-            boot=self._clock.boot(),
-            seen_s=running_s,
-            lived_s=self._lived(page, running_s),
-            counts=page.counts.plus(self._unsaved),
-        )
-        try:
-            _write_page(folder, new, durably=durably)
-        except OSError as error:
-            _log.warning("cannot write the spool's counts: %s", error.strerror)
-        else:
-            self._unsaved = Counts()
+            self._ledger.add(folder, Counts(), durably=True)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
@@ -420,45 +340,3 @@ def _scan(folder: int) -> tuple[list[tuple[Entry, float]], int]:
             else:
                 foreign += 1
     return sorted(found), foreign
-
-
-def _read_page(folder: int) -> _Page:
-    """Return the newest page whose checksum holds; an empty one when there is none."""
-    newest = _Page()
-    try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        handle = os.open(LEDGER, flags, dir_fd=folder)
-        try:
-            slots = [os.pread(handle, _SLOT_BYTES, place * _SLOT_BYTES) for place in range(2)]
-        finally:
-            os.close(handle)
-    except OSError:
-        return newest
-    for slot in slots:
-        check, _, text = slot.strip().partition(b" ")
-        with contextlib.suppress(msgspec.DecodeError):
-            if check == _check(text):
-                page = msgspec.json.decode(text, type=_Page)
-                newest = max(newest, page, key=lambda one: one.generation)
-    return newest
-
-
-def _write_page(folder: int, page: _Page, *, durably: bool) -> None:
-    """Overwrite the older of the two slots."""
-    text = msgspec.json.encode(page)
-    slot = (_check(text) + b" " + text).ljust(_SLOT_BYTES - 1) + b"\n"
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(LEDGER, flags, 0o600, dir_fd=folder)
-    try:
-        if os.fstat(handle).st_size < 2 * _SLOT_BYTES:
-            os.pwrite(handle, b" " * (2 * _SLOT_BYTES), 0)
-            durably = True
-        os.pwrite(handle, slot, page.generation % 2 * _SLOT_BYTES)
-        if durably:
-            os.fdatasync(handle)
-    finally:
-        os.close(handle)
-
-
-def _check(text: bytes) -> bytes:
-    return b"%08x" % zlib.crc32(text)

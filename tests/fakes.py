@@ -33,6 +33,9 @@ class FakeSwitch:
     def mend(self) -> None:
         self._broken = False
 
+    def filenos(self) -> tuple[int, ...]:
+        return ()
+
     def is_shut(self, at_sample: int) -> bool:
         del at_sample
         if self._broken:

@@ -2,6 +2,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,48 @@ def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
         os.close(write)
     assert done.returncode == 128 + 13
     assert not done.stderr
+
+
+@pytest.fixture
+def do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
+    """Run a verb of a test's own, in a module that nobody has imported yet."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(deed: str) -> int:
+        name = f"deed_{abs(hash(deed))}"
+        (tmp_path / f"{name}.py").write_text(
+            "from listener.errors import Unavailable\n"
+            "def add_arguments(parser): pass\n"
+            f"def run(arguments, settings):\n    {deed}\n"
+        )
+        return cli.main(["deed"], {"deed": (name, "do it")})
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("deed", "code", "said"),
+    [
+        ("return 1", 1, ""),
+        ("raise KeyboardInterrupt", 130, ""),
+        ("raise Unavailable('gone', 'go')", 69, "earmark: error: gone\nearmark: hint: go\n"),
+        ("open('/nowhere/at/all')", 69, "earmark: error: cannot use /nowhere/at/all: "),
+        ("import absent_package", 78, "earmark: error: deed needs the package absent_package"),
+    ],
+)
+def test_however_a_verb_ends_it_is_an_exit_code_and_a_sentence(
+    do: Callable[[str], int], deed: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = do(deed)
+
+    told = capsys.readouterr()
+    assert ended == code
+    assert not told.out
+    assert told.err.startswith(said)
+    assert bool(told.err) == bool(said)
+
+
+@pytest.mark.parametrize("deed", ["raise OSError('what is this')", "import listener.absent", "1/0"])
+def test_what_nobody_foresaw_is_not_hidden(do: Callable[[str], int], deed: str) -> None:
+    with pytest.raises((OSError, ModuleNotFoundError, ZeroDivisionError)):
+        do(deed)

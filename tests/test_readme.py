@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from benchmarks import report
-from benchmarks.__main__ import help_block
+from benchmarks.readme import demo_block, help_block, steady
 from listener import config
+from listener.ledger import Counts
 from listener.notices import Tally
-from listener.spool import Counts
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -62,10 +62,13 @@ def test_the_help_is_what_earmark_prints() -> None:
     )
 
 
-def test_the_first_screen_has_a_transcript() -> None:
+@pytest.mark.system
+def test_the_transcript_is_what_the_demo_prints() -> None:
     transcript = report.between(README, "demo")
 
-    assert transcript.startswith("```\n$ make demo\n")
+    assert steady(transcript) == steady(demo_block()), (
+        "python -m benchmarks --render brings the transcript up to date"
+    )
     assert README.index("<!-- demo:begin -->") < README.index("\n## ")
 
 

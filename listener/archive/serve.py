@@ -19,6 +19,7 @@ from listener.service import Service, Stop
 TURN_S: Final = 0.5
 FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 30.0
+STEADY_S: Final = 5.0
 SWEEP_PAUSE_S: Final = 3600.0
 MOST_DRIFT_S: Final = 60.0
 
@@ -126,6 +127,7 @@ class Server:
         self._connect_s = 0.0
         self._backoff_s = FIRST_BACKOFF_S
         self._connected = False
+        self._since_s = 0.0
         self._lost_because = ""
 
     def run(self, stop: Stop) -> None:
@@ -144,7 +146,7 @@ class Server:
             match happening:
                 case Connected():
                     self._connected = True
-                    self._backoff_s = FIRST_BACKOFF_S
+                    self._since_s = self._monotonic_s()
                     _log.info("connected with MQTT %s", happening.protocol)
                     # No session outlives the connection: the spools are the queue, and what came
                     # while we were away comes again.
@@ -164,6 +166,8 @@ class Server:
         if self._connected or lost.reason != self._lost_because:
             _log.warning("no connection to the broker: %s", lost.reason)
         self._lost_because = lost.reason
+        if self._connected and self._monotonic_s() - self._since_s >= STEADY_S:
+            self._backoff_s = FIRST_BACKOFF_S
         self._connected = False
         spread_s = self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         self._connect_s = self._monotonic_s() + spread_s

@@ -8,7 +8,8 @@ from typing import Final
 from listener.config import BrokerSettings
 from listener.errors import EarmarkError
 from listener.findings import Finding
-from listener.mqtt.broker import Broker, Connected, Lost, PahoBroker
+from listener.mqtt.broker import Broker, Connected, Lost
+from listener.mqtt.client import PahoBroker
 
 PATIENCE_S: Final = 8.0
 TRIES: Final = 2

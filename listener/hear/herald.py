@@ -24,7 +24,7 @@ class Herald:
 
     def __init__(
         self,
-        write_line: Callable[[report.Event], None],
+        write_line: Callable[[report.Event], object],
         post: Post,
         sign: Sign,
         on_nobody_reads: Callable[[], object],

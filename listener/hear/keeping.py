@@ -150,8 +150,10 @@ class Keeping:
                 waiting = self._queue.get_nowait()
             except queue.Empty:
                 return
-            if waiting is not None:
-                self._drop(waiting[1], "muted")
+            if waiting is None:
+                self._queue.put(None)  # the end stays asked for
+                return
+            self._drop(waiting[1], "muted")
 
     def close(self) -> None:
         """Seal what waits, then end the worker."""

@@ -33,7 +33,8 @@ class Switch(Protocol):
         """Tell whether it is shut, or was at any moment since it was asked last.
 
         So a switch thrown and released within one block still mutes that block. Asked twice
-        without time between, the second answer is about now alone.
+        without time between, the second answer is about now alone. A line that was lost and found
+        again since was shut between.
 
         Args:
             at_sample: how far the stream has come; a switch that lives in the real world has its

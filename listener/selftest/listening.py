@@ -125,7 +125,7 @@ class Listening:
         with contextlib.suppress(subprocess.TimeoutExpired):
             hear.wait(self._scene.length_s + _GRACE_S)
         if hear.returncode != 0:
-            raise self._failure("hear does not end well")
+            raise self._failure("hear", "hear does not end well")
         self._end()
 
     def sent(self, search: memory.Search) -> list[tuple[str, syscalls.Sent]]:
@@ -171,14 +171,15 @@ class Listening:
     def _wait(self, holds: Callable[[], bool], patience_s: float, what: str) -> None:
         until_s = time.monotonic() + patience_s
         while not holds():
-            if self._verbs["hear"].poll() is not None:
-                raise self._failure("hear ended before the end of the selftest")
+            for verb, started in self._verbs.items():
+                if started.poll() is not None:
+                    raise self._failure(verb, f"{verb} ended before the end of the selftest")
             if time.monotonic() > until_s:
-                raise self._failure(what)
+                raise self._failure("hear", what)
             time.sleep(_PAUSE_S)
 
-    def _failure(self, what: str) -> EarmarkError:
-        said = self._errors("hear").read_text("utf-8", "replace")[-_LONGEST_COMPLAINT:].strip()
+    def _failure(self, verb: str, what: str) -> EarmarkError:
+        said = self._errors(verb).read_text("utf-8", "replace")[-_LONGEST_COMPLAINT:].strip()
         return EarmarkError(f"{what}; it said: {said or 'nothing'}")
 
     def _end(self) -> None:

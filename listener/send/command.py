@@ -10,7 +10,7 @@ from listener.config import Config
 from listener.control import Controller
 from listener.errors import Unavailable
 from listener.mqtt import alone
-from listener.mqtt.broker import PahoBroker
+from listener.mqtt.client import PahoBroker
 from listener.notices import SOCKET, NoticeSocket
 from listener.send.courier import Courier
 from listener.send.loop import Sender, will

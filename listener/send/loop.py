@@ -11,6 +11,7 @@ import msgspec
 
 from listener import notices
 from listener.control import Controller
+from listener.ledger import Counts
 from listener.mqtt import topics
 from listener.mqtt.broker import (
     NO_SUBSCRIBERS,
@@ -28,11 +29,11 @@ from listener.notices import Notice, NoticeSocket, Tally
 from listener.send.commands import Commands
 from listener.send.courier import Courier
 from listener.service import Service, Stop
-from listener.spool import Counts
 
 TURN_S: Final = 0.5  # the longest that a stop, or a clip without a notice, waits to be seen
 FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 30.0
+STEADY_S: Final = 5.0  # two devices of one name end each other's connections; let them do it slowly
 STATUS_PAUSE_S: Final = 10.0
 TRIM_PAUSE_S: Final = 600.0
 FAREWELL_S: Final = 1.0
@@ -69,6 +70,7 @@ class _Link:
     """One connection, from the welcome to the loss."""
 
     limits: Limits
+    since_s: float
     status: int = 0
     """Ticket of the status that was published first."""
     proven: bool = False
@@ -202,7 +204,7 @@ class Sender:
                 assert_never(never)
 
     def _connected(self, connected: Connected) -> None:
-        self._link = _Link(connected.limits)
+        self._link = _Link(connected.limits, self._monotonic_s())
         self.was_connected = True
         _log.info("connected with MQTT %s", connected.protocol)
         for topic in (topics.ACK.all(device=self._device), *self.commands.topics):
@@ -214,6 +216,8 @@ class Sender:
             _log.warning("no connection to the broker: %s", lost.reason)
         self.lost_because = lost.reason
         self.courier.lost(lost.code, proven=self._link is not None and self._link.proven)
+        if self._link is not None and self._monotonic_s() - self._link.since_s >= STEADY_S:
+            self._due.backoff_s = FIRST_BACKOFF_S
         self._link = None
         # Spread out, so that a broker that comes back is not met by all devices at once.
         spread_s = self._due.backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -223,7 +227,6 @@ class Sender:
     def _delivered(self, delivered: Delivered) -> None:
         if self._link is not None and delivered.ticket == self._link.status:
             self._link.proven = True
-            self._due.backoff_s = FIRST_BACKOFF_S
         if delivered.code == NO_SUBSCRIBERS:
             _log.info("the broker says that nobody takes it: is the archive running?")
         self.courier.delivered(delivered.ticket)
@@ -267,11 +270,9 @@ class Sender:
             topics.EVENT.qos,
             topics.EVENT.retain,
         )
-        if self._link is None:
+        if self._link is None or self._broker.publish(message) == 0:
             missed = self._status.events_missed + 1
             self._status = msgspec.structs.replace(self._status, events_missed=missed)
-        else:
-            self._broker.publish(message)
 
     def _say(self, status: Status) -> None:
         self._status = status

@@ -99,7 +99,7 @@ def to_flac(samples: Samples, comment: str) -> bytes:
     """Encode sound as FLAC, 16 bits, mono, 16 kHz.
 
     Args:
-        samples: int16, shape (n,).
+        samples: int16, shape (n,), n at least 1.
         comment: the text of its COMMENT tag.
     """
     with io.BytesIO() as out:

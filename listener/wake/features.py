@@ -23,10 +23,11 @@ SILENT_LEVEL: Final = -8.0
 
 _STRIDE_SAMPLES: Final = 160
 _TRANSFORM_SAMPLES: Final = 512
-_WINDOW: Final = slice(56, 456)  # the taps that are not zero
-_BINS: Final = slice(2, 122)  # the bins that any band looks at
-_SMALLEST_POWER: Final = np.float32(1e-10)
-_OFFSET: Final = np.float32(2.0)
+_MIDDLE: Final = 256  # the tap of a frame where the window is 1
+_MIDDLE_TAPS: Final = 200  # taps on either side of it where it is not 0
+_BINS: Final = range(2, 122)  # the bins of the spectrum that any band looks at
+_OFFSET: Final = 2
+_SMALLEST_POWER: Final = np.float32(1e-10 * 10**_OFFSET)
 _RANGE: Final = np.float32(8.0)
 
 
@@ -52,22 +53,20 @@ class Mel:
         self._samples = np.zeros(past + new, np.float32)
         self._past, self._new = self._samples[:past], self._samples[past:]
         self._kept = self._samples[new:]
+        # The window is even around its middle tap, so the even part of a frame around it gives
+        # the real parts of the spectrum and the odd part the imaginary ones: half the work.
         stride = self._samples.strides[0]
-        self._frames = as_strided(
-            self._samples[_WINDOW.start :],
-            (hop_frames, _WINDOW.stop - _WINDOW.start),
-            (_STRIDE_SAMPLES * stride, stride),
-        )
-        turn = 2 * np.pi * np.arange(self._frames.shape[1]) / self._frames.shape[1]
-        self._window = (0.5 - 0.5 * np.cos(turn)).astype(np.float32)
-        # Where in its 512 samples a frame lies does not change its power: the tail stays zero.
-        self._padded = np.zeros((hop_frames, _TRANSFORM_SAMPLES), np.float32)
-        self._windowed = self._padded[:, : self._frames.shape[1]]
-        self._spectrum = np.zeros((hop_frames, _TRANSFORM_SAMPLES // 2 + 1), np.complex64)
-        self._parts = self._spectrum.view(np.float32)[:, 2 * _BINS.start : 2 * _BINS.stop]
-        self._squares = np.empty((hop_frames, self._parts.shape[1]), np.float32)
-        # Real and imaginary parts lie side by side, and both count.
-        self._weights = np.repeat(weights.astype(np.float32), 2, axis=0)
+        middle = self._samples[_MIDDLE:]
+        shape, step = (hop_frames, _MIDDLE_TAPS), _STRIDE_SAMPLES * stride
+        self._after = as_strided(middle, shape, (step, stride))
+        self._before = as_strided(middle, shape, (step, -stride))
+        self._halves = np.empty((2, hop_frames, _MIDDLE_TAPS), np.float32)
+        self._even, self._odd = self._halves
+        self._waves = _waves()
+        self._parts = np.empty((2, hop_frames, self._waves.shape[2]), np.float32)
+        self._power, self._imaginary = self._parts
+        # The offset of the logarithm is a factor before it.
+        self._weights = np.ascontiguousarray(weights * np.float32(10**_OFFSET))
         self._mel = np.empty((hop_frames, BANDS), np.float32)
         self._spans_steps = hop_frames < 8  # noqa: PLR2004 - the range is that of the last 8 frames
         self.restart()
@@ -76,7 +75,7 @@ class Mel:
         """Forget everything heard, and wipe it."""
         self._is_first = True
         self._loudest = np.float32(-np.inf)
-        for buffer in (self._samples, self._padded, self._spectrum, self._squares, self._mel):
+        for buffer in (self._samples, self._halves, self._parts, self._mel):
             buffer[:] = 0
 
     def step(self, samples: Samples) -> Floats:
@@ -91,13 +90,14 @@ class Mel:
         """
         np.copyto(self._past, self._kept)
         np.copyto(self._new, samples)
-        np.multiply(self._frames, self._window, out=self._windowed)
-        np.fft.rfft(self._padded, out=self._spectrum)  # type: ignore[arg-type]  # numpy's stubs know float64 only
-        np.multiply(self._parts, self._parts, out=self._squares)
-        mel = np.matmul(self._squares, self._weights, out=self._mel)
+        np.add(self._after, self._before, out=self._even)
+        np.subtract(self._after, self._before, out=self._odd)
+        parts = np.matmul(self._halves, self._waves, out=self._parts)
+        np.multiply(parts, parts, out=parts)
+        power = np.add(self._power, self._imaginary, out=self._power)
+        mel = np.matmul(power, self._weights, out=self._mel)
         np.maximum(mel, _SMALLEST_POWER, out=mel)
         np.log10(mel, out=mel)
-        mel += _OFFSET
         if self._is_first:
             self._is_first = False
             mel[: self._unheard_frames] = -np.inf
@@ -108,7 +108,16 @@ class Mel:
         return mel
 
     def _clip(self, mel: Floats) -> None:
-        loudest = mel.max()
+        loudest = np.maximum.reduce(mel, axis=None)
         lowest = max(loudest, self._loudest) if self._spans_steps else loudest
         np.maximum(mel, lowest - _RANGE, out=mel)
         self._loudest = loudest
+
+
+def _waves() -> Floats:
+    """Return windowed cosines and sines around the middle tap, shape (2, 200, 120)."""
+    taps = np.arange(_MIDDLE_TAPS)[:, None]
+    window = 0.5 + 0.5 * np.cos(np.pi * taps / _MIDDLE_TAPS)
+    window[0] /= 2  # where both halves are the same sample
+    turn = 2 * np.pi * taps * np.array(_BINS) / _TRANSFORM_SAMPLES
+    return np.stack([np.cos(turn) * window, np.sin(turn) * window]).astype(np.float32)

@@ -186,7 +186,7 @@ def streaming(network: Network, hop_frames: int) -> bytes:
     for layer, (kernel, bias) in enumerate(zip(network.kernels, network.biases, strict=True)):
         outputs, inputs, taps, width = kernel.shape
         if taps > 1:
-            x = graph.remember(x, f"{layer:02}", [1, inputs, (taps - 1) * dilation, rows])
+            x = graph.remember(x, columns, f"{layer:02}", [1, inputs, (taps - 1) * dilation, rows])
         weights = [graph.constant(f"kernel.{layer:02}", kernel)]
         if bias is not None:
             weights.append(graph.constant(f"bias.{layer:02}", bias))
@@ -214,7 +214,7 @@ def streaming(network: Network, hop_frames: int) -> bytes:
                 # One column a step is left: its partner is the one `dilation` columns back.
                 shape = [1, over_rows]
                 x = graph.operator("MaxPool", [x], kernel_shape=shape, strides=shape)
-                x = graph.remember(x, f"{layer:02}.pool", [1, outputs, dilation, rows])
+                x = graph.remember(x, columns, f"{layer:02}.pool", [1, outputs, dilation, rows])
                 x = graph.operator(
                     "MaxPool", [x], kernel_shape=[over_time, 1], dilations=[dilation, 1]
                 )
@@ -271,20 +271,24 @@ class _Writer:
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return name
 
-    def output(self, source: str, name: str, shape: list[int]) -> None:
-        """Let ``source``, which the last node made, be an output by this name."""
+    def output(self, source: str, name: str, shape: list[int]) -> str:
+        """Let ``source``, which the last node made, be an output, and be called so from now on."""
         _check(self._nodes[-1].output[0] == source, "only the newest value becomes an output")
         self._nodes[-1].output[0] = name
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        return name
 
     def operator(self, kind: str, inputs: list[str], **attributes: Any) -> str:  # noqa: ANN401 - as onnx takes them
         name = f"{len(self._nodes):03}"
         self._nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
-    def remember(self, x: str, name: str, shape: list[int]) -> str:
-        """Put the columns kept in front of ``x``, and keep the last as many for the next step."""
+    def remember(self, x: str, columns: int, name: str, shape: list[int]) -> str:
+        """Put the columns kept in front of the ``columns`` of ``x``; keep as many for the next."""
         past = self.input(f"past.{name}", shape)
+        if columns == shape[2]:
+            new = self.output(x, f"next.{name}", shape)
+            return self.operator("Concat", [past, new], axis=2)
         both = self.operator("Concat", [past, x], axis=2)
         start = self.constant(f"start.{name}", np.array([-shape[2]], np.int64))
         kept = self.operator("Slice", [both, start, self._end, self._time_axis])

@@ -1,6 +1,8 @@
 """The golden envelopes, each with the outcome its index declares."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -67,3 +69,12 @@ def test_every_file_is_in_the_index() -> None:
     files = {f"envelopes/{path.name}" for path in (VECTORS / "envelopes").iterdir()}
 
     assert files == {vector["file"] for vector in ENVELOPES}
+
+
+@pytest.mark.system
+def test_the_script_still_makes_the_same_kinds(tmp_path: Path) -> None:
+    subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, str(VECTORS / "make.py"), str(tmp_path)], check=True
+    )
+
+    assert json.loads((tmp_path / "index.json").read_text("ascii")) == INDEX

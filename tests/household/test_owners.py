@@ -125,6 +125,14 @@ def test_forget_says_what_stays(
     assert earmark("owner", "forget", "ada")[0] == 2
 
 
+def test_a_guest_is_forgotten_without_a_word_about_the_keeper(
+    earmark: Earmark, ada: pyrage.x25519.Identity
+) -> None:
+    earmark("owner", "add", "ada", "--key", str(ada.to_public()))
+
+    assert "keeper" not in earmark("owner", "forget", "ada")[1]
+
+
 def test_a_secret_key_on_the_command_line_is_not_repeated(
     earmark: Earmark, ada: pyrage.x25519.Identity
 ) -> None:

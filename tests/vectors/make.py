@@ -1,4 +1,4 @@
-"""Make the golden envelopes anew: ``python tests/vectors/make.py``.
+"""Make the golden envelopes anew: ``python tests/vectors/make.py [FOLDER]``.
 
 Age is randomised, so this makes other files of the same kinds. The committed ones are the golden
 ones: run it only when a kind is added, and never to make a failing test pass.
@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,8 +68,9 @@ class Cast:
 class Maker:
     """Writes envelopes piece by piece, so that each piece can be wrong."""
 
-    def __init__(self, cast: Cast) -> None:
+    def __init__(self, cast: Cast, folder: Path) -> None:
         self.cast = cast
+        self.folder = folder
         self.index: list[Fields] = []
         time = np.arange(RATE_HZ // 4) / RATE_HZ
         self.samples = (3000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)
@@ -143,7 +145,7 @@ class Maker:
 
         ``archive`` in the index says whether checking without a secret accepts it.
         """
-        (HERE / "envelopes" / f"{name}.earmark").write_bytes(data)
+        (self.folder / "envelopes" / f"{name}.earmark").write_bytes(data)
         entry = {"file": f"envelopes/{name}.earmark", "identity": "ada.key", "outcome": outcome}
         self.index.append(entry | {"archive": outcome != "bad-envelope", "reason": reason} | more)
 
@@ -268,7 +270,7 @@ def bad_shapes(make: Maker) -> None:
         ("age-header", len(whole) - len(rest) + 60),
         ("ciphertext", len(whole) - 1),
     ):
-        refuse(f"cut-{name}", f"ends after {length} bytes", whole[:length])
+        refuse(f"cut-{name}", f"cut off: {name}", whole[:length])
     refuse("extended", "a byte after the end", whole + b"\n")
     refuse("not-an-envelope", "a FLAC file", make.flac(fields))
 
@@ -399,11 +401,11 @@ def bad_inside(make: Maker) -> None:
     refuse("wav", "a WAV file", wav)
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     cast = Cast.read_or_make()
-    shutil.rmtree(HERE / "envelopes", ignore_errors=True)
-    (HERE / "envelopes").mkdir()
-    make = Maker(cast)
+    shutil.rmtree(folder / "envelopes", ignore_errors=True)
+    (folder / "envelopes").mkdir()
+    make = Maker(cast, folder)
     good(make)
     bad_headers(make)
     bad_shapes(make)
@@ -417,8 +419,8 @@ def main() -> None:
         },
         "envelopes": make.index,
     }
-    (HERE / "index.json").write_text(json.dumps(index, indent=1) + "\n", "ascii")
+    (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n", "ascii")
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if sys.argv[1:] else HERE)

@@ -1,0 +1,165 @@
+"""The demo's households: a speaker, an archive and two owners, each with a folder of their own.
+
+Everything is done with the verbs that people use, in processes of their own.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pyrage
+
+from listener.errors import EarmarkError, Unavailable
+
+DEVICE: Final = "kitchen"
+OWNERS: Final = ("ada", "bo")
+KEEPER: Final = OWNERS[0]
+VERB_S: Final = 120.0
+"""How long a verb may take; a second here, and a slow machine is no failure."""
+_END_S: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A verb that ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """What it said was wrong, without its prefix."""
+        for line in self.err.splitlines():
+            if line.startswith("earmark: error: "):
+                return line.removeprefix("earmark: error: ")
+        return f"exit code {self.code}"
+
+
+class Homes:
+    """The folders under ``root``, and the verbs run on them. For one thread."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.speaker = root / "speaker"
+        self.archive = root / "archive"
+
+    def identity(self, owner: str) -> Path:
+        """Return where an owner keeps her secret key."""
+        return self.root / owner / f"{owner}.key"
+
+    def settings(self, home: Path) -> Path:
+        """Return the configuration of a home."""
+        return home / "earmark.toml"
+
+    def prepare(self, port: int) -> None:
+        """Make keys, write settings, enrol owners and the device.
+
+        Raises:
+            EarmarkError: a verb failed.
+        """
+        for owner in OWNERS:
+            self._make_identity(owner)
+        for home in (self.speaker, self.archive):
+            home.mkdir(mode=0o700, parents=True)
+            self.settings(home).write_text(
+                f"[device]\nname = '{DEVICE}'\n"
+                f"[attribution]\nkeeper = '{KEEPER}'\n"
+                f"[broker]\nport = {port}\nprotocol = '3.1.1'\n",
+                "utf-8",
+            )
+        # The speaker knows its keeper alone; the archive knows the household.
+        self._enrol(self.speaker, KEEPER)
+        for owner in OWNERS:
+            self._enrol(self.archive, owner)
+        name, key = self.must(self.speaker, "household", "this-device").out.split()
+        self.must(self.archive, "household", "add-device", name, "--key", key)
+
+    def words(self, home: Path, verb: str, *rest: str) -> list[str]:
+        """Return the command line of a verb on a home."""
+        config = str(self.settings(home))
+        own = ["--config", config, "--home", str(home)]
+        return [sys.executable, "-m", "listener", verb, *own, *rest]
+
+    def earmark(self, home: Path, verb: str, *rest: str) -> Done:
+        """Run a verb to its end.
+
+        Raises:
+            Unavailable: it does not end.
+        """
+        try:
+            done = subprocess.run(  # noqa: S603 - ourselves
+                self.words(home, verb, *rest),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=VERB_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable(f"earmark {verb} did not end within {VERB_S:.0f} s") from error
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def must(self, home: Path, verb: str, *rest: str) -> Done:
+        """Run a verb that has to succeed.
+
+        Raises:
+            EarmarkError: it did not.
+        """
+        done = self.earmark(home, verb, *rest)
+        if done.code != 0:
+            raise EarmarkError(f"earmark {verb} {rest[0] if rest else ''}: {done.complaint}")
+        return done
+
+    @contextlib.contextmanager
+    def running(self, home: Path, verb: str, *rest: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run a verb while the block runs; what it says goes into ``<verb>.log`` beside the homes.
+
+        Raises:
+            EarmarkError: it had ended before the block did, or did not end well.
+        """
+        log = self.root / f"{verb}.log"
+        with log.open("wb") as out:
+            child = subprocess.Popen(  # noqa: S603 - ourselves
+                self.words(home, verb, *rest), stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        try:
+            yield child
+            ended = child.poll()
+        finally:
+            end(child)
+        if ended is not None or child.returncode not in {0, -signal.SIGTERM}:
+            said = log.read_text("utf-8", "replace").strip().splitlines() or ["it said nothing"]
+            raise EarmarkError(f"earmark {verb} ended by itself with {child.returncode}: {said[0]}")
+
+    def _enrol(self, home: Path, owner: str) -> None:
+        identity = pyrage.x25519.Identity.from_str(self.identity(owner).read_text("ascii").strip())
+        self.must(home, "owner", "add", owner, "--key", str(identity.to_public()))
+        riddle = self.must(home, "owner", "challenge", owner).out
+        # On the owner's side, where the key is; stock age does the same.
+        answer = pyrage.decrypt(riddle.encode("ascii"), [identity]).decode("ascii").strip()
+        self.must(home, "owner", "confirm", owner, answer)
+
+    def _make_identity(self, owner: str) -> None:
+        path = self.identity(owner)
+        path.parent.mkdir(mode=0o700, parents=True)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(file, "w", encoding="ascii") as out:
+            out.write(f"{pyrage.x25519.Identity.generate()}\n")
+
+
+def end(child: "subprocess.Popen[bytes]") -> None:
+    """End a child, first kindly."""
+    if child.poll() is None:
+        child.terminate()
+    try:
+        child.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

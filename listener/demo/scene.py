@@ -1,0 +1,103 @@
+"""The scene that the demo plays, and its cue sheet: what is said when, and what must come of it."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from listener.errors import ConfigError
+from listener.sound.pcm import SAMPLE_RATE_HZ
+
+_HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One thing said."""
+
+    who: str
+    text: str
+    from_s: float
+    to_s: float
+    word: str = ""
+    """The wake word in it, if there is one."""
+    near: bool = False
+    """Sounds like the word, and is not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A recording and what is in it."""
+
+    file: Path
+    about: str
+    length_s: float
+    muted_from_s: float
+    muted_to_s: float
+    said: tuple[Said, ...]
+
+    @property
+    def muted_s(self) -> float:
+        """How long the switch is shut."""
+        return self.muted_to_s - self.muted_from_s
+
+    @property
+    def wakes(self) -> tuple[Said, ...]:
+        """What must wake."""
+        return tuple(said for said in self.said if said.word and not self._is_muted(said))
+
+    @property
+    def unheard(self) -> tuple[Said, ...]:
+        """The word, said while the switch is shut."""
+        return tuple(said for said in self.said if said.word and self._is_muted(said))
+
+    @property
+    def near(self) -> tuple[Said, ...]:
+        """What must come near and not wake."""
+        return tuple(said for said in self.said if said.near)
+
+    def at(self, time_s: float) -> Said | None:
+        """Return what is being said at a moment."""
+        for said in self.said:
+            if said.from_s <= time_s < said.to_s:
+                return said
+        return None
+
+    def _is_muted(self, said: Said) -> bool:
+        return self.muted_from_s <= said.from_s and said.to_s <= self.muted_to_s
+
+
+def load(folder: Path = _HERE) -> Scene:
+    """Read the scene that ships with the demo.
+
+    Raises:
+        ConfigError: it is missing or damaged.
+    """
+    sheet = folder / "scene.toml"
+    try:
+        (raw,) = tomllib.loads(sheet.read_text("utf-8"))["recording"]
+        file = folder / raw["file"]
+        file.stat()
+        return Scene(
+            file=file,
+            about=raw["about"],
+            length_s=raw["length_samples"] / SAMPLE_RATE_HZ,
+            muted_from_s=raw["muted_from_s"],
+            muted_to_s=raw["muted_to_s"],
+            said=tuple(_said(cue) for cue in raw["said"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"the demo's scene in {folder} is missing or damaged", "install earmark again"
+        ) from error
+
+
+def _said(cue: dict[str, Any]) -> Said:
+    return Said(
+        who=cue["who"],
+        text=cue["text"],
+        from_s=cue["first_sample"] / SAMPLE_RATE_HZ,
+        to_s=cue["end_sample"] / SAMPLE_RATE_HZ,
+        word=cue.get("word", ""),
+        near=cue.get("near", False),
+    )

@@ -1,0 +1,73 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from listener.demo import scene
+from listener.errors import ConfigError
+
+SHIPPED = Path(scene.__file__).parent
+
+
+def test_the_scene_is_as_long_as_its_sheet_says() -> None:
+    stage = scene.load()
+
+    found = soundfile.info(stage.file)
+
+    assert found.frames / found.samplerate == stage.length_s
+    assert (found.samplerate, found.channels) == (16_000, 1)
+    assert stage.file.stat().st_size < 1_500_000
+
+
+def test_the_scene_has_all_that_the_demo_shows() -> None:
+    stage = scene.load()
+
+    assert len(stage.wakes) == 2
+    assert len(stage.near) == 1
+    assert len(stage.unheard) == 1
+    assert stage.muted_s > 5
+    assert {said.who for said in stage.said} == {"ada", "bo"}
+
+
+def test_nothing_is_said_across_the_edge_of_the_mute() -> None:
+    stage = scene.load()
+
+    for said in stage.said:
+        for edge_s in (stage.muted_from_s, stage.muted_to_s):
+            assert not said.from_s <= edge_s <= said.to_s
+
+
+def test_what_is_said_is_found_by_its_moment() -> None:
+    stage = scene.load()
+    first = stage.said[0]
+
+    assert stage.at(first.from_s) == first
+    assert stage.at(first.to_s) != first
+    assert stage.at(0.0) is None
+    assert stage.at(stage.length_s) is None
+
+
+@pytest.mark.parametrize("damage", ["missing", "no sound", "not TOML", "no cue", "two"])
+def test_a_damaged_scene_is_one_error(damage: str, tmp_path: Path) -> None:
+    sheet = (SHIPPED / "scene.toml").read_text("utf-8")
+    damaged = {
+        "no sound": sheet,
+        "not TOML": "[[",
+        "no cue": sheet.replace("first_sample", "first"),
+        "two": sheet + '[[recording]]\nfile = "b"\n',
+    }
+    if damage in damaged:
+        (tmp_path / "scene.toml").write_text(damaged[damage])
+    if damage in {"no cue", "two"}:
+        (tmp_path / "scene.flac").write_bytes(b"")
+
+    with pytest.raises(ConfigError, match="missing or damaged"):
+        scene.load(tmp_path)
+
+
+def test_the_sheet_is_the_makers() -> None:
+    (raw,) = tomllib.loads((SHIPPED / "scene.toml").read_text("utf-8"))["recording"]
+
+    assert raw["file"] == "scene.flac"
+    assert len(raw["pcm_sha256"]) == 64

@@ -1,0 +1,110 @@
+"""What docs/envelope.md says can be done without our code, done as it stands there."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from listener.envelope import format as form
+from listener.envelope import keys
+from listener.envelope.open import Identity
+
+PAGE: Final = (Path(__file__).resolve().parents[2] / "docs" / "envelope.md").read_text("utf-8")
+COMMANDS: Final = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+TOOLS: Final = ("age", "age-keygen", "openssl", "metaflac", "flac")
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(
+        any(shutil.which(tool) is None for tool in TOOLS), reason="needs age, openssl and flac"
+    ),
+]
+
+
+def shell(folder: Path, *blocks: str) -> subprocess.CompletedProcess[str]:
+    script = "set -eu -o pipefail\n" + "".join(blocks)
+    return subprocess.run(  # noqa: S603 - the commands of our own page
+        ["/bin/bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, sealed: bytes, ada: Identity, kitchen: Ed25519PrivateKey) -> Path:
+    (tmp_path / "clip.earmark").write_bytes(sealed)
+    (tmp_path / "ada.key").write_text(f"# created: today\n{ada.secret}\n")
+    (tmp_path / "kitchen.txt").write_text(f"kitchen {keys.device_text(kitchen.public_key())}\n")
+    return tmp_path
+
+
+def test_the_page_has_the_steps_that_are_run_here() -> None:
+    assert len(COMMANDS) == 7
+
+
+def test_a_household_opens_and_checks_a_clip_without_our_code(
+    folder: Path,
+    header: form.PublicHeader,
+    private: form.PrivateFields,
+    ada: Identity,
+    kitchen: Ed25519PrivateKey,
+) -> None:
+    done = shell(folder, *COMMANDS)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"comment={form.comment(header, private).decode()}",
+        "Signature Verified Successfully",
+        "-: OK",
+        "1",
+        ada.okey,
+        keys.device_id(kitchen.public_key()),
+    ]
+
+
+def test_a_changed_label_is_seen_without_our_code(folder: Path, sealed: bytes) -> None:
+    changed = sealed.replace(b'"owner":"ada"', b'"owner":"bob"', 1)
+    (folder / "clip.earmark").write_bytes(changed)
+
+    signature = shell(folder, COMMANDS[0], COMMANDS[2])
+    label = shell(folder, COMMANDS[1], COMMANDS[5])
+
+    assert signature.returncode != 0
+    assert "Signature Verification Failure" in signature.stdout
+    assert '"owner":"bob"' in label.stdout
+
+
+def test_a_changed_ciphertext_is_seen_without_our_code(folder: Path, sealed: bytes) -> None:
+    (folder / "clip.earmark").write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
+
+    assert shell(folder, COMMANDS[3]).returncode != 0
+    assert shell(folder, COMMANDS[1]).returncode != 0
+
+
+def test_a_stranger_gets_nothing_without_our_code(folder: Path, bob: Identity) -> None:
+    (folder / "ada.key").write_text(f"{bob.secret}\n")
+
+    done = shell(folder, COMMANDS[1])
+
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert (folder / "clip.flac").read_bytes() == b""
+
+
+def test_a_challenge_is_answered_with_stock_age(folder: Path, ada: Identity) -> None:
+    (folder / "earmark").write_text(f'#!/bin/sh\nexec {sys.executable} -m listener "$@"\n')
+    (folder / "earmark").chmod(0o700)
+
+    done = shell(
+        folder,
+        "export PATH=$PWD:$PATH EARMARK_HOME=$PWD/home\n",
+        f"earmark owner add ada --key {ada.recipient}\n",
+        "earmark owner confirm ada $(earmark owner challenge ada | age -d -i ada.key)\n",
+        "earmark owner list\n",
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"ada  {ada.okey}  active"

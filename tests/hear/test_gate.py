@@ -1,0 +1,229 @@
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from listener.hear.gate import Gate
+from listener.service import Stop
+from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
+from tests.fakes import FakeMicrophone, FakeSwitch, breaks
+
+
+def block(value: int, length: int = FRAME_SAMPLES) -> Samples:
+    return np.full(length, value, np.int16)
+
+
+def heard(gate: Gate) -> list[Sound]:
+    """Everything the gate yields, with the frames' sound copied in time."""
+    return [
+        Frame(sound.samples.copy(), sound.first_sample) if isinstance(sound, Frame) else sound
+        for sound in gate.sounds()
+    ]
+
+
+def values(sounds: list[Sound]) -> list[int]:
+    """Each frame's distinct samples, in order."""
+    return [
+        int(value)
+        for sound in sounds
+        if isinstance(sound, Frame)
+        for value in dict.fromkeys(sound.samples.tolist())
+    ]
+
+
+def test_an_open_gate_passes_everything_and_says_when_it_ends() -> None:
+    gate = Gate(FakeMicrophone(block(1), block(2, 100)), FakeSwitch(), Stop())
+
+    sounds = heard(gate)
+
+    assert values(sounds) == [1]
+    assert sounds[-1] == Gap(GapReason.END, FRAME_SAMPLES, 100, 100)
+
+
+def test_nothing_passes_while_the_switch_is_shut_and_time_goes_on() -> None:
+    switch = FakeSwitch()
+    microphone = FakeMicrophone(
+        block(1), switch.shut, block(2), block(3), switch.release, block(4), block(5)
+    )
+    gate = Gate(microphone, switch, Stop())
+
+    sounds = heard(gate)
+
+    # Block 1 ended with the switch shut, and block 3 was spoken before it was released.
+    assert values(sounds) == [4, 5]
+    assert [s.first_sample for s in sounds if isinstance(s, Frame)] == [3_840, 5_120]
+    assert microphone.times_shut > 0
+
+
+def test_a_switch_thrown_and_released_within_a_block_mutes_that_block() -> None:
+    switch = FakeSwitch()
+    gate = Gate(
+        FakeMicrophone(block(1), block(2), switch.shut, switch.release, block(3)), switch, Stop()
+    )
+
+    sounds = heard(gate)
+
+    assert values(sounds) == [1, 3]
+    assert sounds[1] == Gap(GapReason.MUTED, FRAME_SAMPLES, FRAME_SAMPLES)
+
+
+def test_a_line_that_cannot_be_read_means_muted_and_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    switch = FakeSwitch()
+    gate = Gate(
+        FakeMicrophone(block(1), block(2), switch.lose, block(3), switch.mend, block(4)),
+        switch,
+        Stop(),
+    )
+
+    with caplog.at_level(logging.ERROR):
+        sounds = heard(gate)
+
+    assert values(sounds) == [1, 4]
+    assert [record.message for record in caplog.records] == [
+        "the mute switch cannot be read, so this is muted: the line is gone"
+    ]
+
+
+def test_a_microphone_that_breaks_off_is_a_gap_and_is_remembered() -> None:
+    gate = Gate(FakeMicrophone(block(1), breaks(), block(2)), FakeSwitch(), Stop())
+
+    sounds = heard(gate)
+
+    assert [s.reason for s in sounds if isinstance(s, Gap)] == [GapReason.LOST, GapReason.END]
+    assert values(sounds) == [1, 2]
+    assert gate.broken == ["the device is gone"]
+
+
+def test_a_microphone_that_breaks_off_behind_a_shut_gate_is_a_gap_too() -> None:
+    switch = FakeSwitch()
+    switch.shut()
+    gate = Gate(FakeMicrophone(block(1), breaks(), block(2)), switch, Stop())
+
+    sounds = heard(gate)
+
+    assert [s.reason for s in sounds if isinstance(s, Gap)] == ["muted", "lost", "muted", "end"]
+
+
+def test_what_the_microphone_says_is_missing_is_a_gap() -> None:
+    gate = Gate(FakeMicrophone(block(1, 2_000), GapReason.OVERRUN, block(2)), FakeSwitch(), Stop())
+
+    sounds = heard(gate)
+
+    assert sounds[1] == Gap(GapReason.OVERRUN, FRAME_SAMPLES, 720, 720)
+    assert values(sounds) == [1, 2]
+
+
+def test_a_stop_ends_it_without_an_end_gap() -> None:
+    stop = Stop()
+    gate = Gate(FakeMicrophone(block(1), stop.ask, block(2)), FakeSwitch(), stop)
+
+    assert values(heard(gate)) == [1]
+    assert gate.position_samples == FRAME_SAMPLES
+
+
+def test_frames_and_blocks_are_overwritten_behind_the_reader() -> None:
+    microphone = FakeMicrophone(block(1, 3_000), block(2, 3_000))
+    gate = Gate(microphone, FakeSwitch(), Stop())
+
+    frames = [sound for sound in gate.sounds() if isinstance(sound, Frame)]
+
+    assert len(frames) == 4
+    assert not any(frame.samples.any() for frame in frames)
+    assert not any(block.any() for block in microphone.handed_out)
+
+
+class AnyInterleaving(RuleBasedStateMachine):
+    """Blocks, switch edges, unreadable lines and faults in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.switch = FakeSwitch()
+        self.script: list[object] = []
+        self.open_values: set[int] = set()
+        self.value = 0
+        self.shut = self.lost = self.just_spoken = False
+
+    @rule(length=st.integers(1, 2 * FRAME_SAMPLES))
+    def speak(self, length: int) -> None:
+        self.value += 1
+        self.script.append(block(self.value, length))
+        self.just_spoken = True
+        if not (self.shut or self.lost):
+            self.open_values.add(self.value)
+
+    @rule()
+    @precondition(lambda self: not self.shut)
+    def throw(self) -> None:
+        self._while_spoken()
+        self.shut = True
+        self.script.append(self.switch.shut)
+
+    @rule()
+    def release(self) -> None:
+        self.shut = False
+        self.script.append(self.switch.release)
+
+    @rule()
+    @precondition(lambda self: not self.lost)
+    def lose_the_line(self) -> None:
+        self._while_spoken()
+        self.lost = True
+        self.script.append(self.switch.lose)
+
+    @rule()
+    def mend_the_line(self) -> None:
+        self.lost = False
+        self.script.append(self.switch.mend)
+
+    def _while_spoken(self) -> None:
+        # An edge right behind a block happened while that block was spoken.
+        if self.just_spoken:
+            self.open_values.discard(self.value)
+
+    @rule()
+    def break_off(self) -> None:
+        self.just_spoken = False
+        self.script.append(breaks())
+
+    @rule()
+    def overrun(self) -> None:
+        self.just_spoken = False
+        self.script.append(GapReason.OVERRUN)
+
+    def teardown(self) -> None:
+        """Hear it all: nothing that was said while shut comes through."""
+        switch = FakeSwitch()
+        own = {
+            self.switch.shut: switch.shut,
+            self.switch.release: switch.release,
+            self.switch.lose: switch.lose,
+            self.switch.mend: switch.mend,
+        }
+        script = [own[e] if callable(e) else e for e in self.script]
+        sounds = heard(Gate(FakeMicrophone(*script), switch, Stop()))  # type: ignore[arg-type]  # built from these kinds
+
+        assert set(values(sounds)) <= self.open_values
+        at = 0
+        for sound in sounds:
+            assert sound.first_sample == at, "the line has no holes"
+            at += FRAME_SAMPLES if isinstance(sound, Frame) else sound.length_samples
+
+
+TestAnyInterleaving = AnyInterleaving.TestCase
+TestAnyInterleaving.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+@given(st.lists(st.integers(1, 4_000), max_size=10))
+def test_every_open_sample_is_in_a_frame_or_counted_as_cut(lengths: list[int]) -> None:
+    gate = Gate(FakeMicrophone(*[block(1, n) for n in lengths]), FakeSwitch(), Stop())
+
+    sounds = heard(gate)
+
+    frames = sum(FRAME_SAMPLES for sound in sounds if isinstance(sound, Frame))
+    cut = sum(sound.cut_samples for sound in sounds if isinstance(sound, Gap))
+    assert frames + cut == sum(lengths)

@@ -1,0 +1,217 @@
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from listener import notices
+from listener.config import ClipSettings
+from listener.hear import report
+from listener.hear.keeping import BUFFERS
+from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
+from listener.wake.trigger import NearMiss, Wake
+from tests.fakes import told
+from tests.hear.workshop import Workshop
+
+LOUD, QUIET = 5_000, 3
+
+
+def wake_at(frame: int) -> Wake:
+    """A wake at the end of that frame, counted from 1."""
+    return Wake("alexa", 0.9, frame * FRAME_SAMPLES, 0.5)
+
+
+def said(loud: int, quiet: int, first_frame: int = 0) -> list[Frame]:
+    at = first_frame * FRAME_SAMPLES
+    return told(loud, at, LOUD) + told(quiet, at + loud * FRAME_SAMPLES, QUIET)
+
+
+def end_of(frames: list[Frame]) -> int:
+    return frames[-1].end_sample
+
+
+def hear(workshop: Workshop, *sounds: Sound) -> None:
+    workshop.ear.listen(sounds, alive=bool)
+    workshop.keeping.close()
+
+
+def test_a_wake_and_what_follows_become_one_envelope_and_all_else_is_discarded() -> None:
+    workshop = Workshop(wake_at(30))
+    frames = told(20, value=QUIET) + said(25, 30, 20)
+
+    hear(workshop, *frames, Gap(GapReason.END, end_of(frames)))
+
+    assert workshop.kinds() == ["Wake", "Sealed"]
+    opened = workshop.household.open(workshop.spool.envelopes[0])
+    with soundfile.SoundFile(io.BytesIO(opened.flac)) as file:
+        sound = file.read(dtype="int16")
+    everything = np.concatenate([frame.samples for frame in frames])
+    first = 30 * FRAME_SAMPLES - 24_000
+    assert (sound == everything[first : first + len(sound)]).all()
+    tally = workshop.counters.tally()
+    assert tally.sealed_samples == len(sound)
+    assert tally.discarded_samples == len(everything) - len(sound)
+    assert (tally.held_samples, tally.wakes) == (0, 1)
+    # 20 + 25 frames until the last loud one; the clip began earlier and now() is its end's time.
+    assert opened.header.t < "2026-03-04T05:06:07.000Z"
+
+
+def test_a_wake_inside_a_clip_is_counted_and_makes_no_second_clip() -> None:
+    workshop = Workshop(wake_at(10), wake_at(40))
+    frames = said(50, 30)
+
+    hear(workshop, *frames, Gap(GapReason.END, end_of(frames)))
+
+    assert workshop.kinds() == ["Wake", "Wake", "Sealed"]
+    assert workshop.counters.tally().wakes == 2
+
+
+def test_a_near_miss_is_told_and_keeps_nothing() -> None:
+    workshop = Workshop(NearMiss("alexa", 0.4, 5 * FRAME_SAMPLES))
+
+    hear(workshop, *said(5, 5))
+
+    assert workshop.kinds() == ["NearMiss"]
+    assert workshop.post.notices == [notices.NearMiss(word="alexa", score=0.4)]
+
+
+def test_mute_while_a_clip_is_made_drops_it_and_wipes_everything() -> None:
+    workshop = Workshop(wake_at(10))
+    frames = said(20, 0)
+    mute = Gap(GapReason.MUTED, end_of(frames), 1_280)
+
+    def sounds() -> Iterator[Sound]:
+        yield from frames
+        yield mute
+        assert not workshop.ring_memory.any(), "the ring is wiped before the next sound"
+        assert workshop.free_buffers() == BUFFERS
+        assert workshop.speech.resets > 1
+        yield Gap(GapReason.MUTED, mute.first_sample + 1_280, 1_280)
+        yield from told(2, mute.first_sample + 2_560, QUIET)
+
+    hear(workshop, *[])
+    workshop = Workshop(wake_at(10))
+    workshop.ear.listen(sounds(), alive=bool)
+    workshop.keeping.close()
+
+    assert workshop.kinds() == ["Wake", "NotKept", "Muted", "Unmuted"]
+    muted, unmuted = workshop.events[2:]
+    assert isinstance(muted, report.Muted)
+    assert isinstance(unmuted, report.Unmuted)
+    assert (muted.time_s, unmuted.time_s, unmuted.muted_s) == (1.6, 1.76, 0.16)
+    assert workshop.post.notices[-2:] == [
+        notices.Mute(state="hardware"),
+        notices.Mute(state="open"),
+    ]
+    assert workshop.spool.envelopes == []
+    assert workshop.detector.gaps == 1, "a second gap changes nothing"
+    tally = workshop.counters.tally()
+    assert (tally.abandoned, tally.muted_samples, tally.sealed_samples) == (1, 2_560, 0)
+
+
+def test_a_lost_device_abandons_the_clip_and_says_so() -> None:
+    workshop = Workshop(wake_at(10))
+    frames = said(20, 0)
+
+    hear(workshop, *frames, Gap(GapReason.LOST, end_of(frames)))
+
+    assert workshop.kinds() == ["Wake", "NotKept", "Interrupted"]
+    assert workshop.spool.envelopes == []
+
+
+def test_a_recordings_end_keeps_what_was_said_until_then() -> None:
+    workshop = Workshop(wake_at(10))
+    frames = said(20, 0)
+
+    hear(workshop, *frames, Gap(GapReason.START, end_of(frames)), *told(1, end_of(frames)))
+
+    (sealed,) = [event for event in workshop.events if isinstance(event, report.Sealed)]
+    assert sealed.end_reason == "end"
+
+
+def test_a_stop_while_a_clip_is_made_keeps_nothing_in_the_clear() -> None:
+    workshop = Workshop(wake_at(10))
+
+    hear(workshop, *said(20, 0))
+
+    assert workshop.kinds() == ["Wake", "NotKept"]
+    assert not workshop.ring_memory.any()
+    assert workshop.free_buffers() == BUFFERS
+    assert workshop.counters.tally().held_samples == 0
+
+
+def test_without_a_free_buffer_the_wake_is_told_and_the_loss_counted() -> None:
+    workshop = Workshop(wake_at(10))
+    taken = [workshop.buffers.take() for _ in range(BUFFERS)]
+
+    hear(workshop, *said(20, 0))
+
+    assert len(taken) == BUFFERS
+    assert workshop.kinds() == ["Wake", "NotKept"]
+    assert workshop.counters.tally().abandoned == 1
+
+
+def test_signed_counters_go_out_every_minute() -> None:
+    workshop = Workshop()
+
+    def sounds() -> Iterator[Sound]:
+        for frame in said(4, 0):
+            yield frame
+            workshop.clock_s += 31
+
+    workshop.ear.listen(sounds(), alive=bool)
+    workshop.keeping.close()
+
+    counted = [n for n in workshop.post.notices if isinstance(n, notices.Counters)]
+    assert [n.tally.heard_samples for n in counted] == [3 * FRAME_SAMPLES]
+
+
+def test_every_sound_proves_that_the_ear_is_alive() -> None:
+    workshop = Workshop()
+    beats: list[int] = []
+
+    workshop.ear.listen(
+        [*said(3, 0), Gap(GapReason.MUTED, 3 * FRAME_SAMPLES, 1_280)], lambda: beats.append(1)
+    )
+
+    assert len(beats) == 4
+    workshop.keeping.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_whatever_happens_the_counters_add_up_and_nothing_is_left(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 120))
+    wakes = [wake_at(n) for n in data.draw(st.lists(st.integers(1, 200), max_size=6))]
+    workshop = Workshop(*wakes, settings=ClipSettings(longest_s=2, no_speech_s=0.5))
+    sounds: list[Sound] = []
+    at = 0
+    for _ in range(count):
+        reason = data.draw(st.sampled_from([None] * 12 + [*GapReason]))
+        if reason is None:
+            sounds += told(1, at, data.draw(st.sampled_from([LOUD, QUIET])))
+            at += FRAME_SAMPLES
+        else:
+            sounds.append(Gap(reason, at, 1_000, 7))
+            at += 1_000
+
+    def watched() -> Iterator[Sound]:
+        for sound in sounds:
+            yield sound
+            tally = workshop.counters.tally()
+            assert tally.heard_samples == (
+                tally.discarded_samples + tally.sealed_samples + tally.held_samples
+            )
+
+    workshop.ear.listen(watched(), alive=bool)
+    workshop.keeping.close()
+
+    tally = workshop.counters.tally()
+    frames = sum(isinstance(sound, Frame) for sound in sounds)
+    assert tally.heard_samples == frames * FRAME_SAMPLES + 7 * (len(sounds) - frames)
+    assert tally.held_samples == 0
+    assert tally.sealed == len(workshop.spool.envelopes)
+    assert workshop.free_buffers() == BUFFERS
+    assert not workshop.ring_memory.any()

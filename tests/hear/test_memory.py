@@ -1,0 +1,95 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from listener.hear.memory import ClipBuffers, allocate
+
+
+def flags_of(address: int) -> str:
+    """The VmFlags of the mapping that holds an address."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text("ascii").splitlines():
+        head = line.split()[0]
+        if "-" in head:
+            first, end = (int(part, 16) for part in head.split("-"))
+            inside = first <= address < end
+        elif inside and head == "VmFlags:":
+            return line
+    raise AssertionError("no such mapping")
+
+
+def test_memory_for_sound_is_zeroed_locked_and_in_no_dump_and_no_child() -> None:
+    buffer = allocate(100_000)
+
+    assert buffer.shape == (100_000,)
+    assert not buffer.any()
+    flags = flags_of(buffer.ctypes.data).split()
+    assert {"lo", "dd", "dc"} <= set(flags), "locked, don't dump, don't copy on fork"
+
+
+def run(program: str, *prefix: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own, whose limits it may lower."""
+    words = [*prefix, sys.executable, "-c", program]
+    return subprocess.run(words, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+
+
+def test_memory_that_cannot_be_locked_is_said_aloud_and_used() -> None:
+    # Root may lock without limit, so it drops that right first.
+    drop = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-all"] if not os.geteuid() else []
+
+    ended = run(
+        "import resource, logging; logging.basicConfig();"
+        "resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0));"
+        "from listener.hear.memory import allocate; allocate(10)[:] = 1",
+        *drop,
+    )
+
+    assert "memory for sound is not locked" in ended.stderr
+
+
+def test_a_process_that_forbids_dumps_leaves_none() -> None:
+    ended = run(
+        "import ctypes, resource; from listener.hear.memory import forbid_dumps; forbid_dumps();"
+        "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE))"
+    )
+
+    assert ended.stdout.split() == ["0", "(0,", "0)"]
+
+
+def test_buffers_come_back_wiped_and_are_never_more() -> None:
+    buffers = ClipBuffers(2, 1_000)
+    first, second = buffers.take(), buffers.take()
+    assert first is not None
+    assert second is not None
+    assert buffers.take() is None
+    first.fill(5)
+    view = first[:10]
+    view.flags.writeable = False
+
+    buffers.give_back(view)
+    buffers.give_back(view)
+
+    assert not first.any()
+    assert buffers.take() is first
+    assert buffers.take() is None, "given back twice, it is lent once"
+
+
+def test_a_buffer_can_be_wiped_while_it_is_lent() -> None:
+    buffers = ClipBuffers(1, 1_000)
+    buffer = buffers.take()
+    assert buffer is not None
+    buffer.fill(5)
+
+    buffers.wipe(buffer[:10])
+
+    assert not buffer.any()
+    assert buffers.take() is None
+
+
+def test_foreign_memory_is_refused() -> None:
+    with pytest.raises(ValueError, match="not one of these"):
+        ClipBuffers(1, 10).give_back(np.zeros(10, np.int16))

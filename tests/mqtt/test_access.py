@@ -1,0 +1,26 @@
+"""Certificates and passwords that cannot be used are said before anything is sent."""
+
+import pytest
+
+from listener.config import BrokerSettings
+from listener.errors import ConfigError
+from listener.mqtt import access
+
+
+def test_a_password_that_is_absent_is_said() -> None:
+    with pytest.raises(ConfigError, match="cannot read the password"):
+        access.password(BrokerSettings(password_file="/nowhere"))  # noqa: S106 - a path
+
+
+@pytest.mark.parametrize(
+    "settings_",
+    [
+        BrokerSettings(ca_file="/nowhere/ca.pem"),
+        BrokerSettings(ca_file="/etc/hostname"),
+        BrokerSettings(certificate_file="/nowhere/d-hall.pem"),
+        BrokerSettings(key_file="/nowhere/d-hall.key"),
+    ],
+)
+def test_certificates_that_cannot_be_used_are_said(settings_: BrokerSettings) -> None:
+    with pytest.raises(ConfigError, match=r"certificate"):
+        access.tls_context(settings_)

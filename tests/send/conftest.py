@@ -1,0 +1,83 @@
+"""A spool in a folder and a broker that only writes down."""
+
+import socket
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from listener.config import SpoolSettings
+from listener.mqtt.broker import Happening, Message, Waitable
+from listener.spool import Spool
+
+
+class FakeClock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class FakeBroker:
+    """Tells what the test puts into ``happens``; keeps what it is given. Polling takes time."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.happens: deque[Happening] = deque()
+        self.published: list[Message] = []
+        self.subscribed: list[str] = []
+        self.connects = 0
+        self.connected_s = 0.0
+        self.closed = False
+        self.full = False
+        self._clock = clock
+
+    def connect(self) -> None:
+        self.connects += 1
+        self.connected_s = self._clock.now_s
+
+    def subscribe(self, pattern: str) -> None:
+        self.subscribed.append(pattern)
+
+    def publish(self, message: Message) -> int:
+        if self.full:
+            return 0
+        self.published.append(message)
+        return len(self.published)
+
+    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:  # noqa: ARG002 - a fake
+        if not self.happens:
+            self._clock.now_s += longest_s
+        happened = list(self.happens)
+        self.happens.clear()
+        return happened
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def broker(clock: FakeClock) -> FakeBroker:
+    return FakeBroker(clock)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", SpoolSettings())
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on which nobody answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

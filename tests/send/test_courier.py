@@ -1,0 +1,275 @@
+"""Which clip flies, when it has arrived, and when to give it up."""
+
+import hashlib
+import uuid
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listener.config import SpoolSettings
+from listener.ledger import Counts
+from listener.mqtt.broker import PACKET_TOO_LARGE, Limits, Message
+from listener.send.courier import Courier
+from listener.spool import Entry, Spool
+
+LIMITS = Limits()
+
+
+@pytest.fixture
+def courier(spool: Spool) -> Courier:
+    return Courier(spool, "hall", 5.0)
+
+
+def put(spool: Spool, seq: int, data: bytes | None = None) -> Entry:
+    clip = str(uuid.UUID(int=seq))
+    return spool.put(clip, "ada", seq, data or f"sealed {seq}".encode())
+
+
+def ack(message: Message) -> bytes:
+    return hashlib.sha256(message.payload).hexdigest().encode()
+
+
+def clip_of(message: Message) -> str:
+    return message.topic.rsplit("/", 1)[1]
+
+
+def flown(courier: Courier, now_s: float, limits: Limits = LIMITS) -> Message:
+    """Return what flies next; its ticket is its moment."""
+    message = courier.next(now_s, limits)
+    assert message is not None
+    courier.launched(int(now_s))
+    return message
+
+
+def test_one_clip_flies_at_a_time_and_the_oldest_first(courier: Courier, spool: Spool) -> None:
+    put(spool, 2)
+    first = put(spool, 1)
+
+    message = flown(courier, 1)
+
+    assert message == Message(f"earmark/v1/clips/ada/hall/{first.clip}", b"sealed 1", 1)
+    assert courier.next(1, LIMITS) is None
+
+
+def test_a_clip_leaves_on_the_hash_of_exactly_its_bytes(courier: Courier, spool: Spool) -> None:
+    put(spool, 1)
+    put(spool, 2)
+    message = flown(courier, 1)
+
+    for payload in (b"", b"0" * 64, ack(message).upper(), ack(message) + b"\n", ack(message)[:-1]):
+        courier.answered(clip_of(message), payload)
+    assert len(spool.waiting()) == 2
+
+    courier.answered(clip_of(message), ack(message))
+
+    assert [entry.seq for entry in spool.waiting()] == [2]
+    assert flown(courier, 1).payload == b"sealed 2"
+
+
+def test_what_was_not_sent_cannot_be_acknowledged(courier: Courier, spool: Spool) -> None:
+    entry = put(spool, 1, b"guessed")
+
+    courier.answered(entry.clip, hashlib.sha256(b"guessed").hexdigest().encode())
+
+    assert spool.waiting() == [entry]
+
+
+def test_without_an_answer_the_next_is_tried_and_the_wait_grows(
+    courier: Courier, spool: Spool
+) -> None:
+    for seq in (1, 2):
+        put(spool, seq)
+
+    seen: list[tuple[float, bytes]] = []
+    now_s = 0.0
+    while len(seen) < 6:
+        message = courier.next(now_s, LIMITS)
+        if message is not None:
+            seen.append((now_s, message.payload))
+        now_s += 1
+
+    assert seen == [
+        (0, b"sealed 1"),
+        (5, b"sealed 2"),
+        (15, b"sealed 1"),
+        (35, b"sealed 2"),
+        (65, b"sealed 1"),
+        (95, b"sealed 2"),
+    ]
+    assert spool.counts().quarantined == 0
+
+
+def test_a_late_answer_counts(courier: Courier, spool: Spool) -> None:
+    put(spool, 1)
+    put(spool, 2)
+    first = flown(courier, 0)
+    flown(courier, 5)
+
+    courier.answered(clip_of(first), ack(first))
+
+    assert [entry.seq for entry in spool.waiting()] == [2]
+    assert courier.next(6, LIMITS) is None, "the second is still in flight"
+
+
+def test_who_gets_no_answer_three_times_where_others_do_is_set_aside(
+    courier: Courier, spool: Spool
+) -> None:
+    for seq in range(1, 6):
+        put(spool, seq)
+    now_s = 0.0
+    for _ in range(3):
+        assert flown(courier, now_s).payload == b"sealed 1"
+        now_s += 5
+        other = flown(courier, now_s)
+        courier.answered(clip_of(other), ack(other))
+
+    assert [entry.seq for entry in spool.waiting()] == [5]
+    assert spool.counts() == Counts(spooled=5, acked=3, quarantined=1)
+    assert courier.quarantined == 1
+
+
+def test_a_clip_over_the_limit_is_never_published(courier: Courier, spool: Spool) -> None:
+    put(spool, 1, bytes(5000))
+    put(spool, 2)
+
+    message = flown(courier, 0, Limits(packet_bytes=1000))
+
+    assert message.payload == b"sealed 2"
+    assert spool.counts().quarantined == 1
+
+
+@pytest.mark.parametrize("code", [0x95, 0x99, 0x90])
+def test_a_clip_that_the_broker_rejects_for_itself_is_set_aside(
+    courier: Courier, spool: Spool, code: int
+) -> None:
+    put(spool, 1)
+    flown(courier, 7)
+
+    courier.rejected(8, code, "another ticket")
+    assert spool.counts().quarantined == 0
+    courier.rejected(7, code, "said so")
+
+    assert spool.counts().quarantined == 1
+
+
+def test_missing_rights_cost_no_clip(courier: Courier, spool: Spool) -> None:
+    put(spool, 1)
+    flown(courier, 7)
+
+    courier.rejected(7, 0x87, "Not authorized")
+    courier.lost(None, proven=True)
+
+    assert len(spool.waiting()) == 1
+    assert spool.counts().quarantined == 0
+
+
+def test_three_connections_broken_by_one_clip_set_it_aside(courier: Courier, spool: Spool) -> None:
+    put(spool, 1)
+    put(spool, 2)
+    for now_s in range(3):
+        assert flown(courier, now_s).payload == b"sealed 1"
+        courier.lost(None, proven=True)
+
+    assert flown(courier, 9).payload == b"sealed 2"
+    assert spool.counts().quarantined == 1
+
+
+def test_a_connection_that_never_proved_itself_blames_no_clip(
+    courier: Courier, spool: Spool
+) -> None:
+    put(spool, 1)
+    for now_s in range(10):
+        flown(courier, now_s)
+        courier.lost(None, proven=False)
+
+    assert spool.counts().quarantined == 0
+
+
+def test_a_clip_that_the_broker_has_receipted_is_not_to_blame(
+    courier: Courier, spool: Spool
+) -> None:
+    put(spool, 1)
+    for now_s in range(10):
+        flown(courier, now_s)
+        courier.delivered(now_s)
+        courier.lost(None, proven=True)
+
+    assert spool.counts().quarantined == 0
+
+
+def test_a_broker_that_says_too_large_is_believed_at_once(courier: Courier, spool: Spool) -> None:
+    put(spool, 1)
+    flown(courier, 1)
+
+    courier.lost(PACKET_TOO_LARGE, proven=False)
+
+    assert spool.counts().quarantined == 1
+
+
+def test_a_refusal_sets_aside_and_an_erased_clip_is_let_go(courier: Courier, spool: Spool) -> None:
+    put(spool, 1)
+    put(spool, 2)
+    first = flown(courier, 1)
+    courier.answered(clip_of(first), b"refused:replay:" + b"0" * 64)
+    assert spool.counts().quarantined == 0
+
+    courier.answered(clip_of(first), b"refused:replay:" + ack(first))
+    second = flown(courier, 1)
+    courier.answered(clip_of(second), b"refused:erased:" + ack(second))
+
+    assert spool.waiting() == []
+    assert spool.counts() == Counts(spooled=2, acked=1, quarantined=1)
+
+
+def test_a_clip_that_was_dropped_meanwhile_is_passed_over(courier: Courier, spool: Spool) -> None:
+    entry = put(spool, 1)
+    put(spool, 2)
+    flown(courier, 0)
+    spool.remove(entry)
+
+    assert flown(courier, 5).payload == b"sealed 2"
+
+
+class BadDisk(Spool):
+    """A spool whose disk neither reads the first clip nor moves nor removes anything."""
+
+    def read(self, entry: Entry) -> bytes | None:
+        if entry.seq == 1:
+            raise OSError(5, "Input/output error")
+        return super().read(entry)
+
+    def remove(self, entry: Entry) -> bool:  # noqa: ARG002 - a fake
+        raise OSError(30, "Read-only file system")
+
+    def quarantine(self, entry: Entry) -> bool:  # noqa: ARG002 - a fake
+        raise OSError(30, "Read-only file system")
+
+
+def test_a_disk_that_fails_makes_nothing_fly_for_ever(tmp_path: Path) -> None:
+    spool = BadDisk(tmp_path / "spool", SpoolSettings())
+    courier = Courier(spool, "hall", 5.0)
+    for seq in (1, 2):
+        put(spool, seq)
+
+    message = flown(courier, 0)
+    courier.answered(clip_of(message), ack(message))
+
+    assert message.payload == b"sealed 2"
+    assert courier.next(100, LIMITS) is None
+    assert courier.waiting() == 0
+    assert len(spool.waiting()) == 2
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(clip=st.text(max_size=40) | st.just(str(uuid.UUID(int=1))), payload=st.binary(max_size=200))
+def test_hostile_answers_change_nothing(
+    courier: Courier, spool: Spool, clip: str, payload: bytes
+) -> None:
+    put(spool, 1)
+    courier.next(0, LIMITS)
+
+    courier.answered(clip, payload)
+
+    assert len(spool.waiting()) == 1

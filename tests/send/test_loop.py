@@ -1,0 +1,305 @@
+"""One turn after the other."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from listener import notices
+from listener.mqtt.broker import Connected, Delivered, Denied, Limits, Lost, Message, Rejected
+from listener.notices import NoticeSocket, Notifier, Tally
+from listener.send.courier import Courier
+from listener.send.loop import Sender, will
+from listener.service import Service, Stop
+from listener.spool import Spool
+
+if TYPE_CHECKING:
+    from tests.send.conftest import FakeBroker, FakeClock
+
+
+@pytest.fixture
+def notice_socket(tmp_path: Path) -> Iterator[NoticeSocket]:
+    made = NoticeSocket(tmp_path / "notices.sock")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def notifier(tmp_path: Path) -> Iterator[Notifier]:
+    made = Notifier(tmp_path / "notices.sock")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sender(
+    spool: Spool, broker: "FakeBroker", clock: "FakeClock", notice_socket: NoticeSocket
+) -> Sender:
+    return Sender(
+        Courier(spool, "hall", 5.0),
+        broker,
+        notice_socket=notice_socket,
+        service=Service({}, clock),
+        monotonic_s=clock,
+    )
+
+
+def put(spool: Spool, seq: int) -> str:
+    clip = str(uuid.UUID(int=seq))
+    spool.put(clip, "ada", seq, b"sealed")
+    return clip
+
+
+def connect(sender: Sender, broker: "FakeBroker", limits: Limits | None = None) -> None:
+    """Welcome the sender and receipt its first status."""
+    sender.turn(0.1)
+    broker.happens.append(Connected(limits or Limits(), "5"))
+    sender.turn(0.1)
+    broker.happens.append(Delivered(len(broker.published)))
+    sender.turn(0.1)
+
+
+def states(broker: "FakeBroker") -> list[dict[str, object]]:
+    return [json.loads(one.payload) for one in broker.published if "/status/" in one.topic]
+
+
+def clips(broker: "FakeBroker") -> list[Message]:
+    return [one for one in broker.published if "/clips/" in one.topic]
+
+
+def test_the_last_will_says_offline_and_is_retained() -> None:
+    assert will("hall") == Message("earmark/v1/status/hall", b'{"state":"offline"}', 1, retain=True)
+
+
+def test_on_a_welcome_it_subscribes_and_says_that_it_is_there(
+    sender: Sender, broker: "FakeBroker"
+) -> None:
+    connect(sender, broker)
+
+    assert broker.subscribed == ["earmark/v1/ack/hall/+"]
+    assert broker.published[0].retain
+    assert states(broker)[0]["state"] == "online"
+    assert states(broker)[0]["waiting"] == 0
+
+
+def test_clips_wait_until_the_connection_has_proven_itself(
+    sender: Sender, broker: "FakeBroker", spool: Spool
+) -> None:
+    put(spool, 1)
+    sender.turn(0.1)
+    broker.happens.append(Connected(Limits(), "5"))
+    sender.turn(0.1)
+    assert not clips(broker)
+
+    broker.happens.append(Delivered(1))
+    sender.turn(0.1)
+
+    assert len(clips(broker)) == 1
+
+
+def test_an_acknowledgement_for_another_device_is_not_ours(
+    sender: Sender, broker: "FakeBroker", spool: Spool
+) -> None:
+    clip = put(spool, 1)
+    connect(sender, broker)
+    payload = hashlib.sha256(b"sealed").hexdigest().encode()
+
+    for topic in (f"earmark/v1/ack/kitchen/{clip}", "earmark/v1/ack", "x"):
+        broker.happens.append(Message(topic, payload))
+        sender.turn(0.1)
+    assert len(spool.waiting()) == 1
+
+    broker.happens.append(Message(f"earmark/v1/ack/hall/{clip}", payload))
+    sender.turn(0.1)
+    assert spool.waiting() == []
+
+
+def test_after_a_loss_it_waits_longer_each_time(
+    sender: Sender, broker: "FakeBroker", clock: "FakeClock"
+) -> None:
+    for _ in range(12):
+        broker.happens.append(Lost("connection refused"))
+        sender.turn(60)
+    tried = broker.connects
+    began_s = clock.now_s
+    sender.turn(60)
+    sender.turn(60)
+
+    assert broker.connects == tried + 1
+    assert 15 <= clock.now_s - began_s <= 90
+    assert sender.lost_because == "connection refused"
+    assert not sender.was_connected
+
+
+def test_events_go_out_without_score_and_are_not_kept_for_later(
+    sender: Sender, broker: "FakeBroker", notifier: Notifier
+) -> None:
+    notifier.send(notices.Wake(word="alexa", score=0.9))
+    sender.turn(0.1)
+    connect(sender, broker)
+    notifier.send(notices.NearMiss(word="alexa", score=0.3))
+    notifier.send(notices.Mute(state="hardware"))
+    sender.turn(0.1)
+
+    events = [one for one in broker.published if "/event/" in one.topic]
+    assert [one.payload for one in events] == [
+        b'{"event_type":"near_miss","word":"alexa"}',
+        b'{"event_type":"mute","state":"hardware"}',
+    ]
+    assert not any(one.retain for one in events)
+    assert states(broker)[-1]["mute"] == "hardware"
+    assert states(broker)[-1]["events_missed"] == 1
+
+
+def test_counters_go_out_as_they_were_signed(
+    sender: Sender, broker: "FakeBroker", notifier: Notifier
+) -> None:
+    connect(sender, broker)
+    tally = Tally(device="hall", boot="0" * 16, seq=3, heard_samples=16_000)
+    notifier.send(notices.Started())
+    notifier.send(notices.signed(tally, lambda _: b"s" * 64))
+    notifier.send(notices.Spooled())
+
+    sender.turn(0.1)
+
+    said = states(broker)[-1]
+    assert (
+        json.dumps(said["counters"], sort_keys=True, separators=(",", ":")).encode()
+        == tally.canonical()
+    )
+    assert str(said["signature"]).startswith("c3Nzc3Nz")
+    assert said["hearing"] is True
+
+    notifier.send(notices.Stopped())
+    sender.turn(0.1)
+    assert "hearing" not in states(broker)[-1]
+
+
+def test_what_became_of_the_clips_is_said_after_a_while(
+    sender: Sender, broker: "FakeBroker", spool: Spool, clock: "FakeClock"
+) -> None:
+    connect(sender, broker)
+    before = len(states(broker))
+    put(spool, 1)
+    sender.turn(0.1)
+    assert len(states(broker)) == before
+
+    clock.now_s += 11
+    sender.turn(0.1)
+
+    assert len(states(broker)) == before + 1
+    assert states(broker)[-1]["waiting"] == 1
+    assert states(broker)[-1]["spool"] == {
+        **dict.fromkeys(("acked", "dropped", "refused", "quarantined", "released"), 0),
+        "spooled": 1,
+    }
+
+
+def test_a_rejection_reaches_the_courier_and_a_denial_is_said(
+    sender: Sender, broker: "FakeBroker", spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(spool, 1)
+    connect(sender, broker)
+    broker.happens += [
+        Denied("Not authorized"),
+        Delivered(99, 0x10),
+        Rejected(len(broker.published), 0x95, "Packet too large"),
+    ]
+
+    sender.turn(0.1)
+
+    assert spool.counts().quarantined == 1
+    assert "hear no acknowledgements" in caplog.text
+
+
+def test_a_status_is_not_retained_where_the_broker_retains_nothing(
+    sender: Sender, broker: "FakeBroker"
+) -> None:
+    connect(sender, broker, Limits(retain=False))
+
+    assert not broker.published[0].retain
+
+
+def test_a_spool_that_cannot_be_looked_after_stops_nothing(
+    broker: "FakeBroker", clock: "FakeClock", tmp_path: Path, spool: Spool
+) -> None:
+    (tmp_path / "spool").write_text("in the way")
+    sender = Sender(Courier(spool, "hall", 5.0), broker, monotonic_s=clock)
+
+    sender.turn(0.1)
+
+    assert broker.connects == 1
+
+
+def test_a_stop_ends_the_loop_with_a_goodbye(sender: Sender, broker: "FakeBroker") -> None:
+    connect(sender, broker)
+    stop = Stop()
+    stop.ask()
+    broker.happens.append(Delivered(len(broker.published) + 1))
+
+    sender.run(stop)
+
+    assert states(broker)[-1] == {"state": "offline"}
+    assert broker.closed
+
+
+def test_a_goodbye_without_an_answer_ends_too(sender: Sender, broker: "FakeBroker") -> None:
+    connect(sender, broker)
+
+    sender.goodbye()
+
+    assert broker.closed
+
+
+def test_draining_ends_when_nothing_moves(
+    sender: Sender, broker: "FakeBroker", spool: Spool
+) -> None:
+    put(spool, 1)
+
+    assert not sender.drain(Stop(), 3.0)
+
+    assert broker.closed
+    assert len(spool.waiting()) == 1
+
+
+def test_draining_an_empty_spool_needs_no_broker(sender: Sender, broker: "FakeBroker") -> None:
+    assert sender.drain(Stop(), 3.0)
+
+    assert broker.connects == 0
+
+
+def test_a_connection_that_held_is_made_anew_soon_and_one_that_did_not_later(
+    sender: Sender, broker: "FakeBroker", clock: "FakeClock"
+) -> None:
+    waits = []
+    for held_s in (1.0, 1.0, 1.0, 1.0, 10.0):
+        connect(sender, broker)
+        clock.now_s += held_s
+        broker.happens.append(Lost("Session taken over", 0x8E))
+        sender.turn(0)
+        lost_s, tried = clock.now_s, broker.connects
+        while broker.connects == tried:
+            sender.turn(60)
+        waits.append(broker.connected_s - lost_s)
+        broker.happens.clear()
+
+    assert waits[3] > 3 * waits[4]
+
+
+def test_an_event_that_the_client_cannot_take_is_counted(
+    sender: Sender, broker: "FakeBroker", notifier: Notifier
+) -> None:
+    connect(sender, broker)
+    broker.full = True
+    notifier.send(notices.Wake(word="alexa", score=0.9))
+    sender.turn(0.1)
+    broker.full = False
+    notifier.send(notices.Started())
+
+    sender.turn(0.1)
+
+    assert states(broker)[-1]["events_missed"] == 1

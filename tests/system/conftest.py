@@ -1,0 +1,188 @@
+"""Real brokers and real processes, each test with its own on free ports."""
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PATIENCE_S = 40.0
+
+
+def wait_until(holds: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+    """Wait for something to become true; the limit is for failures, not a measurement."""
+    until_s = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < until_s, f"never: {what}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Mosquitto:
+    """Debian's broker without persistence: what it held is lost with it."""
+
+    def __init__(self, program: str, folder: Path, port: int) -> None:
+        self.port = port
+        self._program = program
+        self._config = folder / "mosquitto.conf"
+        self._log = folder / "mosquitto.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *lines: str, listener: str = "allow_anonymous true") -> None:
+        text = (
+            f"user {getpass.getuser()}\npersistence false\n"
+            f"listener {self.port} 127.0.0.1\n{listener}\n"
+        )
+        self._config.write_text(text + "".join(f"{line}\n" for line in lines))
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own words
+                [self._program, "-c", str(self._config)], stdout=log, stderr=log
+            )
+        wait_until(self._answers, "mosquitto answers")
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text("utf-8", "replace")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path, free_port: int) -> Iterator[Mosquitto]:
+    """A broker that a test starts, kills and starts again."""
+    program = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if program is None:
+        pytest.skip("mosquitto is not installed: make debian")
+    broker = Mosquitto(program, tmp_path, free_port)
+    yield broker
+    broker.kill()
+
+
+class Earmark:
+    """Verbs as processes of their own, on one home and one configuration."""
+
+    def __init__(self, home: Path, config: Path) -> None:
+        self._home = home
+        self._config = config
+        self._running: dict[str, subprocess.Popen[str]] = {}
+        self.environment: dict[str, str] = {}
+        """What verbs that are started find in theirs besides the usual."""
+
+    def command(self, *words: str) -> list[str]:
+        verb, *rest = words
+        return [
+            *(sys.executable, "-m", "listener", verb),
+            *("--config", str(self._config), "--home", str(self._home), *rest),
+        ]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a verb to its end."""
+        return subprocess.run(  # noqa: S603 - our own words
+            self.command(*words), capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        )
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a verb that goes on; its messages go to a file beside the home."""
+        with (self._home.parent / f"{words[0]}.log").open("a") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own words
+                self.command(*words),
+                stdout=log,
+                stderr=log,
+                text=True,
+                env=os.environ | self.environment,
+            )
+        self._running[words[0]] = process
+        return process
+
+    def said(self, verb: str) -> str:
+        """Return what a started verb has written."""
+        return (self._home.parent / f"{verb}.log").read_text("utf-8")
+
+    def kill(self, verb: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """End a verb; return its exit code."""
+        process = self._running.pop(verb)
+        process.send_signal(number)
+        return process.wait(PATIENCE_S)
+
+    def end(self) -> None:
+        for verb in list(self._running):
+            self.kill(verb)
+
+
+@pytest.fixture
+def earmark(home: Path, tmp_path: Path, free_port: int) -> Iterator[Earmark]:
+    config = tmp_path / "earmark.toml"
+    config.write_text(
+        f'device.name = "hall"\nbroker.port = {free_port}\n'
+        "spool.retry_s = 0.5\nspool.most_clips = 500\n"
+    )
+    verbs = Earmark(home, config)
+    yield verbs
+    verbs.end()
+
+
+class WallClock:
+    """The time of day of verbs, moved about while they run; what counts seconds goes on as ever."""
+
+    def __init__(self, library: Path, folder: Path) -> None:
+        self._offset = folder / "faketime"
+        self.environment = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._offset),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        self.move("+0")
+
+    def move(self, offset: str) -> None:
+        """Set it off from the true time, such as ``-1h`` or ``+400d``."""
+        self._offset.write_text(f"{offset}\n")
+
+    def now_s(self) -> float:
+        """Ask a process what time it thinks it is."""
+        told = subprocess.run(
+            [sys.executable, "-c", "import time; print(time.time())"],
+            env=os.environ | self.environment,
+            check=True,
+            capture_output=True,
+        )
+        return float(told.stdout)
+
+
+@pytest.fixture
+def wall_clock(tmp_path: Path, earmark: Earmark) -> WallClock:
+    """A clock for all verbs that the test starts."""
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not libraries:
+        pytest.skip("libfaketime is not installed: make debian")
+    clock = WallClock(libraries[0], tmp_path)
+    earmark.environment |= clock.environment
+    return clock
+
+
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> Callable[[Callable[[], object], str], None]:
+    return wait_until

@@ -1,0 +1,187 @@
+"""The same verbs on the brokers of real homes and of the demo: TLS, rights, an old version."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from listener.config import SpoolSettings
+from listener.spool import Spool
+
+if TYPE_CHECKING:
+    from tests.conftest import Household
+    from tests.system.conftest import Earmark, Mosquitto
+
+pytestmark = pytest.mark.system
+
+Wait = Callable[[Callable[[], object], str], None]
+
+AMQTT = """
+import asyncio, sys
+from amqtt.broker import Broker
+async def main():
+    broker = Broker({
+        "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{sys.argv[1]}"}},
+        "plugins": {
+            "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}
+        },
+    })
+    await broker.start()
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def amqtt(free_port: int) -> Iterator[int]:
+    """The broker that the demo embeds; it speaks 3.1.1 only."""
+    with subprocess.Popen(  # noqa: S603 - our own words
+        [sys.executable, "-c", AMQTT, str(free_port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield free_port
+        process.kill()
+
+
+def put(home: Path, household: "Household") -> str:
+    header = household.header(household.home.next_seq())
+    data = household.seal(header)
+    Spool(home / "spool", SpoolSettings()).put(header.clip, "ada", header.seq, data)
+    return header.clip
+
+
+def deliver(earmark: "Earmark", household: "Household", home: Path) -> None:
+    """Send one clip through, from spool to archive."""
+    clip = put(home, household)
+    earmark.start("archive")
+
+    told = earmark.run("send", "--once", "--verbose")
+
+    assert (told.returncode, told.stdout) == (0, "sent 1, set aside 0, waiting 0\n"), told.stderr
+    assert clip in earmark.run("archive", "list").stdout
+
+
+@pytest.mark.usefixtures("amqtt")
+def test_a_broker_that_knows_no_mqtt_5_is_spoken_to_in_3_1_1(
+    earmark: "Earmark", household: "Household", home: Path
+) -> None:
+    deliver(earmark, household, home)
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Path:
+    """A private authority, the broker's certificate and one for device and archive each."""
+    folder = tmp_path / "pki"
+    folder.mkdir()
+
+    def openssl(*words: str) -> None:
+        subprocess.run(  # noqa: S603 - our own words
+            ["openssl", *words],  # noqa: S607 - Debian's
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+
+    new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    for authority in ("ca", "stranger"):
+        out = ("-keyout", f"{authority}.key", "-out", f"{authority}.pem", "-days", "2")
+        openssl(*new, *out, "-subj", f"/CN={authority}")
+    for name in ("broker", "d-hall", "s-archive"):
+        out = ("-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-subj", f"/CN={name}")
+        openssl(*new, *out, *signed, "-addext", "subjectAltName=IP:127.0.0.1")
+    return folder
+
+
+def configured(tmp_path: Path, **broker: str) -> None:
+    config = tmp_path / "earmark.toml"
+    lines = "".join(f'broker.{key} = "{value}"\n' for key, value in broker.items())
+    config.write_text(config.read_text("utf-8") + lines, "utf-8")
+
+
+def test_with_certificates_everything_goes_over_tls(
+    mosquitto: "Mosquitto",
+    earmark: "Earmark",
+    household: "Household",
+    tmp_path: Path,
+    pki: Path,
+) -> None:
+    configured(
+        tmp_path,
+        ca_file=f"{pki}/ca.pem",
+        certificate_file=f"{pki}/d-hall.pem",
+        key_file=f"{pki}/d-hall.key",
+    )
+    mosquitto.start(
+        listener=f"cafile {pki}/ca.pem\ncertfile {pki}/broker.pem\nkeyfile {pki}/broker.key\n"
+        "require_certificate true\nuse_identity_as_username true\ntls_version tlsv1.3"
+    )
+
+    deliver(earmark, household, household.home.path)
+
+
+def test_a_broker_of_a_strange_authority_gets_nothing(
+    mosquitto: "Mosquitto",
+    earmark: "Earmark",
+    household: "Household",
+    tmp_path: Path,
+    pki: Path,
+) -> None:
+    configured(tmp_path, ca_file=f"{pki}/stranger.pem")
+    mosquitto.start(
+        listener=f"allow_anonymous true\ncertfile {pki}/broker.pem\nkeyfile {pki}/broker.key"
+    )
+    put(household.home.path, household)
+
+    told = earmark.run("send", "--once", "--patience", "0.5")
+
+    assert told.returncode == 69
+    assert "its certificate does not fit" in told.stderr
+
+
+def test_a_device_without_rights_keeps_its_clips_and_says_why(
+    mosquitto: "Mosquitto", earmark: "Earmark", household: "Household", tmp_path: Path
+) -> None:
+    rights = tmp_path / "acl"
+    rights.write_text("topic write earmark/v1/status/#\n", "utf-8")
+    rights.chmod(0o600)
+    mosquitto.start(f"acl_file {rights}")
+    put(household.home.path, household)
+
+    told = earmark.run("send", "--once", "--patience", "1")
+
+    assert told.returncode == 69
+    assert "the broker refuses clips: Not authorized" in told.stderr
+    assert Spool(household.home.path / "spool", SpoolSettings()).counts().quarantined == 0
+
+
+def test_a_password_is_asked_for_and_given(
+    mosquitto: "Mosquitto", earmark: "Earmark", household: "Household", tmp_path: Path
+) -> None:
+    passwords = tmp_path / "passwords"
+    subprocess.run(  # noqa: S603 - our own words
+        ["mosquitto_passwd", "-b", "-c", str(passwords), "hall", "sesame"],  # noqa: S607 - Debian's
+        check=True,
+    )
+    mosquitto.start(listener=f"allow_anonymous false\npassword_file {passwords}")
+    put(household.home.path, household)
+
+    refused = earmark.run("send", "--once", "--patience", "0.5")
+    assert refused.returncode == 69
+    assert "Not authorized" in refused.stderr
+
+    (tmp_path / "password").write_text("sesame\n", "utf-8")
+    (tmp_path / "password").chmod(0o600)
+    configured(tmp_path, username="hall", password_file=f"{tmp_path}/password")
+    Spool(household.home.path / "spool", SpoolSettings()).remove(
+        Spool(household.home.path / "spool", SpoolSettings()).waiting()[0]
+    )
+    deliver(earmark, household, household.home.path)

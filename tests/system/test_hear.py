@@ -1,0 +1,347 @@
+"""``earmark hear`` as a process of its own, over spoken fixtures."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyrage
+import pytest
+import soundfile
+
+from listener import notices
+from listener.envelope.open import Opened, open_envelope, parse_identities
+from listener.hear import report
+from listener.home import Home
+from listener.notices import NoticeSocket
+
+pytestmark = pytest.mark.system
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+COMMAND = FIXTURES / "alexa_command.flac"
+PATIENCE_S = 50.0
+
+
+class Speaker:
+    """A home with an owner, ada, and its ear."""
+
+    def __init__(self, home: Path) -> None:
+        self.path = home
+        self.home = Home(home)
+        self.identity = pyrage.x25519.Identity.generate()
+        recipient = str(self.identity.to_public())
+        now_s = int(time.time())
+        self.home.change_roster(
+            lambda roster: (
+                roster.with_owner("ada", recipient)
+                .challenged("ada", "yes", now_s)
+                .confirmed("ada", "yes", now_s)
+            )
+        )
+
+    def words(self, *more: str | Path) -> list[str]:
+        return [
+            *(sys.executable, "-m", "listener", "hear", "--home", str(self.path)),
+            *map(str, more),
+        ]
+
+    def hear(self, *more: str | Path) -> "subprocess.CompletedProcess[str]":
+        """Hear to the end, as JSON, for ada."""
+        return self.run("--keeper", "ada", "--json", *more)
+
+    def run(self, *more: str | Path) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(  # noqa: S603 - our own words
+            self.words(*more), capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        )
+
+    def envelopes(self) -> list[Path]:
+        return sorted((self.path / "spool").glob("*.earmark"))
+
+    def open(self, envelope: Path) -> Opened:
+        return open_envelope(
+            envelope.read_bytes(),
+            parse_identities(str(self.identity).encode(), "ada's"),
+            {"speaker": self.home.device_key().public_key()},
+            self.home.roster().active_owners(),
+        )
+
+
+@pytest.fixture
+def speaker(home: Path) -> Speaker:
+    return Speaker(home)
+
+
+def events(said: str) -> list[report.Event]:
+    return [report.from_json(line) for line in said.splitlines()]
+
+
+def kinds(told: Sequence[report.Event]) -> list[str]:
+    return [type(event).__name__ for event in told]
+
+
+def test_a_word_and_its_command_become_one_envelope_that_ada_opens(speaker: Speaker) -> None:
+    ended = speaker.hear("--fast", "--microphone", COMMAND)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = events(ended.stdout)
+    assert kinds(told) == ["Started", "Wake", "Sealed", "Ended"]
+    (envelope,) = speaker.envelopes()
+    opened = speaker.open(envelope)
+    sealed, total = told[2], told[3]
+    assert isinstance(sealed, report.Sealed)
+    assert isinstance(total, report.Ended)
+    assert sealed.end_reason == opened.private.end_reason == "silence"
+    assert sealed.bytes == envelope.stat().st_size
+    assert envelope.name == f"{sealed.seq:012d}.ada.{sealed.clip}.earmark"
+    # The clip is the recording's own sound, sample for sample.
+    flac = envelope.with_name("opened.flac")
+    flac.write_bytes(opened.flac)
+    sound, _ = soundfile.read(flac, dtype="int16")
+    whole, _ = soundfile.read(COMMAND, dtype="int16")
+    first = round(sealed.time_s * 16_000)
+    assert (sound == whole[first : first + len(sound)]).all()
+    # It holds the whole sentence: index.toml has it from 32,000 to 67,219.
+    assert first <= 32_000
+    assert first + len(sound) >= 67_219
+    assert total.sealed_s == len(sound) / 16_000
+    assert total.heard_s == total.discarded_s + total.sealed_s == len(whole) / 16_000
+
+
+@pytest.mark.parametrize(
+    ("name", "end_reason"),
+    [("alexa", "no-speech"), ("alexa_pause_command", "silence"), ("alexa_command", "silence")],
+)
+def test_the_endpoint_is_found(speaker: Speaker, name: str, end_reason: str) -> None:
+    ended = speaker.hear("--fast", "--microphone", FIXTURES / f"{name}.flac")
+
+    sealed = [event for event in events(ended.stdout) if isinstance(event, report.Sealed)]
+    assert [event.end_reason for event in sealed] == [end_reason]
+
+
+def test_talk_a_quiet_room_and_near_sounds_leave_nothing(speaker: Speaker) -> None:
+    files = ",".join(str(FIXTURES / f"{name}.flac") for name in ("talk", "quiet", "near"))
+
+    ended = speaker.hear("--fast", "--microphone", files)
+
+    told = events(ended.stdout)
+    assert kinds(told) == ["Started", "Interrupted", "Interrupted", "NearMiss", "Ended"]
+    total = told[-1]
+    assert isinstance(total, report.Ended)
+    assert total.heard_s == total.discarded_s > 0
+    assert speaker.envelopes() == []
+
+
+def test_a_word_said_while_the_switch_is_shut_is_never_heard(speaker: Speaker) -> None:
+    ended = speaker.hear("--fast", "--mute", "1.9-4.5", "--microphone", COMMAND)
+
+    told = events(ended.stdout)
+    assert kinds(told) == ["Started", "Muted", "Unmuted", "Ended"]
+    total = told[-1]
+    assert isinstance(total, report.Ended)
+    assert total.muted_s == pytest.approx(2.6, abs=0.161)
+    assert speaker.envelopes() == []
+
+
+def test_a_switch_thrown_during_the_command_drops_the_clip(speaker: Speaker) -> None:
+    ended = speaker.hear("--fast", "--mute", "3.5-4", "--microphone", COMMAND)
+
+    told = events(ended.stdout)
+    assert kinds(told) == ["Started", "Wake", "NotKept", "Muted", "Unmuted", "Ended"]
+    assert speaker.envelopes() == []
+
+
+def test_two_words_listen_at_once_and_people_can_read_it(speaker: Speaker) -> None:
+    files = f"{COMMAND},{FIXTURES / 'hey_jarvis_command.flac'}"
+
+    ended = speaker.run(
+        *("--keeper", "ada", "--fast", "--word", "alexa", "--word", "hey-jarvis"),
+        *("--microphone", files),
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    # Sealing happens beside hearing: its lines come when they come.
+    heard = [line for line in lines if not line.startswith("sealed")]
+    assert [line.split()[0] for line in heard] == ["hear", "wake", "gap", "wake", "total"]
+    assert len(lines) - len(heard) == 2
+    assert "no mute switch" in heard[0]
+    assert "hey-jarvis" in heard[3]
+
+
+def test_another_channel_and_rate_are_heard(speaker: Speaker) -> None:
+    stereo = FIXTURES / "stereo_48khz.flac"
+
+    left = speaker.hear("--fast", "--microphone", stereo)
+    right = speaker.hear("--fast", "--channel", "1", "--microphone", stereo)
+
+    assert kinds(events(left.stdout)) == ["Started", "Ended"]
+    assert kinds(events(right.stdout)) == ["Started", "Wake", "Sealed", "Ended"]
+
+
+def test_a_recording_that_breaks_off_is_a_gap_and_exit_1_and_the_next_is_heard(
+    speaker: Speaker, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.flac"
+    data = (FIXTURES / "talk.flac").read_bytes()
+    broken.write_bytes(data[: len(data) // 2])
+
+    ended = speaker.hear("--fast", "--microphone", f"{broken},{COMMAND}")
+
+    assert ended.returncode == 1
+    assert "earmark: error: 1 of 2 recordings broke off" in ended.stderr
+    told = events(ended.stdout)
+    assert kinds(told) == ["Started", "Interrupted", "Interrupted", "Wake", "Sealed", "Ended"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error", "hint"),
+    [
+        ([], 2, "there is no microphone", "--microphone FILE"),
+        (["--microphone", "gone.wav"], 69, "there is no file gone.wav", ""),
+        (["--microphone", f"{COMMAND},"], 2, "a recording's name is empty", "commas"),
+        (["--microphone", COMMAND, "--mute", "5"], 2, "'5' does not say when", "40-50"),
+        (["--microphone", COMMAND, "--channel", "1"], 2, "none of them is number 1", "from 0"),
+        (["--microphone", COMMAND, "--channel", "-1"], 2, "channels count from 0", ""),
+        (["--microphone", COMMAND, "--word", "nobody"], 78, "nobody", ""),
+        (["--microphone", COMMAND, "--keeper", "bo"], 78, "'bo' is not in the roster", "owner add"),
+        (["--microphone", COMMAND, "--keeper", "cleo"], 78, "has not confirmed", "challenge cleo"),
+    ],
+)
+def test_what_cannot_be_is_one_error_with_a_way_out(
+    speaker: Speaker, words: list[str | Path], code: int, error: str, hint: str
+) -> None:
+    other = str(pyrage.x25519.Identity.generate().to_public())
+    speaker.home.change_roster(lambda roster: roster.with_owner("cleo", other))
+
+    ended = speaker.run("--keeper", "ada", *words)
+
+    assert ended.returncode == code, ended.stderr
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    lines = ended.stderr.splitlines()
+    assert lines[0].startswith("earmark: error: ")
+    assert error in lines[0]
+    assert hint in "".join(lines[1:])
+
+
+def test_a_device_without_a_keeper_says_how_to_get_one(speaker: Speaker) -> None:
+    ended = speaker.run("--microphone", COMMAND)
+
+    assert ended.returncode == 78
+    assert "this device has no keeper" in ended.stderr
+    assert "earmark owner add" in ended.stderr
+
+
+def test_a_spool_that_cannot_be_written_is_counted_and_the_ear_goes_on(speaker: Speaker) -> None:
+    (speaker.path / "spool").write_text("in the way")
+
+    ended = speaker.hear("--fast", "--microphone", f"{COMMAND},{COMMAND}")
+
+    assert ended.returncode == 0
+    told = events(ended.stdout)
+    total = told[-1]
+    assert isinstance(total, report.Ended)
+    assert (total.wakes, total.lost, total.sealed_s) == (2, 2, 0)
+    assert ended.stderr.count("a clip is lost") == 2
+    assert "Traceback" not in ended.stderr
+
+
+def start(speaker: Speaker, *more: str | Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(  # noqa: S603 - our own words
+        speaker.words("--keeper", "ada", "--json", *more), stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_it_listens_in_real_time_until_it_is_told_to_stop(speaker: Speaker) -> None:
+    with start(speaker, "--microphone", FIXTURES / "alexa_twice.flac") as ear:
+        assert ear.stdout is not None
+        first = report.from_json(ear.stdout.readline())
+        wake = report.from_json(ear.stdout.readline())
+
+        ear.send_signal(signal.SIGTERM)
+        rest = events(ear.stdout.read())
+
+    assert ear.returncode == 0
+    assert isinstance(first, report.Started)
+    assert isinstance(wake, report.Wake)
+    # The clip was being made: it is dropped, and the sums hold.
+    assert kinds(rest) == ["NotKept", "Ended"]
+    total = rest[-1]
+    assert isinstance(total, report.Ended)
+    assert total.heard_s == total.discarded_s
+
+
+def test_a_reader_who_leaves_ends_it_quietly(speaker: Speaker) -> None:
+    with start(speaker, "--microphone", FIXTURES / "alexa_twice.flac") as ear:
+        assert ear.stdout is not None
+        ear.stdout.readline()
+        ear.stdout.close()
+
+    assert ear.returncode == 141, "as a shell says of a program that nobody reads"
+
+
+def test_notices_reach_send_and_the_counters_are_signed(speaker: Speaker) -> None:
+    listening = NoticeSocket(speaker.path / notices.SOCKET)
+
+    ended = speaker.hear("--fast", "--microphone", COMMAND)
+    got = list(listening.receive())
+    listening.close()
+
+    assert ended.returncode == 0
+    assert [type(notice) for notice in got] == [
+        *(notices.Started, notices.Wake, notices.Spooled, notices.Counters, notices.Stopped)
+    ]
+    counted = got[3]
+    assert isinstance(counted, notices.Counters)
+    assert counted.tally.sealed == 1
+    assert counted.tally.heard_samples == (
+        counted.tally.discarded_samples + counted.tally.sealed_samples
+    )
+
+
+def test_the_supervisor_is_told(speaker: Speaker, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(str(tmp_path / "notify"))
+        supervisor.settimeout(0)
+        subprocess.run(  # noqa: S603 - our own words
+            speaker.words("--keeper", "ada", "--fast", "--microphone", COMMAND),
+            env={
+                **os.environ,
+                "NOTIFY_SOCKET": str(tmp_path / "notify"),
+                "WATCHDOG_USEC": "20000000",
+            },
+            check=True,
+            capture_output=True,
+            timeout=PATIENCE_S,
+        )
+        told = [supervisor.recv(999).decode() for _ in range(3)]
+
+    assert told == ["READY=1\nSTATUS=listening", "WATCHDOG=1", "STOPPING=1"]
+
+
+def test_hear_stays_within_its_memory(speaker: Speaker) -> None:
+    # Asked of the process itself: ru_maxrss also counts the parent that it was forked from.
+    program = (
+        "import sys; from listener.cli import main; code = main(sys.argv[1:]);"
+        "sys.stderr.write(open('/proc/self/status').read()); sys.exit(code)"
+    )
+    environ = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+
+    ended = subprocess.run(  # noqa: S603 - our own words
+        [
+            *(sys.executable, "-c", program, "hear", "--home", str(speaker.path), "--fast"),
+            *("--keeper", "ada", "--microphone", str(FIXTURES / "alexa_twice.flac")),
+        ],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+
+    (peak,) = [line for line in ended.stderr.splitlines() if line.startswith("VmHWM:")]
+    assert int(peak.split()[1]) <= 96 * 1_024

@@ -1,0 +1,75 @@
+"""The spool's counts outlive damage."""
+
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+
+from listener.config import SpoolSettings
+from listener.ledger import Counts, MachineClock
+from listener.spool import Entry, Spool
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def spool(folder: Path) -> Spool:
+    return Spool(folder, SpoolSettings())
+
+
+def put(spool: Spool, seq: int) -> Entry:
+    return spool.put(str(uuid.UUID(int=seq)), "ada", seq, b"sealed")
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"\0" * 1024, b"ffffffff {}" + b" " * 1000, os.urandom(4096)]
+)
+def test_a_damaged_ledger_starts_again_and_harms_no_clip(
+    spool: Spool, folder: Path, damage: bytes
+) -> None:
+    entry = put(spool, 1)
+    (folder / "counts").write_bytes(damage)
+
+    put(spool, 2)
+
+    assert spool.oldest() == entry
+    assert spool.counts() == Counts(spooled=1)
+
+
+def test_one_torn_page_of_the_ledger_costs_one_count_at_most(spool: Spool, folder: Path) -> None:
+    for seq in range(1, 4):
+        put(spool, seq)
+    ledger = folder / "counts"
+    data = bytearray(ledger.read_bytes())
+    newest = 0 if b'"spooled":3' in data[:512] else 512
+    data[newest + 20 : newest + 60] = bytes(40)
+    ledger.write_bytes(data)
+
+    assert spool.counts().spooled == 2
+
+
+def test_a_ledger_that_cannot_be_written_keeps_its_counts_for_later(
+    spool: Spool, folder: Path
+) -> None:
+    folder.mkdir()
+    (folder / "counts").mkdir()
+    put(spool, 1)
+
+    assert spool.counts() == Counts(spooled=1)
+
+    (folder / "counts").rmdir()
+    put(spool, 2)
+    assert Spool(folder, SpoolSettings()).counts() == Counts(spooled=2)
+
+
+def test_the_machines_clock_goes_on_within_one_boot() -> None:
+    clock = MachineClock()
+
+    first, second = clock.running_s(), clock.running_s()
+
+    assert 0 < first <= second
+    assert clock.boot() == clock.boot()
