@@ -48,5 +48,5 @@ def findings(
             check="microphone",
             verdict="fail",
             text="the process that looks at it broke off",
-            hint="earmark hear --device NAME says more",
+            hint="earmark hear --verbose says more",
         )

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import subprocess
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ PIPE_BYTES: Final = 32 * 1024
 
 GRACE_S: Final = 0.25
 """So long the kernel has to clear a killed process away before we go on without waiting."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Ended(Exception):
@@ -38,8 +42,10 @@ class Child:
             os.set_blocking(into, True)
             with contextlib.suppress(OSError):
                 fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            # ALSA explains itself at length, about devices that nobody asked for.
+            talk = None if _log.isEnabledFor(logging.INFO) else subprocess.DEVNULL
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command, stdin=subprocess.DEVNULL, stdout=into, stderr=subprocess.DEVNULL
+                command, stdin=subprocess.DEVNULL, stdout=into, stderr=talk
             )
         except BaseException:
             os.close(out)
