@@ -144,7 +144,9 @@ class Mute:
                 case control.Unmute() if self._remote_unmute:
                     self._mutes = False
                     # This mute and no later one, should the disk take its time.
-                    self._takes_back = self._software.record
+                    self._takes_back = (
+                        None if self._has_a_person_spoken() else self._software.record
+                    )
                 case control.Unmute():
                     self.ignored += 1
                     if self.ignored == 1:
@@ -152,6 +154,11 @@ class Mute:
                 case control.Look():
                     pass  # being woken by it was the point
         return was_told
+
+    def _has_a_person_spoken(self) -> bool:
+        """Tell whether a command came since the last question: after any message, for all we know."""
+        record = self._software.record
+        return self._software.has_changed and record is not None and record.by == "command"
 
     def _write(self) -> None:
         """Make lasting what was asked by message and what was found."""

@@ -197,7 +197,7 @@ class Sender:
                 _log.warning("the broker lets us hear no acknowledgements, or no commands")
             case Message():
                 levels = topics.ACK.levels(happening.topic)
-                if levels is not None and levels["device"] == self._device:
+                if levels and levels["device"] == self._device:
                     self.courier.answered(levels["clip"], happening.payload)
                 self.commands.take(happening)
             case _ as never:
@@ -239,24 +239,19 @@ class Sender:
                 self._event(topics.Event(event_type="near_miss", word=word))
             case notices.Mute(state=state):
                 self._event(topics.Event(event_type="mute", state=state))
-                self._say(msgspec.structs.replace(self._status, mute=state))
+                self._say(mute=state)
             case notices.Microphone():
                 self._say(
-                    msgspec.structs.replace(
-                        self._status,
-                        microphone=notice.cause or notice.state,
-                        losses=notice.losses,
-                        overruns=notice.overruns,
-                    )
+                    microphone=notice.cause or notice.state,
+                    losses=notice.losses,
+                    overruns=notice.overruns,
                 )
             case notices.Counters(tally=tally, signature=signature):
-                self._say(
-                    msgspec.structs.replace(self._status, counters=tally, signature=signature)
-                )
+                self._say(counters=tally, signature=signature)
             case notices.Started():
-                self._say(msgspec.structs.replace(self._status, hearing=True))
+                self._say(hearing=True)
             case notices.Stopped():
-                self._say(msgspec.structs.replace(self._status, hearing=False))
+                self._say(hearing=False)
             case notices.Spooled():
                 pass  # being woken by it was the point
             case _ as never:
@@ -274,8 +269,9 @@ class Sender:
             missed = self._status.events_missed + 1
             self._status = msgspec.structs.replace(self._status, events_missed=missed)
 
-    def _say(self, status: Status) -> None:
-        self._status = status
+    def _say(self, **changes: object) -> None:
+        """Change the status, and publish it soon."""
+        self._status = msgspec.structs.replace(self._status, **changes)
         self._due.status_s = 0.0
 
     def _work(self) -> None:

@@ -62,21 +62,26 @@ class Mel:
         self._before = as_strided(middle, shape, (step, -stride))
         self._halves = np.empty((2, hop_frames, _MIDDLE_TAPS), np.float32)
         self._even, self._odd = self._halves
+        self._ahead = np.empty((hop_frames, _MIDDLE_TAPS), np.float32)
         self._waves = _waves()
         self._parts = np.empty((2, hop_frames, self._waves.shape[2]), np.float32)
         self._power, self._imaginary = self._parts
         # The offset of the logarithm is a factor before it.
         self._weights = np.ascontiguousarray(weights * np.float32(10**_OFFSET))
         self._mel = np.empty((hop_frames, BANDS), np.float32)
+        self._is_first = True
+        self._loudest = np.float32(-np.inf)
+        self._silence = np.zeros(new, np.int16)
         self._spans_steps = hop_frames < 8  # noqa: PLR2004 - the range is that of the last 8 frames
         self.restart()
 
     def restart(self) -> None:
         """Forget everything heard, and wipe it."""
+        self._samples[:] = 0
+        # Once over silence: the products are made of copies in memory of their own, too.
+        self.step(self._silence)
         self._is_first = True
         self._loudest = np.float32(-np.inf)
-        for buffer in (self._samples, self._halves, self._parts, self._mel):
-            buffer[:] = 0
 
     def step(self, samples: Samples) -> Floats:
         """Return the mel frames that ``samples`` complete.
@@ -90,8 +95,13 @@ class Mel:
         """
         np.copyto(self._past, self._kept)
         np.copyto(self._new, samples)
-        np.add(self._after, self._before, out=self._even)
-        np.subtract(self._after, self._before, out=self._odd)
+        # Copied first: from overlapping views the sums would be made of copies that numpy frees
+        # as they are. It is also quicker.
+        ahead, even, odd = self._ahead, self._even, self._odd
+        np.copyto(ahead, self._after)
+        np.copyto(odd, self._before)
+        np.add(ahead, odd, out=even)
+        np.subtract(ahead, odd, out=odd)
         parts = np.matmul(self._halves, self._waves, out=self._parts)
         np.multiply(parts, parts, out=parts)
         power = np.add(self._power, self._imaginary, out=self._power)

@@ -232,6 +232,15 @@ def test_an_unmute_while_nothing_mutes_does_not_undo_a_later_mute(remote: Bench)
     assert remote.settle()
 
 
+def test_an_unmute_that_waits_to_be_read_does_not_undo_a_later_mute(remote: Bench) -> None:
+    remote.ask()
+    remote.controller.send(Unmute())
+
+    remote.command(muted=True)
+
+    assert remote.settle()
+
+
 def test_an_unmute_that_waits_for_the_disk_does_not_undo_a_later_mute(remote: Bench) -> None:
     remote.command(muted=True)
     remote.ask()
