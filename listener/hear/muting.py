@@ -156,7 +156,7 @@ class Mute:
         return was_told
 
     def _has_a_person_spoken(self) -> bool:
-        """Tell whether a command came since the last question: after any message, for all we know."""
+        """Tell whether a command came since the last question: perhaps after any message."""
         record = self._software.record
         return self._software.has_changed and record is not None and record.by == "command"
 
