@@ -1,0 +1,76 @@
+import argparse
+import json
+
+import msgspec
+import pytest
+
+from listener.config import AttributionSettings, BrokerSettings, Config, MicrophoneSettings
+from listener.doctor import command
+from listener.errors import UsageError
+from tests.conftest import Household
+
+# A recording stands in for the microphone, so that nothing is listened to.
+FILES = MicrophoneSettings(files=("talk.flac",))
+
+
+def arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def settings_of(household: Household, port: int, keeper: str = "ada") -> Config:
+    return Config(
+        home=str(household.home.path),
+        microphone=FILES,
+        attribution=AttributionSettings(keeper=keeper),
+        broker=BrokerSettings(port=port),
+    )
+
+
+def test_one_failure_is_exit_code_1_and_everything_is_still_looked_at(
+    household: Household, free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = command.run(arguments("--json"), settings_of(household, free_port))
+
+    findings = {
+        line["check"]: line for line in map(json.loads, capsys.readouterr().out.split("\n")[:-1])
+    }
+    assert code == 1
+    assert [name for name, line in findings.items() if line["verdict"] == "fail"] == ["broker"]
+    assert set(findings) == {
+        *("confinement", "memory", "microphone", "keeper", "key", "models"),
+        *("spool", "broker", "swap", "core"),
+    }
+
+
+def test_people_get_lines_with_hints(
+    household: Household, free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = command.run(arguments(), settings_of(household, free_port, keeper="eve"))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 1
+    assert any(line.startswith("fail  keeper") for line in lines)
+    assert any("earmark owner add eve" in line for line in lines)
+
+
+def test_a_proof_looks_at_nothing_else(
+    household: Household, free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = msgspec.structs.replace(
+        settings_of(household, free_port), microphone=MicrophoneSettings()
+    )
+
+    code = command.run(arguments("--prove-mute", "--json", "--device", "no such card"), settings)
+
+    captured = capsys.readouterr()
+    checks = [json.loads(line)["check"] for line in captured.out.splitlines()]
+    assert code == 1
+    assert "speak" in captured.err
+    assert not {"keeper", "broker", "spool"} & set(checks)
+
+
+def test_channels_count_from_0(household: Household, free_port: int) -> None:
+    with pytest.raises(UsageError, match="from 0"):
+        command.run(arguments("--channel", "-1"), settings_of(household, free_port))
