@@ -47,13 +47,13 @@ class FakeSwitch:
 class FakeMicrophone:
     """A microphone that plays what it is told; an event is run between two blocks."""
 
-    def __init__(self, *script: Samples | GapReason | Exception | Callable[[], None]) -> None:
+    def __init__(self, *script: Samples | GapReason | int | Exception | Callable[[], None]) -> None:
         self._script = list(script)
         self.handed_out: list[Samples] = []
         """Every block that was read, as the gate left it."""
         self.times_shut = 0
 
-    def read(self) -> Samples | GapReason | None:
+    def read(self) -> Samples | GapReason | int | None:
         while self._script:
             event = self._script.pop(0)
             if isinstance(event, np.ndarray):
@@ -65,7 +65,7 @@ class FakeMicrophone:
                 return block
             if isinstance(event, Exception):
                 raise event
-            if isinstance(event, GapReason):
+            if isinstance(event, GapReason | int):
                 return event
             event()
         return None
@@ -75,8 +75,8 @@ class FakeMicrophone:
 
     def skip(self) -> int | None:
         block = self.read()
-        if block is None:
-            return None
+        if block is None or isinstance(block, int):
+            return block
         return 0 if isinstance(block, GapReason) else len(block)
 
 

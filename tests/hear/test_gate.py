@@ -118,6 +118,42 @@ def test_what_the_microphone_says_is_missing_is_a_gap() -> None:
     assert values(sounds) == [1, 2]
 
 
+def test_time_without_a_device_goes_by_as_gaps() -> None:
+    microphone = FakeMicrophone(block(1), GapReason.LOST, 1_280, 700, block(2))
+
+    sounds = heard(Gate(microphone, FakeSwitch(), Stop()))
+
+    assert sounds[1:4] == [
+        Gap(GapReason.LOST, 1_280),
+        Gap(GapReason.LOST, 1_280, 1_280),
+        Gap(GapReason.LOST, 2_560, 700),
+    ]
+    assert values(sounds) == [1, 2]
+
+
+def test_an_empty_block_asks_the_switch_and_yields_nothing() -> None:
+    switch = FakeSwitch()
+    nothing = block(0, 0)
+    microphone = FakeMicrophone(nothing, block(1, 600), nothing, switch.shut, 5, nothing)
+
+    sounds = heard(Gate(microphone, switch, Stop()))
+
+    # The edge behind the empty block shuts at once: the pending samples are cut, no time passes.
+    assert sounds[0] == Gap(GapReason.MUTED, 0, 600, 600)
+    assert sounds[1] == Gap(GapReason.MUTED, 600, 5)
+    assert values(sounds) == []
+
+
+def test_a_reader_who_leaves_shuts_the_microphone() -> None:
+    microphone = FakeMicrophone(block(1), block(2))
+    sounds = Gate(microphone, FakeSwitch(), Stop()).sounds()
+    next(sounds)
+
+    sounds.close()  # type: ignore[attr-defined] # it is a generator, and says less
+
+    assert microphone.times_shut == 1
+
+
 def test_a_stop_ends_it_without_an_end_gap() -> None:
     stop = Stop()
     gate = Gate(FakeMicrophone(block(1), stop.ask, block(2)), FakeSwitch(), stop)

@@ -121,6 +121,19 @@ def test_a_lost_device_abandons_the_clip_and_says_so() -> None:
     assert workshop.spool.envelopes == []
 
 
+def test_a_stretch_without_a_device_is_told_once_and_again_after_sound() -> None:
+    workshop = Workshop()
+    lost = [Gap(GapReason.LOST, at * FRAME_SAMPLES, FRAME_SAMPLES) for at in range(2, 5)]
+
+    hear(workshop, *told(2), *lost, *told(1, 5 * FRAME_SAMPLES), Gap(GapReason.LOST, 7_680))
+
+    assert workshop.kinds() == ["Interrupted", "Interrupted"]
+    assert workshop.detector.gaps == 2
+    tally = workshop.counters.tally()
+    assert tally.heard_samples == tally.discarded_samples == 3 * FRAME_SAMPLES
+    assert tally.muted_samples == 0
+
+
 def test_a_recordings_end_keeps_what_was_said_until_then() -> None:
     workshop = Workshop(wake_at(10))
     frames = said(20, 0)

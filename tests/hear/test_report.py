@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from listener import notices
 from listener.hear import report
 from listener.hear.herald import Herald
+from listener.hear.records import Cause
 from listener.sound.pcm import GapReason
 from tests.fakes import FakePost
 
@@ -34,6 +35,8 @@ EVENTS: tuple[report.Event, ...] = (
     report.Muted(time_s=40.0, cause="hardware"),
     report.Unmuted(time_s=50.0, muted_s=10.0),
     report.Interrupted(time_s=3.0, reason=GapReason.START),
+    report.MicrophoneOpen(time_s=0.0, rate_hz=48_000, channels=2),
+    report.MicrophoneLost(time_s=4.0, cause=Cause.GONE),
     report.Ended(
         heard_s=50.0,
         discarded_s=46.8,
@@ -101,8 +104,55 @@ def test_only_what_send_may_know_becomes_a_notice() -> None:
         notices.Spooled(),
         notices.Mute(state="hardware"),
         notices.Mute(state="open"),
+        notices.Microphone(state="open"),
+        notices.Microphone(state="lost", cause="gone", losses=1),
         notices.Stopped(),
     ]
+
+
+def test_losses_are_counted_once_and_overruns_each() -> None:
+    post = FakePost()
+    herald = Herald(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    overrun = report.Interrupted(time_s=2.0, reason=GapReason.OVERRUN)
+
+    herald.tell(overrun)  # of a recording: there is no device
+    herald.tell(report.MicrophoneOpen(time_s=0.0, rate_hz=16_000, channels=1))
+    herald.tell(overrun)
+    herald.tell(overrun)
+    for cause in (Cause.GONE, Cause.MISSING):
+        herald.tell(report.MicrophoneLost(time_s=4.0, cause=cause))
+    herald.tell(report.MicrophoneOpen(time_s=9.0, rate_hz=16_000, channels=1))
+
+    assert (herald.losses, herald.overruns) == (1, 2)
+    assert post.notices[-1] == notices.Microphone(state="open", losses=1, overruns=2)
+    assert len(post.notices) == 6
+
+
+def test_a_device_that_was_never_there_is_lost_too() -> None:
+    post = FakePost()
+    herald = Herald(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+
+    herald.tell(report.MicrophoneLost(time_s=0.0, cause=Cause.MISSING))
+
+    assert post.notices == [notices.Microphone(state="lost", cause="missing", losses=1)]
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_every_cause_has_words_and_fits_a_notice(cause: Cause) -> None:
+    notice = notices.Microphone(
+        state="lost", cause=cause.value, losses=999_999_999, overruns=999_999_999
+    )
+
+    assert report.CAUSES[cause]
+    assert notices.decode(notices.encode(notice)) == notice
+
+
+def test_a_device_is_named_where_no_recording_is() -> None:
+    started = msgspec.structs.replace(EVENTS[0], files=(), device="usb mic", switch="input")
+
+    assert report.to_text(started) == (
+        "hear     usb mic; mute switch: input; listens for alexa; keeper ada"
+    )
 
 
 def test_a_reader_who_left_is_said_once_and_notices_go_on() -> None:

@@ -179,6 +179,22 @@ def test_counters_go_out_as_they_were_signed(
     assert "hearing" not in states(broker)[-1]
 
 
+def test_the_microphone_is_part_of_the_status(
+    sender: Sender, broker: "FakeBroker", notifier: Notifier
+) -> None:
+    connect(sender, broker)
+
+    notifier.send(notices.Microphone(state="lost", cause="missing", losses=1, overruns=2))
+    sender.turn(0.1)
+    lost = states(broker)[-1]
+    notifier.send(notices.Microphone(state="open", losses=1, overruns=2))
+    sender.turn(0.1)
+    found = states(broker)[-1]
+
+    assert (lost["microphone"], lost["losses"], lost["overruns"]) == ("missing", 1, 2)
+    assert found["microphone"] == "open"
+
+
 def test_what_became_of_the_clips_is_said_after_a_while(
     sender: Sender, broker: "FakeBroker", spool: Spool, clock: "FakeClock"
 ) -> None:
