@@ -10,7 +10,6 @@ import ctypes
 import errno
 import logging
 import os
-import platform
 import resource
 import socket
 import struct
@@ -216,7 +215,7 @@ class _NoFilterError(Exception):
 
 
 def _this_machine() -> Machine:
-    name = platform.machine()
+    name = os.uname().machine
     machine = MACHINES.get(name)
     # A 32-bit Python on a 64-bit kernel makes other calls than the kernel's name promises.
     if machine is None or struct.calcsize("P") != 8:  # noqa: PLR2004 - bytes of a 64-bit pointer
