@@ -19,7 +19,6 @@ from typing import Any, Final
 
 from listener.errors import Unavailable
 from listener.hear.childhood import begin
-from listener.hear.confinement import wipe_freed
 from listener.hear.devices import (
     Device,
     cause_of,
@@ -30,6 +29,7 @@ from listener.hear.devices import (
     why_missing,
 )
 from listener.hear.records import HEADER, Cause, Kind, failed, opened, overrun
+from listener.hear.traces import wipe_freed
 
 _LOCK_CURRENT_FUTURE_ON_FAULT: Final = 1 | 2 | 4  # sys/mman.h: MCL_…
 _UNAVAILABLE: Final = 69
@@ -115,7 +115,7 @@ def open_stream(
                 continue
             try:
                 stream = sound.RawInputStream(
-                    device=device.index, samplerate=rate, channels=channels, dtype="int16"
+                    device=device.number, samplerate=rate, channels=channels, dtype="int16"
                 )
                 stream.start()
             except sound.PortAudioError as error:

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import Final
 
-from listener.hear.confinement import forbid_dumps
+from listener.hear.traces import forbid_dumps
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 

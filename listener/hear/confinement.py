@@ -10,7 +10,6 @@ import ctypes
 import errno
 import logging
 import os
-import resource
 import socket
 import struct
 from collections.abc import Iterable, Mapping
@@ -18,17 +17,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from listener.errors import ConfigError
+from listener.hear import traces
 
 _log = logging.getLogger(__name__)
 
 # linux/prctl.h, linux/seccomp.h; by ctypes because Python has neither.
-_PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SET_MODE_FILTER: Final = 1
 _TSYNC: Final = 1
-
-_M_PERTURB: Final = -6  # malloc.h
-_WIPED_BYTE: Final = 0xA5  # anything but 0, which would switch it off
 
 INSTRUCTION: Final = struct.Struct("=HBBI")
 """``struct sock_filter``: code, where to go on if so, if not so, and a number."""
@@ -154,29 +150,14 @@ def confine(*, is_required: bool = True) -> None:
 
 
 def forbid_dumps() -> None:
-    """Let no crash and no debugger of the same user write this process's memory anywhere.
-
-    Not inherited by a program that a child starts: it calls this itself.
-    """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
-        _log.warning("core dumps stay possible: %s", os.strerror(ctypes.get_errno()))
+    """Do as `traces.forbid_dumps`; where that fails, a warning says so."""
+    if not traces.forbid_dumps():
+        _log.warning("core dumps stay possible: the kernel does not forbid them")
 
 
 def wipe_freed() -> bool:
-    """Let the C library overwrite every piece of memory that is given back to it, from now on.
-
-    The libraries that decode, encode and encrypt free their buffers as they are: libFLAC alone
-    leaves a clip of 3 s there four times. This reaches all of them, in every thread. Left out are
-    pieces of at most 1 KiB (32 ms of sound), of which glibc keeps a few for quick reuse.
-
-    Returns:
-        Whether it does; if not, a warning says so.
-    """
-    libc = ctypes.CDLL(None)
-    # glibc's; another C library may lack the call, or know it and do nothing.
-    does = hasattr(libc, "mallopt") and libc.mallopt(_M_PERTURB, _WIPED_BYTE) == 1
+    """Do as `traces.wipe_freed`; where that cannot be had, a warning says so."""
+    does = traces.wipe_freed()
     if not does:
         _log.warning(
             "memory that libraries free keeps what was in it: this C library wipes nothing"

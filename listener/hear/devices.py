@@ -1,22 +1,23 @@
 """Which devices PortAudio has, which of them is meant, and why one is not there.
 
-For the microphone's process and for what looks at devices; no numpy, since the one must start fast.
+For the microphone's process and for what looks at devices. The one must start fast, so nothing is
+imported that costs time: no numpy, no pathlib, no dataclass.
 """
 
 import ctypes.util
 import errno
 import importlib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from listener.errors import Unavailable
 from listener.hear.records import Cause
 
 DEFAULT: Final = "default"
 LIBRARY: Final = "libportaudio.so.2"
+_INPUT: Final = re.compile(r"pcmC\d+D\d+c")
 
 # portaudio.h
 _INVALID_RATE: Final = -9997
@@ -38,12 +39,11 @@ _HOST_CAUSES: Final[Mapping[int, Cause]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """Something that can be heard."""
 
-    index: int
-    """PortAudio's; it changes when something is plugged in."""
+    number: int
+    """PortAudio's index; it changes when something is plugged in."""
     name: str
     channels: int
     """The most it has."""
@@ -108,7 +108,7 @@ def gives(sound: Any, device: Device, channel: int, rate_hz: int) -> bool:  # no
     """
     try:
         sound.check_input_settings(
-            device=device.index, channels=channel + 1, dtype="int16", samplerate=rate_hz
+            device=device.number, channels=channel + 1, dtype="int16", samplerate=rate_hz
         )
     except (ValueError, sound.PortAudioError):
         return False
@@ -125,17 +125,15 @@ def chosen(devices: Iterable[Device], wanted: str, default: int) -> Sequence[Dev
     """
     known = tuple(devices)
     if wanted == DEFAULT and default >= 0:
-        return tuple(device for device in known if device.index == default)
+        return tuple(device for device in known if device.number == default)
     if wanted.isdecimal():
-        return tuple(device for device in known if device.index == int(wanted))
+        return tuple(device for device in known if device.number == int(wanted))
     exact = tuple(device for device in known if device.name == wanted)
     part = wanted.casefold()
     return exact or tuple(device for device in known if part in device.name.casefold())
 
 
-def why_missing(
-    wanted: str, asound: Path = Path("/proc/asound"), dev: Path = Path("/dev")
-) -> Cause:
+def why_missing(wanted: str, asound: str = "/proc/asound", dev: str = "/dev/snd") -> Cause:
     """Tell why a device is not in the table: PortAudio leaves out what it cannot open.
 
     Args:
@@ -143,13 +141,17 @@ def why_missing(
         asound: where ALSA says what there is.
         dev: where its device files are.
     """
-    inputs = [*(dev / "snd").glob("pcmC*D*c")] if (dev / "snd").is_dir() else []
+    try:
+        inputs = [name for name in os.listdir(dev) if _INPUT.fullmatch(name)]  # noqa: PTH208 - pathlib costs time
+    except OSError:
+        inputs = []
     if not inputs:
         return Cause.MISSING
-    if not any(os.access(node, os.R_OK) for node in inputs):
+    if not any(os.access(f"{dev}/{name}", os.R_OK) for name in inputs):
         return Cause.DENIED
     try:
-        cards = (asound / "cards").read_text("utf-8", "replace").casefold()
+        with open(f"{asound}/cards", encoding="utf-8", errors="replace") as listing:  # noqa: PTH123 - the same
+            cards = listing.read().casefold()
     except OSError:
         return Cause.MISSING
     # Part of the name, since PortAudio adds the device's to the card's.

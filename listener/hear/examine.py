@@ -143,10 +143,10 @@ def devices_of(
         yield Finding(
             check="device",
             verdict="ok",
-            text=f"{'*' if is_chosen else ' '} {device.index}  {device.name}:"
+            text=f"{'*' if is_chosen else ' '} {device.number}  {device.name}:"
             f" {device.channels} channel{'s' * (device.channels != 1)}, {rate}",
             facts={
-                "index": device.index,
+                "index": device.number,
                 "name": device.name,
                 "channels": device.channels,
                 "rate_hz": device.rate_hz,

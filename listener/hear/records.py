@@ -1,13 +1,12 @@
 """What the microphone's process says on its pipe: records of a kind, a length and a payload.
 
-Both ends import this; the child's must start fast, so there is no numpy here. The parent takes the
-child for hostile: whatever does not fit is `Garbled`.
+Both ends import this; the child's must start fast, so there is neither numpy nor a dataclass here.
+The parent takes the child for hostile: whatever does not fit is `Garbled`.
 """
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 HEADER: Final = struct.Struct("<II")
 """Kind and length of the payload in bytes: eight bytes, so that samples behind it are aligned."""
@@ -73,8 +72,7 @@ SAID: Final = frozenset(
 """What the child may say of itself; the others are the parent's to see."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """The device is open."""
 
     rate_hz: int
@@ -83,21 +81,18 @@ class Opened:
     """So many are read, of which one is heard."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """Sound."""
 
     payload: memoryview
     """int16, little endian; a view of the reader's memory, good until the next record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overrun:
+class Overrun(NamedTuple):
     """Samples are missing here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """The child ends."""
 
     cause: Cause

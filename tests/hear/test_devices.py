@@ -68,12 +68,12 @@ def test_without_a_default_device_the_name_default_may_still_be_one() -> None:
     assert chosen((MIC,), "default", -1) == ()
 
 
-def asound(tmp_path: Path, cards: str) -> tuple[Path, Path]:
+def asound(tmp_path: Path, cards: str) -> tuple[str, str]:
     (tmp_path / "snd").mkdir()
     node = tmp_path / "snd" / "pcmC1D0c"
     node.touch()
     (tmp_path / "cards").write_text(cards, "utf-8")
-    return tmp_path, tmp_path
+    return str(tmp_path), str(tmp_path / "snd")
 
 
 CARDS = " 1 [Mic            ]: USB-Audio - USB Mic\n"
@@ -96,23 +96,23 @@ def test_a_card_that_portaudio_leaves_out_is_busy(
 
 
 def test_without_any_card_the_device_is_missing(tmp_path: Path) -> None:
-    assert why_missing("default", tmp_path, tmp_path) is Cause.MISSING
+    assert why_missing("default", str(tmp_path), str(tmp_path / "snd")) is Cause.MISSING
     (tmp_path / "snd").mkdir()
-    assert why_missing("default", tmp_path, tmp_path) is Cause.MISSING
+    assert why_missing("default", str(tmp_path), str(tmp_path / "snd")) is Cause.MISSING
 
 
 def test_a_card_without_a_list_of_cards_is_missing(tmp_path: Path) -> None:
     proc, dev = asound(tmp_path, CARDS)
-    (proc / "cards").unlink()
+    (tmp_path / "cards").unlink()
 
     assert why_missing("usb mic", proc, dev) is Cause.MISSING
 
 
 def test_a_card_that_this_user_may_not_read_is_denied(tmp_path: Path) -> None:
     proc, dev = asound(tmp_path, CARDS)
-    (dev / "snd" / "pcmC1D0c").unlink()
+    (tmp_path / "snd" / "pcmC1D0c").unlink()
     # Root may read every file, but not one that is not there.
-    (dev / "snd" / "pcmC1D0c").symlink_to("nowhere")
+    (tmp_path / "snd" / "pcmC1D0c").symlink_to("nowhere")
 
     assert why_missing("usb mic", proc, dev) is Cause.DENIED
 
