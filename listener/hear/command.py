@@ -29,7 +29,7 @@ from listener.hear.herald import Herald
 from listener.hear.keeping import BUFFERS, Keeping, Stamp
 from listener.hear.lasting import Lasting
 from listener.hear.loop import Ear
-from listener.hear.memory import ClipBuffers, allocate
+from listener.hear.memory import ClipBuffers, allocate, share_one_heap
 from listener.hear.mute import ScriptedSwitch, parse_stretches
 from listener.hear.muting import Mute
 from listener.hear.opening import open_gate
@@ -92,6 +92,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         EarmarkError: a recording broke off.
     """
     confine(is_required=settings.device.confinement == "required")
+    share_one_heap()
     settings = _settled(arguments, settings)
     home = Home(Path(settings.home))
     keeper = home.keeper(settings.attribution.keeper)

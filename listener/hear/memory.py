@@ -11,7 +11,23 @@ import numpy as np
 
 from listener.sound.pcm import Samples
 
+_M_ARENA_MAX: Final = -8  # malloc.h
+
 _log = logging.getLogger(__name__)
+
+
+def share_one_heap() -> bool:
+    """Let all threads take memory from one heap, as far as they have not begun to.
+
+    The ear and the thread that seals would each have one, and in turn leave holes in theirs: over
+    eight hours 2.5 MiB of them, against less than 1 with one heap. Neither waits for the other
+    long enough to measure.
+
+    Returns:
+        Whether the C library does.
+    """
+    libc = ctypes.CDLL(None)
+    return hasattr(libc, "mallopt") and libc.mallopt(_M_ARENA_MAX, 1) == 1
 
 
 def allocate(length_samples: int) -> Samples:

@@ -51,6 +51,29 @@ def test_memory_that_cannot_be_locked_is_said_aloud_and_used() -> None:
     assert "memory for sound is not locked" in ended.stderr
 
 
+@pytest.mark.parametrize(("call", "heaps"), [("share_one_heap()", 0), ("None", 2)])
+def test_threads_take_memory_from_one_heap(call: str, heaps: int) -> None:
+    """A thread's own heap is a mapping that begins at a whole 64 MiB."""
+    ended = run(
+        "import threading, pathlib\n"
+        "from listener.hear.memory import share_one_heap\n"
+        f"{call}\n"
+        "both = threading.Barrier(3)\n"
+        "def work():\n"
+        "    held = [bytearray(5_000) for _ in range(50)]\n"
+        "    both.wait(); both.wait()\n"
+        "for _ in range(2): threading.Thread(target=work, daemon=True).start()\n"
+        "both.wait()\n"
+        "maps = pathlib.Path('/proc/self/maps').read_text().splitlines()\n"
+        "own = [line for line in maps if ' rw-p 00000000 00:00 0' in line]\n"
+        "firsts = [int(line.split('-')[0], 16) for line in own]\n"
+        "print(sum(first % (64 << 20) == 0 for first in firsts))\n"
+        "both.wait()\n"
+    )
+
+    assert int(ended.stdout) == heaps
+
+
 def test_buffers_come_back_wiped_and_are_never_more() -> None:
     buffers = ClipBuffers(2, 1_000)
     first, second = buffers.take(), buffers.take()
