@@ -200,7 +200,10 @@ def test_a_recording_that_breaks_off_is_a_gap_and_exit_1_and_the_next_is_heard(
 @pytest.mark.parametrize(
     ("words", "code", "error", "hint"),
     [
-        ([], 2, "there is no microphone", "--microphone FILE"),
+        ([], 78, "mute.switch is not set", '"none" where there is none'),
+        (["--fast"], 2, "--fast is for recordings", "--microphone FILE"),
+        (["--device", "usb", "--mute", "5-6"], 2, "--mute is for recordings", "--microphone FILE"),
+        (["--device", "usb", "--microphone", COMMAND], 2, "two microphones", "one of them"),
         (["--microphone", "gone.wav"], 69, "there is no file gone.wav", ""),
         (["--microphone", f"{COMMAND},"], 2, "a recording's name is empty", "commas"),
         (["--microphone", COMMAND, "--mute", "5"], 2, "'5' does not say when", "40-50"),
