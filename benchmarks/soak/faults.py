@@ -18,9 +18,6 @@ from listener import control
 from listener.control import Controller
 from listener.hear.lasting import Lasting
 
-PAUSE_S: Final = 3.0
-"""Between two faults, in the mean."""
-
 _FLURRY: Final = 20
 _EDGE_S: Final = 0.001
 _STALL_S: Final = 1.2  # beyond the second after which the ear gives a card up
@@ -45,19 +42,21 @@ class Faults:
     """Lets things go wrong, one after the other, and mends them later. One thread.
 
     Args:
-        seed: what the lots depend on.
         cast: who can be killed.
         desk: of the sound card.
         home: where software mutes last.
+        seed: what the lots depend on.
+        pause_s: between two faults, in the mean.
     """
 
-    def __init__(self, seed: int, cast: Cast, desk: Desk, home: Path) -> None:
+    def __init__(self, cast: Cast, desk: Desk, home: Path, *, seed: int, pause_s: float) -> None:
         self._lots = random.Random(seed)  # noqa: S311 - no secret
         self._cast = cast
         self._desk = desk
         self._lasting = Lasting(home)
         self._controller = Controller(home / control.SOCKET)
-        self._due_s = time.monotonic() + PAUSE_S
+        self._pause_s = pause_s
+        self._due_s = time.monotonic() + pause_s
         self._mend: list[tuple[float, Callable[[], None]]] = []
         self.happened: Counter[str] = Counter()
         """How often what went wrong."""
@@ -69,7 +68,7 @@ class Faults:
             self._mend.remove(due)
             due[1]()
         if now_s >= self._due_s:
-            self._due_s = now_s + self._lots.uniform(0.5, 1.5) * PAUSE_S
+            self._due_s = now_s + self._lots.uniform(0.5, 1.5) * self._pause_s
             fault = self._lots.choice(self._all())
             self.happened[fault.__name__.strip("_").replace("_", " ")] += 1
             fault()

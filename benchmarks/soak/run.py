@@ -45,6 +45,8 @@ class Plan:
     speed: float = 100.0
     """Of the sound card, times real time; with the faults, the whole is about half as fast."""
     seed: int = 1
+    pause_s: float = 3.0
+    """Between two faults, in the mean."""
     tape_s: float = 600.0
 
 
@@ -82,7 +84,7 @@ def soak(folder: Path, plan: Plan, say: Callable[[str], None]) -> Result:
     tape.write(folder / stage.TAPE)
     desk = Desk(folder, plan.speed)
     cast = Cast(folder, settings, port)
-    faults = Faults(plan.seed, cast, desk, home.path)
+    faults = Faults(cast, desk, home.path, seed=plan.seed, pause_s=plan.pause_s)
     accounts = Accounts()
     began_s = time.monotonic()
     with closing(Inbox(home.path / MONITOR_SOCKET, LONGEST_BYTES)) as inbox:
