@@ -138,6 +138,7 @@ def test_portaudios_errors_are_causes(arguments: tuple[object, ...], cause: Caus
     assert cause_of(Exception(*arguments)) is cause
 
 
+@pytest.mark.system
 def test_portaudio_is_found_without_starting_a_process() -> None:
     before = ctypes.util.find_library
 
