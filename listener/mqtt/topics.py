@@ -72,6 +72,10 @@ STATUS: Final = Topic("earmark/v1/status/{device}", 1, retain=True)
 """Device to all. Payload: JSON, ``{"state":"offline"}`` as the last will."""
 EVENT: Final = Topic("earmark/v1/event/{device}", 1, retain=False)
 """Device to all. Payload: JSON with ``event_type``; no names, no scores, no sound."""
+COMMAND: Final = Topic("earmark/v1/command/{device}", 1, retain=False)
+"""Home automation to device. Payload: ``mute`` or ``unmute``."""
+DISCOVERY: Final = Topic("homeassistant/device/{node}/config", 1, retain=True)
+"""Household to Home Assistant. Payload: which entities a device has, or nothing to forget it."""
 
 LONGEST_ANSWER_BYTES: Final = 128
 ERASED: Final = "erased"
