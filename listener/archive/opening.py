@@ -77,7 +77,7 @@ def open_to(path: Path, identities: Sequence[Identity], roster: Roster, to: Path
         data = read_envelope(path)
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror or error}") from error
-    opened = open_envelope(data, identities, roster.device_keys(), roster.active_owners())
+    opened = open_envelope(data, identities, roster.device_keys(), roster.owner_keys())
     target = to / f"{opened.header.clip}.flac"
     try:
         to.mkdir(mode=0o700, parents=True, exist_ok=True)
