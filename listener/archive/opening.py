@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from listener.archive.store import find_envelope, read_envelope
+from listener.archive.files import find_envelope, read_envelope
 from listener.envelope.open import Identity, Opened, open_envelope, parse_identities
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.owner.roster import Roster
