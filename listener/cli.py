@@ -31,7 +31,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "send": ("listener.send.command", "carry sealed clips from the spool to the broker"),
     "archive": ("listener.archive.command", "keep sealed clips; list them; open your own"),
     "owner": ("listener.household.owners", "say whose clips a device makes, and prove her key"),
-    "household": ("listener.household.devices", "say which devices the archive believes"),
+    "household": ("listener.household.command", "set up a home: broker, speakers, owners, rights"),
     "models": ("listener.models", "list, check and add wake-word models"),
     "score": ("listener.evaluate.score", "print each score a model gives to recordings"),
 }

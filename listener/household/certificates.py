@@ -79,9 +79,7 @@ def issue(
     """
     serves = identity in SERVERS
     use = ExtendedKeyUsageOID.SERVER_AUTH if serves else ExtendedKeyUsageOID.CLIENT_AUTH
-    end = min(
-        now + timedelta(days=CERTIFICATE_DAYS), authority.certificate.not_valid_after_utc
-    )
+    end = min(now + timedelta(days=CERTIFICATE_DAYS), authority.certificate.not_valid_after_utc)
     builder = (
         _builder(authority.certificate.subject, _name(identity.cn), public, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -160,7 +160,7 @@ def checked(asked: Request) -> tuple[ec.EllipticCurvePublicKey, str | None]:
         public = csr.public_key()
         if not csr.is_signature_valid or not isinstance(public, ec.EllipticCurvePublicKey):
             raise ValueError("not proved")  # noqa: TRY301 - every fault is told in one place
-        if not isinstance(public.curve, ec.SECP256R1):
+        if public.curve.name != ec.SECP256R1.name:
             raise ValueError("another curve")  # noqa: TRY301 - the same
         if asked.device_key is None:
             return public, None
@@ -170,6 +170,12 @@ def checked(asked: Request) -> tuple[ec.EllipticCurvePublicKey, str | None]:
     except (ValueError, TypeError, EarmarkError, InvalidSignature) as error:
         raise EarmarkError("a key of this request is not proved") from error
     return public, keys.device_text(signer)
+
+
+def fingerprint_of_pem(pem: bytes) -> str:
+    """Return the same of a certificate in PEM."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    return fingerprint(certificate.public_bytes(serialization.Encoding.DER))
 
 
 def fingerprint(der: bytes) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from cryptography.exceptions import InvalidSignature
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.home import Home, make_folder, write_durably
@@ -80,7 +81,7 @@ def join(home: Home, invited: Invitation) -> Joined:
     authority = certificates.parse_certificate(answer.ca.encode(), "of the answer")
     try:
         certificate.verify_directly_issued_by(authority)
-    except Exception as error:
+    except (ValueError, TypeError, InvalidSignature) as error:
         raise ConfigError("the answer's certificates do not fit each other") from error
     if certificate.public_key() != key.public_key():
         raise ConfigError("the answer's certificate is for another key")

@@ -69,11 +69,12 @@ class Office:
         with self.locked():
             return self._change(edit)
 
-    def set_up(self, settle: Callable[[Register], Register]) -> list[str]:
+    def set_up(self, settle: Callable[[Register], Register], *, renew: bool = False) -> list[str]:
         """Make what is missing: authority, services, the broker's files.
 
         Args:
             settle: fills in or changes hosts, ports and folder.
+            renew: make new certificates where the old ones would do, too.
 
         Returns:
             What was made or made anew, by name; empty when all was right.
@@ -101,9 +102,9 @@ class Office:
             settled = self._change(settle)
             authority = self.authority()
             for service in identity.SERVICES:
-                if service != identity.HOME_ASSISTANT and not self._is_right(
-                    service, authority, settled.hosts
-                ):
+                if service == identity.HOME_ASSISTANT:
+                    continue  # it lives elsewhere
+                if renew or not self._is_right(service, authority, settled.hosts):
                     self._renew(service, authority, settled.hosts)
                     done.append(service.cn)
             return done + self._publish(authority)
@@ -155,6 +156,10 @@ class Office:
         """Bring the broker's files in step with the register; return the names of the changed."""
         with self.locked():
             return self._publish(self.authority())
+
+    def broker_folder(self) -> Path:
+        """Return where the broker's files are."""
+        return Path(self.register().broker_folder or self.path / "mosquitto").absolute()
 
     def service(self, who: Identity) -> tuple[Path, Path]:
         """Return where the certificate and the key of a service on this machine are."""
@@ -241,14 +246,13 @@ class Office:
     def _publish(self, authority: Authority) -> list[str]:
         known = self.register()
         revoked = [
-            (one.number, datetime.fromtimestamp(one.revoked_s or 0, UTC))
-            for one in known.revoked()
+            (one.number, datetime.fromtimestamp(one.revoked_s or 0, UTC)) for one in known.revoked()
         ]
         listed = self.path / mosquitto.REVOKED
         if not _lists(listed, {number for number, _ in revoked}, authority):
             fresh = certificates.revocations(authority, revoked, len(revoked) + 1)
             write_durably(listed, fresh.public_bytes(serialization.Encoding.PEM), _PUBLIC)
-        folder = Path(known.broker_folder or self.path / "mosquitto").absolute()
+        folder = self.broker_folder()
         make_folder(folder)
         certificate, key = self.service(identity.BROKER)
         files: dict[str, tuple[bytes, int]] = {

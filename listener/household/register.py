@@ -1,4 +1,4 @@
-"""What the household has handed out: certificates, invitations, and what it knows of speakers. Pure.
+"""What the household handed out, whom it invited, and what it notes of its speakers. Pure.
 
 A register never changes; each edit returns a new one. It holds no secret: of an invitation's token
 it knows the hash. Time is handed in as seconds since 1970.
@@ -78,6 +78,11 @@ class Register(_Record, frozen=True, kw_only=True):
     invitations: tuple[Invitation, ...] = ()
     speakers: tuple[Speaker, ...] = ()
 
+    @property
+    def broker_host(self) -> str:
+        """How programs on this machine reach the broker."""
+        return "localhost" if "localhost" in self.hosts else self.hosts[0]
+
     def valid(self, now_s: int) -> dict[Identity, Issued]:
         """Return the newest certificate of each identity that has one in force."""
         return {
@@ -122,17 +127,13 @@ class Register(_Record, frozen=True, kw_only=True):
                 for one in self.issued
             ),
             invitations=tuple(one for one in self.invitations if one.cn != who.cn),
-            speakers=tuple(
-                one for one in self.speakers if identity.device(one.name) != who
-            ),
+            speakers=tuple(one for one in self.speakers if identity.device(one.name) != who),
         )
 
     def with_invitation(self, who: Identity, token: str, now_s: int) -> "Register":
         """Let an identity join once within the hour, in place of an earlier invitation."""
         fresh = Invitation(cn=who.cn, sha256=digest(token), expires_s=now_s + INVITATION_S)
-        others = [
-            one for one in self.invitations if one.cn != who.cn and one.expires_s > now_s
-        ]
+        others = [one for one in self.invitations if one.cn != who.cn and one.expires_s > now_s]
         return msgspec.structs.replace(self, invitations=(*others, fresh))
 
     def admitted(self, token: str, key: bytes, now_s: int) -> tuple["Register", Identity]:
@@ -189,8 +190,8 @@ def parse(data: bytes, source: str) -> Register:
         if len(data) > LIMIT_BYTES:
             raise ValueError("too long")  # noqa: TRY301 - every damage is told in one place
         register = msgspec.json.decode(data, type=Register)
-        for one in (*register.issued, *register.invitations):
-            identity.parse(one.cn)
+        for cn in {one.cn for one in register.issued} | {one.cn for one in register.invitations}:
+            identity.parse(cn)
     except (ValueError, RecursionError, EarmarkError) as error:
         raise ConfigError(f"the register {source} is damaged", hint) from error
     return register

@@ -9,7 +9,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -37,10 +36,9 @@ def admit(office: Office, home: Home, asked: Request) -> tuple[Answer, Identity]
     """
     public, device_key = invitation.checked(asked)
     with office.locked():
-        now: datetime = office.now()
         before = office.register()
         after, who = before.admitted(
-            asked.token, certificates.spki(public), int(now.timestamp())
+            asked.token, certificates.spki(public), int(office.now().timestamp())
         )
         if (who.kind is Kind.DEVICE) != (device_key is not None):
             raise EarmarkError(f"this invitation is for {who.cn}, and another kind came")

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from listener.config import ShortName
 
-_LEVEL: Final = re.compile(r"[a-z0-9-]{1,36}", re.ASCII)
+_LEVEL: Final = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Topic:
         """Return the topic with every level filled in.
 
         Raises:
-            ValueError: a level is not 1 to 36 of a-z, 0-9 and the hyphen.
+            ValueError: a level is not 1 to 40 of a-z, 0-9 and the hyphen.
             KeyError: one is missing.
         """
         for level in levels.values():
