@@ -7,7 +7,7 @@ JSON. The work is done in threads, so that a slow disk does not stop the others.
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -19,7 +19,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from listener.archive.door import Missing, NotHers
-from listener.archive.rights import Archive, Result, Rights, Sealed
+from listener.archive.holdings import Holdings
+from listener.archive.rights import Result, Rights, Sealed
 from listener.archive.tickets import LONGEST_ANSWER_BYTES, Tickets
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.rights import request as requests
@@ -31,7 +32,7 @@ _NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosn
 _log = logging.getLogger(__name__)
 
 
-class Refused(Exception):  # noqa: N818 - as every error here, named for what happened
+class Refused(Exception):
     """A request that gets an error for an answer."""
 
     def __init__(self, status: int, error: str, message: str, hint: str = "") -> None:
@@ -45,16 +46,16 @@ class Api:
     """The routes.
 
     Args:
-        archive: what they are about.
+        holdings: what they are about.
         tickets: the open ones.
         rights: carries out what was proven.
         request_s: how long a body may take to arrive.
     """
 
     def __init__(
-        self, archive: Archive, tickets: Tickets, rights: Rights, request_s: float = REQUEST_S
+        self, holdings: Holdings, tickets: Tickets, rights: Rights, request_s: float = REQUEST_S
     ) -> None:
-        self._archive = archive
+        self._holdings = holdings
         self._tickets = tickets
         self._rights = rights
         self._request_s = request_s
@@ -75,8 +76,8 @@ class Api:
 
     async def _about(self, request: Request) -> Response:
         del request
-        head = await run_in_threadpool(self._archive.head)
-        return _json({"v": 1, "archive": self._archive.name, "head": head})
+        head = await run_in_threadpool(self._holdings.head)
+        return _json({"v": 1, "archive": self._holdings.name, "head": head})
 
     async def _ask(self, request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
@@ -89,7 +90,7 @@ class Api:
             asked = requests.parse(body)
         except UsageError as error:
             raise Refused(422, "request", str(error), error.hint) from error
-        owner = self._archive.roster().owner(asked.owner)
+        owner = self._holdings.roster().owner(asked.owner)
         if owner is None or not owner.active:
             raise Refused(404, "owner", "there is no active owner of this name")
         try:
@@ -144,7 +145,7 @@ class Flow(Response):
 
     media_type = "application/zip"
 
-    def __init__(self, pieces: Any) -> None:
+    def __init__(self, pieces: Generator[bytes, None, None]) -> None:
         super().__init__(headers=_NO_STORE)
         del self.headers["content-length"]
         self._pieces = pieces

@@ -7,16 +7,15 @@ ends it at once, without the directory that makes a ZIP whole.
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import IO, Any, Final
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import IO, Final
 
-from listener.accesslog import AccessLog, Entry
 from listener.archive.door import Door, Missing, NotHers
+from listener.archive.holdings import Holdings
 from listener.archive.page import READ_ME
 from listener.archive.tickets import Ticket
 from listener.archive.zipped import Zip
-from listener.owner.roster import Roster
 from listener.rights.chain import Head
 from listener.rights.request import Export, span
 
@@ -28,31 +27,20 @@ class Exporter:
     """Make exports.
 
     Args:
+        holdings: whose log notes each export and goes along.
         door: verifies each envelope.
-        log: where each export is noted, and from which its chain is copied.
-        roster: whose devices' keys go along.
-        receipt: signs what was handed out: ticket, count, hash of the manifest, head of the log.
     """
 
+    holdings: Holdings
     door: Door
-    log: AccessLog
-    roster: Callable[[], Roster]
-    receipt: Callable[[Ticket, int, str, Head], dict[str, Any]]
 
-    def pieces(self, ticket: Ticket, request: Export) -> Iterator[bytes]:
+    def pieces(self, ticket: Ticket, request: Export) -> Generator[bytes, None, None]:
         """Yield the ZIP. However it ends, one row of the log says so.
 
         Raises:
             NotHers: something that lies there is not hers; what was yielded is no ZIP.
             Unavailable: the disk or the log cannot be used.
         """
-        ending = Entry(
-            owner=ticket.owner,
-            op="export",
-            outcome="failed",
-            okey=ticket.okey,
-            request_sha256=ticket.request_sha256,
-        )
         told = False
         count = 0
         try:
@@ -63,23 +51,25 @@ class Exporter:
                     manifest.write(line)
                     count += 1
                 yield from made.add_file("manifest.jsonl", manifest)
-                devices = {one.name: one.key for one in self.roster().devices}
+                devices = {one.name: one.key for one in self.holdings.roster().devices}
                 yield from made.add("devices.json", _json(devices))
                 told = True
-                head = self.log.append(replace(ending, outcome="done", count=count))
+                head = self.holdings.note(ticket, count)
                 with tempfile.TemporaryFile() as rows:
                     self._copy_log(ticket.owner, head, rows)
                     yield from made.add_file("access-log.jsonl", rows)
-                signed = self.receipt(ticket, count, _sha256(manifest), head)
+                signed = self.holdings.receipt(
+                    "export", ticket, head, count=count, manifest_sha256=_sha256(manifest)
+                )
                 yield from made.add("receipt.json", _json(signed))
                 yield from made.end()
         except NotHers as error:
             told = True
-            self.log.append(replace(ending, outcome="not-hers", count=count, other=error.other))
+            self.holdings.note(ticket, count, outcome="not-hers", other=error.other)
             raise
         finally:
             if not told:
-                self.log.append(replace(ending, count=count))
+                self.holdings.note(ticket, count, outcome="failed")
 
     def _clips(self, owner: str, request: Export) -> Iterator[tuple[bytes, str, bytes]]:
         first, last = span(request)
@@ -106,7 +96,7 @@ class Exporter:
     def _copy_log(self, owner: str, head: Head, file: IO[bytes]) -> None:
         after = 0
         while after < head.n:
-            for row in self.log.page(owner, after, min(_PAGE, head.n - after)):
+            for row in self.holdings.log.page(owner, after, min(_PAGE, head.n - after)):
                 file.write(_json(row))
                 after = row["n"]
 

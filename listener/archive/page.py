@@ -24,9 +24,9 @@ done</pre>
 wake word, the score and the time.</p>
 <h2>Checking them</h2>
 <p><code>manifest.jsonl</code> lists every clip with its SHA-256, <code>devices.json</code> the
-public keys of the speakers that signed them, <code>access-log.jsonl</code> who asked for your clips and
-when, <code>receipt.json</code> is signed by the archive. <code>earmark clips verify FILE.zip</code>
-checks all of it.</p>
+public keys of the speakers that signed them, <code>access-log.jsonl</code> who asked for your
+clips and when; <code>receipt.json</code> is signed by the archive.
+<code>earmark clips verify FILE.zip</code> checks all of it.</p>
 <h2>If your key is lost</h2>
 <p>Then these clips are lost too. Nobody has a second one.</p>
 </html>
