@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from listener.accesslog import Entry
-from listener.archive.door import Door, NotHers
+from listener.archive.door import Door, Missing, NotHers
 from listener.archive.erasing import Eraser
 from listener.archive.export import Exporter
 from listener.archive.holdings import Holdings
@@ -149,6 +149,9 @@ class Rights:
     def _play(self, ticket: Ticket, clip: str) -> Sealed:
         try:
             passed = self._door.fetch(ticket.owner, clip)
+        except Missing:
+            self._holdings.note(ticket)
+            raise
         except NotHers as error:
             self._holdings.note(ticket, 1, outcome="not-hers", other=error.other)
             raise
