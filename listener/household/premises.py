@@ -59,6 +59,7 @@ def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
     """Make the certificates of this computer anew, and say who else is due."""
     del arguments, settings
     office = Office(home.path)
+    office.register()
     made = office.set_up(lambda register: register, renew=True)
     print(f"made: {', '.join(made)}")
     for who, one in office.register().valid(int(office.now().timestamp())).items():

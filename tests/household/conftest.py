@@ -1,5 +1,6 @@
 """The command line, in a fresh home."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,3 +21,12 @@ def earmark(home: Path, capsys: pytest.CaptureFixture[str]) -> Earmark:
         return code, out, err
 
     return run
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on which nobody answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
