@@ -129,6 +129,10 @@ class Earmark:
         self._running[words[0]] = process
         return process
 
+    def pid(self, verb: str) -> int:
+        """Return the process id of a started verb."""
+        return self._running[verb].pid
+
     def said(self, verb: str) -> str:
         """Return what a started verb has written."""
         return (self._home.parent / f"{verb}.log").read_text("utf-8")
