@@ -148,7 +148,9 @@ def meet(
     return (code, codes[-1]), out + late.out, err + late.err
 
 
-def test_a_speaker_joins_and_finds_its_settings(ready: Earmark, home: Path, tmp_path: Path) -> None:
+def test_a_speaker_joins_and_finds_its_settings(
+    ready: Earmark, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "line").write_text(ready("household", "add-device", "hall", "--no-wait")[1])
     guest, settings = tmp_path / "guest", tmp_path / "guest.toml"
     words = ("--home", str(guest), "join", str(tmp_path / "line"), "--settings", str(settings))
