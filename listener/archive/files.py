@@ -1,6 +1,7 @@
 """Envelopes as files: written once and durably, read without following links, erased."""
 
 import contextlib
+import ctypes
 import os
 import re
 import stat
@@ -81,25 +82,40 @@ def write_once(path: Path, data: bytes) -> bool:
 def overwrite(paths: Iterable[Path]) -> None:
     """Overwrite files and unlink them; those that are not there are passed over.
 
-    Flash keeps copies all the same: only ciphertext was here.
+    All are overwritten, then the file system is synced once, then all are unlinked: one wait for
+    the disk instead of one each. Flash keeps copies all the same: only ciphertext was here.
 
     Raises:
         OSError: one cannot be written.
     """
-    folders = set()
+    written = []
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
-            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-            handle = os.open(path, flags)
+            handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with os.fdopen(handle, "wb", buffering=0) as file:
                 left = os.fstat(handle).st_size
                 while left > 0:
                     left -= file.write(bytes(min(left, _ZEROS_BYTES)))
-                os.fdatasync(handle)
-            path.unlink()
-            folders.add(path.parent)
+            written.append(path)
+    folders = {path.parent for path in written}
+    for folder in folders:
+        _sync_all(folder)
+    for path in written:
+        path.unlink(missing_ok=True)
     for folder in folders:
         sync_folder(folder)
+
+
+def _sync_all(folder: Path) -> None:
+    """Bring all that was written to the file system of a folder to its disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Python has sync for all file systems, and none for one.
+        if ctypes.CDLL(None, use_errno=True).syncfs(handle) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(handle)
 
 
 def sync_folder(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from listener import config
 from listener.actions import Actions
 from listener.home import Home
-from listener.household import devices, members, premises
+from listener.household import devices, incident, members, premises
 from listener.household.mosquitto import DEFAULT_PORT
 from listener.household.register import Register
 
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_premises(actions)
     _add_members(actions)
     _add_devices(actions)
+    incident.add_arguments(actions)
 
 
 def run(arguments: argparse.Namespace, settings: config.Config) -> int:
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         "this-device": devices.this_device,
         "devices": devices.devices,
         "forget-device": devices.forget_device,
+        "incident": incident.run,
     }
     return actions[arguments.action](arguments, settings, Home(Path(settings.home)))
 

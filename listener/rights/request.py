@@ -132,6 +132,10 @@ def parse(data: bytes) -> Asked:
 def canonical(request: Request) -> bytes:
     """Spell a request in its one way: keys sorted, no spaces, nothing that is at its default."""
     fields: dict[str, Any] = msgspec.to_builtins(request)
+    for field in msgspec.structs.fields(request):
+        # msgspec compares defaults by identity, which is no spelling.
+        if getattr(request, field.name) == field.default:
+            fields.pop(field.encode_name, None)
     return msgspec.json.encode(fields, order="sorted")
 
 
