@@ -1,12 +1,9 @@
 """Host and guest over real sockets on loopback, each in its own folder."""
 
-import json
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -14,59 +11,13 @@ import pytest
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.home import Home
-from listener.household import identity, invitation
-from listener.household.identity import Identity
-from listener.household.invitation import Answer, Invitation
+from listener.household import identity
+from listener.household.invitation import Answer
 from listener.household.joining import join
-from listener.household.office import Office
-from listener.household.welcome import Door, read_line
-from listener.service import Stop
+from listener.household.welcome import read_line
+from tests.household.guests import Host
 
 HALL, ADA = identity.device("hall"), identity.owner("ada")
-
-
-class Host:
-    """A household whose door is open while the test runs."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = Home(home)
-        self.office = Office(home)
-        self.office.set_up(lambda register: msgspec.structs.replace(register, hosts=("home.lan",)))
-        self.door = Door(self.office, self.home, ("127.0.0.1", 0))
-        self.stop = Stop()
-        self._threads = ThreadPoolExecutor(1)
-
-    def invite(self, who: Identity, token: str = "t" * 22) -> Invitation:
-        now_s = int(self.office.now().timestamp())
-        self.office.change(lambda register: register.with_invitation(who, token, now_s))
-        certificate, _ = self.office.service(identity.API)
-        return Invitation(
-            cn=who.cn,
-            host="127.0.0.1",
-            port=self.door.port,
-            fingerprint=invitation.fingerprint_of_pem(certificate.read_bytes()),
-            token=token,
-        )
-
-    def wait(self, who: Identity) -> "Future[bool]":
-        return self._threads.submit(self.door.wait, who, self.stop, 30.0, time.monotonic)
-
-    def end(self) -> None:
-        self.stop.ask()
-        self._threads.shutdown()
-        self.door.close()
-
-
-@pytest.fixture
-def host(home: Path) -> Iterator[Host]:
-    made = Host(home)
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def guest(tmp_path: Path) -> Home:
-    return Home(tmp_path / "guest")
 
 
 def test_a_speaker_joins_and_is_believed(host: Host, guest: Home) -> None:
@@ -126,30 +77,6 @@ def test_a_second_line_renews_with_the_same_key(host: Host, guest: Home) -> None
     assert not waiting.result(30)
 
 
-def test_a_name_that_another_key_has_is_refused_and_the_line_still_counts(
-    host: Host, guest: Home, tmp_path: Path
-) -> None:
-    host.wait(ADA)
-    join(Home(tmp_path / "first"), host.invite(HALL))
-    invited = host.invite(HALL, "s" * 22)
-
-    with pytest.raises(EarmarkError, match="hall has another key"):
-        join(guest, invited)
-
-    host.home.change_roster(lambda roster: roster.without_device("hall"))
-    assert join(guest, invited).who == HALL
-
-
-def test_an_owner_s_line_makes_no_device(host: Host, guest: Home) -> None:
-    host.wait(ADA)
-    forged = msgspec.structs.replace(host.invite(ADA), cn="d-ada")
-
-    with pytest.raises(EarmarkError, match="another kind"):
-        join(guest, forged)
-
-    assert host.home.roster().devices == ()
-
-
 def test_to_whoever_else_answers_nothing_is_said(host: Host, guest: Home, tmp_path: Path) -> None:
     other = Host(tmp_path / "other")
     other.wait(HALL)
@@ -169,31 +96,6 @@ def test_nobody_there_is_said(guest: Home, host: Host) -> None:
 
     with pytest.raises(Unavailable, match=r"cannot join at 127\.0\.0\.1"):
         join(guest, invited)
-
-
-@pytest.mark.parametrize(
-    "said", [b"", b"garbage\n", b"{}\n", b'{"v":1}\n', b"x" * 20_000, b'{"v":1,"token":"t"']
-)
-def test_a_guest_who_talks_nonsense_leaves_the_door_open(
-    host: Host, guest: Home, said: bytes
-) -> None:
-    invited, waiting = host.invite(HALL), host.wait(HALL)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-
-    with (
-        socket.create_connection(("127.0.0.1", host.door.port)) as plain,
-        context.wrap_socket(plain) as wire,
-    ):
-        wire.sendall(said)
-        if said.endswith(b"\n"):
-            assert json.loads(read_line(wire, time.monotonic() + 20))["refused"]
-    with socket.create_connection(("127.0.0.1", host.door.port)) as plain:
-        plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
-
-    join(guest, invited)
-    assert waiting.result(30)
 
 
 class Imposter:
@@ -242,12 +144,3 @@ def test_an_answer_that_does_not_fit_is_refused(host: Host, guest: Home, tmp_pat
         imposter.end()
 
     assert not (guest.path / "tls" / "me.crt").exists()
-
-
-def test_a_port_that_is_taken_is_said(host: Host) -> None:
-    with pytest.raises(Unavailable, match="cannot listen on port"):
-        Door(host.office, host.home, ("127.0.0.1", host.door.port))
-
-
-def test_nobody_came(host: Host) -> None:
-    assert not host.door.wait(HALL, Stop(), 0.0, time.monotonic)
