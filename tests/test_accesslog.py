@@ -61,7 +61,7 @@ def test_a_row_that_was_rewritten_in_the_file_is_named(log: AccessLog, tmp_path:
 def test_several_writers_make_one_chain(log: AccessLog, tmp_path: Path) -> None:
     with contextlib.closing(AccessLog(tmp_path / "log", lambda: T_S)) as other:
         threads = [
-            threading.Thread(target=lambda one=one: [one.append(entry()) for _ in range(10)])  # type: ignore[misc] # mypy does not see the default
+            threading.Thread(target=lambda one=one: [one.append(entry()) for _ in range(10)])
             for one in (log, log, other)
         ]
         for thread in threads:

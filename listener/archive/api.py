@@ -26,6 +26,7 @@ from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.rights import request as requests
 
 REQUEST_S: Final = 10.0
+HEADERS_LIMIT_BYTES: Final = 16 << 10
 ENVELOPE_TYPE: Final = "application/vnd.earmark.envelope"
 _NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -181,6 +182,11 @@ class Neighbours:
         client = scope.get("client")
         if scope["type"] == "http" and client is not None and not is_near(client[0]):
             refusal = Refused(403, "network", "this archive answers its household's network only")
+            await _refused(None, refusal)(scope, receive, send)
+            return
+        headers = scope.get("headers", ())
+        if sum(len(name) + len(value) for name, value in headers) > HEADERS_LIMIT_BYTES:
+            refusal = Refused(431, "size", f"at most {HEADERS_LIMIT_BYTES} bytes of headers")
             await _refused(None, refusal)(scope, receive, send)
             return
         await self._app(scope, receive, send)

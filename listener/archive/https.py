@@ -18,12 +18,11 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from listener.archive.api import REQUEST_S, is_near
+from listener.archive.api import HEADERS_LIMIT_BYTES, REQUEST_S, is_near
 from listener.config import ArchiveSettings
 from listener.errors import ConfigError, Unavailable
 
 SOCKET: Final = "archive.sock"
-HEADERS_LIMIT_BYTES: Final = 16 << 10
 MOST_CONNECTIONS: Final = 32
 _END_S: Final = 5.0
 

@@ -346,6 +346,7 @@ def test_limits_are_told(client: "TestClient", ada: "Person") -> None:
     assert client.get("/v1/tickets").json()["error"] == "method"
     assert client.get("/").json()["error"] == "path"
     assert client.post("/v1/tickets/x", content=b"y" * 600).status_code == 413
+    assert client.get("/v1/archive", headers={"x": "y" * 17_000}).status_code == 431
     ada.name = "nobody"
     assert ada.request("list").json()["error"] == "owner"
 

@@ -438,7 +438,7 @@ def retained_head(port: int) -> int:
     """Return the row that the broker's retained head speaks of."""
     heard: list[bytes] = []
     client = paho.Client(CallbackAPIVersion.VERSION2, "o-ada")
-    client.on_message = lambda _c, _d, message: heard.append(message.payload)
+    client.on_message = lambda _c, _d, message: heard.append(bytes(message.payload))
     client.connect("127.0.0.1", port)
     client.subscribe("earmark/v1/status/archive", 1)
     for _ in range(20):
