@@ -23,6 +23,8 @@ from listener.errors import Unavailable
 LONGEST_BYTES: Final = 512
 SOCKET: Final = "notices.sock"
 MOST_AT_ONCE: Final = 1000
+MOST_WORDS: Final = 6
+"""Whose thresholds fit a notice."""
 
 _LONGEST_PATH_BYTES: Final = 107  # of a Unix socket's address
 
@@ -40,8 +42,11 @@ class _Notice(
     """One notice."""
 
 
-class Started(_Notice, frozen=True, kw_only=True, tag="started"):
+class Started(_Notice, frozen=True, kw_only=True, tag="started", omit_defaults=True):
     """Hear listens."""
+
+    thresholds: Annotated[dict[ShortName, Score], Meta(max_length=MOST_WORDS)] = {}
+    """Score from which each word wakes; empty where there are more words than fit."""
 
 
 class Stopped(_Notice, frozen=True, kw_only=True, tag="stopped"):

@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         stop=stop,
         monotonic_s=time.monotonic,
     )
-    detector, speech, models = _networks(Catalogue(home.path), settings.wake)
+    detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
     ring = Ring(allocate(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
     buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
     key = home.device_key()
@@ -135,6 +135,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
             report.Started(
                 files=tuple(_printable(name) for name in settings.microphone.files),
                 words=settings.wake.words,
+                thresholds=thresholds,
                 keeper=keeper,
                 switch=switch.about,
                 fast=arguments.fast,
@@ -160,15 +161,19 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
 
 def _networks(
     catalogue: Catalogue, settings: config.WakeSettings
-) -> tuple[Detector, SpeechNet, dict[str, str]]:
-    """Load detector and speech model; return each word's model's SHA-256 beside them.
+) -> tuple[Detector, SpeechNet, dict[str, str], dict[str, float]]:
+    """Load detector and speech model; return each model's SHA-256 and threshold beside them.
 
     The files' bytes end with this call: onnxruntime has its own copy, and hear must stay small.
     """
     words = [catalogue.load(name) for name in settings.words]
     detector = build_detector(words, catalogue.embedding(), settings)
     models = {word.name: word.manifest.sha256 for word in words}
-    return detector, SpeechNet(catalogue.speech()), models
+    thresholds = {
+        word.name: settings.thresholds.get(word.name, word.manifest.threshold or 0.0)
+        for word in words
+    }
+    return detector, SpeechNet(catalogue.speech()), models, thresholds
 
 
 def _settled(arguments: argparse.Namespace, settings: config.Config) -> config.Config:

@@ -27,6 +27,8 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
 
     files: tuple[str, ...]
     words: tuple[ShortName, ...]
+    thresholds: dict[ShortName, float] = {}
+    """Score from which each word wakes."""
     keeper: ShortName
     switch: str
     """``none`` or ``script``: what can shut the microphone."""

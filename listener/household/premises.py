@@ -146,7 +146,7 @@ def _broker_settings(office: Office, who: Identity) -> config.BrokerSettings:
 
 
 def _archive_settings(office: Office) -> str:
-    broker = _broker_settings(office, identity.ARCHIVE)
+    broker, api = _broker_settings(office, identity.ARCHIVE), office.service(identity.API)
     return (
         "[broker]\n"
         f'host = "{broker.host}"\n'
@@ -154,4 +154,7 @@ def _archive_settings(office: Office) -> str:
         f'ca_file = "{broker.ca_file}"\n'
         f'certificate_file = "{broker.certificate_file}"\n'
         f'key_file = "{broker.key_file}"\n'
+        "\n[archive]\n"
+        f'certificate_file = "{api[0]}"\n'
+        f'key_file = "{api[1]}"\n'
     )

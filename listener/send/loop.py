@@ -45,6 +45,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: str
     hearing: bool = False
     mute: str | None = None
+    thresholds: dict[str, float] = {}
+    """Score from which each word wakes."""
     counters: Tally | None = None
     signature: str | None = None
     spool: Counts | None = None
@@ -234,8 +236,10 @@ class Sender:
                 self._say(
                     msgspec.structs.replace(self._status, counters=tally, signature=signature)
                 )
-            case notices.Started():
-                self._say(msgspec.structs.replace(self._status, hearing=True))
+            case notices.Started(thresholds=thresholds):
+                self._say(
+                    msgspec.structs.replace(self._status, hearing=True, thresholds=thresholds)
+                )
             case notices.Stopped():
                 self._say(msgspec.structs.replace(self._status, hearing=False))
             case notices.Spooled():
