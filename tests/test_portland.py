@@ -23,6 +23,7 @@ from listener.envelope.seal import seal
 from listener.errors import BadEnvelope, ConfigError
 from listener.mqtt.broker import Connected, Delivered, Limits, Message
 from listener.owner.attribution import Attribution, Keeper
+from listener.owner.roster import Roster
 from listener.rights.request import Request
 from listener.send.courier import Courier
 from listener.send.loop import Sender
@@ -121,12 +122,16 @@ def test_no_sound_changes_whose_clip_it_is(samples: bytes) -> None:
         pre_roll_samples=0,
         end_reason=EndReason.SILENCE,
     )
-    keeper: Attribution = Keeper("ada")
+    roster = Roster()
+    for name in ("ada", "bob"):
+        key = str(pyrage.x25519.Identity.generate().to_public())
+        roster = roster.with_owner(name, key).challenged(name, "x", 0).confirmed(name, "x", 0)
+    keeper: Attribution = Keeper("ada", lambda: roster)
 
     found = keeper.attribute(clip)
 
     assert found is not None
-    assert found.owner == "ada"
+    assert found.owner.name == "ada"
 
 
 @pytest.mark.parametrize(

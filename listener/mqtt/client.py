@@ -125,16 +125,12 @@ class PahoBroker:
         """Hand a message over, within the broker's limits; 0 when it cannot be taken now."""
         if self._client is None:
             return 0
-        properties = None
-        if message.expiry_s is not None and self._client.protocol == MQTTProtocolVersion.MQTTv5:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho's
-            properties.MessageExpiryInterval = message.expiry_s
         told = self._client.publish(
             message.topic,
             message.payload,
             min(message.qos, self._granted.qos),
             message.retain and self._granted.retain,
-            properties,
+            wires.expiry(message, self._client.protocol),
         )
         return 0 if told.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE else told.mid
 
