@@ -93,12 +93,16 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
         )
     office = Office(home.path)
     now_s = int(office.now().timestamp())
-    office.change(lambda register: register.without(who, now_s))
-    office.publish()
     if who.kind is Kind.DEVICE:
         # One that never joined is not in the roster.
         with contextlib.suppress(UsageError):
             home.change_roster(lambda roster: roster.without_device(who.name))
+    try:
+        office.change(lambda register: register.without(who, now_s))
+    finally:
+        # Also where there was nothing left: an earlier attempt may have been cut off before this.
+        office.publish()
+    if who.kind is Kind.DEVICE:
         print(f"{who.name} is out: its certificate, its rights and its signature count no more")
         print("what it says to Home Assistant goes with: earmark household announce")
     else:

@@ -28,6 +28,7 @@ from listener.household.register import Issued, Register
 
 _PUBLIC: Final = 0o644
 _SECRET: Final = 0o600
+_EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _BROKER_USER: Final = "mosquitto"
 
 
@@ -87,7 +88,7 @@ class Office:
         done: list[str] = []
         with self.locked():
             if not (self.path / mosquitto.CA).exists() and not self._register.exists():
-                fresh = certificates.new_authority(self.now())
+                fresh = certificates.new_authority(self._believed_now())
                 write_durably(self.path / "ca.key", certificates.key_pem(fresh.key), _SECRET)
                 pem = certificates.certificate_pem(fresh.certificate)
                 write_durably(self.path / mosquitto.CA, pem, _PUBLIC)
@@ -229,7 +230,7 @@ class Office:
         authority: Authority,
         hosts: Sequence[str],
     ) -> x509.Certificate:
-        made = self.now()
+        made = self._believed_now()
         certificate = certificates.issue(authority, who, public, made, hosts)
         # First the register: a certificate that is not in it could never be taken back.
         note = Issued(
@@ -242,6 +243,15 @@ class Office:
         path, _ = self.service(who)
         write_durably(path, certificates.certificate_pem(certificate), _PUBLIC)
         return certificate
+
+    def _believed_now(self) -> datetime:
+        """Return the time; a clock that was never set would make what has expired already."""
+        now = self.now()
+        if now < _EARLIEST:
+            raise Unavailable(
+                f"this computer's clock says {now:%Y-%m-%d}", "set it, or wait until it is set"
+            )
+        return now
 
     def _publish(self, authority: Authority) -> list[str]:
         known = self.register()

@@ -145,6 +145,8 @@ def test_what_is_revoked_is_out(ready: Earmark, home: Path) -> None:
     assert "earmark owner forget ada" in owner_out[1]
     rights = (Office(home).broker_folder() / "acl").read_text()
     assert not any(who in rights for who in ("d-hall", "o-ada", "s-home-assistant"))
+    (Office(home).broker_folder() / "acl").write_text("as before a power cut")
     assert ready("household", "revoke", "d-hall")[0] == 1
+    assert (Office(home).broker_folder() / "acl").read_text() == rights
     assert ready("household", "revoke", "s-archive")[0] == 2
     assert ready("household", "revoke", "hall")[0] == 2

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from cryptography import x509
 
-from listener.errors import ConfigError, EarmarkError
+from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.household import certificates, identity
 from listener.household.office import Office
 from listener.household.register import Register
@@ -186,6 +186,17 @@ def test_a_start_that_was_cut_off_is_finished(home: Path, clock: Clock) -> None:
 
     assert made[0] == "s-broker"
     assert "authority" not in made
+
+
+def test_a_clock_that_was_never_set_signs_nothing(home: Path, clock: Clock) -> None:
+    clock.at = datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
+    office = Office(home, clock)
+
+    with pytest.raises(Unavailable, match="clock says 1970-01-01"):
+        office.set_up(settle)
+
+    clock.at = datetime(2026, 11, 22, tzinfo=UTC)
+    assert "authority" in office.set_up(settle)
 
 
 def test_an_edit_that_fails_changes_nothing(office: Office) -> None:
