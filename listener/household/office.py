@@ -8,7 +8,6 @@ What is right is left as it is, to the byte; what is damaged is never made anew 
 import contextlib
 import fcntl
 import os
-import pwd
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from listener.errors import ConfigError, Unavailable
 from listener.home import make_folder, write_durably
-from listener.household import certificates, identity, mosquitto, register, rights
+from listener.household import broker_files, certificates, identity, mosquitto, register, rights
 from listener.household.certificates import Authority
 from listener.household.identity import Identity
 from listener.household.register import Issued, Register
@@ -29,7 +28,6 @@ from listener.household.register import Issued, Register
 _PUBLIC: Final = 0o644
 _SECRET: Final = 0o600
 _EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
-_BROKER_USER: Final = "mosquitto"
 
 
 class Office:
@@ -259,26 +257,22 @@ class Office:
             (one.number, datetime.fromtimestamp(one.revoked_s or 0, UTC)) for one in known.revoked()
         ]
         listed = self.path / mosquitto.REVOKED
-        if not _lists(listed, {number for number, _ in revoked}, authority):
+        if not broker_files.lists(listed, {number for number, _ in revoked}, authority):
             fresh = certificates.revocations(authority, revoked, len(revoked) + 1)
             write_durably(listed, fresh.public_bytes(serialization.Encoding.PEM), _PUBLIC)
         folder = self.broker_folder()
-        make_folder(folder)
         certificate, key = self.service(identity.BROKER)
-        files: dict[str, tuple[bytes, int]] = {
-            mosquitto.CA: ((self.path / mosquitto.CA).read_bytes(), _PUBLIC),
-            mosquitto.REVOKED: (listed.read_bytes(), _PUBLIC),
-            mosquitto.CERTIFICATE: (certificate.read_bytes(), _PUBLIC),
-            mosquitto.KEY: (key.read_bytes(), _SECRET),
-            mosquitto.RIGHTS: (rights.acl(known.members()).encode("ascii"), _SECRET),
-            mosquitto.CONFIG: (
-                mosquitto.configuration(str(folder), known.port).encode(),
-                _PUBLIC,
-            ),
-        }
-        changed = [name for name, (data, mode) in files.items() if _put(folder / name, data, mode)]
-        _hand_over(folder, [folder / name for name in files])
-        return changed
+        return broker_files.write(
+            folder,
+            {
+                mosquitto.CA: (self.path / mosquitto.CA).read_bytes(),
+                mosquitto.REVOKED: listed.read_bytes(),
+                mosquitto.CERTIFICATE: certificate.read_bytes(),
+                mosquitto.KEY: key.read_bytes(),
+                mosquitto.RIGHTS: rights.acl(known.members()).encode("ascii"),
+                mosquitto.CONFIG: mosquitto.configuration(str(folder), known.port).encode(),
+            },
+        )
 
 
 def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -294,36 +288,6 @@ def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
                 f"the key {path} can be read by others", f"if nobody did: chmod 600 {path}"
             )
         return certificates.parse_key(stream.read(), str(path))
-
-
-def _lists(path: Path, serials: set[int], authority: Authority) -> bool:
-    """Say whether the list in a file is ours and holds exactly these."""
-    try:
-        found = x509.load_pem_x509_crl(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    signed = found.is_signature_valid(authority.key.public_key())
-    return signed and {one.serial_number for one in found} == serials
-
-
-def _put(path: Path, data: bytes, mode: int) -> bool:
-    """Write a file unless it is right already; say whether it was written."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.read_bytes() == data and stat.S_IMODE(path.stat().st_mode) == mode:
-            return False
-    write_durably(path, data, mode)
-    return True
-
-
-def _hand_over(folder: Path, files: Sequence[Path]) -> None:
-    """Give the broker's files to the broker's user, where we may and there is one."""
-    if os.geteuid() != 0:
-        return
-    with contextlib.suppress(KeyError):
-        user = pwd.getpwnam(_BROKER_USER)
-        for path in (folder, *files):
-            if path.stat().st_uid != user.pw_uid:
-                os.chown(path, user.pw_uid, user.pw_gid)
 
 
 def _spki(certificate: x509.Certificate) -> bytes:
