@@ -61,6 +61,7 @@ def measure(say: Callable[[str], None], clips: int = CLIPS) -> dict[str, Any]:
             for size, name in (("small", "cleo"), ("large", "bob")):
                 results[f"export_{size}"] = _export(people[name], home, name, pid)
                 say(f"archive   export: {results[f'export_{size}']}")
+            results["export_grown_mib"] = results["export_large"]["grown_mib"]
             began_s = time.monotonic()
             receipt = json.loads(_ask(home, "ada", people["ada"], op="erase", all=True))["receipt"]
             results["erase_s"] = round(time.monotonic() - began_s, 2)

@@ -47,7 +47,8 @@ def rights(who: Identity) -> Rights:
 _SERVICES: Final = {
     identity.ARCHIVE: Rights(
         writes=(topics.ACK.all(), topics.STATUS.name(device=identity.ARCHIVE.name)),
-        reads=(topics.CLIP.all(),),
+        # Its own head too: one that is ahead of its log says that an old copy was put back.
+        reads=(topics.CLIP.all(), topics.STATUS.name(device=identity.ARCHIVE.name)),
     ),
     identity.HOUSEHOLD: Rights(
         writes=(topics.DISCOVERY.all(),),
