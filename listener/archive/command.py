@@ -122,8 +122,9 @@ def _list(arguments: argparse.Namespace, settings: Config) -> int:
 def _open(arguments: argparse.Namespace, settings: Config) -> int:
     # Here and not above: a process that serves never loads what opens.
     from listener.archive import opening  # noqa: PLC0415 - see the line before
+    from listener.unsealed import read_identities  # noqa: PLC0415 - the same
 
-    identities = opening.read_identities(Path(arguments.identity))
+    identities = read_identities(Path(arguments.identity))
     roster = Home(Path(settings.home)).roster()
     failures = []
     for one in arguments.clips:

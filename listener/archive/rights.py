@@ -185,11 +185,13 @@ class Rights:
 
     def _keys(self, ticket: Ticket) -> dict[str, Any]:
         self._holdings.note(ticket)
-        owner = self._holdings.home.roster().known_owner(ticket.owner)
+        roster = self._holdings.home.roster()
+        owner = roster.known_owner(ticket.owner)
         return {
             "owner": owner.name,
             "active": owner.okey,
             "retired": [keys.owner_id(one) for one in owner.retired],
+            "devices": {one.name: one.key for one in roster.devices},
         }
 
     def _worth_a_row(self, owner: str) -> int:

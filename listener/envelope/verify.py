@@ -28,6 +28,22 @@ def verify(
     Raises:
         BadEnvelope: for any other bytes. Nothing else is ever raised.
     """
+    envelope = verify_device(data, devices)
+    if not is_hers(envelope.header, owners):
+        raise BadEnvelope("no active owner of this name and key is known")
+    return envelope
+
+
+def verify_device(data: bytes, devices: Mapping[str, Ed25519PublicKey]) -> form.Envelope:
+    """Return the envelope if a known device sealed it, as it stands, for whomever.
+
+    Args:
+        data: any bytes at all.
+        devices: public keys by device name.
+
+    Raises:
+        BadEnvelope: for any other bytes. Nothing else is ever raised.
+    """
     envelope = form.parse(data)
     header = envelope.header
     device_key = devices.get(header.device)
@@ -37,8 +53,6 @@ def verify(
         device_key.verify(envelope.signature, envelope.signed)
     except InvalidSignature as error:
         raise BadEnvelope("the device's signature does not fit") from error
-    if not is_hers(header, owners):
-        raise BadEnvelope("no active owner of this name and key is known")
     found = form.Seal(
         bytes=len(envelope.ciphertext), sha256=hashlib.sha256(envelope.ciphertext).hexdigest()
     )
