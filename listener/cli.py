@@ -30,6 +30,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "hear": ("listener.hear.command", "listen for the word; seal what follows into the spool"),
     "send": ("listener.send.command", "carry sealed clips from the spool to the broker"),
     "archive": ("listener.archive.command", "keep sealed clips; list them; open your own"),
+    "clips": ("listener.clips.command", "your clips: list, play, export, erase; who asked"),
     "owner": ("listener.household.owners", "say whose clips a device makes, and prove her key"),
     "household": ("listener.household.command", "set up a home: broker, speakers, owners, rights"),
     "models": ("listener.models", "list, check and add wake-word models"),

@@ -42,6 +42,11 @@ class Asker:
         self.owner = owner
         self.identities = identities
 
+    @property
+    def where(self) -> str:
+        """The archive's address as it was typed."""
+        return self._wire.where
+
     def about(self, kind: type[_Any]) -> _Any:
         """Ask which archive this is, for which nothing has to be proved.
 

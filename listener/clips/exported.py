@@ -3,6 +3,7 @@
 Nothing is unpacked: entries are read by names that are known beforehand, each bounded in size.
 """
 
+import errno
 import hashlib
 import json
 import struct
@@ -59,16 +60,11 @@ class Export:
 
     def __init__(self, path: Path, archive: Ed25519PublicKey) -> None:
         self._path = path
-        try:
-            with self._as_ours():
-                self._zip = zipfile.ZipFile(path)
-        except OSError as error:
-            raise Unavailable(f"cannot read {path}: {error.strerror or error}") from error
+        with self._as_ours():
+            self._zip = zipfile.ZipFile(path)
         try:
             self._entries = self._named()
             self.receipt = receipt.parse_receipt(self._small(RECEIPT), archive)
-            if self.receipt.kind != "export":
-                raise EarmarkError(f"the receipt in {path} is for something else")
             self.devices = self._devices()
         except BaseException:
             self._zip.close()
@@ -134,6 +130,8 @@ class Export:
             raise self._wrong(f"{len(left)} clips are in no manifest")
         if (digest.hexdigest(), count) != (self.receipt.manifest_sha256, self.receipt.count):
             raise self._wrong("the manifest is not the one that the archive signed")
+        if self.receipt.kind != "export":
+            raise self._wrong("its receipt is for something else")
 
     def _clip(
         self, name: str, line: ManifestLine, devices: Mapping[str, Ed25519PublicKey]
@@ -203,6 +201,11 @@ class Export:
             yield
         except _NO_ZIP as error:
             raise self._wrong("it is not a whole ZIP") from error
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # it sent us to a place before its beginning
+                raise self._wrong("it is not a whole ZIP") from error
+            why = error.strerror or error
+            raise Unavailable(f"cannot read {self._path}: {why}") from error
 
     def _wrong(self, why: str) -> EarmarkError:
         return EarmarkError(

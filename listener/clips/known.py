@@ -85,6 +85,18 @@ class Known:
             EarmarkError: one is another than before.
             Unavailable: they cannot be kept.
         """
+        self.compare(devices)
+        seen = self._kept.devices | dict(devices)
+        if seen != self._kept.devices:
+            self._keep(msgspec.structs.replace(self._kept, devices=seen))
+
+    def compare(self, devices: Mapping[str, str]) -> None:
+        """Hold the speakers' keys against those that are known, and note nothing.
+
+        Raises:
+            ConfigError: one is none.
+            EarmarkError: one is another than before.
+        """
         trusted = self.devices()
         for name, text in devices.items():
             if name in trusted and keys.device_text(trusted[name]) != text:
@@ -94,9 +106,6 @@ class Known:
                     " otherwise believe no clip of it",
                 )
             keys.parse_device(text)
-        seen = self._kept.devices | dict(devices)
-        if seen != self._kept.devices:
-            self._keep(msgspec.structs.replace(self._kept, devices=seen))
 
     def saw(self, head: Head) -> None:
         """Note where a log ended whose chain was checked.
