@@ -18,7 +18,7 @@ ENGINES: Final = {
     "pymicro": "pymicro-wakeword 2.5.0",
 }
 SOUNDS: Final = {"speech": "speech", "quiet": "quiet room", "silence": "digital silence"}
-PARTS: Final = ("cpu", "memory", "crypto", "latency", "mute")
+PARTS: Final = ("cpu", "memory", "crypto", "latency", "mute", "archive")
 NOT_MEASURED: Final = "not measured"
 
 
@@ -229,6 +229,14 @@ def _notes(results: Results) -> list[str]:
             f"{number(mute['open_greatest_ms'])}, the first frame's own 80 ms included. "
             "A real card adds the time it takes to open."
         )
+    archive = results.get("archive", {})
+    if "listed" in archive:
+        large = archive["export_large"]
+        notes.append(
+            f"The archive with {archive['clips']:,} clips, asked over its socket with ticket and "
+            f"key: a day has {archive['listed']} clips; {large['clips']:,} are exported in "
+            f"{number(large['s'])} s; it starts in {number(archive['start_s'])} s."
+        )
     skipped = {part: results.get(part, {}).get("skipped") for part in PARTS}
     notes += [f"Not measured ({part}): {reason}." for part, reason in skipped.items() if reason]
     return notes
@@ -285,6 +293,24 @@ TARGETS: Final = (
         measure=_plain("crypto", "seal_p50_ms"),
         limit=3,
         unit=" ms",
+    ),
+    Target(
+        what="100,000 clips: an owner lists a day, p95",
+        measure=_plain("archive", "list_p95_ms"),
+        limit=50,
+        unit=" ms",
+    ),
+    Target(
+        what="100,000 clips: memory that an export of 50,000 adds",
+        measure=_plain("archive", "export_grown_mib"),
+        limit=16,
+        unit=" MiB",
+    ),
+    Target(
+        what="100,000 clips: an owner erases her 10,000",
+        measure=_plain("archive", "erase_s"),
+        limit=30,
+        unit=" s",
     ),
 )
 """The rows of the design's table of figures that a benchmark can answer."""

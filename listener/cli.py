@@ -32,8 +32,9 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "send": ("listener.send.command", "carry sealed clips from the spool to the broker"),
     "monitor": ("listener.monitor.command", "watch hear live: levels, scores, states and counts"),
     "archive": ("listener.archive.command", "keep sealed clips; list them; open your own"),
+    "clips": ("listener.clips.command", "your clips: list, play, export, erase; who asked"),
     "owner": ("listener.household.owners", "say whose clips a device makes, and prove her key"),
-    "household": ("listener.household.devices", "say which devices the archive believes"),
+    "household": ("listener.household.command", "set up a home: broker, speakers, owners, rights"),
     "models": ("listener.models", "list, check and add wake-word models"),
     "doctor": (
         "listener.doctor.command",

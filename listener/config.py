@@ -29,6 +29,9 @@ CLIP_LIMIT_S = 30.0
 """No setting makes a clip longer: the envelope's ciphertext is bounded at 1 MiB."""
 
 
+_DAY_S = 86_400
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A section of the configuration; unknown keys are refused."""
 
@@ -183,6 +186,18 @@ class SpoolSettings(Settings, frozen=True, kw_only=True):
     """How long send waits for the archive's acknowledgement before it publishes again."""
 
 
+class ArchiveSettings(Settings, frozen=True, kw_only=True):
+    """Where owners reach the archive; the socket ``<home>/archive.sock`` is always there."""
+
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    """An address of this machine or of a private network."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """0: only the socket in the home."""
+    certificate_file: PathText | None = None
+    """With it TLS 1.3 is spoken; without it only this machine is answered."""
+    key_file: PathText | None = None
+
+
 class Config(Settings, frozen=True, kw_only=True):
     """All of it."""
 
@@ -198,6 +213,7 @@ class Config(Settings, frozen=True, kw_only=True):
     attribution: AttributionSettings = AttributionSettings()
     broker: BrokerSettings = BrokerSettings()
     spool: SpoolSettings = SpoolSettings()
+    archive: ArchiveSettings = ArchiveSettings()
 
 
 def parse(text: str, source: str) -> Config:
@@ -267,10 +283,16 @@ def _agree(config: Config, source: str) -> None:
             f"{source}: wake.thresholds has {min(idle)}, which wake.words does not",
             f"wake.words are {', '.join(config.wake.words)}",
         )
-    if (config.broker.certificate_file is None) != (config.broker.key_file is None):
+    for name, section in (("broker", config.broker), ("archive", config.archive)):
+        if (section.certificate_file is None) != (section.key_file is None):
+            raise ConfigError(
+                f"{source}: {name}.certificate_file and {name}.key_file belong together",
+                "give both, or neither",
+            )
+    if config.spool.oldest_s > config.clip.keep_days * _DAY_S:
         raise ConfigError(
-            f"{source}: broker.certificate_file and broker.key_file belong together",
-            "give both, or neither",
+            f"{source}: spool.oldest_s is longer than clip.keep_days",
+            "a clip would wait in the spool for longer than it may be kept anywhere",
         )
 
 

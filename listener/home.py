@@ -37,6 +37,7 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._key = path / "device.key"
+        self._archive_key = path / "archive.key"
         self._sequence = path / "sequence"
         self._roster = path / "roster.json"
 
@@ -48,6 +49,20 @@ class Home:
         """
         with self._locked():
             return self._key_or_first()
+
+    def archive_key(self) -> Ed25519PrivateKey:
+        """Return the key this archive signs receipts with; the first call ever makes it.
+
+        Raises:
+            ConfigError: it can be read by others, or it is damaged. It is never replaced.
+        """
+        with self._locked():
+            try:
+                return _read_key(self._archive_key)
+            except FileNotFoundError:
+                key = Ed25519PrivateKey.generate()
+                write_durably(self._archive_key, keys.device_pem(key), _SECRET_MODE)
+                return key
 
     def next_seq(self) -> int:
         """Return a number that this device's key never had before, from 1 on.
@@ -134,25 +149,13 @@ class Home:
 
     def _key_or_first(self) -> Ed25519PrivateKey:
         try:
-            return self._read_key()
+            return _read_key(self._key)
         except FileNotFoundError:
             # First the sequence: a key without one is a loss, and must not look like a start.
             write_durably(self._sequence, b"0\n", _SECRET_MODE)
             key = Ed25519PrivateKey.generate()
             write_durably(self._key, keys.device_pem(key), _SECRET_MODE)
             return key
-
-    def _read_key(self) -> Ed25519PrivateKey:
-        # Opened first and looked at afterwards, so that nobody can swap it in between.
-        file = os.open(self._key, os.O_RDONLY | os.O_CLOEXEC)
-        with open(file, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
-            found = os.fstat(file)
-            if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077:
-                raise ConfigError(
-                    f"the device key {self._key} can be read by others",
-                    f"who read it can sign as this device; if nobody did: chmod 600 {self._key}",
-                )
-            return keys.parse_device_pem(stream.read(), str(self._key))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -164,6 +167,19 @@ class Home:
                 yield
             finally:
                 os.close(file)
+
+
+def _read_key(path: Path) -> Ed25519PrivateKey:
+    # Opened first and looked at afterwards, so that nobody can swap it in between.
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with open(file, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077:
+            raise ConfigError(
+                f"the signing key {path} can be read by others",
+                f"who read it can sign with it; if nobody did: chmod 600 {path}",
+            )
+        return keys.parse_device_pem(stream.read(), str(path))
 
 
 def make_folder(path: Path) -> None:

@@ -24,6 +24,8 @@ SOCKET: Final = "notices.sock"
 MONITOR_SOCKET: Final = "monitor.sock"
 MOST_WORDS: Final = 3
 """In one `Level`; further words come in another right behind it."""
+MOST_THRESHOLDS: Final = 6
+"""Whose thresholds fit a notice."""
 
 # Bounds that a device does not reach, so that the largest tally still fits a notice.
 Count = Annotated[int, Meta(ge=0, le=999_999_999)]
@@ -46,8 +48,11 @@ class _Notice(
     """One notice."""
 
 
-class Started(_Notice, frozen=True, kw_only=True, tag="started"):
+class Started(_Notice, frozen=True, kw_only=True, tag="started", omit_defaults=True):
     """Hear listens."""
+
+    thresholds: Annotated[dict[ShortName, Score], Meta(max_length=MOST_THRESHOLDS)] = {}
+    """Score from which each word wakes; empty where there are more words than fit."""
 
 
 class Stopped(_Notice, frozen=True, kw_only=True, tag="stopped"):

@@ -279,3 +279,14 @@ def test_a_full_disk_leaves_the_old_file_and_one_clear_error(fresh: Home) -> Non
     assert sorted(path.name for path in fresh.path.iterdir()) == ["device.key", "lock", "sequence"]
     assert fresh.next_seq() == 2
     assert keys.device_id(fresh.device_key().public_key())
+
+
+def test_the_archive_key_is_made_once_and_is_not_the_devices(fresh: Home) -> None:
+    first = fresh.archive_key().public_key()
+
+    assert Home(fresh.path).archive_key().public_key() == first
+    assert fresh.device_key().public_key() != first
+    assert (fresh.path / "archive.key").stat().st_mode & 0o777 == 0o600
+    (fresh.path / "archive.key").chmod(0o644)
+    with pytest.raises(ConfigError, match="can be read by others"):
+        fresh.archive_key()

@@ -1,6 +1,7 @@
 """``earmark archive``: keep sealed clips, list them, open your own."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -11,10 +12,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from listener import service
+from listener.accesslog import ACCESS_LOG, AccessLog
 from listener.actions import Actions
+from listener.archive.holdings import Holdings
 from listener.archive.receive import Receiver
-from listener.archive.serve import FreshRoster, Retention, Server
+from listener.archive.rights import Rights
+from listener.archive.serve import FreshRoster, Herald, Retention, Server
 from listener.archive.store import FileStore
+from listener.archive.tickets import Tickets
 from listener.config import Config
 from listener.errors import EarmarkError
 from listener.home import Home
@@ -63,21 +68,38 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 
 def _serve(settings: Config) -> int:
+    # Here and not above: who lists or opens clips needs no server of HTTP.
+    from listener.archive.api import Api  # noqa: PLC0415 - see the line before
+    from listener.archive.https import Doors  # noqa: PLC0415 - the same
+
     home = Home(Path(settings.home))
-    with alone.only_one(home.path, "archive"), service.Stop().on_signals() as stop:
-        store = FileStore(_folder(settings))
-        receiver = Receiver(store, FreshRoster(home), time.time)
+    with (
+        alone.only_one(home.path, "archive"),
+        service.Stop().on_signals() as stop,
+        contextlib.closing(AccessLog(home.path / ACCESS_LOG, time.time)) as log,
+        contextlib.closing(FileStore(_folder(settings))) as store,
+    ):
+        roster = FreshRoster(home)
+        receiver = Receiver(store, roster, time.time)
         store.mend(receiver.verify)
+        holdings = Holdings(home, store, log, roster, home.archive_key())
+        api = Api(holdings, Tickets(time.monotonic), Rights(holdings))
+        doors = Doors(api.app(), home.path, settings.archive)
+        doors.start()
         told = service.Service(os.environ, time.monotonic)
         told.ready()
         server = Server(
-            PahoBroker(settings.broker, CLIENT_ID), receiver, Retention(store), service=told
+            PahoBroker(settings.broker, CLIENT_ID),
+            receiver,
+            Retention(store),
+            herald=Herald(holdings),
+            service=told,
         )
         try:
             server.run(stop)
         finally:
             told.stopping()
-            store.close()
+            doors.stop()
     return 0
 
 
@@ -100,8 +122,9 @@ def _list(arguments: argparse.Namespace, settings: Config) -> int:
 def _open(arguments: argparse.Namespace, settings: Config) -> int:
     # Here and not above: a process that serves never loads what opens.
     from listener.archive import opening  # noqa: PLC0415 - see the line before
+    from listener.unsealed import read_identities  # noqa: PLC0415 - the same
 
-    identities = opening.read_identities(Path(arguments.identity))
+    identities = read_identities(Path(arguments.identity))
     roster = Home(Path(settings.home)).roster()
     failures = []
     for one in arguments.clips:

@@ -15,7 +15,7 @@ from typing import Final
 from listener.archive.store import Erased, Replayed, Store
 from listener.envelope import format as form
 from listener.envelope import keys
-from listener.envelope.verify import verify
+from listener.envelope.verify import is_hers, verify
 from listener.errors import BadEnvelope, Unavailable
 from listener.mqtt import topics
 from listener.mqtt.broker import Message
@@ -97,7 +97,7 @@ class Receiver:
             BadEnvelope: it does not hold.
         """
         roster = self._roster()
-        return verify(data, roster.device_keys(), roster.active_owners())
+        return verify(data, roster.device_keys(), roster.owner_keys())
 
     def _judge(self, levels: dict[str, str], data: bytes) -> Refusal | None:
         try:
@@ -130,8 +130,7 @@ class Receiver:
         device = roster.device_keys().get(header.device)
         if device is None or keys.device_id(device) != header.dkey:
             return Refusal.DEVICE
-        recipient = roster.active_owners().get(header.owner)
-        if recipient is None or keys.owner_id(recipient) != header.okey:
+        if not is_hers(header, roster.owner_keys()):
             return Refusal.OWNER
         return Refusal.SEAL
 

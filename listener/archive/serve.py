@@ -4,16 +4,21 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
+import msgspec
+
+from listener.accesslog import Entry
+from listener.archive.holdings import Holdings
 from listener.archive.receive import Receiver
 from listener.archive.store import Store
 from listener.errors import ConfigError, Unavailable
 from listener.home import Home
 from listener.mqtt import topics
 from listener.mqtt.broker import Broker, Connected, Denied, Lost, Message
-from listener.owner.roster import Roster
+from listener.owner.roster import ARCHIVE, Roster
+from listener.rights import receipt
 from listener.service import Service, Stop
 
 TURN_S: Final = 0.5
@@ -22,6 +27,7 @@ LONGEST_BACKOFF_S: Final = 30.0
 STEADY_S: Final = 5.0
 SWEEP_PAUSE_S: Final = 3600.0
 MOST_DRIFT_S: Final = 60.0
+MOST_TOLD_A_TURN: Final = 20
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +105,59 @@ class Retention:
         self._since_wall_s = self._wall_s()
 
 
+class Herald:
+    """What the archive says unasked: where its log ends, and which clips devices may let go of.
+
+    Whoever holds a head notices a log that was cut or rewritten, the archive included: a head on
+    the broker that is ahead of the log means that an older copy of this home was put back.
+
+    Args:
+        holdings: the log and the erased clips.
+    """
+
+    topic: Final = topics.STATUS.name(device=ARCHIVE)
+
+    def __init__(self, holdings: Holdings) -> None:
+        self._holdings = holdings
+        self._said = -1
+        self._looked = False
+
+    def connected(self) -> None:
+        """Say everything anew on this connection."""
+        self._said = -1
+
+    def heard(self, message: Message) -> None:
+        """Compare what the broker has kept with the log; the first one counts, the rest is ours."""
+        if self._looked or not message.retain:
+            return
+        self._looked = True
+        try:
+            kept = receipt.parse_head(message.payload, self._holdings.key.public_key()).bare()
+        except receipt.Forged:
+            return
+        if self._holdings.log.hash_at(kept.n) != kept.hash:
+            _log.error(
+                "the access log does not hold the head that was published for row %d:"
+                " an older copy of this home was put back, or the log was changed",
+                kept.n,
+            )
+            for owner in self._holdings.roster().owners:
+                self._holdings.log.append(Entry(owner=owner.name, op="restored", outcome="failed"))
+
+    def says(self) -> Iterator[Message]:
+        """Yield what is to be published now."""
+        end = self._holdings.log.head().n
+        if end != self._said:
+            self._said = end
+            status = msgspec.json.encode(self._holdings.head(), order="sorted")
+            yield Message(self.topic, status, topics.STATUS.qos, topics.STATUS.retain)
+        for _ in range(min(MOST_TOLD_A_TURN, len(self._holdings.gone))):
+            gone = self._holdings.gone.popleft()
+            answer = topics.Answer(gone.sha256, topics.ERASED).encode()
+            topic = topics.ACK.name(device=gone.device, clip=gone.clip)
+            yield Message(topic, answer, topics.ACK.qos, topics.ACK.retain)
+
+
 class Server:
     """Turn until told to stop. For one thread.
 
@@ -106,20 +165,23 @@ class Server:
         broker: its client.
         receiver: judges what comes.
         retention: sweeps.
+        herald: what is to be said unasked, if anything.
         service: told that the loop turns.
         monotonic_s: a clock that never jumps.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but three have their usual value
         self,
         broker: Broker,
         receiver: Receiver,
         retention: Retention,
         *,
+        herald: Herald | None = None,
         service: Service | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker = broker
+        self._herald = herald
         self._receiver = receiver
         self._retention = retention
         self._service = service
@@ -151,10 +213,15 @@ class Server:
                     # No session outlives the connection: the spools are the queue, and what came
                     # while we were away comes again.
                     self._broker.subscribe(topics.CLIP.all())
+                    if self._herald is not None:
+                        self._broker.subscribe(self._herald.topic)
+                        self._herald.connected()
                 case Lost():
                     self._lost(happening)
                 case Denied():
                     _log.warning("the broker lets us hear no clips: %s", happening.reason)
+                case Message(topic=Herald.topic):
+                    self._hear(happening)
                 case Message():
                     if (answer := self._receiver.receive(happening)) is not None:
                         self._broker.publish(answer)
@@ -173,7 +240,21 @@ class Server:
         self._connect_s = self._monotonic_s() + spread_s
         self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
 
+    def _hear(self, message: Message) -> None:
+        if self._herald is None:
+            return
+        try:
+            self._herald.heard(message)
+        except Unavailable as error:
+            _log.warning("the access log: %s", error)
+
     def _look_after(self) -> None:
+        if self._herald is not None and self._connected:
+            try:
+                for message in self._herald.says():
+                    self._broker.publish(message)
+            except Unavailable as error:
+                _log.warning("the access log: %s", error)
         if self._service is not None:
             self._service.alive()
         try:

@@ -9,23 +9,22 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import sqlite3
-import stat
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
-from listener.envelope.format import ENVELOPE_LIMIT_BYTES, Envelope
+from listener.archive.files import PART, SUFFIX, overwrite, read_envelope, write_once
+from listener.archive.orders import ORDERS, Orders, Tombstone
+from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope, EarmarkError, Unavailable
 from listener.home import make_folder
 
-SUFFIX: Final = ".earmark"
-_PART: Final = ".part"
-_CLIP: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_ZEROS_BYTES: Final = 1 << 16
+_BATCH: Final = 500
+_DAY_S: Final = 86_400
 # How far a device's clock may lie behind ours when its clip arrives: a week in the spool, and one
 # day. Further off, it is the clock that is wrong, and retention counts from the arrival.
 _PLAUSIBLE_S: Final = 8 * 86_400
@@ -48,11 +47,10 @@ _SCHEMA: Final = """
         ciphertext_sha256 text not null unique,
         received_s integer not null,
         expires_s integer not null,
-        erased integer not null default 0,
         unique (dkey, seq)
     ) strict, without rowid;
     create index if not exists clip_by_owner on clip (owner, t);
-    create index if not exists clip_by_expiry on clip (expires_s) where not erased;
+    create index if not exists clip_by_expiry on clip (expires_s);
 """
 
 _log = logging.getLogger(__name__)
@@ -78,6 +76,7 @@ class Kept:
     ttl_s: int
     size_bytes: int
     received_s: int
+    expires_s: int
 
 
 class Store(Protocol):
@@ -108,83 +107,148 @@ class Store(Protocol):
 
 
 class FileStore:
-    """Files below ``clips/<owner>/``, an SQLite index beside them. For one thread.
+    """Files below ``clips/<owner>/``, an SQLite index beside them. Safe for several threads.
 
     Args:
         folder: made when it is not there.
+        orders: what was erased; those beside the folder by default, closed with the store.
 
     Raises:
         Unavailable: from each method, when folder or index cannot be used.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, orders: Orders | None = None) -> None:
         self._folder = folder
         self._clips = folder / "clips"
+        self._lock = threading.RLock()
         make_folder(self._clips)
-        with _available(folder):
+        self.orders = orders or Orders(folder.parent / ORDERS)
+        with self._available():
             index = folder / "index.sqlite"
             os.close(os.open(index, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._index = sqlite3.connect(index, isolation_level=None, timeout=10)
+            self._index = sqlite3.connect(
+                index, isolation_level=None, timeout=10, check_same_thread=False
+            )
             try:
                 self._index.executescript(_SCHEMA)
             except sqlite3.Error:
-                self._index.close()
+                self.close()
                 raise
 
     def close(self) -> None:
-        """Let go of the index."""
-        self._index.close()
+        """Let go of the index and the orders."""
+        with self._lock:
+            self._index.close()
+            self.orders.close()
 
     def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:
         """Keep a verified envelope durably; see ``Store``."""
         sha256 = hashlib.sha256(data).hexdigest()
         header = envelope.header
-        with _available(self._folder):
+        with self._available():
             found = self._index.execute(
-                "select clip, sha256, erased from clip"
+                "select clip, sha256 from clip"
                 " where clip = ? or ciphertext_sha256 = ? or (dkey = ? and seq = ?)",
                 (header.clip, envelope.seal.sha256, header.dkey, header.seq),
             ).fetchall()
-            known = bool(found)
-            if known and found != [(header.clip, sha256, found[0][2])]:
+            gone = [(one.clip, one.sha256) for one in self.orders.matching(envelope)]
+            if any(one != (header.clip, sha256) for one in found + gone):
                 raise Replayed("its id, its ciphertext or its number is another clip's")
-            if known and found[0][2]:
+            if gone or (not found and self.orders.is_swept(header)):
                 raise Erased("this clip was erased")
-            fresh = self._write(self._path(header.owner, header.clip), data)
-            if not known:
+            try:
+                fresh = write_once(self.path(header.owner, header.clip), data)
+            except FileExistsError as error:
+                raise Replayed("another file lies in its place") from error
+            if not found:
                 self._add(envelope, data, received_s)
             elif fresh:
                 _log.warning("the file of an archived clip was missing and is back")
-            return not known
+            return not found
 
     def kept(self, owner: str | None = None) -> Iterator[Kept]:
         """Yield what is here; see ``Store``."""
-        with _available(self._folder):
-            for row in self._index.execute(
-                "select clip, owner, device, seq, t, ttl_s, size_bytes, received_s from clip"
-                " where not erased and (?1 is null or owner = ?1) order by t, clip",
-                (owner,),
-            ):
-                yield Kept(*row)
+        after = ""
+        while page := self.page(owner, ("", "A"), after=after):
+            yield from page
+            after = f"{page[-1].t}/{page[-1].clip}"
+
+    def page(
+        self,
+        owner: str | None,
+        span: tuple[str, str],
+        *,
+        device: str | None = None,
+        after: str = "",
+        limit: int = _BATCH,
+    ) -> list[Kept]:
+        """Return clips in the order of their time.
+
+        Args:
+            owner: only hers, if given.
+            span: the first moment and the one after the last.
+            device: only this one's, if given.
+            after: ``<t>/<clip>`` of the one before the first.
+            limit: how many at most.
+        """
+        t, _, clip = after.partition("/")
+        which = "owner = ?1" if owner is not None else "?1 is null"
+        with self._available():
+            rows = self._index.execute(
+                "select clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s"  # noqa: S608 - our own words
+                f" from clip where {which} and t >= ?2 and t < ?3 and (?4 is null or device = ?4)"
+                " and (t, clip) > (?5, ?6) order by t, clip limit ?7",
+                (owner, max(span[0], t), span[1], device, t, clip, limit),
+            ).fetchall()
+        return [Kept(*row) for row in rows]
+
+    def row(self, clip: str) -> tuple[str, Tombstone] | None:
+        """Return whose a clip is by the index, and what its tombstone would be."""
+        with self._available():
+            found = self._index.execute(
+                "select owner, clip, sha256, ciphertext_sha256, dkey, seq from clip where clip = ?",
+                (clip,),
+            ).fetchone()
+        return None if found is None else (found[0], Tombstone(*found[1:]))
+
+    def path(self, owner: str, clip: str) -> Path:
+        """Return where a clip lies, or would."""
+        return self._clips / owner / (clip + SUFFIX)
+
+    def erase(self, owner: str, tombstones: Iterable[Tombstone]) -> None:
+        """Erase clips for good: tombstones, rows, files, in this order.
+
+        A crash in between leaves files that ``mend`` knows to be erased.
+        """
+        gone = list(tombstones)
+        with self._available():
+            for first in range(0, len(gone), _BATCH):
+                batch = gone[first : first + _BATCH]
+                self.orders.bury(batch)
+                self._forget(one.clip for one in batch)
+                overwrite(self.path(owner, one.clip) for one in batch)
+            # What the rows said must not stay behind in the log of writes.
+            self._index.execute("pragma wal_checkpoint(truncate)")
 
     def expire(self, now_s: int) -> int:
         """Erase what has outlived its retention; see ``Store``."""
-        with _available(self._folder):
-            overdue = self._index.execute(
-                "select clip, owner from clip where not erased and expires_s <= ?", (now_s,)
-            ).fetchall()
-            for clip, owner in overdue:
-                self._erase(clip, owner)
-            if overdue:
-                # What the rows said must not stay behind in the log of writes.
-                self._index.execute("pragma wal_checkpoint(truncate)")
+        with self._available():
+            what = "select owner, clip, sha256, ciphertext_sha256, dkey, seq from clip where "
+            overdue = self._index.execute(what + "expires_s <= ?", (now_s,)).fetchall()
+            for owner, days in self.orders.retention_days().items():
+                overdue += self._index.execute(
+                    what + "owner = ? and expires_s > ? and expires_s - ttl_s + ? <= ?",
+                    (owner, now_s, days * _DAY_S, now_s),
+                ).fetchall()
+            for whose in {row[0] for row in overdue}:
+                self.erase(whose, [Tombstone(*row[1:]) for row in overdue if row[0] == whose])
         return len(overdue)
 
     def mend(self, verify: Callable[[bytes], Envelope]) -> int:
-        """Bring files and index together again after a crash.
+        """Bring files and index together again after a crash, or after a copy was put back.
 
         Unfinished files go; files without a row get one if they verify, else they are set aside in
-        ``quarantine/``; files of erased clips are erased.
+        ``quarantine/``; files and rows of erased clips are erased.
 
         Args:
             verify: as the receiver's; raises ``BadEnvelope``.
@@ -193,23 +257,33 @@ class FileStore:
             How many rows were made.
         """
         made = 0
-        with _available(self._folder):
-            rows = self._index.execute("select clip, owner, erased from clip").fetchall()
-            erased = {clip for clip, _, gone in rows if gone}
-            there = {(owner, clip) for clip, owner, gone in rows if not gone}
+        with self._available():
+            rows = self._index.execute("select clip, owner from clip").fetchall()
+            erased = [clip for clip, _ in rows if self.orders.is_buried(clip)]
+            self._forget(erased)
+            there = {(owner, clip) for clip, owner in rows} - {
+                (owner, clip) for clip, owner in rows if clip in set(erased)
+            }
             present = set()
             for path in sorted(self._clips.glob("*/*")):
-                if path.suffix == _PART:
+                if path.suffix == PART:
                     path.unlink()
-                elif path.suffix == SUFFIX and path.stem in erased:
-                    _overwrite(path)
+                elif path.suffix == SUFFIX and self.orders.is_buried(path.stem):
+                    overwrite([path])
                 elif path.suffix == SUFFIX and (path.parent.name, path.stem) not in there:
                     made += self._adopt(path, verify)
                 else:
                     present.add((path.parent.name, path.stem))
+            if erased:
+                _log.warning("%d erased clips had come back and are gone again", len(erased))
             if there - present:
                 _log.warning("the files of %d archived clips are missing", len(there - present))
         return made
+
+    def _forget(self, clips: Iterable[str]) -> None:
+        self._index.execute("begin immediate")
+        self._index.executemany("delete from clip where clip = ?", [(clip,) for clip in clips])
+        self._index.execute("commit")
 
     def _adopt(self, path: Path, verify: Callable[[bytes], Envelope]) -> bool:
         data = read_envelope(path)
@@ -225,7 +299,7 @@ class FileStore:
         return True
 
     def _check_place(self, envelope: Envelope, path: Path) -> None:
-        if self._path(envelope.header.owner, envelope.header.clip) != path:
+        if self.path(envelope.header.owner, envelope.header.clip) != path:
             raise BadEnvelope("it lies where another belongs")
 
     def _add(self, envelope: Envelope, data: bytes, received_s: int) -> None:
@@ -234,7 +308,7 @@ class FileStore:
         plausible = received_s - _PLAUSIBLE_S <= taken_s <= received_s
         try:
             self._index.execute(
-                "insert into clip values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+                "insert into clip values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     header.clip,
                     header.owner,
@@ -253,85 +327,17 @@ class FileStore:
         except sqlite3.IntegrityError as error:
             raise Replayed("its id, its ciphertext or its number is another clip's") from error
 
-    def _write(self, path: Path, data: bytes) -> bool:
-        """Write a file that no other may replace; return False when it was there already."""
-        make_folder(path.parent)
-        part = path.with_name(path.name + _PART)
-        part.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        handle = os.open(part, flags, 0o600)
+    @contextlib.contextmanager
+    def _available(self) -> Iterator[None]:
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(handle)
-            # A link fails where a rename would overwrite.
-            os.link(part, path)
-        except FileExistsError as error:
-            if read_envelope(path) != data:
-                raise Replayed("another file lies in its place") from error
-            return False
-        finally:
-            part.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        return True
-
-    def _erase(self, clip: str, owner: str) -> None:
-        # The row first: a crash in between leaves a file that ``mend`` knows to be erased.
-        self._index.execute(
-            "update clip set erased = 1, owner = '', device = '', t = '', ttl_s = 0,"
-            " size_bytes = 0, received_s = 0, expires_s = 0 where clip = ?",
-            (clip,),
-        )
-        _overwrite(self._path(owner, clip))
-
-    def _path(self, owner: str, clip: str) -> Path:
-        return self._clips / owner / (clip + SUFFIX)
-
-
-def find_envelope(folder: Path, clip: str) -> Path | None:
-    """Return the file of a clip in the archive ``folder``, whatever its index says."""
-    if not _CLIP.fullmatch(clip):
-        return None
-    return next(iter(sorted((folder / "clips").glob(f"*/{clip}{SUFFIX}"))), None)
-
-
-def read_envelope(path: Path) -> bytes:
-    """Return a file's bytes, at most one more than an envelope can have.
-
-    Raises:
-        OSError: it cannot be read, or it is a symbolic link or no plain file.
-    """
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError("not a plain file")
-        return file.read(ENVELOPE_LIMIT_BYTES + 1)
-
-
-def _overwrite(path: Path) -> None:
-    """Overwrite a file and unlink it. Flash keeps copies all the same: only ciphertext was here."""
-    with contextlib.suppress(FileNotFoundError):
-        with path.open("r+b", buffering=0) as file:
-            left = path.stat().st_size
-            while left > 0:
-                left -= file.write(bytes(min(left, _ZEROS_BYTES)))
-            os.fsync(file.fileno())
-        path.unlink()
-
-
-@contextlib.contextmanager
-def _available(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Unavailable(f"cannot use the archive {folder}: {error.strerror or error}") from error
-    except sqlite3.Error as error:
-        raise Unavailable(
-            f"cannot use the index of the archive {folder}: {error}",
-            "if it is damaged, move it away: it is made again from the clips",
-        ) from error
+            with self._lock:
+                yield
+        except OSError as error:
+            raise Unavailable(
+                f"cannot use the archive {self._folder}: {error.strerror or error}"
+            ) from error
+        except sqlite3.Error as error:
+            raise Unavailable(
+                f"cannot use the index of the archive {self._folder}: {error}",
+                "if it is damaged, move it away: it is made again from the clips",
+            ) from error

@@ -1,7 +1,7 @@
 """Open an envelope with its owner's secret key: on the owner's side, and nowhere else."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -75,7 +75,7 @@ def open_envelope(
     data: bytes,
     identities: Sequence[Identity],
     devices: Mapping[str, Ed25519PublicKey],
-    owners: Mapping[str, str],
+    owners: Mapping[str, str | Iterable[str]],
 ) -> Opened:
     """Verify, decrypt and compare the inner header with the outer.
 

@@ -1,7 +1,7 @@
 """Check an envelope without any secret: what the archive, or anyone with the roster, can do."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -12,7 +12,7 @@ from listener.errors import BadEnvelope
 
 
 def verify(
-    data: bytes, devices: Mapping[str, Ed25519PublicKey], owners: Mapping[str, str]
+    data: bytes, devices: Mapping[str, Ed25519PublicKey], owners: Mapping[str, str | Iterable[str]]
 ) -> form.Envelope:
     """Return the envelope if a known device sealed it, as it stands, for a known owner.
 
@@ -22,7 +22,24 @@ def verify(
     Args:
         data: any bytes at all.
         devices: public keys by device name.
-        owners: public keys of active owners by owner name, as ``keys.parse_recipient`` spells them.
+        owners: public keys of active owners by owner name, as ``keys.parse_recipient`` spells them;
+            one each, or several where some are retired.
+
+    Raises:
+        BadEnvelope: for any other bytes. Nothing else is ever raised.
+    """
+    envelope = verify_device(data, devices)
+    if not is_hers(envelope.header, owners):
+        raise BadEnvelope("no active owner of this name and key is known")
+    return envelope
+
+
+def verify_device(data: bytes, devices: Mapping[str, Ed25519PublicKey]) -> form.Envelope:
+    """Return the envelope if a known device sealed it, as it stands, for whomever.
+
+    Args:
+        data: any bytes at all.
+        devices: public keys by device name.
 
     Raises:
         BadEnvelope: for any other bytes. Nothing else is ever raised.
@@ -36,9 +53,6 @@ def verify(
         device_key.verify(envelope.signature, envelope.signed)
     except InvalidSignature as error:
         raise BadEnvelope("the device's signature does not fit") from error
-    recipient = owners.get(header.owner)
-    if recipient is None or keys.owner_id(recipient) != header.okey:
-        raise BadEnvelope("no active owner of this name and key is known")
     found = form.Seal(
         bytes=len(envelope.ciphertext), sha256=hashlib.sha256(envelope.ciphertext).hexdigest()
     )
@@ -46,3 +60,15 @@ def verify(
         raise BadEnvelope("the ciphertext is not the one that was signed")
     form.check_age(envelope.ciphertext)
     return envelope
+
+
+def is_hers(header: form.PublicHeader, owners: Mapping[str, str | Iterable[str]]) -> bool:
+    """Say whether the owner that a header names has the key that it names.
+
+    Args:
+        header: of any envelope; whether it is true, ``verify`` says.
+        owners: as for ``verify``.
+    """
+    recipients = owners.get(header.owner, ())
+    known = (recipients,) if isinstance(recipients, str) else recipients
+    return any(keys.owner_id(recipient) == header.okey for recipient in known)

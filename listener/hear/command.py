@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         on_nobody_reads=stop.ask,
     )
     gate = open_gate(settings.microphone, mute, stop, herald, is_fast=arguments.fast)
-    detector, speech, models = _networks(Catalogue(home.path), settings.wake)
+    detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
     # Not before: freed models need no wiping.
     wipe_freed()
     ring = Ring(allocate(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
@@ -174,6 +174,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
                 files=tuple(_printable(name) for name in settings.microphone.files),
                 device=None if settings.microphone.files else settings.microphone.device,
                 words=settings.wake.words,
+                thresholds=thresholds,
                 keeper=keeper,
                 switch=mute.about,
                 fast=arguments.fast,
@@ -207,15 +208,19 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
 
 def _networks(
     catalogue: Catalogue, settings: config.WakeSettings
-) -> tuple[Detector, SpeechNet, dict[str, str]]:
-    """Load detector and speech model; return each word's model's SHA-256 beside them.
+) -> tuple[Detector, SpeechNet, dict[str, str], dict[str, float]]:
+    """Load detector and speech model; return each model's SHA-256 and threshold beside them.
 
     The files' bytes end with this call: onnxruntime has its own copy, and hear must stay small.
     """
     words = [catalogue.load(name) for name in settings.words]
     detector = build_detector(words, catalogue.embedding(), settings)
     models = {word.name: word.manifest.sha256 for word in words}
-    return detector, SpeechNet(catalogue.speech()), models
+    thresholds = {
+        word.name: settings.thresholds.get(word.name, word.manifest.threshold or 0.0)
+        for word in words
+    }
+    return detector, SpeechNet(catalogue.speech()), models, thresholds
 
 
 def _settled(arguments: argparse.Namespace, settings: config.Config) -> config.Config:

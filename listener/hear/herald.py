@@ -91,8 +91,9 @@ class Herald:
 
 def _notice(event: report.Event) -> Notice | None:  # noqa: PLR0911 - one case an event
     match event:
-        case report.Started():
-            return notices.Started()
+        case report.Started(thresholds=thresholds):
+            fits = len(thresholds) <= notices.MOST_THRESHOLDS
+            return notices.Started(thresholds=thresholds if fits else {})
         case report.Wake():
             return notices.Wake(word=event.word, score=event.score)
         case report.NearMiss():

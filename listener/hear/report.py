@@ -31,6 +31,8 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
     device: str | None
     """The device that is heard, as the settings name it."""
     words: tuple[ShortName, ...]
+    thresholds: dict[ShortName, float] = {}
+    """Score from which each word wakes."""
     keeper: ShortName
     switch: str
     """What can shut the microphone: ``input``, ``gpio``, ``script`` or ``none``."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from listener import config
 from listener.actions import Actions
+from listener.envelope import keys
 from listener.envelope.seal import encrypt_to
 from listener.home import Home
 from listener.owner.roster import CHALLENGE_S, Owner
@@ -46,9 +47,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--key", required=True, metavar="age1...", help="her public key")
     challenge = actions.add("challenge", "print a riddle for her secret key; the newest counts")
     challenge.add_argument("name", metavar="NAME", help="an owner who has not confirmed yet")
+    challenge.add_argument(
+        "--present",
+        action="store_true",
+        help="for a new key: ask for no proof of the one before; for whoever stands here",
+    )
+    following = actions.add("new-key", "note a key that follows; both have to be proved")
+    following.add_argument("name", metavar="NAME", help="an active owner")
+    following.add_argument("--key", required=True, metavar="age1...", help="her new public key")
     confirm = actions.add("confirm", "take her answer to the riddle; from then on she is active")
     confirm.add_argument("name", metavar="NAME", help="the owner who was challenged")
-    confirm.add_argument("answer", metavar="ANSWER", help="what age -d printed")
+    confirm.add_argument(
+        "answer", nargs="+", metavar="ANSWER", help="what age -d printed; two for a new key"
+    )
     listing = actions.add("list", "show every owner and whether she is active")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     forget = actions.add("forget", "make and accept no clip of hers any more")
@@ -63,6 +74,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     """
     actions: dict[str, _Action] = {
         "add": _add,
+        "new-key": _new_key,
         "challenge": _challenge,
         "confirm": _confirm,
         "list": _list,
@@ -89,17 +101,39 @@ def _add(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
     return 0
 
 
+def _new_key(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    del settings
+    name: str = arguments.name
+    roster = home.change_roster(lambda roster: roster.with_following(name, arguments.key))
+    print(f"{name} keeps the key {roster.known_owner(name).okey} until both are proved:")
+    print(f"  earmark owner challenge {name} > challenge.txt      two riddles, one for each key")
+    print(f"  earmark owner confirm {name} ANSWER ANSWER")
+    return 0
+
+
 def _challenge(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     del settings
     name: str = arguments.name
+    owner = home.roster().known_owner(name)
+    recipients = [owner.following or owner.recipient]
+    if owner.following is not None and not arguments.present:
+        recipients = [owner.recipient, owner.following]
     # The name is part of it, so that she sees what she is about to confirm.
-    answer = f"{name}:{base64.b32encode(secrets.token_bytes(15)).decode().lower()}"
+    answers = [
+        f"{name}:{base64.b32encode(secrets.token_bytes(15)).decode().lower()}" for _ in recipients
+    ]
     now_s = int(time.time())
-    roster = home.change_roster(lambda roster: roster.challenged(name, answer, now_s))
-    riddle = encrypt_to(roster.known_owner(name).recipient, f"{answer}\n".encode(), armored=True)
-    print(riddle.decode("ascii"), end="", flush=True)
+    home.change_roster(lambda roster: roster.challenged(name, " ".join(answers), now_s))
+    for recipient, answer in zip(recipients, answers, strict=True):
+        riddle = encrypt_to(recipient, f"{answer}\n".encode(), armored=True)
+        print(riddle.decode("ascii"), end="", flush=True)
+    which = (
+        "the old key opens the first, the new one the second"
+        if len(answers) > 1
+        else (f"only {name}'s secret key opens this")
+    )
     print(
-        f"earmark: only {name}'s secret key opens this, with age -d -i {name}.key;"
+        f"earmark: {which}, with age -d -i {name}.key;"
         f" the answer counts for {CHALLENGE_S // 3600} hours",
         file=sys.stderr,
     )
@@ -110,7 +144,7 @@ def _confirm(arguments: argparse.Namespace, settings: config.Config, home: Home)
     del settings
     name: str = arguments.name
     now_s = int(time.time())
-    home.change_roster(lambda roster: roster.confirmed(name, arguments.answer, now_s))
+    home.change_roster(lambda roster: roster.confirmed(name, " ".join(arguments.answer), now_s))
     print(f"{name} is active: clips may be sealed to her key from now on")
     return 0
 
@@ -126,6 +160,7 @@ def _list(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
                 "recipient": owner.recipient,
                 "active": owner.active,
                 "challenged": owner.challenge is not None,
+                "retired": [keys.owner_id(one) for one in owner.retired],
             }
             print(json.dumps(told))
         return 0

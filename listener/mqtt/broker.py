@@ -24,6 +24,8 @@ class Message:
     payload: bytes
     qos: int = 1
     retain: bool = False
+    expiry_s: int | None = None
+    """How long a broker may hold it for somebody who is away; MQTT 3.1.1 cannot say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class Limits:
     def packet_size_bytes(self, message: Message) -> int:
         """Return an upper bound of what ``message`` measures on the wire."""
         # 1 for the type, 4 for the length, 2 for the topic's length, 2 for the identifier, 1 for
-        # the length of the properties, of which we send none.
-        return 10 + len(message.topic.encode()) + len(message.payload)
+        # the length of the properties, and 5 for the one that we send, the expiry.
+        return 15 + len(message.topic.encode()) + len(message.payload)
 
     def passes(self, message: Message) -> bool:
         """Say whether the broker would take it."""

@@ -130,6 +130,7 @@ class PahoBroker:
             message.payload,
             min(message.qos, self._granted.qos),
             message.retain and self._granted.retain,
+            wires.expiry(message, self._client.protocol),
         )
         return 0 if told.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE else told.mid
 

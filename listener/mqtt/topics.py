@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from listener.config import ShortName
 
-_LEVEL: Final = re.compile(r"[a-z0-9-]{1,36}", re.ASCII)
+_LEVEL: Final = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Topic:
         """Return the topic with every level filled in.
 
         Raises:
-            ValueError: a level is not 1 to 36 of a-z, 0-9 and the hyphen.
+            ValueError: a level is not 1 to 40 of a-z, 0-9 and the hyphen.
             KeyError: one is missing.
         """
         for level in levels.values():
@@ -75,6 +75,8 @@ EVENT: Final = Topic("earmark/v1/event/{device}", 1, retain=False)
 COMMAND: Final = Topic("earmark/v1/command/{device}", 1, retain=False)
 """To a device, from whoever the broker lets. Payload: ``mute`` or ``unmute``. A retained one is
 ignored: it is an old wish, and would come again with each connection."""
+DISCOVERY: Final = Topic("homeassistant/device/{node}/config", 1, retain=True)
+"""Household to Home Assistant. Payload: which entities a device has, or nothing to forget it."""
 
 LONGEST_ANSWER_BYTES: Final = 128
 ERASED: Final = "erased"

@@ -17,6 +17,8 @@ from listener.envelope.format import Sha256, ShortName
 from listener.errors import ConfigError, EarmarkError, UsageError
 
 CHALLENGE_S: Final = 24 * 3600
+ARCHIVE: Final = "archive"
+"""No device's name: the archive speaks as it where devices speak."""
 ROSTER_LIMIT_BYTES: Final = 4 << 20
 
 Seconds = Annotated[int, Meta(ge=0, le=1 << 40)]
@@ -44,11 +46,24 @@ class Owner(_Record, frozen=True, kw_only=True):
     active: bool = False
     """Whether she has proved that she holds the secret key. Until then she is unknown."""
     challenge: Challenge | None = None
+    following: str | None = None
+    """The key that will take the place of ``recipient`` once it is confirmed."""
+    retired: tuple[str, ...] = ()
+    """Keys that were active before: nothing new is sealed to them, what was is still hers."""
 
     @property
     def okey(self) -> str:
         """The fingerprint of her key."""
         return keys.owner_id(self.recipient)
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """Every key to which her clips may be sealed, the active one first."""
+        return (self.recipient, *self.retired)
+
+    @property
+    def _noted(self) -> tuple[str, ...]:
+        return self.recipients if self.following is None else (*self.recipients, self.following)
 
 
 class Device(_Record, frozen=True, kw_only=True):
@@ -98,6 +113,10 @@ class Roster(_Record, frozen=True, kw_only=True):
         """Return the recipient of each active owner by her name, as ``verify`` wants them."""
         return {owner.name: owner.recipient for owner in self.owners if owner.active}
 
+    def owner_keys(self) -> dict[str, tuple[str, ...]]:
+        """Return all keys of each active owner, as ``verify`` wants them for what was sealed."""
+        return {owner.name: owner.recipients for owner in self.owners if owner.active}
+
     def device_keys(self) -> dict[str, Ed25519PublicKey]:
         """Return the key of each device by its name, as ``verify`` wants them."""
         return {device.name: keys.parse_device(device.key) for device in self.devices}
@@ -120,14 +139,37 @@ class Roster(_Record, frozen=True, kw_only=True):
         if known is not None:
             raise UsageError(
                 f"{name} has another key ({known.okey})",
-                f"her clips stay sealed to it; if it is lost, earmark owner forget {name} first",
+                f"earmark owner new-key {name} puts another in its place with proof of both;"
+                f" if it is lost, earmark owner forget {name} first",
             )
-        if any(other.recipient == added.recipient for other in self.owners):
-            raise UsageError(
-                "another owner has this key",
-                "each owner makes her own with age-keygen: who shares a key shares every clip",
-            )
+        self._check_free(added.recipient)
         return self._with_owners((*self.owners, added))
+
+    def with_following(self, name: str, recipient: str) -> "Roster":
+        """Note the key that is to follow an owner's active one; nothing is sealed to it yet.
+
+        Raises:
+            ConfigError: the key is none.
+            UsageError: there is no active owner of this name, or the key is somebody's already.
+        """
+        owner = self.known_owner(name)
+        if not owner.active:
+            raise UsageError(f"{name} has not confirmed her first key yet")
+        spelt = keys.parse_recipient(recipient)
+        if owner.following == spelt:
+            return self
+        self._check_free(spelt)
+        return self._replaced(msgspec.structs.replace(owner, following=spelt, challenge=None))
+
+    def with_new_key(self, name: str, recipient: str) -> "Roster":
+        """Put a key in place of an owner's active one, which is retired. Proof is the caller's.
+
+        Raises:
+            ConfigError: the key is none.
+            UsageError: there is no active owner of this name, or the key is somebody's already.
+        """
+        owner = self.with_following(name, recipient).known_owner(name)
+        return self._replaced(_moved_on(owner))
 
     def without_owner(self, name: str) -> "Roster":
         """Forget an owner: no clip of hers is made or accepted any more.
@@ -142,7 +184,7 @@ class Roster(_Record, frozen=True, kw_only=True):
         """Note a challenge for an owner, in place of an earlier one.
 
         Args:
-            name: of an owner who is not active yet.
+            name: of an owner with a key that is to be confirmed.
             answer: what decrypting the challenge will show her; only its hash is kept.
             now_s: seconds since 1970.
 
@@ -155,13 +197,13 @@ class Roster(_Record, frozen=True, kw_only=True):
         return self._replaced(msgspec.structs.replace(owner, challenge=challenge))
 
     def confirmed(self, name: str, answer: str, now_s: int) -> "Roster":
-        """Make an owner active who answers her challenge.
+        """Make an owner active, or her following key the active one: she answered her challenge.
 
         A clock that went back behind the challenge's making refuses too: nobody can say then how
         old it is.
 
         Args:
-            name: of an owner who is not active yet.
+            name: of an owner with a key that is to be confirmed.
             answer: what she read; white space around it does not count.
             now_s: seconds since 1970.
 
@@ -181,6 +223,8 @@ class Roster(_Record, frozen=True, kw_only=True):
                 f"this is not the answer to the last challenge for {name}",
                 f"the newest one counts: earmark owner challenge {name} | age -d -i {name}.key",
             )
+        if owner.following is not None:
+            return self._replaced(_moved_on(owner))
         return self._replaced(msgspec.structs.replace(owner, active=True, challenge=None))
 
     def with_device(self, name: str, key: str) -> "Roster":
@@ -195,6 +239,8 @@ class Roster(_Record, frozen=True, kw_only=True):
             UsageError: the name is unfit, or the name or the key is taken.
         """
         text = keys.device_text(keys.parse_device(key))
+        if name == ARCHIVE:
+            raise UsageError(f"{name!r} is the archive's own name in topics", "choose another")
         added = Device(name=_fit(name, "a device"), key=text)
         if added in self.devices:
             return self
@@ -221,9 +267,16 @@ class Roster(_Record, frozen=True, kw_only=True):
 
     def _unconfirmed(self, name: str) -> Owner:
         owner = self.known_owner(name)
-        if owner.active:
+        if owner.active and owner.following is None:
             raise EarmarkError(f"{name} is confirmed already")
         return owner
+
+    def _check_free(self, recipient: str) -> None:
+        if any(recipient in owner._noted for owner in self.owners):  # noqa: SLF001 - its own kind
+            raise UsageError(
+                "another owner has this key, or she had it before",
+                "each owner makes her own with age-keygen: who shares a key shares every clip",
+            )
 
     def _replaced(self, owner: Owner) -> "Roster":
         return self._with_owners(
@@ -253,11 +306,12 @@ def parse(data: bytes, source: str) -> Roster:
         raise ConfigError(f"the roster {source} is too long to be one", hint)
     try:
         roster = msgspec.json.decode(data, type=Roster)
-        text = [keys.parse_recipient(owner.recipient) for owner in roster.owners]
+        noted = [key for owner in roster.owners for key in owner._noted]  # noqa: SLF001 - its own kind
+        text = [keys.parse_recipient(key) for key in noted]
         text += [keys.device_text(keys.parse_device(device.key)) for device in roster.devices]
     except (ValueError, RecursionError, ConfigError) as error:
         raise ConfigError(f"the roster {source} is damaged", hint) from error
-    spelt = [owner.recipient for owner in roster.owners]
+    spelt = [*noted]
     spelt += [device.key for device in roster.devices]
     owner_names = {owner.name for owner in roster.owners}
     device_names = {device.name for device in roster.devices}
@@ -285,6 +339,18 @@ def _fit(name: str, whose: str) -> str:
             f"{name!r} is no name for {whose}",
             "1 to 32 of a-z, 0-9 and the hyphen; a pseudonym is best, for the broker sees it",
         ) from error
+
+
+def _moved_on(owner: Owner) -> Owner:
+    if owner.following is None:
+        return owner
+    return msgspec.structs.replace(
+        owner,
+        recipient=owner.following,
+        following=None,
+        challenge=None,
+        retired=(owner.recipient, *owner.retired),
+    )
 
 
 def _sorted(records: Iterable[_Named]) -> tuple[_Named, ...]:

@@ -22,6 +22,8 @@ from listener.spool import Entry, Spool
 
 MOST_STRIKES: Final = 3
 LONGEST_WAIT_S: Final = 30.0
+EXPIRY_S: Final = 60
+"""A broker need not hold a clip for longer than we wait for its answer: it comes again."""
 _TOPIC_NAME_INVALID: Final = 0x90
 _PAYLOAD_INVALID: Final = 0x99
 _OWN_FAULT: Final = {_TOPIC_NAME_INVALID, PACKET_TOO_LARGE, _PAYLOAD_INVALID}
@@ -83,7 +85,7 @@ class Courier:
             if data is None:
                 continue
             topic = topics.CLIP.name(owner=entry.owner, device=self.device, clip=entry.clip)
-            message = Message(topic, data, topics.CLIP.qos, topics.CLIP.retain)
+            message = Message(topic, data, topics.CLIP.qos, topics.CLIP.retain, EXPIRY_S)
             if not limits.passes(message):
                 self._quarantine(
                     entry, f"with {len(data)} bytes it is over the broker's {limits.packet_bytes}"
@@ -142,6 +144,9 @@ class Courier:
         """The archive, or whoever writes to its topic, answered to a clip."""
         answer = topics.parse_answer(payload)
         past = self._past.get(clip)
+        if answer is not None and past is None and answer.refused == topics.ERASED:
+            self._bury(clip, answer.sha256)
+            return
         if answer is None or past is None or answer.sha256 != past.sha256:
             return  # not ours, not yet, or not the bytes that we hold
         if self._flight is not None and self._flight.entry.clip == clip:
@@ -159,6 +164,23 @@ class Courier:
             _log.warning("cannot take a clip out of the spool: %s", error.strerror)
             self._stuck.add(clip)
         self._judge_others()
+
+    def _bury(self, clip: str, sha256: str) -> None:
+        """Let go of a clip that its owner erased, though it never flew from here.
+
+        The tombstone counts only where it names the exact bytes in the spool, which who has never
+        seen the envelope cannot know. A broker has seen what it carried; of that it could forge the
+        plain acknowledgement as well (docs/decisions/0021).
+        """
+        for entry in self.spool.waiting():
+            data = self._read(entry) if entry.clip == clip else None
+            if data is None or hashlib.sha256(data).hexdigest() != sha256:
+                continue
+            try:
+                self.spool.remove(entry)
+            except OSError as error:
+                _log.warning("cannot take a clip out of the spool: %s", error.strerror)
+                self._stuck.add(clip)
 
     def waiting(self) -> int:
         """Return how many clips are still to go."""

@@ -51,6 +51,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``open``, or why there is none."""
     losses: int = 0
     overruns: int = 0
+    thresholds: dict[str, float] = {}
+    """Score from which each word wakes."""
     counters: Tally | None = None
     signature: str | None = None
     spool: Counts | None = None
@@ -248,8 +250,8 @@ class Sender:
                 )
             case notices.Counters(tally=tally, signature=signature):
                 self._say(counters=tally, signature=signature)
-            case notices.Started():
-                self._say(hearing=True)
+            case notices.Started(thresholds=thresholds):
+                self._say(hearing=True, thresholds=thresholds)
             case notices.Stopped():
                 self._say(hearing=False)
             case notices.Spooled():

@@ -1,13 +1,23 @@
-"""An archive in a folder, and a receiver in front of it."""
+"""An archive in a folder, a receiver in front of it, and owners who ask it."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyrage
 import pytest
+from httpx2 import Response
+from starlette.testclient import TestClient
 
+from listener.accesslog import ACCESS_LOG, AccessLog
+from listener.archive.api import Api
+from listener.archive.holdings import Holdings
 from listener.archive.receive import Receiver
+from listener.archive.rights import Rights
 from listener.archive.store import FileStore
+from listener.archive.tickets import Tickets
+from listener.envelope import format as form
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -30,3 +40,111 @@ def store(folder: Path) -> Iterator[FileStore]:
 @pytest.fixture
 def receiver(store: FileStore, household: "Household") -> Receiver:
     return Receiver(store, household.home.roster, lambda: NOON_S)
+
+
+class FakeClock:
+    """A clock that stands until the test moves it."""
+
+    def __init__(self, now_s: float) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """What never jumps."""
+    return FakeClock(100.0)
+
+
+@pytest.fixture
+def wall() -> FakeClock:
+    return FakeClock(NOON_S)
+
+
+@pytest.fixture
+def log(home: Path, wall: FakeClock) -> Iterator[AccessLog]:
+    with contextlib.closing(AccessLog(home / ACCESS_LOG, wall)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def holdings(household: "Household", store: FileStore, log: AccessLog, wall: FakeClock) -> Holdings:
+    found = household.home
+    return Holdings(found, store, log, found.roster, found.archive_key(), wall)
+
+
+@pytest.fixture
+def client(holdings: Holdings, clock: FakeClock) -> Iterator[TestClient]:
+    api = Api(holdings, Tickets(clock), Rights(holdings, clock))
+    with TestClient(api.app(), client=("127.0.0.1", 1), raise_server_exceptions=True) as made:
+        yield made
+
+
+class Person:
+    """Somebody with a key, who asks."""
+
+    def __init__(self, client: TestClient, name: str, identity: str) -> None:
+        self.client = client
+        self.name = name
+        self.identity = identity
+
+    def request(self, op: str, **fields: object) -> Response:
+        """Get a ticket; return the response."""
+        asked = {"owner": self.name, "request": {"op": op} | fields}
+        return self.client.post("/v1/tickets", json=asked)
+
+    def read(self, challenge: str, identity: str | None = None) -> str:
+        key = pyrage.x25519.Identity.from_str(identity or self.identity)
+        return bytes(pyrage.decrypt(challenge.encode(), [key])).decode()
+
+    def ask(self, op: str, **fields: object) -> Response:
+        """Go through both steps; return the last response."""
+        told = self.request(op, **fields).json()
+        return self.answer(told["ticket"], self.read(told["challenge"]))
+
+    def answer(self, ticket: str, answer: str) -> Response:
+        return self.client.post(f"/v1/tickets/{ticket}", content=answer)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What the log says to her."""
+        told = self.ask("log").json()
+        return [row["body"] for row in told["rows"] if "body" in row]
+
+
+@pytest.fixture
+def ada(client: TestClient, household: "Household") -> Person:
+    return Person(client, "ada", household.identities["ada"])
+
+
+@pytest.fixture
+def bob(client: TestClient, household: "Household") -> Person:
+    return Person(client, "bob", household.identities["bob"])
+
+
+class Shelf:
+    """Puts clips into the archive as if they had come from a device."""
+
+    def __init__(self, store: FileStore, household: "Household") -> None:
+        self.store = store
+        self.household = household
+        self.sealed: dict[str, bytes] = {}
+        self._seq = 0
+
+    def put(self, owner: str = "ada", **fields: object) -> form.PublicHeader:
+        self._seq += 1
+        given: dict[str, Any] = {"t": "2026-11-22T08:00:00.000Z"} | fields
+        header = self.household.header(self._seq, owner, **given)
+        data = self.household.seal(header, lambda _: b"fLaC" + bytes(200))
+        self.sealed[header.clip] = data
+        assert self.store.keep(form.parse(data), data, int(NOON_S))
+        return header
+
+    def path(self, header: form.PublicHeader) -> Path:
+        return self.store.path(header.owner, header.clip)
+
+
+@pytest.fixture
+def shelf(store: FileStore, household: "Household") -> Shelf:
+    return Shelf(store, household)

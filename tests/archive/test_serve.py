@@ -1,14 +1,17 @@
 """The archive's turns, its roster and its retention."""
 
 import hashlib
+import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
+from listener.accesslog import Entry
+from listener.archive.holdings import Gone, Holdings
 from listener.archive.receive import Receiver
-from listener.archive.serve import FreshRoster, Retention, Server
+from listener.archive.serve import FreshRoster, Herald, Retention, Server
 from listener.archive.store import FileStore, Kept
 from listener.envelope.format import Envelope
 from listener.errors import ConfigError, Unavailable
@@ -22,6 +25,7 @@ from listener.mqtt.broker import (
     Message,
     Waitable,
 )
+from listener.rights import receipt
 from listener.service import Service, Stop
 
 if TYPE_CHECKING:
@@ -253,3 +257,52 @@ def test_a_sweep_that_fails_stops_nothing(
     wall.now_s += 3600
     server.turn(0.1)
     assert "erased 1 clips" in caplog.text
+
+
+def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
+    holdings: Holdings, broker: FakeBroker, receiver: Receiver, store: FileStore, clock: FakeClock
+) -> None:
+    server = Server(
+        broker,
+        receiver,
+        Retention(store, clock, clock),
+        herald=Herald(holdings),
+        monotonic_s=clock,
+    )
+    broker.happens.append(Connected(Limits(), "5"))
+    for _ in range(2):
+        server.turn(0.1)
+    holdings.log.append(Entry(owner="ada", op="list", outcome="done"))
+    holdings.gone.append(Gone("hall", "00000000-0000-4000-8000-000000000000", "1" * 64))
+    server.turn(0.1)
+
+    said = [one for one in broker.did if isinstance(one, Message)]
+    heads = [one for one in said if one.topic == "earmark/v1/status/archive"]
+    assert all(one.retain for one in heads)
+    key = holdings.key.public_key()
+    assert [receipt.parse_head(one.payload, key).n for one in heads] == [0, 1]
+    (stone,) = [one for one in said if one not in heads]
+    assert stone.topic == "earmark/v1/ack/hall/00000000-0000-4000-8000-000000000000"
+    assert stone.payload == b"refused:erased:" + b"1" * 64
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_head_on_the_broker_that_the_log_does_not_hold_is_noticed(
+    holdings: Holdings,
+    caplog: pytest.LogCaptureFixture,
+    known: bool,  # noqa: FBT001 - a case
+) -> None:
+    herald = Herald(holdings)
+    end = holdings.log.append(Entry(owner="ada", op="list", outcome="done"))
+    kept = receipt.SignedHead(
+        n=end.n if known else end.n + 5, hash=end.hash, t=holdings.now(), archive=holdings.name
+    )
+    payload = json.dumps(receipt.signed(kept, holdings.key)).encode()
+
+    for data in (b"noise", payload):
+        Herald(holdings).heard(Message(Herald.topic, data, retain=False))
+    herald.heard(Message(Herald.topic, payload, retain=True))
+    herald.heard(Message(Herald.topic, payload, retain=True))
+
+    assert ("does not hold the head" in caplog.text) is not known
+    assert holdings.log.head().n == (1 if known else 3)

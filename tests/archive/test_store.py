@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from listener.archive.files import find_envelope, read_envelope
 from listener.archive.receive import Receiver
-from listener.archive.store import Erased, FileStore, Replayed, find_envelope, read_envelope
+from listener.archive.store import Erased, FileStore, Replayed
 from listener.envelope import format as form
 from listener.errors import Unavailable
 
@@ -189,10 +190,12 @@ def test_the_row_of_an_erased_clip_says_nothing_about_anybody(
     store.close()
 
     text = b"".join(path.read_bytes() for path in folder.glob("index.sqlite*"))
+    stones = b"".join(path.read_bytes() for path in folder.parent.glob("orders.sqlite*"))
 
-    assert header.clip.encode() in text
-    assert header.t.encode() not in text
-    assert b"adahall" not in text
+    assert header.clip.encode() not in text
+    assert header.clip.encode() in stones
+    assert header.t.encode() not in text + stones
+    assert b"adahall" not in text + stones
 
 
 def test_an_index_that_is_none_is_said(folder: Path) -> None:

@@ -15,6 +15,7 @@ EVENTS: tuple[report.Event, ...] = (
         files=("scène.flac",),
         device=None,
         words=("alexa",),
+        thresholds={"alexa": 0.5},
         keeper="ada",
         switch="none",
         fast=False,
@@ -90,6 +91,28 @@ def test_fields_that_nobody_knows_are_refused() -> None:
         report.from_json('{"event":"muted","time_s":1,"cause":"hardware","sound":"aGVsbG8="}')
 
 
+def test_more_thresholds_than_fit_a_notice_are_left_out() -> None:
+    many = {"a" * 31 + str(number): 0.123456789012345678 for number in range(7)}
+    some = dict(list(many.items())[:6])
+    post = FakePost()
+    herald = Herald(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+
+    for thresholds in (some, many):
+        started = report.Started(
+            files=(),
+            device=None,
+            words=(),
+            thresholds=thresholds,
+            keeper="ada",
+            switch="none",
+            fast=False,
+        )
+        herald.tell(started)
+
+    assert post.notices == [notices.Started(thresholds=some), notices.Started()]
+    assert len(notices.encode(post.notices[0])) <= notices.LONGEST_BYTES
+
+
 def test_only_what_send_may_know_becomes_a_notice() -> None:
     post = FakePost()
     herald = Herald(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
@@ -98,7 +121,7 @@ def test_only_what_send_may_know_becomes_a_notice() -> None:
         herald.tell(event)
 
     assert post.notices == [
-        notices.Started(),
+        notices.Started(thresholds={"alexa": 0.5}),
         notices.Wake(word="alexa", score=0.97),
         notices.NearMiss(word="alexa", score=0.3),
         notices.Spooled(),

@@ -1,11 +1,14 @@
 """The command line, in a fresh home."""
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from listener import cli
+from listener.home import Home
+from tests.household.guests import Host
 
 Earmark = Callable[..., tuple[int, str, str]]
 
@@ -20,3 +23,32 @@ def earmark(home: Path, capsys: pytest.CaptureFixture[str]) -> Earmark:
         return code, out, err
 
     return run
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on which nobody answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def ready(earmark: Earmark, unused_port: int) -> Earmark:
+    """A household that is set up, and invites to a port of its own."""
+    words = ("--host", "127.0.0.1", "--join-port", str(unused_port))
+    assert earmark("household", "init", *words)[0] == 0
+    return earmark
+
+
+@pytest.fixture
+def host(home: Path) -> Iterator[Host]:
+    made = Host(home)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Home:
+    return Home(tmp_path / "guest")

@@ -1,10 +1,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyrage
 import pytest
 
+from listener import cli
 from listener.home import Home
 
 Earmark = Callable[..., tuple[int, str, str]]
@@ -13,6 +15,10 @@ Earmark = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def ada() -> pyrage.x25519.Identity:
     return pyrage.x25519.Identity.generate()
+
+
+if TYPE_CHECKING:
+    from tests.conftest import Household
 
 
 def test_the_whole_round_makes_an_owner_active(
@@ -150,3 +156,46 @@ def test_help_teaches_the_round(earmark: Earmark, capsys: pytest.CaptureFixture[
         assert step in out
     assert earmark("owner")[0] == 2
     assert capsys.readouterr().err == ""
+
+
+def read(riddle: str, identity: pyrage.x25519.Identity) -> str:
+    return bytes(pyrage.decrypt(riddle.encode(), [identity])).decode().strip()
+
+
+def test_a_new_key_takes_the_place_of_one_when_both_are_proved(
+    home: Path, household: "Household", capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = pyrage.x25519.Identity.from_str(household.identities["ada"])
+    new = pyrage.x25519.Identity.generate()
+    where = ("--home", str(home))
+    assert cli.main(["owner", "new-key", "ada", "--key", str(new.to_public()), *where]) == 0
+    assert Home(home).roster().active_owners()["ada"] == str(old.to_public())
+    capsys.readouterr()
+
+    assert cli.main(["owner", "challenge", "ada", *where]) == 0
+    end = "-----END AGE ENCRYPTED FILE-----\n"
+    first, second, rest = capsys.readouterr().out.split(end)
+    assert rest == ""
+    answers = [read(first + end, old), read(second + end, new)]
+    assert cli.main(["owner", "confirm", "ada", answers[1], *where]) == 1
+    assert cli.main(["owner", "confirm", "ada", *answers, *where]) == 0
+
+    roster = Home(home).roster()
+    assert roster.active_owners()["ada"] == str(new.to_public())
+    assert roster.owner_keys()["ada"] == (str(new.to_public()), str(old.to_public()))
+
+
+def test_who_stands_at_the_device_needs_the_new_key_alone(
+    home: Path, household: "Household", capsys: pytest.CaptureFixture[str]
+) -> None:
+    del household
+    new = pyrage.x25519.Identity.generate()
+    where = ("--home", str(home))
+    cli.main(["owner", "new-key", "ada", "--key", str(new.to_public()), *where])
+    capsys.readouterr()
+
+    assert cli.main(["owner", "challenge", "ada", "--present", *where]) == 0
+    answer = read(capsys.readouterr().out, new)
+    assert cli.main(["owner", "confirm", "ada", answer, *where]) == 0
+
+    assert Home(home).roster().active_owners()["ada"] == str(new.to_public())

@@ -1,3 +1,4 @@
+import json
 from functools import partial
 
 import msgspec
@@ -234,3 +235,40 @@ def test_a_file_of_another_version_or_without_end_is_refused() -> None:
         rosters.parse(b"[" * 100_000, "roster.json")
     with pytest.raises(ConfigError, match="too long"):
         rosters.parse(bytes(rosters.ROSTER_LIMIT_BYTES + 1), "roster.json")
+
+
+def test_a_key_that_follows_takes_over_when_it_is_confirmed() -> None:
+    old, new = made_key(), made_key()
+    roster = Roster().with_owner("ada", old).challenged("ada", "one", 1).confirmed("ada", "one", 2)
+
+    noted = roster.with_following("ada", new)
+    assert noted.active_owners() == {"ada": old}
+    moved = noted.challenged("ada", "two", 3).confirmed("ada", "two", 4)
+
+    assert moved.active_owners() == {"ada": new}
+    assert moved.owner_keys() == {"ada": (new, old)}
+    assert noted.with_following("ada", new) == noted
+    assert rosters.parse(rosters.render(moved), "a file") == moved
+    with pytest.raises(UsageError, match="had it before"):
+        moved.with_following("ada", old)
+    with pytest.raises(UsageError, match="had it before"):
+        moved.with_owner("bob", old)
+
+
+def test_only_an_active_owner_has_a_key_that_follows() -> None:
+    with pytest.raises(UsageError, match="not confirmed her first key"):
+        Roster().with_owner("ada", made_key()).with_following("ada", made_key())
+
+
+def test_a_roster_of_before_retired_keys_is_read() -> None:
+    old = made_key()
+    data = json.dumps({"v": 1, "owners": [{"name": "ada", "recipient": old, "active": True}]})
+
+    assert rosters.parse(data.encode(), "a file").owner_keys() == {"ada": (old,)}
+
+
+def test_no_device_is_called_as_the_archive_speaks() -> None:
+    key = keys.device_text(Ed25519PrivateKey.generate().public_key())
+
+    with pytest.raises(UsageError, match="archive's own name"):
+        Roster().with_device("archive", key)

@@ -49,7 +49,9 @@ def test_one_clip_flies_at_a_time_and_the_oldest_first(courier: Courier, spool: 
 
     message = flown(courier, 1)
 
-    assert message == Message(f"earmark/v1/clips/ada/hall/{first.clip}", b"sealed 1", 1)
+    assert message == Message(
+        f"earmark/v1/clips/ada/hall/{first.clip}", b"sealed 1", 1, expiry_s=60
+    )
     assert courier.next(1, LIMITS) is None
 
 
@@ -221,6 +223,25 @@ def test_a_refusal_sets_aside_and_an_erased_clip_is_let_go(courier: Courier, spo
 
     assert spool.waiting() == []
     assert spool.counts() == Counts(spooled=2, acked=1, quarantined=1)
+
+
+def test_a_tombstone_takes_a_clip_that_has_not_flown_by_its_exact_bytes(
+    courier: Courier, spool: Spool
+) -> None:
+    first, second = put(spool, 1), put(spool, 2)
+
+    for payload in (
+        b"refused:erased:" + hashlib.sha256(b"sealed 2").hexdigest().encode(),
+        b"refused:replay:" + hashlib.sha256(b"sealed 1").hexdigest().encode(),
+        hashlib.sha256(b"sealed 1").hexdigest().encode(),
+    ):
+        courier.answered(first.clip, payload)
+    assert spool.waiting() == [first, second]
+
+    courier.answered(
+        first.clip, b"refused:erased:" + hashlib.sha256(b"sealed 1").hexdigest().encode()
+    )
+    assert spool.waiting() == [second]
 
 
 def test_a_clip_that_was_dropped_meanwhile_is_passed_over(courier: Courier, spool: Spool) -> None:

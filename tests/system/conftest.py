@@ -48,7 +48,19 @@ class Mosquitto:
             f"user {getpass.getuser()}\npersistence false\n"
             f"listener {self.port} 127.0.0.1\n{listener}\n"
         )
-        self._config.write_text(text + "".join(f"{line}\n" for line in lines))
+        self._run(text + "".join(f"{line}\n" for line in lines))
+
+    def start_with(self, folder: Path) -> None:
+        """Run on a folder of ready files, which name the port, as Debian's own settings do."""
+        self._run(f"user {getpass.getuser()}\npersistence false\ninclude_dir {folder}\n")
+
+    def reload(self) -> None:
+        """Let it read rights and revoked certificates again, as ``systemctl reload`` does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+    def _run(self, text: str) -> None:
+        self._config.write_text(text)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own words
                 [self._program, "-c", str(self._config)], stdout=log, stderr=log
@@ -116,6 +128,10 @@ class Earmark:
             )
         self._running[words[0]] = process
         return process
+
+    def pid(self, verb: str) -> int:
+        """Return the process id of a started verb."""
+        return self._running[verb].pid
 
     def said(self, verb: str) -> str:
         """Return what a started verb has written."""

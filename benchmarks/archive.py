@@ -1,0 +1,252 @@
+"""An archive with 100,000 clips: a day listed, an export streamed, 10,000 clips erased.
+
+The archive is the real process, asked over its socket with tickets and keys as an owner asks. Its
+clips are sealed for true and small (4 kB): what is measured is the archive, not the disk's rate.
+"""
+
+import hashlib
+import http.client
+import io
+import json
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any, Final
+
+import pyrage
+
+from benchmarks.report import percentile
+from listener.archive.store import FileStore
+from listener.envelope import format as form
+from listener.envelope import keys
+from listener.envelope.seal import seal
+from listener.home import Home
+
+CLIPS: Final = 100_000
+SHARES: Final = {"ada": 0.1, "bob": 0.5, "cleo": 0.01, "dora": 0.19, "emil": 0.2}
+DAYS: Final = 30
+SOUND_BYTES: Final = 3_500
+LISTS: Final = 100
+_MIB: Final = 1 << 20
+_PATIENCE_S: Final = 300
+
+
+def measure(say: Callable[[str], None], clips: int = CLIPS) -> dict[str, Any]:
+    """Fill an archive, ask it, and return what it took."""
+    with tempfile.TemporaryDirectory(prefix="earmark-bench-") as folder:
+        home = Home(Path(folder) / "home")
+        began_s = time.monotonic()
+        people, day = fill(home, clips)
+        say(f"archive   {clips} clips sealed and laid in in {time.monotonic() - began_s:.0f} s")
+        began_s = time.monotonic()
+        with served(home) as pid:
+            results: dict[str, Any] = {
+                "clips": clips,
+                "start_s": round(time.monotonic() - began_s, 2),
+                **_lists(people["ada"], home, day),
+            }
+            say(
+                f"archive   a day of {results['listed']} clips listed: p50"
+                f" {results['list_p50_ms']} ms, p95 {results['list_p95_ms']}"
+            )
+            for size, name in (("small", "cleo"), ("large", "bob")):
+                results[f"export_{size}"] = _export(people[name], home, name, pid)
+                say(f"archive   export: {results[f'export_{size}']}")
+            results["export_grown_mib"] = results["export_large"]["grown_mib"]
+            began_s = time.monotonic()
+            receipt = json.loads(_ask(home, "ada", people["ada"], op="erase", all=True))["receipt"]
+            results["erase_s"] = round(time.monotonic() - began_s, 2)
+            results["erased"] = receipt["count"]
+            say(f"archive   {receipt['count']} clips erased in {results['erase_s']} s")
+    return results
+
+
+def fill(home: Home, clips: int) -> tuple[dict[str, Any], str]:
+    """Lay clips into an archive; return the owners' identities and a day in its middle."""
+    device_key = home.device_key()
+    home.change_roster(
+        lambda roster: roster.with_device("hall", keys.device_text(device_key.public_key()))
+    )
+    people = {name: pyrage.x25519.Identity.generate() for name in SHARES}
+    for name, identity in people.items():
+        _enrol(home, name, str(identity.to_public()))
+    begin = datetime.now(UTC).replace(hour=0, minute=0, second=0) - timedelta(days=DAYS - 1)
+    private = form.PrivateFields(
+        word="alexa",
+        model="0" * 64,
+        score=0.9,
+        spk=None,
+        pre_ms=0,
+        ms=1000,
+        rate=16_000,
+        end_reason="silence",
+        boot="0" * 16,
+    )
+    FileStore(home.path / "archive").close()
+    dkey = keys.device_id(device_key.public_key())
+    seq = 0
+    with closing(sqlite3.connect(home.path / "archive" / "index.sqlite")) as index, index:
+        for name, share in SHARES.items():
+            recipient = str(people[name].to_public())
+            folder = home.path / "archive" / "clips" / name
+            folder.mkdir(mode=0o700)
+            number = round(clips * share)
+            for at in range(number):
+                seq += 1
+                taken = begin + timedelta(days=DAYS) * at / number
+                header = form.PublicHeader(
+                    clip=str(uuid.uuid4()),
+                    device="hall",
+                    dkey=dkey,
+                    owner=name,
+                    okey=keys.owner_id(recipient),
+                    seq=seq,
+                    t=form.timestamp(taken),
+                    ttl_s=90 * 86_400,
+                )
+                data = seal(header, private, lambda _: bytes(SOUND_BYTES), recipient, device_key)
+                (folder / f"{header.clip}.earmark").write_bytes(data)
+                _index(index, header, data)
+    return people, (begin + timedelta(days=DAYS // 2)).date().isoformat()
+
+
+@contextmanager
+def served(home: Home) -> Iterator[int]:
+    """Run the archive, with no broker in reach; yield its process id."""
+    settings = home.path.parent / "earmark.toml"
+    settings.write_text("broker.port = 9\n", "utf-8")
+    words = [sys.executable, "-m", "listener", "archive", "--config", str(settings)]
+    process = subprocess.Popen(  # noqa: S603 - our own words
+        [*words, "--home", str(home.path)], stderr=subprocess.DEVNULL
+    )
+    try:
+        until_s = time.monotonic() + _PATIENCE_S
+        while not (home.path / "archive.sock").exists() and time.monotonic() < until_s:
+            time.sleep(0.02)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _lists(identity: "pyrage.x25519.Identity", home: Home, day: str) -> dict[str, Any]:
+    times_ms = []
+    listed = 0
+    for _ in range(LISTS):
+        began_s = time.perf_counter()
+        listed = len(json.loads(_ask(home, "ada", identity, op="list", day=day))["clips"])
+        times_ms.append((time.perf_counter() - began_s) * 1000)
+    return {
+        "listed": listed,
+        "list_p50_ms": round(percentile(times_ms, 50), 1),
+        "list_p95_ms": round(percentile(times_ms, 95), 1),
+    }
+
+
+def _export(identity: "pyrage.x25519.Identity", home: Home, name: str, pid: int) -> dict[str, Any]:
+    """Export, look at the ZIP, and at how far the archive's memory rose meanwhile."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5", "ascii")  # forget the earlier peak
+    before_bytes = _memory_bytes(pid, "VmRSS")
+    began_s = time.monotonic()
+    with tempfile.TemporaryFile() as file:
+        _ask(home, name, identity, file, op="export")
+        took_s = time.monotonic() - began_s
+        with zipfile.ZipFile(file) as made:
+            clips = sum(entry.startswith("clips/") for entry in made.namelist())
+        size_bytes = file.seek(0, io.SEEK_END)
+    grown_bytes = _memory_bytes(pid, "VmHWM") - before_bytes
+    return {
+        "clips": clips,
+        "zip_mib": round(size_bytes / _MIB, 1),
+        "s": round(took_s, 2),
+        "grown_mib": round(grown_bytes / _MIB, 1),
+    }
+
+
+def _ask(
+    home: Home,
+    owner: str,
+    identity: "pyrage.x25519.Identity",
+    file: IO[bytes] | None = None,
+    **request: object,
+) -> bytes:
+    """Go through both steps, as an owner does; the answer goes to ``file`` if there is one."""
+    asked = json.dumps({"owner": owner, "request": request}).encode()
+    with closing(_Wire(home.path / "archive.sock")) as wire:
+        wire.request("POST", "/v1/tickets", asked, {"content-type": "application/json"})
+        ticket = json.loads(wire.getresponse().read())
+        answer = pyrage.decrypt(ticket["challenge"].encode(), [identity])
+        wire.request("POST", f"/v1/tickets/{ticket['ticket']}", answer)
+        response = wire.getresponse()
+        if file is None:
+            return response.read()
+        while piece := response.read(1 << 16):
+            file.write(piece)
+        return b""
+
+
+class _Wire(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("archive", timeout=_PATIENCE_S)
+        self._path = path
+
+    def connect(self) -> None:
+        """Open it."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(self._path))
+
+
+def _memory_bytes(pid: int, what: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
+    (found,) = [line for line in lines if line.startswith(what + ":")]
+    return int(found.split()[1]) * 1024
+
+
+def _enrol(home: Home, name: str, recipient: str) -> None:
+    now_s = int(time.time())
+    home.change_roster(
+        lambda roster: (
+            roster.with_owner(name, recipient)
+            .challenged(name, "answer", now_s)
+            .confirmed(name, "answer", now_s)
+        )
+    )
+
+
+def _index(index: sqlite3.Connection, header: form.PublicHeader, data: bytes) -> None:
+    """Write a clip's row as the store does, but a hundred thousand in one transaction."""
+    taken_s = int(datetime.fromisoformat(header.t).timestamp())
+    row = {
+        "clip": header.clip,
+        "owner": header.owner,
+        "device": header.device,
+        "dkey": header.dkey,
+        "seq": header.seq,
+        "t": header.t,
+        "ttl_s": header.ttl_s,
+        "size_bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "ciphertext_sha256": form.parse(data).seal.sha256,
+        "received_s": taken_s,
+        "expires_s": taken_s + header.ttl_s,
+    }
+    names = ", ".join(row)
+    index.execute(
+        f"insert into clip ({names}) values ({', '.join('?' * len(row))})",  # noqa: S608 - ours
+        list(row.values()),
+    )
+
+
+if __name__ == "__main__":
+    json.dump(measure(lambda line: print(line, file=sys.stderr)), sys.stdout, indent=1)

@@ -1,0 +1,184 @@
+"""The access log on the disk: rows are appended, durably, and never changed.
+
+SQLite, because a power cut must not tear a row and two processes may write: the archive that
+serves, and somebody who reports an incident beside it. What a row means, ``rights.chain`` says.
+"""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from listener.envelope.format import timestamp
+from listener.errors import Unavailable
+from listener.rights.chain import ORIGIN, Body, Head, Outcome, Row, link
+
+ACCESS_LOG: Final = "access.sqlite"
+
+_SCHEMA: Final = """
+    pragma journal_mode = wal;
+    pragma synchronous = full;
+    pragma trusted_schema = off;
+    create table if not exists row (
+        n integer primary key,
+        owner text not null,
+        other text,
+        body text not null,
+        body_sha256 text not null,
+        hash text not null
+    ) strict;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What is to be written."""
+
+    owner: str
+    op: str
+    outcome: Outcome
+    other: str | None = None
+    okey: str | None = None
+    count: int = 0
+    request_sha256: str | None = None
+
+
+class AccessLog:
+    """The log of one installation. Safe for use by several threads and processes.
+
+    Args:
+        path: its file, made when it is not there.
+        wall_s: seconds since 1970.
+
+    Raises:
+        Unavailable: from each method, when it cannot be used.
+    """
+
+    def __init__(self, path: Path, wall_s: Callable[[], float]) -> None:
+        self._path = path
+        self._wall_s = wall_s
+        self._lock = threading.Lock()
+        with self._available():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._rows = sqlite3.connect(
+                path, isolation_level=None, timeout=10, check_same_thread=False
+            )
+            try:
+                self._rows.executescript(_SCHEMA)
+            except sqlite3.Error:
+                self._rows.close()
+                raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._rows.close()
+
+    def append(self, entry: Entry) -> Head:
+        """Write a row; when this returns, it outlives a power cut."""
+        with self._available(), self._lock, self._transaction():
+            before = self._head()
+            body = Body(
+                n=before.n + 1,
+                t=timestamp(datetime.fromtimestamp(self._wall_s(), UTC)),
+                owner=entry.owner,
+                other=entry.other,
+                op=entry.op,
+                outcome=entry.outcome,
+                okey=entry.okey,
+                count=entry.count,
+                request_sha256=entry.request_sha256,
+                salt=secrets.token_hex(16),
+            )
+            text = body.canonical()
+            body_sha256 = hashlib.sha256(text).hexdigest()
+            head = Head(n=body.n, hash=link(body.n, before.hash, body_sha256))
+            self._rows.execute(
+                "insert into row values (?, ?, ?, ?, ?, ?)",
+                (head.n, entry.owner, entry.other, text.decode("ascii"), body_sha256, head.hash),
+            )
+        return head
+
+    def head(self) -> Head:
+        """Return where the chain ends."""
+        with self._available(), self._lock:
+            return self._head()
+
+    def hash_at(self, n: int) -> str | None:
+        """Return the hash of a row, that before the first for 0, or None where there is none."""
+        if n == 0:
+            return ORIGIN
+        with self._available(), self._lock:
+            found = self._rows.execute("select hash from row where n = ?", (n,)).fetchone()
+        return found[0] if found else None
+
+    def page(self, owner: str | None, after: int, limit: int) -> list[dict[str, Any]]:
+        """Return rows as JSON has them: with their body where they concern ``owner``.
+
+        Args:
+            owner: whose bodies are shown; all of them for None.
+            after: the number of the row before the first.
+            limit: how many rows at most.
+        """
+        with self._available(), self._lock:
+            found = self._rows.execute(
+                "select n, hash, case when ?1 is null or owner = ?1 or other = ?1 then body end,"
+                " body_sha256 from row where n > ?2 order by n limit ?3",
+                (owner, after, limit),
+            ).fetchall()
+        return [
+            {"n": n, "hash": hash_}
+            | ({"body_sha256": sha256} if body is None else {"body": msgspec.json.decode(body)})
+            for n, hash_, body, sha256 in found
+        ]
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every row as it lies there, for a check of the whole."""
+        after = 0
+        while True:
+            with self._available(), self._lock:
+                found = self._rows.execute(
+                    "select n, hash, body from row where n > ? order by n limit 500", (after,)
+                ).fetchall()
+            for n, hash_, body in found:
+                yield Row(n, hashlib.sha256(body.encode()).hexdigest(), hash_)
+                after = n
+            if not found:
+                return
+
+    def _head(self) -> Head:
+        found = self._rows.execute("select n, hash from row order by n desc limit 1").fetchone()
+        return Head(n=found[0], hash=found[1]) if found else Head(n=0, hash=ORIGIN)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._rows.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._rows.execute("rollback")
+            raise
+        self._rows.execute("commit")
+
+    @contextlib.contextmanager
+    def _available(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Unavailable(f"cannot use the access log {self._path}: {error.strerror}") from (
+                error
+            )
+        except sqlite3.Error as error:
+            raise Unavailable(
+                f"cannot use the access log {self._path}: {error}",
+                "if it is damaged, move it away and keep it: a new chain begins, and owners see it",
+            ) from error

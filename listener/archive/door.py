@@ -1,0 +1,110 @@
+"""The door: no envelope leaves the archive, and none is erased for an owner, but through here.
+
+What the index says is a hint where to look. Whose a clip is, the envelope itself says: signature,
+hash, her name and one of her keys. Nothing here can decrypt.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from listener.archive.files import clips_in, read_envelope
+from listener.archive.orders import Tombstone, tombstone
+from listener.archive.store import FileStore
+from listener.envelope.format import Envelope
+from listener.envelope.verify import verify
+from listener.errors import BadEnvelope, EarmarkError, Unavailable
+from listener.owner.roster import Roster
+
+
+class NotHers(EarmarkError):
+    """What lies there does not verify as the requester's: hand nothing out, tell both owners.
+
+    Attributes:
+        other: whose it is, where that can be said.
+    """
+
+    def __init__(self, why: str, other: str | None = None) -> None:
+        super().__init__(f"a file does not verify as hers: {why}")
+        self.other = other
+
+
+class Missing(EarmarkError):
+    """There is no such clip of hers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """An envelope that verified as the requester's, just now."""
+
+    envelope: Envelope
+    data: bytes
+    sha256: str
+
+    @property
+    def tombstone(self) -> Tombstone:
+        """What remains when it is erased."""
+        return tombstone(self.envelope, self.sha256)
+
+
+class Door:
+    """Look at what lies in the archive, and let through what is hers.
+
+    Args:
+        store: where the files are.
+        roster: returns the household's roster as it is now.
+    """
+
+    def __init__(self, store: FileStore, roster: Callable[[], Roster]) -> None:
+        self._store = store
+        self._roster = roster
+
+    def fetch(self, owner: str, clip: str) -> Passed:
+        """Return a clip of an owner, verified.
+
+        Raises:
+            NotHers: what lies under this id is not hers, here or in another's folder.
+            Missing: nothing lies there, or it was erased.
+            Unavailable: the disk does not give it back.
+        """
+        if self._store.orders.is_buried(clip):
+            raise Missing("this clip was erased")
+        data = self._read(owner, clip)
+        if data is None:
+            others = (other.name for other in self._roster().owners if other.name != owner)
+            data = next(filter(None, (self._read(other, clip) for other in others)), None)
+        if data is None:
+            raise Missing("there is no such clip of hers")
+        return self._judge(owner, clip, data)
+
+    def candidates(self, owner: str) -> Iterator[str]:
+        """Yield every id that may be hers: what lies in her folder, and what the index says."""
+        folder = self._store.path(owner, "x").parent
+        yield from clips_in(folder)
+        for kept in self._store.kept(owner):
+            if not os.path.lexists(self._store.path(owner, kept.clip)):
+                yield kept.clip
+
+    def _judge(self, owner: str, clip: str, data: bytes) -> Passed:
+        roster = self._roster()
+        devices, owners = roster.device_keys(), roster.owner_keys()
+        try:
+            envelope = verify(data, devices, {owner: owners.get(owner, ())})
+        except BadEnvelope as error:
+            try:
+                other = verify(data, devices, owners).header.owner
+            except BadEnvelope:
+                raise NotHers(str(error)) from error
+            raise NotHers("it is another owner's", other) from error
+        if envelope.header.clip != clip:
+            raise NotHers("it lies under another clip's id")
+        return Passed(envelope, data, hashlib.sha256(data).hexdigest())
+
+    def _read(self, owner: str, clip: str) -> bytes | None:
+        try:
+            return read_envelope(self._store.path(owner, clip))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unavailable(f"the disk does not give a clip back: {error}") from error

@@ -1,0 +1,91 @@
+"""Erase what an owner names, for good, and nothing of anybody else's whatever the index says."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final
+
+from listener.archive.door import Door, Missing, NotHers
+from listener.archive.holdings import Gone, Holdings
+from listener.archive.orders import Tombstone
+from listener.archive.tickets import Ticket
+from listener.rights import request as requests
+from listener.rights.request import Erase
+
+_BATCH: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Eraser:
+    """Carry out erasures.
+
+    Args:
+        holdings: what they are about.
+        door: says whose a clip is.
+    """
+
+    holdings: Holdings
+    door: Door
+
+    def erase(self, ticket: Ticket, asked: Erase) -> dict[str, Any]:
+        """Erase, and return a signed receipt with the ids that went.
+
+        Raises:
+            Unavailable: the disk or the index cannot be used; what went before is gone.
+        """
+        owner = ticket.owner
+        if asked.clips is None:
+            # First, so that what arrives from now on is refused and what arrived before is found.
+            now_s = self.holdings.wall_s()
+            self.holdings.store.orders.sweep(owner, requests.span(asked), asked.device, now_s)
+        foreign: Counter[str | None] = Counter()
+        erased: list[str] = []
+        batch: list[Tombstone] = []
+        for clip in self._chosen(owner, asked):
+            try:
+                if (stone := self._tombstone(owner, clip)) is not None:
+                    batch.append(stone)
+            except NotHers as error:
+                foreign[error.other] += 1
+            if len(batch) == _BATCH:
+                erased += self._bury(owner, batch)
+        erased += self._bury(owner, batch)
+        for other, number in foreign.items():
+            self.holdings.note(ticket, number, outcome="not-hers", other=other)
+        head = self.holdings.note(ticket, len(erased))
+        return self.holdings.receipt("erase", ticket, head, count=len(erased), clips=tuple(erased))
+
+    def _chosen(self, owner: str, asked: Erase) -> list[str]:
+        if asked.clips is not None:
+            return list(dict.fromkeys(asked.clips))
+        if asked.all and asked.device is None:
+            return list(self.door.candidates(owner))
+        chosen: list[str] = []
+        after = ""
+        span = requests.span(asked)
+        while page := self.holdings.store.page(owner, span, device=asked.device, after=after):
+            chosen += [one.clip for one in page]
+            after = f"{page[-1].t}/{page[-1].clip}"
+        return chosen
+
+    def _tombstone(self, owner: str, clip: str) -> Tombstone | None:
+        """Return a clip's, or None when there is nothing of hers to erase."""
+        try:
+            passed = self.door.fetch(owner, clip)
+        except Missing:
+            row = self.holdings.store.row(clip)
+        except NotHers as error:
+            # Damaged, and by the index hers: it goes. Verified as another's: it stays.
+            row = self.holdings.store.row(clip)
+            if error.other is not None or row is None or row[0] != owner:
+                raise
+        else:
+            header = passed.envelope.header
+            self.holdings.gone.append(Gone(header.device, header.clip, passed.sha256))
+            return passed.tombstone
+        return row[1] if row is not None and row[0] == owner else None
+
+    def _bury(self, owner: str, batch: list[Tombstone]) -> list[str]:
+        self.holdings.store.erase(owner, batch)
+        gone = [one.clip for one in batch]
+        batch.clear()
+        return gone

@@ -1,0 +1,110 @@
+"""An owner's clips as one ZIP, made while it is sent and verified clip by clip at the door.
+
+It takes an owner and a selection; there is nowhere to put a recipient. What does not verify as hers
+ends it at once, without the directory that makes a ZIP whole.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import IO, Final
+
+from listener.archive.door import Door, Missing, NotHers
+from listener.archive.holdings import Holdings
+from listener.archive.page import READ_ME
+from listener.archive.tickets import Ticket
+from listener.archive.zipped import Zip
+from listener.rights.chain import Head
+from listener.rights.request import Export, span
+
+_PAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """Make exports.
+
+    Args:
+        holdings: whose log notes each export and goes along.
+        door: verifies each envelope.
+    """
+
+    holdings: Holdings
+    door: Door
+
+    def pieces(self, ticket: Ticket, request: Export) -> Generator[bytes, None, None]:
+        """Yield the ZIP. However it ends, one row of the log says so.
+
+        Raises:
+            NotHers: something that lies there is not hers; what was yielded is no ZIP.
+            Unavailable: the disk or the log cannot be used.
+        """
+        told = False
+        count = 0
+        try:
+            with Zip() as made, tempfile.TemporaryFile() as manifest:
+                yield from made.add("READ-ME-FIRST.html", READ_ME.encode())
+                for line, clip, data in self._clips(ticket.owner, request):
+                    yield from made.add(f"clips/{clip}.earmark", data)
+                    manifest.write(line)
+                    count += 1
+                yield from made.add_file("manifest.jsonl", manifest)
+                devices = {one.name: one.key for one in self.holdings.roster().devices}
+                yield from made.add("devices.json", _json(devices))
+                told = True
+                head = self.holdings.note(ticket, count)
+                with tempfile.TemporaryFile() as rows:
+                    self._copy_log(ticket.owner, head, rows)
+                    yield from made.add_file("access-log.jsonl", rows)
+                signed = self.holdings.receipt(
+                    "export", ticket, head, count=count, manifest_sha256=_sha256(manifest)
+                )
+                yield from made.add("receipt.json", _json(signed))
+                yield from made.end()
+        except NotHers as error:
+            told = True
+            self.holdings.note(ticket, count, outcome="not-hers", other=error.other)
+            raise
+        finally:
+            if not told:
+                self.holdings.note(ticket, count, outcome="failed")
+
+    def _clips(self, owner: str, request: Export) -> Iterator[tuple[bytes, str, bytes]]:
+        first, last = span(request)
+        for clip in self.door.candidates(owner):
+            try:
+                passed = self.door.fetch(owner, clip)
+            except Missing:
+                continue  # erased while we were at it
+            header = passed.envelope.header
+            if not first <= header.t < last or request.device not in {None, header.device}:
+                continue
+            line = {
+                "bytes": len(passed.data),
+                "clip": header.clip,
+                "device": header.device,
+                "okey": header.okey,
+                "seq": header.seq,
+                "sha256": passed.sha256,
+                "t": header.t,
+                "ttl_s": header.ttl_s,
+            }
+            yield _json(line), clip, passed.data
+
+    def _copy_log(self, owner: str, head: Head, file: IO[bytes]) -> None:
+        after = 0
+        while after < head.n:
+            for row in self.holdings.log.page(owner, after, min(_PAGE, head.n - after)):
+                file.write(_json(row))
+                after = row["n"]
+
+
+def _json(fields: object) -> bytes:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _sha256(file: IO[bytes]) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type] # a real file

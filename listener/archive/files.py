@@ -1,0 +1,134 @@
+"""Envelopes as files: written once and durably, read without following links, erased."""
+
+import contextlib
+import ctypes
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from listener.envelope.format import ENVELOPE_LIMIT_BYTES
+from listener.home import make_folder
+
+SUFFIX: Final = ".earmark"
+PART: Final = ".part"
+_CLIP: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_ZEROS_BYTES: Final = 1 << 16
+_UNLINKERS: Final = 8
+
+
+def find_envelope(folder: Path, clip: str) -> Path | None:
+    """Return the file of a clip in the archive ``folder``, whatever its index says."""
+    if not _CLIP.fullmatch(clip):
+        return None
+    return next(iter(sorted((folder / "clips").glob(f"*/{clip}{SUFFIX}"))), None)
+
+
+def clips_in(folder: Path) -> Iterator[str]:
+    """Yield the ids of the clips that lie in one owner's folder, in no order.
+
+    Names that are no clip's are passed over. Nothing is held in memory.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as listing:
+        for item in listing:
+            clip = item.name.removesuffix(SUFFIX)
+            if clip != item.name and _CLIP.fullmatch(clip):
+                yield clip
+
+
+def read_envelope(path: Path) -> bytes:
+    """Return a file's bytes, at most one more than an envelope can have.
+
+    Raises:
+        OSError: it cannot be read, or it is a symbolic link or no plain file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError("not a plain file")
+        return file.read(ENVELOPE_LIMIT_BYTES + 1)
+
+
+def write_once(path: Path, data: bytes) -> bool:
+    """Write a file that no other may replace, durably; return False when it was there already.
+
+    Raises:
+        FileExistsError: something else lies in its place.
+        OSError: it cannot be written.
+    """
+    make_folder(path.parent)
+    part = path.with_name(path.name + PART)
+    part.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    handle = os.open(part, flags, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+        # A link fails where a rename would overwrite.
+        os.link(part, path)
+    except FileExistsError:
+        if read_envelope(path) != data:
+            raise
+        return False
+    finally:
+        part.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
+def overwrite(paths: Iterable[Path]) -> None:
+    """Overwrite files and unlink them; those that are not there are passed over.
+
+    All are overwritten, then the file system is synced once, then all are unlinked: one wait for
+    the disk instead of one each. Flash keeps copies all the same: only ciphertext was here.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    written = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(handle, "wb", buffering=0) as file:
+                left = os.fstat(handle).st_size
+                while left > 0:
+                    left -= file.write(bytes(min(left, _ZEROS_BYTES)))
+            written.append(path)
+    folders = {path.parent for path in written}
+    for folder in folders:
+        _sync_all(folder)
+    # To free a file's blocks is to wait for the disk, and the disk takes several at once.
+    with ThreadPoolExecutor(_UNLINKERS) as unlinkers:
+        list(unlinkers.map(_unlink, written))
+    for folder in folders:
+        sync_folder(folder)
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _sync_all(folder: Path) -> None:
+    """Bring all that was written to the file system of a folder to its disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Python has sync for all file systems, and none for one.
+        if ctypes.CDLL(None, use_errno=True).syncfs(handle) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder as durable as what they name."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,107 @@
+"""What all operations work on: the clips, the log, the roster, and the key that signs receipts."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from listener.accesslog import AccessLog, Entry
+from listener.archive.store import FileStore
+from listener.archive.tickets import Ticket
+from listener.envelope import keys
+from listener.envelope.format import timestamp
+from listener.home import Home
+from listener.owner.roster import Roster
+from listener.rights.chain import Head, Outcome
+from listener.rights.receipt import Receipt, SignedHead, signed
+
+_MOST_TOLD: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """An erased clip, as its device's spool may still know it."""
+
+    device: str
+    clip: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """One archive and what belongs to it. Safe for use by several threads."""
+
+    home: Home
+    store: FileStore
+    log: AccessLog
+    roster: Callable[[], Roster]
+    """Returns the household's roster as it is now."""
+    key: Ed25519PrivateKey
+    """The archive's own, which signs and opens nothing."""
+    wall_s: Callable[[], float] = time.time
+    gone: deque[Gone] = field(default_factory=lambda: deque(maxlen=_MOST_TOLD))
+    """Erased clips of which the devices are still to be told."""
+
+    @property
+    def name(self) -> str:
+        """The archive's public key as people carry it."""
+        return keys.device_text(self.key.public_key())
+
+    def now(self) -> str:
+        """Return the time as headers spell it."""
+        return timestamp(datetime.fromtimestamp(self.wall_s(), UTC))
+
+    def head(self) -> dict[str, Any]:
+        """Return the head of the log, signed."""
+        end = self.log.head()
+        said = SignedHead(n=end.n, hash=end.hash, t=self.now(), archive=self.name)
+        return signed(said, self.key)
+
+    def note(
+        self,
+        ticket: Ticket,
+        count: int = 0,
+        *,
+        outcome: Outcome = "done",
+        other: str | None = None,
+    ) -> Head:
+        """Write down how a proven request ended, and return the head with its row."""
+        return self.log.append(
+            Entry(
+                owner=ticket.owner,
+                op=ticket.request.op,
+                outcome=outcome,
+                other=other,
+                okey=ticket.okey,
+                count=count,
+                request_sha256=ticket.request_sha256,
+            )
+        )
+
+    def receipt(  # noqa: PLR0913 - each is a field of it
+        self,
+        kind: Literal["erase", "export"],
+        ticket: Ticket,
+        head: Head,
+        *,
+        count: int,
+        clips: tuple[str, ...] = (),
+        manifest_sha256: str | None = None,
+    ) -> dict[str, Any]:
+        """Return a signed receipt for what was done."""
+        said = Receipt(
+            kind=kind,
+            owner=ticket.owner,
+            t=self.now(),
+            request_sha256=ticket.request_sha256,
+            clips=clips,
+            count=count,
+            manifest_sha256=manifest_sha256,
+            head=head,
+            archive=self.name,
+        )
+        return signed(said, self.key)

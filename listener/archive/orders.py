@@ -1,0 +1,183 @@
+"""What owners have ordered, and what must outlive the archive's own folder: erasure and retention.
+
+It lies beside the archive and not in it, so that an older copy of the archive, put back, meets the
+tombstones of what was erased since. A tombstone names a clip and its bytes, and nobody.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from listener.envelope.format import Envelope, PublicHeader, timestamp
+from listener.errors import Unavailable
+
+ORDERS: Final = "orders.sqlite"
+# How far back "all" reaches for clips that are still under way. A device whose clock starts in 1970
+# must not have its new clips taken for old ones.
+_REACH: Final = timedelta(days=366)
+
+_SCHEMA: Final = """
+    pragma journal_mode = wal;
+    pragma synchronous = full;
+    pragma secure_delete = on;
+    pragma trusted_schema = off;
+    create table if not exists tombstone (
+        clip text primary key,
+        sha256 text not null,
+        ciphertext_sha256 text not null,
+        dkey text not null,
+        seq integer not null
+    ) strict, without rowid;
+    create index if not exists tombstone_by_ciphertext on tombstone (ciphertext_sha256);
+    create index if not exists tombstone_by_seq on tombstone (dkey, seq);
+    create table if not exists swept (
+        owner text not null,
+        device text,
+        from_t text not null,
+        until_t text not null
+    ) strict;
+    create index if not exists swept_by_owner on swept (owner);
+    create table if not exists retention (
+        owner text primary key,
+        days integer not null
+    ) strict, without rowid;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A clip that is gone for good: by its id, its bytes, and its device's number."""
+
+    clip: str
+    sha256: str
+    ciphertext_sha256: str
+    dkey: str
+    seq: int
+
+
+def tombstone(envelope: Envelope, sha256: str) -> Tombstone:
+    """Make the tombstone of an envelope.
+
+    Args:
+        envelope: verified, or at least parsed.
+        sha256: of its bytes.
+    """
+    header = envelope.header
+    return Tombstone(header.clip, sha256, envelope.seal.sha256, header.dkey, header.seq)
+
+
+class Orders:
+    """The orders of one archive. Safe for use by several threads.
+
+    Args:
+        path: the file, made when it is not there.
+
+    Raises:
+        Unavailable: from each method, when it cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        with self._available():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._orders = sqlite3.connect(
+                path, isolation_level=None, timeout=10, check_same_thread=False
+            )
+            try:
+                self._orders.executescript(_SCHEMA)
+            except sqlite3.Error:
+                self._orders.close()
+                raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._orders.close()
+
+    def bury(self, tombstones: Iterable[Tombstone]) -> None:
+        """Put up tombstones, all or none; when this returns, they outlive a power cut."""
+        with self._available():
+            self._orders.execute("begin immediate")
+            try:
+                self._orders.executemany(
+                    "insert or ignore into tombstone values (?, ?, ?, ?, ?)",
+                    map(astuple, tombstones),
+                )
+            except BaseException:
+                self._orders.execute("rollback")
+                raise
+            self._orders.execute("commit")
+
+    def matching(self, envelope: Envelope) -> list[Tombstone]:
+        """Return the tombstones that share an id, a ciphertext or a number with an envelope."""
+        header = envelope.header
+        with self._available():
+            found = self._orders.execute(
+                "select * from tombstone"
+                " where clip = ? or ciphertext_sha256 = ? or (dkey = ? and seq = ?)",
+                (header.clip, envelope.seal.sha256, header.dkey, header.seq),
+            ).fetchall()
+        return [Tombstone(*row) for row in found]
+
+    def is_buried(self, clip: str) -> bool:
+        """Say whether a clip was erased."""
+        with self._available():
+            found = self._orders.execute("select 1 from tombstone where clip = ?", (clip,))
+            return found.fetchone() is not None
+
+    def sweep(self, owner: str, span: tuple[str, str], device: str | None, now_s: float) -> None:
+        """Refuse from now on what an owner's devices recorded in a time that is over.
+
+        Args:
+            owner: who ordered it.
+            span: the first moment and the one after the last, as envelopes spell them.
+            device: of this one only.
+            now_s: seconds since 1970; nothing after it is swept.
+        """
+        now = datetime.fromtimestamp(now_s, UTC)
+        first = max(span[0], timestamp(now - _REACH))
+        last = min(span[1], timestamp(now))
+        with self._available():
+            self._orders.execute(
+                "insert into swept values (?, ?, ?, ?)", (owner, device, first, last)
+            )
+
+    def is_swept(self, header: PublicHeader) -> bool:
+        """Say whether a clip that arrives now falls under an order of its owner."""
+        with self._available():
+            found = self._orders.execute(
+                "select 1 from swept where owner = ?1 and (device is null or device = ?2)"
+                " and from_t <= ?3 and ?3 < until_t limit 1",
+                (header.owner, header.device, header.t),
+            )
+            return found.fetchone() is not None
+
+    def set_retention(self, owner: str, days: int) -> None:
+        """Keep an owner's clips for at most so many days."""
+        with self._available():
+            self._orders.execute("insert or replace into retention values (?, ?)", (owner, days))
+
+    def retention_days(self) -> dict[str, int]:
+        """Return what owners have set."""
+        with self._available():
+            return dict(self._orders.execute("select owner, days from retention").fetchall())
+
+    @contextlib.contextmanager
+    def _available(self) -> Iterator[None]:
+        try:
+            with self._lock:
+                yield
+        except OSError as error:
+            raise Unavailable(f"cannot use {self._path}: {error.strerror}") from error
+        except sqlite3.Error as error:
+            raise Unavailable(
+                f"cannot use {self._path}: {error}",
+                "it says what was erased; restore the newest copy before the archive is started",
+            ) from error

@@ -1,0 +1,211 @@
+"""What an owner can do with her clips, once she has proved that she is the owner.
+
+Each operation ends in one row of the log, and whatever did not verify as hers in a row for both
+owners. Nothing here knows HTTP, decrypts, or could be told a recipient.
+"""
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from listener.accesslog import Entry
+from listener.archive.door import Door, Missing, NotHers
+from listener.archive.erasing import Eraser
+from listener.archive.export import Exporter
+from listener.archive.holdings import Holdings
+from listener.archive.tickets import Ticket, Verdict
+from listener.envelope import keys
+from listener.errors import UsageError
+from listener.rights import request as requests
+
+_FREE_REFUSALS: Final = 20
+_REFUSALS_A_ROW: Final = 100
+_REFUSALS_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """One envelope that goes out."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A ZIP that goes out piece by piece; an exception from it means: break off."""
+
+    pieces: Generator[bytes, None, None]
+
+
+Result = dict[str, Any] | Sealed | Stream
+
+
+@dataclass(slots=True)
+class _Wrong:
+    """Wrong answers in one owner's name, in the hour that is running."""
+
+    since_s: float
+    number: int = 0
+    unwritten: int = 0
+
+
+class Rights:
+    """Carry requests out. Safe for use by several threads.
+
+    Args:
+        holdings: what they are about.
+        monotonic_s: a clock that never jumps.
+    """
+
+    def __init__(
+        self, holdings: Holdings, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._holdings = holdings
+        self._store = holdings.store
+        self._log = holdings.log
+        self._door = Door(holdings.store, holdings.roster)
+        self._exporter = Exporter(holdings, self._door)
+        self._eraser = Eraser(holdings, self._door)
+        self._monotonic_s = monotonic_s
+        self._wrong: dict[str, _Wrong] = {}
+
+    def refuse(self, verdict: Verdict) -> None:
+        """Note an answer that proved nothing.
+
+        Raises:
+            Unavailable: the log cannot be written.
+        """
+        ticket = verdict.ticket
+        entry = Entry(
+            owner=ticket.owner,
+            op=ticket.request.op,
+            outcome="refused",
+            request_sha256=ticket.request_sha256,
+            count=1,
+        )
+        if verdict.crossed is not None and verdict.crossed != ticket.owner:
+            self._log.append(replace(entry, outcome="crossed", other=verdict.crossed))
+        elif (number := self._worth_a_row(ticket.owner)) > 0:
+            self._log.append(replace(entry, count=number))
+
+    def carry_out(self, ticket: Ticket) -> Result:  # noqa: PLR0911 - one for each request
+        """Do what was proven.
+
+        Raises:
+            Missing: there is no such clip of hers.
+            NotHers: what lies there is somebody else's; both logs say so.
+            UsageError: the new key is taken.
+            Unavailable: disk, index or log cannot be used.
+        """
+        match ticket.request:
+            case requests.List() as asked:
+                return self._list(ticket, asked)
+            case requests.Play(clip=clip):
+                return self._play(ticket, clip)
+            case requests.Export() as asked:
+                return Stream(self._exporter.pieces(ticket, asked))
+            case requests.Erase() as asked:
+                return self._eraser.erase(ticket, asked)
+            case requests.Retention(days=days):
+                return self._retention(ticket, days)
+            case requests.Log() as asked:
+                return self._read_log(ticket, asked)
+            case requests.NewKey(recipient=recipient):
+                name = ticket.owner
+                self._holdings.home.change_roster(lambda old: old.with_new_key(name, recipient))
+                return self._keys(ticket)
+            case _:
+                return self._keys(ticket)
+
+    def _list(self, ticket: Ticket, asked: requests.List) -> dict[str, Any]:
+        found = self._store.page(
+            ticket.owner,
+            requests.span(asked),
+            device=asked.device,
+            after=asked.after or "",
+            limit=asked.limit + 1,
+        )
+        shown = found[: asked.limit]
+        self._holdings.note(ticket, len(shown))
+        more = len(found) > len(shown)
+        return {
+            "clips": [
+                {
+                    "clip": one.clip,
+                    "device": one.device,
+                    "seq": one.seq,
+                    "t": one.t,
+                    "ttl_s": one.ttl_s,
+                    "size_bytes": one.size_bytes,
+                    "received": one.received_s,
+                    "expires": one.expires_s,
+                }
+                for one in shown
+            ],
+            "next": f"{shown[-1].t}/{shown[-1].clip}" if more else None,
+        }
+
+    def _play(self, ticket: Ticket, clip: str) -> Sealed:
+        try:
+            passed = self._door.fetch(ticket.owner, clip)
+        except Missing:
+            self._holdings.note(ticket)
+            raise
+        except NotHers as error:
+            self._holdings.note(ticket, 1, outcome="not-hers", other=error.other)
+            raise
+        self._holdings.note(ticket, 1)
+        return Sealed(passed.data)
+
+    def _retention(self, ticket: Ticket, days: int | None) -> dict[str, Any]:
+        if days is not None:
+            self._store.orders.set_retention(ticket.owner, days)
+        self._holdings.note(ticket)
+        return {
+            "owner": ticket.owner,
+            "days": self._store.orders.retention_days().get(ticket.owner),
+            "longest": "what each envelope's ttl_s allows",
+        }
+
+    def _read_log(self, ticket: Ticket, asked: requests.Log) -> dict[str, Any]:
+        self._holdings.note(ticket)
+        before = self._log.hash_at(asked.after)
+        if before is None:
+            raise UsageError("the log has no such row")
+        rows = self._log.page(ticket.owner, asked.after, asked.limit)
+        head = self._holdings.head()
+        last = rows[-1]["n"] if rows else asked.after
+        return {
+            "rows": rows,
+            "before": before,
+            "next": last if last < head["head"]["n"] else None,
+            "head": head,
+        }
+
+    def _keys(self, ticket: Ticket) -> dict[str, Any]:
+        self._holdings.note(ticket)
+        roster = self._holdings.home.roster()
+        owner = roster.known_owner(ticket.owner)
+        return {
+            "owner": owner.name,
+            "active": owner.okey,
+            "retired": [keys.owner_id(one) for one in owner.retired],
+            "devices": {one.name: one.key for one in roster.devices},
+        }
+
+    def _worth_a_row(self, owner: str) -> int:
+        """Say how many wrong answers the next row stands for; 0 when none is due.
+
+        Whoever floods must not grow the log.
+        """
+        now_s = self._monotonic_s()
+        wrong = self._wrong.setdefault(owner, _Wrong(now_s))
+        if now_s - wrong.since_s >= _REFUSALS_S:
+            wrong = self._wrong[owner] = _Wrong(now_s, unwritten=wrong.unwritten)
+        wrong.number += 1
+        wrong.unwritten += 1
+        if wrong.number > _FREE_REFUSALS and wrong.unwritten < _REFUSALS_A_ROW:
+            return 0
+        due, wrong.unwritten = wrong.unwritten, 0
+        return due

@@ -1,0 +1,111 @@
+"""``earmark clips log``: who asked for what, and whether the log is the one that was written."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from listener.clips.answers import LogAnswer
+from listener.clips.desk import Desk, read_receipt
+from listener.clips.exported import parse_lines, raw_lines
+from listener.clips.known import Known
+from listener.errors import Unavailable, UsageError
+from listener.rights import chain, receipt
+
+
+def show(arguments: argparse.Namespace, desk: Desk) -> int:
+    """Fetch the log from its beginning, recompute it, and show the rows that concern her.
+
+    Raises:
+        EarmarkError: it is not what was written; the first wrong row is named.
+        Unavailable: the archive does not answer as one.
+    """
+    key = desk.archive_key()
+    published: list[receipt.SignedHead] = []
+
+    def rows() -> Iterator[chain.Row]:
+        for fields in _fetch(desk, key, published):
+            row = chain.parse_row(fields)
+            if not arguments.verify_wanted:
+                _print(row, fields, as_json=arguments.json)
+            yield row
+
+    given = [read_receipt(Path(one), key).head for one in arguments.receipt]
+    end = chain.check(rows(), [*desk.heads(), *given])
+    if end != published[-1].bare():
+        raise chain.Broken(end.n, "the archive signed another end of it")
+    desk.known.saw(end)
+    if arguments.verify_wanted:
+        _verdict(desk.asker.where, end, as_json=arguments.json)
+    return 0
+
+
+def verify_file(arguments: argparse.Namespace, known: Known) -> int:
+    """Recompute a log that lies in a file; nobody is asked.
+
+    Raises:
+        EarmarkError: it is not what was written; the first wrong row is named.
+        Unavailable: the file cannot be read.
+    """
+    path = Path(arguments.verify)
+    heads = []
+    if arguments.receipt:
+        key = known.archive
+        if key is None:
+            raise UsageError(
+                "this machine knows no archive's key to check receipts with",
+                "earmark clips log, once, from the archive itself",
+            )
+        heads = [read_receipt(Path(one), key).head for one in arguments.receipt]
+    last = max((row.n for row in _rows_of(path)), default=0)
+    # What this machine has seen counts as far as the file goes: it may well be an older one.
+    seen = known.head if known.head is not None and known.head.n <= last else None
+    end = chain.check(_rows_of(path), heads if seen is None else [*heads, seen])
+    _verdict(str(path), end, as_json=arguments.json)
+    return 0
+
+
+def _fetch(
+    desk: Desk, key: Ed25519PublicKey, published: list[receipt.SignedHead]
+) -> Iterator[dict[str, Any]]:
+    after = 0
+    while True:
+        page = desk.asker.fields(desk.request("log", after=after), LogAnswer)
+        published[:] = [receipt.parse_head(msgspec.json.encode(page.head), key)]
+        yield from page.rows
+        if page.next is None:
+            return
+        if page.next <= after:
+            raise Unavailable("the archive's log goes in circles", "try again later")
+        after = page.next
+
+
+def _rows_of(path: Path) -> Iterator[chain.Row]:
+    try:
+        with path.open("rb") as file:
+            for fields in parse_lines(raw_lines(file)):
+                yield chain.parse_row(fields)
+    except OSError as error:
+        raise Unavailable(f"cannot read {path}: {error.strerror}") from error
+
+
+def _print(row: chain.Row, fields: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        # All rows, as they came: what is saved can be verified without the archive.
+        print(json.dumps(fields, sort_keys=True, separators=(",", ":")))
+    elif row.body is not None:
+        body = row.body
+        other = f", and {body.other}" if body.other else ""
+        who = f"{body.owner}{other}"
+        print(f"{body.n:>6}  {body.t}  {body.op:<9}  {body.outcome}  {body.count}  {who}")
+
+
+def _verdict(what: str, end: chain.Head, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"log": what, "ok": True, "rows": end.n, "hash": end.hash}))
+    else:
+        print(f"{what}: {end.n} rows, each as it was written; the last is {end.hash[:16]}")

@@ -1,0 +1,56 @@
+"""The page and the list that lie beside an owner's opened clips. Pure; for her own machine."""
+
+import html
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+_HEAD: Final = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta http-equiv="content-security-policy"
+ content="default-src 'none'; media-src 'self' file:; style-src 'unsafe-inline'">
+<title>Clips of {owner}</title>
+<style>body{{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}}
+td,th{{text-align:left;padding:.2em .8em .2em 0;vertical-align:middle}}</style>
+<h1>Clips of {owner}</h1>
+<p>{count} clips, opened on this machine on {made}. Each was checked: a speaker of the household
+signed it, and it was sealed to {owner}'s key alone. The sound lies in the clear beside this page;
+whoever reads this folder hears it. Times are UTC.</p>
+<table>
+<tr><th>begins<th>speaker<th>word<th>score<th>length<th>
+"""
+_COLUMNS: Final = ("t", "device", "word", "score")
+
+
+def as_html(owner: str, made: str, rows: Sequence[dict[str, Any]]) -> bytes:
+    """Return the page.
+
+    Args:
+        owner: her name.
+        made: the time, as envelopes spell it.
+        rows: as ``as_json`` takes them.
+    """
+    lines = [_HEAD.format(owner=html.escape(owner), made=html.escape(made), count=len(rows))]
+    for row in rows:
+        cells = "".join(f"<td>{html.escape(str(row.get(name, '')))}" for name in _COLUMNS)
+        if "file" in row:
+            file = html.escape(str(row["file"]), quote=True)
+            sound = f'<td>{row["ms"] / 1000:.1f} s<td><audio controls preload="none" src="{file}">'
+            lines.append(f"<tr>{cells}{sound}</audio>\n")
+        else:
+            why = html.escape(str(row.get("closed", "")))
+            lines.append(f"<tr>{cells}<td><td>closed: {why}\n")
+    lines.append("</table>\n</html>\n")
+    return "".join(lines).encode()
+
+
+def as_json(rows: Iterable[dict[str, Any]]) -> bytes:
+    """Return the list: an object for each clip, with what stands inside the envelope.
+
+    Args:
+        rows: each with the public fields, and either ``file`` and the private ones, or ``closed``,
+            which says why it was not opened.
+    """
+    return json.dumps(list(rows), indent=2).encode() + b"\n"

@@ -1,0 +1,156 @@
+"""``earmark clips export``: take all of it home, check it, and open it there."""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+import msgspec
+
+from listener.clips import page
+from listener.clips.desk import Desk, open_own, selection
+from listener.clips.exported import Export
+from listener.clips.viewing import inside
+from listener.envelope import keys
+from listener.envelope.format import timestamp
+from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable
+from listener.home import write_durably
+from listener.rights import request as requests
+from listener.unsealed import write_clip
+
+MOST_BYTES: Final = 1 << 42
+_TURN_S: Final = 0.2
+
+
+class Progress:
+    """Says on a terminal how far a long transfer is; elsewhere nothing."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream if stream.isatty() else None
+        self._next_s = 0.0
+
+    def say(self, text: str) -> None:
+        """Replace the line, a few times a second at most."""
+        now_s = time.monotonic()
+        if self._stream is not None and now_s >= self._next_s:
+            self._next_s = now_s + _TURN_S
+            self._stream.write(f"\r\x1b[Kearmark: {text}")
+            self._stream.flush()
+
+    def end(self) -> None:
+        """Leave a clean line."""
+        if self._stream is not None and self._next_s:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+def export(arguments: argparse.Namespace, desk: Desk) -> int:
+    """Fetch the ZIP, check it, open it where that is asked for; only then has it its name.
+
+    Returns:
+        0; 1 when a clip could not be opened.
+
+    Raises:
+        EarmarkError: the archive says no, or what came is not sound; no file is left then.
+        Unavailable: it broke off, or cannot be written.
+    """
+    target = Path(arguments.to or f"{desk.asker.owner}-clips.zip")
+    if os.path.lexists(target):
+        raise EarmarkError(f"{target} is there already", "choose another name with --to")
+    request = desk.request("export", **selection(arguments))
+    key = desk.archive_key()
+    progress = Progress(sys.stderr)
+    with _fresh(target) as (path, file):
+        try:
+            _fetch(desk, request, file, progress)
+            with Export(path, key) as found:
+                told = _check(desk, request, found, arguments.open, progress)
+        finally:
+            progress.end()
+        path.rename(target)
+    told = {"file": str(target), **told}
+    if arguments.json:
+        print(json.dumps(told))
+    else:
+        print(f"{target}: {told['count']} clips, each of them checked")
+        if arguments.open:
+            print(f"{arguments.open}/index.html: {told['opened']} of them opened")
+    return 1 if told.get("closed") else 0
+
+
+def _fetch(desk: Desk, request: requests.Request, file: IO[bytes], progress: Progress) -> None:
+    if not isinstance(request, requests.Export):
+        raise TypeError(request)
+    got = 0
+    for piece in desk.asker.export(request, MOST_BYTES):
+        file.write(piece)
+        got += len(piece)
+        progress.say(f"{got / 1e6:.1f} MB")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _check(
+    desk: Desk,
+    request: requests.Request,
+    found: Export,
+    folder: str | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    said = found.receipt
+    if (said.owner, said.request_sha256) != (desk.asker.owner, requests.digest(request)):
+        raise EarmarkError("the archive sent another export than the one asked for")
+    desk.known.learn(found.devices)
+    found.check_log(desk.heads())
+    devices = {name: keys.parse_device(text) for name, text in found.devices.items()}
+    rows = []
+    for number, (line, data) in enumerate(found.clips(devices), 1):
+        progress.say(f"checked {number} of {said.count}")
+        if folder is not None:
+            rows.append(_open(desk, msgspec.to_builtins(line), data, Path(folder)))
+    desk.known.saw(said.head)
+    told = {"count": said.count, "head": msgspec.to_builtins(said.head)}
+    if folder is None:
+        return told
+    rows.sort(key=lambda row: str(row["t"]))
+    _index(desk.asker.owner, rows, Path(folder))
+    closed = sum("closed" in row for row in rows)
+    return told | {"folder": folder, "opened": len(rows) - closed, "closed": closed}
+
+
+def _open(desk: Desk, row: dict[str, Any], data: bytes, folder: Path) -> dict[str, Any]:
+    try:
+        opened = open_own(data, desk.asker.owner, desk.asker.identities, desk.known.devices())
+    except (BadEnvelope, NotForYou) as error:
+        return row | {"closed": str(error)}
+    return row | inside(opened) | {"file": write_clip(opened, folder).name}
+
+
+def _index(owner: str, rows: list[dict[str, Any]], folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"cannot make {folder}: {error.strerror}") from error
+    write_durably(folder / "index.json", page.as_json(rows))
+    write_durably(folder / "index.html", page.as_html(owner, timestamp(datetime.now(UTC)), rows))
+
+
+@contextlib.contextmanager
+def _fresh(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Open the file that will become ``target``; whatever goes wrong, nothing is left of it."""
+    path = target.with_name(f".{target.name}.part")
+    try:
+        path.unlink(missing_ok=True)  # a killed one's
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            yield path, file
+    except OSError as error:
+        raise Unavailable(f"cannot write {target}: {error.strerror}", "is there room?") from error
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,202 @@
+"""What Home Assistant is told of a speaker: one retained message a device, from 2024.11 on. Pure.
+
+Nothing here is sound, what was said, or a person's name. Home Assistant keeps each state for days,
+and everyone who uses it can read them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+import listener
+from listener.household.register import Speaker
+from listener.mqtt import topics
+from listener.mqtt.broker import Message
+
+NODE: Final = "earmark-"
+
+Component = Mapping[str, Any]
+
+# Each template stands the last will, in which every field but `state` is missing.
+_MUTE: Final = "value_json.mute | default('open')"
+_MICROPHONE: Final = "value_json.microphone | default('open')"
+_HEARING: Final = "value_json.hearing | default(false)"
+_NO_THRESHOLDS: Final = "value_json.thresholds | default({})"
+_EVENTS: Final = ("wake", "near_miss")
+
+_COUNTERS: Final = {
+    "wakes": "Wakes",
+    "near_misses": "Near misses",
+    "sealed": "Clips sealed",
+    "unattributed": "Wakes without an owner",
+    "abandoned": "Clips abandoned",
+    "lost": "Clips lost before the spool",
+}
+_SPOOL: Final = {
+    "dropped": "Clips dropped",
+    "quarantined": "Clips set aside",
+}
+
+
+def message(speaker: Speaker, dkey: str) -> Message:
+    """Return the message that shows a device.
+
+    Args:
+        speaker: what the household noted of it.
+        dkey: the fingerprint of the key it signs with.
+    """
+    return Message(
+        topics.DISCOVERY.name(node=NODE + speaker.name),
+        msgspec.json.encode(payload(speaker, dkey), order="sorted"),
+        topics.DISCOVERY.qos,
+        topics.DISCOVERY.retain,
+    )
+
+
+def farewell(node: str) -> Message:
+    """Return the message that makes Home Assistant forget a device, by its level of the topic."""
+    return Message(
+        topics.DISCOVERY.name(node=node), b"", topics.DISCOVERY.qos, topics.DISCOVERY.retain
+    )
+
+
+def payload(speaker: Speaker, dkey: str) -> dict[str, Any]:
+    """Return what the message says."""
+    node = NODE + speaker.name
+    status = topics.STATUS.name(device=speaker.name)
+    device: dict[str, Any] = {
+        "identifiers": [node],
+        "manufacturer": "Earmark",
+        "model": "Wake-word listener",
+        # Where an area is known, Home Assistant puts it before this by itself.
+        "name": "Earmark" if speaker.area else f"Earmark {speaker.name}",
+        "serial_number": dkey,
+    }
+    if speaker.area is not None:
+        device["suggested_area"] = speaker.area
+    shown = _states() | _numbers() | {"wake": _events(speaker), "mute": _mute(speaker)}
+    return {
+        "device": device,
+        "origin": {"name": "Earmark", "sw_version": listener.__version__},
+        "availability": [
+            {"topic": status, "value_template": "{{ value_json.state | default('offline') }}"}
+        ],
+        "state_topic": status,
+        "qos": 1,
+        "components": {
+            name: {"unique_id": f"{node}-{name}", **component} for name, component in shown.items()
+        },
+    }
+
+
+def _events(speaker: Speaker) -> Component:
+    # The topic carries more kinds than these; what renders to nothing is left out in silence.
+    kinds = ", ".join(f"'{kind}'" for kind in _EVENTS)
+    told = "{'event_type': value_json.event_type, 'word': value_json.word | default('')}"
+    return {
+        "platform": "event",
+        "name": "Wake word",
+        "icon": "mdi:account-voice",
+        "event_types": list(_EVENTS),
+        "state_topic": topics.EVENT.name(device=speaker.name),
+        "value_template": f"{{% if value_json.event_type in [{kinds}] %}}"
+        f"{{{{ {told} | tojson }}}}{{% endif %}}",
+    }
+
+
+def _mute(speaker: Speaker) -> Component:
+    """Return a switch where unmuting from afar is allowed, and a button where it is not.
+
+    The category keeps it out of Assist: nobody can unmute by voice.
+    """
+    command: Component = {
+        "name": "Mute",
+        "icon": "mdi:microphone-off",
+        "entity_category": "config",
+        "command_topic": topics.COMMAND.name(device=speaker.name),
+        "retain": False,
+    }
+    if not speaker.remote_unmute:
+        return {"platform": "button", "payload_press": "mute", **command}
+    return {
+        "platform": "switch",
+        "payload_on": "mute",
+        "payload_off": "unmute",
+        "state_on": "ON",
+        "state_off": "OFF",
+        "value_template": _on_off(f"({_MUTE}) != 'open'"),
+        **command,
+    }
+
+
+def _states() -> dict[str, Component]:
+    def state(name: str, condition: str, **more: str) -> Component:
+        return {
+            "platform": "binary_sensor",
+            "name": name,
+            "entity_category": "diagnostic",
+            "value_template": _on_off(condition),
+            **more,
+        }
+
+    return {
+        "hardware-mute": state(
+            "Hardware mute", f"({_MUTE}) == 'hardware'", icon="mdi:microphone-off"
+        ),
+        "microphone": state(
+            "Microphone open",
+            f"({_HEARING}) and ({_MUTE}) == 'open' and ({_MICROPHONE}) == 'open'",
+            device_class="running",
+        ),
+        "fault": state(
+            "Fault",
+            f"({_MUTE}) == 'fault' or ({_MICROPHONE}) != 'open'",
+            device_class="problem",
+        ),
+    }
+
+
+def _numbers() -> dict[str, Component]:
+    """Return counters and health. What is not told is unknown: a 0 would look like a restart."""
+    found: dict[str, Component] = {
+        "threshold": {
+            "platform": "sensor",
+            "name": "Threshold",
+            "icon": "mdi:tune",
+            "entity_category": "diagnostic",
+            "value_template": f"{{{{ ({_NO_THRESHOLDS}).items() | map('join', ' ') | join(', ')"
+            f" if ({_NO_THRESHOLDS}) else none }}}}",
+        },
+        "waiting": _number("Clips waiting", "value_json.waiting", state_class="measurement"),
+    }
+    for key, name in _COUNTERS.items():
+        found[key.replace("_", "-")] = _number(
+            name, f"(value_json.counters | default({{}})).{key}", state_class="total_increasing"
+        )
+    for key, name in _SPOOL.items():
+        found[key] = _number(
+            name, f"(value_json.spool | default({{}})).{key}", state_class="total_increasing"
+        )
+    # Left out of a status while they are 0.
+    for key, name in {"losses": "Microphone losses", "overruns": "Overruns"}.items():
+        found[key] = _number(
+            name,
+            f"(value_json.{key} | default(0) if value_json.state == 'online' else none)",
+            state_class="total_increasing",
+        )
+    return found
+
+
+def _number(name: str, value: str, state_class: str) -> Component:
+    return {
+        "platform": "sensor",
+        "name": name,
+        "entity_category": "diagnostic",
+        "state_class": state_class,
+        "value_template": f"{{{{ {value} | default(none) }}}}",
+    }
+
+
+def _on_off(condition: str) -> str:
+    return f"{{{{ 'ON' if {condition} else 'OFF' }}}}"

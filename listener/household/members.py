@@ -1,0 +1,196 @@
+"""Who comes and who goes: the actions of ``earmark household`` that invite, join and revoke."""
+
+import argparse
+import contextlib
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from listener import config
+from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
+from listener.home import Home, write_durably
+from listener.household import devices, identity, invitation, joining, mosquitto, welcome
+from listener.household.identity import Identity, Kind
+from listener.household.office import Office
+from listener.household.register import INVITATION_S, Area, Speaker
+from listener.service import Stop
+
+_TOKEN_BYTES: Final = 16
+
+
+def add_device(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    """Invite a device and wait for it; with its key, only believe what it signs."""
+    del settings
+    who = identity.device(arguments.name)
+    if arguments.key is not None:
+        return devices.believe(home, who.name, arguments.key)
+    office = Office(home.path)
+    speaker = Speaker(
+        name=who.name, area=_area(arguments.area), remote_unmute=arguments.remote_unmute
+    )
+    known = next((one for one in office.register().speakers if one.name == who.name), None)
+    if known is None or arguments.area is not None or arguments.remote_unmute:
+        office.change(lambda register: register.with_speaker(speaker))
+    return _invite(office, home, who, waits=not arguments.no_wait)
+
+
+def add_owner(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    """Note an owner, invite her computer and wait for it."""
+    del settings
+    who = identity.owner(arguments.name)
+    office = Office(home.path)
+    office.register()
+    if arguments.key is not None:
+        home.change_roster(lambda roster: roster.with_owner(who.name, arguments.key))
+    known = home.roster().known_owner(who.name)
+    if not known.active:
+        print(f"{who.name} is not active until she proves that she can open her clips:")
+        print(f"  earmark owner challenge {who.name} | age -d -i {who.name}.key")
+        print(f"  earmark owner confirm {who.name} ANSWER")
+    return _invite(office, home, who, waits=not arguments.no_wait)
+
+
+def add_service(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    """Make key and certificate for somebody who cannot join by himself."""
+    del settings
+    who = identity.HOME_ASSISTANT
+    folder = Path(arguments.to)
+    Office(home.path).issue(who, folder)
+    print(f"for Home Assistant's MQTT integration: {folder}/{mosquitto.CA},")
+    print(f"  {folder}/{who.cn}.crt and {folder}/{who.cn}.key; remove them here afterwards")
+    read_again()
+    return 0
+
+
+def wait(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    """Wait for everyone who is invited."""
+    del arguments, settings
+    office = Office(home.path)
+    now_s = int(office.now().timestamp())
+    waited = [
+        one
+        for one in office.register().invitations
+        if one.used_by is None and one.expires_s > now_s
+    ]
+    if not waited:
+        raise EarmarkError("nobody is invited", "earmark household add-device invites a speaker")
+    for one in waited:
+        _wait(office, home, Identity(one.cn))
+    return 0
+
+
+def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    """Take back certificates and rights; a device's signature counts no more either."""
+    del settings
+    who = identity.parse(arguments.name)
+    if who.kind is Kind.SERVICE and who != identity.HOME_ASSISTANT:
+        raise UsageError(
+            f"{who.cn} is this computer itself", "earmark household renew makes its key anew"
+        )
+    office = Office(home.path)
+    now_s = int(office.now().timestamp())
+    if who.kind is Kind.DEVICE:
+        # One that never joined is not in the roster.
+        with contextlib.suppress(UsageError):
+            home.change_roster(lambda roster: roster.without_device(who.name))
+    try:
+        office.change(lambda register: register.without(who, now_s))
+    finally:
+        # Also where there was nothing left: an earlier attempt may have been cut off before this.
+        office.publish()
+    if who.kind is Kind.DEVICE:
+        print(f"{who.name} is out: its certificate, its rights and its signature count no more")
+        print("what it says to Home Assistant goes with: earmark household announce")
+    else:
+        print(f"{who.cn} is out: its certificate and its rights count no more")
+    if who.kind is Kind.OWNER:
+        print(f"clips are made for her as before; to end that: earmark owner forget {who.name}")
+    read_again()
+    return 0
+
+
+def join(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    """Join the household that sent a line; print the settings that make use of it."""
+    invited = invitation.parse_line(_line(arguments.line))
+    joined = joining.join(home, invited)
+    text = joined.settings()
+    print(f"joined as {joined.who.cn}; the certificate is in {joined.folder}", file=sys.stderr)
+    path = Path(arguments.settings) if arguments.settings else None
+    if path is not None and not path.exists():
+        write_durably(path, text.encode(), 0o644)
+        print(f"the settings are in {path}", file=sys.stderr)
+        return 0
+    fresh = config.parse(text, "the answer")
+    if settings.broker == fresh.broker and settings.device.name == fresh.device.name:
+        print("the settings are as they should be", file=sys.stderr)
+        return 0
+    print("put this into the settings:", file=sys.stderr)
+    print(text, end="")
+    return 0
+
+
+def read_again() -> None:
+    """Say that the broker has to look at its files."""
+    print(
+        "earmark: the broker has to read its files again: systemctl reload mosquitto"
+        " (restart it to end connections that stand)",
+        file=sys.stderr,
+    )
+
+
+def _invite(office: Office, home: Home, who: Identity, *, waits: bool) -> int:
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    now_s = int(office.now().timestamp())
+    known = office.change(lambda register: register.with_invitation(who, token, now_s))
+    certificate, _ = office.service(identity.API)
+    shown = invitation.Invitation(
+        cn=who.cn,
+        host=known.hosts[0],
+        port=known.join_port,
+        fingerprint=invitation.fingerprint_of_pem(certificate.read_bytes()),
+        token=token,
+    )
+    if office.publish():
+        read_again()
+    place = "on the speaker" if who.kind is Kind.DEVICE else "on her computer"
+    print(f"earmark: {place}, within the hour: earmark household join LINE", file=sys.stderr)
+    print(shown.line(), flush=True)
+    if waits:
+        _wait(office, home, who)
+    else:
+        print("earmark: earmark household wait opens the door", file=sys.stderr)
+    return 0
+
+
+def _wait(office: Office, home: Home, who: Identity) -> None:
+    door = welcome.Door(office, home, ("", office.register().join_port))
+    print(f"earmark: waiting for {who.cn} on port {door.port}", file=sys.stderr)
+    try:
+        with Stop().on_signals() as stop:
+            if not door.wait(who, stop, INVITATION_S, time.monotonic):
+                raise Unavailable(f"{who.cn} did not come", "earmark household wait waits on")
+    finally:
+        door.close()
+    print(f"{who.cn} has joined", file=sys.stderr)
+
+
+def _line(text: str) -> str:
+    if text.startswith(invitation.PREFIX):
+        return text
+    try:
+        return Path(text).read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "cannot read the invitation from that file", "give the line itself, or its file"
+        ) from error
+
+
+def _area(text: str | None) -> str | None:
+    try:
+        return msgspec.convert(text, Area | None)
+    except msgspec.ValidationError as error:
+        raise UsageError("this is no name of a room", "1 to 64 characters, in one line") from error

@@ -1,0 +1,295 @@
+"""The folder of a household on the archive's machine: its authority, its register, broker files.
+
+``<home>/household/`` holds ``ca.crt``, ``ca.key``, ``register.json``, ``crl.pem`` and, in
+``issued/``, each certificate as ``<cn>.crt``, with the key of those that live on this machine.
+What is right is left as it is, to the byte; what is damaged is never made anew in silence.
+"""
+
+import contextlib
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from listener.errors import ConfigError, Unavailable
+from listener.home import make_folder, write_durably
+from listener.household import broker_files, certificates, identity, mosquitto, register, rights
+from listener.household.certificates import Authority
+from listener.household.identity import Identity
+from listener.household.register import Issued, Register
+
+_PUBLIC: Final = 0o644
+_SECRET: Final = 0o600
+_EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class Office:
+    """One household's folder. Making the object touches nothing.
+
+    Args:
+        home: the archive's.
+        now: the wall clock; it sets the end of certificates and invitations.
+    """
+
+    def __init__(self, home: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.path = home / "household"
+        self.now = now
+        self._issued = self.path / "issued"
+        self._register = self.path / "register.json"
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether ``init`` was here."""
+        return self._register.exists()
+
+    def register(self) -> Register:
+        """Return what was handed out.
+
+        Raises:
+            ConfigError: there is no household here yet, or the register is damaged.
+        """
+        try:
+            data = self._register.read_bytes()
+        except FileNotFoundError as error:
+            raise ConfigError(
+                "there is no household here yet", "set it up: earmark household init"
+            ) from error
+        return register.parse(data, str(self._register))
+
+    def change(self, edit: Callable[[Register], Register]) -> Register:
+        """Replace the register by what ``edit`` makes of it; what it raises changes nothing."""
+        with self.locked():
+            return self._change(edit)
+
+    def set_up(self, settle: Callable[[Register], Register], *, renew: bool = False) -> list[str]:
+        """Make what is missing: authority, services, the broker's files.
+
+        Args:
+            settle: fills in or changes hosts, ports and folder.
+            renew: make new certificates where the old ones would do, too.
+
+        Returns:
+            What was made or made anew, by name; empty when all was right.
+
+        Raises:
+            ConfigError: something is damaged, or readable by others.
+        """
+        make_folder(self.path)
+        make_folder(self._issued)
+        done: list[str] = []
+        with self.locked():
+            if not (self.path / mosquitto.CA).exists() and not self._register.exists():
+                fresh = certificates.new_authority(self._believed_now())
+                write_durably(self.path / "ca.key", certificates.key_pem(fresh.key), _SECRET)
+                pem = certificates.certificate_pem(fresh.certificate)
+                write_durably(self.path / mosquitto.CA, pem, _PUBLIC)
+                done.append("authority")
+            if not self._register.exists():
+                if any(self._issued.iterdir()):
+                    raise ConfigError(
+                        f"the register {self._register} is missing",
+                        "restore it: without it nobody knows which certificates to take back",
+                    )
+                write_durably(self._register, register.render(settle(Register())), _SECRET)
+            settled = self._change(settle)
+            authority = self.authority()
+            for service in identity.SERVICES:
+                if service == identity.HOME_ASSISTANT:
+                    continue  # it lives elsewhere
+                if renew or not self._is_right(service, authority, settled.hosts):
+                    self._renew(service, authority, settled.hosts)
+                    done.append(service.cn)
+            return done + self._publish(authority)
+
+    def authority(self) -> Authority:
+        """Return what signs.
+
+        Raises:
+            ConfigError: it is missing, damaged, or its key can be read by others.
+        """
+        paths = self.path / mosquitto.CA, self.path / "ca.key"
+        try:
+            certificate = certificates.parse_certificate(paths[0].read_bytes(), str(paths[0]))
+            key = read_key(paths[1])
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{error.filename} is missing", "restore it from a backup of the household"
+            ) from error
+        if certificate.public_key() != key.public_key():
+            raise ConfigError(f"{paths[1]} is not the key of {paths[0]}", "restore both")
+        return Authority(certificate, key)
+
+    def sign(self, who: Identity, public: ec.EllipticCurvePublicKey) -> x509.Certificate:
+        """Sign a guest's key and note it; the same key gets the certificate it has already.
+
+        For the holder of the lock.
+        """
+        authority = self.authority()
+        held = self._held(who, authority)
+        if held is not None and certificates.spki(public) == _spki(held):
+            return held
+        return self._sign(who, public, authority, ())
+
+    def issue(self, who: Identity, folder: Path) -> None:
+        """Make a key and certificate for somebody who cannot join by himself, into a folder."""
+        with self.locked():
+            authority = self.authority()
+            make_folder(folder)
+            key = certificates.new_key()
+            certificate = self._sign(who, key.public_key(), authority, ())
+            write_durably(folder / f"{who.cn}.key", certificates.key_pem(key), _SECRET)
+            pem = certificates.certificate_pem(certificate)
+            write_durably(folder / f"{who.cn}.crt", pem, _PUBLIC)
+            pem = certificates.certificate_pem(authority.certificate)
+            write_durably(folder / mosquitto.CA, pem, _PUBLIC)
+            self._publish(authority)
+
+    def publish(self) -> list[str]:
+        """Bring the broker's files in step with the register; return the names of the changed."""
+        with self.locked():
+            return self._publish(self.authority())
+
+    def broker_folder(self) -> Path:
+        """Return where the broker's files are."""
+        return Path(self.register().broker_folder or self.path / "mosquitto").absolute()
+
+    def service(self, who: Identity) -> tuple[Path, Path]:
+        """Return where the certificate and the key of a service on this machine are."""
+        return self._issued / f"{who.cn}.crt", self._issued / f"{who.cn}.key"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process from changing the household."""
+        try:
+            file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _SECRET)
+        except FileNotFoundError as error:
+            raise ConfigError(
+                "there is no household here yet", "set it up: earmark household init"
+            ) from error
+        except OSError as error:
+            raise Unavailable(f"cannot use {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
+
+    def replace(self, after: Register) -> None:
+        """Write the register. For the holder of the lock."""
+        write_durably(self._register, register.render(after), _SECRET)
+
+    def _change(self, edit: Callable[[Register], Register]) -> Register:
+        before = self.register()
+        after = edit(before)
+        if after != before:
+            self.replace(after)
+        return after
+
+    def _is_right(self, who: Identity, authority: Authority, hosts: Sequence[str]) -> bool:
+        certificate = self._held(who, authority)
+        _, path = self.service(who)
+        if certificate is None or not path.exists():
+            return False
+        left = certificate.not_valid_after_utc - self.now()
+        serves = who in identity.SERVERS
+        return (
+            left.days >= certificates.RENEW_DAYS
+            and _spki(certificate) == certificates.spki(read_key(path).public_key())
+            and (not serves or certificates.hosts_of(certificate) == tuple(hosts))
+        )
+
+    def _held(self, who: Identity, authority: Authority) -> x509.Certificate | None:
+        """Return the certificate in the folder, if it is the one in force."""
+        valid = self.register().valid(int(self.now().timestamp())).get(who)
+        path, _ = self.service(who)
+        if valid is None or not path.exists():
+            return None
+        certificate = certificates.parse_certificate(path.read_bytes(), str(path))
+        right = certificate.serial_number == valid.number
+        return certificate if right and certificates.is_signed(authority, certificate) else None
+
+    def _renew(self, who: Identity, authority: Authority, hosts: Sequence[str]) -> None:
+        _, path = self.service(who)
+        key = read_key(path) if path.exists() else certificates.new_key()
+        write_durably(path, certificates.key_pem(key), _SECRET)
+        self._sign(who, key.public_key(), authority, hosts)
+
+    def _sign(
+        self,
+        who: Identity,
+        public: ec.EllipticCurvePublicKey,
+        authority: Authority,
+        hosts: Sequence[str],
+    ) -> x509.Certificate:
+        made = self._believed_now()
+        certificate = certificates.issue(authority, who, public, made, hosts)
+        # First the register: a certificate that is not in it could never be taken back.
+        note = Issued(
+            cn=who.cn,
+            serial=f"{certificate.serial_number:x}",
+            made_s=int(made.timestamp()),
+            until_s=int(certificate.not_valid_after_utc.timestamp()),
+        )
+        self._change(lambda before: before.with_issued(note))
+        path, _ = self.service(who)
+        write_durably(path, certificates.certificate_pem(certificate), _PUBLIC)
+        return certificate
+
+    def _believed_now(self) -> datetime:
+        """Return the time; a clock that was never set would make what has expired already."""
+        now = self.now()
+        if now < _EARLIEST:
+            raise Unavailable(
+                f"this computer's clock says {now:%Y-%m-%d}", "set it, or wait until it is set"
+            )
+        return now
+
+    def _publish(self, authority: Authority) -> list[str]:
+        known = self.register()
+        revoked = [
+            (one.number, datetime.fromtimestamp(one.revoked_s or 0, UTC)) for one in known.revoked()
+        ]
+        listed = self.path / mosquitto.REVOKED
+        if not broker_files.lists(listed, {number for number, _ in revoked}, authority):
+            fresh = certificates.revocations(authority, revoked, len(revoked) + 1)
+            write_durably(listed, fresh.public_bytes(serialization.Encoding.PEM), _PUBLIC)
+        folder = self.broker_folder()
+        certificate, key = self.service(identity.BROKER)
+        return broker_files.write(
+            folder,
+            {
+                mosquitto.CA: (self.path / mosquitto.CA).read_bytes(),
+                mosquitto.REVOKED: listed.read_bytes(),
+                mosquitto.CERTIFICATE: certificate.read_bytes(),
+                mosquitto.KEY: key.read_bytes(),
+                mosquitto.RIGHTS: rights.acl(known.members()).encode("ascii"),
+                mosquitto.CONFIG: mosquitto.configuration(str(folder), known.port).encode(),
+            },
+        )
+
+
+def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a secret key.
+
+    Raises:
+        ConfigError: it is damaged, or others can read it.
+        FileNotFoundError: there is none.
+    """
+    with path.open("rb") as stream:
+        if os.fstat(stream.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigError(
+                f"the key {path} can be read by others", f"if nobody did: chmod 600 {path}"
+            )
+        return certificates.parse_key(stream.read(), str(path))
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    public = certificate.public_key()
+    return certificates.spki(public) if isinstance(public, ec.EllipticCurvePublicKey) else b""

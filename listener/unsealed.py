@@ -1,0 +1,75 @@
+"""An owner's key, and her clips in the clear: files that only her own machine ever holds."""
+
+import os
+from pathlib import Path
+
+from listener.envelope.open import IDENTITY_LIMIT_BYTES, Identity, Opened, parse_identities
+from listener.errors import ConfigError, EarmarkError, Unavailable
+
+
+def read_identities(path: Path) -> tuple[Identity, ...]:
+    """Read the owner's secret keys.
+
+    Raises:
+        ConfigError: the file cannot be read or holds none.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(IDENTITY_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the identity {path}: {error.strerror}", "age-keygen -o me.key makes one"
+        ) from error
+    return parse_identities(data, str(path))
+
+
+def write_clip(opened: Opened, folder: Path) -> Path:
+    """Write a clip's sound as ``<clip>.flac``, for its owner's eyes only.
+
+    Args:
+        opened: the clip.
+        folder: made when it is not there.
+
+    Raises:
+        Unavailable: it cannot be written.
+        EarmarkError: another file is in the way.
+    """
+    target = folder / f"{opened.header.clip}.flac"
+    write_new(target, opened.flac)
+    return target
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that is not there; one with the same content may be.
+
+    Args:
+        path: its folder is made when it is not there.
+        data: all of it.
+
+    Raises:
+        Unavailable: it cannot be written.
+        EarmarkError: another file is in the way.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(path, data)
+    except OSError as error:
+        raise Unavailable(f"cannot write {path}: {error.strerror}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags, 0o600)
+    except FileExistsError:
+        if path.is_symlink() or not path.is_file() or path.read_bytes() != data:
+            raise EarmarkError(
+                f"{path} is there already and is something else", "choose another place with --to"
+            ) from None
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+    except BaseException:
+        path.unlink()
+        raise

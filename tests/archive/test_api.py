@@ -1,0 +1,425 @@
+"""The rights over HTTP, in this process."""
+
+import hashlib
+import io
+import json
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyrage
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listener.archive.api import Api, is_near
+from listener.archive.holdings import Holdings
+from listener.archive.rights import Rights
+from listener.archive.tickets import Tickets
+from listener.envelope import keys
+from listener.rights import chain, receipt
+
+if TYPE_CHECKING:
+    from httpx2 import Response
+    from starlette.testclient import TestClient
+
+    from listener.archive.store import FileStore
+    from tests.archive.conftest import FakeClock, Person, Shelf
+    from tests.conftest import Household
+
+
+def unzipped(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def receipt_of(response: "Response", holdings: Holdings) -> receipt.Receipt:
+    return receipt.parse_receipt(response.content, holdings.key.public_key())
+
+
+def test_an_owner_lists_her_clips_and_nobody_elses(
+    ada: "Person", bob: "Person", shelf: "Shelf"
+) -> None:
+    hers = [shelf.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 2)]
+    shelf.put("bob")
+
+    told = ada.ask("list").json()
+
+    assert [one["clip"] for one in told["clips"]] == [one.clip for one in hers]
+    assert told["next"] is None
+    assert told["clips"][0]["expires"] > told["clips"][0]["received"] - 2 * 86_400
+    assert len(bob.ask("list").json()["clips"]) == 1
+
+
+def test_a_list_is_of_a_day_a_device_and_in_pages(ada: "Person", shelf: "Shelf") -> None:
+    made = [shelf.put(t=f"2026-11-21T08:00:0{second}.000Z") for second in range(5)]
+    shelf.put(t="2026-11-22T00:00:00.000Z")
+
+    first = ada.ask("list", day="2026-11-21", device="hall", limit=3).json()
+    rest = ada.ask("list", day="2026-11-21", device="hall", after=first["next"]).json()
+
+    assert [one["clip"] for one in first["clips"] + rest["clips"]] == [one.clip for one in made]
+    assert ada.ask("list", device="kitchen").json()["clips"] == []
+
+
+def test_play_hands_out_the_envelope_as_it_is(ada: "Person", shelf: "Shelf") -> None:
+    header = shelf.put()
+
+    response = ada.ask("play", clip=header.clip)
+
+    assert response.content == shelf.sealed[header.clip]
+    assert response.headers["content-type"] == "application/vnd.earmark.envelope"
+    assert response.headers["cache-control"] == "no-store"
+
+
+def test_a_clip_of_another_is_not_handed_out_and_both_read_it(
+    ada: "Person", bob: "Person", shelf: "Shelf"
+) -> None:
+    header = shelf.put("bob")
+
+    response = ada.ask("play", clip=header.clip)
+
+    assert (response.status_code, response.json()["error"]) == (409, "not-hers")
+    for person in (ada, bob):
+        (row,) = [row for row in person.rows() if row["op"] == "play"]
+        assert (row["outcome"], row["owner"], row["other"]) == ("not-hers", "ada", "bob")
+
+
+def test_an_export_is_whole_and_says_what_is_in_it(
+    ada: "Person", bob: "Person", shelf: "Shelf", holdings: Holdings
+) -> None:
+    made = {shelf.put().clip for _ in range(3)}
+    shelf.put("bob")
+    bob.ask("list")
+
+    found = unzipped(ada.ask("export").content)
+
+    clips = {name: data for name, data in found.items() if name.startswith("clips/")}
+    assert {Path(name).stem for name in clips} == made
+    manifest = [json.loads(line) for line in found["manifest.jsonl"].splitlines()]
+    for line in manifest:
+        data = clips[f"clips/{line['clip']}.earmark"]
+        assert line["sha256"] == hashlib.sha256(data).hexdigest()
+    said = receipt.parse_receipt(found["receipt.json"], holdings.key.public_key())
+    assert (said.kind, said.count) == ("export", 3)
+    assert said.manifest_sha256 == hashlib.sha256(found["manifest.jsonl"]).hexdigest()
+    rows = [chain.parse_row(json.loads(line)) for line in found["access-log.jsonl"].splitlines()]
+    assert chain.check(rows, [said.head]) == said.head
+    assert [row.body.owner for row in rows if row.body] == ["ada"]
+    assert json.loads(found["devices.json"]).keys() == {"hall"}
+    assert b"age -d" in found["READ-ME-FIRST.html"]
+
+
+def test_an_export_can_be_of_a_time(ada: "Person", shelf: "Shelf") -> None:
+    shelf.put(t="2026-11-21T08:00:00.000Z")
+    second = shelf.put(t="2026-11-22T08:00:00.000Z")
+
+    fields = {"from": "2026-11-22T00:00:00.000Z", "device": "hall"}
+    found = unzipped(ada.ask("export", **fields).content)
+
+    assert [name for name in found if name.startswith("clips/")] == [f"clips/{second.clip}.earmark"]
+
+
+def test_a_foreign_file_stops_an_export_and_both_read_it(
+    ada: "Person", bob: "Person", shelf: "Shelf"
+) -> None:
+    shelf.put()
+    foreign = shelf.put("bob")
+    shelf.path(foreign).rename(shelf.store.path("ada", foreign.clip))
+
+    told = ada.ask("export")
+
+    with pytest.raises(zipfile.BadZipFile):
+        unzipped(told.content)
+    assert shelf.sealed[foreign.clip] not in told.content
+    for person in (ada, bob):
+        assert ("export", "not-hers") in {(row["op"], row["outcome"]) for row in person.rows()}
+
+
+def test_a_damaged_file_stops_an_export_and_can_be_erased(ada: "Person", shelf: "Shelf") -> None:
+    header = shelf.put()
+    shelf.path(header).write_bytes(b"rotten")
+
+    with pytest.raises(zipfile.BadZipFile):
+        unzipped(ada.ask("export").content)
+    assert ada.ask("erase", clips=[header.clip]).json()["receipt"]["clips"] == [header.clip]
+
+    assert not shelf.path(header).exists()
+    assert "receipt.json" in unzipped(ada.ask("export").content)
+
+
+def test_erase_names_what_went_and_nothing_comes_back(
+    ada: "Person", shelf: "Shelf", holdings: Holdings, store: "FileStore"
+) -> None:
+    gone, stays = shelf.put(), shelf.put()
+
+    said = receipt_of(ada.ask("erase", clips=[gone.clip, gone.clip]), holdings)
+
+    assert said.clips == (gone.clip,)
+    assert [one.clip for one in store.kept("ada")] == [stays.clip]
+    assert not shelf.path(gone).exists()
+    assert holdings.gone[0].sha256 == hashlib.sha256(shelf.sealed[gone.clip]).hexdigest()
+    assert ada.ask("play", clip=gone.clip).status_code == 404
+    assert said.head.n == holdings.log.head().n - 1
+
+
+def test_erase_leaves_what_is_somebody_elses(
+    ada: "Person", bob: "Person", shelf: "Shelf", store: "FileStore"
+) -> None:
+    foreign = shelf.put("bob")
+    shelf.put()
+    store._index.execute("update clip set owner = 'ada'")  # noqa: SLF001 - the index is crossed on purpose
+
+    told = ada.ask("erase", all=True)
+
+    assert told.json()["receipt"]["count"] == 1
+    assert shelf.path(foreign).read_bytes() == shelf.sealed[foreign.clip]
+    assert ("erase", "not-hers") in {(row["op"], row["outcome"]) for row in bob.rows()}
+
+
+def test_erase_of_a_time_reaches_what_is_still_under_way(
+    ada: "Person", shelf: "Shelf", store: "FileStore", holdings: Holdings
+) -> None:
+    first = shelf.put(t="2026-11-21T08:00:00.000Z")
+    later = shelf.put(t="2026-11-22T08:00:00.000Z")
+
+    fields = {"from": "2026-11-21T00:00:00.000Z", "until": "2026-11-22T00:00:00.000Z"}
+    said = receipt_of(ada.ask("erase", **fields), holdings)
+
+    assert said.clips == (first.clip,)
+    assert [one.clip for one in store.kept()] == [later.clip]
+    late = shelf.household.header(900, "ada", t="2026-11-21T09:00:00.000Z")
+    assert store.orders.is_swept(late)
+    assert not store.orders.is_swept(shelf.household.header(901, "bob", t=late.t))
+    assert not store.orders.is_swept(shelf.household.header(902, "ada", t=later.t))
+
+
+def test_retention_is_hers_and_only_shortens(
+    ada: "Person", shelf: "Shelf", store: "FileStore"
+) -> None:
+    shelf.put(ttl_s=30 * 86_400)
+    shelf.put("bob", ttl_s=30 * 86_400)
+    assert ada.ask("retention").json()["days"] is None
+
+    assert ada.ask("retention", days=7).json()["days"] == 7
+
+    eight_days_on_s = 1_795_334_400 + 8 * 86_400
+    assert store.expire(eight_days_on_s) == 1
+    assert [one.owner for one in store.kept()] == ["bob"]
+    ada.ask("retention", days=3650)
+    shelf.put(ttl_s=86_400)
+    assert store.expire(1_795_334_400 + 86_400) == 1
+
+
+def test_the_log_is_a_chain_that_all_can_check_and_each_can_read_her_part(
+    ada: "Person", bob: "Person", holdings: Holdings
+) -> None:
+    for _ in range(3):
+        ada.ask("list")
+        bob.ask("keys")
+
+    told = ada.ask("log", limit=4).json()
+    more = ada.ask("log", after=told["next"]).json()
+
+    rows = [chain.parse_row(row) for row in told["rows"] + more["rows"]]
+    head = receipt.parse_head(json.dumps(more["head"]).encode(), holdings.key.public_key())
+    assert chain.check(rows, [head.bare()]).n == 8
+    assert {row.body.owner for row in rows if row.body} == {"ada"}
+    assert sum(row.body is None for row in rows) == 3
+    assert ada.ask("log", after=999).status_code == 409
+
+
+def test_a_new_key_needs_both_and_the_old_one_is_retired(
+    ada: "Person", shelf: "Shelf", household: "Household"
+) -> None:
+    header = shelf.put()
+    fresh = pyrage.x25519.Identity.generate()
+    told = ada.request("new-key", recipient=str(fresh.to_public())).json()
+    alone = ada.answer(told["ticket"], ada.read(told["challenge"]))
+    assert alone.status_code == 403
+
+    told = ada.request("new-key", recipient=str(fresh.to_public())).json()
+    both = ada.read(told["challenge"]) + ada.read(told["new_challenge"], str(fresh))
+    changed = ada.answer(told["ticket"], both).json()
+
+    assert changed["active"] == keys.owner_id(str(fresh.to_public()))
+    assert changed["retired"] == [header.okey]
+    old_key = ada.request("list").json()
+    with pytest.raises(pyrage.DecryptError):
+        ada.read(old_key["challenge"])
+    ada.identity = str(fresh)
+    assert ada.ask("play", clip=header.clip).content == shelf.sealed[header.clip]
+    taken = ada.request("new-key", recipient=household.recipient("bob")).json()
+    both = ada.read(taken["challenge"]) + ada.read(
+        taken["new_challenge"], household.identities["bob"]
+    )
+    assert ada.answer(taken["ticket"], both).status_code == 409
+
+
+def test_a_ticket_is_good_once_for_five_minutes(ada: "Person", clock: "FakeClock") -> None:
+    told = ada.request("list").json()
+    answer = ada.read(told["challenge"])
+    assert answer.startswith(f"ada:list:{told['request_sha256'][:16]}:")
+    assert ada.answer(told["ticket"], answer).status_code == 200
+    assert ada.answer(told["ticket"], answer).json()["error"] == "ticket"
+
+    late = ada.request("list").json()
+    clock.now_s += 300
+    assert ada.answer(late["ticket"], ada.read(late["challenge"])).status_code == 404
+
+    wrong = ada.request("list").json()
+    assert ada.answer(wrong["ticket"], "ada:list:0:0").json()["error"] == "proof"
+    assert ada.answer(wrong["ticket"], ada.read(wrong["challenge"])).status_code == 404
+
+
+def test_crossed_answers_open_nothing_and_both_read_it(
+    ada: "Person", bob: "Person", shelf: "Shelf"
+) -> None:
+    shelf.put()
+    shelf.put("bob")
+    one, other = ada.request("export").json(), bob.request("export").json()
+
+    said = ada.answer(one["ticket"], bob.read(other["challenge"]))
+
+    assert said.status_code == 403
+    assert bob.answer(other["ticket"], bob.read(other["challenge"])).status_code == 404
+    for person in (ada, bob):
+        assert [row["outcome"] for row in person.rows() if row["op"] == "export"] == ["crossed"]
+
+
+def test_a_flood_of_wrong_answers_does_not_grow_the_log(ada: "Person") -> None:
+    for _ in range(330):
+        ada.answer(ada.request("list").json()["ticket"], "wrong")
+
+    rows = [row for row in ada.rows() if row["outcome"] == "refused"]
+    assert len(rows) == 23
+    assert sum(row["count"] for row in rows) == 320
+
+
+def test_open_tickets_are_bounded_and_one_owner_cannot_crowd_out_another(
+    ada: "Person", bob: "Person"
+) -> None:
+    first = bob.request("list").json()
+    for _ in range(300):
+        ada.request("list")
+
+    assert bob.answer(first["ticket"], bob.read(first["challenge"])).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"[" * 10_000,
+        b'{"owner":"ada"}',
+        b'{"owner":"../ada","request":{"op":"list"}}',
+        b'{"owner":"ada","request":{"op":"share","to":"bob"}}',
+        b'{"owner":"ada","request":{"op":"export","recipient":"bob"}}',
+        b'{"owner":"ada","request":{"op":"export","to":"age1..."}}',
+        b'{"owner":"ada","request":{"op":"play","clip":"../../etc/passwd"}}',
+        b'{"owner":"ada","request":{"op":"erase"}}',
+        b'{"owner":"ada","request":{"op":"erase","all":true,"from":"2026-11-22T08:00:00.000Z"}}',
+        b'{"owner":"ada","request":{"op":"erase","all":false}}',
+        b'{"owner":"ada","request":{"op":"list","day":"2026-13-01"}}',
+        b'{"owner":"ada","request":{"op":"list","limit":100000}}',
+        b'{"owner":"ada","request":{"op":"list","from":"2026-02-30T08:00:00.000Z"}}',
+        b'{"owner":"ada","request":{"op":"retention","days":0}}',
+        b'{"owner":"ada","request":{"op":"new-key","recipient":"age1' + b"q" * 58 + b'"}}',
+    ],
+)
+def test_what_is_no_request_is_told_so(client: "TestClient", body: bytes) -> None:
+    response = client.post(
+        "/v1/tickets", content=body, headers={"content-type": "application/json"}
+    )
+
+    assert (response.status_code, response.json()["error"]) == (422, "request")
+
+
+def test_limits_are_told(client: "TestClient", ada: "Person") -> None:
+    json_type = {"content-type": "application/json"}
+    assert client.post("/v1/tickets", content=b"x" * 17_000, headers=json_type).status_code == 413
+    assert client.post("/v1/tickets", content=b"{}").status_code == 415
+    assert client.get("/v1/tickets").json()["error"] == "method"
+    assert client.get("/").json()["error"] == "path"
+    assert client.post("/v1/tickets/x", content=b"y" * 600).status_code == 413
+    assert client.get("/v1/archive", headers={"x": "y" * 17_000}).status_code == 431
+    ada.name = "nobody"
+    assert ada.request("list").json()["error"] == "owner"
+
+
+def test_everyone_near_reads_the_signed_head(client: "TestClient", holdings: Holdings) -> None:
+    told = client.get("/v1/archive").json()
+
+    assert told["archive"] == holdings.name
+    head = json.dumps(told["head"]).encode()
+    assert receipt.parse_head(head, holdings.key.public_key()).n == 0
+    with pytest.raises(receipt.Forged):
+        receipt.parse_head(head, Ed25519PrivateKey.generate().public_key())
+
+
+@pytest.mark.parametrize(
+    ("address", "near"),
+    [
+        ("127.0.0.1", True),
+        ("192.168.1.7", True),
+        ("::1", True),
+        ("fe80::1%eth0", True),
+        ("::ffff:10.0.0.1", True),
+        ("/home/archive.sock", True),
+        ("8.8.8.8", False),
+        ("2001:4860:4860::8888", False),
+        ("::ffff:8.8.8.8", False),
+        ("example.org", False),
+    ],
+)
+def test_who_is_near(address: str, near: bool) -> None:  # noqa: FBT001 - a table
+    assert is_near(address) is near
+
+
+def test_strangers_are_refused_before_anything_is_read(
+    holdings: Holdings, clock: "FakeClock"
+) -> None:
+    from starlette.testclient import TestClient  # noqa: PLC0415 - only here
+
+    app = Api(holdings, Tickets(clock), Rights(holdings, clock)).app()
+    with TestClient(app, client=("8.8.8.8", 1)) as far:
+        assert far.get("/v1/archive").status_code == 403
+
+
+def test_stock_age_answers_the_challenge(ada: "Person", shelf: "Shelf", tmp_path: Path) -> None:
+    shelf.put()
+    key = tmp_path / "ada.key"
+    key.write_text(ada.identity + "\n", "utf-8")
+    told = ada.request("list").json()
+
+    read = subprocess.run(  # noqa: S603 - our own words
+        ["age", "-d", "-i", str(key)],  # noqa: S607 - whichever age is installed
+        input=told["challenge"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert len(ada.answer(told["ticket"], read.stdout).json()["clips"]) == 1
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
+@given(
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH"]),
+    path=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40),
+    body=st.binary(max_size=300),
+)
+def test_any_request_gets_an_answer_that_is_no_crash(
+    client: "TestClient", method: str, path: str, body: bytes
+) -> None:
+    for where in (f"/v1/tickets/{path}".replace("#", "").replace("?", ""), "/v1/tickets"):
+        headers = {"content-type": "application/json"}
+        response = client.request(method, where, content=body, headers=headers)
+        assert response.status_code < 500
+        assert response.status_code >= 400

@@ -1,0 +1,78 @@
+"""A household whose door is open, and guests who come."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from listener import cli
+from listener.home import Home
+from listener.household import identity, invitation
+from listener.household.identity import Identity
+from listener.household.invitation import Invitation
+from listener.household.office import Office
+from listener.household.welcome import Door
+from listener.service import Stop
+
+Earmark = Callable[..., tuple[int, str, str]]
+
+
+class Host:
+    """A household whose door is open while the test runs."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = Home(home)
+        self.office = Office(home)
+        self.office.set_up(lambda register: msgspec.structs.replace(register, hosts=("home.lan",)))
+        self.door = Door(self.office, self.home, ("127.0.0.1", 0))
+        self.stop = Stop()
+        self._threads = ThreadPoolExecutor(1)
+
+    def invite(self, who: Identity, token: str = "t" * 22) -> Invitation:
+        now_s = int(self.office.now().timestamp())
+        self.office.change(lambda register: register.with_invitation(who, token, now_s))
+        certificate, _ = self.office.service(identity.API)
+        return Invitation(
+            cn=who.cn,
+            host="127.0.0.1",
+            port=self.door.port,
+            fingerprint=invitation.fingerprint_of_pem(certificate.read_bytes()),
+            token=token,
+        )
+
+    def wait(self, who: Identity) -> "Future[bool]":
+        return self._threads.submit(self.door.wait, who, self.stop, 30.0, time.monotonic)
+
+    def end(self) -> None:
+        self.stop.ask()
+        self._threads.shutdown()
+        self.door.close()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def meet(
+    earmark: Earmark, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[tuple[int, int], str, str]:
+    """Wait for guests, and let one come; return both exit codes and all that both said."""
+    codes: list[int] = []
+
+    def come() -> None:
+        until_s = time.monotonic() + 30
+        while not codes or (codes[-1] == 69 and time.monotonic() < until_s):
+            codes.append(cli.main(["household", *words]))
+            time.sleep(0.05)
+
+    guest = threading.Thread(target=come)
+    guest.start()
+    # The door is opened by the main thread, which alone may hear signals.
+    code, out, err = earmark("household", "wait")
+    guest.join()
+    late = capsys.readouterr()
+    return (code, codes[-1]), out + late.out, err + late.err

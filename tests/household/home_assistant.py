@@ -1,0 +1,106 @@
+"""What Home Assistant demands of a device discovery message, and how it reads a state.
+
+Encoded from its documentation and `homeassistant/components/mqtt` (schemas of 2024.11 and later,
+`event.py`, `sensor.py`, `button.py`, `switch.py`): unknown keys are refused here, though Home
+Assistant drops some of them in silence.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import jinja2
+
+_SHARED: Final = {"platform", "unique_id", "name", "icon", "entity_category", "device_class"}
+_TOPICS: Final = {"state_topic", "command_topic", "value_template", "retain", "qos"}
+_KEYS: Final[Mapping[str, set[str]]] = {
+    "binary_sensor": _SHARED | {"state_topic", "value_template", "payload_on", "payload_off"},
+    "sensor": _SHARED | {"state_topic", "value_template", "unit_of_measurement", "state_class"},
+    "event": _SHARED | {"state_topic", "value_template", "event_types"},
+    "button": (_SHARED | {"command_topic", "payload_press", "retain"}),
+    "switch": _SHARED | _TOPICS | {"payload_on", "payload_off", "state_on", "state_off"},
+}
+_REQUIRED: Final[Mapping[str, set[str]]] = {
+    "event": {"state_topic", "event_types"},
+    "button": {"command_topic"},
+    "switch": {"command_topic"},
+}
+_CLASSES: Final = {"binary_sensor": {"running", "problem"}}
+_STATE_CLASSES: Final = {"measurement", "total", "total_increasing"}
+_CATEGORIES: Final = {"config", "diagnostic"}
+_READ_ONLY: Final = {"sensor", "binary_sensor"}
+_DEVICE: Final = {
+    *("identifiers", "connections", "name", "manufacturer", "model", "sw_version", "hw_version"),
+    *("serial_number", "suggested_area", "configuration_url", "via_device"),
+}
+_TOP: Final = {
+    *("device", "origin", "components", "availability", "availability_mode", "state_topic"),
+    *("command_topic", "qos", "encoding", "payload_available", "payload_not_available"),
+}
+_OBJECT_ID: Final = re.compile(r"[a-zA-Z0-9_-]+")
+LONGEST_STATE: Final = 255
+
+
+def check(topic: str, payload: bytes) -> dict[str, Any]:
+    """Return a discovery message's content; fail where Home Assistant would refuse it."""
+    prefix, kind, node, last = topic.split("/")
+    assert (prefix, kind, last) == ("homeassistant", "device", "config")
+    assert _OBJECT_ID.fullmatch(node)
+    told: dict[str, Any] = json.loads(payload)
+    assert told.keys() <= _TOP
+    assert told.keys() >= {"device", "origin", "components"}
+    assert told["device"].keys() <= _DEVICE
+    assert told["device"].get("identifiers") or told["device"].get("connections")
+    assert all(isinstance(value, str | list) for value in told["device"].values())
+    assert isinstance(told["origin"]["name"], str)
+    assert told.get("qos") in {None, 0, 1, 2}
+    for one in told.get("availability", []):
+        assert one.keys() <= {"topic", "value_template", "payload_available"}
+        _subscribable(one["topic"])
+    for name, component in told["components"].items():
+        assert _OBJECT_ID.fullmatch(name)
+        _check_component(component, told)
+    ids = [component["unique_id"] for component in told["components"].values()]
+    assert len(set(ids)) == len(ids)
+    return told
+
+
+def _check_component(component: dict[str, Any], told: dict[str, Any]) -> None:
+    platform = component["platform"]
+    # What is shared stands at the top; a component's own counts before it.
+    whole: dict[str, Any] = {
+        key: told[key] for key in ("state_topic", "command_topic") if key in told
+    }
+    whole |= component
+    assert component.keys() <= _KEYS[platform], component
+    assert whole.keys() >= _REQUIRED.get(platform, {"state_topic"})
+    assert component["unique_id"]
+    assert component.get("entity_category") in {None, *_CATEGORIES}
+    if platform in _READ_ONLY:
+        # Home Assistant refuses sensors of the category config.
+        assert component.get("entity_category") != "config"
+    assert component.get("device_class") in {None, *_CLASSES.get(platform, set())}
+    assert component.get("state_class") in {None, *_STATE_CLASSES}
+    assert component.get("icon", "mdi:x").startswith("mdi:")
+    if platform == "event":
+        assert component["event_types"]
+    if "value_template" in component:
+        jinja2.Environment(autoescape=False).parse(component["value_template"])  # noqa: S701 - no web page
+    for key in ("state_topic", "command_topic"):
+        if key in component:
+            _subscribable(component[key])
+            assert not set(component[key]) & set("+#")
+
+
+def _subscribable(topic: str) -> None:
+    assert topic
+    assert "\0" not in topic
+    assert len(topic.encode()) <= 65535
+
+
+def render(template: str, payload: bytes) -> str:
+    """Return the state that a template makes of a message; undefined names fail."""
+    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)  # noqa: S701 - no web page
+    environment.filters["tojson"] = lambda value: json.dumps(value, sort_keys=True)
+    return environment.from_string(template).render(value_json=json.loads(payload))

@@ -1,0 +1,85 @@
+import base64
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.envelope import keys
+from listener.errors import EarmarkError, UsageError
+from listener.household import certificates, invitation
+from listener.household.invitation import Invitation
+
+TOKEN = "t" * 22
+INVITED = Invitation(cn="d-hall", host="home.local", port=8884, fingerprint="0" * 64, token=TOKEN)
+
+
+def test_a_line_is_read_as_it_was_written_however_a_terminal_wrapped_it() -> None:
+    line = INVITED.line()
+
+    assert invitation.parse_line(line) == INVITED
+    assert invitation.parse_line(f" {line[:80]}\n{line[80:]}\r\n") == INVITED
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"cn": "d-archive"}, {"cn": "d-a/b"}, {"port": 0}, {"token": "short"}, {"more": 1}],
+)
+def test_a_line_with_anything_impossible_is_refused(change: dict[str, object]) -> None:
+    fields = msgspec.to_builtins(INVITED) | change
+    line = invitation.PREFIX + base64.urlsafe_b64encode(msgspec.json.encode(fields)).decode()
+
+    with pytest.raises(UsageError, match="no invitation"):
+        invitation.parse_line(line)
+
+
+@given(st.text(max_size=100))
+def test_any_other_text_is_refused_and_not_repeated(text: str) -> None:
+    for line in (text, invitation.PREFIX + text):
+        with pytest.raises(UsageError, match="no invitation") as caught:
+            invitation.parse_line(line)
+        assert len(text) < 20 or text not in str(caught.value)
+
+
+def test_a_request_proves_both_keys() -> None:
+    key, signer = certificates.new_key(), Ed25519PrivateKey.generate()
+
+    asked = invitation.request(TOKEN, key, signer)
+    public, device_key = invitation.checked(invitation.decode_request(msgspec.json.encode(asked)))
+
+    assert public == key.public_key()
+    assert device_key == keys.device_text(signer.public_key())
+    assert invitation.checked(invitation.request(TOKEN, key, None)) == (key.public_key(), None)
+
+
+def test_a_device_s_key_of_somebody_else_is_refused() -> None:
+    signer, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    asked = invitation.request(TOKEN, certificates.new_key(), signer)
+    other = invitation.request(TOKEN, certificates.new_key(), signer)
+    stolen = keys.device_text(stranger.public_key())
+
+    for forged in (
+        msgspec.structs.replace(asked, device_key=stolen),
+        msgspec.structs.replace(asked, proof=other.proof),
+        msgspec.structs.replace(asked, proof=None),
+        msgspec.structs.replace(asked, csr=other.csr),
+        msgspec.structs.replace(asked, csr="no"),
+        msgspec.structs.replace(asked, csr="ä"),
+        msgspec.structs.replace(asked, device_key="ed25519:no"),
+    ):
+        with pytest.raises(EarmarkError, match="not proved"):
+            invitation.checked(forged)
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_raise_one_error(data: bytes) -> None:
+    with pytest.raises(EarmarkError, match="not how one joins"):
+        invitation.decode_request(data)
+
+
+def test_what_is_too_long_is_not_read() -> None:
+    with pytest.raises(EarmarkError):
+        invitation.decode_answer(b'{"v":1}' + b" " * invitation.LONGEST_BYTES)
+    assert invitation.decode_answer(b'{"v":1}') == invitation.Answer()

@@ -1,0 +1,113 @@
+"""Setting up a home, showing and renewing it."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from listener import config
+from listener.household import certificates, identity
+from listener.household.office import Office
+from tests.household.guests import contents
+
+Earmark = Callable[..., tuple[int, str, str]]
+
+
+def test_init_says_what_it_made_and_the_second_time_that_all_is_well(
+    earmark: Earmark, home: Path
+) -> None:
+    code, out, _ = earmark("household", "init", "--host", "home.lan", "--port", "8999")
+    before = contents(home)
+
+    again = earmark("household", "init")
+
+    assert code == 0
+    assert "authority, s-broker, s-api, s-archive, s-household" in out
+    settings = config.parse(out[out.index("[broker]") :], "what init printed")
+    assert (settings.broker.host, settings.broker.port) == ("localhost", 8999)
+    assert Path(settings.broker.key_file or "").is_file()
+    assert again == (0, "all is as it should be\n", "")
+    assert contents(home) == before
+    assert Office(home).register().hosts == ("home.lan", "localhost", "127.0.0.1")
+
+
+def test_init_without_a_host_finds_this_computer_s_names(earmark: Earmark, home: Path) -> None:
+    assert earmark("household", "init")[0] == 0
+
+    assert Office(home).register().hosts[-2:] == ("localhost", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "words", [("--host", "a b"), ("--host", "*"), ("--port", "0"), ("--join-port", "65536")]
+)
+def test_init_refuses_what_no_network_has(earmark: Earmark, home: Path, words: list[str]) -> None:
+    assert earmark("household", "init", *words)[0] == 2
+    assert not (home / "household").exists()
+
+
+def test_the_broker_s_files_go_where_they_are_wanted(earmark: Earmark, tmp_path: Path) -> None:
+    folder = tmp_path / "etc" / "earmark"
+
+    earmark("household", "init", "--broker-folder", str(folder))
+
+    text = (folder / "earmark.conf").read_text()
+    named = re.findall(r"^\w+file (.*)$|^acl_file (.*)$", text, re.MULTILINE)
+    assert all(Path(one or other).is_file() for one, other in named)
+    assert len(named) == 5
+
+
+@pytest.mark.parametrize(
+    "words", [("add-device", "hall"), ("status",), ("announce",), ("renew",), ("wait",)]
+)
+def test_without_a_household_the_way_is_shown(earmark: Earmark, words: tuple[str, ...]) -> None:
+    code, _, err = earmark("household", *words)
+
+    assert code == 78
+    assert "earmark household init" in err
+
+
+def test_status_tells_who_belongs_and_what_is_due(ready: Earmark, home: Path) -> None:
+    ready("household", "add-device", "hall", "--no-wait")
+
+    people = ready("household", "status")
+    code, out, _ = ready("household", "status", "--json")
+    rows = {row["identity"]: row for row in map(json.loads, out.splitlines())}
+
+    assert (people[0], code) == (0, 0)
+    assert "d-hall       invited" in people[1]
+    assert rows["d-hall"] == {
+        "identity": "d-hall",
+        "state": "invited",
+        "until": None,
+        "days_left": None,
+    }
+    assert rows["s-broker"]["state"] == "joined"
+    assert rows["s-broker"]["days_left"] > 1800
+    assert Office(home).is_set_up
+
+
+def test_what_is_due_is_named_with_the_way(ready: Earmark, home: Path) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=certificates.CERTIFICATE_DAYS - 10)
+    for who in (identity.device("hall"), identity.owner("ada")):
+        Office(home, lambda: long_ago).issue(who, home / "given")
+
+    code, out, _ = ready("household", "status")
+    renewed = ready("household", "renew")
+
+    assert code == 1
+    assert "d-hall       due" in out
+    assert renewed[0] == 0
+    assert "d-hall is due: earmark household add-device hall" in renewed[1]
+    assert "o-ada is due: earmark household add-owner ada" in renewed[1]
+
+
+def test_a_broker_that_is_away_is_said(ready: Earmark, unused_port: int) -> None:
+    ready("household", "init", "--port", str(unused_port))
+
+    code, _, err = ready("household", "announce")
+
+    assert code == 69
+    assert "no connection to the broker" in err

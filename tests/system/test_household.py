@@ -1,0 +1,211 @@
+"""A home from nothing: set up, joined, used over TLS, and somebody thrown out of it."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyrage
+import pytest
+
+from listener import config
+from listener.config import SpoolSettings
+from listener.envelope import keys
+from listener.home import Home
+from listener.household import identity
+from listener.household.office import Office
+from listener.mqtt.broker import Connected, Message
+from listener.mqtt.client import PahoBroker
+from listener.spool import Spool
+from tests.conftest import Household
+from tests.household import home_assistant
+from tests.system.conftest import Earmark
+
+if TYPE_CHECKING:
+    from tests.system.conftest import Mosquitto
+
+pytestmark = pytest.mark.system
+
+Wait = Callable[[Callable[[], object], str], None]
+
+
+class Place:
+    """One computer of the home, with its own folder and settings."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.home = folder / "home"
+        self.settings = folder / "earmark.toml"
+        self.settings.write_text("")
+        self.earmark = Earmark(self.home, self.settings)
+
+    def must(self, *words: str) -> subprocess.CompletedProcess[str]:
+        told = self.earmark.run(*words)
+        assert told.returncode == 0, told.stderr
+        return told
+
+    def join(self, host: "Place", *invite: str) -> None:
+        """Come as a guest while the host waits."""
+        with subprocess.Popen(  # noqa: S603 - our own words
+            host.earmark.command("household", *invite),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as waiting:
+            assert waiting.stdout is not None
+            assert waiting.stderr is not None
+            line = next(text for text in waiting.stdout if text.startswith("earmark-join-1:"))
+            next(text for text in waiting.stderr if "waiting for" in text)
+            self.settings.unlink()
+            joined = subprocess.run(  # noqa: S603 - our own words
+                [
+                    *self.earmark.command("household")[:4],
+                    *("--home", str(self.home), "join", line.strip()),
+                    *("--settings", str(self.settings)),
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=40,
+            )
+            assert joined.returncode == 0, joined.stderr
+            assert waiting.wait(40) == 0
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path / "archive")
+    yield made
+    made.earmark.end()
+
+
+def confirm(place: Place, identity_: pyrage.x25519.Identity) -> None:
+    """Answer the riddle, as `age -d` would."""
+    riddle = place.must("owner", "challenge", "ada").stdout.encode()
+    answer = pyrage.decrypt(riddle, [identity_]).decode().strip()
+    place.must("owner", "confirm", "ada", answer)
+
+
+def seal(speaker: Place, secret: str) -> str:
+    """Put a clip of ada's into the speaker's spool, as hear does; return its id."""
+    home = Home(speaker.home)
+    sealing = Household(home, home.device_key(), {"ada": secret})
+    header = sealing.header(home.next_seq())
+    data = sealing.seal(header)
+    Spool(speaker.home / "spool", SpoolSettings()).put(header.clip, "ada", header.seq, data)
+    return header.clip
+
+
+def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
+    archive: Place, tmp_path: Path, mosquitto: "Mosquitto", free_port: int, wait_until: Wait
+) -> None:
+    ada = pyrage.x25519.Identity.generate()
+    speaker, hers = Place(tmp_path / "speaker"), Place(tmp_path / "hers")
+
+    # Set up, and again: the second time there is nothing to do.
+    ports = ("--port", str(free_port), "--join-port", str(other_port(free_port)))
+    init = ("household", "init", "--host", "localhost", *ports)
+    made = archive.must(*init).stdout
+    archive.settings.write_text(made[made.index("[broker]") :])
+    assert archive.must(*init).stdout == "all is as it should be\n"
+
+    speaker.join(archive, "add-device", "hall", "--area", "Hall")
+    hers.join(archive, "add-owner", "ada", "--key", str(ada.to_public()))
+    confirm(archive, ada)
+    speaker.must("owner", "add", "ada", "--key", str(ada.to_public()))
+    confirm(speaker, ada)
+
+    mosquitto.start_with(archive.home / "household" / "mosquitto")
+    archive.earmark.start("archive")
+    first = seal(speaker, str(ada))
+    sent = speaker.earmark.run("send", "--once", "--patience", "20")
+    assert sent.stdout == "sent 1, set aside 0, waiting 0\n", sent.stderr
+    assert first in archive.must("archive", "list").stdout
+    assert archive.must("household", "announce").stdout.startswith("1 speakers: 1 new")
+    assert archive.must("household", "announce").stdout.startswith("1 speakers: 0 new")
+
+    # Her computer hears what the table grants: the speaker's status.
+    status = heard(hers, "earmark/v1/status/hall")
+    assert json.loads(status.payload) == {"state": "offline"}
+
+    # Thrown out: neither its certificate nor its signature counts.
+    archive.must("household", "revoke", "d-hall")
+    assert (
+        archive.must("household", "announce").stdout
+        == "0 speakers: 0 new or changed, 1 taken back\n"
+    )
+    second = seal(speaker, str(ada))
+    mosquitto.reload()
+
+    def is_refused() -> bool:
+        told = speaker.earmark.run("send", "--once", "--patience", "1")
+        return told.returncode == 69 and "no connection to the broker" in told.stderr
+
+    wait_until(is_refused, "the revoked speaker is refused")
+    assert second not in archive.must("archive", "list").stdout
+    waiting = Spool(speaker.home / "spool", SpoolSettings()).waiting()
+    assert [entry.clip for entry in waiting] == [second]
+    assert Home(archive.home).roster().devices == ()
+
+    # And back, by a new line: what waited arrives.
+    speaker.join(archive, "add-device", "hall")
+    mosquitto.reload()
+    sent = speaker.earmark.run("send", "--once", "--patience", "20")
+    assert sent.stdout == "sent 1, set aside 0, waiting 0\n", sent.stderr
+    assert second in archive.must("archive", "list").stdout
+
+
+def test_home_assistant_hears_of_the_speakers_over_its_own_connection(
+    archive: Place, tmp_path: Path, mosquitto: "Mosquitto", free_port: int
+) -> None:
+    words = ("household", "init", "--host", "localhost", "--port", str(free_port))
+    archive.must(*words)
+    archive.must("household", "add-service", "home-assistant", "--to", str(tmp_path / "ha"))
+    speaker = Home(tmp_path / "speaker")
+    key = speaker.device_key().public_key()
+    Office(archive.home).issue(identity.device("hall"), tmp_path / "given")
+    archive.must("household", "add-device", "hall", "--key", keys.device_text(key))
+    mosquitto.start_with(archive.home / "household" / "mosquitto")
+
+    archive.must("household", "announce")
+    files = {part: f"{tmp_path}/ha/s-home-assistant.{part}" for part in ("crt", "key")}
+    settings = config.BrokerSettings(
+        host="localhost",
+        port=free_port,
+        ca_file=f"{tmp_path}/ha/ca.crt",
+        certificate_file=files["crt"],
+        key_file=files["key"],
+    )
+    message = first_of(PahoBroker(settings, "home-assistant"), "homeassistant/#")
+
+    told = home_assistant.check(message.topic, message.payload)
+    assert message.retain
+    assert told["device"]["serial_number"] == keys.device_id(key)
+    assert len(told["components"]) > 10
+
+
+def other_port(port: int) -> int:
+    return port - 1 if port > 32_769 else port + 1
+
+
+def heard(place: Place, pattern: str) -> Message:
+    """Return the first that a place hears with its own certificate."""
+    settings = config.parse(place.settings.read_text(), "there").broker
+    return first_of(PahoBroker(settings, "anything"), pattern)
+
+
+def first_of(broker: PahoBroker, pattern: str) -> Message:
+    broker.connect()
+    until_s = time.monotonic() + 40
+    try:
+        while time.monotonic() < until_s:
+            for happening in broker.poll(1.0):
+                if isinstance(happening, Connected):
+                    broker.subscribe(pattern)
+                if isinstance(happening, Message):
+                    return happening
+        pytest.fail(f"nothing was heard on {pattern}")
+    finally:
+        broker.close()

@@ -1,0 +1,449 @@
+"""The 1,700 recordings: a real broker, a real archive, two owners who ask at the same moment."""
+
+import io
+import json
+import os
+import sqlite3
+import subprocess
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import paho.mqtt.client as paho
+import psutil
+import pyrage
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from listener.accesslog import ACCESS_LOG
+from listener.envelope import format as form
+from listener.envelope.open import open_envelope, parse_identities
+from listener.errors import EarmarkError
+
+if TYPE_CHECKING:
+    from tests.conftest import Household
+    from tests.system.conftest import Earmark, Mosquitto
+
+pytestmark = pytest.mark.system
+
+Wait = Callable[[Callable[[], object], str], None]
+RECORDINGS = 1700
+WORDS = {"ada": b"ada says this", "bob": b"bob says that"}
+
+
+class Asker:
+    """An owner with her key, before the archive's socket."""
+
+    def __init__(self, home: Path, name: str, identity: str) -> None:
+        self.name = name
+        self.identity = pyrage.x25519.Identity.from_str(identity)
+        wire = httpx2.HTTPTransport(uds=str(home / "archive.sock"))
+        self.http = httpx2.Client(transport=wire, base_url="http://archive", timeout=60)
+
+    def ticket(self, op: str, **fields: object) -> dict[str, Any]:
+        asked = {"owner": self.name, "request": {"op": op} | fields}
+        told = self.http.post("/v1/tickets", json=asked)
+        assert told.status_code == 201, told.text
+        return dict(told.json())
+
+    def read(self, ticket: dict[str, Any]) -> bytes:
+        return bytes(pyrage.decrypt(ticket["challenge"].encode(), [self.identity]))
+
+    def answer(self, ticket: dict[str, Any], answer: bytes) -> bytes:
+        """Return what came, whole or broken off."""
+        got = bytearray()
+        try:
+            with self.http.stream(
+                "POST", f"/v1/tickets/{ticket['ticket']}", content=answer
+            ) as response:
+                for piece in response.iter_bytes():
+                    got += piece
+        except httpx2.RemoteProtocolError:
+            pass  # broken off on purpose
+        return bytes(got)
+
+    def ask(self, op: str, **fields: object) -> bytes:
+        ticket = self.ticket(op, **fields)
+        return self.answer(ticket, self.read(ticket))
+
+    def rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        after = 0
+        while after is not None:
+            told = json.loads(self.ask("log", after=after))
+            rows += [row["body"] for row in told["rows"] if "body" in row]
+            after = told["next"]
+        return rows
+
+
+def publish(port: int, messages: list[tuple[str, bytes]]) -> None:
+    """Publish as a device would, and wait for the broker's receipts."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, "d-hall")
+    client.max_queued_messages_set(0)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    for told in [client.publish(topic, data, 1) for topic, data in messages]:
+        told.wait_for_publish(60)
+    client.disconnect()
+    client.loop_stop()
+
+
+def topic_of(header: form.PublicHeader) -> str:
+    return f"earmark/v1/clips/{header.owner}/{header.device}/{header.clip}"
+
+
+@pytest.fixture
+def served(
+    mosquitto: "Mosquitto", earmark: "Earmark", household: "Household", home: Path, wait_until: Wait
+) -> Iterator["Earmark"]:
+    """An archive that takes clips and answers owners."""
+    del household
+    mosquitto.start("max_inflight_messages 0", "max_queued_messages 0")
+    earmark.start("archive")
+    wait_until((home / "archive.sock").exists, "the archive's socket is there")
+    wait_until(lambda: retained_head(mosquitto.port) >= 0, "the archive has found the broker")
+    yield earmark
+    assert "Traceback" not in earmark.said("archive")
+
+
+@pytest.fixture
+def ada(served: "Earmark", home: Path, household: "Household") -> Iterator[Asker]:
+    del served
+    asker = Asker(home, "ada", household.identities["ada"])
+    yield asker
+    asker.http.close()
+
+
+def clips_in(home: Path) -> int:
+    return sum(1 for _ in (home / "archive" / "clips").glob("*/*.earmark"))
+
+
+def restart(earmark: "Earmark", home: Path, wait_until: Wait) -> None:
+    (home / "archive.sock").unlink(missing_ok=True)
+    earmark.start("archive")
+    wait_until((home / "archive.sock").exists, "the archive's socket is there")
+
+
+def whole(export: bytes) -> dict[str, bytes] | None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(export)) as found:
+            return {name: found.read(name) for name in found.namelist()}
+    except zipfile.BadZipFile:
+        return None
+
+
+def cross_index(home: Path) -> None:
+    """Give each owner's rows to the other."""
+    with sqlite3.connect(home / "archive" / "index.sqlite") as index:
+        index.execute("update clip set owner = case owner when 'ada' then 'bob' else 'ada' end")
+    index.close()
+
+
+def cross_rows(home: Path) -> None:
+    """Let a row of each owner point at a clip of the other: ids, hashes and numbers exchanged."""
+    fields = "clip, dkey, seq, sha256, ciphertext_sha256"
+    with sqlite3.connect(home / "archive" / "index.sqlite") as index:
+        pair = [
+            index.execute(
+                f"select owner, {fields} from clip where owner = ? order by seq limit 1",  # noqa: S608 - our own words
+                (owner,),
+            ).fetchone()
+            for owner in ("ada", "bob")
+        ]
+        for owner, row in zip(("bob", "ada"), pair, strict=True):
+            index.execute("update clip set owner = ? where clip = ?", (owner, row[1]))
+    index.close()
+
+
+def cross_folders(home: Path) -> None:
+    """Exchange the names of the two folders."""
+    clips = home / "archive" / "clips"
+    (clips / "ada").rename(clips / "aside")
+    (clips / "bob").rename(clips / "ada")
+    (clips / "aside").rename(clips / "bob")
+
+
+class TwoOwners:
+    """Both of them, their clips, and whatever was ever handed out to either."""
+
+    def __init__(self, home: Path, household: "Household") -> None:
+        self.home = home
+        self.household = household
+        self.people = {name: Asker(home, name, key) for name, key in household.identities.items()}
+        self.sealed: dict[str, dict[str, bytes]] = {name: {} for name in self.people}
+        self.handed_out: list[tuple[str, bytes]] = []
+
+    def close(self) -> None:
+        for person in self.people.values():
+            person.http.close()
+
+    def seal(self, number: int) -> list[tuple[str, bytes]]:
+        """Return messages with clips of both, in turns."""
+        messages = []
+        for seq in range(1, number + 1):
+            owner = "ada" if seq % 2 else "bob"
+            header = self.household.header(seq, owner)
+            words = b"fLaC" + WORDS[owner]
+            data = self.household.seal(header, lambda _, words=words: words)  # type: ignore[misc] # mypy does not see the default
+            self.sealed[owner][header.clip] = data
+            messages.append((topic_of(header), data))
+        return messages
+
+    def export_both(self) -> dict[str, dict[str, bytes] | None]:
+        """Let both ask at the same moment; return what is whole."""
+        found: dict[str, dict[str, bytes] | None] = {}
+        barrier = threading.Barrier(2)
+
+        def ask(name: str) -> None:
+            barrier.wait(10)
+            got = self.people[name].ask("export")
+            self.handed_out.append((name, got))
+            found[name] = whole(got)
+
+        threads = [threading.Thread(target=ask, args=(name,)) for name in self.people]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        return found
+
+    def cross_requests(self) -> None:
+        """Ada's question with Bob's answer, and the other way round."""
+        ada, bob = self.people["ada"], self.people["bob"]
+        hers, his = ada.ticket("export"), bob.ticket("export")
+        got = [ada.answer(hers, bob.read(his)), bob.answer(his, ada.read(hers))]
+        assert [json.loads(one)["error"] for one in got] == ["proof", "ticket"]
+        self.handed_out += zip(self.people, got, strict=True)
+
+    def attempts(self, outcome: str) -> list[int]:
+        """Return how many rows of both owners are in each one's log."""
+        return [
+            sum(
+                row["outcome"] == outcome and {row["owner"], row["other"]} == {"ada", "bob"}
+                for row in person.rows()
+            )
+            for person in self.people.values()
+        ]
+
+    def check_what_was_handed_out(self) -> None:
+        """Whole or broken off, none of it holds a clip that is not the requester's."""
+        for name, got in self.handed_out:
+            for owner, clips in self.sealed.items():
+                assert owner == name or not any(data in got for data in clips.values())
+
+    def check_what_lies_about(self) -> None:
+        """Nobody opens a clip of the other from any file that exists anywhere."""
+        roster = self.household.home.roster()
+        number = 0
+        for path in self.home.rglob("*"):
+            data = path.read_bytes() if path.is_file() else b""
+            assert not any(words in data for words in WORDS.values())
+            if path.suffix != ".earmark":
+                continue
+            number += 1
+            envelope = form.parse(data)
+            (other,) = self.people.keys() - {envelope.header.owner}
+            keys = parse_identities(self.household.identities[other].encode(), other)
+            with pytest.raises(EarmarkError):
+                open_envelope(data, keys, roster.device_keys(), roster.owner_keys())
+            with pytest.raises(pyrage.DecryptError):
+                pyrage.decrypt(envelope.ciphertext, [self.people[other].identity])
+        assert number == RECORDINGS
+
+
+@pytest.fixture
+def both(served: "Earmark", home: Path, household: "Household") -> Iterator[TwoOwners]:
+    del served
+    made = TwoOwners(home, household)
+    yield made
+    made.close()
+
+
+@pytest.mark.timeout(300)
+def test_of_1700_recordings_none_reaches_the_other(
+    mosquitto: "Mosquitto", both: TwoOwners, home: Path, wait_until: Wait
+) -> None:
+    publish(mosquitto.port, both.seal(RECORDINGS))
+    wait_until(lambda: clips_in(home) == RECORDINGS, "1,700 clips are kept")
+
+    # Nothing crossed: each gets all of hers, and nothing else.
+    for name, found in both.export_both().items():
+        assert found is not None
+        clips = {Path(one).stem: found[one] for one in found if one.startswith("clips/")}
+        assert clips == both.sealed[name]
+
+    # One at a time, and back.
+    for cross in (cross_index, cross_rows, cross_folders):
+        before = both.attempts("not-hers")
+        cross(home)
+        assert list(both.export_both().values()) == [None, None], cross.__name__
+        assert all(
+            now >= then + 2 for now, then in zip(both.attempts("not-hers"), before, strict=True)
+        ), cross.__name__
+        cross(home)
+        assert None not in both.export_both().values(), cross.__name__
+    both.cross_requests()
+    assert both.attempts("crossed") == [1, 1]
+
+    # All together.
+    before = both.attempts("not-hers")
+    for cross in (cross_index, cross_rows, cross_folders):
+        cross(home)
+    both.cross_requests()
+    both.export_both()
+    assert both.attempts("crossed") == [2, 2]
+    assert both.attempts("not-hers") > before
+
+    both.check_what_was_handed_out()
+    both.check_what_lies_about()
+
+
+@pytest.mark.timeout(120)
+def test_a_thousand_hostile_envelopes_leave_nothing(  # noqa: PLR0913, PLR0917 - the whole road
+    served: "Earmark",
+    mosquitto: "Mosquitto",
+    household: "Household",
+    home: Path,
+    ada: Asker,
+    wait_until: Wait,
+) -> None:
+    good = household.header(1)
+    true = household.seal(good)
+    publish(mosquitto.port, [(topic_of(good), true)])
+    wait_until(lambda: clips_in(home) == 1, "the first clip is kept")
+    process = psutil.Process(served.pid("archive"))
+    before = sorted(path for path in home.rglob("*") if path.is_file())
+    hostile = []
+    for number in range(1000):
+        header = household.header(number + 2)
+        data = bytearray(household.seal(header))
+        match number % 8:
+            case 0:
+                data = bytearray(os.urandom(number * 17 % 5000))
+            case 1:
+                del data[number % len(data) :]
+            case 2:
+                data[number % len(data)] ^= 0xFF
+            case 3:
+                data = data.replace(b'"owner":"ada"', b'"owner":"bob"')
+            case 4:
+                data = data.replace(b'"clip":"', b'"clip":"../../')
+            case 5:
+                data += bytes(1_050_000) if number % 40 == 5 else b"x"
+            case 6:
+                data = bytearray(b"EARMARK/1\n" + b"[" * 2000 + b"\n")
+            case _:
+                data = data.replace(b"EARMARK/1", b"EARMARK/2")
+        hostile.append((topic_of(header), bytes(data)))
+    first, rest = hostile[:100], hostile[100:]
+    publish(mosquitto.port, first)
+    wait_until(lambda: served.said("archive").count("refused") >= 100, "the first are refused")
+    rss_bytes = process.memory_info().rss
+
+    publish(mosquitto.port, rest)
+    wait_until(lambda: served.said("archive").count("refused") >= 1000, "all are refused")
+
+    assert process.is_running()
+    assert process.memory_info().rss - rss_bytes < 16 << 20
+    assert sorted(path for path in home.rglob("*") if path.is_file()) == before
+    assert ada.ask("play", clip=good.clip) == true
+
+
+@pytest.mark.usefixtures("served")
+def test_stock_age_and_curl_are_enough(
+    mosquitto: "Mosquitto", household: "Household", home: Path, tmp_path: Path, wait_until: Wait
+) -> None:
+    header = household.header(1)
+    publish(mosquitto.port, [(topic_of(header), household.seal(header))])
+    wait_until(lambda: clips_in(home) == 1, "the clip is kept")
+    (tmp_path / "ada.key").write_text(household.identities["ada"] + "\n", "utf-8")
+    script = f"""
+        set -eu
+        ask() {{ curl -sS --fail --unix-socket {home}/archive.sock "$@"; }}
+        field() {{ python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }}
+        ask http://archive/v1/tickets -H 'content-type: application/json' \\
+            -d '{{"owner":"ada","request":{{"op":"export"}}}}' > ticket.json
+        field challenge < ticket.json | age -d -i ada.key |
+            ask http://archive/v1/tickets/$(field ticket < ticket.json) --data-binary @- -o ada.zip
+        python3 -m zipfile -e ada.zip out
+        tail -n +5 out/clips/*.earmark | age -d -i ada.key > clip.flac
+    """
+
+    done = subprocess.run(  # noqa: S603 - ours
+        ["sh", "-c", script],  # noqa: S607 - whichever shell
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "clip.flac").read_bytes().startswith(b"fLaC")
+
+
+def test_a_copy_put_back_brings_no_clip_back_and_is_noticed(  # noqa: PLR0913, PLR0917 - the same
+    served: "Earmark",
+    mosquitto: "Mosquitto",
+    household: "Household",
+    home: Path,
+    tmp_path: Path,
+    ada: Asker,
+    wait_until: Wait,
+) -> None:
+    headers = [household.header(seq) for seq in (1, 2)]
+    sealed = [household.seal(header) for header in headers]
+    publish(mosquitto.port, [(topic_of(headers[0]), sealed[0])])
+    wait_until(lambda: clips_in(home) == 1, "the clip is kept")
+    served.kill("archive")
+    backup = tmp_path / "backup"
+    subprocess.run(["cp", "-a", str(home), str(backup)], check=True)  # noqa: S603, S607 - ours
+    restart(served, home, wait_until)
+    receipt = json.loads(ada.ask("erase", all=True))["receipt"]
+    assert receipt["clips"] == [headers[0].clip]
+    # The head that says so has reached the broker.
+    wait_until(lambda: retained_head(mosquitto.port) >= receipt["head"]["n"], "it is published")
+    served.kill("archive")
+
+    # The folder of the archive from the backup: swept at the start; redelivery refused.
+    subprocess.run(["rm", "-r", str(home / "archive")], check=True)  # noqa: S603, S607 - ours
+    subprocess.run(  # noqa: S603 - ours
+        ["cp", "-a", str(backup / "archive"), str(home / "archive")],  # noqa: S607 - the usual one
+        check=True,
+    )
+    assert clips_in(home) == 1
+    restart(served, home, wait_until)
+
+    def offered_again() -> bool:
+        publish(mosquitto.port, [(topic_of(headers[0]), sealed[0])])
+        return "refused an envelope (erased)" in served.said("archive")
+
+    wait_until(offered_again, "it is refused")
+    assert clips_in(home) == 0
+    assert json.loads(ada.ask("list"))["clips"] == []
+    served.kill("archive")
+
+    # The whole home from the backup: the head on the broker is ahead of the log.
+    subprocess.run(["rm", "-r", str(home)], check=True)  # noqa: S603, S607 - ours
+    subprocess.run(["cp", "-a", str(backup), str(home)], check=True)  # noqa: S603, S607 - ours
+    restart(served, home, wait_until)
+    wait_until(lambda: "does not hold the head" in served.said("archive"), "it is noticed")
+    assert "restored" in {row["op"] for row in ada.rows()}
+    assert (home / ACCESS_LOG).exists()
+
+
+def retained_head(port: int) -> int:
+    """Return the row that the broker's retained head speaks of."""
+    heard: list[bytes] = []
+    client = paho.Client(CallbackAPIVersion.VERSION2, "o-ada")
+    client.on_message = lambda _c, _d, message: heard.append(bytes(message.payload))
+    client.connect("127.0.0.1", port)
+    client.subscribe("earmark/v1/status/archive", 1)
+    for _ in range(20):
+        client.loop(0.05)
+        if heard:
+            break
+    client.disconnect()
+    return int(json.loads(heard[0])["head"]["n"]) if heard else -1

@@ -1,0 +1,168 @@
+"""The Portland case: nothing can make a device send a clip to anyone but its owner.
+
+In 2018 a speaker took a conversation for four commands in a row and sent it to a contact. Here no
+word, message, topic, header or setting names a recipient: each road to one is tried and shut.
+"""
+
+import hashlib
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pyrage
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listener import config, notices
+from listener.config import SpoolSettings
+from listener.envelope import format as form
+from listener.envelope.seal import seal
+from listener.errors import BadEnvelope, ConfigError
+from listener.mqtt.broker import Connected, Delivered, Limits, Message
+from listener.owner.attribution import Attribution, Keeper
+from listener.owner.roster import Roster
+from listener.rights.request import Request
+from listener.send.courier import Courier
+from listener.send.loop import Sender
+from listener.sound.clip import Clip, EndReason
+from listener.spool import Spool
+from tests.send.conftest import FakeBroker, FakeClock
+
+if TYPE_CHECKING:
+    from tests.conftest import Household
+
+TOPICS = st.sampled_from(
+    [
+        "earmark/v1/ack/hall/{clip}",
+        "earmark/v1/ack/hall/+",
+        "earmark/v1/clips/bob/hall/{clip}",
+        "earmark/v1/status/hall",
+        "homeassistant/device/hall/set",
+        "earmark/v1/send/hall",
+    ]
+)
+WORDS = st.sampled_from(
+    [b"send to bob", b'{"recipient":"bob"}', b"refused:owner:", b"erased", b"age1bob", b"\xff"]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    happenings=st.lists(
+        st.tuples(TOPICS, WORDS | st.binary(max_size=99), st.booleans()), max_size=12
+    )
+)
+def test_no_message_sends_a_clip_elsewhere_or_another(
+    tmp_path_factory: pytest.TempPathFactory, happenings: list[tuple[str, bytes, bool]]
+) -> None:
+    spool = Spool(tmp_path_factory.mktemp("spool") / "spool", SpoolSettings())
+    clip = str(uuid.uuid4())
+    spool.put(clip, "ada", 1, b"sealed to ada")
+    clock = FakeClock()
+    broker = FakeBroker(clock)
+    sender = Sender(Courier(spool, "hall", 0.5), broker, monotonic_s=clock)
+    broker.happens += [Connected(Limits(), "5")]
+    sender.turn(0.1)
+    broker.happens += [Delivered(1)]
+    sender.turn(0.1)
+
+    for topic, payload, hashed in happenings:
+        tail = hashlib.sha256(b"other").hexdigest().encode() if hashed else b""
+        broker.happens.append(Message(topic.replace("{clip}", clip), payload + tail))
+        sender.turn(0.4)
+
+    carried = [one for one in broker.published if b"sealed" in one.payload]
+    assert carried
+    assert {one.topic for one in carried} == {f"earmark/v1/clips/ada/hall/{clip}"}
+    assert {one.payload for one in carried} == {b"sealed to ada"}
+    assert broker.subscribed == ["earmark/v1/ack/hall/+"]
+    assert [entry.clip for entry in spool.waiting()] == [clip]
+
+
+def test_no_header_makes_a_seal_for_another(household: "Household") -> None:
+    header = household.header(1, "ada")
+    private = form.PrivateFields(
+        word="alexa",
+        model="0" * 64,
+        score=0.9,
+        spk=None,
+        pre_ms=0,
+        ms=1,
+        rate=16_000,
+        end_reason="silence",
+        boot="0" * 16,
+    )
+    bobs = household.recipient("bob")
+    relabelled = msgspec.structs.replace(header, owner="bob")
+
+    with pytest.raises(BadEnvelope, match="another owner's key"):
+        seal(header, private, lambda _: b"fLaC", bobs, household.device_key)
+    # A label alone changes nothing: whoever the header names, the key decides, and both are signed.
+    data = seal(
+        relabelled, private, lambda _: b"fLaC", household.recipient("ada"), household.device_key
+    )
+    with pytest.raises(pyrage.DecryptError):
+        pyrage.decrypt(
+            form.parse(data).ciphertext,
+            [pyrage.x25519.Identity.from_str(household.identities["bob"])],
+        )
+
+
+@given(samples=st.binary(min_size=2, max_size=400))
+def test_no_sound_changes_whose_clip_it_is(samples: bytes) -> None:
+    heard = np.frombuffer(samples[: len(samples) // 2 * 2], np.int16)
+    clip = Clip(
+        samples=heard,
+        first_sample=0,
+        wake_sample=0,
+        end_sample=len(heard),
+        pre_roll_samples=0,
+        end_reason=EndReason.SILENCE,
+    )
+    roster = Roster()
+    for name in ("ada", "bob"):
+        key = str(pyrage.x25519.Identity.generate().to_public())
+        roster = roster.with_owner(name, key).challenged(name, "x", 0).confirmed(name, "x", 0)
+    keeper: Attribution = Keeper("ada", lambda: roster)
+
+    found = keeper.attribute(clip)
+
+    assert found is not None
+    assert found.owner.name == "ada"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "attribution.recipient = 'age1'",
+        "attribution.keeper = ['ada', 'bob']",
+        "attribution.keeper = 'age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq'",
+        "clip.send_to = 'bob'",
+        "broker.topic = 'clips/bob'",
+        "share = true",
+    ],
+)
+def test_no_setting_names_a_recipient(line: str) -> None:
+    with pytest.raises(ConfigError):
+        config.parse(line, "settings")
+
+
+def test_no_request_and_no_notice_has_a_field_for_one() -> None:
+    kinds = [*Request.__args__, notices.Wake, notices.NearMiss, notices.Mute]
+
+    fields = {name for kind in kinds for name in kind.__struct_fields__}
+
+    assert not fields & {"to", "recipients", "share", "contact", "address", "url"}
+    # The one that is there is the owner's own next key, proven by both of hers.
+    assert [kind.__name__ for kind in kinds if "recipient" in kind.__struct_fields__] == ["NewKey"]
+
+
+def test_the_spool_is_where_a_clip_is_addressed_and_its_name_alone_says_so(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", SpoolSettings())
+
+    for owner in ("bob/ada", "../bob", "ada,bob", "+", "#", "ada\0"):
+        with pytest.raises(ValueError, match="no name"):
+            spool.put(str(uuid.uuid4()), owner, 1, b"sealed")
