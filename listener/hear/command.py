@@ -216,10 +216,8 @@ def _networks(
     words = [catalogue.load(name) for name in settings.words]
     detector = build_detector(words, catalogue.embedding(), settings)
     models = {word.name: word.manifest.sha256 for word in words}
-    thresholds = {
-        word.name: settings.thresholds.get(word.name, word.manifest.threshold or 0.0)
-        for word in words
-    }
+    told = settings.thresholds
+    thresholds = {word.name: told.get(word.name, word.manifest.threshold or 0.0) for word in words}
     return detector, SpeechNet(catalogue.speech()), models, thresholds
 
 
