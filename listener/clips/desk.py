@@ -1,4 +1,4 @@
-"""Where an owner asks from: her archive, her keys and what she has seen, out of the command line."""
+"""Where an owner asks from: her archive, her keys and what she has seen; and how she says it."""
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
