@@ -47,10 +47,19 @@ def test_a_list_opened_says_word_score_and_length(ada: "Machine", shelf: "Soundi
     }
 
 
-def test_a_long_list_comes_in_pages(ada: "Machine", shelf: "Sounding") -> None:
-    made = {shelf.put(t=f"2026-11-21T08:00:00.{n // 2:03}Z") for n in range(1001)}
+def at_desk(machine: "Machine", *words: str) -> tuple[argparse.Namespace, Desk]:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    who = ["--owner", machine.name, "--identity", str(machine.key)]
+    arguments = parser.parse_args([*words, *who, "--archive", str(machine.archive)])
+    return arguments, Desk.at(arguments, Config(home=str(machine.home)))
 
-    assert {row["clip"] for row in ada.rows("list")} == made
+
+def test_a_long_list_comes_in_pages(ada: "Machine", shelf: "Sounding") -> None:
+    made = [shelf.put(t=f"2026-11-21T08:00:0{second}.000Z") for second in range(5)]
+    arguments, desk = at_desk(ada, "list")
+
+    assert [one.clip for one in desk.listed(arguments, limit=2)] == made
 
 
 def test_a_clip_sealed_to_another_of_her_keys_is_listed_and_stays_closed(
@@ -241,11 +250,8 @@ def test_erase_asks_whoever_is_there(
             raise EOFError
         return answer
 
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    words = ["erase", "--all", "--owner", "ada", "--identity", str(ada.key)]
-    arguments = parser.parse_args([*words, "--archive", str(ada.archive)])
-    code = erasing.erase(arguments, Desk.at(arguments, Config(home=str(ada.home))), ask)
+    arguments, desk = at_desk(ada, "erase", "--all")
+    code = erasing.erase(arguments, desk, ask)
 
     assert asked == ["Erase 1 clips of ada for good? [y/N] "]
     assert code == left
