@@ -3,6 +3,8 @@
 import argparse
 import io
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -405,3 +407,32 @@ def test_every_action_explains_itself(capsys: pytest.CaptureFixture[str]) -> Non
     for action in ("list", "play", "export", "erase", "retention", "log", "verify", "keys"):
         assert cli.main(["clips", action, "--help"]) == 0
         assert "--json" in capsys.readouterr().out
+
+
+def test_a_pipe_takes_the_sound_itself(ada: "Machine", shelf: "Sounding") -> None:
+    clip = shelf.put()
+    who = ["--owner", "ada", "--identity", str(ada.key), "--archive", str(ada.archive)]
+    words = ["clips", "play", clip, "--to", "-", *who, "--home", str(ada.home)]
+
+    done = subprocess.run(  # noqa: S603 - ourselves
+        [sys.executable, "-m", "listener", *words], capture_output=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"fLaC")
+
+
+def test_an_export_says_which_clips_stayed_closed(
+    ada: "Machine", shelf: "Sounding", household: "Household", tmp_path: Path
+) -> None:
+    shelf.put()
+    newer = pyrage.x25519.Identity.generate()
+    household.home.change_roster(lambda old: old.with_new_key("ada", str(newer.to_public())))
+    ada.key.write_text(str(newer))
+
+    said = ada.clips("export", "--to", tmp_path / "a.zip", "--open", tmp_path / "in", "--json")
+
+    assert (said.code, said.rows()[0]["closed"]) == (1, 1)
+    assert (tmp_path / "a.zip").exists()
+    assert "closed: this clip is sealed" in (tmp_path / "in" / "index.html").read_text()
+    assert not list((tmp_path / "in").glob("*.flac"))

@@ -46,9 +46,7 @@ def key(household: "Household", tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def https(
-    earmark: "Earmark", home: Path, tmp_path: Path, wait_until: Wait
-) -> tuple[str, Path]:
+def https(earmark: "Earmark", home: Path, tmp_path: Path, wait_until: Wait) -> tuple[str, Path]:
     """The archive's address, and the authority."""
     with socket.socket() as probe:  # another than the broker's, which is not there
         probe.bind(("127.0.0.1", 0))
