@@ -64,7 +64,7 @@ def _write(path: Path, data: bytes) -> None:
     except FileExistsError:
         if path.is_symlink() or not path.is_file() or path.read_bytes() != data:
             raise EarmarkError(
-                f"{path} is there already and is something else", "choose another place with --to"
+                f"{path} is there already and is something else", "choose another place for it"
             ) from None
         return
     try:

@@ -1,4 +1,4 @@
-"""Where an owner asks from: her archive, her keys and what she has seen, as she typed it."""
+"""Where an owner asks from: her archive, her keys and what she has seen; and how she says it."""
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,8 +81,14 @@ class Desk:
         """Return where the log ended when it was last seen."""
         return [] if self.known.head is None else [self.known.head]
 
-    def listed(self, arguments: argparse.Namespace) -> Iterator[Listed]:
+    def listed(
+        self, arguments: argparse.Namespace, limit: int = requests.MOST_LISTED
+    ) -> Iterator[Listed]:
         """Yield the clips that the command line selects, page by page.
+
+        Args:
+            arguments: the command line's.
+            limit: how many clips a page has.
 
         Raises:
             EarmarkError: the answer is no.
@@ -90,7 +96,7 @@ class Desk:
         """
         after = ""
         while True:
-            asked = self.request("list", **selection(arguments), after=after or None)
+            asked = self.request("list", **selection(arguments), after=after or None, limit=limit)
             page = self.asker.fields(asked, ListAnswer)
             yield from page.clips
             if page.next is None:

@@ -1,0 +1,51 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.clips import answers
+from listener.errors import Unavailable
+
+KINDS = [
+    answers.TicketAnswer,
+    answers.Refusal,
+    answers.ListAnswer,
+    answers.RetentionAnswer,
+    answers.KeysAnswer,
+    answers.About,
+    answers.LogAnswer,
+]
+
+
+@given(st.binary(), st.sampled_from(KINDS))
+def test_bytes_are_an_answer_or_one_error(data: bytes, kind: type[object]) -> None:
+    with contextlib.suppress(Unavailable):
+        answers.parse(data, kind)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"clips":[{"clip":"../../x"}],"next":null}',
+        b'{"clips":[],"next":"\\u001b[2J"}',
+        b'{"clips":"x"}',
+        b"[" * 100_000,
+        b'{"clips":[]} trailing',
+    ],
+)
+def test_an_answer_of_another_shape_is_refused(data: bytes) -> None:
+    with pytest.raises(Unavailable):
+        answers.parse(data, answers.ListAnswer)
+
+
+def test_a_newer_archive_may_say_more() -> None:
+    assert answers.parse(b'{"clips":[],"next":null,"more":1}', answers.ListAnswer).clips == ()
+
+
+@given(st.text())
+def test_a_strangers_words_cannot_steer_a_terminal(text: str) -> None:
+    said = answers.clean(text)
+
+    assert said.isprintable()
+    assert len(said) <= 300

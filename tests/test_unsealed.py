@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from listener.errors import ConfigError, EarmarkError, Unavailable
+from listener.unsealed import read_identities, write_new
+
+
+def test_a_file_is_for_its_owner_alone_and_never_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "clip.flac"
+
+    write_new(target, b"sound")
+    write_new(target, b"sound")
+
+    assert target.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(EarmarkError, match="something else"):
+        write_new(target, b"other")
+    assert target.read_bytes() == b"sound"
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "clip.flac").symlink_to(elsewhere)
+
+    with pytest.raises(EarmarkError, match="something else"):
+        write_new(tmp_path / "clip.flac", b"sound")
+    assert not elsewhere.exists()
+
+
+def test_what_cannot_be_written_or_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(Unavailable, match="cannot write"):
+        write_new(tmp_path / "file" / "clip.flac", b"sound")
+    with pytest.raises(ConfigError, match="cannot read the identity"):
+        read_identities(tmp_path / "nowhere")
