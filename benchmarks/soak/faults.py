@@ -53,7 +53,7 @@ class Faults:
         self._lots = random.Random(seed)  # noqa: S311 - no secret
         self._cast = cast
         self._desk = desk
-        self._lasting = Lasting(home)
+        self._lasting = Lasting(home, patience_s=30.0)
         self._controller = Controller(home / control.SOCKET)
         self._pause_s = pause_s
         self._due_s = time.monotonic() + pause_s

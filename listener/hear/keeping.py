@@ -100,8 +100,8 @@ class Keeping:
             counters: learn the fate of every clip.
             buffers: get every clip's buffer back, wiped.
             tell: hears of it; called from both threads.
-            is_patient: whether an offer waits for its place. Right only where sound waits too: a
-                recording that is heard as fast as possible.
+            is_patient: whether an offer waits until the clip is sealed. Right only where sound
+                waits too: a recording that is heard as fast as possible.
         """
         self._attribution = attribution
         self._stamp = stamp
@@ -133,6 +133,8 @@ class Keeping:
                     continue
                 _log.warning("a clip was dropped: sealing does not keep up")
                 self._drop(capture, "busy")
+            if self._is_patient:
+                self._settle()
             return
 
     def wipe(self) -> None:
@@ -150,6 +152,7 @@ class Keeping:
                 waiting = self._queue.get_nowait()
             except queue.Empty:
                 return
+            self._queue.task_done()
             if waiting is None:
                 self._queue.put(None)  # the end stays asked for
                 return
@@ -165,6 +168,12 @@ class Keeping:
             break
         self._thread.join()
 
+    def _settle(self) -> None:
+        """Wait until nothing is left to seal, so that no later moment overtakes a clip."""
+        with self._queue.all_tasks_done:
+            while self._queue.unfinished_tasks and self._thread.is_alive():
+                self._queue.all_tasks_done.wait(_POLL_S)
+
     def _work(self) -> None:
         while (taken := self._queue.get()) is not None:
             wipes, capture = taken
@@ -176,6 +185,7 @@ class Keeping:
                 with self._lock:
                     self._at_work = None
                 self._buffers.give_back(capture.clip.samples)
+                self._queue.task_done()
 
     def _keep(self, capture: Capture, wipes: int) -> None:
         try:

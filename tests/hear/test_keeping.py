@@ -100,7 +100,7 @@ def test_a_full_spool_is_counted_said_and_survived(caplog: pytest.LogCaptureFixt
 
 
 def test_the_next_clip_finds_a_spool_that_was_mended() -> None:
-    workshop = Workshop()
+    workshop = Workshop(is_patient=False)
     door = Door(workshop.spool)
     workshop.spool.fill()
     workshop.keeping.offer(capture(workshop))
@@ -126,6 +126,16 @@ def test_a_lost_disk_is_a_lost_clip_and_not_a_dead_ear() -> None:
     assert workshop.counters.tally().lost == 1
 
 
+def test_a_patient_offer_returns_when_the_clip_is_sealed() -> None:
+    workshop = Workshop()
+
+    workshop.keeping.offer(capture(workshop))
+    sealed = workshop.counters.tally().sealed
+    workshop.keeping.close()
+
+    assert sealed == 1
+
+
 def test_a_full_queue_never_stalls_the_ear() -> None:
     workshop = Workshop(is_patient=False)
     door = Door(workshop.spool)
@@ -146,7 +156,7 @@ def test_a_full_queue_never_stalls_the_ear() -> None:
 
 
 def test_mute_wipes_what_waits_and_what_was_sealed_before_is_kept() -> None:
-    workshop = Workshop()
+    workshop = Workshop(is_patient=False)
     door = Door(workshop.spool)
     workshop.keeping.offer(capture(workshop))
     door.wait_for_somebody()
