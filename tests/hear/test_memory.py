@@ -51,9 +51,8 @@ def test_memory_that_cannot_be_locked_is_said_aloud_and_used() -> None:
     assert "memory for sound is not locked" in ended.stderr
 
 
-@pytest.mark.parametrize(("call", "heaps"), [("share_one_heap()", 0), ("None", 2)])
-def test_threads_take_memory_from_one_heap(call: str, heaps: int) -> None:
-    """A thread's own heap is a mapping that begins at a whole 64 MiB."""
+def own_heaps(call: str) -> int:
+    """Count the heaps that threads have of their own: mappings that begin at a whole 64 MiB."""
     ended = run(
         "import threading, pathlib\n"
         "from listener.hear.memory import share_one_heap\n"
@@ -70,8 +69,14 @@ def test_threads_take_memory_from_one_heap(call: str, heaps: int) -> None:
         "print(sum(first % (64 << 20) == 0 for first in firsts))\n"
         "both.wait()\n"
     )
+    return int(ended.stdout)
 
-    assert int(ended.stdout) == heaps
+
+def test_threads_take_memory_from_one_heap() -> None:
+    # Libraries may have started threads before anybody could say so: theirs are there both times.
+    shared, apart = own_heaps("share_one_heap()"), own_heaps("None")
+
+    assert shared < apart
 
 
 def test_buffers_come_back_wiped_and_are_never_more() -> None:
