@@ -1,6 +1,7 @@
 """``python -m benchmarks.soak``: eight hours in about ten minutes; 1 when anything is wrong."""
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -29,7 +30,8 @@ def main() -> int:
         except EarmarkError as error:
             _say(f"FAILED  {error}")
             return 1
-    accounts = result.accounts
+        accounts = result.accounts
+        (folder / "memory.json").write_text(json.dumps(accounts.memory), "utf-8")
     _say(
         f"heard {accounts.heard_s / HOUR_S:.2f} h in {result.took_s:.0f} s,"
         f" {accounts.heard_s / result.took_s:.0f} times real time"

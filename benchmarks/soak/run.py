@@ -142,7 +142,7 @@ class _Hearing:
             self._turn()
             now_s = time.monotonic()
             if not self._cast.hear.is_running:
-                raise Unavailable("hear ended by itself")
+                raise Unavailable(f"hear ended by itself, with {self._cast.hear.end()}")
             if now_s > limit_s:
                 raise Unavailable(f"only {self._accounts.heard_s:.0f} s were heard")
             if now_s - said_s >= SAY_EVERY_S:

@@ -9,21 +9,24 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from listener import control
-from listener.hear.lasting import FaultReason
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason
 from tests.hear.world import MOST_SAMPLES, World, breaks
 
-LONGEST_BLOCK = FRAME_SAMPLES
+ODD_LENGTH = 700
+LENGTHS = st.sampled_from([1, ODD_LENGTH, FRAME_SAMPLES])
 SETTLED_TURNS = 6
+MUTING = ("throw", "lose_the_line", "mute_by_message", "mute_by_hand", "find_a_fault")
+UNMUTING = (
+    "release",
+    "mend_the_line",
+    "unmute_by_message",
+    "unmute_by_hand",
+    "clear_the_fault",
+)
+MISHAPS = ("it_dies", "it_is_unplugged", "it_overruns", "it_breaks_off")
 
 
 class AnyInterleaving(RuleBasedStateMachine):
@@ -51,19 +54,33 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     # What happens in the room.
 
-    @rule(length=st.integers(1, LONGEST_BLOCK))
+    @rule(length=LENGTHS)
     def speak(self, length: int) -> None:
         self._speak(length)
 
-    @rule(frames=st.integers(1, 3))
+    @rule(frames=st.integers(1, 4))
     def speak_on(self, frames: int) -> None:
         for _ in range(frames):
             self._speak(FRAME_SAMPLES)
             self.world.turn()
 
-    @rule()
-    def say_the_word(self) -> None:
+    @rule(
+        before=st.integers(0, 4),
+        mishap=st.none() | st.sampled_from(MISHAPS),
+        after=st.sampled_from([2, 12]),
+        is_slow=st.booleans(),
+    )
+    def say_the_word(self, before: int, mishap: str | None, after: int, *, is_slow: bool) -> None:
+        """And something after it; a clip takes seven frames, and sealing may take long."""
+        if self.world.ear.lamp not in ("idle", "hearing"):
+            self.recover()
         self.world.detector.expect_word()
+        self.speak_on(before)
+        if is_slow:
+            self.world.sealing.hold()
+        if mishap is not None:
+            getattr(self, mishap)()
+        self.speak_on(after)
 
     def _speak(self, length: int) -> bool:
         """Speak, as long as there are numbers left; tell whether there were."""
@@ -74,80 +91,114 @@ class AnyInterleaving(RuleBasedStateMachine):
             self.shut_numbers.update(spoken)
         return True
 
-    # What happens to the switch.
+    # What mutes, and what takes it back.
 
-    @rule()
+    @rule(what=st.sampled_from(MUTING))
+    def mute(self, what: str) -> None:
+        getattr(self, what)()
+
+    @rule(what=st.sampled_from(UNMUTING))
+    def unmute(self, what: str) -> None:
+        getattr(self, what)()
+
+    @rule(
+        first=st.none() | st.sampled_from(UNMUTING),
+        what=st.sampled_from(MUTING),
+        back=st.none() | st.sampled_from(UNMUTING),
+        place=st.sampled_from(["reads", "asked"]),
+    )
+    def mute_while_somebody_speaks(
+        self, first: str | None, what: str, back: str | None, place: str
+    ) -> None:
+        """At the worst moment: what is said then waits in the pipe, and perhaps it opens again."""
+        if self.world.ear.lamp not in ("idle", "hearing"):
+            self.recover()
+        for _ in range(8):
+            if self.world.steps.place == place and self.world.microphone.is_open:
+                break
+            self.world.step()
+        for happens in (first, what, back):
+            if happens is not None:
+                getattr(self, happens)()
+                self._speak(FRAME_SAMPLES)
+        self.speak_on(2)
+
+    @rule(edges=st.integers(1, 6), length=st.integers(0, 100))
+    def bounce(self, edges: int, length: int) -> None:
+        for edge in range(edges):
+            if edge % 2:
+                self.world.switch.release()
+            else:
+                self.world.switch.throw()
+            self._speak(length)
+
     def throw(self) -> None:
         self.world.switch.throw()
 
-    @rule()
     def release(self) -> None:
         self.world.switch.release()
 
-    @rule(edges=st.integers(1, 6))
-    def bounce(self, edges: int) -> None:
-        for edge in range(edges):
-            self.world.switch.release() if edge % 2 else self.world.switch.throw()
-
-    @rule()
     def lose_the_line(self) -> None:
         self.world.switch.lose()
 
-    @rule()
     def mend_the_line(self) -> None:
         self.world.switch.mend()
 
-    # What software says.
-
-    @rule()
     def mute_by_message(self) -> None:
         self.world.requests.waiting.append(control.Mute())
         self.must_be_shut_by_software = self.may_be_shut_by_software = True
 
-    @rule()
     def unmute_by_message(self) -> None:
         self.world.requests.waiting.append(control.Unmute())
         if self.remote_unmute:
             self.must_be_shut_by_software = False
 
-    @rule()
     def mute_by_hand(self) -> None:
         self.world.lasting.mute(self.world.now(), "command", muted=True)
         self.must_be_shut_by_software = self.may_be_shut_by_software = True
 
-    @rule()
     def unmute_by_hand(self) -> None:
         self.world.lasting.mute(self.world.now(), "command", muted=False)
         self.must_be_shut_by_software = False
         # Whoever asks at the same time by message may come second.
         self.may_be_shut_by_software = bool(self.world.requests.waiting)
 
-    @rule(reason=st.sampled_from(["sound-while-muted", "only-zeros-while-open"]))
-    @precondition(lambda self: self.world.steps.place == "reads" and not self.is_faulty)
-    def find_a_fault(self, reason: FaultReason) -> None:
-        self.world.mute.fault(reason)
-        self.is_faulty = True
+    def find_a_fault(self) -> None:
+        # The gate's own thread finds it, when it has read.
+        if self.world.steps.place == "reads" and not self.is_faulty:
+            self.world.mute.fault("only-zeros-while-open")
+            self.is_faulty = True
 
-    @rule()
-    @precondition(lambda self: self.is_faulty)
     def clear_the_fault(self) -> None:
-        self._turn_until_written()
-        self.world.lasting.set_fault(self.world.now(), None)
-        self.is_faulty = False
+        if self.is_faulty:
+            self._turn_a_while()  # until it is written
+            self.world.lasting.set_fault(self.world.now(), None)
+            self.is_faulty = False
 
-    # What happens to the microphone.
+    # What happens to the microphone, and to whoever seals.
 
-    @rule(reads=st.integers(0, 4))
-    def the_microphone_dies(self, reads: int) -> None:
-        self.world.microphone.vanish(reads)
+    @rule(what=st.sampled_from(MISHAPS))
+    def it_goes_wrong(self, what: str) -> None:
+        getattr(self, what)()
 
-    @rule()
+    def it_dies(self) -> None:
+        self.world.microphone.vanish(0)
+
+    def it_is_unplugged(self) -> None:
+        self.world.microphone.vanish(3)
+
     def it_overruns(self) -> None:
+        self._speak(ODD_LENGTH)
+        self.world.turn()
+        self._speak(ODD_LENGTH)
         self.world.microphone.lose_blocks()
 
-    @rule()
     def it_breaks_off(self) -> None:
         self.world.microphone.put(breaks())
+
+    @rule()
+    def sealing_goes_on(self) -> None:
+        self.world.sealing.let_go()
 
     # What the ear does.
 
@@ -156,23 +207,27 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.world.step()
 
     @rule()
-    def one_turn(self) -> None:
-        self.world.turn()
+    def recover(self) -> None:
+        """Nothing mutes any more, and there is a microphone."""
+        for what in UNMUTING:
+            getattr(self, what)()
+        self.world.microphone.absent_reads = 0
+        self.settle()
 
     @rule()
     def settle(self) -> None:
         """With nothing happening any more, the ear is as the last of everything says."""
-        self._turn_until_written()
+        self._turn_a_while()
         # It shows that it is open when the first sound has come.
         was_spoken = self._speak(FRAME_SAMPLES)
-        self._turn_until_written()
+        self._turn_a_while()
         if self.is_shut:
             assert self.world.ear.lamp == ("fault" if self.is_faulty else "muted")
             assert not self.world.microphone.is_open
         elif was_spoken and not self.may_be_shut_by_software:
             assert self.world.ear.lamp in ("idle", "hearing")
 
-    def _turn_until_written(self) -> None:
+    def _turn_a_while(self) -> None:
         for _ in range(SETTLED_TURNS):
             self.world.turn()
 
@@ -181,13 +236,7 @@ class AnyInterleaving(RuleBasedStateMachine):
     @invariant()
     def nothing_that_was_said_while_shut_was_heard(self) -> None:
         if self.world is not None:
-            shown = set(self.world.detector.stretches[-1])
-            assert not shown & self.shut_numbers
-
-    @invariant()
-    def what_is_heard_between_two_gaps_was_said_in_one_piece(self) -> None:
-        if self.world is not None:
-            assert_one_piece(self.world.detector.stretches[-1])
+            assert not self.world.detector.shown & self.shut_numbers
 
     @invariant()
     def nothing_is_left_while_it_is_muted(self) -> None:
@@ -252,4 +301,4 @@ def assert_one_piece(spoken: list[int]) -> None:
 
 
 TestAnyInterleaving = AnyInterleaving.TestCase
-TestAnyInterleaving.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnyInterleaving.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

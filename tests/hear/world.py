@@ -207,11 +207,12 @@ class WatchfulDetector:
     """Wakes when told, and remembers every sample it was shown."""
 
     def __init__(self) -> None:
-        self.stretches: list[list[int]] = [[]]
-        """What was shown between gaps, as numbers."""
+        self.shown: set[int] = set()
+        """The numbers of all samples."""
         self.wakes = 0
         self._is_due = False
         self._end_sample: int | None = None
+        self._last: int | None = None
 
     def expect_word(self) -> None:
         """Wake at the end of the next frame."""
@@ -221,12 +222,15 @@ class WatchfulDetector:
         if not isinstance(sound, Frame):
             # A word that was half said is not found behind the gap.
             self._is_due = False
-            self._end_sample = None
-            self.stretches.append([])
+            self._end_sample = self._last = None
             return ()
         assert self._end_sample in (None, sound.first_sample), "a frame must follow the last one"
         self._end_sample = sound.end_sample
-        self.stretches[-1] += numbers(sound.samples)
+        spoken = numbers(sound.samples)
+        assert spoken == list(range(spoken[0], spoken[0] + len(spoken))), "a frame has a hole"
+        assert self._last in (None, spoken[0] - 1), "something is missing, and there was no gap"
+        self._last = spoken[-1]
+        self.shown.update(spoken)
         if not self._is_due:
             return ()
         self._is_due = False
@@ -258,6 +262,25 @@ class Shelf:
         del clip, owner, seq
         self.envelopes.append(data)
         return None
+
+
+class Numbering:
+    """Numbers for envelopes; whoever seals is held here when the test wants it."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._free = threading.Event()
+        self._free.set()
+
+    def hold(self) -> None:
+        self._free.clear()
+
+    def let_go(self) -> None:
+        self._free.set()
+
+    def __call__(self) -> int:
+        assert self._free.wait(PATIENCE_S)
+        return next(self._numbers)
 
 
 class NoPost:
@@ -332,6 +355,7 @@ class World:
 
     def end(self) -> None:
         """Let the ear end, and wait for all of it."""
+        self.sealing.let_go()
         self.stop.ask()
         self.steps.end()
         self._thread.join(PATIENCE_S)
@@ -366,7 +390,7 @@ class World:
             .challenged("ada", "yes", 0)
             .confirmed("ada", "yes", 1)
         )
-        sequence = itertools.count(1)
+        self.sealing = Numbering()
         self.counters = Counters("speaker", "0" * 16)
         self.ring_memory: Samples = np.zeros(13 * FRAME_SAMPLES, np.int16)
         ring = Ring(self.ring_memory)
@@ -381,7 +405,7 @@ class World:
             stamp=Stamp(
                 device="speaker",
                 key=self._key,
-                next_seq=lambda: next(sequence),
+                next_seq=self.sealing,
                 new_clip_id=lambda: str(uuid.uuid4()),
                 boot="0" * 16,
                 ttl_s=86_400,
