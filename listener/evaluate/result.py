@@ -1,0 +1,122 @@
+"""Everything an evaluation found, as it is written to ``result.json``.
+
+The report, the tables and the comparison read this and nothing else. msgspec writes it; keys are
+the field names. Nothing in it depends on the clock, the machine's load or the number of workers.
+"""
+
+from typing import Final
+
+import msgspec
+
+from listener.evaluate.events import Event
+from listener.evaluate.intervals import Rate
+
+FORMAT: Final = "earmark-evaluation/1"
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the result."""
+
+
+class Point(Struct, frozen=True, kw_only=True):
+    """One threshold of the curve."""
+
+    threshold: float
+    misses: Rate
+    false_wakes: Rate
+
+
+class Hours(Struct, frozen=True, kw_only=True):
+    """What is still to be heard before a claim can be made."""
+
+    claim_per_hour: float
+    """The claim: fewer false wakes per hour than this."""
+    carried: bool
+    """Whether these hours carry it: the upper end of the interval is below."""
+    still_needed_h: float | None
+    """How many hours more, if not one more false wake comes; None if no number of hours helps."""
+
+
+class Breakdown(Struct, frozen=True, kw_only=True):
+    """The rates of one speaker, or of one condition of the corpus."""
+
+    name: str
+    misses: Rate
+    false_wakes: Rate
+
+
+class Repeatability(Struct, frozen=True, kw_only=True):
+    """A word or a false wake that was played several times."""
+
+    kind: str
+    item: str
+    at_s: float
+    fired: int
+    """k: in how many plays."""
+    plays: int
+    """n."""
+
+
+class WordResult(Struct, frozen=True, kw_only=True):
+    """One word of one engine under one condition."""
+
+    engine: str
+    """Name of the engine and its settings in the plan."""
+    word: str
+    condition: str
+    threshold: float
+    threshold_from: str
+    """``manifest``, ``settings`` or ``target``."""
+    items: int
+    plays: int
+    hours: float
+    """Sound outside every window of a labelled word: where a wake would be false."""
+    words_said: int
+    """Labelled words."""
+    misses: Rate
+    misses_by_speaker: Rate | None
+    """The same with the bootstrap over speakers; None where fewer than two are known."""
+    false_wakes: Rate
+    false_wakes_by_recording: Rate | None
+    """The same with the bootstrap over whole recordings."""
+    false_wakes_per_10000_words: Rate | None
+    """Over what was transcribed; None where nothing is."""
+    claims: tuple[Hours, ...]
+    near_misses: int
+    latency_s: tuple[float, ...]
+    """Median, 90th and 95th percentile of hits whose word was placed; empty without any."""
+    activation_s: tuple[float, ...]
+    """Median, 90th percentile and longest of the false wakes' activations."""
+    curve: tuple[Point, ...]
+    speakers: tuple[Breakdown, ...]
+    groups: tuple[Breakdown, ...]
+    """By ``Item.condition``."""
+    events: tuple[Event, ...]
+    """Misses, false wakes and near misses at the threshold, then hits; by item, play and time."""
+    repeatability: tuple[Repeatability, ...]
+
+
+class Trouble(Struct, frozen=True, kw_only=True):
+    """An item that is not in the figures, or not whole."""
+
+    item: str
+    why: str
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """The whole of it."""
+
+    format: str = FORMAT
+    plan: dict[str, object]
+    """The plan as it was run, every default filled in."""
+    hashes: dict[str, str]
+    """SHA-256 of each model, of the settings, of the corpus and of the code."""
+    versions: dict[str, str]
+    """Of Earmark and of the packages that compute."""
+    definitions: dict[str, str]
+    """What a hit, a false wake, an hour and each interval are, in words."""
+    warnings: tuple[str, ...]
+    """What a reader must know before quoting a number."""
+    missing: tuple[Trouble, ...]
+    """What could not be played; everything else went on."""
+    words: tuple[WordResult, ...]
