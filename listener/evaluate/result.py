@@ -57,6 +57,29 @@ class Repeatability(Struct, frozen=True, kw_only=True):
     """n."""
 
 
+class Histogram(Struct, frozen=True, kw_only=True):
+    """How high scores were: counts in bins of equal width from 0 to 1."""
+
+    said: tuple[int, ...]
+    """Of the highest score in each labelled word's window."""
+    unsaid: tuple[int, ...]
+    """Of every step outside all windows."""
+
+
+class Excerpt(Struct, frozen=True, kw_only=True):
+    """The scores around an event."""
+
+    item: str
+    play: int
+    at_s: float
+    """The event's; item, play and this find it."""
+    first_s: float
+    """Where the first step ends."""
+    step_s: float
+    """From one score to the next."""
+    scores: tuple[float, ...]
+
+
 class WordResult(Struct, frozen=True, kw_only=True):
     """One word of one engine under one condition."""
 
@@ -94,6 +117,9 @@ class WordResult(Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...]
     """Misses, false wakes and near misses at the threshold, then hits; by item, play and time."""
     repeatability: tuple[Repeatability, ...]
+    histogram: Histogram | None = None
+    excerpts: tuple[Excerpt, ...] = ()
+    """Around each false wake, for the report's pictures; see ``excerpts.py``."""
 
 
 class Trouble(Struct, frozen=True, kw_only=True):
