@@ -21,6 +21,7 @@ import msgspec
 
 import listener
 from listener import config
+from listener.actions import SYSTEM_CONFIG, add_common
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 
 VERBS: Final[Mapping[str, tuple[str, str]]] = {
@@ -34,8 +35,6 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "models": ("listener.models", "list, check and add wake-word models"),
     "score": ("listener.evaluate.score", "print each score a model gives to recordings"),
 }
-
-SYSTEM_CONFIG: Final = Path("/etc/earmark/earmark.toml")
 
 
 class Verb(Protocol):
@@ -146,11 +145,7 @@ def _parse(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    own.add_argument(
-        "--config", metavar="FILE", help=f"settings in TOML (default: {SYSTEM_CONFIG})"
-    )
-    own.add_argument("--home", metavar="DIR", help="folder of keys, roster, spool and archive")
-    own.add_argument("-v", "--verbose", action="store_true", help="say more on standard error")
+    add_common(own)
     verb.add_arguments(own)
     return verb, own.parse_args(words[1:])
 

@@ -155,6 +155,11 @@ class HeadNet:
         self._run(self._binding)
         return self._result
 
+    def wipe(self) -> None:
+        """See ``Head.wipe``."""
+        self._window[:] = 0
+        self._result[:] = 0
+
 
 class SpeechNet:
     """Silero's voice activity detector. Not safe for use by several threads."""

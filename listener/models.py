@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from listener.actions import Actions
 from listener.catalogue import Catalogue
 from listener.config import Config, Probability, ShortName
 from listener.errors import EarmarkError, ModelRefused, Unavailable, UsageError
@@ -33,23 +34,19 @@ _VERSION: Final = re.compile(r"[-_ ]v?\d+(\.\d+)*$")  # heads are mostly called 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's own arguments."""
-    verbs = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    show = verbs.add_parser(
-        "list", help="what there is", description="What there is.", allow_abbrev=False
-    )
-    check = verbs.add_parser(
+    actions = Actions(parser)
+    show = actions.add("list", "what there is")
+    check = actions.add(
         "check",
-        help="is every file here, and the right one; exit 1 if not",
-        description="Say of every file whether it is here and has the hash in its manifest.",
-        allow_abbrev=False,
+        "is every file here, and the right one; exit 1 if not",
+        "Say of every file whether it is here and has the hash in its manifest.",
     )
     for one in (show, check):
         one.add_argument("--json", action="store_true", help="one object a line")
-    add = verbs.add_parser(
+    add = actions.add(
         "add",
-        help="add a wake word of your own in openWakeWord format",
-        description="Add an ONNX file that takes [1, N, 96] and gives a probability.",
-        allow_abbrev=False,
+        "add a wake word of your own in openWakeWord format",
+        "Add an ONNX file that takes [1, N, 96] and gives a probability.",
     )
     add.add_argument("file", metavar="FILE.onnx", help="the model")
     add.add_argument("--name", help="what to call it: a-z, 0-9 and - (default: from the file)")
@@ -60,17 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="score from which it wakes (default: %(default)s)",
     )
     add.add_argument("--licence", default=UNSTATED, help="SPDX identifier (default: %(default)s)")
-    for one in (show, check, add):
-        # These may stand on either side of the action.
-        for option in ("--config", "--home"):
-            one.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        one.add_argument(
-            "-v",
-            "--verbose",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help=argparse.SUPPRESS,
-        )
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:

@@ -24,6 +24,7 @@ NO_NOUN = {"utils", "util", "common", "helpers", "helper", "manager", "base", "m
 # What has no test of its own name, and which test exercises it instead.
 UNMIRRORED = {
     "listener/__main__.py": "tests/test_cli.py",
+    "listener/actions.py": "tests/test_cli.py",
     "listener/archive/opening.py": "tests/system/test_demo.py",
     "listener/demo/broker.py": "tests/system/test_demo.py",
     "listener/demo/command.py": "tests/system/test_demo.py",

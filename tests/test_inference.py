@@ -69,6 +69,15 @@ def test_a_heads_window_is_read_from_its_input(
     assert 0 <= head.score(np.zeros((window, 96), np.float32))[0] <= 1
 
 
+def test_a_wiped_head_keeps_nothing_of_its_window(catalogue: Catalogue) -> None:
+    head = HeadNet(catalogue.load("alexa").data, "alexa")
+    head.score(np.ones((16, 96), np.float32))
+
+    head.wipe()
+
+    assert not head._window.any()  # noqa: SLF001 - nothing of the sound may stay
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from listener import service
+from listener.actions import Actions
 from listener.archive.receive import Receiver
 from listener.archive.serve import FreshRoster, Retention, Server
 from listener.archive.store import FileStore
@@ -28,15 +29,11 @@ CLIENT_ID: Final = "s-archive"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``archive`` takes."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
-    serving = actions.add_parser(
-        "serve", help="take clips from the broker and keep them (the default)"
-    )
-    listing = actions.add_parser("list", help="say which sealed clips are kept")
+    actions = Actions(parser, default="serve")
+    actions.add("serve", "take clips from the broker and keep them (the default)")
+    listing = actions.add("list", "say which sealed clips are kept")
     listing.add_argument("--owner", metavar="NAME", help="only hers")
-    opening_ = actions.add_parser(
-        "open", help="open your own clips, here, with your own key, which goes nowhere"
-    )
+    opening_ = actions.add("open", "open your own clips here; your key goes nowhere")
     opening_.add_argument(
         "clips", nargs="+", metavar="CLIP|FILE", help="a clip's id, or a file with an envelope"
     )
@@ -48,17 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for one in (listing, opening_):
         one.add_argument("--json", action="store_true", help="one JSON object a line")
-    for one in (serving, listing, opening_):
-        # As before the action, so that it does not matter where they stand.
-        for option in ("--config", "--home"):
-            one.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        one.add_argument(
-            "-v",
-            "--verbose",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help=argparse.SUPPRESS,
-        )
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from listener import config
+from listener.actions import Actions
 from listener.envelope import keys
 from listener.home import Home
 
@@ -25,39 +26,15 @@ Where both are one computer and one folder, both steps are still needed.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what follows ``earmark household``."""
-    parser.epilog = _ROUND
-    verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-
-    def verb(name: str, about: str, action: _Action) -> argparse.ArgumentParser:
-        own = verbs.add_parser(
-            name,
-            help=about,
-            description=about[0].upper() + about[1:] + ".",
-            epilog=_ROUND,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        # These may stand on either side of the action.
-        for option in ("--config", "--home"):
-            own.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        own.add_argument(
-            "-v",
-            "--verbose",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help=argparse.SUPPRESS,
-        )
-        own.set_defaults(do=action)
-        return own
-
-    this = verb("this-device", "print this device's name and public key", _this_device)
+    actions = Actions(parser, epilog=_ROUND)
+    this = actions.add("this-device", "print this device's name and public key")
     this.add_argument("--json", action="store_true", help="a JSON object")
-    add = verb("add-device", "believe what a device signs", _add_device)
+    add = actions.add("add-device", "believe what a device signs")
     add.add_argument("name", metavar="NAME", help="the device's name in its own configuration")
     add.add_argument("--key", required=True, metavar="ed25519:...", help="its public key")
-    listing = verb("devices", "show every device that is believed", _devices)
+    listing = actions.add("devices", "show every device that is believed")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
-    forget = verb("forget-device", "believe a device no more, stolen or retired", _forget_device)
+    forget = actions.add("forget-device", "believe a device no more, stolen or retired")
     forget.add_argument("name", metavar="NAME", help="the device to forget")
 
 
@@ -67,8 +44,13 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     Raises:
         EarmarkError: for anything foreseeable.
     """
-    action: _Action = arguments.do
-    return action(arguments, settings, Home(Path(settings.home)))
+    actions: dict[str, _Action] = {
+        "this-device": _this_device,
+        "add-device": _add_device,
+        "devices": _devices,
+        "forget-device": _forget_device,
+    }
+    return actions[arguments.action](arguments, settings, Home(Path(settings.home)))
 
 
 _Action = Callable[[argparse.Namespace, config.Config, Home], int]

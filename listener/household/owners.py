@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from listener import config
+from listener.actions import Actions
 from listener.envelope.seal import encrypt_to
 from listener.home import Home
 from listener.owner.roster import CHALLENGE_S, Owner
@@ -39,44 +40,18 @@ Age comes with Debian (apt install age) and from https://age-encryption.org for 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what follows ``earmark owner``."""
-    parser.epilog = _ROUND
-    verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-
-    def verb(name: str, about: str, action: _Action) -> argparse.ArgumentParser:
-        own = verbs.add_parser(
-            name,
-            help=about,
-            description=about[0].upper() + about[1:] + ".",
-            epilog=_ROUND,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        # These may stand on either side of the action.
-        for option in ("--config", "--home"):
-            own.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        own.add_argument(
-            "-v",
-            "--verbose",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help=argparse.SUPPRESS,
-        )
-        own.set_defaults(do=action)
-        return own
-
-    add = verb("add", "note an owner and her public key; it counts once she confirms it", _add)
+    actions = Actions(parser, epilog=_ROUND)
+    add = actions.add("add", "note an owner and her public key; it counts once she confirms it")
     add.add_argument("name", metavar="NAME", help="short name: 1 to 32 of a-z, 0-9, hyphen")
     add.add_argument("--key", required=True, metavar="age1...", help="her public key")
-    challenge = verb(
-        "challenge", "print a riddle that only her secret key solves; the newest counts", _challenge
-    )
+    challenge = actions.add("challenge", "print a riddle for her secret key; the newest counts")
     challenge.add_argument("name", metavar="NAME", help="an owner who has not confirmed yet")
-    confirm = verb("confirm", "take her answer to the riddle; from then on she is active", _confirm)
+    confirm = actions.add("confirm", "take her answer to the riddle; from then on she is active")
     confirm.add_argument("name", metavar="NAME", help="the owner who was challenged")
     confirm.add_argument("answer", metavar="ANSWER", help="what age -d printed")
-    listing = verb("list", "show every owner and whether she is active", _list)
+    listing = actions.add("list", "show every owner and whether she is active")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
-    forget = verb("forget", "make and accept no clip of hers any more", _forget)
+    forget = actions.add("forget", "make and accept no clip of hers any more")
     forget.add_argument("name", metavar="NAME", help="the owner to forget")
 
 
@@ -86,8 +61,14 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     Raises:
         EarmarkError: for anything foreseeable.
     """
-    action: _Action = arguments.do
-    return action(arguments, settings, Home(Path(settings.home)))
+    actions: dict[str, _Action] = {
+        "add": _add,
+        "challenge": _challenge,
+        "confirm": _confirm,
+        "list": _list,
+        "forget": _forget,
+    }
+    return actions[arguments.action](arguments, settings, Home(Path(settings.home)))
 
 
 _Action = Callable[[argparse.Namespace, config.Config, Home], int]

@@ -33,6 +33,9 @@ class Head(Protocol):
             window: the last embeddings, shape (window_frames, 96).
         """
 
+    def wipe(self) -> None:
+        """Overwrite what is left of the last window."""
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -102,6 +105,8 @@ class StreamingModel:
         self._embeddings.restart()
         if self._quiet:
             self._quiet.restart()
+        for head, _ in self._heads:
+            head.wipe()
         self._kept[:] = 0
         self._scores[:] = 0
         self._steps = self._calm_steps = self._put_off_steps = 0

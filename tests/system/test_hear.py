@@ -164,11 +164,12 @@ def test_two_words_listen_at_once_and_people_can_read_it(speaker: Speaker) -> No
 
     assert ended.returncode == 0, ended.stderr
     lines = ended.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == [
-        *("hear", "wake", "sealed", "gap", "wake", "sealed", "total")
-    ]
-    assert "no mute switch" in lines[0]
-    assert "hey-jarvis" in lines[4]
+    # Sealing happens beside hearing: its lines come when they come.
+    heard = [line for line in lines if not line.startswith("sealed")]
+    assert [line.split()[0] for line in heard] == ["hear", "wake", "gap", "wake", "total"]
+    assert len(lines) - len(heard) == 2
+    assert "no mute switch" in heard[0]
+    assert "hey-jarvis" in heard[3]
 
 
 def test_another_channel_and_rate_are_heard(speaker: Speaker) -> None:

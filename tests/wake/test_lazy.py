@@ -188,7 +188,7 @@ def test_speech_and_noise_are_heard_the_same(
     group: str,
     gain: float,
 ) -> None:
-    parts = [np.round(part * gain).astype(np.int16) for part in group_of(group, 45)]
+    parts = [np.round(part * gain).astype(np.int16) for part in group_of(group, 25)]
     samples = with_pauses(parts, 7)
 
     lazy = heard(build(*WORDS), cut(samples))

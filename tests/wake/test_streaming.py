@@ -23,6 +23,9 @@ class ScriptedHead:
         self.windows.append(window.copy())
         return self.outputs
 
+    def wipe(self) -> None:
+        self.windows.clear()
+
 
 def model(*words: Word, lazy: bool = False) -> StreamingModel:
     longest = max(word.window_frames for word in words)
@@ -101,11 +104,13 @@ def test_what_was_put_off_is_made_good_when_sound_rises(quiet_steps: int) -> Non
         np.testing.assert_allclose(ours, expected, atol=1e-3)
 
 
-def test_restart_forgets_steps_and_scores() -> None:
-    streaming = model(Word("alexa", ScriptedHead(0.75), 16), lazy=True)
+def test_restart_forgets_steps_scores_and_windows() -> None:
+    head = ScriptedHead(0.75)
+    streaming = model(Word("alexa", head, 16), lazy=True)
     for _ in range(8):
         streaming.push(SILENCE)
 
     streaming.restart()
 
+    assert head.windows == []
     assert [float(streaming.push(SILENCE)[0, 0]) for _ in range(6)] == [0] * 5 + [0.75]
