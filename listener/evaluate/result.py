@@ -73,6 +73,8 @@ class Excerpt(Struct, frozen=True, kw_only=True):
     play: int
     at_s: float
     """The event's; item, play and this find it."""
+    length_s: float
+    """Of the item."""
     first_s: float
     """Where the first step ends."""
     step_s: float
