@@ -14,6 +14,7 @@ import numpy as np
 from listener.config import WakeSettings
 from listener.errors import ModelRefused
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
+from listener.wake.batch import BATCH_STEPS, BatchModel
 from listener.wake.detector import Detector
 from listener.wake.embedding import FEATURES, Embeddings
 from listener.wake.features import BANDS, Floats, Mel
@@ -46,6 +47,31 @@ def build_detector(words: Sequence[Model], embedding: Model, settings: WakeSetti
         lazy=settings.lazy,
     )
     return Detector(model, {word.name: _rule(word, settings) for word in words})
+
+
+def build_batch(
+    words: Sequence[Model], embedding: Model, long: Model, batch_steps: int = BATCH_STEPS
+) -> BatchModel:
+    """Make what scores recordings many steps at once, at a hop of 80 ms.
+
+    Args:
+        words: wake-word models, in the order of the columns of the scores.
+        embedding: has the weights of the mel bands.
+        long: the embedding network that takes any number of steps.
+        batch_steps: how many steps are computed at once.
+
+    Raises:
+        ModelRefused: a file is not a model that can be run.
+    """
+    network = LongNet(long.data, long.name)
+    heads = [(_word(word), HeadNet(word.data, word.name)) for word in words]
+    return BatchModel(
+        _mel_weights(embedding),
+        network,
+        [word for word, _ in heads],
+        [head for _, head in heads],
+        batch_steps,
+    )
 
 
 class StreamNet:
@@ -113,6 +139,43 @@ class StreamNet:
         return binding
 
 
+class LongNet:
+    """The streaming embedding network over any number of steps at once.
+
+    Implements ``LongNetwork`` of ``listener/wake/batch.py``. Not safe for use by several threads.
+    """
+
+    def __init__(self, data: bytes, name: str) -> None:
+        """Load.
+
+        Raises:
+            ModelRefused: it is no such network.
+        """
+        self._session = _session(data, name)
+        shapes = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
+        past = {name: shape for name, shape in shapes.items() if name != "mel"}
+        self._outputs = ["embedding", *map(_next, past)]
+        names = {node.name for node in self._session.get_outputs()}
+        if shapes.get("mel") != (1, 1, "frames", BANDS) or names != set(self._outputs):
+            raise ModelRefused(f"{name} is no embedding network for many steps")
+        self._past = {name: np.zeros(shape, np.float32) for name, shape in past.items()}
+
+    def steps(self, mel: Floats) -> Floats:
+        """See ``LongNetwork.steps``."""
+        embeddings, *past = self._session.run(self._outputs, {"mel": mel[None, None], **self._past})
+        self._past = dict(zip(self._past, past, strict=True))
+        found: Floats = embeddings
+        return found
+
+    def state(self) -> dict[str, Floats]:
+        """See ``LongNetwork.state``."""
+        return self._past
+
+    def resume(self, state: dict[str, Floats]) -> None:
+        """See ``LongNetwork.resume``."""
+        self._past = state
+
+
 class HeadNet:
     """A head in openWakeWord's format. Not safe for use by several threads."""
 
@@ -148,12 +211,21 @@ class HeadNet:
         _bind_input(self._binding, inputs[0].name, self._window)
         _bind_output(self._binding, outputs[0].name, outcome)
         self._run = session.run_with_iobinding
+        self._session, self._input = session, inputs[0].name
+        self._takes_many = not isinstance(shape[0], int)
 
     def score(self, window: Floats) -> Floats:
         """See ``Head.score`` of ``listener/wake/streaming.py``."""
         np.copyto(self._window[0], window)
         self._run(self._binding)
         return self._result
+
+    def score_many(self, windows: Floats) -> Floats:
+        """See ``ManyHead.score_many`` of ``listener/wake/batch.py``."""
+        if self._takes_many:
+            outputs: Floats = self._session.run(None, {self._input: windows})[0]
+            return outputs
+        return np.stack([self.score(window).copy() for window in windows])
 
     def wipe(self) -> None:
         """See ``Head.wipe``."""
@@ -196,13 +268,19 @@ class SpeechNet:
 
 def _embedding(model: Model, hop_ms: int) -> tuple[StreamNet, Floats]:
     """Load the network for a hop, and the weights of the mel bands."""
-    files = dict(zip((file.path for file in model.manifest.files), model.contents, strict=True))
-    try:
-        network = StreamNet(files[f"stream-{hop_ms}.onnx"], model.name)
-        weights = np.load(io.BytesIO(files["mel.npy"]), allow_pickle=False)
-    except KeyError as error:
-        raise ModelRefused(f"{model.name} carries no file {error}") from error
-    return network, weights
+    return StreamNet(_file(model, f"stream-{hop_ms}.onnx"), model.name), _mel_weights(model)
+
+
+def _mel_weights(model: Model) -> Floats:
+    weights: Floats = np.load(io.BytesIO(_file(model, "mel.npy")), allow_pickle=False)
+    return weights
+
+
+def _file(model: Model, path: str) -> bytes:
+    for file, data in zip(model.manifest.files, model.contents, strict=True):
+        if file.path == path:
+            return data
+    raise ModelRefused(f"{model.name} carries no file {path!r}")
 
 
 def _word(model: Model) -> Word:

@@ -9,15 +9,18 @@ writes it anew:
 - ``stream-80.onnx``: 8 mel frames (80 ms) a step;
 - ``stream-40.onnx``: 4 mel frames (40 ms) a step; from the pool on that would straddle two steps,
   pools have stride 1 and kernels are dilated, so both phases run through one network;
-- ``mel.npy``: weights from 120 bins of the spectrum to 32 mel bands.
+- ``mel.npy``: weights from 120 bins of the spectrum to 32 mel bands;
+- ``stream-long.onnx``: any number of steps of 80 ms at once, for evaluation; it has a folder of
+  its own, so that no device reads it.
 
-Same input, same bytes. Run it with ``python -m models.embedding.convert [OUT]``; it needs
+Same input, same bytes. Run it with ``python -m models.embedding.convert [MODELS]``; it needs
 ``onnx``, which no device does.
 """
 
 import importlib.util
 import io
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,8 +34,13 @@ from listener.errors import ModelRefused
 
 Floats = NDArray[np.float32]
 
-HERE: Final = Path(__file__).parent
-PRODUCTS: Final = ("stream-80.onnx", "stream-40.onnx", "mel.npy")
+MODELS: Final = Path(__file__).parents[1]
+PRODUCTS: Final = (
+    "embedding/stream-80.onnx",
+    "embedding/stream-40.onnx",
+    "embedding/mel.npy",
+    "embedding-long/stream-long.onnx",
+)
 
 MEL_BANDS: Final = 32
 BINS: Final = slice(2, 122)
@@ -169,7 +177,7 @@ def read_mel(data: bytes) -> Floats:
     return np.ascontiguousarray(weights[BINS])
 
 
-def streaming(network: Network, hop_frames: int) -> bytes:
+def streaming(network: Network, hop_frames: int, *, many_steps: bool = False) -> bytes:
     """Write the network that takes only the new mel frames.
 
     Inputs: ``mel``, shape (1, 1, hop_frames, 32), and the columns kept, ``past.<layer>``; outputs:
@@ -178,9 +186,11 @@ def streaming(network: Network, hop_frames: int) -> bytes:
     Args:
         network: the weights.
         hop_frames: 8 or 4; with 4, each of two phases sees every second step.
+        many_steps: take any number of steps at once, with as many more frames and embeddings;
+            only with 8 frames a step.
     """
-    graph = _Writer()
-    x = graph.input("mel", [1, 1, hop_frames, MEL_BANDS])
+    graph = _Writer(many_steps=many_steps)
+    x = graph.input("mel", [1, 1, "frames" if many_steps else hop_frames, MEL_BANDS])
     floor = graph.constant("floor", np.float32(_FLOOR))
     columns, rows, dilation = hop_frames, MEL_BANDS, 1
     for layer, (kernel, bias) in enumerate(zip(network.kernels, network.biases, strict=True)):
@@ -222,13 +232,16 @@ def streaming(network: Network, hop_frames: int) -> bytes:
         if not last:
             # The largest of clipped values is the clipped largest: clipping after the pool is less.
             x = graph.operator("Clip", [x, floor])
-    flat = graph.constant("flat", np.array([1, _CHANNELS[-1]], np.int64))
-    graph.output(graph.operator("Reshape", [x, flat]), "embedding", [1, _CHANNELS[-1]])
-    return graph.serialise(f"speech-embedding-{hop_frames * 10}ms")
+    if many_steps:
+        x = graph.operator("Transpose", [x], perm=[0, 2, 1, 3])
+    flat = graph.constant("flat", np.array([-1 if many_steps else 1, _CHANNELS[-1]], np.int64))
+    steps = "steps" if many_steps else 1
+    graph.output(graph.operator("Reshape", [x, flat]), "embedding", [steps, _CHANNELS[-1]])
+    return graph.serialise(f"speech-embedding-{'long' if many_steps else f'{hop_frames * 10}ms'}")
 
 
 def convert(models: Path) -> dict[str, bytes]:
-    """Make every product from the folder of openWakeWord's models.
+    """Make every product from the folder of openWakeWord's models, by its path in ours.
 
     Raises:
         ModelRefused: a network there is not the one expected.
@@ -236,7 +249,12 @@ def convert(models: Path) -> dict[str, bytes]:
     network = read_network((models / "embedding_model.onnx").read_bytes())
     mel = io.BytesIO()
     np.save(mel, read_mel((models / "melspectrogram.onnx").read_bytes()))
-    made = (streaming(network, 8), streaming(network, 4), mel.getvalue())
+    made = (
+        streaming(network, 8),
+        streaming(network, 4),
+        mel.getvalue(),
+        streaming(network, 8, many_steps=True),
+    )
     return dict(zip(PRODUCTS, made, strict=True))
 
 
@@ -255,7 +273,8 @@ def installed_models() -> Path:
 class _Writer:
     """Collect the nodes of a graph."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, many_steps: bool) -> None:
+        self._many_steps = many_steps
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._inputs: list[Any] = []
@@ -267,11 +286,11 @@ class _Writer:
         self._constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def input(self, name: str, shape: list[int]) -> str:
+    def input(self, name: str, shape: Sequence[int | str]) -> str:
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return name
 
-    def output(self, source: str, name: str, shape: list[int]) -> str:
+    def output(self, source: str, name: str, shape: Sequence[int | str]) -> str:
         """Let ``source``, which the last node made, be an output, and be called so from now on."""
         _check(self._nodes[-1].output[0] == source, "only the newest value becomes an output")
         self._nodes[-1].output[0] = name
@@ -286,7 +305,7 @@ class _Writer:
     def remember(self, x: str, columns: int, name: str, shape: list[int]) -> str:
         """Put the columns kept in front of the ``columns`` of ``x``; keep as many for the next."""
         past = self.input(f"past.{name}", shape)
-        if columns == shape[2]:
+        if columns == shape[2] and not self._many_steps:
             new = self.output(x, f"next.{name}", shape)
             return self.operator("Concat", [past, new], axis=2)
         both = self.operator("Concat", [past, x], axis=2)
@@ -345,10 +364,10 @@ def _check(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as an a
 
 
 def main() -> None:
-    """Write the products into the folder named, or beside this file."""
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
-    out.mkdir(parents=True, exist_ok=True)
+    """Write the products into the folder of models named, or into our own."""
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else MODELS
     for name, data in convert(installed_models()).items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(data)
         print(f"{out / name}: {len(data)} bytes")  # noqa: T201 - what was made
 
