@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
-# What tests use from Debian: a real broker, tracing, and stock tools that open an envelope.
-TEST_PACKAGES := mosquitto strace age flac openssl
+# What tests use from Debian: a real broker, tracing, stock tools that open an envelope, a browser
+# that looks at the report, and the voices of the neighbours.
+TEST_PACKAGES := mosquitto strace age flac openssl chromium espeak-ng
 
 .PHONY: help setup demo test unit lint format bench fixtures clean
 

@@ -1,4 +1,4 @@
-"""What the report draws of the scores: how high they were, and what they did around an event. Pure."""
+"""What the report draws of the scores: how high they were, and how they rose. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Final
