@@ -33,6 +33,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "owner": ("listener.household.owners", "say whose clips a device makes, and prove her key"),
     "household": ("listener.household.devices", "say which devices the archive believes"),
     "models": ("listener.models", "list, check and add wake-word models"),
+    "survey": ("listener.hear.survey", "listen for days, keep no sound, and trace the scores"),
     "score": ("listener.evaluate.score", "print each score a model gives to recordings"),
 }
 

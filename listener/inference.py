@@ -46,7 +46,7 @@ def build_detector(words: Sequence[Model], embedding: Model, settings: WakeSetti
         heads,
         lazy=settings.lazy,
     )
-    return Detector(model, {word.name: _rule(word, settings) for word in words})
+    return Detector(model, {word.name: build_rule(word, settings) for word in words})
 
 
 def build_batch(
@@ -302,7 +302,12 @@ def _word(model: Model) -> Word:
     return Word(model.name, head, head.window_frames, labels)
 
 
-def _rule(word: Model, settings: WakeSettings) -> Rule:
+def build_rule(word: Model, settings: WakeSettings) -> Rule:
+    """Return what makes a wake of a word's scores.
+
+    Raises:
+        ModelRefused: neither the settings nor its manifest have a threshold.
+    """
     threshold = settings.thresholds.get(word.name, word.manifest.threshold)
     if threshold is None:
         raise ModelRefused(f"{word.name} has no threshold")
