@@ -1,11 +1,12 @@
 """What is played: items of sound, what was said in them and by whom.
 
-Readers of folders, manifests and published layouts are in ``layouts.py``; here is what they all
-give.
+Readers of folders, manifests and published layouts are in ``layouts.py`` and ``manifests.py``;
+here is what they all give.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -51,10 +52,67 @@ class Item:
     """Group, room, distance: what the manifest says besides the speaker."""
     transcript: str | None = None
     segments: tuple[Segment, ...] = ()
+    """In the order of time."""
+    origin: str = ""
+    """Which line of which manifest it comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that was to be an item and cannot be one; everything else goes on."""
+
+    name: str
+    """The item, or the line of the manifest."""
+    why: str
 
 
 class Corpus(Protocol):
     """A collection of items that can be walked through more than once."""
 
-    def __iter__(self) -> Iterator[Item]:
-        """Give the items in an order that is always the same."""
+    def __iter__(self) -> Iterator[Item | Fault]:
+        """Give the items in an order that is always the same.
+
+        Raises:
+            EarmarkError: the collection itself cannot be read, or its manifest is malformed.
+        """
+
+
+class Several:
+    """Several corpora, one after the other, as one."""
+
+    def __init__(
+        self,
+        corpora: Iterable[Corpus],
+        only: Sequence[str] = (),
+        words: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            corpora: in order.
+            only: patterns as of the shell, one of which an item's name must match; none: all.
+            words: what labels call a word, and the name of the model that is meant.
+        """
+        self._corpora = tuple(corpora)
+        self._only = tuple(only)
+        self._words = dict(words or {})
+
+    def __iter__(self) -> Iterator[Item | Fault]:
+        """Give the items of each; a name that came before gets a number."""
+        times: dict[str, int] = {}
+        for corpus in self._corpora:
+            for item in corpus:
+                if self._only and not any(fnmatch.fnmatchcase(item.name, p) for p in self._only):
+                    continue
+                if isinstance(item, Item):
+                    times[item.name] = number = times.get(item.name, 0) + 1
+                    yield self._named(item, number)
+                else:
+                    yield item
+
+    def _named(self, item: Item, number: int) -> Item:
+        name = item.name if number == 1 else f"{item.name}#{number}"
+        labels = tuple(
+            replace(label, word=self._words.get(label.word, label.word)) for label in item.labels
+        )
+        return replace(item, name=name, labels=labels)
