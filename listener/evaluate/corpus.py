@@ -5,7 +5,7 @@ here is what they all give.
 """
 
 import fnmatch
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -80,22 +80,15 @@ class Corpus(Protocol):
 class Several:
     """Several corpora, one after the other, as one."""
 
-    def __init__(
-        self,
-        corpora: Iterable[Corpus],
-        only: Sequence[str] = (),
-        words: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, corpora: Iterable[Corpus], only: Sequence[str] = ()) -> None:
         """Prepare.
 
         Args:
             corpora: in order.
             only: patterns as of the shell, one of which an item's name must match; none: all.
-            words: what labels call a word, and the name of the model that is meant.
         """
         self._corpora = tuple(corpora)
         self._only = tuple(only)
-        self._words = dict(words or {})
 
     def __iter__(self) -> Iterator[Item | Fault]:
         """Give the items of each; a name that came before gets a number."""
@@ -106,13 +99,7 @@ class Several:
                     continue
                 if isinstance(item, Item):
                     times[item.name] = number = times.get(item.name, 0) + 1
-                    yield self._named(item, number)
-                else:
-                    yield item
-
-    def _named(self, item: Item, number: int) -> Item:
-        name = item.name if number == 1 else f"{item.name}#{number}"
-        labels = tuple(
-            replace(label, word=self._words.get(label.word, label.word)) for label in item.labels
-        )
-        return replace(item, name=name, labels=labels)
+                    if number > 1:
+                        yield replace(item, name=f"{item.name}#{number}")
+                        continue
+                yield item

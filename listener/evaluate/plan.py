@@ -28,7 +28,9 @@ class EngineSettings(Settings, frozen=True, kw_only=True):
     """The models, by their name in ``earmark models list``."""
     command: tuple[str, ...] = ()
     """What is started, for the kind ``command``."""
-    thresholds: dict[Name, Probability] = {}
+    said: dict[Name, Name] = msgspec.field(default_factory=dict)
+    """What labels call the word of a model, where that is not the model's name."""
+    thresholds: dict[Name, Probability] = msgspec.field(default_factory=dict)
     """Score from which a model wakes; the default is its manifest's."""
     patience_frames: Annotated[int, Meta(ge=1, le=25)] = 1
     """Frames in a row at or above the threshold."""
@@ -72,8 +74,6 @@ class Plan(Settings, frozen=True, kw_only=True):
     condition: Annotated[tuple[ConditionSettings, ...], Meta(min_length=1)] = (ConditionSettings(),)
     only: tuple[str, ...] = ()
     """Patterns as of the shell, one of which an item's name must match; none: all."""
-    labels: dict[str, Name] = {}
-    """What labels call a word, and the name of the model that is meant."""
     channel: Annotated[int, Meta(ge=0, le=63)] = 0
     """Which channel of a file is heard."""
     plays: Annotated[int, Meta(ge=1, le=1280)] = 1
@@ -135,7 +135,7 @@ def completed(plan: Plan, source: str) -> Plan:
         if (condition.noise is None) != (condition.snr_db is None):
             raise ConfigError(f"{source}: {condition.name} needs both noise and snr_db")
     for engine in engines:
-        unknown = sorted(set(engine.thresholds) - set(engine.words))
+        unknown = sorted({*engine.thresholds, *engine.said} - set(engine.words))
         if unknown:
             raise ConfigError(f"{source}: {engine.name} has no word {unknown[0]!r}")
     return msgspec.structs.replace(plan, engine=engines, condition=conditions)

@@ -37,6 +37,22 @@ class Hours(Struct, frozen=True, kw_only=True):
     """How many hours more, if not one more false wake comes; None if no number of hours helps."""
 
 
+class Target(Struct, frozen=True, kw_only=True):
+    """The threshold for a rate of false wakes, as far as these hours can tell it."""
+
+    per_hour: float
+    threshold: float | None
+    """The lowest with at most this rate here; None where every threshold has more."""
+    low: float | None
+    """The lowest threshold at which the interval still holds the rate, or lies under it."""
+    high: float | None
+    """The lowest at which the whole interval lies under the rate; None: these hours name none."""
+    carried: bool
+    """Whether at ``threshold`` these hours carry the claim of fewer than the rate."""
+    still_needed_h: float | None
+    """How many hours more it takes, if not one more false wake comes; None without a threshold."""
+
+
 class Breakdown(Struct, frozen=True, kw_only=True):
     """The rates of one speaker, or of one condition of the corpus."""
 
@@ -119,9 +135,41 @@ class WordResult(Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...]
     """Misses, false wakes and near misses at the threshold, then hits; by item, play and time."""
     repeatability: tuple[Repeatability, ...]
+    said: str = ""
+    """What labels call the word."""
+    target: Target | None = None
+    """Where the threshold comes from a rate that was asked for."""
+    clipped_samples: int = 0
+    """How many samples mixing drove beyond the range of int16."""
     histogram: Histogram | None = None
     excerpts: tuple[Excerpt, ...] = ()
     """Around each false wake, for the report's pictures; see ``excerpts.py``."""
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """Two engines or settings for one word, on the same sounds, in the first play of each."""
+
+    word: str
+    """As the labels call it."""
+    condition: str
+    first: str
+    """Name of the engine."""
+    second: str
+    words_said: int
+    both_missed: int
+    only_first_missed: int
+    only_second_missed: int
+    misses_p: float
+    """McNemar's exact test: how likely so uneven a split is if both miss equally often."""
+    both_false: int
+    """False wakes of both within a refractory of each other."""
+    only_first_false: int
+    only_second_false: int
+    false_wakes_p: float
+    """Binomial test of the false wakes that only one of the two has."""
+    ratio_low: float
+    """Of those of the first to those of the second, with ``ratio_high`` the interval."""
+    ratio_high: float | None
 
 
 class Trouble(Struct, frozen=True, kw_only=True):
@@ -148,3 +196,4 @@ class Result(Struct, frozen=True, kw_only=True):
     missing: tuple[Trouble, ...]
     """What could not be played; everything else went on."""
     words: tuple[WordResult, ...]
+    comparisons: tuple[Comparison, ...] = ()
