@@ -53,6 +53,7 @@ class _Part:
     speakers_left: int
     groups: Markup
     groups_left: int
+    false_groups: Markup
     timeline: Markup
     lanes_left: int
     cards: Sequence[_Card]
@@ -148,6 +149,7 @@ def _part(word: WordResult, series: str, sound: Sound | None) -> _Part:
     lengths_s = {excerpt.item: excerpt.length_s for excerpt in word.excerpts}
     speakers = [row for row in word.speakers if row.misses.exposure]
     groups = [row for row in word.groups if row.misses.exposure]
+    false_groups = [row for row in word.groups if row.false_wakes.exposure]
     return _Part(
         word=word,
         series=series,
@@ -156,6 +158,7 @@ def _part(word: WordResult, series: str, sound: Sound | None) -> _Part:
         speakers_left=max(0, len(speakers) - pictures.MOST_ROWS),
         groups=_drawn(groups and pictures.breakdown(groups)),
         groups_left=max(0, len(groups) - pictures.MOST_ROWS),
+        false_groups=_drawn(len(false_groups) > 1 and pictures.false_breakdown(false_groups)),
         timeline=_drawn(false and pictures.timeline(false, lengths_s)),
         lanes_left=max(0, len({event.item for event in false}) - pictures.MOST_LANES),
         cards=[

@@ -4,10 +4,19 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from listener.evaluate.drawing import Drawing, Linear, Logarithmic, Place, Shown, stairs, written
+from listener.evaluate.drawing import (
+    Drawing,
+    Linear,
+    Logarithmic,
+    Place,
+    Scale,
+    Shown,
+    stairs,
+    written,
+)
 from listener.evaluate.events import Event, Kind
 from listener.evaluate.intervals import Rate
-from listener.evaluate.result import Breakdown, Excerpt, Histogram, WordResult
+from listener.evaluate.result import Breakdown, Excerpt, Histogram, Point, WordResult
 
 SERIES: Final = 6
 """Colours that the page tells apart; further ones begin anew."""
@@ -42,13 +51,13 @@ def det(words: Sequence[WordResult]) -> str:
 
     for index, word in enumerate(words):
         series = f"s{index % SERIES}"
-        points = sorted(word.curve, key=lambda point: point.threshold)
+        points = _telling(word.curve)
         far = [at(point.false_wakes.high, point.misses.high) for point in points]
         near = [at(point.false_wakes.low, point.misses.low) for point in points]
         drawing.path([*far, *reversed(near)], f"band {series}", closed=True)
     for index, word in enumerate(words):
         series = f"s{index % SERIES}"
-        points = sorted(word.curve, key=lambda point: -point.threshold)
+        points = _telling(word.curve)[::-1]
         line = stairs(at(point.false_wakes.value, point.misses.value) for point in points)
         drawing.path(line, f"curve {series}")
         misses, false = word.misses, word.false_wakes
@@ -72,7 +81,7 @@ def thresholds(words: Sequence[WordResult]) -> str:
 
     for index, word in enumerate(words):
         series = f"s{index % SERIES}"
-        curve = sorted(word.curve, key=lambda point: point.threshold)
+        curve = _telling(word.curve)
         high = stairs(at(point.threshold, point.false_wakes.high) for point in curve)
         low = stairs(at(point.threshold, point.false_wakes.low) for point in curve)
         drawing.path([*high, *reversed(low)], f"band {series}", closed=True)
@@ -109,26 +118,48 @@ def histogram(heights: Histogram, threshold: float) -> str:
 
 def breakdown(rows: Sequence[Breakdown]) -> str:
     """Draw the misses of each speaker or condition with their intervals, worst first."""
-    shown = [row for row in rows if row.misses.exposure]
-    shown.sort(key=lambda row: (-_value(row.misses.value), -row.misses.exposure, row.name))
-    shown = shown[:MOST_ROWS]
-    drawing = Drawing("misses with their intervals", 560, 58 + _ROW * len(shown))
-    drawing.left = 172
-    drawing.top = 6
-    across, up = Linear(0, 1), Linear(0, 1)
+    shown = [(row.name, row.misses, percent(row.misses)) for row in rows if row.misses.exposure]
+    return _forest(shown, Linear(0, 1), ("misses", "percent"), "s0")
+
+
+def false_breakdown(rows: Sequence[Breakdown]) -> str:
+    """Draw the false wakes per hour of each group with their intervals, worst first."""
+    shown = [
+        (row.name, row.false_wakes, per_hour(row.false_wakes))
+        for row in rows
+        if row.false_wakes.exposure
+    ]
+    across = _per_hour([rate for _, rate, _ in shown])
+    return _forest(shown, across, ("false wakes per hour", "plain"), "s1")
+
+
+def _forest(
+    rows: list[tuple[str, Rate, str]], across: Scale, named: tuple[str, str], series: str
+) -> str:
+    """Draw rates as dots with their intervals.
+
+    Args:
+        rows: name, rate, and the rate in words.
+        across: the scale.
+        named: name of the axis, and the form of its values.
+        series: the colour's.
+    """
+    rows = sorted(rows, key=lambda row: (-_value(row[1].value), -row[1].exposure, row[0]))
+    rows = rows[:MOST_ROWS]
+    drawing = Drawing(f"{named[0]} with their intervals", 560, 58 + _ROW * len(rows))
+    drawing.left, drawing.top = 172, 6
     for value in across.ticks():
         place = drawing.x(across.part(value))
         drawing.line((place, drawing.y(0)), (place, drawing.y(1)), "grid")
-        drawing.text((place, drawing.y(0) + 16), written(value, "percent"), "tick middle")
-    drawing.text((drawing.x(0.5), drawing.height - 8), "misses", "name middle")
-    for index, row in enumerate(shown):
-        down = drawing.y(up.part(1)) + (index + 0.5) * _ROW
-        misses = row.misses
-        drawing.text((drawing.left - 8, down + 4), _short(row.name), "tick end")
-        begin, end = (drawing.x(across.part(_value(bound))) for bound in (misses.low, misses.high))
-        drawing.line((begin, down), (end, down), "whisker s0")
-        about = f"{row.name}: {percent(misses)}, {misses.count:g} of {misses.exposure:g}"
-        drawing.dot((drawing.x(across.part(_value(misses.value))), down), "point s0", about)
+        drawing.text((place, drawing.y(0) + 16), written(value, named[1]), "tick middle")
+    drawing.text((drawing.x(0.5), drawing.height - 8), named[0], "name middle")
+    for index, (name, rate, words) in enumerate(rows):
+        down = drawing.top + (index + 0.5) * _ROW
+        drawing.text((drawing.left - 8, down + 4), _short(name), "tick end")
+        begin, end = (drawing.x(across.part(_value(bound))) for bound in (rate.low, rate.high))
+        drawing.line((begin, down), (end, down), f"whisker {series}")
+        about = f"{name}: {words}, {rate.count:g} of {rate.exposure:.4g}"
+        drawing.dot((drawing.x(across.part(_value(rate.value))), down), f"point {series}", about)
     return drawing.svg()
 
 
@@ -191,6 +222,22 @@ def trace(excerpt: Excerpt, threshold: float) -> str:
         drawing.path([*places, *floor], "band s1", closed=True)
     drawing.path(places, "curve s1")
     return drawing.svg()
+
+
+def _telling(points: Sequence[Point]) -> list[Point]:
+    """Leave out the points between two that say the same: a curve has a thousand thresholds."""
+    ordered = sorted(points, key=lambda point: point.threshold)
+    return [
+        point
+        for index, point in enumerate(ordered)
+        if index in {0, len(ordered) - 1}
+        or not _says_same(ordered[index - 1], point)
+        or not _says_same(point, ordered[index + 1])
+    ]
+
+
+def _says_same(one: Point, other: Point) -> bool:
+    return one.misses == other.misses and one.false_wakes == other.false_wakes
 
 
 def percent(rate: Rate) -> str:

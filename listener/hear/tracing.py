@@ -89,13 +89,14 @@ class Survey:
             detector: gives scores and wakes.
             tracer: sums them up.
             keeper: takes lines.
-            clock: asked once a line.
+            clock: asked once a sound: when a gap comes, what was heard before it is past.
         """
         self._detector = detector
         self._tracer = tracer
         self._keeper = keeper
         self._clock = clock
         self._gap: Gap | None = None
+        self._heard_at = self._missed_at = self._now()
         self.heard_samples = 0
         self.missing_samples = 0
         self.wakes = 0
@@ -116,6 +117,7 @@ class Survey:
                 self._count(found)
                 self.heard_samples += len(sound.samples)
                 self._tracer.frame(sound, self._detector.steps, found)
+                self._heard_at = self._now()
                 if self._tracer.is_full:
                     self._end_stretch()
             else:
@@ -138,6 +140,7 @@ class Survey:
             length = self._gap.length_samples + gap.length_samples
             gap = Gap(gap.reason, self._gap.first_sample, length)
         self._gap = gap
+        self._missed_at = self._now()
         if gap.length_samples >= GAP_EVERY_SAMPLES:
             self._end_gap()
 
@@ -149,12 +152,15 @@ class Survey:
             reason=gap.reason,
             first_sample=gap.first_sample,
             length_samples=gap.length_samples,
-            utc=written(self._clock.utc()),
-            monotonic_s=round(self._clock.monotonic_s(), 3),
+            utc=written(self._missed_at[0]),
+            monotonic_s=round(self._missed_at[1], 3),
         )
         self._keeper.append(encode(missing))
 
     def _end_stretch(self) -> None:
-        heard = self._tracer.take(self._clock.utc(), self._clock.monotonic_s())
+        heard = self._tracer.take(*self._heard_at)
         if heard is not None:
             self._keeper.append(encode(heard))
+
+    def _now(self) -> tuple[datetime, float]:
+        return self._clock.utc(), self._clock.monotonic_s()

@@ -206,14 +206,14 @@ class Tracer:
                 if score >= self._floor:
                     places, values = self._scores.setdefault(word, ([], []))
                     places.append(place)
-                    values.append(_shortest(score))
+                    values.append(shortest(score))
         for event in found:
             kind: Literal["wake", "near_miss"] = "wake" if isinstance(event, Wake) else "near_miss"
             self._found.append(
                 Found(
                     kind=kind,
                     word=event.word,
-                    score=_shortest(event.score),
+                    score=shortest(event.score),
                     end_sample=event.end_sample,
                 )
             )
@@ -281,6 +281,6 @@ def _level_db(power: float) -> int:
     return min(0, round(10 * math.log10(max(power, lowest) / _FULL_SCALE**2)))
 
 
-def _shortest(score: float) -> float:
+def shortest(score: float) -> float:
     """Return the shortest decimal that is the same float32: half the length, and no rounding."""
     return float(np.format_float_positional(np.float32(score)))
