@@ -30,7 +30,10 @@ class Engine(Protocol):
 
 
 class EngineRecipe(Protocol):
-    """How to make an engine: small, picklable, sent to each worker."""
+    """How to make an engine: small, hashable, picklable, sent to each worker.
+
+    A worker that gets an equal recipe again goes on with the engine that it has.
+    """
 
     @property
     def name(self) -> str:
@@ -39,6 +42,8 @@ class EngineRecipe(Protocol):
     @property
     def key(self) -> str:
         """SHA-256 over all that its scores depend on: model bytes, settings, code, versions."""
+
+    def __hash__(self) -> int: ...
 
     def hashes(self) -> Mapping[str, str]:
         """SHA-256 of each model file, by name."""

@@ -33,18 +33,46 @@ class Play:
     """From 0; each begins at another phase."""
 
 
-def judge(play: Play, track: Track, word: str, rule: Rule, tail_s: float) -> tuple[Event, ...]:
-    """Return what happened in a play, in the order of time.
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A word that is listened for, and when it counts as heard."""
+
+    word: str
+    """Name of the model."""
+    said: str
+    """What labels call the word."""
+    rule: Rule
+    tail_s: float
+    """How long after its end a word may still be heard."""
+
+    def places(self, item: Item, length_samples: int) -> tuple[Window, ...]:
+        """Return the windows of an item in which a wake is a hit."""
+        return windows(item, self.said, length_samples, self.tail_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What happened in a play."""
+
+    events: tuple[Event, ...]
+    """In the order of time."""
+    places: tuple[Window, ...]
+    """Of the labelled words."""
+    missed: frozenset[int]
+    """Which of the places had no wake."""
+
+
+def judge(play: Play, track: Track, watch: Watch) -> Judgement:
+    """Tell hits, misses, false wakes and near misses.
 
     Args:
         play: what was played.
         track: its scores.
-        word: whose scores, and whose labels.
-        rule: when a score is a wake.
-        tail_s: how long after its end a word may still be heard.
+        watch: the word and its rule.
     """
+    word, rule = watch.word, watch.rule
     ends, scores = track.end_samples(), track.of(word)
-    places = windows(play.item, word, track.length_samples, tail_s)
+    places = watch.places(play.item, track.length_samples)
     woken = wakes(ends, scores, rule)
     counted = count(ends, woken, places)
     maker = _Maker(play, word, ends, scores, runs(scores, rule.threshold), track.step_samples)
@@ -61,7 +89,8 @@ def judge(play: Play, track: Track, word: str, rule: Rule, tail_s: float) -> tup
         for step in near_misses(ends, scores, rule, woken).tolist()
         if not any(place.first_sample < ends[step] <= place.end_sample for place in places)
     ]
-    return tuple(sorted(found, key=lambda event: (event.at_s, event.kind)))
+    in_order = tuple(sorted(found, key=lambda event: (event.at_s, event.kind)))
+    return Judgement(in_order, places, frozenset(counted.misses))
 
 
 def speaker_at(item: Item, at_s: float) -> str | None:

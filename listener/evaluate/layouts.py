@@ -62,6 +62,18 @@ def _open_folder(path: Path, word: str | None) -> Corpus:
     return Sounds(path, word)
 
 
+def sounds_in(path: Path) -> tuple[Path, ...]:
+    """Return a sound file, or all in a folder and below it, by name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = (path,) if path.is_file() else tuple(_walk(path, SOUNDS)) if path.is_dir() else ()
+    if not found:
+        raise UsageError(f"there is no sound file in {path}")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Sounds:
     """Sound files in a folder and below it, by name."""

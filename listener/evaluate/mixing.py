@@ -8,6 +8,7 @@ assumed. What the choice falls on is seeded by the item's name, so the same inpu
 bytes.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -78,10 +79,9 @@ def choose(condition: Condition, seed: int, item: str, play: int) -> Choice:
 
 
 class Mixer:
-    """Mixes one item after the other; keeps how loud each noise is. Not thread-safe."""
+    """Mixes one item after the other. Not safe for use by several threads."""
 
     def __init__(self) -> None:
-        self._noise_rms: dict[Path, float] = {}
         self.clipped_samples = 0
         """How many samples of the newest item went beyond the range of int16."""
 
@@ -107,7 +107,7 @@ class Mixer:
             for block in _in_room(play(), response):
                 level.push(block)
             speech_rms = level.active_rms or ASSUMED_RMS
-            gain = speech_rms / self._rms(choice.noise) * 10 ** (-choice.snr_db / 20)
+            gain = speech_rms / noise_rms(choice.noise) * 10 ** (-choice.snr_db / 20)
             noise = endless(choice.noise, choice.noise_at)
         rest = np.zeros(0, np.float32)
         for sound in _in_room(play(), response):
@@ -125,16 +125,21 @@ class Mixer:
         self.clipped_samples += int(((whole < limits.min) | (whole > limits.max)).sum())
         return np.clip(whole, limits.min, limits.max).astype(np.int16)
 
-    def _rms(self, path: Path) -> float:
-        if path not in self._noise_rms:
-            level = SpeechLevel()
-            with open_recording(path) as recording:
-                while (block := recording.read(BLOCK_SAMPLES)) is not None:
-                    level.push(block.astype(np.float64))
-            if level.rms <= 0:
-                raise Unavailable(f"{path} is no noise: it is silent")
-            self._noise_rms[path] = level.rms
-        return self._noise_rms[path]
+
+@functools.lru_cache(maxsize=4096)
+def noise_rms(path: Path) -> float:
+    """Return the root mean square of a whole noise; each process measures it once.
+
+    Raises:
+        Unavailable: it cannot be read, or is silent.
+    """
+    level = SpeechLevel()
+    with open_recording(path) as recording:
+        while (block := recording.read(BLOCK_SAMPLES)) is not None:
+            level.push(block.astype(np.float64))
+    if level.rms <= 0:
+        raise Unavailable(f"{path} is no noise: it is silent")
+    return level.rms
 
 
 def endless(path: Path, at: float) -> Iterator[Floats]:

@@ -34,7 +34,8 @@ class Hours(Struct, frozen=True, kw_only=True):
     carried: bool
     """Whether these hours carry it: the upper end of the interval is below."""
     still_needed_h: float | None
-    """How many hours more, if not one more false wake comes; None if no number of hours helps."""
+    """How many hours more, if not one more false wake comes; None where the whole interval lies
+    above the claim: these sounds speak against it."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
