@@ -34,6 +34,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "household": ("listener.household.devices", "say which devices the archive believes"),
     "models": ("listener.models", "list, check and add wake-word models"),
     "survey": ("listener.hear.survey", "listen for days, keep no sound, and trace the scores"),
+    "evaluate": ("listener.evaluate.command", "measure false wakes and misses, with intervals"),
     "score": ("listener.evaluate.score", "print each score a model gives to recordings"),
 }
 
