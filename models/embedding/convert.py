@@ -20,7 +20,6 @@ Same input, same bytes. Run it with ``python -m models.embedding.convert [MODELS
 import importlib.util
 import io
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,9 +27,10 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from listener.errors import ModelRefused
+from models.embedding.graph import Writer
 
 Floats = NDArray[np.float32]
 
@@ -189,7 +189,7 @@ def streaming(network: Network, hop_frames: int, *, many_steps: bool = False) ->
         many_steps: take any number of steps at once, with as many more frames and embeddings;
             only with 8 frames a step.
     """
-    graph = _Writer(many_steps=many_steps)
+    graph = Writer(many_steps=many_steps)
     x = graph.input("mel", [1, 1, "frames" if many_steps else hop_frames, MEL_BANDS])
     floor = graph.constant("floor", np.float32(_FLOOR))
     columns, rows, dilation = hop_frames, MEL_BANDS, 1
@@ -268,62 +268,6 @@ def installed_models() -> Path:
     if found is None or not found.submodule_search_locations:
         raise ModelRefused("openwakeword is not installed", "pip install openwakeword==0.4.0")
     return Path(found.submodule_search_locations[0]) / "resources" / "models"
-
-
-class _Writer:
-    """Collect the nodes of a graph."""
-
-    def __init__(self, *, many_steps: bool) -> None:
-        self._many_steps = many_steps
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
-        self._inputs: list[Any] = []
-        self._outputs: list[Any] = []
-        self._end = self.constant("end", np.array([2**31 - 1], np.int64))
-        self._time_axis = self.constant("time_axis", np.array([2], np.int64))
-
-    def constant(self, name: str, value: Any) -> str:  # noqa: ANN401 - whatever numpy takes
-        self._constants.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def input(self, name: str, shape: Sequence[int | str]) -> str:
-        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-        return name
-
-    def output(self, source: str, name: str, shape: Sequence[int | str]) -> str:
-        """Let ``source``, which the last node made, be an output, and be called so from now on."""
-        _check(self._nodes[-1].output[0] == source, "only the newest value becomes an output")
-        self._nodes[-1].output[0] = name
-        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-        return name
-
-    def operator(self, kind: str, inputs: list[str], **attributes: Any) -> str:  # noqa: ANN401 - as onnx takes them
-        name = f"{len(self._nodes):03}"
-        self._nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
-        return name
-
-    def remember(self, x: str, columns: int, name: str, shape: list[int]) -> str:
-        """Put the columns kept in front of the ``columns`` of ``x``; keep as many for the next."""
-        past = self.input(f"past.{name}", shape)
-        if columns == shape[2] and not self._many_steps:
-            new = self.output(x, f"next.{name}", shape)
-            return self.operator("Concat", [past, new], axis=2)
-        both = self.operator("Concat", [past, x], axis=2)
-        start = self.constant(f"start.{name}", np.array([-shape[2]], np.int64))
-        kept = self.operator("Slice", [both, start, self._end, self._time_axis])
-        self.output(kept, f"next.{name}", shape)
-        return both
-
-    def serialise(self, name: str) -> bytes:
-        graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", 17)],
-            ir_version=8,
-            producer_name="earmark",
-        )
-        onnx.checker.check_model(model, full_check=True)
-        return bytes(model.SerializeToString(deterministic=True))
 
 
 def _graph(data: bytes, what: str) -> Any:  # noqa: ANN401 - onnx ships no types we check
