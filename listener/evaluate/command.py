@@ -12,6 +12,7 @@ import msgspec
 from listener.actions import Actions
 from listener.config import Config
 from listener.errors import ConfigError, UsageError
+from listener.evaluate import neighbours, traced
 from listener.evaluate import plan as plans
 from listener.evaluate.corpus import Item
 from listener.evaluate.outputs import write
@@ -20,6 +21,7 @@ from listener.evaluate.recipes import KINDS, recipe_of
 from listener.evaluate.remaining import Remaining
 from listener.evaluate.result import Result
 from listener.evaluate.running import Evaluation, Workers, open_all
+from listener.evaluate.sounds import Sounds
 from listener.evaluate.summary import lines, objects
 from listener.evaluate.workers import Processes
 
@@ -39,7 +41,10 @@ that these hours cannot carry."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's own arguments; without an action, it evaluates."""
-    Actions(parser, epilog=DETAILS, default="run")
+    actions = Actions(parser, epilog=DETAILS, default="run")
+    neighbours.add_arguments(
+        actions.add("neighbours", "find phrases that sound like a wake word, and wake it")
+    )
     sounds = parser.add_argument_group("sounds")
     sounds.add_argument(
         "--corpus", action="append", metavar="PATH", help="says itself what is said in it"
@@ -107,6 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="choose each threshold for this rate",
     )
+    traced.add_arguments(parser)
     running = parser.add_argument_group("running")
     running.add_argument(
         "--out",
@@ -127,6 +133,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="worker processes (default: one for each core)",
     )
     running.add_argument("--cluster", metavar="ADDRESS", help="work on a Dask cluster instead")
+    running.add_argument(
+        "--with-sound",
+        action="store_true",
+        help="put the sound around each false wake into the page: share it only as the corpus",
+    )
     running.add_argument("--json", action="store_true", help="one object a line")
 
 
@@ -136,18 +147,16 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     Raises:
         EarmarkError: the plan, the sounds or the models cannot be used.
     """
-    plan = plan_of(arguments, settings)
+    if arguments.action == "neighbours":
+        return neighbours.run(arguments, settings)
     out = Path(arguments.out)
-    total = sum(_bytes(item) for item in open_all(plan) if isinstance(item, Item))
-    with Remaining(total, sys.stderr) as remaining:
-        result = Evaluation(
-            plan=plan,
-            recipe=lambda engine: recipe_of(engine, Path(settings.home)),
-            workers=_workers(arguments),
-            cache=Path(arguments.cache) if arguments.cache else out / "scores",
-            advance=lambda item: remaining.done(_bytes(item)),
-        ).run()
-    write(result, out)
+    if arguments.trace:
+        result = traced.evaluate(arguments)
+        write(result, out)
+    else:
+        plan = plan_of(arguments, settings)
+        result = _played(plan, arguments, settings)
+        write(result, out, Sounds(plan) if arguments.with_sound else None)
     if arguments.json:
         for line in objects(result):
             print(line.decode())
@@ -156,6 +165,19 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             print(text)
         print(f"{out / 'report.html'} has the pictures")
     return int(bool(result.missing) or not _claims_hold(result))
+
+
+def _played(plan: Plan, arguments: argparse.Namespace, settings: Config) -> Result:
+    total = sum(_bytes(item) for item in open_all(plan) if isinstance(item, Item))
+    cache = Path(arguments.cache) if arguments.cache else Path(arguments.out) / "scores"
+    with Remaining(total, sys.stderr) as remaining:
+        return Evaluation(
+            plan=plan,
+            recipe=lambda engine: recipe_of(engine, Path(settings.home)),
+            workers=_workers(arguments),
+            cache=cache,
+            advance=lambda item: remaining.done(_bytes(item)),
+        ).run()
 
 
 def plan_of(arguments: argparse.Namespace, settings: Config) -> Plan:

@@ -6,15 +6,20 @@ from typing import Final
 import msgspec
 
 from listener.errors import Unavailable
-from listener.evaluate.page import render
+from listener.evaluate.page import Sound, render
 from listener.evaluate.result import Result
 from listener.evaluate.tables import curve_csv, events_csv, rates_csv
 
 TITLE: Final = "Wake-word evaluation"
 
 
-def write(result: Result, folder: Path) -> None:
+def write(result: Result, folder: Path, sound: Sound | None = None) -> None:
     """Write everything; the same result gives the same bytes.
+
+    Args:
+        result: what was found.
+        folder: made if it is not there.
+        sound: gives the page the sound around each false wake; None for a page without.
 
     Raises:
         Unavailable: the folder cannot be written: it is full, or not ours.
@@ -24,7 +29,7 @@ def write(result: Result, folder: Path) -> None:
         "rates.csv": rates_csv(result).encode(),
         "curve.csv": curve_csv(result).encode(),
         "events.csv": events_csv(result).encode(),
-        "report.html": render(result, TITLE).encode(),
+        "report.html": render(result, TITLE, sound).encode(),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -109,7 +109,7 @@ class Evaluation:
         if failure is not None and not recipes:
             raise failure
         hashes: dict[Path, str] = {}
-        conditions = tuple(_condition(each, hashes, troubles) for each in self.plan.condition)
+        conditions = tuple(condition_of(each, hashes, troubles) for each in self.plan.condition)
         thresholds = tuple(
             {
                 (condition.name, word): threshold
@@ -211,10 +211,19 @@ def open_all(plan: Plan) -> Corpus:
     return Several([open_corpus(Path(each.path), each.word) for each in plan.corpus], plan.only)
 
 
-def _condition(
+def condition_of(
     settings: ConditionSettings, hashes: dict[Path, str], troubles: list[Trouble]
 ) -> Condition:
-    """Find the sounds of a condition and hash them."""
+    """Find the sounds of a condition.
+
+    Args:
+        settings: of the plan.
+        hashes: takes the SHA-256 of each sound.
+        troubles: takes what cannot be used.
+
+    Raises:
+        UsageError: none of them can be used.
+    """
     found: list[tuple[Path, ...]] = []
     for folder in (settings.noise, settings.room):
         usable = []

@@ -76,14 +76,22 @@ def merge(paths: Iterable[Path], excluded: Spans, stimuli: Spans) -> Merged:
     merged = Merged()
     for path in paths:
         reader = _Reader(merged, path.name, excluded, stimuli)
-        for line in _lines(path, merged):
+        for line in lines_of(path, merged.troubles):
             reader.push(line)
         reader.close()
     return merged
 
 
-def _lines(path: Path, merged: Merged) -> Iterator[trace.Line | None]:
-    """Yield the lines of a trace; None in place of what is no line."""
+def lines_of(path: Path, troubles: list[Trouble]) -> Iterator[trace.Line | None]:
+    """Yield the lines of a trace; None in place of what is no line.
+
+    Args:
+        path: JSON Lines, or Parquet by its suffix.
+        troubles: told of what is no line.
+
+    Raises:
+        Unavailable: the file cannot be read.
+    """
     if path.suffix == SUFFIX:
         yield from read_parquet(path)
         return
@@ -94,12 +102,12 @@ def _lines(path: Path, merged: Merged) -> Iterator[trace.Line | None]:
         except ValueError as error:
             bad += 1
             if bad <= MOST_TROUBLES:
-                merged.troubles.append(Trouble(item=f"{path.name}, line {number}", why=str(error)))
+                troubles.append(Trouble(item=f"{path.name}, line {number}", why=str(error)))
             yield None
         else:
             yield line
     if bad > MOST_TROUBLES:
-        merged.troubles.append(Trouble(item=path.name, why=f"{bad} lines are none of a trace"))
+        troubles.append(Trouble(item=path.name, why=f"{bad} lines are none of a trace"))
 
 
 class _Run:
