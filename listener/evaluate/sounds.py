@@ -50,7 +50,7 @@ class Sounds:
             sound = self._cut(item, condition, event)
         except EarmarkError:
             return None
-        return to_flac(sound, "") if len(sound) else None
+        return to_flac(sound, "earmark evaluate") if len(sound) else None
 
     def _cut(self, item: Item, condition: Condition, event: Event) -> Samples:
         phase = phases(self._plan.plays)[event.play]

@@ -22,7 +22,7 @@ PEAK: Final = 0.4
 """Of full scale: a voice a metre or two away."""
 
 _PATIENCE_S: Final = 20.0
-_VOICE: Final = re.compile(r"([A-Za-z][A-Za-z0-9+-]{0,39})(?::([0-9]{2,3}))?(?::([0-9]{1,2}))?\Z")
+_VOICE: Final = re.compile(r"([A-Za-z][A-Za-z0-9+-]{0,39})(?::([0-9]{2,3})(?::([0-9]{1,2}))?)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
