@@ -48,7 +48,7 @@ class ScoreCache:
         try:
             head = msgspec.json.decode(head_line, type=_Head)
             scores = zlib.decompress(body)
-        except (msgspec.DecodeError, zlib.error):
+        except (msgspec.DecodeError, UnicodeDecodeError, zlib.error):
             return None
         shape = (head.steps, len(head.words))
         if zlib.crc32(scores) != head.checksum or len(scores) != 4 * shape[0] * shape[1]:

@@ -15,6 +15,7 @@ from listener.errors import ConfigError, Unavailable
 from listener.evaluate.corpus import Item
 from listener.evaluate.provenance import code_hash, versions
 from listener.evaluate.work import ItemReport
+from listener.evaluate.workers import in_turns
 
 PATIENCE_S: Final = 10.0
 _HINT: Final = "pip install 'earmark[cluster]' on each; dask scheduler, and dask worker ADDRESS"
@@ -42,7 +43,7 @@ class Cluster:
             self._see_that_all_are_alike(client)
             with joblib.parallel_config(backend="dask", client=client):
                 parallel = joblib.Parallel(return_as="generator", batch_size=1)
-            yield from parallel(joblib.delayed(function)(item) for item in items)
+            yield from in_turns(parallel, function, items)
 
     @contextlib.contextmanager
     def _client(self) -> Iterator[Any]:

@@ -42,7 +42,8 @@ def cautions(words: Sequence[WordResult], missing: Sequence[Trouble]) -> tuple[s
     """Say what a reader must know before quoting a number."""
     found: list[str] = []
     if missing:
-        found.append(f"{len(missing)} things are missing from these figures; they are listed")
+        things = "thing is" if len(missing) == 1 else "things are"
+        found.append(f"{len(missing)} {things} missing from these figures: see the list")
     for word in words:
         name = f"{word.engine}, {word.word}, {word.condition}"
         if word.hours <= 0:
