@@ -9,7 +9,7 @@ import pytest
 
 from listener.evaluate import page, pictures
 from listener.evaluate.events import Event, Kind
-from listener.evaluate.result import WordResult
+from listener.evaluate.result import Comparison, Target, WordResult
 from tests.evaluate import sample
 
 FLAC = b"fLaC as far as anybody here knows"
@@ -165,6 +165,41 @@ def test_a_result_without_words_said_has_no_curve_of_misses() -> None:
     assert "False wakes against the threshold" in text
     assert "False wakes in time" not in text
     assert "no word was said" in text
+
+
+def test_pairs_are_compared_and_a_target_has_its_interval() -> None:
+    result = sample.result("a.flac")
+    pair = Comparison(
+        word="alexa",
+        condition="clean",
+        first="earmark",
+        second="<b>other</b>",
+        words_said=100,
+        both_missed=1,
+        only_first_missed=2,
+        only_second_missed=9,
+        misses_p=0.0654,
+        both_false=3,
+        only_first_false=4,
+        only_second_false=5,
+        false_wakes_p=1.0,
+        ratio_low=0.2,
+        ratio_high=None,
+    )
+    target = Target(
+        per_hour=0.5, threshold=0.71, low=0.43, high=None, carried=False, still_needed_h=7
+    )
+    word = msgspec.structs.replace(result.words[0], target=target)
+
+    text = page.render(
+        msgspec.structs.replace(result, words=(word,), comparisons=(pair,)), "a test", None
+    )
+
+    assert "Compared on the same sounds" in text
+    assert "2, 9, 1" in text
+    assert "0.065" in text
+    assert "&lt;b&gt;other&lt;/b&gt;" in text
+    assert "for 0.5 per hour, from 0.43; these hours name no upper end" in text
 
 
 def test_long_lists_are_cut_and_say_so() -> None:
