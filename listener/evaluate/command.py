@@ -150,13 +150,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     if arguments.action == "neighbours":
         return neighbours.run(arguments, settings)
     out = Path(arguments.out)
-    if arguments.trace:
-        result = traced.evaluate(arguments)
-        write(result, out)
-    else:
-        plan = plan_of(arguments, settings)
-        result = _played(plan, arguments, settings)
-        write(result, out, Sounds(plan) if arguments.with_sound else None)
+    judge = traced.evaluate if arguments.trace else _played
+    result, sound = judge(arguments, settings)
+    write(result, out, sound)
     if arguments.json:
         for line in objects(result):
             print(line.decode())
@@ -167,17 +163,18 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     return int(bool(result.missing) or not _claims_hold(result))
 
 
-def _played(plan: Plan, arguments: argparse.Namespace, settings: Config) -> Result:
+def _played(arguments: argparse.Namespace, settings: Config) -> tuple[Result, Sounds | None]:
+    plan = plan_of(arguments, settings)
     total = sum(_bytes(item) for item in open_all(plan) if isinstance(item, Item))
-    cache = Path(arguments.cache) if arguments.cache else Path(arguments.out) / "scores"
     with Remaining(total, sys.stderr) as remaining:
-        return Evaluation(
+        result = Evaluation(
             plan=plan,
             recipe=lambda engine: recipe_of(engine, Path(settings.home)),
             workers=_workers(arguments),
-            cache=cache,
+            cache=Path(arguments.cache or Path(arguments.out) / "scores"),
             advance=lambda item: remaining.done(_bytes(item)),
         ).run()
+    return result, Sounds(plan) if arguments.with_sound else None
 
 
 def plan_of(arguments: argparse.Namespace, settings: Config) -> Plan:

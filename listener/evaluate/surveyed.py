@@ -14,14 +14,13 @@ from typing import Final
 import numpy as np
 
 from listener.errors import UsageError
-from listener.evaluate import counting, curve, intervals
+from listener.evaluate import claims, counting, curve, intervals
 from listener.evaluate.events import Event, Kind
 from listener.evaluate.excerpts import AFTER_S, BEFORE_S
 from listener.evaluate.result import (
     Breakdown,
     Excerpt,
     Histogram,
-    Hours,
     Point,
     Repeatability,
     WordResult,
@@ -121,6 +120,7 @@ def _word(merged: Merged, stimuli: Spans, word: str, threshold: float | None) ->
     hours = sum(merged.heard_s.values()) / _HOUR_S
     days = sorted(merged.heard_s)
     by_day = Counter((one.device, one.day) for one in wakes)
+    false_wakes = intervals.poisson(len(wakes), hours)
     activations = [one.event.activation_s for one in wakes]
     return WordResult(
         engine=ENGINE,
@@ -134,7 +134,7 @@ def _word(merged: Merged, stimuli: Spans, word: str, threshold: float | None) ->
         words_said=0,
         misses=_NO_WORDS,
         misses_by_speaker=None,
-        false_wakes=intervals.poisson(len(wakes), hours),
+        false_wakes=false_wakes,
         false_wakes_by_recording=intervals.bootstrap(
             [by_day.get(day, 0) for day in days],
             [merged.heard_s[day] / _HOUR_S for day in days],
@@ -142,7 +142,7 @@ def _word(merged: Merged, stimuli: Spans, word: str, threshold: float | None) ->
             seed=0,
         ),
         false_wakes_per_10000_words=None,
-        claims=tuple(_claim(len(wakes), hours, claim) for claim in CLAIMS_PER_HOUR),
+        claims=claims.claims(false_wakes, CLAIMS_PER_HOUR),
         near_misses=sum(one.event.kind is Kind.NEAR_MISS for one in found),
         latency_s=(),
         activation_s=_quantiles(activations),
@@ -229,14 +229,8 @@ def _curve(chains: Sequence[Chain], hours: float, floor: float) -> tuple[Point, 
     counts = curve.no_counts()
     for chain in chains:
         counts += curve.counts(chain.ends, chain.scores, _rule(chain, 0.5), ())
-    false_wakes = counts.false_wakes.tolist()
-    # A thousand thresholds, and few different counts: an exact interval takes its time.
-    rates = {count: intervals.poisson(count, hours) for count in set(false_wakes)}
-    return tuple(
-        Point(threshold=threshold, misses=_NO_WORDS, false_wakes=rates[count])
-        for threshold, count in zip(curve.GRID, false_wakes, strict=True)
-        if threshold >= floor
-    )
+    found = claims.points(counts, plays=1, said=0, hours=hours)
+    return tuple(point for point in found if point.threshold >= floor)
 
 
 def _groups(merged: Merged, wakes: Sequence[_Heard]) -> tuple[Breakdown, ...]:
@@ -293,15 +287,6 @@ def _histogram(chains: Sequence[Chain]) -> Histogram:
     kept = [chain.scores[chain.scores > 0] for chain in chains] or [np.zeros(0, np.float32)]
     bins = np.histogram(np.concatenate(kept), bins=50, range=(0, 1))[0]
     return Histogram(said=(0,) * len(bins), unsaid=tuple(bins.tolist()))
-
-
-def _claim(count: int, hours: float, claim: float) -> Hours:
-    needed = intervals.hours_needed(count, claim)
-    return Hours(
-        claim_per_hour=claim,
-        carried=hours >= needed,
-        still_needed_h=max(0.0, needed - hours),
-    )
 
 
 def _quantiles(seconds: Sequence[float]) -> tuple[float, ...]:

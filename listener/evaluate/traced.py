@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from listener.config import Config
 from listener.errors import UsageError
 from listener.evaluate import surveyed
 from listener.evaluate.parquet import write_parquet
@@ -35,14 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--parquet", metavar="FILE", help="write the traces as one Parquet file")
 
 
-def evaluate(arguments: argparse.Namespace) -> Result:
-    """Merge the traces and judge them.
+def evaluate(arguments: argparse.Namespace, settings: Config) -> tuple[Result, None]:
+    """Merge the traces and judge them; there is never any sound to them.
 
     Raises:
         UsageError: an option belongs to sounds, or a threshold cannot be judged.
         ConfigError: a file of stretches is none, or traces do not fit together.
         Unavailable: a file cannot be read or written.
     """
+    del settings  # a trace says itself how it was made
     for option in ("corpus", "positives", "negatives", "plan", "noise", "room", "plays", "cluster"):
         if getattr(arguments, option, None):
             raise UsageError(f"--trace plays nothing, so --{option} has no sense with it")
@@ -63,7 +65,7 @@ def evaluate(arguments: argparse.Namespace) -> Result:
         if given
     ]
     models = {f"model {name}": each.sha256 for name, each in merged.words.items()}
-    return Result(
+    result = Result(
         plan={
             "traces": [path.name for path in paths],
             "floor": merged.floor,
@@ -78,6 +80,7 @@ def evaluate(arguments: argparse.Namespace) -> Result:
         missing=tuple(merged.troubles),
         words=words,
     )
+    return result, None
 
 
 def _all_lines(paths: Sequence[Path]) -> Iterator[Line]:
