@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from listener.config import WakeSettings
 from listener.errors import ModelRefused
@@ -211,8 +212,7 @@ class HeadNet:
         _bind_input(self._binding, inputs[0].name, self._window)
         _bind_output(self._binding, outputs[0].name, outcome)
         self._run = session.run_with_iobinding
-        self._session, self._input = session, inputs[0].name
-        self._takes_many = not isinstance(shape[0], int)
+        self._session = session
 
     def score(self, window: Floats) -> Floats:
         """See ``Head.score`` of ``listener/wake/streaming.py``."""
@@ -220,17 +220,52 @@ class HeadNet:
         self._run(self._binding)
         return self._result
 
-    def score_many(self, windows: Floats) -> Floats:
-        """See ``ManyHead.score_many`` of ``listener/wake/batch.py``."""
-        if self._takes_many:
-            outputs: Floats = self._session.run(None, {self._input: windows})[0]
-            return outputs
-        return np.stack([self.score(window).copy() for window in windows])
+    def over(self, embeddings: Floats) -> "Windows":
+        """See ``ManyHead.over`` of ``listener/wake/batch.py``."""
+        return Windows(self._session, embeddings, self.window_frames, self.outputs)
 
     def wipe(self) -> None:
         """See ``Head.wipe``."""
         self._window[:] = 0
         self._result[:] = 0
+
+
+class Windows:
+    """A head over every window of one buffer of embeddings. Not safe for use by several threads."""
+
+    def __init__(
+        self,
+        session: Any,  # noqa: ANN401 - untyped
+        embeddings: Floats,
+        window_frames: int,
+        outputs: int,
+    ) -> None:
+        (given,), (result,) = session.get_inputs(), session.get_outputs()
+        self._session, self._input = session, given.name
+        self._window_frames = window_frames
+        self._embeddings = embeddings
+        self._takes_many = not isinstance(given.shape[0], int)
+        self._results = np.zeros((len(embeddings) + 1, outputs), np.float32)
+        # A window is one piece of the buffer, so the network reads it where it lies.
+        self._bindings: list[Any] = []
+        for end in range(window_frames, len(embeddings) + 1):
+            binding = session.io_binding()
+            window = embeddings[end - window_frames : end][None]
+            _bind_input(binding, given.name, window)
+            _bind_output(binding, result.name, self._results[end : end + 1])
+            self._bindings.append(binding)
+
+    def score(self, first_end: int, last_end: int) -> Floats:
+        """See ``Scorer.score`` of ``listener/wake/batch.py``."""
+        if self._takes_many:
+            reach = self._embeddings[first_end - self._window_frames : last_end]
+            windows = sliding_window_view(reach, self._window_frames, axis=0).transpose(0, 2, 1)
+            outputs: Floats = self._session.run(None, {self._input: windows})[0]
+            return outputs
+        run = self._session.run_with_iobinding
+        for end in range(first_end, last_end + 1):
+            run(self._bindings[end - self._window_frames])
+        return self._results[first_end : last_end + 1]
 
 
 class SpeechNet:

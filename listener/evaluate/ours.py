@@ -86,7 +86,8 @@ def our_recipe(
         [catalogue.embedding()] if stepwise else [catalogue.embedding(), catalogue.long_embedding()]
     )
     hashes = tuple((model.name, _model_hash(model)) for model in (*models, *shared))
-    computing = tuple((package, versions().get(package)) for package in PACKAGES)
+    installed = versions()
+    computing = tuple((package, installed.get(package)) for package in PACKAGES)
     key = digest_of("earmark", hashes, hop_ms, stepwise, code_hash(SCORING), computing)
     return OurRecipe(name, home, words, hop_ms, stepwise, key, hashes)
 

@@ -11,7 +11,8 @@ from listener.evaluate.corpus import Item
 from listener.recording import open_recording
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 
-BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ
+BLOCK_SAMPLES: Final = 8 * SAMPLE_RATE_HZ
+"""What is read at once; how sound is cut changes no score."""
 ROUNDING_S: Final = 0.1
 """By how much a label may end behind the sound: manifests are rounded."""
 

@@ -38,14 +38,29 @@ class LongNetwork(Protocol):
         """Go on from a state that ``state`` returned."""
 
 
-class ManyHead(Protocol):
-    """A head that looks at several windows at once."""
+class Scorer(Protocol):
+    """A head that was bound to a buffer of embeddings."""
 
-    def score_many(self, windows: Floats) -> Floats:
-        """Return its outputs, shape (n, outputs).
+    def score(self, first_end: int, last_end: int) -> Floats:
+        """Return the outputs for the windows that end at ``first_end`` to ``last_end``.
 
         Args:
-            windows: shape (n, window_frames, 96).
+            first_end: end of the first window, in rows of the buffer.
+            last_end: end of the last one.
+
+        Returns:
+            Shape (last_end - first_end + 1, outputs); valid until the next call.
+        """
+
+
+class ManyHead(Protocol):
+    """A head that looks at many windows of one buffer."""
+
+    def over(self, embeddings: Floats) -> Scorer:
+        """Bind it to a buffer that stays where it is.
+
+        Args:
+            embeddings: shape (rows, 96), contiguous.
         """
 
 
@@ -73,7 +88,6 @@ class BatchModel:
         """The wake words, in the order of the columns of the scores."""
         self._mel = Mel(weights, STEP_FRAMES, batch_steps)
         self._network = network
-        self._heads = tuple(zip(words, heads, strict=True))
         self._longest = max(word.window_frames for word in words)
         self._samples = np.zeros(batch_steps * FRAME_SAMPLES, np.int16)
         self._batch_steps = batch_steps
@@ -82,6 +96,10 @@ class BatchModel:
         self._start = network.state()
         # The embeddings that windows still reach back to, and behind them the new ones.
         self._embeddings = np.empty((self._longest - 1 + batch_steps, FEATURES), np.float32)
+        self._heads = tuple(
+            (word.labels, head.over(self._embeddings))
+            for word, head in zip(words, heads, strict=True)
+        )
         self.restart()
 
     def restart(self) -> None:
@@ -120,12 +138,10 @@ class BatchModel:
 
     def _score(self, scores: Floats, first_end: int, last_end: int) -> None:
         """Ask every head about the windows that end at ``first_end`` to ``last_end``."""
-        for column, (word, head) in enumerate(self._heads):
-            reach = self._embeddings[first_end - word.window_frames : last_end]
-            windows = np.lib.stride_tricks.sliding_window_view(reach, word.window_frames, axis=0)
-            outputs = head.score_many(windows.transpose(0, 2, 1))
-            if word.labels:
-                scores[:, column] = outputs[:, [output for output, _ in word.labels]].max(axis=1)
+        for column, (labels, head) in enumerate(self._heads):
+            outputs = head.score(first_end, last_end)
+            if labels:
+                scores[:, column] = outputs[:, [output for output, _ in labels]].max(axis=1)
             else:
                 scores[:, column] = outputs[:, 0]
 
