@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import cpu, crypto, latency, memory
+from benchmarks import cpu, crypto, evaluation, latency, memory
 from benchmarks.readme import demo_block, help_block
 from benchmarks.report import PARTS, render, splice
 from benchmarks.sounds import ROOT
@@ -42,6 +42,7 @@ def main() -> int:
         "memory": lambda: memory.measure(_say),
         "crypto": lambda: crypto.measure(_say),
         "latency": lambda: latency.measure(_say),
+        "evaluation": lambda: evaluation.measure(arguments.rounds, _say),
     }
     results = _kept()
     code = 0

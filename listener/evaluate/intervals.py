@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 CONFIDENCE: Final = 0.95
 """Of every interval, two-sided; a claim needs the one-sided bound of this confidence."""
@@ -55,7 +55,7 @@ def wilson(count: float, trials: float, confidence: float = CONFIDENCE) -> Rate:
     """
     if trials <= 0:
         return _nothing(count, trials, confidence, "wilson", PER_WORD)
-    z = float(stats.norm.isf((1 - confidence) / 2))
+    z = -float(special.ndtri((1 - confidence) / 2))
     share = count / trials
     middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
@@ -71,8 +71,8 @@ def clopper_pearson(count: float, trials: float, confidence: float = CONFIDENCE)
     if trials <= 0:
         return _nothing(count, trials, confidence, "clopper-pearson", PER_WORD)
     tail = (1 - confidence) / 2
-    low = float(stats.beta.ppf(tail, count, trials - count + 1)) if count > 0 else 0.0
-    high = float(stats.beta.isf(tail, count + 1, trials - count)) if count < trials else 1.0
+    low = float(special.betaincinv(count, trials - count + 1, tail)) if count > 0 else 0.0
+    high = 1 - float(special.betaincinv(trials - count, count + 1, tail)) if count < trials else 1.0
     return Rate(count, trials, count / trials, low, high, confidence, "clopper-pearson", PER_WORD)
 
 
@@ -95,8 +95,8 @@ def poisson(
     if exposure <= 0:
         return _nothing(count, exposure, confidence, "poisson", unit)
     tail = (1 - confidence) / 2
-    low = float(stats.gamma.ppf(tail, count)) if count > 0 else 0.0
-    high = float(stats.gamma.isf(tail, count + 1))
+    low = float(special.gammaincinv(count, tail)) if count > 0 else 0.0
+    high = float(special.gammainccinv(count + 1, tail))
     scale = per / exposure
     return Rate(
         count, exposure, count * scale, low * scale, high * scale, confidence, "poisson", unit
@@ -154,7 +154,7 @@ def hours_needed(count: float, claim_per_hour: float, confidence: float = CONFID
         claim_per_hour: above 0.
         confidence: of the one-sided bound, 0 to 1.
     """
-    return float(stats.gamma.isf(1 - confidence, count + 1)) / claim_per_hour
+    return float(special.gammainccinv(count + 1, 1 - confidence)) / claim_per_hour
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -170,7 +170,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     both = only_first + only_second
     if not both:
         return 1.0
-    return float(min(1.0, 2 * stats.binom.cdf(min(only_first, only_second), both, 0.5)))
+    return float(min(1.0, 2 * special.bdtr(min(only_first, only_second), both, 0.5)))
 
 
 def rate_ratio(
@@ -194,8 +194,18 @@ def rate_ratio(
     split = clopper_pearson(first, both, confidence)
     odds = (1 - share) / share
     low, high = split.low or 0.0, 1.0 if split.high is None else split.high
-    p = float(stats.binomtest(first, both, share).pvalue)
+    p = _two_sided(first, both, share)
     return low / (1 - low) * odds, None if high >= 1 else high / (1 - high) * odds, p
+
+
+def _two_sided(count: int, trials: int, share: float) -> float:
+    """Return how likely a split no likelier than this one is, by the binomial distribution."""
+    splits = np.arange(trials + 1)
+    logs = special.gammaln(trials + 1) - special.gammaln(splits + 1)
+    logs = logs - special.gammaln(trials - splits + 1)
+    logs = logs + special.xlogy(splits, share) + special.xlogy(trials - splits, 1 - share)
+    # Two splits that are equally likely must not be told apart by rounding.
+    return float(min(1.0, np.exp(logs[logs <= logs[count] + 1e-9]).sum()))
 
 
 def _resampled(
@@ -221,14 +231,14 @@ def _tails(
     groups = len(exposed)
     rate = events.sum() / exposed.sum()
     below = ((rates < rate).mean() + (rates <= rate).mean()) / 2
-    bias = float(stats.norm.ppf(min(max(below, 1 / RESAMPLES), 1 - 1 / RESAMPLES)))
+    bias = float(special.ndtri(min(max(below, 1 / RESAMPLES), 1 - 1 / RESAMPLES)))
     without = (events.sum() - events) / (exposed.sum() - exposed)
     pull = without.mean() - without
     spread = float((pull**2).sum()) ** 1.5
     skew = float((pull**3).sum()) / (6 * spread) if spread > 0 else 0.0
-    t = float(stats.t.isf((1 - confidence) / 2, groups - 1)) * math.sqrt(groups / (groups - 1))
+    t = -float(special.stdtrit(groups - 1, (1 - confidence) / 2)) * math.sqrt(groups / (groups - 1))
     ends = [bias + side * t for side in (-1, 1)]
-    return [float(stats.norm.cdf(bias + end / (1 - skew * end))) for end in ends]
+    return [float(special.ndtr(bias + end / (1 - skew * end))) for end in ends]
 
 
 def _nothing(count: float, exposure: float, confidence: float, method: str, unit: str) -> Rate:

@@ -6,11 +6,10 @@ envelope is looked at once a millisecond, where the recommendation looks at each
 """
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
@@ -29,6 +28,9 @@ class SpeechLevel:
     """Measure a stream block by block, in constant memory. Not safe for use by several threads."""
 
     def __init__(self) -> None:
+        from scipy.signal import lfilter  # noqa: PLC0415 - 0.5 s, where levels are measured
+
+        self._filter: Any = lfilter
         self._energy = 0.0
         self._samples = 0
         self._states = [np.zeros(1), np.zeros(1)]
@@ -47,7 +49,7 @@ class SpeechLevel:
         self._energy += float(sound @ sound)
         envelope = np.abs(sound)
         for stage in (0, 1):
-            envelope, self._states[stage] = lfilter(
+            envelope, self._states[stage] = self._filter(
                 [1 - _SMOOTHING], [1, -_SMOOTHING], envelope, zi=self._states[stage]
             )
         first = -self._samples % _LOOK_SAMPLES
