@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # that looks at the report, and the voices of the neighbours.
 TEST_PACKAGES := mosquitto strace age flac openssl chromium espeak-ng
 
-.PHONY: help setup demo test unit lint format bench fixtures clean
+.PHONY: help setup demo test unit lint format bench day fixtures clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ format: setup ## format and mend what ruff can
 
 bench: setup ## measure against peers; write benchmarks/results.json and the README's table
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+day: setup ## evaluate a file of 24 hours; takes some minutes
+	$(BIN)/python -m benchmarks.day
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* *.egg-info
