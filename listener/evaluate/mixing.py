@@ -42,6 +42,8 @@ class Condition:
     noises: tuple[Path, ...] = ()
     rooms: tuple[Path, ...] = ()
     """Impulse responses, of which each item gets one; none: the sound as it is."""
+    speech_dbov: float | None = None
+    """Active speech level that each item is brought to; None: as loud as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Choice:
     """Where the noise begins, as a part of its length."""
     room: Path | None = None
     snr_db: float | None = None
+    speech_dbov: float | None = None
 
 
 def choose(condition: Condition, seed: int, item: str, play: int) -> Choice:
@@ -75,6 +78,7 @@ def choose(condition: Condition, seed: int, item: str, play: int) -> Choice:
         noise_at=place if has_noise else 0.0,
         room=condition.rooms[int(room * len(condition.rooms))] if condition.rooms else None,
         snr_db=condition.snr_db if has_noise else None,
+        speech_dbov=condition.speech_dbov,
     )
 
 
@@ -89,33 +93,37 @@ class Mixer:
         """Give the item as it sounds under the choice: block by block, in constant memory.
 
         Args:
-            play: the item; it is played twice where noise is added, to measure it first.
-            choice: noise and room.
+            play: the item; it is played twice where its level matters, to measure it first.
+            choice: noise, room and level.
 
         Raises:
             Unavailable: the noise or the room cannot be read, or is silent.
         """
         self.clipped_samples = 0
-        if choice.noise is None and choice.room is None:
+        if choice.noise is None and choice.room is None and choice.speech_dbov is None:
             yield from play()
             return
         response = read_response(choice.room) if choice.room else None
+        louder = quieter = np.float32(1.0)
         noise: Iterator[Floats] | None = None
-        gain = 0.0
-        if choice.noise is not None and choice.snr_db is not None:
+        if choice.snr_db is not None or choice.speech_dbov is not None:
             level = SpeechLevel()
             for block in _in_room(play(), response):
                 level.push(block)
-            speech_rms = level.active_rms or ASSUMED_RMS
-            gain = speech_rms / noise_rms(choice.noise) * 10 ** (-choice.snr_db / 20)
-            noise = endless(choice.noise, choice.noise_at)
+            rms = level.active_rms or ASSUMED_RMS
+            if choice.speech_dbov is not None:
+                louder = np.float32(FULL_SCALE * 10 ** (choice.speech_dbov / 20) / rms)
+            if choice.noise is not None and choice.snr_db is not None:
+                wanted_rms = float(louder) * rms * 10 ** (-choice.snr_db / 20)
+                quieter = np.float32(wanted_rms / noise_rms(choice.noise))
+                noise = endless(choice.noise, choice.noise_at)
         rest = np.zeros(0, np.float32)
         for sound in _in_room(play(), response):
-            mixed = sound
+            mixed = louder * sound
             if noise is not None:
                 while len(rest) < len(sound):
                     rest = np.concatenate([rest, next(noise)])
-                mixed = sound + np.float32(gain) * rest[: len(sound)]
+                mixed += quieter * rest[: len(sound)]
                 rest = rest[len(sound) :]
             yield self._rounded(mixed)
 

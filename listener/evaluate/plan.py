@@ -64,6 +64,8 @@ class ConditionSettings(Settings, frozen=True, kw_only=True):
     """Active speech level over the noise."""
     room: PathText | None = None
     """An impulse response, or a folder of them: each item gets one."""
+    speech_dbov: Annotated[float, Meta(ge=-90, le=0)] | None = None
+    """Active speech level that each item is brought to; none: as loud as it is."""
 
 
 class Plan(Settings, frozen=True, kw_only=True):
@@ -160,6 +162,8 @@ def _condition_name(condition: ConditionSettings) -> str:
         parts.append(_last(condition.noise))
     if condition.room is not None:
         parts.append(f"in {_last(condition.room)}")
+    if condition.speech_dbov is not None:
+        parts.append(f"at {condition.speech_dbov:g} dBov")
     return " ".join(parts) or "clean"
 
 

@@ -238,7 +238,8 @@ def condition_of(
         if folder is not None and not usable:
             raise UsageError(f"no sound in {folder} can be used for {settings.name}")
         found.append(tuple(usable))
-    return Condition(settings.name, settings.snr_db, *found)
+    noises, rooms = found
+    return Condition(settings.name, settings.snr_db, noises, rooms, settings.speech_dbov)
 
 
 def _targets(totals: Mapping[Key, Totals], plan: Plan) -> dict[Key, Target]:

@@ -201,7 +201,7 @@ class _Tracks:
             (item.start_s, self._found.length_samples, self._job.channel, phase),
             hashes.get(choice.noise) if choice.noise else None,
             hashes.get(choice.room) if choice.room else None,
-            (choice.noise_at, choice.snr_db),
+            (choice.noise_at, choice.snr_db, choice.speech_dbov),
         )
 
 

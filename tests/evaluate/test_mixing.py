@@ -120,6 +120,20 @@ def test_speech_is_measured_as_it_is_heard_in_the_room(tmp_path: Path, noise: Pa
     assert found_db == pytest.approx(10, abs=0.3)
 
 
+@pytest.mark.parametrize("speech_dbov", [-40.0, -26.0])
+def test_speech_can_be_brought_to_a_level(noise: Path, speech_dbov: float) -> None:
+    alone = mixed(Choice(speech_dbov=speech_dbov))
+    noisy = mixed(Choice(noise=noise, snr_db=10.0, speech_dbov=speech_dbov))
+
+    level = SpeechLevel()
+    level.push(alone.astype(np.float64))
+    assert level.active_rms is not None
+    assert decibels(level.active_rms) == pytest.approx(speech_dbov, abs=0.1)
+    added = noisy.astype(float) - alone
+    added_db = decibels(float(np.sqrt((added**2).mean())))
+    assert added_db == pytest.approx(speech_dbov - 10, abs=0.3)
+
+
 def test_what_goes_beyond_int16_is_counted(noise: Path) -> None:
     mixer = Mixer()
     loud = np.full(RATE, 32_000, np.int16)

@@ -34,6 +34,7 @@ word = "alexa"
 noise = "noise/cafe"
 snr_db = 10
 room = "rooms"
+speech_dbov = -30
 """
 
 
@@ -41,7 +42,7 @@ def test_a_plan_says_everything_and_names_what_has_no_name() -> None:
     plan = parse(WHOLE, "plan.toml")
 
     assert [engine.name for engine in plan.engine] == ["alexa", "theirs"]
-    assert [each.name for each in plan.condition] == ["clean", "10 dB cafe in rooms"]
+    assert [each.name for each in plan.condition] == ["clean", "10 dB cafe in rooms at -30 dBov"]
     assert plan.engine[0].thresholds == {"alexa": 0.7}
     assert to_builtins(plan)["target_false_wakes_per_hour"] == 0.5
 
