@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
-# What tests use from Debian: a real broker, tracing, and stock tools that open an envelope.
-TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2
+# What tests use from Debian: a real broker, tracing, stock tools that open an envelope, a browser
+# that looks at the report, and the voices of the neighbours.
+TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 chromium espeak-ng
 
-.PHONY: help setup demo test unit lint format bench soak fixtures clean
+.PHONY: help setup demo test unit lint format bench soak day fixtures clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +61,9 @@ bench: setup ## measure against peers; write benchmarks/results.json and the REA
 
 soak: setup debian ## eight hours of sound in some ten minutes, with random faults
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak
+
+day: setup ## evaluate a file of 24 hours; takes some minutes
+	$(BIN)/python -m benchmarks.day
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* *.egg-info

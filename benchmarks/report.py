@@ -18,7 +18,7 @@ ENGINES: Final = {
     "pymicro": "pymicro-wakeword 2.5.0",
 }
 SOUNDS: Final = {"speech": "speech", "quiet": "quiet room", "silence": "digital silence"}
-PARTS: Final = ("cpu", "memory", "crypto", "latency", "mute", "archive")
+PARTS: Final = ("cpu", "memory", "crypto", "latency", "mute", "archive", "evaluation")
 NOT_MEASURED: Final = "not measured"
 
 
@@ -163,6 +163,22 @@ def _ratio(sound: str) -> Callable[[Results], tuple[float, str] | None]:
 
 def _start(results: Results) -> tuple[float, str] | None:
     found = [run["first_score_s"] for run in _runs(results) if run["engine"] == OURS]
+    return (spread(found).median, str(spread(found))) if found else None
+
+
+def _evaluation_of_one_core(results: Results) -> tuple[float, str] | None:
+    """Return the sound that is evaluated in a second of one core's time."""
+    runs = results.get("evaluation", {}).get("runs", ())
+    found = [run["times_per_cpu"] for run in runs if run["jobs"] == 1]
+    return (spread(found).median, str(spread(found))) if found else None
+
+
+def _evaluation_on_two_cores(results: Results) -> tuple[float, str] | None:
+    """Return how much faster two cores are than one, in rounds that had both."""
+    by_round: dict[int, dict[int, float]] = {}
+    for run in results.get("evaluation", {}).get("runs", ()):
+        by_round.setdefault(run["round"], {})[run["jobs"]] = run["times"]
+    found = [both[2] / both[1] for both in by_round.values() if len(both) > 1]
     return (spread(found).median, str(spread(found))) if found else None
 
 
@@ -311,6 +327,20 @@ TARGETS: Final = (
         measure=_plain("archive", "erase_s"),
         limit=30,
         unit=" s",
+    ),
+    Target(
+        what="evaluation of FLAC, sound over CPU time of one core",
+        measure=_evaluation_of_one_core,
+        limit=400,
+        unit=" times",
+        at_least=True,
+    ),
+    Target(
+        what="evaluation on two cores, over one",
+        measure=_evaluation_on_two_cores,
+        limit=1.7,
+        unit=" times",
+        at_least=True,
     ),
 )
 """The rows of the design's table of figures that a benchmark can answer."""

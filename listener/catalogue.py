@@ -21,6 +21,7 @@ from listener.wake.model import File, Manifest, Model, parse_manifest, to_toml, 
 
 MANIFEST: Final = "manifest.toml"
 EMBEDDING: Final = "embedding"
+LONG_EMBEDDING: Final = "embedding-long"
 SPEECH: Final = "silero-vad"
 
 _NAME: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -146,6 +147,14 @@ class Catalogue:
             ModelRefused: as ``load``.
         """
         return self.load(EMBEDDING)
+
+    def long_embedding(self) -> Model:
+        """Return the same network for many steps at once; it has no mel weights of its own.
+
+        Raises:
+            ModelRefused: as ``load``.
+        """
+        return self.load(LONG_EMBEDDING)
 
     def speech(self) -> Model:
         """Return the network that tells speech from silence.

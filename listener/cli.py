@@ -41,6 +41,8 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
         "look at microphone, mute, keys and broker; say what is wrong",
     ),
     "selftest": ("listener.selftest.command", "prove that sound is forgotten, on this machine"),
+    "survey": ("listener.hear.survey", "listen for days, keep no sound, and trace the scores"),
+    "evaluate": ("listener.evaluate.command", "measure false wakes and misses, with intervals"),
     "score": ("listener.evaluate.score", "print each score a model gives to recordings"),
 }
 

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from listener.config import WakeSettings
 from listener.errors import ModelRefused
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
+from listener.wake.batch import BATCH_STEPS, BatchModel
 from listener.wake.detector import Detector
 from listener.wake.embedding import FEATURES, Embeddings
 from listener.wake.features import BANDS, Floats, Mel
@@ -45,7 +47,32 @@ def build_detector(words: Sequence[Model], embedding: Model, settings: WakeSetti
         heads,
         lazy=settings.lazy,
     )
-    return Detector(model, {word.name: _rule(word, settings) for word in words})
+    return Detector(model, {word.name: build_rule(word, settings) for word in words})
+
+
+def build_batch(
+    words: Sequence[Model], embedding: Model, long: Model, batch_steps: int = BATCH_STEPS
+) -> BatchModel:
+    """Make what scores recordings many steps at once, at a hop of 80 ms.
+
+    Args:
+        words: wake-word models, in the order of the columns of the scores.
+        embedding: has the weights of the mel bands.
+        long: the embedding network that takes any number of steps.
+        batch_steps: how many steps are computed at once.
+
+    Raises:
+        ModelRefused: a file is not a model that can be run.
+    """
+    network = LongNet(long.data, long.name)
+    heads = [(_word(word), HeadNet(word.data, word.name)) for word in words]
+    return BatchModel(
+        _mel_weights(embedding),
+        network,
+        [word for word, _ in heads],
+        [head for _, head in heads],
+        batch_steps,
+    )
 
 
 class StreamNet:
@@ -115,6 +142,43 @@ class StreamNet:
         return binding
 
 
+class LongNet:
+    """The streaming embedding network over any number of steps at once.
+
+    Implements ``LongNetwork`` of ``listener/wake/batch.py``. Not safe for use by several threads.
+    """
+
+    def __init__(self, data: bytes, name: str) -> None:
+        """Load.
+
+        Raises:
+            ModelRefused: it is no such network.
+        """
+        self._session = _session(data, name, keeps_memory=True)
+        shapes = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
+        past = {name: shape for name, shape in shapes.items() if name != "mel"}
+        self._outputs = ["embedding", *map(_next, past)]
+        names = {node.name for node in self._session.get_outputs()}
+        if shapes.get("mel") != (1, 1, "frames", BANDS) or names != set(self._outputs):
+            raise ModelRefused(f"{name} is no embedding network for many steps")
+        self._past = {name: np.zeros(shape, np.float32) for name, shape in past.items()}
+
+    def steps(self, mel: Floats) -> Floats:
+        """See ``LongNetwork.steps``."""
+        embeddings, *past = self._session.run(self._outputs, {"mel": mel[None, None], **self._past})
+        self._past = dict(zip(self._past, past, strict=True))
+        found: Floats = embeddings
+        return found
+
+    def state(self) -> dict[str, Floats]:
+        """See ``LongNetwork.state``."""
+        return self._past
+
+    def resume(self, state: dict[str, Floats]) -> None:
+        """See ``LongNetwork.resume``."""
+        self._past = state
+
+
 class HeadNet:
     """A head in openWakeWord's format. Not safe for use by several threads."""
 
@@ -150,6 +214,7 @@ class HeadNet:
         _bind_input(self._binding, inputs[0].name, self._window)
         _bind_output(self._binding, outputs[0].name, outcome)
         self._run = session.run_with_iobinding
+        self._session = session
 
     def score(self, window: Floats) -> Floats:
         """See ``Head.score`` of ``listener/wake/streaming.py``."""
@@ -157,10 +222,52 @@ class HeadNet:
         self._run(self._binding)
         return self._result
 
+    def over(self, embeddings: Floats) -> "Windows":
+        """See ``ManyHead.over`` of ``listener/wake/batch.py``."""
+        return Windows(self._session, embeddings, self.window_frames, self.outputs)
+
     def wipe(self) -> None:
         """See ``Head.wipe``."""
         self._window[:] = 0
         self._result[:] = 0
+
+
+class Windows:
+    """A head over every window of one buffer of embeddings. Not safe for use by several threads."""
+
+    def __init__(
+        self,
+        session: Any,  # noqa: ANN401 - untyped
+        embeddings: Floats,
+        window_frames: int,
+        outputs: int,
+    ) -> None:
+        (given,), (result,) = session.get_inputs(), session.get_outputs()
+        self._session, self._input = session, given.name
+        self._window_frames = window_frames
+        self._embeddings = embeddings
+        self._takes_many = not isinstance(given.shape[0], int)
+        self._results = np.zeros((len(embeddings) + 1, outputs), np.float32)
+        # A window is one piece of the buffer, so the network reads it where it lies.
+        self._bindings: list[Any] = []
+        for end in range(window_frames, len(embeddings) + 1):
+            binding = session.io_binding()
+            window = embeddings[end - window_frames : end][None]
+            _bind_input(binding, given.name, window)
+            _bind_output(binding, result.name, self._results[end : end + 1])
+            self._bindings.append(binding)
+
+    def score(self, first_end: int, last_end: int) -> Floats:
+        """See ``Scorer.score`` of ``listener/wake/batch.py``."""
+        if self._takes_many:
+            reach = self._embeddings[first_end - self._window_frames : last_end]
+            windows = sliding_window_view(reach, self._window_frames, axis=0).transpose(0, 2, 1)
+            outputs: Floats = self._session.run(None, {self._input: windows})[0]
+            return outputs
+        run = self._session.run_with_iobinding
+        for end in range(first_end, last_end + 1):
+            run(self._bindings[end - self._window_frames])
+        return self._results[first_end : last_end + 1]
 
 
 class SpeechNet:
@@ -198,13 +305,19 @@ class SpeechNet:
 
 def _embedding(model: Model, hop_ms: int) -> tuple[StreamNet, Floats]:
     """Load the network for a hop, and the weights of the mel bands."""
-    files = dict(zip((file.path for file in model.manifest.files), model.contents, strict=True))
-    try:
-        network = StreamNet(files[f"stream-{hop_ms}.onnx"], model.name)
-        weights = np.load(io.BytesIO(files["mel.npy"]), allow_pickle=False)
-    except KeyError as error:
-        raise ModelRefused(f"{model.name} carries no file {error}") from error
-    return network, weights
+    return StreamNet(_file(model, f"stream-{hop_ms}.onnx"), model.name), _mel_weights(model)
+
+
+def _mel_weights(model: Model) -> Floats:
+    weights: Floats = np.load(io.BytesIO(_file(model, "mel.npy")), allow_pickle=False)
+    return weights
+
+
+def _file(model: Model, path: str) -> bytes:
+    for file, data in zip(model.manifest.files, model.contents, strict=True):
+        if file.path == path:
+            return data
+    raise ModelRefused(f"{model.name} carries no file {path!r}")
 
 
 def _word(model: Model) -> Word:
@@ -226,7 +339,12 @@ def _word(model: Model) -> Word:
     return Word(model.name, head, head.window_frames, labels)
 
 
-def _rule(word: Model, settings: WakeSettings) -> Rule:
+def build_rule(word: Model, settings: WakeSettings) -> Rule:
+    """Return what makes a wake of a word's scores.
+
+    Raises:
+        ModelRefused: neither the settings nor its manifest have a threshold.
+    """
     threshold = settings.thresholds.get(word.name, word.manifest.threshold)
     if threshold is None:
         raise ModelRefused(f"{word.name} has no threshold")

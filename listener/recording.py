@@ -36,7 +36,7 @@ class Recording:
     Not safe for use by several threads. Use it as a context manager.
     """
 
-    def __init__(self, path: Path, channel: int) -> None:
+    def __init__(self, path: Path, channel: int, start_s: float) -> None:
         self._path = path
         self._channel = channel
         _check_file(path)
@@ -51,10 +51,10 @@ class Recording:
             ) from error
         try:
             self._resampler = self._open()
+            self._read_frames = self._seek(start_s)
         except BaseException:
             self._file.close()
             raise
-        self._read_frames = 0
         self._pending = np.zeros(0, np.int16)
         self._ended = False
 
@@ -78,9 +78,25 @@ class Recording:
             return None
         return soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
 
+    def _seek(self, start_s: float) -> int:
+        """Go to where reading begins, a whole frame of the file; return which."""
+        if start_s <= 0:
+            return 0
+        first: int = round(start_s * self._file.samplerate)
+        if first >= self._file.frames:
+            raise Unavailable(
+                f"{self._path} ends after {self._file.frames / self._file.samplerate:.2f} s,"
+                f" before {start_s:.2f} s"
+            )
+        try:
+            self._file.seek(first)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise Unavailable(f"{self._path} is damaged: {_reason(error)}") from error
+        return first
+
     @property
     def length_samples(self) -> int:
-        """Length at 16 kHz, as the header claims it."""
+        """Length of the whole file at 16 kHz, as the header claims it."""
         frames: int = self._file.frames
         rate_hz: int = self._file.samplerate
         return math.ceil(frames * SAMPLE_RATE_HZ / rate_hz)
@@ -150,18 +166,19 @@ class Recording:
         self.close()
 
 
-def open_recording(path: Path, channel: int = 0) -> Recording:
+def open_recording(path: Path, channel: int = 0, start_s: float = 0.0) -> Recording:
     """Open a sound file.
 
     Args:
         path: the file.
         channel: which of its channels is heard, from 0.
+        start_s: where in the file reading begins.
 
     Raises:
-        Unavailable: no such file, or none that libsndfile can read.
+        Unavailable: no such file, none that libsndfile can read, or it ends before ``start_s``.
         UsageError: it has no such channel, or a rate that no sound has.
     """
-    return Recording(path, channel)
+    return Recording(path, channel, start_s)
 
 
 def _check_file(path: Path) -> None:

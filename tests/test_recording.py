@@ -190,3 +190,24 @@ def test_damage_raises_nothing_but_our_errors(
 
     with contextlib.suppress(EarmarkError):
         drain(path)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize("start_s", [0.0, 0.5, 1.23456])
+def test_reading_can_begin_later(tmp_path: Path, suffix: str, start_s: float) -> None:
+    path = tmp_path / f"noise.{suffix}"
+    soundfile.write(path, NOISE, SAMPLE_RATE_HZ)
+
+    with open_recording(path, start_s=start_s) as recording:
+        samples = recording.read(len(NOISE))
+
+    assert samples is not None
+    assert np.array_equal(samples, NOISE[round(start_s * SAMPLE_RATE_HZ) :])
+
+
+def test_reading_cannot_begin_behind_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, NOISE, SAMPLE_RATE_HZ)
+
+    with pytest.raises(Unavailable, match=r"ends after 3\.00 s, before 3\.00 s"):
+        open_recording(path, start_s=3.0)

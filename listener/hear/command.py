@@ -24,14 +24,11 @@ from listener.hear import report
 from listener.hear.chime import fitted_chime
 from listener.hear.confinement import confine, wipe_freed
 from listener.hear.counters import Counters
-from listener.hear.fitting import fitted_lamp, fitted_switch
+from listener.hear.fitting import fitted_lamp, fitted_mute
 from listener.hear.herald import Herald
 from listener.hear.keeping import BUFFERS, Keeping, Stamp
-from listener.hear.lasting import Lasting
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers, allocate, share_one_heap
-from listener.hear.mute import ScriptedSwitch, parse_stretches
-from listener.hear.muting import Mute
 from listener.hear.opening import open_gate
 from listener.hear.watching import Both, Watching
 from listener.home import Home
@@ -96,23 +93,15 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     settings = _settled(arguments, settings)
     home = Home(Path(settings.home))
     keeper = home.keeper(settings.attribution.keeper)
-    switch = (
-        ScriptedSwitch(parse_stretches(arguments.mute))
-        if arguments.mute
-        else fitted_switch(
-            settings.mute, is_live=not settings.microphone.files, monotonic_s=time.monotonic
-        )
-    )
     stop = Stop()
     key = home.device_key()
     requests = ControlSocket(home.path / CONTROL_SOCKET)
-    mute = Mute(
-        switch,
-        Lasting(home.path),
+    mute = fitted_mute(
+        settings.mute,
+        home.path,
         requests,
-        remote_unmute=settings.mute.remote_unmute,
-        now=partial(datetime.now, UTC),
-        monotonic_s=time.monotonic,
+        script=arguments.mute,
+        is_live=not settings.microphone.files,
     )
     lamp = fitted_lamp(settings.lamp, time.monotonic)
     # A recording would not wait for it.
@@ -125,7 +114,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         key.sign,
         on_nobody_reads=stop.ask,
     )
-    gate = open_gate(settings.microphone, mute, stop, herald, is_fast=arguments.fast)
+    gate = open_gate(settings.microphone, mute, stop, herald.tell, is_fast=arguments.fast)
     detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
     # Not before: freed models need no wiping.
     wipe_freed()

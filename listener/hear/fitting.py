@@ -1,21 +1,62 @@
 """What is fitted to this device, as the settings say: the mute switch and the lamp."""
 
 import logging
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from listener.config import LampSettings, MuteSettings
+from listener.control import ControlSocket
 from listener.errors import ConfigError
 from listener.hear.apa102 import open_row
 from listener.hear.lamp import Lamp, Light, NoLamp, PatternLamp
-from listener.hear.mute import NoSwitch, Switch
+from listener.hear.lasting import Lasting
+from listener.hear.mute import NoSwitch, ScriptedSwitch, Switch, parse_stretches
+from listener.hear.muting import Mute
 from listener.hear.switches import KernelInput, Line, LineSwitch, open_input
 
 _INPUTS: Final = Path("/dev/input")
 
 _log = logging.getLogger(__name__)
+
+
+def fitted_mute(
+    settings: MuteSettings,
+    home: Path,
+    requests: ControlSocket,
+    *,
+    script: str | None,
+    is_live: bool,
+) -> Mute:
+    """Return everything that mutes: the switch, the files of the home, and requests.
+
+    Args:
+        settings: which switch it is.
+        home: the installation's folder.
+        requests: where anybody may ask to mute.
+        script: of a recording, when a switch is thrown instead of one that is fitted.
+        is_live: whether a room is heard.
+
+    Raises:
+        UsageError: the script cannot be read.
+        ConfigError: as `fitted_switch`.
+    """
+    switch = (
+        ScriptedSwitch(parse_stretches(script))
+        if script
+        else fitted_switch(settings, is_live=is_live, monotonic_s=time.monotonic)
+    )
+    return Mute(
+        switch,
+        Lasting(home),
+        requests,
+        remote_unmute=settings.remote_unmute,
+        now=partial(datetime.now, UTC),
+        monotonic_s=time.monotonic,
+    )
 
 
 def fitted_switch(

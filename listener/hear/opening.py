@@ -1,12 +1,12 @@
 """The gate on what is to be heard: recordings, or a device whose ups and downs are told."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from listener.config import MicrophoneSettings
 from listener.hear import report
 from listener.hear.gate import Gate, listen_to_device, listen_to_files
-from listener.hear.herald import Herald
 from listener.hear.muting import Mute
 from listener.hear.records import Cause, Failed, Opened
 from listener.service import Stop
@@ -14,7 +14,12 @@ from listener.sound.pcm import SAMPLE_RATE_HZ
 
 
 def open_gate(
-    settings: MicrophoneSettings, mute: Mute, stop: Stop, herald: Herald, *, is_fast: bool
+    settings: MicrophoneSettings,
+    mute: Mute,
+    stop: Stop,
+    tell: Callable[[report.MicrophoneOpen | report.MicrophoneLost], None],
+    *,
+    is_fast: bool,
 ) -> Gate:
     """Open the gate. No microphone is started before the gate is read.
 
@@ -22,7 +27,7 @@ def open_gate(
         settings: what is heard.
         mute: shuts the gate; learns of a device that contradicts an open switch.
         stop: ends it.
-        herald: tells when a device is heard and when it is lost.
+        tell: told when a device is heard and when it is lost.
         is_fast: whether recordings are heard as fast as possible.
 
     Raises:
@@ -39,16 +44,18 @@ def open_gate(
             monotonic_s=time.monotonic,
         )
 
-    def tell(state: Opened | Failed) -> None:
+    def hear_of(state: Opened | Failed) -> None:
         time_s = gate.position_samples / SAMPLE_RATE_HZ
         if isinstance(state, Opened):
-            herald.tell(
+            tell(
                 report.MicrophoneOpen(time_s=time_s, rate_hz=state.rate_hz, channels=state.channels)
             )
             return
-        herald.tell(report.MicrophoneLost(time_s=time_s, cause=state.cause))
+        tell(report.MicrophoneLost(time_s=time_s, cause=state.cause))
         if state.cause is Cause.ZEROS and mute.about != "none":
             mute.fault("only-zeros-while-open")
 
-    gate = listen_to_device(settings, switch=mute, stop=stop, tell=tell, monotonic_s=time.monotonic)
+    gate = listen_to_device(
+        settings, switch=mute, stop=stop, tell=hear_of, monotonic_s=time.monotonic
+    )
     return gate

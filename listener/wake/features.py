@@ -29,6 +29,7 @@ _BINS: Final = range(2, 122)  # the bins of the spectrum that any band looks at
 _OFFSET: Final = 2
 _SMALLEST_POWER: Final = np.float32(1e-10 * 10**_OFFSET)
 _RANGE: Final = np.float32(8.0)
+_RANGE_FRAMES: Final = 8
 
 
 class Mel:
@@ -37,18 +38,22 @@ class Mel:
     Every buffer is made once. Not safe for use by several threads.
     """
 
-    def __init__(self, weights: Floats, hop_frames: int) -> None:
+    def __init__(self, weights: Floats, hop_frames: int, steps: int = 1) -> None:
         """Prepare.
 
         Args:
             weights: from bins to bands, shape (120, 32).
             hop_frames: mel frames a step, 8 or 4. With 8 the last frame ends 128 samples before
                 the end of the step, exactly as openWakeWord's; with 4 it ends with it.
+            steps: how many steps are taken at once, for who does not hear live; more than one
+                only with 8 frames a step.
         """
+        self._steps = steps
+        hop_frames *= steps
         new = hop_frames * _STRIDE_SAMPLES
-        past = 480 if hop_frames == 8 else _TRANSFORM_SAMPLES - _STRIDE_SAMPLES  # noqa: PLR2004 - openWakeWord's own step
+        past = _TRANSFORM_SAMPLES - _STRIDE_SAMPLES if hop_frames < _RANGE_FRAMES else 480
         self.hop_samples = new
-        """Samples a step."""
+        """Samples a step, or all steps that are taken at once."""
         self._unheard_frames = -(-past // _STRIDE_SAMPLES)
         self._samples = np.zeros(past + new, np.float32)
         self._past, self._new = self._samples[:past], self._samples[past:]
@@ -72,7 +77,8 @@ class Mel:
         self._is_first = True
         self._loudest = np.float32(-np.inf)
         self._silence = np.zeros(new, np.int16)
-        self._spans_steps = hop_frames < 8  # noqa: PLR2004 - the range is that of the last 8 frames
+        self._spans_steps = hop_frames < _RANGE_FRAMES
+        self._by_step = self._mel.reshape(steps, -1)
         self.restart()
 
     def restart(self) -> None:
@@ -90,8 +96,8 @@ class Mel:
             samples: int16, shape (hop_samples,).
 
         Returns:
-            Shape (hop_frames, 32); valid until the next step. On the first step the frames that
-            begin before the stream are ``START_LEVEL``.
+            Shape (hop_frames * steps, 32); valid until the next step. On the first step the
+            frames that begin before the stream are ``START_LEVEL``.
         """
         np.copyto(self._past, self._kept)
         np.copyto(self._new, samples)
@@ -118,6 +124,10 @@ class Mel:
         return mel
 
     def _clip(self, mel: Floats) -> None:
+        if self._steps > 1:
+            loudest = np.maximum.reduce(self._by_step, axis=1, keepdims=True)
+            np.maximum(self._by_step, loudest - _RANGE, out=self._by_step)
+            return
         loudest = np.maximum.reduce(mel, axis=None)
         lowest = max(loudest, self._loudest) if self._spans_steps else loudest
         np.maximum(mel, lowest - _RANGE, out=mel)

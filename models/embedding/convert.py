@@ -9,9 +9,11 @@ writes it anew:
 - ``stream-80.onnx``: 8 mel frames (80 ms) a step;
 - ``stream-40.onnx``: 4 mel frames (40 ms) a step; from the pool on that would straddle two steps,
   pools have stride 1 and kernels are dilated, so both phases run through one network;
-- ``mel.npy``: weights from 120 bins of the spectrum to 32 mel bands.
+- ``mel.npy``: weights from 120 bins of the spectrum to 32 mel bands;
+- ``stream-long.onnx``: any number of steps of 80 ms at once, for evaluation; it has a folder of
+  its own, so that no device reads it.
 
-Same input, same bytes. Run it with ``python -m models.embedding.convert [OUT]``; it needs
+Same input, same bytes. Run it with ``python -m models.embedding.convert [MODELS]``; it needs
 ``onnx``, which no device does.
 """
 
@@ -25,14 +27,20 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from listener.errors import ModelRefused
+from models.embedding.graph import Writer
 
 Floats = NDArray[np.float32]
 
-HERE: Final = Path(__file__).parent
-PRODUCTS: Final = ("stream-80.onnx", "stream-40.onnx", "mel.npy")
+MODELS: Final = Path(__file__).parents[1]
+PRODUCTS: Final = (
+    "embedding/stream-80.onnx",
+    "embedding/stream-40.onnx",
+    "embedding/mel.npy",
+    "embedding-long/stream-long.onnx",
+)
 
 MEL_BANDS: Final = 32
 BINS: Final = slice(2, 122)
@@ -169,7 +177,7 @@ def read_mel(data: bytes) -> Floats:
     return np.ascontiguousarray(weights[BINS])
 
 
-def streaming(network: Network, hop_frames: int) -> bytes:
+def streaming(network: Network, hop_frames: int, *, many_steps: bool = False) -> bytes:
     """Write the network that takes only the new mel frames.
 
     Inputs: ``mel``, shape (1, 1, hop_frames, 32), and the columns kept, ``past.<layer>``; outputs:
@@ -178,9 +186,11 @@ def streaming(network: Network, hop_frames: int) -> bytes:
     Args:
         network: the weights.
         hop_frames: 8 or 4; with 4, each of two phases sees every second step.
+        many_steps: take any number of steps at once, with as many more frames and embeddings;
+            only with 8 frames a step.
     """
-    graph = _Writer()
-    x = graph.input("mel", [1, 1, hop_frames, MEL_BANDS])
+    graph = Writer(many_steps=many_steps)
+    x = graph.input("mel", [1, 1, "frames" if many_steps else hop_frames, MEL_BANDS])
     floor = graph.constant("floor", np.float32(_FLOOR))
     columns, rows, dilation = hop_frames, MEL_BANDS, 1
     for layer, (kernel, bias) in enumerate(zip(network.kernels, network.biases, strict=True)):
@@ -222,13 +232,16 @@ def streaming(network: Network, hop_frames: int) -> bytes:
         if not last:
             # The largest of clipped values is the clipped largest: clipping after the pool is less.
             x = graph.operator("Clip", [x, floor])
-    flat = graph.constant("flat", np.array([1, _CHANNELS[-1]], np.int64))
-    graph.output(graph.operator("Reshape", [x, flat]), "embedding", [1, _CHANNELS[-1]])
-    return graph.serialise(f"speech-embedding-{hop_frames * 10}ms")
+    if many_steps:
+        x = graph.operator("Transpose", [x], perm=[0, 2, 1, 3])
+    flat = graph.constant("flat", np.array([-1 if many_steps else 1, _CHANNELS[-1]], np.int64))
+    steps = "steps" if many_steps else 1
+    graph.output(graph.operator("Reshape", [x, flat]), "embedding", [steps, _CHANNELS[-1]])
+    return graph.serialise(f"speech-embedding-{'long' if many_steps else f'{hop_frames * 10}ms'}")
 
 
 def convert(models: Path) -> dict[str, bytes]:
-    """Make every product from the folder of openWakeWord's models.
+    """Make every product from the folder of openWakeWord's models, by its path in ours.
 
     Raises:
         ModelRefused: a network there is not the one expected.
@@ -236,7 +249,12 @@ def convert(models: Path) -> dict[str, bytes]:
     network = read_network((models / "embedding_model.onnx").read_bytes())
     mel = io.BytesIO()
     np.save(mel, read_mel((models / "melspectrogram.onnx").read_bytes()))
-    made = (streaming(network, 8), streaming(network, 4), mel.getvalue())
+    made = (
+        streaming(network, 8),
+        streaming(network, 4),
+        mel.getvalue(),
+        streaming(network, 8, many_steps=True),
+    )
     return dict(zip(PRODUCTS, made, strict=True))
 
 
@@ -250,61 +268,6 @@ def installed_models() -> Path:
     if found is None or not found.submodule_search_locations:
         raise ModelRefused("openwakeword is not installed", "pip install openwakeword==0.4.0")
     return Path(found.submodule_search_locations[0]) / "resources" / "models"
-
-
-class _Writer:
-    """Collect the nodes of a graph."""
-
-    def __init__(self) -> None:
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
-        self._inputs: list[Any] = []
-        self._outputs: list[Any] = []
-        self._end = self.constant("end", np.array([2**31 - 1], np.int64))
-        self._time_axis = self.constant("time_axis", np.array([2], np.int64))
-
-    def constant(self, name: str, value: Any) -> str:  # noqa: ANN401 - whatever numpy takes
-        self._constants.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def input(self, name: str, shape: list[int]) -> str:
-        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-        return name
-
-    def output(self, source: str, name: str, shape: list[int]) -> str:
-        """Let ``source``, which the last node made, be an output, and be called so from now on."""
-        _check(self._nodes[-1].output[0] == source, "only the newest value becomes an output")
-        self._nodes[-1].output[0] = name
-        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-        return name
-
-    def operator(self, kind: str, inputs: list[str], **attributes: Any) -> str:  # noqa: ANN401 - as onnx takes them
-        name = f"{len(self._nodes):03}"
-        self._nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
-        return name
-
-    def remember(self, x: str, columns: int, name: str, shape: list[int]) -> str:
-        """Put the columns kept in front of the ``columns`` of ``x``; keep as many for the next."""
-        past = self.input(f"past.{name}", shape)
-        if columns == shape[2]:
-            new = self.output(x, f"next.{name}", shape)
-            return self.operator("Concat", [past, new], axis=2)
-        both = self.operator("Concat", [past, x], axis=2)
-        start = self.constant(f"start.{name}", np.array([-shape[2]], np.int64))
-        kept = self.operator("Slice", [both, start, self._end, self._time_axis])
-        self.output(kept, f"next.{name}", shape)
-        return both
-
-    def serialise(self, name: str) -> bytes:
-        graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", 17)],
-            ir_version=8,
-            producer_name="earmark",
-        )
-        onnx.checker.check_model(model, full_check=True)
-        return bytes(model.SerializeToString(deterministic=True))
 
 
 def _graph(data: bytes, what: str) -> Any:  # noqa: ANN401 - onnx ships no types we check
@@ -345,10 +308,10 @@ def _check(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as an a
 
 
 def main() -> None:
-    """Write the products into the folder named, or beside this file."""
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
-    out.mkdir(parents=True, exist_ok=True)
+    """Write the products into the folder of models named, or into our own."""
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else MODELS
     for name, data in convert(installed_models()).items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(data)
         print(f"{out / name}: {len(data)} bytes")  # noqa: T201 - what was made
 

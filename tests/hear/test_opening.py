@@ -87,7 +87,7 @@ def zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_recordings_are_heard_to_their_end(bench: Bench) -> None:
     settings = MicrophoneSettings(files=(str(FIXTURES / "silence.flac"),))
 
-    gate = open_gate(settings, bench.mute, bench.stop, bench.herald, is_fast=True)
+    gate = open_gate(settings, bench.mute, bench.stop, bench.herald.tell, is_fast=True)
     sounds = list(gate.sounds())
 
     assert any(isinstance(sound, Frame) for sound in sounds)
@@ -98,7 +98,7 @@ def test_recordings_are_heard_to_their_end(bench: Bench) -> None:
 @pytest.mark.system
 def test_only_zeros_from_an_open_switch_are_a_fault_that_lasts(bench: Bench, zeros: str) -> None:
     settings = MicrophoneSettings(device=zeros)
-    gate = open_gate(settings, bench.mute, bench.stop, bench.herald, is_fast=False)
+    gate = open_gate(settings, bench.mute, bench.stop, bench.herald.tell, is_fast=False)
 
     for sound in gate.sounds():
         if isinstance(sound, Gap) and sound.reason is GapReason.MUTED and sound.length_samples:
@@ -115,7 +115,7 @@ def test_only_zeros_from_an_open_switch_are_a_fault_that_lasts(bench: Bench, zer
 def test_only_zeros_where_no_switch_is_fitted_contradict_nothing(home: Path, zeros: str) -> None:
     bench = Bench(home, "none")
     gate = open_gate(
-        MicrophoneSettings(device=zeros), bench.mute, bench.stop, bench.herald, is_fast=False
+        MicrophoneSettings(device=zeros), bench.mute, bench.stop, bench.herald.tell, is_fast=False
     )
 
     for sound in gate.sounds():

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from listener.inference import StreamNet
 from listener.wake.embedding import FEATURES, Embeddings
 from listener.wake.features import BANDS
-from models.embedding.convert import HERE
+from models.embedding.convert import MODELS
 
-NETWORKS = {hop: StreamNet((HERE / f"stream-{hop}0.onnx").read_bytes(), "test") for hop in (8, 4)}
+NETWORKS = {
+    hop: StreamNet((MODELS / "embedding" / f"stream-{hop}0.onnx").read_bytes(), "test")
+    for hop in (8, 4)
+}
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from listener.catalogue import Catalogue
 from listener.sound.pcm import Samples
 from listener.wake.features import BANDS, SILENT_LEVEL, START_LEVEL, Mel
-from models.embedding.convert import HERE
+from models.embedding.convert import MODELS
 
-WEIGHTS = np.load(HERE / "mel.npy")
+WEIGHTS = np.load(MODELS / "embedding" / "mel.npy")
 
 # From digital silence through single bits to full scale, loud and quiet side by side.
 LEVELS = st.lists(st.tuples(st.integers(0, 15), st.integers(40, 2_000)), min_size=1, max_size=12)
@@ -118,4 +118,4 @@ def test_after_a_restart_nothing_is_left(hop_frames: int) -> None:
 def test_the_weights_are_the_ones_the_catalogue_vouches_for(catalogue: Catalogue) -> None:
     data = catalogue.embedding().contents[-1]
 
-    assert data == (HERE / "mel.npy").read_bytes()
+    assert data == (MODELS / "embedding" / "mel.npy").read_bytes()

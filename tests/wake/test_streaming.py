@@ -5,10 +5,10 @@ from listener.inference import StreamNet
 from listener.wake.embedding import FEATURES, Embeddings
 from listener.wake.features import Floats, Mel
 from listener.wake.streaming import FAINT_SCORE, StreamingModel, Word
-from models.embedding.convert import HERE
+from models.embedding.convert import MODELS
 
-WEIGHTS = np.load(HERE / "mel.npy")
-NETWORK = StreamNet((HERE / "stream-80.onnx").read_bytes(), "test")
+WEIGHTS = np.load(MODELS / "embedding" / "mel.npy")
+NETWORK = StreamNet((MODELS / "embedding" / "stream-80.onnx").read_bytes(), "test")
 SILENCE = np.zeros(1280, np.int16)
 
 

@@ -1,0 +1,87 @@
+"""How much faster than real time recordings are evaluated, on one core and on two."""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import soundfile
+
+from benchmarks import sounds
+from benchmarks.processes import worker
+from listener.sound.pcm import SAMPLE_RATE_HZ
+
+FILES: Final = 24
+FILE_S: Final = 60.0
+WARM_UP_FILES: Final = 4
+
+
+def measure(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Evaluate the same FLAC files on one core and on two, ``rounds`` times in turns.
+
+    Args:
+        rounds: how many ratios there will be.
+        say: takes a line of progress.
+    """
+    speech, which = sounds.speech(FILE_S * FILES)
+    runs: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="earmark-bench-") as folder:
+        length = round(FILE_S * SAMPLE_RATE_HZ)
+        for number in range(FILES):
+            piece = speech[number * length : (number + 1) * length]
+            soundfile.write(Path(folder) / f"{number:02}.flac", piece, SAMPLE_RATE_HZ)
+        for number in range(rounds):
+            for jobs in (1, 2):
+                run = worker("benchmarks.evaluation", str(jobs), folder)
+                runs.append({"round": number, "jobs": jobs, **run})
+                a_core = f"{run['times_per_cpu']:.0f} by CPU time, " if jobs == 1 else ""
+                say(
+                    f"round {number + 1} of {rounds}  {jobs} jobs"
+                    f"  {a_core}{run['times']:.0f} times real time"
+                )
+    return {"rounds": rounds, "seconds": FILE_S * FILES, "speech": which, "runs": runs}
+
+
+def main() -> None:
+    """Evaluate a folder once, after a few files to start the workers; print what it took."""
+    from listener.evaluate.ours import our_recipe  # noqa: PLC0415 - only the worker pays for it
+    from listener.evaluate.plan import CorpusSettings, Plan, completed  # noqa: PLC0415 - the same
+    from listener.evaluate.running import Evaluation  # noqa: PLC0415 - the same
+    from listener.evaluate.workers import Processes  # noqa: PLC0415 - the same
+
+    jobs, folder = int(sys.argv[1]), sys.argv[2]
+    home = Path(tempfile.gettempdir()) / "earmark-has-no-home-here"
+
+    def run(*only: str) -> None:
+        plan = completed(Plan(corpus=(CorpusSettings(path=folder),), only=only), "benchmark")
+        Evaluation(
+            plan, lambda engine: our_recipe(engine.name, home, engine.words), Processes(jobs)
+        ).run()
+
+    run(*(f"*/{number:02}.flac" for number in range(WARM_UP_FILES)))
+    before, began_s = _cpu_s(), time.monotonic()
+    run()
+    wall_s, cpu_s = time.monotonic() - began_s, _cpu_s() - before
+    print(
+        json.dumps(
+            {
+                "times": FILE_S * FILES / wall_s,
+                # Children are counted when they end, so this is known only without any.
+                "times_per_cpu": FILE_S * FILES / cpu_s if jobs == 1 else 0.0,
+                "wall_s": wall_s,
+            }
+        )
+    )
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main()

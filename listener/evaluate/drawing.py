@@ -1,0 +1,225 @@
+"""Charts in SVG, from scales to ticks. Pure.
+
+Elements are built as a tree, so that no text can become markup; colours are the page's, by class
+name, so that a chart is right in light and in dark. Coordinates have one decimal: the same numbers
+give the same bytes.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from xml.etree import ElementTree as ET
+
+Place = tuple[float, float]
+
+_LOG_TICKS: Final = (1, 2, 5)
+_MOST_TICKS: Final = 7
+_NICE: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
+_UNFIT: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A straight scale."""
+
+    low: float
+    high: float
+
+    def part(self, value: float) -> float:
+        """Return where ``value`` lies, 0 at the low end and 1 at the high one, never beyond."""
+        return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+
+    def ticks(self) -> tuple[float, ...]:
+        """Return round values from end to end."""
+        rough = (self.high - self.low) / (_MOST_TICKS - 1)
+        ten = 10.0 ** math.floor(math.log10(rough))
+        step = next(ten * nice for nice in _NICE if ten * nice >= rough * 0.999)
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return tuple(round(index * step, 12) for index in range(first, last + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Logarithmic:
+    """A scale of powers of ten, with a place of its own for zero at the low end."""
+
+    low: float
+    """The smallest value that is not drawn as zero."""
+    high: float
+    zero_part: float = 0.08
+    """How much of the scale belongs to zero; 0 has no place for it."""
+
+    def part(self, value: float) -> float:
+        """Return where ``value`` lies, 0 at zero and 1 at the high end, never beyond."""
+        if value < self.low:
+            return 0.0
+        along = math.log(value / self.low) / math.log(self.high / self.low)
+        return self.zero_part + (1 - self.zero_part) * min(1.0, along)
+
+    def ticks(self) -> tuple[float, ...]:
+        """Return zero and round values."""
+        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+        steps = _LOG_TICKS if last - first <= 2 else (1,)  # noqa: PLR2004 - more would not fit
+        found = (step * 10.0**power for power in range(first, last + 1) for step in steps)
+        inside = tuple(v for v in found if self.low * 0.999 <= v <= self.high * 1.001)
+        return ((0.0,) if self.zero_part else ()) + inside
+
+
+Scale = Linear | Logarithmic
+
+
+class Drawing:
+    """One chart that is being drawn. Not safe for use by several threads."""
+
+    def __init__(self, about: str, width: float = 520, height: float = 320) -> None:
+        """Begin.
+
+        Args:
+            about: what a person who cannot see it should know.
+            width: in the chart's own units; the page scales it.
+            height: the same.
+        """
+        self.width, self.height = width, height
+        self.left, self.right, self.top, self.bottom = 60.0, 14.0, 14.0, 44.0
+        self._root = ET.Element(
+            "svg",
+            {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": about},
+        )
+
+    @property
+    def inner_width(self) -> float:
+        """Between the margins."""
+        return self.width - self.left - self.right
+
+    @property
+    def inner_height(self) -> float:
+        """Between the margins."""
+        return self.height - self.top - self.bottom
+
+    def x(self, part: float) -> float:
+        """Return the place across, from a part of the scale."""
+        return self.left + part * self.inner_width
+
+    def y(self, part: float) -> float:
+        """Return the place down, from a part of a scale that rises upward."""
+        return self.top + (1 - part) * self.inner_height
+
+    def axes(self, across: Scale, up: Scale, names: tuple[str, str], shown: "Shown") -> None:
+        """Draw grid, ticks and names.
+
+        Args:
+            across: the horizontal scale.
+            up: the vertical one.
+            names: of both, the horizontal first.
+            shown: how their values are written.
+        """
+        for value in across.ticks():
+            place = self.x(across.part(value))
+            self.line((place, self.y(0)), (place, self.y(1)), "grid")
+            self.text((place, self.y(0) + 16), shown.across(value), "tick middle")
+        for value in up.ticks():
+            place = self.y(up.part(value))
+            self.line((self.x(0), place), (self.x(1), place), "grid")
+            self.text((self.x(0) - 7, place + 4), shown.up(value), "tick end")
+        self.line((self.x(0), self.y(0)), (self.x(1), self.y(0)), "axis")
+        self.line((self.x(0), self.y(0)), (self.x(0), self.y(1)), "axis")
+        self.text((self.x(0.5), self.height - 8), names[0], "name middle")
+        name = self.text((12, self.y(0.5)), names[1], "name middle")
+        name.set("transform", f"rotate(-90 12 {_number(self.y(0.5))})")
+
+    def line(self, begin: Place, end: Place, kind: str, about: str = "") -> None:
+        """Draw a straight line."""
+        places = zip(("x1", "y1", "x2", "y2"), (*begin, *end), strict=True)
+        self._add("line", kind, about, {name: _number(value) for name, value in places})
+
+    def path(self, places: Sequence[Place], kind: str, *, closed: bool = False) -> None:
+        """Draw a line through many places."""
+        if not places:
+            return
+        steps = " L".join(f"{_number(x)} {_number(y)}" for x, y in places)
+        self._add("path", kind, "", {"d": f"M{steps}" + ("Z" if closed else "")})
+
+    def box(self, corner: Place, size: Place, kind: str, about: str = "") -> None:
+        """Draw a rectangle from its upper left corner."""
+        sides = zip(("x", "y", "width", "height"), (*corner, *size), strict=True)
+        self._add("rect", kind, about, {name: _number(value) for name, value in sides})
+
+    def dot(self, place: Place, kind: str, about: str = "", radius: float = 4) -> None:
+        """Draw a dot; ``about`` is shown when somebody points at it."""
+        where = {"cx": _number(place[0]), "cy": _number(place[1]), "r": _number(radius)}
+        self._add("circle", kind, about, where)
+
+    def text(self, place: Place, words: str, kind: str) -> ET.Element:
+        """Write."""
+        element = self._add("text", kind, "", {"x": _number(place[0]), "y": _number(place[1])})
+        element.text = clean(words)
+        return element
+
+    def svg(self) -> str:
+        """Return it as markup for a page."""
+        return ET.tostring(self._root, encoding="unicode")
+
+    def _add(self, tag: str, kind: str, about: str, where: dict[str, str]) -> ET.Element:
+        element = ET.SubElement(self._root, tag, {"class": kind, **where})
+        if about:
+            ET.SubElement(element, "title").text = clean(about)
+        return element
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How the values of two axes are written."""
+
+    across_form: str
+    """``percent``, ``plain`` or ``clock``."""
+    up_form: str
+
+    def across(self, value: float) -> str:
+        """Write a value of the horizontal axis."""
+        return written(value, self.across_form)
+
+    def up(self, value: float) -> str:
+        """Write a value of the vertical axis."""
+        return written(value, self.up_form)
+
+
+def written(value: float, form: str) -> str:
+    """Write a value on an axis.
+
+    Args:
+        value: any number.
+        form: ``percent``, ``clock`` for seconds as minutes or hours, or ``plain``.
+    """
+    if form == "percent":
+        return f"{value * 100:.4g} %"
+    if form == "clock":
+        minutes, seconds = divmod(round(value), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004 - no exponents
+
+
+def stairs(places: Iterable[Place]) -> list[Place]:
+    """Return the places with a corner between each two: across first, then up or down."""
+    found: list[Place] = []
+    for place in places:
+        if found:
+            found.append((place[0], found[-1][1]))
+        found.append(place)
+    return found
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def clean(text: str) -> str:
+    """Replace what no page may hold, or what would change the letters around it.
+
+    Control characters, halves of surrogate pairs, and marks that turn the direction of writing.
+    """
+    return _UNFIT.sub("\ufffd", text)

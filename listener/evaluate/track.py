@@ -1,0 +1,38 @@
+"""The scores of one item, as any engine gives them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Every step's scores over one play of one item.
+
+    Positions are samples at 16 kHz from the start of the item, whatever phase it was played at.
+    """
+
+    words: tuple[str, ...]
+    """What the columns are: names of models."""
+    scores: Scores
+    """float32, shape (steps, words), 0 to 1."""
+    step_samples: int
+    """From one score to the next: 1280 for openWakeWord's models at a hop of 80 ms."""
+    first_end_sample: int
+    """Where the first step ends."""
+    length_samples: int
+    """How much sound the item has, what fills no step at its end included."""
+    clipped_samples: int = 0
+    """How many samples mixing drove beyond the range of int16."""
+
+    def end_samples(self) -> NDArray[np.int64]:
+        """Where each step ends, shape (steps,)."""
+        steps = np.arange(len(self.scores), dtype=np.int64)
+        return self.first_end_sample + steps * self.step_samples
+
+    def of(self, word: str) -> Scores:
+        """Return the column of ``word``, shape (steps,)."""
+        return self.scores[:, self.words.index(word)]

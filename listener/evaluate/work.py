@@ -1,0 +1,260 @@
+"""The unit of work: one item, played under every condition to every engine.
+
+``examine`` is called in worker processes, here or elsewhere; everything it takes and gives can be
+sent. What it gives has no scores in it, so memory does not grow with the corpus.
+"""
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from listener.errors import EarmarkError
+from listener.evaluate.cache import ScoreCache
+from listener.evaluate.corpus import Item
+from listener.evaluate.counting import false_hours
+from listener.evaluate.curve import Counts, counts
+from listener.evaluate.engine import Engine, EngineRecipe
+from listener.evaluate.events import Event, Kind
+from listener.evaluate.excerpts import Heights, excerpt
+from listener.evaluate.judging import Play, Watch, judge
+from listener.evaluate.mixing import Choice, Condition, Mixer, choose
+from listener.evaluate.plan import EngineSettings
+from listener.evaluate.playing import Sounding, file_hash, phases, sounding
+from listener.evaluate.provenance import MIXING, code_hash, digest_of
+from listener.evaluate.result import Excerpt
+from listener.evaluate.track import Track
+from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from listener.wake.trigger import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is done with each item."""
+
+    recipes: tuple[EngineRecipe, ...]
+    settings: tuple[EngineSettings, ...]
+    """Of each engine; ``thresholds`` has every word."""
+    conditions: tuple[Condition, ...]
+    sound_hashes: Mapping[Path, str]
+    """Of every noise and room."""
+    thresholds: tuple[Mapping[tuple[str, str], float], ...]
+    """Of each engine, by condition and word."""
+    plays: int
+    channel: int
+    seed: int
+    tail_s: float
+    cache: Path | None
+    """Where scores are kept; None: nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordReport:
+    """What one word made of one play."""
+
+    word: str
+    said: int
+    """Labelled words."""
+    hours: float
+    counts: Counts
+    events: tuple[Event, ...]
+    hits: tuple[tuple[float, bool], ...]
+    """Of each labelled word, in the order of time: where its window opens, and whether it woke."""
+    heights: Heights
+    excerpts: tuple[Excerpt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeReport:
+    """One play under one condition to one engine."""
+
+    engine: int
+    condition: int
+    play: int
+    length_samples: int
+    clipped_samples: int
+    words: tuple[WordReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemReport:
+    """What became of an item."""
+
+    item: Item
+    file_hash: str = ""
+    takes: tuple[TakeReport, ...] = ()
+    faults: tuple[str, ...] = ()
+    """Why it, or some of its plays, is not in the figures."""
+    not_kept: str | None = None
+    """Why its scores could not be kept; the figures are whole all the same."""
+
+
+def examine(job: Job, item: Item) -> ItemReport:
+    """Play an item, count what happens.
+
+    What is foreseeable ends up in the report, so that the rest goes on.
+    """
+    one_thread()
+    try:
+        found = sounding(item, job.channel)
+        hashed = file_hash(item.path)
+    except EarmarkError as error:
+        return ItemReport(item, faults=(str(error),))
+    tracks = _Tracks(job, found, hashed)
+    takes: list[TakeReport] = []
+    faults: list[str] = []
+    for engine in range(len(job.recipes)):
+        for condition in range(len(job.conditions)):
+            try:
+                takes += [
+                    _take(job, found, engine, condition, play, track)
+                    for play, track in tracks.of(engine, job.conditions[condition])
+                ]
+            except EarmarkError as error:
+                where = f"{job.recipes[engine].name}, {job.conditions[condition].name}"
+                faults.append(f"{where}: {error}")
+    # What ails the file ails every play of it: it is said once.
+    if faults and not takes and len({fault.partition(": ")[2] for fault in faults}) == 1:
+        faults = [faults[0].partition(": ")[2]]
+    return ItemReport(item, hashed, tuple(takes), tuple(faults), tracks.not_kept)
+
+
+@functools.lru_cache(maxsize=1)
+def one_thread() -> object:
+    """Keep the arithmetic of this process to one thread, once: a worker has one core."""
+    return threadpool_limits(1)
+
+
+@functools.lru_cache(maxsize=8)
+def engine_of(recipe: EngineRecipe) -> Engine:
+    """Return the engine of a recipe; each process makes it once."""
+    return recipe.build()
+
+
+def rule_of(settings: EngineSettings, threshold: float, step_samples: int) -> Rule:
+    """Return when scores that come every ``step_samples`` are a wake."""
+    steps_per_frame = FRAME_SAMPLES / step_samples
+    return Rule(
+        threshold=threshold,
+        # Two frames in a row are three steps in a row where a frame has two.
+        patience_steps=round((settings.patience_frames - 1) * steps_per_frame) + 1,
+        refractory_samples=round(settings.refractory_s * SAMPLE_RATE_HZ),
+        near_miss_threshold=settings.near_miss_threshold,
+    )
+
+
+class _Tracks:
+    """The tracks of one item, from the cache or from the engines."""
+
+    def __init__(self, job: Job, found: Sounding, hashed: str) -> None:
+        self._job = job
+        self._found = found
+        self._hashed = hashed
+        self._cache = ScoreCache(job.cache) if job.cache else None
+        self._mixer = Mixer()
+        self.not_kept: str | None = None
+
+    def of(self, engine: int, condition: Condition) -> Iterator[tuple[int, Track]]:
+        """Give each play with its track.
+
+        Raises:
+            EarmarkError: the sound, the noise or the room cannot be read; the engine cannot run.
+        """
+        job = self._job
+        for play, phase in enumerate(phases(job.plays)):
+            choice = choose(condition, job.seed, self._found.item.name, play)
+            key = self._key(job.recipes[engine], choice, phase)
+            track = self._cache.load(key) if self._cache else None
+            if track is None:
+                track = self._scored(job.recipes[engine], choice, phase)
+                self._keep(key, track)
+            yield play, track
+
+    def _scored(self, recipe: EngineRecipe, choice: Choice, phase: int) -> Track:
+        sound = self._mixer.mix(lambda: self._found.play(phase), choice)
+        track = engine_of(recipe).track(sound)
+        return replace(
+            track,
+            first_end_sample=track.first_end_sample + phase,
+            length_samples=track.length_samples + phase,
+            clipped_samples=self._mixer.clipped_samples,
+        )
+
+    def _keep(self, key: str, track: Track) -> None:
+        if self._cache is None or self.not_kept is not None:
+            return
+        try:
+            self._cache.keep(key, track)
+        except OSError as error:
+            self.not_kept = error.strerror or str(error)
+
+    def _key(self, recipe: EngineRecipe, choice: Choice, phase: int) -> str:
+        item, hashes = self._found.item, self._job.sound_hashes
+        return digest_of(
+            "scores",
+            recipe.key,
+            _mixing_code(),
+            self._hashed,
+            (item.start_s, self._found.length_samples, self._job.channel, phase),
+            hashes.get(choice.noise) if choice.noise else None,
+            hashes.get(choice.room) if choice.room else None,
+            (choice.noise_at, choice.snr_db, choice.speech_dbov),
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _mixing_code() -> str:
+    return code_hash(MIXING)
+
+
+def _take(  # noqa: PLR0913, PLR0917 - a play of an item under a condition to an engine
+    job: Job, found: Sounding, engine: int, condition: int, play: int, track: Track
+) -> TakeReport:
+    settings, name = job.settings[engine], job.conditions[condition].name
+    words = [
+        _word(
+            Play(found.item, name, play),
+            track,
+            Watch(
+                word,
+                settings.said.get(word, word),
+                rule_of(settings, job.thresholds[engine][name, word], track.step_samples),
+                job.tail_s,
+            ),
+        )
+        for word in track.words
+    ]
+    return TakeReport(
+        engine, condition, play, track.length_samples, track.clipped_samples, tuple(words)
+    )
+
+
+def _word(play: Play, track: Track, watch: Watch) -> WordReport:
+    ends, scores = track.end_samples(), track.of(watch.word)
+    judged = judge(play, track, watch)
+    inside = np.zeros(len(scores), bool)
+    peaks = []
+    for place in judged.places:
+        here = (ends > place.first_sample) & (ends <= place.end_sample)
+        peaks.append(float(np.max(scores[here], initial=0.0)))
+        inside |= here
+    heights = Heights()
+    heights.add(np.array(peaks, np.float32), scores[~inside])
+    return WordReport(
+        word=watch.word,
+        said=len(judged.places),
+        hours=false_hours(track.length_samples, judged.places),
+        counts=counts(ends, scores, watch.rule, judged.places),
+        events=judged.events,
+        hits=tuple(
+            (place.first_sample / SAMPLE_RATE_HZ, index not in judged.missed)
+            for index, place in enumerate(judged.places)
+        ),
+        heights=heights,
+        excerpts=tuple(
+            excerpt(track, event) for event in judged.events if event.kind is Kind.FALSE_WAKE
+        ),
+    )

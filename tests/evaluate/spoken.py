@@ -1,0 +1,65 @@
+"""A corpus of the project's own recordings, which a speech synthesiser spoke."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from listener.evaluate.ours import our_recipe
+from listener.evaluate.plan import EngineSettings, Plan, completed
+from listener.evaluate.result import Result
+from listener.evaluate.running import Evaluation
+from listener.evaluate.workers import Processes
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+HOME = Path("/nonexistent")
+
+
+def manifest(folder: Path, *more: object) -> Path:
+    """Write a manifest of every recording, its words placed; then ``more`` lines."""
+    rows: list[object] = []
+    index = tomllib.loads((FIXTURES / "index.toml").read_text("utf-8"))
+    for recording in index["recording"]:
+        path = str(FIXTURES / recording["file"])
+        said = recording.get("said", [])
+        text = " ".join(part["text"] for part in said)
+        words = [part for part in said if part.get("word")]
+        rows += [
+            {
+                "path": path,
+                "word": part["word"],
+                # A sentence begins with the word, which takes about 0.6 s.
+                "offset_s": part["first_sample"] / 16_000,
+                "duration_s": min((part["end_sample"] - part["first_sample"]) / 16_000, 0.7),
+                "speaker": part["who"],
+                "transcript": text,
+            }
+            for part in words
+        ]
+        if not words:
+            rows.append({"path": path, "transcript": text or None})
+    listed = folder / "spoken.jsonl"
+    listed.write_text("".join(json.dumps(row) + "\n" for row in (*rows, *more)), "utf-8")
+    return listed
+
+
+def plan(corpus: Path, *engines: EngineSettings, **parts: object) -> Plan:
+    """A plan over one corpus."""
+    raw = {"corpus": [{"path": str(corpus)}], **parts}
+    made = msgspec.structs.replace(
+        msgspec.convert(raw, Plan), engine=engines or (EngineSettings(),)
+    )
+    return completed(made, "test")
+
+
+def evaluate(made: Plan, cache: Path | None = None, jobs: int = 1) -> Result:
+    """Run a plan with our own models."""
+    return Evaluation(
+        made,
+        lambda engine: our_recipe(
+            engine.name, HOME, engine.words, engine.hop_ms, stepwise=engine.stepwise
+        ),
+        Processes(jobs),
+        cache,
+    ).run()

@@ -1,0 +1,101 @@
+"""The instrument against a plain loop over openwakeword 0.4.0, event by event."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from scipy import stats
+
+from listener.evaluate.events import Kind
+from listener.evaluate.plan import EngineSettings
+from tests.evaluate.spoken import evaluate, plan
+
+THRESHOLD = 0.5
+REFRACTORY_S = 2.0
+PLAYED = ("positive/alexa/", "negative/speech_commands/", "negative/meeting/")
+
+pytestmark = [
+    pytest.mark.recordings,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings(
+        "ignore:Specified provider 'CUDAExecutionProvider' is not in available:UserWarning"
+    ),
+]
+
+
+def plain_wakes(model: Any, path: Path) -> list[tuple[float, float]]:  # noqa: ANN401 - untyped
+    """Feed a file to openwakeword, 80 ms at a time; a wake is a score at the threshold."""
+    samples, _ = soundfile.read(path, dtype="int16")
+    found: list[tuple[float, float]] = []
+    for end in range(1280, len(samples) + 1, 1280):
+        (score,) = model.predict(samples[end - 1280 : end]).values()
+        at_s = end / 16_000
+        if score >= THRESHOLD and (not found or at_s - found[-1][0] >= REFRACTORY_S):
+            found.append((at_s, float(score)))
+    return found
+
+
+def test_misses_and_false_wakes_are_those_of_a_plain_loop(recordings: Path) -> None:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    openwakeword = pytest.importorskip("openwakeword")
+    model = pytest.importorskip("openwakeword.model").Model
+    path = Path(openwakeword.__file__).parent / "resources" / "models" / "alexa_v0.1.onnx"
+    listing = json.loads((recordings / "manifest.json").read_text("utf-8"))
+    files = [each["file"] for each in listing["clips"] + listing["streams"]]
+    files = [file for file in files if file.startswith(PLAYED)]
+    # A new model for each file: its reset keeps the sound of the last one.
+    plain = {
+        file: plain_wakes(model(wakeword_model_paths=[str(path)]), recordings / file)
+        for file in files
+    }
+
+    made = plan(recordings, EngineSettings(), only=[f"{folder}*" for folder in PLAYED])
+    result = evaluate(made)
+
+    (word,) = result.words
+    assert result.missing == ()
+    assert word.items == len(files)
+    ours: dict[str, list[tuple[float, float]]] = {file: [] for file in files}
+    for event in word.events:
+        if event.kind in {Kind.HIT, Kind.FALSE_WAKE}:
+            ours[event.item].append((event.at_s, event.score))
+    for file in files:
+        assert [at_s for at_s, _ in sorted(ours[file])] == [at_s for at_s, _ in plain[file]], file
+        for (_, score), (_, expected) in zip(sorted(ours[file]), plain[file], strict=True):
+            assert score == pytest.approx(expected, abs=1e-4)
+
+    # And the figures, by hand: a file with the word has it once, all other wakes are false.
+    positive = [file for file in files if file.startswith("positive")]
+    missed = sum(not plain[file] for file in positive)
+    false = sum(max(len(plain[file]) - (file in positive), 0) for file in files)
+    hours = sum(soundfile.info(recordings / f).frames for f in files if f not in positive)
+    hours /= 16_000 * 3_600
+    assert (word.misses.count, word.misses.exposure) == (missed, len(positive))
+    assert word.false_wakes.count == false > 0
+    assert word.hours == pytest.approx(hours, rel=1e-9)
+    assert word.misses.value == pytest.approx(missed / len(positive))
+    assert word.false_wakes.value == pytest.approx(false / hours)
+    assert word.false_wakes.high == pytest.approx(stats.chi2.isf(0.025, 2 * false + 2) / 2 / hours)
+    interval = stats.binomtest(missed, len(positive)).proportion_ci(method="wilson")
+    assert (word.misses.low, word.misses.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_the_curve_is_what_each_threshold_gives_alone(recordings: Path, tmp_path: Path) -> None:
+    folders = ["positive/alexa/*", "negative/speech_commands/*"]
+    whole = evaluate(plan(recordings, EngineSettings(), only=folders), tmp_path).words[0]
+
+    for threshold in (0.05, 0.3, 0.75, 0.95):
+        alone = EngineSettings(thresholds={"alexa": threshold})
+        word = evaluate(plan(recordings, alone, only=folders), tmp_path).words[0]
+        # A curve's points are where it changes: the last one at or below holds.
+        point = max(
+            (each for each in whole.curve if each.threshold <= threshold),
+            key=lambda each: each.threshold,
+        )
+        assert point.misses == word.misses
+        assert point.false_wakes == word.false_wakes
+    assert np.all(np.diff([each.false_wakes.count for each in whole.curve]) <= 0)

@@ -1,0 +1,22 @@
+"""Tracks for tests of what is made of them."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from listener.evaluate.track import Track
+
+HERE = Path(__file__)
+STEP = 1_280
+
+
+def ends_of(steps: int) -> NDArray[np.int64]:
+    """Where each of so many steps ends."""
+    return np.arange(1, steps + 1, dtype=np.int64) * STEP
+
+
+def track_of(*scores: float, word: str = "alexa", offset: int = 0) -> Track:
+    """A track of one word."""
+    column = np.array(scores, np.float32)[:, None]
+    return Track((word,), column, STEP, offset + STEP, offset + len(scores) * STEP)

@@ -1,0 +1,193 @@
+"""The verb, as a process."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from listener.journal import read_lines
+from listener.wake import trace
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+
+
+def lines_of(path: Path) -> list[trace.Line]:
+    return [trace.decode(line) for line in read_lines(path)]
+
+
+pytestmark = pytest.mark.system
+
+FAST = ("--fast", "--microphone")
+
+
+def survey(home: Path, path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Survey in a process of its own: what confines itself does so for good."""
+    return subprocess.run(  # noqa: S603 - our own interpreter and arguments
+        [
+            *(sys.executable, "-m", "listener", "survey", "--home", str(home)),
+            *("--trace", str(path), *words),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_survey_traces_the_wakes_that_hear_would_have_had(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.trace"
+
+    done = survey(tmp_path, path, *FAST, str(FIXTURES / "alexa_twice.flac"), "--json")
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["wakes"] == 2
+    opened, *heard = lines_of(path)
+    assert isinstance(opened, trace.Opened)
+    assert opened.words["alexa"].threshold == 0.5
+    wakes = [f for line in heard if isinstance(line, trace.Heard) for f in line.found]
+    assert [found.kind for found in wakes if found.score >= 0.5] == ["wake", "wake"]
+
+
+def test_a_trace_that_is_there_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.trace"
+
+    survey(tmp_path, path, *FAST, str(FIXTURES / "silence.flac"))
+
+    done = survey(tmp_path, path, *FAST, str(FIXTURES / "silence.flac"))
+
+    assert sum(isinstance(line, trace.Opened) for line in lines_of(path)) == 2
+    assert "no sound was kept" in done.stdout
+
+
+def test_mute_is_a_gap_in_the_trace(tmp_path: Path) -> None:
+    path = tmp_path / "a.trace"
+
+    survey(tmp_path, path, *FAST, str(FIXTURES / "alexa_twice.flac"), "--mute", "0-2,3-4")
+
+    gaps = [line for line in lines_of(path) if isinstance(line, trace.Missing)]
+    assert [gap.reason for gap in gaps] == ["muted", "muted"]
+
+
+def test_the_trace_of_speech_is_the_same_as_that_of_noise_as_loud(tmp_path: Path) -> None:
+    # Whatever is said, what is kept of it has no place for it: levels and scores, by the clock.
+    rng = np.random.default_rng(7)
+    talk, _ = soundfile.read(FIXTURES / "talk.flac", dtype="int16")
+    talk = talk[: len(talk) // 1280 * 1280]
+    noise = talk.copy()
+    for at in range(0, len(noise), 32_000):
+        rng.shuffle(noise[at : at + 32_000])
+    levels = []
+    for name, sound in (("talk", talk), ("noise", noise)):
+        soundfile.write(tmp_path / f"{name}.wav", sound, 16_000)
+        path = tmp_path / f"{name}.trace"
+        # A floor above every score leaves levels, times and lengths.
+        survey(tmp_path, path, *FAST, str(tmp_path / f"{name}.wav"), "--floor", "0.999")
+        levels.append(
+            [
+                (line.levels_db, line.scores, line.found, line.first_sample, line.end_sample)
+                for line in lines_of(path)
+                if isinstance(line, trace.Heard)
+            ]
+        )
+
+    assert levels[0] == levels[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((), 78, "needs to know its mute switch"),
+        (("--fast", "--device", "usb"), 2, "--fast is for recordings"),
+        (("--device", "usb", "--microphone", "x"), 2, "two microphones"),
+        (("--floor", "0", *FAST, "x"), 2, "--floor 0"),
+        ((*FAST, "/missing.flac"), 69, "there is no file"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    tmp_path: Path, words: tuple[str, ...], code: int, said: str
+) -> None:
+    path = tmp_path / "a.trace"
+
+    done = survey(tmp_path, path, *words)
+
+    assert done.returncode == code
+    assert said in done.stderr
+    assert not path.exists()
+
+
+def test_a_recording_that_breaks_off_is_a_gap_and_is_said(
+    tmp_path: Path,
+) -> None:
+    whole = (FIXTURES / "talk.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    path = tmp_path / "a.trace"
+
+    done = survey(
+        tmp_path,
+        path,
+        *FAST,
+        str(tmp_path / "cut.flac"),
+        "--microphone",
+        str(FIXTURES / "silence.flac"),
+    )
+
+    assert done.returncode == 1
+    assert "broke off" in done.stderr
+    reasons = [line.reason for line in lines_of(path) if isinstance(line, trace.Missing)]
+    assert reasons == ["lost", "start"]
+
+
+def test_what_was_written_before_a_kill_is_whole_and_the_trace_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.trace"
+    soundfile.write(tmp_path / "long.wav", np.zeros(16_000 * 900, np.int16), 16_000)
+    command = [
+        *(sys.executable, "-m", "listener", "survey", "--home", str(tmp_path)),
+        *("--trace", str(path), "--fast", "--microphone", str(tmp_path / "long.wav")),
+    ]
+    process = subprocess.Popen(command)  # noqa: S603 - our own interpreter and arguments
+    while not path.exists() or path.read_bytes().count(b"\n") < 3:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = lines_of(path)
+    subprocess.run([*command[:-1], str(FIXTURES / "silence.flac")], check=True)  # noqa: S603 - the same
+
+    after = lines_of(path)
+    assert len(before) >= 3
+    assert after[: len(before)] == before
+    assert isinstance(after[len(before)], trace.Opened)
+
+
+def test_told_to_stop_it_keeps_what_it_heard(tmp_path: Path) -> None:
+    path = tmp_path / "a.trace"
+    soundfile.write(tmp_path / "long.wav", np.zeros(16_000 * 60, np.int16), 16_000)
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+        [
+            *(sys.executable, "-m", "listener", "survey", "--home", str(tmp_path)),
+            *("--trace", str(path), "--microphone", str(tmp_path / "long.wav")),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    while not path.exists() or not path.read_bytes():
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.5)
+
+    process.terminate()
+    said, _ = process.communicate(timeout=20)
+
+    assert process.returncode == 0
+    assert "no sound was kept" in said
+    (heard,) = [line for line in lines_of(path) if isinstance(line, trace.Heard)]
+    assert 0 < heard.end_sample < 16_000 * 60
