@@ -24,7 +24,7 @@ from typing import IO, Any, Final
 
 import pyrage
 
-from benchmarks.report import percentile
+from benchmarks.figures import percentile
 from listener.archive.store import FileStore
 from listener.envelope import format as form
 from listener.envelope import keys

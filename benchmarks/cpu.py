@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks import sounds
 from benchmarks.engines import SETTLE_S
+from benchmarks.figures import ENGINES, SOUNDS
 from benchmarks.processes import worker
-from benchmarks.report import ENGINES, SOUNDS
 
 
 def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:

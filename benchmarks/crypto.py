@@ -13,8 +13,8 @@ import pyrage
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks import sounds
+from benchmarks.figures import percentile
 from benchmarks.processes import worker
-from benchmarks.report import percentile
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.open import open_envelope, parse_identities

@@ -48,7 +48,7 @@ def measure(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
 
 def main() -> None:
     """Evaluate a folder once, after a few files to start the workers; print what it took."""
-    from listener.evaluate.ours import our_recipe  # noqa: PLC0415 - only the worker pays for it
+    from listener.evaluate.engines.ours import our_recipe  # noqa: PLC0415 - only the worker pays for it
     from listener.evaluate.plan import CorpusSettings, Plan, completed  # noqa: PLC0415 - the same
     from listener.evaluate.running import Evaluation  # noqa: PLC0415 - the same
     from listener.evaluate.workers import Processes  # noqa: PLC0415 - the same

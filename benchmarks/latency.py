@@ -12,8 +12,8 @@ from typing import Any, Final
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from benchmarks.figures import percentile
 from benchmarks.processes import DEVICE, earmark, mosquitto, running, write_home
-from benchmarks.report import percentile
 from listener.errors import Unavailable
 from listener.notices import SOCKET, Notifier, Wake
 

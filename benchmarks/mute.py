@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.report import percentile
+from benchmarks.figures import percentile
 from benchmarks.sounds import quiet_room
 from listener import config, control
 from listener.catalogue import Catalogue

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import report, sounds
+from benchmarks import figures, report, sounds, targets
 from listener.errors import ConfigError
 
 MACHINE = {
@@ -39,24 +39,24 @@ def results_of(*runs: dict[str, Any], **parts: dict[str, Any]) -> dict[str, Any]
 ROUNDS = [
     run(number, engine, sound, ms)
     for number, (reference, ours) in enumerate([(30.0, 3.0), (40.0, 5.0), (27.0, 3.0)])
-    for sound in report.SOUNDS
+    for sound in figures.SOUNDS
     for engine, ms in (("openwakeword", reference), ("earmark", ours), ("pymicro", 2.5))
 ]
 
 
 def test_a_ratio_pairs_the_engines_of_one_round() -> None:
-    assert report.paired_ratios(ROUNDS, "speech", "cpu_ms_per_s") == [10.0, 8.0, 9.0]
+    assert figures.paired_ratios(ROUNDS, "speech", "cpu_ms_per_s") == [10.0, 8.0, 9.0]
 
 
 def test_a_round_with_one_engine_has_no_ratio() -> None:
     runs = [run(0, "openwakeword", "speech", 30.0), run(1, "earmark", "speech", 3.0)]
 
-    assert report.paired_ratios(runs, "speech", "cpu_ms_per_s") == []
+    assert figures.paired_ratios(runs, "speech", "cpu_ms_per_s") == []
 
 
 @given(st.lists(st.floats(0.001, 1000), min_size=1))
 def test_a_median_lies_between_the_least_and_the_greatest(values: list[float]) -> None:
-    found = report.spread(values)
+    found = figures.spread(values)
 
     assert found.least <= found.median <= found.greatest
     assert {found.least, found.greatest} <= set(values)
@@ -64,19 +64,19 @@ def test_a_median_lies_between_the_least_and_the_greatest(values: list[float]) -
 
 def test_a_spread_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing was measured"):
-        report.spread([])
+        figures.spread([])
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1), st.integers(1, 100))
 def test_a_percentile_is_a_value_that_was_measured(values: list[float], percent: int) -> None:
-    found = report.percentile(values, percent)
+    found = figures.percentile(values, percent)
 
     assert found in values
     assert sum(value <= found for value in values) >= len(values) * percent / 100
 
 
 def test_the_99th_percentile_of_two_hundred_leaves_two_above() -> None:
-    assert report.percentile(range(1, 201), 99) == 198
+    assert figures.percentile(range(1, 201), 99) == 198
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_99th_percentile_of_two_hundred_leaves_two_above() -> None:
     ],
 )
 def test_a_number_has_about_three_digits(value: float, shown: str) -> None:
-    assert report.number(value) == shown
+    assert figures.number(value) == shown
 
 
 def test_a_target_that_holds_is_met() -> None:
@@ -115,8 +115,8 @@ def test_what_was_not_measured_claims_nothing() -> None:
         {"machine": MACHINE, "latency": {"skipped": "mosquitto is not installed"}}
     )
 
-    assert table.count(report.NOT_MEASURED) == len(report.TARGETS)
-    assert "met |" not in table.replace(report.NOT_MEASURED, "")
+    assert table.count(targets.NOT_MEASURED) == len(targets.TARGETS)
+    assert "met |" not in table.replace(targets.NOT_MEASURED, "")
     assert "Not measured (latency): mosquitto is not installed." in table
 
 
@@ -124,7 +124,7 @@ def test_every_engine_has_a_row_with_every_sound() -> None:
     table = report.render(results_of(*ROUNDS))
 
     assert "| pymicro-wakeword 2.5.0 | 2.50 (2.50 to 2.50) | 2.50 (2.50 to 2.50) |" in table
-    for title in report.ENGINES.values():
+    for title in figures.ENGINES.values():
         assert f"| {title} |" in table
 
 

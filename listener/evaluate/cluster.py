@@ -12,8 +12,8 @@ from typing import Any, Final
 import joblib
 
 from listener.errors import ConfigError, Unavailable
-from listener.evaluate.corpus import Item
-from listener.evaluate.provenance import code_hash, versions
+from listener.evaluate.corpus.items import Item
+from listener.evaluate.engines.provenance import code_hash, versions
 from listener.evaluate.work import ItemReport
 from listener.evaluate.workers import in_turns
 

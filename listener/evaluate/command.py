@@ -12,17 +12,18 @@ import msgspec
 from listener.actions import Actions
 from listener.config import Config
 from listener.errors import ConfigError, UsageError
-from listener.evaluate import neighbours, traced
 from listener.evaluate import plan as plans
-from listener.evaluate.corpus import Item
-from listener.evaluate.outputs import write
+from listener.evaluate.corpus.items import Item
+from listener.evaluate.engines.recipes import KINDS, recipe_of
+from listener.evaluate.neighbours import command as neighbours
 from listener.evaluate.plan import Plan
-from listener.evaluate.recipes import KINDS, recipe_of
+from listener.evaluate.rates.result import Result
 from listener.evaluate.remaining import Remaining
-from listener.evaluate.result import Result
+from listener.evaluate.report.outputs import write
+from listener.evaluate.report.summary import lines, objects
 from listener.evaluate.running import Evaluation, Workers, open_all
 from listener.evaluate.sounds import Sounds
-from listener.evaluate.summary import lines, objects
+from listener.evaluate.surveys import traced
 from listener.evaluate.workers import Processes
 
 RECORDINGS: Final = "EARMARK_RECORDINGS"

@@ -14,18 +14,18 @@ from typing import Protocol
 import msgspec
 
 from listener.errors import EarmarkError, UsageError
-from listener.evaluate.claims import target
-from listener.evaluate.comparing import compare
-from listener.evaluate.corpus import Corpus, Fault, Item, Several
-from listener.evaluate.engine import EngineRecipe
-from listener.evaluate.layouts import open_corpus, sounds_in
-from listener.evaluate.mixing import Condition
+from listener.evaluate.corpus.items import Corpus, Fault, Item, Several
+from listener.evaluate.corpus.layouts import open_corpus, sounds_in
+from listener.evaluate.corpus.mixing import Condition
+from listener.evaluate.corpus.playing import file_hash
+from listener.evaluate.engines.engine import EngineRecipe
+from listener.evaluate.engines.provenance import code_hash, versions
 from listener.evaluate.plan import ConditionSettings, EngineSettings, Plan, to_builtins
-from listener.evaluate.playing import file_hash
-from listener.evaluate.provenance import code_hash, versions
-from listener.evaluate.result import Comparison, Result, Target, Trouble, WordResult
+from listener.evaluate.rates.claims import target
+from listener.evaluate.rates.comparing import compare
+from listener.evaluate.rates.result import Comparison, Result, Target, Trouble, WordResult
+from listener.evaluate.report.wording import cautions, definitions
 from listener.evaluate.totals import Totals
-from listener.evaluate.wording import cautions, definitions
 from listener.evaluate.work import ItemReport, Job, engine_of, examine
 from listener.recording import open_recording
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from listener.evaluate.claims import claims, points
-from listener.evaluate.corpus import Item
-from listener.evaluate.curve import Counts, no_counts
-from listener.evaluate.events import Event, Kind
-from listener.evaluate.excerpts import Heights
-from listener.evaluate.intervals import (
+from listener.evaluate.corpus.items import Item
+from listener.evaluate.rates.claims import claims, points
+from listener.evaluate.rates.curve import Counts, no_counts
+from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.excerpts import Heights
+from listener.evaluate.rates.intervals import (
     PER_10000_WORDS,
     PER_HOUR,
     PER_WORD,
@@ -23,7 +23,7 @@ from listener.evaluate.intervals import (
     poisson,
     wilson,
 )
-from listener.evaluate.result import Breakdown, Excerpt, Repeatability, Target, WordResult
+from listener.evaluate.rates.result import Breakdown, Excerpt, Repeatability, Target, WordResult
 from listener.evaluate.work import TakeReport, WordReport
 
 RECORDING_GROUPS = 4096

@@ -13,20 +13,20 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from listener.errors import EarmarkError
-from listener.evaluate.cache import ScoreCache
-from listener.evaluate.corpus import Item
-from listener.evaluate.counting import false_hours
-from listener.evaluate.curve import Counts, counts
-from listener.evaluate.engine import Engine, EngineRecipe
-from listener.evaluate.events import Event, Kind
-from listener.evaluate.excerpts import Heights, excerpt
-from listener.evaluate.judging import Play, Watch, judge
-from listener.evaluate.mixing import Choice, Condition, Mixer, choose
+from listener.evaluate.corpus.items import Item
+from listener.evaluate.corpus.mixing import Choice, Condition, Mixer, choose
+from listener.evaluate.corpus.playing import Sounding, file_hash, phases, sounding
+from listener.evaluate.engines.cache import ScoreCache
+from listener.evaluate.engines.engine import Engine, EngineRecipe
+from listener.evaluate.engines.provenance import MIXING, code_hash, digest_of
+from listener.evaluate.engines.track import Track
 from listener.evaluate.plan import EngineSettings
-from listener.evaluate.playing import Sounding, file_hash, phases, sounding
-from listener.evaluate.provenance import MIXING, code_hash, digest_of
-from listener.evaluate.result import Excerpt
-from listener.evaluate.track import Track
+from listener.evaluate.rates.counting import false_hours
+from listener.evaluate.rates.curve import Counts, counts
+from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.excerpts import Heights, excerpt
+from listener.evaluate.rates.judging import Play, Watch, judge
+from listener.evaluate.rates.result import Excerpt
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.wake.trigger import Rule
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import joblib
 
-from listener.evaluate.corpus import Item
+from listener.evaluate.corpus.items import Item
 from listener.evaluate.work import ItemReport
 
 AT_ONCE: Final = 512

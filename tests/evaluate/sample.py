@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from listener.evaluate.events import Event, Kind
-from listener.evaluate.excerpts import Heights, excerpt
-from listener.evaluate.intervals import Rate
-from listener.evaluate.result import (
+from listener.evaluate.engines.track import Track
+from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.excerpts import Heights, excerpt
+from listener.evaluate.rates.intervals import Rate
+from listener.evaluate.rates.result import (
     Breakdown,
     Hours,
     Point,
@@ -16,7 +17,6 @@ from listener.evaluate.result import (
     Trouble,
     WordResult,
 )
-from listener.evaluate.track import Track
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
 HOSTILE = "</title><script>alert(1)</script>\"'=cmd|' /C calc'!A0 \u202e\x07 ünïcödé"

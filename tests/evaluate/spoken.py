@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from listener.evaluate.ours import our_recipe
+from listener.evaluate.engines.ours import our_recipe
 from listener.evaluate.plan import EngineSettings, Plan, completed
-from listener.evaluate.result import Result
+from listener.evaluate.rates.result import Result
 from listener.evaluate.running import Evaluation
 from listener.evaluate.workers import Processes
 

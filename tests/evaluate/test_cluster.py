@@ -10,8 +10,8 @@ import pytest
 
 from listener.errors import Unavailable
 from listener.evaluate.cluster import Cluster
-from listener.evaluate.corpus import Item
-from listener.evaluate.ours import our_recipe
+from listener.evaluate.corpus.items import Item
+from listener.evaluate.engines.ours import our_recipe
 from listener.evaluate.plan import CorpusSettings, EngineSettings, Plan, completed
 from listener.evaluate.running import Evaluation, Workers
 from listener.evaluate.work import ItemReport

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from listener.evaluate.engine import Engine
+from listener.evaluate.engines.engine import Engine
+from listener.evaluate.engines.track import Track
 from listener.evaluate.running import Evaluation
-from listener.evaluate.track import Track
 from listener.evaluate.workers import Processes
 from listener.sound.pcm import Samples
 from tests.evaluate.spoken import plan

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from scipy import stats
 
-from listener.evaluate.events import Kind
 from listener.evaluate.plan import EngineSettings
+from listener.evaluate.rates.events import Kind
 from tests.evaluate.spoken import evaluate, plan
 
 THRESHOLD = 0.5

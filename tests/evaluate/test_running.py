@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 from listener.errors import EarmarkError, UsageError
-from listener.evaluate.events import Kind
 from listener.evaluate.plan import EngineSettings
-from listener.evaluate.result import Result
+from listener.evaluate.rates.events import Kind
+from listener.evaluate.rates.result import Result
 from listener.evaluate.running import open_all
 from tests.evaluate.spoken import FIXTURES, evaluate, manifest, plan
 

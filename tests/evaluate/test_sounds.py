@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from listener.evaluate.events import Event, Kind
 from listener.evaluate.plan import ConditionSettings, CorpusSettings, Plan, completed
-from listener.evaluate.result import WordResult
+from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.result import WordResult
 from listener.evaluate.sounds import Sounds
 from listener.sound.pcm import Samples
 from tests.evaluate import sample

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from listener.evaluate.corpus import Item, Label, Segment
-from listener.evaluate.curve import no_counts
-from listener.evaluate.events import Event, Kind
-from listener.evaluate.excerpts import Heights
-from listener.evaluate.result import WordResult
+from listener.evaluate.corpus.items import Item, Label, Segment
+from listener.evaluate.rates.curve import no_counts
+from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.excerpts import Heights
+from listener.evaluate.rates.result import WordResult
 from listener.evaluate.totals import Totals
 from listener.evaluate.work import TakeReport, WordReport
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from listener.evaluate.corpus import Item, Label
-from listener.evaluate.mixing import Condition
-from listener.evaluate.ours import our_recipe
+from listener.evaluate.corpus.items import Item, Label
+from listener.evaluate.corpus.mixing import Condition
+from listener.evaluate.engines.ours import our_recipe
 from listener.evaluate.plan import EngineSettings
 from listener.evaluate.work import Job, engine_of, examine, rule_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.evaluate.corpus import Item
+from listener.evaluate.corpus.items import Item
 from listener.evaluate.work import ItemReport
 from listener.evaluate.workers import AT_ONCE, Processes
 

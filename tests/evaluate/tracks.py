@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from listener.evaluate.track import Track
+from listener.evaluate.engines.track import Track
 
 HERE = Path(__file__)
 STEP = 1_280

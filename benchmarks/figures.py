@@ -1,0 +1,83 @@
+"""Medians, percentiles and ratios of what was measured. Pure."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+Results = Mapping[str, Any]
+
+OURS: Final = "earmark"
+REFERENCE: Final = "openwakeword"
+ENGINES: Final = {
+    OURS: "Earmark",
+    REFERENCE: "openwakeword 0.4.0",
+    "pymicro": "pymicro-wakeword 2.5.0",
+}
+SOUNDS: Final = {"speech": "speech", "quiet": "quiet room", "silence": "digital silence"}
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A median between the least and the greatest of a few runs."""
+
+    median: float
+    least: float
+    greatest: float
+
+    def __str__(self) -> str:
+        """Return e.g. ``3.46 (2.65 to 4.41)``."""
+        return f"{number(self.median)} ({number(self.least)} to {number(self.greatest)})"
+
+
+def number(value: float) -> str:
+    """Return ``value`` with about three digits, and no exponent."""
+    if value == int(value) and abs(value) >= 1:
+        return str(int(value))
+    for least, decimals in ((100, 0), (10, 1), (0.1, 2)):
+        if abs(value) >= least:
+            return f"{value:.{decimals}f}"
+    return f"{value:.3f}"
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Return the median, the least and the greatest of ``values``.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = sorted(values)
+    if not found:
+        raise ValueError("nothing was measured")
+    return Spread(statistics.median(found), found[0], found[-1])
+
+
+def percentile(values: Iterable[float], percent: float) -> float:
+    """Return the smallest value that at least ``percent`` of ``values`` do not exceed.
+
+    Args:
+        values: at least one.
+        percent: above 0, at most 100.
+    """
+    found = sorted(values)
+    rank = -(-len(found) * percent // 100)
+    return found[max(int(rank), 1) - 1]
+
+
+def paired_ratios(runs: Sequence[Mapping[str, Any]], sound: str, figure: str) -> list[float]:
+    """Return the reference engine's ``figure`` over ours, one ratio for each round with both."""
+    by_round: dict[int, dict[str, float]] = {}
+    for run in runs:
+        if run["sound"] == sound:
+            by_round.setdefault(run["round"], {})[run["engine"]] = run[figure]
+    return [
+        each[REFERENCE] / each[OURS]
+        for each in by_round.values()
+        if REFERENCE in each and OURS in each
+    ]
+
+
+def cpu_runs(results: Results) -> Sequence[Mapping[str, Any]]:
+    """Return the runs of the processor's part; none where it was not measured."""
+    runs: Sequence[Mapping[str, Any]] = results.get("cpu", {}).get("runs", ())
+    return runs

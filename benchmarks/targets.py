@@ -1,0 +1,163 @@
+"""The design's figures, and what a benchmark says of each. Pure."""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.figures import OURS, Results, cpu_runs, number, paired_ratios, spread
+
+NOT_MEASURED: Final = "not measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One line of the design's table of figures."""
+
+    what: str
+    measure: Callable[[Results], tuple[float, str] | None]
+    """The number that is judged and how it is shown; None where nothing was measured."""
+    limit: float
+    unit: str
+    at_least: bool = False
+
+    def row(self, results: Results) -> tuple[str, str, str, str]:
+        """Return what, measured, target and verdict."""
+        bound = f"at {'least' if self.at_least else 'most'} {self.limit:g}{self.unit}"
+        found = self.measure(results)
+        if found is None:
+            return self.what, NOT_MEASURED, bound, "—"
+        value, shown = found
+        holds = operator.ge if self.at_least else operator.le
+        return (
+            self.what,
+            f"{shown}{self.unit}",
+            bound,
+            "met" if holds(value, self.limit) else "**not met**",
+        )
+
+
+def _ratio(sound: str) -> Callable[[Results], tuple[float, str] | None]:
+    def measure(results: Results) -> tuple[float, str] | None:
+        ratios = paired_ratios(cpu_runs(results), sound, "cpu_ms_per_s")
+        found = spread(ratios) if ratios else None
+        return (found.median, str(found)) if found else None
+
+    return measure
+
+
+def _start(results: Results) -> tuple[float, str] | None:
+    found = [run["first_score_s"] for run in cpu_runs(results) if run["engine"] == OURS]
+    return (spread(found).median, str(spread(found))) if found else None
+
+
+def _evaluation_of_one_core(results: Results) -> tuple[float, str] | None:
+    """Return the sound that is evaluated in a second of one core's time."""
+    runs = results.get("evaluation", {}).get("runs", ())
+    found = [run["times_per_cpu"] for run in runs if run["jobs"] == 1]
+    return (spread(found).median, str(spread(found))) if found else None
+
+
+def _evaluation_on_two_cores(results: Results) -> tuple[float, str] | None:
+    """Return how much faster two cores are than one, in rounds that had both."""
+    by_round: dict[int, dict[int, float]] = {}
+    for run in results.get("evaluation", {}).get("runs", ()):
+        by_round.setdefault(run["round"], {})[run["jobs"]] = run["times"]
+    found = [both[2] / both[1] for both in by_round.values() if len(both) > 1]
+    return (spread(found).median, str(spread(found))) if found else None
+
+
+def _plain(part: str, figure: str) -> Callable[[Results], tuple[float, str] | None]:
+    def measure(results: Results) -> tuple[float, str] | None:
+        value = results.get(part, {}).get(figure)
+        return None if value is None else (value, number(value))
+
+    return measure
+
+
+TARGETS: Final = (
+    Target(
+        what="CPU in speech, openwakeword 0.4.0 over Earmark",
+        measure=_ratio("speech"),
+        limit=8,
+        unit=" times",
+        at_least=True,
+    ),
+    Target(
+        what="CPU in a quiet room, openwakeword 0.4.0 over Earmark",
+        measure=_ratio("quiet"),
+        limit=40,
+        unit=" times",
+        at_least=True,
+    ),
+    Target(what="start to first score", measure=_start, limit=0.6, unit=" s"),
+    Target(
+        what="memory of `earmark hear`, peak",
+        measure=_plain("memory", "hear_mib"),
+        limit=96,
+        unit=" MiB",
+    ),
+    Target(
+        what="memory of `earmark send`, peak",
+        measure=_plain("memory", "send_mib"),
+        limit=40,
+        unit=" MiB",
+    ),
+    Target(
+        what="wake notice at an MQTT subscriber, p99",
+        measure=_plain("latency", "notice_p99_ms"),
+        limit=20,
+        unit=" ms",
+    ),
+    Target(
+        what="mute edge to the microphone's process gone and all buffers wiped, p99",
+        measure=_plain("mute", "shut_p99_ms"),
+        limit=50,
+        unit=" ms",
+    ),
+    Target(
+        what="mute released to the first sound heard again, p99",
+        measure=_plain("mute", "open_p99_ms"),
+        limit=500,
+        unit=" ms",
+    ),
+    Target(
+        what="seal a clip of 3 s, p50",
+        measure=_plain("crypto", "seal_p50_ms"),
+        limit=3,
+        unit=" ms",
+    ),
+    Target(
+        what="100,000 clips: an owner lists a day, p95",
+        measure=_plain("archive", "list_p95_ms"),
+        limit=50,
+        unit=" ms",
+    ),
+    Target(
+        what="100,000 clips: memory that an export of 50,000 adds",
+        measure=_plain("archive", "export_grown_mib"),
+        limit=16,
+        unit=" MiB",
+    ),
+    Target(
+        what="100,000 clips: an owner erases her 10,000",
+        measure=_plain("archive", "erase_s"),
+        limit=30,
+        unit=" s",
+    ),
+    Target(
+        what="evaluation of FLAC, sound over CPU time of one core",
+        measure=_evaluation_of_one_core,
+        limit=400,
+        unit=" times",
+        at_least=True,
+    ),
+    Target(
+        what="evaluation on two cores, over one",
+        measure=_evaluation_on_two_cores,
+        limit=1.7,
+        unit=" times",
+        at_least=True,
+    ),
+)
+"""The rows of the design's table of figures that a benchmark can answer."""

@@ -1,0 +1,1 @@
+"""What is played: items from manifests and folders, in rooms and in noise."""

@@ -1,0 +1,198 @@
+"""Manifests in, items out: TSV with a header, or JSON Lines.
+
+A line is a wake word said in a file, or a file without one. What is malformed raises one error
+that names file and line; a number that no sound can have makes a fault, and the rest goes on.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from listener.errors import ConfigError, Unavailable
+from listener.evaluate.corpus.items import Fault, Item, Label
+
+SUFFIXES: Final = frozenset({".tsv", ".jsonl"})
+
+LONGEST_LINE_BYTES: Final = 1 << 20
+LONGEST_SOUND_S: Final = 10 * 366 * 86_400.0
+
+Row = Mapping[str, object]
+
+_TEXTS: Final = {
+    "path": ("path", "file"),
+    "word": ("word",),
+    "speaker": ("speaker",),
+    "condition": ("condition", "group"),
+    "transcript": ("transcript", "sentence", "text"),
+}
+_NUMBERS: Final = {
+    "offset_s": ("offset_s", "offset"),
+    "duration_s": ("duration_s", "duration"),
+    "start_s": ("start_s",),
+    "length_s": ("length_s",),
+}
+_HINT: Final = (
+    "a line has path, and may have word, offset_s and duration_s of the word, speaker, condition,"
+    " transcript, and start_s and length_s of the stretch of the file"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A corpus of a TSV or JSON Lines file. Paths are relative to the manifest's folder."""
+
+    path: Path
+    word: str | None = None
+    """What is said where a line names no word; None: nothing."""
+
+    def __iter__(self) -> Iterator[Item | Fault]:
+        """Give the items; neighbouring lines about the same stretch are one.
+
+        Raises:
+            ConfigError: a line is malformed.
+            Unavailable: the manifest cannot be read.
+        """
+        waiting: Item | None = None
+        for number, row in rows(self.path):
+            found = self._item(number, row)
+            if isinstance(found, Fault):
+                yield found
+            elif waiting and _stretch(waiting) == _stretch(found) and found.labels:
+                waiting = replace(waiting, labels=waiting.labels + found.labels)
+            else:
+                if waiting:
+                    yield waiting
+                waiting = found
+        if waiting:
+            yield waiting
+
+    def _item(self, number: int, row: Row) -> Item | Fault:
+        origin = f"{self.path.name} line {number}"
+        where = f"{self.path} line {number}"
+        texts = {name: _text(row, keys, where) for name, keys in _TEXTS.items()}
+        numbers = {name: _number(row, keys, where) for name, keys in _NUMBERS.items()}
+        path = texts["path"]
+        if path is None:
+            raise ConfigError(f"{where} has no path", _HINT)
+        offset_s, duration_s = numbers["offset_s"], numbers["duration_s"]
+        if (offset_s is None) != (duration_s is None):
+            raise ConfigError(f"{where} places a word without saying both offset and duration")
+        start_s, length_s = numbers["start_s"], numbers["length_s"]
+        for name, value, least in (
+            ("offset", offset_s, 0.0),
+            ("duration", duration_s, math.ulp(0.0)),
+            ("start", start_s, 0.0),
+            ("length", length_s, math.ulp(0.0)),
+        ):
+            if value is not None and not least <= value <= LONGEST_SOUND_S:
+                return Fault(origin, f"{path}: the {name} of {value:g} s is out of range")
+        word = texts["word"] or self.word
+        end_s = None if offset_s is None or duration_s is None else offset_s + duration_s
+        stretch = "" if start_s is None and length_s is None else f"@{start_s or 0:g}"
+        return Item(
+            name=f"{Path(path).as_posix()}{stretch}",
+            path=self.path.parent / path,
+            labels=(Label(word, offset_s, end_s),) if word else (),
+            start_s=start_s or 0.0,
+            length_s=length_s,
+            speaker=texts["speaker"],
+            condition=texts["condition"],
+            transcript=texts["transcript"],
+            origin=origin,
+        )
+
+
+def rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """Read a manifest line by line, in constant memory.
+
+    Yields:
+        Number of the line, from 1, and what it says.
+
+    Raises:
+        ConfigError: a line is not UTF-8, too long, no JSON object, or has more columns than the
+            header.
+        Unavailable: the file cannot be read.
+    """
+    header: list[str] | None = None
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        if path.suffix.lower() != ".tsv":
+            yield number, _object(line, path, number)
+            continue
+        cells = line.split("\t")
+        if header is None:
+            header = [cell.strip() for cell in cells]
+            if not {"path", "file"} & set(header):
+                raise ConfigError(f"{path} line {number} is no header with a column path", _HINT)
+        elif len(cells) > len(header):
+            raise ConfigError(
+                f"{path} line {number} has {len(cells)} columns, its header {len(header)}"
+            )
+        else:
+            yield number, {name: cell for name, cell in zip(header, cells, strict=False) if cell}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        with path.open("rb") as stream:
+            number = 0
+            while line := stream.readline(LONGEST_LINE_BYTES + 1):
+                number += 1
+                if len(line) > LONGEST_LINE_BYTES:
+                    raise ConfigError(f"{path} line {number} is longer than any line")
+                try:
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise ConfigError(f"{path} line {number} is not UTF-8 text") from error
+                yield number, text.rstrip("\r\n")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else "no file has such a name"
+        raise Unavailable(f"cannot read {path}: {reason}") from error
+
+
+def _object(line: str, path: Path, number: int) -> Row:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} line {number} is not JSON", _HINT) from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} line {number} is no JSON object", _HINT)
+    return found
+
+
+def _text(row: Row, keys: tuple[str, ...], where: str) -> str | None:
+    for key in keys:
+        value = row.get(key)
+        if value is None or value == "":
+            continue
+        # A speaker may well be a number.
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ConfigError(f"{where}: {key} is no text", _HINT)
+        text = str(value)
+        if any(ord(letter) < 0x20 or 0xD800 <= ord(letter) < 0xE000 for letter in text):  # noqa: PLR2004 - control characters and half letters
+            raise ConfigError(f"{where}: {key} has characters that no text has")
+        return text
+    return None
+
+
+def _number(row: Row, keys: tuple[str, ...], where: str) -> float | None:
+    for key in keys:
+        value = row.get(key)
+        if value is None or value == "":
+            continue
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type] # what is no number raises
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if math.isnan(number):
+            raise ConfigError(f"{where}: {key} is no number", _HINT)
+        return number
+    return None
+
+
+def _stretch(item: Item) -> tuple[Path, float, float | None]:
+    return item.path, item.start_s, item.length_s

@@ -1,0 +1,103 @@
+"""Items played: read from their files at 16 kHz, from any phase, block by block."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from listener.errors import Unavailable, UsageError
+from listener.evaluate.corpus.items import Item
+from listener.recording import open_recording
+from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
+
+BLOCK_SAMPLES: Final = 8 * SAMPLE_RATE_HZ
+"""What is read at once; how sound is cut changes no score."""
+ROUNDING_S: Final = 0.1
+"""By how much a label may end behind the sound: manifests are rounded."""
+
+_HASHED_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sounding:
+    """An item that was found and can be played."""
+
+    item: Item
+    length_samples: int
+    """As the file's header claims it."""
+    channel: int
+
+    def play(self, phase_samples: int = 0) -> Iterator[Samples]:
+        """Give the item from ``phase_samples`` on.
+
+        Raises:
+            Unavailable: the file is damaged.
+        """
+        left = self.length_samples - phase_samples
+        start_s = self.item.start_s + phase_samples / SAMPLE_RATE_HZ
+        if left <= 0:
+            return
+        with open_recording(self.item.path, self.channel, start_s) as recording:
+            while left > 0 and (block := recording.read(min(BLOCK_SAMPLES, left))) is not None:
+                left -= len(block)
+                yield block
+
+
+def sounding(item: Item, channel: int) -> Sounding:
+    """Find out how long an item is, and whether its labels lie in it.
+
+    Args:
+        item: what is to be played.
+        channel: which channel of its file is heard.
+
+    Raises:
+        Unavailable: its file cannot be read, or the item is shorter than a step.
+        UsageError: it has no such channel, or the item or a label lies behind the file's end.
+    """
+    with open_recording(item.path, channel, item.start_s) as recording:
+        whole = recording.length_samples
+    length = whole - round(item.start_s * SAMPLE_RATE_HZ)
+    where = f"{item.origin}: " if item.origin else ""
+    if item.length_s is not None:
+        wanted = round(item.length_s * SAMPLE_RATE_HZ)
+        if wanted > length + ROUNDING_S * SAMPLE_RATE_HZ:
+            raise UsageError(
+                f"{where}the stretch ends at {item.start_s + item.length_s:.2f} s,"
+                f" the sound after {whole / SAMPLE_RATE_HZ:.2f} s"
+            )
+        length = min(length, wanted)
+    for label in item.labels:
+        if label.end_s is not None and label.end_s > length / SAMPLE_RATE_HZ + ROUNDING_S:
+            raise UsageError(
+                f"{where}{label.word} is said until {label.end_s:.2f} s,"
+                f" the sound ends after {length / SAMPLE_RATE_HZ:.2f} s"
+            )
+    if length < FRAME_SAMPLES:
+        raise Unavailable(f"{where}{length} samples are less than a step: nothing can be heard")
+    return Sounding(item, length, channel)
+
+
+def phases(plays: int, step_samples: int = FRAME_SAMPLES) -> tuple[int, ...]:
+    """Return where each of so many plays begins: evenly over one step.
+
+    A detector decides once a step, so each phase is another draw of the same sound.
+    """
+    return tuple(play * step_samples // plays for play in range(plays))
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, read in constant memory.
+
+    Raises:
+        Unavailable: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while data := stream.read(_HASHED_BYTES):
+                digest.update(data)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else "no file has such a name"
+        raise Unavailable(f"cannot read {path}: {reason}") from error
+    return digest.hexdigest()

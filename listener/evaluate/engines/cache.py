@@ -1,0 +1,95 @@
+"""Scores on disk, so that nothing is computed twice and a stopped run goes on where it was.
+
+A file's name is the hash of all that its scores depend on, so nothing here is ever out of date.
+A file that is not whole is as good as none.
+"""
+
+import contextlib
+import os
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from listener.evaluate.engines.track import Track
+
+_MAGIC: Final = b"earmark-scores/1\n"
+
+
+class _Head(msgspec.Struct, frozen=True):
+    words: tuple[str, ...]
+    steps: int
+    step_samples: int
+    first_end_sample: int
+    length_samples: int
+    clipped_samples: int
+    checksum: int
+
+
+class ScoreCache:
+    """A folder of tracks. Several processes may use one."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use ``folder``; it is made when the first track is kept."""
+        self._folder = folder
+
+    def load(self, key: str) -> Track | None:
+        """Return the track kept under ``key``; None if there is none, or no whole one."""
+        try:
+            data = self._path(key).read_bytes()
+        except OSError:
+            return None
+        if not data.startswith(_MAGIC):
+            return None
+        head_line, _, body = data[len(_MAGIC) :].partition(b"\n")
+        try:
+            head = msgspec.json.decode(head_line, type=_Head)
+            scores = zlib.decompress(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, zlib.error):
+            return None
+        shape = (head.steps, len(head.words))
+        if zlib.crc32(scores) != head.checksum or len(scores) != 4 * shape[0] * shape[1]:
+            return None
+        return Track(
+            head.words,
+            np.frombuffer(scores, "<f4").astype(np.float32, copy=False).reshape(shape),
+            head.step_samples,
+            head.first_end_sample,
+            head.length_samples,
+            head.clipped_samples,
+        )
+
+    def keep(self, key: str, track: Track) -> None:
+        """Keep a track, whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        scores = np.ascontiguousarray(track.scores, "<f4").tobytes()
+        head = _Head(
+            words=track.words,
+            steps=len(track.scores),
+            step_samples=track.step_samples,
+            first_end_sample=track.first_end_sample,
+            length_samples=track.length_samples,
+            clipped_samples=track.clipped_samples,
+            checksum=zlib.crc32(scores),
+        )
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".unfinished-")
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                # Most scores are close to nothing and alike: the fastest level takes half away.
+                stream.write(_MAGIC + msgspec.json.encode(head) + b"\n" + zlib.compress(scores, 1))
+            Path(unfinished).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(unfinished).unlink()
+            raise
+
+    def _path(self, key: str) -> Path:
+        return self._folder / key[:2] / f"{key[2:]}.scores"

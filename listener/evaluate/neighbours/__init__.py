@@ -1,0 +1,1 @@
+"""What sounds like a wake word, and whether it wakes."""

@@ -1,0 +1,202 @@
+"""The action ``neighbours`` of ``earmark evaluate``: what sounds like a wake word, and wakes it."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from listener.config import Config, Probability
+from listener.errors import UsageError
+from listener.evaluate.engines.engine import Engine
+from listener.evaluate.engines.recipes import KINDS, recipe_of
+from listener.evaluate.neighbours.dictionary import (
+    entries,
+    find_dictionary,
+    parse_phones,
+    pronounce,
+)
+from listener.evaluate.neighbours.neighbouring import Neighbour, nearest
+from listener.evaluate.neighbours.phones import Phones, lexicon
+from listener.evaluate.neighbours.voices import VOICES, Voice, find_program, parse_voice, speak
+from listener.evaluate.plan import EngineSettings
+from listener.evaluate.rates.counting import wakes
+from listener.evaluate.work import rule_of
+from listener.sound.pcm import Samples
+
+MOST: Final = 60
+DETAILS: Final = """\
+Words of the CMU Pronouncing Dictionary, and pairs of them, ranked by how little must be changed to
+make the wake word of them; then spoken by voices of espeak-ng and scored as on the device. A
+synthetic voice is no person: this finds phrases worth recording, and is no rate.
+
+  earmark evaluate neighbours alexa
+  earmark evaluate neighbours hey-mycroft --phones "HH EY1 M AY1 K R AO2 F T"
+  earmark evaluate neighbours alexa --voice en-us+f2:160 --voice en-gb+m1"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A phrase, and what each voice made of it."""
+
+    phrase: str
+    distance: float
+    phones: Phones
+    scores: tuple[float, ...]
+    """The highest, by voice; empty where nothing was spoken."""
+    woke: int
+    """How many voices woke it."""
+
+    @property
+    def mean(self) -> float:
+        """Mean of the highest scores."""
+        return float(np.mean(self.scores)) if self.scores else 0.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the action's own arguments."""
+    parser.epilog = DETAILS
+    parser.add_argument("word", metavar="WORD", help="a wake word, see earmark models list")
+    parser.add_argument(
+        "--phones", metavar="PHONES", help="how it sounds, where the dictionary does not know it"
+    )
+    parser.add_argument(
+        "--most", type=int, default=MOST, metavar="N", help=f"phrases that are tried ({MOST})"
+    )
+    parser.add_argument("--single", action="store_true", help="single words alone, no pairs")
+    parser.add_argument(
+        "--voice",
+        action="append",
+        metavar="NAME[:SPEED[:PITCH]]",
+        help="a voice of espeak-ng; may be repeated (default: six, of four accents)",
+    )
+    parser.add_argument(
+        "--silent", action="store_true", help="rank by distance alone, and speak nothing"
+    )
+    parser.add_argument("--engine", choices=KINDS[:-1], default=KINDS[0], help="what hears them")
+    parser.add_argument("--threshold", type=float, metavar="X", help="score from which it wakes")
+    parser.add_argument("--json", action="store_true", help="one object a line")
+
+
+def run(arguments: argparse.Namespace, settings: Config) -> int:
+    """Find, speak, score and rank.
+
+    Raises:
+        UsageError: the dictionary does not know the word, or an option makes no sense.
+        Unavailable: espeak-ng is not there or has no such voice.
+        ConfigError: the dictionary is not installed.
+        ModelRefused: there is no such model.
+    """
+    if arguments.most < 1:
+        raise UsageError("--most is at least 1")
+    dictionary = find_dictionary()
+    target = (
+        parse_phones(arguments.phones)
+        if arguments.phones
+        else pronounce(dictionary, arguments.word)
+    )
+    known = lexicon(list(entries(dictionary)))
+    words = nearest(known, target, arguments.most, pairs=False)
+    found = words[: arguments.most if arguments.single else -(-arguments.most // 2)]
+    if not arguments.single:
+        have = {each.phrase for each in found}
+        rest = [n for n in nearest(known, target, 2 * arguments.most) if n.phrase not in have]
+        found = sorted([*found, *rest])[: arguments.most]
+    if arguments.silent:
+        _tell([Tried(n.phrase, n.distance, n.phones, (), 0) for n in found], (), arguments)
+        return 0
+    voices = _voices(arguments.voice)
+    program = find_program()
+    engine_settings = _engine_settings(arguments, settings)
+    engine = recipe_of(engine_settings, Path(settings.home)).build()
+    itself = Neighbour(0.0, _spelled(arguments.word), target)
+    tried = [
+        _tried(each, voices, engine, engine_settings, lambda p, v: speak(program, p, v))
+        for each in (itself, *found)
+    ]
+    tried = [tried[0], *sorted(tried[1:], key=lambda t: (-t.woke, -t.mean, t.distance, t.phrase))]
+    _tell(tried, voices, arguments)
+    return 0
+
+
+def _tried(
+    neighbour: Neighbour,
+    voices: Sequence[Voice],
+    engine: Engine,
+    settings: EngineSettings,
+    spoken: Callable[[str, Voice], Samples],
+) -> Tried:
+    word = engine.words[0]
+    threshold = settings.thresholds.get(word, engine.thresholds[word])
+    scores, woke = [], 0
+    for voice in voices:
+        track = engine.track([spoken(neighbour.phrase, voice)])
+        column = track.of(word)
+        scores.append(float(column.max(initial=0.0)))
+        rule = rule_of(settings, threshold, track.step_samples)
+        woke += len(wakes(track.end_samples(), column, rule)) > 0
+    return Tried(neighbour.phrase, neighbour.distance, neighbour.phones, tuple(scores), woke)
+
+
+def _engine_settings(arguments: argparse.Namespace, settings: Config) -> EngineSettings:
+    wake = settings.wake
+    threshold = arguments.threshold or wake.thresholds.get(arguments.word)
+    if threshold is not None:
+        try:
+            threshold = msgspec.convert(threshold, Probability)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"--threshold {threshold}: {error}") from error
+    return EngineSettings(
+        kind=arguments.engine,
+        words=(arguments.word,),
+        thresholds={} if threshold is None else {arguments.word: threshold},
+        patience_frames=wake.patience_frames,
+        refractory_s=wake.refractory_s,
+    )
+
+
+def _voices(names: Sequence[str] | None) -> tuple[Voice, ...]:
+    if not names:
+        return VOICES
+    found = []
+    for name in names:
+        voice = parse_voice(name)
+        if voice is None:
+            raise UsageError(f"{name!r} is no voice", "NAME[:SPEED[:PITCH]], e.g. en-us+f2:160:45")
+        found.append(voice)
+    return tuple(dict.fromkeys(found))
+
+
+def _spelled(word: str) -> str:
+    return word.replace("-", " ").replace("_", " ")
+
+
+def _tell(tried: Sequence[Tried], voices: Sequence[Voice], arguments: argparse.Namespace) -> None:
+    for each in tried:
+        line = _json(each, voices) if arguments.json else _text(each, len(voices))
+        sys.stdout.write(line + "\n")
+
+
+def _json(each: Tried, voices: Sequence[Voice]) -> str:
+    shown: dict[str, object] = {
+        "phrase": each.phrase,
+        "distance": each.distance,
+        "phones": " ".join(each.phones),
+    }
+    if each.scores:
+        named = zip(map(str, voices), each.scores, strict=True)
+        shown |= {"voices": len(voices), "woke": each.woke, "scores": dict(named)}
+    return msgspec.json.encode(shown).decode()
+
+
+def _text(each: Tried, voices: int) -> str:
+    line = f"{each.phrase:<24}  distance {each.distance:.3f}"
+    if not each.scores:
+        return f"{line}  {' '.join(each.phones)}"
+    highest = f"highest {max(each.scores):.2f}, mean {each.mean:.2f}"
+    itself = "  the word itself" if not each.distance else ""
+    return f"{line}  woke {each.woke} of {voices}  {highest}{itself}"

@@ -1,0 +1,1 @@
+"""Scores into events, and events into rates that carry their own uncertainty."""

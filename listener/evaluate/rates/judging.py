@@ -1,0 +1,183 @@
+"""A play's scores become events: what happened, where, and who spoke. Pure."""
+
+import bisect
+from dataclasses import dataclass
+
+import numpy as np
+
+from listener.evaluate.corpus.items import Item, Segment
+from listener.evaluate.engines.track import Scores, Track
+from listener.evaluate.rates.counting import (
+    Indices,
+    Window,
+    count,
+    near_misses,
+    runs,
+    wakes,
+    windows,
+)
+from listener.evaluate.rates.events import Event, Kind
+from listener.sound.pcm import SAMPLE_RATE_HZ
+from listener.wake.trigger import Rule
+
+_DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """An item as it was played: under which condition, for which time."""
+
+    item: Item
+    condition: str
+    number: int
+    """From 0; each begins at another phase."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A word that is listened for, and when it counts as heard."""
+
+    word: str
+    """Name of the model."""
+    said: str
+    """What labels call the word."""
+    rule: Rule
+    tail_s: float
+    """How long after its end a word may still be heard."""
+
+    def places(self, item: Item, length_samples: int) -> tuple[Window, ...]:
+        """Return the windows of an item in which a wake is a hit."""
+        return windows(item, self.said, length_samples, self.tail_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What happened in a play."""
+
+    events: tuple[Event, ...]
+    """In the order of time."""
+    places: tuple[Window, ...]
+    """Of the labelled words."""
+    missed: frozenset[int]
+    """Which of the places had no wake."""
+
+
+def judge(play: Play, track: Track, watch: Watch) -> Judgement:
+    """Tell hits, misses, false wakes and near misses.
+
+    Args:
+        play: what was played.
+        track: its scores.
+        watch: the word and its rule.
+    """
+    word, rule = watch.word, watch.rule
+    ends, scores = track.end_samples(), track.of(word)
+    places = watch.places(play.item, track.length_samples)
+    woken = wakes(ends, scores, rule)
+    counted = count(ends, woken, places)
+    maker = _Maker(play, word, ends, scores, runs(scores, rule.threshold), track.step_samples)
+    found = [maker.wake(Kind.FALSE_WAKE, step, None) for step in counted.false_wakes]
+    found += [
+        maker.wake(Kind.HIT, step, places[index].word_end_sample) for index, step in counted.hits
+    ]
+    found += [
+        maker.miss(places[index], min(places[index].end_sample, track.length_samples))
+        for index in counted.misses
+    ]
+    found += [
+        maker.near_miss(step)
+        for step in near_misses(ends, scores, rule, woken).tolist()
+        if not any(place.first_sample < ends[step] <= place.end_sample for place in places)
+    ]
+    in_order = tuple(sorted(found, key=lambda event: (event.at_s, event.kind)))
+    return Judgement(in_order, places, frozenset(counted.misses))
+
+
+def speaker_at(item: Item, at_s: float) -> str | None:
+    """Say who spoke at ``at_s``, as far as the corpus does."""
+    segment = _segment(item, at_s)
+    return segment.speaker if segment else item.speaker
+
+
+class _Maker:
+    """Fills in what the events of one play have in common."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - all that an event is made of
+        self,
+        play: Play,
+        word: str,
+        ends: Indices,
+        scores: Scores,
+        above: list[tuple[int, int]],
+        step_samples: int,
+    ) -> None:
+        self._play = play
+        self._word = word
+        self._ends = ends
+        self._scores = scores
+        self._above = above
+        self._step_samples = step_samples
+
+    def wake(self, kind: Kind, step: int, word_end_sample: int | None) -> Event:
+        """Return a hit or a false wake."""
+        first, end = self._above[bisect.bisect_right(self._above, (step, len(self._scores))) - 1]
+        at_sample = int(self._ends[step])
+        late = None if word_end_sample is None else _seconds(at_sample - word_end_sample)
+        return self._made(
+            kind,
+            at_sample,
+            score=float(self._scores[step]),
+            peak=float(self._scores[first:end].max()),
+            activation_s=_seconds((end - first) * self._step_samples),
+            latency_s=late,
+        )
+
+    def miss(self, place: Window, end_sample: int) -> Event:
+        """Return a word without a wake."""
+        ends = self._ends
+        inside = self._scores[(ends > place.first_sample) & (ends <= place.end_sample)]
+        highest = float(np.max(inside, initial=0.0))
+        return self._made(Kind.MISS, end_sample, score=highest, peak=highest)
+
+    def near_miss(self, step: int) -> Event:
+        """Return a run of scores that stayed too low, or too short."""
+        peak = float(self._scores[step])
+        return self._made(Kind.NEAR_MISS, int(self._ends[step]), score=peak, peak=peak)
+
+    def _made(  # noqa: PLR0913 - what differs between events
+        self,
+        kind: Kind,
+        at_sample: int,
+        *,
+        score: float,
+        peak: float,
+        activation_s: float = 0.0,
+        latency_s: float | None = None,
+    ) -> Event:
+        item, at_s = self._play.item, _seconds(at_sample)
+        segment = _segment(item, at_s)
+        return Event(
+            kind=kind,
+            word=self._word,
+            item=item.name,
+            condition=self._play.condition,
+            play=self._play.number,
+            at_s=at_s,
+            score=score,
+            peak=peak,
+            activation_s=activation_s,
+            latency_s=latency_s,
+            speaker=segment.speaker if segment else item.speaker,
+            clip=segment.clip if segment else None,
+            transcript=segment.transcript if segment else item.transcript,
+        )
+
+
+def _segment(item: Item, at_s: float) -> Segment | None:
+    """Find the stretch in which something happened, or the one that had just ended."""
+    after = bisect.bisect_right(item.segments, at_s, key=lambda segment: segment.start_s)
+    return item.segments[after - 1] if after else None
+
+
+def _seconds(samples: int) -> float:
+    return round(samples / SAMPLE_RATE_HZ, _DECIMALS)

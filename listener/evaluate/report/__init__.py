@@ -1,0 +1,1 @@
+"""A result for people: the page with its pictures, the tables, the closing words."""

@@ -1,0 +1,265 @@
+"""The report: one page that needs nothing else, neither network nor script. Pure.
+
+Whatever a manifest says is text on it, never markup: the template escapes all it is given, and
+the pictures are built as trees.
+"""
+
+import base64
+import importlib.resources
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jinja2
+import msgspec
+from markupsafe import Markup
+
+from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.intervals import Rate
+from listener.evaluate.rates.result import Excerpt, Repeatability, Result, WordResult
+from listener.evaluate.report import pictures
+from listener.evaluate.report.drawing import clean, written
+
+MOST_CARDS: Final = 60
+"""False wakes of one result that the page shows, with their scores."""
+MOST_MISSES: Final = 200
+
+_SAME_S: Final = 1.0
+"""Events of several plays that are no further apart are one."""
+
+Sound = Callable[[WordResult, Event], bytes | None]
+"""Gives the sound around an event as FLAC, or None where it may not or cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """One false wake."""
+
+    event: Event
+    trace: Markup
+    repeat: Repeatability | None
+    sound: str
+    """FLAC in base64, or nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """One engine's pictures."""
+
+    word: WordResult
+    series: str
+    histogram: Markup
+    speakers: Markup
+    speakers_left: int
+    groups: Markup
+    groups_left: int
+    false_groups: Markup
+    timeline: Markup
+    lanes_left: int
+    cards: Sequence[_Card]
+    cards_left: int
+    misses: Sequence[Event]
+    misses_left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Section:
+    """What several engines made of the same word under the same condition."""
+
+    word: str
+    condition: str
+    engines: Sequence[str]
+    det: Markup
+    thresholds: Markup
+    parts: Sequence[_Part]
+
+
+def render(result: Result, title: str, sound: Sound | None = None) -> str:
+    """Return the page.
+
+    Args:
+        result: what was found.
+        title: stands at its head.
+        sound: asked for each false wake that the page shows; None for a page without sound.
+
+    Returns:
+        HTML, in UTF-8; the same arguments give the same bytes.
+    """
+    groups: dict[tuple[str, str], list[WordResult]] = {}
+    for word in result.words:
+        groups.setdefault((word.word, word.condition), []).append(word)
+    series = {
+        id(word): f"s{index % pictures.SERIES}"
+        for words in groups.values()
+        for index, word in enumerate(words)
+    }
+    sections = [
+        _section(words, [_part(word, series[id(word)], sound) for word in words])
+        for words in groups.values()
+    ]
+    confidences = {word.misses.confidence for word in result.words}
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = importlib.resources.files("listener.evaluate.report").joinpath("page.html")
+    page = environment.from_string(template.read_text("utf-8"))
+    return clean(
+        page.render(
+            title=title,
+            result=result,
+            sections=sections,
+            series=[series[id(word)] for word in result.words],
+            confidence=" and ".join(f"{value * 100:g} %" for value in sorted(confidences)),
+            plan=msgspec.json.format(msgspec.json.encode(result.plan), indent=2).decode(),
+            has_sound=any(card.sound for s in sections for p in s.parts for card in p.cards),
+            misses=lambda rate: _figure(rate, 100, " %"),
+            false_wakes=lambda rate: _figure(rate, 1, ""),
+            plain=lambda rate: _words(rate, 1, ""),
+            counted=lambda value: f"{value:,.4g}",
+            hours=lambda value: f"{value:,.1f}" if value < 10 else f"{value:,.0f}",  # noqa: PLR2004 - digits
+            clock=lambda seconds: written(seconds, "clock"),
+            facts=_facts,
+        )
+    )
+
+
+def _section(words: Sequence[WordResult], parts: Sequence[_Part]) -> _Section:
+    with_curve = [word for word in words if word.curve]
+    with_both = [word for word in with_curve if word.words_said and word.hours]
+    return _Section(
+        word=words[0].word,
+        condition=words[0].condition,
+        engines=[word.engine for word in words],
+        det=_drawn(with_both and pictures.det(with_both)),
+        thresholds=_drawn(
+            any(word.hours for word in with_curve) and pictures.thresholds(with_curve)
+        ),
+        parts=parts,
+    )
+
+
+def _part(word: WordResult, series: str, sound: Sound | None) -> _Part:
+    false = [event for event in word.events if event.kind is Kind.FALSE_WAKE]
+    misses = sorted(
+        (event for event in word.events if event.kind is Kind.MISS),
+        key=lambda event: (event.score, event.item, event.at_s),
+    )
+    shown = _most_telling(false, word.repeatability)
+    excerpts = {(e.item, e.play, e.at_s): e for e in word.excerpts}
+    lengths_s = {excerpt.item: excerpt.length_s for excerpt in word.excerpts}
+    speakers = [row for row in word.speakers if row.misses.exposure]
+    groups = [row for row in word.groups if row.misses.exposure]
+    false_groups = [row for row in word.groups if row.false_wakes.exposure]
+    return _Part(
+        word=word,
+        series=series,
+        histogram=_drawn(word.histogram and pictures.histogram(word.histogram, word.threshold)),
+        speakers=_drawn(speakers and pictures.breakdown(speakers)),
+        speakers_left=max(0, len(speakers) - pictures.MOST_ROWS),
+        groups=_drawn(groups and pictures.breakdown(groups)),
+        groups_left=max(0, len(groups) - pictures.MOST_ROWS),
+        false_groups=_drawn(len(false_groups) > 1 and pictures.false_breakdown(false_groups)),
+        timeline=_drawn(false and pictures.timeline(false, lengths_s)),
+        lanes_left=max(0, len({event.item for event in false}) - pictures.MOST_LANES),
+        cards=[
+            _card(word, event, repeat, excerpts.get((event.item, event.play, event.at_s)), sound)
+            for event, repeat in shown[:MOST_CARDS]
+        ],
+        cards_left=max(0, len(shown) - MOST_CARDS),
+        misses=misses[:MOST_MISSES],
+        misses_left=max(0, len(misses) - MOST_MISSES),
+    )
+
+
+def _card(
+    word: WordResult,
+    event: Event,
+    repeat: Repeatability | None,
+    excerpt: Excerpt | None,
+    sound: Sound | None,
+) -> _Card:
+    flac = sound(word, event) if sound else None
+    return _Card(
+        event=event,
+        trace=_drawn(excerpt and pictures.trace(excerpt, word.threshold)),
+        repeat=repeat,
+        sound=base64.b64encode(flac).decode("ascii") if flac else "",
+    )
+
+
+def _most_telling(
+    events: Iterable[Event], repeats: Sequence[Repeatability]
+) -> list[tuple[Event, Repeatability | None]]:
+    """Return one event for all its plays, those that fired most often first, then the highest."""
+    known: dict[str, list[Repeatability]] = {}
+    for one in repeats:
+        if one.kind == Kind.FALSE_WAKE:
+            known.setdefault(one.item, []).append(one)
+    best: dict[tuple[str, float], tuple[Event, Repeatability | None]] = {}
+    for event in events:
+        repeat = min(
+            (r for r in known.get(event.item, ()) if abs(r.at_s - event.at_s) <= _SAME_S),
+            key=lambda r, at_s=event.at_s: abs(r.at_s - at_s),  # type: ignore[misc] # mypy does not see the default
+            default=None,
+        )
+        key = event.item, event.at_s if repeat is None else repeat.at_s
+        held = best.get(key)
+        if held is None or held[0].peak < event.peak:
+            best[key] = event, repeat
+    return sorted(
+        best.values(),
+        key=lambda pair: (
+            -(pair[1].fired if pair[1] else 0),
+            -pair[0].peak,
+            pair[0].item,
+            pair[0].at_s,
+        ),
+    )
+
+
+def _facts(word: WordResult) -> list[tuple[str, str]]:
+    """Return what is worth a line, with its name."""
+    facts = [("near misses", f"{word.near_misses:,}")]
+    if word.latency_s:
+        shown = zip(("median", "90 %", "95 %"), word.latency_s, strict=False)
+        latency = ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in shown)
+        facts.append(("from the end of the word to the wake", latency))
+    if word.activation_s:
+        shown = zip(("median", "90 %", "longest"), word.activation_s, strict=False)
+        held = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in shown)
+        facts.append(("false wakes held the threshold for", held))
+    if word.misses_by_speaker:
+        facts.append(("misses, speakers resampled", _words(word.misses_by_speaker, 100, " %")))
+    if word.false_wakes_by_recording:
+        rate = _words(word.false_wakes_by_recording, 1, " per hour")
+        facts.append(("false wakes, recordings resampled", rate))
+    return facts
+
+
+def _figure(rate: Rate, factor: float, unit: str) -> Markup:
+    """Write a rate in bold, and its interval."""
+    value, interval = _value(rate, factor, unit)
+    return Markup("<b>{}</b> {}").format(value, interval)
+
+
+def _words(rate: Rate, factor: float, unit: str) -> str:
+    return " ".join(_value(rate, factor, unit))
+
+
+def _value(rate: Rate, factor: float, unit: str) -> tuple[str, str]:
+    if rate.value is None:
+        return "none", ""
+    if rate.low is None or rate.high is None:
+        return f"{_digits(rate.value * factor)}{unit}", ""
+    bounds = f"({_digits(rate.low * factor)} to {_digits(rate.high * factor)})"
+    return f"{_digits(rate.value * factor)}{unit}", bounds
+
+
+def _digits(value: float) -> str:
+    """Write with as many digits as a rate deserves."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"  # noqa: PLR2004 - no exponents
+
+
+def _drawn(svg: Any) -> Markup:  # noqa: ANN401 - a picture, or whatever false stood before it
+    """Pass on what ``pictures`` drew; it is built as a tree, so it is markup by right."""
+    return Markup(svg) if svg else Markup()  # noqa: S704 - see above

@@ -1,0 +1,1 @@
+"""Rates from the traces that ``earmark survey`` kept, at any threshold."""

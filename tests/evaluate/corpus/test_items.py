@@ -1,0 +1,32 @@
+"""Several corpora as one."""
+
+from pathlib import Path
+
+from listener.evaluate.corpus.items import Fault, Item, Several
+
+HERE = Path("x")
+
+
+def test_items_follow_each_other_and_can_be_walked_again() -> None:
+    both = Several([[Item("a", HERE), Item("b", HERE)], [Fault("line 1", "bad")]])
+
+    assert list(both) == list(both)
+    assert [each.name for each in both] == ["a", "b", "line 1"]
+
+
+def test_only_names_that_match_are_played() -> None:
+    corpus: list[Item | Fault] = [
+        Item("negative/a", HERE),
+        Item("positive/b", HERE),
+        Fault("negative/c", "bad"),
+    ]
+
+    found = Several([corpus], ["negative/*", "other"])
+
+    assert [each.name for each in found] == ["negative/a", "negative/c"]
+
+
+def test_a_name_that_came_before_gets_a_number() -> None:
+    corpus = [Item("a", HERE), Item("a", HERE)]
+
+    assert [each.name for each in Several([corpus, corpus])] == ["a", "a#2", "a#3", "a#4"]

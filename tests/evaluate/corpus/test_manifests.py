@@ -1,0 +1,225 @@
+"""Manifests: what a line may say, and that no line brings more than one error, by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listener.errors import ConfigError, EarmarkError, Unavailable
+from listener.evaluate.corpus.items import Fault, Item, Label
+from listener.evaluate.corpus.manifests import LONGEST_LINE_BYTES, Manifest
+
+
+def tsv(folder: Path, *lines: str) -> Path:
+    path = folder / "list.tsv"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def jsonl(folder: Path, *rows: object) -> Path:
+    path = folder / "list.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_a_tsv_places_words_and_names_who_said_them(tmp_path: Path) -> None:
+    path = tsv(
+        tmp_path,
+        "path\toffset\tduration\tword\tspeaker\tcondition\ttranscript",
+        "a/1.wav\t1.5\t0.6\talexa\tada\t3 m\talexa what time is it",
+        "a/2.wav\t\t\t\tbob\tkitchen\tgood morning",
+    )
+
+    first, second = Manifest(path)
+
+    assert first == Item(
+        name="a/1.wav",
+        path=tmp_path / "a/1.wav",
+        labels=(Label("alexa", 1.5, 2.1),),
+        speaker="ada",
+        condition="3 m",
+        transcript="alexa what time is it",
+        origin="list.tsv line 2",
+    )
+    assert isinstance(second, Item)
+    assert (second.labels, second.speaker, second.origin) == ((), "bob", "list.tsv line 3")
+
+
+def test_json_lines_say_the_same(tmp_path: Path) -> None:
+    path = jsonl(
+        tmp_path,
+        {"path": "1.wav", "word": "alexa", "offset_s": 1, "duration_s": 0.5, "speaker": 7},
+        {"file": "2.wav", "start_s": 10.0, "length_s": 5.0, "unknown": [1, 2]},
+    )
+
+    first, second = Manifest(path)
+
+    assert isinstance(first, Item)
+    assert (first.labels, first.speaker) == ((Label("alexa", 1.0, 1.5),), "7")
+    assert isinstance(second, Item)
+    assert (second.name, second.start_s, second.length_s) == ("2.wav@10", 10.0, 5.0)
+
+
+def test_neighbouring_lines_about_one_file_are_one_item(tmp_path: Path) -> None:
+    path = tsv(
+        tmp_path,
+        "path\tword\toffset_s\tduration_s",
+        "long.wav\talexa\t1\t0.5",
+        "long.wav\talexa\t9\t0.5",
+        "other.wav\t\t\t",
+    )
+
+    first, second = Manifest(path)
+
+    assert isinstance(first, Item)
+    assert [label.start_s for label in first.labels] == [1.0, 9.0]
+    assert isinstance(second, Item)
+    assert second.name == "other.wav"
+
+
+def test_what_a_manifest_does_not_say_can_be_said_beside_it(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, {"path": "1.wav"}, {"path": "2.wav", "word": "jarvis"})
+
+    first, second = Manifest(path, "alexa")
+
+    assert isinstance(first, Item)
+    assert first.labels == (Label("alexa"),)
+    assert isinstance(second, Item)
+    assert second.labels == (Label("jarvis"),)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"offset": -1, "duration": 1}, "offset of -1 s"),
+        ({"offset": 1, "duration": 0}, "duration of 0 s"),
+        ({"offset": 1e300, "duration": 1}, "offset of 1e+300 s"),
+        ({"start_s": -0.5}, "start of -0.5 s"),
+        ({"length_s": float("inf")}, "length of inf s"),
+    ],
+)
+def test_a_number_out_of_range_is_a_fault_and_the_rest_goes_on(
+    tmp_path: Path, row: dict[str, Any], why: str
+) -> None:
+    path = jsonl(tmp_path, {"path": "1.wav", "word": "alexa", **row}, {"path": "2.wav"})
+
+    fault, item = Manifest(path)
+
+    assert isinstance(fault, Fault)
+    assert fault.name == "list.jsonl line 1"
+    assert why in fault.why
+    assert isinstance(item, Item)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "line 1 is not JSON"),
+        ("[]", "line 1 is no JSON object"),
+        ("{}", "line 1 has no path"),
+        ('{"path": 1.5}', "line 1: path is no text"),
+        ('{"path": true}', "line 1: path is no text"),
+        ('{"path": "a\\u0000b"}', "line 1: path has characters"),
+        ('{"path": "\\ud800"}', "line 1: path has characters"),
+        ('{"path": "a", "offset": 1}', "without saying both"),
+        ('{"path": "a", "offset": "x", "duration": 1}', "line 1: offset is no number"),
+        ('{"path": "a", "offset": NaN, "duration": 1}', "line 1: offset is no number"),
+        ('{"path": "a", "offset": [], "duration": 1}', "line 1: offset is no number"),
+        ('{"path": "a", "start_s": ' + "9" * 5000 + "}", "line 1 is not JSON"),
+        ('\n\n{"path": "a"}\n}', "line 4 is not JSON"),
+        ("[" * 100_000, "line 1 is not JSON"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "list.jsonl"
+    path.write_text(text, "utf-8")
+
+    with pytest.raises(ConfigError, match=why.replace("[", r"\[")) as caught:
+        list(Manifest(path))
+
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (("a.wav\tada",), "line 1 is no header"),
+        (("path\tword", "a\tb\tc"), "line 2 has 3 columns, its header 2"),
+    ],
+)
+def test_a_malformed_table_is_named(tmp_path: Path, lines: tuple[str, ...], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        list(Manifest(tsv(tmp_path, *lines)))
+
+
+def test_bytes_that_are_no_text_and_endless_lines_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "list.jsonl"
+    path.write_bytes(b'{"path": "a"}\n\xff\xfe\n')
+    with pytest.raises(ConfigError, match="line 2 is not UTF-8"):
+        list(Manifest(path))
+
+    path.write_bytes(b" " * (LONGEST_LINE_BYTES + 1))
+    with pytest.raises(ConfigError, match="line 1 is longer"):
+        list(Manifest(path))
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "list.tsv"
+    path.write_bytes(b"\xef\xbb\xbfpath\tspeaker\r\na.wav\tada\r\n")
+
+    (item,) = Manifest(path)
+
+    assert isinstance(item, Item)
+    assert (item.name, item.speaker) == ("a.wav", "ada")
+
+
+def test_a_manifest_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="No such file"):
+        list(Manifest(tmp_path / "none.tsv"))
+    with pytest.raises(Unavailable):
+        list(Manifest(tmp_path / "a\0.tsv"))
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.lists(st.integers(), max_size=2),
+)
+KEYS = st.sampled_from(
+    ["path", "file", "word", "offset", "duration_s", "start_s", "length_s", "speaker", "text"]
+)
+
+
+@given(st.lists(st.dictionaries(KEYS, VALUES, max_size=6), max_size=5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_no_row_brings_anything_but_items_faults_or_one_error(
+    tmp_path: Path, found: list[dict[str, Any]]
+) -> None:
+    try:
+        items = list(Manifest(jsonl(tmp_path, *found)))
+    except ConfigError as error:
+        assert "list.jsonl line " in str(error)  # noqa: PT017 - items are as good
+    else:
+        assert all(isinstance(item, Item | Fault) for item in items)
+
+
+@given(st.binary(max_size=200), st.sampled_from([".tsv", ".jsonl"]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_no_bytes_bring_anything_but_items_faults_or_one_error(
+    tmp_path: Path, data: bytes, suffix: str
+) -> None:
+    path = tmp_path / f"list{suffix}"
+    path.write_bytes(b"path\tword\n" + data if suffix == ".tsv" else data)
+
+    try:
+        items = list(Manifest(path))
+    except EarmarkError as error:
+        assert str(path) in str(error)  # noqa: PT017 - items are as good
+    else:
+        assert all(isinstance(item, Item | Fault) for item in items)

@@ -1,0 +1,104 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.evaluate.neighbours.phones import (
+    Phones,
+    distances,
+    is_phone,
+    left_out,
+    lexicon,
+    reversed_lexicon,
+    substitution,
+    symbols,
+)
+
+phones = st.lists(st.sampled_from(symbols()), min_size=1, max_size=6).map(tuple)
+
+
+def plain_distance(one: Phones, other: Phones) -> float:
+    """Levenshtein as in every book, one cell after the other."""
+    table = [[0.0] * (len(other) + 1) for _ in range(len(one) + 1)]
+    for i, a in enumerate(one, 1):
+        table[i][0] = table[i - 1][0] + left_out(a)
+    for j, b in enumerate(other, 1):
+        table[0][j] = table[0][j - 1] + left_out(b)
+    for (i, a), (j, b) in itertools.product(enumerate(one, 1), enumerate(other, 1)):
+        table[i][j] = min(
+            table[i - 1][j - 1] + substitution(a, b),
+            table[i - 1][j] + left_out(a),
+            table[i][j - 1] + left_out(b),
+        )
+    return table[-1][-1]
+
+
+@given(st.lists(phones, max_size=8), phones)
+def test_all_words_at_once_is_each_word_by_itself(words: list[Phones], target: Phones) -> None:
+    known = lexicon([(str(index), word) for index, word in enumerate(words)])
+
+    found = distances(known, target)
+
+    assert found.shape == (len(words), len(target) + 1)
+    for row, word in enumerate(words):
+        for length in range(len(target) + 1):
+            assert found[row, length] == pytest.approx(
+                plain_distance(word, target[:length]), abs=1e-4
+            )
+
+
+def test_a_substitution_costs_the_same_both_ways_and_never_more_than_one() -> None:
+    for one, other in itertools.product(symbols(), repeat=2):
+        cost = substitution(one, other)
+
+        assert cost == substitution(other, one)
+        assert 0 <= cost <= 1
+        assert (cost == 0) == (one == other or {one[:-1] + s for s in "12"} == {one, other})
+
+
+@pytest.mark.parametrize(
+    ("near", "far"),
+    [
+        (("P", "B"), ("P", "Z")),
+        (("S", "Z"), ("S", "M")),
+        (("IY1", "IH1"), ("IY1", "AA1")),
+        (("T", "CH"), ("T", "HH")),
+        (("L", "R"), ("L", "S")),
+        (("AH0", "AH1"), ("AH0", "AO1")),
+        (("ER0", "R"), ("ER0", "K")),
+        (("UW1", "W"), ("UW1", "T")),
+    ],
+)
+def test_what_sounds_alike_costs_less(near: tuple[str, str], far: tuple[str, str]) -> None:
+    assert substitution(*near) < substitution(*far)
+
+
+def test_sounds_that_are_heard_less_cost_less_to_leave_out() -> None:
+    assert left_out("AH0") < left_out("AH1")
+    assert left_out("HH") < left_out("S")
+
+
+def test_words_with_phones_that_nobody_knows_are_left_out() -> None:
+    known = lexicon([("a", ("AH0",)), ("b", ("QQ",)), ("c", ())])
+
+    assert known.words == ("a",)
+    assert known.phones(0) == ("AH0",)
+
+
+@given(st.lists(phones, max_size=8))
+def test_back_to_front_twice_is_the_same(words: list[Phones]) -> None:
+    known = lexicon([(str(index), word) for index, word in enumerate(words)])
+
+    turned = reversed_lexicon(known)
+
+    assert [turned.phones(row)[::-1] for row in range(len(words))] == words
+    assert np.array_equal(reversed_lexicon(turned).codes, known.codes)
+
+
+@pytest.mark.parametrize(
+    ("phone", "expected"), [("AH0", True), ("K", True), ("AH", False), ("K1", False), ("", False)]
+)
+def test_a_phone_is_told_from_what_is_none(phone: str, expected: bool) -> None:  # noqa: FBT001 - a table
+    assert is_phone(phone) is expected if phone else not phone
