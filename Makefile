@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # that looks at the report, and the voices of the neighbours.
 TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 chromium espeak-ng
 
-.PHONY: help setup demo test unit lint format bench soak day fixtures clean
+.PHONY: help setup demo test unit lint format bench rates soak day fixtures clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ bench: setup ## measure against peers; write benchmarks/results.json and the REA
 
 soak: setup debian ## eight hours of sound in some ten minutes, with random faults
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak
+
+rates: setup ## evaluate every wake word on real recordings; write manifests, cards and docs
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.rates
 
 day: setup ## evaluate a file of 24 hours; takes some minutes
 	$(BIN)/python -m benchmarks.day
