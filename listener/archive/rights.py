@@ -14,6 +14,7 @@ from listener.archive.door import Door, Missing, NotHers
 from listener.archive.erasing import Eraser
 from listener.archive.export import Exporter
 from listener.archive.holdings import Holdings
+from listener.archive.listing import Lister
 from listener.archive.tickets import Ticket, Verdict
 from listener.envelope import keys
 from listener.errors import UsageError
@@ -67,6 +68,7 @@ class Rights:
         self._door = Door(holdings.store, holdings.roster)
         self._exporter = Exporter(holdings, self._door)
         self._eraser = Eraser(holdings, self._door)
+        self._lister = Lister(holdings.store, self._door)
         self._monotonic_s = monotonic_s
         self._wrong: dict[str, _Wrong] = {}
 
@@ -119,14 +121,10 @@ class Rights:
                 return self._keys(ticket)
 
     def _list(self, ticket: Ticket, asked: requests.List) -> dict[str, Any]:
-        found = self._store.page(
-            ticket.owner,
-            requests.span(asked),
-            device=asked.device,
-            after=asked.after or "",
-            limit=asked.limit + 1,
-        )
+        found, foreign = self._lister.find(ticket.owner, asked)
         shown = found[: asked.limit]
+        for other, number in foreign.items():
+            self._holdings.note(ticket, number, outcome="not-hers", other=other)
         self._holdings.note(ticket, len(shown))
         more = len(found) > len(shown)
         return {

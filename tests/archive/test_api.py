@@ -65,6 +65,80 @@ def test_a_list_is_of_a_day_a_device_and_in_pages(ada: "Person", shelf: "Shelf")
     assert ada.ask("list", device="kitchen").json()["clips"] == []
 
 
+def crossed(store: "FileStore", what: str) -> None:
+    """Change the index behind the archive's back, as a slip or a thief would."""
+    store._index.execute(f"update clip set {what}")  # noqa: SLF001, S608 - crossed on purpose
+
+
+def test_a_list_shows_no_row_of_another_whatever_the_index_says(
+    ada: "Person", bob: "Person", shelf: "Shelf", store: "FileStore"
+) -> None:
+    hers = [shelf.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 3)]
+    his = [shelf.put("bob", t=f"2026-11-2{day}T09:00:00.000Z") for day in (1, 2, 4)]
+    crossed(store, "owner = 'ada'")
+
+    first = ada.ask("list", limit=1)
+    rest = ada.ask("list", after=first.json()["next"])
+
+    shown = [one["clip"] for one in first.json()["clips"] + rest.json()["clips"]]
+    assert shown == [one.clip for one in hers]
+    assert not any(one.clip in first.text + rest.text for one in his)
+    for person in (ada, bob):
+        rows = [row for row in person.rows() if row["outcome"] == "not-hers"]
+        assert {(row["op"], row["owner"], row["other"]) for row in rows} == {("list", "ada", "bob")}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "t = '2026-11-22T10:00:00.000Z'",
+        "device = 'kitchen'",
+        "ttl_s = 1",
+        "size_bytes = 1",
+        "expires_s = 1",
+        "seq = 99",
+        "code = ''",
+    ],
+)
+def test_a_row_that_was_changed_is_told_as_its_file_has_it(
+    ada: "Person", shelf: "Shelf", store: "FileStore", what: str
+) -> None:
+    header = shelf.put()
+    true = ada.ask("list").json()["clips"]
+    crossed(store, what)
+
+    told = ada.ask("list").json()["clips"]
+
+    assert [{**one, "received": 0, "expires": 0} for one in told] == [
+        {**one, "received": 0, "expires": 0} for one in true
+    ]
+    assert told[0]["expires"] > told[0]["received"]
+    assert [one.clip for one in store.kept("ada")] == [header.clip]
+    assert all(is_vouched for _, is_vouched in store.judged("ada", ("", "A")))
+
+
+def test_a_changed_row_is_not_told_where_its_file_is_not_asked_for(
+    ada: "Person", shelf: "Shelf", store: "FileStore"
+) -> None:
+    shelf.put(t="2026-11-21T08:00:00.000Z")
+    crossed(store, "t = '2026-11-22T08:00:00.000Z'")
+
+    assert ada.ask("list", day="2026-11-22").json()["clips"] == []
+    assert len(ada.ask("list", day="2026-11-21").json()["clips"]) == 1
+
+
+def test_a_row_without_a_file_that_does_not_vouch_is_not_told(
+    ada: "Person", shelf: "Shelf", store: "FileStore"
+) -> None:
+    header = shelf.put()
+    shelf.path(header).unlink()
+    assert len(ada.ask("list").json()["clips"]) == 1  # what was verified at intake is still known
+
+    crossed(store, "ttl_s = 1")
+
+    assert ada.ask("list").json()["clips"] == []
+
+
 def test_play_hands_out_the_envelope_as_it_is(ada: "Person", shelf: "Shelf") -> None:
     header = shelf.put()
 
