@@ -30,17 +30,25 @@ HEADERS_LIMIT_BYTES: Final = 16 << 10
 ENVELOPE_TYPE: Final = "application/vnd.earmark.envelope"
 _NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
+_NOT_HERS: Final = (
+    "nothing was sent, and the logs of both owners say so; tell the household."
+    " A clip of yours that is damaged goes by erasing its id"
+)
+
 _log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
     """A request that gets an error for an answer."""
 
-    def __init__(self, status: int, error: str, message: str, hint: str = "") -> None:
+    def __init__(
+        self, status: int, error: str, message: str, hint: str = "", **more: object
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.error = error
         self.hint = hint
+        self.more = more
 
 
 class Api:
@@ -215,7 +223,7 @@ def _json(fields: dict[str, Any], status: int = 200) -> Response:
 
 def _refused(request: Request | None, error: Refused) -> Response:
     del request
-    told = {"error": error.error, "message": str(error), "hint": error.hint}
+    told = {"error": error.error, "message": str(error), "hint": error.hint, **error.more}
     return _json(told, error.status)
 
 
@@ -229,7 +237,7 @@ def _failed(request: Request, error: EarmarkError) -> Response:
         case Missing():
             told = Refused(404, "clip", str(error))
         case NotHers():
-            told = Refused(409, "not-hers", str(error), "both owners' logs say so")
+            told = Refused(409, "not-hers", str(error), _NOT_HERS, clips=error.clips)
         case Unavailable():
             _log.warning("a request failed: %s", error)
             told = Refused(503, "unavailable", "the archive cannot do this now", "try again later")

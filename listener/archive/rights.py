@@ -106,6 +106,7 @@ class Rights:
             case requests.Play(clip=clip):
                 return self._play(ticket, clip)
             case requests.Export() as asked:
+                self._exporter.check(ticket)
                 return Stream(self._exporter.pieces(ticket, asked))
             case requests.Erase() as asked:
                 return self._eraser.erase(ticket, asked)

@@ -15,11 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.archive.api import Api, is_near
+from listener.archive.door import NotHers
 from listener.archive.holdings import Holdings
-from listener.archive.rights import Rights
-from listener.archive.tickets import Tickets
+from listener.archive.rights import Rights, Stream
+from listener.archive.tickets import Ticket, Tickets
 from listener.envelope import keys
 from listener.rights import chain, receipt
+from listener.rights import request as requests
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -204,21 +206,76 @@ def test_a_foreign_file_stops_an_export_and_both_read_it(
     foreign = shelf.put("bob")
     shelf.path(foreign).rename(shelf.store.path("ada", foreign.clip))
 
-    told = ada.ask("export")
+    told = ada.ask("export", until="2000-01-01T00:00:00.000Z")
 
-    with pytest.raises(zipfile.BadZipFile):
-        unzipped(told.content)
-    assert shelf.sealed[foreign.clip] not in told.content
+    assert (told.status_code, told.json()["error"]) == (409, "not-hers")
+    assert told.json()["clips"] == [foreign.clip]
+    assert foreign.clip in told.json()["message"]
+    assert "bob" not in told.text
     for person in (ada, bob):
-        assert ("export", "not-hers") in {(row["op"], row["outcome"]) for row in person.rows()}
+        (row,) = [row for row in person.rows() if row["op"] == "export"]
+        assert (row["outcome"], row["owner"], row["other"]) == ("not-hers", "ada", "bob")
+
+
+def test_all_that_is_in_the_way_of_an_export_is_counted_and_the_first_are_named(
+    ada: "Person", bob: "Person", shelf: "Shelf"
+) -> None:
+    for number in range(30):
+        header = shelf.put("bob" if number % 3 else "ada")
+        path = shelf.store.path("ada", header.clip)
+        if number % 3:
+            shelf.path(header).rename(path)
+        else:
+            path.write_bytes(b"rotten")
+
+    told = ada.ask("export").json()
+
+    assert told["message"].startswith("what lies in the archive does not verify as hers: 30 files")
+    assert len(told["clips"]) == 20
+    rows = {row["other"]: row["count"] for row in ada.rows() if row["op"] == "export"}
+    assert rows == {"bob": 20, None: 10}
+    assert [row["count"] for row in bob.rows() if row["op"] == "export"] == [20]
+
+
+def test_what_is_crossed_while_an_export_goes_out_ends_it(
+    bob: "Person", shelf: "Shelf", holdings: Holdings, clock: "FakeClock"
+) -> None:
+    for _ in range(3):
+        shelf.put()
+    foreign = shelf.put("bob")
+    ticket = Ticket("ada", "a" * 24, requests.Export(), "0" * 64, 0.0, b"")
+    going = Rights(holdings, clock).carry_out(ticket)
+    assert isinstance(going, Stream)
+    sent = next(going.pieces)
+    shelf.path(foreign).rename(shelf.store.path("ada", foreign.clip))
+
+    rest = io.BytesIO()
+    with pytest.raises(NotHers):
+        rest.writelines(going.pieces)
+
+    sent += rest.getvalue()
+    assert shelf.sealed[foreign.clip] not in sent
+    with pytest.raises(zipfile.BadZipFile):
+        unzipped(sent)
+    assert [(row["op"], row["outcome"]) for row in bob.rows()][:1] == [("export", "not-hers")]
+
+
+def test_a_disk_that_fails_while_an_export_is_verified_is_said_and_logged(
+    ada: "Person", shelf: "Shelf"
+) -> None:
+    header = shelf.put()
+    shelf.path(header).unlink()
+    shelf.path(header).mkdir()
+
+    assert ada.ask("export").status_code == 503
+    assert [row["outcome"] for row in ada.rows() if row["op"] == "export"] == ["failed"]
 
 
 def test_a_damaged_file_stops_an_export_and_can_be_erased(ada: "Person", shelf: "Shelf") -> None:
     header = shelf.put()
     shelf.path(header).write_bytes(b"rotten")
 
-    with pytest.raises(zipfile.BadZipFile):
-        unzipped(ada.ask("export").content)
+    assert ada.ask("export").json()["clips"] == [header.clip]
     assert ada.ask("erase", clips=[header.clip]).json()["receipt"]["clips"] == [header.clip]
 
     assert not shelf.path(header).exists()

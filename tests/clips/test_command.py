@@ -116,7 +116,7 @@ def test_a_clip_of_another_is_refused_with_a_hint(
     said = ada.clips("play", shelf.put("bob"), "--to", tmp_path / "x.flac")
 
     assert said.code == 1
-    assert "both owners' logs" in said.err
+    assert "the logs of both owners say so" in said.err
     assert not (tmp_path / "x.flac").exists()
 
 
@@ -141,7 +141,7 @@ def test_an_export_is_checked_opened_and_explained(
     assert ada.clips("export", "--to", target).code == 1, "it is there already"
 
 
-def test_an_export_that_breaks_off_leaves_no_file(
+def test_an_export_that_is_refused_says_which_file_and_leaves_none(
     ada: "Machine", shelf: "Sounding", tmp_path: Path
 ) -> None:
     clip = shelf.put()
@@ -150,8 +150,9 @@ def test_an_export_that_breaks_off_leaves_no_file(
 
     said = ada.clips("export", "--to", tmp_path / "ada.zip")
 
-    assert said.code == 69
-    assert "broke off" in said.err
+    assert said.code == 1
+    assert f"does not verify as hers: 1 file, {clip}" in said.err
+    assert "nothing was sent" in said.err
     assert not list(tmp_path.glob("*.zip"))
     assert not list(tmp_path.glob(".*.part"))
 

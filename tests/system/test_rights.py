@@ -280,6 +280,9 @@ def test_of_1700_recordings_none_reaches_the_other(
         before = both.attempts("not-hers")
         cross(home)
         assert list(both.export_both().values()) == [None, None], cross.__name__
+        for _, got in both.handed_out[-2:]:
+            # Not a byte of a ZIP went out: what was sent is the answer that says why.
+            assert json.loads(got)["error"] == "not-hers", cross.__name__
         assert all(
             now >= then + 2 for now, then in zip(both.attempts("not-hers"), before, strict=True)
         ), cross.__name__
