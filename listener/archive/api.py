@@ -71,17 +71,20 @@ class Api:
 
     def app(self) -> ASGIApp:
         """Return what a server runs."""
-        routes = [
-            Route("/v1/archive", self._about, methods=["GET"]),
-            Route("/v1/tickets", self._ask, methods=["POST"]),
-            Route("/v1/tickets/{ticket:str}", self._answer, methods=["POST"]),
-        ]
         handlers: dict[Any, Callable[[Request, Any], Response]] = {
             Refused: _refused,
             HTTPException: _no_route,
             EarmarkError: _failed,
         }
-        return Neighbours(Starlette(routes=routes, exception_handlers=handlers))
+        return Neighbours(Starlette(routes=self.routes(), exception_handlers=handlers))
+
+    def routes(self) -> list[Route]:
+        """Return what can be asked, as ``docs/openapi.json`` describes it."""
+        return [
+            Route("/v1/archive", self._about, methods=["GET"]),
+            Route("/v1/tickets", self._ask, methods=["POST"]),
+            Route("/v1/tickets/{ticket:str}", self._answer, methods=["POST"]),
+        ]
 
     async def _about(self, request: Request) -> Response:
         del request
@@ -229,7 +232,10 @@ def _refused(request: Request | None, error: Refused) -> Response:
 
 def _no_route(request: Request, error: HTTPException) -> Response:
     word = {404: "path", 405: "method"}.get(error.status_code, "request")
-    return _refused(request, Refused(error.status_code, word, "there is nothing of this kind here"))
+    told = Refused(error.status_code, word, "there is nothing of this kind here")
+    response = _refused(request, told)
+    response.headers.update(error.headers or {})  # which methods there are
+    return response
 
 
 def _failed(request: Request, error: EarmarkError) -> Response:
