@@ -135,6 +135,7 @@ class KeysAnswer(_Answer, kw_only=True):
     active: KeyId
     retired: list[KeyId]
     devices: dict[str, _Key]
+    sealed_to: dict[str, KeyId | None]
 
 
 class Problem(_Answer, kw_only=True):

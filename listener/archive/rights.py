@@ -18,6 +18,7 @@ from listener.archive.listing import Lister
 from listener.archive.tickets import Ticket, Verdict
 from listener.envelope import keys
 from listener.errors import UsageError
+from listener.owner.succession import Succession
 from listener.rights import request as requests
 
 _FREE_REFUSALS: Final = 20
@@ -114,10 +115,8 @@ class Rights:
                 return self._retention(ticket, days)
             case requests.Log() as asked:
                 return self._read_log(ticket, asked)
-            case requests.NewKey(recipient=recipient):
-                name = ticket.owner
-                self._holdings.home.change_roster(lambda old: old.with_new_key(name, recipient))
-                return self._keys(ticket)
+            case requests.NewKey() as asked:
+                return self._new_key(ticket, asked)
             case _:
                 return self._keys(ticket)
 
@@ -182,6 +181,26 @@ class Rights:
             "head": head,
         }
 
+    def _new_key(self, ticket: Ticket, asked: requests.NewKey) -> dict[str, Any]:
+        """Move on here, and carry what she says to her speakers, who judge it themselves."""
+        name, recipient = ticket.owner, asked.recipient
+        after = self._holdings.home.change_roster(lambda old: old.with_new_key(name, recipient))
+        known = {one.name for one in after.devices}
+        said = {
+            one.device: Succession(
+                owner=name,
+                device=one.device,
+                old=ticket.okey,
+                new=recipient,
+                old_proof=one.old,
+                new_proof=one.new,
+            )
+            for one in asked.proofs
+            if one.device in known
+        }
+        self._store.orders.carry({device: one.encode().decode() for device, one in said.items()})
+        return self._keys(ticket)
+
     def _keys(self, ticket: Ticket) -> dict[str, Any]:
         self._holdings.note(ticket)
         roster = self._holdings.home.roster()
@@ -191,7 +210,20 @@ class Rights:
             "active": owner.okey,
             "retired": [keys.owner_id(one) for one in owner.retired],
             "devices": {one.name: one.key for one in roster.devices},
+            "sealed_to": {
+                one.name: self._sealed_to(owner.name, one.name) for one in roster.devices
+            },
         }
+
+    def _sealed_to(self, owner: str, device: str) -> str | None:
+        """Return the key to which a speaker sealed the newest clip of hers that is here."""
+        clip = self._store.newest(owner, device)
+        if clip is None:
+            return None
+        try:
+            return self._door.fetch(owner, clip).envelope.header.okey
+        except (Missing, NotHers):
+            return None  # a list or an export says more about it
 
     def _worth_a_row(self, owner: str) -> int:
         """Say how many wrong answers the next row stands for; 0 when none is due.

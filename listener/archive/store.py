@@ -211,6 +211,15 @@ class FileStore:
         found = [(Kept(*row[:-1]), row[-1]) for row in rows]
         return [(kept, self._voucher.code(kept) == code) for kept, code in found]
 
+    def newest(self, owner: str, device: str) -> str | None:
+        """Return the id of the newest clip of an owner that a device made, by the index."""
+        with self._available():
+            found = self._index.execute(
+                "select clip from clip where owner = ? and device = ? order by t desc limit 1",
+                (owner, device),
+            ).fetchone()
+        return None if found is None else str(found[0])
+
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
         """Return whose a clip is by the index, and what its tombstone would be."""
         with self._available():

@@ -1,5 +1,6 @@
 """The rights over HTTP, in this process."""
 
+import base64
 import hashlib
 import io
 import json
@@ -388,6 +389,58 @@ def test_a_new_key_needs_both_and_the_old_one_is_retired(
         taken["new_challenge"], household.identities["bob"]
     )
     assert ada.answer(taken["ticket"], both).status_code == 409
+
+
+def test_a_new_key_is_carried_to_the_speakers_as_it_was_said(
+    ada: "Person", store: "FileStore", household: "Household"
+) -> None:
+    fresh = pyrage.x25519.Identity.generate()
+    code = base64.b64encode(bytes(32)).decode()
+    proofs = [{"device": name, "old": code, "new": code} for name in ("hall", "nowhere")]
+    told = ada.request("new-key", recipient=str(fresh.to_public()), proofs=proofs).json()
+    both = ada.read(told["challenge"]) + ada.read(told["new_challenge"], str(fresh))
+    before = household.home.roster().known_owner("ada").okey
+
+    changed = ada.answer(told["ticket"], both).json()
+
+    assert changed["sealed_to"] == {"hall": None}
+    (said,) = store.orders.carried()["hall"]
+    assert json.loads(said) == {
+        "v": 1,
+        "owner": "ada",
+        "device": "hall",
+        "old": before,
+        "new": str(fresh.to_public()),
+        "old_proof": code,
+        "new_proof": code,
+    }
+    assert store.orders.carried().keys() == {"hall"}
+
+
+def test_nothing_is_carried_for_a_change_that_was_not_proven(
+    ada: "Person", store: "FileStore"
+) -> None:
+    code = base64.b64encode(bytes(32)).decode()
+    fields = {"proofs": [{"device": "hall", "old": code, "new": code}]}
+    fresh = pyrage.x25519.Identity.generate()
+    told = ada.request("new-key", recipient=str(fresh.to_public()), **fields).json()
+    assert ada.answer(told["ticket"], ada.read(told["challenge"])).status_code == 403
+    twice = ada.request("new-key", recipient=str(fresh.to_public()), proofs=fields["proofs"] * 2)
+    assert twice.status_code == 422
+
+    assert store.orders.carried() == {}
+
+
+def test_keys_say_to_which_one_each_speaker_seals(
+    ada: "Person", bob: "Person", shelf: "Shelf", store: "FileStore"
+) -> None:
+    first = shelf.put()
+    his = shelf.put("bob", t="2026-11-23T08:00:00.000Z")
+
+    assert ada.ask("keys").json()["sealed_to"] == {"hall": first.okey}
+    assert bob.ask("keys").json()["sealed_to"] == {"hall": his.okey}
+    crossed(store, "owner = 'ada'")
+    assert ada.ask("keys").json()["sealed_to"] == {"hall": None}
 
 
 def test_a_ticket_is_good_once_for_five_minutes(ada: "Person", clock: "FakeClock") -> None:
