@@ -160,7 +160,7 @@ def _export(identity: "pyrage.x25519.Identity", home: Home, name: str, pid: int)
     before_bytes = _memory_bytes(pid, "VmRSS")
     began_s = time.monotonic()
     with tempfile.TemporaryFile() as file:
-        _ask(home, name, identity, file, op="export")
+        first_s = json.loads(_ask(home, name, identity, file, op="export"))
         took_s = time.monotonic() - began_s
         with zipfile.ZipFile(file) as made:
             clips = sum(entry.startswith("clips/") for entry in made.namelist())
@@ -169,6 +169,7 @@ def _export(identity: "pyrage.x25519.Identity", home: Home, name: str, pid: int)
     return {
         "clips": clips,
         "zip_mib": round(size_bytes / _MIB, 1),
+        "first_byte_s": round(first_s - began_s, 2),
         "s": round(took_s, 2),
         "grown_mib": round(grown_bytes / _MIB, 1),
     }
@@ -181,7 +182,10 @@ def _ask(
     file: IO[bytes] | None = None,
     **request: object,
 ) -> bytes:
-    """Go through both steps, as an owner does; the answer goes to ``file`` if there is one."""
+    """Go through both steps, as an owner does; return the answer.
+
+    Where there is a ``file`` the answer goes there, and what returns is when it began.
+    """
     asked = json.dumps({"owner": owner, "request": request}).encode()
     with closing(_Wire(home.path / "archive.sock")) as wire:
         wire.request("POST", "/v1/tickets", asked, {"content-type": "application/json"})
@@ -189,11 +193,12 @@ def _ask(
         answer = pyrage.decrypt(ticket["challenge"].encode(), [identity])
         wire.request("POST", f"/v1/tickets/{ticket['ticket']}", answer)
         response = wire.getresponse()
+        began_s = time.monotonic()
         if file is None:
             return response.read()
         while piece := response.read(1 << 16):
             file.write(piece)
-        return b""
+        return json.dumps(began_s).encode()
 
 
 class _Wire(http.client.HTTPConnection):
