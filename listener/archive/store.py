@@ -261,18 +261,27 @@ class FileStore:
             self._index.execute("pragma wal_checkpoint(truncate)")
 
     def expire(self, now_s: int) -> int:
-        """Erase what has outlived its retention; see ``Store``."""
+        """Erase what has outlived its retention; see ``Store``.
+
+        A row that does not vouch for itself ends no clip: the next start asks its file first.
+        """
         with self._available():
-            what = "select owner, clip, sha256, ciphertext_sha256, dkey, seq from clip where "
-            overdue = self._index.execute(what + "expires_s <= ?", (now_s,)).fetchall()
+            what = f"select {_COLUMNS}, sha256, ciphertext_sha256, dkey from clip where "  # noqa: S608 - our own words
+            rows = self._index.execute(what + "expires_s <= ?", (now_s,)).fetchall()
             for owner, days in self.orders.retention_days().items():
-                overdue += self._index.execute(
+                rows += self._index.execute(
                     what + "owner = ? and expires_s > ? and expires_s - ttl_s + ? <= ?",
                     (owner, now_s, days * _DAY_S, now_s),
                 ).fetchall()
-            for whose in {row[0] for row in overdue}:
-                self.erase(whose, [Tombstone(*row[1:]) for row in overdue if row[0] == whose])
-        return len(overdue)
+            overdue: dict[str, list[Tombstone]] = {}
+            for *said, code, sha256, ciphertext_sha256, dkey in rows:
+                kept = Kept(*said)
+                if self._voucher.code(kept) == code:
+                    stone = Tombstone(kept.clip, sha256, ciphertext_sha256, dkey, kept.seq)
+                    overdue.setdefault(kept.owner, []).append(stone)
+            for whose, stones in overdue.items():
+                self.erase(whose, stones)
+        return sum(map(len, overdue.values()))
 
     def mend(self, verify: Callable[[bytes], Envelope]) -> int:
         """Bring files and index together again after a crash, or after a copy was put back.

@@ -85,6 +85,21 @@ def test_a_start_mends_an_index_whose_owners_were_crossed(
     assert not (folder / "quarantine").exists()
 
 
+def test_a_crossed_index_ends_no_clip_of_another(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    his = kept(store, household, owner="bob", ttl_s=30 * 86_400)
+    store.orders.set_retention("ada", 1)
+    store._index.execute("update clip set owner = 'ada', expires_s = 1")  # noqa: SLF001 - the same
+
+    assert store.expire(T_S + 2 * 86_400) == 0
+    store.mend(receiver.verify)
+
+    assert path_of(folder, his).exists()
+    assert [one.clip for one in store.kept("bob")] == [his.clip]
+    assert not store.orders.is_buried(his.clip)
+
+
 def test_an_index_of_another_archive_or_of_before_is_asked_file_by_file(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
