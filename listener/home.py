@@ -13,14 +13,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from listener.envelope import keys
 from listener.errors import ConfigError, Unavailable
 from listener.owner import roster as rosters
 from listener.owner.roster import Roster
 
+ARCHIVE_PIN: Final = "archive.pub"
+"""The archive's public key, as the line by which this machine joined named it."""
 _SECRET_MODE: Final = 0o600
+_PUBLIC_MODE: Final = 0o644
 _FOLDER_MODE: Final = 0o700
 _SEQUENCE_LIMIT: Final = 999_999_999_999
 
@@ -38,6 +41,7 @@ class Home:
         self.path = path
         self._key = path / "device.key"
         self._archive_key = path / "archive.key"
+        self._archive_pin = path / ARCHIVE_PIN
         self._sequence = path / "sequence"
         self._roster = path / "roster.json"
 
@@ -63,6 +67,31 @@ class Home:
                 key = Ed25519PrivateKey.generate()
                 write_durably(self._archive_key, keys.device_pem(key), _SECRET_MODE)
                 return key
+
+    def pinned_archive(self) -> Ed25519PublicKey | None:
+        """Return the key of the archive that this machine belongs to, if it was ever told.
+
+        Raises:
+            ConfigError: what it was told is damaged.
+        """
+        with _available(self._archive_pin):
+            try:
+                text = self._archive_pin.read_text("ascii", "replace")
+            except FileNotFoundError:
+                return None
+        try:
+            return keys.parse_device(text)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{self._archive_pin} is damaged",
+                "join again with a new line, which names the archive's key",
+            ) from error
+
+    def pin_archive(self, key: Ed25519PublicKey) -> None:
+        """Believe this key of the archive from now on, whatever was believed before."""
+        with self._locked():
+            text = f"{keys.device_text(key)}\n"
+            write_durably(self._archive_pin, text.encode("ascii"), _PUBLIC_MODE)
 
     def next_seq(self) -> int:
         """Return a number that this device's key never had before, from 1 on.

@@ -48,9 +48,9 @@ class MachineClock:
 class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What became of the envelopes, ever since the spool exists.
 
-    ``spooled + released == acked + dropped + quarantined + waiting``, but for what one crash can
-    leave between a step and its count. A loss is counted before it happens, so a crash may count it
-    twice and never not at all.
+    ``spooled + released == acked + dropped + expired + quarantined + waiting``, but for what one
+    crash can leave between a step and its count, and for what expires in the quarantine. A loss is
+    counted before it happens, so a crash may count it twice and never not at all.
     """
 
     spooled: int = 0
@@ -59,6 +59,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Left because the archive has them."""
     dropped: int = 0
     """Lost to a bound: the oldest went."""
+    expired: int = 0
+    """Gone because their owner lets none wait for longer."""
     refused: int = 0
     """Never got in: disk full, spool unwritable, larger than the spool."""
     quarantined: int = 0

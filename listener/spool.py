@@ -12,11 +12,12 @@ throw everything away. Each file's modification time holds that running time (so
 
 import contextlib
 import fcntl
+import hashlib
 import logging
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -195,6 +196,31 @@ class Spool:
                     os.unlink(old.name, dir_fd=aside)
         return True
 
+    def bury(self, clip: str, sha256: str) -> bool:
+        """Let go of a clip in the quarantine that its owner erased, if it has these very bytes.
+
+        Returns:
+            Whether it was there. It is counted nowhere: it had left the queue already.
+
+        Raises:
+            OSError: the folder cannot be read or written.
+        """
+        with (
+            contextlib.suppress(FileNotFoundError),
+            self._locked() as folder,
+            _directory(QUARANTINE, folder) as aside,
+        ):
+            for entry, _ in _scan(aside)[0]:
+                if entry.clip != clip:
+                    continue
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                with os.fdopen(os.open(entry.name, flags, dir_fd=aside), "rb") as file:
+                    data = file.read(self._settings.longest_bytes)
+                if hashlib.sha256(data).hexdigest() == sha256:
+                    os.unlink(entry.name, dir_fd=aside)
+                    return True
+        return False
+
     def release(self) -> int:
         """Bring back all that is in quarantine; return how many came.
 
@@ -221,6 +247,28 @@ class Spool:
         with self._locked() as folder:
             self._ledger.add(folder, Counts())
             return self._make_room(folder)
+
+    def expire(self, longest_s: Mapping[str, float]) -> int:
+        """Let go of what its owner lets wait no longer, in the quarantine too; count it.
+
+        Args:
+            longest_s: by owner, in time that the machine was running.
+
+        Returns:
+            How many went.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        if not longest_s:
+            return 0
+        gone = 0
+        with self._locked() as folder:
+            lived_s = self._ledger.lived_s(folder)
+            gone += self._expire(folder, folder, lived_s, longest_s)
+            with contextlib.suppress(FileNotFoundError), _directory(QUARANTINE, folder) as aside:
+                gone += self._expire(folder, aside, lived_s, longest_s)
+        return gone
 
     def counts(self) -> Counts:
         """Return what became of every envelope so far."""
@@ -261,6 +309,21 @@ class Spool:
         for entry in overdue:
             os.unlink(entry.name, dir_fd=folder)
         return len(overdue)
+
+    def _expire(
+        self, folder: int, where: int, lived_s: float, longest_s: Mapping[str, float]
+    ) -> int:
+        over = [
+            entry
+            for entry, stamp_s in _scan(where)[0]
+            if lived_s - stamp_s > longest_s.get(entry.owner, float("inf"))
+        ]
+        if over:
+            self._ledger.add(folder, Counts(expired=len(over)), durably=True)
+            _log.info("%d clips waited for as long as their owner lets them", len(over))
+        for entry in over:
+            os.unlink(entry.name, dir_fd=where)
+        return len(over)
 
     def _overdue(
         self, folder: int, where: int, size_bytes: int = 0, clips: int = 0, *, share: int = 1

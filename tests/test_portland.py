@@ -13,18 +13,26 @@ import msgspec
 import numpy as np
 import pyrage
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener import config, notices
 from listener.config import SpoolSettings
 from listener.envelope import format as form
+from listener.envelope import keys
+from listener.envelope.open import Identity, parse_identities
 from listener.envelope.seal import seal
 from listener.errors import BadEnvelope, ConfigError
+from listener.hear.following import Following
+from listener.home import Home
 from listener.mqtt.broker import Connected, Delivered, Limits, Message
+from listener.owner import succession
 from listener.owner.attribution import Attribution, Keeper
 from listener.owner.roster import Roster
 from listener.rights.request import Request
+from listener.send.bidding import Bidding
 from listener.send.courier import Courier
 from listener.send.loop import Sender
 from listener.sound.clip import Clip, EndReason
@@ -42,6 +50,9 @@ TOPICS = st.sampled_from(
         "earmark/v1/status/hall",
         "homeassistant/device/hall/set",
         "earmark/v1/send/hall",
+        "earmark/v1/keys/hall",
+        "earmark/v1/retention/ada",
+        "earmark/v1/retention/bob",
     ]
 )
 WORDS = st.sampled_from(
@@ -58,12 +69,16 @@ WORDS = st.sampled_from(
 def test_no_message_sends_a_clip_elsewhere_or_another(
     tmp_path_factory: pytest.TempPathFactory, happenings: list[tuple[str, bytes, bool]]
 ) -> None:
-    spool = Spool(tmp_path_factory.mktemp("spool") / "spool", SpoolSettings())
+    home = Home(tmp_path_factory.mktemp("home"))
+    home.pin_archive(Ed25519PrivateKey.generate().public_key())
+    spool = Spool(home.path / "spool", SpoolSettings())
     clip = str(uuid.uuid4())
     spool.put(clip, "ada", 1, b"sealed to ada")
     clock = FakeClock()
     broker = FakeBroker(clock)
-    sender = Sender(Courier(spool, "hall", 0.5), broker, monotonic_s=clock)
+    sender = Sender(
+        Courier(spool, "hall", 0.5), broker, bidding=Bidding(home.path, "hall"), monotonic_s=clock
+    )
     broker.happens += [Connected(Limits(), "5")]
     sender.turn(0.1)
     broker.happens += [Delivered(1)]
@@ -78,7 +93,8 @@ def test_no_message_sends_a_clip_elsewhere_or_another(
     assert carried
     assert {one.topic for one in carried} == {f"earmark/v1/clips/ada/hall/{clip}"}
     assert {one.payload for one in carried} == {b"sealed to ada"}
-    assert broker.subscribed == ["earmark/v1/ack/hall/+"]
+    wanted = ["earmark/v1/ack/hall/+", "earmark/v1/keys/hall", "earmark/v1/retention/+"]
+    assert broker.subscribed == wanted
     assert [entry.clip for entry in spool.waiting()] == [clip]
 
 
@@ -111,10 +127,9 @@ def test_no_header_makes_a_seal_for_another(household: "Household") -> None:
         )
 
 
-@given(samples=st.binary(min_size=2, max_size=400))
-def test_no_sound_changes_whose_clip_it_is(samples: bytes) -> None:
+def _clip(samples: bytes) -> Clip:
     heard = np.frombuffer(samples[: len(samples) // 2 * 2], np.int16)
-    clip = Clip(
+    return Clip(
         samples=heard,
         first_sample=0,
         wake_sample=0,
@@ -122,6 +137,11 @@ def test_no_sound_changes_whose_clip_it_is(samples: bytes) -> None:
         pre_roll_samples=0,
         end_reason=EndReason.SILENCE,
     )
+
+
+@given(samples=st.binary(min_size=2, max_size=400))
+def test_no_sound_changes_whose_clip_it_is(samples: bytes) -> None:
+    clip = _clip(samples)
     roster = Roster()
     for name in ("ada", "bob"):
         key = str(pyrage.x25519.Identity.generate().to_public())
@@ -132,6 +152,72 @@ def test_no_sound_changes_whose_clip_it_is(samples: bytes) -> None:
 
     assert found is not None
     assert found.owner.name == "ada"
+
+
+class Everybody:
+    """Whoever would like to be sealed to instead of ada, with all that each of them holds."""
+
+    def __init__(self, household: "Household") -> None:
+        self.household = household
+        self.archive = household.home.archive_key()
+        self.ada, self.bob = (_identity(household.identities[name]) for name in ("ada", "bob"))
+        self.thief, self.next = (_identity(str(pyrage.x25519.Identity.generate())) for _ in "12")
+
+    def says(self, old: X25519PrivateKey, new: Identity, **fields: str) -> succession.Succession:
+        """Say that a new key follows ada's, with the proof that somebody can make."""
+        said = succession.Succession(
+            owner="ada", device="hall", old=self.ada.okey, new=new.recipient
+        )
+        speaker = self.household.device_key.public_key()
+        proven = succession.prove(said, old, new.agreement(), speaker)
+        return msgspec.structs.replace(proven, **fields)
+
+    def forgeries(self) -> list[succession.Succession]:
+        """Return what archive, broker, the other owner, a thief and a second speaker can make."""
+        true = self.says(self.ada.agreement(), self.next)
+        return [
+            self.says(keys.agreement_secret(self.archive), self.thief),
+            self.says(self.bob.agreement(), self.bob),
+            self.says(self.bob.agreement(), self.thief),
+            self.says(self.thief.agreement(), self.thief),
+            # Hers, seen by whoever carried it, and turned to another key.
+            msgspec.structs.replace(true, new=self.thief.recipient),
+            msgspec.structs.replace(true, new=self.bob.recipient),
+            self.says(self.thief.agreement(), self.thief, old_proof=true.old_proof),
+            self.says(self.thief.agreement(), self.thief, owner="bob"),
+            # Hers, but to a speaker of the archive's own making.
+            succession.prove(
+                succession.Succession(
+                    owner="ada", device="hall", old=self.ada.okey, new=self.next.recipient
+                ),
+                self.ada.agreement(),
+                self.next.agreement(),
+                self.archive.public_key(),
+            ),
+        ]
+
+
+def _identity(secret: str) -> Identity:
+    return parse_identities(secret.encode(), "a test")[0]
+
+
+def test_nobody_but_the_owner_moves_a_speaker_on_to_another_key(household: "Household") -> None:
+    everybody = Everybody(household)
+    bidding = Bidding(household.home.path, "hall")
+    following = Following(household.home, "hall", household.device_key)
+    before = household.home.roster()
+    forged = [one.encode() for one in everybody.forgeries()]
+
+    for payload in [b"[%b]" % one for one in forged] + [b"[%b]" % b",".join(forged)]:
+        bidding.take(Message("earmark/v1/keys/hall", payload, retain=True))
+        assert (household.home.path / "following.json").read_bytes() == payload
+        assert following() == before
+
+    true = everybody.says(everybody.ada.agreement(), everybody.next).encode()
+    bidding.take(Message("earmark/v1/keys/hall", b"[%b]" % true, retain=True))
+    attributed = Keeper("ada", following).attribute(_clip(b"\0" * 64))
+    assert attributed is not None
+    assert attributed.owner.recipient == everybody.next.recipient
 
 
 @pytest.mark.parametrize(

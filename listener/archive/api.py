@@ -30,17 +30,25 @@ HEADERS_LIMIT_BYTES: Final = 16 << 10
 ENVELOPE_TYPE: Final = "application/vnd.earmark.envelope"
 _NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
+_NOT_HERS: Final = (
+    "nothing was sent, and the logs of both owners say so; tell the household."
+    " A clip of yours that is damaged goes by erasing its id"
+)
+
 _log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
     """A request that gets an error for an answer."""
 
-    def __init__(self, status: int, error: str, message: str, hint: str = "") -> None:
+    def __init__(
+        self, status: int, error: str, message: str, hint: str = "", **more: object
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.error = error
         self.hint = hint
+        self.more = more
 
 
 class Api:
@@ -63,17 +71,20 @@ class Api:
 
     def app(self) -> ASGIApp:
         """Return what a server runs."""
-        routes = [
-            Route("/v1/archive", self._about, methods=["GET"]),
-            Route("/v1/tickets", self._ask, methods=["POST"]),
-            Route("/v1/tickets/{ticket:str}", self._answer, methods=["POST"]),
-        ]
         handlers: dict[Any, Callable[[Request, Any], Response]] = {
             Refused: _refused,
             HTTPException: _no_route,
             EarmarkError: _failed,
         }
-        return Neighbours(Starlette(routes=routes, exception_handlers=handlers))
+        return Neighbours(Starlette(routes=self.routes(), exception_handlers=handlers))
+
+    def routes(self) -> list[Route]:
+        """Return what can be asked, as ``docs/openapi.json`` describes it."""
+        return [
+            Route("/v1/archive", self._about, methods=["GET"]),
+            Route("/v1/tickets", self._ask, methods=["POST"]),
+            Route("/v1/tickets/{ticket:str}", self._answer, methods=["POST"]),
+        ]
 
     async def _about(self, request: Request) -> Response:
         del request
@@ -215,13 +226,16 @@ def _json(fields: dict[str, Any], status: int = 200) -> Response:
 
 def _refused(request: Request | None, error: Refused) -> Response:
     del request
-    told = {"error": error.error, "message": str(error), "hint": error.hint}
+    told = {"error": error.error, "message": str(error), "hint": error.hint, **error.more}
     return _json(told, error.status)
 
 
 def _no_route(request: Request, error: HTTPException) -> Response:
     word = {404: "path", 405: "method"}.get(error.status_code, "request")
-    return _refused(request, Refused(error.status_code, word, "there is nothing of this kind here"))
+    told = Refused(error.status_code, word, "there is nothing of this kind here")
+    response = _refused(request, told)
+    response.headers.update(error.headers or {})  # which methods there are
+    return response
 
 
 def _failed(request: Request, error: EarmarkError) -> Response:
@@ -229,7 +243,7 @@ def _failed(request: Request, error: EarmarkError) -> Response:
         case Missing():
             told = Refused(404, "clip", str(error))
         case NotHers():
-            told = Refused(409, "not-hers", str(error), "both owners' logs say so")
+            told = Refused(409, "not-hers", str(error), _NOT_HERS, clips=error.clips)
         case Unavailable():
             _log.warning("a request failed: %s", error)
             told = Refused(503, "unavailable", "the archive cannot do this now", "try again later")

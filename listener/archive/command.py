@@ -20,6 +20,7 @@ from listener.archive.rights import Rights
 from listener.archive.serve import FreshRoster, Herald, Retention, Server
 from listener.archive.store import FileStore
 from listener.archive.tickets import Tickets
+from listener.archive.vouching import Voucher
 from listener.config import Config
 from listener.errors import EarmarkError
 from listener.home import Home
@@ -77,7 +78,9 @@ def _serve(settings: Config) -> int:
         alone.only_one(home.path, "archive"),
         service.Stop().on_signals() as stop,
         contextlib.closing(AccessLog(home.path / ACCESS_LOG, time.time)) as log,
-        contextlib.closing(FileStore(_folder(settings))) as store,
+        contextlib.closing(
+            FileStore(_folder(settings), voucher=Voucher.of(home.archive_key()))
+        ) as store,
     ):
         roster = FreshRoster(home)
         receiver = Receiver(store, roster, time.time)

@@ -23,11 +23,13 @@ class NotHers(EarmarkError):
 
     Attributes:
         other: whose it is, where that can be said.
+        clips: under which ids it lies, the first of them where there are many.
     """
 
-    def __init__(self, why: str, other: str | None = None) -> None:
-        super().__init__(f"a file does not verify as hers: {why}")
+    def __init__(self, why: str, other: str | None = None, clips: tuple[str, ...] = ()) -> None:
+        super().__init__(f"what lies in the archive does not verify as hers: {why}")
         self.other = other
+        self.clips = clips
 
 
 class Missing(EarmarkError):
@@ -95,10 +97,10 @@ class Door:
             try:
                 other = verify(data, devices, owners).header.owner
             except BadEnvelope:
-                raise NotHers(str(error)) from error
-            raise NotHers("it is another owner's", other) from error
+                raise NotHers(str(error), None, (clip,)) from error
+            raise NotHers("it is another owner's", other, (clip,)) from error
         if envelope.header.clip != clip:
-            raise NotHers("it lies under another clip's id")
+            raise NotHers("it lies under another clip's id", None, (clip,))
         return Passed(envelope, data, hashlib.sha256(data).hexdigest())
 
     def _read(self, owner: str, clip: str) -> bytes | None:

@@ -1,12 +1,14 @@
 """An owner's clips as one ZIP, made while it is sent and verified clip by clip at the door.
 
-It takes an owner and a selection; there is nowhere to put a recipient. What does not verify as hers
-ends it at once, without the directory that makes a ZIP whole.
+It takes an owner and a selection; there is nowhere to put a recipient. Everything is verified once
+before a byte goes out, and again as it goes: what does not verify as hers is answered with a clear
+no, and where it came between the two passes, the ZIP lacks the directory that makes it whole.
 """
 
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Final
@@ -16,10 +18,12 @@ from listener.archive.holdings import Holdings
 from listener.archive.page import READ_ME
 from listener.archive.tickets import Ticket
 from listener.archive.zipped import Zip
+from listener.errors import Unavailable
 from listener.rights.chain import Head
 from listener.rights.request import Export, span
 
 _PAGE: Final = 500
+_MOST_NAMED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,36 @@ class Exporter:
 
     holdings: Holdings
     door: Door
+
+    def check(self, ticket: Ticket) -> None:
+        """Verify all that lies under her name, and hold none of it in memory.
+
+        Also what her selection leaves out: of a file that is not hers, nobody knows its time.
+
+        Raises:
+            NotHers: something there is not hers; the logs of both owners say so.
+            Unavailable: the disk or the log cannot be used.
+        """
+        foreign: Counter[str | None] = Counter()
+        named: list[str] = []
+        try:
+            for clip in self.door.candidates(ticket.owner):
+                try:
+                    self.door.fetch(ticket.owner, clip)
+                except Missing:
+                    continue  # erased while we were at it
+                except NotHers as error:
+                    foreign[error.other] += 1
+                    named += [clip][: _MOST_NAMED - len(named)]
+        except Unavailable:
+            self.holdings.note(ticket, outcome="failed")
+            raise
+        for other, number in foreign.items():
+            self.holdings.note(ticket, number, outcome="not-hers", other=other)
+        if foreign:
+            files = "1 file" if foreign.total() == 1 else f"{foreign.total()} files"
+            first = "" if foreign.total() == 1 else "the first "
+            raise NotHers(f"{files}, {first}{named[0]}", None, tuple(named))
 
     def pieces(self, ticket: Ticket, request: Export) -> Generator[bytes, None, None]:
         """Yield the ZIP. However it ends, one row of the log says so.

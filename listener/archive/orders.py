@@ -8,7 +8,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,8 +16,11 @@ from typing import Final
 
 from listener.envelope.format import Envelope, PublicHeader, timestamp
 from listener.errors import Unavailable
+from listener.mqtt.terms import Term
 
 ORDERS: Final = "orders.sqlite"
+MOST_CARRIED: Final = 16
+"""Changes of keys for one device: who was away for more needs a person at the device."""
 # How far back "all" reaches for clips that are still under way. A device whose clock starts in 1970
 # must not have its new clips taken for old ones.
 _REACH: Final = timedelta(days=366)
@@ -45,8 +48,15 @@ _SCHEMA: Final = """
     create index if not exists swept_by_owner on swept (owner);
     create table if not exists retention (
         owner text primary key,
-        days integer not null
+        days integer not null,
+        n integer not null default 1
     ) strict, without rowid;
+    create table if not exists following (
+        id integer primary key,
+        device text not null,
+        said text not null
+    ) strict;
+    create index if not exists following_by_device on following (device);
 """
 
 
@@ -85,6 +95,8 @@ class Orders:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.RLock()
+        self.version = 0
+        """Counts what changed in this process of that which devices are told."""
         with self._available():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._orders = sqlite3.connect(
@@ -92,6 +104,11 @@ class Orders:
             )
             try:
                 self._orders.executescript(_SCHEMA)
+                names = {row[1] for row in self._orders.execute("pragma table_info(retention)")}
+                if "n" not in names:  # a file of before choices were counted
+                    self._orders.execute(
+                        "alter table retention add column n integer not null default 1"
+                    )
             except sqlite3.Error:
                 self._orders.close()
                 raise
@@ -162,12 +179,56 @@ class Orders:
     def set_retention(self, owner: str, days: int) -> None:
         """Keep an owner's clips for at most so many days."""
         with self._available():
-            self._orders.execute("insert or replace into retention values (?, ?)", (owner, days))
+            self._orders.execute(
+                "insert into retention values (?, ?, 1)"
+                " on conflict (owner) do update set days = excluded.days, n = n + 1",
+                (owner, days),
+            )
+            self.version += 1
 
     def retention_days(self) -> dict[str, int]:
         """Return what owners have set."""
         with self._available():
             return dict(self._orders.execute("select owner, days from retention").fetchall())
+
+    def terms(self) -> list[Term]:
+        """Return the same, as devices are told."""
+        with self._available():
+            found = self._orders.execute("select owner, days, n from retention").fetchall()
+        return [Term(owner=owner, days=days, n=n) for owner, days, n in found]
+
+    def carry(self, said: Mapping[str, str]) -> None:
+        """Keep what is to be told to devices of an owner's next key; all or none.
+
+        Args:
+            said: by device.
+        """
+        with self._available():
+            self._orders.execute("begin immediate")
+            try:
+                for device, text in said.items():
+                    self._orders.execute(
+                        "insert into following (device, said) values (?, ?)", (device, text)
+                    )
+                    self._orders.execute(
+                        "delete from following where device = ?1 and id not in (select id"
+                        " from following where device = ?1 order by id desc limit ?2)",
+                        (device, MOST_CARRIED),
+                    )
+            except BaseException:
+                self._orders.execute("rollback")
+                raise
+            self._orders.execute("commit")
+            self.version += 1
+
+    def carried(self) -> dict[str, list[str]]:
+        """Return what is to be told, by device, in the order in which it was said."""
+        with self._available():
+            found = self._orders.execute("select device, said from following order by id")
+            told: dict[str, list[str]] = {}
+            for device, text in found:
+                told.setdefault(device, []).append(text)
+        return told
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:

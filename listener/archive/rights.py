@@ -14,9 +14,11 @@ from listener.archive.door import Door, Missing, NotHers
 from listener.archive.erasing import Eraser
 from listener.archive.export import Exporter
 from listener.archive.holdings import Holdings
+from listener.archive.listing import Lister
 from listener.archive.tickets import Ticket, Verdict
 from listener.envelope import keys
 from listener.errors import UsageError
+from listener.owner.succession import Succession
 from listener.rights import request as requests
 
 _FREE_REFUSALS: Final = 20
@@ -67,6 +69,7 @@ class Rights:
         self._door = Door(holdings.store, holdings.roster)
         self._exporter = Exporter(holdings, self._door)
         self._eraser = Eraser(holdings, self._door)
+        self._lister = Lister(holdings.store, self._door)
         self._monotonic_s = monotonic_s
         self._wrong: dict[str, _Wrong] = {}
 
@@ -104,6 +107,7 @@ class Rights:
             case requests.Play(clip=clip):
                 return self._play(ticket, clip)
             case requests.Export() as asked:
+                self._exporter.check(ticket)
                 return Stream(self._exporter.pieces(ticket, asked))
             case requests.Erase() as asked:
                 return self._eraser.erase(ticket, asked)
@@ -111,22 +115,16 @@ class Rights:
                 return self._retention(ticket, days)
             case requests.Log() as asked:
                 return self._read_log(ticket, asked)
-            case requests.NewKey(recipient=recipient):
-                name = ticket.owner
-                self._holdings.home.change_roster(lambda old: old.with_new_key(name, recipient))
-                return self._keys(ticket)
+            case requests.NewKey() as asked:
+                return self._new_key(ticket, asked)
             case _:
                 return self._keys(ticket)
 
     def _list(self, ticket: Ticket, asked: requests.List) -> dict[str, Any]:
-        found = self._store.page(
-            ticket.owner,
-            requests.span(asked),
-            device=asked.device,
-            after=asked.after or "",
-            limit=asked.limit + 1,
-        )
+        found, foreign = self._lister.find(ticket.owner, asked)
         shown = found[: asked.limit]
+        for other, number in foreign.items():
+            self._holdings.note(ticket, number, outcome="not-hers", other=other)
         self._holdings.note(ticket, len(shown))
         more = len(found) > len(shown)
         return {
@@ -183,6 +181,26 @@ class Rights:
             "head": head,
         }
 
+    def _new_key(self, ticket: Ticket, asked: requests.NewKey) -> dict[str, Any]:
+        """Move on here, and carry what she says to her speakers, who judge it themselves."""
+        name, recipient = ticket.owner, asked.recipient
+        after = self._holdings.home.change_roster(lambda old: old.with_new_key(name, recipient))
+        known = {one.name for one in after.devices}
+        said = {
+            one.device: Succession(
+                owner=name,
+                device=one.device,
+                old=ticket.okey,
+                new=recipient,
+                old_proof=one.old,
+                new_proof=one.new,
+            )
+            for one in asked.proofs
+            if one.device in known
+        }
+        self._store.orders.carry({device: one.encode().decode() for device, one in said.items()})
+        return self._keys(ticket)
+
     def _keys(self, ticket: Ticket) -> dict[str, Any]:
         self._holdings.note(ticket)
         roster = self._holdings.home.roster()
@@ -192,7 +210,20 @@ class Rights:
             "active": owner.okey,
             "retired": [keys.owner_id(one) for one in owner.retired],
             "devices": {one.name: one.key for one in roster.devices},
+            "sealed_to": {
+                one.name: self._sealed_to(owner.name, one.name) for one in roster.devices
+            },
         }
+
+    def _sealed_to(self, owner: str, device: str) -> str | None:
+        """Return the key to which a speaker sealed the newest clip of hers that is here."""
+        clip = self._store.newest(owner, device)
+        if clip is None:
+            return None
+        try:
+            return self._door.fetch(owner, clip).envelope.header.okey
+        except (Missing, NotHers):
+            return None  # a list or an export says more about it
 
     def _worth_a_row(self, owner: str) -> int:
         """Say how many wrong answers the next row stands for; 0 when none is due.

@@ -11,11 +11,12 @@ import msgspec
 
 from listener.accesslog import Entry
 from listener.archive.holdings import Holdings
+from listener.archive.orders import Orders
 from listener.archive.receive import Receiver
 from listener.archive.store import Store
 from listener.errors import ConfigError, Unavailable
 from listener.home import Home
-from listener.mqtt import topics
+from listener.mqtt import terms, topics
 from listener.mqtt.broker import Broker, Connected, Denied, Lost, Message
 from listener.owner.roster import ARCHIVE, Roster
 from listener.rights import receipt
@@ -120,11 +121,12 @@ class Herald:
     def __init__(self, holdings: Holdings) -> None:
         self._holdings = holdings
         self._said = -1
+        self._told = -1
         self._looked = False
 
     def connected(self) -> None:
         """Say everything anew on this connection."""
-        self._said = -1
+        self._said = self._told = -1
 
     def heard(self, message: Message) -> None:
         """Compare what the broker has kept with the log; the first one counts, the rest is ours."""
@@ -151,11 +153,25 @@ class Herald:
             self._said = end
             status = msgspec.json.encode(self._holdings.head(), order="sorted")
             yield Message(self.topic, status, topics.STATUS.qos, topics.STATUS.retain)
+        orders = self._holdings.store.orders
+        if orders.version != self._told:
+            self._told = orders.version
+            yield from self._orders(orders)
         for _ in range(min(MOST_TOLD_A_TURN, len(self._holdings.gone))):
             gone = self._holdings.gone.popleft()
             answer = topics.Answer(gone.sha256, topics.ERASED).encode()
             topic = topics.ACK.name(device=gone.device, clip=gone.clip)
             yield Message(topic, answer, topics.ACK.qos, topics.ACK.retain)
+
+    def _orders(self, orders: Orders) -> Iterator[Message]:
+        for term in orders.terms():
+            payload = terms.encode(term, self._holdings.key.sign)
+            topic = topics.RETENTION.name(owner=term.owner)
+            yield Message(topic, payload, topics.RETENTION.qos, topics.RETENTION.retain)
+        for device, said in orders.carried().items():
+            payload = f"[{','.join(said)}]".encode()
+            topic = topics.KEYS.name(device=device)
+            yield Message(topic, payload, topics.KEYS.qos, topics.KEYS.retain)
 
 
 class Server:

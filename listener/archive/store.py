@@ -2,7 +2,8 @@
 
 The file is on the disk before its row, and the row before anybody is told. After a crash between
 the two, ``mend`` makes the row from the file. The index is a convenience: the files carry their own
-proof, and whoever hands one out verifies it again.
+proof, and whoever hands one out verifies it again. A row tells nobody anything but with the code
+that was made when its file was verified (``vouching``).
 """
 
 import contextlib
@@ -12,13 +13,13 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
 from listener.archive.files import PART, SUFFIX, overwrite, read_envelope, write_once
 from listener.archive.orders import ORDERS, Orders, Tombstone
+from listener.archive.vouching import Kept, Voucher
 from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope, EarmarkError, Unavailable
 from listener.home import make_folder
@@ -47,11 +48,13 @@ _SCHEMA: Final = """
         ciphertext_sha256 text not null unique,
         received_s integer not null,
         expires_s integer not null,
+        code text not null default '',
         unique (dkey, seq)
     ) strict, without rowid;
     create index if not exists clip_by_owner on clip (owner, t);
     create index if not exists clip_by_expiry on clip (expires_s);
 """
+_COLUMNS: Final = "clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s, code"
 
 _log = logging.getLogger(__name__)
 
@@ -62,21 +65,6 @@ class Replayed(EarmarkError):
 
 class Erased(EarmarkError):
     """This clip was here and is gone for good: do not take it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An archived clip, as its header describes it."""
-
-    clip: str
-    owner: str
-    device: str
-    seq: int
-    t: str
-    ttl_s: int
-    size_bytes: int
-    received_s: int
-    expires_s: int
 
 
 class Store(Protocol):
@@ -112,13 +100,17 @@ class FileStore:
     Args:
         folder: made when it is not there.
         orders: what was erased; those beside the folder by default, closed with the store.
+        voucher: makes the codes of the rows; this archive's own where it serves.
 
     Raises:
         Unavailable: from each method, when folder or index cannot be used.
     """
 
-    def __init__(self, folder: Path, orders: Orders | None = None) -> None:
+    def __init__(
+        self, folder: Path, orders: Orders | None = None, voucher: Voucher | None = None
+    ) -> None:
         self._folder = folder
+        self._voucher = voucher or Voucher()
         self._clips = folder / "clips"
         self._lock = threading.RLock()
         make_folder(self._clips)
@@ -131,6 +123,9 @@ class FileStore:
             )
             try:
                 self._index.executescript(_SCHEMA)
+                names = {row[1] for row in self._index.execute("pragma table_info(clip)")}
+                if "code" not in names:  # an index of before there were codes
+                    self._index.execute("alter table clip add column code text default ''")
             except sqlite3.Error:
                 self.close()
                 raise
@@ -191,16 +186,39 @@ class FileStore:
             after: ``<t>/<clip>`` of the one before the first.
             limit: how many at most.
         """
+        rows = self.judged(owner, span, device=device, after=after, limit=limit)
+        return [kept for kept, _ in rows]
+
+    def judged(
+        self,
+        owner: str | None,
+        span: tuple[str, str],
+        *,
+        device: str | None = None,
+        after: str = "",
+        limit: int = _BATCH,
+    ) -> list[tuple[Kept, bool]]:
+        """Return clips as ``page`` does, each with whether its row vouches for itself."""
         t, _, clip = after.partition("/")
         which = "owner = ?1" if owner is not None else "?1 is null"
         with self._available():
             rows = self._index.execute(
-                "select clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s"  # noqa: S608 - our own words
-                f" from clip where {which} and t >= ?2 and t < ?3 and (?4 is null or device = ?4)"
+                f"select {_COLUMNS} from clip"  # noqa: S608 - our own words
+                f" where {which} and t >= ?2 and t < ?3 and (?4 is null or device = ?4)"
                 " and (t, clip) > (?5, ?6) order by t, clip limit ?7",
                 (owner, max(span[0], t), span[1], device, t, clip, limit),
             ).fetchall()
-        return [Kept(*row) for row in rows]
+        found = [(Kept(*row[:-1]), row[-1]) for row in rows]
+        return [(kept, self._voucher.code(kept) == code) for kept, code in found]
+
+    def newest(self, owner: str, device: str) -> str | None:
+        """Return the id of the newest clip of an owner that a device made, by the index."""
+        with self._available():
+            found = self._index.execute(
+                "select clip from clip where owner = ? and device = ? order by t desc limit 1",
+                (owner, device),
+            ).fetchone()
+        return None if found is None else str(found[0])
 
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
         """Return whose a clip is by the index, and what its tombstone would be."""
@@ -210,6 +228,18 @@ class FileStore:
                 (clip,),
             ).fetchone()
         return None if found is None else (found[0], Tombstone(*found[1:]))
+
+    def renew(self, envelope: Envelope, data: bytes) -> Kept:
+        """Make a clip's row anew from its file, which was verified just now; return it.
+
+        Raises:
+            Replayed: another row claims its number; the next start sorts that out.
+        """
+        header = envelope.header
+        with self._available():
+            received_s = int(self.path(header.owner, header.clip).stat().st_mtime)
+            self._forget([header.clip])
+            return self._add(envelope, data, received_s)
 
     def path(self, owner: str, clip: str) -> Path:
         """Return where a clip lies, or would."""
@@ -231,24 +261,34 @@ class FileStore:
             self._index.execute("pragma wal_checkpoint(truncate)")
 
     def expire(self, now_s: int) -> int:
-        """Erase what has outlived its retention; see ``Store``."""
+        """Erase what has outlived its retention; see ``Store``.
+
+        A row that does not vouch for itself ends no clip: the next start asks its file first.
+        """
         with self._available():
-            what = "select owner, clip, sha256, ciphertext_sha256, dkey, seq from clip where "
-            overdue = self._index.execute(what + "expires_s <= ?", (now_s,)).fetchall()
+            what = f"select {_COLUMNS}, sha256, ciphertext_sha256, dkey from clip where "  # noqa: S608 - our own words
+            rows = self._index.execute(what + "expires_s <= ?", (now_s,)).fetchall()
             for owner, days in self.orders.retention_days().items():
-                overdue += self._index.execute(
+                rows += self._index.execute(
                     what + "owner = ? and expires_s > ? and expires_s - ttl_s + ? <= ?",
                     (owner, now_s, days * _DAY_S, now_s),
                 ).fetchall()
-            for whose in {row[0] for row in overdue}:
-                self.erase(whose, [Tombstone(*row[1:]) for row in overdue if row[0] == whose])
-        return len(overdue)
+            overdue: dict[str, list[Tombstone]] = {}
+            for *said, code, sha256, ciphertext_sha256, dkey in rows:
+                kept = Kept(*said)
+                if self._voucher.code(kept) == code:
+                    stone = Tombstone(kept.clip, sha256, ciphertext_sha256, dkey, kept.seq)
+                    overdue.setdefault(kept.owner, []).append(stone)
+            for whose, stones in overdue.items():
+                self.erase(whose, stones)
+        return sum(map(len, overdue.values()))
 
     def mend(self, verify: Callable[[bytes], Envelope]) -> int:
         """Bring files and index together again after a crash, or after a copy was put back.
 
         Unfinished files go; files without a row get one if they verify, else they are set aside in
-        ``quarantine/``; files and rows of erased clips are erased.
+        ``quarantine/``; files and rows of erased clips are erased. A row that does not vouch for
+        itself is made anew from the file where it says that this lies, and goes where it cannot be.
 
         Args:
             verify: as the receiver's; raises ``BadEnvelope``.
@@ -258,6 +298,7 @@ class FileStore:
         """
         made = 0
         with self._available():
+            self._doubt(verify)
             rows = self._index.execute("select clip, owner from clip").fetchall()
             erased = [clip for clip, _ in rows if self.orders.is_buried(clip)]
             self._forget(erased)
@@ -279,6 +320,36 @@ class FileStore:
             if there - present:
                 _log.warning("the files of %d archived clips are missing", len(there - present))
         return made
+
+    def _doubt(self, verify: Callable[[bytes], Envelope]) -> None:
+        """Ask the files of rows that do not vouch for themselves."""
+        doubtful = [
+            kept
+            for row in self._index.execute(f"select {_COLUMNS} from clip")  # noqa: S608 - our own words
+            if self._voucher.code(kept := Kept(*row[:-1])) != row[-1]
+        ]
+        sound = [kept for kept in doubtful if self._agrees(kept, verify)]
+        self._index.execute("begin immediate")
+        self._index.executemany(
+            "update clip set code = ? where clip = ?",
+            [(self._voucher.code(kept), kept.clip) for kept in sound],
+        )
+        self._index.execute("commit")
+        gone = {kept.clip for kept in doubtful} - {kept.clip for kept in sound}
+        self._forget(gone)
+        if gone:
+            _log.warning("%d rows of the index said what no file says; they are gone", len(gone))
+
+    def _agrees(self, kept: Kept, verify: Callable[[bytes], Envelope]) -> bool:
+        """Say whether a clip's file says of it what its row does."""
+        try:
+            data = read_envelope(self.path(kept.owner, kept.clip))
+            header = verify(data).header
+        except (OSError, BadEnvelope):
+            return False
+        return (header.clip, header.owner, header.device, header.seq, header.t, header.ttl_s) == (
+            *(kept.clip, kept.owner, kept.device, kept.seq, kept.t, kept.ttl_s),
+        ) and kept.size_bytes == len(data)
 
     def _forget(self, clips: Iterable[str]) -> None:
         self._index.execute("begin immediate")
@@ -302,13 +373,24 @@ class FileStore:
         if self.path(envelope.header.owner, envelope.header.clip) != path:
             raise BadEnvelope("it lies where another belongs")
 
-    def _add(self, envelope: Envelope, data: bytes, received_s: int) -> None:
+    def _add(self, envelope: Envelope, data: bytes, received_s: int) -> Kept:
         header = envelope.header
         taken_s = datetime.fromisoformat(header.t).timestamp()
         plausible = received_s - _PLAUSIBLE_S <= taken_s <= received_s
+        kept = Kept(
+            clip=header.clip,
+            owner=header.owner,
+            device=header.device,
+            seq=header.seq,
+            t=header.t,
+            ttl_s=header.ttl_s,
+            size_bytes=len(data),
+            received_s=received_s,
+            expires_s=(int(taken_s) if plausible else received_s) + header.ttl_s,
+        )
         try:
             self._index.execute(
-                "insert into clip values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert into clip values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     header.clip,
                     header.owner,
@@ -321,11 +403,13 @@ class FileStore:
                     hashlib.sha256(data).hexdigest(),
                     envelope.seal.sha256,
                     received_s,
-                    (int(taken_s) if plausible else received_s) + header.ttl_s,
+                    kept.expires_s,
+                    self._voucher.code(kept),
                 ),
             )
         except sqlite3.IntegrityError as error:
             raise Replayed("its id, its ciphertext or its number is another clip's") from error
+        return kept
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:

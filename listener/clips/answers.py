@@ -71,6 +71,8 @@ class KeysAnswer(_Answer, frozen=True, kw_only=True):
     active: KeyId
     retired: tuple[KeyId, ...] = ()
     devices: dict[ShortName, _KeyText] = {}
+    sealed_to: dict[ShortName, KeyId | None] = {}
+    """To which key each device sealed the newest clip of hers that the archive has."""
 
 
 class About(_Answer, frozen=True, kw_only=True):

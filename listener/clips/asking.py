@@ -112,8 +112,8 @@ class Asker:
             if following is None or ticket.new_challenge is None:
                 raise Unavailable("the archive asks for no proof of the new key", "do not trust it")
             line += b"\n" + self._read(ticket.new_challenge, request, (following,))
-        erases = isinstance(request, requests.Erase)
-        return self._wire.ask(f"/v1/tickets/{ticket.ticket}", line, "text/plain", erases=erases)
+        works = isinstance(request, requests.Erase | requests.Export)
+        return self._wire.ask(f"/v1/tickets/{ticket.ticket}", line, "text/plain", works=works)
 
     def _read(
         self, challenge: str, request: requests.Request, identities: Sequence[Identity]
@@ -167,6 +167,5 @@ def _expect(reply: Reply, kind: str) -> None:
 
 _HINTS: Final[dict[str, Any]] = {
     "owner": "--owner is the short name; it is known once earmark owner confirm was answered",
-    "not-hers": "tell the household; both owners' logs say so: earmark clips log",
     "proof": "ask again; the archive's log has a row about this",
 }

@@ -79,7 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--archive-key", metavar="KEY", help="ed25519:… (default: of the archive that was met)"
     )
     _add(actions, "keys", "say which of your keys count")
-    newer = _add(actions, "new-key", "put another key in place of yours, proven by both")
+    newer = _add(
+        actions, "new-key", "put another key in place of yours, proven by both; speakers follow"
+    )
     newer.add_argument("new_identity", metavar="FILE", help="the new key, as age-keygen made it")
 
 

@@ -1,7 +1,8 @@
-"""What this machine has seen of the household: the archive's key, the speakers' keys, the log.
+"""What this machine knows of the household: the archive's key, the speakers' keys, the log.
 
-Believed when first seen, and held against the archive from then on: another key for the same name,
-or a log that does not pass through where it once ended, is an error and not an update.
+The archive's key is the one that the join line named, where this machine joined by one. Everything
+else is believed when first seen, and held against the archive from then on: another key for the
+same name, or a log that does not pass through where it once ended, is an error and not an update.
 """
 
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ class Known:
         self.folder = home / FOLDER
         self._path = self.folder / _FILE
         self._roster = Home(home).roster().device_keys()
+        self._pinned = Home(home).pinned_archive()
         self._kept = self._read()
 
     @property
@@ -50,7 +52,9 @@ class Known:
 
     @property
     def archive(self) -> Ed25519PublicKey | None:
-        """The archive's key, if one was ever seen."""
+        """The archive's key: as the join line named it, else as it was first seen, if ever."""
+        if self._pinned is not None:
+            return self._pinned
         return None if self._kept.archive is None else keys.parse_device(self._kept.archive)
 
     def devices(self) -> Mapping[str, Ed25519PublicKey]:
@@ -67,7 +71,14 @@ class Known:
             Unavailable: it cannot be kept.
         """
         key = keys.parse_device(archive)
-        if self._kept.archive is None:
+        if self._pinned is not None:
+            if key.public_bytes_raw() != self._pinned.public_bytes_raw():
+                raise EarmarkError(
+                    "this is not the archive of the household that this machine joined:"
+                    " its key is another one than the line named",
+                    "ask the household why; if it made its archive anew, join by a new line",
+                )
+        elif self._kept.archive is None:
             self._keep(msgspec.structs.replace(self._kept, archive=archive))
         elif self._kept.archive != archive:
             raise EarmarkError(

@@ -8,7 +8,10 @@ import msgspec
 
 from listener.clips.answers import KeysAnswer, RetentionAnswer
 from listener.clips.desk import Desk
-from listener.errors import ConfigError, Unavailable
+from listener.envelope.open import Identity
+from listener.errors import ConfigError, EarmarkError, Unavailable
+from listener.owner.succession import Succession, prove
+from listener.rights import request as requests
 from listener.unsealed import read_identities
 
 
@@ -54,17 +57,54 @@ def new_key(arguments: argparse.Namespace, desk: Desk) -> int:
             f"{path} holds {len(found)} keys", "the new one alone: age-keygen -o new.key makes it"
         )
     (following,) = found
-    request = desk.request("new-key", recipient=following.recipient)
+    before = desk.asker.fields(desk.request("keys"), KeysAnswer)
+    proofs = _proofs(desk, before, following)
+    request = desk.request("new-key", recipient=following.recipient, proofs=proofs)
     told = desk.asker.fields(request, KeysAnswer, following)
     if told.active != following.okey:
         raise Unavailable("the archive did not take the new key", "try again later")
+    if arguments.json:
+        _show(told, arguments, desk)
+        return 0
     _show(told, arguments, desk)
-    if not arguments.json:
+    if proofs:
         print(
-            "the speakers seal to the new key once each was told; until then, and to open"
-            " older clips, keep the old one"
+            "each speaker was sent the proof, and follows before its next clip when the archive"
+            " reaches it; earmark clips keys shows which has"
         )
+    left = sorted(told.devices.keys() - {one["device"] for one in proofs})
+    for device in left:
+        print(f"on {device} a person has to do it:")
+        print(_by_hand(desk.asker.owner, following.recipient, arguments.new_identity))
+    print("to open older clips, and those that are under way, keep the old key")
     return 0
+
+
+def _proofs(desk: Desk, told: KeysAnswer, following: Identity) -> list[dict[str, str]]:
+    """Return what proves to each speaker that the next key is hers, by the one that it seals to."""
+    active = next((one for one in desk.asker.identities if one.okey == told.active), None)
+    if active is None:
+        raise EarmarkError(
+            "the active key is not in this identity", "it has to prove the one that follows it"
+        )
+    desk.known.learn(told.devices)
+    proofs: list[dict[str, str]] = []
+    for device, key in sorted(desk.known.devices().items()):
+        if device in told.devices and len(proofs) < requests.MOST_PROOFS:
+            bare = Succession(
+                owner=desk.asker.owner, device=device, old=active.okey, new=following.recipient
+            )
+            said = prove(bare, active.agreement(), following.agreement(), key)
+            proofs.append({"device": device, "old": said.old_proof, "new": said.new_proof})
+    return proofs
+
+
+def _by_hand(owner: str, recipient: str, path: str) -> str:
+    return (
+        f"  earmark owner new-key {owner} --key {recipient}\n"
+        f"  earmark owner challenge {owner} --present | age -d -i {path}\n"
+        f"  earmark owner confirm {owner} ANSWER"
+    )
 
 
 def _show(told: KeysAnswer, arguments: argparse.Namespace, desk: Desk) -> None:
@@ -75,3 +115,15 @@ def _show(told: KeysAnswer, arguments: argparse.Namespace, desk: Desk) -> None:
     for okey, what in [(told.active, "active"), *((one, "retired") for one in told.retired)]:
         where = "in this identity" if okey in held else "not in this identity"
         print(f"{okey}  {what:<7}  {where}")
+    for device, sealed_to in sorted(told.sealed_to.items()):
+        state = "no clip of hers yet"
+        if sealed_to == told.active:
+            state = "seals to the active key"
+        elif sealed_to is not None:
+            state = f"its newest clip is sealed to {sealed_to}, which is retired"
+        print(f"{device}: {state}")
+    active = next((one for one in desk.asker.identities if one.okey == told.active), None)
+    behind = [device for device, okey in told.sealed_to.items() if okey not in {None, told.active}]
+    if behind and active is not None:
+        print("a speaker that still stays behind after its next clip needs a person there:")
+        print(_by_hand(desk.asker.owner, active.recipient, arguments.identity))

@@ -31,8 +31,8 @@ class Patience:
 
     head_s: float = 60.0
     body_s: float = 300.0
-    erase_s: float = 1800.0
-    """For the head where the archive has to erase, for all we know, 100,000 clips before."""
+    work_s: float = 1800.0
+    """For the head where the archive has to erase or verify, for all we know, 100,000 clips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class Wire:
         return self._address.text
 
     def ask(
-        self, path: str, body: bytes | None = None, kind: str = "", *, erases: bool = False
+        self, path: str, body: bytes | None = None, kind: str = "", *, works: bool = False
     ) -> Reply:
         """GET ``path``, or POST ``body``; return the answer, to be used as a context.
 
@@ -218,14 +218,14 @@ class Wire:
             path: on the archive.
             body: what is posted.
             kind: its media type.
-            erases: whether the archive has work to do before it says anything.
+            works: whether the archive has work to do before it says anything.
 
         Raises:
             Unavailable: nobody answers in HTTP and in time.
         """
         patience = self._patience
-        if erases:
-            patience = replace(patience, head_s=patience.erase_s)
+        if works:
+            patience = replace(patience, head_s=patience.work_s)
         reply = Reply(self.where, self._address.connect(), patience)
         try:
             reply.ask("GET" if body is None else "POST", path, body, kind)

@@ -12,10 +12,17 @@ import pyrage
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from listener.errors import ConfigError
 
 DEVICE_PREFIX: Final = "ed25519:"
+_PRIME: Final = (1 << 255) - 19
+_KEY_BYTES: Final = 32
+_BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_CHECKSUM_DIGITS: Final = 6
+_KEY_DIGITS: Final = 52  # five bits each, the last four of them spare
+_SPARE_BITS: Final = 0b1111
 FINGERPRINT_BYTES: Final = 15  # 120 bits, 24 characters of base32 without padding
 
 
@@ -58,6 +65,51 @@ def parse_recipient(text: str) -> str:
             "this is not an age public key",
             "it begins with age1 and has 62 characters; age-keygen -y me.key prints it",
         ) from error
+
+
+def age_bytes(text: str) -> bytes:
+    """Return the 32 bytes of an X25519 key in age's spelling, which pyrage keeps to itself.
+
+    Args:
+        text: ``age1…`` or ``AGE-SECRET-KEY-1…``, as pyrage writes it: its checksum is pyrage's.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    _, _, digits = text.lower().rpartition("1")
+    try:
+        values = [_BECH32.index(digit) for digit in digits[:-_CHECKSUM_DIGITS]]
+    except ValueError as error:
+        raise ConfigError("this is not an age key") from error
+    if len(values) != _KEY_DIGITS or values[-1] & _SPARE_BITS:
+        raise ConfigError("this is not an age key")
+    whole = 0
+    for value in values:
+        whole = whole << 5 | value
+    return (whole >> _SPARE_BITS.bit_length()).to_bytes(_KEY_BYTES, "big")
+
+
+def agreement_public(key: Ed25519PublicKey) -> X25519PublicKey:
+    """Return a device's key for agreeing on a secret: the same point in the other coordinates.
+
+    RFC 7748, 4.1: u = (1 + y) / (1 - y). libsodium and age do the same with SSH's keys.
+
+    Raises:
+        ConfigError: the key is the neutral point.
+    """
+    y = int.from_bytes(key.public_bytes_raw(), "little") & ((1 << 255) - 1)
+    try:
+        u = (1 + y) * pow(1 - y, -1, _PRIME) % _PRIME
+    except ValueError as error:
+        raise ConfigError("this is not a device's key", _DEVICE_HINT) from error
+    return X25519PublicKey.from_public_bytes(u.to_bytes(_KEY_BYTES, "little"))
+
+
+def agreement_secret(key: Ed25519PrivateKey) -> X25519PrivateKey:
+    """Return the secret half of ``agreement_public``: RFC 8032's scalar of the same seed."""
+    return X25519PrivateKey.from_private_bytes(
+        hashlib.sha512(key.private_bytes_raw()).digest()[:_KEY_BYTES]
+    )
 
 
 def device_text(key: Ed25519PublicKey) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 import pyrage
 import soundfile
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from listener.envelope import format as form
 from listener.envelope import keys
@@ -28,6 +29,10 @@ class Identity:
     """Its fingerprint."""
     secret: object = field(repr=False, compare=False)
     """pyrage's own object, opaque."""
+
+    def agreement(self) -> X25519PrivateKey:
+        """Return the secret half as what agrees with another's key on a secret."""
+        return X25519PrivateKey.from_private_bytes(keys.age_bytes(str(self.secret)))
 
 
 @dataclass(frozen=True, slots=True)

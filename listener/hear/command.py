@@ -25,6 +25,7 @@ from listener.hear.chime import fitted_chime
 from listener.hear.confinement import confine, wipe_freed
 from listener.hear.counters import Counters
 from listener.hear.fitting import fitted_lamp, fitted_mute
+from listener.hear.following import Following
 from listener.hear.herald import Herald
 from listener.hear.keeping import BUFFERS, Keeping, Stamp
 from listener.hear.loop import Ear
@@ -124,7 +125,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     counters = Counters(settings.device.name, boot)
     service = Service(os.environ, time.monotonic)
     keeping = Keeping(
-        attribution=Keeper(keeper, home.roster),
+        attribution=Keeper(keeper, Following(home, settings.device.name, key)),
         stamp=Stamp(
             device=settings.device.name,
             key=key,

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Meta
 
 from listener.envelope import keys
@@ -46,6 +46,18 @@ class Invitation(_Said, frozen=True, kw_only=True):
     fingerprint: Sha256
     """SHA-256 of the certificate that must answer there."""
     token: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{22,64}\Z")]
+    archive: Annotated[str, Meta(max_length=64)]
+    """With what the archive signs receipts and the head of its log, ``ed25519:…``. A person
+    carries it here, so that the first thing the archive ever says can be checked."""
+
+    @property
+    def archive_key(self) -> Ed25519PublicKey:
+        """The same, as a key.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        return keys.parse_device(self.archive)
 
     @property
     def identity(self) -> Identity:
@@ -102,8 +114,8 @@ def parse_line(text: str) -> Invitation:
     try:
         data = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
         found = msgspec.json.decode(data, type=Invitation)
-        _ = found.identity
-    except (ValueError, RecursionError, UsageError, binascii.Error) as error:
+        _ = found.identity, found.archive_key
+    except (ValueError, RecursionError, EarmarkError, binascii.Error) as error:
         raise wrong from error
     return found
 

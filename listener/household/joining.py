@@ -1,7 +1,8 @@
 """The guest's end of joining: its key is made here, and the household signs it.
 
-``<home>/tls/`` then holds ``ca.crt``, ``me.crt`` and ``me.key``. Done again with another line, the
-key stays and the certificate is new: so a certificate is renewed.
+``<home>/tls/`` then holds ``ca.crt``, ``me.crt`` and ``me.key``, and ``<home>/archive.pub`` the key
+with which the archive signs, as the line named it. Done again with another line, the key stays and
+the certificate is new: so a certificate is renewed.
 """
 
 import hmac
@@ -88,6 +89,7 @@ def join(home: Home, invited: Invitation) -> Joined:
     # The authority first: a certificate alone is of no use, and is asked for again.
     write_durably(folder / "ca.crt", certificates.certificate_pem(authority), _PUBLIC)
     write_durably(folder / "me.crt", certificates.certificate_pem(certificate), _PUBLIC)
+    home.pin_archive(invited.archive_key)
     return Joined(who, folder, answer.broker_host, answer.broker_port)
 
 

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from listener import config
+from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.home import Home, write_durably
 from listener.household import devices, identity, invitation, joining, mosquitto, welcome
@@ -153,6 +154,7 @@ def _invite(office: Office, home: Home, who: Identity, *, waits: bool) -> int:
         port=known.join_port,
         fingerprint=invitation.fingerprint_of_pem(certificate.read_bytes()),
         token=token,
+        archive=keys.device_text(home.archive_key().public_key()),
     )
     if office.publish():
         read_again()

@@ -34,7 +34,12 @@ def rights(who: Identity) -> Rights:
                     topics.STATUS.name(device=who.name),
                     topics.EVENT.name(device=who.name),
                 ),
-                reads=(topics.ACK.all(device=who.name), topics.COMMAND.name(device=who.name)),
+                reads=(
+                    topics.ACK.all(device=who.name),
+                    topics.COMMAND.name(device=who.name),
+                    topics.RETENTION.all(),
+                    topics.KEYS.name(device=who.name),
+                ),
             )
         case Kind.OWNER:
             # No clips: those she fetches from the archive, with proof of her key. No events: when
@@ -46,7 +51,12 @@ def rights(who: Identity) -> Rights:
 
 _SERVICES: Final = {
     identity.ARCHIVE: Rights(
-        writes=(topics.ACK.all(), topics.STATUS.name(device=identity.ARCHIVE.name)),
+        writes=(
+            topics.ACK.all(),
+            topics.STATUS.name(device=identity.ARCHIVE.name),
+            topics.RETENTION.all(),
+            topics.KEYS.all(),
+        ),
         # Its own head too: one that is ahead of its log says that an old copy was put back.
         reads=(topics.CLIP.all(), topics.STATUS.name(device=identity.ARCHIVE.name)),
     ),

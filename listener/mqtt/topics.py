@@ -75,6 +75,11 @@ EVENT: Final = Topic("earmark/v1/event/{device}", 1, retain=False)
 COMMAND: Final = Topic("earmark/v1/command/{device}", 1, retain=False)
 """To a device, from whoever the broker lets. Payload: ``mute`` or ``unmute``. A retained one is
 ignored: it is an old wish, and would come again with each connection."""
+RETENTION: Final = Topic("earmark/v1/retention/{owner}", 1, retain=True)
+"""Archive to devices. Payload: ``terms.Term``, signed."""
+KEYS: Final = Topic("earmark/v1/keys/{device}", 1, retain=True)
+"""Archive to one device. Payload: what owners say of their next keys, each proven by the one
+before; the archive only carries it."""
 DISCOVERY: Final = Topic("homeassistant/device/{node}/config", 1, retain=True)
 """Household to Home Assistant. Payload: which entities a device has, or nothing to forget it."""
 

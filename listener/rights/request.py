@@ -17,9 +17,11 @@ from listener.errors import UsageError
 LONGEST_REQUEST_BYTES: Final = 16 << 10
 MOST_LISTED: Final = 1000
 MOST_NAMED: Final = 200
+MOST_PROOFS: Final = 64
 
 Limit = Annotated[int, Meta(ge=1, le=MOST_LISTED)]
 Cursor = Annotated[str, Meta(pattern=r"^[0-9TZ:.-]{24}/[0-9a-f-]{36}\Z")]
+Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
 Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
 
 
@@ -92,10 +94,23 @@ class Keys(_Request, frozen=True, kw_only=True, tag="keys"):
     """Which keys count as hers."""
 
 
+class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one speaker needs to follow to the next key; the archive carries it and learns nothing.
+
+    ``owner.succession`` has what it is made of.
+    """
+
+    device: ShortName
+    old: Code
+    new: Code
+
+
 class NewKey(_Request, frozen=True, kw_only=True, tag="new-key"):
     """Another key instead of the active one, proven by both."""
 
     recipient: Annotated[str, Meta(pattern=r"^age1[a-z0-9]{58}\Z")]
+    proofs: Annotated[tuple[Proof, ...], Meta(max_length=MOST_PROOFS)] = ()
+    """For the speakers; one that has none here needs a person at the speaker."""
 
 
 Request = List | Play | Export | Erase | Retention | Log | Keys | NewKey
@@ -164,6 +179,8 @@ def _agree(request: Request) -> None:
                 raise UsageError("name exactly one of clips, all, or from and until")
             if request.clips is not None and request.device is not None:
                 raise UsageError("clips have their device already")
+        case NewKey() if len({one.device for one in request.proofs}) < len(request.proofs):
+            raise UsageError("one proof for each speaker")
         case _:
             pass
     if isinstance(request, List | Export | Erase):

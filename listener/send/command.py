@@ -12,11 +12,12 @@ from listener.errors import Unavailable
 from listener.mqtt import alone
 from listener.mqtt.client import PahoBroker
 from listener.notices import SOCKET, NoticeSocket
+from listener.send.bidding import Bidding
 from listener.send.courier import Courier
 from listener.send.loop import Sender, will
 from listener.spool import Spool
 
-LONGEST_ANSWER_BYTES = 4096  # nothing that a device is told is longer
+LONGEST_ANSWER_BYTES = 8192  # nothing that a device is told is longer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +73,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     broker,
                     notice_socket=notice_socket,
                     controller=controller,
+                    bidding=Bidding(home, settings.device.name),
                     service=told,
                 ).run(stop)
                 told.stopping()

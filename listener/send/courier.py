@@ -181,6 +181,10 @@ class Courier:
             except OSError as error:
                 _log.warning("cannot take a clip out of the spool: %s", error.strerror)
                 self._stuck.add(clip)
+        try:
+            self.spool.bury(clip, sha256)
+        except OSError as error:
+            _log.warning("cannot take a clip out of the quarantine: %s", error.strerror)
 
     def waiting(self) -> int:
         """Return how many clips are still to go."""

@@ -26,6 +26,7 @@ from listener.mqtt.broker import (
     Rejected,
 )
 from listener.notices import Notice, NoticeSocket, Tally
+from listener.send.bidding import Bidding
 from listener.send.commands import Commands
 from listener.send.courier import Courier
 from listener.service import Service, Stop
@@ -97,6 +98,7 @@ class Sender:
         broker: its client, with ``will`` as its last will.
         notice_socket: where hear speaks, or None when only the spool is to be emptied.
         controller: tells hear to mute, or None as above.
+        bidding: what the archive has for this speaker, or None as above.
         service: told that the loop turns.
         monotonic_s: a clock that never jumps.
     """
@@ -108,6 +110,7 @@ class Sender:
         *,
         notice_socket: NoticeSocket | None = None,
         controller: Controller | None = None,
+        bidding: Bidding | None = None,
         service: Service | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -117,6 +120,7 @@ class Sender:
         self._broker = broker
         self._notices = notice_socket
         self.commands: Final = Commands(self._device, controller)
+        self._bidding = bidding
         self._service = service
         self._monotonic_s = monotonic_s
         self._due = _Schedule()
@@ -202,6 +206,8 @@ class Sender:
                 if levels and levels["device"] == self._device:
                     self.courier.answered(levels["clip"], happening.payload)
                 self.commands.take(happening)
+                if self._bidding is not None and self._bidding.take(happening):
+                    self._due.trim_s = 0.0
             case _ as never:
                 assert_never(never)
 
@@ -209,7 +215,8 @@ class Sender:
         self._link = _Link(connected.limits, self._monotonic_s())
         self.was_connected = True
         _log.info("connected with MQTT %s", connected.protocol)
-        for topic in (topics.ACK.all(device=self._device), *self.commands.topics):
+        wanted = () if self._bidding is None else self._bidding.topics
+        for topic in (topics.ACK.all(device=self._device), *self.commands.topics, *wanted):
             self._broker.subscribe(topic)
         self._link.status = self._publish_status(self._link)
 
@@ -285,6 +292,8 @@ class Sender:
             self._due.trim_s = now_s + TRIM_PAUSE_S
             try:
                 self._spool.trim()
+                if self._bidding is not None:
+                    self._spool.expire(self._bidding.longest_s())
             except OSError as error:
                 _log.warning("cannot look after the spool: %s", error.strerror)
         # The broker's receipt for the first status shows that the connection carries: from then

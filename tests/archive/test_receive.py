@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.archive.receive import Receiver, Refusal
-from listener.archive.store import FileStore, Kept
+from listener.archive.store import FileStore
+from listener.archive.vouching import Kept
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.format import Envelope

@@ -12,9 +12,11 @@ from listener.accesslog import Entry
 from listener.archive.holdings import Gone, Holdings
 from listener.archive.receive import Receiver
 from listener.archive.serve import FreshRoster, Herald, Retention, Server
-from listener.archive.store import FileStore, Kept
+from listener.archive.store import FileStore
+from listener.archive.vouching import Kept
 from listener.envelope.format import Envelope
 from listener.errors import ConfigError, Unavailable
+from listener.mqtt import terms
 from listener.mqtt.broker import (
     Connected,
     Delivered,
@@ -284,6 +286,52 @@ def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
     (stone,) = [one for one in said if one not in heads]
     assert stone.topic == "earmark/v1/ack/hall/00000000-0000-4000-8000-000000000000"
     assert stone.payload == b"refused:erased:" + b"1" * 64
+
+
+def test_what_owners_chose_is_said_on_each_connection_and_when_it_changes(
+    holdings: Holdings, broker: FakeBroker, receiver: Receiver, store: FileStore, clock: FakeClock
+) -> None:
+    retention = Retention(store, clock, clock)
+    server = Server(broker, receiver, retention, herald=Herald(holdings), monotonic_s=clock)
+
+    def said() -> list[Message]:
+        server.turn(0.1)
+        found = [one for one in broker.did if isinstance(one, Message)]
+        broker.did.clear()
+        return [one for one in found if one.topic != Herald.topic]
+
+    store.orders.set_retention("ada", 7)
+    broker.happens.append(Connected(Limits(), "5"))
+    first, nothing = said(), said()
+    store.orders.set_retention("ada", 2)
+    for text in ('{"a":1}', '{"a":2}'):
+        store.orders.carry({"hall": text})
+    second = said()
+    broker.happens += [Lost("gone"), Connected(Limits(), "5")]
+    again = said()
+
+    assert nothing == []
+    assert [one.topic for one in first] == ["earmark/v1/retention/ada"]
+    assert all(one.retain and one.qos == 1 for one in first + second)
+    assert {one.topic: one.payload for one in second} == {one.topic: one.payload for one in again}
+    told = {one.topic: one.payload for one in second}
+    assert told["earmark/v1/keys/hall"] == b'[{"a":1},{"a":2}]'
+    public = holdings.key.public_key()
+
+    def verify(signature: bytes, data: bytes) -> bool:
+        public.verify(signature, data)
+        return True
+
+    assert terms.parse(told["earmark/v1/retention/ada"], verify) == terms.Term(
+        owner="ada", days=2, n=2
+    )
+
+
+def test_only_so_many_changes_of_keys_are_carried(store: FileStore) -> None:
+    for number in range(40):
+        store.orders.carry({"hall": str(number), "kitchen": "x"})
+
+    assert store.orders.carried()["hall"] == [str(number) for number in range(24, 40)]
 
 
 @pytest.mark.parametrize("known", [True, False])

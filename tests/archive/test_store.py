@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 from listener.archive.files import find_envelope, read_envelope
+from listener.archive.orders import Orders
 from listener.archive.receive import Receiver
 from listener.archive.store import Erased, FileStore, Replayed
+from listener.archive.vouching import Voucher
 from listener.envelope import format as form
 from listener.errors import Unavailable
 
@@ -67,6 +69,53 @@ def test_a_file_without_a_row_gets_one_when_it_verifies(
     assert store.mend(receiver.verify) == 0
 
     assert [one.clip for one in store.kept()] == [header.clip]
+
+
+def test_a_start_mends_an_index_whose_owners_were_crossed(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    hers, his = kept(store, household), kept(store, household, 2, owner="bob")
+    swap = "update clip set owner = case owner when 'ada' then 'bob' else 'ada' end"
+    store._index.execute(swap)  # noqa: SLF001 - the index is crossed on purpose
+
+    assert store.mend(receiver.verify) == 2
+
+    assert [one.clip for one in store.kept("ada")] == [hers.clip]
+    assert [one.clip for one in store.kept("bob")] == [his.clip]
+    assert not (folder / "quarantine").exists()
+
+
+def test_a_crossed_index_ends_no_clip_of_another(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    his = kept(store, household, owner="bob", ttl_s=30 * 86_400)
+    store.orders.set_retention("ada", 1)
+    store._index.execute("update clip set owner = 'ada', expires_s = 1")  # noqa: SLF001 - the same
+
+    assert store.expire(T_S + 2 * 86_400) == 0
+    store.mend(receiver.verify)
+
+    assert path_of(folder, his).exists()
+    assert [one.clip for one in store.kept("bob")] == [his.clip]
+    assert not store.orders.is_buried(his.clip)
+
+
+def test_an_index_of_another_archive_or_of_before_is_asked_file_by_file(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    header = kept(store, household)
+    received_s = next(store.kept()).received_s
+    with sqlite3.connect(folder / "index.sqlite") as index:
+        index.execute("alter table clip drop column code")
+    index.close()
+    other = FileStore(folder, Orders(folder.parent / "others.sqlite"), Voucher(b"another"))
+
+    assert [is_vouched for _, is_vouched in other.judged("ada", ("", "A"))] == [False]
+    assert other.mend(receiver.verify) == 0
+
+    assert [is_vouched for _, is_vouched in other.judged("ada", ("", "A"))] == [True]
+    assert [(one.clip, one.received_s) for one in other.kept()] == [(header.clip, received_s)]
+    other.close()
 
 
 @pytest.mark.parametrize("damage", ["content", "owner", "name", "empty"])

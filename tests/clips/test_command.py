@@ -17,9 +17,11 @@ from listener.clips import command, erasing
 from listener.clips.desk import Desk
 from listener.clips.taking import Progress
 from listener.config import Config
+from listener.owner import succession
 
 if TYPE_CHECKING:
     from listener.accesslog import AccessLog
+    from listener.archive.holdings import Holdings
     from tests.clips.conftest import Machine, Sounding
     from tests.conftest import Household
 
@@ -116,7 +118,7 @@ def test_a_clip_of_another_is_refused_with_a_hint(
     said = ada.clips("play", shelf.put("bob"), "--to", tmp_path / "x.flac")
 
     assert said.code == 1
-    assert "both owners' logs" in said.err
+    assert "the logs of both owners say so" in said.err
     assert not (tmp_path / "x.flac").exists()
 
 
@@ -141,7 +143,7 @@ def test_an_export_is_checked_opened_and_explained(
     assert ada.clips("export", "--to", target).code == 1, "it is there already"
 
 
-def test_an_export_that_breaks_off_leaves_no_file(
+def test_an_export_that_is_refused_says_which_file_and_leaves_none(
     ada: "Machine", shelf: "Sounding", tmp_path: Path
 ) -> None:
     clip = shelf.put()
@@ -150,8 +152,9 @@ def test_an_export_that_breaks_off_leaves_no_file(
 
     said = ada.clips("export", "--to", tmp_path / "ada.zip")
 
-    assert said.code == 69
-    assert "broke off" in said.err
+    assert said.code == 1
+    assert f"does not verify as hers: 1 file, {clip}" in said.err
+    assert "nothing was sent" in said.err
     assert not list(tmp_path.glob("*.zip"))
     assert not list(tmp_path.glob(".*.part"))
 
@@ -273,6 +276,7 @@ def test_keys_change_with_proof_of_both(ada: "Machine", shelf: "Sounding") -> No
     newer.write_text(str(pyrage.x25519.Identity.generate()))
 
     (before,) = ada.rows("keys")
+    assert before["sealed_to"] == {"hall": before["active"]}
     changed = ada.clips("new-key", newer)
     stale = ada.clips("list")
     old = ada.key.read_text()
@@ -280,14 +284,45 @@ def test_keys_change_with_proof_of_both(ada: "Machine", shelf: "Sounding") -> No
     (after,) = ada.rows("keys")
 
     assert changed.code == 0, changed.err
-    assert "keep the old one" in changed.out
+    assert "each speaker was sent the proof" in changed.out
+    assert "keep the old key" in changed.out
     assert (stale.code, "active key" in stale.err) == (1, True)
     assert after["retired"] == [before["active"]]
     assert sorted(after["held"]) == sorted([before["active"], after["active"]])
-    assert "retired  in this identity" in ada.clips("keys").out
+    told = ada.clips("keys").out
+    assert "retired  in this identity" in told
+    assert f"hall: its newest clip is sealed to {before['active']}, which is retired" in told
+    assert "earmark owner new-key ada --key age1" in told, "what a person does at the speaker"
     assert [row["clip"] for row in ada.rows("list", "--open") if "word" in row] == [clip]
     newer.write_text(old * 2)
     assert ada.clips("new-key", newer).code == 78
+
+
+def test_what_a_new_key_carries_to_a_speaker_is_what_that_speaker_follows(
+    ada: "Machine", household: "Household", holdings: "Holdings"
+) -> None:
+    newer = ada.folder / "new.key"
+    newer.write_text(str(pyrage.x25519.Identity.generate()))
+    before = household.home.roster()
+
+    assert ada.clips("new-key", newer).code == 0
+
+    (said,) = holdings.store.orders.carried()["hall"]
+    carried = succession.parse(f"[{said}]".encode())
+    after = succession.follow(before, carried, "hall", household.device_key)
+    assert after == household.home.roster()
+    assert after != before
+
+
+def test_a_new_key_needs_the_active_one_in_the_identity(ada: "Machine") -> None:
+    newer = ada.folder / "new.key"
+    newer.write_text(str(pyrage.x25519.Identity.generate()))
+    assert ada.clips("new-key", newer).code == 0
+
+    said = ada.clips("new-key", newer)  # with the old key alone
+
+    assert said.code == 1
+    assert "active key" in said.err
 
 
 def test_the_log_says_who_asked_and_is_verified_offline_too(

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.clips.known import Known
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
+from listener.home import Home
 from listener.rights.chain import Head
 
 if TYPE_CHECKING:
@@ -77,3 +78,25 @@ def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "clips").write_bytes(b"")
     with pytest.raises(Unavailable):
         known.save_receipt("erase", b"{}")
+
+
+def test_the_key_that_the_join_line_named_is_believed_before_any_first_meeting(
+    tmp_path: Path,
+) -> None:
+    archive, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    Home(tmp_path).pin_archive(archive.public_key())
+
+    known = Known(tmp_path)
+
+    assert known.archive == archive.public_key()
+    assert known.meet(keys.device_text(archive.public_key())) == archive.public_key()
+    with pytest.raises(EarmarkError, match="another one than the line named"):
+        known.meet(keys.device_text(stranger.public_key()))
+    assert not (known.folder / "known.json").exists()
+
+
+def test_a_pin_that_is_damaged_is_said(tmp_path: Path) -> None:
+    (tmp_path / "archive.pub").write_bytes(b"\xff no key")
+
+    with pytest.raises(ConfigError, match="damaged"):
+        Known(tmp_path)

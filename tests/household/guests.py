@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from listener import cli
+from listener.envelope import keys
 from listener.home import Home
 from listener.household import identity, invitation
 from listener.household.identity import Identity
@@ -42,6 +43,7 @@ class Host:
             port=self.door.port,
             fingerprint=invitation.fingerprint_of_pem(certificate.read_bytes()),
             token=token,
+            archive=keys.device_text(self.home.archive_key().public_key()),
         )
 
     def wait(self, who: Identity) -> "Future[bool]":

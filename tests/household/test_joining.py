@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.home import Home
@@ -34,6 +35,21 @@ def test_a_speaker_joins_and_is_believed(host: Host, guest: Home) -> None:
     assert not (host.office.path / "issued" / "d-hall.key").exists()
     assert '[device]\nname = "hall"' in joined.settings()
     assert 'host = "home.lan"\nport = 8883' in joined.settings()
+
+
+def test_the_line_brings_the_archive_s_key_and_the_archive_does_not(
+    host: Host, guest: Home
+) -> None:
+    stranger = Ed25519PrivateKey.generate().public_key()
+    guest.pin_archive(stranger)
+    host.wait(ADA)
+
+    join(guest, host.invite(ADA))
+
+    pinned = guest.pinned_archive()
+    assert pinned is not None
+    assert pinned == host.home.archive_key().public_key()
+    assert not {"archive", "key"} & set(Answer.__struct_fields__)
 
 
 def test_an_owner_s_computer_joins_without_a_signature(host: Host, guest: Home) -> None:

@@ -294,3 +294,19 @@ def test_hostile_answers_change_nothing(
     courier.answered(clip, payload)
 
     assert len(spool.waiting()) == 1
+
+
+def test_a_tombstone_reaches_the_quarantine_by_the_exact_bytes(
+    courier: Courier, spool: Spool
+) -> None:
+    entries = [put(spool, seq) for seq in (1, 2)]
+    data = [spool.read(entry) or b"" for entry in entries]
+    for entry in entries:
+        spool.quarantine(entry)
+
+    courier.answered(entries[0].clip, b"refused:erased:" + b"0" * 64)
+    right = hashlib.sha256(data[0]).hexdigest().encode()
+    courier.answered(entries[0].clip, b"refused:erased:" + right)
+
+    assert spool.release() == 1
+    assert [entry.clip for entry in spool.waiting()] == [entries[1].clip]

@@ -211,7 +211,7 @@ def test_what_became_of_the_clips_is_said_after_a_while(
     assert len(states(broker)) == before + 1
     assert states(broker)[-1]["waiting"] == 1
     assert states(broker)[-1]["spool"] == {
-        **dict.fromkeys(("acked", "dropped", "refused", "quarantined", "released"), 0),
+        **dict.fromkeys(("acked", "dropped", "expired", "refused", "quarantined", "released"), 0),
         "spooled": 1,
     }
 

@@ -55,6 +55,8 @@ TOPICS = (
         for kind in ("status", "event", "command")
         for device in ("hall", "kitchen", "ada", "archive", "household")
     ),
+    *(f"earmark/v1/retention/{owner}" for owner in ("ada", "hall", "bob")),
+    *(f"earmark/v1/keys/{device}" for device in ("hall", "kitchen", "ada", "archive")),
     *(f"homeassistant/device/earmark-{device}/config" for device in ("hall", "kitchen")),
     "homeassistant/status",
     "homeassistant/switch/door/config",

@@ -1,18 +1,21 @@
 """A home from nothing: set up, joined, used over TLS, and somebody thrown out of it."""
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pyrage
 import pytest
 
 from listener import config
 from listener.config import SpoolSettings
 from listener.envelope import keys
+from listener.hear.following import Following
 from listener.home import Home
 from listener.household import identity
 from listener.household.office import Office
@@ -77,6 +80,13 @@ class Place:
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[Place]:
     made = Place(tmp_path / "archive")
+    yield made
+    made.earmark.end()
+
+
+@pytest.fixture
+def speaker(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path / "speaker")
     yield made
     made.earmark.end()
 
@@ -155,6 +165,65 @@ def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
     sent = speaker.earmark.run("send", "--once", "--patience", "20")
     assert sent.stdout == "sent 1, set aside 0, waiting 0\n", sent.stderr
     assert second in archive.must("archive", "list").stdout
+
+
+def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(  # noqa: PLR0913, PLR0917 - a home
+    archive: Place,
+    speaker: Place,
+    tmp_path: Path,
+    mosquitto: "Mosquitto",
+    free_port: int,
+    wait_until: Wait,
+) -> None:
+    ada, following = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
+    hers = Place(tmp_path / "hers")
+    ports = ("--port", str(free_port), "--join-port", str(other_port(free_port)))
+    made = archive.must("household", "init", "--host", "localhost", *ports).stdout
+    archive.settings.write_text(made[made.index("[broker]") :])
+    speaker.join(archive, "add-device", "hall")
+    hers.join(archive, "add-owner", "ada", "--key", str(ada.to_public()))
+    confirm(archive, ada)
+    speaker.must("owner", "add", "ada", "--key", str(ada.to_public()))
+    confirm(speaker, ada)
+    mosquitto.start_with(archive.home / "household" / "mosquitto")
+    archive.earmark.start("archive")
+    wait_until((archive.home / "archive.sock").exists, "the archive's socket is there")
+    late, fresh = seal(speaker, str(ada)), seal(speaker, str(ada))
+    (path,) = (speaker.home / "spool").glob(f"*{late}*")
+    os.utime(path, (-2 * 86_400, -2 * 86_400))  # two days ago, in time that it was running
+
+    # From her own computer, while the speaker is away. What is signed is checked by the join line.
+    (tmp_path / "ada.key").write_text(str(ada))
+    (tmp_path / "next.key").write_text(str(following))
+
+    def clips(*words: str) -> str:
+        mine = ("--owner", "ada", "--identity", str(tmp_path / "ada.key"))
+        where = ("--archive", str(archive.home / "archive.sock"))
+        return hers.must("clips", *words, *mine, *where).stdout
+
+    clips("retention", "1")
+    assert "was sent the proof" in clips("new-key", str(tmp_path / "next.key"))
+    (tmp_path / "ada.key").write_text(f"{following}\n{ada}\n")
+    clips("log", "--verify")
+    kept = json.loads((hers.home / "clips" / "known.json").read_text())
+    assert kept["archive"] is None, "the line named its key; nothing was believed at first sight"
+
+    # It comes back: what waited too long is gone and counted, the rest arrives; then the new key.
+    speaker.earmark.start("send")
+    wait_until((speaker.home / "following.json").exists, "the proof is there")
+    wait_until(lambda: fresh in archive.must("archive", "list").stdout, "the fresh clip is kept")
+    assert late not in archive.must("archive", "list").stdout
+    counts = Spool(speaker.home / "spool", SpoolSettings()).counts()
+    assert (counts.expired, counts.dropped, counts.acked) == (1, 0, 1)
+    home = Home(speaker.home)
+    assert "which is retired" in clips("keys")
+    roster = Following(home, "hall", home.device_key())()
+    assert roster.known_owner("ada").recipient == str(following.to_public())
+    newest = seal(speaker, str(following))
+    wait_until(lambda: newest in archive.must("archive", "list").stdout, "the new clip is kept")
+    assert "hall: seals to the active key" in clips("keys")
+    resident_bytes = psutil.Process(speaker.earmark.pid("send")).memory_info().rss
+    assert resident_bytes <= 40 << 20, "it has checked a signature, and is small still"
 
 
 def test_home_assistant_hears_of_the_speakers_over_its_own_connection(

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import threading
@@ -19,9 +20,11 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from listener.accesslog import ACCESS_LOG
+from listener.config import SpoolSettings
 from listener.envelope import format as form
 from listener.envelope.open import open_envelope, parse_identities
 from listener.errors import EarmarkError
+from listener.spool import Spool
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -280,6 +283,9 @@ def test_of_1700_recordings_none_reaches_the_other(
         before = both.attempts("not-hers")
         cross(home)
         assert list(both.export_both().values()) == [None, None], cross.__name__
+        for _, got in both.handed_out[-2:]:
+            # Not a byte of a ZIP went out: what was sent is the answer that says why.
+            assert json.loads(got)["error"] == "not-hers", cross.__name__
         assert all(
             now >= then + 2 for now, then in zip(both.attempts("not-hers"), before, strict=True)
         ), cross.__name__
@@ -432,6 +438,57 @@ def test_a_copy_put_back_brings_no_clip_back_and_is_noticed(  # noqa: PLR0913, P
     wait_until(lambda: "does not hold the head" in served.said("archive"), "it is noticed")
     assert "restored" in {row["op"] for row in ada.rows()}
     assert (home / ACCESS_LOG).exists()
+
+
+def test_an_erasure_reaches_the_spool_and_the_quarantine_of_every_speaker(  # noqa: PLR0913, PLR0917 - the same
+    served: "Earmark",
+    mosquitto: "Mosquitto",
+    household: "Household",
+    home: Path,
+    ada: Asker,
+    wait_until: Wait,
+) -> None:
+    spool = Spool(home / "spool", SpoolSettings())
+    headers = [household.header(seq) for seq in (1, 2, 3)]
+    sealed = [household.seal(header) for header in headers]
+    messages = [(topic_of(header), data) for header, data in zip(headers, sealed, strict=True)]
+    publish(mosquitto.port, messages)
+    wait_until(lambda: clips_in(home) == 3, "the clips are kept")
+
+    # Set aside on a speaker that is there: it lets go when it is told.
+    first = spool.put(headers[0].clip, "ada", 1, sealed[0])
+    spool.quarantine(first)
+    served.start("send")
+    wait_until(lambda: "connected" in status_of(mosquitto.port, "hall"), "the speaker is there")
+    assert json.loads(ada.ask("erase", clips=[headers[0].clip]))["receipt"]["count"] == 1
+    wait_until(lambda: not list((home / "spool" / "quarantine").iterdir()), "it has let go")
+    served.kill("send", signal.SIGTERM)
+
+    # Away when its clip was erased, and its acknowledgement was lost: it learns on return.
+    for header, data in zip(headers[1:], sealed[1:], strict=True):
+        spool.put(header.clip, "ada", header.seq, data)
+    assert json.loads(ada.ask("erase", all=True))["receipt"]["count"] == 2
+    told = served.run("send", "--once", "--patience", "20")
+    assert told.stdout == "sent 2, set aside 0, waiting 0\n", told.stderr
+    assert spool.waiting() == []
+    assert clips_in(home) == 0
+    assert json.loads(ada.ask("list"))["clips"] == []
+
+
+def status_of(port: int, device: str) -> str:
+    """Return ``connected`` while the broker's retained status of a speaker says online."""
+    heard: list[bytes] = []
+    client = paho.Client(CallbackAPIVersion.VERSION2, "o-watch")
+    client.on_message = lambda _c, _d, message: heard.append(bytes(message.payload))
+    client.connect("127.0.0.1", port)
+    client.subscribe(f"earmark/v1/status/{device}", 1)
+    for _ in range(20):
+        client.loop(0.05)
+        if heard:
+            break
+    client.disconnect()
+    client.loop(0.05)
+    return "connected" if heard and json.loads(heard[-1])["state"] == "online" else ""
 
 
 def retained_head(port: int) -> int:

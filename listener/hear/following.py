@@ -1,0 +1,80 @@
+"""The roster, moved on to the keys that owners proved to this speaker.
+
+Send lays what the archive carried into ``following.json``. Nobody has judged it before: the proof
+is looked at here, by the one process that seals, and what is not proven changes nothing.
+"""
+
+import logging
+import os
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from listener.errors import EarmarkError
+from listener.home import Home
+from listener.owner import succession
+from listener.owner.roster import Roster
+
+FOLLOWING: Final = "following.json"
+
+_log = logging.getLogger(__name__)
+
+
+class Following:
+    """Called for the roster as it is now. For one thread.
+
+    Args:
+        home: where roster and ``following.json`` lie.
+        device: this speaker's name.
+        key: this speaker's.
+    """
+
+    def __init__(self, home: Home, device: str, key: Ed25519PrivateKey) -> None:
+        self._home = home
+        self._device = device
+        self._key = key
+        self._path = home.path / FOLLOWING
+        self._seen: tuple[int, int, int] | None = None
+
+    def __call__(self) -> Roster:
+        """Follow what is new, and return the roster.
+
+        Raises:
+            ConfigError: the roster is damaged.
+            Unavailable: it cannot be read.
+        """
+        stamp = self._look()
+        if stamp is not None and stamp != self._seen:
+            # One that cannot be followed now may be with the next clip: noted once it is done.
+            self._follow()
+            self._seen = stamp
+        return self._home.roster()
+
+    def _follow(self) -> None:
+        try:
+            with self._path.open("rb") as file:
+                said = succession.parse(file.read(succession.LONGEST_BYTES + 1))
+        except OSError as error:
+            _log.warning("cannot read what was said of keys: %s", error.strerror)
+            return
+        except EarmarkError as error:
+            _log.warning("%s", error)
+            return
+        before = self._home.roster()
+        after = self._home.change_roster(
+            lambda roster: succession.follow(roster, said, self._device, self._key)
+        )
+        for owner in after.owners:
+            if owner not in before.owners:
+                _log.warning(
+                    "the key of %s is another from now on, as the one before proved: %s",
+                    owner.name,
+                    owner.okey,
+                )
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            status = os.stat(self._path)  # noqa: PTH116 - once a clip
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_ino, status.st_size

@@ -1,0 +1,156 @@
+"""An owner's next key, proven to one speaker by the key that it seals to now. Pure.
+
+An age key signs nothing. But two keys agree on a secret that nobody else can know (X25519): hers
+and the speaker's. A code made with that secret is hers, for this speaker, and worth nothing to
+whoever carries it: not the archive, not the broker, not another speaker. The new key makes one too,
+so that nobody is moved on to a key that she does not hold.
+
+What is said can be said again without harm: it counts where the key it begins at is the active one,
+and a roster takes no key a second time.
+"""
+
+import base64
+import hmac
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal
+
+import msgspec
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgspec import Meta
+
+from listener.envelope import keys
+from listener.envelope.format import KeyId, ShortName
+from listener.errors import ConfigError, EarmarkError, UsageError
+from listener.owner.roster import Owner, Roster
+
+LONGEST_BYTES: Final = 7 << 10
+_CONTEXT: Final = b"EARMARK/NEW-KEY/1\n"
+_CODE_BYTES: Final = 32
+
+Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
+
+
+class Succession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an owner says to one speaker."""
+
+    v: Literal[1] = 1
+    owner: ShortName
+    device: ShortName
+    old: KeyId
+    """Fingerprint of the key that is to be active no more."""
+    new: Annotated[str, Meta(pattern=r"^age1[a-z0-9]{58}\Z")]
+    """The key that takes its place."""
+    old_proof: Code = ""
+    new_proof: Code = ""
+
+    def encode(self) -> bytes:
+        """Return it as it travels."""
+        return msgspec.json.encode(self, order="sorted")
+
+    def said(self) -> bytes:
+        """Return what both codes are over."""
+        fields = {"device": self.device, "new": self.new, "old": self.old, "owner": self.owner}
+        return _CONTEXT + msgspec.json.encode(fields, order="sorted")
+
+
+def prove(
+    said: Succession, old: X25519PrivateKey, new: X25519PrivateKey, device: Ed25519PublicKey
+) -> Succession:
+    """Return it with both codes.
+
+    Args:
+        said: without them.
+        old: the owner's key that is active.
+        new: the one that follows.
+        device: the speaker's. If it is somebody else's, the codes are worth nothing anywhere.
+
+    Raises:
+        ConfigError: the speaker's key is none to agree with.
+    """
+    theirs = keys.agreement_public(device)
+    return msgspec.structs.replace(
+        said,
+        old_proof=_code(old, theirs, (old.public_key(), theirs), said),
+        new_proof=_code(new, theirs, (new.public_key(), theirs), said),
+    )
+
+
+def parse(data: bytes) -> tuple[Succession, ...]:
+    """Read what was carried to a speaker.
+
+    Args:
+        data: any bytes at all.
+
+    Raises:
+        EarmarkError: they are nothing of the kind. Nothing else is ever raised.
+    """
+    try:
+        if len(data) > LONGEST_BYTES:
+            raise ValueError("too long")  # noqa: TRY301 - every fault is told in one place
+        return msgspec.json.decode(data, type=tuple[Succession, ...])
+    except (ValueError, RecursionError) as error:
+        raise EarmarkError("what was carried here says nothing of keys") from error
+
+
+def follow(
+    roster: Roster, said: Iterable[Succession], device: str, key: Ed25519PrivateKey
+) -> Roster:
+    """Return the roster with every key in place that was proven to this speaker, in order.
+
+    Args:
+        roster: the speaker's own.
+        said: what was carried here by whomever.
+        device: the speaker's name.
+        key: the speaker's.
+    """
+    for one in said:
+        owner = roster.owner(one.owner)
+        if owner is not None and _is_proven(one, owner, device, key):
+            try:
+                roster = roster.with_new_key(one.owner, one.new)
+            except (ConfigError, UsageError):
+                continue  # somebody's already, hers of before among them
+    return roster
+
+
+def _is_proven(said: Succession, owner: Owner, device: str, key: Ed25519PrivateKey) -> bool:
+    if not owner.active or said.device != device or said.old != owner.okey:
+        return False
+    secret = keys.agreement_secret(key)
+    try:
+        pairs = [
+            (X25519PublicKey.from_public_bytes(keys.age_bytes(recipient)), proof)
+            for recipient, proof in (
+                (owner.recipient, said.old_proof),
+                (keys.parse_recipient(said.new), said.new_proof),
+            )
+        ]
+        expected = [
+            (_code(secret, hers, (hers, secret.public_key()), said), proof) for hers, proof in pairs
+        ]
+    except (ConfigError, ValueError):
+        return False
+    return all(hmac.compare_digest(code, proof) for code, proof in expected)
+
+
+def _code(
+    mine: X25519PrivateKey,
+    theirs: X25519PublicKey,
+    parties: tuple[X25519PublicKey, X25519PublicKey],
+    said: Succession,
+) -> str:
+    """Return the code over what was said, by the secret of two keys: owner's first, speaker's.
+
+    Raises:
+        ValueError: the other key agrees with everybody.
+    """
+    try:
+        shared = mine.exchange(theirs)
+    except ValueError as error:
+        raise ConfigError("this is not a key to agree with") from error
+    salt = b"".join(one.public_bytes_raw() for one in parties)
+    secret = HKDF(hashes.SHA256(), _CODE_BYTES, salt, _CONTEXT).derive(shared)
+    return base64.b64encode(hmac.digest(secret, said.said(), "sha256")).decode("ascii")

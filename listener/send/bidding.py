@@ -1,0 +1,153 @@
+"""What the archive has for this speaker, kept on the disk: times that became shorter, new keys.
+
+Send judges the first, for it empties the spool: only what the archive signed counts, with the key
+that the join line named. The second it does not understand: it lays the bytes where hear looks,
+and hear believes nothing but the proof of the key that it seals to now.
+"""
+
+import base64
+import binascii
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from listener.config import ShortName
+from listener.mqtt import terms, topics
+from listener.mqtt.broker import Message
+
+PIN: Final = "archive.pub"
+TERMS: Final = "retention.json"
+FOLLOWING: Final = "following.json"
+LONGEST_FOLLOWING_BYTES: Final = 7 << 10
+_MOST_OWNERS: Final = 64
+_DAY_S: Final = 86_400
+_PREFIX: Final = b"ed25519:"
+
+_log = logging.getLogger(__name__)
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    days: Annotated[int, Meta(ge=1)]
+    n: int
+
+
+_Held = dict[ShortName, _Kept]
+
+
+class Bidding:
+    """What was said, and what holds. For one thread.
+
+    Args:
+        home: the folder of this installation.
+        device: this speaker's name.
+    """
+
+    def __init__(self, home: Path, device: str) -> None:
+        self._home = home
+        self._verify = _verifier(home / PIN)
+        self._keys = topics.KEYS.name(device=device)
+        self._held = _read(home / TERMS)
+        self.ignored = 0
+        """Messages that the archive did not sign, or that are old, or too long."""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What to ask the broker for; nothing of an archive whose key nobody named."""
+        return (self._keys,) if self._verify is None else (self._keys, topics.RETENTION.all())
+
+    def longest_s(self) -> Mapping[str, float]:
+        """Return for how long a clip may wait here, by owner; who is not in it has chosen none."""
+        return {owner: kept.days * _DAY_S for owner, kept in self._held.items()}
+
+    def take(self, message: Message) -> bool:
+        """Take in a message; say whether a time became another.
+
+        What cannot be written is said, and comes again with the next connection.
+        """
+        try:
+            if message.topic == self._keys:
+                self._lay(message.payload)
+            elif (levels := topics.RETENTION.levels(message.topic)) is not None:
+                return self._choose(levels["owner"], message.payload)
+        except OSError as error:
+            _log.warning("what the archive says cannot be kept: %s", error.strerror)
+        return False
+
+    def _lay(self, payload: bytes) -> None:
+        if len(payload) > LONGEST_FOLLOWING_BYTES:
+            self._ignore()
+            return
+        path = self._home / FOLLOWING
+        with contextlib.suppress(FileNotFoundError):
+            if path.read_bytes() == payload:
+                return
+        _write(path, payload)
+
+    def _choose(self, owner: str, payload: bytes) -> bool:
+        term = None if self._verify is None else terms.parse(payload, self._verify)
+        known = self._held.get(owner)
+        if (
+            term is None
+            or term.owner != owner
+            or (known is not None and term.n < known.n)
+            or (known is None and len(self._held) >= _MOST_OWNERS)
+        ):
+            self._ignore()
+            return False
+        kept = _Kept(days=term.days, n=term.n)
+        if kept == known:
+            return False
+        self._held[owner] = kept
+        _write(self._home / TERMS, msgspec.json.encode(self._held, order="sorted"))
+        return True
+
+    def _ignore(self) -> None:
+        self.ignored += 1
+        if self.ignored == 1:
+            _log.warning("something is ignored that is said in the archive's name")
+
+
+def _verifier(path: Path) -> Callable[[bytes, bytes], bool] | None:
+    """Return what checks the archive's signature, or None where its key is not known."""
+    try:
+        raw = base64.b64decode(path.read_bytes().strip().removeprefix(_PREFIX), validate=True)
+    except (OSError, binascii.Error):
+        return None
+
+    def verify(signature: bytes, said: bytes) -> bool:
+        # Here and not above: most speakers never need it, and send is small.
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - see the line before
+        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - the same
+
+        try:
+            ed25519.Ed25519PublicKey.from_public_bytes(raw).verify(signature, said)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    return verify
+
+
+def _read(path: Path) -> _Held:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Held)
+    except (OSError, ValueError, RecursionError):
+        return {}  # the broker has it still, and says it on connecting
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace a file, durably and whole."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(handle)
+    fresh.replace(path)

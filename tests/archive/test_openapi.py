@@ -1,0 +1,69 @@
+"""The description of the API is what the code does."""
+
+import json
+import re
+from typing import TYPE_CHECKING, get_args
+
+import msgspec
+import pytest
+
+from listener.archive import openapi
+from listener.archive.api import Api
+from listener.archive.rights import Rights
+from listener.archive.tickets import Tickets
+from listener.rights import request as requests
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from listener.archive.holdings import Holdings
+    from tests.archive.conftest import FakeClock
+
+
+def test_what_is_written_down_is_what_the_code_says() -> None:
+    written = (ROOT / "docs" / "openapi.json").read_text("utf-8")
+
+    assert written == openapi.render(), "python -m listener.archive.openapi > docs/openapi.json"
+
+
+def test_every_route_is_described_and_no_other(holdings: "Holdings", clock: "FakeClock") -> None:
+    described = {
+        (path, method.upper())
+        for path, operations in openapi.describe()["paths"].items()
+        for method in operations
+    }
+
+    routes = {
+        (route.path_format, method)
+        for route in Api(holdings, Tickets(clock), Rights(holdings, clock)).routes()
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+
+    assert described == routes
+
+
+def test_every_request_is_described_with_its_fields() -> None:
+    schemas = openapi.describe()["components"]["schemas"]
+
+    for kind in get_args(requests.Request):
+        schema = schemas[kind.__name__]
+        names = {field.encode_name for field in msgspec.structs.fields(kind)}
+        assert set(schema["properties"]) == names | {"op"}
+        assert schema["additionalProperties"] is False
+
+
+def test_patterns_are_for_every_language() -> None:
+    text = json.dumps(openapi.describe())
+
+    assert r"\\Z" not in text
+    for pattern in re.findall(r'"pattern": "((?:[^"\\]|\\.)*)"', text):
+        re.compile(json.loads(f'"{pattern}"'))
+
+
+@pytest.mark.parametrize("status", sorted(openapi.ERRORS))
+def test_every_error_is_in_the_documents(status: int) -> None:
+    told = (ROOT / "docs" / "rights.md").read_text("utf-8")
+    rows = [line for line in told.splitlines() if line.startswith("|") and str(status) in line]
+
+    for word in openapi.ERRORS[status]:
+        assert any(f"`{word}`" in row for row in rows), word

@@ -1,0 +1,156 @@
+"""What the archive has for a speaker: obeyed where it is signed, laid down where hear judges."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from listener.envelope import keys
+from listener.home import Home
+from listener.mqtt import terms
+from listener.mqtt.broker import Connected, Delivered, Limits, Message
+from listener.mqtt.terms import Term
+from listener.send.bidding import LONGEST_FOLLOWING_BYTES, Bidding
+from listener.send.courier import Courier
+from listener.send.loop import Sender
+
+if TYPE_CHECKING:
+    from listener.spool import Spool
+    from tests.send.conftest import FakeBroker, FakeClock
+
+ARCHIVE = Ed25519PrivateKey.generate()
+DAY_S = 86_400
+
+
+@pytest.fixture
+def pinned(home: Path) -> Path:
+    Home(home).pin_archive(ARCHIVE.public_key())
+    return home
+
+
+def term(days: int, n: int, owner: str = "ada", key: Ed25519PrivateKey = ARCHIVE) -> Message:
+    payload = terms.encode(Term(owner=owner, days=days, n=n), key.sign)
+    return Message(f"earmark/v1/retention/{owner}", payload, 1, retain=True)
+
+
+def test_the_newest_choice_holds_and_lasts(pinned: Path) -> None:
+    bidding = Bidding(pinned, "hall")
+
+    assert bidding.take(term(7, 1))
+    assert bidding.take(term(2, 2))
+    assert not bidding.take(term(2, 2))
+    assert not bidding.take(term(1, 1)), "an old choice, said again"
+
+    assert bidding.longest_s() == {"ada": 2 * DAY_S}
+    assert Bidding(pinned, "hall").longest_s() == {"ada": 2 * DAY_S}
+    assert (pinned / "retention.json").stat().st_mode & 0o777 == 0o600
+    assert bidding.take(term(30, 3)), "hers to lengthen again; the spool's own bound holds still"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        term(1, 1, key=Ed25519PrivateKey.generate()),
+        Message("earmark/v1/retention/bob", term(1, 1).payload, 1, retain=True),
+        Message("earmark/v1/retention/ada", b"1", 1, retain=True),
+        Message("earmark/v1/retention/ada", b"", 1, retain=True),
+        Message("earmark/v1/retention/ada", b"x" * 5000, 1, retain=True),
+    ],
+)
+def test_what_the_archive_did_not_sign_for_this_owner_is_not_obeyed(
+    pinned: Path, message: Message
+) -> None:
+    bidding = Bidding(pinned, "hall")
+
+    assert not bidding.take(message)
+
+    assert bidding.longest_s() == {}
+    assert bidding.ignored == 1
+    assert not (pinned / "retention.json").exists()
+
+
+def test_owners_without_end_find_no_room(pinned: Path) -> None:
+    bidding = Bidding(pinned, "hall")
+
+    for number in range(70):
+        bidding.take(term(1, 1, owner=f"owner-{number}"))
+
+    assert len(bidding.longest_s()) == 64
+
+
+@pytest.mark.parametrize("pin", [None, b"ed25519:???", b"\xff"])
+def test_without_a_key_that_was_named_nobody_is_obeyed(home: Path, pin: bytes | None) -> None:
+    if pin is not None:
+        (home / "archive.pub").write_bytes(pin)
+    bidding = Bidding(home, "hall")
+
+    bidding.take(term(1, 1))
+
+    assert bidding.topics[0] == "earmark/v1/keys/hall"
+    assert bidding.longest_s() == {}
+
+
+def test_a_damaged_file_is_as_none(pinned: Path) -> None:
+    (pinned / "retention.json").write_bytes(b"{")
+
+    assert Bidding(pinned, "hall").longest_s() == {}
+
+
+def test_a_key_s_message_is_laid_down_unread(home: Path) -> None:
+    bidding = Bidding(home, "hall")
+    path = home / "following.json"
+
+    assert not bidding.take(Message("earmark/v1/keys/hall", b"\xffanything", 1, retain=True))
+    assert path.read_bytes() == b"\xffanything"
+    first = path.stat().st_ino
+    bidding.take(Message("earmark/v1/keys/hall", b"\xffanything", 1, retain=True))
+    assert path.stat().st_ino == first
+    bidding.take(Message("earmark/v1/keys/kitchen", b"[]", 1, retain=True))
+    bidding.take(Message("earmark/v1/keys/hall", b"x" * (LONGEST_FOLLOWING_BYTES + 1), 1))
+
+    assert path.read_bytes() == b"\xffanything"
+    assert bidding.ignored == 1
+
+
+def test_a_disk_that_takes_nothing_stops_nothing(
+    pinned: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bidding = Bidding(pinned, "hall")
+    (pinned / ".retention.json.new").mkdir()
+
+    assert not bidding.take(term(1, 1))
+
+    assert "cannot be kept" in caplog.text
+
+
+def test_clips_that_may_wait_no_longer_go_and_are_counted(
+    pinned: Path, spool: "Spool", broker: "FakeBroker", clock: "FakeClock"
+) -> None:
+    for seq, owner in enumerate(("ada", "ada", "bob", "ada"), 1):
+        spool.put(f"0000000{seq}-0000-4000-8000-000000000000", owner, seq, b"sealed")
+    first, second, *_ = spool.waiting()
+    spool.quarantine(second)
+    for path in pinned.parent.rglob("*.earmark"):
+        if "00000004" not in path.name:
+            os.utime(path, (-3 * DAY_S, -3 * DAY_S))  # three days ago, in time it was running
+    bidding = Bidding(pinned, "hall")
+    sender = Sender(Courier(spool, "hall", 0.5), broker, bidding=bidding, monotonic_s=clock)
+    broker.happens += [Connected(Limits(), "5")]
+    sender.turn(0.1)
+    broker.happens += [Delivered(1), term(2, 1)]
+    sender.turn(0.1)
+
+    assert broker.subscribed[1:] == ["earmark/v1/keys/hall", "earmark/v1/retention/+"]
+    assert [(one.seq, one.owner) for one in spool.waiting()] == [(3, "bob"), (4, "ada")]
+    assert not list((pinned.parent / "spool" / "quarantine").iterdir())
+    assert spool.counts().expired == 2
+    assert spool.counts().dropped == 0
+    assert first.owner == "ada"
+
+
+def test_the_pin_is_spelt_as_joining_writes_it(pinned: Path) -> None:
+    assert (pinned / "archive.pub").read_text() == keys.device_text(ARCHIVE.public_key()) + "\n"
+    assert json.loads(term(1, 1).payload)["term"]["owner"] == "ada"

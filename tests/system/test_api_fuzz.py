@@ -1,0 +1,172 @@
+"""The API under schemathesis: the real archive behind its own HTTPS, asked whatever there is."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psutil
+import pyrage
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from listener.archive import openapi
+from listener.archive.store import FileStore
+from listener.archive.vouching import Voucher
+from listener.envelope import format as form
+from listener.household import identity
+from listener.household.office import Office
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Household
+    from tests.system.conftest import Earmark
+
+    Wait = Callable[[Callable[[], object], str], None]
+
+pytestmark = pytest.mark.system
+
+EXAMPLES = 60
+CLIPS = 40
+MOST_GROWN_BYTES = 16 << 20
+_BOTH = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+_SETTINGS = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class Fuzzed:
+    """An archive that is asked, and what it must keep to."""
+
+    def __init__(self, port: int, ca: Path, household: "Household", pid: int) -> None:
+        self.schema = schemathesis.openapi.from_dict(openapi.describe())
+        self.process = psutil.Process(pid)
+        self._base = f"https://localhost:{port}"
+        self._household = household
+        self._ca = str(ca)
+        self._session = requests.Session()
+        self.statuses: set[int] = set()
+        self.answered: set[str] = set()
+
+    def close(self) -> None:
+        self._session.close()
+
+    def send(self, case: Case[Any]) -> Any:  # noqa: ANN401 - schemathesis' own response
+        """Ask, and hold the answer against what is written of it."""
+        response = case.call(
+            base_url=self._base, session=self._session, verify=self._ca, timeout=20
+        )
+        assert response.status_code < 500 or response.status_code == 503, response.text
+        # A schema knows no calendar and no checksum: what fits it may still be no request (422).
+        case.validate_response(response, excluded_checks=[positive_data_acceptance])
+        self.statuses.add(response.status_code)
+        return response
+
+    def go_on(self, asked: dict[str, Any], ticket: dict[str, Any]) -> None:
+        """Prove the request, as its owner would, and look at what comes."""
+        secret = self._household.identities[asked["owner"]]
+        key = pyrage.x25519.Identity.from_str(secret)
+        answer = pyrage.decrypt(ticket["challenge"].encode(), [key]).decode()
+        operation = self.schema["/v1/tickets/{ticket}"]["POST"]
+        case = operation.Case(
+            path_parameters={"ticket": ticket["ticket"]}, body=answer, media_type="text/plain"
+        )
+        if self.send(case).status_code == 200:
+            self.answered.add(asked["request"]["op"])
+
+
+@pytest.fixture
+def fuzzed(  # noqa: PLR0913, PLR0917 - what meets here
+    household: "Household",
+    home: Path,
+    tmp_path: Path,
+    earmark: "Earmark",
+    free_port: int,
+    wait_until: "Wait",
+) -> Iterator[Fuzzed]:
+    office = Office(home, lambda: datetime.now(UTC))
+    office.set_up(lambda register: msgspec.structs.replace(register, hosts=("localhost",)))
+    certificate, key = office.service(identity.API)
+    (tmp_path / "earmark.toml").write_text(
+        f'broker.port = 9\n[archive]\nhost = "127.0.0.1"\nport = {free_port}\n'
+        f'certificate_file = "{certificate}"\nkey_file = "{key}"\n'
+    )
+    store = FileStore(home / "archive", voucher=Voucher.of(household.home.archive_key()))
+    for seq in range(1, CLIPS + 1):
+        data = household.seal(household.header(seq, "ada" if seq % 2 else "bob"))
+        store.keep(form.parse(data), data, 1_795_334_400)
+    store.close()
+    earmark.start("archive")
+    wait_until((home / "archive.sock").exists, "the archive's socket is there")
+    made = Fuzzed(free_port, home / "household" / "ca.crt", household, earmark.pid("archive"))
+    yield made
+    made.close()
+    said = earmark.said("archive")
+    assert "Traceback" not in said
+
+
+def described() -> list[tuple[str, str]]:
+    paths = openapi.describe()["paths"].items()
+    return [(path, method) for path, methods in paths for method in methods]
+
+
+def files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.suffix not in {".log", ".sqlite-shm"}}
+
+
+def bobs(home: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (home / "archive/clips/bob").iterdir()}
+
+
+@pytest.mark.timeout(300)
+def test_whatever_is_asked_the_answer_is_one_of_those_that_are_written_down(
+    fuzzed: Fuzzed, home: Path, tmp_path: Path
+) -> None:
+    before, his = files(tmp_path), bobs(home)
+    operations = [fuzzed.schema[path][method.upper()] for path, method in described()]
+    assert len(operations) == 3
+    asked = [
+        st.tuples(one.as_strategy(mode), st.just(mode)) for one in operations for mode in _BOTH
+    ]
+
+    @_SETTINGS
+    @given(
+        asked=st.one_of(asked),
+        owner=st.sampled_from(["ada", "ada", "nobody"]),
+        clip=st.sampled_from(sorted(path.stem for path in before if path.suffix == ".earmark")),
+    )
+    def fuzz(asked: tuple[Case[Any], GenerationMode], owner: str, clip: str) -> None:
+        case, mode = asked
+        body: Any = case.body
+        if mode is GenerationMode.POSITIVE and isinstance(body, dict):
+            body["owner"] = owner  # a name made up is nobody's, and so is an id
+            if "clip" in body["request"]:
+                body["request"]["clip"] = clip
+        response = fuzzed.send(case)
+        if response.status_code == 201:
+            assert isinstance(body, dict)
+            fuzzed.go_on(body, response.json())
+
+    fuzz()  # what is loaded late is loaded now
+    memory_bytes, descriptors = fuzzed.process.memory_info().rss, fuzzed.process.num_fds()
+    for _ in range(5):
+        fuzz()
+
+    assert fuzzed.process.is_running()
+    assert fuzzed.process.memory_info().rss - memory_bytes < MOST_GROWN_BYTES
+    assert fuzzed.process.num_fds() <= descriptors + 4
+    assert files(tmp_path) <= before, "nothing was written that was not there"
+    assert bobs(home) == his, "what was never asked for is untouched"
+    assert fuzzed.statuses >= {200, 201, 404, 422}
+    assert fuzzed.answered >= {"list", "export", "erase", "log", "keys", "retention"}
