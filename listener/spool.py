@@ -5,6 +5,9 @@ all, and leaves it when the archive has acknowledged it, or counted. One file is
 ``<seq>.<owner>.<clip>.earmark``: who carries it learns where it goes from its name and never looks
 inside. Whole operations exclude each other by a lock on the folder, across processes too.
 
+Two small files lie here besides, because both may reach them: what owners chose, and what they say
+of their next keys.
+
 Age is counted in time that the machine was seen running, not by the wall clock: a computer without
 a battery-backed clock is years off until it finds a time server, and a spool that believed it would
 throw everything away. Each file's modification time holds that running time (so ``ls`` shows 1970).
@@ -27,6 +30,10 @@ from listener.errors import SpoolFull, Unavailable
 from listener.ledger import LEDGER, Clock, Counts, Ledger
 
 QUARANTINE: Final = "quarantine"
+TERMS: Final = "retention.json"
+"""How long owners let a clip wait here: send's own."""
+FOLLOWING: Final = "following.json"
+"""What the archive carried of owners' next keys: send lays it here, hear judges it."""
 MOST_SEQ: Final = 10**12 - 1
 
 _NAME: Final = re.compile(
@@ -391,7 +398,8 @@ def _scan(folder: int) -> tuple[list[tuple[Entry, float]], int]:
         for item in listing:
             named = _NAME.fullmatch(item.name)
             if named is None:
-                foreign += item.name not in {LEDGER, QUARANTINE} and not item.name.endswith(_PART)
+                ours = item.name in {LEDGER, QUARANTINE, TERMS, FOLLOWING}
+                foreign += not ours and not item.name.endswith(_PART)
                 continue
             try:
                 status = item.stat(follow_symlinks=False)

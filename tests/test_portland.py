@@ -210,7 +210,7 @@ def test_nobody_but_the_owner_moves_a_speaker_on_to_another_key(household: "Hous
 
     for payload in [b"[%b]" % one for one in forged] + [b"[%b]" % b",".join(forged)]:
         bidding.take(Message("earmark/v1/keys/hall", payload, retain=True))
-        assert (household.home.path / "following.json").read_bytes() == payload
+        assert (household.home.path / "spool" / "following.json").read_bytes() == payload
         assert following() == before
 
     true = everybody.says(everybody.ada.agreement(), everybody.next).encode()

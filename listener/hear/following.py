@@ -1,12 +1,11 @@
 """The roster, moved on to the keys that owners proved to this speaker.
 
-Send lays what the archive carried into ``following.json``. Nobody has judged it before: the proof
+Send lays what the archive carried beside the clips. Nobody has judged it before: the proof
 is looked at here, by the one process that seals, and what is not proven changes nothing.
 """
 
 import logging
 import os
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -14,8 +13,7 @@ from listener.errors import EarmarkError
 from listener.home import Home
 from listener.owner import succession
 from listener.owner.roster import Roster
-
-FOLLOWING: Final = "following.json"
+from listener.spool import FOLLOWING
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +22,7 @@ class Following:
     """Called for the roster as it is now. For one thread.
 
     Args:
-        home: where roster and ``following.json`` lie.
+        home: where roster and spool lie.
         device: this speaker's name.
         key: this speaker's.
     """
@@ -33,7 +31,7 @@ class Following:
         self._home = home
         self._device = device
         self._key = key
-        self._path = home.path / FOLLOWING
+        self._path = home.path / "spool" / FOLLOWING
         self._seen: tuple[int, int, int] | None = None
 
     def __call__(self) -> Roster:

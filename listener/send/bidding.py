@@ -10,6 +10,7 @@ import binascii
 import contextlib
 import logging
 import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Final
@@ -20,10 +21,9 @@ from msgspec import Meta
 from listener.config import ShortName
 from listener.mqtt import terms, topics
 from listener.mqtt.broker import Message
+from listener.spool import FOLLOWING, TERMS
 
 PIN: Final = "archive.pub"
-TERMS: Final = "retention.json"
-FOLLOWING: Final = "following.json"
 LONGEST_FOLLOWING_BYTES: Final = 7 << 10
 _MOST_OWNERS: Final = 64
 _DAY_S: Final = 86_400
@@ -49,10 +49,10 @@ class Bidding:
     """
 
     def __init__(self, home: Path, device: str) -> None:
-        self._home = home
+        self._border = home / "spool"
         self._verify = _verifier(home / PIN)
         self._keys = topics.KEYS.name(device=device)
-        self._held = _read(home / TERMS)
+        self._held = _read(self._border / TERMS)
         self.ignored = 0
         """Messages that the archive did not sign, or that are old, or too long."""
 
@@ -83,7 +83,7 @@ class Bidding:
         if len(payload) > LONGEST_FOLLOWING_BYTES:
             self._ignore()
             return
-        path = self._home / FOLLOWING
+        path = self._border / FOLLOWING
         with contextlib.suppress(FileNotFoundError):
             if path.read_bytes() == payload:
                 return
@@ -104,7 +104,7 @@ class Bidding:
         if kept == known:
             return False
         self._held[owner] = kept
-        _write(self._home / TERMS, msgspec.json.encode(self._held, order="sorted"))
+        _write(self._border / TERMS, msgspec.json.encode(self._held, order="sorted"))
         return True
 
     def _ignore(self) -> None:
@@ -142,12 +142,15 @@ def _read(path: Path) -> _Held:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Replace a file, durably and whole."""
-    fresh = path.with_name(f".{path.name}.new")
+    """Replace a file at the border, durably and whole; hear may read it where both share that."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    is_shared = path.parent.stat().st_mode & stat.S_ISGID
+    fresh = path.with_name(f".{path.name}.part")
     fresh.unlink(missing_ok=True)
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
         file.flush()
+        os.fchmod(handle, 0o640 if is_shared else 0o600)
         os.fsync(handle)
     fresh.replace(path)

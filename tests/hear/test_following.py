@@ -32,7 +32,8 @@ def said(household: "Household", old: Identity, new: Identity, owner: str = "ada
 
 
 def lay(household: "Household", data: bytes) -> None:
-    path = household.home.path / "following.json"
+    path = household.home.path / "spool" / "following.json"
+    path.parent.mkdir(exist_ok=True)
     path.with_suffix(".new").write_bytes(data)
     path.with_suffix(".new").replace(path)
 
@@ -90,7 +91,7 @@ def test_any_bytes_change_nothing(
 def test_a_file_that_cannot_be_read_is_said_and_stops_nothing(
     following: Following, household: "Household", caplog: pytest.LogCaptureFixture
 ) -> None:
-    (household.home.path / "following.json").mkdir()
+    (household.home.path / "spool" / "following.json").mkdir(parents=True)
 
     assert following() == household.home.roster()
     assert "cannot read" in caplog.text

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.config import SpoolSettings
 from listener.envelope import keys
 from listener.home import Home
 from listener.mqtt import terms
@@ -16,9 +17,9 @@ from listener.mqtt.terms import Term
 from listener.send.bidding import LONGEST_FOLLOWING_BYTES, Bidding
 from listener.send.courier import Courier
 from listener.send.loop import Sender
+from listener.spool import Spool
 
 if TYPE_CHECKING:
-    from listener.spool import Spool
     from tests.send.conftest import FakeBroker, FakeClock
 
 ARCHIVE = Ed25519PrivateKey.generate()
@@ -46,7 +47,7 @@ def test_the_newest_choice_holds_and_lasts(pinned: Path) -> None:
 
     assert bidding.longest_s() == {"ada": 2 * DAY_S}
     assert Bidding(pinned, "hall").longest_s() == {"ada": 2 * DAY_S}
-    assert (pinned / "retention.json").stat().st_mode & 0o777 == 0o600
+    assert (pinned / "spool" / "retention.json").stat().st_mode & 0o777 == 0o600
     assert bidding.take(term(30, 3)), "hers to lengthen again; the spool's own bound holds still"
 
 
@@ -69,7 +70,7 @@ def test_what_the_archive_did_not_sign_for_this_owner_is_not_obeyed(
 
     assert bidding.longest_s() == {}
     assert bidding.ignored == 1
-    assert not (pinned / "retention.json").exists()
+    assert not (pinned / "spool" / "retention.json").exists()
 
 
 def test_owners_without_end_find_no_room(pinned: Path) -> None:
@@ -94,14 +95,15 @@ def test_without_a_key_that_was_named_nobody_is_obeyed(home: Path, pin: bytes | 
 
 
 def test_a_damaged_file_is_as_none(pinned: Path) -> None:
-    (pinned / "retention.json").write_bytes(b"{")
+    (pinned / "spool").mkdir()
+    (pinned / "spool" / "retention.json").write_bytes(b"{")
 
     assert Bidding(pinned, "hall").longest_s() == {}
 
 
 def test_a_key_s_message_is_laid_down_unread(home: Path) -> None:
     bidding = Bidding(home, "hall")
-    path = home / "following.json"
+    path = home / "spool" / "following.json"
 
     assert not bidding.take(Message("earmark/v1/keys/hall", b"\xffanything", 1, retain=True))
     assert path.read_bytes() == b"\xffanything"
@@ -119,7 +121,7 @@ def test_a_disk_that_takes_nothing_stops_nothing(
     pinned: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bidding = Bidding(pinned, "hall")
-    (pinned / ".retention.json.new").mkdir()
+    (pinned / "spool" / ".retention.json.part").mkdir(parents=True)
 
     assert not bidding.take(term(1, 1))
 
@@ -127,7 +129,7 @@ def test_a_disk_that_takes_nothing_stops_nothing(
 
 
 def test_clips_that_may_wait_no_longer_go_and_are_counted(
-    pinned: Path, spool: "Spool", broker: "FakeBroker", clock: "FakeClock"
+    pinned: Path, spool: Spool, broker: "FakeBroker", clock: "FakeClock"
 ) -> None:
     for seq, owner in enumerate(("ada", "ada", "bob", "ada"), 1):
         spool.put(f"0000000{seq}-0000-4000-8000-000000000000", owner, seq, b"sealed")
@@ -154,3 +156,24 @@ def test_clips_that_may_wait_no_longer_go_and_are_counted(
 def test_the_pin_is_spelt_as_joining_writes_it(pinned: Path) -> None:
     assert (pinned / "archive.pub").read_text() == keys.device_text(ARCHIVE.public_key()) + "\n"
     assert json.loads(term(1, 1).payload)["term"]["owner"] == "ada"
+
+
+def test_where_two_users_share_the_border_hear_may_read_it(pinned: Path) -> None:
+    (pinned / "spool").mkdir()
+    (pinned / "spool").chmod(0o2770)
+    bidding = Bidding(pinned, "hall")
+
+    bidding.take(term(1, 1))
+    bidding.take(Message("earmark/v1/keys/hall", b"[]", 1, retain=True))
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (pinned / "spool").iterdir()}
+    assert modes == {"retention.json": 0o640, "following.json": 0o640}
+
+
+def test_what_lies_there_is_nothing_foreign(pinned: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bidding = Bidding(pinned, "hall")
+    bidding.take(term(1, 1))
+    bidding.take(Message("earmark/v1/keys/hall", b"[]", 1, retain=True))
+
+    assert Spool(pinned / "spool", SpoolSettings()).waiting() == []
+    assert "foreign" not in caplog.text

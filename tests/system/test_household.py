@@ -210,7 +210,7 @@ def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(  # noqa: P
 
     # It comes back: what waited too long is gone and counted, the rest arrives; then the new key.
     speaker.earmark.start("send")
-    wait_until((speaker.home / "following.json").exists, "the proof is there")
+    wait_until((speaker.home / "spool" / "following.json").exists, "the proof is there")
     wait_until(lambda: fresh in archive.must("archive", "list").stdout, "the fresh clip is kept")
     assert late not in archive.must("archive", "list").stdout
     counts = Spool(speaker.home / "spool", SpoolSettings()).counts()
