@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What tests use from Debian: a real broker, tracing, and stock tools that open an envelope.
 TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2
 
-.PHONY: help setup demo test unit lint format bench soak fixtures clean
+.PHONY: help setup demo test unit lint format bench soak fixtures lock deb clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,13 @@ bench: setup ## measure against peers; write benchmarks/results.json and the REA
 
 soak: setup debian ## eight hours of sound in some ten minutes, with random faults
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak
+
+lock: setup ## resolve anew which wheels a speaker runs, each by its hash
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/python -m firmware.lock
+
+deb: setup ## the Debian packages for arm64 and amd64, in dist/
+	$(BIN)/python -m firmware.deb $(ARCH)
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* *.egg-info
