@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What tests use from Debian: a real broker, tracing, and stock tools that open an envelope.
-TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2
+TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 device-tree-compiler
 
 .PHONY: help setup demo test unit lint format bench soak fixtures lock deb clean
 
