@@ -198,6 +198,15 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
     key_file: PathText | None = None
 
 
+class UpdateSettings(Settings, frozen=True, kw_only=True):
+    """Whose releases are installed, and where."""
+
+    folder: PathText = "/opt/earmark"
+    """Where the versions are, each in a folder of its name."""
+    keys: tuple[Annotated[str, Meta(pattern=r"^ed25519:[A-Za-z0-9+/=]{44}\Z")], ...] = ()
+    """Public keys of who may sign a release, besides those that came with the program."""
+
+
 class Config(Settings, frozen=True, kw_only=True):
     """All of it."""
 
@@ -214,6 +223,7 @@ class Config(Settings, frozen=True, kw_only=True):
     broker: BrokerSettings = BrokerSettings()
     spool: SpoolSettings = SpoolSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    update: UpdateSettings = UpdateSettings()
 
 
 def parse(text: str, source: str) -> Config:
