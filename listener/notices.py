@@ -20,7 +20,8 @@ from listener.config import ShortName
 from listener.datagrams import Inbox, Outbox
 
 LONGEST_BYTES: Final = 512
-SOCKET: Final = "notices.sock"
+SOCKET: Final = "send/notices.sock"
+"""In the home, in the folder that belongs to whoever sends."""
 MONITOR_SOCKET: Final = "monitor.sock"
 MOST_WORDS: Final = 3
 """In one `Level`; further words come in another right behind it."""
@@ -37,6 +38,7 @@ Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 MuteState = Literal["open", "hardware", "software", "fault"]
 """``open`` is not muted; otherwise, what mutes: a fault is named before the switch, and that before
 the software."""
+SwitchKind = Literal["input", "gpio", "script", "none"]
 LampState = Literal["idle", "hearing", "muted", "fault"]
 Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{86}==\Z")]
 Sign = Callable[[bytes], bytes]
@@ -53,6 +55,8 @@ class Started(_Notice, frozen=True, kw_only=True, tag="started", omit_defaults=T
 
     thresholds: Annotated[dict[ShortName, Score], Meta(max_length=MOST_THRESHOLDS)] = {}
     """Score from which each word wakes; empty where there are more words than fit."""
+    switch: SwitchKind | None = None
+    """What is fitted to cut the microphone; ``none``: only software mutes."""
 
 
 class Stopped(_Notice, frozen=True, kw_only=True, tag="stopped"):
@@ -261,14 +265,14 @@ class NoticeSocket:
     """Send's end: a socket file with mode 0600, which replaces a stale one.
 
     Args:
-        path: where.
+        path: where; in a folder that is shared, see `belonging`, its group may speak too.
 
     Raises:
         Unavailable: it cannot be made there, or another process listens there.
     """
 
     def __init__(self, path: Path) -> None:
-        self._inbox = Inbox(path, LONGEST_BYTES)
+        self._inbox = Inbox(path, LONGEST_BYTES, is_for_group=True)
         self.refused = 0
         """Datagrams that were no notices."""
 

@@ -14,6 +14,7 @@ from listener.mqtt.client import PahoBroker
 from listener.notices import SOCKET, NoticeSocket
 from listener.send.courier import Courier
 from listener.send.loop import Sender, will
+from listener.service import with_credentials
 from listener.spool import Spool
 
 LONGEST_ANSWER_BYTES = 4096  # nothing that a device is told is longer
@@ -48,13 +49,13 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         ConfigError: the settings for the broker cannot be used.
     """
     home = Path(settings.home)
-    with alone.only_one(home, "send"):
+    with alone.only_one((home / SOCKET).parent, "send"):
         spool = Spool(home / "spool", settings.spool)
         if arguments.release:
             print(f"released {spool.release()} clips from quarantine")
         courier = Courier(spool, settings.device.name, settings.spool.retry_s)
         broker = PahoBroker(
-            settings.broker,
+            with_credentials(settings.broker, os.environ),
             f"d-{settings.device.name}",
             will(settings.device.name),
             LONGEST_ANSWER_BYTES,
