@@ -38,7 +38,6 @@ Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 MuteState = Literal["open", "hardware", "software", "fault"]
 """``open`` is not muted; otherwise, what mutes: a fault is named before the switch, and that before
 the software."""
-SwitchKind = Literal["input", "gpio", "script", "none"]
 LampState = Literal["idle", "hearing", "muted", "fault"]
 Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{86}==\Z")]
 Sign = Callable[[bytes], bytes]
@@ -55,7 +54,7 @@ class Started(_Notice, frozen=True, kw_only=True, tag="started", omit_defaults=T
 
     thresholds: Annotated[dict[ShortName, Score], Meta(max_length=MOST_THRESHOLDS)] = {}
     """Score from which each word wakes; empty where there are more words than fit."""
-    switch: SwitchKind | None = None
+    switch: ShortName | None = None
     """What is fitted to cut the microphone; ``none``: only software mutes."""
 
 

@@ -20,6 +20,7 @@ Component = Mapping[str, Any]
 
 # Each template stands the last will, in which every field but `state` is missing.
 _MUTE: Final = "value_json.mute | default('open')"
+_NO_SWITCH: Final = "(value_json.switch | default('none')) == 'none'"
 _MICROPHONE: Final = "value_json.microphone | default('open')"
 _HEARING: Final = "value_json.hearing | default(false)"
 _NO_THRESHOLDS: Final = "value_json.thresholds | default({})"
@@ -142,7 +143,12 @@ def _states() -> dict[str, Component]:
 
     return {
         "hardware-mute": state(
-            "Hardware mute", f"({_MUTE}) == 'hardware'", icon="mdi:microphone-off"
+            "Hardware mute",
+            f"({_MUTE}) == 'hardware'",
+            icon="mdi:microphone-off",
+            # Where none is fitted there is nothing that could be off: unknown, and never "off".
+            value_template=f"{{{{ none if {_NO_SWITCH} else"
+            f" 'ON' if ({_MUTE}) == 'hardware' else 'OFF' }}}}",
         ),
         "microphone": state(
             "Microphone open",

@@ -47,6 +47,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: str
     hearing: bool = False
     mute: str | None = None
+    switch: str | None = None
+    """What is fitted to cut the microphone; ``none``: only software mutes."""
     microphone: str | None = None
     """``open``, or why there is none."""
     losses: int = 0
@@ -250,8 +252,8 @@ class Sender:
                 )
             case notices.Counters(tally=tally, signature=signature):
                 self._say(counters=tally, signature=signature)
-            case notices.Started(thresholds=thresholds):
-                self._say(hearing=True, thresholds=thresholds)
+            case notices.Started(thresholds=thresholds, switch=switch):
+                self._say(hearing=True, thresholds=thresholds, switch=switch)
             case notices.Stopped():
                 self._say(hearing=False)
             case notices.Spooled():

@@ -105,11 +105,19 @@ def test_states_are_what_the_status_says() -> None:
 def test_mute_microphone_and_fault_are_told_apart(
     mute: str, hardware: str, microphone: str, fault: str
 ) -> None:
-    online = status(hearing=True, mute=mute)
+    online = status(hearing=True, mute=mute, switch="input")
 
     assert state("hardware-mute", online) == hardware
     assert state("microphone", online) == microphone
     assert state("fault", online) == fault
+    assert state("mute", online, LOUD) == ("OFF" if mute == "open" else "ON")
+
+
+@pytest.mark.parametrize("mute", ["open", "software", "fault"])
+def test_without_a_switch_nothing_is_said_of_a_hardware_mute(mute: str) -> None:
+    online = status(hearing=True, mute=mute, switch="none")
+
+    assert state("hardware-mute", online) == "None"
     assert state("mute", online, LOUD) == ("OFF" if mute == "open" else "ON")
 
 

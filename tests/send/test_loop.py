@@ -160,7 +160,7 @@ def test_counters_go_out_as_they_were_signed(
 ) -> None:
     connect(sender, broker)
     tally = Tally(device="hall", boot="0" * 16, seq=3, heard_samples=16_000)
-    notifier.send(notices.Started(thresholds={"alexa": 0.5}))
+    notifier.send(notices.Started(thresholds={"alexa": 0.5}, switch="none"))
     notifier.send(notices.signed(tally, lambda _: b"s" * 64))
     notifier.send(notices.Spooled())
 
@@ -174,6 +174,7 @@ def test_counters_go_out_as_they_were_signed(
     assert str(said["signature"]).startswith("c3Nzc3Nz")
     assert said["hearing"] is True
     assert said["thresholds"] == {"alexa": 0.5}
+    assert said["switch"] == "none"
 
     notifier.send(notices.Stopped())
     sender.turn(0.1)
