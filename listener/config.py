@@ -77,6 +77,9 @@ class MuteSettings(Settings, frozen=True, kw_only=True):
     """The level of ``line`` that means muted; it is pulled there, so that a broken wire mutes."""
     debounce_ms: Annotated[int, Meta(ge=0, le=1000)] = 10
     """``line`` holds a level for so long before it counts."""
+    other_microphones: Literal["refuse", "allow"] = "refuse"
+    """What hear does where a switch is fitted and another sound card could hear as well, which the
+    switch does not cut: not start, or name it and start."""
     remote_unmute: bool = False
     """Whether a message from the broker may take back a software mute; it may always mute."""
 

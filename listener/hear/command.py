@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from listener import config
+from listener.cards import hearing_cards
 from listener.catalogue import Catalogue
 from listener.control import SOCKET as CONTROL_SOCKET
 from listener.control import ControlSocket
@@ -24,7 +25,7 @@ from listener.hear import report
 from listener.hear.chime import fitted_chime
 from listener.hear.confinement import confine, wipe_freed
 from listener.hear.counters import Counters
-from listener.hear.fitting import fitted_lamp, fitted_switch
+from listener.hear.fitting import covering_switch, fitted_lamp
 from listener.hear.herald import Herald
 from listener.hear.keeping import BUFFERS, Keeping, Stamp
 from listener.hear.lasting import Lasting
@@ -85,8 +86,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
 
     Raises:
         UsageError: the arguments ask for what cannot be.
-        ConfigError: no keeper, or one who is not in the roster and active; or this machine cannot
-            be kept from the network.
+        ConfigError: no keeper, or one who is not in the roster and active; this machine cannot be
+            kept from the network; or there is a microphone that the switch does not cut.
         Unavailable: a recording is missing or cannot be read.
         ModelRefused: a model is missing or is not what its manifest says.
         EarmarkError: a recording broke off.
@@ -99,9 +100,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     switch = (
         ScriptedSwitch(parse_stretches(arguments.mute))
         if arguments.mute
-        else fitted_switch(
-            settings.mute, is_live=not settings.microphone.files, monotonic_s=time.monotonic
-        )
+        else covering_switch(settings, hearing_cards(), monotonic_s=time.monotonic)
     )
     stop = Stop()
     key = home.device_key()

@@ -1,12 +1,13 @@
 """What is fitted to this device, as the settings say: the mute switch and the lamp."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from listener.config import LampSettings, MuteSettings
+from listener.cards import Card, not_meant
+from listener.config import Config, LampSettings, MuteSettings
 from listener.errors import ConfigError
 from listener.hear.apa102 import open_row
 from listener.hear.lamp import Lamp, Light, NoLamp, PatternLamp
@@ -45,6 +46,50 @@ def fitted_switch(
             )
         return NoSwitch()
     return LineSwitch(settings.switch, partial(open_line, settings), monotonic_s)
+
+
+def covering_switch(
+    settings: Config, cards: Sequence[Card], *, monotonic_s: Callable[[], float]
+) -> Switch:
+    """Return the mute switch, once it is sure that it cuts all there is that could hear.
+
+    Args:
+        settings: which switch, which microphone.
+        cards: the machine's cards that can hear.
+        monotonic_s: a clock in seconds that never goes back.
+
+    Raises:
+        ConfigError: as `fitted_switch` and `check_cover` do.
+    """
+    is_live = not settings.microphone.files
+    switch = fitted_switch(settings.mute, is_live=is_live, monotonic_s=monotonic_s)
+    check_cover(settings, cards)
+    return switch
+
+
+def check_cover(settings: Config, cards: Sequence[Card]) -> None:
+    """Make sure that the switch cuts all there is that could hear.
+
+    Args:
+        settings: which switch, which microphone.
+        cards: the machine's cards that can hear.
+
+    Raises:
+        ConfigError: a switch is fitted, and there is a card that it does not cut.
+    """
+    if settings.mute.switch in (None, "none") or settings.microphone.files:
+        return
+    others = not_meant(cards, settings.microphone.device)
+    if not others:
+        return
+    named = ", ".join(map(str, others))
+    if settings.mute.other_microphones == "refuse":
+        raise ConfigError(
+            f"the switch does not cut every microphone of this device: {named}",
+            "unplug it; or microphone.device names the card that the switch cuts; or"
+            ' mute.other_microphones = "allow"',
+        )
+    _log.warning("the switch does not cut every microphone of this device: %s", named)
 
 
 def open_line(settings: MuteSettings) -> Line:
