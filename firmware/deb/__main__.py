@@ -6,6 +6,7 @@ environment of, offline. Nothing in it is downloaded on the speaker.
 
 import argparse
 import gzip
+import hashlib
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -66,10 +67,18 @@ def build(architectures: Iterable[str], into: Path, offline: Path | None = None)
     with tempfile.TemporaryDirectory() as folder:
         tools = wheels.fetch(wheels.read(wheels.TOOLS), (), CACHE / "tools", offline)
         own = own_wheel(Path(folder) / "own", tools, date_s)
+        ours = Pin("earmark", version(), wheels.sha256(own))
         for architecture in architectures:
+            carried = {own, *(tool for tool in tools if tool.name.startswith("pip-"))}
+            locks = {}
+            for target in (Target(python, ARCHITECTURES[architecture]) for python in PYTHONS):
+                pins = wheels.read(target.lock)
+                cache = CACHE / target.lock.stem
+                carried.update(wheels.fetch(pins, target.tags(), cache, offline))
+                locks[target.lock.name] = sorted((*pins, ours))
             tree = Path(folder) / architecture
-            _fill(tree, architecture, own, tools, offline)
-            yield _pack(tree, architecture, into, date_s)
+            fill(tree, carried, locks)
+            yield pack(tree, architecture, into, date_s)
 
 
 def version() -> str:
@@ -118,23 +127,24 @@ def own_wheel(folder: Path, tools: Iterable[Path], date_s: int) -> Path:
     return found[0]
 
 
-def _fill(
-    tree: Path, architecture: str, own: Path, tools: Iterable[Path], offline: Path | None
-) -> None:
-    """Lay out the package's files in ``tree``."""
+def fill(tree: Path, carried: Iterable[Path], locks: Mapping[str, Iterable[Pin]]) -> None:
+    """Lay out the package's files.
+
+    Args:
+        tree: the package's root, which is made.
+        carried: its wheels.
+        locks: the names of its lock files, and what they pin.
+
+    Raises:
+        BuildError: a file of systemd/ has no place, or an overlay does not compile.
+    """
     contents.place(ROOT, tree)
     home = tree / "usr/lib/earmark"
-    ours = Pin("earmark", version(), wheels.sha256(own))
-    carried = {own, *(tool for tool in tools if tool.name.startswith("pip-"))}
-    for target in (Target(python, ARCHITECTURES[architecture]) for python in PYTHONS):
-        pins = wheels.read(target.lock)
-        cache = CACHE / target.lock.stem
-        carried.update(wheels.fetch(pins, target.tags(), cache, offline))
-        lock = home / "lock" / target.lock.name
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        lock.write_text("".join(f"{pin}\n" for pin in sorted((*pins, ours))), "ascii")
     for wheel in sorted(carried):
         contents.copy(wheel, home / "wheels" / wheel.name)
+    (home / "lock").mkdir()
+    for name, pins in locks.items():
+        (home / "lock" / name).write_text("".join(f"{pin}\n" for pin in pins), "ascii")
     (home / "version").write_text(version() + "\n", "ascii")
     documents = tree / "usr/share/doc/earmark"
     contents.copy(ROOT / "docs" / "earmark.example.toml", documents / "earmark.example.toml")
@@ -146,8 +156,18 @@ def _fill(
     program.symlink_to("/opt/earmark/current/bin/earmark")
 
 
-def _pack(tree: Path, architecture: str, into: Path, date_s: int) -> Path:
-    """Write control files, and make the package of ``tree``."""
+def pack(tree: Path, architecture: str, into: Path, date_s: int) -> Path:
+    """Write control files into ``tree``, and make a package of it; return its path.
+
+    Args:
+        tree: as ``fill`` leaves it.
+        architecture: as Debian calls it.
+        into: a folder.
+        date_s: the time that everything in the package bears.
+
+    Raises:
+        BuildError: dpkg-deb is not there, or refuses.
+    """
     installed_kib = sum(file.lstat().st_size for file in tree.rglob("*")) // 1024
     control = tree / "DEBIAN"
     control.mkdir()
@@ -195,8 +215,7 @@ def _copy(source: Path, to: Path) -> None:
 
 
 def _md5(file: Path) -> str:
-    import hashlib  # noqa: PLC0415 - dpkg's own check, and used for nothing else
-
+    """Return what dpkg compares an installed file with: a check for accidents, not for attacks."""
     return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
 
 

@@ -23,6 +23,7 @@ ALONE: Final = ("openwakeword",)
 TOOLS: Final = ("pip==26.3", "setuptools==84.2.1")
 """What builds our wheel, and what installs all of them on the speaker."""
 
+
 def main() -> int:
     """Write every lock file anew, or fail and leave the rest."""
     alone, rest = declared()
