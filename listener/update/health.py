@@ -19,7 +19,7 @@ SERVICES: Final = ("earmark-hear.service", "earmark-send.service", "earmark-arch
 SCORED_SAMPLES: Final = SAMPLE_RATE_HZ
 """So much sound through the detector, counted by hear after its start, is a version that scores."""
 RESTART_S: Final = 90.0
-_SLACK_S: Final = 5.0
+_SLACK_S: Final = 2.0
 _RECORDING_S: Final = 120.0
 _MUTED: Final = ("hardware", "software")
 

@@ -201,26 +201,29 @@ def _stage(
 def _try(versions: Versions, trial: Trial, noted: Journal, target: str, previous: str) -> Journal:
     before = health.watch(versions.program(previous), trial.options, BEFORE_S)
     with _undisturbed():
-        versions.write(noted.moved("switching"))
-        versions.point(target)
-        noted = versions.write(noted.moved("trial"))
-        trial.say(f"{target} is in its place; hear has {trial.longest_s:g} s to score")
         try:
-            trial.services.restart()
-            if before is Health.SILENT:
-                trial.say("hear did not hear before, so nothing but the recording was tried")
-            elif (
-                found := health.watch(versions.program(target), trial.options, trial.longest_s)
-            ) is Health.SILENT:
-                raise EarmarkError(f"hear did not score within {trial.longest_s:g} s")  # noqa: TRY301 - undone below
-            else:
-                trial.say(f"hear is of {target} now: {found.value}")
+            versions.write(noted.moved("switching"))
+            versions.point(target)
+            noted = versions.write(noted.moved("trial"))
+            trial.say(f"{target} is in its place; hear has {trial.longest_s:g} s to score")
+            _must_hear(versions, trial, target, before)
         except (EarmarkError, KeyboardInterrupt) as error:
             return _put_back(versions, trial, noted, previous, _reason(error))
     highest = max(target, noted.highest or previous, previous, key=order)
     ended = _end(versions, noted.stayed(highest))
     versions.prune({target, previous})
     return ended
+
+
+def _must_hear(versions: Versions, trial: Trial, target: str, before: Health) -> None:
+    trial.services.restart()
+    if before is Health.SILENT:
+        trial.say("hear did not hear before, so nothing but the recording was tried")
+        return
+    found = health.watch(versions.program(target), trial.options, trial.longest_s)
+    if found is Health.SILENT:
+        raise EarmarkError(f"hear did not score within {trial.longest_s:g} s")
+    trial.say(f"hear is of {target} now: {found.value}")
 
 
 def _put_back(
