@@ -3,13 +3,29 @@
 import argparse
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from listener.config import Config
-from listener.doctor import hearing, installation, machine, reach
+from listener.doctor import (
+    board,
+    boot,
+    clock,
+    hearing,
+    installation,
+    lamp,
+    machine,
+    reach,
+    sound,
+    units,
+)
 from listener.errors import UsageError
 from listener.findings import Finding, to_json, to_text
+
+ROOT: Final = Path("/")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,8 +68,23 @@ def _findings(settings: Config, *, prove_mute: bool) -> Iterator[Finding]:
         return
     yield from installation.findings(settings)
     yield reach.broker(settings.broker)
-    yield machine.swap()
-    yield machine.core()
+    yield from _machine(settings, ROOT)
+
+
+def _machine(settings: Config, root: Path) -> Iterator[Finding]:
+    """Yield what the machine's own files and systemd tell."""
+    yield boot.boot(root, settings.mute)
+    yield boot.overlay(root, settings.mute)
+    yield sound.cards(root, settings)
+    yield lamp.lamp(root, settings.lamp)
+    built = datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC)
+    yield clock.clock(root, datetime.now(UTC), built)
+    yield board.temperature(root)
+    yield board.throttling(root)
+    yield machine.swap(root / "proc")
+    yield machine.core(root / "proc")
+    yield from units.sandbox()
+    yield units.telemetry(root)
 
 
 def _settled(arguments: argparse.Namespace, settings: Config) -> Config:

@@ -40,7 +40,8 @@ def test_one_failure_is_exit_code_1_and_everything_is_still_looked_at(
     assert [name for name, line in findings.items() if line["verdict"] == "fail"] == ["broker"]
     assert set(findings) == {
         *("confinement", "memory", "microphone", "keeper", "key", "models"),
-        *("spool", "broker", "swap", "core"),
+        *("spool", "broker", "boot", "overlay", "card", "lamp", "clock"),
+        *("temperature", "throttling", "swap", "core", "sandbox", "telemetry"),
     }
 
 
