@@ -22,6 +22,9 @@ fi
 mount -t overlay -o "lowerdir=$ROOT,upperdir=$WORK/upper,workdir=$WORK/scratch" earmark "$WORK/system"
 cd "$WORK/system"
 mount -t proc -o nosuid,nodev,noexec proc proc
+# The kernel's own settings are the host's as well.
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
 # Read-only, so that systemd waits for no device: there is nobody here to announce any.
 mount -t sysfs -o ro,nosuid,nodev,noexec sys sys
 mount -t tmpfs -o mode=755,nosuid,nodev run run
