@@ -38,7 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", metavar="NAME", help="look at this device instead of microphone.device"
     )
     parser.add_argument("--channel", metavar="N", type=int, help="listen to this channel, from 0")
-    parser.add_argument(
+    asks = parser.add_mutually_exclusive_group()
+    asks.add_argument(
+        "--throw-switch",
+        action="store_true",
+        help="wait for you to throw the switch to and fro, and say what was noticed",
+    )
+    asks.add_argument(
         "--prove-mute",
         action="store_true",
         help="with the switch shut: try whether it really cuts the microphone; speak meanwhile",
@@ -55,16 +61,21 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     settings = _settled(arguments, settings)
     if arguments.prove_mute:
         print("earmark: speak for some seconds, with the switch shut", file=sys.stderr)
+    if arguments.throw_switch:
+        print("earmark: throw the switch, and back again, within 20 seconds each", file=sys.stderr)
     has_failed = False
-    for finding in _findings(settings, prove_mute=arguments.prove_mute):
+    found = _findings(
+        settings, prove_mute=arguments.prove_mute, throw_switch=arguments.throw_switch
+    )
+    for finding in found:
         print(to_json(finding) if arguments.json else to_text(finding), flush=True)
         has_failed = has_failed or finding.verdict == "fail"
     return 1 if has_failed else 0
 
 
-def _findings(settings: Config, *, prove_mute: bool) -> Iterator[Finding]:
-    yield from hearing.findings(settings, prove_mute=prove_mute)
-    if prove_mute:
+def _findings(settings: Config, *, prove_mute: bool, throw_switch: bool) -> Iterator[Finding]:
+    yield from hearing.findings(settings, prove_mute=prove_mute, throw_switch=throw_switch)
+    if prove_mute or throw_switch:
         return
     yield from installation.findings(settings)
     yield reach.broker(settings.broker)
