@@ -5,12 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What tests use from Debian: a real broker, tracing, and stock tools that open an envelope.
-TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 device-tree-compiler
+TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 device-tree-compiler shellcheck
 
-.PHONY: help setup demo test unit lint format bench soak fixtures lock deb clean
+.PHONY: help setup demo test unit lint format bench soak fixtures lock deb arm64 clean
 
 help: ## say what each target does
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.ready ## make the virtual environment
 
@@ -67,6 +67,13 @@ lock: setup ## resolve anew which wheels a speaker runs, each by its hash
 
 deb: setup ## the Debian packages for arm64 and amd64, in dist/
 	$(BIN)/python -m firmware.deb $(ARCH)
+
+# What `make arm64` uses from Debian besides: an emulator with plugins, and packages of another machine.
+ARM64_PACKAGES := mmdebstrap qemu-user gcc libc6-dev
+
+arm64: setup ## the speaker's wheels and our models on an emulated Cortex-A53
+	$(MAKE) debian TEST_PACKAGES='$(ARM64_PACKAGES)'
+	$(BIN)/python -m firmware.arm64
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* *.egg-info
