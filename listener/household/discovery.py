@@ -76,7 +76,8 @@ def payload(speaker: Speaker, dkey: str) -> dict[str, Any]:
     }
     if speaker.area is not None:
         device["suggested_area"] = speaker.area
-    shown = _states() | _numbers() | {"wake": _events(speaker), "mute": _mute(speaker)}
+    shown = _states() | _numbers()
+    shown |= {"wake": _events(speaker), "mute": _mute(speaker), "update": _update()}
     return {
         "device": device,
         "origin": {"name": "Earmark", "sw_version": listener.__version__},
@@ -128,6 +129,30 @@ def _mute(speaker: Speaker) -> Component:
         "state_off": "OFF",
         "value_template": _on_off(f"({_MUTE}) != 'open'"),
         **command,
+    }
+
+
+def _update() -> Component:
+    """Return what shows a speaker's version. There is no command: nobody updates by a message."""
+    told = ", ".join(
+        f"'{name}': {value}"
+        for name, value in {
+            "installed_version": "value_json.version.installed",
+            "latest_version": "value_json.version.latest",
+            "in_progress": "value_json.version.in_progress | default(false)",
+            "release_summary": "value_json.version.summary | default('')",
+            "title": "'Earmark'",
+        }.items()
+    )
+    return {
+        "platform": "update",
+        "name": "Version",
+        "device_class": "firmware",
+        "entity_category": "diagnostic",
+        # What renders to nothing changes nothing: the last will says nothing of versions.
+        "value_template": "{% if value_json.version is defined %}{{ {"
+        + told
+        + "} | tojson }}{% endif %}",
     }
 
 

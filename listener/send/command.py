@@ -3,8 +3,10 @@
 import argparse
 import os
 import time
+from functools import partial
 from pathlib import Path
 
+import listener
 from listener import control, service
 from listener.config import Config
 from listener.control import Controller
@@ -12,6 +14,8 @@ from listener.errors import Unavailable
 from listener.mqtt import alone
 from listener.mqtt.client import PahoBroker
 from listener.notices import SOCKET, NoticeSocket
+from listener.release import journal
+from listener.release.journal import Shown
 from listener.send.courier import Courier
 from listener.send.loop import Sender, will
 from listener.service import with_credentials
@@ -74,12 +78,22 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     notice_socket=notice_socket,
                     controller=controller,
                     service=told,
+                    version=partial(_shown, Path(settings.update.folder) / journal.FILE),
                 ).run(stop)
                 told.stopping()
             finally:
                 notice_socket.close()
                 controller.close()
     return 0
+
+
+def _shown(path: Path) -> Shown:
+    """Return what to tell of this program's version. A journal that is not there tells nothing."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        data = None
+    return journal.shown(listener.__version__, data)
 
 
 def _once(sender: Sender, stop: service.Stop, patience_s: float) -> int:

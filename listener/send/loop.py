@@ -26,6 +26,7 @@ from listener.mqtt.broker import (
     Rejected,
 )
 from listener.notices import Notice, NoticeSocket, Tally
+from listener.release.journal import Shown
 from listener.send.commands import Commands
 from listener.send.courier import Courier
 from listener.service import Service, Stop
@@ -60,6 +61,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     spool: Counts | None = None
     waiting: int | None = None
     events_missed: int = 0
+    version: Shown | None = None
+    """Which version runs, and whether another is on its way."""
 
 
 def will(device: str) -> Message:
@@ -100,6 +103,7 @@ class Sender:
         notice_socket: where hear speaks, or None when only the spool is to be emptied.
         controller: tells hear to mute, or None as above.
         service: told that the loop turns.
+        version: says which version runs, and how an update goes; None where nobody is told.
         monotonic_s: a clock that never jumps.
     """
 
@@ -111,6 +115,7 @@ class Sender:
         notice_socket: NoticeSocket | None = None,
         controller: Controller | None = None,
         service: Service | None = None,
+        version: Callable[[], Shown] | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.courier = courier
@@ -120,11 +125,12 @@ class Sender:
         self._notices = notice_socket
         self.commands: Final = Commands(self._device, controller)
         self._service = service
+        self._version = version
         self._monotonic_s = monotonic_s
         self._due = _Schedule()
         self._link: _Link | None = None
         self._status = Status(state="online")
-        self._told: tuple[Counts, int] | None = None
+        self._told: tuple[Counts, int, Shown | None] | None = None
         self.was_connected = False
         """Whether the broker ever welcomed us."""
         self.lost_because = ""
@@ -300,14 +306,15 @@ class Sender:
         if now_s >= self._due.status_s:
             self._publish_status(self._link)
 
-    def _numbers(self) -> tuple[Counts, int]:
-        return self._spool.counts(), len(self._spool.waiting())
+    def _numbers(self) -> tuple[Counts, int, Shown | None]:
+        shown = None if self._version is None else self._version()
+        return self._spool.counts(), len(self._spool.waiting()), shown
 
     def _publish_status(self, link: _Link) -> int:
         self._due.status_s = float("inf")
         self._told = self._numbers()
-        counts, waiting = self._told
-        status = msgspec.structs.replace(self._status, spool=counts, waiting=waiting)
+        counts, waiting, shown = self._told
+        status = msgspec.structs.replace(self._status, spool=counts, waiting=waiting, version=shown)
         message = Message(
             topics.STATUS.name(device=self._device),
             msgspec.json.encode(status, order="sorted"),

@@ -12,6 +12,8 @@ import pytest
 from listener import notices
 from listener.mqtt.broker import Connected, Delivered, Denied, Limits, Lost, Message, Rejected
 from listener.notices import NoticeSocket, Notifier, Tally
+from listener.release import journal
+from listener.release.journal import Journal
 from listener.send.courier import Courier
 from listener.send.loop import Sender, will
 from listener.service import Service, Stop
@@ -215,6 +217,29 @@ def test_what_became_of_the_clips_is_said_after_a_while(
         **dict.fromkeys(("acked", "dropped", "refused", "quarantined", "released"), 0),
         "spooled": 1,
     }
+
+
+def test_the_version_is_told_and_told_again_when_an_update_begins(
+    broker: "FakeBroker", clock: "FakeClock", spool: Spool
+) -> None:
+    noted = [Journal(), Journal().began("0.2.0", "0.1.0", "")]
+    sender = Sender(
+        Courier(spool, "hall", 5.0),
+        broker,
+        version=lambda: journal.shown("0.1.0", journal.render(noted[0])),
+        monotonic_s=clock,
+    )
+    connect(sender, broker)
+
+    noted.pop(0)
+    sender.turn(0.1)
+    clock.now_s += 10.5
+    sender.turn(0.1)
+
+    assert [state["version"] for state in states(broker)] == [
+        {"installed": "0.1.0", "latest": "0.1.0"},
+        {"installed": "0.1.0", "latest": "0.2.0", "in_progress": True},
+    ]
 
 
 def test_a_rejection_reaches_the_courier_and_a_denial_is_said(
