@@ -37,6 +37,7 @@ class Sheet:
     def __init__(self) -> None:
         self.wires: list[tuple[Point, ...]] = []
         self.fitted: dict[str, tuple[Point, Point]] = {}
+        self.values: dict[str, str] = {}
         self.dots: list[Point] = []
         self.grounds: list[Point] = []
         self.poles: list[Pole] = []
@@ -59,7 +60,8 @@ class Sheet:
 
     def part(self, kind: type[parts.Element2Term], start: Point, end: Point, label: str) -> None:
         """Put a part between two points; its name above it, or to the right of it."""
-        self.fitted[label.partition(" ")[0]] = (start, end)
+        name, _, self.values[name] = label.partition(" ")
+        self.fitted[name] = (start, end)
         side = "top" if start[1] == end[1] or kind is parts.LED else "bottom"
         self._drawing.add(kind().at(start).to(end).label(label, side, fontsize=_SMALL))
 

@@ -144,6 +144,18 @@ def test_the_sense_of_a_usb_microphone_fits_the_pin_at_any_voltage_of_usb() -> N
     assert 4.4 * pull_down / (10 + pull_down) > 2.0
 
 
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_the_parts_to_buy_are_the_parts_of_the_drawing(name: str) -> None:
+    text = (DOCS / "hardware.md").read_text("utf-8")
+    table = text.split(f"]({name})")[1].split("\n\n| part |")[1].split("\n\n")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:3]] for row in table.splitlines()[2:]]
+
+    bought = {part: value for parts, value in rows for part in parts.split(", ")}
+
+    assert bought.pop("S1")
+    assert bought == DRAWINGS[name]().values
+
+
 def test_the_drawing_names_the_pins_that_the_overlays_use() -> None:
     switch = (OVERLAYS / "earmark-mute.dts").read_text("utf-8")
     sound = (OVERLAYS / "earmark-microphone.dts").read_text("utf-8")
