@@ -1,39 +1,13 @@
-"""A package of ours with one small wheel, so that no test waits for a network or for 100 MB."""
+"""What several tests of the installer and the package use."""
 
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from firmware import wheels
-from firmware.deb import __main__ as deb
-from firmware.wheels import Pin
-
-DATE_S = 1_700_000_000
-
-
-def small_wheel(folder: Path) -> Path:
-    """Make a wheel that installs, and holds nothing."""
-    wheel = folder / "nothing-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as file:
-        file.writestr("nothing.py", "")
-        file.writestr("nothing-1.0.dist-info/METADATA", "Name: nothing\nVersion: 1.0\n")
-        file.writestr("nothing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        file.writestr("nothing-1.0.dist-info/RECORD", "")
-    return wheel
-
-
-def small_package(folder: Path, architecture: str = "amd64") -> Path:
-    """Build the package, with what the sources hold and with a small wheel."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wheel = small_wheel(folder)
-    pin = Pin("nothing", "1.0", wheels.sha256(wheel))
-    tree = folder / "tree"
-    deb.fill(tree, [wheel], {"3.13-x86_64.txt": [pin]})
-    return deb.pack(tree, architecture, folder, DATE_S)
+from tests.firmware.packages import small_package
 
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small package."""
+    """The small package, in a folder of its own."""
     return small_package(tmp_path_factory.mktemp("package"))

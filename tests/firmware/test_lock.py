@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packaging.markers import Environment, default_environment
+from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 from firmware import wheels
@@ -17,13 +17,15 @@ from firmware.wheels import LOCKS, TARGETS, TOOLS, BuildError, Pin, Target
 EVERY_LOCK = [*(target.lock for target in TARGETS), TOOLS]
 
 
-def environment(target: Target) -> Environment:
+def environment(target: Target, extra: str) -> dict[str, str]:
     """Say what markers ask about ``target``."""
-    there = default_environment()
-    there["python_version"] = target.python
-    there["python_full_version"] = f"{target.python}.2"
-    there["platform_machine"] = target.machine
-    return there
+    return {
+        **{name: str(value) for name, value in default_environment().items()},
+        "python_version": target.python,
+        "python_full_version": f"{target.python}.2",
+        "platform_machine": target.machine,
+        "extra": extra,
+    }
 
 
 def needed(target: Target) -> dict[str, Requirement]:
@@ -42,7 +44,7 @@ def needed(target: Target) -> dict[str, Requirement]:
             marker = next_one.marker
             extras = requirement.extras or {""}
             if marker is None or any(
-                marker.evaluate({**environment(target), "extra": extra}) for extra in extras
+                marker.evaluate(environment(target, extra)) for extra in extras
             ):
                 waiting.append(next_one)
     return found
