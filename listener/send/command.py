@@ -17,7 +17,8 @@ from listener.notices import SOCKET, NoticeSocket
 from listener.release import journal
 from listener.release.journal import Shown
 from listener.send.courier import Courier
-from listener.send.loop import Sender, will
+from listener.send.loop import Sender
+from listener.send.status import will
 from listener.service import with_credentials
 from listener.spool import Spool
 

@@ -11,7 +11,7 @@ from listener.mqtt import topics
 from listener.notices import Tally
 from listener.release import journal
 from listener.release.journal import Journal
-from listener.send.loop import Status
+from listener.send.status import Status
 from tests.household import home_assistant
 
 DKEY = "a" * 24

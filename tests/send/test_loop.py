@@ -15,7 +15,7 @@ from listener.notices import NoticeSocket, Notifier, Tally
 from listener.release import journal
 from listener.release.journal import Journal
 from listener.send.courier import Courier
-from listener.send.loop import Sender, will
+from listener.send.loop import Sender
 from listener.service import Service, Stop
 from listener.spool import Spool
 
@@ -71,10 +71,6 @@ def states(broker: "FakeBroker") -> list[dict[str, object]]:
 
 def clips(broker: "FakeBroker") -> list[Message]:
     return [one for one in broker.published if "/clips/" in one.topic]
-
-
-def test_the_last_will_says_offline_and_is_retained() -> None:
-    assert will("hall") == Message("earmark/v1/status/hall", b'{"state":"offline"}', 1, retain=True)
 
 
 def test_on_a_welcome_it_subscribes_and_says_that_it_is_there(
