@@ -93,6 +93,7 @@ def _machine(settings: Config, root: Path) -> Iterator[Finding]:
     yield board.temperature(root)
     yield board.throttling(root)
     yield machine.swap(root / "proc")
+    yield machine.cgroup(root)
     yield machine.core(root / "proc")
     yield from units.sandbox()
     yield units.telemetry(root)

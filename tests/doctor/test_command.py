@@ -47,7 +47,7 @@ def test_one_failure_is_exit_code_1_and_everything_is_still_looked_at(
     assert set(findings) == {
         *("confinement", "memory", "microphone", "keeper", "key", "models"),
         *("spool", "broker", "boot", "overlay", "card", "lamp", "clock"),
-        *("temperature", "throttling", "swap", "core", "sandbox", "telemetry"),
+        *("temperature", "throttling", "swap", "cgroup", "core", "sandbox", "telemetry"),
     }
 
 
