@@ -9,7 +9,7 @@ WARM_C: Final = 75.0
 HOT_C: Final = 84.0
 """Raspberry Pis slow down from 80 on, and more at 85."""
 
-_THROTTLED: Final = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
+_THROTTLED: Final = "soc*/*firmware/get_throttled"  # the Pi 5 has an address in both names
 _NOW: Final = {0: "too little voltage", 1: "a lower clock", 2: "throttled", 3: "too warm"}
 _SINCE_START_BITS: Final = 16
 _LEAST_FIT: Final = 0b0101  # of these four, the ones that lose sound
@@ -46,7 +46,8 @@ def throttling(root: Path) -> Finding:
     Args:
         root: of the machine's files.
     """
-    bits = _number(root / _THROTTLED, 16)
+    told = sorted((root / "sys" / "devices" / "platform").glob(_THROTTLED))
+    bits = _number(told[0], 16) if told else None
     if bits is None:
         return _voltage(root)
     now = [text for bit, text in _NOW.items() if bits >> bit & 1]

@@ -13,8 +13,8 @@ def sensors(root: Path, *temperatures: str) -> Path:
     return root
 
 
-def throttled(root: Path, text: str) -> Path:
-    folder = root / "sys" / "devices" / "platform" / "soc" / "soc:firmware"
+def throttled(root: Path, text: str, soc: str = "soc") -> Path:
+    folder = root / "sys" / "devices" / "platform" / soc / f"{soc}:firmware"
     folder.mkdir(parents=True)
     (folder / "get_throttled").write_text(text, "utf-8")
     return root
@@ -63,6 +63,10 @@ def test_what_slows_the_board_down_is_told(
     finding = board.throttling(throttled(tmp_path, bits))
 
     assert (finding.verdict, finding.text) == (verdict, text)
+
+
+def test_the_pi_5_tells_it_elsewhere(tmp_path: Path) -> None:
+    assert board.throttling(throttled(tmp_path, "4", "soc@107c000000")).verdict == "fail"
 
 
 def test_voltage_and_heat_have_hints_of_their_own(tmp_path: Path) -> None:
