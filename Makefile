@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What tests use from Debian: a real broker, tracing, and stock tools that open an envelope.
 TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 device-tree-compiler shellcheck
 
-.PHONY: help setup demo test unit lint format bench soak fixtures lock deb arm64 clean
+.PHONY: help setup demo test unit lint format bench soak fixtures lock deb release deb-check arm64 clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,21 @@ lock: setup ## resolve anew which wheels a speaker runs, each by its hash
 
 deb: setup ## the Debian packages for arm64 and amd64, in dist/
 	$(BIN)/python -m firmware.deb $(ARCH)
+
+deb-check: ## the package into fresh Debian 12 and 13 systems, and out again (root, minutes)
+	sh firmware/deb/check.sh
+
+release: deb ## a signed release file of each package, in dist/; KEY=FILE signs (docs/update.md)
+	@test -f '$(KEY)' \
+	  || { echo 'earmark: error: KEY=FILE names the key that signs; earmark update key FILE makes one' >&2; exit 2; }
+	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	for kind in arm64:aarch64 amd64:x86_64; do \
+	    deb=$$(ls -t dist/earmark_*_$${kind%:*}.deb | head -n 1); machine=$${kind#*:}; \
+	    version=$${deb#dist/earmark_}; version=$${version%%_*}; \
+	    dpkg-deb --extract "$$deb" "$$work/$$machine"; \
+	    $(BIN)/earmark update pack "$$work/$$machine/usr/lib/earmark" --key '$(KEY)' \
+	        --machine $$machine --to "dist/earmark-$$version-$$machine.release"; \
+	done
 
 # What `make arm64` uses from Debian besides: an emulator with plugins, and packages of another machine.
 ARM64_PACKAGES := mmdebstrap qemu-user gcc libc6-dev

@@ -150,7 +150,7 @@ def fill(tree: Path, carried: Iterable[Path], locks: Mapping[str, Iterable[Pin]]
     contents.copy(ROOT / "docs" / "earmark.example.toml", documents / "earmark.example.toml")
     contents.copy(ROOT / "firmware" / "deb" / "copyright", documents / "copyright")
     changes = gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), mtime=0)
-    (documents / "changelog.gz").write_bytes(changes)
+    (documents / "CHANGELOG.md.gz").write_bytes(changes)
     program = tree / "usr/bin/earmark"
     program.parent.mkdir(parents=True)
     program.symlink_to("/opt/earmark/current/bin/earmark")
