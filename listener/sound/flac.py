@@ -1,7 +1,8 @@
 """FLAC into memory, also where no memory may be both written and run, as under systemd.
 
 soundfile's way to write anywhere but into a file makes callbacks by cffi, and those need such
-memory. Callbacks of ctypes do not: libffi has their code ready in its own pages.
+memory. Callbacks of ctypes do not: libffi has their code ready in its own pages. It looks for
+those once, in what the kernel tells a process about itself; see `prepare`.
 """
 
 import ctypes
@@ -52,6 +53,18 @@ class _InMemory(soundfile.SoundFile):  # type: ignore[misc] # soundfile has no t
                 for name, call in calls.items()
             },
         )
+
+
+def prepare() -> None:
+    """Let libffi find its pages, while the kernel still says where they are.
+
+    For a process that will let nobody look into it (PR_SET_DUMPABLE): to a user other than root
+    the kernel then tells no more about the process, itself included.
+
+    Raises:
+        MemoryError: they cannot be had, and nothing could be encoded.
+    """
+    _LENGTH(lambda _: 0)
 
 
 def to_flac(samples: np.ndarray[Any, np.dtype[np.int16]], rate_hz: int, comment: str) -> bytes:

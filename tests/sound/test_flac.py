@@ -12,11 +12,16 @@ from listener.sound.flac import to_flac
 
 FORBIDDEN = 3
 ENCODE = f"""
-import ctypes, sys
+import ctypes, os, sys
 import numpy as np
-from listener.sound.flac import to_flac
-# linux/prctl.h: PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN; as MemoryDenyWriteExecute= does.
-if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
+from listener.sound.flac import prepare, to_flac
+prctl = ctypes.CDLL(None).prctl
+if os.geteuid() == 0:
+    os.setuid(65534)
+    prctl(4, 1, 0, 0, 0)
+prepare()
+# linux/prctl.h: PR_SET_DUMPABLE, as hear sets it; PR_SET_MDWE, as MemoryDenyWriteExecute= does.
+if prctl(4, 0, 0, 0, 0) or prctl(65, 1, 0, 0, 0):
     sys.exit({FORBIDDEN})
 sys.stdout.buffer.write(to_flac(np.arange(48_000, dtype=np.int16), 16_000, "said"))
 """
