@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped] # a tool of the tests
+import yaml
 
 from firmware.wheels import ROOT
 
