@@ -42,6 +42,10 @@ test: setup debian ## unit and system tests, with coverage
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+.PHONY: overlays
+overlays: ## boot Debian's kernel on an emulated Pi 3B with our overlays (needs qemu-system-arm, kmod)
+	tests/firmware/boot-overlays build/overlays
+
 unit: setup ## the fast tests only: no processes, no recordings
 	$(BIN)/pytest -m 'not system and not device and not recordings'
 
