@@ -101,6 +101,8 @@ def main() -> None:
     for module in ("snd-aloop", "uinput"):
         subprocess.run(["modprobe", module], check=True)
     switch, room = Switch(), Room()
+    while not Path(PORT).exists():  # udev makes it, some seconds after the start
+        time.sleep(0.2)
     with open(PORT, "r+b", buffering=0) as port:  # noqa: PTH123 - a character device
         left = b""
 
