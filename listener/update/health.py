@@ -18,7 +18,7 @@ from listener.sound.pcm import SAMPLE_RATE_HZ
 SERVICES: Final = ("earmark-hear.service", "earmark-send.service", "earmark-archive.service")
 SCORED_SAMPLES: Final = SAMPLE_RATE_HZ
 """So much sound through the detector, counted by hear after its start, is a version that scores."""
-RESTART_S: Final = 90.0
+RESTART_S: Final = 150.0
 _SLACK_S: Final = 2.0
 _RECORDING_S: Final = 120.0
 _MUTED: Final = ("hardware", "software")

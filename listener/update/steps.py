@@ -29,7 +29,7 @@ from listener.update import health, unpacking
 from listener.update.health import Health, Services
 from listener.update.versions import MADE, Versions
 
-BEFORE_S: Final = 8.0
+BEFORE_S: Final = 20.0
 """So long it is looked whether hear hears before the update."""
 _MAKE_S: Final = 1800.0
 

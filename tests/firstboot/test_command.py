@@ -64,7 +64,7 @@ def test_killed_at_any_moment_the_next_start_finishes(card: Card) -> None:
     device_key = card.home.device_key().public_key()
     challenge = (card.boot / CHALLENGE).read_bytes()
 
-    for turn in range(12):
+    for turn in range(8):
         keep_days = 10 + turn
         card.write(text.replace("= 7", f"= {keep_days}"))
         for _ in range(3):

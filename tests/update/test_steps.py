@@ -266,7 +266,7 @@ def test_killed_at_any_moment_it_ends_with_a_version_that_hears(
     assert update("rollback")[0] == 0
     ends = set()
 
-    for _ in range(8):
+    for _ in range(6):
         process = _installing(speaker, release)
         time.sleep(dice.uniform(0.1, whole_s))
         os.killpg(process.pid, signal.SIGKILL)
