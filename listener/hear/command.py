@@ -41,7 +41,6 @@ from listener.notices import SOCKET, Notifier, Tally, signed
 from listener.owner.attribution import Keeper
 from listener.service import Service, Stop
 from listener.sound.clip import Recorder, longest_samples
-from listener.sound.flac import prepare
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.sound.ring import Ring
 from listener.spool import Spool
@@ -93,7 +92,6 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         ModelRefused: a model is missing or is not what its manifest says.
         EarmarkError: a recording broke off.
     """
-    prepare()
     confine(is_required=settings.device.confinement == "required")
     share_one_heap()
     settings = _settled(arguments, settings)
