@@ -295,7 +295,7 @@ write_settings() {
             none) printf '\n[mute]\nswitch = "none"\n' ;;
         esac
     } >"$fresh"
-    if [ ! -e "$settings" ]; then
+    if is_untouched; then
         settings_digest=$(digest "$fresh")
         put "$fresh" "$settings"
         did settings "$(named "$settings")"
@@ -305,6 +305,11 @@ write_settings() {
             note settings "$(named "$settings") stays; it names another microphone than $device"
         fi
     fi
+}
+
+# None, or the package's, which nobody has edited yet.
+is_untouched() {
+    [ ! -e "$settings" ] || cmp -s "$settings" "$root/usr/lib/earmark/earmark.toml"
 }
 
 install_package() {
@@ -506,7 +511,8 @@ take_back() {
         sed '1s/ cgroup_enable=memory//' "$line" >"$work/cmdline"
         put "$work/cmdline" "$line"
     fi
-    if [ -e "$record/settings" ] && [ "$(digest "$settings")" = "$(cat "$record/settings")" ]; then
+    if is_untouched \
+        || [ "$(digest "$settings")" = "$(cat "$record/settings" 2>/dev/null)" ]; then
         rm -f "$settings"
     fi
     rm -f "$rule"

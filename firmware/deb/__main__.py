@@ -145,6 +145,7 @@ def fill(tree: Path, carried: Iterable[Path], locks: Mapping[str, Iterable[Pin]]
     (home / "lock").mkdir()
     for name, pins in locks.items():
         (home / "lock" / name).write_text("".join(f"{pin}\n" for pin in pins), "ascii")
+    contents.copy(ROOT / "firmware" / "deb" / "earmark.toml", home / "earmark.toml")
     (home / "version").write_text(version() + "\n", "ascii")
     documents = tree / "usr/share/doc/earmark"
     contents.copy(ROOT / "docs" / "earmark.example.toml", documents / "earmark.example.toml")

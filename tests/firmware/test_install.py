@@ -212,6 +212,19 @@ def test_settings_that_exist_are_never_touched(root: Path, install: Install) -> 
 
 
 @pytest.mark.system
+def test_settings_that_the_package_wrote_and_nobody_edited_are_completed(
+    root: Path, install: Install
+) -> None:
+    install()
+    settings = root / "etc" / "earmark" / "earmark.toml"
+    shutil.copy(root / "usr" / "lib" / "earmark" / "earmark.toml", settings)
+
+    install()
+
+    assert 'device = "earmark_microphone"' in settings.read_text()
+
+
+@pytest.mark.system
 def test_settings_that_were_changed_outlive_uninstalling(root: Path, install: Install) -> None:
     install()
     settings = root / "etc" / "earmark" / "earmark.toml"
@@ -348,7 +361,7 @@ def test_help_names_every_option() -> None:
 def test_every_script_passes_shellcheck() -> None:
     folder = ROOT / "firmware" / "deb"
     scripts = [SCRIPT, *(folder / "lib").iterdir()]
-    scripts += [folder / name for name in ("postinst", "prerm", "postrm")]
+    scripts += [folder / name for name in ("postinst", "prerm", "postrm", "check.sh")]
 
     done = sh("-c", 'shellcheck "$@"', "sh", *scripts)
 
