@@ -7,10 +7,10 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What tests use from Debian: a real broker, tracing, and stock tools that open an envelope.
 TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 device-tree-compiler shellcheck
 
-.PHONY: help setup demo test unit lint format bench soak fixtures lock deb release deb-check arm64 clean
+.PHONY: help setup demo test unit system-units lint format bench soak fixtures lock deb release deb-check arm64 clean
 
 help: ## say what each target does
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.ready ## make the virtual environment
 
@@ -47,7 +47,11 @@ overlays: ## boot Debian's kernel on an emulated Pi 3B with our overlays (needs 
 	tests/firmware/boot-overlays build/overlays
 
 unit: setup ## the fast tests only: no processes, no recordings
-	$(BIN)/pytest -m 'not system and not device and not recordings'
+	$(BIN)/pytest -m 'not system and not device and not recordings and not units and not vm'
+
+system-units: setup ## as root: Debian 13's systemd runs the real units in namespaces
+	@$(MAKE) --no-print-directory debian TEST_PACKAGES="mmdebstrap device-tree-compiler"
+	$(SUDO) $(BIN)/pytest tests/units -m units --transcript docs/sandbox.md --durations=3
 
 lint: setup ## formatting, ruff, mypy, import contracts
 	$(BIN)/ruff format --check .

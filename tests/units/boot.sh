@@ -53,4 +53,4 @@ cd /
 # Or LoadCredential= would fail without a word.
 mount --make-rshared /
 exec env -i container=earmark PATH=/usr/sbin:/usr/bin \
-    /usr/lib/systemd/systemd --log-target=console --show-status=false --unit=basic.target
+    /usr/lib/systemd/systemd --log-target=journal --show-status=false --unit=basic.target

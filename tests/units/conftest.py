@@ -1,5 +1,6 @@
 """One machine for all of these tests, with a household in it, over TLS as at home."""
 
+import io
 import json
 import os
 import platform
@@ -11,13 +12,15 @@ from pathlib import Path
 
 import pyrage
 import pytest
+import soundfile
 
 from tests.units import machine as machines
 from tests.units import transcript
 from tests.units.machine import ROOT, Machine
 
 ARCHIVE = ("--config", "/etc/earmark/archive.toml", "--home", "/var/lib/earmark-archive")
-SCENE = "/opt/earmark/current/lib/python3.13/site-packages/listener/demo/scene.flac"
+SCENE = ROOT / "listener" / "demo" / "scene.flac"
+SAID = "/usr/share/earmark/said.flac"
 SPEAKER = """\
 home = "/var/lib/earmark"
 [attribution]
@@ -33,7 +36,7 @@ switch = "none"
 """
 PLAYED = f"""
 [microphone]
-files = ["{SCENE}"]
+files = ["{SAID}"]
 """
 
 
@@ -57,12 +60,12 @@ def machine(seen: transcript.Transcript) -> Iterator[Machine]:
         pytest.fail("make system-units needs root: it makes namespaces and control groups")
     if shutil.which("mmdebstrap") is None:
         pytest.fail("apt-get install mmdebstrap")
-    system = machines.installed()
-    began_s = time.monotonic()
-    with machines.started(system) as found:
-        seen.took["boot"] = time.monotonic() - began_s
-        seen.system = found.run("systemctl", "--version").splitlines()[0]
-        yield found
+    with machines.installed() as system:
+        began_s = time.monotonic()
+        with machines.started(system) as found:
+            seen.took["boot"] = time.monotonic() - began_s
+            seen.system = found.run("systemctl", "--version").splitlines()[0]
+            yield found
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,10 @@ def house(machine: Machine) -> House:
     settings = told[told.index("[broker]") :]
     # Where root alone can read them, and the service gets them as credentials.
     issued = "/var/lib/earmark-archive/household"
-    names = ("ca.crt", *(f"issued/s-{who}.{kind}" for who in ("archive", "api") for kind in ("crt", "key")))
+    names = (
+        "ca.crt",
+        *(f"issued/s-{who}.{kind}" for who in ("archive", "api") for kind in ("crt", "key")),
+    )
     machine.run("cp", *(f"{issued}/{name}" for name in names), "/etc/earmark/archive")
     settings = settings.replace(f"{issued}/issued/", "/etc/earmark/archive/")
     settings = settings.replace(f"{issued}/", "/etc/earmark/archive/")
@@ -108,6 +114,11 @@ def house(machine: Machine) -> House:
     machine.run("ln", "-s", "/etc/mosquitto/earmark/earmark.conf", "/etc/mosquitto/conf.d/")
     machine.run("systemctl", "start", "mosquitto")
 
+    # "Alexa, set a timer for ten minutes."
+    sound, rate_hz = soundfile.read(SCENE, dtype="int16", start=192_000, stop=288_000)
+    said = io.BytesIO()
+    soundfile.write(said, sound, rate_hz, format="FLAC", subtype="PCM_16")
+    machine.put(SAID, said.getvalue())
     machine.write("/etc/earmark/earmark.toml", SPEAKER)
     _join(machine)
     for home in (ARCHIVE, ()):
@@ -231,7 +242,9 @@ def _probe(machine: Machine, verb: str, seen: transcript.Transcript) -> dict[str
     done = machine.ask("systemctl", "start", f"probe-{unit}")
     said = machine.said(f"probe-{unit}")
     found = [line for line in said.splitlines() if line.startswith("earmark-probe ")]
-    assert found, f"{done.stderr}\n{said}\n{machine.run('systemctl', 'status', '--no-pager', f'probe-{unit}')}"
+    assert found, (
+        f"{done.stderr}\n{said}\n{machine.run('systemctl', 'status', '--no-pager', f'probe-{unit}')}"
+    )
     outcome: dict[str, str] = json.loads(found[-1].removeprefix("earmark-probe "))
     seen.probes[verb] = outcome
     seen.kernel = platform.release().split("-")[0]

@@ -5,6 +5,7 @@ addresses, credentials. What it has not: sound cards, a kernel of its own, limit
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -98,7 +99,7 @@ class Machine:
 
     def words(self, *words: str, user: str | None = None) -> list[str]:
         """Return the command line that runs a command inside."""
-        become = ("setpriv", "--reuid", user, "--regid", user, "--init-groups") if user else ()
+        become = ("runuser", "--user", user, "--") if user else ()
         return [
             *("nsenter", "--target", str(self._first)),
             *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"),
@@ -109,6 +110,10 @@ class Machine:
     def write(self, path: str, text: str, mode: str = "0644") -> None:
         """Write a file of root's."""
         self.run("install", "-D", "-m", mode, "/dev/stdin", path, data=text)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a file of any bytes, for everybody to read."""
+        Path(f"/proc/{self._first}/root{path}").write_bytes(data)
 
     def read(self, path: str) -> str:
         """Return what a file says."""
@@ -126,8 +131,12 @@ class Machine:
         """Wait for something to become true; the limit is for failures, not a measurement."""
         until_s = time.monotonic() + PATIENCE_S
         while not holds():
-            assert time.monotonic() < until_s, f"never: {what}"
+            assert time.monotonic() < until_s, f"never: {what}\n{self._lately()}"
             time.sleep(0.05)
+
+    def _lately(self) -> str:
+        words = ("journalctl", "--no-pager", "--lines", "40", "--unit", "earmark-*")
+        return self.ask(*words).stdout
 
 
 @contextlib.contextmanager
@@ -135,7 +144,7 @@ def started(system: Path) -> Iterator[Machine]:
     """Boot, and end it with all that runs in it.
 
     Args:
-        system: what ``installed`` returned.
+        system: what ``installed`` yields.
 
     Raises:
         AssertionError: it does not come up.
@@ -194,26 +203,54 @@ def architecture() -> str:
     return _out("dpkg", "--print-architecture")
 
 
-def installed() -> Path:
-    """Return a root file system with the package installed; made where it is not there yet."""
+@contextlib.contextmanager
+def installed() -> Iterator[Path]:
+    """Yield a root file system with the package installed; made where it is not there yet.
+
+    It stays for the next time. Several may use one at once; one that nobody uses any more goes
+    when another is made.
+    """
+    systems = BUILD / "units"
+    systems.mkdir(parents=True, exist_ok=True)
+    with _locked(systems / "lock", fcntl.LOCK_EX):
+        system = _system(systems)
+        in_use = contextlib.ExitStack()
+        in_use.enter_context(_locked(system.with_suffix(".lock"), fcntl.LOCK_SH))
+    with in_use:
+        yield system
+
+
+def _system(systems: Path) -> Path:
     _must(sys.executable, "-m", "firmware.deb", architecture())
     package = max((ROOT / "dist").glob(f"earmark_*_{architecture()}.deb"), key=_made)
     tar = _base()
     digest = hashlib.sha256(package.read_bytes() + str(tar.stat().st_mtime_ns).encode())
-    system = BUILD / "units" / digest.hexdigest()[:16]
-    if (system / "whole").exists():
-        return system / "root"
-    # Of the others none is right any more.
-    shutil.rmtree(system.parent, ignore_errors=True)
-    root = system / "root"
-    root.mkdir(parents=True)
+    system = systems / digest.hexdigest()[:16]
+    if system.is_dir():
+        return system
+    for old in systems.glob("*.lock"):
+        with contextlib.suppress(BlockingIOError), _locked(old, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(old.with_suffix(""), ignore_errors=True)
+            old.unlink()
+    root = systems / "unfinished"
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
     _must("tar", "--extract", "--numeric-owner", "--file", str(tar), "--directory", str(root))
     shutil.copy(package, root / "earmark.deb")
     script = 'mount -t proc proc "$1/proc" && exec chroot "$1" dpkg --install /earmark.deb'
     _must("unshare", "--mount", "--pid", "--fork", "sh", "-c", script, "sh", str(root))
     (root / "earmark.deb").unlink()
-    (system / "whole").touch()
-    return root
+    return root.rename(system)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, how)
+        yield
+    finally:
+        os.close(file)
 
 
 def _base() -> Path:

@@ -9,6 +9,7 @@ import errno
 import json
 import mmap
 import os
+import pwd
 import resource
 import signal
 import socket
@@ -151,7 +152,9 @@ def changeable(allowed: Iterable[str]) -> str:
 
 def run(*words: str) -> str:
     """Run a program; return what it printed."""
-    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return subprocess.run(
+        words, capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
 
 
 def own_program(folder: str) -> None:
@@ -186,9 +189,7 @@ def write_then_run() -> None:
     """Map memory that is written, and make it run."""
     page = mmap.mmap(-1, mmap.PAGESIZE)
     address = ctypes.addressof(ctypes.c_char.from_buffer(page))
-    failed = libc.mprotect(
-        ctypes.c_void_p(address), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC
-    )
+    failed = libc.mprotect(ctypes.c_void_p(address), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC)
     if failed:
         raise OSError(ctypes.get_errno(), "mprotect")
 
@@ -297,7 +298,9 @@ def main() -> None:
         attempt(f"connects to {name}", connect(host, port))
     attempt("speaks to the sockets", sockets)
     attempt("opens the nodes", openable)
-    attempt("makes a node", lambda: os.mknod(f"{own}/node", stat.S_IFCHR | 0o600, os.makedev(116, 24)))
+    attempt(
+        "makes a node", lambda: os.mknod(f"{own}/node", stat.S_IFCHR | 0o600, os.makedev(116, 24))
+    )
     attempt("makes files in", writable)
     attempt("changes files outside of them", lambda: changeable(told["folders"]))
     for path in told["reads"]:
@@ -307,7 +310,10 @@ def main() -> None:
         attempt(f"makes a file in {path}", lambda path=path: make(path))  # type: ignore[misc] # the same
     for path in told["lists"]:
         attempt(f"lists {path}", lambda path=path: len(os.listdir(path)))  # type: ignore[misc] # the same
-    attempt("sees other programs", lambda: sum(name.isdigit() and int(name) != os.getpid() for name in os.listdir("/proc")))
+    attempt(
+        "sees other programs",
+        lambda: sum(name.isdigit() and int(name) != os.getpid() for name in os.listdir("/proc")),
+    )
     attempt("runs its own interpreter", lambda: run(sys.executable, "-c", "print('it runs')"))
     for program in ("/bin/true", "/bin/sh", "/usr/bin/python3", "/usr/bin/strace"):
         words = (program, "-c", "exit 0") if program == "/bin/sh" else (program, "-V")
@@ -323,10 +329,19 @@ def main() -> None:
         attempt(f"reads the memory of {name}", lambda pid=pid: read(f"/proc/{pid}/mem"))  # type: ignore[misc] # the same
         attempt(f"reads the environment of {name}", lambda pid=pid: read(f"/proc/{pid}/environ"))  # type: ignore[misc] # the same
         attempt(f"signals {name}", lambda pid=pid: os.kill(pid, 0))  # type: ignore[misc] # the same
-    attempt("process_vm_readv", lambda: system_call("process_vm_readv", os.getppid(), 0, 0, 0, 0, 0))
+    attempt(
+        "process_vm_readv", lambda: system_call("process_vm_readv", os.getppid(), 0, 0, 0, 0, 0)
+    )
     attempt("a user namespace", lambda: system_call("unshare", CLONE_NEWUSER))
     attempt("mount", lambda: system_call("mount", 0, 0, 0, 0, 0))
-    for name in ("bpf", "io_uring_setup", "keyctl", "perf_event_open", "pidfd_getfd", "userfaultfd"):
+    for name in (
+        "bpf",
+        "io_uring_setup",
+        "keyctl",
+        "perf_event_open",
+        "pidfd_getfd",
+        "userfaultfd",
+    ):
         attempt(name, lambda name=name: system_call(name, 0, 0, 0, 0, 0))  # type: ignore[misc] # the same
     attempt("another user", lambda: os.setuid(0))
     attempt(
@@ -340,7 +355,7 @@ def main() -> None:
     attempt(f"makes a socket in {own}", lambda: listen(f"{own}/.earmark-socket"))
     attempt("tells systemd that it lives", alive)
     attempt("rights", lambda: status("CapPrm", "CapBnd", "NoNewPrivs", "Seccomp"))
-    attempt("who", lambda: f"{os.getuid()}:{os.getgid()}")
+    attempt("who", lambda: pwd.getpwuid(os.getuid()).pw_name)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     print("earmark-probe " + json.dumps(seen), flush=True)
 
