@@ -47,7 +47,7 @@ overlays: ## boot Debian's kernel on an emulated Pi 3B with our overlays (needs 
 	tests/firmware/boot-overlays build/overlays
 
 unit: setup ## the fast tests only: no processes, no recordings
-	$(BIN)/pytest -m 'not system and not device and not recordings and not units and not vm'
+	$(BIN)/pytest -m 'not system and not device and not recordings and not units'
 
 system-units: setup ## as root: Debian 13's systemd runs the real units in namespaces
 	@$(MAKE) --no-print-directory debian TEST_PACKAGES="mmdebstrap device-tree-compiler"
