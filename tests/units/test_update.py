@@ -134,11 +134,15 @@ def test_a_power_cut_on_trial_ends_with_the_version_before(
     speaker: Machine, tmp_path: Path
 ) -> None:
     file = release(tmp_path, speaker, "2.0.0", deaf=True)
-    with speaker.start("earmark", "update", "install", file) as process:
+    script = f"echo $$; exec earmark update install {file} 2>&1"
+    with speaker.start("sh", "-c", script) as process:
         assert process.stdout is not None
-        assert any("in its place" in line for line in process.stdout)
-        speaker.run("pkill", "-KILL", "-f", "earmark update install")
-        process.communicate()
+        pid = process.stdout.readline().strip()
+        said = []
+        while not said or (said[-1] and "in its place" not in said[-1]):
+            said.append(process.stdout.readline())
+        speaker.run("sh", "-c", f"kill -9 {pid}")
+    assert said[-1], said
     assert current(speaker) == "2.0.0"
     speaker.run("systemctl", "stop", "earmark-hear")
 
