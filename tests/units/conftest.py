@@ -228,23 +228,16 @@ def _probe(machine: Machine, verb: str, seen: transcript.Transcript) -> dict[str
     }
     text = machine.read(f"/usr/lib/systemd/system/{unit}")
     machine.write("/opt/earmark/asked.json", json.dumps(asked))
-    lines = []
-    for line in text.splitlines():
-        if line.startswith("ExecStart="):
-            line = "ExecStart=/opt/earmark/current/bin/python3 /opt/earmark/probe.py /opt/earmark/asked.json"
-        elif line.startswith("Type="):
-            line = "Type=oneshot"
-        elif line.startswith(("Restart", "Watchdog")):
-            continue
-        lines.append(line)
+    instead = ("ExecStart=", "Type=", "Restart", "Watchdog", "[Install]", "WantedBy=")
+    kept = [line for line in text.splitlines() if not line.startswith(instead)]
+    probe = "/opt/earmark/current/bin/python3 /opt/earmark/probe.py /opt/earmark/asked.json"
+    lines = [*kept, "[Service]", "Type=oneshot", f"ExecStart={probe}"]
     machine.write(f"/run/systemd/system/probe-{unit}", "\n".join(lines) + "\n")
     machine.run("systemctl", "daemon-reload")
     done = machine.ask("systemctl", "start", f"probe-{unit}")
     said = machine.said(f"probe-{unit}")
     found = [line for line in said.splitlines() if line.startswith("earmark-probe ")]
-    assert found, (
-        f"{done.stderr}\n{said}\n{machine.run('systemctl', 'status', '--no-pager', f'probe-{unit}')}"
-    )
+    assert found, f"{done.stderr}\n{said}"
     outcome: dict[str, str] = json.loads(found[-1].removeprefix("earmark-probe "))
     seen.probes[verb] = outcome
     seen.kernel = platform.release().split("-")[0]
