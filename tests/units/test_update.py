@@ -138,7 +138,7 @@ def test_a_power_cut_on_trial_ends_with_the_version_before(
     with speaker.start("sh", "-c", script) as process:
         assert process.stdout is not None
         pid = process.stdout.readline().strip()
-        said = []
+        said: list[str] = []
         while not said or (said[-1] and "in its place" not in said[-1]):
             said.append(process.stdout.readline())
         speaker.run("sh", "-c", f"kill -9 {pid}")
