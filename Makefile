@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What tests use from Debian: a real broker, tracing, and stock tools that open an envelope.
 TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 device-tree-compiler shellcheck
 
-.PHONY: help setup demo test unit system-units lint format bench soak fixtures lock deb release deb-check arm64 clean
+.PHONY: help setup demo test unit system-units lint format bench soak fixtures lock deb release deb-check arm64 vm power-cut image clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -97,6 +97,24 @@ ARM64_PACKAGES := mmdebstrap qemu-user gcc libc6-dev
 arm64: setup ## the speaker's wheels and our models on an emulated Cortex-A53
 	$(MAKE) debian TEST_PACKAGES='$(ARM64_PACKAGES)'
 	$(BIN)/python -m firmware.arm64
+
+# What machines and images use from Debian: emulators, and what makes file systems without mounting.
+VM_PACKAGES := mmdebstrap qemu-system-x86 busybox-static cpio zstd kmod e2fsprogs device-tree-compiler
+IMAGE_PACKAGES := mmdebstrap qemu-user-static binfmt-support arch-test qemu-system-arm mtools \
+    device-tree-compiler zstd
+
+vm: setup ## the units in an emulated machine: sound, switch, broker, archive (root, 15 min)
+	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
+	$(BIN)/python -m tests.vm scenes
+
+power-cut: setup ## fifty power cuts while everything writes (root, half an hour)
+	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
+	$(BIN)/python -m tests.vm power-cut
+
+image: setup ## the card's image for Pi 3, 4 and Zero 2 W, in dist/, and booted (root, an hour)
+	$(MAKE) debian TEST_PACKAGES='$(IMAGE_PACKAGES)'
+	$(BIN)/python -m firmware.image --twice
+	$(BIN)/python -m tests.vm image
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* *.egg-info

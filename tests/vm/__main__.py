@@ -1,8 +1,8 @@
-"""``python -m tests.vm scenes`` and ``python -m tests.vm power-cut``."""
+"""``python -m tests.vm scenes``, ``power-cut`` or ``image``: what `make vm` and its like start."""
 
 import sys
 
-from tests.vm import scenes
+from tests.vm import image_boot, power_cut, scenes
 
 
 def main() -> int:
@@ -11,9 +11,9 @@ def main() -> int:
         case ["scenes"]:
             return scenes.main()
         case ["power-cut", *words]:
-            from tests.vm import power_cut  # noqa: PLC0415 - it reads the installed program
-
             return power_cut.main(words)
+        case ["image"]:
+            return image_boot.main()
         case _:
             print(__doc__, file=sys.stderr)
             return 2

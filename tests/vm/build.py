@@ -1,5 +1,6 @@
 """Make what a machine is started from, in build/; what is there and still right stays."""
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -26,6 +27,12 @@ MODULES: Final = ("virtio_pci", "virtio_blk", "ext4", "overlay")
 def build() -> Built:
     """Return kernel, initrd and root; takes about two minutes the first time."""
     BUILD.mkdir(exist_ok=True)
+    with (BUILD / "vm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _build()
+
+
+def _build() -> Built:
     rootfs = BUILD / "vm-rootfs.tar"
     packages = RECIPE / "packages"
     if _is_stale(rootfs, [packages, IMAGE / "rootfs"]):
@@ -83,7 +90,16 @@ def _digest(sources: Iterable[Path]) -> str:
 
 
 def _run(*words: object) -> None:
-    subprocess.run([str(word) for word in words], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    with (BUILD / "vm.log").open("w") as log:
+        done = subprocess.run(
+            [str(word) for word in words],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        sys.exit(f"build: {words[0]} failed:\n{(BUILD / 'vm.log').read_text()[-2000:]}")
 
 
 def _say(text: str) -> None:

@@ -182,9 +182,7 @@ class CardServer:
 
     def _agree(self, connection: socket.socket) -> bool:
         """Go through NBD's fixed newstyle handshake; say whether the disk is wanted."""
-        connection.sendall(
-            _GREETING.pack(_NBD_MAGIC, _OPTION_MAGIC, _FIXED_NEWSTYLE | _NO_ZEROES)
-        )
+        connection.sendall(_GREETING.pack(_NBD_MAGIC, _OPTION_MAGIC, _FIXED_NEWSTYLE | _NO_ZEROES))
         _take(connection, 4)
         flags = _HAS_FLAGS | _SEND_FLUSH | _SEND_FUA
         while True:

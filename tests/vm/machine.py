@@ -42,7 +42,9 @@ class Machine:
         words: more for the kernel.
     """
 
-    def __init__(self, built: Built, options: Sequence[str] = (), words: Sequence[str] = ()) -> None:
+    def __init__(
+        self, built: Built, options: Sequence[str] = (), words: Sequence[str] = ()
+    ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="earmark-vm-"))
         self._socket = self._folder / "agent"
         self.started_s = time.monotonic()

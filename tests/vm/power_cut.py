@@ -216,7 +216,10 @@ class Cuts:
             waiting = int(machine.run("ls /var/lib/earmark/spool | grep -c 'earmark$' || :"))
             machine.run(f"systemctl start {UNITS}", timeout_s=300)
             for _ in range(120):
-                if machine.run("ls /var/lib/earmark/spool | grep -c 'earmark$' || :").strip() == "0":
+                if (
+                    machine.run("ls /var/lib/earmark/spool | grep -c 'earmark$' || :").strip()
+                    == "0"
+                ):
                     break
                 machine.ask("sleep", s=1)
             states = machine.run(f"systemctl is-active {UNITS}", check=False).split()

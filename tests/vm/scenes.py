@@ -72,7 +72,9 @@ class Scenes:
         machine.wait_ready(600)
         self._until("the units are up", lambda: self._states() == ["active"] * len(UNITS), 180)
         seconds = machine.ask("sleep", s=0)["up_s"]
-        say(f"{machine.run('uname -sr').strip()}, {machine.run('systemctl --version').split(' (')[0]}")
+        say(
+            f"{machine.run('uname -sr').strip()}, {machine.run('systemctl --version').split(' (')[0]}"
+        )
         say(f"cards: {machine.run('cat /proc/asound/cards').split('- ')[-1].strip()}")
         say(f"{seconds:.0f} s after its start by the guest's clock: {', '.join(UNITS)} are active")
         self._until("the microphone is open", self._listens, 30)
@@ -141,7 +143,9 @@ class Scenes:
         started_s = self._now_s()
         self._until("it is in the archive", lambda: self._count(CLIPS) == before + 1, 90)
         self._until("it left the spool", lambda: self._count(SPOOLED) == 0, 20)
-        self._told.say(f"the archive has it {self._now_s() - started_s:.0f} s after the broker is back")
+        self._told.say(
+            f"the archive has it {self._now_s() - started_s:.0f} s after the broker is back"
+        )
 
     def _end(self) -> None:
         self._scene("at the end")
