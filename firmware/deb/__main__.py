@@ -5,6 +5,7 @@ environment of, offline. Nothing in it is downloaded on the speaker.
 """
 
 import argparse
+import email.utils
 import gzip
 import hashlib
 import os
@@ -26,6 +27,12 @@ CACHE: Final = ROOT / "build" / "wheels"
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
 SOURCES: Final = ("listener", "models", "pyproject.toml", "README.md", "LICENSE")
 """What our own wheel is made of."""
+CHANGES: Final = """earmark ({version}) unstable; urgency=medium
+
+  * CHANGELOG.md.gz has what changed.
+
+ -- the authors of Earmark <earmark@localhost>  {when}
+"""
 LEAST_DATE_S: Final = 315_619_200
 """1980-01-02: a zip file, and so a wheel, knows no earlier time."""
 
@@ -169,6 +176,9 @@ def pack(tree: Path, architecture: str, into: Path, date_s: int) -> Path:
     Raises:
         BuildError: dpkg-deb is not there, or refuses.
     """
+    when = email.utils.formatdate(date_s)
+    changes = CHANGES.format(version=version(), when=when).encode()
+    (tree / "usr/share/doc/earmark/changelog.gz").write_bytes(gzip.compress(changes, mtime=0))
     installed_kib = sum(file.lstat().st_size for file in tree.rglob("*")) // 1024
     control = tree / "DEBIAN"
     control.mkdir()
