@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What tests use from Debian: a real broker, tracing, stock tools that open an envelope, a browser
-# that looks at the report, and the voices of the neighbours.
-TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 chromium espeak-ng
+# that looks at the report, the voices of the neighbours, and what reads overlays and scripts.
+TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 chromium \
+    espeak-ng device-tree-compiler shellcheck
 
-.PHONY: help setup demo test unit lint format bench rates soak day fixtures clean
+.PHONY: help setup demo test unit system-units lint format bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
 
 help: ## say what each target does
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.ready ## make the virtual environment
 
@@ -43,8 +44,16 @@ test: setup debian ## unit and system tests, with coverage
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+.PHONY: overlays
+overlays: ## boot Debian's kernel on an emulated Pi 3B with our overlays (needs qemu-system-arm, kmod)
+	tests/firmware/boot-overlays build/overlays
+
 unit: setup ## the fast tests only: no processes, no recordings
-	$(BIN)/pytest -m 'not system and not device and not recordings'
+	$(BIN)/pytest -m 'not system and not device and not recordings and not units'
+
+system-units: setup ## as root: Debian 13's systemd runs the real units in namespaces
+	@$(MAKE) --no-print-directory debian TEST_PACKAGES="mmdebstrap device-tree-compiler"
+	$(SUDO) $(BIN)/pytest tests/units -m units --transcript docs/sandbox.md --durations=3
 
 lint: setup ## formatting, ruff, mypy, import contracts
 	$(BIN)/ruff format --check .
@@ -67,6 +76,53 @@ rates: setup ## evaluate every wake word on real recordings; write manifests, ca
 
 day: setup ## evaluate a file of 24 hours; takes some minutes
 	$(BIN)/python -m benchmarks.day
+
+lock: setup ## resolve anew which wheels a speaker runs, each by its hash
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/python -m firmware.lock
+
+deb: setup ## the Debian packages for arm64 and amd64, in dist/
+	$(BIN)/python -m firmware.deb $(ARCH)
+
+deb-check: ## the package into fresh Debian 12 and 13 systems, and out again (root, minutes)
+	sh firmware/deb/check.sh
+
+release: deb ## a signed release file of each package, in dist/; KEY=FILE signs (docs/update.md)
+	@test -f '$(KEY)' \
+	  || { echo 'earmark: error: KEY=FILE names the key that signs; earmark update key FILE makes one' >&2; exit 2; }
+	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	for kind in arm64:aarch64 amd64:x86_64; do \
+	    deb=$$(ls -t dist/earmark_*_$${kind%:*}.deb | head -n 1); machine=$${kind#*:}; \
+	    version=$${deb#dist/earmark_}; version=$${version%%_*}; \
+	    dpkg-deb --extract "$$deb" "$$work/$$machine"; \
+	    $(BIN)/earmark update pack "$$work/$$machine/usr/lib/earmark" --key '$(KEY)' \
+	        --machine $$machine --to "dist/earmark-$$version-$$machine.release"; \
+	done
+
+# What `make arm64` uses from Debian besides: an emulator with plugins, and packages of another machine.
+ARM64_PACKAGES := mmdebstrap qemu-user gcc libc6-dev
+
+arm64: setup ## the speaker's wheels and our models on an emulated Cortex-A53
+	$(MAKE) debian TEST_PACKAGES='$(ARM64_PACKAGES)'
+	$(BIN)/python -m firmware.arm64
+
+# What machines and images use from Debian: emulators, and what makes file systems without mounting.
+VM_PACKAGES := mmdebstrap qemu-system-x86 busybox-static cpio zstd kmod e2fsprogs device-tree-compiler
+IMAGE_PACKAGES := mmdebstrap qemu-user-static binfmt-support arch-test qemu-system-arm mtools \
+    device-tree-compiler zstd
+
+vm: setup ## the units in an emulated machine: sound, switch, broker, archive (root, 15 min)
+	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
+	$(BIN)/python -m tests.vm scenes
+
+power-cut: setup ## fifty power cuts while everything writes (root, half an hour)
+	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
+	$(BIN)/python -m tests.vm power-cut
+
+image: setup ## the card's image for Pi 3, 4 and Zero 2 W, in dist/, and booted (root, an hour)
+	$(MAKE) debian TEST_PACKAGES='$(IMAGE_PACKAGES)'
+	$(BIN)/python -m firmware.image --twice
+	$(BIN)/python -m tests.vm image
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* *.egg-info

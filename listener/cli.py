@@ -35,6 +35,8 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "clips": ("listener.clips.command", "your clips: list, play, export, erase; who asked"),
     "owner": ("listener.household.owners", "say whose clips a device makes, and prove her key"),
     "household": ("listener.household.command", "set up a home: broker, speakers, owners, rights"),
+    "first-boot": ("listener.firstboot.command", "take in what lies on the boot partition, once"),
+    "update": ("listener.update.command", "install a signed release; go back where it fails"),
     "models": ("listener.models", "list, check and add wake-word models"),
     "doctor": (
         "listener.doctor.command",

@@ -77,6 +77,9 @@ class MuteSettings(Settings, frozen=True, kw_only=True):
     """The level of ``line`` that means muted; it is pulled there, so that a broken wire mutes."""
     debounce_ms: Annotated[int, Meta(ge=0, le=1000)] = 10
     """``line`` holds a level for so long before it counts."""
+    other_microphones: Literal["refuse", "allow"] = "refuse"
+    """What hear does where a switch is fitted and another sound card could hear as well, which the
+    switch does not cut: not start, or name it and start."""
     remote_unmute: bool = False
     """Whether a message from the broker may take back a software mute; it may always mute."""
 
@@ -198,6 +201,15 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
     key_file: PathText | None = None
 
 
+class UpdateSettings(Settings, frozen=True, kw_only=True):
+    """Whose releases are installed, and where."""
+
+    folder: PathText = "/opt/earmark"
+    """Where the versions are, each in a folder of its name."""
+    keys: tuple[Annotated[str, Meta(pattern=r"^ed25519:[A-Za-z0-9+/=]{44}\Z")], ...] = ()
+    """Public keys of who may sign a release, besides those that came with the program."""
+
+
 class Config(Settings, frozen=True, kw_only=True):
     """All of it."""
 
@@ -214,6 +226,7 @@ class Config(Settings, frozen=True, kw_only=True):
     broker: BrokerSettings = BrokerSettings()
     spool: SpoolSettings = SpoolSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    update: UpdateSettings = UpdateSettings()
 
 
 def parse(text: str, source: str) -> Config:

@@ -85,14 +85,14 @@ class ControlSocket:
     """Hear's end: a socket file with mode 0600, which replaces a stale one.
 
     Args:
-        path: where.
+        path: where; in a folder that is shared, see `belonging`, its group may ask too.
 
     Raises:
         Unavailable: it cannot be made there, or another hear listens there.
     """
 
     def __init__(self, path: Path) -> None:
-        self._inbox = Inbox(path, LONGEST_BYTES)
+        self._inbox = Inbox(path, LONGEST_BYTES, is_for_group=True)
         self.refused = 0
         """Datagrams that were no requests."""
 

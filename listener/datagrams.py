@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from listener import belonging
 from listener.errors import Unavailable
 
 MOST_AT_ONCE: Final = 1024
 """Datagrams taken in one go, so that whoever floods a socket cannot keep its reader for ever."""
 
+_TO_SPEAK: Final = 0o620  # whoever speaks to a socket writes to its file
 _LONGEST_PATH_BYTES: Final = 107  # of a Unix socket's address
 
 
@@ -73,12 +75,13 @@ class Inbox:
     Args:
         path: where.
         longest_bytes: what is longer comes out one byte longer than this, cut off.
+        is_for_group: whether the group of a folder that is shared, see `belonging`, may speak too.
 
     Raises:
         Unavailable: it cannot be made there, or another process listens there.
     """
 
-    def __init__(self, path: Path, longest_bytes: int) -> None:
+    def __init__(self, path: Path, longest_bytes: int, *, is_for_group: bool = False) -> None:
         self._path = path
         self._longest_bytes = longest_bytes
         if is_heard(path):
@@ -93,6 +96,8 @@ class Inbox:
             os.fchmod(self._socket.fileno(), 0o600)
             with _address(path) as address:
                 self._socket.bind(address)
+            if is_for_group:
+                _share(path)
         except OSError as error:
             self._socket.close()
             raise Unavailable(f"cannot listen on {path}: {error.strerror or error}") from error
@@ -126,6 +131,15 @@ def is_heard(path: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def _share(path: Path) -> None:
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # After binding, where the umask has no say. Nobody but us can write to the folder.
+        path.chmod(_TO_SPEAK & belonging.shared_mode(folder))
+    finally:
+        os.close(folder)
 
 
 @contextlib.contextmanager

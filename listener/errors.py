@@ -56,3 +56,7 @@ class SpoolFull(EarmarkError):
     """The spool cannot take the envelope: count the loss and say so."""
 
     exit_code = 69
+
+
+class BadRelease(EarmarkError):
+    """These bytes are not a release we can vouch for: install nothing of it."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from listener import belonging
 from listener.envelope import keys
 from listener.errors import ConfigError, Unavailable
 from listener.owner import roster as rosters
@@ -190,8 +191,10 @@ class Home:
     def _locked(self) -> Iterator[None]:
         with _available(self.path):
             make_folder(self.path)
-            file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _SECRET_MODE)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(self.path / "lock", flags, _SECRET_MODE)
             try:
+                _hand_over(file, self.path)
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield
             finally:
@@ -236,6 +239,7 @@ def write_durably(path: Path, data: bytes, mode: int = _SECRET_MODE) -> None:
     """Write or replace a file, so that a power cut leaves the old or the new one, whole.
 
     When it returns, the new one is on the disk and will be found there. One writer at a time.
+    What root writes belongs to whom the folder belongs.
 
     Args:
         path: in a folder that exists.
@@ -254,12 +258,21 @@ def write_durably(path: Path, data: bytes, mode: int = _SECRET_MODE) -> None:
                 stream.write(data)
                 stream.flush()
                 os.fchmod(file, mode)
+                _hand_over(file, path.parent)
                 os.fsync(file)
             fresh.replace(path)
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+
+
+def _hand_over(file: int, path: Path) -> None:
+    folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        belonging.hand_over(file, folder)
+    finally:
+        os.close(folder)
 
 
 def _sync_folder(path: Path) -> None:

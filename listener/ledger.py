@@ -14,6 +14,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from listener import belonging
+
 LEDGER: Final = "counts"
 
 _SLOT_BYTES: Final = 512  # one sector: written whole or not at all on what we run on
@@ -170,6 +172,9 @@ def _write_page(folder: int, page: _Page, *, durably: bool) -> None:
     handle = os.open(LEDGER, flags, 0o600, dir_fd=folder)
     try:
         if os.fstat(handle).st_size < 2 * _SLOT_BYTES:
+            belonging.hand_over(handle, folder)
+            with contextlib.suppress(PermissionError):  # whoever made it has done it
+                os.fchmod(handle, belonging.shared_mode(folder))
             os.pwrite(handle, b" " * (2 * _SLOT_BYTES), 0)
             durably = True
         os.pwrite(handle, slot, page.generation % 2 * _SLOT_BYTES)

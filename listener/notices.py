@@ -20,7 +20,8 @@ from listener.config import ShortName
 from listener.datagrams import Inbox, Outbox
 
 LONGEST_BYTES: Final = 512
-SOCKET: Final = "notices.sock"
+SOCKET: Final = "send/notices.sock"
+"""In the home, in the folder that belongs to whoever sends."""
 MONITOR_SOCKET: Final = "monitor.sock"
 MOST_WORDS: Final = 3
 """In one `Level`; further words come in another right behind it."""
@@ -53,6 +54,8 @@ class Started(_Notice, frozen=True, kw_only=True, tag="started", omit_defaults=T
 
     thresholds: Annotated[dict[ShortName, Score], Meta(max_length=MOST_THRESHOLDS)] = {}
     """Score from which each word wakes; empty where there are more words than fit."""
+    switch: ShortName | None = None
+    """What is fitted to cut the microphone; ``none``: only software mutes."""
 
 
 class Stopped(_Notice, frozen=True, kw_only=True, tag="stopped"):
@@ -261,14 +264,14 @@ class NoticeSocket:
     """Send's end: a socket file with mode 0600, which replaces a stale one.
 
     Args:
-        path: where.
+        path: where; in a folder that is shared, see `belonging`, its group may speak too.
 
     Raises:
         Unavailable: it cannot be made there, or another process listens there.
     """
 
     def __init__(self, path: Path) -> None:
-        self._inbox = Inbox(path, LONGEST_BYTES)
+        self._inbox = Inbox(path, LONGEST_BYTES, is_for_group=True)
         self.refused = 0
         """Datagrams that were no notices."""
 

@@ -1,7 +1,8 @@
 """What systemd asks of a service: say ready, prove to be alive, stop when told.
 
 The protocol is ``sd_notify(3)``: one datagram to the socket in ``$NOTIFY_SOCKET``. Without systemd
-all of it is silence, so the verbs need not ask where they run.
+all of it is silence, so the verbs need not ask where they run. What systemd hands over, files that
+root alone can read, is used in place of the files that the settings name.
 """
 
 import contextlib
@@ -10,9 +11,15 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_FILE: Final = "_file"  # how settings end that name a file
+
+AnySettings = TypeVar("AnySettings", bound=msgspec.Struct)
 
 
 class Service:
@@ -129,6 +136,28 @@ class Stop:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler or signal.SIG_DFL)
+
+
+def with_credentials(settings: AnySettings, environ: Mapping[str, str]) -> AnySettings:
+    """Return settings whose files are the service's credentials, where it was given any.
+
+    ``LoadCredential=tls:/etc/earmark/tls`` hands over ``/etc/earmark/tls/me.key`` as
+    ``tls_me.key``: that is what is looked for in place of a setting ``key_file`` with that path.
+
+    Args:
+        settings: a section; those of its fields count that end in ``_file``.
+        environ: the process's environment; only read.
+    """
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    changes = {}
+    for name in settings.__struct_fields__ if folder else ():
+        named = getattr(settings, name)
+        if name.endswith(_FILE) and named is not None:
+            path = Path(named)
+            given = Path(folder or "") / f"{path.parent.name}_{path.name}"
+            if given.exists():
+                changes[name] = str(given)
+    return msgspec.structs.replace(settings, **changes)
 
 
 def _watchdog_pause_s(environ: Mapping[str, str], pid: int) -> float | None:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from listener import belonging
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull, Unavailable
 from listener.ledger import LEDGER, Clock, Counts, Ledger
@@ -42,6 +43,7 @@ _NAME: Final = re.compile(
     re.ASCII,
 )
 _PART: Final = ".part"
+_NOT_TO_CHANGE: Final = 0o640  # whoever shares the spool may read an envelope, and remove it
 _QUARANTINE_SHARE: Final = 4  # the quarantine may hold a quarter of what the spool may
 
 _log = logging.getLogger(__name__)
@@ -69,7 +71,8 @@ class Spool:
     one instance belongs to one thread.
 
     Args:
-        folder: made with mode 0700 when it is first needed.
+        folder: made with mode 0700 when it is first needed. One that is there and shared, see
+            `belonging`, is a queue between two users.
         settings: the bounds.
         clock: how long the machine has run.
     """
@@ -193,6 +196,11 @@ class Spool:
         with self._locked() as folder:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(QUARANTINE, 0o700, dir_fd=folder)
+                with _directory(QUARANTINE, folder) as fresh:
+                    belonging.hand_over(fresh, folder)
+                    # The setgid bit came with the folder.
+                    shared = stat.S_IMODE(os.fstat(fresh).st_mode) & ~0o777
+                    os.fchmod(fresh, shared | belonging.shared_mode(folder, 0o700))
             with _directory(QUARANTINE, folder) as aside:
                 try:
                     os.rename(entry.name, entry.name, src_dir_fd=folder, dst_dir_fd=aside)
@@ -298,6 +306,8 @@ class Spool:
                     view = view[file.write(view) :]
                 lived_s = self._ledger.lived_s(folder)
                 os.utime(handle, (lived_s, lived_s))
+                belonging.hand_over(handle, folder)
+                os.fchmod(handle, belonging.shared_mode(folder, 0o600) & _NOT_TO_CHANGE)
                 os.fsync(handle)
             self._make_room(folder, entry.size_bytes, 1)
             os.rename(part, entry.name, src_dir_fd=folder, dst_dir_fd=folder)

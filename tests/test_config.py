@@ -22,6 +22,7 @@ SECTIONS = (
     "attribution",
     "broker",
     "spool",
+    "update",
 )
 
 

@@ -111,6 +111,15 @@ def test_a_second_hear_does_not_take_the_first_ones_socket(
     assert list(listening.receive()) == [Mute()]
 
 
+def test_in_a_shared_folder_its_group_may_ask(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2710)
+
+    listening = ControlSocket(tmp_path / "control.sock")
+
+    assert (tmp_path / "control.sock").stat().st_mode & 0o777 == 0o620
+    listening.close()
+
+
 def test_the_socket_is_for_this_user_alone(listening: ControlSocket, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert listening.refused == 0

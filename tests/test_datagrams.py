@@ -96,3 +96,12 @@ def test_a_deep_folder_and_an_owner_go_together(tmp_path: Path) -> None:
     assert list(inbox.receive()) == [b"there"]
     inbox.close()
     outbox.close()
+
+
+def test_a_socket_in_a_shared_folder_is_for_one_user_unless_it_is_said(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2710)
+
+    inbox = Inbox(tmp_path / "in", 8)
+
+    assert (tmp_path / "in").stat().st_mode & 0o777 == 0o600
+    inbox.close()

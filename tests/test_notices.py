@@ -254,6 +254,15 @@ def test_the_socket_is_for_this_user_alone(listening: NoticeSocket, path: Path) 
     assert listening.fileno() > 0
 
 
+def test_in_a_shared_folder_its_group_may_speak(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2710)
+
+    listening = NoticeSocket(tmp_path / "notices.sock")
+
+    assert (tmp_path / "notices.sock").stat().st_mode & 0o777 == 0o620
+    listening.close()
+
+
 def test_a_stale_socket_is_replaced_and_a_file_is_not(path: Path, notifier: Notifier) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stale:
         stale.bind(os.fspath(path))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from listener.service import Service, Stop
+from listener.config import BrokerSettings
+from listener.service import Service, Stop, with_credentials
 
 
 class Supervisor:
@@ -114,3 +115,21 @@ def test_waiting_ends_at_once_when_the_end_is_asked_for() -> None:
 
 def test_waiting_for_the_past_returns_at_once() -> None:
     assert not Stop().wait(-1.0)
+
+
+def test_credentials_take_the_place_of_the_files_that_settings_name(tmp_path: Path) -> None:
+    settings = BrokerSettings(ca_file="/etc/earmark/tls/ca.crt", key_file="/etc/earmark/tls/me.key")
+    (tmp_path / "tls_me.key").touch()
+    (tmp_path / "me.key").touch()
+
+    found = with_credentials(settings, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+    assert found.key_file == str(tmp_path / "tls_me.key")
+    assert found.ca_file == settings.ca_file
+    assert found.certificate_file is None
+
+
+def test_without_credentials_settings_stay_as_they_are(tmp_path: Path) -> None:
+    settings = BrokerSettings(key_file=str(tmp_path / "me.key"))
+
+    assert with_credentials(settings, {}) == settings

@@ -99,6 +99,20 @@ def test_only_the_owner_of_the_process_can_look_inside(spool: Spool, folder: Pat
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
 
 
+def test_a_shared_folder_is_a_queue_between_two_users(spool: Spool, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o2770)
+
+    spool.quarantine(put(spool, 1))
+    put(spool, 2)
+
+    modes = {
+        path.name.rpartition(".")[2]: path.stat().st_mode & 0o7777 for path in folder.iterdir()
+    }
+    # Whoever sends reads an envelope and removes it; to change it is none of its business.
+    assert modes == {"counts": 0o660, "earmark": 0o640, "quarantine": 0o2770}
+
+
 @pytest.mark.parametrize(
     ("clip", "owner", "seq"),
     [

@@ -87,12 +87,13 @@ def _serve(settings: Config) -> int:
         store.mend(receiver.verify)
         holdings = Holdings(home, store, log, roster, home.archive_key())
         api = Api(holdings, Tickets(time.monotonic), Rights(holdings))
-        doors = Doors(api.app(), home.path, settings.archive)
+        given = service.with_credentials(settings.archive, os.environ)
+        doors = Doors(api.app(), home.path, given)
         doors.start()
         told = service.Service(os.environ, time.monotonic)
         told.ready()
         server = Server(
-            PahoBroker(settings.broker, CLIENT_ID),
+            PahoBroker(service.with_credentials(settings.broker, os.environ), CLIENT_ID),
             receiver,
             Retention(store),
             herald=Herald(holdings),

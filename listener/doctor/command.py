@@ -3,13 +3,29 @@
 import argparse
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from listener.config import Config
-from listener.doctor import hearing, installation, machine, reach
+from listener.doctor import (
+    board,
+    boot,
+    clock,
+    hearing,
+    installation,
+    lamp,
+    machine,
+    reach,
+    sound,
+    units,
+)
 from listener.errors import UsageError
 from listener.findings import Finding, to_json, to_text
+
+ROOT: Final = Path("/")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", metavar="NAME", help="look at this device instead of microphone.device"
     )
     parser.add_argument("--channel", metavar="N", type=int, help="listen to this channel, from 0")
-    parser.add_argument(
+    asks = parser.add_mutually_exclusive_group()
+    asks.add_argument(
+        "--throw-switch",
+        action="store_true",
+        help="wait for you to throw the switch to and fro, and say what was noticed",
+    )
+    asks.add_argument(
         "--prove-mute",
         action="store_true",
         help="with the switch shut: try whether it really cuts the microphone; speak meanwhile",
@@ -39,21 +61,42 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     settings = _settled(arguments, settings)
     if arguments.prove_mute:
         print("earmark: speak for some seconds, with the switch shut", file=sys.stderr)
+    if arguments.throw_switch:
+        print("earmark: throw the switch, and back again, within 20 seconds each", file=sys.stderr)
     has_failed = False
-    for finding in _findings(settings, prove_mute=arguments.prove_mute):
+    found = _findings(
+        settings, prove_mute=arguments.prove_mute, throw_switch=arguments.throw_switch
+    )
+    for finding in found:
         print(to_json(finding) if arguments.json else to_text(finding), flush=True)
         has_failed = has_failed or finding.verdict == "fail"
     return 1 if has_failed else 0
 
 
-def _findings(settings: Config, *, prove_mute: bool) -> Iterator[Finding]:
-    yield from hearing.findings(settings, prove_mute=prove_mute)
-    if prove_mute:
+def _findings(settings: Config, *, prove_mute: bool, throw_switch: bool) -> Iterator[Finding]:
+    yield from hearing.findings(settings, prove_mute=prove_mute, throw_switch=throw_switch)
+    if prove_mute or throw_switch:
         return
     yield from installation.findings(settings)
     yield reach.broker(settings.broker)
-    yield machine.swap()
-    yield machine.core()
+    yield from _machine(settings, ROOT)
+
+
+def _machine(settings: Config, root: Path) -> Iterator[Finding]:
+    """Yield what the machine's own files and systemd tell."""
+    yield boot.boot(root, settings.mute)
+    yield boot.overlay(root, settings.mute)
+    yield sound.cards(root, settings)
+    yield lamp.lamp(root, settings.lamp)
+    built = datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC)
+    yield clock.clock(root, datetime.now(UTC), built)
+    yield board.temperature(root)
+    yield board.throttling(root)
+    yield machine.swap(root / "proc")
+    yield machine.cgroup(root)
+    yield machine.core(root / "proc")
+    yield from units.sandbox()
+    yield units.telemetry(root)
 
 
 def _settled(arguments: argparse.Namespace, settings: Config) -> Config:

@@ -14,16 +14,22 @@ COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.examine")
 
 
 def findings(
-    settings: Config, *, prove_mute: bool, command: Sequence[str] = COMMAND
+    settings: Config,
+    *,
+    prove_mute: bool,
+    throw_switch: bool = False,
+    command: Sequence[str] = COMMAND,
 ) -> Iterator[Finding]:
     """Yield what that process finds, as it finds it.
 
     Args:
         settings: what hear would run with.
         prove_mute: whether to try that the switch cuts the microphone.
+        throw_switch: whether to do nothing but wait for a hand to throw the switch.
         command: starts the process.
     """
-    words = [*command, "--prove-mute"] if prove_mute else [*command]
+    words = [*command]
+    words += ["--throw-switch"] if throw_switch else ["--prove-mute"] if prove_mute else []
     with subprocess.Popen(  # noqa: S603 - our own interpreter and module
         words,
         stdin=subprocess.PIPE,

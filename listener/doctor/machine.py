@@ -1,4 +1,4 @@
-"""What the machine does with memory: swap, and dumps of programs that crash. Read from /proc."""
+"""What the machine does with memory: swap, bounds, and dumps of programs that crash."""
 
 from pathlib import Path
 from typing import Final
@@ -51,3 +51,23 @@ def core(proc: Path = PROC) -> Finding:
             hint="sysctl kernel.core_pattern='|/bin/false'",
         )
     return Finding(check="core", verdict="ok", text="hear forbids its own; no program takes dumps")
+
+
+def cgroup(root: Path) -> Finding:
+    """Look whether systemd can bound a service's memory, and keep it out of swap.
+
+    Args:
+        root: of the machine's files.
+    """
+    try:
+        controllers = (root / "sys" / "fs" / "cgroup" / "cgroup.controllers").read_text("utf-8")
+    except OSError:
+        return Finding(check="cgroup", verdict="ok", text="no control groups of version 2 here")
+    if "memory" in controllers.split():
+        return Finding(check="cgroup", verdict="ok", text="a service's memory can be bounded")
+    return Finding(
+        check="cgroup",
+        verdict="warn",
+        text="the kernel bounds no memory: MemorySwapMax=0 and MemoryMax= of our units do nothing",
+        hint="cgroup_enable=memory in /boot/firmware/cmdline.txt, or no swap",
+    )

@@ -83,8 +83,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
 
     Raises:
         UsageError: the arguments ask for what cannot be.
-        ConfigError: no keeper, or one who is not in the roster and active; or this machine cannot
-            be kept from the network.
+        ConfigError: no keeper, or one who is not in the roster and active; this machine cannot be
+            kept from the network; or there is a microphone that the switch does not cut.
         Unavailable: a recording is missing or cannot be read.
         ModelRefused: a model is missing or is not what its manifest says.
         EarmarkError: a recording broke off.
@@ -97,13 +97,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     stop = Stop()
     key = home.device_key()
     requests = ControlSocket(home.path / CONTROL_SOCKET)
-    mute = fitted_mute(
-        settings.mute,
-        home.path,
-        requests,
-        script=arguments.mute,
-        is_live=not settings.microphone.files,
-    )
+    mute = fitted_mute(settings, home.path, requests, arguments.mute)
     lamp = fitted_lamp(settings.lamp, time.monotonic)
     # A recording would not wait for it.
     chime = None if settings.microphone.files else fitted_chime(settings.chime, time.monotonic)

@@ -17,7 +17,7 @@ import msgspec
 from listener import config
 from listener.errors import EarmarkError, Unavailable
 from listener.findings import Facts, Finding, to_json
-from listener.hear import devices, trial
+from listener.hear import devices, throwing, trial
 from listener.hear.confinement import confine
 from listener.hear.keeping import BUFFERS
 from listener.hear.report import CAUSES
@@ -29,9 +29,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print findings; return 0, since they speak for themselves."""
     parser = argparse.ArgumentParser(prog="python -m listener.hear.examine", description=__doc__)
     parser.add_argument("--prove-mute", action="store_true")
+    parser.add_argument("--throw-switch", action="store_true")
     arguments = parser.parse_args(argv)
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=config.Config)
-    for finding in findings(settings, prove_mute=arguments.prove_mute):
+    found = (
+        iter((_confinement(settings.device), throwing.finding(settings.mute)))
+        if arguments.throw_switch
+        else findings(settings, prove_mute=arguments.prove_mute)
+    )
+    for finding in found:
         sys.stdout.write(to_json(finding) + "\n")
         sys.stdout.flush()
     return 0

@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from listener.config import LampSettings, MuteSettings
+from listener.cards import Card, hearing_cards, not_meant
+from listener.config import Config, LampSettings, MuteSettings
 from listener.control import ControlSocket
 from listener.errors import ConfigError
 from listener.hear.apa102 import open_row
@@ -23,37 +24,29 @@ _INPUTS: Final = Path("/dev/input")
 _log = logging.getLogger(__name__)
 
 
-def fitted_mute(
-    settings: MuteSettings,
-    home: Path,
-    requests: ControlSocket,
-    *,
-    script: str | None,
-    is_live: bool,
-) -> Mute:
+def fitted_mute(settings: Config, home: Path, requests: ControlSocket, script: str | None) -> Mute:
     """Return everything that mutes: the switch, the files of the home, and requests.
 
     Args:
-        settings: which switch it is.
+        settings: which switch, which microphone.
         home: the installation's folder.
         requests: where anybody may ask to mute.
         script: of a recording, when a switch is thrown instead of one that is fitted.
-        is_live: whether a room is heard.
 
     Raises:
         UsageError: the script cannot be read.
-        ConfigError: as `fitted_switch`.
+        ConfigError: as `covering_switch`.
     """
     switch = (
         ScriptedSwitch(parse_stretches(script))
         if script
-        else fitted_switch(settings, is_live=is_live, monotonic_s=time.monotonic)
+        else covering_switch(settings, hearing_cards(), monotonic_s=time.monotonic)
     )
     return Mute(
         switch,
         Lasting(home),
         requests,
-        remote_unmute=settings.remote_unmute,
+        remote_unmute=settings.mute.remote_unmute,
         now=partial(datetime.now, UTC),
         monotonic_s=time.monotonic,
     )
@@ -86,6 +79,50 @@ def fitted_switch(
             )
         return NoSwitch()
     return LineSwitch(settings.switch, partial(open_line, settings), monotonic_s)
+
+
+def covering_switch(
+    settings: Config, cards: Sequence[Card], *, monotonic_s: Callable[[], float]
+) -> Switch:
+    """Return the mute switch, once it is sure that it cuts all there is that could hear.
+
+    Args:
+        settings: which switch, which microphone.
+        cards: the machine's cards that can hear.
+        monotonic_s: a clock in seconds that never goes back.
+
+    Raises:
+        ConfigError: as `fitted_switch` and `check_cover` do.
+    """
+    is_live = not settings.microphone.files
+    switch = fitted_switch(settings.mute, is_live=is_live, monotonic_s=monotonic_s)
+    check_cover(settings, cards)
+    return switch
+
+
+def check_cover(settings: Config, cards: Sequence[Card]) -> None:
+    """Make sure that the switch cuts all there is that could hear.
+
+    Args:
+        settings: which switch, which microphone.
+        cards: the machine's cards that can hear.
+
+    Raises:
+        ConfigError: a switch is fitted, and there is a card that it does not cut.
+    """
+    if settings.mute.switch in (None, "none") or settings.microphone.files:
+        return
+    others = not_meant(cards, settings.microphone.device)
+    if not others:
+        return
+    named = ", ".join(map(str, others))
+    if settings.mute.other_microphones == "refuse":
+        raise ConfigError(
+            f"the switch does not cut every microphone of this device: {named}",
+            "unplug it; or microphone.device names the card that the switch cuts; or"
+            ' mute.other_microphones = "allow"',
+        )
+    _log.warning("the switch does not cut every microphone of this device: %s", named)
 
 
 def open_line(settings: MuteSettings) -> Line:

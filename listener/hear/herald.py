@@ -91,9 +91,9 @@ class Herald:
 
 def _notice(event: report.Event) -> Notice | None:  # noqa: PLR0911 - one case an event
     match event:
-        case report.Started(thresholds=thresholds):
+        case report.Started(thresholds=thresholds, switch=switch):
             fits = len(thresholds) <= notices.MOST_THRESHOLDS
-            return notices.Started(thresholds=thresholds if fits else {})
+            return notices.Started(thresholds=thresholds if fits else {}, switch=switch)
         case report.Wake():
             return notices.Wake(word=event.word, score=event.score)
         case report.NearMiss():

@@ -77,7 +77,8 @@ class Mute:
         self._found: FaultReason | None = None
         self._write_due_s = float("-inf")
         self._is_write_said = self._is_switch_said = False
-        self._cause: Cause = "hardware"
+        # Never "hardware" where there is none: nobody may take software for a switch.
+        self._cause: Cause = "software" if switch.about == "none" else "hardware"
         self.ignored = 0
         """Requests to unmute that the settings do not allow."""
 
@@ -88,7 +89,7 @@ class Mute:
 
     @property
     def cause(self) -> Cause:
-        """What the last answer of `is_shut` was for; before the first it is ``hardware``.
+        """What the last answer of `is_shut` was for; before the first, what might mute.
 
         A fault is named before the switch, and the switch before the software: who releases what
         is named finds the next.

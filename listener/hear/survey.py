@@ -97,13 +97,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     stop, service = Stop(), Service(os.environ, time.monotonic)
     home = Path(settings.home)
     requests = ControlSocket(home / CONTROL_SOCKET)
-    mute = fitted_mute(
-        settings.mute,
-        home,
-        requests,
-        script=arguments.mute,
-        is_live=not microphone.files,
-    )
+    heard = msgspec.structs.replace(settings, microphone=microphone)
+    mute = fitted_mute(heard, home, requests, arguments.mute)
     gate = open_gate(microphone, mute, stop, _say, is_fast=arguments.fast)
     catalogue = Catalogue(home)
     words = [catalogue.load(name) for name in wake.words]

@@ -106,6 +106,14 @@ def _add_members(actions: Actions) -> None:
         action="store_true",
         help="its settings let Home Assistant unmute: show a switch instead of a button",
     )
+    add.add_argument(
+        "--card",
+        metavar="DIR",
+        help="write the line to the boot partition of the speaker's card; see earmark first-boot",
+    )
+    add.add_argument(
+        "--keeper", metavar="NAME", help="with --card: whose speaker it is to be, by her name here"
+    )
     owner = actions.add("add-owner", "note an owner, and invite her computer")
     owner.add_argument("name", metavar="NAME", help="short name: 1 to 32 of a-z, 0-9, hyphen")
     owner.add_argument("--key", metavar="age1...", help="her public key, where it is not known yet")

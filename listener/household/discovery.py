@@ -20,6 +20,7 @@ Component = Mapping[str, Any]
 
 # Each template stands the last will, in which every field but `state` is missing.
 _MUTE: Final = "value_json.mute | default('open')"
+_NO_SWITCH: Final = "(value_json.switch | default('none')) == 'none'"
 _MICROPHONE: Final = "value_json.microphone | default('open')"
 _HEARING: Final = "value_json.hearing | default(false)"
 _NO_THRESHOLDS: Final = "value_json.thresholds | default({})"
@@ -75,7 +76,8 @@ def payload(speaker: Speaker, dkey: str) -> dict[str, Any]:
     }
     if speaker.area is not None:
         device["suggested_area"] = speaker.area
-    shown = _states() | _numbers() | {"wake": _events(speaker), "mute": _mute(speaker)}
+    shown = _states() | _numbers()
+    shown |= {"wake": _events(speaker), "mute": _mute(speaker), "update": _update()}
     return {
         "device": device,
         "origin": {"name": "Earmark", "sw_version": listener.__version__},
@@ -130,6 +132,30 @@ def _mute(speaker: Speaker) -> Component:
     }
 
 
+def _update() -> Component:
+    """Return what shows a speaker's version. There is no command: nobody updates by a message."""
+    told = ", ".join(
+        f"'{name}': {value}"
+        for name, value in {
+            "installed_version": "value_json.version.installed",
+            "latest_version": "value_json.version.latest",
+            "in_progress": "value_json.version.in_progress | default(false)",
+            "release_summary": "value_json.version.summary | default('')",
+            "title": "'Earmark'",
+        }.items()
+    )
+    return {
+        "platform": "update",
+        "name": "Version",
+        "device_class": "firmware",
+        "entity_category": "diagnostic",
+        # What renders to nothing changes nothing: the last will says nothing of versions.
+        "value_template": "{% if value_json.version is defined %}{{ {"
+        + told
+        + "} | tojson }}{% endif %}",
+    }
+
+
 def _states() -> dict[str, Component]:
     def state(name: str, condition: str, **more: str) -> Component:
         return {
@@ -142,7 +168,12 @@ def _states() -> dict[str, Component]:
 
     return {
         "hardware-mute": state(
-            "Hardware mute", f"({_MUTE}) == 'hardware'", icon="mdi:microphone-off"
+            "Hardware mute",
+            f"({_MUTE}) == 'hardware'",
+            icon="mdi:microphone-off",
+            # Where none is fitted there is nothing that could be off: unknown, and never "off".
+            value_template=f"{{{{ none if {_NO_SWITCH} else"
+            f" 'ON' if ({_MUTE}) == 'hardware' else 'OFF' }}}}",
         ),
         "microphone": state(
             "Microphone open",

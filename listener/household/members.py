@@ -14,13 +14,14 @@ from listener import config
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.home import Home, write_durably
-from listener.household import devices, identity, invitation, joining, mosquitto, welcome
+from listener.household import card, devices, identity, invitation, joining, mosquitto, welcome
 from listener.household.identity import Identity, Kind
 from listener.household.office import Office
 from listener.household.register import INVITATION_S, Area, Speaker
 from listener.service import Stop
 
 _TOKEN_BYTES: Final = 16
+_BY_HAND: Final = "{}, within the hour: earmark household join LINE"
 
 
 def add_device(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
@@ -29,6 +30,12 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     who = identity.device(arguments.name)
     if arguments.key is not None:
         return devices.believe(home, who.name, arguments.key)
+    folder = None if arguments.card is None else Path(arguments.card)
+    keeper = None if arguments.keeper is None else home.roster().known_owner(arguments.keeper)
+    if folder is not None:
+        card.check(folder)
+    elif keeper is not None:
+        raise UsageError("--keeper is for a card", "--card DIR says where it is mounted")
     office = Office(home.path)
     speaker = Speaker(
         name=who.name, area=_area(arguments.area), remote_unmute=arguments.remote_unmute
@@ -36,7 +43,17 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     known = next((one for one in office.register().speakers if one.name == who.name), None)
     if known is None or arguments.area is not None or arguments.remote_unmute:
         office.change(lambda register: register.with_speaker(speaker))
-    return _invite(office, home, who, waits=not arguments.no_wait)
+    line = _invite(office, who)
+    if folder is None:
+        print(f"earmark: {_BY_HAND.format('on the speaker')}", file=sys.stderr)
+    else:
+        card.write(folder, card.text(line, keeper))
+        print(
+            f"earmark: {folder / card.NAME} is written; start the speaker with it within the hour",
+            file=sys.stderr,
+        )
+    print(line, flush=True)
+    return _wait_or_not(office, home, who, waits=not arguments.no_wait)
 
 
 def add_owner(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
@@ -52,7 +69,10 @@ def add_owner(arguments: argparse.Namespace, settings: config.Config, home: Home
         print(f"{who.name} is not active until she proves that she can open her clips:")
         print(f"  earmark owner challenge {who.name} | age -d -i {who.name}.key")
         print(f"  earmark owner confirm {who.name} ANSWER")
-    return _invite(office, home, who, waits=not arguments.no_wait)
+    line = _invite(office, who)
+    print(f"earmark: {_BY_HAND.format('on her computer')}", file=sys.stderr)
+    print(line, flush=True)
+    return _wait_or_not(office, home, who, waits=not arguments.no_wait)
 
 
 def add_service(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
@@ -143,7 +163,8 @@ def read_again() -> None:
     )
 
 
-def _invite(office: Office, home: Home, who: Identity, *, waits: bool) -> int:
+def _invite(office: Office, who: Identity) -> str:
+    """Return the line that invites somebody."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     now_s = int(office.now().timestamp())
     known = office.change(lambda register: register.with_invitation(who, token, now_s))
@@ -158,9 +179,10 @@ def _invite(office: Office, home: Home, who: Identity, *, waits: bool) -> int:
     )
     if office.publish():
         read_again()
-    place = "on the speaker" if who.kind is Kind.DEVICE else "on her computer"
-    print(f"earmark: {place}, within the hour: earmark household join LINE", file=sys.stderr)
-    print(shown.line(), flush=True)
+    return shown.line()
+
+
+def _wait_or_not(office: Office, home: Home, who: Identity, *, waits: bool) -> int:
     if waits:
         _wait(office, home, who)
     else:

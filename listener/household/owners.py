@@ -1,9 +1,7 @@
 """The verb ``owner``: whose clips may be made, and the proof that she can open them."""
 
 import argparse
-import base64
 import json
-import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -13,8 +11,8 @@ from typing import Final
 from listener import config
 from listener.actions import Actions
 from listener.envelope import keys
-from listener.envelope.seal import encrypt_to
 from listener.home import Home
+from listener.owner import riddle
 from listener.owner.roster import CHALLENGE_S, Owner
 
 _ROUND: Final = """\
@@ -118,15 +116,12 @@ def _challenge(arguments: argparse.Namespace, settings: config.Config, home: Hom
     recipients = [owner.following or owner.recipient]
     if owner.following is not None and not arguments.present:
         recipients = [owner.recipient, owner.following]
-    # The name is part of it, so that she sees what she is about to confirm.
-    answers = [
-        f"{name}:{base64.b32encode(secrets.token_bytes(15)).decode().lower()}" for _ in recipients
-    ]
+    riddles = [riddle.make(name, recipient) for recipient in recipients]
+    answers = [answer for answer, _ in riddles]
     now_s = int(time.time())
     home.change_roster(lambda roster: roster.challenged(name, " ".join(answers), now_s))
-    for recipient, answer in zip(recipients, answers, strict=True):
-        riddle = encrypt_to(recipient, f"{answer}\n".encode(), armored=True)
-        print(riddle.decode("ascii"), end="", flush=True)
+    for _, text in riddles:
+        print(text, end="", flush=True)
     which = (
         "the old key opens the first, the new one the second"
         if len(answers) > 1

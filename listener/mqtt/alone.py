@@ -10,26 +10,26 @@ from listener.errors import Unavailable
 
 
 @contextlib.contextmanager
-def only_one(home: Path, verb: str) -> Iterator[None]:
-    """Keep every other process of this verb out of ``home`` while the block runs.
+def only_one(folder: Path, verb: str) -> Iterator[None]:
+    """Keep every other process of this verb out of ``folder`` while the block runs.
 
     The kernel lets go when the process ends, however it ends.
 
     Raises:
-        Unavailable: one runs already, or the home cannot be written.
+        Unavailable: one runs already, or the folder cannot be written.
     """
-    path = home / f"{verb}.lock"
+    path = folder / f"{verb}.lock"
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise Unavailable(f"cannot use the home {home}: {error.strerror}") from error
+        raise Unavailable(f"cannot use the folder {folder}: {error.strerror}") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Unavailable(
-                f"another earmark {verb} already runs on {home}", "stop it first"
+                f"another earmark {verb} already runs on {folder}", "stop it first"
             ) from error
         yield
     finally:

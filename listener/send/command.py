@@ -3,8 +3,10 @@
 import argparse
 import os
 import time
+from functools import partial
 from pathlib import Path
 
+import listener
 from listener import control, service
 from listener.config import Config
 from listener.control import Controller
@@ -12,9 +14,13 @@ from listener.errors import Unavailable
 from listener.mqtt import alone
 from listener.mqtt.client import PahoBroker
 from listener.notices import SOCKET, NoticeSocket
+from listener.release import journal
+from listener.release.journal import Shown
 from listener.send.bidding import Bidding
 from listener.send.courier import Courier
-from listener.send.loop import Sender, will
+from listener.send.loop import Sender
+from listener.send.status import will
+from listener.service import with_credentials
 from listener.spool import Spool
 
 LONGEST_ANSWER_BYTES = 8192  # nothing that a device is told is longer
@@ -49,13 +55,13 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         ConfigError: the settings for the broker cannot be used.
     """
     home = Path(settings.home)
-    with alone.only_one(home, "send"):
+    with alone.only_one((home / SOCKET).parent, "send"):
         spool = Spool(home / "spool", settings.spool)
         if arguments.release:
             print(f"released {spool.release()} clips from quarantine")
         courier = Courier(spool, settings.device.name, settings.spool.retry_s)
         broker = PahoBroker(
-            settings.broker,
+            with_credentials(settings.broker, os.environ),
             f"d-{settings.device.name}",
             will(settings.device.name),
             LONGEST_ANSWER_BYTES,
@@ -75,12 +81,22 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     controller=controller,
                     bidding=Bidding(home, settings.device.name),
                     service=told,
+                    version=partial(_shown, Path(settings.update.folder) / journal.FILE),
                 ).run(stop)
                 told.stopping()
             finally:
                 notice_socket.close()
                 controller.close()
     return 0
+
+
+def _shown(path: Path) -> Shown:
+    """Return what to tell of this program's version. A journal that is not there tells nothing."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        data = None
+    return journal.shown(listener.__version__, data)
 
 
 def _once(sender: Sender, stop: service.Stop, patience_s: float) -> int:

@@ -25,10 +25,12 @@ from listener.mqtt.broker import (
     Message,
     Rejected,
 )
-from listener.notices import Notice, NoticeSocket, Tally
+from listener.notices import Notice, NoticeSocket
+from listener.release.journal import Shown
 from listener.send.bidding import Bidding
 from listener.send.commands import Commands
 from listener.send.courier import Courier
+from listener.send.status import Status, will
 from listener.service import Service, Stop
 
 TURN_S: Final = 0.5  # the longest that a stop, or a clip without a notice, waits to be seen
@@ -40,32 +42,6 @@ TRIM_PAUSE_S: Final = 600.0
 FAREWELL_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the retained topic status says. Counters are as hear signed them."""
-
-    state: str
-    hearing: bool = False
-    mute: str | None = None
-    microphone: str | None = None
-    """``open``, or why there is none."""
-    losses: int = 0
-    overruns: int = 0
-    thresholds: dict[str, float] = {}
-    """Score from which each word wakes."""
-    counters: Tally | None = None
-    signature: str | None = None
-    spool: Counts | None = None
-    waiting: int | None = None
-    events_missed: int = 0
-
-
-def will(device: str) -> Message:
-    """Return what the broker says when this device vanishes."""
-    return Message(
-        topics.STATUS.name(device=device), topics.OFFLINE, topics.STATUS.qos, topics.STATUS.retain
-    )
 
 
 @dataclass(slots=True)
@@ -100,6 +76,7 @@ class Sender:
         controller: tells hear to mute, or None as above.
         bidding: what the archive has for this speaker, or None as above.
         service: told that the loop turns.
+        version: says which version runs, and how an update goes; None where nobody is told.
         monotonic_s: a clock that never jumps.
     """
 
@@ -112,6 +89,7 @@ class Sender:
         controller: Controller | None = None,
         bidding: Bidding | None = None,
         service: Service | None = None,
+        version: Callable[[], Shown] | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.courier = courier
@@ -122,11 +100,12 @@ class Sender:
         self.commands: Final = Commands(self._device, controller)
         self._bidding = bidding
         self._service = service
+        self._version = version
         self._monotonic_s = monotonic_s
         self._due = _Schedule()
         self._link: _Link | None = None
         self._status = Status(state="online")
-        self._told: tuple[Counts, int] | None = None
+        self._told: tuple[Counts, int, Shown | None] | None = None
         self.was_connected = False
         """Whether the broker ever welcomed us."""
         self.lost_because = ""
@@ -257,8 +236,8 @@ class Sender:
                 )
             case notices.Counters(tally=tally, signature=signature):
                 self._say(counters=tally, signature=signature)
-            case notices.Started(thresholds=thresholds):
-                self._say(hearing=True, thresholds=thresholds)
+            case notices.Started(thresholds=thresholds, switch=switch):
+                self._say(hearing=True, thresholds=thresholds, switch=switch)
             case notices.Stopped():
                 self._say(hearing=False)
             case notices.Spooled():
@@ -307,14 +286,15 @@ class Sender:
         if now_s >= self._due.status_s:
             self._publish_status(self._link)
 
-    def _numbers(self) -> tuple[Counts, int]:
-        return self._spool.counts(), len(self._spool.waiting())
+    def _numbers(self) -> tuple[Counts, int, Shown | None]:
+        shown = None if self._version is None else self._version()
+        return self._spool.counts(), len(self._spool.waiting()), shown
 
     def _publish_status(self, link: _Link) -> int:
         self._due.status_s = float("inf")
         self._told = self._numbers()
-        counts, waiting = self._told
-        status = msgspec.structs.replace(self._status, spool=counts, waiting=waiting)
+        counts, waiting, shown = self._told
+        status = msgspec.structs.replace(self._status, spool=counts, waiting=waiting, version=shown)
         message = Message(
             topics.STATUS.name(device=self._device),
             msgspec.json.encode(status, order="sorted"),

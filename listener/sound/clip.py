@@ -1,14 +1,12 @@
 """A clip: the pre-roll, the wake word and what is said after it, up to the endpoint."""
 
-import io
 import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-import soundfile
-
 from listener.config import ClipSettings
+from listener.sound import flac
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, Samples
 from listener.sound.ring import Ring
 
@@ -102,17 +100,7 @@ def to_flac(samples: Samples, comment: str) -> bytes:
         samples: int16, shape (n,), n at least 1.
         comment: the text of its COMMENT tag.
     """
-    with io.BytesIO() as out:
-        with soundfile.SoundFile(
-            out, "w", SAMPLE_RATE_HZ, channels=1, subtype="PCM_16", format="FLAC"
-        ) as file:
-            file.comment = comment
-            file.write(samples)
-        flac = out.getvalue()
-        with out.getbuffer() as plain:
-            # Encoded sound is sound: leave no copy in the freed buffer.
-            plain[:] = bytes(len(plain))
-    return flac
+    return flac.to_flac(samples, SAMPLE_RATE_HZ, comment)
 
 
 class Recorder:

@@ -4,7 +4,13 @@ import json
 import msgspec
 import pytest
 
-from listener.config import AttributionSettings, BrokerSettings, Config, MicrophoneSettings
+from listener.config import (
+    AttributionSettings,
+    BrokerSettings,
+    Config,
+    MicrophoneSettings,
+    MuteSettings,
+)
 from listener.doctor import command
 from listener.errors import UsageError
 from tests.conftest import Household
@@ -40,7 +46,8 @@ def test_one_failure_is_exit_code_1_and_everything_is_still_looked_at(
     assert [name for name, line in findings.items() if line["verdict"] == "fail"] == ["broker"]
     assert set(findings) == {
         *("confinement", "memory", "microphone", "keeper", "key", "models"),
-        *("spool", "broker", "swap", "core"),
+        *("spool", "broker", "boot", "overlay", "card", "lamp", "clock"),
+        *("temperature", "throttling", "swap", "cgroup", "core", "sandbox", "telemetry"),
     }
 
 
@@ -69,6 +76,22 @@ def test_a_proof_looks_at_nothing_else(
     assert code == 1
     assert "speak" in captured.err
     assert not {"keeper", "broker", "spool"} & set(checks)
+
+
+def test_a_switch_that_is_to_be_thrown_and_is_not_there_fails_alone(
+    household: Household, free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = msgspec.structs.replace(
+        settings_of(household, free_port), mute=MuteSettings(switch="none")
+    )
+
+    code = command.run(arguments("--throw-switch", "--json"), settings)
+
+    captured = capsys.readouterr()
+    checks = [json.loads(line)["check"] for line in captured.out.splitlines()]
+    assert code == 1
+    assert "throw the switch" in captured.err
+    assert checks == ["confinement", "switch"]
 
 
 def test_channels_count_from_0(household: Household, free_port: int) -> None:

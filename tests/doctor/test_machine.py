@@ -50,3 +50,21 @@ def test_a_program_that_takes_dumps_is_a_warning(tmp_path: Path) -> None:
     assert finding.verdict == "warn"
     assert "/usr/lib/systemd/systemd-coredump" in finding.text
     assert "%P" not in finding.text
+
+
+@pytest.mark.parametrize(
+    ("controllers", "verdict"),
+    [("cpu io memory pids\n", "ok"), ("cpuset cpu io pids\n", "warn"), (None, "ok")],
+)
+def test_memory_that_nobody_bounds_is_a_warning(
+    tmp_path: Path, controllers: str | None, verdict: str
+) -> None:
+    folder = tmp_path / "sys" / "fs" / "cgroup"
+    folder.mkdir(parents=True)
+    if controllers is not None:
+        (folder / "cgroup.controllers").write_text(controllers, "utf-8")
+
+    finding = machine.cgroup(tmp_path)
+
+    assert finding.verdict == verdict
+    assert ("cgroup_enable=memory" in finding.hint) == (verdict == "warn")

@@ -1,12 +1,14 @@
 """What is fitted, as the settings say."""
 
 import logging
+from typing import Literal
 
 import pytest
 
-from listener.config import LampSettings, MuteSettings
+from listener.cards import Card
+from listener.config import Config, LampSettings, MicrophoneSettings, MuteSettings
 from listener.errors import ConfigError
-from listener.hear.fitting import fitted_lamp, fitted_switch
+from listener.hear.fitting import check_cover, covering_switch, fitted_lamp, fitted_switch
 from listener.hear.lamp import NoLamp
 from listener.hear.mute import NoSwitch
 
@@ -64,6 +66,65 @@ def test_a_switch_that_is_fitted_and_not_there_is_muted(
     assert said in caplog.records[0].message
 
 
+MEMS = Card(1, "earmark", ())
+WEBCAM = Card(2, "Webcam", ("USB-Audio - HD Webcam",))
+
+
+def settings_of(
+    switch: Literal["input", "gpio", "none"] | None,
+    device: str = "earmark_microphone",
+    *,
+    files: tuple[str, ...] = (),
+    allow: bool = False,
+) -> Config:
+    return Config(
+        microphone=MicrophoneSettings(device=device, files=files),
+        mute=MuteSettings(switch=switch, line=27, other_microphones="allow" if allow else "refuse"),
+    )
+
+
+@pytest.mark.parametrize("switch", ["input", "gpio"])
+def test_a_microphone_that_the_switch_does_not_cut_is_refused_by_name(
+    switch: Literal["input", "gpio"],
+) -> None:
+    with pytest.raises(ConfigError, match=r"does not cut every .*: Webcam \(USB-Audio") as caught:
+        check_cover(settings_of(switch), (MEMS, WEBCAM))
+
+    assert "mute.other_microphones" in caught.value.hint
+
+
+def test_where_the_card_is_not_named_each_of_several_is() -> None:
+    with pytest.raises(ConfigError, match="earmark, Webcam"):
+        check_cover(settings_of("input", "default"), (MEMS, WEBCAM))
+
+
+def test_who_allows_another_microphone_is_told_of_it_at_each_start(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    check_cover(settings_of("input", allow=True), (MEMS, WEBCAM))
+
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "Webcam" in caplog.records[0].message
+
+
+@pytest.mark.parametrize(
+    ("settings", "cards"),
+    [
+        (settings_of("input"), (MEMS,)),
+        (settings_of("input"), ()),
+        (settings_of("input", "default"), (WEBCAM,)),
+        (settings_of("none"), (MEMS, WEBCAM)),
+        (settings_of("input", files=("talk.flac",)), (MEMS, WEBCAM)),
+    ],
+)
+def test_what_the_switch_cuts_or_nobody_claims_is_no_matter(
+    settings: Config, cards: tuple[Card, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    check_cover(settings, cards)
+
+    assert caplog.records == []
+
+
 def test_without_a_lamp_nothing_is_shown() -> None:
     assert isinstance(fitted_lamp(LampSettings(), no_time), NoLamp)
 
@@ -85,3 +146,10 @@ def test_a_lamp_that_is_not_there_stops_nothing(
 
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "the lamp cannot show 'muted'" in caplog.records[0].message
+
+
+def test_hear_gets_no_switch_where_that_does_not_cut_everything() -> None:
+    with pytest.raises(ConfigError, match="does not cut"):
+        covering_switch(settings_of("gpio"), (MEMS, WEBCAM), monotonic_s=no_time)
+
+    assert covering_switch(settings_of("gpio"), (MEMS,), monotonic_s=no_time).about == "gpio"

@@ -16,6 +16,7 @@ from listener.control import Controller, ControlSocket, Look, Unmute
 from listener.control import Mute as MuteRequest
 from listener.errors import Unavailable
 from listener.hear.lasting import Lasting
+from listener.hear.mute import NoSwitch
 from listener.hear.muting import WRITE_PAUSE_S, Mute
 
 
@@ -118,6 +119,27 @@ def test_nothing_mutes_at_first(bench: Bench) -> None:
     assert not bench.ask()
     assert bench.cause() == "open"
     assert bench.mute.about == "lever"
+
+
+def test_where_no_switch_is_fitted_nothing_is_ever_muted_by_hardware(bench: Bench) -> None:
+    mute = Mute(
+        NoSwitch(),
+        Lasting(bench.home),
+        bench.requests,
+        remote_unmute=False,
+        now=bench.now,
+        monotonic_s=lambda: bench.now_s,
+    )
+    causes = [mute.cause]
+
+    for muted in (True, False):
+        bench.command(muted=muted)
+        mute.is_shut(0)
+        causes.append(mute.cause)
+        mute.is_shut(0)
+        causes.append(mute.cause)
+
+    assert causes == ["software", "software", "software", "software", "open"]
 
 
 def test_it_waits_for_the_switch_and_for_requests(bench: Bench) -> None:

@@ -109,7 +109,10 @@ def test_more_thresholds_than_fit_a_notice_are_left_out() -> None:
         )
         herald.tell(started)
 
-    assert post.notices == [notices.Started(thresholds=some), notices.Started()]
+    assert post.notices == [
+        notices.Started(thresholds=some, switch="none"),
+        notices.Started(switch="none"),
+    ]
     assert len(notices.encode(post.notices[0])) <= notices.LONGEST_BYTES
 
 
@@ -121,7 +124,7 @@ def test_only_what_send_may_know_becomes_a_notice() -> None:
         herald.tell(event)
 
     assert post.notices == [
-        notices.Started(thresholds={"alexa": 0.5}),
+        notices.Started(thresholds={"alexa": 0.5}, switch="none"),
         notices.Wake(word="alexa", score=0.97),
         notices.NearMiss(word="alexa", score=0.3),
         notices.Spooled(),

@@ -19,6 +19,9 @@ _KEYS: Final[Mapping[str, set[str]]] = {
     "sensor": _SHARED | {"state_topic", "value_template", "unit_of_measurement", "state_class"},
     "event": _SHARED | {"state_topic", "value_template", "event_types"},
     "button": (_SHARED | {"command_topic", "payload_press", "retain"}),
+    "update": _SHARED
+    | {"state_topic", "value_template", "latest_version_topic", "latest_version_template"}
+    | {"command_topic", "payload_install", "retain", "title", "release_summary", "release_url"},
     "switch": _SHARED | _TOPICS | {"payload_on", "payload_off", "state_on", "state_off"},
 }
 _REQUIRED: Final[Mapping[str, set[str]]] = {
@@ -26,7 +29,7 @@ _REQUIRED: Final[Mapping[str, set[str]]] = {
     "button": {"command_topic"},
     "switch": {"command_topic"},
 }
-_CLASSES: Final = {"binary_sensor": {"running", "problem"}}
+_CLASSES: Final = {"binary_sensor": {"running", "problem"}, "update": {"firmware"}}
 _STATE_CLASSES: Final = {"measurement", "total", "total_increasing"}
 _CATEGORIES: Final = {"config", "diagnostic"}
 _READ_ONLY: Final = {"sensor", "binary_sensor"}
@@ -91,6 +94,28 @@ def _check_component(component: dict[str, Any], told: dict[str, Any]) -> None:
         if key in component:
             _subscribable(component[key])
             assert not set(component[key]) & set("+#")
+
+
+def update_state(template: str, payload: bytes) -> dict[str, Any] | None:
+    """Return what an update entity makes of a message, or None where it is left as it is.
+
+    As `homeassistant/components/mqtt/update.py` reads it: JSON with these keys and no others.
+    """
+    rendered = render(template, payload)
+    if not rendered or rendered == "{}":
+        return None
+    told: dict[str, Any] = json.loads(rendered)
+    kinds = {
+        **dict.fromkeys(("installed_version", "latest_version", "title", "release_summary"), str),
+        "release_url": str,
+        "entity_picture": str,
+        "in_progress": bool,
+        "update_percentage": int,
+    }
+    assert told.keys() <= kinds.keys()
+    assert all(isinstance(value, kinds[key]) for key, value in told.items())
+    assert len(told.get("release_summary", "")) <= LONGEST_STATE
+    return told
 
 
 def _subscribable(topic: str) -> None:

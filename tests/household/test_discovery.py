@@ -9,7 +9,9 @@ from listener.household.register import Speaker
 from listener.ledger import Counts
 from listener.mqtt import topics
 from listener.notices import Tally
-from listener.send.loop import Status
+from listener.release import journal
+from listener.release.journal import Journal
+from listener.send.status import Status
 from tests.household import home_assistant
 
 DKEY = "a" * 24
@@ -55,7 +57,7 @@ def test_the_last_will_makes_it_unavailable_and_no_template_stumbles() -> None:
     states = {
         name: home_assistant.render(component["value_template"], topics.OFFLINE)
         for name, component in shown["components"].items()
-        if component["platform"] not in {"event", "button"}
+        if component["platform"] not in {"event", "button", "update"}
     }
 
     assert home_assistant.render(available["value_template"], topics.OFFLINE) == "offline"
@@ -105,11 +107,19 @@ def test_states_are_what_the_status_says() -> None:
 def test_mute_microphone_and_fault_are_told_apart(
     mute: str, hardware: str, microphone: str, fault: str
 ) -> None:
-    online = status(hearing=True, mute=mute)
+    online = status(hearing=True, mute=mute, switch="input")
 
     assert state("hardware-mute", online) == hardware
     assert state("microphone", online) == microphone
     assert state("fault", online) == fault
+    assert state("mute", online, LOUD) == ("OFF" if mute == "open" else "ON")
+
+
+@pytest.mark.parametrize("mute", ["open", "software", "fault"])
+def test_without_a_switch_nothing_is_said_of_a_hardware_mute(mute: str) -> None:
+    online = status(hearing=True, mute=mute, switch="none")
+
+    assert state("hardware-mute", online) == "None"
     assert state("mute", online, LOUD) == ("OFF" if mute == "open" else "ON")
 
 
@@ -138,6 +148,30 @@ def test_a_wake_is_an_event_with_its_word_and_other_events_are_left_out() -> Non
     assert rendered["event_type"] in event["event_types"]
     assert home_assistant.render(event["value_template"], mute) == ""
     assert not topics.EVENT.retain
+
+
+def test_the_version_that_runs_and_the_one_on_its_way_are_shown_and_nobody_can_command_it() -> None:
+    update = told()["components"]["update"]
+    begun = Journal().began("0.2.0", "0.1.0", "quieter")
+
+    def shown(noted: Journal) -> dict[str, Any] | None:
+        told_ = journal.shown("0.1.0", journal.render(noted))
+        return home_assistant.update_state(update["value_template"], status(version=told_))
+
+    assert shown(Journal()) == {
+        "installed_version": "0.1.0",
+        "latest_version": "0.1.0",
+        "in_progress": False,
+        "release_summary": "",
+        "title": "Earmark",
+    }
+    assert (shown(begun) or {})["in_progress"] is True
+    failed = shown(begun.returned("hear did not score within 60 s")) or {}
+    assert failed["latest_version"] == "0.2.0"
+    assert failed["release_summary"] == "It was taken back: hear did not score within 60 s"
+    assert home_assistant.update_state(update["value_template"], topics.OFFLINE) is None
+    assert home_assistant.update_state(update["value_template"], status()) is None
+    assert "command_topic" not in update
 
 
 def test_unmuting_is_offered_only_where_it_is_allowed_and_never_by_voice() -> None:

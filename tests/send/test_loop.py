@@ -12,8 +12,10 @@ import pytest
 from listener import notices
 from listener.mqtt.broker import Connected, Delivered, Denied, Limits, Lost, Message, Rejected
 from listener.notices import NoticeSocket, Notifier, Tally
+from listener.release import journal
+from listener.release.journal import Journal
 from listener.send.courier import Courier
-from listener.send.loop import Sender, will
+from listener.send.loop import Sender
 from listener.service import Service, Stop
 from listener.spool import Spool
 
@@ -69,10 +71,6 @@ def states(broker: "FakeBroker") -> list[dict[str, object]]:
 
 def clips(broker: "FakeBroker") -> list[Message]:
     return [one for one in broker.published if "/clips/" in one.topic]
-
-
-def test_the_last_will_says_offline_and_is_retained() -> None:
-    assert will("hall") == Message("earmark/v1/status/hall", b'{"state":"offline"}', 1, retain=True)
 
 
 def test_on_a_welcome_it_subscribes_and_says_that_it_is_there(
@@ -160,7 +158,7 @@ def test_counters_go_out_as_they_were_signed(
 ) -> None:
     connect(sender, broker)
     tally = Tally(device="hall", boot="0" * 16, seq=3, heard_samples=16_000)
-    notifier.send(notices.Started(thresholds={"alexa": 0.5}))
+    notifier.send(notices.Started(thresholds={"alexa": 0.5}, switch="none"))
     notifier.send(notices.signed(tally, lambda _: b"s" * 64))
     notifier.send(notices.Spooled())
 
@@ -174,6 +172,7 @@ def test_counters_go_out_as_they_were_signed(
     assert str(said["signature"]).startswith("c3Nzc3Nz")
     assert said["hearing"] is True
     assert said["thresholds"] == {"alexa": 0.5}
+    assert said["switch"] == "none"
 
     notifier.send(notices.Stopped())
     sender.turn(0.1)
@@ -214,6 +213,29 @@ def test_what_became_of_the_clips_is_said_after_a_while(
         **dict.fromkeys(("acked", "dropped", "expired", "refused", "quarantined", "released"), 0),
         "spooled": 1,
     }
+
+
+def test_the_version_is_told_and_told_again_when_an_update_begins(
+    broker: "FakeBroker", clock: "FakeClock", spool: Spool
+) -> None:
+    noted = [Journal(), Journal().began("0.2.0", "0.1.0", "")]
+    sender = Sender(
+        Courier(spool, "hall", 5.0),
+        broker,
+        version=lambda: journal.shown("0.1.0", journal.render(noted[0])),
+        monotonic_s=clock,
+    )
+    connect(sender, broker)
+
+    noted.pop(0)
+    sender.turn(0.1)
+    clock.now_s += 10.5
+    sender.turn(0.1)
+
+    assert [state["version"] for state in states(broker)] == [
+        {"installed": "0.1.0", "latest": "0.1.0"},
+        {"installed": "0.1.0", "latest": "0.2.0", "in_progress": True},
+    ]
 
 
 def test_a_rejection_reaches_the_courier_and_a_denial_is_said(

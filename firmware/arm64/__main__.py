@@ -1,0 +1,250 @@
+"""``make arm64``: our models on an emulated Cortex-A53, held against this machine.
+
+QEMU runs the speaker's own wheels, program by program and without a system: an instruction that
+the oldest board lacks ends them here, as it would there. Writes benchmarks/arm64.json.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from firmware import wheels
+from firmware.deb.__main__ import CACHE, own_wheel, source_date_s
+from firmware.wheels import ROOT, BuildError, Pin, Target
+
+FOLDER: Final = ROOT / "build" / "arm64"
+RESULTS: Final = ROOT / "benchmarks" / "arm64.json"
+SUITES: Final = {"3.13": "trixie", "3.11": "bookworm"}
+MIRROR: Final = "http://deb.debian.org/debian"
+PROCESSOR: Final = "cortex-a53"
+RECORDINGS: Final = tuple(
+    ROOT / "tests" / "fixtures" / f"{name}.flac" for name in ("alexa_command", "hey_jarvis_command")
+)
+SOUNDS: Final = {"speech": ("alexa_command", "all"), "quiet_room": ("quiet", "lazy")}
+"""What instructions are counted over: a recording, and whether the quiet room is put off."""
+MOST_DIFFERENCE: Final = 1e-3
+SETTLED_FRAMES: Final = 30
+"""Frames after the start that are not counted: windows fill, and caches of the interpreter."""
+NO_SUCH_INSTRUCTION: Final = 132
+INSIDE: Final = Path(__file__).with_name("inside.py")
+# onnxruntime reads these, and dies over an x86 machine's.
+CPUINFO: Final = (
+    "processor\t: {}\nBogoMIPS\t: 38.40\nFeatures\t: fp asimd evtstrm crc32 cpuid\n"
+    "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0xd03\n"
+    "CPU revision\t: 4\n\n"
+)
+
+
+def main() -> int:
+    """Try both Pythons, count, and write down what was seen; 1 when anything differs."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            tools = wheels.fetch(wheels.read(wheels.TOOLS), (), CACHE / "tools")
+            own = own_wheel(Path(folder), tools, source_date_s())
+            boards = {python: Board(python, own) for python in SUITES}
+            results = measure(boards)
+    except BuildError as error:
+        print(f"earmark: error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"earmark: hint: {error.hint}", file=sys.stderr)
+        return 1
+    RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", "utf-8")
+    print(json.dumps(results, indent=1, sort_keys=True))
+    worst = max(each["most_difference"] for each in results["scores"].values())
+    if worst > MOST_DIFFERENCE:
+        print(f"earmark: error: scores differ by {worst:.2g}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def measure(boards: "Mapping[str, Board]") -> dict[str, Any]:
+    """Score and count on ``boards``.
+
+    Raises:
+        BuildError: a program ended otherwise than it should.
+    """
+    files = [str(file) for file in RECORDINGS]
+    here = _run([sys.executable, str(INSIDE), *files], os.environ)
+    scores = {}
+    for python, board in boards.items():
+        _say(f"Python {python}: {len(files)} recordings")
+        there = board.score(files)
+        scores[python] = {
+            "lock_sha256": wheels.sha256(Target(python, "aarch64").lock),
+            "versions": there["versions"],
+            "steps": sum(map(len, there["scores"].values())),
+            "most_difference": difference(here["scores"], there["scores"]),
+            "highest_score": max(
+                score
+                for steps in there["scores"].values()
+                for step in steps
+                for score in step.values()
+            ),
+        }
+    return {
+        "processor": PROCESSOR,
+        "scores": scores,
+        "instructions_per_frame": {name: boards["3.13"].count(*SOUNDS[name]) for name in SOUNDS},
+    }
+
+
+def difference(
+    here: Mapping[str, Sequence[Mapping[str, float]]],
+    there: Mapping[str, Sequence[Mapping[str, float]]],
+) -> float:
+    """Return the most by which two runs' scores differ.
+
+    Args:
+        here: by file, the scores of each step by name.
+        there: the same files, steps and names.
+
+    Raises:
+        BuildError: they are not the same.
+    """
+    most = 0.0
+    for file, steps in here.items():
+        others = there.get(file, ())
+        if [set(step) for step in steps] != [set(other) for other in others]:
+            raise BuildError(f"{Path(file).name} has other steps or words there than here")
+        for step, other in zip(steps, others, strict=True):
+            most = max(most, *(abs(step[name] - other[name]) for name in step))
+    return most
+
+
+class Board:
+    """A Python of Debian's for arm64 with the speaker's wheels, in a cached folder."""
+
+    def __init__(self, python: str, own: Path) -> None:
+        """Make what the cache lacks.
+
+        Args:
+            python: e.g. ``"3.13"``.
+            own: our wheel.
+
+        Raises:
+            BuildError: mmdebstrap or a wheel is not to be had.
+        """
+        self._python = python
+        self._root = FOLDER / python / "root"
+        self._site = FOLDER / python / "site"
+        if not (self._root / "usr" / "bin" / f"python{python}").exists():
+            self._extract()
+        target = Target(python, "aarch64")
+        pins = (*wheels.read(target.lock), Pin("earmark", "0", wheels.sha256(own)))
+        whole = hashlib.sha256("".join(map(str, pins)).encode()).hexdigest()
+        mark = self._site / ".complete"
+        if not mark.exists() or mark.read_text("ascii") != whole:
+            shutil.rmtree(self._site, ignore_errors=True)
+            for wheel in (*wheels.fetch(pins[:-1], target.tags(), CACHE / target.lock.stem), own):
+                shutil.unpack_archive(wheel, self._site, "zip")
+            mark.write_text(whole, "ascii")
+
+    def score(self, files: Sequence[str]) -> dict[str, Any]:
+        """Return what inside.py prints.
+
+        Raises:
+            BuildError: it died.
+        """
+        return _run(self._command("qemu-aarch64", {}, files), os.environ)
+
+    def count(self, recording: str, how: str) -> int:
+        """Return the median of instructions over the frames of a recording.
+
+        Raises:
+            BuildError: the plugin does not build, or the program died.
+        """
+        _say(f"counting over {recording}")
+        plugin = FOLDER / "count.so"
+        source = Path(__file__).with_name("count.c")
+        built = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(plugin), str(source)]
+        _started(built, "apt-get install gcc libc6-dev")
+        file = str(ROOT / "tests" / "fixtures" / f"{recording}.flac")
+        command = self._command("qemu-aarch64", {"EARMARK_COUNT": how}, [file])
+        done = subprocess.run(  # noqa: S603 - our own words
+            [command[0], "-plugin", str(plugin), *command[1:]],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        _judge(done)
+        marks = [int(line.split()[1]) for line in done.stderr.splitlines() if "instr" in line]
+        frames = [after - before for before, after in zip(marks[::2], marks[1::2], strict=True)]
+        return round(statistics.median(frames[SETTLED_FRAMES:]))
+
+    def _command(
+        self, emulator: str, environment: Mapping[str, str], files: Sequence[str]
+    ) -> list[str]:
+        known = {"PYTHONPATH": str(self._site), "PYTHONDONTWRITEBYTECODE": "1"}
+        known |= {"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1", **environment}
+        return [
+            *(emulator, "-L", str(self._root), "-cpu", PROCESSOR),
+            *(word for name, value in known.items() for word in ("-E", f"{name}={value}")),
+            # What this machine sets for its own processor means nothing there.
+            *("-U", "OPENBLAS_CORETYPE", "-U", "OPENBLAS_L2_SIZE"),
+            *(str(self._root / "usr" / "bin" / f"python{self._python}"), str(INSIDE), *files),
+        ]
+
+    def _extract(self) -> None:
+        """Unpack Debian's packages; nothing of them is run, so this needs no emulator."""
+        shutil.rmtree(self._root, ignore_errors=True)
+        self._root.parent.mkdir(parents=True, exist_ok=True)
+        _say(f"Python {self._python}: Debian's packages for arm64")
+        command = ["mmdebstrap", "--quiet", "--variant=extract", "--architectures=arm64"]
+        command += ["--skip=check/qemu", "--include=python3,libportaudio2"]
+        command += [SUITES[self._python], str(self._root), MIRROR]
+        _started(command, "apt-get install mmdebstrap")
+        for name in ("bin", "lib", "sbin"):
+            if not (self._root / name).exists():
+                (self._root / name).symlink_to(f"usr/{name}")
+        processors = self._root / "sys" / "devices" / "system" / "cpu"
+        processors.mkdir(parents=True)
+        for name in ("online", "possible", "present"):
+            (processors / name).write_text("0-3\n", "ascii")
+        (self._root / "proc").mkdir(exist_ok=True)
+        text = "".join(CPUINFO.format(number) for number in range(4))
+        (self._root / "proc" / "cpuinfo").write_text(text, "ascii")
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words
+            command, check=False, capture_output=True, env=environment, text=True
+        )
+    except FileNotFoundError as error:
+        raise BuildError(f"{command[0]} is not here", "apt-get install qemu-user") from error
+    _judge(done)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def _judge(done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode in {NO_SUCH_INSTRUCTION, -4}:
+        raise BuildError(
+            f"a wheel uses an instruction that a {PROCESSOR} lacks",
+            "pin the version before it in pyproject.toml, and make lock",
+        )
+    if done.returncode != 0:
+        raise BuildError(f"it ended with {done.returncode}:\n{done.stderr[-2000:]}")
+
+
+def _started(command: Sequence[str], hint: str) -> None:
+    try:
+        subprocess.run(command, check=True)  # noqa: S603 - our own words
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        raise BuildError(f"{command[0]} failed", hint) from error
+
+
+def _say(line: str) -> None:
+    print(f"arm64: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""What runs on both processors, as a program: ``python inside.py FILE…``.
+
+Prints one JSON object: versions of all that was imported, every step's scores of every file by
+every wake word, and how many steps there were. With EARMARK_COUNT set it asks the kernel for the
+parent's number before and after each frame of the first word, which is what count.c waits for.
+"""
+
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from listener.catalogue import Catalogue
+    from listener.config import WakeSettings
+    from listener.sound.pcm import Frame
+    from listener.wake.model import Model
+
+IMPORTS: Final = (
+    *("cffi", "cryptography.hazmat.primitives.asymmetric.ed25519", "flatbuffers", "gpiod"),
+    *("google.protobuf.message", "msgspec", "numpy", "paho.mqtt.client", "pyrage", "rich.console"),
+    *("soundfile", "soxr", "starlette.applications", "uvicorn"),
+)
+"""One module of each wheel that brings code of its own; sounddevice needs a library of Debian's."""
+
+
+def main() -> None:
+    """Import, score, print."""
+    for name in IMPORTS:
+        importlib.import_module(name)
+    print(
+        json.dumps(
+            {
+                "machine": platform.machine(),
+                "python": platform.python_version(),
+                "versions": {
+                    name: importlib.metadata.version(name) for name in ("numpy", "onnxruntime")
+                },
+                "scores": {file: list(_scores(Path(file))) for file in sys.argv[1:]},
+            }
+            if "EARMARK_COUNT" not in os.environ
+            else _counted(Path(sys.argv[1]))
+        )
+    )
+
+
+def _scores(file: Path) -> Iterator[dict[str, float]]:
+    """Yield each step's scores by name, from a fresh start, nothing put off."""
+    from listener.inference import build_detector  # noqa: PLC0415 - not before IMPORTS
+
+    catalogue, words, settings = _models(is_lazy=False)
+    detector = build_detector(words, catalogue.embedding(), settings)
+    for frame in _frames(file):
+        detector.push(frame)
+        for step in detector.steps:
+            yield dict(step.scores)
+
+
+def _counted(file: Path) -> dict[str, object]:
+    """Push every frame between two system calls; the counts are count.c's to print."""
+    from listener.inference import build_detector  # noqa: PLC0415 - the same
+
+    catalogue, words, settings = _models(is_lazy=bool(os.environ["EARMARK_COUNT"] == "lazy"))
+    alexa = [word for word in words if word.name == "alexa"]
+    detector = build_detector(alexa, catalogue.embedding(), settings)
+    frames = _frames(file)
+    for frame in frames:
+        os.getppid()
+        detector.push(frame)
+        os.getppid()
+    return {"frames": len(frames)}
+
+
+def _models(*, is_lazy: bool) -> tuple["Catalogue", list["Model"], "WakeSettings"]:
+    from listener.catalogue import Catalogue  # noqa: PLC0415 - the same
+    from listener.config import WakeSettings  # noqa: PLC0415 - the same
+
+    catalogue = Catalogue(Path(tempfile.gettempdir()) / "earmark-has-no-home-here")
+    words = [
+        catalogue.load(manifest.name)
+        for manifest in catalogue.manifests()
+        if manifest.kind == "wake-word"
+    ]
+    names = tuple(word.name for word in words)
+    return catalogue, words, WakeSettings(words=names, lazy=is_lazy)
+
+
+def _frames(file: Path) -> list["Frame"]:
+    import soundfile  # noqa: PLC0415 - the same
+
+    from listener.sound.pcm import Framer  # noqa: PLC0415 - the same
+
+    samples, _ = soundfile.read(file, dtype="int16")
+    return list(Framer().push(samples))
+
+
+if __name__ == "__main__":
+    main()

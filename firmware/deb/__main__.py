@@ -1,0 +1,234 @@
+"""``make deb``: a Debian package for each architecture, the same bytes from the same sources.
+
+It holds units and rules, overlays, and the wheels of both Pythons, which its postinst makes an
+environment of, offline. Nothing in it is downloaded on the speaker.
+"""
+
+import argparse
+import email.utils
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from firmware import wheels
+from firmware.deb import contents
+from firmware.wheels import ARCHITECTURES, PYTHONS, ROOT, BuildError, Pin, Target
+
+CACHE: Final = ROOT / "build" / "wheels"
+SCRIPTS: Final = ("postinst", "prerm", "postrm")
+SOURCES: Final = ("listener", "models", "pyproject.toml", "README.md", "LICENSE")
+"""What our own wheel is made of."""
+CHANGES: Final = """earmark ({version}) unstable; urgency=medium
+
+  * CHANGELOG.md.gz has what changed.
+
+ -- the authors of Earmark <earmark@localhost>  {when}
+"""
+LEAST_DATE_S: Final = 315_619_200
+"""1980-01-02: a zip file, and so a wheel, knows no earlier time."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Build, and print the paths of what was built."""
+    parser = argparse.ArgumentParser(prog="python -m firmware.deb", description=__doc__)
+    parser.add_argument("architectures", nargs="*", metavar="ARCH", help="arm64, amd64 (both)")
+    parser.add_argument("--into", type=Path, default=ROOT / "dist", help="folder (default: dist)")
+    parser.add_argument("--offline", type=Path, metavar="WHEELHOUSE", help="take wheels from here")
+    arguments = parser.parse_args(words)
+    asked = arguments.architectures or list(ARCHITECTURES)
+    if unknown := set(asked) - set(ARCHITECTURES):
+        parser.error(f"no wheels are locked for {', '.join(sorted(unknown))}")
+    try:
+        for deb in build(asked, arguments.into, arguments.offline):
+            print(deb)
+    except BuildError as error:
+        print(f"earmark: error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"earmark: hint: {error.hint}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build(architectures: Iterable[str], into: Path, offline: Path | None = None) -> Iterable[Path]:
+    """Build a package for each of ``architectures`` (Debian's names); yield their paths.
+
+    Args:
+        architectures: keys of ``ARCHITECTURES``.
+        into: a folder, which is made.
+        offline: a folder that has every wheel of the locks, ``tools.txt`` included.
+
+    Raises:
+        BuildError: something is missing or will not be built.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    date_s = source_date_s()
+    with tempfile.TemporaryDirectory() as folder:
+        tools = wheels.fetch(wheels.read(wheels.TOOLS), (), CACHE / "tools", offline)
+        own = own_wheel(Path(folder) / "own", tools, date_s)
+        ours = Pin("earmark", version(), wheels.sha256(own))
+        for architecture in architectures:
+            carried = {own, *(tool for tool in tools if tool.name.startswith("pip-"))}
+            locks = {}
+            for target in (Target(python, ARCHITECTURES[architecture]) for python in PYTHONS):
+                pins = wheels.read(target.lock)
+                cache = CACHE / target.lock.stem
+                carried.update(wheels.fetch(pins, target.tags(), cache, offline))
+                locks[target.lock.name] = sorted((*pins, ours))
+            tree = Path(folder) / architecture
+            fill(tree, carried, locks)
+            yield pack(tree, architecture, into, date_s)
+
+
+def version() -> str:
+    """Return the version that pyproject.toml has."""
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    return str(tomllib.loads(text)["project"]["version"])
+
+
+def source_date_s() -> int:
+    """Return the time that everything in the package bears: SOURCE_DATE_EPOCH, or the commit's."""
+    asked = os.environ.get("SOURCE_DATE_EPOCH")
+    if asked is None:
+        command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
+        try:
+            asked = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own words
+        except (OSError, subprocess.CalledProcessError):
+            asked = str(int((ROOT / "pyproject.toml").stat().st_mtime))  # a tarball without git
+    try:
+        return max(int(asked), LEAST_DATE_S)
+    except ValueError as error:
+        raise BuildError(f"SOURCE_DATE_EPOCH is no number: {asked!r}") from error
+
+
+def own_wheel(folder: Path, tools: Iterable[Path], date_s: int) -> Path:
+    """Build our wheel from a clean copy, with the locked tools; return its path."""
+    source = folder / "source"
+    source.mkdir(parents=True)
+    for name in SOURCES:
+        _copy(ROOT / name, source / name)
+    # setuptools works where its wheel is unpacked: the build needs no environment of its own.
+    for tool in tools:
+        shutil.unpack_archive(tool, folder / "tools", "zip")
+    environment = {"SOURCE_DATE_EPOCH": str(date_s), "PYTHONPATH": str(folder / "tools")}
+    build = "import os, sys, setuptools.build_meta as b; os.umask(18); b.build_wheel(sys.argv[1])"
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-S", "-c", build, str(folder)],
+        check=False,
+        cwd=source,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    found = sorted(folder.glob("*.whl"))
+    if done.returncode != 0 or len(found) != 1:
+        raise BuildError(f"our own wheel does not build:\n{done.stderr[-2000:]}")
+    return found[0]
+
+
+def fill(tree: Path, carried: Iterable[Path], locks: Mapping[str, Iterable[Pin]]) -> None:
+    """Lay out the package's files.
+
+    Args:
+        tree: the package's root, which is made.
+        carried: its wheels.
+        locks: the names of its lock files, and what they pin.
+
+    Raises:
+        BuildError: a file of systemd/ has no place, or an overlay does not compile.
+    """
+    contents.place(ROOT, tree)
+    home = tree / "usr/lib/earmark"
+    for wheel in sorted(carried):
+        contents.copy(wheel, home / "wheels" / wheel.name)
+    (home / "lock").mkdir()
+    for name, pins in locks.items():
+        (home / "lock" / name).write_text("".join(f"{pin}\n" for pin in pins), "ascii")
+    contents.copy(ROOT / "firmware" / "deb" / "earmark.toml", home / "earmark.toml")
+    (home / "version").write_text(version() + "\n", "ascii")
+    documents = tree / "usr/share/doc/earmark"
+    contents.copy(ROOT / "docs" / "earmark.example.toml", documents / "earmark.example.toml")
+    contents.copy(ROOT / "firmware" / "deb" / "copyright", documents / "copyright")
+    changes = gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), mtime=0)
+    (documents / "CHANGELOG.md.gz").write_bytes(changes)
+    program = tree / "usr/bin/earmark"
+    program.parent.mkdir(parents=True)
+    program.symlink_to("/opt/earmark/current/bin/earmark")
+
+
+def pack(tree: Path, architecture: str, into: Path, date_s: int) -> Path:
+    """Write control files into ``tree``, and make a package of it; return its path.
+
+    Args:
+        tree: as ``fill`` leaves it.
+        architecture: as Debian calls it.
+        into: a folder.
+        date_s: the time that everything in the package bears.
+
+    Raises:
+        BuildError: dpkg-deb is not there, or refuses.
+    """
+    when = email.utils.formatdate(date_s)
+    changes = CHANGES.format(version=version(), when=when).encode()
+    (tree / "usr/share/doc/earmark/changelog.gz").write_bytes(gzip.compress(changes, mtime=0))
+    installed_kib = sum(file.lstat().st_size for file in tree.rglob("*")) // 1024
+    control = tree / "DEBIAN"
+    control.mkdir()
+    folder = ROOT / "firmware" / "deb"
+    fields = {"version": version(), "architecture": architecture, "installed_kib": installed_kib}
+    text = (folder / "control.in").read_text("utf-8")
+    (control / "control").write_text(
+        re.sub(r"@(\w+)@", lambda found: str(fields[found[1]]), text), "utf-8"
+    )
+    for script in SCRIPTS:
+        contents.copy(folder / script, control / script, contents.EXECUTABLE)
+    sums = [
+        f"{_md5(file)}  {file.relative_to(tree)}\n"
+        for file in sorted(tree.rglob("*"))
+        if file.is_file() and not file.is_symlink() and control not in file.parents
+    ]
+    (control / "md5sums").write_text("".join(sums), "utf-8")
+    for path in (tree, *tree.rglob("*")):
+        if not path.is_symlink():
+            executable = path.is_dir() or path.stat().st_mode & 0o100
+            path.chmod(contents.EXECUTABLE if executable else contents.READABLE)
+        os.utime(path, (date_s, date_s), follow_symlinks=False)
+    deb = into / f"earmark_{version()}_{architecture}.deb"
+    # Wheels are compressed already: more effort makes the package no smaller.
+    command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(deb)]
+    try:
+        subprocess.run(  # noqa: S603 - our own words
+            command,
+            check=True,
+            env=os.environ | {"SOURCE_DATE_EPOCH": str(date_s)},
+            stdout=subprocess.DEVNULL,
+        )
+    except FileNotFoundError as error:
+        raise BuildError("dpkg-deb is not here", "apt-get install dpkg") from error
+    except subprocess.CalledProcessError as error:
+        raise BuildError("dpkg-deb does not take what was laid out") from error
+    return deb
+
+
+def _copy(source: Path, to: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copyfile(source, to)
+
+
+def _md5(file: Path) -> str:
+    """Return what dpkg compares an installed file with: a check for accidents, not for attacks."""
+    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

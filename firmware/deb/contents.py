@@ -1,0 +1,100 @@
+"""What lies where in the package, by rules: a new unit or rule file needs no line here."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from firmware.wheels import BuildError
+
+UNITS: Final = (".service", ".socket", ".target", ".timer", ".path", ".mount", ".slice")
+FOLDERS: Final = {
+    "sysusers.d": "usr/lib/sysusers.d",
+    "tmpfiles.d": "usr/lib/tmpfiles.d",
+    "sysctl.d": "usr/lib/sysctl.d",
+    "udev": "usr/lib/udev/rules.d",
+    "coredump.conf.d": "usr/lib/systemd/coredump.conf.d",
+    # Choices, which somebody or install.sh copies to where they count.
+    "drop-ins": "usr/lib/earmark/drop-ins",
+    "journald.conf.d": "usr/lib/earmark/journald.conf.d",
+}
+"""Where the folders of systemd/ lie."""
+TEMPLATE: Final = ".in"
+ALSA: Final = "usr/share/alsa/alsa.conf.d"
+SKIPPED: Final = (".md", ".py", ".pyc")
+EXECUTABLE: Final = 0o755
+READABLE: Final = 0o644
+
+
+def place(source: Path, tree: Path) -> None:
+    """Copy what systemd/ and firmware/ have for a speaker to its place in ``tree``.
+
+    Args:
+        source: the project's root.
+        tree: the package's root.
+
+    Raises:
+        BuildError: there is a file that no rule has a place for.
+    """
+    for file, where in (*_systemd(source / "systemd"), *_alsa(source / "firmware" / "alsa")):
+        copy(file, tree / where)
+    # ALSA reads /etc/alsa/conf.d; packages keep their files elsewhere and link them.
+    for conf in sorted((tree / ALSA).glob("*.conf")):
+        link = tree / "etc/alsa/conf.d" / conf.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(f"/{ALSA}/{conf.name}")
+    for program in sorted((source / "firmware" / "deb" / "lib").iterdir()):
+        copy(program, tree / "usr/lib/earmark" / program.name, EXECUTABLE)
+    for overlay in sorted((source / "firmware" / "mute").glob("*.dts")):
+        _compile(overlay, tree / "usr/lib/earmark/overlays" / f"{overlay.stem}.dtbo")
+
+
+def copy(file: Path, to: Path, mode: int = READABLE) -> None:
+    """Copy ``file``'s bytes, and nothing of its mode or age."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, to)
+    to.chmod(mode)
+
+
+def _systemd(folder: Path) -> Iterator[tuple[Path, str]]:
+    for file in _files(folder):
+        inside = file.relative_to(folder)
+        top = inside.parts[0]
+        if file.suffix == TEMPLATE:
+            yield file, f"usr/lib/earmark/{file.name}"
+        elif Path(top).suffix in UNITS or top.endswith(".service.d"):
+            yield file, f"usr/lib/systemd/system/{inside}"
+        elif top in FOLDERS:
+            yield file, f"{FOLDERS[top]}/{inside.relative_to(top)}"
+        else:
+            raise BuildError(
+                f"systemd/{inside} has no place in the package", "firmware/deb/contents.py has them"
+            )
+
+
+def _alsa(folder: Path) -> Iterator[tuple[Path, str]]:
+    for file in _files(folder):
+        where = ALSA if file.suffix == ".conf" else "usr/share/earmark/alsa"
+        yield file, f"{where}/{file.relative_to(folder)}"
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.suffix not in SKIPPED and "__pycache__" not in file.parts
+    )
+
+
+def _compile(overlay: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    # A parameter of an overlay rewrites numbers that dtc would take for a broken GPIO reference.
+    command = ["dtc", "-@", "-q", "-W", "no-gpios_property", "-I", "dts", "-O", "dtb", "-o"]
+    try:
+        subprocess.run([*command, str(to), str(overlay)], check=True)  # noqa: S603 - our own words
+    except FileNotFoundError as error:
+        raise BuildError("dtc is not here", "apt-get install device-tree-compiler") from error
+    except subprocess.CalledProcessError as error:
+        raise BuildError(f"dtc does not take {overlay.name}") from error
+    to.chmod(READABLE)

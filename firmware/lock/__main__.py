@@ -1,0 +1,89 @@
+"""``make lock``: resolve what pyproject.toml declares, and write down one wheel for each package.
+
+uv resolves for another Python and another machine than its own; pip fetches each wheel once, so
+that a lock names exactly one file for each package, and neither an address nor a source archive.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from firmware import wheels
+from firmware.wheels import GLIBC, ROOT, TARGETS, BuildError, Pin, Target
+
+EXTRAS: Final = ("device", "household")
+"""What a speaker may do: hear and send; and keep a household's archive, where it is told to."""
+ALONE: Final = ("openwakeword",)
+"""Taken without what it depends on: it is read as a folder of models, and never imported."""
+TOOLS: Final = ("pip==26.3", "setuptools==84.2.1")
+"""What builds our wheel, and what installs all of them on the speaker."""
+
+
+def main() -> int:
+    """Write every lock file anew, or fail and leave the rest."""
+    alone, rest = declared()
+    try:
+        for target in TARGETS:
+            wanted = (*_resolved(rest, target), *alone)
+            _write(target.lock, f"Python {target.python}, {target.machine}", wanted, target.tags())
+        _write(wheels.TOOLS, "What builds and installs", TOOLS, ())
+    except BuildError as error:
+        print(f"earmark: error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"earmark: hint: {error.hint}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def declared() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what pyproject.toml asks for: what is taken alone, and the rest."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    asked = set(project["dependencies"])
+    for extra in EXTRAS:
+        asked.update(project["optional-dependencies"][extra])
+    alone = {one for one in asked if one.partition("==")[0] in ALONE}
+    return tuple(sorted(alone)), tuple(sorted(asked - alone))
+
+
+def _resolved(asked: Iterable[str], target: Target) -> tuple[str, ...]:
+    """Return ``name==version`` of all that ``asked`` needs on ``target``."""
+    command = [
+        *(sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--no-config"),
+        *("--no-header", "--no-annotate", "--only-binary", ":all:"),
+        *("--python-version", target.python),
+        *("--python-platform", f"{target.machine}-manylinux_2_{GLIBC}"),
+    ]
+    done = subprocess.run(  # noqa: S603 - our own words
+        command, check=False, input="\n".join(asked), stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode != 0:
+        raise BuildError("uv cannot resolve what pyproject.toml declares")
+    return tuple(line for line in done.stdout.split() if "==" in line)
+
+
+def _write(lock: Path, about: str, wanted: Iterable[str], tags: Iterable[str]) -> None:
+    """Fetch each wheel, and write down its name, version and hash."""
+    with tempfile.TemporaryDirectory() as folder:
+        wheels.pip(
+            *("download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", folder),
+            *tags,
+            *wanted,
+        )
+        pins = sorted(_pin(file) for file in Path(folder).iterdir())
+    text = f"# {about}: made by `make lock`, and not by hand.\n"
+    lock.write_text(text + "".join(f"{pin}\n" for pin in pins), "ascii")
+    print(f"{lock.name}: {len(pins)} wheels")
+
+
+def _pin(wheel: Path) -> Pin:
+    name, version, *_ = wheel.name.split("-")
+    return Pin(re.sub(r"[-_.]+", "-", name).lower(), version, wheels.sha256(wheel))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The switch that cuts the microphone: its drawing, its overlays."""

@@ -1,0 +1,180 @@
+"""What a person wrote for a speaker's first boot: the settings' own sections, and two more. Pure.
+
+``[owner]`` names the keeper with her public key, or brings her answer; ``[household]`` has the
+line that invites. A file may hold any of it: what is not said stays as it is.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from listener import config
+from listener.config import ShortName
+from listener.envelope import keys
+from listener.errors import ConfigError, UsageError
+from listener.firstboot import tables
+from listener.household import invitation
+from listener.household.identity import Kind
+from listener.household.invitation import Invitation
+
+LIMIT_BYTES: Final = 64 << 10
+"""Of the file; one is a few hundred."""
+
+_OF_THIS_MACHINE: Final = ("home", "update", "archive")
+_PATHS: Final = ("password_file", "ca_file", "certificate_file", "key_file")
+_BOMS: Final = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+
+
+class OwnerWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section ``[owner]``."""
+
+    name: ShortName | None = None
+    key: Annotated[str, Meta(max_length=256)] | None = None
+    """Her public key, ``age1…``."""
+    answer: Annotated[str, Meta(max_length=256)] | None = None
+    """What she read in the challenge."""
+
+
+class _HouseholdWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    line: Annotated[str, Meta(max_length=4096)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done.
+
+    Args:
+        settings: tables of settings, checked, to be laid over those that are there.
+        owner: whose clips the speaker makes.
+        line: by which it joins a household.
+    """
+
+    settings: dict[str, Any]
+    owner: OwnerWish
+    line: Invitation | None
+
+
+def decode(data: bytes) -> str:
+    """Return the text of a file, as the editors of other systems leave it.
+
+    Raises:
+        ConfigError: it is no text, or too long to be one of these. Nothing else is raised.
+    """
+    if len(data) > LIMIT_BYTES:
+        raise ConfigError("the file is too long", "a few lines are enough")
+    encoding = "utf-8"
+    for bom, found in _BOMS.items():
+        if data.startswith(bom):
+            data, encoding = data.removeprefix(bom), found
+            break
+    try:
+        return data.decode(encoding).replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError("the file is no plain text", "save it as plain text, UTF-8") from error
+
+
+def tables_of(text: str, source: str) -> dict[str, Any]:
+    """Read the tables of a file.
+
+    Raises:
+        ConfigError: it is not TOML. The message repeats nothing of it but the place.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        hint = (
+            'each line is: name = value, and every text stands in straight quotes, like this: "…"'
+        )
+        raise ConfigError(f"{source} is not as it should be written: {error}", hint) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{source} has a number too long or brackets too deep") from error
+
+
+def parse(raw: dict[str, Any], source: str) -> Plan:
+    """Make a plan of tables.
+
+    Args:
+        raw: as ``tables_of`` returns them.
+        source: what people call the file, for messages.
+
+    Raises:
+        ConfigError: something in it is not known, not in its range, or contradicts the rest.
+            Nothing else is raised; no message repeats the line that invites, or an answer.
+    """
+    rest = dict(raw)
+    owner = _section(rest.pop("owner", {}), OwnerWish, "owner", source)
+    household = _section(rest.pop("household", {}), _HouseholdWish, "household", source)
+    _refuse_paths(rest, source)
+    line = None if household.line is None else _line(household.line, source)
+    settings = tables.merge({} if line is None else _named(line), rest)
+    checked = config.parse(tables.render(settings), source)
+    if line is not None and checked.device.name != line.identity.name:
+        raise ConfigError(
+            f"{source}: the speaker is called {checked.device.name}, and the line is for"
+            f" {line.identity.name}",
+            "leave [device] name out: the line brings it",
+        )
+    if owner.key is not None:
+        if owner.name is None:
+            raise ConfigError(f"{source}: owner.key has no owner.name", 'such as name = "ada"')
+        owner = msgspec.structs.replace(owner, key=_key(owner.key, source))
+        settings = tables.merge(settings, {"attribution": {"keeper": owner.name}})
+    elif owner.name is not None and owner.answer is None:
+        raise ConfigError(
+            f"{source}: owner.name has no owner.key", "age-keygen -y ada.key prints it"
+        )
+    return Plan(settings, owner, line)
+
+
+def _named(line: Invitation) -> dict[str, Any]:
+    return {"device": {"name": line.identity.name}}
+
+
+def _refuse_paths(rest: dict[str, Any], source: str) -> None:
+    for name in _OF_THIS_MACHINE:
+        if name in rest:
+            raise ConfigError(
+                f"{source}: {name} is not set from here", "it stands in /etc/earmark/earmark.toml"
+            )
+    broker = rest.get("broker")
+    for name in _PATHS:
+        if isinstance(broker, dict) and name in broker:
+            raise ConfigError(
+                f"{source}: broker.{name} is not set from here",
+                "a household's line brings certificate and key: [household] line",
+            )
+    device = rest.get("device")
+    if isinstance(device, dict) and "confinement" in device:
+        raise ConfigError(f"{source}: device.confinement is not set from here")
+
+
+def _section(value: object, kind: type[Any], name: str, source: str) -> Any:  # noqa: ANN401 - of the kind that is asked for
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        known = ", ".join(kind.__struct_fields__)
+        # msgspec repeats a key's name, never a value.
+        raise ConfigError(f"{source}: [{name}]: {error}", f"it takes {known}") from error
+
+
+def _line(text: str, source: str) -> Invitation:
+    try:
+        invited = invitation.parse_line(text)
+    except UsageError as error:
+        raise ConfigError(f"{source}: household.line: {error}", error.hint) from error
+    if invited.identity.kind is not Kind.DEVICE:
+        raise ConfigError(
+            f"{source}: household.line is not a speaker's",
+            "earmark household add-device prints one",
+        )
+    return invited
+
+
+def _key(text: str, source: str) -> str:
+    try:
+        return keys.parse_recipient(text)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: owner.key: {error}", error.hint) from error

@@ -1,0 +1,1 @@
+"""What a release is, and what becomes of one that is installed. Pure."""

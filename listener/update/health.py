@@ -1,0 +1,177 @@
+"""Does it hear? Asked of the services, of hear's own counters, and of a recording."""
+
+import contextlib
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+import msgspec
+
+from listener.errors import EarmarkError, Unavailable
+from listener.sound.pcm import SAMPLE_RATE_HZ
+
+SERVICES: Final = ("earmark-hear.service", "earmark-send.service", "earmark-archive.service")
+SCORED_SAMPLES: Final = SAMPLE_RATE_HZ
+"""So much sound through the detector, counted by hear after its start, is a version that scores."""
+RESTART_S: Final = 150.0
+_SLACK_S: Final = 2.0
+_RECORDING_S: Final = 120.0
+_MUTED: Final = ("hardware", "software")
+
+
+class Health(Enum):
+    """What hear does."""
+
+    SCORING = "it scores what it hears"
+    MUTED = "it runs, and is muted"
+    SILENT = "it does not hear"
+
+
+class Services(Protocol):
+    """What restarts the program's processes."""
+
+    def restart(self) -> None:
+        """Let those that run begin anew, with what ``current`` points to.
+
+        Raises:
+            EarmarkError: one did not come up.
+        """
+
+
+class Systemd:
+    """The real ones."""
+
+    def restart(self) -> None:
+        """Let those that run begin anew.
+
+        Raises:
+            EarmarkError: one did not come up.
+        """
+        try:
+            subprocess.run(  # noqa: S603 - nothing of it comes from outside
+                ["systemctl", "try-restart", *SERVICES],  # noqa: S607 - the system's own, by PATH
+                check=True,
+                timeout=RESTART_S,
+                capture_output=True,
+            )
+        except FileNotFoundError as error:
+            raise Unavailable("there is no systemctl here", "updates need systemd") from error
+        except subprocess.SubprocessError as error:
+            raise EarmarkError("the services did not restart") from error
+
+
+class _Counters(msgspec.Struct, frozen=True):
+    heard_samples: int = 0
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """Of what ``earmark monitor --json`` prints, the part that every version keeps."""
+
+    hearing: bool = False
+    mute: str = "open"
+    counters: _Counters | None = None
+
+
+def watch(program: Path, options: Sequence[str], longest_s: float) -> Health:
+    """Look at hear until it scores, or is muted, or time is up.
+
+    Args:
+        program: the command line of the version that runs.
+        options: of it, such as ``--home``.
+        longest_s: seconds.
+    """
+    first: int | None = None
+    for text in _lines([str(program), "monitor", "--json", *options], longest_s):
+        try:
+            line = msgspec.json.decode(text, type=_Line)
+        except ValueError:
+            continue
+        if not line.hearing:
+            continue
+        if line.mute in _MUTED:
+            return Health.MUTED
+        if line.counters is None:
+            continue
+        heard = line.counters.heard_samples
+        if first is None or heard < first:
+            first = heard
+        elif heard - first >= SCORED_SAMPLES:
+            return Health.SCORING
+    return Health.SILENT
+
+
+def score_recording(program: Path, recording: Path, options: Sequence[str]) -> None:
+    """Let a version score a recording, without a microphone.
+
+    Raises:
+        EarmarkError: it cannot.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - of a release that was signed
+            [str(program), "score", "--json", *options, str(recording)],
+            check=True,
+            timeout=_RECORDING_S,
+            capture_output=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EarmarkError("the new version cannot score a recording") from error
+    if b'"scores"' not in done.stdout:
+        raise EarmarkError("the new version gives a recording no score")
+
+
+def version_of(program: Path) -> str:
+    """Return what a program says of its version.
+
+    Raises:
+        EarmarkError: it does not run.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - of a release that was signed
+            [str(program), "--version"], check=True, timeout=_RECORDING_S, capture_output=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EarmarkError("the new version does not run here") from error
+    return done.stdout.decode("utf-8", "replace").strip().removeprefix("earmark ")
+
+
+def _lines(command: Sequence[str], longest_s: float) -> Iterator[bytes]:
+    """Yield what a program prints until time is up, and start it again where it ends."""
+    until_s = time.monotonic() + longest_s
+    while time.monotonic() < until_s:
+        with _running(command) as out, selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            rest = b""
+            while (left_s := until_s - time.monotonic()) > 0 and selector.select(left_s):
+                piece = os.read(out.fileno(), 1 << 16)
+                if not piece:
+                    break
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from lines
+        time.sleep(max(0.0, min(0.2, until_s - time.monotonic())))
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str]) -> Iterator[IO[bytes]]:
+    try:
+        process = subprocess.Popen(  # noqa: S603 - a version's own command line
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+    except OSError as error:
+        raise EarmarkError("the new version does not run here") from error
+    try:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        yield process.stdout
+    finally:
+        process.terminate()
+        try:
+            process.wait(_SLACK_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

@@ -1,0 +1,267 @@
+"""From one version to another, each step written down before it is taken.
+
+::
+
+    staging ─► switching ─► trial ─► (stayed)          or  ─► returning ─► (returned)
+
+Cut off while staging, nothing has changed, and what was unpacked is removed. Cut off later, the
+version before is put back: what has not proved itself must not be what is left after a power cut.
+"""
+
+import contextlib
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from listener.errors import EarmarkError, Unavailable
+from listener.release import form
+from listener.release.form import Manifest, order
+from listener.release.journal import Journal
+from listener.update import health, unpacking
+from listener.update.health import Health, Services
+from listener.update.versions import MADE, Versions
+
+BEFORE_S: Final = 20.0
+"""So long it is looked whether hear hears before the update."""
+_MAKE_S: Final = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a version is tried.
+
+    Args:
+        services: restart the program.
+        options: of ``earmark monitor``, such as ``--home``.
+        recording: sound that every version must be able to score.
+        longest_s: hear must score within so many seconds.
+        say: told of each step, in words for people.
+    """
+
+    services: Services
+    options: tuple[str, ...]
+    recording: Path
+    longest_s: float
+    say: Callable[[str], None]
+
+
+def judge(manifest: Manifest, versions: Versions, *, allow_downgrade: bool = False) -> None:
+    """Say whether a release may be installed here.
+
+    Raises:
+        EarmarkError: no; the message says why.
+    """
+    here = platform.machine()
+    if manifest.machine != here:
+        raise EarmarkError(f"this release is for {manifest.machine}, and this is {here}")
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if python not in manifest.pythons:
+        raise EarmarkError(
+            f"this release is for Python {', '.join(manifest.pythons)}, and this is {python}"
+        )
+    current = versions.current()
+    if manifest.version == current:
+        raise EarmarkError(f"{current} runs already")
+    if order(current) < order(manifest.least):
+        raise EarmarkError(
+            f"{manifest.version} can follow {manifest.least} and newer, and this is {current}",
+            f"install {manifest.least} first",
+        )
+    floor = max(current, versions.read().highest or current, key=order)
+    if order(manifest.version) < order(floor) and not allow_downgrade:
+        raise EarmarkError(
+            f"{manifest.version} is older than {floor}, which ran here",
+            "an old release may have holes that are known; --allow-downgrade takes it all the same",
+        )
+
+
+def install(
+    path: Path,
+    trusted: tuple[Ed25519PublicKey, ...],
+    versions: Versions,
+    trial: Trial,
+    *,
+    allow_downgrade: bool = False,
+) -> Journal:
+    """Install a release and try it; put the version before back where it does not hear.
+
+    Returns:
+        What is noted in the end; ``failed`` where the version before is back.
+
+    Raises:
+        EarmarkError: it was refused before anything changed.
+    """
+    current = versions.current()
+    manifest = unpacking.check(path, trusted)
+    judge(manifest, versions, allow_downgrade=allow_downgrade)
+    trial.say(f"{manifest.version} is signed and whole")
+    versions.guard(current)
+    noted = versions.write(versions.read().began(manifest.version, current, manifest.summary))
+    try:
+        _stage(path, trusted, manifest, versions)
+        program = versions.program(manifest.version)
+        if (told := health.version_of(program)) != manifest.version:
+            raise EarmarkError(f"this release calls itself {told} when it runs")  # noqa: TRY301 - undone below
+        health.score_recording(program, trial.recording, trial.options)
+    except BaseException as error:
+        versions.clear_staged()
+        versions.remove(manifest.version)
+        _end(versions, noted.returned(_reason(error)))
+        raise
+    trial.say(f"{manifest.version} is beside {current}, and scores a recording")
+    return _try(versions, trial, noted, manifest.version, current)
+
+
+def roll_back(versions: Versions, trial: Trial) -> Journal:
+    """Go back to the version before the last update, and look whether it hears.
+
+    Raises:
+        EarmarkError: there is none.
+    """
+    noted = versions.read()
+    current = versions.current()
+    previous = noted.previous
+    if previous is None or previous == current or not versions.has(previous):
+        raise EarmarkError("there is no version to go back to", "an update keeps one, the last")
+    versions.guard(current)
+    began = versions.write(noted.began(previous, current, "").moved("switching"))
+    return _try(versions, trial, began, previous, current)
+
+
+def recover(versions: Versions, services: Services | None) -> str | None:
+    """End an update that was cut off.
+
+    Args:
+        versions: the folder.
+        services: restarted where ``current`` changed; None where nothing runs yet.
+
+    Returns:
+        What was done, in words, or None where there was nothing to do.
+
+    Raises:
+        ConfigError: the journal is damaged.
+    """
+    noted = versions.read()
+    target, previous = noted.target, noted.previous
+    if not noted.is_under_way or target is None or previous is None:
+        versions.guard(None)
+        return None
+    versions.clear_staged()
+    if noted.phase != "staging":
+        versions.point(previous)
+        if services is not None:
+            services.restart()
+    if noted.phase == "staging" or order(target) > order(previous):
+        versions.remove(target)
+    _end(versions, noted.returned("it was cut off"))
+    if noted.phase == "staging":
+        return f"{target} was not unpacked yet; {previous} runs on"
+    return f"{target} had not proved itself; {previous} is back"
+
+
+def _stage(
+    path: Path, trusted: tuple[Ed25519PublicKey, ...], manifest: Manifest, versions: Versions
+) -> None:
+    versions.clear_staged()
+    versions.remove(manifest.version)
+    # Read once more, into a folder of ours: the file may have been changed since it was judged.
+    if unpacking.check(path, trusted, versions.staged) != manifest:
+        raise EarmarkError("the release was changed while it was read")
+    target = versions.folder / manifest.version
+    try:
+        subprocess.run(  # noqa: S603 - of a release that was signed
+            [str(versions.staged / form.MAKER), str(versions.staged), str(target)],
+            check=True,
+            timeout=_MAKE_S,
+            capture_output=True,
+            cwd=versions.folder,
+        )
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise EarmarkError(
+            "the environment of this release cannot be made", said[-1] if said else ""
+        ) from error
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable("the environment of this release cannot be made") from error
+    if not versions.has(manifest.version):
+        raise EarmarkError("the environment of this release is not whole")
+    (target / MADE).write_text(f"{manifest.version}\n", "utf-8")
+    versions.clear_staged()
+    os.sync()  # all of it, before anything points to it
+
+
+def _try(versions: Versions, trial: Trial, noted: Journal, target: str, previous: str) -> Journal:
+    before = health.watch(versions.program(previous), trial.options, BEFORE_S)
+    with _undisturbed():
+        try:
+            versions.write(noted.moved("switching"))
+            versions.point(target)
+            noted = versions.write(noted.moved("trial"))
+            trial.say(f"{target} is in its place; hear has {trial.longest_s:g} s to score")
+            _must_hear(versions, trial, target, before)
+        except (EarmarkError, KeyboardInterrupt) as error:
+            return _put_back(versions, trial, noted, previous, _reason(error))
+    highest = max(target, noted.highest or previous, previous, key=order)
+    ended = _end(versions, noted.stayed(highest))
+    versions.prune({target, previous})
+    return ended
+
+
+def _must_hear(versions: Versions, trial: Trial, target: str, before: Health) -> None:
+    trial.services.restart()
+    if before is Health.SILENT:
+        trial.say("hear did not hear before, so nothing but the recording was tried")
+        return
+    found = health.watch(versions.program(target), trial.options, trial.longest_s)
+    if found is Health.SILENT:
+        raise EarmarkError(f"hear did not score within {trial.longest_s:g} s")
+    trial.say(f"hear is of {target} now: {found.value}")
+
+
+def _put_back(
+    versions: Versions, trial: Trial, noted: Journal, previous: str, reason: str
+) -> Journal:
+    trial.say(f"{reason}; {previous} is put back")
+    versions.write(noted.moved("returning"))
+    versions.point(previous)
+    with contextlib.suppress(EarmarkError):  # said by the next line, whatever restarts say
+        trial.services.restart()
+    if noted.target is not None and order(noted.target) > order(previous):
+        versions.remove(noted.target)
+    return _end(versions, noted.returned(reason))
+
+
+def _end(versions: Versions, noted: Journal) -> Journal:
+    ended = versions.write(noted)
+    versions.guard(None)
+    return ended
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, EarmarkError) else "it was cut off"
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let a terminal that is closed, or a polite stop, put the version before back.
+
+    A trial that nobody ends would leave a version that has not proved itself.
+    """
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,139 @@
+"""Release files on the disk: written by whoever makes them, unpacked where they are installed."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from listener.errors import BadRelease, Unavailable, UsageError
+from listener.release import form
+from listener.release.form import Manifest, Part
+
+_PIECE_BYTES: Final = 1 << 20
+_ROOM: Final = 4
+"""Times its parts is what a release needs while its environment is made."""
+
+
+def check(path: Path, trusted: Iterable[Ed25519PublicKey], into: Path | None = None) -> Manifest:
+    """Read a release file whole, once, and compare every part with the manifest.
+
+    Args:
+        path: of the file; only read.
+        trusted: the release keys.
+        into: a folder that does not exist yet: receives the parts. What it holds afterwards is
+            what was compared, whatever becomes of the file meanwhile.
+
+    Returns:
+        What was signed.
+
+    Raises:
+        BadRelease: it is not whole, or not signed. ``into`` may then hold some of it.
+        Unavailable: it cannot be read, or the disk has no room.
+    """
+    with _available(path), path.open("rb") as file:
+        manifest, start = form.parse(file.read(form.HEAD_LIMIT_BYTES), trusted)
+        if os.fstat(file.fileno()).st_size != start + manifest.total_bytes:
+            raise BadRelease("this release is cut off or damaged", "fetch it again")
+        file.seek(start)
+        if into is not None:
+            _make_room(into, manifest)
+        for part in manifest.parts:
+            target = contextlib.nullcontext() if into is None else _file(into / part.name)
+            with target as out:
+                _copy(file, out, part)
+    return manifest
+
+
+def pack(source: Path, target: Path, key: Ed25519PrivateKey, manifest: Manifest) -> Manifest:
+    """Write a release file of what a folder holds. The same folder gives the same bytes.
+
+    Args:
+        source: holds ``make-environment``, ``wheels/`` and ``lock/``; what else it holds, and
+            locks of other machines, stay out.
+        target: the file.
+        key: signs.
+        manifest: of it, all but the parts is used.
+
+    Returns:
+        What was signed.
+
+    Raises:
+        UsageError: the folder holds no release.
+        BadRelease: the manifest contradicts itself.
+        Unavailable: a file cannot be read or written.
+    """
+    with _available(source):
+        names = (path.relative_to(source).as_posix() for path in source.rglob("*"))
+        mine = sorted(name for name in names if _belongs(name, manifest.machine))
+        if form.MAKER not in mine:
+            raise UsageError(
+                f"there is no {form.MAKER} in {source}", "make deb leaves such a folder"
+            )
+        parts = tuple(_describe(name, source / name) for name in mine)
+    whole = msgspec.structs.replace(manifest, parts=parts)
+    head = form.sign(whole, key)
+    with _available(target), target.open("wb") as out:
+        out.write(head)
+        for part in whole.parts:
+            with (source / part.name).open("rb") as file:
+                _copy(file, out, part)
+    return whole
+
+
+def _belongs(name: str, machine: str) -> bool:
+    is_lock = name.startswith("lock/")
+    return form.can_be_part(name) and (not is_lock or name.endswith(f"-{machine}.txt"))
+
+
+def _describe(name: str, path: Path) -> Part:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Part(name=name, bytes=path.stat().st_size, sha256=digest)
+
+
+def _copy(file: BinaryIO, out: BinaryIO | None, part: Part) -> None:
+    digest = hashlib.sha256()
+    left = part.bytes
+    while left:
+        piece = file.read(min(_PIECE_BYTES, left))
+        if not piece:
+            raise BadRelease("this release is cut off or damaged", "fetch it again")
+        left -= len(piece)
+        digest.update(piece)
+        if out is not None:
+            out.write(piece)
+    if digest.hexdigest() != part.sha256:
+        raise BadRelease(f"{part.name} of this release is damaged", "fetch it again")
+
+
+def _make_room(into: Path, manifest: Manifest) -> None:
+    into.mkdir(mode=0o700)
+    if shutil.disk_usage(into).free < _ROOM * manifest.total_bytes:
+        raise Unavailable(
+            f"there is no room for this release in {into.parent}",
+            f"it needs {_ROOM * manifest.total_bytes >> 20} MiB while it is installed",
+        )
+
+
+@contextlib.contextmanager
+def _file(path: Path) -> Iterator[BinaryIO]:
+    # Names are checked when the manifest is read: one folder deep, and none leads out of it.
+    path.parent.mkdir(exist_ok=True)
+    with path.open("xb") as out:
+        yield out
+    path.chmod(0o700 if path.name == form.MAKER else 0o600)
+
+
+@contextlib.contextmanager
+def _available(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        raise Unavailable(f"cannot use {where}: {error.strerror}") from error

@@ -1,0 +1,476 @@
+"""install.sh on a made-up system, twice and back; and the block in the boot configuration."""
+
+import hashlib
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firmware.wheels import ROOT
+
+SCRIPT = ROOT / "firmware" / "install.sh"
+BLOCK = ROOT / "firmware" / "deb" / "lib" / "boot-block"
+CONFIG = b"dtparam=audio=on\n[pi5]\ndtoverlay=vc4-kms-v3d"
+CARDS = """ 0 [Headphones     ]: bcm2835_headpho - bcm2835 Headphones
+                      bcm2835 Headphones
+ 1 [Mic            ]: USB-Audio - USB PnP Sound Device
+                      C-Media USB PnP Sound Device at usb-1.2
+"""
+Install = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def sh(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own script
+        ["/bin/sh", *map(str, words)], check=False, capture_output=True, text=True
+    )
+
+
+def snapshot(root: Path) -> dict[str, str]:
+    """Say of each path under ``root`` what it is: mode, and digest, target or nothing."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        what = oct(path.lstat().st_mode)
+        if path.is_symlink():
+            what += f" -> {path.readlink()}"
+        elif path.is_file():
+            what += f" {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        found[str(path.relative_to(root))] = what
+    return found
+
+
+def times(root: Path) -> dict[Path, int]:
+    return {path: path.lstat().st_mtime_ns for path in root.rglob("*")}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A card of Raspberry Pi OS, as far as the installer looks."""
+    root = tmp_path / "root"
+    boot = root / "boot" / "firmware"
+    (boot / "overlays").mkdir(parents=True)
+    (boot / "config.txt").write_bytes(CONFIG)
+    (boot / "cmdline.txt").write_bytes(b"console=tty1 root=PARTUUID=12 rootwait\n")
+    (root / "etc" / "udev" / "rules.d").mkdir(parents=True)
+    return root
+
+
+@pytest.fixture
+def install(root: Path, package: Path) -> Install:
+    """Run install.sh on ``root`` with the small package."""
+
+    def run(*words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        done = sh(
+            *(SCRIPT, "--root", root, "--offline", package.parent, "--architecture", "amd64"),
+            *words,
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+def plug_in(root: Path, cards: str = CARDS, recording: tuple[str, ...] = ("Mic",)) -> None:
+    """Make the kernel's folder of sound cards."""
+    asound = root / "proc" / "asound"
+    asound.mkdir(parents=True)
+    (asound / "cards").write_text(cards)
+    for number, name in enumerate(("Headphones", "Mic", "Loopback")):
+        card = asound / f"card{number}"
+        card.mkdir()
+        (card / "id").write_text(f"{name}\n")
+        (card / ("pcm0c" if name in recording else "pcm0p")).mkdir()
+        (asound / name).symlink_to(card.name)
+
+
+@pytest.mark.system
+def test_a_second_run_changes_nothing(root: Path, install: Install) -> None:
+    install()
+    before, ages = snapshot(root), times(root)
+
+    done = install()
+
+    assert snapshot(root) == before
+    assert times(root) == ages
+    assert "nothing had to be changed" in done.stdout
+
+
+@pytest.mark.system
+def test_uninstalling_leaves_no_trace(root: Path, install: Install) -> None:
+    plug_in(root)
+    before = snapshot(root)
+    install()
+    assert snapshot(root) != before
+
+    install("--uninstall")
+
+    assert snapshot(root) == before
+
+
+@pytest.mark.system
+def test_nothing_but_what_is_ours_is_touched(root: Path, install: Install) -> None:
+    (root / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
+    (root / "etc" / "udev" / "rules.d" / "10-mine.rules").write_text("# mine\n")
+    before = snapshot(root)
+
+    install()
+
+    after = snapshot(root)
+    changed = {path for path in before if after.get(path) != before[path]}
+    assert changed == {"boot/firmware/config.txt", "boot/firmware/cmdline.txt"}
+
+
+@pytest.mark.system
+def test_a_board_without_a_card_is_set_up_for_our_wiring(root: Path, install: Install) -> None:
+    install()
+
+    boot = root / "boot" / "firmware"
+    config = (boot / "config.txt").read_bytes()
+    assert config.startswith(CONFIG)
+    assert config.removeprefix(CONFIG).decode().splitlines()[2:] == [
+        "[all]",
+        "dtoverlay=earmark-mute",
+        "dtoverlay=adau7002-simple,card-name=earmark",
+        "# earmark end",
+    ]
+    assert (boot / "overlays" / "earmark-mute.dtbo").is_file()
+    assert (boot / "cmdline.txt").read_text().endswith("rootwait cgroup_enable=memory\n")
+    settings = (root / "etc" / "earmark" / "earmark.toml").read_text()
+    assert 'device = "earmark_microphone"' in settings
+    assert 'input = "/dev/input/earmark-mute"' in settings
+
+
+@pytest.mark.system
+def test_the_settings_that_are_written_are_settings(root: Path, install: Install) -> None:
+    from listener import config  # noqa: PLC0415 - only this test reads them
+
+    plug_in(root)
+    install("--no-switch")
+
+    path = root / "etc" / "earmark" / "earmark.toml"
+    found = config.parse(path.read_text(), str(path))
+    assert (found.home, found.microphone.device, found.mute.switch) == (
+        "/var/lib/earmark",
+        "USB PnP Sound Device",
+        "none",
+    )
+
+
+@pytest.mark.system
+def test_a_card_that_is_plugged_in_is_taken_by_its_name(root: Path, install: Install) -> None:
+    plug_in(root)
+
+    install()
+
+    rule = (root / "etc/udev/rules.d/71-earmark-card.rules").read_text()
+    assert 'ATTRS{id}=="Mic"' in rule
+    assert 'KERNEL=="pcmC*D0c"' in rule
+    assert "@" not in rule
+    assert (root / "boot/firmware/config.txt").read_bytes() == CONFIG
+
+
+@pytest.mark.system
+def test_of_several_cards_one_has_to_be_named(root: Path, install: Install) -> None:
+    plug_in(root, recording=("Mic", "Loopback"))
+    before = snapshot(root)
+
+    done = install(expect=2)
+
+    assert done.stderr == (
+        "earmark: error: there are several sound cards: Mic Loopback\n"
+        "earmark: hint: choose one: --card NAME\n"
+    )
+    assert snapshot(root) == before
+    install("--card", "Mic")
+
+
+@pytest.mark.system
+def test_a_name_that_is_no_card_is_refused_with_those_that_are(
+    root: Path, install: Install
+) -> None:
+    plug_in(root)
+
+    done = install("--card", "Other", expect=69)
+
+    assert "earmark: hint: there is: Mic\n" in done.stderr
+
+
+@pytest.mark.system
+def test_settings_that_exist_are_never_touched(root: Path, install: Install) -> None:
+    settings = root / "etc" / "earmark" / "earmark.toml"
+    settings.parent.mkdir()
+    settings.write_text("# mine\n")
+
+    install()
+    install("--uninstall")
+
+    assert settings.read_text() == "# mine\n"
+
+
+@pytest.mark.system
+def test_settings_that_the_package_wrote_and_nobody_edited_are_completed(
+    root: Path, install: Install
+) -> None:
+    install()
+    settings = root / "etc" / "earmark" / "earmark.toml"
+    shutil.copy(root / "usr" / "lib" / "earmark" / "earmark.toml", settings)
+
+    install()
+
+    assert 'device = "earmark_microphone"' in settings.read_text()
+
+
+@pytest.mark.system
+def test_settings_that_were_changed_outlive_uninstalling(root: Path, install: Install) -> None:
+    install()
+    settings = root / "etc" / "earmark" / "earmark.toml"
+    settings.write_text(settings.read_text() + "# and mine\n")
+
+    done = install("--uninstall")
+
+    assert "# and mine" in settings.read_text()
+    assert "--erase" in done.stdout
+    install("--uninstall", "--erase")
+    assert not settings.parent.exists()
+
+
+@pytest.mark.system
+def test_what_was_said_once_is_not_forgotten_by_the_next_run(root: Path, install: Install) -> None:
+    install("--gpio", "22")
+    before = snapshot(root)
+
+    install()
+
+    assert snapshot(root) == before
+    assert b"dtoverlay=earmark-mute,gpio=22\n" in (root / "boot/firmware/config.txt").read_bytes()
+
+
+@pytest.mark.system
+def test_on_debian_the_block_is_where_config_txt_comes_from_as_well(
+    root: Path, install: Install
+) -> None:
+    config = root / "boot" / "firmware" / "config.txt"
+    config.write_text("# Do not modify this file!\nupstream_kernel=1\n")
+    before = snapshot(root)
+
+    install()
+
+    custom = (root / "etc" / "default" / "raspi-firmware-custom").read_text()
+    assert "dtoverlay=earmark-microphone\n" in custom
+    assert "dtoverlay=earmark-microphone\n" in config.read_text()
+    assert "cgroup" not in (config.parent / "cmdline.txt").read_text()
+    install("--uninstall")
+    assert snapshot(root) == before
+
+
+@pytest.mark.system
+def test_damaged_markers_stop_it_before_anything_is_changed(root: Path, install: Install) -> None:
+    with (root / "boot" / "firmware" / "config.txt").open("a") as config:
+        config.write("\n# earmark begin\ndtoverlay=earmark-mute\n")
+    before = snapshot(root)
+
+    done = install(expect=78)
+
+    assert "markers of earmark in" in done.stderr
+    assert snapshot(root) == before
+    install("--uninstall", expect=78)
+
+
+@pytest.mark.system
+def test_no_raspberry_pi_needs_no_overlay(root: Path, install: Install) -> None:
+    shutil.rmtree(root / "boot")
+
+    done = install()
+
+    assert "this is no Raspberry Pi" in done.stdout
+    assert not (root / "boot").exists()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--quick",),
+        ("--root",),
+        ("--microphone", "telephone"),
+        ("--gpio", "28"),
+        ("--gpio", "20"),
+        ("--card", "a/b"),
+        ("--erase",),
+    ],
+)
+def test_a_wrong_command_line_is_told_and_changes_nothing(
+    root: Path, install: Install, words: tuple[str, ...]
+) -> None:
+    before = snapshot(root)
+
+    done = install(*words, expect=2)
+
+    assert done.stderr.startswith("earmark: error: ")
+    assert snapshot(root) == before
+
+
+@pytest.mark.system
+def test_a_32_bit_system_is_told_what_to_do(install: Install) -> None:
+    done = install("--architecture", "armhf", expect=69)
+
+    assert "earmark: hint: a 64-bit system" in done.stderr
+
+
+@pytest.mark.system
+def test_a_folder_without_a_package_is_told_how_to_make_one(root: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(SCRIPT, alone)
+
+    done = sh(alone / "install.sh", "--root", root, "--architecture", "arm64")
+
+    assert done.returncode == 69
+    assert "make deb" in done.stderr
+
+
+@pytest.mark.system
+def test_beside_a_package_the_script_needs_no_other_file(
+    root: Path, package: Path, tmp_path: Path
+) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(SCRIPT, alone)
+    shutil.copy(package, alone)
+
+    sh(alone / "install.sh", "--root", root, "--architecture", "amd64")
+
+    assert b"earmark-mute" in (root / "boot/firmware/config.txt").read_bytes()
+
+
+@pytest.mark.system
+def test_help_names_every_option() -> None:
+    done = sh(SCRIPT, "--help")
+
+    options = set(re.findall(r"--[a-z-]+(?==)|^ +(--[a-z-]+)\)", SCRIPT.read_text(), re.MULTILINE))
+    assert len(options) > 3
+    assert done.returncode == 0
+    assert all(option in done.stdout for option in options)
+
+
+@pytest.mark.system
+def test_every_script_passes_shellcheck() -> None:
+    folder = ROOT / "firmware" / "deb"
+    scripts = [SCRIPT, *(folder / "lib").iterdir()]
+    scripts += [folder / name for name in ("postinst", "prerm", "postrm", "check.sh")]
+
+    done = sh("-c", 'shellcheck "$@"', "sh", *scripts)
+
+    assert done.returncode == 0, done.stdout
+
+
+def block(*words: str) -> int:
+    return sh(BLOCK, *words).returncode
+
+
+# Whatever a person or another program may have left there, line ends of other systems included.
+LINES = st.lists(
+    st.sampled_from(
+        [
+            b"dtparam=audio=on\n",
+            b"[pi5]\r\n",
+            b"# earmarks\n",
+            b"#earmark\n",
+            b"\n",
+            b"a\0b\n",
+            b"\xff\xfe\n",
+            b"   \n",
+            b"x=1",
+        ]
+    ),
+    max_size=6,
+).map(b"".join)
+
+
+@pytest.mark.system
+@settings(max_examples=30, deadline=None)
+@given(foreign=LINES, first=st.integers(0, 9), second=st.integers(0, 9))
+def test_what_is_not_ours_stays_byte_for_byte(
+    tmp_path_factory: pytest.TempPathFactory, foreign: bytes, first: int, second: int
+) -> None:
+    file = tmp_path_factory.mktemp("boot") / "config.txt"
+    file.write_bytes(foreign)
+
+    assert block(str(file), "[all]", f"gpio={first}") == 0
+    once = file.read_bytes()
+    assert once.startswith(foreign)
+    assert block(str(file), "[all]", f"gpio={first}") == 0
+    assert file.read_bytes() == once
+    assert block(str(file), "[all]", f"gpio={second}") == 0
+    assert file.read_bytes().count(b"gpio=") == 1
+    file.write_bytes(file.read_bytes() + b"later=1\n")
+    assert block(str(file)) == 0
+
+    # What was written behind the block begins a line of its own still.
+    end = b"" if foreign.endswith(b"\n") or not foreign else b"\n"
+    assert file.read_bytes() == foreign + end + b"later=1\n"
+
+
+@pytest.mark.system
+@settings(max_examples=30, deadline=None)
+@given(foreign=LINES)
+def test_taking_the_block_away_restores_the_file(
+    tmp_path_factory: pytest.TempPathFactory, foreign: bytes
+) -> None:
+    file = tmp_path_factory.mktemp("boot") / "config.txt"
+    file.write_bytes(foreign)
+    file.chmod(0o640)
+
+    assert block(str(file), "x=1") == 0
+    assert block(str(file)) == 0
+
+    assert file.read_bytes() == foreign
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in file.parent.iterdir()] == ["config.txt"]
+
+
+@pytest.mark.system
+@settings(max_examples=30, deadline=None)
+@given(
+    marks=st.lists(
+        st.sampled_from(
+            [
+                b"# earmark begin\n",
+                b"# earmark end\n",
+                b"#earmark begin\n",
+                b"# Earmark End\n",
+                b"# earmark begin\r\n",
+                b"x=1\n",
+            ]
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_markers_that_are_no_pair_are_refused_and_nothing_is_changed(
+    tmp_path_factory: pytest.TempPathFactory, marks: list[bytes]
+) -> None:
+    file = tmp_path_factory.mktemp("boot") / "config.txt"
+    file.write_bytes(b"".join(marks))
+    ours = [mark for mark in marks if mark != b"x=1\n"]
+    is_whole = ours in ([], [b"# earmark begin\n", b"# earmark end\n"])
+
+    code = block(str(file), "y=2")
+
+    assert code == (0 if is_whole else 78)
+    assert is_whole or file.read_bytes() == b"".join(marks)
+
+
+@pytest.mark.system
+def test_a_file_that_was_not_there_is_gone_again(tmp_path: Path) -> None:
+    file = tmp_path / "raspi-firmware-custom"
+
+    assert block(str(file), "x=1") == 0
+    assert file.is_file()
+    assert block(str(file)) == 0
+
+    assert not file.exists()

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from listener.errors import Unavailable
+from listener.firstboot.partition import CHALLENGE, NAME, RESULT, TAKEN, Partition
+
+
+@pytest.fixture
+def boot(tmp_path: Path) -> Partition:
+    return Partition(tmp_path)
+
+
+def test_what_is_there_is_read_and_so_is_the_name_that_editors_give_it(boot: Partition) -> None:
+    assert boot.read(100) is None
+    (boot.folder / "earmark.toml.txt").write_bytes(b"hidden ending")
+    assert boot.read(100) == ("earmark.toml.txt", b"hidden ending")
+    (boot.folder / NAME).write_bytes(b"x" * 200)
+    assert boot.read(100) == (NAME, b"x" * 101)
+
+
+def test_what_was_taken_in_is_overwritten_where_it_lies(boot: Partition) -> None:
+    (boot.folder / NAME).write_bytes(b"line = secret")
+    other = boot.folder / "the same clusters"
+    other.hardlink_to(boot.folder / NAME)
+
+    boot.put_aside(NAME)
+    boot.clear()
+
+    assert other.read_bytes() == b"\n" * 13
+    assert not (boot.folder / NAME).exists()
+    assert not (boot.folder / TAKEN).exists()
+    boot.clear()
+
+
+def test_a_file_for_people_has_the_line_ends_of_every_system(boot: Partition) -> None:
+    boot.put(RESULT, "a\nb\n")
+
+    assert (boot.folder / RESULT).read_bytes() == b"a\r\nb\r\n"
+    assert [path.name for path in boot.folder.iterdir()] == [RESULT]
+
+
+def test_what_is_right_is_not_written_again(boot: Partition) -> None:
+    boot.put(RESULT, "a\n")
+    before = (boot.folder / RESULT).stat().st_ino
+
+    boot.put(RESULT, "a\n")
+
+    assert (boot.folder / RESULT).stat().st_ino == before
+
+
+def test_no_permission_is_asked_for_that_the_file_system_does_not_know(boot: Partition) -> None:
+    # FAT refuses a change of mode; what is written keeps what it is given.
+    boot.put(CHALLENGE, "x\n")
+
+    assert (boot.folder / CHALLENGE).stat().st_mode & 0o777 == 0o644
+    boot.remove(CHALLENGE)
+    boot.remove(CHALLENGE)
+
+
+def test_a_partition_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    boot = Partition(tmp_path / "nowhere")
+
+    with pytest.raises(Unavailable, match="cannot use the boot partition"):
+        boot.read(1)
+    with pytest.raises(Unavailable, match="cannot use the boot partition"):
+        boot.put(RESULT, "x")
+    with pytest.raises(Unavailable, match="cannot use the boot partition"):
+        boot.put_aside(NAME)

@@ -1,0 +1,152 @@
+import contextlib
+import tomllib
+from pathlib import Path
+
+import pyrage
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from listener import config
+from listener.errors import ConfigError
+from listener.firstboot import plan, tables
+from listener.firstboot.plan import OwnerWish, Plan
+from listener.household.invitation import Invitation
+
+ROOT = Path(__file__).resolve().parents[2]
+INVITED = Invitation(cn="d-hall", host="home.lan", port=8884, fingerprint="0" * 64, token="s" * 22)
+
+
+@pytest.fixture(scope="module")
+def key() -> str:
+    return str(pyrage.x25519.Identity.generate().to_public())
+
+
+def read(text: str) -> Plan:
+    return plan.parse(plan.tables_of(text, "earmark.toml"), "earmark.toml")
+
+
+def refused(text: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    return caught.value
+
+
+def test_settings_an_owner_and_a_line_are_told_apart(key: str) -> None:
+    found = read(
+        f'[owner]\nname = "ada"\nkey = "{key.upper()}"\n'
+        f'[household]\nline = "{INVITED.line()}"\n'
+        '[wake]\nwords = ["hey-jarvis"]\n'
+    )
+
+    assert found.owner == OwnerWish(name="ada", key=key)
+    assert found.line == INVITED
+    settings = config.parse(tables.render(found.settings), "x")
+    assert settings.wake.words == ("hey-jarvis",)
+    assert settings.device.name == "hall"
+    assert settings.attribution.keeper == "ada"
+
+
+def test_an_answer_may_come_alone() -> None:
+    assert read('[owner]\nanswer = "ada:abc"\n') == Plan({}, OwnerWish(answer="ada:abc"), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[wake]\nword = 'x'", "no setting wake.word"),
+        ("[ownr]\n", "no setting ownr"),
+        ("owner = 3", "[owner]"),
+        ("[owner]\nnmae = 'ada'", "[owner]"),
+        ("[owner]\nname = 'Ada Lovelace'\nkey = 'x'", "[owner]"),
+        ("[owner]\nkey = 'x'", "no owner.name"),
+        ("[owner]\nname = 'ada'", "no owner.key"),
+        ("[owner]\nname = 'ada'\nkey = 'age1nonsense'", "owner.key: this is not an age public key"),
+        ("[household]\nline = 'earmark-join-1:x'", "household.line: this is no invitation"),
+        ("[household]\nbundle = 'x'", "[household]"),
+        ("home = '/'", "home is not set from here"),
+        ("[update]\nkeys = []", "update is not set from here"),
+        ("[archive]\nport = 1", "archive is not set from here"),
+        ("[broker]\nkey_file = '/etc/shadow'", "broker.key_file is not set from here"),
+        ("[device]\nconfinement = 'where-possible'", "device.confinement is not set from here"),
+        ("[device]\nname = 'archive hall'", "not a short name"),
+        ("name = “ada”", "not as it should be written"),
+        ("a = 1\na = 2", "not as it should be written"),
+        ("[clip]\nkeep_days = 2026-11-22", "a date"),
+        ("a = " + "9" * 5000, "number too long"),
+        ("a = " + "[" * 5000, "too deep"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(text: str, why: str) -> None:
+    assert why in str(refused(text))
+
+
+def test_a_secret_key_is_not_repeated() -> None:
+    error = refused("[owner]\nname = 'ada'\nkey = 'AGE-SECRET-KEY-1QQQQ'")
+
+    assert "secret" in str(error)
+    assert "QQQQ" not in f"{error} {error.hint}"
+
+
+def test_a_name_that_contradicts_the_line_is_refused() -> None:
+    line = f'[household]\nline = "{INVITED.line()}"\n'
+
+    assert read(f'{line}[device]\nname = "hall"\n').settings["device"]["name"] == "hall"
+    assert "the line is for hall" in str(refused(f'{line}[device]\nname = "kitchen"\n'))
+
+
+def test_an_owners_line_is_no_speakers() -> None:
+    line = Invitation(cn="o-ada", host="h", port=1, fingerprint="0" * 64, token="s" * 22).line()
+
+    error = refused(f'[household]\nline = "{line}"\n')
+
+    assert "not a speaker's" in str(error)
+    assert line not in f"{error} {error.hint}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_other_systems_editors_are_understood(encoding: str) -> None:
+    data = "[device]\r\nname = 'hall'\r\n".encode(encoding)
+
+    assert plan.decode(data) == "[device]\nname = 'hall'\n"
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"\x80", b"x" * (plan.LIMIT_BYTES + 1)])
+def test_what_is_no_text_is_said(data: bytes) -> None:
+    with pytest.raises(ConfigError, match="the file is"):
+        plan.decode(data)
+
+
+@given(data=st.binary(max_size=300))
+@example(data=b'a = "\\uD800"')
+@example(data=b'"\x00" = 1')
+def test_any_bytes_are_a_plan_or_refused(data: bytes) -> None:
+    with contextlib.suppress(ConfigError):
+        read(plan.decode(data))
+
+
+WORDS = st.sampled_from(
+    ["owner", "household", "device", "name", "key", "line", "answer", "broker", "wake", "home"]
+)
+VALUES: st.SearchStrategy[object] = st.recursive(
+    st.one_of(st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.dates()),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(WORDS, inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+@given(raw=st.dictionaries(WORDS, VALUES, max_size=4))
+def test_any_tables_are_a_plan_or_refused(raw: dict[str, object]) -> None:
+    with contextlib.suppress(ConfigError):
+        found = plan.parse(raw, "earmark.toml")
+        config.parse(tables.render(found.settings), "again")
+
+
+def test_the_sample_is_a_plan(key: str) -> None:
+    text = (ROOT / "firmware" / "first-boot" / "earmark.toml").read_text("utf-8")
+
+    found = read(text.replace("age1...", key).replace("earmark-join-1:...", INVITED.line()))
+
+    assert found.owner == OwnerWish(name="ada", key=key)
+    assert found.settings["wake"]["words"] == tomllib.loads(text)["wake"]["words"]
+    assert found.line == INVITED

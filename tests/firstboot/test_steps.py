@@ -1,0 +1,266 @@
+"""A card that is carried to and fro, and a household that really answers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from listener.firstboot.partition import CHALLENGE, NAME, RESULT
+from listener.household import identity
+from listener.household.invitation import Invitation
+from tests.firstboot.cards import Card
+from tests.household.guests import Host
+
+HALL = identity.device("hall")
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Card:
+    made = Card(tmp_path / "card")
+    made.folder.mkdir()
+    (made.folder / "etc").mkdir()
+    return made
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path / "household")
+    yield made
+    made.end()
+
+
+def household(line: Invitation) -> str:
+    return f'[household]\nline = "{line.line()}"\n'
+
+
+def test_a_card_with_nothing_on_it_is_left_alone(card: Card) -> None:
+    card.boot.mkdir()
+
+    assert card.start() == 0
+    assert list(card.boot.iterdir()) == []
+    assert not card.settings_file.exists()
+
+
+def test_a_speaker_is_set_up_without_keyboard_or_network(card: Card) -> None:
+    card.write(f'{card.keys}[device]\nname = "kitchen"\n[wake]\nwords = ["hey-jarvis"]\n')
+
+    assert card.start() == 0
+
+    assert (card.settings.device.name, card.settings.wake.words) == ("kitchen", ("hey-jarvis",))
+    assert card.settings.home == str(card.home.path)
+    assert card.settings.attribution.keeper == "ada"
+    assert {path.name for path in card.boot.iterdir()} == {RESULT, CHALLENGE}
+    assert "one step is left, and it is yours" in card.words
+    assert "\n        age -d -i ada.key earmark-challenge.txt\n" in card.result
+    assert "public key: ed25519:" in card.words
+    assert card.owner is not None
+    assert not card.owner.active
+
+    card.write(card.answer())
+    assert card.start() == 0
+
+    assert card.owner is not None
+    assert card.owner.active
+    assert {path.name for path in card.boot.iterdir()} == {RESULT}
+    assert "this speaker is set up" in card.words
+    assert "her key is active" in card.words
+    assert card.home.keeper("ada") == "ada"
+
+
+def test_a_second_start_changes_nothing(card: Card) -> None:
+    card.write(card.keys)
+    card.start()
+    before = {path: path.stat().st_mtime_ns for path in card.folder.rglob("*") if path.is_file()}
+
+    assert card.start() == 0
+
+    after = {path: path.stat().st_mtime_ns for path in card.folder.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_the_same_card_again_keeps_key_and_challenge(card: Card) -> None:
+    card.write(card.keys)
+    card.start()
+    challenge, key = (card.boot / CHALLENGE).read_bytes(), card.home.device_key().public_key()
+
+    card.write(card.keys)
+    (card.boot / CHALLENGE).unlink()
+    assert card.start() == 0
+
+    assert (card.boot / CHALLENGE).read_bytes() == challenge
+    assert card.home.device_key().public_key() == key
+
+
+def test_a_wrong_file_stays_to_be_mended_and_nothing_of_it_counts(card: Card) -> None:
+    text = f'{card.keys}[wake]\nword = "hey-jarvis"\n'
+    card.write(text)
+
+    assert card.start() == 78
+
+    assert (card.boot / NAME).read_text() == text
+    assert "there is no setting wake.word" in card.words
+    assert "did you mean wake.words?" in card.words
+    assert "Nothing of it was taken in" in card.words
+    assert not card.settings_file.exists()
+    assert card.owner is None
+
+    card.write(text.replace("word =", "words =").replace('"hey-jarvis"', '["hey-jarvis"]'))
+    assert card.start() == 0
+    assert "one step is left" in card.words
+
+
+@pytest.mark.parametrize("data", ["", " \n", "# nothing\n"])
+def test_an_empty_file_is_said(data: str, card: Card) -> None:
+    card.write(data, "earmark.toml.txt")
+
+    assert card.start() == 78
+    assert "earmark.toml.txt is empty" in card.words
+
+
+def test_settings_that_are_there_already_stay_where_nothing_else_is_said(card: Card) -> None:
+    before = '# fitted by hand\nhome = "/var/lib/earmark"\n[mute]\nswitch = "input"\n'
+    card.settings_file.write_text(before)
+    card.write("[clip]\nkeep_days = 7\n[mute]\ndebounce_ms = 20\n")
+
+    assert card.start() == 0
+
+    assert card.settings.home == "/var/lib/earmark"
+    assert (card.settings.mute.switch, card.settings.mute.debounce_ms) == ("input", 20)
+    assert card.settings.clip.keep_days == 7
+    assert card.settings_file.with_name("earmark.toml.before").read_text() == before
+
+
+def test_what_contradicts_the_settings_that_are_there_is_wrong(card: Card) -> None:
+    before = '[mute]\nswitch = "gpio"\nline = 27\n[chime]\non_wake = false\n[clip]\nring_s = 1.5\n'
+    card.settings_file.write_text(before)
+    card.write(
+        "[chime]\non_wake = true\n[clip]\npre_roll_s = 0\n[wake.thresholds]\nhey-jarvis = 0.5"
+    )
+
+    assert card.start() == 78
+    assert "wake.thresholds has hey-jarvis" in card.words
+    assert card.settings_file.read_text() == before
+
+
+def test_a_wrong_answer_asks_again(card: Card) -> None:
+    card.write(card.keys)
+    card.start()
+    challenge = (card.boot / CHALLENGE).read_bytes()
+
+    card.write('[owner]\nanswer = "ada:wrong"\n')
+    assert card.start() == 1
+
+    assert "this is not ada's answer" in card.words
+    assert (card.boot / CHALLENGE).read_bytes() == challenge
+    assert not (card.boot / NAME).exists()
+    card.write(card.answer())
+    assert card.start() == 0
+
+
+def test_a_slip_of_the_key_is_mended_by_the_next_file(card: Card) -> None:
+    card.write(card.keys.replace(str(card.ada.to_public()), another()))
+    card.start()
+
+    card.write(card.keys)
+    assert card.start() == 0
+    card.write(card.answer())
+
+    assert card.start() == 0
+    assert card.home.keeper("ada") == "ada"
+
+
+def test_an_active_owners_key_is_not_replaced_by_a_card(card: Card) -> None:
+    card.write(card.keys)
+    card.start()
+    card.write(card.answer())
+    card.start()
+
+    card.write(card.keys.replace(str(card.ada.to_public()), another()))
+    code = card.start()
+
+    assert code == 1
+    assert "ada has another key" in card.words
+    assert card.owner is not None
+    assert card.owner.recipient == str(card.ada.to_public())
+
+
+def test_it_joins_the_household_by_its_line(card: Card, host: Host) -> None:
+    waiting = host.wait(HALL)
+    card.write(household(host.invite(HALL)) + card.keys)
+
+    assert card.start() == 0
+
+    assert waiting.result(30)
+    assert "joined the household as d-hall" in card.words
+    assert card.settings.device.name == "hall"
+    assert card.settings.broker.host == "home.lan"
+    assert card.settings.broker.key_file == str(card.home.path / "tls" / "me.key")
+    key = card.home.device_key().public_key()
+    assert host.home.roster().device_keys() == {"hall": key}
+
+
+def test_a_household_that_is_not_there_yet_is_tried_again(card: Card, host: Host) -> None:
+    invited = host.invite(HALL)
+    host.door.close()
+    card.write(household(invited) + card.keys)
+
+    assert card.start() == 69
+
+    assert "not everything is done yet" in card.words
+    assert "cannot join at 127.0.0.1" in card.words
+    assert card.settings.attribution.keeper == "ada", "what needs no network is done"
+    assert invited.line().encode() not in card.everything()
+    assert invited.token.encode() not in card.everything()
+
+    # The answer comes meanwhile, and nothing of the first card is forgotten.
+    card.write(card.answer())
+    assert card.start() == 69
+    assert card.home.keeper("ada") == "ada"
+    host.door = type(host.door)(host.office, host.home, ("127.0.0.1", invited.port))
+    waiting = host.wait(HALL)
+    assert card.start() == 0
+    assert waiting.result(30)
+    assert "this speaker is set up" in card.words
+    assert card.start() == 0
+
+
+def test_a_line_that_was_used_is_said_and_not_tried_for_ever(card: Card, host: Host) -> None:
+    invited = host.invite(HALL)
+    waiting = host.wait(identity.owner("ada"))
+    other = Card(card.folder.parent / "other")
+    (other.folder / "etc").mkdir(parents=True)
+    other.write(household(invited))
+    assert other.start() == 0
+
+    card.write(household(invited) + card.keys)
+    assert card.start() == 1
+
+    assert "the household refuses" in card.words
+    assert "prints another" in card.words
+    assert card.start() == 0, "nothing waits"
+    host.stop.ask()
+    assert not waiting.result(30)
+
+
+def test_no_secret_is_left_on_the_partition_or_in_the_result(card: Card, host: Host) -> None:
+    host.wait(HALL)
+    invited = host.invite(HALL)
+    card.write(household(invited) + card.keys)
+    card.start()
+    answer = card.answer().split('"')[1]
+    card.write(card.answer())
+    card.start()
+
+    left = card.everything()
+
+    for secret in (invited.token, invited.line(), answer):
+        assert secret.encode() not in left
+    assert b"PRIVATE KEY" not in left
+    folder = card.settings_file.parent / "first-boot"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert list(folder.iterdir()) == []
+
+
+def another() -> str:
+    return str(pyrage.x25519.Identity.generate().to_public())

@@ -1,0 +1,58 @@
+"""The units of first boot and of updates, as systemd's own tools judge them."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from listener.firstboot import partition
+from listener.firstboot.command import BOOT
+from listener.firstboot.steps import COPY, FOLDER
+from listener.update.versions import GUARD
+
+SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
+EXPOSURE = {"first-boot": 2.0, "update-check": 1.1}
+
+
+def lines(unit: str, key: str) -> list[str]:
+    text = (SYSTEMD / f"earmark-{unit}.service").read_text("utf-8")
+    return re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("unit", EXPOSURE)
+def test_the_exposure_is_low(unit: str) -> None:
+    command = shutil.which("systemd-analyze")
+    if command is None:
+        pytest.skip("apt-get install systemd")
+
+    told = subprocess.run(  # noqa: S603 - the system's own
+        [command, "security", "--no-pager", "--offline=yes", f"earmark-{unit}.service"],
+        cwd=SYSTEMD,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    found = re.search(r"Overall exposure level for .*: ([0-9.]+)", told)
+    assert found
+    assert float(found[1]) <= EXPOSURE[unit]
+
+
+def test_first_boot_is_started_by_whatever_it_has_to_finish() -> None:
+    starts = {f"|{BOOT}/{name}" for name in (*partition.NAMES, partition.TAKEN)}
+
+    assert set(lines("first-boot", "ConditionPathExists")) == {
+        *starts,
+        f"|/etc/earmark/{FOLDER}/{COPY}",
+    }
+    assert "1 2 78" in lines("first-boot", "RestartPreventExitStatus")
+
+
+def test_an_interrupted_update_is_ended_by_the_version_that_began_it() -> None:
+    assert lines("update-check", "ConditionPathExists") == [f"/opt/earmark/{GUARD}"]
+    (start,) = lines("update-check", "ExecStart")
+    assert start == f"/opt/earmark/{GUARD}/bin/earmark update recover --at-boot"
+    assert "earmark-hear.service" in lines("update-check", "Before")[0]

@@ -1,0 +1,183 @@
+"""The files in systemd/, as this machine's systemd reads them; no root, nothing is started."""
+
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SYSTEMD = ROOT / "systemd"
+THRESHOLDS = {"earmark-hear": 10, "earmark-send": 15, "earmark-archive": 15}
+"""Exposure, in tenths."""
+SERVICES = tuple(THRESHOLDS)
+OURS = ("/opt/earmark", "/etc/earmark", "/var/lib/earmark", "/var/lib/earmark-archive")
+"""Made by the package, and by tmpfiles.d; `-` before a path says that it may be missing."""
+DEBIANS = (
+    *("/", "/tmp", "/var/tmp", "/dev/shm", "/run"),  # noqa: S108 - names of a sandbox's own
+    "/run/systemd/notify",
+)
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="apt-get install systemd"
+)
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+
+
+def settings(service: str) -> dict[str, list[str]]:
+    """Return what the unit's [Service] says, each name with all of its lines."""
+    found: dict[str, list[str]] = {}
+    for line in (SYSTEMD / f"{service}.service").read_text().splitlines():
+        if "=" in line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            found.setdefault(name, []).append(value)
+    return found
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root file system that has what the package installs, as far as units name it."""
+    units = tmp_path / "usr/lib/systemd/system"
+    units.mkdir(parents=True)
+    for service in SERVICES:
+        shutil.copy(SYSTEMD / f"{service}.service", units)
+    program = tmp_path / "opt/earmark/current/bin/earmark"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (tmp_path / "etc").mkdir()
+    for target in ("basic", "sysinit", "shutdown", "multi-user", "network-online", "sound"):
+        (units / f"{target}.target").write_text(f"[Unit]\nDescription={target}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_systemd_finds_nothing_wrong(root: Path, service: str) -> None:
+    told = run("systemd-analyze", "verify", "--man=no", f"--root={root}", f"{service}.service")
+
+    wrong = [line for line in told.stderr.splitlines() if service in line]
+    assert (told.returncode, wrong) == (0, [])
+
+
+@pytest.mark.parametrize(("service", "threshold"), THRESHOLDS.items())
+def test_the_exposure_is_low(service: str, threshold: int) -> None:
+    path = SYSTEMD / f"{service}.service"
+
+    told = run(
+        *("systemd-analyze", "security", "--no-pager", "--offline=yes"),
+        *(f"--threshold={threshold}", str(path)),
+    )
+
+    assert told.returncode == 0, told.stdout[-200:]
+    assert "Overall exposure level" in told.stdout
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_wrong_settings_and_wrong_usage_do_not_start_it_again(service: str) -> None:
+    found = settings(service)
+
+    assert found["RestartPreventExitStatus"] == ["2 78"]
+    assert found["Restart"] == ["on-failure"]
+    assert found["StartLimitIntervalSec"] == ["0"]  # all else is tried for as long as it takes
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_unit_names_no_path_that_is_not_there(service: str) -> None:
+    names = ("Paths=", "ExecStart=", "LoadCredential=", "RequiresMountsFor=", "FileSystem=")
+    lines = (SYSTEMD / f"{service}.service").read_text().splitlines()
+    text = " ".join(line.partition("=")[2] for line in lines if any(one in line for one in names))
+
+    named = set(re.findall(r"(?:^|[ :])(/[^ :]*)", text))
+
+    strange = {
+        path
+        for path in named
+        if path not in DEBIANS
+        and not any(path == one or path.startswith(one + "/") for one in OURS)
+    }
+    assert not strange
+
+
+def test_hear_has_no_network_and_send_no_device() -> None:
+    hear, send = settings("earmark-hear"), settings("earmark-send")
+
+    assert hear["PrivateNetwork"] == ["yes"]
+    assert hear["RestrictAddressFamilies"] == ["AF_UNIX"]
+    assert hear["DeviceAllow"] == [
+        "/dev/snd/earmark-capture rw",
+        "/dev/snd/earmark-control rw",
+        "/dev/input/earmark-mute r",
+    ]
+    assert send["PrivateDevices"] == ["yes"]
+    assert "DeviceAllow" not in send
+    assert send["LoadCredential"] == ["tls:/etc/earmark/tls"]
+
+
+def test_sound_reaches_no_disk_by_way_of_memory() -> None:
+    hear = settings("earmark-hear")
+
+    assert (hear["LimitCORE"], hear["MemorySwapMax"]) == (["0"], ["0"])
+    assert hear["LimitMEMLOCK"] == ["infinity"]
+
+
+def test_onnxruntime_is_told_to_tell_nobody() -> None:
+    assert "ORT_DISABLE_TELEMETRY=1" in settings("earmark-hear")["Environment"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_path_to_write_to_cannot_be_run_from(service: str) -> None:
+    found = settings(service)
+
+    # NoExecPaths=/ alone leaves them out.
+    assert set(found["ReadWritePaths"][0].split()) <= set(found["NoExecPaths"][0].split())
+
+
+def test_users_and_groups_are_made(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+
+    told = run("systemd-sysusers", f"--root={tmp_path}", str(SYSTEMD / "sysusers.d/earmark.conf"))
+
+    assert told.returncode == 0, told.stderr
+    users = (tmp_path / "etc/passwd").read_text()
+    groups = (tmp_path / "etc/group").read_text()
+    for service in SERVICES:
+        assert f"\n{service}:" in "\n" + users
+        assert settings(service)["User"] == [service]
+    for group in ("earmark-spool", "earmark-mute"):
+        assert f"\n{group}:" in "\n" + groups
+
+
+def test_folders_are_made(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    # Whoever runs the tests owns them all: only root can give folders away.
+    text = (SYSTEMD / "tmpfiles.d/earmark.conf").read_text()
+    text = re.sub(r"\b(root|earmark-(hear|send|archive|spool))\b(?!/)", "-", text)
+    conf = tmp_path / "earmark.conf"
+    conf.write_text("\n".join(line for line in text.splitlines() if not line.startswith("#")))
+
+    told = run("systemd-tmpfiles", "--create", f"--root={tmp_path}", str(conf))
+
+    assert told.returncode == 0, told.stderr
+    found = {
+        path: oct((tmp_path / path).stat().st_mode & 0o7777)
+        for path in ("etc/earmark/tls", "var/lib/earmark/spool", "var/lib/earmark/send")
+    }
+    assert found == {
+        "etc/earmark/tls": "0o700",
+        "var/lib/earmark/spool": "0o2770",
+        "var/lib/earmark/send": "0o2710",
+    }
+
+
+def test_a_drop_in_is_a_unit_too() -> None:
+    for path in (SYSTEMD / "drop-ins").glob("*.conf"):
+        parsed = configparser.ConfigParser(strict=False, interpolation=None)
+        parsed.optionxform = str  # type: ignore[assignment, method-assign] # its documented use
+        parsed.read_string(path.read_text())
+
+        assert set(parsed.sections()) <= {"Unit", "Service"}

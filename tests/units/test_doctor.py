@@ -1,0 +1,43 @@
+"""The doctor asks the real systemd what it has of the real units."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.units.machine import Machine
+
+pytestmark = [pytest.mark.units, pytest.mark.timeout(600)]
+
+
+def found(machine: Machine, check: str) -> list[dict[str, Any]]:
+    said = machine.ask("earmark", "doctor", "--json").stdout.splitlines()
+    return [line for line in map(json.loads, said) if line["check"] == check]
+
+
+def test_the_units_as_installed_are_as_firm_as_the_doctor_wants(machine: Machine) -> None:
+    sandbox = found(machine, "sandbox")
+
+    assert [line["facts"]["unit"] for line in sandbox] == ["earmark-hear", "earmark-send"]
+    assert [line["verdict"] for line in sandbox] == ["ok", "ok"], sandbox
+
+
+def test_a_drop_in_that_gives_hear_a_network_is_seen(machine: Machine) -> None:
+    drop_in = "/run/systemd/system/earmark-hear.service.d/doctor.conf"
+    machine.write(drop_in, "[Service]\nPrivateNetwork=no\nRestrictAddressFamilies=AF_INET\n")
+    machine.run("systemctl", "daemon-reload")
+
+    hear, send = found(machine, "sandbox")
+
+    machine.run("rm", drop_in)
+    machine.run("systemctl", "daemon-reload")
+    assert (hear["verdict"], send["verdict"]) == ("fail", "ok")
+    assert "PrivateNetwork=no" in hear["text"]
+    assert "RestrictAddressFamilies=" in hear["text"]
+
+
+def test_telemetry_is_off_in_the_service_too(machine: Machine) -> None:
+    [line] = found(machine, "telemetry")
+
+    assert line["verdict"] == "ok"
+    assert "by its service" in line["text"]

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from listener.errors import EarmarkError, Unavailable
+from listener.update import health
+from listener.update.health import Health, Systemd
+
+pytestmark = pytest.mark.system
+
+
+def program(folder: Path, text: str) -> Path:
+    path = folder / "earmark"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_hear_that_comes_up_late_and_in_pieces_is_seen(tmp_path: Path) -> None:
+    text = f"""
+        count={tmp_path}/count; n=$(cat $count 2>/dev/null || echo 0); echo $((n + 1)) >$count
+        [ $n -ge 1 ] || {{ echo '{{"hearing":false}}'; exit 69; }}
+        printf '{{"hearing":true,'
+        echo '"counters":{{"heard_samples":5}}}}'
+        echo '{{"hearing":true}}'
+        echo '{{"hearing":true,"counters":{{"heard_samples":16005}}}}'
+        sleep 30"""
+
+    assert health.watch(program(tmp_path, text), (), 20) is Health.SCORING
+
+
+def test_a_count_that_stands_still_is_no_health(tmp_path: Path) -> None:
+    text = """
+        while sleep 0.05; do echo '{"hearing":true,"counters":{"heard_samples":99999999}}'; done"""
+
+    assert health.watch(program(tmp_path, text), (), 0.5) is Health.SILENT
+
+
+def test_a_count_that_begins_anew_is_counted_anew(tmp_path: Path) -> None:
+    text = """
+        for n in 20000 30000 0 15000 15999; do
+            echo "{\\"hearing\\":true,\\"counters\\":{\\"heard_samples\\":$n}}"
+        done
+        sleep 30"""
+
+    assert health.watch(program(tmp_path, text), (), 1) is Health.SILENT
+
+
+def test_a_monitor_that_will_not_end_is_ended(tmp_path: Path) -> None:
+    text = """
+        trap '' TERM
+        echo '{"hearing":true,"mute":"software"}'
+        while :; do sleep 0.1; done"""
+
+    assert health.watch(program(tmp_path, text), (), 20) is Health.MUTED
+
+
+def test_a_program_that_is_not_there_does_not_run(tmp_path: Path) -> None:
+    with pytest.raises(EarmarkError, match="does not run"):
+        health.watch(tmp_path / "nowhere", (), 1)
+    with pytest.raises(EarmarkError, match="does not run"):
+        health.version_of(tmp_path / "nowhere")
+
+
+def test_a_recording_must_get_scores(tmp_path: Path) -> None:
+    health.score_recording(program(tmp_path, """echo '{"scores":{}}'"""), tmp_path, ())
+
+    with pytest.raises(EarmarkError, match="no score"):
+        health.score_recording(program(tmp_path, "exit 0"), tmp_path, ())
+
+
+def test_without_systemd_there_is_no_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(Unavailable, match="systemctl"):
+        Systemd().restart()

@@ -1,0 +1,290 @@
+"""Real environments and real processes; of systemd there is a stand-in that notes restarts."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from listener.release.journal import Journal
+from listener.update.versions import Versions
+from tests.update.speaker import Speaker, Update
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+
+
+def status(update: Update) -> dict[str, object]:
+    _, out, _ = update("status", "--json")
+    told: dict[str, object] = json.loads(out)
+    return told
+
+
+def test_a_release_that_hears_stays(speaker: Speaker, update: Update) -> None:
+    code, out, err = update("install", str(speaker.release("0.2.0")))
+
+    assert (code, err) == (0, "")
+    assert "it scores what it hears" in out
+    assert speaker.current == "0.2.0"
+    assert speaker.restarted() == ["0.2.0"]
+    assert speaker.versions == {"0.1.0", "0.2.0"}
+    told = status(update)
+    assert (told["installed"], told["previous"], told["highest"]) == ("0.2.0", "0.1.0", "0.2.0")
+    assert not (speaker.folder / "guard").is_symlink()
+    assert not (speaker.folder / ".staged").exists()
+
+
+@pytest.mark.parametrize("how", ["silent", "garbled"])
+def test_a_release_that_does_not_score_is_taken_back_by_itself(
+    how: str, speaker: Speaker, update: Update
+) -> None:
+    code, _, err = update("install", str(speaker.release("0.2.0", how)), "--wait", "1")
+
+    assert code == 1
+    assert "0.2.0 was taken back: hear did not score within 1 s" in err
+    assert speaker.current == "0.1.0"
+    assert speaker.restarted() == ["0.2.0", "0.1.0"]
+    assert speaker.versions == {"0.1.0"}
+    told = status(update)
+    assert told["latest"] == "0.2.0"
+    assert told["in_progress"] is False
+    assert told["highest"] is None, "a version that failed does not shut the way to others"
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("broken", "does not run here"),
+        ("deaf", "cannot score a recording"),
+        ("another", "calls itself 9.9.9"),
+    ],
+)
+def test_a_release_that_fails_beforehand_changes_nothing(
+    how: str, why: str, speaker: Speaker, update: Update
+) -> None:
+    code, _, err = update("install", str(speaker.release("0.2.0", how)))
+
+    assert code == 1
+    assert why in err
+    assert speaker.current == "0.1.0"
+    assert speaker.restarted() == []
+    assert speaker.versions == {"0.1.0"}
+    assert not (speaker.folder / "guard").is_symlink()
+
+
+def test_services_that_do_not_come_up_are_a_failure(speaker: Speaker, update: Update) -> None:
+    Path(f"{speaker.restarts}.fails").touch()
+
+    code, _, err = update("install", str(speaker.release("0.2.0")))
+
+    assert code == 1
+    assert "the services did not restart" in err
+    assert speaker.current == "0.1.0"
+    assert speaker.restarted() == ["0.2.0", "0.1.0"]
+
+
+def test_a_speaker_that_is_muted_is_believed_to_run(speaker: Speaker, update: Update) -> None:
+    code, out, _ = update("install", str(speaker.release("0.2.0", "muted")))
+
+    assert code == 0
+    assert "it runs, and is muted" in out
+
+
+def test_where_nobody_heard_before_the_recording_must_do(speaker: Speaker, update: Update) -> None:
+    update("install", str(speaker.release("0.2.0", "muted")))
+    shutil.rmtree(speaker.folder / "0.2.0")
+    (speaker.folder / "0.2.0" / "bin").mkdir(parents=True)
+
+    script = speaker.folder / "0.2.0" / "bin" / "earmark"
+    script.write_text("#!/bin/sh\nexit 1\n")
+    script.chmod(0o755)
+    code, out, _ = update("install", str(speaker.release("0.3.0", "silent")))
+
+    assert code == 0
+    assert "nothing but the recording was tried" in out
+
+
+def test_two_updates_leave_two_versions_and_one_can_go_back(
+    speaker: Speaker, update: Update
+) -> None:
+    (speaker.folder / "0.0.9").mkdir()  # of the package, which removes it itself
+    update("install", str(speaker.release("0.2.0")))
+    update("install", str(speaker.release("0.3.0")))
+    between = speaker.versions
+
+    code, out, _ = update("rollback")
+
+    assert between == {"0.0.9", "0.1.0", "0.2.0", "0.3.0"}, "0.1.0 is the package's"
+    assert (code, speaker.current) == (0, "0.2.0")
+    assert "0.2.0 runs" in out
+    assert status(update)["highest"] == "0.3.0"
+    assert update("install", str(speaker.release("0.2.5")))[0] == 1, "older than what ran"
+    assert update("rollback")[0] == 0
+    assert speaker.current == "0.3.0"
+
+
+def test_a_version_that_does_not_hear_any_more_is_not_gone_back_to(
+    speaker: Speaker, update: Update
+) -> None:
+    update("install", str(speaker.release("0.2.0")))
+    (speaker.folder / "0.1.0" / "bin" / "earmark").write_text("#!/bin/sh\nexit 1\n")
+
+    code, _, err = update("rollback", "--wait", "1")
+
+    assert (code, speaker.current) == (1, "0.2.0")
+    assert "0.1.0 was taken back" in err
+
+
+def test_there_may_be_nothing_to_go_back_to(speaker: Speaker, update: Update) -> None:
+    code, _, err = update("rollback")
+
+    assert (code, speaker.current) == (1, "0.1.0")
+    assert "no version to go back to" in err
+
+
+@pytest.mark.parametrize(
+    ("version", "fields", "why"),
+    [
+        ("0.1.0", {}, "0.1.0 runs already"),
+        ("0.0.9", {"least": "0.0.1"}, "--allow-downgrade"),
+        ("0.4.0", {"least": "0.3.0"}, "install 0.3.0 first"),
+        ("0.4.1", {"machine": "elsewhere"}, "is for"),
+        ("0.4.2", {"pythons": ("3.99",)}, "Python 3.99"),
+    ],
+)
+def test_what_does_not_belong_here_is_refused(
+    version: str, fields: dict[str, Any], why: str, speaker: Speaker, update: Update
+) -> None:
+    if "machine" in fields:
+        # Its own lock would be missing, but it is not looked at.
+        fields = {"machine": ({"x86_64", "aarch64"} - {os.uname().machine}).pop()}
+    release = speaker.release(version, **fields)
+
+    for action in ("check", "install"):
+        code, _, err = update(action, str(release))
+        assert code == 1
+        assert why in err
+    assert speaker.versions == {"0.1.0"}
+    assert not (speaker.folder / "update.json").exists()
+
+
+def test_an_older_one_is_taken_when_it_is_asked_for(speaker: Speaker, update: Update) -> None:
+    release = speaker.release("0.0.8", least="0.0.1")
+
+    code, _, _ = update("install", "--allow-downgrade", str(release))
+
+    assert (code, speaker.current) == (0, "0.0.8")
+    assert status(update)["highest"] == "0.1.0"
+
+
+def test_one_update_at_a_time(speaker: Speaker, update: Update) -> None:
+    with Versions(speaker.folder).alone():
+        code, _, err = update("install", str(speaker.release("0.2.0")))
+
+    assert code == 1
+    assert "another earmark update" in err
+
+
+@pytest.mark.parametrize("phase", ["staging", "switching", "trial", "returning"])
+def test_what_was_cut_off_ends_with_the_version_before(
+    phase: str, speaker: Speaker, update: Update
+) -> None:
+    versions = Versions(speaker.folder)
+    (speaker.folder / "0.2.0").mkdir()
+    versions.guard("0.1.0")
+    versions.write(Journal().began("0.2.0", "0.1.0", "").moved(phase))  # type: ignore[arg-type] # a phase
+    if phase in {"trial", "returning"}:
+        versions.point("0.2.0")
+
+    code, out, _ = update("recover", "--at-boot")
+
+    assert code == 0
+    assert "0.1.0" in out
+    assert (speaker.current, speaker.versions) == ("0.1.0", {"0.1.0"})
+    assert not (speaker.folder / "guard").is_symlink()
+    assert speaker.restarted() == [], "nothing runs yet"
+    assert update("recover")[1] == "no update was interrupted\n"
+
+
+def test_the_next_update_ends_the_one_that_was_cut_off(speaker: Speaker, update: Update) -> None:
+    versions = Versions(speaker.folder)
+    versions.write(Journal().began("0.2.0", "0.1.0", "").moved("trial"))
+
+    code, out, _ = update("install", str(speaker.release("0.3.0")))
+
+    assert code == 0
+    assert "the last update was interrupted" in out
+    assert speaker.restarted() == ["0.1.0", "0.3.0"]
+
+
+def _installing(speaker: Speaker, release: Path, wait_s: str = "5") -> "subprocess.Popen[bytes]":
+    words = ["update", "--config", str(speaker.settings), "install", str(release)]
+    return subprocess.Popen(  # noqa: S603 - ourselves
+        [sys.executable, "-m", "listener", *words, "--wait", wait_s],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_terminal_that_is_closed_during_the_trial_puts_the_version_before_back(
+    number: signal.Signals, speaker: Speaker, update: Update
+) -> None:
+    process = _installing(speaker, speaker.release("0.2.0", "silent"), "60")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if b"in its place" in line:
+            break
+
+    process.send_signal(number)
+    process.communicate()
+
+    assert process.returncode == 1
+    assert speaker.current == "0.1.0"
+    assert "cut off" in json.dumps(status(update))
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_any_moment_it_ends_with_a_version_that_hears(
+    speaker: Speaker, update: Update
+) -> None:
+    seed = random.randrange(1 << 32)  # noqa: S311 - moments, not secrets
+    dice = random.Random(seed)  # noqa: S311 - the same
+    release = speaker.release("0.2.0")
+    began_s = time.monotonic()
+    process = _installing(speaker, release)
+    process.communicate()
+    whole_s = time.monotonic() - began_s
+    assert process.returncode == 0
+    assert update("rollback")[0] == 0
+    ends = set()
+
+    for _ in range(6):
+        process = _installing(speaker, release)
+        time.sleep(dice.uniform(0.1, whole_s))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        # As at boot: the version that began is the one that ends it.
+        guard = speaker.folder / "guard"
+        if guard.is_symlink():
+            assert guard.readlink().name == "0.1.0", seed
+            code, out, _ = update("recover", "--at-boot")
+            assert (code, speaker.current) == (0, "0.1.0"), (seed, out)
+        noted = Versions(speaker.folder).read()
+        assert not noted.is_under_way, seed
+        ends.add(speaker.current)
+        assert (speaker.folder / speaker.current / ".complete").exists(), seed
+        assert not (speaker.folder / ".staged").exists(), seed
+        if speaker.current == "0.2.0":
+            assert update("rollback")[0] == 0, seed
+
+    code, _, _ = update("install", str(release))
+    assert (code, speaker.current) == (0, "0.2.0"), seed
+    assert "0.1.0" in ends, seed

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from listener.errors import ConfigError, EarmarkError, Unavailable
+from listener.release.journal import Journal
+from listener.update.versions import Versions
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Versions:
+    for version in ("0.1.0", "0.2.0"):
+        (tmp_path / version).mkdir()
+    (tmp_path / "current").symlink_to("0.1.0")
+    return Versions(tmp_path)
+
+
+def test_current_points_to_one_version_and_then_to_the_other(versions: Versions) -> None:
+    versions.point("0.2.0")
+
+    assert versions.current() == "0.2.0"
+    assert {path.name for path in versions.folder.iterdir()} == {"0.1.0", "0.2.0", "current"}
+
+
+@pytest.mark.parametrize("target", ["/etc", "0.1", None])
+def test_current_must_point_to_a_version(versions: Versions, target: str | None) -> None:
+    (versions.folder / "current").unlink()
+    if target is not None:
+        (versions.folder / "current").symlink_to(target)
+
+    with pytest.raises(ConfigError, match="points to no version"):
+        versions.current()
+
+
+def test_a_killed_writers_link_is_in_nobodys_way(versions: Versions) -> None:
+    (versions.folder / ".current.new").symlink_to("nowhere")
+
+    versions.point("0.2.0")
+
+    assert versions.current() == "0.2.0"
+
+
+def test_the_version_that_runs_is_never_removed(versions: Versions) -> None:
+    versions.remove("0.1.0")
+    versions.remove("0.2.0")
+    versions.remove("../elsewhere")
+
+    assert (versions.folder / "0.1.0").is_dir()
+    assert not (versions.folder / "0.2.0").exists()
+
+
+def test_only_what_updates_made_is_pruned(versions: Versions) -> None:
+    for version in ("0.3.0", "0.4.0"):
+        (versions.folder / version).mkdir()
+        (versions.folder / version / ".release").touch()
+
+    versions.prune({"0.4.0"})
+
+    assert {path.name for path in versions.folder.iterdir() if path.name[0] == "0"} == {
+        "0.1.0",
+        "0.2.0",
+        "0.4.0",
+    }
+
+
+def test_the_journal_is_kept_and_a_damaged_one_is_said(versions: Versions) -> None:
+    noted = versions.write(Journal(highest="0.2.0"))
+
+    assert versions.read() == noted
+    (versions.folder / "update.json").write_text("{")
+    with pytest.raises(ConfigError, match="damaged"):
+        versions.read()
+
+
+def test_one_at_a_time(versions: Versions) -> None:
+    with versions.alone(), pytest.raises(EarmarkError, match="another"), versions.alone():
+        pass
+
+
+def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    nowhere = Versions(tmp_path / "nowhere")
+
+    with pytest.raises(Unavailable, match="cannot use"), nowhere.alone():
+        pass
+    with pytest.raises(Unavailable):
+        nowhere.point("0.1.0")

@@ -1,0 +1,23 @@
+"""``python -m tests.vm scenes``, ``power-cut`` or ``image``: what `make vm` and its like start."""
+
+import sys
+
+from tests.vm import image_boot, power_cut, scenes
+
+
+def main() -> int:
+    """Do what is asked."""
+    match sys.argv[1:]:
+        case ["scenes"]:
+            return scenes.main()
+        case ["power-cut", *words]:
+            return power_cut.main(words)
+        case ["image"]:
+            return image_boot.main()
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

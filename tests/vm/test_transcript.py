@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import pytest
+
+from tests.vm.transcript import Transcript
+
+MARKED = "before\n<!-- make vm begins -->\nold\n<!-- make vm ends -->\nafter\n"
+
+
+def test_a_transcript_replaces_the_last_one(tmp_path: Path) -> None:
+    file = tmp_path / "vm.md"
+    file.write_text(MARKED)
+    told = Transcript()
+    told.say("new")
+
+    told.write("make vm", file)
+    told.write("make vm", file)
+
+    assert file.read_text() == MARKED.replace("old", "```\nnew\n```")
+
+
+def test_a_file_without_marks_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "vm.md"
+    file.write_text("nothing")
+
+    with pytest.raises(ValueError, match="no marks"):
+        Transcript().write("make vm", file)
+
+    assert file.read_text() == "nothing"
