@@ -100,28 +100,39 @@ class Card:
         """Cut the power: from now on every access fails. A random part of the cache survives."""
         with self._lock:
             self._is_powered = False
-            share = random.choice((0.0, 0.2, 0.5, 0.8, 1.0))
-            sectors = kept = 0
-            for offset, data in self._pending:
-                for at in range(0, len(data), SECTOR_BYTES):
-                    sectors += 1
-                    if random.random() < share:
-                        kept += 1
-                        sector = data[at : at + SECTOR_BYTES]
-                        self._lasting[offset + at : offset + at + len(sector)] = sector
+            cut = self._remains(self._lasting, random)
             self._pending.clear()
             self._seen[:] = self._lasting
-            return Cut(sectors, kept)
+            return cut
+
+    def glimpse(self, random: Random) -> tuple[bytes, Cut]:
+        """Return what would be found if the power were cut now; it is not."""
+        with self._lock:
+            remains = bytearray(self._lasting)
+            cut = self._remains(remains, random)
+        return bytes(remains), cut
+
+    def _remains(self, contents: bytearray, random: Random) -> Cut:
+        share = random.choice((0.0, 0.2, 0.5, 0.8, 1.0))
+        sectors = kept = 0
+        for offset, data in self._pending:
+            for at in range(0, len(data), SECTOR_BYTES):
+                sectors += 1
+                if random.random() < share:
+                    kept += 1
+                    sector = data[at : at + SECTOR_BYTES]
+                    contents[offset + at : offset + at + len(sector)] = sector
+        return Cut(sectors, kept)
 
     def power_up(self) -> None:
         """Let it be used again."""
         with self._lock:
             self._is_powered = True
 
-    def save(self, path: Path) -> None:
-        """Write what lasts to a file."""
+    def read_all(self) -> bytes:
+        """Return what lasts, powered or not."""
         with self._lock:
-            path.write_bytes(self._lasting)
+            return bytes(self._lasting)
 
     def _check(self, offset: int, length: int) -> None:
         if not self._is_powered:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 KERNEL_WORDS: Final = ("root=LABEL=ROOT", "console=ttyS0", "quiet", "panic=-1", "mitigations=off")
 CPU: Final = "Nehalem"
@@ -130,7 +130,7 @@ class Machine:
         self._reader.join()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def __enter__(self) -> "Machine":
+    def __enter__(self) -> Self:
         """Nothing to do: it runs already."""
         return self
 
@@ -159,7 +159,7 @@ class Machine:
         time.sleep(0.05)
 
     def _read(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - it was asked for
+        assert self._process.stdout is not None
         for line in self._process.stdout:
             text = line.decode(errors="replace").rstrip("\r\n")
             self.console.append(text)
