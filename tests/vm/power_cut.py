@@ -2,12 +2,12 @@
 
 Always the same state disk, so that what one cut broke the next would find. A machine that boots
 takes a while, so most cuts are glimpses: the disk as it would be found if the power were cut now,
-taken from the running machine, and read here. In the end the machine is killed, and boots again
-from what it left. What was told to be safe before a cut must be there after it, to the byte.
+taken from the running machine, and read here. Every so often it is cut: the machine is killed, and
+boots again from what it left. A cut comes with a write, since between writes nothing is at stake.
+What was told to be safe before a cut must be there after it, to the byte.
 """
 
 import argparse
-import copy
 import os
 import re
 import shutil
@@ -29,7 +29,8 @@ from tests.vm.transcript import Transcript
 
 STATE_MIB: Final = 96
 BOOT_S: Final = 600.0
-WRITE_S: Final = 4.0
+MOST_WRITES: Final = 400
+"""Between two cuts; a clip, from its number to the index, is some fifty."""
 UNITS: Final = "mosquitto earmark-archive earmark-send earmark-hear"
 WORDS: Final = ("init=/usr/lib/earmark-vm/cut",)
 FULL_WORDS: Final = ("systemd.unit=basic.target", "systemd.wants=earmark-vm.service")
@@ -51,6 +52,10 @@ class Known:
     kept: dict[str, str] = field(default_factory=dict)
     most_seq: int = 0
     device: str = ""
+
+    def copy(self) -> "Known":
+        """Return what is known now."""
+        return Known(dict(self.put), dict(self.kept), self.most_seq, self.device)
 
     def take(self, line: str) -> None:
         """Note what a line promises."""
@@ -121,7 +126,8 @@ def main(words: Sequence[str] = ()) -> int:
                 cuts.run(arguments.cuts, arguments.each)
             except Broken as broken:
                 told.say(f"BROKEN: {broken}")
-                (BUILD / "power-cut-broken.ext4").write_bytes(card.read_all())
+                card.power_up()
+                (BUILD / "power-cut-broken.ext4").write_bytes(card.read(0, card.size_bytes))
                 return 1
     finally:
         shutil.rmtree(folder)
@@ -173,7 +179,8 @@ class Cuts:
     def _life(self, glimpses: int) -> None:
         """Boot, look at what is there, write; take glimpses; die; look at all of them."""
         self._card.power_up()
-        found, seen = Found(), []
+        found = Found()
+        seen: list[tuple[Known, bytes, Cut]] = []
         with Machine(self._built, self._disk(), WORDS) as machine:
             for line in machine.lines(BOOT_S):
                 self._listen(line, machine)
@@ -186,26 +193,29 @@ class Cuts:
             self._told.say(
                 f"      booted: {len(found.spool)} in the spool, {len(found.archive)} archived"
             )
-            for _ in range(glimpses):
-                self._write(machine)
-                # What was told before; what is told from now on may or may not be there.
-                known = copy.deepcopy(self._known)
-                seen.append((known, *self._card.glimpse(self._random)))
-            self._write(machine)
-            known = copy.deepcopy(self._known)
-            cut = self._card.cut(self._random)
+            seen.extend(self._caught(machine, is_cut=False) for _ in range(glimpses))
+            seen.append(self._caught(machine, is_cut=True))
             machine.kill()
             self._kills += 1
             for line in machine.lines(0.1):
                 self._known.take(line)
-        for known, contents, would in seen:
-            self._look(contents, known, would, "glimpse")
-        self._look(self._card.read_all(), known, cut, "kill")
+        for at, (known, contents, cut) in enumerate(seen):
+            self._look(contents, known, cut, "kill" if at == glimpses else "glimpse")
 
-    def _write(self, machine: Machine) -> None:
-        """Let it write for a random while."""
-        for line in machine.lines(0.3 + WRITE_S * self._random.random()):
-            self._listen(line, machine)
+    def _caught(self, machine: Machine, *, is_cut: bool) -> tuple[Known, bytes, Cut]:
+        """Let it write until a random write; return what was known before, and what remains."""
+        self._card.arm(self._random.randint(1, MOST_WRITES), self._random, is_cut=is_cut)
+        before = self._known.copy()
+        until_s = time.monotonic() + BOOT_S
+        while time.monotonic() < until_s:
+            now = self._known.copy()
+            if (caught := self._card.caught()) is not None:
+                # What is told from the cut on may be there or not.
+                return before, *caught
+            before = now
+            for line in machine.lines(0.05):
+                self._listen(line, machine)
+        raise Broken("it does not write")
 
     def _listen(self, line: str, machine: Machine) -> None:
         self._known.take(line)
