@@ -115,6 +115,9 @@ def own_wheel(folder: Path, tools: Iterable[Path], date_s: int) -> Path:
     source.mkdir(parents=True)
     for name in SOURCES:
         _copy(ROOT / name, source / name)
+    # A wheel remembers who might read its files here.
+    for path in source.rglob("*"):
+        path.chmod(contents.EXECUTABLE if path.is_dir() else contents.READABLE)
     # setuptools works where its wheel is unpacked: the build needs no environment of its own.
     for tool in tools:
         shutil.unpack_archive(tool, folder / "tools", "zip")

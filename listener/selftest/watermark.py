@@ -25,7 +25,13 @@ _PIECE_BYTES: Final = 32
 _MARK_SAMPLES: Final = 4
 _LOUDEST: Final = 12_000
 
-Numbers = NDArray[np.int16] | NDArray[np.int32] | NDArray[np.float32] | NDArray[np.float64]
+Numbers = (
+    NDArray[np.int16]
+    | NDArray[np.int32]
+    | NDArray[np.int64]
+    | NDArray[np.float32]
+    | NDArray[np.float64]
+)
 
 
 def _forms(samples: Samples) -> dict[str, Numbers]:
@@ -36,6 +42,7 @@ def _forms(samples: Samples) -> dict[str, Numbers]:
         "int16": samples,
         "int16 big-endian": samples.byteswap(),
         "int32": samples.astype(np.int32),
+        "int64": samples.astype(np.int64),
         "int32 high": samples.astype(np.int32) << 16,
         "float32": floats,
         "float32 / 32768": floats / np.float32(32768),

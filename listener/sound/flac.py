@@ -31,7 +31,7 @@ _STREAMINFO: Final = 0
 _COMMENTS: Final = 4
 _LAST: Final = 0x80
 
-_Ints = NDArray[np.int64]
+_Ints = NDArray[np.int32]
 _Fields = tuple[_Ints, _Ints]
 """Values, and their lengths in bits."""
 
@@ -80,7 +80,7 @@ def _frame(number: int, block: Samples) -> bytes:
     if not is_whole:
         header += (len(block) - 1).to_bytes(2, "big")
     header += bytes([_crc_8(header)])
-    body = _packed(*_subframe(block.astype(np.int64), _PARTITIONS if is_whole else 1))
+    body = _packed(*_subframe(block.astype(np.int32), _PARTITIONS if is_whole else 1))
     return header + body + _crc_16(header + body).to_bytes(2, "big")
 
 
@@ -92,21 +92,21 @@ def _subframe(block: _Ints, partitions: int) -> _Fields:
     order = int(np.argmin([np.abs(one).sum() for one in residuals]))
     residual = residuals[order]
     # 0, -1, 1, -2, … as 0, 1, 2, 3, …
-    folded = np.concatenate((np.zeros(order, np.int64), residual << 1 ^ residual >> 63))
+    folded = np.concatenate((np.zeros(order, np.int32), residual << 1 ^ residual >> 31))
     rows = folded.reshape(partitions, -1)
     counts = np.full(partitions, rows.shape[1])
     counts[0] -= order
     # The best length for numbers that fall off as those of sound do; to try all costs more time.
     wanted = np.log2(np.maximum(rows.sum(1) / np.maximum(counts, 1), 1) * np.log(2))
-    rice = np.clip(np.rint(wanted).astype(np.int64), 0, _MOST_RICE)
+    rice = np.clip(np.rint(wanted).astype(np.int32), 0, _MOST_RICE)
     each = rice[:, None]
     zeros = rows >> each
     if zeros.sum() + ((rice + 1) * counts + 4).sum() >= len(block) * _SAMPLE_BITS:
         # Noise: as it is.
-        whole = block & 0xFFFF, np.full(len(block), _SAMPLE_BITS)
+        whole = block & 0xFFFF, np.full(len(block), _SAMPLE_BITS, np.int32)
         return _joined(_fields((0b000001 << 1, 8)), whole)
-    values = np.concatenate((each, 1 << each | rows & (1 << each) - 1), 1)
-    lengths = np.concatenate((np.full((partitions, 1), 4), zeros + 1 + each), 1)
+    values = np.concatenate((each, np.int32(1) << each | rows & (np.int32(1) << each) - 1), 1)
+    lengths = np.concatenate((np.full((partitions, 1), 4, np.int32), zeros + 1 + each), 1)
     # The first samples stand before all this, as they are: here they are nothing.
     values[0, 1 : 1 + order] = lengths[0, 1 : 1 + order] = 0
     begin = _fields(
@@ -119,7 +119,7 @@ def _subframe(block: _Ints, partitions: int) -> _Fields:
 
 def _fields(*fields: tuple[int, int]) -> _Fields:
     values, lengths = zip(*fields, strict=True)
-    return np.array(values, np.int64), np.array(lengths, np.int64)
+    return np.array(values, np.int32), np.array(lengths, np.int32)
 
 
 def _joined(first: _Fields, second: _Fields) -> _Fields:
@@ -133,7 +133,7 @@ def _packed(values: _Ints, lengths: _Ints) -> bytes:
     words = np.zeros(count_bytes // 4 + 2)
     # Each value ends within a word of 32 bits, and may begin in the one before.
     place = (ends - 1) >> 5
-    shifted = values << (31 - (ends - 1 & 31))
+    shifted = values.astype(np.int64) << (31 - (ends - 1 & 31))
     # No two share a bit, so that to add is to join; doubles do that without loss up to 2 ** 53.
     words += np.bincount(place + 1, shifted & 0xFFFFFFFF, len(words))
     words += np.bincount(place, shifted >> 32, len(words))

@@ -138,7 +138,12 @@ def test_the_same_sources_give_the_same_bytes(package: Path, tmp_path: Path) -> 
 def test_our_own_wheel_is_the_same_bytes_twice(tmp_path: Path) -> None:
     tools = wheels.fetch(wheels.read(wheels.TOOLS), (), deb.CACHE / "tools")
 
-    first, second = (deb.own_wheel(tmp_path / name, tools, 1_700_000_000) for name in "ab")
+    first = deb.own_wheel(tmp_path / "a", tools, 1_700_000_000)
+    before = os.umask(0o077)
+    try:
+        second = deb.own_wheel(tmp_path / "b", tools, 1_700_000_000)
+    finally:
+        os.umask(before)
 
     assert first.read_bytes() == second.read_bytes()
     assert first.name == f"earmark-{deb.version()}-py3-none-any.whl"

@@ -18,6 +18,7 @@ CAST = {
     "int16": lambda x: x,
     "int16 big-endian": lambda x: x.astype(">i2"),
     "int32": lambda x: x.astype(np.int32),
+    "int64": lambda x: x.astype(np.int64),
     "int32 high": lambda x: x.astype(np.int32) * 65536,
     "float32": lambda x: x.astype(np.float32),
     "float32 / 32768": lambda x: (x / np.float32(32768)).astype(np.float32),

@@ -290,6 +290,7 @@ def test_a_reader_who_leaves_ends_it_quietly(speaker: Speaker) -> None:
 
 
 def test_notices_reach_send_and_the_counters_are_signed(speaker: Speaker) -> None:
+    (speaker.path / notices.SOCKET).parent.mkdir()
     listening = NoticeSocket(speaker.path / notices.SOCKET)
 
     ended = speaker.hear("--fast", "--microphone", COMMAND)

@@ -223,7 +223,7 @@ def test_the_next_update_ends_the_one_that_was_cut_off(speaker: Speaker, update:
     assert speaker.restarted() == ["0.1.0", "0.3.0"]
 
 
-def _installing(speaker: Speaker, release: Path, wait_s: str = "5") -> "subprocess.Popen[bytes]":
+def _installing(speaker: Speaker, release: Path, wait_s: str = "30") -> "subprocess.Popen[bytes]":
     words = ["update", "--config", str(speaker.settings), "install", str(release)]
     return subprocess.Popen(  # noqa: S603 - ourselves
         [sys.executable, "-m", "listener", *words, "--wait", wait_s],

@@ -8,8 +8,8 @@ from tests.vm import image_boot, power_cut, scenes
 def main() -> int:
     """Do what is asked."""
     match sys.argv[1:]:
-        case ["scenes"]:
-            return scenes.main()
+        case ["scenes", *words]:
+            return scenes.main(words)
         case ["power-cut", *words]:
             return power_cut.main(words)
         case ["image"]:

@@ -45,6 +45,13 @@ class Cut:
     kept_sectors: int
 
 
+@dataclass(slots=True)
+class _Armed:
+    writes: int
+    random: Random
+    is_cut: bool
+
+
 class Card:
     """The card's contents: what lasts, and what the guest sees. Safe for several threads.
 
@@ -60,6 +67,8 @@ class Card:
         self._pending: list[tuple[int, bytes]] = []
         self._is_powered = True
         self._lock: Final = threading.Lock()
+        self._armed: _Armed | None = None
+        self._caught: tuple[bytes, Cut] | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -87,6 +96,7 @@ class Card:
                 ]
             else:
                 self._pending.append((offset, data))
+            self._count_down()
 
     def flush(self) -> None:
         """Make everything last."""
@@ -96,32 +106,50 @@ class Card:
                 self._lasting[offset : offset + len(data)] = data
             self._pending.clear()
 
-    def cut(self, random: Random) -> Cut:
-        """Cut the power: from now on every access fails. A random part of the cache survives."""
+    def arm(self, writes: int, random: Random, *, is_cut: bool) -> None:
+        """Glimpse, or cut, at the so manieth write from now on: amid a burst, as often as not."""
         with self._lock:
+            self._caught = None
+            self._armed = _Armed(writes, random, is_cut)
+
+    def caught(self) -> tuple[bytes, Cut] | None:
+        """Return what ``arm`` was for, once it came so far."""
+        with self._lock:
+            return self._caught
+
+    def _count_down(self) -> None:
+        armed = self._armed
+        if armed is None:
+            return
+        armed.writes -= 1
+        if armed.writes > 0:
+            return
+        self._armed = None
+        remains = bytearray(self._lasting)
+        cut = self._remains(remains, armed.random)
+        self._caught = bytes(remains), cut
+        if armed.is_cut:
             self._is_powered = False
-            share = random.choice((0.0, 0.2, 0.5, 0.8, 1.0))
-            sectors = kept = 0
-            for offset, data in self._pending:
-                for at in range(0, len(data), SECTOR_BYTES):
-                    sectors += 1
-                    if random.random() < share:
-                        kept += 1
-                        sector = data[at : at + SECTOR_BYTES]
-                        self._lasting[offset + at : offset + at + len(sector)] = sector
             self._pending.clear()
-            self._seen[:] = self._lasting
-            return Cut(sectors, kept)
+            self._lasting[:] = remains
+            self._seen[:] = remains
+
+    def _remains(self, contents: bytearray, random: Random) -> Cut:
+        share = random.choice((0.0, 0.2, 0.5, 0.8, 1.0))
+        sectors = kept = 0
+        for offset, data in self._pending:
+            for at in range(0, len(data), SECTOR_BYTES):
+                sectors += 1
+                if random.random() < share:
+                    kept += 1
+                    sector = data[at : at + SECTOR_BYTES]
+                    contents[offset + at : offset + at + len(sector)] = sector
+        return Cut(sectors, kept)
 
     def power_up(self) -> None:
         """Let it be used again."""
         with self._lock:
             self._is_powered = True
-
-    def save(self, path: Path) -> None:
-        """Write what lasts to a file."""
-        with self._lock:
-            path.write_bytes(self._lasting)
 
     def _check(self, offset: int, length: int) -> None:
         if not self._is_powered:

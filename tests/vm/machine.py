@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 KERNEL_WORDS: Final = ("root=LABEL=ROOT", "console=ttyS0", "quiet", "panic=-1", "mitigations=off")
 CPU: Final = "Nehalem"
@@ -130,7 +130,7 @@ class Machine:
         self._reader.join()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def __enter__(self) -> "Machine":
+    def __enter__(self) -> Self:
         """Nothing to do: it runs already."""
         return self
 

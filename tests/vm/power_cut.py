@@ -1,14 +1,18 @@
 """``make power-cut``: the power is cut while a speaker and its archive write, again and again.
 
-Always the same state disk, so that what one cut broke the next would find. After each cut the disk
-is looked at twice: by e2fsck here, and by the installed code in the next boot of the machine. What
-was told to be safe before any cut must be there, to the byte.
+Always the same state disk, so that what one cut broke the next would find. A machine that boots
+takes a while, so most cuts are glimpses: the disk as it would be found if the power were cut now,
+taken from the running machine, and read here. Every so often it is cut: the machine is killed, and
+boots again from what it left. A cut comes with a write, since between writes nothing is at stake.
+What was told to be safe before a cut must be there after it, to the byte.
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,13 +22,15 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from tests.vm.build import BUILD, build
+from tests.vm.build import BUILD, GUEST, ROOT, build
 from tests.vm.card import Card, CardServer, Cut
 from tests.vm.machine import Built, Machine
 from tests.vm.transcript import Transcript
 
-WHOLE_BOOT_EACH: Final = 17
-STATE_MIB: Final = 192
+STATE_MIB: Final = 96
+BOOT_S: Final = 600.0
+MOST_WRITES: Final = 400
+"""Between two cuts; a clip, from its number to the index, is some fifty."""
 UNITS: Final = "mosquitto earmark-archive earmark-send earmark-hear"
 WORDS: Final = ("init=/usr/lib/earmark-vm/cut",)
 FULL_WORDS: Final = ("systemd.unit=basic.target", "systemd.wants=earmark-vm.service")
@@ -46,6 +52,10 @@ class Known:
     kept: dict[str, str] = field(default_factory=dict)
     most_seq: int = 0
     device: str = ""
+
+    def copy(self) -> "Known":
+        """Return what is known now."""
+        return Known(dict(self.put), dict(self.kept), self.most_seq, self.device)
 
     def take(self, line: str) -> None:
         """Note what a line promises."""
@@ -101,6 +111,7 @@ def main(words: Sequence[str] = ()) -> int:
     """Cut, look, and cut again; write the transcript; 1 when something was lost."""
     parser = argparse.ArgumentParser(prog="python -m tests.vm power-cut")
     parser.add_argument("--cuts", type=int, default=50)
+    parser.add_argument("--each", type=int, default=5, help="of how many cuts one is a kill")
     parser.add_argument("--seed", type=int, default=6)
     arguments = parser.parse_args(words)
     told = Transcript()
@@ -112,10 +123,11 @@ def main(words: Sequence[str] = ()) -> int:
         with closing(CardServer(card, folder / "card")):
             cuts = Cuts(built, card, folder, Random(arguments.seed), told)
             try:
-                cuts.run(arguments.cuts)
+                cuts.run(arguments.cuts, arguments.each)
             except Broken as broken:
                 told.say(f"BROKEN: {broken}")
-                card.save(BUILD / "power-cut-broken.ext4")
+                card.power_up()
+                (BUILD / "power-cut-broken.ext4").write_bytes(card.read(0, card.size_bytes))
                 return 1
     finally:
         shutil.rmtree(folder)
@@ -137,66 +149,116 @@ class Cuts:
         self._known = Known()
         self._unflushed = 0
         self._kept = 0
+        self._number = 0
+        self._kills = 0
 
-    def run(self, count: int) -> None:
-        """Cut so many times; and now and then boot as a whole, with all units.
+    def run(self, count: int, each: int) -> None:
+        """Cut so many times; one cut in ``each`` is a kill. Then boot as a whole.
 
         Raises:
             Broken: something was lost.
         """
         began_s = time.monotonic()
-        self._told.say(" cut  after      unflushed     kept of it  puts told  acks told")
-        for number in range(1, count + 1):
-            when, cut = self._life(is_hasty=self._random.random() < 0.2)
-            self._check_disk()
-            self._unflushed += cut.unflushed_sectors
-            self._kept += cut.kept_sectors
-            self._told.say(
-                f"{number:4d}  {when}  {cut.unflushed_sectors:5d} sectors  {cut.kept_sectors:5d}"
-                f"          {len(self._known.put):5d}      {len(self._known.kept):5d}"
-            )
-            if number % WHOLE_BOOT_EACH == 0 or number == count:
-                self._whole_boot()
+        self._told.say(
+            " cut  unflushed sectors  kept of them  puts told  acks told  found after it"
+        )
+        while self._number < count:
+            self._life(min(each, count - self._number) - 1)
+        self._whole_boot()
         minutes = (time.monotonic() - began_s) / 60
         self._told.say(
-            f"{count} cuts in {minutes:.0f} min: {len(self._known.put)} clips were told to be in"
-            f" the spool and {len(self._known.kept)} to be in the archive; none is lost, no"
-            f" number was given twice, every file system was whole after its journal."
+            f"{count} cuts, {self._kills} of them kills, in {minutes:.0f} min:"
+            f" {len(self._known.put)} clips were told to be in the spool and"
+            f" {len(self._known.kept)} to be in the archive. None is lost, no number was given"
+            " twice, each file system was whole once its journal was replayed."
         )
         self._told.say(
-            f"{self._unflushed} unflushed sectors were on the way; {self._kept} of them survived"
+            f"{self._unflushed} unflushed sectors were on the way; {self._kept} of them survived."
         )
 
-    def _life(self, *, is_hasty: bool) -> tuple[str, Cut]:
-        """Boot, look at what is there, write, and die."""
+    def _life(self, glimpses: int) -> None:
+        """Boot, look at what is there, write; take glimpses; die; look at all of them."""
         self._card.power_up()
-        found, is_checked = Found(), False
+        found = Found()
+        seen: list[tuple[Known, bytes, Cut]] = []
         with Machine(self._built, self._disk(), WORDS) as machine:
-            until_s = 4 + 12 * self._random.random() if is_hasty else 300.0
-            for line in machine.lines(until_s):
+            for line in machine.lines(BOOT_S):
+                self._listen(line, machine)
                 found.take(line)
-                self._known.take(line)
-                if "WRONG" in line:
-                    raise Broken("\n".join(machine.console[-20:]))
                 if "cut: checked" in line:
-                    is_checked = True
-                    found.compare(self._known)
-                    if not is_hasty:
-                        break
-            if not is_hasty and not is_checked:
+                    break
+            else:
                 raise Broken("it does not boot:\n" + "\n".join(machine.console[-20:]))
-            writing_s = 0.3 + 5 * self._random.random()
-            if not is_hasty:
-                for line in machine.lines(writing_s):
-                    self._known.take(line)
-                    if "WRONG" in line:
-                        raise Broken("\n".join(machine.console[-20:]))
-            cut = self._card.cut(self._random)
+            found.compare(self._known)
+            self._told.say(
+                f"      booted: {len(found.spool)} in the spool, {len(found.archive)} archived"
+            )
+            seen.extend(self._caught(machine, is_cut=False) for _ in range(glimpses))
+            seen.append(self._caught(machine, is_cut=True))
             machine.kill()
+            self._kills += 1
             for line in machine.lines(0.1):
                 self._known.take(line)
-        when = f"{until_s:4.1f} s boot " if is_hasty else f"{writing_s:4.1f} s write"
-        return when, cut
+        for at, (known, contents, cut) in enumerate(seen):
+            self._look(contents, known, cut, "kill" if at == glimpses else "glimpse")
+
+    def _caught(self, machine: Machine, *, is_cut: bool) -> tuple[Known, bytes, Cut]:
+        """Let it write until a random write; return what was known before, and what remains."""
+        self._card.arm(self._random.randint(1, MOST_WRITES), self._random, is_cut=is_cut)
+        before = self._known.copy()
+        until_s = time.monotonic() + BOOT_S
+        while time.monotonic() < until_s:
+            now = self._known.copy()
+            if (caught := self._card.caught()) is not None:
+                # What is told from the cut on may be there or not.
+                return before, *caught
+            before = now
+            for line in machine.lines(0.05):
+                self._listen(line, machine)
+        raise Broken("it does not write")
+
+    def _listen(self, line: str, machine: Machine) -> None:
+        self._known.take(line)
+        if "WRONG" in line:
+            raise Broken("\n".join(machine.console[-20:]))
+
+    def _look(self, contents: bytes, known: Known, cut: Cut, kind: str) -> None:
+        """Hold a disk against what was known when its power went, by the code as it is here."""
+        disk, tree = self._folder / "look.ext4", self._folder / "look"
+        disk.write_bytes(contents)
+        # The journal is replayed; then nothing may be left to mend.
+        for words, allowed in ((("-p",), {0, 1}), (("-fn",), {0})):
+            done = subprocess.run(
+                ["e2fsck", *words, str(disk)], capture_output=True, text=True, check=False
+            )
+            if done.returncode not in allowed:
+                raise Broken(f"e2fsck {' '.join(words)}: {done.stdout}{done.stderr}")
+        tree.mkdir()
+        _run("debugfs", "-R", f"rdump / {tree}", str(disk))
+        done = subprocess.run(
+            [sys.executable, str(GUEST / "writes.py"), str(tree), "--check"],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Broken(done.stdout[-2000:] + done.stderr[-2000:])
+        found = Found()
+        for line in done.stdout.splitlines():
+            found.take(line)
+        found.compare(known)
+        shutil.rmtree(tree)
+        disk.unlink()
+        self._number += 1
+        self._unflushed += cut.unflushed_sectors
+        self._kept += cut.kept_sectors
+        self._told.say(
+            f"{self._number:4d}  {cut.unflushed_sectors:17d}  {cut.kept_sectors:12d}"
+            f"  {len(known.put):9d}  {len(known.kept):9d}"
+            f"  {len(found.spool)} + {len(found.archive)}, {kind}"
+        )
 
     def _whole_boot(self) -> None:
         """Boot with systemd and all units; what waits in the spool goes to the archive."""
@@ -246,18 +308,6 @@ class Cuts:
     def _disk(self) -> tuple[str, ...]:
         where = f"nbd+unix:///?socket={self._folder / 'card'}"
         return ("-drive", f"file={where},format=raw,if=virtio,cache=none")
-
-    def _check_disk(self) -> None:
-        """Replay the journal of a copy, and have the whole file system looked at."""
-        copy = self._folder / "copy.ext4"
-        self._card.save(copy)
-        for words, allowed in ((("-p",), {0, 1}), (("-fn",), {0})):
-            done = subprocess.run(
-                ["e2fsck", *words, str(copy)], capture_output=True, text=True, check=False
-            )
-            if done.returncode not in allowed:
-                raise Broken(f"e2fsck {' '.join(words)}: {done.stdout}{done.stderr}")
-        copy.unlink()
 
 
 def _held(built: Built, folder: Path) -> Built:

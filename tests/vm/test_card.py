@@ -19,7 +19,9 @@ def sector(byte: int) -> bytes:
 
 
 def after_cut(card: Card, seed: int = 0) -> bytes:
-    card.cut(Random(seed))
+    """Cut at a write that changes nothing."""
+    card.arm(1, Random(seed), is_cut=True)
+    card.write(0, b"")
     card.power_up()
     return card.read(0, SIZE)
 
@@ -63,10 +65,27 @@ def test_the_guest_sees_what_it_wrote_last() -> None:
 
 def test_without_power_nothing_answers() -> None:
     card = Card(bytes(SIZE))
-    card.cut(Random(0))
+    after_cut(card)
+    card.arm(1, Random(0), is_cut=True)
+    card.write(0, sector(1))
 
     with pytest.raises(ConnectionAbortedError):
         card.write(0, sector(1))
+
+
+def test_a_glimpse_shows_what_a_cut_would_leave_and_changes_nothing() -> None:
+    card = Card(bytes(SIZE))
+    card.arm(2, Random(1), is_cut=False)
+    card.write(0, sector(1))
+    assert card.caught() is None
+
+    card.write(SECTOR_BYTES, sector(2))
+    card.flush()
+
+    caught = card.caught()
+    assert caught is not None
+    assert caught[1].unflushed_sectors == 2
+    assert card.read(0, 2 * SECTOR_BYTES) == sector(1) + sector(2)
 
 
 def test_nothing_lies_beyond_the_card() -> None:

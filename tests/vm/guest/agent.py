@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import IO, Any
 
 PORT = "/dev/virtio-ports/earmark"
 CARD = "hw:Loopback,0,0"
@@ -24,6 +25,7 @@ PIPE_BYTES = 4096
 EV_SYN, EV_SW, SW_MUTE_DEVICE = 0, 5, 14
 UI_SET_EVBIT, UI_SET_SWBIT = 0x40045564, 0x4004556D
 UI_DEV_SETUP, UI_DEV_CREATE = 0x405C5503, 0x5501
+FAINT = [struct.pack("<h", level) for level in range(-3, 4)]
 EVENT = struct.Struct("@LLHHi")
 
 
@@ -58,26 +60,12 @@ class Room:
             time.sleep(0.4)  # what the pipe and the card still hold
 
     def _fill(self) -> None:
-        noise = struct.pack("<16000h", *(random.randint(-3, 3) for _ in range(16_000)))
-        words = [
-            *[
-                "aplay",
-                "-q",
-                "-t",
-                "raw",
-                "-f",
-                "S16_LE",
-                "-r",
-                "16000",
-                "-c",
-                "1",
-                "--buffer-time",
-                "200000",
-                "-D",
-            ],
-            CARD,
-        ]
-        player = subprocess.Popen([*words, "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        noise = bytes(byte for _ in range(16_000) for byte in random.choice(FAINT))
+        words = ["aplay", "-q", "-t", "raw", "-f", "S16_LE", "-r", "16000", "-c", "1"]
+        words += ["--buffer-time", "200000", "-D", CARD, "-"]
+        player = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert player.stdin
+        assert player.stderr
         fcntl.fcntl(player.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         threading.Thread(target=self._count, args=(player.stderr,), daemon=True).start()
         while True:
@@ -93,7 +81,7 @@ class Room:
             if is_played:
                 self._sounds.task_done()
 
-    def _count(self, told) -> None:  # noqa: ANN001 - a pipe
+    def _count(self, told: IO[bytes]) -> None:
         for line in told:
             self.underruns += b"underrun" in line
             sys.stderr.write(line.decode(errors="replace"))
@@ -112,6 +100,20 @@ def run(command: str, timeout_s: float) -> dict[str, object]:
     except subprocess.TimeoutExpired as late:
         return {"code": -1, "out": (late.stdout or b"").decode(errors="replace")}
     return {"code": done.returncode, "out": done.stdout.decode(errors="replace")}
+
+
+def obey(asked: dict[str, Any], switch: Switch, room: Room) -> dict[str, object]:
+    match asked["do"]:
+        case "run":
+            return run(asked["command"], asked["timeout_s"])
+        case "switch":
+            switch.throw(shut=asked["shut"])
+        case "play":
+            room.play(asked["path"], wait=asked["wait"])
+            return {"underruns": room.underruns}
+        case _:
+            time.sleep(asked["s"])
+    return {}
 
 
 def main() -> None:
@@ -134,19 +136,7 @@ def main() -> None:
                 continue
             *lines, left = (left + more).split(b"\n")
             for line in lines:
-                asked = json.loads(line)
-                match asked["do"]:
-                    case "run":
-                        answer(run(asked["command"], asked["timeout_s"]))
-                    case "switch":
-                        switch.throw(shut=asked["shut"])
-                        answer({})
-                    case "play":
-                        room.play(asked["path"], wait=asked["wait"])
-                        answer({"underruns": room.underruns})
-                    case "sleep":
-                        time.sleep(asked["s"])
-                        answer({})
+                answer(obey(json.loads(line), switch, room))
 
 
 if __name__ == "__main__":

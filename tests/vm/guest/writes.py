@@ -13,6 +13,7 @@ import sys
 import time
 import uuid
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from listener.archive.receive import Receiver
@@ -103,24 +104,28 @@ def write(home: Home, spool: Spool, receiver: Receiver) -> None:
                 end_reason="silence",
                 boot="0" * 16,
             )
-            sound = os.urandom(random.randrange(1_000, 60_000))
+            sound = os.urandom(random.randrange(1_000, 30_000))
             data = seal(
                 header,
                 private,
-                lambda comment, sound=sound: b"fLaC" + sound + comment.encode(),
+                partial(passing, sound),
                 owner.recipient,
                 device_key,
             )
             spool.put(header.clip, OWNER, seq, data)
             tell("put", seq, short(header.clip, data))
         elif (entry := spool.oldest()) is not None:
-            data = spool.read(entry)
-            assert data is not None
+            taken = spool.read(entry)
+            assert taken is not None
             topic = topics.CLIP.name(owner=entry.owner, device=DEVICE, clip=entry.clip)
-            answer = receiver.receive(Message(topic, data, topics.CLIP.qos, topics.CLIP.retain))
+            answer = receiver.receive(Message(topic, taken, topics.CLIP.qos, topics.CLIP.retain))
             assert answer is not None, "the archive did not take it"
-            tell("kept", short(entry.clip, data))
+            tell("kept", short(entry.clip, taken))
             spool.remove(entry)
+
+
+def passing(sound: bytes, comment: str) -> bytes:
+    return b"fLaC" + sound + comment.encode()
 
 
 def main() -> None:
