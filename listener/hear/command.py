@@ -15,10 +15,8 @@ from typing import Final
 
 import msgspec
 
-from listener import config
+from listener import config, control
 from listener.catalogue import Catalogue
-from listener.control import SOCKET as CONTROL_SOCKET
-from listener.control import ControlSocket
 from listener.errors import EarmarkError, UsageError
 from listener.hear import report
 from listener.hear.chime import fitted_chime
@@ -106,7 +104,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     )
     stop = Stop()
     key = home.device_key()
-    requests = ControlSocket(home.path / CONTROL_SOCKET)
+    requests = control.ControlSocket(home.path / control.SOCKET)
     mute = Mute(
         switch,
         Lasting(home.path),

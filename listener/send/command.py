@@ -14,7 +14,8 @@ from listener.mqtt.client import PahoBroker
 from listener.notices import SOCKET, NoticeSocket
 from listener.send.bidding import Bidding
 from listener.send.courier import Courier
-from listener.send.loop import Sender, will
+from listener.send.loop import Sender
+from listener.send.status import will
 from listener.spool import Spool
 
 LONGEST_ANSWER_BYTES = 8192  # nothing that a device is told is longer

@@ -25,10 +25,11 @@ from listener.mqtt.broker import (
     Message,
     Rejected,
 )
-from listener.notices import Notice, NoticeSocket, Tally
+from listener.notices import Notice, NoticeSocket
 from listener.send.bidding import Bidding
 from listener.send.commands import Commands
 from listener.send.courier import Courier
+from listener.send.status import Status, will
 from listener.service import Service, Stop
 
 TURN_S: Final = 0.5  # the longest that a stop, or a clip without a notice, waits to be seen
@@ -40,32 +41,6 @@ TRIM_PAUSE_S: Final = 600.0
 FAREWELL_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the retained topic status says. Counters are as hear signed them."""
-
-    state: str
-    hearing: bool = False
-    mute: str | None = None
-    microphone: str | None = None
-    """``open``, or why there is none."""
-    losses: int = 0
-    overruns: int = 0
-    thresholds: dict[str, float] = {}
-    """Score from which each word wakes."""
-    counters: Tally | None = None
-    signature: str | None = None
-    spool: Counts | None = None
-    waiting: int | None = None
-    events_missed: int = 0
-
-
-def will(device: str) -> Message:
-    """Return what the broker says when this device vanishes."""
-    return Message(
-        topics.STATUS.name(device=device), topics.OFFLINE, topics.STATUS.qos, topics.STATUS.retain
-    )
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from listener.household.register import Speaker
 from listener.ledger import Counts
 from listener.mqtt import topics
 from listener.notices import Tally
-from listener.send.loop import Status
+from listener.send.status import Status
 from tests.household import home_assistant
 
 DKEY = "a" * 24

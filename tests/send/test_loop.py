@@ -13,7 +13,8 @@ from listener import notices
 from listener.mqtt.broker import Connected, Delivered, Denied, Limits, Lost, Message, Rejected
 from listener.notices import NoticeSocket, Notifier, Tally
 from listener.send.courier import Courier
-from listener.send.loop import Sender, will
+from listener.send.loop import Sender
+from listener.send.status import will
 from listener.service import Service, Stop
 from listener.spool import Spool
 

@@ -1,0 +1,34 @@
+"""What the broker keeps for everybody who asks how this device is."""
+
+import msgspec
+
+from listener.ledger import Counts
+from listener.mqtt import topics
+from listener.mqtt.broker import Message
+from listener.notices import Tally
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the retained topic status says. Counters are as hear signed them."""
+
+    state: str
+    hearing: bool = False
+    mute: str | None = None
+    microphone: str | None = None
+    """``open``, or why there is none."""
+    losses: int = 0
+    overruns: int = 0
+    thresholds: dict[str, float] = {}
+    """Score from which each word wakes."""
+    counters: Tally | None = None
+    signature: str | None = None
+    spool: Counts | None = None
+    waiting: int | None = None
+    events_missed: int = 0
+
+
+def will(device: str) -> Message:
+    """Return what the broker says when this device vanishes."""
+    return Message(
+        topics.STATUS.name(device=device), topics.OFFLINE, topics.STATUS.qos, topics.STATUS.retain
+    )
