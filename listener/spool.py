@@ -18,50 +18,23 @@ import fcntl
 import hashlib
 import logging
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from listener import belonging
 from listener.config import SpoolSettings
+from listener.entries import NAME, PART, QUARANTINE, Entry, directory, scan
 from listener.errors import SpoolFull, Unavailable
-from listener.ledger import LEDGER, Clock, Counts, Ledger
+from listener.ledger import Clock, Counts, Ledger
 
-QUARANTINE: Final = "quarantine"
-TERMS: Final = "retention.json"
-"""How long owners let a clip wait here: send's own."""
-FOLLOWING: Final = "following.json"
-"""What the archive carried of owners' next keys: send lays it here, hear judges it."""
 MOST_SEQ: Final = 10**12 - 1
 
-_NAME: Final = re.compile(
-    r"([0-9]{12})\.([a-z0-9-]{1,32})"
-    r"\.([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.earmark",
-    re.ASCII,
-)
-_PART: Final = ".part"
 _NOT_TO_CHANGE: Final = 0o640  # whoever shares the spool may read an envelope, and remove it
 _QUARANTINE_SHARE: Final = 4  # the quarantine may hold a quarter of what the spool may
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Entry:
-    """An envelope in the spool, as its file name tells it. Sorts oldest first."""
-
-    seq: int
-    owner: str
-    clip: str
-    size_bytes: int = 0
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return f"{self.seq:012d}.{self.owner}.{self.clip}.earmark"
 
 
 class Spool:
@@ -101,7 +74,7 @@ class Spool:
             ValueError: the name that these make would not be a spool's.
         """
         entry = Entry(seq, owner, clip, len(data))
-        if not _NAME.fullmatch(entry.name):
+        if not NAME.fullmatch(entry.name):
             raise ValueError(f"{entry.name!r} is no name for a file in the spool")
         if len(data) > self._settings.longest_bytes:
             self._refuse()
@@ -128,7 +101,7 @@ class Spool:
         """
         try:
             with self._opened() as folder:
-                found, foreign = _scan(folder)
+                found, foreign = scan(folder)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -196,12 +169,12 @@ class Spool:
         with self._locked() as folder:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(QUARANTINE, 0o700, dir_fd=folder)
-                with _directory(QUARANTINE, folder) as fresh:
+                with directory(QUARANTINE, folder) as fresh:
                     belonging.hand_over(fresh, folder)
                     # The setgid bit came with the folder.
                     shared = stat.S_IMODE(os.fstat(fresh).st_mode) & ~0o777
                     os.fchmod(fresh, shared | belonging.shared_mode(folder, 0o700))
-            with _directory(QUARANTINE, folder) as aside:
+            with directory(QUARANTINE, folder) as aside:
                 try:
                     os.rename(entry.name, entry.name, src_dir_fd=folder, dst_dir_fd=aside)
                 except FileNotFoundError:
@@ -223,9 +196,9 @@ class Spool:
         with (
             contextlib.suppress(FileNotFoundError),
             self._locked() as folder,
-            _directory(QUARANTINE, folder) as aside,
+            directory(QUARANTINE, folder) as aside,
         ):
-            for entry, _ in _scan(aside)[0]:
+            for entry, _ in scan(aside)[0]:
                 if entry.clip != clip:
                     continue
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -244,8 +217,8 @@ class Spool:
         """
         released = 0
         try:
-            with self._locked() as folder, _directory(QUARANTINE, folder) as aside:
-                for entry, _ in _scan(aside)[0]:
+            with self._locked() as folder, directory(QUARANTINE, folder) as aside:
+                for entry, _ in scan(aside)[0]:
                     os.rename(entry.name, entry.name, src_dir_fd=aside, dst_dir_fd=folder)
                     released += 1
                 self._ledger.add(folder, Counts(released=released))
@@ -281,7 +254,7 @@ class Spool:
         with self._locked() as folder:
             lived_s = self._ledger.lived_s(folder)
             gone += self._expire(folder, folder, lived_s, longest_s)
-            with contextlib.suppress(FileNotFoundError), _directory(QUARANTINE, folder) as aside:
+            with contextlib.suppress(FileNotFoundError), directory(QUARANTINE, folder) as aside:
                 gone += self._expire(folder, aside, lived_s, longest_s)
         return gone
 
@@ -294,7 +267,7 @@ class Spool:
             return self._ledger.counts(None)
 
     def _write(self, folder: int, entry: Entry, data: bytes) -> None:
-        part = entry.name + _PART
+        part = entry.name + PART
         with contextlib.suppress(FileNotFoundError):
             os.unlink(part, dir_fd=folder)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -332,7 +305,7 @@ class Spool:
     ) -> int:
         over = [
             entry
-            for entry, stamp_s in _scan(where)[0]
+            for entry, stamp_s in scan(where)[0]
             if lived_s - stamp_s > longest_s.get(entry.owner, float("inf"))
         ]
         if over:
@@ -347,7 +320,7 @@ class Spool:
     ) -> list[Entry]:
         """Say which entries of ``where`` must go so that this much more fits."""
         lived_s = self._ledger.lived_s(folder)
-        found, _ = _scan(where)
+        found, _ = scan(where)
         total_bytes = size_bytes + sum(entry.size_bytes for entry, _ in found)
         number = clips + len(found)
         overdue = []
@@ -370,7 +343,7 @@ class Spool:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
-        with _directory(self._folder) as folder:
+        with directory(self._folder) as folder:
             yield folder
 
     @contextlib.contextmanager
@@ -384,40 +357,7 @@ class Spool:
                 with os.scandir(folder) as listing:
                     names = [item.name for item in listing]
                 for name in names:
-                    if name.endswith(_PART) and _NAME.fullmatch(name.removesuffix(_PART)):
+                    if name.endswith(PART) and NAME.fullmatch(name.removesuffix(PART)):
                         os.unlink(name, dir_fd=folder)
                 self._swept = True
             yield folder
-
-
-@contextlib.contextmanager
-def _directory(path: Path | str, parent: int | None = None) -> Iterator[int]:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(path, flags, dir_fd=parent)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _scan(folder: int) -> tuple[list[tuple[Entry, float]], int]:
-    """Return the entries with their stamps, the oldest first, and how many files are foreign."""
-    found = []
-    foreign = 0
-    with os.scandir(folder) as listing:
-        for item in listing:
-            named = _NAME.fullmatch(item.name)
-            if named is None:
-                ours = item.name in {LEDGER, QUARANTINE, TERMS, FOLLOWING}
-                foreign += not ours and not item.name.endswith(_PART)
-                continue
-            try:
-                status = item.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue  # it left while we looked
-            if stat.S_ISREG(status.st_mode):
-                entry = Entry(int(named[1]), named[2], named[3], status.st_size)
-                found.append((entry, status.st_mtime))
-            else:
-                foreign += 1
-    return sorted(found), foreign

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from listener.config import SpoolSettings
+from listener.entries import Entry
 from listener.ledger import Counts, MachineClock
-from listener.spool import Entry, Spool
+from listener.spool import Spool
 
 
 @pytest.fixture

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from listener.config import SpoolSettings
+from listener.entries import Entry
 from listener.errors import SpoolFull, Unavailable
 from listener.ledger import Counts
-from listener.spool import Entry, Spool
+from listener.spool import Spool
 
 MIB = 1 << 20
 

@@ -40,6 +40,8 @@ class Lister:
         # Page after page, so that rows which are left out neither end a list nor name its next.
         while len(shown) < most and (found := self._page(owner, asked, after, most)):
             for kept, is_vouched in found:
+                if len(shown) == most:
+                    break  # what lies behind is the next page's
                 try:
                     true = kept if is_vouched else self._look(owner, kept)
                 except (Missing, Replayed):

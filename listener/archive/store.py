@@ -9,7 +9,6 @@ that was made when its file was verified (``vouching``).
 import contextlib
 import hashlib
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from listener.archive.files import PART, SUFFIX, overwrite, read_envelope, write_once
+from listener.archive.index import Index
 from listener.archive.orders import ORDERS, Orders, Tombstone
 from listener.archive.vouching import Kept, Voucher
 from listener.envelope.format import Envelope
@@ -25,36 +25,7 @@ from listener.errors import BadEnvelope, EarmarkError, Unavailable
 from listener.home import make_folder
 
 _BATCH: Final = 500
-_DAY_S: Final = 86_400
-# How far a device's clock may lie behind ours when its clip arrives: a week in the spool, and one
-# day. Further off, it is the clock that is wrong, and retention counts from the arrival.
-_PLAUSIBLE_S: Final = 8 * 86_400
-
-_SCHEMA: Final = """
-    pragma journal_mode = wal;
-    pragma synchronous = full;
-    pragma secure_delete = on;
-    pragma trusted_schema = off;
-    create table if not exists clip (
-        clip text primary key,
-        owner text not null,
-        device text not null,
-        dkey text not null,
-        seq integer not null,
-        t text not null,
-        ttl_s integer not null,
-        size_bytes integer not null,
-        sha256 text not null,
-        ciphertext_sha256 text not null unique,
-        received_s integer not null,
-        expires_s integer not null,
-        code text not null default '',
-        unique (dkey, seq)
-    ) strict, without rowid;
-    create index if not exists clip_by_owner on clip (owner, t);
-    create index if not exists clip_by_expiry on clip (expires_s);
-"""
-_COLUMNS: Final = "clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s, code"
+_ARRIVES_S: Final = 3600
 
 _log = logging.getLogger(__name__)
 
@@ -110,24 +81,15 @@ class FileStore:
         self, folder: Path, orders: Orders | None = None, voucher: Voucher | None = None
     ) -> None:
         self._folder = folder
-        self._voucher = voucher or Voucher()
         self._clips = folder / "clips"
         self._lock = threading.RLock()
         make_folder(self._clips)
         self.orders = orders or Orders(folder.parent / ORDERS)
         with self._available():
-            index = folder / "index.sqlite"
-            os.close(os.open(index, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._index = sqlite3.connect(
-                index, isolation_level=None, timeout=10, check_same_thread=False
-            )
             try:
-                self._index.executescript(_SCHEMA)
-                names = {row[1] for row in self._index.execute("pragma table_info(clip)")}
-                if "code" not in names:  # an index of before there were codes
-                    self._index.execute("alter table clip add column code text default ''")
-            except sqlite3.Error:
-                self.close()
+                self._index = Index(folder / "index.sqlite", voucher or Voucher())
+            except BaseException:
+                self.orders.close()
                 raise
 
     def close(self) -> None:
@@ -141,11 +103,7 @@ class FileStore:
         sha256 = hashlib.sha256(data).hexdigest()
         header = envelope.header
         with self._available():
-            found = self._index.execute(
-                "select clip, sha256 from clip"
-                " where clip = ? or ciphertext_sha256 = ? or (dkey = ? and seq = ?)",
-                (header.clip, envelope.seal.sha256, header.dkey, header.seq),
-            ).fetchall()
+            found = self._index.claims(envelope)
             gone = [(one.clip, one.sha256) for one in self.orders.matching(envelope)]
             if any(one != (header.clip, sha256) for one in found + gone):
                 raise Replayed("its id, its ciphertext or its number is another clip's")
@@ -199,35 +157,18 @@ class FileStore:
         limit: int = _BATCH,
     ) -> list[tuple[Kept, bool]]:
         """Return clips as ``page`` does, each with whether its row vouches for itself."""
-        t, _, clip = after.partition("/")
-        which = "owner = ?1" if owner is not None else "?1 is null"
         with self._available():
-            rows = self._index.execute(
-                f"select {_COLUMNS} from clip"  # noqa: S608 - our own words
-                f" where {which} and t >= ?2 and t < ?3 and (?4 is null or device = ?4)"
-                " and (t, clip) > (?5, ?6) order by t, clip limit ?7",
-                (owner, max(span[0], t), span[1], device, t, clip, limit),
-            ).fetchall()
-        found = [(Kept(*row[:-1]), row[-1]) for row in rows]
-        return [(kept, self._voucher.code(kept) == code) for kept, code in found]
+            return self._index.judged(owner, span, device=device, after=after, limit=limit)
 
     def newest(self, owner: str, device: str) -> str | None:
         """Return the id of the newest clip of an owner that a device made, by the index."""
         with self._available():
-            found = self._index.execute(
-                "select clip from clip where owner = ? and device = ? order by t desc limit 1",
-                (owner, device),
-            ).fetchone()
-        return None if found is None else str(found[0])
+            return self._index.newest(owner, device)
 
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
         """Return whose a clip is by the index, and what its tombstone would be."""
         with self._available():
-            found = self._index.execute(
-                "select owner, clip, sha256, ciphertext_sha256, dkey, seq from clip where clip = ?",
-                (clip,),
-            ).fetchone()
-        return None if found is None else (found[0], Tombstone(*found[1:]))
+            return self._index.row(clip)
 
     def renew(self, envelope: Envelope, data: bytes) -> Kept:
         """Make a clip's row anew from its file, which was verified just now; return it.
@@ -238,7 +179,7 @@ class FileStore:
         header = envelope.header
         with self._available():
             received_s = int(self.path(header.owner, header.clip).stat().st_mtime)
-            self._forget([header.clip])
+            self._index.forget([header.clip])
             return self._add(envelope, data, received_s)
 
     def path(self, owner: str, clip: str) -> Path:
@@ -255,10 +196,9 @@ class FileStore:
             for first in range(0, len(gone), _BATCH):
                 batch = gone[first : first + _BATCH]
                 self.orders.bury(batch)
-                self._forget(one.clip for one in batch)
+                self._index.forget(one.clip for one in batch)
                 overwrite(self.path(owner, one.clip) for one in batch)
-            # What the rows said must not stay behind in the log of writes.
-            self._index.execute("pragma wal_checkpoint(truncate)")
+            self._index.tidy()
 
     def expire(self, now_s: int) -> int:
         """Erase what has outlived its retention; see ``Store``.
@@ -266,19 +206,7 @@ class FileStore:
         A row that does not vouch for itself ends no clip: the next start asks its file first.
         """
         with self._available():
-            what = f"select {_COLUMNS}, sha256, ciphertext_sha256, dkey from clip where "  # noqa: S608 - our own words
-            rows = self._index.execute(what + "expires_s <= ?", (now_s,)).fetchall()
-            for owner, days in self.orders.retention_days().items():
-                rows += self._index.execute(
-                    what + "owner = ? and expires_s > ? and expires_s - ttl_s + ? <= ?",
-                    (owner, now_s, days * _DAY_S, now_s),
-                ).fetchall()
-            overdue: dict[str, list[Tombstone]] = {}
-            for *said, code, sha256, ciphertext_sha256, dkey in rows:
-                kept = Kept(*said)
-                if self._voucher.code(kept) == code:
-                    stone = Tombstone(kept.clip, sha256, ciphertext_sha256, dkey, kept.seq)
-                    overdue.setdefault(kept.owner, []).append(stone)
+            overdue = self._index.overdue(now_s, self.orders.retention_days())
             for whose, stones in overdue.items():
                 self.erase(whose, stones)
         return sum(map(len, overdue.values()))
@@ -299,12 +227,10 @@ class FileStore:
         made = 0
         with self._available():
             self._doubt(verify)
-            rows = self._index.execute("select clip, owner from clip").fetchall()
-            erased = [clip for clip, _ in rows if self.orders.is_buried(clip)]
-            self._forget(erased)
-            there = {(owner, clip) for clip, owner in rows} - {
-                (owner, clip) for clip, owner in rows if clip in set(erased)
-            }
+            rows = self._index.places()
+            erased = {clip for _, clip in rows if self.orders.is_buried(clip)}
+            self._index.forget(erased)
+            there = {(owner, clip) for owner, clip in rows if clip not in erased}
             present = set()
             for path in sorted(self._clips.glob("*/*")):
                 if path.suffix == PART:
@@ -323,38 +249,30 @@ class FileStore:
 
     def _doubt(self, verify: Callable[[bytes], Envelope]) -> None:
         """Ask the files of rows that do not vouch for themselves."""
-        doubtful = [
-            kept
-            for row in self._index.execute(f"select {_COLUMNS} from clip")  # noqa: S608 - our own words
-            if self._voucher.code(kept := Kept(*row[:-1])) != row[-1]
-        ]
+        doubtful = self._index.doubtful()
         sound = [kept for kept in doubtful if self._agrees(kept, verify)]
-        self._index.execute("begin immediate")
-        self._index.executemany(
-            "update clip set code = ? where clip = ?",
-            [(self._voucher.code(kept), kept.clip) for kept in sound],
-        )
-        self._index.execute("commit")
+        self._index.vouch(sound)
         gone = {kept.clip for kept in doubtful} - {kept.clip for kept in sound}
-        self._forget(gone)
+        self._index.forget(gone)
         if gone:
             _log.warning("%d rows of the index said what no file says; they are gone", len(gone))
 
     def _agrees(self, kept: Kept, verify: Callable[[bytes], Envelope]) -> bool:
         """Say whether a clip's file says of it what its row does."""
         try:
-            data = read_envelope(self.path(kept.owner, kept.clip))
+            path = self.path(kept.owner, kept.clip)
+            data, arrived_s = read_envelope(path), path.stat().st_mtime
             header = verify(data).header
         except (OSError, BadEnvelope):
             return False
+        counts_from_s = kept.expires_s - kept.ttl_s
+        if counts_from_s != int(datetime.fromisoformat(header.t).timestamp()) and (
+            counts_from_s != kept.received_s or abs(arrived_s - kept.received_s) > _ARRIVES_S
+        ):
+            return False  # it would go at another time than it should
         return (header.clip, header.owner, header.device, header.seq, header.t, header.ttl_s) == (
             *(kept.clip, kept.owner, kept.device, kept.seq, kept.t, kept.ttl_s),
         ) and kept.size_bytes == len(data)
-
-    def _forget(self, clips: Iterable[str]) -> None:
-        self._index.execute("begin immediate")
-        self._index.executemany("delete from clip where clip = ?", [(clip,) for clip in clips])
-        self._index.execute("commit")
 
     def _adopt(self, path: Path, verify: Callable[[bytes], Envelope]) -> bool:
         data = read_envelope(path)
@@ -374,42 +292,10 @@ class FileStore:
             raise BadEnvelope("it lies where another belongs")
 
     def _add(self, envelope: Envelope, data: bytes, received_s: int) -> Kept:
-        header = envelope.header
-        taken_s = datetime.fromisoformat(header.t).timestamp()
-        plausible = received_s - _PLAUSIBLE_S <= taken_s <= received_s
-        kept = Kept(
-            clip=header.clip,
-            owner=header.owner,
-            device=header.device,
-            seq=header.seq,
-            t=header.t,
-            ttl_s=header.ttl_s,
-            size_bytes=len(data),
-            received_s=received_s,
-            expires_s=(int(taken_s) if plausible else received_s) + header.ttl_s,
-        )
         try:
-            self._index.execute(
-                "insert into clip values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    header.clip,
-                    header.owner,
-                    header.device,
-                    header.dkey,
-                    header.seq,
-                    header.t,
-                    header.ttl_s,
-                    len(data),
-                    hashlib.sha256(data).hexdigest(),
-                    envelope.seal.sha256,
-                    received_s,
-                    kept.expires_s,
-                    self._voucher.code(kept),
-                ),
-            )
+            return self._index.add(envelope, data, received_s)
         except sqlite3.IntegrityError as error:
             raise Replayed("its id, its ciphertext or its number is another clip's") from error
-        return kept
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:

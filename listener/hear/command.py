@@ -15,10 +15,8 @@ from typing import Final
 
 import msgspec
 
-from listener import config
+from listener import config, control
 from listener.catalogue import Catalogue
-from listener.control import SOCKET as CONTROL_SOCKET
-from listener.control import ControlSocket
 from listener.errors import EarmarkError, UsageError
 from listener.hear import report
 from listener.hear.chime import fitted_chime
@@ -96,7 +94,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     keeper = home.keeper(settings.attribution.keeper)
     stop = Stop()
     key = home.device_key()
-    requests = ControlSocket(home.path / CONTROL_SOCKET)
+    requests = control.ControlSocket(home.path / control.SOCKET)
     mute = fitted_mute(settings, home.path, requests, arguments.mute)
     lamp = fitted_lamp(settings.lamp, time.monotonic)
     # A recording would not wait for it.

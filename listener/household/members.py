@@ -43,7 +43,7 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     known = next((one for one in office.register().speakers if one.name == who.name), None)
     if known is None or arguments.area is not None or arguments.remote_unmute:
         office.change(lambda register: register.with_speaker(speaker))
-    line = _invite(office, who)
+    line = _invite(office, home, who)
     if folder is None:
         print(f"earmark: {_BY_HAND.format('on the speaker')}", file=sys.stderr)
     else:
@@ -69,7 +69,7 @@ def add_owner(arguments: argparse.Namespace, settings: config.Config, home: Home
         print(f"{who.name} is not active until she proves that she can open her clips:")
         print(f"  earmark owner challenge {who.name} | age -d -i {who.name}.key")
         print(f"  earmark owner confirm {who.name} ANSWER")
-    line = _invite(office, who)
+    line = _invite(office, home, who)
     print(f"earmark: {_BY_HAND.format('on her computer')}", file=sys.stderr)
     print(line, flush=True)
     return _wait_or_not(office, home, who, waits=not arguments.no_wait)
@@ -163,7 +163,7 @@ def read_again() -> None:
     )
 
 
-def _invite(office: Office, who: Identity) -> str:
+def _invite(office: Office, home: Home, who: Identity) -> str:
     """Return the line that invites somebody."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     now_s = int(office.now().timestamp())

@@ -70,7 +70,7 @@ def test_a_list_is_of_a_day_a_device_and_in_pages(ada: "Person", shelf: "Shelf")
 
 def crossed(store: "FileStore", what: str) -> None:
     """Change the index behind the archive's back, as a slip or a thief would."""
-    store._index.execute(f"update clip set {what}")  # noqa: SLF001, S608 - crossed on purpose
+    store._index.rows.execute(f"update clip set {what}")  # noqa: SLF001, S608 - crossed on purpose
 
 
 def test_a_list_shows_no_row_of_another_whatever_the_index_says(
@@ -303,7 +303,7 @@ def test_erase_leaves_what_is_somebody_elses(
 ) -> None:
     foreign = shelf.put("bob")
     shelf.put()
-    store._index.execute("update clip set owner = 'ada'")  # noqa: SLF001 - the index is crossed on purpose
+    store._index.rows.execute("update clip set owner = 'ada'")  # noqa: SLF001 - the index is crossed on purpose
 
     told = ada.ask("erase", all=True)
 

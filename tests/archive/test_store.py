@@ -76,7 +76,7 @@ def test_a_start_mends_an_index_whose_owners_were_crossed(
 ) -> None:
     hers, his = kept(store, household), kept(store, household, 2, owner="bob")
     swap = "update clip set owner = case owner when 'ada' then 'bob' else 'ada' end"
-    store._index.execute(swap)  # noqa: SLF001 - the index is crossed on purpose
+    store._index.rows.execute(swap)  # noqa: SLF001 - the index is crossed on purpose
 
     assert store.mend(receiver.verify) == 2
 
@@ -90,7 +90,7 @@ def test_a_crossed_index_ends_no_clip_of_another(
 ) -> None:
     his = kept(store, household, owner="bob", ttl_s=30 * 86_400)
     store.orders.set_retention("ada", 1)
-    store._index.execute("update clip set owner = 'ada', expires_s = 1")  # noqa: SLF001 - the same
+    store._index.rows.execute("update clip set owner = 'ada', expires_s = 1")  # noqa: SLF001 - the same
 
     assert store.expire(T_S + 2 * 86_400) == 0
     store.mend(receiver.verify)

@@ -8,13 +8,18 @@ from typing import Any
 import pyrage
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.envelope.keys import device_text
 from listener.firstboot import plan
 from listener.household.invitation import Invitation
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "firmware" / "cloud-init" / "user-data"
-INVITED = Invitation(cn="d-hall", host="home.lan", port=8884, fingerprint="0" * 64, token="s" * 22)
+ARCHIVE = device_text(Ed25519PrivateKey.generate().public_key())
+INVITED = Invitation(
+    cn="d-hall", host="home.lan", port=8884, fingerprint="0" * 64, token="s" * 22, archive=ARCHIVE
+)
 
 
 @pytest.fixture

@@ -4,17 +4,22 @@ from pathlib import Path
 
 import pyrage
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from listener import config
+from listener.envelope.keys import device_text
 from listener.errors import ConfigError
 from listener.firstboot import plan, tables
 from listener.firstboot.plan import OwnerWish, Plan
 from listener.household.invitation import Invitation
 
 ROOT = Path(__file__).resolve().parents[2]
-INVITED = Invitation(cn="d-hall", host="home.lan", port=8884, fingerprint="0" * 64, token="s" * 22)
+ARCHIVE = device_text(Ed25519PrivateKey.generate().public_key())
+INVITED = Invitation(
+    cn="d-hall", host="home.lan", port=8884, fingerprint="0" * 64, token="s" * 22, archive=ARCHIVE
+)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +101,9 @@ def test_a_name_that_contradicts_the_line_is_refused() -> None:
 
 
 def test_an_owners_line_is_no_speakers() -> None:
-    line = Invitation(cn="o-ada", host="h", port=1, fingerprint="0" * 64, token="s" * 22).line()
+    line = Invitation(
+        cn="o-ada", host="h", port=1, fingerprint="0" * 64, token="s" * 22, archive=ARCHIVE
+    ).line()
 
     error = refused(f'[household]\nline = "{line}"\n')
 

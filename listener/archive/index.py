@@ -1,0 +1,208 @@
+"""What the archive has, by owner and time: rows that vouch for themselves, in SQLite.
+
+It judges nothing and reads no file; ``store`` keeps it in step with the files. Its user holds one
+lock around every call, and turns SQLite's errors into ours.
+"""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from listener.archive.orders import Tombstone
+from listener.archive.vouching import Kept, Voucher
+from listener.envelope.format import Envelope
+
+_DAY_S: Final = 86_400
+# How far a device's clock may lie behind ours when its clip arrives: a week in the spool, and one
+# day. Further off, it is the clock that is wrong, and retention counts from the arrival.
+_PLAUSIBLE_S: Final = 8 * 86_400
+
+_SCHEMA: Final = """
+    pragma journal_mode = wal;
+    pragma synchronous = full;
+    pragma secure_delete = on;
+    pragma trusted_schema = off;
+    create table if not exists clip (
+        clip text primary key,
+        owner text not null,
+        device text not null,
+        dkey text not null,
+        seq integer not null,
+        t text not null,
+        ttl_s integer not null,
+        size_bytes integer not null,
+        sha256 text not null,
+        ciphertext_sha256 text not null unique,
+        received_s integer not null,
+        expires_s integer not null,
+        code text not null default '',
+        unique (dkey, seq)
+    ) strict, without rowid;
+    create index if not exists clip_by_owner on clip (owner, t);
+    create index if not exists clip_by_expiry on clip (expires_s);
+"""
+_SAID: Final = "clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s, code"
+
+
+class Index:
+    """The rows of one archive.
+
+    Args:
+        path: its file, made when it is not there.
+        voucher: makes the codes of the rows.
+
+    Raises:
+        OSError: the file cannot be made.
+        sqlite3.Error: from each method, when it cannot be used.
+    """
+
+    def __init__(self, path: Path, voucher: Voucher) -> None:
+        self._voucher = voucher
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self.rows = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
+        try:
+            self.rows.executescript(_SCHEMA)
+            if "code" not in {row[1] for row in self.rows.execute("pragma table_info(clip)")}:
+                # An index of before there were codes.
+                self.rows.execute("alter table clip add column code text default ''")
+        except sqlite3.Error:
+            self.rows.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.rows.close()
+
+    def claims(self, envelope: Envelope) -> list[tuple[str, str]]:
+        """Return id and hash of each clip that has an envelope's id, ciphertext or number."""
+        header = envelope.header
+        return self.rows.execute(
+            "select clip, sha256 from clip"
+            " where clip = ? or ciphertext_sha256 = ? or (dkey = ? and seq = ?)",
+            (header.clip, envelope.seal.sha256, header.dkey, header.seq),
+        ).fetchall()
+
+    def add(self, envelope: Envelope, data: bytes, received_s: int) -> Kept:
+        """Make the row of a verified envelope, and return what it says.
+
+        Raises:
+            sqlite3.IntegrityError: its id, ciphertext or number is another's.
+        """
+        header = envelope.header
+        taken_s = datetime.fromisoformat(header.t).timestamp()
+        plausible = received_s - _PLAUSIBLE_S <= taken_s <= received_s
+        kept = Kept(
+            clip=header.clip,
+            owner=header.owner,
+            device=header.device,
+            seq=header.seq,
+            t=header.t,
+            ttl_s=header.ttl_s,
+            size_bytes=len(data),
+            received_s=received_s,
+            expires_s=(int(taken_s) if plausible else received_s) + header.ttl_s,
+        )
+        self.rows.execute(
+            "insert into clip values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(kept.clip, kept.owner, kept.device, header.dkey, kept.seq, kept.t, kept.ttl_s),
+                *(kept.size_bytes, hashlib.sha256(data).hexdigest(), envelope.seal.sha256),
+                *(kept.received_s, kept.expires_s, self._voucher.code(kept)),
+            ),
+        )
+        return kept
+
+    def forget(self, clips: Iterable[str]) -> None:
+        """Drop rows."""
+        self.rows.execute("begin immediate")
+        self.rows.executemany("delete from clip where clip = ?", [(clip,) for clip in clips])
+        self.rows.execute("commit")
+
+    def vouch(self, rows: Iterable[Kept]) -> None:
+        """Give rows their code: their files were verified just now and say the same."""
+        self.rows.execute("begin immediate")
+        self.rows.executemany(
+            "update clip set code = ? where clip = ?",
+            [(self._voucher.code(kept), kept.clip) for kept in rows],
+        )
+        self.rows.execute("commit")
+
+    def judged(
+        self,
+        owner: str | None,
+        span: tuple[str, str],
+        *,
+        device: str | None,
+        after: str,
+        limit: int,
+    ) -> list[tuple[Kept, bool]]:
+        """Return rows in the order of time, each with whether it vouches for itself."""
+        t, _, clip = after.partition("/")
+        which = "owner = ?1" if owner is not None else "?1 is null"
+        found = self.rows.execute(
+            f"select {_SAID} from clip"  # noqa: S608 - our own words
+            f" where {which} and t >= ?2 and t < ?3 and (?4 is null or device = ?4)"
+            " and (t, clip) > (?5, ?6) order by t, clip limit ?7",
+            (owner, max(span[0], t), span[1], device, t, clip, limit),
+        )
+        return [self._read(row) for row in found]
+
+    def doubtful(self) -> list[Kept]:
+        """Return the rows that do not vouch for themselves."""
+        found = map(self._read, self.rows.execute(f"select {_SAID} from clip"))  # noqa: S608 - ours
+        return [kept for kept, is_vouched in found if not is_vouched]
+
+    def places(self) -> list[tuple[str, str]]:
+        """Return owner and id of every row."""
+        return self.rows.execute("select owner, clip from clip").fetchall()
+
+    def newest(self, owner: str, device: str) -> str | None:
+        """Return the id of the newest clip of an owner that a device made."""
+        found = self.rows.execute(
+            "select clip from clip where owner = ? and device = ? order by t desc limit 1",
+            (owner, device),
+        ).fetchone()
+        return None if found is None else str(found[0])
+
+    def row(self, clip: str) -> tuple[str, Tombstone] | None:
+        """Return whose a clip is, and what its tombstone would be."""
+        found = self.rows.execute(
+            "select owner, clip, sha256, ciphertext_sha256, dkey, seq from clip where clip = ?",
+            (clip,),
+        ).fetchone()
+        return None if found is None else (found[0], Tombstone(*found[1:]))
+
+    def overdue(self, now_s: int, days: dict[str, int]) -> dict[str, list[Tombstone]]:
+        """Return what has outlived its time, by owner; no row that does not vouch for itself.
+
+        Args:
+            now_s: seconds since 1970.
+            days: how long at most, by owner.
+        """
+        what = f"select {_SAID}, sha256, ciphertext_sha256, dkey from clip where "  # noqa: S608 - our own words
+        rows = self.rows.execute(what + "expires_s <= ?", (now_s,)).fetchall()
+        for owner, most in days.items():
+            rows += self.rows.execute(
+                what + "owner = ? and expires_s > ? and expires_s - ttl_s + ? <= ?",
+                (owner, now_s, most * _DAY_S, now_s),
+            ).fetchall()
+        gone: dict[str, list[Tombstone]] = {}
+        for *said, sha256, ciphertext_sha256, dkey in rows:
+            kept, is_vouched = self._read(said)
+            if is_vouched:
+                stone = Tombstone(kept.clip, sha256, ciphertext_sha256, dkey, kept.seq)
+                gone.setdefault(kept.owner, []).append(stone)
+        return gone
+
+    def tidy(self) -> None:
+        """Leave nothing of what rows said in the log of writes."""
+        self.rows.execute("pragma wal_checkpoint(truncate)")
+
+    def _read(self, row: Any) -> tuple[Kept, bool]:  # noqa: ANN401 - SQLite's values
+        *said, code = row
+        kept = Kept(*said)
+        return kept, self._voucher.code(kept) == code

@@ -1,0 +1,77 @@
+"""The rows, apart from the files."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from listener.archive.index import Index
+from listener.archive.vouching import Voucher
+from listener.envelope import format as form
+
+if TYPE_CHECKING:
+    from tests.conftest import Household
+
+T_S = 1_795_334_400
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    made = Index(tmp_path / "index.sqlite", Voucher(b"secret"))
+    yield made
+    made.close()
+
+
+def add(index: Index, household: "Household", seq: int, **fields: object) -> form.PublicHeader:
+    header = household.header(seq, **({"t": "2026-11-22T08:00:00.000Z"} | fields))  # type: ignore[arg-type] # a test's words
+    data = household.seal(header)
+    index.add(form.parse(data), data, T_S)
+    return header
+
+
+def test_a_fresh_row_vouches_for_itself_and_a_changed_one_does_not(
+    index: Index, household: "Household"
+) -> None:
+    header = add(index, household, 1)
+    assert index.doubtful() == []
+
+    index.rows.execute("update clip set owner = 'bob'")
+
+    assert [kept.clip for kept in index.doubtful()] == [header.clip]
+    ((_, is_vouched),) = index.judged("bob", ("", "A"), device=None, after="", limit=9)
+    assert not is_vouched
+    index.vouch(index.doubtful())
+    assert index.doubtful() == []
+
+
+def test_what_is_overdue_is_named_by_owner_and_only_where_its_row_vouches(
+    index: Index, household: "Household"
+) -> None:
+    first = add(index, household, 1, ttl_s=60)
+    second = add(index, household, 2, owner="bob", ttl_s=9 * 86_400)
+    third = add(index, household, 3, ttl_s=60)
+    index.rows.execute("update clip set code = '' where clip = ?", (third.clip,))
+
+    gone = index.overdue(T_S + 2 * 86_400, {"bob": 1})
+
+    assert {owner: [one.clip for one in stones] for owner, stones in gone.items()} == {
+        "ada": [first.clip],
+        "bob": [second.clip],
+    }
+
+
+def test_the_newest_of_a_device_is_by_its_time(index: Index, household: "Household") -> None:
+    newest = add(index, household, 1, t="2026-11-22T09:00:00.000Z")
+    add(index, household, 2)
+
+    assert index.newest("ada", "hall") == newest.clip
+    assert index.newest("bob", "hall") is None
+
+
+def test_a_file_that_is_no_index_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "index.sqlite").write_bytes(b"no index" * 1000)
+
+    with pytest.raises(sqlite3.Error):
+        Index(tmp_path / "index.sqlite", Voucher())
