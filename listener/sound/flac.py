@@ -10,6 +10,7 @@ zeros are the field's room to the left of the value.
 """
 
 import hashlib
+import math
 from functools import cache
 from typing import Final
 
@@ -24,6 +25,7 @@ _PARTITIONS: Final = 16
 _MOST_ORDER: Final = 4
 _MOST_RICE: Final = 14  # 15 would mean another code
 _SAMPLE_BITS: Final = 16
+_RICE_FROM: Final = tuple(2 ** (rice + 0.5) / math.log(2) for rice in range(_MOST_RICE))
 _POLYNOMIAL_8: Final = 0x07
 _POLYNOMIAL_16: Final = 0x8005
 _VENDOR: Final = b"earmark"
@@ -97,8 +99,8 @@ def _subframe(block: _Ints, partitions: int) -> _Fields:
     counts = np.full(partitions, rows.shape[1])
     counts[0] -= order
     # The best length for numbers that fall off as those of sound do; to try all costs more time.
-    wanted = np.log2(np.maximum(rows.sum(1) / np.maximum(counts, 1), 1) * np.log(2))
-    rice = np.clip(np.rint(wanted).astype(np.int32), 0, _MOST_RICE)
+    means = rows.sum(1) / np.maximum(counts, 1)
+    rice = (means[:, None] >= _RICE_FROM).sum(1).astype(np.int32)
     each = rice[:, None]
     zeros = rows >> each
     if zeros.sum() + ((rice + 1) * counts + 4).sum() >= len(block) * _SAMPLE_BITS:

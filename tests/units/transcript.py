@@ -13,7 +13,6 @@ class Transcript:
     """Collects; writes at the end."""
 
     system: str = ""
-    kernel: str = ""
     scores: dict[str, str] = field(default_factory=dict)
     probes: dict[str, dict[str, str]] = field(default_factory=dict)
     flow: list[str] = field(default_factory=list)
@@ -28,13 +27,29 @@ class Transcript:
 
     def text(self) -> str:
         """Return the tables."""
-        lines = [f"Seen under {self.system}, in namespaces on a kernel {self.kernel}.", ""]
-        lines += [f"- `earmark-{unit}`: exposure {score}" for unit, score in self.scores.items()]
-        lines += [f"- {step}" for step in self.flow]
-        names = list(dict.fromkeys(name for one in self.probes.values() for name in one))
-        units = list(self.probes)
+        lines = [f"Seen under {self.system}.", ""]
+        lines += [
+            f"- `earmark-{unit}`: exposure {self.scores[unit]}" for unit in sorted(self.scores)
+        ]
+        lines += [f"- {step}" for step in sorted(self.flow)]
+        units = sorted(self.probes)
+        names = list(dict.fromkeys(name for unit in units for name in self.probes[unit]))
         lines += ["", "| tried | " + " | ".join(units) + " |", "|---" * (len(units) + 1) + "|"]
         for name in names:
-            cells = [self.probes[unit].get(name, "").replace("|", "/") for unit in units]
-            lines.append(f"| {name} | " + " | ".join(cell or " " for cell in cells) + " |")
+            cells = [_cell(name, self.probes[unit].get(name, " ")) for unit in units]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
         return "\n".join(lines) + "\n"
+
+
+def _cell(name: str, came: str) -> str:
+    """Return an outcome without what is another each time."""
+    if name.startswith("lists ") and came.startswith("ok"):
+        return "ok"
+    if name == "makes files in":
+        # The first of each branch: what is below it comes and goes.
+        folders: list[str] = []
+        for folder in came.removeprefix("ok: ").split():
+            if not any(folder.startswith(one + "/") for one in folders):
+                folders.append(folder)
+        came = "ok: " + " ".join(folders)
+    return "none" if came == "ok: " else came

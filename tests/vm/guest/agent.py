@@ -102,12 +102,29 @@ def run(command: str, timeout_s: float) -> dict[str, object]:
     return {"code": done.returncode, "out": done.stdout.decode(errors="replace")}
 
 
+def throw_at(says: str, path: str, switch: Switch, room: Room) -> dict[str, object]:
+    """Play, and shut the switch at the moment in which hear says so much."""
+    words = ["journalctl", "-u", "earmark-hear", "-o", "cat", "-n", "0", "-f"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as journal:
+        time.sleep(2)  # it follows by then
+        room.play(path, wait=False)
+        assert journal.stdout
+        for line in journal.stdout:
+            if line.decode(errors="replace").startswith(says):
+                switch.throw(shut=True)
+                break
+        journal.kill()
+    return {}
+
+
 def obey(asked: dict[str, Any], switch: Switch, room: Room) -> dict[str, object]:
     match asked["do"]:
         case "run":
             return run(asked["command"], asked["timeout_s"])
         case "switch":
             switch.throw(shut=asked["shut"])
+        case "throw-at":
+            return throw_at(asked["says"], asked["path"], switch, room)
         case "play":
             room.play(asked["path"], wait=asked["wait"])
             return {"underruns": room.underruns}
