@@ -10,15 +10,17 @@ import os
 import stat
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from listener.errors import Unavailable, UsageError
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
+
+if TYPE_CHECKING:
+    import soxr
 
 SUFFIXES: Final = frozenset({".flac", ".oga", ".ogg", ".opus", ".wav"})
 """What counts as a recording where a folder is walked."""
@@ -58,7 +60,7 @@ class Recording:
         self._pending = np.zeros(0, np.int16)
         self._ended = False
 
-    def _open(self) -> soxr.ResampleStream | None:
+    def _open(self) -> "soxr.ResampleStream | None":
         rate_hz, channels = self._file.samplerate, self._file.channels
         if self._channel >= channels:
             raise UsageError(
@@ -76,6 +78,8 @@ class Recording:
             )
         if rate_hz == SAMPLE_RATE_HZ:
             return None
+        import soxr  # noqa: PLC0415 - a megabyte that hear needs for other rates alone
+
         return soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
 
     def _seek(self, start_s: float) -> int:
