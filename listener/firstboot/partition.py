@@ -53,8 +53,7 @@ class Partition:
     def put_aside(self, name: str) -> None:
         """Note that a file was taken in: it is not read again."""
         with _available(self.folder):
-            (self.folder / name).replace(self.folder / TAKEN)
-            self._sync()
+            self._rename(name, TAKEN)
 
     def clear(self) -> None:
         """Overwrite what was taken in where it lies, and remove it."""
@@ -85,13 +84,24 @@ class Partition:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            fresh.replace(path)
-            self._sync()
+            self._rename(fresh.name, name)
 
     def remove(self, name: str) -> None:
         """Remove a file that is no secret."""
         with _available(self.folder):
             (self.folder / name).unlink(missing_ok=True)
+
+    def _rename(self, name: str, to: str) -> None:
+        """Rename durably.
+
+        On FAT a file's length stands in its folder, and the new entry has none until the file is
+        synced once more: without that, a card pulled out too early shows an empty file.
+        """
+        path = self.folder / to
+        (self.folder / name).replace(path)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        self._sync()
 
     def _sync(self) -> None:
         folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -271,6 +271,8 @@ class Cuts:
                 "mkdir -p /run/state && mount -t ext4 /dev/vdb /run/state"
                 " && chown -R earmark-hear:earmark-spool /run/state/earmark"
                 " && chown -R earmark-send:earmark-spool /run/state/earmark/send"
+                " && chmod 2710 /run/state/earmark /run/state/earmark/send"
+                " && chmod 2770 /run/state/earmark/spool"
                 " && chown -R earmark-archive: /run/state/earmark-archive"
                 " && mount --bind /run/state/earmark /var/lib/earmark"
                 " && mount --bind /run/state/earmark-archive /var/lib/earmark-archive"
@@ -327,6 +329,9 @@ def _state(built: Built, folder: Path) -> bytes:
     tree.mkdir()
     for home in ("earmark", "earmark-archive"):
         _run("debugfs", "-R", f"rdump /var/lib/{home} {tree}", str(built.root))
+    # Which debugfs forgets, and which says that hear and send share the folder.
+    for shared, mode in (("", 0o2710), ("spool", 0o2770), ("send", 0o2710)):
+        (tree / "earmark" / shared).chmod(mode)
     # The household's own files have no part in this.
     shutil.rmtree(tree / "earmark-archive" / "household", ignore_errors=True)
     _run("mke2fs", "-q", "-t", "ext4", "-L", "STATE", "-d", str(tree), str(disk), f"{STATE_MIB}M")
