@@ -241,9 +241,11 @@ def test_the_doctor_hears_the_room_as_numbers(
     # Nobody listens on port 1.
     assert findings["broker"]["verdict"] == "fail"
     assert done.returncode == 1
-    assert set(findings) == {
+    # What else it looks at depends on the machine.
+    assert set(findings) >= {
         *("confinement", "memory", "portaudio", "device", "mute", "microphone"),
         *("keeper", "key", "models", "spool", "broker", "swap", "core"),
+        *("boot", "sandbox", "lamp", "clock", "telemetry"),
     }
 
 
