@@ -232,7 +232,7 @@ def make_folder(path: Path) -> None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def write_durably(path: Path, data: bytes, mode: int = _SECRET_MODE) -> None:
@@ -264,7 +264,7 @@ def write_durably(path: Path, data: bytes, mode: int = _SECRET_MODE) -> None:
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def _hand_over(file: int, path: Path) -> None:
@@ -275,7 +275,12 @@ def _hand_over(file: int, path: Path) -> None:
         os.close(folder)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk.
+
+    Raises:
+        OSError: they cannot be.
+    """
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

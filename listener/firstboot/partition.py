@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import Unavailable
+from listener.home import sync_folder
 
 NAME: Final = "earmark.toml"
 NAMES: Final = (NAME, "earmark.toml.txt")
@@ -69,7 +70,7 @@ class Partition:
             finally:
                 os.close(file)
             path.unlink()
-            self._sync()
+            sync_folder(self.folder)
 
     def put(self, name: str, text: str) -> None:
         """Write a file as every system's editors show it, unless it is there already."""
@@ -101,14 +102,7 @@ class Partition:
         (self.folder / name).replace(path)
         with path.open("rb") as file:
             os.fsync(file.fileno())
-        self._sync()
-
-    def _sync(self) -> None:
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self.folder)
 
 
 @contextlib.contextmanager

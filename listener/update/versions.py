@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.home import write_durably
+from listener.home import sync_folder, write_durably
 from listener.release import form, journal
 from listener.release.journal import Journal
 
@@ -73,7 +73,7 @@ class Versions:
             return
         with _available(self.folder):
             (self.folder / GUARD).unlink(missing_ok=True)
-            self._sync()
+            sync_folder(self.folder)
 
     def read(self) -> Journal:
         """Return what is noted.
@@ -142,14 +142,7 @@ class Versions:
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(version)
             fresh.replace(self.folder / name)
-            self._sync()
-
-    def _sync(self) -> None:
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            sync_folder(self.folder)
 
 
 def _remove(path: Path) -> None:
