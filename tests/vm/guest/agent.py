@@ -143,7 +143,9 @@ def main() -> None:
         left = b""
 
         def answer(words: dict[str, object]) -> None:
-            port.write(json.dumps(words | {"up_s": time.monotonic()}).encode() + b"\n")
+            line = json.dumps(words | {"up_s": time.monotonic()}).encode() + b"\n"
+            while line:  # a port takes as much as it has room for
+                line = line[port.write(line) :]
 
         answer({"ready": True})
         while True:
