@@ -4,11 +4,11 @@ The openwakeword package is only looked into, never imported: importing it costs
 200 MB for scipy and scikit-learn, which nobody needs to read its files.
 """
 
-import importlib.metadata
 import importlib.resources
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,20 +98,20 @@ class Catalogue:
         if package is None:
             return self.folder(manifest.name).joinpath(*file.path.split("/"))
         remedy = f"pip install 'earmark[device]' or pip install {package.name}=={package.version}"
-        try:
-            distribution = importlib.metadata.distribution(package.name)
-        except importlib.metadata.PackageNotFoundError:
+        installed = _installed(package.name)
+        if installed is None:
             raise ModelRefused(
                 f"{manifest.name} comes with the package {package.name}, which is not installed",
                 remedy,
-            ) from None
-        if distribution.version != package.version:
+            )
+        version, folder = installed
+        if version != package.version:
             raise ModelRefused(
                 f"{manifest.name} comes with {package.name} {package.version},"
-                f" but {distribution.version} is installed",
+                f" but {version} is installed",
                 remedy,
             )
-        return Path(str(distribution.locate_file(file.path)))
+        return folder / file.path
 
     def read(self, place: Traversable, file: File) -> bytes:
         """Read ``file`` at ``place``, and at most one byte more than it has: nothing is verified.
@@ -217,6 +217,19 @@ def _folders(place: Traversable) -> list[str]:
         for entry in place.iterdir()
         if _NAME.fullmatch(entry.name) and (entry / MANIFEST).is_file()
     ]
+
+
+def _installed(package: str) -> tuple[str, Path] | None:
+    """Return a package's version and where its files are; None where it is not installed.
+
+    By the names of the folders that pip leaves, as importlib.metadata does: that one loads what
+    reads letters and archives, too, and hear has no 2 MB to spare for it.
+    """
+    stem, end = package.replace("-", "_"), ".dist-info"
+    for folder in map(Path, sys.path):
+        for found in folder.glob(f"{stem}-*{end}"):
+            return found.name[len(stem) + 1 : -len(end)], folder
+    return None
 
 
 def _read(place: Traversable, most_bytes: int) -> bytes:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from msgspec import Meta
 
 from listener.errors import BadRelease
+from listener.release.numbers import Summary, Version
 
 MAGIC: Final = b"EARMARK-RELEASE/1\n"
 MANIFEST_LIMIT_BYTES: Final = 256 << 10
@@ -39,11 +40,8 @@ _PART_NAME: Final = (
 )
 _CAN_BE_PART: Final = re.compile(_PART_NAME)
 
-Version = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,4})(\.(0|[1-9][0-9]{0,4})){2}\Z")]
-"""Three numbers with points between: 1.20.3."""
 Python = Annotated[str, Meta(pattern=r"^3\.[1-9][0-9]?\Z")]
 Machine = Literal["aarch64", "x86_64"]
-Summary = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,27 +69,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def total_bytes(self) -> int:
         """Of all parts."""
         return sum(part.bytes for part in self.parts)
-
-
-def order(version: str) -> tuple[int, ...]:
-    """Return what versions are compared by.
-
-    Args:
-        version: as ``Version``; anything else sorts before every version.
-    """
-    numbers = version.split(".")
-    if not all(number.isascii() and number.isdigit() for number in numbers):
-        return ()
-    return tuple(int(number[:9]) for number in numbers)
-
-
-def is_version(text: str) -> bool:
-    """Say whether a text is a version."""
-    try:
-        msgspec.convert(text, Version)
-    except msgspec.ValidationError:
-        return False
-    return True
 
 
 def can_be_part(name: str) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from listener.errors import ConfigError
-from listener.release.form import Summary, Version
+from listener.release.numbers import Summary, Version
 
 FILE: Final = "update.json"
 LIMIT_BYTES: Final = 16 << 10
