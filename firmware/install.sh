@@ -75,6 +75,7 @@ main() {
     write_settings
     install_package
     write_card_rule
+    write_waiting
     write_boot
     enable_units
     finish
@@ -168,6 +169,7 @@ look() {
     record=$root/usr/lib/earmark/install
     settings=$root/etc/earmark/earmark.toml
     rule=$root/etc/udev/rules.d/71-earmark-card.rules
+    waiting=$root/etc/systemd/system/earmark-hear.service.d/switch.conf
     block=$here/deb/lib/boot-block
     # Debian writes config.txt anew with each kernel, from its own settings and this file.
     is_debian=
@@ -401,6 +403,24 @@ write_card_rule() {
     fi
 }
 
+# Where a switch is fitted hear waits for its node: what is made later would stay shut to it.
+write_waiting() {
+    dropin=$root/usr/lib/earmark/drop-ins/switch.conf
+    if [ "$switch" = input ] && [ -e "$dropin" ]; then
+        cmp -s "$dropin" "$waiting" && return 0
+        put "$dropin" "$waiting"
+        did units "hear waits for the switch: $(named "$waiting")"
+    elif [ -e "$waiting" ]; then
+        take_waiting
+        did units "hear waits for no switch"
+    fi
+}
+
+take_waiting() {
+    rm -f "$waiting"
+    rmdir "${waiting%/*}" 2>/dev/null || :
+}
+
 write_boot() {
     if [ ! -e "$boot/config.txt" ]; then
         note boot "no $(named "$boot")/config.txt, so no overlays: this is no Raspberry Pi"
@@ -516,6 +536,7 @@ take_back() {
         rm -f "$settings"
     fi
     rm -f "$rule"
+    take_waiting
     case $how in
         here | inside)
             if [ -n "$erase" ]; then

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from msgspec import Meta
 
 from listener.errors import BadRelease
-from listener.release.numbers import Summary, Version
+from listener.release.numbers import Summary, Version, order
 
 MAGIC: Final = b"EARMARK-RELEASE/1\n"
 MANIFEST_LIMIT_BYTES: Final = 256 << 10

@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener.errors import EarmarkError, Unavailable
 from listener.release import form
-from listener.release.form import Manifest, order
+from listener.release.form import Manifest
 from listener.release.journal import Journal
+from listener.release.numbers import order
 from listener.update import health, unpacking
 from listener.update.health import Health, Services
 from listener.update.versions import MADE, Versions

@@ -13,8 +13,9 @@ from typing import Final
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.home import sync_folder, write_durably
-from listener.release import form, journal
+from listener.release import journal
 from listener.release.journal import Journal
+from listener.release.numbers import is_version
 
 CURRENT: Final = "current"
 GUARD: Final = "guard"
@@ -47,7 +48,7 @@ class Versions:
             ConfigError: ``current`` is missing, or points to no version.
         """
         found = self._link(CURRENT)
-        if found is None or not form.is_version(found):
+        if found is None or not is_version(found):
             raise ConfigError(
                 f"{self.folder / CURRENT} points to no version",
                 "the Debian package makes it: is earmark installed? --folder names another place",
@@ -95,7 +96,7 @@ class Versions:
 
     def remove(self, version: str) -> None:
         """Remove a version that an update made; never the one that runs."""
-        if form.is_version(version) and version != self._link(CURRENT):
+        if is_version(version) and version != self._link(CURRENT):
             _remove(self.folder / version)
 
     def clear_staged(self) -> None:

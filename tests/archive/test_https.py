@@ -119,10 +119,15 @@ def test_in_the_network_it_is_tls_1_3_and_nothing_older(
 def test_headers_without_end_are_refused(doors: Open, home: Path) -> None:
     doors()
 
-    with local(home) as client:
-        told = client.get("http://archive/", headers={"x": "y" * 400_000})
+    try:
+        with local(home) as client:
+            status = client.get("http://archive/", headers={"x": "y" * 400_000}).status_code
+    except httpx2.TransportError:
+        status = 400  # it hung up while we were still talking, and its answer went by
 
-    assert told.status_code == 400
+    assert status == 400
+    with local(home) as client:
+        assert client.get("http://archive/v1").status_code in {200, 404}, "it lives"
 
 
 @pytest.mark.parametrize(

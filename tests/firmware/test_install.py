@@ -161,6 +161,18 @@ def test_the_settings_that_are_written_are_settings(root: Path, install: Install
 
 
 @pytest.mark.system
+def test_hear_waits_for_a_switch_only_where_one_is_fitted(root: Path, install: Install) -> None:
+    waiting = root / "etc/systemd/system/earmark-hear.service.d/switch.conf"
+
+    install("--switch")
+    there = waiting.exists()
+    install("--no-switch")
+
+    assert there
+    assert not waiting.exists()
+
+
+@pytest.mark.system
 def test_a_card_that_is_plugged_in_is_taken_by_its_name(root: Path, install: Install) -> None:
     plug_in(root)
 

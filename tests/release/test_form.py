@@ -140,14 +140,3 @@ def test_any_bytes_are_a_release_or_refused(tail: bytes, magic: bool) -> None:  
 def test_any_bytes_that_are_signed_are_a_manifest_or_refused(line: bytes) -> None:
     with pytest.raises(BadRelease):
         form.parse(signed(line), TRUSTED)
-
-
-def test_versions_are_compared_as_numbers() -> None:
-    versions = ["0.10.0", "0.9.9", "1.0.0", "0.9.10", "not one"]
-
-    assert sorted(versions, key=form.order) == ["not one", "0.9.9", "0.9.10", "0.10.0", "1.0.0"]
-
-
-@given(text=st.text(max_size=12))
-def test_whatever_is_a_version_can_be_compared(text: str) -> None:
-    assert not form.is_version(text) or len(form.order(text)) == 3

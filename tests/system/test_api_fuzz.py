@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 EXAMPLES = 60
+MOST_MORE = 20
+WANTED = {"list", "export", "erase", "log", "keys", "retention"}
 CLIPS = 40
 MOST_GROWN_BYTES = 16 << 20
 _BOTH = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
@@ -163,10 +165,15 @@ def test_whatever_is_asked_the_answer_is_one_of_those_that_are_written_down(
     for _ in range(5):
         fuzz()
 
+    for _ in range(MOST_MORE):  # what chance asks for differs; each kind comes through in the end
+        if fuzzed.answered >= WANTED:
+            break
+        fuzz()
+
     assert fuzzed.process.is_running()
     assert fuzzed.process.memory_info().rss - memory_bytes < MOST_GROWN_BYTES
     assert fuzzed.process.num_fds() <= descriptors + 4
     assert files(tmp_path) <= before, "nothing was written that was not there"
     assert bobs(home) == his, "what was never asked for is untouched"
     assert fuzzed.statuses >= {200, 201, 404, 422}
-    assert fuzzed.answered >= {"list", "export", "erase", "log", "keys", "retention"}
+    assert fuzzed.answered >= WANTED
