@@ -15,7 +15,7 @@ from benchmarks import sounds
 from benchmarks.processes import worker
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
-FILES: Final = 24
+FILES: Final = 48
 FILE_S: Final = 60.0
 WARM_UP_FILES: Final = 4
 

@@ -14,8 +14,8 @@ from listener.wake.embedding import FEATURES, RECEPTIVE_FRAMES, STEP_FRAMES
 from listener.wake.features import BANDS, SILENT_LEVEL, START_LEVEL, Floats, Mel
 from listener.wake.streaming import SILENT_FRAMES, Word
 
-BATCH_STEPS: Final = 32
-"""Steps at once: with more, what the layers pass on no longer fits the processor's cache."""
+BATCH_STEPS: Final = 128
+"""Steps at once: ten seconds of sound. An eighth quicker than 32; with more little is gained."""
 
 
 class LongNetwork(Protocol):
