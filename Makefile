@@ -9,7 +9,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 chromium \
     espeak-ng device-tree-compiler shellcheck
 
-.PHONY: help setup demo test unit system-units lint format bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
+.PHONY: help setup demo test unit fuzz system-units lint format bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,7 +49,10 @@ overlays: ## boot Debian's kernel on an emulated Pi 3B with our overlays (needs 
 	tests/firmware/boot-overlays build/overlays
 
 unit: setup ## the fast tests only: no processes, no recordings
-	$(BIN)/pytest -m 'not system and not device and not recordings and not units'
+	$(BIN)/pytest -m 'not system and not device and not recordings and not units and not fuzz'
+
+fuzz: setup debian ## the archive's API, asked by schemathesis whatever there is; half a minute
+	$(BIN)/pytest tests/system -m fuzz
 
 system-units: setup ## as root: Debian 13's systemd runs the real units in namespaces
 	@$(MAKE) --no-print-directory debian TEST_PACKAGES="mmdebstrap device-tree-compiler"
