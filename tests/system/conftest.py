@@ -102,6 +102,8 @@ class Earmark:
         self._running: dict[str, subprocess.Popen[str]] = {}
         self.environment: dict[str, str] = {}
         """What verbs that are started find in theirs besides the usual."""
+        self.is_weighed = False
+        """Whether they go without what counts coverage, which takes memory of its own."""
 
     def command(self, *words: str) -> list[str]:
         verb, *rest = words
@@ -124,7 +126,11 @@ class Earmark:
                 stdout=log,
                 stderr=log,
                 text=True,
-                env=os.environ | self.environment,
+                env={
+                    name: value
+                    for name, value in (os.environ | self.environment).items()
+                    if not (self.is_weighed and "COVERAGE" in name)
+                },
             )
         self._running[words[0]] = process
         return process

@@ -209,6 +209,7 @@ def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(  # noqa: P
     assert kept["archive"] is None, "the line named its key; nothing was believed at first sight"
 
     # It comes back: what waited too long is gone and counted, the rest arrives; then the new key.
+    speaker.earmark.is_weighed = True
     speaker.earmark.start("send")
     wait_until((speaker.home / "spool" / "following.json").exists, "the proof is there")
     wait_until(lambda: fresh in archive.must("archive", "list").stdout, "the fresh clip is kept")
