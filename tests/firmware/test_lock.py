@@ -107,7 +107,7 @@ def test_both_pythons_run_the_same_onnxruntime(machine: str) -> None:
         "numpy>=2 --hash=sha256:" + 64 * "0",
         "numpy==2.5.5 --hash=md5:" + 32 * "0",
         "--index" + "-url https://example.org/" + "simple",
-        "--find-links /tmp",
+        "-f /tmp",
         "numpy @ https://example.org/numpy.whl --hash=sha256:" + 64 * "0",
         "numpy==2.5.5 --hash=sha256:" + 64 * "0" + " --hash=sha256:" + 64 * "1",
     ],
