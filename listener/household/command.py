@@ -90,6 +90,13 @@ def _add_premises(actions: Actions) -> None:
         metavar="DIR",
         help="where mosquitto's files go, such as /etc/mosquitto/earmark",
     )
+    init.add_argument(
+        "--system",
+        action="store_true",
+        help="as root, for the services of the Debian package: mosquitto's files in"
+        " /etc/mosquitto/earmark, the archive's in /etc/earmark/archive, its settings in"
+        " /etc/earmark/archive.toml if there are none, home /var/lib/earmark-archive",
+    )
     status = actions.add("status", "show who belongs, and what will have to be done")
     status.add_argument("--json", action="store_true", help="one JSON object a line")
     actions.add("renew", "make the certificates of this computer anew")

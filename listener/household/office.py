@@ -1,7 +1,8 @@
-"""The folder of a household on the archive's machine: its authority, its register, broker files.
+"""The folder of a household on the archive's machine: its authority, its register.
 
 ``<home>/household/`` holds ``ca.crt``, ``ca.key``, ``register.json``, ``crl.pem`` and, in
 ``issued/``, each certificate as ``<cn>.crt``, with the key of those that live on this machine.
+What services read of it is copied to folders of theirs: ``listener.household.published``.
 What is right is left as it is, to the byte; what is damaged is never made anew in silence.
 """
 
@@ -15,18 +16,16 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from listener.errors import ConfigError, Unavailable
 from listener.home import make_folder, write_durably
-from listener.household import broker_files, certificates, identity, mosquitto, register, rights
+from listener.household import certificates, identity, mosquitto, register
 from listener.household.certificates import Authority
 from listener.household.identity import Identity
+from listener.household.published import PUBLIC, SECRET, Published
 from listener.household.register import Issued, Register
 
-_PUBLIC: Final = 0o644
-_SECRET: Final = 0o600
 _EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -87,9 +86,9 @@ class Office:
         with self.locked():
             if not (self.path / mosquitto.CA).exists() and not self._register.exists():
                 fresh = certificates.new_authority(self._believed_now())
-                write_durably(self.path / "ca.key", certificates.key_pem(fresh.key), _SECRET)
+                write_durably(self.path / "ca.key", certificates.key_pem(fresh.key), SECRET)
                 pem = certificates.certificate_pem(fresh.certificate)
-                write_durably(self.path / mosquitto.CA, pem, _PUBLIC)
+                write_durably(self.path / mosquitto.CA, pem, PUBLIC)
                 done.append("authority")
             if not self._register.exists():
                 if any(self._issued.iterdir()):
@@ -97,7 +96,7 @@ class Office:
                         f"the register {self._register} is missing",
                         "restore it: without it nobody knows which certificates to take back",
                     )
-                write_durably(self._register, register.render(settle(Register())), _SECRET)
+                write_durably(self._register, register.render(settle(Register())), SECRET)
             settled = self._change(settle)
             authority = self.authority()
             for service in identity.SERVICES:
@@ -144,11 +143,11 @@ class Office:
             make_folder(folder)
             key = certificates.new_key()
             certificate = self._sign(who, key.public_key(), authority, ())
-            write_durably(folder / f"{who.cn}.key", certificates.key_pem(key), _SECRET)
+            write_durably(folder / f"{who.cn}.key", certificates.key_pem(key), SECRET)
             pem = certificates.certificate_pem(certificate)
-            write_durably(folder / f"{who.cn}.crt", pem, _PUBLIC)
+            write_durably(folder / f"{who.cn}.crt", pem, PUBLIC)
             pem = certificates.certificate_pem(authority.certificate)
-            write_durably(folder / mosquitto.CA, pem, _PUBLIC)
+            write_durably(folder / mosquitto.CA, pem, PUBLIC)
             self._publish(authority)
 
     def publish(self) -> list[str]:
@@ -156,9 +155,14 @@ class Office:
         with self.locked():
             return self._publish(self.authority())
 
-    def broker_folder(self) -> Path:
-        """Return where the broker's files are."""
-        return Path(self.register().broker_folder or self.path / "mosquitto").absolute()
+    def published(self) -> Published:
+        """Return where the broker and the archive find their files."""
+        known = self.register()
+        return Published(
+            self.path,
+            Path(known.broker_folder or self.path / "mosquitto").absolute(),
+            Path(known.archive_folder or self.path / "archive").absolute(),
+        )
 
     def service(self, who: Identity) -> tuple[Path, Path]:
         """Return where the certificate and the key of a service on this machine are."""
@@ -168,7 +172,7 @@ class Office:
     def locked(self) -> Iterator[None]:
         """Keep every other process from changing the household."""
         try:
-            file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _SECRET)
+            file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, SECRET)
         except FileNotFoundError as error:
             raise ConfigError(
                 "there is no household here yet", "set it up: earmark household init"
@@ -183,7 +187,7 @@ class Office:
 
     def replace(self, after: Register) -> None:
         """Write the register. For the holder of the lock."""
-        write_durably(self._register, register.render(after), _SECRET)
+        write_durably(self._register, register.render(after), SECRET)
 
     def _change(self, edit: Callable[[Register], Register]) -> Register:
         before = self.register()
@@ -218,7 +222,7 @@ class Office:
     def _renew(self, who: Identity, authority: Authority, hosts: Sequence[str]) -> None:
         _, path = self.service(who)
         key = read_key(path) if path.exists() else certificates.new_key()
-        write_durably(path, certificates.key_pem(key), _SECRET)
+        write_durably(path, certificates.key_pem(key), SECRET)
         self._sign(who, key.public_key(), authority, hosts)
 
     def _sign(
@@ -239,7 +243,7 @@ class Office:
         )
         self._change(lambda before: before.with_issued(note))
         path, _ = self.service(who)
-        write_durably(path, certificates.certificate_pem(certificate), _PUBLIC)
+        write_durably(path, certificates.certificate_pem(certificate), PUBLIC)
         return certificate
 
     def _believed_now(self) -> datetime:
@@ -252,27 +256,7 @@ class Office:
         return now
 
     def _publish(self, authority: Authority) -> list[str]:
-        known = self.register()
-        revoked = [
-            (one.number, datetime.fromtimestamp(one.revoked_s or 0, UTC)) for one in known.revoked()
-        ]
-        listed = self.path / mosquitto.REVOKED
-        if not broker_files.lists(listed, {number for number, _ in revoked}, authority):
-            fresh = certificates.revocations(authority, revoked, len(revoked) + 1)
-            write_durably(listed, fresh.public_bytes(serialization.Encoding.PEM), _PUBLIC)
-        folder = self.broker_folder()
-        certificate, key = self.service(identity.BROKER)
-        return broker_files.write(
-            folder,
-            {
-                mosquitto.CA: (self.path / mosquitto.CA).read_bytes(),
-                mosquitto.REVOKED: listed.read_bytes(),
-                mosquitto.CERTIFICATE: certificate.read_bytes(),
-                mosquitto.KEY: key.read_bytes(),
-                mosquitto.RIGHTS: rights.acl(known.members()).encode("ascii"),
-                mosquitto.CONFIG: mosquitto.configuration(str(folder), known.port).encode(),
-            },
-        )
+        return self.published().write(self.register(), authority, self.service)
 
 
 def read_key(path: Path) -> ec.EllipticCurvePrivateKey:

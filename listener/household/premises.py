@@ -3,15 +3,18 @@
 import argparse
 import json
 import socket
+import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
 from listener import config
 from listener.errors import UsageError
-from listener.home import Home
+from listener.home import Home, write_durably
 from listener.household import announce as announcing
-from listener.household import certificates, discovery, identity, members
+from listener.household import certificates, discovery, identity, members, mosquitto, published
 from listener.household.identity import Identity, Kind
 from listener.household.office import Office
 from listener.household.register import Register
@@ -20,7 +23,22 @@ from listener.mqtt.client import PahoBroker
 _LOOPBACK = ("localhost", "127.0.0.1")
 
 
-def set_up(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the services of a computer look for what is theirs."""
+
+    home: Path = Path("/var/lib/earmark-archive")
+    broker: Path = Path("/etc/mosquitto/earmark")
+    archive: Path = Path("/etc/earmark/archive")
+    settings: Path = Path("/etc/earmark/archive.toml")
+
+
+def set_up(
+    arguments: argparse.Namespace,
+    settings: config.Config,
+    home: Home,
+    system: Places = Places(),
+) -> int:
     """Make what is missing; run again, change nothing that is right."""
     del settings
     hosts = tuple(dict.fromkeys((*(arguments.host or ()), *_LOOPBACK)))
@@ -30,6 +48,10 @@ def set_up(arguments: argparse.Namespace, settings: config.Config, home: Home) -
     for port in (arguments.port, arguments.join_port):
         if port is not None and not 1 <= port <= 65535:  # noqa: PLR2004 - what TCP has
             raise UsageError(f"{port} is no port", "1 to 65535")
+    places = system if arguments.system else None
+    if places and not arguments.home:
+        home = Home(places.home)
+    broker_folder = arguments.broker_folder or (places and str(places.broker))
 
     def settle(before: Register) -> Register:
         known = before.hosts or tuple(dict.fromkeys((*_own_names(), *_LOOPBACK)))
@@ -38,21 +60,41 @@ def set_up(arguments: argparse.Namespace, settings: config.Config, home: Home) -
             hosts=hosts if arguments.host else known,
             port=arguments.port or before.port,
             join_port=arguments.join_port or before.join_port,
-            broker_folder=arguments.broker_folder or before.broker_folder,
+            broker_folder=broker_folder or before.broker_folder,
+            archive_folder=str(places.archive) if places else before.archive_folder,
         )
 
     office = Office(home.path)
     made = office.set_up(settle)
-    if not made:
-        print("all is as it should be")
-        return 0
-    print(f"made: {', '.join(made)}")
-    folder = office.broker_folder()
-    print(f"mosquitto's files are in {folder}; once, as root:")
-    print(f"  ln -s {folder}/earmark.conf /etc/mosquitto/conf.d/ && systemctl restart mosquitto")
-    print("the archive's settings:")
-    print(_archive_settings(office), end="")
+    print(f"made: {', '.join(made)}" if made else "all is as it should be")
+    if made:
+        _tell_broker(office.published().broker)
+    text = _archive_settings(office, home)
+    if places:
+        _settle_archive(places.settings, text)
+    elif made:
+        print("the archive's settings:")
+        print(text, end="")
     return 0
+
+
+def _tell_broker(folder: Path) -> None:
+    print(f"mosquitto's files are in {folder}; once, as root:")
+    print(f"  ln -s {folder / mosquitto.CONFIG} /etc/mosquitto/conf.d/")
+    print("  systemctl restart mosquitto")
+
+
+def _settle_archive(path: Path, text: str) -> None:
+    """Write the archive's settings where there are none; tell where they are others."""
+    if not path.exists():
+        write_durably(path, text.encode(), published.PUBLIC)
+        print(f"the archive's settings are in {path}; once: systemctl enable --now earmark-archive")
+        return
+    there = config.parse(path.read_text("utf-8", "replace"), str(path))
+    fresh = config.parse(text, str(path))
+    if there.broker != fresh.broker or there.archive.key_file != fresh.archive.key_file:
+        print(f"put this into {path}:")
+        print(text, end="")
 
 
 def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
@@ -67,6 +109,7 @@ def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
             verb = "add-device" if who.kind is Kind.DEVICE else "add-owner"
             print(f"{who.cn} is due: earmark household {verb} {who.name}, and join there again")
     members.read_again()
+    print("earmark: and the archive too: systemctl restart earmark-archive", file=sys.stderr)
     return 0
 
 
@@ -104,7 +147,15 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
         for device in home.roster().devices
         if Identity(f"d-{device.name}") in members_now
     }
-    broker = PahoBroker(_broker_settings(office, identity.HOUSEHOLD), identity.HOUSEHOLD.cn)
+    certificate, key = office.service(identity.HOUSEHOLD)
+    reached = config.BrokerSettings(
+        host=register.broker_host,
+        port=register.port,
+        ca_file=str(office.path / mosquitto.CA),
+        certificate_file=str(certificate),
+        key_file=str(key),
+    )
+    broker = PahoBroker(reached, identity.HOUSEHOLD.cn)
     published, gone = announcing.announce(broker, messages)
     print(f"{len(messages)} speakers: {published} new or changed, {gone} taken back")
     return 0
@@ -133,28 +184,19 @@ def _own_names() -> tuple[str, ...]:
     return (name,) if "." in name else (f"{name}.local", name)
 
 
-def _broker_settings(office: Office, who: Identity) -> config.BrokerSettings:
-    register = office.register()
-    certificate, key = office.service(who)
-    return config.BrokerSettings(
-        host=register.broker_host,
-        port=register.port,
-        ca_file=str(office.path / "ca.crt"),
-        certificate_file=str(certificate),
-        key_file=str(key),
-    )
-
-
-def _archive_settings(office: Office) -> str:
-    broker, api = _broker_settings(office, identity.ARCHIVE), office.service(identity.API)
+def _archive_settings(office: Office, home: Home) -> str:
+    register, files = office.register(), office.published()
+    certificate, key = files.for_archive(identity.ARCHIVE)
+    api_certificate, api_key = files.for_archive(identity.API)
     return (
-        "[broker]\n"
-        f'host = "{broker.host}"\n'
-        f"port = {broker.port}\n"
-        f'ca_file = "{broker.ca_file}"\n'
-        f'certificate_file = "{broker.certificate_file}"\n'
-        f'key_file = "{broker.key_file}"\n'
+        f'home = "{home.path}"\n'
+        "\n[broker]\n"
+        f'host = "{register.broker_host}"\n'
+        f"port = {register.port}\n"
+        f'ca_file = "{files.archive / mosquitto.CA}"\n'
+        f'certificate_file = "{certificate}"\n'
+        f'key_file = "{key}"\n'
         "\n[archive]\n"
-        f'certificate_file = "{api[0]}"\n'
-        f'key_file = "{api[1]}"\n'
+        f'certificate_file = "{api_certificate}"\n'
+        f'key_file = "{api_key}"\n'
     )

@@ -73,7 +73,9 @@ class Register(_Record, frozen=True, kw_only=True):
     port: Port = 8883
     join_port: Port = 8884
     broker_folder: str = ""
-    """Where the broker's files lie."""
+    """Where the broker's files lie; the household's own folder where it is empty."""
+    archive_folder: str = ""
+    """Where the archive's certificates and keys lie, likewise."""
     issued: tuple[Issued, ...] = ()
     invitations: tuple[Invitation, ...] = ()
     speakers: tuple[Speaker, ...] = ()

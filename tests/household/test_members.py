@@ -143,10 +143,10 @@ def test_what_is_revoked_is_out(ready: Earmark, home: Path) -> None:
     assert [told[0] for told in (device_out, owner_out, service_out)] == [0, 0, 0]
     assert Home(home).roster().devices == ()
     assert "earmark owner forget ada" in owner_out[1]
-    rights = (Office(home).broker_folder() / "acl").read_text()
+    rights = (Office(home).published().broker / "acl").read_text()
     assert not any(who in rights for who in ("d-hall", "o-ada", "s-home-assistant"))
-    (Office(home).broker_folder() / "acl").write_text("as before a power cut")
+    (Office(home).published().broker / "acl").write_text("as before a power cut")
     assert ready("household", "revoke", "d-hall")[0] == 1
-    assert (Office(home).broker_folder() / "acl").read_text() == rights
+    assert (Office(home).published().broker / "acl").read_text() == rights
     assert ready("household", "revoke", "s-archive")[0] == 2
     assert ready("household", "revoke", "hall")[0] == 2

@@ -63,7 +63,8 @@ def test_no_secret_can_be_read_by_others(office: Office, tmp_path: Path) -> None
 
     secret = [*office.path.rglob("*.key"), *(tmp_path / "hall").rglob("*.key")]
 
-    assert len(secret) == 1 + 4 + 1 + 1  # authority, services, the broker's copy, the device
+    # authority, services, copies for the broker and the archive, the device
+    assert len(secret) == 1 + 4 + 3 + 1
     assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
     assert stat.S_IMODE((office.path / "register.json").stat().st_mode) == 0o600
 
@@ -88,7 +89,7 @@ def test_what_is_missing_or_wrong_among_the_broker_s_files_is_mended(
 def test_a_new_address_makes_new_certificates_for_servers_alone(office: Office) -> None:
     made = office.set_up(lambda register: msgspec.structs.replace(register, hosts=("home.lan",)))
 
-    assert set(made) == {"s-broker", "s-api", "broker.crt"}
+    assert set(made) == {"s-broker", "s-api", "broker.crt", "s-api.crt"}
 
 
 def test_a_certificate_that_ends_soon_is_made_anew_with_the_same_key(
@@ -118,7 +119,7 @@ def test_a_guest_s_key_gets_one_certificate_however_often_it_asks(office: Office
 
 def test_the_revoked_is_in_the_list_and_out_of_the_rights(office: Office, tmp_path: Path) -> None:
     office.issue(HALL, tmp_path / "hall")
-    rights = office.broker_folder() / "acl"
+    rights = office.published().broker / "acl"
     assert "user d-hall" in rights.read_text()
 
     office.change(lambda register: register.without(HALL, 1_800_000_000))
@@ -127,7 +128,7 @@ def test_the_revoked_is_in_the_list_and_out_of_the_rights(office: Office, tmp_pa
     assert changed == ["crl.pem", "acl"]
     assert "d-hall" not in rights.read_text()
     certificate = x509.load_pem_x509_certificate((tmp_path / "hall" / "d-hall.crt").read_bytes())
-    listed = x509.load_pem_x509_crl((office.broker_folder() / "crl.pem").read_bytes())
+    listed = x509.load_pem_x509_crl((office.published().broker / "crl.pem").read_bytes())
     assert {one.serial_number for one in listed} == {certificate.serial_number}
 
 

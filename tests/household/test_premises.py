@@ -1,16 +1,21 @@
 """Setting up a home, showing and renewing it."""
 
+import argparse
 import json
 import re
+import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from listener import config
-from listener.household import certificates, identity
+from listener.home import Home
+from listener.household import certificates, command, identity, premises
 from listener.household.office import Office
+from listener.household.premises import Places
 from tests.household.guests import contents
 
 Earmark = Callable[..., tuple[int, str, str]]
@@ -57,6 +62,75 @@ def test_the_broker_s_files_go_where_they_are_wanted(earmark: Earmark, tmp_path:
     named = re.findall(r"^\w+file (.*)$|^acl_file (.*)$", text, re.MULTILINE)
     assert all(Path(one or other).is_file() for one, other in named)
     assert len(named) == 5
+
+
+def places(folder: Path) -> Places:
+    return Places(
+        home=folder / "home",
+        broker=folder / "etc/mosquitto",
+        archive=folder / "etc/earmark/archive",
+        settings=folder / "etc/earmark/archive.toml",
+    )
+
+
+def settle(system: Places, *words: str) -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home")
+    command.add_arguments(parser)
+    arguments = parser.parse_args(["init", "--system", *words])
+    return premises.set_up(arguments, config.Config(), Home(Path("/nowhere")), system)
+
+
+def test_for_services_one_command_writes_files_and_settings_where_they_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system = places(tmp_path)
+
+    assert settle(system, "--host", "home.lan") == 0
+    before = contents(tmp_path)
+    assert settle(system) == 0
+
+    assert "all is as it should be" in capsys.readouterr().out
+    assert contents(tmp_path) == before
+    written = config.parse(system.settings.read_text(), "what init wrote")
+    assert written.home == str(system.home)
+    names = {"ca.crt", "s-archive.crt", "s-archive.key", "s-api.crt", "s-api.key"}
+    assert {path.name for path in system.archive.iterdir()} == names
+    named = (*msgspec.structs.astuple(written.broker), *msgspec.structs.astuple(written.archive))
+    there = [one for one in named if str(one).startswith(str(system.archive))]
+    assert {Path(one).name for one in there} == names
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in system.archive.iterdir()}
+    assert {name for name, mode in modes.items() if mode == 0o600} == {"s-archive.key", "s-api.key"}
+    assert (system.broker / "earmark.conf").is_file()
+
+
+def test_renewed_certificates_reach_the_archive_s_folder(tmp_path: Path, earmark: Earmark) -> None:
+    system = places(tmp_path)
+    settle(system)
+    before = contents(system.archive)
+
+    code, _, err = earmark("household", "--home", str(system.home), "renew")
+
+    after = contents(system.archive)
+    changed = {Path(path).name for path in after if after[path] != before[path]}
+    assert code == 0
+    assert changed == {"s-archive.crt", "s-api.crt"}
+    assert "systemctl restart earmark-archive" in err
+
+
+def test_settings_that_are_there_stay_and_what_they_lack_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system = places(tmp_path)
+    system.settings.parent.mkdir(parents=True)
+    system.settings.write_text("[archive]\nport = 9444\n")
+
+    settle(system)
+
+    assert system.settings.read_text() == "[archive]\nport = 9444\n"
+    out = capsys.readouterr().out
+    assert f"put this into {system.settings}:" in out
+    assert "s-archive.key" in out
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def place(home: Path, tmp_path: Path, free_port: int) -> Home:
     made = Home(office, folder, free_port)
     for who in (ALL_SEEING, ALL_SAYING):
         made.forge(who, office.authority(), datetime.now(UTC), who.cn)
-    rights = office.broker_folder() / "acl"
+    rights = office.published().broker / "acl"
     rights.write_text(
         rights.read_text() + f"\nuser {ALL_SEEING.cn}\ntopic read #\ntopic read $SYS/#\n"
         f"\nuser {ALL_SAYING.cn}\ntopic write #\n"
@@ -219,7 +219,7 @@ def place(home: Path, tmp_path: Path, free_port: int) -> Home:
 
 @pytest.fixture
 def connect(mosquitto: "Mosquitto", place: Home) -> Iterator[Callable[..., Client]]:
-    mosquitto.start_with(place.office.broker_folder())
+    mosquitto.start_with(place.office.published().broker)
     clients: list[Client] = []
 
     def made(who: Identity, **more: Any) -> Client:  # noqa: ANN401 - the client's own
@@ -394,7 +394,7 @@ def test_who_has_no_certificate_in_force_stays_outside(
         "TLS 1.2": place.context(hall, version=ssl.TLSVersion.TLSv1_2),
         "no TLS": None,
     }
-    mosquitto.start_with(office.broker_folder())
+    mosquitto.start_with(office.published().broker)
 
     assert is_let_in(place, place.context(hall))
     for how, context in outsiders.items():

@@ -94,22 +94,7 @@ class House:
 def house(machine: Machine) -> House:
     ada = pyrage.x25519.Identity.generate()
     made = House(machine, ada)
-    machine.write("/etc/earmark/archive.toml", "")
-    told = made.earmark(
-        *("household", "init", *ARCHIVE, "--host", "localhost"),
-        *("--broker-folder", "/etc/mosquitto/earmark"),
-    )
-    settings = told[told.index("[broker]") :]
-    # Where root alone can read them, and the service gets them as credentials.
-    issued = "/var/lib/earmark-archive/household"
-    names = (
-        "ca.crt",
-        *(f"issued/s-{who}.{kind}" for who in ("archive", "api") for kind in ("crt", "key")),
-    )
-    machine.run("cp", *(f"{issued}/{name}" for name in names), "/etc/earmark/archive")
-    settings = settings.replace(f"{issued}/issued/", "/etc/earmark/archive/")
-    settings = settings.replace(f"{issued}/", "/etc/earmark/archive/")
-    machine.write("/etc/earmark/archive.toml", settings)
+    made.earmark("household", "init", "--system", "--host", "localhost")
     machine.run("ln", "-s", "/etc/mosquitto/earmark/earmark.conf", "/etc/mosquitto/conf.d/")
     machine.run("systemctl", "start", "mosquitto")
 

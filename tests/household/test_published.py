@@ -6,31 +6,32 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from listener.errors import ConfigError
-from listener.household import broker_files, certificates
+from listener.household import certificates, published
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-FILES = {"earmark.conf": b"one", "broker.key": b"two", "acl": b"three"}
+PUBLIC = {"earmark.conf": b"one"}
+SECRET = {"broker.key": b"two", "acl": b"three"}
 
 
 def test_only_what_differs_is_written(tmp_path: Path) -> None:
     folder = tmp_path / "etc" / "earmark"
 
-    first = broker_files.write(folder, FILES)
-    second = broker_files.write(folder, FILES)
-    third = broker_files.write(folder, FILES | {"acl": b"other"})
+    first = published.put_all(folder, PUBLIC, SECRET)
+    second = published.put_all(folder, PUBLIC, SECRET)
+    third = published.put_all(folder, PUBLIC, SECRET | {"acl": b"other"})
 
-    assert (first, second, third) == (list(FILES), [], ["acl"])
+    assert (first, second, third) == ([*PUBLIC, *SECRET], [], ["acl"])
     assert (folder / "acl").read_bytes() == b"other"
 
 
-def test_key_and_rights_are_for_the_broker_alone(tmp_path: Path) -> None:
+def test_what_is_secret_is_for_its_reader_alone(tmp_path: Path) -> None:
     folder = tmp_path / "earmark"
-    broker_files.write(folder, FILES)
+    published.put_all(folder, PUBLIC, SECRET)
     (folder / "broker.key").chmod(0o644)
 
-    mended = broker_files.write(folder, FILES)
+    mended = published.put_all(folder, PUBLIC, SECRET)
 
-    modes = {name: stat.S_IMODE((folder / name).stat().st_mode) for name in FILES}
+    modes = {name: stat.S_IMODE((folder / name).stat().st_mode) for name in PUBLIC | SECRET}
     assert mended == ["broker.key"]
     assert modes == {"earmark.conf": 0o644, "broker.key": 0o600, "acl": 0o600}
 
@@ -39,7 +40,7 @@ def test_a_folder_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None
     tmp_path.chmod(0o777)
 
     with pytest.raises(ConfigError, match="everybody can write"):
-        broker_files.write(tmp_path, FILES)
+        published.put_all(tmp_path, PUBLIC, SECRET)
 
 
 def test_a_list_is_ours_and_holds_exactly_these_or_is_made_anew(tmp_path: Path) -> None:
@@ -48,10 +49,10 @@ def test_a_list_is_ours_and_holds_exactly_these_or_is_made_anew(tmp_path: Path) 
     listed = certificates.revocations(authority, [(7, NOW)], 2)
     path.write_bytes(listed.public_bytes(serialization.Encoding.PEM))
 
-    assert broker_files.lists(path, {7}, authority)
-    assert not broker_files.lists(path, {7, 8}, authority)
-    assert not broker_files.lists(path, set(), authority)
-    assert not broker_files.lists(path, {7}, other)
-    assert not broker_files.lists(tmp_path / "none", set(), authority)
+    assert published.lists(path, {7}, authority)
+    assert not published.lists(path, {7, 8}, authority)
+    assert not published.lists(path, set(), authority)
+    assert not published.lists(path, {7}, other)
+    assert not published.lists(tmp_path / "none", set(), authority)
     path.write_bytes(b"damaged")
-    assert not broker_files.lists(path, {7}, authority)
+    assert not published.lists(path, {7}, authority)
