@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from listener.sound.pcm import Samples
 
 BLOCK_SAMPLES: Final = 4096
+_AT_ONCE_SAMPLES: Final = 4 * BLOCK_SAMPLES  # twice as many: no faster, a megabyte more
 _BLOCK_CODE: Final = 0b1100  # as a frame's header says 4096; 0b0111: the length follows
 _PARTITIONS: Final = 16
 _MOST_ORDER: Final = 4
 _MOST_RICE: Final = 14  # 15 would mean another code
 _SAMPLE_BITS: Final = 16
+_FIRST: Final = 2 + _MOST_ORDER
 _RICE_FROM: Final = tuple(2 ** (rice + 0.5) / math.log(2) for rice in range(_MOST_RICE))
 _POLYNOMIAL_8: Final = 0x07
 _POLYNOMIAL_16: Final = 0x8005
@@ -46,9 +48,16 @@ def to_flac(samples: Samples, rate_hz: int, comment: str) -> bytes:
         rate_hz: of the samples, below 65536.
         comment: the text of its COMMENT tag.
     """
+    whole = len(samples) // BLOCK_SAMPLES * BLOCK_SAMPLES
+    bodies: list[bytes] = []
+    for at in range(0, whole, _AT_ONCE_SAMPLES):
+        blocks = samples[at : min(at + _AT_ONCE_SAMPLES, whole)].reshape(-1, BLOCK_SAMPLES)
+        bodies += _bodies(blocks.astype(np.int32), _PARTITIONS)
+    if whole < len(samples):
+        bodies += _bodies(samples[whole:].astype(np.int32)[None], 1)
     frames = [
-        _frame(number, samples[at : at + BLOCK_SAMPLES])
-        for number, at in enumerate(range(0, len(samples), BLOCK_SAMPLES))
+        _frame(number, len(samples) - number * BLOCK_SAMPLES, body)
+        for number, body in enumerate(bodies)
     ]
     lengths = [len(frame) for frame in frames]
     tag = f"COMMENT={comment}".encode()
@@ -73,73 +82,90 @@ def _block(kind: int, data: bytes) -> bytes:
     return bytes([kind]) + len(data).to_bytes(3, "big") + data
 
 
-def _frame(number: int, block: Samples) -> bytes:
-    """Encode one frame: its header, the samples, and a checksum of both."""
-    is_whole = len(block) == BLOCK_SAMPLES
+def _frame(number: int, left_samples: int, body: bytes) -> bytes:
+    """Return one frame: its header, its samples as they are packed, and a checksum of both."""
+    is_whole = left_samples >= BLOCK_SAMPLES
     # Sync and fixed blocks; block size, rate as the stream's; mono, 16 bits.
     header = bytes([0xFF, 0xF8, (_BLOCK_CODE if is_whole else 0b0111) << 4, 0b100 << 1])
     header += chr(number).encode("utf-8", "surrogatepass")
     if not is_whole:
-        header += (len(block) - 1).to_bytes(2, "big")
+        header += (left_samples - 1).to_bytes(2, "big")
     header += bytes([_crc_8(header)])
-    body = _packed(*_subframe(block.astype(np.int32), _PARTITIONS if is_whole else 1))
     return header + body + _crc_16(header + body).to_bytes(2, "big")
 
 
-def _subframe(block: _Ints, partitions: int) -> _Fields:
-    """Return the fields of the samples: what is left of them after the best fixed predictor."""
-    residuals = [block]
-    for _ in range(min(_MOST_ORDER, len(block) // partitions - 1)):
-        residuals.append(np.diff(residuals[-1]))
-    order = int(np.argmin([np.abs(one).sum() for one in residuals]))
-    residual = residuals[order]
+def _bodies(blocks: _Ints, partitions: int) -> list[bytes]:
+    """Encode blocks of one length at once: to numpy the second costs little after the first.
+
+    Args:
+        blocks: shape (k, n).
+        partitions: stretches of a block with a Rice code of their own, a power of two.
+    """
+    count, samples = blocks.shape
+    residuals = [blocks]
+    for _ in range(min(_MOST_ORDER, samples // partitions - 1)):
+        residuals.append(np.diff(residuals[-1], axis=1))
+    orders = np.argmin([np.abs(one).sum(1) for one in residuals], 0)
     # 0, -1, 1, -2, … as 0, 1, 2, 3, …
-    folded = np.concatenate((np.zeros(order, np.int32), residual << 1 ^ residual >> 31))
-    rows = folded.reshape(partitions, -1)
-    counts = np.full(partitions, rows.shape[1])
-    counts[0] -= order
+    folded = np.zeros_like(blocks)
+    for order in set(orders.tolist()):
+        residual = residuals[order][orders == order]
+        folded[orders == order, order:] = residual << 1 ^ residual >> 31
+    rows = folded.reshape(count, partitions, -1)
+    counts = np.full((count, partitions), rows.shape[2])
+    counts[:, 0] -= orders
     # The best length for numbers that fall off as those of sound do; to try all costs more time.
-    means = rows.sum(1) / np.maximum(counts, 1)
-    rice = (means[:, None] >= _RICE_FROM).sum(1).astype(np.int32)
-    each = rice[:, None]
+    means = rows.sum(2) / np.maximum(counts, 1)
+    rice = np.searchsorted(_RICE_FROM, means, side="right").astype(np.int32)
+    each = rice[..., None]
     zeros = rows >> each
-    if zeros.sum() + ((rice + 1) * counts + 4).sum() >= len(block) * _SAMPLE_BITS:
-        # Noise: as it is.
-        whole = block & 0xFFFF, np.full(len(block), _SAMPLE_BITS, np.int32)
-        return _joined(_fields((0b000001 << 1, 8)), whole)
-    values = np.concatenate((each, np.int32(1) << each | rows & (np.int32(1) << each) - 1), 1)
-    lengths = np.concatenate((np.full((partitions, 1), 4, np.int32), zeros + 1 + each), 1)
-    # The first samples stand before all this, as they are: here they are nothing.
-    values[0, 1 : 1 + order] = lengths[0, 1 : 1 + order] = 0
-    begin = _fields(
-        (0b001000 << 1 | order << 1, 8),
-        *((int(sample) & 0xFFFF, _SAMPLE_BITS) for sample in block[:order]),
-        (partitions.bit_length() - 1, 6),
-    )
-    return _joined(begin, (values.ravel(), lengths.ravel()))
+    # Columns: what stands first (kind, samples as they are, partitions), then those stretches.
+    values = np.zeros((count, _FIRST + partitions + samples), np.int32)
+    lengths = np.zeros_like(values)
+    stretches = (count, partitions, -1)
+    ours, theirs = (one[:, _FIRST:].reshape(stretches) for one in (values, lengths))
+    ours[..., 0], theirs[..., 0] = rice, 4
+    ours[..., 1:] = np.int32(1) << each | rows & (np.int32(1) << each) - 1
+    theirs[..., 1:] = zeros + 1 + each
+    values[:, 0], lengths[:, 0] = 0b001000 << 1 | orders << 1, 8
+    values[:, _FIRST - 1], lengths[:, _FIRST - 1] = partitions.bit_length() - 1, 6
+    for row, order in enumerate(orders.tolist()):
+        values[row, 1 : 1 + order] = blocks[row, :order] & 0xFFFF
+        lengths[row, 1 : 1 + order] = _SAMPLE_BITS
+        # They stand before all this: here they are nothing.
+        ours[row, 0, 1 : 1 + order] = theirs[row, 0, 1 : 1 + order] = 0
+    # Noise: as it is.
+    noisy = lengths.sum(1) >= 8 + samples * _SAMPLE_BITS
+    if noisy.any():
+        values[noisy], lengths[noisy] = 0, 0
+        values[noisy, 0], lengths[noisy, 0] = 0b000001 << 1, 8
+        values[noisy, 1 : 1 + samples] = blocks[noisy] & 0xFFFF
+        lengths[noisy, 1 : 1 + samples] = _SAMPLE_BITS
+    return _packed(values, lengths)
 
 
-def _fields(*fields: tuple[int, int]) -> _Fields:
-    values, lengths = zip(*fields, strict=True)
-    return np.array(values, np.int32), np.array(lengths, np.int32)
+def _packed(values: _Ints, lengths: _Ints) -> list[bytes]:
+    """Return each row's fields as bytes, the rest of the last one zero.
 
-
-def _joined(first: _Fields, second: _Fields) -> _Fields:
-    return np.concatenate((first[0], second[0])), np.concatenate((first[1], second[1]))
-
-
-def _packed(values: _Ints, lengths: _Ints) -> bytes:
-    """Return fields as bytes, the rest of the last one zero. No value has more than 32 bits."""
-    ends = np.cumsum(lengths)
-    count_bytes = -(-int(ends[-1]) // 8)
-    words = np.zeros(count_bytes // 4 + 2)
+    Args:
+        values: shape (k, m); none has more than 32 bits.
+        lengths: likewise; the first of a row is not 0.
+    """
+    ends = np.cumsum(lengths, 1, np.int32)
+    counts_bytes = -(-ends[:, -1] // 8)
+    firsts = np.concatenate(([0], np.cumsum(counts_bytes // 4 + 2)))
+    ends -= 1
     # Each value ends within a word of 32 bits, and may begin in the one before.
-    place = (ends - 1) >> 5
-    shifted = values.astype(np.int64) << (31 - (ends - 1 & 31))
+    place = (ends >> 5) + firsts[:-1, None]
+    shifted = values.astype(np.int64) << (31 - (ends & 31))
     # No two share a bit, so that to add is to join; doubles do that without loss up to 2 ** 53.
-    words += np.bincount(place + 1, shifted & 0xFFFFFFFF, len(words))
-    words += np.bincount(place, shifted >> 32, len(words))
-    return words[1:].astype(">u4").tobytes()[:count_bytes]
+    words = np.bincount(place.ravel() + 1, (shifted & 0xFFFFFFFF).ravel(), int(firsts[-1]) + 1)
+    words += np.bincount(place.ravel(), (shifted >> 32).ravel(), len(words))
+    data = words.astype(">u4").tobytes()
+    return [
+        data[4 * (first + 1) :][:size]
+        for first, size in zip(firsts.tolist(), counts_bytes.tolist(), strict=False)
+    ]
 
 
 def _crc_8(data: bytes) -> int:
