@@ -581,8 +581,8 @@ def test_stock_age_answers_the_challenge(ada: "Person", shelf: "Shelf", tmp_path
     key.write_text(ada.identity + "\n", "utf-8")
     told = ada.request("list").json()
 
-    read = subprocess.run(  # noqa: S603 - our own words
-        ["age", "-d", "-i", str(key)],  # noqa: S607 - whichever age is installed
+    read = subprocess.run(
+        ["age", "-d", "-i", str(key)],
         input=told["challenge"],
         capture_output=True,
         text=True,

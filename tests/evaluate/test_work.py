@@ -50,9 +50,9 @@ def test_an_item_is_played_to_every_engine_at_every_phase() -> None:
 
 
 def test_what_is_sent_and_what_comes_back_can_be_sent() -> None:
-    report = examine(pickle.loads(pickle.dumps(job())), SAID)  # noqa: S301 - our own
+    report = examine(pickle.loads(pickle.dumps(job())), SAID)
 
-    again = pickle.loads(pickle.dumps(report))  # noqa: S301 - our own
+    again = pickle.loads(pickle.dumps(report))
     assert again.takes[0].words[0].events == report.takes[0].words[0].events
     assert np.array_equal(
         again.takes[0].words[0].counts.misses, report.takes[0].words[0].counts.misses

@@ -114,8 +114,8 @@ def test_stock_curl_and_age_list_and_export(
         flac -s -t out/clips/*.flac
     """
 
-    done = subprocess.run(  # noqa: S603 - ours
-        ["sh", "-c", script],  # noqa: S607 - whichever shell
+    done = subprocess.run(
+        ["sh", "-c", script],
         cwd=tmp_path,
         capture_output=True,
         text=True,

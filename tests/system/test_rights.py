@@ -308,7 +308,7 @@ def test_of_1700_recordings_none_reaches_the_other(
 
 
 @pytest.mark.timeout(120)
-def test_a_thousand_hostile_envelopes_leave_nothing(  # noqa: PLR0913, PLR0917 - the whole road
+def test_a_thousand_hostile_envelopes_leave_nothing(
     served: "Earmark",
     mosquitto: "Mosquitto",
     household: "Household",
@@ -378,8 +378,8 @@ def test_stock_age_and_curl_are_enough(
         tail -n +5 out/clips/*.earmark | age -d -i ada.key > clip.flac
     """
 
-    done = subprocess.run(  # noqa: S603 - ours
-        ["sh", "-c", script],  # noqa: S607 - whichever shell
+    done = subprocess.run(
+        ["sh", "-c", script],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -390,7 +390,7 @@ def test_stock_age_and_curl_are_enough(
     assert (tmp_path / "clip.flac").read_bytes().startswith(b"fLaC")
 
 
-def test_a_copy_put_back_brings_no_clip_back_and_is_noticed(  # noqa: PLR0913, PLR0917 - the same
+def test_a_copy_put_back_brings_no_clip_back_and_is_noticed(
     served: "Earmark",
     mosquitto: "Mosquitto",
     household: "Household",
@@ -405,7 +405,7 @@ def test_a_copy_put_back_brings_no_clip_back_and_is_noticed(  # noqa: PLR0913, P
     wait_until(lambda: clips_in(home) == 1, "the clip is kept")
     served.kill("archive")
     backup = tmp_path / "backup"
-    subprocess.run(["cp", "-a", str(home), str(backup)], check=True)  # noqa: S603, S607 - ours
+    subprocess.run(["cp", "-a", str(home), str(backup)], check=True)
     restart(served, home, wait_until)
     receipt = json.loads(ada.ask("erase", all=True))["receipt"]
     assert receipt["clips"] == [headers[0].clip]
@@ -414,9 +414,9 @@ def test_a_copy_put_back_brings_no_clip_back_and_is_noticed(  # noqa: PLR0913, P
     served.kill("archive")
 
     # The folder of the archive from the backup: swept at the start; redelivery refused.
-    subprocess.run(["rm", "-r", str(home / "archive")], check=True)  # noqa: S603, S607 - ours
-    subprocess.run(  # noqa: S603 - ours
-        ["cp", "-a", str(backup / "archive"), str(home / "archive")],  # noqa: S607 - the usual one
+    subprocess.run(["rm", "-r", str(home / "archive")], check=True)
+    subprocess.run(
+        ["cp", "-a", str(backup / "archive"), str(home / "archive")],
         check=True,
     )
     assert clips_in(home) == 1
@@ -432,15 +432,15 @@ def test_a_copy_put_back_brings_no_clip_back_and_is_noticed(  # noqa: PLR0913, P
     served.kill("archive")
 
     # The whole home from the backup: the head on the broker is ahead of the log.
-    subprocess.run(["rm", "-r", str(home)], check=True)  # noqa: S603, S607 - ours
-    subprocess.run(["cp", "-a", str(backup), str(home)], check=True)  # noqa: S603, S607 - ours
+    subprocess.run(["rm", "-r", str(home)], check=True)
+    subprocess.run(["cp", "-a", str(backup), str(home)], check=True)
     restart(served, home, wait_until)
     wait_until(lambda: "does not hold the head" in served.said("archive"), "it is noticed")
     assert "restored" in {row["op"] for row in ada.rows()}
     assert (home / ACCESS_LOG).exists()
 
 
-def test_an_erasure_reaches_the_spool_and_the_quarantine_of_every_speaker(  # noqa: PLR0913, PLR0917 - the same
+def test_an_erasure_reaches_the_spool_and_the_quarantine_of_every_speaker(
     served: "Earmark",
     mosquitto: "Mosquitto",
     household: "Household",

@@ -93,7 +93,7 @@ def test_microwakewords_first_score_is_where_its_first_stride_ends() -> None:
 def test_a_recipe_can_be_sent_and_rests_on_its_models(make: object) -> None:
     recipe = make("one", HOME, ("alexa",))  # type: ignore[operator] # one of two functions
 
-    again = pickle.loads(pickle.dumps(recipe))  # noqa: S301 - our own
+    again = pickle.loads(pickle.dumps(recipe))
 
     assert again == recipe
     assert hash(again) == hash(recipe)
