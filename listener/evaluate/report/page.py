@@ -8,7 +8,7 @@ import base64
 import importlib.resources
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import jinja2
 import msgspec
@@ -260,6 +260,6 @@ def _digits(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"  # noqa: PLR2004 - no exponents
 
 
-def _drawn(svg: Any) -> Markup:  # noqa: ANN401 - a picture, or whatever false stood before it
-    """Pass on what ``pictures`` drew; it is built as a tree, so it is markup by right."""
-    return Markup(svg) if svg else Markup()  # noqa: S704 - see above
+def _drawn(svg: object) -> Markup:
+    """Pass on what ``pictures`` drew, or nothing for whatever false stood in its place."""
+    return Markup(svg) if svg else Markup()  # noqa: S704 - built as a tree, so it is markup by right
