@@ -5,9 +5,10 @@ import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpx2
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -29,7 +30,7 @@ def doors(home: Path) -> Iterator[Open]:
     opened = []
 
     def start(**fields: object) -> Doors:
-        made = Doors(HELLO, home, ArchiveSettings(**fields))  # type: ignore[arg-type] # a test's words
+        made = Doors(HELLO, home, msgspec.convert(fields, ArchiveSettings))
         opened.append(made)
         made.start()
         return made
@@ -179,10 +180,10 @@ def test_who_sends_headers_without_end_is_hung_up_on_and_others_are_answered(
     ],
 )
 def test_what_would_serve_strangers_or_in_the_clear_is_refused(
-    home: Path, fields: dict[str, object], said: str
+    home: Path, fields: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        Doors(HELLO, home, ArchiveSettings(**fields))  # type: ignore[arg-type] # a test's words
+        Doors(HELLO, home, ArchiveSettings(**fields))
 
 
 def test_a_port_that_is_taken_is_said(doors: Open, home: Path, port: int) -> None:

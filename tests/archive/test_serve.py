@@ -338,7 +338,8 @@ def test_only_so_many_changes_of_keys_are_carried(store: FileStore) -> None:
 def test_a_head_on_the_broker_that_the_log_does_not_hold_is_noticed(
     holdings: Holdings,
     caplog: pytest.LogCaptureFixture,
-    known: bool,  # noqa: FBT001 - a case
+    *,
+    known: bool,
 ) -> None:
     herald = Herald(holdings)
     end = holdings.log.append(Entry(owner="ada", op="list", outcome="done"))

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,11 @@ pytestmark = pytest.mark.system
 Wait = Callable[[Callable[[], object], str], None]
 RECORDINGS = 1700
 WORDS = {"ada": b"ada says this", "bob": b"bob says that"}
+
+
+def spoken_by(owner: str, _comment: str) -> bytes:
+    """What passes for a FLAC of hers."""
+    return b"fLaC" + WORDS[owner]
 
 
 class Asker:
@@ -147,11 +153,11 @@ def cross_index(home: Path) -> None:
 
 def cross_rows(home: Path) -> None:
     """Let a row of each owner point at a clip of the other: ids, hashes and numbers exchanged."""
-    fields = "clip, dkey, seq, sha256, ciphertext_sha256"
     with sqlite3.connect(home / "archive" / "index.sqlite") as index:
         pair = [
             index.execute(
-                f"select owner, {fields} from clip where owner = ? order by seq limit 1",  # noqa: S608 - our own words
+                "select owner, clip, dkey, seq, sha256, ciphertext_sha256 from clip"
+                " where owner = ? order by seq limit 1",
                 (owner,),
             ).fetchone()
             for owner in ("ada", "bob")
@@ -189,8 +195,7 @@ class TwoOwners:
         for seq in range(1, number + 1):
             owner = "ada" if seq % 2 else "bob"
             header = self.household.header(seq, owner)
-            words = b"fLaC" + WORDS[owner]
-            data = self.household.seal(header, lambda _, words=words: words)  # type: ignore[misc] # mypy does not see the default
+            data = self.household.seal(header, partial(spoken_by, owner))
             self.sealed[owner][header.clip] = data
             messages.append((topic_of(header), data))
         return messages

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from listener.release.journal import Journal
+from listener.release.journal import Journal, Phase
 from listener.update.versions import Versions
 from tests.update.speaker import Speaker, Update
 
@@ -193,12 +193,12 @@ def test_one_update_at_a_time(speaker: Speaker, update: Update) -> None:
 
 @pytest.mark.parametrize("phase", ["staging", "switching", "trial", "returning"])
 def test_what_was_cut_off_ends_with_the_version_before(
-    phase: str, speaker: Speaker, update: Update
+    phase: Phase, speaker: Speaker, update: Update
 ) -> None:
     versions = Versions(speaker.folder)
     (speaker.folder / "0.2.0").mkdir()
     versions.guard("0.1.0")
-    versions.write(Journal().began("0.2.0", "0.1.0", "").moved(phase))  # type: ignore[arg-type] # a phase
+    versions.write(Journal().began("0.2.0", "0.1.0", "").moved(phase))
     if phase in {"trial", "returning"}:
         versions.point("0.2.0")
 

@@ -111,7 +111,7 @@ def test_after_a_restart_nothing_is_left(hop_frames: int) -> None:
     mel.restart()
 
     assert not mel._samples.any()  # noqa: SLF001 - no sound may remain, wherever it is kept
-    assert not mel._halves.any()  # noqa: SLF001 - the same
+    assert not mel._halves.any()  # noqa: SLF001 - sums of two samples tell of both
     np.testing.assert_array_equal(mel.step(samples), fresh.step(samples))
 
 
