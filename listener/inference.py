@@ -26,6 +26,7 @@ from listener.wake.trigger import Rule
 _FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 _Session: TypeAlias = Any  # onnxruntime ships no types; this is its InferenceSession,
 _Binding: TypeAlias = Any  # and this its IOBinding
+_Past: TypeAlias = dict[str, Floats]  # a network's caches, by name
 LONGEST_WINDOW_FRAMES: Final = 1 << 10
 """No head looks at more embeddings."""
 
@@ -134,9 +135,7 @@ class StreamNet:
                 column[:] = kept
         self._embedding[:] = 0
 
-    def _bind(
-        self, session: _Session, before: dict[str, Floats], after: dict[str, Floats]
-    ) -> _Binding:
+    def _bind(self, session: _Session, before: _Past, after: _Past) -> _Binding:
         binding = session.io_binding()
         for name, buffer in (("mel", self._mel), *before.items()):
             _bind_input(binding, name, buffer)
@@ -174,11 +173,11 @@ class LongNet:
         found: Floats = embeddings
         return found
 
-    def state(self) -> dict[str, Floats]:
+    def state(self) -> _Past:
         """See ``LongNetwork.state``."""
         return self._past
 
-    def resume(self, state: dict[str, Floats]) -> None:
+    def resume(self, state: _Past) -> None:
         """See ``LongNetwork.resume``."""
         self._past = state
 
