@@ -127,9 +127,7 @@ def served(home: Home) -> Iterator[int]:
     settings = home.path.parent / "earmark.toml"
     settings.write_text("broker.port = 9\n", "utf-8")
     words = [sys.executable, "-m", "listener", "archive", "--config", str(settings)]
-    process = subprocess.Popen(  # noqa: S603 - our own words
-        [*words, "--home", str(home.path)], stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([*words, "--home", str(home.path)], stderr=subprocess.DEVNULL)
     try:
         until_s = time.monotonic() + _PATIENCE_S
         while not (home.path / "archive.sock").exists() and time.monotonic() < until_s:
@@ -254,7 +252,7 @@ def _index(
     row["code"] = voucher.code(Kept(**said))
     names = ", ".join(row)
     index.execute(
-        f"insert into clip ({names}) values ({', '.join('?' * len(row))})",  # noqa: S608 - ours
+        f"insert into clip ({names}) values ({', '.join('?' * len(row))})",  # noqa: S608 - the keys above; values are bound
         list(row.values()),
     )
 

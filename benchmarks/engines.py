@@ -74,9 +74,9 @@ def _run(score: Score, samples: Samples, step: int) -> tuple[float, float]:
 
 
 def _earmark() -> Score:
-    from listener.catalogue import Catalogue  # noqa: PLC0415 - only this engine pays for it
-    from listener.config import WakeSettings  # noqa: PLC0415 - the same
-    from listener.inference import build_detector  # noqa: PLC0415 - the same
+    from listener.catalogue import Catalogue
+    from listener.config import WakeSettings
+    from listener.inference import build_detector
 
     catalogue = Catalogue(Path(tempfile.gettempdir()) / "earmark-has-no-home-here")
     detector = build_detector(
@@ -98,7 +98,7 @@ def _openwakeword() -> Score:
     if found is None or found.origin is None:
         raise SystemExit("openwakeword is not installed")
     model = Path(found.origin).parent / "resources" / "models" / f"{WORD}_v0.1.onnx"
-    from openwakeword.model import Model  # noqa: PLC0415 - importing it is what is measured
+    from openwakeword.model import Model
 
     engine = Model(wakeword_model_paths=[str(model)])
 
@@ -109,7 +109,7 @@ def _openwakeword() -> Score:
 
 
 def _pymicro() -> Score:
-    import pymicro_wakeword  # noqa: PLC0415 - importing it is what is measured
+    import pymicro_wakeword
 
     features = pymicro_wakeword.MicroWakeWordFeatures()
     engine = pymicro_wakeword.MicroWakeWord.from_builtin(pymicro_wakeword.Model(WORD))

@@ -48,10 +48,10 @@ def measure(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
 
 def main() -> None:
     """Evaluate a folder once, after a few files to start the workers; print what it took."""
-    from listener.evaluate.engines.ours import our_recipe  # noqa: PLC0415 - only the worker pays for it
-    from listener.evaluate.plan import CorpusSettings, Plan, completed  # noqa: PLC0415 - the same
-    from listener.evaluate.running import Evaluation  # noqa: PLC0415 - the same
-    from listener.evaluate.workers import Processes  # noqa: PLC0415 - the same
+    from listener.evaluate.engines.ours import our_recipe
+    from listener.evaluate.plan import CorpusSettings, Plan, completed
+    from listener.evaluate.running import Evaluation
+    from listener.evaluate.workers import Processes
 
     jobs, folder = int(sys.argv[1]), sys.argv[2]
     home = Path(tempfile.gettempdir()) / "earmark-has-no-home-here"

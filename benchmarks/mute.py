@@ -12,6 +12,7 @@ import queue
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.figures import percentile
 from benchmarks.sounds import quiet_room
@@ -30,7 +32,7 @@ from listener.hear.counters import Counters
 from listener.hear.devices import portaudio
 from listener.hear.gate import listen_to_device
 from listener.hear.herald import Herald
-from listener.hear.keeping import Keeping
+from listener.hear.keeping import Keeping, Stamp
 from listener.hear.lasting import Lasting
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers, allocate
@@ -117,6 +119,22 @@ class _NoBorder:
         raise Unavailable(f"nothing is spooled here: {clip} {owner} {seq} {len(data)}")
 
 
+def _useless_stamp() -> Stamp:
+    """Return a stamp that has no number for any envelope: nothing is sealed here."""
+
+    def next_seq() -> int:
+        raise Unavailable("nothing is sealed here")
+
+    return Stamp(
+        device="bench",
+        key=Ed25519PrivateKey.generate(),
+        next_seq=next_seq,
+        new_clip_id=lambda: str(uuid.uuid4()),
+        boot="0" * 16,
+        ttl_s=1,
+    )
+
+
 class _Session:
     """One ear, one hand, and a clock between them."""
 
@@ -180,7 +198,7 @@ class _Session:
         herald = Herald(lambda _event: None, _NoPost(), lambda _data: bytes(64), lambda: None)
         keeping = Keeping(
             attribution=_NobodysClips(),
-            stamp=None,  # type: ignore[arg-type] # nothing is ever sealed here
+            stamp=_useless_stamp(),
             border=_NoBorder(),
             counters=counters,
             buffers=buffers,

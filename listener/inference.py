@@ -7,7 +7,7 @@ import and once more after it. Sessions use one thread and the processor alone.
 import io
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -24,6 +24,9 @@ from listener.wake.streaming import StreamingModel, Word
 from listener.wake.trigger import Rule
 
 _FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
+_Session: TypeAlias = Any  # onnxruntime ships no types; this is its InferenceSession,
+_Binding: TypeAlias = Any  # and this its IOBinding
+_Past: TypeAlias = dict[str, Floats]  # a network's caches, by name
 LONGEST_WINDOW_FRAMES: Final = 1 << 10
 """No head looks at more embeddings."""
 
@@ -132,7 +135,7 @@ class StreamNet:
                 column[:] = kept
         self._embedding[:] = 0
 
-    def _bind(self, session: Any, before: dict[str, Floats], after: dict[str, Floats]) -> Any:  # noqa: ANN401 - untyped
+    def _bind(self, session: _Session, before: _Past, after: _Past) -> _Binding:
         binding = session.io_binding()
         for name, buffer in (("mel", self._mel), *before.items()):
             _bind_input(binding, name, buffer)
@@ -170,11 +173,11 @@ class LongNet:
         found: Floats = embeddings
         return found
 
-    def state(self) -> dict[str, Floats]:
+    def state(self) -> _Past:
         """See ``LongNetwork.state``."""
         return self._past
 
-    def resume(self, state: dict[str, Floats]) -> None:
+    def resume(self, state: _Past) -> None:
         """See ``LongNetwork.resume``."""
         self._past = state
 
@@ -237,7 +240,7 @@ class Windows:
 
     def __init__(
         self,
-        session: Any,  # noqa: ANN401 - untyped
+        session: _Session,
         embeddings: Floats,
         window_frames: int,
         outputs: int,
@@ -249,7 +252,7 @@ class Windows:
         self._takes_many = not isinstance(given.shape[0], int)
         self._results = np.zeros((len(embeddings) + 1, outputs), np.float32)
         # A window is one piece of the buffer, so the network reads it where it lies.
-        self._bindings: list[Any] = []
+        self._bindings: list[_Binding] = []
         for end in range(window_frames, len(embeddings) + 1):
             binding = session.io_binding()
             window = embeddings[end - window_frames : end][None]
@@ -373,15 +376,15 @@ def _matches(shape: Sequence[Any], expected: tuple[int | None, ...]) -> bool:
     )
 
 
-def _bind_input(binding: Any, name: str, buffer: Floats) -> None:  # noqa: ANN401 - untyped
+def _bind_input(binding: _Binding, name: str, buffer: Floats) -> None:
     binding.bind_input(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
 
 
-def _bind_output(binding: Any, name: str, buffer: Floats) -> None:  # noqa: ANN401 - untyped
+def _bind_output(binding: _Binding, name: str, buffer: Floats) -> None:
     binding.bind_output(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
 
 
-def _session(data: bytes, name: str, *, keeps_memory: bool) -> Any:  # noqa: ANN401 - untyped
+def _session(data: bytes, name: str, *, keeps_memory: bool) -> _Session:
     """Load a network.
 
     Args:

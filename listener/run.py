@@ -188,7 +188,9 @@ class Pair:
 def _start(words: Sequence[str]) -> Process:
     # systemd's socket is for this process: a child's READY or STOPPING is not ours.
     environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
-    return subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL)  # noqa: S603 - ourselves
+    return subprocess.Popen(  # noqa: S603 - this program, with the words it was started with
+        words, env=environment, stdin=subprocess.DEVNULL
+    )
 
 
 def _shell_code(returncode: int) -> int:

@@ -6,7 +6,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
@@ -16,6 +18,7 @@ from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.seal import seal
 from listener.home import Home
+from listener.owner.roster import Roster
 
 RECORDINGS = "EARMARK_RECORDINGS"
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,7 +66,7 @@ class Household:
     identities: dict[str, str]
 
     def header(self, seq: int, owner: str = "ada", **fields: object) -> form.PublicHeader:
-        given = {
+        given: dict[str, Any] = {
             "clip": str(uuid.uuid4()),
             "device": "hall",
             "dkey": keys.device_id(self.device_key.public_key()),
@@ -73,7 +76,7 @@ class Household:
             "t": form.timestamp(datetime.now(UTC)),
             "ttl_s": 86_400,
         }
-        return form.PublicHeader(**(given | fields))  # type: ignore[arg-type] # a test's own words
+        return form.PublicHeader(**(given | fields))
 
     def seal(
         self,
@@ -106,6 +109,15 @@ class Household:
         return str(pyrage.x25519.Identity.from_str(self.identities[owner]).to_public())
 
 
+def introduced(roster: Roster, name: str, recipient: str, now_s: int) -> Roster:
+    """The roster with an owner who has proved her key."""
+    return (
+        roster.with_owner(name, recipient)
+        .challenged(name, "answer", now_s)
+        .confirmed(name, "answer", now_s)
+    )
+
+
 @pytest.fixture
 def household(home: Path) -> Household:
     """A household with one device and two active owners; nothing of it is ever the same twice."""
@@ -119,11 +131,7 @@ def household(home: Path) -> Household:
     )
     for name in identities:
         found.change_roster(
-            lambda roster, name=name: (  # type: ignore[misc] # mypy does not see the default
-                roster.with_owner(name, made.recipient(name))
-                .challenged(name, "answer", now_s)
-                .confirmed(name, "answer", now_s)
-            )
+            partial(introduced, name=name, recipient=made.recipient(name), now_s=now_s)
         )
     return made
 

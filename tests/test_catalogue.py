@@ -104,7 +104,7 @@ def test_finding_models_imports_no_package_that_carries_them(home: Path) -> None
         "print({'openwakeword', 'sklearn', 'scipy', 'onnxruntime', 'numpy'} & {*sys.modules})"
     )
 
-    done = subprocess.run(  # noqa: S603 - our own interpreter, our own program
+    done = subprocess.run(
         [sys.executable, "-c", program, str(home)], check=True, capture_output=True, text=True
     )
 

@@ -53,7 +53,7 @@ sys.exit(code)
 def python(script: str, *words: str, measured: bool = True) -> subprocess.Popen[str]:
     """Run a script; one that will be killed is not measured, for it would leave half a file."""
     environment = {k: v for k, v in os.environ.items() if measured or not k.startswith("COVERAGE")}
-    return subprocess.Popen(  # noqa: S603 - our own script
+    return subprocess.Popen(
         [sys.executable, "-c", script, *words], stdout=subprocess.PIPE, text=True, env=environment
     )
 

@@ -241,7 +241,7 @@ print("heavy", sorted({"scipy", "sklearn", "openwakeword", "onnx"} & set(sys.mod
 """
     environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
 
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, check=True, env=environment, text=True
     )
 

@@ -350,11 +350,11 @@ while True:
 def test_a_process_killed_at_any_moment_leaves_whole_clips_and_loses_none(tmp_path: Path) -> None:
     folder = tmp_path / "spool"
     seed = time.time_ns()
-    moments = random.Random(seed)  # noqa: S311 - no secret
+    moments = random.Random(seed)
     spool = Spool(folder, SpoolSettings(most_clips=100))
     seq = 0
     for _ in range(6):
-        with subprocess.Popen(  # noqa: S603 - our own words
+        with subprocess.Popen(
             [sys.executable, "-c", CHILD, str(folder), str(seq)], stdout=subprocess.PIPE, text=True
         ) as child:
             assert child.stdout is not None

@@ -50,7 +50,7 @@ class Faults:
     """
 
     def __init__(self, cast: Cast, desk: Desk, home: Path, *, seed: int, pause_s: float) -> None:
-        self._lots = random.Random(seed)  # noqa: S311 - no secret
+        self._lots = random.Random(seed)  # noqa: S311 - moments for faults, the same for the same seed
         self._cast = cast
         self._desk = desk
         self._lasting = Lasting(home, patience_s=30.0)

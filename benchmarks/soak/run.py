@@ -200,7 +200,7 @@ def _settings(folder: Path, home: Home) -> tuple[Path, int]:
 
 
 def _archived(settings: Path) -> list[str]:
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         earmark("archive", "list", "--json", "--config", str(settings)),
         capture_output=True,
         text=True,

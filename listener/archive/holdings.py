@@ -82,7 +82,7 @@ class Holdings:
             )
         )
 
-    def receipt(  # noqa: PLR0913 - each is a field of it
+    def receipt(
         self,
         kind: Literal["erase", "export"],
         ticket: Ticket,

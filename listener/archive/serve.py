@@ -186,7 +186,7 @@ class Server:
         monotonic_s: a clock that never jumps.
     """
 
-    def __init__(  # noqa: PLR0913 - all but three have their usual value
+    def __init__(
         self,
         broker: Broker,
         receiver: Receiver,
@@ -252,7 +252,7 @@ class Server:
         if self._connected and self._monotonic_s() - self._since_s >= STEADY_S:
             self._backoff_s = FIRST_BACKOFF_S
         self._connected = False
-        spread_s = self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        spread_s = self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads tries over time, and hides nothing
         self._connect_s = self._monotonic_s() + spread_s
         self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
 

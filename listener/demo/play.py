@@ -46,7 +46,7 @@ def play(
     events: list[Event] = []
     lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     with log.open("wb") as errors:
-        child = subprocess.Popen(  # noqa: S603 - ourselves
+        child = subprocess.Popen(  # noqa: S603 - this program, as Homes.words spells it
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
         )
     assert child.stdout is not None  # noqa: S101 - tells mypy what PIPE means

@@ -30,7 +30,7 @@ def findings(
     """
     words = [*command]
     words += ["--throw-switch"] if throw_switch else ["--prove-mute"] if prove_mute else []
-    with subprocess.Popen(  # noqa: S603 - our own interpreter and module
+    with subprocess.Popen(  # noqa: S603 - this interpreter on a module that the caller names
         words,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -7,7 +7,7 @@ a shared disk, mostly. What is sent to them is a recipe and an item, never sound
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import joblib
 
@@ -16,6 +16,9 @@ from listener.evaluate.corpus.items import Item
 from listener.evaluate.engines.provenance import code_hash, versions
 from listener.evaluate.work import ItemReport
 from listener.evaluate.workers import in_turns
+
+if TYPE_CHECKING:
+    import distributed
 
 PATIENCE_S: Final = 10.0
 _HINT: Final = "pip install 'earmark[cluster]' on each; dask scheduler, and dask worker ADDRESS"
@@ -46,7 +49,7 @@ class Cluster:
             yield from in_turns(parallel, function, items)
 
     @contextlib.contextmanager
-    def _client(self) -> Iterator[Any]:
+    def _client(self) -> Iterator["distributed.Client"]:
         try:
             import distributed  # noqa: PLC0415 - 0.8 s, for who asks for a cluster
         except ModuleNotFoundError as error:
@@ -55,8 +58,7 @@ class Cluster:
                 "pip install 'earmark[cluster]'",
             ) from error
         try:
-            # distributed is typed, but for this.
-            client: Any = distributed.Client(self.address, timeout=self.patience_s)  # type: ignore[no-untyped-call] # theirs
+            client = distributed.Client(self.address, timeout=self.patience_s)  # type: ignore[no-untyped-call] # all but this is typed
         except (OSError, ValueError) as error:
             raise Unavailable(f"no Dask scheduler answers at {self.address}", _HINT) from error
         with client:
@@ -66,7 +68,7 @@ class Cluster:
                 raise Unavailable(f"{self.address} has no worker", _HINT) from error
             yield client
 
-    def _see_that_all_are_alike(self, client: Any) -> None:  # noqa: ANN401 - untyped
+    def _see_that_all_are_alike(self, client: "distributed.Client") -> None:
         """Refuse workers whose scores might be others than ours."""
         here = code_hash(), versions()
         for worker, there in client.run(_made_of).items():

@@ -16,6 +16,7 @@ class Remaining:
         self,
         total: float,
         errors: TextIO,
+        results: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin.
@@ -23,21 +24,29 @@ class Remaining:
         Args:
             total: how much there is to do, in any unit.
             errors: where it is told; rewritten in place if it is a terminal.
+            results: where results go meanwhile. Then only a terminal that they do not go to is
+                told: on theirs the two would write over each other, and in a file get mixed up.
             clock: seconds.
         """
         self._total = max(total, 1e-9)
         self._errors = errors
         self._clock = clock
         self._on_screen = errors.isatty()
+        self._is_told = results is None or (self._on_screen and not results.isatty())
         self._pause_s = ON_SCREEN_S if self._on_screen else IN_A_FILE_S
         self._done = 0.0
         self._began_s = self._told_s = clock()
 
     def done(self, amount: float) -> None:
         """Say that ``amount`` more is done."""
-        self._done += amount
+        self.reached(self._done, amount)
+
+    def reached(self, whole: float, part: float = 0.0) -> None:
+        """Say that ``whole`` is done in all, and ``part`` of what comes next."""
+        self._done = whole + part
         now_s = self._clock()
-        if now_s - self._told_s < self._pause_s or self._done <= 0:
+        is_due = self._is_told and now_s - self._told_s >= self._pause_s
+        if not is_due or self._done <= 0:
             return
         self._told_s = now_s
         part = min(self._done / self._total, 1.0)
@@ -55,7 +64,7 @@ class Remaining:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._on_screen:
+        if self._on_screen and self._is_told:
             self._errors.write(f"\r{'':<40}\r")
             self._errors.flush()
 

@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from listener.catalogue import Catalogue
 from listener.config import Config, Probability, WakeSettings
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.evaluate.lines import Report, StepLines, Summary, Table, WakeLines, printable
-from listener.evaluate.progress import Progress
+from listener.evaluate.remaining import Remaining
 from listener.inference import build_detector
 from listener.recording import SUFFIXES, Recording, open_recording
 from listener.sound.pcm import SAMPLE_RATE_HZ, Framer, Gap, GapReason
@@ -77,16 +78,16 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     detector = build_detector(words, catalogue.embedding(), wake)
     report = _report(arguments, wake.words, paths)
     damaged = 0
-    with Progress(len(paths), sys.stdout, sys.stderr) as progress:
-        for path in paths:
+    with Remaining(len(paths), sys.stderr, sys.stdout) as remaining:
+        for number, path in enumerate(paths):
             file = printable(path)
+            advance = partial(remaining.reached, number)
             try:
                 with open_recording(path, settings.microphone.channel) as recording:
-                    report.end(file, score(detector, recording, file, report, progress.advance))
+                    report.end(file, score(detector, recording, file, report, advance))
             except EarmarkError as error:
                 damaged += 1
                 _complain(error)
-            progress.file_done()
     return int(damaged > 0)
 
 

@@ -123,7 +123,7 @@ class Totals:
         """Return the rate of false wakes."""
         return poisson(self.all.false / self.plays, self.all.hours)
 
-    def result(  # noqa: PLR0913 - what totals cannot know
+    def result(
         self,
         *,
         engine: str,

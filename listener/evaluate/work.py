@@ -109,8 +109,9 @@ def examine(job: Job, item: Item) -> ItemReport:
     for engine in range(len(job.recipes)):
         for condition in range(len(job.conditions)):
             try:
+                name = job.conditions[condition].name
                 takes += [
-                    _take(job, found, engine, condition, play, track)
+                    _take(job, Play(item, name, play), track, engine=engine, condition=condition)
                     for play, track in tracks.of(engine, job.conditions[condition])
                 ]
             except EarmarkError as error:
@@ -210,25 +211,23 @@ def _mixing_code() -> str:
     return code_hash(MIXING)
 
 
-def _take(  # noqa: PLR0913, PLR0917 - a play of an item under a condition to an engine
-    job: Job, found: Sounding, engine: int, condition: int, play: int, track: Track
-) -> TakeReport:
-    settings, name = job.settings[engine], job.conditions[condition].name
+def _take(job: Job, play: Play, track: Track, *, engine: int, condition: int) -> TakeReport:
+    settings = job.settings[engine]
     words = [
         _word(
-            Play(found.item, name, play),
+            play,
             track,
             Watch(
                 word,
                 settings.said.get(word, word),
-                rule_of(settings, job.thresholds[engine][name, word], track.step_samples),
+                rule_of(settings, job.thresholds[engine][play.condition, word], track.step_samples),
                 job.tail_s,
             ),
         )
         for word in track.words
     ]
     return TakeReport(
-        engine, condition, play, track.length_samples, track.clipped_samples, tuple(words)
+        engine, condition, play.number, track.length_samples, track.clipped_samples, tuple(words)
     )
 
 

@@ -29,7 +29,11 @@ class Processes:
             yield from in_turns(parallel, function, items)
 
 
-def in_turns(parallel: Any, function: Examine, items: Iterable[Item]) -> Iterator[ItemReport]:  # noqa: ANN401 - untyped
+def in_turns(
+    parallel: Any,  # noqa: ANN401 - joblib ships no types
+    function: Examine,
+    items: Iterable[Item],
+) -> Iterator[ItemReport]:
     """Give the reports in the order of the items, so many at a time.
 
     joblib goes on with an endless iterator whether or not its results are taken: behind one item

@@ -15,12 +15,14 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from listener.errors import Unavailable
 from listener.hear.childhood import begin
 from listener.hear.devices import (
     Device,
+    PortAudio,
+    Stream,
     cause_of,
     chosen,
     default_index,
@@ -86,11 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def open_stream(
-    sound: Any,  # noqa: ANN401 - sounddevice has no types
+    sound: PortAudio,
     device: Device,
     channel: int,
     rate_hz: int,
-) -> tuple[Any, int]:
+) -> tuple[Stream, int]:
     """Open and start a device: at the wanted rate if it gives it, else at one of its own.
 
     Args:
@@ -127,9 +129,9 @@ def open_stream(
     raise Refused(Cause.RATE if Cause.RATE in causes else Cause.CHANNEL)
 
 
-def capture(  # noqa: PLR0913 - each is one property of the sound that comes out
-    sound: Any,  # noqa: ANN401 - sounddevice has no types
-    stream: Any,  # noqa: ANN401 - sounddevice has no types
+def capture(
+    sound: PortAudio,
+    stream: Stream,
     write: Callable[[bytes | bytearray], None],
     *,
     channels: int,
@@ -184,8 +186,8 @@ def _resampler(own_hz: int, rate_hz: int) -> _Resample:
     # Late: numpy costs as much start-up as everything else here together. Its threads would have
     # nothing to do.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    import numpy as np  # noqa: PLC0415 - see above
-    import soxr  # noqa: PLC0415 - see above
+    import numpy as np  # noqa: PLC0415 - half the start-up
+    import soxr  # noqa: PLC0415 - imports numpy too
 
     resampler = soxr.ResampleStream(own_hz, rate_hz, 1, dtype="float32", quality="HQ")
     full = float(1 << 15)
@@ -201,7 +203,7 @@ def _resampler(own_hz: int, rate_hz: int) -> _Resample:
     return resample
 
 
-def _find(sound: Any, wanted: str) -> Device:  # noqa: ANN401 - sounddevice has no types
+def _find(sound: PortAudio, wanted: str) -> Device:
     found = chosen(table(sound), wanted, default_index(sound))
     if not found:
         raise Refused(why_missing(wanted))

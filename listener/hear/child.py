@@ -44,7 +44,7 @@ class Child:
                 fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             # ALSA explains itself at length, about devices that nobody asked for.
             talk = None if _log.isEnabledFor(logging.INFO) else subprocess.DEVNULL
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            self._process = subprocess.Popen(  # noqa: S603 - a list, never a shell: no device name can be a command
                 command, stdin=subprocess.DEVNULL, stdout=into, stderr=talk
             )
         except BaseException:

@@ -109,7 +109,7 @@ class ChimeProcess:
             return
         self._due_s = now_s + RETRY_S
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            self._process = subprocess.Popen(  # noqa: S603 - a list, never a shell: no device name can be a command
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -10,10 +10,15 @@ import importlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from listener.errors import Unavailable
 from listener.hear.records import Cause
+
+PortAudio: TypeAlias = Any
+"""The module sounddevice, which ships no types; or a test's own."""
+Stream: TypeAlias = Any
+"""What the module opens: a stream, in or out."""
 
 DEFAULT: Final = "default"
 LIBRARY: Final = "libportaudio.so.2"
@@ -51,7 +56,7 @@ class Device(NamedTuple):
     """What it prefers."""
 
 
-def portaudio(library: str = LIBRARY) -> Any:  # noqa: ANN401 - sounddevice has no types
+def portaudio(library: str = LIBRARY) -> PortAudio:
     """Load sounddevice and return it.
 
     Args:
@@ -79,7 +84,7 @@ def portaudio(library: str = LIBRARY) -> Any:  # noqa: ANN401 - sounddevice has 
         ctypes.util.find_library = found
 
 
-def table(sound: Any) -> tuple[Device, ...]:  # noqa: ANN401 - sounddevice has no types
+def table(sound: PortAudio) -> tuple[Device, ...]:
     """Return the devices that can be heard, by their index.
 
     Args:
@@ -92,12 +97,12 @@ def table(sound: Any) -> tuple[Device, ...]:  # noqa: ANN401 - sounddevice has n
     )
 
 
-def default_index(sound: Any) -> int:  # noqa: ANN401 - sounddevice has no types
+def default_index(sound: PortAudio) -> int:
     """Return the index of PortAudio's default input; below 0 when there is none."""
     return int(sound.default.device[0])
 
 
-def gives(sound: Any, device: Device, channel: int, rate_hz: int) -> bool:  # noqa: ANN401 - sounddevice has no types
+def gives(sound: PortAudio, device: Device, channel: int, rate_hz: int) -> bool:
     """Tell whether a device gives a rate without our resampling.
 
     Args:
@@ -142,7 +147,7 @@ def why_missing(wanted: str, asound: str = "/proc/asound", dev: str = "/dev/snd"
         dev: where its device files are.
     """
     try:
-        inputs = [name for name in os.listdir(dev) if _INPUT.fullmatch(name)]  # noqa: PTH208 - pathlib costs time
+        inputs = [name for name in os.listdir(dev) if _INPUT.fullmatch(name)]  # noqa: PTH208 - no pathlib here
     except OSError:
         inputs = []
     if not inputs:
@@ -150,7 +155,7 @@ def why_missing(wanted: str, asound: str = "/proc/asound", dev: str = "/dev/snd"
     if not any(os.access(f"{dev}/{name}", os.R_OK) for name in inputs):
         return Cause.DENIED
     try:
-        with open(f"{asound}/cards", encoding="utf-8", errors="replace") as listing:  # noqa: PTH123 - the same
+        with open(f"{asound}/cards", encoding="utf-8", errors="replace") as listing:  # noqa: PTH123 - no pathlib here
             cards = listing.read().casefold()
     except OSError:
         return Cause.MISSING

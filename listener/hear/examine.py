@@ -10,7 +10,6 @@ import os
 import resource
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 
@@ -119,7 +118,7 @@ def memory_of(settings: config.ClipSettings, limit_bytes: int, *, is_root: bool)
     )
 
 
-def _table() -> tuple[list[Finding], Any]:
+def _table() -> tuple[list[Finding], devices.PortAudio]:
     try:
         sound = devices.portaudio()
     except (Unavailable, ModuleNotFoundError) as error:
@@ -131,7 +130,7 @@ def _table() -> tuple[list[Finding], Any]:
 
 
 def devices_of(
-    sound: Any,  # noqa: ANN401 - sounddevice has no types
+    sound: devices.PortAudio,
     settings: config.MicrophoneSettings,
 ) -> Iterator[Finding]:
     """List the devices, and say which of them is heard.

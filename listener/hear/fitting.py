@@ -134,8 +134,7 @@ def open_line(settings: MuteSettings) -> Line:
     """
     if settings.switch == "input":
         return open_input(settings.input or "", _INPUTS, KernelInput())
-    # Not at the top: libgpiod is 1.4 MiB that only a GPIO line needs.
-    from listener.hear import gpio  # noqa: PLC0415 - see above
+    from listener.hear import gpio  # noqa: PLC0415 - 1.4 MiB that only a GPIO line needs
 
     return gpio.open_switch(
         settings.chip, _line(settings.line), settings.shut_level, settings.debounce_ms
@@ -152,7 +151,7 @@ def fitted_lamp(settings: LampSettings, monotonic_s: Callable[[], float]) -> Lam
 def _open_light(settings: LampSettings) -> Light:
     if settings.kind == "apa102":
         return open_row(settings.device, settings.leds, settings.brightness)
-    from listener.hear import gpio  # noqa: PLC0415 - as for the switch
+    from listener.hear import gpio  # noqa: PLC0415 - an apa102 is lit without libgpiod
 
     return gpio.open_led(settings.chip, _line(settings.line), settings.lit_level)
 

@@ -101,7 +101,7 @@ class Gate:
         return shut
 
 
-def listen_to_files(  # noqa: PLR0913 - each is one choice of the caller
+def listen_to_files(
     paths: Sequence[Path],
     *,
     channel: int,

@@ -29,7 +29,7 @@ class WakeDetector(Protocol):
 class Ear:
     """The loop's state between two sounds. One thread."""
 
-    def __init__(  # noqa: PLR0913 - the parts of the flow meet here, each made elsewhere
+    def __init__(
         self,
         *,
         detector: WakeDetector,

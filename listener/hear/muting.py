@@ -44,7 +44,7 @@ class Requests(Protocol):
 class Mute:
     """A `mute.Switch` that is shut while anything mutes. One thread."""
 
-    def __init__(  # noqa: PLR0913 - what mutes, where it lasts, and what time it is
+    def __init__(
         self,
         switch: Switch,
         lasting: Lasting,

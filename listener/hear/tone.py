@@ -11,11 +11,11 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from listener.errors import Unavailable
 from listener.hear.childhood import begin
-from listener.hear.devices import portaudio
+from listener.hear.devices import PortAudio, portaudio
 
 RATES_HZ: Final = (48_000, 44_100, 16_000)
 PLAYED: Final = b"."
@@ -67,7 +67,7 @@ def tone(rate_hz: int, volume: float) -> bytes:
 
 
 def play(
-    sound: Any,  # noqa: ANN401 - sounddevice has no types
+    sound: PortAudio,
     device: str,
     volume: float,
 ) -> bool:

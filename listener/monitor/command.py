@@ -7,7 +7,6 @@ import select
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -122,22 +121,10 @@ def _shown(home: Path, *, is_live: bool, is_json: bool) -> Iterator[Show]:
         to_line = lines.to_json if is_json else lines.to_text
         yield lambda picture, now_s: print(to_line(picture, now_s), flush=True)
         return
-    # Here and not above, so that lines need nothing that a device could lack.
-    from rich.console import Console, RenderableType  # noqa: PLC0415 - see above
-    from rich.live import Live  # noqa: PLC0415 - see above
+    from listener.monitor.view import drawing  # noqa: PLC0415 - lines must do without rich
 
-    from listener.monitor.view import render  # noqa: PLC0415 - see above
-
-    console = Console()
-
-    def panel(picture: Picture, now_s: float) -> RenderableType:
-        return render(picture, now_s, datetime.now().astimezone(), str(home))
-
-    if not is_live:
-        yield lambda picture, now_s: console.print(panel(picture, now_s))
-        return
-    with Live(console=console, auto_refresh=False) as live:
-        yield lambda picture, now_s: live.update(panel(picture, now_s), refresh=True)
+    with drawing(str(home), is_live=is_live) as draw:
+        yield draw
 
 
 def _hand_over(home: Path) -> None:

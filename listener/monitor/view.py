@@ -1,9 +1,12 @@
 """A picture in a terminal, by rich."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +19,26 @@ LOWEST_DBFS: Final = -80
 
 _SHOWN_S: Final = 3.0  # so long the last wake stays bright
 _LAMPS: Final = {"idle": "green", "hearing": "bright_cyan", "muted": "red", "fault": "bold yellow"}
+
+
+@contextlib.contextmanager
+def drawing(home: str, *, is_live: bool) -> Iterator[Callable[[Picture, float], None]]:
+    """Give what draws a picture on this terminal at a time of the picture's clock.
+
+    Args:
+        home: whose hear it is.
+        is_live: whether each picture takes the place of the one before.
+    """
+    console = Console()
+
+    def panel(picture: Picture, now_s: float) -> Panel:
+        return render(picture, now_s, datetime.now().astimezone(), home)
+
+    if not is_live:
+        yield lambda picture, now_s: console.print(panel(picture, now_s))
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        yield lambda picture, now_s: live.update(panel(picture, now_s), refresh=True)
 
 
 class Bar:

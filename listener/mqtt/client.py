@@ -92,7 +92,7 @@ class PahoBroker:
         self._client = client
         properties = None
         if client.protocol == MQTTProtocolVersion.MQTTv5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # no types in paho
             properties.MaximumPacketSize = self._longest_bytes
         trial = self._settings.protocol == "auto" and client.protocol == self._preferred
         self._welcome_until_s = self._monotonic_s() + _ANSWER_S

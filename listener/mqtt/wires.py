@@ -34,7 +34,7 @@ def expiry(message: Message, protocol: int) -> Properties | None:
     """Return what tells the broker for how long it may hold a message; 3.1.1 has no word for it."""
     if message.expiry_s is None or protocol != MQTTProtocolVersion.MQTTv5:
         return None
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho's
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # no types in paho
     properties.MessageExpiryInterval = message.expiry_s
     return properties
 

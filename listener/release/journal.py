@@ -91,17 +91,12 @@ def parse(data: bytes, source: str) -> Journal:
         ConfigError: they are none. Nothing else is raised.
     """
     try:
-        if len(data) > LIMIT_BYTES:
-            raise ValueError("too long")  # noqa: TRY301 - every fault is told in one place
-        found = msgspec.json.decode(data, type=Journal)
-        if found.is_under_way and (found.target is None or found.previous is None):
-            raise ValueError("from where to where")  # noqa: TRY301 - the same
+        return _decoded(data)
     except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"the update's journal {source} is damaged",
             "look where current points to beside it, then remove the journal",
         ) from error
-    return found
 
 
 def render(journal: Journal) -> bytes:
@@ -131,3 +126,12 @@ def shown(installed: str, data: bytes | None) -> Shown:
             summary=f"It was taken back: {journal.failed.reason}"[:255],
         )
     return Shown(installed=installed, latest=installed)
+
+
+def _decoded(data: bytes) -> Journal:
+    if len(data) > LIMIT_BYTES:
+        raise ValueError("too long")
+    found = msgspec.json.decode(data, type=Journal)
+    if found.is_under_way and (found.target is None or found.previous is None):
+        raise ValueError("from where to where")
+    return found

@@ -111,7 +111,8 @@ class Listening:
             word: ``on`` or ``off``.
         """
         if not self._road.is_scripted:
-            subprocess.run(self._command("mute", word), check=True, capture_output=True)  # noqa: S603 - ourselves
+            command = self._command("mute", word)
+            subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - this program
 
     def finish(self) -> None:
         """Let hear end as it does by itself, or when told to; then send.
@@ -144,7 +145,7 @@ class Listening:
             command = syscalls.traced(command, self._tracer, self._trace(verb))
         # What it complains of is read only if it fails.
         with self._errors(verb).open("wb") as errors:
-            self._verbs[verb] = subprocess.Popen(  # noqa: S603 - ourselves
+            self._verbs[verb] = subprocess.Popen(  # noqa: S603 - this program, perhaps behind strace
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if verb == "hear" else subprocess.DEVNULL,

@@ -92,7 +92,9 @@ class Play:
         trace = self._stage.folder / "control.trace"
         if self._tracer:
             words = syscalls.traced(words, self._tracer, trace)
-        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as control:  # noqa: S603 - ourselves
+        with subprocess.Popen(  # noqa: S603 - our control, perhaps behind strace
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as control:
             if control.stdout is None or control.stdout.readline() != b"forgotten\n":
                 raise Unavailable("the control does not run", "is strace allowed to trace here?")
             seen = _memory(family(control.pid), watermark)
@@ -237,7 +239,7 @@ def _of_files(
     )
 
 
-def _look(  # noqa: PLR0913 - a line of the report
+def _look(
     *,
     path: str,
     moment: Moment,

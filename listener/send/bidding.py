@@ -121,9 +121,8 @@ def _verifier(path: Path) -> Callable[[bytes, bytes], bool] | None:
         return None
 
     def verify(signature: bytes, said: bytes) -> bool:
-        # Here and not above: most speakers never need it, and send is small.
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - see the line before
-        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - the same
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - most need none
+        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - OpenSSL, and send is small
 
         try:
             ed25519.Ed25519PublicKey.from_public_bytes(raw).verify(signature, said)

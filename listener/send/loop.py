@@ -80,7 +80,7 @@ class Sender:
         monotonic_s: a clock that never jumps.
     """
 
-    def __init__(  # noqa: PLR0913 - what it carries between, each made elsewhere
+    def __init__(
         self,
         courier: Courier,
         broker: Broker,
@@ -208,7 +208,7 @@ class Sender:
             self._due.backoff_s = FIRST_BACKOFF_S
         self._link = None
         # Spread out, so that a broker that comes back is not met by all devices at once.
-        spread_s = self._due.backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        spread_s = self._due.backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads tries over time, and hides nothing
         self._due.connect_s = self._monotonic_s() + spread_s
         self._due.backoff_s = min(2 * self._due.backoff_s, LONGEST_BACKOFF_S)
 

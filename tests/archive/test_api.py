@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from listener.archive.api import Api, is_near
 from listener.archive.door import NotHers
@@ -26,7 +27,6 @@ from listener.rights import request as requests
 
 if TYPE_CHECKING:
     from httpx2 import Response
-    from starlette.testclient import TestClient
 
     from listener.archive.store import FileStore
     from tests.archive.conftest import FakeClock, Person, Shelf
@@ -561,15 +561,13 @@ def test_everyone_near_reads_the_signed_head(client: "TestClient", holdings: Hol
         ("example.org", False),
     ],
 )
-def test_who_is_near(address: str, near: bool) -> None:  # noqa: FBT001 - a table
+def test_who_is_near(address: str, *, near: bool) -> None:
     assert is_near(address) is near
 
 
 def test_strangers_are_refused_before_anything_is_read(
     holdings: Holdings, clock: "FakeClock"
 ) -> None:
-    from starlette.testclient import TestClient  # noqa: PLC0415 - only here
-
     app = Api(holdings, Tickets(clock), Rights(holdings, clock)).app()
     with TestClient(app, client=("8.8.8.8", 1)) as far:
         assert far.get("/v1/archive").status_code == 403
@@ -581,8 +579,8 @@ def test_stock_age_answers_the_challenge(ada: "Person", shelf: "Shelf", tmp_path
     key.write_text(ada.identity + "\n", "utf-8")
     told = ada.request("list").json()
 
-    read = subprocess.run(  # noqa: S603 - our own words
-        ["age", "-d", "-i", str(key)],  # noqa: S607 - whichever age is installed
+    read = subprocess.run(
+        ["age", "-d", "-i", str(key)],
         input=told["challenge"],
         capture_output=True,
         text=True,

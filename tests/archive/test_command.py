@@ -227,8 +227,6 @@ def test_what_serves_never_loads_what_opens() -> None:
         "print([name for name in ('listener.envelope.open', 'soundfile') if name in sys.modules])"
     )
 
-    told = subprocess.run(  # noqa: S603 - our own words
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert told.stdout == "[]\n"

@@ -1,11 +1,14 @@
 """The API's sockets: who is let in, how, and for how long."""
 
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, NoReturn
 
 import httpx2
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -13,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
+from listener.archive.api import HEADERS_LIMIT_BYTES
 from listener.archive.https import Doors
 from listener.config import ArchiveSettings
 from listener.errors import ConfigError, Unavailable
@@ -26,7 +30,7 @@ def doors(home: Path) -> Iterator[Open]:
     opened = []
 
     def start(**fields: object) -> Doors:
-        made = Doors(HELLO, home, ArchiveSettings(**fields))  # type: ignore[arg-type] # a test's words
+        made = Doors(HELLO, home, msgspec.convert(fields, ArchiveSettings))
         opened.append(made)
         made.start()
         return made
@@ -37,14 +41,7 @@ def doors(home: Path) -> Iterator[Open]:
 
 
 @pytest.fixture
-def port(unused_tcp_port_number: int) -> int:
-    return unused_tcp_port_number
-
-
-@pytest.fixture
-def unused_tcp_port_number() -> int:
-    import socket  # noqa: PLC0415 - only here
-
+def port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         number: int = probe.getsockname()[1]
@@ -83,6 +80,22 @@ def local(home: Path) -> httpx2.Client:
     return httpx2.Client(transport=httpx2.HTTPTransport(uds=str(home / "archive.sock")))
 
 
+def dialled(port: int, authority: Path) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cafile=str(authority))
+    wire = socket.create_connection(("127.0.0.1", port), timeout=20)
+    return context.wrap_socket(wire, server_hostname="localhost")
+
+
+def all_of(wire: ssl.SSLSocket) -> bytes:
+    """What comes until the other side hangs up."""
+    return b"".join(iter(lambda: wire.recv(1 << 16), b""))
+
+
+def go_on_for_ever(wire: ssl.SSLSocket) -> NoReturn:
+    while True:
+        wire.sendall(b"y" * HEADERS_LIMIT_BYTES)
+
+
 def test_the_socket_in_the_home_is_for_this_user_alone(doors: Open, home: Path) -> None:
     made = doors()
 
@@ -116,18 +129,42 @@ def test_in_the_network_it_is_tls_1_3_and_nothing_older(
         client.get(f"https://localhost:{port}/")
 
 
-def test_headers_without_end_are_refused(doors: Open, home: Path) -> None:
-    doors()
+def test_headers_up_to_the_limit_are_waited_for_and_one_byte_more_is_refused(
+    doors: Open, port: int, certificate: tuple[Path, Path]
+) -> None:
+    crt, key = certificate
+    doors(port=port, certificate_file=str(crt), key_file=str(key))
+    begun = b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ".ljust(HEADERS_LIMIT_BYTES, b"y")
 
-    try:
-        with local(home) as client:
-            status = client.get("http://archive/", headers={"x": "y" * 400_000}).status_code
-    except httpx2.TransportError:
-        status = 400  # it hung up while we were still talking, and its answer went by
+    with dialled(port, crt) as wire:
+        wire.sendall(begun)
+        wire.sendall(b"\r\nconnection: close\r\n\r\n")
+        within = all_of(wire)
+    with dialled(port, crt) as wire:
+        wire.sendall(begun + b"y")
+        beyond = all_of(wire)
 
-    assert status == 400
-    with local(home) as client:
-        assert client.get("http://archive/v1").status_code in {200, 404}, "it lives"
+    assert within.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert within.endswith(b"\r\n\r\nhello")
+    # It did not wait for the end of the headers: none came, and yet it answered and hung up.
+    assert beyond.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"\r\nConnection: close\r\n" in beyond
+
+
+def test_who_sends_headers_without_end_is_hung_up_on_and_others_are_answered(
+    doors: Open, port: int, certificate: tuple[Path, Path]
+) -> None:
+    crt, key = certificate
+    doors(port=port, certificate_file=str(crt), key_file=str(key))
+
+    with dialled(port, crt) as wire:
+        wire.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ")
+        # A server that stopped reading, and yet held on, would be a TimeoutError instead.
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            go_on_for_ever(wire)
+    with dialled(port, crt) as wire:
+        wire.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        assert all_of(wire).endswith(b"\r\n\r\nhello")
 
 
 @pytest.mark.parametrize(
@@ -143,10 +180,10 @@ def test_headers_without_end_are_refused(doors: Open, home: Path) -> None:
     ],
 )
 def test_what_would_serve_strangers_or_in_the_clear_is_refused(
-    home: Path, fields: dict[str, object], said: str
+    home: Path, fields: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        Doors(HELLO, home, ArchiveSettings(**fields))  # type: ignore[arg-type] # a test's words
+        Doors(HELLO, home, ArchiveSettings(**fields))
 
 
 def test_a_port_that_is_taken_is_said(doors: Open, home: Path, port: int) -> None:

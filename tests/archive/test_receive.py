@@ -157,13 +157,13 @@ def test_nothing_of_a_refused_envelope_is_on_the_disk_or_in_the_log(
 class BrokenStore:
     """A store whose disk is full."""
 
-    def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:  # noqa: ARG002 - a fake
+    def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:
         raise Unavailable("no space left on device")
 
-    def kept(self, owner: str | None = None) -> Iterator[Kept]:  # noqa: ARG002 - a fake
+    def kept(self, owner: str | None = None) -> Iterator[Kept]:
         yield from ()
 
-    def expire(self, now_s: int) -> int:  # noqa: ARG002 - a fake
+    def expire(self, now_s: int) -> int:
         return 0
 
 

@@ -58,7 +58,7 @@ class FakeBroker:
         self.did.append(message)
         return 1
 
-    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:  # noqa: ARG002 - a fake
+    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:
         if not self.happens:
             self._clock.now_s += longest_s
         happened = list(self.happens)
@@ -76,10 +76,10 @@ class CountingStore:
         self.sweeps: list[int] = []
         self.broken = False
 
-    def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:  # noqa: ARG002 - a fake
+    def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:
         return True
 
-    def kept(self, owner: str | None = None) -> Iterator[Kept]:  # noqa: ARG002 - a fake
+    def kept(self, owner: str | None = None) -> Iterator[Kept]:
         yield from ()
 
     def expire(self, now_s: int) -> int:
@@ -338,7 +338,8 @@ def test_only_so_many_changes_of_keys_are_carried(store: FileStore) -> None:
 def test_a_head_on_the_broker_that_the_log_does_not_hold_is_noticed(
     holdings: Holdings,
     caplog: pytest.LogCaptureFixture,
-    known: bool,  # noqa: FBT001 - a case
+    *,
+    known: bool,
 ) -> None:
     herald = Herald(holdings)
     end = holdings.log.append(Entry(owner="ada", op="list", outcome="done"))

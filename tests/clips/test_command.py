@@ -449,7 +449,7 @@ def test_a_pipe_takes_the_sound_itself(ada: "Machine", shelf: "Sounding") -> Non
     who = ["--owner", "ada", "--identity", str(ada.key), "--archive", str(ada.archive)]
     words = ["clips", "play", clip, "--to", "-", *who, "--home", str(ada.home)]
 
-    done = subprocess.run(  # noqa: S603 - ourselves
+    done = subprocess.run(
         [sys.executable, "-m", "listener", *words], capture_output=True, check=False
     )
 

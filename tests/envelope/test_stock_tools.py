@@ -28,7 +28,7 @@ pytestmark = [
 
 def shell(folder: Path, *blocks: str) -> subprocess.CompletedProcess[str]:
     script = "set -eu -o pipefail\n" + "".join(blocks)
-    return subprocess.run(  # noqa: S603 - the commands of our own page
+    return subprocess.run(
         ["/bin/bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False
     )
 

@@ -49,7 +49,7 @@ class StartClock(MachineClock):
         return 1000.0
 
 
-def write_trace(  # noqa: PLR0913 - what a survey is made of
+def write_trace(
     path: Path,
     scores: Mapping[str, Sequence[float]],
     *,

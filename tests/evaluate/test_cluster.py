@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -31,27 +30,27 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def address() -> Iterator[str]:
     made = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
     )
     with made:
-        yield made
+        yield made.scheduler_address
 
 
 def named(item: Item) -> ItemReport:
     return ItemReport(item, file_hash=item.name)
 
 
-def test_reports_come_in_the_order_of_the_items(cluster: Any) -> None:  # noqa: ANN401 - untyped
+def test_reports_come_in_the_order_of_the_items(address: str) -> None:
     items = [Item(f"{number}", Path("/nowhere")) for number in range(50)]
 
-    reports = list(Cluster(cluster.scheduler_address).map(named, items))
+    reports = list(Cluster(address).map(named, items))
 
     assert [report.file_hash for report in reports] == [item.name for item in items]
 
 
-def test_a_cluster_gives_the_same_bytes_as_this_machine(cluster: Any) -> None:  # noqa: ANN401 - untyped
+def test_a_cluster_gives_the_same_bytes_as_this_machine(address: str) -> None:
     plan = completed(
         Plan(
             engine=(EngineSettings(words=("alexa",)),),
@@ -66,7 +65,7 @@ def test_a_cluster_gives_the_same_bytes_as_this_machine(cluster: Any) -> None:  
         return msgspec.json.encode(made)
 
     here = evaluated(Processes(1))
-    there = evaluated(Cluster(cluster.scheduler_address))
+    there = evaluated(Cluster(address))
 
     assert there == here
     assert len(here) > 10_000

@@ -91,7 +91,7 @@ def test_memory_does_not_grow_with_the_length_of_a_file(tmp_path: Path) -> None:
         with soundfile.SoundFile(path, "w", 16_000, 1, "PCM_16") as file:
             for _ in range(minutes):
                 file.write(random.integers(-40, 40, 960_000, np.int16))
-        done = subprocess.run(  # noqa: S603 - our own interpreter
+        done = subprocess.run(
             [sys.executable, "-c", CHILD, str(path)],
             cwd=Path(__file__).parents[2],
             capture_output=True,

@@ -28,9 +28,8 @@ def plain_wakes(path: Path) -> list[tuple[float, float]]:
     A new model for each file: its reset keeps the sound of the last one.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    # Only once its telemetry is off.
-    import openwakeword  # noqa: PLC0415 - see above
-    from openwakeword.model import Model  # noqa: PLC0415 - see above
+    import openwakeword  # noqa: PLC0415 - once its telemetry is off
+    from openwakeword.model import Model  # noqa: PLC0415 - once its telemetry is off
 
     warnings.filterwarnings("ignore", category=UserWarning)  # onnxruntime has no CUDA
     folder = Path(openwakeword.__file__).parent / "resources" / "models"

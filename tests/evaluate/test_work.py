@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ SAID = Item("a", FIXTURES / "alexa.flac", (Label("alexa", 2.0, 2.68),))
 
 
 def job(**parts: object) -> Job:
-    given: dict[str, object] = {
+    given: dict[str, Any] = {
         "recipes": (our_recipe("alexa", HOME, ("alexa",)),),
         "settings": (EngineSettings(name="alexa", thresholds={"alexa": 0.5}),),
         "conditions": (Condition(),),
@@ -30,7 +31,7 @@ def job(**parts: object) -> Job:
         "tail_s": 0.5,
         "cache": None,
     }
-    return Job(**(given | parts))  # type: ignore[arg-type] # a test's own words
+    return Job(**(given | parts))
 
 
 def test_an_item_is_played_to_every_engine_at_every_phase() -> None:
@@ -50,9 +51,9 @@ def test_an_item_is_played_to_every_engine_at_every_phase() -> None:
 
 
 def test_what_is_sent_and_what_comes_back_can_be_sent() -> None:
-    report = examine(pickle.loads(pickle.dumps(job())), SAID)  # noqa: S301 - our own
+    report = examine(pickle.loads(pickle.dumps(job())), SAID)
 
-    again = pickle.loads(pickle.dumps(report))  # noqa: S301 - our own
+    again = pickle.loads(pickle.dumps(report))
     assert again.takes[0].words[0].events == report.takes[0].words[0].events
     assert np.array_equal(
         again.takes[0].words[0].counts.misses, report.takes[0].words[0].counts.misses

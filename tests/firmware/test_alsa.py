@@ -46,7 +46,7 @@ def heard(length: int) -> Samples:
         f"--parent={os.getpid()}",
     ]
     data = bytearray()
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         kind, size = HEADER.unpack(process.stdout.read(HEADER.size))
         assert kind == Kind.OPENED, process.stdout.read(size)

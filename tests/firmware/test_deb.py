@@ -28,7 +28,7 @@ OURS = ("usr/", "etc/alsa/conf.d/")
 def members(package: Path, part: str) -> dict[str, tarfile.TarInfo]:
     with tempfile.TemporaryFile() as stream:
         command = ["/usr/bin/dpkg-deb", f"--{part}-tarfile", str(package)]
-        subprocess.run(command, check=True, stdout=stream)  # noqa: S603 - our own package
+        subprocess.run(command, check=True, stdout=stream)
         stream.seek(0)
         with tarfile.open(fileobj=stream) as archive:
             return {member.name.removeprefix("./"): member for member in archive}
@@ -92,7 +92,7 @@ def test_settings_keys_and_clips_are_no_files_of_the_package(
 
 @pytest.mark.system
 def test_each_files_sum_is_in_the_package(package: Path, tmp_path: Path) -> None:
-    subprocess.run(["/usr/bin/dpkg-deb", "--raw-extract", package, tmp_path / "raw"], check=True)  # noqa: S603 - our own package
+    subprocess.run(["/usr/bin/dpkg-deb", "--raw-extract", package, tmp_path / "raw"], check=True)
     lines = (tmp_path / "raw/DEBIAN/md5sums").read_text().splitlines()
 
     sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
@@ -111,7 +111,7 @@ def test_each_files_sum_is_in_the_package(package: Path, tmp_path: Path) -> None
 @pytest.mark.system
 def test_dpkg_understands_the_control_file(package: Path) -> None:
     command = ["/usr/bin/dpkg-deb", "--field", str(package)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own package
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
 
     fields = dict(
         line.split(": ", 1) for line in done.stdout.splitlines() if not line.startswith(" ")
@@ -192,7 +192,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def make(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own script
+    return subprocess.run(
         ["/bin/sh", str(MAKER), str(source), str(target)],
         check=False,
         capture_output=True,
@@ -205,7 +205,7 @@ def make(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
 def test_an_environment_is_made_offline_and_then_left_alone(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "opt" / "0.1.0"
     assert make(source, target).returncode == 0
-    done = subprocess.run([target / "bin/python3", "-c", "import nothing"], check=False)  # noqa: S603 - the same
+    done = subprocess.run([target / "bin/python3", "-c", "import nothing"], check=False)
     ages = {path: path.lstat().st_mtime_ns for path in target.rglob("*")}
 
     again = make(source, target)
@@ -255,7 +255,7 @@ def real_source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What the real package of this machine has in /usr/lib/earmark."""
     folder = tmp_path_factory.mktemp("real")
     (package,) = deb.build(["amd64"], folder)
-    subprocess.run(["/usr/bin/dpkg-deb", "--extract", package, folder / "tree"], check=True)  # noqa: S603 - our own package
+    subprocess.run(["/usr/bin/dpkg-deb", "--extract", package, folder / "tree"], check=True)
     yield folder / "tree" / "usr" / "lib" / "earmark"
     shutil.rmtree(folder)
 
@@ -272,7 +272,7 @@ def test_the_real_package_makes_a_program_that_has_its_models(
     made = make(real_source, target)
     assert made.returncode == 0, made.stderr
 
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         [target / "bin/earmark", "models", "check", "--home", tmp_path / "home"],
         check=False,
         capture_output=True,

@@ -25,7 +25,7 @@ Install = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def sh(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own script
+    return subprocess.run(
         ["/bin/sh", *map(str, words)], check=False, capture_output=True, text=True
     )
 

@@ -23,7 +23,7 @@ def card(tmp_path: Path) -> Card:
 
 def first_boot(card: Card) -> "subprocess.Popen[str]":
     words = ["--boot", str(card.boot), "--settings", str(card.settings_file)]
-    return subprocess.Popen(  # noqa: S603 - ourselves
+    return subprocess.Popen(
         [sys.executable, "-m", "listener", "first-boot", *words, "--home", str(card.home.path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -54,8 +54,8 @@ def test_without_a_boot_partition_it_is_unavailable(card: Card) -> None:
 
 @pytest.mark.timeout(300)
 def test_killed_at_any_moment_the_next_start_finishes(card: Card) -> None:
-    seed = random.randrange(1 << 32)  # noqa: S311 - moments, not secrets
-    dice = random.Random(seed)  # noqa: S311 - the same
+    seed = random.randrange(1 << 32)
+    dice = random.Random(seed)
     text = f'{card.keys}[device]\nname = "kitchen"\n[clip]\nkeep_days = 7\n'
     card.write(text)
     began_s = time.monotonic()

@@ -28,7 +28,7 @@ def test_the_exposure_is_low(unit: str) -> None:
     if command is None:
         pytest.skip("apt-get install systemd")
 
-    told = subprocess.run(  # noqa: S603 - the system's own
+    told = subprocess.run(
         [command, "security", "--no-pager", "--offline=yes", f"earmark-{unit}.service"],
         cwd=SYSTEMD,
         capture_output=True,

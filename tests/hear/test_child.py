@@ -69,13 +69,17 @@ def test_an_end_is_said() -> None:
         said(made)
 
 
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers, not paths
+
+
 def test_a_program_that_is_not_there_cannot_be_started() -> None:
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers, not paths
+    before = descriptors()
 
     with pytest.raises(FileNotFoundError):
         Child(["/nowhere/at/all"], memoryview(bytearray(64)))
 
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - the same
+    assert descriptors() == before
 
 
 @pytest.mark.parametrize(

@@ -153,14 +153,13 @@ def test_the_32_bit_twin_of_x86_64_is_refused(number: int, given_: tuple[int, ..
     assert verdict(program(machine), number, machine.audit, given_) == REFUSE
 
 
-def run(text: str, **options: object) -> subprocess.CompletedProcess[str]:
+def run(text: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a process of its own: what it forbids itself is for good."""
-    return subprocess.run(  # type: ignore[call-overload,no-any-return] # a test's own options # noqa: S603 - ours
+    return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(text)],
         capture_output=True,
         text=True,
         check=False,
-        **options,
     )
 
 
@@ -346,7 +345,7 @@ def test_hear_and_its_children_make_local_sockets_and_no_others(
     words = ["hear", "--home", str(household.home.path), "--keeper", "ada", "--json"]
     told = tmp_path / "told.json"
 
-    done = subprocess.run(  # noqa: S603 - ourselves
+    done = subprocess.run(
         [sys.executable, "-m", "listener", *words, "--microphone", str(sound)],
         capture_output=True,
         text=True,

@@ -152,9 +152,7 @@ def test_an_absent_library_is_said_with_its_package() -> None:
     load = "from listener.hear.devices import portaudio; portaudio('libportaudio-absent.so.9')"
 
     # In a process of its own: this one has loaded it already.
-    done = subprocess.run(  # noqa: S603 - our own interpreter and words
-        [sys.executable, "-c", load], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
     assert "Unavailable: the library PortAudio is not installed" in done.stderr

@@ -15,7 +15,7 @@ from listener.hear import examine
 
 def found(settings: Config, *more: str) -> dict[str, Finding]:
     """Run it as the doctor does: it confines its own process for good."""
-    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+    done = subprocess.run(
         [sys.executable, "-m", "listener.hear.examine", *more],
         input=msgspec.json.encode(settings),
         capture_output=True,

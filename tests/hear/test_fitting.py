@@ -55,8 +55,9 @@ def test_that_no_switch_is_fitted_is_said_aloud(caplog: pytest.LogCaptureFixture
 def test_a_switch_that_is_fitted_and_not_there_is_muted(
     settings: MuteSettings,
     said: str,
-    is_live: bool,  # noqa: FBT001 - a parameter of the test
     caplog: pytest.LogCaptureFixture,
+    *,
+    is_live: bool,
 ) -> None:
     switch = fitted_switch(settings, is_live=is_live, monotonic_s=no_time)
 

@@ -191,9 +191,7 @@ for count in itertools.count():
 def test_two_writers_that_are_killed_leave_a_whole_record(home: Path) -> None:
     for _ in range(3):
         writers = [
-            subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-c", WRITER, str(home)], stdout=subprocess.PIPE
-            )
+            subprocess.Popen([sys.executable, "-c", WRITER, str(home)], stdout=subprocess.PIPE)
             for _ in range(2)
         ]
         watching = Lasting(home)

@@ -34,7 +34,7 @@ def test_memory_for_sound_is_zeroed_locked_and_in_no_dump_and_no_child() -> None
 def run(program: str, *prefix: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a process of its own, whose limits it may lower."""
     words = [*prefix, sys.executable, "-c", program]
-    return subprocess.run(words, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    return subprocess.run(words, capture_output=True, text=True, check=True)
 
 
 def test_memory_that_cannot_be_locked_is_said_aloud_and_used() -> None:

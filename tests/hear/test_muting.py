@@ -428,18 +428,18 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.owed |= lever.is_thrown or lever.is_broken or self.software or self.faulty
 
     @rule(shut=st.booleans())
-    def throw(self, shut: bool) -> None:  # noqa: FBT001 - Hypothesis passes by name
+    def throw(self, *, shut: bool) -> None:
         self._note()
         self.bench.lever.throw(shut=shut)
         self._note()
 
     @rule(broken=st.booleans())
-    def break_the_line(self, broken: bool) -> None:  # noqa: FBT001 - Hypothesis passes by name
+    def break_the_line(self, *, broken: bool) -> None:
         # A line that is broken and mended between two questions left no trace.
         self.bench.lever.is_broken = broken
 
     @rule(muted=st.booleans())
-    def command(self, muted: bool) -> None:  # noqa: FBT001 - Hypothesis passes by name
+    def command(self, *, muted: bool) -> None:
         self._note()
         self.bench.command(muted=muted)
         self.software = muted or self.told

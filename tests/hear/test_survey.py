@@ -28,7 +28,7 @@ FAST = ("--fast", "--microphone")
 
 def survey(home: Path, path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Survey in a process of its own: what confines itself does so for good."""
-    return subprocess.run(  # noqa: S603 - our own interpreter and arguments
+    return subprocess.run(
         [
             *(sys.executable, "-m", "listener", "survey", "--home", str(home)),
             *("--trace", str(path), *words),
@@ -152,7 +152,7 @@ def test_what_was_written_before_a_kill_is_whole_and_the_trace_goes_on(tmp_path:
         *(sys.executable, "-m", "listener", "survey", "--home", str(tmp_path)),
         *("--trace", str(path), "--fast", "--microphone", str(tmp_path / "long.wav")),
     ]
-    process = subprocess.Popen(command)  # noqa: S603 - our own interpreter and arguments
+    process = subprocess.Popen(command)
     while not path.exists() or path.read_bytes().count(b"\n") < 3:
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.005)
@@ -160,7 +160,7 @@ def test_what_was_written_before_a_kill_is_whole_and_the_trace_goes_on(tmp_path:
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = lines_of(path)
-    subprocess.run([*command[:-1], str(FIXTURES / "silence.flac")], check=True)  # noqa: S603 - the same
+    subprocess.run([*command[:-1], str(FIXTURES / "silence.flac")], check=True)
 
     after = lines_of(path)
     assert len(before) >= 3
@@ -171,7 +171,7 @@ def test_what_was_written_before_a_kill_is_whole_and_the_trace_goes_on(tmp_path:
 def test_told_to_stop_it_keeps_what_it_heard(tmp_path: Path) -> None:
     path = tmp_path / "a.trace"
     soundfile.write(tmp_path / "long.wav", np.zeros(16_000 * 60, np.int16), 16_000)
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+    process = subprocess.Popen(
         [
             *(sys.executable, "-m", "listener", "survey", "--home", str(tmp_path)),
             *("--trace", str(path), "--microphone", str(tmp_path / "long.wav")),

@@ -134,8 +134,9 @@ def test_thrown_and_released_between_two_questions_was_shut(lever: Lever, line: 
 def test_edges_however_many_end_in_the_state_of_the_last(
     lever: Lever,
     line: InputLine,
-    last: bool,  # noqa: FBT001 - a parameter of the test
     edges: int,
+    *,
+    last: bool,
 ) -> None:
     line.was_shut()
 

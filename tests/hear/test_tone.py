@@ -97,7 +97,7 @@ def test_the_real_process_plays_when_told_and_ends_with_its_input(
         pytest.skip("PortAudio is not installed: make debian")
     config = tmp_path / "asoundrc"
     config.write_text(card)
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter
+    process = subprocess.Popen(
         command_for(ChimeSettings(on_wake=True)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -126,7 +126,7 @@ def test_the_real_process_ends_with_its_parent() -> None:
         "child = subprocess.Popen(command_for(ChimeSettings(on_wake=True)), stdin=into, stdout=1)\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)  # noqa: S603 - our own interpreter
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert parent.stdout is not None
 
     # The pipe ends when the last process that holds it does.

@@ -41,7 +41,7 @@ def test_a_process_leaves_nothing_behind_and_starts_fast(what: str) -> None:
     path = [entry for entry in sys.path if entry]
     program = f"import sys; sys.path[:] = {path!r}\n{CHECKS[what]}"
 
-    done = subprocess.run(  # noqa: S603 - our own interpreter and words
+    done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False
     )
 

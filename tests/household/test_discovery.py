@@ -31,7 +31,7 @@ def state(name: str, status: bytes, speaker: Speaker = HALL) -> str:
 
 
 def status(**fields: object) -> bytes:
-    return msgspec.json.encode(Status(state="online", **fields))  # type: ignore[arg-type] # a test's own words
+    return msgspec.json.encode(msgspec.convert({"state": "online"} | fields, Status))
 
 
 @pytest.mark.parametrize("speaker", [HALL, LOUD, Speaker(name="a" * 32, area="Küche")])

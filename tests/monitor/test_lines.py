@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from listener.notices import Level, Word
 def picture(**level: object) -> Picture:
     """What is known of a hear that has just spoken, at second 10."""
     made = Picture()
-    given = {
+    given: dict[str, Any] = {
         "level_dbfs": -43,
         "floor_dbfs": -61,
         "words": (Word(name="alexa", score=0.125, threshold=0.5),),
@@ -20,7 +21,7 @@ def picture(**level: object) -> Picture:
         "cpu_s": 0.3,
         "up_s": 10.0,
     }
-    made.take(Level(**(given | level)), 10)  # type: ignore[arg-type] # a test's own words
+    made.take(Level(**(given | level)), 10)
     return made
 
 

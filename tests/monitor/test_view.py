@@ -1,6 +1,7 @@
 import io
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ def drawn(what: RenderableType, width: int = 100, encoding: str = "utf-8") -> st
 
 def picture(score: float = 0.25, level_dbfs: int | None = -40, **level: object) -> Picture:
     made = Picture()
-    given = {
+    given: dict[str, Any] = {
         "level_dbfs": level_dbfs,
         "floor_dbfs": None if level_dbfs is None else -60,
         "words": (Word(name="alexa", score=score, threshold=0.5),),
@@ -35,7 +36,7 @@ def picture(score: float = 0.25, level_dbfs: int | None = -40, **level: object) 
         "cpu_s": 0.3,
         "up_s": 10.0,
     }
-    made.take(Level(**(given | level)), 10)  # type: ignore[arg-type] # a test's own words
+    made.take(Level(**(given | level)), 10)
     return made
 
 

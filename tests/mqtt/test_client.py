@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -195,8 +196,10 @@ def test_after_a_loss_the_new_version_is_tried_first_again(
 
 
 @pytest.mark.parametrize(("protocol", "number"), [("5", 5), ("3.1.1", 4)])
-def test_a_version_that_was_asked_for_stays(script: Script, protocol: str, number: int) -> None:
-    settings_ = BrokerSettings(port=script.port, protocol=protocol)  # type: ignore[arg-type] # one of the two
+def test_a_version_that_was_asked_for_stays(
+    script: Script, protocol: Literal["5", "3.1.1"], number: int
+) -> None:
+    settings_ = BrokerSettings(port=script.port, protocol=protocol)
     broker = PahoBroker(settings_, "d-hall")
     heard = []
     for _ in range(2):

@@ -131,7 +131,7 @@ def test_no_part_of_it_passes_for_the_whole(cut: int) -> None:
 
 
 @given(tail=st.binary(max_size=300), magic=st.booleans())
-def test_any_bytes_are_a_release_or_refused(tail: bytes, magic: bool) -> None:  # noqa: FBT001 - Hypothesis draws it
+def test_any_bytes_are_a_release_or_refused(tail: bytes, *, magic: bool) -> None:
     with pytest.raises(BadRelease):
         form.parse((form.MAGIC if magic else b"") + tail, TRUSTED)
 

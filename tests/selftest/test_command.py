@@ -11,7 +11,7 @@ def test_whoever_may_not_look_is_told_how_to() -> None:
     # Root may look into everything, so it gives that right up first.
     drop = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-all"] if not os.geteuid() else []
 
-    done = subprocess.run(  # noqa: S603 - ourselves
+    done = subprocess.run(
         [*drop, sys.executable, "-m", "listener", "selftest", "--no-trace", "--path", "recording"],
         capture_output=True,
         text=True,

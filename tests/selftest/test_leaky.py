@@ -17,7 +17,7 @@ def test_the_control_says_that_it_forgot_and_did_not(tmp_path: Path) -> None:
     log = tmp_path / "log"
     words = [sys.executable, "-m", "listener.selftest.leaky", str(path), str(log)]
 
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as control:  # noqa: S603 - ourselves
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as control:
         assert control.stdout is not None
         said = control.stdout.readline()
         seen = picture(control.pid).scan(marked)

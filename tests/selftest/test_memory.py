@@ -17,7 +17,7 @@ MARKED = Watermark(11)
 @contextmanager
 def a_process(program: str, sound: bytes = b"") -> Iterator[int]:
     """Run a program that reads sound and then waits; it says a line once it is ready."""
-    with subprocess.Popen(  # noqa: S603 - ours
+    with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -114,7 +114,7 @@ def test_a_process_that_forbids_it_is_unavailable_with_a_way_in() -> None:
         os.kill(child, 9)
     """
 
-    done = subprocess.run(  # noqa: S603 - ours
+    done = subprocess.run(
         [*drop, sys.executable, "-c", textwrap.dedent(program)],
         capture_output=True,
         text=True,

@@ -20,7 +20,7 @@ child.wait()
 @pytest.fixture
 def parent() -> Iterator[subprocess.Popen[bytes]]:
     """A process with a child."""
-    with subprocess.Popen(  # noqa: S603 - ours
+    with subprocess.Popen(
         [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
@@ -63,7 +63,7 @@ def test_processes_stand_still_and_go_on(parent: subprocess.Popen[bytes]) -> Non
 
 
 def test_one_that_ended_meanwhile_holds_nobody_up() -> None:
-    with subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE) as process:  # noqa: S603 - ours
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE) as process:
         found = family(process.pid)
         process.kill()
 

@@ -48,7 +48,7 @@ class FakeBroker:
         self.published.append(message)
         return len(self.published)
 
-    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:  # noqa: ARG002 - a fake
+    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:
         if not self.happens:
             self._clock.now_s += longest_s
         happened = list(self.happens)

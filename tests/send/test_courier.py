@@ -262,10 +262,10 @@ class BadDisk(Spool):
             raise OSError(5, "Input/output error")
         return super().read(entry)
 
-    def remove(self, entry: Entry) -> bool:  # noqa: ARG002 - a fake
+    def remove(self, entry: Entry) -> bool:
         raise OSError(30, "Read-only file system")
 
-    def quarantine(self, entry: Entry) -> bool:  # noqa: ARG002 - a fake
+    def quarantine(self, entry: Entry) -> bool:
         raise OSError(30, "Read-only file system")
 
 

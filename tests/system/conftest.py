@@ -62,7 +62,7 @@ class Mosquitto:
     def _run(self, text: str) -> None:
         self._config.write_text(text)
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own words
+            self._process = subprocess.Popen(
                 [self._program, "-c", str(self._config)], stdout=log, stderr=log
             )
         wait_until(self._answers, "mosquitto answers")
@@ -114,14 +114,14 @@ class Earmark:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a verb to its end."""
-        return subprocess.run(  # noqa: S603 - our own words
+        return subprocess.run(
             self.command(*words), capture_output=True, text=True, check=False, timeout=PATIENCE_S
         )
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a verb that goes on; its messages go to a file beside the home."""
         with (self._home.parent / f"{words[0]}.log").open("a") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own words
+            process = subprocess.Popen(
                 self.command(*words),
                 stdout=log,
                 stderr=log,

@@ -101,7 +101,7 @@ class Fuzzed:
 
 
 @pytest.fixture
-def fuzzed(  # noqa: PLR0913, PLR0917 - what meets here
+def fuzzed(
     household: "Household",
     home: Path,
     tmp_path: Path,

@@ -39,7 +39,7 @@ asyncio.run(main())
 @pytest.fixture
 def amqtt(free_port: int) -> Iterator[int]:
     """The broker that the demo embeds; it speaks 3.1.1 only."""
-    with subprocess.Popen(  # noqa: S603 - our own words
+    with subprocess.Popen(
         [sys.executable, "-c", AMQTT, str(free_port)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -83,8 +83,8 @@ def pki(tmp_path: Path) -> Path:
     folder.mkdir()
 
     def openssl(*words: str) -> None:
-        subprocess.run(  # noqa: S603 - our own words
-            ["openssl", *words],  # noqa: S607 - Debian's
+        subprocess.run(
+            ["openssl", *words],
             cwd=folder,
             check=True,
             capture_output=True,
@@ -167,8 +167,8 @@ def test_a_password_is_asked_for_and_given(
     mosquitto: "Mosquitto", earmark: "Earmark", household: "Household", tmp_path: Path
 ) -> None:
     passwords = tmp_path / "passwords"
-    subprocess.run(  # noqa: S603 - our own words
-        ["mosquitto_passwd", "-b", "-c", str(passwords), "hall", "sesame"],  # noqa: S607 - Debian's
+    subprocess.run(
+        ["mosquitto_passwd", "-b", "-c", str(passwords), "hall", "sesame"],
         check=True,
     )
     mosquitto.start(listener=f"allow_anonymous false\npassword_file {passwords}")

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
 
 def demo(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - ourselves
+    return subprocess.run(
         [sys.executable, "-m", "listener", "demo", "--fast", *words],
         cwd=folder,
         capture_output=True,

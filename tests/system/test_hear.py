@@ -56,7 +56,7 @@ class Speaker:
         return self.run("--keeper", "ada", "--json", *more)
 
     def run(self, *more: str | Path) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(  # noqa: S603 - our own words
+        return subprocess.run(
             self.words(*more), capture_output=True, text=True, check=False, timeout=PATIENCE_S
         )
 
@@ -256,7 +256,7 @@ def test_a_spool_that_cannot_be_written_is_counted_and_the_ear_goes_on(speaker: 
 
 
 def start(speaker: Speaker, *more: str | Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(  # noqa: S603 - our own words
+    return subprocess.Popen(
         speaker.words("--keeper", "ada", "--json", *more), stdout=subprocess.PIPE, text=True
     )
 
@@ -313,7 +313,7 @@ def test_the_supervisor_is_told(speaker: Speaker, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
         supervisor.bind(str(tmp_path / "notify"))
         supervisor.settimeout(0)
-        subprocess.run(  # noqa: S603 - our own words
+        subprocess.run(
             speaker.words("--keeper", "ada", "--fast", "--microphone", COMMAND),
             env={
                 **os.environ,
@@ -339,7 +339,7 @@ def test_hear_stays_within_its_memory(speaker: Speaker) -> None:
     )
     environ = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
 
-    ended = subprocess.run(  # noqa: S603 - our own words
+    ended = subprocess.run(
         [
             *(sys.executable, "-c", program, "hear", "--home", str(speaker.path), "--fast"),
             *("--keeper", "ada", "--microphone", str(FIXTURES / "alexa_twice.flac")),

@@ -47,7 +47,7 @@ def traced(folder: Path, *words: str) -> Trace:
     if strace is None:
         pytest.skip("strace is not installed: make debian")
     log = folder / "trace"
-    subprocess.run(  # noqa: S603 - our own words
+    subprocess.run(
         [strace, "-f", "-xx", "-s", "4000000", "-e", f"trace={CALLS}", "-o", str(log), *words],
         check=True,
         capture_output=True,

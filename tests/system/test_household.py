@@ -51,7 +51,7 @@ class Place:
 
     def join(self, host: "Place", *invite: str) -> None:
         """Come as a guest while the host waits."""
-        with subprocess.Popen(  # noqa: S603 - our own words
+        with subprocess.Popen(
             host.earmark.command("household", *invite),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -62,7 +62,7 @@ class Place:
             line = next(text for text in waiting.stdout if text.startswith("earmark-join-1:"))
             next(text for text in waiting.stderr if "waiting for" in text)
             self.settings.unlink()
-            joined = subprocess.run(  # noqa: S603 - our own words
+            joined = subprocess.run(
                 [
                     *self.earmark.command("household")[:4],
                     *("--home", str(self.home), "join", line.strip()),
@@ -167,7 +167,7 @@ def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
     assert second in archive.must("archive", "list").stdout
 
 
-def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(  # noqa: PLR0913, PLR0917 - a home
+def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(
     archive: Place,
     speaker: Place,
     tmp_path: Path,

@@ -87,7 +87,7 @@ class Hear:
     """A real hear on the card."""
 
     def __init__(self, settings: Path, environ: dict[str, str], *arguments: str) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
+        self._process = subprocess.Popen(
             [*EARMARK, "hear", "--json", f"--config={settings}", *arguments],
             env=environ,
             stdout=subprocess.PIPE,
@@ -152,7 +152,7 @@ def earmark(
     settings: Path, environ: dict[str, str], *words: str
 ) -> "subprocess.CompletedProcess[str]":
     verb, *more = words
-    return subprocess.run(  # noqa: S603 - our own program
+    return subprocess.run(
         [*EARMARK, verb, f"--config={settings}", *more],
         env=environ,
         capture_output=True,
@@ -280,7 +280,7 @@ class ShutLine:
     ("device", "verdict", "fault"),
     [(NAME, "fail", "sound-while-muted"), ("earmark-silent", "ok", None)],
 )
-def test_a_switch_that_cuts_nothing_is_found_out(  # noqa: PLR0913 - fixtures
+def test_a_switch_that_cuts_nothing_is_found_out(
     *,
     room: Room,
     environ: dict[str, str],

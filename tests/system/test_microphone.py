@@ -53,7 +53,7 @@ def capture(device: str, parent: int) -> list[str]:
 
 
 def running(command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603 - our own interpreter
+    return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
 def test_a_cards_sound_comes_out_sample_for_sample(sound: Path) -> None:
@@ -80,9 +80,7 @@ def test_a_cards_sound_comes_out_sample_for_sample(sound: Path) -> None:
 def test_a_card_that_is_not_there_is_a_record_and_69(sound: Path) -> None:
     del sound
 
-    done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        capture("no such card", os.getpid()), capture_output=True, check=False
-    )
+    done = subprocess.run(capture("no such card", os.getpid()), capture_output=True, check=False)
 
     assert done.returncode == 69
     assert done.stdout == HEADER.pack(Kind.FAILED, 7) + b"missing"
@@ -112,9 +110,7 @@ def test_a_microphone_ends_with_its_parent_however_that_ends(sound: Path) -> Non
 def test_a_parent_that_is_gone_already_is_noticed(sound: Path) -> None:
     sound.write_bytes(bytes(100))
 
-    done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        capture(NAME, 1), capture_output=True, check=False
-    )
+    done = subprocess.run(capture(NAME, 1), capture_output=True, check=False)
 
     assert done.returncode == 0
     assert done.stdout == b""

@@ -36,14 +36,14 @@ class Verbs:
         return [sys.executable, "-m", "listener", words[0], "--home", str(self.home), *words[1:]]
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(  # noqa: S603 - our own words
+        process = subprocess.Popen(
             self.words(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self._running.append(process)
         return process
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(  # noqa: S603 - our own words
+        return subprocess.run(
             self.words(*words), capture_output=True, text=True, check=False, timeout=PATIENCE_S
         )
 
@@ -138,7 +138,7 @@ def test_without_a_terminal_it_prints_plain_lines_and_waits(verbs: Verbs) -> Non
 def test_in_a_terminal_it_draws(verbs: Verbs) -> None:
     verbs.hear()
     ours, theirs = pty.openpty()
-    monitor = subprocess.Popen(  # noqa: S603 - our own words
+    monitor = subprocess.Popen(
         verbs.words("monitor"),
         stdout=theirs,
         stdin=theirs,

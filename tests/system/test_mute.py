@@ -83,21 +83,19 @@ class Speaker:
         return [sys.executable, "-m", "listener", *words, *common]
 
     def hear(self) -> Reader:
-        process = subprocess.Popen(  # noqa: S603 - ourselves
-            self.words("hear", "--json"), stdout=subprocess.PIPE, text=True
-        )
+        process = subprocess.Popen(self.words("hear", "--json"), stdout=subprocess.PIPE, text=True)
         reader = Reader(process)
         self._stack.callback(reader.end)
         wait_until(lambda: reader.lines and (self.home / "control.sock").exists(), "hear listens")
         return reader
 
     def send(self) -> None:
-        process = subprocess.Popen(self.words("send"))  # noqa: S603 - ourselves
+        process = subprocess.Popen(self.words("send"))
         self._stack.callback(process.wait)
         self._stack.callback(process.terminate)
 
     def mute(self, action: str) -> dict[str, object]:
-        done = subprocess.run(  # noqa: S603 - ourselves
+        done = subprocess.run(
             self.words("mute", action, "--json"), capture_output=True, text=True, check=True
         )
         state: dict[str, object] = json.loads(done.stdout)
@@ -165,7 +163,7 @@ def person(tmp_path: Path, port: int) -> Iterator[Person]:
     config = tmp_path / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
     with (tmp_path / "mosquitto.log").open("wb") as log:
-        broker = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)  # noqa: S603 - Debian's
+        broker = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)
     made = Person(port)
     yield made
     made.close()
@@ -206,9 +204,7 @@ def test_commands_as_fast_as_they_come_end_in_the_last(speaker: Speaker) -> None
 def test_a_second_hear_on_the_same_home_is_refused(speaker: Speaker) -> None:
     speaker.hear()
 
-    second = subprocess.run(  # noqa: S603 - ourselves
-        speaker.words("hear"), capture_output=True, text=True, check=False
-    )
+    second = subprocess.run(speaker.words("hear"), capture_output=True, text=True, check=False)
 
     assert second.returncode == 69
     assert "already listens" in second.stderr

@@ -30,7 +30,7 @@ if "hear" in sys.orig_argv:
 def selftest(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     # Whoever is not root becomes it among its own processes alone.
     outside = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
-    return subprocess.run(  # noqa: S603 - ourselves
+    return subprocess.run(
         [*outside, sys.executable, "-m", "listener", "selftest", "--json", *words],
         capture_output=True,
         text=True,

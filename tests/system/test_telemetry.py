@@ -34,7 +34,7 @@ def test_scoring_tries_no_network(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("ORT_", "COVERAGE"))}
 
-    done = subprocess.run(  # noqa: S603 - ourselves
+    done = subprocess.run(
         [
             *("strace", "-f", "-qq", "-e", "trace=socket,connect,sendto,sendmsg,sendmmsg"),
             *("-o", str(trace), sys.executable, "-c", SCORE, str(SCENE)),

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -95,7 +96,7 @@ def release(folder: Path, version: str, how: str = "scores", **fields: object) -
     path = folder / f"earmark-{version}-{how}.release"
     if path.exists():
         return path
-    given = {
+    given: dict[str, Any] = {
         "version": version,
         "least": "0.1.0",
         "machine": platform.machine(),
@@ -103,7 +104,7 @@ def release(folder: Path, version: str, how: str = "scores", **fields: object) -
         "summary": "tiny",
         "parts": (NOBODY,),
     }
-    manifest = Manifest(**(given | fields))  # type: ignore[arg-type] # a test's own words
+    manifest = Manifest(**(given | fields))
     unpacking.pack(source(folder / f"{version}-{how}", version, how), path, KEY, manifest)
     return path
 

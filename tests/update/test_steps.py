@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from listener.release.journal import Journal
+from listener.release.journal import Journal, Phase
 from listener.update.versions import Versions
 from tests.update.speaker import Speaker, Update
 
@@ -193,12 +193,12 @@ def test_one_update_at_a_time(speaker: Speaker, update: Update) -> None:
 
 @pytest.mark.parametrize("phase", ["staging", "switching", "trial", "returning"])
 def test_what_was_cut_off_ends_with_the_version_before(
-    phase: str, speaker: Speaker, update: Update
+    phase: Phase, speaker: Speaker, update: Update
 ) -> None:
     versions = Versions(speaker.folder)
     (speaker.folder / "0.2.0").mkdir()
     versions.guard("0.1.0")
-    versions.write(Journal().began("0.2.0", "0.1.0", "").moved(phase))  # type: ignore[arg-type] # a phase
+    versions.write(Journal().began("0.2.0", "0.1.0", "").moved(phase))
     if phase in {"trial", "returning"}:
         versions.point("0.2.0")
 
@@ -225,7 +225,7 @@ def test_the_next_update_ends_the_one_that_was_cut_off(speaker: Speaker, update:
 
 def _installing(speaker: Speaker, release: Path, wait_s: str = "30") -> "subprocess.Popen[bytes]":
     words = ["update", "--config", str(speaker.settings), "install", str(release)]
-    return subprocess.Popen(  # noqa: S603 - ourselves
+    return subprocess.Popen(
         [sys.executable, "-m", "listener", *words, "--wait", wait_s],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -255,8 +255,8 @@ def test_a_terminal_that_is_closed_during_the_trial_puts_the_version_before_back
 def test_killed_at_any_moment_it_ends_with_a_version_that_hears(
     speaker: Speaker, update: Update
 ) -> None:
-    seed = random.randrange(1 << 32)  # noqa: S311 - moments, not secrets
-    dice = random.Random(seed)  # noqa: S311 - the same
+    seed = random.randrange(1 << 32)
+    dice = random.Random(seed)
     release = speaker.release("0.2.0")
     began_s = time.monotonic()
     process = _installing(speaker, release)

@@ -31,7 +31,7 @@ def catalogue() -> Catalogue:
 def build(catalogue: Catalogue) -> BuildDetector:
     """Make a detector: build(*words, **settings)."""
 
-    def make(*words: str, **settings: Any) -> Detector:  # noqa: ANN401 - any setting
+    def make(*words: str, **settings: Any) -> Detector:
         models = [catalogue.load(word) for word in words]
         return build_detector(models, catalogue.embedding(), WakeSettings(**settings))
 

@@ -40,65 +40,63 @@ def test_the_manifest_vouches_for_every_product(catalogue: Catalogue) -> None:
 def test_the_command_writes_the_products_where_it_is_told(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "models.embedding.convert", str(tmp_path / "out")]
 
-    done = subprocess.run(  # noqa: S603 - our own converter
-        command, capture_output=True, check=True, cwd=MODELS.parent, text=True
-    )
+    done = subprocess.run(command, capture_output=True, check=True, cwd=MODELS.parent, text=True)
 
     assert all((tmp_path / "out" / name).is_file() for name in PRODUCTS)
     assert "stream-80.onnx" in done.stdout
 
 
-def find(model: Any, kind: str, index: int = 0) -> Any:  # noqa: ANN401 - untyped
+def find(model: Any, kind: str, index: int = 0) -> Any:
     return [node for node in model.graph.node if node.op_type == kind][index]
 
 
-def value(model: Any, name: str) -> Any:  # noqa: ANN401 - untyped
+def value(model: Any, name: str) -> Any:
     return next(tensor for tensor in model.graph.initializer if tensor.name == name)
 
 
-def alter(model: Any, name: str, change: Callable[[Any], Any]) -> None:  # noqa: ANN401 - untyped
+def alter(model: Any, name: str, change: Callable[[Any], Any]) -> None:
     tensor = value(model, name)
     tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), name))
 
 
-def set_integers(node: Any, attribute: str, numbers: list[int]) -> None:  # noqa: ANN401 - untyped
+def set_integers(node: Any, attribute: str, numbers: list[int]) -> None:
     found = next(entry for entry in node.attribute if entry.name == attribute)
     found.ints[:] = numbers
 
 
-def another_slope(model: Any) -> None:  # noqa: ANN401 - untyped
+def another_slope(model: Any) -> None:
     find(model, "LeakyRelu", 3).attribute[0].f = 0.3
 
 
-def another_floor(model: Any) -> None:  # noqa: ANN401 - untyped
+def another_floor(model: Any) -> None:
     alter(model, find(model, "Max").input[1], lambda floor: floor * 2)
 
 
-def another_pool(model: Any) -> None:  # noqa: ANN401 - untyped
+def another_pool(model: Any) -> None:
     set_integers(find(model, "MaxPool", 1), "strides", [2, 2])
 
 
-def another_kernel(model: Any) -> None:  # noqa: ANN401 - untyped
+def another_kernel(model: Any) -> None:
     alter(model, find(model, "Conv", 4).input[1], lambda kernel: kernel[:24])
 
 
-def another_dilation(model: Any) -> None:  # noqa: ANN401 - untyped
+def another_dilation(model: Any) -> None:
     set_integers(find(model, "Conv", 2), "dilations", [2, 1])
 
 
-def another_padding(model: Any) -> None:  # noqa: ANN401 - untyped
+def another_padding(model: Any) -> None:
     alter(model, find(model, "Pad").input[1], lambda pads: pads[::-1].copy())
 
 
-def another_order(model: Any) -> None:  # noqa: ANN401 - untyped
+def another_order(model: Any) -> None:
     find(model, "LeakyRelu", 1).input[0] = find(model, "Conv", 0).output[0]
 
 
-def a_negative_scale(model: Any) -> None:  # noqa: ANN401 - untyped
+def a_negative_scale(model: Any) -> None:
     alter(model, find(model, "BatchNormalization").input[1], lambda scale: -scale)
 
 
-def a_layer_less(model: Any) -> None:  # noqa: ANN401 - untyped
+def a_layer_less(model: Any) -> None:
     model.graph.node.remove(find(model, "Relu"))
 
 
@@ -126,24 +124,24 @@ def test_a_network_that_cannot_be_made_to_stream_is_refused(
         read_network(model.SerializeToString())
 
 
-def a_shorter_window(model: Any) -> None:  # noqa: ANN401 - untyped
+def a_shorter_window(model: Any) -> None:
     alter(model, "0.stft.conv_real.weight", lambda kernel: kernel * np.float32(0.9))
 
 
-def weight_elsewhere(model: Any) -> None:  # noqa: ANN401 - untyped
+def weight_elsewhere(model: Any) -> None:
     alter(model, "1.melW", lambda weights: weights + np.float32(0.1))
 
 
-def a_longer_step(model: Any) -> None:  # noqa: ANN401 - untyped
+def a_longer_step(model: Any) -> None:
     set_integers(find(model, "Conv", 1), "strides", [320])
 
 
-def another_range(model: Any) -> None:  # noqa: ANN401 - untyped
+def another_range(model: Any) -> None:
     constant = find(model, "Constant", -1).attribute[0].t
     constant.CopyFrom(numpy_helper.from_array(np.array(60, np.float32)))
 
 
-def another_smallest_power(model: Any) -> None:  # noqa: ANN401 - untyped
+def another_smallest_power(model: Any) -> None:
     alter(model, find(model, "Clip").input[1], lambda power: power * 10)
 
 

@@ -24,7 +24,7 @@ def original_embedding(original: Callable[[str], Any]) -> Callable[[Any], Any]:
     return lambda mel: network.run(None, {"input_1": mel[None, :, :, None]})[0].reshape(FEATURES)
 
 
-def mel_frames(seed: int, count: int) -> Any:  # noqa: ANN401 - untyped
+def mel_frames(seed: int, count: int) -> Any:
     random = np.random.default_rng(seed)
     drift = np.cumsum(random.standard_normal((count, BANDS)) / 4, axis=0)
     return (4 + drift + random.standard_normal((count, BANDS))).astype(np.float32)
@@ -70,7 +70,7 @@ def test_after_a_restart_the_embeddings_are_those_of_a_new_start(hop: int) -> No
     embeddings = Embeddings(NETWORKS[hop], 16)
     mel = mel_frames(3, 5 * hop)
 
-    def heard() -> Any:  # noqa: ANN401 - untyped
+    def heard() -> Any:
         for first in range(0, len(mel), hop):
             embeddings.step(mel[first : first + hop])
         return embeddings.window(16).copy()

@@ -23,20 +23,20 @@ def sound(levels: list[tuple[int, int]], seed: int, length: int) -> Samples:
     return np.resize(np.concatenate(parts), length).astype(np.int16)
 
 
-def theirs(network: Any, samples: Samples) -> Any:  # noqa: ANN401 - untyped
+def theirs(network: Any, samples: Samples) -> Any:
     output = network.run(None, {"input": samples.astype(np.float32)[None]})[0]
     return output.reshape(-1, BANDS) / 10 + 2
 
 
 @pytest.fixture(scope="session")
-def original_mel(original: Callable[[str], Any]) -> Any:  # noqa: ANN401 - untyped
+def original_mel(original: Callable[[str], Any]) -> Any:
     return original("melspectrogram")
 
 
 @given(levels=LEVELS, seed=st.integers(0, 2**32))
 @settings(max_examples=40, deadline=None)
 def test_mel_frames_equal_the_originals(
-    original_mel: Any,  # noqa: ANN401 - untyped
+    original_mel: Any,
     levels: list[tuple[int, int]],
     seed: int,
 ) -> None:
@@ -54,7 +54,7 @@ def test_mel_frames_equal_the_originals(
 
 
 def test_mel_frames_of_ordinary_sound_equal_the_originals_closely(
-    original_mel: Any,  # noqa: ANN401 - untyped
+    original_mel: Any,
     spoken: dict[str, Samples],
 ) -> None:
     samples = spoken["alexa_command"]
@@ -72,7 +72,7 @@ def test_mel_frames_of_ordinary_sound_equal_the_originals_closely(
 
 
 def test_at_40_ms_the_last_mel_frame_ends_with_the_step(
-    original_mel: Any,  # noqa: ANN401 - untyped
+    original_mel: Any,
     spoken: dict[str, Samples],
 ) -> None:
     samples = spoken["alexa_command"]
@@ -111,7 +111,7 @@ def test_after_a_restart_nothing_is_left(hop_frames: int) -> None:
     mel.restart()
 
     assert not mel._samples.any()  # noqa: SLF001 - no sound may remain, wherever it is kept
-    assert not mel._halves.any()  # noqa: SLF001 - the same
+    assert not mel._halves.any()  # noqa: SLF001 - sums of two samples tell of both
     np.testing.assert_array_equal(mel.step(samples), fresh.step(samples))
 
 

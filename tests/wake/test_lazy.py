@@ -47,12 +47,12 @@ def assert_nothing_that_matters_differs(
     return float(put_off.mean())
 
 
-def mixed(samples: Samples, noise: Any) -> Samples:  # noqa: ANN401 - floats of any width
+def mixed(samples: Samples, noise: Any) -> Samples:
     mixture: Samples = np.clip(samples + noise, -32_768, 32_767).astype(np.int16)
     return mixture
 
 
-def pink(length: int, level: float, seed: int) -> Any:  # noqa: ANN401 - floats
+def pink(length: int, level: float, seed: int) -> Any:
     """A noise like that of a room: as much of it in each octave."""
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(length))
     spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1))

@@ -153,7 +153,7 @@ _line = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_
     labels=st.lists(st.text(string.ascii_letters + "-_09", min_size=1, max_size=64), unique=True),
     package=st.none() | st.just(Package(name="openwakeword", version="0.4.0")),
 )
-def test_a_manifest_that_was_written_reads_back_equal(  # noqa: PLR0913 - one for each kind of value
+def test_a_manifest_that_was_written_reads_back_equal(
     *,
     origin: str,
     licence: str,

@@ -36,7 +36,7 @@ def peer(models_folder: Path) -> Peer:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     model = pytest.importorskip("openwakeword.model")
 
-    def make(*words: str) -> Any:  # noqa: ANN401 - untyped
+    def make(*words: str) -> Any:
         names = [f"{word.replace('-', '_')}_v0.1" for word in words]
         return model.Model(
             wakeword_model_paths=[str(models_folder / f"{name}.onnx") for name in names],
@@ -52,7 +52,7 @@ def translated(scores: dict[str, Any]) -> dict[str, float]:
 
 
 def largest_difference(
-    peer: Any,  # noqa: ANN401 - untyped
+    peer: Any,
     detector: Detector,
     frames: Iterator[Frame],
     skip: int = 0,

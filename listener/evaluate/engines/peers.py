@@ -236,7 +236,7 @@ def _micro_models() -> Path:
     return Path(found.origin).parent / "models"
 
 
-def _imported(name: str) -> Any:  # noqa: ANN401 - untyped
+def _imported(name: str) -> Any:  # noqa: ANN401 - neither engine ships types
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

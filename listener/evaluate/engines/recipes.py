@@ -6,6 +6,8 @@ from typing import Final
 from listener.errors import ConfigError
 from listener.evaluate.engines.engine import EngineRecipe
 from listener.evaluate.engines.ours import our_recipe
+from listener.evaluate.engines.peers import microwakeword_recipe, openwakeword_recipe
+from listener.evaluate.engines.piped import command_recipe
 from listener.evaluate.plan import EngineSettings
 
 KINDS: Final = ("earmark", "openwakeword", "microwakeword", "command")
@@ -23,7 +25,6 @@ def recipe_of(settings: EngineSettings, home: Path) -> EngineRecipe:
         ModelRefused: a model is not there, or not what its manifest says.
         UsageError: a model is no wake word.
     """
-    # Each kind brings packages that the others do without.
     match settings.kind:
         case "earmark":
             return our_recipe(
@@ -34,16 +35,10 @@ def recipe_of(settings: EngineSettings, home: Path) -> EngineRecipe:
                 stepwise=settings.stepwise,
             )
         case "openwakeword":
-            from listener.evaluate.engines.peers import openwakeword_recipe  # noqa: PLC0415 - see above
-
             return openwakeword_recipe(settings.name, home, settings.words)
         case "microwakeword":
-            from listener.evaluate.engines.peers import microwakeword_recipe  # noqa: PLC0415 - see above
-
             return microwakeword_recipe(settings.name, home, settings.words)
         case "command":
-            from listener.evaluate.engines.piped import command_recipe  # noqa: PLC0415 - see above
-
             return command_recipe(settings.name, settings.command, settings.words)
         case _:
             raise ConfigError(

@@ -75,7 +75,14 @@ def judge(play: Play, track: Track, watch: Watch) -> Judgement:
     places = watch.places(play.item, track.length_samples)
     woken = wakes(ends, scores, rule)
     counted = count(ends, woken, places)
-    maker = _Maker(play, word, ends, scores, runs(scores, rule.threshold), track.step_samples)
+    maker = _Maker(
+        play=play,
+        word=word,
+        ends=ends,
+        scores=scores,
+        above=runs(scores, rule.threshold),
+        step_samples=track.step_samples,
+    )
     found = [maker.wake(Kind.FALSE_WAKE, step, None) for step in counted.false_wakes]
     found += [
         maker.wake(Kind.HIT, step, places[index].word_end_sample) for index, step in counted.hits
@@ -99,52 +106,45 @@ def speaker_at(item: Item, at_s: float) -> str | None:
     return segment.speaker if segment else item.speaker
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Maker:
     """Fills in what the events of one play have in common."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - all that an event is made of
-        self,
-        play: Play,
-        word: str,
-        ends: Indices,
-        scores: Scores,
-        above: list[tuple[int, int]],
-        step_samples: int,
-    ) -> None:
-        self._play = play
-        self._word = word
-        self._ends = ends
-        self._scores = scores
-        self._above = above
-        self._step_samples = step_samples
+    play: Play
+    word: str
+    ends: Indices
+    scores: Scores
+    above: list[tuple[int, int]]
+    """The runs of steps at or above the threshold, first included and end not."""
+    step_samples: int
 
     def wake(self, kind: Kind, step: int, word_end_sample: int | None) -> Event:
         """Return a hit or a false wake."""
-        first, end = self._above[bisect.bisect_right(self._above, (step, len(self._scores))) - 1]
-        at_sample = int(self._ends[step])
+        first, end = self.above[bisect.bisect_right(self.above, (step, len(self.scores))) - 1]
+        at_sample = int(self.ends[step])
         late = None if word_end_sample is None else _seconds(at_sample - word_end_sample)
         return self._made(
             kind,
             at_sample,
-            score=float(self._scores[step]),
-            peak=float(self._scores[first:end].max()),
-            activation_s=_seconds((end - first) * self._step_samples),
+            score=float(self.scores[step]),
+            peak=float(self.scores[first:end].max()),
+            activation_s=_seconds((end - first) * self.step_samples),
             latency_s=late,
         )
 
     def miss(self, place: Window, end_sample: int) -> Event:
         """Return a word without a wake."""
-        ends = self._ends
-        inside = self._scores[(ends > place.first_sample) & (ends <= place.end_sample)]
+        ends = self.ends
+        inside = self.scores[(ends > place.first_sample) & (ends <= place.end_sample)]
         highest = float(np.max(inside, initial=0.0))
         return self._made(Kind.MISS, end_sample, score=highest, peak=highest)
 
     def near_miss(self, step: int) -> Event:
         """Return a run of scores that stayed too low, or too short."""
-        peak = float(self._scores[step])
-        return self._made(Kind.NEAR_MISS, int(self._ends[step]), score=peak, peak=peak)
+        peak = float(self.scores[step])
+        return self._made(Kind.NEAR_MISS, int(self.ends[step]), score=peak, peak=peak)
 
-    def _made(  # noqa: PLR0913 - what differs between events
+    def _made(
         self,
         kind: Kind,
         at_sample: int,
@@ -154,14 +154,14 @@ class _Maker:
         activation_s: float = 0.0,
         latency_s: float | None = None,
     ) -> Event:
-        item, at_s = self._play.item, _seconds(at_sample)
+        item, at_s = self.play.item, _seconds(at_sample)
         segment = _segment(item, at_s)
         return Event(
             kind=kind,
-            word=self._word,
+            word=self.word,
             item=item.name,
-            condition=self._play.condition,
-            play=self._play.number,
+            condition=self.play.condition,
+            play=self.play.number,
             at_s=at_s,
             score=score,
             peak=peak,

@@ -8,7 +8,7 @@ import base64
 import importlib.resources
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import jinja2
 import msgspec
@@ -197,11 +197,7 @@ def _most_telling(
             known.setdefault(one.item, []).append(one)
     best: dict[tuple[str, float], tuple[Event, Repeatability | None]] = {}
     for event in events:
-        repeat = min(
-            (r for r in known.get(event.item, ()) if abs(r.at_s - event.at_s) <= _SAME_S),
-            key=lambda r, at_s=event.at_s: abs(r.at_s - at_s),  # type: ignore[misc] # mypy does not see the default
-            default=None,
-        )
+        repeat = _nearest(known.get(event.item, ()), event.at_s)
         key = event.item, event.at_s if repeat is None else repeat.at_s
         held = best.get(key)
         if held is None or held[0].peak < event.peak:
@@ -215,6 +211,12 @@ def _most_telling(
             pair[0].at_s,
         ),
     )
+
+
+def _nearest(found: Iterable[Repeatability], at_s: float) -> Repeatability | None:
+    """Return what lies closest to a moment, and close enough to be the same."""
+    near = (one for one in found if abs(one.at_s - at_s) <= _SAME_S)
+    return min(near, key=lambda one: abs(one.at_s - at_s), default=None)
 
 
 def _facts(word: WordResult) -> list[tuple[str, str]]:
@@ -260,6 +262,6 @@ def _digits(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"  # noqa: PLR2004 - no exponents
 
 
-def _drawn(svg: Any) -> Markup:  # noqa: ANN401 - a picture, or whatever false stood before it
-    """Pass on what ``pictures`` drew; it is built as a tree, so it is markup by right."""
-    return Markup(svg) if svg else Markup()  # noqa: S704 - see above
+def _drawn(svg: object) -> Markup:
+    """Pass on what ``pictures`` drew, or nothing for whatever false stood in its place."""
+    return Markup(svg) if svg else Markup()  # noqa: S704 - built as a tree, so it is markup by right

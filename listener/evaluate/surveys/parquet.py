@@ -112,7 +112,7 @@ def read_parquet(path: Path) -> Iterator[trace.Line]:
         raise Unavailable(f"cannot read {path}: it is damaged, or no trace") from error
 
 
-def _flush(writer: Any, batch: list[dict[str, Any]]) -> int:  # noqa: ANN401 - untyped
+def _flush(writer: Any, batch: list[dict[str, Any]]) -> int:  # noqa: ANN401 - pyarrow ships no types
     count = len(batch)
     if count:
         writer.write_table(pa.Table.from_pylist(batch, SCHEMA), row_group_size=GROUP_ROWS)

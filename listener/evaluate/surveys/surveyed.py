@@ -176,13 +176,14 @@ def _judged(chain: Chain, stimuli: Spans, threshold: float) -> Iterable[_Heard]:
         first, end = next(run for run in reversed(runs) if run[0] <= step)
         peak = float(chain.scores[first:end].max())
         held_s = (end - first) * chain.step_samples / SAMPLE_RATE_HZ
-        yield _heard(chain, stimuli, Kind.FALSE_WAKE, step, peak, held_s)
+        yield _heard(chain, stimuli, Kind.FALSE_WAKE, step, peak=peak, held_s=held_s)
     for step in near.tolist():
-        yield _heard(chain, stimuli, Kind.NEAR_MISS, step, float(chain.scores[step]), 0.0)
+        peak = float(chain.scores[step])
+        yield _heard(chain, stimuli, Kind.NEAR_MISS, step, peak=peak, held_s=0.0)
 
 
-def _heard(  # noqa: PLR0913, PLR0917 - all that an event is made of
-    chain: Chain, stimuli: Spans, kind: Kind, step: int, peak: float, held_s: float
+def _heard(
+    chain: Chain, stimuli: Spans, kind: Kind, step: int, *, peak: float, held_s: float
 ) -> _Heard:
     utc_s = float(chain.utc_s[step])
     day = int(utc_s // _DAY_S)

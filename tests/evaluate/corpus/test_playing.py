@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,10 +67,10 @@ def test_a_stretch_may_be_rounded(path: Path) -> None:
     ],
 )
 def test_what_lies_behind_the_end_is_said(
-    path: Path, item: dict[str, object], kind: type[EarmarkError], why: str
+    path: Path, item: dict[str, Any], kind: type[EarmarkError], why: str
 ) -> None:
     with pytest.raises(kind, match=why):
-        sounding(Item("a", path, **item), 0)  # type: ignore[arg-type] # parts of an item
+        sounding(Item("a", path, **item), 0)
 
 
 def test_phases_lie_evenly_over_a_step() -> None:

@@ -1,5 +1,5 @@
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +8,14 @@ import soundfile
 
 from listener.errors import ModelRefused, UsageError
 from listener.evaluate.engines.ours import our_recipe
-from listener.evaluate.engines.peers import microwakeword_recipe, openwakeword_recipe
+from listener.evaluate.engines.peers import PeerRecipe, microwakeword_recipe, openwakeword_recipe
 from listener.evaluate.engines.track import Track
 from listener.sound.pcm import Samples
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 HOME = Path("/nonexistent")
+
+Make = Callable[[str, Path, tuple[str, ...]], PeerRecipe]
 
 
 def read(name: str) -> Samples:
@@ -90,17 +92,17 @@ def test_microwakewords_first_score_is_where_its_first_stride_ends() -> None:
 
 
 @pytest.mark.parametrize("make", [openwakeword_recipe, microwakeword_recipe])
-def test_a_recipe_can_be_sent_and_rests_on_its_models(make: object) -> None:
-    recipe = make("one", HOME, ("alexa",))  # type: ignore[operator] # one of two functions
+def test_a_recipe_can_be_sent_and_rests_on_its_models(make: Make) -> None:
+    recipe = make("one", HOME, ("alexa",))
 
-    again = pickle.loads(pickle.dumps(recipe))  # noqa: S301 - our own
+    again = pickle.loads(pickle.dumps(recipe))
 
     assert again == recipe
     assert hash(again) == hash(recipe)
     assert all(len(value) == 64 for value in recipe.hashes().values())
-    other = make("other", HOME, ("hey-jarvis",))  # type: ignore[operator] # the same
+    other = make("other", HOME, ("hey-jarvis",))
     assert other.key != recipe.key
-    assert make("other", HOME, ("alexa",)).key == recipe.key  # type: ignore[operator] # the same
+    assert make("other", HOME, ("alexa",)).key == recipe.key
 
 
 def test_a_model_that_an_engine_does_not_have_is_said() -> None:

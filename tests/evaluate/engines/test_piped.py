@@ -47,7 +47,7 @@ def test_an_item_shorter_than_a_step_has_no_scores() -> None:
 def test_a_recipe_can_be_sent_and_knows_the_files_it_rests_on() -> None:
     recipe = command_recipe("mine", command(), ("alexa",))
 
-    again = pickle.loads(pickle.dumps(recipe))  # noqa: S301 - our own
+    again = pickle.loads(pickle.dumps(recipe))
 
     assert again == recipe
     assert hash(again) == hash(recipe)

@@ -100,5 +100,5 @@ def test_back_to_front_twice_is_the_same(words: list[Phones]) -> None:
 @pytest.mark.parametrize(
     ("phone", "expected"), [("AH0", True), ("K", True), ("AH", False), ("K1", False), ("", False)]
 )
-def test_a_phone_is_told_from_what_is_none(phone: str, expected: bool) -> None:  # noqa: FBT001 - a table
+def test_a_phone_is_told_from_what_is_none(phone: str, *, expected: bool) -> None:
     assert is_phone(phone) is expected if phone else not phone

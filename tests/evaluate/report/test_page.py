@@ -232,7 +232,7 @@ def test_a_browser_shows_the_page_at_the_width_of_a_phone_without_a_complaint(
         "utf-8",
     )
 
-    done = subprocess.run(  # noqa: S603 - found above
+    done = subprocess.run(
         [
             chromium,
             "--headless=new",

@@ -22,7 +22,7 @@ def test_from_a_survey_to_its_rates(tmp_path: Path, capsys: pytest.CaptureFixtur
     recording = str(FIXTURES / "alexa_twice.flac")
     # A process of its own: what hears gives up the network for good.
     heard = [sys.executable, "-m", "listener", "survey", "--home", str(tmp_path), "--trace", trace]
-    subprocess.run([*heard, "--fast", "--microphone", recording], check=True)  # noqa: S603 - ours
+    subprocess.run([*heard, "--fast", "--microphone", recording], check=True)
 
     code = evaluate(tmp_path, "--trace", trace, "--json")
 
