@@ -124,7 +124,7 @@ power-cut: setup ## fifty power cuts while everything writes (root, half an hour
 
 image: setup ## the card's image for Pi 3, 4 and Zero 2 W, in dist/, and booted (root, an hour)
 	$(MAKE) debian TEST_PACKAGES='$(IMAGE_PACKAGES)'
-	$(BIN)/python -m firmware.image --twice
+	$(BIN)/python -m firmware.image --again card
 	$(BIN)/python -m tests.vm image
 
 clean: ## remove the environment and caches
