@@ -118,7 +118,7 @@ vm: setup ## the units in an emulated machine: sound, switch, broker, archive (r
 	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
 	$(BIN)/python -m tests.vm scenes
 
-power-cut: setup ## fifty power cuts while everything writes (root, half an hour)
+power-cut: setup ## fifty power cuts while everything writes (root, 20 min)
 	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
 	$(BIN)/python -m tests.vm power-cut
 
