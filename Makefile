@@ -118,13 +118,13 @@ vm: setup ## the units in an emulated machine: sound, switch, broker, archive (r
 	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
 	$(BIN)/python -m tests.vm scenes
 
-power-cut: setup ## fifty power cuts while everything writes (root, half an hour)
+power-cut: setup ## fifty power cuts while everything writes (root, 20 min)
 	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
 	$(BIN)/python -m tests.vm power-cut
 
 image: setup ## the card's image for Pi 3, 4 and Zero 2 W, in dist/, and booted (root, an hour)
 	$(MAKE) debian TEST_PACKAGES='$(IMAGE_PACKAGES)'
-	$(BIN)/python -m firmware.image --twice
+	$(BIN)/python -m firmware.image --again card
 	$(BIN)/python -m tests.vm image
 
 clean: ## remove the environment and caches

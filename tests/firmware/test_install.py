@@ -369,17 +369,6 @@ def test_help_names_every_option() -> None:
     assert all(option in done.stdout for option in options)
 
 
-@pytest.mark.system
-def test_every_script_passes_shellcheck() -> None:
-    folder = ROOT / "firmware" / "deb"
-    scripts = [SCRIPT, *(folder / "lib").iterdir()]
-    scripts += [folder / name for name in ("postinst", "prerm", "postrm", "check.sh")]
-
-    done = sh("-c", 'shellcheck "$@"', "sh", *scripts)
-
-    assert done.returncode == 0, done.stdout
-
-
 def block(*words: str) -> int:
     return sh(BLOCK, *words).returncode
 

@@ -1,40 +1,18 @@
 """A memory card as cards are: what was not flushed may be gone, or half there, after a power cut.
 
 Killing an emulator alone would lose nothing that the guest wrote: the host has it. So the guest's
-disk is served from here, by the NBD protocol. Writes go to a cache that the guest sees; a flush
+disk is served from here (``nbd``). Writes go to a cache that the guest sees; a flush
 makes all of them last, a write with FUA only itself. A cut keeps a random part of the rest, in
 sectors: earlier writes may be gone while later ones are there.
 """
 
-import contextlib
-import socket
-import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Final
 
 SECTOR_BYTES: Final = 512
-
-_NBD_MAGIC: Final = 0x4E42444D41474943
-_OPTION_MAGIC: Final = 0x49484156454F5054
-_ANSWER_MAGIC: Final = 0x3E889045565A9
-_REQUEST_MAGIC: Final = 0x25609513
-_REPLY_MAGIC: Final = 0x67446698
-_GREETING: Final = struct.Struct(">QQH")
-_OPTION: Final = struct.Struct(">QII")
-_ANSWER: Final = struct.Struct(">QIII")
-_REQUEST: Final = struct.Struct(">IHHQQI")
-_REPLY: Final = struct.Struct(">IIQ")
-
-_FIXED_NEWSTYLE: Final = 1
-_NO_ZEROES: Final = 2
-_OPT_EXPORT_NAME, _OPT_ABORT, _OPT_INFO, _OPT_GO = 1, 2, 6, 7
-_REP_ACK, _REP_INFO, _REP_ERR_UNSUP = 1, 3, (1 << 31) + 1
-_HAS_FLAGS, _SEND_FLUSH, _SEND_FUA = 1, 4, 8
-_FUA: Final = 1
-_EINVAL: Final = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +27,7 @@ class Cut:
 class _Armed:
     writes: int
     random: Random
-    is_cut: bool
+    at_cut: Callable[[], None]
 
 
 class Card:
@@ -68,7 +46,7 @@ class Card:
         self._is_powered = True
         self._lock: Final = threading.Lock()
         self._armed: _Armed | None = None
-        self._caught: tuple[bytes, Cut] | None = None
+        self._cut: Cut | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -106,16 +84,22 @@ class Card:
                 self._lasting[offset : offset + len(data)] = data
             self._pending.clear()
 
-    def arm(self, writes: int, random: Random, *, is_cut: bool) -> None:
-        """Glimpse, or cut, at the so manieth write from now on: amid a burst, as often as not."""
-        with self._lock:
-            self._caught = None
-            self._armed = _Armed(writes, random, is_cut)
+    def arm(self, writes: int, random: Random, at_cut: Callable[[], None]) -> None:
+        """Cut at the so manieth write from now on: amid a burst, as often as not.
 
-    def caught(self) -> tuple[bytes, Cut] | None:
-        """Return what ``arm`` was for, once it came so far."""
+        Args:
+            writes: 1 is the next.
+            random: says what survives.
+            at_cut: called before the write is answered; it must not wait for the card.
+        """
         with self._lock:
-            return self._caught
+            self._cut = None
+            self._armed = _Armed(writes, random, at_cut)
+
+    def cut(self) -> Cut | None:
+        """Return what the cut did that ``arm`` was for, once it has come."""
+        with self._lock:
+            return self._cut
 
     def _count_down(self) -> None:
         armed = self._armed
@@ -125,16 +109,11 @@ class Card:
         if armed.writes > 0:
             return
         self._armed = None
-        remains = bytearray(self._lasting)
-        cut = self._remains(remains, armed.random)
-        self._caught = bytes(remains), cut
-        if armed.is_cut:
-            self._is_powered = False
-            self._pending.clear()
-            self._lasting[:] = remains
-            self._seen[:] = remains
+        self._is_powered = False
+        self._cut = self._forget(armed.random)
+        armed.at_cut()
 
-    def _remains(self, contents: bytearray, random: Random) -> Cut:
+    def _forget(self, random: Random) -> Cut:
         share = random.choice((0.0, 0.2, 0.5, 0.8, 1.0))
         sectors = kept = 0
         for offset, data in self._pending:
@@ -143,7 +122,9 @@ class Card:
                 if random.random() < share:
                     kept += 1
                     sector = data[at : at + SECTOR_BYTES]
-                    contents[offset + at : offset + at + len(sector)] = sector
+                    self._lasting[offset + at : offset + at + len(sector)] = sector
+        self._pending.clear()
+        self._seen[:] = self._lasting
         return Cut(sectors, kept)
 
     def power_up(self) -> None:
@@ -169,93 +150,3 @@ def _outside(write: tuple[int, bytes], first: int, end: int) -> list[tuple[int, 
     if offset + len(data) > end:
         parts.append((end, data[end - offset :]))
     return parts
-
-
-class CardServer:
-    """Serves a card on a Unix socket to one emulator after the other.
-
-    Args:
-        card: what is served.
-        path: of the socket; removed at the end.
-    """
-
-    def __init__(self, card: Card, path: Path) -> None:
-        self._card = card
-        self._path = path
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen(1)
-        self._thread = threading.Thread(target=self._serve, name="card", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
-        self._path.unlink(missing_ok=True)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            # The emulator goes when it is killed, and the card when its power is cut.
-            with connection, contextlib.suppress(ConnectionError):
-                if self._agree(connection):
-                    while self._answer(connection):
-                        pass
-
-    def _agree(self, connection: socket.socket) -> bool:
-        """Go through NBD's fixed newstyle handshake; say whether the disk is wanted."""
-        connection.sendall(_GREETING.pack(_NBD_MAGIC, _OPTION_MAGIC, _FIXED_NEWSTYLE | _NO_ZEROES))
-        _take(connection, 4)
-        flags = _HAS_FLAGS | _SEND_FLUSH | _SEND_FUA
-        while True:
-            _, option, length = _OPTION.unpack(_take(connection, _OPTION.size))
-            _take(connection, length)
-            if option == _OPT_EXPORT_NAME:
-                connection.sendall(struct.pack(">QH", self._card.size_bytes, flags))
-                return True
-            if option in (_OPT_GO, _OPT_INFO):
-                about = struct.pack(">HQH", 0, self._card.size_bytes, flags)
-                connection.sendall(
-                    _ANSWER.pack(_ANSWER_MAGIC, option, _REP_INFO, len(about)) + about
-                )
-                connection.sendall(_ANSWER.pack(_ANSWER_MAGIC, option, _REP_ACK, 0))
-                if option == _OPT_GO:
-                    return True
-            elif option == _OPT_ABORT:
-                connection.sendall(_ANSWER.pack(_ANSWER_MAGIC, option, _REP_ACK, 0))
-                return False
-            else:
-                connection.sendall(_ANSWER.pack(_ANSWER_MAGIC, option, _REP_ERR_UNSUP, 0))
-
-    def _answer(self, connection: socket.socket) -> bool:
-        """Do one request; say whether more may come."""
-        _, flags, kind, handle, offset, length = _REQUEST.unpack(_take(connection, _REQUEST.size))
-        answer, error = b"", 0
-        match kind:
-            case 0:  # read
-                answer = self._card.read(offset, length)
-            case 1:  # write
-                self._card.write(offset, _take(connection, length), lasts=bool(flags & _FUA))
-            case 2:  # good-bye
-                return False
-            case 3:  # flush
-                self._card.flush()
-            case _:
-                error = _EINVAL
-        connection.sendall(_REPLY.pack(_REPLY_MAGIC, error, handle) + answer)
-        return True
-
-
-def _take(connection: socket.socket, length: int) -> bytes:
-    taken = bytearray()
-    while len(taken) < length:
-        if not (more := connection.recv(length - len(taken))):
-            raise ConnectionResetError("the emulator is gone")
-        taken += more
-    return bytes(taken)

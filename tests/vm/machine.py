@@ -121,9 +121,13 @@ class Machine:
         finally:
             self.kill()
 
-    def kill(self) -> None:
-        """Pull the plug: SIGKILL."""
+    def pull_the_plug(self) -> None:
+        """End it at this moment: SIGKILL, from any thread, and nobody waits for anything."""
         self._process.kill()
+
+    def kill(self) -> None:
+        """Pull the plug, and clear away what is left."""
+        self.pull_the_plug()
         self._process.wait()
         if self._agent is not None:
             self._agent.close()

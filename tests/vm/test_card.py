@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.vm.card import SECTOR_BYTES, Card, CardServer
+from tests.vm.card import SECTOR_BYTES, Card
+from tests.vm.nbd import CardServer
 
 SIZE = 16 * SECTOR_BYTES
 
@@ -20,7 +21,7 @@ def sector(byte: int) -> bytes:
 
 def after_cut(card: Card, seed: int = 0) -> bytes:
     """Cut at a write that changes nothing."""
-    card.arm(1, Random(seed), is_cut=True)
+    card.arm(1, Random(seed), lambda: None)
     card.write(0, b"")
     card.power_up()
     return card.read(0, SIZE)
@@ -66,26 +67,26 @@ def test_the_guest_sees_what_it_wrote_last() -> None:
 def test_without_power_nothing_answers() -> None:
     card = Card(bytes(SIZE))
     after_cut(card)
-    card.arm(1, Random(0), is_cut=True)
+    card.arm(1, Random(0), lambda: None)
     card.write(0, sector(1))
 
     with pytest.raises(ConnectionAbortedError):
         card.write(0, sector(1))
 
 
-def test_a_glimpse_shows_what_a_cut_would_leave_and_changes_nothing() -> None:
+def test_the_cut_comes_with_the_write_that_was_chosen() -> None:
     card = Card(bytes(SIZE))
-    card.arm(2, Random(1), is_cut=False)
+    cuts: list[int] = []
+    card.arm(2, Random(1), lambda: cuts.append(1))
     card.write(0, sector(1))
-    assert card.caught() is None
+    assert (cuts, card.cut()) == ([], None)
 
-    card.write(SECTOR_BYTES, sector(2))
-    card.flush()
+    card.write(SECTOR_BYTES, sector(2) * 2)
 
-    caught = card.caught()
-    assert caught is not None
-    assert caught[1].unflushed_sectors == 2
-    assert card.read(0, 2 * SECTOR_BYTES) == sector(1) + sector(2)
+    cut = card.cut()
+    assert cuts == [1]
+    assert cut is not None
+    assert cut.unflushed_sectors == 3
 
 
 def test_nothing_lies_beyond_the_card() -> None:

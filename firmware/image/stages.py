@@ -1,0 +1,89 @@
+"""What the image's builder keeps between runs, and when it has to be made again."""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+RELEASE_S: Final = 1_795_305_600
+"""The time of what is built outside a clone: that of the last release."""
+_MOMENT: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+
+
+def snapshot(text: str) -> str:
+    """Return a moment as snapshot.debian.org writes it in its addresses; for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not one.
+    """
+    if _MOMENT.fullmatch(text):
+        with contextlib.suppress(ValueError):
+            datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is no moment as snapshot.debian.org writes it: 20261122T000000Z"
+    )
+
+
+def date_s(recipe: Iterable[Path], root: Path) -> int:
+    """Return SOURCE_DATE_EPOCH, or when the recipe was changed last, or the last release's time."""
+    if given := os.environ.get("SOURCE_DATE_EPOCH"):
+        return int(given)
+    done = subprocess.run(  # noqa: S603 - our own words
+        ["git", "log", "-1", "--format=%ct", "--", *map(str, recipe)],  # noqa: S607 - any git
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return int(done.stdout or RELEASE_S)
+
+
+def is_stale(
+    made: Path, sources: Iterable[Path], given: Mapping[str, str], words: Sequence[str] = ()
+) -> bool:
+    """Say whether something is missing, or was made of something else."""
+    marked = _marked(made)
+    return not (
+        made.exists() and marked.exists() and marked.read_text() == key(sources, given, words)
+    )
+
+
+def mark(
+    made: Path, sources: Iterable[Path], given: Mapping[str, str], words: Sequence[str] = ()
+) -> None:
+    """Write down beside a file what it was made of."""
+    _marked(made).write_text(key(sources, given, words))
+
+
+def forget(made: Path) -> None:
+    """Have it made again, whatever it was made of."""
+    _marked(made).unlink(missing_ok=True)
+
+
+def key(sources: Iterable[Path], given: Mapping[str, str], words: Sequence[str] = ()) -> str:
+    """Return a digest of all that has a say: files, variables, and words of the command line."""
+    told = hashlib.sha256()
+    for name, value in sorted(given.items()):
+        told.update(f"{name}={value}\0".encode())
+    for word in words:
+        told.update(f"{word}\0".encode())
+    for source in sources:
+        told.update(source.name.encode() + b"\0" + bytes.fromhex(digest(source)))
+    return told.hexdigest()
+
+
+def digest(path: Path) -> str:
+    """Return a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _marked(made: Path) -> Path:
+    return made.with_suffix(".inputs")

@@ -1,0 +1,106 @@
+import argparse
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firmware.image import stages
+
+GIVEN = {"MIRROR": "http://deb.debian.org/debian", "SOURCE_DATE_EPOCH": "1"}
+WORDS = ["--dpkgopt=path-exclude=/usr/lib/modules/*/kernel/drivers/gpu/*"]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "packages"
+    path.write_text("udev\n")
+    return path
+
+
+def test_what_was_made_of_the_same_is_kept(tmp_path: Path, source: Path) -> None:
+    made = tmp_path / "rootfs.tar"
+    assert stages.is_stale(made, [source], GIVEN, WORDS)
+    made.touch()
+    stages.mark(made, [source], GIVEN, WORDS)
+
+    assert not stages.is_stale(made, [source], GIVEN, WORDS)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (GIVEN, []),
+        (GIVEN, [*WORDS, "--dpkgopt=path-exclude=/usr/lib/modules/*/kernel/drivers/media/*"]),
+        (GIVEN | {"MIRROR": "http://snapshot.debian.org/archive/debian/20261122T000000Z"}, WORDS),
+        (GIVEN | {"SOURCE_DATE_EPOCH": "2"}, WORDS),
+    ],
+    ids=["nothing pruned", "more pruned", "another mirror", "another time"],
+)
+def test_it_is_made_again_when_any_word_changes(
+    tmp_path: Path, source: Path, given: dict[str, str], words: list[str]
+) -> None:
+    made = tmp_path / "rootfs.tar"
+    made.touch()
+    stages.mark(made, [source], GIVEN, WORDS)
+
+    assert stages.is_stale(made, [source], given, words)
+
+
+def test_it_is_made_again_when_a_package_is_added(tmp_path: Path, source: Path) -> None:
+    made = tmp_path / "rootfs.tar"
+    made.touch()
+    stages.mark(made, [source], GIVEN)
+
+    source.write_text("udev\nkmod\n")
+
+    assert stages.is_stale(made, [source], GIVEN)
+
+
+def test_what_is_forgotten_is_made_again(tmp_path: Path, source: Path) -> None:
+    made = tmp_path / "rootfs.tar"
+    made.touch()
+    stages.mark(made, [source], GIVEN)
+
+    stages.forget(made)
+    stages.forget(made)
+
+    assert stages.is_stale(made, [source], GIVEN)
+
+
+def test_a_moment_is_taken_as_snapshots_write_it() -> None:
+    assert stages.snapshot("20261122T000000Z") == "20261122T000000Z"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "2026-11-22", "20261122", "20261122T000000", "20261322T000000Z", "20260230T000000Z"],
+)
+def test_a_moment_written_otherwise_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="20261122T000000Z"):
+        stages.snapshot(text)
+
+
+@given(st.text(max_size=20))
+def test_no_moment_leaves_its_place_in_the_address(text: str) -> None:
+    try:
+        moment = stages.snapshot(text)
+    except argparse.ArgumentTypeError:
+        return
+    assert moment.isascii()
+    assert moment.isalnum()
+
+
+def test_the_time_that_is_given_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+
+    assert stages.date_s([], tmp_path) == 86_400
+
+
+def test_outside_a_clone_the_time_is_the_release_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+
+    assert stages.date_s([], tmp_path) == stages.RELEASE_S
