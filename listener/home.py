@@ -5,8 +5,6 @@ in silence: a key or a number that quietly restarts would be a lie told to the a
 """
 
 import contextlib
-import errno
-import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -15,9 +13,9 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from listener import belonging
+from listener.durable import available, exclusive, make_folder, write_durably
 from listener.envelope import keys
-from listener.errors import ConfigError, Unavailable
+from listener.errors import ConfigError
 from listener.owner import roster as rosters
 from listener.owner.roster import Roster
 
@@ -25,7 +23,6 @@ ARCHIVE_PIN: Final = "archive.pub"
 """The archive's public key, as the line by which this machine joined named it."""
 _SECRET_MODE: Final = 0o600
 _PUBLIC_MODE: Final = 0o644
-_FOLDER_MODE: Final = 0o700
 _SEQUENCE_LIMIT: Final = 999_999_999_999
 
 
@@ -75,7 +72,7 @@ class Home:
         Raises:
             ConfigError: what it was told is damaged.
         """
-        with _available(self._archive_pin):
+        with available(self._archive_pin):
             try:
                 text = self._archive_pin.read_text("ascii", "replace")
             except FileNotFoundError:
@@ -124,7 +121,7 @@ class Home:
         Raises:
             ConfigError: it is damaged.
         """
-        with _available(self._roster):
+        with available(self._roster):
             try:
                 data = self._roster.read_bytes()
             except FileNotFoundError:
@@ -189,16 +186,10 @@ class Home:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with _available(self.path):
+        with available(self.path):
             make_folder(self.path)
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = os.open(self.path / "lock", flags, _SECRET_MODE)
-            try:
-                _hand_over(file, self.path)
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with exclusive(self.path / "lock"):
                 yield
-            finally:
-                os.close(file)
 
 
 def _read_key(path: Path) -> Ed25519PrivateKey:
@@ -212,88 +203,3 @@ def _read_key(path: Path) -> Ed25519PrivateKey:
                 f"who read it can sign with it; if nobody did: chmod 600 {path}",
             )
         return keys.parse_device_pem(stream.read(), str(path))
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder for its owner's eyes only, durably, with the folders above it.
-
-    Raises:
-        ConfigError: it is there and everybody can write to it.
-        Unavailable: it cannot be made.
-    """
-    with _available(path):
-        if path.is_dir():
-            mode = path.stat().st_mode
-            if mode & stat.S_IWOTH:
-                raise ConfigError(
-                    f"everybody can write to {path}",
-                    f"whoever can replace keys and roster there is the household: chmod 700 {path}",
-                )
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-        sync_folder(path.parent)
-
-
-def write_durably(path: Path, data: bytes, mode: int = _SECRET_MODE) -> None:
-    """Write or replace a file, so that a power cut leaves the old or the new one, whole.
-
-    When it returns, the new one is on the disk and will be found there. One writer at a time.
-    What root writes belongs to whom the folder belongs.
-
-    Args:
-        path: in a folder that exists.
-        data: all of it.
-        mode: the new file's permissions, whatever the old one's or the umask.
-
-    Raises:
-        Unavailable: the disk is full, missing or not ours to write; the old file stands.
-    """
-    fresh = path.with_name(f".{path.name}.new")
-    with _available(path):
-        fresh.unlink(missing_ok=True)  # a killed writer's
-        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            with open(file, "wb") as stream:  # noqa: PTH123 - a descriptor, not a path
-                stream.write(data)
-                stream.flush()
-                os.fchmod(file, mode)
-                _hand_over(file, path.parent)
-                os.fsync(file)
-            fresh.replace(path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
-
-
-def _hand_over(file: int, path: Path) -> None:
-    folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        belonging.hand_over(file, folder)
-    finally:
-        os.close(folder)
-
-
-def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk.
-
-    Raises:
-        OSError: they cannot be.
-    """
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextlib.contextmanager
-def _available(path: Path) -> Iterator[None]:
-    """Turn what the system says about a path into one of our errors."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        hint = "make room on that disk" if full else "is it yours, and mounted?"
-        raise Unavailable(f"cannot use {path}: {error.strerror}", hint) from error

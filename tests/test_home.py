@@ -11,7 +11,7 @@ import pytest
 
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.home import Home, make_folder, write_durably
+from listener.home import Home
 from listener.owner.roster import Roster
 
 COUNT_FOR_EVER = """
@@ -247,25 +247,9 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(Unavailable, match="cannot use"):
-        make_folder(tmp_path / "file" / "home")
-    with pytest.raises(Unavailable, match="cannot use"):
         Home(tmp_path / "file").device_key()
     with pytest.raises(Unavailable, match="cannot use"):
         Home(tmp_path / "file").roster()
-
-
-def test_what_a_killed_writer_left_is_in_nobodys_way(tmp_path: Path) -> None:
-    (tmp_path / ".roster.json.new").write_bytes(b"half")
-
-    write_durably(tmp_path / "roster.json", b"whole", 0o640)
-
-    assert [path.name for path in tmp_path.iterdir()] == ["roster.json"]
-    assert mode(tmp_path / "roster.json") == 0o640
-
-
-def test_writing_into_a_missing_folder_is_said(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="cannot use"):
-        write_durably(tmp_path / "missing" / "file", b"")
 
 
 @pytest.mark.system

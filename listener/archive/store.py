@@ -20,9 +20,9 @@ from listener.archive.files import PART, SUFFIX, overwrite, read_envelope, write
 from listener.archive.index import Index
 from listener.archive.orders import ORDERS, Orders, Tombstone
 from listener.archive.vouching import Kept, Voucher
+from listener.durable import make_folder
 from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope, EarmarkError, Unavailable
-from listener.home import make_folder
 
 _BATCH: Final = 500
 _ARRIVES_S: Final = 3600

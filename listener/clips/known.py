@@ -13,10 +13,11 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta
 
+from listener.durable import write_durably
 from listener.envelope import keys
 from listener.envelope.format import ShortName
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.home import Home, write_durably
+from listener.home import Home
 from listener.rights.chain import Head
 
 FOLDER: Final = "clips"

@@ -17,10 +17,10 @@ from listener.clips import page
 from listener.clips.desk import Desk, open_own, selection
 from listener.clips.exported import Export
 from listener.clips.viewing import inside
+from listener.durable import write_durably
 from listener.envelope import keys
 from listener.envelope.format import timestamp
 from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable
-from listener.home import write_durably
 from listener.rights import request as requests
 from listener.unsealed import write_clip
 

@@ -13,10 +13,11 @@ import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
+from listener.durable import write_durably
 from listener.envelope.format import Sha256
 from listener.errors import ConfigError, EarmarkError
 from listener.firstboot.plan import OwnerWish
-from listener.home import Home, write_durably
+from listener.home import Home
 from listener.owner import riddle
 from listener.owner.roster import Roster
 

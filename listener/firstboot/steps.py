@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from listener import config
+from listener.durable import make_folder, write_durably
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.firstboot import partition, plan, tables
@@ -18,7 +19,7 @@ from listener.firstboot.partition import Partition
 from listener.firstboot.plan import Plan
 from listener.firstboot.proof import Open, Proof
 from listener.firstboot.report import Report
-from listener.home import Home, make_folder, write_durably
+from listener.home import Home
 from listener.household import joining
 from listener.household.invitation import Invitation
 from listener.household.joining import Joined

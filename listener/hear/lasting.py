@@ -17,8 +17,8 @@ from typing import Annotated, Final, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from listener.durable import make_folder, write_durably
 from listener.errors import ConfigError, Unavailable
-from listener.home import make_folder, write_durably
 
 # Nothing in them is secret, and hear must be able to read what root wrote.
 _MODE: Final = 0o644

@@ -16,8 +16,9 @@ from typing import Final
 import msgspec
 from cryptography.exceptions import InvalidSignature
 
+from listener.durable import make_folder, write_durably
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.home import Home, make_folder, write_durably
+from listener.home import Home
 from listener.household import certificates, invitation
 from listener.household.identity import Identity, Kind
 from listener.household.invitation import Answer, Invitation

@@ -11,9 +11,10 @@ from typing import Final
 import msgspec
 
 from listener import config
+from listener.durable import write_durably
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
-from listener.home import Home, write_durably
+from listener.home import Home
 from listener.household import card, devices, identity, invitation, joining, mosquitto, welcome
 from listener.household.identity import Identity, Kind
 from listener.household.office import Office

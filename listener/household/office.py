@@ -7,7 +7,6 @@ What is right is left as it is, to the byte; what is damaged is never made anew 
 """
 
 import contextlib
-import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +17,8 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from listener.durable import exclusive, make_folder, write_durably
 from listener.errors import ConfigError, Unavailable
-from listener.home import make_folder, write_durably
 from listener.household import certificates, identity, mosquitto, register
 from listener.household.certificates import Authority
 from listener.household.identity import Identity
@@ -57,9 +56,7 @@ class Office:
         try:
             data = self._register.read_bytes()
         except FileNotFoundError as error:
-            raise ConfigError(
-                "there is no household here yet", "set it up: earmark household init"
-            ) from error
+            raise _nothing_yet() from error
         return register.parse(data, str(self._register))
 
     def change(self, edit: Callable[[Register], Register]) -> Register:
@@ -171,19 +168,14 @@ class Office:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep every other process from changing the household."""
-        try:
-            file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, SECRET)
-        except FileNotFoundError as error:
-            raise ConfigError(
-                "there is no household here yet", "set it up: earmark household init"
-            ) from error
-        except OSError as error:
-            raise Unavailable(f"cannot use {self.path}: {error.strerror}") from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(exclusive(self.path / "lock"))
+            except FileNotFoundError as error:
+                raise _nothing_yet() from error
+            except OSError as error:
+                raise Unavailable(f"cannot use {self.path}: {error.strerror}") from error
             yield
-        finally:
-            os.close(file)
 
     def replace(self, after: Register) -> None:
         """Write the register. For the holder of the lock."""
@@ -257,6 +249,10 @@ class Office:
 
     def _publish(self, authority: Authority) -> list[str]:
         return self.published().write(self.register(), authority, self.service)
+
+
+def _nothing_yet() -> ConfigError:
+    return ConfigError("there is no household here yet", "set it up: earmark household init")
 
 
 def read_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 
 from listener import config
+from listener.durable import write_durably
 from listener.errors import UsageError
-from listener.home import Home, write_durably
+from listener.home import Home
 from listener.household import announce as announcing
 from listener.household import certificates, discovery, identity, members, mosquitto, published
 from listener.household.identity import Identity, Kind

@@ -16,7 +16,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from listener.home import make_folder, write_durably
+from listener.durable import make_folder, write_durably
 from listener.household import certificates, identity, mosquitto, rights
 from listener.household.certificates import Authority
 from listener.household.identity import Identity

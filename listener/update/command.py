@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.actions import Actions
 from listener.config import Config
+from listener.durable import write_durably
 from listener.envelope import keys
 from listener.errors import EarmarkError, Unavailable, UsageError
-from listener.home import write_durably
 from listener.release import form, journal
 from listener.release.form import Manifest
 from listener.update import steps, unpacking

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from listener.durable import sync_folder, write_durably
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.home import sync_folder, write_durably
 from listener.release import journal
 from listener.release.journal import Journal
 from listener.release.numbers import is_version

@@ -1,0 +1,124 @@
+"""Files that a power cut leaves whole: the old or the new one, and never something between.
+
+Nothing here knows what is in them. What root makes belongs to whom the folder belongs.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from listener import belonging
+from listener.errors import ConfigError, Unavailable
+
+PUBLIC_MODE: Final = 0o644
+SECRET_MODE: Final = 0o600
+_FOLDER_MODE: Final = 0o700
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for its owner's eyes only, durably, with the folders above it.
+
+    Raises:
+        ConfigError: it is there and everybody can write to it.
+        Unavailable: it cannot be made.
+    """
+    with available(path):
+        if path.is_dir():
+            mode = path.stat().st_mode
+            if mode & stat.S_IWOTH:
+                raise ConfigError(
+                    f"everybody can write to {path}",
+                    f"whoever can replace keys and roster there is the household: chmod 700 {path}",
+                )
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        sync_folder(path.parent)
+
+
+def write_durably(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
+    """Write or replace a file, so that a power cut leaves the old or the new one, whole.
+
+    When it returns, the new one is on the disk and will be found there. One writer at a time.
+    What root writes belongs to whom the folder belongs.
+
+    Args:
+        path: in a folder that exists.
+        data: all of it.
+        mode: the new file's permissions, whatever the old one's or the umask.
+
+    Raises:
+        Unavailable: the disk is full, missing or not ours to write; the old file stands.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    with available(path):
+        fresh.unlink(missing_ok=True)  # a killed writer's
+        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            with open(file, "wb") as stream:  # noqa: PTH123 - a descriptor, not a path
+                stream.write(data)
+                stream.flush()
+                os.fchmod(file, mode)
+                _hand_over(file, path.parent)
+                os.fsync(file)
+            fresh.replace(path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def _hand_over(file: int, path: Path) -> None:
+    folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        belonging.hand_over(file, folder)
+    finally:
+        os.close(folder)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk.
+
+    Raises:
+        OSError: they cannot be.
+    """
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file, alone among processes and threads; waits for whoever has it.
+
+    The file stays: to remove it would let two hold locks of the same name.
+
+    Raises:
+        OSError: it cannot be made; the caller knows what that means.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(path, flags, SECRET_MODE)
+    try:
+        _hand_over(file, path.parent)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+@contextlib.contextmanager
+def available(path: Path) -> Iterator[None]:
+    """Turn what the system says about a path into one of our errors."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        hint = "make room on that disk" if full else "is it yours, and mounted?"
+        raise Unavailable(f"cannot use {path}: {error.strerror}", hint) from error
