@@ -13,7 +13,14 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from listener.durable import available, exclusive, make_folder, write_durably
+from listener.durable import (
+    PUBLIC_MODE,
+    SECRET_MODE,
+    available,
+    exclusive,
+    make_folder,
+    write_durably,
+)
 from listener.envelope import keys
 from listener.errors import ConfigError
 from listener.owner import roster as rosters
@@ -21,8 +28,6 @@ from listener.owner.roster import Roster
 
 ARCHIVE_PIN: Final = "archive.pub"
 """The archive's public key, as the line by which this machine joined named it."""
-_SECRET_MODE: Final = 0o600
-_PUBLIC_MODE: Final = 0o644
 _SEQUENCE_LIMIT: Final = 999_999_999_999
 
 
@@ -63,7 +68,7 @@ class Home:
                 return _read_key(self._archive_key)
             except FileNotFoundError:
                 key = Ed25519PrivateKey.generate()
-                write_durably(self._archive_key, keys.device_pem(key), _SECRET_MODE)
+                write_durably(self._archive_key, keys.device_pem(key), SECRET_MODE)
                 return key
 
     def pinned_archive(self) -> Ed25519PublicKey | None:
@@ -89,7 +94,7 @@ class Home:
         """Believe this key of the archive from now on, whatever was believed before."""
         with self._locked():
             text = f"{keys.device_text(key)}\n"
-            write_durably(self._archive_pin, text.encode("ascii"), _PUBLIC_MODE)
+            write_durably(self._archive_pin, text.encode("ascii"), PUBLIC_MODE)
 
     def next_seq(self) -> int:
         """Return a number that this device's key never had before, from 1 on.
@@ -112,7 +117,7 @@ class Home:
             seq = int(digits) + 1
             if seq > _SEQUENCE_LIMIT:
                 raise ConfigError(f"the sequence {self._sequence} is used up", hint)
-            write_durably(self._sequence, b"%d\n" % seq, _SECRET_MODE)
+            write_durably(self._sequence, b"%d\n" % seq, SECRET_MODE)
             return seq
 
     def roster(self) -> Roster:
@@ -171,7 +176,7 @@ class Home:
             before = self.roster()
             after = edit(before)
             if after != before:
-                write_durably(self._roster, rosters.render(after), _SECRET_MODE)
+                write_durably(self._roster, rosters.render(after), SECRET_MODE)
             return after
 
     def _key_or_first(self) -> Ed25519PrivateKey:
@@ -179,9 +184,9 @@ class Home:
             return _read_key(self._key)
         except FileNotFoundError:
             # First the sequence: a key without one is a loss, and must not look like a start.
-            write_durably(self._sequence, b"0\n", _SECRET_MODE)
+            write_durably(self._sequence, b"0\n", SECRET_MODE)
             key = Ed25519PrivateKey.generate()
-            write_durably(self._key, keys.device_pem(key), _SECRET_MODE)
+            write_durably(self._key, keys.device_pem(key), SECRET_MODE)
             return key
 
     @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from listener import config
-from listener.durable import make_folder, write_durably
+from listener.durable import PUBLIC_MODE, make_folder, write_durably
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.firstboot import partition, plan, tables
@@ -26,7 +26,6 @@ from listener.household.joining import Joined
 
 FOLDER: Final = "first-boot"
 COPY: Final = "taken.toml"
-_PUBLIC: Final = 0o644
 
 Join = Callable[[Home, Invitation], Joined]
 
@@ -146,7 +145,7 @@ class FirstBoot:
         if after != before:
             if before:
                 write_durably(self._settings.with_name(f"{self._settings.name}.before"), before)
-            write_durably(self._settings, after, _PUBLIC)
+            write_durably(self._settings, after, PUBLIC_MODE)
         for section, values in settings.items():
             told = values if isinstance(values, dict) else {"": values}
             report.taken += [f"{section}.{key} = {value}" for key, value in told.items()]
@@ -202,7 +201,7 @@ class FirstBoot:
         wanted = plan.tables_of(joined.settings(), "the household's answer")
         before, after = self._merged(wanted)
         if after != before:
-            write_durably(self._settings, after, _PUBLIC)
+            write_durably(self._settings, after, PUBLIC_MODE)
         # It counts once: cut off from here on, it is not shown again.
         left = {key: value for key, value in self._waiting().items() if key != "household"}
         write_durably(self._copy, tables.render(left).encode("utf-8"))

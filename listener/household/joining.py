@@ -11,21 +11,18 @@ import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 
-from listener.durable import make_folder, write_durably
+from listener.durable import PUBLIC_MODE, make_folder, write_durably
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.home import Home
 from listener.household import certificates, invitation
+from listener.household.authority import read_key
 from listener.household.identity import Identity, Kind
 from listener.household.invitation import Answer, Invitation
-from listener.household.office import read_key
 from listener.household.welcome import GUEST_S, read_line
-
-_PUBLIC: Final = 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +85,8 @@ def join(home: Home, invited: Invitation) -> Joined:
     if certificate.public_key() != key.public_key():
         raise ConfigError("the answer's certificate is for another key")
     # The authority first: a certificate alone is of no use, and is asked for again.
-    write_durably(folder / "ca.crt", certificates.certificate_pem(authority), _PUBLIC)
-    write_durably(folder / "me.crt", certificates.certificate_pem(certificate), _PUBLIC)
+    write_durably(folder / "ca.crt", certificates.certificate_pem(authority), PUBLIC_MODE)
+    write_durably(folder / "me.crt", certificates.certificate_pem(certificate), PUBLIC_MODE)
     home.pin_archive(invited.archive_key)
     return Joined(who, folder, answer.broker_host, answer.broker_port)
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.durable import write_durably
+from listener.durable import PUBLIC_MODE, write_durably
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.home import Home
@@ -143,7 +143,7 @@ def join(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
     print(f"joined as {joined.who.cn}; the certificate is in {joined.folder}", file=sys.stderr)
     path = Path(arguments.settings) if arguments.settings else None
     if path is not None and not path.exists():
-        write_durably(path, text.encode(), 0o644)
+        write_durably(path, text.encode(), PUBLIC_MODE)
         print(f"the settings are in {path}", file=sys.stderr)
         return 0
     fresh = config.parse(text, "the answer")

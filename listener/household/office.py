@@ -7,8 +7,6 @@ What is right is left as it is, to the byte; what is damaged is never made anew 
 """
 
 import contextlib
-import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +15,13 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from listener.durable import exclusive, make_folder, write_durably
+from listener.durable import PUBLIC_MODE, SECRET_MODE, exclusive, make_folder, write_durably
 from listener.errors import ConfigError, Unavailable
-from listener.household import certificates, identity, mosquitto, register
+from listener.household import authority, certificates, identity, mosquitto, register
+from listener.household.authority import read_key
 from listener.household.certificates import Authority
 from listener.household.identity import Identity
-from listener.household.published import PUBLIC, SECRET, Published
+from listener.household.published import Published
 from listener.household.register import Issued, Register
 
 _EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
@@ -82,10 +81,7 @@ class Office:
         done: list[str] = []
         with self.locked():
             if not (self.path / mosquitto.CA).exists() and not self._register.exists():
-                fresh = certificates.new_authority(self._believed_now())
-                write_durably(self.path / "ca.key", certificates.key_pem(fresh.key), SECRET)
-                pem = certificates.certificate_pem(fresh.certificate)
-                write_durably(self.path / mosquitto.CA, pem, PUBLIC)
+                authority.make(self.path, self._believed_now())
                 done.append("authority")
             if not self._register.exists():
                 if any(self._issued.iterdir()):
@@ -93,16 +89,16 @@ class Office:
                         f"the register {self._register} is missing",
                         "restore it: without it nobody knows which certificates to take back",
                     )
-                write_durably(self._register, register.render(settle(Register())), SECRET)
+                write_durably(self._register, register.render(settle(Register())), SECRET_MODE)
             settled = self._change(settle)
-            authority = self.authority()
+            signer = self.authority()
             for service in identity.SERVICES:
                 if service == identity.HOME_ASSISTANT:
                     continue  # it lives elsewhere
-                if renew or not self._is_right(service, authority, settled.hosts):
-                    self._renew(service, authority, settled.hosts)
+                if renew or not self._is_right(service, signer, settled.hosts):
+                    self._renew(service, signer, settled.hosts)
                     done.append(service.cn)
-            return done + self._publish(authority)
+            return done + self._publish(signer)
 
     def authority(self) -> Authority:
         """Return what signs.
@@ -110,42 +106,32 @@ class Office:
         Raises:
             ConfigError: it is missing, damaged, or its key can be read by others.
         """
-        paths = self.path / mosquitto.CA, self.path / "ca.key"
-        try:
-            certificate = certificates.parse_certificate(paths[0].read_bytes(), str(paths[0]))
-            key = read_key(paths[1])
-        except FileNotFoundError as error:
-            raise ConfigError(
-                f"{error.filename} is missing", "restore it from a backup of the household"
-            ) from error
-        if certificate.public_key() != key.public_key():
-            raise ConfigError(f"{paths[1]} is not the key of {paths[0]}", "restore both")
-        return Authority(certificate, key)
+        return authority.read(self.path)
 
     def sign(self, who: Identity, public: ec.EllipticCurvePublicKey) -> x509.Certificate:
         """Sign a guest's key and note it; the same key gets the certificate it has already.
 
         For the holder of the lock.
         """
-        authority = self.authority()
-        held = self._held(who, authority)
+        signer = self.authority()
+        held = self._held(who, signer)
         if held is not None and certificates.spki(public) == _spki(held):
             return held
-        return self._sign(who, public, authority, ())
+        return self._sign(who, public, signer, ())
 
     def issue(self, who: Identity, folder: Path) -> None:
         """Make a key and certificate for somebody who cannot join by himself, into a folder."""
         with self.locked():
-            authority = self.authority()
+            signer = self.authority()
             make_folder(folder)
             key = certificates.new_key()
-            certificate = self._sign(who, key.public_key(), authority, ())
-            write_durably(folder / f"{who.cn}.key", certificates.key_pem(key), SECRET)
+            certificate = self._sign(who, key.public_key(), signer, ())
+            write_durably(folder / f"{who.cn}.key", certificates.key_pem(key), SECRET_MODE)
             pem = certificates.certificate_pem(certificate)
-            write_durably(folder / f"{who.cn}.crt", pem, PUBLIC)
-            pem = certificates.certificate_pem(authority.certificate)
-            write_durably(folder / mosquitto.CA, pem, PUBLIC)
-            self._publish(authority)
+            write_durably(folder / f"{who.cn}.crt", pem, PUBLIC_MODE)
+            pem = certificates.certificate_pem(signer.certificate)
+            write_durably(folder / mosquitto.CA, pem, PUBLIC_MODE)
+            self._publish(signer)
 
     def publish(self) -> list[str]:
         """Bring the broker's files in step with the register; return the names of the changed."""
@@ -179,7 +165,7 @@ class Office:
 
     def replace(self, after: Register) -> None:
         """Write the register. For the holder of the lock."""
-        write_durably(self._register, register.render(after), SECRET)
+        write_durably(self._register, register.render(after), SECRET_MODE)
 
     def _change(self, edit: Callable[[Register], Register]) -> Register:
         before = self.register()
@@ -188,8 +174,8 @@ class Office:
             self.replace(after)
         return after
 
-    def _is_right(self, who: Identity, authority: Authority, hosts: Sequence[str]) -> bool:
-        certificate = self._held(who, authority)
+    def _is_right(self, who: Identity, signer: Authority, hosts: Sequence[str]) -> bool:
+        certificate = self._held(who, signer)
         _, path = self.service(who)
         if certificate is None or not path.exists():
             return False
@@ -201,7 +187,7 @@ class Office:
             and (not serves or certificates.hosts_of(certificate) == tuple(hosts))
         )
 
-    def _held(self, who: Identity, authority: Authority) -> x509.Certificate | None:
+    def _held(self, who: Identity, signer: Authority) -> x509.Certificate | None:
         """Return the certificate in the folder, if it is the one in force."""
         valid = self.register().valid(int(self.now().timestamp())).get(who)
         path, _ = self.service(who)
@@ -209,23 +195,23 @@ class Office:
             return None
         certificate = certificates.parse_certificate(path.read_bytes(), str(path))
         right = certificate.serial_number == valid.number
-        return certificate if right and certificates.is_signed(authority, certificate) else None
+        return certificate if right and certificates.is_signed(signer, certificate) else None
 
-    def _renew(self, who: Identity, authority: Authority, hosts: Sequence[str]) -> None:
+    def _renew(self, who: Identity, signer: Authority, hosts: Sequence[str]) -> None:
         _, path = self.service(who)
         key = read_key(path) if path.exists() else certificates.new_key()
-        write_durably(path, certificates.key_pem(key), SECRET)
-        self._sign(who, key.public_key(), authority, hosts)
+        write_durably(path, certificates.key_pem(key), SECRET_MODE)
+        self._sign(who, key.public_key(), signer, hosts)
 
     def _sign(
         self,
         who: Identity,
         public: ec.EllipticCurvePublicKey,
-        authority: Authority,
+        signer: Authority,
         hosts: Sequence[str],
     ) -> x509.Certificate:
         made = self._believed_now()
-        certificate = certificates.issue(authority, who, public, made, hosts)
+        certificate = certificates.issue(signer, who, public, made, hosts)
         # First the register: a certificate that is not in it could never be taken back.
         note = Issued(
             cn=who.cn,
@@ -235,7 +221,7 @@ class Office:
         )
         self._change(lambda before: before.with_issued(note))
         path, _ = self.service(who)
-        write_durably(path, certificates.certificate_pem(certificate), PUBLIC)
+        write_durably(path, certificates.certificate_pem(certificate), PUBLIC_MODE)
         return certificate
 
     def _believed_now(self) -> datetime:
@@ -247,27 +233,12 @@ class Office:
             )
         return now
 
-    def _publish(self, authority: Authority) -> list[str]:
-        return self.published().write(self.register(), authority, self.service)
+    def _publish(self, signer: Authority) -> list[str]:
+        return self.published().write(self.register(), signer, self.service)
 
 
 def _nothing_yet() -> ConfigError:
     return ConfigError("there is no household here yet", "set it up: earmark household init")
-
-
-def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """Read a secret key.
-
-    Raises:
-        ConfigError: it is damaged, or others can read it.
-        FileNotFoundError: there is none.
-    """
-    with path.open("rb") as stream:
-        if os.fstat(stream.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigError(
-                f"the key {path} can be read by others", f"if nobody did: chmod 600 {path}"
-            )
-        return certificates.parse_key(stream.read(), str(path))
 
 
 def _spki(certificate: x509.Certificate) -> bytes:

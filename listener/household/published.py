@@ -16,14 +16,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from listener.durable import make_folder, write_durably
+from listener.durable import PUBLIC_MODE, SECRET_MODE, make_folder, write_durably
 from listener.household import certificates, identity, mosquitto, rights
 from listener.household.certificates import Authority
 from listener.household.identity import Identity
 from listener.household.register import Register
 
-PUBLIC: Final = 0o644
-SECRET: Final = 0o600
 _USER: Final = "mosquitto"
 
 Originals = Callable[[Identity], tuple[Path, Path]]
@@ -94,7 +92,7 @@ class Published:
         path = self.household / mosquitto.REVOKED
         if not lists(path, {number for number, _ in revoked}, authority):
             fresh = certificates.revocations(authority, revoked, len(revoked) + 1)
-            write_durably(path, fresh.public_bytes(serialization.Encoding.PEM), PUBLIC)
+            write_durably(path, fresh.public_bytes(serialization.Encoding.PEM), PUBLIC_MODE)
         return path.read_bytes()
 
 
@@ -108,7 +106,7 @@ def put_all(folder: Path, public: Mapping[str, bytes], secret: Mapping[str, byte
     make_folder(folder)
     return [
         name
-        for files, mode in ((public, PUBLIC), (secret, SECRET))
+        for files, mode in ((public, PUBLIC_MODE), (secret, SECRET_MODE))
         for name, data in files.items()
         if _put(folder / name, data, mode)
     ]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from listener.durable import sync_folder, write_durably
+from listener.durable import PUBLIC_MODE, sync_folder, write_durably
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.release import journal
 from listener.release.journal import Journal
@@ -23,7 +23,6 @@ GUARD: Final = "guard"
 MADE: Final = ".release"
 """In a version that an update made: what the package manager made is not ours to remove."""
 STAGED: Final = ".staged"
-_PUBLIC: Final = 0o644
 
 
 class Versions:
@@ -91,7 +90,7 @@ class Versions:
 
     def write(self, noted: Journal) -> Journal:
         """Note something, and return it."""
-        write_durably(self._journal, journal.render(noted), _PUBLIC)
+        write_durably(self._journal, journal.render(noted), PUBLIC_MODE)
         return noted
 
     def remove(self, version: str) -> None:

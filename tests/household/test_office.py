@@ -149,21 +149,6 @@ def test_what_is_lost_or_damaged_is_never_made_anew_in_silence(office: Office, n
     assert office.set_up(settle) == []
 
 
-def test_an_authority_s_key_that_others_can_read_is_refused(office: Office) -> None:
-    (office.path / "ca.key").chmod(0o640)
-
-    with pytest.raises(ConfigError, match="read by others"):
-        office.authority()
-
-
-def test_a_key_of_another_authority_is_refused(office: Office, clock: Clock) -> None:
-    other = certificates.new_authority(clock.at)
-    (office.path / "ca.key").write_bytes(certificates.key_pem(other.key))
-
-    with pytest.raises(ConfigError, match="is not the key of"):
-        office.set_up(settle)
-
-
 def test_without_a_household_the_way_is_shown(home: Path) -> None:
     office = Office(home)
 
