@@ -12,8 +12,8 @@ def main() -> int:
             return scenes.main(words)
         case ["power-cut", *words]:
             return power_cut.main(words)
-        case ["image"]:
-            return image_boot.main()
+        case ["image", *words]:
+            return image_boot.main(words)
         case _:
             print(__doc__, file=sys.stderr)
             return 2

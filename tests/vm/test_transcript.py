@@ -27,3 +27,20 @@ def test_a_file_without_marks_is_left_alone(tmp_path: Path) -> None:
         Transcript().write("make vm", file)
 
     assert file.read_text() == "nothing"
+
+
+@pytest.mark.parametrize(
+    "line", ["\x1b[0;1;38:5:185mlate\x1b[0m", "\x1b[1mlate\x1b[m", "\x1b[?7hlate\x1b[K", "late"]
+)
+def test_the_colours_of_a_terminal_are_left_out(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "vm.md"
+    file.write_text(MARKED)
+    told = Transcript()
+
+    told.say(line)
+    told.write("make vm", file)
+
+    assert file.read_text() == MARKED.replace("old", "```\nlate\n```")
+    assert capsys.readouterr().out == "late\n"

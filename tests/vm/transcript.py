@@ -1,9 +1,17 @@
 """What a command saw, written into docs/vm.md between two marks and printed as it comes."""
 
+import re
 from pathlib import Path
 from typing import Final
 
 FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "vm.md"
+_COLOUR: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""What a terminal takes for a command: colours above all, which systemd writes with colons too."""
+
+
+def plain(text: str) -> str:
+    """Return what a person reads of it."""
+    return _COLOUR.sub("", text)
 
 
 class Transcript:
@@ -13,7 +21,8 @@ class Transcript:
         self._lines: list[str] = []
 
     def say(self, text: str = "") -> None:
-        """Print a line, and keep it."""
+        """Print a line, and keep it; a terminal's colours are left out."""
+        text = plain(text)
         print(text, flush=True)
         self._lines.append(text)
 
