@@ -19,6 +19,7 @@ CLOCK: Final = ("-icount", "shift=1,sleep=on")
 CLIPS: Final = "ls /var/lib/earmark-archive/archive/clips/ada 2>/dev/null | grep -c 'earmark$'"
 SPOOLED: Final = "ls /var/lib/earmark/spool | grep -c 'earmark$'"
 CAPTURE: Final = "cat /proc/asound/card0/pcm1c/sub0/status"
+HEAR: Final = "systemctl show --property=MainPID --value earmark-hear"
 UNITS: Final = ("mosquitto", "earmark-archive", "earmark-send", "earmark-hear")
 WORD: Final = "/usr/lib/earmark-vm/word.raw"
 CLIP_S: Final = 20.0
@@ -68,6 +69,7 @@ class Scenes:
         self._shut_switch()
         self._thrown_meanwhile()
         self._without_broker()
+        self._switch_comes_back()
         self._end()
 
     def _start(self) -> None:
@@ -145,6 +147,26 @@ class Scenes:
         self._told.say(
             f"the archive has it {self._now_s() - started_s:.0f} s after the broker is back"
         )
+
+    def _switch_comes_back(self) -> None:
+        self._scene("5. the switch's wires come off, and are put on again")
+        before, hear = self._count(CLIPS), self._machine.run(HEAR)
+        self._machine.ask("take-out")
+        self._until("the microphone is closed", lambda: not self._listens(), 10)
+        self._play()
+        self._wait(8)
+        self._must(self._count(CLIPS) == before, "nothing came of it")
+        self._say_heard()
+        self._told.say("without a switch to read hear is muted; no clip")
+        self._machine.ask("put-in")
+        # systemd looks up at the start which nodes hear may open: udev starts it anew.
+        self._until("hear was started anew", lambda: self._machine.run(HEAR) != hear, 30)
+        self._until("the microphone is open again", self._listens, 60)
+        self._wait(3)
+        self._play()
+        self._until("the clip is in the archive", lambda: self._count(CLIPS) == before + 1, CLIP_S)
+        self._say_heard()
+        self._told.say("the switch is there again: udev started hear anew, and it hears")
 
     def _end(self) -> None:
         self._scene("at the end")

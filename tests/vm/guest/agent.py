@@ -33,12 +33,18 @@ class Switch:
     """A switch of the kernel's own, as the overlay's is, thrown from here."""
 
     def __init__(self) -> None:
+        self.put_in()
+
+    def put_in(self) -> None:
         self._node = os.open("/dev/uinput", os.O_WRONLY | os.O_NONBLOCK)
         fcntl.ioctl(self._node, UI_SET_EVBIT, EV_SW)
         fcntl.ioctl(self._node, UI_SET_SWBIT, SW_MUTE_DEVICE)
         setup = struct.pack("@HHHH80sI", 0x06, 0, 0, 0, b"earmark-mute", 0)
         fcntl.ioctl(self._node, UI_DEV_SETUP, setup)
         fcntl.ioctl(self._node, UI_DEV_CREATE)
+
+    def take_out(self) -> None:
+        os.close(self._node)  # the device goes with it
 
     def throw(self, *, shut: bool) -> None:
         os.write(self._node, EVENT.pack(0, 0, EV_SW, SW_MUTE_DEVICE, shut))
@@ -123,6 +129,10 @@ def obey(asked: dict[str, Any], switch: Switch, room: Room) -> dict[str, object]
             return run(asked["command"], asked["timeout_s"])
         case "switch":
             switch.throw(shut=asked["shut"])
+        case "take-out":
+            switch.take_out()
+        case "put-in":
+            switch.put_in()
         case "throw-at":
             return throw_at(asked["says"], asked["path"], switch, room)
         case "play":
