@@ -4,13 +4,12 @@ Anybody who can reach the socket can mute; whether hear obeys an unmute is its o
 else can be said, and what cannot be read is counted and left out.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from listener.datagrams import Inbox, Outbox, is_heard
+from listener.datagrams import MessageSocket, Outbox, is_heard
 
 SOCKET: Final = "control.sock"
 LONGEST_BYTES: Final = 64
@@ -81,33 +80,12 @@ class Controller:
         self._outbox.close()
 
 
-class ControlSocket:
-    """Hear's end: a socket file with mode 0600, which replaces a stale one.
+class ControlSocket(MessageSocket[Request]):
+    """Hear's end: where requests come in. Errors as `MessageSocket`.
 
     Args:
-        path: where; in a folder that is shared, see `belonging`, its group may ask too.
-
-    Raises:
-        Unavailable: it cannot be made there, or another hear listens there.
+        path: where; in a folder that is shared, see `belonging`, its group may speak too.
     """
 
     def __init__(self, path: Path) -> None:
-        self._inbox = Inbox(path, LONGEST_BYTES, is_for_group=True)
-        self.refused = 0
-        """Datagrams that were no requests."""
-
-    def fileno(self) -> int:
-        """Return the descriptor, to wait on."""
-        return self._inbox.fileno()
-
-    def receive(self) -> Iterator[Request]:
-        """Yield the requests that wait; count and leave out what is none. Never blocks."""
-        for data in self._inbox.receive():
-            try:
-                yield decode(data)
-            except ValueError:
-                self.refused += 1
-
-    def close(self) -> None:
-        """Let go of the socket and its file."""
-        self._inbox.close()
+        super().__init__(path, LONGEST_BYTES, decode)

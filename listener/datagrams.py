@@ -7,12 +7,14 @@ import contextlib
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from listener import belonging
 from listener.errors import Unavailable
+
+Message = TypeVar("Message")
 
 MOST_AT_ONCE: Final = 1024
 """Datagrams taken in one go, so that whoever floods a socket cannot keep its reader for ever."""
@@ -120,6 +122,43 @@ class Inbox:
         """Let go of the socket and its file."""
         self._socket.close()
         self._path.unlink(missing_ok=True)
+
+
+class MessageSocket(Generic[Message]):
+    """An inbox that yields messages instead of bytes, and counts what is none.
+
+    Args:
+        path: where; in a folder that is shared, see `belonging`, its group may speak too.
+        longest_bytes: of a message.
+        decode: reads a message from bytes of any origin; raises `ValueError` and nothing else.
+
+    Raises:
+        Unavailable: it cannot be made there, or another process listens there.
+    """
+
+    def __init__(self, path: Path, longest_bytes: int, decode: Callable[[bytes], Message]) -> None:
+        self._inbox = Inbox(path, longest_bytes, is_for_group=True)
+        self._decode = decode
+        self.refused = 0
+        """Datagrams that were no messages."""
+
+    def fileno(self) -> int:
+        """Return the descriptor, to wait on."""
+        return self._inbox.fileno()
+
+    def receive(self) -> Iterator[Message]:
+        """Yield the messages that wait; count and leave out what is none. Never blocks."""
+        for data in self._inbox.receive():
+            try:
+                message = self._decode(data)
+            except ValueError:
+                self.refused += 1
+                continue
+            yield message
+
+    def close(self) -> None:
+        """Let go of the socket and its file."""
+        self._inbox.close()
 
 
 def is_heard(path: Path) -> bool:

@@ -1,12 +1,16 @@
 """What an examination found: one line each, with what to do about it."""
 
+from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from listener.errors import EarmarkError
+
 Verdict = Literal["ok", "warn", "fail"]
-Facts = dict[str, str | int | float | bool]
+Fact = str | int | float | bool
+Facts = dict[str, Fact]
 
 LONGEST_BYTES: Final = 4096
 
@@ -24,6 +28,37 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What to do."""
     facts: Facts = {}
     """The same for programs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that is looked at. Makes what is found of it."""
+
+    name: str
+    facts: Facts = field(default_factory=dict)
+    """What every finding of it says to programs."""
+
+    def ok(self, text: str, hint: str = "", **facts: Fact) -> Finding:
+        """All is well."""
+        return self.found("ok", text, hint, **facts)
+
+    def warn(self, text: str, hint: str = "", **facts: Fact) -> Finding:
+        """It is worth a look."""
+        return self.found("warn", text, hint, **facts)
+
+    def fail(self, text: str, hint: str = "", **facts: Fact) -> Finding:
+        """It is a reason not to work."""
+        return self.found("fail", text, hint, **facts)
+
+    def failed(self, error: EarmarkError) -> Finding:
+        """It is a reason not to work, and says itself what to do."""
+        return self.fail(str(error), error.hint)
+
+    def found(self, verdict: Verdict, text: str, hint: str = "", **facts: Fact) -> Finding:
+        """Return what was found; see `Finding`."""
+        return Finding(
+            check=self.name, verdict=verdict, text=text, hint=hint, facts=self.facts | facts
+        )
 
 
 def to_json(finding: Finding) -> str:

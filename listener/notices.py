@@ -9,7 +9,7 @@ Send cannot read those: its schema has none.
 """
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
-from listener.datagrams import Inbox, Outbox
+from listener.datagrams import MessageSocket, Outbox
 
 LONGEST_BYTES: Final = 512
 SOCKET: Final = "send/notices.sock"
@@ -260,33 +260,12 @@ class Notifier:
         self._outbox.close()
 
 
-class NoticeSocket:
-    """Send's end: a socket file with mode 0600, which replaces a stale one.
+class NoticeSocket(MessageSocket[Notice]):
+    """Send's end: where notices come in. Errors as `MessageSocket`.
 
     Args:
         path: where; in a folder that is shared, see `belonging`, its group may speak too.
-
-    Raises:
-        Unavailable: it cannot be made there, or another process listens there.
     """
 
     def __init__(self, path: Path) -> None:
-        self._inbox = Inbox(path, LONGEST_BYTES, is_for_group=True)
-        self.refused = 0
-        """Datagrams that were no notices."""
-
-    def fileno(self) -> int:
-        """Return the descriptor, to wait on."""
-        return self._inbox.fileno()
-
-    def receive(self) -> Iterator[Notice]:
-        """Yield the notices that wait; count and leave out what is none. Never blocks."""
-        for data in self._inbox.receive():
-            try:
-                yield decode(data)
-            except ValueError:
-                self.refused += 1
-
-    def close(self) -> None:
-        """Let go of the socket and its file."""
-        self._inbox.close()
+        super().__init__(path, LONGEST_BYTES, decode)

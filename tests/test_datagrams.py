@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.datagrams import Inbox, Outbox, is_heard
+from listener.datagrams import Inbox, MessageSocket, Outbox, is_heard
 from listener.errors import Unavailable
 
 
@@ -105,3 +105,63 @@ def test_a_socket_in_a_shared_folder_is_for_one_user_unless_it_is_said(tmp_path:
 
     assert (tmp_path / "in").stat().st_mode & 0o777 == 0o600
     inbox.close()
+
+
+def test_a_slow_reader_costs_the_speaker_nothing_but_messages(tmp_path: Path) -> None:
+    inbox, outbox = Inbox(tmp_path / "in", 8), Outbox(tmp_path / "in")
+
+    sent = sum(outbox.send(b"there") for _ in range(5000))
+
+    assert 0 < sent < 5000
+    assert outbox.dropped == 5000 - sent
+    assert len(list(inbox.receive())) == sent
+    inbox.close()
+    outbox.close()
+
+
+def test_a_reader_that_comes_back_is_spoken_to(tmp_path: Path) -> None:
+    Inbox(tmp_path / "in", 8).close()
+    outbox = Outbox(tmp_path / "in")
+    assert not outbox.send(b"before")
+    again = Inbox(tmp_path / "in", 8)
+
+    assert outbox.send(b"after")
+
+    assert list(again.receive()) == [b"after"]
+    again.close()
+    outbox.close()
+
+
+def test_a_file_in_the_sockets_place_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("mine")
+
+    with pytest.raises(Unavailable, match="cannot listen"):
+        Inbox(tmp_path / "in", 8)
+
+    assert (tmp_path / "in").read_text() == "mine"
+
+
+def test_messages_arrive_in_order_and_what_is_none_is_counted(tmp_path: Path) -> None:
+    numbers, outbox = MessageSocket(tmp_path / "in", 8, int), Outbox(tmp_path / "in")
+
+    for data in (b"1", b"", b"\xff", b"two", b"0" * 9, b"0" * 5000, b"3"):
+        assert outbox.send(data)
+
+    assert numbers.fileno() >= 0
+    assert list(numbers.receive()) == [1, 0, 0, 3], "a limit of length is the decoder's to keep"
+    assert numbers.refused == 3
+    numbers.close()
+    outbox.close()
+    assert not (tmp_path / "in").exists()
+
+
+@pytest.mark.parametrize(("folder", "socket_"), [(0o700, 0o600), (0o2710, 0o620)])
+def test_messages_come_from_the_group_of_a_shared_folder_and_no_other(
+    tmp_path: Path, folder: int, socket_: int
+) -> None:
+    tmp_path.chmod(folder)
+
+    numbers = MessageSocket(tmp_path / "in", 8, int)
+
+    assert (tmp_path / "in").stat().st_mode & 0o777 == socket_
+    numbers.close()

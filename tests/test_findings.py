@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.findings import LONGEST_BYTES, Finding, from_json, to_json, to_text
+from listener.errors import EarmarkError
+from listener.findings import LONGEST_BYTES, Check, Finding, from_json, to_json, to_text
 
 
 @given(
@@ -52,3 +53,21 @@ def test_people_read_the_hint_below_what_was_found() -> None:
 
     assert to_text(finding) == "warn  swap        it is on\n                  swapoff -a"
     assert to_text(Finding(check="key", verdict="ok", text="there")) == "ok    key         there"
+
+
+def test_a_check_says_what_all_of_its_findings_have_in_common() -> None:
+    look = Check("swap", {"areas": 1, "known": False})
+
+    assert look.ok("off") == Finding(
+        check="swap", verdict="ok", text="off", facts={"areas": 1, "known": False}
+    )
+    assert look.warn("on", "swapoff -a", known=True) == Finding(
+        check="swap",
+        verdict="warn",
+        text="on",
+        hint="swapoff -a",
+        facts={"areas": 1, "known": True},
+    )
+    assert Check("key").failed(EarmarkError("it is gone", "make one")) == Finding(
+        check="key", verdict="fail", text="it is gone", hint="make one"
+    )

@@ -8,7 +8,6 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Iterator
-from types import TracebackType
 from typing import IO, Final, Self
 
 _PIECE_BYTES: Final = 1 << 16
@@ -33,12 +32,7 @@ class Zip:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._directory.close()
 
     def add(self, name: str, data: bytes) -> Iterator[bytes]:

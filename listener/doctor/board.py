@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from listener.findings import Finding
+from listener.findings import Check, Finding
 
 WARM_C: Final = 75.0
 HOT_C: Final = 84.0
@@ -14,6 +14,7 @@ _NOW: Final = {0: "too little voltage", 1: "a lower clock", 2: "throttled", 3: "
 _SINCE_START_BITS: Final = 16
 _LEAST_FIT: Final = 0b0101  # of these four, the ones that lose sound
 _LOW_VOLTAGE: Final = "rpi_volt"
+_POWER: Final = "a power supply and a cable made for this board"
 
 
 def temperature(root: Path) -> Finding:
@@ -28,16 +29,17 @@ def temperature(root: Path) -> Finding:
         if number is not None:
             found.append(number / 1000)
     if not found:
-        return Finding(check="temperature", verdict="ok", text="there is no sensor")
+        return Check("temperature").ok("there is no sensor")
     warmest_c = max(found)
-    text, facts = f"{warmest_c:.0f} °C", {"temperature_c": round(warmest_c, 1)}
+    look = Check("temperature", {"temperature_c": round(warmest_c, 1)})
+    text = f"{warmest_c:.0f} °C"
     if warmest_c >= HOT_C:
         hint = "the board slows itself down: give it air, or a heat sink"
-        return Finding(check="temperature", verdict="fail", text=text, hint=hint, facts={**facts})
+        return look.fail(text, hint)
     if warmest_c >= WARM_C:
         hint = "a board in a closed case wants air"
-        return Finding(check="temperature", verdict="warn", text=text, hint=hint, facts={**facts})
-    return Finding(check="temperature", verdict="ok", text=text, facts={**facts})
+        return look.warn(text, hint)
+    return look.ok(text)
 
 
 def throttling(root: Path) -> Finding:
@@ -52,24 +54,16 @@ def throttling(root: Path) -> Finding:
         return _voltage(root)
     now = [text for bit, text in _NOW.items() if bits >> bit & 1]
     past = [text for bit, text in _NOW.items() if bits >> bit + _SINCE_START_BITS & 1]
-    hint = "a power supply and a cable made for this board" if bits & 0x1_0001 else "more air"
+    hint = _POWER if bits & 0x1_0001 else "more air"
     if now:
-        return Finding(
-            check="throttling",
-            verdict="fail" if bits & _LEAST_FIT else "warn",
-            text=f"now: {', '.join(now)}",
-            hint=hint,
-            facts={"bits": bits},
+        return Check("throttling").found(
+            "fail" if bits & _LEAST_FIT else "warn", f"now: {', '.join(now)}", hint, bits=bits
         )
     if past:
-        return Finding(
-            check="throttling",
-            verdict="warn",
-            text=f"since the board started: {', '.join(past)}",
-            hint=hint,
-            facts={"bits": bits},
+        return Check("throttling").warn(
+            f"since the board started: {', '.join(past)}", hint, bits=bits
         )
-    return Finding(check="throttling", verdict="ok", text="never since the board started")
+    return Check("throttling").ok("never since the board started")
 
 
 def _voltage(root: Path) -> Finding:
@@ -81,13 +75,10 @@ def _voltage(root: Path) -> Finding:
             continue
         alarm = _number(folder / "in0_lcrit_alarm", 10)
         if name == _LOW_VOLTAGE and alarm is not None:
-            return Finding(
-                check="throttling",
-                verdict="warn" if alarm else "ok",
-                text="too little voltage" if alarm else "the voltage is well",
-                hint="a power supply and a cable made for this board" if alarm else "",
-            )
-    return Finding(check="throttling", verdict="ok", text="this machine tells nothing of it")
+            if not alarm:
+                return Check("throttling").ok("the voltage is well")
+            return Check("throttling").warn("too little voltage", _POWER)
+    return Check("throttling").ok("this machine tells nothing of it")
 
 
 def _number(path: Path, base: int) -> int | None:

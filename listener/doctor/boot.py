@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.config import MuteSettings
-from listener.findings import Finding
+from listener.findings import Check, Finding
 
 SWITCH: Final = "earmark-mute"
 """The overlay, the node that it adds, and the input device that comes of it."""
@@ -24,39 +24,35 @@ def boot(root: Path, settings: MuteSettings) -> Finding:
     folder = root / _FOLDER
     text = _read(folder / "config.txt")
     if text is None:
-        return Finding(check="boot", verdict="ok", text="no boot settings of a Raspberry Pi here")
+        return Check("boot").ok("no boot settings of a Raspberry Pi here")
     lines = text.splitlines()
     begins = sum(line.startswith(_BEGIN) for line in lines)
     if begins != lines.count(_END) or begins > 1:
-        return _fail(
-            "boot", "the markers of earmark in config.txt are damaged", "mend them by hand"
+        return Check("boot").fail(
+            "the markers of earmark in config.txt are damaged", "mend them by hand"
         )
     asked = tuple(_overlays(text))
     ours = [name for name in asked if name.startswith("earmark-")]
     missing = [name for name in ours if not (folder / "overlays" / f"{name}.dtbo").exists()]
     if missing:
-        return _fail(
-            "boot",
+        return Check("boot").fail(
             f"config.txt asks for {missing[0]}, and boot/firmware/overlays has no such file",
             "install earmark again",
         )
     if settings.switch == "input" and SWITCH not in asked:
-        return Finding(
-            check="boot",
-            verdict="warn",
-            text=f"mute.switch is input, and config.txt asks for no {SWITCH}",
-            hint=f"dtoverlay={SWITCH}, unless another overlay reads the switch",
+        return Check("boot").warn(
+            f"mute.switch is input, and config.txt asks for no {SWITCH}",
+            f"dtoverlay={SWITCH}, unless another overlay reads the switch",
         )
     # Debian's package writes config.txt anew with each kernel, from this file and no other.
     is_written_anew = "upstream_kernel=1" in lines
     if is_written_anew and ours and not set(ours) <= {*_overlays(_read(root / _KEPT) or "")}:
-        return _fail(
-            "boot",
+        return Check("boot").fail(
             f"the next kernel takes {', '.join(ours)} out of config.txt",
             f"the same lines belong into /{_KEPT}",
         )
     text = f"config.txt asks for {', '.join(ours)}" if ours else "config.txt asks for nothing of us"
-    return Finding(check="boot", verdict="ok", text=text)
+    return Check("boot").ok(text)
 
 
 def overlay(root: Path, settings: MuteSettings) -> Finding:
@@ -70,41 +66,33 @@ def overlay(root: Path, settings: MuteSettings) -> Finding:
     if settings.switch == "input":
         return _input(root, settings, is_in_tree=is_in_tree)
     if not is_in_tree:
-        return Finding(check="overlay", verdict="ok", text="none is needed")
-    return Finding(
-        check="overlay",
-        verdict="warn",
-        text=f"the kernel reads a mute switch; mute.switch is {settings.switch or 'not set'}",
-        hint='mute.switch = "input"',
+        return Check("overlay").ok("none is needed")
+    return Check("overlay").warn(
+        f"the kernel reads a mute switch; mute.switch is {settings.switch or 'not set'}",
+        'mute.switch = "input"',
     )
 
 
 def _input(root: Path, settings: MuteSettings, *, is_in_tree: bool) -> Finding:
     is_input = SWITCH in _inputs(root)
     if is_input and is_in_tree:
-        return Finding(check="overlay", verdict="ok", text=f"{SWITCH} is an input device")
+        return Check("overlay").ok(f"{SWITCH} is an input device")
     if is_in_tree:
-        return _fail(
-            "overlay",
+        return Check("overlay").fail(
             f"{SWITCH} is in the device tree, and no driver took it",
             "modprobe gpio_keys; dmesg | grep gpio",
         )
     if is_input:
-        return Finding(
-            check="overlay",
-            verdict="warn",
-            text=f"an input device calls itself {SWITCH}, and no overlay made it",
-            hint="whoever may make input devices can release this switch",
+        return Check("overlay").warn(
+            f"an input device calls itself {SWITCH}, and no overlay made it",
+            "whoever may make input devices can release this switch",
         )
     named = settings.input or "the only one that can mute"
-    has_tree = (root / "proc" / "device-tree").exists()
-    return Finding(
-        check="overlay",
-        verdict="warn" if has_tree else "ok",
-        text=f"{SWITCH} is not in the device tree; the switch is {named}"
-        if has_tree
-        else f"no device tree here; the switch is {named}",
-        hint="has the board started anew since config.txt asks for it?" if has_tree else "",
+    if not (root / "proc" / "device-tree").exists():
+        return Check("overlay").ok(f"no device tree here; the switch is {named}")
+    return Check("overlay").warn(
+        f"{SWITCH} is not in the device tree; the switch is {named}",
+        "has the board started anew since config.txt asks for it?",
     )
 
 
@@ -128,7 +116,3 @@ def _read(path: Path) -> str | None:
         return path.read_text("utf-8", "replace")
     except OSError:
         return None
-
-
-def _fail(check: str, text: str, hint: str) -> Finding:
-    return Finding(check=check, verdict="fail", text=text, hint=hint)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from listener.findings import Facts, Finding
+from listener.findings import Check, Facts, Finding
 
 _UNSYNCHRONISED: Final = 5  # sys/timex.h: TIME_ERROR
 _TIMEX_BYTES: Final = 512
@@ -43,37 +43,29 @@ def clock(
     facts: Facts = {"rtc": has_rtc}
     if synchronised is not None:
         facts["synchronised"] = synchronised
+    look = Check("clock", facts)
     said = f"{now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if now < built:
-        return Finding(
-            check="clock",
-            verdict="fail",
-            text=f"{said}: before this program was made",
-            hint="clips would carry that time: timedatectl set-ntp true, and a network",
-            facts=facts,
+        return look.fail(
+            f"{said}: before this program was made",
+            "clips would carry that time: timedatectl set-ntp true, and a network",
         )
     saved_s = _saved_s(root)
     if saved_s is not None and now.timestamp() + _BEHIND_S < saved_s:
-        return Finding(
-            check="clock",
-            verdict="warn",
-            text=f"{said}: earlier than it once was, so it has jumped back",
-            hint="what is due by time waits longer; look at systemd-timesyncd",
-            facts=facts,
+        return look.warn(
+            f"{said}: earlier than it once was, so it has jumped back",
+            "what is due by time waits longer; look at systemd-timesyncd",
         )
     if not synchronised:
         unknown = "nobody says whether it is right" if synchronised is None else "not synchronised"
-        return Finding(
-            check="clock",
-            verdict="warn",
-            text=f"{said}, {unknown}",
-            hint="timedatectl set-ntp true"
+        return look.warn(
+            f"{said}, {unknown}",
+            "timedatectl set-ntp true"
             + (
                 "" if has_rtc else "; without a clock that runs on a battery it jumps at each start"
             ),
-            facts=facts,
         )
-    return Finding(check="clock", verdict="ok", text=f"{said}, synchronised", facts=facts)
+    return look.ok(f"{said}, synchronised")
 
 
 def _saved_s(root: Path) -> float | None:

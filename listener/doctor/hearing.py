@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from listener.config import Config
-from listener.findings import LONGEST_BYTES, Finding, from_json
+from listener.findings import LONGEST_BYTES, Check, Finding, from_json
 
 COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.examine")
 
@@ -50,9 +50,6 @@ def findings(
         except ValueError:
             process.kill()
     if process.returncode:
-        yield Finding(
-            check="microphone",
-            verdict="fail",
-            text="the process that looks at it broke off",
-            hint="earmark hear --verbose says more",
+        yield Check("microphone").fail(
+            "the process that looks at it broke off", "earmark hear --verbose says more"
         )

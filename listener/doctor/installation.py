@@ -8,7 +8,7 @@ from pathlib import Path
 from listener.catalogue import Catalogue
 from listener.config import Config, SpoolSettings, WakeSettings
 from listener.errors import EarmarkError
-from listener.findings import Finding
+from listener.findings import Check, Finding
 from listener.home import Home
 from listener.spool import Spool
 
@@ -30,20 +30,18 @@ def _keeper(home: Home, name: str | None) -> Finding:
     try:
         keeper = home.keeper(name)
     except EarmarkError as error:
-        return _failed("keeper", error)
-    return Finding(check="keeper", verdict="ok", text=f"{keeper}, who has confirmed her key")
+        return Check("keeper").failed(error)
+    return Check("keeper").ok(f"{keeper}, who has confirmed her key")
 
 
 def _key(home: Home) -> Finding:
     if not (home.path / "device.key").exists():
-        return Finding(
-            check="key", verdict="ok", text="there is none yet; hear makes it when it first starts"
-        )
+        return Check("key").ok("there is none yet; hear makes it when it first starts")
     try:
         home.device_key()
     except EarmarkError as error:
-        return _failed("key", error)
-    return Finding(check="key", verdict="ok", text="the device's key is there, and nobody else's")
+        return Check("key").failed(error)
+    return Check("key").ok("the device's key is there, and nobody else's")
 
 
 def _models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
@@ -53,28 +51,24 @@ def _models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
         catalogue.embedding()
         catalogue.speech()
     except EarmarkError as error:
-        return _failed("models", error)
+        return Check("models").failed(error)
     words = ", ".join(settings.words)
-    return Finding(
-        check="models", verdict="ok", text=f"{words}: each is what its manifest says, byte for byte"
-    )
+    return Check("models").ok(f"{words}: each is what its manifest says, byte for byte")
 
 
 def _spool(folder: Path, settings: SpoolSettings) -> Finding:
     # The nearest folder that is there: what is missing is made when it is needed.
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK | os.X_OK) or not stat.S_ISDIR(there.stat().st_mode):
-        return Finding(
-            check="spool",
-            verdict="fail",
-            text=f"{there} cannot be written: every clip would be lost",
-            hint="run doctor as the user that runs hear, or give it the folder",
+        return Check("spool").fail(
+            f"{there} cannot be written: every clip would be lost",
+            "run doctor as the user that runs hear, or give it the folder",
         )
     spool = Spool(folder, settings)
     try:
         waiting, counts = len(spool.waiting()), spool.counts()
     except (OSError, EarmarkError) as error:
-        return Finding(check="spool", verdict="fail", text=f"it cannot be read: {error}")
+        return Check("spool").fail(f"it cannot be read: {error}")
     free = os.statvfs(there)
     free_bytes = free.f_bavail * free.f_frsize
     lost = counts.dropped + counts.refused + counts.quarantined - counts.released
@@ -89,14 +83,6 @@ def _spool(folder: Path, settings: SpoolSettings) -> Finding:
         hint = "more than half full: does earmark send run, and does the archive acknowledge?"
     elif lost:
         hint = "earmark send --release brings back what was set aside"
-    return Finding(
-        check="spool",
-        verdict="warn" if hint else "ok",
-        text=text,
-        hint=hint,
-        facts={"waiting": waiting, "lost": lost, "free_bytes": free_bytes},
+    return Check("spool").found(
+        "warn" if hint else "ok", text, hint, waiting=waiting, lost=lost, free_bytes=free_bytes
     )
-
-
-def _failed(check: str, error: EarmarkError) -> Finding:
-    return Finding(check=check, verdict="fail", text=str(error), hint=error.hint)

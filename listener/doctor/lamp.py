@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from listener.config import LampSettings
-from listener.findings import Finding
+from listener.findings import Check, Finding
 
 
 def lamp(root: Path, settings: LampSettings) -> Finding:
@@ -15,29 +15,19 @@ def lamp(root: Path, settings: LampSettings) -> Finding:
         settings: which lamp.
     """
     if settings.kind == "none":
-        return Finding(
-            check="lamp",
-            verdict="ok",
-            text="none; the one in the switch's circuit needs no program",
-        )
+        return Check("lamp").ok("none; the one in the switch's circuit needs no program")
     named = settings.chip if settings.kind == "gpio" else settings.device
     path = root / named.lstrip("/")
     if not path.exists():
-        return Finding(
-            check="lamp",
-            verdict="fail",
-            text=f"{settings.kind}: there is no {named}",
-            hint="lamp.chip" if settings.kind == "gpio" else "dtparam=spi=on in config.txt",
+        return Check("lamp").fail(
+            f"{settings.kind}: there is no {named}",
+            "lamp.chip" if settings.kind == "gpio" else "dtparam=spi=on in config.txt",
         )
     if not os.access(path, os.R_OK | os.W_OK):
-        return Finding(
-            check="lamp",
-            verdict="warn",
-            text=f"{settings.kind}: this user may not use {named}",
-            hint="run doctor as the user that runs hear; its service needs a DeviceAllow= for it",
+        return Check("lamp").warn(
+            f"{settings.kind}: this user may not use {named}",
+            "run doctor as the user that runs hear; its service needs a DeviceAllow= for it",
         )
-    return Finding(
-        check="lamp",
-        verdict="ok",
-        text=f"{settings.kind}, on {named}; it flashes shortly, every 3 s, while muted",
+    return Check("lamp").ok(
+        f"{settings.kind}, on {named}; it flashes shortly, every 3 s, while muted"
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from listener.findings import Finding
+from listener.findings import Check, Finding
 
 PROC: Final = Path("/proc")
 
@@ -17,18 +17,17 @@ def swap(proc: Path = PROC) -> Finding:
     try:
         lines = (proc / "swaps").read_text("utf-8", "replace").splitlines()[1:]
     except OSError:
-        return Finding(check="swap", verdict="ok", text="this kernel has no swap")
+        return Check("swap").ok("this kernel has no swap")
     names = [line.split()[0] for line in lines if line.split()]
     if not names:
-        return Finding(check="swap", verdict="ok", text="there is none")
+        return Check("swap").ok("there is none")
     in_memory = all(Path(name).name.startswith("zram") for name in names)
-    return Finding(
-        check="swap",
-        verdict="warn",
-        text=f"{', '.join(names)}: sound is in locked memory, but copies that libraries make may"
+    return Check("swap").warn(
+        f"{', '.join(names)}: sound is in locked memory, but copies that libraries make may"
         f" go {'there' if in_memory else 'to the disk'}",
-        hint="swapoff -a, or MemorySwapMax=0 for hear",
-        facts={"areas": len(names), "in_memory": in_memory},
+        "swapoff -a, or MemorySwapMax=0 for hear",
+        areas=len(names),
+        in_memory=in_memory,
     )
 
 
@@ -41,16 +40,14 @@ def core(proc: Path = PROC) -> Finding:
     try:
         pattern = (proc / "sys" / "kernel" / "core_pattern").read_text("utf-8", "replace").strip()
     except OSError:
-        return Finding(check="core", verdict="ok", text="this kernel writes no core dumps")
+        return Check("core").ok("this kernel writes no core dumps")
     if pattern.startswith("|") and pattern.split()[0] not in ("|/bin/false", "|/usr/bin/false"):
         # A limit of 0 stops files, but not programs that the kernel hands a dump to.
-        return Finding(
-            check="core",
-            verdict="warn",
-            text=f"dumps are handed to {pattern[1:].split()[0]}; hear forbids its own",
-            hint="sysctl kernel.core_pattern='|/bin/false'",
+        return Check("core").warn(
+            f"dumps are handed to {pattern[1:].split()[0]}; hear forbids its own",
+            "sysctl kernel.core_pattern='|/bin/false'",
         )
-    return Finding(check="core", verdict="ok", text="hear forbids its own; no program takes dumps")
+    return Check("core").ok("hear forbids its own; no program takes dumps")
 
 
 def cgroup(root: Path) -> Finding:
@@ -62,12 +59,10 @@ def cgroup(root: Path) -> Finding:
     try:
         controllers = (root / "sys" / "fs" / "cgroup" / "cgroup.controllers").read_text("utf-8")
     except OSError:
-        return Finding(check="cgroup", verdict="ok", text="no control groups of version 2 here")
+        return Check("cgroup").ok("no control groups of version 2 here")
     if "memory" in controllers.split():
-        return Finding(check="cgroup", verdict="ok", text="a service's memory can be bounded")
-    return Finding(
-        check="cgroup",
-        verdict="warn",
-        text="the kernel bounds no memory: MemorySwapMax=0 and MemoryMax= of our units do nothing",
-        hint="cgroup_enable=memory in /boot/firmware/cmdline.txt, or no swap",
+        return Check("cgroup").ok("a service's memory can be bounded")
+    return Check("cgroup").warn(
+        "the kernel bounds no memory: MemorySwapMax=0 and MemoryMax= of our units do nothing",
+        "cgroup_enable=memory in /boot/firmware/cmdline.txt, or no swap",
     )

@@ -7,7 +7,7 @@ from typing import Final
 
 from listener.config import BrokerSettings
 from listener.errors import EarmarkError
-from listener.findings import Finding
+from listener.findings import Check, Finding
 from listener.mqtt.broker import Broker, Connected, Lost
 from listener.mqtt.client import PahoBroker
 
@@ -27,7 +27,7 @@ def broker(settings: BrokerSettings) -> Finding:
     try:
         client = PahoBroker(settings, name)
     except EarmarkError as error:
-        return Finding(check="broker", verdict="fail", text=str(error), hint=error.hint)
+        return Check("broker").failed(error)
     return answer(client, f"{settings.host}:{settings.port}", time.monotonic)
 
 
@@ -48,20 +48,14 @@ def answer(client: Broker, address: str, monotonic_s: Callable[[], float]) -> Fi
                 happened = client.poll(min(0.5, left_s))
                 for each in happened:
                     if isinstance(each, Connected):
-                        return Finding(
-                            check="broker",
-                            verdict="ok",
-                            text=f"{address} answers, in MQTT {each.protocol}",
-                        )
+                        return Check("broker").ok(f"{address} answers, in MQTT {each.protocol}")
                 lost = [each.reason for each in happened if isinstance(each, Lost)]
                 if lost:
                     reason = lost[-1]
                     break
     finally:
         client.close()
-    return Finding(
-        check="broker",
-        verdict="fail",
-        text=f"{address}: {reason}",
-        hint="clips wait in the spool until it answers; broker.host and broker.port say where",
+    return Check("broker").fail(
+        f"{address}: {reason}",
+        "clips wait in the spool until it answers; broker.host and broker.port say where",
     )

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from listener.findings import Finding
+from listener.findings import Check, Finding
 
 Show = Callable[[str], Mapping[str, str]]
 """Returns what systemd has of a unit, by property; empty where there is no systemd."""
@@ -59,11 +59,9 @@ def sandbox(ask: Show = show) -> Iterator[Finding]:
         name = unit.removesuffix(".service")
         has = ask(unit)
         if not _is_there(has):
-            yield Finding(
-                check="sandbox",
-                verdict="warn",
-                text=f"{name} is no service here: what it forbids itself is all there is",
-                hint="the package earmark installs it with its sandbox",
+            yield Check("sandbox").warn(
+                f"{name} is no service here: what it forbids itself is all there is",
+                "the package earmark installs it with its sandbox",
             )
             continue
         loose = [
@@ -71,15 +69,14 @@ def sandbox(ask: Show = show) -> Iterator[Finding]:
         ]
         if has.get("User", "") in ("", "root"):
             loose.insert(0, "User=root")
-        yield Finding(
-            check="sandbox",
-            verdict="fail" if loose else "ok",
-            text=f"{name} is looser than it must be: {', '.join(loose)}"
-            if loose
-            else f"{name}: {len(wanted)} of {len(wanted)} as they must be",
-            hint=f"systemctl cat {unit} shows which file says so" if loose else "",
-            facts={"unit": name, "loose": len(loose)},
-        )
+        look = Check("sandbox", {"unit": name, "loose": len(loose)})
+        if loose:
+            yield look.fail(
+                f"{name} is looser than it must be: {', '.join(loose)}",
+                f"systemctl cat {unit} shows which file says so",
+            )
+        else:
+            yield look.ok(f"{name}: {len(wanted)} of {len(wanted)} as they must be")
 
 
 def telemetry(
@@ -95,31 +92,24 @@ def telemetry(
     try:
         version = version_of("onnxruntime")
     except metadata.PackageNotFoundError:
-        return Finding(check="telemetry", verdict="ok", text="onnxruntime is not installed")
+        return Check("telemetry").ok("onnxruntime is not installed")
     has = ask(HEAR)
     where = "by hear itself"
     if _is_there(has):
         if TELEMETRY_OFF not in has.get("Environment", "").split():
-            return Finding(
-                check="telemetry",
-                verdict="warn",
-                text=f"onnxruntime {version}: only hear itself switches its telemetry off",
-                hint=f"Environment={TELEMETRY_OFF} is missing in {HEAR}",
+            return Check("telemetry").warn(
+                f"onnxruntime {version}: only hear itself switches its telemetry off",
+                f"Environment={TELEMETRY_OFF} is missing in {HEAR}",
             )
         where += " and by its service"
         environ = _environ(root, has.get("MainPID", "0"))
         if environ is not None and TELEMETRY_OFF not in environ:
-            return Finding(
-                check="telemetry",
-                verdict="warn",
-                text=f"the hear that runs was started without {TELEMETRY_OFF}",
-                hint=f"systemctl restart {HEAR}",
+            return Check("telemetry").warn(
+                f"the hear that runs was started without {TELEMETRY_OFF}",
+                f"systemctl restart {HEAR}",
             )
-    return Finding(
-        check="telemetry",
-        verdict="ok",
-        text=f"onnxruntime {version}: off, {where}; ours has none",
-        facts={"onnxruntime": version},
+    return Check("telemetry").ok(
+        f"onnxruntime {version}: off, {where}; ours has none", onnxruntime=version
     )
 
 

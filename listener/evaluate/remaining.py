@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final, Self, TextIO
 
 ON_SCREEN_S: Final = 0.2
@@ -58,12 +57,7 @@ class Remaining:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._on_screen and self._is_told:
             self._errors.write(f"\r{'':<40}\r")
             self._errors.flush()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener import config, control
 from listener.catalogue import Catalogue
@@ -28,7 +29,7 @@ from listener.hear.herald import Herald
 from listener.hear.keeping import BUFFERS, Keeping, Stamp
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers, allocate, share_one_heap
-from listener.hear.opening import open_gate
+from listener.hear.opening import asked_for, open_gate
 from listener.hear.watching import Both, Watching
 from listener.home import Home
 from listener.inference import SpeechNet, build_detector
@@ -118,14 +119,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     service = Service(os.environ, time.monotonic)
     keeping = Keeping(
         attribution=Keeper(keeper, Following(home, settings.device.name, key)),
-        stamp=Stamp(
-            device=settings.device.name,
-            key=key,
-            next_seq=home.next_seq,
-            new_clip_id=lambda: str(uuid.uuid4()),
-            boot=boot,
-            ttl_s=settings.clip.keep_days * 86_400,
-        ),
+        stamp=_stamp(settings, home, key, boot),
         border=Spool(home.path / "spool", settings.spool),
         counters=counters,
         buffers=buffers,
@@ -151,17 +145,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         for held in (requests, lamp, chime):
             if held is not None:
                 closing.callback(held.close)
-        herald.tell(
-            report.Started(
-                files=tuple(_printable(name) for name in settings.microphone.files),
-                device=None if settings.microphone.files else settings.microphone.device,
-                words=settings.wake.words,
-                thresholds=thresholds,
-                keeper=keeper,
-                switch=mute.about,
-                fast=arguments.fast,
-            )
-        )
+        herald.tell(_started(settings, thresholds, keeper, mute.about, is_fast=arguments.fast))
         service.ready("listening")
         sounds = watching.over(
             gate.sounds(),
@@ -206,13 +190,9 @@ def _networks(
 def _settled(arguments: argparse.Namespace, settings: config.Config) -> config.Config:
     """Return the settings as the arguments change them."""
     replace = msgspec.structs.replace
-    microphone, wake, attribution = settings.microphone, settings.wake, settings.attribution
-    if arguments.microphone:
-        microphone = replace(microphone, files=tuple(_files(arguments.microphone)))
-    if arguments.device:
-        if arguments.microphone:
-            raise UsageError("--device and --microphone are two microphones", "name one of them")
-        microphone = replace(microphone, device=arguments.device, files=())
+    files = _files(arguments.microphone or ())
+    microphone = asked_for(arguments, settings.microphone, files)
+    wake, attribution = settings.wake, settings.attribution
     if arguments.channel is not None:
         microphone = replace(microphone, channel=arguments.channel)
     if arguments.word:
@@ -220,12 +200,6 @@ def _settled(arguments: argparse.Namespace, settings: config.Config) -> config.C
         wake = replace(wake, words=tuple(dict.fromkeys(arguments.word)))
     if arguments.keeper:
         attribution = replace(attribution, keeper=arguments.keeper)
-    for option in ("fast", "mute"):
-        if getattr(arguments, option) and not microphone.files:
-            raise UsageError(
-                f"--{option} is for recordings, and a device is heard",
-                "earmark hear --microphone FILE hears a recording",
-            )
     if microphone.channel < 0:
         raise UsageError("channels count from 0")
     return replace(settings, microphone=microphone, wake=wake, attribution=attribution)
@@ -239,6 +213,17 @@ def _files(given: Sequence[str]) -> list[str]:
     if not all(names):
         raise UsageError("a recording's name is empty", "separate names by single commas")
     return names
+
+
+def _stamp(settings: config.Config, home: Home, key: Ed25519PrivateKey, boot: str) -> Stamp:
+    return Stamp(
+        device=settings.device.name,
+        key=key,
+        next_seq=home.next_seq,
+        new_clip_id=lambda: str(uuid.uuid4()),
+        boot=boot,
+        ttl_s=settings.clip.keep_days * 86_400,
+    )
 
 
 def _frames(seconds: float) -> int:
@@ -257,6 +242,26 @@ def _write_json(event: report.Event) -> None:
 def _write_text(event: report.Event) -> None:
     sys.stdout.write(report.to_text(event) + "\n")
     sys.stdout.flush()
+
+
+def _started(
+    settings: config.Config,
+    thresholds: dict[str, float],
+    keeper: str,
+    switch: str,
+    *,
+    is_fast: bool,
+) -> report.Started:
+    files = settings.microphone.files
+    return report.Started(
+        files=tuple(_printable(name) for name in files),
+        device=None if files else settings.microphone.device,
+        words=settings.wake.words,
+        thresholds=thresholds,
+        keeper=keeper,
+        switch=switch,
+        fast=is_fast,
+    )
 
 
 def _ended(tally: Tally, herald: Herald, broken: int) -> report.Ended:

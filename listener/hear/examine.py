@@ -15,7 +15,7 @@ import msgspec
 
 from listener import config
 from listener.errors import EarmarkError, Unavailable
-from listener.findings import Facts, Finding, to_json
+from listener.findings import Check, Finding, to_json
 from listener.hear import devices, throwing, trial
 from listener.hear.confinement import confine
 from listener.hear.keeping import BUFFERS
@@ -54,11 +54,8 @@ def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
     soft_bytes, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     yield memory_of(settings.clip, soft_bytes, is_root=os.geteuid() == 0)
     if settings.microphone.files:
-        yield Finding(
-            check="microphone",
-            verdict="warn",
-            text=f"{len(settings.microphone.files)} recordings stand in for it",
-            hint="microphone.files",
+        yield Check("microphone").warn(
+            f"{len(settings.microphone.files)} recordings stand in for it", "microphone.files"
         )
         return
     found, sound = _table()
@@ -74,15 +71,8 @@ def _confinement(settings: config.DeviceSettings) -> Finding:
     try:
         confine()
     except EarmarkError as error:
-        return Finding(
-            check="confinement",
-            verdict="fail" if is_required else "warn",
-            text=str(error),
-            hint=error.hint,
-        )
-    return Finding(
-        check="confinement", verdict="ok", text="hear can be kept from the network and from dumps"
-    )
+        return Check("confinement").found("fail" if is_required else "warn", str(error), error.hint)
+    return Check("confinement").ok("hear can be kept from the network and from dumps")
 
 
 def memory_of(settings: config.ClipSettings, limit_bytes: int, *, is_root: bool) -> Finding:
@@ -97,24 +87,18 @@ def memory_of(settings: config.ClipSettings, limit_bytes: int, *, is_root: bool)
     needed_kib = round(2 * samples / 1024) + (BUFFERS + 2) * resource.getpagesize() // 1024
     is_free = limit_bytes == resource.RLIM_INFINITY or is_root
     limit_kib = -1 if limit_bytes == resource.RLIM_INFINITY else limit_bytes // 1024
-    facts: Facts = {"needed_kib": needed_kib, "limit_kib": limit_kib}
+    look = Check("memory", {"needed_kib": needed_kib, "limit_kib": limit_kib})
     if is_free:
         text = "all memory for sound can be locked, the microphone's process as well"
-        return Finding(check="memory", verdict="ok", text=text, facts=facts)
+        return look.ok(text)
     if limit_kib >= needed_kib:
-        return Finding(
-            check="memory",
-            verdict="ok",
-            text=f"{needed_kib} KiB for sound can be locked; the microphone's process cannot",
-            hint="LimitMEMLOCK=infinity locks that too; without swap it makes no difference",
-            facts=facts,
+        return look.ok(
+            f"{needed_kib} KiB for sound can be locked; the microphone's process cannot",
+            "LimitMEMLOCK=infinity locks that too; without swap it makes no difference",
         )
-    return Finding(
-        check="memory",
-        verdict="fail",
-        text=f"{needed_kib} KiB for sound are to be locked, and {limit_kib} may be",
-        hint="ulimit -l unlimited, LimitMEMLOCK=infinity",
-        facts=facts,
+    return look.fail(
+        f"{needed_kib} KiB for sound are to be locked, and {limit_kib} may be",
+        "ulimit -l unlimited, LimitMEMLOCK=infinity",
     )
 
 
@@ -124,9 +108,9 @@ def _table() -> tuple[list[Finding], devices.PortAudio]:
     except (Unavailable, ModuleNotFoundError) as error:
         text = str(error) if isinstance(error, Unavailable) else "sounddevice is not installed"
         hint = error.hint if isinstance(error, Unavailable) else "pip install 'earmark[device]'"
-        return [Finding(check="portaudio", verdict="fail", text=text, hint=hint)], None
+        return [Check("portaudio").fail(text, hint)], None
     version = str(sound.get_portaudio_version()[1]).partition(",")[0]
-    return [Finding(check="portaudio", verdict="ok", text=version)], sound
+    return [Check("portaudio").ok(version)], sound
 
 
 def devices_of(
@@ -145,34 +129,25 @@ def devices_of(
         gives = devices.gives(sound, device, settings.channel, SAMPLE_RATE_HZ)
         rate = "16 kHz" if gives else f"{device.rate_hz} Hz, resampled to 16 kHz"
         is_chosen = device in meant[:1]
-        yield Finding(
-            check="device",
-            verdict="ok",
-            text=f"{'*' if is_chosen else ' '} {device.number}  {device.name}:"
+        yield Check("device").ok(
+            f"{'*' if is_chosen else ' '} {device.number}  {device.name}:"
             f" {device.channels} channel{'s' * (device.channels != 1)}, {rate}",
-            facts={
-                "index": device.number,
-                "name": device.name,
-                "channels": device.channels,
-                "rate_hz": device.rate_hz,
-                "gives_16_khz": gives,
-                "chosen": is_chosen,
-            },
+            index=device.number,
+            name=device.name,
+            channels=device.channels,
+            rate_hz=device.rate_hz,
+            gives_16_khz=gives,
+            chosen=is_chosen,
         )
     if not meant:
         cause = devices.why_missing(settings.device)
-        yield Finding(
-            check="device",
-            verdict="fail",
-            text=f"{settings.device}: {CAUSES[cause]}",
-            hint=trial.HINTS.get(cause, ""),
+        yield Check("device").fail(
+            f"{settings.device}: {CAUSES[cause]}", trial.HINTS.get(cause, "")
         )
     elif len(meant) > 1:
-        yield Finding(
-            check="device",
-            verdict="warn",
-            text=f"{settings.device} may mean {len(meant)} devices; the first is heard",
-            hint="name more of it: microphone.device",
+        yield Check("device").warn(
+            f"{settings.device} may mean {len(meant)} devices; the first is heard",
+            "name more of it: microphone.device",
         )
 
 

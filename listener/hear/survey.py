@@ -27,7 +27,7 @@ from listener.hear import report
 from listener.hear.confinement import confine, wipe_freed
 from listener.hear.fitting import fitted_mute
 from listener.hear.memory import share_one_heap
-from listener.hear.opening import open_gate
+from listener.hear.opening import asked_for, open_gate
 from listener.hear.tracing import MachineClock, StreamClock, Survey
 from listener.inference import build_detector, build_rule
 from listener.journal import Journal
@@ -90,7 +90,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     """
     confine(is_required=settings.device.confinement == "required")
     share_one_heap()
-    wake, microphone = settings.wake, _microphone(arguments, settings.microphone)
+    microphone = asked_for(arguments, settings.microphone, arguments.microphone or ())
+    wake = settings.wake
     if arguments.word:
         wake = msgspec.structs.replace(wake, words=tuple(dict.fromkeys(arguments.word)))
     floor = _floor(arguments.floor)
@@ -140,25 +141,6 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     if gate.broken:
         raise EarmarkError(f"a recording broke off: {gate.broken[0]}")
     return 0
-
-
-def _microphone(
-    arguments: argparse.Namespace, settings: config.MicrophoneSettings
-) -> config.MicrophoneSettings:
-    """Return what is heard, as the arguments change it."""
-    if arguments.device and arguments.microphone:
-        raise UsageError("--device and --microphone are two microphones", "name one of them")
-    if arguments.device:
-        settings = msgspec.structs.replace(settings, device=arguments.device, files=())
-    if arguments.microphone:
-        settings = msgspec.structs.replace(settings, files=tuple(arguments.microphone))
-    for option in ("fast", "mute"):
-        if getattr(arguments, option) and not settings.files:
-            raise UsageError(
-                f"--{option} is for recordings, and a device is heard",
-                "earmark survey --microphone FILE hears a recording",
-            )
-    return settings
 
 
 def _say(event: report.MicrophoneOpen | report.MicrophoneLost) -> None:

@@ -7,13 +7,14 @@ from typing import Final
 
 from listener.config import MuteSettings
 from listener.errors import EarmarkError
-from listener.findings import Finding, Verdict
+from listener.findings import Check, Finding
 from listener.hear.fitting import fitted_switch
 from listener.hear.switches import LineSwitch
 
 PATIENCE_S: Final = 20.0
 """For a hand to find the switch, each way."""
 _TURN_S: Final = 0.1
+_SWITCH: Final = Check("switch")
 
 Wait = Callable[[Sequence[int], float], object]
 """Waits until one of the descriptors can be read, or for so many seconds."""
@@ -28,9 +29,9 @@ def finding(settings: MuteSettings) -> Finding:
     try:
         switch = fitted_switch(settings, is_live=True, monotonic_s=time.monotonic)
     except EarmarkError as error:
-        return _told("fail", str(error), error.hint)
+        return _SWITCH.failed(error)
     if not isinstance(switch, LineSwitch):
-        return _told("fail", "no switch is fitted, so there is nothing to throw", "mute.switch")
+        return _SWITCH.fail("no switch is fitted, so there is nothing to throw", "mute.switch")
     try:
         return thrown(switch, time.monotonic, _wait)
     finally:
@@ -57,21 +58,20 @@ def thrown(
         began_s = monotonic_s()
         while (is_shut := _position(switch)) == was_shut:
             if not switch.is_read:
-                return _told("fail", "it cannot be read, so this is muted", "earmark mute status")
+                return _SWITCH.fail("it cannot be read, so this is muted", "earmark mute status")
             if monotonic_s() - began_s >= patience_s:
                 stays = "shut" if was_shut else "open"
-                return _told(
-                    "fail",
+                return _SWITCH.fail(
                     f"it stayed {stays} for {patience_s:.0f} s",
                     "was it thrown? docs/hardware.md has a checklist for the sense wire",
                 )
             wait(switch.filenos(), _TURN_S)
         if not switch.is_read:
-            return _told("fail", "its line was lost meanwhile", "earmark mute status")
+            return _SWITCH.fail("its line was lost meanwhile", "earmark mute status")
         took_s.append(monotonic_s() - began_s)
         was_shut = is_shut
     ways = ("open", "shut") if was_shut else ("shut", "open")
-    return _told("ok", f"{ways[0]} after {took_s[0]:.1f} s, {ways[1]} after {took_s[1]:.1f} s more")
+    return _SWITCH.ok(f"{ways[0]} after {took_s[0]:.1f} s, {ways[1]} after {took_s[1]:.1f} s more")
 
 
 def _position(switch: LineSwitch) -> bool:
@@ -85,7 +85,3 @@ def _wait(descriptors: Sequence[int], longest_s: float) -> None:
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
     poll.poll(longest_s * 1000)
-
-
-def _told(verdict: Verdict, text: str, hint: str = "") -> Finding:
-    return Finding(check="switch", verdict=verdict, text=text, hint=hint)

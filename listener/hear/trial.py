@@ -19,7 +19,7 @@ import msgspec
 from listener import config
 from listener.control import Request
 from listener.errors import EarmarkError
-from listener.findings import Facts, Finding, Verdict
+from listener.findings import Check, Finding, Verdict
 from listener.hear.fitting import fitted_switch
 from listener.hear.gate import listen_to_device
 from listener.hear.lasting import REASONS, Lasting
@@ -78,7 +78,7 @@ def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
         try:
             switch = fitted_switch(settings.mute, is_live=True, monotonic_s=time.monotonic)
         except EarmarkError as error:
-            yield Finding(check="mute", verdict="fail", text=str(error), hint=error.hint)
+            yield Check("mute").failed(error)
             return
         if isinstance(switch, LineSwitch):
             closing.callback(switch.close)
@@ -98,13 +98,11 @@ def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
             yield prove(settings.microphone, switch, lasting)
         elif prove_mute:
             text = "no switch is fitted, so there is nothing to prove"
-            yield Finding(check="proof", verdict="fail", text=text, hint="mute.switch")
+            yield Check("proof").fail(text, "mute.switch")
         elif is_muted:
-            yield Finding(
-                check="microphone",
-                verdict="warn",
-                text="it is not listened to while it is muted",
-                hint="release the mute; or let --prove-mute try whether the switch cuts it",
+            yield Check("microphone").warn(
+                "it is not listened to while it is muted",
+                "release the mute; or let --prove-mute try whether the switch cuts it",
             )
         else:
             yield judged(settings.microphone.device, listen(settings.microphone, mute))
@@ -162,7 +160,7 @@ def prove(settings: config.MicrophoneSettings, switch: LineSwitch, lasting: Last
     only_while_shut = _Reversed(switch)
     if only_while_shut.is_shut(0):
         text = "the switch says open; this tries whether it cuts the microphone when it is shut"
-        return Finding(check="proof", verdict="fail", text=text, hint="shut it, and try again")
+        return Check("proof").fail(text, "shut it, and try again")
     # What never changes is the best of answers here.
     heard = listen(msgspec.structs.replace(settings, constant_s=0), only_while_shut)
     finding = proven(heard)
@@ -182,16 +180,12 @@ def judged(device: str, heard: Heard) -> Finding:
         device: as the settings name it.
         heard: of it.
     """
-    levels = heard.levels
+    levels, look = heard.levels, Check("microphone")
     if heard.failed is not None or heard.was_muted or not levels.length_samples:
         cause = heard.failed.cause if heard.failed else Cause.STALLED
-        text = "it was muted meanwhile" if heard.was_muted else f"{device}: {CAUSES[cause]}"
-        return Finding(
-            check="microphone",
-            verdict="warn" if heard.was_muted else "fail",
-            text=text,
-            hint="" if heard.was_muted else HINTS.get(cause, ""),
-        )
+        if heard.was_muted:
+            return look.warn("it was muted meanwhile")
+        return look.fail(f"{device}: {CAUSES[cause]}", HINTS.get(cause, ""))
     share = levels.clipped_samples / levels.length_samples
     text, hint = "", ""
     if share > CLIPPED_SHARE:
@@ -200,21 +194,18 @@ def judged(device: str, heard: Heard) -> Finding:
         text, hint = "it is noisy; ", "turn its gain down, or look for what hums"
     elif levels.level_dbfs < FAINT_DBFS:
         text, hint = "hardly anything is heard; ", "turn its gain up: alsamixer; say something"
-    return Finding(
-        check="microphone",
-        verdict="warn" if text else "ok",
-        text=f"{text}level {levels.level_dbfs:.0f} dBFS, peak {levels.peak_dbfs:.0f},"
+    return look.found(
+        "warn" if text else "ok",
+        f"{text}level {levels.level_dbfs:.0f} dBFS, peak {levels.peak_dbfs:.0f},"
         f" noise floor {levels.floor_dbfs:.0f}, {100 * share:.2g} % clipped,"
         f" in {levels.length_samples / SAMPLE_RATE_HZ:.1f} s",
-        hint=hint,
-        facts={
-            "level_dbfs": round(levels.level_dbfs, 1),
-            "peak_dbfs": round(levels.peak_dbfs, 1),
-            "floor_dbfs": round(levels.floor_dbfs, 1),
-            "clipped_samples": levels.clipped_samples,
-            "length_samples": levels.length_samples,
-            "rate_hz": heard.opened.rate_hz if heard.opened else 0,
-        },
+        hint,
+        level_dbfs=round(levels.level_dbfs, 1),
+        peak_dbfs=round(levels.peak_dbfs, 1),
+        floor_dbfs=round(levels.floor_dbfs, 1),
+        clipped_samples=levels.clipped_samples,
+        length_samples=levels.length_samples,
+        rate_hz=heard.opened.rate_hz if heard.opened else 0,
     )
 
 
@@ -226,75 +217,51 @@ def proven(heard: Heard) -> Finding:
     """
     cause = heard.failed.cause if heard.failed else None
     levels = heard.levels
+    look = Check("proof", {"contradiction": False})
     if heard.was_muted:
-        return _proof_finding("fail", "the switch was released meanwhile", "try again")
+        return look.fail("the switch was released meanwhile", "try again")
     if cause in (Cause.MISSING, Cause.GONE):
-        return _proof_finding("ok", "there is no device while the switch is shut")
+        return look.ok("there is no device while the switch is shut")
     if cause is not None or not levels.length_samples:
         why = cause or Cause.STALLED
-        return _proof_finding("fail", f"it cannot be tried: {CAUSES[why]}", HINTS.get(why, ""))
+        return look.fail(f"it cannot be tried: {CAUSES[why]}", HINTS.get(why, ""))
     if levels.is_constant:
-        return _proof_finding("ok", "the switch cuts the microphone: its samples never change")
+        return look.ok("the switch cuts the microphone: its samples never change")
     level = f"{levels.level_dbfs:.0f} dBFS while the switch is shut"
     if levels.level_dbfs > FAINT_DBFS:
-        return _proof_finding(
-            "fail",
+        return look.fail(
             f"THE SWITCH DOES NOT CUT THE MICROPHONE: {level}",
             "hear stays muted; mend the switch, then earmark mute clear-fault",
             contradiction=True,
         )
-    return _proof_finding(
-        "warn",
+    return look.warn(
         f"{level}: a converter's noise, or a live microphone in a silent room",
         "speak while it is tried",
     )
 
 
-def _proof_finding(
-    verdict: Verdict, text: str, hint: str = "", *, contradiction: bool = False
-) -> Finding:
-    facts: Facts = {"contradiction": contradiction}
-    return Finding(check="proof", verdict=verdict, text=text, hint=hint, facts=facts)
-
-
 def _mute(mute: Mute, switch: Switch, lasting: Lasting) -> Finding:
-    facts: Facts = {"switch": mute.about, "cause": mute.cause}
+    look = Check("mute", {"switch": mute.about, "cause": mute.cause})
     about = "no mute switch is fitted" if mute.about == "none" else f"switch: {mute.about}"
     match mute.cause:
         case "fault":
             try:
                 fault = lasting.fault.look()
             except EarmarkError as error:
-                return Finding(check="mute", verdict="fail", text=str(error), facts=facts)
+                return look.failed(error)
             reason = REASONS[fault.reason] if fault and fault.reason else "a fault"
-            return Finding(
-                check="mute",
-                verdict="fail",
-                text=f"{about}; muted: {reason}",
-                hint="mend it, then earmark mute clear-fault",
-                facts=facts,
-            )
+            return look.fail(f"{about}; muted: {reason}", "mend it, then earmark mute clear-fault")
         case "software":
-            return Finding(
-                check="mute",
-                verdict="warn",
-                text=f"{about}; muted by software",
-                hint="earmark mute off",
-                facts=facts,
-            )
+            return look.warn(f"{about}; muted by software", "earmark mute off")
         case "hardware":
             if isinstance(switch, LineSwitch) and not switch.is_read:
-                return Finding(
-                    check="mute",
-                    verdict="fail",
-                    text=f"{about}; it cannot be read, so this is muted",
-                    hint="earmark mute status says why",
-                    facts=facts,
+                return look.fail(
+                    f"{about}; it cannot be read, so this is muted", "earmark mute status says why"
                 )
-            return Finding(check="mute", verdict="warn", text=f"{about}; it is shut", facts=facts)
+            return look.warn(f"{about}; it is shut")
         case _:
             verdict: Verdict = "warn" if mute.about == "none" else "ok"
-            return Finding(check="mute", verdict=verdict, text=f"{about}; open", facts=facts)
+            return look.found(verdict, f"{about}; open")
 
 
 class _Reversed:

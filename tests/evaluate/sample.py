@@ -10,6 +10,7 @@ from listener.evaluate.rates.excerpts import Heights, excerpt
 from listener.evaluate.rates.intervals import Rate
 from listener.evaluate.rates.result import (
     Breakdown,
+    Comparison,
     Hours,
     Point,
     Repeatability,
@@ -21,6 +22,23 @@ from listener.sound.pcm import SAMPLE_RATE_HZ
 
 HOSTILE = "</title><script>alert(1)</script>\"'=cmd|' /C calc'!A0 \u202e\x07 ünïcödé"
 LENGTH_S = 480.0
+COMPARISON = Comparison(
+    word="alexa",
+    condition="clean",
+    first="a",
+    second="b",
+    words_said=100,
+    both_missed=1,
+    only_first_missed=2,
+    only_second_missed=9,
+    misses_p=0.0654,
+    both_false=3,
+    only_first_false=0,
+    only_second_false=6,
+    false_wakes_p=0.03125,
+    ratio_low=0.0,
+    ratio_high=0.85,
+)
 
 
 def misses(count: float, words: float) -> Rate:

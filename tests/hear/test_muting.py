@@ -421,6 +421,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.software = self.faulty = False
         self.owed = False  # something muted since the last question
         self.told = False  # a message to mute waits to be taken
+        self.commanded = False  # a person's command to mute came since the last question
         self.bench.ask()  # before the first question nothing was heard
 
     def _note(self) -> None:
@@ -443,6 +444,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self._note()
         self.bench.command(muted=muted)
         self.software = muted or self.told
+        self.commanded = muted
         self._note()
 
     @rule()
@@ -460,7 +462,9 @@ class AnyInterleaving(RuleBasedStateMachine):
         self._note()
         self.bench.controller.send(Unmute())
         self.bench.settle()
-        self.software = self.owed = self.told = False
+        # Nobody knows which came last, and a message takes back no command that may be later.
+        self.software = self.commanded
+        self.owed = self.told = self.commanded = False
         self._note()
 
     @rule()
@@ -472,7 +476,7 @@ class AnyInterleaving(RuleBasedStateMachine):
     @rule()
     def clear_the_fault(self) -> None:
         self.bench.settle()
-        self.told = False
+        self.told = self.commanded = False
         self.bench.person.set_fault(self.bench.now(), None)
         self.faulty = self.owed = False
         self.bench.settle()
@@ -481,7 +485,7 @@ class AnyInterleaving(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.bench.settle()
-        self.told = False
+        self.told = self.commanded = False
         self.bench.restart()
         self.bench.ask()
         self.owed = False
@@ -494,7 +498,7 @@ class AnyInterleaving(RuleBasedStateMachine):
 
         assert shut or not self.owed
         assert shut is (self.bench.cause() != "open")
-        self.owed = self.told = False
+        self.owed = self.told = self.commanded = False
         self._note()
 
     def teardown(self) -> None:

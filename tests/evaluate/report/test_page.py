@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from listener.evaluate.rates.events import Event, Kind
-from listener.evaluate.rates.result import Comparison, Target, WordResult
+from listener.evaluate.rates.result import Target, WordResult
 from listener.evaluate.report import page, pictures
 from tests.evaluate import sample
 
@@ -169,21 +169,11 @@ def test_a_result_without_words_said_has_no_curve_of_misses() -> None:
 
 def test_pairs_are_compared_and_a_target_has_its_interval() -> None:
     result = sample.result("a.flac")
-    pair = Comparison(
-        word="alexa",
-        condition="clean",
-        first="earmark",
+    pair = msgspec.structs.replace(
+        sample.COMPARISON,
         second="<b>other</b>",
-        words_said=100,
-        both_missed=1,
-        only_first_missed=2,
-        only_second_missed=9,
-        misses_p=0.0654,
-        both_false=3,
         only_first_false=4,
         only_second_false=5,
-        false_wakes_p=1.0,
-        ratio_low=0.2,
         ratio_high=None,
     )
     target = Target(

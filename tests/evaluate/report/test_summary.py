@@ -5,27 +5,9 @@ import json
 import msgspec
 
 from listener.evaluate.rates.intervals import poisson, wilson
-from listener.evaluate.rates.result import Comparison, Target
+from listener.evaluate.rates.result import Target
 from listener.evaluate.report.summary import lines, objects
-from tests.evaluate.sample import result
-
-COMPARISON = Comparison(
-    word="alexa",
-    condition="clean",
-    first="a",
-    second="b",
-    words_said=100,
-    both_missed=1,
-    only_first_missed=2,
-    only_second_missed=9,
-    misses_p=0.0654,
-    both_false=3,
-    only_first_false=0,
-    only_second_false=6,
-    false_wakes_p=0.03125,
-    ratio_low=0.0,
-    ratio_high=0.85,
-)
+from tests.evaluate.sample import COMPARISON, result
 
 
 def test_people_get_a_paragraph_for_each_word() -> None:
