@@ -71,6 +71,8 @@ def main(words: Sequence[str] | None = None) -> int:
     STAGE.mkdir(parents=True, exist_ok=True)
     with (STAGE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # Once: its date is that of the last commit, and somebody may commit meanwhile.
+        _run(sys.executable, "-m", "firmware.deb", "arm64", "--into", STAGE)
         date_s = _build(mirror)
         if arguments.again and not _is_the_same(mirror, arguments.again):
             return 1
@@ -87,7 +89,6 @@ def _build(mirror: str) -> int:
     ]
     _debian("amd64", "tools", TOOLS, mirror)
     _debian("arm64", "packages", ROOTFS, mirror, pruned)
-    _run(sys.executable, "-m", "firmware.deb", "arm64", "--into", STAGE)
     deb = STAGE / f"earmark_{version()}_arm64.deb"
     sources = [ROOTFS.with_suffix(".inputs"), TOOLS.with_suffix(".inputs"), deb, *recipe]
     if stages.is_stale(ROOT_TAR, sources, given):

@@ -69,8 +69,11 @@ def _is_set_up(board: Board) -> bool:
     folder = Path(tempfile.mkdtemp(prefix="boot-", dir=BUILD))
     try:
         card = Card(board, folder)
+        as_built = card.root()
         _first_start(card, board, told)
         _second_start(card, board, told)
+        _must(card.root() == as_built, "nothing was written to the root")
+        told.say("the root's partition has the image's bytes after both starts")
     except (Failed, VmError) as failed:
         told.say(f"FAILED: {failed}")
         return False
@@ -120,8 +123,6 @@ def _second_start(card: Card, board: Board, told: Transcript) -> None:
     for line in card.get("earmark-result.txt").splitlines():
         told.say(f"  {line}")
     told.say(f"up: {', '.join(UNITS)}")
-    _must(card.root_is_as_built(), "nothing was written to the root")
-    told.say("the root's partition has the image's bytes after both starts")
 
 
 def _must(holds: bool, what: str) -> None:  # noqa: FBT001 - a sentence reads so

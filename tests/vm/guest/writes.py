@@ -47,11 +47,14 @@ def check(home: Home, archive: Path, spool: Spool, receiver: Receiver, store: Fi
     tell("device", keys.device_id(key.public_key()))
     tell("roster", len(home.roster().owners), len(home.roster().devices))
     tell("mended", store.mend(receiver.verify))
+    numbers: dict[int, str] = {}
     for entry in spool.waiting():
         data = spool.read(entry)
         assert data is not None
         header = receiver.verify(data).header
         assert (header.clip, header.owner, header.seq) == (entry.clip, entry.owner, entry.seq)
+        assert header.seq not in numbers, "a number came twice"
+        numbers[header.seq] = header.clip
         tell("spool", short(entry.clip, data))
     index = sqlite3.connect(f"file:{archive / 'index.sqlite'}?mode=ro", uri=True)
     assert index.execute("pragma integrity_check").fetchall() == [("ok",)]
@@ -61,7 +64,10 @@ def check(home: Home, archive: Path, spool: Spool, receiver: Receiver, store: Fi
     assert files == {row.clip for row in rows}, "files and rows of the archive differ"
     for row in rows:
         data = store.path(row.owner, row.clip).read_bytes()
-        assert receiver.verify(data).header.clip == row.clip
+        header = receiver.verify(data).header
+        assert header.clip == row.clip
+        # A clip may lie on both sides; two clips never have one number, told of or not.
+        assert numbers.setdefault(header.seq, header.clip) == header.clip, "a number came twice"
         tell("archive", short(row.clip, data))
     strays = [
         str(path.relative_to(archive))
@@ -70,7 +76,9 @@ def check(home: Home, archive: Path, spool: Spool, receiver: Receiver, store: Fi
     ]
     tell("strays", len(strays), *strays)
     tell("counts", spool.counts().acked)
-    tell("next", home.next_seq())
+    following = home.next_seq()
+    assert following > max(numbers, default=0), "the sequence went back"
+    tell("next", following)
     tell("checked")
 
 
