@@ -141,4 +141,4 @@ def _json(fields: object) -> bytes:
 
 def _sha256(file: IO[bytes]) -> str:
     file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type] # a real file
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type] # typeshed asks for readinto, which a file has

@@ -30,7 +30,7 @@ _END_S: Final = 5.0
 class _Patient(H11Protocol):
     """Hangs up on who connects and does not say what for."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # narrowed, as by uvicorn
         super().connection_made(transport)
         self.loop.call_later(REQUEST_S, self._look)
 

@@ -1,7 +1,6 @@
 """Take clips from the broker, keep them, answer. It holds no key and imports nothing that opens."""
 
 import logging
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -59,7 +58,7 @@ class FreshRoster:
 
     def _look(self) -> tuple[int, int, int] | None:
         try:
-            status = os.stat(self._path)  # noqa: PTH116 - a hot path
+            status = self._path.stat()
         except OSError:
             return None
         return status.st_mtime_ns, status.st_ino, status.st_size

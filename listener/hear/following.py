@@ -5,7 +5,6 @@ is looked at here, by the one process that seals, and what is not proven changes
 """
 
 import logging
-import os
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -72,7 +71,7 @@ class Following:
 
     def _look(self) -> tuple[int, int, int] | None:
         try:
-            status = os.stat(self._path)  # noqa: PTH116 - once a clip
+            status = self._path.stat()
         except OSError:
             return None
         return status.st_mtime_ns, status.st_ino, status.st_size

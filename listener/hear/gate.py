@@ -4,7 +4,7 @@ The switch is asked before and after each read, so that no sample of a shut mome
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from listener.config import MicrophoneSettings
@@ -36,7 +36,7 @@ class Gate:
         """How far the stream has come."""
         return self._framer.position_samples
 
-    def sounds(self) -> Iterator[Sound]:
+    def sounds(self) -> Generator[Sound, None, None]:
         """Yield frames and gaps until nothing comes any more or a stop is asked for.
 
         A frame is good until the next one is asked for: then it is overwritten, so that no copy

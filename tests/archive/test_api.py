@@ -24,6 +24,7 @@ from listener.archive.tickets import Ticket, Tickets
 from listener.envelope import keys
 from listener.rights import chain, receipt
 from listener.rights import request as requests
+from tests.archive.crossing import cross
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -68,17 +69,12 @@ def test_a_list_is_of_a_day_a_device_and_in_pages(ada: "Person", shelf: "Shelf")
     assert ada.ask("list", device="kitchen").json()["clips"] == []
 
 
-def crossed(store: "FileStore", what: str) -> None:
-    """Change the index behind the archive's back, as a slip or a thief would."""
-    store._index.rows.execute(f"update clip set {what}")  # noqa: SLF001, S608 - crossed on purpose
-
-
 def test_a_list_shows_no_row_of_another_whatever_the_index_says(
     ada: "Person", bob: "Person", shelf: "Shelf", store: "FileStore"
 ) -> None:
     hers = [shelf.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 3)]
     his = [shelf.put("bob", t=f"2026-11-2{day}T09:00:00.000Z") for day in (1, 2, 4)]
-    crossed(store, "owner = 'ada'")
+    cross(store, "owner = 'ada'")
 
     first = ada.ask("list", limit=1)
     rest = ada.ask("list", after=first.json()["next"])
@@ -108,7 +104,7 @@ def test_a_row_that_was_changed_is_told_as_its_file_has_it(
 ) -> None:
     header = shelf.put()
     true = ada.ask("list").json()["clips"]
-    crossed(store, what)
+    cross(store, what)
 
     told = ada.ask("list").json()["clips"]
 
@@ -124,7 +120,7 @@ def test_a_changed_row_is_not_told_where_its_file_is_not_asked_for(
     ada: "Person", shelf: "Shelf", store: "FileStore"
 ) -> None:
     shelf.put(t="2026-11-21T08:00:00.000Z")
-    crossed(store, "t = '2026-11-22T08:00:00.000Z'")
+    cross(store, "t = '2026-11-22T08:00:00.000Z'")
 
     assert ada.ask("list", day="2026-11-22").json()["clips"] == []
     assert len(ada.ask("list", day="2026-11-21").json()["clips"]) == 1
@@ -137,7 +133,7 @@ def test_a_row_without_a_file_that_does_not_vouch_is_not_told(
     shelf.path(header).unlink()
     assert len(ada.ask("list").json()["clips"]) == 1  # what was verified at intake is still known
 
-    crossed(store, "ttl_s = 1")
+    cross(store, "ttl_s = 1")
 
     assert ada.ask("list").json()["clips"] == []
 
@@ -303,7 +299,7 @@ def test_erase_leaves_what_is_somebody_elses(
 ) -> None:
     foreign = shelf.put("bob")
     shelf.put()
-    store._index.rows.execute("update clip set owner = 'ada'")  # noqa: SLF001 - the index is crossed on purpose
+    cross(store, "owner = 'ada'")
 
     told = ada.ask("erase", all=True)
 
@@ -439,7 +435,7 @@ def test_keys_say_to_which_one_each_speaker_seals(
 
     assert ada.ask("keys").json()["sealed_to"] == {"hall": first.okey}
     assert bob.ask("keys").json()["sealed_to"] == {"hall": his.okey}
-    crossed(store, "owner = 'ada'")
+    cross(store, "owner = 'ada'")
     assert ada.ask("keys").json()["sealed_to"] == {"hall": None}
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from listener.archive.door import Door
 from listener.archive.listing import Lister
 from listener.rights.request import List
+from tests.archive.crossing import cross
 
 if TYPE_CHECKING:
     from listener.archive.store import FileStore
@@ -19,7 +20,7 @@ def test_one_more_than_asked_for_says_that_there_are_more_and_foreign_rows_do_no
     hers = [shelf.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 3, 5)]
     for day in (2, 4, 6):
         shelf.put("bob", t=f"2026-11-2{day}T08:00:00.000Z")
-    store._index.rows.execute("update clip set owner = 'ada'")  # noqa: SLF001 - crossed on purpose
+    cross(store, "owner = 'ada'")
     lister = Lister(store, Door(store, household.home.roster))
 
     two, foreign = lister.find("ada", List(limit=1))

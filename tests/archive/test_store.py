@@ -17,6 +17,7 @@ from listener.archive.store import Erased, FileStore, Replayed
 from listener.archive.vouching import Voucher
 from listener.envelope import format as form
 from listener.errors import Unavailable
+from tests.archive.crossing import cross
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -76,8 +77,7 @@ def test_a_start_mends_an_index_whose_owners_were_crossed(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
     hers, his = kept(store, household), kept(store, household, 2, owner="bob")
-    swap = "update clip set owner = case owner when 'ada' then 'bob' else 'ada' end"
-    store._index.rows.execute(swap)  # noqa: SLF001 - the index is crossed on purpose
+    cross(store, "owner = case owner when 'ada' then 'bob' else 'ada' end")
 
     assert store.mend(receiver.verify) == 2
 
@@ -91,7 +91,7 @@ def test_a_crossed_index_ends_no_clip_of_another(
 ) -> None:
     his = kept(store, household, owner="bob", ttl_s=30 * 86_400)
     store.orders.set_retention("ada", 1)
-    store._index.rows.execute("update clip set owner = 'ada', expires_s = 1")  # noqa: SLF001 - no slip of ours does it
+    cross(store, "owner = 'ada', expires_s = 1")
 
     assert store.expire(T_S + 2 * 86_400) == 0
     store.mend(receiver.verify)

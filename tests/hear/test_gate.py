@@ -149,7 +149,7 @@ def test_a_reader_who_leaves_shuts_the_microphone() -> None:
     sounds = Gate(microphone, FakeSwitch(), Stop()).sounds()
     next(sounds)
 
-    sounds.close()  # type: ignore[attr-defined] # it is a generator, and says less
+    sounds.close()
 
     assert microphone.times_shut == 1
 

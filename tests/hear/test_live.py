@@ -431,7 +431,7 @@ def test_many_quick_edges_end_in_the_state_of_the_last() -> None:
         assert isinstance(next(s for s in sounds if isinstance(s, Frame)), Frame)
         assert microphone.pid is not None
     finally:
-        sounds.close()  # type: ignore[attr-defined] # it is a generator, and says less
+        sounds.close()
         switch.close()
 
     assert microphone.pid is None
@@ -444,7 +444,7 @@ def test_a_gate_that_is_let_go_of_ends_the_process() -> None:
     sounds = Gate(microphone, NoSwitch(), Stop()).sounds()
     next(s for s in sounds if isinstance(s, Frame))
 
-    sounds.close()  # type: ignore[attr-defined] # it is a generator, and says less
+    sounds.close()
 
     assert microphone.pid is None
 
