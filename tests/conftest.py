@@ -13,6 +13,7 @@ from typing import Any
 import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import settings
 
 from listener.envelope import format as form
 from listener.envelope import keys
@@ -27,6 +28,9 @@ absent = pytest.StashKey[list[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[absent] = []
+    # No test judges by the clock: on a busy machine any example may take long.
+    settings.register_profile("untimed", settings(), deadline=None)
+    settings.load_profile("untimed")
 
 
 def _folder() -> Path | None:

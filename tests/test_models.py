@@ -281,7 +281,7 @@ def test_a_file_that_cannot_be_read_is_said(
     assert "earmark: error:" in capsys.readouterr().err
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[*HealthCheck])
+@settings(max_examples=30, suppress_health_check=[*HealthCheck])
 @given(data=st.data())
 def test_damage_to_a_head_is_one_error_or_another_head(
     home: Path, add: Add, data: st.DataObject, capsys: pytest.CaptureFixture[str]

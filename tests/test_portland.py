@@ -60,7 +60,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     happenings=st.lists(
         st.tuples(TOPICS, WORDS | st.binary(max_size=99), st.booleans()), max_size=12

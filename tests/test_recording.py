@@ -69,9 +69,7 @@ def test_floats_beyond_full_scale_are_clipped_and_nan_is_silence(tmp_path: Path)
     assert samples.tolist() == [32767, -32768, 0, 0, 16384]
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     block_samples=st.integers(1, 40_000),
     rate_hz=st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000]),
@@ -174,9 +172,7 @@ def test_a_flac_cut_short_is_damaged(tmp_path: Path) -> None:
         drain(path)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(["wav", "flac", "ogg"]), data=st.data())
 def test_damage_raises_nothing_but_our_errors(
     tmp_path: Path, kind: str, data: st.DataObject

@@ -452,4 +452,4 @@ class Ledger(RuleBasedStateMachine):
 
 
 TestLedger = Ledger.TestCase
-TestLedger.settings = hypothesis_settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestLedger.settings = hypothesis_settings(max_examples=25, stateful_step_count=25)

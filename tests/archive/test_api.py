@@ -586,9 +586,7 @@ def test_stock_age_answers_the_challenge(ada: "Person", shelf: "Shelf", tmp_path
     assert len(ada.answer(told["ticket"], read.stdout).json()["clips"]) == 1
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH"]),
     path=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40),

@@ -176,7 +176,7 @@ def test_what_cannot_be_kept_now_is_not_answered(household: "Household") -> None
     assert receiver.refused == {Refusal.UNAVAILABLE: 1}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: form.MAGIC + tail),
     topic=st.text(max_size=80) | st.just("earmark/v1/clips/ada/hall/x"),

@@ -123,9 +123,7 @@ def test_a_packed_one_is_refused(whole: bytes, check: Check) -> None:
         check(packed(entries_of(whole), zipfile.ZIP_DEFLATED))
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_one_is_one_error(whole: bytes, check: Check, data: st.DataObject) -> None:
     damaged = bytearray(whole)

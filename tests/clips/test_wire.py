@@ -132,9 +132,7 @@ def test_whoever_drips_is_left(server: Server, wire: Wire, begins: bytes) -> Non
         gone.set()
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(max_size=400),

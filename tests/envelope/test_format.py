@@ -11,7 +11,7 @@ from listener.envelope import format as form
 from listener.errors import BadEnvelope
 
 # The sealed envelope is the same for every example: nothing has to be reset in between.
-shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def refused_or_same(data: bytes) -> None:

@@ -95,9 +95,7 @@ def test_a_flac_that_claims_hours_is_not_decoded(
         opening(data)
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(data=st.data())
 def test_whatever_a_genuine_device_seals_raises_one_error_or_opens(
     data: st.DataObject,

@@ -47,7 +47,7 @@ def test_every_bit_before_the_ciphertext_counts(
             refused(bytes(changed), devices, owners)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_bit_of_the_ciphertext_counts(
     data: st.DataObject, sealed: bytes, devices: Devices, owners: Owners
@@ -140,7 +140,7 @@ def test_a_genuine_device_cannot_seal_to_two(
     refused(signed(header, second, kitchen), devices, owners, "exactly one")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=2048))
 def test_arbitrary_bytes_raise_one_error(data: bytes, devices: Devices, owners: Owners) -> None:
     refused(data, devices, owners)

@@ -393,7 +393,7 @@ LINES = st.lists(
 
 
 @pytest.mark.system
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(foreign=LINES, first=st.integers(0, 9), second=st.integers(0, 9))
 def test_what_is_not_ours_stays_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory, foreign: bytes, first: int, second: int
@@ -417,7 +417,7 @@ def test_what_is_not_ours_stays_byte_for_byte(
 
 
 @pytest.mark.system
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(foreign=LINES)
 def test_taking_the_block_away_restores_the_file(
     tmp_path_factory: pytest.TempPathFactory, foreign: bytes
@@ -435,7 +435,7 @@ def test_taking_the_block_away_restores_the_file(
 
 
 @pytest.mark.system
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     marks=st.lists(
         st.sampled_from(

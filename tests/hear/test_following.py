@@ -74,9 +74,7 @@ def test_another_owner_cannot_say_it_for_her(following: Following, household: "H
     assert following() == before
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.binary(max_size=400))
 def test_any_bytes_change_nothing(
     following: Following, household: "Household", data: bytes

@@ -301,4 +301,4 @@ def assert_one_piece(spoken: list[int]) -> None:
 
 
 TestAnyInterleaving = AnyInterleaving.TestCase
-TestAnyInterleaving.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestAnyInterleaving.settings = settings(max_examples=60, stateful_step_count=30)

@@ -193,7 +193,7 @@ def test_every_sound_proves_that_the_ear_is_alive() -> None:
     workshop.keeping.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_whatever_happens_the_counters_add_up_and_nothing_is_left(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 120))

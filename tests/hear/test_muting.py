@@ -512,4 +512,4 @@ class AnyInterleaving(RuleBasedStateMachine):
 
 
 TestAnyInterleaving = AnyInterleaving.TestCase
-TestAnyInterleaving.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestAnyInterleaving.settings = settings(max_examples=100, stateful_step_count=40)

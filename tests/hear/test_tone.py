@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.config import ChimeSettings
@@ -21,7 +21,6 @@ CARD = "pcm.!default { type null }\nctl.!default { type null }\n"
 NO_CARD = "pcm.!default { type hw card 77 }\n"
 
 
-@settings(deadline=None)
 @given(st.sampled_from(RATES_HZ), st.floats(0.01, 1.0))
 def test_the_tone_is_short_bounded_and_begins_and_ends_in_silence(
     rate_hz: int, volume: float

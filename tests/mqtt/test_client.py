@@ -294,9 +294,7 @@ def test_a_goodbye_is_said(script: Script, broker: PahoBroker) -> None:
     assert script.hear()[:1] == b"\xe0"
 
 
-@settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(min_size=1, max_size=60))
 def test_whatever_a_broker_says_we_stand(script: Script, broker: PahoBroker, data: bytes) -> None:
     welcomed(script, broker)

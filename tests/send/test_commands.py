@@ -145,7 +145,7 @@ def test_an_unmute_does_not_overtake_a_mute_that_waits(bench: Bench) -> None:
     hear.close()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=64))
 @example(b"MUTE")
 @example(b"mute\n")

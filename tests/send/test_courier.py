@@ -284,7 +284,7 @@ def test_a_disk_that_fails_makes_nothing_fly_for_ever(tmp_path: Path) -> None:
     assert len(spool.waiting()) == 2
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(clip=st.text(max_size=40) | st.just(str(uuid.UUID(int=1))), payload=st.binary(max_size=200))
 def test_hostile_answers_change_nothing(
     courier: Courier, spool: Spool, clip: str, payload: bytes

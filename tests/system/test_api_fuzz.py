@@ -49,7 +49,6 @@ MOST_GROWN_BYTES = 16 << 20
 _BOTH = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 _SETTINGS = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     database=None,
     derandomize=False,  # Hypothesis would in CI, and each round would ask the same
     phases=[Phase.generate],

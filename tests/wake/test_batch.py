@@ -71,7 +71,7 @@ def test_every_recording_of_ours_scores_as_on_the_device(
 
 
 @given(at=st.integers(0, 40_000), steps=st.integers(0, 3 * BATCH_STEPS + 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_any_stretch_of_any_length_scores_as_on_the_device(
     model: BatchModel,
     device: Detector,

@@ -32,7 +32,7 @@ def mel_frames(seed: int, count: int) -> Any:
 
 @pytest.mark.parametrize("hop", [8, 4])
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 50))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_each_step_equals_the_original_on_the_window_that_ends_with_it(
     original_embedding: Callable[[Any], Any], hop: int, seed: int, steps: int
 ) -> None:

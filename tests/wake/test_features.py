@@ -34,7 +34,7 @@ def original_mel(original: Callable[[str], Any]) -> Any:
 
 
 @given(levels=LEVELS, seed=st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_mel_frames_equal_the_originals(
     original_mel: Any,
     levels: list[tuple[int, int]],

@@ -5,7 +5,7 @@ import hashlib
 import string
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.errors import ModelRefused
@@ -109,7 +109,6 @@ def test_only_a_wake_word_has_labels() -> None:
         parse_manifest(text + '[labels]\n0 = "a"\n', "here")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_no_text_raises_anything_else(text: str) -> None:
     with contextlib.suppress(ModelRefused):
@@ -134,7 +133,6 @@ _lines = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(_lines)
 def test_no_toml_raises_anything_else(lines: list[str]) -> None:
     with contextlib.suppress(ModelRefused):
@@ -144,7 +142,6 @@ def test_no_toml_raises_anything_else(lines: list[str]) -> None:
 _line = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=60)
 
 
-@settings(deadline=None)
 @given(
     origin=_line,
     licence=_line,

@@ -145,7 +145,7 @@ def test_scores_equal_openwakewords_over_five_minutes_of_recordings(
 
 
 @given(blocks=st.lists(st.integers(1, 4_000), min_size=1, max_size=30))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_scores_do_not_depend_on_how_sound_is_cut_into_blocks(
     build: Callable[..., Detector],
     cut: Callable[[Samples], Iterator[Frame]],

@@ -128,7 +128,7 @@ def test_a_malformed_listing_is_named(tmp_path: Path, text: str) -> None:
 
 
 @given(JSON)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_listing_brings_anything_but_items_or_one_error(tmp_path: Path, found: object) -> None:
     try:
         listed = items(listing(tmp_path / "set", found))

@@ -197,7 +197,7 @@ KEYS = st.sampled_from(
 
 
 @given(st.lists(st.dictionaries(KEYS, VALUES, max_size=6), max_size=5))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_row_brings_anything_but_items_faults_or_one_error(
     tmp_path: Path, found: list[dict[str, Any]]
 ) -> None:
@@ -210,7 +210,7 @@ def test_no_row_brings_anything_but_items_faults_or_one_error(
 
 
 @given(st.binary(max_size=200), st.sampled_from([".tsv", ".jsonl"]))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_bring_anything_but_items_faults_or_one_error(
     tmp_path: Path, data: bytes, suffix: str
 ) -> None:

@@ -43,7 +43,7 @@ def test_what_was_not_kept_is_not_there(tmp_path: Path) -> None:
 
 
 @given(at=st.integers(0, 600), value=st.integers(0, 255), end=st.integers(0, 600))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_that_is_not_whole_is_as_good_as_none(
     tmp_path: Path, at: int, value: int, end: int
 ) -> None:

@@ -38,9 +38,7 @@ def wakes(word: WordResult) -> list[float]:
     return [event.at_s for event in word.events if event.kind is Kind.FALSE_WAKE]
 
 
-@settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from([0.0, 0.0, 0.1, 0.15, 0.3, 0.5, 0.8, 1.0]), min_size=1, max_size=300),
     st.sampled_from([0.05, 0.1, 0.25, 0.5, 0.9]),
