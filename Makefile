@@ -114,7 +114,7 @@ VM_PACKAGES := mmdebstrap qemu-system-x86 busybox-static cpio zstd kmod e2fsprog
 IMAGE_PACKAGES := mmdebstrap qemu-user-static binfmt-support arch-test qemu-system-arm mtools \
     device-tree-compiler zstd
 
-vm: setup ## the units in an emulated machine: sound, switch, broker, archive (root, 15 min)
+vm: setup ## the units in an emulated machine: sound, switch, broker, archive (root, 5 min)
 	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
 	$(BIN)/python -m tests.vm scenes
 
