@@ -17,6 +17,8 @@ from listener.errors import ConfigError, Unavailable, UsageError
 from listener.household import certificates
 from listener.household.identity import parse as identity_of
 
+pytestmark = pytest.mark.system  # real servers, and how long they take
+
 Serve = Callable[..., Wire]
 IMPATIENT = Patience(head_s=0.3, body_s=0.3)
 

@@ -17,6 +17,8 @@ from listener.evaluate.rates.result import Result
 from listener.evaluate.running import open_all
 from tests.evaluate.spoken import FIXTURES, evaluate, manifest, plan
 
+pytestmark = pytest.mark.system  # real models, whole runs
+
 
 def figures(result: Result) -> tuple[float, float, float, float]:
     """Misses, words, false wakes and hours of the first word."""

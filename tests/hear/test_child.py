@@ -13,6 +13,8 @@ import pytest
 from listener.hear.child import PIPE_BYTES, Child, Ended
 from listener.hear.records import HEADER, Block, Garbled, Kind, Opened, Record, opened
 
+pytestmark = pytest.mark.system  # real processes
+
 PATIENCE_S = 20.0
 SOUND = HEADER.pack(Kind.SOUND, 4) + b"abcd"
 

@@ -17,6 +17,8 @@ from listener.hear.records import HEADER, Cause, Failed, Kind, Opened, failed, o
 from listener.service import Stop
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 
+pytestmark = pytest.mark.system  # real processes
+
 PATIENCE_S = 20.0
 OPENED = opened(48_000, 2)
 SOON = Limits(stall_s=0.3, start_s=10.0, first_pause_s=0.01, longest_pause_s=0.02)
