@@ -177,7 +177,7 @@ def _recipe() -> list[Path]:
 
 
 def _run(*words: object, **given: str) -> None:
-    done = subprocess.run(  # noqa: S603 - our own words
+    done = subprocess.run(
         [str(word) for word in words],
         cwd=ROOT,
         env=os.environ | given,
