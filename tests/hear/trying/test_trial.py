@@ -1,0 +1,192 @@
+"""What is made of a few seconds of sound; the seconds themselves are tried in tests/system."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from listener.config import Config, MicrophoneSettings, MuteSettings
+from listener.findings import Finding
+from listener.hear.microphone.records import Cause, Failed, Opened
+from listener.hear.mute.lasting import Lasting
+from listener.hear.mute.switches import LineSwitch
+from listener.hear.trying import trial
+from listener.hear.trying.trial import Heard, judged, proven
+from listener.sound.pcm import FRAME_SAMPLES, Samples
+
+
+def noise(amplitude: float, frames: int = 25) -> Samples:
+    rng = np.random.default_rng(1)
+    samples: Samples = rng.normal(0, amplitude, (frames, FRAME_SAMPLES)).clip(-32_768, 32_767)
+    return samples.astype(np.int16)
+
+
+def heard(*frames: Samples, cause: Cause | None = None, muted: bool = False) -> Heard:
+    made = Heard(opened=Opened(48_000, 1), was_muted=muted)
+    made.failed = None if cause is None else Failed(cause)
+    for frame in frames:
+        made.levels.push(frame)
+    return made
+
+
+def test_a_microphone_in_a_room_is_well_and_its_numbers_are_there() -> None:
+    room = noise(20)
+    room[10:15] = noise(3_000, 5)
+
+    finding = judged("default", heard(*room))
+
+    assert finding.verdict == "ok"
+    assert finding.facts["length_samples"] == 25 * FRAME_SAMPLES
+    assert -70 < float(finding.facts["floor_dbfs"]) < -60
+    assert float(finding.facts["level_dbfs"]) > -30
+    assert finding.facts["clipped_samples"] == 0
+
+
+@pytest.mark.parametrize(
+    ("frames", "word"),
+    [
+        (noise(40_000), "too loud"),
+        (noise(2_000), "noisy"),
+        (noise(1), "hardly anything"),
+    ],
+)
+def test_a_level_that_wants_a_hand_is_a_warning(frames: Samples, word: str) -> None:
+    finding = judged("default", heard(*frames))
+
+    assert finding.verdict == "warn"
+    assert word in finding.text
+    assert finding.hint
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_a_microphone_that_fails_says_why(cause: Cause) -> None:
+    finding = judged("kitchen", heard(*noise(20), cause=cause))
+
+    assert finding.verdict == "fail"
+    assert finding.text.startswith("kitchen: ")
+
+
+def test_nothing_at_all_is_a_failure() -> None:
+    assert judged("default", heard()).verdict == "fail"
+
+
+def test_a_switch_thrown_meanwhile_is_no_failure() -> None:
+    assert judged("default", heard(*noise(20), muted=True)).verdict == "warn"
+
+
+@pytest.mark.parametrize(
+    ("what", "verdict"),
+    [
+        (heard(*np.zeros((25, FRAME_SAMPLES), np.int16)), "ok"),
+        (heard(cause=Cause.MISSING), "ok"),
+        (heard(cause=Cause.GONE), "ok"),
+        (heard(*noise(1)), "warn"),
+        (heard(*noise(300)), "fail"),
+        (heard(cause=Cause.BUSY), "fail"),
+        (heard(), "fail"),
+        (heard(*noise(300), muted=True), "fail"),
+    ],
+)
+def test_a_switch_cuts_the_microphone_or_does_not(what: Heard, verdict: str) -> None:
+    finding = proven(what)
+
+    assert finding.verdict == verdict
+    assert finding.facts["contradiction"] is ("NOT CUT" in finding.text)
+    assert ("NOT CUT" in finding.text) == (
+        what.levels.level_dbfs > trial.FAINT_DBFS and not what.was_muted
+    )
+
+
+class FakeLine:
+    """The switch's line."""
+
+    def __init__(self, *, is_down: bool) -> None:
+        self.is_down = is_down
+
+    def fileno(self) -> int:
+        return 0
+
+    def was_shut(self) -> bool:
+        return self.is_down
+
+    def close(self) -> None:
+        pass
+
+
+def test_with_the_switch_open_nothing_is_proven(home: Path) -> None:
+    switch = LineSwitch("fake", lambda: FakeLine(is_down=False), lambda: 0.0)
+
+    finding = trial.prove(MicrophoneSettings(device="no such"), switch, Lasting(home))
+
+    assert finding.verdict == "fail"
+    assert "open" in finding.text
+
+
+def test_with_a_line_that_cannot_be_read_nothing_is_proven(home: Path) -> None:
+    def gone() -> FakeLine:
+        raise OSError("gone")
+
+    switch = LineSwitch("fake", gone, lambda: 0.0)
+
+    finding = trial.prove(MicrophoneSettings(device="no such"), switch, Lasting(home))
+
+    assert finding.verdict == "fail"
+
+
+def found(home: Path, mute: MuteSettings, *, prove_mute: bool = False) -> Sequence[Finding]:
+    settings = Config(
+        home=str(home), mute=mute, microphone=MicrophoneSettings(device="no such card")
+    )
+    return list(trial.findings(settings, prove_mute=prove_mute))
+
+
+def test_without_a_word_about_the_switch_nothing_is_opened(home: Path) -> None:
+    (finding,) = found(home, MuteSettings())
+
+    assert (finding.check, finding.verdict) == ("mute", "fail")
+    assert "mute.switch" in finding.hint
+
+
+def test_a_switch_that_cannot_be_read_fails_and_nothing_is_opened(home: Path) -> None:
+    mute, microphone = found(home, MuteSettings(switch="input", input="/nowhere/event0"))
+
+    assert (mute.check, mute.verdict) == ("mute", "fail")
+    assert "not listened to" in microphone.text
+
+
+def test_a_software_mute_is_said_and_nothing_is_opened(home: Path) -> None:
+    Lasting(home).mute(datetime.now(UTC), "command", muted=True)
+
+    mute, microphone = found(home, MuteSettings(switch="none"))
+
+    assert mute.verdict == "warn"
+    assert mute.hint == "earmark mute off"
+    assert "not listened to" in microphone.text
+
+
+def test_a_fault_fails_until_it_is_cleared(home: Path) -> None:
+    Lasting(home).set_fault(datetime.now(UTC), "only-zeros-while-open")
+
+    mute, _ = found(home, MuteSettings(switch="none"))
+
+    assert mute.verdict == "fail"
+    assert "only zeros" in mute.text
+    assert "clear-fault" in mute.hint
+
+
+def test_a_damaged_fault_is_a_fault(home: Path) -> None:
+    (home / "fault.json").write_text("{", "utf-8")
+
+    mute, _ = found(home, MuteSettings(switch="none"))
+
+    assert mute.verdict == "fail"
+    assert "damaged" in mute.text
+
+
+def test_without_a_switch_there_is_nothing_to_prove(home: Path) -> None:
+    mute, proof = found(home, MuteSettings(switch="none"), prove_mute=True)
+
+    assert mute.verdict == "warn"
+    assert (proof.check, proof.verdict) == ("proof", "fail")
