@@ -32,7 +32,8 @@ from listener.hear.memory import ClipBuffers, allocate, share_one_heap
 from listener.hear.opening import asked_for, open_gate
 from listener.hear.watching import Both, Watching
 from listener.home import Home
-from listener.inference import SpeechNet, build_detector
+from listener.inference.assembly import build_detector
+from listener.inference.speech import SpeechNet
 from listener.notices import SOCKET, Notifier, Tally, signed
 from listener.owner.attribution import Keeper
 from listener.service import Service, Stop
