@@ -10,7 +10,7 @@ from listener.config import Config
 from listener.firstboot.partition import CHALLENGE, NAME, RESULT, Partition
 from listener.firstboot.steps import FirstBoot
 from listener.home import Home
-from listener.owner.roster import Owner
+from listener.owner.records import Owner
 
 
 def read_riddle(text: str, identity: pyrage.x25519.Identity | None) -> str:
