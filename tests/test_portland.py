@@ -36,7 +36,7 @@ from listener.send.bidding import Bidding
 from listener.send.courier import Courier
 from listener.send.loop import Sender
 from listener.sound.clip import Clip, EndReason
-from listener.spool import Spool
+from listener.spool.queue import Spool
 from tests.send.conftest import FakeBroker, FakeClock
 
 if TYPE_CHECKING:

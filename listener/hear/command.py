@@ -40,7 +40,7 @@ from listener.service import Service, Stop
 from listener.sound.clip import Recorder, longest_samples
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.sound.ring import Ring
-from listener.spool import Spool
+from listener.spool.queue import Spool
 from listener.wake.detector import Detector
 
 _BOOT_BYTES: Final = 8

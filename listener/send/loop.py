@@ -11,7 +11,6 @@ import msgspec
 
 from listener import notices
 from listener.control import Controller
-from listener.ledger import Counts
 from listener.mqtt import topics
 from listener.mqtt.broker import (
     NO_SUBSCRIBERS,
@@ -32,6 +31,7 @@ from listener.send.commands import Commands
 from listener.send.courier import Courier
 from listener.send.status import Status, will
 from listener.service import Service, Stop
+from listener.spool.ledger import Counts
 
 TURN_S: Final = 0.5  # the longest that a stop, or a clip without a notice, waits to be seen
 FIRST_BACKOFF_S: Final = 0.1

@@ -17,7 +17,7 @@ from listener.release.journal import Journal
 from listener.send.courier import Courier
 from listener.send.loop import Sender
 from listener.service import Service, Stop
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
     from tests.send.conftest import FakeBroker, FakeClock

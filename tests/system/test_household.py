@@ -21,7 +21,7 @@ from listener.household import identity
 from listener.household.office import Office
 from listener.mqtt.broker import Connected, Message
 from listener.mqtt.client import PahoBroker
-from listener.spool import Spool
+from listener.spool.queue import Spool
 from tests.conftest import Household
 from tests.household import home_assistant
 from tests.system.conftest import Earmark

@@ -21,7 +21,7 @@ from listener.hear import trial
 from listener.hear.lasting import Lasting
 from listener.hear.switches import LineSwitch
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
-from listener.spool import Spool
+from listener.spool.queue import Spool
 from tests import cards
 from tests.conftest import ROOT, Household
 
