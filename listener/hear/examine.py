@@ -18,6 +18,7 @@ from listener.errors import EarmarkError, Unavailable
 from listener.findings import Check, Finding, to_json
 from listener.hear import devices, throwing, trial
 from listener.hear.confinement import confine
+from listener.hear.judging import HINTS
 from listener.hear.keeping import BUFFERS
 from listener.hear.report import CAUSES
 from listener.sound.clip import longest_samples
@@ -141,9 +142,7 @@ def devices_of(
         )
     if not meant:
         cause = devices.why_missing(settings.device)
-        yield Check("device").fail(
-            f"{settings.device}: {CAUSES[cause]}", trial.HINTS.get(cause, "")
-        )
+        yield Check("device").fail(f"{settings.device}: {CAUSES[cause]}", HINTS.get(cause, ""))
     elif len(meant) > 1:
         yield Check("device").warn(
             f"{settings.device} may mean {len(meant)} devices; the first is heard",
