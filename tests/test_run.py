@@ -10,6 +10,8 @@ from listener.errors import Unavailable
 from listener.run import Pair, Patience
 from listener.service import Stop
 
+pytestmark = pytest.mark.system  # real processes
+
 FOREVER = "import time; time.sleep(60)"
 
 

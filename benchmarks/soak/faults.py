@@ -16,7 +16,7 @@ from benchmarks.soak.cast import Actor, Cast
 from benchmarks.soak.stage import sounddevice as stage
 from listener import control
 from listener.control import Controller
-from listener.hear.lasting import Lasting
+from listener.hear.mute.lasting import Lasting
 
 _FLURRY: Final = 20
 _EDGE_S: Final = 0.001

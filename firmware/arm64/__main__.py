@@ -168,7 +168,7 @@ class Board:
         _started(built, "apt-get install gcc libc6-dev")
         file = str(ROOT / "tests" / "fixtures" / f"{recording}.flac")
         command = self._command("qemu-aarch64", {"EARMARK_COUNT": how}, [file])
-        done = subprocess.run(  # noqa: S603 - our own words
+        done = subprocess.run(
             [command[0], "-plugin", str(plugin), *command[1:]],
             check=False,
             capture_output=True,
@@ -215,9 +215,7 @@ class Board:
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
     try:
-        done = subprocess.run(  # noqa: S603 - our own words
-            command, check=False, capture_output=True, env=environment, text=True
-        )
+        done = subprocess.run(command, check=False, capture_output=True, env=environment, text=True)
     except FileNotFoundError as error:
         raise BuildError(f"{command[0]} is not here", "apt-get install qemu-user") from error
     _judge(done)
@@ -237,7 +235,7 @@ def _judge(done: subprocess.CompletedProcess[str]) -> None:
 
 def _started(command: Sequence[str], hint: str) -> None:
     try:
-        subprocess.run(command, check=True)  # noqa: S603 - our own words
+        subprocess.run(command, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         raise BuildError(f"{command[0]} failed", hint) from error
 

@@ -52,7 +52,7 @@ def main() -> None:
 
 def _scores(file: Path) -> Iterator[dict[str, float]]:
     """Yield each step's scores by name, from a fresh start, nothing put off."""
-    from listener.inference.assembly import build_detector  # noqa: PLC0415 - not before IMPORTS
+    from listener.inference.assembly import build_detector
 
     catalogue, words, settings = _models(is_lazy=False)
     detector = build_detector(words, catalogue.embedding(), settings)
@@ -64,7 +64,7 @@ def _scores(file: Path) -> Iterator[dict[str, float]]:
 
 def _counted(file: Path) -> dict[str, object]:
     """Push every frame between two system calls; the counts are count.c's to print."""
-    from listener.inference.assembly import build_detector  # noqa: PLC0415 - the same
+    from listener.inference.assembly import build_detector
 
     catalogue, words, settings = _models(is_lazy=bool(os.environ["EARMARK_COUNT"] == "lazy"))
     alexa = [word for word in words if word.name == "alexa"]
@@ -78,8 +78,8 @@ def _counted(file: Path) -> dict[str, object]:
 
 
 def _models(*, is_lazy: bool) -> tuple["Catalogue", list["Model"], "WakeSettings"]:
-    from listener.catalogue import Catalogue  # noqa: PLC0415 - the same
-    from listener.config import WakeSettings  # noqa: PLC0415 - the same
+    from listener.catalogue import Catalogue
+    from listener.config import WakeSettings
 
     catalogue = Catalogue(Path(tempfile.gettempdir()) / "earmark-has-no-home-here")
     words = [
@@ -92,9 +92,9 @@ def _models(*, is_lazy: bool) -> tuple["Catalogue", list["Model"], "WakeSettings
 
 
 def _frames(file: Path) -> list["Frame"]:
-    import soundfile  # noqa: PLC0415 - the same
+    import soundfile
 
-    from listener.sound.pcm import Framer  # noqa: PLC0415 - the same
+    from listener.sound.pcm import Framer
 
     samples, _ = soundfile.read(file, dtype="int16")
     return list(Framer().push(samples))

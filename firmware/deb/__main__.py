@@ -100,7 +100,7 @@ def source_date_s() -> int:
     if asked is None:
         command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
         try:
-            asked = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own words
+            asked = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         except (OSError, subprocess.CalledProcessError):
             asked = str(int((ROOT / "pyproject.toml").stat().st_mtime))  # a tarball without git
     try:
@@ -123,7 +123,7 @@ def own_wheel(folder: Path, tools: Iterable[Path], date_s: int) -> Path:
         shutil.unpack_archive(tool, folder / "tools", "zip")
     environment = {"SOURCE_DATE_EPOCH": str(date_s), "PYTHONPATH": str(folder / "tools")}
     build = "import os, sys, setuptools.build_meta as b; os.umask(18); b.build_wheel(sys.argv[1])"
-    done = subprocess.run(  # noqa: S603 - our own words
+    done = subprocess.run(
         [sys.executable, "-S", "-c", build, str(folder)],
         check=False,
         cwd=source,
@@ -208,7 +208,7 @@ def pack(tree: Path, architecture: str, into: Path, date_s: int) -> Path:
     # Wheels are compressed already: more effort makes the package no smaller.
     command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(deb)]
     try:
-        subprocess.run(  # noqa: S603 - our own words
+        subprocess.run(
             command,
             check=True,
             env=os.environ | {"SOURCE_DATE_EPOCH": str(date_s)},

@@ -92,7 +92,7 @@ def _compile(overlay: Path, to: Path) -> None:
     # A parameter of an overlay rewrites numbers that dtc would take for a broken GPIO reference.
     command = ["dtc", "-@", "-q", "-W", "no-gpios_property", "-I", "dts", "-O", "dtb", "-o"]
     try:
-        subprocess.run([*command, str(to), str(overlay)], check=True)  # noqa: S603 - our own words
+        subprocess.run([*command, str(to), str(overlay)], check=True)
     except FileNotFoundError as error:
         raise BuildError("dtc is not here", "apt-get install device-tree-compiler") from error
     except subprocess.CalledProcessError as error:

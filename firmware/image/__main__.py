@@ -34,7 +34,8 @@ MADE: Final = {"debian": (TOOLS, ROOTFS), "package": (ROOT_TAR, STATE_TAR), "car
 """What each stage leaves; each is made of those before it."""
 DEBIAN_RECIPE: Final = tuple(HERE / name for name in ("rootfs", "packages", "tools"))
 MIRROR: Final = "http://deb.debian.org/debian"
-SNAPSHOT: Final = "http://snapshot.debian.org/archive/debian"
+SECURITY: Final = "http://deb.debian.org/debian-security"
+SNAPSHOT: Final = "http://snapshot.debian.org/archive"
 PRUNED: Final = (
     "gpu",
     "media",
@@ -55,7 +56,10 @@ def main(words: Sequence[str] | None = None) -> int:
         type=stages.snapshot,
         help="Debian as it was then, 20261122T000000Z, from snapshot.debian.org",
     )
-    parser.add_argument("--mirror", help=f"where Debian comes from (default: {MIRROR})")
+    parser.add_argument(
+        "--mirror",
+        help=f"where Debian comes from, but for its security archive (default: {MIRROR})",
+    )
     parser.add_argument(
         "--again",
         choices=MADE,
@@ -65,30 +69,31 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     if arguments.snapshot and arguments.mirror:
         parser.error("a snapshot is a mirror of its own")
-    mirror = arguments.mirror or MIRROR
-    if arguments.snapshot:
-        mirror = f"{SNAPSHOT}/{arguments.snapshot}"
+    debian = {"MIRROR": arguments.mirror or MIRROR, "SECURITY": SECURITY}
+    if moment := arguments.snapshot:
+        names = {"MIRROR": "debian", "SECURITY": "debian-security"}
+        debian = {what: f"{SNAPSHOT}/{name}/{moment}" for what, name in names.items()}
     STAGE.mkdir(parents=True, exist_ok=True)
     with (STAGE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Once: its date is that of the last commit, and somebody may commit meanwhile.
         _run(sys.executable, "-m", "firmware.deb", "arm64", "--into", STAGE)
-        date_s = _build(mirror)
-        if arguments.again and not _is_the_same(mirror, arguments.again):
+        date_s = _build(debian)
+        if arguments.again and not _is_the_same(debian, arguments.again):
             return 1
         return _deliver(date_s)
 
 
-def _build(mirror: str) -> int:
+def _build(debian: Mapping[str, str]) -> int:
     """Make what is not there or stale; return the time that no file of the card is younger than."""
     recipe = _recipe()
     date_s = stages.date_s([*recipe, HERE / "assemble", *DEBIAN_RECIPE], ROOT)
-    given = {"MIRROR": mirror, "SOURCE_DATE_EPOCH": str(date_s)}
+    given = {**debian, "SOURCE_DATE_EPOCH": str(date_s)}
     pruned = [
         f"--dpkgopt=path-exclude=/usr/lib/modules/*/kernel/drivers/{name}/*" for name in PRUNED
     ]
-    _debian("amd64", "tools", TOOLS, mirror)
-    _debian("arm64", "packages", ROOTFS, mirror, pruned)
+    _debian("amd64", "tools", TOOLS, debian)
+    _debian("arm64", "packages", ROOTFS, debian, pruned)
     deb = STAGE / f"earmark_{version()}_arm64.deb"
     sources = [ROOTFS.with_suffix(".inputs"), TOOLS.with_suffix(".inputs"), deb, *recipe]
     if stages.is_stale(ROOT_TAR, sources, given):
@@ -100,14 +105,14 @@ def _build(mirror: str) -> int:
     return date_s
 
 
-def _is_the_same(mirror: str, first: str) -> bool:
+def _is_the_same(debian: Mapping[str, str], first: str) -> bool:
     """Make a stage and those after it anew; say of each file whether it has the same bytes."""
     names = list(MADE)
     paths = [path for name in names[names.index(first) :] for path in MADE[name]]
     before = {path: stages.digest(path) for path in paths}
     for path in paths:
         stages.forget(path)
-    _build(mirror)
+    _build(debian)
     after = {path: stages.digest(path) for path in paths}
     for path in paths:
         _say(f"made twice: {path.name} {before[path][:16]} and {after[path][:16]}")
@@ -115,11 +120,15 @@ def _is_the_same(mirror: str, first: str) -> bool:
 
 
 def _debian(
-    architecture: str, packages: str, tar: Path, mirror: str, more: Sequence[str] = ()
+    architecture: str,
+    packages: str,
+    tar: Path,
+    debian: Mapping[str, str],
+    more: Sequence[str] = (),
 ) -> None:
     sources = [HERE / "rootfs", HERE / packages]
     # Of its own recipe alone: it takes ten minutes, and the rest of the image changes more often.
-    given = {"MIRROR": mirror, "SOURCE_DATE_EPOCH": str(stages.date_s(DEBIAN_RECIPE, ROOT))}
+    given = {**debian, "SOURCE_DATE_EPOCH": str(stages.date_s(DEBIAN_RECIPE, ROOT))}
     if stages.is_stale(tar, sources, given, more):
         _say(f"Debian for {architecture}: {packages}; for another machine ten minutes and more")
         _run(HERE / "rootfs", architecture, HERE / packages, tar, *more, **given)
@@ -168,7 +177,7 @@ def _recipe() -> list[Path]:
 
 
 def _run(*words: object, **given: str) -> None:
-    done = subprocess.run(  # noqa: S603 - our own words
+    done = subprocess.run(
         [str(word) for word in words],
         cwd=ROOT,
         env=os.environ | given,

@@ -35,7 +35,7 @@ def date_s(recipe: Iterable[Path], root: Path) -> int:
     """Return SOURCE_DATE_EPOCH, or when the recipe was changed last, or the last release's time."""
     if given := os.environ.get("SOURCE_DATE_EPOCH"):
         return int(given)
-    done = subprocess.run(  # noqa: S603 - our own words
+    done = subprocess.run(
         ["git", "log", "-1", "--format=%ct", "--", *map(str, recipe)],  # noqa: S607 - any git
         cwd=root,
         capture_output=True,

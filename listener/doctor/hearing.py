@@ -10,7 +10,7 @@ import msgspec
 from listener.config import Config
 from listener.findings import LONGEST_BYTES, Check, Finding, from_json
 
-COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.examine")
+COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.trying.examine")
 
 
 def findings(

@@ -20,7 +20,6 @@ from listener import config, control
 from listener.catalogue import Catalogue
 from listener.errors import EarmarkError, UsageError
 from listener.hear import report
-from listener.hear.chime import fitted_chime
 from listener.hear.confinement import confine, wipe_freed
 from listener.hear.counters import Counters
 from listener.hear.fitting import fitted_lamp, fitted_mute
@@ -30,6 +29,7 @@ from listener.hear.keeping import BUFFERS, Keeping, Stamp
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers, allocate, share_one_heap
 from listener.hear.opening import asked_for, open_gate
+from listener.hear.signs.chime import fitted_chime
 from listener.hear.watching import Both, Watching
 from listener.home import Home
 from listener.inference.assembly import build_detector

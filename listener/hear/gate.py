@@ -9,10 +9,10 @@ from pathlib import Path
 
 from listener.config import MicrophoneSettings
 from listener.errors import EarmarkError, Unavailable
-from listener.hear.live import Limits, LiveMicrophone, command_for
-from listener.hear.microphone import FileMicrophone, Microphone, Pace
-from listener.hear.mute import Switch
-from listener.hear.records import Failed, Opened
+from listener.hear.microphone.live import Limits, LiveMicrophone, command_for
+from listener.hear.microphone.records import Failed, Opened
+from listener.hear.microphone.source import FileMicrophone, Microphone, Pace
+from listener.hear.mute.switch import Switch
 from listener.service import Stop
 from listener.sound.pcm import Frame, Framer, GapReason, Samples, Sound
 

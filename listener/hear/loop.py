@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
 from listener.hear import report
-from listener.hear.chime import AFTER_S, Chime
 from listener.hear.counters import Claim, Counters, Fate
 from listener.hear.herald import Herald
 from listener.hear.keeping import Capture, Keeping
-from listener.hear.lamp import Lamp, NoLamp
+from listener.hear.signs.chime import AFTER_S, Chime
+from listener.hear.signs.lamp import Lamp, NoLamp
 from listener.notices import LampState, MuteState
 from listener.sound.clip import Clip, Recorder
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound

@@ -15,7 +15,7 @@ from listener.config import Config, MuteSettings
 from listener.control import Controller
 from listener.errors import EarmarkError
 from listener.hear.fitting import open_line
-from listener.hear.lasting import REASONS, AnyRecord, Fault, FaultReason, Lasting, LastingFile
+from listener.hear.mute.lasting import REASONS, AnyRecord, Fault, FaultReason, Lasting, LastingFile
 
 _PATIENCE_S: Final = 5.0
 

@@ -11,8 +11,8 @@ from listener.config import MicrophoneSettings
 from listener.errors import UsageError
 from listener.hear import report
 from listener.hear.gate import Gate, listen_to_device, listen_to_files
-from listener.hear.muting import Mute
-from listener.hear.records import Cause, Failed, Opened
+from listener.hear.microphone.records import Cause, Failed, Opened
+from listener.hear.mute.muting import Mute
 from listener.service import Stop
 from listener.sound.pcm import SAMPLE_RATE_HZ
 

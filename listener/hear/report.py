@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
-from listener.hear.records import Cause
+from listener.hear.microphone.records import Cause
 from listener.sound.pcm import GapReason
 
 Seconds = Annotated[float, Meta(ge=0)]

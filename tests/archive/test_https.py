@@ -21,6 +21,8 @@ from listener.archive.https import Doors
 from listener.config import ArchiveSettings
 from listener.errors import ConfigError, Unavailable
 
+pytestmark = pytest.mark.system  # real servers and TLS
+
 HELLO: ASGIApp = PlainTextResponse("hello")
 Open = Callable[..., Doors]
 

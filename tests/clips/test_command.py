@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.clips.conftest import Machine, Sounding
     from tests.conftest import Household
 
+pytestmark = pytest.mark.system  # a real archive answers on its socket
+
 
 def test_an_owner_lists_her_clips_by_day_device_and_time(ada: "Machine", shelf: "Sounding") -> None:
     first = shelf.put(t="2026-11-21T08:00:00.000Z")

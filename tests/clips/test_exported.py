@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from listener.archive.holdings import Holdings
     from tests.clips.conftest import Machine, Sounding
 
+pytestmark = pytest.mark.system  # a real archive makes each export
+
 Entries = dict[str, bytes]
 Check = Callable[[bytes], int]
 

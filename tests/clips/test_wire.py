@@ -18,6 +18,8 @@ from listener.errors import Unavailable
 from listener.household import certificates
 from listener.household.identity import parse as identity_of
 
+pytestmark = pytest.mark.system  # real servers, and how long they take
+
 Serve = Callable[..., Wire]
 IMPATIENT = Patience(head_s=0.3, body_s=0.3)
 

@@ -8,6 +8,8 @@ import pytest
 from listener.cli import main
 from tests.evaluate.spoken import FIXTURES, manifest
 
+pytestmark = pytest.mark.system  # real models, whole runs
+
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

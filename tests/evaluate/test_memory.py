@@ -19,6 +19,8 @@ from listener.evaluate.workers import Processes
 from listener.sound.pcm import Samples
 from tests.evaluate.spoken import plan
 
+pytestmark = pytest.mark.system  # whole runs, weighed
+
 MIB = 1 << 20
 
 
@@ -81,7 +83,6 @@ print(result.words[0].hours, status.partition("VmHWM:")[2].split()[0])
 """
 
 
-@pytest.mark.system
 @pytest.mark.timeout(180)
 def test_memory_does_not_grow_with_the_length_of_a_file(tmp_path: Path) -> None:
     grown = {}

@@ -10,6 +10,8 @@ from listener.evaluate.plan import EngineSettings
 from listener.evaluate.preparation import open_all
 from tests.evaluate.spoken import evaluate, manifest, plan
 
+pytestmark = pytest.mark.system  # real models
+
 
 def test_a_model_that_is_refused_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     listed = manifest(tmp_path)

@@ -15,6 +15,8 @@ from listener.evaluate.rates.events import Kind
 from listener.evaluate.rates.result import Result
 from tests.evaluate.spoken import FIXTURES, evaluate, manifest, plan
 
+pytestmark = pytest.mark.system  # real models, whole runs
+
 
 def figures(result: Result) -> tuple[float, float, float, float]:
     """Misses, words, false wakes and hours of the first word."""

@@ -10,6 +10,8 @@ from listener.evaluate.corpus.items import Item
 from listener.evaluate.work import ItemReport
 from listener.evaluate.workers import AT_ONCE, Processes
 
+pytestmark = pytest.mark.system  # real processes
+
 HERE = Path("x")
 
 

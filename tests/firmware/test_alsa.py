@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from listener.hear.records import HEADER, Kind
+from listener.hear.microphone.records import HEADER, Kind
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from tests import cards
 
@@ -41,7 +41,13 @@ def slots(left: Samples, right: int) -> bytes:
 
 def heard(length: int) -> Samples:
     command = [
-        *(sys.executable, "-m", "listener.hear.capture", f"--device={NAME}", "--channel=0"),
+        *(
+            sys.executable,
+            "-m",
+            "listener.hear.microphone.capture",
+            f"--device={NAME}",
+            "--channel=0",
+        ),
         *(f"--rate-hz={SAMPLE_RATE_HZ}", f"--block-samples={FRAME_SAMPLES}"),
         f"--parent={os.getpid()}",
     ]

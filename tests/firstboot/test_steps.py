@@ -12,6 +12,8 @@ from listener.household.invitation import Invitation
 from tests.firstboot.cards import Card
 from tests.household.guests import Host
 
+pytestmark = pytest.mark.system  # a real household answers
+
 HALL = identity.device("hall")
 
 

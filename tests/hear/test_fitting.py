@@ -9,8 +9,8 @@ from listener.cards import Card
 from listener.config import Config, LampSettings, MicrophoneSettings, MuteSettings
 from listener.errors import ConfigError
 from listener.hear.fitting import check_cover, covering_switch, fitted_lamp, fitted_switch
-from listener.hear.lamp import NoLamp
-from listener.hear.mute import NoSwitch
+from listener.hear.mute.switch import NoSwitch
+from listener.hear.signs.lamp import NoLamp
 
 
 def no_time() -> float:

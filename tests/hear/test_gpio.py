@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from listener.errors import Unavailable
 from listener.hear.gpio import GpioLed, GpioLine, open_led, open_switch, settings_of
-from listener.hear.lamp import DARK
+from listener.hear.signs.lamp import DARK
 
 
 class FakeChip:

@@ -8,8 +8,8 @@ import pytest
 from listener import notices
 from listener.config import ClipSettings
 from listener.hear import report
-from listener.hear.chime import AFTER_S
 from listener.hear.loop import Ear
+from listener.hear.signs.chime import AFTER_S
 from listener.notices import LampState, MuteState
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
 from listener.wake.trigger import Wake

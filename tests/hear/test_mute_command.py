@@ -10,7 +10,7 @@ import pytest
 
 from listener.config import MuteSettings
 from listener.control import ControlSocket, Look
-from listener.hear.lasting import Lasting
+from listener.hear.mute.lasting import Lasting
 from listener.hear.mute_command import lines, look
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)

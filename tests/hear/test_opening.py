@@ -13,12 +13,12 @@ from listener.config import MicrophoneSettings
 from listener.control import ControlSocket
 from listener.errors import Unavailable, UsageError
 from listener.hear import report
-from listener.hear.devices import portaudio
 from listener.hear.herald import Herald
-from listener.hear.lasting import Lasting
-from listener.hear.muting import Mute
+from listener.hear.microphone.devices import portaudio
+from listener.hear.microphone.records import Cause
+from listener.hear.mute.lasting import Lasting
+from listener.hear.mute.muting import Mute
 from listener.hear.opening import asked_for, open_gate
-from listener.hear.records import Cause
 from listener.service import Stop
 from listener.sound.pcm import Frame, Gap, GapReason
 from tests import cards

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from listener import notices
 from listener.hear import report
 from listener.hear.herald import Herald
-from listener.hear.records import Cause
+from listener.hear.microphone.records import Cause
 from listener.sound.pcm import GapReason
 from tests.fakes import FakePost
 

@@ -28,10 +28,10 @@ from listener.hear.counters import Counters
 from listener.hear.gate import Gate
 from listener.hear.herald import Herald
 from listener.hear.keeping import BUFFERS, Keeping, Stamp
-from listener.hear.lasting import Lasting
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers
-from listener.hear.muting import Mute
+from listener.hear.mute.lasting import Lasting
+from listener.hear.mute.muting import Mute
 from listener.notices import Notice
 from listener.owner.attribution import Keeper
 from listener.owner.roster import Roster

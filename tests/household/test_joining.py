@@ -18,6 +18,8 @@ from listener.household.joining import join
 from listener.household.welcome import read_line
 from tests.household.guests import Host
 
+pytestmark = pytest.mark.system  # a real household answers
+
 HALL, ADA = identity.device("hall"), identity.owner("ada")
 
 

@@ -13,6 +13,8 @@ from listener.household.office import Office
 from listener.settings import parse_settings
 from tests.household.guests import contents, meet
 
+pytestmark = pytest.mark.system  # a real household answers
+
 Earmark = Callable[..., tuple[int, str, str]]
 
 

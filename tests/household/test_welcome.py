@@ -17,6 +17,8 @@ from listener.household.welcome import Door, read_line
 from listener.service import Stop
 from tests.household.guests import Host
 
+pytestmark = pytest.mark.system  # a real household answers
+
 HALL, ADA = identity.device("hall"), identity.owner("ada")
 
 

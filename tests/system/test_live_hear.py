@@ -17,9 +17,9 @@ import pytest
 import soundfile
 
 from listener.config import MicrophoneSettings, SpoolSettings
-from listener.hear import trial
-from listener.hear.lasting import Lasting
-from listener.hear.switches import LineSwitch
+from listener.hear.mute.lasting import Lasting
+from listener.hear.mute.switches import LineSwitch
+from listener.hear.trying import trial
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.spool.queue import Spool
 from tests import cards

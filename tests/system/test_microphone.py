@@ -14,10 +14,10 @@ import pytest
 
 from listener.config import MicrophoneSettings
 from listener.errors import Unavailable
-from listener.hear.devices import portaudio
 from listener.hear.gate import listen_to_device
-from listener.hear.mute import NoSwitch
-from listener.hear.records import HEADER, Cause, Failed, Kind, Opened
+from listener.hear.microphone.devices import portaudio
+from listener.hear.microphone.records import HEADER, Cause, Failed, Kind, Opened
+from listener.hear.mute.switch import NoSwitch
 from listener.service import Stop
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples
 from tests import cards
@@ -47,7 +47,13 @@ def ramp(length: int) -> Samples:
 
 def capture(device: str, parent: int) -> list[str]:
     return [
-        *(sys.executable, "-m", "listener.hear.capture", f"--device={device}", "--channel=0"),
+        *(
+            sys.executable,
+            "-m",
+            "listener.hear.microphone.capture",
+            f"--device={device}",
+            "--channel=0",
+        ),
         *(f"--rate-hz={SAMPLE_RATE_HZ}", f"--block-samples={FRAME_SAMPLES}", f"--parent={parent}"),
     ]
 
@@ -254,6 +260,6 @@ def children() -> set[int]:
     found = set()
     for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
         with contextlib.suppress(OSError):
-            if b"listener.hear.capture" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"listener.hear.microphone.capture" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.add(int(pid))
     return found

@@ -16,6 +16,8 @@ from listener.wake.batch import BATCH_STEPS, BatchModel
 from listener.wake.detector import Detector
 from listener.wake.features import Mel
 
+pytestmark = pytest.mark.system  # real models over whole recordings of ours
+
 WORDS = ("alexa", "hey-jarvis", "hey-marvin", "hey-mycroft", "timer", "weather")
 ALLOWED = 1e-4
 

@@ -10,6 +10,8 @@ import pytest
 from listener.sound.pcm import Frame, Gap, GapReason, Samples
 from listener.wake.detector import Detector, NearMiss, Wake
 
+pytestmark = pytest.mark.system  # real models over whole scenes
+
 WORDS = ("alexa", "hey-jarvis", "hey-marvin", "hey-mycroft")
 LONG_WORDS = ("timer", "weather")
 MATTERS = 0.05

@@ -25,9 +25,12 @@ TIMERS = {
 ALLOWED = 1e-4
 
 Peer = Callable[..., Any]
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Specified provider 'CUDAExecutionProvider' is not in available:UserWarning"
-)
+pytestmark = [
+    pytest.mark.system,  # real engines side by side
+    pytest.mark.filterwarnings(
+        "ignore:Specified provider 'CUDAExecutionProvider' is not in available:UserWarning"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from listener.evaluate.engines.peers import PeerRecipe, microwakeword_recipe, op
 from listener.evaluate.engines.track import Track
 from listener.sound.pcm import Samples
 
+pytestmark = pytest.mark.system  # real engines
+
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 HOME = Path("/nonexistent")
 

@@ -10,6 +10,8 @@ from listener.errors import ConfigError, Unavailable
 from listener.evaluate.engines.piped import Command, command_recipe
 from listener.sound.pcm import Samples
 
+pytestmark = pytest.mark.system  # real processes
+
 PROGRAM = Path(__file__).with_name("piped_engine.py")
 SOUND = (np.arange(50_000) % 30_000).astype(np.int16)
 

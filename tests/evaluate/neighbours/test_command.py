@@ -6,6 +6,8 @@ import pytest
 
 from listener.cli import main
 
+pytestmark = pytest.mark.system  # real models and a synthesiser's process
+
 needs_espeak = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng is not installed; make debian brings it"
 )
@@ -51,7 +53,6 @@ def test_a_word_that_the_dictionary_does_not_know_is_told_in_phones(
 
 
 @needs_espeak
-@pytest.mark.system
 def test_phrases_are_spoken_scored_and_ranked_and_the_word_itself_comes_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,7 +72,6 @@ def test_phrases_are_spoken_scored_and_ranked_and_the_word_itself_comes_first(
 
 
 @needs_espeak
-@pytest.mark.system
 def test_a_threshold_that_nothing_reaches_wakes_nobody(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

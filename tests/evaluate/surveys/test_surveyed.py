@@ -17,6 +17,8 @@ from listener.sound.pcm import FRAME_SAMPLES
 from listener.wake.trigger import NearMiss, Rule, Trigger, Wake
 from tests.evaluate.made_traces import BEGAN, rises, write_trace
 
+pytestmark = pytest.mark.system  # whole surveys
+
 BEGAN_S = BEGAN.timestamp()
 HOUR = 45_000
 

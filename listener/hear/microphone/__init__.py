@@ -1,0 +1,1 @@
+"""Where sound comes from: recordings, or a device in a process of its own."""

@@ -1,0 +1,276 @@
+"""The live microphone: a process of its own that is started, waited for, ended, and tried again.
+
+Only the gate may import this module. Whatever a device or its process does, the ear hears of it as
+a gap and goes on.
+"""
+
+import contextlib
+import logging
+import os
+import select
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+import numpy as np
+
+from listener.hear.levels import Constancy
+from listener.hear.memory import allocate
+from listener.hear.microphone.child import Child, Ended
+from listener.hear.microphone.records import HEADER, Block, Cause, Failed, Garbled, Opened, Overrun
+from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
+
+TURN_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
+"""No wait is longer, so that a stop is heard and the watchdog is fed."""
+
+_ERROR_EVENTS: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL
+
+_log = logging.getLogger(__name__)
+
+Watch = Callable[[], Sequence[int]]
+Tell = Callable[[Opened | Failed], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How patient the ear is with its microphone."""
+
+    start_s: float = 6.0
+    """From starting the process to the open device."""
+    stall_s: float = 1.0
+    """Between blocks."""
+    constant_s: float = 1.5
+    """Of samples that are all the same; 0 has no limit."""
+    settled_s: float = 5.0
+    """After so much sound the next failure is a new one."""
+    first_pause_s: float = 0.5
+    longest_pause_s: float = 30.0
+
+
+class _Waited(Enum):
+    READABLE = auto()
+    EDGE = auto()
+    IN_VAIN = auto()
+
+
+class LiveMicrophone:
+    """A device, heard through a process that mute kills. One thread.
+
+    Args:
+        command: starts the process; it writes `records`.
+        watch: returns descriptors that end every wait when they become readable: the switch's.
+        tell: hears when sound begins to come (`Opened`) and when it no longer does (`Failed`);
+            once for each change.
+        monotonic_s: a clock in seconds that never goes back.
+        limits: how patient it is.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        watch: Watch,
+        tell: Tell,
+        monotonic_s: Callable[[], float],
+        limits: Limits = Limits(),
+    ) -> None:
+        self._command: Final = tuple(command)
+        self._watch: Final = watch
+        self._tell: Final = tell
+        self._monotonic_s: Final = monotonic_s
+        self._limits: Final = limits
+        self._buffer: Final = allocate(HEADER.size // 2 + FRAME_SAMPLES)
+        self._memory: Final = self._buffer.view(np.uint8).data
+        self._constancy: Final = Constancy(round(limits.constant_s * SAMPLE_RATE_HZ))
+        self._child: Child | None = None
+        self._dying: list[Child] = []
+        self._opened: Opened | None = None
+        self._heard_samples = 0
+        self._waited_s = 0.0
+        self._is_after_overrun = False
+        self._pause_s = 0.0
+        self._due_s = float("-inf")
+        self._told: Opened | Failed | None = None
+        self._is_shut = False
+        self._passed_by_s: float | None = None
+        self._lost_lines: set[int] = set()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, while there is one."""
+        return self._child.pid if self._child else None
+
+    def read(self) -> Samples | GapReason | int | None:
+        """Wait for the next block; for one frame's time at most, and not beyond an edge."""
+        self._is_shut = False
+        child = self._child or self._start()
+        if not isinstance(child, Child):
+            return child
+        waited = self._wait(TURN_S, child)
+        if waited is _Waited.READABLE:
+            return self._take(child)
+        limit_s = self._limits.stall_s if self._opened else self._limits.start_s
+        if waited is _Waited.IN_VAIN and self._waited_s >= limit_s:
+            return self._lose(Cause.STALLED)
+        return _nothing()
+
+    def shut(self) -> None:
+        """End the process, in a few milliseconds, and wipe what it last said."""
+        self._end()
+        if not self._is_shut:
+            self._is_shut = True
+            self._due_s = float("-inf")
+            self._passed_by_s = None
+
+    def skip(self) -> int:
+        """Let a frame's time pass, or less when an edge comes; the first time after `shut`, none.
+
+        So that what has to be wiped is wiped before anybody waits.
+        """
+        return self._pass_time()
+
+    def _start(self) -> Child | GapReason | int:
+        """Start the process if it is time; else let time pass."""
+        if self._dying or self._monotonic_s() < self._due_s:
+            return self._pass_time()
+        self._opened, self._heard_samples, self._waited_s = None, 0, 0.0
+        self._is_after_overrun = False
+        self._constancy.reset()
+        try:
+            self._child = Child(self._command, self._memory)
+        except OSError as error:
+            _log.error("the microphone's process does not start: %s", error.strerror)
+            return self._lose(Cause.DIED)
+        return self._child
+
+    def _take(self, child: Child) -> Samples | GapReason:
+        try:
+            record = child.next()
+        except Garbled:
+            return self._lose(Cause.GARBLED)
+        except Ended:
+            return self._lose(Cause.DIED)
+        return _nothing() if record is None else self._heed(record)
+
+    def _heed(self, record: Opened | Block | Overrun | Failed) -> Samples | GapReason:
+        match record:
+            case Failed(cause):
+                return self._lose(cause)
+            case Opened() if self._opened is None:
+                self._opened, self._waited_s = record, 0.0
+                return _nothing()
+            case Overrun() if self._opened is not None and not self._is_after_overrun:
+                self._is_after_overrun = True
+                return GapReason.OVERRUN
+            case Block(payload) if self._opened is not None:
+                return self._hear(np.frombuffer(payload, np.int16), self._opened)
+            case _:
+                return self._lose(Cause.GARBLED)  # Each is a record, but they make no sense.
+
+    def _hear(self, block: Samples, opened: Opened) -> Samples | GapReason:
+        self._waited_s, self._passed_by_s = 0.0, None
+        self._is_after_overrun = False
+        self._heard_samples += len(block)
+        if self._constancy.push(block):
+            block[...] = 0
+            return self._lose(Cause.ZEROS)
+        if self._heard_samples >= self._limits.settled_s * SAMPLE_RATE_HZ:
+            self._pause_s = 0.0
+        # A device that gives nothing but zeros has not come back.
+        if self._told != opened and (not self._limits.constant_s or block.min() != block.max()):
+            self._told = opened
+            _log.info("the microphone is open at %d Hz", opened.rate_hz)
+            self._tell(opened)
+        return block
+
+    def _lose(self, cause: Cause) -> GapReason:
+        self._end()
+        self._pause_s = min(
+            max(self._limits.first_pause_s, 2 * self._pause_s), self._limits.longest_pause_s
+        )
+        self._due_s = self._monotonic_s() + self._pause_s
+        self._passed_by_s = None
+        failed = Failed(cause)
+        if self._told != failed:
+            self._told = failed
+            _log.warning("there is no sound from the microphone (%s); it is tried again", cause)
+            self._tell(failed)
+        return GapReason.LOST
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._dying.append(self._child)
+            self._child = None
+        self._dying = [child for child in self._dying if not child.kill()]
+        self._buffer.fill(0)
+
+    def _pass_time(self) -> int:
+        """Let time go by; return how many samples would have been heard in it."""
+        if self._passed_by_s is None:
+            self._passed_by_s = self._monotonic_s()
+            return 0
+        if not self._is_shut:
+            self._dying = [child for child in self._dying if not child.kill()]
+        left_s = self._passed_by_s + TURN_S - self._monotonic_s()
+        self._wait(left_s, None)
+        now_s = self._monotonic_s()
+        samples = round((now_s - self._passed_by_s) * SAMPLE_RATE_HZ)
+        self._passed_by_s = now_s
+        return samples
+
+    def _wait(self, longest_s: float, child: Child | None) -> _Waited:
+        """Wait for the child, for an edge, or in vain; an edge comes first."""
+        began_s = self._monotonic_s()
+        poll = select.poll()
+        if child is not None:
+            poll.register(child, select.POLLIN)
+        edges: set[int] = set()
+        with contextlib.suppress(OSError):  # The gate asks next, and hears of it.
+            edges.update(self._watch())
+        for number in edges:
+            poll.register(number, select.POLLIN)
+        gone: set[int] = set()
+        while True:
+            left_s = max(0.0, longest_s - (self._monotonic_s() - began_s))
+            ready = dict(poll.poll(left_s * 1_000))
+            lost = {number for number in edges if ready.get(number, 0) & _ERROR_EVENTS}
+            known = lost & self._lost_lines
+            if not known or known != ready.keys():
+                break
+            # A line that is gone is always ready: to wait for it again would be to spin.
+            for number in known:
+                poll.unregister(number)
+            edges -= known
+            gone |= known
+        self._lost_lines = lost | gone
+        self._waited_s += self._monotonic_s() - began_s
+        if any(number in ready for number in edges - known):
+            return _Waited.EDGE
+        is_readable = child is not None and child.fileno() in ready
+        return _Waited.READABLE if is_readable else _Waited.IN_VAIN
+
+
+def command_for(device: str, channel: int) -> tuple[str, ...]:
+    """Return what starts the microphone's process.
+
+    Args:
+        device: ``default``, an index, or part of a name.
+        channel: which of its channels is heard, from 0.
+    """
+    return (
+        sys.executable,
+        "-P",  # The folder we stand in holds no modules of ours.
+        "-m",
+        "listener.hear.microphone.capture",
+        f"--device={device}",
+        f"--channel={channel}",
+        f"--rate-hz={SAMPLE_RATE_HZ}",
+        f"--block-samples={FRAME_SAMPLES}",
+        f"--parent={os.getpid()}",
+    )
+
+
+def _nothing() -> Samples:
+    return np.zeros(0, np.int16)

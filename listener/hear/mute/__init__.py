@@ -1,0 +1,1 @@
+"""What shuts the microphone: a switch, software, a fault."""

@@ -1,0 +1,1 @@
+"""What the room sees and hears of all this: the lamp and the chime."""

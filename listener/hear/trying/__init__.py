@@ -1,0 +1,1 @@
+"""What is fitted, tried and judged for `earmark doctor`."""

@@ -1,0 +1,168 @@
+import ctypes.util
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from listener.hear.microphone import devices
+from listener.hear.microphone.devices import (
+    Device,
+    cause_of,
+    chosen,
+    default_index,
+    table,
+    why_missing,
+)
+from listener.hear.microphone.records import Cause
+
+MIC = Device(1, "USB Mic: Audio (hw:1,0)", 1, 48_000)
+ARRAY = Device(3, "Array: seeed (hw:2,0)", 4, 16_000)
+ALL = (MIC, ARRAY)
+
+
+class Sound:
+    """As much of sounddevice as the table needs."""
+
+    class Default:
+        device = (3, 0)
+
+    default = Default()
+
+    def query_devices(self) -> list[dict[str, object]]:
+        return [
+            {"name": "HDMI", "max_input_channels": 0, "default_samplerate": 48_000.0},
+            {"name": MIC.name, "max_input_channels": 1, "default_samplerate": 48_000.0},
+            {"name": "broken", "max_input_channels": 1, "default_samplerate": 0.0},
+            {"name": ARRAY.name, "max_input_channels": 4, "default_samplerate": 16_000.0},
+        ]
+
+
+def test_the_table_has_what_can_be_heard() -> None:
+    assert table(Sound()) == ALL
+    assert default_index(Sound()) == 3
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("default", (ARRAY,)),
+        ("1", (MIC,)),
+        ("2", ()),
+        ("usb mic", (MIC,)),
+        ("hw:", (MIC, ARRAY)),
+        (ARRAY.name, (ARRAY,)),
+        ("", (MIC, ARRAY)),
+        ("camera", ()),
+    ],
+)
+def test_a_device_is_named_by_default_index_or_part(wanted: str, found: tuple[Device, ...]) -> None:
+    assert chosen(ALL, wanted, 3) == found
+
+
+def test_a_whole_name_beats_a_part_of_another() -> None:
+    long, short = Device(0, "Mic: mono (hw:0,0)", 1, 48_000), Device(1, "Mic", 1, 48_000)
+
+    assert chosen((long, short), "Mic", 0) == (short,)
+    assert chosen((long, short), "mic", 0) == (long, short)
+
+
+def test_without_a_default_device_the_name_default_may_still_be_one() -> None:
+    named = Device(4, "default", 2, 44_100)
+
+    assert chosen((MIC, named), "default", -1) == (named,)
+    assert chosen((MIC,), "default", -1) == ()
+
+
+def asound(tmp_path: Path, cards: str) -> tuple[str, str]:
+    (tmp_path / "snd").mkdir()
+    node = tmp_path / "snd" / "pcmC1D0c"
+    node.touch()
+    (tmp_path / "cards").write_text(cards, "utf-8")
+    return str(tmp_path), str(tmp_path / "snd")
+
+
+CARDS = " 1 [Mic            ]: USB-Audio - USB Mic\n"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cause"),
+    [
+        ("usb mic", Cause.BUSY),
+        ("USB Mic: Audio (hw:1,0)", Cause.BUSY),
+        ("default", Cause.BUSY),
+        ("camera", Cause.MISSING),
+        ("7", Cause.MISSING),
+    ],
+)
+def test_a_card_that_portaudio_leaves_out_is_busy(
+    tmp_path: Path, wanted: str, cause: Cause
+) -> None:
+    assert why_missing(wanted, *asound(tmp_path, CARDS)) is cause
+
+
+def test_without_any_card_the_device_is_missing(tmp_path: Path) -> None:
+    assert why_missing("default", str(tmp_path), str(tmp_path / "snd")) is Cause.MISSING
+    (tmp_path / "snd").mkdir()
+    assert why_missing("default", str(tmp_path), str(tmp_path / "snd")) is Cause.MISSING
+
+
+def test_a_card_without_a_list_of_cards_is_missing(tmp_path: Path) -> None:
+    proc, dev = asound(tmp_path, CARDS)
+    (tmp_path / "cards").unlink()
+
+    assert why_missing("usb mic", proc, dev) is Cause.MISSING
+
+
+def test_a_card_that_this_user_may_not_read_is_denied(tmp_path: Path) -> None:
+    proc, dev = asound(tmp_path, CARDS)
+    (tmp_path / "snd" / "pcmC1D0c").unlink()
+    # Root may read every file, but not one that is not there.
+    (tmp_path / "snd" / "pcmC1D0c").symlink_to("nowhere")
+
+    assert why_missing("usb mic", proc, dev) is Cause.DENIED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (("Invalid sample rate", -9997), Cause.RATE),
+        (("Invalid number of channels", -9998), Cause.CHANNEL),
+        (("Device unavailable", -9985), Cause.BUSY),
+        (("Invalid device", -9996), Cause.MISSING),
+        (("Host error", -9999, (0, -errno.EBUSY, "busy")), Cause.BUSY),
+        (("Host error", -9999, (0, -errno.EACCES, "no")), Cause.DENIED),
+        (("Host error", -9999, (0, -errno.ENOENT, "none")), Cause.MISSING),
+        (("Host error", -9999, (0, -errno.ENODEV, "gone")), Cause.GONE),
+        (("Host error", -9999), Cause.GONE),
+        (("Something else", -9000), Cause.GONE),
+        (("without a number",), Cause.GONE),
+        ((), Cause.GONE),
+    ],
+)
+def test_portaudios_errors_are_causes(arguments: tuple[object, ...], cause: Cause) -> None:
+    assert cause_of(Exception(*arguments)) is cause
+
+
+@pytest.mark.system
+def test_portaudio_is_found_without_starting_a_process() -> None:
+    before = ctypes.util.find_library
+
+    sound = devices.portaudio()
+
+    assert sound is sys.modules["sounddevice"]
+    assert ctypes.util.find_library is before
+
+
+def test_an_absent_library_is_said_with_its_package() -> None:
+    load = (
+        "from listener.hear.microphone.devices import portaudio;"
+        " portaudio('libportaudio-absent.so.9')"
+    )
+
+    # In a process of its own: this one has loaded it already.
+    done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "Unavailable: the library PortAudio is not installed" in done.stderr

@@ -1,0 +1,492 @@
+"""A live microphone whose process is a program of ours, so that it can do anything wrong."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from listener.config import MicrophoneSettings
+from listener.hear.gate import Gate, listen_to_device
+from listener.hear.microphone.live import TURN_S, Limits, LiveMicrophone, command_for
+from listener.hear.microphone.records import (
+    HEADER,
+    Cause,
+    Failed,
+    Kind,
+    Opened,
+    failed,
+    opened,
+    overrun,
+)
+from listener.hear.mute.switch import NoSwitch
+from listener.service import Stop
+from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
+
+pytestmark = pytest.mark.system  # real processes
+
+PATIENCE_S = 20.0
+OPENED = opened(48_000, 2)
+SOON = Limits(stall_s=0.3, start_s=10.0, first_pause_s=0.01, longest_pause_s=0.02)
+Read = Samples | GapReason | int | None
+
+
+def block(first: int, length: int = FRAME_SAMPLES) -> bytes:
+    samples = np.arange(first, first + length).astype("<i2").tobytes()
+    return HEADER.pack(Kind.SOUND, len(samples)) + samples
+
+
+def program(*lines: str) -> list[str]:
+    start = "import os, signal, time\nwrite = lambda data: os.write(1, data)\n"
+    return [sys.executable, "-I", "-S", "-c", start + "\n".join(lines)]
+
+
+def writes(*records: bytes) -> list[str]:
+    """A program that writes records and then only waits."""
+    return program(*(f"write({record!r})" for record in records), "time.sleep(99)")
+
+
+class Room:
+    """A live microphone, what it told, and a line that can be touched."""
+
+    def __init__(self, command: Sequence[str], limits: Limits = SOON) -> None:
+        self.told: list[Opened | Failed] = []
+        self.line, self._touch = os.pipe()
+        self.microphone = LiveMicrophone(
+            command,
+            watch=lambda: [self.line],
+            tell=self.told.append,
+            monotonic_s=time.monotonic,
+            limits=limits,
+        )
+
+    def touch(self) -> None:
+        os.write(self._touch, b"x")
+
+    def calm(self) -> None:
+        os.read(self.line, 1)
+
+    def hang_up(self) -> None:
+        os.close(self._touch)
+        self._touch = -1
+
+    def read_until(self, holds: Callable[[Read], object]) -> list[Read]:
+        """Everything that was read, sound copied in time, up to what was waited for."""
+        until_s = time.monotonic() + PATIENCE_S
+        read: list[Read] = []
+        while True:
+            last = self.microphone.read()
+            read.append(last.copy() if isinstance(last, np.ndarray) else last)
+            if holds(last):
+                return read
+            assert time.monotonic() < until_s, f"never came: {self.told}"
+
+    def close(self) -> None:
+        self.microphone.shut()
+        for descriptor in (self.line, self._touch):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+@pytest.fixture
+def rooms() -> Iterator[list[Room]]:
+    made: list[Room] = []
+    yield made
+    for room in made:
+        room.close()
+
+
+@pytest.fixture
+def room(rooms: list[Room]) -> Callable[..., Room]:
+    def make(command: Sequence[str], limits: Limits = SOON) -> Room:
+        rooms.append(Room(command, limits))
+        return rooms[-1]
+
+    return make
+
+
+MakeRoom = Callable[..., Room]
+
+
+def is_sound(read: Read) -> bool:
+    return isinstance(read, np.ndarray) and len(read) > 0
+
+
+def is_lost(read: Read) -> bool:
+    return read is GapReason.LOST
+
+
+def test_sound_comes_through_and_its_coming_is_told_once(room: MakeRoom) -> None:
+    live = room(writes(OPENED, block(1), block(2_000)))
+
+    first = live.read_until(is_sound)[-1]
+    second = live.read_until(is_sound)[-1]
+
+    assert isinstance(first, np.ndarray)
+    assert isinstance(second, np.ndarray)
+    assert (first[0], second[0]) == (1, 2_000)
+    assert live.told == [Opened(48_000, 2)]
+
+
+def test_a_block_is_the_readers_to_overwrite(room: MakeRoom) -> None:
+    live = room(writes(OPENED, block(1)))
+    until_s = time.monotonic() + PATIENCE_S
+    while not is_sound(read := live.microphone.read()):
+        assert time.monotonic() < until_s
+
+    assert isinstance(read, np.ndarray)
+    read[...] = 0
+    assert not read.any()
+
+
+@pytest.mark.parametrize(
+    ("command", "cause"),
+    [
+        (writes(failed(Cause.MISSING)), Cause.MISSING),
+        (writes(failed(Cause.LIBRARY)), Cause.LIBRARY),
+        (writes(OPENED, block(1), failed(Cause.GONE)), Cause.GONE),
+        (program("pass"), Cause.DIED),
+        (program(f"write({OPENED + block(1)!r})", "os.abort()"), Cause.DIED),
+        (writes(OPENED, b"ALSA lib pcm.c: unknown PCM\n"), Cause.GARBLED),
+        (writes(block(1)), Cause.GARBLED),
+        (writes(OPENED, OPENED), Cause.GARBLED),
+        (writes(OPENED, overrun(), overrun()), Cause.GARBLED),
+        (writes(overrun()), Cause.GARBLED),
+        (writes(OPENED), Cause.STALLED),
+        (writes(OPENED, block(1)), Cause.STALLED),
+        (program(f"write({OPENED!r})", "os.kill(os.getpid(), signal.SIGSTOP)"), Cause.STALLED),
+        (
+            program(f"write({OPENED!r})", "for n in range(99): write(b'\\2'); time.sleep(0.1)"),
+            Cause.STALLED,
+        ),
+        (["/nowhere/at/all"], Cause.DIED),
+    ],
+)
+def test_whatever_goes_wrong_is_a_gap_with_a_cause(
+    room: MakeRoom, command: list[str], cause: Cause
+) -> None:
+    live = room(command)
+
+    live.read_until(is_lost)
+
+    assert live.told[-1] == Failed(cause)
+    assert live.microphone.pid is None
+
+
+def test_a_process_that_never_opens_anything_is_stalled(room: MakeRoom) -> None:
+    live = room(program("time.sleep(99)"), Limits(start_s=0.2, first_pause_s=9))
+
+    live.read_until(is_lost)
+
+    assert live.told == [Failed(Cause.STALLED)]
+
+
+def test_a_process_that_is_killed_from_outside_is_started_again(room: MakeRoom) -> None:
+    live = room(writes(OPENED, block(1)))
+    live.read_until(is_sound)
+    first = live.microphone.pid
+    assert first is not None
+
+    os.kill(first, signal.SIGKILL)
+    live.read_until(is_lost)
+    live.read_until(is_sound)
+
+    assert live.microphone.pid != first
+    assert live.told == [Opened(48_000, 2), Failed(Cause.DIED), Opened(48_000, 2)]
+
+
+def test_the_same_failure_is_told_once_and_time_goes_by_as_numbers(room: MakeRoom) -> None:
+    live = room(writes(failed(Cause.MISSING)))
+
+    read: list[Read] = []
+    for _ in range(4):
+        read += live.read_until(is_lost)
+
+    assert live.told == [Failed(Cause.MISSING)]
+    assert any(isinstance(x, int) for x in read)
+    assert not any(is_sound(x) for x in read)
+
+
+def test_pauses_grow_to_their_limit_while_it_fails(room: MakeRoom) -> None:
+    limits = Limits(first_pause_s=0.02, longest_pause_s=0.1)
+    live = room(["/nowhere/at/all"], limits)
+
+    passed_s = []
+    for _ in range(6):
+        read = live.read_until(is_lost)
+        passed_s.append(sum(x for x in read if isinstance(x, int)) / 16_000)
+
+    # Before the first try nothing is waited for; then at least as long as the pause.
+    assert passed_s[0] == 0
+    for passed, pause in zip(passed_s[1:], (0.02, 0.04, 0.08, 0.1, 0.1), strict=True):
+        assert passed >= pause - 0.001
+
+
+def test_much_sound_makes_the_next_failure_a_new_one(room: MakeRoom) -> None:
+    limits = Limits(settled_s=0.08, first_pause_s=0.05, longest_pause_s=30, stall_s=9)
+    live = room(program(f"write({OPENED + block(1)!r})"), limits)
+
+    for _ in range(5):
+        live.read_until(is_lost)
+
+    # Without settling, the fifth pause alone would be 0.8 s: 12,800 samples.
+    read = live.read_until(is_sound)
+    assert sum(x for x in read if isinstance(x, int)) < 12_800
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_samples_that_never_change_are_a_fault(room: MakeRoom, value: int) -> None:
+    same = np.full(FRAME_SAMPLES, value, "<i2").tobytes()
+    flat = HEADER.pack(Kind.SOUND, len(same)) + same
+    endless = program(f"write({OPENED!r})", f"while True: write({flat!r})")
+    live = room(endless, Limits(constant_s=0.4, first_pause_s=9))
+
+    read = live.read_until(is_lost)
+
+    assert live.told == [Failed(Cause.ZEROS)]
+    assert sum(map(is_sound, read)) == 4  # 0.32 s came through before anybody could know
+
+
+def test_constant_sound_is_let_through_where_it_is_no_fault(room: MakeRoom) -> None:
+    flat = HEADER.pack(Kind.SOUND, 2 * FRAME_SAMPLES) + bytes(2 * FRAME_SAMPLES)
+    endless = program(f"write({OPENED!r})", f"while True: write({flat!r})")
+    live = room(endless, Limits(constant_s=0))
+
+    for _ in range(12):
+        live.read_until(is_sound)
+
+    assert live.told == [Opened(48_000, 2)]
+
+
+def test_an_overrun_is_a_gap_between_two_blocks(room: MakeRoom) -> None:
+    live = room(writes(OPENED, block(1), overrun(), block(2_000)))
+
+    read = live.read_until(is_sound) + live.read_until(is_sound)
+
+    heard = [x[0] if isinstance(x, np.ndarray) else x for x in read if not _is_empty(x)]
+    assert heard == [1, GapReason.OVERRUN, 2_000]
+
+
+def test_an_edge_ends_the_wait_and_comes_before_sound(room: MakeRoom) -> None:
+    live = room(writes(OPENED, block(1), block(2_000)))
+    live.read_until(is_sound)
+
+    live.touch()
+    assert [_is_empty(live.microphone.read()) for _ in range(3)] == [True] * 3
+    live.calm()
+
+    assert is_sound(live.read_until(is_sound)[-1])
+
+
+def test_an_edge_ends_the_wait_for_a_device_that_is_not_there(room: MakeRoom) -> None:
+    live = room(["/nowhere/at/all"], Limits(first_pause_s=30))
+    live.read_until(is_lost)
+    live.touch()
+
+    passed = [live.microphone.read() for _ in range(50)]
+
+    # Fifty turns in full would be four seconds.
+    assert sum(x for x in passed if isinstance(x, int)) < 50 * FRAME_SAMPLES / 2
+
+
+def test_shutting_ends_the_process_and_nothing_of_it_is_heard_later(room: MakeRoom) -> None:
+    live = room(writes(OPENED, block(1), block(2_000), block(4_000)))
+    live.read_until(is_sound)
+    pid = live.microphone.pid
+    assert pid is not None
+
+    live.microphone.shut()
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    again = live.read_until(is_sound)[-1]
+    assert isinstance(again, np.ndarray)
+    assert again[0] == 1, "a new process begins anew"
+    assert live.told == [Opened(48_000, 2)]
+
+
+def test_the_first_skip_does_not_wait_and_the_next_ones_let_time_pass(room: MakeRoom) -> None:
+    live = room(writes(OPENED, block(1)))
+    live.read_until(is_sound)
+    live.microphone.shut()
+
+    first = live.microphone.skip()
+    passed = 0
+    for _ in range(3):
+        live.microphone.shut()
+        passed += live.microphone.skip()
+
+    assert first == 0
+    assert passed >= 3 * FRAME_SAMPLES * 0.99
+
+
+def test_shutting_while_the_process_starts_ends_it(room: MakeRoom) -> None:
+    live = room(program("time.sleep(99)"))
+    live.microphone.read()
+    pid = live.microphone.pid
+    assert pid is not None
+
+    live.microphone.shut()
+
+    assert live.microphone.pid is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert live.told == []
+
+
+def test_opening_again_does_not_wait_for_an_old_pause(room: MakeRoom) -> None:
+    live = room(["/nowhere/at/all"], Limits(first_pause_s=30))
+    live.read_until(is_lost)
+
+    live.microphone.shut()
+
+    assert is_lost(live.microphone.read())
+
+
+def test_a_line_that_is_gone_wakes_once_and_is_not_spun_on(room: MakeRoom) -> None:
+    live = room(
+        program(f"write({OPENED!r})", "time.sleep(0.25)", f"write({block(1)!r})", "time.sleep(99)"),
+        Limits(stall_s=9),
+    )
+    live.hang_up()
+
+    read = live.read_until(is_sound)
+
+    # Woken by the loss, by the device that opened, and once in each turn of the wait.
+    assert len(read) < 2 + PATIENCE_S / TURN_S
+    assert len(read) < 40
+
+
+def test_a_line_that_cannot_even_be_named_leaves_sound_to_the_gate() -> None:
+    def fail() -> Sequence[int]:
+        raise OSError("gone")
+
+    told: list[Opened | Failed] = []
+    live = LiveMicrophone(
+        writes(OPENED, block(1)), watch=fail, tell=told.append, monotonic_s=time.monotonic
+    )
+    try:
+        until_s = time.monotonic() + PATIENCE_S
+        while not is_sound(live.read()):
+            assert time.monotonic() < until_s
+    finally:
+        live.shut()
+
+    assert told == [Opened(48_000, 2)]
+
+
+class LineSwitch(NoSwitch):
+    """A switch behind a pipe: what is written shuts or opens it."""
+
+    def __init__(self) -> None:
+        self._line, self._hand = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._is_down = False
+
+    def put(self, *, down: bool) -> None:
+        os.write(self._hand, b"\1" if down else b"\0")
+
+    def filenos(self) -> Sequence[int]:
+        return (self._line,)
+
+    def is_shut(self, at_sample: int) -> bool:
+        del at_sample
+        try:
+            edges = os.read(self._line, 1 << 16)
+        except BlockingIOError:
+            return self._is_down
+        self._is_down = bool(edges[-1])
+        return self._is_down or 1 in edges
+
+    def close(self) -> None:
+        os.close(self._line)
+        os.close(self._hand)
+
+
+def counting() -> list[str]:
+    """A program that speaks without end, as fast as it is heard, each frame of its own value."""
+    return program(
+        f"write({OPENED!r})",
+        "n = 0",
+        "while True:",
+        "    n = n % 30000 + 1",
+        f"    write({HEADER.pack(Kind.SOUND, 2 * FRAME_SAMPLES)!r}"
+        f" + n.to_bytes(2, 'little') * {FRAME_SAMPLES - 1} + b'xx')",
+    )
+
+
+def test_many_quick_edges_end_in_the_state_of_the_last() -> None:
+    switch, stop = LineSwitch(), Stop()
+    microphone = LiveMicrophone(
+        counting(), watch=switch.filenos, tell=lambda _: None, monotonic_s=time.monotonic
+    )
+    sounds = Gate(microphone, switch, stop).sounds()
+    try:
+        assert isinstance(next(s for s in sounds if isinstance(s, Frame)), Frame)
+
+        for turn in range(40):
+            switch.put(down=turn % 2 == 0)
+            time.sleep(0.001)
+            if turn % 8 == 0:
+                next(sounds)
+        switch.put(down=True)
+        muted = [next(sounds) for _ in range(5)]
+        assert all(isinstance(s, Gap) and s.reason is GapReason.MUTED for s in muted)
+        assert microphone.pid is None
+
+        for turn in range(41):
+            switch.put(down=turn % 2 == 0)
+        switch.put(down=False)
+        assert isinstance(next(s for s in sounds if isinstance(s, Frame)), Frame)
+        assert microphone.pid is not None
+    finally:
+        sounds.close()
+        switch.close()
+
+    assert microphone.pid is None
+
+
+def test_a_gate_that_is_let_go_of_ends_the_process() -> None:
+    microphone = LiveMicrophone(
+        counting(), watch=tuple, tell=lambda _: None, monotonic_s=time.monotonic
+    )
+    sounds = Gate(microphone, NoSwitch(), Stop()).sounds()
+    next(s for s in sounds if isinstance(s, Frame))
+
+    sounds.close()
+
+    assert microphone.pid is None
+
+
+def test_a_gate_on_a_device_gives_gaps_while_it_is_not_there() -> None:
+    stop = Stop()
+    told: list[Opened | Failed] = []
+    gate = listen_to_device(
+        MicrophoneSettings(device="no such thing"),
+        switch=NoSwitch(),
+        stop=stop,
+        tell=told.append,
+        monotonic_s=time.monotonic,
+    )
+
+    gaps = []
+    for sound in gate.sounds():
+        gaps.append(sound)
+        if len(gaps) == 4:
+            stop.ask()
+
+    assert all(isinstance(s, Gap) and s.reason is GapReason.LOST for s in gaps)
+    assert len(told) == 1
+
+
+def test_the_command_names_what_is_heard_as_one_word_each() -> None:
+    command = command_for("--evil --device=x", 3)
+
+    assert "--device=--evil --device=x" in command
+    assert "--channel=3" in command
+
+
+def _is_empty(read: Read) -> bool:
+    return isinstance(read, np.ndarray) and not len(read)
