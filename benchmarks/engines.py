@@ -76,7 +76,7 @@ def _run(score: Score, samples: Samples, step: int) -> tuple[float, float]:
 def _earmark() -> Score:
     from listener.catalogue import Catalogue
     from listener.config import WakeSettings
-    from listener.inference import build_detector
+    from listener.inference.assembly import build_detector
 
     catalogue = Catalogue(Path(tempfile.gettempdir()) / "earmark-has-no-home-here")
     detector = build_detector(

@@ -39,7 +39,8 @@ from listener.hear.microphone.records import Failed, Opened
 from listener.hear.mute.lasting import Lasting
 from listener.hear.mute.muting import Mute
 from listener.hear.mute.switches import LineSwitch
-from listener.inference import SpeechNet, build_detector
+from listener.inference.assembly import build_detector
+from listener.inference.speech import SpeechNet
 from listener.service import Stop
 from listener.sound.clip import Recorder, longest_samples
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, GapReason, Samples, Sound

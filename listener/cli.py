@@ -23,6 +23,7 @@ import listener
 from listener import config
 from listener.actions import SYSTEM_CONFIG, add_common
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
+from listener.settings import parse_settings
 
 VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "demo": ("listener.demo.command", "see the whole promise kept on this machine, in a minute"),
@@ -168,7 +169,7 @@ def _settings(arguments: argparse.Namespace) -> config.Config:
     path = Path(named or SYSTEM_CONFIG)
     settings = config.Config()
     try:
-        settings = config.parse(path.read_text("utf-8"), str(path))
+        settings = parse_settings(path.read_text("utf-8"), str(path))
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the name
         if named or not isinstance(error, FileNotFoundError):
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"

@@ -23,7 +23,7 @@ from listener.durable import (
 )
 from listener.envelope import keys
 from listener.errors import ConfigError
-from listener.owner import roster as rosters
+from listener.owner import format as rosters
 from listener.owner.roster import Roster
 
 ARCHIVE_PIN: Final = "archive.pub"

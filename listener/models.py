@@ -26,7 +26,7 @@ from listener.wake.model import (
 )
 
 if TYPE_CHECKING:
-    from listener.inference import HeadNet
+    from listener.inference.head import HeadNet
 
 UNSTATED: Final = "LicenseRef-unstated"
 _VERSION: Final = re.compile(r"[-_ ]v?\d+(\.\d+)*$")  # heads are mostly called word_v0.1.onnx
@@ -148,7 +148,7 @@ def _findings(catalogue: Catalogue, name: str) -> Iterable[tuple[str, str, Earma
 
 def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
     """Copy a head into the home, if it is one."""
-    from listener.inference import HeadNet  # noqa: PLC0415 - 60 MiB that list does not need
+    from listener.inference.head import HeadNet  # noqa: PLC0415 - 60 MiB that list does not need
 
     path = Path(arguments.file)
     name = _name(path) if arguments.name is None else arguments.name

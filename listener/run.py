@@ -19,7 +19,7 @@ from typing import Final
 from listener import service
 from listener.config import Config
 from listener.errors import ConfigError, Unavailable, UsageError
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 TURN_S: Final = 0.2
 FIRST_BACKOFF_S: Final = 0.5

@@ -30,6 +30,7 @@ UNMIRRORED = {
     "listener/archive/page.py": "tests/archive/test_api.py",
     "listener/archive/orders.py": "tests/archive/test_store.py",
     "listener/archive/holdings.py": "tests/archive/test_api.py",
+    "listener/archive/keeping.py": "tests/archive/test_store.py",
     "listener/archive/files.py": "tests/archive/test_store.py",
     "listener/archive/export.py": "tests/archive/test_api.py",
     "listener/archive/erasing.py": "tests/archive/test_api.py",

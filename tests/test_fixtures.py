@@ -10,7 +10,7 @@ import soundfile
 
 from listener.catalogue import Catalogue
 from listener.config import WakeSettings
-from listener.inference import build_detector
+from listener.inference.assembly import build_detector
 from listener.sound.pcm import SAMPLE_RATE_HZ, Framer
 from listener.wake.detector import NearMiss, Wake
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from listener import config, notices
+from listener import notices
 from listener.config import SpoolSettings
 from listener.envelope import format as form
 from listener.envelope import keys
@@ -35,8 +35,9 @@ from listener.rights.request import Request
 from listener.send.bidding import Bidding
 from listener.send.courier import Courier
 from listener.send.loop import Sender
+from listener.settings import parse_settings
 from listener.sound.clip import Clip, EndReason
-from listener.spool import Spool
+from listener.spool.queue import Spool
 from tests.send.conftest import FakeBroker, FakeClock
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def test_nobody_but_the_owner_moves_a_speaker_on_to_another_key(household: "Hous
 )
 def test_no_setting_names_a_recipient(line: str) -> None:
     with pytest.raises(ConfigError):
-        config.parse(line, "settings")
+        parse_settings(line, "settings")
 
 
 def test_no_request_and_no_notice_has_a_field_for_one() -> None:

@@ -13,8 +13,8 @@ import pytest
 from benchmarks import report
 from benchmarks.readme import demo_block, help_block, steady
 from listener import config
-from listener.ledger import Counts
 from listener.notices import Tally
+from listener.spool.ledger import Counts
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -28,7 +28,7 @@ from listener.envelope import keys
 from listener.errors import Unavailable
 from listener.home import Home
 from listener.notices import LONGEST_BYTES, MONITOR_SOCKET
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 TURN_S: Final = 0.02
 SAY_EVERY_S: Final = 10.0

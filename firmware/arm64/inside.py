@@ -52,7 +52,7 @@ def main() -> None:
 
 def _scores(file: Path) -> Iterator[dict[str, float]]:
     """Yield each step's scores by name, from a fresh start, nothing put off."""
-    from listener.inference import build_detector
+    from listener.inference.assembly import build_detector
 
     catalogue, words, settings = _models(is_lazy=False)
     detector = build_detector(words, catalogue.embedding(), settings)
@@ -64,7 +64,7 @@ def _scores(file: Path) -> Iterator[dict[str, float]]:
 
 def _counted(file: Path) -> dict[str, object]:
     """Push every frame between two system calls; the counts are count.c's to print."""
-    from listener.inference import build_detector
+    from listener.inference.assembly import build_detector
 
     catalogue, words, settings = _models(is_lazy=bool(os.environ["EARMARK_COUNT"] == "lazy"))
     alexa = [word for word in words if word.name == "alexa"]

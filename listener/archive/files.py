@@ -13,6 +13,7 @@ from typing import Final
 from listener.durable import make_folder
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
 
+CLIPS: Final = "clips"
 SUFFIX: Final = ".earmark"
 PART: Final = ".part"
 _CLIP: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -20,11 +21,16 @@ _ZEROS_BYTES: Final = 1 << 16
 _UNLINKERS: Final = 8
 
 
+def place_of(folder: Path, owner: str, clip: str) -> Path:
+    """Return where a clip lies in the archive ``folder``, or would."""
+    return folder / CLIPS / owner / (clip + SUFFIX)
+
+
 def find_envelope(folder: Path, clip: str) -> Path | None:
     """Return the file of a clip in the archive ``folder``, whatever its index says."""
     if not _CLIP.fullmatch(clip):
         return None
-    return next(iter(sorted((folder / "clips").glob(f"*/{clip}{SUFFIX}"))), None)
+    return next(iter(sorted((folder / CLIPS).glob(f"*/{clip}{SUFFIX}"))), None)
 
 
 def clips_in(folder: Path) -> Iterator[str]:

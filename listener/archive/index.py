@@ -1,7 +1,7 @@
 """What the archive has, by owner and time: rows that vouch for themselves, in SQLite.
 
 It judges nothing and reads no file; ``store`` keeps it in step with the files. Its user holds one
-lock around every call, and turns SQLite's errors into ours.
+lock around every call, and turns SQLite's other errors into ours.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from listener.archive.keeping import Replayed
 from listener.archive.orders import Tombstone
 from listener.archive.vouching import Kept, Voucher
 from listener.envelope.format import Envelope
@@ -90,7 +91,7 @@ class Index:
         """Make the row of a verified envelope, and return what it says.
 
         Raises:
-            sqlite3.IntegrityError: its id, ciphertext or number is another's.
+            Replayed: its id, ciphertext or number is another's.
         """
         header = envelope.header
         taken_s = datetime.fromisoformat(header.t).timestamp()
@@ -106,14 +107,25 @@ class Index:
             received_s=received_s,
             expires_s=(int(taken_s) if plausible else received_s) + header.ttl_s,
         )
-        self.rows.execute(
-            "insert into clip values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(kept.clip, kept.owner, kept.device, header.dkey, kept.seq, kept.t, kept.ttl_s),
-                *(kept.size_bytes, hashlib.sha256(data).hexdigest(), envelope.seal.sha256),
-                *(kept.received_s, kept.expires_s, self._voucher.code(kept)),
-            ),
-        )
+        try:
+            self.rows.execute(
+                "insert into clip values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(
+                        kept.clip,
+                        kept.owner,
+                        kept.device,
+                        header.dkey,
+                        kept.seq,
+                        kept.t,
+                        kept.ttl_s,
+                    ),
+                    *(kept.size_bytes, hashlib.sha256(data).hexdigest(), envelope.seal.sha256),
+                    *(kept.received_s, kept.expires_s, self._voucher.code(kept)),
+                ),
+            )
+        except sqlite3.IntegrityError as error:
+            raise Replayed("its id, its ciphertext or its number is another clip's") from error
         return kept
 
     def forget(self, clips: Iterable[str]) -> None:

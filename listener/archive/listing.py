@@ -8,7 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from listener.archive.door import Door, Missing, NotHers
-from listener.archive.store import FileStore, Replayed
+from listener.archive.keeping import Replayed
+from listener.archive.store import FileStore
 from listener.archive.vouching import Kept
 from listener.rights.request import List, span
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
-from listener.archive.store import Erased, Replayed, Store
+from listener.archive.keeping import Erased, Replayed, Store
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.verify import is_hers, verify

@@ -10,9 +10,9 @@ import msgspec
 
 from listener.accesslog import Entry
 from listener.archive.holdings import Holdings
+from listener.archive.keeping import Store
 from listener.archive.orders import Orders
 from listener.archive.receive import Receiver
-from listener.archive.store import Store
 from listener.errors import ConfigError, Unavailable
 from listener.home import Home
 from listener.mqtt import terms, topics

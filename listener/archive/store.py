@@ -12,57 +12,22 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from listener.archive.files import PART, SUFFIX, overwrite, read_envelope, write_once
+from listener.archive.files import CLIPS, overwrite, place_of, write_once
 from listener.archive.index import Index
+from listener.archive.keeping import Erased, Replayed
+from listener.archive.mending import Mending
 from listener.archive.orders import ORDERS, Orders, Tombstone
 from listener.archive.vouching import Kept, Voucher
 from listener.durable import make_folder
 from listener.envelope.format import Envelope
-from listener.errors import BadEnvelope, EarmarkError, Unavailable
+from listener.errors import Unavailable
 
 _BATCH: Final = 500
-_ARRIVES_S: Final = 3600
 
 _log = logging.getLogger(__name__)
-
-
-class Replayed(EarmarkError):
-    """Other bytes claim what an archived clip has: refuse them, keep what is there."""
-
-
-class Erased(EarmarkError):
-    """This clip was here and is gone for good: do not take it again."""
-
-
-class Store(Protocol):
-    """What the archive needs to keep clips. SQLite and files here; others fit."""
-
-    def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:
-        """Keep a verified envelope durably.
-
-        Args:
-            envelope: what ``verify`` returned.
-            data: its bytes.
-            received_s: now, seconds since 1970.
-
-        Returns:
-            False when exactly these bytes were here already.
-
-        Raises:
-            Replayed: its id, its ciphertext or its number belongs to another envelope.
-            Erased: it was erased.
-            Unavailable: it cannot be kept now.
-        """
-
-    def kept(self, owner: str | None = None) -> Iterator[Kept]:
-        """Yield what is here, in the order of its time; only one owner's if asked."""
-
-    def expire(self, now_s: int) -> int:
-        """Erase what has outlived its retention; return how many clips went."""
 
 
 class FileStore:
@@ -81,9 +46,8 @@ class FileStore:
         self, folder: Path, orders: Orders | None = None, voucher: Voucher | None = None
     ) -> None:
         self._folder = folder
-        self._clips = folder / "clips"
         self._lock = threading.RLock()
-        make_folder(self._clips)
+        make_folder(folder / CLIPS)
         self.orders = orders or Orders(folder.parent / ORDERS)
         with self._available():
             try:
@@ -114,7 +78,7 @@ class FileStore:
             except FileExistsError as error:
                 raise Replayed("another file lies in its place") from error
             if not found:
-                self._add(envelope, data, received_s)
+                self._index.add(envelope, data, received_s)
             elif fresh:
                 _log.warning("the file of an archived clip was missing and is back")
             return not found
@@ -180,11 +144,11 @@ class FileStore:
         with self._available():
             received_s = int(self.path(header.owner, header.clip).stat().st_mtime)
             self._index.forget([header.clip])
-            return self._add(envelope, data, received_s)
+            return self._index.add(envelope, data, received_s)
 
     def path(self, owner: str, clip: str) -> Path:
         """Return where a clip lies, or would."""
-        return self._clips / owner / (clip + SUFFIX)
+        return place_of(self._folder, owner, clip)
 
     def erase(self, owner: str, tombstones: Iterable[Tombstone]) -> None:
         """Erase clips for good: tombstones, rows, files, in this order.
@@ -224,78 +188,8 @@ class FileStore:
         Returns:
             How many rows were made.
         """
-        made = 0
         with self._available():
-            self._doubt(verify)
-            rows = self._index.places()
-            erased = {clip for _, clip in rows if self.orders.is_buried(clip)}
-            self._index.forget(erased)
-            there = {(owner, clip) for owner, clip in rows if clip not in erased}
-            present = set()
-            for path in sorted(self._clips.glob("*/*")):
-                if path.suffix == PART:
-                    path.unlink()
-                elif path.suffix == SUFFIX and self.orders.is_buried(path.stem):
-                    overwrite([path])
-                elif path.suffix == SUFFIX and (path.parent.name, path.stem) not in there:
-                    made += self._adopt(path, verify)
-                else:
-                    present.add((path.parent.name, path.stem))
-            if erased:
-                _log.warning("%d erased clips had come back and are gone again", len(erased))
-            if there - present:
-                _log.warning("the files of %d archived clips are missing", len(there - present))
-        return made
-
-    def _doubt(self, verify: Callable[[bytes], Envelope]) -> None:
-        """Ask the files of rows that do not vouch for themselves."""
-        doubtful = self._index.doubtful()
-        sound = [kept for kept in doubtful if self._agrees(kept, verify)]
-        self._index.vouch(sound)
-        gone = {kept.clip for kept in doubtful} - {kept.clip for kept in sound}
-        self._index.forget(gone)
-        if gone:
-            _log.warning("%d rows of the index said what no file says; they are gone", len(gone))
-
-    def _agrees(self, kept: Kept, verify: Callable[[bytes], Envelope]) -> bool:
-        """Say whether a clip's file says of it what its row does."""
-        try:
-            path = self.path(kept.owner, kept.clip)
-            data, arrived_s = read_envelope(path), path.stat().st_mtime
-            header = verify(data).header
-        except (OSError, BadEnvelope):
-            return False
-        counts_from_s = kept.expires_s - kept.ttl_s
-        if counts_from_s != int(datetime.fromisoformat(header.t).timestamp()) and (
-            counts_from_s != kept.received_s or abs(arrived_s - kept.received_s) > _ARRIVES_S
-        ):
-            return False  # it would go at another time than it should
-        return (header.clip, header.owner, header.device, header.seq, header.t, header.ttl_s) == (
-            *(kept.clip, kept.owner, kept.device, kept.seq, kept.t, kept.ttl_s),
-        ) and kept.size_bytes == len(data)
-
-    def _adopt(self, path: Path, verify: Callable[[bytes], Envelope]) -> bool:
-        data = read_envelope(path)
-        try:
-            envelope = verify(data)
-            self._check_place(envelope, path)
-            self._add(envelope, data, int(path.stat().st_mtime))
-        except (BadEnvelope, Replayed) as error:
-            _log.warning("a file in the archive is no clip of it and is set aside: %s", error)
-            make_folder(self._folder / "quarantine")
-            path.replace(self._folder / "quarantine" / path.name)
-            return False
-        return True
-
-    def _check_place(self, envelope: Envelope, path: Path) -> None:
-        if self.path(envelope.header.owner, envelope.header.clip) != path:
-            raise BadEnvelope("it lies where another belongs")
-
-    def _add(self, envelope: Envelope, data: bytes, received_s: int) -> Kept:
-        try:
-            return self._index.add(envelope, data, received_s)
-        except sqlite3.IntegrityError as error:
-            raise Replayed("its id, its ciphertext or its number is another clip's") from error
+            return Mending(self._folder, self._index, self.orders, verify).mend()
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:

@@ -10,10 +10,11 @@ from typing import Any, Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from listener.clips.address import parse_address
 from listener.clips.answers import About, KeysAnswer, ListAnswer, Listed
 from listener.clips.asking import Asker
 from listener.clips.known import Known
-from listener.clips.wire import Wire, parse_address
+from listener.clips.wire import Wire
 from listener.config import Config
 from listener.envelope import format as form
 from listener.envelope.open import Identity, Opened, open_envelope

@@ -1,4 +1,4 @@
-"""HTTP to the archive: TLS 1.3 with the household's authority, or a Unix socket; trusts nothing.
+"""HTTP to the archive, which is trusted in nothing.
 
 Whatever the other side sends, the answer is bounded in size and in time, or is ``Unavailable``.
 Python's own client is enough: one request a connection, no redirects, no cookies, no proxies.
@@ -9,19 +9,16 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, Self
-from urllib.parse import urlsplit
 
-from listener.errors import ConfigError, Unavailable, UsageError
+from listener.clips.address import Address
+from listener.errors import Unavailable
 
-CONNECT_S: Final = 10.0
 SMALL_BYTES: Final = 64 << 10
 PIECE_BYTES: Final = 64 << 10
 SLOWEST_BYTES_A_S: Final = 1000.0
-PORT: Final = 443
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,51 +29,6 @@ class Patience:
     body_s: float = 300.0
     work_s: float = 1800.0
     """For the head where the archive has to erase or verify, for all we know, 100,000 clips."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where an archive is."""
-
-    text: str
-    """As it was typed, for messages."""
-    connect: Callable[[], http.client.HTTPConnection]
-
-
-def parse_address(text: str, ca: Path | None) -> Address:
-    """Read ``https://host[:port]``, or the path of a socket, with or without ``unix:``.
-
-    Args:
-        text: as typed.
-        ca: the household's authority, which alone is believed.
-
-    Raises:
-        UsageError: it is neither, or there is no authority to check it with.
-        ConfigError: the authority's file is none.
-    """
-    if text.startswith(("/", "unix:")):
-        path = text.removeprefix("unix:")
-        return Address(text, lambda: _Local(path))
-    try:
-        url = urlsplit(text)
-        host, port = url.hostname, url.port
-    except ValueError:
-        host = port = url = None
-    if url is None or not host or url.scheme != "https" or url.path not in {"", "/"} or url.query:
-        raise UsageError(
-            f"{text!r} is no address of an archive",
-            "https://HOST:PORT, or the path of its socket; nothing is asked in the clear",
-        )
-    if ca is None:
-        raise UsageError(
-            "nothing here says which archive is the household's",
-            "--ca FILE names the authority; earmark household join brings it",
-        )
-    context = _context(ca)
-    return Address(
-        text,
-        lambda: http.client.HTTPSConnection(host, port or PORT, timeout=CONNECT_S, context=context),
-    )
 
 
 class Reply:
@@ -229,24 +181,6 @@ class Wire:
         return reply
 
 
-class _Local(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("archive", timeout=CONNECT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        wire.settimeout(CONNECT_S)
-        try:
-            wire.connect(self._path)
-        except BaseException:
-            wire.close()
-            raise
-        self.sock = wire
-
-
 class _Watch:
     """Hangs up when time is over: a time-out alone lets a peer drip for ever."""
 
@@ -277,17 +211,3 @@ class _Watch:
             socket.socket.shutdown(self._wire, socket.SHUT_RDWR)
         except OSError:
             return  # it is gone already
-
-
-def _context(ca: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    try:
-        context.load_verify_locations(cafile=ca)
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror if not isinstance(error, ssl.SSLError) else "it is no certificate"
-        raise ConfigError(
-            f"cannot use the authority {ca}: {reason}",
-            "it is ca.crt, which earmark household join brings",
-        ) from error
-    return context

@@ -20,7 +20,7 @@ from listener.demo.scene import Scene
 from listener.demo.transcript import Transcript
 from listener.demo.wiretap import Passed, wiretap
 from listener.errors import Unavailable, UsageError
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 DELIVERY_S: Final = 120.0
 SLOW_S: Final = 120.0  # what hear may take beyond the scene's length, on a slow machine

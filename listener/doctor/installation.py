@@ -10,7 +10,7 @@ from listener.config import Config, SpoolSettings, WakeSettings
 from listener.errors import EarmarkError
 from listener.findings import Check, Finding
 from listener.home import Home
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 
 def findings(settings: Config) -> Iterator[Finding]:

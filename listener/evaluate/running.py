@@ -13,21 +13,17 @@ from typing import Protocol
 
 import msgspec
 
-from listener.errors import EarmarkError, UsageError
-from listener.evaluate.corpus.items import Corpus, Fault, Item, Several
-from listener.evaluate.corpus.layouts import open_corpus, sounds_in
-from listener.evaluate.corpus.mixing import Condition
-from listener.evaluate.corpus.playing import file_hash
+from listener.evaluate.corpus.items import Corpus, Fault, Item
 from listener.evaluate.engines.engine import EngineRecipe
 from listener.evaluate.engines.provenance import code_hash, versions
-from listener.evaluate.plan import ConditionSettings, EngineSettings, Plan, to_builtins
+from listener.evaluate.plan import EngineSettings, Plan, to_builtins
+from listener.evaluate.preparation import open_all, prepare
 from listener.evaluate.rates.claims import target
 from listener.evaluate.rates.comparing import compare
 from listener.evaluate.rates.result import Comparison, Result, Target, Trouble, WordResult
 from listener.evaluate.report.wording import cautions, definitions
 from listener.evaluate.totals import Totals
-from listener.evaluate.work import ItemReport, Job, engine_of, examine
-from listener.recording import open_recording
+from listener.evaluate.work import ItemReport, Job, examine
 
 Key = tuple[int, int, str]
 """Engine, condition and word."""
@@ -66,7 +62,7 @@ class Evaluation:
             EarmarkError: the corpus cannot be read, or no engine can be built.
         """
         corpus = open_all(self.plan)
-        job, unbuilt = self._job()
+        job, unbuilt = prepare(self.plan, self.recipe, self.cache)
         totals, troubles, corpus_hash = self._pass(corpus, job)
         targets: dict[Key, Target] = {}
         if self.plan.target_false_wakes_per_hour is not None:
@@ -85,52 +81,6 @@ class Evaluation:
             words=words,
             comparisons=_comparisons(job, totals),
         )
-
-    def _job(self) -> tuple[Job, list[Trouble]]:
-        """Build every engine once, here, and look at every noise: what cannot be used is missing.
-
-        Raises:
-            EarmarkError: no engine can be built, or a condition has no sound that can be used.
-        """
-        troubles: list[Trouble] = []
-        recipes, settings = [], []
-        failure: EarmarkError | None = None
-        for each in self.plan.engine:
-            try:
-                recipe = self.recipe(each)
-                defaults = engine_of(recipe).thresholds
-            except EarmarkError as error:
-                failure = error
-                troubles.append(Trouble(item=each.name, why=str(error)))
-                continue
-            recipes.append(recipe)
-            filled = {word: each.thresholds.get(word, defaults[word]) for word in defaults}
-            settings.append(msgspec.structs.replace(each, thresholds=filled))
-        if failure is not None and not recipes:
-            raise failure
-        hashes: dict[Path, str] = {}
-        conditions = tuple(condition_of(each, hashes, troubles) for each in self.plan.condition)
-        thresholds = tuple(
-            {
-                (condition.name, word): threshold
-                for condition in conditions
-                for word, threshold in each.thresholds.items()
-            }
-            for each in settings
-        )
-        job = Job(
-            recipes=tuple(recipes),
-            settings=tuple(settings),
-            conditions=conditions,
-            sound_hashes=hashes,
-            thresholds=thresholds,
-            plays=self.plan.plays,
-            channel=self.plan.channel,
-            seed=self.plan.seed,
-            tail_s=self.plan.hit_tail_s,
-            cache=self.cache,
-        )
-        return job, troubles
 
     def _pass(self, corpus: Corpus, job: Job) -> tuple[dict[Key, Totals], set[Trouble], str]:
         """Have every item examined once, and count."""
@@ -196,50 +146,6 @@ class Evaluation:
 
     def _number(self, settings: EngineSettings) -> int:
         return [engine.name for engine in self.plan.engine].index(settings.name)
-
-
-def open_all(plan: Plan) -> Corpus:
-    """Open every corpus of a plan as one.
-
-    Raises:
-        UsageError: there is none, or one of them is nothing of the kind.
-    """
-    if not plan.corpus:
-        raise UsageError(
-            "there is nothing to play", "name a folder or a manifest, or set EARMARK_RECORDINGS"
-        )
-    return Several([open_corpus(Path(each.path), each.word) for each in plan.corpus], plan.only)
-
-
-def condition_of(
-    settings: ConditionSettings, hashes: dict[Path, str], troubles: list[Trouble]
-) -> Condition:
-    """Find the sounds of a condition.
-
-    Args:
-        settings: of the plan.
-        hashes: takes the SHA-256 of each sound.
-        troubles: takes what cannot be used.
-
-    Raises:
-        UsageError: none of them can be used.
-    """
-    found: list[tuple[Path, ...]] = []
-    for folder in (settings.noise, settings.room):
-        usable = []
-        for path in sounds_in(Path(folder)) if folder is not None else ():
-            try:
-                with open_recording(path):
-                    hashes[path] = file_hash(path)
-            except EarmarkError as error:
-                troubles.append(Trouble(item=str(path), why=str(error)))
-            else:
-                usable.append(path)
-        if folder is not None and not usable:
-            raise UsageError(f"no sound in {folder} can be used for {settings.name}")
-        found.append(tuple(usable))
-    noises, rooms = found
-    return Condition(settings.name, settings.snr_db, noises, rooms, settings.speech_dbov)
 
 
 def _targets(totals: Mapping[Key, Totals], plan: Plan) -> dict[Key, Target]:

@@ -19,7 +19,7 @@ from listener.config import Config, Probability, WakeSettings
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.evaluate.lines import Report, StepLines, Summary, Table, WakeLines, printable
 from listener.evaluate.remaining import Remaining
-from listener.inference import build_detector
+from listener.inference.assembly import build_detector
 from listener.recording import SUFFIXES, Recording, open_recording
 from listener.sound.pcm import SAMPLE_RATE_HZ, Framer, Gap, GapReason
 from listener.wake.detector import Detector, Wake

@@ -9,9 +9,9 @@ from listener.evaluate.corpus.items import Item
 from listener.evaluate.corpus.mixing import Condition, Mixer, choose
 from listener.evaluate.corpus.playing import phases, sounding
 from listener.evaluate.plan import Plan
+from listener.evaluate.preparation import condition_of, open_all
 from listener.evaluate.rates.events import Event
 from listener.evaluate.rates.result import WordResult
-from listener.evaluate.running import condition_of, open_all
 from listener.sound.clip import to_flac
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 

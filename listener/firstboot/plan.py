@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from listener import config
 from listener.config import ShortName
 from listener.envelope import keys
 from listener.errors import ConfigError, UsageError
@@ -19,6 +18,7 @@ from listener.firstboot import tables
 from listener.household import invitation
 from listener.household.identity import Kind
 from listener.household.invitation import Invitation
+from listener.settings import parse_settings
 
 LIMIT_BYTES: Final = 64 << 10
 """Of the file; one is a few hundred."""
@@ -110,7 +110,7 @@ def parse(raw: dict[str, Any], source: str) -> Plan:
     _refuse_paths(rest, source)
     line = None if household.line is None else _line(household.line, source)
     settings = tables.merge({} if line is None else _named(line), rest)
-    checked = config.parse(tables.render(settings), source)
+    checked = parse_settings(tables.render(settings), source)
     if line is not None and checked.device.name != line.identity.name:
         raise ConfigError(
             f"{source}: the speaker is called {checked.device.name}, and the line is for"

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from listener import config
 from listener.durable import PUBLIC_MODE, make_folder, write_durably
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
@@ -23,6 +22,7 @@ from listener.home import Home
 from listener.household import joining
 from listener.household.invitation import Invitation
 from listener.household.joining import Joined
+from listener.settings import parse_settings
 
 FOLDER: Final = "first-boot"
 COPY: Final = "taken.toml"
@@ -137,7 +137,7 @@ class FirstBoot:
         below = plan.tables_of(plan.decode(before), str(self._settings))
         wanted = tables.merge({"home": str(self._home.path)} | below, settings)
         after = tables.render(wanted)
-        config.parse(after, partition.NAME)
+        parse_settings(after, partition.NAME)
         return before, before if wanted == below else after.encode("utf-8")
 
     def _write_settings(self, settings: dict[str, Any], report: Report) -> None:
@@ -213,7 +213,7 @@ class FirstBoot:
 
     def _introduce(self, todo: Plan, report: Report) -> None:
         public = self._home.device_key().public_key()
-        name = config.parse(self._settings.read_text("utf-8"), str(self._settings)).device.name
+        name = parse_settings(self._settings.read_text("utf-8"), str(self._settings)).device.name
         report.speaker += [f"name: {name}", f"public key: {keys.device_text(public)}"]
         if todo.line is None and not (self._home.path / "tls" / "me.crt").exists():
             report.speaker.append(

@@ -32,14 +32,15 @@ from listener.hear.opening import asked_for, open_gate
 from listener.hear.signs.chime import fitted_chime
 from listener.hear.watching import Both, Watching
 from listener.home import Home
-from listener.inference import SpeechNet, build_detector
+from listener.inference.assembly import build_detector
+from listener.inference.speech import SpeechNet
 from listener.notices import SOCKET, Notifier, Tally, signed
 from listener.owner.attribution import Keeper
 from listener.service import Service, Stop
 from listener.sound.clip import Recorder, longest_samples
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.sound.ring import Ring
-from listener.spool import Spool
+from listener.spool.queue import Spool
 from listener.wake.detector import Detector
 
 _BOOT_BYTES: Final = 8

@@ -8,11 +8,11 @@ import logging
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.entries import FOLLOWING
 from listener.errors import EarmarkError
 from listener.home import Home
 from listener.owner import succession
 from listener.owner.roster import Roster
+from listener.spool.entries import FOLLOWING
 
 _log = logging.getLogger(__name__)
 

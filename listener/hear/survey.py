@@ -29,7 +29,7 @@ from listener.hear.fitting import fitted_mute
 from listener.hear.memory import share_one_heap
 from listener.hear.opening import asked_for, open_gate
 from listener.hear.tracing import MachineClock, StreamClock, Survey
-from listener.inference import build_detector, build_rule
+from listener.inference.assembly import build_detector, build_rule
 from listener.journal import Journal
 from listener.service import Service, Stop
 from listener.sound.pcm import SAMPLE_RATE_HZ

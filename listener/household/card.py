@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import Unavailable, UsageError
-from listener.owner.roster import Owner
+from listener.owner.records import Owner
 
 NAME: Final = "earmark.toml"
 

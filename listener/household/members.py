@@ -20,6 +20,7 @@ from listener.household.identity import Identity, Kind
 from listener.household.office import Office
 from listener.household.register import INVITATION_S, Area, Speaker
 from listener.service import Stop
+from listener.settings import parse_settings
 
 _TOKEN_BYTES: Final = 16
 _BY_HAND: Final = "{}, within the hour: earmark household join LINE"
@@ -146,7 +147,7 @@ def join(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
         write_durably(path, text.encode(), PUBLIC_MODE)
         print(f"the settings are in {path}", file=sys.stderr)
         return 0
-    fresh = config.parse(text, "the answer")
+    fresh = parse_settings(text, "the answer")
     if settings.broker == fresh.broker and settings.device.name == fresh.device.name:
         print("the settings are as they should be", file=sys.stderr)
         return 0

@@ -13,7 +13,7 @@ from listener.actions import Actions
 from listener.envelope import keys
 from listener.home import Home
 from listener.owner import riddle
-from listener.owner.roster import CHALLENGE_S, Owner
+from listener.owner.records import CHALLENGE_S, Owner
 
 _ROUND: Final = """\
 the whole round, for an owner whose short name is to be ada:

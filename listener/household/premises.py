@@ -20,6 +20,7 @@ from listener.household.identity import Identity, Kind
 from listener.household.office import Office
 from listener.household.register import Register
 from listener.mqtt.client import PahoBroker
+from listener.settings import parse_settings
 
 _LOOPBACK = ("localhost", "127.0.0.1")
 
@@ -91,8 +92,8 @@ def _settle_archive(path: Path, text: str) -> None:
         write_durably(path, text.encode(), PUBLIC_MODE)
         print(f"the archive's settings are in {path}; once: systemctl enable --now earmark-archive")
         return
-    there = config.parse(path.read_text("utf-8", "replace"), str(path))
-    fresh = config.parse(text, str(path))
+    there = parse_settings(path.read_text("utf-8", "replace"), str(path))
+    fresh = parse_settings(text, str(path))
     if there.broker != fresh.broker or there.archive.key_file != fresh.archive.key_file:
         print(f"put this into {path}:")
         print(text, end="")

@@ -8,14 +8,12 @@ connection here is a new paho client, and nothing but the spool is a queue.
 import select
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -24,20 +22,18 @@ from listener.mqtt import access, wires
 from listener.mqtt.broker import (
     IN_FLIGHT,
     Connected,
-    Delivered,
-    Denied,
     Happening,
     Limits,
     Lost,
     Message,
-    Rejected,
     Waitable,
 )
+from listener.mqtt.dialect import Dialect
+from listener.mqtt.inbox import FAILURE, Inbox
 
 _UNSUPPORTED_VERSION: Final = 0x84
 _RETAIN_NOT_SUPPORTED: Final = 0x9A
 _QOS_NOT_SUPPORTED: Final = 0x9B
-_FAILURE: Final = 0x80  # reason codes from here on
 _ANSWER_S: Final = 5.0  # for TCP, for TLS and for the CONNACK, each
 # For the CONNACK while another version is left to try: amqtt falls silent at a version 5.
 _TRIAL_S: Final = 2.0
@@ -73,39 +69,28 @@ class PahoBroker:
         self._monotonic_s = monotonic_s
         self._tls = access.tls_context(settings)
         self._password = access.password(settings)
-        self._preferred = (
-            MQTTProtocolVersion.MQTTv311
-            if settings.protocol == "3.1.1"
-            else MQTTProtocolVersion.MQTTv5
-        )
-        self._protocol = self._preferred
+        self._dialect = Dialect(settings.protocol)
         self._reached = False
         self._granted = Limits()
         self._client: paho.Client | None = None
         self._welcome_until_s: float | None = None
-        self._happened: deque[Happening] = deque()
+        self._inbox = Inbox()
 
     def connect(self) -> None:
         """Open the connection; blocks for at most 5 s for TCP and 5 s for TLS."""
         self._drop()
         client = self._new_client()
         self._client = client
-        properties = None
-        if client.protocol == MQTTProtocolVersion.MQTTv5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # no types in paho
-            properties.MaximumPacketSize = self._longest_bytes
-        trial = self._settings.protocol == "auto" and client.protocol == self._preferred
+        trial = self._dialect.is_on_trial
         self._welcome_until_s = self._monotonic_s() + _ANSWER_S
         self._reached = False
         try:
-            client.connect(
+            self._dialect.dial(
+                client,
                 self._settings.host,
                 self._settings.port,
                 self._settings.keepalive_s,
-                clean_start=True
-                if client.protocol == MQTTProtocolVersion.MQTTv5
-                else paho.MQTT_CLEAN_START_FIRST_ONLY,
-                properties=properties,
+                self._longest_bytes,
             )
         except ssl.SSLCertVerificationError as error:
             self._lose(f"its certificate does not fit: {error.verify_message}")
@@ -139,17 +124,15 @@ class PahoBroker:
         client = self._client
         wire = client.socket() if client is not None else None
         if client is None or wire is None:
-            if not self._happened:
+            if not self._inbox:
                 select.select(also, (), (), longest_s)
         else:
             # paho looks at its own clock for keep-alive; it is asked often enough.
-            wait_s = 0.0 if self._happened else longest_s
+            wait_s = 0.0 if self._inbox else longest_s
             writing = (wire,) if client.want_write() else ()
             readable, writable, _ = select.select((wire, *also), writing, (), wait_s)
             self._turn(client, reads=wire in readable, writes=bool(writable))
-        happened = list(self._happened)
-        self._happened.clear()
-        return happened
+        return self._inbox.empty()
 
     def close(self) -> None:
         """Say goodbye, so that no last will is published."""
@@ -179,13 +162,7 @@ class PahoBroker:
             self._lose("it does not answer")
 
     def _new_client(self) -> paho.Client:
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            self._client_id,
-            clean_session=None if self._protocol == MQTTProtocolVersion.MQTTv5 else True,
-            protocol=self._protocol,
-            reconnect_on_failure=False,
-        )
+        client = self._dialect.client(self._client_id)
         client.connect_timeout = _ANSWER_S
         client.max_inflight_messages = self._granted.in_flight
         client.max_queued_messages = _MOST_QUEUED
@@ -202,9 +179,7 @@ class PahoBroker:
             )
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
-        client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
+        self._inbox.listen(client)
         return client
 
     def _on_connect(
@@ -216,13 +191,13 @@ class PahoBroker:
         properties: Properties | None,
     ) -> None:
         self._welcome_until_s = None
-        if code.value >= _FAILURE:
+        if code.value >= FAILURE:
             if code.value == _RETAIN_NOT_SUPPORTED:
                 self._granted = replace(self._granted, retain=False)
             elif code.value == _QOS_NOT_SUPPORTED:
                 self._granted = replace(self._granted, qos=0)
             elif code.value == _UNSUPPORTED_VERSION:
-                self._fall_back()
+                self._dialect.fall_back()
             self._lose(str(code), code.value)
             return
         receives = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
@@ -236,8 +211,7 @@ class PahoBroker:
             # paho cannot lower this on an open connection.
             self._lose(f"it takes only {receives} messages at a time: connecting anew")
             return
-        protocol = "5" if client.protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1"
-        self._happened.append(Connected(self._granted, protocol))
+        self._inbox.add(Connected(self._granted, "5" if self._dialect.is_new else "3.1.1"))
 
     def _on_disconnect(
         self, client: object, _d: object, flags: paho.DisconnectFlags, code: ReasonCode, _p: object
@@ -249,47 +223,18 @@ class PahoBroker:
         else:
             self._lose("the connection broke")
 
-    def _on_publish(
-        self, _c: object, _d: object, ticket: int, code: ReasonCode, _p: object
-    ) -> None:
-        if code.value >= _FAILURE:
-            self._happened.append(Rejected(ticket, code.value, str(code)))
-        else:
-            self._happened.append(Delivered(ticket, code.value))
-
-    def _on_subscribe(
-        self, _c: object, _d: object, _t: int, codes: list[ReasonCode], _p: object
-    ) -> None:
-        self._happened.extend(Denied(str(code)) for code in codes if code.value >= _FAILURE)
-
-    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            return
-        self._happened.append(Message(topic, bytes(message.payload), message.qos, message.retain))
-
     def _lose(self, reason: str, code: int | None = None) -> None:
         if self._client is None:
             return
         if self._welcome_until_s is None:
-            # Another broker may answer next time.
-            self._protocol = self._preferred if code != _UNSUPPORTED_VERSION else self._protocol
+            if code != _UNSUPPORTED_VERSION:
+                self._dialect.start_over()
         elif self._reached:
             # Somebody took the call and did not welcome us: some brokers hang up on a version
             # they do not know. The other version is tried next, and this one again after it.
-            self._fall_back()
+            self._dialect.fall_back()
         self._drop()
-        self._happened.append(Lost(reason, code))
-
-    def _fall_back(self) -> None:
-        if self._settings.protocol != "auto":
-            return
-        self._protocol = (
-            MQTTProtocolVersion.MQTTv311
-            if self._protocol == MQTTProtocolVersion.MQTTv5
-            else MQTTProtocolVersion.MQTTv5
-        )
+        self._inbox.add(Lost(reason, code))
 
     def _drop(self) -> None:
         client, self._client = self._client, None

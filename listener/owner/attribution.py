@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from listener.owner.roster import Owner, Roster
+from listener.owner.records import Owner
+from listener.owner.roster import Roster
 from listener.sound.clip import Clip
 
 

@@ -3,89 +3,27 @@
 A roster never changes; each edit returns a new one. Time is handed in as seconds since 1970.
 """
 
-import hashlib
-import hmac
 from collections.abc import Iterable
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from msgspec import Meta
 
 from listener.envelope import keys
-from listener.envelope.format import Sha256, ShortName
-from listener.errors import ConfigError, EarmarkError, UsageError
+from listener.envelope.format import ShortName
+from listener.errors import UsageError
+from listener.owner.records import Device, Owner, Record
 
-CHALLENGE_S: Final = 24 * 3600
 ARCHIVE: Final = "archive"
 """No device's name: the archive speaks as it where devices speak."""
-ROSTER_LIMIT_BYTES: Final = 4 << 20
-
-Seconds = Annotated[int, Meta(ge=0, le=1 << 40)]
-
-
-class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the roster's file; unknown fields are refused."""
-
-
-class Challenge(_Record, frozen=True, kw_only=True):
-    """A question only the holder of an owner's secret key can answer."""
-
-    sha256: Sha256
-    """Of the answer, which is kept nowhere."""
-    made_s: Seconds
-    expires_s: Seconds
-
-
-class Owner(_Record, frozen=True, kw_only=True):
-    """Somebody whose clips may be made."""
-
-    name: ShortName
-    recipient: str
-    """Her public key, ``age1…``."""
-    active: bool = False
-    """Whether she has proved that she holds the secret key. Until then she is unknown."""
-    challenge: Challenge | None = None
-    following: str | None = None
-    """The key that will take the place of ``recipient`` once it is confirmed."""
-    retired: tuple[str, ...] = ()
-    """Keys that were active before: nothing new is sealed to them, what was is still hers."""
-
-    @property
-    def okey(self) -> str:
-        """The fingerprint of her key."""
-        return keys.owner_id(self.recipient)
-
-    @property
-    def recipients(self) -> tuple[str, ...]:
-        """Every key to which her clips may be sealed, the active one first."""
-        return (self.recipient, *self.retired)
-
-    @property
-    def _noted(self) -> tuple[str, ...]:
-        return self.recipients if self.following is None else (*self.recipients, self.following)
-
-
-class Device(_Record, frozen=True, kw_only=True):
-    """A speaker whose signature the archive believes."""
-
-    name: ShortName
-    key: str
-    """Its public key, ``ed25519:…``."""
-
-    @property
-    def dkey(self) -> str:
-        """The fingerprint of its key."""
-        return keys.device_id(keys.parse_device(self.key))
-
 
 _Named = TypeVar("_Named", Owner, Device)
 
 
-class Roster(_Record, frozen=True, kw_only=True):
+class Roster(Record, frozen=True, kw_only=True):
     """The household's owners and devices, each sorted by name.
 
-    Made by ``parse`` or by the edits of an empty one, in which no name and no key stands twice.
+    Made by ``format.parse`` or by the edits of an empty one: no name and no key stands in it twice.
     """
 
     v: Literal[1] = 1
@@ -159,7 +97,7 @@ class Roster(_Record, frozen=True, kw_only=True):
         if owner.following == spelt:
             return self
         self._check_free(spelt)
-        return self._replaced(msgspec.structs.replace(owner, following=spelt, challenge=None))
+        return self._replaced(owner.followed_by(spelt))
 
     def with_new_key(self, name: str, recipient: str) -> "Roster":
         """Put a key in place of an owner's active one, which is retired. Proof is the caller's.
@@ -169,7 +107,7 @@ class Roster(_Record, frozen=True, kw_only=True):
             UsageError: there is no active owner of this name, or the key is somebody's already.
         """
         owner = self.with_following(name, recipient).known_owner(name)
-        return self._replaced(_moved_on(owner))
+        return self._replaced(owner.moved_on())
 
     def without_owner(self, name: str) -> "Roster":
         """Forget an owner: no clip of hers is made or accepted any more.
@@ -192,9 +130,7 @@ class Roster(_Record, frozen=True, kw_only=True):
             UsageError: there is none of this name.
             EarmarkError: she is active already.
         """
-        owner = self._unconfirmed(name)
-        challenge = Challenge(sha256=_digest(answer), made_s=now_s, expires_s=now_s + CHALLENGE_S)
-        return self._replaced(msgspec.structs.replace(owner, challenge=challenge))
+        return self._replaced(self.known_owner(name).challenged(answer, now_s))
 
     def confirmed(self, name: str, answer: str, now_s: int) -> "Roster":
         """Make an owner active, or her following key the active one: she answered her challenge.
@@ -211,21 +147,7 @@ class Roster(_Record, frozen=True, kw_only=True):
             UsageError: there is none of this name.
             EarmarkError: she is active already, was not challenged, is late, or is wrong.
         """
-        owner = self._unconfirmed(name)
-        again = f"ask anew: earmark owner challenge {name}"
-        challenge = owner.challenge
-        if challenge is None:
-            raise EarmarkError(f"{name} was not challenged", again)
-        if not challenge.made_s <= now_s < challenge.expires_s:
-            raise EarmarkError(f"the challenge for {name} has expired", again)
-        if not hmac.compare_digest(_digest(answer.strip()), challenge.sha256):
-            raise EarmarkError(
-                f"this is not the answer to the last challenge for {name}",
-                f"the newest one counts: earmark owner challenge {name} | age -d -i {name}.key",
-            )
-        if owner.following is not None:
-            return self._replaced(_moved_on(owner))
-        return self._replaced(msgspec.structs.replace(owner, active=True, challenge=None))
+        return self._replaced(self.known_owner(name).confirmed(answer, now_s))
 
     def with_device(self, name: str, key: str) -> "Roster":
         """Add a device; adding it once more changes nothing.
@@ -265,14 +187,12 @@ class Roster(_Record, frozen=True, kw_only=True):
             )
         return self._with_devices(device for device in self.devices if device.name != name)
 
-    def _unconfirmed(self, name: str) -> Owner:
-        owner = self.known_owner(name)
-        if owner.active and owner.following is None:
-            raise EarmarkError(f"{name} is confirmed already")
-        return owner
+    def in_order(self) -> "Roster":
+        """Return it as its own edits leave it, so that a file edited by hand is like any other."""
+        return Roster(owners=_sorted(self.owners), devices=_sorted(self.devices))
 
     def _check_free(self, recipient: str) -> None:
-        if any(recipient in owner._noted for owner in self.owners):  # noqa: SLF001 - its own kind
+        if any(recipient in owner.noted for owner in self.owners):
             raise UsageError(
                 "another owner has this key, or she had it before",
                 "each owner makes her own with age-keygen: who shares a key shares every clip",
@@ -290,47 +210,6 @@ class Roster(_Record, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, devices=_sorted(devices))
 
 
-def parse(data: bytes, source: str) -> Roster:
-    """Read a roster.
-
-    Args:
-        data: any bytes at all.
-        source: where they came from, for messages.
-
-    Raises:
-        ConfigError: they are no roster, or a name or a key stands in it twice, or is none. Nothing
-            else is ever raised.
-    """
-    hint = "restore it from a backup, or remove it and add owners and devices again"
-    if len(data) > ROSTER_LIMIT_BYTES:
-        raise ConfigError(f"the roster {source} is too long to be one", hint)
-    try:
-        roster = msgspec.json.decode(data, type=Roster)
-        noted = [key for owner in roster.owners for key in owner._noted]  # noqa: SLF001 - its own kind
-        text = [keys.parse_recipient(key) for key in noted]
-        text += [keys.device_text(keys.parse_device(device.key)) for device in roster.devices]
-    except (ValueError, RecursionError, ConfigError) as error:
-        raise ConfigError(f"the roster {source} is damaged", hint) from error
-    spelt = [*noted]
-    spelt += [device.key for device in roster.devices]
-    owner_names = {owner.name for owner in roster.owners}
-    device_names = {device.name for device in roster.devices}
-    if (
-        text != spelt
-        or len(set(text)) < len(text)
-        or len(owner_names) < len(roster.owners)
-        or len(device_names) < len(roster.devices)
-    ):
-        raise ConfigError(f"the roster {source} has a name or a key twice", hint)
-    # Sorted here, so that a file edited by hand equals the one we would write.
-    return Roster(owners=_sorted(roster.owners), devices=_sorted(roster.devices))
-
-
-def render(roster: Roster) -> bytes:
-    """Write a roster as ``parse`` reads it: JSON, indented for people."""
-    return msgspec.json.format(msgspec.json.encode(roster), indent=2) + b"\n"
-
-
 def _fit(name: str, whose: str) -> str:
     try:
         return msgspec.convert(name, ShortName)
@@ -341,24 +220,8 @@ def _fit(name: str, whose: str) -> str:
         ) from error
 
 
-def _moved_on(owner: Owner) -> Owner:
-    if owner.following is None:
-        return owner
-    return msgspec.structs.replace(
-        owner,
-        recipient=owner.following,
-        following=None,
-        challenge=None,
-        retired=(owner.recipient, *owner.retired),
-    )
-
-
 def _sorted(records: Iterable[_Named]) -> tuple[_Named, ...]:
     return tuple(sorted(records, key=lambda record: record.name))
-
-
-def _digest(answer: str) -> str:
-    return hashlib.sha256(answer.encode("utf-8", "replace")).hexdigest()
 
 
 def _names(names: Iterable[str]) -> str:

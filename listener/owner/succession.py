@@ -24,7 +24,8 @@ from msgspec import Meta
 from listener.envelope import keys
 from listener.envelope.format import KeyId, ShortName
 from listener.errors import ConfigError, EarmarkError, UsageError
-from listener.owner.roster import Owner, Roster
+from listener.owner.records import Owner
+from listener.owner.roster import Roster
 
 LONGEST_BYTES: Final = 7 << 10
 _CONTEXT: Final = b"EARMARK/NEW-KEY/1\n"

@@ -19,9 +19,9 @@ import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
-from listener.entries import FOLLOWING, TERMS
 from listener.mqtt import terms, topics
 from listener.mqtt.broker import Message
+from listener.spool.entries import FOLLOWING, TERMS
 
 PIN: Final = "archive.pub"
 LONGEST_FOLLOWING_BYTES: Final = 7 << 10

@@ -21,7 +21,7 @@ from listener.send.courier import Courier
 from listener.send.loop import Sender
 from listener.send.status import will
 from listener.service import with_credentials
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 LONGEST_ANSWER_BYTES = 8192  # nothing that a device is told is longer
 

@@ -16,10 +16,10 @@ import logging
 from dataclasses import dataclass, field
 from typing import Final
 
-from listener.entries import Entry
 from listener.mqtt import topics
 from listener.mqtt.broker import PACKET_TOO_LARGE, Limits, Message
-from listener.spool import Spool
+from listener.spool.entries import Entry
+from listener.spool.queue import Spool
 
 MOST_STRIKES: Final = 3
 LONGEST_WAIT_S: Final = 30.0

@@ -4,14 +4,10 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, assert_never
 
-import msgspec
-
-from listener import notices
 from listener.control import Controller
-from listener.ledger import Counts
 from listener.mqtt import topics
 from listener.mqtt.broker import (
     NO_SUBSCRIBERS,
@@ -25,19 +21,19 @@ from listener.mqtt.broker import (
     Message,
     Rejected,
 )
-from listener.notices import Notice, NoticeSocket
+from listener.notices import NoticeSocket
 from listener.release.journal import Shown
+from listener.send.account import Account
 from listener.send.bidding import Bidding
 from listener.send.commands import Commands
 from listener.send.courier import Courier
-from listener.send.status import Status, will
+from listener.send.status import will
 from listener.service import Service, Stop
 
 TURN_S: Final = 0.5  # the longest that a stop, or a clip without a notice, waits to be seen
 FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 30.0
 STEADY_S: Final = 5.0  # two devices of one name end each other's connections; let them do it slowly
-STATUS_PAUSE_S: Final = 10.0
 TRIM_PAUSE_S: Final = 600.0
 FAREWELL_S: Final = 1.0
 
@@ -62,8 +58,7 @@ class _Schedule:
 
     connect_s: float = 0.0
     backoff_s: float = FIRST_BACKOFF_S
-    status_s: float = float("inf")
-    trim_s: float = field(default=0.0)
+    trim_s: float = 0.0
 
 
 class Sender:
@@ -100,12 +95,10 @@ class Sender:
         self.commands: Final = Commands(self._device, controller)
         self._bidding = bidding
         self._service = service
-        self._version = version
+        self._account = Account(self._device, self._spool, broker, version)
         self._monotonic_s = monotonic_s
         self._due = _Schedule()
         self._link: _Link | None = None
-        self._status = Status(state="online")
-        self._told: tuple[Counts, int, Shown | None] | None = None
         self.was_connected = False
         """Whether the broker ever welcomed us."""
         self.lost_because = ""
@@ -150,7 +143,7 @@ class Sender:
             self._happening(happening)
         if self._notices is not None:
             for notice in self._notices.receive():
-                self._notice(notice)
+                self._account.take(notice, connected=self._link is not None)
         self._work()
 
     def goodbye(self) -> None:
@@ -197,7 +190,7 @@ class Sender:
         wanted = () if self._bidding is None else self._bidding.topics
         for topic in (topics.ACK.all(device=self._device), *self.commands.topics, *wanted):
             self._broker.subscribe(topic)
-        self._link.status = self._publish_status(self._link)
+        self._link.status = self._account.publish(self._link.limits)
 
     def _lost(self, lost: Lost) -> None:
         if self._link is not None or lost.reason != self.lost_because:
@@ -219,49 +212,6 @@ class Sender:
             _log.info("the broker says that nobody takes it: is the archive running?")
         self.courier.delivered(delivered.ticket)
 
-    def _notice(self, notice: Notice) -> None:
-        match notice:
-            case notices.Wake(word=word):
-                self._event(topics.Event(event_type="wake", word=word))
-            case notices.NearMiss(word=word):
-                self._event(topics.Event(event_type="near_miss", word=word))
-            case notices.Mute(state=state):
-                self._event(topics.Event(event_type="mute", state=state))
-                self._say(mute=state)
-            case notices.Microphone():
-                self._say(
-                    microphone=notice.cause or notice.state,
-                    losses=notice.losses,
-                    overruns=notice.overruns,
-                )
-            case notices.Counters(tally=tally, signature=signature):
-                self._say(counters=tally, signature=signature)
-            case notices.Started(thresholds=thresholds, switch=switch):
-                self._say(hearing=True, thresholds=thresholds, switch=switch)
-            case notices.Stopped():
-                self._say(hearing=False)
-            case notices.Spooled():
-                pass  # being woken by it was the point
-            case _ as never:
-                assert_never(never)
-
-    def _event(self, event: topics.Event) -> None:
-        """Publish at once, or not at all: an old wake is worse than none."""
-        message = Message(
-            topics.EVENT.name(device=self._device),
-            event.encode(),
-            topics.EVENT.qos,
-            topics.EVENT.retain,
-        )
-        if self._link is None or self._broker.publish(message) == 0:
-            missed = self._status.events_missed + 1
-            self._status = msgspec.structs.replace(self._status, events_missed=missed)
-
-    def _say(self, **changes: object) -> None:
-        """Change the status, and publish it soon."""
-        self._status = msgspec.structs.replace(self._status, **changes)
-        self._due.status_s = 0.0
-
     def _work(self) -> None:
         now_s = self._monotonic_s()
         if self._service is not None:
@@ -281,24 +231,4 @@ class Sender:
             return
         if (clip := self.courier.next(now_s, self._link.limits)) is not None:
             self.courier.launched(self._broker.publish(clip))
-        if self._due.status_s > now_s + STATUS_PAUSE_S and self._numbers() != self._told:
-            self._due.status_s = now_s + STATUS_PAUSE_S
-        if now_s >= self._due.status_s:
-            self._publish_status(self._link)
-
-    def _numbers(self) -> tuple[Counts, int, Shown | None]:
-        shown = None if self._version is None else self._version()
-        return self._spool.counts(), len(self._spool.waiting()), shown
-
-    def _publish_status(self, link: _Link) -> int:
-        self._due.status_s = float("inf")
-        self._told = self._numbers()
-        counts, waiting, shown = self._told
-        status = msgspec.structs.replace(self._status, spool=counts, waiting=waiting, version=shown)
-        message = Message(
-            topics.STATUS.name(device=self._device),
-            msgspec.json.encode(status, order="sorted"),
-            topics.STATUS.qos,
-            topics.STATUS.retain and link.limits.retain,
-        )
-        return self._broker.publish(message)
+        self._account.keep_true(now_s, self._link.limits)

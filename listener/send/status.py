@@ -2,11 +2,11 @@
 
 import msgspec
 
-from listener.ledger import Counts
 from listener.mqtt import topics
 from listener.mqtt.broker import Message
 from listener.notices import Tally
 from listener.release.journal import Shown
+from listener.spool.ledger import Counts
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

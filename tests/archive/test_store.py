@@ -5,39 +5,22 @@ import resource
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
 from listener.archive.files import find_envelope, read_envelope
-from listener.archive.orders import Orders
+from listener.archive.keeping import Erased, Replayed
 from listener.archive.receive import Receiver
-from listener.archive.store import Erased, FileStore, Replayed
-from listener.archive.vouching import Voucher
+from listener.archive.store import FileStore
 from listener.envelope import format as form
 from listener.errors import Unavailable
 from tests.archive.crossing import cross
+from tests.archive.shelf import T_S, T, kept, path_of
 
 if TYPE_CHECKING:
     from tests.conftest import Household
-
-T = "2026-11-22T08:00:00.000Z"
-T_S = 1_795_334_400
-
-
-def kept(
-    store: FileStore, household: "Household", seq: int = 1, received_s: int = T_S, **fields: object
-) -> form.PublicHeader:
-    given: dict[str, Any] = {"t": T} | fields
-    header = household.header(seq, **given)
-    data = household.seal(header)
-    store.keep(form.parse(data), data, received_s)
-    return header
-
-
-def path_of(folder: Path, header: form.PublicHeader) -> Path:
-    return folder / "clips" / header.owner / f"{header.clip}.earmark"
 
 
 def test_files_and_index_are_for_this_user_alone(
@@ -59,33 +42,6 @@ def test_clips_are_listed_by_time_and_by_owner(store: FileStore, household: "Hou
     assert list(store.kept("nobody")) == []
 
 
-def test_a_file_without_a_row_gets_one_when_it_verifies(
-    store: FileStore, receiver: Receiver, household: "Household", folder: Path
-) -> None:
-    header = household.header(1)
-    path = path_of(folder, header)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(household.seal(header))
-
-    assert store.mend(receiver.verify) == 1
-    assert store.mend(receiver.verify) == 0
-
-    assert [one.clip for one in store.kept()] == [header.clip]
-
-
-def test_a_start_mends_an_index_whose_owners_were_crossed(
-    store: FileStore, receiver: Receiver, household: "Household", folder: Path
-) -> None:
-    hers, his = kept(store, household), kept(store, household, 2, owner="bob")
-    cross(store, "owner = case owner when 'ada' then 'bob' else 'ada' end")
-
-    assert store.mend(receiver.verify) == 2
-
-    assert [one.clip for one in store.kept("ada")] == [hers.clip]
-    assert [one.clip for one in store.kept("bob")] == [his.clip]
-    assert not (folder / "quarantine").exists()
-
-
 def test_a_crossed_index_ends_no_clip_of_another(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
@@ -99,80 +55,6 @@ def test_a_crossed_index_ends_no_clip_of_another(
     assert path_of(folder, his).exists()
     assert [one.clip for one in store.kept("bob")] == [his.clip]
     assert not store.orders.is_buried(his.clip)
-
-
-def test_an_index_of_another_archive_or_of_before_is_asked_file_by_file(
-    store: FileStore, receiver: Receiver, household: "Household", folder: Path
-) -> None:
-    header = kept(store, household)
-    received_s = next(store.kept()).received_s
-    with sqlite3.connect(folder / "index.sqlite") as index:
-        index.execute("alter table clip drop column code")
-    index.close()
-    other = FileStore(folder, Orders(folder.parent / "others.sqlite"), Voucher(b"another"))
-
-    assert [is_vouched for _, is_vouched in other.judged("ada", ("", "A"))] == [False]
-    assert other.mend(receiver.verify) == 0
-
-    assert [is_vouched for _, is_vouched in other.judged("ada", ("", "A"))] == [True]
-    assert [(one.clip, one.received_s) for one in other.kept()] == [(header.clip, received_s)]
-    other.close()
-
-
-@pytest.mark.parametrize("damage", ["content", "owner", "name", "empty"])
-def test_a_file_that_does_not_belong_is_set_aside(
-    store: FileStore, receiver: Receiver, household: "Household", folder: Path, damage: str
-) -> None:
-    header = household.header(1)
-    data = household.seal(header)
-    path = path_of(folder, header)
-    match damage:
-        case "content":
-            data = data[:-1] + bytes([data[-1] ^ 1])
-        case "owner":
-            path = folder / "clips" / "bob" / path.name
-        case "name":
-            path = path.with_name(f"{household.header(2).clip}.earmark")
-        case _:
-            data = b""
-    path.parent.mkdir(parents=True)
-    path.write_bytes(data)
-
-    assert store.mend(receiver.verify) == 0
-
-    assert list(store.kept()) == []
-    assert not path.exists()
-    assert (folder / "quarantine" / path.name).read_bytes() == data
-
-
-def test_unfinished_files_go(store: FileStore, receiver: Receiver, folder: Path) -> None:
-    part = folder / "clips" / "ada" / "x.earmark.part"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(b"half")
-
-    store.mend(receiver.verify)
-
-    assert not part.exists()
-
-
-def test_a_missing_file_is_reported_and_comes_back_with_the_same_envelope(
-    store: FileStore,
-    receiver: Receiver,
-    household: "Household",
-    folder: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    header = household.header(1)
-    data = household.seal(header)
-    store.keep(form.parse(data), data, T_S)
-    path_of(folder, header).unlink()
-
-    store.mend(receiver.verify)
-    again = store.keep(form.parse(data), data, T_S)
-
-    assert "files of 1 archived clips are missing" in caplog.text
-    assert not again
-    assert path_of(folder, header).read_bytes() == data
 
 
 def test_a_file_in_the_way_is_never_overwritten(
@@ -254,21 +136,6 @@ def test_an_index_that_is_none_is_said(folder: Path) -> None:
 
     with pytest.raises(Unavailable, match="index"):
         FileStore(folder)
-
-
-def test_a_lost_index_is_made_from_the_files(
-    store: FileStore, receiver: Receiver, household: "Household", folder: Path
-) -> None:
-    header = kept(store, household)
-    store.close()
-    for path in folder.glob("index.sqlite*"):
-        path.unlink()
-
-    fresh = FileStore(folder)
-
-    assert fresh.mend(receiver.verify) == 1
-    assert [one.clip for one in fresh.kept()] == [header.clip]
-    fresh.close()
 
 
 @pytest.fixture

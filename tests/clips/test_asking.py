@@ -7,9 +7,10 @@ from pathlib import Path
 import pyrage
 import pytest
 
+from listener.clips.address import parse_address
 from listener.clips.answers import KeysAnswer, RetentionAnswer
 from listener.clips.asking import Asker
-from listener.clips.wire import Wire, parse_address
+from listener.clips.wire import Wire
 from listener.envelope.open import parse_identities
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.rights import request as requests

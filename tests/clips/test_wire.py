@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from listener.clips.wire import Patience, Wire, parse_address
-from listener.errors import ConfigError, Unavailable, UsageError
+from listener.clips.address import parse_address
+from listener.clips.wire import Patience, Wire
+from listener.errors import Unavailable
 from listener.household import certificates
 from listener.household.identity import parse as identity_of
 
@@ -165,25 +166,6 @@ def test_no_answer_brings_more_than_bytes_or_one_error(
 
     with contextlib.suppress(Unavailable):
         assert len(read(wire, 200)) <= 200
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["http://home.lan", "home.lan", "https://", "https://h:99999", "https://h/path", "https://[x"],
-)
-def test_what_is_no_address_or_in_the_clear_is_refused(text: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no address"):
-        parse_address(text, tmp_path / "ca.crt")
-
-
-def test_an_authority_is_needed_and_must_be_one(tmp_path: Path) -> None:
-    (tmp_path / "ca.crt").write_text("nothing")
-
-    with pytest.raises(UsageError, match="nothing here says"):
-        parse_address("https://home.lan:8883", None)
-    for name in ("ca.crt", "nowhere"):
-        with pytest.raises(ConfigError, match="cannot use the authority"):
-            parse_address("https://home.lan:8883", tmp_path / name)
 
 
 class Tls:

@@ -10,7 +10,7 @@ from listener.config import AttributionSettings, Config, SpoolSettings, WakeSett
 from listener.doctor import installation
 from listener.findings import Finding
 from listener.home import Home
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 
 class Household(Protocol):

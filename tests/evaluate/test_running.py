@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from listener.errors import EarmarkError, UsageError
 from listener.evaluate.plan import EngineSettings
 from listener.evaluate.rates.events import Kind
 from listener.evaluate.rates.result import Result
-from listener.evaluate.running import open_all
 from tests.evaluate.spoken import FIXTURES, evaluate, manifest, plan
 
 pytestmark = pytest.mark.system  # real models, whole runs
@@ -135,31 +133,6 @@ def test_what_cannot_be_played_is_named_and_the_rest_goes_on(tmp_path: Path) -> 
     assert any("missing" in warning for warning in result.warnings)
 
 
-def test_a_model_that_is_refused_is_named_and_the_others_go_on(tmp_path: Path) -> None:
-    listed = manifest(tmp_path)
-
-    result = evaluate(plan(listed, EngineSettings(), EngineSettings(words=("no-such",))))
-
-    assert [word.word for word in result.words] == ["alexa"]
-    assert [(trouble.item, "no model" in trouble.why) for trouble in result.missing] == [
-        ("no-such", True)
-    ]
-
-
-def test_without_any_model_there_is_nothing_to_say(tmp_path: Path) -> None:
-    with pytest.raises(EarmarkError, match="there is no model 'no-such'"):
-        evaluate(plan(manifest(tmp_path), EngineSettings(words=("no-such",))))
-    with pytest.raises(EarmarkError, match="embedding is no wake word"):
-        evaluate(plan(manifest(tmp_path), EngineSettings(words=("embedding",))))
-
-
-def test_without_sound_there_is_nothing_to_play(tmp_path: Path) -> None:
-    made = plan(manifest(tmp_path))
-
-    with pytest.raises(UsageError, match="nothing to play"):
-        open_all(msgspec.structs.replace(made, corpus=()))
-
-
 def test_scores_that_cannot_be_kept_cost_nothing_but_time(tmp_path: Path) -> None:
     made = plan(manifest(tmp_path))
     (tmp_path / "scores").write_text("a file stands where the folder should be")
@@ -186,13 +159,6 @@ def test_noise_and_rooms_have_their_own_figures(tmp_path: Path) -> None:
     assert noisy.misses.count > clean.misses.count
     assert [trouble.item for trouble in result.missing] == [str(noises / "broken.wav")]
     assert encoded(evaluate(plan(manifest(tmp_path), condition=conditions))) == encoded(result)
-
-
-def test_a_condition_without_any_usable_sound_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "broken.wav").write_bytes(b"none")
-
-    with pytest.raises(UsageError, match=r"no sound in .* can be used"):
-        evaluate(plan(manifest(tmp_path), condition=[{"room": str(tmp_path / "broken.wav")}]))
 
 
 def test_a_target_chooses_the_threshold_and_says_what_the_hours_lack(tmp_path: Path) -> None:

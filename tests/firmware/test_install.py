@@ -146,13 +146,13 @@ def test_a_board_without_a_card_is_set_up_for_our_wiring(root: Path, install: In
 
 @pytest.mark.system
 def test_the_settings_that_are_written_are_settings(root: Path, install: Install) -> None:
-    from listener import config  # noqa: PLC0415 - only this test reads them
+    from listener.settings import parse_settings  # noqa: PLC0415 - only this test reads them
 
     plug_in(root)
     install("--no-switch")
 
     path = root / "etc" / "earmark" / "earmark.toml"
-    found = config.parse(path.read_text(), str(path))
+    found = parse_settings(path.read_text(), str(path))
     assert (found.home, found.microphone.device, found.mute.switch) == (
         "/var/lib/earmark",
         "USB PnP Sound Device",

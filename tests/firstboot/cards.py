@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pyrage
 
-from listener import config
 from listener.config import Config
 from listener.firstboot.partition import CHALLENGE, NAME, RESULT, Partition
 from listener.firstboot.steps import FirstBoot
 from listener.home import Home
-from listener.owner.roster import Owner
+from listener.owner.records import Owner
+from listener.settings import parse_settings
 
 
 def read_riddle(text: str, identity: pyrage.x25519.Identity | None) -> str:
@@ -42,7 +42,7 @@ class Card:
 
     @property
     def settings(self) -> Config:
-        return config.parse(self.settings_file.read_text(), "settings")
+        return parse_settings(self.settings_file.read_text(), "settings")
 
     @property
     def owner(self) -> Owner | None:

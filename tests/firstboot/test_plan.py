@@ -8,12 +8,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from listener import config
 from listener.envelope.keys import device_text
 from listener.errors import ConfigError
 from listener.firstboot import plan, tables
 from listener.firstboot.plan import OwnerWish, Plan
 from listener.household.invitation import Invitation
+from listener.settings import parse_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHIVE = device_text(Ed25519PrivateKey.generate().public_key())
@@ -46,7 +46,7 @@ def test_settings_an_owner_and_a_line_are_told_apart(key: str) -> None:
 
     assert found.owner == OwnerWish(name="ada", key=key)
     assert found.line == INVITED
-    settings = config.parse(tables.render(found.settings), "x")
+    settings = parse_settings(tables.render(found.settings), "x")
     assert settings.wake.words == ("hey-jarvis",)
     assert settings.device.name == "hall"
     assert settings.attribution.keeper == "ada"
@@ -146,7 +146,7 @@ VALUES: st.SearchStrategy[object] = st.recursive(
 def test_any_tables_are_a_plan_or_refused(raw: dict[str, object]) -> None:
     with contextlib.suppress(ConfigError):
         found = plan.parse(raw, "earmark.toml")
-        config.parse(tables.render(found.settings), "again")
+        parse_settings(tables.render(found.settings), "again")
 
 
 def test_the_sample_is_a_plan(key: str) -> None:

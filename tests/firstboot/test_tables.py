@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener import config
 from listener.errors import ConfigError
 from listener.firstboot import tables
+from listener.settings import parse_settings
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALARS = st.one_of(
@@ -31,7 +31,7 @@ def test_settings_survive_the_way_through_a_file() -> None:
 
     again = tables.render(tomllib.loads(text))
 
-    assert config.parse(again, "again") == config.parse(text, "text")
+    assert parse_settings(again, "again") == parse_settings(text, "text")
     assert "[wake.thresholds]" in again
 
 

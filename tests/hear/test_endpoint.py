@@ -9,7 +9,8 @@ import soundfile
 
 from listener.catalogue import Catalogue
 from listener.config import ClipSettings, WakeSettings
-from listener.inference import SpeechNet, build_detector
+from listener.inference.assembly import build_detector
+from listener.inference.speech import SpeechNet
 from listener.sound.clip import EndReason, Recorder, longest_samples
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer, Gap, GapReason, Samples
 from listener.sound.ring import Ring

@@ -6,12 +6,12 @@ import pytest
 
 from listener.household import discovery
 from listener.household.register import Speaker
-from listener.ledger import Counts
 from listener.mqtt import topics
 from listener.notices import Tally
 from listener.release import journal
 from listener.release.journal import Journal
 from listener.send.status import Status
+from listener.spool.ledger import Counts
 from tests.household import home_assistant
 
 DKEY = "a" * 24

@@ -6,11 +6,11 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from listener import config
 from listener.envelope import keys
 from listener.home import Home
 from listener.household import identity, invitation, joining
 from listener.household.office import Office
+from listener.settings import parse_settings
 from tests.household.guests import contents, meet
 
 pytestmark = pytest.mark.system  # a real household answers
@@ -72,7 +72,7 @@ def test_a_speaker_joins_and_finds_its_settings(
     assert codes == (0, 0)
     assert "d-hall has joined" in err
     assert f"the settings are in {settings}" in err
-    found = config.parse(settings.read_text(), "the settings")
+    found = parse_settings(settings.read_text(), "the settings")
     assert found.device.name == "hall"
     assert found.broker.certificate_file == str(guest / "tls" / "me.crt")
     assert Home(home).roster().device_keys() == {"hall": Home(guest).device_key().public_key()}

@@ -16,6 +16,7 @@ from listener.home import Home
 from listener.household import certificates, command, identity, premises
 from listener.household.office import Office
 from listener.household.premises import Places
+from listener.settings import parse_settings
 from tests.household.guests import contents
 
 Earmark = Callable[..., tuple[int, str, str]]
@@ -31,7 +32,7 @@ def test_init_says_what_it_made_and_the_second_time_that_all_is_well(
 
     assert code == 0
     assert "authority, s-broker, s-api, s-archive, s-household" in out
-    settings = config.parse(out[out.index("[broker]") :], "what init printed")
+    settings = parse_settings(out[out.index("[broker]") :], "what init printed")
     assert (settings.broker.host, settings.broker.port) == ("localhost", 8999)
     assert Path(settings.broker.key_file or "").is_file()
     assert again == (0, "all is as it should be\n", "")
@@ -92,7 +93,7 @@ def test_for_services_one_command_writes_files_and_settings_where_they_look(
 
     assert "all is as it should be" in capsys.readouterr().out
     assert contents(tmp_path) == before
-    written = config.parse(system.settings.read_text(), "what init wrote")
+    written = parse_settings(system.settings.read_text(), "what init wrote")
     assert written.home == str(system.home)
     names = {"ca.crt", "s-archive.crt", "s-archive.key", "s-api.crt", "s-api.key"}
     assert {path.name for path in system.archive.iterdir()} == names

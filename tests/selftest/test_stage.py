@@ -6,6 +6,7 @@ from listener import config
 from listener.home import Home
 from listener.recording import open_recording
 from listener.selftest.stage import KEEPER, set_up
+from listener.settings import parse_settings
 
 
 def test_a_stage_is_a_home_whose_keeper_has_proved_a_key_that_nobody_has(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_a_stage_is_a_home_whose_keeper_has_proved_a_key_that_nobody_has(tmp_pat
 def test_a_stage_has_the_devices_ring_and_reaches_no_broker(tmp_path: Path) -> None:
     stage = set_up(tmp_path, config.ClipSettings(ring_s=3.5))
 
-    settings = config.parse(stage.settings.read_text("utf-8"), "the stage")
+    settings = parse_settings(stage.settings.read_text("utf-8"), "the stage")
 
     assert settings.clip.ring_s == 3.5
     assert settings.broker.host == "127.0.0.1"

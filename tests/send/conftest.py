@@ -9,7 +9,7 @@ import pytest
 
 from listener.config import SpoolSettings
 from listener.mqtt.broker import Happening, Message, Waitable
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 
 class FakeClock:

@@ -17,7 +17,7 @@ from listener.mqtt.terms import Term
 from listener.send.bidding import LONGEST_FOLLOWING_BYTES, Bidding
 from listener.send.courier import Courier
 from listener.send.loop import Sender
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
     from tests.send.conftest import FakeBroker, FakeClock

@@ -7,7 +7,7 @@ import pytest
 
 from listener import cli
 from listener.config import SpoolSettings
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 
 def send(home: Path, *words: str) -> int:

@@ -14,7 +14,7 @@ from listener.mqtt import topics
 from listener.mqtt.broker import Connected, Happening, Limits, Message, Waitable
 from listener.send.courier import Courier
 from listener.send.loop import Sender
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 
 class TellingBroker:

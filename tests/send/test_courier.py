@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.config import SpoolSettings
-from listener.entries import Entry
-from listener.ledger import Counts
 from listener.mqtt.broker import PACKET_TOO_LARGE, Limits, Message
 from listener.send.courier import Courier
-from listener.spool import Spool
+from listener.spool.entries import Entry
+from listener.spool.ledger import Counts
+from listener.spool.queue import Spool
 
 LIMITS = Limits()
 

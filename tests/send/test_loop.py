@@ -11,13 +11,11 @@ import pytest
 
 from listener import notices
 from listener.mqtt.broker import Connected, Delivered, Denied, Limits, Lost, Message, Rejected
-from listener.notices import NoticeSocket, Notifier, Tally
-from listener.release import journal
-from listener.release.journal import Journal
+from listener.notices import NoticeSocket, Notifier
 from listener.send.courier import Courier
 from listener.send.loop import Sender
 from listener.service import Service, Stop
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
     from tests.send.conftest import FakeBroker, FakeClock
@@ -153,91 +151,6 @@ def test_events_go_out_without_score_and_are_not_kept_for_later(
     assert states(broker)[-1]["events_missed"] == 1
 
 
-def test_counters_go_out_as_they_were_signed(
-    sender: Sender, broker: "FakeBroker", notifier: Notifier
-) -> None:
-    connect(sender, broker)
-    tally = Tally(device="hall", boot="0" * 16, seq=3, heard_samples=16_000)
-    notifier.send(notices.Started(thresholds={"alexa": 0.5}, switch="none"))
-    notifier.send(notices.signed(tally, lambda _: b"s" * 64))
-    notifier.send(notices.Spooled())
-
-    sender.turn(0.1)
-
-    said = states(broker)[-1]
-    assert (
-        json.dumps(said["counters"], sort_keys=True, separators=(",", ":")).encode()
-        == tally.canonical()
-    )
-    assert str(said["signature"]).startswith("c3Nzc3Nz")
-    assert said["hearing"] is True
-    assert said["thresholds"] == {"alexa": 0.5}
-    assert said["switch"] == "none"
-
-    notifier.send(notices.Stopped())
-    sender.turn(0.1)
-    assert "hearing" not in states(broker)[-1]
-
-
-def test_the_microphone_is_part_of_the_status(
-    sender: Sender, broker: "FakeBroker", notifier: Notifier
-) -> None:
-    connect(sender, broker)
-
-    notifier.send(notices.Microphone(state="lost", cause="missing", losses=1, overruns=2))
-    sender.turn(0.1)
-    lost = states(broker)[-1]
-    notifier.send(notices.Microphone(state="open", losses=1, overruns=2))
-    sender.turn(0.1)
-    found = states(broker)[-1]
-
-    assert (lost["microphone"], lost["losses"], lost["overruns"]) == ("missing", 1, 2)
-    assert found["microphone"] == "open"
-
-
-def test_what_became_of_the_clips_is_said_after_a_while(
-    sender: Sender, broker: "FakeBroker", spool: Spool, clock: "FakeClock"
-) -> None:
-    connect(sender, broker)
-    before = len(states(broker))
-    put(spool, 1)
-    sender.turn(0.1)
-    assert len(states(broker)) == before
-
-    clock.now_s += 11
-    sender.turn(0.1)
-
-    assert len(states(broker)) == before + 1
-    assert states(broker)[-1]["waiting"] == 1
-    assert states(broker)[-1]["spool"] == {
-        **dict.fromkeys(("acked", "dropped", "expired", "refused", "quarantined", "released"), 0),
-        "spooled": 1,
-    }
-
-
-def test_the_version_is_told_and_told_again_when_an_update_begins(
-    broker: "FakeBroker", clock: "FakeClock", spool: Spool
-) -> None:
-    noted = [Journal(), Journal().began("0.2.0", "0.1.0", "")]
-    sender = Sender(
-        Courier(spool, "hall", 5.0),
-        broker,
-        version=lambda: journal.shown("0.1.0", journal.render(noted[0])),
-        monotonic_s=clock,
-    )
-    connect(sender, broker)
-
-    noted.pop(0)
-    sender.turn(0.1)
-    clock.now_s += 10.5
-    sender.turn(0.1)
-
-    assert [state["version"] for state in states(broker)] == [
-        {"installed": "0.1.0", "latest": "0.1.0"},
-        {"installed": "0.1.0", "latest": "0.2.0", "in_progress": True},
-    ]
-
-
 def test_a_rejection_reaches_the_courier_and_a_denial_is_said(
     sender: Sender, broker: "FakeBroker", spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -253,14 +166,6 @@ def test_a_rejection_reaches_the_courier_and_a_denial_is_said(
 
     assert spool.counts().quarantined == 1
     assert "hear no acknowledgements" in caplog.text
-
-
-def test_a_status_is_not_retained_where_the_broker_retains_nothing(
-    sender: Sender, broker: "FakeBroker"
-) -> None:
-    connect(sender, broker, Limits(retain=False))
-
-    assert not broker.published[0].retain
 
 
 def test_a_spool_that_cannot_be_looked_after_stops_nothing(
@@ -327,18 +232,3 @@ def test_a_connection_that_held_is_made_anew_soon_and_one_that_did_not_later(
         broker.happens.clear()
 
     assert waits[3] > 3 * waits[4]
-
-
-def test_an_event_that_the_client_cannot_take_is_counted(
-    sender: Sender, broker: "FakeBroker", notifier: Notifier
-) -> None:
-    connect(sender, broker)
-    broker.full = True
-    notifier.send(notices.Wake(word="alexa", score=0.9))
-    sender.turn(0.1)
-    broker.full = False
-    notifier.send(notices.Started())
-
-    sender.turn(0.1)
-
-    assert states(broker)[-1]["events_missed"] == 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from listener.config import SpoolSettings
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
     from tests.conftest import Household

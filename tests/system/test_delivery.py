@@ -17,7 +17,7 @@ from listener import notices
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull
 from listener.notices import NearMiss, Notifier, Wake
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
     from tests.conftest import Household

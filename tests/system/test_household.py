@@ -21,7 +21,8 @@ from listener.household import identity
 from listener.household.office import Office
 from listener.mqtt.broker import Connected, Message
 from listener.mqtt.client import PahoBroker
-from listener.spool import Spool
+from listener.settings import parse_settings
+from listener.spool.queue import Spool
 from tests.conftest import Household
 from tests.household import home_assistant
 from tests.system.conftest import Earmark
@@ -262,7 +263,7 @@ def other_port(port: int) -> int:
 
 def heard(place: Place, pattern: str) -> Message:
     """Return the first that a place hears with its own certificate."""
-    settings = config.parse(place.settings.read_text(), "there").broker
+    settings = parse_settings(place.settings.read_text(), "there").broker
     return first_of(PahoBroker(settings, "anything"), pattern)
 
 

@@ -21,7 +21,7 @@ from listener.hear.mute.lasting import Lasting
 from listener.hear.mute.switches import LineSwitch
 from listener.hear.trying import trial
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
-from listener.spool import Spool
+from listener.spool.queue import Spool
 from tests import cards
 from tests.conftest import ROOT, Household
 

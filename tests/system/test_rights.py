@@ -25,7 +25,7 @@ from listener.config import SpoolSettings
 from listener.envelope import format as form
 from listener.envelope.open import open_envelope, parse_identities
 from listener.errors import EarmarkError
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
     from tests.conftest import Household

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from listener.config import SpoolSettings
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
     from tests.system.conftest import Earmark, Mosquitto

@@ -12,7 +12,7 @@ import soundfile
 
 from listener.catalogue import Catalogue
 from listener.config import WakeSettings
-from listener.inference import build_detector
+from listener.inference.assembly import build_detector
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Samples
 from listener.wake.detector import Detector
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener.catalogue import Catalogue
-from listener.inference import build_batch
+from listener.inference.assembly import build_batch
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 from listener.wake.batch import BATCH_STEPS, BatchModel
 from listener.wake.detector import Detector

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from listener.inference import StreamNet
+from listener.inference.embedding import StreamNet
 from listener.wake.embedding import FEATURES, Embeddings
 from listener.wake.features import BANDS
 from models.embedding.convert import MODELS

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from listener.inference import StreamNet
+from listener.inference.embedding import StreamNet
 from listener.wake.embedding import FEATURES, Embeddings
 from listener.wake.features import Floats, Mel
 from listener.wake.streaming import FAINT_SCORE, StreamingModel, Word

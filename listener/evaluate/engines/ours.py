@@ -14,7 +14,7 @@ from listener.errors import UsageError
 from listener.evaluate.engines.engine import Engine
 from listener.evaluate.engines.provenance import PACKAGES, SCORING, code_hash, digest_of, versions
 from listener.evaluate.engines.track import Scores, Track
-from listener.inference import build_batch, build_detector
+from listener.inference.assembly import build_batch, build_detector
 from listener.sound.pcm import FRAME_SAMPLES, Framer, Gap, GapReason, Samples
 from listener.wake.batch import BATCH_STEPS, BatchModel
 from listener.wake.detector import Detector

@@ -113,7 +113,7 @@ class OpenWakeWord:
         Raises:
             ConfigError: the package is not installed.
         """
-        # As in inference.py: its telemetry is on by default, and off before the first import.
+        # As in inference/runtime.py: telemetry is on by default, and off before the first import.
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         module = _imported("openwakeword.model")
         module.ort.disable_telemetry_events()

@@ -7,31 +7,25 @@ refractory are judged on the same scores; below the floor of the traces nothing 
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
 
 from listener.errors import UsageError
-from listener.evaluate.rates import claims, counting, curve, intervals
-from listener.evaluate.rates.events import Event, Kind
-from listener.evaluate.rates.excerpts import AFTER_S, BEFORE_S
+from listener.evaluate.rates import claims, curve, intervals
+from listener.evaluate.rates.events import Kind
 from listener.evaluate.rates.result import (
     Breakdown,
-    Excerpt,
     Histogram,
     Point,
     Repeatability,
     WordResult,
 )
-from listener.evaluate.surveys.spans import Span, Spans
+from listener.evaluate.surveys.moments import CONDITION, Moment, moments, rule_of
+from listener.evaluate.surveys.spans import Spans
 from listener.evaluate.surveys.traces import Chain, Merged
-from listener.sound.pcm import SAMPLE_RATE_HZ
-from listener.wake.trigger import Rule
 
 ENGINE: Final = "survey"
-CONDITION: Final = "as heard"
 CLAIMS_PER_HOUR: Final = (1.0, 0.5, 0.1, 1 / 24)
 DEFINITIONS: Final = {
     "false wake": "a wake outside the excluded stretches; a survey cannot know what was said",
@@ -44,7 +38,6 @@ DEFINITIONS: Final = {
     " nothing can be said",
 }
 
-_DAY_S: Final = 86_400
 _HOUR_S: Final = 3_600
 _SAME_S: Final = 1.5
 """Wakes at places of one stimulus that are no further apart are the same place: clocks differ."""
@@ -98,23 +91,11 @@ def warnings(merged: Merged, words: Sequence[WordResult]) -> tuple[str, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """A wake, with what is known of its moment."""
-
-    event: Event
-    device: str
-    day: int
-    utc_s: float
-    span: Span | None
-    excerpt: Excerpt
-
-
 def _word(merged: Merged, stimuli: Spans, word: str, threshold: float | None) -> WordResult:
     own = merged.words[word].threshold
     chains = [chain for chain in merged.chains if chain.word == word]
     used = own if threshold is None else threshold
-    found = [one for chain in chains for one in _judged(chain, stimuli, used)]
+    found = [one for chain in chains for one in moments(chain, stimuli, used)]
     found.sort(key=lambda one: (one.event.item, one.event.at_s))
     wakes = [one for one in found if one.event.kind is Kind.FALSE_WAKE]
     hours = sum(merged.heard_s.values()) / _HOUR_S
@@ -156,85 +137,15 @@ def _word(merged: Merged, stimuli: Spans, word: str, threshold: float | None) ->
     )
 
 
-def _rule(chain: Chain, threshold: float) -> Rule:
-    listening = chain.listening
-    return Rule(
-        threshold=threshold,
-        patience_steps=listening.patience_steps,
-        refractory_samples=listening.refractory_samples,
-        near_miss_threshold=listening.near_miss_threshold,
-    )
-
-
-def _judged(chain: Chain, stimuli: Spans, threshold: float) -> Iterable[_Heard]:
-    """Yield wakes and near misses of a chain."""
-    rule = _rule(chain, threshold)
-    woken = counting.wakes(chain.ends, chain.scores, rule)
-    near = counting.near_misses(chain.ends, chain.scores, rule, woken)
-    runs = counting.runs(chain.scores, threshold)
-    for step in woken.tolist():
-        first, end = next(run for run in reversed(runs) if run[0] <= step)
-        peak = float(chain.scores[first:end].max())
-        held_s = (end - first) * chain.step_samples / SAMPLE_RATE_HZ
-        yield _heard(chain, stimuli, Kind.FALSE_WAKE, step, peak=peak, held_s=held_s)
-    for step in near.tolist():
-        peak = float(chain.scores[step])
-        yield _heard(chain, stimuli, Kind.NEAR_MISS, step, peak=peak, held_s=0.0)
-
-
-def _heard(
-    chain: Chain, stimuli: Spans, kind: Kind, step: int, *, peak: float, held_s: float
-) -> _Heard:
-    utc_s = float(chain.utc_s[step])
-    day = int(utc_s // _DAY_S)
-    span = stimuli.at(utc_s)
-    at_s = round(utc_s - day * _DAY_S, 3)
-    item = f"{chain.device} {_date(day)}"
-    event = Event(
-        kind=kind,
-        word=chain.word,
-        item=item,
-        condition=CONDITION,
-        play=0,
-        at_s=at_s,
-        score=float(chain.scores[step]),
-        peak=peak,
-        activation_s=held_s,
-        clip=f"{span.name} +{timedelta(seconds=round(utc_s - span.begin_s))}" if span else None,
-    )
-    return _Heard(event, chain.device, day, utc_s, span, _excerpt(chain, step, item, at_s))
-
-
-def _excerpt(chain: Chain, step: int, item: str, at_s: float) -> Excerpt:
-    """Return the scores around a step; what lies below the floor is drawn as nothing."""
-    size = chain.step_samples
-    before = round(BEFORE_S * SAMPLE_RATE_HZ / size)
-    after = round(AFTER_S * SAMPLE_RATE_HZ / size)
-    scores = np.zeros(before + after + 1)
-    places = (chain.ends - chain.ends[step]) // size + before
-    inside = (places >= 0) & (places < len(scores))
-    scores[places[inside]] = chain.scores[inside]
-    step_s = size / SAMPLE_RATE_HZ
-    return Excerpt(
-        item=item,
-        play=0,
-        at_s=at_s,
-        length_s=_DAY_S,
-        first_s=at_s - before * step_s,
-        step_s=step_s,
-        scores=tuple(round(score, 4) for score in scores.tolist()),
-    )
-
-
 def _curve(chains: Sequence[Chain], hours: float, floor: float) -> tuple[Point, ...]:
     counts = curve.no_counts()
     for chain in chains:
-        counts += curve.counts(chain.ends, chain.scores, _rule(chain, 0.5), ())
+        counts += curve.counts(chain.ends, chain.scores, rule_of(chain, 0.5), ())
     found = claims.points(counts, plays=1, said=0, hours=hours)
     return tuple(point for point in found if point.threshold >= floor)
 
 
-def _groups(merged: Merged, wakes: Sequence[_Heard]) -> tuple[Breakdown, ...]:
+def _groups(merged: Merged, wakes: Sequence[Moment]) -> tuple[Breakdown, ...]:
     """Return the rates of each device and of each stimulus."""
     device_s: dict[str, float] = defaultdict(float)
     for (device, _), heard_s in merged.heard_s.items():
@@ -256,11 +167,11 @@ def _row(name: str, count: int, heard_s: float) -> Breakdown:
     return Breakdown(name=name, misses=_NO_WORDS, false_wakes=rate)
 
 
-def _repeats(merged: Merged, stimuli: Spans, wakes: Sequence[_Heard]) -> Iterable[Repeatability]:
+def _repeats(merged: Merged, stimuli: Spans, wakes: Sequence[Moment]) -> Iterable[Repeatability]:
     """Yield each place of a stimulus that woke a device, and in how many plays it did."""
     devices = len({device for device, _ in merged.heard_s})
     plays = Counter(span.name for span in stimuli)
-    places: dict[str, list[tuple[float, _Heard]]] = defaultdict(list)
+    places: dict[str, list[tuple[float, Moment]]] = defaultdict(list)
     for one in wakes:
         if one.span:
             places[one.span.name].append((one.utc_s - one.span.begin_s, one))
@@ -294,7 +205,3 @@ def _quantiles(seconds: Sequence[float]) -> tuple[float, ...]:
     if not seconds:
         return ()
     return tuple(float(np.quantile(seconds, part)) for part in (0.5, 0.9, 1.0))
-
-
-def _date(day: int) -> str:
-    return datetime.fromtimestamp(day * _DAY_S, UTC).date().isoformat()

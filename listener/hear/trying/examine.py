@@ -21,6 +21,7 @@ from listener.hear.keeping import BUFFERS
 from listener.hear.microphone import devices
 from listener.hear.report import CAUSES
 from listener.hear.trying import throwing, trial
+from listener.hear.trying.judging import HINTS
 from listener.sound.clip import longest_samples
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
@@ -144,9 +145,7 @@ def devices_of(
         )
     if not meant:
         cause = devices.why_missing(settings.device)
-        yield Check("device").fail(
-            f"{settings.device}: {CAUSES[cause]}", trial.HINTS.get(cause, "")
-        )
+        yield Check("device").fail(f"{settings.device}: {CAUSES[cause]}", HINTS.get(cause, ""))
     elif len(meant) > 1:
         yield Check("device").warn(
             f"{settings.device} may mean {len(meant)} devices; the first is heard",

@@ -149,17 +149,6 @@ def test_the_lane_of_a_wake_is_its_device_and_day(tmp_path: Path) -> None:
     assert word.items == 3
 
 
-def test_the_scores_around_a_wake_are_those_of_the_trace(tmp_path: Path) -> None:
-    write_trace(tmp_path / "a", {"alexa": rises(2000, 1000, 1010)})
-
-    (first, *_) = judged(tmp_path / "a").excerpts
-
-    peak = round((first.at_s - first.first_s) / first.step_s)
-    assert first.scores[peak] == pytest.approx(0.9)
-    assert first.scores[peak + 10] == pytest.approx(0.9)
-    assert sum(score > 0 for score in first.scores) == 6
-
-
 def test_nothing_is_told_of_thresholds_below_the_floor(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(200, 100)}, floor=0.3)
 

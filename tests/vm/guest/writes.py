@@ -25,7 +25,7 @@ from listener.envelope.seal import seal
 from listener.home import Home
 from listener.mqtt import topics
 from listener.mqtt.broker import Message
-from listener.spool import Spool
+from listener.spool.queue import Spool
 
 OWNER = "ada"
 DEVICE = "kitchen"

@@ -1,4 +1,8 @@
-"""What lies at the border: envelopes by their names, and a few files of our own."""
+"""What lies at the border: envelopes by their names, and a few files of our own.
+
+Two of those lie here because hear and send may both reach them: what owners chose, and what they
+say of their next keys.
+"""
 
 import contextlib
 import os
@@ -9,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from listener.ledger import LEDGER
+from listener.spool.ledger import LEDGER
 
 QUARANTINE: Final = "quarantine"
 TERMS: Final = "retention.json"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from listener.config import SpoolSettings
-from listener.entries import Entry
-from listener.ledger import Counts, MachineClock
-from listener.spool import Spool
+from listener.spool.entries import Entry
+from listener.spool.ledger import Counts, MachineClock
+from listener.spool.queue import Spool
 
 
 @pytest.fixture

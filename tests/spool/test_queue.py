@@ -3,14 +3,12 @@
 import hashlib
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,49 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from listener.config import SpoolSettings
-from listener.entries import Entry
-from listener.errors import SpoolFull, Unavailable
-from listener.ledger import Counts
-from listener.spool import Spool
-
-MIB = 1 << 20
-
-
-class FakeClock:
-    """A machine whose running time the test sets."""
-
-    def __init__(self) -> None:
-        self.name = "first"
-        self.now_s = 1000.0
-
-    def boot(self) -> str:
-        return self.name
-
-    def running_s(self) -> float:
-        return self.now_s
-
-    def reboot(self) -> None:
-        self.name += "+"
-        self.now_s = 0.0
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "spool"
-
-
-@pytest.fixture
-def spool(folder: Path, clock: FakeClock) -> Spool:
-    return Spool(folder, SpoolSettings(most_clips=5, longest_bytes=MIB, oldest_s=3600), clock)
-
-
-def put(spool: Spool, seq: int, data: bytes = b"sealed") -> Entry:
-    return spool.put(str(uuid.UUID(int=seq)), "ada", seq, data)
+from listener.errors import SpoolFull
+from listener.spool.entries import Entry
+from listener.spool.ledger import Counts
+from listener.spool.queue import Spool
+from tests.spool.machine import MIB, FakeClock, put
 
 
 def test_what_goes_in_comes_out_the_oldest_first(spool: Spool) -> None:
@@ -90,30 +50,6 @@ def test_an_absent_spool_is_an_empty_one(spool: Spool, folder: Path) -> None:
     assert not folder.is_dir() or not list(folder.glob("*.earmark"))
 
 
-def test_only_the_owner_of_the_process_can_look_inside(spool: Spool, folder: Path) -> None:
-    entry = put(spool, 1)
-    spool.quarantine(entry)
-    put(spool, 2)
-
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert (folder / "quarantine").stat().st_mode & 0o777 == 0o700
-    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
-
-
-def test_a_shared_folder_is_a_queue_between_two_users(spool: Spool, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o2770)
-
-    spool.quarantine(put(spool, 1))
-    put(spool, 2)
-
-    modes = {
-        path.name.rpartition(".")[2]: path.stat().st_mode & 0o7777 for path in folder.iterdir()
-    }
-    # Whoever sends reads an envelope and removes it; to change it is none of its business.
-    assert modes == {"counts": 0o660, "earmark": 0o640, "quarantine": 0o2770}
-
-
 @pytest.mark.parametrize(
     ("clip", "owner", "seq"),
     [
@@ -132,24 +68,6 @@ def test_a_name_that_is_none_is_refused(spool: Spool, clip: str, owner: str, seq
         spool.put(clip, owner, seq, b"")
 
 
-def test_over_the_number_of_clips_the_oldest_go_and_are_counted(spool: Spool) -> None:
-    for seq in range(1, 9):
-        put(spool, seq)
-
-    assert [entry.seq for entry in spool.waiting()] == [4, 5, 6, 7, 8]
-    assert spool.counts() == Counts(spooled=8, dropped=3)
-
-
-def test_over_the_number_of_bytes_the_oldest_go_and_are_counted(spool: Spool) -> None:
-    put(spool, 1, bytes(MIB // 2))
-    put(spool, 2, bytes(MIB // 4))
-
-    put(spool, 3, bytes(MIB // 2))
-
-    assert [entry.seq for entry in spool.waiting()] == [2, 3]
-    assert spool.counts().dropped == 1
-
-
 def test_a_clip_larger_than_the_spool_is_refused_and_costs_nothing_else(spool: Spool) -> None:
     put(spool, 1)
 
@@ -158,45 +76,6 @@ def test_a_clip_larger_than_the_spool_is_refused_and_costs_nothing_else(spool: S
 
     assert [entry.seq for entry in spool.waiting()] == [1]
     assert spool.counts() == Counts(spooled=1, refused=1)
-
-
-def test_what_is_too_old_goes_and_is_counted(spool: Spool, clock: FakeClock) -> None:
-    put(spool, 1)
-    clock.now_s += 3000
-    put(spool, 2)
-    clock.now_s += 700
-
-    dropped = spool.trim()
-
-    assert dropped == 1
-    assert [entry.seq for entry in spool.waiting()] == [2]
-    assert spool.counts().dropped == 1
-
-
-def test_age_goes_on_over_a_reboot_but_does_not_count_the_time_switched_off(
-    spool: Spool, folder: Path, clock: FakeClock
-) -> None:
-    put(spool, 1)
-    clock.now_s += 3000
-    spool.trim()
-    clock.reboot()
-    again = Spool(folder, SpoolSettings(oldest_s=3600), clock)
-    clock.now_s = 500
-
-    assert again.trim() == 0
-
-    clock.now_s = 700
-    assert again.trim() == 1
-
-
-def test_the_wall_clock_says_nothing_about_age(spool: Spool, folder: Path) -> None:
-    put(spool, 1)
-    put(spool, 2)
-    for path, stamp_s in zip(sorted(folder.glob("*.earmark")), (4e9, 1.8e9), strict=True):
-        os.utime(path, (stamp_s, stamp_s))
-
-    assert spool.trim() == 0
-    assert len(spool.waiting()) == 2
 
 
 def test_an_acknowledged_clip_leaves_and_is_counted_once(spool: Spool) -> None:
@@ -208,40 +87,6 @@ def test_an_acknowledged_clip_leaves_and_is_counted_once(spool: Spool) -> None:
     assert spool.oldest() is None
     assert spool.read(entry) is None
     assert spool.counts() == Counts(spooled=1, acked=1)
-
-
-def test_quarantine_sets_aside_and_release_brings_back(spool: Spool, folder: Path) -> None:
-    entry = put(spool, 1, b"poison")
-
-    assert spool.quarantine(entry)
-    assert not spool.quarantine(entry)
-    assert spool.oldest() is None
-    assert (folder / "quarantine" / entry.name).read_bytes() == b"poison"
-
-    assert spool.release() == 1
-    assert spool.oldest() == entry
-    assert spool.counts() == Counts(spooled=1, quarantined=1, released=1)
-
-
-def test_the_quarantine_is_bounded_too(folder: Path, clock: FakeClock) -> None:
-    spool = Spool(folder, SpoolSettings(most_clips=8), clock)
-
-    for seq in range(1, 6):
-        spool.quarantine(put(spool, seq))
-
-    assert len(list((folder / "quarantine").iterdir())) == 2
-    assert spool.counts().quarantined == 5
-
-
-def test_leftovers_of_a_crash_are_cleared_by_the_next_put(spool: Spool, folder: Path) -> None:
-    folder.mkdir()
-    part = folder / f"000000000009.ada.{uuid.UUID(int=9)}.earmark.part"
-    part.write_bytes(b"half")
-
-    assert spool.oldest() is None
-    put(spool, 1)
-
-    assert not part.exists()
 
 
 def test_foreign_files_are_left_alone_and_reported_once(
@@ -261,28 +106,6 @@ def test_foreign_files_are_left_alone_and_reported_once(
     assert (folder / "notes.txt").exists()
 
 
-def test_what_is_no_plain_file_is_not_read(spool: Spool, folder: Path) -> None:
-    link, pipe = Entry(2, "ada", str(uuid.UUID(int=2))), Entry(3, "ada", str(uuid.UUID(int=3)))
-    put(spool, 1)
-    (folder / link.name).symlink_to("/etc/passwd")
-    os.mkfifo(folder / pipe.name)
-
-    assert spool.read(link) is None
-    assert spool.read(pipe) is None
-
-
-def test_a_spool_that_is_a_symbolic_link_is_refused(tmp_path: Path, spool: Spool) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "spool").symlink_to("elsewhere")
-
-    with pytest.raises(SpoolFull):
-        put(spool, 1)
-
-    with pytest.raises(Unavailable):
-        spool.oldest()
-    assert list((tmp_path / "elsewhere").iterdir()) == []
-
-
 def test_an_unwritable_spool_refuses_counts_and_recovers(spool: Spool, folder: Path) -> None:
     folder.write_text("a file is in the way")
 
@@ -295,28 +118,6 @@ def test_an_unwritable_spool_refuses_counts_and_recovers(spool: Spool, folder: P
     put(spool, 2)
     assert spool.counts() == Counts(spooled=1, refused=1)
     assert spool.counts() == Spool(folder, SpoolSettings()).counts()
-
-
-@pytest.fixture
-def short_files() -> Iterator[None]:
-    """No file of this process may grow beyond 64 KiB, as if the disk were full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.mark.usefixtures("short_files")
-def test_a_full_disk_costs_the_new_clip_alone(folder: Path, clock: FakeClock) -> None:
-    spool = Spool(folder, SpoolSettings(most_clips=2), clock)
-    kept = [put(spool, 1, b"one"), put(spool, 2, b"two")]
-
-    with pytest.raises(SpoolFull):
-        put(spool, 3, bytes(1 << 17))
-
-    assert spool.waiting() == kept
-    assert spool.counts() == Counts(spooled=2, refused=1)
-    assert not list(folder.glob("*.part"))
 
 
 def test_two_processes_share_the_counts(folder: Path, clock: FakeClock) -> None:
@@ -334,7 +135,7 @@ CHILD = """
 import hashlib, sys, uuid
 from pathlib import Path
 from listener.config import SpoolSettings
-from listener.spool import Spool
+from listener.spool.queue import Spool
 spool = Spool(Path(sys.argv[1]), SpoolSettings(most_clips=100))
 seq = int(sys.argv[2])
 while True:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.entries import FOLLOWING, QUARANTINE, TERMS, Entry, directory, scan
+from listener.spool.entries import FOLLOWING, QUARANTINE, TERMS, Entry, directory, scan
 
 CLIP = "00000000-0000-4000-8000-000000000001"
 

@@ -1,0 +1,1 @@
+"""Networks from verified bytes, and the detector that is built of them."""

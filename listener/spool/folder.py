@@ -1,0 +1,115 @@
+"""The spool's folder on the disk: one operation at a time, each file whole or not there."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from listener import belonging
+from listener.spool.entries import NAME, PART, Entry, directory
+
+_NOT_TO_CHANGE: Final = 0o640  # whoever shares the spool may read an envelope, and remove it
+
+
+class Folder:
+    """Where envelopes lie. Creating one touches nothing; one instance belongs to one thread.
+
+    Args:
+        path: made with mode 0700 by whoever first locks it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._swept = False
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[int]:
+        """Hold the folder open; yield its descriptor.
+
+        Raises:
+            OSError: it cannot be opened, or is a link.
+        """
+        with directory(self.path) as folder:
+            yield folder
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[int]:
+        """Open the folder and keep every other operation out of it, of other processes too.
+
+        Raises:
+            OSError: it cannot be made, opened or swept.
+        """
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.opened() as folder:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if not self._swept:
+                # Nobody else is writing, so every unfinished file is what a crash left.
+                with os.scandir(folder) as listing:
+                    names = [item.name for item in listing]
+                for name in names:
+                    if name.endswith(PART) and NAME.fullmatch(name.removesuffix(PART)):
+                        os.unlink(name, dir_fd=folder)
+                self._swept = True
+            yield folder
+
+
+@contextlib.contextmanager
+def whole(folder: int, entry: Entry, data: bytes, stamp_s: float) -> Iterator[None]:
+    """Write an envelope: in the block its bytes are safe, and behind it the file has its name.
+
+    Where anything fails, in the block too, no file is left.
+
+    Args:
+        folder: a descriptor of the locked folder.
+        entry: what names the file.
+        data: its bytes.
+        stamp_s: for how long the machine was seen running.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    part = entry.name + PART
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(part, dir_fd=folder)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(part, flags, 0o600, dir_fd=folder)
+    try:
+        with os.fdopen(handle, "wb", buffering=0) as file:
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+            os.utime(handle, (stamp_s, stamp_s))
+            belonging.hand_over(handle, folder)
+            os.fchmod(handle, belonging.shared_mode(folder, 0o600) & _NOT_TO_CHANGE)
+            os.fsync(handle)
+        yield
+        os.rename(part, entry.name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part, dir_fd=folder)
+        raise
+    os.fsync(folder)
+
+
+def plain_file(name: str, folder: int) -> BinaryIO:
+    """Open a file to read it, and nothing that only looks like one.
+
+    Args:
+        name: of the file.
+        folder: a descriptor of the folder that it lies in.
+
+    Raises:
+        OSError: it is gone, or is a link, a pipe or a folder.
+    """
+    handle = os.open(
+        name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
+    )
+    file = os.fdopen(handle, "rb")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "no plain file")
+    return file

@@ -1,0 +1,66 @@
+"""The oldest go beyond a bound, and the wall clock has no say."""
+
+import os
+from pathlib import Path
+
+from listener.config import SpoolSettings
+from listener.spool.ledger import Counts
+from listener.spool.queue import Spool
+from tests.spool.machine import MIB, FakeClock, put
+
+
+def test_over_the_number_of_clips_the_oldest_go_and_are_counted(spool: Spool) -> None:
+    for seq in range(1, 9):
+        put(spool, seq)
+
+    assert [entry.seq for entry in spool.waiting()] == [4, 5, 6, 7, 8]
+    assert spool.counts() == Counts(spooled=8, dropped=3)
+
+
+def test_over_the_number_of_bytes_the_oldest_go_and_are_counted(spool: Spool) -> None:
+    put(spool, 1, bytes(MIB // 2))
+    put(spool, 2, bytes(MIB // 4))
+
+    put(spool, 3, bytes(MIB // 2))
+
+    assert [entry.seq for entry in spool.waiting()] == [2, 3]
+    assert spool.counts().dropped == 1
+
+
+def test_what_is_too_old_goes_and_is_counted(spool: Spool, clock: FakeClock) -> None:
+    put(spool, 1)
+    clock.now_s += 3000
+    put(spool, 2)
+    clock.now_s += 700
+
+    dropped = spool.trim()
+
+    assert dropped == 1
+    assert [entry.seq for entry in spool.waiting()] == [2]
+    assert spool.counts().dropped == 1
+
+
+def test_age_goes_on_over_a_reboot_but_does_not_count_the_time_switched_off(
+    spool: Spool, folder: Path, clock: FakeClock
+) -> None:
+    put(spool, 1)
+    clock.now_s += 3000
+    spool.trim()
+    clock.reboot()
+    again = Spool(folder, SpoolSettings(oldest_s=3600), clock)
+    clock.now_s = 500
+
+    assert again.trim() == 0
+
+    clock.now_s = 700
+    assert again.trim() == 1
+
+
+def test_the_wall_clock_says_nothing_about_age(spool: Spool, folder: Path) -> None:
+    put(spool, 1)
+    put(spool, 2)
+    for path, stamp_s in zip(sorted(folder.glob("*.earmark")), (4e9, 1.8e9), strict=True):
+        os.utime(path, (stamp_s, stamp_s))
+
+    assert spool.trim() == 0
+    assert len(spool.waiting()) == 2

@@ -1,0 +1,95 @@
+"""The spool on the disk: whole files, for nobody else, whatever happens."""
+
+import os
+import resource
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from listener.config import SpoolSettings
+from listener.errors import SpoolFull, Unavailable
+from listener.spool.entries import Entry
+from listener.spool.ledger import Counts
+from listener.spool.queue import Spool
+from tests.spool.machine import FakeClock, put
+
+
+def test_only_the_owner_of_the_process_can_look_inside(spool: Spool, folder: Path) -> None:
+    entry = put(spool, 1)
+    spool.quarantine(entry)
+    put(spool, 2)
+
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "quarantine").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
+
+
+def test_a_shared_folder_is_a_queue_between_two_users(spool: Spool, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o2770)
+
+    spool.quarantine(put(spool, 1))
+    put(spool, 2)
+
+    modes = {
+        path.name.rpartition(".")[2]: path.stat().st_mode & 0o7777 for path in folder.iterdir()
+    }
+    # Whoever sends reads an envelope and removes it; to change it is none of its business.
+    assert modes == {"counts": 0o660, "earmark": 0o640, "quarantine": 0o2770}
+
+
+def test_leftovers_of_a_crash_are_cleared_by_the_next_put(spool: Spool, folder: Path) -> None:
+    folder.mkdir()
+    part = folder / f"000000000009.ada.{uuid.UUID(int=9)}.earmark.part"
+    part.write_bytes(b"half")
+
+    assert spool.oldest() is None
+    put(spool, 1)
+
+    assert not part.exists()
+
+
+def test_what_is_no_plain_file_is_not_read(spool: Spool, folder: Path) -> None:
+    link, pipe = Entry(2, "ada", str(uuid.UUID(int=2))), Entry(3, "ada", str(uuid.UUID(int=3)))
+    put(spool, 1)
+    (folder / link.name).symlink_to("/etc/passwd")
+    os.mkfifo(folder / pipe.name)
+
+    assert spool.read(link) is None
+    assert spool.read(pipe) is None
+
+
+def test_a_spool_that_is_a_symbolic_link_is_refused(tmp_path: Path, spool: Spool) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "spool").symlink_to("elsewhere")
+
+    with pytest.raises(SpoolFull):
+        put(spool, 1)
+
+    with pytest.raises(Unavailable):
+        spool.oldest()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.fixture
+def short_files() -> Iterator[None]:
+    """No file of this process may grow beyond 64 KiB, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("short_files")
+def test_a_full_disk_costs_the_new_clip_alone(folder: Path, clock: FakeClock) -> None:
+    spool = Spool(folder, SpoolSettings(most_clips=2), clock)
+    kept = [put(spool, 1, b"one"), put(spool, 2, b"two")]
+
+    with pytest.raises(SpoolFull):
+        put(spool, 3, bytes(1 << 17))
+
+    assert spool.waiting() == kept
+    assert spool.counts() == Counts(spooled=2, refused=1)
+    assert not list(folder.glob("*.part"))
