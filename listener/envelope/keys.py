@@ -5,7 +5,6 @@ Nothing here can open an envelope: owners' secret keys are the business of ``ope
 
 import base64
 import binascii
-import hashlib
 from typing import Final
 
 import pyrage
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from listener import digests
 from listener.errors import ConfigError
 
 DEVICE_PREFIX: Final = "ed25519:"
@@ -28,7 +28,7 @@ FINGERPRINT_BYTES: Final = 15  # 120 bits, 24 characters of base32 without paddi
 
 def fingerprint(data: bytes) -> str:
     """Return 24 characters of a-z and 2-7 that stand for ``data``, fit for topics and files."""
-    return base64.b32encode(hashlib.sha256(data).digest()[:FINGERPRINT_BYTES]).decode().lower()
+    return base64.b32encode(digests.sha256(data)[:FINGERPRINT_BYTES]).decode().lower()
 
 
 def owner_id(recipient: str) -> str:
@@ -107,9 +107,7 @@ def agreement_public(key: Ed25519PublicKey) -> X25519PublicKey:
 
 def agreement_secret(key: Ed25519PrivateKey) -> X25519PrivateKey:
     """Return the secret half of ``agreement_public``: RFC 8032's scalar of the same seed."""
-    return X25519PrivateKey.from_private_bytes(
-        hashlib.sha512(key.private_bytes_raw()).digest()[:_KEY_BYTES]
-    )
+    return X25519PrivateKey.from_private_bytes(digests.sha512(key.private_bytes_raw())[:_KEY_BYTES])
 
 
 def device_text(key: Ed25519PublicKey) -> str:

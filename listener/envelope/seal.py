@@ -5,12 +5,12 @@ process is a counted loss and not an envelope that nobody can use.
 """
 
 import base64
-import hashlib
 from collections.abc import Callable
 
 import pyrage
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener import digests
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.errors import BadEnvelope
@@ -51,7 +51,7 @@ def seal(
             f"the clip is longer than {form.CIPHERTEXT_LIMIT_BYTES} bytes when sealed"
         )
     form.check_age(ciphertext)
-    content = form.Seal(bytes=len(ciphertext), sha256=hashlib.sha256(ciphertext).hexdigest())
+    content = form.Seal(bytes=len(ciphertext), sha256=digests.sha256(ciphertext).hex())
     signed = form.MAGIC + form.canonical(header) + b"\n" + form.canonical(content) + b"\n"
     signature = base64.b64encode(device_key.sign(signed))
     return b"".join((signed, signature, b"\n", ciphertext))

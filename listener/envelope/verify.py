@@ -1,11 +1,11 @@
 """Check an envelope without any secret: what the archive, or anyone with the roster, can do."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from listener import digests
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.errors import BadEnvelope
@@ -54,7 +54,7 @@ def verify_device(data: bytes, devices: Mapping[str, Ed25519PublicKey]) -> form.
     except InvalidSignature as error:
         raise BadEnvelope("the device's signature does not fit") from error
     found = form.Seal(
-        bytes=len(envelope.ciphertext), sha256=hashlib.sha256(envelope.ciphertext).hexdigest()
+        bytes=len(envelope.ciphertext), sha256=digests.sha256(envelope.ciphertext).hex()
     )
     if found != envelope.seal:
         raise BadEnvelope("the ciphertext is not the one that was signed")

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import os
-import secrets
 import sys
 import time
 import uuid
@@ -115,7 +114,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     wipe_freed()
     ring = Ring(allocate(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
     buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
-    boot = secrets.token_hex(_BOOT_BYTES)
+    boot = os.urandom(_BOOT_BYTES).hex()
     counters = Counters(settings.device.name, boot)
     service = Service(os.environ, time.monotonic)
     keeping = Keeping(

@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import logging
 import os
-import secrets
 import sys
 import time
 from pathlib import Path
@@ -110,7 +109,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     clock = MachineClock()
     opened = Opened(
         device=settings.device.name,
-        run=secrets.token_hex(8),
+        run=os.urandom(8).hex(),
         earmark=listener.__version__,
         utc=written(clock.utc()),
         monotonic_s=round(clock.monotonic_s(), 3),

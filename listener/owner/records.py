@@ -3,13 +3,12 @@
 An owner never changes; each step of hers returns a new one.
 """
 
-import hashlib
-import hmac
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from listener import digests
 from listener.envelope import keys
 from listener.envelope.format import Sha256, ShortName
 from listener.errors import EarmarkError
@@ -100,7 +99,7 @@ class Owner(Record, frozen=True, kw_only=True):
             raise EarmarkError(f"{self.name} was not challenged", again)
         if not challenge.made_s <= now_s < challenge.expires_s:
             raise EarmarkError(f"the challenge for {self.name} has expired", again)
-        if not hmac.compare_digest(_digest(answer.strip()), challenge.sha256):
+        if not digests.is_same(_digest(answer.strip()).encode(), challenge.sha256.encode()):
             raise EarmarkError(
                 f"this is not the answer to the last challenge for {self.name}",
                 f"the newest one counts: earmark owner challenge {self.name}"
@@ -129,4 +128,4 @@ class Device(Record, frozen=True, kw_only=True):
 
 
 def _digest(answer: str) -> str:
-    return hashlib.sha256(answer.encode("utf-8", "replace")).hexdigest()
+    return digests.sha256(answer.encode("utf-8", "replace")).hex()

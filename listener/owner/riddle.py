@@ -1,7 +1,7 @@
 """The challenge that only the holder of an owner's secret key can answer."""
 
 import base64
-import secrets
+import os
 from typing import Final
 
 from listener.envelope.seal import encrypt_to
@@ -22,5 +22,5 @@ def make(name: str, recipient: str) -> tuple[str, str]:
     Raises:
         ConfigError: the recipient is no key.
     """
-    answer = f"{name}:{base64.b32encode(secrets.token_bytes(_SECRET_BYTES)).decode().lower()}"
+    answer = f"{name}:{base64.b32encode(os.urandom(_SECRET_BYTES)).decode().lower()}"
     return answer, encrypt_to(recipient, f"{answer}\n".encode(), armored=True).decode("ascii")

@@ -10,7 +10,6 @@ and a roster takes no key a second time.
 """
 
 import base64
-import hmac
 from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Meta
 
+from listener import digests
 from listener.envelope import keys
 from listener.envelope.format import KeyId, ShortName
 from listener.errors import ConfigError, EarmarkError, UsageError
@@ -134,7 +134,7 @@ def _is_proven(said: Succession, owner: Owner, device: str, key: Ed25519PrivateK
         ]
     except (ConfigError, ValueError):
         return False
-    return all(hmac.compare_digest(code, proof) for code, proof in expected)
+    return all(digests.is_same(code.encode(), proof.encode()) for code, proof in expected)
 
 
 def _code(
@@ -154,4 +154,4 @@ def _code(
         raise ConfigError("this is not a key to agree with") from error
     salt = b"".join(one.public_bytes_raw() for one in parties)
     secret = HKDF(hashes.SHA256(), _CODE_BYTES, salt, _CONTEXT).derive(shared)
-    return base64.b64encode(hmac.digest(secret, said.said(), "sha256")).decode("ascii")
+    return base64.b64encode(digests.hmac_sha256(secret, said.said())).decode("ascii")

@@ -1,13 +1,12 @@
 """What cannot pass is set aside: a folder within the spool's. Its user holds the spool's lock."""
 
 import contextlib
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from typing import Final
 
-from listener import belonging
+from listener import belonging, digests
 from listener.config import SpoolSettings
 from listener.spool.bounds import overdue
 from listener.spool.entries import QUARANTINE, Entry, directory, scan
@@ -74,7 +73,7 @@ def bury(aside: int, clip: str, sha256: str, longest_bytes: int) -> bool:
             continue
         with plain_file(entry.name, aside) as file:
             data = file.read(longest_bytes)
-        if hashlib.sha256(data).hexdigest() == sha256:
+        if digests.sha256(data).hex() == sha256:
             os.unlink(entry.name, dir_fd=aside)
             return True
     return False

@@ -5,7 +5,6 @@ what they hash to, who may use them and when their score is a wake. This module 
 its text; ``listener/catalogue.py`` finds the files.
 """
 
-import hashlib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from listener import digests
 from listener.config import Probability, ShortName
 from listener.errors import ModelRefused
 
@@ -130,7 +130,7 @@ def verify(manifest: Manifest, file: File, data: bytes) -> None:
     Raises:
         ModelRefused: its length or its hash differ.
     """
-    found = hashlib.sha256(data).hexdigest()
+    found = digests.sha256(data).hex()
     if len(data) != file.bytes or found != file.sha256:
         raise ModelRefused(
             f"{manifest.name}: {file.path} is another file than its manifest says"
