@@ -225,8 +225,10 @@ def test_the_next_update_ends_the_one_that_was_cut_off(speaker: Speaker, update:
 
 def _installing(speaker: Speaker, release: Path, wait_s: str = "30") -> "subprocess.Popen[bytes]":
     words = ["update", "--config", str(speaker.settings), "install", str(release)]
+    # A shell's background job ignores SIGINT, and so would all that it starts.
+    heeds = ["env", "--default-signal=INT"]
     return subprocess.Popen(
-        [sys.executable, "-m", "listener", *words, "--wait", wait_s],
+        [*heeds, sys.executable, "-m", "listener", *words, "--wait", wait_s],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
