@@ -1,5 +1,6 @@
 import hashlib
 import hmac
+import os
 import subprocess
 import sys
 
@@ -39,8 +40,10 @@ def test_what_hears_has_openssl_once_in_its_memory() -> None:
         "import sys, listener.hear.command, listener.hear.survey; print('_hashlib' in sys.modules)"
     )
 
+    # Without what counts coverage: it brings hashlib.
+    environ = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
     done = subprocess.run(
-        [sys.executable, "-I", "-c", words], capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-c", words], env=environ, capture_output=True, text=True, check=True
     )
 
     assert done.stdout == "False\n"
