@@ -127,7 +127,7 @@ def served(home: Home) -> Iterator[int]:
     settings = home.path.parent / "earmark.toml"
     settings.write_text("broker.port = 9\n", "utf-8")
     words = [sys.executable, "-m", "listener", "archive", "--config", str(settings)]
-    process = subprocess.Popen([*words, "--home", str(home.path)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*words, "--home", str(home.path)], stderr=subprocess.DEVNULL)  # noqa: S603 - earmark archive, on a home made here
     try:
         until_s = time.monotonic() + _PATIENCE_S
         while not (home.path / "archive.sock").exists() and time.monotonic() < until_s:
@@ -250,10 +250,12 @@ def _index(
     }
     said = {field: row[field] for field in Kept.__dataclass_fields__}
     row["code"] = voucher.code(Kept(**said))
-    names = ", ".join(row)
     index.execute(
-        f"insert into clip ({names}) values ({', '.join('?' * len(row))})",  # noqa: S608 - the keys above; values are bound
-        list(row.values()),
+        "insert into clip (clip, owner, device, dkey, seq, t, ttl_s, size_bytes, sha256,"
+        " ciphertext_sha256, received_s, expires_s, code) values (:clip, :owner, :device, :dkey,"
+        " :seq, :t, :ttl_s, :size_bytes, :sha256, :ciphertext_sha256, :received_s, :expires_s,"
+        " :code)",
+        row,
     )
 
 

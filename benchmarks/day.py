@@ -41,7 +41,7 @@ def main() -> int:
         print(f"day: {HOURS} h with {words} words written in {time.monotonic() - began_s:.0f} s")
         began_s = time.monotonic()
         arguments = ["evaluate", "--corpus", str(folder / "day.jsonl"), "--jobs", "1", "--json"]
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - this interpreter on the text above
             [sys.executable, "-c", CHILD, *arguments, "--out", str(folder / "out")],
             env=one_thread(),
             capture_output=True,

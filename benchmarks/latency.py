@@ -95,7 +95,7 @@ def _until_taken(notifier: Notifier, arrived: queue.Queue[float]) -> None:
 
 def _one(notifier: Notifier, arrived: queue.Queue[float]) -> float:
     # Apart by a time that no loop's own rhythm can hide behind.
-    time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - a pause, not a secret
+    time.sleep(random.SystemRandom().uniform(0.01, 0.05))
     sent_s = time.perf_counter()
     if not notifier.send(Wake(word="alexa", score=0.9)):
         raise Unavailable("earmark send did not take a notice")

@@ -46,7 +46,7 @@ def worker(module: str, *arguments: str) -> dict[str, Any]:
     Raises:
         Unavailable: it failed; the message has the last line of what it said.
     """
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - this interpreter on a module of the benchmarks
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env=one_thread(),
@@ -98,7 +98,7 @@ def mosquitto(folder: Path) -> Iterator[int]:
 @contextmanager
 def running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` for the length of the block, then end it."""
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - a broker on a file made here
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=untuned()
     )
     try:

@@ -147,7 +147,7 @@ def pip(*words: str) -> None:
         BuildError: it fails; what it said was printed.
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words]
-    if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode != 0:
+    if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode != 0:  # noqa: S603 - this interpreter's pip, on locked names
         raise BuildError(f"pip {words[0]} failed", "apt-get install python3-pip, if there is none")
 
 

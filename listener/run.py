@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from listener import service
+from listener.backoff import Backoff
 from listener.config import Config
 from listener.errors import ConfigError, Unavailable, UsageError
 from listener.spool.queue import Spool
@@ -109,7 +110,7 @@ class Pair:
         self._waiting = waiting
         self._patience = patience
         self._send: Process | None = None
-        self._backoff_s = patience.first_backoff_s
+        self._backoff = Backoff(patience.first_backoff_s, LONGEST_BACKOFF_S)
         self._born_s = 0.0
         self._due_s = 0.0
 
@@ -165,10 +166,10 @@ class Pair:
             if code in _LASTING:
                 return code
             if now_s - self._born_s >= HEALTHY_S:
-                self._backoff_s = self._patience.first_backoff_s
-            _log.warning("send ended with %d; again in %.1f s", _shell_code(code), self._backoff_s)
-            self._due_s = now_s + self._backoff_s
-            self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
+                self._backoff.succeeded()
+            wait_s = self._backoff.next_s()
+            _log.warning("send ended with %d; again in %.1f s", _shell_code(code), wait_s)
+            self._due_s = now_s + wait_s
         if self._send is None and now_s >= self._due_s:
             self._born_s = now_s
             self._send = _start(self._send_words)

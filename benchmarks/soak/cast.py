@@ -49,7 +49,7 @@ class Actor:
         if self.is_running:
             return
         with self._out.open("ab") as out, self._out.with_suffix(".err").open("ab") as err:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - earmark, with the words of its part in the soak
                 self._command, env=self._environ, stdin=subprocess.DEVNULL, stdout=out, stderr=err
             )
         self.lives += 1

@@ -3,7 +3,6 @@
 import contextlib
 import mmap
 import os
-import random
 import signal
 import time
 from collections import Counter
@@ -11,6 +10,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from benchmarks.soak.cast import Actor, Cast
 from benchmarks.soak.stage import sounddevice as stage
@@ -50,7 +51,7 @@ class Faults:
     """
 
     def __init__(self, cast: Cast, desk: Desk, home: Path, *, seed: int, pause_s: float) -> None:
-        self._lots = random.Random(seed)  # noqa: S311 - moments for faults, the same for the same seed
+        self._lots = np.random.default_rng(seed)
         self._cast = cast
         self._desk = desk
         self._lasting = Lasting(home, patience_s=30.0)
@@ -69,7 +70,8 @@ class Faults:
             due[1]()
         if now_s >= self._due_s:
             self._due_s = now_s + self._lots.uniform(0.5, 1.5) * self._pause_s
-            fault = self._lots.choice(self._all())
+            faults = self._all()
+            fault = faults[self._lots.integers(len(faults))]
             self.happened[fault.__name__.strip("_").replace("_", " ")] += 1
             fault()
 

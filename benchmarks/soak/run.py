@@ -200,7 +200,7 @@ def _settings(folder: Path, home: Home) -> tuple[Path, int]:
 
 
 def _archived(settings: Path) -> list[str]:
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - earmark archive list, on the soak's settings
         earmark("archive", "list", "--json", "--config", str(settings)),
         capture_output=True,
         text=True,

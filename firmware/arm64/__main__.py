@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from firmware import wheels
-from firmware.deb.__main__ import CACHE, own_wheel, source_date_s
+from firmware.dates import source_date_s
+from firmware.deb.__main__ import CACHE, own_wheel
 from firmware.wheels import ROOT, BuildError, Pin, Target
 
 FOLDER: Final = ROOT / "build" / "arm64"
@@ -168,7 +169,7 @@ class Board:
         _started(built, "apt-get install gcc libc6-dev")
         file = str(ROOT / "tests" / "fixtures" / f"{recording}.flac")
         command = self._command("qemu-aarch64", {"EARMARK_COUNT": how}, [file])
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - Debian's emulator, on files made here
             [command[0], "-plugin", str(plugin), *command[1:]],
             check=False,
             capture_output=True,
@@ -215,7 +216,7 @@ class Board:
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
     try:
-        done = subprocess.run(command, check=False, capture_output=True, env=environment, text=True)
+        done = subprocess.run(command, check=False, capture_output=True, env=environment, text=True)  # noqa: S603 - Debian's emulator, on files made here
     except FileNotFoundError as error:
         raise BuildError(f"{command[0]} is not here", "apt-get install qemu-user") from error
     _judge(done)
@@ -235,7 +236,7 @@ def _judge(done: subprocess.CompletedProcess[str]) -> None:
 
 def _started(command: Sequence[str], hint: str) -> None:
     try:
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True)  # noqa: S603 - a compiler or mmdebstrap, with words of this module
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         raise BuildError(f"{command[0]} failed", hint) from error
 

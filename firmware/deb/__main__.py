@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from firmware import wheels
+from firmware.dates import source_date_s
 from firmware.deb import contents
 from firmware.wheels import ARCHITECTURES, PYTHONS, ROOT, BuildError, Pin, Target
 
@@ -33,8 +34,6 @@ CHANGES: Final = """earmark ({version}) unstable; urgency=medium
 
  -- the authors of Earmark <earmark@localhost>  {when}
 """
-LEAST_DATE_S: Final = 315_619_200
-"""1980-01-02: a zip file, and so a wheel, knows no earlier time."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -94,21 +93,6 @@ def version() -> str:
     return str(tomllib.loads(text)["project"]["version"])
 
 
-def source_date_s() -> int:
-    """Return the time that everything in the package bears: SOURCE_DATE_EPOCH, or the commit's."""
-    asked = os.environ.get("SOURCE_DATE_EPOCH")
-    if asked is None:
-        command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
-        try:
-            asked = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        except (OSError, subprocess.CalledProcessError):
-            asked = str(int((ROOT / "pyproject.toml").stat().st_mtime))  # a tarball without git
-    try:
-        return max(int(asked), LEAST_DATE_S)
-    except ValueError as error:
-        raise BuildError(f"SOURCE_DATE_EPOCH is no number: {asked!r}") from error
-
-
 def own_wheel(folder: Path, tools: Iterable[Path], date_s: int) -> Path:
     """Build our wheel from a clean copy, with the locked tools; return its path."""
     source = folder / "source"
@@ -123,7 +107,7 @@ def own_wheel(folder: Path, tools: Iterable[Path], date_s: int) -> Path:
         shutil.unpack_archive(tool, folder / "tools", "zip")
     environment = {"SOURCE_DATE_EPOCH": str(date_s), "PYTHONPATH": str(folder / "tools")}
     build = "import os, sys, setuptools.build_meta as b; os.umask(18); b.build_wheel(sys.argv[1])"
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - this interpreter on the text above
         [sys.executable, "-S", "-c", build, str(folder)],
         check=False,
         cwd=source,
@@ -208,7 +192,7 @@ def pack(tree: Path, architecture: str, into: Path, date_s: int) -> Path:
     # Wheels are compressed already: more effort makes the package no smaller.
     command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(deb)]
     try:
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - dpkg-deb, on a tree laid out here
             command,
             check=True,
             env=os.environ | {"SOURCE_DATE_EPOCH": str(date_s)},

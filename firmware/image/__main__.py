@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from firmware.dates import source_date_s
 from firmware.deb.__main__ import version
 from firmware.image import sbom, stages
 
@@ -87,7 +88,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _build(debian: Mapping[str, str]) -> int:
     """Make what is not there or stale; return the time that no file of the card is younger than."""
     recipe = _recipe()
-    date_s = stages.date_s([*recipe, HERE / "assemble", *DEBIAN_RECIPE], ROOT)
+    date_s = source_date_s(*recipe, HERE / "assemble", *DEBIAN_RECIPE)
     given = {**debian, "SOURCE_DATE_EPOCH": str(date_s)}
     pruned = [
         f"--dpkgopt=path-exclude=/usr/lib/modules/*/kernel/drivers/{name}/*" for name in PRUNED
@@ -128,7 +129,7 @@ def _debian(
 ) -> None:
     sources = [HERE / "rootfs", HERE / packages]
     # Of its own recipe alone: it takes ten minutes, and the rest of the image changes more often.
-    given = {**debian, "SOURCE_DATE_EPOCH": str(stages.date_s(DEBIAN_RECIPE, ROOT))}
+    given = {**debian, "SOURCE_DATE_EPOCH": str(source_date_s(*DEBIAN_RECIPE))}
     if stages.is_stale(tar, sources, given, more):
         _say(f"Debian for {architecture}: {packages}; for another machine ten minutes and more")
         _run(HERE / "rootfs", architecture, HERE / packages, tar, *more, **given)
@@ -177,7 +178,7 @@ def _recipe() -> list[Path]:
 
 
 def _run(*words: object, **given: str) -> None:
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - the recipes beside this file, and zstd
         [str(word) for word in words],
         cwd=ROOT,
         env=os.environ | given,

@@ -3,16 +3,12 @@
 import argparse
 import contextlib
 import hashlib
-import os
 import re
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-RELEASE_S: Final = 1_795_305_600
-"""The time of what is built outside a clone: that of the last release."""
 _MOMENT: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 
@@ -29,20 +25,6 @@ def snapshot(text: str) -> str:
     raise argparse.ArgumentTypeError(
         f"{text!r} is no moment as snapshot.debian.org writes it: 20261122T000000Z"
     )
-
-
-def date_s(recipe: Iterable[Path], root: Path) -> int:
-    """Return SOURCE_DATE_EPOCH, or when the recipe was changed last, or the last release's time."""
-    if given := os.environ.get("SOURCE_DATE_EPOCH"):
-        return int(given)
-    done = subprocess.run(
-        ["git", "log", "-1", "--format=%ct", "--", *map(str, recipe)],  # noqa: S607 - any git
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return int(done.stdout or RELEASE_S)
 
 
 def is_stale(

@@ -70,8 +70,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 def _serve(settings: Config) -> int:
     # Here and not above: who lists or opens clips needs no server of HTTP.
-    from listener.archive.api import Api  # noqa: PLC0415 - brings starlette
-    from listener.archive.https import Doors  # noqa: PLC0415 - brings uvicorn
+    from listener.archive.api import Api  # noqa: PLC0415 - starlette: time that list and open need not take
+    from listener.archive.https import Doors  # noqa: PLC0415 - uvicorn: time that list and open need not take
 
     home = Home(Path(settings.home))
     with (
@@ -125,8 +125,8 @@ def _list(arguments: argparse.Namespace, settings: Config) -> int:
 
 def _open(arguments: argparse.Namespace, settings: Config) -> int:
     # Here and not above: a process that serves never loads what opens.
-    from listener.archive import opening  # noqa: PLC0415 - decrypts
-    from listener.unsealed import read_identities  # noqa: PLC0415 - reads secret keys
+    from listener.archive import opening  # noqa: PLC0415 - what decrypts is never in the memory of what serves
+    from listener.unsealed import read_identities  # noqa: PLC0415 - what reads secret keys is not, either
 
     identities = read_identities(Path(arguments.identity))
     roster = Home(Path(settings.home)).roster()

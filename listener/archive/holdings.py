@@ -82,7 +82,7 @@ class Holdings:
             )
         )
 
-    def receipt(
+    def receipt(  # noqa: PLR0913 - a receipt says all of this, and each by its name
         self,
         kind: Literal["erase", "export"],
         ticket: Ticket,

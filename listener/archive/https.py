@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -30,8 +30,9 @@ _END_S: Final = 5.0
 class _Patient(H11Protocol):
     """Hangs up on who connects and does not say what for."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # narrowed, as by uvicorn
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # asyncio says less of it than uvicorn, which asks for what each of asyncio's own is.
+        super().connection_made(cast("asyncio.Transport", transport))
         self.loop.call_later(REQUEST_S, self._look)
 
     def _look(self) -> None:

@@ -46,7 +46,13 @@ _SCHEMA: Final = """
     create index if not exists clip_by_owner on clip (owner, t);
     create index if not exists clip_by_expiry on clip (expires_s);
 """
-_SAID: Final = "clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s, code"
+_EVERY: Final = (
+    "select clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s, code from clip"
+)
+_WITH_DIGESTS: Final = (
+    "select clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s, code,"
+    " sha256, ciphertext_sha256, dkey from clip"
+)
 
 
 class Index:
@@ -156,8 +162,7 @@ class Index:
         t, _, clip = after.partition("/")
         which = "owner = ?1" if owner is not None else "?1 is null"
         found = self.rows.execute(
-            f"select {_SAID} from clip"  # noqa: S608 - a constant; the values are bound
-            f" where {which} and t >= ?2 and t < ?3 and (?4 is null or device = ?4)"
+            f"{_EVERY} where {which} and t >= ?2 and t < ?3 and (?4 is null or device = ?4)"
             " and (t, clip) > (?5, ?6) order by t, clip limit ?7",
             (owner, max(span[0], t), span[1], device, t, clip, limit),
         )
@@ -165,8 +170,7 @@ class Index:
 
     def doubtful(self) -> list[Kept]:
         """Return the rows that do not vouch for themselves."""
-        every = f"select {_SAID} from clip"  # noqa: S608 - a constant, and no values
-        found = map(self._read, self.rows.execute(every))
+        found = map(self._read, self.rows.execute(_EVERY))
         return [kept for kept, is_vouched in found if not is_vouched]
 
     def places(self) -> list[tuple[str, str]]:
@@ -196,11 +200,10 @@ class Index:
             now_s: seconds since 1970.
             days: how long at most, by owner.
         """
-        what = f"select {_SAID}, sha256, ciphertext_sha256, dkey from clip where "  # noqa: S608 - a constant; values are bound
-        rows = self.rows.execute(what + "expires_s <= ?", (now_s,)).fetchall()
+        rows = self.rows.execute(f"{_WITH_DIGESTS} where expires_s <= ?", (now_s,)).fetchall()
         for owner, most in days.items():
             rows += self.rows.execute(
-                what + "owner = ? and expires_s > ? and expires_s - ttl_s + ? <= ?",
+                f"{_WITH_DIGESTS} where owner = ? and expires_s > ? and expires_s - ttl_s + ? <= ?",
                 (owner, now_s, most * _DAY_S, now_s),
             ).fetchall()
         gone: dict[str, list[Tombstone]] = {}

@@ -1,7 +1,6 @@
 """Take clips from the broker, keep them, answer. It holds no key and imports nothing that opens."""
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -13,6 +12,7 @@ from listener.archive.holdings import Holdings
 from listener.archive.keeping import Store
 from listener.archive.orders import Orders
 from listener.archive.receive import Receiver
+from listener.backoff import Backoff
 from listener.errors import ConfigError, Unavailable
 from listener.home import Home
 from listener.mqtt import terms, topics
@@ -24,6 +24,7 @@ from listener.service import Service, Stop
 TURN_S: Final = 0.5
 FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 30.0
+BACKOFF_SPREAD: Final = 0.5
 STEADY_S: Final = 5.0
 SWEEP_PAUSE_S: Final = 3600.0
 MOST_DRIFT_S: Final = 60.0
@@ -185,7 +186,7 @@ class Server:
         monotonic_s: a clock that never jumps.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but three have their usual value
         self,
         broker: Broker,
         receiver: Receiver,
@@ -202,7 +203,7 @@ class Server:
         self._service = service
         self._monotonic_s = monotonic_s
         self._connect_s = 0.0
-        self._backoff_s = FIRST_BACKOFF_S
+        self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S, spread=BACKOFF_SPREAD)
         self._connected = False
         self._since_s = 0.0
         self._lost_because = ""
@@ -249,11 +250,9 @@ class Server:
             _log.warning("no connection to the broker: %s", lost.reason)
         self._lost_because = lost.reason
         if self._connected and self._monotonic_s() - self._since_s >= STEADY_S:
-            self._backoff_s = FIRST_BACKOFF_S
+            self._backoff.succeeded()
         self._connected = False
-        spread_s = self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads tries over time, and hides nothing
-        self._connect_s = self._monotonic_s() + spread_s
-        self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
+        self._connect_s = self._monotonic_s() + self._backoff.next_s()
 
     def _hear(self, message: Message) -> None:
         if self._herald is None:

@@ -57,7 +57,7 @@ async def _start() -> tuple[int, "Broker"]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own: deprecated calls in what it imports
         from amqtt.broker import Broker  # noqa: PLC0415 - half a second, and only the demo needs it
-        from amqtt.errors import BrokerError  # noqa: PLC0415 - loads all of amqtt
+        from amqtt.errors import BrokerError  # noqa: PLC0415 - to name its error is to load it whole
 
         for _ in range(_TRIES):
             port = _free_port()

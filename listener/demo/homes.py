@@ -94,7 +94,7 @@ class Homes:
             Unavailable: it does not end.
         """
         try:
-            done = subprocess.run(  # noqa: S603 - this program, on a home that the demo made
+            done = subprocess.run(  # noqa: S603 - a list, never a shell: this program on a home of the demo's
                 self.words(home, verb, *rest),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -126,7 +126,7 @@ class Homes:
         """
         log = self.root / f"{verb}.log"
         with log.open("wb") as out:
-            child = subprocess.Popen(  # noqa: S603 - this program, on a home that the demo made
+            child = subprocess.Popen(  # noqa: S603 - a list, never a shell: this program on a home of the demo's
                 self.words(home, verb, *rest), stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
         try:

@@ -123,7 +123,7 @@ class Totals:
         """Return the rate of false wakes."""
         return poisson(self.all.false / self.plays, self.all.hours)
 
-    def result(
+    def result(  # noqa: PLR0913 - a result says under which settings it holds, each by its name
         self,
         *,
         engine: str,

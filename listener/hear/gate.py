@@ -101,7 +101,7 @@ class Gate:
         return shut
 
 
-def listen_to_files(
+def listen_to_files(  # noqa: PLR0913 - what is heard, and how: each by its name
     paths: Sequence[Path],
     *,
     channel: int,

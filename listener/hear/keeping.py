@@ -80,7 +80,7 @@ class Capture:
 class Keeping:
     """The worker and its queue."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what meets here: owner, envelope, spool, memory, numbers
         self,
         *,
         attribution: Attribution,

@@ -29,7 +29,7 @@ class WakeDetector(Protocol):
 class Ear:
     """The loop's state between two sounds. One thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what meets here: word, memory, clip, numbers, signs
         self,
         *,
         detector: WakeDetector,

@@ -239,7 +239,7 @@ def _of_files(
     )
 
 
-def _look(
+def _look(  # noqa: PLR0913 - a look's own fields, each by its name
     *,
     path: str,
     moment: Moment,

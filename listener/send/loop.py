@@ -1,12 +1,12 @@
 """One turn after the other: notices out at once, one clip in flight, a status that stays true."""
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
+from listener.backoff import Backoff
 from listener.control import Controller
 from listener.mqtt import topics
 from listener.mqtt.broker import (
@@ -33,6 +33,7 @@ from listener.service import Service, Stop
 TURN_S: Final = 0.5  # the longest that a stop, or a clip without a notice, waits to be seen
 FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 30.0
+BACKOFF_SPREAD: Final = 0.5  # a broker that comes back is not met by all devices at once
 STEADY_S: Final = 5.0  # two devices of one name end each other's connections; let them do it slowly
 TRIM_PAUSE_S: Final = 600.0
 FAREWELL_S: Final = 1.0
@@ -57,7 +58,6 @@ class _Schedule:
     """When what is due next, on a clock that never jumps."""
 
     connect_s: float = 0.0
-    backoff_s: float = FIRST_BACKOFF_S
     trim_s: float = 0.0
 
 
@@ -75,7 +75,7 @@ class Sender:
         monotonic_s: a clock that never jumps.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two have their usual value
         self,
         courier: Courier,
         broker: Broker,
@@ -98,6 +98,7 @@ class Sender:
         self._account = Account(self._device, self._spool, broker, version)
         self._monotonic_s = monotonic_s
         self._due = _Schedule()
+        self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S, spread=BACKOFF_SPREAD)
         self._link: _Link | None = None
         self.was_connected = False
         """Whether the broker ever welcomed us."""
@@ -198,12 +199,9 @@ class Sender:
         self.lost_because = lost.reason
         self.courier.lost(lost.code, proven=self._link is not None and self._link.proven)
         if self._link is not None and self._monotonic_s() - self._link.since_s >= STEADY_S:
-            self._due.backoff_s = FIRST_BACKOFF_S
+            self._backoff.succeeded()
         self._link = None
-        # Spread out, so that a broker that comes back is not met by all devices at once.
-        spread_s = self._due.backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads tries over time, and hides nothing
-        self._due.connect_s = self._monotonic_s() + spread_s
-        self._due.backoff_s = min(2 * self._due.backoff_s, LONGEST_BACKOFF_S)
+        self._due.connect_s = self._monotonic_s() + self._backoff.next_s()
 
     def _delivered(self, delivered: Delivered) -> None:
         if self._link is not None and delivered.ticket == self._link.status:

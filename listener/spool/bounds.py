@@ -16,7 +16,7 @@ Stamped: TypeAlias = Sequence[tuple[Entry, float]]
 """Entries with their stamps, the oldest first, as ``scan`` returns them."""
 
 
-def overdue(
+def overdue(  # noqa: PLR0913 - what is to come, by size, number and share; nothing, as a rule
     found: Stamped,
     settings: SpoolSettings,
     lived_s: float,

@@ -157,18 +157,6 @@ def test_a_file_without_a_place_stops_the_build(tmp_path: Path) -> None:
         contents.place(tmp_path, tmp_path / "tree")
 
 
-def test_the_date_can_be_set_and_has_to_be_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-    assert deb.source_date_s() == 1_700_000_000
-
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    assert deb.source_date_s() == deb.LEAST_DATE_S
-
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
-    with pytest.raises(BuildError, match="no number"):
-        deb.source_date_s()
-
-
 def pip_wheel() -> Path:
     """Find the pip that makes virtual environments."""
     folders = [Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")]

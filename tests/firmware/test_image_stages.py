@@ -89,18 +89,3 @@ def test_no_moment_leaves_its_place_in_the_address(text: str) -> None:
         return
     assert moment.isascii()
     assert moment.isalnum()
-
-
-def test_the_time_that_is_given_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-
-    assert stages.date_s([], tmp_path) == 86_400
-
-
-def test_outside_a_clone_the_time_is_the_release_s(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-
-    assert stages.date_s([], tmp_path) == stages.RELEASE_S

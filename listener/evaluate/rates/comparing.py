@@ -10,7 +10,7 @@ Outcomes = Mapping[tuple[str, int], bool]
 """Of each labelled word, by item and place in it: whether it woke, in the first play."""
 
 
-def compare(
+def compare(  # noqa: PLR0913 - two engines under one condition, a pair for each thing compared
     word: str,
     condition: str,
     names: tuple[str, str],

@@ -144,7 +144,7 @@ class _Maker:
         peak = float(self.scores[step])
         return self._made(Kind.NEAR_MISS, int(self.ends[step]), score=peak, peak=peak)
 
-    def _made(
+    def _made(  # noqa: PLR0913 - an event's own fields
         self,
         kind: Kind,
         at_sample: int,

@@ -66,7 +66,7 @@ def rule_of(chain: Chain, threshold: float) -> Rule:
     )
 
 
-def _moment(
+def _moment(  # noqa: PLR0913 - where in a trace, and what was seen there
     chain: Chain, stimuli: Spans, kind: Kind, step: int, *, peak: float, held_s: float
 ) -> Moment:
     utc_s = float(chain.utc_s[step])

@@ -131,7 +131,7 @@ def open_stream(
     raise Refused(Cause.RATE if Cause.RATE in causes else Cause.CHANNEL)
 
 
-def capture(
+def capture(  # noqa: PLR0913 - the words of the process's command line
     sound: PortAudio,
     stream: Stream,
     write: Callable[[bytes | bytearray], None],

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from listener.backoff import Backoff
 from listener.hear.levels import Constancy
 from listener.hear.memory import allocate
 from listener.hear.microphone.child import Child, Ended
@@ -90,7 +91,7 @@ class LiveMicrophone:
         self._heard_samples = 0
         self._waited_s = 0.0
         self._is_after_overrun = False
-        self._pause_s = 0.0
+        self._pauses: Final = Backoff(limits.first_pause_s, limits.longest_pause_s)
         self._due_s = float("-inf")
         self._told: Opened | Failed | None = None
         self._is_shut = False
@@ -177,7 +178,7 @@ class LiveMicrophone:
             block[...] = 0
             return self._lose(Cause.ZEROS)
         if self._heard_samples >= self._limits.settled_s * SAMPLE_RATE_HZ:
-            self._pause_s = 0.0
+            self._pauses.succeeded()
         # A device that gives nothing but zeros has not come back.
         if self._told != opened and (not self._limits.constant_s or block.min() != block.max()):
             self._told = opened
@@ -187,10 +188,7 @@ class LiveMicrophone:
 
     def _lose(self, cause: Cause) -> GapReason:
         self._end()
-        self._pause_s = min(
-            max(self._limits.first_pause_s, 2 * self._pause_s), self._limits.longest_pause_s
-        )
-        self._due_s = self._monotonic_s() + self._pause_s
+        self._due_s = self._monotonic_s() + self._pauses.next_s()
         self._passed_by_s = None
         failed = Failed(cause)
         if self._told != failed:

@@ -44,7 +44,7 @@ class Requests(Protocol):
 class Mute:
     """A `mute.Switch` that is shut while anything mutes. One thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what mutes, who may take it back, and two clocks
         self,
         switch: Switch,
         lasting: Lasting,

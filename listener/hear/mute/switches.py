@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from listener.backoff import Backoff
 from listener.errors import EarmarkError, Unavailable
 
 FIRST_BACKOFF_S: Final = 0.25
@@ -67,7 +68,7 @@ class LineSwitch:
         self._open_line = open_line
         self._monotonic_s = monotonic_s
         self._line: Line | None = None
-        self._backoff_s = FIRST_BACKOFF_S
+        self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
         self._due_s = float("-inf")
         self._is_said = False
 
@@ -87,7 +88,7 @@ class LineSwitch:
         except (OSError, EarmarkError) as error:
             self._lose(error)
             return True
-        self._backoff_s = FIRST_BACKOFF_S
+        self._backoff.succeeded()
         if self._is_said:
             _log.warning("the mute switch can be read again")
             self._is_said = False
@@ -106,8 +107,7 @@ class LineSwitch:
 
     def _lose(self, error: Exception) -> None:
         self.close()
-        self._due_s = self._monotonic_s() + self._backoff_s
-        self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
+        self._due_s = self._monotonic_s() + self._backoff.next_s()
         if not self._is_said:
             hint = getattr(error, "hint", "")
             about = f"{error}; {hint}" if hint else str(error)
