@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,17 +28,14 @@ class Process:
 
 
 def family(pid: int) -> tuple[Process, ...]:
-    """Return a process and all that descends from it, without tracers; oldest first."""
+    """Return a process and all that descends from it, without tracers, as `descent` has them."""
     parents: dict[int, int] = {}
     for entry in _PROC.iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 parents[int(entry.name)] = _parent(entry)
-    ours = {pid}
-    while more := {child for child, parent in parents.items() if parent in ours} - ours:
-        ours |= more
     found = []
-    for number in sorted(ours):
+    for number in descent(pid, parents):
         with contextlib.suppress(OSError):
             here = _PROC / str(number)
             words = (here / "cmdline").read_bytes().split(b"\0")[:-1]
@@ -48,6 +45,24 @@ def family(pid: int) -> tuple[Process, ...]:
                     Process(number, name_of([os.fsdecode(word) for word in words]), threads)
                 )
     return tuple(process for process in found if process.name != _TRACER)
+
+
+def descent(pid: int, parents: Mapping[int, int]) -> tuple[int, ...]:
+    """Return a process, then its children, then theirs.
+
+    A child may have a smaller number than its parent: the kernel begins anew at the last one.
+
+    Args:
+        pid: the process that comes first.
+        parents: of each process, who started it.
+    """
+    ours = [pid]
+    generation = {pid}
+    while generation:
+        generation = {child for child, parent in parents.items() if parent in generation}
+        generation -= set(ours)
+        ours += sorted(generation)
+    return tuple(ours)
 
 
 def name_of(words: Sequence[str]) -> str:

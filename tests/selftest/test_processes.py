@@ -6,8 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from listener.selftest.processes import family, has_open, held_still, name_of, read_so_far
+from listener.selftest.processes import (
+    descent,
+    family,
+    has_open,
+    held_still,
+    name_of,
+    read_so_far,
+)
 
 CHILD = "print('ready', flush=True); input()"
 PARENT = f"""
@@ -41,6 +50,22 @@ def test_a_family_is_a_process_and_all_that_descends_from_it(
     assert len(found) == 2
     assert found[0].pid == parent.pid
     assert all(process.pid in process.threads for process in found)
+
+
+def test_parents_come_before_children_though_the_kernel_began_counting_anew() -> None:
+    parents = {1: 0, 32_000: 1, 32_700: 32_000, 310: 32_000, 305: 310, 400: 1, 401: 400}
+
+    assert descent(32_000, parents) == (32_000, 310, 32_700, 305)
+
+
+@given(st.dictionaries(st.integers(1, 30), st.integers(0, 30)))
+def test_a_descent_ends_and_names_nobody_twice_whatever_was_read(parents: dict[int, int]) -> None:
+    # /proc is read entry by entry: a number may have been given again in between.
+    found = descent(1, parents)
+
+    assert found[0] == 1
+    assert len(set(found)) == len(found)
+    assert all(parents[child] in found[: found.index(child)] for child in found[1:])
 
 
 def test_a_process_that_has_ended_has_no_family() -> None:
