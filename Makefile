@@ -49,7 +49,7 @@ overlays: ## boot Debian's kernel on an emulated Pi 3B with our overlays (needs 
 	tests/firmware/boot-overlays build/overlays
 
 unit: setup ## the fast tests only: no processes, servers or recordings; half a minute
-	$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not system and not device and not recordings and not units'
+	$(BIN)/pytest --numprocesses auto --dist worksteal --hypothesis-profile quick -m 'not system and not device and not recordings and not units'
 
 fuzz: setup debian ## ask the archive's API what make test did not ask; half a minute
 	EARMARK_FUZZ=$$(date +%s) $(BIN)/pytest tests/system/test_api_fuzz.py

@@ -30,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[absent] = []
     # No test judges by the clock: on a busy machine any example may take long.
     settings.register_profile("untimed", settings(), deadline=None)
+    # make unit draws fewer examples, where a test does not say how many it needs.
+    settings.register_profile("quick", settings.get_profile("untimed"), max_examples=25)
     settings.load_profile("untimed")
 
 

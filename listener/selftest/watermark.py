@@ -99,11 +99,11 @@ class Watermark:
         self._pieces: list[bytes] = []
         self._noise = np.random.default_rng(seed)
         self._patterns: Final = {form: mark.tobytes() for form, mark in _forms(self._mark).items()}
-        numbers = np.arange(MOST_BLOCKS, dtype=np.int16)
+        numbers = range(MOST_BLOCKS)
         # From the bytes of a number's form to the number: exact, whatever the form.
         self._numbers: Final = {
-            form: {value.tobytes(): number for number, value in enumerate(values)}
-            for form, values in _forms(numbers).items()
+            form: dict(zip(values.view(f"V{values.itemsize}").tolist(), numbers, strict=True))
+            for form, values in _forms(np.arange(MOST_BLOCKS, dtype=np.int16)).items()
         }
 
     def signal(self, first_block: int, end_block: int) -> Samples:
