@@ -103,7 +103,9 @@ def main(argv: Sequence[str] | None = None, verbs: Mapping[str, tuple[str, str]]
     except OSError as error:
         if error.filename is None:
             raise
-        return _complain(Unavailable(f"cannot use {error.filename}: {error.strerror}"))
+        complaint = Unavailable(f"cannot use {error.filename}: {error.strerror}")
+        complaint.__cause__ = error
+        return _complain(complaint)
     return code
 
 

@@ -4,7 +4,6 @@ Nothing here knows what is in them. What root makes belongs to whom the folder b
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import stat
@@ -119,6 +118,4 @@ def available(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        hint = "make room on that disk" if full else "is it yours, and mounted?"
-        raise Unavailable(f"cannot use {path}: {error.strerror}", hint) from error
+        raise Unavailable(f"cannot use {path}: {error.strerror}") from error

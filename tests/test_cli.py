@@ -1,5 +1,7 @@
 import contextlib
+import errno
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from listener import __version__, cli
+from listener.errors import Unavailable
 
 BUILT = tuple(cli.VERBS)
 
@@ -232,6 +235,32 @@ def test_however_a_verb_ends_it_is_an_exit_code_and_a_sentence(
     assert not told.out
     assert told.err.startswith(said)
     assert bool(told.err) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("cause", "hint"),
+    [
+        (OSError(errno.ENOSPC, "full"), "make room on that disk"),
+        (OSError(errno.EACCES, "not yours"), "ls -l says whose it is"),
+        (OSError(errno.ENOENT, "not there"), "look whether it is spelt right, and mounted"),
+        (OSError(errno.EOVERFLOW, "rare"), ""),
+        (OSError("no number"), ""),
+        # Numbers of their own: this 1 is not the system's "not permitted".
+        (ssl.SSLError(1, "bad record"), ""),
+        (ValueError(errno.ENOSPC), ""),
+    ],
+)
+def test_what_the_system_said_gives_a_hint_where_nobody_gave_one(
+    cause: Exception, hint: str
+) -> None:
+    with pytest.raises(Unavailable) as silent:
+        raise Unavailable("cannot use it") from cause
+    with pytest.raises(Unavailable) as told:
+        raise Unavailable("cannot use it", "use the other") from cause
+
+    assert silent.value.hint == hint
+    assert told.value.hint == "use the other"
+    assert Unavailable("cannot use it").hint == ""
 
 
 @pytest.mark.parametrize("deed", ["raise OSError('what is this')", "import listener.absent", "1/0"])

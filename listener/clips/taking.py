@@ -151,6 +151,6 @@ def _fresh(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
         with os.fdopen(handle, "wb") as file:
             yield path, file
     except OSError as error:
-        raise Unavailable(f"cannot write {target}: {error.strerror}", "is there room?") from error
+        raise Unavailable(f"cannot write {target}: {error.strerror}") from error
     finally:
         path.unlink(missing_ok=True)
