@@ -14,10 +14,13 @@ import msgspec
 from listener import service
 from listener.accesslog import ACCESS_LOG, AccessLog
 from listener.actions import Actions
+from listener.archive.herald import Herald
 from listener.archive.holdings import Holdings
 from listener.archive.receive import Receiver
+from listener.archive.retention import Retention
 from listener.archive.rights import Rights
-from listener.archive.serve import FreshRoster, Herald, Retention, Server
+from listener.archive.roster import FreshRoster
+from listener.archive.serve import Server
 from listener.archive.store import FileStore
 from listener.archive.tickets import Tickets
 from listener.archive.vouching import Voucher

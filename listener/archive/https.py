@@ -18,7 +18,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from listener.archive.api import HEADERS_LIMIT_BYTES, REQUEST_S, is_near
+from listener.archive.api import REQUEST_S
+from listener.archive.neighbours import HEADERS_LIMIT_BYTES, is_near
 from listener.config import ArchiveSettings
 from listener.errors import ConfigError, Unavailable
 

@@ -6,147 +6,27 @@ the two against each other, and a fuzzer holds what is answered against it.
 
 import json
 import sys
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
-from listener.envelope.format import ClipId, KeyId, Moment, Sha256, ShortName
+from listener.archive.answers import (
+    ERRORS,
+    About,
+    BlindedRow,
+    KeysAnswer,
+    ListAnswer,
+    LogAnswer,
+    OwnRow,
+    Problem,
+    ReceiptAnswer,
+    RetentionAnswer,
+    Ticket,
+)
 from listener.rights import request as requests
-from listener.rights.chain import Body
-from listener.rights.receipt import Receipt, SignedHead
 
-_Count = Annotated[int, Meta(ge=0)]
-_Key = Annotated[str, Meta(pattern=r"^ed25519:[A-Za-z0-9+/]{43}=\Z")]
-_Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{86}==\Z")]
-_Age = Annotated[str, Meta(pattern=r"^-----BEGIN AGE ENCRYPTED FILE-----\n")]
-
-ERRORS: Final = {
-    400: ("request",),
-    403: ("network", "proof"),
-    404: ("owner", "ticket", "clip", "path"),
-    405: ("method",),
-    408: ("slow",),
-    409: ("not-hers", "key"),
-    413: ("size",),
-    415: ("type",),
-    422: ("request",),
-    431: ("size",),
-    503: ("unavailable",),
-}
-"""The words that may stand as ``error`` beside each status."""
 _ASKED: Final = (400, 403, 404, 408, 413, 415, 422, 431, 503)
 _ANSWERED: Final = (400, 403, 404, 408, 409, 413, 431, 503)
-
-
-class _Answer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What is answered, field by field."""
-
-
-class HeadAnswer(_Answer, kw_only=True):
-    """Where the access log ends, signed."""
-
-    head: SignedHead
-    signature: _Signature
-
-
-class About(_Answer, kw_only=True):
-    """Which archive this is."""
-
-    v: Literal[1]
-    archive: _Key
-    head: HeadAnswer
-
-
-class Ticket(_Answer, kw_only=True):
-    """A question that only the owner's key can read."""
-
-    ticket: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{22}\Z")]
-    challenge: _Age
-    request_sha256: Sha256
-    expires_s: Literal[300]
-    new_challenge: _Age | msgspec.UnsetType = msgspec.UNSET
-
-
-class Listed(_Answer, kw_only=True):
-    """A clip, as its signed header has it."""
-
-    clip: ClipId
-    device: ShortName
-    seq: Annotated[int, Meta(ge=1)]
-    t: Moment
-    ttl_s: Annotated[int, Meta(ge=1)]
-    size_bytes: _Count
-    received: _Count
-    expires: _Count
-
-
-class ListAnswer(_Answer, kw_only=True):
-    """A page of clips."""
-
-    clips: list[Listed]
-    next: requests.Cursor | None
-
-
-class ReceiptAnswer(_Answer, kw_only=True):
-    """What was done, signed."""
-
-    receipt: Receipt
-    signature: _Signature
-
-
-class RetentionAnswer(_Answer, kw_only=True):
-    """How long clips are kept at most."""
-
-    owner: ShortName
-    days: Annotated[int, Meta(ge=1, le=3650)] | None
-    longest: str
-
-
-class OwnRow(_Answer, kw_only=True):
-    """A row of the log that concerns the owner."""
-
-    n: Annotated[int, Meta(ge=1)]
-    hash: Sha256
-    body: Body
-
-
-class BlindedRow(_Answer, kw_only=True):
-    """A row of the log that does not."""
-
-    n: Annotated[int, Meta(ge=1)]
-    hash: Sha256
-    body_sha256: Sha256
-
-
-class LogAnswer(_Answer, kw_only=True):
-    """A page of the access log."""
-
-    rows: list[dict[str, Any]]
-    before: Sha256
-    next: _Count | None
-    head: HeadAnswer
-
-
-class KeysAnswer(_Answer, kw_only=True):
-    """Which keys count."""
-
-    owner: ShortName
-    active: KeyId
-    retired: list[KeyId]
-    devices: dict[str, _Key]
-    sealed_to: dict[str, KeyId | None]
-
-
-class Problem(_Answer, kw_only=True):
-    """Why not, and what to do."""
-
-    error: Annotated[str, Meta(pattern=r"^[a-z-]{1,32}\Z")]
-    message: str
-    hint: str
-    clips: list[ClipId] | msgspec.UnsetType = msgspec.UNSET
-
-
 _ANSWERS: Final = (ListAnswer, ReceiptAnswer, RetentionAnswer, LogAnswer, KeysAnswer)
 
 

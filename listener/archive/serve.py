@@ -2,23 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
-from listener.accesslog import Entry
-from listener.archive.holdings import Holdings
-from listener.archive.keeping import Store
-from listener.archive.orders import Orders
+from listener.archive.herald import Herald
 from listener.archive.receive import Receiver
+from listener.archive.retention import Retention
 from listener.backoff import Backoff
-from listener.errors import ConfigError, Unavailable
-from listener.home import Home
-from listener.mqtt import terms, topics
+from listener.errors import Unavailable
+from listener.mqtt import topics
 from listener.mqtt.broker import Broker, Connected, Denied, Lost, Message
-from listener.owner.roster import ARCHIVE, Roster
-from listener.rights import receipt
 from listener.service import Service, Stop
 
 TURN_S: Final = 0.5
@@ -26,152 +19,8 @@ FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 30.0
 BACKOFF_SPREAD: Final = 0.5
 STEADY_S: Final = 5.0
-SWEEP_PAUSE_S: Final = 3600.0
-MOST_DRIFT_S: Final = 60.0
-MOST_TOLD_A_TURN: Final = 20
 
 _log = logging.getLogger(__name__)
-
-
-class FreshRoster:
-    """The roster as the file says now, read again only when the file has changed.
-
-    A roster that is damaged while we run leaves the last good one in force: nobody gains a right
-    by damaging a file.
-    """
-
-    def __init__(self, home: Home) -> None:
-        self._home = home
-        self._path = home.path / "roster.json"
-        self._stamp = self._look()
-        self._roster = home.roster()
-
-    def __call__(self) -> Roster:
-        """Return it."""
-        stamp = self._look()
-        if stamp != self._stamp:
-            self._stamp = stamp
-            try:
-                self._roster = self._home.roster()
-            except (ConfigError, Unavailable) as error:
-                _log.warning("the roster as it was stays in force: %s", error)
-        return self._roster
-
-    def _look(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_ino, status.st_size
-
-
-class Retention:
-    """Erase what has outlived its ``ttl_s``, when the clock can be believed.
-
-    A clock that jumps forward by years must not empty an archive. So a sweep needs an hour through
-    which the wall clock kept step with one that never jumps; a jump begins a new hour.
-
-    Args:
-        store: what to sweep.
-        wall_s: seconds since 1970.
-        monotonic_s: a clock that never jumps.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        wall_s: Callable[[], float] = time.time,
-        monotonic_s: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._store = store
-        self._wall_s = wall_s
-        self._monotonic_s = monotonic_s
-        self._begin()
-
-    def look(self) -> int:
-        """Sweep if it is time; return how many clips were erased."""
-        steady_s = self._monotonic_s() - self._since_s
-        drift_s = self._wall_s() - self._since_wall_s - steady_s
-        if abs(drift_s) > MOST_DRIFT_S:
-            _log.warning("the clock jumped by %.0f s: retention waits until it is steady", drift_s)
-            self._begin()
-            return 0
-        if steady_s < SWEEP_PAUSE_S:
-            return 0
-        self._begin()
-        return self._store.expire(int(self._wall_s()))
-
-    def _begin(self) -> None:
-        self._since_s = self._monotonic_s()
-        self._since_wall_s = self._wall_s()
-
-
-class Herald:
-    """What the archive says unasked: where its log ends, and which clips devices may let go of.
-
-    Whoever holds a head notices a log that was cut or rewritten, the archive included: a head on
-    the broker that is ahead of the log means that an older copy of this home was put back.
-
-    Args:
-        holdings: the log and the erased clips.
-    """
-
-    topic: Final = topics.STATUS.name(device=ARCHIVE)
-
-    def __init__(self, holdings: Holdings) -> None:
-        self._holdings = holdings
-        self._said = -1
-        self._told = -1
-        self._looked = False
-
-    def connected(self) -> None:
-        """Say everything anew on this connection."""
-        self._said = self._told = -1
-
-    def heard(self, message: Message) -> None:
-        """Compare what the broker has kept with the log; the first one counts, the rest is ours."""
-        if self._looked or not message.retain:
-            return
-        self._looked = True
-        try:
-            kept = receipt.parse_head(message.payload, self._holdings.key.public_key()).bare()
-        except receipt.Forged:
-            return
-        if self._holdings.log.hash_at(kept.n) != kept.hash:
-            _log.error(
-                "the access log does not hold the head that was published for row %d:"
-                " an older copy of this home was put back, or the log was changed",
-                kept.n,
-            )
-            for owner in self._holdings.roster().owners:
-                self._holdings.log.append(Entry(owner=owner.name, op="restored", outcome="failed"))
-
-    def says(self) -> Iterator[Message]:
-        """Yield what is to be published now."""
-        end = self._holdings.log.head().n
-        if end != self._said:
-            self._said = end
-            status = msgspec.json.encode(self._holdings.head(), order="sorted")
-            yield Message(self.topic, status, topics.STATUS.qos, topics.STATUS.retain)
-        orders = self._holdings.store.orders
-        if orders.version != self._told:
-            self._told = orders.version
-            yield from self._orders(orders)
-        for _ in range(min(MOST_TOLD_A_TURN, len(self._holdings.gone))):
-            gone = self._holdings.gone.popleft()
-            answer = topics.Answer(gone.sha256, topics.ERASED).encode()
-            topic = topics.ACK.name(device=gone.device, clip=gone.clip)
-            yield Message(topic, answer, topics.ACK.qos, topics.ACK.retain)
-
-    def _orders(self, orders: Orders) -> Iterator[Message]:
-        for term in orders.terms():
-            payload = terms.encode(term, self._holdings.key.sign)
-            topic = topics.RETENTION.name(owner=term.owner)
-            yield Message(topic, payload, topics.RETENTION.qos, topics.RETENTION.retain)
-        for device, said in orders.carried().items():
-            payload = f"[{','.join(said)}]".encode()
-            topic = topics.KEYS.name(device=device)
-            yield Message(topic, payload, topics.KEYS.qos, topics.KEYS.retain)
 
 
 class Server:

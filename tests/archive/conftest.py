@@ -18,6 +18,7 @@ from listener.archive.rights import Rights
 from listener.archive.store import FileStore
 from listener.archive.tickets import Tickets
 from listener.envelope import format as form
+from tests.archive.wire import FakeBroker
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -61,6 +62,11 @@ def clock() -> FakeClock:
 @pytest.fixture
 def wall() -> FakeClock:
     return FakeClock(NOON_S)
+
+
+@pytest.fixture
+def broker(clock: FakeClock) -> FakeBroker:
+    return FakeBroker(clock)
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
-"""Clips that are kept, and where they lie."""
+"""Clips that are kept, and where they lie; and a store that keeps none."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from listener.archive.store import FileStore
+from listener.archive.vouching import Kept
 from listener.envelope import format as form
+from listener.errors import Unavailable
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -25,3 +28,23 @@ def kept(
 
 def path_of(folder: Path, header: form.PublicHeader) -> Path:
     return folder / "clips" / header.owner / f"{header.clip}.earmark"
+
+
+class CountingStore:
+    """A store that counts its sweeps."""
+
+    def __init__(self) -> None:
+        self.sweeps: list[int] = []
+        self.broken = False
+
+    def keep(self, envelope: form.Envelope, data: bytes, received_s: int) -> bool:
+        return True
+
+    def kept(self, owner: str | None = None) -> Iterator[Kept]:
+        yield from ()
+
+    def expire(self, now_s: int) -> int:
+        if self.broken:
+            raise Unavailable("the disk is gone")
+        self.sweeps.append(now_s)
+        return 1

@@ -14,13 +14,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from starlette.testclient import TestClient
 
-from listener.archive.api import Api, is_near
 from listener.archive.door import NotHers
 from listener.archive.holdings import Holdings
 from listener.archive.rights import Rights, Stream
-from listener.archive.tickets import Ticket, Tickets
+from listener.archive.tickets import Ticket
 from listener.envelope import keys
 from listener.rights import chain, receipt
 from listener.rights import request as requests
@@ -28,6 +26,7 @@ from tests.archive.crossing import cross
 
 if TYPE_CHECKING:
     from httpx2 import Response
+    from starlette.testclient import TestClient
 
     from listener.archive.store import FileStore
     from tests.archive.conftest import FakeClock, Person, Shelf
@@ -540,33 +539,6 @@ def test_everyone_near_reads_the_signed_head(client: "TestClient", holdings: Hol
     assert receipt.parse_head(head, holdings.key.public_key()).n == 0
     with pytest.raises(receipt.Forged):
         receipt.parse_head(head, Ed25519PrivateKey.generate().public_key())
-
-
-@pytest.mark.parametrize(
-    ("address", "near"),
-    [
-        ("127.0.0.1", True),
-        ("192.168.1.7", True),
-        ("::1", True),
-        ("fe80::1%eth0", True),
-        ("::ffff:10.0.0.1", True),
-        ("/home/archive.sock", True),
-        ("8.8.8.8", False),
-        ("2001:4860:4860::8888", False),
-        ("::ffff:8.8.8.8", False),
-        ("example.org", False),
-    ],
-)
-def test_who_is_near(address: str, *, near: bool) -> None:
-    assert is_near(address) is near
-
-
-def test_strangers_are_refused_before_anything_is_read(
-    holdings: Holdings, clock: "FakeClock"
-) -> None:
-    app = Api(holdings, Tickets(clock), Rights(holdings, clock)).app()
-    with TestClient(app, client=("8.8.8.8", 1)) as far:
-        assert far.get("/v1/archive").status_code == 403
 
 
 def test_stock_age_answers_the_challenge(ada: "Person", shelf: "Shelf", tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
-from listener.archive.api import HEADERS_LIMIT_BYTES
 from listener.archive.https import Doors
+from listener.archive.neighbours import HEADERS_LIMIT_BYTES
 from listener.config import ArchiveSettings
 from listener.errors import ConfigError, Unavailable
 

@@ -5,7 +5,6 @@ import re
 from typing import TYPE_CHECKING, get_args
 
 import msgspec
-import pytest
 
 from listener.archive import openapi
 from listener.archive.api import Api
@@ -58,12 +57,3 @@ def test_patterns_are_for_every_language() -> None:
     assert r"\\Z" not in text
     for pattern in re.findall(r'"pattern": "((?:[^"\\]|\\.)*)"', text):
         re.compile(json.loads(f'"{pattern}"'))
-
-
-@pytest.mark.parametrize("status", sorted(openapi.ERRORS))
-def test_every_error_is_in_the_documents(status: int) -> None:
-    told = (ROOT / "docs" / "rights.md").read_text("utf-8")
-    rows = [line for line in told.splitlines() if line.startswith("|") and str(status) in line]
-
-    for word in openapi.ERRORS[status]:
-        assert any(f"`{word}`" in row for row in rows), word

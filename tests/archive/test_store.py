@@ -187,3 +187,10 @@ def test_a_locked_index_is_unavailable(store: FileStore, folder: Path) -> None:
     with pytest.raises(Unavailable):
         store.expire(0)
     assert sqlite3.connect(folder / "index.sqlite").close() is None  # type: ignore[func-returns-value] # the file itself is sound
+
+
+def test_only_so_many_changes_of_keys_are_carried(store: FileStore) -> None:
+    for number in range(40):
+        store.orders.carry({"hall": str(number), "kitchen": "x"})
+
+    assert store.orders.carried()["hall"] == [str(number) for number in range(24, 40)]

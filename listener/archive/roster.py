@@ -1,0 +1,41 @@
+"""Whom the archive believes: the household's roster, as its file says at this moment."""
+
+import logging
+
+from listener.errors import ConfigError, Unavailable
+from listener.home import Home
+from listener.owner.roster import Roster
+
+_log = logging.getLogger(__name__)
+
+
+class FreshRoster:
+    """The roster as the file says now, read again only when the file has changed.
+
+    A roster that is damaged while we run leaves the last good one in force: nobody gains a right
+    by damaging a file.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._path = home.path / "roster.json"
+        self._stamp = self._look()
+        self._roster = home.roster()
+
+    def __call__(self) -> Roster:
+        """Return it."""
+        stamp = self._look()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._roster = self._home.roster()
+            except (ConfigError, Unavailable) as error:
+                _log.warning("the roster as it was stays in force: %s", error)
+        return self._roster
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_ino, status.st_size

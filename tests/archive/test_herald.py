@@ -1,0 +1,110 @@
+"""What the archive says unasked, and what it notices in what it said before."""
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from listener.accesslog import Entry
+from listener.archive.herald import Herald
+from listener.archive.holdings import Gone, Holdings
+from listener.archive.receive import Receiver
+from listener.archive.retention import Retention
+from listener.archive.serve import Server
+from listener.archive.store import FileStore
+from listener.mqtt import terms
+from listener.mqtt.broker import Connected, Limits, Lost, Message
+from listener.rights import receipt
+from tests.archive.wire import FakeBroker
+
+if TYPE_CHECKING:
+    from tests.archive.conftest import FakeClock
+
+
+def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
+    holdings: Holdings, broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock"
+) -> None:
+    server = Server(
+        broker,
+        receiver,
+        Retention(store, clock, clock),
+        herald=Herald(holdings),
+        monotonic_s=clock,
+    )
+    broker.happens.append(Connected(Limits(), "5"))
+    for _ in range(2):
+        server.turn(0.1)
+    holdings.log.append(Entry(owner="ada", op="list", outcome="done"))
+    holdings.gone.append(Gone("hall", "00000000-0000-4000-8000-000000000000", "1" * 64))
+    server.turn(0.1)
+
+    said = [one for one in broker.did if isinstance(one, Message)]
+    heads = [one for one in said if one.topic == "earmark/v1/status/archive"]
+    assert all(one.retain for one in heads)
+    key = holdings.key.public_key()
+    assert [receipt.parse_head(one.payload, key).n for one in heads] == [0, 1]
+    (stone,) = [one for one in said if one not in heads]
+    assert stone.topic == "earmark/v1/ack/hall/00000000-0000-4000-8000-000000000000"
+    assert stone.payload == b"refused:erased:" + b"1" * 64
+
+
+def test_what_owners_chose_is_said_on_each_connection_and_when_it_changes(
+    holdings: Holdings, broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock"
+) -> None:
+    retention = Retention(store, clock, clock)
+    server = Server(broker, receiver, retention, herald=Herald(holdings), monotonic_s=clock)
+
+    def said() -> list[Message]:
+        server.turn(0.1)
+        found = [one for one in broker.did if isinstance(one, Message)]
+        broker.did.clear()
+        return [one for one in found if one.topic != Herald.topic]
+
+    store.orders.set_retention("ada", 7)
+    broker.happens.append(Connected(Limits(), "5"))
+    first, nothing = said(), said()
+    store.orders.set_retention("ada", 2)
+    for text in ('{"a":1}', '{"a":2}'):
+        store.orders.carry({"hall": text})
+    second = said()
+    broker.happens += [Lost("gone"), Connected(Limits(), "5")]
+    again = said()
+
+    assert nothing == []
+    assert [one.topic for one in first] == ["earmark/v1/retention/ada"]
+    assert all(one.retain and one.qos == 1 for one in first + second)
+    assert {one.topic: one.payload for one in second} == {one.topic: one.payload for one in again}
+    told = {one.topic: one.payload for one in second}
+    assert told["earmark/v1/keys/hall"] == b'[{"a":1},{"a":2}]'
+    public = holdings.key.public_key()
+
+    def verify(signature: bytes, data: bytes) -> bool:
+        public.verify(signature, data)
+        return True
+
+    assert terms.parse(told["earmark/v1/retention/ada"], verify) == terms.Term(
+        owner="ada", days=2, n=2
+    )
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_head_on_the_broker_that_the_log_does_not_hold_is_noticed(
+    holdings: Holdings,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    known: bool,
+) -> None:
+    herald = Herald(holdings)
+    end = holdings.log.append(Entry(owner="ada", op="list", outcome="done"))
+    kept = receipt.SignedHead(
+        n=end.n if known else end.n + 5, hash=end.hash, t=holdings.now(), archive=holdings.name
+    )
+    payload = json.dumps(receipt.signed(kept, holdings.key)).encode()
+
+    for data in (b"noise", payload):
+        Herald(holdings).heard(Message(Herald.topic, data, retain=False))
+    herald.heard(Message(Herald.topic, payload, retain=True))
+    herald.heard(Message(Herald.topic, payload, retain=True))
+
+    assert ("does not hold the head" in caplog.text) is not known
+    assert holdings.log.head().n == (1 if known else 3)
