@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -87,7 +88,8 @@ def _serve(settings: Config) -> int:
     ):
         roster = FreshRoster(home)
         receiver = Receiver(store, roster, time.time)
-        store.mend(receiver.verify)
+        mend = partial(store.mend, receiver.verify)
+        mend()
         holdings = Holdings(home, store, log, roster, home.archive_key())
         api = Api(holdings, Tickets(time.monotonic), Rights(holdings))
         given = service.with_credentials(settings.archive, os.environ)
@@ -98,7 +100,7 @@ def _serve(settings: Config) -> int:
         server = Server(
             PahoBroker(service.with_credentials(settings.broker, os.environ), CLIENT_ID),
             receiver,
-            Retention(store),
+            Retention(store, mend),
             herald=Herald(holdings),
             service=told,
         )

@@ -19,8 +19,12 @@ class Retention:
     A clock that jumps forward by years must not empty an archive. So a sweep needs an hour through
     which the wall clock kept step with one that never jumps; a jump begins a new hour.
 
+    What is overdue is found by the rows of the index. So files and rows are brought together
+    first: a clip whose row was lost, or names another owner, is found and ends like any other.
+
     Args:
         store: what to sweep.
+        mend: brings its files and rows together; returns how many rows were made.
         wall_s: seconds since 1970.
         monotonic_s: a clock that never jumps.
     """
@@ -28,10 +32,12 @@ class Retention:
     def __init__(
         self,
         store: Store,
+        mend: Callable[[], int],
         wall_s: Callable[[], float] = time.time,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._mend = mend
         self._wall_s = wall_s
         self._monotonic_s = monotonic_s
         self._begin()
@@ -47,6 +53,10 @@ class Retention:
         if steady_s < SWEEP_PAUSE_S:
             return 0
         self._begin()
+        if made := self._mend():
+            _log.warning(
+                "%d clips had no row in the index that is theirs, and have one again", made
+            )
         return self._store.expire(int(self._wall_s()))
 
     def _begin(self) -> None:

@@ -167,7 +167,7 @@ class FileStore:
     def expire(self, now_s: int) -> int:
         """Erase what has outlived its retention; see ``Store``.
 
-        A row that does not vouch for itself ends no clip: the next start asks its file first.
+        A row that does not vouch for itself ends no clip: ``mend`` asks its file first.
         """
         with self._available():
             overdue = self._index.overdue(now_s, self.orders.retention_days())

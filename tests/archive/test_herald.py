@@ -27,7 +27,7 @@ def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
     server = Server(
         broker,
         receiver,
-        Retention(store, clock, clock),
+        Retention(store, lambda: 0, clock, clock),
         herald=Herald(holdings),
         monotonic_s=clock,
     )
@@ -51,7 +51,7 @@ def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
 def test_what_owners_chose_is_said_on_each_connection_and_when_it_changes(
     holdings: Holdings, broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock"
 ) -> None:
-    retention = Retention(store, clock, clock)
+    retention = Retention(store, lambda: 0, clock, clock)
     server = Server(broker, receiver, retention, herald=Herald(holdings), monotonic_s=clock)
 
     def said() -> list[Message]:

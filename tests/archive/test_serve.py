@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def server(
     broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock", wall: "FakeClock"
 ) -> Server:
-    retention = Retention(store, wall, clock)
+    retention = Retention(store, lambda: 0, wall, clock)
     return Server(broker, receiver, retention, service=Service({}, clock), monotonic_s=clock)
 
 
@@ -106,7 +106,7 @@ def test_a_sweep_that_fails_stops_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = CountingStore()
-    server = Server(broker, receiver, Retention(store, wall, clock), monotonic_s=clock)
+    server = Server(broker, receiver, Retention(store, lambda: 0, wall, clock), monotonic_s=clock)
     store.broken = True
     clock.now_s += 3600
     wall.now_s += 3600
