@@ -17,6 +17,7 @@ from listener.evaluate.report.drawing import (
     stairs,
     written,
 )
+from listener.evaluate.report.figures import per_hour, percent
 
 SERIES: Final = 6
 """Colours that the page tells apart; further ones begin anew."""
@@ -238,20 +239,6 @@ def _telling(points: Sequence[Point]) -> list[Point]:
 
 def _says_same(one: Point, other: Point) -> bool:
     return one.misses == other.misses and one.false_wakes == other.false_wakes
-
-
-def percent(rate: Rate) -> str:
-    """Write a rate of misses with its interval."""
-    if rate.value is None or rate.low is None or rate.high is None:
-        return "nothing to miss"
-    return f"{rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})".replace("%", " %")
-
-
-def per_hour(rate: Rate) -> str:
-    """Write a rate of false wakes with its interval."""
-    if rate.value is None or rate.low is None or rate.high is None:
-        return "no hours"
-    return f"{rate.value:.3g} per hour ({rate.low:.2g} to {rate.high:.3g})"
 
 
 def _per_hour(rates: Sequence[Rate]) -> Logarithmic:

@@ -6,12 +6,9 @@ import msgspec
 import pytest
 
 from listener.evaluate.rates.events import Event, Kind
-from listener.evaluate.rates.intervals import Rate
 from listener.evaluate.rates.result import Excerpt, Histogram, WordResult
 from listener.evaluate.report import pictures
 from tests.evaluate import sample
-
-NO_RATE = Rate(0, 0, None, None, None, 0.95, "poisson", "per hour")
 
 
 def read(svg: str) -> ET.Element:
@@ -141,11 +138,6 @@ def test_a_trace_without_scores_is_an_empty_chart() -> None:
     excerpt = Excerpt(item="a", play=0, at_s=5, length_s=9, first_s=0, step_s=0.5, scores=())
 
     assert of_kind(pictures.trace(excerpt, 0.5), "curve") == []
-
-
-def test_a_rate_of_nothing_says_so() -> None:
-    assert pictures.percent(NO_RATE) == "nothing to miss"
-    assert pictures.per_hour(NO_RATE) == "no hours"
 
 
 def event(**changes: object) -> Event:
