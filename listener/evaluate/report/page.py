@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from listener.evaluate.rates.events import Event, Kind
 from listener.evaluate.rates.result import Excerpt, Repeatability, Result, WordResult
-from listener.evaluate.report import pictures
+from listener.evaluate.report import pictures, scores
 from listener.evaluate.report.drawing import clean, written
 from listener.evaluate.report.figures import facts, figure, in_words
 
@@ -153,14 +153,14 @@ def _part(word: WordResult, series: str, sound: Sound | None) -> _Part:
     return _Part(
         word=word,
         series=series,
-        histogram=_drawn(word.histogram and pictures.histogram(word.histogram, word.threshold)),
+        histogram=_drawn(word.histogram and scores.histogram(word.histogram, word.threshold)),
         speakers=_drawn(speakers and pictures.breakdown(speakers)),
         speakers_left=max(0, len(speakers) - pictures.MOST_ROWS),
         groups=_drawn(groups and pictures.breakdown(groups)),
         groups_left=max(0, len(groups) - pictures.MOST_ROWS),
         false_groups=_drawn(len(false_groups) > 1 and pictures.false_breakdown(false_groups)),
-        timeline=_drawn(false and pictures.timeline(false, lengths_s)),
-        lanes_left=max(0, len({event.item for event in false}) - pictures.MOST_LANES),
+        timeline=_drawn(false and scores.timeline(false, lengths_s)),
+        lanes_left=max(0, len({event.item for event in false}) - scores.MOST_LANES),
         cards=[
             _card(word, event, repeat, excerpts.get((event.item, event.play, event.at_s)), sound)
             for event, repeat in shown[:MOST_CARDS]
@@ -181,7 +181,7 @@ def _card(
     flac = sound(word, event) if sound else None
     return _Card(
         event=event,
-        trace=_drawn(excerpt and pictures.trace(excerpt, word.threshold)),
+        trace=_drawn(excerpt and scores.trace(excerpt, word.threshold)),
         repeat=repeat,
         sound=base64.b64encode(flac).decode("ascii") if flac else "",
     )
@@ -220,5 +220,5 @@ def _nearest(found: Iterable[Repeatability], at_s: float) -> Repeatability | Non
 
 
 def _drawn(svg: object) -> Markup:
-    """Pass on what ``pictures`` drew, or nothing for whatever false stood in its place."""
+    """Pass on a picture that was drawn, or nothing for whatever false stood in its place."""
     return Markup(svg) if svg else Markup()  # noqa: S704 - built as a tree, so it is markup by right
