@@ -25,7 +25,7 @@ from listener.evaluate.rates.intervals import (
 )
 from listener.evaluate.rates.repeatability import Hits, repeatability
 from listener.evaluate.rates.result import Breakdown, Excerpt, Target, WordResult
-from listener.evaluate.work import TakeReport, WordReport
+from listener.evaluate.rates.takes import TakeReport, WordReport
 
 RECORDING_GROUPS = 4096
 """Of more recordings than these, several are drawn together by the bootstrap."""
