@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 
 from listener.errors import EarmarkError, UsageError
+from listener.evaluate.corpus.folders import sounds_in
 from listener.evaluate.corpus.items import Corpus, Several
-from listener.evaluate.corpus.layouts import open_corpus, sounds_in
+from listener.evaluate.corpus.layouts import open_corpus
 from listener.evaluate.corpus.mixing import Condition
 from listener.evaluate.corpus.playing import file_hash
 from listener.evaluate.engines.engine import EngineRecipe

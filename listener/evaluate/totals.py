@@ -4,7 +4,7 @@ Several plays of one item are one exposure: counts are means over plays. Takes r
 of each item only its events stay.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,13 +23,12 @@ from listener.evaluate.rates.intervals import (
     poisson,
     wilson,
 )
-from listener.evaluate.rates.result import Breakdown, Excerpt, Repeatability, Target, WordResult
-from listener.evaluate.work import TakeReport, WordReport
+from listener.evaluate.rates.repeatability import Hits, repeatability
+from listener.evaluate.rates.result import Breakdown, Excerpt, Target, WordResult
+from listener.evaluate.rates.takes import TakeReport, WordReport
 
 RECORDING_GROUPS = 4096
 """Of more recordings than these, several are drawn together by the bootstrap."""
-SAME_S = 0.5
-"""False wakes of several plays that are this close are the same one."""
 
 
 @dataclass(slots=True)
@@ -59,8 +58,7 @@ class Totals:
     excerpts: list[Excerpt] = field(default_factory=list)
     heights: Heights = field(default_factory=Heights)
     counts: Counts = field(default_factory=no_counts)
-    hits: dict[tuple[str, int], tuple[float, list[bool]]] = field(default_factory=dict)
-    """By item and place in it: where the window opens, and whether each play woke."""
+    hits: Hits = field(default_factory=dict)
 
     def add(self, item: Item, take: TakeReport, report: WordReport) -> None:
         """Take what one play came to; the first play of an item comes first."""
@@ -198,42 +196,15 @@ class Totals:
             speakers=_breakdowns(self.speakers, self.plays),
             groups=_breakdowns(self.groups, self.plays),
             events=(*others, *hits),
-            repeatability=self._repeatability() if self.plays > 1 else (),
+            repeatability=repeatability(self.hits, self.events, self.plays)
+            if self.plays > 1
+            else (),
             said=said,
             target=target,
             clipped_samples=self.clipped_samples,
             histogram=self.heights.histogram(),
             excerpts=tuple(self.excerpts),
         )
-
-    def _repeatability(self) -> tuple[Repeatability, ...]:
-        """Say of each word, and of each place of false wakes, how many plays fired."""
-        words = [
-            Repeatability(kind=Kind.HIT, item=item, at_s=at_s, fired=sum(woke), plays=self.plays)
-            for (item, _), (at_s, woke) in self.hits.items()
-        ]
-        false = [event for event in self.events if event.kind is Kind.FALSE_WAKE]
-        return (*words, *_places(false, self.plays))
-
-
-def _places(events: Iterable[Event], plays: int) -> list[Repeatability]:
-    """Put the false wakes of several plays together where they are the same."""
-    found: list[Repeatability] = []
-    fired: set[int] = set()
-    at: tuple[str, float] | None = None
-    for event in sorted(events, key=lambda event: (event.item, event.at_s, event.play)):
-        if at is None or event.item != at[0] or event.at_s - at[1] > SAME_S:
-            at, fired = (event.item, event.at_s), set()
-            found.append(
-                Repeatability(
-                    kind=Kind.FALSE_WAKE, item=event.item, at_s=event.at_s, fired=0, plays=plays
-                )
-            )
-        fired.add(event.play)
-        found[-1] = Repeatability(
-            kind=Kind.FALSE_WAKE, item=at[0], at_s=at[1], fired=len(fired), plays=plays
-        )
-    return found
 
 
 def _breakdowns(shares: dict[str, Share], plays: int) -> tuple[Breakdown, ...]:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from listener.errors import EarmarkError
@@ -21,12 +20,8 @@ from listener.evaluate.engines.engine import Engine, EngineRecipe
 from listener.evaluate.engines.provenance import MIXING, code_hash, digest_of
 from listener.evaluate.engines.track import Track
 from listener.evaluate.plan import EngineSettings
-from listener.evaluate.rates.counting import false_hours
-from listener.evaluate.rates.curve import Counts, counts
-from listener.evaluate.rates.events import Event, Kind
-from listener.evaluate.rates.excerpts import Heights, excerpt
-from listener.evaluate.rates.judging import Play, Watch, judge
-from listener.evaluate.rates.result import Excerpt
+from listener.evaluate.rates.judging import Play, Watch
+from listener.evaluate.rates.takes import TakeReport, word_report
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.wake.trigger import Rule
 
@@ -49,34 +44,6 @@ class Job:
     tail_s: float
     cache: Path | None
     """Where scores are kept; None: nowhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class WordReport:
-    """What one word made of one play."""
-
-    word: str
-    said: int
-    """Labelled words."""
-    hours: float
-    counts: Counts
-    events: tuple[Event, ...]
-    hits: tuple[tuple[float, bool], ...]
-    """Of each labelled word, in the order of time: where its window opens, and whether it woke."""
-    heights: Heights
-    excerpts: tuple[Excerpt, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TakeReport:
-    """One play under one condition to one engine."""
-
-    engine: int
-    condition: int
-    play: int
-    length_samples: int
-    clipped_samples: int
-    words: tuple[WordReport, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +181,7 @@ def _mixing_code() -> str:
 def _take(job: Job, play: Play, track: Track, *, engine: int, condition: int) -> TakeReport:
     settings = job.settings[engine]
     words = [
-        _word(
+        word_report(
             play,
             track,
             Watch(
@@ -228,32 +195,4 @@ def _take(job: Job, play: Play, track: Track, *, engine: int, condition: int) ->
     ]
     return TakeReport(
         engine, condition, play.number, track.length_samples, track.clipped_samples, tuple(words)
-    )
-
-
-def _word(play: Play, track: Track, watch: Watch) -> WordReport:
-    ends, scores = track.end_samples(), track.of(watch.word)
-    judged = judge(play, track, watch)
-    inside = np.zeros(len(scores), bool)
-    peaks = []
-    for place in judged.places:
-        here = (ends > place.first_sample) & (ends <= place.end_sample)
-        peaks.append(float(np.max(scores[here], initial=0.0)))
-        inside |= here
-    heights = Heights()
-    heights.add(np.array(peaks, np.float32), scores[~inside])
-    return WordReport(
-        word=watch.word,
-        said=len(judged.places),
-        hours=false_hours(track.length_samples, judged.places),
-        counts=counts(ends, scores, watch.rule, judged.places),
-        events=judged.events,
-        hits=tuple(
-            (place.first_sample / SAMPLE_RATE_HZ, index not in judged.missed)
-            for index, place in enumerate(judged.places)
-        ),
-        heights=heights,
-        excerpts=tuple(
-            excerpt(track, event) for event in judged.events if event.kind is Kind.FALSE_WAKE
-        ),
     )

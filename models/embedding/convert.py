@@ -3,8 +3,8 @@
 openWakeWord computes each embedding from 76 mel frames although 68 of them were there before. The
 network never pads along time, so keeping the last columns in front of each convolution with a
 kernel in time gives the same embedding from the new frames alone. ``docs/decisions/0004`` tells
-the reasons; this module checks that the network at hand is the one the argument holds for, and
-writes it anew:
+the reasons; ``original.py`` checks that the network at hand is the one the argument holds for, and
+this module writes it anew:
 
 - ``stream-80.onnx``: 8 mel frames (80 ms) a step;
 - ``stream-40.onnx``: 4 mel frames (40 ms) a step; from the pool on that would straddle two steps,
@@ -20,19 +20,23 @@ Same input, same bytes. Run it with ``python -m models.embedding.convert [MODELS
 import importlib.util
 import io
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from listener.errors import ModelRefused
 from models.embedding.graph import Writer
-
-Floats = NDArray[np.float32]
+from models.embedding.original import (
+    ALPHA,
+    CHANNELS,
+    FLOOR,
+    MEL_BANDS,
+    POOLS,
+    Network,
+    read_mel,
+    read_network,
+)
 
 MODELS: Final = Path(__file__).parents[1]
 PRODUCTS: Final = (
@@ -41,140 +45,6 @@ PRODUCTS: Final = (
     "embedding/mel.npy",
     "embedding-long/stream-long.onnx",
 )
-
-MEL_BANDS: Final = 32
-BINS: Final = slice(2, 122)
-"""62.5 to 3781 Hz: the only bins of the spectrum with a weight."""
-
-_WINDOW_FRAMES: Final = 76
-_TIME_TAPS: Final = (3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 3)
-_CHANNELS: Final = (24,) * 3 + (48,) * 4 + (72,) * 4 + (96,) * 9
-_POOLS: Final = {2: (2, 2), 6: (1, 2), 10: (2, 2), 14: (1, 2), 18: (2, 2)}
-"""After which convolution, over how many columns of time and rows of frequency."""
-_ALPHA: Final = 0.2
-_FLOOR: Final = -0.4
-
-_MEL_OPS: Final = (
-    "Constant Unsqueeze Conv Conv Constant Unsqueeze Transpose Constant Unsqueeze Transpose"
-    " Constant Pow Constant Pow Add MatMul Clip Log Constant Mul Constant Div Constant Sub"
-    " ReduceMax Constant Sub Cast Clip"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """The weights of the embedding network, in the order of its layers."""
-
-    kernels: tuple[Floats, ...]
-    """20 arrays, shape (outputs, inputs, time, frequency)."""
-    biases: tuple[Floats | None, ...]
-    """One for each kernel; none for the first and the last."""
-    shift: Floats
-    """What the one batch normalisation adds; its scale is folded into the first kernel."""
-
-
-def read_network(data: bytes) -> Network:
-    """Read openWakeWord's ``embedding_model.onnx``.
-
-    Raises:
-        ModelRefused: it is not the network that can be made to stream; the message says where it
-            differs.
-    """
-    graph = _graph(data, "the embedding network")
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    nodes = list(graph.node)
-    _check(
-        [node.op_type for node in nodes] == _expected_ops(),
-        f"the embedding network has other layers than expected ({len(nodes)} operators)",
-    )
-    source = graph.input[0].name
-    for node in nodes:
-        _check(node.input[0] == source, f"{node.op_type} does not follow the layer before it")
-        source = node.output[0]
-    _check(_is(values[nodes[0].input[1]], [0, 0, 1, 0, 0, 0, 1, 0]), "other padding of the input")
-    _check(_is(values[nodes[1].input[1]], [-1, 1, _WINDOW_FRAMES, MEL_BANDS + 2]), "other input")
-    _check(_is(values[nodes[-1].input[1]], [-1, 1, 1, _CHANNELS[-1]]), "other output")
-    kernels: list[Floats] = []
-    biases: list[Floats | None] = []
-    shift = np.zeros(_CHANNELS[0], np.float32)
-    scale = np.ones(_CHANNELS[0])
-    for node in nodes[2:-1]:
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        match node.op_type:
-            case "Conv":
-                kernel = values[node.input[1]]
-                _check_convolution(len(kernels), kernel, attributes)
-                kernels.append(kernel)
-                biases.append(values[node.input[2]] if len(node.input) > 2 else None)  # noqa: PLR2004 - a third input is the bias
-            case "BatchNormalization":
-                parts = [values[name].astype(np.float64) for name in node.input[1:]]
-                gain, offset, mean, variance = parts
-                scale = gain / np.sqrt(variance + attributes["epsilon"])
-                shift = (offset - mean * scale).astype(np.float32)
-            case "LeakyRelu":
-                _check(abs(attributes["alpha"] - _ALPHA) < 1e-7, "another slope of LeakyRelu")  # noqa: PLR2004 - one float32 step
-            case "Max":
-                _check(_is(values[node.input[1]].ravel(), [np.float32(_FLOOR)]), "another floor")
-            case "MaxPool":
-                pool = list(_POOLS[len(kernels) - 1])
-                _check(
-                    {"pads": [0, 0, 0, 0]} | attributes
-                    == {"strides": pool, "kernel_shape": pool, "pads": [0, 0, 0, 0]},
-                    f"another pool after convolution {len(kernels) - 1}",
-                )
-            case _:
-                pass
-    # relu(z) * s == relu(z * s) only where s is positive; the shift comes after the relu and the
-    # next convolution pads with zeros, so it cannot be folded.
-    _check(bool((scale > 0).all()), "a batch normalisation with a scale that is not positive")
-    kernels[0] = (kernels[0] * scale[:, None, None, None]).astype(np.float32)
-    return Network(tuple(kernels), tuple(biases), shift)
-
-
-def read_mel(data: bytes) -> Floats:
-    """Read openWakeWord's ``melspectrogram.onnx``.
-
-    Returns:
-        The weights of the mel bands, float32, shape (120, 32), for the bins ``BINS``.
-
-    Raises:
-        ModelRefused: it computes something else than ``listener/wake/features.py`` does.
-    """
-    graph = _graph(data, "the mel front end")
-    ops = " ".join(node.op_type for node in graph.node)
-    _check(ops == _MEL_OPS, "the mel front end has other operators than expected")
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    weights = values["1.melW"]
-    _check(weights.shape == (257, MEL_BANDS), "other mel bands")
-    outside = np.delete(weights, np.arange(257)[BINS], axis=0)
-    _check(not outside.any(), "mel bands with weight where we do not look")
-    window = np.zeros(512)
-    window[56:456] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
-    turn = 2 * np.pi * np.outer(np.arange(257), np.arange(512)) / 512
-    for name, wave in (("real", np.cos(turn)), ("imag", -np.sin(turn))):
-        kernel = values[f"0.stft.conv_{name}.weight"]
-        _check(kernel.shape == (257, 1, 512), "another length of the Fourier transform")
-        _check(float(np.abs(kernel[:, 0] - wave * window).max()) < 1e-6, "another window")  # noqa: PLR2004 - float32 rounding
-    strides = [
-        helper.get_attribute_value(a)
-        for node in graph.node
-        if node.op_type == "Conv"
-        for a in node.attribute
-        if a.name == "strides"
-    ]
-    _check(strides == [[160], [160]], "another step between mel frames")
-    constants = [
-        float(numpy_helper.to_array(node.attribute[0].t))
-        for node in graph.node
-        if node.op_type == "Constant" and not node.attribute[0].t.dims
-    ]
-    _check(
-        np.allclose(constants, [2, 2, 10, np.log(10), 0, 80], rtol=1e-6),
-        "another logarithm or another floor",
-    )
-    clip = next(node for node in graph.node if node.op_type == "Clip")
-    _check(_is(values[clip.input[1]], np.float32(1e-10)), "another smallest power")
-    return np.ascontiguousarray(weights[BINS])
 
 
 def streaming(network: Network, hop_frames: int, *, many_steps: bool = False) -> bytes:
@@ -191,7 +61,7 @@ def streaming(network: Network, hop_frames: int, *, many_steps: bool = False) ->
     """
     graph = Writer(many_steps=many_steps)
     x = graph.input("mel", [1, 1, "frames" if many_steps else hop_frames, MEL_BANDS])
-    floor = graph.constant("floor", np.float32(_FLOOR))
+    floor = graph.constant("floor", np.float32(FLOOR))
     columns, rows, dilation = hop_frames, MEL_BANDS, 1
     for layer, (kernel, bias) in enumerate(zip(network.kernels, network.biases, strict=True)):
         outputs, inputs, taps, width = kernel.shape
@@ -212,9 +82,9 @@ def streaming(network: Network, hop_frames: int, *, many_steps: bool = False) ->
             x = graph.operator("Add", [graph.operator("Relu", [x]), shift])
         last = layer == len(network.kernels) - 1
         if not last:
-            x = graph.operator("LeakyRelu", [x], alpha=_ALPHA)
-        if layer in _POOLS:
-            over_time, over_rows = _POOLS[layer]
+            x = graph.operator("LeakyRelu", [x], alpha=ALPHA)
+        if layer in POOLS:
+            over_time, over_rows = POOLS[layer]
             rows //= over_rows
             if columns >= over_time:
                 columns //= over_time
@@ -234,9 +104,9 @@ def streaming(network: Network, hop_frames: int, *, many_steps: bool = False) ->
             x = graph.operator("Clip", [x, floor])
     if many_steps:
         x = graph.operator("Transpose", [x], perm=[0, 2, 1, 3])
-    flat = graph.constant("flat", np.array([-1 if many_steps else 1, _CHANNELS[-1]], np.int64))
+    flat = graph.constant("flat", np.array([-1 if many_steps else 1, CHANNELS[-1]], np.int64))
     steps = "steps" if many_steps else 1
-    graph.output(graph.operator("Reshape", [x, flat]), "embedding", [steps, _CHANNELS[-1]])
+    graph.output(graph.operator("Reshape", [x, flat]), "embedding", [steps, CHANNELS[-1]])
     return graph.serialise(f"speech-embedding-{'long' if many_steps else f'{hop_frames * 10}ms'}")
 
 
@@ -268,43 +138,6 @@ def installed_models() -> Path:
     if found is None or not found.submodule_search_locations:
         raise ModelRefused("openwakeword is not installed", "pip install openwakeword==0.4.0")
     return Path(found.submodule_search_locations[0]) / "resources" / "models"
-
-
-def _graph(data: bytes, what: str) -> Any:  # noqa: ANN401 - onnx ships no types we check
-    try:
-        return onnx.load_from_string(data).graph
-    except Exception as error:  # protobuf raises its own kinds, by version
-        raise ModelRefused(f"{what} is not an ONNX file") from error
-
-
-def _expected_ops() -> list[str]:
-    ops = ["Pad", "Reshape"]
-    for layer in range(len(_TIME_TAPS)):
-        ops.append("Conv")
-        ops += ["Relu", "BatchNormalization"] if layer == 0 else []
-        ops += ["LeakyRelu", "Max"] if layer < len(_TIME_TAPS) - 1 else []
-        ops += ["MaxPool"] if layer in _POOLS else []
-    return [*ops, "Reshape"]
-
-
-def _check_convolution(layer: int, kernel: Floats, attributes: dict[str, Any]) -> None:
-    taps = _TIME_TAPS[layer]
-    width = 3 if layer == 0 or taps == 1 else 1
-    shape = (_CHANNELS[layer], _CHANNELS[layer - 1] if layer else 1, taps, width)
-    # The input itself is padded in front of the first convolution.
-    pads = {"pads": [0, 1, 0, 1]} if width > 1 and layer else {}
-    fixed = {"dilations": [1, 1], "strides": [1, 1], "kernel_shape": [taps, width], "group": 1}
-    _check(kernel.shape == shape, f"convolution {layer} has the shape {kernel.shape}")
-    _check(attributes == fixed | pads, f"convolution {layer} has other attributes")
-
-
-def _is(value: Any, expected: Any) -> bool:  # noqa: ANN401 - whatever numpy compares
-    return bool(np.array_equal(np.asarray(value), np.asarray(expected)))
-
-
-def _check(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as an assertion
-    if not holds:
-        raise ModelRefused(otherwise, "only the models of openwakeword 0.4.0 can be converted")
 
 
 def main() -> None:

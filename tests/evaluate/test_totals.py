@@ -9,8 +9,8 @@ from listener.evaluate.rates.curve import no_counts
 from listener.evaluate.rates.events import Event, Kind
 from listener.evaluate.rates.excerpts import Heights
 from listener.evaluate.rates.result import WordResult
+from listener.evaluate.rates.takes import TakeReport, WordReport
 from listener.evaluate.totals import Totals
-from listener.evaluate.work import TakeReport, WordReport
 
 HERE = Path("x")
 

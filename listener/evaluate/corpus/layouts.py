@@ -5,7 +5,6 @@ recordings), ``clips`` beside tables with a ``client_id`` (Common Voice), ``*.tr
 sounds (LibriSpeech), else sounds alone.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,12 @@ from typing import Final
 
 import msgspec
 
-from listener.errors import ConfigError, Unavailable, UsageError
+from listener.errors import ConfigError, UsageError
+from listener.evaluate.corpus.folders import SOUNDS, bytes_of, printable, text_of, unavailable, walk
 from listener.evaluate.corpus.items import Corpus, Fault, Item, Label, Segment
 from listener.evaluate.corpus.manifests import SUFFIXES as MANIFESTS
 from listener.evaluate.corpus.manifests import Manifest, rows
-from listener.recording import SUFFIXES
 
-SOUNDS: Final = SUFFIXES | {".mp3"}
-"""What counts as a sound where a folder is walked."""
-
-LARGEST_BYTES: Final = 256 << 20
 PLAYED_GROUPS: Final = ("negative", "positive")
 
 _TABLES: Final = ("validated.tsv", "test.tsv", "dev.tsv", "train.tsv")
@@ -57,21 +52,9 @@ def _open_folder(path: Path, word: str | None) -> Corpus:
     for name in _TABLES:
         if (path / "clips").is_dir() and (path / name).is_file() and _is_common_voice(path / name):
             return CommonVoice(path / name, word)
-    if next(_walk(path, (".trans.txt",)), None) is not None:
+    if next(walk(path, (".trans.txt",)), None) is not None:
         return LibriSpeech(path, word)
     return Sounds(path, word)
-
-
-def sounds_in(path: Path) -> tuple[Path, ...]:
-    """Return a sound file, or all in a folder and below it, by name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    found = (path,) if path.is_file() else tuple(_walk(path, SOUNDS)) if path.is_dir() else ()
-    if not found:
-        raise UsageError(f"there is no sound file in {path}")
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +68,9 @@ class Sounds:
 
     def __iter__(self) -> Iterator[Item | Fault]:
         """Give one item a file."""
-        for path in self.files or _walk(self.folder, SOUNDS):
+        for path in self.files or walk(self.folder, SOUNDS):
             name = Path(self.folder.name, path.relative_to(self.folder)).as_posix()
-            yield Item(name=_printable(name), path=path, labels=_labels(self.word))
+            yield Item(name=printable(name), path=path, labels=_labels(self.word))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +82,13 @@ class LibriSpeech:
 
     def __iter__(self) -> Iterator[Item | Fault]:
         """Give one item an utterance."""
-        for table in _walk(self.folder, (".trans.txt",)):
-            said = dict(line.partition(" ")[::2] for line in _text(table).splitlines())
+        for table in walk(self.folder, (".trans.txt",)):
+            said = dict(line.partition(" ")[::2] for line in text_of(table).splitlines())
             for path in sorted(table.parent.iterdir()):
                 if path.suffix.lower() not in SOUNDS:
                     continue
                 yield Item(
-                    name=_printable(path.relative_to(self.folder).as_posix()),
+                    name=printable(path.relative_to(self.folder).as_posix()),
                     path=path,
                     labels=_labels(self.word),
                     speaker=path.stem.split("-")[0],
@@ -190,7 +173,7 @@ class Recordings:
 
     def _listing(self) -> _Listing:
         path = self.folder / "manifest.json"
-        data = _bytes(path)
+        data = bytes_of(path)
         try:
             return msgspec.json.decode(data, type=_Listing)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -209,49 +192,12 @@ def _start(part: _Part) -> float:
     return part.start
 
 
-def _walk(folder: Path, endings: tuple[str, ...] | frozenset[str]) -> Iterator[Path]:
-    """Give the files below ``folder`` with one of these endings, always in the same order."""
-    for where, folders, files in os.walk(folder, onerror=_unreadable):
-        folders.sort()
-        for name in sorted(files):
-            if name.lower().endswith(tuple(endings)):
-                yield Path(where, name)
-
-
 def _is_common_voice(table: Path) -> bool:
     try:
         with table.open("rb") as stream:
             header = stream.readline(1 << 16).decode("utf-8-sig", "replace")
     except OSError as error:
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
     return {"client_id", "path"} <= set(header.strip().split("\t")) and (
         table.parent / "clips"
     ).is_dir()
-
-
-def _text(path: Path) -> str:
-    return _bytes(path).decode("utf-8", "replace")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(LARGEST_BYTES + 1)
-    except OSError as error:
-        raise _unavailable(error) from error
-    if len(data) > LARGEST_BYTES:
-        raise ConfigError(f"{path} is larger than any table")
-    return data
-
-
-def _unreadable(error: OSError) -> None:
-    raise _unavailable(error) from error
-
-
-def _unavailable(error: OSError) -> Unavailable:
-    return Unavailable(f"cannot read {_printable(str(error.filename))}: {error.strerror}")
-
-
-def _printable(name: str) -> str:
-    """Return a name that JSON can say, of one that may hold bytes which are no UTF-8."""
-    return os.fsencode(name).decode(errors="replace")

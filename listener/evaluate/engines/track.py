@@ -36,3 +36,19 @@ class Track:
     def of(self, word: str) -> Scores:
         """Return the column of ``word``, shape (steps,)."""
         return self.scores[:, self.words.index(word)]
+
+
+def track_of_rows(
+    words: tuple[str, ...], rows: list[list[float]], step: int, first_end: int, length: int
+) -> Track:
+    """Return the track of scores that came row by row.
+
+    Args:
+        words: of the columns.
+        rows: a row for each step; none, where the sound is shorter than a step.
+        step: samples from one score to the next.
+        first_end: where the first step ends.
+        length: of the sound, in samples.
+    """
+    scores = np.array(rows, np.float32).reshape(len(rows), len(words))
+    return Track(words, scores, step, first_end, length)

@@ -223,3 +223,8 @@ def clean(text: str) -> str:
     Control characters, halves of surrogate pairs, and marks that turn the direction of writing.
     """
     return _UNFIT.sub("\ufffd", text)
+
+
+def shortened(name: str, most: int = 24) -> str:
+    """Keep the end of a long name: that is where names differ."""
+    return name if len(name) <= most else "…" + name[1 - most :]

@@ -15,10 +15,10 @@ import msgspec
 from markupsafe import Markup
 
 from listener.evaluate.rates.events import Event, Kind
-from listener.evaluate.rates.intervals import Rate
 from listener.evaluate.rates.result import Excerpt, Repeatability, Result, WordResult
-from listener.evaluate.report import pictures
+from listener.evaluate.report import pictures, scores
 from listener.evaluate.report.drawing import clean, written
+from listener.evaluate.report.figures import facts, figure, in_words
 
 MOST_CARDS: Final = 60
 """False wakes of one result that the page shows, with their scores."""
@@ -112,13 +112,13 @@ def render(result: Result, title: str, sound: Sound | None = None) -> str:
             confidence=" and ".join(f"{value * 100:g} %" for value in sorted(confidences)),
             plan=msgspec.json.format(msgspec.json.encode(result.plan), indent=2).decode(),
             has_sound=any(card.sound for s in sections for p in s.parts for card in p.cards),
-            misses=lambda rate: _figure(rate, 100, " %"),
-            false_wakes=lambda rate: _figure(rate, 1, ""),
-            plain=lambda rate: _words(rate, 1, ""),
+            misses=lambda rate: figure(rate, 100, " %"),
+            false_wakes=lambda rate: figure(rate, 1, ""),
+            plain=lambda rate: in_words(rate, 1, ""),
             counted=lambda value: f"{value:,.4g}",
             hours=lambda value: f"{value:,.1f}" if value < 10 else f"{value:,.0f}",  # noqa: PLR2004 - digits
             clock=lambda seconds: written(seconds, "clock"),
-            facts=_facts,
+            facts=facts,
         )
     )
 
@@ -153,14 +153,14 @@ def _part(word: WordResult, series: str, sound: Sound | None) -> _Part:
     return _Part(
         word=word,
         series=series,
-        histogram=_drawn(word.histogram and pictures.histogram(word.histogram, word.threshold)),
+        histogram=_drawn(word.histogram and scores.histogram(word.histogram, word.threshold)),
         speakers=_drawn(speakers and pictures.breakdown(speakers)),
         speakers_left=max(0, len(speakers) - pictures.MOST_ROWS),
         groups=_drawn(groups and pictures.breakdown(groups)),
         groups_left=max(0, len(groups) - pictures.MOST_ROWS),
         false_groups=_drawn(len(false_groups) > 1 and pictures.false_breakdown(false_groups)),
-        timeline=_drawn(false and pictures.timeline(false, lengths_s)),
-        lanes_left=max(0, len({event.item for event in false}) - pictures.MOST_LANES),
+        timeline=_drawn(false and scores.timeline(false, lengths_s)),
+        lanes_left=max(0, len({event.item for event in false}) - scores.MOST_LANES),
         cards=[
             _card(word, event, repeat, excerpts.get((event.item, event.play, event.at_s)), sound)
             for event, repeat in shown[:MOST_CARDS]
@@ -181,7 +181,7 @@ def _card(
     flac = sound(word, event) if sound else None
     return _Card(
         event=event,
-        trace=_drawn(excerpt and pictures.trace(excerpt, word.threshold)),
+        trace=_drawn(excerpt and scores.trace(excerpt, word.threshold)),
         repeat=repeat,
         sound=base64.b64encode(flac).decode("ascii") if flac else "",
     )
@@ -219,49 +219,6 @@ def _nearest(found: Iterable[Repeatability], at_s: float) -> Repeatability | Non
     return min(near, key=lambda one: abs(one.at_s - at_s), default=None)
 
 
-def _facts(word: WordResult) -> list[tuple[str, str]]:
-    """Return what is worth a line, with its name."""
-    facts = [("near misses", f"{word.near_misses:,}")]
-    if word.latency_s:
-        shown = zip(("median", "90 %", "95 %"), word.latency_s, strict=False)
-        latency = ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in shown)
-        facts.append(("from the end of the word to the wake", latency))
-    if word.activation_s:
-        shown = zip(("median", "90 %", "longest"), word.activation_s, strict=False)
-        held = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in shown)
-        facts.append(("false wakes held the threshold for", held))
-    if word.misses_by_speaker:
-        facts.append(("misses, speakers resampled", _words(word.misses_by_speaker, 100, " %")))
-    if word.false_wakes_by_recording:
-        rate = _words(word.false_wakes_by_recording, 1, " per hour")
-        facts.append(("false wakes, recordings resampled", rate))
-    return facts
-
-
-def _figure(rate: Rate, factor: float, unit: str) -> Markup:
-    """Write a rate in bold, and its interval."""
-    value, interval = _value(rate, factor, unit)
-    return Markup("<b>{}</b> {}").format(value, interval)
-
-
-def _words(rate: Rate, factor: float, unit: str) -> str:
-    return " ".join(_value(rate, factor, unit))
-
-
-def _value(rate: Rate, factor: float, unit: str) -> tuple[str, str]:
-    if rate.value is None:
-        return "none", ""
-    if rate.low is None or rate.high is None:
-        return f"{_digits(rate.value * factor)}{unit}", ""
-    bounds = f"({_digits(rate.low * factor)} to {_digits(rate.high * factor)})"
-    return f"{_digits(rate.value * factor)}{unit}", bounds
-
-
-def _digits(value: float) -> str:
-    """Write with as many digits as a rate deserves."""
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"  # noqa: PLR2004 - no exponents
-
-
 def _drawn(svg: object) -> Markup:
-    """Pass on what ``pictures`` drew, or nothing for whatever false stood in its place."""
+    """Pass on a picture that was drawn, or nothing for whatever false stood in its place."""
     return Markup(svg) if svg else Markup()  # noqa: S704 - built as a tree, so it is markup by right

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from listener.errors import ConfigError, UsageError
 from listener.evaluate.corpus.items import Fault, Item, Label
-from listener.evaluate.corpus.layouts import open_corpus, sounds_in
+from listener.evaluate.corpus.layouts import open_corpus
 
 KEYS = st.sampled_from(["clips", "streams", "file", "segments", "start"])
 JSON = st.recursive(
@@ -141,15 +141,6 @@ def test_no_listing_brings_anything_but_items_or_one_error(tmp_path: Path, found
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no folder and no manifest"):
         open_corpus(tmp_path / "none")
-    with pytest.raises(UsageError, match="there is no sound file"):
-        sounds_in(tmp_path)
-
-
-def test_noises_are_a_file_or_all_in_a_folder(tmp_path: Path) -> None:
-    first, second = sound(tmp_path / "a.wav"), sound(tmp_path / "b" / "c.wav")
-
-    assert sounds_in(tmp_path) == (first, second)
-    assert sounds_in(first) == (first,)
 
 
 @pytest.mark.recordings

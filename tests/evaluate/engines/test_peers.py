@@ -1,96 +1,17 @@
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 from listener.errors import ModelRefused, UsageError
-from listener.evaluate.engines.ours import our_recipe
 from listener.evaluate.engines.peers import PeerRecipe, microwakeword_recipe, openwakeword_recipe
-from listener.evaluate.engines.track import Track
-from listener.sound.pcm import Samples
 
 pytestmark = pytest.mark.system  # real engines
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 HOME = Path("/nonexistent")
 
 Make = Callable[[str, Path, tuple[str, ...]], PeerRecipe]
-
-
-def read(name: str) -> Samples:
-    samples: Samples = soundfile.read(FIXTURES / f"{name}.flac", dtype="int16")[0]
-    return samples
-
-
-def blocks(sound: Samples, size: int = 5000) -> Iterator[Samples]:
-    for at in range(0, len(sound), size):
-        yield sound[at : at + size]
-
-
-def test_openwakewords_own_code_gives_the_scores_that_ours_gives() -> None:
-    words = ("alexa", "timer")
-    theirs = openwakeword_recipe("theirs", HOME, words).build()
-    ours = our_recipe("ours", HOME, words, stepwise=True).build()
-
-    for name in ("alexa_twice", "near"):
-        one, other = theirs.track(blocks(read(name))), ours.track(blocks(read(name)))
-
-        assert one.words == other.words == words
-        assert np.abs(one.scores - other.scores).max() < 1e-4
-        assert one.end_samples().tolist() == other.end_samples().tolist()
-    assert theirs.thresholds == ours.thresholds
-
-
-def test_what_openwakeword_heard_before_does_not_matter() -> None:
-    engine = openwakeword_recipe("theirs", HOME, ("alexa",)).build()
-
-    first = engine.track(blocks(read("near")))
-    engine.track(blocks(read("alexa_twice")[:-700]))
-    again = engine.track(blocks(read("near"), 1280))
-
-    assert np.array_equal(first.scores, again.scores)
-
-
-def steps_match(track: Track, sound: Samples) -> bool:
-    return abs(int(track.end_samples()[-1]) - len(sound)) < 2 * track.step_samples
-
-
-def test_microwakeword_scores_every_30_ms_and_hears_the_word() -> None:
-    engine = microwakeword_recipe("micro", HOME, ("alexa", "hey-jarvis")).build()
-    sound = read("alexa_twice")
-
-    track = engine.track(blocks(sound))
-
-    assert track.step_samples == 480
-    assert track.words == ("alexa", "hey-jarvis")
-    assert steps_match(track, sound)
-    assert track.of("alexa").max() > engine.thresholds["alexa"] == pytest.approx(0.9)
-    assert track.of("hey-jarvis").max() < 0.5
-
-
-def test_what_microwakeword_heard_before_does_not_matter() -> None:
-    engine = microwakeword_recipe("micro", HOME, ("alexa",)).build()
-
-    first = engine.track(blocks(read("near")))
-    engine.track(blocks(read("alexa_twice")[:-77]))
-    again = engine.track(blocks(read("near"), 160))
-
-    assert np.array_equal(first.scores, again.scores)
-
-
-def test_microwakewords_first_score_is_where_its_first_stride_ends() -> None:
-    engine = microwakeword_recipe("micro", HOME, ("alexa",)).build()
-    sound = read("alexa_twice")
-
-    whole = engine.track(blocks(sound))
-    shorter = engine.track(blocks(sound[: whole.first_end_sample]))
-    too_short = engine.track(blocks(sound[: whole.first_end_sample - 1]))
-
-    assert len(shorter.scores) == 1
-    assert len(too_short.scores) == 0
 
 
 @pytest.mark.parametrize("make", [openwakeword_recipe, microwakeword_recipe])

@@ -14,6 +14,7 @@ from listener.evaluate.report.drawing import (
     Scale,
     Shown,
     clean,
+    shortened,
     stairs,
     written,
 )
@@ -122,3 +123,8 @@ def test_stairs_turn_only_at_corners() -> None:
     assert all(
         math.isclose(a[0], b[0]) or math.isclose(a[1], b[1]) for a, b in itertools.pairwise(steps)
     )
+
+
+def test_of_a_long_name_the_end_is_kept() -> None:
+    assert shortened("a" * 24) == "a" * 24
+    assert shortened("speakers/1737/0001.flac", 12) == "…7/0001.flac"

@@ -9,7 +9,7 @@ import pytest
 
 from listener.evaluate.rates.events import Event, Kind
 from listener.evaluate.rates.result import Target, WordResult
-from listener.evaluate.report import page, pictures
+from listener.evaluate.report import page, scores
 from tests.evaluate import sample
 
 FLAC = b"fLaC as far as anybody here knows"
@@ -196,7 +196,7 @@ def test_long_lists_are_cut_and_say_so() -> None:
     text = render(*(f"{n}.flac" for n in range(50)))
 
     assert f"{100 - page.MOST_CARDS} more false wakes are in events.csv" in text
-    assert f"({50 - pictures.MOST_LANES} more recordings in events.csv)" in text
+    assert f"({50 - scores.MOST_LANES} more recordings in events.csv)" in text
 
 
 @pytest.mark.system

@@ -1,17 +1,11 @@
 import dataclasses
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import msgspec
-import pytest
 
-from listener.evaluate.rates.events import Event, Kind
-from listener.evaluate.rates.intervals import Rate
-from listener.evaluate.rates.result import Excerpt, Histogram, WordResult
+from listener.evaluate.rates.result import WordResult
 from listener.evaluate.report import pictures
 from tests.evaluate import sample
-
-NO_RATE = Rate(0, 0, None, None, None, 0.95, "poisson", "per hour")
 
 
 def read(svg: str) -> ET.Element:
@@ -66,15 +60,6 @@ def test_curves_without_any_event_can_be_drawn() -> None:
     assert len(of_kind(svg, "curve")) == 1
 
 
-def test_a_histogram_has_a_bar_for_each_bin_that_is_not_empty() -> None:
-    svg = pictures.histogram(Histogram(said=(0, 0, 3, 1), unsaid=(1000, 0, 0, 2)), 0.5)
-
-    assert len(of_kind(svg, "s0")) == 2
-    assert len(of_kind(svg, "s1")) == 2
-    assert len(of_kind(svg, "threshold")) == 1
-    assert (of_kind(svg, "s1")[0][0].text or "").startswith("0.00 to 0.25: 1,000 steps")
-
-
 def test_the_worst_speaker_comes_first_and_who_said_nothing_is_left_out() -> None:
     rows = [
         dataclasses.replace(sample.misses(count, words), count=count) for count, words in ((0, 9),)
@@ -104,61 +89,3 @@ def test_many_speakers_are_cut_to_those_with_the_most_misses() -> None:
 
     names = [element.text for element in of_kind(svg, "end")]
     assert names == [f"p{n}" for n in range(89, 89 - pictures.MOST_ROWS, -1)]
-
-
-def test_a_lane_is_as_long_as_its_recording() -> None:
-    events = [event(item="long", at_s=90), event(item="short", at_s=10)]
-
-    svg = pictures.timeline(events, {"long": 100.0, "short": 50.0})
-
-    long, short = of_kind(svg, "lane")
-    length = [float(lane.attrib["x2"]) - float(lane.attrib["x1"]) for lane in (long, short)]
-    assert length[1] == pytest.approx(length[0] / 2, abs=0.2)
-    assert len(of_kind(svg, "point")) == 2
-
-
-def test_only_the_lanes_with_the_most_false_wakes_are_drawn() -> None:
-    events = [event(item=f"{n:03}", at_s=place) for n in range(60) for place in range(1 + n % 3)]
-
-    svg = pictures.timeline(events, {})
-
-    assert len(of_kind(svg, "lane")) == pictures.MOST_LANES
-
-
-def test_a_trace_shows_its_scores_and_the_threshold() -> None:
-    excerpt = Excerpt(
-        item="a", play=0, at_s=5, length_s=9, first_s=4.0, step_s=0.5, scores=(0.0, 0.5, 1.0, 0.2)
-    )
-
-    svg = pictures.trace(excerpt, 0.5)
-
-    assert len(of_kind(svg, "threshold")) == 1
-    (curve,) = of_kind(svg, "curve")
-    assert curve.attrib["d"].count("L") == 3
-
-
-def test_a_trace_without_scores_is_an_empty_chart() -> None:
-    excerpt = Excerpt(item="a", play=0, at_s=5, length_s=9, first_s=0, step_s=0.5, scores=())
-
-    assert of_kind(pictures.trace(excerpt, 0.5), "curve") == []
-
-
-def test_a_rate_of_nothing_says_so() -> None:
-    assert pictures.percent(NO_RATE) == "nothing to miss"
-    assert pictures.per_hour(NO_RATE) == "no hours"
-
-
-def event(**changes: object) -> Event:
-    given: dict[str, Any] = changes
-    base = Event(
-        kind=Kind.FALSE_WAKE,
-        word="alexa",
-        item="a",
-        condition="clean",
-        play=0,
-        at_s=1.0,
-        score=0.6,
-        peak=0.7,
-        activation_s=0.2,
-    )
-    return dataclasses.replace(base, **given)

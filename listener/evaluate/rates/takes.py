@@ -1,0 +1,80 @@
+"""What is left of a play when its scores have been judged: counts, events, excerpts. Pure.
+
+It is small whatever the play's length, and is sent from the worker to where the totals are.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from listener.evaluate.engines.track import Track
+from listener.evaluate.rates.counting import false_hours
+from listener.evaluate.rates.curve import Counts, counts
+from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.excerpts import Heights, excerpt
+from listener.evaluate.rates.judging import Play, Watch, judge
+from listener.evaluate.rates.result import Excerpt
+from listener.sound.pcm import SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class WordReport:
+    """What one word made of one play."""
+
+    word: str
+    said: int
+    """Labelled words."""
+    hours: float
+    counts: Counts
+    events: tuple[Event, ...]
+    hits: tuple[tuple[float, bool], ...]
+    """Of each labelled word, in the order of time: where its window opens, and whether it woke."""
+    heights: Heights
+    excerpts: tuple[Excerpt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeReport:
+    """One play under one condition to one engine."""
+
+    engine: int
+    condition: int
+    play: int
+    length_samples: int
+    clipped_samples: int
+    words: tuple[WordReport, ...]
+
+
+def word_report(play: Play, track: Track, watch: Watch) -> WordReport:
+    """Count what a word made of a play, at its own threshold and at every other.
+
+    Args:
+        play: the item as it was played.
+        track: its scores; the word has a column.
+        watch: the word, and when it counts as heard.
+    """
+    ends, scores = track.end_samples(), track.of(watch.word)
+    judged = judge(play, track, watch)
+    inside = np.zeros(len(scores), bool)
+    peaks = []
+    for place in judged.places:
+        here = (ends > place.first_sample) & (ends <= place.end_sample)
+        peaks.append(float(np.max(scores[here], initial=0.0)))
+        inside |= here
+    heights = Heights()
+    heights.add(np.array(peaks, np.float32), scores[~inside])
+    return WordReport(
+        word=watch.word,
+        said=len(judged.places),
+        hours=false_hours(track.length_samples, judged.places),
+        counts=counts(ends, scores, watch.rule, judged.places),
+        events=judged.events,
+        hits=tuple(
+            (place.first_sample / SAMPLE_RATE_HZ, index not in judged.missed)
+            for index, place in enumerate(judged.places)
+        ),
+        heights=heights,
+        excerpts=tuple(
+            excerpt(track, event) for event in judged.events if event.kind is Kind.FALSE_WAKE
+        ),
+    )
