@@ -30,6 +30,7 @@ from listener.hear.memory import ClipBuffers, allocate, share_one_heap
 from listener.hear.opening import asked_for, open_gate
 from listener.hear.signs.chime import fitted_chime
 from listener.hear.watching import Both, Watching
+from listener.hear.wording import to_text
 from listener.home import Home
 from listener.inference.assembly import build_detector
 from listener.inference.speech import SpeechNet
@@ -240,7 +241,7 @@ def _write_json(event: report.Event) -> None:
 
 
 def _write_text(event: report.Event) -> None:
-    sys.stdout.write(report.to_text(event) + "\n")
+    sys.stdout.write(to_text(event) + "\n")
     sys.stdout.flush()
 
 
