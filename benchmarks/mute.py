@@ -31,7 +31,7 @@ from listener.errors import Unavailable
 from listener.hear.counters import Counters
 from listener.hear.gate import listen_to_device
 from listener.hear.herald import Herald
-from listener.hear.keeping import Keeping, Stamp
+from listener.hear.keeping import Keeping
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers, allocate
 from listener.hear.microphone.devices import portaudio
@@ -39,6 +39,7 @@ from listener.hear.microphone.records import Failed, Opened
 from listener.hear.mute.lasting import Lasting
 from listener.hear.mute.muting import Mute
 from listener.hear.mute.switches import LineSwitch
+from listener.hear.sealing import Stamp
 from listener.inference.assembly import build_detector
 from listener.inference.speech import SpeechNet
 from listener.service import Stop

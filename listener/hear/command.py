@@ -24,10 +24,11 @@ from listener.hear.counters import Counters
 from listener.hear.fitting import fitted_lamp, fitted_mute
 from listener.hear.following import Following
 from listener.hear.herald import Herald
-from listener.hear.keeping import BUFFERS, Keeping, Stamp
+from listener.hear.keeping import BUFFERS, Keeping
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers, allocate, share_one_heap
 from listener.hear.opening import asked_for, open_gate
+from listener.hear.sealing import Stamp
 from listener.hear.signs.chime import fitted_chime
 from listener.hear.watching import Both, Watching
 from listener.hear.wording import to_text
