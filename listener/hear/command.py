@@ -35,7 +35,8 @@ from listener.hear.wording import to_text
 from listener.home import Home
 from listener.inference.assembly import build_detector
 from listener.inference.speech import SpeechNet
-from listener.notices import SOCKET, Notifier, Tally, signed
+from listener.notices import Tally, signed
+from listener.notifier import SOCKET, Notifier
 from listener.owner.attribution import Keeper
 from listener.service import Service, Stop
 from listener.sound.clip import Recorder, longest_samples
