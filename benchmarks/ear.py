@@ -13,9 +13,10 @@ from listener.catalogue import Catalogue
 from listener.errors import Unavailable
 from listener.hear.counters import Counters
 from listener.hear.herald import Herald
-from listener.hear.keeping import Keeping, Stamp
+from listener.hear.keeping import Keeping
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers
+from listener.hear.sealing import Stamp
 from listener.inference.assembly import build_detector
 from listener.inference.speech import SpeechNet
 from listener.sound.clip import Recorder, longest_samples

@@ -15,7 +15,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from benchmarks.figures import percentile
 from benchmarks.processes import DEVICE, earmark, mosquitto, running, write_home
 from listener.errors import Unavailable
-from listener.notices import SOCKET, Notifier, Wake
+from listener.notices import Wake
+from listener.notifier import SOCKET, Notifier
 
 NOTICES: Final = 200
 WARM_UP: Final = 5

@@ -1,8 +1,7 @@
-"""What hear tells send: small notices without sound, over a Unix datagram socket.
+"""What hear tells send: small notices without sound. Pure; `notifier` carries them.
 
-The second of two ways across the border, beside the spool. The schema is closed, a notice is at
-most 512 bytes, and whoever hears never waits for whoever sends: a notice that nobody takes is
-counted and gone. What goes on to the broker is decided by the verb send, which leaves out scores.
+The second of two ways across the border, beside the spool. The schema is closed, and a notice is at
+most 512 bytes. What goes on to the broker is decided by the verb send, which leaves out scores.
 
 A monitor on the same machine hears the same, and levels and scores besides, on a socket of its own.
 Send cannot read those: its schema has none.
@@ -10,19 +9,14 @@ Send cannot read those: its schema has none.
 
 import base64
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
-from listener.datagrams import MessageSocket, Outbox
 
 LONGEST_BYTES: Final = 512
-SOCKET: Final = "send/notices.sock"
-"""In the home, in the folder that belongs to whoever sends."""
-MONITOR_SOCKET: Final = "monitor.sock"
 MOST_WORDS: Final = 3
 """In one `Level`; further words come in another right behind it."""
 MOST_THRESHOLDS: Final = 6
@@ -228,44 +222,3 @@ def signed(tally: Tally, sign: Sign) -> Counters:
     """
     text = base64.b64encode(sign(tally.canonical())).decode("ascii")
     return Counters(tally=tally, signature=text)
-
-
-class Notifier:
-    """Hear's end. It never blocks and never raises for a listener that is slow or absent.
-
-    Not for use by several threads at once.
-
-    Args:
-        path: of the socket that send listens on; it may come and go.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._outbox = Outbox(path)
-
-    @property
-    def dropped(self) -> int:
-        """Notices that nobody took."""
-        return self._outbox.dropped
-
-    def send(self, notice: Notice) -> bool:
-        """Hand over a notice; say whether anybody took it.
-
-        Raises:
-            ValueError: it is longer than 512 bytes.
-        """
-        return self._outbox.send(encode(notice))
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._outbox.close()
-
-
-class NoticeSocket(MessageSocket[Notice]):
-    """Send's end: where notices come in. Errors as `MessageSocket`.
-
-    Args:
-        path: where; in a folder that is shared, see `belonging`, its group may speak too.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, LONGEST_BYTES, decode)

@@ -54,7 +54,6 @@ UNMIRRORED = {
     "listener/evaluate/rates/result.py": "tests/evaluate/report/test_tables.py",
     "listener/evaluate/lines.py": "tests/evaluate/test_score.py",
     "listener/hear/command.py": "tests/system/test_hear.py",
-    "listener/hear/herald.py": "tests/hear/test_report.py",
     "listener/monitor/command.py": "tests/system/test_monitor.py",
     "listener/mqtt/alone.py": "tests/system/test_delivery.py",
 }

@@ -1,9 +1,6 @@
-"""Notices: a closed schema, small, never blocking."""
+"""Notices: a closed schema, and small."""
 
 import contextlib
-import os
-import socket
-from pathlib import Path
 from typing import get_args
 
 import msgspec
@@ -20,8 +17,6 @@ from listener.notices import (
     Mute,
     NearMiss,
     Notice,
-    NoticeSocket,
-    Notifier,
     Shown,
     Spooled,
     Started,
@@ -179,26 +174,3 @@ def test_the_counters_are_signed_in_a_form_that_anybody_can_rebuild() -> None:
     assert isinstance(notices.decode(notices.encode(counters)), Counters)
     text = msgspec.json.encode(dict(sorted(msgspec.structs.asdict(tally).items())))
     key.public_key().verify(msgspec.json.decode(f'"{counters.signature}"', type=bytes), text)
-
-
-def test_notices_arrive_in_order_and_rubbish_is_counted(tmp_path: Path) -> None:
-    path = tmp_path / "notices.sock"
-    said: list[Notice] = [Started(), Wake(word="alexa", score=0.9), Mute(state="hardware")]
-
-    with (
-        contextlib.closing(NoticeSocket(path)) as listening,
-        contextlib.closing(Notifier(path)) as notifier,
-    ):
-        assert all(notifier.send(notice) for notice in said)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
-            stranger.sendto(b"x" * 2000, os.fspath(path))
-
-        assert list(listening.receive()) == said
-        assert listening.refused == 1
-
-
-def test_hear_goes_on_when_nobody_listens(tmp_path: Path) -> None:
-    with contextlib.closing(Notifier(tmp_path / "notices.sock")) as notifier:
-        assert not notifier.send(Spooled())
-
-        assert notifier.dropped == 1

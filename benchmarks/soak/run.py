@@ -27,7 +27,8 @@ from listener.datagrams import Inbox
 from listener.envelope import keys
 from listener.errors import Unavailable
 from listener.home import Home
-from listener.notices import LONGEST_BYTES, MONITOR_SOCKET
+from listener.notices import LONGEST_BYTES
+from listener.notifier import MONITOR_SOCKET
 from listener.spool.queue import Spool
 
 TURN_S: Final = 0.02

@@ -24,16 +24,19 @@ from listener.hear.counters import Counters
 from listener.hear.fitting import fitted_lamp, fitted_mute
 from listener.hear.following import Following
 from listener.hear.herald import Herald
-from listener.hear.keeping import BUFFERS, Keeping, Stamp
+from listener.hear.keeping import BUFFERS, Keeping
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers, allocate, share_one_heap
 from listener.hear.opening import asked_for, open_gate
+from listener.hear.sealing import Stamp
 from listener.hear.signs.chime import fitted_chime
 from listener.hear.watching import Both, Watching
+from listener.hear.wording import to_text
 from listener.home import Home
 from listener.inference.assembly import build_detector
 from listener.inference.speech import SpeechNet
-from listener.notices import SOCKET, Notifier, Tally, signed
+from listener.notices import Tally, signed
+from listener.notifier import SOCKET, Notifier
 from listener.owner.attribution import Keeper
 from listener.service import Service, Stop
 from listener.sound.clip import Recorder, longest_samples
@@ -240,7 +243,7 @@ def _write_json(event: report.Event) -> None:
 
 
 def _write_text(event: report.Event) -> None:
-    sys.stdout.write(report.to_text(event) + "\n")
+    sys.stdout.write(to_text(event) + "\n")
     sys.stdout.flush()
 
 

@@ -12,10 +12,11 @@ from listener.cards import Card, hearing_cards, not_meant
 from listener.config import Config, LampSettings, MuteSettings
 from listener.control import ControlSocket
 from listener.errors import ConfigError
+from listener.hear.mute.input import KernelInput, open_input
 from listener.hear.mute.lasting import Lasting
 from listener.hear.mute.muting import Mute
 from listener.hear.mute.switch import NoSwitch, ScriptedSwitch, Switch, parse_stretches
-from listener.hear.mute.switches import KernelInput, Line, LineSwitch, open_input
+from listener.hear.mute.switches import Line, LineSwitch
 from listener.hear.signs.apa102 import open_row
 from listener.hear.signs.lamp import Lamp, Light, NoLamp, PatternLamp
 

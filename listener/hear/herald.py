@@ -13,7 +13,7 @@ from listener.sound.pcm import GapReason
 
 
 class Post(Protocol):
-    """What takes notices to send; see `notices.Notifier`."""
+    """What takes notices to send; see `notifier.Notifier`."""
 
     def send(self, notice: Notice) -> bool:
         """Hand over a notice without waiting; say whether anybody took it."""

@@ -8,21 +8,14 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
 from typing import Final, Literal, Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from listener.envelope import format as form
-from listener.envelope import keys, seal
 from listener.errors import EarmarkError
-from listener.hear.counters import Claim, Counters, Fate
+from listener.hear.counters import Counters, Fate
 from listener.hear.memory import ClipBuffers
 from listener.hear.report import Event, NotKept, Sealed
-from listener.owner.attribution import Attributed, Attribution
-from listener.sound.clip import Clip, to_flac
+from listener.hear.sealing import Capture, Stamp, sealed
+from listener.owner.attribution import Attribution
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
 QUEUE_CLIPS: Final = 2
@@ -43,38 +36,6 @@ class Border(Protocol):
         Raises:
             SpoolFull: it could not be taken.
         """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
-    """What all envelopes of this run have in common."""
-
-    device: str
-    """The device's name."""
-    key: Ed25519PrivateKey
-    """The device's."""
-    next_seq: Callable[[], int]
-    """A number that no envelope of this device ever had; `EarmarkError` when there is none."""
-    new_clip_id: Callable[[], str]
-    """A fresh UUID, version 4."""
-    boot: str
-    """Random, 16 hexadecimal digits, for this run."""
-    ttl_s: int
-    """How long the archive keeps a clip."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capture:
-    """A finished clip and how it came to be."""
-
-    clip: Clip
-    word: str
-    model_sha256: str
-    score: float
-    began: datetime
-    """When the clip begins, with its time zone."""
-    claim: Claim
-    """On the clip's places in the counters."""
 
 
 class Keeping:
@@ -199,7 +160,7 @@ class Keeping:
         seq = 0
         try:
             seq = self._stamp.next_seq()
-            header, data = self._seal(capture, attributed, seq)
+            header, data = sealed(capture, attributed, self._stamp, seq)
             if self._was_wiped(wipes):
                 self._decide(capture, "muted", Fate.ABANDONED, seq)
                 return
@@ -222,34 +183,6 @@ class Keeping:
                 end_reason=capture.clip.end_reason,
             )
         )
-
-    def _seal(
-        self, capture: Capture, attributed: Attributed, seq: int
-    ) -> tuple[form.PublicHeader, bytes]:
-        clip, stamp, owner = capture.clip, self._stamp, attributed.owner
-        header = form.PublicHeader(
-            clip=stamp.new_clip_id(),
-            device=stamp.device,
-            dkey=keys.device_id(stamp.key.public_key()),
-            owner=owner.name,
-            okey=owner.okey,
-            seq=seq,
-            t=form.timestamp(capture.began),
-            ttl_s=stamp.ttl_s,
-        )
-        private = form.PrivateFields(
-            word=capture.word,
-            model=capture.model_sha256,
-            score=capture.score,
-            spk=attributed.spk,
-            pre_ms=clip.pre_roll_samples * 1_000 // SAMPLE_RATE_HZ,
-            ms=len(clip.samples) * 1_000 // SAMPLE_RATE_HZ,
-            rate=SAMPLE_RATE_HZ,
-            end_reason=clip.end_reason.value,
-            boot=stamp.boot,
-        )
-        encode = partial(to_flac, clip.samples)
-        return header, seal.seal(header, private, encode, owner.recipient, stamp.key)
 
     def _was_wiped(self, wipes: int) -> bool:
         """Tell whether mute came first; behind this point it comes too late, all is sealed."""

@@ -7,7 +7,8 @@ from typing import Final, Literal, Protocol
 from listener.hear import report
 from listener.hear.counters import Claim, Counters, Fate
 from listener.hear.herald import Herald
-from listener.hear.keeping import Capture, Keeping
+from listener.hear.keeping import Keeping
+from listener.hear.sealing import Capture
 from listener.hear.signs.chime import AFTER_S, Chime
 from listener.hear.signs.lamp import Lamp, NoLamp
 from listener.notices import LampState, MuteState

@@ -32,7 +32,8 @@ from listener.inference.assembly import build_detector, build_rule
 from listener.journal import Journal
 from listener.service import Service, Stop
 from listener.sound.pcm import SAMPLE_RATE_HZ
-from listener.wake.trace import Listening, Opened, Tracer, encode, written
+from listener.wake.trace import Listening, Opened, encode, written
+from listener.wake.tracer import Tracer
 from listener.wake.trigger import Rule
 
 FLOOR: Final = 0.02

@@ -7,7 +7,8 @@ from typing import Final, Protocol
 
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
 from listener.wake.detector import Step
-from listener.wake.trace import Missing, Tracer, encode, written
+from listener.wake.trace import Missing, encode, written
+from listener.wake.tracer import Tracer
 from listener.wake.trigger import NearMiss, Wake
 
 GAP_EVERY_SAMPLES: Final = 60 * SAMPLE_RATE_HZ

@@ -19,7 +19,6 @@ from listener.datagrams import Outbox
 from listener.hear.herald import Post
 from listener.hear.levels import FULL_SCALE, SILENCE_DBFS
 from listener.notices import (
-    MONITOR_SOCKET,
     MOST_WORDS,
     Counters,
     LampState,
@@ -29,6 +28,7 @@ from listener.notices import (
     Shown,
     Word,
 )
+from listener.notifier import MONITOR_SOCKET
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 
 LEVEL_PAUSE_S: Final = 0.2

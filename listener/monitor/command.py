@@ -16,7 +16,7 @@ from listener.datagrams import Inbox
 from listener.errors import Unavailable
 from listener.monitor import lines
 from listener.monitor.picture import Picture
-from listener.notices import MONITOR_SOCKET
+from listener.notifier import MONITOR_SOCKET
 from listener.service import Stop
 
 TURN_S: Final = 0.25

@@ -9,7 +9,8 @@ from typing import Final
 
 from listener.config import Config
 from listener.errors import Unavailable
-from listener.selftest import looks, report, syscalls
+from listener.selftest import report, syscalls
+from listener.selftest.play import PATHS, Play
 from listener.selftest.report import Skipped, Verdict
 from listener.selftest.watermark import FORMS
 
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--path",
-        choices=looks.PATHS,
+        choices=PATHS,
         action="append",
         help="the way the sound takes; may be repeated (default: each that this machine has)",
     )
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     looked = failed = 0
     is_complete = True
     with tempfile.TemporaryDirectory(prefix="earmark-selftest-") as folder:
-        play = looks.Play(Path(folder), settings.clip, tracer, _progress)
+        play = Play(Path(folder), settings.clip, tracer, _progress)
         for event in play.events(arguments.path):
             print(write(event), flush=True)
             if isinstance(event, Skipped):

@@ -13,7 +13,7 @@ from listener.control import Controller
 from listener.errors import Unavailable
 from listener.mqtt import alone
 from listener.mqtt.client import PahoBroker
-from listener.notices import SOCKET, NoticeSocket
+from listener.notifier import SOCKET, NoticeSocket
 from listener.release import journal
 from listener.release.journal import Shown
 from listener.send.bidding import Bidding

@@ -21,7 +21,7 @@ from listener.mqtt.broker import (
     Message,
     Rejected,
 )
-from listener.notices import NoticeSocket
+from listener.notifier import NoticeSocket
 from listener.release.journal import Shown
 from listener.send.account import Account
 from listener.send.bidding import Bidding

@@ -3,11 +3,9 @@
 A trace is JSON Lines with a closed schema: a line for each start (``opened``), for each stretch of
 sound of at most a minute (``heard``) and for each gap (``gap``). Every field is a number within
 bounds, a time, a hash or a short name; there is no field that could hold sound, and between two
-levels lie 2 s. ``docs/evaluation.md`` says what such a trace reveals.
+levels lie 2 s. ``docs/evaluation.md`` says what such a trace reveals; `tracer` makes its stretches.
 """
 
-import math
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
 
@@ -16,9 +14,7 @@ import numpy as np
 from msgspec import Meta
 
 from listener.config import Probability, ShortName
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, GapReason
-from listener.wake.detector import Step
-from listener.wake.trigger import NearMiss, Wake
+from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason
 
 LEVEL_FRAMES: Final = 25
 """Frames that a level is the mean of: 2 s."""
@@ -28,7 +24,6 @@ LOWEST_LEVEL_DB: Final = -120
 LONGEST_LINE_BYTES: Final = 1 << 16
 
 _HIGHEST_SAMPLE: Final = 9_999_999_999_999  # 19 years
-_FULL_SCALE: Final = 32_768.0
 
 Sample = Annotated[int, Meta(ge=0, le=_HIGHEST_SAMPLE)]
 Score = Annotated[float, Meta(ge=0, le=1)]
@@ -161,99 +156,16 @@ def written(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def shortest(score: float) -> float:
+    """Return the shortest decimal that is the same float32: half the length, and no rounding."""
+    return float(np.format_float_positional(np.float32(score)))
+
+
 def began(line: Heard | Missing) -> datetime:
     """Return when the first sample of a line was heard, or missed."""
     if isinstance(line, Heard):
         return moment(line.utc) - _seconds(line.end_sample - line.first_sample)
     return moment(line.utc) - _seconds(line.length_samples)
-
-
-class Tracer:
-    """Sums up sound and scores, stretch by stretch; keeps no sample. One thread."""
-
-    def __init__(self, words: Sequence[str], floor: float, step_samples: int) -> None:
-        """Begin.
-
-        Args:
-            words: whose scores are kept.
-            floor: from which on they are kept, 0 to 1.
-            step_samples: from one score to the next.
-        """
-        self._words = tuple(words)
-        self._floor = floor
-        self._step_samples = step_samples
-        self._clear(0)
-
-    def frame(self, frame: Frame, steps: Iterable[Step], found: Iterable[Wake | NearMiss]) -> None:
-        """Take a frame and what the detector made of it. A gap before it must have been taken.
-
-        Args:
-            frame: looked at for its power alone.
-            steps: of this frame.
-            found: at this frame; a near miss may lie before it.
-        """
-        if not self._frames:
-            self._clear(frame.first_sample)
-        if self._frames % LEVEL_FRAMES == 0:
-            self._powers.append([])
-        loud = frame.samples.astype(np.float64)
-        self._powers[-1].append(float(np.dot(loud, loud)) / len(loud))
-        self._frames += 1
-        for step in steps:
-            place = (step.end_sample - self._first_sample) // self._step_samples - 1
-            for word in self._words:
-                score = step.scores.get(word, 0.0)
-                if score >= self._floor:
-                    places, values = self._scores.setdefault(word, ([], []))
-                    places.append(place)
-                    values.append(shortest(score))
-        for event in found:
-            kind: Literal["wake", "near_miss"] = "wake" if isinstance(event, Wake) else "near_miss"
-            self._found.append(
-                Found(
-                    kind=kind,
-                    word=event.word,
-                    score=shortest(event.score),
-                    end_sample=event.end_sample,
-                )
-            )
-
-    @property
-    def is_full(self) -> bool:
-        """Whether a minute of sound waits to be taken."""
-        return self._frames >= PART_FRAMES
-
-    def take(self, utc: datetime, monotonic_s: float) -> Heard | None:
-        """Return the stretch since the last one, if there is any, and begin a new one.
-
-        Args:
-            utc: now, when the last frame has just been heard.
-            monotonic_s: the same by the other clock.
-        """
-        if not self._frames:
-            return None
-        end_sample = self._first_sample + self._frames * FRAME_SAMPLES
-        heard = Heard(
-            first_sample=self._first_sample,
-            end_sample=end_sample,
-            utc=written(utc),
-            monotonic_s=round(monotonic_s, 3),
-            levels_db=tuple(_level_db(math.fsum(part) / len(part)) for part in self._powers),
-            scores={
-                word: Scores(steps=tuple(places), scores=tuple(values))
-                for word, (places, values) in self._scores.items()
-            },
-            found=tuple(self._found),
-        )
-        self._clear(end_sample)
-        return heard
-
-    def _clear(self, first_sample: int) -> None:
-        self._first_sample = first_sample
-        self._frames = 0
-        self._powers: list[list[float]] = []
-        self._scores: dict[str, tuple[list[int], list[float]]] = {}
-        self._found: list[Found] = []
 
 
 def _is_of_one_piece(line: Heard) -> bool:
@@ -273,14 +185,3 @@ def _is_of_one_piece(line: Heard) -> bool:
 
 def _seconds(samples: int) -> timedelta:
     return timedelta(seconds=samples / SAMPLE_RATE_HZ)
-
-
-def _level_db(power: float) -> int:
-    """Return mean power in whole decibels of full scale."""
-    lowest = 10 ** (LOWEST_LEVEL_DB / 10) * _FULL_SCALE**2
-    return min(0, round(10 * math.log10(max(power, lowest) / _FULL_SCALE**2)))
-
-
-def shortest(score: float) -> float:
-    """Return the shortest decimal that is the same float32: half the length, and no rounding."""
-    return float(np.format_float_positional(np.float32(score)))

@@ -12,6 +12,7 @@ from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 from listener.wake import trace
 from listener.wake.detector import Detector, Rule
 from listener.wake.features import Floats
+from listener.wake.tracer import Tracer
 
 BEGAN = datetime(2026, 3, 4, 20, 0, 0, tzinfo=UTC)
 RULE = Rule(0.5, patience_steps=1, refractory_samples=32_000, near_miss_threshold=0.2)
@@ -120,7 +121,7 @@ def write_trace(
     )
     survey = Survey(
         Detector(ToldModel(tuple(scores), rows), dict.fromkeys(scores, rule)),
-        trace.Tracer(tuple(scores), floor, FRAME_SAMPLES),
+        Tracer(tuple(scores), floor, FRAME_SAMPLES),
         journal,
         StreamClock(StartClock(began), lambda: position),
     )

@@ -5,6 +5,7 @@ from listener.hear.tracing import GAP_EVERY_SAMPLES, MachineClock, StreamClock, 
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Gap, GapReason, Sound
 from listener.wake import trace
 from listener.wake.detector import Step
+from listener.wake.tracer import Tracer
 from listener.wake.trigger import NearMiss, Wake
 from tests.fakes import ScriptedDetector, told
 
@@ -48,9 +49,7 @@ def listen(
     sounds: Sequence[Sound], *found: Wake | NearMiss
 ) -> tuple[Survey, list[trace.Line], list[int]]:
     lines, turns, clock = Lines(), list[int](), FakeClock()
-    survey = Survey(
-        SteppingDetector(*found), trace.Tracer(("alexa",), 0.02, FRAME_SAMPLES), lines, clock
-    )
+    survey = Survey(SteppingDetector(*found), Tracer(("alexa",), 0.02, FRAME_SAMPLES), lines, clock)
 
     def passing() -> None:
         turns.append(1)

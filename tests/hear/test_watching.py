@@ -11,7 +11,8 @@ import pytest
 from listener import notices
 from listener.datagrams import Inbox
 from listener.hear.watching import LEVEL_PAUSE_S, LOOK_PAUSE_S, Both, Watching
-from listener.notices import LONGEST_BYTES, MONITOR_SOCKET, LampState, Level, MuteState, Shown
+from listener.notices import LONGEST_BYTES, LampState, Level, MuteState, Shown
+from listener.notifier import MONITOR_SOCKET
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
 
 FRAME_S = 0.08

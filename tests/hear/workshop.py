@@ -15,19 +15,21 @@ from listener.errors import ConfigError, Unavailable
 from listener.hear import report
 from listener.hear.counters import Counters
 from listener.hear.herald import Herald
-from listener.hear.keeping import BUFFERS, Keeping, Stamp
+from listener.hear.keeping import BUFFERS, Keeping
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers
+from listener.hear.sealing import Capture, Stamp
 from listener.owner.attribution import Keeper
 from listener.owner.roster import Roster
-from listener.sound.clip import Recorder, longest_samples
-from listener.sound.pcm import FRAME_SAMPLES, Samples
+from listener.sound.clip import Clip, EndReason, Recorder, longest_samples
+from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.sound.ring import Ring
 from listener.wake.trigger import NearMiss, Wake
 from tests.fakes import FakePost, FakeSpool, LoudnessModel, ScriptedDetector
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 BOOT = "00112233445566aa"
+LENGTH = 2 * SAMPLE_RATE_HZ
 
 
 class Household:
@@ -95,16 +97,17 @@ class Workshop:
         self.herald = Herald(
             self.events.append, self.post, self.household.key.sign, on_nobody_reads=bool
         )
+        self.stamp = Stamp(
+            device="speaker",
+            key=self.household.key,
+            next_seq=self.household.next_seq,
+            new_clip_id=lambda: str(uuid.uuid4()),
+            boot=BOOT,
+            ttl_s=86_400,
+        )
         self.keeping = Keeping(
             attribution=Keeper(keeper, self.household.read_roster),
-            stamp=Stamp(
-                device="speaker",
-                key=self.household.key,
-                next_seq=self.household.next_seq,
-                new_clip_id=lambda: str(uuid.uuid4()),
-                boot=BOOT,
-                ttl_s=86_400,
-            ),
+            stamp=self.stamp,
             border=self.spool,
             counters=self.counters,
             buffers=self.buffers,
@@ -135,6 +138,31 @@ class Workshop:
         for buffer in free:
             self.buffers.give_back(buffer)
         return len(free)
+
+    def capture(self, value: int = 1_234) -> Capture:
+        """A finished clip of 2 s in a buffer, with its place claimed."""
+        buffer = self.buffers.take()
+        assert buffer is not None
+        buffer[:LENGTH] = value
+        samples = buffer[:LENGTH]
+        samples.flags.writeable = False
+        claim = self.counters.claim(0)
+        self.counters.close(claim, LENGTH)
+        return Capture(
+            clip=Clip(
+                samples=samples,
+                first_sample=0,
+                wake_sample=24_000,
+                end_sample=LENGTH,
+                pre_roll_samples=24_000,
+                end_reason=EndReason.NO_SPEECH,
+            ),
+            word="alexa",
+            model_sha256="ab" * 32,
+            score=0.98765,
+            began=NOW,
+            claim=claim,
+        )
 
     def kinds(self) -> list[str]:
         """What was told, by kind."""

@@ -27,11 +27,12 @@ from listener.hear import report  # noqa: TC001 - a plain import, as everywhere
 from listener.hear.counters import Counters
 from listener.hear.gate import Gate
 from listener.hear.herald import Herald
-from listener.hear.keeping import BUFFERS, Keeping, Stamp
+from listener.hear.keeping import BUFFERS, Keeping
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers
 from listener.hear.mute.lasting import Lasting
 from listener.hear.mute.muting import Mute
+from listener.hear.sealing import Stamp
 from listener.notices import Notice
 from listener.owner.attribution import Keeper
 from listener.owner.roster import Roster

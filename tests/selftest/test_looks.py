@@ -1,35 +1,82 @@
-import importlib.resources
+"""What is seen in one place, each with a watermark that is there or is not."""
+
+from collections.abc import Sequence
 from pathlib import Path
 
-import soundfile
+import pytest
 
-from listener.config import ClipSettings
-from listener.selftest.looks import Play
-from listener.selftest.report import Look
+from listener.selftest import looks
+from listener.selftest.memory import Scan
+from listener.selftest.syscalls import Sent
+from listener.selftest.watermark import Found, Watermark
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+@pytest.fixture(scope="module")
+def watermark() -> Watermark:
+    return Watermark(7)
 
 
-def test_the_control_is_caught_before_anything_else_is_believed(tmp_path: Path) -> None:
-    told: list[str] = []
-    play = Play(tmp_path, ClipSettings(), None, told.append)
+def found(*numbers: int) -> Found:
+    return Found({"int16": set(numbers)} if numbers else {})
 
-    events = play.events(["recording"])
-    looks = [event for event in (next(events), next(events)) if isinstance(event, Look)]
 
-    assert [(look.path, look.where) for look in looks] == [
-        ("control", "memory"),
-        ("control", "disk"),
+def test_of_memory_the_mappings_are_named() -> None:
+    seen = Scan(found=found(1, 2), places={"[heap]": 2}, scanned_bytes=4096)
+
+    look = looks.of_memory("recording", "muted", "hear", seen, must_find=False)
+
+    assert (look.where, look.moment, look.process) == ("memory", "muted", "hear")
+    assert (look.looked_bytes, look.blocks, look.forms) == (4096, 2, {"int16": 2})
+    assert look.places == {"[heap]": 2}
+    assert not look.is_good
+
+
+def test_of_calls_all_threads_are_summed_by_destination() -> None:
+    sent = [
+        Sent(thread=1, kind="file", sent_bytes=10, found=found(1, 2)),
+        Sent(thread=2, kind="file", sent_bytes=20, found=found(2, 3)),
+        Sent(thread=2, kind="socket", sent_bytes=30),
     ]
-    assert all(look.must_find and look.is_good for look in looks)
-    assert told == ["the control leaks on purpose"]
+
+    look = looks.of_calls("control", "leaky", sent, must_find=True)
+
+    assert (look.where, look.moment, look.looked_bytes) == ("calls", "ended", 60)
+    assert (look.blocks, look.places) == (3, {"file": 4})
+    assert look.is_good
 
 
-def test_the_word_is_cut_out_of_a_fixture_that_a_synthesiser_spoke() -> None:
-    word = importlib.resources.files("listener.selftest") / "word.flac"
-    with importlib.resources.as_file(word) as path:
-        samples, _ = soundfile.read(path, dtype="int16")
+def seen(*sent: tuple[str, Sent]) -> Sequence[tuple[str, bool]]:
+    return [(look.process, look.is_good) for look in looks.of_all_calls("device", sent)]
 
-    spoken, _ = soundfile.read(FIXTURES / "alexa.flac", dtype="int16")
 
-    assert samples.tolist() == spoken[31_200:43_200].tolist()
+def test_sound_leaves_the_microphone_by_its_pipe_alone() -> None:
+    pipe = Sent(thread=1, kind="pipe", found=found(1))
+    null = Sent(thread=1, kind="nowhere", found=found(1))
+    hear = Sent(thread=2, kind="file")
+
+    assert seen(("microphone", pipe), ("microphone", null), ("hear", hear)) == [
+        ("microphone, pipe", True),
+        ("microphone", True),
+        ("hear", True),
+    ]
+    assert ("microphone, pipe", False) in seen(("microphone", null))
+    assert ("microphone", False) in seen(
+        ("microphone", pipe), ("microphone", Sent(thread=1, kind="file", found=found(1)))
+    )
+    assert ("hear", False) in seen(("hear", Sent(thread=2, kind="pipe", found=found(1))))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_of_files_those_that_hold_it_are_named(
+    watermark: Watermark, tmp_path: Path, *, is_there: bool
+) -> None:
+    files = [tmp_path / "log", tmp_path / "state"]
+    files[0].write_bytes(watermark.signal(0, 3).tobytes() if is_there else b"quiet")
+    files[1].write_bytes(b"nothing")
+
+    look = looks.of_files("control", "two files", files, watermark, must_find=is_there)
+
+    assert (look.where, look.process) == ("disk", "two files")
+    assert look.looked_bytes == sum(file.stat().st_size for file in files)
+    assert look.places == ({"log": 3} if is_there else {})
+    assert look.is_good

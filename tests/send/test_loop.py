@@ -11,7 +11,7 @@ import pytest
 
 from listener import notices
 from listener.mqtt.broker import Connected, Delivered, Denied, Limits, Lost, Message, Rejected
-from listener.notices import NoticeSocket, Notifier
+from listener.notifier import NoticeSocket, Notifier
 from listener.send.courier import Courier
 from listener.send.loop import Sender
 from listener.service import Service, Stop

@@ -13,10 +13,10 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from listener import notices
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull
-from listener.notices import NearMiss, Notifier, Wake
+from listener.notices import NearMiss, Wake
+from listener.notifier import SOCKET, Notifier
 from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def test_a_second_one_on_the_same_home_says_so(
 ) -> None:
     mosquitto.start()
     earmark.start(verb)
-    folder = (home / notices.SOCKET).parent if verb == "send" else home
+    folder = (home / SOCKET).parent if verb == "send" else home
     wait_until((folder / f"{verb}.lock").exists, "the first one runs")
 
     told = earmark.run(verb)
@@ -313,7 +313,7 @@ def test_a_wake_reaches_the_broker_at_once_and_says_nothing_about_anybody(
     earmark.start("send")
     subscriber = Subscriber(mosquitto.port, "earmark/v1/#")
     wait_until(subscriber.states, "send is online")
-    notifier = Notifier(home / notices.SOCKET)
+    notifier = Notifier(home / SOCKET)
 
     said_s = time.monotonic()
     assert notifier.send(Wake(word="alexa", score=0.987))
@@ -345,7 +345,7 @@ def test_a_stop_says_goodbye_and_ends_with_0(
     assert earmark.kill("archive", signal.SIGTERM) == 0
 
     wait_until(lambda: subscriber.states()[-1] == {"state": "offline"}, "goodbye")
-    assert not (home / notices.SOCKET).exists()
+    assert not (home / SOCKET).exists()
     subscriber.close()
 
 

@@ -19,7 +19,7 @@ from listener import notices
 from listener.envelope.open import Opened, open_envelope, parse_identities
 from listener.hear import report
 from listener.home import Home
-from listener.notices import NoticeSocket
+from listener.notifier import SOCKET, NoticeSocket
 
 pytestmark = pytest.mark.system
 
@@ -290,8 +290,8 @@ def test_a_reader_who_leaves_ends_it_quietly(speaker: Speaker) -> None:
 
 
 def test_notices_reach_send_and_the_counters_are_signed(speaker: Speaker) -> None:
-    (speaker.path / notices.SOCKET).parent.mkdir()
-    listening = NoticeSocket(speaker.path / notices.SOCKET)
+    (speaker.path / SOCKET).parent.mkdir()
+    listening = NoticeSocket(speaker.path / SOCKET)
 
     ended = speaker.hear("--fast", "--microphone", COMMAND)
     got = list(listening.receive())

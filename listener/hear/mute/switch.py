@@ -1,8 +1,8 @@
 """The switch that shuts the microphone, as the gate asks it.
 
 Whatever stands behind it, a line that cannot be read means muted: the gate takes a failing
-`Switch.is_shut` for a shut one. The kernel's lines are in `switches` and `gpio`; `muting` joins the
-switch with the software mute and the fault.
+`Switch.is_shut` for a shut one. `switches` has what stands behind a line of the kernel, `input`
+and `gpio` those lines; `muting` joins the switch with the software mute and the fault.
 """
 
 import re

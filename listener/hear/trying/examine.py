@@ -19,9 +19,9 @@ from listener.findings import Check, Finding, to_json
 from listener.hear.confinement import confine
 from listener.hear.keeping import BUFFERS
 from listener.hear.microphone import devices
-from listener.hear.report import CAUSES
 from listener.hear.trying import throwing, trial
 from listener.hear.trying.judging import HINTS
+from listener.hear.wording import CAUSES
 from listener.sound.clip import longest_samples
 from listener.sound.pcm import SAMPLE_RATE_HZ
 

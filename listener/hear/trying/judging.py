@@ -11,7 +11,7 @@ from listener.hear.mute.lasting import REASONS, Lasting
 from listener.hear.mute.muting import Mute
 from listener.hear.mute.switch import Switch
 from listener.hear.mute.switches import LineSwitch
-from listener.hear.report import CAUSES
+from listener.hear.wording import CAUSES
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
 FAINT_DBFS: Final = -75.0

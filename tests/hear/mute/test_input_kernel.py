@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from listener.errors import Unavailable
-from listener.hear.mute.switches import (
+from listener.hear.mute.input import (
     EVENT,
     SW_MUTE_DEVICE,
     InputLine,
     KernelInput,
-    LineSwitch,
     open_input,
 )
+from listener.hear.mute.switches import LineSwitch
 
 UINPUT = Path("/dev/uinput")
 INPUTS = Path("/dev/input")

@@ -1,0 +1,106 @@
+import pytest
+
+from listener import notices
+from listener.hear import report
+from listener.hear.herald import Herald
+from listener.hear.microphone.records import Cause
+from listener.sound.pcm import GapReason
+from tests.fakes import FakePost
+from tests.hear.events import EVENTS
+
+
+def test_more_thresholds_than_fit_a_notice_are_left_out() -> None:
+    many = {"a" * 31 + str(number): 0.123456789012345678 for number in range(7)}
+    some = dict(list(many.items())[:6])
+    post = FakePost()
+    herald = Herald(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+
+    for thresholds in (some, many):
+        started = report.Started(
+            files=(),
+            device=None,
+            words=(),
+            thresholds=thresholds,
+            keeper="ada",
+            switch="none",
+            fast=False,
+        )
+        herald.tell(started)
+
+    assert post.notices == [
+        notices.Started(thresholds=some, switch="none"),
+        notices.Started(switch="none"),
+    ]
+    assert len(notices.encode(post.notices[0])) <= notices.LONGEST_BYTES
+
+
+def test_only_what_send_may_know_becomes_a_notice() -> None:
+    post = FakePost()
+    herald = Herald(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+
+    for event in EVENTS:
+        herald.tell(event)
+
+    assert post.notices == [
+        notices.Started(thresholds={"alexa": 0.5}, switch="none"),
+        notices.Wake(word="alexa", score=0.97),
+        notices.NearMiss(word="alexa", score=0.3),
+        notices.Spooled(),
+        notices.Mute(state="hardware"),
+        notices.Mute(state="open"),
+        notices.Microphone(state="open"),
+        notices.Microphone(state="lost", cause="gone", losses=1),
+        notices.Stopped(),
+    ]
+
+
+def test_losses_are_counted_once_and_overruns_each() -> None:
+    post = FakePost()
+    herald = Herald(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    overrun = report.Interrupted(time_s=2.0, reason=GapReason.OVERRUN)
+
+    herald.tell(overrun)  # of a recording: there is no device
+    herald.tell(report.MicrophoneOpen(time_s=0.0, rate_hz=16_000, channels=1))
+    herald.tell(overrun)
+    herald.tell(overrun)
+    for cause in (Cause.GONE, Cause.MISSING):
+        herald.tell(report.MicrophoneLost(time_s=4.0, cause=cause))
+    herald.tell(report.MicrophoneOpen(time_s=9.0, rate_hz=16_000, channels=1))
+
+    assert (herald.losses, herald.overruns) == (1, 2)
+    assert post.notices[-1] == notices.Microphone(state="open", losses=1, overruns=2)
+    assert len(post.notices) == 6
+
+
+def test_a_device_that_was_never_there_is_lost_too() -> None:
+    post = FakePost()
+    herald = Herald(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+
+    herald.tell(report.MicrophoneLost(time_s=0.0, cause=Cause.MISSING))
+
+    assert post.notices == [notices.Microphone(state="lost", cause="missing", losses=1)]
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_every_cause_fits_a_notice(cause: Cause) -> None:
+    notice = notices.Microphone(
+        state="lost", cause=cause.value, losses=999_999_999, overruns=999_999_999
+    )
+
+    assert notices.decode(notices.encode(notice)) == notice
+
+
+def test_a_reader_who_left_is_said_once_and_notices_go_on() -> None:
+    post, asked = FakePost(), list[int]()
+
+    def closed(event: report.Event) -> None:
+        del event
+        raise BrokenPipeError
+
+    herald = Herald(closed, post, lambda _: b"0" * 64, on_nobody_reads=lambda: asked.append(1))
+    herald.tell(report.Muted(time_s=1.0, cause="hardware"))
+    herald.tell(report.Unmuted(time_s=2.0, muted_s=1.0))
+
+    assert herald.is_unread
+    assert asked == [1]
+    assert len(post.notices) == 2

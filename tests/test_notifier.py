@@ -1,0 +1,32 @@
+"""Notices on their way: in order, and never blocking."""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+from listener.notices import Mute, Notice, Spooled, Started, Wake
+from listener.notifier import NoticeSocket, Notifier
+
+
+def test_notices_arrive_in_order_and_rubbish_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "notices.sock"
+    said: list[Notice] = [Started(), Wake(word="alexa", score=0.9), Mute(state="hardware")]
+
+    with (
+        contextlib.closing(NoticeSocket(path)) as listening,
+        contextlib.closing(Notifier(path)) as notifier,
+    ):
+        assert all(notifier.send(notice) for notice in said)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"x" * 2000, os.fspath(path))
+
+        assert list(listening.receive()) == said
+        assert listening.refused == 1
+
+
+def test_hear_goes_on_when_nobody_listens(tmp_path: Path) -> None:
+    with contextlib.closing(Notifier(tmp_path / "notices.sock")) as notifier:
+        assert not notifier.send(Spooled())
+
+        assert notifier.dropped == 1
