@@ -10,11 +10,12 @@ import binascii
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from listener.envelope.canonical import Fields, raw, read, spell
 from listener.errors import BadEnvelope
 
 MAGIC: Final = b"EARMARK/1\n"
@@ -46,11 +47,7 @@ Moment = Annotated[
 ]
 
 
-class _Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fields with types and ranges; unknown ones are refused."""
-
-
-class PublicHeader(_Fields, frozen=True, kw_only=True):
+class PublicHeader(Fields, frozen=True, kw_only=True):
     """What anyone who carries the envelope can read, and the device has signed.
 
     Ranges are checked where headers are parsed and sealed, not here.
@@ -74,7 +71,7 @@ class PublicHeader(_Fields, frozen=True, kw_only=True):
     codec: Literal["flac"] = "flac"
 
 
-class PrivateFields(_Fields, frozen=True, kw_only=True):
+class PrivateFields(Fields, frozen=True, kw_only=True):
     """What only the owner can read. Rounded to four decimals where it is a fraction."""
 
     word: ShortName
@@ -95,7 +92,7 @@ class PrivateFields(_Fields, frozen=True, kw_only=True):
     """Random, the same for all clips of one run of the hearing process, whose clock they share."""
 
 
-class Seal(_Fields, frozen=True, kw_only=True):
+class Seal(Fields, frozen=True, kw_only=True):
     """What the signature says about the ciphertext."""
 
     bytes: Annotated[int, Meta(ge=1, le=CIPHERTEXT_LIMIT_BYTES)]
@@ -112,9 +109,6 @@ class Envelope:
     """Lines 1 to 3 with their newlines."""
     signature: bytes
     ciphertext: bytes
-
-
-_AnyFields = TypeVar("_AnyFields", bound=_Fields)
 
 
 def timestamp(moment: datetime) -> str:
@@ -144,7 +138,7 @@ def parse(data: bytes) -> Envelope:
     signature_line, body = _line(data, signed_end, SIGNATURE_BASE64_BYTES, "signature")
     return Envelope(
         header=parse_header(header_line),
-        seal=_parse(seal_line, Seal, "seal"),
+        seal=read(seal_line, Seal, "seal"),
         signed=data[:signed_end],
         signature=_signature(signature_line),
         ciphertext=data[body:],
@@ -162,7 +156,7 @@ def parse_header(line: bytes) -> PublicHeader:
     """
     if len(line) > HEADER_LIMIT_BYTES:
         raise BadEnvelope("the header is too long")
-    header = _parse(line, PublicHeader, "header")
+    header = read(line, PublicHeader, "header")
     try:
         datetime.fromisoformat(header.t)
     except ValueError as error:
@@ -186,8 +180,8 @@ def parse_comment(text: bytes) -> tuple[PublicHeader, PrivateFields]:
     except (ValueError, RecursionError) as error:
         raise BadEnvelope("the clip's comment is not JSON") from error
     public = {name: fields.pop(name) for name in PublicHeader.__struct_fields__ if name in fields}
-    header = parse_header(_spell(public))
-    private = _parse(_spell(fields), PrivateFields, "clip's comment")
+    header = parse_header(spell(public))
+    private = read(spell(fields), PrivateFields, "clip's comment")
     if comment(header, private) != text:
         raise BadEnvelope("the clip's comment is not canonical JSON")
     if private.pre_ms > private.ms:
@@ -195,17 +189,12 @@ def parse_comment(text: bytes) -> tuple[PublicHeader, PrivateFields]:
     return header, private
 
 
-def canonical(fields: _Fields) -> bytes:
-    """Spell ``fields`` as canonical JSON: sorted keys, no spaces, fractions in 1 to 4 decimals."""
-    return _spell({name: _value(value) for name, value in msgspec.structs.asdict(fields).items()})
-
-
 def comment(header: PublicHeader, private: PrivateFields) -> bytes:
     """Spell what the clip carries inside: both sets of fields in one canonical object."""
     both = msgspec.structs.asdict(header) | msgspec.structs.asdict(private)
     # Scores come as whatever the model's library calls a number.
     both |= {name: float(both[name]) for name in ("score", "spk") if both[name] is not None}
-    return _spell({name: _value(value) for name, value in both.items()})
+    return spell({name: raw(value) for name, value in both.items()})
 
 
 def check_age(ciphertext: bytes) -> None:
@@ -252,30 +241,3 @@ def _signature(line: bytes) -> bytes:
     if base64.b64encode(signature) != line or len(line) != SIGNATURE_BASE64_BYTES:
         raise BadEnvelope("the signature is not 64 bytes in canonical base64")
     return signature
-
-
-def _parse(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:
-    try:
-        fields = msgspec.json.decode(line, type=kind)
-    except (ValueError, RecursionError) as error:
-        # msgspec's text may quote foreign bytes; the names of our own fields are safe to repeat.
-        known = re.search(r"at `\$\.([a-z0-9_]{1,16})`\Z", str(error))
-        where = f"{name}: {known[1]}" if known else name
-        raise BadEnvelope(f"the {where} is not what it must be") from error
-    if canonical(fields) != line:
-        raise BadEnvelope(f"the {name} is not canonical JSON")
-    return fields
-
-
-def _spell(values: dict[str, msgspec.Raw]) -> bytes:
-    return msgspec.json.encode(values, order="sorted")
-
-
-def _value(value: object) -> msgspec.Raw:
-    if isinstance(value, float):
-        # Fixed by digits, so that every language writes the same: 0.93, 1.0, never 1e-05.
-        digits = f"{value + 0.0:.4f}".rstrip("0")
-        return msgspec.Raw(
-            ("0.0" if digits == "-0." else digits + "0" * digits.endswith(".")).encode()
-        )
-    return msgspec.Raw(msgspec.json.encode(value))

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener import digests
 from listener.envelope import format as form
 from listener.envelope import keys
+from listener.envelope.canonical import canonical
 from listener.errors import BadEnvelope
 
 
@@ -52,7 +53,7 @@ def seal(
         )
     form.check_age(ciphertext)
     content = form.Seal(bytes=len(ciphertext), sha256=digests.sha256(ciphertext).hex())
-    signed = form.MAGIC + form.canonical(header) + b"\n" + form.canonical(content) + b"\n"
+    signed = form.MAGIC + canonical(header) + b"\n" + canonical(content) + b"\n"
     signature = base64.b64encode(device_key.sign(signed))
     return b"".join((signed, signature, b"\n", ciphertext))
 
