@@ -7,7 +7,6 @@ of the same JSON. What it returns is well formed and no more: ``verify`` says wh
 
 import base64
 import binascii
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
@@ -23,7 +22,6 @@ HEADER_LIMIT_BYTES: Final = 2048
 SEAL_LIMIT_BYTES: Final = 128
 SIGNATURE_BASE64_BYTES: Final = 88
 CIPHERTEXT_LIMIT_BYTES: Final = 1 << 20
-AGE_HEADER_LIMIT_BYTES: Final = 512
 PRIVATE_LIMIT_BYTES: Final = 4096
 ENVELOPE_LIMIT_BYTES: Final = (
     len(MAGIC)
@@ -33,7 +31,6 @@ ENVELOPE_LIMIT_BYTES: Final = (
     + 3  # newlines
     + CIPHERTEXT_LIMIT_BYTES
 )
-AGE_OVERHEAD_BYTES: Final = 32  # a nonce and one tag, even around nothing
 
 # Patterns end in \Z, for $ would let a newline through.
 ShortName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
@@ -195,34 +192,6 @@ def comment(header: PublicHeader, private: PrivateFields) -> bytes:
     # Scores come as whatever the model's library calls a number.
     both |= {name: float(both[name]) for name in ("score", "spk") if both[name] is not None}
     return spell({name: raw(value) for name, value in both.items()})
-
-
-def check_age(ciphertext: bytes) -> None:
-    """Check from outside that an age file has exactly one recipient, an X25519 key.
-
-    One stanza of noise ("grease") after it is let through: rage, which pyrage wraps, always adds
-    one, and every age implementation skips it.
-
-    Raises:
-        BadEnvelope: it has not, or it is no age file.
-    """
-    found = _AGE_HEADER.match(ciphertext[:AGE_HEADER_LIMIT_BYTES])
-    if found is None:
-        raise BadEnvelope("the ciphertext is not an age file with exactly one X25519 recipient")
-    if len(ciphertext) < found.end() + AGE_OVERHEAD_BYTES:
-        raise BadEnvelope("the ciphertext is cut short")
-
-
-# 43 characters are 32 bytes; the last carries two bits that must be zero.
-_KEY = rb"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]"
-_AGE_HEADER: Final = re.compile(
-    rb"age-encryption\.org/v1\n"
-    rb"-> X25519 " + _KEY + rb"\n" + _KEY + rb"\n"
-    # rage's noise: a type of up to 9 characters, up to 4 arguments, up to 100 bytes.
-    rb"(?:-> [!-~]{0,9}-grease(?: [!-~]{1,9}){0,4}\n"
-    rb"(?:[A-Za-z0-9+/]{64}\n){0,2}[A-Za-z0-9+/]{0,63}\n)?"
-    rb"--- " + _KEY + rb"\n"
-)
 
 
 def _line(data: bytes, start: int, limit_bytes: int, name: str) -> tuple[bytes, int]:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener import digests
 from listener.envelope import format as form
 from listener.envelope import keys
+from listener.envelope.age import check_age
 from listener.envelope.canonical import canonical
 from listener.errors import BadEnvelope
 
@@ -51,7 +52,7 @@ def seal(
         raise BadEnvelope(
             f"the clip is longer than {form.CIPHERTEXT_LIMIT_BYTES} bytes when sealed"
         )
-    form.check_age(ciphertext)
+    check_age(ciphertext)
     content = form.Seal(bytes=len(ciphertext), sha256=digests.sha256(ciphertext).hex())
     signed = form.MAGIC + canonical(header) + b"\n" + canonical(content) + b"\n"
     signature = base64.b64encode(device_key.sign(signed))
