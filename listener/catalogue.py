@@ -5,19 +5,14 @@ The openwakeword package is only looked into, never imported: importing it costs
 """
 
 import importlib.resources
-import os
 import re
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
-from listener.errors import ModelRefused, Unavailable
-from listener.wake.model import File, Manifest, Model, parse_manifest, to_toml, verify
+from listener.errors import ModelRefused
+from listener.wake.model import File, Manifest, Model, parse_manifest
 
 MANIFEST: Final = "manifest.toml"
 EMBEDDING: Final = "embedding"
@@ -36,12 +31,13 @@ class Catalogue:
 
     def __init__(self, home: Path) -> None:
         """Look into ``home``/models besides what is shipped; it need not exist."""
-        self._added = home / "models"
+        self.added: Final = home / "models"
+        """Where ``additions`` puts models."""
         self._shipped: Traversable = importlib.resources.files("earmark_models")
 
     def names(self) -> tuple[str, ...]:
         """Every model's name, sorted, the unusable ones with them."""
-        return tuple(sorted({*_folders(self._shipped), *_folders(self._added)}))
+        return tuple(sorted({*_folders(self._shipped), *_folders(self.added)}))
 
     def is_shipped(self, name: str) -> bool:
         """Tell whether ``name`` comes with Earmark and cannot be taken."""
@@ -54,7 +50,7 @@ class Catalogue:
             ModelRefused: there is no such model.
         """
         if _NAME.fullmatch(name):
-            for place in (self._shipped, self._added):
+            for place in (self._shipped, self.added):
                 folder = place / name
                 if (folder / MANIFEST).is_file():
                     return folder
@@ -164,49 +160,6 @@ class Catalogue:
         """
         return self.load(SPEECH)
 
-    def add(self, manifest: Manifest, data: bytes) -> bool:
-        """Keep a model of one file in the home, whole or not at all, and through a power cut.
-
-        Args:
-            manifest: says ``manifest.file`` and its hash.
-            data: the bytes of that file.
-
-        Returns:
-            False if this very file is already there under this name; nothing is changed then.
-
-        Raises:
-            ModelRefused: the name is taken by another model, or the data are not the manifest's.
-            Unavailable: the home cannot be written.
-        """
-        if self.is_shipped(manifest.name):
-            raise ModelRefused(
-                f"{manifest.name} is the name of a model that comes with Earmark",
-                "choose another with --name",
-            )
-        verify(manifest, manifest.files[0], data)
-        if manifest.name in _folders(self._added):
-            return self._already(manifest)
-        try:
-            self._added.mkdir(parents=True, exist_ok=True)
-            with _unfinished(self._added) as folder:
-                _write(folder / manifest.file, data)
-                _write(folder / MANIFEST, to_toml(manifest).encode())
-                _sync(folder)
-                folder.rename(self._added / manifest.name)
-            _sync(self._added)
-        except OSError as error:
-            raise Unavailable(f"cannot write {self._added}: {error.strerror}") from error
-        return True
-
-    def _already(self, manifest: Manifest) -> bool:
-        there = self.manifest(manifest.name)
-        if there.sha256 == manifest.sha256:
-            return False
-        raise ModelRefused(
-            f"there is another model {manifest.name}",
-            f"choose another name with --name, or remove {self._added / manifest.name}",
-        )
-
 
 def _folders(place: Traversable) -> list[str]:
     """Names of the folders in ``place`` that hold a manifest; none where there is no place."""
@@ -239,30 +192,3 @@ def _read(place: Traversable, most_bytes: int) -> bytes:
             return stream.read(most_bytes + 1)
     except OSError as error:
         raise ModelRefused(f"cannot read {place}: {error.strerror}") from error
-
-
-@contextmanager
-def _unfinished(place: Path) -> Iterator[Path]:
-    """Give a new folder that no name finds, and remove it unless it was renamed."""
-    folder = Path(tempfile.mkdtemp(prefix=".adding-", dir=place))
-    try:
-        folder.chmod(0o755)  # whoever hears must be able to read what the owner added
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make the folder's entries survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from listener import additions
 from listener.actions import Actions
 from listener.catalogue import Catalogue
 from listener.config import Config, Probability, ShortName
@@ -175,7 +176,7 @@ def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
     )
     # What we write must be what we read back: the options are the user's own text.
     manifest = parse_manifest(to_toml(proposed), "the new manifest")
-    if catalogue.add(manifest, data):
+    if additions.add(catalogue, manifest, data):
         print(f"added {name}: a window of {window} frames, threshold {manifest.threshold:g}")
     else:
         print(f"{name} is already here; nothing changed")

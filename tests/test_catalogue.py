@@ -1,7 +1,6 @@
 """Which models are here, and that only verified bytes leave the catalogue."""
 
 import base64
-import hashlib
 import importlib.metadata
 import subprocess
 import sys
@@ -10,24 +9,11 @@ from pathlib import Path
 import pytest
 
 from listener.catalogue import Catalogue
-from listener.errors import ModelRefused, Unavailable
-from listener.wake.model import File, Manifest, parse_manifest, to_toml
+from listener.errors import ModelRefused
+from listener.wake.model import to_toml
+from tests.added import DATA, add_pineapple
 
 WORDS = ("alexa", "hey-jarvis", "hey-marvin", "hey-mycroft", "timer", "weather")
-DATA = b"not a network, but this place does not care"
-
-
-def manifest_of(name: str, data: bytes = DATA) -> Manifest:
-    return Manifest(
-        name=name,
-        kind="wake-word",
-        origin="a test",
-        licence="CC0-1.0",
-        input_shape=(1, 16, 96),
-        window_frames=16,
-        threshold=0.5,
-        files=(File(path="model.onnx", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)),),
-    )
 
 
 def rewrite(path: Path, old: str, new: str) -> None:
@@ -39,8 +25,7 @@ def rewrite(path: Path, old: str, new: str) -> None:
 @pytest.fixture
 def added(home: Path) -> Path:
     """The folder of a model ``pineapple`` that was added to the home."""
-    Catalogue(home).add(manifest_of("pineapple"), DATA)
-    return home / "models" / "pineapple"
+    return add_pineapple(home)
 
 
 def test_the_six_words_and_the_speech_network_are_here(home: Path) -> None:
@@ -119,27 +104,6 @@ def test_a_model_that_was_added_loads(home: Path, added: Path) -> None:
     assert not [entry for entry in added.parent.iterdir() if entry.name.startswith(".")]
 
 
-def test_adding_the_same_file_again_changes_nothing(home: Path, added: Path) -> None:
-    before = (added / "manifest.toml").stat()
-
-    again = Catalogue(home).add(manifest_of("pineapple"), DATA)
-
-    assert again is False
-    assert (added / "manifest.toml").stat().st_mtime_ns == before.st_mtime_ns
-
-
-def test_adding_another_file_under_the_same_name_is_refused(home: Path, added: Path) -> None:
-    with pytest.raises(ModelRefused, match="another model pineapple") as caught:
-        Catalogue(home).add(manifest_of("pineapple", b"other"), b"other")
-
-    assert str(added) in caught.value.hint
-
-
-def test_a_shipped_name_cannot_be_taken(home: Path) -> None:
-    with pytest.raises(ModelRefused, match="comes with Earmark"):
-        Catalogue(home).add(manifest_of("alexa"), DATA)
-
-
 def test_a_shipped_name_cannot_be_shadowed_by_hand(home: Path, added: Path) -> None:
     added.rename(added.parent / "alexa")
     rewrite(added.parent / "alexa" / "manifest.toml", "pineapple", "alexa")
@@ -147,20 +111,6 @@ def test_a_shipped_name_cannot_be_shadowed_by_hand(home: Path, added: Path) -> N
     model = Catalogue(home).load("alexa")
 
     assert model.data != DATA
-
-
-def test_bytes_that_are_not_the_manifests_are_not_added(home: Path) -> None:
-    with pytest.raises(ModelRefused, match="another file"):
-        Catalogue(home).add(manifest_of("pineapple"), DATA + b"!")
-
-    assert not (home / "models").exists()
-
-
-def test_a_home_that_cannot_be_written_is_said(home: Path) -> None:
-    (home / "models").write_text("in the way")
-
-    with pytest.raises(Unavailable, match="cannot write"):
-        Catalogue(home).add(manifest_of("pineapple"), DATA)
 
 
 def test_a_name_that_nobody_has_is_refused(home: Path) -> None:
@@ -228,9 +178,3 @@ def test_stray_files_and_folders_are_no_models(home: Path, added: Path) -> None:
     names = Catalogue(home).names()
 
     assert [name for name in names if not Catalogue(home).is_shipped(name)] == ["pineapple"]
-
-
-def test_what_add_writes_is_a_manifest(added: Path) -> None:
-    manifest = parse_manifest((added / "manifest.toml").read_text("utf-8"), "here")
-
-    assert manifest == manifest_of("pineapple")

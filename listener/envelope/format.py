@@ -7,14 +7,14 @@ of the same JSON. What it returns is well formed and no more: ``verify`` says wh
 
 import base64
 import binascii
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from listener.envelope.canonical import Fields, raw, read, spell
 from listener.errors import BadEnvelope
 
 MAGIC: Final = b"EARMARK/1\n"
@@ -22,7 +22,6 @@ HEADER_LIMIT_BYTES: Final = 2048
 SEAL_LIMIT_BYTES: Final = 128
 SIGNATURE_BASE64_BYTES: Final = 88
 CIPHERTEXT_LIMIT_BYTES: Final = 1 << 20
-AGE_HEADER_LIMIT_BYTES: Final = 512
 PRIVATE_LIMIT_BYTES: Final = 4096
 ENVELOPE_LIMIT_BYTES: Final = (
     len(MAGIC)
@@ -32,7 +31,6 @@ ENVELOPE_LIMIT_BYTES: Final = (
     + 3  # newlines
     + CIPHERTEXT_LIMIT_BYTES
 )
-AGE_OVERHEAD_BYTES: Final = 32  # a nonce and one tag, even around nothing
 
 # Patterns end in \Z, for $ would let a newline through.
 ShortName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
@@ -46,11 +44,7 @@ Moment = Annotated[
 ]
 
 
-class _Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fields with types and ranges; unknown ones are refused."""
-
-
-class PublicHeader(_Fields, frozen=True, kw_only=True):
+class PublicHeader(Fields, frozen=True, kw_only=True):
     """What anyone who carries the envelope can read, and the device has signed.
 
     Ranges are checked where headers are parsed and sealed, not here.
@@ -74,7 +68,7 @@ class PublicHeader(_Fields, frozen=True, kw_only=True):
     codec: Literal["flac"] = "flac"
 
 
-class PrivateFields(_Fields, frozen=True, kw_only=True):
+class PrivateFields(Fields, frozen=True, kw_only=True):
     """What only the owner can read. Rounded to four decimals where it is a fraction."""
 
     word: ShortName
@@ -95,7 +89,7 @@ class PrivateFields(_Fields, frozen=True, kw_only=True):
     """Random, the same for all clips of one run of the hearing process, whose clock they share."""
 
 
-class Seal(_Fields, frozen=True, kw_only=True):
+class Seal(Fields, frozen=True, kw_only=True):
     """What the signature says about the ciphertext."""
 
     bytes: Annotated[int, Meta(ge=1, le=CIPHERTEXT_LIMIT_BYTES)]
@@ -112,9 +106,6 @@ class Envelope:
     """Lines 1 to 3 with their newlines."""
     signature: bytes
     ciphertext: bytes
-
-
-_AnyFields = TypeVar("_AnyFields", bound=_Fields)
 
 
 def timestamp(moment: datetime) -> str:
@@ -144,7 +135,7 @@ def parse(data: bytes) -> Envelope:
     signature_line, body = _line(data, signed_end, SIGNATURE_BASE64_BYTES, "signature")
     return Envelope(
         header=parse_header(header_line),
-        seal=_parse(seal_line, Seal, "seal"),
+        seal=read(seal_line, Seal, "seal"),
         signed=data[:signed_end],
         signature=_signature(signature_line),
         ciphertext=data[body:],
@@ -162,7 +153,7 @@ def parse_header(line: bytes) -> PublicHeader:
     """
     if len(line) > HEADER_LIMIT_BYTES:
         raise BadEnvelope("the header is too long")
-    header = _parse(line, PublicHeader, "header")
+    header = read(line, PublicHeader, "header")
     try:
         datetime.fromisoformat(header.t)
     except ValueError as error:
@@ -186,8 +177,8 @@ def parse_comment(text: bytes) -> tuple[PublicHeader, PrivateFields]:
     except (ValueError, RecursionError) as error:
         raise BadEnvelope("the clip's comment is not JSON") from error
     public = {name: fields.pop(name) for name in PublicHeader.__struct_fields__ if name in fields}
-    header = parse_header(_spell(public))
-    private = _parse(_spell(fields), PrivateFields, "clip's comment")
+    header = parse_header(spell(public))
+    private = read(spell(fields), PrivateFields, "clip's comment")
     if comment(header, private) != text:
         raise BadEnvelope("the clip's comment is not canonical JSON")
     if private.pre_ms > private.ms:
@@ -195,45 +186,12 @@ def parse_comment(text: bytes) -> tuple[PublicHeader, PrivateFields]:
     return header, private
 
 
-def canonical(fields: _Fields) -> bytes:
-    """Spell ``fields`` as canonical JSON: sorted keys, no spaces, fractions in 1 to 4 decimals."""
-    return _spell({name: _value(value) for name, value in msgspec.structs.asdict(fields).items()})
-
-
 def comment(header: PublicHeader, private: PrivateFields) -> bytes:
     """Spell what the clip carries inside: both sets of fields in one canonical object."""
     both = msgspec.structs.asdict(header) | msgspec.structs.asdict(private)
     # Scores come as whatever the model's library calls a number.
     both |= {name: float(both[name]) for name in ("score", "spk") if both[name] is not None}
-    return _spell({name: _value(value) for name, value in both.items()})
-
-
-def check_age(ciphertext: bytes) -> None:
-    """Check from outside that an age file has exactly one recipient, an X25519 key.
-
-    One stanza of noise ("grease") after it is let through: rage, which pyrage wraps, always adds
-    one, and every age implementation skips it.
-
-    Raises:
-        BadEnvelope: it has not, or it is no age file.
-    """
-    found = _AGE_HEADER.match(ciphertext[:AGE_HEADER_LIMIT_BYTES])
-    if found is None:
-        raise BadEnvelope("the ciphertext is not an age file with exactly one X25519 recipient")
-    if len(ciphertext) < found.end() + AGE_OVERHEAD_BYTES:
-        raise BadEnvelope("the ciphertext is cut short")
-
-
-# 43 characters are 32 bytes; the last carries two bits that must be zero.
-_KEY = rb"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]"
-_AGE_HEADER: Final = re.compile(
-    rb"age-encryption\.org/v1\n"
-    rb"-> X25519 " + _KEY + rb"\n" + _KEY + rb"\n"
-    # rage's noise: a type of up to 9 characters, up to 4 arguments, up to 100 bytes.
-    rb"(?:-> [!-~]{0,9}-grease(?: [!-~]{1,9}){0,4}\n"
-    rb"(?:[A-Za-z0-9+/]{64}\n){0,2}[A-Za-z0-9+/]{0,63}\n)?"
-    rb"--- " + _KEY + rb"\n"
-)
+    return spell({name: raw(value) for name, value in both.items()})
 
 
 def _line(data: bytes, start: int, limit_bytes: int, name: str) -> tuple[bytes, int]:
@@ -252,30 +210,3 @@ def _signature(line: bytes) -> bytes:
     if base64.b64encode(signature) != line or len(line) != SIGNATURE_BASE64_BYTES:
         raise BadEnvelope("the signature is not 64 bytes in canonical base64")
     return signature
-
-
-def _parse(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:
-    try:
-        fields = msgspec.json.decode(line, type=kind)
-    except (ValueError, RecursionError) as error:
-        # msgspec's text may quote foreign bytes; the names of our own fields are safe to repeat.
-        known = re.search(r"at `\$\.([a-z0-9_]{1,16})`\Z", str(error))
-        where = f"{name}: {known[1]}" if known else name
-        raise BadEnvelope(f"the {where} is not what it must be") from error
-    if canonical(fields) != line:
-        raise BadEnvelope(f"the {name} is not canonical JSON")
-    return fields
-
-
-def _spell(values: dict[str, msgspec.Raw]) -> bytes:
-    return msgspec.json.encode(values, order="sorted")
-
-
-def _value(value: object) -> msgspec.Raw:
-    if isinstance(value, float):
-        # Fixed by digits, so that every language writes the same: 0.93, 1.0, never 1e-05.
-        digits = f"{value + 0.0:.4f}".rstrip("0")
-        return msgspec.Raw(
-            ("0.0" if digits == "-0." else digits + "0" * digits.endswith(".")).encode()
-        )
-    return msgspec.Raw(msgspec.json.encode(value))

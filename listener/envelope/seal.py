@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener import digests
 from listener.envelope import format as form
 from listener.envelope import keys
+from listener.envelope.age import check_age
+from listener.envelope.canonical import canonical
 from listener.errors import BadEnvelope
 
 
@@ -50,9 +52,9 @@ def seal(
         raise BadEnvelope(
             f"the clip is longer than {form.CIPHERTEXT_LIMIT_BYTES} bytes when sealed"
         )
-    form.check_age(ciphertext)
+    check_age(ciphertext)
     content = form.Seal(bytes=len(ciphertext), sha256=digests.sha256(ciphertext).hex())
-    signed = form.MAGIC + form.canonical(header) + b"\n" + form.canonical(content) + b"\n"
+    signed = form.MAGIC + canonical(header) + b"\n" + canonical(content) + b"\n"
     signature = base64.b64encode(device_key.sign(signed))
     return b"".join((signed, signature, b"\n", ciphertext))
 

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from listener import digests
 from listener.envelope import format as form
 from listener.envelope import keys
+from listener.envelope.age import check_age
 from listener.errors import BadEnvelope
 
 
@@ -58,7 +59,7 @@ def verify_device(data: bytes, devices: Mapping[str, Ed25519PublicKey]) -> form.
     )
     if found != envelope.seal:
         raise BadEnvelope("the ciphertext is not the one that was signed")
-    form.check_age(envelope.ciphertext)
+    check_age(envelope.ciphertext)
     return envelope
 
 

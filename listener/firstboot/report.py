@@ -4,7 +4,8 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import Final
 
-from listener.errors import EarmarkError
+from listener.errors import ConfigError, EarmarkError, Unavailable
+from listener.firstboot.partition import CHALLENGE, NAME
 
 WIDTH: Final = 76
 
@@ -30,6 +31,48 @@ class Report:
     def fault(self, error: EarmarkError) -> None:
         """Note what is wrong, and what to do."""
         self.wrong.append(f"{error}." + (f" Hint: {error.hint}." if error.hint else ""))
+
+    @classmethod
+    def of_wrong_file(cls, error: ConfigError) -> "Report":
+        """Return what is said where the file is wrong, so that nothing was done."""
+        report = cls()
+        report.fault(error)
+        report.todo.append(
+            f"Mend {NAME}, which is still on this card, and start the speaker again."
+            " Nothing of it was taken in."
+        )
+        return report
+
+    def ask(self, owner: str) -> None:
+        """Note how the owner answers the challenge on the card."""
+        self.todo += [
+            (
+                f"{owner}: on the computer that has your secret key, open the challenge:"
+                f"\nage -d -i {owner}.key {CHALLENGE}"
+            ),
+            (
+                f"Put what it prints into a new file {NAME} on this card, in these two lines:"
+                f'\n[owner]\nanswer = "{owner}:..."'
+            ),
+            (
+                "Start the speaker with the card again. Until then it makes no clips: nobody knows"
+                " yet that you can open them."
+            ),
+        ]
+
+    def wait_for_household(self, error: Unavailable, name: str) -> None:
+        """Note why the speaker of this name has not joined, and what helps."""
+        self.waiting += [
+            f"joining the household: {error}",
+            (
+                "The archive's computer must be on, in the same network, and waiting:"
+                "\nearmark household wait"
+            ),
+            (
+                "The line is good for an hour. Another is printed by:"
+                f"\nearmark household add-device {name}"
+            ),
+        ]
 
     def text(self) -> str:
         """Return all of it."""

@@ -16,7 +16,7 @@ from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.firstboot import partition, plan, tables
 from listener.firstboot.partition import Partition
 from listener.firstboot.plan import Plan
-from listener.firstboot.proof import Open, Proof
+from listener.firstboot.proof import Proof
 from listener.firstboot.report import Report
 from listener.home import Home
 from listener.household import joining
@@ -83,7 +83,7 @@ class FirstBoot:
         try:
             self._take_in()
         except ConfigError as error:
-            return self._told(_wrong_file(error), error.exit_code)
+            return self._told(Report.of_wrong_file(error), error.exit_code)
         try:
             text = self._copy.read_text("utf-8")
         except FileNotFoundError:
@@ -174,7 +174,7 @@ class FirstBoot:
             self._boot.remove(partition.CHALLENGE)
             return
         self._boot.put(partition.CHALLENGE, waits.riddle)
-        report.todo += _riddle_steps(waits)
+        report.ask(waits.owner)
 
     def _go_join(self, todo: Plan, report: Report) -> bool:
         """Join, where there is a line; say whether nothing of it is left to do."""
@@ -183,17 +183,7 @@ class FirstBoot:
         try:
             joined = self._join(self._home, todo.line)
         except Unavailable as error:
-            report.waiting += [
-                f"joining the household: {error}",
-                (
-                    "The archive's computer must be on, in the same network, and waiting:"
-                    "\nearmark household wait"
-                ),
-                (
-                    "The line is good for an hour. Another is printed by:"
-                    f"\nearmark household add-device {todo.line.identity.name}"
-                ),
-            ]
+            report.wait_for_household(error, todo.line.identity.name)
             return False
         except EarmarkError as error:
             report.fault(error)
@@ -224,31 +214,3 @@ class FirstBoot:
     def _told(self, report: Report, exit_code: int) -> Outcome:
         self._boot.put(partition.RESULT, report.text())
         return Outcome(report, exit_code)
-
-
-def _wrong_file(error: ConfigError) -> Report:
-    report = Report()
-    report.fault(error)
-    report.todo.append(
-        f"Mend {partition.NAME}, which is still on this card, and start the speaker again."
-        " Nothing of it was taken in."
-    )
-    return report
-
-
-def _riddle_steps(waits: Open) -> list[str]:
-    name = waits.owner
-    return [
-        (
-            f"{name}: on the computer that has your secret key, open the challenge:"
-            f"\nage -d -i {name}.key {partition.CHALLENGE}"
-        ),
-        (
-            f"Put what it prints into a new file {partition.NAME} on this card, in these two lines:"
-            f'\n[owner]\nanswer = "{name}:..."'
-        ),
-        (
-            "Start the speaker with the card again. Until then it makes no clips: nobody knows yet"
-            " that you can open them."
-        ),
-    ]

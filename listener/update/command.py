@@ -3,29 +3,23 @@
 import argparse
 import contextlib
 import json
-import platform
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.actions import Actions
 from listener.config import Config
-from listener.durable import write_durably
-from listener.envelope import keys
-from listener.errors import EarmarkError, Unavailable, UsageError
-from listener.release import form, journal
-from listener.release.form import Manifest
-from listener.update import steps, unpacking
+from listener.errors import EarmarkError
+from listener.release import journal
+from listener.update import judging, making, steps, unpacking
 from listener.update.health import Systemd
 from listener.update.steps import Trial
 from listener.update.trust import release_keys
 from listener.update.versions import Versions
 
-_FIRST: Final = "0.1.0"
 _PATIENCE_S: Final = 60.0
 
 _ROUND: Final = """\
@@ -72,24 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for one in (check, install, back, recover, status):
         one.add_argument("--folder", metavar="DIR", help="of the versions (default: update.folder)")
         one.add_argument("--json", action="store_true", help="one JSON object a line")
-    _add_makers(actions)
-
-
-def _add_makers(actions: Actions) -> None:
-    key = actions.add("key", "make a key that signs releases, for who makes them")
-    key.add_argument("file", metavar="FILE", help="where it goes; it must not be there yet")
-    pack = actions.add("pack", "make a release of wheels and locks, for who makes them")
-    pack.add_argument("source", metavar="SOURCE", help="holds make-environment, wheels/ and lock/")
-    pack.add_argument("--key", required=True, metavar="FILE", help="the key that signs")
-    pack.add_argument("--to", required=True, metavar="FILE", help="the release")
-    pack.add_argument("--least", default=_FIRST, metavar="V", help="the oldest it can follow")
-    pack.add_argument("--summary", default="", metavar="TEXT", help="what is new, in one line")
-    pack.add_argument(
-        "--machine",
-        default=platform.machine(),
-        choices=("aarch64", "x86_64"),
-        help="what it runs on (default: this one)",
-    )
+    making.add_arguments(actions)
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
@@ -104,8 +81,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         "rollback": _roll_back,
         "recover": _recover,
         "status": _status,
-        "key": _key,
-        "pack": _pack,
+        "key": making.key,
+        "pack": making.pack,
     }
     return actions[arguments.action](arguments, settings)
 
@@ -113,7 +90,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 def _check(arguments: argparse.Namespace, settings: Config) -> int:
     manifest = unpacking.check(Path(arguments.file), release_keys(settings.update.keys))
     versions = _versions(arguments, settings)
-    steps.judge(manifest, versions, allow_downgrade=arguments.allow_downgrade)
+    judging.judge(manifest, versions, allow_downgrade=arguments.allow_downgrade)
     _tell(
         arguments,
         f"{manifest.version} may be installed over {versions.current()}"
@@ -185,54 +162,6 @@ def _status(arguments: argparse.Namespace, settings: Config) -> int:
         },
     )
     return 0
-
-
-def _key(arguments: argparse.Namespace, settings: Config) -> int:
-    del settings
-    path = Path(arguments.file)
-    if path.exists():
-        raise UsageError(f"{path} is there already", "a release key is never replaced")
-    key = Ed25519PrivateKey.generate()
-    write_durably(path, keys.device_pem(key))
-    print(keys.device_text(key.public_key()))
-    return 0
-
-
-def _pack(arguments: argparse.Namespace, settings: Config) -> int:
-    del settings
-    source = Path(arguments.source)
-    try:
-        key = keys.parse_device_pem(Path(arguments.key).read_bytes(), arguments.key)
-    except OSError as error:
-        raise Unavailable(f"cannot read {arguments.key}: {error.strerror}") from error
-    given: dict[str, Any] = {
-        "version": _only_version(source),
-        "least": arguments.least,
-        "machine": arguments.machine,
-        "pythons": [
-            path.name.partition("-")[0]
-            for path in sorted(source.glob(f"lock/*-{arguments.machine}.txt"))
-        ],
-        "summary": arguments.summary,
-        "parts": [{"name": form.MAKER, "bytes": 1, "sha256": "0" * 64}],
-    }
-    try:
-        manifest = msgspec.convert(given, Manifest)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"this makes no release: {error}") from error
-    whole = unpacking.pack(source, Path(arguments.to), key, manifest)
-    print(
-        f"{arguments.to}: {whole.version} for {whole.machine}, Python {', '.join(whole.pythons)},"
-        f" {len(whole.parts)} parts, {whole.total_bytes} bytes"
-    )
-    return 0
-
-
-def _only_version(source: Path) -> str:
-    found = [path.name.split("-")[1] for path in source.glob("wheels/earmark-*.whl")]
-    if len(found) != 1:
-        raise UsageError(f"there must be one wheel of earmark in {source / 'wheels'}")
-    return found[0]
 
 
 def _outcome(arguments: argparse.Namespace, versions: Versions, noted: journal.Journal) -> int:

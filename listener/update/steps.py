@@ -10,10 +10,8 @@ version before is put back: what has not proved itself must not be what is left 
 
 import contextlib
 import os
-import platform
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +24,7 @@ from listener.release import form
 from listener.release.form import Manifest
 from listener.release.journal import Journal
 from listener.release.numbers import order
-from listener.update import health, unpacking
+from listener.update import health, judging, unpacking
 from listener.update.health import Health, Services
 from listener.update.versions import MADE, Versions
 
@@ -54,36 +52,6 @@ class Trial:
     say: Callable[[str], None]
 
 
-def judge(manifest: Manifest, versions: Versions, *, allow_downgrade: bool = False) -> None:
-    """Say whether a release may be installed here.
-
-    Raises:
-        EarmarkError: no; the message says why.
-    """
-    here = platform.machine()
-    if manifest.machine != here:
-        raise EarmarkError(f"this release is for {manifest.machine}, and this is {here}")
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if python not in manifest.pythons:
-        raise EarmarkError(
-            f"this release is for Python {', '.join(manifest.pythons)}, and this is {python}"
-        )
-    current = versions.current()
-    if manifest.version == current:
-        raise EarmarkError(f"{current} runs already")
-    if order(current) < order(manifest.least):
-        raise EarmarkError(
-            f"{manifest.version} can follow {manifest.least} and newer, and this is {current}",
-            f"install {manifest.least} first",
-        )
-    floor = max(current, versions.read().highest or current, key=order)
-    if order(manifest.version) < order(floor) and not allow_downgrade:
-        raise EarmarkError(
-            f"{manifest.version} is older than {floor}, which ran here",
-            "an old release may have holes that are known; --allow-downgrade takes it all the same",
-        )
-
-
 def install(
     path: Path,
     trusted: tuple[Ed25519PublicKey, ...],
@@ -102,7 +70,7 @@ def install(
     """
     current = versions.current()
     manifest = unpacking.check(path, trusted)
-    judge(manifest, versions, allow_downgrade=allow_downgrade)
+    judging.judge(manifest, versions, allow_downgrade=allow_downgrade)
     trial.say(f"{manifest.version} is signed and whole")
     versions.guard(current)
     noted = versions.write(versions.read().began(manifest.version, current, manifest.summary))

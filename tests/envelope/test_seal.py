@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.envelope import format as form
 from listener.envelope import keys
+from listener.envelope.age import AGE_HEADER_LIMIT_BYTES
 from listener.envelope.open import Identity, Opened
 from listener.envelope.seal import encrypt_to
 from listener.errors import BadEnvelope, ConfigError
@@ -95,7 +96,7 @@ def test_a_clip_beyond_the_limit_is_not_sealed(
 
 
 def test_the_longest_clip_there_is_fits(sealing: Sealing, opening: Opening) -> None:
-    room = form.CIPHERTEXT_LIMIT_BYTES - form.AGE_HEADER_LIMIT_BYTES - 1024
+    room = form.CIPHERTEXT_LIMIT_BYTES - AGE_HEADER_LIMIT_BYTES - 1024
     data = sealing(encode=lambda _: bytes(room))
 
     with pytest.raises(BadEnvelope, match="not a FLAC file"):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from listener.envelope import format as form
 from listener.envelope import keys
+from listener.envelope.canonical import canonical
 from listener.envelope.verify import verify
 from listener.errors import BadEnvelope
 
@@ -27,7 +28,7 @@ def lines(data: bytes) -> list[bytes]:
 
 def signed(header: form.PublicHeader, ciphertext: bytes, key: Ed25519PrivateKey) -> bytes:
     content = form.Seal(bytes=len(ciphertext), sha256=hashlib.sha256(ciphertext).hexdigest())
-    text = form.MAGIC + form.canonical(header) + b"\n" + form.canonical(content) + b"\n"
+    text = form.MAGIC + canonical(header) + b"\n" + canonical(content) + b"\n"
     return text + base64.b64encode(key.sign(text)) + b"\n" + ciphertext
 
 
@@ -85,8 +86,8 @@ def test_relabelling_breaks_the_signature(
         {"seq": 8},
         {"ttl_s": 1},
     ):
-        other = form.canonical(msgspec.structs.replace(header, **label))
-        relabelled = sealed.replace(form.canonical(header), other, 1)
+        other = canonical(msgspec.structs.replace(header, **label))
+        relabelled = sealed.replace(canonical(header), other, 1)
 
         refused(relabelled, devices, owners, "signature does not fit")
 

@@ -1,4 +1,4 @@
-from listener.errors import ConfigError
+from listener.errors import ConfigError, Unavailable
 from listener.firstboot.report import Report
 
 
@@ -26,3 +26,31 @@ def test_what_is_to_be_copied_stays_in_one_piece() -> None:
 
 def test_what_there_is_nothing_to_say_of_is_left_out() -> None:
     assert Report().text() == "Earmark: this speaker is set up\n"
+
+
+def test_a_wrong_file_is_to_be_mended_and_nothing_of_it_counts() -> None:
+    text = Report.of_wrong_file(ConfigError("earmark.toml is empty")).text()
+
+    assert "- earmark.toml is empty." in text
+    assert "Mend earmark.toml" in text
+    assert "Nothing of it was taken in" in " ".join(text.split())
+    assert "Taken in:" not in text
+
+
+def test_an_owner_is_told_in_three_steps_what_to_type() -> None:
+    report = Report()
+
+    report.ask("ada")
+
+    assert len(report.todo) == 3
+    assert "\n        age -d -i ada.key earmark-challenge.txt\n" in report.text()
+    assert '\n        [owner]\n        answer = "ada:..."\n' in report.text()
+
+
+def test_a_household_that_is_not_there_is_waited_for() -> None:
+    report = Report()
+
+    report.wait_for_household(Unavailable("nobody answers"), "hall")
+
+    assert "joining the household: nobody answers" in report.text()
+    assert "\n        earmark household add-device hall\n" in report.text()

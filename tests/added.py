@@ -1,0 +1,29 @@
+"""A model that is none, and was added to a home."""
+
+import hashlib
+from pathlib import Path
+
+from listener.additions import add
+from listener.catalogue import Catalogue
+from listener.wake.model import File, Manifest
+
+DATA = b"not a network, but this place does not care"
+
+
+def manifest_of(name: str, data: bytes = DATA) -> Manifest:
+    return Manifest(
+        name=name,
+        kind="wake-word",
+        origin="a test",
+        licence="CC0-1.0",
+        input_shape=(1, 16, 96),
+        window_frames=16,
+        threshold=0.5,
+        files=(File(path="model.onnx", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)),),
+    )
+
+
+def add_pineapple(home: Path) -> Path:
+    """Add it; return its folder."""
+    add(Catalogue(home), manifest_of("pineapple"), DATA)
+    return home / "models" / "pineapple"
