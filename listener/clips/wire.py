@@ -85,7 +85,7 @@ class Reply:
             self._connection.request(method, path, body, headers)
             self._response = self._connection.getresponse()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._broken("gave no answer that is HTTP") from error
+            raise self._broken("gave no answer that is HTTP", error) from error
         self._watch.until(self._patience.body_s)
         self.status = self._response.status
         self.kind = (self._response.getheader("content-type") or "").partition(";")[0].strip()
@@ -110,7 +110,7 @@ class Reply:
             try:
                 piece = response.read1(most)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                raise self._broken("broke off in the middle of its answer") from error
+                raise self._broken("broke off in the middle of its answer", error) from error
             if not piece:
                 break
             got += len(piece)
@@ -132,8 +132,9 @@ class Reply:
             held += piece
         return bytes(held)
 
-    def _broken(self, what: str) -> Unavailable:
-        if self._watch is not None and self._watch.is_over:
+    def _broken(self, what: str, why: Exception | None = None) -> Unavailable:
+        # Where nothing comes at all, the socket's own patience may end before the watch's.
+        if isinstance(why, TimeoutError) or (self._watch is not None and self._watch.is_over):
             what = "takes too long"
         return Unavailable(f"the archive at {self._where} {what}", "try again later")
 

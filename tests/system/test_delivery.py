@@ -337,7 +337,7 @@ def test_a_stop_says_goodbye_and_ends_with_0(
     mosquitto.start()
     earmark.start("send")
     earmark.start("archive")
-    subscriber = Subscriber(mosquitto.port, "earmark/v1/status/#")
+    subscriber = Subscriber(mosquitto.port, "earmark/v1/status/hall")
     wait_until(subscriber.states, "send is online")
     wait_until((home / "archive" / "index.sqlite").exists, "the archive runs")
 
