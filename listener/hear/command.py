@@ -6,19 +6,18 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener import config, control
 from listener.catalogue import Catalogue
-from listener.errors import EarmarkError, UsageError
+from listener.errors import EarmarkError
 from listener.hear import report
+from listener.hear.asking import settled
 from listener.hear.confinement import confine, wipe_freed
 from listener.hear.counters import Counters
 from listener.hear.fitting import fitted_lamp, fitted_mute
@@ -27,7 +26,7 @@ from listener.hear.herald import Herald
 from listener.hear.keeping import BUFFERS, Keeping
 from listener.hear.loop import Ear
 from listener.hear.memory import ClipBuffers, allocate, share_one_heap
-from listener.hear.opening import asked_for, open_gate
+from listener.hear.opening import open_gate
 from listener.hear.sealing import Stamp
 from listener.hear.signs.chime import fitted_chime
 from listener.hear.watching import Both, Watching
@@ -35,7 +34,7 @@ from listener.hear.wording import to_text
 from listener.home import Home
 from listener.inference.assembly import build_detector
 from listener.inference.speech import SpeechNet
-from listener.notices import Tally, signed
+from listener.notices import signed
 from listener.notifier import SOCKET, Notifier
 from listener.owner.attribution import Keeper
 from listener.service import Service, Stop
@@ -93,7 +92,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     """
     confine(is_required=settings.device.confinement == "required")
     share_one_heap()
-    settings = _settled(arguments, settings)
+    settings = settled(arguments, settings)
     home = Home(Path(settings.home))
     keeper = home.keeper(settings.attribution.keeper)
     stop = Stop()
@@ -160,9 +159,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         ear.listen(sounds, service.alive)
         service.stopping()
         keeping.close()
-    tally = counters.tally()
-    herald.count(tally)
-    herald.tell(_ended(tally, herald, broken=len(gate.broken)))
+    herald.end(counters.tally(), broken=len(gate.broken))
     notifier.close()
     watching.close()
     if herald.is_unread:
@@ -188,34 +185,6 @@ def _networks(
     told = settings.thresholds
     thresholds = {word.name: told.get(word.name, word.manifest.threshold or 0.0) for word in words}
     return detector, SpeechNet(catalogue.speech()), models, thresholds
-
-
-def _settled(arguments: argparse.Namespace, settings: config.Config) -> config.Config:
-    """Return the settings as the arguments change them."""
-    replace = msgspec.structs.replace
-    files = _files(arguments.microphone or ())
-    microphone = asked_for(arguments, settings.microphone, files)
-    wake, attribution = settings.wake, settings.attribution
-    if arguments.channel is not None:
-        microphone = replace(microphone, channel=arguments.channel)
-    if arguments.word:
-        # Twice the same word is one word.
-        wake = replace(wake, words=tuple(dict.fromkeys(arguments.word)))
-    if arguments.keeper:
-        attribution = replace(attribution, keeper=arguments.keeper)
-    if microphone.channel < 0:
-        raise UsageError("channels count from 0")
-    return replace(settings, microphone=microphone, wake=wake, attribution=attribution)
-
-
-def _files(given: Sequence[str]) -> list[str]:
-    """Split lists at their commas, but not a file's name that has one."""
-    names: list[str] = []
-    for text in given:
-        names += [text] if Path(text).exists() else text.split(",")
-    if not all(names):
-        raise UsageError("a recording's name is empty", "separate names by single commas")
-    return names
 
 
 def _stamp(settings: config.Config, home: Home, key: Ed25519PrivateKey, boot: str) -> Stamp:
@@ -264,22 +233,4 @@ def _started(
         keeper=keeper,
         switch=switch,
         fast=is_fast,
-    )
-
-
-def _ended(tally: Tally, herald: Herald, broken: int) -> report.Ended:
-    return report.Ended(
-        heard_s=tally.heard_samples / SAMPLE_RATE_HZ,
-        discarded_s=tally.discarded_samples / SAMPLE_RATE_HZ,
-        sealed_s=tally.sealed_samples / SAMPLE_RATE_HZ,
-        muted_s=tally.muted_samples / SAMPLE_RATE_HZ,
-        wakes=tally.wakes,
-        near_misses=tally.near_misses,
-        sealed=tally.sealed,
-        unattributed=tally.unattributed,
-        abandoned=tally.abandoned,
-        lost=tally.lost,
-        broken=broken,
-        losses=herald.losses,
-        overruns=herald.overruns,
     )

@@ -9,7 +9,7 @@ import msgspec
 from listener import notices
 from listener.hear import report
 from listener.notices import Notice, Sign, Tally
-from listener.sound.pcm import GapReason
+from listener.sound.pcm import SAMPLE_RATE_HZ, GapReason
 
 
 class Post(Protocol):
@@ -87,6 +87,32 @@ class Herald:
         """Send the counters, signed."""
         with self._lock:
             self._post.send(notices.signed(tally, self._sign))
+
+    def end(self, tally: Tally, broken: int) -> None:
+        """Send the counters, and tell what became of everything.
+
+        Args:
+            tally: at the end.
+            broken: how many recordings broke off.
+        """
+        self.count(tally)
+        self.tell(
+            report.Ended(
+                heard_s=tally.heard_samples / SAMPLE_RATE_HZ,
+                discarded_s=tally.discarded_samples / SAMPLE_RATE_HZ,
+                sealed_s=tally.sealed_samples / SAMPLE_RATE_HZ,
+                muted_s=tally.muted_samples / SAMPLE_RATE_HZ,
+                wakes=tally.wakes,
+                near_misses=tally.near_misses,
+                sealed=tally.sealed,
+                unattributed=tally.unattributed,
+                abandoned=tally.abandoned,
+                lost=tally.lost,
+                broken=broken,
+                losses=self.losses,
+                overruns=self.overruns,
+            )
+        )
 
 
 def _notice(event: report.Event) -> Notice | None:  # noqa: PLR0911 - one case an event

@@ -1,48 +1,16 @@
 """The gate on what is to be heard: recordings, or a device whose ups and downs are told."""
 
-import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from listener.config import MicrophoneSettings
-from listener.errors import UsageError
 from listener.hear import report
 from listener.hear.gate import Gate, listen_to_device, listen_to_files
 from listener.hear.microphone.records import Cause, Failed, Opened
 from listener.hear.mute.muting import Mute
 from listener.service import Stop
 from listener.sound.pcm import SAMPLE_RATE_HZ
-
-
-def asked_for(
-    arguments: argparse.Namespace, settings: MicrophoneSettings, files: Sequence[str]
-) -> MicrophoneSettings:
-    """Return the microphone that is meant, as the arguments change the settings.
-
-    Args:
-        arguments: of a verb that hears; ``device``, ``fast`` and ``mute`` count.
-        settings: what is heard where no argument says otherwise.
-        files: recordings that the arguments name.
-
-    Raises:
-        UsageError: they contradict each other.
-    """
-    if arguments.device and files:
-        raise UsageError("--device and --microphone are two microphones", "name one of them")
-    if arguments.device:
-        settings = msgspec.structs.replace(settings, device=arguments.device, files=())
-    if files:
-        settings = msgspec.structs.replace(settings, files=tuple(files))
-    for option in ("fast", "mute"):
-        if getattr(arguments, option) and not settings.files:
-            raise UsageError(
-                f"--{option} is for recordings, and a device is heard",
-                "--microphone FILE hears a recording",
-            )
-    return settings
 
 
 def open_gate(

@@ -23,10 +23,11 @@ from listener.control import SOCKET as CONTROL_SOCKET
 from listener.control import ControlSocket
 from listener.errors import EarmarkError, UsageError
 from listener.hear import report
+from listener.hear.asking import asked_for, listening_for
 from listener.hear.confinement import confine, wipe_freed
 from listener.hear.fitting import fitted_mute
 from listener.hear.memory import share_one_heap
-from listener.hear.opening import asked_for, open_gate
+from listener.hear.opening import open_gate
 from listener.hear.tracing import MachineClock, StreamClock, Survey
 from listener.inference.assembly import build_detector, build_rule
 from listener.journal import Journal
@@ -91,9 +92,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     confine(is_required=settings.device.confinement == "required")
     share_one_heap()
     microphone = asked_for(arguments, settings.microphone, arguments.microphone or ())
-    wake = settings.wake
-    if arguments.word:
-        wake = msgspec.structs.replace(wake, words=tuple(dict.fromkeys(arguments.word)))
+    wake = listening_for(arguments, settings.wake)
     floor = _floor(arguments.floor)
     stop, service = Stop(), Service(os.environ, time.monotonic)
     home = Path(settings.home)

@@ -104,3 +104,20 @@ def test_a_reader_who_left_is_said_once_and_notices_go_on() -> None:
     assert herald.is_unread
     assert asked == [1]
     assert len(post.notices) == 2
+
+
+def test_at_the_end_the_counters_go_out_and_the_sums_are_said_in_seconds() -> None:
+    post, told = FakePost(), list[report.Event]()
+    herald = Herald(told.append, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    herald.tell(report.MicrophoneLost(time_s=0.0, cause=Cause.GONE))
+    tally = notices.Tally(
+        device="hall", boot="0" * 16, seq=3, heard_samples=32_000, discarded_samples=32_000, wakes=1
+    )
+
+    herald.end(tally, broken=2)
+
+    assert [type(notice) for notice in post.notices[1:]] == [notices.Counters, notices.Stopped]
+    ended = told[-1]
+    assert isinstance(ended, report.Ended)
+    assert (ended.heard_s, ended.discarded_s, ended.sealed_s) == (2.0, 2.0, 0.0)
+    assert (ended.wakes, ended.broken, ended.losses) == (1, 2, 1)

@@ -1,6 +1,5 @@
 """The gate on what is to be heard: with the real PortAudio where a device is."""
 
-import argparse
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -11,14 +10,14 @@ import pytest
 
 from listener.config import MicrophoneSettings
 from listener.control import ControlSocket
-from listener.errors import Unavailable, UsageError
+from listener.errors import Unavailable
 from listener.hear import report
 from listener.hear.herald import Herald
 from listener.hear.microphone.devices import portaudio
 from listener.hear.microphone.records import Cause
 from listener.hear.mute.lasting import Lasting
 from listener.hear.mute.muting import Mute
-from listener.hear.opening import asked_for, open_gate
+from listener.hear.opening import open_gate
 from listener.service import Stop
 from listener.sound.pcm import Frame, Gap, GapReason
 from tests import cards
@@ -126,32 +125,3 @@ def test_only_zeros_where_no_switch_is_fitted_contradict_nothing(home: Path, zer
     assert bench.lost() == [Cause.ZEROS]
     assert bench.mute.cause == "open"
     bench.requests.close()
-
-
-def asked(**words: object) -> argparse.Namespace:
-    return argparse.Namespace(**({"device": None, "fast": False, "mute": None} | words))
-
-
-def test_arguments_put_a_device_for_recordings_and_recordings_for_a_device() -> None:
-    recordings = MicrophoneSettings(files=("a.flac",), channel=1)
-
-    assert asked_for(asked(fast=True), recordings, ()) == recordings
-    assert asked_for(asked(device="usb"), recordings, ()) == MicrophoneSettings(
-        device="usb", channel=1
-    )
-    assert asked_for(asked(mute="1-2"), MicrophoneSettings(), ["b.wav"]).files == ("b.wav",)
-
-
-@pytest.mark.parametrize(
-    ("words", "files", "said"),
-    [
-        ({"device": "usb"}, ["a.flac"], "two microphones"),
-        ({"fast": True}, [], "--fast is for recordings"),
-        ({"device": "usb", "mute": "1-2"}, [], "--mute is for recordings"),
-    ],
-)
-def test_arguments_that_contradict_each_other_are_refused(
-    words: dict[str, object], files: list[str], said: str
-) -> None:
-    with pytest.raises(UsageError, match=said):
-        asked_for(asked(**words), MicrophoneSettings(), files)

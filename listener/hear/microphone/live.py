@@ -4,14 +4,11 @@ Only the gate may import this module. Whatever a device or its process does, the
 a gap and goes on.
 """
 
-import contextlib
 import logging
 import os
-import select
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Final
 
 import numpy as np
@@ -21,16 +18,14 @@ from listener.hear.levels import Constancy
 from listener.hear.memory import allocate
 from listener.hear.microphone.child import Child, Ended
 from listener.hear.microphone.records import HEADER, Block, Cause, Failed, Garbled, Opened, Overrun
+from listener.hear.microphone.waiting import Waited, Waiting, Watch
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
 
 TURN_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
 """No wait is longer, so that a stop is heard and the watchdog is fed."""
 
-_ERROR_EVENTS: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL
-
 _log = logging.getLogger(__name__)
 
-Watch = Callable[[], Sequence[int]]
 Tell = Callable[[Opened | Failed], None]
 
 
@@ -48,12 +43,6 @@ class Limits:
     """After so much sound the next failure is a new one."""
     first_pause_s: float = 0.5
     longest_pause_s: float = 30.0
-
-
-class _Waited(Enum):
-    READABLE = auto()
-    EDGE = auto()
-    IN_VAIN = auto()
 
 
 class LiveMicrophone:
@@ -78,7 +67,6 @@ class LiveMicrophone:
         limits: Limits = Limits(),
     ) -> None:
         self._command: Final = tuple(command)
-        self._watch: Final = watch
         self._tell: Final = tell
         self._monotonic_s: Final = monotonic_s
         self._limits: Final = limits
@@ -89,14 +77,13 @@ class LiveMicrophone:
         self._dying: list[Child] = []
         self._opened: Opened | None = None
         self._heard_samples = 0
-        self._waited_s = 0.0
+        self._waiting: Final = Waiting(watch, monotonic_s)
         self._is_after_overrun = False
         self._pauses: Final = Backoff(limits.first_pause_s, limits.longest_pause_s)
         self._due_s = float("-inf")
         self._told: Opened | Failed | None = None
         self._is_shut = False
         self._passed_by_s: float | None = None
-        self._lost_lines: set[int] = set()
 
     @property
     def pid(self) -> int | None:
@@ -109,11 +96,11 @@ class LiveMicrophone:
         child = self._child or self._start()
         if not isinstance(child, Child):
             return child
-        waited = self._wait(TURN_S, child)
-        if waited is _Waited.READABLE:
+        waited = self._waiting.wait(TURN_S, child.fileno())
+        if waited is Waited.READABLE:
             return self._take(child)
         limit_s = self._limits.stall_s if self._opened else self._limits.start_s
-        if waited is _Waited.IN_VAIN and self._waited_s >= limit_s:
+        if waited is Waited.IN_VAIN and self._waiting.waited_s >= limit_s:
             return self._lose(Cause.STALLED)
         return _nothing()
 
@@ -136,7 +123,8 @@ class LiveMicrophone:
         """Start the process if it is time; else let time pass."""
         if self._dying or self._monotonic_s() < self._due_s:
             return self._pass_time()
-        self._opened, self._heard_samples, self._waited_s = None, 0, 0.0
+        self._opened, self._heard_samples = None, 0
+        self._waiting.begin()
         self._is_after_overrun = False
         self._constancy.reset()
         try:
@@ -160,7 +148,8 @@ class LiveMicrophone:
             case Failed(cause):
                 return self._lose(cause)
             case Opened() if self._opened is None:
-                self._opened, self._waited_s = record, 0.0
+                self._opened = record
+                self._waiting.begin()
                 return _nothing()
             case Overrun() if self._opened is not None and not self._is_after_overrun:
                 self._is_after_overrun = True
@@ -171,7 +160,8 @@ class LiveMicrophone:
                 return self._lose(Cause.GARBLED)  # Each is a record, but they make no sense.
 
     def _hear(self, block: Samples, opened: Opened) -> Samples | GapReason:
-        self._waited_s, self._passed_by_s = 0.0, None
+        self._waiting.begin()
+        self._passed_by_s = None
         self._is_after_overrun = False
         self._heard_samples += len(block)
         if self._constancy.push(block):
@@ -212,42 +202,11 @@ class LiveMicrophone:
         if not self._is_shut:
             self._dying = [child for child in self._dying if not child.kill()]
         left_s = self._passed_by_s + TURN_S - self._monotonic_s()
-        self._wait(left_s, None)
+        self._waiting.wait(left_s, None)
         now_s = self._monotonic_s()
         samples = round((now_s - self._passed_by_s) * SAMPLE_RATE_HZ)
         self._passed_by_s = now_s
         return samples
-
-    def _wait(self, longest_s: float, child: Child | None) -> _Waited:
-        """Wait for the child, for an edge, or in vain; an edge comes first."""
-        began_s = self._monotonic_s()
-        poll = select.poll()
-        if child is not None:
-            poll.register(child, select.POLLIN)
-        edges: set[int] = set()
-        with contextlib.suppress(OSError):  # The gate asks next, and hears of it.
-            edges.update(self._watch())
-        for number in edges:
-            poll.register(number, select.POLLIN)
-        gone: set[int] = set()
-        while True:
-            left_s = max(0.0, longest_s - (self._monotonic_s() - began_s))
-            ready = dict(poll.poll(left_s * 1_000))
-            lost = {number for number in edges if ready.get(number, 0) & _ERROR_EVENTS}
-            known = lost & self._lost_lines
-            if not known or known != ready.keys():
-                break
-            # A line that is gone is always ready: to wait for it again would be to spin.
-            for number in known:
-                poll.unregister(number)
-            edges -= known
-            gone |= known
-        self._lost_lines = lost | gone
-        self._waited_s += self._monotonic_s() - began_s
-        if any(number in ready for number in edges - known):
-            return _Waited.EDGE
-        is_readable = child is not None and child.fileno() in ready
-        return _Waited.READABLE if is_readable else _Waited.IN_VAIN
 
 
 def command_for(device: str, channel: int) -> tuple[str, ...]:
