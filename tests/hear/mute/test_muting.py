@@ -426,7 +426,12 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     def _note(self) -> None:
         lever = self.bench.lever
-        self.owed |= lever.is_thrown or lever.is_broken or self.software or self.faulty
+        self.owed |= lever.is_thrown or self.software or self.faulty
+
+    def _answered(self) -> None:
+        # Nobody knows what was behind a line that was broken when it was asked.
+        self.owed = self.bench.lever.is_broken
+        self._note()
 
     @rule(shut=st.booleans())
     def throw(self, *, shut: bool) -> None:
@@ -464,8 +469,8 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.bench.settle()
         # Nobody knows which came last, and a message takes back no command that may be later.
         self.software = self.commanded
-        self.owed = self.told = self.commanded = False
-        self._note()
+        self.told = self.commanded = False
+        self._answered()
 
     @rule()
     def find_a_fault(self) -> None:
@@ -478,9 +483,9 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.bench.settle()
         self.told = self.commanded = False
         self.bench.person.set_fault(self.bench.now(), None)
-        self.faulty = self.owed = False
+        self.faulty = False
         self.bench.settle()
-        self._note()
+        self._answered()
 
     @rule()
     def restart(self) -> None:
@@ -488,18 +493,18 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.told = self.commanded = False
         self.bench.restart()
         self.bench.ask()
-        self.owed = False
-        self._note()
+        self._answered()
 
     @rule()
     def ask(self) -> None:
         self._note()
+        self.owed |= self.bench.lever.is_broken
         shut = self.bench.ask()
 
         assert shut or not self.owed
         assert shut is (self.bench.cause() != "open")
-        self.owed = self.told = self.commanded = False
-        self._note()
+        self.told = self.commanded = False
+        self._answered()
 
     def teardown(self) -> None:
         lever = self.bench.lever
