@@ -8,7 +8,6 @@ import http.client
 import io
 import json
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from typing import IO, Any, Final
 import pyrage
 
 from benchmarks.figures import percentile
+from benchmarks.processes import earmark, running
 from benchmarks.stock import fill
 from listener.home import Home
 
@@ -65,16 +65,12 @@ def served(home: Home) -> Iterator[int]:
     """Run the archive, with no broker in reach; yield its process id."""
     settings = home.path.parent / "earmark.toml"
     settings.write_text("broker.port = 9\n", "utf-8")
-    words = [sys.executable, "-m", "listener", "archive", "--config", str(settings)]
-    process = subprocess.Popen([*words, "--home", str(home.path)], stderr=subprocess.DEVNULL)  # noqa: S603 - earmark archive, on a home made here
-    try:
+    words = earmark("archive", "--config", str(settings), "--home", str(home.path))
+    with running(words) as process:
         until_s = time.monotonic() + _PATIENCE_S
         while not (home.path / "archive.sock").exists() and time.monotonic() < until_s:
             time.sleep(0.02)
         yield process.pid
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def _lists(identity: "pyrage.x25519.Identity", home: Home, day: str) -> dict[str, Any]:

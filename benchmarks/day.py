@@ -1,7 +1,6 @@
 """``make day``: a file of 24 hours, with words in it, evaluated in constant memory."""
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -11,7 +10,7 @@ from typing import Final
 import numpy as np
 import soundfile
 
-from benchmarks.processes import one_thread
+from benchmarks.processes import finished, one_thread
 from benchmarks.sounds import FIXTURES, SEED
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
@@ -41,13 +40,8 @@ def main() -> int:
         print(f"day: {HOURS} h with {words} words written in {time.monotonic() - began_s:.0f} s")
         began_s = time.monotonic()
         arguments = ["evaluate", "--corpus", str(folder / "day.jsonl"), "--jobs", "1", "--json"]
-        done = subprocess.run(  # noqa: S603 - this interpreter on the text above
-            [sys.executable, "-c", CHILD, *arguments, "--out", str(folder / "out")],
-            env=one_thread(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, "-c", CHILD, *arguments, "--out", str(folder / "out")]
+        done = finished(command, one_thread())
         took_s = time.monotonic() - began_s
     if done.returncode:
         print(f"day: FAILED: {done.stderr.strip()}")

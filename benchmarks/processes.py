@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -46,15 +46,8 @@ def worker(module: str, *arguments: str) -> dict[str, Any]:
     Raises:
         Unavailable: it failed; the message has the last line of what it said.
     """
-    done = subprocess.run(  # noqa: S603 - this interpreter on a module of the benchmarks
-        [sys.executable, "-m", module, *arguments],
-        cwd=ROOT,
-        env=one_thread(),
-        capture_output=True,
-        text=True,
-        timeout=WORKER_LIMIT_S,
-        check=False,
-    )
+    command = [sys.executable, "-m", module, *arguments]
+    done = finished(command, one_thread(), folder=ROOT, limit_s=WORKER_LIMIT_S)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise Unavailable(f"{module} {' '.join(arguments[:1])} did not run: {last}")
@@ -63,6 +56,25 @@ def worker(module: str, *arguments: str) -> dict[str, Any]:
         name: round(value, 4) if isinstance(value, float) else value
         for name, value in measured.items()
     }
+
+
+def finished(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    limit_s: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` to its end; return its exit code and all that it printed."""
+    return subprocess.run(  # noqa: S603 - a list, never a shell; each benchmark spells what it starts
+        command,
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        check=False,
+    )
 
 
 @contextmanager
@@ -98,7 +110,7 @@ def mosquitto(folder: Path) -> Iterator[int]:
 @contextmanager
 def running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` for the length of the block, then end it."""
-    process = subprocess.Popen(  # noqa: S603 - a broker on a file made here
+    process = subprocess.Popen(  # noqa: S603 - a list, never a shell: a broker or earmark, on settings made here
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=untuned()
     )
     try:

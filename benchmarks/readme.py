@@ -1,11 +1,11 @@
 """What the README quotes, as the commands print it: the help and the demo's transcript."""
 
 import re
-import subprocess
 import tempfile
+from pathlib import Path
 from typing import Final
 
-from benchmarks.processes import earmark, untuned
+from benchmarks.processes import earmark, finished, untuned
 
 CHANGES: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\d,]+(?= bytes)")
 """What differs from run to run: ids, and sizes, for age adds some noise."""
@@ -28,14 +28,10 @@ def steady(transcript: str) -> str:
 
 def _printed(*arguments: str) -> str:
     with tempfile.TemporaryDirectory(prefix="earmark-readme-") as folder:
-        return subprocess.run(  # noqa: S603 - earmark, with the words that the README shows
-            earmark(*arguments),
-            cwd=folder,
-            env={**untuned(), "COLUMNS": "80", "NO_COLOR": "1"},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        environ = {**untuned(), "COLUMNS": "80", "NO_COLOR": "1"}
+        done = finished(earmark(*arguments), environ, folder=Path(folder))
+        done.check_returncode()
+        return done.stdout
 
 
 def _fenced(command: str, printed: str) -> str:

@@ -1,11 +1,12 @@
 """The time that what is built here bears: the same commit gives the same bytes."""
 
+import contextlib
 import os
-import subprocess
 from pathlib import Path
 from typing import Final
 
-from firmware.wheels import ROOT, BuildError
+from firmware.programs import BuildError, must
+from firmware.wheels import ROOT
 
 LEAST_DATE_S: Final = 315_619_200
 """1980: what a ZIP file, and so a wheel, can say at the least."""
@@ -24,12 +25,8 @@ def source_date_s(*paths: Path, root: Path = ROOT) -> int:
     asked = os.environ.get("SOURCE_DATE_EPOCH")
     if asked is None:
         command = ["git", "-C", str(root), "log", "-1", "--format=%ct", "--", *map(str, paths)]
-        try:
-            done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - git, on files of ours
-        except (OSError, subprocess.CalledProcessError):
-            asked = ""
-        else:
-            asked = done.stdout.strip()
+        with contextlib.suppress(BuildError):
+            asked = must(command).strip()
         asked = asked or str(int((root / "pyproject.toml").stat().st_mtime))
     try:
         return max(int(asked), LEAST_DATE_S)

@@ -5,12 +5,13 @@ Standard library only: ``firmware/install.sh`` builds the package on a board tha
 
 import hashlib
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from firmware.programs import BuildError, must
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOCKS: Final = ROOT / "firmware" / "lock"
@@ -27,18 +28,6 @@ _PIN: Final = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[0-9][0-9A-Za-z.+!]*)"
     r" --hash=sha256:(?P<sha256>[0-9a-f]{64})"
 )
-
-
-class BuildError(Exception):
-    """Something that whoever builds can mend.
-
-    Attributes:
-        hint: how.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -144,11 +133,10 @@ def pip(*words: str) -> None:
     """Run this Python's pip, without asking whether it is the newest.
 
     Raises:
-        BuildError: it fails; what it said was printed.
+        BuildError: it fails; the message has what it said.
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words]
-    if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode != 0:  # noqa: S603 - this interpreter's pip, on locked names
-        raise BuildError(f"pip {words[0]} failed", "apt-get install python3-pip, if there is none")
+    must(command, "apt-get install python3-pip, if there is none")
 
 
 def sha256(file: Path) -> str:

@@ -1,10 +1,10 @@
 """One run: hours of sound with faults, then the account of it."""
 
 import json
+import os
 import select
 import signal
 import socket
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from typing import Final
 
 import pyrage
 
-from benchmarks.processes import DEVICE, KEEPER, earmark
+from benchmarks.processes import DEVICE, KEEPER, earmark, finished
 from benchmarks.soak.accounts import Accounts, check_end, check_sound, read_events
 from benchmarks.soak.cast import Cast, rss_bytes, until
 from benchmarks.soak.faults import Desk, Faults
@@ -201,12 +201,8 @@ def _settings(folder: Path, home: Home) -> tuple[Path, int]:
 
 
 def _archived(settings: Path) -> list[str]:
-    done = subprocess.run(  # noqa: S603 - earmark archive list, on the soak's settings
-        earmark("archive", "list", "--json", "--config", str(settings)),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = finished(earmark("archive", "list", "--json", "--config", str(settings)), os.environ)
+    done.check_returncode()
     return [json.loads(line)["clip"] for line in done.stdout.splitlines()]
 
 

@@ -6,7 +6,6 @@ the oldest board lacks ends them here, as it would there. Writes benchmarks/arm6
 
 import hashlib
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -19,13 +18,15 @@ from typing import Any, Final
 from firmware import wheels
 from firmware.dates import source_date_s
 from firmware.deb.__main__ import CACHE, own_wheel
-from firmware.wheels import ROOT, BuildError, Pin, Target
+from firmware.programs import BuildError, must, run
+from firmware.wheels import ROOT, Pin, Target
 
 FOLDER: Final = ROOT / "build" / "arm64"
 RESULTS: Final = ROOT / "benchmarks" / "arm64.json"
 SUITES: Final = {"3.13": "trixie", "3.11": "bookworm"}
 MIRROR: Final = "http://deb.debian.org/debian"
 PROCESSOR: Final = "cortex-a53"
+_EMULATOR: Final = "apt-get install qemu-user"
 RECORDINGS: Final = tuple(
     ROOT / "tests" / "fixtures" / f"{name}.flac" for name in ("alexa_command", "hey_jarvis_command")
 )
@@ -73,7 +74,7 @@ def measure(boards: "Mapping[str, Board]") -> dict[str, Any]:
         BuildError: a program ended otherwise than it should.
     """
     files = [str(file) for file in RECORDINGS]
-    here = _run([sys.executable, str(INSIDE), *files], os.environ)
+    here = _run([sys.executable, str(INSIDE), *files])
     scores = {}
     for python, board in boards.items():
         _say(f"Python {python}: {len(files)} recordings")
@@ -154,7 +155,7 @@ class Board:
         Raises:
             BuildError: it died.
         """
-        return _run(self._command("qemu-aarch64", {}, files), os.environ)
+        return _run(self._command("qemu-aarch64", {}, files))
 
     def count(self, recording: str, how: str) -> int:
         """Return the median of instructions over the frames of a recording.
@@ -166,15 +167,10 @@ class Board:
         plugin = FOLDER / "count.so"
         source = Path(__file__).with_name("count.c")
         built = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(plugin), str(source)]
-        _started(built, "apt-get install gcc libc6-dev")
+        must(built, "apt-get install gcc libc6-dev")
         file = str(ROOT / "tests" / "fixtures" / f"{recording}.flac")
         command = self._command("qemu-aarch64", {"EARMARK_COUNT": how}, [file])
-        done = subprocess.run(  # noqa: S603 - Debian's emulator, on files made here
-            [command[0], "-plugin", str(plugin), *command[1:]],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        done = run([command[0], "-plugin", str(plugin), *command[1:]], _EMULATOR)
         _judge(done)
         marks = [int(line.split()[1]) for line in done.stderr.splitlines() if "instr" in line]
         frames = [after - before for before, after in zip(marks[::2], marks[1::2], strict=True)]
@@ -201,7 +197,7 @@ class Board:
         command = ["mmdebstrap", "--quiet", "--variant=extract", "--architectures=arm64"]
         command += ["--skip=check/qemu", "--include=python3,libportaudio2"]
         command += [SUITES[self._python], str(self._root), MIRROR]
-        _started(command, "apt-get install mmdebstrap")
+        must(command, "apt-get install mmdebstrap")
         for name in ("bin", "lib", "sbin"):
             if not (self._root / name).exists():
                 (self._root / name).symlink_to(f"usr/{name}")
@@ -214,11 +210,8 @@ class Board:
         (self._root / "proc" / "cpuinfo").write_text(text, "ascii")
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
-    try:
-        done = subprocess.run(command, check=False, capture_output=True, env=environment, text=True)  # noqa: S603 - Debian's emulator, on files made here
-    except FileNotFoundError as error:
-        raise BuildError(f"{command[0]} is not here", "apt-get install qemu-user") from error
+def _run(command: Sequence[str]) -> dict[str, Any]:
+    done = run(command, _EMULATOR)
     _judge(done)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -232,13 +225,6 @@ def _judge(done: subprocess.CompletedProcess[str]) -> None:
         )
     if done.returncode != 0:
         raise BuildError(f"it ended with {done.returncode}:\n{done.stderr[-2000:]}")
-
-
-def _started(command: Sequence[str], hint: str) -> None:
-    try:
-        subprocess.run(command, check=True)  # noqa: S603 - a compiler or mmdebstrap, with words of this module
-    except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        raise BuildError(f"{command[0]} failed", hint) from error
 
 
 def _say(line: str) -> None:

@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -22,7 +21,8 @@ from typing import Final
 from firmware import wheels
 from firmware.dates import source_date_s
 from firmware.deb import contents
-from firmware.wheels import ARCHITECTURES, PYTHONS, ROOT, BuildError, Pin, Target
+from firmware.programs import BuildError, must, run
+from firmware.wheels import ARCHITECTURES, PYTHONS, ROOT, Pin, Target
 
 CACHE: Final = ROOT / "build" / "wheels"
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
@@ -107,14 +107,8 @@ def own_wheel(folder: Path, tools: Iterable[Path], date_s: int) -> Path:
         shutil.unpack_archive(tool, folder / "tools", "zip")
     environment = {"SOURCE_DATE_EPOCH": str(date_s), "PYTHONPATH": str(folder / "tools")}
     build = "import os, sys, setuptools.build_meta as b; os.umask(18); b.build_wheel(sys.argv[1])"
-    done = subprocess.run(  # noqa: S603 - this interpreter on the text above
-        [sys.executable, "-S", "-c", build, str(folder)],
-        check=False,
-        cwd=source,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-    )
+    words = [sys.executable, "-S", "-c", build, str(folder)]
+    done = run(words, folder=source, environ=environment)
     found = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or len(found) != 1:
         raise BuildError(f"our own wheel does not build:\n{done.stderr[-2000:]}")
@@ -191,17 +185,7 @@ def pack(tree: Path, architecture: str, into: Path, date_s: int) -> Path:
     deb = into / f"earmark_{version()}_{architecture}.deb"
     # Wheels are compressed already: more effort makes the package no smaller.
     command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(deb)]
-    try:
-        subprocess.run(  # noqa: S603 - dpkg-deb, on a tree laid out here
-            command,
-            check=True,
-            env=os.environ | {"SOURCE_DATE_EPOCH": str(date_s)},
-            stdout=subprocess.DEVNULL,
-        )
-    except FileNotFoundError as error:
-        raise BuildError("dpkg-deb is not here", "apt-get install dpkg") from error
-    except subprocess.CalledProcessError as error:
-        raise BuildError("dpkg-deb does not take what was laid out") from error
+    must(command, "apt-get install dpkg", environ={"SOURCE_DATE_EPOCH": str(date_s)})
     return deb
 
 

@@ -1,12 +1,11 @@
 """What lies where in the package, by rules: a new unit or rule file needs no line here."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from firmware.wheels import BuildError
+from firmware.programs import BuildError, must
 
 UNITS: Final = (".service", ".socket", ".target", ".timer", ".path", ".mount", ".slice")
 FOLDERS: Final = {
@@ -91,10 +90,5 @@ def _compile(overlay: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     # A parameter of an overlay rewrites numbers that dtc would take for a broken GPIO reference.
     command = ["dtc", "-@", "-q", "-W", "no-gpios_property", "-I", "dts", "-O", "dtb", "-o"]
-    try:
-        subprocess.run([*command, str(to), str(overlay)], check=True)  # noqa: S603 - dtc, on an overlay of ours
-    except FileNotFoundError as error:
-        raise BuildError("dtc is not here", "apt-get install device-tree-compiler") from error
-    except subprocess.CalledProcessError as error:
-        raise BuildError(f"dtc does not take {overlay.name}") from error
+    must([*command, str(to), str(overlay)], "apt-get install device-tree-compiler")
     to.chmod(READABLE)

@@ -5,7 +5,6 @@ that a lock names exactly one file for each package, and neither an address nor 
 """
 
 import re
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from firmware import wheels
-from firmware.wheels import GLIBC, ROOT, TARGETS, BuildError, Pin, Target
+from firmware.programs import BuildError, must
+from firmware.wheels import GLIBC, ROOT, TARGETS, Pin, Target
 
 EXTRAS: Final = ("device", "household")
 """What a speaker may do: hear and send; and keep a household's archive, where it is told to."""
@@ -58,12 +58,8 @@ def _resolved(asked: Iterable[str], target: Target) -> tuple[str, ...]:
         *("--python-version", target.python),
         *("--python-platform", f"{target.machine}-manylinux_2_{GLIBC}"),
     ]
-    done = subprocess.run(  # noqa: S603 - uv, which reads pyproject.toml's words from its input
-        command, check=False, input="\n".join(asked), stdout=subprocess.PIPE, text=True
-    )
-    if done.returncode != 0:
-        raise BuildError("uv cannot resolve what pyproject.toml declares")
-    return tuple(line for line in done.stdout.split() if "==" in line)
+    resolved = must(command, "is uv installed? make lock does", given="\n".join(asked))
+    return tuple(line for line in resolved.split() if "==" in line)
 
 
 def _write(lock: Path, about: str, wanted: Iterable[str], tags: Iterable[str]) -> None:

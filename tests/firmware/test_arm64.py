@@ -7,7 +7,8 @@ import pytest
 
 from firmware import wheels
 from firmware.arm64.__main__ import MOST_DIFFERENCE, RESULTS, _judge, difference
-from firmware.wheels import PYTHONS, BuildError, Target
+from firmware.programs import BuildError
+from firmware.wheels import PYTHONS, Target
 
 
 def test_the_wheels_of_todays_locks_scored_as_here_on_a_cortex_a53() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from firmware.dates import LEAST_DATE_S, source_date_s
-from firmware.wheels import BuildError
+from firmware.programs import BuildError
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ import pytest
 from firmware import wheels
 from firmware.deb import __main__ as deb
 from firmware.deb import contents
-from firmware.wheels import PYTHONS, ROOT, BuildError, Pin
+from firmware.programs import BuildError
+from firmware.wheels import PYTHONS, ROOT, Pin
 from tests.firmware.packages import small_package, small_wheel
 
 MAKER = ROOT / "firmware" / "deb" / "lib" / "make-environment"

@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 
 from firmware import wheels
 from firmware.lock.__main__ import ALONE, declared
-from firmware.wheels import LOCKS, TARGETS, TOOLS, BuildError, Pin, Target
+from firmware.programs import BuildError
+from firmware.wheels import LOCKS, TARGETS, TOOLS, Pin, Target
 
 EVERY_LOCK = [*(target.lock for target in TARGETS), TOOLS]
 
