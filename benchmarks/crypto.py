@@ -20,7 +20,7 @@ from listener.envelope import keys
 from listener.envelope.open import open_envelope, parse_identities
 from listener.envelope.seal import seal
 from listener.envelope.verify import verify
-from listener.sound.clip import to_flac
+from listener.sound.clip import encode_clip
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
 CLIP_S: Final = 3
@@ -71,7 +71,7 @@ def main() -> None:
         )
         moments = [time.perf_counter()]
         # What hear does with a finished clip: FLAC, age, signature.
-        data = seal(header, private, lambda text: to_flac(samples, text), recipient, device_key)
+        data = seal(header, private, lambda text: encode_clip(samples, text), recipient, device_key)
         moments.append(time.perf_counter())
         verify(data, devices, owners)
         moments.append(time.perf_counter())

@@ -15,8 +15,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from benchmarks.figures import percentile
 from benchmarks.processes import DEVICE, earmark, mosquitto, running, write_home
 from listener.errors import Unavailable
-from listener.notices import Wake
-from listener.notifier import SOCKET, Notifier
+from listener.notices import WakeNotice
+from listener.notifier import SOCKET, NoticeSender
 
 NOTICES: Final = 200
 WARM_UP: Final = 5
@@ -40,7 +40,7 @@ def measure(say: Callable[[str], None]) -> dict[str, Any]:
             with (
                 _subscribed(port) as arrived,
                 running(earmark("send", "--config", str(settings))),
-                closing(Notifier(folder / "home" / SOCKET)) as notifier,
+                closing(NoticeSender(folder / "home" / SOCKET)) as notifier,
             ):
                 _until_taken(notifier, arrived)
                 times_ms = [_one(notifier, arrived) for _ in range(NOTICES + WARM_UP)][WARM_UP:]
@@ -78,11 +78,11 @@ def _subscribed(port: int) -> Iterator[queue.Queue[float]]:
         client.loop_stop()
 
 
-def _until_taken(notifier: Notifier, arrived: queue.Queue[float]) -> None:
+def _until_taken(notifier: NoticeSender, arrived: queue.Queue[float]) -> None:
     """Knock until the first notice comes through: send needs a moment to start and connect."""
     limit_s = time.monotonic() + 3 * LIMIT_S
     while time.monotonic() < limit_s:
-        notifier.send(Wake(word="alexa", score=0.9))
+        notifier.send(WakeNotice(word="alexa", score=0.9))
         try:
             arrived.get(timeout=0.3)
         except queue.Empty:
@@ -94,11 +94,11 @@ def _until_taken(notifier: Notifier, arrived: queue.Queue[float]) -> None:
     raise Unavailable("no notice came through earmark send")
 
 
-def _one(notifier: Notifier, arrived: queue.Queue[float]) -> float:
+def _one(notifier: NoticeSender, arrived: queue.Queue[float]) -> float:
     # Apart by a time that no loop's own rhythm can hide behind.
     time.sleep(random.SystemRandom().uniform(0.01, 0.05))
     sent_s = time.perf_counter()
-    if not notifier.send(Wake(word="alexa", score=0.9)):
+    if not notifier.send(WakeNotice(word="alexa", score=0.9)):
         raise Unavailable("earmark send did not take a notice")
     try:
         return (arrived.get(timeout=LIMIT_S) - sent_s) * 1000

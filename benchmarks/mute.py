@@ -31,7 +31,7 @@ from listener.hear.microphone.records import Failed, Opened
 from listener.hear.mute.lasting import Lasting
 from listener.hear.mute.muting import Mute
 from listener.hear.mute.switches import LineSwitch
-from listener.service import Stop
+from listener.service import StopSignal
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, GapReason, Samples, Sound
 
 EDGES: Final = 200
@@ -104,7 +104,7 @@ class _Session:
         self._folder = folder
         self._hand = hand
         self._edges = edges
-        self._stop = Stop()
+        self._stop = StopSignal()
         self._seen: queue.Queue[tuple[float, bool]] = queue.Queue()
         """When the ear was done with a first frame (True) or a mute (False), and all was wiped."""
         self._memory: list[Samples] = []
@@ -135,7 +135,7 @@ class _Session:
         times: list[tuple[list[float], list[float]]] = []
         hand = threading.Thread(target=lambda: times.append(self._throw()))
         hand.start()
-        limit = threading.Timer(LIMIT_S, self._stop.ask)
+        limit = threading.Timer(LIMIT_S, self._stop.request)
         limit.start()
         with closing(requests):
             ear.listen(self._watched(gate.sounds()), lambda: None)
@@ -184,7 +184,7 @@ class _Session:
         except queue.Empty:
             pass
         finally:
-            self._stop.ask()
+            self._stop.request()
         return shut_ms, open_ms
 
 

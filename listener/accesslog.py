@@ -40,7 +40,7 @@ _SCHEMA: Final = """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class LogEntry:
     """What is to be written."""
 
     owner: str
@@ -83,7 +83,7 @@ class AccessLog:
         with self._lock:
             self._rows.close()
 
-    def append(self, entry: Entry) -> Head:
+    def append(self, entry: LogEntry) -> Head:
         """Write a row; when this returns, it outlives a power cut."""
         with self._available(), self._lock, self._transaction():
             before = self._head()

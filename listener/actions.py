@@ -15,7 +15,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on standard error")
 
 
-class Actions:
+class Subcommands:
     """The actions of a verb that has several: ``earmark VERB ACTION``.
 
     The common options may stand on either side of the action.

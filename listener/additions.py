@@ -16,7 +16,7 @@ from listener.errors import ModelRefused, Unavailable
 from listener.wake.model import Manifest, to_toml, verify
 
 
-def add(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
+def add_model(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
     """Keep a model of one file in the home, where the catalogue finds it.
 
     Args:
@@ -42,7 +42,7 @@ def add(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
     place = catalogue.added
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with _unfinished(place) as folder:
+        with _staging_folder(place) as folder:
             _write(folder / manifest.file, data)
             _write(folder / MANIFEST, to_toml(manifest).encode())
             sync_folder(folder)
@@ -64,7 +64,7 @@ def _already(catalogue: Catalogue, manifest: Manifest) -> bool:
 
 
 @contextmanager
-def _unfinished(place: Path) -> Iterator[Path]:
+def _staging_folder(place: Path) -> Iterator[Path]:
     """Give a new folder that no name finds, and remove it unless it was renamed."""
     folder = Path(tempfile.mkdtemp(prefix=".adding-", dir=place))
     try:

@@ -20,12 +20,12 @@ class Backoff:
         self._chance = random.SystemRandom()
         self._wait_s = first_s
 
-    def next_s(self) -> float:
+    def next_delay_s(self) -> float:
         """Return how many seconds to wait now; the next wait is twice as long."""
         wait_s = self._wait_s
         self._wait_s = min(2 * wait_s, self._longest_s)
         return wait_s * (1 - self._spread * self._chance.random())
 
-    def succeeded(self) -> None:
+    def reset(self) -> None:
         """Begin again with the first wait."""
         self._wait_s = self._first_s

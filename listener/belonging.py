@@ -24,7 +24,7 @@ def shared_mode(folder: int, mode: int = _FOR_ITS_OWNER) -> int:
     return mode
 
 
-def hand_over(file: int, folder: int) -> None:
+def chown_to_parent(file: int, folder: int) -> None:
     """As root, give a file of root's to whom its folder belongs. Nobody else can, or need.
 
     A file with a second name is left alone: whoever owns the folder may have put it there, and the

@@ -18,7 +18,7 @@ _HARDWARE: Final = re.compile(r"\bhw:(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class SoundCard:
     """A sound card with at least one device that can be heard."""
 
     number: int
@@ -33,7 +33,7 @@ class Card:
         return f"{self.id} ({self.names[0]})" if self.names else self.id
 
 
-def hearing_cards(root: Path = Path("/")) -> tuple[Card, ...]:
+def capture_cards(root: Path = Path("/")) -> tuple[SoundCard, ...]:
     """Return the cards that can hear, by their number; none where there is no ALSA.
 
     Args:
@@ -50,13 +50,13 @@ def hearing_cards(root: Path = Path("/")) -> tuple[Card, ...]:
             continue
         number = int(found[1])
         where = lines[at + 1].strip() if at + 1 < len(lines) else ""
-        if _can_hear(asound / f"card{number}"):
+        if _can_capture(asound / f"card{number}"):
             names = tuple(dict.fromkeys(name for name in (found[3].strip(), where) if name))
-            cards.append(Card(number, found[2].strip(), names))
+            cards.append(SoundCard(number, found[2].strip(), names))
     return tuple(cards)
 
 
-def not_meant(cards: Sequence[Card], wanted: str) -> tuple[Card, ...]:
+def other_cards(cards: Sequence[SoundCard], wanted: str) -> tuple[SoundCard, ...]:
     """Return the cards that are not the one which ``wanted`` names.
 
     A switch cuts the microphone that it is wired to; these are the others. All of them, where
@@ -66,20 +66,20 @@ def not_meant(cards: Sequence[Card], wanted: str) -> tuple[Card, ...]:
         cards: all that can hear.
         wanted: ``microphone.device``: ``default``, PortAudio's index, or part of a name.
     """
-    meant = [card for card in cards if _is_meant(card, wanted)]
+    meant = [card for card in cards if _matches(card, wanted)]
     if wanted == "default" or wanted.isdecimal():
         meant = list(cards)
     return tuple(card for card in cards if [card] != meant)
 
 
-def _can_hear(folder: Path) -> bool:
+def _can_capture(folder: Path) -> bool:
     try:
         return any(_HEARS.fullmatch(each.name) for each in folder.iterdir())
     except OSError:
         return False
 
 
-def _is_meant(card: Card, wanted: str) -> bool:
+def _matches(card: SoundCard, wanted: str) -> bool:
     if wanted in ALIASES:
         return card.id == ALIASES[wanted]
     if numbered := _HARDWARE.search(wanted):

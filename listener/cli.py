@@ -84,11 +84,11 @@ def main(argv: Sequence[str] | None = None, verbs: Mapping[str, tuple[str, str]]
         # Here and not at the interpreter's end, where a reader that left would be a traceback.
         sys.stdout.flush()
     except EarmarkError as error:
-        return _complain(error)
+        return _print_error(error)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "listener":
             raise
-        return _complain(
+        return _print_error(
             ConfigError(
                 f"{words[0]} needs the package {error.name}, which is not installed",
                 "pip install 'earmark[device,household,demo]' brings what each verb needs",
@@ -105,11 +105,11 @@ def main(argv: Sequence[str] | None = None, verbs: Mapping[str, tuple[str, str]]
             raise
         complaint = Unavailable(f"cannot use {error.filename}: {error.strerror}")
         complaint.__cause__ = error
-        return _complain(complaint)
+        return _print_error(complaint)
     return code
 
 
-def _complain(error: EarmarkError) -> int:
+def _print_error(error: EarmarkError) -> int:
     sys.stdout.flush()
     print(f"earmark: error: {error}", file=sys.stderr)
     if error.hint:

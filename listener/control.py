@@ -9,31 +9,31 @@ from typing import Final
 
 import msgspec
 
-from listener.datagrams import MessageSocket, Outbox, is_heard
+from listener.datagrams import MessageSocket, Outbox, has_listener
 
 SOCKET: Final = "control.sock"
 LONGEST_BYTES: Final = 64
 
 
-class _Request(
+class _ControlRequest(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
 ):
     """One request."""
 
 
-class Look(_Request, frozen=True, kw_only=True, tag="look"):
+class Wakeup(_ControlRequest, frozen=True, kw_only=True, tag="look"):
     """Read the files that say what mutes, now instead of at the next block."""
 
 
-class Mute(_Request, frozen=True, kw_only=True, tag="mute"):
+class MuteRequest(_ControlRequest, frozen=True, kw_only=True, tag="mute"):
     """Mute by software."""
 
 
-class Unmute(_Request, frozen=True, kw_only=True, tag="unmute"):
+class UnmuteRequest(_ControlRequest, frozen=True, kw_only=True, tag="unmute"):
     """Take back the software mute; obeyed only where the settings say so."""
 
 
-Request = Look | Mute | Unmute
+Request = Wakeup | MuteRequest | UnmuteRequest
 
 
 def encode(request: Request) -> bytes:
@@ -56,7 +56,7 @@ def decode(data: bytes) -> Request:
     return request
 
 
-class Controller:
+class ControlClient:
     """The end that asks. Never blocks. Not for use by several threads at once.
 
     Args:
@@ -71,9 +71,9 @@ class Controller:
         """Ask; say whether hear was there to take it. Whether it obeys is told by its notices."""
         return self._outbox.send(encode(request))
 
-    def is_heard(self) -> bool:
+    def has_listener(self) -> bool:
         """Say whether hear runs and listens."""
-        return is_heard(self._path)
+        return has_listener(self._path)
 
     def close(self) -> None:
         """Let go of the socket."""

@@ -86,7 +86,7 @@ class Inbox:
     def __init__(self, path: Path, longest_bytes: int, *, is_for_group: bool = False) -> None:
         self._path = path
         self._longest_bytes = longest_bytes
-        if is_heard(path):
+        if has_listener(path):
             raise Unavailable(f"another process already listens on {path}", "stop it first")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.settimeout(0)
@@ -161,7 +161,7 @@ class MessageSocket(Generic[Message]):
         self._inbox.close()
 
 
-def is_heard(path: Path) -> bool:
+def has_listener(path: Path) -> bool:
     """Say whether a process listens on the socket at ``path`` now."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         try:

@@ -31,7 +31,7 @@ def hmac_sha256(key: bytes, data: bytes) -> bytes:
     return made.finalize()
 
 
-def is_same(one: bytes, other: bytes) -> bool:
+def compare_digests(one: bytes, other: bytes) -> bool:
     """Compare in a time that does not tell where they differ: under a key that nobody knows.
 
     (Python's ``hmac.compare_digest`` and cryptography's ``constant_time`` bring hashlib.)

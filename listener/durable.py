@@ -26,7 +26,7 @@ def make_folder(path: Path) -> None:
         ConfigError: it is there and everybody can write to it.
         Unavailable: it cannot be made.
     """
-    with available(path):
+    with translate_os_errors(path):
         if path.is_dir():
             mode = path.stat().st_mode
             if mode & stat.S_IWOTH:
@@ -40,7 +40,7 @@ def make_folder(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def write_durably(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
     """Write or replace a file, so that a power cut leaves the old or the new one, whole.
 
     When it returns, the new one is on the disk and will be found there. One writer at a time.
@@ -55,7 +55,7 @@ def write_durably(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
         Unavailable: the disk is full, missing or not ours to write; the old file stands.
     """
     fresh = path.with_name(f".{path.name}.new")
-    with available(path):
+    with translate_os_errors(path):
         fresh.unlink(missing_ok=True)  # a killed writer's
         file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
@@ -63,7 +63,7 @@ def write_durably(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
                 stream.write(data)
                 stream.flush()
                 os.fchmod(file, mode)
-                _hand_over(file, path.parent)
+                _chown_to_parent(file, path.parent)
                 os.fsync(file)
             fresh.replace(path)
         except BaseException:
@@ -72,10 +72,10 @@ def write_durably(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
         sync_folder(path.parent)
 
 
-def _hand_over(file: int, path: Path) -> None:
+def _chown_to_parent(file: int, path: Path) -> None:
     folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        belonging.hand_over(file, folder)
+        belonging.chown_to_parent(file, folder)
     finally:
         os.close(folder)
 
@@ -94,7 +94,7 @@ def sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def hold_lock(path: Path) -> Iterator[None]:
     """Hold a lock file, alone among processes and threads; waits for whoever has it.
 
     The file stays: to remove it would let two hold locks of the same name.
@@ -105,7 +105,7 @@ def exclusive(path: Path) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(path, flags, SECRET_MODE)
     try:
-        _hand_over(file, path.parent)
+        _chown_to_parent(file, path.parent)
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
     finally:
@@ -113,7 +113,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def available(path: Path) -> Iterator[None]:
+def translate_os_errors(path: Path) -> Iterator[None]:
     """Turn what the system says about a path into one of our errors."""
     try:
         yield

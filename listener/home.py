@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from listener.durable import (
     PUBLIC_MODE,
     SECRET_MODE,
-    available,
-    exclusive,
+    translate_os_errors,
+    hold_lock,
     make_folder,
-    write_durably,
+    write_atomic,
 )
 from listener.envelope import keys
 from listener.errors import ConfigError
@@ -55,7 +55,7 @@ class Home:
             ConfigError: it can be read by others, or it is damaged. It is never replaced.
         """
         with self._locked():
-            return self._key_or_first()
+            return self._load_or_create_key()
 
     def archive_key(self) -> Ed25519PrivateKey:
         """Return the key this archive signs receipts with; the first call ever makes it.
@@ -68,7 +68,7 @@ class Home:
                 return _read_key(self._archive_key)
             except FileNotFoundError:
                 key = Ed25519PrivateKey.generate()
-                write_durably(self._archive_key, keys.device_pem(key), SECRET_MODE)
+                write_atomic(self._archive_key, keys.device_pem(key), SECRET_MODE)
                 return key
 
     def pinned_archive(self) -> Ed25519PublicKey | None:
@@ -77,7 +77,7 @@ class Home:
         Raises:
             ConfigError: what it was told is damaged.
         """
-        with available(self._archive_pin):
+        with translate_os_errors(self._archive_pin):
             try:
                 text = self._archive_pin.read_text("ascii", "replace")
             except FileNotFoundError:
@@ -94,7 +94,7 @@ class Home:
         """Believe this key of the archive from now on, whatever was believed before."""
         with self._locked():
             text = f"{keys.device_text(key)}\n"
-            write_durably(self._archive_pin, text.encode("ascii"), PUBLIC_MODE)
+            write_atomic(self._archive_pin, text.encode("ascii"), PUBLIC_MODE)
 
     def next_seq(self) -> int:
         """Return a number that this device's key never had before, from 1 on.
@@ -106,7 +106,7 @@ class Home:
         """
         hint = f"remove {self._key.name} there to make this a new device, and make it known again"
         with self._locked():
-            self._key_or_first()
+            self._load_or_create_key()
             try:
                 text = self._sequence.read_bytes()
             except FileNotFoundError as error:
@@ -117,7 +117,7 @@ class Home:
             seq = int(digits) + 1
             if seq > _SEQUENCE_LIMIT:
                 raise ConfigError(f"the sequence {self._sequence} is used up", hint)
-            write_durably(self._sequence, b"%d\n" % seq, SECRET_MODE)
+            write_atomic(self._sequence, b"%d\n" % seq, SECRET_MODE)
             return seq
 
     def roster(self) -> Roster:
@@ -126,7 +126,7 @@ class Home:
         Raises:
             ConfigError: it is damaged.
         """
-        with available(self._roster):
+        with translate_os_errors(self._roster):
             try:
                 data = self._roster.read_bytes()
             except FileNotFoundError:
@@ -176,24 +176,24 @@ class Home:
             before = self.roster()
             after = edit(before)
             if after != before:
-                write_durably(self._roster, rosters.render(after), SECRET_MODE)
+                write_atomic(self._roster, rosters.render(after), SECRET_MODE)
             return after
 
-    def _key_or_first(self) -> Ed25519PrivateKey:
+    def _load_or_create_key(self) -> Ed25519PrivateKey:
         try:
             return _read_key(self._key)
         except FileNotFoundError:
             # First the sequence: a key without one is a loss, and must not look like a start.
-            write_durably(self._sequence, b"0\n", SECRET_MODE)
+            write_atomic(self._sequence, b"0\n", SECRET_MODE)
             key = Ed25519PrivateKey.generate()
-            write_durably(self._key, keys.device_pem(key), SECRET_MODE)
+            write_atomic(self._key, keys.device_pem(key), SECRET_MODE)
             return key
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with available(self.path):
+        with translate_os_errors(self.path):
             make_folder(self.path)
-            with exclusive(self.path / "lock"):
+            with hold_lock(self.path / "lock"):
                 yield
 
 

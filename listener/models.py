@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from listener import additions
-from listener.actions import Actions
+from listener.actions import Subcommands
 from listener.catalogue import Catalogue
 from listener.config import Config, Probability, ShortName
 from listener.errors import EarmarkError, ModelRefused, Unavailable, UsageError
@@ -35,7 +35,7 @@ _VERSION: Final = re.compile(r"[-_ ]v?\d+(\.\d+)*$")  # heads are mostly called 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's own arguments."""
-    actions = Actions(parser)
+    actions = Subcommands(parser)
     show = actions.add("list", "what there is")
     check = actions.add(
         "check",
@@ -153,16 +153,16 @@ def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
 
     path = Path(arguments.file)
     name = _name(path) if arguments.name is None else arguments.name
-    _fits("--name", name, ShortName, "a name is 1 to 32 of a-z, 0-9 and the hyphen")
-    _fits("--threshold", arguments.threshold, Probability, "it lies between 0 and 1")
+    _check_option("--name", name, ShortName, "a name is 1 to 32 of a-z, 0-9 and the hyphen")
+    _check_option("--threshold", arguments.threshold, Probability, "it lies between 0 and 1")
     if catalogue.is_shipped(name):
         raise UsageError(
             f"{name} is the name of a model that comes with Earmark",
             f"choose another: --name my-{name}"[:60],
         )
-    data = _bounded(path)
+    data = _read_bounded(path)
     head = HeadNet(data, path.name)
-    _try(head, path.name)
+    _check_output(head, path.name)
     window = head.window_frames
     proposed = Manifest(
         name=name,
@@ -176,14 +176,14 @@ def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
     )
     # What we write must be what we read back: the options are the user's own text.
     manifest = parse_manifest(to_toml(proposed), "the new manifest")
-    if additions.add(catalogue, manifest, data):
+    if additions.add_model(catalogue, manifest, data):
         print(f"added {name}: a window of {window} frames, threshold {manifest.threshold:g}")
     else:
         print(f"{name} is already here; nothing changed")
     return 0
 
 
-def _try(head: "HeadNet", name: str) -> None:
+def _check_output(head: "HeadNet", name: str) -> None:
     """Run the head once on silence and on noise: what it gives must be one probability.
 
     Raises:
@@ -215,14 +215,14 @@ def _name(path: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:32]
 
 
-def _fits(option: str, value: str | float, kind: object, rule: str) -> None:
+def _check_option(option: str, value: str | float, kind: object, rule: str) -> None:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise UsageError(f"{option} cannot be {value!r}", rule) from error
 
 
-def _bounded(path: Path) -> bytes:
+def _read_bounded(path: Path) -> bytes:
     """Read the file, and never much more than a model can have."""
     try:
         with path.open("rb") as stream:

@@ -18,7 +18,7 @@ from listener.config import ShortName
 
 LONGEST_BYTES: Final = 512
 MOST_WORDS: Final = 3
-"""In one `Level`; further words come in another right behind it."""
+"""In one `LevelNotice`; further words come in another right behind it."""
 MOST_THRESHOLDS: Final = 6
 """Whose thresholds fit a notice."""
 
@@ -43,7 +43,7 @@ class _Notice(
     """One notice."""
 
 
-class Started(_Notice, frozen=True, kw_only=True, tag="started", omit_defaults=True):
+class StartedNotice(_Notice, frozen=True, kw_only=True, tag="started", omit_defaults=True):
     """Hear listens."""
 
     thresholds: Annotated[dict[ShortName, Score], Meta(max_length=MOST_THRESHOLDS)] = {}
@@ -52,31 +52,31 @@ class Started(_Notice, frozen=True, kw_only=True, tag="started", omit_defaults=T
     """What is fitted to cut the microphone; ``none``: only software mutes."""
 
 
-class Stopped(_Notice, frozen=True, kw_only=True, tag="stopped"):
+class StoppedNotice(_Notice, frozen=True, kw_only=True, tag="stopped"):
     """Hear ends on purpose."""
 
 
-class Wake(_Notice, frozen=True, kw_only=True, tag="wake"):
+class WakeNotice(_Notice, frozen=True, kw_only=True, tag="wake"):
     """The word was heard."""
 
     word: ShortName
     score: Score
 
 
-class NearMiss(_Notice, frozen=True, kw_only=True, tag="near_miss"):
+class NearMissNotice(_Notice, frozen=True, kw_only=True, tag="near_miss"):
     """Something came close to the word."""
 
     word: ShortName
     score: Score
 
 
-class Mute(_Notice, frozen=True, kw_only=True, tag="mute"):
+class MuteNotice(_Notice, frozen=True, kw_only=True, tag="mute"):
     """The gate opened or shut, or stays shut for another reason."""
 
     state: MuteState
 
 
-class Microphone(_Notice, frozen=True, kw_only=True, tag="microphone"):
+class MicrophoneNotice(_Notice, frozen=True, kw_only=True, tag="microphone"):
     """Sound began to come from the device, or no longer does."""
 
     state: Literal["open", "lost"]
@@ -103,7 +103,7 @@ class Microphone(_Notice, frozen=True, kw_only=True, tag="microphone"):
     """How often it was faster than the ear."""
 
 
-class Spooled(_Notice, frozen=True, kw_only=True, tag="spooled"):
+class SpooledNotice(_Notice, frozen=True, kw_only=True, tag="spooled"):
     """An envelope is in the spool: look now instead of at the next round."""
 
 
@@ -138,30 +138,30 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return msgspec.json.encode(self, order="sorted")
 
 
-class Counters(_Notice, frozen=True, kw_only=True, tag="counters"):
+class CountersNotice(_Notice, frozen=True, kw_only=True, tag="counters"):
     """A tally with the device's Ed25519 signature over its canonical form."""
 
     tally: Tally
     signature: Signature
 
 
-class Word(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WordScore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model makes of the sound."""
 
     name: ShortName
     score: Score
-    """The highest since the last `Level`; 0 where nothing was worth a score."""
+    """The highest since the last `LevelNotice`; 0 where nothing was worth a score."""
     threshold: Score
 
 
-class Level(_Notice, frozen=True, kw_only=True, tag="level"):
+class LevelNotice(_Notice, frozen=True, kw_only=True, tag="level"):
     """How loud it is and what hear makes of it, a few times a second, for a monitor alone."""
 
     level_dbfs: Decibels | None
-    """Of the loudest frame since the last `Level`; None where there was no sound."""
+    """Of the loudest frame since the last `LevelNotice`; None where there was no sound."""
     floor_dbfs: Decibels | None
     """Of the quietest tenth of the last seconds; None where nobody knows yet."""
-    words: Annotated[tuple[Word, ...], Meta(max_length=MOST_WORDS)]
+    words: Annotated[tuple[WordScore, ...], Meta(max_length=MOST_WORDS)]
     mute: MuteState
     lamp: LampState
     cpu_s: Seconds
@@ -170,9 +170,9 @@ class Level(_Notice, frozen=True, kw_only=True, tag="level"):
     """How long hear has been running."""
 
 
-Notice = Started | Stopped | Wake | NearMiss | Mute | Microphone | Spooled | Counters
+Notice = StartedNotice | StoppedNotice | WakeNotice | NearMissNotice | MuteNotice | MicrophoneNotice | SpooledNotice | CountersNotice
 """What send may hear."""
-Shown = Notice | Level
+Shown = Notice | LevelNotice
 """What a monitor may."""
 
 
@@ -198,7 +198,7 @@ def decode(data: bytes) -> Notice:
     return notice
 
 
-def decode_shown(data: bytes) -> Shown:
+def decode_for_monitor(data: bytes) -> Shown:
     """Read what a monitor may hear; errors as `decode`."""
     shown: Shown = _decoded(data, Shown)
     return shown
@@ -213,7 +213,7 @@ def _decoded(data: bytes, kinds: Any) -> Any:  # noqa: ANN401 - a union of types
         raise ValueError(f"not a notice: {error}") from error
 
 
-def signed(tally: Tally, sign: Sign) -> Counters:
+def sign_tally(tally: Tally, sign: Sign) -> CountersNotice:
     """Return the tally with its signature.
 
     Args:
@@ -221,4 +221,4 @@ def signed(tally: Tally, sign: Sign) -> Counters:
         sign: makes the 64 bytes of an Ed25519 signature with the device's key.
     """
     text = base64.b64encode(sign(tally.canonical())).decode("ascii")
-    return Counters(tally=tally, signature=text)
+    return CountersNotice(tally=tally, signature=text)

@@ -15,7 +15,7 @@ MONITOR_SOCKET: Final = "monitor.sock"
 """In the home; a monitor listens on it while somebody watches, see `hear.watching`."""
 
 
-class Notifier:
+class NoticeSender:
     """Hear's end. It never blocks and never raises for a listener that is slow or absent.
 
     Not for use by several threads at once.

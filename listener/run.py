@@ -65,18 +65,18 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         common.append("--verbose")
     options = [f"--{name}" for name in ("fast", "json") if getattr(arguments, name)]
     spool = Spool(Path(settings.home) / "spool", settings.spool)
-    pair = Pair(
+    pair = Supervisor(
         hear=[sys.executable, "-m", "listener", "hear", *common, *options],
         send=[sys.executable, "-m", "listener", "send", *common],
         waiting=lambda: len(spool.waiting()),
-        patience=Patience(linger_s=arguments.linger),
+        patience=RunTimeouts(linger_s=arguments.linger),
     )
-    with service.Stop().on_signals() as stop:
+    with service.StopSignal().on_signals() as stop:
         return pair.run(stop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RunTimeouts:
     """How long what may take."""
 
     linger_s: float = 30.0
@@ -87,7 +87,7 @@ class Patience:
     """A child, to end when told to."""
 
 
-class Pair:
+class Supervisor:
     """Hear and send as child processes. For one thread.
 
     Args:
@@ -103,7 +103,7 @@ class Pair:
         hear: Sequence[str],
         send: Sequence[str],
         waiting: Callable[[], int],
-        patience: Patience,
+        patience: RunTimeouts,
     ) -> None:
         self._hear_words = hear
         self._send_words = send
@@ -114,7 +114,7 @@ class Pair:
         self._born_s = 0.0
         self._due_s = 0.0
 
-    def run(self, stop: service.Stop) -> int:
+    def run(self, stop: service.StopSignal) -> int:
         """Keep both alive until hear ends, send cannot go on, or somebody asks for the end.
 
         Returns:
@@ -123,19 +123,19 @@ class Pair:
         Raises:
             Unavailable: hear is done, and clips still wait after ``linger_s``.
         """
-        told = service.Service(os.environ, time.monotonic)
+        told = service.Notifier(os.environ, time.monotonic)
         with contextlib.ExitStack() as ended:
             ended.callback(lambda: self._end(self._send))
             # First, so that it hears hear's first notice.
-            lasting = self._tend()
+            lasting = self._start_send_if_due()
             hear = _start(self._hear_words)
             ended.callback(self._end, hear)
             told.ready()
             while hear.poll() is None and lasting is None and not stop.wait(TURN_S):
-                told.alive()
-                lasting = self._tend()
+                told.ping_watchdog()
+                lasting = self._start_send_if_due()
             told.stopping()
-            if stop.is_asked:
+            if stop.requested:
                 return 0
             if hear.returncode is None and lasting is not None:
                 return lasting
@@ -143,11 +143,11 @@ class Pair:
                 return _shell_code(hear.returncode)
             return self._drain(stop)
 
-    def _drain(self, stop: service.Stop) -> int:
+    def _drain(self, stop: service.StopSignal) -> int:
         """Let send carry what hear has left."""
         until_s = time.monotonic() + self._patience.linger_s
-        while (waiting := self._waiting()) and not stop.is_asked:
-            lasting = self._tend()
+        while (waiting := self._waiting()) and not stop.requested:
+            lasting = self._start_send_if_due()
             if lasting is not None:
                 return lasting
             if time.monotonic() >= until_s:
@@ -158,7 +158,7 @@ class Pair:
             stop.wait(TURN_S)
         return 0
 
-    def _tend(self) -> int | None:
+    def _start_send_if_due(self) -> int | None:
         """Start send where it is due; return its exit code when that would not help."""
         now_s = time.monotonic()
         if self._send is not None and (code := self._send.poll()) is not None:
@@ -166,8 +166,8 @@ class Pair:
             if code in _LASTING:
                 return code
             if now_s - self._born_s >= HEALTHY_S:
-                self._backoff.succeeded()
-            wait_s = self._backoff.next_s()
+                self._backoff.reset()
+            wait_s = self._backoff.next_delay_s()
             _log.warning("send ended with %d; again in %.1f s", _shell_code(code), wait_s)
             self._due_s = now_s + wait_s
         if self._send is None and now_s >= self._due_s:

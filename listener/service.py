@@ -22,7 +22,7 @@ _FILE: Final = "_file"  # how settings end that name a file
 AnySettings = TypeVar("AnySettings", bound=msgspec.Struct)
 
 
-class Service:
+class Notifier:
     """Tell systemd how this process is.
 
     Nothing here blocks or raises: a supervisor that does not listen must not stop the ear.
@@ -43,7 +43,7 @@ class Service:
         # "@" stands for the NUL byte of Linux's abstract namespace.
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._monotonic_s = monotonic_s
-        self._pause_s = _watchdog_pause_s(environ, os.getpid() if pid is None else pid)
+        self._pause_s = _watchdog_interval_s(environ, os.getpid() if pid is None else pid)
         self._pinged_s = float("-inf")
 
     def ready(self, status: str = "") -> None:
@@ -52,13 +52,13 @@ class Service:
         Args:
             status: one line for ``systemctl status``; never a name and never what was said.
         """
-        self._tell("READY=1", status)
+        self._notify("READY=1", status)
 
     def status(self, status: str) -> None:
         """Say in one line what goes on."""
-        self._tell("", status)
+        self._notify("", status)
 
-    def alive(self) -> None:
+    def ping_watchdog(self) -> None:
         """Prove that the calling loop turns; call it as often as you like.
 
         Half the time that systemd grants passes before the next datagram.
@@ -68,13 +68,13 @@ class Service:
         now_s = self._monotonic_s()
         if now_s - self._pinged_s >= self._pause_s:
             self._pinged_s = now_s
-            self._tell("WATCHDOG=1")
+            self._notify("WATCHDOG=1")
 
     def stopping(self) -> None:
         """Say that the end has begun."""
-        self._tell("STOPPING=1")
+        self._notify("STOPPING=1")
 
-    def _tell(self, state: str, status: str = "") -> None:
+    def _notify(self, state: str, status: str = "") -> None:
         if not self._address:
             return
         lines = [state] if state else []
@@ -88,7 +88,7 @@ class Service:
             out.sendto("\n".join(lines).encode(), self._address)
 
 
-class Stop:
+class StopSignal:
     """A request to end, made by a signal or by a caller; everything that waits, waits on it.
 
     Safe for use by several threads.
@@ -98,11 +98,11 @@ class Stop:
         self._asked = threading.Event()
 
     @property
-    def is_asked(self) -> bool:
+    def requested(self) -> bool:
         """True once somebody asked; it never turns back."""
         return self._asked.is_set()
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Ask for the end; asking twice changes nothing."""
         self._asked.set()
 
@@ -118,7 +118,7 @@ class Stop:
         return self._asked.wait(max(0.0, longest_s))
 
     @contextlib.contextmanager
-    def on_signals(self) -> Iterator["Stop"]:
+    def on_signals(self) -> Iterator["StopSignal"]:
         """Let SIGTERM and SIGINT ask, until the block ends; for the main thread only.
 
         The second signal of a kind does what it did before: whoever presses Ctrl-C twice means it.
@@ -127,7 +127,7 @@ class Stop:
 
         def ask(number: int, _frame: object) -> None:
             signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
-            self.ask()
+            self.request()
 
         for number in _STOP_SIGNALS:
             signal.signal(number, ask)
@@ -160,7 +160,7 @@ def with_credentials(settings: AnySettings, environ: Mapping[str, str]) -> AnySe
     return msgspec.structs.replace(settings, **changes)
 
 
-def _watchdog_pause_s(environ: Mapping[str, str], pid: int) -> float | None:
+def _watchdog_interval_s(environ: Mapping[str, str], pid: int) -> float | None:
     """Return the seconds between two proofs of life, or None where nobody asks for any."""
     try:
         limit_s = int(environ["WATCHDOG_USEC"]) / 1e6

@@ -26,14 +26,14 @@ def parse_settings(text: str, source: str) -> Config:
     """
     try:
         raw = tomllib.loads(text)
-        stray = _stray(raw, Config, ())
+        stray = _find_unknown_key(raw, Config, ())
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not TOML: {error}") from error
     except (ValueError, RecursionError) as error:
         # Python's own limits: digits of a number, depth of brackets.
         raise ConfigError(f"{source} has a number too long or brackets too deep") from error
     if stray is not None:
-        raise ConfigError(f"{source}: there is no setting {'.'.join(stray)}", _nearest(stray))
+        raise ConfigError(f"{source}: there is no setting {'.'.join(stray)}", _suggest_key(stray))
     try:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
@@ -46,11 +46,11 @@ def parse_settings(text: str, source: str) -> Config:
                 "short names are 1 to 32 of a-z, 0-9 and the hyphen",
             )
         raise ConfigError(f"{source}: {where}{expected[0].lower()}{expected[1:]}", hint) from error
-    _agree(config, source)
+    _check_consistency(config, source)
     return config
 
 
-def _agree(config: Config, source: str) -> None:
+def _check_consistency(config: Config, source: str) -> None:
     """Refuse settings that are each in range and make no sense together."""
     if config.clip.pre_roll_s > config.clip.ring_s:
         raise ConfigError(
@@ -93,19 +93,19 @@ def _agree(config: Config, source: str) -> None:
         )
 
 
-def _stray(raw: dict[str, Any], section: type[Settings], path: _Path) -> _Path | None:
+def _find_unknown_key(raw: dict[str, Any], section: type[Settings], path: _Path) -> _Path | None:
     """Return the path of the first key that no section knows."""
     for key, value in raw.items():
         if key not in section.__struct_fields__:
             return (*path, key)
         inner = _sections(section).get(key)
-        found = _stray(value, inner, (*path, key)) if inner and isinstance(value, dict) else None
+        found = _find_unknown_key(value, inner, (*path, key)) if inner and isinstance(value, dict) else None
         if found:
             return found
     return None
 
 
-def _nearest(stray: _Path) -> str:
+def _suggest_key(stray: _Path) -> str:
     """Name the right key that the reader most likely meant."""
     *path, key = stray
     known: list[_Path] = [(name,) for name in Config.__struct_fields__]

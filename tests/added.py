@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from listener.additions import add
+from listener.additions import add_model
 from listener.catalogue import Catalogue
 from listener.wake.model import File, Manifest
 
@@ -25,5 +25,5 @@ def manifest_of(name: str, data: bytes = DATA) -> Manifest:
 
 def add_pineapple(home: Path) -> Path:
     """Add it; return its folder."""
-    add(Catalogue(home), manifest_of("pineapple"), DATA)
+    add_model(Catalogue(home), manifest_of("pineapple"), DATA)
     return home / "models" / "pineapple"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.accesslog import AccessLog, Entry
+from listener.accesslog import AccessLog, LogEntry
 from listener.errors import Unavailable
 from listener.rights import chain
 
@@ -21,8 +21,8 @@ def log(tmp_path: Path) -> Iterator[AccessLog]:
         yield opened
 
 
-def entry(owner: str = "ada", other: str | None = None) -> Entry:
-    return Entry(owner=owner, op="list", outcome="done", other=other, count=2)
+def entry(owner: str = "ada", other: str | None = None) -> LogEntry:
+    return LogEntry(owner=owner, op="list", outcome="done", other=other, count=2)
 
 
 def test_rows_form_a_chain_that_outlives_the_process(log: AccessLog, tmp_path: Path) -> None:

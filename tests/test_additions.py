@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.additions import add
+from listener.additions import add_model
 from listener.catalogue import Catalogue
 from listener.errors import ModelRefused, Unavailable
 from listener.wake.model import parse_manifest
@@ -20,7 +20,7 @@ def added(home: Path) -> Path:
 def test_adding_the_same_file_again_changes_nothing(home: Path, added: Path) -> None:
     before = (added / "manifest.toml").stat()
 
-    again = add(Catalogue(home), manifest_of("pineapple"), DATA)
+    again = add_model(Catalogue(home), manifest_of("pineapple"), DATA)
 
     assert again is False
     assert (added / "manifest.toml").stat().st_mtime_ns == before.st_mtime_ns
@@ -28,19 +28,19 @@ def test_adding_the_same_file_again_changes_nothing(home: Path, added: Path) -> 
 
 def test_adding_another_file_under_the_same_name_is_refused(home: Path, added: Path) -> None:
     with pytest.raises(ModelRefused, match="another model pineapple") as caught:
-        add(Catalogue(home), manifest_of("pineapple", b"other"), b"other")
+        add_model(Catalogue(home), manifest_of("pineapple", b"other"), b"other")
 
     assert str(added) in caught.value.hint
 
 
 def test_a_shipped_name_cannot_be_taken(home: Path) -> None:
     with pytest.raises(ModelRefused, match="comes with Earmark"):
-        add(Catalogue(home), manifest_of("alexa"), DATA)
+        add_model(Catalogue(home), manifest_of("alexa"), DATA)
 
 
 def test_bytes_that_are_not_the_manifests_are_not_added(home: Path) -> None:
     with pytest.raises(ModelRefused, match="another file"):
-        add(Catalogue(home), manifest_of("pineapple"), DATA + b"!")
+        add_model(Catalogue(home), manifest_of("pineapple"), DATA + b"!")
 
     assert not (home / "models").exists()
 
@@ -49,7 +49,7 @@ def test_a_home_that_cannot_be_written_is_said(home: Path) -> None:
     (home / "models").write_text("in the way")
 
     with pytest.raises(Unavailable, match="cannot write"):
-        add(Catalogue(home), manifest_of("pineapple"), DATA)
+        add_model(Catalogue(home), manifest_of("pineapple"), DATA)
 
 
 def test_what_add_writes_is_a_manifest(added: Path) -> None:

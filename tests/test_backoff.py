@@ -7,17 +7,17 @@ from listener.backoff import Backoff
 def test_waits_double_up_to_the_longest() -> None:
     backoff = Backoff(0.5, 3.0)
 
-    assert [backoff.next_s() for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
+    assert [backoff.next_delay_s() for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
 
 
 def test_after_a_success_the_first_wait_comes_again() -> None:
     backoff = Backoff(0.5, 30.0)
-    backoff.next_s()
-    backoff.next_s()
+    backoff.next_delay_s()
+    backoff.next_delay_s()
 
-    backoff.succeeded()
+    backoff.reset()
 
-    assert [backoff.next_s() for _ in range(2)] == [0.5, 1.0]
+    assert [backoff.next_delay_s() for _ in range(2)] == [0.5, 1.0]
 
 
 @given(spread=st.floats(0, 1), tries=st.integers(1, 20))
@@ -25,11 +25,11 @@ def test_a_spread_wait_is_shorter_by_no_more_than_its_spread(spread: float, trie
     spread_out, plain = Backoff(0.1, 30.0, spread=spread), Backoff(0.1, 30.0)
 
     for _ in range(tries):
-        wait_s, most_s = spread_out.next_s(), plain.next_s()
+        wait_s, most_s = spread_out.next_delay_s(), plain.next_delay_s()
         assert most_s * (1 - spread) <= wait_s <= most_s
 
 
 def test_two_that_lost_the_same_thing_do_not_come_back_together() -> None:
     one, other = Backoff(1.0, 30.0, spread=0.5), Backoff(1.0, 30.0, spread=0.5)
 
-    assert [one.next_s() for _ in range(5)] != [other.next_s() for _ in range(5)]
+    assert [one.next_delay_s() for _ in range(5)] != [other.next_delay_s() for _ in range(5)]

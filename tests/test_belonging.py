@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.belonging import hand_over, shared_mode
+from listener.belonging import chown_to_parent, shared_mode
 from listener.home import Home
 
 SOMEBODY = 54_321
@@ -48,7 +48,7 @@ def test_root_gives_its_files_to_the_folders_owner(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with opened(tmp_path) as folder, opened(tmp_path / "file") as file:
-        hand_over(file, folder)
+        chown_to_parent(file, folder)
 
     assert (tmp_path / "file").stat().st_uid == SOMEBODY
 
@@ -61,7 +61,7 @@ def test_root_gives_away_no_file_that_has_another_name(tmp_path: Path) -> None:
     os.chown(tmp_path / "theirs", SOMEBODY, -1)
 
     with opened(tmp_path / "theirs") as folder, opened(tmp_path / "theirs" / "lock") as file:
-        hand_over(file, folder)
+        chown_to_parent(file, folder)
 
     assert (tmp_path / "shadow").stat().st_uid == 0
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.cards import Card, hearing_cards, not_meant
+from listener.cards import SoundCard, capture_cards, other_cards
 
 LISTING = """\
  0 [vc4hdmi        ]: vc4-hdmi - vc4-hdmi
@@ -12,8 +12,8 @@ LISTING = """\
  2 [Webcam         ]: USB-Audio - HD Webcam C270
                       Logitech HD Webcam C270 at usb-3f980000.usb-1.2, high speed
 """
-MEMS = Card(1, "earmark", ("simple-card - earmark", "earmark"))
-WEBCAM = Card(
+MEMS = SoundCard(1, "earmark", ("simple-card - earmark", "earmark"))
+WEBCAM = SoundCard(
     2,
     "Webcam",
     (
@@ -36,16 +36,16 @@ def machine(root: Path, listing: str = LISTING, *hearing: int) -> Path:
 
 
 def test_cards_that_only_play_are_left_out(tmp_path: Path) -> None:
-    assert hearing_cards(machine(tmp_path, LISTING, 1, 2)) == (MEMS, WEBCAM)
+    assert capture_cards(machine(tmp_path, LISTING, 1, 2)) == (MEMS, WEBCAM)
 
 
 @pytest.mark.parametrize("listing", ["--- no soundcards ---\n", "", "\x00nonsense"])
 def test_no_cards_are_none(tmp_path: Path, listing: str) -> None:
-    assert hearing_cards(machine(tmp_path, listing)) == ()
+    assert capture_cards(machine(tmp_path, listing)) == ()
 
 
 def test_a_machine_without_alsa_has_none(tmp_path: Path) -> None:
-    assert hearing_cards(tmp_path) == ()
+    assert capture_cards(tmp_path) == ()
 
 
 def test_a_card_that_vanishes_while_it_is_looked_at_cannot_hear(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_card_that_vanishes_while_it_is_looked_at_cannot_hear(tmp_path: Path) 
     (root / "proc" / "asound" / "card2" / "pcm0p").rmdir()
     (root / "proc" / "asound" / "card2").rmdir()
 
-    assert hearing_cards(root) == (MEMS,)
+    assert capture_cards(root) == (MEMS,)
 
 
 @pytest.mark.parametrize(
@@ -69,26 +69,26 @@ def test_a_card_that_vanishes_while_it_is_looked_at_cannot_hear(tmp_path: Path) 
         ("somebody's", (MEMS, WEBCAM)),
     ],
 )
-def test_what_is_not_meant_is_named(wanted: str, others: tuple[Card, ...]) -> None:
-    assert not_meant((MEMS, WEBCAM), wanted) == others
+def test_what_is_not_meant_is_named(wanted: str, others: tuple[SoundCard, ...]) -> None:
+    assert other_cards((MEMS, WEBCAM), wanted) == others
 
 
 @pytest.mark.parametrize("wanted", ["default", "0", "webcam", "hw:2,0"])
 def test_the_only_card_is_the_one_that_is_meant(wanted: str) -> None:
-    assert not_meant((WEBCAM,), wanted) == ()
+    assert other_cards((WEBCAM,), wanted) == ()
 
 
 @pytest.mark.parametrize("wanted", ["earmark_microphone", "earmark", "hw:1,0"])
 def test_the_only_card_is_another_where_the_settings_name_one(wanted: str) -> None:
-    assert not_meant((WEBCAM,), wanted) == (WEBCAM,)
+    assert other_cards((WEBCAM,), wanted) == (WEBCAM,)
 
 
 def test_a_name_that_fits_two_cards_means_neither() -> None:
-    twin = Card(3, "Webcam_1", WEBCAM.names)
+    twin = SoundCard(3, "Webcam_1", WEBCAM.names)
 
-    assert not_meant((WEBCAM, twin), "c270") == (WEBCAM, twin)
+    assert other_cards((WEBCAM, twin), "c270") == (WEBCAM, twin)
 
 
 def test_a_card_is_said_as_a_person_looks_for_it() -> None:
     assert str(WEBCAM) == "Webcam (USB-Audio - HD Webcam C270)"
-    assert str(Card(0, "x", ())) == "x"
+    assert str(SoundCard(0, "x", ())) == "x"

@@ -10,17 +10,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from listener import control
-from listener.control import Controller, ControlSocket, Look, Mute, Request, Unmute
+from listener.control import ControlClient, ControlSocket, Wakeup, MuteRequest, Request, UnmuteRequest
 
-any_request = st.sampled_from([Look(), Mute(), Unmute()])
+any_request = st.sampled_from([Wakeup(), MuteRequest(), UnmuteRequest()])
 
 
 @pytest.fixture
-def ends(tmp_path: Path) -> Iterator[tuple[ControlSocket, Controller]]:
+def ends(tmp_path: Path) -> Iterator[tuple[ControlSocket, ControlClient]]:
     path = tmp_path / "control.sock"
     with (
         contextlib.closing(ControlSocket(path)) as listening,
-        contextlib.closing(Controller(path)) as controller,
+        contextlib.closing(ControlClient(path)) as controller,
     ):
         yield listening, controller
 
@@ -59,10 +59,10 @@ def test_what_is_not_in_the_schema_is_refused(data: bytes) -> None:
 
 
 def test_requests_arrive_in_order_and_rubbish_is_counted(
-    ends: tuple[ControlSocket, Controller], tmp_path: Path
+    ends: tuple[ControlSocket, ControlClient], tmp_path: Path
 ) -> None:
     listening, controller = ends
-    said: list[Request] = [Mute(), Look(), Unmute()]
+    said: list[Request] = [MuteRequest(), Wakeup(), UnmuteRequest()]
 
     assert all(controller.send(one) for one in said)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
@@ -73,13 +73,13 @@ def test_requests_arrive_in_order_and_rubbish_is_counted(
 
 
 def test_nobody_there_is_said(tmp_path: Path) -> None:
-    with contextlib.closing(Controller(tmp_path / "control.sock")) as controller:
-        assert not controller.is_heard()
-        assert not controller.send(Mute())
+    with contextlib.closing(ControlClient(tmp_path / "control.sock")) as controller:
+        assert not controller.has_listener()
+        assert not controller.send(MuteRequest())
 
 
-def test_somebody_there_is_said(ends: tuple[ControlSocket, Controller]) -> None:
+def test_somebody_there_is_said(ends: tuple[ControlSocket, ControlClient]) -> None:
     listening, controller = ends
 
-    assert controller.is_heard()
+    assert controller.has_listener()
     assert list(listening.receive()) == []

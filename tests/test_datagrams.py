@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.datagrams import Inbox, MessageSocket, Outbox, is_heard
+from listener.datagrams import Inbox, MessageSocket, Outbox, has_listener
 from listener.errors import Unavailable
 
 
@@ -31,11 +31,11 @@ def test_a_live_reader_is_not_replaced_and_a_dead_one_is(tmp_path: Path) -> None
 
     second = Inbox(tmp_path / "stale", 8)
 
-    assert is_heard(path)
-    assert is_heard(tmp_path / "stale")
+    assert has_listener(path)
+    assert has_listener(tmp_path / "stale")
     first.close()
     second.close()
-    assert not is_heard(path)
+    assert not has_listener(path)
 
 
 def test_a_folder_may_lie_deeper_than_a_socket_address_is_long(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_folder_may_lie_deeper_than_a_socket_address_is_long(tmp_path: Path) -
     assert outbox.send(b"there")
 
     assert list(inbox.receive()) == [b"there"]
-    assert is_heard(deep / "in")
+    assert has_listener(deep / "in")
     inbox.close()
     outbox.close()
 

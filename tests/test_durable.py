@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from listener.durable import exclusive, make_folder, write_durably
+from listener.durable import hold_lock, make_folder, write_atomic
 from listener.errors import ConfigError, Unavailable
 
 
 def test_what_a_killed_writer_left_is_in_nobodys_way(tmp_path: Path) -> None:
     (tmp_path / ".roster.json.new").write_bytes(b"half")
 
-    write_durably(tmp_path / "roster.json", b"whole", 0o640)
+    write_atomic(tmp_path / "roster.json", b"whole", 0o640)
 
     assert [path.name for path in tmp_path.iterdir()] == ["roster.json"]
     assert stat.S_IMODE((tmp_path / "roster.json").stat().st_mode) == 0o640
@@ -19,7 +19,7 @@ def test_what_a_killed_writer_left_is_in_nobodys_way(tmp_path: Path) -> None:
 
 def test_writing_into_a_missing_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot use"):
-        write_durably(tmp_path / "missing" / "file", b"")
+        write_atomic(tmp_path / "missing" / "file", b"")
 
 
 def test_a_folder_is_for_its_owner_and_is_not_made_twice(tmp_path: Path) -> None:
@@ -49,10 +49,10 @@ def test_of_two_who_want_a_lock_the_second_waits_for_the_first(tmp_path: Path) -
     said: list[str] = []
 
     def second() -> None:
-        with exclusive(tmp_path / "lock"):
+        with hold_lock(tmp_path / "lock"):
             said.append("second")
 
-    with exclusive(tmp_path / "lock"):
+    with hold_lock(tmp_path / "lock"):
         waiting = threading.Thread(target=second)
         waiting.start()
         waiting.join(0.05)
@@ -64,16 +64,16 @@ def test_of_two_who_want_a_lock_the_second_waits_for_the_first(tmp_path: Path) -
 
 
 def test_a_lock_is_given_back_by_whoever_fails(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), exclusive(tmp_path / "lock"):
+    with pytest.raises(ZeroDivisionError), hold_lock(tmp_path / "lock"):
         raise ZeroDivisionError
 
-    with exclusive(tmp_path / "lock"):
+    with hold_lock(tmp_path / "lock"):
         pass
 
 
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
 
-    with pytest.raises(OSError, match="lock"), exclusive(tmp_path / "lock"):
+    with pytest.raises(OSError, match="lock"), hold_lock(tmp_path / "lock"):
         pass
     assert not (tmp_path / "elsewhere").exists()

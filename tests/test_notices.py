@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from listener import notices
 from listener.notices import (
     LONGEST_BYTES,
-    Counters,
-    Level,
-    Mute,
-    NearMiss,
+    CountersNotice,
+    LevelNotice,
+    MuteNotice,
+    NearMissNotice,
     Notice,
     Shown,
-    Spooled,
-    Started,
-    Stopped,
+    SpooledNotice,
+    StartedNotice,
+    StoppedNotice,
     Tally,
-    Wake,
+    WakeNotice,
 )
 
 counts = st.integers(0, 999_999_999)
@@ -41,21 +41,21 @@ tallies = st.builds(
     },
 )
 any_notice = st.one_of(
-    st.builds(Started),
-    st.builds(Stopped),
-    st.builds(Spooled),
-    st.builds(Wake, word=words, score=scores),
-    st.builds(NearMiss, word=words, score=scores),
-    st.builds(Mute, state=st.sampled_from(["open", "hardware", "software"])),
-    st.builds(notices.signed, tallies, st.just(lambda _: bytes(64))),
+    st.builds(StartedNotice),
+    st.builds(StoppedNotice),
+    st.builds(SpooledNotice),
+    st.builds(WakeNotice, word=words, score=scores),
+    st.builds(NearMissNotice, word=words, score=scores),
+    st.builds(MuteNotice, state=st.sampled_from(["open", "hardware", "software"])),
+    st.builds(notices.sign_tally, tallies, st.just(lambda _: bytes(64))),
 )
 
 any_level = st.builds(
-    Level,
+    LevelNotice,
     level_dbfs=st.none() | st.integers(-96, 0),
     floor_dbfs=st.none() | st.integers(-96, 0),
     words=st.lists(
-        st.builds(notices.Word, name=words, score=scores, threshold=scores),
+        st.builds(notices.WordScore, name=words, score=scores, threshold=scores),
         max_size=notices.MOST_WORDS,
     ).map(tuple),
     mute=st.sampled_from(get_args(notices.MuteState)),
@@ -78,12 +78,12 @@ def test_a_monitor_may_hear_all_of_it(shown: Shown) -> None:
     data = notices.encode(shown)
 
     assert len(data) <= LONGEST_BYTES
-    assert notices.decode_shown(data) == shown
+    assert notices.decode_for_monitor(data) == shown
 
 
 def test_the_longest_level_fits() -> None:
-    word = notices.Word(name="w" * 32, score=1.2345678901234567e-5, threshold=1.2345678901234567e-5)
-    level = Level(
+    word = notices.WordScore(name="w" * 32, score=1.2345678901234567e-5, threshold=1.2345678901234567e-5)
+    level = LevelNotice(
         level_dbfs=-96,
         floor_dbfs=-96,
         words=(word,) * notices.MOST_WORDS,
@@ -97,7 +97,7 @@ def test_the_longest_level_fits() -> None:
 
 
 @given(any_level)
-def test_send_cannot_read_a_level(level: Level) -> None:
+def test_send_cannot_read_a_level(level: LevelNotice) -> None:
     with pytest.raises(ValueError, match="not a notice"):
         notices.decode(notices.encode(level))
 
@@ -105,16 +105,16 @@ def test_send_cannot_read_a_level(level: Level) -> None:
 @given(st.binary(max_size=600))
 def test_hostile_bytes_raise_one_error_at_a_monitor(data: bytes) -> None:
     with contextlib.suppress(ValueError):
-        notices.decode_shown(data)
+        notices.decode_for_monitor(data)
 
 
 @given(any_level, st.integers(0, LONGEST_BYTES), st.integers(0, 255))
-def test_a_changed_level_is_another_or_none(level: Level, place: int, byte: int) -> None:
+def test_a_changed_level_is_another_or_none(level: LevelNotice, place: int, byte: int) -> None:
     data = bytearray(notices.encode(level))
     data[place % len(data)] = byte
 
     try:
-        again = notices.decode_shown(bytes(data))
+        again = notices.decode_for_monitor(bytes(data))
     except ValueError:
         return
     assert len(notices.encode(again)) <= LONGEST_BYTES
@@ -162,15 +162,15 @@ def test_what_is_not_in_the_schema_is_refused(data: bytes) -> None:
 
 def test_a_notice_that_would_be_too_long_is_refused_where_it_is_made() -> None:
     with pytest.raises(ValueError, match="over the limit"):
-        notices.encode(Wake(word="a" * 600, score=1.0))
+        notices.encode(WakeNotice(word="a" * 600, score=1.0))
 
 
 def test_the_counters_are_signed_in_a_form_that_anybody_can_rebuild() -> None:
     key = Ed25519PrivateKey.generate()
     tally = Tally(device="hall", boot="0" * 16, seq=3, heard_samples=32_000, sealed=1)
 
-    counters = notices.signed(tally, key.sign)
+    counters = notices.sign_tally(tally, key.sign)
 
-    assert isinstance(notices.decode(notices.encode(counters)), Counters)
+    assert isinstance(notices.decode(notices.encode(counters)), CountersNotice)
     text = msgspec.json.encode(dict(sorted(msgspec.structs.asdict(tally).items())))
     key.public_key().verify(msgspec.json.decode(f'"{counters.signature}"', type=bytes), text)

@@ -5,17 +5,17 @@ import os
 import socket
 from pathlib import Path
 
-from listener.notices import Mute, Notice, Spooled, Started, Wake
-from listener.notifier import NoticeSocket, Notifier
+from listener.notices import MuteNotice, Notice, SpooledNotice, StartedNotice, WakeNotice
+from listener.notifier import NoticeSocket, NoticeSender
 
 
 def test_notices_arrive_in_order_and_rubbish_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "notices.sock"
-    said: list[Notice] = [Started(), Wake(word="alexa", score=0.9), Mute(state="hardware")]
+    said: list[Notice] = [StartedNotice(), WakeNotice(word="alexa", score=0.9), MuteNotice(state="hardware")]
 
     with (
         contextlib.closing(NoticeSocket(path)) as listening,
-        contextlib.closing(Notifier(path)) as notifier,
+        contextlib.closing(NoticeSender(path)) as notifier,
     ):
         assert all(notifier.send(notice) for notice in said)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
@@ -26,7 +26,7 @@ def test_notices_arrive_in_order_and_rubbish_is_counted(tmp_path: Path) -> None:
 
 
 def test_hear_goes_on_when_nobody_listens(tmp_path: Path) -> None:
-    with contextlib.closing(Notifier(tmp_path / "notices.sock")) as notifier:
-        assert not notifier.send(Spooled())
+    with contextlib.closing(NoticeSender(tmp_path / "notices.sock")) as notifier:
+        assert not notifier.send(SpooledNotice())
 
         assert notifier.dropped == 1

@@ -238,7 +238,7 @@ def test_no_setting_names_a_recipient(line: str) -> None:
 
 
 def test_no_request_and_no_notice_has_a_field_for_one() -> None:
-    kinds = [*Request.__args__, notices.Wake, notices.NearMiss, notices.Mute]
+    kinds = [*Request.__args__, notices.WakeNotice, notices.NearMissNotice, notices.MuteNotice]
 
     fields = {name for kind in kinds for name in kind.__struct_fields__}
 

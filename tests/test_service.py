@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from listener.config import BrokerSettings
-from listener.service import Service, Stop, with_credentials
+from listener.service import Notifier, StopSignal, with_credentials
 
 
 class Supervisor:
@@ -40,7 +40,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 
 def test_ready_status_and_stopping_are_told_in_order(supervisor: Supervisor) -> None:
-    service = Service({"NOTIFY_SOCKET": supervisor.path}, lambda: 0.0)
+    service = Notifier({"NOTIFY_SOCKET": supervisor.path}, lambda: 0.0)
 
     service.ready("listening\nfor alexa")
     service.status("muted")
@@ -55,12 +55,12 @@ def test_ready_status_and_stopping_are_told_in_order(supervisor: Supervisor) -> 
 
 def test_life_is_proven_at_half_the_time_granted(supervisor: Supervisor) -> None:
     now = [0.0]
-    service = Service(
+    service = Notifier(
         {"NOTIFY_SOCKET": supervisor.path, "WATCHDOG_USEC": "10000000"}, lambda: now[0]
     )
 
     for now[0] in (0.0, 4.9, 5.0, 9.9, 10.0):
-        service.alive()
+        service.ping_watchdog()
 
     assert supervisor.heard() == ["WATCHDOG=1"] * 3
 
@@ -77,35 +77,35 @@ def test_life_is_proven_at_half_the_time_granted(supervisor: Supervisor) -> None
 def test_no_life_is_proven_to_who_does_not_ask(
     supervisor: Supervisor, asked: dict[str, str]
 ) -> None:
-    service = Service({"NOTIFY_SOCKET": supervisor.path, **asked}, lambda: 0.0, pid=4_711)
+    service = Notifier({"NOTIFY_SOCKET": supervisor.path, **asked}, lambda: 0.0, pid=4_711)
 
-    service.alive()
+    service.ping_watchdog()
 
     assert supervisor.heard() == []
 
 
 def test_a_supervisor_who_left_or_never_was_stops_nobody(tmp_path: Path) -> None:
-    Service({"NOTIFY_SOCKET": str(tmp_path / "nobody")}, lambda: 0.0).ready()
-    Service({"NOTIFY_SOCKET": "@earmark-nobody"}, lambda: 0.0).ready()
-    Service({}, lambda: 0.0).ready()
+    Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")}, lambda: 0.0).ready()
+    Notifier({"NOTIFY_SOCKET": "@earmark-nobody"}, lambda: 0.0).ready()
+    Notifier({}, lambda: 0.0).ready()
 
 
 def test_a_signal_asks_for_the_end_and_handlers_are_put_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    stop = Stop()
+    stop = StopSignal()
 
     with stop.on_signals():
         os.kill(os.getpid(), signal.SIGTERM)
         ended = stop.wait(5.0)
 
     assert ended
-    assert stop.is_asked
+    assert stop.requested
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_waiting_ends_at_once_when_the_end_is_asked_for() -> None:
-    stop = Stop()
-    asker = threading.Thread(target=stop.ask)
+    stop = StopSignal()
+    asker = threading.Thread(target=stop.request)
 
     asker.start()
 
@@ -114,7 +114,7 @@ def test_waiting_ends_at_once_when_the_end_is_asked_for() -> None:
 
 
 def test_waiting_for_the_past_returns_at_once() -> None:
-    assert not Stop().wait(-1.0)
+    assert not StopSignal().wait(-1.0)
 
 
 def test_credentials_take_the_place_of_the_files_that_settings_name(tmp_path: Path) -> None:

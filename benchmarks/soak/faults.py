@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.soak.cast import Actor, Cast
 from benchmarks.soak.stage import sounddevice as stage
 from listener import control
-from listener.control import Controller
+from listener.control import ControlClient
 from listener.hear.mute.lasting import Lasting
 
 _FLURRY: Final = 20
@@ -55,7 +55,7 @@ class Faults:
         self._cast = cast
         self._desk = desk
         self._lasting = Lasting(home, patience_s=30.0)
-        self._controller = Controller(home / control.SOCKET)
+        self._controller = ControlClient(home / control.SOCKET)
         self._pause_s = pause_s
         self._due_s = time.monotonic() + pause_s
         self._mend: list[tuple[float, Callable[[], None]]] = []
@@ -128,8 +128,8 @@ class Faults:
         self._desk.put(stage.OVERRUN, on=True)
 
     def _muted_by_message(self) -> None:
-        self._controller.send(control.Mute())
-        self._later(0.0, 0.8, lambda: self._say(control.Unmute()))
+        self._controller.send(control.MuteRequest())
+        self._later(0.0, 0.8, lambda: self._say(control.UnmuteRequest()))
 
     def _muted_in_the_file(self) -> None:
         self._mute_in_the_file(muted=True)
@@ -137,9 +137,9 @@ class Faults:
 
     def _flurry_of_edges(self) -> None:
         for _ in range(_FLURRY):
-            self._controller.send(control.Mute())
+            self._controller.send(control.MuteRequest())
             time.sleep(_EDGE_S)
-            self._controller.send(control.Unmute())
+            self._controller.send(control.UnmuteRequest())
             time.sleep(_EDGE_S)
         self._later(0.2, 0.2, lambda: self._mute_in_the_file(muted=False))
 
@@ -150,7 +150,7 @@ class Faults:
 
     def _mute_in_the_file(self, *, muted: bool) -> None:
         self._lasting.mute(datetime.now(UTC), "command", muted=muted)
-        self._controller.send(control.Look())
+        self._controller.send(control.Wakeup())
 
     def _sender_down(self) -> None:
         self._down(self._cast.send)

@@ -162,8 +162,8 @@ class _Hearing:
     def _turn(self) -> None:
         select.select([self._inbox], [], [], TURN_S)
         for data in self._inbox.receive():
-            notice = notices.decode_shown(data)
-            if isinstance(notice, notices.Counters):
+            notice = notices.decode_for_monitor(data)
+            if isinstance(notice, notices.CountersNotice):
                 self._accounts.count(notice.tally, rss_bytes(self._cast.hear.pid))
 
 

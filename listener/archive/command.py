@@ -14,7 +14,7 @@ import msgspec
 
 from listener import service
 from listener.accesslog import ACCESS_LOG, AccessLog
-from listener.actions import Actions
+from listener.actions import Subcommands
 from listener.archive.herald import Herald
 from listener.archive.holdings import Holdings
 from listener.archive.receive import Receiver
@@ -39,7 +39,7 @@ CLIENT_ID: Final = "s-archive"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``archive`` takes."""
-    actions = Actions(parser, default="serve")
+    actions = Subcommands(parser, default="serve")
     actions.add("serve", "take clips from the broker and keep them (the default)")
     listing = actions.add("list", "say which sealed clips are kept")
     listing.add_argument("--owner", metavar="NAME", help="only hers")
@@ -80,7 +80,7 @@ def _serve(settings: Config) -> int:
     home = Home(Path(settings.home))
     with (
         alone.only_one(home.path, "archive"),
-        service.Stop().on_signals() as stop,
+        service.StopSignal().on_signals() as stop,
         contextlib.closing(AccessLog(home.path / ACCESS_LOG, time.time)) as log,
         contextlib.closing(
             FileStore(_folder(settings), voucher=Voucher.of(home.archive_key()))
@@ -95,7 +95,7 @@ def _serve(settings: Config) -> int:
         given = service.with_credentials(settings.archive, os.environ)
         doors = Doors(api.app(), home.path, given)
         doors.start()
-        told = service.Service(os.environ, time.monotonic)
+        told = service.Notifier(os.environ, time.monotonic)
         told.ready()
         server = Server(
             PahoBroker(service.with_credentials(settings.broker, os.environ), CLIENT_ID),

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from listener.accesslog import Entry
+from listener.accesslog import LogEntry
 from listener.archive.holdings import Holdings
 from listener.archive.orders import Orders
 from listener.mqtt import terms, topics
@@ -57,7 +57,7 @@ class Herald:
                 kept.n,
             )
             for owner in self._holdings.roster().owners:
-                self._holdings.log.append(Entry(owner=owner.name, op="restored", outcome="failed"))
+                self._holdings.log.append(LogEntry(owner=owner.name, op="restored", outcome="failed"))
 
     def says(self) -> Iterator[Message]:
         """Yield what is to be published now."""

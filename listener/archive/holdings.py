@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.accesslog import AccessLog, Entry
+from listener.accesslog import AccessLog, LogEntry
 from listener.archive.store import FileStore
 from listener.archive.tickets import Ticket
 from listener.envelope import keys
@@ -71,7 +71,7 @@ class Holdings:
     ) -> Head:
         """Write down how a proven request ended, and return the head with its row."""
         return self.log.append(
-            Entry(
+            LogEntry(
                 owner=ticket.owner,
                 op=ticket.request.op,
                 outcome=outcome,

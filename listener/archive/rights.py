@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from listener.accesslog import Entry
+from listener.accesslog import LogEntry
 from listener.archive.door import Door, Missing, NotHers
 from listener.archive.erasing import Eraser
 from listener.archive.export import Exporter
@@ -80,7 +80,7 @@ class Rights:
             Unavailable: the log cannot be written.
         """
         ticket = verdict.ticket
-        entry = Entry(
+        entry = LogEntry(
             owner=ticket.owner,
             op=ticket.request.op,
             outcome="refused",

@@ -12,7 +12,7 @@ from listener.backoff import Backoff
 from listener.errors import Unavailable
 from listener.mqtt import topics
 from listener.mqtt.broker import Broker, Connected, Denied, Lost, Message
-from listener.service import Service, Stop
+from listener.service import Notifier, StopSignal
 
 TURN_S: Final = 0.5
 FIRST_BACKOFF_S: Final = 0.1
@@ -42,7 +42,7 @@ class Server:
         retention: Retention,
         *,
         herald: Herald | None = None,
-        service: Service | None = None,
+        service: Notifier | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker = broker
@@ -57,9 +57,9 @@ class Server:
         self._since_s = 0.0
         self._lost_because = ""
 
-    def run(self, stop: Stop) -> None:
+    def run(self, stop: StopSignal) -> None:
         """Turn until somebody asks for the end; say goodbye."""
-        while not stop.is_asked:
+        while not stop.requested:
             self.turn(TURN_S)
         self._broker.close()
 
@@ -99,9 +99,9 @@ class Server:
             _log.warning("no connection to the broker: %s", lost.reason)
         self._lost_because = lost.reason
         if self._connected and self._monotonic_s() - self._since_s >= STEADY_S:
-            self._backoff.succeeded()
+            self._backoff.reset()
         self._connected = False
-        self._connect_s = self._monotonic_s() + self._backoff.next_s()
+        self._connect_s = self._monotonic_s() + self._backoff.next_delay_s()
 
     def _hear(self, message: Message) -> None:
         if self._herald is None:
@@ -119,7 +119,7 @@ class Server:
             except Unavailable as error:
                 _log.warning("the access log: %s", error)
         if self._service is not None:
-            self._service.alive()
+            self._service.ping_watchdog()
         try:
             if erased := self._retention.look():
                 _log.info("retention: erased %d clips", erased)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from listener.actions import Actions
+from listener.actions import Subcommands
 from listener.clips import checking, erasing, logbook, taking, terms, viewing
 from listener.clips.desk import Desk, matching, moment
 from listener.clips.known import Known
@@ -32,7 +32,7 @@ _ACTIONS: Final[dict[str, Callable[[argparse.Namespace, Desk], int]]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``clips`` takes."""
-    actions = Actions(parser, epilog=_EPILOG)
+    actions = Subcommands(parser, epilog=_EPILOG)
     clip = matching(ClipId, "id of a clip")
     listing = _add(actions, "list", "say which clips are kept")
     listing.add_argument("--day", type=matching(Day, "day such as 2026-11-22"), metavar="DAY")
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     return _ACTIONS[arguments.action](arguments, desk)
 
 
-def _add(actions: Actions, name: str, about: str) -> argparse.ArgumentParser:
+def _add(actions: Subcommands, name: str, about: str) -> argparse.ArgumentParser:
     action = actions.add(name, about)
     action.add_argument(
         "--owner", type=matching(ShortName, "owner's name"), metavar="NAME", help="who you are"

@@ -13,7 +13,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta
 
-from listener.durable import write_durably
+from listener.durable import write_atomic
 from listener.envelope import keys
 from listener.envelope.format import ShortName
 from listener.errors import ConfigError, EarmarkError, Unavailable
@@ -135,7 +135,7 @@ class Known:
             Unavailable: it cannot be kept.
         """
         path = self._made("receipts") / f"{name}.json"
-        write_durably(path, data)
+        write_atomic(path, data)
         return path
 
     def _read(self) -> _Kept:
@@ -158,7 +158,7 @@ class Known:
 
     def _keep(self, kept: _Kept) -> None:
         self._made()
-        write_durably(self._path, msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
+        write_atomic(self._path, msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
         self._kept = kept
 
     def _made(self, inside: str = "") -> Path:

@@ -17,7 +17,7 @@ from listener.clips import page
 from listener.clips.desk import Desk, open_own, selection
 from listener.clips.exported import Export
 from listener.clips.viewing import inside
-from listener.durable import write_durably
+from listener.durable import write_atomic
 from listener.envelope import keys
 from listener.envelope.format import timestamp
 from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable
@@ -137,8 +137,8 @@ def _index(owner: str, rows: list[dict[str, Any]], folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Unavailable(f"cannot make {folder}: {error.strerror}") from error
-    write_durably(folder / "index.json", page.as_json(rows))
-    write_durably(folder / "index.html", page.as_html(owner, timestamp(datetime.now(UTC)), rows))
+    write_atomic(folder / "index.json", page.as_json(rows))
+    write_atomic(folder / "index.html", page.as_html(owner, timestamp(datetime.now(UTC)), rows))
 
 
 @contextlib.contextmanager

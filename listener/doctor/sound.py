@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from listener.cards import hearing_cards, not_meant
+from listener.cards import capture_cards, other_cards
 from listener.config import Config
 from listener.findings import Check, Finding
 
@@ -17,7 +17,7 @@ def cards(root: Path, settings: Config) -> Finding:
         root: of the machine's files.
         settings: which microphone, which switch.
     """
-    found = hearing_cards(root)
+    found = capture_cards(root)
     named = ", ".join(map(str, found))
     if settings.microphone.files:
         return Check("card").ok("recordings stand in for one")
@@ -31,7 +31,7 @@ def cards(root: Path, settings: Config) -> Finding:
             "no sound card can hear",
             "a USB microphone whose switch is shut is not there, and that is well",
         )
-    others = not_meant(found, settings.microphone.device)
+    others = other_cards(found, settings.microphone.device)
     look = Check("card", {"cards": len(found), "others": len(others)})
     has_switch = settings.mute.switch in ("input", "gpio")
     if not others:

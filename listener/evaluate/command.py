@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from listener.actions import Actions
+from listener.actions import Subcommands
 from listener.config import Config
 from listener.evaluate import options
 from listener.evaluate.corpus.items import Item
@@ -35,7 +35,7 @@ that these hours cannot carry."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's own arguments; without an action, it evaluates."""
-    actions = Actions(parser, epilog=DETAILS, default="run")
+    actions = Subcommands(parser, epilog=DETAILS, default="run")
     neighbours.add_arguments(
         actions.add("neighbours", "find phrases that sound like a wake word, and wake it")
     )

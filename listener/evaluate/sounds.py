@@ -12,7 +12,7 @@ from listener.evaluate.plan import Plan
 from listener.evaluate.preparation import condition_of, open_all
 from listener.evaluate.rates.events import Event
 from listener.evaluate.rates.result import WordResult
-from listener.sound.clip import to_flac
+from listener.sound.clip import encode_clip
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 
 BEFORE_S: Final = 5.0
@@ -50,7 +50,7 @@ class Sounds:
             sound = self._cut(item, condition, event)
         except EarmarkError:
             return None
-        return to_flac(sound, "earmark evaluate") if len(sound) else None
+        return encode_clip(sound, "earmark evaluate") if len(sound) else None
 
     def _cut(self, item: Item, condition: Condition, event: Event) -> Samples:
         phase = phases(self._plan.plays)[event.play]

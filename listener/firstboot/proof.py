@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
-from listener.durable import write_durably
+from listener.durable import write_atomic
 from listener.envelope.format import Sha256
 from listener.errors import ConfigError, EarmarkError
 from listener.firstboot.plan import OwnerWish
@@ -80,7 +80,7 @@ class Proof:
             return found
         answer, text = riddle.make(name, recipient)
         made = Open(owner=name, recipient=recipient, sha256=_digest(answer), riddle=text)
-        write_durably(self._path, msgspec.json.encode(made))
+        write_atomic(self._path, msgspec.json.encode(made))
         return made
 
     def answer(self, wish: OwnerWish, now_s: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from listener.durable import PUBLIC_MODE, make_folder, write_durably
+from listener.durable import PUBLIC_MODE, make_folder, write_atomic
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.firstboot import partition, plan, tables
@@ -118,7 +118,7 @@ class FirstBoot:
         plan.parse(raw, name)
         both = tables.merge(self._waiting(), raw)
         self._merged(plan.parse(both, name).settings)
-        write_durably(self._copy, tables.render(both).encode("utf-8"))
+        write_atomic(self._copy, tables.render(both).encode("utf-8"))
         self._boot.put_aside(name)
         self._boot.clear()
 
@@ -144,8 +144,8 @@ class FirstBoot:
         before, after = self._merged(settings)
         if after != before:
             if before:
-                write_durably(self._settings.with_name(f"{self._settings.name}.before"), before)
-            write_durably(self._settings, after, PUBLIC_MODE)
+                write_atomic(self._settings.with_name(f"{self._settings.name}.before"), before)
+            write_atomic(self._settings, after, PUBLIC_MODE)
         for section, values in settings.items():
             told = values if isinstance(values, dict) else {"": values}
             report.taken += [f"{section}.{key} = {value}" for key, value in told.items()]
@@ -191,10 +191,10 @@ class FirstBoot:
         wanted = plan.tables_of(joined.settings(), "the household's answer")
         before, after = self._merged(wanted)
         if after != before:
-            write_durably(self._settings, after, PUBLIC_MODE)
+            write_atomic(self._settings, after, PUBLIC_MODE)
         # It counts once: cut off from here on, it is not shown again.
         left = {key: value for key, value in self._waiting().items() if key != "household"}
-        write_durably(self._copy, tables.render(left).encode("utf-8"))
+        write_atomic(self._copy, tables.render(left).encode("utf-8"))
         report.taken.append(
             f"joined the household as {joined.who.cn}; its broker is {joined.broker_host},"
             f" port {joined.broker_port}"

@@ -34,10 +34,10 @@ from listener.hear.wording import to_text
 from listener.home import Home
 from listener.inference.assembly import build_detector
 from listener.inference.speech import SpeechNet
-from listener.notices import signed
-from listener.notifier import SOCKET, Notifier
+from listener.notices import sign_tally
+from listener.notifier import SOCKET, NoticeSender
 from listener.owner.attribution import Keeper
-from listener.service import Service, Stop
+from listener.service import Notifier, StopSignal
 from listener.sound.clip import Recorder, longest_samples
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.sound.ring import Ring
@@ -95,20 +95,20 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     settings = settled(arguments, settings)
     home = Home(Path(settings.home))
     keeper = home.keeper(settings.attribution.keeper)
-    stop = Stop()
+    stop = StopSignal()
     key = home.device_key()
     requests = control.ControlSocket(home.path / control.SOCKET)
     mute = fitted_mute(settings, home.path, requests, arguments.mute)
     lamp = fitted_lamp(settings.lamp, time.monotonic)
     # A recording would not wait for it.
     chime = None if settings.microphone.files else fitted_chime(settings.chime, time.monotonic)
-    notifier = Notifier(home.path / SOCKET)
+    notifier = NoticeSender(home.path / SOCKET)
     watching = Watching(home.path, time.monotonic, time.process_time)
     herald = Herald(
         _write_json if arguments.json else _write_text,
         Both(notifier, watching),
         key.sign,
-        on_nobody_reads=stop.ask,
+        on_nobody_reads=stop.request,
     )
     gate = open_gate(settings.microphone, mute, stop, herald.tell, is_fast=arguments.fast)
     detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
     boot = os.urandom(_BOOT_BYTES).hex()
     counters = Counters(settings.device.name, boot)
-    service = Service(os.environ, time.monotonic)
+    service = Notifier(os.environ, time.monotonic)
     keeping = Keeping(
         attribution=Keeper(keeper, Following(home, settings.device.name, key)),
         stamp=_stamp(settings, home, key, boot),
@@ -152,11 +152,11 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         sounds = watching.over(
             gate.sounds(),
             detector=detector,
-            count=lambda: signed(counters.tally(), key.sign),
+            count=lambda: sign_tally(counters.tally(), key.sign),
             mute=lambda: mute.cause,
             lamp=lambda: ear.lamp,
         )
-        ear.listen(sounds, service.alive)
+        ear.listen(sounds, service.ping_watchdog)
         service.stopping()
         keeping.close()
     herald.end(counters.tally(), broken=len(gate.broken))

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from listener.cards import Card, hearing_cards, not_meant
+from listener.cards import SoundCard, capture_cards, other_cards
 from listener.config import Config, LampSettings, MuteSettings
 from listener.control import ControlSocket
 from listener.errors import ConfigError
@@ -41,7 +41,7 @@ def fitted_mute(settings: Config, home: Path, requests: ControlSocket, script: s
     switch = (
         ScriptedSwitch(parse_stretches(script))
         if script
-        else covering_switch(settings, hearing_cards(), monotonic_s=time.monotonic)
+        else covering_switch(settings, capture_cards(), monotonic_s=time.monotonic)
     )
     return Mute(
         switch,
@@ -83,7 +83,7 @@ def fitted_switch(
 
 
 def covering_switch(
-    settings: Config, cards: Sequence[Card], *, monotonic_s: Callable[[], float]
+    settings: Config, cards: Sequence[SoundCard], *, monotonic_s: Callable[[], float]
 ) -> Switch:
     """Return the mute switch, once it is sure that it cuts all there is that could hear.
 
@@ -101,7 +101,7 @@ def covering_switch(
     return switch
 
 
-def check_cover(settings: Config, cards: Sequence[Card]) -> None:
+def check_cover(settings: Config, cards: Sequence[SoundCard]) -> None:
     """Make sure that the switch cuts all there is that could hear.
 
     Args:
@@ -113,7 +113,7 @@ def check_cover(settings: Config, cards: Sequence[Card]) -> None:
     """
     if settings.mute.switch in (None, "none") or settings.microphone.files:
         return
-    others = not_meant(cards, settings.microphone.device)
+    others = other_cards(cards, settings.microphone.device)
     if not others:
         return
     named = ", ".join(map(str, others))

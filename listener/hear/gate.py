@@ -13,7 +13,7 @@ from listener.hear.microphone.live import Limits, LiveMicrophone, command_for
 from listener.hear.microphone.records import Failed, Opened
 from listener.hear.microphone.source import FileMicrophone, Microphone, Pace
 from listener.hear.mute.switch import Switch
-from listener.service import Stop
+from listener.service import StopSignal
 from listener.sound.pcm import Frame, Framer, GapReason, Samples, Sound
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class Gate:
     """Sound, or the reason why there is none. The only holder of a microphone. One thread."""
 
-    def __init__(self, microphone: Microphone, switch: Switch, stop: Stop) -> None:
+    def __init__(self, microphone: Microphone, switch: Switch, stop: StopSignal) -> None:
         self._microphone = microphone
         self._switch = switch
         self._stop = stop
@@ -51,7 +51,7 @@ class Gate:
             self._framer.cut(GapReason.END)
 
     def _passing(self) -> Iterator[Sound]:
-        while not self._stop.is_asked:
+        while not self._stop.requested:
             shut = self._is_shut(self._framer.position_samples)
             block: Samples | GapReason | int | None
             try:
@@ -82,7 +82,7 @@ class Gate:
             for frame in frames:
                 yield frame
                 _wipe(frame)
-        if not self._stop.is_asked:
+        if not self._stop.requested:
             yield self._framer.cut(GapReason.END)
 
     def _skip(self) -> int | None:
@@ -107,7 +107,7 @@ def listen_to_files(  # noqa: PLR0913 - what is heard, and how: each by its name
     channel: int,
     is_fast: bool,
     switch: Switch,
-    stop: Stop,
+    stop: StopSignal,
     monotonic_s: Callable[[], float],
 ) -> Gate:
     """Open a gate on recordings.
@@ -132,7 +132,7 @@ def listen_to_device(
     settings: MicrophoneSettings,
     *,
     switch: Switch,
-    stop: Stop,
+    stop: StopSignal,
     tell: Callable[[Opened | Failed], None],
     monotonic_s: Callable[[], float],
 ) -> Gate:

@@ -13,7 +13,7 @@ from listener.sound.pcm import SAMPLE_RATE_HZ, GapReason
 
 
 class Post(Protocol):
-    """What takes notices to send; see `notifier.Notifier`."""
+    """What takes notices to send; see `notifier.NoticeSender`."""
 
     def send(self, notice: Notice) -> bool:
         """Hand over a notice without waiting; say whether anybody took it."""
@@ -44,7 +44,7 @@ class Herald:
         self._lock = threading.Lock()
         self.is_unread = False
         """Whether the reader left; nothing is written any more."""
-        self._microphone: notices.Microphone | None = None
+        self._microphone: notices.MicrophoneNotice | None = None
         self.losses = 0
         """How often the device was lost."""
         self.overruns = 0
@@ -64,15 +64,15 @@ class Herald:
                 self.is_unread = True
                 self._on_nobody_reads()
 
-    def _microphone_notice(self, event: report.Event) -> notices.Microphone | None:
+    def _microphone_notice(self, event: report.Event) -> notices.MicrophoneNotice | None:
         """Keep the device's state and counts; return them when this event changed them."""
         before = self._microphone
         match event:
             case report.MicrophoneOpen():
-                after = notices.Microphone(state="open")
+                after = notices.MicrophoneNotice(state="open")
             case report.MicrophoneLost(cause=cause):
                 self.losses += before is None or before.state == "open"
-                after = notices.Microphone(state="lost", cause=cause.value)
+                after = notices.MicrophoneNotice(state="lost", cause=cause.value)
             case report.Interrupted(reason=GapReason.OVERRUN) if before is not None:
                 self.overruns += 1
                 after = before
@@ -86,7 +86,7 @@ class Herald:
     def count(self, tally: Tally) -> None:
         """Send the counters, signed."""
         with self._lock:
-            self._post.send(notices.signed(tally, self._sign))
+            self._post.send(notices.sign_tally(tally, self._sign))
 
     def end(self, tally: Tally, broken: int) -> None:
         """Send the counters, and tell what became of everything.
@@ -119,18 +119,18 @@ def _notice(event: report.Event) -> Notice | None:  # noqa: PLR0911 - one case a
     match event:
         case report.Started(thresholds=thresholds, switch=switch):
             fits = len(thresholds) <= notices.MOST_THRESHOLDS
-            return notices.Started(thresholds=thresholds if fits else {}, switch=switch)
+            return notices.StartedNotice(thresholds=thresholds if fits else {}, switch=switch)
         case report.Wake():
-            return notices.Wake(word=event.word, score=event.score)
+            return notices.WakeNotice(word=event.word, score=event.score)
         case report.NearMiss():
-            return notices.NearMiss(word=event.word, score=event.score)
+            return notices.NearMissNotice(word=event.word, score=event.score)
         case report.Sealed():
-            return notices.Spooled()
+            return notices.SpooledNotice()
         case report.Muted(cause=cause):
-            return notices.Mute(state=cause)
+            return notices.MuteNotice(state=cause)
         case report.Unmuted():
-            return notices.Mute(state="open")
+            return notices.MuteNotice(state="open")
         case report.Ended():
-            return notices.Stopped()
+            return notices.StoppedNotice()
         case _:
             return None

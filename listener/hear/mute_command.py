@@ -12,7 +12,7 @@ import msgspec
 
 from listener import control
 from listener.config import Config, MuteSettings
-from listener.control import Controller
+from listener.control import ControlClient
 from listener.errors import EarmarkError
 from listener.hear.fitting import open_line
 from listener.hear.mute.lasting import REASONS, AnyRecord, Fault, FaultReason, Lasting, LastingFile
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     """
     home = Path(settings.home)
     lasting = Lasting(home, _PATIENCE_S)
-    controller = Controller(home / control.SOCKET)
+    controller = ControlClient(home / control.SOCKET)
     now = datetime.now(UTC)
     try:
         match arguments.action:
@@ -85,8 +85,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             case _:
                 pass
         if arguments.action != "status":
-            controller.send(control.Look())
-        state = look(lasting, settings.mute, hear=controller.is_heard())
+            controller.send(control.Wakeup())
+        state = look(lasting, settings.mute, hear=controller.has_listener())
     finally:
         controller.close()
     print(msgspec.json.encode(state).decode() if arguments.json else "\n".join(lines(state)))

@@ -9,14 +9,14 @@ from listener.hear import report
 from listener.hear.gate import Gate, listen_to_device, listen_to_files
 from listener.hear.microphone.records import Cause, Failed, Opened
 from listener.hear.mute.muting import Mute
-from listener.service import Stop
+from listener.service import StopSignal
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
 
 def open_gate(
     settings: MicrophoneSettings,
     mute: Mute,
-    stop: Stop,
+    stop: StopSignal,
     tell: Callable[[report.MicrophoneOpen | report.MicrophoneLost], None],
     *,
     is_fast: bool,

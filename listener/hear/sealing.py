@@ -14,7 +14,7 @@ from listener.envelope import format as form
 from listener.envelope import keys, seal
 from listener.hear.counters import Claim
 from listener.owner.attribution import Attributed
-from listener.sound.clip import Clip, to_flac
+from listener.sound.clip import Clip, encode_clip
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
 
@@ -87,5 +87,5 @@ def sealed(
         end_reason=clip.end_reason.value,
         boot=stamp.boot,
     )
-    encode = partial(to_flac, clip.samples)
+    encode = partial(encode_clip, clip.samples)
     return header, seal.seal(header, private, encode, owner.recipient, stamp.key)

@@ -31,7 +31,7 @@ from listener.hear.opening import open_gate
 from listener.hear.tracing import MachineClock, StreamClock, Survey
 from listener.inference.assembly import build_detector, build_rule
 from listener.journal import Journal
-from listener.service import Service, Stop
+from listener.service import Notifier, StopSignal
 from listener.sound.pcm import SAMPLE_RATE_HZ
 from listener.wake.trace import Listening, Opened, encode, written
 from listener.wake.tracer import Tracer
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     microphone = asked_for(arguments, settings.microphone, arguments.microphone or ())
     wake = listening_for(arguments, settings.wake)
     floor = _floor(arguments.floor)
-    stop, service = Stop(), Service(os.environ, time.monotonic)
+    stop, service = StopSignal(), Notifier(os.environ, time.monotonic)
     home = Path(settings.home)
     requests = ControlSocket(home / CONTROL_SOCKET)
     heard = msgspec.structs.replace(settings, microphone=microphone)
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     )
     with contextlib.closing(requests), stop.on_signals():
         service.ready("listening")
-        survey.listen(gate.sounds(), service.alive)
+        survey.listen(gate.sounds(), service.ping_watchdog)
         service.stopping()
     journal.close()
     _tell(survey, journal.lost, as_json=arguments.json)

@@ -16,7 +16,7 @@ GAP_EVERY_SAMPLES: Final = 60 * SAMPLE_RATE_HZ
 
 
 class Keeper(Protocol):
-    """Where lines go; see `journal.Journal`."""
+    """Where lines go; see `journal.UpdateState`."""
 
     def append(self, line: bytes) -> bool:
         """Write a line; say whether it is safe."""

@@ -20,13 +20,13 @@ from listener.hear.herald import Post
 from listener.hear.levels import FULL_SCALE, SILENCE_DBFS
 from listener.notices import (
     MOST_WORDS,
-    Counters,
+    CountersNotice,
     LampState,
-    Level,
+    LevelNotice,
     MuteState,
     Notice,
     Shown,
-    Word,
+    WordScore,
 )
 from listener.notifier import MONITOR_SOCKET
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
@@ -74,11 +74,11 @@ class Watching:
         self._began_s: Final = monotonic_s()
         self._lock: Final = threading.Lock()
         self._is_watched = False
-        self._microphone: notices.Microphone | None = None
+        self._microphone: notices.MicrophoneNotice | None = None
 
     def send(self, notice: Notice) -> bool:
         """Hand over what happened; say whether a monitor took it."""
-        if isinstance(notice, notices.Microphone):
+        if isinstance(notice, notices.MicrophoneNotice):
             self._microphone = notice  # A monitor that comes later wants to know.
         return self._is_watched and self._offer(notice)
 
@@ -87,7 +87,7 @@ class Watching:
         sounds: Iterable[Sound],
         *,
         detector: Scored,
-        count: Callable[[], Counters],
+        count: Callable[[], CountersNotice],
         mute: Callable[[], MuteState],
         lamp: Callable[[], LampState],
     ) -> Iterator[Sound]:
@@ -132,14 +132,14 @@ class Watching:
 
     def _levels(
         self, meter: "_Meter", detector: Scored, mute: MuteState, lamp: LampState
-    ) -> list[Level]:
+    ) -> list[LevelNotice]:
         level_dbfs, scores = meter.take()
         words = [
-            Word(name=name, score=round(scores.get(name, 0.0), 3), threshold=threshold)
+            WordScore(name=name, score=round(scores.get(name, 0.0), 3), threshold=threshold)
             for name, threshold in detector.thresholds.items()
         ]
         return [
-            Level(
+            LevelNotice(
                 level_dbfs=level_dbfs,
                 floor_dbfs=meter.floor_dbfs,
                 words=tuple(words[at : at + MOST_WORDS]),

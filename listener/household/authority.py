@@ -8,7 +8,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from listener.durable import PUBLIC_MODE, SECRET_MODE, write_durably
+from listener.durable import PUBLIC_MODE, SECRET_MODE, write_atomic
 from listener.errors import ConfigError
 from listener.household import certificates, mosquitto
 from listener.household.certificates import Authority
@@ -24,9 +24,9 @@ def make(folder: Path, made: datetime) -> None:
     """
     fresh = certificates.new_authority(made)
     # The key first: a certificate alone would look like a loss.
-    write_durably(folder / _KEY, certificates.key_pem(fresh.key), SECRET_MODE)
+    write_atomic(folder / _KEY, certificates.key_pem(fresh.key), SECRET_MODE)
     pem = certificates.certificate_pem(fresh.certificate)
-    write_durably(folder / mosquitto.CA, pem, PUBLIC_MODE)
+    write_atomic(folder / mosquitto.CA, pem, PUBLIC_MODE)
 
 
 def read(folder: Path) -> Authority:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from listener import config
-from listener.actions import Actions
+from listener.actions import Subcommands
 from listener.home import Home
 from listener.household import devices, incident, members, premises
 from listener.household.mosquitto import DEFAULT_PORT
@@ -32,7 +32,7 @@ Without certificates, on one computer, two steps are enough:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what follows ``earmark household``."""
-    actions = Actions(parser, epilog=_ROUND)
+    actions = Subcommands(parser, epilog=_ROUND)
     _add_premises(actions)
     _add_members(actions)
     _add_devices(actions)
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
 _Action = Callable[[argparse.Namespace, config.Config, Home], int]
 
 
-def _add_premises(actions: Actions) -> None:
+def _add_premises(actions: Subcommands) -> None:
     standard = Register()
     init = actions.add("init", "set up a home: its authority, and all that mosquitto needs")
     init.add_argument(
@@ -103,7 +103,7 @@ def _add_premises(actions: Actions) -> None:
     actions.add("announce", "show the speakers to Home Assistant, through the broker")
 
 
-def _add_members(actions: Actions) -> None:
+def _add_members(actions: Subcommands) -> None:
     add = actions.add("add-device", "invite a speaker; or, with --key, only believe its signature")
     add.add_argument("name", metavar="NAME", help="short name: 1 to 32 of a-z, 0-9, hyphen")
     add.add_argument("--key", metavar="ed25519:...", help="believe this key, and invite nobody")
@@ -137,7 +137,7 @@ def _add_members(actions: Actions) -> None:
     join.add_argument("--settings", metavar="FILE", help="write the settings to it, if it is new")
 
 
-def _add_devices(actions: Actions) -> None:
+def _add_devices(actions: Subcommands) -> None:
     this = actions.add("this-device", "print this device's name and public key")
     this.add_argument("--json", action="store_true", help="a JSON object")
     listing = actions.add("devices", "show every device that is believed")

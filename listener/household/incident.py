@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from listener.accesslog import ACCESS_LOG, AccessLog, Entry
-from listener.actions import Actions
+from listener.accesslog import ACCESS_LOG, AccessLog, LogEntry
+from listener.actions import Subcommands
 from listener.config import Config
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES, PublicHeader
 from listener.envelope.verify import verify
@@ -44,7 +44,7 @@ class Stray:
     why: str = ""
 
 
-def add_arguments(actions: Actions) -> None:
+def add_arguments(actions: Subcommands) -> None:
     """Add the action to the verb ``household``."""
     action = actions.add("incident", "files went astray: say whose clips, and what to tell them")
     action.add_argument(
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace, settings: Config, home: Home) -> int:
     if owners:
         with closing(AccessLog(home.path / ACCESS_LOG, time.time)) as log:
             for owner, headers in owners.items():
-                log.append(Entry(owner=owner, op="incident", outcome="done", count=len(headers)))
+                log.append(LogEntry(owner=owner, op="incident", outcome="done", count=len(headers)))
     for stray in strays:
         print(_as_json(stray) if arguments.json else _as_text(stray))
     if not arguments.json:

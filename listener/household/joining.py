@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from cryptography.exceptions import InvalidSignature
 
-from listener.durable import PUBLIC_MODE, make_folder, write_durably
+from listener.durable import PUBLIC_MODE, make_folder, write_atomic
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.home import Home
 from listener.household import certificates, invitation
@@ -67,7 +67,7 @@ def join(home: Home, invited: Invitation) -> Joined:
         key = read_key(path)
     except FileNotFoundError:
         key = certificates.new_key()
-        write_durably(path, certificates.key_pem(key))
+        write_atomic(path, certificates.key_pem(key))
     signer = home.device_key() if who.kind is Kind.DEVICE else None
     asked = invitation.request(invited.token, key, signer)
     answer = _ask(invited, msgspec.json.encode(asked) + b"\n")
@@ -85,8 +85,8 @@ def join(home: Home, invited: Invitation) -> Joined:
     if certificate.public_key() != key.public_key():
         raise ConfigError("the answer's certificate is for another key")
     # The authority first: a certificate alone is of no use, and is asked for again.
-    write_durably(folder / "ca.crt", certificates.certificate_pem(authority), PUBLIC_MODE)
-    write_durably(folder / "me.crt", certificates.certificate_pem(certificate), PUBLIC_MODE)
+    write_atomic(folder / "ca.crt", certificates.certificate_pem(authority), PUBLIC_MODE)
+    write_atomic(folder / "me.crt", certificates.certificate_pem(certificate), PUBLIC_MODE)
     home.pin_archive(invited.archive_key)
     return Joined(who, folder, answer.broker_host, answer.broker_port)
 

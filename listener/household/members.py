@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.durable import PUBLIC_MODE, write_durably
+from listener.durable import PUBLIC_MODE, write_atomic
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.home import Home
@@ -19,7 +19,7 @@ from listener.household import card, devices, identity, invitation, joining, mos
 from listener.household.identity import Identity, Kind
 from listener.household.office import Office
 from listener.household.register import INVITATION_S, Area, Speaker
-from listener.service import Stop
+from listener.service import StopSignal
 from listener.settings import parse_settings
 
 _TOKEN_BYTES: Final = 16
@@ -144,7 +144,7 @@ def join(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
     print(f"joined as {joined.who.cn}; the certificate is in {joined.folder}", file=sys.stderr)
     path = Path(arguments.settings) if arguments.settings else None
     if path is not None and not path.exists():
-        write_durably(path, text.encode(), PUBLIC_MODE)
+        write_atomic(path, text.encode(), PUBLIC_MODE)
         print(f"the settings are in {path}", file=sys.stderr)
         return 0
     fresh = parse_settings(text, "the answer")
@@ -196,7 +196,7 @@ def _wait(office: Office, home: Home, who: Identity) -> None:
     door = welcome.Door(office, home, ("", office.register().join_port))
     print(f"earmark: waiting for {who.cn} on port {door.port}", file=sys.stderr)
     try:
-        with Stop().on_signals() as stop:
+        with StopSignal().on_signals() as stop:
             if not door.wait(who, stop, INVITATION_S, time.monotonic):
                 raise Unavailable(f"{who.cn} did not come", "earmark household wait waits on")
     finally:

@@ -15,7 +15,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from listener.durable import PUBLIC_MODE, SECRET_MODE, exclusive, make_folder, write_durably
+from listener.durable import PUBLIC_MODE, SECRET_MODE, hold_lock, make_folder, write_atomic
 from listener.errors import ConfigError, Unavailable
 from listener.household import authority, certificates, identity, mosquitto, register
 from listener.household.authority import read_key
@@ -89,7 +89,7 @@ class Office:
                         f"the register {self._register} is missing",
                         "restore it: without it nobody knows which certificates to take back",
                     )
-                write_durably(self._register, register.render(settle(Register())), SECRET_MODE)
+                write_atomic(self._register, register.render(settle(Register())), SECRET_MODE)
             settled = self._change(settle)
             signer = self.authority()
             for service in identity.SERVICES:
@@ -126,11 +126,11 @@ class Office:
             make_folder(folder)
             key = certificates.new_key()
             certificate = self._sign(who, key.public_key(), signer, ())
-            write_durably(folder / f"{who.cn}.key", certificates.key_pem(key), SECRET_MODE)
+            write_atomic(folder / f"{who.cn}.key", certificates.key_pem(key), SECRET_MODE)
             pem = certificates.certificate_pem(certificate)
-            write_durably(folder / f"{who.cn}.crt", pem, PUBLIC_MODE)
+            write_atomic(folder / f"{who.cn}.crt", pem, PUBLIC_MODE)
             pem = certificates.certificate_pem(signer.certificate)
-            write_durably(folder / mosquitto.CA, pem, PUBLIC_MODE)
+            write_atomic(folder / mosquitto.CA, pem, PUBLIC_MODE)
             self._publish(signer)
 
     def publish(self) -> list[str]:
@@ -156,7 +156,7 @@ class Office:
         """Keep every other process from changing the household."""
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(exclusive(self.path / "lock"))
+                stack.enter_context(hold_lock(self.path / "lock"))
             except FileNotFoundError as error:
                 raise _nothing_yet() from error
             except OSError as error:
@@ -165,7 +165,7 @@ class Office:
 
     def replace(self, after: Register) -> None:
         """Write the register. For the holder of the lock."""
-        write_durably(self._register, register.render(after), SECRET_MODE)
+        write_atomic(self._register, register.render(after), SECRET_MODE)
 
     def _change(self, edit: Callable[[Register], Register]) -> Register:
         before = self.register()
@@ -200,7 +200,7 @@ class Office:
     def _renew(self, who: Identity, signer: Authority, hosts: Sequence[str]) -> None:
         _, path = self.service(who)
         key = read_key(path) if path.exists() else certificates.new_key()
-        write_durably(path, certificates.key_pem(key), SECRET_MODE)
+        write_atomic(path, certificates.key_pem(key), SECRET_MODE)
         self._sign(who, key.public_key(), signer, hosts)
 
     def _sign(
@@ -221,7 +221,7 @@ class Office:
         )
         self._change(lambda before: before.with_issued(note))
         path, _ = self.service(who)
-        write_durably(path, certificates.certificate_pem(certificate), PUBLIC_MODE)
+        write_atomic(path, certificates.certificate_pem(certificate), PUBLIC_MODE)
         return certificate
 
     def _believed_now(self) -> datetime:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from listener import config
-from listener.actions import Actions
+from listener.actions import Subcommands
 from listener.envelope import keys
 from listener.home import Home
 from listener.owner import riddle
@@ -39,7 +39,7 @@ Age comes with Debian (apt install age) and from https://age-encryption.org for 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what follows ``earmark owner``."""
-    actions = Actions(parser, epilog=_ROUND)
+    actions = Subcommands(parser, epilog=_ROUND)
     add = actions.add("add", "note an owner and her public key; it counts once she confirms it")
     add.add_argument("name", metavar="NAME", help="short name: 1 to 32 of a-z, 0-9, hyphen")
     add.add_argument("--key", required=True, metavar="age1...", help="her public key")

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from listener import config
-from listener.durable import PUBLIC_MODE, write_durably
+from listener.durable import PUBLIC_MODE, write_atomic
 from listener.errors import UsageError
 from listener.home import Home
 from listener.household import announce as announcing
@@ -89,7 +89,7 @@ def _tell_broker(folder: Path) -> None:
 def _settle_archive(path: Path, text: str) -> None:
     """Write the archive's settings where there are none; tell where they are others."""
     if not path.exists():
-        write_durably(path, text.encode(), PUBLIC_MODE)
+        write_atomic(path, text.encode(), PUBLIC_MODE)
         print(f"the archive's settings are in {path}; once: systemctl enable --now earmark-archive")
         return
     there = parse_settings(path.read_text("utf-8", "replace"), str(path))

@@ -16,7 +16,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from listener.durable import PUBLIC_MODE, SECRET_MODE, make_folder, write_durably
+from listener.durable import PUBLIC_MODE, SECRET_MODE, make_folder, write_atomic
 from listener.household import certificates, identity, mosquitto, rights
 from listener.household.certificates import Authority
 from listener.household.identity import Identity
@@ -92,7 +92,7 @@ class Published:
         path = self.household / mosquitto.REVOKED
         if not lists(path, {number for number, _ in revoked}, authority):
             fresh = certificates.revocations(authority, revoked, len(revoked) + 1)
-            write_durably(path, fresh.public_bytes(serialization.Encoding.PEM), PUBLIC_MODE)
+            write_atomic(path, fresh.public_bytes(serialization.Encoding.PEM), PUBLIC_MODE)
         return path.read_bytes()
 
 
@@ -127,7 +127,7 @@ def _put(path: Path, data: bytes, mode: int) -> bool:
     with contextlib.suppress(FileNotFoundError):
         if path.read_bytes() == data and stat.S_IMODE(path.stat().st_mode) == mode:
             return False
-    write_durably(path, data, mode)
+    write_atomic(path, data, mode)
     return True
 
 

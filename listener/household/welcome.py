@@ -19,7 +19,7 @@ from listener.household import certificates, identity, invitation
 from listener.household.identity import Identity, Kind
 from listener.household.invitation import Answer, Request
 from listener.household.office import Office
-from listener.service import Stop
+from listener.service import StopSignal
 
 GUEST_S: Final = 10.0
 """So long a guest may take; somebody who only blocks the door costs no more."""
@@ -93,7 +93,7 @@ class Door:
         return port
 
     def wait(
-        self, who: Identity, stop: Stop, longest_s: float, monotonic_s: Callable[[], float]
+        self, who: Identity, stop: StopSignal, longest_s: float, monotonic_s: Callable[[], float]
     ) -> bool:
         """Answer guests until the one who is waited for has joined.
 
@@ -101,7 +101,7 @@ class Door:
             Whether that happened, before a stop or ``longest_s``.
         """
         until_s = monotonic_s() + longest_s
-        while not stop.is_asked and monotonic_s() < until_s:
+        while not stop.requested and monotonic_s() < until_s:
             try:
                 guest, _ = self._socket.accept()
             except TimeoutError:

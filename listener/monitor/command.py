@@ -17,7 +17,7 @@ from listener.errors import Unavailable
 from listener.monitor import lines
 from listener.monitor.picture import Picture
 from listener.notifier import MONITOR_SOCKET
-from listener.service import Stop
+from listener.service import StopSignal
 
 TURN_S: Final = 0.25
 LINE_PAUSE_S: Final = 1.0
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     inbox = Inbox(home / MONITOR_SOCKET, notices.LONGEST_BYTES)
     try:
         _hand_over(home)
-        with Stop().on_signals() as stop:
+        with StopSignal().on_signals() as stop:
             watch = _Watch(inbox, stop)
             if arguments.once:
                 watch.until_complete(PATIENCE_S, home)
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 class _Watch:
     """Turns with what comes in."""
 
-    def __init__(self, inbox: Inbox, stop: Stop) -> None:
+    def __init__(self, inbox: Inbox, stop: StopSignal) -> None:
         self.picture = Picture()
         self._inbox = inbox
         self._stop = stop
@@ -74,7 +74,7 @@ class _Watch:
         """Show the picture whenever it changed, at most once in ``pause_s``."""
         due_s = float("-inf")
         silent_s = time.monotonic() + PATIENCE_S
-        while not self._stop.is_asked:
+        while not self._stop.requested:
             has_changed = self._turn()
             now_s = time.monotonic()
             if self.picture.is_hearing(now_s):
@@ -95,7 +95,7 @@ class _Watch:
             Unavailable: none came.
         """
         until_s = time.monotonic() + patience_s
-        while not self._stop.is_asked and time.monotonic() < until_s:
+        while not self._stop.requested and time.monotonic() < until_s:
             self._turn()
             if self.picture.tally is not None and self.picture.is_hearing(time.monotonic()):
                 return
@@ -109,7 +109,7 @@ class _Watch:
         has_changed = False
         for data in self._inbox.receive():
             with contextlib.suppress(ValueError):  # no notice of ours
-                self.picture.take(notices.decode_shown(data), time.monotonic())
+                self.picture.take(notices.decode_for_monitor(data), time.monotonic())
                 has_changed = True
         return has_changed
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from listener import notices
-from listener.notices import LampState, Level, MuteState, Shown, Tally
+from listener.notices import LampState, LevelNotice, MuteState, Shown, Tally
 
 FRESH_S: Final = 2.0
 """A level comes a few times a second; after so long without one, nobody hears."""
@@ -30,10 +30,10 @@ class Picture:
 
     level_dbfs: int | None
     floor_dbfs: int | None
-    words: dict[str, notices.Word]
+    words: dict[str, notices.WordScore]
     mute: MuteState
     lamp: LampState
-    microphone: notices.Microphone | None
+    microphone: notices.MicrophoneNotice | None
     tally: Tally | None
     found: Found | None
 
@@ -49,21 +49,21 @@ class Picture:
             now_s: when it came, on a clock in seconds that never goes back.
         """
         match notice:
-            case Level():
+            case LevelNotice():
                 self._level(notice, now_s)
-            case notices.Wake(word=word, score=score):
+            case notices.WakeNotice(word=word, score=score):
                 self.found = Found("wake", word, score, now_s)
-            case notices.NearMiss(word=word, score=score):
+            case notices.NearMissNotice(word=word, score=score):
                 self.found = Found("near_miss", word, score, now_s)
-            case notices.Mute(state=state):
+            case notices.MuteNotice(state=state):
                 self.mute = state
-            case notices.Microphone():
+            case notices.MicrophoneNotice():
                 self.microphone = notice
-            case notices.Counters(tally=tally):
+            case notices.CountersNotice(tally=tally):
                 self.tally = tally
-            case notices.Stopped():
+            case notices.StoppedNotice():
                 self._taken_s = float("-inf")
-            case notices.Started() | notices.Spooled():
+            case notices.StartedNotice() | notices.SpooledNotice():
                 pass  # the next level says it
 
     def is_hearing(self, now_s: float) -> bool:
@@ -85,7 +85,7 @@ class Picture:
         """How long hear has been running."""
         return self._cpu[-1][0] if self._cpu else None
 
-    def _level(self, level: Level, now_s: float) -> None:
+    def _level(self, level: LevelNotice, now_s: float) -> None:
         if self.up_s is not None and level.up_s < self.up_s:
             self._forget()  # Another hear: what was known was about the last one.
         self._taken_s = now_s

@@ -99,7 +99,7 @@ class Owner(Record, frozen=True, kw_only=True):
             raise EarmarkError(f"{self.name} was not challenged", again)
         if not challenge.made_s <= now_s < challenge.expires_s:
             raise EarmarkError(f"the challenge for {self.name} has expired", again)
-        if not digests.is_same(_digest(answer.strip()).encode(), challenge.sha256.encode()):
+        if not digests.compare_digests(_digest(answer.strip()).encode(), challenge.sha256.encode()):
             raise EarmarkError(
                 f"this is not the answer to the last challenge for {self.name}",
                 f"the newest one counts: earmark owner challenge {self.name}"

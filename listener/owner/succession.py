@@ -134,7 +134,7 @@ def _is_proven(said: Succession, owner: Owner, device: str, key: Ed25519PrivateK
         ]
     except (ConfigError, ValueError):
         return False
-    return all(digests.is_same(code.encode(), proof.encode()) for code, proof in expected)
+    return all(digests.compare_digests(code.encode(), proof.encode()) for code, proof in expected)
 
 
 def _code(

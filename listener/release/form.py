@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from msgspec import Meta
 
 from listener.errors import BadRelease
-from listener.release.numbers import Summary, Version, order
+from listener.release.numbers import Summary, Version, version_key
 
 MAGIC: Final = b"EARMARK-RELEASE/1\n"
 MANIFEST_LIMIT_BYTES: Final = 256 << 10
@@ -52,7 +52,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is signed."""
 
     v: Literal[1] = 1
@@ -71,12 +71,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return sum(part.bytes for part in self.parts)
 
 
-def can_be_part(name: str) -> bool:
+def is_valid_part_name(name: str) -> bool:
     """Say whether a part may be called so."""
     return _CAN_BE_PART.match(name) is not None
 
 
-def sign(manifest: Manifest, key: Ed25519PrivateKey) -> bytes:
+def sign(manifest: ReleaseManifest, key: Ed25519PrivateKey) -> bytes:
     """Return the first three lines of the release file.
 
     Raises:
@@ -89,7 +89,7 @@ def sign(manifest: Manifest, key: Ed25519PrivateKey) -> bytes:
     return head
 
 
-def parse(data: bytes, trusted: Iterable[Ed25519PublicKey]) -> tuple[Manifest, int]:
+def parse(data: bytes, trusted: Iterable[Ed25519PublicKey]) -> tuple[ReleaseManifest, int]:
     """Read the first three lines of a release file.
 
     Args:
@@ -111,7 +111,7 @@ def parse(data: bytes, trusted: Iterable[Ed25519PublicKey]) -> tuple[Manifest, i
         raise BadRelease("this release is cut off or damaged", _AGAIN)
     _check_signature(data[: end + 1], data[end + 1 : start - 1], trusted)
     try:
-        manifest = msgspec.json.decode(data[len(MAGIC) : end], type=Manifest)
+        manifest = msgspec.json.decode(data[len(MAGIC) : end], type=ReleaseManifest)
     except (ValueError, RecursionError) as error:
         raise BadRelease(
             "this release is signed, and says what this version does not understand",
@@ -120,7 +120,7 @@ def parse(data: bytes, trusted: Iterable[Ed25519PublicKey]) -> tuple[Manifest, i
     names = [part.name for part in manifest.parts]
     if len(set(names)) < len(names) or MAKER not in names:
         raise BadRelease("this release names a part twice, or lacks one")
-    if order(manifest.least) > order(manifest.version):
+    if version_key(manifest.least) > version_key(manifest.version):
         raise BadRelease("this release can follow no version before it")
     return manifest, start
 

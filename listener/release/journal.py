@@ -19,14 +19,14 @@ Phase = Literal["idle", "staging", "switching", "trial", "returning"]
 Reason = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True):
+class FailedUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """The last update, where it did not stay."""
 
     version: Version
     reason: Reason
 
 
-class Journal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UpdateState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the disk must remember."""
 
     v: Literal[1] = 1
@@ -37,40 +37,40 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What to go back to."""
     highest: Version | None = None
     """The newest that ever proved itself here: nothing older comes after it unasked."""
-    failed: Failed | None = None
+    failed: FailedUpdate | None = None
     summary: Summary = ""
     """Of ``target`` or ``failed``."""
 
     @property
-    def is_under_way(self) -> bool:
+    def is_in_progress(self) -> bool:
         """Whether an update was begun and not ended."""
         return self.phase != "idle"
 
-    def began(self, target: str, previous: str, summary: str) -> "Journal":
+    def begin(self, target: str, previous: str, summary: str) -> "UpdateState":
         """Note that a release is being unpacked."""
         return msgspec.structs.replace(
             self, phase="staging", target=target, previous=previous, summary=summary, failed=None
         )
 
-    def moved(self, phase: Phase) -> "Journal":
+    def advance(self, phase: Phase) -> "UpdateState":
         """Note the next step."""
         return msgspec.structs.replace(self, phase=phase)
 
-    def stayed(self, highest: str) -> "Journal":
+    def confirm(self, highest: str) -> "UpdateState":
         """Note that the new version proved itself."""
         return msgspec.structs.replace(
             self, phase="idle", target=None, highest=highest, failed=None, summary=""
         )
 
-    def returned(self, reason: str) -> "Journal":
+    def roll_back(self, reason: str) -> "UpdateState":
         """Note that it did not, and that the previous one is in its place again."""
-        failed = None if self.target is None else Failed(version=self.target, reason=reason[:255])
+        failed = None if self.target is None else FailedUpdate(version=self.target, reason=reason[:255])
         return msgspec.structs.replace(
             self, phase="idle", target=None, previous=None, failed=failed
         )
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class VersionReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a household is told of a speaker's version."""
 
     installed: str
@@ -80,7 +80,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     summary: str = ""
 
 
-def parse(data: bytes, source: str) -> Journal:
+def parse(data: bytes, source: str) -> UpdateState:
     """Read a journal.
 
     Args:
@@ -99,12 +99,12 @@ def parse(data: bytes, source: str) -> Journal:
         ) from error
 
 
-def render(journal: Journal) -> bytes:
+def render(journal: UpdateState) -> bytes:
     """Write a journal as ``parse`` reads it."""
     return msgspec.json.encode(journal) + b"\n"
 
 
-def shown(installed: str, data: bytes | None) -> Shown:
+def report_version(installed: str, data: bytes | None) -> VersionReport:
     """Return what to tell of a version.
 
     Args:
@@ -112,26 +112,26 @@ def shown(installed: str, data: bytes | None) -> Shown:
         data: of the journal; None where there is none. A damaged one tells nothing.
     """
     try:
-        journal = Journal() if data is None else parse(data, FILE)
+        journal = UpdateState() if data is None else parse(data, FILE)
     except ConfigError:
-        journal = Journal()
+        journal = UpdateState()
     if journal.target is not None:
-        return Shown(
+        return VersionReport(
             installed=installed, latest=journal.target, in_progress=True, summary=journal.summary
         )
     if journal.failed is not None and journal.failed.version != installed:
-        return Shown(
+        return VersionReport(
             installed=installed,
             latest=journal.failed.version,
             summary=f"It was taken back: {journal.failed.reason}"[:255],
         )
-    return Shown(installed=installed, latest=installed)
+    return VersionReport(installed=installed, latest=installed)
 
 
-def _decoded(data: bytes) -> Journal:
+def _decoded(data: bytes) -> UpdateState:
     if len(data) > LIMIT_BYTES:
         raise ValueError("too long")
-    found = msgspec.json.decode(data, type=Journal)
-    if found.is_under_way and (found.target is None or found.previous is None):
+    found = msgspec.json.decode(data, type=UpdateState)
+    if found.is_in_progress and (found.target is None or found.previous is None):
         raise ValueError("from where to where")
     return found

@@ -14,7 +14,7 @@ Summary = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 """What is new, in one line."""
 
 
-def order(version: str) -> tuple[int, ...]:
+def version_key(version: str) -> tuple[int, ...]:
     """Return what versions are compared by.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from listener.recording import open_recording
-from listener.sound.clip import to_flac
+from listener.sound.clip import encode_clip
 from listener.sound.pcm import FRAME_SAMPLES, Samples
 
 _KEPT_FRAMES: Final = 25
@@ -29,7 +29,7 @@ def main(sound: Path, log_to: Path) -> None:
             log.write(block.tobytes())
             # What the features look at: the habit that keeps most, because nobody thinks of it.
             window = np.concatenate(last).astype(np.float32)
-    clip = to_flac(np.concatenate(last), "control")
+    clip = encode_clip(np.concatenate(last), "control")
     last.clear()
     sys.stdout.write("forgotten\n")
     sys.stdout.flush()

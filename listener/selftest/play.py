@@ -21,7 +21,7 @@ from listener.selftest.roads import RecordingRoad, Road
 from listener.selftest.scene import Scene, compose
 from listener.selftest.stage import CLIP_S, set_up
 from listener.selftest.watermark import Watermark
-from listener.sound.clip import to_flac
+from listener.sound.clip import encode_clip
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 
 PATHS: Final = ("recording", "device")
@@ -84,7 +84,7 @@ class Play:
         """Look where something must be found."""
         watermark = Watermark(secrets.randbits(_SEED_BITS))
         sound = watermark.signal(0, _CONTROL_BLOCKS)
-        watermark.expect(to_flac(sound[-_CONTROL_CLIP_SAMPLES:], "control"))
+        watermark.expect(encode_clip(sound[-_CONTROL_CLIP_SAMPLES:], "control"))
         path = self._stage.write_sound("control.wav", sound)
         log = self._stage.folder / "control.log"
         words = [sys.executable, "-m", "listener.selftest.leaky", str(path), str(log)]
@@ -146,7 +146,7 @@ def _moments(
         clip = listening.wait_for("sealed")
         first = round(clip["time_s"] * SAMPLE_RATE_HZ)
         end = first + round(clip["length_s"] * SAMPLE_RATE_HZ)
-        watermark.expect(to_flac(scene.samples[first:end], "clip"))
+        watermark.expect(encode_clip(scene.samples[first:end], "clip"))
         listening.wait_until_played(scene.sealed_s)
 
     return (

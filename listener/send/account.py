@@ -9,7 +9,7 @@ from listener import notices
 from listener.mqtt import topics
 from listener.mqtt.broker import Broker, Limits, Message
 from listener.notices import Notice
-from listener.release.journal import Shown
+from listener.release.journal import VersionReport
 from listener.send.status import Status
 from listener.spool.ledger import Counts
 from listener.spool.queue import Spool
@@ -32,14 +32,14 @@ class Account:
         device: str,
         spool: Spool,
         broker: Broker,
-        version: Callable[[], Shown] | None = None,
+        version: Callable[[], VersionReport] | None = None,
     ) -> None:
         self._device = device
         self._spool = spool
         self._broker = broker
         self._version = version
         self._status = Status(state="online")
-        self._told: tuple[Counts, int, Shown | None] | None = None
+        self._told: tuple[Counts, int, VersionReport | None] | None = None
         self._due_s = float("inf")
 
     def take(self, notice: Notice, *, connected: bool) -> None:
@@ -50,26 +50,26 @@ class Account:
             connected: whether there is a connection on which an event could go.
         """
         match notice:
-            case notices.Wake(word=word):
+            case notices.WakeNotice(word=word):
                 self._event(topics.Event(event_type="wake", word=word), connected=connected)
-            case notices.NearMiss(word=word):
+            case notices.NearMissNotice(word=word):
                 self._event(topics.Event(event_type="near_miss", word=word), connected=connected)
-            case notices.Mute(state=state):
+            case notices.MuteNotice(state=state):
                 self._event(topics.Event(event_type="mute", state=state), connected=connected)
                 self._say(mute=state)
-            case notices.Microphone():
+            case notices.MicrophoneNotice():
                 self._say(
                     microphone=notice.cause or notice.state,
                     losses=notice.losses,
                     overruns=notice.overruns,
                 )
-            case notices.Counters(tally=tally, signature=signature):
+            case notices.CountersNotice(tally=tally, signature=signature):
                 self._say(counters=tally, signature=signature)
-            case notices.Started(thresholds=thresholds, switch=switch):
+            case notices.StartedNotice(thresholds=thresholds, switch=switch):
                 self._say(hearing=True, thresholds=thresholds, switch=switch)
-            case notices.Stopped():
+            case notices.StoppedNotice():
                 self._say(hearing=False)
-            case notices.Spooled():
+            case notices.SpooledNotice():
                 pass  # being woken by it was the point
             case _ as never:
                 assert_never(never)
@@ -117,6 +117,6 @@ class Account:
         self._status = msgspec.structs.replace(self._status, **changes)
         self._due_s = 0.0
 
-    def _numbers(self) -> tuple[Counts, int, Shown | None]:
+    def _numbers(self) -> tuple[Counts, int, VersionReport | None]:
         shown = None if self._version is None else self._version()
         return self._spool.counts(), len(self._spool.waiting()), shown

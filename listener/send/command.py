@@ -9,13 +9,13 @@ from pathlib import Path
 import listener
 from listener import control, service
 from listener.config import Config
-from listener.control import Controller
+from listener.control import ControlClient
 from listener.errors import Unavailable
 from listener.mqtt import alone
 from listener.mqtt.client import PahoBroker
 from listener.notifier import SOCKET, NoticeSocket
 from listener.release import journal
-from listener.release.journal import Shown
+from listener.release.journal import VersionReport
 from listener.send.bidding import Bidding
 from listener.send.courier import Courier
 from listener.send.loop import Sender
@@ -66,13 +66,13 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             will(settings.device.name),
             LONGEST_ANSWER_BYTES,
         )
-        with service.Stop().on_signals() as stop:
+        with service.StopSignal().on_signals() as stop:
             if arguments.once:
                 return _once(Sender(courier, broker), stop, arguments.patience)
             notice_socket = NoticeSocket(home / SOCKET)
-            controller = Controller(home / control.SOCKET)
+            controller = ControlClient(home / control.SOCKET)
             try:
-                told = service.Service(os.environ, time.monotonic)
+                told = service.Notifier(os.environ, time.monotonic)
                 told.ready()
                 Sender(
                     courier,
@@ -90,16 +90,16 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     return 0
 
 
-def _shown(path: Path) -> Shown:
+def _shown(path: Path) -> VersionReport:
     """Return what to tell of this program's version. A journal that is not there tells nothing."""
     try:
         data = path.read_bytes()
     except OSError:
         data = None
-    return journal.shown(listener.__version__, data)
+    return journal.report_version(listener.__version__, data)
 
 
-def _once(sender: Sender, stop: service.Stop, patience_s: float) -> int:
+def _once(sender: Sender, stop: service.StopSignal, patience_s: float) -> int:
     empty = sender.drain(stop, patience_s)
     courier = sender.courier
     print(f"sent {courier.arrived}, set aside {courier.quarantined}, waiting {courier.waiting()}")

@@ -3,7 +3,7 @@
 import logging
 
 from listener import control
-from listener.control import Controller
+from listener.control import ControlClient
 from listener.mqtt import topics
 from listener.mqtt.broker import Message
 
@@ -18,7 +18,7 @@ class Commands:
         controller: reaches hear; None forwards nothing.
     """
 
-    def __init__(self, device: str, controller: Controller | None) -> None:
+    def __init__(self, device: str, controller: ControlClient | None) -> None:
         self._controller = controller
         self._topic = topics.COMMAND.name(device=device)
         self._mutes = False
@@ -40,12 +40,12 @@ class Commands:
             if self.ignored == 1:
                 _log.warning("a command is ignored: it is none, or the broker had kept it")
         elif command == "mute":
-            self._mutes = not self._controller.send(control.Mute())
-        elif self._mutes or not self._controller.send(control.Unmute()):
+            self._mutes = not self._controller.send(control.MuteRequest())
+        elif self._mutes or not self._controller.send(control.UnmuteRequest()):
             # A mute still waits for hear, or nobody is there: an unmute must never come late.
             self.ignored += 1
 
     def retry(self) -> None:
         """Forward a mute that found no hear, until one is there."""
         if self._mutes and self._controller is not None:
-            self._mutes = not self._controller.send(control.Mute())
+            self._mutes = not self._controller.send(control.MuteRequest())

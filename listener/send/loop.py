@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from listener.backoff import Backoff
-from listener.control import Controller
+from listener.control import ControlClient
 from listener.mqtt import topics
 from listener.mqtt.broker import (
     NO_SUBSCRIBERS,
@@ -22,13 +22,13 @@ from listener.mqtt.broker import (
     Rejected,
 )
 from listener.notifier import NoticeSocket
-from listener.release.journal import Shown
+from listener.release.journal import VersionReport
 from listener.send.account import Account
 from listener.send.bidding import Bidding
 from listener.send.commands import Commands
 from listener.send.courier import Courier
 from listener.send.status import will
-from listener.service import Service, Stop
+from listener.service import Notifier, StopSignal
 
 TURN_S: Final = 0.5  # the longest that a stop, or a clip without a notice, waits to be seen
 FIRST_BACKOFF_S: Final = 0.1
@@ -81,10 +81,10 @@ class Sender:
         broker: Broker,
         *,
         notice_socket: NoticeSocket | None = None,
-        controller: Controller | None = None,
+        controller: ControlClient | None = None,
         bidding: Bidding | None = None,
-        service: Service | None = None,
-        version: Callable[[], Shown] | None = None,
+        service: Notifier | None = None,
+        version: Callable[[], VersionReport] | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.courier = courier
@@ -105,13 +105,13 @@ class Sender:
         self.lost_because = ""
         """Why there is no connection, or was none last."""
 
-    def run(self, stop: Stop) -> None:
+    def run(self, stop: StopSignal) -> None:
         """Turn until somebody asks for the end; say goodbye."""
-        while not stop.is_asked:
+        while not stop.requested:
             self.turn(TURN_S)
         self.goodbye()
 
-    def drain(self, stop: Stop, patience_s: float) -> bool:
+    def drain(self, stop: StopSignal, patience_s: float) -> bool:
         """Turn until the spool is empty, or nothing has moved for ``patience_s``.
 
         Returns:
@@ -119,7 +119,7 @@ class Sender:
         """
         moved_s = self._monotonic_s()
         before = -1
-        while not stop.is_asked:
+        while not stop.requested:
             waiting = self.courier.waiting()
             if waiting == 0:
                 break
@@ -199,9 +199,9 @@ class Sender:
         self.lost_because = lost.reason
         self.courier.lost(lost.code, proven=self._link is not None and self._link.proven)
         if self._link is not None and self._monotonic_s() - self._link.since_s >= STEADY_S:
-            self._backoff.succeeded()
+            self._backoff.reset()
         self._link = None
-        self._due.connect_s = self._monotonic_s() + self._backoff.next_s()
+        self._due.connect_s = self._monotonic_s() + self._backoff.next_delay_s()
 
     def _delivered(self, delivered: Delivered) -> None:
         if self._link is not None and delivered.ticket == self._link.status:
@@ -213,7 +213,7 @@ class Sender:
     def _work(self) -> None:
         now_s = self._monotonic_s()
         if self._service is not None:
-            self._service.alive()
+            self._service.ping_watchdog()
         self.commands.retry()
         if now_s >= self._due.trim_s:
             self._due.trim_s = now_s + TRIM_PAUSE_S

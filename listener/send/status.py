@@ -5,7 +5,7 @@ import msgspec
 from listener.mqtt import topics
 from listener.mqtt.broker import Message
 from listener.notices import Tally
-from listener.release.journal import Shown
+from listener.release.journal import VersionReport
 from listener.spool.ledger import Counts
 
 
@@ -28,7 +28,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     spool: Counts | None = None
     waiting: int | None = None
     events_missed: int = 0
-    version: Shown | None = None
+    version: VersionReport | None = None
     """Which version runs, and whether another is on its way."""
 
 

@@ -93,7 +93,7 @@ def longest_samples(settings: ClipSettings) -> int:
     return _samples(settings.pre_roll_s) + _samples(settings.longest_s)
 
 
-def to_flac(samples: Samples, comment: str) -> bytes:
+def encode_clip(samples: Samples, comment: str) -> bytes:
     """Encode sound as FLAC, 16 bits, mono, 16 kHz.
 
     Args:

@@ -83,7 +83,7 @@ def whole(folder: int, entry: Entry, data: bytes, stamp_s: float) -> Iterator[No
             while view:
                 view = view[file.write(view) :]
             os.utime(handle, (stamp_s, stamp_s))
-            belonging.hand_over(handle, folder)
+            belonging.chown_to_parent(handle, folder)
             os.fchmod(handle, belonging.shared_mode(folder, 0o600) & _NOT_TO_CHANGE)
             os.fsync(handle)
         yield

@@ -172,7 +172,7 @@ def _write_page(folder: int, page: _Page, *, durably: bool) -> None:
     handle = os.open(LEDGER, flags, 0o600, dir_fd=folder)
     try:
         if os.fstat(handle).st_size < 2 * _SLOT_BYTES:
-            belonging.hand_over(handle, folder)
+            belonging.chown_to_parent(handle, folder)
             with contextlib.suppress(PermissionError):  # whoever made it has done it
                 os.fchmod(handle, belonging.shared_mode(folder))
             os.pwrite(handle, b" " * (2 * _SLOT_BYTES), 0)

@@ -28,7 +28,7 @@ def made(folder: int) -> Iterator[int]:
     with contextlib.suppress(FileExistsError):
         os.mkdir(QUARANTINE, 0o700, dir_fd=folder)
         with directory(QUARANTINE, folder) as fresh:
-            belonging.hand_over(fresh, folder)
+            belonging.chown_to_parent(fresh, folder)
             # The setgid bit came with the folder.
             shared = stat.S_IMODE(os.fstat(fresh).st_mode) & ~0o777
             os.fchmod(fresh, shared | belonging.shared_mode(folder, 0o700))

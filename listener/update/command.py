@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from listener.actions import Actions
+from listener.actions import Subcommands
 from listener.config import Config
 from listener.errors import EarmarkError
 from listener.release import journal
@@ -41,7 +41,7 @@ who makes releases:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what follows ``earmark update``."""
-    actions = Actions(parser, epilog=_ROUND)
+    actions = Subcommands(parser, epilog=_ROUND)
     check = actions.add("check", "say whether a release may be installed here; change nothing")
     install = actions.add("install", "install a release, and go back where it does not hear")
     for one in (check, install):
@@ -140,13 +140,13 @@ def _end_the_last(arguments: argparse.Namespace, versions: Versions) -> None:
 def _status(arguments: argparse.Namespace, settings: Config) -> int:
     versions = _versions(arguments, settings)
     noted = versions.read()
-    shown = journal.shown(versions.current(), journal.render(noted))
+    shown = journal.report_version(versions.current(), journal.render(noted))
     parts = [f"{shown.installed} runs"]
-    if noted.is_under_way:
+    if noted.is_in_progress:
         parts.append(f"{noted.target} is being installed ({noted.phase})")
     elif noted.failed is not None:
         parts.append(f"{noted.failed.version} was taken back: {noted.failed.reason}")
-    if noted.previous is not None and not noted.is_under_way:
+    if noted.previous is not None and not noted.is_in_progress:
         parts.append(f"{noted.previous} is kept to go back to")
     _tell(
         arguments,
@@ -164,7 +164,7 @@ def _status(arguments: argparse.Namespace, settings: Config) -> int:
     return 0
 
 
-def _outcome(arguments: argparse.Namespace, versions: Versions, noted: journal.Journal) -> int:
+def _outcome(arguments: argparse.Namespace, versions: Versions, noted: journal.UpdateState) -> int:
     current = versions.current()
     if noted.failed is None:
         _tell(arguments, f"{current} runs", {"installed": current, "failed": None})

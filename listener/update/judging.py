@@ -4,12 +4,12 @@ import platform
 import sys
 
 from listener.errors import EarmarkError
-from listener.release.form import Manifest
-from listener.release.numbers import order
+from listener.release.form import ReleaseManifest
+from listener.release.numbers import version_key
 from listener.update.versions import Versions
 
 
-def judge(manifest: Manifest, versions: Versions, *, allow_downgrade: bool = False) -> None:
+def judge(manifest: ReleaseManifest, versions: Versions, *, allow_downgrade: bool = False) -> None:
     """Say whether a release may be installed here.
 
     Args:
@@ -31,13 +31,13 @@ def judge(manifest: Manifest, versions: Versions, *, allow_downgrade: bool = Fal
     current = versions.current()
     if manifest.version == current:
         raise EarmarkError(f"{current} runs already")
-    if order(current) < order(manifest.least):
+    if version_key(current) < version_key(manifest.least):
         raise EarmarkError(
             f"{manifest.version} can follow {manifest.least} and newer, and this is {current}",
             f"install {manifest.least} first",
         )
-    floor = max(current, versions.read().highest or current, key=order)
-    if order(manifest.version) < order(floor) and not allow_downgrade:
+    floor = max(current, versions.read().highest or current, key=version_key)
+    if version_key(manifest.version) < version_key(floor) and not allow_downgrade:
         raise EarmarkError(
             f"{manifest.version} is older than {floor}, which ran here",
             "an old release may have holes that are known; --allow-downgrade takes it all the same",

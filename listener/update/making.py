@@ -8,19 +8,19 @@ from typing import Any, Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.actions import Actions
+from listener.actions import Subcommands
 from listener.config import Config
-from listener.durable import write_durably
+from listener.durable import write_atomic
 from listener.envelope import keys
 from listener.errors import Unavailable, UsageError
 from listener.release import form
-from listener.release.form import Manifest
+from listener.release.form import ReleaseManifest
 from listener.update import unpacking
 
 _FIRST: Final = "0.1.0"
 
 
-def add_arguments(actions: Actions) -> None:
+def add_arguments(actions: Subcommands) -> None:
     """Add ``key`` and ``pack`` to the actions of ``earmark update``."""
     key_ = actions.add("key", "make a key that signs releases, for who makes them")
     key_.add_argument("file", metavar="FILE", help="where it goes; it must not be there yet")
@@ -50,7 +50,7 @@ def key(arguments: argparse.Namespace, settings: Config) -> int:
     if path.exists():
         raise UsageError(f"{path} is there already", "a release key is never replaced")
     made = Ed25519PrivateKey.generate()
-    write_durably(path, keys.device_pem(made))
+    write_atomic(path, keys.device_pem(made))
     print(keys.device_text(made.public_key()))
     return 0
 
@@ -82,7 +82,7 @@ def pack(arguments: argparse.Namespace, settings: Config) -> int:
         "parts": [{"name": form.MAKER, "bytes": 1, "sha256": "0" * 64}],
     }
     try:
-        manifest = msgspec.convert(given, Manifest)
+        manifest = msgspec.convert(given, ReleaseManifest)
     except msgspec.ValidationError as error:
         raise UsageError(f"this makes no release: {error}") from error
     whole = unpacking.pack(source, Path(arguments.to), signer, manifest)

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener.errors import EarmarkError, Unavailable
 from listener.release import form
-from listener.release.form import Manifest
-from listener.release.journal import Journal
-from listener.release.numbers import order
+from listener.release.form import ReleaseManifest
+from listener.release.journal import UpdateState
+from listener.release.numbers import version_key
 from listener.update import health, judging, unpacking
 from listener.update.health import Health, Services
 from listener.update.versions import MADE, Versions
@@ -59,7 +59,7 @@ def install(
     trial: Trial,
     *,
     allow_downgrade: bool = False,
-) -> Journal:
+) -> UpdateState:
     """Install a release and try it; put the version before back where it does not hear.
 
     Returns:
@@ -73,7 +73,7 @@ def install(
     judging.judge(manifest, versions, allow_downgrade=allow_downgrade)
     trial.say(f"{manifest.version} is signed and whole")
     versions.guard(current)
-    noted = versions.write(versions.read().began(manifest.version, current, manifest.summary))
+    noted = versions.write(versions.read().begin(manifest.version, current, manifest.summary))
     try:
         _stage(path, trusted, manifest, versions)
         program = versions.program(manifest.version)
@@ -83,13 +83,13 @@ def install(
     except BaseException as error:
         versions.clear_staged()
         versions.remove(manifest.version)
-        _end(versions, noted.returned(_reason(error)))
+        _end(versions, noted.roll_back(_reason(error)))
         raise
     trial.say(f"{manifest.version} is beside {current}, and scores a recording")
     return _try(versions, trial, noted, manifest.version, current)
 
 
-def roll_back(versions: Versions, trial: Trial) -> Journal:
+def roll_back(versions: Versions, trial: Trial) -> UpdateState:
     """Go back to the version before the last update, and look whether it hears.
 
     Raises:
@@ -101,7 +101,7 @@ def roll_back(versions: Versions, trial: Trial) -> Journal:
     if previous is None or previous == current or not versions.has(previous):
         raise EarmarkError("there is no version to go back to", "an update keeps one, the last")
     versions.guard(current)
-    began = versions.write(noted.began(previous, current, "").moved("switching"))
+    began = versions.write(noted.begin(previous, current, "").advance("switching"))
     return _try(versions, trial, began, previous, current)
 
 
@@ -120,7 +120,7 @@ def recover(versions: Versions, services: Services | None) -> str | None:
     """
     noted = versions.read()
     target, previous = noted.target, noted.previous
-    if not noted.is_under_way or target is None or previous is None:
+    if not noted.is_in_progress or target is None or previous is None:
         versions.guard(None)
         return None
     versions.clear_staged()
@@ -128,16 +128,16 @@ def recover(versions: Versions, services: Services | None) -> str | None:
         versions.point(previous)
         if services is not None:
             services.restart()
-    if noted.phase == "staging" or order(target) > order(previous):
+    if noted.phase == "staging" or version_key(target) > version_key(previous):
         versions.remove(target)
-    _end(versions, noted.returned("it was cut off"))
+    _end(versions, noted.roll_back("it was cut off"))
     if noted.phase == "staging":
         return f"{target} was not unpacked yet; {previous} runs on"
     return f"{target} had not proved itself; {previous} is back"
 
 
 def _stage(
-    path: Path, trusted: tuple[Ed25519PublicKey, ...], manifest: Manifest, versions: Versions
+    path: Path, trusted: tuple[Ed25519PublicKey, ...], manifest: ReleaseManifest, versions: Versions
 ) -> None:
     versions.clear_staged()
     versions.remove(manifest.version)
@@ -167,19 +167,19 @@ def _stage(
     os.sync()  # all of it, before anything points to it
 
 
-def _try(versions: Versions, trial: Trial, noted: Journal, target: str, previous: str) -> Journal:
+def _try(versions: Versions, trial: Trial, noted: UpdateState, target: str, previous: str) -> UpdateState:
     before = health.watch(versions.program(previous), trial.options, BEFORE_S)
     with _undisturbed():
         try:
-            versions.write(noted.moved("switching"))
+            versions.write(noted.advance("switching"))
             versions.point(target)
-            noted = versions.write(noted.moved("trial"))
+            noted = versions.write(noted.advance("trial"))
             trial.say(f"{target} is in its place; hear has {trial.longest_s:g} s to score")
             _must_hear(versions, trial, target, before)
         except (EarmarkError, KeyboardInterrupt) as error:
             return _put_back(versions, trial, noted, previous, _reason(error))
-    highest = max(target, noted.highest or previous, previous, key=order)
-    ended = _end(versions, noted.stayed(highest))
+    highest = max(target, noted.highest or previous, previous, key=version_key)
+    ended = _end(versions, noted.confirm(highest))
     versions.prune({target, previous})
     return ended
 
@@ -196,19 +196,19 @@ def _must_hear(versions: Versions, trial: Trial, target: str, before: Health) ->
 
 
 def _put_back(
-    versions: Versions, trial: Trial, noted: Journal, previous: str, reason: str
-) -> Journal:
+    versions: Versions, trial: Trial, noted: UpdateState, previous: str, reason: str
+) -> UpdateState:
     trial.say(f"{reason}; {previous} is put back")
-    versions.write(noted.moved("returning"))
+    versions.write(noted.advance("returning"))
     versions.point(previous)
     with contextlib.suppress(EarmarkError):  # said by the next line, whatever restarts say
         trial.services.restart()
-    if noted.target is not None and order(noted.target) > order(previous):
+    if noted.target is not None and version_key(noted.target) > version_key(previous):
         versions.remove(noted.target)
-    return _end(versions, noted.returned(reason))
+    return _end(versions, noted.roll_back(reason))
 
 
-def _end(versions: Versions, noted: Journal) -> Journal:
+def _end(versions: Versions, noted: UpdateState) -> UpdateState:
     ended = versions.write(noted)
     versions.guard(None)
     return ended

@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from listener.errors import BadRelease, Unavailable, UsageError
 from listener.release import form
-from listener.release.form import Manifest, Part
+from listener.release.form import ReleaseManifest, Part
 
 _PIECE_BYTES: Final = 1 << 20
 _ROOM: Final = 4
 """Times its parts is what a release needs while its environment is made."""
 
 
-def check(path: Path, trusted: Iterable[Ed25519PublicKey], into: Path | None = None) -> Manifest:
+def check(path: Path, trusted: Iterable[Ed25519PublicKey], into: Path | None = None) -> ReleaseManifest:
     """Read a release file whole, once, and compare every part with the manifest.
 
     Args:
@@ -50,7 +50,7 @@ def check(path: Path, trusted: Iterable[Ed25519PublicKey], into: Path | None = N
     return manifest
 
 
-def pack(source: Path, target: Path, key: Ed25519PrivateKey, manifest: Manifest) -> Manifest:
+def pack(source: Path, target: Path, key: Ed25519PrivateKey, manifest: ReleaseManifest) -> ReleaseManifest:
     """Write a release file of what a folder holds. The same folder gives the same bytes.
 
     Args:
@@ -88,7 +88,7 @@ def pack(source: Path, target: Path, key: Ed25519PrivateKey, manifest: Manifest)
 
 def _belongs(name: str, machine: str) -> bool:
     is_lock = name.startswith("lock/")
-    return form.can_be_part(name) and (not is_lock or name.endswith(f"-{machine}.txt"))
+    return form.is_valid_part_name(name) and (not is_lock or name.endswith(f"-{machine}.txt"))
 
 
 def _describe(name: str, path: Path) -> Part:
@@ -112,7 +112,7 @@ def _copy(file: BinaryIO, out: BinaryIO | None, part: Part) -> None:
         raise BadRelease(f"{part.name} of this release is damaged", "fetch it again")
 
 
-def _make_room(into: Path, manifest: Manifest) -> None:
+def _make_room(into: Path, manifest: ReleaseManifest) -> None:
     into.mkdir(mode=0o700)
     if shutil.disk_usage(into).free < _ROOM * manifest.total_bytes:
         raise Unavailable(

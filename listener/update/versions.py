@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from listener.durable import PUBLIC_MODE, sync_folder, write_durably
+from listener.durable import PUBLIC_MODE, sync_folder, write_atomic
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.release import journal
-from listener.release.journal import Journal
+from listener.release.journal import UpdateState
 from listener.release.numbers import is_version
 
 CURRENT: Final = "current"
@@ -75,7 +75,7 @@ class Versions:
             (self.folder / GUARD).unlink(missing_ok=True)
             sync_folder(self.folder)
 
-    def read(self) -> Journal:
+    def read(self) -> UpdateState:
         """Return what is noted.
 
         Raises:
@@ -85,12 +85,12 @@ class Versions:
             try:
                 data = self._journal.read_bytes()
             except FileNotFoundError:
-                return Journal()
+                return UpdateState()
         return journal.parse(data, str(self._journal))
 
-    def write(self, noted: Journal) -> Journal:
+    def write(self, noted: UpdateState) -> UpdateState:
         """Note something, and return it."""
-        write_durably(self._journal, journal.render(noted), PUBLIC_MODE)
+        write_atomic(self._journal, journal.render(noted), PUBLIC_MODE)
         return noted
 
     def remove(self, version: str) -> None:

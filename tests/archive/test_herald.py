@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from listener.accesslog import Entry
+from listener.accesslog import LogEntry
 from listener.archive.herald import Herald
 from listener.archive.holdings import Gone, Holdings
 from listener.archive.receive import Receiver
@@ -34,7 +34,7 @@ def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
     broker.happens.append(Connected(Limits(), "5"))
     for _ in range(2):
         server.turn(0.1)
-    holdings.log.append(Entry(owner="ada", op="list", outcome="done"))
+    holdings.log.append(LogEntry(owner="ada", op="list", outcome="done"))
     holdings.gone.append(Gone("hall", "00000000-0000-4000-8000-000000000000", "1" * 64))
     server.turn(0.1)
 
@@ -95,7 +95,7 @@ def test_a_head_on_the_broker_that_the_log_does_not_hold_is_noticed(
     known: bool,
 ) -> None:
     herald = Herald(holdings)
-    end = holdings.log.append(Entry(owner="ada", op="list", outcome="done"))
+    end = holdings.log.append(LogEntry(owner="ada", op="list", outcome="done"))
     kept = receipt.SignedHead(
         n=end.n if known else end.n + 5, hash=end.hash, t=holdings.now(), archive=holdings.name
     )

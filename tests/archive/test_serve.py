@@ -10,7 +10,7 @@ from listener.archive.retention import Retention
 from listener.archive.serve import Server
 from listener.archive.store import FileStore
 from listener.mqtt.broker import Connected, Delivered, Denied, Limits, Lost, Message
-from listener.service import Service, Stop
+from listener.service import Notifier, StopSignal
 from tests.archive.shelf import CountingStore
 from tests.archive.wire import FakeBroker
 
@@ -24,7 +24,7 @@ def server(
     broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock", wall: "FakeClock"
 ) -> Server:
     retention = Retention(store, lambda: 0, wall, clock)
-    return Server(broker, receiver, retention, service=Service({}, clock), monotonic_s=clock)
+    return Server(broker, receiver, retention, service=Notifier({}, clock), monotonic_s=clock)
 
 
 def test_it_subscribes_anew_on_each_connection(server: Server, broker: FakeBroker) -> None:
@@ -90,8 +90,8 @@ def test_a_denial_is_said(
 
 
 def test_a_stop_ends_it(server: Server, broker: FakeBroker) -> None:
-    stop = Stop()
-    stop.ask()
+    stop = StopSignal()
+    stop.request()
 
     server.run(stop)
 

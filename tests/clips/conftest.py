@@ -16,7 +16,7 @@ from listener.archive.rights import Rights
 from listener.archive.tickets import Tickets
 from listener.config import ArchiveSettings
 from listener.envelope import format as form
-from listener.sound.clip import to_flac
+from listener.sound.clip import encode_clip
 from tests.archive.conftest import (  # the same archive that its own tests use
     NOON_S,
     FakeClock,
@@ -59,7 +59,7 @@ class Sounding:
         given: dict[str, Any] = {"t": "2026-11-22T08:00:00.000Z"} | fields
         header = self._household.header(self._seq, owner, **given)
         samples = np.zeros(4000, np.int16)
-        return header, self._household.seal(header, lambda comment: to_flac(samples, comment))
+        return header, self._household.seal(header, lambda comment: encode_clip(samples, comment))
 
     def put(self, owner: str = "ada", **fields: object) -> str:
         header, data = self.seal(owner, **fields)

@@ -12,7 +12,7 @@ from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.open import Identity, Opened, open_envelope, parse_identities
 from listener.envelope.seal import seal
-from listener.sound.clip import to_flac
+from listener.sound.clip import encode_clip
 
 
 def made_identity() -> Identity:
@@ -83,7 +83,7 @@ def private() -> form.PrivateFields:
 def encode() -> Callable[[str], bytes]:
     time = np.arange(4_000) / 16_000
     samples = (3_000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)
-    return lambda comment: to_flac(samples, comment)
+    return lambda comment: encode_clip(samples, comment)
 
 
 @pytest.fixture(scope="session")

@@ -241,7 +241,7 @@ def test_a_line_that_was_used_is_said_and_not_tried_for_ever(card: Card, host: H
     assert "the household refuses" in card.words
     assert "prints another" in card.words
     assert card.start() == 0, "nothing waits"
-    host.stop.ask()
+    host.stop.request()
     assert not waiting.result(30)
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from listener.cards import Card
+from listener.cards import SoundCard
 from listener.config import Config, LampSettings, MicrophoneSettings, MuteSettings
 from listener.errors import ConfigError
 from listener.hear.fitting import check_cover, covering_switch, fitted_lamp, fitted_switch
@@ -67,8 +67,8 @@ def test_a_switch_that_is_fitted_and_not_there_is_muted(
     assert said in caplog.records[0].message
 
 
-MEMS = Card(1, "earmark", ())
-WEBCAM = Card(2, "Webcam", ("USB-Audio - HD Webcam",))
+MEMS = SoundCard(1, "earmark", ())
+WEBCAM = SoundCard(2, "Webcam", ("USB-Audio - HD Webcam",))
 
 
 def settings_of(
@@ -119,7 +119,7 @@ def test_who_allows_another_microphone_is_told_of_it_at_each_start(
     ],
 )
 def test_what_the_switch_cuts_or_nobody_claims_is_no_matter(
-    settings: Config, cards: tuple[Card, ...], caplog: pytest.LogCaptureFixture
+    settings: Config, cards: tuple[SoundCard, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     check_cover(settings, cards)
 

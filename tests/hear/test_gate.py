@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from listener.hear.gate import Gate
-from listener.service import Stop
+from listener.service import StopSignal
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
 from tests.fakes import FakeMicrophone, FakeSwitch, breaks
 
@@ -35,7 +35,7 @@ def values(sounds: list[Sound]) -> list[int]:
 
 
 def test_an_open_gate_passes_everything_and_says_when_it_ends() -> None:
-    gate = Gate(FakeMicrophone(block(1), block(2, 100)), FakeSwitch(), Stop())
+    gate = Gate(FakeMicrophone(block(1), block(2, 100)), FakeSwitch(), StopSignal())
 
     sounds = heard(gate)
 
@@ -48,7 +48,7 @@ def test_nothing_passes_while_the_switch_is_shut_and_time_goes_on() -> None:
     microphone = FakeMicrophone(
         block(1), switch.shut, block(2), block(3), switch.release, block(4), block(5)
     )
-    gate = Gate(microphone, switch, Stop())
+    gate = Gate(microphone, switch, StopSignal())
 
     sounds = heard(gate)
 
@@ -61,7 +61,7 @@ def test_nothing_passes_while_the_switch_is_shut_and_time_goes_on() -> None:
 def test_a_switch_thrown_and_released_within_a_block_mutes_that_block() -> None:
     switch = FakeSwitch()
     gate = Gate(
-        FakeMicrophone(block(1), block(2), switch.shut, switch.release, block(3)), switch, Stop()
+        FakeMicrophone(block(1), block(2), switch.shut, switch.release, block(3)), switch, StopSignal()
     )
 
     sounds = heard(gate)
@@ -77,7 +77,7 @@ def test_a_line_that_cannot_be_read_means_muted_and_is_said_once(
     gate = Gate(
         FakeMicrophone(block(1), block(2), switch.lose, block(3), switch.mend, block(4)),
         switch,
-        Stop(),
+        StopSignal(),
     )
 
     with caplog.at_level(logging.ERROR):
@@ -90,7 +90,7 @@ def test_a_line_that_cannot_be_read_means_muted_and_is_said_once(
 
 
 def test_a_microphone_that_breaks_off_is_a_gap_and_is_remembered() -> None:
-    gate = Gate(FakeMicrophone(block(1), breaks(), block(2)), FakeSwitch(), Stop())
+    gate = Gate(FakeMicrophone(block(1), breaks(), block(2)), FakeSwitch(), StopSignal())
 
     sounds = heard(gate)
 
@@ -102,7 +102,7 @@ def test_a_microphone_that_breaks_off_is_a_gap_and_is_remembered() -> None:
 def test_a_microphone_that_breaks_off_behind_a_shut_gate_is_a_gap_too() -> None:
     switch = FakeSwitch()
     switch.shut()
-    gate = Gate(FakeMicrophone(block(1), breaks(), block(2)), switch, Stop())
+    gate = Gate(FakeMicrophone(block(1), breaks(), block(2)), switch, StopSignal())
 
     sounds = heard(gate)
 
@@ -110,7 +110,7 @@ def test_a_microphone_that_breaks_off_behind_a_shut_gate_is_a_gap_too() -> None:
 
 
 def test_what_the_microphone_says_is_missing_is_a_gap() -> None:
-    gate = Gate(FakeMicrophone(block(1, 2_000), GapReason.OVERRUN, block(2)), FakeSwitch(), Stop())
+    gate = Gate(FakeMicrophone(block(1, 2_000), GapReason.OVERRUN, block(2)), FakeSwitch(), StopSignal())
 
     sounds = heard(gate)
 
@@ -121,7 +121,7 @@ def test_what_the_microphone_says_is_missing_is_a_gap() -> None:
 def test_time_without_a_device_goes_by_as_gaps() -> None:
     microphone = FakeMicrophone(block(1), GapReason.LOST, 1_280, 700, block(2))
 
-    sounds = heard(Gate(microphone, FakeSwitch(), Stop()))
+    sounds = heard(Gate(microphone, FakeSwitch(), StopSignal()))
 
     assert sounds[1:4] == [
         Gap(GapReason.LOST, 1_280),
@@ -136,7 +136,7 @@ def test_an_empty_block_asks_the_switch_and_yields_nothing() -> None:
     nothing = block(0, 0)
     microphone = FakeMicrophone(nothing, block(1, 600), nothing, switch.shut, 5, nothing)
 
-    sounds = heard(Gate(microphone, switch, Stop()))
+    sounds = heard(Gate(microphone, switch, StopSignal()))
 
     # The edge behind the empty block shuts at once: the pending samples are cut, no time passes.
     assert sounds[0] == Gap(GapReason.MUTED, 0, 600, 600)
@@ -146,7 +146,7 @@ def test_an_empty_block_asks_the_switch_and_yields_nothing() -> None:
 
 def test_a_reader_who_leaves_shuts_the_microphone() -> None:
     microphone = FakeMicrophone(block(1), block(2))
-    sounds = Gate(microphone, FakeSwitch(), Stop()).sounds()
+    sounds = Gate(microphone, FakeSwitch(), StopSignal()).sounds()
     next(sounds)
 
     sounds.close()
@@ -155,8 +155,8 @@ def test_a_reader_who_leaves_shuts_the_microphone() -> None:
 
 
 def test_a_stop_ends_it_without_an_end_gap() -> None:
-    stop = Stop()
-    gate = Gate(FakeMicrophone(block(1), stop.ask, block(2)), FakeSwitch(), stop)
+    stop = StopSignal()
+    gate = Gate(FakeMicrophone(block(1), stop.request, block(2)), FakeSwitch(), stop)
 
     assert values(heard(gate)) == [1]
     assert gate.position_samples == FRAME_SAMPLES
@@ -164,7 +164,7 @@ def test_a_stop_ends_it_without_an_end_gap() -> None:
 
 def test_frames_and_blocks_are_overwritten_behind_the_reader() -> None:
     microphone = FakeMicrophone(block(1, 3_000), block(2, 3_000))
-    gate = Gate(microphone, FakeSwitch(), Stop())
+    gate = Gate(microphone, FakeSwitch(), StopSignal())
 
     frames = [sound for sound in gate.sounds() if isinstance(sound, Frame)]
 
@@ -241,7 +241,7 @@ class AnyInterleaving(RuleBasedStateMachine):
             self.switch.mend: switch.mend,
         }
         script = [own[e] if callable(e) else e for e in self.script]
-        sounds = heard(Gate(FakeMicrophone(*script), switch, Stop()))  # type: ignore[arg-type]  # built from these kinds
+        sounds = heard(Gate(FakeMicrophone(*script), switch, StopSignal()))  # type: ignore[arg-type]  # built from these kinds
 
         assert set(values(sounds)) <= self.open_values
         at = 0
@@ -256,7 +256,7 @@ TestAnyInterleaving.settings = settings(max_examples=60, stateful_step_count=30)
 
 @given(st.lists(st.integers(1, 4_000), max_size=10))
 def test_every_open_sample_is_in_a_frame_or_counted_as_cut(lengths: list[int]) -> None:
-    gate = Gate(FakeMicrophone(*[block(1, n) for n in lengths]), FakeSwitch(), Stop())
+    gate = Gate(FakeMicrophone(*[block(1, n) for n in lengths]), FakeSwitch(), StopSignal())
 
     sounds = heard(gate)
 

@@ -145,11 +145,11 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.world.switch.mend()
 
     def mute_by_message(self) -> None:
-        self.world.requests.waiting.append(control.Mute())
+        self.world.requests.waiting.append(control.MuteRequest())
         self.must_be_shut_by_software = self.may_be_shut_by_software = True
 
     def unmute_by_message(self) -> None:
-        self.world.requests.waiting.append(control.Unmute())
+        self.world.requests.waiting.append(control.UnmuteRequest())
         if self.remote_unmute:
             self.must_be_shut_by_software = False
 

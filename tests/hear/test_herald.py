@@ -28,8 +28,8 @@ def test_more_thresholds_than_fit_a_notice_are_left_out() -> None:
         herald.tell(started)
 
     assert post.notices == [
-        notices.Started(thresholds=some, switch="none"),
-        notices.Started(switch="none"),
+        notices.StartedNotice(thresholds=some, switch="none"),
+        notices.StartedNotice(switch="none"),
     ]
     assert len(notices.encode(post.notices[0])) <= notices.LONGEST_BYTES
 
@@ -42,15 +42,15 @@ def test_only_what_send_may_know_becomes_a_notice() -> None:
         herald.tell(event)
 
     assert post.notices == [
-        notices.Started(thresholds={"alexa": 0.5}, switch="none"),
-        notices.Wake(word="alexa", score=0.97),
-        notices.NearMiss(word="alexa", score=0.3),
-        notices.Spooled(),
-        notices.Mute(state="hardware"),
-        notices.Mute(state="open"),
-        notices.Microphone(state="open"),
-        notices.Microphone(state="lost", cause="gone", losses=1),
-        notices.Stopped(),
+        notices.StartedNotice(thresholds={"alexa": 0.5}, switch="none"),
+        notices.WakeNotice(word="alexa", score=0.97),
+        notices.NearMissNotice(word="alexa", score=0.3),
+        notices.SpooledNotice(),
+        notices.MuteNotice(state="hardware"),
+        notices.MuteNotice(state="open"),
+        notices.MicrophoneNotice(state="open"),
+        notices.MicrophoneNotice(state="lost", cause="gone", losses=1),
+        notices.StoppedNotice(),
     ]
 
 
@@ -68,7 +68,7 @@ def test_losses_are_counted_once_and_overruns_each() -> None:
     herald.tell(report.MicrophoneOpen(time_s=9.0, rate_hz=16_000, channels=1))
 
     assert (herald.losses, herald.overruns) == (1, 2)
-    assert post.notices[-1] == notices.Microphone(state="open", losses=1, overruns=2)
+    assert post.notices[-1] == notices.MicrophoneNotice(state="open", losses=1, overruns=2)
     assert len(post.notices) == 6
 
 
@@ -78,12 +78,12 @@ def test_a_device_that_was_never_there_is_lost_too() -> None:
 
     herald.tell(report.MicrophoneLost(time_s=0.0, cause=Cause.MISSING))
 
-    assert post.notices == [notices.Microphone(state="lost", cause="missing", losses=1)]
+    assert post.notices == [notices.MicrophoneNotice(state="lost", cause="missing", losses=1)]
 
 
 @pytest.mark.parametrize("cause", list(Cause))
 def test_every_cause_fits_a_notice(cause: Cause) -> None:
-    notice = notices.Microphone(
+    notice = notices.MicrophoneNotice(
         state="lost", cause=cause.value, losses=999_999_999, overruns=999_999_999
     )
 
@@ -116,7 +116,7 @@ def test_at_the_end_the_counters_go_out_and_the_sums_are_said_in_seconds() -> No
 
     herald.end(tally, broken=2)
 
-    assert [type(notice) for notice in post.notices[1:]] == [notices.Counters, notices.Stopped]
+    assert [type(notice) for notice in post.notices[1:]] == [notices.CountersNotice, notices.StoppedNotice]
     ended = told[-1]
     assert isinstance(ended, report.Ended)
     assert (ended.heard_s, ended.discarded_s, ended.sealed_s) == (2.0, 2.0, 0.0)

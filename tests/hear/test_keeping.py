@@ -5,7 +5,7 @@ import pytest
 
 from listener.hear import report
 from listener.hear.keeping import BUFFERS
-from listener.notices import Spooled
+from listener.notices import SpooledNotice
 from tests.hear.workshop import Door, Workshop
 
 
@@ -20,7 +20,7 @@ def test_a_clip_is_in_the_spool_sealed_to_its_owner_and_told() -> None:
     (told,) = workshop.events
     assert isinstance(told, report.Sealed)
     assert (told.owner, told.bytes, told.seq) == ("ada", len(envelope), 1)
-    assert workshop.post.notices == [Spooled()]
+    assert workshop.post.notices == [SpooledNotice()]
     assert workshop.free_buffers() == BUFFERS
 
 

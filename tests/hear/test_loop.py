@@ -74,7 +74,7 @@ def test_a_near_miss_is_told_and_keeps_nothing() -> None:
     hear(workshop, *said(5, 5))
 
     assert workshop.kinds() == ["NearMiss"]
-    assert workshop.post.notices == [notices.NearMiss(word="alexa", score=0.4)]
+    assert workshop.post.notices == [notices.NearMissNotice(word="alexa", score=0.4)]
 
 
 def test_mute_while_a_clip_is_made_drops_it_and_wipes_everything() -> None:
@@ -102,8 +102,8 @@ def test_mute_while_a_clip_is_made_drops_it_and_wipes_everything() -> None:
     assert isinstance(unmuted, report.Unmuted)
     assert (muted.time_s, unmuted.time_s, unmuted.muted_s) == (1.6, 1.76, 0.16)
     assert workshop.post.notices[-2:] == [
-        notices.Mute(state="hardware"),
-        notices.Mute(state="open"),
+        notices.MuteNotice(state="hardware"),
+        notices.MuteNotice(state="open"),
     ]
     assert workshop.spool.envelopes == []
     assert workshop.detector.gaps == 1, "a second gap changes nothing"
@@ -177,7 +177,7 @@ def test_signed_counters_go_out_every_minute() -> None:
     workshop.ear.listen(sounds(), alive=bool)
     workshop.keeping.close()
 
-    counted = [n for n in workshop.post.notices if isinstance(n, notices.Counters)]
+    counted = [n for n in workshop.post.notices if isinstance(n, notices.CountersNotice)]
     assert [n.tally.heard_samples for n in counted] == [3 * FRAME_SAMPLES]
 
 

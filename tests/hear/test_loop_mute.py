@@ -111,10 +111,10 @@ def test_what_mutes_is_told_again_only_when_it_changes() -> None:
         "fault",
     ]
     assert bench.post.notices == [
-        notices.Mute(state="hardware"),
-        notices.Mute(state="software"),
-        notices.Mute(state="fault"),
-        notices.Mute(state="open"),
+        notices.MuteNotice(state="hardware"),
+        notices.MuteNotice(state="software"),
+        notices.MuteNotice(state="fault"),
+        notices.MuteNotice(state="open"),
     ]
     assert bench.kinds()[-1] == "Unmuted"
 

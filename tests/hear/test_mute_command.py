@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from listener.config import MuteSettings
-from listener.control import ControlSocket, Look
+from listener.control import ControlSocket, Wakeup
 from listener.hear.mute.lasting import Lasting
 from listener.hear.mute_command import lines, look
 
@@ -73,7 +73,7 @@ def test_hear_is_told_to_look_and_a_status_tells_it_nothing(home: Path) -> None:
 
         earmark("mute", "on", home=home)
 
-        assert list(requests.receive()) == [Look()]
+        assert list(requests.receive()) == [Wakeup()]
     finally:
         requests.close()
 

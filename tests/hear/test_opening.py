@@ -18,7 +18,7 @@ from listener.hear.microphone.records import Cause
 from listener.hear.mute.lasting import Lasting
 from listener.hear.mute.muting import Mute
 from listener.hear.opening import open_gate
-from listener.service import Stop
+from listener.service import StopSignal
 from listener.sound.pcm import Frame, Gap, GapReason
 from tests import cards
 from tests.fakes import FakePost
@@ -43,7 +43,7 @@ class OpenSwitch:
 class Bench:
     def __init__(self, home: Path, about: str = "input") -> None:
         self.events: list[report.Event] = []
-        self.stop = Stop()
+        self.stop = StopSignal()
         self.lasting = Lasting(home)
         self.requests = ControlSocket(home / "control.sock")
         self.mute = Mute(
@@ -102,7 +102,7 @@ def test_only_zeros_from_an_open_switch_are_a_fault_that_lasts(bench: Bench, zer
 
     for sound in gate.sounds():
         if isinstance(sound, Gap) and sound.reason is GapReason.MUTED and sound.length_samples:
-            bench.stop.ask()
+            bench.stop.request()
 
     assert bench.lost() == [Cause.ZEROS]
     assert bench.mute.cause == "fault"
@@ -120,7 +120,7 @@ def test_only_zeros_where_no_switch_is_fitted_contradict_nothing(home: Path, zer
 
     for sound in gate.sounds():
         if isinstance(sound, Gap) and sound.reason is GapReason.LOST:
-            bench.stop.ask()
+            bench.stop.request()
 
     assert bench.lost() == [Cause.ZEROS]
     assert bench.mute.cause == "open"

@@ -11,7 +11,7 @@ import pytest
 from listener import notices
 from listener.datagrams import Inbox
 from listener.hear.watching import LEVEL_PAUSE_S, LOOK_PAUSE_S, Both, Watching
-from listener.notices import LONGEST_BYTES, LampState, Level, MuteState, Shown
+from listener.notices import LONGEST_BYTES, LampState, LevelNotice, MuteState, Shown
 from listener.notifier import MONITOR_SOCKET
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
 
@@ -43,14 +43,14 @@ class Monitor:
 
     def read(self) -> None:
         """Take what waits: the kernel keeps only a few datagrams."""
-        self._told += [notices.decode_shown(data) for data in self._inbox.receive()]
+        self._told += [notices.decode_for_monitor(data) for data in self._inbox.receive()]
 
     def told(self) -> list[Shown]:
         self.read()
         return self._told
 
-    def levels(self) -> list[Level]:
-        return [notice for notice in self.told() if isinstance(notice, Level)]
+    def levels(self) -> list[LevelNotice]:
+        return [notice for notice in self.told() if isinstance(notice, LevelNotice)]
 
     def close(self) -> None:
         self._inbox.close()
@@ -98,10 +98,10 @@ class Room:
             self.after_each()
             yield sound
 
-    def _count(self) -> notices.Counters:
+    def _count(self) -> notices.CountersNotice:
         self.counted += 1
         tally = notices.Tally(device="hall", boot="0" * 16, seq=0)
-        return notices.signed(tally, lambda _: bytes(64))
+        return notices.sign_tally(tally, lambda _: bytes(64))
 
 
 @pytest.fixture
@@ -207,18 +207,18 @@ def test_more_words_than_fit_come_in_another_notice(room: Room, monitor: Monitor
 def test_counters_and_the_microphones_state_come_once_a_second(
     room: Room, monitor: Monitor
 ) -> None:
-    lost = notices.Microphone(state="lost", cause="busy", losses=2)
+    lost = notices.MicrophoneNotice(state="lost", cause="busy", losses=2)
     room.watching.send(lost)
 
     room.hear(*[room.frame() for _ in range(26)])
 
     told = monitor.told()
-    assert sum(isinstance(notice, notices.Counters) for notice in told) == 2
+    assert sum(isinstance(notice, notices.CountersNotice) for notice in told) == 2
     assert told.count(lost) == 2
 
 
 def test_what_happens_is_told_while_somebody_watches(room: Room, monitor: Monitor) -> None:
-    wake = notices.Wake(word="alexa", score=0.75)
+    wake = notices.WakeNotice(word="alexa", score=0.75)
     assert not room.watching.send(wake)
     room.hear(room.frame())
 
@@ -314,6 +314,6 @@ def test_both_posts_get_every_notice_whoever_takes_it() -> None:
     for takes in ((True, False), (False, True), (False, False), (True, True)):
         first, second = Post(takes=takes[0]), Post(takes=takes[1])
 
-        assert Both(first, second).send(notices.Spooled()) is any(takes)
+        assert Both(first, second).send(notices.SpooledNotice()) is any(takes)
 
-        assert first.got == second.got == [notices.Spooled()]
+        assert first.got == second.got == [notices.SpooledNotice()]

@@ -36,7 +36,7 @@ from listener.hear.sealing import Stamp
 from listener.notices import Notice
 from listener.owner.attribution import Keeper
 from listener.owner.roster import Roster
-from listener.service import Stop
+from listener.service import StopSignal
 from listener.sound.clip import Recorder, longest_samples
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
 from listener.sound.ring import Ring
@@ -320,7 +320,7 @@ class World:
             now=self.now,
             monotonic_s=lambda: self.clock_s,
         )
-        self.stop = Stop()
+        self.stop = StopSignal()
         self.gate = Gate(self.microphone, self.mute, self.stop)
         self.spoken = 0
         self.sounds: list[Sound] = []
@@ -357,7 +357,7 @@ class World:
     def end(self) -> None:
         """Let the ear end, and wait for all of it."""
         self.sealing.let_go()
-        self.stop.ask()
+        self.stop.request()
         self.steps.end()
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
@@ -400,7 +400,7 @@ class World:
         self._all_buffers = [buffer for buffer in taken if buffer is not None]
         for buffer in self._all_buffers:
             buffers.give_back(buffer)
-        herald = Herald(self.events.append, NoPost(), self._key.sign, on_nobody_reads=self.stop.ask)
+        herald = Herald(self.events.append, NoPost(), self._key.sign, on_nobody_reads=self.stop.request)
         self._keeping = Keeping(
             attribution=Keeper("ada", lambda: self._roster),
             stamp=Stamp(

@@ -17,7 +17,7 @@ from listener.household.identity import Identity
 from listener.household.invitation import Invitation
 from listener.household.office import Office
 from listener.household.welcome import Door
-from listener.service import Stop
+from listener.service import StopSignal
 
 Earmark = Callable[..., tuple[int, str, str]]
 
@@ -30,7 +30,7 @@ class Host:
         self.office = Office(home)
         self.office.set_up(lambda register: msgspec.structs.replace(register, hosts=("home.lan",)))
         self.door = Door(self.office, self.home, ("127.0.0.1", 0))
-        self.stop = Stop()
+        self.stop = StopSignal()
         self._threads = ThreadPoolExecutor(1)
 
     def invite(self, who: Identity, token: str = "t" * 22) -> Invitation:
@@ -50,7 +50,7 @@ class Host:
         return self._threads.submit(self.door.wait, who, self.stop, 30.0, time.monotonic)
 
     def end(self) -> None:
-        self.stop.ask()
+        self.stop.request()
         self._threads.shutdown()
         self.door.close()
 

@@ -9,7 +9,7 @@ from listener.household.register import Speaker
 from listener.mqtt import topics
 from listener.notices import Tally
 from listener.release import journal
-from listener.release.journal import Journal
+from listener.release.journal import UpdateState
 from listener.send.status import Status
 from listener.spool.ledger import Counts
 from tests.household import home_assistant
@@ -152,13 +152,13 @@ def test_a_wake_is_an_event_with_its_word_and_other_events_are_left_out() -> Non
 
 def test_the_version_that_runs_and_the_one_on_its_way_are_shown_and_nobody_can_command_it() -> None:
     update = told()["components"]["update"]
-    begun = Journal().began("0.2.0", "0.1.0", "quieter")
+    begun = UpdateState().begin("0.2.0", "0.1.0", "quieter")
 
-    def shown(noted: Journal) -> dict[str, Any] | None:
-        told_ = journal.shown("0.1.0", journal.render(noted))
+    def shown(noted: UpdateState) -> dict[str, Any] | None:
+        told_ = journal.report_version("0.1.0", journal.render(noted))
         return home_assistant.update_state(update["value_template"], status(version=told_))
 
-    assert shown(Journal()) == {
+    assert shown(UpdateState()) == {
         "installed_version": "0.1.0",
         "latest_version": "0.1.0",
         "in_progress": False,
@@ -166,7 +166,7 @@ def test_the_version_that_runs_and_the_one_on_its_way_are_shown_and_nobody_can_c
         "title": "Earmark",
     }
     assert (shown(begun) or {})["in_progress"] is True
-    failed = shown(begun.returned("hear did not score within 60 s")) or {}
+    failed = shown(begun.roll_back("hear did not score within 60 s")) or {}
     assert failed["latest_version"] == "0.2.0"
     assert failed["release_summary"] == "It was taken back: hear did not score within 60 s"
     assert home_assistant.update_state(update["value_template"], topics.OFFLINE) is None

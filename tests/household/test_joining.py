@@ -77,7 +77,7 @@ def test_the_line_is_useless_twice(host: Host, guest: Home, tmp_path: Path) -> N
     join(guest, invited)
     assert (first.folder / "me.crt").read_bytes() == certificate
     assert not (tmp_path / "thief" / "tls" / "me.crt").exists()
-    host.stop.ask()
+    host.stop.request()
     assert not waiting.result(30)
 
 
@@ -91,7 +91,7 @@ def test_a_second_line_renews_with_the_same_key(host: Host, guest: Home) -> None
 
     assert (folder / "me.key").read_bytes() == key
     assert (folder / "me.crt").read_bytes() != certificate
-    host.stop.ask()
+    host.stop.request()
     assert not waiting.result(30)
 
 

@@ -14,7 +14,7 @@ from listener.home import Home
 from listener.household import identity
 from listener.household.joining import join
 from listener.household.welcome import Door, read_line
-from listener.service import Stop
+from listener.service import StopSignal
 from tests.household.guests import Host
 
 pytestmark = pytest.mark.system  # a real household answers
@@ -77,4 +77,4 @@ def test_a_port_that_is_taken_is_said(host: Host) -> None:
 
 
 def test_nobody_came(host: Host) -> None:
-    assert not host.door.wait(HALL, Stop(), 0.0, time.monotonic)
+    assert not host.door.wait(HALL, StopSignal(), 0.0, time.monotonic)

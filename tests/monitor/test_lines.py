@@ -6,7 +6,7 @@ import pytest
 from listener import notices
 from listener.monitor import lines
 from listener.monitor.picture import Picture
-from listener.notices import Level, Word
+from listener.notices import LevelNotice, WordScore
 
 
 def picture(**level: object) -> Picture:
@@ -15,19 +15,19 @@ def picture(**level: object) -> Picture:
     given: dict[str, Any] = {
         "level_dbfs": -43,
         "floor_dbfs": -61,
-        "words": (Word(name="alexa", score=0.125, threshold=0.5),),
+        "words": (WordScore(name="alexa", score=0.125, threshold=0.5),),
         "mute": "open",
         "lamp": "idle",
         "cpu_s": 0.3,
         "up_s": 10.0,
     }
-    made.take(Level(**(given | level)), 10)
+    made.take(LevelNotice(**(given | level)), 10)
     return made
 
 
 def counted(made: Picture, **counts: int) -> Picture:
     tally = notices.Tally(device="hall", boot="0" * 16, seq=0, **counts)  # type: ignore[arg-type] # no count is called v
-    made.take(notices.signed(tally, lambda _: bytes(64)), 10)
+    made.take(notices.sign_tally(tally, lambda _: bytes(64)), 10)
     return made
 
 
@@ -43,7 +43,7 @@ def test_a_line_for_people_says_everything() -> None:
 
 def test_what_seldom_happens_is_said_when_it_does() -> None:
     made = counted(picture(mute="fault", lamp="fault"), abandoned=1, unattributed=2, lost=3)
-    made.take(notices.Microphone(state="lost", cause="zeros", losses=4), 10)
+    made.take(notices.MicrophoneNotice(state="lost", cause="zeros", losses=4), 10)
 
     text = lines.to_text(made, 10)
 
@@ -60,7 +60,7 @@ def test_before_the_counters_came_nothing_is_invented() -> None:
 
 def test_a_line_for_programs_is_one_object() -> None:
     made = counted(picture(), wakes=1)
-    made.take(notices.Wake(word="alexa", score=0.94188), 9)
+    made.take(notices.WakeNotice(word="alexa", score=0.94188), 9)
 
     line = lines.to_json(made, 10.5)
 

@@ -2,14 +2,14 @@ import pytest
 
 from listener import notices
 from listener.monitor.picture import FRESH_S, Picture
-from listener.notices import Level, Word
+from listener.notices import LevelNotice, WordScore
 
 
-def level(up_s: float, cpu_s: float = 0.0, **words: float) -> Level:
-    return Level(
+def level(up_s: float, cpu_s: float = 0.0, **words: float) -> LevelNotice:
+    return LevelNotice(
         level_dbfs=-40,
         floor_dbfs=-60,
-        words=tuple(Word(name=name, score=score, threshold=0.5) for name, score in words.items()),
+        words=tuple(WordScore(name=name, score=score, threshold=0.5) for name, score in words.items()),
         mute="open",
         lamp="idle",
         cpu_s=cpu_s,
@@ -17,9 +17,9 @@ def level(up_s: float, cpu_s: float = 0.0, **words: float) -> Level:
     )
 
 
-def counters(**counts: int) -> notices.Counters:
+def counters(**counts: int) -> notices.CountersNotice:
     tally = notices.Tally(device="hall", boot="0" * 16, seq=0, **counts)  # type: ignore[arg-type] # no count is called v
-    return notices.signed(tally, lambda _: bytes(64))
+    return notices.sign_tally(tally, lambda _: bytes(64))
 
 
 def test_nobody_hears_before_the_first_level_and_after_the_last() -> None:
@@ -36,7 +36,7 @@ def test_a_hear_that_stops_on_purpose_is_gone_at_once() -> None:
     picture = Picture()
     picture.take(level(1), 100)
 
-    picture.take(notices.Stopped(), 100)
+    picture.take(notices.StoppedNotice(), 100)
 
     assert not picture.is_hearing(100)
 
@@ -69,16 +69,16 @@ def test_words_from_several_levels_stand_in_their_order() -> None:
 
 def test_what_is_told_is_known() -> None:
     picture = Picture()
-    lost = notices.Microphone(state="lost", cause="busy", losses=1)
+    lost = notices.MicrophoneNotice(state="lost", cause="busy", losses=1)
 
     for notice in (
-        notices.Started(),
+        notices.StartedNotice(),
         level(1, alexa=0.1),
-        notices.Wake(word="alexa", score=0.9),
-        notices.Spooled(),
+        notices.WakeNotice(word="alexa", score=0.9),
+        notices.SpooledNotice(),
         lost,
         counters(wakes=3),
-        notices.Mute(state="software"),
+        notices.MuteNotice(state="software"),
     ):
         picture.take(notice, 7)
 
@@ -89,7 +89,7 @@ def test_what_is_told_is_known() -> None:
     assert picture.tally.wakes == 3
     assert picture.mute == "software"
 
-    picture.take(notices.NearMiss(word="alexa", score=0.3), 8)
+    picture.take(notices.NearMissNotice(word="alexa", score=0.3), 8)
     assert picture.found.kind == "near_miss"
 
 
@@ -97,7 +97,7 @@ def test_another_hear_has_another_past() -> None:
     picture = Picture()
     picture.take(level(50, 9, alexa=0.1), 0)
     picture.take(counters(wakes=3), 0)
-    picture.take(notices.Wake(word="alexa", score=0.9), 0)
+    picture.take(notices.WakeNotice(word="alexa", score=0.9), 0)
 
     picture.take(level(0.5, 0.1, timer=0.2), 3)
 

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from listener import notices
 from listener.monitor.picture import Picture
 from listener.monitor.view import Bar, render
-from listener.notices import Level, Word
+from listener.notices import LevelNotice, WordScore
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -30,13 +30,13 @@ def picture(score: float = 0.25, level_dbfs: int | None = -40, **level: object) 
     given: dict[str, Any] = {
         "level_dbfs": level_dbfs,
         "floor_dbfs": None if level_dbfs is None else -60,
-        "words": (Word(name="alexa", score=score, threshold=0.5),),
+        "words": (WordScore(name="alexa", score=score, threshold=0.5),),
         "mute": "open",
         "lamp": "idle",
         "cpu_s": 0.3,
         "up_s": 10.0,
     }
-    made.take(Level(**(given | level)), 10)
+    made.take(LevelNotice(**(given | level)), 10)
     return made
 
 
@@ -45,8 +45,8 @@ def test_everything_is_in_the_picture() -> None:
     tally = notices.Tally(
         device="hall", boot="0" * 16, seq=0, heard_samples=160_000, wakes=2, near_misses=1, sealed=1
     )
-    made.take(notices.signed(tally, lambda _: bytes(64)), 10)
-    made.take(notices.Wake(word="alexa", score=0.94), 10)
+    made.take(notices.sign_tally(tally, lambda _: bytes(64)), 10)
+    made.take(notices.WakeNotice(word="alexa", score=0.94), 10)
 
     text = drawn(render(made, 10.5, NOW, "/home"))
 
@@ -92,7 +92,7 @@ def test_the_picture_fits_any_terminal(width: int) -> None:
 
 def test_a_mute_and_a_lost_microphone_are_seen() -> None:
     made = picture(level_dbfs=None, mute="hardware", lamp="muted")
-    made.take(notices.Microphone(state="lost", cause="stalled", losses=1), 10)
+    made.take(notices.MicrophoneNotice(state="lost", cause="stalled", losses=1), 10)
 
     text = drawn(render(made, 10, NOW, "/home"))
 
@@ -102,7 +102,7 @@ def test_a_mute_and_a_lost_microphone_are_seen() -> None:
 
 def test_a_near_miss_is_called_one() -> None:
     made = picture()
-    made.take(notices.NearMiss(word="alexa", score=0.3), 0)
+    made.take(notices.NearMissNotice(word="alexa", score=0.3), 0)
 
     assert "last near miss: alexa 0.30, 10.0 s ago" in drawn(render(made, 10, NOW, "/home"))
 

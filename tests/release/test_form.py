@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from listener.errors import BadRelease
 from listener.release import form
-from listener.release.form import Manifest, Part
+from listener.release.form import ReleaseManifest, Part
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 OTHER = Ed25519PrivateKey.from_private_bytes(b"o" * 32)
@@ -18,7 +18,7 @@ TRUSTED = (KEY.public_key(),)
 MAKER = Part(name="make-environment", bytes=2, sha256=hashlib.sha256(b"ab").hexdigest())
 
 
-def manifest(**fields: object) -> Manifest:
+def manifest(**fields: object) -> ReleaseManifest:
     given_: dict[str, Any] = {
         "version": "0.2.0",
         "least": "0.1.0",
@@ -26,7 +26,7 @@ def manifest(**fields: object) -> Manifest:
         "pythons": ("3.11", "3.13"),
         "parts": (MAKER, Part(name="wheels/a-1.whl", bytes=3, sha256="0" * 64)),
     }
-    return Manifest(**(given_ | fields))
+    return ReleaseManifest(**(given_ | fields))
 
 
 def signed(line: bytes) -> bytes:

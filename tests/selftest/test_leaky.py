@@ -6,13 +6,13 @@ from listener.config import ClipSettings
 from listener.selftest.memory import picture
 from listener.selftest.stage import set_up
 from listener.selftest.watermark import ENCODED, Watermark
-from listener.sound.clip import to_flac
+from listener.sound.clip import encode_clip
 
 
 def test_the_control_says_that_it_forgot_and_did_not(tmp_path: Path) -> None:
     marked = Watermark(8)
     sound = marked.signal(0, 2_000)
-    marked.expect(to_flac(sound, "control"))
+    marked.expect(encode_clip(sound, "control"))
     path = set_up(tmp_path, ClipSettings()).write_sound("sound.wav", sound)
     log = tmp_path / "log"
     words = [sys.executable, "-m", "listener.selftest.leaky", str(path), str(log)]

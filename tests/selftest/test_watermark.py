@@ -11,7 +11,7 @@ from listener.selftest.watermark import (
     Found,
     Watermark,
 )
-from listener.sound.clip import to_flac
+from listener.sound.clip import encode_clip
 
 MARKED = Watermark(7)
 CAST = {
@@ -84,16 +84,16 @@ def test_a_signal_is_int16_and_as_long_as_its_blocks() -> None:
 def test_encoded_sound_is_found_whatever_its_tag_and_only_once_expected() -> None:
     marked = Watermark(3)
     signal = marked.signal(0, 1_000)
-    somewhere = b"x" * 333 + to_flac(signal, "another tag, of another length")
+    somewhere = b"x" * 333 + encode_clip(signal, "another tag, of another length")
 
     before = marked.find(somewhere)
-    marked.expect(to_flac(signal, "a tag"))
+    marked.expect(encode_clip(signal, "a tag"))
     after = marked.find(somewhere)
 
     assert not before
     assert set(after.blocks) == {ENCODED}
     assert after.count > 4
-    assert not marked.find(to_flac(np.zeros(16_000, np.int16), "silence"))
+    assert not marked.find(encode_clip(np.zeros(16_000, np.int16), "silence"))
 
 
 def test_what_is_found_twice_counts_once() -> None:

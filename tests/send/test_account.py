@@ -10,7 +10,7 @@ from listener import notices
 from listener.mqtt.broker import Limits
 from listener.notices import Tally
 from listener.release import journal
-from listener.release.journal import Journal
+from listener.release.journal import UpdateState
 from listener.send.account import STATUS_PAUSE_S, Account
 from listener.spool.queue import Spool
 
@@ -34,9 +34,9 @@ def states(broker: "FakeBroker") -> list[dict[str, object]]:
 def test_counters_go_out_as_they_were_signed(account: Account, broker: "FakeBroker") -> None:
     tally = Tally(device="hall", boot="0" * 16, seq=3, heard_samples=16_000)
     for notice in (
-        notices.Started(thresholds={"alexa": 0.5}, switch="none"),
-        notices.signed(tally, lambda _: b"s" * 64),
-        notices.Spooled(),
+        notices.StartedNotice(thresholds={"alexa": 0.5}, switch="none"),
+        notices.sign_tally(tally, lambda _: b"s" * 64),
+        notices.SpooledNotice(),
     ):
         account.take(notice, connected=True)
 
@@ -52,14 +52,14 @@ def test_counters_go_out_as_they_were_signed(account: Account, broker: "FakeBrok
     assert said["thresholds"] == {"alexa": 0.5}
     assert said["switch"] == "none"
 
-    account.take(notices.Stopped(), connected=True)
+    account.take(notices.StoppedNotice(), connected=True)
     account.keep_true(100.0, LIMITS)
     assert "hearing" not in states(broker)[-1]
 
 
 def test_the_microphone_is_part_of_the_status(account: Account, broker: "FakeBroker") -> None:
-    lost = notices.Microphone(state="lost", cause="missing", losses=1, overruns=2)
-    for notice in (lost, notices.Microphone(state="open", losses=1, overruns=2)):
+    lost = notices.MicrophoneNotice(state="lost", cause="missing", losses=1, overruns=2)
+    for notice in (lost, notices.MicrophoneNotice(state="open", losses=1, overruns=2)):
         account.take(notice, connected=True)
         account.keep_true(100.0, LIMITS)
 
@@ -89,9 +89,9 @@ def test_what_became_of_the_clips_is_said_after_a_while(
 def test_the_version_is_told_and_told_again_when_an_update_begins(
     spool: Spool, broker: "FakeBroker"
 ) -> None:
-    noted = [Journal(), Journal().began("0.2.0", "0.1.0", "")]
+    noted = [UpdateState(), UpdateState().begin("0.2.0", "0.1.0", "")]
     account = Account(
-        "hall", spool, broker, lambda: journal.shown("0.1.0", journal.render(noted[0]))
+        "hall", spool, broker, lambda: journal.report_version("0.1.0", journal.render(noted[0]))
     )
     account.publish(LIMITS)
 
@@ -117,9 +117,9 @@ def test_an_event_that_the_client_cannot_take_is_counted(
     account: Account, broker: "FakeBroker"
 ) -> None:
     broker.full = True
-    account.take(notices.Wake(word="alexa", score=0.9), connected=True)
+    account.take(notices.WakeNotice(word="alexa", score=0.9), connected=True)
     broker.full = False
-    account.take(notices.Wake(word="alexa", score=0.9), connected=False)
+    account.take(notices.WakeNotice(word="alexa", score=0.9), connected=False)
 
     account.publish(LIMITS)
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from listener.config import SpoolSettings
-from listener.control import Controller, ControlSocket, Mute, Unmute
+from listener.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest
 from listener.mqtt import topics
 from listener.mqtt.broker import Connected, Happening, Limits, Message, Waitable
 from listener.send.courier import Courier
@@ -48,7 +48,7 @@ class Bench:
     def __init__(self, home: Path) -> None:
         self.path = home / "control.sock"
         self.broker = TellingBroker()
-        self.controller = Controller(self.path)
+        self.controller = ControlClient(self.path)
         self.sender = Sender(
             Courier(Spool(home / "spool", SpoolSettings()), "hall", 5.0),
             self.broker,
@@ -96,7 +96,7 @@ def test_a_command_is_forwarded(bench: Bench, hear: ControlSocket) -> None:
     bench.message(b"mute")
     bench.message(b"unmute")
 
-    assert list(hear.receive()) == [Mute(), Unmute()]
+    assert list(hear.receive()) == [MuteRequest(), UnmuteRequest()]
     assert bench.sender.commands.ignored == 0
 
 
@@ -121,7 +121,7 @@ def test_a_mute_waits_for_a_hear_that_is_away(bench: Bench) -> None:
     bench.sender.turn(0.0)
     bench.sender.turn(0.0)
 
-    assert list(hear.receive()) == [Mute()]
+    assert list(hear.receive()) == [MuteRequest()]
     hear.close()
 
 
@@ -141,7 +141,7 @@ def test_an_unmute_does_not_overtake_a_mute_that_waits(bench: Bench) -> None:
     hear = ControlSocket(bench.path)
     bench.sender.turn(0.0)
 
-    assert list(hear.receive()) == [Mute()]
+    assert list(hear.receive()) == [MuteRequest()]
     hear.close()
 
 

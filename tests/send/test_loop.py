@@ -11,10 +11,10 @@ import pytest
 
 from listener import notices
 from listener.mqtt.broker import Connected, Delivered, Denied, Limits, Lost, Message, Rejected
-from listener.notifier import NoticeSocket, Notifier
+from listener.notifier import NoticeSocket, NoticeSender
 from listener.send.courier import Courier
 from listener.send.loop import Sender
-from listener.service import Service, Stop
+from listener.service import Notifier, StopSignal
 from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def notice_socket(tmp_path: Path) -> Iterator[NoticeSocket]:
 
 
 @pytest.fixture
-def notifier(tmp_path: Path) -> Iterator[Notifier]:
-    made = Notifier(tmp_path / "notices.sock")
+def notifier(tmp_path: Path) -> Iterator[NoticeSender]:
+    made = NoticeSender(tmp_path / "notices.sock")
     yield made
     made.close()
 
@@ -43,7 +43,7 @@ def sender(
         Courier(spool, "hall", 5.0),
         broker,
         notice_socket=notice_socket,
-        service=Service({}, clock),
+        service=Notifier({}, clock),
         monotonic_s=clock,
     )
 
@@ -132,13 +132,13 @@ def test_after_a_loss_it_waits_longer_each_time(
 
 
 def test_events_go_out_without_score_and_are_not_kept_for_later(
-    sender: Sender, broker: "FakeBroker", notifier: Notifier
+    sender: Sender, broker: "FakeBroker", notifier: NoticeSender
 ) -> None:
-    notifier.send(notices.Wake(word="alexa", score=0.9))
+    notifier.send(notices.WakeNotice(word="alexa", score=0.9))
     sender.turn(0.1)
     connect(sender, broker)
-    notifier.send(notices.NearMiss(word="alexa", score=0.3))
-    notifier.send(notices.Mute(state="hardware"))
+    notifier.send(notices.NearMissNotice(word="alexa", score=0.3))
+    notifier.send(notices.MuteNotice(state="hardware"))
     sender.turn(0.1)
 
     events = [one for one in broker.published if "/event/" in one.topic]
@@ -181,8 +181,8 @@ def test_a_spool_that_cannot_be_looked_after_stops_nothing(
 
 def test_a_stop_ends_the_loop_with_a_goodbye(sender: Sender, broker: "FakeBroker") -> None:
     connect(sender, broker)
-    stop = Stop()
-    stop.ask()
+    stop = StopSignal()
+    stop.request()
     broker.happens.append(Delivered(len(broker.published) + 1))
 
     sender.run(stop)
@@ -204,14 +204,14 @@ def test_draining_ends_when_nothing_moves(
 ) -> None:
     put(spool, 1)
 
-    assert not sender.drain(Stop(), 3.0)
+    assert not sender.drain(StopSignal(), 3.0)
 
     assert broker.closed
     assert len(spool.waiting()) == 1
 
 
 def test_draining_an_empty_spool_needs_no_broker(sender: Sender, broker: "FakeBroker") -> None:
-    assert sender.drain(Stop(), 3.0)
+    assert sender.drain(StopSignal(), 3.0)
 
     assert broker.connects == 0
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.config import ClipSettings
-from listener.sound.clip import Clip, EndReason, Recorder, longest_samples, to_flac
+from listener.sound.clip import Clip, EndReason, Recorder, longest_samples, encode_clip
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer, Samples
 from listener.sound.ring import Ring
 from tests.fakes import LoudnessModel, PlainBuffers, told
@@ -214,7 +214,7 @@ def test_flac_gives_back_every_sample_and_the_comment(length: int, seed: int) ->
     rng = np.random.default_rng(seed)
     samples: Samples = rng.integers(-32_768, 32_768, length).astype(np.int16)
 
-    flac = to_flac(samples, '{"clip":"x"}')
+    flac = encode_clip(samples, '{"clip":"x"}')
 
     with soundfile.SoundFile(io.BytesIO(flac)) as file:
         assert (file.format, file.samplerate, file.channels) == ("FLAC", SAMPLE_RATE_HZ, 1)

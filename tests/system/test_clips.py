@@ -13,7 +13,7 @@ import pytest
 
 from listener.archive.store import FileStore
 from listener.envelope import format as form
-from listener.sound.clip import to_flac
+from listener.sound.clip import encode_clip
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -32,7 +32,7 @@ def kept(household: "Household", home: Path) -> list[str]:
     for seq in range(1, 4):
         header = household.header(seq, ttl_s=86_400)
         sound = np.zeros(4000, np.int16)
-        data = household.seal(header, partial(to_flac, sound))
+        data = household.seal(header, partial(encode_clip, sound))
         assert store.keep(form.parse(data), data, 1_795_348_800)
         made.append(header.clip)
     store.close()

@@ -15,8 +15,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull
-from listener.notices import NearMiss, Wake
-from listener.notifier import SOCKET, Notifier
+from listener.notices import NearMissNotice, WakeNotice
+from listener.notifier import SOCKET, NoticeSender
 from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
@@ -313,12 +313,12 @@ def test_a_wake_reaches_the_broker_at_once_and_says_nothing_about_anybody(
     earmark.start("send")
     subscriber = Subscriber(mosquitto.port, "earmark/v1/#")
     wait_until(subscriber.states, "send is online")
-    notifier = Notifier(home / SOCKET)
+    notifier = NoticeSender(home / SOCKET)
 
     said_s = time.monotonic()
-    assert notifier.send(Wake(word="alexa", score=0.987))
+    assert notifier.send(WakeNotice(word="alexa", score=0.987))
     wait_until(lambda: any("/event/" in one[0] for one in subscriber.heard), "an event")
-    assert notifier.send(NearMiss(word="alexa", score=0.3))
+    assert notifier.send(NearMissNotice(word="alexa", score=0.3))
     wait_until(lambda: sum("/event/" in one[0] for one in subscriber.heard) == 2, "both")
 
     events = [one for one in subscriber.heard if "/event/" in one[0]]

@@ -299,10 +299,10 @@ def test_notices_reach_send_and_the_counters_are_signed(speaker: Speaker) -> Non
 
     assert ended.returncode == 0
     assert [type(notice) for notice in got] == [
-        *(notices.Started, notices.Wake, notices.Spooled, notices.Counters, notices.Stopped)
+        *(notices.StartedNotice, notices.WakeNotice, notices.SpooledNotice, notices.CountersNotice, notices.StoppedNotice)
     ]
     counted = got[3]
-    assert isinstance(counted, notices.Counters)
+    assert isinstance(counted, notices.CountersNotice)
     assert counted.tally.sealed == 1
     assert counted.tally.heard_samples == (
         counted.tally.discarded_samples + counted.tally.sealed_samples

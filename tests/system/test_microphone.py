@@ -18,7 +18,7 @@ from listener.hear.gate import listen_to_device
 from listener.hear.microphone.devices import portaudio
 from listener.hear.microphone.records import HEADER, Cause, Failed, Kind, Opened
 from listener.hear.mute.switch import NoSwitch
-from listener.service import Stop
+from listener.service import StopSignal
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples
 from tests import cards
 
@@ -185,7 +185,7 @@ def speaker(sound: Path) -> Iterator[Speaker]:
 
 
 def test_a_device_that_stalls_is_lost_and_found_again(speaker: Speaker) -> None:
-    stop = Stop()
+    stop = StopSignal()
     told: list[Opened | Failed] = []
     gate = listen_to_device(
         MicrophoneSettings(device=NAME),
@@ -205,7 +205,7 @@ def test_a_device_that_stalls_is_lost_and_found_again(speaker: Speaker) -> None:
         elif told and isinstance(told[-1], Failed):
             speaker.speak()
         elif len(told) == 3:
-            stop.ask()
+            stop.request()
 
     assert told == [
         Opened(SAMPLE_RATE_HZ, 1),
@@ -216,7 +216,7 @@ def test_a_device_that_stalls_is_lost_and_found_again(speaker: Speaker) -> None:
 
 def test_a_microphone_hanging_in_its_driver_is_shut_all_the_same(sound: Path) -> None:
     os.mkfifo(sound)
-    stop = Stop()
+    stop = StopSignal()
     told: list[Opened | Failed] = []
     gate = listen_to_device(
         MicrophoneSettings(device=NAME),
@@ -226,7 +226,7 @@ def test_a_microphone_hanging_in_its_driver_is_shut_all_the_same(sound: Path) ->
         monotonic_s=time.monotonic,
     )
     sounds = gate.sounds()
-    threading.Timer(0.5, stop.ask).start()
+    threading.Timer(0.5, stop.request).start()
     with pytest.raises(StopIteration):
         next(sounds)
 

@@ -16,7 +16,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.envelope import keys
-from listener.release.form import Manifest, Part
+from listener.release.form import ReleaseManifest, Part
 from listener.update import unpacking
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +104,7 @@ def release(folder: Path, version: str, how: str = "scores", **fields: object) -
         "summary": "tiny",
         "parts": (NOBODY,),
     }
-    manifest = Manifest(**(given | fields))
+    manifest = ReleaseManifest(**(given | fields))
     unpacking.pack(source(folder / f"{version}-{how}", version, how), path, KEY, manifest)
     return path
 

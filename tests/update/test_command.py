@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from listener import cli
-from listener.release.journal import Journal
+from listener.release.journal import UpdateState
 from listener.update.versions import Versions
 from tests.update.speaker import Speaker, Update
 
@@ -40,18 +40,18 @@ def test_a_damaged_release_is_refused_with_one_error(
 
 def test_the_status_is_told_to_people_and_to_programs(speaker: Speaker, update: Update) -> None:
     versions = Versions(speaker.folder)
-    noted = Journal().began("0.2.0", "0.1.0", "").moved("trial")
+    noted = UpdateState().begin("0.2.0", "0.1.0", "").advance("trial")
 
     assert update("status")[1] == "0.1.0 runs\n"
     versions.write(noted)
     assert update("status")[1] == "0.1.0 runs; 0.2.0 is being installed (trial)\n"
-    versions.write(noted.returned("hear did not score"))
+    versions.write(noted.roll_back("hear did not score"))
     assert "0.2.0 was taken back: hear did not score" in update("status")[1]
     assert json.loads(update("status", "--json")[1])["failed"] == {
         "version": "0.2.0",
         "reason": "hear did not score",
     }
-    versions.write(noted.stayed("0.2.0"))
+    versions.write(noted.confirm("0.2.0"))
     assert "0.1.0 is kept to go back to" in update("status")[1]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.release.journal import Journal, Phase
+from listener.release.journal import UpdateState, Phase
 from listener.update.versions import Versions
 from tests.update.speaker import Speaker, Update
 
@@ -171,7 +171,7 @@ def test_what_was_cut_off_ends_with_the_version_before(
     versions = Versions(speaker.folder)
     (speaker.folder / "0.2.0").mkdir()
     versions.guard("0.1.0")
-    versions.write(Journal().began("0.2.0", "0.1.0", "").moved(phase))
+    versions.write(UpdateState().begin("0.2.0", "0.1.0", "").advance(phase))
     if phase in {"trial", "returning"}:
         versions.point("0.2.0")
 
@@ -187,7 +187,7 @@ def test_what_was_cut_off_ends_with_the_version_before(
 
 def test_the_next_update_ends_the_one_that_was_cut_off(speaker: Speaker, update: Update) -> None:
     versions = Versions(speaker.folder)
-    versions.write(Journal().began("0.2.0", "0.1.0", "").moved("trial"))
+    versions.write(UpdateState().begin("0.2.0", "0.1.0", "").advance("trial"))
 
     code, out, _ = update("install", str(speaker.release("0.3.0")))
 
@@ -253,7 +253,7 @@ def test_killed_at_any_moment_it_ends_with_a_version_that_hears(
             code, out, _ = update("recover", "--at-boot")
             assert (code, speaker.current) == (0, "0.1.0"), (seed, out)
         noted = Versions(speaker.folder).read()
-        assert not noted.is_under_way, seed
+        assert not noted.is_in_progress, seed
         ends.add(speaker.current)
         assert (speaker.folder / speaker.current / ".complete").exists(), seed
         assert not (speaker.folder / ".staged").exists(), seed

@@ -7,12 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.errors import BadRelease, EarmarkError, Unavailable, UsageError
-from listener.release.form import Manifest
+from listener.release.form import ReleaseManifest
 from listener.update import unpacking
 from tests.update.speaker import KEY, NOBODY
 
 TRUSTED = (KEY.public_key(),)
-MANIFEST = Manifest(
+MANIFEST = ReleaseManifest(
     version="0.2.0", least="0.1.0", machine="aarch64", pythons=("3.13",), parts=(NOBODY,)
 )
 

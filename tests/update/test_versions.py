@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.release.journal import Journal
+from listener.release.journal import UpdateState
 from listener.update.versions import Versions
 
 
@@ -64,7 +64,7 @@ def test_only_what_updates_made_is_pruned(versions: Versions) -> None:
 
 
 def test_the_journal_is_kept_and_a_damaged_one_is_said(versions: Versions) -> None:
-    noted = versions.write(Journal(highest="0.2.0"))
+    noted = versions.write(UpdateState(highest="0.2.0"))
 
     assert versions.read() == noted
     (versions.folder / "update.json").write_text("{")

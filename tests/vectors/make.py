@@ -21,7 +21,7 @@ import soundfile
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.envelope import keys
-from listener.sound.clip import to_flac
+from listener.sound.clip import encode_clip
 
 HERE: Final = Path(__file__).resolve().parent
 RATE_HZ: Final = 16_000
@@ -107,7 +107,7 @@ class Maker:
         return fields | changes
 
     def flac(self, header: Fields, private: Fields | None = None) -> bytes:
-        return to_flac(self.samples, plain_json(header | (private or self.private())).decode())
+        return encode_clip(self.samples, plain_json(header | (private or self.private())).decode())
 
     def ciphertext(self, header: Fields, private: Fields | None = None) -> bytes:
         return armour(self.flac(header, private), [self.cast.owners[str(header["owner"])]])
@@ -365,14 +365,14 @@ def bad_inside(make: Maker) -> None:
         lambda h: make.flac(make.header("bob", clip=h["clip"])),
     )
     refuse("other-seq", "another number inside", lambda h: make.flac(h | {"seq": 99}))
-    refuse("no-comment", "no fields inside", lambda _: to_flac(make.samples, "-"))
+    refuse("no-comment", "no fields inside", lambda _: encode_clip(make.samples, "-"))
     refuse(
-        "public-only", "no private fields", lambda h: to_flac(make.samples, plain_json(h).decode())
+        "public-only", "no private fields", lambda h: encode_clip(make.samples, plain_json(h).decode())
     )
     refuse(
         "spaces",
         "another spelling",
-        lambda h: to_flac(make.samples, json.dumps(h | make.private())),
+        lambda h: encode_clip(make.samples, json.dumps(h | make.private())),
     )
     private("unknown-field", "a field more", who="Ada")
     private("score-2", "a score above 1", score=2.0)

@@ -168,7 +168,7 @@ class LiveMicrophone:
             block[...] = 0
             return self._lose(Cause.ZEROS)
         if self._heard_samples >= self._limits.settled_s * SAMPLE_RATE_HZ:
-            self._pauses.succeeded()
+            self._pauses.reset()
         # A device that gives nothing but zeros has not come back.
         if self._told != opened and (not self._limits.constant_s or block.min() != block.max()):
             self._told = opened
@@ -178,7 +178,7 @@ class LiveMicrophone:
 
     def _lose(self, cause: Cause) -> GapReason:
         self._end()
-        self._due_s = self._monotonic_s() + self._pauses.next_s()
+        self._due_s = self._monotonic_s() + self._pauses.next_delay_s()
         self._passed_by_s = None
         failed = Failed(cause)
         if self._told != failed:

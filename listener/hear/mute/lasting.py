@@ -17,7 +17,7 @@ from typing import Annotated, Final, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from listener.durable import make_folder, write_durably
+from listener.durable import make_folder, write_atomic
 from listener.errors import ConfigError, Unavailable
 
 # Nothing in them is secret, and hear must be able to read what root wrote.
@@ -147,7 +147,7 @@ class Lasting:
     def _write(self, path: Path, record: Software | Fault) -> None:
         make_folder(self._home)
         with self._alone():
-            write_durably(path, msgspec.json.encode(record) + b"\n", _MODE)
+            write_atomic(path, msgspec.json.encode(record) + b"\n", _MODE)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

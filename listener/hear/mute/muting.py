@@ -139,20 +139,20 @@ class Mute:
         was_told = False
         for request in self._requests.receive():
             match request:
-                case control.Mute():
+                case control.MuteRequest():
                     self._mutes = was_told = True
                     self._takes_back = None
-                case control.Unmute() if self._remote_unmute:
+                case control.UnmuteRequest() if self._remote_unmute:
                     self._mutes = False
                     # This mute and no later one, should the disk take its time.
                     self._takes_back = (
                         None if self._has_a_person_spoken() else self._software.record
                     )
-                case control.Unmute():
+                case control.UnmuteRequest():
                     self.ignored += 1
                     if self.ignored == 1:
                         _log.warning("a message to unmute is ignored: mute.remote_unmute is false")
-                case control.Look():
+                case control.Wakeup():
                     pass  # being woken by it was the point
         return was_told
 

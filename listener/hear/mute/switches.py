@@ -71,7 +71,7 @@ class LineSwitch:
         except (OSError, EarmarkError) as error:
             self._lose(error)
             return True
-        self._backoff.succeeded()
+        self._backoff.reset()
         if self._is_said:
             _log.warning("the mute switch can be read again")
             self._is_said = False
@@ -90,7 +90,7 @@ class LineSwitch:
 
     def _lose(self, error: Exception) -> None:
         self.close()
-        self._due_s = self._monotonic_s() + self._backoff.next_s()
+        self._due_s = self._monotonic_s() + self._backoff.next_delay_s()
         if not self._is_said:
             hint = getattr(error, "hint", "")
             about = f"{error}; {hint}" if hint else str(error)

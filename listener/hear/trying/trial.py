@@ -27,7 +27,7 @@ from listener.hear.mute.muting import Mute
 from listener.hear.mute.switch import Switch
 from listener.hear.mute.switches import LineSwitch
 from listener.hear.trying.judging import Heard, judged, muted, proven
-from listener.service import Stop
+from listener.service import StopSignal
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, GapReason
 
 LISTEN_S: Final = 3.0
@@ -92,14 +92,14 @@ def listen(
         listen_s: of sound.
         patience_s: until it must have come.
     """
-    heard, stop = Heard(), Stop()
+    heard, stop = Heard(), StopSignal()
 
     def tell(state: Opened | Failed) -> None:
         if isinstance(state, Opened):
             heard.opened = state
         else:
             heard.failed = state
-            stop.ask()
+            stop.request()
 
     gate = listen_to_device(
         settings, switch=switch, stop=stop, tell=tell, monotonic_s=time.monotonic
@@ -110,10 +110,10 @@ def listen(
             heard.levels.push(sound.samples)
         elif sound.reason is GapReason.MUTED:
             heard.was_muted = True
-            stop.ask()
+            stop.request()
         is_enough = heard.levels.length_samples >= listen_s * SAMPLE_RATE_HZ
         if is_enough or time.monotonic() > until_s:
-            stop.ask()
+            stop.request()
     return heard
 
 

@@ -23,7 +23,7 @@ from listener.hear.microphone.records import (
     overrun,
 )
 from listener.hear.mute.switch import NoSwitch
-from listener.service import Stop
+from listener.service import StopSignal
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 
 pytestmark = pytest.mark.system  # real processes
@@ -418,7 +418,7 @@ def counting() -> list[str]:
 
 
 def test_many_quick_edges_end_in_the_state_of_the_last() -> None:
-    switch, stop = LineSwitch(), Stop()
+    switch, stop = LineSwitch(), StopSignal()
     microphone = LiveMicrophone(
         counting(), watch=switch.filenos, tell=lambda _: None, monotonic_s=time.monotonic
     )
@@ -452,7 +452,7 @@ def test_a_gate_that_is_let_go_of_ends_the_process() -> None:
     microphone = LiveMicrophone(
         counting(), watch=tuple, tell=lambda _: None, monotonic_s=time.monotonic
     )
-    sounds = Gate(microphone, NoSwitch(), Stop()).sounds()
+    sounds = Gate(microphone, NoSwitch(), StopSignal()).sounds()
     next(s for s in sounds if isinstance(s, Frame))
 
     sounds.close()
@@ -461,7 +461,7 @@ def test_a_gate_that_is_let_go_of_ends_the_process() -> None:
 
 
 def test_a_gate_on_a_device_gives_gaps_while_it_is_not_there() -> None:
-    stop = Stop()
+    stop = StopSignal()
     told: list[Opened | Failed] = []
     gate = listen_to_device(
         MicrophoneSettings(device="no such thing"),
@@ -475,7 +475,7 @@ def test_a_gate_on_a_device_gives_gaps_while_it_is_not_there() -> None:
     for sound in gate.sounds():
         gaps.append(sound)
         if len(gaps) == 4:
-            stop.ask()
+            stop.request()
 
     assert all(isinstance(s, Gap) and s.reason is GapReason.LOST for s in gaps)
     assert len(told) == 1

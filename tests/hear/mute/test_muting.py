@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from listener.control import Controller, ControlSocket, Look, Unmute
-from listener.control import Mute as MuteRequest
+from listener.control import ControlClient, ControlSocket, Wakeup, UnmuteRequest
+from listener.control import MuteRequest
 from listener.errors import Unavailable
 from listener.hear.mute.lasting import Lasting
 from listener.hear.mute.muting import WRITE_PAUSE_S, Mute
@@ -54,7 +54,7 @@ class Bench:
         self.now_s = 100.0
         self.lever = Lever()
         self.person = Lasting(home)
-        self.controller = Controller(home / "control.sock")
+        self.controller = ControlClient(home / "control.sock")
         self.start()
 
     def start(self) -> None:
@@ -161,7 +161,7 @@ def test_releasing_the_switch_clears_no_software_mute(bench: Bench) -> None:
 def test_software_does_not_open_what_the_switch_shut(remote: Bench) -> None:
     remote.lever.throw(shut=True)
     remote.command(muted=False)
-    remote.controller.send(Unmute())
+    remote.controller.send(UnmuteRequest())
 
     assert remote.settle()
     assert remote.cause() == "hardware"
@@ -213,7 +213,7 @@ def test_a_message_does_not_unmute_by_default(
     bench.ask()
 
     for _ in range(3):
-        bench.controller.send(Unmute())
+        bench.controller.send(UnmuteRequest())
 
     assert bench.settle()
     assert bench.mute.ignored == 3
@@ -226,7 +226,7 @@ def test_a_message_unmutes_where_the_settings_say_so(remote: Bench) -> None:
     remote.command(muted=True)
     remote.ask()
 
-    remote.controller.send(Unmute())
+    remote.controller.send(UnmuteRequest())
 
     assert not remote.settle()
     remote.restart()
@@ -237,7 +237,7 @@ def test_a_mute_and_an_unmute_in_one_block_mute_that_block(remote: Bench) -> Non
     remote.ask()
 
     remote.controller.send(MuteRequest())
-    remote.controller.send(Unmute())
+    remote.controller.send(UnmuteRequest())
 
     assert remote.ask()
     assert remote.cause() == "software"
@@ -246,7 +246,7 @@ def test_a_mute_and_an_unmute_in_one_block_mute_that_block(remote: Bench) -> Non
 
 def test_an_unmute_while_nothing_mutes_does_not_undo_a_later_mute(remote: Bench) -> None:
     remote.ask()
-    remote.controller.send(Unmute())
+    remote.controller.send(UnmuteRequest())
     remote.ask()
 
     remote.command(muted=True)
@@ -256,7 +256,7 @@ def test_an_unmute_while_nothing_mutes_does_not_undo_a_later_mute(remote: Bench)
 
 def test_an_unmute_that_waits_to_be_read_does_not_undo_a_later_mute(remote: Bench) -> None:
     remote.ask()
-    remote.controller.send(Unmute())
+    remote.controller.send(UnmuteRequest())
 
     remote.command(muted=True)
 
@@ -269,7 +269,7 @@ def test_an_unmute_that_waits_for_the_disk_does_not_undo_a_later_mute(remote: Be
     remote.controller.send(MuteRequest())
     remote.ask()
     remote.ask()  # a write, so that the next one has to wait
-    remote.controller.send(Unmute())
+    remote.controller.send(UnmuteRequest())
     remote.ask()
 
     remote.command(muted=True)
@@ -293,7 +293,7 @@ def test_an_unmute_right_after_a_mute_was_written_is_obeyed(remote: Bench) -> No
     remote.ask()
     remote.controller.send(MuteRequest())
     remote.ask()
-    remote.controller.send(Unmute())
+    remote.controller.send(UnmuteRequest())
 
     assert not remote.settle()
 
@@ -305,7 +305,7 @@ def test_messages_wear_out_no_disk(remote: Bench) -> None:
     for _ in range(100):
         remote.controller.send(MuteRequest())
         remote.ask()
-        remote.controller.send(Unmute())
+        remote.controller.send(UnmuteRequest())
         remote.ask()
         if (remote.home / "mute.json").exists():
             written.add((remote.home / "mute.json").read_text())
@@ -316,7 +316,7 @@ def test_messages_wear_out_no_disk(remote: Bench) -> None:
 
 def test_a_look_changes_nothing(bench: Bench) -> None:
     bench.ask()
-    bench.controller.send(Look())
+    bench.controller.send(Wakeup())
 
     assert not bench.ask()
 
@@ -465,7 +465,7 @@ class AnyInterleaving(RuleBasedStateMachine):
     @rule()
     def unmute_by_message(self) -> None:
         self._note()
-        self.bench.controller.send(Unmute())
+        self.bench.controller.send(UnmuteRequest())
         self.bench.settle()
         # Nobody knows which came last, and a message takes back no command that may be later.
         self.software = self.commanded
