@@ -27,13 +27,13 @@ from listener.envelope.seal import seal
 from listener.errors import BadEnvelope, ConfigError
 from listener.hear.following import Following
 from listener.home import Home
-from listener.mqtt.broker import Connected, Delivered, Limits, Message
+from listener.mqtt.broker import ConnectedEvent, DeliveredEvent, BrokerLimits, Message
 from listener.owner import succession
 from listener.owner.attribution import Attribution, Keeper
 from listener.owner.roster import Roster
 from listener.rights.request import Request
-from listener.send.bidding import Bidding
-from listener.send.courier import Courier
+from listener.send.bidding import InboundMessages
+from listener.send.courier import ClipDelivery
 from listener.send.loop import Sender
 from listener.settings import parse_settings
 from listener.sound.clip import Clip, EndReason
@@ -78,11 +78,11 @@ def test_no_message_sends_a_clip_elsewhere_or_another(
     clock = FakeClock()
     broker = FakeBroker(clock)
     sender = Sender(
-        Courier(spool, "hall", 0.5), broker, bidding=Bidding(home.path, "hall"), monotonic_s=clock
+        ClipDelivery(spool, "hall", 0.5), broker, bidding=InboundMessages(home.path, "hall"), monotonic_s=clock
     )
-    broker.happens += [Connected(Limits(), "5")]
+    broker.happens += [ConnectedEvent(BrokerLimits(), "5")]
     sender.turn(0.1)
-    broker.happens += [Delivered(1)]
+    broker.happens += [DeliveredEvent(1)]
     sender.turn(0.1)
 
     for topic, payload, hashed in happenings:
@@ -204,7 +204,7 @@ def _identity(secret: str) -> Identity:
 
 def test_nobody_but_the_owner_moves_a_speaker_on_to_another_key(household: "Household") -> None:
     everybody = Everybody(household)
-    bidding = Bidding(household.home.path, "hall")
+    bidding = InboundMessages(household.home.path, "hall")
     following = Following(household.home, "hall", household.device_key)
     before = household.home.roster()
     forged = [one.encode() for one in everybody.forgeries()]

@@ -79,7 +79,7 @@ def _serve(settings: Config) -> int:
 
     home = Home(Path(settings.home))
     with (
-        alone.only_one(home.path, "archive"),
+        alone.single_instance(home.path, "archive"),
         service.StopSignal().on_signals() as stop,
         contextlib.closing(AccessLog(home.path / ACCESS_LOG, time.time)) as log,
         contextlib.closing(

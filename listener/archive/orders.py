@@ -16,7 +16,7 @@ from typing import Final
 
 from listener.envelope.format import Envelope, PublicHeader, timestamp
 from listener.errors import Unavailable
-from listener.mqtt.terms import Term
+from listener.mqtt.terms import RetentionLimit
 
 ORDERS: Final = "orders.sqlite"
 MOST_CARRIED: Final = 16
@@ -191,11 +191,11 @@ class Orders:
         with self._available():
             return dict(self._orders.execute("select owner, days from retention").fetchall())
 
-    def terms(self) -> list[Term]:
+    def terms(self) -> list[RetentionLimit]:
         """Return the same, as devices are told."""
         with self._available():
             found = self._orders.execute("select owner, days, n from retention").fetchall()
-        return [Term(owner=owner, days=days, n=n) for owner, days, n in found]
+        return [RetentionLimit(owner=owner, days=days, n=n) for owner, days, n in found]
 
     def carry(self, said: Mapping[str, str]) -> None:
         """Keep what is to be told to devices of an owner's next key; all or none.

@@ -11,7 +11,7 @@ from listener.archive.retention import Retention
 from listener.backoff import Backoff
 from listener.errors import Unavailable
 from listener.mqtt import topics
-from listener.mqtt.broker import Broker, Connected, Denied, Lost, Message
+from listener.mqtt.broker import Broker, ConnectedEvent, DeniedEvent, ConnectionLostEvent, Message
 from listener.service import Notifier, StopSignal
 
 TURN_S: Final = 0.5
@@ -71,19 +71,19 @@ class Server:
             self._broker.connect()
         for happening in self._broker.poll(min(longest_s, max(0.0, self._connect_s - now_s))):
             match happening:
-                case Connected():
+                case ConnectedEvent():
                     self._connected = True
                     self._since_s = self._monotonic_s()
                     _log.info("connected with MQTT %s", happening.protocol)
                     # No session outlives the connection: the spools are the queue, and what came
                     # while we were away comes again.
-                    self._broker.subscribe(topics.CLIP.all())
+                    self._broker.subscribe(topics.CLIP.topic_filter())
                     if self._herald is not None:
                         self._broker.subscribe(self._herald.topic)
                         self._herald.connected()
-                case Lost():
+                case ConnectionLostEvent():
                     self._lost(happening)
-                case Denied():
+                case DeniedEvent():
                     _log.warning("the broker lets us hear no clips: %s", happening.reason)
                 case Message(topic=Herald.topic):
                     self._hear(happening)
@@ -94,7 +94,7 @@ class Server:
                     pass
         self._look_after()
 
-    def _lost(self, lost: Lost) -> None:
+    def _lost(self, lost: ConnectionLostEvent) -> None:
         if self._connected or lost.reason != self._lost_because:
             _log.warning("no connection to the broker: %s", lost.reason)
         self._lost_because = lost.reason

@@ -8,7 +8,7 @@ from typing import Final
 from listener.config import BrokerSettings
 from listener.errors import EarmarkError
 from listener.findings import Check, Finding
-from listener.mqtt.broker import Broker, Connected, Lost
+from listener.mqtt.broker import Broker, ConnectedEvent, ConnectionLostEvent
 from listener.mqtt.client import PahoBroker
 
 PATIENCE_S: Final = 8.0
@@ -47,9 +47,9 @@ def answer(client: Broker, address: str, monotonic_s: Callable[[], float]) -> Fi
             while (left_s := until_s - monotonic_s()) > 0:
                 happened = client.poll(min(0.5, left_s))
                 for each in happened:
-                    if isinstance(each, Connected):
+                    if isinstance(each, ConnectedEvent):
                         return Check("broker").ok(f"{address} answers, in MQTT {each.protocol}")
-                lost = [each.reason for each in happened if isinstance(each, Lost)]
+                lost = [each.reason for each in happened if isinstance(each, ConnectionLostEvent)]
                 if lost:
                     reason = lost[-1]
                     break

@@ -14,12 +14,12 @@ from listener.mqtt import topics
 from listener.mqtt.broker import (
     IN_FLIGHT,
     Broker,
-    Connected,
-    Delivered,
-    Denied,
-    Lost,
+    ConnectedEvent,
+    DeliveredEvent,
+    DeniedEvent,
+    ConnectionLostEvent,
     Message,
-    Rejected,
+    RejectedEvent,
 )
 
 CLIENT_ID: Final = identity.HOUSEHOLD.cn
@@ -69,8 +69,8 @@ def _held(broker: Broker, monotonic_s: Callable[[], float]) -> dict[str, bytes]:
     while (left_s := until_s - monotonic_s()) > 0:
         for happening in broker.poll(left_s):
             match happening:
-                case Connected():
-                    broker.subscribe(topics.DISCOVERY.all())
+                case ConnectedEvent():
+                    broker.subscribe(topics.DISCOVERY.topic_filter())
                     connected = True
                     until_s = monotonic_s() + QUIET_S
                 case Message(topic=topic, payload=payload):
@@ -95,7 +95,7 @@ def _publish(broker: Broker, messages: list[Message], monotonic_s: Callable[[], 
         if monotonic_s() > until_s:
             raise Unavailable("the broker takes nothing", "is there room on its disk?")
         for happening in broker.poll(PATIENCE_S):
-            if isinstance(happening, Delivered):
+            if isinstance(happening, DeliveredEvent):
                 waiting.discard(happening.ticket)
             else:
                 _no(happening)
@@ -103,11 +103,11 @@ def _publish(broker: Broker, messages: list[Message], monotonic_s: Callable[[], 
 
 def _no(happening: object) -> None:
     match happening:
-        case Lost(reason=reason):
+        case ConnectionLostEvent(reason=reason):
             raise Unavailable(
                 f"no connection to the broker: {reason}", "does mosquitto run with our files?"
             )
-        case Denied(reason=reason) | Rejected(reason=reason):
+        case DeniedEvent(reason=reason) | RejectedEvent(reason=reason):
             raise Unavailable(
                 f"the broker does not let us: {reason}", "let it read its files again"
             )

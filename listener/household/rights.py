@@ -30,21 +30,21 @@ def rights(who: Identity) -> Rights:
         case Kind.DEVICE:
             return Rights(
                 writes=(
-                    topics.CLIP.all(device=who.name),
+                    topics.CLIP.topic_filter(device=who.name),
                     topics.STATUS.name(device=who.name),
                     topics.EVENT.name(device=who.name),
                 ),
                 reads=(
-                    topics.ACK.all(device=who.name),
+                    topics.ACK.topic_filter(device=who.name),
                     topics.COMMAND.name(device=who.name),
-                    topics.RETENTION.all(),
+                    topics.RETENTION.topic_filter(),
                     topics.KEYS.name(device=who.name),
                 ),
             )
         case Kind.OWNER:
             # No clips: those she fetches from the archive, with proof of her key. No events: when
             # others' speakers woke is theirs.
-            return Rights(reads=(topics.STATUS.all(),))
+            return Rights(reads=(topics.STATUS.topic_filter(),))
         case Kind.SERVICE:
             return _SERVICES.get(who, Rights())
 
@@ -52,21 +52,21 @@ def rights(who: Identity) -> Rights:
 _SERVICES: Final = {
     identity.ARCHIVE: Rights(
         writes=(
-            topics.ACK.all(),
+            topics.ACK.topic_filter(),
             topics.STATUS.name(device=identity.ARCHIVE.name),
-            topics.RETENTION.all(),
-            topics.KEYS.all(),
+            topics.RETENTION.topic_filter(),
+            topics.KEYS.topic_filter(),
         ),
         # Its own head too: one that is ahead of its log says that an old copy was put back.
-        reads=(topics.CLIP.all(), topics.STATUS.name(device=identity.ARCHIVE.name)),
+        reads=(topics.CLIP.topic_filter(), topics.STATUS.name(device=identity.ARCHIVE.name)),
     ),
     identity.HOUSEHOLD: Rights(
-        writes=(topics.DISCOVERY.all(),),
-        reads=(topics.DISCOVERY.all(),),
+        writes=(topics.DISCOVERY.topic_filter(),),
+        reads=(topics.DISCOVERY.topic_filter(),),
     ),
     identity.HOME_ASSISTANT: Rights(
-        writes=(topics.COMMAND.all(), HOME_ASSISTANT_STATUS),
-        reads=(topics.STATUS.all(), topics.EVENT.all(), HOME_ASSISTANT_ALL),
+        writes=(topics.COMMAND.topic_filter(), HOME_ASSISTANT_STATUS),
+        reads=(topics.STATUS.topic_filter(), topics.EVENT.topic_filter(), HOME_ASSISTANT_ALL),
     ),
 }
 

@@ -10,7 +10,7 @@ from listener.errors import Unavailable
 
 
 @contextlib.contextmanager
-def only_one(folder: Path, verb: str) -> Iterator[None]:
+def single_instance(folder: Path, verb: str) -> Iterator[None]:
     """Keep every other process of this verb out of ``folder`` while the block runs.
 
     The kernel lets go when the process ends, however it ends.

@@ -29,7 +29,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BrokerLimits:
     """What the broker grants on this connection. Topic aliases are never used."""
 
     packet_bytes: int | None = None
@@ -44,21 +44,21 @@ class Limits:
         # the length of the properties, and 5 for the one that we send, the expiry.
         return 15 + len(message.topic.encode()) + len(message.payload)
 
-    def passes(self, message: Message) -> bool:
+    def accepts(self, message: Message) -> bool:
         """Say whether the broker would take it."""
         return self.packet_bytes is None or self.packet_size_bytes(message) <= self.packet_bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Connected:
+class ConnectedEvent:
     """The broker welcomed us; subscribe now, it remembers nothing."""
 
-    limits: Limits
+    limits: BrokerLimits
     protocol: str
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class ConnectionLostEvent:
     """There is no connection, or no longer. Nothing more is heard of what was published."""
 
     reason: str
@@ -67,7 +67,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class DeliveredEvent:
     """The broker has it. That it reaches anybody is not said."""
 
     ticket: int
@@ -75,7 +75,7 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedEvent:
     """The broker will not have it."""
 
     ticket: int
@@ -84,13 +84,13 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class DeniedEvent:
     """The broker does not let us hear what we subscribed to."""
 
     reason: str
 
 
-Happening = Connected | Lost | Delivered | Rejected | Denied | Message
+BrokerEvent = ConnectedEvent | ConnectionLostEvent | DeliveredEvent | RejectedEvent | DeniedEvent | Message
 
 
 class Broker(Protocol):
@@ -108,7 +108,7 @@ class Broker(Protocol):
         0 is no ticket: the message could not be taken.
         """
 
-    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:
+    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[BrokerEvent]:
         """Wait until something happens, here or on one of ``also``; return what happened here."""
 
     def close(self) -> None:

@@ -21,15 +21,15 @@ from listener.config import BrokerSettings
 from listener.mqtt import access, wires
 from listener.mqtt.broker import (
     IN_FLIGHT,
-    Connected,
-    Happening,
-    Limits,
-    Lost,
+    ConnectedEvent,
+    BrokerEvent,
+    BrokerLimits,
+    ConnectionLostEvent,
     Message,
     Waitable,
 )
-from listener.mqtt.dialect import Dialect
-from listener.mqtt.inbox import FAILURE, Inbox
+from listener.mqtt.dialect import ProtocolVersion
+from listener.mqtt.inbox import FAILURE, EventQueue
 
 _UNSUPPORTED_VERSION: Final = 0x84
 _RETAIN_NOT_SUPPORTED: Final = 0x9A
@@ -69,23 +69,23 @@ class PahoBroker:
         self._monotonic_s = monotonic_s
         self._tls = access.tls_context(settings)
         self._password = access.password(settings)
-        self._dialect = Dialect(settings.protocol)
+        self._dialect = ProtocolVersion(settings.protocol)
         self._reached = False
-        self._granted = Limits()
+        self._granted = BrokerLimits()
         self._client: paho.Client | None = None
         self._welcome_until_s: float | None = None
-        self._inbox = Inbox()
+        self._inbox = EventQueue()
 
     def connect(self) -> None:
         """Open the connection; blocks for at most 5 s for TCP and 5 s for TLS."""
         self._drop()
         client = self._new_client()
         self._client = client
-        trial = self._dialect.is_on_trial
+        trial = self._dialect.has_fallback
         self._welcome_until_s = self._monotonic_s() + _ANSWER_S
         self._reached = False
         try:
-            self._dialect.dial(
+            self._dialect.connect(
                 client,
                 self._settings.host,
                 self._settings.port,
@@ -97,7 +97,7 @@ class PahoBroker:
         except (OSError, ValueError) as error:
             self._lose(getattr(error, "strerror", None) or str(error) or "no answer")
         else:
-            wires.send_at_once(client.socket())
+            wires.disable_nagle(client.socket())
             self._reached = True
             self._welcome_until_s = self._monotonic_s() + (_TRIAL_S if trial else _ANSWER_S)
 
@@ -115,11 +115,11 @@ class PahoBroker:
             message.payload,
             min(message.qos, self._granted.qos),
             message.retain and self._granted.retain,
-            wires.expiry(message, self._client.protocol),
+            wires.message_expiry(message, self._client.protocol),
         )
         return 0 if told.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE else told.mid
 
-    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:
+    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[BrokerEvent]:
         """Wait and tell. Returns early when a descriptor in ``also`` can be read."""
         client = self._client
         wire = client.socket() if client is not None else None
@@ -132,7 +132,7 @@ class PahoBroker:
             writing = (wire,) if client.want_write() else ()
             readable, writable, _ = select.select((wire, *also), writing, (), wait_s)
             self._turn(client, reads=wire in readable, writes=bool(writable))
-        return self._inbox.empty()
+        return self._inbox.drain()
 
     def close(self) -> None:
         """Say goodbye, so that no last will is published."""
@@ -147,9 +147,9 @@ class PahoBroker:
                 client.loop_write()
             if reads:
                 client.loop_read()
-                wires.acknowledge_at_once(client.socket())
+                wires.enable_quick_ack(client.socket())
                 # TLS may hold decrypted bytes that select does not see.
-                while wires.holds_more(client.socket()):
+                while wires.has_pending_data(client.socket()):
                     client.loop_read()
             client.loop_misc()
         except Exception as error:  # noqa: BLE001 - paho raises whatever its parser trips over
@@ -162,7 +162,7 @@ class PahoBroker:
             self._lose("it does not answer")
 
     def _new_client(self) -> paho.Client:
-        client = self._dialect.client(self._client_id)
+        client = self._dialect.new_client(self._client_id)
         client.connect_timeout = _ANSWER_S
         client.max_inflight_messages = self._granted.in_flight
         client.max_queued_messages = _MOST_QUEUED
@@ -201,7 +201,7 @@ class PahoBroker:
             self._lose(str(code), code.value)
             return
         receives = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
-        self._granted = Limits(
+        self._granted = BrokerLimits(
             packet_bytes=getattr(properties, "MaximumPacketSize", None),
             qos=getattr(properties, "MaximumQoS", 1),
             retain=bool(getattr(properties, "RetainAvailable", 1)),
@@ -211,7 +211,7 @@ class PahoBroker:
             # paho cannot lower this on an open connection.
             self._lose(f"it takes only {receives} messages at a time: connecting anew")
             return
-        self._inbox.add(Connected(self._granted, "5" if self._dialect.is_new else "3.1.1"))
+        self._inbox.add(ConnectedEvent(self._granted, "5" if self._dialect.is_v5 else "3.1.1"))
 
     def _on_disconnect(
         self, client: object, _d: object, flags: paho.DisconnectFlags, code: ReasonCode, _p: object
@@ -234,7 +234,7 @@ class PahoBroker:
             # they do not know. The other version is tried next, and this one again after it.
             self._dialect.fall_back()
         self._drop()
-        self._inbox.add(Lost(reason, code))
+        self._inbox.add(ConnectionLostEvent(reason, code))
 
     def _drop(self) -> None:
         client, self._client = self._client, None

@@ -8,7 +8,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 
-class Dialect:
+class ProtocolVersion:
     """MQTT 5, or 3.1.1 where that was asked for or the broker knows no better.
 
     Args:
@@ -23,32 +23,32 @@ class Dialect:
         self._spoken = self._preferred
 
     @property
-    def is_new(self) -> bool:
+    def is_v5(self) -> bool:
         """Whether version 5 is spoken now."""
         return self._spoken == MQTTProtocolVersion.MQTTv5
 
     @property
-    def is_on_trial(self) -> bool:
+    def has_fallback(self) -> bool:
         """Whether another version is left to try."""
         return self._may_change and self._spoken == self._preferred
 
-    def client(self, client_id: str) -> paho.Client:
+    def new_client(self, client_id: str) -> paho.Client:
         """Return a new client that speaks it."""
         return paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id,
-            clean_session=None if self.is_new else True,
+            clean_session=None if self.is_v5 else True,
             protocol=self._spoken,
             reconnect_on_failure=False,
         )
 
-    def dial(
+    def connect(
         self, client: paho.Client, host: str, port: int, keepalive_s: int, longest_bytes: int
     ) -> None:
         """Open a client's connection.
 
         Args:
-            client: as ``client`` returned it.
+            client: as ``new_client`` returned it.
             host: the broker's.
             port: the broker's.
             keepalive_s: how long the connection may be silent.
@@ -58,7 +58,7 @@ class Dialect:
             OSError: there is nobody, or no trust.
             ValueError: paho cannot make anything of the address.
         """
-        if not self.is_new:
+        if not self.is_v5:
             client.connect(host, port, keepalive_s)
             return
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # no types in paho
@@ -69,7 +69,7 @@ class Dialect:
         """Try the other version next, where none was asked for."""
         if self._may_change:
             self._spoken = (
-                MQTTProtocolVersion.MQTTv311 if self.is_new else MQTTProtocolVersion.MQTTv5
+                MQTTProtocolVersion.MQTTv311 if self.is_v5 else MQTTProtocolVersion.MQTTv5
             )
 
     def start_over(self) -> None:

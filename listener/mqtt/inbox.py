@@ -6,17 +6,17 @@ from typing import Final
 import paho.mqtt.client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
-from listener.mqtt.broker import Delivered, Denied, Happening, Message, Rejected
+from listener.mqtt.broker import DeliveredEvent, DeniedEvent, BrokerEvent, Message, RejectedEvent
 
 FAILURE: Final = 0x80
 """Reason codes from here on say no."""
 
 
-class Inbox:
+class EventQueue:
     """What happened and was not told yet, in its order. For one thread."""
 
     def __init__(self) -> None:
-        self._happened: deque[Happening] = deque()
+        self._happened: deque[BrokerEvent] = deque()
 
     def __bool__(self) -> bool:
         return bool(self._happened)
@@ -27,11 +27,11 @@ class Inbox:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
 
-    def add(self, happening: Happening) -> None:
+    def add(self, happening: BrokerEvent) -> None:
         """Put something in that paho has no word for."""
         self._happened.append(happening)
 
-    def empty(self) -> list[Happening]:
+    def drain(self) -> list[BrokerEvent]:
         """Return all of it, and keep nothing."""
         happened = list(self._happened)
         self._happened.clear()
@@ -41,14 +41,14 @@ class Inbox:
         self, _c: object, _d: object, ticket: int, code: ReasonCode, _p: object
     ) -> None:
         if code.value >= FAILURE:
-            self.add(Rejected(ticket, code.value, str(code)))
+            self.add(RejectedEvent(ticket, code.value, str(code)))
         else:
-            self.add(Delivered(ticket, code.value))
+            self.add(DeliveredEvent(ticket, code.value))
 
     def _on_subscribe(
         self, _c: object, _d: object, _t: int, codes: list[ReasonCode], _p: object
     ) -> None:
-        self._happened.extend(Denied(str(code)) for code in codes if code.value >= FAILURE)
+        self._happened.extend(DeniedEvent(str(code)) for code in codes if code.value >= FAILURE)
 
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         try:

@@ -17,7 +17,7 @@ from listener.config import ShortName
 LONGEST_BYTES: Final = 1024
 
 
-class Term(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RetentionLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the archive says an owner has chosen."""
 
     v: Literal[1] = 1
@@ -33,12 +33,12 @@ class Term(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return msgspec.json.encode(self, order="sorted")
 
 
-class _Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    term: Term
+class _SignedLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    term: RetentionLimit
     signature: Annotated[str, Meta(max_length=88)]
 
 
-def encode(term: Term, sign: Callable[[bytes], bytes]) -> bytes:
+def encode(term: RetentionLimit, sign: Callable[[bytes], bytes]) -> bytes:
     """Return the payload.
 
     Args:
@@ -46,10 +46,10 @@ def encode(term: Term, sign: Callable[[bytes], bytes]) -> bytes:
         sign: makes the archive's Ed25519 signature.
     """
     signature = base64.b64encode(sign(term.canonical())).decode("ascii")
-    return msgspec.json.encode(_Signed(term=term, signature=signature), order="sorted")
+    return msgspec.json.encode(_SignedLimit(term=term, signature=signature), order="sorted")
 
 
-def parse(payload: bytes, verify: Callable[[bytes, bytes], bool]) -> Term | None:
+def parse(payload: bytes, verify: Callable[[bytes, bytes], bool]) -> RetentionLimit | None:
     """Return what the archive said, or None for any bytes that it did not sign.
 
     Args:
@@ -59,7 +59,7 @@ def parse(payload: bytes, verify: Callable[[bytes, bytes], bool]) -> Term | None
     if len(payload) > LONGEST_BYTES:
         return None
     try:
-        found = msgspec.json.decode(payload, type=_Signed)
+        found = msgspec.json.decode(payload, type=_SignedLimit)
         signature = base64.b64decode(found.signature, validate=True)
     except (ValueError, RecursionError, binascii.Error):
         return None

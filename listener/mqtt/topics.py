@@ -42,7 +42,7 @@ class Topic:
                 raise ValueError("not fit for a topic")
         return self.pattern.format(**levels)
 
-    def all(self, **levels: str) -> str:
+    def topic_filter(self, **levels: str) -> str:
         """Return what to subscribe to: the topic with a wildcard for each level not given."""
         names = [part[1:-1] for part in self.pattern.split("/") if part.startswith("{")]
         return self.pattern.format(**(dict.fromkeys(names, "+") | levels))
@@ -76,7 +76,7 @@ COMMAND: Final = Topic("earmark/v1/command/{device}", 1, retain=False)
 """To a device, from whoever the broker lets. Payload: ``mute`` or ``unmute``. A retained one is
 ignored: it is an old wish, and would come again with each connection."""
 RETENTION: Final = Topic("earmark/v1/retention/{owner}", 1, retain=True)
-"""Archive to devices. Payload: ``terms.Term``, signed."""
+"""Archive to devices. Payload: ``terms.RetentionLimit``, signed."""
 KEYS: Final = Topic("earmark/v1/keys/{device}", 1, retain=True)
 """Archive to one device. Payload: what owners say of their next keys, each proven by the one
 before; the archive only carries it."""
@@ -130,7 +130,7 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return msgspec.json.encode(self)
 
 
-class Event(_Payload, frozen=True, kw_only=True, omit_defaults=True):
+class EventPayload(_Payload, frozen=True, kw_only=True, omit_defaults=True):
     """What goes to the topic event: that something was heard, never what or from whom."""
 
     event_type: Literal["wake", "near_miss", "mute"]

@@ -15,22 +15,22 @@ from paho.mqtt.properties import Properties
 from listener.mqtt.broker import Message
 
 
-def send_at_once(wire: object) -> None:
+def disable_nagle(wire: object) -> None:
     """Send what is written without waiting for more; once for each connection."""
-    _set(wire, socket.TCP_NODELAY)
+    _set_option(wire, socket.TCP_NODELAY)
 
 
-def acknowledge_at_once(wire: object) -> None:
+def enable_quick_ack(wire: object) -> None:
     """Acknowledge what was read without waiting for more; the kernel forgets it, so repeat."""
-    _set(wire, socket.TCP_QUICKACK)
+    _set_option(wire, socket.TCP_QUICKACK)
 
 
-def holds_more(wire: object) -> bool:
+def has_pending_data(wire: object) -> bool:
     """Say whether TLS has decrypted bytes that ``select`` does not see."""
     return isinstance(wire, ssl.SSLSocket) and wire.pending() > 0
 
 
-def expiry(message: Message, protocol: int) -> Properties | None:
+def message_expiry(message: Message, protocol: int) -> Properties | None:
     """Return what tells the broker for how long it may hold a message; 3.1.1 has no word for it."""
     if message.expiry_s is None or protocol != MQTTProtocolVersion.MQTTv5:
         return None
@@ -39,7 +39,7 @@ def expiry(message: Message, protocol: int) -> Properties | None:
     return properties
 
 
-def _set(wire: object, option: int) -> None:
+def _set_option(wire: object, option: int) -> None:
     if isinstance(wire, socket.socket):
         # It may be gone already; whoever reads next finds out.
         with contextlib.suppress(OSError):

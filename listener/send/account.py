@@ -7,7 +7,7 @@ import msgspec
 
 from listener import notices
 from listener.mqtt import topics
-from listener.mqtt.broker import Broker, Limits, Message
+from listener.mqtt.broker import Broker, BrokerLimits, Message
 from listener.notices import Notice
 from listener.release.journal import VersionReport
 from listener.send.status import Status
@@ -17,7 +17,7 @@ from listener.spool.queue import Spool
 STATUS_PAUSE_S: Final = 10.0
 
 
-class Account:
+class StatusPublisher:
     """What this device says of itself. For one thread.
 
     Args:
@@ -51,30 +51,30 @@ class Account:
         """
         match notice:
             case notices.WakeNotice(word=word):
-                self._event(topics.Event(event_type="wake", word=word), connected=connected)
+                self._event(topics.EventPayload(event_type="wake", word=word), connected=connected)
             case notices.NearMissNotice(word=word):
-                self._event(topics.Event(event_type="near_miss", word=word), connected=connected)
+                self._event(topics.EventPayload(event_type="near_miss", word=word), connected=connected)
             case notices.MuteNotice(state=state):
-                self._event(topics.Event(event_type="mute", state=state), connected=connected)
-                self._say(mute=state)
+                self._event(topics.EventPayload(event_type="mute", state=state), connected=connected)
+                self._update(mute=state)
             case notices.MicrophoneNotice():
-                self._say(
+                self._update(
                     microphone=notice.cause or notice.state,
                     losses=notice.losses,
                     overruns=notice.overruns,
                 )
             case notices.CountersNotice(tally=tally, signature=signature):
-                self._say(counters=tally, signature=signature)
+                self._update(counters=tally, signature=signature)
             case notices.StartedNotice(thresholds=thresholds, switch=switch):
-                self._say(hearing=True, thresholds=thresholds, switch=switch)
+                self._update(hearing=True, thresholds=thresholds, switch=switch)
             case notices.StoppedNotice():
-                self._say(hearing=False)
+                self._update(hearing=False)
             case notices.SpooledNotice():
                 pass  # being woken by it was the point
             case _ as never:
                 assert_never(never)
 
-    def publish(self, limits: Limits) -> int:
+    def publish(self, limits: BrokerLimits) -> int:
         """Say now how this device is; return the broker's ticket."""
         self._due_s = float("inf")
         self._told = self._numbers()
@@ -88,7 +88,7 @@ class Account:
         )
         return self._broker.publish(message)
 
-    def keep_true(self, now_s: float, limits: Limits) -> None:
+    def publish_if_changed(self, now_s: float, limits: BrokerLimits) -> None:
         """Say how this device is where something changed; mere numbers wait a while.
 
         Args:
@@ -100,7 +100,7 @@ class Account:
         if now_s >= self._due_s:
             self.publish(limits)
 
-    def _event(self, event: topics.Event, *, connected: bool) -> None:
+    def _event(self, event: topics.EventPayload, *, connected: bool) -> None:
         """Publish at once, or not at all: an old wake is worse than none."""
         message = Message(
             topics.EVENT.name(device=self._device),
@@ -112,7 +112,7 @@ class Account:
             missed = self._status.events_missed + 1
             self._status = msgspec.structs.replace(self._status, events_missed=missed)
 
-    def _say(self, **changes: object) -> None:
+    def _update(self, **changes: object) -> None:
         """Change the status, and publish it soon."""
         self._status = msgspec.structs.replace(self._status, **changes)
         self._due_s = 0.0

@@ -32,15 +32,15 @@ _PREFIX: Final = b"ed25519:"
 _log = logging.getLogger(__name__)
 
 
-class _Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _StoredLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     days: Annotated[int, Meta(ge=1)]
     n: int
 
 
-_Held = dict[ShortName, _Kept]
+_Held = dict[ShortName, _StoredLimits]
 
 
-class Bidding:
+class InboundMessages:
     """What was said, and what holds. For one thread.
 
     Args:
@@ -59,7 +59,7 @@ class Bidding:
     @property
     def topics(self) -> tuple[str, ...]:
         """What to ask the broker for; nothing of an archive whose key nobody named."""
-        return (self._keys,) if self._verify is None else (self._keys, topics.RETENTION.all())
+        return (self._keys,) if self._verify is None else (self._keys, topics.RETENTION.topic_filter())
 
     def longest_s(self) -> Mapping[str, float]:
         """Return for how long a clip may wait here, by owner; who is not in it has chosen none."""
@@ -72,16 +72,16 @@ class Bidding:
         """
         try:
             if message.topic == self._keys:
-                self._lay(message.payload)
+                self._store_key_rotation(message.payload)
             elif (levels := topics.RETENTION.levels(message.topic)) is not None:
-                return self._choose(levels["owner"], message.payload)
+                return self._set_retention(levels["owner"], message.payload)
         except OSError as error:
             _log.warning("what the archive says cannot be kept: %s", error.strerror)
         return False
 
-    def _lay(self, payload: bytes) -> None:
+    def _store_key_rotation(self, payload: bytes) -> None:
         if len(payload) > LONGEST_FOLLOWING_BYTES:
-            self._ignore()
+            self._count_ignored()
             return
         path = self._border / FOLLOWING
         with contextlib.suppress(FileNotFoundError):
@@ -89,7 +89,7 @@ class Bidding:
                 return
         _write(path, payload)
 
-    def _choose(self, owner: str, payload: bytes) -> bool:
+    def _set_retention(self, owner: str, payload: bytes) -> bool:
         term = None if self._verify is None else terms.parse(payload, self._verify)
         known = self._held.get(owner)
         if (
@@ -98,16 +98,16 @@ class Bidding:
             or (known is not None and term.n < known.n)
             or (known is None and len(self._held) >= _MOST_OWNERS)
         ):
-            self._ignore()
+            self._count_ignored()
             return False
-        kept = _Kept(days=term.days, n=term.n)
+        kept = _StoredLimits(days=term.days, n=term.n)
         if kept == known:
             return False
         self._held[owner] = kept
         _write(self._border / TERMS, msgspec.json.encode(self._held, order="sorted"))
         return True
 
-    def _ignore(self) -> None:
+    def _count_ignored(self) -> None:
         self.ignored += 1
         if self.ignored == 1:
             _log.warning("something is ignored that is said in the archive's name")

@@ -16,8 +16,8 @@ from listener.mqtt.client import PahoBroker
 from listener.notifier import SOCKET, NoticeSocket
 from listener.release import journal
 from listener.release.journal import VersionReport
-from listener.send.bidding import Bidding
-from listener.send.courier import Courier
+from listener.send.bidding import InboundMessages
+from listener.send.courier import ClipDelivery
 from listener.send.loop import Sender
 from listener.send.status import will
 from listener.service import with_credentials
@@ -55,11 +55,11 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         ConfigError: the settings for the broker cannot be used.
     """
     home = Path(settings.home)
-    with alone.only_one((home / SOCKET).parent, "send"):
+    with alone.single_instance((home / SOCKET).parent, "send"):
         spool = Spool(home / "spool", settings.spool)
         if arguments.release:
-            print(f"released {spool.release()} clips from quarantine")
-        courier = Courier(spool, settings.device.name, settings.spool.retry_s)
+            print(f"released {spool.restore()} clips from quarantine")
+        courier = ClipDelivery(spool, settings.device.name, settings.spool.retry_s)
         broker = PahoBroker(
             with_credentials(settings.broker, os.environ),
             f"d-{settings.device.name}",
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     broker,
                     notice_socket=notice_socket,
                     controller=controller,
-                    bidding=Bidding(home, settings.device.name),
+                    bidding=InboundMessages(home, settings.device.name),
                     service=told,
                     version=partial(_shown, Path(settings.update.folder) / journal.FILE),
                 ).run(stop)

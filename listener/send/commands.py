@@ -10,7 +10,7 @@ from listener.mqtt.broker import Message
 _log = logging.getLogger(__name__)
 
 
-class Commands:
+class CommandForwarder:
     """Forward mute and unmute, and nothing else. For one thread.
 
     Args:

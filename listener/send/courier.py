@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from listener.mqtt import topics
-from listener.mqtt.broker import PACKET_TOO_LARGE, Limits, Message
-from listener.spool.entries import Entry
+from listener.mqtt.broker import PACKET_TOO_LARGE, BrokerLimits, Message
+from listener.spool.entries import SpoolEntry
 from listener.spool.queue import Spool
 
 MOST_STRIKES: Final = 3
@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Flight:
-    entry: Entry
+class _InFlight:
+    entry: SpoolEntry
     sha256: str
     since_s: float
     ticket: int = 0
@@ -42,17 +42,17 @@ class _Flight:
 
 
 @dataclass(slots=True)
-class _Past:
+class _DeliveryHistory:
     """What a clip has been through."""
 
     sha256: str
-    entry: Entry
+    entry: SpoolEntry
     cut_off: int = 0
     ignored: int = 0
     unanswered: bool = field(default=False)
 
 
-class Courier:
+class ClipDelivery:
     """Take clips from the spool one by one. For one thread.
 
     Args:
@@ -65,50 +65,50 @@ class Courier:
         self.spool = spool
         self.device = device
         self._retry_s = retry_s
-        self._flight: _Flight | None = None
-        self._past: dict[str, _Past] = {}
+        self._flight: _InFlight | None = None
+        self._past: dict[str, _DeliveryHistory] = {}
         self._stuck: set[str] = set()
-        self._after: Entry | None = None
+        self._after: SpoolEntry | None = None
         self._misses = 0
         self.quarantined = 0
         """Clips set aside by this courier."""
         self.arrived = 0
         """Clips that this courier saw acknowledged."""
 
-    def next(self, now_s: float, limits: Limits) -> Message | None:
-        """Return the clip to publish now, if one is to go; call ``launched`` with its ticket."""
+    def next(self, now_s: float, limits: BrokerLimits) -> Message | None:
+        """Return the clip to publish now, if one is to go; call ``on_published`` with its ticket."""
         if self._flight is not None:
-            if now_s - self._flight.since_s < self._patience_s():
+            if now_s - self._flight.since_s < self._answer_timeout_s():
                 return None
-            self._give_up_waiting(self._flight)
-        for entry in self._in_turn():
+            self._answer_timed_out(self._flight)
+        for entry in self._order_entries():
             data = self._read(entry)
             if data is None:
                 continue
             topic = topics.CLIP.name(owner=entry.owner, device=self.device, clip=entry.clip)
             message = Message(topic, data, topics.CLIP.qos, topics.CLIP.retain, EXPIRY_S)
-            if not limits.passes(message):
+            if not limits.accepts(message):
                 self._quarantine(
                     entry, f"with {len(data)} bytes it is over the broker's {limits.packet_bytes}"
                 )
                 continue
             sha256 = hashlib.sha256(data).hexdigest()
-            self._flight = _Flight(entry, sha256, now_s)
-            self._past.setdefault(entry.clip, _Past(sha256, entry))
+            self._flight = _InFlight(entry, sha256, now_s)
+            self._past.setdefault(entry.clip, _DeliveryHistory(sha256, entry))
             return message
         return None
 
-    def launched(self, ticket: int) -> None:
+    def on_published(self, ticket: int) -> None:
         """Say by which ticket the broker's client speaks of the clip in flight."""
         if self._flight is not None:
             self._flight.ticket = ticket
 
-    def delivered(self, ticket: int) -> None:
+    def on_delivered(self, ticket: int) -> None:
         """The broker took the message with this ticket."""
         if self._flight is not None and self._flight.ticket == ticket:
             self._flight.accepted = True
 
-    def rejected(self, ticket: int, code: int, reason: str) -> None:
+    def on_rejected(self, ticket: int, code: int, reason: str) -> None:
         """The broker refused the message with this ticket."""
         flight = self._flight
         if flight is None or flight.ticket != ticket:
@@ -121,7 +121,7 @@ class Courier:
             _log.warning("the broker refuses clips: %s", reason)
             flight.accepted = True
 
-    def lost(self, code: int | None, *, proven: bool) -> None:
+    def on_connection_lost(self, code: int | None, *, proven: bool) -> None:
         """The connection is gone.
 
         Args:
@@ -141,12 +141,12 @@ class Courier:
                     flight.entry, f"the broker hung up on it {MOST_STRIKES} times in a row"
                 )
 
-    def answered(self, clip: str, payload: bytes) -> None:
+    def on_answer(self, clip: str, payload: bytes) -> None:
         """The archive, or whoever writes to its topic, answered to a clip."""
         answer = topics.parse_answer(payload)
         past = self._past.get(clip)
         if answer is not None and past is None and answer.refused == topics.ERASED:
-            self._bury(clip, answer.sha256)
+            self._delete_erased(clip, answer.sha256)
             return
         if answer is None or past is None or answer.sha256 != past.sha256:
             return  # not ours, not yet, or not the bytes that we hold
@@ -164,9 +164,9 @@ class Courier:
         except OSError as error:
             _log.warning("cannot take a clip out of the spool: %s", error.strerror)
             self._stuck.add(clip)
-        self._judge_others()
+        self._count_failures()
 
-    def _bury(self, clip: str, sha256: str) -> None:
+    def _delete_erased(self, clip: str, sha256: str) -> None:
         """Let go of a clip that its owner erased, though it never flew from here.
 
         The tombstone counts only where it names the exact bytes in the spool, which who has never
@@ -183,7 +183,7 @@ class Courier:
                 _log.warning("cannot take a clip out of the spool: %s", error.strerror)
                 self._stuck.add(clip)
         try:
-            self.spool.bury(clip, sha256)
+            self.spool.delete_erased(clip, sha256)
         except OSError as error:
             _log.warning("cannot take a clip out of the quarantine: %s", error.strerror)
 
@@ -191,11 +191,11 @@ class Courier:
         """Return how many clips are still to go."""
         return sum(entry.clip not in self._stuck for entry in self.spool.waiting())
 
-    def _patience_s(self) -> float:
+    def _answer_timeout_s(self) -> float:
         grown_s = self._retry_s * (1 << min(self._misses, 10))
         return min(grown_s, max(self._retry_s, LONGEST_WAIT_S))
 
-    def _in_turn(self) -> list[Entry]:
+    def _order_entries(self) -> list[SpoolEntry]:
         """Return what waits: the oldest first, but after one without answer the one behind it."""
         entries = [entry for entry in self.spool.waiting() if entry.clip not in self._stuck]
         present = {entry.clip for entry in entries}
@@ -205,14 +205,14 @@ class Courier:
         later = [entry for entry in entries if entry > self._after]
         return later + entries[: len(entries) - len(later)]
 
-    def _give_up_waiting(self, flight: _Flight) -> None:
+    def _answer_timed_out(self, flight: _InFlight) -> None:
         self._flight = None
         self._after = flight.entry
         self._misses += 1
         if (past := self._past.get(flight.entry.clip)) is not None:
             past.unanswered = True
 
-    def _judge_others(self) -> None:
+    def _count_failures(self) -> None:
         """One clip came through: those that did not, before it, have one failure of their own."""
         for past in list(self._past.values()):
             if past.unanswered:
@@ -223,14 +223,14 @@ class Courier:
                         past.entry, f"{MOST_STRIKES} times it got no answer where others did"
                     )
 
-    def _read(self, entry: Entry) -> bytes | None:
+    def _read(self, entry: SpoolEntry) -> bytes | None:
         try:
             return self.spool.read(entry)
         except OSError as error:
             self._quarantine(entry, f"the disk does not give it back: {error.strerror}")
             return None
 
-    def _quarantine(self, entry: Entry, why: str) -> None:
+    def _quarantine(self, entry: SpoolEntry, why: str) -> None:
         _log.warning("clip %d cannot pass and is set aside: %s", entry.seq, why)
         self._past.pop(entry.clip, None)
         self.quarantined += 1

@@ -12,21 +12,21 @@ from listener.mqtt import topics
 from listener.mqtt.broker import (
     NO_SUBSCRIBERS,
     Broker,
-    Connected,
-    Delivered,
-    Denied,
-    Happening,
-    Limits,
-    Lost,
+    ConnectedEvent,
+    DeliveredEvent,
+    DeniedEvent,
+    BrokerEvent,
+    BrokerLimits,
+    ConnectionLostEvent,
     Message,
-    Rejected,
+    RejectedEvent,
 )
 from listener.notifier import NoticeSocket
 from listener.release.journal import VersionReport
-from listener.send.account import Account
-from listener.send.bidding import Bidding
-from listener.send.commands import Commands
-from listener.send.courier import Courier
+from listener.send.account import StatusPublisher
+from listener.send.bidding import InboundMessages
+from listener.send.commands import CommandForwarder
+from listener.send.courier import ClipDelivery
 from listener.send.status import will
 from listener.service import Notifier, StopSignal
 
@@ -42,10 +42,10 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Link:
+class _Connection:
     """One connection, from the welcome to the loss."""
 
-    limits: Limits
+    limits: BrokerLimits
     since_s: float
     status: int = 0
     """Ticket of the status that was published first."""
@@ -77,12 +77,12 @@ class Sender:
 
     def __init__(  # noqa: PLR0913 - all but two have their usual value
         self,
-        courier: Courier,
+        courier: ClipDelivery,
         broker: Broker,
         *,
         notice_socket: NoticeSocket | None = None,
         controller: ControlClient | None = None,
-        bidding: Bidding | None = None,
+        bidding: InboundMessages | None = None,
         service: Notifier | None = None,
         version: Callable[[], VersionReport] | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
@@ -92,14 +92,14 @@ class Sender:
         self._spool = courier.spool
         self._broker = broker
         self._notices = notice_socket
-        self.commands: Final = Commands(self._device, controller)
+        self.commands: Final = CommandForwarder(self._device, controller)
         self._bidding = bidding
         self._service = service
-        self._account = Account(self._device, self._spool, broker, version)
+        self._account = StatusPublisher(self._device, self._spool, broker, version)
         self._monotonic_s = monotonic_s
         self._due = _Schedule()
         self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S, spread=BACKOFF_SPREAD)
-        self._link: _Link | None = None
+        self._link: _Connection | None = None
         self.was_connected = False
         """Whether the broker ever welcomed us."""
         self.lost_because = ""
@@ -109,7 +109,7 @@ class Sender:
         """Turn until somebody asks for the end; say goodbye."""
         while not stop.requested:
             self.turn(TURN_S)
-        self.goodbye()
+        self.disconnect()
 
     def drain(self, stop: StopSignal, patience_s: float) -> bool:
         """Turn until the spool is empty, or nothing has moved for ``patience_s``.
@@ -129,7 +129,7 @@ class Sender:
                 break
             self.turn(min(TURN_S, patience_s))
         empty = self.courier.waiting() == 0
-        self.goodbye()
+        self.disconnect()
         return empty
 
     def turn(self, longest_s: float) -> None:
@@ -141,13 +141,13 @@ class Sender:
             self._broker.connect()
         wait_s = min(longest_s, max(0.0, self._due.connect_s - now_s))
         for happening in self._broker.poll(wait_s, (self._notices,) if self._notices else ()):
-            self._happening(happening)
+            self._handle_event(happening)
         if self._notices is not None:
             for notice in self._notices.receive():
                 self._account.take(notice, connected=self._link is not None)
         self._work()
 
-    def goodbye(self) -> None:
+    def disconnect(self) -> None:
         """Say on the broker that this device is offline, and leave."""
         if self._link is not None:
             ticket = self._broker.publish(will(self._device))
@@ -155,60 +155,60 @@ class Sender:
             while self._monotonic_s() < until_s:
                 happened = self._broker.poll(FAREWELL_S / 10)
                 if any(
-                    isinstance(one, Lost) or (isinstance(one, Delivered) and one.ticket == ticket)
+                    isinstance(one, ConnectionLostEvent) or (isinstance(one, DeliveredEvent) and one.ticket == ticket)
                     for one in happened
                 ):
                     break
         self._link = None
         self._broker.close()
 
-    def _happening(self, happening: Happening) -> None:
+    def _handle_event(self, happening: BrokerEvent) -> None:
         match happening:
-            case Connected():
-                self._connected(happening)
-            case Lost():
-                self._lost(happening)
-            case Delivered():
-                self._delivered(happening)
-            case Rejected():
-                self.courier.rejected(happening.ticket, happening.code, happening.reason)
-            case Denied():
+            case ConnectedEvent():
+                self._on_connected(happening)
+            case ConnectionLostEvent():
+                self._on_connection_lost(happening)
+            case DeliveredEvent():
+                self._on_delivered(happening)
+            case RejectedEvent():
+                self.courier.on_rejected(happening.ticket, happening.code, happening.reason)
+            case DeniedEvent():
                 _log.warning("the broker lets us hear no acknowledgements, or no commands")
             case Message():
                 levels = topics.ACK.levels(happening.topic)
                 if levels and levels["device"] == self._device:
-                    self.courier.answered(levels["clip"], happening.payload)
+                    self.courier.on_answer(levels["clip"], happening.payload)
                 self.commands.take(happening)
                 if self._bidding is not None and self._bidding.take(happening):
                     self._due.trim_s = 0.0
             case _ as never:
                 assert_never(never)
 
-    def _connected(self, connected: Connected) -> None:
-        self._link = _Link(connected.limits, self._monotonic_s())
+    def _on_connected(self, connected: ConnectedEvent) -> None:
+        self._link = _Connection(connected.limits, self._monotonic_s())
         self.was_connected = True
         _log.info("connected with MQTT %s", connected.protocol)
         wanted = () if self._bidding is None else self._bidding.topics
-        for topic in (topics.ACK.all(device=self._device), *self.commands.topics, *wanted):
+        for topic in (topics.ACK.topic_filter(device=self._device), *self.commands.topics, *wanted):
             self._broker.subscribe(topic)
         self._link.status = self._account.publish(self._link.limits)
 
-    def _lost(self, lost: Lost) -> None:
+    def _on_connection_lost(self, lost: ConnectionLostEvent) -> None:
         if self._link is not None or lost.reason != self.lost_because:
             _log.warning("no connection to the broker: %s", lost.reason)
         self.lost_because = lost.reason
-        self.courier.lost(lost.code, proven=self._link is not None and self._link.proven)
+        self.courier.on_connection_lost(lost.code, proven=self._link is not None and self._link.proven)
         if self._link is not None and self._monotonic_s() - self._link.since_s >= STEADY_S:
             self._backoff.reset()
         self._link = None
         self._due.connect_s = self._monotonic_s() + self._backoff.next_delay_s()
 
-    def _delivered(self, delivered: Delivered) -> None:
+    def _on_delivered(self, delivered: DeliveredEvent) -> None:
         if self._link is not None and delivered.ticket == self._link.status:
             self._link.proven = True
         if delivered.code == NO_SUBSCRIBERS:
             _log.info("the broker says that nobody takes it: is the archive running?")
-        self.courier.delivered(delivered.ticket)
+        self.courier.on_delivered(delivered.ticket)
 
     def _work(self) -> None:
         now_s = self._monotonic_s()
@@ -228,5 +228,5 @@ class Sender:
         if self._link is None or not self._link.proven:
             return
         if (clip := self.courier.next(now_s, self._link.limits)) is not None:
-            self.courier.launched(self._broker.publish(clip))
-        self._account.keep_true(now_s, self._link.limits)
+            self.courier.on_published(self._broker.publish(clip))
+        self._account.publish_if_changed(now_s, self._link.limits)

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from listener.config import SpoolSettings
-from listener.spool.entries import Entry
+from listener.spool.entries import SpoolEntry
 
-Stamped: TypeAlias = Sequence[tuple[Entry, float]]
+Stamped: TypeAlias = Sequence[tuple[SpoolEntry, float]]
 """Entries with their stamps, the oldest first, as ``scan`` returns them."""
 
 
-def overdue(  # noqa: PLR0913 - what is to come, by size, number and share; nothing, as a rule
+def select_over_limit(  # noqa: PLR0913 - what is to come, by size, number and share; nothing, as a rule
     found: Stamped,
     settings: SpoolSettings,
     lived_s: float,
@@ -24,7 +24,7 @@ def overdue(  # noqa: PLR0913 - what is to come, by size, number and share; noth
     size_bytes: int = 0,
     clips: int = 0,
     share: int = 1,
-) -> list[Entry]:
+) -> list[SpoolEntry]:
     """Say which entries must go so that this much more fits.
 
     Args:
@@ -50,7 +50,7 @@ def overdue(  # noqa: PLR0913 - what is to come, by size, number and share; noth
     return gone
 
 
-def outlived(found: Stamped, longest_s: Mapping[str, float], lived_s: float) -> list[Entry]:
+def select_expired(found: Stamped, longest_s: Mapping[str, float], lived_s: float) -> list[SpoolEntry]:
     """Say which entries waited for longer than their owner lets them.
 
     Args:

@@ -32,7 +32,7 @@ NAME: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Entry:
+class SpoolEntry:
     """An envelope in the spool, as its file name tells it. Sorts oldest first."""
 
     seq: int
@@ -47,7 +47,7 @@ class Entry:
 
 
 @contextlib.contextmanager
-def directory(path: Path | str, parent: int | None = None) -> Iterator[int]:
+def open_directory(path: Path | str, parent: int | None = None) -> Iterator[int]:
     """Hold a folder open, and no link to one; yield its descriptor.
 
     Args:
@@ -65,7 +65,7 @@ def directory(path: Path | str, parent: int | None = None) -> Iterator[int]:
         os.close(handle)
 
 
-def scan(folder: int) -> tuple[list[tuple[Entry, float]], int]:
+def scan(folder: int) -> tuple[list[tuple[SpoolEntry, float]], int]:
     """Return the entries with their stamps, the oldest first, and how many files are foreign.
 
     Args:
@@ -88,7 +88,7 @@ def scan(folder: int) -> tuple[list[tuple[Entry, float]], int]:
             except FileNotFoundError:
                 continue  # it left while we looked
             if stat.S_ISREG(status.st_mode):
-                entry = Entry(int(named[1]), named[2], named[3], status.st_size)
+                entry = SpoolEntry(int(named[1]), named[2], named[3], status.st_size)
                 found.append((entry, status.st_mtime))
             else:
                 foreign += 1

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from listener import belonging
-from listener.spool.entries import NAME, PART, Entry, directory
+from listener.spool.entries import NAME, PART, SpoolEntry, open_directory
 
 _NOT_TO_CHANGE: Final = 0o640  # whoever shares the spool may read an envelope, and remove it
 
 
-class Folder:
+class SpoolFolder:
     """Where envelopes lie. Creating one touches nothing; one instance belongs to one thread.
 
     Args:
@@ -27,24 +27,24 @@ class Folder:
         self._swept = False
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[int]:
+    def open(self) -> Iterator[int]:
         """Hold the folder open; yield its descriptor.
 
         Raises:
             OSError: it cannot be opened, or is a link.
         """
-        with directory(self.path) as folder:
+        with open_directory(self.path) as folder:
             yield folder
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[int]:
+    def lock(self) -> Iterator[int]:
         """Open the folder and keep every other operation out of it, of other processes too.
 
         Raises:
             OSError: it cannot be made, opened or swept.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self.opened() as folder:
+        with self.open() as folder:
             fcntl.flock(folder, fcntl.LOCK_EX)
             if not self._swept:
                 # Nobody else is writing, so every unfinished file is what a crash left.
@@ -58,7 +58,7 @@ class Folder:
 
 
 @contextlib.contextmanager
-def whole(folder: int, entry: Entry, data: bytes, stamp_s: float) -> Iterator[None]:
+def write_envelope(folder: int, entry: SpoolEntry, data: bytes, stamp_s: float) -> Iterator[None]:
     """Write an envelope: in the block its bytes are safe, and behind it the file has its name.
 
     Where anything fails, in the block too, no file is left.
@@ -95,7 +95,7 @@ def whole(folder: int, entry: Entry, data: bytes, stamp_s: float) -> Iterator[No
     os.fsync(folder)
 
 
-def plain_file(name: str, folder: int) -> BinaryIO:
+def open_plain_file(name: str, folder: int) -> BinaryIO:
     """Open a file to read it, and nothing that only looks like one.
 
     Args:

@@ -23,7 +23,7 @@ _SLOT_BYTES: Final = 512  # one sector: written whole or not at all on what we r
 _log = logging.getLogger(__name__)
 
 
-class Clock(Protocol):
+class BootClock(Protocol):
     """How long this machine has been running, whatever the wall clock says."""
 
     def boot(self) -> str:
@@ -33,7 +33,7 @@ class Clock(Protocol):
         """Return the seconds since that start, suspended ones included."""
 
 
-class MachineClock:
+class KernelClock:
     """The kernel's."""
 
     def boot(self) -> str:
@@ -93,8 +93,8 @@ class Ledger:
     What cannot be written is kept, and written with the next count. For one thread.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or MachineClock()
+    def __init__(self, clock: BootClock | None = None) -> None:
+        self._clock = clock or KernelClock()
         self._unsaved = Counts()
 
     def add(self, folder: int, more: Counts, *, durably: bool = False) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull, Unavailable
 from listener.spool import quarantine
-from listener.spool.bounds import outlived, overdue
-from listener.spool.entries import NAME, QUARANTINE, Entry, directory, scan
-from listener.spool.folder import Folder, plain_file, whole
-from listener.spool.ledger import Clock, Counts, Ledger
+from listener.spool.bounds import select_expired, select_over_limit
+from listener.spool.entries import NAME, QUARANTINE, SpoolEntry, open_directory, scan
+from listener.spool.folder import SpoolFolder, open_plain_file, write_envelope
+from listener.spool.ledger import BootClock, Counts, Ledger
 
 _log = logging.getLogger(__name__)
 
@@ -35,13 +35,13 @@ class Spool:
         clock: how long the machine has run.
     """
 
-    def __init__(self, folder: Path, settings: SpoolSettings, clock: Clock | None = None) -> None:
-        self._folder = Folder(folder)
+    def __init__(self, folder: Path, settings: SpoolSettings, clock: BootClock | None = None) -> None:
+        self._folder = SpoolFolder(folder)
         self._settings = settings
         self._ledger = Ledger(clock)
         self._foreign = 0
 
-    def put(self, clip: str, owner: str, seq: int, data: bytes) -> Entry:
+    def put(self, clip: str, owner: str, seq: int, data: bytes) -> SpoolEntry:
         """Take an envelope in: when this returns, it outlives a power cut.
 
         The oldest envelopes make room where a bound says so, but only once the new one is safe on
@@ -57,7 +57,7 @@ class Spool:
             SpoolFull: it could not be taken; it is counted as refused and nothing else changed.
             ValueError: the name that these make would not be a spool's.
         """
-        entry = Entry(seq, owner, clip, len(data))
+        entry = SpoolEntry(seq, owner, clip, len(data))
         if not NAME.fullmatch(entry.name):
             raise ValueError(f"{entry.name!r} is no name for a file in the spool")
         if len(data) > self._settings.longest_bytes:
@@ -67,8 +67,8 @@ class Spool:
                 "raise spool.longest_bytes",
             )
         try:
-            with self._folder.locked() as folder:
-                with whole(folder, entry, data, self._ledger.lived_s(folder)):
+            with self._folder.lock() as folder:
+                with write_envelope(folder, entry, data, self._ledger.lived_s(folder)):
                     self._make_room(folder, entry.size_bytes, 1)
                 self._ledger.add(folder, Counts(spooled=1))
         except OSError as error:
@@ -79,14 +79,14 @@ class Spool:
             ) from error
         return entry
 
-    def waiting(self) -> list[Entry]:
+    def waiting(self) -> list[SpoolEntry]:
         """Return every envelope in the spool, the oldest first.
 
         Raises:
             Unavailable: the folder cannot be read.
         """
         try:
-            with self._folder.opened() as folder:
+            with self._folder.open() as folder:
                 found, foreign = scan(folder)
         except FileNotFoundError:
             return []
@@ -101,7 +101,7 @@ class Spool:
             self._foreign = foreign
         return [entry for entry, _ in found]
 
-    def oldest(self) -> Entry | None:
+    def oldest(self) -> SpoolEntry | None:
         """Return the envelope that goes next, or None when the spool is empty.
 
         Raises:
@@ -109,28 +109,28 @@ class Spool:
         """
         return next(iter(self.waiting()), None)
 
-    def read(self, entry: Entry) -> bytes | None:
+    def read(self, entry: SpoolEntry) -> bytes | None:
         """Return an envelope's bytes, or None when it is gone or no plain file any more.
 
         Raises:
             OSError: the disk does not give it back.
         """
         try:
-            with self._folder.opened() as folder:
-                file = plain_file(entry.name, folder)
+            with self._folder.open() as folder:
+                file = open_plain_file(entry.name, folder)
         except OSError:
             return None
         with file:
             return file.read(self._settings.longest_bytes)
 
-    def remove(self, entry: Entry) -> bool:
+    def remove(self, entry: SpoolEntry) -> bool:
         """Let go of an envelope that the archive has acknowledged.
 
         Returns:
             Whether it was still there. The folder is not synced: an envelope that a power cut
             brings back is sent and acknowledged once more, and nothing comes of it.
         """
-        with self._folder.locked() as folder:
+        with self._folder.lock() as folder:
             try:
                 os.unlink(entry.name, dir_fd=folder)
             except FileNotFoundError:
@@ -138,7 +138,7 @@ class Spool:
             self._ledger.add(folder, Counts(acked=1))
         return True
 
-    def quarantine(self, entry: Entry) -> bool:
+    def quarantine(self, entry: SpoolEntry) -> bool:
         """Set an envelope aside that cannot pass, and count it.
 
         The quarantine is bounded too: its own oldest go.
@@ -149,14 +149,14 @@ class Spool:
         Raises:
             OSError: the folder cannot be written.
         """
-        with self._folder.locked() as folder, quarantine.made(folder) as aside:
-            if not quarantine.set_aside(folder, aside, entry):
+        with self._folder.lock() as folder, quarantine.open_quarantine(folder) as aside:
+            if not quarantine.quarantine(folder, aside, entry):
                 return False
             self._ledger.add(folder, Counts(quarantined=1))
-            quarantine.trim(aside, self._settings, self._ledger.lived_s(folder))
+            quarantine.trim_quarantine(aside, self._settings, self._ledger.lived_s(folder))
         return True
 
-    def bury(self, clip: str, sha256: str) -> bool:
+    def delete_erased(self, clip: str, sha256: str) -> bool:
         """Let go of a clip in the quarantine that its owner erased, if it has these very bytes.
 
         Returns:
@@ -167,21 +167,21 @@ class Spool:
         """
         with (
             contextlib.suppress(FileNotFoundError),
-            self._folder.locked() as folder,
-            directory(QUARANTINE, folder) as aside,
+            self._folder.lock() as folder,
+            open_directory(QUARANTINE, folder) as aside,
         ):
-            return quarantine.bury(aside, clip, sha256, self._settings.longest_bytes)
+            return quarantine.delete_erased(aside, clip, sha256, self._settings.longest_bytes)
         return False
 
-    def release(self) -> int:
+    def restore(self) -> int:
         """Bring back all that is in quarantine; return how many came.
 
         Raises:
             OSError: the folder cannot be written.
         """
         try:
-            with self._folder.locked() as folder, directory(QUARANTINE, folder) as aside:
-                released = quarantine.bring_back(folder, aside)
+            with self._folder.lock() as folder, open_directory(QUARANTINE, folder) as aside:
+                released = quarantine.restore(folder, aside)
                 self._ledger.add(folder, Counts(released=released))
         except FileNotFoundError:
             return 0
@@ -193,7 +193,7 @@ class Spool:
         Raises:
             OSError: the folder cannot be written.
         """
-        with self._folder.locked() as folder:
+        with self._folder.lock() as folder:
             self._ledger.add(folder, Counts())
             return self._make_room(folder)
 
@@ -209,14 +209,14 @@ class Spool:
         if not longest_s:
             return 0
         gone = 0
-        with self._folder.locked() as folder, contextlib.ExitStack() as held:
+        with self._folder.lock() as folder, contextlib.ExitStack() as held:
             places = [folder]
             with contextlib.suppress(FileNotFoundError):
-                places.append(held.enter_context(directory(QUARANTINE, folder)))
+                places.append(held.enter_context(open_directory(QUARANTINE, folder)))
             lived_s = self._ledger.lived_s(folder)
             for where in places:
-                over = outlived(scan(where)[0], longest_s, lived_s)
-                gone += self._let_go(folder, where, over, Counts(expired=len(over)))
+                over = select_expired(scan(where)[0], longest_s, lived_s)
+                gone += self._delete(folder, where, over, Counts(expired=len(over)))
         if gone:
             _log.info("%d clips waited for as long as their owner lets them", gone)
         return gone
@@ -224,19 +224,19 @@ class Spool:
     def counts(self) -> Counts:
         """Return what became of every envelope so far."""
         try:
-            with self._folder.opened() as folder:
+            with self._folder.open() as folder:
                 return self._ledger.counts(folder)
         except OSError:
             return self._ledger.counts(None)
 
     def _make_room(self, folder: int, size_bytes: int = 0, clips: int = 0) -> int:
         found, lived_s = scan(folder)[0], self._ledger.lived_s(folder)
-        gone = overdue(found, self._settings, lived_s, size_bytes=size_bytes, clips=clips)
+        gone = select_over_limit(found, self._settings, lived_s, size_bytes=size_bytes, clips=clips)
         if gone:
             _log.warning("the spool is over its bounds: dropped the %d oldest clips", len(gone))
-        return self._let_go(folder, folder, gone, Counts(dropped=len(gone)))
+        return self._delete(folder, folder, gone, Counts(dropped=len(gone)))
 
-    def _let_go(self, folder: int, where: int, gone: Sequence[Entry], counts: Counts) -> int:
+    def _delete(self, folder: int, where: int, gone: Sequence[SpoolEntry], counts: Counts) -> int:
         """Remove entries of ``where``, counted before they go; return how many."""
         if gone:
             self._ledger.add(folder, counts, durably=True)
@@ -246,5 +246,5 @@ class Spool:
 
     def _refuse(self) -> None:
         self._ledger.remember(Counts(refused=1))
-        with contextlib.suppress(OSError), self._folder.locked() as folder:
+        with contextlib.suppress(OSError), self._folder.lock() as folder:
             self._ledger.add(folder, Counts(), durably=True)

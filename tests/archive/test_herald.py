@@ -13,7 +13,7 @@ from listener.archive.retention import Retention
 from listener.archive.serve import Server
 from listener.archive.store import FileStore
 from listener.mqtt import terms
-from listener.mqtt.broker import Connected, Limits, Lost, Message
+from listener.mqtt.broker import ConnectedEvent, BrokerLimits, ConnectionLostEvent, Message
 from listener.rights import receipt
 from tests.archive.wire import FakeBroker
 
@@ -31,7 +31,7 @@ def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
         herald=Herald(holdings),
         monotonic_s=clock,
     )
-    broker.happens.append(Connected(Limits(), "5"))
+    broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
     for _ in range(2):
         server.turn(0.1)
     holdings.log.append(LogEntry(owner="ada", op="list", outcome="done"))
@@ -61,13 +61,13 @@ def test_what_owners_chose_is_said_on_each_connection_and_when_it_changes(
         return [one for one in found if one.topic != Herald.topic]
 
     store.orders.set_retention("ada", 7)
-    broker.happens.append(Connected(Limits(), "5"))
+    broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
     first, nothing = said(), said()
     store.orders.set_retention("ada", 2)
     for text in ('{"a":1}', '{"a":2}'):
         store.orders.carry({"hall": text})
     second = said()
-    broker.happens += [Lost("gone"), Connected(Limits(), "5")]
+    broker.happens += [ConnectionLostEvent("gone"), ConnectedEvent(BrokerLimits(), "5")]
     again = said()
 
     assert nothing == []
@@ -82,7 +82,7 @@ def test_what_owners_chose_is_said_on_each_connection_and_when_it_changes(
         public.verify(signature, data)
         return True
 
-    assert terms.parse(told["earmark/v1/retention/ada"], verify) == terms.Term(
+    assert terms.parse(told["earmark/v1/retention/ada"], verify) == terms.RetentionLimit(
         owner="ada", days=2, n=2
     )
 

@@ -9,7 +9,7 @@ from listener.archive.receive import Receiver
 from listener.archive.retention import Retention
 from listener.archive.serve import Server
 from listener.archive.store import FileStore
-from listener.mqtt.broker import Connected, Delivered, Denied, Limits, Lost, Message
+from listener.mqtt.broker import ConnectedEvent, DeliveredEvent, DeniedEvent, BrokerLimits, ConnectionLostEvent, Message
 from listener.service import Notifier, StopSignal
 from tests.archive.shelf import CountingStore
 from tests.archive.wire import FakeBroker
@@ -30,9 +30,9 @@ def server(
 def test_it_subscribes_anew_on_each_connection(server: Server, broker: FakeBroker) -> None:
     for _ in range(2):
         server.turn(0.1)
-        broker.happens.append(Connected(Limits(), "5"))
+        broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
         server.turn(0.1)
-        broker.happens.append(Lost("gone"))
+        broker.happens.append(ConnectionLostEvent("gone"))
         server.turn(0.1)
         server.turn(60)
 
@@ -51,10 +51,10 @@ def test_it_answers_a_clip_that_it_has_kept(
     data = household.seal(header)
     server.turn(0.1)
     broker.happens += [
-        Connected(Limits(), "5"),
+        ConnectedEvent(BrokerLimits(), "5"),
         Message(f"earmark/v1/clips/ada/hall/{header.clip}", data),
         Message("earmark/v1/clips/nonsense", b""),
-        Delivered(1),
+        DeliveredEvent(1),
     ]
 
     server.turn(0.1)
@@ -68,7 +68,7 @@ def test_a_loss_is_said_once_and_the_wait_grows(
     server: Server, broker: FakeBroker, clock: "FakeClock", caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(12):
-        broker.happens.append(Lost("connection refused"))
+        broker.happens.append(ConnectionLostEvent("connection refused"))
         server.turn(60)
     began_s, tries = clock.now_s, len(broker.did)
     server.turn(60)
@@ -82,7 +82,7 @@ def test_a_loss_is_said_once_and_the_wait_grows(
 def test_a_denial_is_said(
     server: Server, broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broker.happens.append(Denied("Not authorized"))
+    broker.happens.append(DeniedEvent("Not authorized"))
 
     server.turn(0.1)
 

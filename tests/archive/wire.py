@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from listener.mqtt.broker import Happening, Message, Waitable
+from listener.mqtt.broker import BrokerEvent, Message, Waitable
 
 if TYPE_CHECKING:
     from tests.archive.conftest import FakeClock
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 class FakeBroker:
     def __init__(self, clock: "FakeClock") -> None:
-        self.happens: deque[Happening] = deque()
+        self.happens: deque[BrokerEvent] = deque()
         self.did: list[object] = []
         self._clock = clock
 
@@ -26,7 +26,7 @@ class FakeBroker:
         self.did.append(message)
         return 1
 
-    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:
+    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[BrokerEvent]:
         if not self.happens:
             self._clock.now_s += longest_s
         happened = list(self.happens)

@@ -4,15 +4,15 @@ import pytest
 
 from listener.config import BrokerSettings
 from listener.doctor import reach
-from listener.mqtt.broker import Connected, Happening, Limits, Lost, Message
+from listener.mqtt.broker import ConnectedEvent, BrokerEvent, BrokerLimits, ConnectionLostEvent, Message
 
 
 class FakeBroker:
     """Answers each connection with what it is told; its clock moves while it is waited for."""
 
-    def __init__(self, *answers: Sequence[Happening]) -> None:
+    def __init__(self, *answers: Sequence[BrokerEvent]) -> None:
         self._answers = list(answers)
-        self._now: list[Happening] = []
+        self._now: list[BrokerEvent] = []
         self.now_s = 100.0
         self.is_closed = False
         self.connections = 0
@@ -27,7 +27,7 @@ class FakeBroker:
     def publish(self, message: Message) -> int:
         raise AssertionError(message)
 
-    def poll(self, longest_s: float, also: Sequence[object] = ()) -> list[Happening]:
+    def poll(self, longest_s: float, also: Sequence[object] = ()) -> list[BrokerEvent]:
         del also
         self.now_s += longest_s
         happened, self._now = self._now[:1], self._now[1:]
@@ -40,7 +40,7 @@ class FakeBroker:
         return self.now_s
 
 
-WELCOME = Connected(Limits(), "5")
+WELCOME = ConnectedEvent(BrokerLimits(), "5")
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ WELCOME = Connected(Limits(), "5")
     [
         ([[WELCOME]], "here:1883 answers, in MQTT 5"),
         ([[], [WELCOME]], "here:1883: no answer"),
-        ([[Lost("it hung up")], [Connected(Limits(), "3.1.1")]], "answers, in MQTT 3.1.1"),
-        ([[Lost("it hung up")], [Lost("not authorized")]], "here:1883: not authorized"),
+        ([[ConnectionLostEvent("it hung up")], [ConnectedEvent(BrokerLimits(), "3.1.1")]], "answers, in MQTT 3.1.1"),
+        ([[ConnectionLostEvent("it hung up")], [ConnectionLostEvent("not authorized")]], "here:1883: not authorized"),
     ],
 )
-def test_what_a_broker_does_is_told(answers: list[list[Happening]], text: str) -> None:
+def test_what_a_broker_does_is_told(answers: list[list[BrokerEvent]], text: str) -> None:
     broker = FakeBroker(*answers)
 
     finding = reach.answer(broker, "here:1883", broker.monotonic_s)

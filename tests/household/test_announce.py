@@ -8,14 +8,14 @@ from listener.household import discovery
 from listener.household.announce import announce
 from listener.household.register import Speaker
 from listener.mqtt.broker import (
-    Connected,
-    Delivered,
-    Denied,
-    Happening,
-    Limits,
-    Lost,
+    ConnectedEvent,
+    DeliveredEvent,
+    DeniedEvent,
+    BrokerEvent,
+    BrokerLimits,
+    ConnectionLostEvent,
     Message,
-    Rejected,
+    RejectedEvent,
     Waitable,
 )
 
@@ -28,14 +28,14 @@ NODES = {
 class KeepingBroker:
     """A broker in memory that keeps retained messages; time passes while it is polled."""
 
-    def __init__(self, kept: Sequence[Message] = (), welcome: Happening | None = None) -> None:
+    def __init__(self, kept: Sequence[Message] = (), welcome: BrokerEvent | None = None) -> None:
         self.kept = {message.topic: message for message in kept}
         self.published: list[Message] = []
         self.closed = False
-        self.answer: Happening | None = None
+        self.answer: BrokerEvent | None = None
         self.now_s = 0.0
-        self._welcome = welcome or Connected(Limits(), "5")
-        self._happens: deque[Happening] = deque()
+        self._welcome = welcome or ConnectedEvent(BrokerLimits(), "5")
+        self._happens: deque[BrokerEvent] = deque()
 
     def connect(self) -> None:
         self._happens.append(self._welcome)
@@ -47,13 +47,13 @@ class KeepingBroker:
     def publish(self, message: Message) -> int:
         self.published.append(message)
         ticket = len(self.published)
-        self._happens.append(self.answer or Delivered(ticket))
+        self._happens.append(self.answer or DeliveredEvent(ticket))
         self.kept[message.topic] = message
         if not message.payload:
             del self.kept[message.topic]
         return ticket
 
-    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:
+    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[BrokerEvent]:
         assert not also
         happened = list(self._happens)
         self._happens.clear()
@@ -102,11 +102,11 @@ def test_many_are_shown_within_what_a_connection_may_have_in_flight() -> None:
 @pytest.mark.parametrize(
     ("happening", "why"),
     [
-        (Lost("no answer"), "no connection to the broker: no answer"),
-        (Denied("Not authorized"), "does not let us"),
+        (ConnectionLostEvent("no answer"), "no connection to the broker: no answer"),
+        (DeniedEvent("Not authorized"), "does not let us"),
     ],
 )
-def test_without_a_broker_it_says_so(happening: Happening, why: str) -> None:
+def test_without_a_broker_it_says_so(happening: BrokerEvent, why: str) -> None:
     broker = KeepingBroker(welcome=happening)
 
     with pytest.raises(Unavailable, match=why):
@@ -115,9 +115,9 @@ def test_without_a_broker_it_says_so(happening: Happening, why: str) -> None:
 
 
 def test_a_broker_that_refuses_or_says_nothing_is_given_up() -> None:
-    refusing, mute, silent = KeepingBroker(), KeepingBroker(), KeepingBroker(welcome=Delivered(9))
-    refusing.answer = Rejected(1, 0x87, "Not authorized")
-    mute.answer = Delivered(99)
+    refusing, mute, silent = KeepingBroker(), KeepingBroker(), KeepingBroker(welcome=DeliveredEvent(9))
+    refusing.answer = RejectedEvent(1, 0x87, "Not authorized")
+    mute.answer = DeliveredEvent(99)
 
     with pytest.raises(Unavailable, match="does not let us: Not authorized"):
         announce(refusing, NODES, refusing.clock)

@@ -139,8 +139,8 @@ def test_thresholds_are_one_line() -> None:
 
 def test_a_wake_is_an_event_with_its_word_and_other_events_are_left_out() -> None:
     event = told()["components"]["wake"]
-    wake = topics.Event(event_type="wake", word="alexa").encode()
-    mute = topics.Event(event_type="mute", state="hardware").encode()
+    wake = topics.EventPayload(event_type="wake", word="alexa").encode()
+    mute = topics.EventPayload(event_type="mute", state="hardware").encode()
 
     rendered = json.loads(home_assistant.render(event["value_template"], wake))
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from listener.config import BrokerSettings
 from listener.errors import ConfigError
 from listener.mqtt.broker import (
-    Connected,
-    Delivered,
-    Denied,
-    Happening,
-    Limits,
-    Lost,
+    ConnectedEvent,
+    DeliveredEvent,
+    DeniedEvent,
+    BrokerEvent,
+    BrokerLimits,
+    ConnectionLostEvent,
     Message,
-    Rejected,
+    RejectedEvent,
 )
 from listener.mqtt.client import PahoBroker
 
@@ -92,7 +92,7 @@ def broker(script: Script, clock: FakeClock) -> Iterator[PahoBroker]:
     made.close()
 
 
-def welcomed(script: Script, broker: PahoBroker, welcome: bytes = WELCOME_5) -> Happening:
+def welcomed(script: Script, broker: PahoBroker, welcome: bytes = WELCOME_5) -> BrokerEvent:
     broker.connect()
     script.accept()
     script.say(welcome)
@@ -114,7 +114,7 @@ def test_a_welcome_tells_the_limits(script: Script, broker: PahoBroker) -> None:
 
     happening = welcomed(script, broker, limits)
 
-    assert happening == Connected(Limits(4096, 0, retain=False, in_flight=8), "5")
+    assert happening == ConnectedEvent(BrokerLimits(4096, 0, retain=False, in_flight=8), "5")
 
 
 def test_what_the_broker_does_not_grant_is_not_asked_for(
@@ -125,15 +125,15 @@ def test_what_the_broker_does_not_grant_is_not_asked_for(
     ticket = broker.publish(Message("t", b"x", 1, retain=True))
 
     assert script.hear() == b"\x30\x05\x00\x01t\x00x"
-    assert broker.poll(5) == [Delivered(ticket)]
+    assert broker.poll(5) == [DeliveredEvent(ticket)]
 
 
 def test_a_smaller_window_is_obeyed_by_connecting_anew(script: Script, broker: PahoBroker) -> None:
     first = welcomed(script, broker, properties(b"\x21\x00\x02"))
     again = welcomed(script, broker, properties(b"\x21\x00\x02"))
 
-    assert isinstance(first, Lost)
-    assert again == Connected(Limits(in_flight=2), "5")
+    assert isinstance(first, ConnectionLostEvent)
+    assert again == ConnectedEvent(BrokerLimits(in_flight=2), "5")
     for _ in range(3):
         broker.publish(Message("t", b"", 1))
     broker.close()
@@ -149,7 +149,7 @@ def test_a_will_that_is_refused_is_made_smaller(
     broker.connect()
     hello = script.accept()
 
-    assert isinstance(refused, Lost)
+    assert isinstance(refused, ConnectionLostEvent)
     assert refused.code == code
     flags = hello[hello.index(b"MQTT") + 5]
     assert (flags >> 3 & 3, flags >> 5 & 1) == (qos, retain)
@@ -174,9 +174,9 @@ def test_a_broker_of_the_old_version_is_spoken_to_in_it(
     second = script.accept()
     script.say(WELCOME_3)
 
-    assert isinstance(lost, Lost)
+    assert isinstance(lost, ConnectionLostEvent)
     assert (version(first), version(second)) == (5, 4)
-    assert broker.poll(5) == [Connected(Limits(), "3.1.1")]
+    assert broker.poll(5) == [ConnectedEvent(BrokerLimits(), "3.1.1")]
 
 
 def test_after_a_loss_the_new_version_is_tried_first_again(
@@ -188,7 +188,7 @@ def test_after_a_loss_the_new_version_is_tried_first_again(
     broker.poll(5)
     welcomed(script, broker, WELCOME_3)
     script.hang_up()
-    assert [type(one) for one in broker.poll(5)] == [Lost]
+    assert [type(one) for one in broker.poll(5)] == [ConnectionLostEvent]
 
     broker.connect()
 
@@ -222,7 +222,7 @@ def test_a_receipt_and_a_refusal_carry_the_ticket(script: Script, broker: PahoBr
     while len(happened) < 2:
         happened += broker.poll(5)
 
-    assert happened == [Delivered(first, 0x10), Rejected(second, 0x87, "Not authorized")]
+    assert happened == [DeliveredEvent(first, 0x10), RejectedEvent(second, 0x87, "Not authorized")]
 
 
 def test_a_message_is_handed_on_and_receipted(script: Script, broker: PahoBroker) -> None:
@@ -241,7 +241,7 @@ def test_a_subscription_that_is_denied_is_said(script: Script, broker: PahoBroke
 
     script.say(b"\x90\x04" + asked[2:4] + b"\x00\x87")
 
-    assert broker.poll(5) == [Denied("Not authorized")]
+    assert broker.poll(5) == [DeniedEvent("Not authorized")]
 
 
 def test_a_farewell_from_the_broker_gives_its_reason(script: Script, broker: PahoBroker) -> None:
@@ -249,7 +249,7 @@ def test_a_farewell_from_the_broker_gives_its_reason(script: Script, broker: Pah
 
     script.say(b"\xe0\x02\x95\x00")
 
-    assert broker.poll(5) == [Lost("Packet too large", 0x95)]
+    assert broker.poll(5) == [ConnectionLostEvent("Packet too large", 0x95)]
     assert broker.publish(Message("t", b"")) == 0
     assert broker.poll(0) == []
 
@@ -271,7 +271,7 @@ def test_no_broker_is_a_loss_and_no_error(script: Script, broker: PahoBroker) ->
     broker.connect()
 
     (lost,) = broker.poll(0)
-    assert isinstance(lost, Lost)
+    assert isinstance(lost, ConnectionLostEvent)
     assert "refused" in lost.reason
 
 
@@ -303,7 +303,7 @@ def test_whatever_a_broker_says_we_stand(script: Script, broker: PahoBroker, dat
     script.hang_up()
 
     for _ in range(20):
-        if any(isinstance(one, Lost) for one in broker.poll(1)):
+        if any(isinstance(one, ConnectionLostEvent) for one in broker.poll(1)):
             break
     else:
         pytest.fail("the connection was never given up")

@@ -8,8 +8,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from listener.mqtt.broker import Delivered, Lost, Rejected
-from listener.mqtt.inbox import Inbox
+from listener.mqtt.broker import DeliveredEvent, ConnectionLostEvent, RejectedEvent
+from listener.mqtt.inbox import EventQueue
 
 
 @pytest.fixture
@@ -24,27 +24,27 @@ def receipt(client: paho.Client, ticket: int, code: int) -> None:
 
 
 def test_what_happened_is_told_once_in_its_order(client: paho.Client) -> None:
-    inbox = Inbox()
+    inbox = EventQueue()
     inbox.listen(client)
     assert not inbox
 
     receipt(client, 1, 0)
-    inbox.add(Lost("the connection broke"))
+    inbox.add(ConnectionLostEvent("the connection broke"))
 
     assert inbox
-    assert inbox.empty() == [Delivered(1), Lost("the connection broke")]
-    assert inbox.empty() == []
+    assert inbox.drain() == [DeliveredEvent(1), ConnectionLostEvent("the connection broke")]
+    assert inbox.drain() == []
 
 
 @pytest.mark.parametrize(("code", "is_taken"), [(0x00, True), (0x10, True), (0x80, False)])
 def test_a_reason_from_failure_on_is_a_rejection(
     client: paho.Client, code: int, *, is_taken: bool
 ) -> None:
-    inbox = Inbox()
+    inbox = EventQueue()
     inbox.listen(client)
 
     receipt(client, 7, code)
 
-    (told,) = inbox.empty()
-    assert isinstance(told, Delivered if is_taken else Rejected)
+    (told,) = inbox.drain()
+    assert isinstance(told, DeliveredEvent if is_taken else RejectedEvent)
     assert (told.ticket, told.code) == (7, code)

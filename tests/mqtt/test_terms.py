@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.mqtt import terms
-from listener.mqtt.terms import Term
+from listener.mqtt.terms import RetentionLimit
 
 KEY = Ed25519PrivateKey.generate()
-TERM = Term(owner="ada", days=2, n=3)
+TERM = RetentionLimit(owner="ada", days=2, n=3)
 
 
 def verify(signature: bytes, said: bytes) -> bool:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.mqtt import topics
-from listener.mqtt.topics import ACK, CLIP, EVENT, STATUS, Answer, Event
+from listener.mqtt.topics import ACK, CLIP, EVENT, STATUS, Answer, EventPayload
 
 levels = st.from_regex(r"[a-z0-9-]{1,36}", fullmatch=True)
 
@@ -34,8 +34,8 @@ def test_a_level_that_could_reach_elsewhere_is_refused(level: str) -> None:
 
 
 def test_wildcards_stand_for_what_is_not_given() -> None:
-    assert CLIP.all() == "earmark/v1/clips/+/+/+"
-    assert ACK.all(device="hall") == "earmark/v1/ack/hall/+"
+    assert CLIP.topic_filter() == "earmark/v1/clips/+/+/+"
+    assert ACK.topic_filter(device="hall") == "earmark/v1/ack/hall/+"
 
 
 def test_only_the_status_is_retained() -> None:
@@ -64,9 +64,9 @@ def test_what_is_nearly_an_answer_is_none(payload: bytes) -> None:
 
 
 def test_an_event_says_no_more_than_it_must() -> None:
-    assert Event(event_type="wake", word="alexa").encode() == (
+    assert EventPayload(event_type="wake", word="alexa").encode() == (
         b'{"event_type":"wake","word":"alexa"}'
     )
-    assert Event(event_type="mute", state="open").encode() == (
+    assert EventPayload(event_type="mute", state="open").encode() == (
         b'{"event_type":"mute","state":"open"}'
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from listener.config import SpoolSettings
-from listener.mqtt.broker import Happening, Message, Waitable
+from listener.mqtt.broker import BrokerEvent, Message, Waitable
 from listener.spool.queue import Spool
 
 
@@ -26,7 +26,7 @@ class FakeBroker:
     """Tells what the test puts into ``happens``; keeps what it is given. Polling takes time."""
 
     def __init__(self, clock: FakeClock) -> None:
-        self.happens: deque[Happening] = deque()
+        self.happens: deque[BrokerEvent] = deque()
         self.published: list[Message] = []
         self.subscribed: list[str] = []
         self.connects = 0
@@ -48,7 +48,7 @@ class FakeBroker:
         self.published.append(message)
         return len(self.published)
 
-    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:
+    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[BrokerEvent]:
         if not self.happens:
             self._clock.now_s += longest_s
         happened = list(self.happens)

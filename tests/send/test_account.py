@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from listener import notices
-from listener.mqtt.broker import Limits
+from listener.mqtt.broker import BrokerLimits
 from listener.notices import Tally
 from listener.release import journal
 from listener.release.journal import UpdateState
-from listener.send.account import STATUS_PAUSE_S, Account
+from listener.send.account import STATUS_PAUSE_S, StatusPublisher
 from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
     from tests.send.conftest import FakeBroker
 
-LIMITS = Limits()
+LIMITS = BrokerLimits()
 
 
 @pytest.fixture
-def account(spool: Spool, broker: "FakeBroker") -> Account:
-    made = Account("hall", spool, broker)
+def account(spool: Spool, broker: "FakeBroker") -> StatusPublisher:
+    made = StatusPublisher("hall", spool, broker)
     made.publish(LIMITS)
     return made
 
@@ -31,7 +31,7 @@ def states(broker: "FakeBroker") -> list[dict[str, object]]:
     return [json.loads(one.payload) for one in broker.published if "/status/" in one.topic]
 
 
-def test_counters_go_out_as_they_were_signed(account: Account, broker: "FakeBroker") -> None:
+def test_counters_go_out_as_they_were_signed(account: StatusPublisher, broker: "FakeBroker") -> None:
     tally = Tally(device="hall", boot="0" * 16, seq=3, heard_samples=16_000)
     for notice in (
         notices.StartedNotice(thresholds={"alexa": 0.5}, switch="none"),
@@ -40,7 +40,7 @@ def test_counters_go_out_as_they_were_signed(account: Account, broker: "FakeBrok
     ):
         account.take(notice, connected=True)
 
-    account.keep_true(100.0, LIMITS)
+    account.publish_if_changed(100.0, LIMITS)
 
     said = states(broker)[-1]
     assert (
@@ -53,15 +53,15 @@ def test_counters_go_out_as_they_were_signed(account: Account, broker: "FakeBrok
     assert said["switch"] == "none"
 
     account.take(notices.StoppedNotice(), connected=True)
-    account.keep_true(100.0, LIMITS)
+    account.publish_if_changed(100.0, LIMITS)
     assert "hearing" not in states(broker)[-1]
 
 
-def test_the_microphone_is_part_of_the_status(account: Account, broker: "FakeBroker") -> None:
+def test_the_microphone_is_part_of_the_status(account: StatusPublisher, broker: "FakeBroker") -> None:
     lost = notices.MicrophoneNotice(state="lost", cause="missing", losses=1, overruns=2)
     for notice in (lost, notices.MicrophoneNotice(state="open", losses=1, overruns=2)):
         account.take(notice, connected=True)
-        account.keep_true(100.0, LIMITS)
+        account.publish_if_changed(100.0, LIMITS)
 
     before, after = states(broker)[-2:]
     assert (before["microphone"], before["losses"], before["overruns"]) == ("missing", 1, 2)
@@ -69,14 +69,14 @@ def test_the_microphone_is_part_of_the_status(account: Account, broker: "FakeBro
 
 
 def test_what_became_of_the_clips_is_said_after_a_while(
-    account: Account, broker: "FakeBroker", spool: Spool
+    account: StatusPublisher, broker: "FakeBroker", spool: Spool
 ) -> None:
     before = len(states(broker))
     spool.put(str(uuid.UUID(int=1)), "ada", 1, b"sealed")
-    account.keep_true(100.0, LIMITS)
+    account.publish_if_changed(100.0, LIMITS)
     assert len(states(broker)) == before
 
-    account.keep_true(100.0 + STATUS_PAUSE_S, LIMITS)
+    account.publish_if_changed(100.0 + STATUS_PAUSE_S, LIMITS)
 
     assert len(states(broker)) == before + 1
     assert states(broker)[-1]["waiting"] == 1
@@ -90,14 +90,14 @@ def test_the_version_is_told_and_told_again_when_an_update_begins(
     spool: Spool, broker: "FakeBroker"
 ) -> None:
     noted = [UpdateState(), UpdateState().begin("0.2.0", "0.1.0", "")]
-    account = Account(
+    account = StatusPublisher(
         "hall", spool, broker, lambda: journal.report_version("0.1.0", journal.render(noted[0]))
     )
     account.publish(LIMITS)
 
     noted.pop(0)
-    account.keep_true(100.0, LIMITS)
-    account.keep_true(100.0 + STATUS_PAUSE_S, LIMITS)
+    account.publish_if_changed(100.0, LIMITS)
+    account.publish_if_changed(100.0 + STATUS_PAUSE_S, LIMITS)
 
     assert [state["version"] for state in states(broker)] == [
         {"installed": "0.1.0", "latest": "0.1.0"},
@@ -106,15 +106,15 @@ def test_the_version_is_told_and_told_again_when_an_update_begins(
 
 
 def test_a_status_is_not_retained_where_the_broker_retains_nothing(
-    account: Account, broker: "FakeBroker"
+    account: StatusPublisher, broker: "FakeBroker"
 ) -> None:
-    account.publish(Limits(retain=False))
+    account.publish(BrokerLimits(retain=False))
 
     assert [one.retain for one in broker.published] == [True, False]
 
 
 def test_an_event_that_the_client_cannot_take_is_counted(
-    account: Account, broker: "FakeBroker"
+    account: StatusPublisher, broker: "FakeBroker"
 ) -> None:
     broker.full = True
     account.take(notices.WakeNotice(word="alexa", score=0.9), connected=True)

@@ -12,10 +12,10 @@ from listener.config import SpoolSettings
 from listener.envelope import keys
 from listener.home import Home
 from listener.mqtt import terms
-from listener.mqtt.broker import Connected, Delivered, Limits, Message
-from listener.mqtt.terms import Term
-from listener.send.bidding import LONGEST_FOLLOWING_BYTES, Bidding
-from listener.send.courier import Courier
+from listener.mqtt.broker import ConnectedEvent, DeliveredEvent, BrokerLimits, Message
+from listener.mqtt.terms import RetentionLimit
+from listener.send.bidding import LONGEST_FOLLOWING_BYTES, InboundMessages
+from listener.send.courier import ClipDelivery
 from listener.send.loop import Sender
 from listener.spool.queue import Spool
 
@@ -33,12 +33,12 @@ def pinned(home: Path) -> Path:
 
 
 def term(days: int, n: int, owner: str = "ada", key: Ed25519PrivateKey = ARCHIVE) -> Message:
-    payload = terms.encode(Term(owner=owner, days=days, n=n), key.sign)
+    payload = terms.encode(RetentionLimit(owner=owner, days=days, n=n), key.sign)
     return Message(f"earmark/v1/retention/{owner}", payload, 1, retain=True)
 
 
 def test_the_newest_choice_holds_and_lasts(pinned: Path) -> None:
-    bidding = Bidding(pinned, "hall")
+    bidding = InboundMessages(pinned, "hall")
 
     assert bidding.take(term(7, 1))
     assert bidding.take(term(2, 2))
@@ -46,7 +46,7 @@ def test_the_newest_choice_holds_and_lasts(pinned: Path) -> None:
     assert not bidding.take(term(1, 1)), "an old choice, said again"
 
     assert bidding.longest_s() == {"ada": 2 * DAY_S}
-    assert Bidding(pinned, "hall").longest_s() == {"ada": 2 * DAY_S}
+    assert InboundMessages(pinned, "hall").longest_s() == {"ada": 2 * DAY_S}
     assert (pinned / "spool" / "retention.json").stat().st_mode & 0o777 == 0o600
     assert bidding.take(term(30, 3)), "hers to lengthen again; the spool's own bound holds still"
 
@@ -64,7 +64,7 @@ def test_the_newest_choice_holds_and_lasts(pinned: Path) -> None:
 def test_what_the_archive_did_not_sign_for_this_owner_is_not_obeyed(
     pinned: Path, message: Message
 ) -> None:
-    bidding = Bidding(pinned, "hall")
+    bidding = InboundMessages(pinned, "hall")
 
     assert not bidding.take(message)
 
@@ -74,7 +74,7 @@ def test_what_the_archive_did_not_sign_for_this_owner_is_not_obeyed(
 
 
 def test_owners_without_end_find_no_room(pinned: Path) -> None:
-    bidding = Bidding(pinned, "hall")
+    bidding = InboundMessages(pinned, "hall")
 
     for number in range(70):
         bidding.take(term(1, 1, owner=f"owner-{number}"))
@@ -86,7 +86,7 @@ def test_owners_without_end_find_no_room(pinned: Path) -> None:
 def test_without_a_key_that_was_named_nobody_is_obeyed(home: Path, pin: bytes | None) -> None:
     if pin is not None:
         (home / "archive.pub").write_bytes(pin)
-    bidding = Bidding(home, "hall")
+    bidding = InboundMessages(home, "hall")
 
     bidding.take(term(1, 1))
 
@@ -98,11 +98,11 @@ def test_a_damaged_file_is_as_none(pinned: Path) -> None:
     (pinned / "spool").mkdir()
     (pinned / "spool" / "retention.json").write_bytes(b"{")
 
-    assert Bidding(pinned, "hall").longest_s() == {}
+    assert InboundMessages(pinned, "hall").longest_s() == {}
 
 
 def test_a_key_s_message_is_laid_down_unread(home: Path) -> None:
-    bidding = Bidding(home, "hall")
+    bidding = InboundMessages(home, "hall")
     path = home / "spool" / "following.json"
 
     assert not bidding.take(Message("earmark/v1/keys/hall", b"\xffanything", 1, retain=True))
@@ -120,7 +120,7 @@ def test_a_key_s_message_is_laid_down_unread(home: Path) -> None:
 def test_a_disk_that_takes_nothing_stops_nothing(
     pinned: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bidding = Bidding(pinned, "hall")
+    bidding = InboundMessages(pinned, "hall")
     (pinned / "spool" / ".retention.json.part").mkdir(parents=True)
 
     assert not bidding.take(term(1, 1))
@@ -138,11 +138,11 @@ def test_clips_that_may_wait_no_longer_go_and_are_counted(
     for path in pinned.parent.rglob("*.earmark"):
         if "00000004" not in path.name:
             os.utime(path, (-3 * DAY_S, -3 * DAY_S))  # three days ago, in time it was running
-    bidding = Bidding(pinned, "hall")
-    sender = Sender(Courier(spool, "hall", 0.5), broker, bidding=bidding, monotonic_s=clock)
-    broker.happens += [Connected(Limits(), "5")]
+    bidding = InboundMessages(pinned, "hall")
+    sender = Sender(ClipDelivery(spool, "hall", 0.5), broker, bidding=bidding, monotonic_s=clock)
+    broker.happens += [ConnectedEvent(BrokerLimits(), "5")]
     sender.turn(0.1)
-    broker.happens += [Delivered(1), term(2, 1)]
+    broker.happens += [DeliveredEvent(1), term(2, 1)]
     sender.turn(0.1)
 
     assert broker.subscribed[1:] == ["earmark/v1/keys/hall", "earmark/v1/retention/+"]
@@ -161,7 +161,7 @@ def test_the_pin_is_spelt_as_joining_writes_it(pinned: Path) -> None:
 def test_where_two_users_share_the_border_hear_may_read_it(pinned: Path) -> None:
     (pinned / "spool").mkdir()
     (pinned / "spool").chmod(0o2770)
-    bidding = Bidding(pinned, "hall")
+    bidding = InboundMessages(pinned, "hall")
 
     bidding.take(term(1, 1))
     bidding.take(Message("earmark/v1/keys/hall", b"[]", 1, retain=True))
@@ -171,7 +171,7 @@ def test_where_two_users_share_the_border_hear_may_read_it(pinned: Path) -> None
 
 
 def test_what_lies_there_is_nothing_foreign(pinned: Path, caplog: pytest.LogCaptureFixture) -> None:
-    bidding = Bidding(pinned, "hall")
+    bidding = InboundMessages(pinned, "hall")
     bidding.take(term(1, 1))
     bidding.take(Message("earmark/v1/keys/hall", b"[]", 1, retain=True))
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from listener.config import SpoolSettings
 from listener.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest
 from listener.mqtt import topics
-from listener.mqtt.broker import Connected, Happening, Limits, Message, Waitable
-from listener.send.courier import Courier
+from listener.mqtt.broker import ConnectedEvent, BrokerEvent, BrokerLimits, Message, Waitable
+from listener.send.courier import ClipDelivery
 from listener.send.loop import Sender
 from listener.spool.queue import Spool
 
@@ -21,7 +21,7 @@ class TellingBroker:
     """Tells what the test puts in; keeps what it is asked for."""
 
     def __init__(self) -> None:
-        self.happens: deque[Happening] = deque()
+        self.happens: deque[BrokerEvent] = deque()
         self.subscribed: list[str] = []
 
     def connect(self) -> None:
@@ -34,7 +34,7 @@ class TellingBroker:
         del message
         return 1
 
-    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[Happening]:
+    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[BrokerEvent]:
         del longest_s, also
         happened = list(self.happens)
         self.happens.clear()
@@ -50,7 +50,7 @@ class Bench:
         self.broker = TellingBroker()
         self.controller = ControlClient(self.path)
         self.sender = Sender(
-            Courier(Spool(home / "spool", SpoolSettings()), "hall", 5.0),
+            ClipDelivery(Spool(home / "spool", SpoolSettings()), "hall", 5.0),
             self.broker,
             controller=self.controller,
         )
@@ -75,7 +75,7 @@ def hear(bench: Bench) -> Iterator[ControlSocket]:
 
 
 def test_the_topic_is_this_devices_own(bench: Bench) -> None:
-    bench.broker.happens.append(Connected(Limits(), "5"))
+    bench.broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
 
     bench.sender.turn(0.0)
 
@@ -84,8 +84,8 @@ def test_the_topic_is_this_devices_own(bench: Bench) -> None:
 
 def test_who_forwards_no_commands_asks_for_none(home: Path) -> None:
     broker = TellingBroker()
-    sender = Sender(Courier(Spool(home / "spool", SpoolSettings()), "hall", 5.0), broker)
-    broker.happens.append(Connected(Limits(), "5"))
+    sender = Sender(ClipDelivery(Spool(home / "spool", SpoolSettings()), "hall", 5.0), broker)
+    broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
 
     sender.turn(0.0)
 

@@ -9,21 +9,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.config import SpoolSettings
-from listener.mqtt.broker import PACKET_TOO_LARGE, Limits, Message
-from listener.send.courier import Courier
-from listener.spool.entries import Entry
+from listener.mqtt.broker import PACKET_TOO_LARGE, BrokerLimits, Message
+from listener.send.courier import ClipDelivery
+from listener.spool.entries import SpoolEntry
 from listener.spool.ledger import Counts
 from listener.spool.queue import Spool
 
-LIMITS = Limits()
+LIMITS = BrokerLimits()
 
 
 @pytest.fixture
-def courier(spool: Spool) -> Courier:
-    return Courier(spool, "hall", 5.0)
+def courier(spool: Spool) -> ClipDelivery:
+    return ClipDelivery(spool, "hall", 5.0)
 
 
-def put(spool: Spool, seq: int, data: bytes | None = None) -> Entry:
+def put(spool: Spool, seq: int, data: bytes | None = None) -> SpoolEntry:
     clip = str(uuid.UUID(int=seq))
     return spool.put(clip, "ada", seq, data or f"sealed {seq}".encode())
 
@@ -36,15 +36,15 @@ def clip_of(message: Message) -> str:
     return message.topic.rsplit("/", 1)[1]
 
 
-def flown(courier: Courier, now_s: float, limits: Limits = LIMITS) -> Message:
+def flown(courier: ClipDelivery, now_s: float, limits: BrokerLimits = LIMITS) -> Message:
     """Return what flies next; its ticket is its moment."""
     message = courier.next(now_s, limits)
     assert message is not None
-    courier.launched(int(now_s))
+    courier.on_published(int(now_s))
     return message
 
 
-def test_one_clip_flies_at_a_time_and_the_oldest_first(courier: Courier, spool: Spool) -> None:
+def test_one_clip_flies_at_a_time_and_the_oldest_first(courier: ClipDelivery, spool: Spool) -> None:
     put(spool, 2)
     first = put(spool, 1)
 
@@ -56,31 +56,31 @@ def test_one_clip_flies_at_a_time_and_the_oldest_first(courier: Courier, spool: 
     assert courier.next(1, LIMITS) is None
 
 
-def test_a_clip_leaves_on_the_hash_of_exactly_its_bytes(courier: Courier, spool: Spool) -> None:
+def test_a_clip_leaves_on_the_hash_of_exactly_its_bytes(courier: ClipDelivery, spool: Spool) -> None:
     put(spool, 1)
     put(spool, 2)
     message = flown(courier, 1)
 
     for payload in (b"", b"0" * 64, ack(message).upper(), ack(message) + b"\n", ack(message)[:-1]):
-        courier.answered(clip_of(message), payload)
+        courier.on_answer(clip_of(message), payload)
     assert len(spool.waiting()) == 2
 
-    courier.answered(clip_of(message), ack(message))
+    courier.on_answer(clip_of(message), ack(message))
 
     assert [entry.seq for entry in spool.waiting()] == [2]
     assert flown(courier, 1).payload == b"sealed 2"
 
 
-def test_what_was_not_sent_cannot_be_acknowledged(courier: Courier, spool: Spool) -> None:
+def test_what_was_not_sent_cannot_be_acknowledged(courier: ClipDelivery, spool: Spool) -> None:
     entry = put(spool, 1, b"guessed")
 
-    courier.answered(entry.clip, hashlib.sha256(b"guessed").hexdigest().encode())
+    courier.on_answer(entry.clip, hashlib.sha256(b"guessed").hexdigest().encode())
 
     assert spool.waiting() == [entry]
 
 
 def test_without_an_answer_the_next_is_tried_and_the_wait_grows(
-    courier: Courier, spool: Spool
+    courier: ClipDelivery, spool: Spool
 ) -> None:
     for seq in (1, 2):
         put(spool, seq)
@@ -104,20 +104,20 @@ def test_without_an_answer_the_next_is_tried_and_the_wait_grows(
     assert spool.counts().quarantined == 0
 
 
-def test_a_late_answer_counts(courier: Courier, spool: Spool) -> None:
+def test_a_late_answer_counts(courier: ClipDelivery, spool: Spool) -> None:
     put(spool, 1)
     put(spool, 2)
     first = flown(courier, 0)
     flown(courier, 5)
 
-    courier.answered(clip_of(first), ack(first))
+    courier.on_answer(clip_of(first), ack(first))
 
     assert [entry.seq for entry in spool.waiting()] == [2]
     assert courier.next(6, LIMITS) is None, "the second is still in flight"
 
 
 def test_who_gets_no_answer_three_times_where_others_do_is_set_aside(
-    courier: Courier, spool: Spool
+    courier: ClipDelivery, spool: Spool
 ) -> None:
     for seq in range(1, 6):
         put(spool, seq)
@@ -126,18 +126,18 @@ def test_who_gets_no_answer_three_times_where_others_do_is_set_aside(
         assert flown(courier, now_s).payload == b"sealed 1"
         now_s += 5
         other = flown(courier, now_s)
-        courier.answered(clip_of(other), ack(other))
+        courier.on_answer(clip_of(other), ack(other))
 
     assert [entry.seq for entry in spool.waiting()] == [5]
     assert spool.counts() == Counts(spooled=5, acked=3, quarantined=1)
     assert courier.quarantined == 1
 
 
-def test_a_clip_over_the_limit_is_never_published(courier: Courier, spool: Spool) -> None:
+def test_a_clip_over_the_limit_is_never_published(courier: ClipDelivery, spool: Spool) -> None:
     put(spool, 1, bytes(5000))
     put(spool, 2)
 
-    message = flown(courier, 0, Limits(packet_bytes=1000))
+    message = flown(courier, 0, BrokerLimits(packet_bytes=1000))
 
     assert message.payload == b"sealed 2"
     assert spool.counts().quarantined == 1
@@ -145,89 +145,89 @@ def test_a_clip_over_the_limit_is_never_published(courier: Courier, spool: Spool
 
 @pytest.mark.parametrize("code", [0x95, 0x99, 0x90])
 def test_a_clip_that_the_broker_rejects_for_itself_is_set_aside(
-    courier: Courier, spool: Spool, code: int
+    courier: ClipDelivery, spool: Spool, code: int
 ) -> None:
     put(spool, 1)
     flown(courier, 7)
 
-    courier.rejected(8, code, "another ticket")
+    courier.on_rejected(8, code, "another ticket")
     assert spool.counts().quarantined == 0
-    courier.rejected(7, code, "said so")
+    courier.on_rejected(7, code, "said so")
 
     assert spool.counts().quarantined == 1
 
 
-def test_missing_rights_cost_no_clip(courier: Courier, spool: Spool) -> None:
+def test_missing_rights_cost_no_clip(courier: ClipDelivery, spool: Spool) -> None:
     put(spool, 1)
     flown(courier, 7)
 
-    courier.rejected(7, 0x87, "Not authorized")
-    courier.lost(None, proven=True)
+    courier.on_rejected(7, 0x87, "Not authorized")
+    courier.on_connection_lost(None, proven=True)
 
     assert len(spool.waiting()) == 1
     assert spool.counts().quarantined == 0
 
 
-def test_three_connections_broken_by_one_clip_set_it_aside(courier: Courier, spool: Spool) -> None:
+def test_three_connections_broken_by_one_clip_set_it_aside(courier: ClipDelivery, spool: Spool) -> None:
     put(spool, 1)
     put(spool, 2)
     for now_s in range(3):
         assert flown(courier, now_s).payload == b"sealed 1"
-        courier.lost(None, proven=True)
+        courier.on_connection_lost(None, proven=True)
 
     assert flown(courier, 9).payload == b"sealed 2"
     assert spool.counts().quarantined == 1
 
 
 def test_a_connection_that_never_proved_itself_blames_no_clip(
-    courier: Courier, spool: Spool
+    courier: ClipDelivery, spool: Spool
 ) -> None:
     put(spool, 1)
     for now_s in range(10):
         flown(courier, now_s)
-        courier.lost(None, proven=False)
+        courier.on_connection_lost(None, proven=False)
 
     assert spool.counts().quarantined == 0
 
 
 def test_a_clip_that_the_broker_has_receipted_is_not_to_blame(
-    courier: Courier, spool: Spool
+    courier: ClipDelivery, spool: Spool
 ) -> None:
     put(spool, 1)
     for now_s in range(10):
         flown(courier, now_s)
-        courier.delivered(now_s)
-        courier.lost(None, proven=True)
+        courier.on_delivered(now_s)
+        courier.on_connection_lost(None, proven=True)
 
     assert spool.counts().quarantined == 0
 
 
-def test_a_broker_that_says_too_large_is_believed_at_once(courier: Courier, spool: Spool) -> None:
+def test_a_broker_that_says_too_large_is_believed_at_once(courier: ClipDelivery, spool: Spool) -> None:
     put(spool, 1)
     flown(courier, 1)
 
-    courier.lost(PACKET_TOO_LARGE, proven=False)
+    courier.on_connection_lost(PACKET_TOO_LARGE, proven=False)
 
     assert spool.counts().quarantined == 1
 
 
-def test_a_refusal_sets_aside_and_an_erased_clip_is_let_go(courier: Courier, spool: Spool) -> None:
+def test_a_refusal_sets_aside_and_an_erased_clip_is_let_go(courier: ClipDelivery, spool: Spool) -> None:
     put(spool, 1)
     put(spool, 2)
     first = flown(courier, 1)
-    courier.answered(clip_of(first), b"refused:replay:" + b"0" * 64)
+    courier.on_answer(clip_of(first), b"refused:replay:" + b"0" * 64)
     assert spool.counts().quarantined == 0
 
-    courier.answered(clip_of(first), b"refused:replay:" + ack(first))
+    courier.on_answer(clip_of(first), b"refused:replay:" + ack(first))
     second = flown(courier, 1)
-    courier.answered(clip_of(second), b"refused:erased:" + ack(second))
+    courier.on_answer(clip_of(second), b"refused:erased:" + ack(second))
 
     assert spool.waiting() == []
     assert spool.counts() == Counts(spooled=2, acked=1, quarantined=1)
 
 
 def test_a_tombstone_takes_a_clip_that_has_not_flown_by_its_exact_bytes(
-    courier: Courier, spool: Spool
+    courier: ClipDelivery, spool: Spool
 ) -> None:
     first, second = put(spool, 1), put(spool, 2)
 
@@ -236,16 +236,16 @@ def test_a_tombstone_takes_a_clip_that_has_not_flown_by_its_exact_bytes(
         b"refused:replay:" + hashlib.sha256(b"sealed 1").hexdigest().encode(),
         hashlib.sha256(b"sealed 1").hexdigest().encode(),
     ):
-        courier.answered(first.clip, payload)
+        courier.on_answer(first.clip, payload)
     assert spool.waiting() == [first, second]
 
-    courier.answered(
+    courier.on_answer(
         first.clip, b"refused:erased:" + hashlib.sha256(b"sealed 1").hexdigest().encode()
     )
     assert spool.waiting() == [second]
 
 
-def test_a_clip_that_was_dropped_meanwhile_is_passed_over(courier: Courier, spool: Spool) -> None:
+def test_a_clip_that_was_dropped_meanwhile_is_passed_over(courier: ClipDelivery, spool: Spool) -> None:
     entry = put(spool, 1)
     put(spool, 2)
     flown(courier, 0)
@@ -257,26 +257,26 @@ def test_a_clip_that_was_dropped_meanwhile_is_passed_over(courier: Courier, spoo
 class BadDisk(Spool):
     """A spool whose disk neither reads the first clip nor moves nor removes anything."""
 
-    def read(self, entry: Entry) -> bytes | None:
+    def read(self, entry: SpoolEntry) -> bytes | None:
         if entry.seq == 1:
             raise OSError(5, "Input/output error")
         return super().read(entry)
 
-    def remove(self, entry: Entry) -> bool:
+    def remove(self, entry: SpoolEntry) -> bool:
         raise OSError(30, "Read-only file system")
 
-    def quarantine(self, entry: Entry) -> bool:
+    def quarantine(self, entry: SpoolEntry) -> bool:
         raise OSError(30, "Read-only file system")
 
 
 def test_a_disk_that_fails_makes_nothing_fly_for_ever(tmp_path: Path) -> None:
     spool = BadDisk(tmp_path / "spool", SpoolSettings())
-    courier = Courier(spool, "hall", 5.0)
+    courier = ClipDelivery(spool, "hall", 5.0)
     for seq in (1, 2):
         put(spool, seq)
 
     message = flown(courier, 0)
-    courier.answered(clip_of(message), ack(message))
+    courier.on_answer(clip_of(message), ack(message))
 
     assert message.payload == b"sealed 2"
     assert courier.next(100, LIMITS) is None
@@ -287,27 +287,27 @@ def test_a_disk_that_fails_makes_nothing_fly_for_ever(tmp_path: Path) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(clip=st.text(max_size=40) | st.just(str(uuid.UUID(int=1))), payload=st.binary(max_size=200))
 def test_hostile_answers_change_nothing(
-    courier: Courier, spool: Spool, clip: str, payload: bytes
+    courier: ClipDelivery, spool: Spool, clip: str, payload: bytes
 ) -> None:
     put(spool, 1)
     courier.next(0, LIMITS)
 
-    courier.answered(clip, payload)
+    courier.on_answer(clip, payload)
 
     assert len(spool.waiting()) == 1
 
 
 def test_a_tombstone_reaches_the_quarantine_by_the_exact_bytes(
-    courier: Courier, spool: Spool
+    courier: ClipDelivery, spool: Spool
 ) -> None:
     entries = [put(spool, seq) for seq in (1, 2)]
     data = [spool.read(entry) or b"" for entry in entries]
     for entry in entries:
         spool.quarantine(entry)
 
-    courier.answered(entries[0].clip, b"refused:erased:" + b"0" * 64)
+    courier.on_answer(entries[0].clip, b"refused:erased:" + b"0" * 64)
     right = hashlib.sha256(data[0]).hexdigest().encode()
-    courier.answered(entries[0].clip, b"refused:erased:" + right)
+    courier.on_answer(entries[0].clip, b"refused:erased:" + right)
 
-    assert spool.release() == 1
+    assert spool.restore() == 1
     assert [entry.clip for entry in spool.waiting()] == [entries[1].clip]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from listener import notices
-from listener.mqtt.broker import Connected, Delivered, Denied, Limits, Lost, Message, Rejected
+from listener.mqtt.broker import ConnectedEvent, DeliveredEvent, DeniedEvent, BrokerLimits, ConnectionLostEvent, Message, RejectedEvent
 from listener.notifier import NoticeSocket, NoticeSender
-from listener.send.courier import Courier
+from listener.send.courier import ClipDelivery
 from listener.send.loop import Sender
 from listener.service import Notifier, StopSignal
 from listener.spool.queue import Spool
@@ -40,7 +40,7 @@ def sender(
     spool: Spool, broker: "FakeBroker", clock: "FakeClock", notice_socket: NoticeSocket
 ) -> Sender:
     return Sender(
-        Courier(spool, "hall", 5.0),
+        ClipDelivery(spool, "hall", 5.0),
         broker,
         notice_socket=notice_socket,
         service=Notifier({}, clock),
@@ -54,12 +54,12 @@ def put(spool: Spool, seq: int) -> str:
     return clip
 
 
-def connect(sender: Sender, broker: "FakeBroker", limits: Limits | None = None) -> None:
+def connect(sender: Sender, broker: "FakeBroker", limits: BrokerLimits | None = None) -> None:
     """Welcome the sender and receipt its first status."""
     sender.turn(0.1)
-    broker.happens.append(Connected(limits or Limits(), "5"))
+    broker.happens.append(ConnectedEvent(limits or BrokerLimits(), "5"))
     sender.turn(0.1)
-    broker.happens.append(Delivered(len(broker.published)))
+    broker.happens.append(DeliveredEvent(len(broker.published)))
     sender.turn(0.1)
 
 
@@ -87,11 +87,11 @@ def test_clips_wait_until_the_connection_has_proven_itself(
 ) -> None:
     put(spool, 1)
     sender.turn(0.1)
-    broker.happens.append(Connected(Limits(), "5"))
+    broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
     sender.turn(0.1)
     assert not clips(broker)
 
-    broker.happens.append(Delivered(1))
+    broker.happens.append(DeliveredEvent(1))
     sender.turn(0.1)
 
     assert len(clips(broker)) == 1
@@ -118,7 +118,7 @@ def test_after_a_loss_it_waits_longer_each_time(
     sender: Sender, broker: "FakeBroker", clock: "FakeClock"
 ) -> None:
     for _ in range(12):
-        broker.happens.append(Lost("connection refused"))
+        broker.happens.append(ConnectionLostEvent("connection refused"))
         sender.turn(60)
     tried = broker.connects
     began_s = clock.now_s
@@ -157,9 +157,9 @@ def test_a_rejection_reaches_the_courier_and_a_denial_is_said(
     put(spool, 1)
     connect(sender, broker)
     broker.happens += [
-        Denied("Not authorized"),
-        Delivered(99, 0x10),
-        Rejected(len(broker.published), 0x95, "Packet too large"),
+        DeniedEvent("Not authorized"),
+        DeliveredEvent(99, 0x10),
+        RejectedEvent(len(broker.published), 0x95, "Packet too large"),
     ]
 
     sender.turn(0.1)
@@ -172,7 +172,7 @@ def test_a_spool_that_cannot_be_looked_after_stops_nothing(
     broker: "FakeBroker", clock: "FakeClock", tmp_path: Path, spool: Spool
 ) -> None:
     (tmp_path / "spool").write_text("in the way")
-    sender = Sender(Courier(spool, "hall", 5.0), broker, monotonic_s=clock)
+    sender = Sender(ClipDelivery(spool, "hall", 5.0), broker, monotonic_s=clock)
 
     sender.turn(0.1)
 
@@ -183,7 +183,7 @@ def test_a_stop_ends_the_loop_with_a_goodbye(sender: Sender, broker: "FakeBroker
     connect(sender, broker)
     stop = StopSignal()
     stop.request()
-    broker.happens.append(Delivered(len(broker.published) + 1))
+    broker.happens.append(DeliveredEvent(len(broker.published) + 1))
 
     sender.run(stop)
 
@@ -194,7 +194,7 @@ def test_a_stop_ends_the_loop_with_a_goodbye(sender: Sender, broker: "FakeBroker
 def test_a_goodbye_without_an_answer_ends_too(sender: Sender, broker: "FakeBroker") -> None:
     connect(sender, broker)
 
-    sender.goodbye()
+    sender.disconnect()
 
     assert broker.closed
 
@@ -223,7 +223,7 @@ def test_a_connection_that_held_is_made_anew_soon_and_one_that_did_not_later(
     for held_s in (1.0, 1.0, 1.0, 1.0, 10.0):
         connect(sender, broker)
         clock.now_s += held_s
-        broker.happens.append(Lost("Session taken over", 0x8E))
+        broker.happens.append(ConnectionLostEvent("Session taken over", 0x8E))
         sender.turn(0)
         lost_s, tried = clock.now_s, broker.connects
         while broker.connects == tried:

@@ -2,7 +2,7 @@
 
 import uuid
 
-from listener.spool.entries import Entry
+from listener.spool.entries import SpoolEntry
 from listener.spool.queue import Spool
 
 MIB = 1 << 20
@@ -26,5 +26,5 @@ class FakeClock:
         self.now_s = 0.0
 
 
-def put(spool: Spool, seq: int, data: bytes = b"sealed") -> Entry:
+def put(spool: Spool, seq: int, data: bytes = b"sealed") -> SpoolEntry:
     return spool.put(str(uuid.UUID(int=seq)), "ada", seq, data)

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from listener.spool.entries import FOLLOWING, QUARANTINE, TERMS, Entry, directory, scan
+from listener.spool.entries import FOLLOWING, QUARANTINE, TERMS, SpoolEntry, open_directory, scan
 
 CLIP = "00000000-0000-4000-8000-000000000001"
 
 
 def test_a_name_tells_where_a_clip_goes_and_back(tmp_path: Path) -> None:
-    entries = [Entry(2, "bob", CLIP, 3), Entry(1, "ada", CLIP, 3)]
+    entries = [SpoolEntry(2, "bob", CLIP, 3), SpoolEntry(1, "ada", CLIP, 3)]
     for entry in entries:
         (tmp_path / entry.name).write_bytes(b"abc")
 
-    with directory(tmp_path) as folder:
+    with open_directory(tmp_path) as folder:
         found, foreign = scan(folder)
 
     assert [entry for entry, _ in found] == sorted(entries)
@@ -22,17 +22,17 @@ def test_a_name_tells_where_a_clip_goes_and_back(tmp_path: Path) -> None:
 
 
 def test_our_own_files_are_not_foreign_and_others_are(tmp_path: Path) -> None:
-    for name in ("counts", TERMS, FOLLOWING, f"{Entry(1, 'ada', CLIP).name}.part", "stranger"):
+    for name in ("counts", TERMS, FOLLOWING, f"{SpoolEntry(1, 'ada', CLIP).name}.part", "stranger"):
         (tmp_path / name).touch()
     (tmp_path / QUARANTINE).mkdir()
-    (tmp_path / Entry(9, "ada", CLIP).name).mkdir()
+    (tmp_path / SpoolEntry(9, "ada", CLIP).name).mkdir()
 
-    with directory(tmp_path) as folder:
+    with open_directory(tmp_path) as folder:
         assert scan(folder) == ([], 2)
 
 
 def test_a_link_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
 
-    with pytest.raises(OSError, match="directory"), directory(tmp_path / "link"):
+    with pytest.raises(OSError, match="directory"), open_directory(tmp_path / "link"):
         pass

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from listener.config import SpoolSettings
-from listener.spool.entries import Entry
-from listener.spool.ledger import Counts, MachineClock
+from listener.spool.entries import SpoolEntry
+from listener.spool.ledger import Counts, KernelClock
 from listener.spool.queue import Spool
 
 
@@ -22,7 +22,7 @@ def spool(folder: Path) -> Spool:
     return Spool(folder, SpoolSettings())
 
 
-def put(spool: Spool, seq: int) -> Entry:
+def put(spool: Spool, seq: int) -> SpoolEntry:
     return spool.put(str(uuid.UUID(int=seq)), "ada", seq, b"sealed")
 
 
@@ -68,7 +68,7 @@ def test_a_ledger_that_cannot_be_written_keeps_its_counts_for_later(
 
 
 def test_the_machines_clock_goes_on_within_one_boot() -> None:
-    clock = MachineClock()
+    clock = KernelClock()
 
     first, second = clock.running_s(), clock.running_s()
 

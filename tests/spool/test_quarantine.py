@@ -16,7 +16,7 @@ def test_quarantine_sets_aside_and_release_brings_back(spool: Spool, folder: Pat
     assert spool.oldest() is None
     assert (folder / "quarantine" / entry.name).read_bytes() == b"poison"
 
-    assert spool.release() == 1
+    assert spool.restore() == 1
     assert spool.oldest() == entry
     assert spool.counts() == Counts(spooled=1, quarantined=1, released=1)
 

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull
-from listener.spool.entries import Entry
+from listener.spool.entries import SpoolEntry
 from listener.spool.ledger import Counts
 from listener.spool.queue import Spool
 from tests.spool.machine import MIB, FakeClock, put
@@ -39,14 +39,14 @@ def test_an_entry_tells_owner_clip_and_size_from_the_name(spool: Spool, folder: 
     spool.put(clip, "ada-lovelace", 7, b"12345")
 
     (found,) = spool.waiting()
-    assert found == Entry(7, "ada-lovelace", clip, 5)
+    assert found == SpoolEntry(7, "ada-lovelace", clip, 5)
     assert (folder / f"000000000007.ada-lovelace.{clip}.earmark").read_bytes() == b"12345"
 
 
 def test_an_absent_spool_is_an_empty_one(spool: Spool, folder: Path) -> None:
     assert spool.oldest() is None
     assert spool.counts() == Counts()
-    assert spool.release() == 0
+    assert spool.restore() == 0
     assert not folder.is_dir() or not list(folder.glob("*.earmark"))
 
 
@@ -221,7 +221,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule()
     def release(self) -> None:
-        self.spool.release()
+        self.spool.restore()
 
     @rule(passed_s=st.sampled_from([1.0, 400.0, 2000.0]))
     def time_passes(self, passed_s: float) -> None:

@@ -181,7 +181,7 @@ def test_a_clip_over_the_brokers_limit_is_set_aside_and_the_others_go_on(
     assert set(archived(speaking)) == small
     counts = spool.counts()
     assert (counts.quarantined, counts.dropped, counts.acked) == (1, 0, 8)
-    assert spool.release() == 1
+    assert spool.restore() == 1
 
 
 def test_a_clip_that_the_archive_refuses_is_set_aside_at_once(

@@ -19,7 +19,7 @@ from listener.hear.following import Following
 from listener.home import Home
 from listener.household import identity
 from listener.household.office import Office
-from listener.mqtt.broker import Connected, Message
+from listener.mqtt.broker import ConnectedEvent, Message
 from listener.mqtt.client import PahoBroker
 from listener.settings import parse_settings
 from listener.spool.queue import Spool
@@ -273,7 +273,7 @@ def first_of(broker: PahoBroker, pattern: str) -> Message:
     try:
         while time.monotonic() < until_s:
             for happening in broker.poll(1.0):
-                if isinstance(happening, Connected):
+                if isinstance(happening, ConnectedEvent):
                     broker.subscribe(pattern)
                 if isinstance(happening, Message):
                     return happening
