@@ -66,7 +66,7 @@ def main() -> None:
             owner="ada",
             okey=keys.owner_id(recipient),
             seq=number,
-            t=form.timestamp(datetime.now(UTC)),
+            t=form.format_timestamp(datetime.now(UTC)),
             ttl_s=86_400,
         )
         moments = [time.perf_counter()]

@@ -149,8 +149,8 @@ def write_home(folder: Path, port: int) -> Path:
     home.change_roster(
         lambda roster: (
             roster.with_owner(KEEPER, recipient)
-            .challenged(KEEPER, "proven", now_s)
-            .confirmed(KEEPER, "proven", now_s)
+            .with_challenge(KEEPER, "proven", now_s)
+            .with_confirmation(KEEPER, "proven", now_s)
         )
     )
     settings = folder / "earmark.toml"

@@ -67,7 +67,7 @@ def fill(home: Home, clips: int) -> tuple[dict[str, Any], str]:
                     owner=name,
                     okey=keys.owner_id(recipient),
                     seq=seq,
-                    t=form.timestamp(taken),
+                    t=form.format_timestamp(taken),
                     ttl_s=90 * 86_400,
                 )
                 data = seal(header, private, lambda _: bytes(SOUND_BYTES), recipient, device_key)
@@ -81,8 +81,8 @@ def _enrol(home: Home, name: str, recipient: str) -> None:
     home.change_roster(
         lambda roster: (
             roster.with_owner(name, recipient)
-            .challenged(name, "answer", now_s)
-            .confirmed(name, "answer", now_s)
+            .with_challenge(name, "answer", now_s)
+            .with_confirmation(name, "answer", now_s)
         )
     )
 
@@ -102,7 +102,7 @@ def _index(
         "ttl_s": header.ttl_s,
         "size_bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
-        "ciphertext_sha256": form.parse(data).seal.sha256,
+        "ciphertext_sha256": form.parse_envelope(data).seal.sha256,
         "received_s": taken_s,
         "expires_s": taken_s + header.ttl_s,
     }

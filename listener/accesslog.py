@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import msgspec
 
-from listener.envelope.format import timestamp
+from listener.envelope.format import format_timestamp
 from listener.errors import Unavailable
-from listener.rights.chain import ORIGIN, Body, Head, Outcome, Row, link
+from listener.rights.chain import ORIGIN, LogBody, LogHead, Outcome, LogRow, row_hash
 
 ACCESS_LOG: Final = "access.sqlite"
 
@@ -83,13 +83,13 @@ class AccessLog:
         with self._lock:
             self._rows.close()
 
-    def append(self, entry: LogEntry) -> Head:
+    def append(self, entry: LogEntry) -> LogHead:
         """Write a row; when this returns, it outlives a power cut."""
         with self._available(), self._lock, self._transaction():
             before = self._head()
-            body = Body(
+            body = LogBody(
                 n=before.n + 1,
-                t=timestamp(datetime.fromtimestamp(self._wall_s(), UTC)),
+                t=format_timestamp(datetime.fromtimestamp(self._wall_s(), UTC)),
                 owner=entry.owner,
                 other=entry.other,
                 op=entry.op,
@@ -101,14 +101,14 @@ class AccessLog:
             )
             text = body.canonical()
             body_sha256 = hashlib.sha256(text).hexdigest()
-            head = Head(n=body.n, hash=link(body.n, before.hash, body_sha256))
+            head = LogHead(n=body.n, hash=row_hash(body.n, before.hash, body_sha256))
             self._rows.execute(
                 "insert into row values (?, ?, ?, ?, ?, ?)",
                 (head.n, entry.owner, entry.other, text.decode("ascii"), body_sha256, head.hash),
             )
         return head
 
-    def head(self) -> Head:
+    def head(self) -> LogHead:
         """Return where the chain ends."""
         with self._available(), self._lock:
             return self._head()
@@ -141,7 +141,7 @@ class AccessLog:
             for n, hash_, body, sha256 in found
         ]
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[LogRow]:
         """Yield every row as it lies there, for a check of the whole."""
         after = 0
         while True:
@@ -150,14 +150,14 @@ class AccessLog:
                     "select n, hash, body from row where n > ? order by n limit 500", (after,)
                 ).fetchall()
             for n, hash_, body in found:
-                yield Row(n, hashlib.sha256(body.encode()).hexdigest(), hash_)
+                yield LogRow(n, hashlib.sha256(body.encode()).hexdigest(), hash_)
                 after = n
             if not found:
                 return
 
-    def _head(self) -> Head:
+    def _head(self) -> LogHead:
         found = self._rows.execute("select n, hash from row order by n desc limit 1").fetchone()
-        return Head(n=found[0], hash=found[1]) if found else Head(n=0, hash=ORIGIN)
+        return LogHead(n=found[0], hash=found[1]) if found else LogHead(n=0, hash=ORIGIN)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from listener.envelope.open import IDENTITY_LIMIT_BYTES, Identity, Opened, parse_identities
+from listener.envelope.open import IDENTITY_LIMIT_BYTES, Identity, OpenedClip, parse_identities
 from listener.errors import ConfigError, EarmarkError, Unavailable
 
 
@@ -23,7 +23,7 @@ def read_identities(path: Path) -> tuple[Identity, ...]:
     return parse_identities(data, str(path))
 
 
-def write_clip(opened: Opened, folder: Path) -> Path:
+def write_clip(opened: OpenedClip, folder: Path) -> Path:
     """Write a clip's sound as ``<clip>.flac``, for its owner's eyes only.
 
     Args:

@@ -79,7 +79,7 @@ class Household:
             "owner": owner,
             "okey": keys.owner_id(self.recipient(owner)),
             "seq": seq,
-            "t": form.timestamp(datetime.now(UTC)),
+            "t": form.format_timestamp(datetime.now(UTC)),
             "ttl_s": 86_400,
         }
         return form.PublicHeader(**(given | fields))
@@ -119,8 +119,8 @@ def introduced(roster: Roster, name: str, recipient: str, now_s: int) -> Roster:
     """The roster with an owner who has proved her key."""
     return (
         roster.with_owner(name, recipient)
-        .challenged(name, "answer", now_s)
-        .confirmed(name, "answer", now_s)
+        .with_challenge(name, "answer", now_s)
+        .with_confirmation(name, "answer", now_s)
     )
 
 

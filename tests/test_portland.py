@@ -123,7 +123,7 @@ def test_no_header_makes_a_seal_for_another(household: "Household") -> None:
     )
     with pytest.raises(pyrage.DecryptError):
         pyrage.decrypt(
-            form.parse(data).ciphertext,
+            form.parse_envelope(data).ciphertext,
             [pyrage.x25519.Identity.from_str(household.identities["bob"])],
         )
 
@@ -146,7 +146,7 @@ def test_no_sound_changes_whose_clip_it_is(samples: bytes) -> None:
     roster = Roster()
     for name in ("ada", "bob"):
         key = str(pyrage.x25519.Identity.generate().to_public())
-        roster = roster.with_owner(name, key).challenged(name, "x", 0).confirmed(name, "x", 0)
+        roster = roster.with_owner(name, key).with_challenge(name, "x", 0).with_confirmation(name, "x", 0)
     keeper: Attribution = Keeper("ada", lambda: roster)
 
     found = keeper.attribute(clip)
@@ -164,16 +164,16 @@ class Everybody:
         self.ada, self.bob = (_identity(household.identities[name]) for name in ("ada", "bob"))
         self.thief, self.next = (_identity(str(pyrage.x25519.Identity.generate())) for _ in "12")
 
-    def says(self, old: X25519PrivateKey, new: Identity, **fields: str) -> succession.Succession:
+    def says(self, old: X25519PrivateKey, new: Identity, **fields: str) -> succession.KeyRotation:
         """Say that a new key follows ada's, with the proof that somebody can make."""
-        said = succession.Succession(
+        said = succession.KeyRotation(
             owner="ada", device="hall", old=self.ada.okey, new=new.recipient
         )
         speaker = self.household.device_key.public_key()
-        proven = succession.prove(said, old, new.agreement(), speaker)
+        proven = succession.prove_rotation(said, old, new.agreement(), speaker)
         return msgspec.structs.replace(proven, **fields)
 
-    def forgeries(self) -> list[succession.Succession]:
+    def forgeries(self) -> list[succession.KeyRotation]:
         """Return what archive, broker, the other owner, a thief and a second speaker can make."""
         true = self.says(self.ada.agreement(), self.next)
         return [
@@ -187,8 +187,8 @@ class Everybody:
             self.says(self.thief.agreement(), self.thief, old_proof=true.old_proof),
             self.says(self.thief.agreement(), self.thief, owner="bob"),
             # Hers, but to a speaker of the archive's own making.
-            succession.prove(
-                succession.Succession(
+            succession.prove_rotation(
+                succession.KeyRotation(
                     owner="ada", device="hall", old=self.ada.okey, new=self.next.recipient
                 ),
                 self.ada.agreement(),

@@ -177,8 +177,8 @@ def _made_home(folder: Path) -> tuple[Home, str]:
         lambda roster: (
             roster.with_device(DEVICE, device)
             .with_owner(KEEPER, str(identity.to_public()))
-            .challenged(KEEPER, "proven", now_s)
-            .confirmed(KEEPER, "proven", now_s)
+            .with_challenge(KEEPER, "proven", now_s)
+            .with_confirmation(KEEPER, "proven", now_s)
         )
     )
     return home, str(identity)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from listener.envelope.format import ClipId, KeyId, Moment, Sha256, ShortName
-from listener.rights.chain import Body
+from listener.rights.chain import LogBody
 from listener.rights.receipt import Receipt, SignedHead
 from listener.rights.request import Cursor
 
@@ -105,7 +105,7 @@ class OwnRow(_Answer, kw_only=True):
 
     n: Annotated[int, Meta(ge=1)]
     hash: Sha256
-    body: Body
+    body: LogBody
 
 
 class BlindedRow(_Answer, kw_only=True):

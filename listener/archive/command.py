@@ -32,7 +32,7 @@ from listener.mqtt import alone
 from listener.mqtt.client import PahoBroker
 
 if TYPE_CHECKING:
-    from listener.envelope.open import Opened
+    from listener.envelope.open import OpenedClip
 
 CLIENT_ID: Final = "s-archive"
 
@@ -151,7 +151,7 @@ def _open(arguments: argparse.Namespace, settings: Config) -> int:
     return max((failure.exit_code for _, failure in failures), default=0)
 
 
-def _show(opened: "Opened", path: Path, *, as_json: bool) -> None:
+def _show(opened: "OpenedClip", path: Path, *, as_json: bool) -> None:
     header, private = opened.header, opened.private
     if as_json:
         fields = msgspec.to_builtins(header) | msgspec.to_builtins(private)

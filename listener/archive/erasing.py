@@ -9,7 +9,7 @@ from listener.archive.holdings import Gone, Holdings
 from listener.archive.orders import Tombstone
 from listener.archive.tickets import Ticket
 from listener.rights import request as requests
-from listener.rights.request import Erase
+from listener.rights.request import EraseRequest
 
 _BATCH: Final = 500
 
@@ -26,7 +26,7 @@ class Eraser:
     holdings: Holdings
     door: Door
 
-    def erase(self, ticket: Ticket, asked: Erase) -> dict[str, Any]:
+    def erase(self, ticket: Ticket, asked: EraseRequest) -> dict[str, Any]:
         """Erase, and return a signed receipt with the ids that went.
 
         Raises:
@@ -36,7 +36,7 @@ class Eraser:
         if asked.clips is None:
             # First, so that what arrives from now on is refused and what arrived before is found.
             now_s = self.holdings.wall_s()
-            self.holdings.store.orders.sweep(owner, requests.span(asked), asked.device, now_s)
+            self.holdings.store.orders.sweep(owner, requests.time_span(asked), asked.device, now_s)
         foreign: Counter[str | None] = Counter()
         erased: list[str] = []
         batch: list[Tombstone] = []
@@ -54,14 +54,14 @@ class Eraser:
         head = self.holdings.note(ticket, len(erased))
         return self.holdings.receipt("erase", ticket, head, count=len(erased), clips=tuple(erased))
 
-    def _chosen(self, owner: str, asked: Erase) -> list[str]:
+    def _chosen(self, owner: str, asked: EraseRequest) -> list[str]:
         if asked.clips is not None:
             return list(dict.fromkeys(asked.clips))
         if asked.all and asked.device is None:
             return list(self.door.candidates(owner))
         chosen: list[str] = []
         after = ""
-        span = requests.span(asked)
+        span = requests.time_span(asked)
         while page := self.holdings.store.page(owner, span, device=asked.device, after=after):
             chosen += [one.clip for one in page]
             after = f"{page[-1].t}/{page[-1].clip}"

@@ -19,8 +19,8 @@ from listener.archive.page import READ_ME
 from listener.archive.tickets import Ticket
 from listener.archive.zipped import Zip
 from listener.errors import Unavailable
-from listener.rights.chain import Head
-from listener.rights.request import Export, span
+from listener.rights.chain import LogHead
+from listener.rights.request import ExportRequest, time_span
 
 _PAGE: Final = 500
 _MOST_NAMED: Final = 20
@@ -68,7 +68,7 @@ class Exporter:
             first = "" if foreign.total() == 1 else "the first "
             raise NotHers(f"{files}, {first}{named[0]}", None, tuple(named))
 
-    def pieces(self, ticket: Ticket, request: Export) -> Generator[bytes, None, None]:
+    def pieces(self, ticket: Ticket, request: ExportRequest) -> Generator[bytes, None, None]:
         """Yield the ZIP. However it ends, one row of the log says so.
 
         Raises:
@@ -107,8 +107,8 @@ class Exporter:
             if not told:
                 self.holdings.note(ticket, count, outcome="failed")
 
-    def _clips(self, owner: str, request: Export) -> Iterator[tuple[bytes, str, bytes]]:
-        first, last = span(request)
+    def _clips(self, owner: str, request: ExportRequest) -> Iterator[tuple[bytes, str, bytes]]:
+        first, last = time_span(request)
         for clip in self.door.candidates(owner):
             try:
                 passed = self.door.fetch(owner, clip)
@@ -129,7 +129,7 @@ class Exporter:
             }
             yield _json(line), clip, passed.data
 
-    def _copy_log(self, owner: str, head: Head, file: IO[bytes]) -> None:
+    def _copy_log(self, owner: str, head: LogHead, file: IO[bytes]) -> None:
         after = 0
         while after < head.n:
             for row in self.holdings.log.page(owner, after, min(_PAGE, head.n - after)):

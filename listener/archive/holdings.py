@@ -13,11 +13,11 @@ from listener.accesslog import AccessLog, LogEntry
 from listener.archive.store import FileStore
 from listener.archive.tickets import Ticket
 from listener.envelope import keys
-from listener.envelope.format import timestamp
+from listener.envelope.format import format_timestamp
 from listener.home import Home
 from listener.owner.roster import Roster
-from listener.rights.chain import Head, Outcome
-from listener.rights.receipt import Receipt, SignedHead, signed
+from listener.rights.chain import LogHead, Outcome
+from listener.rights.receipt import Receipt, SignedHead, sign
 
 _MOST_TOLD: Final = 20_000
 
@@ -53,13 +53,13 @@ class Holdings:
 
     def now(self) -> str:
         """Return the time as headers spell it."""
-        return timestamp(datetime.fromtimestamp(self.wall_s(), UTC))
+        return format_timestamp(datetime.fromtimestamp(self.wall_s(), UTC))
 
     def head(self) -> dict[str, Any]:
         """Return the head of the log, signed."""
         end = self.log.head()
         said = SignedHead(n=end.n, hash=end.hash, t=self.now(), archive=self.name)
-        return signed(said, self.key)
+        return sign(said, self.key)
 
     def note(
         self,
@@ -68,7 +68,7 @@ class Holdings:
         *,
         outcome: Outcome = "done",
         other: str | None = None,
-    ) -> Head:
+    ) -> LogHead:
         """Write down how a proven request ended, and return the head with its row."""
         return self.log.append(
             LogEntry(
@@ -86,7 +86,7 @@ class Holdings:
         self,
         kind: Literal["erase", "export"],
         ticket: Ticket,
-        head: Head,
+        head: LogHead,
         *,
         count: int,
         clips: tuple[str, ...] = (),
@@ -104,4 +104,4 @@ class Holdings:
             head=head,
             archive=self.name,
         )
-        return signed(said, self.key)
+        return sign(said, self.key)

@@ -11,7 +11,7 @@ from listener.archive.door import Door, Missing, NotHers
 from listener.archive.keeping import Replayed
 from listener.archive.store import FileStore
 from listener.archive.vouching import Kept
-from listener.rights.request import List, span
+from listener.rights.request import ListRequest, time_span
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Lister:
     store: FileStore
     door: Door
 
-    def find(self, owner: str, asked: List) -> tuple[list[Kept], Counter[str | None]]:
+    def find(self, owner: str, asked: ListRequest) -> tuple[list[Kept], Counter[str | None]]:
         """Return what is hers, in order; and whose the rows were that said the same and lied.
 
         One more than ``asked.limit`` is returned where there are more.
@@ -55,13 +55,13 @@ class Lister:
             after = f"{found[-1][0].t}/{found[-1][0].clip}"
         return shown[:most], foreign
 
-    def _page(self, owner: str, asked: List, after: str, limit: int) -> list[tuple[Kept, bool]]:
-        return self.store.judged(owner, span(asked), device=asked.device, after=after, limit=limit)
+    def _page(self, owner: str, asked: ListRequest, after: str, limit: int) -> list[tuple[Kept, bool]]:
+        return self.store.judged(owner, time_span(asked), device=asked.device, after=after, limit=limit)
 
     def _look(self, owner: str, row: Kept) -> Kept:
         passed = self.door.fetch(owner, row.clip)
         return self.store.renew(passed.envelope, passed.data)
 
-    def _is_asked_for(self, kept: Kept, asked: List) -> bool:
-        first, last = span(asked)
+    def _is_asked_for(self, kept: Kept, asked: ListRequest) -> bool:
+        first, last = time_span(asked)
         return first <= kept.t < last and asked.device in {None, kept.device}

@@ -27,13 +27,30 @@ from listener.rights import request as requests
 
 _ASKED: Final = (400, 403, 404, 408, 413, 415, 422, 431, 503)
 _ANSWERED: Final = (400, 403, 404, 408, 409, 413, 431, 503)
+_NAMES: Final = {
+    "LogBody": "Body",
+    "LogHead": "Head",
+    "KeyProof": "Proof",
+    "RightsRequest": "Asked",
+    "ListRequest": "List",
+    "PlayRequest": "Play",
+    "ExportRequest": "Export",
+    "EraseRequest": "Erase",
+    "RetentionRequest": "Retention",
+    "LogRequest": "Log",
+    "KeysRequest": "Keys",
+    "NewKeyRequest": "NewKey",
+}
+"""Published schema names, by class name. They are part of the API; classes may be renamed."""
+_REF: Final = "#/components/schemas/"
 _ANSWERS: Final = (ListAnswer, ReceiptAnswer, RetentionAnswer, LogAnswer, KeysAnswer)
 
 
 def describe() -> dict[str, Any]:
     """Return the description of the API."""
-    named = (requests.Asked, About, Ticket, Problem, OwnRow, BlindedRow, *_ANSWERS)
-    _, schemas = msgspec.json.schema_components(named, ref_template="#/components/schemas/{name}")
+    named = (requests.RightsRequest, About, Ticket, Problem, OwnRow, BlindedRow, *_ANSWERS)
+    _, by_class = msgspec.json.schema_components(named, ref_template=_REF + "{name}")
+    schemas = {_published(name): _with_published_names(schema) for name, schema in by_class.items()}
     rows = schemas["LogAnswer"]["properties"]["rows"]
     rows["items"] = {"oneOf": [_ref(OwnRow), _ref(BlindedRow)]}
     told = {
@@ -82,7 +99,7 @@ def _paths() -> dict[str, Any]:
                 "summary": "ask for one thing, and get the question that proves who asks",
                 "requestBody": {
                     "required": True,
-                    "content": {"application/json": {"schema": _ref(requests.Asked)}},
+                    "content": {"application/json": {"schema": _ref(requests.RightsRequest)}},
                 },
                 "responses": {"201": _json("a ticket", _ref(Ticket)), **_problems(_ASKED)},
             }
@@ -121,7 +138,27 @@ def _json(about: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ref(kind: type) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{kind.__name__}"}
+    return {"$ref": _REF + _published(kind.__name__)}
+
+
+def _published(name: str) -> str:
+    return _NAMES.get(name, name)
+
+
+def _with_published_names(node: Any) -> Any:  # noqa: ANN401 - JSON of any kind
+    """Replace class names in titles and references by the published schema names."""
+    if isinstance(node, list):
+        return [_with_published_names(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        name: _published(value)
+        if name == "title" and isinstance(value, str)
+        else _REF + _published(value.removeprefix(_REF))
+        if isinstance(value, str) and value.startswith(_REF)
+        else _with_published_names(value)
+        for name, value in node.items()
+    }
 
 
 def _ecma(node: Any) -> Any:  # noqa: ANN401 - JSON of any kind

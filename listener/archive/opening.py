@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from listener.archive.files import find_envelope, read_envelope
-from listener.envelope.open import Identity, Opened, open_envelope
+from listener.envelope.open import Identity, OpenedClip, open_envelope
 from listener.errors import Unavailable, UsageError
 from listener.owner.roster import Roster
 from listener.unsealed import write_clip
@@ -18,7 +18,7 @@ from listener.unsealed import write_clip
 class Written:
     """A clip in the clear, and where it lies."""
 
-    opened: Opened
+    opened: OpenedClip
     path: Path
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from listener.envelope.format import Envelope, PublicHeader, timestamp
+from listener.envelope.format import Envelope, PublicHeader, format_timestamp
 from listener.errors import Unavailable
 from listener.mqtt.terms import RetentionLimit
 
@@ -159,8 +159,8 @@ class Orders:
             now_s: seconds since 1970; nothing after it is swept.
         """
         now = datetime.fromtimestamp(now_s, UTC)
-        first = max(span[0], timestamp(now - _REACH))
-        last = min(span[1], timestamp(now))
+        first = max(span[0], format_timestamp(now - _REACH))
+        last = min(span[1], format_timestamp(now))
         with self._available():
             self._orders.execute(
                 "insert into swept values (?, ?, ?, ?)", (owner, device, first, last)

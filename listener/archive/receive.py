@@ -15,7 +15,7 @@ from typing import Final
 from listener.archive.keeping import Erased, Replayed, Store
 from listener.envelope import format as form
 from listener.envelope import keys
-from listener.envelope.verify import is_hers, verify
+from listener.envelope.verify import matches_owner, verify
 from listener.errors import BadEnvelope, Unavailable
 from listener.mqtt import topics
 from listener.mqtt.broker import Message
@@ -123,14 +123,14 @@ class Receiver:
     def _reason(self, data: bytes) -> Refusal:
         """Say which check it was that ``verify`` stopped at."""
         try:
-            header = form.parse(data).header
+            header = form.parse_envelope(data).header
         except BadEnvelope:
             return Refusal.FORM
         roster = self._roster()
         device = roster.device_keys().get(header.device)
         if device is None or keys.device_id(device) != header.dkey:
             return Refusal.DEVICE
-        if not is_hers(header, roster.owner_keys()):
+        if not matches_owner(header, roster.owner_keys()):
             return Refusal.OWNER
         return Refusal.SEAL
 

@@ -18,7 +18,7 @@ from listener.archive.listing import Lister
 from listener.archive.tickets import Ticket, Verdict
 from listener.envelope import keys
 from listener.errors import UsageError
-from listener.owner.succession import Succession
+from listener.owner.succession import KeyRotation
 from listener.rights import request as requests
 
 _FREE_REFUSALS: Final = 20
@@ -102,25 +102,25 @@ class Rights:
             Unavailable: disk, index or log cannot be used.
         """
         match ticket.request:
-            case requests.List() as asked:
+            case requests.ListRequest() as asked:
                 return self._list(ticket, asked)
-            case requests.Play(clip=clip):
+            case requests.PlayRequest(clip=clip):
                 return self._play(ticket, clip)
-            case requests.Export() as asked:
+            case requests.ExportRequest() as asked:
                 self._exporter.check(ticket)
                 return Stream(self._exporter.pieces(ticket, asked))
-            case requests.Erase() as asked:
+            case requests.EraseRequest() as asked:
                 return self._eraser.erase(ticket, asked)
-            case requests.Retention(days=days):
+            case requests.RetentionRequest(days=days):
                 return self._retention(ticket, days)
-            case requests.Log() as asked:
+            case requests.LogRequest() as asked:
                 return self._read_log(ticket, asked)
-            case requests.NewKey() as asked:
+            case requests.NewKeyRequest() as asked:
                 return self._new_key(ticket, asked)
             case _:
                 return self._keys(ticket)
 
-    def _list(self, ticket: Ticket, asked: requests.List) -> dict[str, Any]:
+    def _list(self, ticket: Ticket, asked: requests.ListRequest) -> dict[str, Any]:
         found, foreign = self._lister.find(ticket.owner, asked)
         shown = found[: asked.limit]
         for other, number in foreign.items():
@@ -166,7 +166,7 @@ class Rights:
             "longest": "what each envelope's ttl_s allows",
         }
 
-    def _read_log(self, ticket: Ticket, asked: requests.Log) -> dict[str, Any]:
+    def _read_log(self, ticket: Ticket, asked: requests.LogRequest) -> dict[str, Any]:
         self._holdings.note(ticket)
         before = self._log.hash_at(asked.after)
         if before is None:
@@ -181,13 +181,13 @@ class Rights:
             "head": head,
         }
 
-    def _new_key(self, ticket: Ticket, asked: requests.NewKey) -> dict[str, Any]:
+    def _new_key(self, ticket: Ticket, asked: requests.NewKeyRequest) -> dict[str, Any]:
         """Move on here, and carry what she says to her speakers, who judge it themselves."""
         name, recipient = ticket.owner, asked.recipient
         after = self._holdings.home.change_roster(lambda old: old.with_new_key(name, recipient))
         known = {one.name for one in after.devices}
         said = {
-            one.device: Succession(
+            one.device: KeyRotation(
                 owner=name,
                 device=one.device,
                 old=ticket.okey,

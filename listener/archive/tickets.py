@@ -15,7 +15,7 @@ from typing import Final
 
 from listener.envelope.seal import encrypt_to
 from listener.rights import request as requests
-from listener.rights.request import NewKey, Request
+from listener.rights.request import NewKeyRequest, Request
 
 TICKET_S: Final = 300
 MOST_TICKETS: Final = 256
@@ -84,7 +84,7 @@ class Tickets:
         old = _answer(owner, request, digest)
         expected, new_challenge = old, None
         challenge = encrypt_to(recipient, old + b"\n", armored=True).decode("ascii")
-        if isinstance(request, NewKey):
+        if isinstance(request, NewKeyRequest):
             new = _answer(owner, request, digest)
             expected = old + b"\n" + new
             sealed = encrypt_to(request.recipient, new + b"\n", armored=True)

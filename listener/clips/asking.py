@@ -89,10 +89,10 @@ class Asker:
             EarmarkError: there is none of hers.
             Unavailable: nobody answers, or not as an archive does.
         """
-        with self._prove(requests.Play(clip=clip)) as reply:
+        with self._prove(requests.PlayRequest(clip=clip)) as reply:
             return _only(reply, ENVELOPE, ENVELOPE_LIMIT_BYTES)
 
-    def export(self, request: requests.Export, most_bytes: int) -> Iterator[bytes]:
+    def export(self, request: requests.ExportRequest, most_bytes: int) -> Iterator[bytes]:
         """Yield a ZIP as it comes. Whether it is whole and hers, ``exported`` says.
 
         Raises:
@@ -108,11 +108,11 @@ class Asker:
         with self._wire.ask("/v1/tickets", msgspec.json.encode(asked), JSON) as reply:
             ticket = parse(_only(reply, JSON, SMALL_BYTES), TicketAnswer)
         line = self._read(ticket.challenge, request, self.identities)
-        if isinstance(request, requests.NewKey):
+        if isinstance(request, requests.NewKeyRequest):
             if following is None or ticket.new_challenge is None:
                 raise Unavailable("the archive asks for no proof of the new key", "do not trust it")
             line += b"\n" + self._read(ticket.new_challenge, request, (following,))
-        works = isinstance(request, requests.Erase | requests.Export)
+        works = isinstance(request, requests.EraseRequest | requests.ExportRequest)
         return self._wire.ask(f"/v1/tickets/{ticket.ticket}", line, "text/plain", works=works)
 
     def _read(

@@ -17,11 +17,11 @@ from listener.clips.known import Known
 from listener.clips.wire import Wire
 from listener.config import Config
 from listener.envelope import format as form
-from listener.envelope.open import Identity, Opened, open_envelope
+from listener.envelope.open import Identity, OpenedClip, open_envelope
 from listener.errors import BadEnvelope, NotForYou, Unavailable, UsageError
 from listener.rights import receipt
 from listener.rights import request as requests
-from listener.rights.chain import Head
+from listener.rights.chain import LogHead
 from listener.unsealed import read_identities
 
 SOCKET: Final = "archive.sock"
@@ -78,7 +78,7 @@ class Desk:
         """
         return self.known.archive or self.known.meet(self.asker.about(About).archive)
 
-    def heads(self) -> list[Head]:
+    def heads(self) -> list[LogHead]:
         """Return where the log ended when it was last seen."""
         return [] if self.known.head is None else [self.known.head]
 
@@ -106,7 +106,7 @@ class Desk:
                 raise Unavailable("the archive's list goes in circles", "try again later")
             after = page.next
 
-    def open(self, data: bytes) -> Opened:
+    def open(self, data: bytes) -> OpenedClip:
         """Open a clip here.
 
         Args:
@@ -117,7 +117,7 @@ class Desk:
             BadEnvelope: it is not a clip of hers that a known speaker made.
             EarmarkError: a speaker's key is another than before.
         """
-        header = form.parse(data).header
+        header = form.parse_envelope(data).header
         if header.device not in self.known.devices():
             told = self.asker.fields(self.request("keys"), KeysAnswer)
             self.known.learn(told.devices)
@@ -126,7 +126,7 @@ class Desk:
 
 def open_own(
     data: bytes, owner: str, identities: Sequence[Identity], devices: Mapping[str, Ed25519PublicKey]
-) -> Opened:
+) -> OpenedClip:
     """Open a clip, offline; raises as ``Desk.open``.
 
     Args:
@@ -135,7 +135,7 @@ def open_own(
         identities: her keys.
         devices: whose signatures to believe.
     """
-    header = form.parse(data).header
+    header = form.parse_envelope(data).header
     if header.owner != owner:
         raise BadEnvelope(f"this clip is not {owner}'s")
     if header.okey not in {identity.okey for identity in identities}:
@@ -179,7 +179,7 @@ def moment(text: str) -> str:
     """Read a day or a moment, in UTC where it does not say otherwise, for argparse."""
     try:
         found = datetime.fromisoformat(text)
-        return form.timestamp(found.replace(tzinfo=UTC) if found.tzinfo is None else found)
+        return form.format_timestamp(found.replace(tzinfo=UTC) if found.tzinfo is None else found)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no moment such as 2026-11-22 or 2026-11-22T08:00Z"

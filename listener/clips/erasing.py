@@ -58,7 +58,7 @@ def erase(
     return 1 if missing else 0
 
 
-def _requests(arguments: argparse.Namespace, desk: Desk) -> list[requests.Erase]:
+def _requests(arguments: argparse.Namespace, desk: Desk) -> list[requests.EraseRequest]:
     chosen = selection(arguments)
     ranged = chosen["from"] is not None or chosen["until"] is not None
     if (bool(arguments.clips) + ranged + arguments.all) != 1:
@@ -75,8 +75,8 @@ def _requests(arguments: argparse.Namespace, desk: Desk) -> list[requests.Erase]
     return [_narrow(desk.request("erase", clips=batch)) for batch in batches]
 
 
-def _narrow(request: requests.Request) -> requests.Erase:
-    if not isinstance(request, requests.Erase):
+def _narrow(request: requests.Request) -> requests.EraseRequest:
+    if not isinstance(request, requests.EraseRequest):
         raise TypeError(request)
     return request
 
@@ -99,7 +99,7 @@ def _confirm(arguments: argparse.Namespace, desk: Desk, ask: Callable[[str], str
     return said.strip().lower() in {"y", "yes"}
 
 
-def _agree(said: receipt.Receipt, owner: str, request: requests.Erase) -> None:
+def _agree(said: receipt.Receipt, owner: str, request: requests.EraseRequest) -> None:
     told = (said.kind, said.owner, said.request_sha256, said.count)
     if told != ("erase", owner, requests.digest(request), len(said.clips)):
         raise EarmarkError(

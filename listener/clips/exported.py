@@ -76,7 +76,7 @@ class Export:
         self._zip.close()
 
     def check_log(
-        self, heads: Sequence[chain.Head], see: Callable[[chain.Row], None] | None = None
+        self, heads: Sequence[chain.LogHead], see: Callable[[chain.LogRow], None] | None = None
     ) -> None:
         """Recompute the chain of the access log, up to the receipt's head.
 
@@ -88,14 +88,14 @@ class Export:
             EarmarkError: it is not what was written; the first wrong row is named.
         """
 
-        def rows() -> Iterator[chain.Row]:
+        def rows() -> Iterator[chain.LogRow]:
             for fields in self._lines(LOG):
                 row = chain.parse_row(fields)
                 if see is not None:
                     see(row)
                 yield row
 
-        chain.check(rows(), [self.receipt.head, *heads])
+        chain.verify_chain(rows(), [self.receipt.head, *heads])
 
     def clips(
         self, devices: Mapping[str, Ed25519PublicKey]

@@ -18,7 +18,7 @@ from listener.envelope import keys
 from listener.envelope.format import ShortName
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.home import Home
-from listener.rights.chain import Head
+from listener.rights.chain import LogHead
 
 FOLDER: Final = "clips"
 _FILE: Final = "known.json"
@@ -28,7 +28,7 @@ _LONGEST_BYTES: Final = 4 << 20
 class _Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     archive: str | None = None
     devices: dict[ShortName, Annotated[str, Meta(max_length=64)]] = {}
-    head: Head | None = None
+    head: LogHead | None = None
 
 
 class Known:
@@ -47,7 +47,7 @@ class Known:
         self._kept = self._read()
 
     @property
-    def head(self) -> Head | None:
+    def head(self) -> LogHead | None:
         """Where the log ended when it was last seen."""
         return self._kept.head
 
@@ -119,7 +119,7 @@ class Known:
                 )
             keys.parse_device(text)
 
-    def saw(self, head: Head) -> None:
+    def saw(self, head: LogHead) -> None:
         """Note where a log ended whose chain was checked.
 
         Raises:

@@ -27,7 +27,7 @@ def show(arguments: argparse.Namespace, desk: Desk) -> int:
     key = desk.archive_key()
     published: list[receipt.SignedHead] = []
 
-    def rows() -> Iterator[chain.Row]:
+    def rows() -> Iterator[chain.LogRow]:
         for fields in _fetch(desk, key, published):
             row = chain.parse_row(fields)
             if not arguments.verify_wanted:
@@ -35,9 +35,9 @@ def show(arguments: argparse.Namespace, desk: Desk) -> int:
             yield row
 
     given = [read_receipt(Path(one), key).head for one in arguments.receipt]
-    end = chain.check(rows(), [*desk.heads(), *given])
-    if end != published[-1].bare():
-        raise chain.Broken(end.n, "the archive signed another end of it")
+    end = chain.verify_chain(rows(), [*desk.heads(), *given])
+    if end != published[-1].unsigned():
+        raise chain.BrokenChain(end.n, "the archive signed another end of it")
     desk.known.saw(end)
     if arguments.verify_wanted:
         _verdict(desk.asker.where, end, as_json=arguments.json)
@@ -64,7 +64,7 @@ def verify_file(arguments: argparse.Namespace, known: Known) -> int:
     last = max((row.n for row in _rows_of(path)), default=0)
     # What this machine has seen counts as far as the file goes: it may well be an older one.
     seen = known.head if known.head is not None and known.head.n <= last else None
-    end = chain.check(_rows_of(path), heads if seen is None else [*heads, seen])
+    end = chain.verify_chain(_rows_of(path), heads if seen is None else [*heads, seen])
     _verdict(str(path), end, as_json=arguments.json)
     return 0
 
@@ -84,7 +84,7 @@ def _fetch(
         after = page.next
 
 
-def _rows_of(path: Path) -> Iterator[chain.Row]:
+def _rows_of(path: Path) -> Iterator[chain.LogRow]:
     try:
         with path.open("rb") as file:
             for fields in parse_lines(raw_lines(file)):
@@ -93,7 +93,7 @@ def _rows_of(path: Path) -> Iterator[chain.Row]:
         raise Unavailable(f"cannot read {path}: {error.strerror}") from error
 
 
-def _print(row: chain.Row, fields: dict[str, Any], *, as_json: bool) -> None:
+def _print(row: chain.LogRow, fields: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         # All rows, as they came: what is saved can be verified without the archive.
         print(json.dumps(fields, sort_keys=True, separators=(",", ":")))
@@ -104,7 +104,7 @@ def _print(row: chain.Row, fields: dict[str, Any], *, as_json: bool) -> None:
         print(f"{body.n:>6}  {body.t}  {body.op:<9}  {body.outcome}  {body.count}  {who}")
 
 
-def _verdict(what: str, end: chain.Head, *, as_json: bool) -> None:
+def _verdict(what: str, end: chain.LogHead, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"log": what, "ok": True, "rows": end.n, "hash": end.hash}))
     else:

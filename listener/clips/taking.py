@@ -19,7 +19,7 @@ from listener.clips.exported import Export
 from listener.clips.viewing import inside
 from listener.durable import write_atomic
 from listener.envelope import keys
-from listener.envelope.format import timestamp
+from listener.envelope.format import format_timestamp
 from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable
 from listener.rights import request as requests
 from listener.unsealed import write_clip
@@ -85,7 +85,7 @@ def export(arguments: argparse.Namespace, desk: Desk) -> int:
 
 
 def _fetch(desk: Desk, request: requests.Request, file: IO[bytes], progress: Progress) -> None:
-    if not isinstance(request, requests.Export):
+    if not isinstance(request, requests.ExportRequest):
         raise TypeError(request)
     got = 0
     for piece in desk.asker.export(request, MOST_BYTES):
@@ -138,7 +138,7 @@ def _index(owner: str, rows: list[dict[str, Any]], folder: Path) -> None:
     except OSError as error:
         raise Unavailable(f"cannot make {folder}: {error.strerror}") from error
     write_atomic(folder / "index.json", page.as_json(rows))
-    write_atomic(folder / "index.html", page.as_html(owner, timestamp(datetime.now(UTC)), rows))
+    write_atomic(folder / "index.html", page.as_html(owner, format_timestamp(datetime.now(UTC)), rows))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from listener.clips.answers import KeysAnswer, RetentionAnswer
 from listener.clips.desk import Desk
 from listener.envelope.open import Identity
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.owner.succession import Succession, prove
+from listener.owner.succession import KeyRotation, prove_rotation
 from listener.rights import request as requests
 from listener.unsealed import read_identities
 
@@ -91,10 +91,10 @@ def _proofs(desk: Desk, told: KeysAnswer, following: Identity) -> list[dict[str,
     proofs: list[dict[str, str]] = []
     for device, key in sorted(desk.known.devices().items()):
         if device in told.devices and len(proofs) < requests.MOST_PROOFS:
-            bare = Succession(
+            bare = KeyRotation(
                 owner=desk.asker.owner, device=device, old=active.okey, new=following.recipient
             )
-            said = prove(bare, active.agreement(), following.agreement(), key)
+            said = prove_rotation(bare, active.agreement(), following.agreement(), key)
             proofs.append({"device": device, "old": said.old_proof, "new": said.new_proof})
     return proofs
 

@@ -14,7 +14,7 @@ import soundfile
 
 from listener.clips.answers import Listed
 from listener.clips.desk import Desk
-from listener.envelope.open import Opened
+from listener.envelope.open import OpenedClip
 from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable, UsageError
 from listener.unsealed import write_new
 
@@ -70,7 +70,7 @@ def play(arguments: argparse.Namespace, desk: Desk) -> int:
     return 0
 
 
-def fetch(desk: Desk, clip: str, listed: Listed | None = None) -> Opened:
+def fetch(desk: Desk, clip: str, listed: Listed | None = None) -> OpenedClip:
     """Fetch a clip and open it here.
 
     Raises:
@@ -87,7 +87,7 @@ def fetch(desk: Desk, clip: str, listed: Listed | None = None) -> Opened:
     return opened
 
 
-def inside(opened: Opened) -> dict[str, Any]:
+def inside(opened: OpenedClip) -> dict[str, Any]:
     """Return what only the owner can read."""
     return dict(msgspec.to_builtins(opened.private))
 

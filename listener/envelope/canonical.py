@@ -18,12 +18,12 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 _AnyFields = TypeVar("_AnyFields", bound=Fields)
 
 
-def canonical(fields: Fields) -> bytes:
+def canonical_json(fields: Fields) -> bytes:
     """Spell ``fields`` as canonical JSON: sorted keys, no spaces, fractions in 1 to 4 decimals."""
-    return spell({name: raw(value) for name, value in msgspec.structs.asdict(fields).items()})
+    return encode_object({name: encode_value(value) for name, value in msgspec.structs.asdict(fields).items()})
 
 
-def read(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:
+def read_fields(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:
     """Read fields that are spelled in their one way.
 
     Args:
@@ -41,17 +41,17 @@ def read(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:
         known = re.search(r"at `\$\.([a-z0-9_]{1,16})`\Z", str(error))
         where = f"{name}: {known[1]}" if known else name
         raise BadEnvelope(f"the {where} is not what it must be") from error
-    if canonical(fields) != line:
+    if canonical_json(fields) != line:
         raise BadEnvelope(f"the {name} is not canonical JSON")
     return fields
 
 
-def spell(values: dict[str, msgspec.Raw]) -> bytes:
+def encode_object(values: dict[str, msgspec.Raw]) -> bytes:
     """Spell an object whose values are spelled already: sorted keys, no spaces."""
     return msgspec.json.encode(values, order="sorted")
 
 
-def raw(value: object) -> msgspec.Raw:
+def encode_value(value: object) -> msgspec.Raw:
     """Spell one value: a fraction in 1 to 4 decimals, anything else as JSON has it."""
     if isinstance(value, float):
         # Fixed by digits, so that every language writes the same: 0.93, 1.0, never 1e-05.

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from listener.envelope.canonical import Fields, raw, read, spell
+from listener.envelope.canonical import Fields, encode_value, read_fields, encode_object
 from listener.errors import BadEnvelope
 
 MAGIC: Final = b"EARMARK/1\n"
@@ -62,7 +62,7 @@ class PublicHeader(Fields, frozen=True, kw_only=True):
     seq: Annotated[int, Meta(ge=1, le=999_999_999_999)]
     """Counts this device's clips, never the same number twice: a hole is a clip that is missing."""
     t: Moment
-    """When the clip begins, UTC, as ``timestamp`` writes it."""
+    """When the clip begins, UTC, as ``format_timestamp`` writes it."""
     ttl_s: Annotated[int, Meta(ge=1, le=3650 * 86_400)]
     """The archive drops the clip this long after ``t``."""
     codec: Literal["flac"] = "flac"
@@ -108,7 +108,7 @@ class Envelope:
     ciphertext: bytes
 
 
-def timestamp(moment: datetime) -> str:
+def format_timestamp(moment: datetime) -> str:
     """Return ``moment`` as the header spells it: UTC, RFC 3339 with milliseconds and a Z.
 
     Args:
@@ -117,7 +117,7 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def parse(data: bytes) -> Envelope:
+def parse_envelope(data: bytes) -> Envelope:
     """Take an envelope apart.
 
     Args:
@@ -135,7 +135,7 @@ def parse(data: bytes) -> Envelope:
     signature_line, body = _line(data, signed_end, SIGNATURE_BASE64_BYTES, "signature")
     return Envelope(
         header=parse_header(header_line),
-        seal=read(seal_line, Seal, "seal"),
+        seal=read_fields(seal_line, Seal, "seal"),
         signed=data[:signed_end],
         signature=_signature(signature_line),
         ciphertext=data[body:],
@@ -153,7 +153,7 @@ def parse_header(line: bytes) -> PublicHeader:
     """
     if len(line) > HEADER_LIMIT_BYTES:
         raise BadEnvelope("the header is too long")
-    header = read(line, PublicHeader, "header")
+    header = read_fields(line, PublicHeader, "header")
     try:
         datetime.fromisoformat(header.t)
     except ValueError as error:
@@ -177,21 +177,21 @@ def parse_comment(text: bytes) -> tuple[PublicHeader, PrivateFields]:
     except (ValueError, RecursionError) as error:
         raise BadEnvelope("the clip's comment is not JSON") from error
     public = {name: fields.pop(name) for name in PublicHeader.__struct_fields__ if name in fields}
-    header = parse_header(spell(public))
-    private = read(spell(fields), PrivateFields, "clip's comment")
-    if comment(header, private) != text:
+    header = parse_header(encode_object(public))
+    private = read_fields(encode_object(fields), PrivateFields, "clip's comment")
+    if build_comment(header, private) != text:
         raise BadEnvelope("the clip's comment is not canonical JSON")
     if private.pre_ms > private.ms:
         raise BadEnvelope("the clip's wake lies behind its end")
     return header, private
 
 
-def comment(header: PublicHeader, private: PrivateFields) -> bytes:
+def build_comment(header: PublicHeader, private: PrivateFields) -> bytes:
     """Spell what the clip carries inside: both sets of fields in one canonical object."""
     both = msgspec.structs.asdict(header) | msgspec.structs.asdict(private)
     # Scores come as whatever the model's library calls a number.
     both |= {name: float(both[name]) for name in ("score", "spk") if both[name] is not None}
-    return spell({name: raw(value) for name, value in both.items()})
+    return encode_object({name: encode_value(value) for name, value in both.items()})
 
 
 def _line(data: bytes, start: int, limit_bytes: int, name: str) -> tuple[bytes, int]:

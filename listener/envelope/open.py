@@ -36,7 +36,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedClip:
     """A clip in the clear, whose tag is what the device signed."""
 
     header: form.PublicHeader
@@ -81,7 +81,7 @@ def open_envelope(
     identities: Sequence[Identity],
     devices: Mapping[str, Ed25519PublicKey],
     owners: Mapping[str, str | Iterable[str]],
-) -> Opened:
+) -> OpenedClip:
     """Verify, decrypt and compare the inner header with the outer.
 
     Args:
@@ -107,7 +107,7 @@ def open_envelope(
     header, private = _check_clip(flac)
     if header != envelope.header:
         raise BadEnvelope("the header inside the clip differs from the one outside")
-    return Opened(header, private, flac)
+    return OpenedClip(header, private, flac)
 
 
 _IDENTITY_HINT: Final = "age-keygen -o me.key makes one"

@@ -14,7 +14,7 @@ from listener import digests
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.age import check_age
-from listener.envelope.canonical import canonical
+from listener.envelope.canonical import canonical_json
 from listener.errors import BadEnvelope
 
 
@@ -41,7 +41,7 @@ def seal(
 
     Safe for use by several threads.
     """
-    comment = form.comment(header, private)
+    comment = form.build_comment(header, private)
     form.parse_comment(comment)
     if header.okey != keys.owner_id(recipient):
         raise BadEnvelope("the header names another owner's key than the one to seal to")
@@ -54,7 +54,7 @@ def seal(
         )
     check_age(ciphertext)
     content = form.Seal(bytes=len(ciphertext), sha256=digests.sha256(ciphertext).hex())
-    signed = form.MAGIC + canonical(header) + b"\n" + canonical(content) + b"\n"
+    signed = form.MAGIC + canonical_json(header) + b"\n" + canonical_json(content) + b"\n"
     signature = base64.b64encode(device_key.sign(signed))
     return b"".join((signed, signature, b"\n", ciphertext))
 

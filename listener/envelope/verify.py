@@ -30,7 +30,7 @@ def verify(
         BadEnvelope: for any other bytes. Nothing else is ever raised.
     """
     envelope = verify_device(data, devices)
-    if not is_hers(envelope.header, owners):
+    if not matches_owner(envelope.header, owners):
         raise BadEnvelope("no active owner of this name and key is known")
     return envelope
 
@@ -45,7 +45,7 @@ def verify_device(data: bytes, devices: Mapping[str, Ed25519PublicKey]) -> form.
     Raises:
         BadEnvelope: for any other bytes. Nothing else is ever raised.
     """
-    envelope = form.parse(data)
+    envelope = form.parse_envelope(data)
     header = envelope.header
     device_key = devices.get(header.device)
     if device_key is None or keys.device_id(device_key) != header.dkey:
@@ -63,7 +63,7 @@ def verify_device(data: bytes, devices: Mapping[str, Ed25519PublicKey]) -> form.
     return envelope
 
 
-def is_hers(header: form.PublicHeader, owners: Mapping[str, str | Iterable[str]]) -> bool:
+def matches_owner(header: form.PublicHeader, owners: Mapping[str, str | Iterable[str]]) -> bool:
     """Say whether the owner that a header names has the key that it names.
 
     Args:

@@ -78,7 +78,7 @@ class Proof:
         found = self.open()
         if found is not None and (found.owner, found.recipient) == (name, recipient):
             return found
-        answer, text = riddle.make(name, recipient)
+        answer, text = riddle.make_challenge(name, recipient)
         made = Open(owner=name, recipient=recipient, sha256=_digest(answer), riddle=text)
         write_atomic(self._path, msgspec.json.encode(made))
         return made
@@ -115,7 +115,7 @@ class Proof:
                 raise ConfigError(f"{found.owner} has another key by now")
             if owner.active:
                 return roster
-            return roster.challenged(found.owner, answer, now_s).confirmed(
+            return roster.with_challenge(found.owner, answer, now_s).with_confirmation(
                 found.owner, answer, now_s
             )
 

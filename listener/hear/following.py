@@ -59,7 +59,7 @@ class Following:
             return
         before = self._home.roster()
         after = self._home.change_roster(
-            lambda roster: succession.follow(roster, said, self._device, self._key)
+            lambda roster: succession.apply_rotation(roster, said, self._device, self._key)
         )
         for owner in after.owners:
             if owner not in before.owners:

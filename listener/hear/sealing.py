@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.envelope import format as form
 from listener.envelope import keys, seal
 from listener.hear.counters import Claim
-from listener.owner.attribution import Attributed
+from listener.owner.attribution import AttributionResult
 from listener.sound.clip import Clip, encode_clip
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
@@ -51,7 +51,7 @@ class Capture:
 
 
 def sealed(
-    capture: Capture, attributed: Attributed, stamp: Stamp, seq: int
+    capture: Capture, attributed: AttributionResult, stamp: Stamp, seq: int
 ) -> tuple[form.PublicHeader, bytes]:
     """Seal a clip; return the envelope's public header and the envelope.
 
@@ -73,7 +73,7 @@ def sealed(
         owner=owner.name,
         okey=owner.okey,
         seq=seq,
-        t=form.timestamp(capture.began),
+        t=form.format_timestamp(capture.began),
         ttl_s=stamp.ttl_s,
     )
     private = form.PrivateFields(

@@ -116,10 +116,10 @@ def _challenge(arguments: argparse.Namespace, settings: config.Config, home: Hom
     recipients = [owner.following or owner.recipient]
     if owner.following is not None and not arguments.present:
         recipients = [owner.recipient, owner.following]
-    riddles = [riddle.make(name, recipient) for recipient in recipients]
+    riddles = [riddle.make_challenge(name, recipient) for recipient in recipients]
     answers = [answer for answer, _ in riddles]
     now_s = int(time.time())
-    home.change_roster(lambda roster: roster.challenged(name, " ".join(answers), now_s))
+    home.change_roster(lambda roster: roster.with_challenge(name, " ".join(answers), now_s))
     for _, text in riddles:
         print(text, end="", flush=True)
     which = (
@@ -139,7 +139,7 @@ def _confirm(arguments: argparse.Namespace, settings: config.Config, home: Home)
     del settings
     name: str = arguments.name
     now_s = int(time.time())
-    home.change_roster(lambda roster: roster.confirmed(name, " ".join(arguments.answer), now_s))
+    home.change_roster(lambda roster: roster.with_confirmation(name, " ".join(arguments.answer), now_s))
     print(f"{name} is active: clips may be sealed to her key from now on")
     return 0
 

@@ -10,7 +10,7 @@ from listener.sound.clip import Clip
 
 
 @dataclass(frozen=True, slots=True)
-class Attributed:
+class AttributionResult:
     """An answer that is sure."""
 
     owner: Owner
@@ -22,7 +22,7 @@ class Attributed:
 class Attribution(Protocol):
     """A way to tell whose a clip is."""
 
-    def attribute(self, clip: Clip) -> Attributed | None:
+    def attribute(self, clip: Clip) -> AttributionResult | None:
         """Return the clip's owner, or None where that is not sure.
 
         Who calls counts the Nones: each is a clip that was not made.
@@ -50,7 +50,7 @@ class Keeper:
         self._name = name
         self._roster = roster
 
-    def attribute(self, clip: Clip) -> Attributed | None:
+    def attribute(self, clip: Clip) -> AttributionResult | None:
         """Return the keeper if she is known and has confirmed her key, and None otherwise."""
         del clip  # A keeper's clips are hers whatever is in them.
         if self._name is None:
@@ -58,4 +58,4 @@ class Keeper:
         keeper = self._roster().owner(self._name)
         if keeper is None or not keeper.active:
             return None
-        return Attributed(keeper, spk=None)
+        return AttributionResult(keeper, spk=None)

@@ -27,7 +27,7 @@ def parse(data: bytes, source: str) -> Roster:
         raise ConfigError(f"the roster {source} is too long to be one", hint)
     try:
         roster = msgspec.json.decode(data, type=Roster)
-        noted = [key for owner in roster.owners for key in owner.noted]
+        noted = [key for owner in roster.owners for key in owner.all_keys]
         text = [keys.parse_recipient(key) for key in noted]
         text += [keys.device_text(keys.parse_device(device.key)) for device in roster.devices]
     except (ValueError, RecursionError, ConfigError) as error:
@@ -43,7 +43,7 @@ def parse(data: bytes, source: str) -> Roster:
         or len(device_names) < len(roster.devices)
     ):
         raise ConfigError(f"the roster {source} has a name or a key twice", hint)
-    return roster.in_order()
+    return roster.sorted()
 
 
 def render(roster: Roster) -> bytes:

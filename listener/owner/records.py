@@ -56,15 +56,15 @@ class Owner(Record, frozen=True, kw_only=True):
         return (self.recipient, *self.retired)
 
     @property
-    def noted(self) -> tuple[str, ...]:
+    def all_keys(self) -> tuple[str, ...]:
         """Every key that is hers, and the one that follows: nobody else may have them."""
         return self.recipients if self.following is None else (*self.recipients, self.following)
 
-    def followed_by(self, recipient: str) -> "Owner":
+    def with_following(self, recipient: str) -> "Owner":
         """Return her with the key that is to follow; an earlier challenge counts no more."""
         return msgspec.structs.replace(self, following=recipient, challenge=None)
 
-    def moved_on(self) -> "Owner":
+    def with_rotated_key(self) -> "Owner":
         """Return her with the following key, if any, in place of hers, which is retired."""
         if self.following is None:
             return self
@@ -76,8 +76,8 @@ class Owner(Record, frozen=True, kw_only=True):
             retired=(self.recipient, *self.retired),
         )
 
-    def challenged(self, answer: str, now_s: int) -> "Owner":
-        """Return her with a challenge in place of an earlier one; see ``Roster.challenged``.
+    def with_challenge(self, answer: str, now_s: int) -> "Owner":
+        """Return her with a challenge in place of an earlier one; see ``Roster.with_challenge``.
 
         Raises:
             EarmarkError: she is active already, and no key follows.
@@ -86,8 +86,8 @@ class Owner(Record, frozen=True, kw_only=True):
         challenge = Challenge(sha256=_digest(answer), made_s=now_s, expires_s=now_s + CHALLENGE_S)
         return msgspec.structs.replace(self, challenge=challenge)
 
-    def confirmed(self, answer: str, now_s: int) -> "Owner":
-        """Return her as she is after the right answer; see ``Roster.confirmed``.
+    def with_confirmation(self, answer: str, now_s: int) -> "Owner":
+        """Return her as she is after the right answer; see ``Roster.with_confirmation``.
 
         Raises:
             EarmarkError: she is active already, was not challenged, is late, or is wrong.
@@ -106,7 +106,7 @@ class Owner(Record, frozen=True, kw_only=True):
                 f" | age -d -i {self.name}.key",
             )
         if self.following is not None:
-            return self.moved_on()
+            return self.with_rotated_key()
         return msgspec.structs.replace(self, active=True, challenge=None)
 
     def _check_unconfirmed(self) -> None:

@@ -9,7 +9,7 @@ from listener.envelope.seal import encrypt_to
 _SECRET_BYTES: Final = 15
 
 
-def make(name: str, recipient: str) -> tuple[str, str]:
+def make_challenge(name: str, recipient: str) -> tuple[str, str]:
     """Make a riddle for one key.
 
     Args:

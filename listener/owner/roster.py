@@ -23,7 +23,7 @@ _Named = TypeVar("_Named", Owner, Device)
 class Roster(Record, frozen=True, kw_only=True):
     """The household's owners and devices, each sorted by name.
 
-    Made by ``format.parse`` or by the edits of an empty one: no name and no key stands in it twice.
+    Made by ``format.parse_envelope`` or by the edits of an empty one: no name and no key stands in it twice.
     """
 
     v: Literal[1] = 1
@@ -70,7 +70,7 @@ class Roster(Record, frozen=True, kw_only=True):
             ConfigError: the key is none.
             UsageError: the name is unfit, or the name or the key is taken.
         """
-        added = Owner(name=_fit(name, "an owner"), recipient=keys.parse_recipient(recipient))
+        added = Owner(name=_check_name(name, "an owner"), recipient=keys.parse_recipient(recipient))
         known = self.owner(name)
         if known is not None and known.recipient == added.recipient:
             return self
@@ -97,7 +97,7 @@ class Roster(Record, frozen=True, kw_only=True):
         if owner.following == spelt:
             return self
         self._check_free(spelt)
-        return self._replaced(owner.followed_by(spelt))
+        return self._replaced(owner.with_following(spelt))
 
     def with_new_key(self, name: str, recipient: str) -> "Roster":
         """Put a key in place of an owner's active one, which is retired. Proof is the caller's.
@@ -107,7 +107,7 @@ class Roster(Record, frozen=True, kw_only=True):
             UsageError: there is no active owner of this name, or the key is somebody's already.
         """
         owner = self.with_following(name, recipient).known_owner(name)
-        return self._replaced(owner.moved_on())
+        return self._replaced(owner.with_rotated_key())
 
     def without_owner(self, name: str) -> "Roster":
         """Forget an owner: no clip of hers is made or accepted any more.
@@ -118,7 +118,7 @@ class Roster(Record, frozen=True, kw_only=True):
         self.known_owner(name)
         return self._with_owners(owner for owner in self.owners if owner.name != name)
 
-    def challenged(self, name: str, answer: str, now_s: int) -> "Roster":
+    def with_challenge(self, name: str, answer: str, now_s: int) -> "Roster":
         """Note a challenge for an owner, in place of an earlier one.
 
         Args:
@@ -130,9 +130,9 @@ class Roster(Record, frozen=True, kw_only=True):
             UsageError: there is none of this name.
             EarmarkError: she is active already.
         """
-        return self._replaced(self.known_owner(name).challenged(answer, now_s))
+        return self._replaced(self.known_owner(name).with_challenge(answer, now_s))
 
-    def confirmed(self, name: str, answer: str, now_s: int) -> "Roster":
+    def with_confirmation(self, name: str, answer: str, now_s: int) -> "Roster":
         """Make an owner active, or her following key the active one: she answered her challenge.
 
         A clock that went back behind the challenge's making refuses too: nobody can say then how
@@ -147,7 +147,7 @@ class Roster(Record, frozen=True, kw_only=True):
             UsageError: there is none of this name.
             EarmarkError: she is active already, was not challenged, is late, or is wrong.
         """
-        return self._replaced(self.known_owner(name).confirmed(answer, now_s))
+        return self._replaced(self.known_owner(name).with_confirmation(answer, now_s))
 
     def with_device(self, name: str, key: str) -> "Roster":
         """Add a device; adding it once more changes nothing.
@@ -163,7 +163,7 @@ class Roster(Record, frozen=True, kw_only=True):
         text = keys.device_text(keys.parse_device(key))
         if name == ARCHIVE:
             raise UsageError(f"{name!r} is the archive's own name in topics", "choose another")
-        added = Device(name=_fit(name, "a device"), key=text)
+        added = Device(name=_check_name(name, "a device"), key=text)
         if added in self.devices:
             return self
         if any(other.name == name for other in self.devices):
@@ -187,12 +187,12 @@ class Roster(Record, frozen=True, kw_only=True):
             )
         return self._with_devices(device for device in self.devices if device.name != name)
 
-    def in_order(self) -> "Roster":
+    def sorted(self) -> "Roster":
         """Return it as its own edits leave it, so that a file edited by hand is like any other."""
         return Roster(owners=_sorted(self.owners), devices=_sorted(self.devices))
 
     def _check_free(self, recipient: str) -> None:
-        if any(recipient in owner.noted for owner in self.owners):
+        if any(recipient in owner.all_keys for owner in self.owners):
             raise UsageError(
                 "another owner has this key, or she had it before",
                 "each owner makes her own with age-keygen: who shares a key shares every clip",
@@ -210,7 +210,7 @@ class Roster(Record, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, devices=_sorted(devices))
 
 
-def _fit(name: str, whose: str) -> str:
+def _check_name(name: str, whose: str) -> str:
     try:
         return msgspec.convert(name, ShortName)
     except msgspec.ValidationError as error:

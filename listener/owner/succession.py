@@ -34,7 +34,7 @@ _CODE_BYTES: Final = 32
 Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
 
 
-class Succession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeyRotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an owner says to one speaker."""
 
     v: Literal[1] = 1
@@ -51,15 +51,15 @@ class Succession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Return it as it travels."""
         return msgspec.json.encode(self, order="sorted")
 
-    def said(self) -> bytes:
+    def authenticated_bytes(self) -> bytes:
         """Return what both codes are over."""
         fields = {"device": self.device, "new": self.new, "old": self.old, "owner": self.owner}
         return _CONTEXT + msgspec.json.encode(fields, order="sorted")
 
 
-def prove(
-    said: Succession, old: X25519PrivateKey, new: X25519PrivateKey, device: Ed25519PublicKey
-) -> Succession:
+def prove_rotation(
+    said: KeyRotation, old: X25519PrivateKey, new: X25519PrivateKey, device: Ed25519PublicKey
+) -> KeyRotation:
     """Return it with both codes.
 
     Args:
@@ -79,7 +79,7 @@ def prove(
     )
 
 
-def parse(data: bytes) -> tuple[Succession, ...]:
+def parse(data: bytes) -> tuple[KeyRotation, ...]:
     """Read what was carried to a speaker.
 
     Args:
@@ -91,13 +91,13 @@ def parse(data: bytes) -> tuple[Succession, ...]:
     try:
         if len(data) > LONGEST_BYTES:
             raise ValueError("too long")  # noqa: TRY301 - every fault is told in one place
-        return msgspec.json.decode(data, type=tuple[Succession, ...])
+        return msgspec.json.decode(data, type=tuple[KeyRotation, ...])
     except (ValueError, RecursionError) as error:
         raise EarmarkError("what was carried here says nothing of keys") from error
 
 
-def follow(
-    roster: Roster, said: Iterable[Succession], device: str, key: Ed25519PrivateKey
+def apply_rotation(
+    roster: Roster, said: Iterable[KeyRotation], device: str, key: Ed25519PrivateKey
 ) -> Roster:
     """Return the roster with every key in place that was proven to this speaker, in order.
 
@@ -117,7 +117,7 @@ def follow(
     return roster
 
 
-def _is_proven(said: Succession, owner: Owner, device: str, key: Ed25519PrivateKey) -> bool:
+def _is_proven(said: KeyRotation, owner: Owner, device: str, key: Ed25519PrivateKey) -> bool:
     if not owner.active or said.device != device or said.old != owner.okey:
         return False
     secret = keys.agreement_secret(key)
@@ -141,7 +141,7 @@ def _code(
     mine: X25519PrivateKey,
     theirs: X25519PublicKey,
     parties: tuple[X25519PublicKey, X25519PublicKey],
-    said: Succession,
+    said: KeyRotation,
 ) -> str:
     """Return the code over what was said, by the secret of two keys: owner's first, speaker's.
 
@@ -154,4 +154,4 @@ def _code(
         raise ConfigError("this is not a key to agree with") from error
     salt = b"".join(one.public_bytes_raw() for one in parties)
     secret = HKDF(hashes.SHA256(), _CODE_BYTES, salt, _CONTEXT).derive(shared)
-    return base64.b64encode(digests.hmac_sha256(secret, said.said())).decode("ascii")
+    return base64.b64encode(digests.hmac_sha256(secret, said.authenticated_bytes())).decode("ascii")

@@ -21,7 +21,7 @@ ORIGIN: Final = "0" * 64
 Outcome = Literal["done", "refused", "crossed", "not-hers", "failed"]
 
 
-class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LogBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one row says: who, what, when and how it ended; never a clip, never a sound."""
 
     n: Annotated[int, Meta(ge=1)]
@@ -43,7 +43,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return msgspec.json.encode(self, order="sorted")
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
+class LogHead(msgspec.Struct, frozen=True, kw_only=True):
     """Where the chain ended at some time: whoever holds one notices a log without it."""
 
     n: Annotated[int, Meta(ge=0)]
@@ -51,17 +51,17 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LogRow:
     """A row as somebody received it: with its body, or with the body's hash alone."""
 
     n: int
     body_sha256: str
     hash: str | None = None
     """What it is said to be."""
-    body: Body | None = None
+    body: LogBody | None = None
 
 
-class Broken(EarmarkError):
+class BrokenChain(EarmarkError):
     """The chain is not what was written. Its message names the first wrong row.
 
     Attributes:
@@ -76,7 +76,7 @@ class Broken(EarmarkError):
         self.n = n
 
 
-def link(n: int, before: str, body_sha256: str) -> str:
+def row_hash(n: int, before: str, body_sha256: str) -> str:
     """Return the hash of row ``n``.
 
     Args:
@@ -87,7 +87,7 @@ def link(n: int, before: str, body_sha256: str) -> str:
     return hashlib.sha256(f"{n}:{before}:{body_sha256}".encode()).hexdigest()
 
 
-def parse_row(fields: Mapping[str, Any]) -> Row:
+def parse_row(fields: Mapping[str, Any]) -> LogRow:
     """Read one row of the JSON that ``log`` and an export carry.
 
     Raises:
@@ -95,20 +95,20 @@ def parse_row(fields: Mapping[str, Any]) -> Row:
     """
     n = fields.get("n")
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise Broken(0, "a row without a number")
+        raise BrokenChain(0, "a row without a number")
     try:
         said = msgspec.convert(fields.get("hash"), Sha256)
         if "body" not in fields:
-            return Row(n, msgspec.convert(fields.get("body_sha256"), Sha256), said)
-        body = msgspec.convert(fields["body"], Body)
+            return LogRow(n, msgspec.convert(fields.get("body_sha256"), Sha256), said)
+        body = msgspec.convert(fields["body"], LogBody)
     except msgspec.ValidationError as error:
-        raise Broken(n, "it is no row") from error
+        raise BrokenChain(n, "it is no row") from error
     if body.n != n:
-        raise Broken(n, "it carries another number inside")
-    return Row(n, hashlib.sha256(body.canonical()).hexdigest(), said, body)
+        raise BrokenChain(n, "it carries another number inside")
+    return LogRow(n, hashlib.sha256(body.canonical()).hexdigest(), said, body)
 
 
-def check(rows: Iterable[Row], heads: Iterable[Head] = (), *, before: Head | None = None) -> Head:
+def verify_chain(rows: Iterable[LogRow], heads: Iterable[LogHead] = (), *, before: LogHead | None = None) -> LogHead:
     """Recompute the chain and return where it ends.
 
     Args:
@@ -124,16 +124,16 @@ def check(rows: Iterable[Row], heads: Iterable[Head] = (), *, before: Head | Non
     known: dict[int, str] = {}
     for head in heads:
         if known.setdefault(head.n, head.hash) != head.hash:
-            raise Broken(head.n, "two heads of one number differ")
-    end = before or Head(n=0, hash=ORIGIN)
+            raise BrokenChain(head.n, "two heads of one number differ")
+    end = before or LogHead(n=0, hash=ORIGIN)
     for row in rows:
         if row.n != end.n + 1:
-            raise Broken(end.n + 1, "it is missing")
-        end = Head(n=row.n, hash=link(row.n, end.hash, row.body_sha256))
+            raise BrokenChain(end.n + 1, "it is missing")
+        end = LogHead(n=row.n, hash=row_hash(row.n, end.hash, row.body_sha256))
         if row.hash not in {None, end.hash}:
-            raise Broken(row.n, "its hash is not that of its content and the row before")
+            raise BrokenChain(row.n, "its hash is not that of its content and the row before")
         if known.get(row.n, end.hash) != end.hash:
-            raise Broken(row.n, "it does not lead to the head that was published for it")
+            raise BrokenChain(row.n, "it does not lead to the head that was published for it")
     if late := [n for n in known if n > end.n]:
-        raise Broken(end.n + 1, f"it is missing, and {max(late)} rows were published")
+        raise BrokenChain(end.n + 1, f"it is missing, and {max(late)} rows were published")
     return end

@@ -15,7 +15,7 @@ from msgspec import Meta
 from listener.envelope import keys
 from listener.envelope.format import ClipId, Moment, Sha256, ShortName
 from listener.errors import ConfigError, EarmarkError
-from listener.rights.chain import Head
+from listener.rights.chain import LogHead
 
 _LONGEST_BYTES: Final = 64 << 20
 _ArchiveKey = Annotated[str, Meta(max_length=64)]
@@ -34,7 +34,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     count: Annotated[int, Meta(ge=0)]
     manifest_sha256: Sha256 | None = None
     """For ``export``: of the list that lies beside it."""
-    head: Head
+    head: LogHead
     """Where the log ended with this request's row in it."""
     archive: _ArchiveKey
 
@@ -48,16 +48,16 @@ class SignedHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     t: Moment
     archive: _ArchiveKey
 
-    def bare(self) -> Head:
+    def unsigned(self) -> LogHead:
         """Return it without who says so."""
-        return Head(n=self.n, hash=self.hash)
+        return LogHead(n=self.n, hash=self.hash)
 
 
-class Forged(EarmarkError):
+class BadSignature(EarmarkError):
     """It is not what this archive signed: believe nothing of it."""
 
 
-def signed(what: Receipt | SignedHead, key: Ed25519PrivateKey) -> dict[str, Any]:
+def sign(what: Receipt | SignedHead, key: Ed25519PrivateKey) -> dict[str, Any]:
     """Return JSON's fields with the signature beside them."""
     name = "receipt" if isinstance(what, Receipt) else "head"
     signature = base64.b64encode(key.sign(canonical(what))).decode("ascii")
@@ -96,16 +96,16 @@ _Signed = TypeVar("_Signed", Receipt, SignedHead)
 
 def _parse(data: bytes, name: str, kind: type[_Signed], key: Ed25519PublicKey) -> _Signed:
     if len(data) > _LONGEST_BYTES:
-        raise Forged(f"the {name} is too long to be one")
+        raise BadSignature(f"the {name} is too long to be one")
     try:
         fields = msgspec.json.decode(data, type=dict[str, Any])
         what = msgspec.convert(fields.get(name), kind)
         signature = base64.b64decode(str(fields.get("signature")), validate=True)
         if keys.parse_device(what.archive).public_bytes_raw() != key.public_bytes_raw():
-            raise Forged(f"the {name} is another archive's")
+            raise BadSignature(f"the {name} is another archive's")
         key.verify(signature, canonical(what))
     except (ValueError, RecursionError, binascii.Error, ConfigError) as error:
-        raise Forged(f"this is no {name}") from error
+        raise BadSignature(f"this is no {name}") from error
     except InvalidSignature as error:
-        raise Forged(f"the {name} was changed, or another archive signed it") from error
+        raise BadSignature(f"the {name} was changed, or another archive signed it") from error
     return what

@@ -25,7 +25,7 @@ Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
 Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
 
 
-class _Request(
+class _OperationRequest(
     msgspec.Struct,
     frozen=True,
     kw_only=True,
@@ -41,7 +41,7 @@ class _Request(
         return str(self.__struct_config__.tag)
 
 
-class List(_Request, frozen=True, kw_only=True, tag="list"):
+class ListRequest(_OperationRequest, frozen=True, kw_only=True, tag="list"):
     """Which clips are there."""
 
     day: Day | None = None
@@ -53,13 +53,13 @@ class List(_Request, frozen=True, kw_only=True, tag="list"):
     limit: Limit = MOST_LISTED
 
 
-class Play(_Request, frozen=True, kw_only=True, tag="play"):
+class PlayRequest(_OperationRequest, frozen=True, kw_only=True, tag="play"):
     """One clip, sealed as it is."""
 
     clip: ClipId
 
 
-class Export(_Request, frozen=True, kw_only=True, tag="export"):
+class ExportRequest(_OperationRequest, frozen=True, kw_only=True, tag="export"):
     """All of them, or those of a time or a device."""
 
     from_t: Moment | None = msgspec.field(default=None, name="from")
@@ -67,7 +67,7 @@ class Export(_Request, frozen=True, kw_only=True, tag="export"):
     device: ShortName | None = None
 
 
-class Erase(_Request, frozen=True, kw_only=True, tag="erase"):
+class EraseRequest(_OperationRequest, frozen=True, kw_only=True, tag="erase"):
     """Some, those of a time, or all: for good."""
 
     clips: Annotated[tuple[ClipId, ...], Meta(min_length=1, max_length=MOST_NAMED)] | None = None
@@ -77,24 +77,24 @@ class Erase(_Request, frozen=True, kw_only=True, tag="erase"):
     device: ShortName | None = None
 
 
-class Retention(_Request, frozen=True, kw_only=True, tag="retention"):
+class RetentionRequest(_OperationRequest, frozen=True, kw_only=True, tag="retention"):
     """How long clips are kept, at most; without ``days`` it is a question."""
 
     days: Annotated[int, Meta(ge=1, le=3650)] | None = None
 
 
-class Log(_Request, frozen=True, kw_only=True, tag="log"):
+class LogRequest(_OperationRequest, frozen=True, kw_only=True, tag="log"):
     """Who asked for what."""
 
     after: Annotated[int, Meta(ge=0, le=1 << 53)] = 0
     limit: Limit = MOST_LISTED
 
 
-class Keys(_Request, frozen=True, kw_only=True, tag="keys"):
+class KeysRequest(_OperationRequest, frozen=True, kw_only=True, tag="keys"):
     """Which keys count as hers."""
 
 
-class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeyProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one speaker needs to follow to the next key; the archive carries it and learns nothing.
 
     ``owner.succession`` has what it is made of.
@@ -105,25 +105,25 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     new: Code
 
 
-class NewKey(_Request, frozen=True, kw_only=True, tag="new-key"):
+class NewKeyRequest(_OperationRequest, frozen=True, kw_only=True, tag="new-key"):
     """Another key instead of the active one, proven by both."""
 
     recipient: Annotated[str, Meta(pattern=r"^age1[a-z0-9]{58}\Z")]
-    proofs: Annotated[tuple[Proof, ...], Meta(max_length=MOST_PROOFS)] = ()
+    proofs: Annotated[tuple[KeyProof, ...], Meta(max_length=MOST_PROOFS)] = ()
     """For the speakers; one that has none here needs a person at the speaker."""
 
 
-Request = List | Play | Export | Erase | Retention | Log | Keys | NewKey
+Request = ListRequest | PlayRequest | ExportRequest | EraseRequest | RetentionRequest | LogRequest | KeysRequest | NewKeyRequest
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RightsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who asks, and for what. Nothing is proven yet."""
 
     owner: ShortName
     request: Request
 
 
-def parse(data: bytes) -> Asked:
+def parse(data: bytes) -> RightsRequest:
     """Read what somebody asks for.
 
     Args:
@@ -135,12 +135,12 @@ def parse(data: bytes) -> Asked:
     if len(data) > LONGEST_REQUEST_BYTES:
         raise UsageError("the request is too long")
     try:
-        asked = msgspec.json.decode(data, type=Asked)
+        asked = msgspec.json.decode(data, type=RightsRequest)
     except (ValueError, RecursionError) as error:
         raise UsageError("this is no request", "docs/rights.md lists each with its fields") from (
             error
         )
-    _agree(asked.request)
+    _check_consistency(asked.request)
     return asked
 
 
@@ -159,31 +159,31 @@ def digest(request: Request) -> str:
     return hashlib.sha256(canonical(request)).hexdigest()
 
 
-def span(request: List | Export | Erase) -> tuple[str, str]:
+def time_span(request: ListRequest | ExportRequest | EraseRequest) -> tuple[str, str]:
     """Return the first moment and the one after the last, as envelopes spell them."""
-    if isinstance(request, List) and request.day is not None:
+    if isinstance(request, ListRequest) and request.day is not None:
         # Every moment of a day sorts between these two, whatever a calendar says.
         return f"{request.day}T00:00:00.000Z", f"{request.day}T99"
     return request.from_t or "", request.until_t or "A"
 
 
-def _agree(request: Request) -> None:
+def _check_consistency(request: Request) -> None:
     match request:
-        case List() if request.day is not None and (request.from_t or request.until_t):
+        case ListRequest() if request.day is not None and (request.from_t or request.until_t):
             raise UsageError("a day, or from and until: not both")
-        case List() if request.day is not None:
+        case ListRequest() if request.day is not None:
             _check_calendar(f"{request.day}T00:00:00.000Z")
-        case Erase():
+        case EraseRequest():
             ranged = request.from_t is not None or request.until_t is not None
             if (request.clips is not None) + (request.all is not None) + ranged != 1:
                 raise UsageError("name exactly one of clips, all, or from and until")
             if request.clips is not None and request.device is not None:
                 raise UsageError("clips have their device already")
-        case NewKey() if len({one.device for one in request.proofs}) < len(request.proofs):
+        case NewKeyRequest() if len({one.device for one in request.proofs}) < len(request.proofs):
             raise UsageError("one proof for each speaker")
         case _:
             pass
-    if isinstance(request, List | Export | Erase):
+    if isinstance(request, ListRequest | ExportRequest | EraseRequest):
         for moment in (request.from_t, request.until_t):
             if moment is not None:
                 _check_calendar(moment)

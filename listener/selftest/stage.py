@@ -65,8 +65,8 @@ def set_up(folder: Path, clip: ClipSettings) -> Stage:
     home.change_roster(
         lambda roster: (
             roster.with_owner(KEEPER, recipient)
-            .challenged(KEEPER, _ANSWER, now_s)
-            .confirmed(KEEPER, _ANSWER, now_s)
+            .with_challenge(KEEPER, _ANSWER, now_s)
+            .with_confirmation(KEEPER, _ANSWER, now_s)
         )
     )
     settings = folder / "earmark.toml"

@@ -145,7 +145,7 @@ class Shelf:
         header = self.household.header(self._seq, owner, **given)
         data = self.household.seal(header, lambda _: b"fLaC" + bytes(200))
         self.sealed[header.clip] = data
-        assert self.store.keep(form.parse(data), data, int(NOON_S))
+        assert self.store.keep(form.parse_envelope(data), data, int(NOON_S))
         # A lost row takes its time of arrival from the file's mtime: set it, or it is today's.
         os.utime(self.path(header), (NOON_S, NOON_S))
         return header

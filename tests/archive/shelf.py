@@ -22,7 +22,7 @@ def kept(
     given: dict[str, Any] = {"t": T} | fields
     header = household.header(seq, **given)
     data = household.seal(header)
-    store.keep(form.parse(data), data, received_s)
+    store.keep(form.parse_envelope(data), data, received_s)
     return header
 
 

@@ -35,7 +35,7 @@ def clips(household: "Household") -> dict[str, form.PublicHeader]:
     for seq, owner in enumerate(("ada", "bob"), 1):
         header = household.header(seq, owner, t=f"2026-11-22T08:00:0{seq}.000Z")
         data = household.seal(header, flac)
-        store.keep(form.parse(data), data, 1_795_334_400)
+        store.keep(form.parse_envelope(data), data, 1_795_334_400)
         made[owner] = header
     store.close()
     return made

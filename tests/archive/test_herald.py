@@ -99,7 +99,7 @@ def test_a_head_on_the_broker_that_the_log_does_not_hold_is_noticed(
     kept = receipt.SignedHead(
         n=end.n if known else end.n + 5, hash=end.hash, t=holdings.now(), archive=holdings.name
     )
-    payload = json.dumps(receipt.signed(kept, holdings.key)).encode()
+    payload = json.dumps(receipt.sign(kept, holdings.key)).encode()
 
     for data in (b"noise", payload):
         Herald(holdings).heard(Message(Herald.topic, data, retain=False))

@@ -28,7 +28,7 @@ def add(index: Index, household: "Household", seq: int, **fields: object) -> for
     given: dict[str, Any] = {"t": "2026-11-22T08:00:00.000Z"} | fields
     header = household.header(seq, **given)
     data = household.seal(header)
-    index.add(form.parse(data), data, T_S)
+    index.add(form.parse_envelope(data), data, T_S)
     return header
 
 

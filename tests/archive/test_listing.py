@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from listener.archive.door import Door
 from listener.archive.listing import Lister
-from listener.rights.request import List
+from listener.rights.request import ListRequest
 from tests.archive.crossing import cross
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def test_one_more_than_asked_for_says_that_there_are_more_and_foreign_rows_do_no
     cross(store, "owner = 'ada'")
     lister = Lister(store, Door(store, household.home.roster))
 
-    two, foreign = lister.find("ada", List(limit=1))
-    everything, all_foreign = lister.find("ada", List())
+    two, foreign = lister.find("ada", ListRequest(limit=1))
+    everything, all_foreign = lister.find("ada", ListRequest())
 
     assert [one.clip for one in two] == [one.clip for one in hers[:2]]
     assert foreign == Counter({"bob": 1})

@@ -108,11 +108,11 @@ def test_a_missing_file_is_reported_and_comes_back_with_the_same_envelope(
 ) -> None:
     header = household.header(1)
     data = household.seal(header)
-    store.keep(form.parse(data), data, T_S)
+    store.keep(form.parse_envelope(data), data, T_S)
     path_of(folder, header).unlink()
 
     store.mend(receiver.verify)
-    again = store.keep(form.parse(data), data, T_S)
+    again = store.keep(form.parse_envelope(data), data, T_S)
 
     assert "files of 1 archived clips are missing" in caplog.text
     assert not again

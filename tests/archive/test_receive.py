@@ -203,13 +203,13 @@ def test_the_archive_keeps_each_golden_envelope_or_refuses_it(
     for name, key in index["devices"].items():
         roster = roster.with_device(name, key)
     for name, key in index["owners"].items():
-        roster = roster.with_owner(name, key).challenged(name, "x", 1).confirmed(name, "x", 1)
+        roster = roster.with_owner(name, key).with_challenge(name, "x", 1).with_confirmation(name, "x", 1)
     for name, key in index["inactive_owners"].items():
         roster = roster.with_owner(name, key)
     receiver = Receiver(store, lambda: roster, lambda: 1.8e9)
     data = (VECTORS / case["file"]).read_bytes()
     try:
-        header = form.parse(data).header
+        header = form.parse_envelope(data).header
         told = message(header, data)
     except BadEnvelope:
         told = Message(f"earmark/v1/clips/ada/kitchen/{'0' * 36}", data)

@@ -67,7 +67,7 @@ def test_a_file_in_the_way_is_never_overwritten(
     path.write_bytes(b"another")
 
     with pytest.raises(Replayed):
-        store.keep(form.parse(data), data, T_S)
+        store.keep(form.parse_envelope(data), data, T_S)
 
     assert path.read_bytes() == b"another"
     assert list(store.kept()) == []
@@ -100,14 +100,14 @@ def test_what_was_erased_does_not_come_back(
 ) -> None:
     header = household.header(1, t=T)
     data = household.seal(header)
-    store.keep(form.parse(data), data, T_S)
+    store.keep(form.parse_envelope(data), data, T_S)
     store.expire(T_S + 86_400)
 
     with pytest.raises(Erased):
-        store.keep(form.parse(data), data, T_S)
+        store.keep(form.parse_envelope(data), data, T_S)
     relabelled = household.seal(msgspec.structs.replace(header, seq=2))
     with pytest.raises(Replayed):
-        store.keep(form.parse(relabelled), relabelled, T_S)
+        store.keep(form.parse_envelope(relabelled), relabelled, T_S)
 
     path_of(folder, header).write_bytes(data)
     store.mend(receiver.verify)
@@ -154,7 +154,7 @@ def test_a_full_disk_keeps_nothing_half(
     data = household.seal(header, lambda _: b"fLaC" + bytes(1 << 19))
 
     with pytest.raises(Unavailable):
-        store.keep(form.parse(data), data, T_S)
+        store.keep(form.parse_envelope(data), data, T_S)
 
     assert not list(folder.rglob("*.earmark*"))
 

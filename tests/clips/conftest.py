@@ -63,7 +63,7 @@ class Sounding:
 
     def put(self, owner: str = "ada", **fields: object) -> str:
         header, data = self.seal(owner, **fields)
-        assert self.store.keep(form.parse(data), data, int(NOON_S))
+        assert self.store.keep(form.parse_envelope(data), data, int(NOON_S))
         return header.clip
 
 

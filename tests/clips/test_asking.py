@@ -17,7 +17,7 @@ from listener.rights import request as requests
 from tests.clips.test_wire import IMPATIENT, Server, head
 
 SECRET = pyrage.x25519.Identity.generate()
-REQUEST = requests.Retention()
+REQUEST = requests.RetentionRequest()
 DIGEST = requests.digest(REQUEST)[:16]
 NONCE = "a" * 26
 
@@ -145,11 +145,11 @@ def test_who_is_no_archive_is_unavailable(
 def test_a_result_of_another_kind_is_refused(fake: Fake, asker: Asker) -> None:
     look: list[Callable[[], object]] = [
         lambda: asker.envelope("7f3f0a66-0000-4000-8000-000000000000"),
-        lambda: list(asker.export(requests.Export(), 100)),
+        lambda: list(asker.export(requests.ExportRequest(), 100)),
     ]
     wanted: list[requests.Request] = [
-        requests.Play(clip="7f3f0a66-0000-4000-8000-000000000000"),
-        requests.Export(),
+        requests.PlayRequest(clip="7f3f0a66-0000-4000-8000-000000000000"),
+        requests.ExportRequest(),
     ]
     for call, request in zip(look, wanted, strict=True):
         fake.ticket(f"ada:{request.op}:{requests.digest(request)[:16]}:{NONCE}")
@@ -160,7 +160,7 @@ def test_a_result_of_another_kind_is_refused(fake: Fake, asker: Asker) -> None:
 
 
 def test_a_new_key_is_proved_or_nothing_is_said(fake: Fake, asker: Asker) -> None:
-    request = requests.NewKey(recipient=str(SECRET.to_public()))
+    request = requests.NewKeyRequest(recipient=str(SECRET.to_public()))
     fake.ticket(f"ada:new-key:{requests.digest(request)[:16]}:{NONCE}")
 
     with pytest.raises(Unavailable, match="no proof of the new key"):

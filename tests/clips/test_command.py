@@ -311,7 +311,7 @@ def test_what_a_new_key_carries_to_a_speaker_is_what_that_speaker_follows(
 
     (said,) = holdings.store.orders.carried()["hall"]
     carried = succession.parse(f"[{said}]".encode())
-    after = succession.follow(before, carried, "hall", household.device_key)
+    after = succession.apply_rotation(before, carried, "hall", household.device_key)
     assert after == household.home.roster()
     assert after != before
 

@@ -9,7 +9,7 @@ from listener.clips.known import Known
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.home import Home
-from listener.rights.chain import Head
+from listener.rights.chain import LogHead
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -25,14 +25,14 @@ def test_what_was_seen_is_known_the_next_time(tmp_path: Path) -> None:
 
     known.meet(archive)
     known.learn({"hall": hall})
-    known.saw(Head(n=3, hash="0" * 64))
-    known.saw(Head(n=2, hash="1" * 64))
+    known.saw(LogHead(n=3, hash="0" * 64))
+    known.saw(LogHead(n=2, hash="1" * 64))
 
     again = Known(tmp_path)
     assert again.archive is not None
     assert keys.device_text(again.archive) == archive
     assert {name: keys.device_text(one) for name, one in again.devices().items()} == {"hall": hall}
-    assert again.head == Head(n=3, hash="0" * 64)
+    assert again.head == LogHead(n=3, hash="0" * 64)
     assert known.folder.stat().st_mode & 0o777 == 0o700
 
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from listener.envelope import format as form
 from listener.envelope import keys
-from listener.envelope.open import Identity, Opened, open_envelope, parse_identities
+from listener.envelope.open import Identity, OpenedClip, open_envelope, parse_identities
 from listener.envelope.seal import seal
 from listener.sound.clip import encode_clip
 
@@ -113,6 +113,6 @@ def sealed(sealing: Callable[..., bytes]) -> bytes:
 @pytest.fixture(scope="session")
 def opening(
     ada: Identity, devices: dict[str, Ed25519PublicKey], owners: dict[str, str]
-) -> Callable[..., Opened]:
+) -> Callable[..., OpenedClip]:
     """Open an envelope as ada, or as the identities that are given."""
     return lambda data, *identities: open_envelope(data, identities or [ada], devices, owners)

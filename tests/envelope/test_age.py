@@ -29,7 +29,7 @@ def test_another_recipient_is_seen_from_outside(owners: dict[str, str]) -> None:
 def test_an_age_file_without_its_payload_is_cut_short(
     sealed: bytes,
 ) -> None:
-    body = form.parse(sealed).ciphertext
+    body = form.parse_envelope(sealed).ciphertext
     end_of_header = body.index(b"\n", body.index(b"\n--- ") + 1) + 1
 
     check_age(body[: end_of_header + 32])

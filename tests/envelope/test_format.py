@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.envelope import format as form
-from listener.envelope.canonical import canonical
+from listener.envelope.canonical import canonical_json
 from listener.errors import BadEnvelope
 
 # The sealed envelope is the same for every example: nothing has to be reset in between.
@@ -17,11 +17,11 @@ shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def refused_or_same(data: bytes) -> None:
     """Whatever parses is spelt in the one way there is."""
     try:
-        envelope = form.parse(data)
+        envelope = form.parse_envelope(data)
     except BadEnvelope:
         return
     assert data.startswith(
-        form.MAGIC + canonical(envelope.header) + b"\n" + canonical(envelope.seal) + b"\n"
+        form.MAGIC + canonical_json(envelope.header) + b"\n" + canonical_json(envelope.seal) + b"\n"
     )
     assert data.endswith(b"\n" + envelope.ciphertext)
 
@@ -29,7 +29,7 @@ def refused_or_same(data: bytes) -> None:
 def test_an_envelope_comes_apart_into_what_was_sealed(
     sealed: bytes, header: form.PublicHeader
 ) -> None:
-    envelope = form.parse(sealed)
+    envelope = form.parse_envelope(sealed)
 
     assert envelope.header == header
     assert envelope.signed.count(b"\n") == 3
@@ -101,16 +101,16 @@ def test_a_header_of_2048_bytes_is_the_longest_line_read(sealed: bytes) -> None:
     rest = sealed[sealed.index(b"\n", len(form.MAGIC)) :]
 
     with pytest.raises(BadEnvelope, match="header is not"):
-        form.parse(form.MAGIC + b"a" * 2048 + rest)
+        form.parse_envelope(form.MAGIC + b"a" * 2048 + rest)
     with pytest.raises(BadEnvelope, match="no end within 2048"):
-        form.parse(form.MAGIC + b"a" * 2049 + rest)
+        form.parse_envelope(form.MAGIC + b"a" * 2049 + rest)
     with pytest.raises(BadEnvelope, match="too long"):
         form.parse_header(b"a" * 2049)
 
 
 def test_an_envelope_longer_than_any_is_refused_unread() -> None:
     with pytest.raises(BadEnvelope, match="longer than"):
-        form.parse(form.MAGIC + bytes(form.ENVELOPE_LIMIT_BYTES))
+        form.parse_envelope(form.MAGIC + bytes(form.ENVELOPE_LIMIT_BYTES))
 
 
 def test_a_comment_longer_than_any_is_refused_unread() -> None:
@@ -121,7 +121,7 @@ def test_a_comment_longer_than_any_is_refused_unread() -> None:
 def test_a_comment_comes_back_as_it_was_written(
     header: form.PublicHeader, private: form.PrivateFields
 ) -> None:
-    assert form.parse_comment(form.comment(header, private)) == (header, private)
+    assert form.parse_comment(form.build_comment(header, private)) == (header, private)
 
 
 def test_a_score_may_be_any_librarys_number(
@@ -129,7 +129,7 @@ def test_a_score_may_be_any_librarys_number(
 ) -> None:
     score: float = np.float32(0.5)  # type: ignore[assignment]  # what onnxruntime's users hand over
 
-    text = form.comment(header, msgspec.structs.replace(private, score=score))
+    text = form.build_comment(header, msgspec.structs.replace(private, score=score))
 
     assert form.parse_comment(text)[1].score == 0.5
 
@@ -137,5 +137,5 @@ def test_a_score_may_be_any_librarys_number(
 def test_a_moment_is_written_in_utc_and_milliseconds() -> None:
     moment = datetime(2026, 11, 22, 9, 0, 0, 123_999, tzinfo=timezone(timedelta(hours=1)))
 
-    assert form.timestamp(moment) == "2026-11-22T08:00:00.123Z"
-    assert form.timestamp(datetime(1, 1, 1, tzinfo=UTC)) == "0001-01-01T00:00:00.000Z"
+    assert form.format_timestamp(moment) == "2026-11-22T08:00:00.123Z"
+    assert form.format_timestamp(datetime(1, 1, 1, tzinfo=UTC)) == "0001-01-01T00:00:00.000Z"

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from listener.envelope import format as form
 from listener.envelope import keys
-from listener.envelope.open import Identity, Opened, open_envelope, parse_identities
+from listener.envelope.open import Identity, OpenedClip, open_envelope, parse_identities
 from listener.errors import BadEnvelope, ConfigError, NotForYou
 
 Encode = Callable[[str], bytes]
 Sealing = Callable[..., bytes]
-Opening = Callable[..., Opened]
+Opening = Callable[..., OpenedClip]
 
 
 def secret_line() -> str:

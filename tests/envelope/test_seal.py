@@ -8,12 +8,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.age import AGE_HEADER_LIMIT_BYTES
-from listener.envelope.open import Identity, Opened
+from listener.envelope.open import Identity, OpenedClip
 from listener.envelope.seal import encrypt_to
 from listener.errors import BadEnvelope, ConfigError
 
 Sealing = Callable[..., bytes]
-Opening = Callable[..., Opened]
+Opening = Callable[..., OpenedClip]
 
 
 def test_only_the_public_header_can_be_read_outside(
@@ -31,7 +31,7 @@ def test_only_the_public_header_can_be_read_outside(
 def test_the_same_clip_seals_differently_each_time(sealed: bytes, sealing: Sealing) -> None:
     again = sealing()
 
-    assert form.parse(again).ciphertext != form.parse(sealed).ciphertext
+    assert form.parse_envelope(again).ciphertext != form.parse_envelope(sealed).ciphertext
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_a_household_opens_and_checks_a_clip_without_our_code(
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        f"COMMENT={form.comment(header, private).decode()}",
+        f"COMMENT={form.build_comment(header, private).decode()}",
         "Signature Verified Successfully",
         "-: OK",
         "1",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from listener.envelope import format as form
 from listener.envelope import keys
-from listener.envelope.canonical import canonical
+from listener.envelope.canonical import canonical_json
 from listener.envelope.verify import verify
 from listener.errors import BadEnvelope
 
@@ -28,12 +28,12 @@ def lines(data: bytes) -> list[bytes]:
 
 def signed(header: form.PublicHeader, ciphertext: bytes, key: Ed25519PrivateKey) -> bytes:
     content = form.Seal(bytes=len(ciphertext), sha256=hashlib.sha256(ciphertext).hexdigest())
-    text = form.MAGIC + canonical(header) + b"\n" + canonical(content) + b"\n"
+    text = form.MAGIC + canonical_json(header) + b"\n" + canonical_json(content) + b"\n"
     return text + base64.b64encode(key.sign(text)) + b"\n" + ciphertext
 
 
 def test_a_sealed_clip_is_vouched_for(sealed: bytes, devices: Devices, owners: Owners) -> None:
-    assert verify(sealed, devices, owners) == form.parse(sealed)
+    assert verify(sealed, devices, owners) == form.parse_envelope(sealed)
 
 
 def test_every_bit_before_the_ciphertext_counts(
@@ -86,8 +86,8 @@ def test_relabelling_breaks_the_signature(
         {"seq": 8},
         {"ttl_s": 1},
     ):
-        other = canonical(msgspec.structs.replace(header, **label))
-        relabelled = sealed.replace(canonical(header), other, 1)
+        other = canonical_json(msgspec.structs.replace(header, **label))
+        relabelled = sealed.replace(canonical_json(header), other, 1)
 
         refused(relabelled, devices, owners, "signature does not fit")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from listener.envelope.open import Identity, parse_identities
 from listener.hear.following import Following
-from listener.owner.succession import Succession, prove
+from listener.owner.succession import KeyRotation, prove_rotation
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -26,9 +26,9 @@ def following(household: "Household") -> Following:
 
 
 def said(household: "Household", old: Identity, new: Identity, owner: str = "ada") -> bytes:
-    bare = Succession(owner=owner, device="hall", old=old.okey, new=new.recipient)
+    bare = KeyRotation(owner=owner, device="hall", old=old.okey, new=new.recipient)
     public = household.device_key.public_key()
-    return b"[" + prove(bare, old.agreement(), new.agreement(), public).encode() + b"]"
+    return b"[" + prove_rotation(bare, old.agreement(), new.agreement(), public).encode() + b"]"
 
 
 def lay(household: "Household", data: bytes) -> None:

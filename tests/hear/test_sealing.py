@@ -4,7 +4,7 @@ import numpy as np
 import soundfile
 
 from listener.hear.sealing import Capture, sealed
-from listener.owner.attribution import Attributed
+from listener.owner.attribution import AttributionResult
 from listener.sound.pcm import SAMPLE_RATE_HZ
 from tests.hear.workshop import BOOT, Workshop
 
@@ -13,7 +13,7 @@ def made(workshop: Workshop, capture: Capture) -> bytes:
     """Ada's envelope of a clip, with the number 7."""
     owner = workshop.household.roster.owner("ada")
     assert owner is not None
-    header, envelope = sealed(capture, Attributed(owner, None), workshop.stamp, 7)
+    header, envelope = sealed(capture, AttributionResult(owner, None), workshop.stamp, 7)
     assert workshop.household.open(envelope).header == header
     return envelope
 

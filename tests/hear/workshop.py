@@ -10,7 +10,7 @@ import pyrage
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.config import ClipSettings
-from listener.envelope.open import Opened, open_envelope, parse_identities
+from listener.envelope.open import OpenedClip, open_envelope, parse_identities
 from listener.errors import ConfigError, Unavailable
 from listener.hear import report
 from listener.hear.counters import Counters
@@ -41,8 +41,8 @@ class Household:
         self.roster = (
             Roster()
             .with_owner("ada", str(self.identity.to_public()))
-            .challenged("ada", "yes", 0)
-            .confirmed("ada", "yes", 1)
+            .with_challenge("ada", "yes", 0)
+            .with_confirmation("ada", "yes", 1)
         )
         self.sequence = itertools.count(1)
         self.is_disk_gone = self._is_roster_gone = False
@@ -66,7 +66,7 @@ class Household:
             raise ConfigError("the roster is damaged", "restore it")
         return self.roster
 
-    def open(self, envelope: bytes) -> Opened:
+    def open(self, envelope: bytes) -> OpenedClip:
         return open_envelope(
             envelope,
             parse_identities(str(self.identity).encode(), "ada's"),

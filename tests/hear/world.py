@@ -388,8 +388,8 @@ class World:
         self._roster = (
             Roster()
             .with_owner("ada", str(self._identity.to_public()))
-            .challenged("ada", "yes", 0)
-            .confirmed("ada", "yes", 1)
+            .with_challenge("ada", "yes", 0)
+            .with_confirmation("ada", "yes", 1)
         )
         self.sealing = Numbering()
         self.counters = Counters("speaker", "0" * 16)

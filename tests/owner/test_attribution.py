@@ -2,7 +2,7 @@ import numpy as np
 import pyrage
 import pytest
 
-from listener.owner.attribution import Attributed, Attribution, Keeper
+from listener.owner.attribution import AttributionResult, Attribution, Keeper
 from listener.owner.roster import Roster
 from listener.sound.clip import Clip, EndReason
 
@@ -26,7 +26,7 @@ def added() -> Roster:
 
 @pytest.fixture
 def confirmed(added: Roster) -> Roster:
-    return added.challenged("ada", "answer", 0).confirmed("ada", "answer", 0)
+    return added.with_challenge("ada", "answer", 0).with_confirmation("ada", "answer", 0)
 
 
 def test_every_clip_is_the_keepers(confirmed: Roster, clip: Clip) -> None:
@@ -34,7 +34,7 @@ def test_every_clip_is_the_keepers(confirmed: Roster, clip: Clip) -> None:
 
     found = attribution.attribute(clip)
 
-    assert found == Attributed(confirmed.owners[0], spk=None)
+    assert found == AttributionResult(confirmed.owners[0], spk=None)
 
 
 def test_without_a_keeper_there_is_no_clip(confirmed: Roster, clip: Clip) -> None:
@@ -47,7 +47,7 @@ def test_a_keeper_nobody_added_owns_nothing(confirmed: Roster, clip: Clip) -> No
 
 def test_a_keeper_who_has_not_confirmed_owns_nothing(added: Roster, clip: Clip) -> None:
     assert Keeper("ada", lambda: added).attribute(clip) is None
-    challenged = added.challenged("ada", "answer", 0)
+    challenged = added.with_challenge("ada", "answer", 0)
     assert Keeper("ada", lambda: challenged).attribute(clip) is None
 
 

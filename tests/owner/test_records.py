@@ -15,43 +15,43 @@ def ada() -> Owner:
 
 
 def test_a_wrong_answer_changes_nothing(ada: Owner) -> None:
-    challenged = ada.challenged("answer", NOON_S)
+    challenged = ada.with_challenge("answer", NOON_S)
 
     with pytest.raises(EarmarkError, match="not the answer"):
-        challenged.confirmed("answe", NOON_S)
+        challenged.with_confirmation("answe", NOON_S)
 
     assert not challenged.active
 
 
 def test_only_the_newest_challenge_counts(ada: Owner) -> None:
-    challenged = ada.challenged("first", NOON_S).challenged("second", NOON_S)
+    challenged = ada.with_challenge("first", NOON_S).with_challenge("second", NOON_S)
 
     with pytest.raises(EarmarkError, match="not the answer"):
-        challenged.confirmed("first", NOON_S)
+        challenged.with_confirmation("first", NOON_S)
 
 
 def test_an_answer_counts_once(ada: Owner) -> None:
-    confirmed = ada.challenged("answer", NOON_S).confirmed("answer", NOON_S)
+    confirmed = ada.with_challenge("answer", NOON_S).with_confirmation("answer", NOON_S)
 
     with pytest.raises(EarmarkError, match="confirmed already"):
-        confirmed.confirmed("answer", NOON_S)
+        confirmed.with_confirmation("answer", NOON_S)
     with pytest.raises(EarmarkError, match="confirmed already"):
-        confirmed.challenged("again", NOON_S)
+        confirmed.with_challenge("again", NOON_S)
     assert b"answer" not in msgspec.json.encode(confirmed)
 
 
 def test_an_answer_without_a_challenge_is_none(ada: Owner) -> None:
     with pytest.raises(EarmarkError, match="was not challenged"):
-        ada.confirmed("answer", NOON_S)
+        ada.with_confirmation("answer", NOON_S)
 
 
 @pytest.mark.parametrize("late_s", [CHALLENGE_S, 10 * CHALLENGE_S, -1, -NOON_S])
 def test_a_late_answer_and_one_before_the_question_are_refused(late_s: int, ada: Owner) -> None:
-    challenged = ada.challenged("answer", NOON_S)
+    challenged = ada.with_challenge("answer", NOON_S)
 
     with pytest.raises(EarmarkError, match="has expired"):
-        challenged.confirmed("answer", NOON_S + late_s)
+        challenged.with_confirmation("answer", NOON_S + late_s)
 
 
 def test_a_challenge_keeps_no_answer(ada: Owner) -> None:
-    assert b"open sesame" not in msgspec.json.encode(ada.challenged("open sesame", NOON_S))
+    assert b"open sesame" not in msgspec.json.encode(ada.with_challenge("open sesame", NOON_S))

@@ -8,7 +8,7 @@ from listener.owner import riddle
 def test_only_her_key_reads_the_answer_and_it_begins_with_her_name() -> None:
     ada, bob = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
 
-    answer, text = riddle.make("ada", str(ada.to_public()))
+    answer, text = riddle.make_challenge("ada", str(ada.to_public()))
 
     assert answer.startswith("ada:")
     assert answer not in text
@@ -20,9 +20,9 @@ def test_only_her_key_reads_the_answer_and_it_begins_with_her_name() -> None:
 def test_no_two_riddles_have_the_same_answer() -> None:
     key = str(pyrage.x25519.Identity.generate().to_public())
 
-    assert len({riddle.make("ada", key)[0] for _ in range(20)}) == 20
+    assert len({riddle.make_challenge("ada", key)[0] for _ in range(20)}) == 20
 
 
 def test_what_is_no_key_gets_no_riddle() -> None:
     with pytest.raises(ConfigError):
-        riddle.make("ada", "age1nonsense")
+        riddle.make_challenge("ada", "age1nonsense")

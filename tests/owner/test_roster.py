@@ -27,9 +27,9 @@ def ada() -> Roster:
 
 
 def test_an_owner_is_unknown_until_she_confirms(ada: Roster) -> None:
-    challenged = ada.challenged("ada", "answer", NOON_S)
+    challenged = ada.with_challenge("ada", "answer", NOON_S)
 
-    confirmed = challenged.confirmed("ada", " answer\n", NOON_S + 60)
+    confirmed = challenged.with_confirmation("ada", " answer\n", NOON_S + 60)
 
     assert ada.active_owners() == {}
     assert challenged.active_owners() == {}
@@ -76,8 +76,8 @@ def test_a_forgotten_owner_is_gone(ada: Roster) -> None:
 def test_an_unknown_owner_is_said_with_those_who_are_known(ada: Roster) -> None:
     edits = (
         partial(ada.without_owner, "bob"),
-        partial(ada.challenged, "bob", "answer", NOON_S),
-        partial(ada.confirmed, "bob", "answer", NOON_S),
+        partial(ada.with_challenge, "bob", "answer", NOON_S),
+        partial(ada.with_confirmation, "bob", "answer", NOON_S),
     )
     for edit in edits:
         with pytest.raises(UsageError, match="no owner 'bob'") as caught:
@@ -118,11 +118,11 @@ def test_keys_that_are_none_are_refused() -> None:
 
 def test_a_key_that_follows_takes_over_when_it_is_confirmed() -> None:
     old, new = made_key(), made_key()
-    roster = Roster().with_owner("ada", old).challenged("ada", "one", 1).confirmed("ada", "one", 2)
+    roster = Roster().with_owner("ada", old).with_challenge("ada", "one", 1).with_confirmation("ada", "one", 2)
 
     noted = roster.with_following("ada", new)
     assert noted.active_owners() == {"ada": old}
-    moved = noted.challenged("ada", "two", 3).confirmed("ada", "two", 4)
+    moved = noted.with_challenge("ada", "two", 3).with_confirmation("ada", "two", 4)
 
     assert moved.active_owners() == {"ada": new}
     assert moved.owner_keys() == {"ada": (new, old)}

@@ -12,7 +12,7 @@ from listener.envelope.open import Identity, parse_identities
 from listener.errors import ConfigError, EarmarkError
 from listener.owner import succession
 from listener.owner.roster import Roster
-from listener.owner.succession import Succession
+from listener.owner.succession import KeyRotation
 
 
 def identity() -> Identity:
@@ -28,7 +28,7 @@ def roster() -> Roster:
     made = Roster()
     for name, key in (("ada", ADA), ("bob", BOB)):
         made = made.with_owner(name, key.recipient)
-        made = made.challenged(name, "x", 0).confirmed(name, "x", 0)
+        made = made.with_challenge(name, "x", 0).with_confirmation(name, "x", 0)
     return made
 
 
@@ -37,14 +37,14 @@ def said(
     then: Identity = NEXT,
     speaker: Ed25519PrivateKey = HALL,
     **fields: str,
-) -> Succession:
-    bare = Succession(owner="ada", device="hall", old=now.okey, new=then.recipient)
+) -> KeyRotation:
+    bare = KeyRotation(owner="ada", device="hall", old=now.okey, new=then.recipient)
     bare = msgspec.structs.replace(bare, **fields)
-    return succession.prove(bare, now.agreement(), then.agreement(), speaker.public_key())
+    return succession.prove_rotation(bare, now.agreement(), then.agreement(), speaker.public_key())
 
 
-def followed(*one: Succession, device: str = "hall", key: Ed25519PrivateKey = HALL) -> Roster:
-    return succession.follow(roster(), one, device, key)
+def followed(*one: KeyRotation, device: str = "hall", key: Ed25519PrivateKey = HALL) -> Roster:
+    return succession.apply_rotation(roster(), one, device, key)
 
 
 def test_what_both_keys_prove_is_followed_and_the_old_one_is_retired() -> None:
@@ -82,7 +82,7 @@ def test_a_chain_of_keys_is_followed_in_order_and_said_twice_changes_nothing() -
         msgspec.structs.replace(said(), new="age1" + "q" * 58),
     ],
 )
-def test_what_is_not_proven_changes_nothing(one: Succession) -> None:
+def test_what_is_not_proven_changes_nothing(one: KeyRotation) -> None:
     assert followed(one) == roster()
 
 
@@ -96,15 +96,15 @@ def test_what_was_proven_to_one_speaker_is_worth_nothing_at_another() -> None:
 def test_an_owner_who_has_not_confirmed_has_no_key_to_prove_with() -> None:
     unconfirmed = Roster().with_owner("ada", ADA.recipient)
 
-    assert succession.follow(unconfirmed, [said()], "hall", HALL) == unconfirmed
+    assert succession.apply_rotation(unconfirmed, [said()], "hall", HALL) == unconfirmed
 
 
 def test_the_archive_cannot_make_one_with_the_key_it_has() -> None:
     archive = Ed25519PrivateKey.generate()
-    bare = Succession(owner="ada", device="hall", old=ADA.okey, new=NEXT.recipient)
+    bare = KeyRotation(owner="ada", device="hall", old=ADA.okey, new=NEXT.recipient)
     secret = keys.agreement_secret(archive)
 
-    forged = succession.prove(bare, secret, NEXT.agreement(), HALL.public_key())
+    forged = succession.prove_rotation(bare, secret, NEXT.agreement(), HALL.public_key())
 
     assert followed(forged) == roster()
 

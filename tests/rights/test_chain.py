@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.rights import chain
-from listener.rights.chain import ORIGIN, Body, Broken, Head, Row
+from listener.rights.chain import ORIGIN, LogBody, BrokenChain, LogHead, LogRow
 
 
 def made(number: int) -> list[dict[str, Any]]:
     rows = []
     before = ORIGIN
     for n in range(1, number + 1):
-        body = Body(
+        body = LogBody(
             n=n,
             t="2026-11-22T08:00:00.000Z",
             owner="ada",
@@ -25,25 +25,25 @@ def made(number: int) -> list[dict[str, Any]]:
             salt=f"{n:032x}",
         )
         sha256 = chain.parse_row({"n": n, "hash": ORIGIN, "body": msgspec.to_builtins(body)})
-        before = chain.link(n, before, sha256.body_sha256)
+        before = chain.row_hash(n, before, sha256.body_sha256)
         rows.append({"n": n, "hash": before, "body": msgspec.to_builtins(body)})
     return rows
 
 
-def checked(rows: list[dict[str, Any]], *heads: Head) -> Head:
-    return chain.check(map(chain.parse_row, rows), heads)
+def checked(rows: list[dict[str, Any]], *heads: LogHead) -> LogHead:
+    return chain.verify_chain(map(chain.parse_row, rows), heads)
 
 
-def head(rows: list[dict[str, Any]], n: int) -> Head:
-    return Head(n=n, hash=rows[n - 1]["hash"])
+def head(rows: list[dict[str, Any]], n: int) -> LogHead:
+    return LogHead(n=n, hash=rows[n - 1]["hash"])
 
 
 def test_a_whole_chain_passes_through_every_head() -> None:
     rows = made(9)
 
     assert checked(rows, head(rows, 4), head(rows, 9)) == head(rows, 9)
-    assert checked([]) == Head(n=0, hash=ORIGIN)
-    later = chain.check(map(chain.parse_row, rows[5:]), before=head(rows, 5))
+    assert checked([]) == LogHead(n=0, hash=ORIGIN)
+    later = chain.verify_chain(map(chain.parse_row, rows[5:]), before=head(rows, 5))
     assert later == head(rows, 9)
 
 
@@ -61,7 +61,7 @@ def test_a_rewritten_row_is_named(n: int, field: str) -> None:
     other = {"owner": "bob", "op": "play", "t": "2026-11-22T08:00:00.001Z", "count": 7}
     rows[n - 1]["body"][field] = other.get(field, "f" * 32)
 
-    with pytest.raises(Broken) as caught:
+    with pytest.raises(BrokenChain) as caught:
         checked(rows)
 
     assert caught.value.n == n
@@ -73,7 +73,7 @@ def test_a_row_that_was_cut_out_is_named(n: int) -> None:
     rows = made(9)
     del rows[n - 1]
 
-    with pytest.raises(Broken) as caught:
+    with pytest.raises(BrokenChain) as caught:
         checked(rows)
 
     assert caught.value.n == n
@@ -82,7 +82,7 @@ def test_a_row_that_was_cut_out_is_named(n: int) -> None:
 def test_a_log_cut_at_the_end_is_named_by_a_head() -> None:
     rows = made(9)
 
-    with pytest.raises(Broken, match="9 rows were published") as caught:
+    with pytest.raises(BrokenChain, match="9 rows were published") as caught:
         checked(rows[:6], head(rows, 9))
 
     assert caught.value.n == 7
@@ -96,18 +96,18 @@ def test_a_log_made_anew_from_a_row_on_is_named_at_the_next_head() -> None:
     before = forged[3]["hash"]
     for row in forged[4:]:
         body = chain.parse_row(row)
-        row["hash"] = before = chain.link(row["n"], before, body.body_sha256)
+        row["hash"] = before = chain.row_hash(row["n"], before, body.body_sha256)
 
     checked(forged)
-    with pytest.raises(Broken) as caught:
+    with pytest.raises(BrokenChain) as caught:
         checked(forged, head(rows, 4), known)
 
     assert caught.value.n == 7
 
 
 def test_two_heads_that_differ_are_enough() -> None:
-    with pytest.raises(Broken, match="two heads"):
-        chain.check([], [Head(n=1, hash="0" * 64), Head(n=1, hash="1" * 64)])
+    with pytest.raises(BrokenChain, match="two heads"):
+        chain.verify_chain([], [LogHead(n=1, hash="0" * 64), LogHead(n=1, hash="1" * 64)])
 
 
 @given(
@@ -125,7 +125,7 @@ def test_two_heads_that_differ_are_enough() -> None:
 def test_arbitrary_rows_raise_one_error(fields: dict[str, Any]) -> None:
     try:
         found = chain.parse_row(fields)
-    except Broken:
+    except BrokenChain:
         return
-    assert isinstance(found, Row)
+    assert isinstance(found, LogRow)
     assert json.dumps(fields)

@@ -26,7 +26,7 @@ def test_a_request_has_one_spelling_and_one_digest() -> None:
 
 
 def test_a_day_is_all_of_its_moments() -> None:
-    first, last = requests.span(requests.List(day="2026-11-22"))
+    first, last = requests.time_span(requests.ListRequest(day="2026-11-22"))
 
     for moment in ("2026-11-22T00:00:00.000Z", "2026-11-22T23:59:59.999Z"):
         assert first <= moment < last

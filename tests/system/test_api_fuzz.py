@@ -118,7 +118,7 @@ def fuzzed(
     store = FileStore(home / "archive", voucher=Voucher.of(household.home.archive_key()))
     for seq in range(1, CLIPS + 1):
         data = household.seal(household.header(seq, "ada" if seq % 2 else "bob"))
-        store.keep(form.parse(data), data, 1_795_334_400)
+        store.keep(form.parse_envelope(data), data, 1_795_334_400)
     store.close()
     earmark.start("archive")
     wait_until((home / "archive.sock").exists, "the archive's socket is there")

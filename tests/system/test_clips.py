@@ -33,7 +33,7 @@ def kept(household: "Household", home: Path) -> list[str]:
         header = household.header(seq, ttl_s=86_400)
         sound = np.zeros(4000, np.int16)
         data = household.seal(header, partial(encode_clip, sound))
-        assert store.keep(form.parse(data), data, 1_795_348_800)
+        assert store.keep(form.parse_envelope(data), data, 1_795_348_800)
         made.append(header.clip)
     store.close()
     return made

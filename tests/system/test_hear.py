@@ -16,7 +16,7 @@ import soundfile
 
 import listener
 from listener import notices
-from listener.envelope.open import Opened, open_envelope, parse_identities
+from listener.envelope.open import OpenedClip, open_envelope, parse_identities
 from listener.hear import report
 from listener.home import Home
 from listener.notifier import SOCKET, NoticeSocket
@@ -40,8 +40,8 @@ class Speaker:
         self.home.change_roster(
             lambda roster: (
                 roster.with_owner("ada", recipient)
-                .challenged("ada", "yes", now_s)
-                .confirmed("ada", "yes", now_s)
+                .with_challenge("ada", "yes", now_s)
+                .with_confirmation("ada", "yes", now_s)
             )
         )
 
@@ -63,7 +63,7 @@ class Speaker:
     def envelopes(self) -> list[Path]:
         return sorted((self.path / "spool").glob("*.earmark"))
 
-    def open(self, envelope: Path) -> Opened:
+    def open(self, envelope: Path) -> OpenedClip:
         return open_envelope(
             envelope.read_bytes(),
             parse_identities(str(self.identity).encode(), "ada's"),

@@ -113,8 +113,8 @@ def ada(home: Path) -> Path:
     Home(home).change_roster(
         lambda roster: (
             roster.with_owner("ada", recipient)
-            .challenged("ada", "yes", now_s)
-            .confirmed("ada", "yes", now_s)
+            .with_challenge("ada", "yes", now_s)
+            .with_confirmation("ada", "yes", now_s)
         )
     )
     return home

@@ -252,7 +252,7 @@ class TwoOwners:
             if path.suffix != ".earmark":
                 continue
             number += 1
-            envelope = form.parse(data)
+            envelope = form.parse_envelope(data)
             (other,) = self.people.keys() - {envelope.header.owner}
             keys = parse_identities(self.household.identities[other].encode(), other)
             with pytest.raises(EarmarkError):

@@ -98,7 +98,7 @@ def write(home: Home, spool: Spool, receiver: Receiver) -> None:
                 owner=OWNER,
                 okey=owner.okey,
                 seq=seq,
-                t=form.timestamp(datetime.now(UTC)),
+                t=form.format_timestamp(datetime.now(UTC)),
                 ttl_s=30 * 86_400,
             )
             private = form.PrivateFields(
