@@ -33,8 +33,8 @@ from listener.inference.assembly import build_detector, build_rule
 from listener.journal import Journal
 from listener.service import Notifier, StopSignal
 from listener.sound.pcm import SAMPLE_RATE_HZ
-from listener.wake.trace import Listening, Opened, encode, written
-from listener.wake.tracer import Tracer
+from listener.wake.trace import TraceWord, OpenedLine, encode, format_time
+from listener.wake.tracer import TraceBuilder
 from listener.wake.trigger import Rule
 
 FLOOR: Final = 0.02
@@ -107,11 +107,11 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     wipe_freed()
     step_samples = wake.hop_ms * SAMPLE_RATE_HZ // 1000
     clock = MachineClock()
-    opened = Opened(
+    opened = OpenedLine(
         device=settings.device.name,
         run=os.urandom(8).hex(),
         earmark=listener.__version__,
-        utc=written(clock.utc()),
+        utc=format_time(clock.utc()),
         monotonic_s=round(clock.monotonic_s(), 3),
         step_samples=step_samples,
         floor=floor,
@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     journal.append(encode(opened))
     survey = Survey(
         detector,
-        Tracer(wake.words, floor, step_samples),
+        TraceBuilder(wake.words, floor, step_samples),
         journal,
         StreamClock(clock, lambda: gate.position_samples) if arguments.fast else clock,
     )
@@ -157,8 +157,8 @@ def _floor(value: float) -> float:
         raise UsageError(f"--floor {value}: {error}") from error
 
 
-def _listening(sha256: str, rule: Rule) -> Listening:
-    return Listening(
+def _listening(sha256: str, rule: Rule) -> TraceWord:
+    return TraceWord(
         sha256=sha256,
         threshold=rule.threshold,
         patience_steps=rule.patience_steps,

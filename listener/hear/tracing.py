@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
 from listener.wake.detector import Step
-from listener.wake.trace import Missing, encode, written
-from listener.wake.tracer import Tracer
+from listener.wake.trace import GapLine, encode, format_time
+from listener.wake.tracer import TraceBuilder
 from listener.wake.trigger import NearMiss, Wake
 
 GAP_EVERY_SAMPLES: Final = 60 * SAMPLE_RATE_HZ
@@ -82,7 +82,7 @@ class Survey:
     """The loop's state between two sounds. One thread."""
 
     def __init__(
-        self, detector: SteppingDetector, tracer: Tracer, keeper: Keeper, clock: Clock
+        self, detector: SteppingDetector, tracer: TraceBuilder, keeper: Keeper, clock: Clock
     ) -> None:
         """Join the parts.
 
@@ -149,11 +149,11 @@ class Survey:
         gap, self._gap = self._gap, None
         if gap is None or gap.reason is GapReason.END:
             return
-        missing = Missing(
+        missing = GapLine(
             reason=gap.reason,
             first_sample=gap.first_sample,
             length_samples=gap.length_samples,
-            utc=written(self._missed_at[0]),
+            utc=format_time(self._missed_at[0]),
             monotonic_s=round(self._missed_at[1], 3),
         )
         self._keeper.append(encode(missing))

@@ -30,7 +30,7 @@ class StreamNet:
         hop = shapes.get("mel", (0, 0, 0, 0))[2]
         past = {name: shape for name, shape in shapes.items() if name != "mel"}
         names = {node.name for node in session.get_outputs()}
-        if shapes.get("mel") != (1, 1, hop, BANDS) or names != {"embedding", *map(_next, past)}:
+        if shapes.get("mel") != (1, 1, hop, BANDS) or names != {"embedding", *map(_next_input, past)}:
             raise ModelRefused(f"{name} is no streaming embedding network")
         self.hop_frames: int = hop
         """Mel frames a step."""
@@ -73,7 +73,7 @@ class StreamNet:
         binding = session.io_binding()
         for name, buffer in (("mel", self._mel), *before.items()):
             bind_input(binding, name, buffer)
-        outputs = {_next(name): buffer for name, buffer in after.items()}
+        outputs = {_next_input(name): buffer for name, buffer in after.items()}
         for name, buffer in (("embedding", self._embedding), *outputs.items()):
             bind_output(binding, name, buffer)
         return binding
@@ -94,7 +94,7 @@ class LongNet:
         self._session = open_session(data, name, keeps_memory=True)
         shapes = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
         past = {name: shape for name, shape in shapes.items() if name != "mel"}
-        self._outputs = ["embedding", *map(_next, past)]
+        self._outputs = ["embedding", *map(_next_input, past)]
         names = {node.name for node in self._session.get_outputs()}
         if shapes.get("mel") != (1, 1, "frames", BANDS) or names != set(self._outputs):
             raise ModelRefused(f"{name} is no embedding network for many steps")
@@ -116,6 +116,6 @@ class LongNet:
         self._past = state
 
 
-def _next(past: str) -> str:
+def _next_input(past: str) -> str:
     """Name the output that becomes the input ``past`` of the next step."""
     return past.replace("past.", "next.", 1)

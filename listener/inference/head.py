@@ -35,9 +35,9 @@ class HeadNet:
         if {inputs[0].type, outputs[0].type} != {"tensor(float)"}:
             raise ModelRefused(f"{name} takes {inputs[0].type}, gives {outputs[0].type}", hint)
         # A name where a number is expected stands for any number of windows at once.
-        if not (_matches(shape, (1, None, FEATURES)) and 1 <= shape[1] <= LONGEST_WINDOW_FRAMES):
+        if not (_shape_matches(shape, (1, None, FEATURES)) and 1 <= shape[1] <= LONGEST_WINDOW_FRAMES):
             raise ModelRefused(f"{name} takes the shape {shape}", hint)
-        if not _matches(result, (1, None)) or result[1] < 1:
+        if not _shape_matches(result, (1, None)) or result[1] < 1:
             raise ModelRefused(f"{name} gives the shape {result}", hint)
         self.window_frames: int = shape[1]
         """Embeddings that it looks at."""
@@ -106,7 +106,7 @@ class Windows:
         return self._results[first_end : last_end + 1]
 
 
-def _matches(shape: Sequence[Any], expected: tuple[int | None, ...]) -> bool:
+def _shape_matches(shape: Sequence[Any], expected: tuple[int | None, ...]) -> bool:
     """Compare shapes; None takes any number, a symbolic axis only fits 1."""
     return len(shape) == len(expected) and all(
         isinstance(got, int)

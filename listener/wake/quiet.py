@@ -22,7 +22,7 @@ _LOWEST_FLOOR: Final = -1.0
 """Less than a single bit's noise: no floor is lower, or it would take minutes to come up again."""
 
 
-class Quiet:
+class EnergyGate:
     """Follow the floor of each group of bands. Not safe for use by several threads."""
 
     def __init__(self, hop_frames: int) -> None:

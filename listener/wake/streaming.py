@@ -13,7 +13,7 @@ import numpy as np
 from listener.sound.pcm import FRAME_SAMPLES, Samples
 from listener.wake.embedding import RECEPTIVE_FRAMES, STEP_FRAMES, Embeddings
 from listener.wake.features import BANDS, Floats, Mel
-from listener.wake.quiet import Quiet
+from listener.wake.quiet import EnergyGate
 
 SILENT_FRAMES: Final = 5
 """openWakeWord gives no score in the first frames."""
@@ -92,7 +92,7 @@ class StreamingModel:
         self._scores = np.zeros((self.steps_per_frame, len(self.columns)), np.float32)
         longest = max(word.window_frames for word in words)
         hop_frames = STEP_FRAMES // self.steps_per_frame
-        self._quiet = Quiet(hop_frames) if lazy and longest <= LAZY_WINDOW_FRAMES else None
+        self._quiet = EnergyGate(hop_frames) if lazy and longest <= LAZY_WINDOW_FRAMES else None
         # Every mel frame that a score depends on, in steps.
         reach_steps = -(-(RECEPTIVE_FRAMES + (longest - 1) * STEP_FRAMES) // hop_frames)
         kept_steps = reach_steps if self._quiet else 0
@@ -118,7 +118,7 @@ class StreamingModel:
             mel = self._mel.step(samples[index * hop : (index + 1) * hop])
             scores = self._scores[index]
             self._steps += 1
-            if self._quiet is not None and self._puts_off(self._quiet, mel):
+            if self._quiet is not None and self._can_defer(self._quiet, mel):
                 scores[:] = np.nan
                 continue
             self._embeddings.step(mel)
@@ -128,7 +128,7 @@ class StreamingModel:
                     self._calm_steps = 0
         return self._scores
 
-    def _puts_off(self, quiet: Quiet, mel: Floats) -> bool:
+    def _can_defer(self, quiet: EnergyGate, mel: Floats) -> bool:
         """Tell whether this step can wait; if not, make good those that did."""
         kept = self._kept
         at = self._steps % len(kept)

@@ -36,13 +36,13 @@ Utc = Annotated[
 Monotonic = Annotated[float, Meta(ge=0, le=1e12)]
 
 
-class _Line(
+class _TraceLine(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
 ):
     """One line."""
 
 
-class Listening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TraceWord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One word, and the rule that the device judged it by."""
 
     sha256: Hash
@@ -53,7 +53,7 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     near_miss_threshold: Score
 
 
-class Opened(_Line, frozen=True, kw_only=True, tag="opened"):
+class OpenedLine(_TraceLine, frozen=True, kw_only=True, tag="opened"):
     """A survey began; the line of samples begins at 0."""
 
     v: Literal[1] = 1
@@ -68,10 +68,10 @@ class Opened(_Line, frozen=True, kw_only=True, tag="opened"):
     floor: Probability
     """Scores below it are not kept; nothing can be said of thresholds below it."""
     lazy: bool
-    words: Annotated[dict[ShortName, Listening], Meta(min_length=1, max_length=64)]
+    words: Annotated[dict[ShortName, TraceWord], Meta(min_length=1, max_length=64)]
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TraceDetection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A wake or a near miss, as the device saw it."""
 
     kind: Literal["wake", "near_miss"]
@@ -80,7 +80,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     end_sample: Sample
 
 
-class Scores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WordScores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The scores of one word at or above the floor."""
 
     steps: tuple[Annotated[int, Meta(ge=0, le=PART_FRAMES * 8)], ...]
@@ -89,7 +89,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of the same length; the shortest decimals that are the same float32."""
 
 
-class Heard(_Line, frozen=True, kw_only=True, tag="heard"):
+class HeardLine(_TraceLine, frozen=True, kw_only=True, tag="heard"):
     """A stretch of sound without a gap."""
 
     first_sample: Sample
@@ -100,12 +100,12 @@ class Heard(_Line, frozen=True, kw_only=True, tag="heard"):
     """The same by the clock that never goes back; other runs of the machine begin it anew."""
     levels_db: Annotated[tuple[LevelDb, ...], Meta(max_length=PART_FRAMES // LEVEL_FRAMES)]
     """Mean power of each 2 s, in whole decibels of full scale; the last may be of less."""
-    scores: dict[ShortName, Scores]
+    scores: dict[ShortName, WordScores]
     """By word; one that never reached the floor is absent."""
-    found: tuple[Found, ...]
+    found: tuple[TraceDetection, ...]
 
 
-class Missing(_Line, frozen=True, kw_only=True, tag="gap"):
+class GapLine(_TraceLine, frozen=True, kw_only=True, tag="gap"):
     """A stretch without sound; every score begins anew after it."""
 
     reason: GapReason
@@ -116,7 +116,7 @@ class Missing(_Line, frozen=True, kw_only=True, tag="gap"):
     monotonic_s: Monotonic
 
 
-Line = Opened | Heard | Missing
+Line = OpenedLine | HeardLine | GapLine
 
 
 def encode(line: Line) -> bytes:
@@ -136,13 +136,13 @@ def decode(data: bytes) -> Line:
         line: Line = msgspec.json.decode(data, type=Line)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"not a line of a trace: {error}") from error
-    moment(line.utc)
-    if isinstance(line, Heard) and not _is_of_one_piece(line):
+    parse_time(line.utc)
+    if isinstance(line, HeardLine) and not _is_consistent(line):
         raise ValueError("a stretch that contradicts itself")
     return line
 
 
-def moment(utc: str) -> datetime:
+def parse_time(utc: str) -> datetime:
     """Read a time of a trace.
 
     Raises:
@@ -151,24 +151,24 @@ def moment(utc: str) -> datetime:
     return datetime.fromisoformat(utc.removesuffix("Z")).replace(tzinfo=UTC)
 
 
-def written(time: datetime) -> str:
+def format_time(time: datetime) -> str:
     """Write a time as a trace has it."""
     return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
-def shortest(score: float) -> float:
+def shorten_score(score: float) -> float:
     """Return the shortest decimal that is the same float32: half the length, and no rounding."""
     return float(np.format_float_positional(np.float32(score)))
 
 
-def began(line: Heard | Missing) -> datetime:
+def line_start(line: HeardLine | GapLine) -> datetime:
     """Return when the first sample of a line was heard, or missed."""
-    if isinstance(line, Heard):
-        return moment(line.utc) - _seconds(line.end_sample - line.first_sample)
-    return moment(line.utc) - _seconds(line.length_samples)
+    if isinstance(line, HeardLine):
+        return parse_time(line.utc) - _seconds(line.end_sample - line.first_sample)
+    return parse_time(line.utc) - _seconds(line.length_samples)
 
 
-def _is_of_one_piece(line: Heard) -> bool:
+def _is_consistent(line: HeardLine) -> bool:
     length = line.end_sample - line.first_sample
     frames = length // FRAME_SAMPLES
     return (

@@ -16,18 +16,18 @@ from listener.wake.trace import (
     LEVEL_FRAMES,
     LOWEST_LEVEL_DB,
     PART_FRAMES,
-    Found,
-    Heard,
-    Scores,
-    shortest,
-    written,
+    TraceDetection,
+    HeardLine,
+    WordScores,
+    shorten_score,
+    format_time,
 )
 from listener.wake.trigger import NearMiss, Wake
 
 _FULL_SCALE: Final = 32_768.0
 
 
-class Tracer:
+class TraceBuilder:
     """Sums up sound and scores, stretch by stretch; keeps no sample. One thread."""
 
     def __init__(self, words: Sequence[str], floor: float, step_samples: int) -> None:
@@ -65,14 +65,14 @@ class Tracer:
                 if score >= self._floor:
                     places, values = self._scores.setdefault(word, ([], []))
                     places.append(place)
-                    values.append(shortest(score))
+                    values.append(shorten_score(score))
         for event in found:
             kind: Literal["wake", "near_miss"] = "wake" if isinstance(event, Wake) else "near_miss"
             self._found.append(
-                Found(
+                TraceDetection(
                     kind=kind,
                     word=event.word,
-                    score=shortest(event.score),
+                    score=shorten_score(event.score),
                     end_sample=event.end_sample,
                 )
             )
@@ -82,7 +82,7 @@ class Tracer:
         """Whether a minute of sound waits to be taken."""
         return self._frames >= PART_FRAMES
 
-    def take(self, utc: datetime, monotonic_s: float) -> Heard | None:
+    def take(self, utc: datetime, monotonic_s: float) -> HeardLine | None:
         """Return the stretch since the last one, if there is any, and begin a new one.
 
         Args:
@@ -92,14 +92,14 @@ class Tracer:
         if not self._frames:
             return None
         end_sample = self._first_sample + self._frames * FRAME_SAMPLES
-        heard = Heard(
+        heard = HeardLine(
             first_sample=self._first_sample,
             end_sample=end_sample,
-            utc=written(utc),
+            utc=format_time(utc),
             monotonic_s=round(monotonic_s, 3),
             levels_db=tuple(_level_db(math.fsum(part) / len(part)) for part in self._powers),
             scores={
-                word: Scores(steps=tuple(places), scores=tuple(values))
+                word: WordScores(steps=tuple(places), scores=tuple(values))
                 for word, (places, values) in self._scores.items()
             },
             found=tuple(self._found),
@@ -112,7 +112,7 @@ class Tracer:
         self._frames = 0
         self._powers: list[list[float]] = []
         self._scores: dict[str, tuple[list[int], list[float]]] = {}
-        self._found: list[Found] = []
+        self._found: list[TraceDetection] = []
 
 
 def _level_db(power: float) -> int:

@@ -12,7 +12,7 @@ from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 from listener.wake import trace
 from listener.wake.detector import Detector, Rule
 from listener.wake.features import Floats
-from listener.wake.tracer import Tracer
+from listener.wake.tracer import TraceBuilder
 
 BEGAN = datetime(2026, 3, 4, 20, 0, 0, tzinfo=UTC)
 RULE = Rule(0.5, patience_steps=1, refractory_samples=32_000, near_miss_threshold=0.2)
@@ -97,17 +97,17 @@ def write_trace(
     journal = Journal(path)
     journal.append(
         trace.encode(
-            trace.Opened(
+            trace.OpenedLine(
                 device=device,
                 run="00112233445566aa",
                 earmark="0.2.0",
-                utc=trace.written(began),
+                utc=trace.format_time(began),
                 monotonic_s=1000,
                 step_samples=FRAME_SAMPLES,
                 floor=floor,
                 lazy=True,
                 words={
-                    word: trace.Listening(
+                    word: trace.TraceWord(
                         sha256=sha256,
                         threshold=rule.threshold,
                         patience_steps=rule.patience_steps,
@@ -121,7 +121,7 @@ def write_trace(
     )
     survey = Survey(
         Detector(ToldModel(tuple(scores), rows), dict.fromkeys(scores, rule)),
-        Tracer(tuple(scores), floor, FRAME_SAMPLES),
+        TraceBuilder(tuple(scores), floor, FRAME_SAMPLES),
         journal,
         StreamClock(StartClock(began), lambda: position),
     )

@@ -50,9 +50,9 @@ def test_a_survey_traces_the_wakes_that_hear_would_have_had(
     assert done.returncode == 0
     assert json.loads(done.stdout)["wakes"] == 2
     opened, *heard = lines_of(path)
-    assert isinstance(opened, trace.Opened)
+    assert isinstance(opened, trace.OpenedLine)
     assert opened.words["alexa"].threshold == 0.5
-    wakes = [f for line in heard if isinstance(line, trace.Heard) for f in line.found]
+    wakes = [f for line in heard if isinstance(line, trace.HeardLine) for f in line.found]
     assert [found.kind for found in wakes if found.score >= 0.5] == ["wake", "wake"]
 
 
@@ -63,7 +63,7 @@ def test_a_trace_that_is_there_goes_on(tmp_path: Path) -> None:
 
     done = survey(tmp_path, path, *FAST, str(FIXTURES / "silence.flac"))
 
-    assert sum(isinstance(line, trace.Opened) for line in lines_of(path)) == 2
+    assert sum(isinstance(line, trace.OpenedLine) for line in lines_of(path)) == 2
     assert "no sound was kept" in done.stdout
 
 
@@ -72,7 +72,7 @@ def test_mute_is_a_gap_in_the_trace(tmp_path: Path) -> None:
 
     survey(tmp_path, path, *FAST, str(FIXTURES / "alexa_twice.flac"), "--mute", "0-2,3-4")
 
-    gaps = [line for line in lines_of(path) if isinstance(line, trace.Missing)]
+    gaps = [line for line in lines_of(path) if isinstance(line, trace.GapLine)]
     assert [gap.reason for gap in gaps] == ["muted", "muted"]
 
 
@@ -94,7 +94,7 @@ def test_the_trace_of_speech_is_the_same_as_that_of_noise_as_loud(tmp_path: Path
             [
                 (line.levels_db, line.scores, line.found, line.first_sample, line.end_sample)
                 for line in lines_of(path)
-                if isinstance(line, trace.Heard)
+                if isinstance(line, trace.HeardLine)
             ]
         )
 
@@ -141,7 +141,7 @@ def test_a_recording_that_breaks_off_is_a_gap_and_is_said(
 
     assert done.returncode == 1
     assert "broke off" in done.stderr
-    reasons = [line.reason for line in lines_of(path) if isinstance(line, trace.Missing)]
+    reasons = [line.reason for line in lines_of(path) if isinstance(line, trace.GapLine)]
     assert reasons == ["lost", "start"]
 
 
@@ -165,7 +165,7 @@ def test_what_was_written_before_a_kill_is_whole_and_the_trace_goes_on(tmp_path:
     after = lines_of(path)
     assert len(before) >= 3
     assert after[: len(before)] == before
-    assert isinstance(after[len(before)], trace.Opened)
+    assert isinstance(after[len(before)], trace.OpenedLine)
 
 
 def test_told_to_stop_it_keeps_what_it_heard(tmp_path: Path) -> None:
@@ -189,5 +189,5 @@ def test_told_to_stop_it_keeps_what_it_heard(tmp_path: Path) -> None:
 
     assert process.returncode == 0
     assert "no sound was kept" in said
-    (heard,) = [line for line in lines_of(path) if isinstance(line, trace.Heard)]
+    (heard,) = [line for line in lines_of(path) if isinstance(line, trace.HeardLine)]
     assert 0 < heard.end_sample < 16_000 * 60

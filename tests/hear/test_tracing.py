@@ -5,7 +5,7 @@ from listener.hear.tracing import GAP_EVERY_SAMPLES, MachineClock, StreamClock, 
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Gap, GapReason, Sound
 from listener.wake import trace
 from listener.wake.detector import Step
-from listener.wake.tracer import Tracer
+from listener.wake.tracer import TraceBuilder
 from listener.wake.trigger import NearMiss, Wake
 from tests.fakes import ScriptedDetector, told
 
@@ -49,7 +49,7 @@ def listen(
     sounds: Sequence[Sound], *found: Wake | NearMiss
 ) -> tuple[Survey, list[trace.Line], list[int]]:
     lines, turns, clock = Lines(), list[int](), FakeClock()
-    survey = Survey(SteppingDetector(*found), Tracer(("alexa",), 0.02, FRAME_SAMPLES), lines, clock)
+    survey = Survey(SteppingDetector(*found), TraceBuilder(("alexa",), 0.02, FRAME_SAMPLES), lines, clock)
 
     def passing() -> None:
         turns.append(1)
@@ -61,9 +61,9 @@ def listen(
 def test_a_minute_of_sound_is_a_line() -> None:
     survey, lines, turns = listen(told(2 * trace.PART_FRAMES + 3))
 
-    assert [type(line) for line in lines] == [trace.Heard] * 3
+    assert [type(line) for line in lines] == [trace.HeardLine] * 3
     lengths = [
-        line.end_sample - line.first_sample for line in lines if isinstance(line, trace.Heard)
+        line.end_sample - line.first_sample for line in lines if isinstance(line, trace.HeardLine)
     ]
     assert lengths == [960_000, 960_000, 3 * FRAME_SAMPLES]
     assert survey.heard_samples == sum(lengths)
@@ -78,13 +78,13 @@ def test_the_gaps_of_a_shut_gate_are_one_line_a_minute() -> None:
 
     survey, lines, _ = listen([*shut, *told(1, 1_000_000)])
 
-    gaps = [line for line in lines if isinstance(line, trace.Missing)]
+    gaps = [line for line in lines if isinstance(line, trace.GapLine)]
     assert [(gap.first_sample, gap.length_samples) for gap in gaps] == [
         (0, GAP_EVERY_SAMPLES),
         (GAP_EVERY_SAMPLES, 10 * FRAME_SAMPLES),
     ]
     assert survey.missing_samples == GAP_EVERY_SAMPLES + 10 * FRAME_SAMPLES
-    assert isinstance(lines[-1], trace.Heard)
+    assert isinstance(lines[-1], trace.HeardLine)
 
 
 def test_gaps_of_different_reasons_are_different_lines() -> None:
@@ -99,7 +99,7 @@ def test_gaps_of_different_reasons_are_different_lines() -> None:
         ]
     )
 
-    kinds = [line.reason if isinstance(line, trace.Missing) else "heard" for line in lines]
+    kinds = [line.reason if isinstance(line, trace.GapLine) else "heard" for line in lines]
     assert kinds == ["heard", GapReason.LOST, GapReason.MUTED, "heard"]
 
 
@@ -109,7 +109,7 @@ def test_wakes_and_near_misses_are_counted_and_kept() -> None:
     survey, (line,), _ = listen(told(3), wake, near)
 
     assert (survey.wakes, survey.near_misses) == (1, 1)
-    assert isinstance(line, trace.Heard)
+    assert isinstance(line, trace.HeardLine)
     assert {found.kind for found in line.found} == {"wake", "near_miss"}
     assert line.scores["alexa"].steps == (0, 1, 2)
 
@@ -117,7 +117,7 @@ def test_wakes_and_near_misses_are_counted_and_kept() -> None:
 def test_what_was_heard_when_it_stopped_is_kept() -> None:
     _, lines, _ = listen([*told(5), Gap(GapReason.MUTED, 5 * FRAME_SAMPLES, 640)])
 
-    assert [type(line) for line in lines] == [trace.Heard, trace.Missing]
+    assert [type(line) for line in lines] == [trace.HeardLine, trace.GapLine]
 
 
 def test_recordings_heard_fast_are_dated_as_if_in_their_own_time() -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from listener.wake.features import BANDS, Floats
-from listener.wake.quiet import Quiet
+from listener.wake.quiet import EnergyGate
 
 
 def room(level: float, steps: int, hop: int, seed: int = 0) -> list[Floats]:
@@ -20,7 +20,7 @@ def hop(request: pytest.FixtureRequest) -> int:
 
 def test_a_steady_noise_is_quiet_at_any_level(hop: int) -> None:
     for level in (-8, 0, 3, 6):
-        quiet = Quiet(hop)
+        quiet = EnergyGate(hop)
 
         loud = [quiet.is_loud(mel) for mel in room(level, 2000, hop)]
 
@@ -28,7 +28,7 @@ def test_a_steady_noise_is_quiet_at_any_level(hop: int) -> None:
 
 
 def test_the_first_80_ms_count_as_loud(hop: int) -> None:
-    quiet = Quiet(hop)
+    quiet = EnergyGate(hop)
 
     loud = [quiet.is_loud(mel) for mel in room(3, 10, hop)]
 
@@ -37,7 +37,7 @@ def test_the_first_80_ms_count_as_loud(hop: int) -> None:
 
 @pytest.mark.parametrize("bands", [slice(0, 8), slice(8, 16), slice(24, 32)])
 def test_a_rise_in_a_quarter_of_the_bands_is_loud(hop: int, bands: slice) -> None:
-    quiet = Quiet(hop)
+    quiet = EnergyGate(hop)
     for mel in room(3, 500, hop):
         quiet.is_loud(mel)
     risen = room(3, 20, hop, seed=1)
@@ -48,7 +48,7 @@ def test_a_rise_in_a_quarter_of_the_bands_is_loud(hop: int, bands: slice) -> Non
 
 
 def test_a_single_loud_frame_is_loud(hop: int) -> None:
-    quiet = Quiet(hop)
+    quiet = EnergyGate(hop)
     for mel in room(3, 500, hop):
         quiet.is_loud(mel)
     click = room(3, 1, hop)[0]
@@ -58,7 +58,7 @@ def test_a_single_loud_frame_is_loud(hop: int) -> None:
 
 
 def test_a_room_that_stays_louder_becomes_quiet_again(hop: int) -> None:
-    quiet = Quiet(hop)
+    quiet = EnergyGate(hop)
     for mel in room(2, 500, hop):
         quiet.is_loud(mel)
 
@@ -70,7 +70,7 @@ def test_a_room_that_stays_louder_becomes_quiet_again(hop: int) -> None:
 
 
 def test_after_digital_silence_the_floor_comes_up_in_seconds(hop: int) -> None:
-    quiet = Quiet(hop)
+    quiet = EnergyGate(hop)
     silence = np.full((hop, BANDS), -8, np.float32)
     for _ in range(200):
         quiet.is_loud(silence)
@@ -81,7 +81,7 @@ def test_after_digital_silence_the_floor_comes_up_in_seconds(hop: int) -> None:
 
 
 def test_after_a_restart_the_room_is_unknown(hop: int) -> None:
-    quiet = Quiet(hop)
+    quiet = EnergyGate(hop)
     for mel in room(0, 100, hop):
         quiet.is_loud(mel)
 

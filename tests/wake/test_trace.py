@@ -13,7 +13,7 @@ from listener.sound.pcm import FRAME_SAMPLES, GapReason
 from listener.wake import trace
 from tests.wake.traces import NOW, traced
 
-OPENED = trace.Opened(
+OPENED = trace.OpenedLine(
     device="hall",
     run="00112233445566aa",
     earmark="0.2.0",
@@ -23,7 +23,7 @@ OPENED = trace.Opened(
     floor=0.02,
     lazy=True,
     words={
-        "alexa": trace.Listening(
+        "alexa": trace.TraceWord(
             sha256="ab" * 32,
             threshold=0.5,
             patience_steps=1,
@@ -40,7 +40,7 @@ def test_a_score_reads_back_as_the_same_float32(score: float) -> None:
 
     line = trace.decode(trace.encode(heard).rstrip())
 
-    assert isinstance(line, trace.Heard)
+    assert isinstance(line, trace.HeardLine)
     assert np.float32(line.scores["alexa"].scores[0]) == np.float32(score)
 
 
@@ -77,11 +77,11 @@ def test_the_schema_has_no_field_that_could_hold_sound() -> None:
 
 
 def test_lines_read_back_equal() -> None:
-    missing = trace.Missing(
+    missing = trace.GapLine(
         reason=GapReason.MUTED,
         first_sample=0,
         length_samples=16_000,
-        utc=trace.written(NOW),
+        utc=trace.format_time(NOW),
         monotonic_s=3.25,
     )
     for line in (OPENED, missing, traced(np.ones(FRAME_SAMPLES, np.int16), 0.5)):
@@ -95,14 +95,14 @@ def test_lines_read_back_equal() -> None:
 def test_when_a_line_began_follows_from_its_end_and_its_length() -> None:
     heard = traced(np.zeros(25 * FRAME_SAMPLES, np.int16))
 
-    assert trace.began(heard) == NOW - timedelta(seconds=2)
+    assert trace.line_start(heard) == NOW - timedelta(seconds=2)
 
 
 def test_times_are_utc_whatever_the_clock_says() -> None:
     there = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
 
-    assert trace.written(there) == "2026-03-04T05:06:07.089Z"
-    assert trace.moment(trace.written(there)) == NOW
+    assert trace.format_time(there) == "2026-03-04T05:06:07.089Z"
+    assert trace.parse_time(trace.format_time(there)) == NOW
 
 
 def change(line: trace.Line, **fields: object) -> bytes:

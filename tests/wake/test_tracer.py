@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from listener.sound.pcm import FRAME_SAMPLES
 from listener.wake import trace
 from listener.wake.detector import Step
-from listener.wake.tracer import Tracer
+from listener.wake.tracer import TraceBuilder
 from listener.wake.trigger import NearMiss, Wake
 from tests.wake.traces import NOW, frames, step, traced
 
 
 def test_scores_from_the_floor_on_are_kept_with_their_place() -> None:
-    tracer = Tracer(("alexa", "timer"), 0.1, FRAME_SAMPLES)
+    tracer = TraceBuilder(("alexa", "timer"), 0.1, FRAME_SAMPLES)
     scores = [0.0, 0.0999, 0.1, 0.9, 0.05]
     for frame, score in zip(
         frames(np.zeros(5 * FRAME_SAMPLES, np.int16), 12_800), scores, strict=True
@@ -24,12 +24,12 @@ def test_scores_from_the_floor_on_are_kept_with_their_place() -> None:
     heard = tracer.take(NOW, 2.0)
 
     assert heard is not None
-    assert heard.scores == {"alexa": trace.Scores(steps=(2, 3), scores=(0.1, 0.9))}
+    assert heard.scores == {"alexa": trace.WordScores(steps=(2, 3), scores=(0.1, 0.9))}
     assert (heard.first_sample, heard.end_sample) == (12_800, 12_800 + 5 * FRAME_SAMPLES)
 
 
 def test_at_a_hop_of_40_ms_every_step_has_a_place_of_its_own() -> None:
-    tracer = Tracer(("alexa",), 0.1, 640)
+    tracer = TraceBuilder(("alexa",), 0.1, 640)
     (frame,) = frames(np.zeros(FRAME_SAMPLES, np.int16), 6400)
     steps = [Step(6400, 7040, {"alexa": 0.2}), Step(7040, 7680, {"alexa": 0.3})]
 
@@ -41,7 +41,7 @@ def test_at_a_hop_of_40_ms_every_step_has_a_place_of_its_own() -> None:
 
 
 def test_a_step_that_was_put_off_has_no_score() -> None:
-    tracer = Tracer(("alexa",), 0.02, FRAME_SAMPLES)
+    tracer = TraceBuilder(("alexa",), 0.02, FRAME_SAMPLES)
     (frame,) = frames(np.zeros(FRAME_SAMPLES, np.int16))
 
     tracer.frame(frame, [Step(0, FRAME_SAMPLES, {})], [])
@@ -52,7 +52,7 @@ def test_a_step_that_was_put_off_has_no_score() -> None:
 
 
 def test_wakes_and_near_misses_are_kept_as_the_device_saw_them() -> None:
-    tracer = Tracer(("alexa",), 0.02, FRAME_SAMPLES)
+    tracer = TraceBuilder(("alexa",), 0.02, FRAME_SAMPLES)
     (frame,) = frames(np.zeros(FRAME_SAMPLES, np.int16), 64_000)
 
     tracer.frame(frame, [], [NearMiss("alexa", 0.25, 60_160), Wake("alexa", 0.75, 65_280, 0.5)])
@@ -75,7 +75,7 @@ def test_a_level_is_mean_power_in_whole_decibels(value: int, level_db: int) -> N
 
 
 def test_a_minute_is_full_and_the_next_stretch_goes_on_where_it_ended() -> None:
-    tracer = Tracer(("alexa",), 0.02, FRAME_SAMPLES)
+    tracer = TraceBuilder(("alexa",), 0.02, FRAME_SAMPLES)
     minute = frames(np.zeros(trace.PART_FRAMES * FRAME_SAMPLES, np.int16))
     for frame in minute:
         assert not tracer.is_full

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Samples
 from listener.wake import trace
 from listener.wake.detector import Step
-from listener.wake.tracer import Tracer
+from listener.wake.tracer import TraceBuilder
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
 
@@ -21,8 +21,8 @@ def step(frame: Frame, **scores: float) -> Step:
     return Step(frame.first_sample, frame.end_sample, scores)
 
 
-def traced(sound: Samples, score: float = 0.0) -> trace.Heard:
-    tracer = Tracer(("alexa",), 0.02, FRAME_SAMPLES)
+def traced(sound: Samples, score: float = 0.0) -> trace.HeardLine:
+    tracer = TraceBuilder(("alexa",), 0.02, FRAME_SAMPLES)
     for frame in frames(sound):
         tracer.frame(frame, [step(frame, alexa=score)], [])
     heard = tracer.take(NOW, 1.0)

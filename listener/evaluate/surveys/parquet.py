@@ -19,7 +19,7 @@ from pyarrow import parquet
 from listener.errors import Unavailable
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason
 from listener.wake import trace
-from listener.wake.trace import LEVEL_FRAMES, Found, Heard, Missing, Opened, Scores
+from listener.wake.trace import LEVEL_FRAMES, TraceDetection, HeardLine, GapLine, OpenedLine, WordScores
 
 SUFFIX: Final = ".parquet"
 RUNS: Final = b"earmark.runs"
@@ -50,20 +50,20 @@ def write_parquet(lines: Iterable[trace.Line], path: Path) -> int:
     """Write lines of traces; return how many rows they became.
 
     Args:
-        lines: of one trace after the other, each begun by ``Opened``.
+        lines: of one trace after the other, each begun by ``OpenedLine``.
         path: replaced when all is written.
 
     Raises:
         Unavailable: the file cannot be written.
     """
-    runs: list[Opened] = []
+    runs: list[OpenedLine] = []
     rows = 0
     fresh = path.with_name(f".{path.name}.new")
     try:
         with parquet.ParquetWriter(fresh, SCHEMA, compression="zstd") as writer:
             batch: list[dict[str, Any]] = []
             for number, line in enumerate(lines):
-                if isinstance(line, Opened):
+                if isinstance(line, OpenedLine):
                     runs.append(line)
                     continue
                 batch += _rows(line, runs[-1], len(runs) - 1, number)
@@ -91,7 +91,7 @@ def read_parquet(path: Path) -> Iterator[trace.Line]:
             if not file.schema_arrow.equals(SCHEMA):
                 raise Unavailable(f"cannot read {path}: it is no trace")
             runs = msgspec.json.decode(
-                (file.metadata.metadata or {}).get(RUNS, b""), type=list[Opened]
+                (file.metadata.metadata or {}).get(RUNS, b""), type=list[OpenedLine]
             )
             seen = -1
             rows = (row for batch in file.iter_batches(GROUP_ROWS) for row in batch.to_pylist())
@@ -120,12 +120,12 @@ def _flush(writer: Any, batch: list[dict[str, Any]]) -> int:  # noqa: ANN401 - p
     return count
 
 
-def _rows(line: Heard | Missing, opened: Opened, run: int, number: int) -> Iterator[dict[str, Any]]:
+def _rows(line: HeardLine | GapLine, opened: OpenedLine, run: int, number: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of a line, the stretch or the gap itself first."""
     end_sample = (
-        line.end_sample if isinstance(line, Heard) else line.first_sample + line.length_samples
+        line.end_sample if isinstance(line, HeardLine) else line.first_sample + line.length_samples
     )
-    ended = trace.moment(line.utc)
+    ended = trace.parse_time(line.utc)
 
     def row(kind: str, first: int, end: int, **more: object) -> dict[str, Any]:
         before_s = (end_sample - end) / SAMPLE_RATE_HZ
@@ -140,7 +140,7 @@ def _rows(line: Heard | Missing, opened: Opened, run: int, number: int) -> Itera
             "end_sample": end,
         } | more
 
-    if isinstance(line, Missing):
+    if isinstance(line, GapLine):
         yield row("gap", line.first_sample, end_sample, reason=line.reason.value)
         return
     first = line.first_sample
@@ -158,7 +158,7 @@ def _rows(line: Heard | Missing, opened: Opened, run: int, number: int) -> Itera
         yield row(found.kind, end - step, end, word=found.word, value=found.score)
 
 
-def _line(rows: list[dict[str, Any]], opened: Opened) -> trace.Line:
+def _line(rows: list[dict[str, Any]], opened: OpenedLine) -> trace.Line:
     """Put a line together again.
 
     Raises:
@@ -167,40 +167,40 @@ def _line(rows: list[dict[str, Any]], opened: Opened) -> trace.Line:
     head, *rest = rows
     utc: datetime = head["utc"]
     if head["kind"] == "gap":
-        return Missing(
+        return GapLine(
             reason=GapReason(head["reason"]),
             first_sample=head["first_sample"],
             length_samples=head["end_sample"] - head["first_sample"],
-            utc=trace.written(utc),
+            utc=trace.format_time(utc),
             monotonic_s=head["monotonic_s"],
         )
     scores: dict[str, tuple[list[int], list[float]]] = {}
-    found: list[Found] = []
+    found: list[TraceDetection] = []
     for row in rest:
         kind = row["kind"]
         if kind == "score":
             places, values = scores.setdefault(row["word"], ([], []))
             after = row["end_sample"] - head["first_sample"]
             places.append(after // opened.step_samples - 1)
-            values.append(trace.shortest(row["value"]))
+            values.append(trace.shorten_score(row["value"]))
         elif kind in {"wake", "near_miss"}:
             named: Literal["wake", "near_miss"] = "wake" if kind == "wake" else "near_miss"
             found.append(
-                Found(
+                TraceDetection(
                     kind=named,
                     word=row["word"],
-                    score=trace.shortest(row["value"]),
+                    score=trace.shorten_score(row["value"]),
                     end_sample=row["end_sample"],
                 )
             )
-    line = Heard(
+    line = HeardLine(
         first_sample=head["first_sample"],
         end_sample=head["end_sample"],
-        utc=trace.written(utc),
+        utc=trace.format_time(utc),
         monotonic_s=head["monotonic_s"],
         levels_db=tuple(int(row["value"]) for row in rest if row["kind"] == "level"),
         scores={
-            word: Scores(steps=tuple(places), scores=tuple(values))
+            word: WordScores(steps=tuple(places), scores=tuple(values))
             for word, (places, values) in scores.items()
         },
         found=tuple(found),

@@ -20,7 +20,7 @@ from listener.evaluate.surveys.spans import Spans
 from listener.journal import read_lines
 from listener.sound.pcm import SAMPLE_RATE_HZ
 from listener.wake import trace
-from listener.wake.trace import Heard, Listening, Opened
+from listener.wake.trace import HeardLine, TraceWord, OpenedLine
 
 MOST_TROUBLES: Final = 50
 """Bad lines of one trace that are named; further ones are only counted."""
@@ -35,7 +35,7 @@ class Chain:
     device: str
     word: str
     step_samples: int
-    listening: Listening
+    listening: TraceWord
     ends: NDArray[np.int64]
     """Where each step ends, shape (n,); between two runs stands one step with the score 0."""
     scores: NDArray[np.float32]
@@ -57,7 +57,7 @@ class Merged:
     """Gaps, by their reason."""
     floor: float = 0.0
     """The highest of any trace: nothing can be said below it."""
-    words: dict[str, Listening] = field(default_factory=dict)
+    words: dict[str, TraceWord] = field(default_factory=dict)
     troubles: list[Trouble] = field(default_factory=list)
 
 
@@ -140,18 +140,18 @@ class _Reader:
         self._name = name
         self._excluded = excluded
         self._stimuli = stimuli
-        self._opened: Opened | None = None
+        self._opened: OpenedLine | None = None
         self._runs: dict[str, _Run] = {}
         self._next_sample: int | None = None
 
     def push(self, line: trace.Line | None) -> None:
         match line:
-            case Opened():
+            case OpenedLine():
                 self.close()
                 self._open(line)
-            case Heard() if self._opened is not None:
+            case HeardLine() if self._opened is not None:
                 self._hear(line, self._opened)
-            case trace.Missing():
+            case trace.GapLine():
                 self.close()
                 self._merged.missing_s[line.reason] += line.length_samples / SAMPLE_RATE_HZ
             case _:
@@ -178,7 +178,7 @@ class _Reader:
                 )
             )
 
-    def _open(self, line: Opened) -> None:
+    def _open(self, line: OpenedLine) -> None:
         self._opened = line
         self._merged.floor = max(self._merged.floor, line.floor)
         for word, listening in line.words.items():
@@ -189,11 +189,11 @@ class _Reader:
                     "evaluate the traces of each model by themselves",
                 )
 
-    def _hear(self, line: Heard, opened: Opened) -> None:
+    def _hear(self, line: HeardLine, opened: OpenedLine) -> None:
         if self._next_sample not in {None, line.first_sample}:
             self.close()  # a line is missing between
         self._next_sample = line.end_sample
-        end_s = trace.moment(line.utc).timestamp()
+        end_s = trace.parse_time(line.utc).timestamp()
         begin_s = end_s - (line.end_sample - line.first_sample) / SAMPLE_RATE_HZ
         self._count(opened.device, begin_s, end_s)
         step = opened.step_samples
