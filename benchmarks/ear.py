@@ -12,11 +12,11 @@ from listener import config
 from listener.catalogue import Catalogue
 from listener.errors import Unavailable
 from listener.hear.counters import Counters
-from listener.hear.herald import Herald
-from listener.hear.keeping import Keeping
-from listener.hear.loop import Ear
+from listener.hear.herald import EventPublisher
+from listener.hear.keeping import Sealer
+from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers
-from listener.hear.sealing import Stamp
+from listener.hear.sealing import SealingContext
 from listener.inference.assembly import build_detector
 from listener.inference.speech import SpeechNet
 from listener.sound.clip import Recorder, longest_samples
@@ -24,7 +24,7 @@ from listener.sound.pcm import Samples
 from listener.sound.ring import Ring
 
 
-def whole_ear(folder: Path, settings: config.Config, memory: Samples) -> tuple[Ear, Keeping]:
+def whole_ear(folder: Path, settings: config.Config, memory: Samples) -> tuple[Listener, Sealer]:
     """Build an ear with its real detector, and what stands in for all behind it.
 
     Args:
@@ -37,17 +37,17 @@ def whole_ear(folder: Path, settings: config.Config, memory: Samples) -> tuple[E
     ring = Ring(memory)
     buffers = ClipBuffers(4, longest_samples(settings.clip))
     counters = Counters("bench", "0" * 16)
-    herald = Herald(lambda _event: None, _NoPost(), lambda _data: bytes(64), lambda: None)
-    keeping = Keeping(
+    herald = EventPublisher(lambda _event: None, _NoPost(), lambda _data: bytes(64), lambda: None)
+    keeping = Sealer(
         attribution=_NobodysClips(),
         stamp=_useless_stamp(),
         border=_NoBorder(),
         counters=counters,
         buffers=buffers,
-        tell=herald.tell,
+        tell=herald.publish,
         is_patient=False,
     )
-    ear = Ear(
+    ear = Listener(
         detector=build_detector(words, catalogue.embedding(), settings.wake),
         models={word.name: word.manifest.sha256 for word in words},
         ring=ring,
@@ -76,13 +76,13 @@ class _NoBorder:
         raise Unavailable(f"nothing is spooled here: {clip} {owner} {seq} {len(data)}")
 
 
-def _useless_stamp() -> Stamp:
+def _useless_stamp() -> SealingContext:
     """Return a stamp that has no number for any envelope: nothing is sealed here."""
 
     def next_seq() -> int:
         raise Unavailable("nothing is sealed here")
 
-    return Stamp(
+    return SealingContext(
         device="bench",
         key=Ed25519PrivateKey.generate(),
         next_seq=next_seq,

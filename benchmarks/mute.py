@@ -25,11 +25,11 @@ from benchmarks.room import CARD, room
 from listener import config, control
 from listener.errors import Unavailable
 from listener.hear.gate import listen_to_device
-from listener.hear.memory import allocate
-from listener.hear.microphone.devices import portaudio
-from listener.hear.microphone.records import Failed, Opened
-from listener.hear.mute.lasting import Lasting
-from listener.hear.mute.muting import Mute
+from listener.hear.memory import allocate_locked
+from listener.hear.microphone.devices import load_portaudio
+from listener.hear.microphone.records import FailedRecord, OpenedRecord
+from listener.hear.mute.lasting import MuteFiles
+from listener.hear.mute.muting import MuteController
 from listener.hear.mute.switches import LineSwitch
 from listener.service import StopSignal
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, GapReason, Samples, Sound
@@ -48,7 +48,7 @@ def measure(say: Callable[[str], None], edges: int = EDGES) -> dict[str, Any]:
     Raises:
         Unavailable: PortAudio is not installed, or no sound came.
     """
-    portaudio()
+    load_portaudio()
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as name:
         folder = Path(name)
         with room(folder), closing(_Hand()) as hand:
@@ -84,7 +84,7 @@ class _Hand:
     def fileno(self) -> int:
         return self._line
 
-    def was_shut(self) -> bool:
+    def was_muted(self) -> bool:
         try:
             edges = os.read(self._line, 1 << 10)
         except BlockingIOError:
@@ -108,15 +108,15 @@ class _Session:
         self._seen: queue.Queue[tuple[float, bool]] = queue.Queue()
         """When the ear was done with a first frame (True) or a mute (False), and all was wiped."""
         self._memory: list[Samples] = []
-        self._failed: list[Failed] = []
+        self._failed: list[FailedRecord] = []
 
     def run(self) -> tuple[list[float], list[float]]:
         """Return the times to shut and to open, in ms."""
         settings = config.Config(microphone=config.MicrophoneSettings(device=CARD, constant_s=0))
         requests = control.ControlSocket(self._folder / control.SOCKET)
-        mute = Mute(
+        mute = MuteController(
             LineSwitch("bench", lambda: self._hand, time.monotonic),
-            Lasting(self._folder),
+            MuteFiles(self._folder),
             requests,
             remote_unmute=False,
             now=partial(datetime.now, UTC),
@@ -129,7 +129,7 @@ class _Session:
             tell=self._told,
             monotonic_s=time.monotonic,
         )
-        memory = allocate(round(settings.clip.ring_s * SAMPLE_RATE_HZ))
+        memory = allocate_locked(round(settings.clip.ring_s * SAMPLE_RATE_HZ))
         self._memory.append(memory)
         ear, keeping = whole_ear(self._folder, settings, memory)
         times: list[tuple[list[float], list[float]]] = []
@@ -138,7 +138,7 @@ class _Session:
         limit = threading.Timer(LIMIT_S, self._stop.request)
         limit.start()
         with closing(requests):
-            ear.listen(self._watched(gate.sounds()), lambda: None)
+            ear.listen(self._watched(gate.stream()), lambda: None)
         limit.cancel()
         keeping.close()
         hand.join()
@@ -147,8 +147,8 @@ class _Session:
             raise Unavailable(f"the microphone did not answer every edge: {cause}")
         return times[0]
 
-    def _told(self, state: Opened | Failed) -> None:
-        if isinstance(state, Failed):
+    def _told(self, state: OpenedRecord | FailedRecord) -> None:
+        if isinstance(state, FailedRecord):
             self._failed.append(state)
 
     def _watched(self, sounds: Iterator[Sound]) -> Iterator[Sound]:

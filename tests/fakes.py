@@ -36,7 +36,7 @@ class FakeSwitch:
     def filenos(self) -> tuple[int, ...]:
         return ()
 
-    def is_shut(self, at_sample: int) -> bool:
+    def is_muted(self, at_sample: int) -> bool:
         del at_sample
         if self._broken:
             raise OSError("the line is gone")
@@ -70,7 +70,7 @@ class FakeMicrophone:
             event()
         return None
 
-    def shut(self) -> None:
+    def close(self) -> None:
         self.times_shut += 1
 
     def skip(self) -> int | None:
@@ -111,7 +111,7 @@ class PlainBuffers:
     def take(self) -> Samples | None:
         return self.free.pop() if self.free else None
 
-    def give_back(self, samples: Samples) -> None:
+    def release(self, samples: Samples) -> None:
         for buffer in self.all:
             if np.may_share_memory(buffer, samples):
                 buffer.fill(0)

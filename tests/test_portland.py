@@ -25,7 +25,7 @@ from listener.envelope import keys
 from listener.envelope.open import Identity, parse_identities
 from listener.envelope.seal import seal
 from listener.errors import BadEnvelope, ConfigError
-from listener.hear.following import Following
+from listener.hear.following import RosterUpdater
 from listener.home import Home
 from listener.mqtt.broker import ConnectedEvent, DeliveredEvent, BrokerLimits, Message
 from listener.owner import succession
@@ -205,7 +205,7 @@ def _identity(secret: str) -> Identity:
 def test_nobody_but_the_owner_moves_a_speaker_on_to_another_key(household: "Household") -> None:
     everybody = Everybody(household)
     bidding = InboundMessages(household.home.path, "hall")
-    following = Following(household.home, "hall", household.device_key)
+    following = RosterUpdater(household.home, "hall", household.device_key)
     before = household.home.roster()
     forged = [one.encode() for one in everybody.forgeries()]
 

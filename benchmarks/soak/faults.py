@@ -17,7 +17,7 @@ from benchmarks.soak.cast import Actor, Cast
 from benchmarks.soak.stage import sounddevice as stage
 from listener import control
 from listener.control import ControlClient
-from listener.hear.mute.lasting import Lasting
+from listener.hear.mute.lasting import MuteFiles
 
 _FLURRY: Final = 20
 _EDGE_S: Final = 0.001
@@ -54,7 +54,7 @@ class Faults:
         self._lots = np.random.default_rng(seed)
         self._cast = cast
         self._desk = desk
-        self._lasting = Lasting(home, patience_s=30.0)
+        self._lasting = MuteFiles(home, patience_s=30.0)
         self._controller = ControlClient(home / control.SOCKET)
         self._pause_s = pause_s
         self._due_s = time.monotonic() + pause_s

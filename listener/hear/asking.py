@@ -10,7 +10,7 @@ from listener.config import Config, MicrophoneSettings, WakeSettings
 from listener.errors import UsageError
 
 
-def settled(arguments: argparse.Namespace, settings: Config) -> Config:
+def apply_arguments(arguments: argparse.Namespace, settings: Config) -> Config:
     """Return the settings as the arguments of ``earmark hear`` change them.
 
     Raises:
@@ -18,7 +18,7 @@ def settled(arguments: argparse.Namespace, settings: Config) -> Config:
     """
     replace = msgspec.structs.replace
     files = _files(arguments.microphone or ())
-    microphone = asked_for(arguments, settings.microphone, files)
+    microphone = microphone_settings(arguments, settings.microphone, files)
     attribution = settings.attribution
     if arguments.channel is not None:
         microphone = replace(microphone, channel=arguments.channel)
@@ -29,12 +29,12 @@ def settled(arguments: argparse.Namespace, settings: Config) -> Config:
     return replace(
         settings,
         microphone=microphone,
-        wake=listening_for(arguments, settings.wake),
+        wake=wake_settings(arguments, settings.wake),
         attribution=attribution,
     )
 
 
-def asked_for(
+def microphone_settings(
     arguments: argparse.Namespace, settings: MicrophoneSettings, files: Sequence[str]
 ) -> MicrophoneSettings:
     """Return the microphone that is meant, as the arguments change the settings.
@@ -62,7 +62,7 @@ def asked_for(
     return settings
 
 
-def listening_for(arguments: argparse.Namespace, settings: WakeSettings) -> WakeSettings:
+def wake_settings(arguments: argparse.Namespace, settings: WakeSettings) -> WakeSettings:
     """Return the words that are meant, as the arguments change the settings.
 
     Args:

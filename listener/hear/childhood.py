@@ -9,12 +9,12 @@ import signal
 import sys
 from typing import Final
 
-from listener.hear.traces import forbid_dumps
+from listener.hear.traces import disable_core_dumps
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
-def begin(parent: int) -> int:
+def harden(parent: int) -> int:
     """Settle in, and take standard output for our own words.
 
     Whatever a library prints goes nowhere from here on. Ctrl-C and systemd speak to the whole
@@ -26,7 +26,7 @@ def begin(parent: int) -> int:
     Returns:
         The descriptor that standard output was.
     """
-    forbid_dumps()
+    disable_core_dumps()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(0)  # It ended before we asked.

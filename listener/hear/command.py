@@ -17,19 +17,19 @@ from listener import config, control
 from listener.catalogue import Catalogue
 from listener.errors import EarmarkError
 from listener.hear import report
-from listener.hear.asking import settled
-from listener.hear.confinement import confine, wipe_freed
+from listener.hear.asking import apply_arguments
+from listener.hear.confinement import apply_sandbox, overwrite_freed_memory
 from listener.hear.counters import Counters
-from listener.hear.fitting import fitted_lamp, fitted_mute
-from listener.hear.following import Following
-from listener.hear.herald import Herald
-from listener.hear.keeping import BUFFERS, Keeping
-from listener.hear.loop import Ear
-from listener.hear.memory import ClipBuffers, allocate, share_one_heap
+from listener.hear.fitting import build_lamp, build_mute
+from listener.hear.following import RosterUpdater
+from listener.hear.herald import EventPublisher
+from listener.hear.keeping import BUFFERS, Sealer
+from listener.hear.loop import Listener
+from listener.hear.memory import ClipBuffers, allocate_locked, use_single_malloc_arena
 from listener.hear.opening import open_gate
-from listener.hear.sealing import Stamp
-from listener.hear.signs.chime import fitted_chime
-from listener.hear.watching import Both, Watching
+from listener.hear.sealing import SealingContext
+from listener.hear.signs.chime import build_chime
+from listener.hear.watching import Tee, MonitorFeed
 from listener.hear.wording import to_text
 from listener.home import Home
 from listener.inference.assembly import build_detector
@@ -90,46 +90,46 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         ModelRefused: a model is missing or is not what its manifest says.
         EarmarkError: a recording broke off.
     """
-    confine(is_required=settings.device.confinement == "required")
-    share_one_heap()
-    settings = settled(arguments, settings)
+    apply_sandbox(is_required=settings.device.confinement == "required")
+    use_single_malloc_arena()
+    settings = apply_arguments(arguments, settings)
     home = Home(Path(settings.home))
     keeper = home.keeper(settings.attribution.keeper)
     stop = StopSignal()
     key = home.device_key()
     requests = control.ControlSocket(home.path / control.SOCKET)
-    mute = fitted_mute(settings, home.path, requests, arguments.mute)
-    lamp = fitted_lamp(settings.lamp, time.monotonic)
+    mute = build_mute(settings, home.path, requests, arguments.mute)
+    lamp = build_lamp(settings.lamp, time.monotonic)
     # A recording would not wait for it.
-    chime = None if settings.microphone.files else fitted_chime(settings.chime, time.monotonic)
+    chime = None if settings.microphone.files else build_chime(settings.chime, time.monotonic)
     notifier = NoticeSender(home.path / SOCKET)
-    watching = Watching(home.path, time.monotonic, time.process_time)
-    herald = Herald(
+    watching = MonitorFeed(home.path, time.monotonic, time.process_time)
+    herald = EventPublisher(
         _write_json if arguments.json else _write_text,
-        Both(notifier, watching),
+        Tee(notifier, watching),
         key.sign,
         on_nobody_reads=stop.request,
     )
-    gate = open_gate(settings.microphone, mute, stop, herald.tell, is_fast=arguments.fast)
+    gate = open_gate(settings.microphone, mute, stop, herald.publish, is_fast=arguments.fast)
     detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
     # Not before: freed models need no wiping.
-    wipe_freed()
-    ring = Ring(allocate(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
+    overwrite_freed_memory()
+    ring = Ring(allocate_locked(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
     buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
     boot = os.urandom(_BOOT_BYTES).hex()
     counters = Counters(settings.device.name, boot)
     service = Notifier(os.environ, time.monotonic)
-    keeping = Keeping(
-        attribution=Keeper(keeper, Following(home, settings.device.name, key)),
+    keeping = Sealer(
+        attribution=Keeper(keeper, RosterUpdater(home, settings.device.name, key)),
         stamp=_stamp(settings, home, key, boot),
         border=Spool(home.path / "spool", settings.spool),
         counters=counters,
         buffers=buffers,
-        tell=herald.tell,
+        tell=herald.publish,
         is_patient=arguments.fast,
     )
     recorder = Recorder(ring, speech, settings.clip, buffers)
-    ear = Ear(
+    ear = Listener(
         detector=detector,
         models=models,
         ring=ring,
@@ -147,19 +147,19 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         for held in (requests, lamp, chime):
             if held is not None:
                 closing.callback(held.close)
-        herald.tell(_started(settings, thresholds, keeper, mute.about, is_fast=arguments.fast))
+        herald.publish(_started(settings, thresholds, keeper, mute.about, is_fast=arguments.fast))
         service.ready("listening")
-        sounds = watching.over(
-            gate.sounds(),
+        sounds = watching.observe(
+            gate.stream(),
             detector=detector,
             count=lambda: sign_tally(counters.tally(), key.sign),
             mute=lambda: mute.cause,
-            lamp=lambda: ear.lamp,
+            lamp=lambda: ear.lamp_state,
         )
         ear.listen(sounds, service.ping_watchdog)
         service.stopping()
         keeping.close()
-    herald.end(counters.tally(), broken=len(gate.broken))
+    herald.publish_end(counters.tally(), broken=len(gate.broken))
     notifier.close()
     watching.close()
     if herald.is_unread:
@@ -187,8 +187,8 @@ def _networks(
     return detector, SpeechNet(catalogue.speech()), models, thresholds
 
 
-def _stamp(settings: config.Config, home: Home, key: Ed25519PrivateKey, boot: str) -> Stamp:
-    return Stamp(
+def _stamp(settings: config.Config, home: Home, key: Ed25519PrivateKey, boot: str) -> SealingContext:
+    return SealingContext(
         device=settings.device.name,
         key=key,
         next_seq=home.next_seq,
@@ -223,9 +223,9 @@ def _started(
     switch: str,
     *,
     is_fast: bool,
-) -> report.Started:
+) -> report.StartedEvent:
     files = settings.microphone.files
-    return report.Started(
+    return report.StartedEvent(
         files=tuple(_printable(name) for name in files),
         device=None if files else settings.microphone.device,
         words=settings.wake.words,

@@ -66,7 +66,7 @@ REFUSED_CALLS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class SeccompArch:
     """An architecture as seccomp sees it."""
 
     audit: int
@@ -77,8 +77,8 @@ class Machine:
     """Numbers from here on belong to another ABI of the same architecture."""
 
 
-MACHINES: Final[Mapping[str, Machine]] = {
-    "x86_64": Machine(
+MACHINES: Final[Mapping[str, SeccompArch]] = {
+    "x86_64": SeccompArch(
         0xC000_003E,
         {
             "socket": 41,
@@ -97,7 +97,7 @@ MACHINES: Final[Mapping[str, Machine]] = {
         },
         foreign_from=X32,
     ),
-    "aarch64": Machine(
+    "aarch64": SeccompArch(
         0xC000_00B7,
         {
             "ptrace": 117,
@@ -118,7 +118,7 @@ MACHINES: Final[Mapping[str, Machine]] = {
 }
 
 
-def confine(*, is_required: bool = True) -> None:
+def apply_sandbox(*, is_required: bool = True) -> None:
     """Give up dumps, new rights and the network: in every thread, in every child, for good.
 
     Call it before the first sound and before the first child.
@@ -131,7 +131,7 @@ def confine(*, is_required: bool = True) -> None:
         ConfigError: this process was handed a network socket; or the filter is required, and
             this machine or its kernel has none.
     """
-    forbid_dumps()
+    disable_core_dumps()
     handed = _network_sockets()
     if handed:
         raise ConfigError(
@@ -139,7 +139,7 @@ def confine(*, is_required: bool = True) -> None:
             "start it with files, pipes or a terminal for standard input, output and error",
         )
     try:
-        _install(_this_machine())
+        _install(_this_arch())
     except _NoFilterError as error:
         if is_required:
             raise ConfigError(
@@ -149,15 +149,15 @@ def confine(*, is_required: bool = True) -> None:
         _log.warning("hear is NOT confined, it could open a network connection: %s", error)
 
 
-def forbid_dumps() -> None:
-    """Do as `traces.forbid_dumps`; where that fails, a warning says so."""
-    if not traces.forbid_dumps():
+def disable_core_dumps() -> None:
+    """Do as `traces.disable_core_dumps`; where that fails, a warning says so."""
+    if not traces.disable_core_dumps():
         _log.warning("core dumps stay possible: the kernel does not forbid them")
 
 
-def wipe_freed() -> bool:
-    """Do as `traces.wipe_freed`; where that cannot be had, a warning says so."""
-    does = traces.wipe_freed()
+def overwrite_freed_memory() -> bool:
+    """Do as `traces.overwrite_freed_memory`; where that cannot be had, a warning says so."""
+    does = traces.overwrite_freed_memory()
     if not does:
         _log.warning(
             "memory that libraries free keeps what was in it: this C library wipes nothing"
@@ -165,7 +165,7 @@ def wipe_freed() -> bool:
     return does
 
 
-def program(machine: Machine) -> bytes:
+def build_filter(machine: SeccompArch) -> bytes:
     """Return the filter: an array of ``struct sock_filter``."""
     code = [
         (_LOAD, 0, 0, _MACHINE_AT),
@@ -195,7 +195,7 @@ class _NoFilterError(Exception):
     """This machine or this kernel does not filter."""
 
 
-def _this_machine() -> Machine:
+def _this_arch() -> SeccompArch:
     name = os.uname().machine
     machine = MACHINES.get(name)
     # A 32-bit Python on a 64-bit kernel makes other calls than the kernel's name promises.
@@ -205,11 +205,11 @@ def _this_machine() -> Machine:
     return machine
 
 
-def _install(machine: Machine) -> None:
+def _install(machine: SeccompArch) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise _NoFilterError(f"no_new_privs: {os.strerror(ctypes.get_errno())}")
-    code = program(machine)
+    code = build_filter(machine)
     instructions = ctypes.create_string_buffer(code, len(code))
     count = len(code) // INSTRUCTION.size
     filters = ctypes.create_string_buffer(struct.pack("@HP", count, ctypes.addressof(instructions)))

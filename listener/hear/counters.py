@@ -24,7 +24,7 @@ from listener.sound.pcm import Frame, Gap, GapReason
 _Span = tuple[int, int]  # half open
 
 
-class Fate(Enum):
+class ClipOutcome(Enum):
     """What became of a clip."""
 
     SEALED = auto()
@@ -37,7 +37,7 @@ class Fate(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class Claim:
+class PendingClip:
     """The sound of one clip: it is held until its fate is known."""
 
     first_sample: int
@@ -58,7 +58,7 @@ class Counters:
         self._lock = threading.Lock()
         self._tally = Tally(device=device, boot=boot, seq=0)
         self._held: list[_Span] = []
-        self._claims: list[Claim] = []
+        self._claims: list[PendingClip] = []
         self._ring: _Span = (0, 0)
 
     def tally(self) -> Tally:
@@ -66,7 +66,7 @@ class Counters:
         with self._lock:
             return msgspec.structs.replace(self._tally, held_samples=_length(self._held))
 
-    def frame(self, frame: Frame, ring_first_sample: int) -> None:
+    def count_frame(self, frame: Frame, ring_first_sample: int) -> None:
         """Count a frame that went into the ring.
 
         Args:
@@ -79,7 +79,7 @@ class Counters:
             self._ring = (ring_first_sample, frame.end_sample)
             self._settle()
 
-    def gap(self, gap: Gap) -> None:
+    def count_gap(self, gap: Gap) -> None:
         """Count a gap, at which the ring was wiped."""
         with self._lock:
             muted = gap.length_samples - gap.cut_samples if gap.reason is GapReason.MUTED else 0
@@ -91,36 +91,36 @@ class Counters:
             self._ring = (0, 0)
             self._settle()
 
-    def wiped(self) -> None:
+    def count_wipe(self) -> None:
         """Note that the ring was wiped without a gap: at the end."""
         with self._lock:
             self._ring = (0, 0)
             self._settle()
 
-    def wake(self) -> None:
+    def count_wake(self) -> None:
         """Count a wake."""
         with self._lock:
             self._add(wakes=1)
 
-    def near_miss(self) -> None:
+    def count_near_miss(self) -> None:
         """Count a near miss."""
         with self._lock:
             self._add(near_misses=1)
 
-    def claim(self, first_sample: int) -> Claim:
+    def begin_clip(self, first_sample: int) -> PendingClip:
         """Hold what a clip holds, from ``first_sample`` on; it must not be discarded yet."""
         with self._lock:
-            claim = Claim(first_sample)
+            claim = PendingClip(first_sample)
             self._claims.append(claim)
             return claim
 
-    def close(self, claim: Claim, end_sample: int) -> None:
+    def end_clip(self, claim: PendingClip, end_sample: int) -> None:
         """Say where the clip ends; what came after is held by the ring alone."""
         with self._lock:
             claim.end_sample = end_sample
             self._settle()
 
-    def decide(self, claim: Claim, fate: Fate, seq: int = 0) -> None:
+    def set_outcome(self, claim: PendingClip, fate: ClipOutcome, seq: int = 0) -> None:
         """Let go of a clip's sound, once; deciding again changes nothing.
 
         Args:
@@ -132,15 +132,15 @@ class Counters:
             if claim not in self._claims:
                 return
             self._claims.remove(claim)
-            if fate is Fate.SEALED and claim.end_sample is not None:
+            if fate is ClipOutcome.SEALED and claim.end_sample is not None:
                 left = _without(self._held, (claim.first_sample, claim.end_sample))
                 self._add(sealed_samples=_length(self._held) - _length(left))
                 self._held = left
             self._add(
-                sealed=fate is Fate.SEALED,
-                unattributed=fate is Fate.UNATTRIBUTED,
-                abandoned=fate is Fate.ABANDONED,
-                lost=fate is Fate.LOST,
+                sealed=fate is ClipOutcome.SEALED,
+                unattributed=fate is ClipOutcome.UNATTRIBUTED,
+                abandoned=fate is ClipOutcome.ABANDONED,
+                lost=fate is ClipOutcome.LOST,
             )
             if seq:
                 self._tally = msgspec.structs.replace(self._tally, seq=max(seq, self._tally.seq))

@@ -12,10 +12,10 @@ from listener.cards import SoundCard, capture_cards, other_cards
 from listener.config import Config, LampSettings, MuteSettings
 from listener.control import ControlSocket
 from listener.errors import ConfigError
-from listener.hear.mute.input import KernelInput, open_input
-from listener.hear.mute.lasting import Lasting
-from listener.hear.mute.muting import Mute
-from listener.hear.mute.switch import NoSwitch, ScriptedSwitch, Switch, parse_stretches
+from listener.hear.mute.input import KernelInputNode, open_input
+from listener.hear.mute.lasting import MuteFiles
+from listener.hear.mute.muting import MuteController
+from listener.hear.mute.switch import NoSwitch, ScriptedSwitch, Switch, parse_mute_intervals
 from listener.hear.mute.switches import Line, LineSwitch
 from listener.hear.signs.apa102 import open_row
 from listener.hear.signs.lamp import Lamp, Light, NoLamp, PatternLamp
@@ -25,7 +25,7 @@ _INPUTS: Final = Path("/dev/input")
 _log = logging.getLogger(__name__)
 
 
-def fitted_mute(settings: Config, home: Path, requests: ControlSocket, script: str | None) -> Mute:
+def build_mute(settings: Config, home: Path, requests: ControlSocket, script: str | None) -> MuteController:
     """Return everything that mutes: the switch, the files of the home, and requests.
 
     Args:
@@ -36,16 +36,16 @@ def fitted_mute(settings: Config, home: Path, requests: ControlSocket, script: s
 
     Raises:
         UsageError: the script cannot be read.
-        ConfigError: as `covering_switch`.
+        ConfigError: as `build_checked_switch`.
     """
     switch = (
-        ScriptedSwitch(parse_stretches(script))
+        ScriptedSwitch(parse_mute_intervals(script))
         if script
-        else covering_switch(settings, capture_cards(), monotonic_s=time.monotonic)
+        else build_checked_switch(settings, capture_cards(), monotonic_s=time.monotonic)
     )
-    return Mute(
+    return MuteController(
         switch,
-        Lasting(home),
+        MuteFiles(home),
         requests,
         remote_unmute=settings.mute.remote_unmute,
         now=partial(datetime.now, UTC),
@@ -53,7 +53,7 @@ def fitted_mute(settings: Config, home: Path, requests: ControlSocket, script: s
     )
 
 
-def fitted_switch(
+def build_switch(
     settings: MuteSettings, *, is_live: bool, monotonic_s: Callable[[], float]
 ) -> Switch:
     """Return the mute switch. Nothing is opened yet.
@@ -82,7 +82,7 @@ def fitted_switch(
     return LineSwitch(settings.switch, partial(open_line, settings), monotonic_s)
 
 
-def covering_switch(
+def build_checked_switch(
     settings: Config, cards: Sequence[SoundCard], *, monotonic_s: Callable[[], float]
 ) -> Switch:
     """Return the mute switch, once it is sure that it cuts all there is that could hear.
@@ -93,15 +93,15 @@ def covering_switch(
         monotonic_s: a clock in seconds that never goes back.
 
     Raises:
-        ConfigError: as `fitted_switch` and `check_cover` do.
+        ConfigError: as `build_switch` and `require_full_cover` do.
     """
     is_live = not settings.microphone.files
-    switch = fitted_switch(settings.mute, is_live=is_live, monotonic_s=monotonic_s)
-    check_cover(settings, cards)
+    switch = build_switch(settings.mute, is_live=is_live, monotonic_s=monotonic_s)
+    require_full_cover(settings, cards)
     return switch
 
 
-def check_cover(settings: Config, cards: Sequence[SoundCard]) -> None:
+def require_full_cover(settings: Config, cards: Sequence[SoundCard]) -> None:
     """Make sure that the switch cuts all there is that could hear.
 
     Args:
@@ -134,7 +134,7 @@ def open_line(settings: MuteSettings) -> Line:
         OSError: the same.
     """
     if settings.switch == "input":
-        return open_input(settings.input or "", _INPUTS, KernelInput())
+        return open_input(settings.input or "", _INPUTS, KernelInputNode())
     from listener.hear import gpio  # noqa: PLC0415 - 1.4 MiB that only a GPIO line needs
 
     return gpio.open_switch(
@@ -142,7 +142,7 @@ def open_line(settings: MuteSettings) -> Line:
     )
 
 
-def fitted_lamp(settings: LampSettings, monotonic_s: Callable[[], float]) -> Lamp:
+def build_lamp(settings: LampSettings, monotonic_s: Callable[[], float]) -> Lamp:
     """Return the lamp. Nothing is opened yet."""
     if settings.kind == "none":
         return NoLamp()

@@ -17,7 +17,7 @@ from listener.spool.entries import FOLLOWING
 _log = logging.getLogger(__name__)
 
 
-class Following:
+class RosterUpdater:
     """Called for the roster as it is now. For one thread.
 
     Args:
@@ -40,14 +40,14 @@ class Following:
             ConfigError: the roster is damaged.
             Unavailable: it cannot be read.
         """
-        stamp = self._look()
+        stamp = self._read()
         if stamp is not None and stamp != self._seen:
             # One that cannot be followed now may be with the next clip: noted once it is done.
-            self._follow()
+            self._apply()
             self._seen = stamp
         return self._home.roster()
 
-    def _follow(self) -> None:
+    def _apply(self) -> None:
         try:
             with self._path.open("rb") as file:
                 said = succession.parse(file.read(succession.LONGEST_BYTES + 1))
@@ -69,7 +69,7 @@ class Following:
                     owner.okey,
                 )
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _read(self) -> tuple[int, int, int] | None:
         try:
             status = self._path.stat()
         except OSError:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from listener.config import MicrophoneSettings
 from listener.errors import EarmarkError, Unavailable
-from listener.hear.microphone.live import Limits, LiveMicrophone, command_for
-from listener.hear.microphone.records import Failed, Opened
-from listener.hear.microphone.source import FileMicrophone, Microphone, Pace
+from listener.hear.microphone.live import MicrophoneTimeouts, LiveMicrophone, capture_command
+from listener.hear.microphone.records import FailedRecord, OpenedRecord
+from listener.hear.microphone.source import FileMicrophone, Microphone, RealTimePacer
 from listener.hear.mute.switch import Switch
 from listener.service import StopSignal
 from listener.sound.pcm import Frame, Framer, GapReason, Samples, Sound
@@ -36,7 +36,7 @@ class Gate:
         """How far the stream has come."""
         return self._framer.position_samples
 
-    def sounds(self) -> Generator[Sound, None, None]:
+    def stream(self) -> Generator[Sound, None, None]:
         """Yield frames and gaps until nothing comes any more or a stop is asked for.
 
         A frame is good until the next one is asked for: then it is overwritten, so that no copy
@@ -45,17 +45,17 @@ class Gate:
         reason END, except after a stop.
         """
         try:
-            yield from self._passing()
+            yield from self._read_unmuted()
         finally:
-            self._microphone.shut()
+            self._microphone.close()
             self._framer.cut(GapReason.END)
 
-    def _passing(self) -> Iterator[Sound]:
+    def _read_unmuted(self) -> Iterator[Sound]:
         while not self._stop.requested:
-            shut = self._is_shut(self._framer.position_samples)
+            shut = self._is_muted(self._framer.position_samples)
             block: Samples | GapReason | int | None
             try:
-                block = self._skip() if shut else self._microphone.read()
+                block = self._skip_muted() if shut else self._microphone.read()
             except Unavailable as error:
                 _log.warning("the sound broke off: %s", error)
                 self.broken.append(str(error))
@@ -65,15 +65,15 @@ class Gate:
                 yield self._framer.cut(GapReason.MUTED if shut else GapReason.LOST, block)
                 if shut:
                     # What happened while nothing was heard is of no interest: ask only about now.
-                    self._is_shut(self._framer.position_samples)
+                    self._is_muted(self._framer.position_samples)
                 continue
             if block is None:
                 break
             if isinstance(block, GapReason):
                 yield self._framer.cut(block)
                 continue
-            if self._is_shut(self._framer.position_samples + len(block)):
-                self._microphone.shut()
+            if self._is_muted(self._framer.position_samples + len(block)):
+                self._microphone.close()
                 block[...] = 0
                 yield self._framer.cut(GapReason.MUTED, len(block))
                 continue
@@ -85,13 +85,13 @@ class Gate:
         if not self._stop.requested:
             yield self._framer.cut(GapReason.END)
 
-    def _skip(self) -> int | None:
-        self._microphone.shut()
+    def _skip_muted(self) -> int | None:
+        self._microphone.close()
         return self._microphone.skip()
 
-    def _is_shut(self, at_sample: int) -> bool:
+    def _is_muted(self, at_sample: int) -> bool:
         try:
-            shut = self._switch.is_shut(at_sample)
+            shut = self._switch.is_muted(at_sample)
         except (OSError, EarmarkError) as error:
             if not self._line_failed:
                 _log.error("the mute switch cannot be read, so this is muted: %s", error)
@@ -124,7 +124,7 @@ def listen_to_files(  # noqa: PLR0913 - what is heard, and how: each by its name
         Unavailable: a file is missing or cannot be read.
         UsageError: it has no such channel.
     """
-    pace = None if is_fast else Pace(monotonic_s, stop.wait)
+    pace = None if is_fast else RealTimePacer(monotonic_s, stop.wait)
     return Gate(FileMicrophone(paths, channel, pace), switch, stop)
 
 
@@ -133,7 +133,7 @@ def listen_to_device(
     *,
     switch: Switch,
     stop: StopSignal,
-    tell: Callable[[Opened | Failed], None],
+    tell: Callable[[OpenedRecord | FailedRecord], None],
     monotonic_s: Callable[[], float],
 ) -> Gate:
     """Open a gate on a device; nothing is started before the gate is read.
@@ -142,16 +142,16 @@ def listen_to_device(
         settings: which device and channel.
         switch: shuts the gate; its descriptors end every wait.
         stop: ends it.
-        tell: hears when sound begins to come and when it no longer does, and why. `Failed` with
+        tell: hears when sound begins to come and when it no longer does, and why. `FailedRecord` with
             the cause ZEROS contradicts an open switch.
         monotonic_s: a clock in seconds that never goes back.
     """
     microphone = LiveMicrophone(
-        command_for(settings.device, settings.channel),
+        capture_command(settings.device, settings.channel),
         watch=switch.filenos,
         tell=tell,
         monotonic_s=monotonic_s,
-        limits=Limits(constant_s=settings.constant_s),
+        limits=MicrophoneTimeouts(constant_s=settings.constant_s),
     )
     return Gate(microphone, switch, stop)
 

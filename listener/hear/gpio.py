@@ -20,7 +20,7 @@ Level = Literal["low", "high"]
 LineName = int | str
 
 
-class Request(Protocol):
+class LineRequest(Protocol):
     """What a ``gpiod.LineRequest`` is to us."""
 
     @property
@@ -46,7 +46,7 @@ class Request(Protocol):
 class GpioLine:
     """A `switches.Line` whose active value is shut. The request is released with it."""
 
-    def __init__(self, request: Request, line: LineName) -> None:
+    def __init__(self, request: LineRequest, line: LineName) -> None:
         self._request = request
         self._line = line
         self._was_shut = False
@@ -55,7 +55,7 @@ class GpioLine:
         """Return the request's descriptor."""
         return self._request.fd
 
-    def was_shut(self) -> bool:
+    def was_muted(self) -> bool:
         """Take the edges that wait, then read the level; any edge has a shut side."""
         edge = False
         # Once: the kernel keeps 16 of a line's edges, and the level is read after them anyway.
@@ -84,10 +84,10 @@ def open_switch(chip: str, line: LineName, shut_level: Level, debounce_ms: int) 
     Raises:
         Unavailable: the chip or the line is not there, held by somebody else or not ours to use.
     """
-    return GpioLine(_request(chip, line, settings_of(shut_level, debounce_ms)), line)
+    return GpioLine(_request(chip, line, build_line_settings(shut_level, debounce_ms)), line)
 
 
-def settings_of(shut_level: Level, debounce_ms: int) -> gpiod.LineSettings:
+def build_line_settings(shut_level: Level, debounce_ms: int) -> gpiod.LineSettings:
     """Return how the line of a mute switch is requested: active is shut, edges both ways."""
     is_low = shut_level == "low"
     return gpiod.LineSettings(
@@ -102,7 +102,7 @@ def settings_of(shut_level: Level, debounce_ms: int) -> gpiod.LineSettings:
 class GpioLed:
     """One LED on a line: a `lamp.Light`. The request is released with it."""
 
-    def __init__(self, request: Request, line: LineName) -> None:
+    def __init__(self, request: LineRequest, line: LineName) -> None:
         self._request = request
         self._line = line
 
@@ -125,7 +125,7 @@ def open_led(chip: str, line: LineName, lit_level: Level) -> GpioLed:
     return GpioLed(_request(chip, line, settings), line)
 
 
-def _request(chip: str, line: LineName, settings: gpiod.LineSettings) -> Request:
+def _request(chip: str, line: LineName, settings: gpiod.LineSettings) -> LineRequest:
     try:
         return gpiod.request_lines(chip, {line: settings}, _CONSUMER)
     except ValueError as error:  # no line has this name, or this offset

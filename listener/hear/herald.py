@@ -12,20 +12,20 @@ from listener.notices import Notice, Sign, Tally
 from listener.sound.pcm import SAMPLE_RATE_HZ, GapReason
 
 
-class Post(Protocol):
+class NoticeSink(Protocol):
     """What takes notices to send; see `notifier.NoticeSender`."""
 
     def send(self, notice: Notice) -> bool:
         """Hand over a notice without waiting; say whether anybody took it."""
 
 
-class Herald:
+class EventPublisher:
     """Every event goes out once, whole, in the order it was told. Safe for several threads."""
 
     def __init__(
         self,
         write_line: Callable[[report.Event], object],
-        post: Post,
+        post: NoticeSink,
         sign: Sign,
         on_nobody_reads: Callable[[], object],
     ) -> None:
@@ -50,7 +50,7 @@ class Herald:
         self.overruns = 0
         """How often it was faster than the ear."""
 
-    def tell(self, event: report.Event) -> None:
+    def publish(self, event: report.Event) -> None:
         """Show an event, and send the notice that it makes, if it makes one."""
         with self._lock:
             notice = self._microphone_notice(event) or _notice(event)
@@ -68,12 +68,12 @@ class Herald:
         """Keep the device's state and counts; return them when this event changed them."""
         before = self._microphone
         match event:
-            case report.MicrophoneOpen():
+            case report.MicrophoneOpenEvent():
                 after = notices.MicrophoneNotice(state="open")
-            case report.MicrophoneLost(cause=cause):
+            case report.MicrophoneLostEvent(cause=cause):
                 self.losses += before is None or before.state == "open"
                 after = notices.MicrophoneNotice(state="lost", cause=cause.value)
-            case report.Interrupted(reason=GapReason.OVERRUN) if before is not None:
+            case report.InterruptedEvent(reason=GapReason.OVERRUN) if before is not None:
                 self.overruns += 1
                 after = before
             case _:
@@ -83,21 +83,21 @@ class Herald:
         )
         return self._microphone
 
-    def count(self, tally: Tally) -> None:
+    def send_counters(self, tally: Tally) -> None:
         """Send the counters, signed."""
         with self._lock:
             self._post.send(notices.sign_tally(tally, self._sign))
 
-    def end(self, tally: Tally, broken: int) -> None:
+    def publish_end(self, tally: Tally, broken: int) -> None:
         """Send the counters, and tell what became of everything.
 
         Args:
             tally: at the end.
             broken: how many recordings broke off.
         """
-        self.count(tally)
-        self.tell(
-            report.Ended(
+        self.send_counters(tally)
+        self.publish(
+            report.EndedEvent(
                 heard_s=tally.heard_samples / SAMPLE_RATE_HZ,
                 discarded_s=tally.discarded_samples / SAMPLE_RATE_HZ,
                 sealed_s=tally.sealed_samples / SAMPLE_RATE_HZ,
@@ -117,20 +117,20 @@ class Herald:
 
 def _notice(event: report.Event) -> Notice | None:  # noqa: PLR0911 - one case an event
     match event:
-        case report.Started(thresholds=thresholds, switch=switch):
+        case report.StartedEvent(thresholds=thresholds, switch=switch):
             fits = len(thresholds) <= notices.MOST_THRESHOLDS
             return notices.StartedNotice(thresholds=thresholds if fits else {}, switch=switch)
-        case report.Wake():
+        case report.WakeEvent():
             return notices.WakeNotice(word=event.word, score=event.score)
-        case report.NearMiss():
+        case report.NearMissEvent():
             return notices.NearMissNotice(word=event.word, score=event.score)
-        case report.Sealed():
+        case report.SealedEvent():
             return notices.SpooledNotice()
-        case report.Muted(cause=cause):
+        case report.MutedEvent(cause=cause):
             return notices.MuteNotice(state=cause)
-        case report.Unmuted():
+        case report.UnmutedEvent():
             return notices.MuteNotice(state="open")
-        case report.Ended():
+        case report.EndedEvent():
             return notices.StoppedNotice()
         case _:
             return None

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
 from listener.errors import EarmarkError
-from listener.hear.counters import Counters, Fate
+from listener.hear.counters import Counters, ClipOutcome
 from listener.hear.memory import ClipBuffers
-from listener.hear.report import Event, NotKept, Sealed
-from listener.hear.sealing import Capture, Stamp, sealed
+from listener.hear.report import Event, NotKeptEvent, SealedEvent
+from listener.hear.sealing import CapturedClip, SealingContext, seal_clip
 from listener.owner.attribution import Attribution
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
@@ -27,7 +27,7 @@ _POLL_S: Final = 0.5
 _log = logging.getLogger(__name__)
 
 
-class Border(Protocol):
+class EnvelopeSink(Protocol):
     """Where envelopes go: the spool, as far as hear knows it."""
 
     def put(self, clip: str, owner: str, seq: int, data: bytes) -> object:
@@ -38,15 +38,15 @@ class Border(Protocol):
         """
 
 
-class Keeping:
+class Sealer:
     """The worker and its queue."""
 
     def __init__(  # noqa: PLR0913 - what meets here: owner, envelope, spool, memory, numbers
         self,
         *,
         attribution: Attribution,
-        stamp: Stamp,
-        border: Border,
+        stamp: SealingContext,
+        border: EnvelopeSink,
         counters: Counters,
         buffers: ClipBuffers,
         tell: Callable[[Event], None],
@@ -71,14 +71,14 @@ class Keeping:
         self._buffers = buffers
         self._tell = tell
         self._is_patient = is_patient
-        self._queue: queue.Queue[tuple[int, Capture] | None] = queue.Queue(QUEUE_CLIPS)
+        self._queue: queue.Queue[tuple[int, CapturedClip] | None] = queue.Queue(QUEUE_CLIPS)
         self._lock = threading.Lock()
-        self._at_work: Capture | None = None
+        self._at_work: CapturedClip | None = None
         self._wipes = 0
         self._thread = threading.Thread(target=self._work, name="keeping", daemon=True)
         self._thread.start()
 
-    def offer(self, capture: Capture) -> None:
+    def offer(self, capture: CapturedClip) -> None:
         """Hand over a clip; when there is no place for it, wipe it.
 
         Raises:
@@ -141,38 +141,38 @@ class Keeping:
             with self._lock:
                 self._at_work = capture
             try:
-                self._keep(capture, wipes)
+                self._seal(capture, wipes)
             finally:
                 with self._lock:
                     self._at_work = None
-                self._buffers.give_back(capture.clip.samples)
+                self._buffers.release(capture.clip.samples)
                 self._queue.task_done()
 
-    def _keep(self, capture: Capture, wipes: int) -> None:
+    def _seal(self, capture: CapturedClip, wipes: int) -> None:
         try:
             attributed = self._attribution.attribute(capture.clip)
         except EarmarkError as error:
             _log.error("nobody can be told to own a clip: %s", error)
             attributed = None
         if attributed is None:
-            self._decide(capture, "unattributed", Fate.UNATTRIBUTED)
+            self._decide(capture, "unattributed", ClipOutcome.UNATTRIBUTED)
             return
         seq = 0
         try:
             seq = self._stamp.next_seq()
-            header, data = sealed(capture, attributed, self._stamp, seq)
+            header, data = seal_clip(capture, attributed, self._stamp, seq)
             if self._was_wiped(wipes):
-                self._decide(capture, "muted", Fate.ABANDONED, seq)
+                self._decide(capture, "muted", ClipOutcome.ABANDONED, seq)
                 return
             self._border.put(header.clip, header.owner, seq, data)
         except EarmarkError as error:
             # The ear goes on: the next clip may find a disk that is mended.
             _log.error("a clip is lost: %s%s", error, f"; {error.hint}" if error.hint else "")
-            self._decide(capture, "refused", Fate.LOST, seq)
+            self._decide(capture, "refused", ClipOutcome.LOST, seq)
             return
-        self._counters.decide(capture.claim, Fate.SEALED, seq)
+        self._counters.set_outcome(capture.claim, ClipOutcome.SEALED, seq)
         self._tell(
-            Sealed(
+            SealedEvent(
                 time_s=capture.clip.first_sample / SAMPLE_RATE_HZ,
                 length_s=capture.clip.length_s,
                 word=capture.word,
@@ -189,16 +189,16 @@ class Keeping:
         with self._lock:
             return self._wipes != wipes
 
-    def _drop(self, capture: Capture, reason: Literal["busy", "muted"]) -> None:
-        self._buffers.give_back(capture.clip.samples)
-        self._decide(capture, reason, Fate.ABANDONED)
+    def _drop(self, capture: CapturedClip, reason: Literal["busy", "muted"]) -> None:
+        self._buffers.release(capture.clip.samples)
+        self._decide(capture, reason, ClipOutcome.ABANDONED)
 
     def _decide(
         self,
-        capture: Capture,
+        capture: CapturedClip,
         reason: Literal["busy", "muted", "unattributed", "refused"],
-        fate: Fate,
+        fate: ClipOutcome,
         seq: int = 0,
     ) -> None:
-        self._counters.decide(capture.claim, fate, seq)
-        self._tell(NotKept(time_s=capture.clip.first_sample / SAMPLE_RATE_HZ, reason=reason))
+        self._counters.set_outcome(capture.claim, fate, seq)
+        self._tell(NotKeptEvent(time_s=capture.clip.first_sample / SAMPLE_RATE_HZ, reason=reason))

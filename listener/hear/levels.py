@@ -29,7 +29,7 @@ def level_dbfs(samples: Samples) -> float:
     return _dbfs(float(samples.astype(np.float64).std()))
 
 
-class Levels:
+class LevelMeter:
     """The levels of a stretch of sound. Not safe for use by several threads."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Levels:
         return self._least == self._greatest
 
 
-class Constancy:
+class ConstantSignalDetector:
     """Notices sound that is none: so many samples in a row that are all the same. One thread.
 
     Args:

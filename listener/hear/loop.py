@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
 from listener.hear import report
-from listener.hear.counters import Claim, Counters, Fate
-from listener.hear.herald import Herald
-from listener.hear.keeping import Keeping
-from listener.hear.sealing import Capture
+from listener.hear.counters import PendingClip, Counters, ClipOutcome
+from listener.hear.herald import EventPublisher
+from listener.hear.keeping import Sealer
+from listener.hear.sealing import CapturedClip
 from listener.hear.signs.chime import AFTER_S, Chime
 from listener.hear.signs.lamp import Lamp, NoLamp
 from listener.notices import LampState, MuteState
@@ -27,7 +27,7 @@ class WakeDetector(Protocol):
         """Take the next frame, or the gap before it; return what was found, oldest first."""
 
 
-class Ear:
+class Listener:
     """The loop's state between two sounds. One thread."""
 
     def __init__(  # noqa: PLR0913 - what meets here: word, memory, clip, numbers, signs
@@ -37,9 +37,9 @@ class Ear:
         models: Mapping[str, str],
         ring: Ring,
         recorder: Recorder,
-        keeping: Keeping,
+        keeping: Sealer,
         counters: Counters,
-        herald: Herald,
+        herald: EventPublisher,
         now: Callable[[], datetime],
         monotonic_s: Callable[[], float],
         muted_by: Callable[[], MuteState] = lambda: "hardware",
@@ -73,7 +73,7 @@ class Ear:
         self._now = now
         self._monotonic_s = monotonic_s
         self._counted_s = monotonic_s()
-        self._wake: tuple[Wake, Claim] | None = None
+        self._wake: tuple[Wake, PendingClip] | None = None
         self._chime = chime
         self._chimed: Wake | None = None
         self._begin_sample: int | None = None
@@ -85,7 +85,7 @@ class Ear:
         self._position_samples = 0
 
     @property
-    def lamp(self) -> LampState:
+    def lamp_state(self) -> LampState:
         """What the lamp shows: a fault before a mute, and that before the hearing after a wake."""
         if self._mute == "fault":
             return "fault"
@@ -112,18 +112,18 @@ class Ear:
             else:
                 self._gap(sound)
                 self._position_samples = sound.first_sample + sound.length_samples
-            self._lamp.show(self.lamp)
+            self._lamp.show(self.lamp_state)
             now_s = self._monotonic_s()
             if now_s - self._counted_s >= COUNT_EVERY_S:
                 self._counted_s = now_s
-                self._herald.count(self._counters.tally())
+                self._herald.send_counters(self._counters.tally())
         self._abandon("stopped")
         self._ring.wipe()
-        self._counters.wiped()
+        self._counters.count_wipe()
 
     def _frame(self, frame: Frame) -> None:
         self._ring.push(frame)
-        self._counters.frame(frame, self._ring.first_sample)
+        self._counters.count_frame(frame, self._ring.first_sample)
         clip = self._recorder.push(frame)
         if clip is not None:
             self._keep(clip)
@@ -131,13 +131,13 @@ class Ear:
         for found in self._detector.push(frame):
             time_s = found.end_sample / SAMPLE_RATE_HZ
             if isinstance(found, Wake):
-                self._counters.wake()
-                self._herald.tell(report.Wake(time_s=time_s, word=found.word, score=found.score))
+                self._counters.count_wake()
+                self._herald.publish(report.WakeEvent(time_s=time_s, word=found.word, score=found.score))
                 self._start(found)
             else:
-                self._counters.near_miss()
-                self._herald.tell(
-                    report.NearMiss(time_s=time_s, word=found.word, score=found.score)
+                self._counters.count_near_miss()
+                self._herald.publish(
+                    report.NearMissEvent(time_s=time_s, word=found.word, score=found.score)
                 )
 
     def _start(self, wake: Wake) -> None:
@@ -161,23 +161,23 @@ class Ear:
 
     def _record(self, wake: Wake, at_sample: int) -> None:
         if self._recorder.start(at_sample):
-            self._wake = wake, self._counters.claim(self._recorder.first_sample)
+            self._wake = wake, self._counters.begin_clip(self._recorder.first_sample)
             return
-        self._give_up(at_sample, "busy")
+        self._drop_wake(at_sample, "busy")
 
-    def _give_up(self, at_sample: int, reason: Literal["busy", "muted", "gap", "stopped"]) -> None:
+    def _drop_wake(self, at_sample: int, reason: Literal["busy", "muted", "gap", "stopped"]) -> None:
         """Count a wake after which no clip began."""
-        self._counters.decide(self._counters.claim(at_sample), Fate.ABANDONED)
-        self._herald.tell(report.NotKept(time_s=at_sample / SAMPLE_RATE_HZ, reason=reason))
+        self._counters.set_outcome(self._counters.begin_clip(at_sample), ClipOutcome.ABANDONED)
+        self._herald.publish(report.NotKeptEvent(time_s=at_sample / SAMPLE_RATE_HZ, reason=reason))
 
     def _keep(self, clip: Clip) -> None:
         if self._wake is None:
             raise RuntimeError("a clip without a wake")
         (wake, claim), self._wake = self._wake, None
-        self._counters.close(claim, clip.end_sample)
+        self._counters.end_clip(claim, clip.end_sample)
         ago_s = (self._position_samples - clip.first_sample) / SAMPLE_RATE_HZ
         self._keeping.offer(
-            Capture(
+            CapturedClip(
                 clip=clip,
                 word=wake.word,
                 model_sha256=self._models[wake.word],
@@ -192,13 +192,13 @@ class Ear:
             self._open_if_muted(gap.first_sample)  # nothing comes, but not because of the switch
         if gap.reason is GapReason.MUTED:
             if self._muted_since is not None:
-                self._counters.gap(gap)  # More of the same: there is nothing left to wipe.
-                self._tell_mute(gap.first_sample)
+                self._counters.count_gap(gap)  # More of the same: there is nothing left to wipe.
+                self._report_mute(gap.first_sample)
                 return
             self._abandon("muted")
             self._keeping.wipe()
         elif gap.reason is GapReason.LOST and self._is_lost:
-            self._counters.gap(gap)
+            self._counters.count_gap(gap)
             return
         elif gap.reason in (GapReason.START, GapReason.END):
             # A recording that was heard to its end holds all of what was said.
@@ -210,40 +210,40 @@ class Ear:
             self._abandon("gap")
         self._ring.wipe()
         self._detector.push(gap)
-        self._counters.gap(gap)
+        self._counters.count_gap(gap)
         self._is_lost = gap.reason is GapReason.LOST
         since = gap.first_sample + gap.cut_samples
         if gap.reason is GapReason.MUTED:
             self._muted_since = since
-            self._tell_mute(since)
+            self._report_mute(since)
             return
         if gap.reason is not GapReason.END:
-            self._herald.tell(report.Interrupted(time_s=since / SAMPLE_RATE_HZ, reason=gap.reason))
+            self._herald.publish(report.InterruptedEvent(time_s=since / SAMPLE_RATE_HZ, reason=gap.reason))
 
     def _abandon(self, reason: Literal["muted", "gap", "stopped"]) -> None:
         self._recorder.abandon()
         if self._chimed is not None:
             wake, self._chimed, self._begin_sample = self._chimed, None, None
-            self._give_up(wake.end_sample, reason)
+            self._drop_wake(wake.end_sample, reason)
         if self._wake is None:
             return
         (_, claim), self._wake = self._wake, None
-        self._counters.decide(claim, Fate.ABANDONED)
-        self._herald.tell(report.NotKept(time_s=claim.first_sample / SAMPLE_RATE_HZ, reason=reason))
+        self._counters.set_outcome(claim, ClipOutcome.ABANDONED)
+        self._herald.publish(report.NotKeptEvent(time_s=claim.first_sample / SAMPLE_RATE_HZ, reason=reason))
 
-    def _tell_mute(self, at_sample: int) -> None:
+    def _report_mute(self, at_sample: int) -> None:
         """Tell what mutes, if that is news."""
         mute = self._muted_by()
         cause = "hardware" if mute == "open" else mute
         if cause != self._mute:
             self._mute = cause
-            self._herald.tell(report.Muted(time_s=at_sample / SAMPLE_RATE_HZ, cause=cause))
+            self._herald.publish(report.MutedEvent(time_s=at_sample / SAMPLE_RATE_HZ, cause=cause))
 
     def _open_if_muted(self, at_sample: int) -> None:
         if self._muted_since is None:
             return
         muted_s = (at_sample - self._muted_since) / SAMPLE_RATE_HZ
         self._muted_since, self._mute = None, "open"
-        self._herald.tell(
-            report.Unmuted(time_s=at_sample / SAMPLE_RATE_HZ, muted_s=max(0.0, muted_s))
+        self._herald.publish(
+            report.UnmutedEvent(time_s=at_sample / SAMPLE_RATE_HZ, muted_s=max(0.0, muted_s))
         )

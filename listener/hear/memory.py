@@ -19,7 +19,7 @@ _LARGE_BYTES: Final = 32 * 1024
 _log = logging.getLogger(__name__)
 
 
-def share_one_heap() -> bool:
+def use_single_malloc_arena() -> bool:
     """Let all threads take memory from one heap, and give large pieces back to the kernel at once.
 
     Otherwise the ear and the thread that seals have a heap each, and every clip, being as long as
@@ -33,7 +33,7 @@ def share_one_heap() -> bool:
     return hasattr(libc, "mallopt") and all(libc.mallopt(name, to) == 1 for name, to in options)
 
 
-def allocate(length_samples: int) -> Samples:
+def allocate_locked(length_samples: int) -> Samples:
     """Return a zeroed buffer that is never swapped, dumped or inherited.
 
     Where the kernel refuses to lock it, a warning says so and the buffer is used all the same: a
@@ -74,7 +74,7 @@ class ClipBuffers:
             count: one is recorded into, the others wait to be sealed.
             length_samples: of the longest clip.
         """
-        self._all: Final = tuple(allocate(length_samples) for _ in range(count))
+        self._all: Final = tuple(allocate_locked(length_samples) for _ in range(count))
         self._free = list(self._all)
         self._lock = threading.Lock()
 
@@ -83,7 +83,7 @@ class ClipBuffers:
         with self._lock:
             return self._free.pop() if self._free else None
 
-    def give_back(self, samples: Samples) -> None:
+    def release(self, samples: Samples) -> None:
         """Wipe the buffer that ``samples`` is, or is a view of, and take it back.
 
         Giving back twice changes nothing.

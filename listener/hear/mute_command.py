@@ -15,7 +15,7 @@ from listener.config import Config, MuteSettings
 from listener.control import ControlClient
 from listener.errors import EarmarkError
 from listener.hear.fitting import open_line
-from listener.hear.mute.lasting import REASONS, AnyRecord, Fault, FaultReason, Lasting, LastingFile
+from listener.hear.mute.lasting import REASONS, AnyRecord, FaultRecord, FaultReason, MuteFiles, MuteFile
 
 _PATIENCE_S: Final = 5.0
 
@@ -28,7 +28,7 @@ _MENDS: Final = {
 }
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class MuteStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What ``earmark mute status --json`` prints."""
 
     cause: Literal["open", "hardware", "software", "fault"]
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         Unavailable: the home cannot be written.
     """
     home = Path(settings.home)
-    lasting = Lasting(home, _PATIENCE_S)
+    lasting = MuteFiles(home, _PATIENCE_S)
     controller = ControlClient(home / control.SOCKET)
     now = datetime.now(UTC)
     try:
@@ -86,14 +86,14 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                 pass
         if arguments.action != "status":
             controller.send(control.Wakeup())
-        state = look(lasting, settings.mute, hear=controller.has_listener())
+        state = read_status(lasting, settings.mute, hear=controller.has_listener())
     finally:
         controller.close()
-    print(msgspec.json.encode(state).decode() if arguments.json else "\n".join(lines(state)))
+    print(msgspec.json.encode(state).decode() if arguments.json else "\n".join(format_status(state)))
     return 0
 
 
-def look(lasting: Lasting, settings: MuteSettings, *, hear: bool) -> State:
+def read_status(lasting: MuteFiles, settings: MuteSettings, *, hear: bool) -> MuteStatus:
     """Return what mutes now.
 
     Args:
@@ -104,9 +104,9 @@ def look(lasting: Lasting, settings: MuteSettings, *, hear: bool) -> State:
     software, is_software_readable = _read(lasting.software)
     fault, is_fault_readable = _read(lasting.fault)
     switch = _position(settings, hear=hear)
-    reason = fault.reason if isinstance(fault, Fault) else None
+    reason = fault.reason if isinstance(fault, FaultRecord) else None
     muted = None if not is_software_readable else software is not None and software.mutes
-    return State(
+    return MuteStatus(
         cause="fault"
         if reason is not None or not is_fault_readable
         else "hardware"
@@ -126,7 +126,7 @@ def look(lasting: Lasting, settings: MuteSettings, *, hear: bool) -> State:
     )
 
 
-def lines(state: State) -> list[str]:
+def format_status(state: MuteStatus) -> list[str]:
     """Return a state as lines for people: what mutes, and who can change it."""
     said = ["muted" if state.cause != "open" else "open"]
     if state.fault is not None:
@@ -161,15 +161,15 @@ _SWITCHES: Final[dict[Position, str]] = {
 }
 
 
-def _mutes(file: LastingFile[AnyRecord]) -> bool:
+def _mutes(file: MuteFile[AnyRecord]) -> bool:
     """Tell whether it mutes, as what cannot be read does."""
     record, is_readable = _read(file)
     return not is_readable or (record is not None and record.mutes)
 
 
-def _read(file: LastingFile[AnyRecord]) -> tuple[AnyRecord | None, bool]:
+def _read(file: MuteFile[AnyRecord]) -> tuple[AnyRecord | None, bool]:
     try:
-        return file.look(), True
+        return file.read(), True
     except EarmarkError:
         return None, False
 
@@ -183,7 +183,7 @@ def _position(settings: MuteSettings, *, hear: bool) -> Position:
     try:
         line = open_line(settings)
         try:
-            return "shut" if line.was_shut() else "open"
+            return "shut" if line.was_muted() else "open"
         finally:
             line.close()
     except (OSError, EarmarkError):

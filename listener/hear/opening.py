@@ -7,17 +7,17 @@ from pathlib import Path
 from listener.config import MicrophoneSettings
 from listener.hear import report
 from listener.hear.gate import Gate, listen_to_device, listen_to_files
-from listener.hear.microphone.records import Cause, Failed, Opened
-from listener.hear.mute.muting import Mute
+from listener.hear.microphone.records import Cause, FailedRecord, OpenedRecord
+from listener.hear.mute.muting import MuteController
 from listener.service import StopSignal
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
 
 def open_gate(
     settings: MicrophoneSettings,
-    mute: Mute,
+    mute: MuteController,
     stop: StopSignal,
-    tell: Callable[[report.MicrophoneOpen | report.MicrophoneLost], None],
+    tell: Callable[[report.MicrophoneOpenEvent | report.MicrophoneLostEvent], None],
     *,
     is_fast: bool,
 ) -> Gate:
@@ -44,16 +44,16 @@ def open_gate(
             monotonic_s=time.monotonic,
         )
 
-    def hear_of(state: Opened | Failed) -> None:
+    def hear_of(state: OpenedRecord | FailedRecord) -> None:
         time_s = gate.position_samples / SAMPLE_RATE_HZ
-        if isinstance(state, Opened):
+        if isinstance(state, OpenedRecord):
             tell(
-                report.MicrophoneOpen(time_s=time_s, rate_hz=state.rate_hz, channels=state.channels)
+                report.MicrophoneOpenEvent(time_s=time_s, rate_hz=state.rate_hz, channels=state.channels)
             )
             return
-        tell(report.MicrophoneLost(time_s=time_s, cause=state.cause))
+        tell(report.MicrophoneLostEvent(time_s=time_s, cause=state.cause))
         if state.cause is Cause.ZEROS and mute.about != "none":
-            mute.fault("only-zeros-while-open")
+            mute.set_fault("only-zeros-while-open")
 
     gate = listen_to_device(
         settings, switch=mute, stop=stop, tell=hear_of, monotonic_s=time.monotonic

@@ -23,7 +23,7 @@ class _Event(
     """One line."""
 
 
-class Started(_Event, frozen=True, kw_only=True, tag="started"):
+class StartedEvent(_Event, frozen=True, kw_only=True, tag="started"):
     """Hear listens from here on. Always the first line."""
 
     files: tuple[str, ...]
@@ -40,7 +40,7 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
     """Whether it hears as fast as possible."""
 
 
-class Wake(_Event, frozen=True, kw_only=True, tag="wake"):
+class WakeEvent(_Event, frozen=True, kw_only=True, tag="wake"):
     """The word was heard."""
 
     time_s: Seconds
@@ -49,7 +49,7 @@ class Wake(_Event, frozen=True, kw_only=True, tag="wake"):
     score: float
 
 
-class NearMiss(_Event, frozen=True, kw_only=True, tag="near_miss"):
+class NearMissEvent(_Event, frozen=True, kw_only=True, tag="near_miss"):
     """Something came close to the word."""
 
     time_s: Seconds
@@ -57,7 +57,7 @@ class NearMiss(_Event, frozen=True, kw_only=True, tag="near_miss"):
     score: float
 
 
-class Sealed(_Event, frozen=True, kw_only=True, tag="sealed"):
+class SealedEvent(_Event, frozen=True, kw_only=True, tag="sealed"):
     """A clip is in the spool, sealed to its owner. Comes later than the wake."""
 
     time_s: Seconds
@@ -72,7 +72,7 @@ class Sealed(_Event, frozen=True, kw_only=True, tag="sealed"):
     end_reason: str
 
 
-class NotKept(_Event, frozen=True, kw_only=True, tag="not_kept"):
+class NotKeptEvent(_Event, frozen=True, kw_only=True, tag="not_kept"):
     """A wake after which there is no envelope; its sound is wiped."""
 
     time_s: Seconds
@@ -81,7 +81,7 @@ class NotKept(_Event, frozen=True, kw_only=True, tag="not_kept"):
     """``busy``: sealing did not keep up; ``refused``: no envelope could be made or spooled."""
 
 
-class Muted(_Event, frozen=True, kw_only=True, tag="muted"):
+class MutedEvent(_Event, frozen=True, kw_only=True, tag="muted"):
     """The gate is shut; the ring and every clip in the clear are wiped.
 
     Again, while it is shut, when the cause changes.
@@ -92,7 +92,7 @@ class Muted(_Event, frozen=True, kw_only=True, tag="muted"):
     """A fault is named before the switch, and that before the software."""
 
 
-class Unmuted(_Event, frozen=True, kw_only=True, tag="unmuted"):
+class UnmutedEvent(_Event, frozen=True, kw_only=True, tag="unmuted"):
     """The gate is open again."""
 
     time_s: Seconds
@@ -100,7 +100,7 @@ class Unmuted(_Event, frozen=True, kw_only=True, tag="unmuted"):
     """How long it was shut."""
 
 
-class MicrophoneOpen(_Event, frozen=True, kw_only=True, tag="microphone_open"):
+class MicrophoneOpenEvent(_Event, frozen=True, kw_only=True, tag="microphone_open"):
     """Sound comes from the device: at the start, and after it was lost."""
 
     time_s: Seconds
@@ -110,14 +110,14 @@ class MicrophoneOpen(_Event, frozen=True, kw_only=True, tag="microphone_open"):
     """So many are read, of which one is heard."""
 
 
-class MicrophoneLost(_Event, frozen=True, kw_only=True, tag="microphone_lost"):
+class MicrophoneLostEvent(_Event, frozen=True, kw_only=True, tag="microphone_lost"):
     """No sound comes from the device; it is tried again. Once for each change of the cause."""
 
     time_s: Seconds
     cause: Cause
 
 
-class Interrupted(_Event, frozen=True, kw_only=True, tag="gap"):
+class InterruptedEvent(_Event, frozen=True, kw_only=True, tag="gap"):
     """Sound is missing that nobody asked to miss: a file broke off, a device is gone."""
 
     time_s: Seconds
@@ -125,7 +125,7 @@ class Interrupted(_Event, frozen=True, kw_only=True, tag="gap"):
     """``start``: the next file begins."""
 
 
-class Ended(_Event, frozen=True, kw_only=True, tag="ended"):
+class EndedEvent(_Event, frozen=True, kw_only=True, tag="ended"):
     """What became of everything. Always the last line, and the sums are exact.
 
     ``heard_s == discarded_s + sealed_s``: at the end nothing is held any more.
@@ -152,17 +152,17 @@ class Ended(_Event, frozen=True, kw_only=True, tag="ended"):
 
 
 Event = (
-    Started
-    | Wake
-    | NearMiss
-    | Sealed
-    | NotKept
-    | Muted
-    | Unmuted
-    | MicrophoneOpen
-    | MicrophoneLost
-    | Interrupted
-    | Ended
+    StartedEvent
+    | WakeEvent
+    | NearMissEvent
+    | SealedEvent
+    | NotKeptEvent
+    | MutedEvent
+    | UnmutedEvent
+    | MicrophoneOpenEvent
+    | MicrophoneLostEvent
+    | InterruptedEvent
+    | EndedEvent
 )
 
 

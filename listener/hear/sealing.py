@@ -12,14 +12,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.envelope import format as form
 from listener.envelope import keys, seal
-from listener.hear.counters import Claim
+from listener.hear.counters import PendingClip
 from listener.owner.attribution import AttributionResult
 from listener.sound.clip import Clip, encode_clip
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
+class SealingContext:
     """What all envelopes of this run have in common."""
 
     device: str
@@ -37,7 +37,7 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Capture:
+class CapturedClip:
     """A finished clip and how it came to be."""
 
     clip: Clip
@@ -46,12 +46,12 @@ class Capture:
     score: float
     began: datetime
     """When the clip begins, with its time zone."""
-    claim: Claim
+    claim: PendingClip
     """On the clip's places in the counters."""
 
 
-def sealed(
-    capture: Capture, attributed: AttributionResult, stamp: Stamp, seq: int
+def seal_clip(
+    capture: CapturedClip, attributed: AttributionResult, stamp: SealingContext, seq: int
 ) -> tuple[form.PublicHeader, bytes]:
     """Seal a clip; return the envelope's public header and the envelope.
 
@@ -59,7 +59,7 @@ def sealed(
         capture: what was heard. A buffer that is wiped meanwhile makes an envelope of zeros.
         attributed: whose it is.
         stamp: what the envelope has in common with all others of this run.
-        seq: the envelope's own number, from `Stamp.next_seq`.
+        seq: the envelope's own number, from `SealingContext.next_seq`.
 
     Raises:
         BadEnvelope: clip, owner and keys do not make an envelope that she could open.

@@ -23,12 +23,12 @@ from listener.control import SOCKET as CONTROL_SOCKET
 from listener.control import ControlSocket
 from listener.errors import EarmarkError, UsageError
 from listener.hear import report
-from listener.hear.asking import asked_for, listening_for
-from listener.hear.confinement import confine, wipe_freed
-from listener.hear.fitting import fitted_mute
-from listener.hear.memory import share_one_heap
+from listener.hear.asking import microphone_settings, wake_settings
+from listener.hear.confinement import apply_sandbox, overwrite_freed_memory
+from listener.hear.fitting import build_mute
+from listener.hear.memory import use_single_malloc_arena
 from listener.hear.opening import open_gate
-from listener.hear.tracing import MachineClock, StreamClock, Survey
+from listener.hear.tracing import SystemClock, StreamClock, Survey
 from listener.inference.assembly import build_detector, build_rule
 from listener.journal import Journal
 from listener.service import Notifier, StopSignal
@@ -89,24 +89,24 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         ModelRefused: a model is missing or is not what its manifest says.
         EarmarkError: a recording broke off, or lines were lost to a full disk.
     """
-    confine(is_required=settings.device.confinement == "required")
-    share_one_heap()
-    microphone = asked_for(arguments, settings.microphone, arguments.microphone or ())
-    wake = listening_for(arguments, settings.wake)
+    apply_sandbox(is_required=settings.device.confinement == "required")
+    use_single_malloc_arena()
+    microphone = microphone_settings(arguments, settings.microphone, arguments.microphone or ())
+    wake = wake_settings(arguments, settings.wake)
     floor = _floor(arguments.floor)
     stop, service = StopSignal(), Notifier(os.environ, time.monotonic)
     home = Path(settings.home)
     requests = ControlSocket(home / CONTROL_SOCKET)
     heard = msgspec.structs.replace(settings, microphone=microphone)
-    mute = fitted_mute(heard, home, requests, arguments.mute)
-    gate = open_gate(microphone, mute, stop, _say, is_fast=arguments.fast)
+    mute = build_mute(heard, home, requests, arguments.mute)
+    gate = open_gate(microphone, mute, stop, _log_microphone, is_fast=arguments.fast)
     catalogue = Catalogue(home)
     words = [catalogue.load(name) for name in wake.words]
     detector = build_detector(words, catalogue.embedding(), wake)
     # Not before: freed models need no wiping.
-    wipe_freed()
+    overwrite_freed_memory()
     step_samples = wake.hop_ms * SAMPLE_RATE_HZ // 1000
-    clock = MachineClock()
+    clock = SystemClock()
     opened = OpenedLine(
         device=settings.device.name,
         run=os.urandom(8).hex(),
@@ -128,10 +128,10 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     )
     with contextlib.closing(requests), stop.on_signals():
         service.ready("listening")
-        survey.listen(gate.sounds(), service.ping_watchdog)
+        survey.listen(gate.stream(), service.ping_watchdog)
         service.stopping()
     journal.close()
-    _tell(survey, journal.lost, as_json=arguments.json)
+    _print_summary(survey, journal.lost, as_json=arguments.json)
     if journal.lost:
         raise EarmarkError(
             f"{journal.lost} lines of the trace were lost: its disk could not be written",
@@ -142,9 +142,9 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     return 0
 
 
-def _say(event: report.MicrophoneOpen | report.MicrophoneLost) -> None:
+def _log_microphone(event: report.MicrophoneOpenEvent | report.MicrophoneLostEvent) -> None:
     """Log when a device is heard or lost; the trace has the gap."""
-    if isinstance(event, report.MicrophoneLost):
+    if isinstance(event, report.MicrophoneLostEvent):
         _log.warning("the microphone is lost: %s; it is tried again", event.cause.value)
     else:
         _log.info("the microphone is open")
@@ -167,7 +167,7 @@ def _listening(sha256: str, rule: Rule) -> TraceWord:
     )
 
 
-def _tell(survey: Survey, lost: int, *, as_json: bool) -> None:
+def _print_summary(survey: Survey, lost: int, *, as_json: bool) -> None:
     heard_s = survey.heard_samples / SAMPLE_RATE_HZ
     missing_s = survey.missing_samples / SAMPLE_RATE_HZ
     if as_json:

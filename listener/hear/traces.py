@@ -11,7 +11,7 @@ _M_PERTURB = -6  # malloc.h
 _WIPED_BYTE = 0xA5  # anything but 0, which would switch it off
 
 
-def forbid_dumps() -> bool:
+def disable_core_dumps() -> bool:
     """Let no crash and no debugger of the same user write this process's memory anywhere.
 
     Not inherited by a program that a child starts: it calls this itself.
@@ -24,7 +24,7 @@ def forbid_dumps() -> bool:
     return failed == 0
 
 
-def wipe_freed() -> bool:
+def overwrite_freed_memory() -> bool:
     """Let the C library overwrite every piece of memory that is given back to it, from now on.
 
     The libraries that decode, encode and encrypt free their buffers as they are: libFLAC alone

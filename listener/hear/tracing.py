@@ -15,7 +15,7 @@ GAP_EVERY_SAMPLES: Final = 60 * SAMPLE_RATE_HZ
 """A long gap is written this often, so that a power cut costs no more of it."""
 
 
-class Keeper(Protocol):
+class LineSink(Protocol):
     """Where lines go; see `journal.UpdateState`."""
 
     def append(self, line: bytes) -> bool:
@@ -33,7 +33,7 @@ class SteppingDetector(Protocol):
         """Take the next frame, or the gap before it; return what was found, oldest first."""
 
 
-class Clock(Protocol):
+class SurveyClock(Protocol):
     """When the newest sound was heard, by two clocks."""
 
     def utc(self) -> datetime:
@@ -43,7 +43,7 @@ class Clock(Protocol):
         """By the one that never goes back, in seconds."""
 
 
-class MachineClock:
+class SystemClock:
     """The machine's own, for sound that is heard in its own time."""
 
     def utc(self) -> datetime:
@@ -58,7 +58,7 @@ class MachineClock:
 class StreamClock:
     """Dates what is heard faster than life as if it had been heard in its own time."""
 
-    def __init__(self, start: Clock, position_samples: Callable[[], int]) -> None:
+    def __init__(self, start: SurveyClock, position_samples: Callable[[], int]) -> None:
         """Begin now.
 
         Args:
@@ -82,7 +82,7 @@ class Survey:
     """The loop's state between two sounds. One thread."""
 
     def __init__(
-        self, detector: SteppingDetector, tracer: TraceBuilder, keeper: Keeper, clock: Clock
+        self, detector: SteppingDetector, tracer: TraceBuilder, keeper: LineSink, clock: SurveyClock
     ) -> None:
         """Join the parts.
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from listener import notices
 from listener.datagrams import Outbox
-from listener.hear.herald import Post
+from listener.hear.herald import NoticeSink
 from listener.hear.levels import FULL_SCALE, SILENCE_DBFS
 from listener.notices import (
     MOST_WORDS,
@@ -40,7 +40,7 @@ _FLOOR_FRAMES: Final = 125  # 10 s: longer than a sentence without a pause
 _FLOOR_PART: Final = 10  # a tenth of them is as quiet as the floor
 
 
-class Scored(Protocol):
+class ScoreSource(Protocol):
     """What tells scores; see `wake.detector.Detector`."""
 
     @property
@@ -52,8 +52,8 @@ class Scored(Protocol):
         """By word."""
 
 
-class Watching:
-    """Speaks to a monitor, while there is one. Safe for several threads, except `over`.
+class MonitorFeed:
+    """Speaks to a monitor, while there is one. Safe for several threads, except `observe`.
 
     Only a monitor of the same user is spoken to: whatever else may write into the home, such as
     the process that sends, learns no level by standing there.
@@ -82,11 +82,11 @@ class Watching:
             self._microphone = notice  # A monitor that comes later wants to know.
         return self._is_watched and self._offer(notice)
 
-    def over(
+    def observe(
         self,
         sounds: Iterable[Sound],
         *,
-        detector: Scored,
+        detector: ScoreSource,
         count: Callable[[], CountersNotice],
         mute: Callable[[], MuteState],
         lamp: Callable[[], LampState],
@@ -131,7 +131,7 @@ class Watching:
         self._outbox.close()
 
     def _levels(
-        self, meter: "_Meter", detector: Scored, mute: MuteState, lamp: LampState
+        self, meter: "_Meter", detector: ScoreSource, mute: MuteState, lamp: LampState
     ) -> list[LevelNotice]:
         level_dbfs, scores = meter.take()
         words = [
@@ -162,10 +162,10 @@ class Watching:
             return self._outbox.send(notices.encode(notice))
 
 
-class Both:
+class Tee:
     """Posts every notice twice."""
 
-    def __init__(self, first: Post, second: Post) -> None:
+    def __init__(self, first: NoticeSink, second: NoticeSink) -> None:
         self._first: Final = first
         self._second: Final = second
 

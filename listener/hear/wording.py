@@ -7,18 +7,18 @@ from typing import Final, assert_never
 
 from listener.hear.microphone.records import Cause
 from listener.hear.report import (
-    Ended,
+    EndedEvent,
     Event,
-    Interrupted,
-    MicrophoneLost,
-    MicrophoneOpen,
-    Muted,
-    NearMiss,
-    NotKept,
-    Sealed,
-    Started,
-    Unmuted,
-    Wake,
+    InterruptedEvent,
+    MicrophoneLostEvent,
+    MicrophoneOpenEvent,
+    MutedEvent,
+    NearMissEvent,
+    NotKeptEvent,
+    SealedEvent,
+    StartedEvent,
+    UnmutedEvent,
+    WakeEvent,
 )
 from listener.sound.pcm import GapReason
 
@@ -61,7 +61,7 @@ _REASONS: Final = {
 def to_text(event: Event) -> str:  # noqa: C901, PLR0911 - one case an event, mypy counts them
     """Return an event as a line for people, without its end."""
     match event:
-        case Started():
+        case StartedEvent():
             pace = "as fast as possible" if event.fast else "in real time"
             switch = "no mute switch" if event.switch == "none" else f"mute switch: {event.switch}"
             source = event.device or f"{', '.join(event.files)} {pace}"
@@ -69,32 +69,32 @@ def to_text(event: Event) -> str:  # noqa: C901, PLR0911 - one case an event, my
                 "hear",
                 f"{source}; {switch}; listens for {', '.join(event.words)}; keeper {event.keeper}",
             )
-        case Wake():
+        case WakeEvent():
             return _line("wake", f"{event.time_s:8.2f} s  {event.word}  {event.score:.2f}")
-        case NearMiss():
+        case NearMissEvent():
             return _line("near", f"{event.time_s:8.2f} s  {event.word}  {event.score:.2f}  no wake")
-        case Sealed():
+        case SealedEvent():
             return _line(
                 "sealed",
                 f"{event.time_s:8.2f} s  {event.length_s:.2f} s to {event.owner},"
                 f" {event.bytes:,} bytes  {event.clip}",
             )
-        case NotKept():
+        case NotKeptEvent():
             return _line("no clip", f"{event.time_s:8.2f} s  {_REASONS[event.reason]}; wiped")
-        case Muted():
+        case MutedEvent():
             return _line(
                 "mute",
                 f"{event.time_s:8.2f} s  microphone shut, memory wiped; {_MUTES[event.cause]}",
             )
-        case Unmuted():
+        case UnmutedEvent():
             return _line("open", f"{event.time_s:8.2f} s  muted for {event.muted_s:.2f} s")
-        case MicrophoneOpen():
+        case MicrophoneOpenEvent():
             return _line("found", f"{event.time_s:8.2f} s  the microphone, at {event.rate_hz} Hz")
-        case MicrophoneLost():
+        case MicrophoneLostEvent():
             return _line("lost", f"{event.time_s:8.2f} s  the microphone: {CAUSES[event.cause]}")
-        case Interrupted():
+        case InterruptedEvent():
             return _line("gap", f"{event.time_s:8.2f} s  {_GAPS[event.reason]}")
-        case Ended():
+        case EndedEvent():
             return _line(
                 "total",
                 f"heard {event.heard_s:.2f} s: {event.discarded_s:.2f} s thrown away,"

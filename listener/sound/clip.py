@@ -48,7 +48,7 @@ class Buffers(Protocol):
     def take(self) -> Samples | None:
         """Return a wiped buffer of `longest_samples(settings)`, or None when all are in use."""
 
-    def give_back(self, samples: Samples) -> None:
+    def release(self, samples: Samples) -> None:
         """Wipe and take back a buffer, or the one that ``samples`` is a view of."""
 
 
@@ -205,7 +205,7 @@ class Recorder:
     def abandon(self) -> None:
         """Wipe the clip that is being made; nothing of it is kept."""
         if self._buffer is not None:
-            self._buffers.give_back(self._buffer)
+            self._buffers.release(self._buffer)
             self._buffer = None
         self._speech.reset()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from listener.hear.tracing import MachineClock, StreamClock, Survey
+from listener.hear.tracing import SystemClock, StreamClock, Survey
 from listener.journal import Journal
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 from listener.wake import trace
@@ -37,7 +37,7 @@ class ToldModel:
         return self._rows[self._at - 1 : self._at]
 
 
-class StartClock(MachineClock):
+class StartClock(SystemClock):
     """Stands at a moment."""
 
     def __init__(self, began: datetime) -> None:

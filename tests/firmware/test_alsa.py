@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from listener.hear.microphone.records import HEADER, Kind
+from listener.hear.microphone.records import HEADER, RecordType
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from tests import cards
 
@@ -55,7 +55,7 @@ def heard(length: int) -> Samples:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         kind, size = HEADER.unpack(process.stdout.read(HEADER.size))
-        assert kind == Kind.OPENED, process.stdout.read(size)
+        assert kind == RecordType.OPENED, process.stdout.read(size)
         assert np.frombuffer(process.stdout.read(size), "<u4").tolist() == [SAMPLE_RATE_HZ, 1]
         while len(data) < 2 * length:
             _, size = HEADER.unpack(process.stdout.read(HEADER.size))

@@ -8,7 +8,7 @@ import pytest
 
 from listener.config import Config, MicrophoneSettings
 from listener.errors import UsageError
-from listener.hear.asking import asked_for, settled
+from listener.hear.asking import microphone_settings, apply_arguments
 
 NOTHING: Final = {
     "channel": None,
@@ -28,11 +28,11 @@ def asked(**words: object) -> argparse.Namespace:
 def test_arguments_put_a_device_for_recordings_and_recordings_for_a_device() -> None:
     recordings = MicrophoneSettings(files=("a.flac",), channel=1)
 
-    assert asked_for(asked(fast=True), recordings, ()) == recordings
-    assert asked_for(asked(device="usb"), recordings, ()) == MicrophoneSettings(
+    assert microphone_settings(asked(fast=True), recordings, ()) == recordings
+    assert microphone_settings(asked(device="usb"), recordings, ()) == MicrophoneSettings(
         device="usb", channel=1
     )
-    assert asked_for(asked(mute="1-2"), MicrophoneSettings(), ["b.wav"]).files == ("b.wav",)
+    assert microphone_settings(asked(mute="1-2"), MicrophoneSettings(), ["b.wav"]).files == ("b.wav",)
 
 
 @pytest.mark.parametrize(
@@ -47,17 +47,17 @@ def test_arguments_that_contradict_each_other_are_refused(
     words: dict[str, object], files: list[str], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        asked_for(asked(**words), MicrophoneSettings(), files)
+        microphone_settings(asked(**words), MicrophoneSettings(), files)
 
 
 def test_arguments_that_say_nothing_change_nothing() -> None:
-    assert settled(asked(), Config()) == Config()
+    assert apply_arguments(asked(), Config()) == Config()
 
 
 def test_arguments_put_another_word_channel_and_keeper() -> None:
     words = ["timer", "alexa", "timer"]
 
-    settings = settled(asked(word=words, channel=1, keeper="bo"), Config())
+    settings = apply_arguments(asked(word=words, channel=1, keeper="bo"), Config())
 
     assert settings.wake.words == ("timer", "alexa"), "twice the same word is one word"
     assert settings.microphone.channel == 1
@@ -68,7 +68,7 @@ def test_a_list_of_recordings_is_split_but_not_the_name_of_one(tmp_path: Path) -
     comma = tmp_path / "hall, monday.flac"
     comma.touch()
 
-    settings = settled(asked(microphone=[str(comma), "a.flac,b.flac"]), Config())
+    settings = apply_arguments(asked(microphone=[str(comma), "a.flac,b.flac"]), Config())
 
     assert settings.microphone.files == (str(comma), "a.flac", "b.flac")
 
@@ -82,4 +82,4 @@ def test_a_list_of_recordings_is_split_but_not_the_name_of_one(tmp_path: Path) -
 )
 def test_what_cannot_be_is_refused(words: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        settled(asked(**words), Config())
+        apply_arguments(asked(**words), Config())

@@ -22,8 +22,8 @@ from listener.hear.confinement import (
     REFUSED_CALLS,
     SOCKET_CALLS,
     X32,
-    Machine,
-    program,
+    SeccompArch,
+    build_filter,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def verdict(code: bytes, number: int, audit: int, given: tuple[int, ...]) -> int
                 raise AssertionError(f"the kernel would not take {operation:#x}")
 
 
-def expected(machine: Machine, number: int, family: int) -> int:
+def expected(machine: SeccompArch, number: int, family: int) -> int:
     """What the filter promises, said without jumps."""
     if machine.foreign_from is not None and number >= machine.foreign_from:
         return REFUSE
@@ -94,7 +94,7 @@ def test_any_system_call_gets_the_verdict_promised(
 ) -> None:
     machine = MACHINES[name]
 
-    assert verdict(program(machine), number, machine.audit, given_) == expected(
+    assert verdict(build_filter(machine), number, machine.audit, given_) == expected(
         machine, number, given_[0]
     )
 
@@ -105,7 +105,7 @@ def test_any_system_call_there_is_gets_the_verdict_promised(
 ) -> None:
     machine = MACHINES[name]
 
-    assert verdict(program(machine), number, machine.audit, given_) == expected(
+    assert verdict(build_filter(machine), number, machine.audit, given_) == expected(
         machine, number, given_[0]
     )
 
@@ -118,7 +118,7 @@ def test_any_system_call_there_is_gets_the_verdict_promised(
 def test_a_socket_is_local_or_is_refused(name: str, call: str, family: int) -> None:
     machine = MACHINES[name]
 
-    found = verdict(program(machine), machine.calls[call], machine.audit, (family, 0, 0, 0, 0, 0))
+    found = verdict(build_filter(machine), machine.calls[call], machine.audit, (family, 0, 0, 0, 0, 0))
 
     assert found == (ALLOW if family % 2**32 == AF_UNIX else REFUSE)
 
@@ -128,7 +128,7 @@ def test_a_socket_is_local_or_is_refused(name: str, call: str, family: int) -> N
 def test_roads_around_the_filter_are_refused(name: str, call: str) -> None:
     machine = MACHINES[name]
 
-    found = verdict(program(machine), machine.calls[call], machine.audit, (0,) * 6)
+    found = verdict(build_filter(machine), machine.calls[call], machine.audit, (0,) * 6)
 
     assert found == REFUSE
 
@@ -141,7 +141,7 @@ def test_whoever_changes_the_architecture_is_killed(
 ) -> None:
     machine = MACHINES[name]
 
-    found = verdict(program(machine), number, audit, given_)
+    found = verdict(build_filter(machine), number, audit, given_)
 
     assert (found == KILL) == (audit != machine.audit)
 
@@ -150,7 +150,7 @@ def test_whoever_changes_the_architecture_is_killed(
 def test_the_32_bit_twin_of_x86_64_is_refused(number: int, given_: tuple[int, ...]) -> None:
     machine = MACHINES["x86_64"]
 
-    assert verdict(program(machine), number, machine.audit, given_) == REFUSE
+    assert verdict(build_filter(machine), number, machine.audit, given_) == REFUSE
 
 
 def run(text: str) -> subprocess.CompletedProcess[str]:

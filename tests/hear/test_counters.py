@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.hear.counters import Claim, Counters, Fate
+from listener.hear.counters import PendingClip, Counters, ClipOutcome
 from listener.sound.pcm import FRAME_SAMPLES, Gap, GapReason
 from tests.fakes import told
 
@@ -18,7 +18,7 @@ class Reference:
         self.held: set[int] = set()
         self.cut = 0
 
-    def settle(self, ring: range, claims: list[Claim]) -> None:
+    def settle(self, ring: range, claims: list[PendingClip]) -> None:
         kept = set(ring)
         for claim in claims:
             end = 10**6 if claim.end_sample is None else claim.end_sample
@@ -29,7 +29,7 @@ class Reference:
 @given(st.data())
 def test_the_counts_add_up_and_equal_a_count_of_every_sample(data: st.DataObject) -> None:
     counters, reference = Counters("speaker", "00" * 8), Reference()
-    claims: list[Claim] = []
+    claims: list[PendingClip] = []
     position = ring_first = 0
     wakes = 0
 
@@ -41,24 +41,24 @@ def test_the_counts_add_up_and_equal_a_count_of_every_sample(data: st.DataObject
             ring_first = max(ring_first, position - RING)
             reference.heard |= set(range(frame.first_sample, position))
             reference.held |= set(range(frame.first_sample, position))
-            counters.frame(frame, ring_first)
+            counters.count_frame(frame, ring_first)
         elif event == "gap":
             cut, length = data.draw(st.integers(0, 99)), data.draw(st.integers(0, 9_999))
-            counters.gap(Gap(GapReason.MUTED, position, cut + length, cut))
+            counters.count_gap(Gap(GapReason.MUTED, position, cut + length, cut))
             position += cut + length
             ring_first = position
             reference.cut += cut
         elif event == "claim":
-            claims.append(counters.claim(max(0, position - data.draw(st.integers(0, RING)))))
+            claims.append(counters.begin_clip(max(0, position - data.draw(st.integers(0, RING)))))
             wakes += 1
         elif claims:
             claim = claims.pop(data.draw(st.integers(0, len(claims) - 1)))
             end = data.draw(st.integers(claim.first_sample, position + 1))
-            counters.close(claim, end)
+            counters.end_clip(claim, end)
             reference.settle(range(ring_first, position), [*claims, claim])
-            fate = data.draw(st.sampled_from(Fate))
-            counters.decide(claim, fate)
-            if fate is Fate.SEALED:
+            fate = data.draw(st.sampled_from(ClipOutcome))
+            counters.set_outcome(claim, fate)
+            if fate is ClipOutcome.SEALED:
                 fresh = {p for p in reference.held if claim.first_sample <= p < end}
                 reference.sealed |= fresh
                 reference.held -= fresh
@@ -78,14 +78,14 @@ def test_the_counts_add_up_and_equal_a_count_of_every_sample(data: st.DataObject
 def test_sound_in_two_clips_is_sealed_once() -> None:
     counters = Counters("speaker", "00" * 8)
     frames = told(4)
-    first, second = counters.claim(0), counters.claim(FRAME_SAMPLES)
+    first, second = counters.begin_clip(0), counters.begin_clip(FRAME_SAMPLES)
     for frame in frames:
-        counters.frame(frame, 0)
-    counters.close(first, 3 * FRAME_SAMPLES)
-    counters.close(second, 4 * FRAME_SAMPLES)
+        counters.count_frame(frame, 0)
+    counters.end_clip(first, 3 * FRAME_SAMPLES)
+    counters.end_clip(second, 4 * FRAME_SAMPLES)
 
-    counters.decide(first, Fate.SEALED, seq=7)
-    counters.decide(second, Fate.SEALED, seq=8)
+    counters.set_outcome(first, ClipOutcome.SEALED, seq=7)
+    counters.set_outcome(second, ClipOutcome.SEALED, seq=8)
 
     tally = counters.tally()
     assert tally.sealed_samples == 4 * FRAME_SAMPLES
@@ -94,11 +94,11 @@ def test_sound_in_two_clips_is_sealed_once() -> None:
 
 def test_a_fate_is_decided_once() -> None:
     counters = Counters("speaker", "00" * 8)
-    claim = counters.claim(0)
-    counters.close(claim, 10)
+    claim = counters.begin_clip(0)
+    counters.end_clip(claim, 10)
 
-    counters.decide(claim, Fate.ABANDONED)
-    counters.decide(claim, Fate.SEALED)
+    counters.set_outcome(claim, ClipOutcome.ABANDONED)
+    counters.set_outcome(claim, ClipOutcome.SEALED)
 
     tally = counters.tally()
     assert (tally.abandoned, tally.sealed) == (1, 0)
@@ -107,8 +107,8 @@ def test_a_fate_is_decided_once() -> None:
 def test_only_a_muted_gap_counts_as_muted() -> None:
     counters = Counters("speaker", "00" * 8)
 
-    counters.gap(Gap(GapReason.MUTED, 0, 500, 20))
-    counters.gap(Gap(GapReason.LOST, 500, 500))
+    counters.count_gap(Gap(GapReason.MUTED, 0, 500, 20))
+    counters.count_gap(Gap(GapReason.LOST, 500, 500))
 
     tally = counters.tally()
     assert (tally.muted_samples, tally.heard_samples, tally.discarded_samples) == (480, 20, 20)
@@ -117,9 +117,9 @@ def test_only_a_muted_gap_counts_as_muted() -> None:
 def test_wakes_and_near_misses_are_counted() -> None:
     counters = Counters("speaker", "00" * 8)
 
-    counters.wake()
-    counters.near_miss()
-    counters.near_miss()
+    counters.count_wake()
+    counters.count_near_miss()
+    counters.count_near_miss()
 
     assert (counters.tally().wakes, counters.tally().near_misses) == (1, 2)
 
@@ -127,8 +127,8 @@ def test_wakes_and_near_misses_are_counted() -> None:
 def test_wiping_the_ring_without_a_gap_discards_what_it_held() -> None:
     counters = Counters("speaker", "00" * 8)
     (frame,) = told(1)
-    counters.frame(frame, 0)
+    counters.count_frame(frame, 0)
 
-    counters.wiped()
+    counters.count_wipe()
 
     assert counters.tally().discarded_samples == len(np.asarray(frame.samples))

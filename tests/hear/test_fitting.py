@@ -8,7 +8,7 @@ import pytest
 from listener.cards import SoundCard
 from listener.config import Config, LampSettings, MicrophoneSettings, MuteSettings
 from listener.errors import ConfigError
-from listener.hear.fitting import check_cover, covering_switch, fitted_lamp, fitted_switch
+from listener.hear.fitting import require_full_cover, build_checked_switch, build_lamp, build_switch
 from listener.hear.mute.switch import NoSwitch
 from listener.hear.signs.lamp import NoLamp
 
@@ -19,23 +19,23 @@ def no_time() -> float:
 
 def test_a_live_microphone_needs_to_know_its_switch() -> None:
     with pytest.raises(ConfigError, match=r"mute\.switch is not set") as caught:
-        fitted_switch(MuteSettings(), is_live=True, monotonic_s=no_time)
+        build_switch(MuteSettings(), is_live=True, monotonic_s=no_time)
 
     assert '"none" where there is none' in caught.value.hint
 
 
 def test_a_recording_needs_no_switch(caplog: pytest.LogCaptureFixture) -> None:
-    assert isinstance(fitted_switch(MuteSettings(), is_live=False, monotonic_s=no_time), NoSwitch)
+    assert isinstance(build_switch(MuteSettings(), is_live=False, monotonic_s=no_time), NoSwitch)
     assert caplog.records == []
 
 
 def test_that_no_switch_is_fitted_is_said_aloud(caplog: pytest.LogCaptureFixture) -> None:
     settings = MuteSettings(switch="none")
 
-    switch = fitted_switch(settings, is_live=True, monotonic_s=no_time)
+    switch = build_switch(settings, is_live=True, monotonic_s=no_time)
 
     assert switch.about == "none"
-    assert not switch.is_shut(0)
+    assert not switch.is_muted(0)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "no mute switch is fitted" in caplog.records[0].message
 
@@ -59,10 +59,10 @@ def test_a_switch_that_is_fitted_and_not_there_is_muted(
     *,
     is_live: bool,
 ) -> None:
-    switch = fitted_switch(settings, is_live=is_live, monotonic_s=no_time)
+    switch = build_switch(settings, is_live=is_live, monotonic_s=no_time)
 
     assert switch.about == settings.switch
-    assert switch.is_shut(0)
+    assert switch.is_muted(0)
     assert switch.filenos() == ()
     assert said in caplog.records[0].message
 
@@ -89,20 +89,20 @@ def test_a_microphone_that_the_switch_does_not_cut_is_refused_by_name(
     switch: Literal["input", "gpio"],
 ) -> None:
     with pytest.raises(ConfigError, match=r"does not cut every .*: Webcam \(USB-Audio") as caught:
-        check_cover(settings_of(switch), (MEMS, WEBCAM))
+        require_full_cover(settings_of(switch), (MEMS, WEBCAM))
 
     assert "mute.other_microphones" in caught.value.hint
 
 
 def test_where_the_card_is_not_named_each_of_several_is() -> None:
     with pytest.raises(ConfigError, match="earmark, Webcam"):
-        check_cover(settings_of("input", "default"), (MEMS, WEBCAM))
+        require_full_cover(settings_of("input", "default"), (MEMS, WEBCAM))
 
 
 def test_who_allows_another_microphone_is_told_of_it_at_each_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    check_cover(settings_of("input", allow=True), (MEMS, WEBCAM))
+    require_full_cover(settings_of("input", allow=True), (MEMS, WEBCAM))
 
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "Webcam" in caplog.records[0].message
@@ -121,13 +121,13 @@ def test_who_allows_another_microphone_is_told_of_it_at_each_start(
 def test_what_the_switch_cuts_or_nobody_claims_is_no_matter(
     settings: Config, cards: tuple[SoundCard, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    check_cover(settings, cards)
+    require_full_cover(settings, cards)
 
     assert caplog.records == []
 
 
 def test_without_a_lamp_nothing_is_shown() -> None:
-    assert isinstance(fitted_lamp(LampSettings(), no_time), NoLamp)
+    assert isinstance(build_lamp(LampSettings(), no_time), NoLamp)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_without_a_lamp_nothing_is_shown() -> None:
 def test_a_lamp_that_is_not_there_stops_nothing(
     settings: LampSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lamp = fitted_lamp(settings, no_time)
+    lamp = build_lamp(settings, no_time)
 
     lamp.show("muted")
     lamp.close()
@@ -151,6 +151,6 @@ def test_a_lamp_that_is_not_there_stops_nothing(
 
 def test_hear_gets_no_switch_where_that_does_not_cut_everything() -> None:
     with pytest.raises(ConfigError, match="does not cut"):
-        covering_switch(settings_of("gpio"), (MEMS, WEBCAM), monotonic_s=no_time)
+        build_checked_switch(settings_of("gpio"), (MEMS, WEBCAM), monotonic_s=no_time)
 
-    assert covering_switch(settings_of("gpio"), (MEMS,), monotonic_s=no_time).about == "gpio"
+    assert build_checked_switch(settings_of("gpio"), (MEMS,), monotonic_s=no_time).about == "gpio"

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.envelope.open import Identity, parse_identities
-from listener.hear.following import Following
+from listener.hear.following import RosterUpdater
 from listener.owner.succession import KeyRotation, prove_rotation
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def identity(secret: str | None = None) -> Identity:
 
 
 @pytest.fixture
-def following(household: "Household") -> Following:
-    return Following(household.home, "hall", household.device_key)
+def following(household: "Household") -> RosterUpdater:
+    return RosterUpdater(household.home, "hall", household.device_key)
 
 
 def said(household: "Household", old: Identity, new: Identity, owner: str = "ada") -> bytes:
@@ -39,7 +39,7 @@ def lay(household: "Household", data: bytes) -> None:
 
 
 def test_a_proven_key_is_followed_before_the_next_clip_and_lasts(
-    following: Following, household: "Household", caplog: pytest.LogCaptureFixture
+    following: RosterUpdater, household: "Household", caplog: pytest.LogCaptureFixture
 ) -> None:
     old, new, last = identity(household.identities["ada"]), identity(), identity()
     assert following().known_owner("ada").recipient == old.recipient
@@ -56,7 +56,7 @@ def test_a_proven_key_is_followed_before_the_next_clip_and_lasts(
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"[]", b"[" * 7000, b"x" * 9000])
 def test_what_says_nothing_changes_nothing(
-    following: Following, household: "Household", data: bytes
+    following: RosterUpdater, household: "Household", data: bytes
 ) -> None:
     before = household.home.roster()
 
@@ -65,7 +65,7 @@ def test_what_says_nothing_changes_nothing(
     assert following() == before == household.home.roster()
 
 
-def test_another_owner_cannot_say_it_for_her(following: Following, household: "Household") -> None:
+def test_another_owner_cannot_say_it_for_her(following: RosterUpdater, household: "Household") -> None:
     before = household.home.roster()
     bob = identity(household.identities["bob"])
 
@@ -77,7 +77,7 @@ def test_another_owner_cannot_say_it_for_her(following: Following, household: "H
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.binary(max_size=400))
 def test_any_bytes_change_nothing(
-    following: Following, household: "Household", data: bytes
+    following: RosterUpdater, household: "Household", data: bytes
 ) -> None:
     before = household.home.roster()
 
@@ -87,7 +87,7 @@ def test_any_bytes_change_nothing(
 
 
 def test_a_file_that_cannot_be_read_is_said_and_stops_nothing(
-    following: Following, household: "Household", caplog: pytest.LogCaptureFixture
+    following: RosterUpdater, household: "Household", caplog: pytest.LogCaptureFixture
 ) -> None:
     (household.home.path / "spool" / "following.json").mkdir(parents=True)
 

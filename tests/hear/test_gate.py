@@ -20,7 +20,7 @@ def heard(gate: Gate) -> list[Sound]:
     """Everything the gate yields, with the frames' sound copied in time."""
     return [
         Frame(sound.samples.copy(), sound.first_sample) if isinstance(sound, Frame) else sound
-        for sound in gate.sounds()
+        for sound in gate.stream()
     ]
 
 
@@ -146,7 +146,7 @@ def test_an_empty_block_asks_the_switch_and_yields_nothing() -> None:
 
 def test_a_reader_who_leaves_shuts_the_microphone() -> None:
     microphone = FakeMicrophone(block(1), block(2))
-    sounds = Gate(microphone, FakeSwitch(), StopSignal()).sounds()
+    sounds = Gate(microphone, FakeSwitch(), StopSignal()).stream()
     next(sounds)
 
     sounds.close()
@@ -166,7 +166,7 @@ def test_frames_and_blocks_are_overwritten_behind_the_reader() -> None:
     microphone = FakeMicrophone(block(1, 3_000), block(2, 3_000))
     gate = Gate(microphone, FakeSwitch(), StopSignal())
 
-    frames = [sound for sound in gate.sounds() if isinstance(sound, Frame)]
+    frames = [sound for sound in gate.stream() if isinstance(sound, Frame)]
 
     assert len(frames) == 4
     assert not any(frame.samples.any() for frame in frames)

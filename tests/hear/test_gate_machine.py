@@ -49,7 +49,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.world = World(Path(self._folder.name), remote_unmute=remote_unmute)
 
     @property
-    def is_shut(self) -> bool:
+    def is_muted(self) -> bool:
         return self.world.switch.is_shut_now or self.must_be_shut_by_software or self.is_faulty
 
     # What happens in the room.
@@ -87,7 +87,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         if self.world.spoken + length > MOST_SAMPLES:
             return False
         spoken = self.world.speak(length)
-        if self.is_shut:
+        if self.is_muted:
             self.shut_numbers.update(spoken)
         return True
 
@@ -221,7 +221,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         # It shows that it is open when the first sound has come.
         was_spoken = self._speak(FRAME_SAMPLES)
         self._turn_a_while()
-        if self.is_shut:
+        if self.is_muted:
             assert self.world.ear.lamp == ("fault" if self.is_faulty else "muted")
             assert not self.world.microphone.is_open
         elif was_spoken and not self.may_be_shut_by_software:

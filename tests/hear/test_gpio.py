@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.errors import Unavailable
-from listener.hear.gpio import GpioLed, GpioLine, open_led, open_switch, settings_of
+from listener.hear.gpio import GpioLed, GpioLine, open_led, open_switch, build_line_settings
 from listener.hear.signs.lamp import DARK
 
 
@@ -64,31 +64,31 @@ def chip() -> FakeChip:
 def test_the_level_at_the_request_comes_without_an_edge(chip: FakeChip) -> None:
     chip.value = Value.ACTIVE
 
-    assert GpioLine(chip, 27).was_shut()
+    assert GpioLine(chip, 27).was_muted()
 
 
 def test_thrown_and_released_between_two_questions_was_shut(chip: FakeChip) -> None:
     line = GpioLine(chip, 27)
-    assert not line.was_shut()
+    assert not line.was_muted()
 
     chip.throw(shut=True)
     chip.throw(shut=False)
 
-    assert line.was_shut()
-    assert not line.was_shut()
+    assert line.was_muted()
+    assert not line.was_muted()
 
 
 @given(st.lists(st.booleans(), max_size=60))
 def test_edges_however_fast_end_in_the_state_of_the_last(throws: list[bool]) -> None:
     chip = FakeChip()
     line = GpioLine(chip, 27)
-    line.was_shut()
+    line.was_muted()
 
     for shut in throws:
         chip.throw(shut=shut)
 
-    assert line.was_shut() is any(throws)
-    assert line.was_shut() is (chip.value is Value.ACTIVE)
+    assert line.was_muted() is any(throws)
+    assert line.was_muted() is (chip.value is Value.ACTIVE)
 
 
 def test_a_chip_that_vanishes_is_an_error(chip: FakeChip) -> None:
@@ -96,7 +96,7 @@ def test_a_chip_that_vanishes_is_an_error(chip: FakeChip) -> None:
     chip.is_gone = True
 
     with pytest.raises(OSError, match="No such device"):
-        line.was_shut()
+        line.was_muted()
 
 
 def test_the_line_is_given_back(chip: FakeChip) -> None:
@@ -110,7 +110,7 @@ def test_the_line_is_given_back(chip: FakeChip) -> None:
 
 @pytest.mark.parametrize(("level", "pull"), [("low", Bias.PULL_DOWN), ("high", Bias.PULL_UP)])
 def test_a_broken_wire_is_pulled_to_what_means_shut(level: str, pull: Bias) -> None:
-    settings = settings_of("low" if level == "low" else "high", 10)
+    settings = build_line_settings("low" if level == "low" else "high", 10)
 
     assert settings.direction is Direction.INPUT
     assert settings.edge_detection is Edge.BOTH

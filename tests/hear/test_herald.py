@@ -2,7 +2,7 @@ import pytest
 
 from listener import notices
 from listener.hear import report
-from listener.hear.herald import Herald
+from listener.hear.herald import EventPublisher
 from listener.hear.microphone.records import Cause
 from listener.sound.pcm import GapReason
 from tests.fakes import FakePost
@@ -13,10 +13,10 @@ def test_more_thresholds_than_fit_a_notice_are_left_out() -> None:
     many = {"a" * 31 + str(number): 0.123456789012345678 for number in range(7)}
     some = dict(list(many.items())[:6])
     post = FakePost()
-    herald = Herald(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
 
     for thresholds in (some, many):
-        started = report.Started(
+        started = report.StartedEvent(
             files=(),
             device=None,
             words=(),
@@ -25,7 +25,7 @@ def test_more_thresholds_than_fit_a_notice_are_left_out() -> None:
             switch="none",
             fast=False,
         )
-        herald.tell(started)
+        herald.publish(started)
 
     assert post.notices == [
         notices.StartedNotice(thresholds=some, switch="none"),
@@ -36,10 +36,10 @@ def test_more_thresholds_than_fit_a_notice_are_left_out() -> None:
 
 def test_only_what_send_may_know_becomes_a_notice() -> None:
     post = FakePost()
-    herald = Herald(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
 
     for event in EVENTS:
-        herald.tell(event)
+        herald.publish(event)
 
     assert post.notices == [
         notices.StartedNotice(thresholds={"alexa": 0.5}, switch="none"),
@@ -56,16 +56,16 @@ def test_only_what_send_may_know_becomes_a_notice() -> None:
 
 def test_losses_are_counted_once_and_overruns_each() -> None:
     post = FakePost()
-    herald = Herald(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
-    overrun = report.Interrupted(time_s=2.0, reason=GapReason.OVERRUN)
+    herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    overrun = report.InterruptedEvent(time_s=2.0, reason=GapReason.OVERRUN)
 
-    herald.tell(overrun)  # of a recording: there is no device
-    herald.tell(report.MicrophoneOpen(time_s=0.0, rate_hz=16_000, channels=1))
-    herald.tell(overrun)
-    herald.tell(overrun)
+    herald.publish(overrun)  # of a recording: there is no device
+    herald.publish(report.MicrophoneOpenEvent(time_s=0.0, rate_hz=16_000, channels=1))
+    herald.publish(overrun)
+    herald.publish(overrun)
     for cause in (Cause.GONE, Cause.MISSING):
-        herald.tell(report.MicrophoneLost(time_s=4.0, cause=cause))
-    herald.tell(report.MicrophoneOpen(time_s=9.0, rate_hz=16_000, channels=1))
+        herald.publish(report.MicrophoneLostEvent(time_s=4.0, cause=cause))
+    herald.publish(report.MicrophoneOpenEvent(time_s=9.0, rate_hz=16_000, channels=1))
 
     assert (herald.losses, herald.overruns) == (1, 2)
     assert post.notices[-1] == notices.MicrophoneNotice(state="open", losses=1, overruns=2)
@@ -74,9 +74,9 @@ def test_losses_are_counted_once_and_overruns_each() -> None:
 
 def test_a_device_that_was_never_there_is_lost_too() -> None:
     post = FakePost()
-    herald = Herald(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
 
-    herald.tell(report.MicrophoneLost(time_s=0.0, cause=Cause.MISSING))
+    herald.publish(report.MicrophoneLostEvent(time_s=0.0, cause=Cause.MISSING))
 
     assert post.notices == [notices.MicrophoneNotice(state="lost", cause="missing", losses=1)]
 
@@ -97,9 +97,9 @@ def test_a_reader_who_left_is_said_once_and_notices_go_on() -> None:
         del event
         raise BrokenPipeError
 
-    herald = Herald(closed, post, lambda _: b"0" * 64, on_nobody_reads=lambda: asked.append(1))
-    herald.tell(report.Muted(time_s=1.0, cause="hardware"))
-    herald.tell(report.Unmuted(time_s=2.0, muted_s=1.0))
+    herald = EventPublisher(closed, post, lambda _: b"0" * 64, on_nobody_reads=lambda: asked.append(1))
+    herald.publish(report.MutedEvent(time_s=1.0, cause="hardware"))
+    herald.publish(report.UnmutedEvent(time_s=2.0, muted_s=1.0))
 
     assert herald.is_unread
     assert asked == [1]
@@ -108,16 +108,16 @@ def test_a_reader_who_left_is_said_once_and_notices_go_on() -> None:
 
 def test_at_the_end_the_counters_go_out_and_the_sums_are_said_in_seconds() -> None:
     post, told = FakePost(), list[report.Event]()
-    herald = Herald(told.append, post, lambda _: b"0" * 64, on_nobody_reads=bool)
-    herald.tell(report.MicrophoneLost(time_s=0.0, cause=Cause.GONE))
+    herald = EventPublisher(told.append, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    herald.publish(report.MicrophoneLostEvent(time_s=0.0, cause=Cause.GONE))
     tally = notices.Tally(
         device="hall", boot="0" * 16, seq=3, heard_samples=32_000, discarded_samples=32_000, wakes=1
     )
 
-    herald.end(tally, broken=2)
+    herald.publish_end(tally, broken=2)
 
     assert [type(notice) for notice in post.notices[1:]] == [notices.CountersNotice, notices.StoppedNotice]
     ended = told[-1]
-    assert isinstance(ended, report.Ended)
+    assert isinstance(ended, report.EndedEvent)
     assert (ended.heard_s, ended.discarded_s, ended.sealed_s) == (2.0, 2.0, 0.0)
     assert (ended.wakes, ended.broken, ended.losses) == (1, 2, 1)

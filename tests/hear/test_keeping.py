@@ -18,7 +18,7 @@ def test_a_clip_is_in_the_spool_sealed_to_its_owner_and_told() -> None:
     (envelope,) = workshop.spool.envelopes
     assert workshop.household.open(envelope).header.owner == "ada"
     (told,) = workshop.events
-    assert isinstance(told, report.Sealed)
+    assert isinstance(told, report.SealedEvent)
     assert (told.owner, told.bytes, told.seq) == ("ada", len(envelope), 1)
     assert workshop.post.notices == [SpooledNotice()]
     assert workshop.free_buffers() == BUFFERS
@@ -35,7 +35,7 @@ def test_without_an_active_owner_there_is_no_clip(keeper: str) -> None:
 
     assert workshop.spool.envelopes == []
     assert workshop.counters.tally().unattributed == 1
-    assert workshop.kinds() == ["NotKept"]
+    assert workshop.kinds() == ["NotKeptEvent"]
     assert workshop.free_buffers() == BUFFERS
 
 
@@ -52,7 +52,7 @@ def test_a_full_spool_is_counted_said_and_survived(caplog: pytest.LogCaptureFixt
         workshop.keeping.close()
 
     assert workshop.counters.tally().lost == 1
-    assert workshop.kinds() == ["NotKept"]
+    assert workshop.kinds() == ["NotKeptEvent"]
     assert caplog.messages == ["a clip is lost: the spool is full; make room"]
     assert workshop.free_buffers() == BUFFERS
 
@@ -106,7 +106,7 @@ def test_a_full_queue_never_stalls_the_ear() -> None:
     workshop.keeping.offer(extra)
 
     assert not extra.clip.samples.any(), "what finds no place must be wiped at once"
-    assert [e.reason for e in workshop.events if isinstance(e, report.NotKept)] == ["busy"]
+    assert [e.reason for e in workshop.events if isinstance(e, report.NotKeptEvent)] == ["busy"]
     door.open()
     workshop.keeping.close()
     assert (workshop.counters.tally().sealed, workshop.counters.tally().abandoned) == (3, 1)
@@ -141,7 +141,7 @@ def test_mute_while_a_clip_is_being_sealed_lets_no_envelope_out() -> None:
 
     assert workshop.spool.envelopes == []
     assert not np.asarray(one.clip.samples).any()
-    assert [e.reason for e in workshop.events if isinstance(e, report.NotKept)] == ["muted"]
+    assert [e.reason for e in workshop.events if isinstance(e, report.NotKeptEvent)] == ["muted"]
     assert workshop.counters.tally().abandoned == 1
 
 

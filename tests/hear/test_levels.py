@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from listener.hear.levels import SILENCE_DBFS, Constancy, Levels, level_dbfs
+from listener.hear.levels import SILENCE_DBFS, ConstantSignalDetector, LevelMeter, level_dbfs
 from listener.sound.pcm import FRAME_SAMPLES, Samples
 
 
@@ -22,7 +22,7 @@ def test_a_full_tone_is_three_decibels_below_full_scale() -> None:
 
 def test_silence_has_a_level_too() -> None:
     assert level_dbfs(np.zeros(10, np.int16)) == SILENCE_DBFS
-    assert Levels().level_dbfs == Levels().floor_dbfs == Levels().peak_dbfs == SILENCE_DBFS
+    assert LevelMeter().level_dbfs == LevelMeter().floor_dbfs == LevelMeter().peak_dbfs == SILENCE_DBFS
 
 
 def test_a_direct_offset_is_no_sound() -> None:
@@ -31,7 +31,7 @@ def test_a_direct_offset_is_no_sound() -> None:
 
 
 def test_the_floor_is_the_quiet_between_the_words() -> None:
-    levels = Levels()
+    levels = LevelMeter()
     for at in range(20):
         levels.push(tone(30 if at % 4 == 0 else 8_000))
 
@@ -43,7 +43,7 @@ def test_the_floor_is_the_quiet_between_the_words() -> None:
 
 
 def test_what_stands_at_the_converters_end_is_clipped() -> None:
-    levels = Levels()
+    levels = LevelMeter()
 
     levels.push(np.array([-32_768, 32_767, 32_699, 0], np.int16))
 
@@ -52,7 +52,7 @@ def test_what_stands_at_the_converters_end_is_clipped() -> None:
 
 
 def test_one_value_throughout_is_constant() -> None:
-    levels = Levels()
+    levels = LevelMeter()
     for _ in range(3):
         levels.push(np.full(100, -1, np.int16))
 
@@ -66,7 +66,7 @@ blocks = st.lists(hnp.arrays(np.int16, st.integers(0, 30), elements=st.integers(
 def test_constancy_is_the_length_of_the_last_run_however_it_is_cut(
     pieces: list[Samples], limit: int
 ) -> None:
-    constancy = Constancy(limit)
+    constancy = ConstantSignalDetector(limit)
     so_far = np.zeros(0, np.int16)
     for piece in pieces:
         so_far = np.concatenate([so_far, piece])
@@ -77,7 +77,7 @@ def test_constancy_is_the_length_of_the_last_run_however_it_is_cut(
 
 
 def test_constancy_has_no_limit_where_none_is_set_and_can_forget() -> None:
-    never, soon = Constancy(0), Constancy(10)
+    never, soon = ConstantSignalDetector(0), ConstantSignalDetector(10)
 
     assert not never.push(np.zeros(1_000_000, np.int16))
     assert soon.push(np.zeros(10, np.int16))

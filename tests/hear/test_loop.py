@@ -43,7 +43,7 @@ def test_a_wake_and_what_follows_become_one_envelope_and_all_else_is_discarded()
 
     hear(workshop, *frames, Gap(GapReason.END, end_of(frames)))
 
-    assert workshop.kinds() == ["Wake", "Sealed"]
+    assert workshop.kinds() == ["WakeEvent", "SealedEvent"]
     opened = workshop.household.open(workshop.spool.envelopes[0])
     with soundfile.SoundFile(io.BytesIO(opened.flac)) as file:
         sound = file.read(dtype="int16")
@@ -64,7 +64,7 @@ def test_a_wake_inside_a_clip_is_counted_and_makes_no_second_clip() -> None:
 
     hear(workshop, *frames, Gap(GapReason.END, end_of(frames)))
 
-    assert workshop.kinds() == ["Wake", "Wake", "Sealed"]
+    assert workshop.kinds() == ["WakeEvent", "WakeEvent", "SealedEvent"]
     assert workshop.counters.tally().wakes == 2
 
 
@@ -73,7 +73,7 @@ def test_a_near_miss_is_told_and_keeps_nothing() -> None:
 
     hear(workshop, *said(5, 5))
 
-    assert workshop.kinds() == ["NearMiss"]
+    assert workshop.kinds() == ["NearMissEvent"]
     assert workshop.post.notices == [notices.NearMissNotice(word="alexa", score=0.4)]
 
 
@@ -96,10 +96,10 @@ def test_mute_while_a_clip_is_made_drops_it_and_wipes_everything() -> None:
     workshop.ear.listen(sounds(), alive=bool)
     workshop.keeping.close()
 
-    assert workshop.kinds() == ["Wake", "NotKept", "Muted", "Unmuted"]
+    assert workshop.kinds() == ["WakeEvent", "NotKeptEvent", "MutedEvent", "UnmutedEvent"]
     muted, unmuted = workshop.events[2:]
-    assert isinstance(muted, report.Muted)
-    assert isinstance(unmuted, report.Unmuted)
+    assert isinstance(muted, report.MutedEvent)
+    assert isinstance(unmuted, report.UnmutedEvent)
     assert (muted.time_s, unmuted.time_s, unmuted.muted_s) == (1.6, 1.76, 0.16)
     assert workshop.post.notices[-2:] == [
         notices.MuteNotice(state="hardware"),
@@ -117,7 +117,7 @@ def test_a_lost_device_abandons_the_clip_and_says_so() -> None:
 
     hear(workshop, *frames, Gap(GapReason.LOST, end_of(frames)))
 
-    assert workshop.kinds() == ["Wake", "NotKept", "Interrupted"]
+    assert workshop.kinds() == ["WakeEvent", "NotKeptEvent", "InterruptedEvent"]
     assert workshop.spool.envelopes == []
 
 
@@ -127,7 +127,7 @@ def test_a_stretch_without_a_device_is_told_once_and_again_after_sound() -> None
 
     hear(workshop, *told(2), *lost, *told(1, 5 * FRAME_SAMPLES), Gap(GapReason.LOST, 7_680))
 
-    assert workshop.kinds() == ["Interrupted", "Interrupted"]
+    assert workshop.kinds() == ["InterruptedEvent", "InterruptedEvent"]
     assert workshop.detector.gaps == 2
     tally = workshop.counters.tally()
     assert tally.heard_samples == tally.discarded_samples == 3 * FRAME_SAMPLES
@@ -140,7 +140,7 @@ def test_a_recordings_end_keeps_what_was_said_until_then() -> None:
 
     hear(workshop, *frames, Gap(GapReason.START, end_of(frames)), *told(1, end_of(frames)))
 
-    (sealed,) = [event for event in workshop.events if isinstance(event, report.Sealed)]
+    (sealed,) = [event for event in workshop.events if isinstance(event, report.SealedEvent)]
     assert sealed.end_reason == "end"
 
 
@@ -149,7 +149,7 @@ def test_a_stop_while_a_clip_is_made_keeps_nothing_in_the_clear() -> None:
 
     hear(workshop, *said(20, 0))
 
-    assert workshop.kinds() == ["Wake", "NotKept"]
+    assert workshop.kinds() == ["WakeEvent", "NotKeptEvent"]
     assert not workshop.ring_memory.any()
     assert workshop.free_buffers() == BUFFERS
     assert workshop.counters.tally().held_samples == 0
@@ -162,7 +162,7 @@ def test_without_a_free_buffer_the_wake_is_told_and_the_loss_counted() -> None:
     hear(workshop, *said(20, 0))
 
     assert len(taken) == BUFFERS
-    assert workshop.kinds() == ["Wake", "NotKept"]
+    assert workshop.kinds() == ["WakeEvent", "NotKeptEvent"]
     assert workshop.counters.tally().abandoned == 1
 
 

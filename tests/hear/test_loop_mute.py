@@ -8,7 +8,7 @@ import pytest
 from listener import notices
 from listener.config import ClipSettings
 from listener.hear import report
-from listener.hear.loop import Ear
+from listener.hear.loop import Listener
 from listener.hear.signs.chime import AFTER_S
 from listener.notices import LampState, MuteState
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
@@ -59,7 +59,7 @@ class Bench(Workshop):
         self.lamp = ShownLamp()
         self.chime = CountedChime()
         self.causes: list[MuteState] = ["hardware"]
-        self.ear = Ear(
+        self.ear = Listener(
             detector=self.detector,
             models={"alexa": "ab" * 32},
             ring=self.ring,
@@ -83,7 +83,7 @@ class Bench(Workshop):
         return [
             round(event.length_s * SAMPLE_RATE_HZ)
             for event in self.events
-            if isinstance(event, report.Sealed)
+            if isinstance(event, report.SealedEvent)
         ]
 
 
@@ -105,7 +105,7 @@ def test_what_mutes_is_told_again_only_when_it_changes() -> None:
 
     bench.hear(*[muted(at) for at in range(6)], *frames(1, 6, QUIET))
 
-    assert [event.cause for event in bench.events if isinstance(event, report.Muted)] == [
+    assert [event.cause for event in bench.events if isinstance(event, report.MutedEvent)] == [
         "hardware",
         "software",
         "fault",
@@ -116,7 +116,7 @@ def test_what_mutes_is_told_again_only_when_it_changes() -> None:
         notices.MuteNotice(state="fault"),
         notices.MuteNotice(state="open"),
     ]
-    assert bench.kinds()[-1] == "Unmuted"
+    assert bench.kinds()[-1] == "UnmutedEvent"
 
 
 def test_the_lamp_follows_what_the_gate_and_the_ear_do() -> None:
@@ -141,7 +141,7 @@ def test_a_device_that_is_gone_after_the_mute_is_not_a_mute() -> None:
 
     bench.hear(muted(0), Gap(GapReason.LOST, FRAME_SAMPLES, 0), *frames(1, 1, QUIET))
 
-    assert bench.kinds() == ["Muted", "Unmuted", "Interrupted"]
+    assert bench.kinds() == ["MutedEvent", "UnmutedEvent", "InterruptedEvent"]
 
 
 def test_the_clip_begins_after_the_chime_and_has_nothing_of_it() -> None:
@@ -163,8 +163,8 @@ def test_the_clip_begins_after_the_chime_and_has_nothing_of_it() -> None:
     bench.hear(*spoken)
 
     assert bench.chime.played == 1
-    assert bench.kinds() == ["Wake", "Sealed"]
-    (sealed,) = [event for event in bench.events if isinstance(event, report.Sealed)]
+    assert bench.kinds() == ["WakeEvent", "SealedEvent"]
+    (sealed,) = [event for event in bench.events if isinstance(event, report.SealedEvent)]
     begin = round(sealed.time_s * SAMPLE_RATE_HZ)
     end_of_tone = tone[-1].end_sample
     assert begin >= end_of_tone + round(AFTER_S * SAMPLE_RATE_HZ) - 2 * FRAME_SAMPLES
@@ -179,7 +179,7 @@ def test_a_wake_while_the_chime_sounds_makes_no_second_chime() -> None:
     bench.hear(*frames(100, 0, QUIET))
 
     assert bench.chime.played == 1
-    assert bench.kinds().count("Sealed") == 1
+    assert bench.kinds().count("SealedEvent") == 1
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_gap_while_the_chime_sounds_means_that_there_is_no_clip(
         *frames(60, 34, QUIET),
     )
 
-    assert [event.reason for event in bench.events if isinstance(event, report.NotKept)] == [reason]
+    assert [event.reason for event in bench.events if isinstance(event, report.NotKeptEvent)] == [reason]
     assert bench.lengths() == []
     tally = bench.counters.tally()
     assert (tally.wakes, tally.abandoned, tally.sealed_samples) == (1, 1, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from listener.hear.memory import ClipBuffers, allocate
+from listener.hear.memory import ClipBuffers, allocate_locked
 
 
 def flags_of(address: int) -> str:
@@ -23,7 +23,7 @@ def flags_of(address: int) -> str:
 
 
 def test_memory_for_sound_is_zeroed_locked_and_in_no_dump_and_no_child() -> None:
-    buffer = allocate(100_000)
+    buffer = allocate_locked(100_000)
 
     assert buffer.shape == (100_000,)
     assert not buffer.any()
@@ -88,8 +88,8 @@ def test_buffers_come_back_wiped_and_are_never_more() -> None:
     view = first[:10]
     view.flags.writeable = False
 
-    buffers.give_back(view)
-    buffers.give_back(view)
+    buffers.release(view)
+    buffers.release(view)
 
     assert not first.any()
     assert buffers.take() is first
@@ -110,4 +110,4 @@ def test_a_buffer_can_be_wiped_while_it_is_lent() -> None:
 
 def test_foreign_memory_is_refused() -> None:
     with pytest.raises(ValueError, match="not one of these"):
-        ClipBuffers(1, 10).give_back(np.zeros(10, np.int16))
+        ClipBuffers(1, 10).release(np.zeros(10, np.int16))

@@ -10,8 +10,8 @@ import pytest
 
 from listener.config import MuteSettings
 from listener.control import ControlSocket, Wakeup
-from listener.hear.mute.lasting import Lasting
-from listener.hear.mute_command import lines, look
+from listener.hear.mute.lasting import MuteFiles
+from listener.hear.mute_command import format_status, read_status
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 
@@ -52,7 +52,7 @@ def test_a_software_mute_is_set_shown_and_taken_back_without_hear(home: Path) ->
 
 @pytest.mark.system
 def test_a_fault_is_cleared_by_a_person(home: Path) -> None:
-    Lasting(home).set_fault(NOW, "sound-while-muted")
+    MuteFiles(home).set_fault(NOW, "sound-while-muted")
     shown = earmark("mute", "status", home=home).stdout
     assert "the microphone gave sound while the switch said muted" in shown
     assert "earmark mute clear-fault" in shown
@@ -126,7 +126,7 @@ def test_a_home_that_cannot_be_written_is_said(home: Path) -> None:
 def test_the_switch_is_read_beside_hear(
     home: Path, settings: MuteSettings, position: str, cause: str
 ) -> None:
-    state = look(Lasting(home), settings, hear=False)
+    state = read_status(MuteFiles(home), settings, hear=False)
 
     assert (state.switch, state.cause) == (position, cause)
 
@@ -134,18 +134,18 @@ def test_the_switch_is_read_beside_hear(
 def test_a_line_that_hear_holds_is_said_to_be_held(home: Path) -> None:
     settings = MuteSettings(switch="gpio", chip="/gone", line=3)
 
-    state = look(Lasting(home), settings, hear=True)
+    state = read_status(MuteFiles(home), settings, hear=True)
 
     assert state.switch == "held"
-    assert "held by hear" in "\n".join(lines(state))
+    assert "held by hear" in "\n".join(format_status(state))
 
 
 def test_a_status_says_who_can_change_it(home: Path) -> None:
-    lasting = Lasting(home)
+    lasting = MuteFiles(home)
     lasting.mute(NOW, "message", muted=True)
     settings = MuteSettings(switch="input", input="/gone", remote_unmute=True)
 
-    said = "\n".join(lines(look(lasting, settings, hear=True)))
+    said = "\n".join(format_status(read_status(lasting, settings, hear=True)))
 
     assert "only a hand at the switch can release it" in said
     assert "earmark mute off, or a message from the broker" in said

@@ -12,11 +12,11 @@ from listener.config import MicrophoneSettings
 from listener.control import ControlSocket
 from listener.errors import Unavailable
 from listener.hear import report
-from listener.hear.herald import Herald
-from listener.hear.microphone.devices import portaudio
+from listener.hear.herald import EventPublisher
+from listener.hear.microphone.devices import load_portaudio
 from listener.hear.microphone.records import Cause
-from listener.hear.mute.lasting import Lasting
-from listener.hear.mute.muting import Mute
+from listener.hear.mute.lasting import MuteFiles
+from listener.hear.mute.muting import MuteController
 from listener.hear.opening import open_gate
 from listener.service import StopSignal
 from listener.sound.pcm import Frame, Gap, GapReason
@@ -32,7 +32,7 @@ class OpenSwitch:
     def __init__(self, about: str) -> None:
         self.about = about
 
-    def is_shut(self, at_sample: int) -> bool:
+    def is_muted(self, at_sample: int) -> bool:
         del at_sample
         return False
 
@@ -44,9 +44,9 @@ class Bench:
     def __init__(self, home: Path, about: str = "input") -> None:
         self.events: list[report.Event] = []
         self.stop = StopSignal()
-        self.lasting = Lasting(home)
+        self.lasting = MuteFiles(home)
         self.requests = ControlSocket(home / "control.sock")
-        self.mute = Mute(
+        self.mute = MuteController(
             OpenSwitch(about),
             self.lasting,
             self.requests,
@@ -54,12 +54,12 @@ class Bench:
             now=partial(datetime.now, UTC),
             monotonic_s=monotonic,
         )
-        self.herald = Herald(
+        self.herald = EventPublisher(
             self.events.append, FakePost(), lambda _: bytes(64), on_nobody_reads=bool
         )
 
     def lost(self) -> list[Cause]:
-        return [event.cause for event in self.events if isinstance(event, report.MicrophoneLost)]
+        return [event.cause for event in self.events if isinstance(event, report.MicrophoneLostEvent)]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def bench(home: Path) -> Iterator[Bench]:
 def zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A card that gives zeros."""
     try:
-        portaudio()
+        load_portaudio()
     except Unavailable:
         pytest.fail("libportaudio2 is not installed: make debian")
     file = tmp_path / "zeros.raw"
@@ -87,8 +87,8 @@ def zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_recordings_are_heard_to_their_end(bench: Bench) -> None:
     settings = MicrophoneSettings(files=(str(FIXTURES / "silence.flac"),))
 
-    gate = open_gate(settings, bench.mute, bench.stop, bench.herald.tell, is_fast=True)
-    sounds = list(gate.sounds())
+    gate = open_gate(settings, bench.mute, bench.stop, bench.herald.publish, is_fast=True)
+    sounds = list(gate.stream())
 
     assert any(isinstance(sound, Frame) for sound in sounds)
     assert isinstance(sounds[-1], Gap)
@@ -98,15 +98,15 @@ def test_recordings_are_heard_to_their_end(bench: Bench) -> None:
 @pytest.mark.system
 def test_only_zeros_from_an_open_switch_are_a_fault_that_lasts(bench: Bench, zeros: str) -> None:
     settings = MicrophoneSettings(device=zeros)
-    gate = open_gate(settings, bench.mute, bench.stop, bench.herald.tell, is_fast=False)
+    gate = open_gate(settings, bench.mute, bench.stop, bench.herald.publish, is_fast=False)
 
-    for sound in gate.sounds():
+    for sound in gate.stream():
         if isinstance(sound, Gap) and sound.reason is GapReason.MUTED and sound.length_samples:
             bench.stop.request()
 
     assert bench.lost() == [Cause.ZEROS]
     assert bench.mute.cause == "fault"
-    recorded = bench.lasting.fault.look()
+    recorded = bench.lasting.fault.read()
     assert recorded is not None
     assert recorded.reason == "only-zeros-while-open"
 
@@ -115,10 +115,10 @@ def test_only_zeros_from_an_open_switch_are_a_fault_that_lasts(bench: Bench, zer
 def test_only_zeros_where_no_switch_is_fitted_contradict_nothing(home: Path, zeros: str) -> None:
     bench = Bench(home, "none")
     gate = open_gate(
-        MicrophoneSettings(device=zeros), bench.mute, bench.stop, bench.herald.tell, is_fast=False
+        MicrophoneSettings(device=zeros), bench.mute, bench.stop, bench.herald.publish, is_fast=False
     )
 
-    for sound in gate.sounds():
+    for sound in gate.stream():
         if isinstance(sound, Gap) and sound.reason is GapReason.LOST:
             bench.stop.request()
 

@@ -3,17 +3,17 @@ import io
 import numpy as np
 import soundfile
 
-from listener.hear.sealing import Capture, sealed
+from listener.hear.sealing import CapturedClip, seal_clip
 from listener.owner.attribution import AttributionResult
 from listener.sound.pcm import SAMPLE_RATE_HZ
 from tests.hear.workshop import BOOT, Workshop
 
 
-def made(workshop: Workshop, capture: Capture) -> bytes:
+def made(workshop: Workshop, capture: CapturedClip) -> bytes:
     """Ada's envelope of a clip, with the number 7."""
     owner = workshop.household.roster.owner("ada")
     assert owner is not None
-    header, envelope = sealed(capture, AttributionResult(owner, None), workshop.stamp, 7)
+    header, envelope = seal_clip(capture, AttributionResult(owner, None), workshop.stamp, 7)
     assert workshop.household.open(envelope).header == header
     return envelope
 

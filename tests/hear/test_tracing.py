@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from listener.hear.tracing import GAP_EVERY_SAMPLES, MachineClock, StreamClock, Survey
+from listener.hear.tracing import GAP_EVERY_SAMPLES, SystemClock, StreamClock, Survey
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Gap, GapReason, Sound
 from listener.wake import trace
 from listener.wake.detector import Step
@@ -131,7 +131,7 @@ def test_recordings_heard_fast_are_dated_as_if_in_their_own_time() -> None:
 
 
 def test_the_machines_clocks_go_forward() -> None:
-    clock = MachineClock()
+    clock = SystemClock()
 
     assert clock.utc().tzinfo is UTC
     assert clock.monotonic_s() <= clock.monotonic_s()

@@ -10,7 +10,7 @@ import pytest
 
 from listener import notices
 from listener.datagrams import Inbox
-from listener.hear.watching import LEVEL_PAUSE_S, LOOK_PAUSE_S, Both, Watching
+from listener.hear.watching import LEVEL_PAUSE_S, LOOK_PAUSE_S, Tee, MonitorFeed
 from listener.notices import LONGEST_BYTES, LampState, LevelNotice, MuteState, Shown
 from listener.notifier import MONITOR_SOCKET
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
@@ -57,12 +57,12 @@ class Monitor:
 
 
 class Room:
-    """Sounds that take their time, heard through a `Watching`."""
+    """Sounds that take their time, heard through a `MonitorFeed`."""
 
     def __init__(self, home: Path) -> None:
         self.clock = Clock()
         self.detector = Scores()
-        self.watching = Watching(home, self.clock, lambda: 1.25)
+        self.watching = MonitorFeed(home, self.clock, lambda: 1.25)
         self.mute: MuteState = "open"
         self.lamp: LampState = "idle"
         self.counted = 0
@@ -81,7 +81,7 @@ class Room:
 
     def hear(self, *sounds: Sound, judge: Callable[[Sound], object] = bool) -> list[Sound]:
         passed = []
-        for sound in self.watching.over(
+        for sound in self.watching.observe(
             self._passing(sounds),
             detector=self.detector,
             count=self._count,
@@ -314,6 +314,6 @@ def test_both_posts_get_every_notice_whoever_takes_it() -> None:
     for takes in ((True, False), (False, True), (False, False), (True, True)):
         first, second = Post(takes=takes[0]), Post(takes=takes[1])
 
-        assert Both(first, second).send(notices.SpooledNotice()) is any(takes)
+        assert Tee(first, second).send(notices.SpooledNotice()) is any(takes)
 
         assert first.got == second.got == [notices.SpooledNotice()]

@@ -14,11 +14,11 @@ from listener.envelope.open import OpenedClip, open_envelope, parse_identities
 from listener.errors import ConfigError, Unavailable
 from listener.hear import report
 from listener.hear.counters import Counters
-from listener.hear.herald import Herald
-from listener.hear.keeping import BUFFERS, Keeping
-from listener.hear.loop import Ear
+from listener.hear.herald import EventPublisher
+from listener.hear.keeping import BUFFERS, Sealer
+from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers
-from listener.hear.sealing import Capture, Stamp
+from listener.hear.sealing import CapturedClip, SealingContext
 from listener.owner.attribution import Keeper
 from listener.owner.roster import Roster
 from listener.sound.clip import Clip, EndReason, Recorder, longest_samples
@@ -94,10 +94,10 @@ class Workshop:
         self.ring_memory: Samples = ClipBuffers(1, 25 * FRAME_SAMPLES).take()  # type: ignore[assignment]  # the first is free
         self.ring = Ring(self.ring_memory)
         self.buffers = ClipBuffers(BUFFERS, longest_samples(self.settings))
-        self.herald = Herald(
+        self.herald = EventPublisher(
             self.events.append, self.post, self.household.key.sign, on_nobody_reads=bool
         )
-        self.stamp = Stamp(
+        self.stamp = SealingContext(
             device="speaker",
             key=self.household.key,
             next_seq=self.household.next_seq,
@@ -105,20 +105,20 @@ class Workshop:
             boot=BOOT,
             ttl_s=86_400,
         )
-        self.keeping = Keeping(
+        self.keeping = Sealer(
             attribution=Keeper(keeper, self.household.read_roster),
             stamp=self.stamp,
             border=self.spool,
             counters=self.counters,
             buffers=self.buffers,
-            tell=self.herald.tell,
+            tell=self.herald.publish,
             is_patient=is_patient,
         )
         self.detector = ScriptedDetector(*wakes)
         self.speech = LoudnessModel()
         self.recorder = Recorder(self.ring, self.speech, self.settings, self.buffers)
         self.clock_s = 0.0
-        self.ear = Ear(
+        self.ear = Listener(
             detector=self.detector,
             models={"alexa": "ab" * 32},
             ring=self.ring,
@@ -136,19 +136,19 @@ class Workshop:
         free = [buffer for buffer in taken if buffer is not None]
         assert not any(buffer.any() for buffer in free)
         for buffer in free:
-            self.buffers.give_back(buffer)
+            self.buffers.release(buffer)
         return len(free)
 
-    def capture(self, value: int = 1_234) -> Capture:
+    def capture(self, value: int = 1_234) -> CapturedClip:
         """A finished clip of 2 s in a buffer, with its place claimed."""
         buffer = self.buffers.take()
         assert buffer is not None
         buffer[:LENGTH] = value
         samples = buffer[:LENGTH]
         samples.flags.writeable = False
-        claim = self.counters.claim(0)
-        self.counters.close(claim, LENGTH)
-        return Capture(
+        claim = self.counters.begin_clip(0)
+        self.counters.end_clip(claim, LENGTH)
+        return CapturedClip(
             clip=Clip(
                 samples=samples,
                 first_sample=0,

@@ -26,13 +26,13 @@ from listener.errors import Unavailable
 from listener.hear import report  # noqa: TC001 - a plain import, as everywhere
 from listener.hear.counters import Counters
 from listener.hear.gate import Gate
-from listener.hear.herald import Herald
-from listener.hear.keeping import BUFFERS, Keeping
-from listener.hear.loop import Ear
+from listener.hear.herald import EventPublisher
+from listener.hear.keeping import BUFFERS, Sealer
+from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers
-from listener.hear.mute.lasting import Lasting
-from listener.hear.mute.muting import Mute
-from listener.hear.sealing import Stamp
+from listener.hear.mute.lasting import MuteFiles
+from listener.hear.mute.muting import MuteController
+from listener.hear.sealing import SealingContext
 from listener.notices import Notice
 from listener.owner.attribution import Keeper
 from listener.owner.roster import Roster
@@ -121,7 +121,7 @@ class SteppedSwitch:
     def filenos(self) -> Sequence[int]:
         return ()
 
-    def is_shut(self, at_sample: int) -> bool:
+    def is_muted(self, at_sample: int) -> bool:
         del at_sample
         is_lost = self.is_lost
         touched, self._touched = self._touched, False
@@ -190,7 +190,7 @@ class SteppedMicrophone:
             self._close()
         return event
 
-    def shut(self) -> None:
+    def close(self) -> None:
         self._close()
 
     def skip(self) -> int:
@@ -310,9 +310,9 @@ class World:
         self.microphone = SteppedMicrophone(self.steps)
         self.detector = WatchfulDetector()
         self.requests = Requests()
-        self.lasting = Lasting(folder)
+        self.lasting = MuteFiles(folder)
         self.clock_s = 0.0
-        self.mute = Mute(
+        self.mute = MuteController(
             self.switch,
             self.lasting,
             self.requests,
@@ -399,11 +399,11 @@ class World:
         taken = [buffers.take() for _ in range(BUFFERS)]
         self._all_buffers = [buffer for buffer in taken if buffer is not None]
         for buffer in self._all_buffers:
-            buffers.give_back(buffer)
-        herald = Herald(self.events.append, NoPost(), self._key.sign, on_nobody_reads=self.stop.request)
-        self._keeping = Keeping(
+            buffers.release(buffer)
+        herald = EventPublisher(self.events.append, NoPost(), self._key.sign, on_nobody_reads=self.stop.request)
+        self._keeping = Sealer(
             attribution=Keeper("ada", lambda: self._roster),
-            stamp=Stamp(
+            stamp=SealingContext(
                 device="speaker",
                 key=self._key,
                 next_seq=self.sealing,
@@ -414,10 +414,10 @@ class World:
             border=self.spool,
             counters=self.counters,
             buffers=buffers,
-            tell=herald.tell,
+            tell=herald.publish,
             is_patient=False,
         )
-        self.ear = Ear(
+        self.ear = Listener(
             detector=self.detector,
             models={"alexa": "ab" * 32},
             ring=ring,
@@ -439,7 +439,7 @@ class World:
             self.steps.ended()
 
     def _noted(self) -> Iterator[Sound]:
-        for sound in self.gate.sounds():
+        for sound in self.gate.stream():
             if isinstance(sound, Gap):
                 self.sounds.append(sound)
             else:

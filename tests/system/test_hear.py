@@ -90,12 +90,12 @@ def test_a_word_and_its_command_become_one_envelope_that_ada_opens(speaker: Spea
 
     assert (ended.returncode, ended.stderr) == (0, "")
     told = events(ended.stdout)
-    assert kinds(told) == ["Started", "Wake", "Sealed", "Ended"]
+    assert kinds(told) == ["StartedEvent", "WakeEvent", "SealedEvent", "EndedEvent"]
     (envelope,) = speaker.envelopes()
     opened = speaker.open(envelope)
     sealed, total = told[2], told[3]
-    assert isinstance(sealed, report.Sealed)
-    assert isinstance(total, report.Ended)
+    assert isinstance(sealed, report.SealedEvent)
+    assert isinstance(total, report.EndedEvent)
     assert sealed.end_reason == opened.private.end_reason == "silence"
     assert sealed.bytes == envelope.stat().st_size
     assert envelope.name == f"{sealed.seq:012d}.ada.{sealed.clip}.earmark"
@@ -120,7 +120,7 @@ def test_a_word_and_its_command_become_one_envelope_that_ada_opens(speaker: Spea
 def test_the_endpoint_is_found(speaker: Speaker, name: str, end_reason: str) -> None:
     ended = speaker.hear("--fast", "--microphone", FIXTURES / f"{name}.flac")
 
-    sealed = [event for event in events(ended.stdout) if isinstance(event, report.Sealed)]
+    sealed = [event for event in events(ended.stdout) if isinstance(event, report.SealedEvent)]
     assert [event.end_reason for event in sealed] == [end_reason]
 
 
@@ -130,9 +130,9 @@ def test_talk_a_quiet_room_and_near_sounds_leave_nothing(speaker: Speaker) -> No
     ended = speaker.hear("--fast", "--microphone", files)
 
     told = events(ended.stdout)
-    assert kinds(told) == ["Started", "Interrupted", "Interrupted", "NearMiss", "Ended"]
+    assert kinds(told) == ["StartedEvent", "InterruptedEvent", "InterruptedEvent", "NearMissEvent", "EndedEvent"]
     total = told[-1]
-    assert isinstance(total, report.Ended)
+    assert isinstance(total, report.EndedEvent)
     assert total.heard_s == total.discarded_s > 0
     assert speaker.envelopes() == []
 
@@ -141,9 +141,9 @@ def test_a_word_said_while_the_switch_is_shut_is_never_heard(speaker: Speaker) -
     ended = speaker.hear("--fast", "--mute", "1.9-4.5", "--microphone", COMMAND)
 
     told = events(ended.stdout)
-    assert kinds(told) == ["Started", "Muted", "Unmuted", "Ended"]
+    assert kinds(told) == ["StartedEvent", "MutedEvent", "UnmutedEvent", "EndedEvent"]
     total = told[-1]
-    assert isinstance(total, report.Ended)
+    assert isinstance(total, report.EndedEvent)
     assert total.muted_s == pytest.approx(2.6, abs=0.161)
     assert speaker.envelopes() == []
 
@@ -152,7 +152,7 @@ def test_a_switch_thrown_during_the_command_drops_the_clip(speaker: Speaker) -> 
     ended = speaker.hear("--fast", "--mute", "3.5-4", "--microphone", COMMAND)
 
     told = events(ended.stdout)
-    assert kinds(told) == ["Started", "Wake", "NotKept", "Muted", "Unmuted", "Ended"]
+    assert kinds(told) == ["StartedEvent", "WakeEvent", "NotKeptEvent", "MutedEvent", "UnmutedEvent", "EndedEvent"]
     assert speaker.envelopes() == []
 
 
@@ -180,8 +180,8 @@ def test_another_channel_and_rate_are_heard(speaker: Speaker) -> None:
     left = speaker.hear("--fast", "--microphone", stereo)
     right = speaker.hear("--fast", "--channel", "1", "--microphone", stereo)
 
-    assert kinds(events(left.stdout)) == ["Started", "Ended"]
-    assert kinds(events(right.stdout)) == ["Started", "Wake", "Sealed", "Ended"]
+    assert kinds(events(left.stdout)) == ["StartedEvent", "EndedEvent"]
+    assert kinds(events(right.stdout)) == ["StartedEvent", "WakeEvent", "SealedEvent", "EndedEvent"]
 
 
 def test_a_recording_that_breaks_off_is_a_gap_and_exit_1_and_the_next_is_heard(
@@ -196,7 +196,7 @@ def test_a_recording_that_breaks_off_is_a_gap_and_exit_1_and_the_next_is_heard(
     assert ended.returncode == 1
     assert "earmark: error: 1 of 2 recordings broke off" in ended.stderr
     told = events(ended.stdout)
-    assert kinds(told) == ["Started", "Interrupted", "Interrupted", "Wake", "Sealed", "Ended"]
+    assert kinds(told) == ["StartedEvent", "InterruptedEvent", "InterruptedEvent", "WakeEvent", "SealedEvent", "EndedEvent"]
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_a_spool_that_cannot_be_written_is_counted_and_the_ear_goes_on(speaker: 
     assert ended.returncode == 0
     told = events(ended.stdout)
     total = told[-1]
-    assert isinstance(total, report.Ended)
+    assert isinstance(total, report.EndedEvent)
     assert (total.wakes, total.lost, total.sealed_s) == (2, 2, 0)
     assert ended.stderr.count("a clip is lost") == 2
     assert "Traceback" not in ended.stderr
@@ -271,12 +271,12 @@ def test_it_listens_in_real_time_until_it_is_told_to_stop(speaker: Speaker) -> N
         rest = events(ear.stdout.read())
 
     assert ear.returncode == 0
-    assert isinstance(first, report.Started)
-    assert isinstance(wake, report.Wake)
+    assert isinstance(first, report.StartedEvent)
+    assert isinstance(wake, report.WakeEvent)
     # The clip was being made: it is dropped, and the sums hold.
-    assert kinds(rest) == ["NotKept", "Ended"]
+    assert kinds(rest) == ["NotKeptEvent", "EndedEvent"]
     total = rest[-1]
-    assert isinstance(total, report.Ended)
+    assert isinstance(total, report.EndedEvent)
     assert total.heard_s == total.discarded_s
 
 

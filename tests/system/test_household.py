@@ -15,7 +15,7 @@ import pytest
 from listener import config
 from listener.config import SpoolSettings
 from listener.envelope import keys
-from listener.hear.following import Following
+from listener.hear.following import RosterUpdater
 from listener.home import Home
 from listener.household import identity
 from listener.household.office import Office
@@ -219,7 +219,7 @@ def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(
     assert (counts.expired, counts.dropped, counts.acked) == (1, 0, 1)
     home = Home(speaker.home)
     assert "which is retired" in clips("keys")
-    roster = Following(home, "hall", home.device_key())()
+    roster = RosterUpdater(home, "hall", home.device_key())()
     assert roster.known_owner("ada").recipient == str(following.to_public())
     newest = seal(speaker, str(following))
     wait_until(lambda: newest in archive.must("archive", "list").stdout, "the new clip is kept")

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from listener.config import MicrophoneSettings, SpoolSettings
-from listener.hear.mute.lasting import Lasting
+from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute.switches import LineSwitch
 from listener.hear.trying import trial
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
@@ -265,7 +265,7 @@ class ShutLine:
     def fileno(self) -> int:
         return self._end
 
-    def was_shut(self) -> bool:
+    def was_muted(self) -> bool:
         return True
 
     def close(self) -> None:
@@ -291,15 +291,15 @@ def test_a_switch_that_cuts_nothing_is_found_out(
     fault: str | None,
 ) -> None:
     monkeypatch.setenv(cards.VARIABLE, environ[cards.VARIABLE])
-    lasting = Lasting(household.home.path)
+    lasting = MuteFiles(household.home.path)
     room.say("talk.flac")
 
-    finding = trial.prove(
+    finding = trial.prove_switch_cuts_microphone(
         MicrophoneSettings(device=device),
         LineSwitch("fake", ShutLine, time.monotonic),
         lasting,
     )
 
     assert finding.verdict == verdict, finding
-    noted = lasting.fault.look()
+    noted = lasting.fault.read()
     assert (noted and noted.reason) == fault

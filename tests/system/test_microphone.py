@@ -15,8 +15,8 @@ import pytest
 from listener.config import MicrophoneSettings
 from listener.errors import Unavailable
 from listener.hear.gate import listen_to_device
-from listener.hear.microphone.devices import portaudio
-from listener.hear.microphone.records import HEADER, Cause, Failed, Kind, Opened
+from listener.hear.microphone.devices import load_portaudio
+from listener.hear.microphone.records import HEADER, Cause, FailedRecord, RecordType, OpenedRecord
 from listener.hear.mute.switch import NoSwitch
 from listener.service import StopSignal
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples
@@ -32,7 +32,7 @@ NAME = "earmark-test"
 def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file that the card plays as fast as it is read; a FIFO plays as fast as it is written."""
     try:
-        portaudio()
+        load_portaudio()
     except Unavailable:
         pytest.fail("libportaudio2 is not installed: make debian")
     file = tmp_path / "sound.raw"
@@ -73,11 +73,11 @@ def test_a_cards_sound_comes_out_sample_for_sample(sound: Path) -> None:
         heard = bytearray()
         while len(heard) < 2 * len(spoken):
             head = HEADER.unpack(process.stdout.read(HEADER.size))
-            assert head[0] == Kind.SOUND
+            assert head[0] == RecordType.SOUND
             heard += process.stdout.read(head[1])
         process.stdout.close()  # Nobody reads any more: it ends by itself, and well.
 
-    assert kind == Kind.OPENED
+    assert kind == RecordType.OPENED
     assert opened.tolist() == [SAMPLE_RATE_HZ, 1]
     assert np.array_equal(np.frombuffer(heard, "<i2")[: len(spoken)], spoken)
     assert process.returncode == 0
@@ -89,7 +89,7 @@ def test_a_card_that_is_not_there_is_a_record_and_69(sound: Path) -> None:
     done = subprocess.run(capture("no such card", os.getpid()), capture_output=True, check=False)
 
     assert done.returncode == 69
-    assert done.stdout == HEADER.pack(Kind.FAILED, 7) + b"missing"
+    assert done.stdout == HEADER.pack(RecordType.FAILED, 7) + b"missing"
     assert b"Traceback" not in done.stderr
 
 
@@ -186,7 +186,7 @@ def speaker(sound: Path) -> Iterator[Speaker]:
 
 def test_a_device_that_stalls_is_lost_and_found_again(speaker: Speaker) -> None:
     stop = StopSignal()
-    told: list[Opened | Failed] = []
+    told: list[OpenedRecord | FailedRecord] = []
     gate = listen_to_device(
         MicrophoneSettings(device=NAME),
         switch=NoSwitch(),
@@ -197,27 +197,27 @@ def test_a_device_that_stalls_is_lost_and_found_again(speaker: Speaker) -> None:
 
     frames = 0
     until_s = time.monotonic() + PATIENCE_S
-    for heard in gate.sounds():
+    for heard in gate.stream():
         assert time.monotonic() < until_s, told
         frames += isinstance(heard, Frame)
-        if told == [Opened(SAMPLE_RATE_HZ, 1)] and frames >= 5:
+        if told == [OpenedRecord(SAMPLE_RATE_HZ, 1)] and frames >= 5:
             speaker.fall_silent()
-        elif told and isinstance(told[-1], Failed):
+        elif told and isinstance(told[-1], FailedRecord):
             speaker.speak()
         elif len(told) == 3:
             stop.request()
 
     assert told == [
-        Opened(SAMPLE_RATE_HZ, 1),
-        Failed(Cause.STALLED),
-        Opened(SAMPLE_RATE_HZ, 1),
+        OpenedRecord(SAMPLE_RATE_HZ, 1),
+        FailedRecord(Cause.STALLED),
+        OpenedRecord(SAMPLE_RATE_HZ, 1),
     ]
 
 
 def test_a_microphone_hanging_in_its_driver_is_shut_all_the_same(sound: Path) -> None:
     os.mkfifo(sound)
     stop = StopSignal()
-    told: list[Opened | Failed] = []
+    told: list[OpenedRecord | FailedRecord] = []
     gate = listen_to_device(
         MicrophoneSettings(device=NAME),
         switch=NoSwitch(),
@@ -225,7 +225,7 @@ def test_a_microphone_hanging_in_its_driver_is_shut_all_the_same(sound: Path) ->
         tell=told.append,
         monotonic_s=time.monotonic,
     )
-    sounds = gate.sounds()
+    sounds = gate.stream()
     threading.Timer(0.5, stop.request).start()
     with pytest.raises(StopIteration):
         next(sounds)

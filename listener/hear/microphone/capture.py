@@ -18,20 +18,20 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from listener.errors import Unavailable
-from listener.hear.childhood import begin
+from listener.hear.childhood import harden
 from listener.hear.microphone.devices import (
-    Device,
+    InputDevice,
     PortAudio,
     Stream,
-    cause_of,
-    chosen,
-    default_index,
-    portaudio,
-    table,
-    why_missing,
+    cause_from_error,
+    select_devices,
+    find_default_index,
+    load_portaudio,
+    list_devices,
+    explain_missing,
 )
-from listener.hear.microphone.records import HEADER, Cause, Kind, failed, opened, overrun
-from listener.hear.traces import wipe_freed
+from listener.hear.microphone.records import HEADER, Cause, RecordType, encode_failed, encode_opened, encode_overrun
+from listener.hear.traces import overwrite_freed_memory
 
 _LOCK_CURRENT_FUTURE_ON_FAULT: Final = 1 | 2 | 4  # sys/mman.h: MCL_…
 _UNAVAILABLE: Final = 69
@@ -40,7 +40,7 @@ OTHER_RATES_HZ: Final = (48_000, 44_100, 32_000, 96_000)
 """Tried after the rate we want and the one that the device prefers."""
 
 
-class Refused(Exception):
+class CaptureError(Exception):
     """There is no microphone; carries the cause."""
 
     def __init__(self, cause: Cause) -> None:
@@ -59,16 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--block-samples", type=int, required=True, help="of one record at most")
     parser.add_argument("--parent", type=int, required=True, help="its end is ours")
     arguments = parser.parse_args(argv)
-    pipe = begin(arguments.parent)
-    wipe_freed()
+    pipe = harden(arguments.parent)
+    overwrite_freed_memory()
     _lock_memory()
     try:
         with contextlib.suppress(BrokenPipeError):
             try:
-                sound = portaudio()
-                device = _find(sound, arguments.device)
+                sound = load_portaudio()
+                device = _find_device(sound, arguments.device)
                 stream, channels = open_stream(sound, device, arguments.channel, arguments.rate_hz)
-                _write(pipe, opened(round(stream.samplerate), channels))
+                _write(pipe, encode_opened(round(stream.samplerate), channels))
                 capture(
                     sound,
                     stream,
@@ -78,11 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                     rate_hz=arguments.rate_hz,
                     block_samples=arguments.block_samples,
                 )
-            except Refused as refused:
-                _write(pipe, failed(refused.cause))
+            except CaptureError as refused:
+                _write(pipe, encode_failed(refused.cause))
                 return _UNAVAILABLE
             except (Unavailable, ModuleNotFoundError):
-                _write(pipe, failed(Cause.LIBRARY))
+                _write(pipe, encode_failed(Cause.LIBRARY))
                 return _UNAVAILABLE
         return 0
     finally:
@@ -91,14 +91,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def open_stream(
     sound: PortAudio,
-    device: Device,
+    device: InputDevice,
     channel: int,
     rate_hz: int,
 ) -> tuple[Stream, int]:
     """Open and start a device: at the wanted rate if it gives it, else at one of its own.
 
     Args:
-        sound: what `devices.portaudio` returned.
+        sound: what `devices.load_portaudio` returned.
         device: which.
         channel: which of its channels is heard, from 0.
         rate_hz: the wanted rate.
@@ -110,7 +110,7 @@ def open_stream(
         Refused: it does not open.
     """
     if channel >= device.channels:
-        raise Refused(Cause.CHANNEL)
+        raise CaptureError(Cause.CHANNEL)
     causes = set()
     # Cards that know no conversion open with all of their channels or not at all.
     for rate in dict.fromkeys((rate_hz, device.rate_hz, *OTHER_RATES_HZ)):
@@ -123,12 +123,12 @@ def open_stream(
                 )
                 stream.start()
             except sound.PortAudioError as error:
-                causes.add(cause := cause_of(error))
+                causes.add(cause := cause_from_error(error))
                 if cause not in (Cause.RATE, Cause.CHANNEL):
-                    raise Refused(cause) from error
+                    raise CaptureError(cause) from error
                 continue
             return stream, channels
-    raise Refused(Cause.RATE if Cause.RATE in causes else Cause.CHANNEL)
+    raise CaptureError(Cause.RATE if Cause.RATE in causes else Cause.CHANNEL)
 
 
 def capture(  # noqa: PLR0913 - the words of the process's command line
@@ -146,7 +146,7 @@ def capture(  # noqa: PLR0913 - the words of the process's command line
     Every copy of the sound that is ours is overwritten as soon as it is handed on.
 
     Args:
-        sound: what `devices.portaudio` returned.
+        sound: what `devices.load_portaudio` returned.
         stream: a ``sounddevice.RawInputStream`` of int16.
         write: takes whole records.
         channels: how many the stream has.
@@ -165,13 +165,13 @@ def capture(  # noqa: PLR0913 - the words of the process's command line
         try:
             data, is_overrun = stream.read(length)
         except sound.PortAudioError as error:
-            raise Refused(Cause.GONE) from error
+            raise CaptureError(Cause.GONE) from error
         if is_overrun:
-            write(overrun())
+            write(encode_overrun())
         heard = bytearray(memoryview(data).cast("h")[channel::channels])
         data[:] = nothing
         for block in resample(heard, block_samples):
-            record = bytearray(HEADER.pack(Kind.SOUND, len(block)))
+            record = bytearray(HEADER.pack(RecordType.SOUND, len(block)))
             record += block
             write(record)
             record[:] = bytes(len(record))
@@ -205,10 +205,10 @@ def _resampler(own_hz: int, rate_hz: int) -> _Resample:
     return resample
 
 
-def _find(sound: PortAudio, wanted: str) -> Device:
-    found = chosen(table(sound), wanted, default_index(sound))
+def _find_device(sound: PortAudio, wanted: str) -> InputDevice:
+    found = select_devices(list_devices(sound), wanted, find_default_index(sound))
     if not found:
-        raise Refused(why_missing(wanted))
+        raise CaptureError(explain_missing(wanted))
     return found[0]
 
 

@@ -20,11 +20,11 @@ GRACE_S: Final = 0.25
 _log = logging.getLogger(__name__)
 
 
-class Ended(Exception):
+class ProcessEnded(Exception):
     """The process closed its pipe."""
 
 
-class Child:
+class CaptureProcess:
     """One life of the microphone's process. One thread.
 
     Args:
@@ -65,7 +65,7 @@ class Child:
         """Return the pipe's descriptor, to wait on."""
         return self._pipe
 
-    def next(self) -> Record | None:
+    def read_record(self) -> Record | None:
         """Read without waiting; return a record, or None while it is not there as a whole.
 
         Raises:
@@ -78,7 +78,7 @@ class Child:
             except BlockingIOError:
                 return None
             if not count_bytes:
-                raise Ended
+                raise ProcessEnded
             record = self._reader.take(count_bytes)
             if record is not None:
                 return record

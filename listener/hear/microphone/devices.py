@@ -44,7 +44,7 @@ _HOST_CAUSES: Final[Mapping[int, Cause]] = {
 }
 
 
-class Device(NamedTuple):
+class InputDevice(NamedTuple):
     """Something that can be heard."""
 
     number: int
@@ -56,7 +56,7 @@ class Device(NamedTuple):
     """What it prefers."""
 
 
-def portaudio(library: str = LIBRARY) -> PortAudio:
+def load_portaudio(library: str = LIBRARY) -> PortAudio:
     """Load sounddevice and return it.
 
     Args:
@@ -84,29 +84,29 @@ def portaudio(library: str = LIBRARY) -> PortAudio:
         ctypes.util.find_library = found
 
 
-def table(sound: PortAudio) -> tuple[Device, ...]:
+def list_devices(sound: PortAudio) -> tuple[InputDevice, ...]:
     """Return the devices that can be heard, by their index.
 
     Args:
-        sound: what `portaudio` returned.
+        sound: what `load_portaudio` returned.
     """
     return tuple(
-        Device(index, str(each["name"]), int(each["max_input_channels"]), round(rate_hz))
+        InputDevice(index, str(each["name"]), int(each["max_input_channels"]), round(rate_hz))
         for index, each in enumerate(sound.query_devices())
         if each["max_input_channels"] > 0 and (rate_hz := float(each["default_samplerate"])) > 0
     )
 
 
-def default_index(sound: PortAudio) -> int:
+def find_default_index(sound: PortAudio) -> int:
     """Return the index of PortAudio's default input; below 0 when there is none."""
     return int(sound.default.device[0])
 
 
-def gives(sound: PortAudio, device: Device, channel: int, rate_hz: int) -> bool:
+def supports_rate(sound: PortAudio, device: InputDevice, channel: int, rate_hz: int) -> bool:
     """Tell whether a device gives a rate without our resampling.
 
     Args:
-        sound: what `portaudio` returned.
+        sound: what `load_portaudio` returned.
         device: which.
         channel: which of its channels would be heard, from 0.
         rate_hz: the rate.
@@ -120,7 +120,7 @@ def gives(sound: PortAudio, device: Device, channel: int, rate_hz: int) -> bool:
     return True
 
 
-def chosen(devices: Iterable[Device], wanted: str, default: int) -> Sequence[Device]:
+def select_devices(devices: Iterable[InputDevice], wanted: str, default: int) -> Sequence[InputDevice]:
     """Return the devices that ``wanted`` names; the first of them is heard.
 
     Args:
@@ -138,11 +138,11 @@ def chosen(devices: Iterable[Device], wanted: str, default: int) -> Sequence[Dev
     return exact or tuple(device for device in known if part in device.name.casefold())
 
 
-def why_missing(wanted: str, asound: str = "/proc/asound", dev: str = "/dev/snd") -> Cause:
+def explain_missing(wanted: str, asound: str = "/proc/asound", dev: str = "/dev/snd") -> Cause:
     """Tell why a device is not in the table: PortAudio leaves out what it cannot open.
 
     Args:
-        wanted: as in `chosen`.
+        wanted: as in `select_devices`.
         asound: where ALSA says what there is.
         dev: where its device files are.
     """
@@ -165,7 +165,7 @@ def why_missing(wanted: str, asound: str = "/proc/asound", dev: str = "/dev/snd"
     return Cause.BUSY if is_there else Cause.MISSING
 
 
-def cause_of(error: Exception) -> Cause:
+def cause_from_error(error: Exception) -> Cause:
     """Return what PortAudio's error means, in our closed set.
 
     Args:

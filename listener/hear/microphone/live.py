@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 
 from listener.backoff import Backoff
-from listener.hear.levels import Constancy
-from listener.hear.memory import allocate
-from listener.hear.microphone.child import Child, Ended
-from listener.hear.microphone.records import HEADER, Block, Cause, Failed, Garbled, Opened, Overrun
-from listener.hear.microphone.waiting import Waited, Waiting, Watch
+from listener.hear.levels import ConstantSignalDetector
+from listener.hear.memory import allocate_locked
+from listener.hear.microphone.child import CaptureProcess, ProcessEnded
+from listener.hear.microphone.records import HEADER, BlockRecord, Cause, FailedRecord, ProtocolError, OpenedRecord, OverrunRecord
+from listener.hear.microphone.waiting import WaitResult, Poller, Watch
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
 
 TURN_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
@@ -26,11 +26,11 @@ TURN_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
 
 _log = logging.getLogger(__name__)
 
-Tell = Callable[[Opened | Failed], None]
+Tell = Callable[[OpenedRecord | FailedRecord], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class MicrophoneTimeouts:
     """How patient the ear is with its microphone."""
 
     start_s: float = 6.0
@@ -51,7 +51,7 @@ class LiveMicrophone:
     Args:
         command: starts the process; it writes `records`.
         watch: returns descriptors that end every wait when they become readable: the switch's.
-        tell: hears when sound begins to come (`Opened`) and when it no longer does (`Failed`);
+        tell: hears when sound begins to come (`OpenedRecord`) and when it no longer does (`FailedRecord`);
             once for each change.
         monotonic_s: a clock in seconds that never goes back.
         limits: how patient it is.
@@ -64,25 +64,25 @@ class LiveMicrophone:
         watch: Watch,
         tell: Tell,
         monotonic_s: Callable[[], float],
-        limits: Limits = Limits(),
+        limits: MicrophoneTimeouts = MicrophoneTimeouts(),
     ) -> None:
         self._command: Final = tuple(command)
         self._tell: Final = tell
         self._monotonic_s: Final = monotonic_s
         self._limits: Final = limits
-        self._buffer: Final = allocate(HEADER.size // 2 + FRAME_SAMPLES)
+        self._buffer: Final = allocate_locked(HEADER.size // 2 + FRAME_SAMPLES)
         self._memory: Final = self._buffer.view(np.uint8).data
-        self._constancy: Final = Constancy(round(limits.constant_s * SAMPLE_RATE_HZ))
-        self._child: Child | None = None
-        self._dying: list[Child] = []
-        self._opened: Opened | None = None
+        self._constancy: Final = ConstantSignalDetector(round(limits.constant_s * SAMPLE_RATE_HZ))
+        self._child: CaptureProcess | None = None
+        self._dying: list[CaptureProcess] = []
+        self._opened: OpenedRecord | None = None
         self._heard_samples = 0
-        self._waiting: Final = Waiting(watch, monotonic_s)
+        self._waiting: Final = Poller(watch, monotonic_s)
         self._is_after_overrun = False
         self._pauses: Final = Backoff(limits.first_pause_s, limits.longest_pause_s)
         self._due_s = float("-inf")
-        self._told: Opened | Failed | None = None
-        self._is_shut = False
+        self._told: OpenedRecord | FailedRecord | None = None
+        self._is_muted = False
         self._passed_by_s: float | None = None
 
     @property
@@ -92,34 +92,34 @@ class LiveMicrophone:
 
     def read(self) -> Samples | GapReason | int | None:
         """Wait for the next block; for one frame's time at most, and not beyond an edge."""
-        self._is_shut = False
+        self._is_muted = False
         child = self._child or self._start()
-        if not isinstance(child, Child):
+        if not isinstance(child, CaptureProcess):
             return child
         waited = self._waiting.wait(TURN_S, child.fileno())
-        if waited is Waited.READABLE:
+        if waited is WaitResult.READABLE:
             return self._take(child)
         limit_s = self._limits.stall_s if self._opened else self._limits.start_s
-        if waited is Waited.IN_VAIN and self._waiting.waited_s >= limit_s:
-            return self._lose(Cause.STALLED)
+        if waited is WaitResult.IN_VAIN and self._waiting.waited_s >= limit_s:
+            return self._report_lost(Cause.STALLED)
         return _nothing()
 
-    def shut(self) -> None:
+    def close(self) -> None:
         """End the process, in a few milliseconds, and wipe what it last said."""
         self._end()
-        if not self._is_shut:
-            self._is_shut = True
+        if not self._is_muted:
+            self._is_muted = True
             self._due_s = float("-inf")
             self._passed_by_s = None
 
     def skip(self) -> int:
-        """Let a frame's time pass, or less when an edge comes; the first time after `shut`, none.
+        """Let a frame's time pass, or less when an edge comes; the first time after `close`, none.
 
         So that what has to be wiped is wiped before anybody waits.
         """
         return self._pass_time()
 
-    def _start(self) -> Child | GapReason | int:
+    def _start(self) -> CaptureProcess | GapReason | int:
         """Start the process if it is time; else let time pass."""
         if self._dying or self._monotonic_s() < self._due_s:
             return self._pass_time()
@@ -128,45 +128,45 @@ class LiveMicrophone:
         self._is_after_overrun = False
         self._constancy.reset()
         try:
-            self._child = Child(self._command, self._memory)
+            self._child = CaptureProcess(self._command, self._memory)
         except OSError as error:
             _log.error("the microphone's process does not start: %s", error.strerror)
-            return self._lose(Cause.DIED)
+            return self._report_lost(Cause.DIED)
         return self._child
 
-    def _take(self, child: Child) -> Samples | GapReason:
+    def _take(self, child: CaptureProcess) -> Samples | GapReason:
         try:
-            record = child.next()
-        except Garbled:
-            return self._lose(Cause.GARBLED)
-        except Ended:
-            return self._lose(Cause.DIED)
-        return _nothing() if record is None else self._heed(record)
+            record = child.read_record()
+        except ProtocolError:
+            return self._report_lost(Cause.GARBLED)
+        except ProcessEnded:
+            return self._report_lost(Cause.DIED)
+        return _nothing() if record is None else self._handle(record)
 
-    def _heed(self, record: Opened | Block | Overrun | Failed) -> Samples | GapReason:
+    def _handle(self, record: OpenedRecord | BlockRecord | OverrunRecord | FailedRecord) -> Samples | GapReason:
         match record:
-            case Failed(cause):
-                return self._lose(cause)
-            case Opened() if self._opened is None:
+            case FailedRecord(cause):
+                return self._report_lost(cause)
+            case OpenedRecord() if self._opened is None:
                 self._opened = record
                 self._waiting.begin()
                 return _nothing()
-            case Overrun() if self._opened is not None and not self._is_after_overrun:
+            case OverrunRecord() if self._opened is not None and not self._is_after_overrun:
                 self._is_after_overrun = True
                 return GapReason.OVERRUN
-            case Block(payload) if self._opened is not None:
-                return self._hear(np.frombuffer(payload, np.int16), self._opened)
+            case BlockRecord(payload) if self._opened is not None:
+                return self._accept_block(np.frombuffer(payload, np.int16), self._opened)
             case _:
-                return self._lose(Cause.GARBLED)  # Each is a record, but they make no sense.
+                return self._report_lost(Cause.GARBLED)  # Each is a record, but they make no sense.
 
-    def _hear(self, block: Samples, opened: Opened) -> Samples | GapReason:
+    def _accept_block(self, block: Samples, opened: OpenedRecord) -> Samples | GapReason:
         self._waiting.begin()
         self._passed_by_s = None
         self._is_after_overrun = False
         self._heard_samples += len(block)
         if self._constancy.push(block):
             block[...] = 0
-            return self._lose(Cause.ZEROS)
+            return self._report_lost(Cause.ZEROS)
         if self._heard_samples >= self._limits.settled_s * SAMPLE_RATE_HZ:
             self._pauses.reset()
         # A device that gives nothing but zeros has not come back.
@@ -176,11 +176,11 @@ class LiveMicrophone:
             self._tell(opened)
         return block
 
-    def _lose(self, cause: Cause) -> GapReason:
+    def _report_lost(self, cause: Cause) -> GapReason:
         self._end()
         self._due_s = self._monotonic_s() + self._pauses.next_delay_s()
         self._passed_by_s = None
-        failed = Failed(cause)
+        failed = FailedRecord(cause)
         if self._told != failed:
             self._told = failed
             _log.warning("there is no sound from the microphone (%s); it is tried again", cause)
@@ -199,7 +199,7 @@ class LiveMicrophone:
         if self._passed_by_s is None:
             self._passed_by_s = self._monotonic_s()
             return 0
-        if not self._is_shut:
+        if not self._is_muted:
             self._dying = [child for child in self._dying if not child.kill()]
         left_s = self._passed_by_s + TURN_S - self._monotonic_s()
         self._waiting.wait(left_s, None)
@@ -209,7 +209,7 @@ class LiveMicrophone:
         return samples
 
 
-def command_for(device: str, channel: int) -> tuple[str, ...]:
+def capture_command(device: str, channel: int) -> tuple[str, ...]:
     """Return what starts the microphone's process.
 
     Args:

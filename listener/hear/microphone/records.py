@@ -1,7 +1,7 @@
 """What the microphone's process says on its pipe: records of a kind, a length and a payload.
 
 Both ends import this; the child's must start fast, so there is neither numpy nor a dataclass here.
-The parent takes the child for hostile: whatever does not fit is `Garbled`.
+The parent takes the child for hostile: whatever does not fit is `ProtocolError`.
 """
 
 import struct
@@ -18,7 +18,7 @@ _HIGHEST_RATE_HZ: Final = 768_000
 _MOST_CHANNELS: Final = 1_024
 
 
-class Kind(IntEnum):
+class RecordType(IntEnum):
     """What a record is."""
 
     OPENED = 1
@@ -72,7 +72,7 @@ SAID: Final = frozenset(
 """What the child may say of itself; the others are the parent's to see."""
 
 
-class Opened(NamedTuple):
+class OpenedRecord(NamedTuple):
     """The device is open."""
 
     rate_hz: int
@@ -81,45 +81,45 @@ class Opened(NamedTuple):
     """So many are read, of which one is heard."""
 
 
-class Block(NamedTuple):
+class BlockRecord(NamedTuple):
     """Sound."""
 
     payload: memoryview
     """int16, little endian; a view of the reader's memory, good until the next record."""
 
 
-class Overrun(NamedTuple):
+class OverrunRecord(NamedTuple):
     """Samples are missing here."""
 
 
-class Failed(NamedTuple):
+class FailedRecord(NamedTuple):
     """The child ends."""
 
     cause: Cause
 
 
-Record = Opened | Block | Overrun | Failed
+Record = OpenedRecord | BlockRecord | OverrunRecord | FailedRecord
 
 
-class Garbled(ValueError):
+class ProtocolError(ValueError):
     """These bytes are no record."""
 
 
-def opened(rate_hz: int, channels: int) -> bytes:
+def encode_opened(rate_hz: int, channels: int) -> bytes:
     """Return the record that says which rate and how many channels are read."""
     payload = _OPENED.pack(rate_hz, channels)
-    return HEADER.pack(Kind.OPENED, len(payload)) + payload
+    return HEADER.pack(RecordType.OPENED, len(payload)) + payload
 
 
-def failed(cause: Cause) -> bytes:
+def encode_failed(cause: Cause) -> bytes:
     """Return the last record."""
     payload = cause.value.encode("ascii")
-    return HEADER.pack(Kind.FAILED, len(payload)) + payload
+    return HEADER.pack(RecordType.FAILED, len(payload)) + payload
 
 
-def overrun() -> bytes:
+def encode_overrun() -> bytes:
     """Return the record of lost samples."""
-    return HEADER.pack(Kind.OVERRUN, 0)
+    return HEADER.pack(RecordType.OVERRUN, 0)
 
 
 class Reader:
@@ -134,7 +134,7 @@ class Reader:
         self._memory = memory
         self._filled = 0
         self._wanted = HEADER.size
-        self._kind: Kind | None = None
+        self._kind: RecordType | None = None
 
     def room(self) -> memoryview:
         """Return where the next bytes belong; never empty."""
@@ -151,44 +151,44 @@ class Reader:
             return None
         if self._kind is None:
             kind, length_bytes = HEADER.unpack_from(self._memory)
-            self._kind = self._checked(kind, length_bytes)
+            self._kind = self._check_header(kind, length_bytes)
             self._wanted += length_bytes
             if length_bytes:
                 return None
-        record = _parsed(self._kind, self._memory[HEADER.size : self._wanted])
+        record = _parse(self._kind, self._memory[HEADER.size : self._wanted])
         self._kind, self._filled, self._wanted = None, 0, HEADER.size
         return record
 
-    def _checked(self, number: int, length_bytes: int) -> Kind:
+    def _check_header(self, number: int, length_bytes: int) -> RecordType:
         try:
-            kind = Kind(number)
+            kind = RecordType(number)
         except ValueError:
-            raise Garbled(f"there is no record of kind {number}") from None
+            raise ProtocolError(f"there is no record of kind {number}") from None
         fits = {
-            Kind.OPENED: length_bytes == _OPENED.size,
-            Kind.SOUND: 0 < length_bytes <= len(self._memory) - HEADER.size
+            RecordType.OPENED: length_bytes == _OPENED.size,
+            RecordType.SOUND: 0 < length_bytes <= len(self._memory) - HEADER.size
             and length_bytes % _SAMPLE_BYTES == 0,
-            Kind.OVERRUN: length_bytes == 0,
-            Kind.FAILED: 0 < length_bytes <= _LONGEST_CAUSE_BYTES,
+            RecordType.OVERRUN: length_bytes == 0,
+            RecordType.FAILED: 0 < length_bytes <= _LONGEST_CAUSE_BYTES,
         }
         if not fits[kind]:
-            raise Garbled(f"a record of kind {number} has no {length_bytes} bytes")
+            raise ProtocolError(f"a record of kind {number} has no {length_bytes} bytes")
         return kind
 
 
-def _parsed(kind: Kind, payload: memoryview) -> Record:
+def _parse(kind: RecordType, payload: memoryview) -> Record:
     match kind:
-        case Kind.SOUND:
-            return Block(payload)
-        case Kind.OVERRUN:
-            return Overrun()
-        case Kind.OPENED:
+        case RecordType.SOUND:
+            return BlockRecord(payload)
+        case RecordType.OVERRUN:
+            return OverrunRecord()
+        case RecordType.OPENED:
             rate_hz, channels = _OPENED.unpack(payload)
             if not (0 < rate_hz <= _HIGHEST_RATE_HZ and 0 < channels <= _MOST_CHANNELS):
-                raise Garbled("no device has this rate or so many channels")
-            return Opened(rate_hz, channels)
-        case Kind.FAILED:
+                raise ProtocolError("no device has this rate or so many channels")
+            return OpenedRecord(rate_hz, channels)
+        case RecordType.FAILED:
             text = bytes(payload).decode("ascii", "replace")
             if text not in SAID:
-                raise Garbled("no such cause")
-            return Failed(Cause(text))
+                raise ProtocolError("no such cause")
+            return FailedRecord(Cause(text))

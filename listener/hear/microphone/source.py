@@ -15,7 +15,7 @@ from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
 class Microphone(Protocol):
     """What the gate opens, reads and shuts. One thread.
 
-    The first `read`, and the first after `shut`, opens it.
+    The first `read`, and the first after `close`, opens it.
     """
 
     def read(self) -> Samples | GapReason | int | None:
@@ -31,7 +31,7 @@ class Microphone(Protocol):
             Unavailable: the sound broke off. Reading again goes on with what there is.
         """
 
-    def shut(self) -> None:
+    def close(self) -> None:
         """Let go of the device and of every sample; harmless when repeated."""
 
     def skip(self) -> int | None:
@@ -52,7 +52,7 @@ class FileMicrophone:
         self,
         paths: Sequence[Path],
         channel: int,
-        pace: "Pace | None",
+        pace: "RealTimePacer | None",
     ) -> None:
         """Look at every file, so that a missing one is said before the first is heard.
 
@@ -91,12 +91,12 @@ class FileMicrophone:
                 raise
             if block is not None:
                 if self._pace is not None:
-                    self._pace.pass_by(len(block))
+                    self._pace.wait_for(len(block))
                 return block
             self._recording.close()
             self._recording = None
 
-    def shut(self) -> None:
+    def close(self) -> None:
         """Do nothing: a file holds no sound of this room, and it goes on behind a shut gate."""
 
     def skip(self) -> int | None:
@@ -110,7 +110,7 @@ class FileMicrophone:
         return len(block)
 
 
-class Pace:
+class RealTimePacer:
     """The time in which sound is spoken, held against a clock: nothing is early, nothing drifts."""
 
     def __init__(self, monotonic_s: Callable[[], float], wait_s: Callable[[float], object]) -> None:
@@ -125,7 +125,7 @@ class Pace:
         self._began_s: float | None = None
         self._passed_samples = 0
 
-    def pass_by(self, length_samples: int) -> None:
+    def wait_for(self, length_samples: int) -> None:
         """Return when that much more sound has been spoken; at once when that is in the past."""
         if self._began_s is None:
             self._began_s = self._monotonic_s()

@@ -11,7 +11,7 @@ _ERROR_EVENTS: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL
 Watch = Callable[[], Sequence[int]]
 
 
-class Waited(Enum):
+class WaitResult(Enum):
     """What ended a wait."""
 
     READABLE = auto()
@@ -22,7 +22,7 @@ class Waited(Enum):
     """Time is up."""
 
 
-class Waiting:
+class Poller:
     """Waits, and sums up for how long. One thread.
 
     Args:
@@ -41,7 +41,7 @@ class Waiting:
         """Count the time from here on: something came, or something new is waited for."""
         self.waited_s = 0.0
 
-    def wait(self, longest_s: float, pipe: int | None) -> Waited:
+    def wait(self, longest_s: float, pipe: int | None) -> WaitResult:
         """Wait for the process, for an edge, or in vain; an edge comes first.
 
         Args:
@@ -73,5 +73,5 @@ class Waiting:
         self._lost_lines = lost | gone
         self.waited_s += self._monotonic_s() - began_s
         if any(number in ready for number in edges - known):
-            return Waited.EDGE
-        return Waited.READABLE if pipe in ready else Waited.IN_VAIN
+            return WaitResult.EDGE
+        return WaitResult.READABLE if pipe in ready else WaitResult.IN_VAIN

@@ -26,7 +26,7 @@ _EVENTS_AT_ONCE: Final = 64
 MOST_READS: Final = 16  # a line that chatters faster than this is asked again next time
 
 
-class Input(Protocol):
+class InputNode(Protocol):
     """What the kernel tells about an open input node."""
 
     def name(self, node: int) -> str:
@@ -39,7 +39,7 @@ class Input(Protocol):
         """Tell in which position it is now; OSError as before."""
 
 
-class KernelInput:
+class KernelInputNode:
     """The ioctls of ``linux/input.h``.
 
     Args:
@@ -70,7 +70,7 @@ class KernelInput:
 class InputLine:
     """The mute switch of an input node. Its descriptor is closed with it."""
 
-    def __init__(self, node: int, kernel: Input) -> None:
+    def __init__(self, node: int, kernel: InputNode) -> None:
         """Take over an open node.
 
         Args:
@@ -85,7 +85,7 @@ class InputLine:
         """Return the node."""
         return self._node
 
-    def was_shut(self) -> bool:
+    def was_muted(self) -> bool:
         """Take the events that wait, then ask for the position.
 
         Any edge means that it was shut: before it or after it. The position is asked for each
@@ -120,7 +120,7 @@ class InputLine:
         return (kind, code) in {(_EV_SW, SW_MUTE_DEVICE), (_EV_SYN, _SYN_DROPPED)}
 
 
-def open_input(wanted: str, folder: Path, kernel: Input) -> InputLine:
+def open_input(wanted: str, folder: Path, kernel: InputNode) -> InputLine:
     """Open the input node of the mute switch.
 
     Args:
@@ -170,7 +170,7 @@ def _open(path: Path) -> int:
         raise Unavailable(f"cannot open {path}: {error.strerror}") from error
 
 
-def _is_meant(node: int, name: str, kernel: Input) -> bool:
+def _is_meant(node: int, name: str, kernel: InputNode) -> bool:
     try:
         return kernel.has_mute(node) and (not name or kernel.name(node) == name)
     except OSError:

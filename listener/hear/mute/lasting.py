@@ -29,13 +29,13 @@ FaultReason = Literal["sound-while-muted", "only-zeros-while-open"]
 Since = Annotated[str, Meta(pattern=r"^[0-9T:.+Z-]{1,40}\Z")]
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _MuteRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     v: Literal[1] = 1
     since: Since
     """When it was written, with its time zone."""
 
 
-class Software(_Record, frozen=True, kw_only=True):
+class SoftwareMute(_MuteRecord, frozen=True, kw_only=True):
     """The software mute."""
 
     muted: bool
@@ -48,7 +48,7 @@ class Software(_Record, frozen=True, kw_only=True):
         return self.muted
 
 
-class Fault(_Record, frozen=True, kw_only=True):
+class FaultRecord(_MuteRecord, frozen=True, kw_only=True):
     """A contradiction between what the switch says and what the microphone gives."""
 
     reason: FaultReason | None
@@ -65,10 +65,10 @@ REASONS: Final[dict[FaultReason, str]] = {
     "only-zeros-while-open": "the microphone gave only zeros while the switch said open",
 }
 
-AnyRecord = TypeVar("AnyRecord", Software, Fault)
+AnyRecord = TypeVar("AnyRecord", SoftwareMute, FaultRecord)
 
 
-class LastingFile(Generic[AnyRecord]):
+class MuteFile(Generic[AnyRecord]):
     """One of the files. Looked at often and read when it is another. One thread."""
 
     def __init__(self, path: Path, kind: type[AnyRecord]) -> None:
@@ -77,7 +77,7 @@ class LastingFile(Generic[AnyRecord]):
         self._stamp: tuple[int, int, int] | None = None
         self._record: AnyRecord | None = None
 
-    def look(self) -> AnyRecord | None:
+    def read(self) -> AnyRecord | None:
         """Return what it says; None where it was never written.
 
         Raises:
@@ -118,7 +118,7 @@ class LastingFile(Generic[AnyRecord]):
         return record
 
 
-class Lasting:
+class MuteFiles:
     """Both files of a home.
 
     Args:
@@ -129,8 +129,8 @@ class Lasting:
     def __init__(self, home: Path, patience_s: float = 0.0) -> None:
         self._home: Final = home
         self._patience_s: Final = patience_s
-        self.software: Final = LastingFile(home / "mute.json", Software)
-        self.fault: Final = LastingFile(home / "fault.json", Fault)
+        self.software: Final = MuteFile(home / "mute.json", SoftwareMute)
+        self.fault: Final = MuteFile(home / "fault.json", FaultRecord)
 
     def mute(self, now: datetime, by: Literal["command", "message"], *, muted: bool) -> None:
         """Write the software mute, durably.
@@ -138,19 +138,19 @@ class Lasting:
         Raises:
             Unavailable: it cannot be written, or another process is writing.
         """
-        self._write(self.software.path, Software(since=_since(now), muted=muted, by=by))
+        self._write(self.software.path, SoftwareMute(since=_since(now), muted=muted, by=by))
 
     def set_fault(self, now: datetime, reason: FaultReason | None) -> None:
         """Write the fault, or that a person cleared it; errors as `mute`."""
-        self._write(self.fault.path, Fault(since=_since(now), reason=reason))
+        self._write(self.fault.path, FaultRecord(since=_since(now), reason=reason))
 
-    def _write(self, path: Path, record: Software | Fault) -> None:
+    def _write(self, path: Path, record: SoftwareMute | FaultRecord) -> None:
         make_folder(self._home)
-        with self._alone():
+        with self._exclusive():
             write_atomic(path, msgspec.json.encode(record) + b"\n", _MODE)
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _exclusive(self) -> Iterator[None]:
         path = self._home / "mute.lock"
         try:
             # Read-only: hear must be able to lock what root made.

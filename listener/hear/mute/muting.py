@@ -17,9 +17,9 @@ from listener.hear.mute.lasting import (
     REASONS,
     AnyRecord,
     FaultReason,
-    Lasting,
-    LastingFile,
-    Software,
+    MuteFiles,
+    MuteFile,
+    SoftwareMute,
 )
 from listener.hear.mute.switch import Switch
 
@@ -31,7 +31,7 @@ WRITE_PAUSE_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Requests(Protocol):
+class RequestSource(Protocol):
     """Where requests come in; see `control.ControlSocket`."""
 
     def fileno(self) -> int:
@@ -41,14 +41,14 @@ class Requests(Protocol):
         """Take the requests that wait, without waiting for any."""
 
 
-class Mute:
+class MuteController:
     """A `mute.Switch` that is shut while anything mutes. One thread."""
 
     def __init__(  # noqa: PLR0913 - what mutes, who may take it back, and two clocks
         self,
         switch: Switch,
-        lasting: Lasting,
-        requests: Requests,
+        lasting: MuteFiles,
+        requests: RequestSource,
         *,
         remote_unmute: bool,
         now: Callable[[], datetime],
@@ -73,7 +73,7 @@ class Mute:
         self._software = _Latch(lasting.software)
         self._fault = _Latch(lasting.fault)
         self._mutes = False
-        self._takes_back: Software | None = None
+        self._takes_back: SoftwareMute | None = None
         self._found: FaultReason | None = None
         self._write_due_s = float("-inf")
         self._is_write_said = self._is_switch_said = False
@@ -89,7 +89,7 @@ class Mute:
 
     @property
     def cause(self) -> Cause:
-        """What the last answer of `is_shut` was for; before the first, what might mute.
+        """What the last answer of `is_muted` was for; before the first, what might mute.
 
         A fault is named before the switch, and the switch before the software: who releases what
         is named finds the next.
@@ -100,31 +100,31 @@ class Mute:
         """Return the switch's and the control socket's."""
         return (*self._switch.filenos(), self._requests.fileno())
 
-    def is_shut(self, at_sample: int) -> bool:
+    def is_muted(self, at_sample: int) -> bool:
         """Tell whether anything mutes, or did at any moment since the last question."""
         if self._cause != "open":
             # Only now: since the last answer the gate has shut the microphone.
-            self._write()
+            self._save()
         hardware = self._is_switch_shut(at_sample)
-        software = self._software.ask(is_pending=self._mutes)
+        software = self._software.check(is_pending=self._mutes)
         if self._software.has_changed:
             self._mutes = False  # a person wrote later than the message that waits for the disk
         software = self._take_requests() or software
-        fault = self._fault.ask(is_pending=self._found is not None)
+        fault = self._fault.check(is_pending=self._found is not None)
         self._cause = (
             "fault" if fault else "hardware" if hardware else "software" if software else "open"
         )
         return self._cause != "open"
 
-    def fault(self, reason: FaultReason) -> None:
+    def set_fault(self, reason: FaultReason) -> None:
         """Note a contradiction: shut from the next question on, until a person clears it."""
-        if self._found is None and not self._fault.is_shut:
+        if self._found is None and not self._fault.is_muted:
             _log.error("muted, for a fault: %s; earmark mute clear-fault", REASONS[reason])
             self._found = reason
 
     def _is_switch_shut(self, at_sample: int) -> bool:
         try:
-            shut = self._switch.is_shut(at_sample)
+            shut = self._switch.is_muted(at_sample)
         except (OSError, EarmarkError) as error:
             if not self._is_switch_said:
                 _log.error("the mute switch cannot be read, so this is muted: %s", error)
@@ -146,7 +146,7 @@ class Mute:
                     self._mutes = False
                     # This mute and no later one, should the disk take its time.
                     self._takes_back = (
-                        None if self._has_a_person_spoken() else self._software.record
+                        None if self._has_new_command() else self._software.record
                     )
                 case control.UnmuteRequest():
                     self.ignored += 1
@@ -156,12 +156,12 @@ class Mute:
                     pass  # being woken by it was the point
         return was_told
 
-    def _has_a_person_spoken(self) -> bool:
+    def _has_new_command(self) -> bool:
         """Tell whether a command came since the last question: perhaps after any message."""
         record = self._software.record
         return self._software.has_changed and record is not None and record.by == "command"
 
-    def _write(self) -> None:
+    def _save(self) -> None:
         """Make lasting what was asked by message and what was found."""
         is_due = self._mutes or self._takes_back is not None or self._found is not None
         if not is_due or self._monotonic_s() < self._write_due_s:
@@ -172,13 +172,13 @@ class Mute:
                 self._lasting.set_fault(self._now(), self._found)
                 self._found = None
             if self._mutes:
-                if self._lasting.software.look() == self._software.record and not (
+                if self._lasting.software.read() == self._software.record and not (
                     self._software.is_recorded
                 ):
                     self._lasting.mute(self._now(), "message", muted=True)
                 self._mutes = False
             elif self._takes_back is not None:
-                if self._takes_back == self._lasting.software.look() and self._takes_back.muted:
+                if self._takes_back == self._lasting.software.read() and self._takes_back.muted:
                     self._lasting.mute(self._now(), "message", muted=False)
                 self._takes_back = None
         except EarmarkError as error:
@@ -194,38 +194,38 @@ class Mute:
 class _Latch(Generic[AnyRecord]):
     """Whether a file mutes, or did at any moment since it was asked."""
 
-    def __init__(self, file: LastingFile[AnyRecord]) -> None:
-        self._file: LastingFile[AnyRecord] = file
+    def __init__(self, file: MuteFile[AnyRecord]) -> None:
+        self._file: MuteFile[AnyRecord] = file
         self._is_said = False
         self._was_asked = False
         self.record: AnyRecord | None = None
         """What the file said last."""
         self.is_recorded = False
         """Whether that mutes."""
-        self.is_shut = False
+        self.is_muted = False
         """Whether it mutes now, the moments before left aside."""
         self.has_changed = False
         """Whether it says something else than when it was asked before."""
 
-    def ask(self, *, is_pending: bool) -> bool:
+    def check(self, *, is_pending: bool) -> bool:
         """Look at the file.
 
         Args:
             is_pending: whether something mutes that the file does not say yet.
         """
-        before, was_shut = self.record, self.is_shut
+        before, was_shut = self.record, self.is_muted
         try:
-            self.record = self._file.look()
+            self.record = self._file.read()
         except EarmarkError as error:
             if not self._is_said:
                 _log.error("%s, so this is muted; earmark mute status", error)
-            self._is_said = self.is_shut = True
+            self._is_said = self.is_muted = True
             self.is_recorded = self.has_changed = False
             return True
         self._is_said = False
         self.is_recorded = self.record is not None and self.record.mutes
-        self.is_shut = self.is_recorded or is_pending
+        self.is_muted = self.is_recorded or is_pending
         # Nobody writes that nothing mutes unless something did: another record is an edge.
         self.has_changed = self._was_asked and self.record != before
         self._was_asked = True
-        return self.is_shut or was_shut or self.has_changed
+        return self.is_muted or was_shut or self.has_changed

@@ -1,7 +1,7 @@
 """The switch that shuts the microphone, as the gate asks it.
 
 Whatever stands behind it, a line that cannot be read means muted: the gate takes a failing
-`Switch.is_shut` for a shut one. `switches` has what stands behind a line of the kernel, `input`
+`Switch.is_muted` for a shut one. `switches` has what stands behind a line of the kernel, `input`
 and `gpio` those lines; `muting` joins the switch with the software mute and the fault.
 """
 
@@ -29,7 +29,7 @@ class Switch(Protocol):
         Asking takes away what made them readable. They may differ from call to call.
         """
 
-    def is_shut(self, at_sample: int) -> bool:
+    def is_muted(self, at_sample: int) -> bool:
         """Tell whether it is shut, or was at any moment since it was asked last.
 
         So a switch thrown and released within one block still mutes that block. Asked twice
@@ -55,13 +55,13 @@ class NoSwitch:
         """Nothing ever happens."""
         return ()
 
-    def is_shut(self, at_sample: int) -> bool:  # noqa: ARG002 - the Protocol's
+    def is_muted(self, at_sample: int) -> bool:  # noqa: ARG002 - the Protocol's
         """Never."""
         return False
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class MuteInterval:
     """When a scripted switch is shut."""
 
     first_sample: int
@@ -74,7 +74,7 @@ class ScriptedSwitch:
 
     about = "script"
 
-    def __init__(self, stretches: Sequence[Stretch]) -> None:
+    def __init__(self, stretches: Sequence[MuteInterval]) -> None:
         self._stretches: Final = tuple(stretches)
         self._asked_at_sample = 0
 
@@ -82,7 +82,7 @@ class ScriptedSwitch:
         """Nothing happens but by the stream's own time."""
         return ()
 
-    def is_shut(self, at_sample: int) -> bool:
+    def is_muted(self, at_sample: int) -> bool:
         """Tell whether a stretch covers any sample since the last question, or the next one."""
         since, self._asked_at_sample = self._asked_at_sample, at_sample
         end = max(at_sample, since + 1)
@@ -93,7 +93,7 @@ class ScriptedSwitch:
         )
 
 
-def parse_stretches(text: str) -> tuple[Stretch, ...]:
+def parse_mute_intervals(text: str) -> tuple[MuteInterval, ...]:
     """Read ``40-50,72.5-80`` as stretches in seconds; ``90-`` lasts until the end.
 
     Raises:
@@ -108,7 +108,7 @@ def parse_stretches(text: str) -> tuple[Stretch, ...]:
         end = None if found[2] is None else round(float(found[2]) * SAMPLE_RATE_HZ)
         if end is not None and end <= first:
             raise _wrong(text)
-        stretches.append(Stretch(first, end))
+        stretches.append(MuteInterval(first, end))
     return tuple(stretches)
 
 

@@ -23,7 +23,7 @@ class Line(Protocol):
     def fileno(self) -> int:
         """Return the descriptor that can be read after an edge, and hangs up when the line goes."""
 
-    def was_shut(self) -> bool:
+    def was_muted(self) -> bool:
         """Tell whether it is shut, or was at any moment since this was asked last.
 
         Raises:
@@ -60,14 +60,14 @@ class LineSwitch:
         """Whether the line was there and readable when it was asked last."""
         return self._line is not None
 
-    def is_shut(self, at_sample: int) -> bool:  # noqa: ARG002 - it lives in the real world's time
+    def is_muted(self, at_sample: int) -> bool:  # noqa: ARG002 - it lives in the real world's time
         """Tell whether the line says shut, said so since the last question, or says nothing."""
         try:
             if self._line is None:
                 if self._monotonic_s() < self._due_s:
                     return True
                 self._line = self._open_line()
-            shut = self._line.was_shut()
+            shut = self._line.was_muted()
         except (OSError, EarmarkError) as error:
             self._lose(error)
             return True

@@ -17,7 +17,7 @@ _SPEED_HZ: Final = 1_000_000
 Ioctl = Callable[[int, int, bytes], object]
 
 
-def picture(colour: Colour, leds: int, brightness: int) -> bytes:
+def encode_frame(colour: Colour, leds: int, brightness: int) -> bytes:
     """Return what makes a row of LEDs all show one colour.
 
     Args:
@@ -43,7 +43,7 @@ class Apa102:
 
     def light(self, colour: Colour) -> None:
         """Show a colour on all of them; OSError when the bus is gone."""
-        os.write(self._node, picture(colour, self._leds, self._brightness))
+        os.write(self._node, encode_frame(colour, self._leds, self._brightness))
 
     def close(self) -> None:
         """Close the bus."""

@@ -124,14 +124,14 @@ class ChimeProcess:
         self.close()
 
 
-def fitted_chime(settings: ChimeSettings, monotonic_s: Callable[[], float]) -> ChimeProcess | None:
+def build_chime(settings: ChimeSettings, monotonic_s: Callable[[], float]) -> ChimeProcess | None:
     """Start the chime that the settings ask for; None where they ask for none."""
     if not settings.on_wake:
         return None
-    return ChimeProcess(command_for(settings), monotonic_s)
+    return ChimeProcess(chime_command(settings), monotonic_s)
 
 
-def command_for(settings: ChimeSettings) -> tuple[str, ...]:
+def chime_command(settings: ChimeSettings) -> tuple[str, ...]:
     """Return what starts the chime's process."""
     return (
         sys.executable,

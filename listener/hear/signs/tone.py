@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from listener.errors import Unavailable
-from listener.hear.childhood import begin
-from listener.hear.microphone.devices import PortAudio, portaudio
+from listener.hear.childhood import harden
+from listener.hear.microphone.devices import PortAudio, load_portaudio
 
 RATES_HZ: Final = (48_000, 44_100, 16_000)
 PLAYED: Final = b"."
@@ -34,18 +34,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--volume", type=float, required=True, help="above 0, to 1")
     parser.add_argument("--parent", type=int, required=True, help="its end is ours")
     arguments = parser.parse_args(argv)
-    pipe = begin(arguments.parent)
+    pipe = harden(arguments.parent)
     try:
-        sound = portaudio()
+        sound = load_portaudio()
     except (Unavailable, ModuleNotFoundError):
         sound = None
     while os.read(sys.stdin.fileno(), 1):
-        was_played = sound is not None and play(sound, arguments.device, arguments.volume)
+        was_played = sound is not None and play_chime(sound, arguments.device, arguments.volume)
         os.write(pipe, PLAYED if was_played else FAILED)
     return 0
 
 
-def tone(rate_hz: int, volume: float) -> bytes:
+def synthesize_chime(rate_hz: int, volume: float) -> bytes:
     """Return two short notes that go up.
 
     Args:
@@ -66,7 +66,7 @@ def tone(rate_hz: int, volume: float) -> bytes:
     return samples.tobytes()
 
 
-def play(
+def play_chime(
     sound: PortAudio,
     device: str,
     volume: float,
@@ -78,9 +78,9 @@ def play(
     for rate_hz in RATES_HZ:
         try:
             with sound.RawOutputStream(
-                samplerate=rate_hz, channels=1, dtype="int16", device=_named(device)
+                samplerate=rate_hz, channels=1, dtype="int16", device=_find_device(device)
             ) as stream:
-                stream.write(tone(rate_hz, volume))
+                stream.write(synthesize_chime(rate_hz, volume))
                 stream.stop()  # once the last sample has been played
         except (sound.PortAudioError, ValueError):  # ValueError: no such device
             continue
@@ -88,7 +88,7 @@ def play(
     return False
 
 
-def _named(device: str) -> str | int | None:
+def _find_device(device: str) -> str | int | None:
     return int(device) if device.isdigit() else device or None
 
 

@@ -16,7 +16,7 @@ import msgspec
 from listener import config
 from listener.errors import EarmarkError, Unavailable
 from listener.findings import Check, Finding, to_json
-from listener.hear.confinement import confine
+from listener.hear.confinement import apply_sandbox
 from listener.hear.keeping import BUFFERS
 from listener.hear.microphone import devices
 from listener.hear.trying import throwing, trial
@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=config.Config)
     found = (
-        iter((_confinement(settings.device), throwing.finding(settings.mute)))
+        iter((_confinement(settings.device), throwing.check_switch(settings.mute)))
         if arguments.throw_switch
-        else findings(settings, prove_mute=arguments.prove_mute)
+        else check_microphone(settings, prove_mute=arguments.prove_mute)
     )
     for finding in found:
         sys.stdout.write(to_json(finding) + "\n")
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
+def check_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
     """Look at what hear needs; nothing is heard while anything mutes.
 
     Args:
@@ -56,7 +56,7 @@ def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
     """
     yield _confinement(settings.device)
     soft_bytes, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    yield memory_of(settings.clip, soft_bytes, is_root=os.geteuid() == 0)
+    yield check_memory(settings.clip, soft_bytes, is_root=os.geteuid() == 0)
     if settings.microphone.files:
         yield Check("microphone").warn(
             f"{len(settings.microphone.files)} recordings stand in for it", "microphone.files"
@@ -66,20 +66,20 @@ def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
     yield from found
     if sound is None:
         return
-    yield from devices_of(sound, settings.microphone)
-    yield from trial.findings(settings, prove_mute=prove_mute)
+    yield from check_devices(sound, settings.microphone)
+    yield from trial.probe_microphone(settings, prove_mute=prove_mute)
 
 
 def _confinement(settings: config.DeviceSettings) -> Finding:
     is_required = settings.confinement == "required"
     try:
-        confine()
+        apply_sandbox()
     except EarmarkError as error:
         return Check("confinement").found("fail" if is_required else "warn", str(error), error.hint)
     return Check("confinement").ok("hear can be kept from the network and from dumps")
 
 
-def memory_of(settings: config.ClipSettings, limit_bytes: int, *, is_root: bool) -> Finding:
+def check_memory(settings: config.ClipSettings, limit_bytes: int, *, is_root: bool) -> Finding:
     """Say whether the memory for sound can be locked.
 
     Args:
@@ -108,7 +108,7 @@ def memory_of(settings: config.ClipSettings, limit_bytes: int, *, is_root: bool)
 
 def _table() -> tuple[list[Finding], devices.PortAudio]:
     try:
-        sound = devices.portaudio()
+        sound = devices.load_portaudio()
     except (Unavailable, ModuleNotFoundError) as error:
         text = str(error) if isinstance(error, Unavailable) else "sounddevice is not installed"
         hint = error.hint if isinstance(error, Unavailable) else "pip install 'earmark[device]'"
@@ -117,20 +117,20 @@ def _table() -> tuple[list[Finding], devices.PortAudio]:
     return [Check("portaudio").ok(version)], sound
 
 
-def devices_of(
+def check_devices(
     sound: devices.PortAudio,
     settings: config.MicrophoneSettings,
 ) -> Iterator[Finding]:
     """List the devices, and say which of them is heard.
 
     Args:
-        sound: what `devices.portaudio` returned.
+        sound: what `devices.load_portaudio` returned.
         settings: which device is meant.
     """
-    known = devices.table(sound)
-    meant = devices.chosen(known, settings.device, devices.default_index(sound))
+    known = devices.list_devices(sound)
+    meant = devices.select_devices(known, settings.device, devices.find_default_index(sound))
     for device in known:
-        gives = devices.gives(sound, device, settings.channel, SAMPLE_RATE_HZ)
+        gives = devices.supports_rate(sound, device, settings.channel, SAMPLE_RATE_HZ)
         rate = "16 kHz" if gives else f"{device.rate_hz} Hz, resampled to 16 kHz"
         is_chosen = device in meant[:1]
         yield Check("device").ok(
@@ -144,7 +144,7 @@ def devices_of(
             chosen=is_chosen,
         )
     if not meant:
-        cause = devices.why_missing(settings.device)
+        cause = devices.explain_missing(settings.device)
         yield Check("device").fail(f"{settings.device}: {CAUSES[cause]}", HINTS.get(cause, ""))
     elif len(meant) > 1:
         yield Check("device").warn(

@@ -5,10 +5,10 @@ from typing import Final
 
 from listener.errors import EarmarkError
 from listener.findings import Check, Finding, Verdict
-from listener.hear.levels import Levels
-from listener.hear.microphone.records import Cause, Failed, Opened
-from listener.hear.mute.lasting import REASONS, Lasting
-from listener.hear.mute.muting import Mute
+from listener.hear.levels import LevelMeter
+from listener.hear.microphone.records import Cause, FailedRecord, OpenedRecord
+from listener.hear.mute.lasting import REASONS, MuteFiles
+from listener.hear.mute.muting import MuteController
 from listener.hear.mute.switch import Switch
 from listener.hear.mute.switches import LineSwitch
 from listener.hear.wording import CAUSES
@@ -34,16 +34,16 @@ HINTS: Final = {
 
 
 @dataclass(slots=True)
-class Heard:
+class ProbeResult:
     """What came in a few seconds."""
 
-    levels: Levels = field(default_factory=Levels)
-    opened: Opened | None = None
-    failed: Failed | None = None
+    levels: LevelMeter = field(default_factory=LevelMeter)
+    opened: OpenedRecord | None = None
+    failed: FailedRecord | None = None
     was_muted: bool = False
 
 
-def judged(device: str, heard: Heard) -> Finding:
+def assess_levels(device: str, heard: ProbeResult) -> Finding:
     """Judge what an open microphone gave.
 
     Args:
@@ -79,7 +79,7 @@ def judged(device: str, heard: Heard) -> Finding:
     )
 
 
-def proven(heard: Heard) -> Finding:
+def assess_proof(heard: ProbeResult) -> Finding:
     """Judge what a microphone gave while the switch in hardware said muted.
 
     Args:
@@ -110,7 +110,7 @@ def proven(heard: Heard) -> Finding:
     )
 
 
-def muted(mute: Mute, switch: Switch, lasting: Lasting) -> Finding:
+def report_mute(mute: MuteController, switch: Switch, lasting: MuteFiles) -> Finding:
     """Say what mutes, if anything does, and what to do about it.
 
     Args:
@@ -123,7 +123,7 @@ def muted(mute: Mute, switch: Switch, lasting: Lasting) -> Finding:
     match mute.cause:
         case "fault":
             try:
-                fault = lasting.fault.look()
+                fault = lasting.fault.read()
             except EarmarkError as error:
                 return look.failed(error)
             reason = REASONS[fault.reason] if fault and fault.reason else "a fault"

@@ -8,7 +8,7 @@ from typing import Final
 from listener.config import MuteSettings
 from listener.errors import EarmarkError
 from listener.findings import Check, Finding
-from listener.hear.fitting import fitted_switch
+from listener.hear.fitting import build_switch
 from listener.hear.mute.switches import LineSwitch
 
 PATIENCE_S: Final = 20.0
@@ -20,25 +20,25 @@ Wait = Callable[[Sequence[int], float], object]
 """Waits until one of the descriptors can be read, or for so many seconds."""
 
 
-def finding(settings: MuteSettings) -> Finding:
+def check_switch(settings: MuteSettings) -> Finding:
     """Wait for a hand to throw the fitted switch to and fro.
 
     Args:
         settings: which switch it is.
     """
     try:
-        switch = fitted_switch(settings, is_live=True, monotonic_s=time.monotonic)
+        switch = build_switch(settings, is_live=True, monotonic_s=time.monotonic)
     except EarmarkError as error:
         return _SWITCH.failed(error)
     if not isinstance(switch, LineSwitch):
         return _SWITCH.fail("no switch is fitted, so there is nothing to throw", "mute.switch")
     try:
-        return thrown(switch, time.monotonic, _wait)
+        return wait_for_switch(switch, time.monotonic, _wait)
     finally:
         switch.close()
 
 
-def thrown(
+def wait_for_switch(
     switch: LineSwitch,
     monotonic_s: Callable[[], float],
     wait: Wait,
@@ -76,8 +76,8 @@ def thrown(
 
 def _position(switch: LineSwitch) -> bool:
     """Return where it stands: the first answer is about the time since the last one."""
-    switch.is_shut(0)
-    return switch.is_shut(0)
+    switch.is_muted(0)
+    return switch.is_muted(0)
 
 
 def _wait(descriptors: Sequence[int], longest_s: float) -> None:

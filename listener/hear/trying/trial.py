@@ -19,14 +19,14 @@ from listener import config
 from listener.control import Request
 from listener.errors import EarmarkError
 from listener.findings import Check, Finding
-from listener.hear.fitting import fitted_switch
+from listener.hear.fitting import build_switch
 from listener.hear.gate import listen_to_device
-from listener.hear.microphone.records import Failed, Opened
-from listener.hear.mute.lasting import Lasting
-from listener.hear.mute.muting import Mute
+from listener.hear.microphone.records import FailedRecord, OpenedRecord
+from listener.hear.mute.lasting import MuteFiles
+from listener.hear.mute.muting import MuteController
 from listener.hear.mute.switch import Switch
 from listener.hear.mute.switches import LineSwitch
-from listener.hear.trying.judging import Heard, judged, muted, proven
+from listener.hear.trying.judging import ProbeResult, assess_levels, report_mute, assess_proof
 from listener.service import StopSignal
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, GapReason
 
@@ -35,7 +35,7 @@ PATIENCE_S: Final = 8.0
 """For a device that opens late, or never."""
 
 
-def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
+def probe_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
     """Try it; it is not listened to while anything mutes.
 
     Args:
@@ -44,17 +44,17 @@ def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
             out whether it cuts the microphone.
     """
     with contextlib.ExitStack() as closing:
-        lasting = Lasting(Path(settings.home))
+        lasting = MuteFiles(Path(settings.home))
         try:
-            switch = fitted_switch(settings.mute, is_live=True, monotonic_s=time.monotonic)
+            switch = build_switch(settings.mute, is_live=True, monotonic_s=time.monotonic)
         except EarmarkError as error:
             yield Check("mute").failed(error)
             return
         if isinstance(switch, LineSwitch):
             closing.callback(switch.close)
-        nobody = _NobodyAsks()
+        nobody = _NoRequests()
         closing.callback(nobody.close)
-        mute = Mute(
+        mute = MuteController(
             switch,
             lasting,
             nobody,
@@ -62,10 +62,10 @@ def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
             now=partial(datetime.now, UTC),
             monotonic_s=time.monotonic,
         )
-        is_muted = mute.is_shut(0)
-        yield muted(mute, switch, lasting)
+        is_muted = mute.is_muted(0)
+        yield report_mute(mute, switch, lasting)
         if prove_mute and isinstance(switch, LineSwitch):
-            yield prove(settings.microphone, switch, lasting)
+            yield prove_switch_cuts_microphone(settings.microphone, switch, lasting)
         elif prove_mute:
             text = "no switch is fitted, so there is nothing to prove"
             yield Check("proof").fail(text, "mute.switch")
@@ -75,7 +75,7 @@ def findings(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
                 "release the mute; or let --prove-mute try whether the switch cuts it",
             )
         else:
-            yield judged(settings.microphone.device, listen(settings.microphone, mute))
+            yield assess_levels(settings.microphone.device, listen(settings.microphone, mute))
 
 
 def listen(
@@ -83,7 +83,7 @@ def listen(
     switch: Switch,
     listen_s: float = LISTEN_S,
     patience_s: float = PATIENCE_S,
-) -> Heard:
+) -> ProbeResult:
     """Hear a few seconds through the gate; end early when it is muted or fails.
 
     Args:
@@ -92,10 +92,10 @@ def listen(
         listen_s: of sound.
         patience_s: until it must have come.
     """
-    heard, stop = Heard(), StopSignal()
+    heard, stop = ProbeResult(), StopSignal()
 
-    def tell(state: Opened | Failed) -> None:
-        if isinstance(state, Opened):
+    def tell(state: OpenedRecord | FailedRecord) -> None:
+        if isinstance(state, OpenedRecord):
             heard.opened = state
         else:
             heard.failed = state
@@ -105,7 +105,7 @@ def listen(
         settings, switch=switch, stop=stop, tell=tell, monotonic_s=time.monotonic
     )
     until_s = time.monotonic() + patience_s
-    for sound in gate.sounds():
+    for sound in gate.stream():
         if isinstance(sound, Frame):
             heard.levels.push(sound.samples)
         elif sound.reason is GapReason.MUTED:
@@ -117,7 +117,7 @@ def listen(
     return heard
 
 
-def prove(settings: config.MicrophoneSettings, switch: LineSwitch, lasting: Lasting) -> Finding:
+def prove_switch_cuts_microphone(settings: config.MicrophoneSettings, switch: LineSwitch, lasting: MuteFiles) -> Finding:
     """Listen while the switch in hardware says muted, and find out whether it cuts the microphone.
 
     A contradiction is written down: hear stays muted until a person clears it.
@@ -127,13 +127,13 @@ def prove(settings: config.MicrophoneSettings, switch: LineSwitch, lasting: Last
         switch: in hardware.
         lasting: where the contradiction goes.
     """
-    only_while_shut = _Reversed(switch)
-    if only_while_shut.is_shut(0):
+    only_while_shut = _InvertedSwitch(switch)
+    if only_while_shut.is_muted(0):
         text = "the switch says open; this tries whether it cuts the microphone when it is shut"
         return Check("proof").fail(text, "shut it, and try again")
     # What never changes is the best of answers here.
     heard = listen(msgspec.structs.replace(settings, constant_s=0), only_while_shut)
-    finding = proven(heard)
+    finding = assess_proof(heard)
     if finding.facts.get("contradiction"):
         try:
             lasting.set_fault(datetime.now(UTC), "sound-while-muted")
@@ -143,7 +143,7 @@ def prove(settings: config.MicrophoneSettings, switch: LineSwitch, lasting: Last
     return finding
 
 
-class _Reversed:
+class _InvertedSwitch:
     """Open while the switch in hardware is shut, and only then."""
 
     about = "reversed"
@@ -154,12 +154,12 @@ class _Reversed:
     def filenos(self) -> Sequence[int]:
         return self._switch.filenos()
 
-    def is_shut(self, at_sample: int) -> bool:
+    def is_muted(self, at_sample: int) -> bool:
         # A line that cannot be read counts as shut, but says nothing about a microphone.
-        return not self._switch.is_shut(at_sample) or not self._switch.is_read
+        return not self._switch.is_muted(at_sample) or not self._switch.is_read
 
 
-class _NobodyAsks:
+class _NoRequests:
     """No control socket: hear may have it."""
 
     def __init__(self) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from listener.hear.microphone.capture import OTHER_RATES_HZ, Refused, capture, open_stream
-from listener.hear.microphone.devices import Device
-from listener.hear.microphone.records import HEADER, Block, Cause, Kind, Overrun, Reader
+from listener.hear.microphone.capture import OTHER_RATES_HZ, CaptureError, capture, open_stream
+from listener.hear.microphone.devices import InputDevice
+from listener.hear.microphone.records import HEADER, BlockRecord, Cause, RecordType, OverrunRecord, Reader
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 
 
@@ -82,14 +82,14 @@ def heard(
     records: list[object] = []
 
     def write(data: bytes | bytearray) -> None:
-        assert HEADER.unpack_from(data)[0] in (Kind.SOUND, Kind.OVERRUN)
+        assert HEADER.unpack_from(data)[0] in (RecordType.SOUND, RecordType.OVERRUN)
         left = bytes(data)
         while left:
             room = reader.room()
             count = min(len(room), len(left))
             room[:count], left = left[:count], left[count:]
             record = reader.take(count)
-            if isinstance(record, Block):
+            if isinstance(record, BlockRecord):
                 blocks.append(np.frombuffer(bytes(record.payload), "<i2").astype(np.int16))
                 records.append(len(blocks[-1]))
             elif record is not None:
@@ -169,7 +169,7 @@ def test_an_overrun_is_a_record_before_the_sound_that_follows_it() -> None:
 
     _, records = heard(stream)
 
-    assert records == [FRAME_SAMPLES, Overrun(), FRAME_SAMPLES, FRAME_SAMPLES]
+    assert records == [FRAME_SAMPLES, OverrunRecord(), FRAME_SAMPLES, FRAME_SAMPLES]
 
 
 def test_the_drivers_blocks_are_overwritten() -> None:
@@ -182,14 +182,14 @@ def test_the_drivers_blocks_are_overwritten() -> None:
 
 
 def test_a_device_that_fails_is_gone() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CaptureError) as refused:
         heard(FakeStream(ramp(3 * FRAME_SAMPLES), SAMPLE_RATE_HZ, fails_at=1))
 
     assert refused.value.cause is Cause.GONE
 
 
-def card(channels: int, rate_hz: int) -> Device:
-    return Device(2, "Card", channels, rate_hz)
+def card(channels: int, rate_hz: int) -> InputDevice:
+    return InputDevice(2, "Card", channels, rate_hz)
 
 
 def test_a_card_that_gives_our_rate_is_opened_at_it() -> None:
@@ -234,7 +234,7 @@ def test_a_card_is_opened_at_what_it_gives(
     ],
 )
 def test_a_card_that_does_not_open_says_why(sound: FakeCard, channel: int, cause: Cause) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CaptureError) as refused:
         open_stream(sound, card(2, 48_000), channel, SAMPLE_RATE_HZ)
 
     assert refused.value.cause is cause
@@ -243,7 +243,7 @@ def test_a_card_that_does_not_open_says_why(sound: FakeCard, channel: int, cause
 def test_a_busy_card_is_asked_once() -> None:
     sound = FakeCard([16_000], [1], number=-9985)
 
-    with pytest.raises(Refused):
+    with pytest.raises(CaptureError):
         open_stream(sound, card(2, 48_000), 0, SAMPLE_RATE_HZ)
 
     assert len(sound.tried) == 1

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from listener.hear.microphone.child import PIPE_BYTES, Child, Ended
-from listener.hear.microphone.records import HEADER, Block, Garbled, Kind, Opened, Record, opened
+from listener.hear.microphone.child import PIPE_BYTES, CaptureProcess, ProcessEnded
+from listener.hear.microphone.records import HEADER, BlockRecord, ProtocolError, RecordType, OpenedRecord, Record, encode_opened
 
 pytestmark = pytest.mark.system  # real processes
 
 PATIENCE_S = 20.0
-SOUND = HEADER.pack(Kind.SOUND, 4) + b"abcd"
+SOUND = HEADER.pack(RecordType.SOUND, 4) + b"abcd"
 
 
 def program(*lines: str) -> list[str]:
@@ -26,31 +26,31 @@ def program(*lines: str) -> list[str]:
 
 
 @contextmanager
-def child(*lines: str) -> Iterator[Child]:
-    made = Child(program(*lines), memoryview(bytearray(64)))
+def child(*lines: str) -> Iterator[CaptureProcess]:
+    made = CaptureProcess(program(*lines), memoryview(bytearray(64)))
     try:
         yield made
     finally:
         made.kill()
 
 
-def said(made: Child) -> Record:
+def said(made: CaptureProcess) -> Record:
     """The next record, sound as it was when it came."""
     until_s = time.monotonic() + PATIENCE_S
-    while (record := made.next()) is None:
+    while (record := made.read_record()) is None:
         assert time.monotonic() < until_s, "it says nothing"
         time.sleep(0.005)
     return record
 
 
 def test_records_come_as_they_are_written() -> None:
-    with child(f"write({opened(48_000, 2)!r} + {SOUND!r})", "signal.pause()") as made:
+    with child(f"write({encode_opened(48_000, 2)!r} + {SOUND!r})", "signal.pause()") as made:
         first, second = said(made), said(made)
 
-        assert first == Opened(48_000, 2)
-        assert isinstance(second, Block)
+        assert first == OpenedRecord(48_000, 2)
+        assert isinstance(second, BlockRecord)
         assert bytes(second.payload) == b"abcd"
-        assert made.next() is None
+        assert made.read_record() is None
 
 
 def test_a_record_in_pieces_is_one_record() -> None:
@@ -58,17 +58,17 @@ def test_a_record_in_pieces_is_one_record() -> None:
     with child(*lines, "signal.pause()") as made:
         record = said(made)
 
-        assert isinstance(record, Block)
+        assert isinstance(record, BlockRecord)
 
 
 def test_what_is_no_record_is_garbled() -> None:
     lines = "write(b'Traceback (most recent call last)')", "signal.pause()"
-    with child(*lines) as made, pytest.raises(Garbled):
+    with child(*lines) as made, pytest.raises(ProtocolError):
         said(made)
 
 
 def test_an_end_is_said() -> None:
-    with child("pass") as made, pytest.raises(Ended):
+    with child("pass") as made, pytest.raises(ProcessEnded):
         said(made)
 
 
@@ -80,7 +80,7 @@ def test_a_program_that_is_not_there_cannot_be_started() -> None:
     before = descriptors()
 
     with pytest.raises(FileNotFoundError):
-        Child(["/nowhere/at/all"], memoryview(bytearray(64)))
+        CaptureProcess(["/nowhere/at/all"], memoryview(bytearray(64)))
 
     assert descriptors() == before
 
@@ -96,7 +96,7 @@ def test_a_program_that_is_not_there_cannot_be_started() -> None:
     ids=["waits", "floods", "ignores", "stopped"],
 )
 def test_whatever_it_does_it_is_gone_when_it_is_killed(lines: tuple[str, ...]) -> None:
-    made = Child(program(*lines), memoryview(bytearray(64)))
+    made = CaptureProcess(program(*lines), memoryview(bytearray(64)))
     pid = made.pid
 
     assert made.kill()
@@ -131,10 +131,10 @@ def test_it_gets_no_descriptor_but_its_pipe() -> None:
 
 def test_sound_is_a_view_that_can_be_overwritten() -> None:
     memory = bytearray(64)
-    made = Child(program(f"write({SOUND!r})", "time.sleep(99)"), memoryview(memory))
+    made = CaptureProcess(program(f"write({SOUND!r})", "time.sleep(99)"), memoryview(memory))
     try:
         record = said(made)
-        assert isinstance(record, Block)
+        assert isinstance(record, BlockRecord)
         samples = np.frombuffer(record.payload, np.int16)
         samples[...] = 0
     finally:

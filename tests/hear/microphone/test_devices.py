@@ -8,17 +8,17 @@ import pytest
 
 from listener.hear.microphone import devices
 from listener.hear.microphone.devices import (
-    Device,
-    cause_of,
-    chosen,
-    default_index,
-    table,
-    why_missing,
+    InputDevice,
+    cause_from_error,
+    select_devices,
+    find_default_index,
+    list_devices,
+    explain_missing,
 )
 from listener.hear.microphone.records import Cause
 
-MIC = Device(1, "USB Mic: Audio (hw:1,0)", 1, 48_000)
-ARRAY = Device(3, "Array: seeed (hw:2,0)", 4, 16_000)
+MIC = InputDevice(1, "USB Mic: Audio (hw:1,0)", 1, 48_000)
+ARRAY = InputDevice(3, "Array: seeed (hw:2,0)", 4, 16_000)
 ALL = (MIC, ARRAY)
 
 
@@ -40,8 +40,8 @@ class Sound:
 
 
 def test_the_table_has_what_can_be_heard() -> None:
-    assert table(Sound()) == ALL
-    assert default_index(Sound()) == 3
+    assert list_devices(Sound()) == ALL
+    assert find_default_index(Sound()) == 3
 
 
 @pytest.mark.parametrize(
@@ -57,22 +57,22 @@ def test_the_table_has_what_can_be_heard() -> None:
         ("camera", ()),
     ],
 )
-def test_a_device_is_named_by_default_index_or_part(wanted: str, found: tuple[Device, ...]) -> None:
-    assert chosen(ALL, wanted, 3) == found
+def test_a_device_is_named_by_default_index_or_part(wanted: str, found: tuple[InputDevice, ...]) -> None:
+    assert select_devices(ALL, wanted, 3) == found
 
 
 def test_a_whole_name_beats_a_part_of_another() -> None:
-    long, short = Device(0, "Mic: mono (hw:0,0)", 1, 48_000), Device(1, "Mic", 1, 48_000)
+    long, short = InputDevice(0, "Mic: mono (hw:0,0)", 1, 48_000), InputDevice(1, "Mic", 1, 48_000)
 
-    assert chosen((long, short), "Mic", 0) == (short,)
-    assert chosen((long, short), "mic", 0) == (long, short)
+    assert select_devices((long, short), "Mic", 0) == (short,)
+    assert select_devices((long, short), "mic", 0) == (long, short)
 
 
 def test_without_a_default_device_the_name_default_may_still_be_one() -> None:
-    named = Device(4, "default", 2, 44_100)
+    named = InputDevice(4, "default", 2, 44_100)
 
-    assert chosen((MIC, named), "default", -1) == (named,)
-    assert chosen((MIC,), "default", -1) == ()
+    assert select_devices((MIC, named), "default", -1) == (named,)
+    assert select_devices((MIC,), "default", -1) == ()
 
 
 def asound(tmp_path: Path, cards: str) -> tuple[str, str]:
@@ -99,20 +99,20 @@ CARDS = " 1 [Mic            ]: USB-Audio - USB Mic\n"
 def test_a_card_that_portaudio_leaves_out_is_busy(
     tmp_path: Path, wanted: str, cause: Cause
 ) -> None:
-    assert why_missing(wanted, *asound(tmp_path, CARDS)) is cause
+    assert explain_missing(wanted, *asound(tmp_path, CARDS)) is cause
 
 
 def test_without_any_card_the_device_is_missing(tmp_path: Path) -> None:
-    assert why_missing("default", str(tmp_path), str(tmp_path / "snd")) is Cause.MISSING
+    assert explain_missing("default", str(tmp_path), str(tmp_path / "snd")) is Cause.MISSING
     (tmp_path / "snd").mkdir()
-    assert why_missing("default", str(tmp_path), str(tmp_path / "snd")) is Cause.MISSING
+    assert explain_missing("default", str(tmp_path), str(tmp_path / "snd")) is Cause.MISSING
 
 
 def test_a_card_without_a_list_of_cards_is_missing(tmp_path: Path) -> None:
     proc, dev = asound(tmp_path, CARDS)
     (tmp_path / "cards").unlink()
 
-    assert why_missing("usb mic", proc, dev) is Cause.MISSING
+    assert explain_missing("usb mic", proc, dev) is Cause.MISSING
 
 
 def test_a_card_that_this_user_may_not_read_is_denied(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_card_that_this_user_may_not_read_is_denied(tmp_path: Path) -> None:
     # Root may read every file, but not one that is not there.
     (tmp_path / "snd" / "pcmC1D0c").symlink_to("nowhere")
 
-    assert why_missing("usb mic", proc, dev) is Cause.DENIED
+    assert explain_missing("usb mic", proc, dev) is Cause.DENIED
 
 
 @pytest.mark.parametrize(
@@ -142,14 +142,14 @@ def test_a_card_that_this_user_may_not_read_is_denied(tmp_path: Path) -> None:
     ],
 )
 def test_portaudios_errors_are_causes(arguments: tuple[object, ...], cause: Cause) -> None:
-    assert cause_of(Exception(*arguments)) is cause
+    assert cause_from_error(Exception(*arguments)) is cause
 
 
 @pytest.mark.system
 def test_portaudio_is_found_without_starting_a_process() -> None:
     before = ctypes.util.find_library
 
-    sound = devices.portaudio()
+    sound = devices.load_portaudio()
 
     assert sound is sys.modules["sounddevice"]
     assert ctypes.util.find_library is before

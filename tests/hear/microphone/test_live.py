@@ -11,16 +11,16 @@ import pytest
 
 from listener.config import MicrophoneSettings
 from listener.hear.gate import Gate, listen_to_device
-from listener.hear.microphone.live import TURN_S, Limits, LiveMicrophone, command_for
+from listener.hear.microphone.live import TURN_S, MicrophoneTimeouts, LiveMicrophone, capture_command
 from listener.hear.microphone.records import (
     HEADER,
     Cause,
-    Failed,
-    Kind,
-    Opened,
-    failed,
-    opened,
-    overrun,
+    FailedRecord,
+    RecordType,
+    OpenedRecord,
+    encode_failed,
+    encode_opened,
+    encode_overrun,
 )
 from listener.hear.mute.switch import NoSwitch
 from listener.service import StopSignal
@@ -29,14 +29,14 @@ from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 pytestmark = pytest.mark.system  # real processes
 
 PATIENCE_S = 20.0
-OPENED = opened(48_000, 2)
-SOON = Limits(stall_s=0.3, start_s=10.0, first_pause_s=0.01, longest_pause_s=0.02)
+OPENED = encode_opened(48_000, 2)
+SOON = MicrophoneTimeouts(stall_s=0.3, start_s=10.0, first_pause_s=0.01, longest_pause_s=0.02)
 Read = Samples | GapReason | int | None
 
 
 def block(first: int, length: int = FRAME_SAMPLES) -> bytes:
     samples = np.arange(first, first + length).astype("<i2").tobytes()
-    return HEADER.pack(Kind.SOUND, len(samples)) + samples
+    return HEADER.pack(RecordType.SOUND, len(samples)) + samples
 
 
 def program(*lines: str) -> list[str]:
@@ -52,8 +52,8 @@ def writes(*records: bytes) -> list[str]:
 class Room:
     """A live microphone, what it told, and a line that can be touched."""
 
-    def __init__(self, command: Sequence[str], limits: Limits = SOON) -> None:
-        self.told: list[Opened | Failed] = []
+    def __init__(self, command: Sequence[str], limits: MicrophoneTimeouts = SOON) -> None:
+        self.told: list[OpenedRecord | FailedRecord] = []
         self.line, self._touch = os.pipe()
         self.microphone = LiveMicrophone(
             command,
@@ -85,7 +85,7 @@ class Room:
             assert time.monotonic() < until_s, f"never came: {self.told}"
 
     def close(self) -> None:
-        self.microphone.shut()
+        self.microphone.close()
         for descriptor in (self.line, self._touch):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -101,7 +101,7 @@ def rooms() -> Iterator[list[Room]]:
 
 @pytest.fixture
 def room(rooms: list[Room]) -> Callable[..., Room]:
-    def make(command: Sequence[str], limits: Limits = SOON) -> Room:
+    def make(command: Sequence[str], limits: MicrophoneTimeouts = SOON) -> Room:
         rooms.append(Room(command, limits))
         return rooms[-1]
 
@@ -128,7 +128,7 @@ def test_sound_comes_through_and_its_coming_is_told_once(room: MakeRoom) -> None
     assert isinstance(first, np.ndarray)
     assert isinstance(second, np.ndarray)
     assert (first[0], second[0]) == (1, 2_000)
-    assert live.told == [Opened(48_000, 2)]
+    assert live.told == [OpenedRecord(48_000, 2)]
 
 
 def test_a_block_is_the_readers_to_overwrite(room: MakeRoom) -> None:
@@ -145,16 +145,16 @@ def test_a_block_is_the_readers_to_overwrite(room: MakeRoom) -> None:
 @pytest.mark.parametrize(
     ("command", "cause"),
     [
-        (writes(failed(Cause.MISSING)), Cause.MISSING),
-        (writes(failed(Cause.LIBRARY)), Cause.LIBRARY),
-        (writes(OPENED, block(1), failed(Cause.GONE)), Cause.GONE),
+        (writes(encode_failed(Cause.MISSING)), Cause.MISSING),
+        (writes(encode_failed(Cause.LIBRARY)), Cause.LIBRARY),
+        (writes(OPENED, block(1), encode_failed(Cause.GONE)), Cause.GONE),
         (program("pass"), Cause.DIED),
         (program(f"write({OPENED + block(1)!r})", "os.abort()"), Cause.DIED),
         (writes(OPENED, b"ALSA lib pcm.c: unknown PCM\n"), Cause.GARBLED),
         (writes(block(1)), Cause.GARBLED),
         (writes(OPENED, OPENED), Cause.GARBLED),
-        (writes(OPENED, overrun(), overrun()), Cause.GARBLED),
-        (writes(overrun()), Cause.GARBLED),
+        (writes(OPENED, encode_overrun(), encode_overrun()), Cause.GARBLED),
+        (writes(encode_overrun()), Cause.GARBLED),
         (writes(OPENED), Cause.STALLED),
         (writes(OPENED, block(1)), Cause.STALLED),
         (program(f"write({OPENED!r})", "os.kill(os.getpid(), signal.SIGSTOP)"), Cause.STALLED),
@@ -172,16 +172,16 @@ def test_whatever_goes_wrong_is_a_gap_with_a_cause(
 
     live.read_until(is_lost)
 
-    assert live.told[-1] == Failed(cause)
+    assert live.told[-1] == FailedRecord(cause)
     assert live.microphone.pid is None
 
 
 def test_a_process_that_never_opens_anything_is_stalled(room: MakeRoom) -> None:
-    live = room(program("time.sleep(99)"), Limits(start_s=0.2, first_pause_s=9))
+    live = room(program("time.sleep(99)"), MicrophoneTimeouts(start_s=0.2, first_pause_s=9))
 
     live.read_until(is_lost)
 
-    assert live.told == [Failed(Cause.STALLED)]
+    assert live.told == [FailedRecord(Cause.STALLED)]
 
 
 def test_a_process_that_is_killed_from_outside_is_started_again(room: MakeRoom) -> None:
@@ -195,23 +195,23 @@ def test_a_process_that_is_killed_from_outside_is_started_again(room: MakeRoom) 
     live.read_until(is_sound)
 
     assert live.microphone.pid != first
-    assert live.told == [Opened(48_000, 2), Failed(Cause.DIED), Opened(48_000, 2)]
+    assert live.told == [OpenedRecord(48_000, 2), FailedRecord(Cause.DIED), OpenedRecord(48_000, 2)]
 
 
 def test_the_same_failure_is_told_once_and_time_goes_by_as_numbers(room: MakeRoom) -> None:
-    live = room(writes(failed(Cause.MISSING)))
+    live = room(writes(encode_failed(Cause.MISSING)))
 
     read: list[Read] = []
     for _ in range(4):
         read += live.read_until(is_lost)
 
-    assert live.told == [Failed(Cause.MISSING)]
+    assert live.told == [FailedRecord(Cause.MISSING)]
     assert any(isinstance(x, int) for x in read)
     assert not any(is_sound(x) for x in read)
 
 
 def test_pauses_grow_to_their_limit_while_it_fails(room: MakeRoom) -> None:
-    limits = Limits(first_pause_s=0.02, longest_pause_s=0.1)
+    limits = MicrophoneTimeouts(first_pause_s=0.02, longest_pause_s=0.1)
     live = room(["/nowhere/at/all"], limits)
 
     passed_s = []
@@ -226,7 +226,7 @@ def test_pauses_grow_to_their_limit_while_it_fails(room: MakeRoom) -> None:
 
 
 def test_much_sound_makes_the_next_failure_a_new_one(room: MakeRoom) -> None:
-    limits = Limits(settled_s=0.08, first_pause_s=0.05, longest_pause_s=30, stall_s=9)
+    limits = MicrophoneTimeouts(settled_s=0.08, first_pause_s=0.05, longest_pause_s=30, stall_s=9)
     live = room(program(f"write({OPENED + block(1)!r})"), limits)
 
     for _ in range(5):
@@ -240,29 +240,29 @@ def test_much_sound_makes_the_next_failure_a_new_one(room: MakeRoom) -> None:
 @pytest.mark.parametrize("value", [0, -1])
 def test_samples_that_never_change_are_a_fault(room: MakeRoom, value: int) -> None:
     same = np.full(FRAME_SAMPLES, value, "<i2").tobytes()
-    flat = HEADER.pack(Kind.SOUND, len(same)) + same
+    flat = HEADER.pack(RecordType.SOUND, len(same)) + same
     endless = program(f"write({OPENED!r})", f"while True: write({flat!r})")
-    live = room(endless, Limits(constant_s=0.4, first_pause_s=9))
+    live = room(endless, MicrophoneTimeouts(constant_s=0.4, first_pause_s=9))
 
     read = live.read_until(is_lost)
 
-    assert live.told == [Failed(Cause.ZEROS)]
+    assert live.told == [FailedRecord(Cause.ZEROS)]
     assert sum(map(is_sound, read)) == 4  # 0.32 s came through before anybody could know
 
 
 def test_constant_sound_is_let_through_where_it_is_no_fault(room: MakeRoom) -> None:
-    flat = HEADER.pack(Kind.SOUND, 2 * FRAME_SAMPLES) + bytes(2 * FRAME_SAMPLES)
+    flat = HEADER.pack(RecordType.SOUND, 2 * FRAME_SAMPLES) + bytes(2 * FRAME_SAMPLES)
     endless = program(f"write({OPENED!r})", f"while True: write({flat!r})")
-    live = room(endless, Limits(constant_s=0))
+    live = room(endless, MicrophoneTimeouts(constant_s=0))
 
     for _ in range(12):
         live.read_until(is_sound)
 
-    assert live.told == [Opened(48_000, 2)]
+    assert live.told == [OpenedRecord(48_000, 2)]
 
 
 def test_an_overrun_is_a_gap_between_two_blocks(room: MakeRoom) -> None:
-    live = room(writes(OPENED, block(1), overrun(), block(2_000)))
+    live = room(writes(OPENED, block(1), encode_overrun(), block(2_000)))
 
     read = live.read_until(is_sound) + live.read_until(is_sound)
 
@@ -282,7 +282,7 @@ def test_an_edge_ends_the_wait_and_comes_before_sound(room: MakeRoom) -> None:
 
 
 def test_an_edge_ends_the_wait_for_a_device_that_is_not_there(room: MakeRoom) -> None:
-    live = room(["/nowhere/at/all"], Limits(first_pause_s=30))
+    live = room(["/nowhere/at/all"], MicrophoneTimeouts(first_pause_s=30))
     live.read_until(is_lost)
     live.touch()
 
@@ -298,25 +298,25 @@ def test_shutting_ends_the_process_and_nothing_of_it_is_heard_later(room: MakeRo
     pid = live.microphone.pid
     assert pid is not None
 
-    live.microphone.shut()
+    live.microphone.close()
 
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     again = live.read_until(is_sound)[-1]
     assert isinstance(again, np.ndarray)
     assert again[0] == 1, "a new process begins anew"
-    assert live.told == [Opened(48_000, 2)]
+    assert live.told == [OpenedRecord(48_000, 2)]
 
 
 def test_the_first_skip_does_not_wait_and_the_next_ones_let_time_pass(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1)))
     live.read_until(is_sound)
-    live.microphone.shut()
+    live.microphone.close()
 
     first = live.microphone.skip()
     passed = 0
     for _ in range(3):
-        live.microphone.shut()
+        live.microphone.close()
         passed += live.microphone.skip()
 
     assert first == 0
@@ -329,7 +329,7 @@ def test_shutting_while_the_process_starts_ends_it(room: MakeRoom) -> None:
     pid = live.microphone.pid
     assert pid is not None
 
-    live.microphone.shut()
+    live.microphone.close()
 
     assert live.microphone.pid is None
     with pytest.raises(ProcessLookupError):
@@ -338,10 +338,10 @@ def test_shutting_while_the_process_starts_ends_it(room: MakeRoom) -> None:
 
 
 def test_opening_again_does_not_wait_for_an_old_pause(room: MakeRoom) -> None:
-    live = room(["/nowhere/at/all"], Limits(first_pause_s=30))
+    live = room(["/nowhere/at/all"], MicrophoneTimeouts(first_pause_s=30))
     live.read_until(is_lost)
 
-    live.microphone.shut()
+    live.microphone.close()
 
     assert is_lost(live.microphone.read())
 
@@ -349,7 +349,7 @@ def test_opening_again_does_not_wait_for_an_old_pause(room: MakeRoom) -> None:
 def test_a_line_that_is_gone_wakes_once_and_is_not_spun_on(room: MakeRoom) -> None:
     live = room(
         program(f"write({OPENED!r})", "time.sleep(0.25)", f"write({block(1)!r})", "time.sleep(99)"),
-        Limits(stall_s=9),
+        MicrophoneTimeouts(stall_s=9),
     )
     live.hang_up()
 
@@ -364,7 +364,7 @@ def test_a_line_that_cannot_even_be_named_leaves_sound_to_the_gate() -> None:
     def fail() -> Sequence[int]:
         raise OSError("gone")
 
-    told: list[Opened | Failed] = []
+    told: list[OpenedRecord | FailedRecord] = []
     live = LiveMicrophone(
         writes(OPENED, block(1)), watch=fail, tell=told.append, monotonic_s=time.monotonic
     )
@@ -373,9 +373,9 @@ def test_a_line_that_cannot_even_be_named_leaves_sound_to_the_gate() -> None:
         while not is_sound(live.read()):
             assert time.monotonic() < until_s
     finally:
-        live.shut()
+        live.close()
 
-    assert told == [Opened(48_000, 2)]
+    assert told == [OpenedRecord(48_000, 2)]
 
 
 class LineSwitch(NoSwitch):
@@ -391,7 +391,7 @@ class LineSwitch(NoSwitch):
     def filenos(self) -> Sequence[int]:
         return (self._line,)
 
-    def is_shut(self, at_sample: int) -> bool:
+    def is_muted(self, at_sample: int) -> bool:
         del at_sample
         try:
             edges = os.read(self._line, 1 << 16)
@@ -412,7 +412,7 @@ def counting() -> list[str]:
         "n = 0",
         "while True:",
         "    n = n % 30000 + 1",
-        f"    write({HEADER.pack(Kind.SOUND, 2 * FRAME_SAMPLES)!r}"
+        f"    write({HEADER.pack(RecordType.SOUND, 2 * FRAME_SAMPLES)!r}"
         f" + n.to_bytes(2, 'little') * {FRAME_SAMPLES - 1} + b'xx')",
     )
 
@@ -422,7 +422,7 @@ def test_many_quick_edges_end_in_the_state_of_the_last() -> None:
     microphone = LiveMicrophone(
         counting(), watch=switch.filenos, tell=lambda _: None, monotonic_s=time.monotonic
     )
-    sounds = Gate(microphone, switch, stop).sounds()
+    sounds = Gate(microphone, switch, stop).stream()
     try:
         assert isinstance(next(s for s in sounds if isinstance(s, Frame)), Frame)
 
@@ -452,7 +452,7 @@ def test_a_gate_that_is_let_go_of_ends_the_process() -> None:
     microphone = LiveMicrophone(
         counting(), watch=tuple, tell=lambda _: None, monotonic_s=time.monotonic
     )
-    sounds = Gate(microphone, NoSwitch(), StopSignal()).sounds()
+    sounds = Gate(microphone, NoSwitch(), StopSignal()).stream()
     next(s for s in sounds if isinstance(s, Frame))
 
     sounds.close()
@@ -462,7 +462,7 @@ def test_a_gate_that_is_let_go_of_ends_the_process() -> None:
 
 def test_a_gate_on_a_device_gives_gaps_while_it_is_not_there() -> None:
     stop = StopSignal()
-    told: list[Opened | Failed] = []
+    told: list[OpenedRecord | FailedRecord] = []
     gate = listen_to_device(
         MicrophoneSettings(device="no such thing"),
         switch=NoSwitch(),
@@ -472,7 +472,7 @@ def test_a_gate_on_a_device_gives_gaps_while_it_is_not_there() -> None:
     )
 
     gaps = []
-    for sound in gate.sounds():
+    for sound in gate.stream():
         gaps.append(sound)
         if len(gaps) == 4:
             stop.request()
@@ -482,7 +482,7 @@ def test_a_gate_on_a_device_gives_gaps_while_it_is_not_there() -> None:
 
 
 def test_the_command_names_what_is_heard_as_one_word_each() -> None:
-    command = command_for("--evil --device=x", 3)
+    command = capture_command("--evil --device=x", 3)
 
     assert "--device=--evil --device=x" in command
     assert "--channel=3" in command

@@ -7,25 +7,25 @@ from hypothesis import strategies as st
 from listener.hear.microphone.records import (
     HEADER,
     SAID,
-    Block,
+    BlockRecord,
     Cause,
-    Failed,
-    Garbled,
-    Kind,
-    Opened,
-    Overrun,
+    FailedRecord,
+    ProtocolError,
+    RecordType,
+    OpenedRecord,
+    OverrunRecord,
     Reader,
     Record,
-    failed,
-    opened,
-    overrun,
+    encode_failed,
+    encode_opened,
+    encode_overrun,
 )
 
 ROOM_BYTES = 64
 
 
 def block(payload: bytes) -> bytes:
-    return HEADER.pack(Kind.SOUND, len(payload)) + payload
+    return HEADER.pack(RecordType.SOUND, len(payload)) + payload
 
 
 def read(data: bytes, piece_bytes: int = 1 << 20) -> list[Record | bytes]:
@@ -39,17 +39,17 @@ def read(data: bytes, piece_bytes: int = 1 << 20) -> list[Record | bytes]:
         data = data[count:]
         record = reader.take(count)
         if record is not None:
-            records.append(bytes(record.payload) if isinstance(record, Block) else record)
+            records.append(bytes(record.payload) if isinstance(record, BlockRecord) else record)
     return records
 
 
 @given(
     st.lists(
         st.one_of(
-            st.tuples(st.integers(1, 768_000), st.integers(1, 1_024)).map(lambda x: Opened(*x)),
+            st.tuples(st.integers(1, 768_000), st.integers(1, 1_024)).map(lambda x: OpenedRecord(*x)),
             st.binary(min_size=1, max_size=ROOM_BYTES // 2).map(lambda x: x + x),
-            st.just(Overrun()),
-            st.sampled_from(sorted(SAID)).map(Failed),
+            st.just(OverrunRecord()),
+            st.sampled_from(sorted(SAID)).map(FailedRecord),
         ),
         max_size=8,
     ),
@@ -61,14 +61,14 @@ def test_records_come_back_whatever_the_pieces(
     data = b""
     for record in said:
         match record:
-            case Opened(rate_hz, channels):
-                data += opened(rate_hz, channels)
+            case OpenedRecord(rate_hz, channels):
+                data += encode_opened(rate_hz, channels)
             case bytes():
                 data += block(record)
-            case Failed(cause):
-                data += failed(cause)
+            case FailedRecord(cause):
+                data += encode_failed(cause)
             case _:
-                data += overrun()
+                data += encode_overrun()
 
     assert read(data, piece_bytes) == said
 
@@ -77,10 +77,10 @@ def test_records_come_back_whatever_the_pieces(
 def test_any_bytes_are_records_or_garbled_and_nothing_else(data: bytes, piece_bytes: int) -> None:
     try:
         records = read(data, piece_bytes)
-    except Garbled:
+    except ProtocolError:
         return
 
-    assert all(isinstance(x, bytes | Opened | Overrun | Failed) for x in records)
+    assert all(isinstance(x, bytes | OpenedRecord | OverrunRecord | FailedRecord) for x in records)
 
 
 @given(st.binary(min_size=8, max_size=8), st.binary(max_size=80))
@@ -91,7 +91,7 @@ def test_any_header_is_a_record_or_garbled(header: bytes, rest: bytes) -> None:
     for start in (header, near):
         try:
             read(start + rest)
-        except Garbled:
+        except ProtocolError:
             continue
 
 
@@ -101,23 +101,23 @@ def test_any_header_is_a_record_or_garbled(header: bytes, rest: bytes) -> None:
         HEADER.pack(0, 0),
         HEADER.pack(5, 0),
         HEADER.pack(1 << 31, 0),
-        HEADER.pack(Kind.SOUND, 0),
-        HEADER.pack(Kind.SOUND, 3) + b"abc",
-        HEADER.pack(Kind.SOUND, ROOM_BYTES + 2),
-        HEADER.pack(Kind.SOUND, 0xFFFF_FFFE),
-        HEADER.pack(Kind.OVERRUN, 2),
-        HEADER.pack(Kind.OPENED, 4),
-        opened(0, 1),
-        opened(16_000, 0),
-        opened(16_000, 1_025),
-        opened(4_000_000_000, 1),
-        HEADER.pack(Kind.FAILED, 0),
-        HEADER.pack(Kind.FAILED, 17),
-        HEADER.pack(Kind.FAILED, 5) + b"alexa",
-        HEADER.pack(Kind.FAILED, 2) + b"\xff\xff",
-        failed(Cause.STALLED),  # the parent's to see, not the child's to say
+        HEADER.pack(RecordType.SOUND, 0),
+        HEADER.pack(RecordType.SOUND, 3) + b"abc",
+        HEADER.pack(RecordType.SOUND, ROOM_BYTES + 2),
+        HEADER.pack(RecordType.SOUND, 0xFFFF_FFFE),
+        HEADER.pack(RecordType.OVERRUN, 2),
+        HEADER.pack(RecordType.OPENED, 4),
+        encode_opened(0, 1),
+        encode_opened(16_000, 0),
+        encode_opened(16_000, 1_025),
+        encode_opened(4_000_000_000, 1),
+        HEADER.pack(RecordType.FAILED, 0),
+        HEADER.pack(RecordType.FAILED, 17),
+        HEADER.pack(RecordType.FAILED, 5) + b"alexa",
+        HEADER.pack(RecordType.FAILED, 2) + b"\xff\xff",
+        encode_failed(Cause.STALLED),  # the parent's to see, not the child's to say
     ],
 )
 def test_what_no_honest_child_writes_is_garbled(data: bytes) -> None:
-    with pytest.raises(Garbled):
+    with pytest.raises(ProtocolError):
         read(data)

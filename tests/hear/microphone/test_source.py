@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from listener.errors import Unavailable, UsageError
-from listener.hear.microphone.source import FileMicrophone, Pace
+from listener.hear.microphone.source import FileMicrophone, RealTimePacer
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
 
 
@@ -51,7 +51,7 @@ def test_files_are_heard_one_after_the_other_with_a_gap_between(tmp_path: Path) 
         500,
         None,
     ]
-    microphone.shut()
+    microphone.close()
     assert microphone.read() is None
 
 
@@ -95,12 +95,12 @@ def test_a_file_that_breaks_off_is_an_error_once_and_the_next_follows(tmp_path: 
 
 def test_real_time_is_held_without_drift_and_made_up_for_after_a_delay() -> None:
     room = Room()
-    pace = Pace(room.monotonic_s, room.wait_s)
+    pace = RealTimePacer(room.monotonic_s, room.wait_s)
 
     for index in range(100):
         if index == 50:
             room.now_s += 0.5  # something took half a second
-        pace.pass_by(FRAME_SAMPLES)
+        pace.wait_for(FRAME_SAMPLES)
 
     assert room.now_s == pytest.approx(100.0 + 100 * 0.08)
 
@@ -108,7 +108,7 @@ def test_real_time_is_held_without_drift_and_made_up_for_after_a_delay() -> None
 def test_a_recording_in_real_time_takes_its_time(tmp_path: Path) -> None:
     room = Room()
     microphone = FileMicrophone(
-        [wav(tmp_path / "a.wav", ramp(16_000))], 0, Pace(room.monotonic_s, room.wait_s)
+        [wav(tmp_path / "a.wav", ramp(16_000))], 0, RealTimePacer(room.monotonic_s, room.wait_s)
     )
 
     while microphone.read() is not None:

@@ -15,7 +15,7 @@ from listener.hear.mute.input import (
     MOST_READS,
     SW_MUTE_DEVICE,
     InputLine,
-    KernelInput,
+    KernelInputNode,
     open_input,
 )
 from tests.hear.mute.nodes import (
@@ -45,32 +45,32 @@ def line(node: FakeSwitchNode) -> Iterator[InputLine]:
 def test_the_position_at_open_comes_without_an_event(node: FakeSwitchNode, line: InputLine) -> None:
     node.muted = True
 
-    assert line.was_shut()
-    assert line.was_shut()
+    assert line.was_muted()
+    assert line.was_muted()
 
 
 def test_an_edge_each_way_is_seen(node: FakeSwitchNode, line: InputLine) -> None:
-    assert not line.was_shut()
+    assert not line.was_muted()
 
     node.throw(muted=True)
-    assert line.was_shut()
-    assert line.was_shut()
+    assert line.was_muted()
+    assert line.was_muted()
 
     node.throw(muted=False)
-    assert line.was_shut(), "it was shut until a moment ago"
-    assert not line.was_shut()
+    assert line.was_muted(), "it was shut until a moment ago"
+    assert not line.was_muted()
 
 
 def test_thrown_and_released_between_two_questions_was_shut(
     node: FakeSwitchNode, line: InputLine
 ) -> None:
-    line.was_shut()
+    line.was_muted()
 
     node.throw(muted=True)
     node.throw(muted=False)
 
-    assert line.was_shut()
-    assert not line.was_shut()
+    assert line.was_muted()
+    assert not line.was_muted()
 
 
 @given(st.lists(st.booleans(), max_size=40), st.lists(st.booleans(), max_size=40))
@@ -91,14 +91,14 @@ def test_edges_however_fast_end_in_the_state_of_the_last(
             before = muted
             if asked:
                 # An edge for which one question had no time is for the next.
-                assert line.was_shut() is (touched or unread > 0)
+                assert line.was_muted() is (touched or unread > 0)
                 touched, unread = muted, max(0, unread - MOST_READS)
         while unread > 0:
-            assert line.was_shut()
+            assert line.was_muted()
             unread -= MOST_READS
-        line.was_shut()
+        line.was_muted()
 
-        assert line.was_shut() is node.muted
+        assert line.was_muted() is node.muted
     finally:
         line.close()
         node.close()
@@ -107,36 +107,36 @@ def test_edges_however_fast_end_in_the_state_of_the_last(
 def test_events_that_the_kernel_dropped_may_have_been_a_mute(
     node: FakeSwitchNode, line: InputLine
 ) -> None:
-    assert not line.was_shut()
+    assert not line.was_muted()
 
     node.give((EV_SYN, SYN_DROPPED, 0), (EV_SYN, SYN_REPORT, 0))
 
-    assert line.was_shut()
-    assert not line.was_shut(), "the position was read again, and is open"
+    assert line.was_muted()
+    assert not line.was_muted(), "the position was read again, and is open"
 
 
 def test_dropped_events_do_not_hide_the_position(node: FakeSwitchNode, line: InputLine) -> None:
-    line.was_shut()
+    line.was_muted()
     node.muted = True
 
     node.give((EV_SYN, SYN_DROPPED, 0), (EV_SYN, SYN_REPORT, 0))
 
-    assert line.was_shut()
-    assert line.was_shut()
+    assert line.was_muted()
+    assert line.was_muted()
 
 
 def test_a_node_that_somebody_grabbed_still_tells_its_position(
     node: FakeSwitchNode, line: InputLine
 ) -> None:
-    line.was_shut()
+    line.was_muted()
     node.is_grabbed = True
 
     node.throw(muted=True)
-    assert line.was_shut()
+    assert line.was_muted()
 
     node.throw(muted=False)
-    assert line.was_shut()
-    assert not line.was_shut()
+    assert line.was_muted()
+    assert not line.was_muted()
 
 
 def test_other_switches_and_keys_of_the_device_are_none_of_ours(
@@ -144,14 +144,14 @@ def test_other_switches_and_keys_of_the_device_are_none_of_ours(
 ) -> None:
     node.give((EV_KEY, SW_MUTE_DEVICE, 1), (EV_SW, 0, 1), (EV_SYN, SYN_REPORT, 0))
 
-    assert not line.was_shut()
+    assert not line.was_muted()
 
 
 def test_a_flood_of_events_does_not_keep_the_reader(node: FakeSwitchNode, line: InputLine) -> None:
     for _ in range(60):
         node.give(*[(EV_KEY, 30, 1)] * 60)
 
-    assert not line.was_shut()
+    assert not line.was_muted()
 
 
 @pytest.mark.parametrize("data", [b"x", b"x" * (EVENT.size + 1)])
@@ -159,14 +159,14 @@ def test_what_is_no_event_is_an_error(node: FakeSwitchNode, line: InputLine, dat
     node.give_bytes(data)
 
     with pytest.raises(OSError, match="something else than input events"):
-        line.was_shut()
+        line.was_muted()
 
 
 def test_a_node_that_vanishes_is_an_error(node: FakeSwitchNode, line: InputLine) -> None:
     node.vanish()
 
     with pytest.raises(OSError, match="No such device"):
-        line.was_shut()
+        line.was_muted()
 
 
 def test_the_ioctls_are_the_kernels() -> None:
@@ -176,7 +176,7 @@ def test_the_ioctls_are_the_kernels() -> None:
         asked.append((node, number))
         return (1 << SW_MUTE_DEVICE).to_bytes(len(length), "little")
 
-    kernel = KernelInput(ioctl)
+    kernel = KernelInputNode(ioctl)
 
     assert kernel.has_mute(7)
     assert kernel.is_muted(7)
@@ -187,7 +187,7 @@ def test_the_ioctls_are_the_kernels() -> None:
 
 def test_a_file_is_no_input_node(tmp_path: Path) -> None:
     with (tmp_path / "event0").open("wb") as file, pytest.raises(OSError, match="Inappropriate"):
-        KernelInput().is_muted(file.fileno())
+        KernelInputNode().is_muted(file.fileno())
 
 
 class FakeDevices:

@@ -16,7 +16,7 @@ from listener.hear.mute.input import (
     EVENT,
     SW_MUTE_DEVICE,
     InputLine,
-    KernelInput,
+    KernelInputNode,
     open_input,
 )
 from listener.hear.mute.switches import LineSwitch
@@ -79,7 +79,7 @@ def lever() -> Iterator[Lever]:
 
 @pytest.fixture
 def line(lever: Lever) -> Iterator[InputLine]:
-    opened = open_input(str(lever.node), INPUTS, KernelInput())
+    opened = open_input(str(lever.node), INPUTS, KernelInputNode())
     yield opened
     opened.close()
 
@@ -88,11 +88,11 @@ def test_it_is_found_by_name_by_node_and_by_what_it_can_do(lever: Lever) -> None
     other = Lever("laptop lid", SW_LID)
     try:
         for wanted in ("speaker-mute", str(lever.node), ""):
-            open_input(wanted, INPUTS, KernelInput()).close()
+            open_input(wanted, INPUTS, KernelInputNode()).close()
         with pytest.raises(Unavailable, match="has no mute switch"):
-            open_input(str(other.node), INPUTS, KernelInput())
+            open_input(str(other.node), INPUTS, KernelInputNode())
         with pytest.raises(Unavailable, match="'laptop lid'"):
-            open_input("laptop lid", INPUTS, KernelInput())
+            open_input("laptop lid", INPUTS, KernelInputNode())
     finally:
         other.close()
 
@@ -100,33 +100,33 @@ def test_it_is_found_by_name_by_node_and_by_what_it_can_do(lever: Lever) -> None
 def test_the_position_before_the_open_is_read(lever: Lever) -> None:
     lever.throw(shut=True)
 
-    line = open_input("", INPUTS, KernelInput())
+    line = open_input("", INPUTS, KernelInputNode())
 
-    assert line.was_shut()
+    assert line.was_muted()
     line.close()
 
 
 def test_an_edge_wakes_a_wait_and_is_seen(lever: Lever, line: InputLine) -> None:
-    assert not line.was_shut()
+    assert not line.was_muted()
     lever.throw(shut=True)
     assert select.select((line,), (), (), 10)[0]
-    assert line.was_shut()
+    assert line.was_muted()
     assert not select.select((line,), (), (), 0)[0], "asking takes away what woke"
 
     lever.throw(shut=False)
 
-    assert line.was_shut()
-    assert not line.was_shut()
+    assert line.was_muted()
+    assert not line.was_muted()
 
 
 def test_thrown_and_released_between_two_questions_was_shut(lever: Lever, line: InputLine) -> None:
-    line.was_shut()
+    line.was_muted()
 
     lever.throw(shut=True)
     lever.throw(shut=False)
 
-    assert line.was_shut()
-    assert not line.was_shut()
+    assert line.was_muted()
+    assert not line.was_muted()
 
 
 @pytest.mark.parametrize("last", [True, False])
@@ -138,49 +138,49 @@ def test_edges_however_many_end_in_the_state_of_the_last(
     *,
     last: bool,
 ) -> None:
-    line.was_shut()
+    line.was_muted()
 
     # Thousands are more than the kernel keeps for a reader: it drops them, and says so.
     for number in range(edges):
         lever.throw(shut=number % 2 == 0)
     lever.throw(shut=last)
 
-    assert line.was_shut()
-    line.was_shut()
-    assert line.was_shut() is last
+    assert line.was_muted()
+    line.was_muted()
+    assert line.was_muted() is last
 
 
 def test_a_node_that_another_process_grabbed_still_tells(lever: Lever, line: InputLine) -> None:
     thief = os.open(lever.node, os.O_RDONLY)
     fcntl.ioctl(thief, EVIOCGRAB, 1)
-    line.was_shut()
+    line.was_muted()
 
     lever.throw(shut=True)
 
     assert not select.select((line,), (), (), 0.2)[0], "the thief has the event"
-    assert line.was_shut()
+    assert line.was_muted()
     os.close(thief)
 
 
 def test_a_node_that_vanishes_is_muted_and_found_again(lever: Lever) -> None:
     now_s = 0.0
     switch = LineSwitch(
-        "input", lambda: open_input("speaker-mute", INPUTS, KernelInput()), lambda: now_s
+        "input", lambda: open_input("speaker-mute", INPUTS, KernelInputNode()), lambda: now_s
     )
-    assert not switch.is_shut(0)
+    assert not switch.is_muted(0)
     (node,) = switch.filenos()
     lever.vanish()
     assert select.select((node,), (), (), 10)[0], "it wakes who waits"
 
-    assert switch.is_shut(0)
+    assert switch.is_muted(0)
     assert switch.filenos() == ()
 
     again = Lever("speaker-mute")
     now_s += 10
-    assert switch.is_shut(0), "it may have been shut until this moment"
-    assert not switch.is_shut(0)
+    assert switch.is_muted(0), "it may have been shut until this moment"
+    assert not switch.is_muted(0)
     again.throw(shut=True)
-    assert switch.is_shut(0)
+    assert switch.is_muted(0)
     switch.close()
     again.close()
 
@@ -189,6 +189,6 @@ def test_a_vanished_node_gives_the_error_that_the_fake_gives(lever: Lever, line:
     lever.vanish()
 
     with pytest.raises(OSError, match="No such device") as caught:
-        line.was_shut()
+        line.was_muted()
 
     assert caught.value.errno == errno.ENODEV

@@ -12,55 +12,55 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.hear.mute.lasting import Fault, Lasting, Software
+from listener.hear.mute.lasting import FaultRecord, MuteFiles, SoftwareMute
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 SINCE = "2026-03-04T05:06:07.891011+00:00"
 
 
 def test_what_was_never_written_mutes_nothing(home: Path) -> None:
-    lasting = Lasting(home)
+    lasting = MuteFiles(home)
 
-    assert lasting.software.look() is None
-    assert lasting.fault.look() is None
+    assert lasting.software.read() is None
+    assert lasting.fault.read() is None
 
 
 def test_a_software_mute_lasts(home: Path) -> None:
-    Lasting(home).mute(NOW, "command", muted=True)
+    MuteFiles(home).mute(NOW, "command", muted=True)
 
-    assert Lasting(home).software.look() == Software(since=SINCE, muted=True, by="command")
+    assert MuteFiles(home).software.read() == SoftwareMute(since=SINCE, muted=True, by="command")
 
 
 def test_a_fault_lasts_until_it_is_cleared(home: Path) -> None:
-    lasting = Lasting(home)
+    lasting = MuteFiles(home)
     lasting.set_fault(NOW, "sound-while-muted")
-    assert Lasting(home).fault.look() == Fault(since=SINCE, reason="sound-while-muted")
+    assert MuteFiles(home).fault.read() == FaultRecord(since=SINCE, reason="sound-while-muted")
 
     lasting.set_fault(NOW, None)
 
-    found = Lasting(home).fault.look()
+    found = MuteFiles(home).fault.read()
     assert found is not None
     assert not found.mutes
 
 
 def test_what_another_process_wrote_is_seen(home: Path) -> None:
-    watching, writing = Lasting(home), Lasting(home)
+    watching, writing = MuteFiles(home), MuteFiles(home)
 
     for muted in (True, False, True):
         writing.mute(NOW, "command", muted=muted)
-        found = watching.software.look()
+        found = watching.software.read()
         assert found is not None
         assert found.muted is muted
 
 
 def test_a_home_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
-    Lasting(tmp_path / "new" / "home").mute(NOW, "command", muted=True)
+    MuteFiles(tmp_path / "new" / "home").mute(NOW, "command", muted=True)
 
     assert (tmp_path / "new" / "home" / "mute.json").exists()
 
 
 def test_everybody_may_read_it_since_hear_must(home: Path) -> None:
-    Lasting(home).mute(NOW, "command", muted=True)
+    MuteFiles(home).mute(NOW, "command", muted=True)
 
     assert (home / "mute.json").stat().st_mode & 0o777 == 0o644
 
@@ -82,12 +82,12 @@ def test_everybody_may_read_it_since_hear_must(home: Path) -> None:
     ],
 )
 def test_what_is_damaged_is_an_error_each_time(home: Path, data: bytes) -> None:
-    lasting = Lasting(home)
+    lasting = MuteFiles(home)
     (home / "mute.json").write_bytes(data)
 
     for _ in range(2):
         with pytest.raises(ConfigError, match="damaged"):
-            lasting.software.look()
+            lasting.software.read()
 
 
 @given(st.binary(max_size=200))
@@ -96,7 +96,7 @@ def test_any_bytes_are_a_record_or_an_error(data: bytes) -> None:
     try:
         path.mkdir(exist_ok=True)
         (path / "fault.json").write_bytes(data)
-        assert Lasting(path).fault.look() is not None
+        assert MuteFiles(path).fault.read() is not None
     except EarmarkError:
         pass
     finally:
@@ -105,51 +105,51 @@ def test_any_bytes_are_a_record_or_an_error(data: bytes) -> None:
 
 
 def test_what_is_mended_is_read_again(home: Path) -> None:
-    lasting = Lasting(home)
+    lasting = MuteFiles(home)
     (home / "mute.json").write_bytes(b"torn")
     with pytest.raises(ConfigError):
-        lasting.software.look()
+        lasting.software.read()
 
     lasting.mute(NOW, "command", muted=False)
 
-    found = lasting.software.look()
+    found = lasting.software.read()
     assert found is not None
     assert not found.mutes
 
 
 def test_a_file_that_was_there_and_is_gone_is_an_error(home: Path) -> None:
-    lasting = Lasting(home)
+    lasting = MuteFiles(home)
     lasting.mute(NOW, "command", muted=False)
-    lasting.software.look()
+    lasting.software.read()
 
     (home / "mute.json").unlink()
 
     with pytest.raises(ConfigError, match="was there and is gone"):
-        lasting.software.look()
+        lasting.software.read()
 
 
 def test_what_cannot_be_read_is_an_error_until_it_can(home: Path) -> None:
-    lasting = Lasting(home)
+    lasting = MuteFiles(home)
     (home / "mute.json").mkdir()
     for _ in range(2):
         with pytest.raises(Unavailable, match="cannot read"):
-            lasting.software.look()
+            lasting.software.read()
     (home / "mute.json").rmdir()
 
     lasting.mute(NOW, "command", muted=False)
 
-    assert lasting.software.look() is not None
+    assert lasting.software.read() is not None
 
 
 def test_a_path_that_cannot_be_is_an_error(home: Path) -> None:
     (home / "file").touch()
 
     with pytest.raises(Unavailable, match="cannot read"):
-        Lasting(home / "file").software.look()
+        MuteFiles(home / "file").software.read()
 
 
 def test_writing_does_not_wait_for_a_writer_that_hangs(home: Path) -> None:
-    lasting = Lasting(home)
+    lasting = MuteFiles(home)
     lasting.mute(NOW, "command", muted=True)
     with (home / "mute.lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -158,7 +158,7 @@ def test_writing_does_not_wait_for_a_writer_that_hangs(home: Path) -> None:
             lasting.mute(NOW, "command", muted=False)
 
     lasting.mute(NOW, "command", muted=False)
-    found = lasting.software.look()
+    found = lasting.software.read()
     assert found is not None
     assert not found.mutes
 
@@ -167,7 +167,7 @@ def test_a_disk_that_cannot_be_written_is_said(home: Path) -> None:
     (home / "mute.json").mkdir()
 
     with pytest.raises(Unavailable, match="Is a directory"):
-        Lasting(home).mute(NOW, "command", muted=True)
+        MuteFiles(home).mute(NOW, "command", muted=True)
 
 
 WRITER = """
@@ -194,11 +194,11 @@ def test_two_writers_that_are_killed_leave_a_whole_record(home: Path) -> None:
             subprocess.Popen([sys.executable, "-c", WRITER, str(home)], stdout=subprocess.PIPE)
             for _ in range(2)
         ]
-        watching = Lasting(home)
+        watching = MuteFiles(home)
         for writer in writers:
             assert writer.stdout is not None
             writer.stdout.readline()
-        seen = {getattr(watching.software.look(), "muted", None) for _ in range(2000)}
+        seen = {getattr(watching.software.read(), "muted", None) for _ in range(2000)}
         for writer in writers:
             writer.kill()
             writer.wait()
@@ -206,4 +206,4 @@ def test_two_writers_that_are_killed_leave_a_whole_record(home: Path) -> None:
             writer.stdout.close()
 
         assert seen <= {None, True, False}
-        assert Lasting(home).software.look() is not None
+        assert MuteFiles(home).software.read() is not None

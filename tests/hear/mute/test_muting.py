@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from listener.control import ControlClient, ControlSocket, Wakeup, UnmuteRequest
 from listener.control import MuteRequest
 from listener.errors import Unavailable
-from listener.hear.mute.lasting import Lasting
-from listener.hear.mute.muting import WRITE_PAUSE_S, Mute
+from listener.hear.mute.lasting import MuteFiles
+from listener.hear.mute.muting import WRITE_PAUSE_S, MuteController
 from listener.hear.mute.switch import NoSwitch
 
 
@@ -30,7 +30,7 @@ class Lever:
         self.was_thrown = False
         self.is_broken = False
 
-    def is_shut(self, at_sample: int) -> bool:
+    def is_muted(self, at_sample: int) -> bool:
         del at_sample
         if self.is_broken:
             raise Unavailable("the line is gone")
@@ -53,15 +53,15 @@ class Bench:
         self.remote_unmute = remote_unmute
         self.now_s = 100.0
         self.lever = Lever()
-        self.person = Lasting(home)
+        self.person = MuteFiles(home)
         self.controller = ControlClient(home / "control.sock")
         self.start()
 
     def start(self) -> None:
         self.requests = ControlSocket(self.home / "control.sock")
-        self.mute = Mute(
+        self.mute = MuteController(
             self.lever,
-            Lasting(self.home),
+            MuteFiles(self.home),
             self.requests,
             remote_unmute=self.remote_unmute,
             now=self.now,
@@ -83,7 +83,7 @@ class Bench:
     def ask(self) -> bool:
         """Ask once, as the gate does at each block."""
         self.now_s += 0.08
-        return self.mute.is_shut(0)
+        return self.mute.is_muted(0)
 
     def cause(self) -> str:
         """What the last answer was for."""
@@ -122,9 +122,9 @@ def test_nothing_mutes_at_first(bench: Bench) -> None:
 
 
 def test_where_no_switch_is_fitted_nothing_is_ever_muted_by_hardware(bench: Bench) -> None:
-    mute = Mute(
+    mute = MuteController(
         NoSwitch(),
-        Lasting(bench.home),
+        MuteFiles(bench.home),
         bench.requests,
         remote_unmute=False,
         now=bench.now,
@@ -134,9 +134,9 @@ def test_where_no_switch_is_fitted_nothing_is_ever_muted_by_hardware(bench: Benc
 
     for muted in (True, False):
         bench.command(muted=muted)
-        mute.is_shut(0)
+        mute.is_muted(0)
         causes.append(mute.cause)
-        mute.is_shut(0)
+        mute.is_muted(0)
         causes.append(mute.cause)
 
     assert causes == ["software", "software", "software", "software", "open"]
@@ -380,7 +380,7 @@ def test_a_fault_mutes_until_a_person_clears_it(
     bench.lever.throw(shut=True)
 
     for _ in range(5):
-        bench.mute.fault("sound-while-muted")
+        bench.mute.set_fault("sound-while-muted")
         assert bench.ask()
         assert bench.cause() == "fault"
     bench.lever.throw(shut=False)
@@ -396,12 +396,12 @@ def test_a_fault_mutes_until_a_person_clears_it(
 
 
 def test_a_fault_that_was_cleared_can_come_again(bench: Bench) -> None:
-    bench.mute.fault("only-zeros-while-open")
+    bench.mute.set_fault("only-zeros-while-open")
     bench.settle()
     bench.person.set_fault(bench.now(), None)
     assert not bench.settle()
 
-    bench.mute.fault("only-zeros-while-open")
+    bench.mute.set_fault("only-zeros-while-open")
 
     assert bench.settle()
     assert json.loads((bench.home / "fault.json").read_text())["reason"] == "only-zeros-while-open"
@@ -474,7 +474,7 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     @rule()
     def find_a_fault(self) -> None:
-        self.bench.mute.fault("sound-while-muted")
+        self.bench.mute.set_fault("sound-while-muted")
         self.faulty = True
         self._note()
 

@@ -57,13 +57,13 @@ def test_it_is_muted_until_the_line_was_read(bench: Bench) -> None:
     assert bench.switch.filenos() == ()
 
     bench.fails = absent
-    assert bench.switch.is_shut(0)
+    assert bench.switch.is_muted(0)
     assert not bench.switch.is_read
 
     bench.fails = lambda: None
     bench.clock.now_s += FIRST_BACKOFF_S
-    assert bench.switch.is_shut(0), "it may have been shut until this moment"
-    assert not bench.switch.is_shut(0)
+    assert bench.switch.is_muted(0), "it may have been shut until this moment"
+    assert not bench.switch.is_muted(0)
     assert bench.switch.is_read
     assert bench.switch.filenos() == (bench.nodes[0].node,)
 
@@ -71,12 +71,12 @@ def test_it_is_muted_until_the_line_was_read(bench: Bench) -> None:
 def test_a_lost_line_is_muted_said_once_and_looked_for_with_growing_pauses(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert not bench.switch.is_shut(0)
+    assert not bench.switch.is_muted(0)
     bench.nodes[0].vanish()
     bench.fails = absent
 
     for _ in range(1000):
-        assert bench.switch.is_shut(0)
+        assert bench.switch.is_muted(0)
         bench.clock.now_s += 0.08
 
     assert bench.switch.filenos() == ()
@@ -89,17 +89,17 @@ def test_a_lost_line_is_muted_said_once_and_looked_for_with_growing_pauses(
 def test_a_line_that_comes_back_is_read_anew(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench.switch.is_shut(0)
+    bench.switch.is_muted(0)
     bench.nodes[0].vanish()
-    assert bench.switch.is_shut(0)
+    assert bench.switch.is_muted(0)
 
     bench.clock.now_s += LONGEST_BACKOFF_S
     with caplog.at_level(logging.WARNING):
-        assert bench.switch.is_shut(0), "it may have been shut until this moment"
-    assert not bench.switch.is_shut(0)
+        assert bench.switch.is_muted(0), "it may have been shut until this moment"
+    assert not bench.switch.is_muted(0)
 
     bench.nodes[1].throw(muted=True)
-    assert bench.switch.is_shut(0)
+    assert bench.switch.is_muted(0)
     assert caplog.records[-1].message == "the mute switch can be read again"
 
 
@@ -108,6 +108,6 @@ def test_an_open_that_fails_tells_what_to_do(
 ) -> None:
     bench.fails = absent
 
-    assert bench.switch.is_shut(0)
+    assert bench.switch.is_muted(0)
 
     assert caplog.records[-1].message.endswith("there is no input device that can mute; plug it in")

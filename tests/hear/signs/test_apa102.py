@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.errors import Unavailable
-from listener.hear.signs.apa102 import SET_MODE, SET_SPEED, open_row, picture
+from listener.hear.signs.apa102 import SET_MODE, SET_SPEED, open_row, encode_frame
 
 bytes_of_light = st.integers(0, 255)
 
 
 def test_three_leds_in_blue() -> None:
-    assert picture((0, 0, 255), 3, 2) == bytes.fromhex(
+    assert encode_frame((0, 0, 255), 3, 2) == bytes.fromhex(
         "00000000 e2ff0000 e2ff0000 e2ff0000 0000000000"
     )
 
@@ -30,7 +30,7 @@ def test_every_led_gets_the_colour_and_enough_clocks(
 ) -> None:
     red, green, blue = colour
 
-    sent = picture(colour, leds, brightness)
+    sent = encode_frame(colour, leds, brightness)
 
     assert sent[:4] == bytes(4)
     assert sent[4 : 4 + 4 * leds] == leds * bytes((0xE0 + brightness, blue, green, red))
@@ -52,7 +52,7 @@ def test_a_row_is_set_up_written_and_closed(tmp_path: Path) -> None:
     row.close()
 
     assert asked == [(SET_MODE, b"\0"), (SET_SPEED, (1_000_000).to_bytes(4, "little"))]
-    assert got == [picture((255, 80, 0), 2, 5)]
+    assert got == [encode_frame((255, 80, 0), 2, 5)]
     os.close(reading)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from listener.config import ChimeSettings
 from listener.hear.signs import chime
-from listener.hear.signs.chime import ChimeProcess, command_for, fitted_chime
+from listener.hear.signs.chime import ChimeProcess, chime_command, build_chime
 
 SCRIPTS = {
     "plays": "import os\nwhile os.read(0, 1): os.write(1, b'.')",
@@ -125,11 +125,11 @@ def test_a_program_that_is_missing_stops_nothing(caplog: pytest.LogCaptureFixtur
 
 
 def test_by_default_there_is_none() -> None:
-    assert fitted_chime(ChimeSettings(), time.monotonic) is None
+    assert build_chime(ChimeSettings(), time.monotonic) is None
 
 
 def test_the_settings_reach_the_process() -> None:
-    words = command_for(ChimeSettings(on_wake=True, device="Loudspeaker", volume=0.5))
+    words = chime_command(ChimeSettings(on_wake=True, device="Loudspeaker", volume=0.5))
 
     assert "listener.hear.signs.tone" in words
     assert "--device=Loudspeaker" in words

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from listener.config import ChimeSettings
 from listener.errors import Unavailable
-from listener.hear.microphone.devices import portaudio
-from listener.hear.signs.chime import command_for
-from listener.hear.signs.tone import FAILED, PLAYED, RATES_HZ, play, tone
+from listener.hear.microphone.devices import load_portaudio
+from listener.hear.signs.chime import chime_command
+from listener.hear.signs.tone import FAILED, PLAYED, RATES_HZ, play_chime, synthesize_chime
 
 CARD = "pcm.!default { type null }\nctl.!default { type null }\n"
 NO_CARD = "pcm.!default { type hw card 77 }\n"
@@ -25,7 +25,7 @@ NO_CARD = "pcm.!default { type hw card 77 }\n"
 def test_the_tone_is_short_bounded_and_begins_and_ends_in_silence(
     rate_hz: int, volume: float
 ) -> None:
-    samples = array.array("h", tone(rate_hz, volume))
+    samples = array.array("h", synthesize_chime(rate_hz, volume))
 
     assert len(samples) == 2 * round(0.09 * rate_hz)
     assert samples[0] == 0
@@ -68,9 +68,9 @@ class FakeSound:
 def test_the_loudspeaker_is_held_only_as_long_as_it_sounds() -> None:
     sound = FakeSound(44_100)
 
-    assert play(sound, "", 0.5)
+    assert play_chime(sound, "", 0.5)
 
-    assert sound.heard == tone(44_100, 0.5)
+    assert sound.heard == synthesize_chime(44_100, 0.5)
     assert (sound.stopped, sound.closed) == (1, 1)
     assert [how["device"] for how in sound.asked] == [None, None]
 
@@ -79,7 +79,7 @@ def test_the_loudspeaker_is_held_only_as_long_as_it_sounds() -> None:
 def test_a_loudspeaker_is_named_as_a_microphone_is(named: str, device: object) -> None:
     sound = FakeSound(None)
 
-    assert not play(sound, named, 0.5)
+    assert not play_chime(sound, named, 0.5)
 
     assert {how["device"] for how in sound.asked} == {device}
     assert len(sound.asked) == len(RATES_HZ)
@@ -91,13 +91,13 @@ def test_the_real_process_plays_when_told_and_ends_with_its_input(
     tmp_path: Path, card: str, said: bytes
 ) -> None:
     try:
-        portaudio()
+        load_portaudio()
     except (Unavailable, ModuleNotFoundError):
         pytest.skip("PortAudio is not installed: make debian")
     config = tmp_path / "asoundrc"
     config.write_text(card)
     process = subprocess.Popen(
-        command_for(ChimeSettings(on_wake=True)),
+        chime_command(ChimeSettings(on_wake=True)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=os.environ | {"ALSA_CONFIG_PATH": str(config)},

@@ -74,7 +74,7 @@ class Sound:
 
 
 def test_devices_are_listed_with_what_they_give_and_which_is_heard() -> None:
-    first, second, third = examine.devices_of(Sound(), MicrophoneSettings(device="usb"))
+    first, second, third = examine.check_devices(Sound(), MicrophoneSettings(device="usb"))
 
     assert first.facts == {
         "index": 0,
@@ -101,7 +101,7 @@ def test_devices_are_listed_with_what_they_give_and_which_is_heard() -> None:
 def test_memory_is_enough_or_is_not(
     *, limit_bytes: int, is_root: bool, verdict: str, word: str
 ) -> None:
-    finding = examine.memory_of(Config().clip, limit_bytes, is_root=is_root)
+    finding = examine.check_memory(Config().clip, limit_bytes, is_root=is_root)
 
     assert finding.verdict == verdict
     assert word in finding.text

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from listener.hear.microphone.records import Cause, Failed, Opened
-from listener.hear.trying.judging import FAINT_DBFS, Heard, judged, proven
+from listener.hear.microphone.records import Cause, FailedRecord, OpenedRecord
+from listener.hear.trying.judging import FAINT_DBFS, ProbeResult, assess_levels, assess_proof
 from listener.sound.pcm import FRAME_SAMPLES, Samples
 
 
@@ -14,9 +14,9 @@ def noise(amplitude: float, frames: int = 25) -> Samples:
     return samples.astype(np.int16)
 
 
-def heard(*frames: Samples, cause: Cause | None = None, muted: bool = False) -> Heard:
-    made = Heard(opened=Opened(48_000, 1), was_muted=muted)
-    made.failed = None if cause is None else Failed(cause)
+def heard(*frames: Samples, cause: Cause | None = None, muted: bool = False) -> ProbeResult:
+    made = ProbeResult(opened=OpenedRecord(48_000, 1), was_muted=muted)
+    made.failed = None if cause is None else FailedRecord(cause)
     for frame in frames:
         made.levels.push(frame)
     return made
@@ -26,7 +26,7 @@ def test_a_microphone_in_a_room_is_well_and_its_numbers_are_there() -> None:
     room = noise(20)
     room[10:15] = noise(3_000, 5)
 
-    finding = judged("default", heard(*room))
+    finding = assess_levels("default", heard(*room))
 
     assert finding.verdict == "ok"
     assert finding.facts["length_samples"] == 25 * FRAME_SAMPLES
@@ -44,7 +44,7 @@ def test_a_microphone_in_a_room_is_well_and_its_numbers_are_there() -> None:
     ],
 )
 def test_a_level_that_wants_a_hand_is_a_warning(frames: Samples, word: str) -> None:
-    finding = judged("default", heard(*frames))
+    finding = assess_levels("default", heard(*frames))
 
     assert finding.verdict == "warn"
     assert word in finding.text
@@ -53,18 +53,18 @@ def test_a_level_that_wants_a_hand_is_a_warning(frames: Samples, word: str) -> N
 
 @pytest.mark.parametrize("cause", list(Cause))
 def test_a_microphone_that_fails_says_why(cause: Cause) -> None:
-    finding = judged("kitchen", heard(*noise(20), cause=cause))
+    finding = assess_levels("kitchen", heard(*noise(20), cause=cause))
 
     assert finding.verdict == "fail"
     assert finding.text.startswith("kitchen: ")
 
 
 def test_nothing_at_all_is_a_failure() -> None:
-    assert judged("default", heard()).verdict == "fail"
+    assert assess_levels("default", heard()).verdict == "fail"
 
 
 def test_a_switch_thrown_meanwhile_is_no_failure() -> None:
-    assert judged("default", heard(*noise(20), muted=True)).verdict == "warn"
+    assert assess_levels("default", heard(*noise(20), muted=True)).verdict == "warn"
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_a_switch_thrown_meanwhile_is_no_failure() -> None:
         (heard(*noise(300), muted=True), "fail"),
     ],
 )
-def test_a_switch_cuts_the_microphone_or_does_not(what: Heard, verdict: str) -> None:
-    finding = proven(what)
+def test_a_switch_cuts_the_microphone_or_does_not(what: ProbeResult, verdict: str) -> None:
+    finding = assess_proof(what)
 
     assert finding.verdict == verdict
     assert finding.facts["contradiction"] is ("NOT CUT" in finding.text)

@@ -25,13 +25,13 @@ class Hand:
         self.now_s = round(self.now_s + longest_s, 3)
 
     def open(self) -> "Hand":
-        self.was_shut()
+        self.was_muted()
         return self
 
     def fileno(self) -> int:
         return 0
 
-    def was_shut(self) -> bool:
+    def was_muted(self) -> bool:
         now = [position for at_s, position in self._positions if at_s <= self.now_s][-1]
         if now is None:
             raise OSError("gone")
@@ -44,7 +44,7 @@ class Hand:
 
 def tried(hand: Hand) -> tuple[str, str]:
     switch = LineSwitch("fake", hand.open, hand.monotonic_s)
-    finding = throwing.thrown(switch, hand.monotonic_s, hand.wait)
+    finding = throwing.wait_for_switch(switch, hand.monotonic_s, hand.wait)
     return finding.verdict, finding.text
 
 
@@ -90,7 +90,7 @@ def test_what_does_not_move_or_cannot_be_read_fails(
     ],
 )
 def test_without_a_switch_there_is_nothing_to_wait_for(settings: MuteSettings, text: str) -> None:
-    finding = throwing.finding(settings)
+    finding = throwing.check_switch(settings)
 
     assert finding.verdict == "fail"
     assert text in finding.text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from listener.config import Config, MicrophoneSettings, MuteSettings
 from listener.findings import Finding
-from listener.hear.mute.lasting import Lasting
+from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute.switches import LineSwitch
 from listener.hear.trying import trial
 
@@ -20,7 +20,7 @@ class FakeLine:
     def fileno(self) -> int:
         return 0
 
-    def was_shut(self) -> bool:
+    def was_muted(self) -> bool:
         return self.is_down
 
     def close(self) -> None:
@@ -30,7 +30,7 @@ class FakeLine:
 def test_with_the_switch_open_nothing_is_proven(home: Path) -> None:
     switch = LineSwitch("fake", lambda: FakeLine(is_down=False), lambda: 0.0)
 
-    finding = trial.prove(MicrophoneSettings(device="no such"), switch, Lasting(home))
+    finding = trial.prove_switch_cuts_microphone(MicrophoneSettings(device="no such"), switch, MuteFiles(home))
 
     assert finding.verdict == "fail"
     assert "open" in finding.text
@@ -42,7 +42,7 @@ def test_with_a_line_that_cannot_be_read_nothing_is_proven(home: Path) -> None:
 
     switch = LineSwitch("fake", gone, lambda: 0.0)
 
-    finding = trial.prove(MicrophoneSettings(device="no such"), switch, Lasting(home))
+    finding = trial.prove_switch_cuts_microphone(MicrophoneSettings(device="no such"), switch, MuteFiles(home))
 
     assert finding.verdict == "fail"
 
@@ -51,7 +51,7 @@ def found(home: Path, mute: MuteSettings, *, prove_mute: bool = False) -> Sequen
     settings = Config(
         home=str(home), mute=mute, microphone=MicrophoneSettings(device="no such card")
     )
-    return list(trial.findings(settings, prove_mute=prove_mute))
+    return list(trial.probe_microphone(settings, prove_mute=prove_mute))
 
 
 def test_without_a_word_about_the_switch_nothing_is_opened(home: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_switch_that_cannot_be_read_fails_and_nothing_is_opened(home: Path) ->
 
 
 def test_a_software_mute_is_said_and_nothing_is_opened(home: Path) -> None:
-    Lasting(home).mute(datetime.now(UTC), "command", muted=True)
+    MuteFiles(home).mute(datetime.now(UTC), "command", muted=True)
 
     mute, microphone = found(home, MuteSettings(switch="none"))
 
@@ -79,7 +79,7 @@ def test_a_software_mute_is_said_and_nothing_is_opened(home: Path) -> None:
 
 
 def test_a_fault_fails_until_it_is_cleared(home: Path) -> None:
-    Lasting(home).set_fault(datetime.now(UTC), "only-zeros-while-open")
+    MuteFiles(home).set_fault(datetime.now(UTC), "only-zeros-while-open")
 
     mute, _ = found(home, MuteSettings(switch="none"))
 
