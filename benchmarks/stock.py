@@ -14,7 +14,7 @@ from typing import Any, Final
 import pyrage
 
 from listener.archive.store import FileStore
-from listener.archive.vouching import Kept, Voucher
+from listener.archive.vouching import ClipRecord, RowMac
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.seal import seal
@@ -48,7 +48,7 @@ def fill(home: Home, clips: int) -> tuple[dict[str, Any], str]:
         boot="0" * 16,
     )
     FileStore(home.path / "archive").close()
-    voucher = Voucher.of(home.archive_key())
+    voucher = RowMac.for_key(home.archive_key())
     dkey = keys.device_id(device_key.public_key())
     seq = 0
     with closing(sqlite3.connect(home.path / "archive" / "index.sqlite")) as index, index:
@@ -88,7 +88,7 @@ def _enrol(home: Home, name: str, recipient: str) -> None:
 
 
 def _index(
-    index: sqlite3.Connection, voucher: Voucher, header: form.PublicHeader, data: bytes
+    index: sqlite3.Connection, voucher: RowMac, header: form.PublicHeader, data: bytes
 ) -> None:
     """Write a clip's row as the store does, but a hundred thousand in one transaction."""
     taken_s = int(datetime.fromisoformat(header.t).timestamp())
@@ -106,8 +106,8 @@ def _index(
         "received_s": taken_s,
         "expires_s": taken_s + header.ttl_s,
     }
-    said = {field: row[field] for field in Kept.__dataclass_fields__}
-    row["code"] = voucher.code(Kept(**said))
+    said = {field: row[field] for field in ClipRecord.__dataclass_fields__}
+    row["code"] = voucher.compute(ClipRecord(**said))
     index.execute(
         "insert into clip (clip, owner, device, dkey, seq, t, ttl_s, size_bytes, sha256,"
         " ciphertext_sha256, received_s, expires_s, code) values (:clip, :owner, :device, :dkey,"

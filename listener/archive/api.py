@@ -15,19 +15,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from listener.archive.holdings import Holdings
-from listener.archive.neighbours import Neighbours
+from listener.archive.holdings import ArchiveContext
+from listener.archive.neighbours import PrivateNetworkOnly
 from listener.archive.responses import (
     NO_STORE,
-    Flow,
-    Refused,
-    as_json,
-    failed,
-    no_route,
-    refused,
+    ChunkedResponse,
+    RequestRefused,
+    json_response,
+    failure_response,
+    route_error_response,
+    error_response,
 )
-from listener.archive.rights import Result, Rights, Sealed
-from listener.archive.tickets import LONGEST_ANSWER_BYTES, Tickets
+from listener.archive.rights import Result, Operations, SealedClip
+from listener.archive.tickets import LONGEST_ANSWER_BYTES, RequestChallenges
 from listener.errors import ConfigError, EarmarkError, UsageError
 from listener.rights import request as requests
 
@@ -49,7 +49,7 @@ class Api:
     """
 
     def __init__(
-        self, holdings: Holdings, tickets: Tickets, rights: Rights, request_s: float = REQUEST_S
+        self, holdings: ArchiveContext, tickets: RequestChallenges, rights: Operations, request_s: float = REQUEST_S
     ) -> None:
         self._holdings = holdings
         self._tickets = tickets
@@ -59,43 +59,43 @@ class Api:
     def app(self) -> ASGIApp:
         """Return what a server runs."""
         handlers: dict[Any, Callable[[Request, Any], Response]] = {
-            Refused: refused,
-            HTTPException: no_route,
-            EarmarkError: failed,
+            RequestRefused: error_response,
+            HTTPException: route_error_response,
+            EarmarkError: failure_response,
         }
-        return Neighbours(Starlette(routes=self.routes(), exception_handlers=handlers))
+        return PrivateNetworkOnly(Starlette(routes=self.routes(), exception_handlers=handlers))
 
     def routes(self) -> list[Route]:
         """Return what can be asked, as ``docs/openapi.json`` describes it."""
         return [
             Route("/v1/archive", self._about, methods=["GET"]),
-            Route("/v1/tickets", self._ask, methods=["POST"]),
+            Route("/v1/tickets", self._ask_challenge, methods=["POST"]),
             Route("/v1/tickets/{ticket:str}", self._answer, methods=["POST"]),
         ]
 
     async def _about(self, request: Request) -> Response:
         del request
         head = await run_in_threadpool(self._holdings.head)
-        return as_json({"v": 1, "archive": self._holdings.name, "head": head})
+        return json_response({"v": 1, "archive": self._holdings.name, "head": head})
 
-    async def _ask(self, request: Request) -> Response:
+    async def _ask_challenge(self, request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise Refused(415, "type", "a request is application/json")
+            raise RequestRefused(415, "type", "a request is application/json")
         body = await self._body(request, requests.LONGEST_REQUEST_BYTES)
-        return await run_in_threadpool(self._issue, body)
+        return await run_in_threadpool(self._issue_challenge, body)
 
-    def _issue(self, body: bytes) -> Response:
+    def _issue_challenge(self, body: bytes) -> Response:
         try:
             asked = requests.parse(body)
         except UsageError as error:
-            raise Refused(422, "request", str(error), error.hint) from error
+            raise RequestRefused(422, "request", str(error), error.hint) from error
         owner = self._holdings.roster().owner(asked.owner)
         if owner is None or not owner.active:
-            raise Refused(404, "owner", "there is no active owner of this name")
+            raise RequestRefused(404, "owner", "there is no active owner of this name")
         try:
             issued = self._tickets.issue(owner.name, owner.okey, owner.recipient, asked.request)
         except ConfigError as error:
-            raise Refused(422, "request", str(error)) from error
+            raise RequestRefused(422, "request", str(error)) from error
         told = {
             "ticket": issued.ticket,
             "challenge": issued.challenge,
@@ -104,25 +104,25 @@ class Api:
         }
         if issued.new_challenge is not None:
             told["new_challenge"] = issued.new_challenge
-        return as_json(told, 201)
+        return json_response(told, 201)
 
     async def _answer(self, request: Request) -> Response:
         body = await self._body(request, LONGEST_ANSWER_BYTES)
         result = await run_in_threadpool(self._redeem, request.path_params["ticket"], body)
         if isinstance(result, dict):
-            return as_json(result)
-        if isinstance(result, Sealed):
+            return json_response(result)
+        if isinstance(result, SealedClip):
             return Response(result.data, media_type=ENVELOPE_TYPE, headers=NO_STORE)
-        return Flow(result.pieces)
+        return ChunkedResponse(result.pieces)
 
     def _redeem(self, ticket: str, answer: bytes) -> Result:
         verdict = self._tickets.redeem(ticket, answer)
         if verdict is None:
-            raise Refused(404, "ticket", "there is no such ticket, or no more", "ask for another")
+            raise RequestRefused(404, "ticket", "there is no such ticket, or no more", "ask for another")
         if not verdict.is_proven:
-            self._rights.refuse(verdict)
-            raise Refused(403, "proof", "this is not the answer; the ticket is used up")
-        return self._rights.carry_out(verdict.ticket)
+            self._rights.log_refusal(verdict)
+            raise RequestRefused(403, "proof", "this is not the answer; the ticket is used up")
+        return self._rights.execute(verdict.ticket)
 
     async def _body(self, request: Request, longest_bytes: int) -> bytes:
         body = bytearray()
@@ -131,9 +131,9 @@ class Api:
                 async for piece in request.stream():
                     body += piece
                     if len(body) > longest_bytes:
-                        raise Refused(413, "size", f"at most {longest_bytes} bytes are taken here")
+                        raise RequestRefused(413, "size", f"at most {longest_bytes} bytes are taken here")
         except TimeoutError as error:
-            raise Refused(408, "slow", "the request did not arrive in time") from error
+            raise RequestRefused(408, "slow", "the request did not arrive in time") from error
         except ClientDisconnect as error:
-            raise Refused(400, "request", "the request broke off") from error
+            raise RequestRefused(400, "request", "the request broke off") from error
         return bytes(body)

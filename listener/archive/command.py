@@ -15,16 +15,16 @@ import msgspec
 from listener import service
 from listener.accesslog import ACCESS_LOG, AccessLog
 from listener.actions import Subcommands
-from listener.archive.herald import Herald
-from listener.archive.holdings import Holdings
+from listener.archive.herald import ArchivePublisher
+from listener.archive.holdings import ArchiveContext
 from listener.archive.receive import Receiver
-from listener.archive.retention import Retention
-from listener.archive.rights import Rights
-from listener.archive.roster import FreshRoster
-from listener.archive.serve import Server
+from listener.archive.retention import ExpirySweep
+from listener.archive.rights import Operations
+from listener.archive.roster import ReloadingRoster
+from listener.archive.serve import ArchiveService
 from listener.archive.store import FileStore
-from listener.archive.tickets import Tickets
-from listener.archive.vouching import Voucher
+from listener.archive.tickets import RequestChallenges
+from listener.archive.vouching import RowMac
 from listener.config import Config
 from listener.errors import EarmarkError
 from listener.home import Home
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 def _serve(settings: Config) -> int:
     # Here and not above: who lists or opens clips needs no server of HTTP.
     from listener.archive.api import Api  # noqa: PLC0415 - starlette: time that list and open need not take
-    from listener.archive.https import Doors  # noqa: PLC0415 - uvicorn: time that list and open need not take
+    from listener.archive.https import HttpServer  # noqa: PLC0415 - uvicorn: time that list and open need not take
 
     home = Home(Path(settings.home))
     with (
@@ -83,25 +83,25 @@ def _serve(settings: Config) -> int:
         service.StopSignal().on_signals() as stop,
         contextlib.closing(AccessLog(home.path / ACCESS_LOG, time.time)) as log,
         contextlib.closing(
-            FileStore(_folder(settings), voucher=Voucher.of(home.archive_key()))
+            FileStore(_folder(settings), voucher=RowMac.for_key(home.archive_key()))
         ) as store,
     ):
-        roster = FreshRoster(home)
+        roster = ReloadingRoster(home)
         receiver = Receiver(store, roster, time.time)
-        mend = partial(store.mend, receiver.verify)
+        mend = partial(store.repair, receiver.verify)
         mend()
-        holdings = Holdings(home, store, log, roster, home.archive_key())
-        api = Api(holdings, Tickets(time.monotonic), Rights(holdings))
+        holdings = ArchiveContext(home, store, log, roster, home.archive_key())
+        api = Api(holdings, RequestChallenges(time.monotonic), Operations(holdings))
         given = service.with_credentials(settings.archive, os.environ)
-        doors = Doors(api.app(), home.path, given)
+        doors = HttpServer(api.app(), home.path, given)
         doors.start()
         told = service.Notifier(os.environ, time.monotonic)
         told.ready()
-        server = Server(
+        server = ArchiveService(
             PahoBroker(service.with_credentials(settings.broker, os.environ), CLIENT_ID),
             receiver,
-            Retention(store, mend),
-            herald=Herald(holdings),
+            ExpirySweep(store, mend),
+            herald=ArchivePublisher(holdings),
             service=told,
         )
         try:
@@ -118,7 +118,7 @@ def _list(arguments: argparse.Namespace, settings: Config) -> int:
         return 0
     store = FileStore(folder)
     try:
-        for kept in store.kept(arguments.owner):
+        for kept in store.clips(arguments.owner):
             if arguments.json:
                 print(json.dumps(msgspec.to_builtins(kept)))
             else:
@@ -138,8 +138,8 @@ def _open(arguments: argparse.Namespace, settings: Config) -> int:
     failures = []
     for one in arguments.clips:
         try:
-            path = opening.find(_folder(settings), one)
-            written = opening.open_to(path, identities, roster, Path(arguments.to))
+            path = opening.find_clip_file(_folder(settings), one)
+            written = opening.open_clip(path, identities, roster, Path(arguments.to))
         except EarmarkError as error:
             failures.append((one, error))
         else:

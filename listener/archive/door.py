@@ -9,8 +9,8 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from listener.archive.files import clips_in, read_envelope
-from listener.archive.orders import Tombstone, tombstone
+from listener.archive.files import list_clips, read_envelope
+from listener.archive.orders import Tombstone, make_tombstone
 from listener.archive.store import FileStore
 from listener.envelope.format import Envelope
 from listener.envelope.verify import verify
@@ -18,7 +18,7 @@ from listener.errors import BadEnvelope, EarmarkError, Unavailable
 from listener.owner.roster import Roster
 
 
-class NotHers(EarmarkError):
+class WrongOwner(EarmarkError):
     """What lies there does not verify as the requester's: hand nothing out, tell both owners.
 
     Attributes:
@@ -32,12 +32,12 @@ class NotHers(EarmarkError):
         self.clips = clips
 
 
-class Missing(EarmarkError):
+class ClipNotFound(EarmarkError):
     """There is no such clip of hers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class VerifiedEnvelope:
     """An envelope that verified as the requester's, just now."""
 
     envelope: Envelope
@@ -47,10 +47,10 @@ class Passed:
     @property
     def tombstone(self) -> Tombstone:
         """What remains when it is erased."""
-        return tombstone(self.envelope, self.sha256)
+        return make_tombstone(self.envelope, self.sha256)
 
 
-class Door:
+class VerifiedReader:
     """Look at what lies in the archive, and let through what is hers.
 
     Args:
@@ -62,7 +62,7 @@ class Door:
         self._store = store
         self._roster = roster
 
-    def fetch(self, owner: str, clip: str) -> Passed:
+    def fetch(self, owner: str, clip: str) -> VerifiedEnvelope:
         """Return a clip of an owner, verified.
 
         Raises:
@@ -70,25 +70,25 @@ class Door:
             Missing: nothing lies there, or it was erased.
             Unavailable: the disk does not give it back.
         """
-        if self._store.orders.is_buried(clip):
-            raise Missing("this clip was erased")
+        if self._store.orders.is_erased(clip):
+            raise ClipNotFound("this clip was erased")
         data = self._read(owner, clip)
         if data is None:
             others = (other.name for other in self._roster().owners if other.name != owner)
             data = next(filter(None, (self._read(other, clip) for other in others)), None)
         if data is None:
-            raise Missing("there is no such clip of hers")
-        return self._judge(owner, clip, data)
+            raise ClipNotFound("there is no such clip of hers")
+        return self._verify(owner, clip, data)
 
     def candidates(self, owner: str) -> Iterator[str]:
         """Yield every id that may be hers: what lies in her folder, and what the index says."""
         folder = self._store.path(owner, "x").parent
-        yield from clips_in(folder)
-        for kept in self._store.kept(owner):
+        yield from list_clips(folder)
+        for kept in self._store.clips(owner):
             if not os.path.lexists(self._store.path(owner, kept.clip)):
                 yield kept.clip
 
-    def _judge(self, owner: str, clip: str, data: bytes) -> Passed:
+    def _verify(self, owner: str, clip: str, data: bytes) -> VerifiedEnvelope:
         roster = self._roster()
         devices, owners = roster.device_keys(), roster.owner_keys()
         try:
@@ -97,11 +97,11 @@ class Door:
             try:
                 other = verify(data, devices, owners).header.owner
             except BadEnvelope:
-                raise NotHers(str(error), None, (clip,)) from error
-            raise NotHers("it is another owner's", other, (clip,)) from error
+                raise WrongOwner(str(error), None, (clip,)) from error
+            raise WrongOwner("it is another owner's", other, (clip,)) from error
         if envelope.header.clip != clip:
-            raise NotHers("it lies under another clip's id", None, (clip,))
-        return Passed(envelope, data, hashlib.sha256(data).hexdigest())
+            raise WrongOwner("it lies under another clip's id", None, (clip,))
+        return VerifiedEnvelope(envelope, data, hashlib.sha256(data).hexdigest())
 
     def _read(self, owner: str, clip: str) -> bytes | None:
         try:

@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from listener.archive.door import Door, Missing, NotHers
-from listener.archive.holdings import Gone, Holdings
+from listener.archive.door import VerifiedReader, ClipNotFound, WrongOwner
+from listener.archive.holdings import ErasedClip, ArchiveContext
 from listener.archive.orders import Tombstone
-from listener.archive.tickets import Ticket
+from listener.archive.tickets import RequestChallenge
 from listener.rights import request as requests
 from listener.rights.request import EraseRequest
 
@@ -23,10 +23,10 @@ class Eraser:
         door: says whose a clip is.
     """
 
-    holdings: Holdings
-    door: Door
+    holdings: ArchiveContext
+    door: VerifiedReader
 
-    def erase(self, ticket: Ticket, asked: EraseRequest) -> dict[str, Any]:
+    def erase(self, ticket: RequestChallenge, asked: EraseRequest) -> dict[str, Any]:
         """Erase, and return a signed receipt with the ids that went.
 
         Raises:
@@ -36,25 +36,25 @@ class Eraser:
         if asked.clips is None:
             # First, so that what arrives from now on is refused and what arrived before is found.
             now_s = self.holdings.wall_s()
-            self.holdings.store.orders.sweep(owner, requests.time_span(asked), asked.device, now_s)
+            self.holdings.store.orders.refuse_span(owner, requests.time_span(asked), asked.device, now_s)
         foreign: Counter[str | None] = Counter()
         erased: list[str] = []
         batch: list[Tombstone] = []
-        for clip in self._chosen(owner, asked):
+        for clip in self._select(owner, asked):
             try:
                 if (stone := self._tombstone(owner, clip)) is not None:
                     batch.append(stone)
-            except NotHers as error:
+            except WrongOwner as error:
                 foreign[error.other] += 1
             if len(batch) == _BATCH:
-                erased += self._bury(owner, batch)
-        erased += self._bury(owner, batch)
+                erased += self._erase_batch(owner, batch)
+        erased += self._erase_batch(owner, batch)
         for other, number in foreign.items():
-            self.holdings.note(ticket, number, outcome="not-hers", other=other)
-        head = self.holdings.note(ticket, len(erased))
+            self.holdings.log_outcome(ticket, number, outcome="not-hers", other=other)
+        head = self.holdings.log_outcome(ticket, len(erased))
         return self.holdings.receipt("erase", ticket, head, count=len(erased), clips=tuple(erased))
 
-    def _chosen(self, owner: str, asked: EraseRequest) -> list[str]:
+    def _select(self, owner: str, asked: EraseRequest) -> list[str]:
         if asked.clips is not None:
             return list(dict.fromkeys(asked.clips))
         if asked.all and asked.device is None:
@@ -71,20 +71,20 @@ class Eraser:
         """Return a clip's, or None when there is nothing of hers to erase."""
         try:
             passed = self.door.fetch(owner, clip)
-        except Missing:
+        except ClipNotFound:
             row = self.holdings.store.row(clip)
-        except NotHers as error:
+        except WrongOwner as error:
             # Damaged, and by the index hers: it goes. Verified as another's: it stays.
             row = self.holdings.store.row(clip)
             if error.other is not None or row is None or row[0] != owner:
                 raise
         else:
             header = passed.envelope.header
-            self.holdings.gone.append(Gone(header.device, header.clip, passed.sha256))
+            self.holdings.gone.append(ErasedClip(header.device, header.clip, passed.sha256))
             return passed.tombstone
         return row[1] if row is not None and row[0] == owner else None
 
-    def _bury(self, owner: str, batch: list[Tombstone]) -> list[str]:
+    def _erase_batch(self, owner: str, batch: list[Tombstone]) -> list[str]:
         self.holdings.store.erase(owner, batch)
         gone = [one.clip for one in batch]
         batch.clear()

@@ -13,11 +13,11 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Final
 
-from listener.archive.door import Door, Missing, NotHers
-from listener.archive.holdings import Holdings
+from listener.archive.door import VerifiedReader, ClipNotFound, WrongOwner
+from listener.archive.holdings import ArchiveContext
 from listener.archive.page import READ_ME
-from listener.archive.tickets import Ticket
-from listener.archive.zipped import Zip
+from listener.archive.tickets import RequestChallenge
+from listener.archive.zipped import ZipWriter
 from listener.errors import Unavailable
 from listener.rights.chain import LogHead
 from listener.rights.request import ExportRequest, time_span
@@ -35,10 +35,10 @@ class Exporter:
         door: verifies each envelope.
     """
 
-    holdings: Holdings
-    door: Door
+    holdings: ArchiveContext
+    door: VerifiedReader
 
-    def check(self, ticket: Ticket) -> None:
+    def check(self, ticket: RequestChallenge) -> None:
         """Verify all that lies under her name, and hold none of it in memory.
 
         Also what her selection leaves out: of a file that is not hers, nobody knows its time.
@@ -53,22 +53,22 @@ class Exporter:
             for clip in self.door.candidates(ticket.owner):
                 try:
                     self.door.fetch(ticket.owner, clip)
-                except Missing:
+                except ClipNotFound:
                     continue  # erased while we were at it
-                except NotHers as error:
+                except WrongOwner as error:
                     foreign[error.other] += 1
                     named += [clip][: _MOST_NAMED - len(named)]
         except Unavailable:
-            self.holdings.note(ticket, outcome="failed")
+            self.holdings.log_outcome(ticket, outcome="failed")
             raise
         for other, number in foreign.items():
-            self.holdings.note(ticket, number, outcome="not-hers", other=other)
+            self.holdings.log_outcome(ticket, number, outcome="not-hers", other=other)
         if foreign:
             files = "1 file" if foreign.total() == 1 else f"{foreign.total()} files"
             first = "" if foreign.total() == 1 else "the first "
-            raise NotHers(f"{files}, {first}{named[0]}", None, tuple(named))
+            raise WrongOwner(f"{files}, {first}{named[0]}", None, tuple(named))
 
-    def pieces(self, ticket: Ticket, request: ExportRequest) -> Generator[bytes, None, None]:
+    def pieces(self, ticket: RequestChallenge, request: ExportRequest) -> Generator[bytes, None, None]:
         """Yield the ZIP. However it ends, one row of the log says so.
 
         Raises:
@@ -79,7 +79,7 @@ class Exporter:
         count = 0
         digest = hashlib.sha256()
         try:
-            with Zip() as made, tempfile.TemporaryFile() as manifest:
+            with ZipWriter() as made, tempfile.TemporaryFile() as manifest:
                 yield from made.add("READ-ME-FIRST.html", READ_ME.encode())
                 for line, clip, data in self._clips(ticket.owner, request):
                     yield from made.add(f"clips/{clip}.earmark", data)
@@ -90,7 +90,7 @@ class Exporter:
                 devices = {one.name: one.key for one in self.holdings.roster().devices}
                 yield from made.add("devices.json", _json(devices))
                 told = True
-                head = self.holdings.note(ticket, count)
+                head = self.holdings.log_outcome(ticket, count)
                 with tempfile.TemporaryFile() as rows:
                     self._copy_log(ticket.owner, head, rows)
                     yield from made.add_file("access-log.jsonl", rows)
@@ -98,21 +98,21 @@ class Exporter:
                     "export", ticket, head, count=count, manifest_sha256=digest.hexdigest()
                 )
                 yield from made.add("receipt.json", _json(signed))
-                yield from made.end()
-        except NotHers as error:
+                yield from made.finish()
+        except WrongOwner as error:
             told = True
-            self.holdings.note(ticket, count, outcome="not-hers", other=error.other)
+            self.holdings.log_outcome(ticket, count, outcome="not-hers", other=error.other)
             raise
         finally:
             if not told:
-                self.holdings.note(ticket, count, outcome="failed")
+                self.holdings.log_outcome(ticket, count, outcome="failed")
 
     def _clips(self, owner: str, request: ExportRequest) -> Iterator[tuple[bytes, str, bytes]]:
         first, last = time_span(request)
         for clip in self.door.candidates(owner):
             try:
                 passed = self.door.fetch(owner, clip)
-            except Missing:
+            except ClipNotFound:
                 continue  # erased while we were at it
             header = passed.envelope.header
             if not first <= header.t < last or request.device not in {None, header.device}:

@@ -21,7 +21,7 @@ _ZEROS_BYTES: Final = 1 << 16
 _UNLINKERS: Final = 8
 
 
-def place_of(folder: Path, owner: str, clip: str) -> Path:
+def clip_path(folder: Path, owner: str, clip: str) -> Path:
     """Return where a clip lies in the archive ``folder``, or would."""
     return folder / CLIPS / owner / (clip + SUFFIX)
 
@@ -33,7 +33,7 @@ def find_envelope(folder: Path, clip: str) -> Path | None:
     return next(iter(sorted((folder / CLIPS).glob(f"*/{clip}{SUFFIX}"))), None)
 
 
-def clips_in(folder: Path) -> Iterator[str]:
+def list_clips(folder: Path) -> Iterator[str]:
     """Yield the ids of the clips that lie in one owner's folder, in no order.
 
     Names that are no clip's are passed over. Nothing is held in memory.

@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from listener.accesslog import LogEntry
-from listener.archive.holdings import Holdings
-from listener.archive.orders import Orders
+from listener.archive.holdings import ArchiveContext
+from listener.archive.orders import OwnerState
 from listener.mqtt import terms, topics
 from listener.mqtt.broker import Message
 from listener.owner.roster import ARCHIVE
@@ -19,7 +19,7 @@ MOST_TOLD_A_TURN: Final = 20
 _log = logging.getLogger(__name__)
 
 
-class Herald:
+class ArchivePublisher:
     """What the archive says unasked: where its log ends, and which clips devices may let go of.
 
     Whoever holds a head notices a log that was cut or rewritten, the archive included: a head on
@@ -31,17 +31,17 @@ class Herald:
 
     topic: Final = topics.STATUS.name(device=ARCHIVE)
 
-    def __init__(self, holdings: Holdings) -> None:
+    def __init__(self, holdings: ArchiveContext) -> None:
         self._holdings = holdings
         self._said = -1
         self._told = -1
         self._looked = False
 
-    def connected(self) -> None:
+    def on_connected(self) -> None:
         """Say everything anew on this connection."""
         self._said = self._told = -1
 
-    def heard(self, message: Message) -> None:
+    def on_message(self, message: Message) -> None:
         """Compare what the broker has kept with the log; the first one counts, the rest is ours."""
         if self._looked or not message.retain:
             return
@@ -59,7 +59,7 @@ class Herald:
             for owner in self._holdings.roster().owners:
                 self._holdings.log.append(LogEntry(owner=owner.name, op="restored", outcome="failed"))
 
-    def says(self) -> Iterator[Message]:
+    def pending_messages(self) -> Iterator[Message]:
         """Yield what is to be published now."""
         end = self._holdings.log.head().n
         if end != self._said:
@@ -76,12 +76,12 @@ class Herald:
             topic = topics.ACK.name(device=gone.device, clip=gone.clip)
             yield Message(topic, answer, topics.ACK.qos, topics.ACK.retain)
 
-    def _orders(self, orders: Orders) -> Iterator[Message]:
-        for term in orders.terms():
+    def _orders(self, orders: OwnerState) -> Iterator[Message]:
+        for term in orders.retention_limits():
             payload = terms.encode(term, self._holdings.key.sign)
             topic = topics.RETENTION.name(owner=term.owner)
             yield Message(topic, payload, topics.RETENTION.qos, topics.RETENTION.retain)
-        for device, said in orders.carried().items():
+        for device, said in orders.pending_keys().items():
             payload = f"[{','.join(said)}]".encode()
             topic = topics.KEYS.name(device=device)
             yield Message(topic, payload, topics.KEYS.qos, topics.KEYS.retain)

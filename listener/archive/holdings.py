@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.accesslog import AccessLog, LogEntry
 from listener.archive.store import FileStore
-from listener.archive.tickets import Ticket
+from listener.archive.tickets import RequestChallenge
 from listener.envelope import keys
 from listener.envelope.format import format_timestamp
 from listener.home import Home
@@ -23,7 +23,7 @@ _MOST_TOLD: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class ErasedClip:
     """An erased clip, as its device's spool may still know it."""
 
     device: str
@@ -32,7 +32,7 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
+class ArchiveContext:
     """One archive and what belongs to it. Safe for use by several threads."""
 
     home: Home
@@ -43,7 +43,7 @@ class Holdings:
     key: Ed25519PrivateKey
     """The archive's own, which signs and opens nothing."""
     wall_s: Callable[[], float] = time.time
-    gone: deque[Gone] = field(default_factory=lambda: deque(maxlen=_MOST_TOLD))
+    gone: deque[ErasedClip] = field(default_factory=lambda: deque(maxlen=_MOST_TOLD))
     """Erased clips of which the devices are still to be told."""
 
     @property
@@ -61,9 +61,9 @@ class Holdings:
         said = SignedHead(n=end.n, hash=end.hash, t=self.now(), archive=self.name)
         return sign(said, self.key)
 
-    def note(
+    def log_outcome(
         self,
-        ticket: Ticket,
+        ticket: RequestChallenge,
         count: int = 0,
         *,
         outcome: Outcome = "done",
@@ -85,7 +85,7 @@ class Holdings:
     def receipt(  # noqa: PLR0913 - a receipt says all of this, and each by its name
         self,
         kind: Literal["erase", "export"],
-        ticket: Ticket,
+        ticket: RequestChallenge,
         head: LogHead,
         *,
         count: int,

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from listener.archive.api import REQUEST_S
-from listener.archive.neighbours import HEADERS_LIMIT_BYTES, is_near
+from listener.archive.neighbours import HEADERS_LIMIT_BYTES, is_private_address
 from listener.config import ArchiveSettings
 from listener.errors import ConfigError, Unavailable
 
@@ -28,21 +28,21 @@ MOST_CONNECTIONS: Final = 32
 _END_S: Final = 5.0
 
 
-class _Patient(H11Protocol):
+class _IdleTimeoutProtocol(H11Protocol):
     """Hangs up on who connects and does not say what for."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # asyncio says less of it than uvicorn, which asks for what each of asyncio's own is.
         super().connection_made(cast("asyncio.Transport", transport))
-        self.loop.call_later(REQUEST_S, self._look)
+        self.loop.call_later(REQUEST_S, self._check_idle)
 
-    def _look(self) -> None:
+    def _check_idle(self) -> None:
         # No request has begun: its line and headers are still to come.
         if self.cycle is None and not self.transport.is_closing():
             self.transport.close()
 
 
-class Doors:
+class HttpServer:
     """What owners connect to. Opened by ``start``, shut by ``stop``.
 
     Args:
@@ -97,7 +97,7 @@ def _server(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http=_Patient,
+            http=_IdleTimeoutProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -117,7 +117,7 @@ def _server(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Server:
 def _context(settings: ArchiveSettings) -> ssl.SSLContext | None:
     if not settings.port:
         return None
-    if not is_near(settings.host) or settings.host.startswith("/"):
+    if not is_private_address(settings.host) or settings.host.startswith("/"):
         raise ConfigError(
             f"archive.host {settings.host} is no address of this machine or a private network",
             "name the address by which the household reaches this machine",

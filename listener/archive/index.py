@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from listener.archive.keeping import Replayed
 from listener.archive.orders import Tombstone
-from listener.archive.vouching import Kept, Voucher
+from listener.archive.vouching import ClipRecord, RowMac
 from listener.envelope.format import Envelope
 
 _DAY_S: Final = 86_400
@@ -55,7 +55,7 @@ _WITH_DIGESTS: Final = (
 )
 
 
-class Index:
+class ClipIndex:
     """The rows of one archive.
 
     Args:
@@ -67,7 +67,7 @@ class Index:
         sqlite3.Error: from each method, when it cannot be used.
     """
 
-    def __init__(self, path: Path, voucher: Voucher) -> None:
+    def __init__(self, path: Path, voucher: RowMac) -> None:
         self._voucher = voucher
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self.rows = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
@@ -84,7 +84,7 @@ class Index:
         """Let go of the file."""
         self.rows.close()
 
-    def claims(self, envelope: Envelope) -> list[tuple[str, str]]:
+    def find_conflicts(self, envelope: Envelope) -> list[tuple[str, str]]:
         """Return id and hash of each clip that has an envelope's id, ciphertext or number."""
         header = envelope.header
         return self.rows.execute(
@@ -93,7 +93,7 @@ class Index:
             (header.clip, envelope.seal.sha256, header.dkey, header.seq),
         ).fetchall()
 
-    def add(self, envelope: Envelope, data: bytes, received_s: int) -> Kept:
+    def add(self, envelope: Envelope, data: bytes, received_s: int) -> ClipRecord:
         """Make the row of a verified envelope, and return what it says.
 
         Raises:
@@ -102,7 +102,7 @@ class Index:
         header = envelope.header
         taken_s = datetime.fromisoformat(header.t).timestamp()
         plausible = received_s - _PLAUSIBLE_S <= taken_s <= received_s
-        kept = Kept(
+        kept = ClipRecord(
             clip=header.clip,
             owner=header.owner,
             device=header.device,
@@ -127,29 +127,29 @@ class Index:
                         kept.ttl_s,
                     ),
                     *(kept.size_bytes, hashlib.sha256(data).hexdigest(), envelope.seal.sha256),
-                    *(kept.received_s, kept.expires_s, self._voucher.code(kept)),
+                    *(kept.received_s, kept.expires_s, self._voucher.compute(kept)),
                 ),
             )
         except sqlite3.IntegrityError as error:
             raise Replayed("its id, its ciphertext or its number is another clip's") from error
         return kept
 
-    def forget(self, clips: Iterable[str]) -> None:
+    def delete(self, clips: Iterable[str]) -> None:
         """Drop rows."""
         self.rows.execute("begin immediate")
         self.rows.executemany("delete from clip where clip = ?", [(clip,) for clip in clips])
         self.rows.execute("commit")
 
-    def vouch(self, rows: Iterable[Kept]) -> None:
+    def write_macs(self, rows: Iterable[ClipRecord]) -> None:
         """Give rows their code: their files were verified just now and say the same."""
         self.rows.execute("begin immediate")
         self.rows.executemany(
             "update clip set code = ? where clip = ?",
-            [(self._voucher.code(kept), kept.clip) for kept in rows],
+            [(self._voucher.compute(kept), kept.clip) for kept in rows],
         )
         self.rows.execute("commit")
 
-    def judged(
+    def page_with_mac_check(
         self,
         owner: str | None,
         span: tuple[str, str],
@@ -157,7 +157,7 @@ class Index:
         device: str | None,
         after: str,
         limit: int,
-    ) -> list[tuple[Kept, bool]]:
+    ) -> list[tuple[ClipRecord, bool]]:
         """Return rows in the order of time, each with whether it vouches for itself."""
         t, _, clip = after.partition("/")
         which = "owner = ?1" if owner is not None else "?1 is null"
@@ -168,12 +168,12 @@ class Index:
         )
         return [self._read(row) for row in found]
 
-    def doubtful(self) -> list[Kept]:
+    def unverified_rows(self) -> list[ClipRecord]:
         """Return the rows that do not vouch for themselves."""
         found = map(self._read, self.rows.execute(_EVERY))
         return [kept for kept, is_vouched in found if not is_vouched]
 
-    def places(self) -> list[tuple[str, str]]:
+    def locations(self) -> list[tuple[str, str]]:
         """Return owner and id of every row."""
         return self.rows.execute("select owner, clip from clip").fetchall()
 
@@ -193,7 +193,7 @@ class Index:
         ).fetchone()
         return None if found is None else (found[0], Tombstone(*found[1:]))
 
-    def overdue(self, now_s: int, days: dict[str, int]) -> dict[str, list[Tombstone]]:
+    def expired(self, now_s: int, days: dict[str, int]) -> dict[str, list[Tombstone]]:
         """Return what has outlived its time, by owner; no row that does not vouch for itself.
 
         Args:
@@ -214,11 +214,11 @@ class Index:
                 gone.setdefault(kept.owner, []).append(stone)
         return gone
 
-    def tidy(self) -> None:
+    def checkpoint(self) -> None:
         """Leave nothing of what rows said in the log of writes."""
         self.rows.execute("pragma wal_checkpoint(truncate)")
 
-    def _read(self, row: Any) -> tuple[Kept, bool]:  # noqa: ANN401 - SQLite's values
+    def _read(self, row: Any) -> tuple[ClipRecord, bool]:  # noqa: ANN401 - SQLite's values
         *said, code = row
-        kept = Kept(*said)
-        return kept, self._voucher.code(kept) == code
+        kept = ClipRecord(*said)
+        return kept, self._voucher.compute(kept) == code

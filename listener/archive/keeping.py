@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from listener.archive.vouching import Kept
+from listener.archive.vouching import ClipRecord
 from listener.envelope.format import Envelope
 from listener.errors import EarmarkError
 
@@ -36,7 +36,7 @@ class Store(Protocol):
             Unavailable: it cannot be kept now.
         """
 
-    def kept(self, owner: str | None = None) -> Iterator[Kept]:
+    def clips(self, owner: str | None = None) -> Iterator[ClipRecord]:
         """Yield what is here, in the order of its time; only one owner's if asked."""
 
     def expire(self, now_s: int) -> int:

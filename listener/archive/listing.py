@@ -7,15 +7,15 @@ file is verified now: what is hers is shown as the file has it, what is not is s
 from collections import Counter
 from dataclasses import dataclass
 
-from listener.archive.door import Door, Missing, NotHers
+from listener.archive.door import VerifiedReader, ClipNotFound, WrongOwner
 from listener.archive.keeping import Replayed
 from listener.archive.store import FileStore
-from listener.archive.vouching import Kept
+from listener.archive.vouching import ClipRecord
 from listener.rights.request import ListRequest, time_span
 
 
 @dataclass(frozen=True, slots=True)
-class Lister:
+class ClipFinder:
     """Find an owner's clips.
 
     Args:
@@ -24,9 +24,9 @@ class Lister:
     """
 
     store: FileStore
-    door: Door
+    door: VerifiedReader
 
-    def find(self, owner: str, asked: ListRequest) -> tuple[list[Kept], Counter[str | None]]:
+    def find(self, owner: str, asked: ListRequest) -> tuple[list[ClipRecord], Counter[str | None]]:
         """Return what is hers, in order; and whose the rows were that said the same and lied.
 
         One more than ``asked.limit`` is returned where there are more.
@@ -34,7 +34,7 @@ class Lister:
         Raises:
             Unavailable: the disk or the index cannot be used.
         """
-        shown: list[Kept] = []
+        shown: list[ClipRecord] = []
         foreign: Counter[str | None] = Counter()
         after = asked.after or ""
         most = asked.limit + 1
@@ -44,24 +44,24 @@ class Lister:
                 if len(shown) == most:
                     break  # what lies behind is the next page's
                 try:
-                    true = kept if is_vouched else self._look(owner, kept)
-                except (Missing, Replayed):
+                    true = kept if is_vouched else self._read_row(owner, kept)
+                except (ClipNotFound, Replayed):
                     continue
-                except NotHers as error:
+                except WrongOwner as error:
                     foreign[error.other] += 1
                 else:
-                    if self._is_asked_for(true, asked):
+                    if self._matches_request(true, asked):
                         shown.append(true)
             after = f"{found[-1][0].t}/{found[-1][0].clip}"
         return shown[:most], foreign
 
-    def _page(self, owner: str, asked: ListRequest, after: str, limit: int) -> list[tuple[Kept, bool]]:
-        return self.store.judged(owner, time_span(asked), device=asked.device, after=after, limit=limit)
+    def _page(self, owner: str, asked: ListRequest, after: str, limit: int) -> list[tuple[ClipRecord, bool]]:
+        return self.store.page_with_mac_check(owner, time_span(asked), device=asked.device, after=after, limit=limit)
 
-    def _look(self, owner: str, row: Kept) -> Kept:
+    def _read_row(self, owner: str, row: ClipRecord) -> ClipRecord:
         passed = self.door.fetch(owner, row.clip)
-        return self.store.renew(passed.envelope, passed.data)
+        return self.store.refresh_row(passed.envelope, passed.data)
 
-    def _is_asked_for(self, kept: Kept, asked: ListRequest) -> bool:
+    def _matches_request(self, kept: ClipRecord, asked: ListRequest) -> bool:
         first, last = time_span(asked)
         return first <= kept.t < last and asked.device in {None, kept.device}

@@ -10,11 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from listener.archive.files import CLIPS, PART, SUFFIX, overwrite, place_of, read_envelope
-from listener.archive.index import Index
+from listener.archive.files import CLIPS, PART, SUFFIX, overwrite, clip_path, read_envelope
+from listener.archive.index import ClipIndex
 from listener.archive.keeping import Replayed
-from listener.archive.orders import Orders
-from listener.archive.vouching import Kept
+from listener.archive.orders import OwnerState
+from listener.archive.vouching import ClipRecord
 from listener.durable import make_folder
 from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope
@@ -24,7 +24,7 @@ _ARRIVES_S: Final = 3600
 _log = logging.getLogger(__name__)
 
 
-class Mending:
+class IndexRepair:
     """One look through an archive. Its user holds the lock, and turns errors of the disk into ours.
 
     Args:
@@ -35,29 +35,29 @@ class Mending:
     """
 
     def __init__(
-        self, folder: Path, index: Index, orders: Orders, verify: Callable[[bytes], Envelope]
+        self, folder: Path, index: ClipIndex, orders: OwnerState, verify: Callable[[bytes], Envelope]
     ) -> None:
         self._folder = folder
         self._index = index
         self._orders = orders
         self._verify = verify
 
-    def mend(self) -> int:
-        """Do it; see ``FileStore.mend``. Return how many rows were made."""
+    def repair(self) -> int:
+        """Do it; see ``FileStore.repair``. Return how many rows were made."""
         made = 0
-        self._doubt()
-        rows = self._index.places()
-        erased = {clip for _, clip in rows if self._orders.is_buried(clip)}
-        self._index.forget(erased)
+        self._check_unverified_rows()
+        rows = self._index.locations()
+        erased = {clip for _, clip in rows if self._orders.is_erased(clip)}
+        self._index.delete(erased)
         there = {(owner, clip) for owner, clip in rows if clip not in erased}
         present = set()
         for path in sorted((self._folder / CLIPS).glob("*/*")):
             if path.suffix == PART:
                 path.unlink()
-            elif path.suffix == SUFFIX and self._orders.is_buried(path.stem):
+            elif path.suffix == SUFFIX and self._orders.is_erased(path.stem):
                 overwrite([path])
             elif path.suffix == SUFFIX and (path.parent.name, path.stem) not in there:
-                made += self._adopt(path)
+                made += self._index_file(path)
             else:
                 present.add((path.parent.name, path.stem))
         if erased:
@@ -66,20 +66,20 @@ class Mending:
             _log.warning("the files of %d archived clips are missing", len(there - present))
         return made
 
-    def _doubt(self) -> None:
+    def _check_unverified_rows(self) -> None:
         """Ask the files of rows that do not vouch for themselves."""
-        doubtful = self._index.doubtful()
-        sound = [kept for kept in doubtful if self._agrees(kept)]
-        self._index.vouch(sound)
+        doubtful = self._index.unverified_rows()
+        sound = [kept for kept in doubtful if self._matches_file(kept)]
+        self._index.write_macs(sound)
         gone = {kept.clip for kept in doubtful} - {kept.clip for kept in sound}
-        self._index.forget(gone)
+        self._index.delete(gone)
         if gone:
             _log.warning("%d rows of the index said what no file says; they are gone", len(gone))
 
-    def _agrees(self, kept: Kept) -> bool:
+    def _matches_file(self, kept: ClipRecord) -> bool:
         """Say whether a clip's file says of it what its row does."""
         try:
-            path = place_of(self._folder, kept.owner, kept.clip)
+            path = clip_path(self._folder, kept.owner, kept.clip)
             data, arrived_s = read_envelope(path), path.stat().st_mtime
             header = self._verify(data).header
         except (OSError, BadEnvelope):
@@ -93,7 +93,7 @@ class Mending:
             *(kept.clip, kept.owner, kept.device, kept.seq, kept.t, kept.ttl_s),
         ) and kept.size_bytes == len(data)
 
-    def _adopt(self, path: Path) -> bool:
+    def _index_file(self, path: Path) -> bool:
         data = read_envelope(path)
         try:
             envelope = self._verify(data)
@@ -107,5 +107,5 @@ class Mending:
         return True
 
     def _check_place(self, envelope: Envelope, path: Path) -> None:
-        if place_of(self._folder, envelope.header.owner, envelope.header.clip) != path:
+        if clip_path(self._folder, envelope.header.owner, envelope.header.clip) != path:
             raise BadEnvelope("it lies where another belongs")

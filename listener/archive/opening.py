@@ -15,14 +15,14 @@ from listener.unsealed import write_clip
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenClip:
     """A clip in the clear, and where it lies."""
 
     opened: OpenedClip
     path: Path
 
 
-def find(archive: Path, clip_or_file: str) -> Path:
+def find_clip_file(archive: Path, clip_or_file: str) -> Path:
     """Return the file that holds an envelope.
 
     Args:
@@ -43,7 +43,7 @@ def find(archive: Path, clip_or_file: str) -> Path:
     )
 
 
-def open_to(path: Path, identities: Sequence[Identity], roster: Roster, to: Path) -> Written:
+def open_clip(path: Path, identities: Sequence[Identity], roster: Roster, to: Path) -> WrittenClip:
     """Open an envelope and write its sound as ``<clip>.flac``, for its owner's eyes only.
 
     Args:
@@ -63,4 +63,4 @@ def open_to(path: Path, identities: Sequence[Identity], roster: Roster, to: Path
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror or error}") from error
     opened = open_envelope(data, identities, roster.device_keys(), roster.owner_keys())
-    return Written(opened, write_clip(opened, to))
+    return WrittenClip(opened, write_clip(opened, to))

@@ -71,7 +71,7 @@ class Tombstone:
     seq: int
 
 
-def tombstone(envelope: Envelope, sha256: str) -> Tombstone:
+def make_tombstone(envelope: Envelope, sha256: str) -> Tombstone:
     """Make the tombstone of an envelope.
 
     Args:
@@ -82,7 +82,7 @@ def tombstone(envelope: Envelope, sha256: str) -> Tombstone:
     return Tombstone(header.clip, sha256, envelope.seal.sha256, header.dkey, header.seq)
 
 
-class Orders:
+class OwnerState:
     """The orders of one archive. Safe for use by several threads.
 
     Args:
@@ -118,7 +118,7 @@ class Orders:
         with self._lock:
             self._orders.close()
 
-    def bury(self, tombstones: Iterable[Tombstone]) -> None:
+    def add_tombstones(self, tombstones: Iterable[Tombstone]) -> None:
         """Put up tombstones, all or none; when this returns, they outlive a power cut."""
         with self._available():
             self._orders.execute("begin immediate")
@@ -132,7 +132,7 @@ class Orders:
                 raise
             self._orders.execute("commit")
 
-    def matching(self, envelope: Envelope) -> list[Tombstone]:
+    def find_tombstones(self, envelope: Envelope) -> list[Tombstone]:
         """Return the tombstones that share an id, a ciphertext or a number with an envelope."""
         header = envelope.header
         with self._available():
@@ -143,13 +143,13 @@ class Orders:
             ).fetchall()
         return [Tombstone(*row) for row in found]
 
-    def is_buried(self, clip: str) -> bool:
+    def is_erased(self, clip: str) -> bool:
         """Say whether a clip was erased."""
         with self._available():
             found = self._orders.execute("select 1 from tombstone where clip = ?", (clip,))
             return found.fetchone() is not None
 
-    def sweep(self, owner: str, span: tuple[str, str], device: str | None, now_s: float) -> None:
+    def refuse_span(self, owner: str, span: tuple[str, str], device: str | None, now_s: float) -> None:
         """Refuse from now on what an owner's devices recorded in a time that is over.
 
         Args:
@@ -166,7 +166,7 @@ class Orders:
                 "insert into swept values (?, ?, ?, ?)", (owner, device, first, last)
             )
 
-    def is_swept(self, header: PublicHeader) -> bool:
+    def is_refused(self, header: PublicHeader) -> bool:
         """Say whether a clip that arrives now falls under an order of its owner."""
         with self._available():
             found = self._orders.execute(
@@ -191,13 +191,13 @@ class Orders:
         with self._available():
             return dict(self._orders.execute("select owner, days from retention").fetchall())
 
-    def terms(self) -> list[RetentionLimit]:
+    def retention_limits(self) -> list[RetentionLimit]:
         """Return the same, as devices are told."""
         with self._available():
             found = self._orders.execute("select owner, days, n from retention").fetchall()
         return [RetentionLimit(owner=owner, days=days, n=n) for owner, days, n in found]
 
-    def carry(self, said: Mapping[str, str]) -> None:
+    def set_pending_keys(self, said: Mapping[str, str]) -> None:
         """Keep what is to be told to devices of an owner's next key; all or none.
 
         Args:
@@ -221,7 +221,7 @@ class Orders:
             self._orders.execute("commit")
             self.version += 1
 
-    def carried(self) -> dict[str, list[str]]:
+    def pending_keys(self) -> dict[str, list[str]]:
         """Return what is to be told, by device, in the order in which it was said."""
         with self._available():
             found = self._orders.execute("select device, said from following order by id")

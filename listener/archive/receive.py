@@ -79,7 +79,7 @@ class Receiver:
         if levels is None:
             self._refuse(Refusal.TOPIC, "the topic is none of ours")
             return None
-        refusal = self._judge(levels, message.payload)
+        refusal = self._answer(levels, message.payload)
         if refusal in SILENT:
             return None
         answer = topics.Answer(hashlib.sha256(message.payload).hexdigest(), refusal or "")
@@ -99,7 +99,7 @@ class Receiver:
         roster = self._roster()
         return verify(data, roster.device_keys(), roster.owner_keys())
 
-    def _judge(self, levels: dict[str, str], data: bytes) -> Refusal | None:
+    def _answer(self, levels: dict[str, str], data: bytes) -> Refusal | None:
         try:
             envelope = self.verify(data)
         except BadEnvelope as error:

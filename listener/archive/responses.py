@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from listener.archive.door import Missing, NotHers
+from listener.archive.door import ClipNotFound, WrongOwner
 from listener.errors import EarmarkError, Unavailable
 
 NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -23,7 +23,7 @@ _NOT_HERS: Final = (
 _log = logging.getLogger(__name__)
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that gets an error for an answer."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Refused(Exception):
         self.more = more
 
 
-class Flow(Response):
+class ChunkedResponse(Response):
     """Bytes that are made while they are sent. What breaks off has no end, so nobody is misled."""
 
     media_type = "application/zip"
@@ -49,7 +49,7 @@ class Flow(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, as ASGI wants it."""
         del scope
-        gone = asyncio.create_task(_until_gone(receive))
+        gone = asyncio.create_task(_wait_for_disconnect(receive))
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
         try:
@@ -66,42 +66,42 @@ class Flow(Response):
             await run_in_threadpool(self._pieces.close)
 
 
-def as_json(fields: dict[str, Any], status: int = 200) -> Response:
+def json_response(fields: dict[str, Any], status: int = 200) -> Response:
     """Return what was made, as a response that nobody on the way keeps."""
     return JSONResponse(fields, status, headers=NO_STORE)
 
 
-def refused(request: Request | None, error: Refused) -> Response:
+def error_response(request: Request | None, error: RequestRefused) -> Response:
     """Say no, in the fields of ``answers.Problem``."""
     del request
     told = {"error": error.error, "message": str(error), "hint": error.hint, **error.more}
-    return as_json(told, error.status)
+    return json_response(told, error.status)
 
 
-def no_route(request: Request, error: HTTPException) -> Response:
+def route_error_response(request: Request, error: HTTPException) -> Response:
     """Say that there is no such path, or no such method on it."""
     word = {404: "path", 405: "method"}.get(error.status_code, "request")
-    told = Refused(error.status_code, word, "there is nothing of this kind here")
-    response = refused(request, told)
+    told = RequestRefused(error.status_code, word, "there is nothing of this kind here")
+    response = error_response(request, told)
     response.headers.update(error.headers or {})  # which methods there are
     return response
 
 
-def failed(request: Request, error: EarmarkError) -> Response:
+def failure_response(request: Request, error: EarmarkError) -> Response:
     """Say why what was asked for cannot be done. What is the archive's own trouble is logged."""
     match error:
-        case Missing():
-            told = Refused(404, "clip", str(error))
-        case NotHers():
-            told = Refused(409, "not-hers", str(error), _NOT_HERS, clips=error.clips)
+        case ClipNotFound():
+            told = RequestRefused(404, "clip", str(error))
+        case WrongOwner():
+            told = RequestRefused(409, "not-hers", str(error), _NOT_HERS, clips=error.clips)
         case Unavailable():
             _log.warning("a request failed: %s", error)
-            told = Refused(503, "unavailable", "the archive cannot do this now", "try again later")
+            told = RequestRefused(503, "unavailable", "the archive cannot do this now", "try again later")
         case _:
-            told = Refused(409, "key", str(error), error.hint)
-    return refused(request, told)
+            told = RequestRefused(409, "key", str(error), error.hint)
+    return error_response(request, told)
 
 
-async def _until_gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -13,7 +13,7 @@ MOST_DRIFT_S: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
-class Retention:
+class ExpirySweep:
     """Erase what has outlived its ``ttl_s``, when the clock can be believed.
 
     A clock that jumps forward by years must not empty an archive. So a sweep needs an hour through
@@ -42,7 +42,7 @@ class Retention:
         self._monotonic_s = monotonic_s
         self._begin()
 
-    def look(self) -> int:
+    def run_if_due(self) -> int:
         """Sweep if it is time; return how many clips were erased."""
         steady_s = self._monotonic_s() - self._since_s
         drift_s = self._wall_s() - self._since_wall_s - steady_s

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from listener.accesslog import LogEntry
-from listener.archive.door import Door, Missing, NotHers
+from listener.archive.door import VerifiedReader, ClipNotFound, WrongOwner
 from listener.archive.erasing import Eraser
 from listener.archive.export import Exporter
-from listener.archive.holdings import Holdings
-from listener.archive.listing import Lister
-from listener.archive.tickets import Ticket, Verdict
+from listener.archive.holdings import ArchiveContext
+from listener.archive.listing import ClipFinder
+from listener.archive.tickets import RequestChallenge, ChallengeResult
 from listener.envelope import keys
 from listener.errors import UsageError
 from listener.owner.succession import KeyRotation
@@ -27,24 +27,24 @@ _REFUSALS_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SealedClip:
     """One envelope that goes out."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class ZipStream:
     """A ZIP that goes out piece by piece; an exception from it means: break off."""
 
     pieces: Generator[bytes, None, None]
 
 
-Result = dict[str, Any] | Sealed | Stream
+Result = dict[str, Any] | SealedClip | ZipStream
 
 
 @dataclass(slots=True)
-class _Wrong:
+class _WrongAnswers:
     """Wrong answers in one owner's name, in the hour that is running."""
 
     since_s: float
@@ -52,7 +52,7 @@ class _Wrong:
     unwritten: int = 0
 
 
-class Rights:
+class Operations:
     """Carry requests out. Safe for use by several threads.
 
     Args:
@@ -61,19 +61,19 @@ class Rights:
     """
 
     def __init__(
-        self, holdings: Holdings, monotonic_s: Callable[[], float] = time.monotonic
+        self, holdings: ArchiveContext, monotonic_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._holdings = holdings
         self._store = holdings.store
         self._log = holdings.log
-        self._door = Door(holdings.store, holdings.roster)
+        self._door = VerifiedReader(holdings.store, holdings.roster)
         self._exporter = Exporter(holdings, self._door)
         self._eraser = Eraser(holdings, self._door)
-        self._lister = Lister(holdings.store, self._door)
+        self._lister = ClipFinder(holdings.store, self._door)
         self._monotonic_s = monotonic_s
-        self._wrong: dict[str, _Wrong] = {}
+        self._wrong: dict[str, _WrongAnswers] = {}
 
-    def refuse(self, verdict: Verdict) -> None:
+    def log_refusal(self, verdict: ChallengeResult) -> None:
         """Note an answer that proved nothing.
 
         Raises:
@@ -89,10 +89,10 @@ class Rights:
         )
         if verdict.crossed is not None and verdict.crossed != ticket.owner:
             self._log.append(replace(entry, outcome="crossed", other=verdict.crossed))
-        elif (number := self._worth_a_row(ticket.owner)) > 0:
+        elif (number := self._wrong_answers_to_log(ticket.owner)) > 0:
             self._log.append(replace(entry, count=number))
 
-    def carry_out(self, ticket: Ticket) -> Result:  # noqa: PLR0911 - one for each request
+    def execute(self, ticket: RequestChallenge) -> Result:  # noqa: PLR0911 - one for each request
         """Do what was proven.
 
         Raises:
@@ -108,7 +108,7 @@ class Rights:
                 return self._play(ticket, clip)
             case requests.ExportRequest() as asked:
                 self._exporter.check(ticket)
-                return Stream(self._exporter.pieces(ticket, asked))
+                return ZipStream(self._exporter.pieces(ticket, asked))
             case requests.EraseRequest() as asked:
                 return self._eraser.erase(ticket, asked)
             case requests.RetentionRequest(days=days):
@@ -120,12 +120,12 @@ class Rights:
             case _:
                 return self._keys(ticket)
 
-    def _list(self, ticket: Ticket, asked: requests.ListRequest) -> dict[str, Any]:
+    def _list(self, ticket: RequestChallenge, asked: requests.ListRequest) -> dict[str, Any]:
         found, foreign = self._lister.find(ticket.owner, asked)
         shown = found[: asked.limit]
         for other, number in foreign.items():
-            self._holdings.note(ticket, number, outcome="not-hers", other=other)
-        self._holdings.note(ticket, len(shown))
+            self._holdings.log_outcome(ticket, number, outcome="not-hers", other=other)
+        self._holdings.log_outcome(ticket, len(shown))
         more = len(found) > len(shown)
         return {
             "clips": [
@@ -144,30 +144,30 @@ class Rights:
             "next": f"{shown[-1].t}/{shown[-1].clip}" if more else None,
         }
 
-    def _play(self, ticket: Ticket, clip: str) -> Sealed:
+    def _play(self, ticket: RequestChallenge, clip: str) -> SealedClip:
         try:
             passed = self._door.fetch(ticket.owner, clip)
-        except Missing:
-            self._holdings.note(ticket)
+        except ClipNotFound:
+            self._holdings.log_outcome(ticket)
             raise
-        except NotHers as error:
-            self._holdings.note(ticket, 1, outcome="not-hers", other=error.other)
+        except WrongOwner as error:
+            self._holdings.log_outcome(ticket, 1, outcome="not-hers", other=error.other)
             raise
-        self._holdings.note(ticket, 1)
-        return Sealed(passed.data)
+        self._holdings.log_outcome(ticket, 1)
+        return SealedClip(passed.data)
 
-    def _retention(self, ticket: Ticket, days: int | None) -> dict[str, Any]:
+    def _retention(self, ticket: RequestChallenge, days: int | None) -> dict[str, Any]:
         if days is not None:
             self._store.orders.set_retention(ticket.owner, days)
-        self._holdings.note(ticket)
+        self._holdings.log_outcome(ticket)
         return {
             "owner": ticket.owner,
             "days": self._store.orders.retention_days().get(ticket.owner),
             "longest": "what each envelope's ttl_s allows",
         }
 
-    def _read_log(self, ticket: Ticket, asked: requests.LogRequest) -> dict[str, Any]:
-        self._holdings.note(ticket)
+    def _read_log(self, ticket: RequestChallenge, asked: requests.LogRequest) -> dict[str, Any]:
+        self._holdings.log_outcome(ticket)
         before = self._log.hash_at(asked.after)
         if before is None:
             raise UsageError("the log has no such row")
@@ -181,7 +181,7 @@ class Rights:
             "head": head,
         }
 
-    def _new_key(self, ticket: Ticket, asked: requests.NewKeyRequest) -> dict[str, Any]:
+    def _new_key(self, ticket: RequestChallenge, asked: requests.NewKeyRequest) -> dict[str, Any]:
         """Move on here, and carry what she says to her speakers, who judge it themselves."""
         name, recipient = ticket.owner, asked.recipient
         after = self._holdings.home.change_roster(lambda old: old.with_new_key(name, recipient))
@@ -198,11 +198,11 @@ class Rights:
             for one in asked.proofs
             if one.device in known
         }
-        self._store.orders.carry({device: one.encode().decode() for device, one in said.items()})
+        self._store.orders.set_pending_keys({device: one.encode().decode() for device, one in said.items()})
         return self._keys(ticket)
 
-    def _keys(self, ticket: Ticket) -> dict[str, Any]:
-        self._holdings.note(ticket)
+    def _keys(self, ticket: RequestChallenge) -> dict[str, Any]:
+        self._holdings.log_outcome(ticket)
         roster = self._holdings.home.roster()
         owner = roster.known_owner(ticket.owner)
         return {
@@ -222,18 +222,18 @@ class Rights:
             return None
         try:
             return self._door.fetch(owner, clip).envelope.header.okey
-        except (Missing, NotHers):
+        except (ClipNotFound, WrongOwner):
             return None  # a list or an export says more about it
 
-    def _worth_a_row(self, owner: str) -> int:
+    def _wrong_answers_to_log(self, owner: str) -> int:
         """Say how many wrong answers the next row stands for; 0 when none is due.
 
         Whoever floods must not grow the log.
         """
         now_s = self._monotonic_s()
-        wrong = self._wrong.setdefault(owner, _Wrong(now_s))
+        wrong = self._wrong.setdefault(owner, _WrongAnswers(now_s))
         if now_s - wrong.since_s >= _REFUSALS_S:
-            wrong = self._wrong[owner] = _Wrong(now_s, unwritten=wrong.unwritten)
+            wrong = self._wrong[owner] = _WrongAnswers(now_s, unwritten=wrong.unwritten)
         wrong.number += 1
         wrong.unwritten += 1
         if wrong.number > _FREE_REFUSALS and wrong.unwritten < _REFUSALS_A_ROW:

@@ -9,7 +9,7 @@ from listener.owner.roster import Roster
 _log = logging.getLogger(__name__)
 
 
-class FreshRoster:
+class ReloadingRoster:
     """The roster as the file says now, read again only when the file has changed.
 
     A roster that is damaged while we run leaves the last good one in force: nobody gains a right
@@ -19,12 +19,12 @@ class FreshRoster:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._path = home.path / "roster.json"
-        self._stamp = self._look()
+        self._stamp = self._reload()
         self._roster = home.roster()
 
     def __call__(self) -> Roster:
         """Return it."""
-        stamp = self._look()
+        stamp = self._reload()
         if stamp != self._stamp:
             self._stamp = stamp
             try:
@@ -33,7 +33,7 @@ class FreshRoster:
                 _log.warning("the roster as it was stays in force: %s", error)
         return self._roster
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _reload(self) -> tuple[int, int, int] | None:
         try:
             status = self._path.stat()
         except OSError:

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from listener.archive.herald import Herald
+from listener.archive.herald import ArchivePublisher
 from listener.archive.receive import Receiver
-from listener.archive.retention import Retention
+from listener.archive.retention import ExpirySweep
 from listener.backoff import Backoff
 from listener.errors import Unavailable
 from listener.mqtt import topics
@@ -23,7 +23,7 @@ STEADY_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Server:
+class ArchiveService:
     """Turn until told to stop. For one thread.
 
     Args:
@@ -39,9 +39,9 @@ class Server:
         self,
         broker: Broker,
         receiver: Receiver,
-        retention: Retention,
+        retention: ExpirySweep,
         *,
-        herald: Herald | None = None,
+        herald: ArchivePublisher | None = None,
         service: Notifier | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,21 +80,21 @@ class Server:
                     self._broker.subscribe(topics.CLIP.topic_filter())
                     if self._herald is not None:
                         self._broker.subscribe(self._herald.topic)
-                        self._herald.connected()
+                        self._herald.on_connected()
                 case ConnectionLostEvent():
-                    self._lost(happening)
+                    self._on_connection_lost(happening)
                 case DeniedEvent():
                     _log.warning("the broker lets us hear no clips: %s", happening.reason)
-                case Message(topic=Herald.topic):
-                    self._hear(happening)
+                case Message(topic=ArchivePublisher.topic):
+                    self._on_message(happening)
                 case Message():
                     if (answer := self._receiver.receive(happening)) is not None:
                         self._broker.publish(answer)
                 case _:
                     pass
-        self._look_after()
+        self._run_periodic_tasks()
 
-    def _lost(self, lost: ConnectionLostEvent) -> None:
+    def _on_connection_lost(self, lost: ConnectionLostEvent) -> None:
         if self._connected or lost.reason != self._lost_because:
             _log.warning("no connection to the broker: %s", lost.reason)
         self._lost_because = lost.reason
@@ -103,25 +103,25 @@ class Server:
         self._connected = False
         self._connect_s = self._monotonic_s() + self._backoff.next_delay_s()
 
-    def _hear(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         if self._herald is None:
             return
         try:
-            self._herald.heard(message)
+            self._herald.on_message(message)
         except Unavailable as error:
             _log.warning("the access log: %s", error)
 
-    def _look_after(self) -> None:
+    def _run_periodic_tasks(self) -> None:
         if self._herald is not None and self._connected:
             try:
-                for message in self._herald.says():
+                for message in self._herald.pending_messages():
                     self._broker.publish(message)
             except Unavailable as error:
                 _log.warning("the access log: %s", error)
         if self._service is not None:
             self._service.ping_watchdog()
         try:
-            if erased := self._retention.look():
+            if erased := self._retention.run_if_due():
                 _log.info("retention: erased %d clips", erased)
         except Unavailable as error:
             _log.warning("retention: %s", error)

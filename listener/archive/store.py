@@ -1,7 +1,7 @@
 """Where sealed clips lie: one ciphertext file each, and an index of what their headers say.
 
 The file is on the disk before its row, and the row before anybody is told. After a crash between
-the two, ``mend`` makes the row from the file. The index is a convenience: the files carry their own
+the two, ``repair`` makes the row from the file. The index is a convenience: the files carry their own
 proof, and whoever hands one out verifies it again. A row tells nobody anything but with the code
 that was made when its file was verified (``vouching``).
 """
@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from listener.archive.files import CLIPS, overwrite, place_of, write_once
-from listener.archive.index import Index
+from listener.archive.files import CLIPS, overwrite, clip_path, write_once
+from listener.archive.index import ClipIndex
 from listener.archive.keeping import Erased, Replayed
-from listener.archive.mending import Mending
-from listener.archive.orders import ORDERS, Orders, Tombstone
-from listener.archive.vouching import Kept, Voucher
+from listener.archive.mending import IndexRepair
+from listener.archive.orders import ORDERS, OwnerState, Tombstone
+from listener.archive.vouching import ClipRecord, RowMac
 from listener.durable import make_folder
 from listener.envelope.format import Envelope
 from listener.errors import Unavailable
@@ -43,15 +43,15 @@ class FileStore:
     """
 
     def __init__(
-        self, folder: Path, orders: Orders | None = None, voucher: Voucher | None = None
+        self, folder: Path, orders: OwnerState | None = None, voucher: RowMac | None = None
     ) -> None:
         self._folder = folder
         self._lock = threading.RLock()
         make_folder(folder / CLIPS)
-        self.orders = orders or Orders(folder.parent / ORDERS)
+        self.orders = orders or OwnerState(folder.parent / ORDERS)
         with self._available():
             try:
-                self._index = Index(folder / "index.sqlite", voucher or Voucher())
+                self._index = ClipIndex(folder / "index.sqlite", voucher or RowMac())
             except BaseException:
                 self.orders.close()
                 raise
@@ -67,11 +67,11 @@ class FileStore:
         sha256 = hashlib.sha256(data).hexdigest()
         header = envelope.header
         with self._available():
-            found = self._index.claims(envelope)
-            gone = [(one.clip, one.sha256) for one in self.orders.matching(envelope)]
+            found = self._index.find_conflicts(envelope)
+            gone = [(one.clip, one.sha256) for one in self.orders.find_tombstones(envelope)]
             if any(one != (header.clip, sha256) for one in found + gone):
                 raise Replayed("its id, its ciphertext or its number is another clip's")
-            if gone or (not found and self.orders.is_swept(header)):
+            if gone or (not found and self.orders.is_refused(header)):
                 raise Erased("this clip was erased")
             try:
                 fresh = write_once(self.path(header.owner, header.clip), data)
@@ -83,7 +83,7 @@ class FileStore:
                 _log.warning("the file of an archived clip was missing and is back")
             return not found
 
-    def kept(self, owner: str | None = None) -> Iterator[Kept]:
+    def clips(self, owner: str | None = None) -> Iterator[ClipRecord]:
         """Yield what is here; see ``Store``."""
         after = ""
         while page := self.page(owner, ("", "A"), after=after):
@@ -98,7 +98,7 @@ class FileStore:
         device: str | None = None,
         after: str = "",
         limit: int = _BATCH,
-    ) -> list[Kept]:
+    ) -> list[ClipRecord]:
         """Return clips in the order of their time.
 
         Args:
@@ -108,10 +108,10 @@ class FileStore:
             after: ``<t>/<clip>`` of the one before the first.
             limit: how many at most.
         """
-        rows = self.judged(owner, span, device=device, after=after, limit=limit)
+        rows = self.page_with_mac_check(owner, span, device=device, after=after, limit=limit)
         return [kept for kept, _ in rows]
 
-    def judged(
+    def page_with_mac_check(
         self,
         owner: str | None,
         span: tuple[str, str],
@@ -119,10 +119,10 @@ class FileStore:
         device: str | None = None,
         after: str = "",
         limit: int = _BATCH,
-    ) -> list[tuple[Kept, bool]]:
+    ) -> list[tuple[ClipRecord, bool]]:
         """Return clips as ``page`` does, each with whether its row vouches for itself."""
         with self._available():
-            return self._index.judged(owner, span, device=device, after=after, limit=limit)
+            return self._index.page_with_mac_check(owner, span, device=device, after=after, limit=limit)
 
     def newest(self, owner: str, device: str) -> str | None:
         """Return the id of the newest clip of an owner that a device made, by the index."""
@@ -134,7 +134,7 @@ class FileStore:
         with self._available():
             return self._index.row(clip)
 
-    def renew(self, envelope: Envelope, data: bytes) -> Kept:
+    def refresh_row(self, envelope: Envelope, data: bytes) -> ClipRecord:
         """Make a clip's row anew from its file, which was verified just now; return it.
 
         Raises:
@@ -143,39 +143,39 @@ class FileStore:
         header = envelope.header
         with self._available():
             received_s = int(self.path(header.owner, header.clip).stat().st_mtime)
-            self._index.forget([header.clip])
+            self._index.delete([header.clip])
             return self._index.add(envelope, data, received_s)
 
     def path(self, owner: str, clip: str) -> Path:
         """Return where a clip lies, or would."""
-        return place_of(self._folder, owner, clip)
+        return clip_path(self._folder, owner, clip)
 
     def erase(self, owner: str, tombstones: Iterable[Tombstone]) -> None:
         """Erase clips for good: tombstones, rows, files, in this order.
 
-        A crash in between leaves files that ``mend`` knows to be erased.
+        A crash in between leaves files that ``repair`` knows to be erased.
         """
         gone = list(tombstones)
         with self._available():
             for first in range(0, len(gone), _BATCH):
                 batch = gone[first : first + _BATCH]
-                self.orders.bury(batch)
-                self._index.forget(one.clip for one in batch)
+                self.orders.add_tombstones(batch)
+                self._index.delete(one.clip for one in batch)
                 overwrite(self.path(owner, one.clip) for one in batch)
-            self._index.tidy()
+            self._index.checkpoint()
 
     def expire(self, now_s: int) -> int:
         """Erase what has outlived its retention; see ``Store``.
 
-        A row that does not vouch for itself ends no clip: ``mend`` asks its file first.
+        A row that does not vouch for itself ends no clip: ``repair`` asks its file first.
         """
         with self._available():
-            overdue = self._index.overdue(now_s, self.orders.retention_days())
+            overdue = self._index.expired(now_s, self.orders.retention_days())
             for whose, stones in overdue.items():
                 self.erase(whose, stones)
         return sum(map(len, overdue.values()))
 
-    def mend(self, verify: Callable[[bytes], Envelope]) -> int:
+    def repair(self, verify: Callable[[bytes], Envelope]) -> int:
         """Bring files and index together again after a crash, or after a copy was put back.
 
         Unfinished files go; files without a row get one if they verify, else they are set aside in
@@ -189,7 +189,7 @@ class FileStore:
             How many rows were made.
         """
         with self._available():
-            return Mending(self._folder, self._index, self.orders, verify).mend()
+            return IndexRepair(self._folder, self._index, self.orders, verify).repair()
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:

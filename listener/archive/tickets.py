@@ -24,7 +24,7 @@ LONGEST_ANSWER_BYTES: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class RequestChallenge:
     """A request that waits for its proof."""
 
     owner: str
@@ -37,7 +37,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class IssuedChallenge:
     """What the asker gets."""
 
     ticket: str
@@ -47,16 +47,16 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ChallengeResult:
     """What an answer was worth. The ticket is used up whatever it was."""
 
-    ticket: Ticket
+    ticket: RequestChallenge
     is_proven: bool
     crossed: str | None = None
     """The owner to whose ticket it would have been the right answer."""
 
 
-class Tickets:
+class RequestChallenges:
     """The open tickets. Safe for use by several threads.
 
     Args:
@@ -65,10 +65,10 @@ class Tickets:
 
     def __init__(self, monotonic_s: Callable[[], float]) -> None:
         self._monotonic_s = monotonic_s
-        self._open: OrderedDict[str, Ticket] = OrderedDict()
+        self._open: OrderedDict[str, RequestChallenge] = OrderedDict()
         self._lock = threading.Lock()
 
-    def issue(self, owner: str, okey: str, recipient: str, request: Request) -> Issued:
+    def issue(self, owner: str, okey: str, recipient: str, request: Request) -> IssuedChallenge:
         """Ask a question about one request.
 
         Args:
@@ -93,10 +93,10 @@ class Tickets:
         with self._lock:
             now_s = self._monotonic_s()
             self._make_room(owner, now_s)
-            self._open[name] = Ticket(owner, okey, request, digest, now_s + TICKET_S, expected)
-        return Issued(name, challenge, new_challenge, digest)
+            self._open[name] = RequestChallenge(owner, okey, request, digest, now_s + TICKET_S, expected)
+        return IssuedChallenge(name, challenge, new_challenge, digest)
 
-    def redeem(self, name: str, answer: bytes) -> Verdict | None:
+    def redeem(self, name: str, answer: bytes) -> ChallengeResult | None:
         """Use a ticket up.
 
         Args:
@@ -112,12 +112,12 @@ class Tickets:
             if ticket is None or self._monotonic_s() >= ticket.until_s:
                 return None
             if hmac.compare_digest(said, ticket.answer):
-                return Verdict(ticket, is_proven=True)
-            other = self._whose(said)
+                return ChallengeResult(ticket, is_proven=True)
+            other = self._find_owner(said)
             crossed = self._open.pop(other).owner if other is not None else None
-        return Verdict(ticket, is_proven=False, crossed=crossed)
+        return ChallengeResult(ticket, is_proven=False, crossed=crossed)
 
-    def _whose(self, said: bytes) -> str | None:
+    def _find_owner(self, said: bytes) -> str | None:
         found = None
         for name, ticket in self._open.items():
             if hmac.compare_digest(said, ticket.answer):

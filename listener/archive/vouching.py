@@ -17,7 +17,7 @@ _CODE_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ClipRecord:
     """An archived clip, as its header describes it."""
 
     clip: str
@@ -32,7 +32,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Voucher:
+class RowMac:
     """Makes and checks the codes.
 
     Args:
@@ -42,11 +42,11 @@ class Voucher:
     secret: bytes = b""
 
     @classmethod
-    def of(cls, key: Ed25519PrivateKey) -> "Voucher":
+    def for_key(cls, key: Ed25519PrivateKey) -> "RowMac":
         """Return that of the archive with this key."""
         return cls(hashlib.blake2b(key.private_bytes_raw(), person=_PERSON).digest())
 
-    def code(self, kept: Kept) -> str:
+    def compute(self, kept: ClipRecord) -> str:
         """Return the code for what a row says."""
         # Written out: dataclasses.astuple copies deeply, and would take most of the time.
         said = msgspec.json.encode(

@@ -21,7 +21,7 @@ _U32: Final = 0xFFFFFFFF
 _U16: Final = 0xFFFF
 
 
-class Zip:
+class ZipWriter:
     """Turn entries into the bytes of a ZIP, in order. Use it as a context; for one thread."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Zip:
         while piece := file.read(_PIECE_BYTES):
             yield piece
 
-    def end(self) -> Iterator[bytes]:
+    def finish(self) -> Iterator[bytes]:
         """Yield the directory: without it, no reader takes the ZIP for whole."""
         size = self._directory.tell()
         self._directory.seek(0)

@@ -13,11 +13,11 @@ from starlette.testclient import TestClient
 
 from listener.accesslog import ACCESS_LOG, AccessLog
 from listener.archive.api import Api
-from listener.archive.holdings import Holdings
+from listener.archive.holdings import ArchiveContext
 from listener.archive.receive import Receiver
-from listener.archive.rights import Rights
+from listener.archive.rights import Operations
 from listener.archive.store import FileStore
-from listener.archive.tickets import Tickets
+from listener.archive.tickets import RequestChallenges
 from listener.envelope import format as form
 from tests.archive.wire import FakeBroker
 
@@ -77,14 +77,14 @@ def log(home: Path, wall: FakeClock) -> Iterator[AccessLog]:
 
 
 @pytest.fixture
-def holdings(household: "Household", store: FileStore, log: AccessLog, wall: FakeClock) -> Holdings:
+def holdings(household: "Household", store: FileStore, log: AccessLog, wall: FakeClock) -> ArchiveContext:
     found = household.home
-    return Holdings(found, store, log, found.roster, found.archive_key(), wall)
+    return ArchiveContext(found, store, log, found.roster, found.archive_key(), wall)
 
 
 @pytest.fixture
-def client(holdings: Holdings, clock: FakeClock) -> Iterator[TestClient]:
-    api = Api(holdings, Tickets(clock), Rights(holdings, clock))
+def client(holdings: ArchiveContext, clock: FakeClock) -> Iterator[TestClient]:
+    api = Api(holdings, RequestChallenges(clock), Operations(holdings, clock))
     with TestClient(api.app(), client=("127.0.0.1", 1), raise_server_exceptions=True) as made:
         yield made
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from listener.archive.store import FileStore
-from listener.archive.vouching import Kept
+from listener.archive.vouching import ClipRecord
 from listener.envelope import format as form
 from listener.errors import Unavailable
 
@@ -40,7 +40,7 @@ class CountingStore:
     def keep(self, envelope: form.Envelope, data: bytes, received_s: int) -> bool:
         return True
 
-    def kept(self, owner: str | None = None) -> Iterator[Kept]:
+    def clips(self, owner: str | None = None) -> Iterator[ClipRecord]:
         yield from ()
 
     def expire(self, now_s: int) -> int:

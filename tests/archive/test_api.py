@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from listener.archive.door import NotHers
-from listener.archive.holdings import Holdings
-from listener.archive.rights import Rights, Stream
-from listener.archive.tickets import Ticket
+from listener.archive.door import WrongOwner
+from listener.archive.holdings import ArchiveContext
+from listener.archive.rights import Operations, ZipStream
+from listener.archive.tickets import RequestChallenge
 from listener.envelope import keys
 from listener.rights import chain, receipt
 from listener.rights import request as requests
@@ -39,7 +39,7 @@ def unzipped(data: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def receipt_of(response: "Response", holdings: Holdings) -> receipt.Receipt:
+def receipt_of(response: "Response", holdings: ArchiveContext) -> receipt.Receipt:
     return receipt.parse_receipt(response.content, holdings.key.public_key())
 
 
@@ -111,8 +111,8 @@ def test_a_row_that_was_changed_is_told_as_its_file_has_it(
         {**one, "received": 0, "expires": 0} for one in true
     ]
     assert told[0]["expires"] > told[0]["received"]
-    assert [one.clip for one in store.kept("ada")] == [header.clip]
-    assert all(is_vouched for _, is_vouched in store.judged("ada", ("", "A")))
+    assert [one.clip for one in store.clips("ada")] == [header.clip]
+    assert all(is_vouched for _, is_vouched in store.page_with_mac_check("ada", ("", "A")))
 
 
 def test_a_changed_row_is_not_told_where_its_file_is_not_asked_for(
@@ -161,7 +161,7 @@ def test_a_clip_of_another_is_not_handed_out_and_both_read_it(
 
 
 def test_an_export_is_whole_and_says_what_is_in_it(
-    ada: "Person", bob: "Person", shelf: "Shelf", holdings: Holdings
+    ada: "Person", bob: "Person", shelf: "Shelf", holdings: ArchiveContext
 ) -> None:
     made = {shelf.put().clip for _ in range(3)}
     shelf.put("bob")
@@ -234,19 +234,19 @@ def test_all_that_is_in_the_way_of_an_export_is_counted_and_the_first_are_named(
 
 
 def test_what_is_crossed_while_an_export_goes_out_ends_it(
-    bob: "Person", shelf: "Shelf", holdings: Holdings, clock: "FakeClock"
+    bob: "Person", shelf: "Shelf", holdings: ArchiveContext, clock: "FakeClock"
 ) -> None:
     for _ in range(3):
         shelf.put()
     foreign = shelf.put("bob")
-    ticket = Ticket("ada", "a" * 24, requests.ExportRequest(), "0" * 64, 0.0, b"")
-    going = Rights(holdings, clock).carry_out(ticket)
-    assert isinstance(going, Stream)
+    ticket = RequestChallenge("ada", "a" * 24, requests.ExportRequest(), "0" * 64, 0.0, b"")
+    going = Operations(holdings, clock).execute(ticket)
+    assert isinstance(going, ZipStream)
     sent = next(going.pieces)
     shelf.path(foreign).rename(shelf.store.path("ada", foreign.clip))
 
     rest = io.BytesIO()
-    with pytest.raises(NotHers):
+    with pytest.raises(WrongOwner):
         rest.writelines(going.pieces)
 
     sent += rest.getvalue()
@@ -279,14 +279,14 @@ def test_a_damaged_file_stops_an_export_and_can_be_erased(ada: "Person", shelf: 
 
 
 def test_erase_names_what_went_and_nothing_comes_back(
-    ada: "Person", shelf: "Shelf", holdings: Holdings, store: "FileStore"
+    ada: "Person", shelf: "Shelf", holdings: ArchiveContext, store: "FileStore"
 ) -> None:
     gone, stays = shelf.put(), shelf.put()
 
     said = receipt_of(ada.ask("erase", clips=[gone.clip, gone.clip]), holdings)
 
     assert said.clips == (gone.clip,)
-    assert [one.clip for one in store.kept("ada")] == [stays.clip]
+    assert [one.clip for one in store.clips("ada")] == [stays.clip]
     assert not shelf.path(gone).exists()
     assert holdings.gone[0].sha256 == hashlib.sha256(shelf.sealed[gone.clip]).hexdigest()
     assert ada.ask("play", clip=gone.clip).status_code == 404
@@ -308,7 +308,7 @@ def test_erase_leaves_what_is_somebody_elses(
 
 
 def test_erase_of_a_time_reaches_what_is_still_under_way(
-    ada: "Person", shelf: "Shelf", store: "FileStore", holdings: Holdings
+    ada: "Person", shelf: "Shelf", store: "FileStore", holdings: ArchiveContext
 ) -> None:
     first = shelf.put(t="2026-11-21T08:00:00.000Z")
     later = shelf.put(t="2026-11-22T08:00:00.000Z")
@@ -317,11 +317,11 @@ def test_erase_of_a_time_reaches_what_is_still_under_way(
     said = receipt_of(ada.ask("erase", **fields), holdings)
 
     assert said.clips == (first.clip,)
-    assert [one.clip for one in store.kept()] == [later.clip]
+    assert [one.clip for one in store.clips()] == [later.clip]
     late = shelf.household.header(900, "ada", t="2026-11-21T09:00:00.000Z")
-    assert store.orders.is_swept(late)
-    assert not store.orders.is_swept(shelf.household.header(901, "bob", t=late.t))
-    assert not store.orders.is_swept(shelf.household.header(902, "ada", t=later.t))
+    assert store.orders.is_refused(late)
+    assert not store.orders.is_refused(shelf.household.header(901, "bob", t=late.t))
+    assert not store.orders.is_refused(shelf.household.header(902, "ada", t=later.t))
 
 
 def test_retention_is_hers_and_only_shortens(
@@ -335,14 +335,14 @@ def test_retention_is_hers_and_only_shortens(
 
     eight_days_on_s = 1_795_334_400 + 8 * 86_400
     assert store.expire(eight_days_on_s) == 1
-    assert [one.owner for one in store.kept()] == ["bob"]
+    assert [one.owner for one in store.clips()] == ["bob"]
     ada.ask("retention", days=3650)
     shelf.put(ttl_s=86_400)
     assert store.expire(1_795_334_400 + 86_400) == 1
 
 
 def test_the_log_is_a_chain_that_all_can_check_and_each_can_read_her_part(
-    ada: "Person", bob: "Person", holdings: Holdings
+    ada: "Person", bob: "Person", holdings: ArchiveContext
 ) -> None:
     for _ in range(3):
         ada.ask("list")
@@ -399,7 +399,7 @@ def test_a_new_key_is_carried_to_the_speakers_as_it_was_said(
     changed = ada.answer(told["ticket"], both).json()
 
     assert changed["sealed_to"] == {"hall": None}
-    (said,) = store.orders.carried()["hall"]
+    (said,) = store.orders.pending_keys()["hall"]
     assert json.loads(said) == {
         "v": 1,
         "owner": "ada",
@@ -409,7 +409,7 @@ def test_a_new_key_is_carried_to_the_speakers_as_it_was_said(
         "old_proof": code,
         "new_proof": code,
     }
-    assert store.orders.carried().keys() == {"hall"}
+    assert store.orders.pending_keys().keys() == {"hall"}
 
 
 def test_nothing_is_carried_for_a_change_that_was_not_proven(
@@ -423,7 +423,7 @@ def test_nothing_is_carried_for_a_change_that_was_not_proven(
     twice = ada.request("new-key", recipient=str(fresh.to_public()), proofs=fields["proofs"] * 2)
     assert twice.status_code == 422
 
-    assert store.orders.carried() == {}
+    assert store.orders.pending_keys() == {}
 
 
 def test_keys_say_to_which_one_each_speaker_seals(
@@ -531,7 +531,7 @@ def test_limits_are_told(client: "TestClient", ada: "Person") -> None:
     assert ada.request("list").json()["error"] == "owner"
 
 
-def test_everyone_near_reads_the_signed_head(client: "TestClient", holdings: Holdings) -> None:
+def test_everyone_near_reads_the_signed_head(client: "TestClient", holdings: ArchiveContext) -> None:
     told = client.get("/v1/archive").json()
 
     assert told["archive"] == holdings.name

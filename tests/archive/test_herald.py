@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from listener.accesslog import LogEntry
-from listener.archive.herald import Herald
-from listener.archive.holdings import Gone, Holdings
+from listener.archive.herald import ArchivePublisher
+from listener.archive.holdings import ErasedClip, ArchiveContext
 from listener.archive.receive import Receiver
-from listener.archive.retention import Retention
-from listener.archive.serve import Server
+from listener.archive.retention import ExpirySweep
+from listener.archive.serve import ArchiveService
 from listener.archive.store import FileStore
 from listener.mqtt import terms
 from listener.mqtt.broker import ConnectedEvent, BrokerLimits, ConnectionLostEvent, Message
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 
 def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
-    holdings: Holdings, broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock"
+    holdings: ArchiveContext, broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock"
 ) -> None:
-    server = Server(
+    server = ArchiveService(
         broker,
         receiver,
-        Retention(store, lambda: 0, clock, clock),
-        herald=Herald(holdings),
+        ExpirySweep(store, lambda: 0, clock, clock),
+        herald=ArchivePublisher(holdings),
         monotonic_s=clock,
     )
     broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
     for _ in range(2):
         server.turn(0.1)
     holdings.log.append(LogEntry(owner="ada", op="list", outcome="done"))
-    holdings.gone.append(Gone("hall", "00000000-0000-4000-8000-000000000000", "1" * 64))
+    holdings.gone.append(ErasedClip("hall", "00000000-0000-4000-8000-000000000000", "1" * 64))
     server.turn(0.1)
 
     said = [one for one in broker.did if isinstance(one, Message)]
@@ -49,23 +49,23 @@ def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
 
 
 def test_what_owners_chose_is_said_on_each_connection_and_when_it_changes(
-    holdings: Holdings, broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock"
+    holdings: ArchiveContext, broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock"
 ) -> None:
-    retention = Retention(store, lambda: 0, clock, clock)
-    server = Server(broker, receiver, retention, herald=Herald(holdings), monotonic_s=clock)
+    retention = ExpirySweep(store, lambda: 0, clock, clock)
+    server = ArchiveService(broker, receiver, retention, herald=ArchivePublisher(holdings), monotonic_s=clock)
 
     def said() -> list[Message]:
         server.turn(0.1)
         found = [one for one in broker.did if isinstance(one, Message)]
         broker.did.clear()
-        return [one for one in found if one.topic != Herald.topic]
+        return [one for one in found if one.topic != ArchivePublisher.topic]
 
     store.orders.set_retention("ada", 7)
     broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
     first, nothing = said(), said()
     store.orders.set_retention("ada", 2)
     for text in ('{"a":1}', '{"a":2}'):
-        store.orders.carry({"hall": text})
+        store.orders.set_pending_keys({"hall": text})
     second = said()
     broker.happens += [ConnectionLostEvent("gone"), ConnectedEvent(BrokerLimits(), "5")]
     again = said()
@@ -89,12 +89,12 @@ def test_what_owners_chose_is_said_on_each_connection_and_when_it_changes(
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_head_on_the_broker_that_the_log_does_not_hold_is_noticed(
-    holdings: Holdings,
+    holdings: ArchiveContext,
     caplog: pytest.LogCaptureFixture,
     *,
     known: bool,
 ) -> None:
-    herald = Herald(holdings)
+    herald = ArchivePublisher(holdings)
     end = holdings.log.append(LogEntry(owner="ada", op="list", outcome="done"))
     kept = receipt.SignedHead(
         n=end.n if known else end.n + 5, hash=end.hash, t=holdings.now(), archive=holdings.name
@@ -102,9 +102,9 @@ def test_a_head_on_the_broker_that_the_log_does_not_hold_is_noticed(
     payload = json.dumps(receipt.sign(kept, holdings.key)).encode()
 
     for data in (b"noise", payload):
-        Herald(holdings).heard(Message(Herald.topic, data, retain=False))
-    herald.heard(Message(Herald.topic, payload, retain=True))
-    herald.heard(Message(Herald.topic, payload, retain=True))
+        ArchivePublisher(holdings).on_message(Message(ArchivePublisher.topic, data, retain=False))
+    herald.on_message(Message(ArchivePublisher.topic, payload, retain=True))
+    herald.on_message(Message(ArchivePublisher.topic, payload, retain=True))
 
     assert ("does not hold the head" in caplog.text) is not known
     assert holdings.log.head().n == (1 if known else 3)

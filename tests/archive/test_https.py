@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
-from listener.archive.https import Doors
+from listener.archive.https import HttpServer
 from listener.archive.neighbours import HEADERS_LIMIT_BYTES
 from listener.config import ArchiveSettings
 from listener.errors import ConfigError, Unavailable
@@ -24,15 +24,15 @@ from listener.errors import ConfigError, Unavailable
 pytestmark = pytest.mark.system  # real servers and TLS
 
 HELLO: ASGIApp = PlainTextResponse("hello")
-Open = Callable[..., Doors]
+Open = Callable[..., HttpServer]
 
 
 @pytest.fixture
 def doors(home: Path) -> Iterator[Open]:
     opened = []
 
-    def start(**fields: object) -> Doors:
-        made = Doors(HELLO, home, msgspec.convert(fields, ArchiveSettings))
+    def start(**fields: object) -> HttpServer:
+        made = HttpServer(HELLO, home, msgspec.convert(fields, ArchiveSettings))
         opened.append(made)
         made.start()
         return made
@@ -185,13 +185,13 @@ def test_what_would_serve_strangers_or_in_the_clear_is_refused(
     home: Path, fields: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        Doors(HELLO, home, ArchiveSettings(**fields))
+        HttpServer(HELLO, home, ArchiveSettings(**fields))
 
 
 def test_a_port_that_is_taken_is_said(doors: Open, home: Path, port: int) -> None:
     doors(port=port)
 
     with pytest.raises(Unavailable, match="cannot listen"):
-        Doors(HELLO, home, ArchiveSettings(port=port))
+        HttpServer(HELLO, home, ArchiveSettings(port=port))
     with pytest.raises(Unavailable, match="cannot open"):
-        Doors(HELLO, home / ("x" * 120), ArchiveSettings())
+        HttpServer(HELLO, home / ("x" * 120), ArchiveSettings())

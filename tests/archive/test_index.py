@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from listener.archive.index import Index
-from listener.archive.vouching import Voucher
+from listener.archive.index import ClipIndex
+from listener.archive.vouching import RowMac
 from listener.envelope import format as form
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ T_S = 1_795_334_400
 
 
 @pytest.fixture
-def index(tmp_path: Path) -> Iterator[Index]:
-    made = Index(tmp_path / "index.sqlite", Voucher(b"secret"))
+def index(tmp_path: Path) -> Iterator[ClipIndex]:
+    made = ClipIndex(tmp_path / "index.sqlite", RowMac(b"secret"))
     yield made
     made.close()
 
 
-def add(index: Index, household: "Household", seq: int, **fields: object) -> form.PublicHeader:
+def add(index: ClipIndex, household: "Household", seq: int, **fields: object) -> form.PublicHeader:
     given: dict[str, Any] = {"t": "2026-11-22T08:00:00.000Z"} | fields
     header = household.header(seq, **given)
     data = household.seal(header)
@@ -33,29 +33,29 @@ def add(index: Index, household: "Household", seq: int, **fields: object) -> for
 
 
 def test_a_fresh_row_vouches_for_itself_and_a_changed_one_does_not(
-    index: Index, household: "Household"
+    index: ClipIndex, household: "Household"
 ) -> None:
     header = add(index, household, 1)
-    assert index.doubtful() == []
+    assert index.unverified_rows() == []
 
     index.rows.execute("update clip set owner = 'bob'")
 
-    assert [kept.clip for kept in index.doubtful()] == [header.clip]
-    ((_, is_vouched),) = index.judged("bob", ("", "A"), device=None, after="", limit=9)
+    assert [kept.clip for kept in index.unverified_rows()] == [header.clip]
+    ((_, is_vouched),) = index.page_with_mac_check("bob", ("", "A"), device=None, after="", limit=9)
     assert not is_vouched
-    index.vouch(index.doubtful())
-    assert index.doubtful() == []
+    index.write_macs(index.unverified_rows())
+    assert index.unverified_rows() == []
 
 
 def test_what_is_overdue_is_named_by_owner_and_only_where_its_row_vouches(
-    index: Index, household: "Household"
+    index: ClipIndex, household: "Household"
 ) -> None:
     first = add(index, household, 1, ttl_s=60)
     second = add(index, household, 2, owner="bob", ttl_s=9 * 86_400)
     third = add(index, household, 3, ttl_s=60)
     index.rows.execute("update clip set code = '' where clip = ?", (third.clip,))
 
-    gone = index.overdue(T_S + 2 * 86_400, {"bob": 1})
+    gone = index.expired(T_S + 2 * 86_400, {"bob": 1})
 
     assert {owner: [one.clip for one in stones] for owner, stones in gone.items()} == {
         "ada": [first.clip],
@@ -63,7 +63,7 @@ def test_what_is_overdue_is_named_by_owner_and_only_where_its_row_vouches(
     }
 
 
-def test_the_newest_of_a_device_is_by_its_time(index: Index, household: "Household") -> None:
+def test_the_newest_of_a_device_is_by_its_time(index: ClipIndex, household: "Household") -> None:
     newest = add(index, household, 1, t="2026-11-22T09:00:00.000Z")
     add(index, household, 2)
 
@@ -75,4 +75,4 @@ def test_a_file_that_is_no_index_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "index.sqlite").write_bytes(b"no index" * 1000)
 
     with pytest.raises(sqlite3.Error):
-        Index(tmp_path / "index.sqlite", Voucher())
+        ClipIndex(tmp_path / "index.sqlite", RowMac())

@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from listener.archive.door import Door
-from listener.archive.listing import Lister
+from listener.archive.door import VerifiedReader
+from listener.archive.listing import ClipFinder
 from listener.rights.request import ListRequest
 from tests.archive.crossing import cross
 
@@ -21,7 +21,7 @@ def test_one_more_than_asked_for_says_that_there_are_more_and_foreign_rows_do_no
     for day in (2, 4, 6):
         shelf.put("bob", t=f"2026-11-2{day}T08:00:00.000Z")
     cross(store, "owner = 'ada'")
-    lister = Lister(store, Door(store, household.home.roster))
+    lister = ClipFinder(store, VerifiedReader(store, household.home.roster))
 
     two, foreign = lister.find("ada", ListRequest(limit=1))
     everything, all_foreign = lister.find("ada", ListRequest())

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from listener.archive.orders import Orders
+from listener.archive.orders import OwnerState
 from listener.archive.receive import Receiver
 from listener.archive.store import FileStore
-from listener.archive.vouching import Voucher
+from listener.archive.vouching import RowMac
 from listener.envelope import format as form
 from tests.archive.crossing import cross
 from tests.archive.shelf import T_S, kept, path_of
@@ -26,10 +26,10 @@ def test_a_file_without_a_row_gets_one_when_it_verifies(
     path.parent.mkdir(parents=True)
     path.write_bytes(household.seal(header))
 
-    assert store.mend(receiver.verify) == 1
-    assert store.mend(receiver.verify) == 0
+    assert store.repair(receiver.verify) == 1
+    assert store.repair(receiver.verify) == 0
 
-    assert [one.clip for one in store.kept()] == [header.clip]
+    assert [one.clip for one in store.clips()] == [header.clip]
 
 
 def test_a_start_mends_an_index_whose_owners_were_crossed(
@@ -38,10 +38,10 @@ def test_a_start_mends_an_index_whose_owners_were_crossed(
     hers, his = kept(store, household), kept(store, household, 2, owner="bob")
     cross(store, "owner = case owner when 'ada' then 'bob' else 'ada' end")
 
-    assert store.mend(receiver.verify) == 2
+    assert store.repair(receiver.verify) == 2
 
-    assert [one.clip for one in store.kept("ada")] == [hers.clip]
-    assert [one.clip for one in store.kept("bob")] == [his.clip]
+    assert [one.clip for one in store.clips("ada")] == [hers.clip]
+    assert [one.clip for one in store.clips("bob")] == [his.clip]
     assert not (folder / "quarantine").exists()
 
 
@@ -49,17 +49,17 @@ def test_an_index_of_another_archive_or_of_before_is_asked_file_by_file(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
     header = kept(store, household)
-    received_s = next(store.kept()).received_s
+    received_s = next(store.clips()).received_s
     with sqlite3.connect(folder / "index.sqlite") as index:
         index.execute("alter table clip drop column code")
     index.close()
-    other = FileStore(folder, Orders(folder.parent / "others.sqlite"), Voucher(b"another"))
+    other = FileStore(folder, OwnerState(folder.parent / "others.sqlite"), RowMac(b"another"))
 
-    assert [is_vouched for _, is_vouched in other.judged("ada", ("", "A"))] == [False]
-    assert other.mend(receiver.verify) == 0
+    assert [is_vouched for _, is_vouched in other.page_with_mac_check("ada", ("", "A"))] == [False]
+    assert other.repair(receiver.verify) == 0
 
-    assert [is_vouched for _, is_vouched in other.judged("ada", ("", "A"))] == [True]
-    assert [(one.clip, one.received_s) for one in other.kept()] == [(header.clip, received_s)]
+    assert [is_vouched for _, is_vouched in other.page_with_mac_check("ada", ("", "A"))] == [True]
+    assert [(one.clip, one.received_s) for one in other.clips()] == [(header.clip, received_s)]
     other.close()
 
 
@@ -82,9 +82,9 @@ def test_a_file_that_does_not_belong_is_set_aside(
     path.parent.mkdir(parents=True)
     path.write_bytes(data)
 
-    assert store.mend(receiver.verify) == 0
+    assert store.repair(receiver.verify) == 0
 
-    assert list(store.kept()) == []
+    assert list(store.clips()) == []
     assert not path.exists()
     assert (folder / "quarantine" / path.name).read_bytes() == data
 
@@ -94,7 +94,7 @@ def test_unfinished_files_go(store: FileStore, receiver: Receiver, folder: Path)
     part.parent.mkdir(parents=True)
     part.write_bytes(b"half")
 
-    store.mend(receiver.verify)
+    store.repair(receiver.verify)
 
     assert not part.exists()
 
@@ -111,7 +111,7 @@ def test_a_missing_file_is_reported_and_comes_back_with_the_same_envelope(
     store.keep(form.parse_envelope(data), data, T_S)
     path_of(folder, header).unlink()
 
-    store.mend(receiver.verify)
+    store.repair(receiver.verify)
     again = store.keep(form.parse_envelope(data), data, T_S)
 
     assert "files of 1 archived clips are missing" in caplog.text
@@ -129,6 +129,6 @@ def test_a_lost_index_is_made_from_the_files(
 
     fresh = FileStore(folder)
 
-    assert fresh.mend(receiver.verify) == 1
-    assert [one.clip for one in fresh.kept()] == [header.clip]
+    assert fresh.repair(receiver.verify) == 1
+    assert [one.clip for one in fresh.clips()] == [header.clip]
     fresh.close()

@@ -6,12 +6,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from listener.archive.api import Api
-from listener.archive.neighbours import is_near
-from listener.archive.rights import Rights
-from listener.archive.tickets import Tickets
+from listener.archive.neighbours import is_private_address
+from listener.archive.rights import Operations
+from listener.archive.tickets import RequestChallenges
 
 if TYPE_CHECKING:
-    from listener.archive.holdings import Holdings
+    from listener.archive.holdings import ArchiveContext
     from tests.archive.conftest import FakeClock
 
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     ],
 )
 def test_who_is_near(address: str, *, near: bool) -> None:
-    assert is_near(address) is near
+    assert is_private_address(address) is near
 
 
 def test_strangers_are_refused_before_anything_is_read(
-    holdings: "Holdings", clock: "FakeClock"
+    holdings: "ArchiveContext", clock: "FakeClock"
 ) -> None:
-    app = Api(holdings, Tickets(clock), Rights(holdings, clock)).app()
+    app = Api(holdings, RequestChallenges(clock), Operations(holdings, clock)).app()
     with TestClient(app, client=("8.8.8.8", 1)) as far:
         assert far.get("/v1/archive").status_code == 403

@@ -8,13 +8,13 @@ import msgspec
 
 from listener.archive import openapi
 from listener.archive.api import Api
-from listener.archive.rights import Rights
-from listener.archive.tickets import Tickets
+from listener.archive.rights import Operations
+from listener.archive.tickets import RequestChallenges
 from listener.rights import request as requests
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
-    from listener.archive.holdings import Holdings
+    from listener.archive.holdings import ArchiveContext
     from tests.archive.conftest import FakeClock
 
 
@@ -24,7 +24,7 @@ def test_what_is_written_down_is_what_the_code_says() -> None:
     assert written == openapi.render(), "python -m listener.archive.openapi > docs/openapi.json"
 
 
-def test_every_route_is_described_and_no_other(holdings: "Holdings", clock: "FakeClock") -> None:
+def test_every_route_is_described_and_no_other(holdings: "ArchiveContext", clock: "FakeClock") -> None:
     described = {
         (path, method.upper())
         for path, operations in openapi.describe()["paths"].items()
@@ -33,7 +33,7 @@ def test_every_route_is_described_and_no_other(holdings: "Holdings", clock: "Fak
 
     routes = {
         (route.path_format, method)
-        for route in Api(holdings, Tickets(clock), Rights(holdings, clock)).routes()
+        for route in Api(holdings, RequestChallenges(clock), Operations(holdings, clock)).routes()
         for method in route.methods or ()
         if method != "HEAD"
     }
@@ -45,7 +45,7 @@ def test_every_request_is_described_with_its_fields() -> None:
     schemas = openapi.describe()["components"]["schemas"]
 
     for kind in get_args(requests.Request):
-        schema = schemas[kind.__name__]
+        schema = schemas[kind.__name__.removesuffix("Request")]
         names = {field.encode_name for field in msgspec.structs.fields(kind)}
         assert set(schema["properties"]) == names | {"op"}
         assert schema["additionalProperties"] is False

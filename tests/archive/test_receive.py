@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from listener.archive.receive import Receiver, Refusal
 from listener.archive.store import FileStore
-from listener.archive.vouching import Kept
+from listener.archive.vouching import ClipRecord
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.format import Envelope
@@ -61,7 +61,7 @@ def test_the_same_envelope_again_is_acknowledged_and_kept_once(
 
     assert again == first
     assert (receiver.stored, receiver.repeated) == (1, 1)
-    assert len(list(store.kept())) == 1
+    assert len(list(store.clips())) == 1
 
 
 def test_other_bytes_under_the_same_id_are_a_replay(
@@ -160,7 +160,7 @@ class BrokenStore:
     def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:
         raise Unavailable("no space left on device")
 
-    def kept(self, owner: str | None = None) -> Iterator[Kept]:
+    def clips(self, owner: str | None = None) -> Iterator[ClipRecord]:
         yield from ()
 
     def expire(self, now_s: int) -> int:

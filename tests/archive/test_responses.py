@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from listener.archive import answers
-from listener.archive.door import Missing, NotHers
-from listener.archive.responses import Flow, failed
+from listener.archive.door import ClipNotFound, WrongOwner
+from listener.archive.responses import ChunkedResponse, failure_response
 from listener.errors import EarmarkError, Unavailable
 
 
@@ -32,7 +32,7 @@ class Asker:
         if len(self.taken) == self._enough:
             self._gone.set()
 
-    def ask(self, flow: Flow) -> bytes:
+    def ask(self, flow: ChunkedResponse) -> bytes:
         asyncio.run(flow({"type": "http"}, self.receive, self.send))
         return b"".join(one.get("body", b"") for one in self.taken)
 
@@ -58,8 +58,8 @@ class Made:
 @pytest.mark.parametrize(
     ("error", "status", "word"),
     [
-        (Missing("there is no such clip"), 404, "clip"),
-        (NotHers("another's", "bob", ("one",)), 409, "not-hers"),
+        (ClipNotFound("there is no such clip"), 404, "clip"),
+        (WrongOwner("another's", "bob", ("one",)), 409, "not-hers"),
         (Unavailable("the disk is full"), 503, "unavailable"),
         (EarmarkError("this key counts already"), 409, "key"),
     ],
@@ -67,7 +67,7 @@ class Made:
 def test_each_failure_has_its_status_and_its_word(
     error: EarmarkError, status: int, word: str
 ) -> None:
-    response = failed(Request({"type": "http"}), error)
+    response = failure_response(Request({"type": "http"}), error)
 
     told: dict[str, Any] = msgspec.json.decode(response.body)
     assert (response.status_code, told["error"]) == (status, word)
@@ -77,7 +77,7 @@ def test_each_failure_has_its_status_and_its_word(
 
 
 def test_what_the_disk_said_is_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
-    response = failed(Request({"type": "http"}), Unavailable("/secret/place is full"))
+    response = failure_response(Request({"type": "http"}), Unavailable("/secret/place is full"))
 
     assert b"/secret/place" not in response.body
     assert "/secret/place" in caplog.text
@@ -86,7 +86,7 @@ def test_what_the_disk_said_is_for_the_log_alone(caplog: pytest.LogCaptureFixtur
 def test_a_flow_is_sent_to_its_end() -> None:
     asker, made = Asker(), Made()
 
-    assert asker.ask(Flow(made.pieces())) == b"piece " * 3
+    assert asker.ask(ChunkedResponse(made.pieces())) == b"piece " * 3
 
     assert asker.taken[-1]["more_body"] is False
     assert made.closed
@@ -95,7 +95,7 @@ def test_a_flow_is_sent_to_its_end() -> None:
 def test_a_flow_that_breaks_off_has_no_end(caplog: pytest.LogCaptureFixture) -> None:
     asker, made = Asker(), Made(Unavailable("the disk is gone"))
 
-    asker.ask(Flow(made.pieces()))
+    asker.ask(ChunkedResponse(made.pieces()))
 
     assert asker.taken[-1]["more_body"] is True
     assert "broken off: the disk is gone" in caplog.text
@@ -105,7 +105,7 @@ def test_a_flow_that_breaks_off_has_no_end(caplog: pytest.LogCaptureFixture) -> 
 def test_nothing_is_made_for_whoever_has_gone() -> None:
     asker, made = Asker(enough=4), Made(count=100_000)
 
-    asker.ask(Flow(made.pieces()))
+    asker.ask(ChunkedResponse(made.pieces()))
 
     assert asker.taken[-1]["more_body"] is True
     assert made.closed

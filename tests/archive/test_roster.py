@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from listener.archive.roster import FreshRoster
+from listener.archive.roster import ReloadingRoster
 from listener.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def test_an_edited_roster_counts_at_once_and_a_damaged_one_does_not(
     household: "Household", caplog: pytest.LogCaptureFixture
 ) -> None:
-    fresh = FreshRoster(household.home)
+    fresh = ReloadingRoster(household.home)
     assert set(fresh().active_owners()) == {"ada", "bob"}
 
     household.home.change_roster(lambda roster: roster.without_owner("bob"))
@@ -25,10 +25,10 @@ def test_an_edited_roster_counts_at_once_and_a_damaged_one_does_not(
     assert "stays in force" in caplog.text
 
     with pytest.raises(ConfigError):
-        FreshRoster(household.home)
+        ReloadingRoster(household.home)
 
 
 def test_a_home_without_a_roster_knows_nobody(household: "Household") -> None:
     (household.home.path / "roster.json").unlink()
 
-    assert FreshRoster(household.home)().devices == ()
+    assert ReloadingRoster(household.home)().devices == ()

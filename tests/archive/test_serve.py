@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from listener.archive.receive import Receiver
-from listener.archive.retention import Retention
-from listener.archive.serve import Server
+from listener.archive.retention import ExpirySweep
+from listener.archive.serve import ArchiveService
 from listener.archive.store import FileStore
 from listener.mqtt.broker import ConnectedEvent, DeliveredEvent, DeniedEvent, BrokerLimits, ConnectionLostEvent, Message
 from listener.service import Notifier, StopSignal
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 @pytest.fixture
 def server(
     broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock", wall: "FakeClock"
-) -> Server:
-    retention = Retention(store, lambda: 0, wall, clock)
-    return Server(broker, receiver, retention, service=Notifier({}, clock), monotonic_s=clock)
+) -> ArchiveService:
+    retention = ExpirySweep(store, lambda: 0, wall, clock)
+    return ArchiveService(broker, receiver, retention, service=Notifier({}, clock), monotonic_s=clock)
 
 
-def test_it_subscribes_anew_on_each_connection(server: Server, broker: FakeBroker) -> None:
+def test_it_subscribes_anew_on_each_connection(server: ArchiveService, broker: FakeBroker) -> None:
     for _ in range(2):
         server.turn(0.1)
         broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
@@ -45,7 +45,7 @@ def test_it_subscribes_anew_on_each_connection(server: Server, broker: FakeBroke
 
 
 def test_it_answers_a_clip_that_it_has_kept(
-    server: Server, broker: FakeBroker, household: "Household"
+    server: ArchiveService, broker: FakeBroker, household: "Household"
 ) -> None:
     header = household.header(1)
     data = household.seal(header)
@@ -65,7 +65,7 @@ def test_it_answers_a_clip_that_it_has_kept(
 
 
 def test_a_loss_is_said_once_and_the_wait_grows(
-    server: Server, broker: FakeBroker, clock: "FakeClock", caplog: pytest.LogCaptureFixture
+    server: ArchiveService, broker: FakeBroker, clock: "FakeClock", caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(12):
         broker.happens.append(ConnectionLostEvent("connection refused"))
@@ -80,7 +80,7 @@ def test_a_loss_is_said_once_and_the_wait_grows(
 
 
 def test_a_denial_is_said(
-    server: Server, broker: FakeBroker, caplog: pytest.LogCaptureFixture
+    server: ArchiveService, broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker.happens.append(DeniedEvent("Not authorized"))
 
@@ -89,7 +89,7 @@ def test_a_denial_is_said(
     assert "hear no clips: Not authorized" in caplog.text
 
 
-def test_a_stop_ends_it(server: Server, broker: FakeBroker) -> None:
+def test_a_stop_ends_it(server: ArchiveService, broker: FakeBroker) -> None:
     stop = StopSignal()
     stop.request()
 
@@ -106,7 +106,7 @@ def test_a_sweep_that_fails_stops_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = CountingStore()
-    server = Server(broker, receiver, Retention(store, lambda: 0, wall, clock), monotonic_s=clock)
+    server = ArchiveService(broker, receiver, ExpirySweep(store, lambda: 0, wall, clock), monotonic_s=clock)
     store.broken = True
     clock.now_s += 3600
     wall.now_s += 3600

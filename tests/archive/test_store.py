@@ -37,9 +37,9 @@ def test_clips_are_listed_by_time_and_by_owner(store: FileStore, household: "Hou
     early = kept(store, household, 2, t="2026-11-22T07:00:00.000Z")
     other = kept(store, household, 3, owner="bob")
 
-    assert [one.clip for one in store.kept()] == [early.clip, other.clip, late.clip]
-    assert [one.clip for one in store.kept("bob")] == [other.clip]
-    assert list(store.kept("nobody")) == []
+    assert [one.clip for one in store.clips()] == [early.clip, other.clip, late.clip]
+    assert [one.clip for one in store.clips("bob")] == [other.clip]
+    assert list(store.clips("nobody")) == []
 
 
 def test_a_crossed_index_ends_no_clip_of_another(
@@ -50,11 +50,11 @@ def test_a_crossed_index_ends_no_clip_of_another(
     cross(store, "owner = 'ada', expires_s = 1")
 
     assert store.expire(T_S + 2 * 86_400) == 0
-    store.mend(receiver.verify)
+    store.repair(receiver.verify)
 
     assert path_of(folder, his).exists()
-    assert [one.clip for one in store.kept("bob")] == [his.clip]
-    assert not store.orders.is_buried(his.clip)
+    assert [one.clip for one in store.clips("bob")] == [his.clip]
+    assert not store.orders.is_erased(his.clip)
 
 
 def test_a_file_in_the_way_is_never_overwritten(
@@ -70,7 +70,7 @@ def test_a_file_in_the_way_is_never_overwritten(
         store.keep(form.parse_envelope(data), data, T_S)
 
     assert path.read_bytes() == b"another"
-    assert list(store.kept()) == []
+    assert list(store.clips()) == []
 
 
 def test_retention_counts_from_the_signed_time(
@@ -81,7 +81,7 @@ def test_retention_counts_from_the_signed_time(
     assert store.expire(T_S + 86_399) == 0
     assert store.expire(T_S + 86_400) == 1
 
-    assert list(store.kept()) == []
+    assert list(store.clips()) == []
     assert not path_of(folder, header).exists()
 
 
@@ -110,7 +110,7 @@ def test_what_was_erased_does_not_come_back(
         store.keep(form.parse_envelope(relabelled), relabelled, T_S)
 
     path_of(folder, header).write_bytes(data)
-    store.mend(receiver.verify)
+    store.repair(receiver.verify)
     assert not path_of(folder, header).exists()
 
 
@@ -183,7 +183,7 @@ def test_a_locked_index_is_unavailable(store: FileStore, folder: Path) -> None:
     store.close()
 
     with pytest.raises(Unavailable):
-        list(store.kept())
+        list(store.clips())
     with pytest.raises(Unavailable):
         store.expire(0)
     assert sqlite3.connect(folder / "index.sqlite").close() is None  # type: ignore[func-returns-value] # the file itself is sound
@@ -191,6 +191,6 @@ def test_a_locked_index_is_unavailable(store: FileStore, folder: Path) -> None:
 
 def test_only_so_many_changes_of_keys_are_carried(store: FileStore) -> None:
     for number in range(40):
-        store.orders.carry({"hall": str(number), "kitchen": "x"})
+        store.orders.set_pending_keys({"hall": str(number), "kitchen": "x"})
 
-    assert store.orders.carried()["hall"] == [str(number) for number in range(24, 40)]
+    assert store.orders.pending_keys()["hall"] == [str(number) for number in range(24, 40)]

@@ -11,9 +11,9 @@ import pytest
 
 from listener import cli
 from listener.archive.api import Api
-from listener.archive.https import Doors
-from listener.archive.rights import Rights
-from listener.archive.tickets import Tickets
+from listener.archive.https import HttpServer
+from listener.archive.rights import Operations
+from listener.archive.tickets import RequestChallenges
 from listener.config import ArchiveSettings
 from listener.envelope import format as form
 from listener.sound.clip import encode_clip
@@ -29,7 +29,7 @@ from tests.archive.conftest import (  # the same archive that its own tests use
 )
 
 if TYPE_CHECKING:
-    from listener.archive.holdings import Holdings
+    from listener.archive.holdings import ArchiveContext
     from listener.archive.store import FileStore
     from tests.conftest import Household
 
@@ -37,10 +37,10 @@ __all__ = ["clock", "folder", "holdings", "log", "store", "wall"]
 
 
 @pytest.fixture
-def doors(holdings: "Holdings", clock: FakeClock, home: Path) -> Iterator[Path]:
+def doors(holdings: "ArchiveContext", clock: FakeClock, home: Path) -> Iterator[Path]:
     """The archive's socket, answered by the server itself."""
-    api = Api(holdings, Tickets(clock), Rights(holdings, clock))
-    served = Doors(api.app(), home, ArchiveSettings())
+    api = Api(holdings, RequestChallenges(clock), Operations(holdings, clock))
+    served = HttpServer(api.app(), home, ArchiveSettings())
     served.start()
     yield home / "archive.sock"
     served.stop()

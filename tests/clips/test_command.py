@@ -21,7 +21,7 @@ from listener.owner import succession
 
 if TYPE_CHECKING:
     from listener.accesslog import AccessLog
-    from listener.archive.holdings import Holdings
+    from listener.archive.holdings import ArchiveContext
     from tests.clips.conftest import Machine, Sounding
     from tests.conftest import Household
 
@@ -262,7 +262,7 @@ def test_erase_asks_whoever_is_there(
 
     assert asked == ["Erase 1 clips of ada for good? [y/N] "]
     assert code == left
-    assert sum(1 for _ in shelf.store.kept("ada")) == left
+    assert sum(1 for _ in shelf.store.clips("ada")) == left
 
 
 def test_retention_is_asked_and_shortened(ada: "Machine") -> None:
@@ -301,7 +301,7 @@ def test_keys_change_with_proof_of_both(ada: "Machine", shelf: "Sounding") -> No
 
 
 def test_what_a_new_key_carries_to_a_speaker_is_what_that_speaker_follows(
-    ada: "Machine", household: "Household", holdings: "Holdings"
+    ada: "Machine", household: "Household", holdings: "ArchiveContext"
 ) -> None:
     newer = ada.folder / "new.key"
     newer.write_text(str(pyrage.x25519.Identity.generate()))
@@ -309,7 +309,7 @@ def test_what_a_new_key_carries_to_a_speaker_is_what_that_speaker_follows(
 
     assert ada.clips("new-key", newer).code == 0
 
-    (said,) = holdings.store.orders.carried()["hall"]
+    (said,) = holdings.store.orders.pending_keys()["hall"]
     carried = succession.parse(f"[{said}]".encode())
     after = succession.apply_rotation(before, carried, "hall", household.device_key)
     assert after == household.home.roster()

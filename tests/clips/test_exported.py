@@ -17,7 +17,7 @@ from listener.envelope import keys
 from listener.errors import EarmarkError, Unavailable
 
 if TYPE_CHECKING:
-    from listener.archive.holdings import Holdings
+    from listener.archive.holdings import ArchiveContext
     from tests.clips.conftest import Machine, Sounding
 
 pytestmark = pytest.mark.system  # a real archive makes each export
@@ -36,7 +36,7 @@ def whole(ada: "Machine", shelf: "Sounding", tmp_path: Path) -> bytes:
 
 
 @pytest.fixture
-def check(tmp_path: Path, holdings: "Holdings") -> Check:
+def check(tmp_path: Path, holdings: "ArchiveContext") -> Check:
     """Read all of an export; return how many clips it holds."""
 
     def read(data: bytes) -> int:
@@ -140,7 +140,7 @@ def test_a_damaged_one_is_one_error(whole: bytes, check: Check, data: st.DataObj
             check(one)
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path, holdings: "Holdings") -> None:
+def test_a_file_that_is_not_there_is_said(tmp_path: Path, holdings: "ArchiveContext") -> None:
     with pytest.raises(Unavailable, match="cannot read"):
         Export(tmp_path / "nowhere", holdings.key.public_key())
 

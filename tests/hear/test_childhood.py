@@ -7,8 +7,8 @@ import pytest
 
 SETTLE = """
 import os, signal, sys
-from listener.hear.childhood import begin
-pipe = begin({parent})
+from listener.hear.childhood import harden
+pipe = harden({parent})
 print("what a library prints")
 sys.stdout.flush()
 assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN

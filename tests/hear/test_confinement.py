@@ -166,8 +166,8 @@ def run(text: str) -> subprocess.CompletedProcess[str]:
 def test_a_process_that_forbids_dumps_leaves_none() -> None:
     done = run("""
         import ctypes, resource
-        from listener.hear.confinement import forbid_dumps
-        forbid_dumps()
+        from listener.hear.confinement import disable_core_dumps
+        disable_core_dumps()
         print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE))
     """)
 
@@ -177,7 +177,7 @@ def test_a_process_that_forbids_dumps_leaves_none() -> None:
 def test_memory_that_is_given_back_is_overwritten() -> None:
     done = run("""
         import ctypes
-        from listener.hear.confinement import wipe_freed
+        from listener.hear.confinement import overwrite_freed_memory
         libc = ctypes.CDLL(None)
         libc.malloc.restype = ctypes.c_void_p
         def left(length):
@@ -186,7 +186,7 @@ def test_memory_that_is_given_back_is_overwritten() -> None:
             libc.free(piece)
             return ctypes.string_at(piece, length).count(0x11)
         print(left(4_000) > 0)
-        print(wipe_freed(), left(1_100), left(4_000), left(100_000))
+        print(overwrite_freed_memory(), left(1_100), left(4_000), left(100_000))
     """)
 
     before, after = done.stdout.splitlines()
@@ -199,9 +199,9 @@ def test_every_thread_is_confined_those_of_numpy_too() -> None:
         import threading, time
         from pathlib import Path
         import numpy
-        from listener.hear.confinement import confine
+        from listener.hear.confinement import apply_sandbox
         threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
-        confine()
+        apply_sandbox()
         for status in Path("/proc/self/task").glob("*/status"):
             found = dict(line.split(":\\t") for line in status.read_text().splitlines())
             print(found["NoNewPrivs"], found["Seccomp"])
@@ -215,7 +215,7 @@ def test_the_kernel_refuses_what_the_filter_says() -> None:
     done = run("""
         import ctypes, json, os, socket
         from listener.hear.confinement import MACHINES, REFUSED_CALLS, confine
-        confine()
+        apply_sandbox()
         libc = ctypes.CDLL(None, use_errno=True)
         calls = MACHINES[os.uname().machine].calls
         told = {}
@@ -242,11 +242,11 @@ def test_a_network_connection_that_was_handed_over_is_refused() -> None:
     done = run("""
         import os, socket
         from listener.errors import ConfigError
-        from listener.hear.confinement import confine
+        from listener.hear.confinement import apply_sandbox
         local = socket.socketpair()
         kept = socket.socket(socket.AF_INET6)
         try:
-            confine(is_required=False)
+            apply_sandbox(is_required=False)
         except ConfigError as error:
             print(error, os.strerror(0) if error.exit_code == 78 else "")
     """)
@@ -256,12 +256,12 @@ def test_a_network_connection_that_was_handed_over_is_refused() -> None:
 
 REFUSED_WITH_A_WAY_OUT = """
     from listener.errors import ConfigError
-    from listener.hear.confinement import confine
+    from listener.hear.confinement import apply_sandbox
     try:
-        confine()
+        apply_sandbox()
     except ConfigError as error:
         print(error, "|", error.hint)
-    confine(is_required=False)
+    apply_sandbox(is_required=False)
     print("goes on")
 """
 
@@ -282,7 +282,7 @@ def test_a_thread_that_cannot_be_confined_is_not_passed_over() -> None:
     one_thread_filters = """
         import ctypes, struct, threading
         from listener.hear.confinement import MACHINES, program
-        code = program(MACHINES["x86_64"])[-8:]
+        code = build_filter(MACHINES["x86_64"])[-8:]
         held = ctypes.create_string_buffer(code, len(code))
         filters = ctypes.create_string_buffer(struct.pack("@HP", 1, ctypes.addressof(held)))
         libc = ctypes.CDLL(None)

@@ -44,7 +44,7 @@ def test_memory_that_cannot_be_locked_is_said_aloud_and_used() -> None:
     ended = run(
         "import resource, logging; logging.basicConfig();"
         "resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0));"
-        "from listener.hear.memory import allocate; allocate(10)[:] = 1",
+        "from listener.hear.memory import allocate_locked; allocate_locked(10)[:] = 1",
         *drop,
     )
 
@@ -53,7 +53,7 @@ def test_memory_that_cannot_be_locked_is_said_aloud_and_used() -> None:
 
 THREADS = """
 import ctypes, pathlib, threading
-from listener.hear.memory import share_one_heap
+from listener.hear.memory import use_single_malloc_arena
 {call}
 both = threading.Barrier(3)
 places = []
@@ -71,7 +71,7 @@ print(sum(first <= place < end for place in places))
 """
 
 
-@pytest.mark.parametrize(("call", "inside"), [("share_one_heap()", 2), ("", 0)])
+@pytest.mark.parametrize(("call", "inside"), [("use_single_malloc_arena()", 2), ("", 0)])
 def test_threads_take_memory_from_one_heap(call: str, inside: int) -> None:
     ended = run(THREADS.format(call=call))
 

@@ -8,16 +8,16 @@ import pytest
 CHECKS = {
     "dumps": (
         "import resource\n"
-        "from listener.hear.traces import forbid_dumps\n"
-        "assert forbid_dumps()\n"
+        "from listener.hear.traces import disable_core_dumps\n"
+        "assert disable_core_dumps()\n"
         "assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)\n"
         "import ctypes\n"
         "assert ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0\n"  # PR_GET_DUMPABLE
     ),
     "freed": (
         "import ctypes\n"
-        "from listener.hear.traces import wipe_freed\n"
-        "assert wipe_freed()\n"
+        "from listener.hear.traces import overwrite_freed_memory\n"
+        "assert overwrite_freed_memory()\n"
         "libc = ctypes.CDLL(None)\n"
         "libc.malloc.restype = ctypes.c_void_p\n"
         "place = libc.malloc(ctypes.c_size_t(4000))\n"

@@ -98,12 +98,12 @@ def test_a_process_that_forbids_it_is_unavailable_with_a_way_in() -> None:
     program = """
         import os, sys, time
         from listener.errors import Unavailable
-        from listener.hear.confinement import forbid_dumps
+        from listener.hear.confinement import disable_core_dumps
         from listener.selftest.memory import open_to_us
         ready, told = os.pipe()
         child = os.fork()
         if not child:
-            forbid_dumps()
+            disable_core_dumps()
             os.write(told, b"x")
             time.sleep(60)
         os.read(ready, 1)

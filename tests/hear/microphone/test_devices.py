@@ -157,8 +157,8 @@ def test_portaudio_is_found_without_starting_a_process() -> None:
 
 def test_an_absent_library_is_said_with_its_package() -> None:
     load = (
-        "from listener.hear.microphone.devices import portaudio;"
-        " portaudio('libportaudio-absent.so.9')"
+        "from listener.hear.microphone.devices import load_portaudio;"
+        " load_portaudio('libportaudio-absent.so.9')"
     )
 
     # In a process of its own: this one has loaded it already.

@@ -175,8 +175,8 @@ import sys, itertools
 from datetime import UTC, datetime
 from pathlib import Path
 from listener.errors import Unavailable
-from listener.hear.mute.lasting import Lasting
-lasting = Lasting(Path(sys.argv[1]))
+from listener.hear.mute.lasting import MuteFiles
+lasting = MuteFiles(Path(sys.argv[1]))
 for count in itertools.count():
     if count == 20:
         print("ready", flush=True)

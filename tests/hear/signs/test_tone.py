@@ -119,10 +119,10 @@ def test_the_real_process_plays_when_told_and_ends_with_its_input(
 def test_the_real_process_ends_with_its_parent() -> None:
     script = (
         "import subprocess, sys, os\n"
-        "from listener.hear.signs.chime import command_for\n"
+        "from listener.hear.signs.chime import chime_command\n"
         "from listener.config import ChimeSettings\n"
         "into, out = os.pipe()\n"
-        "child = subprocess.Popen(command_for(ChimeSettings(on_wake=True)), stdin=into, stdout=1)\n"
+        "child = subprocess.Popen(chime_command(ChimeSettings(on_wake=True)), stdin=into, stdout=1)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)

@@ -46,7 +46,7 @@ def check(home: Home, archive: Path, spool: Spool, receiver: Receiver, store: Fi
     key = home.device_key()
     tell("device", keys.device_id(key.public_key()))
     tell("roster", len(home.roster().owners), len(home.roster().devices))
-    tell("mended", store.mend(receiver.verify))
+    tell("mended", store.repair(receiver.verify))
     numbers: dict[int, str] = {}
     for entry in spool.waiting():
         data = spool.read(entry)
@@ -59,7 +59,7 @@ def check(home: Home, archive: Path, spool: Spool, receiver: Receiver, store: Fi
     index = sqlite3.connect(f"file:{archive / 'index.sqlite'}?mode=ro", uri=True)
     assert index.execute("pragma integrity_check").fetchall() == [("ok",)]
     index.close()
-    rows = list(store.kept())
+    rows = list(store.clips())
     files = {path.stem for path in (archive / "clips").glob("*/*.earmark")}
     assert files == {row.clip for row in rows}, "files and rows of the archive differ"
     for row in rows:
