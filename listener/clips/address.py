@@ -37,7 +37,7 @@ def parse_address(text: str, ca: Path | None) -> Address:
     """
     if text.startswith(("/", "unix:")):
         path = text.removeprefix("unix:")
-        return Address(text, lambda: _Local(path))
+        return Address(text, lambda: _UnixConnection(path))
     try:
         url = urlsplit(text)
         host, port = url.hostname, url.port
@@ -60,7 +60,7 @@ def parse_address(text: str, ca: Path | None) -> Address:
     )
 
 
-class _Local(http.client.HTTPConnection):
+class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: str) -> None:

@@ -17,11 +17,11 @@ _Count = Annotated[int, Meta(ge=0, le=1 << 53)]
 _KeyText = Annotated[str, Meta(pattern=r"^ed25519:[A-Za-z0-9+/]{43}=\Z")]
 
 
-class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+class _Reply(msgspec.Struct, frozen=True, kw_only=True):
     """A part of an answer."""
 
 
-class TicketAnswer(_Answer, frozen=True, kw_only=True):
+class TicketReply(_Reply, frozen=True, kw_only=True):
     """A question that only the owner's key can read."""
 
     ticket: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
@@ -29,7 +29,7 @@ class TicketAnswer(_Answer, frozen=True, kw_only=True):
     new_challenge: Annotated[str, Meta(max_length=4096)] | None = None
 
 
-class Refusal(_Answer, frozen=True, kw_only=True):
+class ErrorReply(_Reply, frozen=True, kw_only=True):
     """Why not."""
 
     error: Annotated[str, Meta(pattern=r"^[a-z-]{1,32}\Z")]
@@ -37,7 +37,7 @@ class Refusal(_Answer, frozen=True, kw_only=True):
     hint: Annotated[str, Meta(max_length=1000)] = ""
 
 
-class Listed(_Answer, frozen=True, kw_only=True):
+class ListedClip(_Reply, frozen=True, kw_only=True):
     """A clip as the archive sees it from outside."""
 
     clip: ClipId
@@ -50,21 +50,21 @@ class Listed(_Answer, frozen=True, kw_only=True):
     expires: _Count
 
 
-class ListAnswer(_Answer, frozen=True, kw_only=True):
+class ListReply(_Reply, frozen=True, kw_only=True):
     """A page of clips."""
 
-    clips: Annotated[tuple[Listed, ...], Meta(max_length=1000)]
+    clips: Annotated[tuple[ListedClip, ...], Meta(max_length=1000)]
     next: Annotated[str, Meta(pattern=r"^[0-9TZ:.-]{24}/[0-9a-f-]{36}\Z")] | None = None
 
 
-class RetentionAnswer(_Answer, frozen=True, kw_only=True):
+class RetentionReply(_Reply, frozen=True, kw_only=True):
     """How long clips are kept at most; None where only each clip's own time counts."""
 
     owner: ShortName
     days: _Count | None = None
 
 
-class KeysAnswer(_Answer, frozen=True, kw_only=True):
+class KeysReply(_Reply, frozen=True, kw_only=True):
     """Which keys count as hers, and those of the devices."""
 
     owner: ShortName
@@ -75,14 +75,14 @@ class KeysAnswer(_Answer, frozen=True, kw_only=True):
     """To which key each device sealed the newest clip of hers that the archive has."""
 
 
-class About(_Answer, frozen=True, kw_only=True):
+class ArchiveReply(_Reply, frozen=True, kw_only=True):
     """Which archive this is, and where its log ends, signed."""
 
     archive: _KeyText
     head: dict[str, Any]
 
 
-class LogAnswer(_Answer, frozen=True, kw_only=True):
+class LogReply(_Reply, frozen=True, kw_only=True):
     """A page of the access log."""
 
     rows: Annotated[list[dict[str, Any]], Meta(max_length=1000)]
@@ -91,7 +91,7 @@ class LogAnswer(_Answer, frozen=True, kw_only=True):
     next: _Count | None = None
 
 
-class ManifestLine(_Answer, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ManifestLine(_Reply, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One clip of an export."""
 
     clip: ClipId
@@ -126,6 +126,6 @@ def parse(data: bytes, kind: type[_Any]) -> _Any:
         ) from error
 
 
-def clean(text: str) -> str:
+def sanitize(text: str) -> str:
     """Return words of a stranger as a terminal can take them: one line, nothing that steers it."""
     return "".join(letter if letter.isprintable() else " " for letter in text[:300]).strip()

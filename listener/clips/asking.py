@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 import pyrage
 
-from listener.clips.answers import ANSWER_LIMIT_BYTES, Refusal, TicketAnswer, clean, parse
-from listener.clips.wire import SMALL_BYTES, Reply, Wire
+from listener.clips.answers import ANSWER_LIMIT_BYTES, ErrorReply, TicketReply, sanitize, parse
+from listener.clips.wire import SMALL_BYTES, HttpResponse, HttpClient
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
 from listener.envelope.open import Identity
 from listener.errors import EarmarkError, Unavailable, UsageError
@@ -28,7 +28,7 @@ _NONCE: Final = r"[a-z2-7]{26}"
 _Any = TypeVar("_Any")
 
 
-class Asker:
+class ArchiveClient:
     """One owner before one archive. For one thread.
 
     Args:
@@ -37,7 +37,7 @@ class Asker:
         identities: her keys, which stay here.
     """
 
-    def __init__(self, wire: Wire, owner: str, identities: Sequence[Identity]) -> None:
+    def __init__(self, wire: HttpClient, owner: str, identities: Sequence[Identity]) -> None:
         self._wire = wire
         self.owner = owner
         self.identities = identities
@@ -47,16 +47,16 @@ class Asker:
         """The archive's address as it was typed."""
         return self._wire.where
 
-    def about(self, kind: type[_Any]) -> _Any:
+    def get_archive(self, kind: type[_Any]) -> _Any:
         """Ask which archive this is, for which nothing has to be proved.
 
         Raises:
             Unavailable: nobody answers, or not as an archive does.
         """
-        with self._wire.ask("/v1/archive") as reply:
+        with self._wire.request("/v1/archive") as reply:
             return parse(_only(reply, JSON, SMALL_BYTES), kind)
 
-    def fields(
+    def request(
         self, request: requests.Request, kind: type[_Any], following: Identity | None = None
     ) -> _Any:
         """Return what a request brings that is answered in JSON.
@@ -70,19 +70,19 @@ class Asker:
             EarmarkError: the answer is no.
             Unavailable: nobody answers, or not as an archive does.
         """
-        return parse(self.answer(request, following=following), kind)
+        return parse(self.request_raw(request, following=following), kind)
 
-    def answer(
+    def request_raw(
         self,
         request: requests.Request,
         following: Identity | None = None,
         most_bytes: int = ANSWER_LIMIT_BYTES,
     ) -> bytes:
-        """Return the JSON itself, as it was signed; see ``fields``."""
+        """Return the JSON itself, as it was signed; see ``request``."""
         with self._prove(request, following) as reply:
             return _only(reply, JSON, most_bytes)
 
-    def envelope(self, clip: str) -> bytes:
+    def get_envelope(self, clip: str) -> bytes:
         """Return one clip, sealed.
 
         Raises:
@@ -92,7 +92,7 @@ class Asker:
         with self._prove(requests.PlayRequest(clip=clip)) as reply:
             return _only(reply, ENVELOPE, ENVELOPE_LIMIT_BYTES)
 
-    def export(self, request: requests.ExportRequest, most_bytes: int) -> Iterator[bytes]:
+    def get_export(self, request: requests.ExportRequest, most_bytes: int) -> Iterator[bytes]:
         """Yield a ZIP as it comes. Whether it is whole and hers, ``exported`` says.
 
         Raises:
@@ -100,20 +100,20 @@ class Asker:
             Unavailable: nobody answers, or it broke off.
         """
         with self._prove(request) as reply:
-            _expect(reply, ZIP)
+            _raise_for_error(reply, ZIP)
             yield from reply.pieces(most_bytes)
 
-    def _prove(self, request: requests.Request, following: Identity | None = None) -> Reply:
+    def _prove(self, request: requests.Request, following: Identity | None = None) -> HttpResponse:
         asked = {"owner": self.owner, "request": msgspec.Raw(requests.canonical(request))}
-        with self._wire.ask("/v1/tickets", msgspec.json.encode(asked), JSON) as reply:
-            ticket = parse(_only(reply, JSON, SMALL_BYTES), TicketAnswer)
+        with self._wire.request("/v1/tickets", msgspec.json.encode(asked), JSON) as reply:
+            ticket = parse(_only(reply, JSON, SMALL_BYTES), TicketReply)
         line = self._read(ticket.challenge, request, self.identities)
         if isinstance(request, requests.NewKeyRequest):
             if following is None or ticket.new_challenge is None:
                 raise Unavailable("the archive asks for no proof of the new key", "do not trust it")
             line += b"\n" + self._read(ticket.new_challenge, request, (following,))
         works = isinstance(request, requests.EraseRequest | requests.ExportRequest)
-        return self._wire.ask(f"/v1/tickets/{ticket.ticket}", line, "text/plain", works=works)
+        return self._wire.request(f"/v1/tickets/{ticket.ticket}", line, "text/plain", works=works)
 
     def _read(
         self, challenge: str, request: requests.Request, identities: Sequence[Identity]
@@ -137,12 +137,12 @@ class Asker:
         return bytes(line.strip())
 
 
-def _only(reply: Reply, kind: str, most_bytes: int) -> bytes:
-    _expect(reply, kind)
+def _only(reply: HttpResponse, kind: str, most_bytes: int) -> bytes:
+    _raise_for_error(reply, kind)
     return reply.body(most_bytes)
 
 
-def _expect(reply: Reply, kind: str) -> None:
+def _raise_for_error(reply: HttpResponse, kind: str) -> None:
     """Pass what was carried out; turn the rest into an error.
 
     Raises:
@@ -156,8 +156,8 @@ def _expect(reply: Reply, kind: str) -> None:
         raise Unavailable(
             f"who answers is no archive: status {reply.status}", "--archive names another"
         )
-    told = parse(reply.body(), Refusal)
-    message, hint = f"the archive says: {clean(told.message)}", clean(told.hint)
+    told = parse(reply.body(), ErrorReply)
+    message, hint = f"the archive says: {sanitize(told.message)}", sanitize(told.hint)
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR or told.error == "slow":
         raise Unavailable(message, hint)
     if told.error in {"request", "size", "type"}:

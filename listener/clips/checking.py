@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from listener.clips.desk import open_own, read_receipt
-from listener.clips.exported import Export
-from listener.clips.known import Known
+from listener.clips.desk import open_own_clip, read_receipt
+from listener.clips.exported import ExportReader
+from listener.clips.known import TrustStore
 from listener.envelope import keys
 from listener.envelope.open import Identity
 from listener.errors import EarmarkError, Unavailable, UsageError
@@ -19,7 +19,7 @@ from listener.unsealed import read_identities
 _ZIP_MAGIC = b"PK"
 
 
-def verify(arguments: argparse.Namespace, known: Known) -> int:
+def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
     """Check a file and say what it is. With an identity, each clip of an export is opened too.
 
     Raises:
@@ -36,7 +36,7 @@ def verify(arguments: argparse.Namespace, known: Known) -> int:
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror}") from error
     if magic == _ZIP_MAGIC:
-        with Export(path, key) as export:
+        with ExportReader(path, key) as export:
             opened = _export(export, known, identities)
             said = export.receipt
     else:
@@ -56,8 +56,8 @@ def verify(arguments: argparse.Namespace, known: Known) -> int:
     return 0
 
 
-def _export(export: Export, known: Known, identities: tuple[Identity, ...]) -> int:
-    known.compare(export.devices)
+def _export(export: ExportReader, known: TrustStore, identities: tuple[Identity, ...]) -> int:
+    known.check_devices(export.devices)
     # An export may well be older than what was seen since.
     seen = known.head
     export.check_log([] if seen is None or seen.n > export.receipt.head.n else [seen])
@@ -65,12 +65,12 @@ def _export(export: Export, known: Known, identities: tuple[Identity, ...]) -> i
     opened = 0
     for _, data in export.clips(devices):
         if identities:
-            open_own(data, export.receipt.owner, identities, devices)
+            open_own_clip(data, export.receipt.owner, identities, devices)
             opened += 1
     return opened
 
 
-def _key(arguments: argparse.Namespace, known: Known) -> Ed25519PublicKey:
+def _key(arguments: argparse.Namespace, known: TrustStore) -> Ed25519PublicKey:
     if arguments.archive_key is not None:
         return keys.parse_device(arguments.archive_key)
     if known.archive is None:

@@ -8,8 +8,8 @@ from typing import Final
 
 from listener.actions import Subcommands
 from listener.clips import checking, erasing, logbook, taking, terms, viewing
-from listener.clips.desk import Desk, matching, moment
-from listener.clips.known import Known
+from listener.clips.desk import Session, argument_type, parse_moment
+from listener.clips.known import TrustStore
 from listener.config import Config
 from listener.envelope.format import ClipId, ShortName
 from listener.rights.request import Day
@@ -19,12 +19,12 @@ Your key stays on this machine: the archive asks a question that only it can rea
 opened here. Times are UTC; --from is included, --until is not.
 """
 
-_ACTIONS: Final[dict[str, Callable[[argparse.Namespace, Desk], int]]] = {
-    "list": viewing.show,
-    "play": viewing.play,
+_ACTIONS: Final[dict[str, Callable[[argparse.Namespace, Session], int]]] = {
+    "list": viewing.show_clips,
+    "play": viewing.play_clip,
     "export": taking.export,
     "retention": terms.retention,
-    "log": logbook.show,
+    "log": logbook.show_log,
     "keys": terms.keys,
     "new-key": terms.new_key,
 }
@@ -33,9 +33,9 @@ _ACTIONS: Final[dict[str, Callable[[argparse.Namespace, Desk], int]]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``clips`` takes."""
     actions = Subcommands(parser, epilog=_EPILOG)
-    clip = matching(ClipId, "id of a clip")
+    clip = argument_type(ClipId, "id of a clip")
     listing = _add(actions, "list", "say which clips are kept")
-    listing.add_argument("--day", type=matching(Day, "day such as 2026-11-22"), metavar="DAY")
+    listing.add_argument("--day", type=argument_type(Day, "day such as 2026-11-22"), metavar="DAY")
     _add_range(listing)
     listing.add_argument(
         "--open", action="store_true", help="fetch and open each: its word, score and length"
@@ -93,12 +93,12 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     """
     home = Path(settings.home)
     if arguments.action == "verify":
-        return checking.verify(arguments, Known(home))
+        return checking.verify_file(arguments, TrustStore(home))
     if arguments.action == "log":
         arguments.verify_wanted = arguments.verify is not None
         if arguments.verify:
-            return logbook.verify_file(arguments, Known(home))
-    desk = Desk.at(arguments, settings)
+            return logbook.verify_log_file(arguments, TrustStore(home))
+    desk = Session.create(arguments, settings)
     if arguments.action == "erase":
         return erasing.erase(arguments, desk, input if sys.stdin.isatty() else None)
     return _ACTIONS[arguments.action](arguments, desk)
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 def _add(actions: Subcommands, name: str, about: str) -> argparse.ArgumentParser:
     action = actions.add(name, about)
     action.add_argument(
-        "--owner", type=matching(ShortName, "owner's name"), metavar="NAME", help="who you are"
+        "--owner", type=argument_type(ShortName, "owner's name"), metavar="NAME", help="who you are"
     )
     action.add_argument("--identity", metavar="FILE", help="your secret key, as age-keygen made it")
     action.add_argument(
@@ -123,6 +123,6 @@ def _add(actions: Subcommands, name: str, about: str) -> argparse.ArgumentParser
 
 
 def _add_range(action: argparse.ArgumentParser) -> None:
-    action.add_argument("--from", dest="from_t", type=moment, metavar="TIME", help="from then on")
-    action.add_argument("--until", dest="until_t", type=moment, metavar="TIME", help="before then")
-    action.add_argument("--device", type=matching(ShortName, "device's name"), metavar="NAME")
+    action.add_argument("--from", dest="from_t", type=parse_moment, metavar="TIME", help="from then on")
+    action.add_argument("--until", dest="until_t", type=parse_moment, metavar="TIME", help="before then")
+    action.add_argument("--device", type=argument_type(ShortName, "device's name"), metavar="NAME")

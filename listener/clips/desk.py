@@ -11,10 +11,10 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener.clips.address import parse_address
-from listener.clips.answers import About, KeysAnswer, ListAnswer, Listed
-from listener.clips.asking import Asker
-from listener.clips.known import Known
-from listener.clips.wire import Wire
+from listener.clips.answers import ArchiveReply, KeysReply, ListReply, ListedClip
+from listener.clips.asking import ArchiveClient
+from listener.clips.known import TrustStore
+from listener.clips.wire import HttpClient
 from listener.config import Config
 from listener.envelope import format as form
 from listener.envelope.open import Identity, OpenedClip, open_envelope
@@ -28,14 +28,14 @@ SOCKET: Final = "archive.sock"
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Session:
     """What every action works with. For one thread."""
 
-    asker: Asker
-    known: Known
+    asker: ArchiveClient
+    known: TrustStore
 
     @classmethod
-    def at(cls, arguments: argparse.Namespace, settings: Config) -> "Desk":
+    def create(cls, arguments: argparse.Namespace, settings: Config) -> "Session":
         """Sit down, and ask nothing yet.
 
         Raises:
@@ -53,7 +53,7 @@ class Desk:
         has_ca = arguments.ca is not None or ca.exists()
         address = parse_address(arguments.archive or str(home / SOCKET), ca if has_ca else None)
         identities = read_identities(Path(arguments.identity))
-        return cls(Asker(Wire(address), arguments.owner, identities), Known(home))
+        return cls(ArchiveClient(HttpClient(address), arguments.owner, identities), TrustStore(home))
 
     def request(self, op: str, **fields: Any) -> requests.Request:  # noqa: ANN401 - each has its schema
         """Return a request as the archive will read it.
@@ -76,15 +76,15 @@ class Desk:
             EarmarkError: it is another than before.
             Unavailable: the archive does not answer as one.
         """
-        return self.known.archive or self.known.meet(self.asker.about(About).archive)
+        return self.known.archive or self.known.pin_archive(self.asker.get_archive(ArchiveReply).archive)
 
-    def heads(self) -> list[LogHead]:
+    def known_heads(self) -> list[LogHead]:
         """Return where the log ended when it was last seen."""
         return [] if self.known.head is None else [self.known.head]
 
-    def listed(
+    def list_clips(
         self, arguments: argparse.Namespace, limit: int = requests.MOST_LISTED
-    ) -> Iterator[Listed]:
+    ) -> Iterator[ListedClip]:
         """Yield the clips that the command line selects, page by page.
 
         Args:
@@ -97,8 +97,8 @@ class Desk:
         """
         after = ""
         while True:
-            asked = self.request("list", **selection(arguments), after=after or None, limit=limit)
-            page = self.asker.fields(asked, ListAnswer)
+            asked = self.request("list", **selection_fields(arguments), after=after or None, limit=limit)
+            page = self.asker.request(asked, ListReply)
             yield from page.clips
             if page.next is None:
                 return
@@ -119,15 +119,15 @@ class Desk:
         """
         header = form.parse_envelope(data).header
         if header.device not in self.known.devices():
-            told = self.asker.fields(self.request("keys"), KeysAnswer)
-            self.known.learn(told.devices)
-        return open_own(data, self.asker.owner, self.asker.identities, self.known.devices())
+            told = self.asker.request(self.request("keys"), KeysReply)
+            self.known.pin_devices(told.devices)
+        return open_own_clip(data, self.asker.owner, self.asker.identities, self.known.devices())
 
 
-def open_own(
+def open_own_clip(
     data: bytes, owner: str, identities: Sequence[Identity], devices: Mapping[str, Ed25519PublicKey]
 ) -> OpenedClip:
-    """Open a clip, offline; raises as ``Desk.open``.
+    """Open a clip, offline; raises as ``Session.open``.
 
     Args:
         data: the envelope.
@@ -147,7 +147,7 @@ def open_own(
     return open_envelope(data, identities, devices, {owner: recipients})
 
 
-def selection(arguments: argparse.Namespace) -> dict[str, str | None]:
+def selection_fields(arguments: argparse.Namespace) -> dict[str, str | None]:
     """Return the fields of a request that say which clips."""
     return {
         name: getattr(arguments, field, None)
@@ -175,7 +175,7 @@ def read_receipt(path: Path, archive: Ed25519PublicKey) -> receipt.Receipt:
     return receipt.parse_receipt(data, archive)
 
 
-def moment(text: str) -> str:
+def parse_moment(text: str) -> str:
     """Read a day or a moment, in UTC where it does not say otherwise, for argparse."""
     try:
         found = datetime.fromisoformat(text)
@@ -186,7 +186,7 @@ def moment(text: str) -> str:
         ) from None
 
 
-def matching(kind: Any, what: str) -> Callable[[str], str]:  # noqa: ANN401 - an annotated type
+def argument_type(kind: Any, what: str) -> Callable[[str], str]:  # noqa: ANN401 - an annotated type
     """Return what lets argparse take words of one kind only.
 
     Args:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from listener.clips.answers import clean
-from listener.clips.desk import Desk, selection
+from listener.clips.answers import sanitize
+from listener.clips.desk import Session, selection_fields
 from listener.errors import EarmarkError, UsageError
 from listener.rights import receipt
 from listener.rights import request as requests
@@ -18,7 +18,7 @@ _RECEIPT_LIMIT_BYTES = 64 << 20
 
 
 def erase(
-    arguments: argparse.Namespace, desk: Desk, ask: Callable[[str], str] | None = None
+    arguments: argparse.Namespace, desk: Session, ask: Callable[[str], str] | None = None
 ) -> int:
     """Erase what the command line names.
 
@@ -41,11 +41,11 @@ def erase(
     key = desk.archive_key()
     missing = 0
     for request in asked:
-        data = desk.asker.answer(request, most_bytes=_RECEIPT_LIMIT_BYTES)
+        data = desk.asker.request_raw(request, most_bytes=_RECEIPT_LIMIT_BYTES)
         said = receipt.parse_receipt(data, key)
         name = f"erase-{said.t.replace(':', '')}-{said.head.n}"
         path = desk.known.save_receipt(name, data)
-        _agree(said, desk.asker.owner, request)
+        _confirm_typed(said, desk.asker.owner, request)
         left = sorted(set(request.clips or ()) - set(said.clips))
         missing += len(left)
         if arguments.json:
@@ -54,12 +54,12 @@ def erase(
         else:
             print(f"erased {said.count} clips; the signed receipt is {path}")
             for clip in left:
-                print(f"earmark: not there, or not hers: {clean(clip)}", file=sys.stderr)
+                print(f"earmark: not there, or not hers: {sanitize(clip)}", file=sys.stderr)
     return 1 if missing else 0
 
 
-def _requests(arguments: argparse.Namespace, desk: Desk) -> list[requests.EraseRequest]:
-    chosen = selection(arguments)
+def _requests(arguments: argparse.Namespace, desk: Session) -> list[requests.EraseRequest]:
+    chosen = selection_fields(arguments)
     ranged = chosen["from"] is not None or chosen["until"] is not None
     if (bool(arguments.clips) + ranged + arguments.all) != 1:
         raise UsageError(
@@ -67,21 +67,21 @@ def _requests(arguments: argparse.Namespace, desk: Desk) -> list[requests.EraseR
         )
     if not arguments.clips:
         all_of_it = arguments.all or None
-        return [_narrow(desk.request("erase", all=all_of_it, **chosen))]
+        return [_check_narrow(desk.request("erase", all=all_of_it, **chosen))]
     if arguments.device is not None:
         raise UsageError("a clip has its device already", "--device goes with a range or --all")
     ids = sorted(set(arguments.clips))
     batches = [ids[at : at + requests.MOST_NAMED] for at in range(0, len(ids), requests.MOST_NAMED)]
-    return [_narrow(desk.request("erase", clips=batch)) for batch in batches]
+    return [_check_narrow(desk.request("erase", clips=batch)) for batch in batches]
 
 
-def _narrow(request: requests.Request) -> requests.EraseRequest:
+def _check_narrow(request: requests.Request) -> requests.EraseRequest:
     if not isinstance(request, requests.EraseRequest):
         raise TypeError(request)
     return request
 
 
-def _confirm(arguments: argparse.Namespace, desk: Desk, ask: Callable[[str], str] | None) -> bool:
+def _confirm(arguments: argparse.Namespace, desk: Session, ask: Callable[[str], str] | None) -> bool:
     if ask is None:
         raise UsageError(
             "erasing is for good, and nobody is here to be asked", "--yes says that it is meant"
@@ -90,7 +90,7 @@ def _confirm(arguments: argparse.Namespace, desk: Desk, ask: Callable[[str], str
         many = str(len(set(arguments.clips)))
     else:
         most = requests.MOST_LISTED
-        found = sum(1 for _ in itertools.islice(desk.listed(arguments), most))
+        found = sum(1 for _ in itertools.islice(desk.list_clips(arguments), most))
         many = f"{most} or more" if found == most else str(found)
     try:
         said = ask(f"Erase {many} clips of {desk.asker.owner} for good? [y/N] ")
@@ -99,7 +99,7 @@ def _confirm(arguments: argparse.Namespace, desk: Desk, ask: Callable[[str], str
     return said.strip().lower() in {"y", "yes"}
 
 
-def _agree(said: receipt.Receipt, owner: str, request: requests.EraseRequest) -> None:
+def _confirm_typed(said: receipt.Receipt, owner: str, request: requests.EraseRequest) -> None:
     told = (said.kind, said.owner, said.request_sha256, said.count)
     if told != ("erase", owner, requests.digest(request), len(said.clips)):
         raise EarmarkError(

@@ -45,7 +45,7 @@ _NO_ZIP: Final = (
 )
 
 
-class Export:
+class ExportReader:
     """An open export. A context; for one thread.
 
     Args:

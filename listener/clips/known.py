@@ -25,13 +25,13 @@ _FILE: Final = "known.json"
 _LONGEST_BYTES: Final = 4 << 20
 
 
-class _Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _StoredTrust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     archive: str | None = None
     devices: dict[ShortName, Annotated[str, Meta(max_length=64)]] = {}
     head: LogHead | None = None
 
 
-class Known:
+class TrustStore:
     """What was seen, kept in ``<home>/clips/``. For one thread.
 
     Args:
@@ -63,7 +63,7 @@ class Known:
         seen = {name: keys.parse_device(text) for name, text in self._kept.devices.items()}
         return {**seen, **self._roster}
 
-    def meet(self, archive: str) -> Ed25519PublicKey:
+    def pin_archive(self, archive: str) -> Ed25519PublicKey:
         """Note the archive's key, or hold it against the one that is known; return it.
 
         Raises:
@@ -80,7 +80,7 @@ class Known:
                     "ask the household why; if it made its archive anew, join by a new line",
                 )
         elif self._kept.archive is None:
-            self._keep(msgspec.structs.replace(self._kept, archive=archive))
+            self._save(msgspec.structs.replace(self._kept, archive=archive))
         elif self._kept.archive != archive:
             raise EarmarkError(
                 "this is not the archive that answered here before: its key is another one",
@@ -89,7 +89,7 @@ class Known:
             )
         return key
 
-    def learn(self, devices: Mapping[str, str]) -> None:
+    def pin_devices(self, devices: Mapping[str, str]) -> None:
         """Note the speakers' keys, or hold them against those that are known.
 
         Raises:
@@ -97,12 +97,12 @@ class Known:
             EarmarkError: one is another than before.
             Unavailable: they cannot be kept.
         """
-        self.compare(devices)
+        self.check_devices(devices)
         seen = self._kept.devices | dict(devices)
         if seen != self._kept.devices:
-            self._keep(msgspec.structs.replace(self._kept, devices=seen))
+            self._save(msgspec.structs.replace(self._kept, devices=seen))
 
-    def compare(self, devices: Mapping[str, str]) -> None:
+    def check_devices(self, devices: Mapping[str, str]) -> None:
         """Hold the speakers' keys against those that are known, and note nothing.
 
         Raises:
@@ -119,14 +119,14 @@ class Known:
                 )
             keys.parse_device(text)
 
-    def saw(self, head: LogHead) -> None:
+    def record_head(self, head: LogHead) -> None:
         """Note where a log ended whose chain was checked.
 
         Raises:
             Unavailable: it cannot be kept.
         """
         if self._kept.head is None or head.n > self._kept.head.n:
-            self._keep(msgspec.structs.replace(self._kept, head=head))
+            self._save(msgspec.structs.replace(self._kept, head=head))
 
     def save_receipt(self, name: str, data: bytes) -> Path:
         """Keep a receipt, as it was signed; return where.
@@ -134,20 +134,20 @@ class Known:
         Raises:
             Unavailable: it cannot be kept.
         """
-        path = self._made("receipts") / f"{name}.json"
+        path = self._create("receipts") / f"{name}.json"
         write_atomic(path, data)
         return path
 
-    def _read(self) -> _Kept:
+    def _read(self) -> _StoredTrust:
         try:
             with self._path.open("rb") as file:
                 data = file.read(_LONGEST_BYTES + 1)
         except FileNotFoundError:
-            return _Kept()
+            return _StoredTrust()
         except OSError as error:
             raise Unavailable(f"cannot read {self._path}: {error.strerror}") from error
         try:
-            kept = msgspec.json.decode(data, type=_Kept)
+            kept = msgspec.json.decode(data, type=_StoredTrust)
             for text in (*kept.devices.values(), *([kept.archive] if kept.archive else [])):
                 keys.parse_device(text)
         except (ValueError, RecursionError, ConfigError) as error:
@@ -156,12 +156,12 @@ class Known:
             ) from error
         return kept
 
-    def _keep(self, kept: _Kept) -> None:
-        self._made()
+    def _save(self, kept: _StoredTrust) -> None:
+        self._create()
         write_atomic(self._path, msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
         self._kept = kept
 
-    def _made(self, inside: str = "") -> Path:
+    def _create(self, inside: str = "") -> Path:
         folder = self.folder / inside
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

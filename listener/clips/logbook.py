@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from listener.clips.answers import LogAnswer
-from listener.clips.desk import Desk, read_receipt
+from listener.clips.answers import LogReply
+from listener.clips.desk import Session, read_receipt
 from listener.clips.exported import parse_lines, raw_lines
-from listener.clips.known import Known
+from listener.clips.known import TrustStore
 from listener.errors import Unavailable, UsageError
 from listener.rights import chain, receipt
 
 
-def show(arguments: argparse.Namespace, desk: Desk) -> int:
+def show_log(arguments: argparse.Namespace, desk: Session) -> int:
     """Fetch the log from its beginning, recompute it, and show the rows that concern her.
 
     Raises:
@@ -35,16 +35,16 @@ def show(arguments: argparse.Namespace, desk: Desk) -> int:
             yield row
 
     given = [read_receipt(Path(one), key).head for one in arguments.receipt]
-    end = chain.verify_chain(rows(), [*desk.heads(), *given])
+    end = chain.verify_chain(rows(), [*desk.known_heads(), *given])
     if end != published[-1].unsigned():
         raise chain.BrokenChain(end.n, "the archive signed another end of it")
-    desk.known.saw(end)
+    desk.known.record_head(end)
     if arguments.verify_wanted:
         _verdict(desk.asker.where, end, as_json=arguments.json)
     return 0
 
 
-def verify_file(arguments: argparse.Namespace, known: Known) -> int:
+def verify_log_file(arguments: argparse.Namespace, known: TrustStore) -> int:
     """Recompute a log that lies in a file; nobody is asked.
 
     Raises:
@@ -70,11 +70,11 @@ def verify_file(arguments: argparse.Namespace, known: Known) -> int:
 
 
 def _fetch(
-    desk: Desk, key: Ed25519PublicKey, published: list[receipt.SignedHead]
+    desk: Session, key: Ed25519PublicKey, published: list[receipt.SignedHead]
 ) -> Iterator[dict[str, Any]]:
     after = 0
     while True:
-        page = desk.asker.fields(desk.request("log", after=after), LogAnswer)
+        page = desk.asker.request(desk.request("log", after=after), LogReply)
         published[:] = [receipt.parse_head(msgspec.json.encode(page.head), key)]
         yield from page.rows
         if page.next is None:

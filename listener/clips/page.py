@@ -24,13 +24,13 @@ whoever reads this folder hears it. Times are UTC.</p>
 _COLUMNS: Final = ("t", "device", "word", "score")
 
 
-def as_html(owner: str, made: str, rows: Sequence[dict[str, Any]]) -> bytes:
+def render_html(owner: str, made: str, rows: Sequence[dict[str, Any]]) -> bytes:
     """Return the page.
 
     Args:
         owner: her name.
         made: the time, as envelopes spell it.
-        rows: as ``as_json`` takes them.
+        rows: as ``render_json`` takes them.
     """
     lines = [_HEAD.format(owner=html.escape(owner), made=html.escape(made), count=len(rows))]
     for row in rows:
@@ -46,7 +46,7 @@ def as_html(owner: str, made: str, rows: Sequence[dict[str, Any]]) -> bytes:
     return "".join(lines).encode()
 
 
-def as_json(rows: Iterable[dict[str, Any]]) -> bytes:
+def render_json(rows: Iterable[dict[str, Any]]) -> bytes:
     """Return the list: an object for each clip, with what stands inside the envelope.
 
     Args:

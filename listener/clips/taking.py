@@ -14,9 +14,9 @@ from typing import IO, Any, Final
 import msgspec
 
 from listener.clips import page
-from listener.clips.desk import Desk, open_own, selection
-from listener.clips.exported import Export
-from listener.clips.viewing import inside
+from listener.clips.desk import Session, open_own_clip, selection_fields
+from listener.clips.exported import ExportReader
+from listener.clips.viewing import private_fields
 from listener.durable import write_atomic
 from listener.envelope import keys
 from listener.envelope.format import format_timestamp
@@ -35,7 +35,7 @@ class Progress:
         self._stream = stream if stream.isatty() else None
         self._next_s = 0.0
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Replace the line, a few times a second at most."""
         now_s = time.monotonic()
         if self._stream is not None and now_s >= self._next_s:
@@ -50,7 +50,7 @@ class Progress:
             self._stream.flush()
 
 
-def export(arguments: argparse.Namespace, desk: Desk) -> int:
+def export(arguments: argparse.Namespace, desk: Session) -> int:
     """Fetch the ZIP, check it, open it where that is asked for; only then has it its name.
 
     Returns:
@@ -63,13 +63,13 @@ def export(arguments: argparse.Namespace, desk: Desk) -> int:
     target = Path(arguments.to or f"{desk.asker.owner}-clips.zip")
     if os.path.lexists(target):
         raise EarmarkError(f"{target} is there already", "choose another name with --to")
-    request = desk.request("export", **selection(arguments))
+    request = desk.request("export", **selection_fields(arguments))
     key = desk.archive_key()
     progress = Progress(sys.stderr)
-    with _fresh(target) as (path, file):
+    with _create_output(target) as (path, file):
         try:
             _fetch(desk, request, file, progress)
-            with Export(path, key) as found:
+            with ExportReader(path, key) as found:
                 told = _check(desk, request, found, arguments.open, progress)
         finally:
             progress.end()
@@ -84,37 +84,37 @@ def export(arguments: argparse.Namespace, desk: Desk) -> int:
     return 1 if told.get("closed") else 0
 
 
-def _fetch(desk: Desk, request: requests.Request, file: IO[bytes], progress: Progress) -> None:
+def _fetch(desk: Session, request: requests.Request, file: IO[bytes], progress: Progress) -> None:
     if not isinstance(request, requests.ExportRequest):
         raise TypeError(request)
     got = 0
-    for piece in desk.asker.export(request, MOST_BYTES):
+    for piece in desk.asker.get_export(request, MOST_BYTES):
         file.write(piece)
         got += len(piece)
-        progress.say(f"{got / 1e6:.1f} MB")
+        progress.show(f"{got / 1e6:.1f} MB")
     file.flush()
     os.fsync(file.fileno())
 
 
 def _check(
-    desk: Desk,
+    desk: Session,
     request: requests.Request,
-    found: Export,
+    found: ExportReader,
     folder: str | None,
     progress: Progress,
 ) -> dict[str, Any]:
     said = found.receipt
     if (said.owner, said.request_sha256) != (desk.asker.owner, requests.digest(request)):
         raise EarmarkError("the archive sent another export than the one asked for")
-    desk.known.learn(found.devices)
-    found.check_log(desk.heads())
+    desk.known.pin_devices(found.devices)
+    found.check_log(desk.known_heads())
     devices = {name: keys.parse_device(text) for name, text in found.devices.items()}
     rows = []
     for number, (line, data) in enumerate(found.clips(devices), 1):
-        progress.say(f"checked {number} of {said.count}")
+        progress.show(f"checked {number} of {said.count}")
         if folder is not None:
             rows.append(_open(desk, msgspec.to_builtins(line), data, Path(folder)))
-    desk.known.saw(said.head)
+    desk.known.record_head(said.head)
     told = {"count": said.count, "head": msgspec.to_builtins(said.head)}
     if folder is None:
         return told
@@ -124,12 +124,12 @@ def _check(
     return told | {"folder": folder, "opened": len(rows) - closed, "closed": closed}
 
 
-def _open(desk: Desk, row: dict[str, Any], data: bytes, folder: Path) -> dict[str, Any]:
+def _open(desk: Session, row: dict[str, Any], data: bytes, folder: Path) -> dict[str, Any]:
     try:
-        opened = open_own(data, desk.asker.owner, desk.asker.identities, desk.known.devices())
+        opened = open_own_clip(data, desk.asker.owner, desk.asker.identities, desk.known.devices())
     except (BadEnvelope, NotForYou) as error:
         return row | {"closed": str(error)}
-    return row | inside(opened) | {"file": write_clip(opened, folder).name}
+    return row | private_fields(opened) | {"file": write_clip(opened, folder).name}
 
 
 def _index(owner: str, rows: list[dict[str, Any]], folder: Path) -> None:
@@ -137,12 +137,12 @@ def _index(owner: str, rows: list[dict[str, Any]], folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Unavailable(f"cannot make {folder}: {error.strerror}") from error
-    write_atomic(folder / "index.json", page.as_json(rows))
-    write_atomic(folder / "index.html", page.as_html(owner, format_timestamp(datetime.now(UTC)), rows))
+    write_atomic(folder / "index.json", page.render_json(rows))
+    write_atomic(folder / "index.html", page.render_html(owner, format_timestamp(datetime.now(UTC)), rows))
 
 
 @contextlib.contextmanager
-def _fresh(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+def _create_output(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     """Open the file that will become ``target``; whatever goes wrong, nothing is left of it."""
     path = target.with_name(f".{target.name}.part")
     try:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from listener.clips.answers import KeysAnswer, RetentionAnswer
-from listener.clips.desk import Desk
+from listener.clips.answers import KeysReply, RetentionReply
+from listener.clips.desk import Session
 from listener.envelope.open import Identity
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.owner.succession import KeyRotation, prove_rotation
@@ -15,13 +15,13 @@ from listener.rights import request as requests
 from listener.unsealed import read_identities
 
 
-def retention(arguments: argparse.Namespace, desk: Desk) -> int:
+def retention(arguments: argparse.Namespace, desk: Session) -> int:
     """Say how long clips are kept at most, or shorten it.
 
     Raises:
         EarmarkError: the archive says no, or does not answer.
     """
-    told = desk.asker.fields(desk.request("retention", days=arguments.days), RetentionAnswer)
+    told = desk.asker.request(desk.request("retention", days=arguments.days), RetentionReply)
     if arguments.days not in {None, told.days} or told.owner != desk.asker.owner:
         raise Unavailable("the archive did not take it", "try again later")
     if arguments.json:
@@ -33,17 +33,17 @@ def retention(arguments: argparse.Namespace, desk: Desk) -> int:
     return 0
 
 
-def keys(arguments: argparse.Namespace, desk: Desk) -> int:
+def keys(arguments: argparse.Namespace, desk: Session) -> int:
     """Say which keys count as hers, and which of them this identity holds.
 
     Raises:
         EarmarkError: the archive says no, or does not answer.
     """
-    _show(desk.asker.fields(desk.request("keys"), KeysAnswer), arguments, desk)
+    _show(desk.asker.request(desk.request("keys"), KeysReply), arguments, desk)
     return 0
 
 
-def new_key(arguments: argparse.Namespace, desk: Desk) -> int:
+def new_key(arguments: argparse.Namespace, desk: Session) -> int:
     """Put the key of another identity in place of the active one; both are proved here.
 
     Raises:
@@ -57,10 +57,10 @@ def new_key(arguments: argparse.Namespace, desk: Desk) -> int:
             f"{path} holds {len(found)} keys", "the new one alone: age-keygen -o new.key makes it"
         )
     (following,) = found
-    before = desk.asker.fields(desk.request("keys"), KeysAnswer)
+    before = desk.asker.request(desk.request("keys"), KeysReply)
     proofs = _proofs(desk, before, following)
     request = desk.request("new-key", recipient=following.recipient, proofs=proofs)
-    told = desk.asker.fields(request, KeysAnswer, following)
+    told = desk.asker.request(request, KeysReply, following)
     if told.active != following.okey:
         raise Unavailable("the archive did not take the new key", "try again later")
     if arguments.json:
@@ -80,14 +80,14 @@ def new_key(arguments: argparse.Namespace, desk: Desk) -> int:
     return 0
 
 
-def _proofs(desk: Desk, told: KeysAnswer, following: Identity) -> list[dict[str, str]]:
+def _proofs(desk: Session, told: KeysReply, following: Identity) -> list[dict[str, str]]:
     """Return what proves to each speaker that the next key is hers, by the one that it seals to."""
     active = next((one for one in desk.asker.identities if one.okey == told.active), None)
     if active is None:
         raise EarmarkError(
             "the active key is not in this identity", "it has to prove the one that follows it"
         )
-    desk.known.learn(told.devices)
+    desk.known.pin_devices(told.devices)
     proofs: list[dict[str, str]] = []
     for device, key in sorted(desk.known.devices().items()):
         if device in told.devices and len(proofs) < requests.MOST_PROOFS:
@@ -107,7 +107,7 @@ def _by_hand(owner: str, recipient: str, path: str) -> str:
     )
 
 
-def _show(told: KeysAnswer, arguments: argparse.Namespace, desk: Desk) -> None:
+def _show(told: KeysReply, arguments: argparse.Namespace, desk: Session) -> None:
     held = {identity.okey for identity in desk.asker.identities}
     if arguments.json:
         print(json.dumps(msgspec.to_builtins(told) | {"held": sorted(held)}))

@@ -1,4 +1,4 @@
-"""``earmark clips list`` and ``play``: look at clips, and into them, where the owner's key is."""
+"""``earmark clips list`` and ``play_clip``: look at clips, and into them, where the owner's key is."""
 
 import argparse
 import io
@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 import soundfile
 
-from listener.clips.answers import Listed
-from listener.clips.desk import Desk
+from listener.clips.answers import ListedClip
+from listener.clips.desk import Session
 from listener.envelope.open import OpenedClip
 from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable, UsageError
 from listener.unsealed import write_new
 
 
-def show(arguments: argparse.Namespace, desk: Desk) -> int:
+def show_clips(arguments: argparse.Namespace, desk: Session) -> int:
     """List the clips, opened where that is asked for.
 
     Returns:
@@ -29,11 +29,11 @@ def show(arguments: argparse.Namespace, desk: Desk) -> int:
         EarmarkError: the archive says no, or does not answer.
     """
     failed = 0
-    for one in desk.listed(arguments):
+    for one in desk.list_clips(arguments):
         row: dict[str, Any] = msgspec.to_builtins(one)
         if arguments.open:
             try:
-                row |= inside(fetch(desk, one.clip, one))
+                row |= private_fields(fetch_clip(desk, one.clip, one))
             except (BadEnvelope, NotForYou) as error:
                 failed += 1
                 row["closed"] = str(error)
@@ -41,7 +41,7 @@ def show(arguments: argparse.Namespace, desk: Desk) -> int:
     return 1 if failed else 0
 
 
-def play(arguments: argparse.Namespace, desk: Desk) -> int:
+def play_clip(arguments: argparse.Namespace, desk: Session) -> int:
     """Let a clip be heard, or write it.
 
     Raises:
@@ -57,20 +57,20 @@ def play(arguments: argparse.Namespace, desk: Desk) -> int:
             )
     elif arguments.to == "-" and sys.stdout.isatty():
         raise UsageError("a terminal plays no FLAC", "--to FILE.flac, or a pipe")
-    opened = fetch(desk, arguments.clip)
+    opened = fetch_clip(desk, arguments.clip)
     if player is not None:
-        _sound(player, opened.flac)
+        _play(player, opened.flac)
     elif arguments.to == "-":
         sys.stdout.buffer.write(opened.flac)
         return 0
     else:
         write_new(Path(arguments.to), opened.flac)
-    told = msgspec.to_builtins(opened.header) | inside(opened) | {"file": arguments.to}
+    told = msgspec.to_builtins(opened.header) | private_fields(opened) | {"file": arguments.to}
     print(json.dumps(told) if arguments.json else _as_text(told))
     return 0
 
 
-def fetch(desk: Desk, clip: str, listed: Listed | None = None) -> OpenedClip:
+def fetch_clip(desk: Session, clip: str, listed: ListedClip | None = None) -> OpenedClip:
     """Fetch a clip and open it here.
 
     Raises:
@@ -78,7 +78,7 @@ def fetch(desk: Desk, clip: str, listed: Listed | None = None) -> OpenedClip:
         NotForYou: it is sealed to a key that is not in the identity.
         EarmarkError: the archive says no, or does not answer.
     """
-    opened = desk.open(desk.asker.envelope(clip))
+    opened = desk.open(desk.asker.get_envelope(clip))
     header = opened.header
     if header.clip != clip:
         raise BadEnvelope("the archive handed out another clip than the one asked for")
@@ -87,7 +87,7 @@ def fetch(desk: Desk, clip: str, listed: Listed | None = None) -> OpenedClip:
     return opened
 
 
-def inside(opened: OpenedClip) -> dict[str, Any]:
+def private_fields(opened: OpenedClip) -> dict[str, Any]:
     """Return what only the owner can read."""
     return dict(msgspec.to_builtins(opened.private))
 
@@ -103,7 +103,7 @@ def _as_text(row: dict[str, Any]) -> str:
     return "  ".join(words)
 
 
-def _sound(player: str, flac: bytes) -> None:
+def _play(player: str, flac: bytes) -> None:
     samples, rate_hz = soundfile.read(io.BytesIO(flac), dtype="int16")
     wave = io.BytesIO()
     soundfile.write(wave, samples, rate_hz, format="WAV")

@@ -22,7 +22,7 @@ SLOWEST_BYTES_A_S: Final = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long to wait for an answer's head, and from then on for its first byte."""
 
     head_s: float = 60.0
@@ -31,16 +31,16 @@ class Patience:
     """For the head where the archive has to erase or verify, for all we know, 100,000 clips."""
 
 
-class Reply:
+class HttpResponse:
     """An answer whose body is still to be read. A context; for one thread."""
 
     def __init__(
-        self, where: str, connection: http.client.HTTPConnection, patience: Patience
+        self, where: str, connection: http.client.HTTPConnection, patience: Timeouts
     ) -> None:
         self._where = where
         self._connection = connection
         self._patience = patience
-        self._watch: _Watch | None = None
+        self._watch: _Deadline | None = None
         self._response: http.client.HTTPResponse | None = None
         self.status = 0
         self.kind = ""
@@ -56,7 +56,7 @@ class Reply:
             self._response.close()
         self._connection.close()
 
-    def ask(self, method: str, path: str, body: bytes | None, kind: str) -> None:
+    def send(self, method: str, path: str, body: bytes | None, kind: str) -> None:
         """Send the request and read the head of the answer.
 
         Raises:
@@ -79,13 +79,13 @@ class Reply:
             ) from error
         try:
             wire: socket.socket = self._connection.sock
-            self._watch = _Watch(wire, self._patience.head_s)
+            self._watch = _Deadline(wire, self._patience.head_s)
             # The watch ends what drips; this ends what says nothing.
             wire.settimeout(max(self._patience.head_s, self._patience.body_s))
             self._connection.request(method, path, body, headers)
             self._response = self._connection.getresponse()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._broken("gave no answer that is HTTP", error) from error
+            raise self._error("gave no answer that is HTTP", error) from error
         self._watch.until(self._patience.body_s)
         self.status = self._response.status
         self.kind = (self._response.getheader("content-type") or "").partition(";")[0].strip()
@@ -101,25 +101,25 @@ class Reply:
         """
         response, watch = self._response, self._watch
         if response is None or watch is None:
-            raise self._broken("was not asked")
+            raise self._error("was not asked")
         told, got = response.length, 0
         if told is not None and told > most_bytes:
-            raise self._broken("sends more than an answer can be")
+            raise self._error("sends more than an answer can be")
         while told is None or got < told:
             most = PIECE_BYTES if told is None else min(PIECE_BYTES, told - got)
             try:
                 piece = response.read1(most)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                raise self._broken("broke off in the middle of its answer", error) from error
+                raise self._error("broke off in the middle of its answer", error) from error
             if not piece:
                 break
             got += len(piece)
             if got > most_bytes:
-                raise self._broken("sends more than an answer can be")
+                raise self._error("sends more than an answer can be")
             watch.until(self._patience.body_s + got / SLOWEST_BYTES_A_S)
             yield piece
         if watch.is_over or (told is not None and got < told):
-            raise self._broken("broke off in the middle of its answer")
+            raise self._error("broke off in the middle of its answer")
 
     def body(self, most_bytes: int = SMALL_BYTES) -> bytes:
         """Return the whole body.
@@ -132,14 +132,14 @@ class Reply:
             held += piece
         return bytes(held)
 
-    def _broken(self, what: str, why: Exception | None = None) -> Unavailable:
+    def _error(self, what: str, why: Exception | None = None) -> Unavailable:
         # Where nothing comes at all, the socket's own patience may end before the watch's.
         if isinstance(why, TimeoutError) or (self._watch is not None and self._watch.is_over):
             what = "takes too long"
         return Unavailable(f"the archive at {self._where} {what}", "try again later")
 
 
-class Wire:
+class HttpClient:
     """Asks one archive, a connection each time. For one thread.
 
     Args:
@@ -147,18 +147,18 @@ class Wire:
         patience: how long to wait.
     """
 
-    def __init__(self, address: Address, patience: Patience | None = None) -> None:
+    def __init__(self, address: Address, patience: Timeouts | None = None) -> None:
         self._address = address
-        self._patience = patience or Patience()
+        self._patience = patience or Timeouts()
 
     @property
     def where(self) -> str:
         """The address as it was typed."""
         return self._address.text
 
-    def ask(
+    def request(
         self, path: str, body: bytes | None = None, kind: str = "", *, works: bool = False
-    ) -> Reply:
+    ) -> HttpResponse:
         """GET ``path``, or POST ``body``; return the answer, to be used as a context.
 
         Args:
@@ -173,16 +173,16 @@ class Wire:
         patience = self._patience
         if works:
             patience = replace(patience, head_s=patience.work_s)
-        reply = Reply(self.where, self._address.connect(), patience)
+        reply = HttpResponse(self.where, self._address.connect(), patience)
         try:
-            reply.ask("GET" if body is None else "POST", path, body, kind)
+            reply.send("GET" if body is None else "POST", path, body, kind)
         except BaseException:
             reply.__exit__(None, None, None)
             raise
         return reply
 
 
-class _Watch:
+class _Deadline:
     """Hangs up when time is over: a time-out alone lets a peer drip for ever."""
 
     def __init__(self, wire: socket.socket, first_s: float) -> None:

@@ -8,13 +8,13 @@ from listener.clips import answers
 from listener.errors import Unavailable
 
 KINDS = [
-    answers.TicketAnswer,
-    answers.Refusal,
-    answers.ListAnswer,
-    answers.RetentionAnswer,
-    answers.KeysAnswer,
-    answers.About,
-    answers.LogAnswer,
+    answers.TicketReply,
+    answers.ErrorReply,
+    answers.ListReply,
+    answers.RetentionReply,
+    answers.KeysReply,
+    answers.ArchiveReply,
+    answers.LogReply,
 ]
 
 
@@ -36,16 +36,16 @@ def test_bytes_are_an_answer_or_one_error(data: bytes, kind: type[object]) -> No
 )
 def test_an_answer_of_another_shape_is_refused(data: bytes) -> None:
     with pytest.raises(Unavailable):
-        answers.parse(data, answers.ListAnswer)
+        answers.parse(data, answers.ListReply)
 
 
 def test_a_newer_archive_may_say_more() -> None:
-    assert answers.parse(b'{"clips":[],"next":null,"more":1}', answers.ListAnswer).clips == ()
+    assert answers.parse(b'{"clips":[],"next":null,"more":1}', answers.ListReply).clips == ()
 
 
 @given(st.text())
 def test_a_strangers_words_cannot_steer_a_terminal(text: str) -> None:
-    said = answers.clean(text)
+    said = answers.sanitize(text)
 
     assert said.isprintable()
     assert len(said) <= 300

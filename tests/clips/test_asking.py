@@ -8,9 +8,9 @@ import pyrage
 import pytest
 
 from listener.clips.address import parse_address
-from listener.clips.answers import KeysAnswer, RetentionAnswer
-from listener.clips.asking import Asker
-from listener.clips.wire import Wire
+from listener.clips.answers import KeysReply, RetentionReply
+from listener.clips.asking import ArchiveClient
+from listener.clips.wire import HttpClient
 from listener.envelope.open import parse_identities
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.rights import request as requests
@@ -53,18 +53,18 @@ def fake(tmp_path: Path) -> Iterator[Fake]:
 
 
 @pytest.fixture
-def asker(fake: Fake, tmp_path: Path) -> Asker:
+def asker(fake: Fake, tmp_path: Path) -> ArchiveClient:
     del fake
-    wire = Wire(parse_address(f"unix:{tmp_path / 's'}", None), IMPATIENT)
-    return Asker(wire, "ada", parse_identities(str(SECRET).encode(), "x"))
+    wire = HttpClient(parse_address(f"unix:{tmp_path / 's'}", None), IMPATIENT)
+    return ArchiveClient(wire, "ada", parse_identities(str(SECRET).encode(), "x"))
 
 
-def ask(asker: Asker) -> RetentionAnswer:
-    found: RetentionAnswer = asker.fields(REQUEST, RetentionAnswer)
+def ask(asker: ArchiveClient) -> RetentionReply:
+    found: RetentionReply = asker.request(REQUEST, RetentionReply)
     return found
 
 
-def test_a_question_about_this_request_is_answered(fake: Fake, asker: Asker) -> None:
+def test_a_question_about_this_request_is_answered(fake: Fake, asker: ArchiveClient) -> None:
     fake.ticket(f"ada:retention:{DIGEST}:{NONCE}\n")
     fake.add(b'{"owner":"ada","days":7}')
 
@@ -84,7 +84,7 @@ def test_a_question_about_this_request_is_answered(fake: Fake, asker: Asker) -> 
     ],
 )
 def test_whatever_else_is_to_be_read_to_the_archive_is_not(
-    fake: Fake, asker: Asker, line: str
+    fake: Fake, asker: ArchiveClient, line: str
 ) -> None:
     fake.ticket(line)
 
@@ -93,7 +93,7 @@ def test_whatever_else_is_to_be_read_to_the_archive_is_not(
     assert len(fake.told) <= 1
 
 
-def test_a_challenge_to_another_key_is_said(fake: Fake, asker: Asker) -> None:
+def test_a_challenge_to_another_key_is_said(fake: Fake, asker: ArchiveClient) -> None:
     fake.add(json.dumps({"ticket": "t", "challenge": "rubbish"}).encode(), status=201)
 
     with pytest.raises(EarmarkError, match="does not open"):
@@ -111,7 +111,7 @@ def test_a_challenge_to_another_key_is_said(fake: Fake, asker: Asker) -> None:
     ],
 )
 def test_a_no_is_told_in_one_line(
-    fake: Fake, asker: Asker, status: int, error: str, raised: type[EarmarkError]
+    fake: Fake, asker: ArchiveClient, status: int, error: str, raised: type[EarmarkError]
 ) -> None:
     told = {"error": error, "message": "no\x1b[2J\nway", "hint": ""}
     fake.add(json.dumps(told).encode(), status=status)
@@ -134,7 +134,7 @@ def test_a_no_is_told_in_one_line(
     ],
 )
 def test_who_is_no_archive_is_unavailable(
-    fake: Fake, asker: Asker, body: bytes, kind: str, status: int
+    fake: Fake, asker: ArchiveClient, body: bytes, kind: str, status: int
 ) -> None:
     fake.add(body, kind, status)
 
@@ -142,10 +142,10 @@ def test_who_is_no_archive_is_unavailable(
         ask(asker)
 
 
-def test_a_result_of_another_kind_is_refused(fake: Fake, asker: Asker) -> None:
+def test_a_result_of_another_kind_is_refused(fake: Fake, asker: ArchiveClient) -> None:
     look: list[Callable[[], object]] = [
-        lambda: asker.envelope("7f3f0a66-0000-4000-8000-000000000000"),
-        lambda: list(asker.export(requests.ExportRequest(), 100)),
+        lambda: asker.get_envelope("7f3f0a66-0000-4000-8000-000000000000"),
+        lambda: list(asker.get_export(requests.ExportRequest(), 100)),
     ]
     wanted: list[requests.Request] = [
         requests.PlayRequest(clip="7f3f0a66-0000-4000-8000-000000000000"),
@@ -159,9 +159,9 @@ def test_a_result_of_another_kind_is_refused(fake: Fake, asker: Asker) -> None:
             call()
 
 
-def test_a_new_key_is_proved_or_nothing_is_said(fake: Fake, asker: Asker) -> None:
+def test_a_new_key_is_proved_or_nothing_is_said(fake: Fake, asker: ArchiveClient) -> None:
     request = requests.NewKeyRequest(recipient=str(SECRET.to_public()))
     fake.ticket(f"ada:new-key:{requests.digest(request)[:16]}:{NONCE}")
 
     with pytest.raises(Unavailable, match="no proof of the new key"):
-        asker.fields(request, KeysAnswer, asker.identities[0])
+        asker.request(request, KeysReply, asker.identities[0])

@@ -14,7 +14,7 @@ import pytest
 
 from listener import cli
 from listener.clips import command, erasing
-from listener.clips.desk import Desk
+from listener.clips.desk import Session
 from listener.clips.taking import Progress
 from listener.config import Config
 from listener.owner import succession
@@ -53,19 +53,19 @@ def test_a_list_opened_says_word_score_and_length(ada: "Machine", shelf: "Soundi
     }
 
 
-def at_desk(machine: "Machine", *words: str) -> tuple[argparse.Namespace, Desk]:
+def at_desk(machine: "Machine", *words: str) -> tuple[argparse.Namespace, Session]:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     who = ["--owner", machine.name, "--identity", str(machine.key)]
     arguments = parser.parse_args([*words, *who, "--archive", str(machine.archive)])
-    return arguments, Desk.at(arguments, Config(home=str(machine.home)))
+    return arguments, Session.create(arguments, Config(home=str(machine.home)))
 
 
 def test_a_long_list_comes_in_pages(ada: "Machine", shelf: "Sounding") -> None:
     made = [shelf.put(t=f"2026-11-21T08:00:0{second}.000Z") for second in range(5)]
     arguments, desk = at_desk(ada, "list")
 
-    assert [one.clip for one in desk.listed(arguments, limit=2)] == made
+    assert [one.clip for one in desk.list_clips(arguments, limit=2)] == made
 
 
 def test_a_clip_sealed_to_another_of_her_keys_is_listed_and_stays_closed(
@@ -432,8 +432,8 @@ def test_progress_is_for_terminals() -> None:
 
     for stream in (plain, terminal):
         progress = Progress(stream)
-        progress.say("1.0 MB")
-        progress.say("too soon")
+        progress.show("1.0 MB")
+        progress.show("too soon")
         progress.end()
 
     assert plain.getvalue() == ""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from listener.clips.exported import Export, parse_lines, raw_lines
+from listener.clips.exported import ExportReader, parse_lines, raw_lines
 from listener.envelope import keys
 from listener.errors import EarmarkError, Unavailable
 
@@ -42,7 +42,7 @@ def check(tmp_path: Path, holdings: "ArchiveContext") -> Check:
     def read(data: bytes) -> int:
         path = tmp_path / "read.zip"
         path.write_bytes(data)
-        with Export(path, holdings.key.public_key()) as export:
+        with ExportReader(path, holdings.key.public_key()) as export:
             export.check_log([])
             devices = {name: keys.parse_device(text) for name, text in export.devices.items()}
             return sum(1 for _ in export.clips(devices))
@@ -142,7 +142,7 @@ def test_a_damaged_one_is_one_error(whole: bytes, check: Check, data: st.DataObj
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path, holdings: "ArchiveContext") -> None:
     with pytest.raises(Unavailable, match="cannot read"):
-        Export(tmp_path / "nowhere", holdings.key.public_key())
+        ExportReader(tmp_path / "nowhere", holdings.key.public_key())
 
 
 @given(st.binary())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.clips.known import Known
+from listener.clips.known import TrustStore
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.home import Home
@@ -21,14 +21,14 @@ def key() -> str:
 
 def test_what_was_seen_is_known_the_next_time(tmp_path: Path) -> None:
     archive, hall = key(), key()
-    known = Known(tmp_path)
+    known = TrustStore(tmp_path)
 
-    known.meet(archive)
-    known.learn({"hall": hall})
-    known.saw(LogHead(n=3, hash="0" * 64))
-    known.saw(LogHead(n=2, hash="1" * 64))
+    known.pin_archive(archive)
+    known.pin_devices({"hall": hall})
+    known.record_head(LogHead(n=3, hash="0" * 64))
+    known.record_head(LogHead(n=2, hash="1" * 64))
 
-    again = Known(tmp_path)
+    again = TrustStore(tmp_path)
     assert again.archive is not None
     assert keys.device_text(again.archive) == archive
     assert {name: keys.device_text(one) for name, one in again.devices().items()} == {"hall": hall}
@@ -37,24 +37,24 @@ def test_what_was_seen_is_known_the_next_time(tmp_path: Path) -> None:
 
 
 def test_another_key_for_the_same_name_is_an_error_and_changes_nothing(tmp_path: Path) -> None:
-    known = Known(tmp_path)
-    known.meet(key())
-    known.learn({"hall": key()})
+    known = TrustStore(tmp_path)
+    known.pin_archive(key())
+    known.pin_devices({"hall": key()})
     before = (known.folder / "known.json").read_bytes()
 
     with pytest.raises(EarmarkError, match="not the archive"):
-        known.meet(key())
+        known.pin_archive(key())
     with pytest.raises(EarmarkError, match="another key for hall"):
-        known.learn({"kitchen": key(), "hall": key()})
+        known.pin_devices({"kitchen": key(), "hall": key()})
     assert (known.folder / "known.json").read_bytes() == before
 
 
 def test_the_roster_of_this_machine_is_believed_first(household: "Household") -> None:
-    known = Known(household.home.path)
+    known = TrustStore(household.home.path)
 
     assert known.devices().keys() == {"hall"}
     with pytest.raises(EarmarkError, match="another key for hall"):
-        known.learn({"hall": key()})
+        known.pin_devices({"hall": key()})
 
 
 @pytest.mark.parametrize(
@@ -65,16 +65,16 @@ def test_a_damaged_file_is_said(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "clips" / "known.json").write_bytes(data)
 
     with pytest.raises(ConfigError, match="damaged"):
-        Known(tmp_path)
+        TrustStore(tmp_path)
 
 
 def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "clips").write_bytes(b"")
 
     with pytest.raises(Unavailable):
-        Known(tmp_path)
+        TrustStore(tmp_path)
     (tmp_path / "clips").unlink()
-    known = Known(tmp_path)
+    known = TrustStore(tmp_path)
     (tmp_path / "clips").write_bytes(b"")
     with pytest.raises(Unavailable):
         known.save_receipt("erase", b"{}")
@@ -86,12 +86,12 @@ def test_the_key_that_the_join_line_named_is_believed_before_any_first_meeting(
     archive, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     Home(tmp_path).pin_archive(archive.public_key())
 
-    known = Known(tmp_path)
+    known = TrustStore(tmp_path)
 
     assert known.archive == archive.public_key()
-    assert known.meet(keys.device_text(archive.public_key())) == archive.public_key()
+    assert known.pin_archive(keys.device_text(archive.public_key())) == archive.public_key()
     with pytest.raises(EarmarkError, match="another one than the line named"):
-        known.meet(keys.device_text(stranger.public_key()))
+        known.pin_archive(keys.device_text(stranger.public_key()))
     assert not (known.folder / "known.json").exists()
 
 
@@ -99,4 +99,4 @@ def test_a_pin_that_is_damaged_is_said(tmp_path: Path) -> None:
     (tmp_path / "archive.pub").write_bytes(b"\xff no key")
 
     with pytest.raises(ConfigError, match="damaged"):
-        Known(tmp_path)
+        TrustStore(tmp_path)

@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.clips.address import parse_address
-from listener.clips.wire import Patience, Wire
+from listener.clips.wire import Timeouts, HttpClient
 from listener.errors import Unavailable
 from listener.household import certificates
 from listener.household.identity import parse as identity_of
 
 pytestmark = pytest.mark.system  # real servers, and how long they take
 
-Serve = Callable[..., Wire]
-IMPATIENT = Patience(head_s=0.3, body_s=0.3)
+Serve = Callable[..., HttpClient]
+IMPATIENT = Timeouts(head_s=0.3, body_s=0.3)
 
 
 class Server:
@@ -61,17 +61,17 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def wire(server: Server, tmp_path: Path) -> Wire:
+def wire(server: Server, tmp_path: Path) -> HttpClient:
     del server
-    return Wire(parse_address(str(tmp_path / "s"), None), IMPATIENT)
+    return HttpClient(parse_address(str(tmp_path / "s"), None), IMPATIENT)
 
 
 def head(*lines: str) -> bytes:
     return "\r\n".join(["HTTP/1.1 200 OK", *lines, "", ""]).encode()
 
 
-def read(wire: Wire, most_bytes: int = 1000) -> bytes:
-    with wire.ask("/") as reply:
+def read(wire: HttpClient, most_bytes: int = 1000) -> bytes:
+    with wire.request("/") as reply:
         return reply.body(most_bytes)
 
 
@@ -84,7 +84,7 @@ def read(wire: Wire, most_bytes: int = 1000) -> bytes:
         head() + b"hello",
     ],
 )
-def test_an_answer_is_read_to_its_end(server: Server, wire: Wire, answer: bytes) -> None:
+def test_an_answer_is_read_to_its_end(server: Server, wire: HttpClient, answer: bytes) -> None:
     server.says = lambda peer: peer.sendall(answer)
 
     assert read(wire) == b"hello"
@@ -107,7 +107,7 @@ def test_an_answer_is_read_to_its_end(server: Server, wire: Wire, answer: bytes)
         head() + b"x" * 1001,
     ],
 )
-def test_what_is_broken_or_too_long_is_one_error(server: Server, wire: Wire, answer: bytes) -> None:
+def test_what_is_broken_or_too_long_is_one_error(server: Server, wire: HttpClient, answer: bytes) -> None:
     server.says = lambda peer: peer.sendall(answer)
 
     with pytest.raises(Unavailable):
@@ -117,7 +117,7 @@ def test_what_is_broken_or_too_long_is_one_error(server: Server, wire: Wire, ans
 @pytest.mark.parametrize(
     "begins", [b"", b"HTTP/1.1 2", b"HTTP/1.1 100 Continue\r\n\r\n", head("content-length: 900")]
 )
-def test_whoever_drips_is_left(server: Server, wire: Wire, begins: bytes) -> None:
+def test_whoever_drips_is_left(server: Server, wire: HttpClient, begins: bytes) -> None:
     gone = threading.Event()
 
     def drip(peer: socket.socket) -> None:
@@ -160,7 +160,7 @@ def test_whoever_drips_is_left(server: Server, wire: Wire, begins: bytes) -> Non
     )
 )
 def test_no_answer_brings_more_than_bytes_or_one_error(
-    server: Server, wire: Wire, answer: bytes
+    server: Server, wire: HttpClient, answer: bytes
 ) -> None:
     server.says = lambda peer: peer.sendall(answer)
 
@@ -219,7 +219,7 @@ def test_only_the_households_archive_is_believed_over_tls_1_3(
     mine, other = (certificates.new_authority(datetime.now(UTC)) for _ in range(2))
     (tmp_path / "ca.crt").write_bytes(certificates.certificate_pem(mine.certificate))
     served = Tls(tmp_path, other if foreign else mine, highest)
-    wire = Wire(parse_address(f"https://{host}:{served.port}", tmp_path / "ca.crt"))
+    wire = HttpClient(parse_address(f"https://{host}:{served.port}", tmp_path / "ca.crt"))
 
     try:
         if said is None:
