@@ -16,7 +16,7 @@ from listener.envelope import keys
 from listener.errors import ConfigError, UsageError
 from listener.firstboot import tables
 from listener.household import invitation
-from listener.household.identity import Kind
+from listener.household.identity import IdentityKind
 from listener.household.invitation import Invitation
 from listener.settings import parse_settings
 
@@ -165,7 +165,7 @@ def _line(text: str, source: str) -> Invitation:
         invited = invitation.parse_line(text)
     except UsageError as error:
         raise ConfigError(f"{source}: household.line: {error}", error.hint) from error
-    if invited.identity.kind is not Kind.DEVICE:
+    if invited.identity.kind is not IdentityKind.DEVICE:
         raise ConfigError(
             f"{source}: household.line is not a speaker's",
             "earmark household add-device prints one",

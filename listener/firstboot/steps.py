@@ -21,13 +21,13 @@ from listener.firstboot.report import Report
 from listener.home import Home
 from listener.household import joining
 from listener.household.invitation import Invitation
-from listener.household.joining import Joined
+from listener.household.joining import JoinResult
 from listener.settings import parse_settings
 
 FOLDER: Final = "first-boot"
 COPY: Final = "taken.toml"
 
-Join = Callable[[Home, Invitation], Joined]
+Join = Callable[[Home, Invitation], JoinResult]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,10 +48,10 @@ def announce(
     """
     broker.connect()
     try:
-        held = _held(broker, monotonic_s)
+        held = _read_retained(broker, monotonic_s)
         fresh = [message for node, message in messages.items() if held.get(node) != message.payload]
         stale = [
-            discovery.farewell(node)
+            discovery.removal_message(node)
             for node in held
             if node.startswith(discovery.NODE) and node not in messages
         ]
@@ -61,7 +61,7 @@ def announce(
     return len(fresh), len(stale)
 
 
-def _held(broker: Broker, monotonic_s: Callable[[], float]) -> dict[str, bytes]:
+def _read_retained(broker: Broker, monotonic_s: Callable[[], float]) -> dict[str, bytes]:
     """Return what the broker keeps, by the level of the topic."""
     held: dict[str, bytes] = {}
     connected = False
@@ -79,7 +79,7 @@ def _held(broker: Broker, monotonic_s: Callable[[], float]) -> dict[str, bytes]:
                         held[levels["node"]] = payload
                     until_s = monotonic_s() + QUIET_S
                 case _:
-                    _no(happening)
+                    _unavailable(happening)
     if not connected:
         raise Unavailable("the broker does not answer", "does mosquitto run with our files?")
     return held
@@ -98,10 +98,10 @@ def _publish(broker: Broker, messages: list[Message], monotonic_s: Callable[[], 
             if isinstance(happening, DeliveredEvent):
                 waiting.discard(happening.ticket)
             else:
-                _no(happening)
+                _unavailable(happening)
 
 
-def _no(happening: object) -> None:
+def _unavailable(happening: object) -> None:
     match happening:
         case ConnectionLostEvent(reason=reason):
             raise Unavailable(

@@ -16,7 +16,7 @@ from listener.household.certificates import Authority
 _KEY: Final = "ca.key"
 
 
-def make(folder: Path, made: datetime) -> None:
+def create_authority(folder: Path, made: datetime) -> None:
     """Make an authority where there is none.
 
     Raises:
@@ -29,7 +29,7 @@ def make(folder: Path, made: datetime) -> None:
     write_atomic(folder / mosquitto.CA, pem, PUBLIC_MODE)
 
 
-def read(folder: Path) -> Authority:
+def read_authority(folder: Path) -> Authority:
     """Return what signs.
 
     Raises:

@@ -13,7 +13,7 @@ from listener.owner.records import Owner
 NAME: Final = "earmark.toml"
 
 
-def text(line: str, keeper: Owner | None) -> str:
+def card_text(line: str, keeper: Owner | None) -> str:
     """Return what the file says.
 
     Args:
@@ -27,7 +27,7 @@ def text(line: str, keeper: Owner | None) -> str:
     return said
 
 
-def check(folder: Path) -> None:
+def check_card(folder: Path) -> None:
     """See that a card is there, and that nothing on it is in the way.
 
     Raises:
@@ -43,7 +43,7 @@ def check(folder: Path) -> None:
         )
 
 
-def write(folder: Path, said: str) -> None:
+def write_card(folder: Path, said: str) -> None:
     """Write the file, so that the card can be pulled out afterwards.
 
     Raises:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from listener.errors import ConfigError
-from listener.household.identity import SERVERS, Identity
+from listener.household.identity import SERVERS, HouseholdIdentity
 
 AUTHORITY_DAYS: Final = 25 * 365
 CERTIFICATE_DAYS: Final = 5 * 365
@@ -58,9 +58,9 @@ def new_authority(now: datetime) -> Authority:
     return Authority(certificate, key)
 
 
-def issue(
+def issue_certificate(
     authority: Authority,
-    identity: Identity,
+    identity: HouseholdIdentity,
     public: ec.EllipticCurvePublicKey,
     now: datetime,
     hosts: Sequence[str] = (),
@@ -94,7 +94,7 @@ def issue(
     return builder.sign(authority.key, hashes.SHA256())
 
 
-def revocations(
+def build_revocation_list(
     authority: Authority, revoked: Iterable[tuple[int, datetime]], number: int
 ) -> x509.CertificateRevocationList:
     """List the certificates taken back.
@@ -128,7 +128,7 @@ def hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(str(name.value) for name in names)
 
 
-def is_signed(authority: Authority, certificate: x509.Certificate) -> bool:
+def is_signed_by(authority: Authority, certificate: x509.Certificate) -> bool:
     """Say whether this authority made a certificate."""
     try:
         certificate.verify_directly_issued_by(authority.certificate)
@@ -137,7 +137,7 @@ def is_signed(authority: Authority, certificate: x509.Certificate) -> bool:
     return True
 
 
-def fits_name(host: str) -> bool:
+def is_valid_host(host: str) -> bool:
     """Say whether a host's name or address can stand in a certificate."""
     try:
         _host(host)

@@ -10,7 +10,7 @@ from listener.actions import Subcommands
 from listener.home import Home
 from listener.household import devices, incident, members, premises
 from listener.household.mosquitto import DEFAULT_PORT
-from listener.household.register import Register
+from listener.household.register import Registry
 
 _ROUND: Final = f"""\
 a home, from nothing; more in docs/operations.md:
@@ -56,9 +56,9 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         "wait": members.wait,
         "revoke": members.revoke,
         "join": members.join,
-        "this-device": devices.this_device,
-        "devices": devices.devices,
-        "forget-device": devices.forget_device,
+        "this-device": devices.show_this_device,
+        "devices": devices.list_devices,
+        "forget-device": devices.remove_device,
         "incident": incident.run,
     }
     return actions[arguments.action](arguments, settings, Home(Path(settings.home)))
@@ -68,7 +68,7 @@ _Action = Callable[[argparse.Namespace, config.Config, Home], int]
 
 
 def _add_premises(actions: Subcommands) -> None:
-    standard = Register()
+    standard = Registry()
     init = actions.add("init", "set up a home: its authority, and all that mosquitto needs")
     init.add_argument(
         "--host",

@@ -9,7 +9,7 @@ from listener.envelope import keys
 from listener.home import Home
 
 
-def this_device(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+def show_this_device(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Print this device's name and public key; the first time makes the key."""
     public = home.device_key().public_key()
     name, key = settings.device.name, keys.device_text(public)
@@ -24,7 +24,7 @@ def this_device(arguments: argparse.Namespace, settings: config.Config, home: Ho
     return 0
 
 
-def believe(home: Home, name: str, key: str) -> int:
+def trust_device(home: Home, name: str, key: str) -> int:
     """Believe what a device signs, and say so.
 
     Raises:
@@ -36,7 +36,7 @@ def believe(home: Home, name: str, key: str) -> int:
     return 0
 
 
-def devices(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+def list_devices(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """List every device that is believed."""
     del settings
     known = home.roster().devices
@@ -52,7 +52,7 @@ def devices(arguments: argparse.Namespace, settings: config.Config, home: Home) 
     return 0
 
 
-def forget_device(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+def remove_device(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Believe a device no more."""
     del settings
     name: str = arguments.name

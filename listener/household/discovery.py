@@ -40,7 +40,7 @@ _SPOOL: Final = {
 }
 
 
-def message(speaker: Speaker, dkey: str) -> Message:
+def discovery_message(speaker: Speaker, dkey: str) -> Message:
     """Return the message that shows a device.
 
     Args:
@@ -49,20 +49,20 @@ def message(speaker: Speaker, dkey: str) -> Message:
     """
     return Message(
         topics.DISCOVERY.name(node=NODE + speaker.name),
-        msgspec.json.encode(payload(speaker, dkey), order="sorted"),
+        msgspec.json.encode(discovery_payload(speaker, dkey), order="sorted"),
         topics.DISCOVERY.qos,
         topics.DISCOVERY.retain,
     )
 
 
-def farewell(node: str) -> Message:
+def removal_message(node: str) -> Message:
     """Return the message that makes Home Assistant forget a device, by its level of the topic."""
     return Message(
         topics.DISCOVERY.name(node=node), b"", topics.DISCOVERY.qos, topics.DISCOVERY.retain
     )
 
 
-def payload(speaker: Speaker, dkey: str) -> dict[str, Any]:
+def discovery_payload(speaker: Speaker, dkey: str) -> dict[str, Any]:
     """Return what the message says."""
     node = NODE + speaker.name
     status = topics.STATUS.name(device=speaker.name)

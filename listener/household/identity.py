@@ -14,7 +14,7 @@ from listener.config import ShortName
 from listener.errors import UsageError
 
 
-class Kind(Enum):
+class IdentityKind(Enum):
     """What an identity is; the value begins its common name."""
 
     SERVICE = "s"
@@ -23,7 +23,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Identity:
+class HouseholdIdentity:
     """One party of the household, as broker and archive know it.
 
     Args:
@@ -33,9 +33,9 @@ class Identity:
     cn: str
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> IdentityKind:
         """Say what it is."""
-        return Kind(self.cn[0])
+        return IdentityKind(self.cn[0])
 
     @property
     def name(self) -> str:
@@ -43,15 +43,15 @@ class Identity:
         return self.cn[2:]
 
 
-BROKER: Final = Identity("s-broker")
+BROKER: Final = HouseholdIdentity("s-broker")
 """The broker, to those who connect to it. It connects to nobody."""
-API: Final = Identity("s-api")
+API: Final = HouseholdIdentity("s-api")
 """The archive, to those who ask it over HTTPS or join the household. It connects to nobody."""
-ARCHIVE: Final = Identity("s-archive")
+ARCHIVE: Final = HouseholdIdentity("s-archive")
 """The archive at the broker."""
-HOUSEHOLD: Final = Identity("s-household")
+HOUSEHOLD: Final = HouseholdIdentity("s-household")
 """The verb of this name at the broker: says which speakers there are."""
-HOME_ASSISTANT: Final = Identity("s-home-assistant")
+HOME_ASSISTANT: Final = HouseholdIdentity("s-home-assistant")
 SERVICES: Final = (BROKER, API, ARCHIVE, HOUSEHOLD, HOME_ASSISTANT)
 SERVERS: Final = frozenset({BROKER, API})
 
@@ -59,7 +59,7 @@ _RESERVED: Final = frozenset({"archive"})
 """Its status topic is the archive's own."""
 
 
-def device(name: str) -> Identity:
+def device(name: str) -> HouseholdIdentity:
     """Return a device's identity.
 
     Raises:
@@ -67,19 +67,19 @@ def device(name: str) -> Identity:
     """
     if name in _RESERVED:
         raise UsageError(f"no device can be called {name}", "its topics would be the archive's")
-    return Identity(f"{Kind.DEVICE.value}-{_fit(name, 'a device')}")
+    return HouseholdIdentity(f"{IdentityKind.DEVICE.value}-{_check_name(name, 'a device')}")
 
 
-def owner(name: str) -> Identity:
+def owner(name: str) -> HouseholdIdentity:
     """Return an owner's identity.
 
     Raises:
         UsageError: the name is unfit.
     """
-    return Identity(f"{Kind.OWNER.value}-{_fit(name, 'an owner')}")
+    return HouseholdIdentity(f"{IdentityKind.OWNER.value}-{_check_name(name, 'an owner')}")
 
 
-def parse(cn: str) -> Identity:
+def parse(cn: str) -> HouseholdIdentity:
     """Read a common name.
 
     Raises:
@@ -91,7 +91,7 @@ def parse(cn: str) -> Identity:
         case "o-":
             return owner(cn[2:])
         case _:
-            found = Identity(cn)
+            found = HouseholdIdentity(cn)
             if found in SERVICES:
                 return found
     raise UsageError(
@@ -101,7 +101,7 @@ def parse(cn: str) -> Identity:
     )
 
 
-def _fit(name: str, whose: str) -> str:
+def _check_name(name: str, whose: str) -> str:
     try:
         return msgspec.convert(name, ShortName)
     except msgspec.ValidationError as error:

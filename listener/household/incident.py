@@ -35,7 +35,7 @@ notice to {owner}:
 
 
 @dataclass(frozen=True, slots=True)
-class Stray:
+class StrayFile:
     """What one file turned out to be."""
 
     path: Path
@@ -94,15 +94,15 @@ def run(arguments: argparse.Namespace, settings: Config, home: Home) -> int:
     return 0 if all(stray.header is not None for stray in strays) else 1
 
 
-def _examine(names: list[str], roster: Roster) -> Iterator[Stray]:
+def _examine(names: list[str], roster: Roster) -> Iterator[StrayFile]:
     devices, owners = roster.device_keys(), roster.owner_keys()
     for path in _files(names):
         try:
             with path.open("rb") as file:
                 data = file.read(ENVELOPE_LIMIT_BYTES + 1)
-            yield Stray(path, verify(data, devices, owners).header)
+            yield StrayFile(path, verify(data, devices, owners).header)
         except BadEnvelope as error:
-            yield Stray(path, None, str(error))
+            yield StrayFile(path, None, str(error))
         except OSError as error:
             raise Unavailable(f"cannot read {path}: {error.strerror}") from error
 
@@ -116,7 +116,7 @@ def _files(names: list[str]) -> Iterator[Path]:
             yield path
 
 
-def _as_json(stray: Stray) -> str:
+def _as_json(stray: StrayFile) -> str:
     header = stray.header
     if header is None:
         return json.dumps({"file": str(stray.path), "clip": None, "why": stray.why})
@@ -133,7 +133,7 @@ def _as_json(stray: Stray) -> str:
     )
 
 
-def _as_text(stray: Stray) -> str:
+def _as_text(stray: StrayFile) -> str:
     header = stray.header
     if header is None:
         return f"{stray.path}: no clip of this household: {stray.why}"

@@ -21,7 +21,7 @@ from listener.envelope import keys
 from listener.envelope.format import Sha256
 from listener.errors import EarmarkError, UsageError
 from listener.household import identity
-from listener.household.identity import Identity
+from listener.household.identity import HouseholdIdentity
 
 PREFIX: Final = "earmark-join-1:"
 LONGEST_BYTES: Final = 16 << 10
@@ -30,14 +30,14 @@ _LONGEST_LINE: Final = 2048
 _CONTEXT: Final = b"EARMARK/JOIN/1\n"
 
 
-class _Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _JoinMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something that crosses between two machines; unknown fields are refused."""
 
 
-_Any = TypeVar("_Any", bound=_Said)
+_Any = TypeVar("_Any", bound=_JoinMessage)
 
 
-class Invitation(_Said, frozen=True, kw_only=True):
+class Invitation(_JoinMessage, frozen=True, kw_only=True):
     """The line, unfolded."""
 
     cn: str
@@ -60,7 +60,7 @@ class Invitation(_Said, frozen=True, kw_only=True):
         return keys.parse_device(self.archive)
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> HouseholdIdentity:
         """Who is invited."""
         return identity.parse(self.cn)
 
@@ -70,7 +70,7 @@ class Invitation(_Said, frozen=True, kw_only=True):
         return PREFIX + packed.rstrip("=")
 
 
-class Request(_Said, frozen=True, kw_only=True):
+class JoinRequest(_JoinMessage, frozen=True, kw_only=True):
     """What a guest sends."""
 
     v: Literal[1] = 1
@@ -83,7 +83,7 @@ class Request(_Said, frozen=True, kw_only=True):
     """Signature by ``device_key`` over the request's key, base64."""
 
 
-class Answer(_Said, frozen=True, kw_only=True, omit_defaults=True):
+class JoinAnswer(_JoinMessage, frozen=True, kw_only=True, omit_defaults=True):
     """What the household says to it."""
 
     v: Literal[1] = 1
@@ -120,9 +120,9 @@ def parse_line(text: str) -> Invitation:
     return found
 
 
-def request(
+def build_request(
     token: str, key: ec.EllipticCurvePrivateKey, signer: Ed25519PrivateKey | None
-) -> Request:
+) -> JoinRequest:
     """Ask for a certificate.
 
     Args:
@@ -132,7 +132,7 @@ def request(
     """
     # The subject is empty on purpose: who it is for, the household knows by the token.
     csr = x509.CertificateSigningRequestBuilder(x509.Name([])).sign(key, hashes.SHA256())
-    asked = Request(token=token, csr=csr.public_bytes(serialization.Encoding.PEM).decode())
+    asked = JoinRequest(token=token, csr=csr.public_bytes(serialization.Encoding.PEM).decode())
     if signer is None:
         return asked
     signature = signer.sign(_CONTEXT + csr.public_bytes(serialization.Encoding.DER))
@@ -143,25 +143,25 @@ def request(
     )
 
 
-def decode_request(data: bytes) -> Request:
+def decode_request(data: bytes) -> JoinRequest:
     """Read a request from bytes of any origin.
 
     Raises:
         EarmarkError: they are none. Nothing else is raised.
     """
-    return _decoded(data, Request)
+    return _decoded(data, JoinRequest)
 
 
-def decode_answer(data: bytes) -> Answer:
+def decode_answer(data: bytes) -> JoinAnswer:
     """Read an answer from bytes of any origin.
 
     Raises:
         EarmarkError: they are none. Nothing else is raised.
     """
-    return _decoded(data, Answer)
+    return _decoded(data, JoinAnswer)
 
 
-def checked(asked: Request) -> tuple[ec.EllipticCurvePublicKey, str | None]:
+def verify_request(asked: JoinRequest) -> tuple[ec.EllipticCurvePublicKey, str | None]:
     """Return the key to sign and the device's key, each proved by its holder's signature.
 
     Raises:

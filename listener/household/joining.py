@@ -20,23 +20,23 @@ from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.home import Home
 from listener.household import certificates, invitation
 from listener.household.authority import read_key
-from listener.household.identity import Identity, Kind
-from listener.household.invitation import Answer, Invitation
+from listener.household.identity import HouseholdIdentity, IdentityKind
+from listener.household.invitation import JoinAnswer, Invitation
 from listener.household.welcome import GUEST_S, read_line
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class JoinResult:
     """What a guest has when it has joined."""
 
-    who: Identity
+    who: HouseholdIdentity
     folder: Path
     broker_host: str
     broker_port: int
 
     def settings(self) -> str:
         """Return the lines of TOML that make use of it."""
-        device = f'[device]\nname = "{self.who.name}"\n\n' if self.who.kind is Kind.DEVICE else ""
+        device = f'[device]\nname = "{self.who.name}"\n\n' if self.who.kind is IdentityKind.DEVICE else ""
         return (
             f"{device}[broker]\n"
             f'host = "{self.broker_host}"\n'
@@ -47,7 +47,7 @@ class Joined:
         )
 
 
-def join(home: Home, invited: Invitation) -> Joined:
+def join(home: Home, invited: Invitation) -> JoinResult:
     """Join the household that sent the line.
 
     Args:
@@ -68,8 +68,8 @@ def join(home: Home, invited: Invitation) -> Joined:
     except FileNotFoundError:
         key = certificates.new_key()
         write_atomic(path, certificates.key_pem(key))
-    signer = home.device_key() if who.kind is Kind.DEVICE else None
-    asked = invitation.request(invited.token, key, signer)
+    signer = home.device_key() if who.kind is IdentityKind.DEVICE else None
+    asked = invitation.build_request(invited.token, key, signer)
     answer = _ask(invited, msgspec.json.encode(asked) + b"\n")
     if answer.refused:
         raise EarmarkError(
@@ -88,10 +88,10 @@ def join(home: Home, invited: Invitation) -> Joined:
     write_atomic(folder / "ca.crt", certificates.certificate_pem(authority), PUBLIC_MODE)
     write_atomic(folder / "me.crt", certificates.certificate_pem(certificate), PUBLIC_MODE)
     home.pin_archive(invited.archive_key)
-    return Joined(who, folder, answer.broker_host, answer.broker_port)
+    return JoinResult(who, folder, answer.broker_host, answer.broker_port)
 
 
-def _ask(invited: Invitation, data: bytes) -> Answer:
+def _ask(invited: Invitation, data: bytes) -> JoinAnswer:
     # Neither name nor clock is looked at: the certificate must be the very one that the line
     # names, and before that was seen nothing is said.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -16,8 +16,8 @@ from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.home import Home
 from listener.household import card, devices, identity, invitation, joining, mosquitto, welcome
-from listener.household.identity import Identity, Kind
-from listener.household.office import Office
+from listener.household.identity import HouseholdIdentity, IdentityKind
+from listener.household.office import HouseholdStore
 from listener.household.register import INVITATION_S, Area, Speaker
 from listener.service import StopSignal
 from listener.settings import parse_settings
@@ -31,25 +31,25 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     del settings
     who = identity.device(arguments.name)
     if arguments.key is not None:
-        return devices.believe(home, who.name, arguments.key)
+        return devices.trust_device(home, who.name, arguments.key)
     folder = None if arguments.card is None else Path(arguments.card)
     keeper = None if arguments.keeper is None else home.roster().known_owner(arguments.keeper)
     if folder is not None:
-        card.check(folder)
+        card.check_card(folder)
     elif keeper is not None:
         raise UsageError("--keeper is for a card", "--card DIR says where it is mounted")
-    office = Office(home.path)
+    office = HouseholdStore(home.path)
     speaker = Speaker(
         name=who.name, area=_area(arguments.area), remote_unmute=arguments.remote_unmute
     )
-    known = next((one for one in office.register().speakers if one.name == who.name), None)
+    known = next((one for one in office.registry().speakers if one.name == who.name), None)
     if known is None or arguments.area is not None or arguments.remote_unmute:
-        office.change(lambda register: register.with_speaker(speaker))
+        office.update(lambda register: register.with_speaker(speaker))
     line = _invite(office, home, who)
     if folder is None:
         print(f"earmark: {_BY_HAND.format('on the speaker')}", file=sys.stderr)
     else:
-        card.write(folder, card.text(line, keeper))
+        card.write_card(folder, card.card_text(line, keeper))
         print(
             f"earmark: {folder / card.NAME} is written; start the speaker with it within the hour",
             file=sys.stderr,
@@ -62,8 +62,8 @@ def add_owner(arguments: argparse.Namespace, settings: config.Config, home: Home
     """Note an owner, invite her computer and wait for it."""
     del settings
     who = identity.owner(arguments.name)
-    office = Office(home.path)
-    office.register()
+    office = HouseholdStore(home.path)
+    office.registry()
     if arguments.key is not None:
         home.change_roster(lambda roster: roster.with_owner(who.name, arguments.key))
     known = home.roster().known_owner(who.name)
@@ -82,27 +82,27 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
     del settings
     who = identity.HOME_ASSISTANT
     folder = Path(arguments.to)
-    Office(home.path).issue(who, folder)
+    HouseholdStore(home.path).issue(who, folder)
     print(f"for Home Assistant's MQTT integration: {folder}/{mosquitto.CA},")
     print(f"  {folder}/{who.cn}.crt and {folder}/{who.cn}.key; remove them here afterwards")
-    read_again()
+    print_reload_hint()
     return 0
 
 
 def wait(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Wait for everyone who is invited."""
     del arguments, settings
-    office = Office(home.path)
+    office = HouseholdStore(home.path)
     now_s = int(office.now().timestamp())
     waited = [
         one
-        for one in office.register().invitations
+        for one in office.registry().invitations
         if one.used_by is None and one.expires_s > now_s
     ]
     if not waited:
         raise EarmarkError("nobody is invited", "earmark household add-device invites a speaker")
     for one in waited:
-        _wait(office, home, Identity(one.cn))
+        _wait(office, home, HouseholdIdentity(one.cn))
     return 0
 
 
@@ -110,29 +110,29 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
     """Take back certificates and rights; a device's signature counts no more either."""
     del settings
     who = identity.parse(arguments.name)
-    if who.kind is Kind.SERVICE and who != identity.HOME_ASSISTANT:
+    if who.kind is IdentityKind.SERVICE and who != identity.HOME_ASSISTANT:
         raise UsageError(
             f"{who.cn} is this computer itself", "earmark household renew makes its key anew"
         )
-    office = Office(home.path)
+    office = HouseholdStore(home.path)
     now_s = int(office.now().timestamp())
-    if who.kind is Kind.DEVICE:
+    if who.kind is IdentityKind.DEVICE:
         # One that never joined is not in the roster.
         with contextlib.suppress(UsageError):
             home.change_roster(lambda roster: roster.without_device(who.name))
     try:
-        office.change(lambda register: register.without(who, now_s))
+        office.update(lambda register: register.without(who, now_s))
     finally:
         # Also where there was nothing left: an earlier attempt may have been cut off before this.
         office.publish()
-    if who.kind is Kind.DEVICE:
+    if who.kind is IdentityKind.DEVICE:
         print(f"{who.name} is out: its certificate, its rights and its signature count no more")
         print("what it says to Home Assistant goes with: earmark household announce")
     else:
         print(f"{who.cn} is out: its certificate and its rights count no more")
-    if who.kind is Kind.OWNER:
+    if who.kind is IdentityKind.OWNER:
         print(f"clips are made for her as before; to end that: earmark owner forget {who.name}")
-    read_again()
+    print_reload_hint()
     return 0
 
 
@@ -156,7 +156,7 @@ def join(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
     return 0
 
 
-def read_again() -> None:
+def print_reload_hint() -> None:
     """Say that the broker has to look at its files."""
     print(
         "earmark: the broker has to read its files again: systemctl reload mosquitto"
@@ -165,11 +165,11 @@ def read_again() -> None:
     )
 
 
-def _invite(office: Office, home: Home, who: Identity) -> str:
+def _invite(office: HouseholdStore, home: Home, who: HouseholdIdentity) -> str:
     """Return the line that invites somebody."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     now_s = int(office.now().timestamp())
-    known = office.change(lambda register: register.with_invitation(who, token, now_s))
+    known = office.update(lambda register: register.with_invitation(who, token, now_s))
     certificate, _ = office.service(identity.API)
     shown = invitation.Invitation(
         cn=who.cn,
@@ -180,11 +180,11 @@ def _invite(office: Office, home: Home, who: Identity) -> str:
         archive=keys.device_text(home.archive_key().public_key()),
     )
     if office.publish():
-        read_again()
+        print_reload_hint()
     return shown.line()
 
 
-def _wait_or_not(office: Office, home: Home, who: Identity, *, waits: bool) -> int:
+def _wait_or_not(office: HouseholdStore, home: Home, who: HouseholdIdentity, *, waits: bool) -> int:
     if waits:
         _wait(office, home, who)
     else:
@@ -192,8 +192,8 @@ def _wait_or_not(office: Office, home: Home, who: Identity, *, waits: bool) -> i
     return 0
 
 
-def _wait(office: Office, home: Home, who: Identity) -> None:
-    door = welcome.Door(office, home, ("", office.register().join_port))
+def _wait(office: HouseholdStore, home: Home, who: HouseholdIdentity) -> None:
+    door = welcome.JoinServer(office, home, ("", office.registry().join_port))
     print(f"earmark: waiting for {who.cn} on port {door.port}", file=sys.stderr)
     try:
         with StopSignal().on_signals() as stop:

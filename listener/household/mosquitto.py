@@ -14,7 +14,7 @@ CERTIFICATE: Final = "broker.crt"
 KEY: Final = "broker.key"
 
 
-def configuration(folder: str, port: int) -> str:
+def render_configuration(folder: str, port: int) -> str:
     """Return the file for ``/etc/mosquitto/conf.d``.
 
     Args:

@@ -1,6 +1,6 @@
 """The folder of a household on the archive's machine: its authority, its register.
 
-``<home>/household/`` holds ``ca.crt``, ``ca.key``, ``register.json``, ``crl.pem`` and, in
+``<home>/household/`` holds ``ca.crt``, ``ca.key``, ``registry.json``, ``crl.pem`` and, in
 ``issued/``, each certificate as ``<cn>.crt``, with the key of those that live on this machine.
 What services read of it is copied to folders of theirs: ``listener.household.published``.
 What is right is left as it is, to the byte; what is damaged is never made anew in silence.
@@ -20,14 +20,14 @@ from listener.errors import ConfigError, Unavailable
 from listener.household import authority, certificates, identity, mosquitto, register
 from listener.household.authority import read_key
 from listener.household.certificates import Authority
-from listener.household.identity import Identity
-from listener.household.published import Published
-from listener.household.register import Issued, Register
+from listener.household.identity import HouseholdIdentity
+from listener.household.published import PublishedFiles
+from listener.household.register import IssuedCertificate, Registry
 
 _EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-class Office:
+class HouseholdStore:
     """One household's folder. Making the object touches nothing.
 
     Args:
@@ -46,7 +46,7 @@ class Office:
         """Whether ``init`` was here."""
         return self._register.exists()
 
-    def register(self) -> Register:
+    def registry(self) -> Registry:
         """Return what was handed out.
 
         Raises:
@@ -58,12 +58,12 @@ class Office:
             raise _nothing_yet() from error
         return register.parse(data, str(self._register))
 
-    def change(self, edit: Callable[[Register], Register]) -> Register:
+    def update(self, edit: Callable[[Registry], Registry]) -> Registry:
         """Replace the register by what ``edit`` makes of it; what it raises changes nothing."""
         with self.locked():
-            return self._change(edit)
+            return self._update(edit)
 
-    def set_up(self, settle: Callable[[Register], Register], *, renew: bool = False) -> list[str]:
+    def set_up(self, settle: Callable[[Registry], Registry], *, renew: bool = False) -> list[str]:
         """Make what is missing: authority, services, the broker's files.
 
         Args:
@@ -81,7 +81,7 @@ class Office:
         done: list[str] = []
         with self.locked():
             if not (self.path / mosquitto.CA).exists() and not self._register.exists():
-                authority.make(self.path, self._believed_now())
+                authority.create_authority(self.path, self._checked_now())
                 done.append("authority")
             if not self._register.exists():
                 if any(self._issued.iterdir()):
@@ -89,13 +89,13 @@ class Office:
                         f"the register {self._register} is missing",
                         "restore it: without it nobody knows which certificates to take back",
                     )
-                write_atomic(self._register, register.render(settle(Register())), SECRET_MODE)
-            settled = self._change(settle)
+                write_atomic(self._register, register.render(settle(Registry())), SECRET_MODE)
+            settled = self._update(settle)
             signer = self.authority()
             for service in identity.SERVICES:
                 if service == identity.HOME_ASSISTANT:
                     continue  # it lives elsewhere
-                if renew or not self._is_right(service, signer, settled.hosts):
+                if renew or not self._is_current(service, signer, settled.hosts):
                     self._renew(service, signer, settled.hosts)
                     done.append(service.cn)
             return done + self._publish(signer)
@@ -106,20 +106,20 @@ class Office:
         Raises:
             ConfigError: it is missing, damaged, or its key can be read by others.
         """
-        return authority.read(self.path)
+        return authority.read_authority(self.path)
 
-    def sign(self, who: Identity, public: ec.EllipticCurvePublicKey) -> x509.Certificate:
+    def sign(self, who: HouseholdIdentity, public: ec.EllipticCurvePublicKey) -> x509.Certificate:
         """Sign a guest's key and note it; the same key gets the certificate it has already.
 
         For the holder of the lock.
         """
         signer = self.authority()
-        held = self._held(who, signer)
+        held = self._current_certificate(who, signer)
         if held is not None and certificates.spki(public) == _spki(held):
             return held
         return self._sign(who, public, signer, ())
 
-    def issue(self, who: Identity, folder: Path) -> None:
+    def issue(self, who: HouseholdIdentity, folder: Path) -> None:
         """Make a key and certificate for somebody who cannot join by himself, into a folder."""
         with self.locked():
             signer = self.authority()
@@ -138,16 +138,16 @@ class Office:
         with self.locked():
             return self._publish(self.authority())
 
-    def published(self) -> Published:
+    def published(self) -> PublishedFiles:
         """Return where the broker and the archive find their files."""
-        known = self.register()
-        return Published(
+        known = self.registry()
+        return PublishedFiles(
             self.path,
             Path(known.broker_folder or self.path / "mosquitto").absolute(),
             Path(known.archive_folder or self.path / "archive").absolute(),
         )
 
-    def service(self, who: Identity) -> tuple[Path, Path]:
+    def service(self, who: HouseholdIdentity) -> tuple[Path, Path]:
         """Return where the certificate and the key of a service on this machine are."""
         return self._issued / f"{who.cn}.crt", self._issued / f"{who.cn}.key"
 
@@ -163,19 +163,19 @@ class Office:
                 raise Unavailable(f"cannot use {self.path}: {error.strerror}") from error
             yield
 
-    def replace(self, after: Register) -> None:
+    def replace(self, after: Registry) -> None:
         """Write the register. For the holder of the lock."""
         write_atomic(self._register, register.render(after), SECRET_MODE)
 
-    def _change(self, edit: Callable[[Register], Register]) -> Register:
-        before = self.register()
+    def _update(self, edit: Callable[[Registry], Registry]) -> Registry:
+        before = self.registry()
         after = edit(before)
         if after != before:
             self.replace(after)
         return after
 
-    def _is_right(self, who: Identity, signer: Authority, hosts: Sequence[str]) -> bool:
-        certificate = self._held(who, signer)
+    def _is_current(self, who: HouseholdIdentity, signer: Authority, hosts: Sequence[str]) -> bool:
+        certificate = self._current_certificate(who, signer)
         _, path = self.service(who)
         if certificate is None or not path.exists():
             return False
@@ -187,17 +187,17 @@ class Office:
             and (not serves or certificates.hosts_of(certificate) == tuple(hosts))
         )
 
-    def _held(self, who: Identity, signer: Authority) -> x509.Certificate | None:
+    def _current_certificate(self, who: HouseholdIdentity, signer: Authority) -> x509.Certificate | None:
         """Return the certificate in the folder, if it is the one in force."""
-        valid = self.register().valid(int(self.now().timestamp())).get(who)
+        valid = self.registry().valid(int(self.now().timestamp())).get(who)
         path, _ = self.service(who)
         if valid is None or not path.exists():
             return None
         certificate = certificates.parse_certificate(path.read_bytes(), str(path))
         right = certificate.serial_number == valid.number
-        return certificate if right and certificates.is_signed(signer, certificate) else None
+        return certificate if right and certificates.is_signed_by(signer, certificate) else None
 
-    def _renew(self, who: Identity, signer: Authority, hosts: Sequence[str]) -> None:
+    def _renew(self, who: HouseholdIdentity, signer: Authority, hosts: Sequence[str]) -> None:
         _, path = self.service(who)
         key = read_key(path) if path.exists() else certificates.new_key()
         write_atomic(path, certificates.key_pem(key), SECRET_MODE)
@@ -205,26 +205,26 @@ class Office:
 
     def _sign(
         self,
-        who: Identity,
+        who: HouseholdIdentity,
         public: ec.EllipticCurvePublicKey,
         signer: Authority,
         hosts: Sequence[str],
     ) -> x509.Certificate:
-        made = self._believed_now()
-        certificate = certificates.issue(signer, who, public, made, hosts)
+        made = self._checked_now()
+        certificate = certificates.issue_certificate(signer, who, public, made, hosts)
         # First the register: a certificate that is not in it could never be taken back.
-        note = Issued(
+        note = IssuedCertificate(
             cn=who.cn,
             serial=f"{certificate.serial_number:x}",
             made_s=int(made.timestamp()),
             until_s=int(certificate.not_valid_after_utc.timestamp()),
         )
-        self._change(lambda before: before.with_issued(note))
+        self._update(lambda before: before.with_issued(note))
         path, _ = self.service(who)
         write_atomic(path, certificates.certificate_pem(certificate), PUBLIC_MODE)
         return certificate
 
-    def _believed_now(self) -> datetime:
+    def _checked_now(self) -> datetime:
         """Return the time; a clock that was never set would make what has expired already."""
         now = self.now()
         if now < _EARLIEST:
@@ -234,7 +234,7 @@ class Office:
         return now
 
     def _publish(self, signer: Authority) -> list[str]:
-        return self.published().write(self.register(), signer, self.service)
+        return self.published().write(self.registry(), signer, self.service)
 
 
 def _nothing_yet() -> ConfigError:

@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         "challenge": _challenge,
         "confirm": _confirm,
         "list": _list,
-        "forget": _forget,
+        "forget": _remove,
     }
     return actions[arguments.action](arguments, settings, Home(Path(settings.home)))
 
@@ -167,7 +167,7 @@ def _list(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
     return 0
 
 
-def _forget(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+def _remove(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     name: str = arguments.name
     home.change_roster(lambda roster: roster.without_owner(name))
     print(f"{name} is forgotten: no clip of hers is made or accepted any more")

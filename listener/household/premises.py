@@ -16,9 +16,9 @@ from listener.errors import UsageError
 from listener.home import Home
 from listener.household import announce as announcing
 from listener.household import certificates, discovery, identity, members, mosquitto
-from listener.household.identity import Identity, Kind
-from listener.household.office import Office
-from listener.household.register import Register
+from listener.household.identity import HouseholdIdentity, IdentityKind
+from listener.household.office import HouseholdStore
+from listener.household.register import Registry
 from listener.mqtt.client import PahoBroker
 from listener.settings import parse_settings
 
@@ -26,7 +26,7 @@ _LOOPBACK = ("localhost", "127.0.0.1")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class SystemPaths:
     """Where the services of a computer look for what is theirs."""
 
     home: Path = Path("/var/lib/earmark-archive")
@@ -39,13 +39,13 @@ def set_up(
     arguments: argparse.Namespace,
     settings: config.Config,
     home: Home,
-    system: Places = Places(),
+    system: SystemPaths = SystemPaths(),
 ) -> int:
     """Make what is missing; run again, change nothing that is right."""
     del settings
     hosts = tuple(dict.fromkeys((*(arguments.host or ()), *_LOOPBACK)))
     for host in hosts:
-        if not certificates.fits_name(host):
+        if not certificates.is_valid_host(host):
             raise UsageError(f"{host!r} is neither a host's name nor an address")
     for port in (arguments.port, arguments.join_port):
         if port is not None and not 1 <= port <= 65535:  # noqa: PLR2004 - what TCP has
@@ -55,7 +55,7 @@ def set_up(
         home = Home(places.home)
     broker_folder = arguments.broker_folder or (places and str(places.broker))
 
-    def settle(before: Register) -> Register:
+    def settle(before: Registry) -> Registry:
         known = before.hosts or tuple(dict.fromkeys((*_own_names(), *_LOOPBACK)))
         return msgspec.structs.replace(
             before,
@@ -66,27 +66,27 @@ def set_up(
             archive_folder=str(places.archive) if places else before.archive_folder,
         )
 
-    office = Office(home.path)
+    office = HouseholdStore(home.path)
     made = office.set_up(settle)
     print(f"made: {', '.join(made)}" if made else "all is as it should be")
     if made:
-        _tell_broker(office.published().broker)
+        _print_broker_steps(office.published().broker)
     text = _archive_settings(office, home)
     if places:
-        _settle_archive(places.settings, text)
+        _write_archive_settings(places.settings, text)
     elif made:
         print("the archive's settings:")
         print(text, end="")
     return 0
 
 
-def _tell_broker(folder: Path) -> None:
+def _print_broker_steps(folder: Path) -> None:
     print(f"mosquitto's files are in {folder}; once, as root:")
     print(f"  ln -s {folder / mosquitto.CONFIG} /etc/mosquitto/conf.d/")
     print("  systemctl restart mosquitto")
 
 
-def _settle_archive(path: Path, text: str) -> None:
+def _write_archive_settings(path: Path, text: str) -> None:
     """Write the archive's settings where there are none; tell where they are others."""
     if not path.exists():
         write_atomic(path, text.encode(), PUBLIC_MODE)
@@ -102,15 +102,15 @@ def _settle_archive(path: Path, text: str) -> None:
 def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Make the certificates of this computer anew, and say who else is due."""
     del arguments, settings
-    office = Office(home.path)
-    office.register()
+    office = HouseholdStore(home.path)
+    office.registry()
     made = office.set_up(lambda register: register, renew=True)
     print(f"made: {', '.join(made)}")
-    for who, one in office.register().valid(int(office.now().timestamp())).items():
-        if who.kind is not Kind.SERVICE and _days(one.until_s, office) < certificates.RENEW_DAYS:
-            verb = "add-device" if who.kind is Kind.DEVICE else "add-owner"
+    for who, one in office.registry().valid(int(office.now().timestamp())).items():
+        if who.kind is not IdentityKind.SERVICE and _days(one.until_s, office) < certificates.RENEW_DAYS:
+            verb = "add-device" if who.kind is IdentityKind.DEVICE else "add-owner"
             print(f"{who.cn} is due: earmark household {verb} {who.name}, and join there again")
-    members.read_again()
+    members.print_reload_hint()
     print("earmark: and the archive too: systemctl restart earmark-archive", file=sys.stderr)
     return 0
 
@@ -118,8 +118,8 @@ def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
 def status(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Show who belongs; 1 where a certificate in use will expire soon, or has."""
     del settings
-    office = Office(home.path)
-    register = office.register()
+    office = HouseholdStore(home.path)
+    register = office.registry()
     authority = office.authority()
     rows = [_row(who, register, office) for who in register.members()]
     due = [row for row in rows if row["state"] in {"due", "expired"}]
@@ -141,13 +141,13 @@ def status(arguments: argparse.Namespace, settings: config.Config, home: Home) -
 def announce(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Show the speakers to Home Assistant."""
     del arguments, settings
-    office = Office(home.path)
-    register = office.register()
+    office = HouseholdStore(home.path)
+    register = office.registry()
     members_now = set(register.members())
     messages = {
-        discovery.NODE + device.name: discovery.message(register.speaker(device.name), device.dkey)
+        discovery.NODE + device.name: discovery.discovery_message(register.speaker(device.name), device.dkey)
         for device in home.roster().devices
-        if Identity(f"d-{device.name}") in members_now
+        if HouseholdIdentity(f"d-{device.name}") in members_now
     }
     certificate, key = office.service(identity.HOUSEHOLD)
     reached = config.BrokerSettings(
@@ -163,7 +163,7 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
     return 0
 
 
-def _row(who: Identity, register: Register, office: Office) -> dict[str, str | int | None]:
+def _row(who: HouseholdIdentity, register: Registry, office: HouseholdStore) -> dict[str, str | int | None]:
     mine = [one for one in register.issued if one.cn == who.cn and one.revoked_s is None]
     if not mine:
         return {"identity": who.cn, "state": "invited", "until": None, "days_left": None}
@@ -174,20 +174,20 @@ def _row(who: Identity, register: Register, office: Office) -> dict[str, str | i
     return {"identity": who.cn, "state": state, "until": until, "days_left": days}
 
 
-def _days(until_s: int, office: Office) -> int:
+def _days(until_s: int, office: HouseholdStore) -> int:
     return (datetime.fromtimestamp(until_s, UTC) - office.now()).days
 
 
 def _own_names() -> tuple[str, ...]:
     name = socket.gethostname().lower()
-    if not certificates.fits_name(name) or name in _LOOPBACK:
+    if not certificates.is_valid_host(name) or name in _LOOPBACK:
         return ()
     # What a Raspberry Pi answers to in a network without a name server of its own.
     return (name,) if "." in name else (f"{name}.local", name)
 
 
-def _archive_settings(office: Office, home: Home) -> str:
-    register, files = office.register(), office.published()
+def _archive_settings(office: HouseholdStore, home: Home) -> str:
+    register, files = office.registry(), office.published()
     certificate, key = files.for_archive(identity.ARCHIVE)
     api_certificate, api_key = files.for_archive(identity.API)
     return (

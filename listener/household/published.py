@@ -19,16 +19,16 @@ from cryptography.hazmat.primitives import serialization
 from listener.durable import PUBLIC_MODE, SECRET_MODE, make_folder, write_atomic
 from listener.household import certificates, identity, mosquitto, rights
 from listener.household.certificates import Authority
-from listener.household.identity import Identity
-from listener.household.register import Register
+from listener.household.identity import HouseholdIdentity
+from listener.household.register import Registry
 
 _USER: Final = "mosquitto"
 
-Originals = Callable[[Identity], tuple[Path, Path]]
+Originals = Callable[[HouseholdIdentity], tuple[Path, Path]]
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedFiles:
     """Where things lie, and what of them goes where.
 
     Args:
@@ -41,11 +41,11 @@ class Published:
     broker: Path
     archive: Path
 
-    def for_archive(self, who: Identity) -> tuple[Path, Path]:
+    def for_archive(self, who: HouseholdIdentity) -> tuple[Path, Path]:
         """Return where the archive finds the certificate and the key of one of its services."""
         return self.archive / f"{who.cn}.crt", self.archive / f"{who.cn}.key"
 
-    def write(self, known: Register, authority: Authority, service: Originals) -> list[str]:
+    def write(self, known: Registry, authority: Authority, service: Originals) -> list[str]:
         """Bring both folders in step with the register.
 
         Run by root, it gives the broker's to mosquitto's user, which reads them after it has
@@ -69,34 +69,34 @@ class Published:
             mosquitto.CA: ca,
             mosquitto.REVOKED: self._revoked(known, authority),
             mosquitto.CERTIFICATE: certificate,
-            mosquitto.CONFIG: mosquitto.configuration(str(self.broker), known.port).encode(),
+            mosquitto.CONFIG: mosquitto.render_configuration(str(self.broker), known.port).encode(),
         }
         secret = {
             mosquitto.KEY: key,
-            mosquitto.RIGHTS: rights.acl(known.members()).encode("ascii"),
+            mosquitto.RIGHTS: rights.render_acl(known.members()).encode("ascii"),
         }
-        changed = put_all(self.broker, public, secret)
-        _hand_over([self.broker, *(self.broker / name for name in public | secret)])
+        changed = write_files(self.broker, public, secret)
+        _chown_to_broker([self.broker, *(self.broker / name for name in public | secret)])
         services = [service(who) for who in (identity.ARCHIVE, identity.API)]
-        return changed + put_all(
+        return changed + write_files(
             self.archive,
             {mosquitto.CA: ca} | {path.name: path.read_bytes() for path, _ in services},
             {path.name: path.read_bytes() for _, path in services},
         )
 
-    def _revoked(self, known: Register, authority: Authority) -> bytes:
+    def _revoked(self, known: Registry, authority: Authority) -> bytes:
         """Return the signed list of certificates taken back; made anew only where it is wrong."""
         revoked = [
             (one.number, datetime.fromtimestamp(one.revoked_s or 0, UTC)) for one in known.revoked()
         ]
         path = self.household / mosquitto.REVOKED
-        if not lists(path, {number for number, _ in revoked}, authority):
-            fresh = certificates.revocations(authority, revoked, len(revoked) + 1)
+        if not is_current_revocation_list(path, {number for number, _ in revoked}, authority):
+            fresh = certificates.build_revocation_list(authority, revoked, len(revoked) + 1)
             write_atomic(path, fresh.public_bytes(serialization.Encoding.PEM), PUBLIC_MODE)
         return path.read_bytes()
 
 
-def put_all(folder: Path, public: Mapping[str, bytes], secret: Mapping[str, bytes]) -> list[str]:
+def write_files(folder: Path, public: Mapping[str, bytes], secret: Mapping[str, bytes]) -> list[str]:
     """Make the files of these names in a folder these; return the names of those that differed.
 
     Raises:
@@ -108,11 +108,11 @@ def put_all(folder: Path, public: Mapping[str, bytes], secret: Mapping[str, byte
         name
         for files, mode in ((public, PUBLIC_MODE), (secret, SECRET_MODE))
         for name, data in files.items()
-        if _put(folder / name, data, mode)
+        if _write_file(folder / name, data, mode)
     ]
 
 
-def lists(path: Path, serials: set[int], authority: Authority) -> bool:
+def is_current_revocation_list(path: Path, serials: set[int], authority: Authority) -> bool:
     """Say whether the list of revoked certificates in a file is ours and holds exactly these."""
     try:
         found = x509.load_pem_x509_crl(path.read_bytes())
@@ -122,7 +122,7 @@ def lists(path: Path, serials: set[int], authority: Authority) -> bool:
     return signed and {one.serial_number for one in found} == serials
 
 
-def _put(path: Path, data: bytes, mode: int) -> bool:
+def _write_file(path: Path, data: bytes, mode: int) -> bool:
     """Write a file unless it is right already; say whether it was written."""
     with contextlib.suppress(FileNotFoundError):
         if path.read_bytes() == data and stat.S_IMODE(path.stat().st_mode) == mode:
@@ -131,7 +131,7 @@ def _put(path: Path, data: bytes, mode: int) -> bool:
     return True
 
 
-def _hand_over(paths: Sequence[Path]) -> None:
+def _chown_to_broker(paths: Sequence[Path]) -> None:
     """Give files to the broker's user, where we may and there is one."""
     if os.geteuid() != 0:
         return

@@ -15,7 +15,7 @@ from listener.config import ShortName
 from listener.envelope.format import Sha256
 from listener.errors import ConfigError, EarmarkError
 from listener.household import identity
-from listener.household.identity import Identity
+from listener.household.identity import HouseholdIdentity
 
 INVITATION_S: Final = 3600
 LIMIT_BYTES: Final = 16 << 20
@@ -25,11 +25,11 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 Area = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _RegistryRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of the register's file; unknown fields are refused."""
 
 
-class Issued(_Record, frozen=True, kw_only=True):
+class IssuedCertificate(_RegistryRecord, frozen=True, kw_only=True):
     """A certificate that was signed."""
 
     cn: str
@@ -44,7 +44,7 @@ class Issued(_Record, frozen=True, kw_only=True):
         return int(self.serial, 16)
 
 
-class Invitation(_Record, frozen=True, kw_only=True):
+class PendingInvitation(_RegistryRecord, frozen=True, kw_only=True):
     """One identity may join once."""
 
     cn: str
@@ -55,7 +55,7 @@ class Invitation(_Record, frozen=True, kw_only=True):
     """Hash of the key that came with it: the same key may ask again when the answer was lost."""
 
 
-class Speaker(_Record, frozen=True, kw_only=True):
+class Speaker(_RegistryRecord, frozen=True, kw_only=True):
     """What Home Assistant is told of a device."""
 
     name: ShortName
@@ -64,7 +64,7 @@ class Speaker(_Record, frozen=True, kw_only=True):
     """Whether its settings let a message take back a software mute."""
 
 
-class Register(_Record, frozen=True, kw_only=True):
+class Registry(_RegistryRecord, frozen=True, kw_only=True):
     """All of it; made by ``parse`` or by edits of an empty one."""
 
     v: Literal[1] = 1
@@ -76,8 +76,8 @@ class Register(_Record, frozen=True, kw_only=True):
     """Where the broker's files lie; the household's own folder where it is empty."""
     archive_folder: str = ""
     """Where the archive's certificates and keys lie, likewise."""
-    issued: tuple[Issued, ...] = ()
-    invitations: tuple[Invitation, ...] = ()
+    issued: tuple[IssuedCertificate, ...] = ()
+    invitations: tuple[PendingInvitation, ...] = ()
     speakers: tuple[Speaker, ...] = ()
 
     @property
@@ -85,33 +85,33 @@ class Register(_Record, frozen=True, kw_only=True):
         """How programs on this machine reach the broker."""
         return "localhost" if "localhost" in self.hosts else self.hosts[0]
 
-    def valid(self, now_s: int) -> dict[Identity, Issued]:
+    def valid(self, now_s: int) -> dict[HouseholdIdentity, IssuedCertificate]:
         """Return the newest certificate of each identity that has one in force."""
         return {
-            Identity(one.cn): one
+            HouseholdIdentity(one.cn): one
             for one in self.issued
             if one.revoked_s is None and one.until_s > now_s
         }
 
-    def members(self) -> tuple[Identity, ...]:
+    def members(self) -> tuple[HouseholdIdentity, ...]:
         """Return whoever has a certificate that was not taken back, or is invited.
 
         Expired ones too: their rights harm nobody, and one that is renewed finds them there.
         """
         names = {one.cn for one in self.issued if one.revoked_s is None}
         names |= {one.cn for one in self.invitations if one.used_by is None}
-        return tuple(sorted(map(Identity, names)))
+        return tuple(sorted(map(HouseholdIdentity, names)))
 
-    def revoked(self) -> tuple[Issued, ...]:
+    def revoked(self) -> tuple[IssuedCertificate, ...]:
         """Return the certificates taken back, the oldest first."""
         gone = [one for one in self.issued if one.revoked_s is not None]
         return tuple(sorted(gone, key=lambda one: (one.revoked_s or 0, one.serial)))
 
-    def with_issued(self, one: Issued) -> "Register":
+    def with_issued(self, one: IssuedCertificate) -> "Registry":
         """Note a certificate."""
         return msgspec.structs.replace(self, issued=(*self.issued, one))
 
-    def without(self, who: Identity, now_s: int) -> "Register":
+    def without(self, who: HouseholdIdentity, now_s: int) -> "Registry":
         """Take back every certificate and invitation of an identity.
 
         Raises:
@@ -132,13 +132,13 @@ class Register(_Record, frozen=True, kw_only=True):
             speakers=tuple(one for one in self.speakers if identity.device(one.name) != who),
         )
 
-    def with_invitation(self, who: Identity, token: str, now_s: int) -> "Register":
+    def with_invitation(self, who: HouseholdIdentity, token: str, now_s: int) -> "Registry":
         """Let an identity join once within the hour, in place of an earlier invitation."""
-        fresh = Invitation(cn=who.cn, sha256=digest(token), expires_s=now_s + INVITATION_S)
+        fresh = PendingInvitation(cn=who.cn, sha256=token_digest(token), expires_s=now_s + INVITATION_S)
         others = [one for one in self.invitations if one.cn != who.cn and one.expires_s > now_s]
         return msgspec.structs.replace(self, invitations=(*others, fresh))
 
-    def admitted(self, token: str, key: bytes, now_s: int) -> tuple["Register", Identity]:
+    def with_admission(self, token: str, key: bytes, now_s: int) -> tuple["Registry", HouseholdIdentity]:
         """Use an invitation.
 
         Args:
@@ -152,7 +152,7 @@ class Register(_Record, frozen=True, kw_only=True):
         Raises:
             EarmarkError: there is no such invitation, it has expired, or another key used it.
         """
-        shown, bearer = digest(token), hashlib.sha256(key).hexdigest()
+        shown, bearer = token_digest(token), hashlib.sha256(key).hexdigest()
         found = next(
             (one for one in self.invitations if hmac.compare_digest(one.sha256, shown)), None
         )
@@ -163,9 +163,9 @@ class Register(_Record, frozen=True, kw_only=True):
             raise EarmarkError("this invitation was used already, by another key", anew)
         used = msgspec.structs.replace(found, used_by=bearer)
         invitations = tuple(used if one is found else one for one in self.invitations)
-        return msgspec.structs.replace(self, invitations=invitations), Identity(found.cn)
+        return msgspec.structs.replace(self, invitations=invitations), HouseholdIdentity(found.cn)
 
-    def with_speaker(self, speaker: Speaker) -> "Register":
+    def with_speaker(self, speaker: Speaker) -> "Registry":
         """Note what Home Assistant is to be told of a device, in place of an earlier note."""
         others = [one for one in self.speakers if one.name != speaker.name]
         ordered = sorted((*others, speaker), key=lambda one: one.name)
@@ -177,7 +177,7 @@ class Register(_Record, frozen=True, kw_only=True):
         return next(found, Speaker(name=name))
 
 
-def parse(data: bytes, source: str) -> Register:
+def parse(data: bytes, source: str) -> Registry:
     """Read a register.
 
     Args:
@@ -191,7 +191,7 @@ def parse(data: bytes, source: str) -> Register:
     try:
         if len(data) > LIMIT_BYTES:
             raise ValueError("too long")  # noqa: TRY301 - every damage is told in one place
-        register = msgspec.json.decode(data, type=Register)
+        register = msgspec.json.decode(data, type=Registry)
         for cn in {one.cn for one in register.issued} | {one.cn for one in register.invitations}:
             identity.parse(cn)
     except (ValueError, RecursionError, EarmarkError) as error:
@@ -199,11 +199,11 @@ def parse(data: bytes, source: str) -> Register:
     return register
 
 
-def render(register: Register) -> bytes:
+def render(register: Registry) -> bytes:
     """Write a register as ``parse`` reads it: JSON, indented for people."""
     return msgspec.json.format(msgspec.json.encode(register), indent=2) + b"\n"
 
 
-def digest(token: str) -> str:
+def token_digest(token: str) -> str:
     """Return what is kept of a token."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from listener.household import identity
-from listener.household.identity import Identity, Kind
+from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.mqtt import topics
 
 HOME_ASSISTANT_STATUS: Final = "homeassistant/status"
@@ -17,18 +17,18 @@ HOME_ASSISTANT_ALL: Final = "homeassistant/#"
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
+class TopicRights:
     """Topics and patterns of topics."""
 
     writes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
 
 
-def rights(who: Identity) -> Rights:
+def topic_rights(who: HouseholdIdentity) -> TopicRights:
     """Return what an identity may do; nothing else is granted to anybody."""
     match who.kind:
-        case Kind.DEVICE:
-            return Rights(
+        case IdentityKind.DEVICE:
+            return TopicRights(
                 writes=(
                     topics.CLIP.topic_filter(device=who.name),
                     topics.STATUS.name(device=who.name),
@@ -41,16 +41,16 @@ def rights(who: Identity) -> Rights:
                     topics.KEYS.name(device=who.name),
                 ),
             )
-        case Kind.OWNER:
+        case IdentityKind.OWNER:
             # No clips: those she fetches from the archive, with proof of her key. No events: when
             # others' speakers woke is theirs.
-            return Rights(reads=(topics.STATUS.topic_filter(),))
-        case Kind.SERVICE:
-            return _SERVICES.get(who, Rights())
+            return TopicRights(reads=(topics.STATUS.topic_filter(),))
+        case IdentityKind.SERVICE:
+            return _SERVICES.get(who, TopicRights())
 
 
 _SERVICES: Final = {
-    identity.ARCHIVE: Rights(
+    identity.ARCHIVE: TopicRights(
         writes=(
             topics.ACK.topic_filter(),
             topics.STATUS.name(device=identity.ARCHIVE.name),
@@ -60,23 +60,23 @@ _SERVICES: Final = {
         # Its own head too: one that is ahead of its log says that an old copy was put back.
         reads=(topics.CLIP.topic_filter(), topics.STATUS.name(device=identity.ARCHIVE.name)),
     ),
-    identity.HOUSEHOLD: Rights(
+    identity.HOUSEHOLD: TopicRights(
         writes=(topics.DISCOVERY.topic_filter(),),
         reads=(topics.DISCOVERY.topic_filter(),),
     ),
-    identity.HOME_ASSISTANT: Rights(
+    identity.HOME_ASSISTANT: TopicRights(
         writes=(topics.COMMAND.topic_filter(), HOME_ASSISTANT_STATUS),
         reads=(topics.STATUS.topic_filter(), topics.EVENT.topic_filter(), HOME_ASSISTANT_ALL),
     ),
 }
 
 
-def acl(everybody: Iterable[Identity]) -> str:
+def render_acl(everybody: Iterable[HouseholdIdentity]) -> str:
     """Write mosquitto's access control file: a section for each identity that has any right."""
     text = "# Made by earmark household, which writes it anew. Nobody has a right not named here.\n"
     for who in sorted(set(everybody)):
-        granted = rights(who)
-        if granted == Rights():
+        granted = topic_rights(who)
+        if granted == TopicRights():
             continue
         text += f"\nuser {who.cn}\n"
         text += "".join(f"topic write {topic}\n" for topic in granted.writes)

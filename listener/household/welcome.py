@@ -16,9 +16,9 @@ import msgspec
 from listener.errors import EarmarkError, Unavailable
 from listener.home import Home
 from listener.household import certificates, identity, invitation
-from listener.household.identity import Identity, Kind
-from listener.household.invitation import Answer, Request
-from listener.household.office import Office
+from listener.household.identity import HouseholdIdentity, IdentityKind
+from listener.household.invitation import JoinAnswer, JoinRequest
+from listener.household.office import HouseholdStore
 from listener.service import StopSignal
 
 GUEST_S: Final = 10.0
@@ -28,19 +28,19 @@ _TURN_S: Final = 0.5
 _log = logging.getLogger(__name__)
 
 
-def admit(office: Office, home: Home, asked: Request) -> tuple[Answer, Identity]:
+def sign_guest(office: HouseholdStore, home: Home, asked: JoinRequest) -> tuple[JoinAnswer, HouseholdIdentity]:
     """Judge a request; sign its key and make the device known if all is right.
 
     Raises:
         EarmarkError: it is refused, and the invitation counts as before.
     """
-    public, device_key = invitation.checked(asked)
+    public, device_key = invitation.verify_request(asked)
     with office.locked():
-        before = office.register()
-        after, who = before.admitted(
+        before = office.registry()
+        after, who = before.with_admission(
             asked.token, certificates.spki(public), int(office.now().timestamp())
         )
-        if (who.kind is Kind.DEVICE) != (device_key is not None):
+        if (who.kind is IdentityKind.DEVICE) != (device_key is not None):
             raise EarmarkError(f"this invitation is for {who.cn}, and another kind came")
         if device_key is not None:
             home.change_roster(lambda roster: roster.with_device(who.name, device_key))
@@ -48,7 +48,7 @@ def admit(office: Office, home: Home, asked: Request) -> tuple[Answer, Identity]
         certificate = office.sign(who, public)
     office.publish()
     return (
-        Answer(
+        JoinAnswer(
             ca=certificates.certificate_pem(office.authority().certificate).decode("ascii"),
             certificate=certificates.certificate_pem(certificate).decode("ascii"),
             broker_host=after.hosts[0],
@@ -58,7 +58,7 @@ def admit(office: Office, home: Home, asked: Request) -> tuple[Answer, Identity]
     )
 
 
-class Door:
+class JoinServer:
     """A listening socket for guests. For one thread.
 
     Args:
@@ -70,7 +70,7 @@ class Door:
         Unavailable: the port is taken, or not ours.
     """
 
-    def __init__(self, office: Office, home: Home, address: tuple[str, int]) -> None:
+    def __init__(self, office: HouseholdStore, home: Home, address: tuple[str, int]) -> None:
         self._office = office
         self._home = home
         certificate, key = office.service(identity.API)
@@ -93,7 +93,7 @@ class Door:
         return port
 
     def wait(
-        self, who: Identity, stop: StopSignal, longest_s: float, monotonic_s: Callable[[], float]
+        self, who: HouseholdIdentity, stop: StopSignal, longest_s: float, monotonic_s: Callable[[], float]
     ) -> bool:
         """Answer guests until the one who is waited for has joined.
 
@@ -116,23 +116,23 @@ class Door:
         """Stop listening."""
         self._socket.close()
 
-    def _serve(self, guest: socket.socket) -> Identity | None:
+    def _serve(self, guest: socket.socket) -> HouseholdIdentity | None:
         try:
             with self._context.wrap_socket(guest, server_side=True) as wire:
                 data = read_line(wire, time.monotonic() + GUEST_S)
-                answer, who = self._judged(data)
+                answer, who = self._handle(data)
                 wire.sendall(msgspec.json.encode(answer) + b"\n")
         except (OSError, ValueError) as error:
             _log.info("a guest left: %s", type(error).__name__)
             return None
         return who
 
-    def _judged(self, data: bytes) -> tuple[Answer, Identity | None]:
+    def _handle(self, data: bytes) -> tuple[JoinAnswer, HouseholdIdentity | None]:
         try:
-            return admit(self._office, self._home, invitation.decode_request(data))
+            return sign_guest(self._office, self._home, invitation.decode_request(data))
         except EarmarkError as error:
             _log.warning("a guest was refused: %s", error)
-            return Answer(refused=str(error)[:256]), None
+            return JoinAnswer(refused=str(error)[:256]), None
 
 
 def read_line(wire: socket.socket, until_s: float) -> bytes:

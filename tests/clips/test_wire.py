@@ -173,7 +173,7 @@ class Tls:
 
     def __init__(self, folder: Path, authority: certificates.Authority, highest: int) -> None:
         key = certificates.new_key()
-        crt = certificates.issue(
+        crt = certificates.issue_certificate(
             authority, identity_of("s-api"), key.public_key(), datetime.now(UTC), ["localhost"]
         )
         (folder / "me.crt").write_bytes(certificates.certificate_pem(crt))

@@ -13,10 +13,10 @@ from listener import cli
 from listener.envelope import keys
 from listener.home import Home
 from listener.household import identity, invitation
-from listener.household.identity import Identity
+from listener.household.identity import HouseholdIdentity
 from listener.household.invitation import Invitation
-from listener.household.office import Office
-from listener.household.welcome import Door
+from listener.household.office import HouseholdStore
+from listener.household.welcome import JoinServer
 from listener.service import StopSignal
 
 Earmark = Callable[..., tuple[int, str, str]]
@@ -27,15 +27,15 @@ class Host:
 
     def __init__(self, home: Path) -> None:
         self.home = Home(home)
-        self.office = Office(home)
+        self.office = HouseholdStore(home)
         self.office.set_up(lambda register: msgspec.structs.replace(register, hosts=("home.lan",)))
-        self.door = Door(self.office, self.home, ("127.0.0.1", 0))
+        self.door = JoinServer(self.office, self.home, ("127.0.0.1", 0))
         self.stop = StopSignal()
         self._threads = ThreadPoolExecutor(1)
 
-    def invite(self, who: Identity, token: str = "t" * 22) -> Invitation:
+    def invite(self, who: HouseholdIdentity, token: str = "t" * 22) -> Invitation:
         now_s = int(self.office.now().timestamp())
-        self.office.change(lambda register: register.with_invitation(who, token, now_s))
+        self.office.update(lambda register: register.with_invitation(who, token, now_s))
         certificate, _ = self.office.service(identity.API)
         return Invitation(
             cn=who.cn,
@@ -46,7 +46,7 @@ class Host:
             archive=keys.device_text(self.home.archive_key().public_key()),
         )
 
-    def wait(self, who: Identity) -> "Future[bool]":
+    def wait(self, who: HouseholdIdentity) -> "Future[bool]":
         return self._threads.submit(self.door.wait, who, self.stop, 30.0, time.monotonic)
 
     def end(self) -> None:

@@ -20,7 +20,7 @@ from listener.mqtt.broker import (
 )
 
 NODES = {
-    f"earmark-{name}": discovery.message(Speaker(name=name), "a" * 24)
+    f"earmark-{name}": discovery.discovery_message(Speaker(name=name), "a" * 24)
     for name in ("hall", "kitchen")
 }
 
@@ -92,7 +92,7 @@ def test_what_is_gone_is_taken_back_and_others_devices_are_left_alone() -> None:
 def test_many_are_shown_within_what_a_connection_may_have_in_flight() -> None:
     broker = KeepingBroker()
     many = {
-        f"earmark-{number}": discovery.message(Speaker(name=str(number)), "a" * 24)
+        f"earmark-{number}": discovery.discovery_message(Speaker(name=str(number)), "a" * 24)
         for number in range(100)
     }
 

@@ -28,7 +28,7 @@ def test_a_server_s_certificate_stands_for_its_hosts_by_the_rules_of_the_web(
 ) -> None:
     hosts = ("home.local", "192.168.1.5")
 
-    made = certificates.issue(
+    made = certificates.issue_certificate(
         authority, identity.BROKER, certificates.new_key().public_key(), NOW, hosts
     )
 
@@ -45,7 +45,7 @@ def test_a_server_s_certificate_stands_for_its_hosts_by_the_rules_of_the_web(
 def test_a_member_s_certificate_serves_nobody(authority: certificates.Authority) -> None:
     hall = identity.device("hall")
 
-    made = certificates.issue(authority, hall, certificates.new_key().public_key(), NOW, ("home",))
+    made = certificates.issue_certificate(authority, hall, certificates.new_key().public_key(), NOW, ("home",))
 
     assert uses(made) == [ExtendedKeyUsageOID.CLIENT_AUTH]
     assert certificates.hosts_of(made) == ()
@@ -60,7 +60,7 @@ def test_a_member_s_certificate_serves_nobody(authority: certificates.Authority)
 def test_a_clock_that_was_never_set_is_let_in_and_the_end_is_stated(
     authority: certificates.Authority,
 ) -> None:
-    made = certificates.issue(
+    made = certificates.issue_certificate(
         authority, identity.device("hall"), certificates.new_key().public_key(), NOW
     )
 
@@ -72,7 +72,7 @@ def test_a_clock_that_was_never_set_is_let_in_and_the_end_is_stated(
 def test_no_certificate_outlives_its_authority(authority: certificates.Authority) -> None:
     late = authority.certificate.not_valid_after_utc - timedelta(days=1)
 
-    made = certificates.issue(
+    made = certificates.issue_certificate(
         authority, identity.device("hall"), certificates.new_key().public_key(), late
     )
 
@@ -82,7 +82,7 @@ def test_no_certificate_outlives_its_authority(authority: certificates.Authority
 def test_the_list_of_revoked_certificates_never_expires_before_the_authority(
     authority: certificates.Authority,
 ) -> None:
-    listed = certificates.revocations(authority, [(7, NOW), (9, NOW)], 3)
+    listed = certificates.build_revocation_list(authority, [(7, NOW), (9, NOW)], 3)
 
     assert listed.last_update_utc == EPOCH
     assert listed.next_update_utc == authority.certificate.not_valid_after_utc
@@ -92,20 +92,20 @@ def test_the_list_of_revoked_certificates_never_expires_before_the_authority(
 
 def test_another_household_s_certificate_is_not_ours(authority: certificates.Authority) -> None:
     other = certificates.new_authority(NOW)
-    made = certificates.issue(
+    made = certificates.issue_certificate(
         other, identity.device("hall"), certificates.new_key().public_key(), NOW
     )
 
-    assert certificates.is_signed(other, made)
-    assert not certificates.is_signed(authority, made)
+    assert certificates.is_signed_by(other, made)
+    assert not certificates.is_signed_by(authority, made)
     assert other.certificate.subject != authority.certificate.subject
 
 
 @pytest.mark.parametrize("host", ["", "*", "*.lan", "a b", "hällo", "a\n"])
 def test_what_is_no_host_does_not_fit(host: str) -> None:
-    assert not certificates.fits_name(host)
-    assert certificates.fits_name("home.lan")
-    assert certificates.fits_name("fd00::1")
+    assert not certificates.is_valid_host(host)
+    assert certificates.is_valid_host("home.lan")
+    assert certificates.is_valid_host("fd00::1")
 
 
 def test_damaged_files_are_named() -> None:

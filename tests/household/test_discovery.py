@@ -21,7 +21,7 @@ TALLY = Tally(device="hall", boot="0" * 16, seq=3, wakes=5, near_misses=2, seale
 
 
 def told(speaker: Speaker = HALL) -> dict[str, Any]:
-    message = discovery.message(speaker, DKEY)
+    message = discovery.discovery_message(speaker, DKEY)
     return home_assistant.check(message.topic, message.payload)
 
 
@@ -36,7 +36,7 @@ def status(**fields: object) -> bytes:
 
 @pytest.mark.parametrize("speaker", [HALL, LOUD, Speaker(name="a" * 32, area="Küche")])
 def test_home_assistant_takes_it(speaker: Speaker) -> None:
-    message = discovery.message(speaker, DKEY)
+    message = discovery.discovery_message(speaker, DKEY)
 
     home_assistant.check(message.topic, message.payload)
 
@@ -204,6 +204,6 @@ def test_no_state_is_sound_or_a_name_or_what_was_said() -> None:
 
 
 def test_a_farewell_is_empty_and_retained() -> None:
-    gone = discovery.farewell("earmark-hall")
+    gone = discovery.removal_message("earmark-hall")
 
     assert (gone.payload, gone.retain) == (b"", True)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from listener.errors import UsageError
 from listener.household import identity
-from listener.household.identity import Identity, Kind
+from listener.household.identity import HouseholdIdentity, IdentityKind
 
 HOSTILE = (
     *("", "a/b", "+", "#", "a+", "hall#", "..", ".", "a.b", "ha\0ll", "hall\n", " hall", "Hall"),
@@ -36,16 +36,16 @@ def test_what_is_accepted_is_a_prefix_and_plain_letters(text: str) -> None:
 
 def test_the_prefix_tells_kinds_apart() -> None:
     assert identity.device("ada") != identity.owner("ada")
-    assert identity.parse("d-ada").kind is Kind.DEVICE
-    assert identity.parse("o-ada").kind is Kind.OWNER
-    assert identity.parse("s-archive").kind is Kind.SERVICE
+    assert identity.parse("d-ada").kind is IdentityKind.DEVICE
+    assert identity.parse("o-ada").kind is IdentityKind.OWNER
+    assert identity.parse("s-archive").kind is IdentityKind.SERVICE
     assert identity.parse("d-ada").name == identity.parse("o-ada").name == "ada"
 
 
 def test_no_device_stands_where_the_archive_does() -> None:
     with pytest.raises(UsageError, match="no device can be called archive"):
         identity.device("archive")
-    assert identity.owner("archive") == Identity("o-archive")
+    assert identity.owner("archive") == HouseholdIdentity("o-archive")
 
 
 def test_a_service_that_is_none_of_ours_is_refused() -> None:

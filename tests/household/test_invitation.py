@@ -56,18 +56,18 @@ def test_any_other_text_is_refused_and_not_repeated(text: str) -> None:
 def test_a_request_proves_both_keys() -> None:
     key, signer = certificates.new_key(), Ed25519PrivateKey.generate()
 
-    asked = invitation.request(TOKEN, key, signer)
-    public, device_key = invitation.checked(invitation.decode_request(msgspec.json.encode(asked)))
+    asked = invitation.build_request(TOKEN, key, signer)
+    public, device_key = invitation.verify_request(invitation.decode_request(msgspec.json.encode(asked)))
 
     assert public == key.public_key()
     assert device_key == keys.device_text(signer.public_key())
-    assert invitation.checked(invitation.request(TOKEN, key, None)) == (key.public_key(), None)
+    assert invitation.verify_request(invitation.build_request(TOKEN, key, None)) == (key.public_key(), None)
 
 
 def test_a_device_s_key_of_somebody_else_is_refused() -> None:
     signer, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-    asked = invitation.request(TOKEN, certificates.new_key(), signer)
-    other = invitation.request(TOKEN, certificates.new_key(), signer)
+    asked = invitation.build_request(TOKEN, certificates.new_key(), signer)
+    other = invitation.build_request(TOKEN, certificates.new_key(), signer)
     stolen = keys.device_text(stranger.public_key())
 
     for forged in (
@@ -80,7 +80,7 @@ def test_a_device_s_key_of_somebody_else_is_refused() -> None:
         msgspec.structs.replace(asked, device_key="ed25519:no"),
     ):
         with pytest.raises(EarmarkError, match="not proved"):
-            invitation.checked(forged)
+            invitation.verify_request(forged)
 
 
 @given(st.binary(max_size=300))
@@ -92,4 +92,4 @@ def test_arbitrary_bytes_raise_one_error(data: bytes) -> None:
 def test_what_is_too_long_is_not_read() -> None:
     with pytest.raises(EarmarkError):
         invitation.decode_answer(b'{"v":1}' + b" " * invitation.LONGEST_BYTES)
-    assert invitation.decode_answer(b'{"v":1}') == invitation.Answer()
+    assert invitation.decode_answer(b'{"v":1}') == invitation.JoinAnswer()

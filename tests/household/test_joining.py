@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.home import Home
 from listener.household import identity
-from listener.household.invitation import Answer
+from listener.household.invitation import JoinAnswer
 from listener.household.joining import join
 from listener.household.welcome import read_line
 from tests.household.guests import Host
@@ -30,7 +30,7 @@ def test_a_speaker_joins_and_is_believed(host: Host, guest: Home) -> None:
 
     assert waiting.result(30)
     assert host.home.roster().device_keys() == {"hall": guest.device_key().public_key()}
-    assert host.office.register().members()[0] == HALL
+    assert host.office.registry().members()[0] == HALL
     context = ssl.create_default_context(cafile=str(joined.folder / "ca.crt"))
     context.load_cert_chain(joined.folder / "me.crt", joined.folder / "me.key")
     assert (joined.folder / "me.key").stat().st_mode & 0o777 == 0o600
@@ -51,7 +51,7 @@ def test_the_line_brings_the_archive_s_key_and_the_archive_does_not(
     pinned = guest.pinned_archive()
     assert pinned is not None
     assert pinned == host.home.archive_key().public_key()
-    assert not {"archive", "key"} & set(Answer.__struct_fields__)
+    assert not {"archive", "key"} & set(JoinAnswer.__struct_fields__)
 
 
 def test_an_owner_s_computer_joins_without_a_signature(host: Host, guest: Home) -> None:
@@ -85,7 +85,7 @@ def test_a_second_line_renews_with_the_same_key(host: Host, guest: Home) -> None
     first, waiting = host.invite(HALL), host.wait(ADA)
     folder = join(guest, first).folder
     key, certificate = (folder / "me.key").read_bytes(), (folder / "me.crt").read_bytes()
-    host.office.change(lambda register: register.without(HALL, 1_800_000_000))
+    host.office.update(lambda register: register.without(HALL, 1_800_000_000))
 
     join(guest, host.invite(HALL, "s" * 22))
 
@@ -119,7 +119,7 @@ def test_nobody_there_is_said(guest: Home, host: Host) -> None:
 class Imposter:
     """Answers whatever the test wants, behind the certificate that the line names."""
 
-    def __init__(self, host: Host, answer: Answer) -> None:
+    def __init__(self, host: Host, answer: JoinAnswer) -> None:
         self._answer = msgspec.json.encode(answer) + b"\n"
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(*host.office.service(identity.API))
@@ -144,11 +144,11 @@ def test_an_answer_that_does_not_fit_is_refused(host: Host, guest: Home, tmp_pat
     join(Home(tmp_path / "somebody"), host.invite(HALL))
     theirs = (tmp_path / "somebody" / "tls" / "me.crt").read_text()
     answers = {
-        "is damaged": Answer(ca="no", certificate=theirs),
-        "do not fit each other": Answer(
+        "is damaged": JoinAnswer(ca="no", certificate=theirs),
+        "do not fit each other": JoinAnswer(
             ca=(other.office.path / "ca.crt").read_text(), certificate=theirs
         ),
-        "is for another key": Answer(
+        "is for another key": JoinAnswer(
             ca=(host.office.path / "ca.crt").read_text(), certificate=theirs
         ),
     }

@@ -9,7 +9,7 @@ import pytest
 from listener.envelope import keys
 from listener.home import Home
 from listener.household import identity, invitation, joining
-from listener.household.office import Office
+from listener.household.office import HouseholdStore
 from listener.settings import parse_settings
 from tests.household.guests import contents, meet
 
@@ -45,7 +45,7 @@ def test_an_invitation_is_one_line_and_its_token_is_kept_nowhere(
     assert len(out.splitlines()) == 1
     assert "systemctl reload mosquitto" in err
     assert not any(invited.token.encode() in data for data in contents(home).values())
-    noted = Office(home).register().speaker("hall")
+    noted = HouseholdStore(home).registry().speaker("hall")
     assert (noted.area, noted.remote_unmute) == ("Hall", True)
 
 
@@ -53,7 +53,7 @@ def test_inviting_again_forgets_nothing_of_the_speaker(ready: Earmark, home: Pat
     ready("household", "add-device", "hall", "--area", "Hall", "--no-wait")
     ready("household", "add-device", "hall", "--no-wait")
 
-    assert Office(home).register().speaker("hall").area == "Hall"
+    assert HouseholdStore(home).registry().speaker("hall").area == "Hall"
 
 
 def test_a_room_s_name_is_one_line(ready: Earmark) -> None:
@@ -85,8 +85,8 @@ def test_settings_that_are_there_are_not_overwritten(
 ) -> None:
     line = ready("household", "add-device", "hall", "--no-wait")[1].strip()
     guest, settings = tmp_path / "guest", tmp_path / "guest.toml"
-    port = Office(tmp_path / "home").register().port
-    right = joining.Joined(identity.device("hall"), guest / "tls", "127.0.0.1", port)
+    port = HouseholdStore(tmp_path / "home").registry().port
+    right = joining.JoinResult(identity.device("hall"), guest / "tls", "127.0.0.1", port)
     settings.write_text(right.settings() if fits else '[device]\nname = "speaker"\n')
     before = settings.read_text()
     common = ("--home", str(guest), "--config", str(settings))
@@ -136,7 +136,7 @@ def test_what_is_revoked_is_out(ready: Earmark, home: Path) -> None:
     device = Home(home).device_key().public_key()
     ready("household", "add-device", "hall", "--key", keys.device_text(device))
     for who in (identity.device("hall"), identity.owner("ada"), identity.HOME_ASSISTANT):
-        Office(home).issue(who, home / "given")
+        HouseholdStore(home).issue(who, home / "given")
 
     device_out = ready("household", "revoke", "d-hall")
     owner_out = ready("household", "revoke", "o-ada")
@@ -145,10 +145,10 @@ def test_what_is_revoked_is_out(ready: Earmark, home: Path) -> None:
     assert [told[0] for told in (device_out, owner_out, service_out)] == [0, 0, 0]
     assert Home(home).roster().devices == ()
     assert "earmark owner forget ada" in owner_out[1]
-    rights = (Office(home).published().broker / "acl").read_text()
+    rights = (HouseholdStore(home).published().broker / "acl").read_text()
     assert not any(who in rights for who in ("d-hall", "o-ada", "s-home-assistant"))
-    (Office(home).published().broker / "acl").write_text("as before a power cut")
+    (HouseholdStore(home).published().broker / "acl").write_text("as before a power cut")
     assert ready("household", "revoke", "d-hall")[0] == 1
-    assert (Office(home).published().broker / "acl").read_text() == rights
+    assert (HouseholdStore(home).published().broker / "acl").read_text() == rights
     assert ready("household", "revoke", "s-archive")[0] == 2
     assert ready("household", "revoke", "hall")[0] == 2

@@ -5,7 +5,7 @@ from listener.household import mosquitto
 
 def lines(folder: str = "/etc/mosquitto/earmark", port: int = 8883) -> dict[str, str]:
     """Return each setting; fail where one stands twice."""
-    text = mosquitto.configuration(folder, port)
+    text = mosquitto.render_configuration(folder, port)
     found = [line.split(" ", 1) for line in text.splitlines() if line and line[0] != "#"]
     settings = dict(found)
     assert len(settings) == len(found)

@@ -9,8 +9,8 @@ from cryptography import x509
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.household import certificates, identity
-from listener.household.office import Office
-from listener.household.register import Register
+from listener.household.office import HouseholdStore
+from listener.household.register import Registry
 
 HALL = identity.device("hall")
 
@@ -25,7 +25,7 @@ class Clock:
         return self.at
 
 
-def settle(before: Register) -> Register:
+def settle(before: Registry) -> Registry:
     return msgspec.structs.replace(before, hosts=("localhost", "127.0.0.1"))
 
 
@@ -35,8 +35,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def office(home: Path, clock: Clock) -> Office:
-    made = Office(home, clock)
+def office(home: Path, clock: Clock) -> HouseholdStore:
+    made = HouseholdStore(home, clock)
     made.set_up(settle)
     return made
 
@@ -49,7 +49,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
-def test_done_again_nothing_that_is_right_changes_to_the_byte(office: Office) -> None:
+def test_done_again_nothing_that_is_right_changes_to_the_byte(office: HouseholdStore) -> None:
     office.issue(HALL, office.path / "hall")
     before = contents(office.path)
 
@@ -58,7 +58,7 @@ def test_done_again_nothing_that_is_right_changes_to_the_byte(office: Office) ->
     assert contents(office.path) == before
 
 
-def test_no_secret_can_be_read_by_others(office: Office, tmp_path: Path) -> None:
+def test_no_secret_can_be_read_by_others(office: HouseholdStore, tmp_path: Path) -> None:
     office.issue(HALL, tmp_path / "hall")
 
     secret = [*office.path.rglob("*.key"), *(tmp_path / "hall").rglob("*.key")]
@@ -73,7 +73,7 @@ def test_no_secret_can_be_read_by_others(office: Office, tmp_path: Path) -> None
     "name", ["mosquitto/acl", "mosquitto/crl.pem", "mosquitto/earmark.conf", "crl.pem"]
 )
 def test_what_is_missing_or_wrong_among_the_broker_s_files_is_mended(
-    office: Office, name: str
+    office: HouseholdStore, name: str
 ) -> None:
     right = (office.path / name).read_bytes()
     (office.path / name).write_bytes(b"wrong")
@@ -86,14 +86,14 @@ def test_what_is_missing_or_wrong_among_the_broker_s_files_is_mended(
     assert found.is_signature_valid(office.authority().key.public_key())
 
 
-def test_a_new_address_makes_new_certificates_for_servers_alone(office: Office) -> None:
+def test_a_new_address_makes_new_certificates_for_servers_alone(office: HouseholdStore) -> None:
     made = office.set_up(lambda register: msgspec.structs.replace(register, hosts=("home.lan",)))
 
     assert set(made) == {"s-broker", "s-api", "broker.crt", "s-api.crt"}
 
 
 def test_a_certificate_that_ends_soon_is_made_anew_with_the_same_key(
-    office: Office, clock: Clock
+    office: HouseholdStore, clock: Clock
 ) -> None:
     _, path = office.service(identity.BROKER)
     key = path.read_bytes()
@@ -107,7 +107,7 @@ def test_a_certificate_that_ends_soon_is_made_anew_with_the_same_key(
     assert set(office.set_up(settle, renew=True)) >= {"s-broker", "broker.crt"}
 
 
-def test_a_guest_s_key_gets_one_certificate_however_often_it_asks(office: Office) -> None:
+def test_a_guest_s_key_gets_one_certificate_however_often_it_asks(office: HouseholdStore) -> None:
     public = certificates.new_key().public_key()
     with office.locked():
         first, second = office.sign(HALL, public), office.sign(HALL, public)
@@ -117,12 +117,12 @@ def test_a_guest_s_key_gets_one_certificate_however_often_it_asks(office: Office
     assert other.serial_number != first.serial_number
 
 
-def test_the_revoked_is_in_the_list_and_out_of_the_rights(office: Office, tmp_path: Path) -> None:
+def test_the_revoked_is_in_the_list_and_out_of_the_rights(office: HouseholdStore, tmp_path: Path) -> None:
     office.issue(HALL, tmp_path / "hall")
     rights = office.published().broker / "acl"
     assert "user d-hall" in rights.read_text()
 
-    office.change(lambda register: register.without(HALL, 1_800_000_000))
+    office.update(lambda register: register.without(HALL, 1_800_000_000))
     changed = office.publish()
 
     assert changed == ["crl.pem", "acl"]
@@ -133,7 +133,7 @@ def test_the_revoked_is_in_the_list_and_out_of_the_rights(office: Office, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["ca.crt", "ca.key", "register.json"])
-def test_what_is_lost_or_damaged_is_never_made_anew_in_silence(office: Office, name: str) -> None:
+def test_what_is_lost_or_damaged_is_never_made_anew_in_silence(office: HouseholdStore, name: str) -> None:
     path = office.path / name
     right = path.read_bytes()
 
@@ -150,17 +150,17 @@ def test_what_is_lost_or_damaged_is_never_made_anew_in_silence(office: Office, n
 
 
 def test_without_a_household_the_way_is_shown(home: Path) -> None:
-    office = Office(home)
+    office = HouseholdStore(home)
 
     assert not office.is_set_up
-    for ask in (office.register, office.publish):
+    for ask in (office.registry, office.publish):
         with pytest.raises(ConfigError) as caught:
             ask()
         assert "earmark household init" in caught.value.hint
 
 
 def test_a_start_that_was_cut_off_is_finished(home: Path, clock: Clock) -> None:
-    office = Office(home, clock)
+    office = HouseholdStore(home, clock)
     office.set_up(settle)
     os.truncate(office.path / "lock", 0)
     for service in identity.SERVICES:
@@ -176,7 +176,7 @@ def test_a_start_that_was_cut_off_is_finished(home: Path, clock: Clock) -> None:
 
 def test_a_clock_that_was_never_set_signs_nothing(home: Path, clock: Clock) -> None:
     clock.at = datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
-    office = Office(home, clock)
+    office = HouseholdStore(home, clock)
 
     with pytest.raises(Unavailable, match="clock says 1970-01-01"):
         office.set_up(settle)
@@ -185,10 +185,10 @@ def test_a_clock_that_was_never_set_signs_nothing(home: Path, clock: Clock) -> N
     assert "authority" in office.set_up(settle)
 
 
-def test_an_edit_that_fails_changes_nothing(office: Office) -> None:
+def test_an_edit_that_fails_changes_nothing(office: HouseholdStore) -> None:
     before = contents(office.path)
 
     with pytest.raises(EarmarkError):
-        office.change(lambda register: register.without(HALL, 1))
+        office.update(lambda register: register.without(HALL, 1))
 
     assert contents(office.path) == before

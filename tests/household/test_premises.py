@@ -14,8 +14,8 @@ import pytest
 from listener import config
 from listener.home import Home
 from listener.household import certificates, command, identity, premises
-from listener.household.office import Office
-from listener.household.premises import Places
+from listener.household.office import HouseholdStore
+from listener.household.premises import SystemPaths
 from listener.settings import parse_settings
 from tests.household.guests import contents
 
@@ -37,13 +37,13 @@ def test_init_says_what_it_made_and_the_second_time_that_all_is_well(
     assert Path(settings.broker.key_file or "").is_file()
     assert again == (0, "all is as it should be\n", "")
     assert contents(home) == before
-    assert Office(home).register().hosts == ("home.lan", "localhost", "127.0.0.1")
+    assert HouseholdStore(home).registry().hosts == ("home.lan", "localhost", "127.0.0.1")
 
 
 def test_init_without_a_host_finds_this_computer_s_names(earmark: Earmark, home: Path) -> None:
     assert earmark("household", "init")[0] == 0
 
-    assert Office(home).register().hosts[-2:] == ("localhost", "127.0.0.1")
+    assert HouseholdStore(home).registry().hosts[-2:] == ("localhost", "127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_the_broker_s_files_go_where_they_are_wanted(earmark: Earmark, tmp_path:
     assert len(named) == 5
 
 
-def places(folder: Path) -> Places:
-    return Places(
+def places(folder: Path) -> SystemPaths:
+    return SystemPaths(
         home=folder / "home",
         broker=folder / "etc/mosquitto",
         archive=folder / "etc/earmark/archive",
@@ -74,7 +74,7 @@ def places(folder: Path) -> Places:
     )
 
 
-def settle(system: Places, *words: str) -> int:
+def settle(system: SystemPaths, *words: str) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--home")
     command.add_arguments(parser)
@@ -161,13 +161,13 @@ def test_status_tells_who_belongs_and_what_is_due(ready: Earmark, home: Path) ->
     }
     assert rows["s-broker"]["state"] == "joined"
     assert rows["s-broker"]["days_left"] > 1800
-    assert Office(home).is_set_up
+    assert HouseholdStore(home).is_set_up
 
 
 def test_what_is_due_is_named_with_the_way(ready: Earmark, home: Path) -> None:
     long_ago = datetime.now(UTC) - timedelta(days=certificates.CERTIFICATE_DAYS - 10)
     for who in (identity.device("hall"), identity.owner("ada")):
-        Office(home, lambda: long_ago).issue(who, home / "given")
+        HouseholdStore(home, lambda: long_ago).issue(who, home / "given")
 
     code, out, _ = ready("household", "status")
     renewed = ready("household", "renew")

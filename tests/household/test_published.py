@@ -16,9 +16,9 @@ SECRET = {"broker.key": b"two", "acl": b"three"}
 def test_only_what_differs_is_written(tmp_path: Path) -> None:
     folder = tmp_path / "etc" / "earmark"
 
-    first = published.put_all(folder, PUBLIC, SECRET)
-    second = published.put_all(folder, PUBLIC, SECRET)
-    third = published.put_all(folder, PUBLIC, SECRET | {"acl": b"other"})
+    first = published.write_files(folder, PUBLIC, SECRET)
+    second = published.write_files(folder, PUBLIC, SECRET)
+    third = published.write_files(folder, PUBLIC, SECRET | {"acl": b"other"})
 
     assert (first, second, third) == ([*PUBLIC, *SECRET], [], ["acl"])
     assert (folder / "acl").read_bytes() == b"other"
@@ -26,10 +26,10 @@ def test_only_what_differs_is_written(tmp_path: Path) -> None:
 
 def test_what_is_secret_is_for_its_reader_alone(tmp_path: Path) -> None:
     folder = tmp_path / "earmark"
-    published.put_all(folder, PUBLIC, SECRET)
+    published.write_files(folder, PUBLIC, SECRET)
     (folder / "broker.key").chmod(0o644)
 
-    mended = published.put_all(folder, PUBLIC, SECRET)
+    mended = published.write_files(folder, PUBLIC, SECRET)
 
     modes = {name: stat.S_IMODE((folder / name).stat().st_mode) for name in PUBLIC | SECRET}
     assert mended == ["broker.key"]
@@ -40,19 +40,19 @@ def test_a_folder_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None
     tmp_path.chmod(0o777)
 
     with pytest.raises(ConfigError, match="everybody can write"):
-        published.put_all(tmp_path, PUBLIC, SECRET)
+        published.write_files(tmp_path, PUBLIC, SECRET)
 
 
 def test_a_list_is_ours_and_holds_exactly_these_or_is_made_anew(tmp_path: Path) -> None:
     authority, other = certificates.new_authority(NOW), certificates.new_authority(NOW)
     path = tmp_path / "crl.pem"
-    listed = certificates.revocations(authority, [(7, NOW)], 2)
+    listed = certificates.build_revocation_list(authority, [(7, NOW)], 2)
     path.write_bytes(listed.public_bytes(serialization.Encoding.PEM))
 
-    assert published.lists(path, {7}, authority)
-    assert not published.lists(path, {7, 8}, authority)
-    assert not published.lists(path, set(), authority)
-    assert not published.lists(path, {7}, other)
-    assert not published.lists(tmp_path / "none", set(), authority)
+    assert published.is_current_revocation_list(path, {7}, authority)
+    assert not published.is_current_revocation_list(path, {7, 8}, authority)
+    assert not published.is_current_revocation_list(path, set(), authority)
+    assert not published.is_current_revocation_list(path, {7}, other)
+    assert not published.is_current_revocation_list(tmp_path / "none", set(), authority)
     path.write_bytes(b"damaged")
-    assert not published.lists(path, {7}, authority)
+    assert not published.is_current_revocation_list(path, {7}, authority)

@@ -4,18 +4,18 @@ import re
 from pathlib import Path
 
 from listener.household import identity
-from listener.household.identity import Identity
-from listener.household.rights import Rights, acl, rights
+from listener.household.identity import HouseholdIdentity
+from listener.household.rights import TopicRights, render_acl, topic_rights
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| `([dos]-[^`]+)` \|(.*)\|(.*)\|$", re.MULTILINE)
 
 
-def table() -> dict[str, Rights]:
+def table() -> dict[str, TopicRights]:
     """Return what ``docs/mqtt.md`` grants, by identity as it is written there."""
     text = (ROOT / "docs" / "mqtt.md").read_text("utf-8")
     return {
-        who: Rights(tuple(re.findall("`([^`]+)`", says)), tuple(re.findall("`([^`]+)`", hears)))
+        who: TopicRights(tuple(re.findall("`([^`]+)`", says)), tuple(re.findall("`([^`]+)`", hears)))
         for who, says, hears in ROW.findall(text)
     }
 
@@ -23,14 +23,14 @@ def table() -> dict[str, Rights]:
 def test_the_table_in_the_documents_is_what_the_code_grants() -> None:
     written = {identity.device("<device>".strip("<>")): "d-<device>"}
     written |= {identity.owner("ada"): "o-<owner>"}
-    written |= {who: who.cn for who in identity.SERVICES if rights(who) != Rights()}
+    written |= {who: who.cn for who in identity.SERVICES if topic_rights(who) != TopicRights()}
 
     told = table()
 
     assert set(told) == set(written.values())
     for who, name in written.items():
         granted = told[name]
-        assert rights(who) == Rights(
+        assert topic_rights(who) == TopicRights(
             tuple(topic.replace("<device>", "device") for topic in granted.writes),
             tuple(topic.replace("<device>", "device") for topic in granted.reads),
         )
@@ -39,7 +39,7 @@ def test_the_table_in_the_documents_is_what_the_code_grants() -> None:
 def test_each_identity_has_a_section_of_its_own_and_no_pattern_is_for_all() -> None:
     everybody = [identity.device("hall"), identity.owner("ada"), *identity.SERVICES]
 
-    text = acl(everybody)
+    text = render_acl(everybody)
 
     assert "pattern" not in text
     assert "%" not in text
@@ -56,16 +56,16 @@ def test_each_identity_has_a_section_of_its_own_and_no_pattern_is_for_all() -> N
 
 
 def test_a_person_named_like_a_device_gets_nothing_of_its_rights() -> None:
-    assert not rights(identity.owner("hall")).writes
-    assert rights(identity.owner("hall")).reads == ("earmark/v1/status/+",)
+    assert not topic_rights(identity.owner("hall")).writes
+    assert topic_rights(identity.owner("hall")).reads == ("earmark/v1/status/+",)
 
 
 def test_servers_may_do_nothing_at_the_broker() -> None:
-    assert all(rights(who) == Rights() for who in identity.SERVERS)
-    assert rights(Identity("s-stranger")) == Rights()
+    assert all(topic_rights(who) == TopicRights() for who in identity.SERVERS)
+    assert topic_rights(HouseholdIdentity("s-stranger")) == TopicRights()
 
 
 def test_order_and_repetition_change_nothing() -> None:
     two = [identity.device("hall"), identity.owner("ada")]
 
-    assert acl(two) == acl([*reversed(two), *two])
+    assert render_acl(two) == render_acl([*reversed(two), *two])

@@ -13,7 +13,7 @@ from listener.errors import EarmarkError, Unavailable
 from listener.home import Home
 from listener.household import identity
 from listener.household.joining import join
-from listener.household.welcome import Door, read_line
+from listener.household.welcome import JoinServer, read_line
 from listener.service import StopSignal
 from tests.household.guests import Host
 
@@ -73,7 +73,7 @@ def test_a_guest_who_talks_nonsense_leaves_the_door_open(
 
 def test_a_port_that_is_taken_is_said(host: Host) -> None:
     with pytest.raises(Unavailable, match="cannot listen on port"):
-        Door(host.office, host.home, ("127.0.0.1", host.door.port))
+        JoinServer(host.office, host.home, ("127.0.0.1", host.door.port))
 
 
 def test_nobody_came(host: Host) -> None:

@@ -27,7 +27,7 @@ from listener.archive.store import FileStore
 from listener.archive.vouching import RowMac
 from listener.envelope import format as form
 from listener.household import identity
-from listener.household.office import Office
+from listener.household.office import HouseholdStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,7 @@ def fuzzed(
     free_port: int,
     wait_until: "Wait",
 ) -> Iterator[Fuzzed]:
-    office = Office(home, lambda: datetime.now(UTC))
+    office = HouseholdStore(home, lambda: datetime.now(UTC))
     office.set_up(lambda register: msgspec.structs.replace(register, hosts=("localhost",)))
     certificate, key = office.service(identity.API)
     (tmp_path / "earmark.toml").write_text(

@@ -20,8 +20,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from listener.household import certificates, identity
-from listener.household.identity import Identity
-from listener.household.office import Office
+from listener.household.identity import HouseholdIdentity
+from listener.household.office import HouseholdStore
 from tests.household.test_rights import table
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ pytestmark = pytest.mark.system
 Wait = Callable[[Callable[[], object], str], None]
 
 CLIP = "0a0a0a0a-0000-4000-8000-000000000000"
-ALL_SEEING = Identity("s-watch")
-ALL_SAYING = Identity("s-shout")
+ALL_SEEING = HouseholdIdentity("s-watch")
+ALL_SAYING = HouseholdIdentity("s-shout")
 MEMBERS = (
     identity.device("hall"),
     identity.device("kitchen"),
@@ -83,7 +83,7 @@ def matches(pattern: str, topic: str) -> bool:
     return paho.topic_matches_sub(pattern, topic)
 
 
-def granted(who: Identity) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def granted(who: HouseholdIdentity) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what the documents say that somebody may say and hear."""
     row = {"d": "d-<device>", "o": "o-<owner>"}.get(who.cn[0], who.cn)
     rights = table()[row]
@@ -101,7 +101,7 @@ def allowed(patterns: tuple[str, ...], topic: str) -> bool:
 class Client:
     """One connection; what arrives is kept."""
 
-    def __init__(self, home: "Home", who: Identity, **more: Any) -> None:  # noqa: ANN401 - paho's
+    def __init__(self, home: "Home", who: HouseholdIdentity, **more: Any) -> None:  # noqa: ANN401 - paho's
         self.who = who
         self.heard: list[tuple[str, bytes, bool]] = []
         self.refused: str | None = None
@@ -169,13 +169,13 @@ class Client:
 class Home:
     """A household with a certificate for everybody."""
 
-    office: Office
+    office: HouseholdStore
     folder: Path
     port: int
 
     def context(
         self,
-        who: Identity | None,
+        who: HouseholdIdentity | None,
         certificate: Path | None = None,
         version: Any = None,  # noqa: ANN401 - ssl's
     ) -> ssl.SSLContext:
@@ -188,10 +188,10 @@ class Home:
         return context
 
     def forge(
-        self, who: Identity, authority: certificates.Authority, now: datetime, name: str
+        self, who: HouseholdIdentity, authority: certificates.Authority, now: datetime, name: str
     ) -> Path:
         key = certificates.new_key()
-        made = certificates.issue(authority, who, key.public_key(), now)
+        made = certificates.issue_certificate(authority, who, key.public_key(), now)
         path = self.folder / f"{name}.crt"
         path.write_bytes(certificates.certificate_pem(made))
         path.with_suffix(".key").write_bytes(certificates.key_pem(key))
@@ -200,7 +200,7 @@ class Home:
 
 @pytest.fixture
 def place(home: Path, tmp_path: Path, free_port: int) -> Home:
-    office = Office(home)
+    office = HouseholdStore(home)
     office.set_up(
         lambda register: msgspec.structs.replace(
             register, hosts=("localhost", "127.0.0.1"), port=free_port
@@ -225,7 +225,7 @@ def connect(mosquitto: "Mosquitto", place: Home) -> Iterator[Callable[..., Clien
     mosquitto.start_with(place.office.published().broker)
     clients: list[Client] = []
 
-    def made(who: Identity, **more: Any) -> Client:  # noqa: ANN401 - the client's own
+    def made(who: HouseholdIdentity, **more: Any) -> Client:  # noqa: ANN401 - the client's own
         clients.append(Client(place, who, **more))
         return clients[-1]
 
@@ -403,7 +403,7 @@ def test_who_has_no_certificate_in_force_stays_outside(
     for how, context in outsiders.items():
         assert not is_let_in(place, context), how
 
-    office.change(lambda register: register.without(hall, int(now.timestamp())))
+    office.update(lambda register: register.without(hall, int(now.timestamp())))
     office.publish()
     mosquitto.reload()
     wait_until(lambda: not is_let_in(place, place.context(hall)), "the revoked is refused")
@@ -425,7 +425,7 @@ def test_a_revoked_connection_that_stands_can_do_nothing_any_more(
     hall.publish(clip, b"before")
     wait_until(lambda: b"before" in archive.payloads(), "it could")
 
-    place.office.change(lambda register: register.without(hall.who, 1_700_000_000))
+    place.office.update(lambda register: register.without(hall.who, 1_700_000_000))
     place.office.publish()
     mosquitto.reload()
     kitchen = identity.device("kitchen")

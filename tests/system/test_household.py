@@ -18,7 +18,7 @@ from listener.envelope import keys
 from listener.hear.following import RosterUpdater
 from listener.home import Home
 from listener.household import identity
-from listener.household.office import Office
+from listener.household.office import HouseholdStore
 from listener.mqtt.broker import ConnectedEvent, Message
 from listener.mqtt.client import PahoBroker
 from listener.settings import parse_settings
@@ -236,7 +236,7 @@ def test_home_assistant_hears_of_the_speakers_over_its_own_connection(
     archive.must("household", "add-service", "home-assistant", "--to", str(tmp_path / "ha"))
     speaker = Home(tmp_path / "speaker")
     key = speaker.device_key().public_key()
-    Office(archive.home).issue(identity.device("hall"), tmp_path / "given")
+    HouseholdStore(archive.home).issue(identity.device("hall"), tmp_path / "given")
     archive.must("household", "add-device", "hall", "--key", keys.device_text(key))
     mosquitto.start_with(archive.home / "household" / "mosquitto")
 
