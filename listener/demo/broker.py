@@ -24,7 +24,7 @@ _END_S: Final = 10.0
 
 
 @contextlib.contextmanager
-def broker() -> Iterator[int]:
+def run_broker() -> Iterator[int]:
     """Run a broker while the block runs; yields its port.
 
     Raises:

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from listener.config import Config
 from listener.demo import facts, scene, transcript
-from listener.demo.broker import broker
-from listener.demo.facts import Facts, of
-from listener.demo.homes import KEEPER, OWNERS, Done, Homes
-from listener.demo.play import Event, play
+from listener.demo.broker import run_broker
+from listener.demo.facts import ClaimChecks, events_of_kind
+from listener.demo.homes import KEEPER, OWNERS, CommandResult, DemoHouseholds
+from listener.demo.play import Event, play_scene
 from listener.demo.scene import Scene
 from listener.demo.transcript import Transcript
-from listener.demo.wiretap import Passed, wiretap
+from listener.demo.wiretap import CapturedMessage, run_wiretap
 from listener.errors import Unavailable, UsageError
 from listener.spool.queue import Spool
 
@@ -59,24 +59,24 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     to = Path(arguments.to)
     _make(to)
     page = Transcript()
-    checked = Facts()
+    checked = ClaimChecks()
     with (
         _tidy(),
         _folder(arguments.keep) as root,
-        broker() as port,
+        run_broker() as port,
         contextlib.closing(page),
     ):
-        homes = Homes(root)
-        stage = scene.load()
+        homes = DemoHouseholds(root)
+        stage = scene.load_scene()
         page.line("scene", f"{stage.length_s:.0f} s: {stage.about}")
         page.moving("setting up: keys, owners, a speaker, an archive, a broker")
         homes.prepare(port)
-        with wiretap(port) as passed:
+        with run_wiretap(port) as passed:
             events = _hear(homes, stage, page, is_fast=arguments.fast)
         facts.check_hearing(checked, stage, events, KEEPER)
         facts.check_disk(checked, homes.root)
-        _show_total(page, (of(events, "ended") or [{}])[-1])
-        sealed = of(events, "sealed")
+        _show_total(page, (events_of_kind(events, "ended") or [{}])[-1])
+        sealed = events_of_kind(events, "sealed")
         facts.check_wire(checked, passed, len(sealed), OWNERS)
         _show_wire(page, passed)
         kept = _show_archive(homes, sealed, page, checked)
@@ -84,24 +84,24 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             opened = _show_owner(homes, kept, to, page, checked)
             facts.check_sound(checked, stage, sealed, opened)
             _show_others(homes, kept[0]["clip"], page, checked)
-        checked.settle()
+        checked.raise_on_failure()
         if arguments.keep:
             page.line("kept", f"homes, keys and logs are in {arguments.keep}")
     return 0
 
 
-def _hear(homes: Homes, stage: Scene, page: Transcript, *, is_fast: bool) -> list[Event]:
+def _hear(homes: DemoHouseholds, stage: Scene, page: Transcript, *, is_fast: bool) -> list[Event]:
     """Let hear, send and archive run until every clip is where it belongs."""
 
     def show(event: Event) -> None:
-        if text := transcript.told(event):
+        if text := transcript.format_event(event):
             page.line("hear", text)
 
     def moment(time_s: float) -> None:
         if is_fast:
             page.moving(f"hearing {stage.length_s:.0f} s as fast as possible")
         else:
-            page.moving(transcript.moment(stage, time_s))
+            page.moving(transcript.describe_moment(stage, time_s))
 
     options = ["--json", "--microphone", str(stage.file)]
     options += ["--mute", f"{stage.muted_from_s}-{stage.muted_to_s}"]
@@ -110,8 +110,8 @@ def _hear(homes: Homes, stage: Scene, page: Transcript, *, is_fast: bool) -> lis
         homes.running(homes.archive, "archive") as archive,
         homes.running(homes.speaker, "send") as send,
     ):
-        events = play(
-            homes.words(homes.speaker, "hear", *options),
+        events = play_scene(
+            homes.command_line(homes.speaker, "hear", *options),
             stage.length_s + SLOW_S,
             homes.root / "hear.log",
             on_event=show,
@@ -136,7 +136,7 @@ def _show_total(page: Transcript, total: Event) -> None:
     )
 
 
-def _show_wire(page: Transcript, passed: list[Passed]) -> None:
+def _show_wire(page: Transcript, passed: list[CapturedMessage]) -> None:
     clips = {one.topic for one in passed if one.is_clip}  # a clip may pass twice
     rest_bytes = sum(len(one.payload) for one in passed if not one.is_clip)
     page.line(
@@ -146,14 +146,14 @@ def _show_wire(page: Transcript, passed: list[Passed]) -> None:
 
 
 def _show_archive(
-    homes: Homes, sealed: list[Event], page: Transcript, checked: Facts
+    homes: DemoHouseholds, sealed: list[Event], page: Transcript, checked: ClaimChecks
 ) -> list[dict[str, Any]]:
     """Return what the archive has."""
     page.moving("asking the archive")
-    listed = homes.must(homes.archive, "archive", "list", "--json").out
+    listed = homes.run_checked(homes.archive, "archive", "list", "--json").out
     kept: list[dict[str, Any]] = [json.loads(line) for line in listed.splitlines()]
     sent = {(event["clip"], event["owner"], event["bytes"]) for event in sealed}
-    checked.hold(
+    checked.check(
         "the archive has every clip, and no other",
         when=bool(kept) and {(k["clip"], k["owner"], k["size_bytes"]) for k in kept} == sent,
     )
@@ -163,14 +163,14 @@ def _show_archive(
 
 
 def _show_owner(
-    homes: Homes, kept: list[dict[str, Any]], to: Path, page: Transcript, checked: Facts
+    homes: DemoHouseholds, kept: list[dict[str, Any]], to: Path, page: Transcript, checked: ClaimChecks
 ) -> list[Path]:
     """Let her open her clips; return the files."""
     page.moving(f"{KEEPER} opens her clips")
     clips = [one["clip"] for one in kept]
     done = _open(homes, KEEPER, to, *clips)
     files = [Path(json.loads(line)["file"]) for line in done.out.splitlines()]
-    checked.hold(
+    checked.check(
         f"{KEEPER} opens every clip of hers", when=done.code == 0 and len(files) == len(clips)
     )
     page.line(KEEPER, f"opens {len(files)} of {len(clips)} with her key:")
@@ -179,34 +179,34 @@ def _show_owner(
     return files
 
 
-def _show_others(homes: Homes, clip: str, page: Transcript, checked: Facts) -> None:
+def _show_others(homes: DemoHouseholds, clip: str, page: Transcript, checked: ClaimChecks) -> None:
     """Let him try, and somebody relabel a copy for him."""
     elsewhere = homes.root / _OTHER / "clips"
     page.moving(f"{_OTHER} tries to")
     done = _open(homes, _OTHER, elsewhere, clip)
-    checked.hold(f"{_OTHER} cannot open it", when=done.code == 1 and "sealed to" in done.complaint)
+    checked.check(f"{_OTHER} cannot open it", when=done.code == 1 and "sealed to" in done.complaint)
     page.line(_OTHER, f"cannot: {done.complaint}")
 
     page.moving("and a thief")
-    owners = homes.must(homes.archive, "owner", "list", "--json").out.splitlines()
+    owners = homes.run_checked(homes.archive, "owner", "list", "--json").out.splitlines()
     okeys = {owner["owner"]: owner["okey"] for owner in map(json.loads, owners)}
     (path,) = homes.archive.rglob(f"{clip}.earmark")
     copy = homes.root / "relabelled.earmark"
-    copy.write_bytes(facts.relabelled(path.read_bytes(), owner=_OTHER, okey=okeys[_OTHER]))
+    copy.write_bytes(facts.relabel(path.read_bytes(), owner=_OTHER, okey=okeys[_OTHER]))
     tries = [_open(homes, owner, elsewhere, str(copy)) for owner in (_OTHER, KEEPER)]
-    checked.hold(
+    checked.check(
         "a relabelled copy opens to nobody",
         when=all(one.code == 1 and "sealed to" not in one.complaint for one in tries),
     )
-    checked.hold(
+    checked.check(
         f"nothing came out for {_OTHER}", when=not any((homes.root / _OTHER).rglob("*.flac"))
     )
     page.line("thief", f"relabels it as {_OTHER}'s: refused, {tries[0].complaint}")
 
 
-def _open(homes: Homes, owner: str, to: Path, *what: str) -> Done:
+def _open(homes: DemoHouseholds, owner: str, to: Path, *what: str) -> CommandResult:
     identity = str(homes.identity(owner))
-    return homes.earmark(
+    return homes.run(
         homes.archive, "archive", "open", *what, "--identity", identity, "--to", str(to), "--json"
     )
 

@@ -26,7 +26,7 @@ _END_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CommandResult:
     """A verb that ended."""
 
     code: int
@@ -42,7 +42,7 @@ class Done:
         return f"exit code {self.code}"
 
 
-class Homes:
+class DemoHouseholds:
     """The folders under ``root``, and the verbs run on them. For one thread."""
 
     def __init__(self, root: Path) -> None:
@@ -78,16 +78,16 @@ class Homes:
         self._enrol(self.speaker, KEEPER)
         for owner in OWNERS:
             self._enrol(self.archive, owner)
-        name, key = self.must(self.speaker, "household", "this-device").out.split()
-        self.must(self.archive, "household", "add-device", name, "--key", key)
+        name, key = self.run_checked(self.speaker, "household", "this-device").out.split()
+        self.run_checked(self.archive, "household", "add-device", name, "--key", key)
 
-    def words(self, home: Path, verb: str, *rest: str) -> list[str]:
+    def command_line(self, home: Path, verb: str, *rest: str) -> list[str]:
         """Return the command line of a verb on a home."""
         config = str(self.settings(home))
         own = ["--config", config, "--home", str(home)]
         return [sys.executable, "-m", "listener", verb, *own, *rest]
 
-    def earmark(self, home: Path, verb: str, *rest: str) -> Done:
+    def run(self, home: Path, verb: str, *rest: str) -> CommandResult:
         """Run a verb to its end.
 
         Raises:
@@ -95,7 +95,7 @@ class Homes:
         """
         try:
             done = subprocess.run(  # noqa: S603 - a list, never a shell: this program on a home of the demo's
-                self.words(home, verb, *rest),
+                self.command_line(home, verb, *rest),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -104,15 +104,15 @@ class Homes:
             )
         except subprocess.TimeoutExpired as error:
             raise Unavailable(f"earmark {verb} did not end within {VERB_S:.0f} s") from error
-        return Done(done.returncode, done.stdout, done.stderr)
+        return CommandResult(done.returncode, done.stdout, done.stderr)
 
-    def must(self, home: Path, verb: str, *rest: str) -> Done:
+    def run_checked(self, home: Path, verb: str, *rest: str) -> CommandResult:
         """Run a verb that has to succeed.
 
         Raises:
             EarmarkError: it did not.
         """
-        done = self.earmark(home, verb, *rest)
+        done = self.run(home, verb, *rest)
         if done.code != 0:
             raise EarmarkError(f"earmark {verb} {rest[0] if rest else ''}: {done.complaint}")
         return done
@@ -127,24 +127,24 @@ class Homes:
         log = self.root / f"{verb}.log"
         with log.open("wb") as out:
             child = subprocess.Popen(  # noqa: S603 - a list, never a shell: this program on a home of the demo's
-                self.words(home, verb, *rest), stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                self.command_line(home, verb, *rest), stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
         try:
             yield child
             ended = child.poll()
         finally:
-            end(child)
+            end_child(child)
         if ended is not None or child.returncode not in {0, -signal.SIGTERM}:
             said = log.read_text("utf-8", "replace").strip().splitlines() or ["it said nothing"]
             raise EarmarkError(f"earmark {verb} ended by itself with {child.returncode}: {said[0]}")
 
     def _enrol(self, home: Path, owner: str) -> None:
         identity = pyrage.x25519.Identity.from_str(self.identity(owner).read_text("ascii").strip())
-        self.must(home, "owner", "add", owner, "--key", str(identity.to_public()))
-        riddle = self.must(home, "owner", "challenge", owner).out
+        self.run_checked(home, "owner", "add", owner, "--key", str(identity.to_public()))
+        riddle = self.run_checked(home, "owner", "challenge", owner).out
         # On the owner's side, where the key is; stock age does the same.
         answer = pyrage.decrypt(riddle.encode("ascii"), [identity]).decode("ascii").strip()
-        self.must(home, "owner", "confirm", owner, answer)
+        self.run_checked(home, "owner", "confirm", owner, answer)
 
     def _make_identity(self, owner: str) -> None:
         path = self.identity(owner)
@@ -154,7 +154,7 @@ class Homes:
             out.write(f"{pyrage.x25519.Identity.generate()}\n")
 
 
-def end(child: "subprocess.Popen[bytes]") -> None:
+def end_child(child: "subprocess.Popen[bytes]") -> None:
     """End a child, first kindly."""
     if child.poll() is None:
         child.terminate()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
-from listener.demo.homes import end
+from listener.demo.homes import end_child
 from listener.errors import EarmarkError, Unavailable
 
 Event = dict[str, Any]
@@ -19,7 +19,7 @@ _TURN_S: Final = 0.1
 _END_S: Final = 20.0
 
 
-def play(
+def play_scene(
     words: Sequence[str],
     longest_s: float,
     log: Path,
@@ -77,7 +77,7 @@ def play(
     except subprocess.TimeoutExpired as error:
         raise Unavailable("earmark hear does not end") from error
     finally:
-        end(child)
+        end_child(child)
         reader.join()
         child.stdout.close()
     if child.returncode != 0:

@@ -12,7 +12,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class SpokenCue:
     """One thing said."""
 
     who: str
@@ -34,7 +34,7 @@ class Scene:
     length_s: float
     muted_from_s: float
     muted_to_s: float
-    said: tuple[Said, ...]
+    said: tuple[SpokenCue, ...]
 
     @property
     def muted_s(self) -> float:
@@ -42,32 +42,32 @@ class Scene:
         return self.muted_to_s - self.muted_from_s
 
     @property
-    def wakes(self) -> tuple[Said, ...]:
+    def wakes(self) -> tuple[SpokenCue, ...]:
         """What must wake."""
         return tuple(said for said in self.said if said.word and not self._is_muted(said))
 
     @property
-    def unheard(self) -> tuple[Said, ...]:
+    def muted_words(self) -> tuple[SpokenCue, ...]:
         """The word, said while the switch is shut."""
         return tuple(said for said in self.said if said.word and self._is_muted(said))
 
     @property
-    def near(self) -> tuple[Said, ...]:
+    def near_misses(self) -> tuple[SpokenCue, ...]:
         """What must come near and not wake."""
         return tuple(said for said in self.said if said.near)
 
-    def at(self, time_s: float) -> Said | None:
+    def at(self, time_s: float) -> SpokenCue | None:
         """Return what is being said at a moment."""
         for said in self.said:
             if said.from_s <= time_s < said.to_s:
                 return said
         return None
 
-    def _is_muted(self, said: Said) -> bool:
+    def _is_muted(self, said: SpokenCue) -> bool:
         return self.muted_from_s <= said.from_s and said.to_s <= self.muted_to_s
 
 
-def load(folder: Path = _HERE) -> Scene:
+def load_scene(folder: Path = _HERE) -> Scene:
     """Read the scene that ships with the demo.
 
     Raises:
@@ -92,8 +92,8 @@ def load(folder: Path = _HERE) -> Scene:
         ) from error
 
 
-def _said(cue: dict[str, Any]) -> Said:
-    return Said(
+def _said(cue: dict[str, Any]) -> SpokenCue:
+    return SpokenCue(
         who=cue["who"],
         text=cue["text"],
         from_s=cue["first_sample"] / SAMPLE_RATE_HZ,

@@ -42,17 +42,17 @@ class Transcript:
             sys.stdout.write("\r\x1b[K")
 
 
-def moment(scene: Scene, time_s: float) -> str:
+def describe_moment(scene: Scene, time_s: float) -> str:
     """Say what is to be heard at a moment of the scene."""
     now = min(time_s, scene.length_s)
-    begin = f"{clock(now)} of {clock(scene.length_s)}  "
+    begin = f"{format_clock(now)} of {format_clock(scene.length_s)}  "
     if scene.muted_from_s <= now < scene.muted_to_s:
         begin += "(muted) "
     said = scene.at(now)
     return begin + (f"{said.who}: {said.text}" if said else "")
 
 
-def told(event: Event) -> str:
+def format_event(event: Event) -> str:
     """Say in a line what hear reports; an empty string for what needs none."""
     at_s = event.get("time_s", 0.0)
     match event["event"]:
@@ -74,9 +74,9 @@ def told(event: Event) -> str:
             text = f"not kept   {event['reason']}"
         case _:  # the start, the sums and the seams between files have lines of their own, or none
             return ""
-    return f"{clock(at_s)}  {text}"
+    return f"{format_clock(at_s)}  {text}"
 
 
-def clock(time_s: float) -> str:
+def format_clock(time_s: float) -> str:
     """Return minutes and seconds."""
     return f"{int(time_s) // 60}:{int(time_s) % 60:02d}"

@@ -16,7 +16,7 @@ _WELCOME_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class CapturedMessage:
     """One message."""
 
     topic: str
@@ -29,13 +29,13 @@ class Passed:
 
 
 @contextlib.contextmanager
-def wiretap(port: int) -> Iterator[list[Passed]]:
+def run_wiretap(port: int) -> Iterator[list[CapturedMessage]]:
     """Listen in while the block runs; the list grows as messages pass.
 
     Raises:
         Unavailable: the broker does not answer.
     """
-    passed: list[Passed] = []
+    passed: list[CapturedMessage] = []
     listens = threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id="s-wiretap")
 
@@ -43,7 +43,7 @@ def wiretap(port: int) -> Iterator[list[Passed]]:
         client.subscribe("#", qos=1)
 
     def heard(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        passed.append(Passed(message.topic, bytes(message.payload)))
+        passed.append(CapturedMessage(message.topic, bytes(message.payload)))
 
     client.on_connect = connected
     client.on_subscribe = lambda *_: listens.set()

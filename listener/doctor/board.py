@@ -17,7 +17,7 @@ _LOW_VOLTAGE: Final = "rpi_volt"
 _POWER: Final = "a power supply and a cable made for this board"
 
 
-def temperature(root: Path) -> Finding:
+def check_temperature(root: Path) -> Finding:
     """Look at the warmest sensor.
 
     Args:
@@ -25,7 +25,7 @@ def temperature(root: Path) -> Finding:
     """
     found = []
     for path in sorted((root / "sys" / "class" / "thermal").glob("thermal_zone*/temp")):
-        number = _number(path, 10)
+        number = _read_number(path, 10)
         if number is not None:
             found.append(number / 1000)
     if not found:
@@ -42,16 +42,16 @@ def temperature(root: Path) -> Finding:
     return look.ok(text)
 
 
-def throttling(root: Path) -> Finding:
+def check_throttling(root: Path) -> Finding:
     """Look whether the board has to slow down, or had to since its start.
 
     Args:
         root: of the machine's files.
     """
     told = sorted((root / "sys" / "devices" / "platform").glob(_THROTTLED))
-    bits = _number(told[0], 16) if told else None
+    bits = _read_number(told[0], 16) if told else None
     if bits is None:
-        return _voltage(root)
+        return _check_voltage(root)
     now = [text for bit, text in _NOW.items() if bits >> bit & 1]
     past = [text for bit, text in _NOW.items() if bits >> bit + _SINCE_START_BITS & 1]
     hint = _POWER if bits & 0x1_0001 else "more air"
@@ -66,14 +66,14 @@ def throttling(root: Path) -> Finding:
     return Check("throttling").ok("never since the board started")
 
 
-def _voltage(root: Path) -> Finding:
+def _check_voltage(root: Path) -> Finding:
     """Ask Debian's kernels, which tell no more than this."""
     for folder in sorted((root / "sys" / "class" / "hwmon").glob("hwmon*")):
         try:
             name = (folder / "name").read_text("utf-8", "replace").strip()
         except OSError:
             continue
-        alarm = _number(folder / "in0_lcrit_alarm", 10)
+        alarm = _read_number(folder / "in0_lcrit_alarm", 10)
         if name == _LOW_VOLTAGE and alarm is not None:
             if not alarm:
                 return Check("throttling").ok("the voltage is well")
@@ -81,7 +81,7 @@ def _voltage(root: Path) -> Finding:
     return Check("throttling").ok("this machine tells nothing of it")
 
 
-def _number(path: Path, base: int) -> int | None:
+def _read_number(path: Path, base: int) -> int | None:
     try:
         return int(path.read_text("utf-8", "replace").strip(), base)
     except (OSError, ValueError):

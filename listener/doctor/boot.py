@@ -14,7 +14,7 @@ _KEPT: Final = Path("etc") / "default" / "raspi-firmware-custom"
 _BEGIN, _END = "# earmark begin", "# earmark end"
 
 
-def boot(root: Path, settings: MuteSettings) -> Finding:
+def check_boot(root: Path, settings: MuteSettings) -> Finding:
     """Look at the boot settings: are our lines there, do they last, are their overlays there?
 
     Args:
@@ -55,7 +55,7 @@ def boot(root: Path, settings: MuteSettings) -> Finding:
     return Check("boot").ok(text)
 
 
-def overlay(root: Path, settings: MuteSettings) -> Finding:
+def check_overlay(root: Path, settings: MuteSettings) -> Finding:
     """Look whether the kernel knows the switch.
 
     Args:
@@ -64,7 +64,7 @@ def overlay(root: Path, settings: MuteSettings) -> Finding:
     """
     is_in_tree = (root / "proc" / "device-tree" / SWITCH).is_dir()
     if settings.switch == "input":
-        return _input(root, settings, is_in_tree=is_in_tree)
+        return _check_input(root, settings, is_in_tree=is_in_tree)
     if not is_in_tree:
         return Check("overlay").ok("none is needed")
     return Check("overlay").warn(
@@ -73,7 +73,7 @@ def overlay(root: Path, settings: MuteSettings) -> Finding:
     )
 
 
-def _input(root: Path, settings: MuteSettings, *, is_in_tree: bool) -> Finding:
+def _check_input(root: Path, settings: MuteSettings, *, is_in_tree: bool) -> Finding:
     is_input = SWITCH in _inputs(root)
     if is_input and is_in_tree:
         return Check("overlay").ok(f"{SWITCH} is an input device")

@@ -24,7 +24,7 @@ def is_synchronised() -> bool | None:
     return None if answer < 0 else bool(answer != _UNSYNCHRONISED)
 
 
-def clock(
+def check_clock(
     root: Path,
     now: datetime,
     built: datetime,

@@ -58,13 +58,13 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     Raises:
         UsageError: the arguments ask for what cannot be.
     """
-    settings = _settled(arguments, settings)
+    settings = _apply_arguments(arguments, settings)
     if arguments.prove_mute:
         print("earmark: speak for some seconds, with the switch shut", file=sys.stderr)
     if arguments.throw_switch:
         print("earmark: throw the switch, and back again, within 20 seconds each", file=sys.stderr)
     has_failed = False
-    found = _findings(
+    found = _run_checks(
         settings, prove_mute=arguments.prove_mute, throw_switch=arguments.throw_switch
     )
     for finding in found:
@@ -73,33 +73,33 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     return 1 if has_failed else 0
 
 
-def _findings(settings: Config, *, prove_mute: bool, throw_switch: bool) -> Iterator[Finding]:
-    yield from hearing.findings(settings, prove_mute=prove_mute, throw_switch=throw_switch)
+def _run_checks(settings: Config, *, prove_mute: bool, throw_switch: bool) -> Iterator[Finding]:
+    yield from hearing.check_microphone(settings, prove_mute=prove_mute, throw_switch=throw_switch)
     if prove_mute or throw_switch:
         return
-    yield from installation.findings(settings)
-    yield reach.broker(settings.broker)
-    yield from _machine(settings, ROOT)
+    yield from installation.check_installation(settings)
+    yield reach.check_broker(settings.broker)
+    yield from _check_machine(settings, ROOT)
 
 
-def _machine(settings: Config, root: Path) -> Iterator[Finding]:
+def _check_machine(settings: Config, root: Path) -> Iterator[Finding]:
     """Yield what the machine's own files and systemd tell."""
-    yield boot.boot(root, settings.mute)
-    yield boot.overlay(root, settings.mute)
-    yield sound.cards(root, settings)
-    yield lamp.lamp(root, settings.lamp)
+    yield boot.check_boot(root, settings.mute)
+    yield boot.check_overlay(root, settings.mute)
+    yield sound.check_cards(root, settings)
+    yield lamp.check_lamp(root, settings.lamp)
     built = datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC)
-    yield clock.clock(root, datetime.now(UTC), built)
-    yield board.temperature(root)
-    yield board.throttling(root)
-    yield machine.swap(root / "proc")
-    yield machine.cgroup(root)
-    yield machine.core(root / "proc")
-    yield from units.sandbox()
-    yield units.telemetry(root)
+    yield clock.check_clock(root, datetime.now(UTC), built)
+    yield board.check_temperature(root)
+    yield board.check_throttling(root)
+    yield machine.check_swap(root / "proc")
+    yield machine.check_cgroup(root)
+    yield machine.check_core_dumps(root / "proc")
+    yield from units.check_sandbox()
+    yield units.check_telemetry(root)
 
 
-def _settled(arguments: argparse.Namespace, settings: Config) -> Config:
+def _apply_arguments(arguments: argparse.Namespace, settings: Config) -> Config:
     microphone = settings.microphone
     if arguments.device:
         microphone = msgspec.structs.replace(microphone, device=arguments.device, files=())

@@ -13,7 +13,7 @@ from listener.findings import LONGEST_BYTES, Check, Finding, from_json
 COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.trying.examine")
 
 
-def findings(
+def check_microphone(
     settings: Config,
     *,
     prove_mute: bool,

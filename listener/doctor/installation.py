@@ -13,20 +13,20 @@ from listener.home import Home
 from listener.spool.queue import Spool
 
 
-def findings(settings: Config) -> Iterator[Finding]:
+def check_installation(settings: Config) -> Iterator[Finding]:
     """Look at all of it.
 
     Args:
         settings: with the folder of the installation.
     """
     home = Home(Path(settings.home))
-    yield _keeper(home, settings.attribution.keeper)
-    yield _key(home)
-    yield _models(Catalogue(home.path), settings.wake)
-    yield _spool(home.path / "spool", settings.spool)
+    yield _check_keeper(home, settings.attribution.keeper)
+    yield _check_key(home)
+    yield _check_models(Catalogue(home.path), settings.wake)
+    yield _check_spool(home.path / "spool", settings.spool)
 
 
-def _keeper(home: Home, name: str | None) -> Finding:
+def _check_keeper(home: Home, name: str | None) -> Finding:
     try:
         keeper = home.keeper(name)
     except EarmarkError as error:
@@ -34,7 +34,7 @@ def _keeper(home: Home, name: str | None) -> Finding:
     return Check("keeper").ok(f"{keeper}, who has confirmed her key")
 
 
-def _key(home: Home) -> Finding:
+def _check_key(home: Home) -> Finding:
     if not (home.path / "device.key").exists():
         return Check("key").ok("there is none yet; hear makes it when it first starts")
     try:
@@ -44,7 +44,7 @@ def _key(home: Home) -> Finding:
     return Check("key").ok("the device's key is there, and nobody else's")
 
 
-def _models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
+def _check_models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
     try:
         for name in settings.words:
             catalogue.load(name)
@@ -56,7 +56,7 @@ def _models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
     return Check("models").ok(f"{words}: each is what its manifest says, byte for byte")
 
 
-def _spool(folder: Path, settings: SpoolSettings) -> Finding:
+def _check_spool(folder: Path, settings: SpoolSettings) -> Finding:
     # The nearest folder that is there: what is missing is made when it is needed.
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK | os.X_OK) or not stat.S_ISDIR(there.stat().st_mode):

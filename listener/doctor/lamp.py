@@ -7,7 +7,7 @@ from listener.config import LampSettings
 from listener.findings import Check, Finding
 
 
-def lamp(root: Path, settings: LampSettings) -> Finding:
+def check_lamp(root: Path, settings: LampSettings) -> Finding:
     """Look at the device.
 
     Args:

@@ -8,7 +8,7 @@ from listener.findings import Check, Finding
 PROC: Final = Path("/proc")
 
 
-def swap(proc: Path = PROC) -> Finding:
+def check_swap(proc: Path = PROC) -> Finding:
     """Look whether memory may be written to a disk.
 
     Args:
@@ -31,7 +31,7 @@ def swap(proc: Path = PROC) -> Finding:
     )
 
 
-def core(proc: Path = PROC) -> Finding:
+def check_core_dumps(proc: Path = PROC) -> Finding:
     """Look where the memory of a program that crashes would go; hear's goes nowhere.
 
     Args:
@@ -50,7 +50,7 @@ def core(proc: Path = PROC) -> Finding:
     return Check("core").ok("hear forbids its own; no program takes dumps")
 
 
-def cgroup(root: Path) -> Finding:
+def check_cgroup(root: Path) -> Finding:
     """Look whether systemd can bound a service's memory, and keep it out of swap.
 
     Args:

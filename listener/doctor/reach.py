@@ -16,7 +16,7 @@ TRIES: Final = 2
 """The second in the other version of MQTT, where a broker hung up on the first."""
 
 
-def broker(settings: BrokerSettings) -> Finding:
+def check_broker(settings: BrokerSettings) -> Finding:
     """Connect, and say goodbye.
 
     Args:
@@ -28,10 +28,10 @@ def broker(settings: BrokerSettings) -> Finding:
         client = PahoBroker(settings, name)
     except EarmarkError as error:
         return Check("broker").failed(error)
-    return answer(client, f"{settings.host}:{settings.port}", time.monotonic)
+    return try_connection(client, f"{settings.host}:{settings.port}", time.monotonic)
 
 
-def answer(client: Broker, address: str, monotonic_s: Callable[[], float]) -> Finding:
+def try_connection(client: Broker, address: str, monotonic_s: Callable[[], float]) -> Finding:
     """Try to connect, and tell what came of it.
 
     Args:

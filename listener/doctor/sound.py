@@ -10,7 +10,7 @@ from listener.findings import Check, Finding
 _CARD_NODE: Final = Path("proc") / "device-tree" / "earmark-card"
 
 
-def cards(root: Path, settings: Config) -> Finding:
+def check_cards(root: Path, settings: Config) -> Finding:
     """Name the cards, and those that are not the one which the settings mean.
 
     Args:

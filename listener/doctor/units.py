@@ -33,7 +33,7 @@ _ALSO: Final = ("LoadState", "MainPID", "User", "Environment")
 _PATIENCE_S: Final = 10.0
 
 
-def show(unit: str) -> Mapping[str, str]:
+def show_unit(unit: str) -> Mapping[str, str]:
     """Ask systemctl about a unit."""
     names = ",".join((*_ALSO, *WANTED[unit]))
     try:
@@ -49,7 +49,7 @@ def show(unit: str) -> Mapping[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
-def sandbox(ask: Show = show) -> Iterator[Finding]:
+def check_sandbox(ask: Show = show_unit) -> Iterator[Finding]:
     """Compare what systemd forbids the two with what our units want.
 
     Args:
@@ -79,8 +79,8 @@ def sandbox(ask: Show = show) -> Iterator[Finding]:
             yield look.ok(f"{name}: {len(wanted)} of {len(wanted)} as they must be")
 
 
-def telemetry(
-    root: Path, ask: Show = show, version_of: Callable[[str], str] = metadata.version
+def check_telemetry(
+    root: Path, ask: Show = show_unit, version_of: Callable[[str], str] = metadata.version
 ) -> Finding:
     """Look whether onnxruntime's telemetry, on by default in its wheels, is off for hear.
 

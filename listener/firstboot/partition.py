@@ -51,7 +51,7 @@ class Partition:
                     return name, file.read(limit_bytes + 1)
         return None
 
-    def put_aside(self, name: str) -> None:
+    def mark_applied(self, name: str) -> None:
         """Note that a file was taken in: it is not read again."""
         with _available(self.folder):
             self._rename(name, TAKEN)
@@ -72,7 +72,7 @@ class Partition:
             path.unlink()
             sync_folder(self.folder)
 
-    def put(self, name: str, text: str) -> None:
+    def write(self, name: str, text: str) -> None:
         """Write a file as every system's editors show it, unless it is there already."""
         data = text.replace("\n", "\r\n").encode("utf-8")
         path = self.folder / name

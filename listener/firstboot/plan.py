@@ -28,7 +28,7 @@ _PATHS: Final = ("password_file", "ca_file", "certificate_file", "key_file")
 _BOMS: Final = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
-class OwnerWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OwnerRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The section ``[owner]``."""
 
     name: ShortName | None = None
@@ -38,12 +38,12 @@ class OwnerWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What she read in the challenge."""
 
 
-class _HouseholdWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _HouseholdRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     line: Annotated[str, Meta(max_length=4096)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FirstBootPlan:
     """What is to be done.
 
     Args:
@@ -53,11 +53,11 @@ class Plan:
     """
 
     settings: dict[str, Any]
-    owner: OwnerWish
+    owner: OwnerRequest
     line: Invitation | None
 
 
-def decode(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
     """Return the text of a file, as the editors of other systems leave it.
 
     Raises:
@@ -76,7 +76,7 @@ def decode(data: bytes) -> str:
         raise ConfigError("the file is no plain text", "save it as plain text, UTF-8") from error
 
 
-def tables_of(text: str, source: str) -> dict[str, Any]:
+def parse_tables(text: str, source: str) -> dict[str, Any]:
     """Read the tables of a file.
 
     Raises:
@@ -93,11 +93,11 @@ def tables_of(text: str, source: str) -> dict[str, Any]:
         raise ConfigError(f"{source} has a number too long or brackets too deep") from error
 
 
-def parse(raw: dict[str, Any], source: str) -> Plan:
+def parse(raw: dict[str, Any], source: str) -> FirstBootPlan:
     """Make a plan of tables.
 
     Args:
-        raw: as ``tables_of`` returns them.
+        raw: as ``parse_tables`` returns them.
         source: what people call the file, for messages.
 
     Raises:
@@ -105,12 +105,12 @@ def parse(raw: dict[str, Any], source: str) -> Plan:
             Nothing else is raised; no message repeats the line that invites, or an answer.
     """
     rest = dict(raw)
-    owner = _section(rest.pop("owner", {}), OwnerWish, "owner", source)
-    household = _section(rest.pop("household", {}), _HouseholdWish, "household", source)
+    owner = _section(rest.pop("owner", {}), OwnerRequest, "owner", source)
+    household = _section(rest.pop("household", {}), _HouseholdRequest, "household", source)
     _refuse_paths(rest, source)
     line = None if household.line is None else _line(household.line, source)
-    settings = tables.merge({} if line is None else _named(line), rest)
-    checked = parse_settings(tables.render(settings), source)
+    settings = tables.merge_tables({} if line is None else _parse_named_line(line), rest)
+    checked = parse_settings(tables.render_toml(settings), source)
     if line is not None and checked.device.name != line.identity.name:
         raise ConfigError(
             f"{source}: the speaker is called {checked.device.name}, and the line is for"
@@ -121,15 +121,15 @@ def parse(raw: dict[str, Any], source: str) -> Plan:
         if owner.name is None:
             raise ConfigError(f"{source}: owner.key has no owner.name", 'such as name = "ada"')
         owner = msgspec.structs.replace(owner, key=_key(owner.key, source))
-        settings = tables.merge(settings, {"attribution": {"keeper": owner.name}})
+        settings = tables.merge_tables(settings, {"attribution": {"keeper": owner.name}})
     elif owner.name is not None and owner.answer is None:
         raise ConfigError(
             f"{source}: owner.name has no owner.key", "age-keygen -y ada.key prints it"
         )
-    return Plan(settings, owner, line)
+    return FirstBootPlan(settings, owner, line)
 
 
-def _named(line: Invitation) -> dict[str, Any]:
+def _parse_named_line(line: Invitation) -> dict[str, Any]:
     return {"device": {"name": line.identity.name}}
 
 

@@ -16,7 +16,7 @@ from listener.config import ShortName
 from listener.durable import write_atomic
 from listener.envelope.format import Sha256
 from listener.errors import ConfigError, EarmarkError
-from listener.firstboot.plan import OwnerWish
+from listener.firstboot.plan import OwnerRequest
 from listener.home import Home
 from listener.owner import riddle
 from listener.owner.roster import Roster
@@ -24,7 +24,7 @@ from listener.owner.roster import Roster
 FILE: Final = "challenge.json"
 
 
-class Open(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OpenChallenge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A challenge that was not answered yet."""
 
     v: int = 1
@@ -35,7 +35,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     riddle: Annotated[str, Meta(max_length=4096)]
 
 
-class Proof:
+class OwnerChallenge:
     """The open challenge of one installation.
 
     Args:
@@ -47,13 +47,13 @@ class Proof:
         self._path: Final = folder / FILE
         self._home: Final = home
 
-    def open(self) -> Open | None:
+    def open(self) -> OpenChallenge | None:
         """Return the challenge that waits for its answer.
 
         A damaged one is none: another is made in its place.
         """
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Open)
+            return msgspec.json.decode(self._path.read_bytes(), type=OpenChallenge)
         except (FileNotFoundError, ValueError):
             return None
 
@@ -73,17 +73,17 @@ class Proof:
 
         return self._home.change_roster(edit).known_owner(name).active
 
-    def challenge(self, name: str, recipient: str) -> Open:
+    def challenge(self, name: str, recipient: str) -> OpenChallenge:
         """Return the challenge for a key, the same until it is answered."""
         found = self.open()
         if found is not None and (found.owner, found.recipient) == (name, recipient):
             return found
         answer, text = riddle.make_challenge(name, recipient)
-        made = Open(owner=name, recipient=recipient, sha256=_digest(answer), riddle=text)
+        made = OpenChallenge(owner=name, recipient=recipient, sha256=_digest(answer), riddle=text)
         write_atomic(self._path, msgspec.json.encode(made))
         return made
 
-    def answer(self, wish: OwnerWish, now_s: int) -> str:
+    def answer(self, wish: OwnerRequest, now_s: int) -> str:
         """Take her answer; return whose key it made active.
 
         Args:

@@ -11,7 +11,7 @@ WIDTH: Final = 76
 
 
 @dataclass(slots=True)
-class Report:
+class FirstBootReport:
     """Lines in plain words, gathered step by step.
 
     Args:
@@ -33,7 +33,7 @@ class Report:
         self.wrong.append(f"{error}." + (f" Hint: {error.hint}." if error.hint else ""))
 
     @classmethod
-    def of_wrong_file(cls, error: ConfigError) -> "Report":
+    def of_wrong_file(cls, error: ConfigError) -> "FirstBootReport":
         """Return what is said where the file is wrong, so that nothing was done."""
         report = cls()
         report.fault(error)

@@ -15,9 +15,9 @@ from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.firstboot import partition, plan, tables
 from listener.firstboot.partition import Partition
-from listener.firstboot.plan import Plan
-from listener.firstboot.proof import Proof
-from listener.firstboot.report import Report
+from listener.firstboot.plan import FirstBootPlan
+from listener.firstboot.proof import OwnerChallenge
+from listener.firstboot.report import FirstBootReport
 from listener.home import Home
 from listener.household import joining
 from listener.household.invitation import Invitation
@@ -39,7 +39,7 @@ class Outcome:
         exit_code: 0 done, 1 something is wrong, 69 to be tried again, 78 the file is wrong.
     """
 
-    report: Report | None
+    report: FirstBootReport | None
     exit_code: int
 
 
@@ -69,7 +69,7 @@ class FirstBoot:
         self._now_s: Final = now_s
         self._folder: Final = settings.parent / FOLDER
         self._copy: Final = self._folder / COPY
-        self._proof: Final = Proof(self._folder, home)
+        self._proof: Final = OwnerChallenge(self._folder, home)
 
     def run(self) -> Outcome:
         """Take in what there is, do it, and say so on the boot partition.
@@ -81,27 +81,27 @@ class FirstBoot:
         make_folder(self._folder)
         self._boot.clear()
         try:
-            self._take_in()
+            self._move_file()
         except ConfigError as error:
-            return self._told(Report.of_wrong_file(error), error.exit_code)
+            return self._write_report(FirstBootReport.of_wrong_file(error), error.exit_code)
         try:
             text = self._copy.read_text("utf-8")
         except FileNotFoundError:
             return Outcome(None, 0)
-        todo = plan.parse(plan.tables_of(text, str(self._copy)), partition.NAME)
-        report = Report()
+        todo = plan.parse(plan.parse_tables(text, str(self._copy)), partition.NAME)
+        report = FirstBootReport()
         self._write_settings(todo.settings, report)
         self._make_owner(todo, report)
-        joined = self._go_join(todo, report)
+        joined = self._join(todo, report)
         self._introduce(todo, report)
         if not joined:
-            return self._told(report, Unavailable.exit_code)
+            return self._write_report(report, Unavailable.exit_code)
         # First what was said of it, then the copy: cut off between, all is done once more.
-        outcome = self._told(report, 1 if report.wrong else 0)
+        outcome = self._write_report(report, 1 if report.wrong else 0)
         self._copy.unlink()
         return outcome
 
-    def _take_in(self) -> None:
+    def _move_file(self) -> None:
         """Move the file off the boot partition.
 
         Raises:
@@ -111,20 +111,20 @@ class FirstBoot:
         if found is None:
             return
         name, data = found
-        raw = plan.tables_of(plan.decode(data), name)
+        raw = plan.parse_tables(plan.decode_text(data), name)
         if not raw:
             raise ConfigError(f"{name} is empty")
         # What waits from the last time, such as a line, goes on waiting.
         plan.parse(raw, name)
-        both = tables.merge(self._waiting(), raw)
+        both = tables.merge_tables(self._read_pending(), raw)
         self._merged(plan.parse(both, name).settings)
-        write_atomic(self._copy, tables.render(both).encode("utf-8"))
-        self._boot.put_aside(name)
+        write_atomic(self._copy, tables.render_toml(both).encode("utf-8"))
+        self._boot.mark_applied(name)
         self._boot.clear()
 
-    def _waiting(self) -> dict[str, Any]:
+    def _read_pending(self) -> dict[str, Any]:
         try:
-            return plan.tables_of(self._copy.read_text("utf-8"), str(self._copy))
+            return plan.parse_tables(self._copy.read_text("utf-8"), str(self._copy))
         except FileNotFoundError:
             return {}
 
@@ -134,13 +134,13 @@ class FirstBoot:
             before = self._settings.read_bytes()
         except FileNotFoundError:
             before = b""
-        below = plan.tables_of(plan.decode(before), str(self._settings))
-        wanted = tables.merge({"home": str(self._home.path)} | below, settings)
-        after = tables.render(wanted)
+        below = plan.parse_tables(plan.decode_text(before), str(self._settings))
+        wanted = tables.merge_tables({"home": str(self._home.path)} | below, settings)
+        after = tables.render_toml(wanted)
         parse_settings(after, partition.NAME)
         return before, before if wanted == below else after.encode("utf-8")
 
-    def _write_settings(self, settings: dict[str, Any], report: Report) -> None:
+    def _write_settings(self, settings: dict[str, Any], report: FirstBootReport) -> None:
         before, after = self._merged(settings)
         if after != before:
             if before:
@@ -150,7 +150,7 @@ class FirstBoot:
             told = values if isinstance(values, dict) else {"": values}
             report.taken += [f"{section}.{key} = {value}" for key, value in told.items()]
 
-    def _make_owner(self, todo: Plan, report: Report) -> None:
+    def _make_owner(self, todo: FirstBootPlan, report: FirstBootReport) -> None:
         wish = todo.owner
         active: str | None = None
         try:
@@ -173,10 +173,10 @@ class FirstBoot:
         if waits is None:
             self._boot.remove(partition.CHALLENGE)
             return
-        self._boot.put(partition.CHALLENGE, waits.riddle)
+        self._boot.write(partition.CHALLENGE, waits.riddle)
         report.ask(waits.owner)
 
-    def _go_join(self, todo: Plan, report: Report) -> bool:
+    def _join(self, todo: FirstBootPlan, report: FirstBootReport) -> bool:
         """Join, where there is a line; say whether nothing of it is left to do."""
         if todo.line is None:
             return True
@@ -188,20 +188,20 @@ class FirstBoot:
         except EarmarkError as error:
             report.fault(error)
             return True
-        wanted = plan.tables_of(joined.settings(), "the household's answer")
+        wanted = plan.parse_tables(joined.settings(), "the household's answer")
         before, after = self._merged(wanted)
         if after != before:
             write_atomic(self._settings, after, PUBLIC_MODE)
         # It counts once: cut off from here on, it is not shown again.
-        left = {key: value for key, value in self._waiting().items() if key != "household"}
-        write_atomic(self._copy, tables.render(left).encode("utf-8"))
+        left = {key: value for key, value in self._read_pending().items() if key != "household"}
+        write_atomic(self._copy, tables.render_toml(left).encode("utf-8"))
         report.taken.append(
             f"joined the household as {joined.who.cn}; its broker is {joined.broker_host},"
             f" port {joined.broker_port}"
         )
         return True
 
-    def _introduce(self, todo: Plan, report: Report) -> None:
+    def _introduce(self, todo: FirstBootPlan, report: FirstBootReport) -> None:
         public = self._home.device_key().public_key()
         name = parse_settings(self._settings.read_text("utf-8"), str(self._settings)).device.name
         report.speaker += [f"name: {name}", f"public key: {keys.device_text(public)}"]
@@ -211,6 +211,6 @@ class FirstBoot:
                 f"\nearmark household add-device {name} --key {keys.device_text(public)}"
             )
 
-    def _told(self, report: Report, exit_code: int) -> Outcome:
-        self._boot.put(partition.RESULT, report.text())
+    def _write_report(self, report: FirstBootReport, exit_code: int) -> Outcome:
+        self._boot.write(partition.RESULT, report.text())
         return Outcome(report, exit_code)

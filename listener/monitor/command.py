@@ -15,7 +15,7 @@ from listener.config import Config
 from listener.datagrams import Inbox
 from listener.errors import Unavailable
 from listener.monitor import lines
-from listener.monitor.picture import Picture
+from listener.monitor.picture import HearState
 from listener.notifier import MONITOR_SOCKET
 from listener.service import StopSignal
 
@@ -24,7 +24,7 @@ LINE_PAUSE_S: Final = 1.0
 PATIENCE_S: Final = 4.0
 """Until nobody seems to hear: hear looks for a monitor once a second."""
 
-Show = Callable[[Picture, float], None]
+Show = Callable[[HearState, float], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,27 +46,27 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     home = Path(settings.home)
     inbox = Inbox(home / MONITOR_SOCKET, notices.LONGEST_BYTES)
     try:
-        _hand_over(home)
+        _chown_socket(home)
         with StopSignal().on_signals() as stop:
-            watch = _Watch(inbox, stop)
+            watch = _MonitorLoop(inbox, stop)
             if arguments.once:
                 watch.until_complete(PATIENCE_S, home)
-                with _shown(home, is_live=False, is_json=arguments.json) as show:
+                with _choose_output(home, is_live=False, is_json=arguments.json) as show:
                     show(watch.picture, time.monotonic())
                 return 0
             pause_s = 0.0 if arguments.json or sys.stdout.isatty() else LINE_PAUSE_S
-            with _shown(home, is_live=True, is_json=arguments.json) as show:
+            with _choose_output(home, is_live=True, is_json=arguments.json) as show:
                 watch.run(show, pause_s)
     finally:
         inbox.close()
     return 0
 
 
-class _Watch:
+class _MonitorLoop:
     """Turns with what comes in."""
 
     def __init__(self, inbox: Inbox, stop: StopSignal) -> None:
-        self.picture = Picture()
+        self.picture = HearState()
         self._inbox = inbox
         self._stop = stop
 
@@ -109,25 +109,25 @@ class _Watch:
         has_changed = False
         for data in self._inbox.receive():
             with contextlib.suppress(ValueError):  # no notice of ours
-                self.picture.take(notices.decode_for_monitor(data), time.monotonic())
+                self.picture.update(notices.decode_for_monitor(data), time.monotonic())
                 has_changed = True
         return has_changed
 
 
 @contextlib.contextmanager
-def _shown(home: Path, *, is_live: bool, is_json: bool) -> Iterator[Show]:
+def _choose_output(home: Path, *, is_live: bool, is_json: bool) -> Iterator[Show]:
     """Give what shows a picture, as the reader can take it."""
     if is_json or not sys.stdout.isatty():
         to_line = lines.to_json if is_json else lines.to_text
         yield lambda picture, now_s: print(to_line(picture, now_s), flush=True)
         return
-    from listener.monitor.view import drawing  # noqa: PLC0415 - lines must do without rich
+    from listener.monitor.view import create_view  # noqa: PLC0415 - lines must do without rich
 
-    with drawing(str(home), is_live=is_live) as draw:
+    with create_view(str(home), is_live=is_live) as draw:
         yield draw
 
 
-def _hand_over(home: Path) -> None:
+def _chown_socket(home: Path) -> None:
     """As root, let the user have the socket as whom hear runs: hear speaks to nobody else."""
     if os.geteuid() == 0:
         with contextlib.suppress(FileNotFoundError):

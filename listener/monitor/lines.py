@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from listener.monitor.picture import Picture
+from listener.monitor.picture import HearState
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
 NO_HEAR: Final = "nobody hears"
@@ -13,7 +13,7 @@ _MINUTE_S: Final = 60
 _HOUR_S: Final = 3_600
 
 
-def to_json(picture: Picture, now_s: float) -> str:
+def to_json(picture: HearState, now_s: float) -> str:
     """Return a picture as one line of JSON, without its end.
 
     Args:
@@ -49,26 +49,26 @@ def to_json(picture: Picture, now_s: float) -> str:
     return msgspec.json.encode(line).decode("utf-8")
 
 
-def to_text(picture: Picture, now_s: float) -> str:
+def to_text(picture: HearState, now_s: float) -> str:
     """Return a picture as a line for people, without its end; arguments as `to_json`."""
     if not picture.is_hearing(now_s):
         return NO_HEAR
-    parts = [level(picture)]
+    parts = [format_level(picture)]
     parts += [
         f"{word.name} {word.score:.2f}/{word.threshold:.2f}" for word in picture.words.values()
     ]
-    parts += [*states(picture), f"cpu {share(picture.cpu_percent)}"]
-    return "; ".join([*parts, *sums(picture)])
+    parts += [*format_states(picture), f"cpu {format_percent(picture.cpu_percent)}"]
+    return "; ".join([*parts, *format_counters(picture)])
 
 
-def level(picture: Picture) -> str:
+def format_level(picture: HearState) -> str:
     """Return how loud it is."""
     if picture.level_dbfs is None:
         return "no sound"
     return f"level {picture.level_dbfs} dB, floor {picture.floor_dbfs} dB"
 
 
-def states(picture: Picture) -> list[str]:
+def format_states(picture: HearState) -> list[str]:
     """Return what mutes, what the lamp shows and how the microphone is."""
     mute = "open" if picture.mute == "open" else f"muted ({picture.mute})"
     said = [mute, f"lamp {picture.lamp}"]
@@ -79,13 +79,13 @@ def states(picture: Picture) -> list[str]:
     return said
 
 
-def sums(picture: Picture) -> list[str]:
+def format_counters(picture: HearState) -> list[str]:
     """Return the counters: what became of the sound, then what was found in it."""
     tally = picture.tally
     if tally is None:
         return []
     heard = ", ".join(
-        f"{name} {duration(samples / SAMPLE_RATE_HZ)}"
+        f"{name} {format_duration(samples / SAMPLE_RATE_HZ)}"
         for name, samples in (
             ("heard", tally.heard_samples),
             ("thrown away", tally.discarded_samples),
@@ -109,7 +109,7 @@ def sums(picture: Picture) -> list[str]:
     return [heard, ", ".join(found)]
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return e.g. ``4.2 s``, ``3 min 4 s`` or ``2 h 5 min``."""
     if seconds < _MINUTE_S:
         return f"{seconds:.1f} s"
@@ -119,7 +119,7 @@ def duration(seconds: float) -> str:
     return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
 
 
-def share(percent: float | None) -> str:
+def format_percent(percent: float | None) -> str:
     """Return e.g. ``3.1 %``."""
     return "unknown" if percent is None else f"{percent:.1f} %"
 

@@ -14,7 +14,7 @@ _CPU_WINDOW_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LastDetection:
     """The last wake or near miss."""
 
     kind: str
@@ -22,10 +22,10 @@ class Found:
     word: str
     score: float
     at_s: float
-    """On the clock that `Picture.take` is given."""
+    """On the clock that `HearState.update` is given."""
 
 
-class Picture:
+class HearState:
     """The state of one hear, as far as it has told. One thread."""
 
     level_dbfs: int | None
@@ -35,13 +35,13 @@ class Picture:
     lamp: LampState
     microphone: notices.MicrophoneNotice | None
     tally: Tally | None
-    found: Found | None
+    found: LastDetection | None
 
     def __init__(self) -> None:
         self._taken_s = float("-inf")
-        self._forget()
+        self._reset()
 
-    def take(self, notice: Shown, now_s: float) -> None:
+    def update(self, notice: Shown, now_s: float) -> None:
         """Take in what hear says.
 
         Args:
@@ -52,9 +52,9 @@ class Picture:
             case LevelNotice():
                 self._level(notice, now_s)
             case notices.WakeNotice(word=word, score=score):
-                self.found = Found("wake", word, score, now_s)
+                self.found = LastDetection("wake", word, score, now_s)
             case notices.NearMissNotice(word=word, score=score):
-                self.found = Found("near_miss", word, score, now_s)
+                self.found = LastDetection("near_miss", word, score, now_s)
             case notices.MuteNotice(state=state):
                 self.mute = state
             case notices.MicrophoneNotice():
@@ -87,7 +87,7 @@ class Picture:
 
     def _level(self, level: LevelNotice, now_s: float) -> None:
         if self.up_s is not None and level.up_s < self.up_s:
-            self._forget()  # Another hear: what was known was about the last one.
+            self._reset()  # Another hear: what was known was about the last one.
         self._taken_s = now_s
         self.level_dbfs, self.floor_dbfs = level.level_dbfs, level.floor_dbfs
         self.mute, self.lamp = level.mute, level.lamp
@@ -96,7 +96,7 @@ class Picture:
         while self._cpu[-1][0] - self._cpu[0][0] > _CPU_WINDOW_S:
             self._cpu.popleft()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.level_dbfs = self.floor_dbfs = None
         self.words = {}
         self.mute, self.lamp = "open", "idle"

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from listener.monitor import lines
-from listener.monitor.picture import Picture
+from listener.monitor.picture import HearState
 
 LOWEST_DBFS: Final = -80
 """Where the bar of the level begins: no room and no microphone is quieter."""
@@ -22,7 +22,7 @@ _LAMPS: Final = {"idle": "green", "hearing": "bright_cyan", "muted": "red", "fau
 
 
 @contextlib.contextmanager
-def drawing(home: str, *, is_live: bool) -> Iterator[Callable[[Picture, float], None]]:
+def create_view(home: str, *, is_live: bool) -> Iterator[Callable[[HearState, float], None]]:
     """Give what draws a picture on this terminal at a time of the picture's clock.
 
     Args:
@@ -31,7 +31,7 @@ def drawing(home: str, *, is_live: bool) -> Iterator[Callable[[Picture, float], 
     """
     console = Console()
 
-    def panel(picture: Picture, now_s: float) -> Panel:
+    def panel(picture: HearState, now_s: float) -> Panel:
         return render(picture, now_s, datetime.now().astimezone(), home)
 
     if not is_live:
@@ -84,7 +84,7 @@ class Dot:
         yield Text(" * " if options.ascii_only else " ● ", self._style) + self._text
 
 
-def render(picture: Picture, now_s: float, now: datetime, home: str) -> Panel:
+def render(picture: HearState, now_s: float, now: datetime, home: str) -> Panel:
     """Return a picture as a panel.
 
     Args:
@@ -105,24 +105,24 @@ def render(picture: Picture, now_s: float, now: datetime, home: str) -> Panel:
     )
 
 
-def _title(picture: Picture, now: datetime) -> str:
+def _title(picture: HearState, now: datetime) -> str:
     name = "earmark" if picture.tally is None else picture.tally.device
     up_s = picture.up_s or 0.0
     since = now - timedelta(seconds=up_s)
-    return f"{name} hears since {since:%Y-%m-%d %H:%M:%S}, {lines.duration(up_s)}"
+    return f"{name} hears since {since:%Y-%m-%d %H:%M:%S}, {lines.format_duration(up_s)}"
 
 
-def _bars(picture: Picture) -> Table:
+def _bars(picture: HearState) -> Table:
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
     grid.add_column(no_wrap=True)
     if picture.level_dbfs is None:
-        grid.add_row("level", Bar(0, None, "dim"), _steady(lines.level(picture)))
+        grid.add_row("level", Bar(0, None, "dim"), _steady(lines.format_level(picture)))
     else:
         floor = None if picture.floor_dbfs is None else _place(picture.floor_dbfs)
         bar = Bar(_place(picture.level_dbfs), floor, "blue")
-        grid.add_row("level", bar, _steady(lines.level(picture)))
+        grid.add_row("level", bar, _steady(lines.format_level(picture)))
     for word in picture.words.values():
         style = "bold bright_green" if word.score >= word.threshold else "green"
         grid.add_row(
@@ -133,21 +133,21 @@ def _bars(picture: Picture) -> Table:
     return grid
 
 
-def _states(picture: Picture) -> Dot:
+def _states(picture: HearState) -> Dot:
     style = _LAMPS[picture.lamp]
-    text = Text("; ".join(lines.states(picture)), style)
-    return Dot(style, text + Text(f"; cpu {lines.share(picture.cpu_percent)}"))
+    text = Text("; ".join(lines.format_states(picture)), style)
+    return Dot(style, text + Text(f"; cpu {lines.format_percent(picture.cpu_percent)}"))
 
 
-def _sums(picture: Picture, now_s: float) -> Text:
+def _sums(picture: HearState, now_s: float) -> Text:
     text = Text()
-    for line in lines.sums(picture):
+    for line in lines.format_counters(picture):
         text.append(f"   {line}\n")
     if (found := picture.found) is not None:
         ago_s = now_s - found.at_s
         what = "wake" if found.kind == "wake" else "near miss"
         text.append(
-            f"   last {what}: {found.word} {found.score:.2f}, {lines.duration(ago_s)} ago",
+            f"   last {what}: {found.word} {found.score:.2f}, {lines.format_duration(ago_s)} ago",
             "bold" if ago_s < _SHOWN_S else "dim",
         )
     text.rstrip()

@@ -25,7 +25,7 @@ _SYSTEM: Final = Path("/usr/share/alsa/alsa.conf")
 _NAME: Final = "watermark"
 
 
-def why_not() -> str:
+def explain_unavailable() -> str:
     """Return what this machine lacks for a live microphone, or nothing."""
     if importlib.util.find_spec("sounddevice") is None:
         return "the package sounddevice is not installed"
@@ -36,8 +36,8 @@ def why_not() -> str:
     return ""
 
 
-class DeviceRoad:
-    """PortAudio, through ALSA, in a process of its own. See `roads.Road`."""
+class AlsaSource:
+    """PortAudio, through ALSA, in a process of its own. See `roads.AudioSource`."""
 
     name = "device"
     is_scripted = False

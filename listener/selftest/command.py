@@ -10,8 +10,8 @@ from typing import Final
 from listener.config import Config
 from listener.errors import Unavailable
 from listener.selftest import report, syscalls
-from listener.selftest.play import PATHS, Play
-from listener.selftest.report import Skipped, Verdict
+from listener.selftest.play import PATHS, SelfTest
+from listener.selftest.report import SkippedCheck, Verdict
 from listener.selftest.watermark import FORMS
 
 _NO_TRACER: Final = "strace is not installed"
@@ -47,15 +47,15 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         EarmarkError: hear did not live through it.
     """
     write = report.to_json if arguments.json else report.to_text
-    tracer = None if arguments.no_trace else syscalls.tracer()
+    tracer = None if arguments.no_trace else syscalls.find_strace()
     began_s = time.monotonic()
     looked = failed = 0
     is_complete = True
     with tempfile.TemporaryDirectory(prefix="earmark-selftest-") as folder:
-        play = Play(Path(folder), settings.clip, tracer, _progress)
-        for event in play.events(arguments.path):
+        play = SelfTest(Path(folder), settings.clip, tracer, _progress)
+        for event in play.run(arguments.path):
             print(write(event), flush=True)
-            if isinstance(event, Skipped):
+            if isinstance(event, SkippedCheck):
                 is_complete = False
                 continue
             looked += 1
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     if tracer is None:
         is_complete = False
         why = _NO_TRACER if not arguments.no_trace else "--no-trace"
-        print(write(Skipped(what="system calls", why=why)))
+        print(write(SkippedCheck(what="system calls", why=why)))
     verdict = Verdict(
         looks=looked,
         failed=failed,

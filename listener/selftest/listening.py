@@ -14,10 +14,10 @@ from typing import Any, Final, Self
 
 from listener.errors import EarmarkError
 from listener.selftest import memory, syscalls
-from listener.selftest.processes import Process, family
-from listener.selftest.roads import Road
-from listener.selftest.scene import Scene
-from listener.selftest.stage import KEEPER, Stage
+from listener.selftest.processes import Process, process_tree
+from listener.selftest.roads import AudioSource
+from listener.selftest.scene import WatermarkScene
+from listener.selftest.stage import KEEPER, TemporaryHome
 
 _PAUSE_S: Final = 0.01
 _START_S: Final = 60.0
@@ -25,7 +25,7 @@ _GRACE_S: Final = 10.0
 _LONGEST_COMPLAINT: Final = 2_000
 
 
-class Listening:
+class Harness:
     """One run. Use it as a context manager; one thread.
 
     Args:
@@ -35,7 +35,7 @@ class Listening:
         tracer: strace, or None.
     """
 
-    def __init__(self, stage: Stage, road: Road, scene: Scene, tracer: str | None) -> None:
+    def __init__(self, stage: TemporaryHome, road: AudioSource, scene: WatermarkScene, tracer: str | None) -> None:
         self._stage = stage
         self._road = road
         self._scene = scene
@@ -52,7 +52,7 @@ class Listening:
             self._reader.start()
             self.wait_for("started")
             for process in self.processes():
-                memory.open_to_us(process.pid)
+                memory.check_access(process.pid)
         except BaseException:
             self._end()
             raise
@@ -63,7 +63,7 @@ class Listening:
 
     def processes(self) -> tuple[Process, ...]:
         """Return every process of ours that runs now."""
-        found = tuple(process for verb in self._verbs.values() for process in family(verb.pid))
+        found = tuple(process for verb in self._verbs.values() for process in process_tree(verb.pid))
         for process in found:
             self._names |= dict.fromkeys(process.threads, process.name)
         return found
@@ -123,7 +123,7 @@ class Listening:
             raise self._failure("hear", "hear does not end well")
         self._end()
 
-    def sent(self, search: memory.Search) -> list[tuple[str, syscalls.Sent]]:
+    def sent_data(self, search: memory.Search) -> list[tuple[str, syscalls.SentData]]:
         """Return what was handed to the kernel, beside the name of who did; after `finish`."""
         found = []
         for verb in self._verbs:
@@ -136,7 +136,7 @@ class Listening:
     def _start(self, verb: str, *words: str) -> None:
         command = self._command(verb, *words)
         if self._tracer:
-            command = syscalls.traced(command, self._tracer, self._trace(verb))
+            command = syscalls.strace_command(command, self._tracer, self._trace(verb))
         # What it complains of is read only if it fails.
         with self._errors(verb).open("wb") as errors:
             self._verbs[verb] = subprocess.Popen(  # noqa: S603 - this program, perhaps behind strace
@@ -185,7 +185,7 @@ class Listening:
             try:
                 started.wait(_GRACE_S)
             except subprocess.TimeoutExpired:
-                for process in family(started.pid):
+                for process in process_tree(started.pid):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(process.pid, signal.SIGKILL)
                 started.kill()
@@ -198,7 +198,7 @@ class Listening:
 
     def _tell_end(self, started: subprocess.Popen[bytes]) -> None:
         """Ask a verb to end; strace, where it stands in between, ends with it."""
-        for process in family(started.pid):
+        for process in process_tree(started.pid):
             if process.name in self._verbs:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGTERM)

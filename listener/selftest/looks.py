@@ -5,27 +5,27 @@ from pathlib import Path
 from typing import Final
 
 from listener.selftest import memory, syscalls
-from listener.selftest.processes import Process, held_still
-from listener.selftest.report import Look, Moment, Where
-from listener.selftest.watermark import Found
+from listener.selftest.processes import Process, freeze
+from listener.selftest.report import CheckResult, Moment, Where
+from listener.selftest.watermark import FoundBlocks
 
 _MICROPHONE: Final = "microphone"
 
 
-def scanned(processes: Iterable[Process], search: memory.Search) -> list[tuple[str, memory.Scan]]:
+def scan_processes(processes: Iterable[Process], search: memory.Search) -> list[tuple[str, memory.Scan]]:
     """Look through processes that are held still meanwhile; by name.
 
     Raises:
         Unavailable: memory is closed to us, or a process has ended.
     """
     held = tuple(processes)
-    with held_still(held):
+    with freeze(held):
         # Searched afterwards: hear must not think that its microphone has stalled.
-        pictures = [(process.name, memory.picture(process.pid)) for process in held]
+        pictures = [(process.name, memory.snapshot_memory(process.pid)) for process in held]
     return [(name, picture.scan(search)) for name, picture in pictures]
 
 
-def of_all_calls(path: str, sent: Sequence[tuple[str, syscalls.Sent]]) -> Iterator[Look]:
+def check_all_calls(path: str, sent: Sequence[tuple[str, syscalls.SentData]]) -> Iterator[CheckResult]:
     """Sum up what each process of a run handed out; nothing may be found but in the one pipe.
 
     Args:
@@ -37,15 +37,15 @@ def of_all_calls(path: str, sent: Sequence[tuple[str, syscalls.Sent]]) -> Iterat
         if name == _MICROPHONE:
             # Its pipe to hear is the one way by which sound may leave a process.
             pipe = [one for one in own if one.kind == "pipe"]
-            yield of_calls(path, f"{name}, pipe", pipe, must_find=True)
+            yield check_calls(path, f"{name}, pipe", pipe, must_find=True)
             # ALSA's plugin, our stand-in for a card, copies what it gives to the null device.
             own = [one for one in own if one.kind not in {"pipe", "nowhere"}]
-        yield of_calls(path, name, own, must_find=False)
+        yield check_calls(path, name, own, must_find=False)
 
 
-def of_memory(
+def check_memory(
     path: str, moment: Moment, process: str, seen: memory.Scan, *, must_find: bool
-) -> Look:
+) -> CheckResult:
     """Say what was seen in a process's memory.
 
     Args:
@@ -55,7 +55,7 @@ def of_memory(
         seen: in its memory.
         must_find: whether nothing found is what may not be.
     """
-    return _look(
+    return _result(
         path=path,
         moment=moment,
         where="memory",
@@ -67,16 +67,16 @@ def of_memory(
     )
 
 
-def of_calls(path: str, process: str, sent: Sequence[syscalls.Sent], *, must_find: bool) -> Look:
-    """Say what one process handed out from start to end; arguments as `of_memory`."""
-    found = Found()
+def check_calls(path: str, process: str, sent: Sequence[syscalls.SentData], *, must_find: bool) -> CheckResult:
+    """Say what one process handed out from start to end; arguments as `check_memory`."""
+    found = FoundBlocks()
     places: dict[str, int] = {}
     for one in sent:
         found.merge(one.found)
         if one.found:
             places[one.kind] = places.get(one.kind, 0) + one.found.count
     size = sum(one.sent_bytes for one in sent)
-    return _look(
+    return _result(
         path=path,
         moment="ended",
         where="calls",
@@ -88,9 +88,9 @@ def of_calls(path: str, process: str, sent: Sequence[syscalls.Sent], *, must_fin
     )
 
 
-def of_files(
+def check_files(
     path: str, about: str, files: Sequence[Path], search: memory.Search, *, must_find: bool
-) -> Look:
+) -> CheckResult:
     """Look through files as they are in the end.
 
     Args:
@@ -100,7 +100,7 @@ def of_files(
         search: what is looked for.
         must_find: whether nothing found is what may not be.
     """
-    found = Found()
+    found = FoundBlocks()
     places: dict[str, int] = {}
     size = 0
     for file in files:
@@ -110,7 +110,7 @@ def of_files(
         found.merge(seen)
         if seen:
             places[file.name] = seen.count
-    return _look(
+    return _result(
         path=path,
         moment="ended",
         where="disk",
@@ -122,18 +122,18 @@ def of_files(
     )
 
 
-def _look(  # noqa: PLR0913 - a look's own fields, each by its name
+def _result(  # noqa: PLR0913 - a look's own fields, each by its name
     *,
     path: str,
     moment: Moment,
     where: Where,
     process: str,
     looked_bytes: int,
-    found: Found,
+    found: FoundBlocks,
     places: dict[str, int],
     must_find: bool,
-) -> Look:
-    return Look(
+) -> CheckResult:
+    return CheckResult(
         path=path,
         moment=moment,
         where=where,

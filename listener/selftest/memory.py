@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from listener.errors import Unavailable
-from listener.selftest.watermark import Found
+from listener.selftest.watermark import FoundBlocks
 
 _PROC: Final = Path("/proc")
 _PAGE_ENTRY_BYTES: Final = 8
@@ -24,7 +24,7 @@ _GONE: Final = frozenset({errno.EIO, errno.EFAULT, errno.ENOMEM})
 class Search(Protocol):
     """What is looked for."""
 
-    def find(self, data: bytes) -> Found:
+    def find(self, data: bytes) -> FoundBlocks:
         """Return what stands in ``data``."""
 
 
@@ -32,14 +32,14 @@ class Search(Protocol):
 class Scan:
     """What one look through one process found."""
 
-    found: Found = field(default_factory=Found)
+    found: FoundBlocks = field(default_factory=FoundBlocks)
     places: dict[str, int] = field(default_factory=dict)
     """Distinct blocks by mapping: ``[heap]``, ``[stack]``, a file, or ``anonymous``."""
     scanned_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class MemorySnapshot:
     """A copy of a process's memory."""
 
     pieces: Sequence[tuple[str, bytes]]
@@ -48,11 +48,11 @@ class Picture:
     def scan(self, search: Search) -> Scan:
         """Look through it."""
         result = Scan()
-        by_place: dict[str, Found] = {}
+        by_place: dict[str, FoundBlocks] = {}
         for place, data in self.pieces:
             result.scanned_bytes += len(data)
             if found := search.find(data):
-                by_place.setdefault(place, Found()).merge(found)
+                by_place.setdefault(place, FoundBlocks()).merge(found)
                 result.found.merge(found)
         result.places = {place: found.count for place, found in by_place.items()}
         return result
@@ -79,7 +79,7 @@ def parse_maps(text: str) -> list[Region]:
     return regions
 
 
-def open_to_us(pid: int) -> None:
+def check_access(pid: int) -> None:
     """Make sure that we may look into a process.
 
     Raises:
@@ -89,7 +89,7 @@ def open_to_us(pid: int) -> None:
         pass
 
 
-def picture(pid: int) -> Picture:
+def snapshot_memory(pid: int) -> MemorySnapshot:
     """Copy every page that a process has, in memory or in swap.
 
     Left out are pages of files that the process cannot write. Pages that it may not read itself
@@ -106,7 +106,7 @@ def picture(pid: int) -> Picture:
         (here / "pagemap").open("rb", 0) as pagemap,
     ):
         regions = parse_maps((here / "maps").read_text("utf-8", "surrogateescape"))
-        return Picture(
+        return MemorySnapshot(
             [
                 (region.name, data)
                 for region in regions

@@ -14,11 +14,11 @@ from listener.config import ClipSettings
 from listener.errors import Unavailable
 from listener.recording import open_recording
 from listener.selftest import alsa, looks, syscalls
-from listener.selftest.listening import Listening
-from listener.selftest.processes import family
-from listener.selftest.report import Look, Moment, Skipped
-from listener.selftest.roads import RecordingRoad, Road
-from listener.selftest.scene import Scene, compose
+from listener.selftest.listening import Harness
+from listener.selftest.processes import process_tree
+from listener.selftest.report import CheckResult, Moment, SkippedCheck
+from listener.selftest.roads import RecordingSource, AudioSource
+from listener.selftest.scene import WatermarkScene, compose
 from listener.selftest.stage import CLIP_S, set_up
 from listener.selftest.watermark import Watermark
 from listener.sound.clip import encode_clip
@@ -33,7 +33,7 @@ _CONTROL_BLOCKS: Final = 3_000
 _CONTROL_CLIP_SAMPLES: Final = 2 * SAMPLE_RATE_HZ
 
 
-class Play:
+class SelfTest:
     """All that is played and looked for, once. One thread.
 
     Args:
@@ -51,7 +51,7 @@ class Play:
         self._tracer = tracer
         self._progress = progress
 
-    def events(self, paths: Sequence[str] | None) -> Iterator[Look | Skipped]:
+    def run(self, paths: Sequence[str] | None) -> Iterator[CheckResult | SkippedCheck]:
         """Look everywhere, and yield what is seen as it is seen.
 
         Args:
@@ -62,25 +62,25 @@ class Play:
             EarmarkError: hear did not live through it.
         """
         self._progress("the control leaks on purpose")
-        yield from self._control()
+        yield from self._check_control()
         for name in PATHS:
             if paths and name not in paths:
                 continue
-            why = alsa.why_not() if name == "device" else ""
+            why = alsa.explain_unavailable() if name == "device" else ""
             if why and paths:
                 raise Unavailable(f"the path {name} is not there: {why}")
             if why:
-                yield Skipped(what=name, why=why)
+                yield SkippedCheck(what=name, why=why)
                 continue
             watermark = Watermark(secrets.randbits(_SEED_BITS))
             scene = compose(watermark, _word(), self._ring_s, CLIP_S)
             if name == "device":
-                road: Road = alsa.DeviceRoad(self._stage.folder, scene.samples)
+                road: AudioSource = alsa.AlsaSource(self._stage.folder, scene.samples)
             else:
-                road = RecordingRoad(self._stage.write_sound("scene.wav", scene.samples), scene)
-            yield from self._path(road, scene, watermark)
+                road = RecordingSource(self._stage.write_sound("scene.wav", scene.samples), scene)
+            yield from self._check_source(road, scene, watermark)
 
-    def _control(self) -> Iterator[Look]:
+    def _check_control(self) -> Iterator[CheckResult]:
         """Look where something must be found."""
         watermark = Watermark(secrets.randbits(_SEED_BITS))
         sound = watermark.signal(0, _CONTROL_BLOCKS)
@@ -90,47 +90,47 @@ class Play:
         words = [sys.executable, "-m", "listener.selftest.leaky", str(path), str(log)]
         trace = self._stage.folder / "control.trace"
         if self._tracer:
-            words = syscalls.traced(words, self._tracer, trace)
+            words = syscalls.strace_command(words, self._tracer, trace)
         with subprocess.Popen(  # noqa: S603 - our control, perhaps behind strace
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as control:
             if control.stdout is None or control.stdout.readline() != b"forgotten\n":
                 raise Unavailable("the control does not run", "is strace allowed to trace here?")
-            seen = looks.scanned(family(control.pid), watermark)
+            seen = looks.scan_processes(process_tree(control.pid), watermark)
             control.communicate()
         for name, found in seen:
-            yield looks.of_memory("control", "forgotten", name, found, must_find=True)
+            yield looks.check_memory("control", "forgotten", name, found, must_find=True)
         if self._tracer:
             with trace.open(encoding="ascii", errors="replace") as lines:
                 sent = syscalls.search_trace(lines, watermark)
-            yield looks.of_calls("control", "leaky", sent, must_find=True)
-        yield looks.of_files("control", "leaky's log", [log], watermark, must_find=True)
+            yield looks.check_calls("control", "leaky", sent, must_find=True)
+        yield looks.check_files("control", "leaky's log", [log], watermark, must_find=True)
 
-    def _path(self, road: Road, scene: Scene, watermark: Watermark) -> Iterator[Look]:
+    def _check_source(self, road: AudioSource, scene: WatermarkScene, watermark: Watermark) -> Iterator[CheckResult]:
         """Look at each moment of one run."""
         self._progress(f"{road.name}: {scene.length_s:.0f} s of sound, in its own time")
-        with Listening(self._stage, road, scene, self._tracer) as listening:
+        with Harness(self._stage, road, scene, self._tracer) as listening:
             listening.wait_until_played(scene.full_s)
-            for name, found in looks.scanned(listening.processes(), watermark):
+            for name, found in looks.scan_processes(listening.processes(), watermark):
                 # hear must hold it now: or nothing was heard, or we are blind.
                 if name == "hear":
-                    yield looks.of_memory(road.name, "playing", name, found, must_find=True)
+                    yield looks.check_memory(road.name, "playing", name, found, must_find=True)
             for moment, come in _moments(
                 listening, scene, watermark, scene_goes_on=road.is_scripted
             ):
                 come()
-                for name, found in looks.scanned(listening.processes(), watermark):
-                    yield looks.of_memory(road.name, moment, name, found, must_find=False)
+                for name, found in looks.scan_processes(listening.processes(), watermark):
+                    yield looks.check_memory(road.name, moment, name, found, must_find=False)
             listening.finish()
             self._progress(f"{road.name}: system calls and files")
             if self._tracer:
-                yield from looks.of_all_calls(road.name, listening.sent(watermark))
+                yield from looks.check_all_calls(road.name, listening.sent_data(watermark))
         files = self._stage.files()
-        yield looks.of_files(road.name, "the home's files", files, watermark, must_find=False)
+        yield looks.check_files(road.name, "the home's files", files, watermark, must_find=False)
 
 
 def _moments(
-    listening: Listening, scene: Scene, watermark: Watermark, *, scene_goes_on: bool
+    listening: Harness, scene: WatermarkScene, watermark: Watermark, *, scene_goes_on: bool
 ) -> tuple[tuple[Moment, Callable[[], None]], ...]:
     """Return what must hold nothing when, and what waits for that."""
 

@@ -27,15 +27,15 @@ class Process:
     threads: frozenset[int]
 
 
-def family(pid: int) -> tuple[Process, ...]:
-    """Return a process and all that descends from it, without tracers, as `descent` has them."""
+def process_tree(pid: int) -> tuple[Process, ...]:
+    """Return a process and all that descends from it, without tracers, as `descendants` has them."""
     parents: dict[int, int] = {}
     for entry in _PROC.iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 parents[int(entry.name)] = _parent(entry)
     found = []
-    for number in descent(pid, parents):
+    for number in descendants(pid, parents):
         with contextlib.suppress(OSError):
             here = _PROC / str(number)
             words = (here / "cmdline").read_bytes().split(b"\0")[:-1]
@@ -47,7 +47,7 @@ def family(pid: int) -> tuple[Process, ...]:
     return tuple(process for process in found if process.name != _TRACER)
 
 
-def descent(pid: int, parents: Mapping[int, int]) -> tuple[int, ...]:
+def descendants(pid: int, parents: Mapping[int, int]) -> tuple[int, ...]:
     """Return a process, then its children, then theirs.
 
     A child may have a smaller number than its parent: the kernel begins anew at the last one.
@@ -80,7 +80,7 @@ def name_of(words: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def held_still(processes: Iterable[Process]) -> Iterator[None]:
+def freeze(processes: Iterable[Process]) -> Iterator[None]:
     """Stop processes until the block ends, so that nothing moves while it is looked for."""
     held = tuple(processes)
     try:
@@ -95,7 +95,7 @@ def held_still(processes: Iterable[Process]) -> Iterator[None]:
             _tell(process.pid, signal.SIGCONT)
 
 
-def read_so_far(processes: Iterable[Process], path: Path) -> int | None:
+def read_position_bytes(processes: Iterable[Process], path: Path) -> int | None:
     """Return how many bytes of a file our processes have read; None when none has it open."""
     for descriptor in _descriptors(processes, path):
         with contextlib.suppress(OSError):

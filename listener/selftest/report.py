@@ -16,7 +16,7 @@ _MOMENTS: Final = {
 }
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="look"):
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="look"):
     """One place was looked through at one moment."""
 
     path: str
@@ -42,7 +42,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="lo
         return (self.blocks > 0) == self.must_find
 
 
-class Skipped(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="skipped"):
+class SkippedCheck(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="skipped"):
     """Something was not looked at."""
 
     what: str
@@ -61,20 +61,20 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     took_s: float
 
 
-Event = Look | Skipped | Verdict
+Event = CheckResult | SkippedCheck | Verdict
 
 
 def to_json(event: Event) -> str:
     """Return an event as one line of JSON, without its end."""
     line = msgspec.to_builtins(event)
-    if isinstance(event, Look):
+    if isinstance(event, CheckResult):
         line["good"] = event.is_good
     return msgspec.json.encode(line).decode("ascii")
 
 
 def to_text(event: Event) -> str:
     """Return an event as a line for people, without its end."""
-    if isinstance(event, Skipped):
+    if isinstance(event, SkippedCheck):
         return f"-     {event.what}: not looked at: {event.why}"
     if isinstance(event, Verdict):
         if not event.good:

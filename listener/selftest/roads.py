@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from listener.selftest.processes import Process, read_so_far
-from listener.selftest.scene import Scene
+from listener.selftest.processes import Process, read_position_bytes
+from listener.selftest.scene import WatermarkScene
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
 _WAV_HEADER_BYTES = 44
 
 
-class Road(Protocol):
+class AudioSource(Protocol):
     """A way into hear. One thread."""
 
     @property
@@ -45,14 +45,14 @@ class Road(Protocol):
         """Stop playing; harmless when repeated."""
 
 
-class RecordingRoad:
+class RecordingSource:
     """The file microphone, in real time."""
 
     name = "recording"
     lag_s = 0.0
     is_scripted = True
 
-    def __init__(self, sound: Path, scene: Scene) -> None:
+    def __init__(self, sound: Path, scene: WatermarkScene) -> None:
         """Take this road.
 
         Args:
@@ -65,17 +65,17 @@ class RecordingRoad:
 
     @property
     def arguments(self) -> Sequence[str]:
-        """See `Road`."""
+        """See `AudioSource`."""
         return ["--microphone", str(self._sound), "--mute", self._mute]
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """See `Road`."""
+        """See `AudioSource`."""
         return {}
 
     def played_s(self, processes: Sequence[Process]) -> float:
         """Ask the kernel how far the file was read: exact, however slow this machine is."""
-        read_bytes = read_so_far(processes, self._sound)
+        read_bytes = read_position_bytes(processes, self._sound)
         if read_bytes is not None:
             read_samples = max(0, read_bytes - _WAV_HEADER_BYTES) // 2
             self._played_s = max(self._played_s, read_samples / SAMPLE_RATE_HZ)

@@ -21,7 +21,7 @@ _FAINT: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class WatermarkScene:
     """The sound, and when to look, in seconds from its beginning."""
 
     samples: Samples
@@ -45,7 +45,7 @@ class Scene:
         return len(self.samples) / SAMPLE_RATE_HZ
 
 
-def compose(watermark: Watermark, word: Samples, ring_s: float, clip_s: float) -> Scene:
+def compose(watermark: Watermark, word: Samples, ring_s: float, clip_s: float) -> WatermarkScene:
     """Lay out the scene.
 
     Args:
@@ -82,7 +82,7 @@ def compose(watermark: Watermark, word: Samples, ring_s: float, clip_s: float) -
     mark(clip_s)
     sealed_s = now_s() + ring_s + MARGIN_S
     be_silent(ring_s + MARGIN_S + 2 * _SETTLE_S)
-    return Scene(
+    return WatermarkScene(
         samples=np.concatenate(parts),
         full_s=full_s - MARGIN_S,
         forgotten_s=forgotten_s,

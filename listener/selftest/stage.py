@@ -32,7 +32,7 @@ broker.port = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class TemporaryHome:
     """What a run needs on the disk."""
 
     folder: Path
@@ -51,7 +51,7 @@ class Stage:
         return tuple(path for path in sorted(self.home.rglob("*")) if path.is_file())
 
 
-def set_up(folder: Path, clip: ClipSettings) -> Stage:
+def set_up(folder: Path, clip: ClipSettings) -> TemporaryHome:
     """Make a home whose keeper has proved her key; the private half is thrown away at once.
 
     Args:
@@ -71,4 +71,4 @@ def set_up(folder: Path, clip: ClipSettings) -> Stage:
     )
     settings = folder / "earmark.toml"
     settings.write_text(_SETTINGS.format(ring_s=clip.ring_s), "utf-8")
-    return Stage(folder, home.path, settings)
+    return TemporaryHome(folder, home.path, settings)

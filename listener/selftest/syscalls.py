@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.selftest.memory import Search
-from listener.selftest.watermark import Found
+from listener.selftest.watermark import FoundBlocks
 
 CALLS: Final = (
     "write",
@@ -32,7 +32,7 @@ _BYTES: Final = re.compile(r'"((?:\\x[0-9a-f]{2})+)"')
 
 
 @dataclass(slots=True)
-class Sent:
+class SentData:
     """What one thread handed to the kernel for one destination."""
 
     thread: int
@@ -40,15 +40,15 @@ class Sent:
     """pipe, socket, file, or nowhere (the null device)."""
     calls: int = 0
     sent_bytes: int = 0
-    found: Found = field(default_factory=Found)
+    found: FoundBlocks = field(default_factory=FoundBlocks)
 
 
-def tracer() -> str | None:
+def find_strace() -> str | None:
     """Return where strace is, or None."""
     return shutil.which("strace")
 
 
-def traced(words: Sequence[str], program: str, output: Path) -> list[str]:
+def strace_command(words: Sequence[str], program: str, output: Path) -> list[str]:
     """Return a command line under strace.
 
     Args:
@@ -60,20 +60,20 @@ def traced(words: Sequence[str], program: str, output: Path) -> list[str]:
     return [program, *how, "-e", "signal=none", "-qq", "-o", str(output), "--", *words]
 
 
-def search_trace(lines: Iterable[str], search: Search) -> list[Sent]:
+def search_trace(lines: Iterable[str], search: Search) -> list[SentData]:
     """Read a trace.
 
     What a thread writes to one destination is searched as a whole, so that nothing hides by
     being written in small pieces.
 
     Args:
-        lines: as strace writes them with the options of `traced`.
+        lines: as strace writes them with the options of `strace_command`.
         search: what is looked for.
     """
-    streams: dict[tuple[int, str], tuple[Sent, bytearray]] = {}
+    streams: dict[tuple[int, str], tuple[SentData, bytearray]] = {}
     for call in _calls(lines):
         key = call.thread, call.to
-        sent, stream = streams.setdefault(key, (Sent(call.thread, call.kind), bytearray()))
+        sent, stream = streams.setdefault(key, (SentData(call.thread, call.kind), bytearray()))
         sent.calls += 1
         sent.sent_bytes += len(call.data)
         stream += call.data

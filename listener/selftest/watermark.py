@@ -57,7 +57,7 @@ FORMS: Final = tuple(_forms(np.zeros(1, np.int16)))
 
 
 @dataclass(slots=True)
-class Found:
+class FoundBlocks:
     """Which blocks were found, and as what. Grows by `merge`."""
 
     blocks: dict[str, set[int]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Found:
         """Note a block."""
         self.blocks.setdefault(form, set()).add(number)
 
-    def merge(self, other: "Found") -> None:
+    def merge(self, other: "FoundBlocks") -> None:
         """Note what another search found."""
         for form, numbers in other.blocks.items():
             self.blocks.setdefault(form, set()).update(numbers)
@@ -131,9 +131,9 @@ class Watermark:
         # What repeats itself, as silence does, may stand anywhere by chance.
         self._pieces = [piece for piece in pieces if len(set(piece)) > _PIECE_BYTES // 2]
 
-    def find(self, data: bytes) -> Found:
+    def find(self, data: bytes) -> FoundBlocks:
         """Return the blocks whose mark and number stand in ``data`` at any byte."""
-        found = Found()
+        found = FoundBlocks()
         for number, piece in enumerate(self._pieces, MOST_BLOCKS):
             if piece in data:
                 found.add(ENCODED, number)

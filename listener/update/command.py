@@ -81,17 +81,17 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         "rollback": _roll_back,
         "recover": _recover,
         "status": _status,
-        "key": making.key,
-        "pack": making.pack,
+        "key": making.make_key,
+        "pack": making.make_release,
     }
     return actions[arguments.action](arguments, settings)
 
 
 def _check(arguments: argparse.Namespace, settings: Config) -> int:
-    manifest = unpacking.check(Path(arguments.file), release_keys(settings.update.keys))
+    manifest = unpacking.unpack_release(Path(arguments.file), release_keys(settings.update.keys))
     versions = _versions(arguments, settings)
-    judging.judge(manifest, versions, allow_downgrade=arguments.allow_downgrade)
-    _tell(
+    judging.check_allowed(manifest, versions, allow_downgrade=arguments.allow_downgrade)
+    _print_result(
         arguments,
         f"{manifest.version} may be installed over {versions.current()}"
         + (f": {manifest.summary}" if manifest.summary else ""),
@@ -103,8 +103,8 @@ def _check(arguments: argparse.Namespace, settings: Config) -> int:
 def _install(arguments: argparse.Namespace, settings: Config) -> int:
     trusted = release_keys(settings.update.keys)
     versions = _versions(arguments, settings)
-    with versions.alone(), _trial(arguments, settings) as trial:
-        _end_the_last(arguments, versions)
+    with versions.lock(), _trial(arguments, settings) as trial:
+        _finish_previous(arguments, versions)
         noted = steps.install(
             Path(arguments.file),
             trusted,
@@ -117,24 +117,24 @@ def _install(arguments: argparse.Namespace, settings: Config) -> int:
 
 def _roll_back(arguments: argparse.Namespace, settings: Config) -> int:
     versions = _versions(arguments, settings)
-    with versions.alone(), _trial(arguments, settings) as trial:
-        _end_the_last(arguments, versions)
+    with versions.lock(), _trial(arguments, settings) as trial:
+        _finish_previous(arguments, versions)
         noted = steps.roll_back(versions, trial)
     return _outcome(arguments, versions, noted)
 
 
 def _recover(arguments: argparse.Namespace, settings: Config) -> int:
     versions = _versions(arguments, settings)
-    with versions.alone():
+    with versions.lock():
         done = steps.recover(versions, None if arguments.at_boot else Systemd())
-    _tell(arguments, done or "no update was interrupted", {"done": done})
+    _print_result(arguments, done or "no update was interrupted", {"done": done})
     return 0
 
 
-def _end_the_last(arguments: argparse.Namespace, versions: Versions) -> None:
+def _finish_previous(arguments: argparse.Namespace, versions: Versions) -> None:
     done = steps.recover(versions, Systemd())
     if done is not None:
-        _tell(arguments, f"the last update was interrupted: {done}", {"done": done})
+        _print_result(arguments, f"the last update was interrupted: {done}", {"done": done})
 
 
 def _status(arguments: argparse.Namespace, settings: Config) -> int:
@@ -148,7 +148,7 @@ def _status(arguments: argparse.Namespace, settings: Config) -> int:
         parts.append(f"{noted.failed.version} was taken back: {noted.failed.reason}")
     if noted.previous is not None and not noted.is_in_progress:
         parts.append(f"{noted.previous} is kept to go back to")
-    _tell(
+    _print_result(
         arguments,
         "; ".join(parts),
         {
@@ -167,7 +167,7 @@ def _status(arguments: argparse.Namespace, settings: Config) -> int:
 def _outcome(arguments: argparse.Namespace, versions: Versions, noted: journal.UpdateState) -> int:
     current = versions.current()
     if noted.failed is None:
-        _tell(arguments, f"{current} runs", {"installed": current, "failed": None})
+        _print_result(arguments, f"{current} runs", {"installed": current, "failed": None})
         return 0
     raise EarmarkError(
         f"{noted.failed.version} was taken back: {noted.failed.reason}",
@@ -188,7 +188,7 @@ def _trial(arguments: argparse.Namespace, settings: Config) -> Iterator[Trial]:
             options=tuple(options),
             recording=recording,
             longest_s=arguments.wait,
-            say=lambda text: _tell(arguments, text, {"step": text}),
+            say=lambda text: _print_result(arguments, text, {"step": text}),
         )
 
 
@@ -196,7 +196,7 @@ def _versions(arguments: argparse.Namespace, settings: Config) -> Versions:
     return Versions(Path(arguments.folder or settings.update.folder))
 
 
-def _tell(arguments: argparse.Namespace, text: str, told: dict[str, Any]) -> None:
+def _print_result(arguments: argparse.Namespace, text: str, told: dict[str, Any]) -> None:
     print(json.dumps(told) if arguments.json else text, flush=True)
 
 

@@ -69,7 +69,7 @@ class _Counters(msgspec.Struct, frozen=True):
     heard_samples: int = 0
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _MonitorLine(msgspec.Struct, frozen=True):
     """Of what ``earmark monitor --json`` prints, the part that every version keeps."""
 
     hearing: bool = False
@@ -77,7 +77,7 @@ class _Line(msgspec.Struct, frozen=True):
     counters: _Counters | None = None
 
 
-def watch(program: Path, options: Sequence[str], longest_s: float) -> Health:
+def watch_health(program: Path, options: Sequence[str], longest_s: float) -> Health:
     """Look at hear until it scores, or is muted, or time is up.
 
     Args:
@@ -88,7 +88,7 @@ def watch(program: Path, options: Sequence[str], longest_s: float) -> Health:
     first: int | None = None
     for text in _lines([str(program), "monitor", "--json", *options], longest_s):
         try:
-            line = msgspec.json.decode(text, type=_Line)
+            line = msgspec.json.decode(text, type=_MonitorLine)
         except ValueError:
             continue
         if not line.hearing:

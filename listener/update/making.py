@@ -21,7 +21,7 @@ _FIRST: Final = "0.1.0"
 
 
 def add_arguments(actions: Subcommands) -> None:
-    """Add ``key`` and ``pack`` to the actions of ``earmark update``."""
+    """Add ``make_key`` and ``make_release`` to the actions of ``earmark update``."""
     key_ = actions.add("key", "make a key that signs releases, for who makes them")
     key_.add_argument("file", metavar="FILE", help="where it goes; it must not be there yet")
     pack_ = actions.add("pack", "make a release of wheels and locks, for who makes them")
@@ -38,7 +38,7 @@ def add_arguments(actions: Subcommands) -> None:
     )
 
 
-def key(arguments: argparse.Namespace, settings: Config) -> int:
+def make_key(arguments: argparse.Namespace, settings: Config) -> int:
     """Make a key that signs, and print the half that speakers pin.
 
     Raises:
@@ -55,7 +55,7 @@ def key(arguments: argparse.Namespace, settings: Config) -> int:
     return 0
 
 
-def pack(arguments: argparse.Namespace, settings: Config) -> int:
+def make_release(arguments: argparse.Namespace, settings: Config) -> int:
     """Make a release of a folder, and say what is in it.
 
     Raises:
@@ -85,7 +85,7 @@ def pack(arguments: argparse.Namespace, settings: Config) -> int:
         manifest = msgspec.convert(given, ReleaseManifest)
     except msgspec.ValidationError as error:
         raise UsageError(f"this makes no release: {error}") from error
-    whole = unpacking.pack(source, Path(arguments.to), signer, manifest)
+    whole = unpacking.pack_release(source, Path(arguments.to), signer, manifest)
     print(
         f"{arguments.to}: {whole.version} for {whole.machine}, Python {', '.join(whole.pythons)},"
         f" {len(whole.parts)} parts, {whole.total_bytes} bytes"

@@ -69,10 +69,10 @@ def install(
         EarmarkError: it was refused before anything changed.
     """
     current = versions.current()
-    manifest = unpacking.check(path, trusted)
-    judging.judge(manifest, versions, allow_downgrade=allow_downgrade)
+    manifest = unpacking.unpack_release(path, trusted)
+    judging.check_allowed(manifest, versions, allow_downgrade=allow_downgrade)
     trial.say(f"{manifest.version} is signed and whole")
-    versions.guard(current)
+    versions.write_guard(current)
     noted = versions.write(versions.read().begin(manifest.version, current, manifest.summary))
     try:
         _stage(path, trusted, manifest, versions)
@@ -98,9 +98,9 @@ def roll_back(versions: Versions, trial: Trial) -> UpdateState:
     noted = versions.read()
     current = versions.current()
     previous = noted.previous
-    if previous is None or previous == current or not versions.has(previous):
+    if previous is None or previous == current or not versions.is_installed(previous):
         raise EarmarkError("there is no version to go back to", "an update keeps one, the last")
-    versions.guard(current)
+    versions.write_guard(current)
     began = versions.write(noted.begin(previous, current, "").advance("switching"))
     return _try(versions, trial, began, previous, current)
 
@@ -121,11 +121,11 @@ def recover(versions: Versions, services: Services | None) -> str | None:
     noted = versions.read()
     target, previous = noted.target, noted.previous
     if not noted.is_in_progress or target is None or previous is None:
-        versions.guard(None)
+        versions.write_guard(None)
         return None
     versions.clear_staged()
     if noted.phase != "staging":
-        versions.point(previous)
+        versions.switch_to(previous)
         if services is not None:
             services.restart()
     if noted.phase == "staging" or version_key(target) > version_key(previous):
@@ -142,7 +142,7 @@ def _stage(
     versions.clear_staged()
     versions.remove(manifest.version)
     # Read once more, into a folder of ours: the file may have been changed since it was judged.
-    if unpacking.check(path, trusted, versions.staged) != manifest:
+    if unpacking.unpack_release(path, trusted, versions.staged) != manifest:
         raise EarmarkError("the release was changed while it was read")
     target = versions.folder / manifest.version
     try:
@@ -160,7 +160,7 @@ def _stage(
         ) from error
     except (OSError, subprocess.SubprocessError) as error:
         raise Unavailable("the environment of this release cannot be made") from error
-    if not versions.has(manifest.version):
+    if not versions.is_installed(manifest.version):
         raise EarmarkError("the environment of this release is not whole")
     (target / MADE).write_text(f"{manifest.version}\n", "utf-8")
     versions.clear_staged()
@@ -168,11 +168,11 @@ def _stage(
 
 
 def _try(versions: Versions, trial: Trial, noted: UpdateState, target: str, previous: str) -> UpdateState:
-    before = health.watch(versions.program(previous), trial.options, BEFORE_S)
+    before = health.watch_health(versions.program(previous), trial.options, BEFORE_S)
     with _undisturbed():
         try:
             versions.write(noted.advance("switching"))
-            versions.point(target)
+            versions.switch_to(target)
             noted = versions.write(noted.advance("trial"))
             trial.say(f"{target} is in its place; hear has {trial.longest_s:g} s to score")
             _must_hear(versions, trial, target, before)
@@ -189,7 +189,7 @@ def _must_hear(versions: Versions, trial: Trial, target: str, before: Health) ->
     if before is Health.SILENT:
         trial.say("hear did not hear before, so nothing but the recording was tried")
         return
-    found = health.watch(versions.program(target), trial.options, trial.longest_s)
+    found = health.watch_health(versions.program(target), trial.options, trial.longest_s)
     if found is Health.SILENT:
         raise EarmarkError(f"hear did not score within {trial.longest_s:g} s")
     trial.say(f"hear is of {target} now: {found.value}")
@@ -200,7 +200,7 @@ def _put_back(
 ) -> UpdateState:
     trial.say(f"{reason}; {previous} is put back")
     versions.write(noted.advance("returning"))
-    versions.point(previous)
+    versions.switch_to(previous)
     with contextlib.suppress(EarmarkError):  # said by the next line, whatever restarts say
         trial.services.restart()
     if noted.target is not None and version_key(noted.target) > version_key(previous):
@@ -210,7 +210,7 @@ def _put_back(
 
 def _end(versions: Versions, noted: UpdateState) -> UpdateState:
     ended = versions.write(noted)
-    versions.guard(None)
+    versions.write_guard(None)
     return ended
 
 

@@ -20,7 +20,7 @@ _ROOM: Final = 4
 """Times its parts is what a release needs while its environment is made."""
 
 
-def check(path: Path, trusted: Iterable[Ed25519PublicKey], into: Path | None = None) -> ReleaseManifest:
+def unpack_release(path: Path, trusted: Iterable[Ed25519PublicKey], into: Path | None = None) -> ReleaseManifest:
     """Read a release file whole, once, and compare every part with the manifest.
 
     Args:
@@ -50,7 +50,7 @@ def check(path: Path, trusted: Iterable[Ed25519PublicKey], into: Path | None = N
     return manifest
 
 
-def pack(source: Path, target: Path, key: Ed25519PrivateKey, manifest: ReleaseManifest) -> ReleaseManifest:
+def pack_release(source: Path, target: Path, key: Ed25519PrivateKey, manifest: ReleaseManifest) -> ReleaseManifest:
     """Write a release file of what a folder holds. The same folder gives the same bytes.
 
     Args:

@@ -54,7 +54,7 @@ class Versions:
             )
         return found
 
-    def has(self, version: str) -> bool:
+    def is_installed(self, version: str) -> bool:
         """Say whether a version is here, whole."""
         return (self.folder / version / ".complete").is_file()
 
@@ -62,11 +62,11 @@ class Versions:
         """Return the command line of a version."""
         return self.folder / version / "bin" / "earmark"
 
-    def point(self, version: str) -> None:
+    def switch_to(self, version: str) -> None:
         """Let ``current`` point to a version: before or after, never to nothing."""
         self._put_link(CURRENT, version)
 
-    def guard(self, version: str | None) -> None:
+    def write_guard(self, version: str | None) -> None:
         """Note who began an update, or that none is under way."""
         if version is not None:
             self._put_link(GUARD, version)
@@ -111,7 +111,7 @@ class Versions:
                 self.remove(name)
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Keep every other update out until the block ends.
 
         Raises:

@@ -5,12 +5,12 @@ import pytest
 import soundfile
 
 from listener.demo import facts, scene
-from listener.demo.facts import Facts
+from listener.demo.facts import ClaimChecks
 from listener.demo.play import Event
-from listener.demo.wiretap import Passed
+from listener.demo.wiretap import CapturedMessage
 from listener.errors import EarmarkError
 
-STAGE = scene.load()
+STAGE = scene.load_scene()
 
 
 def events(**total: float) -> list[Event]:
@@ -19,36 +19,36 @@ def events(**total: float) -> list[Event]:
     for cue in STAGE.wakes:
         said.append({"event": "wake", "time_s": cue.from_s + 0.6, "word": "alexa", "score": 0.9})
         said.append({"event": "sealed", "time_s": cue.from_s, "length_s": 3.0, "owner": "ada"})
-    said += [{"event": "near_miss", "time_s": cue.to_s} for cue in STAGE.near]
+    said += [{"event": "near_miss", "time_s": cue.to_s} for cue in STAGE.near_misses]
     heard_s = STAGE.length_s - STAGE.muted_s
     ended = {"heard_s": heard_s, "discarded_s": heard_s - 6.0, "sealed_s": 6.0}
     return [*said, {"event": "ended", "muted_s": STAGE.muted_s} | ended | total]
 
 
 def broken(said: list[Event]) -> str:
-    checked = Facts()
+    checked = ClaimChecks()
     facts.check_hearing(checked, STAGE, said, "ada")
     with pytest.raises(EarmarkError, match="this was not shown") as caught:
-        checked.settle()
+        checked.raise_on_failure()
     return str(caught.value)
 
 
 def test_a_good_run_holds() -> None:
-    checked = Facts()
+    checked = ClaimChecks()
 
     facts.check_hearing(checked, STAGE, events(), "ada")
 
-    checked.settle()
+    checked.raise_on_failure()
 
 
 def test_every_broken_claim_is_named() -> None:
-    checked = Facts()
-    checked.hold("one", when=False)
-    checked.hold("two", when=True)
-    checked.hold("three", when=False)
+    checked = ClaimChecks()
+    checked.check("one", when=False)
+    checked.check("two", when=True)
+    checked.check("three", when=False)
 
     with pytest.raises(EarmarkError, match="this was not shown: one; three"):
-        checked.settle()
+        checked.raise_on_failure()
 
 
 @pytest.mark.parametrize("kind", ["wake", "near_miss", "sealed", "ended"])
@@ -60,13 +60,13 @@ def test_something_that_did_not_happen_is_missed(kind: str) -> None:
 
 
 def test_a_false_wake_is_noticed() -> None:
-    extra = {"event": "wake", "time_s": STAGE.near[0].to_s, "word": "alexa", "score": 0.6}
+    extra = {"event": "wake", "time_s": STAGE.near_misses[0].to_s, "word": "alexa", "score": 0.6}
 
     assert "nothing else did" in broken([*events(), extra])
 
 
 def test_a_wake_in_the_muted_stretch_is_noticed() -> None:
-    extra = {"event": "wake", "time_s": STAGE.unheard[0].to_s, "word": "alexa", "score": 0.9}
+    extra = {"event": "wake", "time_s": STAGE.muted_words[0].to_s, "word": "alexa", "score": 0.9}
 
     assert "while muted" in broken([*events(), extra])
 
@@ -94,47 +94,47 @@ def test_sums_that_do_not_add_up_are_noticed(total: dict[str, float], claim: str
 def test_sound_in_the_clear_is_found(name: str, tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     soundfile.write(tmp_path / "deep" / name, [0.0] * 160, 16_000)
-    checked = Facts()
+    checked = ClaimChecks()
 
     facts.check_disk(checked, tmp_path)
 
     with pytest.raises(EarmarkError, match="no sound lies in the clear"):
-        checked.settle()
+        checked.raise_on_failure()
 
 
 def test_a_disk_without_sound_is_clear(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"fLaC, says the text")
-    checked = Facts()
+    checked = ClaimChecks()
 
     facts.check_disk(checked, tmp_path)
 
-    checked.settle()
+    checked.raise_on_failure()
 
 
-SEALED = Passed("earmark/v1/clips/ada/kitchen/1", b"EARMARK/1\n...")
+SEALED = CapturedMessage("earmark/v1/clips/ada/kitchen/1", b"EARMARK/1\n...")
 
 
 @pytest.mark.parametrize(
     ("passed", "claim"),
     [
-        ([SEALED, Passed("earmark/v1/event/kitchen", b'{"event_type":"wake"}')], ""),
+        ([SEALED, CapturedMessage("earmark/v1/event/kitchen", b'{"event_type":"wake"}')], ""),
         ([], "carried each clip"),
-        ([SEALED, Passed("earmark/v1/clips/ada/kitchen/2", b"fLaC")], "was sealed"),
-        ([SEALED, Passed("a", b"EARMARK/1\nfLaC\0\0\0\x22")], "was sealed"),
-        ([SEALED, Passed("earmark/v1/status/kitchen", b"\0" * 3000)], "small"),
-        ([SEALED, Passed("earmark/v1/event/kitchen", b'{"owner":"ada"}')], "named nobody"),
+        ([SEALED, CapturedMessage("earmark/v1/clips/ada/kitchen/2", b"fLaC")], "was sealed"),
+        ([SEALED, CapturedMessage("a", b"EARMARK/1\nfLaC\0\0\0\x22")], "was sealed"),
+        ([SEALED, CapturedMessage("earmark/v1/status/kitchen", b"\0" * 3000)], "small"),
+        ([SEALED, CapturedMessage("earmark/v1/event/kitchen", b'{"owner":"ada"}')], "named nobody"),
     ],
 )
-def test_what_the_broker_carries_is_judged(passed: list[Passed], claim: str) -> None:
-    checked = Facts()
+def test_what_the_broker_carries_is_judged(passed: list[CapturedMessage], claim: str) -> None:
+    checked = ClaimChecks()
 
     facts.check_wire(checked, passed, 1, ["ada", "bo"])
 
     if claim:
         with pytest.raises(EarmarkError, match=claim):
-            checked.settle()
+            checked.raise_on_failure()
     else:
-        checked.settle()
+        checked.raise_on_failure()
 
 
 @pytest.mark.parametrize("shift_s", [0.0, 0.08])
@@ -142,15 +142,15 @@ def test_an_opened_clip_is_compared_with_the_scene(shift_s: float, tmp_path: Pat
     samples, rate_hz = soundfile.read(STAGE.file, dtype="int16")
     soundfile.write(tmp_path / "clip.flac", samples[16_000:32_000], rate_hz)
     event = {"event": "sealed", "time_s": 1.0 + shift_s, "length_s": 1.0, "clip": "clip"}
-    checked = Facts()
+    checked = ClaimChecks()
 
     facts.check_sound(checked, STAGE, [event], [tmp_path / "clip.flac"])
 
     if shift_s:
         with pytest.raises(EarmarkError, match="what is opened is what was said"):
-            checked.settle()
+            checked.raise_on_failure()
     else:
-        checked.settle()
+        checked.raise_on_failure()
 
 
 def test_a_relabelled_copy_differs_in_its_label_alone() -> None:
@@ -158,6 +158,6 @@ def test_a_relabelled_copy_differs_in_its_label_alone() -> None:
     line = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     envelope = b"\n".join([b"EARMARK/1", line, b"{}", b"signature", b"cipher\ntext"])
 
-    copy = facts.relabelled(envelope, owner="bo", okey="l")
+    copy = facts.relabel(envelope, owner="bo", okey="l")
 
     assert copy == envelope.replace(b'"ada"', b'"bo"').replace(b'"k"', b'"l"')

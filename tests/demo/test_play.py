@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.demo.play import Event, play
+from listener.demo.play import Event, play_scene
 from listener.errors import EarmarkError, Unavailable
 
 
@@ -12,7 +12,7 @@ def hear(
 ) -> tuple[list[Event], list[Event], list[float]]:
     shown: list[Event] = []
     moments: list[float] = []
-    events = play(
+    events = play_scene(
         [sys.executable, "-S", "-E", "-c", code],
         longest_s,
         log,

@@ -11,7 +11,7 @@ SHIPPED = Path(scene.__file__).parent
 
 
 def test_the_scene_is_as_long_as_its_sheet_says() -> None:
-    stage = scene.load()
+    stage = scene.load_scene()
 
     found = soundfile.info(stage.file)
 
@@ -21,17 +21,17 @@ def test_the_scene_is_as_long_as_its_sheet_says() -> None:
 
 
 def test_the_scene_has_all_that_the_demo_shows() -> None:
-    stage = scene.load()
+    stage = scene.load_scene()
 
     assert len(stage.wakes) == 2
-    assert len(stage.near) == 1
-    assert len(stage.unheard) == 1
+    assert len(stage.near_misses) == 1
+    assert len(stage.muted_words) == 1
     assert stage.muted_s > 5
     assert {said.who for said in stage.said} == {"ada", "bo"}
 
 
 def test_nothing_is_said_across_the_edge_of_the_mute() -> None:
-    stage = scene.load()
+    stage = scene.load_scene()
 
     for said in stage.said:
         for edge_s in (stage.muted_from_s, stage.muted_to_s):
@@ -39,7 +39,7 @@ def test_nothing_is_said_across_the_edge_of_the_mute() -> None:
 
 
 def test_what_is_said_is_found_by_its_moment() -> None:
-    stage = scene.load()
+    stage = scene.load_scene()
     first = stage.said[0]
 
     assert stage.at(first.from_s) == first
@@ -63,7 +63,7 @@ def test_a_damaged_scene_is_one_error(damage: str, tmp_path: Path) -> None:
         (tmp_path / "scene.flac").write_bytes(b"")
 
     with pytest.raises(ConfigError, match="missing or damaged"):
-        scene.load(tmp_path)
+        scene.load_scene(tmp_path)
 
 
 def test_the_sheet_is_the_makers() -> None:

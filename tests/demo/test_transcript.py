@@ -3,7 +3,7 @@ import pytest
 from listener.demo import scene, transcript
 from listener.demo.transcript import Transcript
 
-STAGE = scene.load()
+STAGE = scene.load_scene()
 
 
 @pytest.mark.parametrize(
@@ -31,24 +31,24 @@ STAGE = scene.load()
     ],
 )
 def test_what_hear_says_becomes_a_line(event: dict[str, object], shown: str) -> None:
-    assert transcript.told(event) == shown
+    assert transcript.format_event(event) == shown
     assert len(shown) <= transcript.WIDTH - 9
 
 
 def test_a_moment_says_who_talks() -> None:
     said = STAGE.said[0]
 
-    shown = transcript.moment(STAGE, said.from_s)
+    shown = transcript.describe_moment(STAGE, said.from_s)
 
     assert shown == f"0:01 of 0:59  {said.who}: {said.text}"
 
 
 def test_a_moment_says_that_nobody_hears() -> None:
-    assert "(muted)" in transcript.moment(STAGE, STAGE.unheard[0].from_s)
+    assert "(muted)" in transcript.describe_moment(STAGE, STAGE.muted_words[0].from_s)
 
 
 def test_after_the_end_the_clock_stands() -> None:
-    assert transcript.moment(STAGE, 1000.0).startswith("0:59 of 0:59")
+    assert transcript.describe_moment(STAGE, 1000.0).startswith("0:59 of 0:59")
 
 
 def test_without_a_terminal_nothing_moves(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,7 @@ def monitor(root: Path, number: int, name: str, alarm: str | None) -> Path:
 def test_the_warmest_sensor_counts(
     tmp_path: Path, temperatures: tuple[str, ...], verdict: str, text: str
 ) -> None:
-    finding = board.temperature(sensors(tmp_path, *temperatures))
+    finding = board.check_temperature(sensors(tmp_path, *temperatures))
 
     assert (finding.verdict, finding.text) == (verdict, text)
     assert bool(finding.hint) == (verdict != "ok")
@@ -60,18 +60,18 @@ def test_the_warmest_sensor_counts(
 def test_what_slows_the_board_down_is_told(
     tmp_path: Path, bits: str, verdict: str, text: str
 ) -> None:
-    finding = board.throttling(throttled(tmp_path, bits))
+    finding = board.check_throttling(throttled(tmp_path, bits))
 
     assert (finding.verdict, finding.text) == (verdict, text)
 
 
 def test_the_pi_5_tells_it_elsewhere(tmp_path: Path) -> None:
-    assert board.throttling(throttled(tmp_path, "4", "soc@107c000000")).verdict == "fail"
+    assert board.check_throttling(throttled(tmp_path, "4", "soc@107c000000")).verdict == "fail"
 
 
 def test_voltage_and_heat_have_hints_of_their_own(tmp_path: Path) -> None:
-    power = board.throttling(throttled(tmp_path / "power", "10000"))
-    heat = board.throttling(throttled(tmp_path / "heat", "80000"))
+    power = board.check_throttling(throttled(tmp_path / "power", "10000"))
+    heat = board.check_throttling(throttled(tmp_path / "heat", "80000"))
 
     assert "power supply" in power.hint
     assert "air" in heat.hint
@@ -83,7 +83,7 @@ def test_debians_kernels_tell_of_the_voltage_alone(
 ) -> None:
     monitor(tmp_path, 0, "cpu_thermal", None)
 
-    finding = board.throttling(monitor(tmp_path, 1, "rpi_volt", alarm))
+    finding = board.check_throttling(monitor(tmp_path, 1, "rpi_volt", alarm))
 
     assert finding.verdict == verdict
     assert "voltage" in finding.text
@@ -92,4 +92,4 @@ def test_debians_kernels_tell_of_the_voltage_alone(
 def test_a_machine_that_tells_nothing_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "sys" / "class" / "hwmon" / "hwmon0").mkdir(parents=True)
 
-    assert board.throttling(tmp_path).verdict == "ok"
+    assert board.check_throttling(tmp_path).verdict == "ok"

@@ -12,7 +12,7 @@ NOW = BUILT + timedelta(days=30)
 
 
 def looked(root: Path, now: datetime = NOW, *, synchronised: bool | None = True) -> Finding:
-    return clock.clock(root, now, BUILT, lambda: synchronised)
+    return clock.check_clock(root, now, BUILT, lambda: synchronised)
 
 
 def saved(root: Path, at: datetime) -> Path:

@@ -18,7 +18,7 @@ SAYS = f"print({to_json(FINDING)!r}, flush=True)"
 
 def found(*lines: str, prove_mute: bool = False) -> list[Finding]:
     settings = Config(microphone=MicrophoneSettings(device="kitchen"))
-    return list(hearing.findings(settings, prove_mute=prove_mute, command=program(*lines)))
+    return list(hearing.check_microphone(settings, prove_mute=prove_mute, command=program(*lines)))
 
 
 def test_findings_are_handed_on() -> None:

@@ -18,7 +18,7 @@ class Household(Protocol):
 
 
 def found(settings: Config) -> dict[str, Finding]:
-    return {finding.check: finding for finding in installation.findings(settings)}
+    return {finding.check: finding for finding in installation.check_installation(settings)}
 
 
 def settings_of(home: Path, keeper: str | None = "ada") -> Config:

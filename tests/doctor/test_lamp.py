@@ -17,14 +17,14 @@ def device(root: Path, name: str, mode: int = 0o600) -> Path:
 
 
 def test_none_is_none(tmp_path: Path) -> None:
-    assert lamp.lamp(tmp_path, LampSettings()).verdict == "ok"
+    assert lamp.check_lamp(tmp_path, LampSettings()).verdict == "ok"
 
 
 @pytest.mark.parametrize(("settings", "name"), [(LED, "gpiochip0"), (ROW, "spidev0.1")])
 def test_a_lamp_whose_device_is_there_is_well(
     tmp_path: Path, settings: LampSettings, name: str
 ) -> None:
-    finding = lamp.lamp(device(tmp_path, name), settings)
+    finding = lamp.check_lamp(device(tmp_path, name), settings)
 
     assert finding.verdict == "ok"
     assert f"/dev/{name}" in finding.text
@@ -36,11 +36,11 @@ def test_a_lamp_whose_device_is_there_is_well(
 def test_a_lamp_whose_device_is_missing_fails(
     tmp_path: Path, settings: LampSettings, hint: str
 ) -> None:
-    finding = lamp.lamp(tmp_path, settings)
+    finding = lamp.check_lamp(tmp_path, settings)
 
     assert (finding.verdict, finding.hint) == ("fail", hint)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may use every device")
 def test_a_device_that_this_user_may_not_use_is_a_warning(tmp_path: Path) -> None:
-    assert lamp.lamp(device(tmp_path, "gpiochip0", 0o400), LED).verdict == "warn"
+    assert lamp.check_lamp(device(tmp_path, "gpiochip0", 0o400), LED).verdict == "warn"

@@ -18,11 +18,11 @@ def proc(tmp_path: Path, swaps: str | None = None, pattern: str | None = None) -
 
 @pytest.mark.parametrize("swaps", [HEAD, None])
 def test_no_swap_is_well(tmp_path: Path, swaps: str | None) -> None:
-    assert machine.swap(proc(tmp_path, swaps)).verdict == "ok"
+    assert machine.check_swap(proc(tmp_path, swaps)).verdict == "ok"
 
 
 def test_swap_on_a_disk_is_a_warning(tmp_path: Path) -> None:
-    finding = machine.swap(proc(tmp_path, HEAD + "/dev/sda2 partition 999 0 -2\n"))
+    finding = machine.check_swap(proc(tmp_path, HEAD + "/dev/sda2 partition 999 0 -2\n"))
 
     assert finding.verdict == "warn"
     assert "/dev/sda2" in finding.text
@@ -31,7 +31,7 @@ def test_swap_on_a_disk_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_compressed_memory_is_said_to_be_none_of_the_disk(tmp_path: Path) -> None:
-    finding = machine.swap(proc(tmp_path, HEAD + "/dev/zram0 partition 999 0 100\n"))
+    finding = machine.check_swap(proc(tmp_path, HEAD + "/dev/zram0 partition 999 0 100\n"))
 
     assert finding.verdict == "warn"
     assert "disk" not in finding.text
@@ -41,11 +41,11 @@ def test_compressed_memory_is_said_to_be_none_of_the_disk(tmp_path: Path) -> Non
     "pattern", ["core\n", "|/bin/false\n", "|/usr/bin/false %p\n", "/var/core.%p\n", None]
 )
 def test_dumps_that_no_program_takes_are_well(tmp_path: Path, pattern: str | None) -> None:
-    assert machine.core(proc(tmp_path, pattern=pattern)).verdict == "ok"
+    assert machine.check_core_dumps(proc(tmp_path, pattern=pattern)).verdict == "ok"
 
 
 def test_a_program_that_takes_dumps_is_a_warning(tmp_path: Path) -> None:
-    finding = machine.core(proc(tmp_path, pattern="|/usr/lib/systemd/systemd-coredump %P\n"))
+    finding = machine.check_core_dumps(proc(tmp_path, pattern="|/usr/lib/systemd/systemd-coredump %P\n"))
 
     assert finding.verdict == "warn"
     assert "/usr/lib/systemd/systemd-coredump" in finding.text
@@ -64,7 +64,7 @@ def test_memory_that_nobody_bounds_is_a_warning(
     if controllers is not None:
         (folder / "cgroup.controllers").write_text(controllers, "utf-8")
 
-    finding = machine.cgroup(tmp_path)
+    finding = machine.check_cgroup(tmp_path)
 
     assert finding.verdict == verdict
     assert ("cgroup_enable=memory" in finding.hint) == (verdict == "warn")

@@ -55,7 +55,7 @@ WELCOME = ConnectedEvent(BrokerLimits(), "5")
 def test_what_a_broker_does_is_told(answers: list[list[BrokerEvent]], text: str) -> None:
     broker = FakeBroker(*answers)
 
-    finding = reach.answer(broker, "here:1883", broker.monotonic_s)
+    finding = reach.try_connection(broker, "here:1883", broker.monotonic_s)
 
     assert text in finding.text
     assert finding.verdict == ("ok" if "answers" in finding.text else "fail")
@@ -64,14 +64,14 @@ def test_what_a_broker_does_is_told(answers: list[list[BrokerEvent]], text: str)
 
 
 def test_a_port_that_nobody_listens_on_fails(free_port: int) -> None:
-    finding = reach.broker(BrokerSettings(port=free_port))
+    finding = reach.check_broker(BrokerSettings(port=free_port))
 
     assert finding.verdict == "fail"
     assert "refused" in finding.text
 
 
 def test_settings_that_cannot_be_used_fail_before_the_network_is_asked() -> None:
-    finding = reach.broker(BrokerSettings(ca_file="/nowhere/ca.crt"))
+    finding = reach.check_broker(BrokerSettings(ca_file="/nowhere/ca.crt"))
 
     assert finding.verdict == "fail"
     assert "broker.ca_file" in finding.hint

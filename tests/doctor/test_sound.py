@@ -31,7 +31,7 @@ def settings(
 
 
 def test_one_card_and_no_other_is_well(tmp_path: Path) -> None:
-    finding = sound.cards(machine(tmp_path, MEMS), settings())
+    finding = sound.check_cards(machine(tmp_path, MEMS), settings())
 
     assert finding.verdict == "ok"
     assert finding.facts == {"cards": 1, "others": 0}
@@ -41,7 +41,7 @@ def test_one_card_and_no_other_is_well(tmp_path: Path) -> None:
 def test_a_card_that_the_switch_does_not_cut_is_named(
     tmp_path: Path, other: Literal["refuse", "allow"], verdict: str
 ) -> None:
-    finding = sound.cards(machine(tmp_path, MEMS, WEBCAM), settings(other=other))
+    finding = sound.check_cards(machine(tmp_path, MEMS, WEBCAM), settings(other=other))
 
     assert finding.verdict == verdict
     assert "Webcam (USB-Audio - HD Webcam)" in finding.text
@@ -50,21 +50,21 @@ def test_a_card_that_the_switch_does_not_cut_is_named(
 
 
 def test_without_a_switch_any_of_several_is_a_warning(tmp_path: Path) -> None:
-    finding = sound.cards(machine(tmp_path, MEMS, WEBCAM), settings("none"))
+    finding = sound.check_cards(machine(tmp_path, MEMS, WEBCAM), settings("none"))
 
     assert finding.verdict == "warn"
     assert finding.hint == ""
 
 
 def test_settings_that_name_no_card_of_these_say_so(tmp_path: Path) -> None:
-    finding = sound.cards(machine(tmp_path, WEBCAM), settings("none", device="jabra"))
+    finding = sound.check_cards(machine(tmp_path, WEBCAM), settings("none", device="jabra"))
 
     assert finding.verdict == "warn"
     assert "microphone.device" in finding.hint
 
 
 def test_no_card_may_be_what_the_switch_is_for(tmp_path: Path) -> None:
-    finding = sound.cards(machine(tmp_path), settings())
+    finding = sound.check_cards(machine(tmp_path), settings())
 
     assert finding.verdict == "warn"
     assert "USB" in finding.hint
@@ -73,7 +73,7 @@ def test_no_card_may_be_what_the_switch_is_for(tmp_path: Path) -> None:
 def test_the_overlays_card_that_is_not_there_fails(tmp_path: Path) -> None:
     (tmp_path / "proc" / "device-tree" / "earmark-card").mkdir(parents=True)
 
-    finding = sound.cards(machine(tmp_path), settings())
+    finding = sound.check_cards(machine(tmp_path), settings())
 
     assert finding.verdict == "fail"
     assert "dmesg" in finding.hint
@@ -82,4 +82,4 @@ def test_the_overlays_card_that_is_not_there_fails(tmp_path: Path) -> None:
 def test_recordings_need_no_card(tmp_path: Path) -> None:
     recordings = Config(microphone=MicrophoneSettings(files=("talk.flac",)))
 
-    assert sound.cards(tmp_path, recordings).verdict == "ok"
+    assert sound.check_cards(tmp_path, recordings).verdict == "ok"

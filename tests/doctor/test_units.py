@@ -30,7 +30,7 @@ def process(root: Path, pid: str, *environ: str) -> Path:
 
 
 def test_units_as_they_must_be_are_well() -> None:
-    hear, send = units.sandbox(FIRM.__getitem__)
+    hear, send = units.check_sandbox(FIRM.__getitem__)
 
     assert (hear.verdict, send.verdict) == ("ok", "ok")
     assert hear.facts == {"unit": "earmark-hear", "loose": 0}
@@ -48,7 +48,7 @@ def test_what_a_drop_in_took_back_fails_by_name(unit: str, name: str, value: str
     def ask(asked: str) -> Mapping[str, str]:
         return {**FIRM[asked], name: value} if asked == unit else FIRM[asked]
 
-    [finding] = [each for each in units.sandbox(ask) if each.verdict != "ok"]
+    [finding] = [each for each in units.check_sandbox(ask) if each.verdict != "ok"]
 
     assert finding.verdict == "fail"
     assert name in finding.text
@@ -57,7 +57,7 @@ def test_what_a_drop_in_took_back_fails_by_name(unit: str, name: str, value: str
 
 @pytest.mark.parametrize("has", [{}, {"LoadState": "not-found"}])
 def test_without_services_the_fence_is_hears_own(has: Mapping[str, str]) -> None:
-    for finding in units.sandbox(lambda _: has):
+    for finding in units.check_sandbox(lambda _: has):
         assert finding.verdict == "warn"
         assert "no service here" in finding.text
 
@@ -71,13 +71,13 @@ def test_what_is_wanted_is_what_our_units_say(unit: str) -> None:
 
 
 def test_where_no_systemd_answers_nothing_is_known() -> None:
-    assert units.show(units.HEAR).get("LoadState", "not-found") in {"loaded", "not-found"}
+    assert units.show_unit(units.HEAR).get("LoadState", "not-found") in {"loaded", "not-found"}
 
 
 def test_telemetry_is_off_twice_where_there_is_a_service(tmp_path: Path) -> None:
     root = process(tmp_path, "77", "HOME=/", units.TELEMETRY_OFF)
 
-    finding = units.telemetry(root, lambda _: {**QUIET, "MainPID": "77"}, installed)
+    finding = units.check_telemetry(root, lambda _: {**QUIET, "MainPID": "77"}, installed)
 
     assert finding.verdict == "ok"
     assert "its service" in finding.text
@@ -85,11 +85,11 @@ def test_telemetry_is_off_twice_where_there_is_a_service(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("pid", ["0", "", "78"])
 def test_a_hear_that_nobody_may_look_into_is_no_failure(tmp_path: Path, pid: str) -> None:
-    assert units.telemetry(tmp_path, lambda _: {**QUIET, "MainPID": pid}, installed).verdict == "ok"
+    assert units.check_telemetry(tmp_path, lambda _: {**QUIET, "MainPID": pid}, installed).verdict == "ok"
 
 
 def test_a_service_that_does_not_switch_it_off_is_a_warning(tmp_path: Path) -> None:
-    finding = units.telemetry(tmp_path, FIRM.__getitem__, installed)
+    finding = units.check_telemetry(tmp_path, FIRM.__getitem__, installed)
 
     assert finding.verdict == "warn"
     assert units.TELEMETRY_OFF in finding.hint
@@ -98,18 +98,18 @@ def test_a_service_that_does_not_switch_it_off_is_a_warning(tmp_path: Path) -> N
 def test_a_hear_that_was_started_otherwise_is_a_warning(tmp_path: Path) -> None:
     root = process(tmp_path, "77", "HOME=/")
 
-    finding = units.telemetry(root, lambda _: {**QUIET, "MainPID": "77"}, installed)
+    finding = units.check_telemetry(root, lambda _: {**QUIET, "MainPID": "77"}, installed)
 
     assert finding.verdict == "warn"
     assert "systemctl restart" in finding.hint
 
 
 def test_without_a_service_hear_switches_it_off(tmp_path: Path) -> None:
-    finding = units.telemetry(tmp_path, lambda _: {}, installed)
+    finding = units.check_telemetry(tmp_path, lambda _: {}, installed)
 
     assert finding.verdict == "ok"
     assert "by hear itself" in finding.text
 
 
 def test_what_is_not_installed_reports_nothing(tmp_path: Path) -> None:
-    assert units.telemetry(tmp_path, lambda _: {}, absent).verdict == "ok"
+    assert units.check_telemetry(tmp_path, lambda _: {}, absent).verdict == "ok"

@@ -52,7 +52,7 @@ def test_what_it_writes_is_what_first_boot_takes(told: dict[str, Any]) -> None:
     key = str(pyrage.x25519.Identity.generate().to_public())
     text = file["content"].replace("age1...", key).replace("earmark-join-1:...", INVITED.line())
 
-    found = plan.parse(plan.tables_of(text, "earmark.toml"), "earmark.toml")
+    found = plan.parse(plan.parse_tables(text, "earmark.toml"), "earmark.toml")
 
     assert file["path"] == "/boot/firmware/earmark.toml"
     assert (found.owner.name, found.owner.key, found.line) == ("ada", key, INVITED)

@@ -24,7 +24,7 @@ def test_what_was_taken_in_is_overwritten_where_it_lies(boot: Partition) -> None
     other = boot.folder / "the same clusters"
     other.hardlink_to(boot.folder / NAME)
 
-    boot.put_aside(NAME)
+    boot.mark_applied(NAME)
     boot.clear()
 
     assert other.read_bytes() == b"\n" * 13
@@ -34,24 +34,24 @@ def test_what_was_taken_in_is_overwritten_where_it_lies(boot: Partition) -> None
 
 
 def test_a_file_for_people_has_the_line_ends_of_every_system(boot: Partition) -> None:
-    boot.put(RESULT, "a\nb\n")
+    boot.write(RESULT, "a\nb\n")
 
     assert (boot.folder / RESULT).read_bytes() == b"a\r\nb\r\n"
     assert [path.name for path in boot.folder.iterdir()] == [RESULT]
 
 
 def test_what_is_right_is_not_written_again(boot: Partition) -> None:
-    boot.put(RESULT, "a\n")
+    boot.write(RESULT, "a\n")
     before = (boot.folder / RESULT).stat().st_ino
 
-    boot.put(RESULT, "a\n")
+    boot.write(RESULT, "a\n")
 
     assert (boot.folder / RESULT).stat().st_ino == before
 
 
 def test_no_permission_is_asked_for_that_the_file_system_does_not_know(boot: Partition) -> None:
     # FAT refuses a change of mode; what is written keeps what it is given.
-    boot.put(CHALLENGE, "x\n")
+    boot.write(CHALLENGE, "x\n")
 
     assert (boot.folder / CHALLENGE).stat().st_mode & 0o777 == 0o644
     boot.remove(CHALLENGE)
@@ -64,6 +64,6 @@ def test_a_partition_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot use the boot partition"):
         boot.read(1)
     with pytest.raises(Unavailable, match="cannot use the boot partition"):
-        boot.put(RESULT, "x")
+        boot.write(RESULT, "x")
     with pytest.raises(Unavailable, match="cannot use the boot partition"):
-        boot.put_aside(NAME)
+        boot.mark_applied(NAME)

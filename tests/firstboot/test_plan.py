@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from listener.envelope.keys import device_text
 from listener.errors import ConfigError
 from listener.firstboot import plan, tables
-from listener.firstboot.plan import OwnerWish, Plan
+from listener.firstboot.plan import OwnerRequest, FirstBootPlan
 from listener.household.invitation import Invitation
 from listener.settings import parse_settings
 
@@ -27,8 +27,8 @@ def key() -> str:
     return str(pyrage.x25519.Identity.generate().to_public())
 
 
-def read(text: str) -> Plan:
-    return plan.parse(plan.tables_of(text, "earmark.toml"), "earmark.toml")
+def read(text: str) -> FirstBootPlan:
+    return plan.parse(plan.parse_tables(text, "earmark.toml"), "earmark.toml")
 
 
 def refused(text: str) -> ConfigError:
@@ -44,16 +44,16 @@ def test_settings_an_owner_and_a_line_are_told_apart(key: str) -> None:
         '[wake]\nwords = ["hey-jarvis"]\n'
     )
 
-    assert found.owner == OwnerWish(name="ada", key=key)
+    assert found.owner == OwnerRequest(name="ada", key=key)
     assert found.line == INVITED
-    settings = parse_settings(tables.render(found.settings), "x")
+    settings = parse_settings(tables.render_toml(found.settings), "x")
     assert settings.wake.words == ("hey-jarvis",)
     assert settings.device.name == "hall"
     assert settings.attribution.keeper == "ada"
 
 
 def test_an_answer_may_come_alone() -> None:
-    assert read('[owner]\nanswer = "ada:abc"\n') == Plan({}, OwnerWish(answer="ada:abc"), None)
+    assert read('[owner]\nanswer = "ada:abc"\n') == FirstBootPlan({}, OwnerRequest(answer="ada:abc"), None)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_an_owners_line_is_no_speakers() -> None:
 def test_other_systems_editors_are_understood(encoding: str) -> None:
     data = "[device]\r\nname = 'hall'\r\n".encode(encoding)
 
-    assert plan.decode(data) == "[device]\nname = 'hall'\n"
+    assert plan.decode_text(data) == "[device]\nname = 'hall'\n"
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"\x80", b"x" * (plan.LIMIT_BYTES + 1)])
 def test_what_is_no_text_is_said(data: bytes) -> None:
     with pytest.raises(ConfigError, match="the file is"):
-        plan.decode(data)
+        plan.decode_text(data)
 
 
 @given(data=st.binary(max_size=300))
@@ -129,7 +129,7 @@ def test_what_is_no_text_is_said(data: bytes) -> None:
 @example(data=b'"\x00" = 1')
 def test_any_bytes_are_a_plan_or_refused(data: bytes) -> None:
     with contextlib.suppress(ConfigError):
-        read(plan.decode(data))
+        read(plan.decode_text(data))
 
 
 WORDS = st.sampled_from(
@@ -146,7 +146,7 @@ VALUES: st.SearchStrategy[object] = st.recursive(
 def test_any_tables_are_a_plan_or_refused(raw: dict[str, object]) -> None:
     with contextlib.suppress(ConfigError):
         found = plan.parse(raw, "earmark.toml")
-        parse_settings(tables.render(found.settings), "again")
+        parse_settings(tables.render_toml(found.settings), "again")
 
 
 def test_the_sample_is_a_plan(key: str) -> None:
@@ -154,6 +154,6 @@ def test_the_sample_is_a_plan(key: str) -> None:
 
     found = read(text.replace("age1...", key).replace("earmark-join-1:...", INVITED.line()))
 
-    assert found.owner == OwnerWish(name="ada", key=key)
+    assert found.owner == OwnerRequest(name="ada", key=key)
     assert found.settings["wake"]["words"] == tomllib.loads(text)["wake"]["words"]
     assert found.line == INVITED

@@ -1,9 +1,9 @@
 from listener.errors import ConfigError, Unavailable
-from listener.firstboot.report import Report
+from listener.firstboot.report import FirstBootReport
 
 
 def test_a_report_says_first_whether_anything_is_left_to_do() -> None:
-    report = Report(taken=["device.name = hall"])
+    report = FirstBootReport(taken=["device.name = hall"])
     assert report.text().startswith("Earmark: this speaker is set up\n")
     report.todo.append("answer")
     assert "one step is left, and it is yours" in report.text()
@@ -17,19 +17,19 @@ def test_a_report_says_first_whether_anything_is_left_to_do() -> None:
 def test_what_is_to_be_copied_stays_in_one_piece() -> None:
     key = "ed25519:" + "A" * 100
 
-    text = Report(speaker=[f"the public key of this speaker is {key}"]).text()
+    text = FirstBootReport(speaker=[f"the public key of this speaker is {key}"]).text()
 
     assert key in text
     command = "age -d -i ada.key earmark-challenge.txt " * 3
-    assert f"\n        {command}\n" in Report(todo=[f"Open it:\n{command}"]).text()
+    assert f"\n        {command}\n" in FirstBootReport(todo=[f"Open it:\n{command}"]).text()
 
 
 def test_what_there_is_nothing_to_say_of_is_left_out() -> None:
-    assert Report().text() == "Earmark: this speaker is set up\n"
+    assert FirstBootReport().text() == "Earmark: this speaker is set up\n"
 
 
 def test_a_wrong_file_is_to_be_mended_and_nothing_of_it_counts() -> None:
-    text = Report.of_wrong_file(ConfigError("earmark.toml is empty")).text()
+    text = FirstBootReport.of_wrong_file(ConfigError("earmark.toml is empty")).text()
 
     assert "- earmark.toml is empty." in text
     assert "Mend earmark.toml" in text
@@ -38,7 +38,7 @@ def test_a_wrong_file_is_to_be_mended_and_nothing_of_it_counts() -> None:
 
 
 def test_an_owner_is_told_in_three_steps_what_to_type() -> None:
-    report = Report()
+    report = FirstBootReport()
 
     report.ask("ada")
 
@@ -48,7 +48,7 @@ def test_an_owner_is_told_in_three_steps_what_to_type() -> None:
 
 
 def test_a_household_that_is_not_there_is_waited_for() -> None:
-    report = Report()
+    report = FirstBootReport()
 
     report.wait_for_household(Unavailable("nobody answers"), "hall")
 

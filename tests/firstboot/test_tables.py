@@ -23,13 +23,13 @@ TABLES: st.SearchStrategy[dict[str, Any]] = st.recursive(
 
 @given(table=TABLES)
 def test_what_is_written_is_read_again(table: dict[str, Any]) -> None:
-    assert tomllib.loads(tables.render(table)) == table
+    assert tomllib.loads(tables.render_toml(table)) == table
 
 
 def test_settings_survive_the_way_through_a_file() -> None:
     text = '[wake]\nwords = ["alexa", "hey-jarvis"]\n[wake.thresholds]\nalexa = 0.7\n'
 
-    again = tables.render(tomllib.loads(text))
+    again = tables.render_toml(tomllib.loads(text))
 
     assert parse_settings(again, "again") == parse_settings(text, "text")
     assert "[wake.thresholds]" in again
@@ -38,23 +38,23 @@ def test_settings_survive_the_way_through_a_file() -> None:
 def test_what_is_above_counts_and_the_rest_stays() -> None:
     below = {"a": 1, "b": {"x": 1, "y": {"z": 1}}, "c": {"x": 1}}
 
-    assert tables.merge(below, {"b": {"y": {"w": 2}}, "c": 3, "d": 4}) == {
+    assert tables.merge_tables(below, {"b": {"y": {"w": 2}}, "c": 3, "d": 4}) == {
         "a": 1,
         "b": {"x": 1, "y": {"z": 1, "w": 2}},
         "c": 3,
         "d": 4,
     }
-    assert tables.merge(below, {"a": {"x": 1}})["a"] == {"x": 1}
+    assert tables.merge_tables(below, {"a": {"x": 1}})["a"] == {"x": 1}
 
 
 @given(below=TABLES, above=TABLES)
 def test_laid_over_twice_is_laid_over_once(below: dict[str, Any], above: dict[str, Any]) -> None:
-    once = tables.merge(below, above)
+    once = tables.merge_tables(below, above)
 
-    assert tables.merge(once, above) == once
+    assert tables.merge_tables(once, above) == once
 
 
 @pytest.mark.parametrize("value", [date(2026, 11, 22), [{"a": 1}], None])
 def test_what_no_setting_is_is_refused(value: object) -> None:
     with pytest.raises(ConfigError, match="no setting"):
-        tables.render({"a": {"b": value}})
+        tables.render_toml({"a": {"b": value}})

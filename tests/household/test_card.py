@@ -16,8 +16,8 @@ def card(tmp_path: Path) -> Path:
     return folder
 
 
-def read(card: Path) -> plan.Plan:
-    return plan.parse(plan.tables_of((card / "earmark.toml").read_text(), "card"), "card")
+def read(card: Path) -> plan.FirstBootPlan:
+    return plan.parse(plan.parse_tables((card / "earmark.toml").read_text(), "card"), "card")
 
 
 def test_a_card_is_written_as_the_speaker_takes_it(ready: Earmark, card: Path) -> None:

@@ -5,13 +5,13 @@ import pytest
 
 from listener import notices
 from listener.monitor import lines
-from listener.monitor.picture import Picture
+from listener.monitor.picture import HearState
 from listener.notices import LevelNotice, WordScore
 
 
-def picture(**level: object) -> Picture:
+def picture(**level: object) -> HearState:
     """What is known of a hear that has just spoken, at second 10."""
-    made = Picture()
+    made = HearState()
     given: dict[str, Any] = {
         "level_dbfs": -43,
         "floor_dbfs": -61,
@@ -21,13 +21,13 @@ def picture(**level: object) -> Picture:
         "cpu_s": 0.3,
         "up_s": 10.0,
     }
-    made.take(LevelNotice(**(given | level)), 10)
+    made.update(LevelNotice(**(given | level)), 10)
     return made
 
 
-def counted(made: Picture, **counts: int) -> Picture:
+def counted(made: HearState, **counts: int) -> HearState:
     tally = notices.Tally(device="hall", boot="0" * 16, seq=0, **counts)  # type: ignore[arg-type] # no count is called v
-    made.take(notices.sign_tally(tally, lambda _: bytes(64)), 10)
+    made.update(notices.sign_tally(tally, lambda _: bytes(64)), 10)
     return made
 
 
@@ -43,7 +43,7 @@ def test_a_line_for_people_says_everything() -> None:
 
 def test_what_seldom_happens_is_said_when_it_does() -> None:
     made = counted(picture(mute="fault", lamp="fault"), abandoned=1, unattributed=2, lost=3)
-    made.take(notices.MicrophoneNotice(state="lost", cause="zeros", losses=4), 10)
+    made.update(notices.MicrophoneNotice(state="lost", cause="zeros", losses=4), 10)
 
     text = lines.to_text(made, 10)
 
@@ -60,7 +60,7 @@ def test_before_the_counters_came_nothing_is_invented() -> None:
 
 def test_a_line_for_programs_is_one_object() -> None:
     made = counted(picture(), wakes=1)
-    made.take(notices.WakeNotice(word="alexa", score=0.94188), 9)
+    made.update(notices.WakeNotice(word="alexa", score=0.94188), 9)
 
     line = lines.to_json(made, 10.5)
 
@@ -74,8 +74,8 @@ def test_a_line_for_programs_is_one_object() -> None:
 
 
 def test_nobody_is_said_to_be_nobody() -> None:
-    assert lines.to_text(Picture(), 0) == "nobody hears"
-    assert json.loads(lines.to_json(Picture(), 0)) == {"hearing": False}
+    assert lines.to_text(HearState(), 0) == "nobody hears"
+    assert json.loads(lines.to_json(HearState(), 0)) == {"hearing": False}
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_nobody_is_said_to_be_nobody() -> None:
     ],
 )
 def test_durations_are_as_long_as_they_need_to_be(seconds: float, text: str) -> None:
-    assert lines.duration(seconds) == text
+    assert lines.format_duration(seconds) == text
 
 
 def test_an_unknown_share_is_unknown() -> None:
-    assert lines.share(None) == "unknown"
+    assert lines.format_percent(None) == "unknown"

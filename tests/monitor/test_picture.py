@@ -1,7 +1,7 @@
 import pytest
 
 from listener import notices
-from listener.monitor.picture import FRESH_S, Picture
+from listener.monitor.picture import FRESH_S, HearState
 from listener.notices import LevelNotice, WordScore
 
 
@@ -23,42 +23,42 @@ def counters(**counts: int) -> notices.CountersNotice:
 
 
 def test_nobody_hears_before_the_first_level_and_after_the_last() -> None:
-    picture = Picture()
+    picture = HearState()
     assert not picture.is_hearing(0)
 
-    picture.take(level(1), 100)
+    picture.update(level(1), 100)
 
     assert picture.is_hearing(100 + FRESH_S * 0.9)
     assert not picture.is_hearing(100 + FRESH_S)
 
 
 def test_a_hear_that_stops_on_purpose_is_gone_at_once() -> None:
-    picture = Picture()
-    picture.take(level(1), 100)
+    picture = HearState()
+    picture.update(level(1), 100)
 
-    picture.take(notices.StoppedNotice(), 100)
+    picture.update(notices.StoppedNotice(), 100)
 
     assert not picture.is_hearing(100)
 
 
 def test_processor_time_is_of_the_last_seconds() -> None:
-    picture = Picture()
+    picture = HearState()
     assert picture.cpu_percent is None
-    picture.take(level(10, 5), 0)
+    picture.update(level(10, 5), 0)
     assert picture.cpu_percent == 50  # since its start, for want of better
 
     for second in range(1, 20):
-        picture.take(level(10 + second, 5 + second * 0.03), second)
+        picture.update(level(10 + second, 5 + second * 0.03), second)
 
     assert picture.cpu_percent == pytest.approx(3)
 
 
 def test_words_from_several_levels_stand_in_their_order() -> None:
-    picture = Picture()
+    picture = HearState()
 
-    picture.take(level(1, alexa=0.1, timer=0.2), 0)
-    picture.take(level(1, weather=0.3), 0)
-    picture.take(level(1.2, alexa=0.4, timer=0.5), 0)
+    picture.update(level(1, alexa=0.1, timer=0.2), 0)
+    picture.update(level(1, weather=0.3), 0)
+    picture.update(level(1.2, alexa=0.4, timer=0.5), 0)
 
     assert [(word.name, word.score) for word in picture.words.values()] == [
         ("alexa", 0.4),
@@ -68,7 +68,7 @@ def test_words_from_several_levels_stand_in_their_order() -> None:
 
 
 def test_what_is_told_is_known() -> None:
-    picture = Picture()
+    picture = HearState()
     lost = notices.MicrophoneNotice(state="lost", cause="busy", losses=1)
 
     for notice in (
@@ -80,7 +80,7 @@ def test_what_is_told_is_known() -> None:
         counters(wakes=3),
         notices.MuteNotice(state="software"),
     ):
-        picture.take(notice, 7)
+        picture.update(notice, 7)
 
     assert picture.found is not None
     assert (picture.found.kind, picture.found.word, picture.found.at_s) == ("wake", "alexa", 7)
@@ -89,17 +89,17 @@ def test_what_is_told_is_known() -> None:
     assert picture.tally.wakes == 3
     assert picture.mute == "software"
 
-    picture.take(notices.NearMissNotice(word="alexa", score=0.3), 8)
+    picture.update(notices.NearMissNotice(word="alexa", score=0.3), 8)
     assert picture.found.kind == "near_miss"
 
 
 def test_another_hear_has_another_past() -> None:
-    picture = Picture()
-    picture.take(level(50, 9, alexa=0.1), 0)
-    picture.take(counters(wakes=3), 0)
-    picture.take(notices.WakeNotice(word="alexa", score=0.9), 0)
+    picture = HearState()
+    picture.update(level(50, 9, alexa=0.1), 0)
+    picture.update(counters(wakes=3), 0)
+    picture.update(notices.WakeNotice(word="alexa", score=0.9), 0)
 
-    picture.take(level(0.5, 0.1, timer=0.2), 3)
+    picture.update(level(0.5, 0.1, timer=0.2), 3)
 
     assert list(picture.words) == ["timer"]
     assert (picture.tally, picture.found, picture.up_s) == (None, None, 0.5)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from listener import notices
-from listener.monitor.picture import Picture
+from listener.monitor.picture import HearState
 from listener.monitor.view import Bar, render
 from listener.notices import LevelNotice, WordScore
 
@@ -25,8 +25,8 @@ def drawn(what: RenderableType, width: int = 100, encoding: str = "utf-8") -> st
     return out.read()
 
 
-def picture(score: float = 0.25, level_dbfs: int | None = -40, **level: object) -> Picture:
-    made = Picture()
+def picture(score: float = 0.25, level_dbfs: int | None = -40, **level: object) -> HearState:
+    made = HearState()
     given: dict[str, Any] = {
         "level_dbfs": level_dbfs,
         "floor_dbfs": None if level_dbfs is None else -60,
@@ -36,7 +36,7 @@ def picture(score: float = 0.25, level_dbfs: int | None = -40, **level: object) 
         "cpu_s": 0.3,
         "up_s": 10.0,
     }
-    made.take(LevelNotice(**(given | level)), 10)
+    made.update(LevelNotice(**(given | level)), 10)
     return made
 
 
@@ -45,8 +45,8 @@ def test_everything_is_in_the_picture() -> None:
     tally = notices.Tally(
         device="hall", boot="0" * 16, seq=0, heard_samples=160_000, wakes=2, near_misses=1, sealed=1
     )
-    made.take(notices.sign_tally(tally, lambda _: bytes(64)), 10)
-    made.take(notices.WakeNotice(word="alexa", score=0.94), 10)
+    made.update(notices.sign_tally(tally, lambda _: bytes(64)), 10)
+    made.update(notices.WakeNotice(word="alexa", score=0.94), 10)
 
     text = drawn(render(made, 10.5, NOW, "/home"))
 
@@ -92,7 +92,7 @@ def test_the_picture_fits_any_terminal(width: int) -> None:
 
 def test_a_mute_and_a_lost_microphone_are_seen() -> None:
     made = picture(level_dbfs=None, mute="hardware", lamp="muted")
-    made.take(notices.MicrophoneNotice(state="lost", cause="stalled", losses=1), 10)
+    made.update(notices.MicrophoneNotice(state="lost", cause="stalled", losses=1), 10)
 
     text = drawn(render(made, 10, NOW, "/home"))
 
@@ -102,10 +102,10 @@ def test_a_mute_and_a_lost_microphone_are_seen() -> None:
 
 def test_a_near_miss_is_called_one() -> None:
     made = picture()
-    made.take(notices.NearMissNotice(word="alexa", score=0.3), 0)
+    made.update(notices.NearMissNotice(word="alexa", score=0.3), 0)
 
     assert "last near miss: alexa 0.30, 10.0 s ago" in drawn(render(made, 10, NOW, "/home"))
 
 
 def test_waiting_says_for_whom() -> None:
-    assert "nobody hears at /some/home; waiting" in drawn(render(Picture(), 0, NOW, "/some/home"))
+    assert "nobody hears at /some/home; waiting" in drawn(render(HearState(), 0, NOW, "/some/home"))

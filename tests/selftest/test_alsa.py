@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from listener.selftest import alsa
-from listener.selftest.alsa import DeviceRoad
-from listener.selftest.processes import Process, family
+from listener.selftest.alsa import AlsaSource
+from listener.selftest.processes import Process, process_tree
 
 SOUND = np.arange(4_000, dtype=np.int16)
 CHUNK_BYTES = 2_560
@@ -29,7 +29,7 @@ def elsewhere() -> tuple[Process, ...]:
 
 
 def test_nothing_is_played_before_somebody_listens(tmp_path: Path) -> None:
-    road = DeviceRoad(tmp_path, SOUND)
+    road = AlsaSource(tmp_path, SOUND)
 
     played = [road.played_s(elsewhere()) for _ in range(5)]
 
@@ -40,10 +40,10 @@ def test_nothing_is_played_before_somebody_listens(tmp_path: Path) -> None:
 def test_sound_comes_in_whole_chunks_one_at_a_time_and_is_played_when_it_is_read(
     tmp_path: Path,
 ) -> None:
-    road = DeviceRoad(tmp_path, SOUND)
+    road = AlsaSource(tmp_path, SOUND)
     reader = Reader(tmp_path)
     # The road has it open too, so this process counts as a reader.
-    ours = family(os.getpid())[:1]
+    ours = process_tree(os.getpid())[:1]
 
     given = road.played_s(ours)
     first = os.read(reader.file, 10_000)
@@ -61,9 +61,9 @@ def test_sound_comes_in_whole_chunks_one_at_a_time_and_is_played_when_it_is_read
 
 
 def test_what_a_killed_reader_left_is_not_heard_by_the_next(tmp_path: Path) -> None:
-    road = DeviceRoad(tmp_path, SOUND)
+    road = AlsaSource(tmp_path, SOUND)
     reader = Reader(tmp_path)
-    ours = family(os.getpid())[:1]
+    ours = process_tree(os.getpid())[:1]
     road.played_s(ours)
     os.read(reader.file, 1_000)
 
@@ -78,9 +78,9 @@ def test_what_a_killed_reader_left_is_not_heard_by_the_next(tmp_path: Path) -> N
 
 
 def test_the_last_chunk_is_filled_up_and_then_comes_no_more(tmp_path: Path) -> None:
-    road = DeviceRoad(tmp_path, SOUND[:1_000])
+    road = AlsaSource(tmp_path, SOUND[:1_000])
     reader = Reader(tmp_path)
-    ours = family(os.getpid())[:1]
+    ours = process_tree(os.getpid())[:1]
 
     road.played_s(ours)
     last = os.read(reader.file, 10_000)
@@ -98,7 +98,7 @@ def test_the_last_chunk_is_filled_up_and_then_comes_no_more(tmp_path: Path) -> N
 
 
 def test_alsa_is_told_where_the_sound_is_and_hear_which_device(tmp_path: Path) -> None:
-    road = DeviceRoad(tmp_path, SOUND)
+    road = AlsaSource(tmp_path, SOUND)
 
     config = Path(road.environ["ALSA_CONFIG_PATH"]).read_text("utf-8")
 
@@ -111,6 +111,6 @@ def test_alsa_is_told_where_the_sound_is_and_hear_which_device(tmp_path: Path) -
 
 
 def test_a_machine_that_lacks_something_is_told_what() -> None:
-    why = alsa.why_not()
+    why = alsa.explain_unavailable()
 
     assert why == "" or "not installed" in why or "no configuration" in why

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 from listener.config import ClipSettings
-from listener.selftest.memory import picture
+from listener.selftest.memory import snapshot_memory
 from listener.selftest.stage import set_up
 from listener.selftest.watermark import ENCODED, Watermark
 from listener.sound.clip import encode_clip
@@ -20,7 +20,7 @@ def test_the_control_says_that_it_forgot_and_did_not(tmp_path: Path) -> None:
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as control:
         assert control.stdout is not None
         said = control.stdout.readline()
-        seen = picture(control.pid).scan(marked)
+        seen = snapshot_memory(control.pid).scan(marked)
         control.communicate()
 
     assert said == b"forgotten\n"

@@ -7,8 +7,8 @@ import pytest
 
 from listener.selftest import looks
 from listener.selftest.memory import Scan
-from listener.selftest.syscalls import Sent
-from listener.selftest.watermark import Found, Watermark
+from listener.selftest.syscalls import SentData
+from listener.selftest.watermark import FoundBlocks, Watermark
 
 
 @pytest.fixture(scope="module")
@@ -16,14 +16,14 @@ def watermark() -> Watermark:
     return Watermark(7)
 
 
-def found(*numbers: int) -> Found:
-    return Found({"int16": set(numbers)} if numbers else {})
+def found(*numbers: int) -> FoundBlocks:
+    return FoundBlocks({"int16": set(numbers)} if numbers else {})
 
 
 def test_of_memory_the_mappings_are_named() -> None:
     seen = Scan(found=found(1, 2), places={"[heap]": 2}, scanned_bytes=4096)
 
-    look = looks.of_memory("recording", "muted", "hear", seen, must_find=False)
+    look = looks.check_memory("recording", "muted", "hear", seen, must_find=False)
 
     assert (look.where, look.moment, look.process) == ("memory", "muted", "hear")
     assert (look.looked_bytes, look.blocks, look.forms) == (4096, 2, {"int16": 2})
@@ -33,26 +33,26 @@ def test_of_memory_the_mappings_are_named() -> None:
 
 def test_of_calls_all_threads_are_summed_by_destination() -> None:
     sent = [
-        Sent(thread=1, kind="file", sent_bytes=10, found=found(1, 2)),
-        Sent(thread=2, kind="file", sent_bytes=20, found=found(2, 3)),
-        Sent(thread=2, kind="socket", sent_bytes=30),
+        SentData(thread=1, kind="file", sent_bytes=10, found=found(1, 2)),
+        SentData(thread=2, kind="file", sent_bytes=20, found=found(2, 3)),
+        SentData(thread=2, kind="socket", sent_bytes=30),
     ]
 
-    look = looks.of_calls("control", "leaky", sent, must_find=True)
+    look = looks.check_calls("control", "leaky", sent, must_find=True)
 
     assert (look.where, look.moment, look.looked_bytes) == ("calls", "ended", 60)
     assert (look.blocks, look.places) == (3, {"file": 4})
     assert look.is_good
 
 
-def seen(*sent: tuple[str, Sent]) -> Sequence[tuple[str, bool]]:
-    return [(look.process, look.is_good) for look in looks.of_all_calls("device", sent)]
+def seen(*sent: tuple[str, SentData]) -> Sequence[tuple[str, bool]]:
+    return [(look.process, look.is_good) for look in looks.check_all_calls("device", sent)]
 
 
 def test_sound_leaves_the_microphone_by_its_pipe_alone() -> None:
-    pipe = Sent(thread=1, kind="pipe", found=found(1))
-    null = Sent(thread=1, kind="nowhere", found=found(1))
-    hear = Sent(thread=2, kind="file")
+    pipe = SentData(thread=1, kind="pipe", found=found(1))
+    null = SentData(thread=1, kind="nowhere", found=found(1))
+    hear = SentData(thread=2, kind="file")
 
     assert seen(("microphone", pipe), ("microphone", null), ("hear", hear)) == [
         ("microphone, pipe", True),
@@ -61,9 +61,9 @@ def test_sound_leaves_the_microphone_by_its_pipe_alone() -> None:
     ]
     assert ("microphone, pipe", False) in seen(("microphone", null))
     assert ("microphone", False) in seen(
-        ("microphone", pipe), ("microphone", Sent(thread=1, kind="file", found=found(1)))
+        ("microphone", pipe), ("microphone", SentData(thread=1, kind="file", found=found(1)))
     )
-    assert ("hear", False) in seen(("hear", Sent(thread=2, kind="pipe", found=found(1))))
+    assert ("hear", False) in seen(("hear", SentData(thread=2, kind="pipe", found=found(1))))
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -74,7 +74,7 @@ def test_of_files_those_that_hold_it_are_named(
     files[0].write_bytes(watermark.signal(0, 3).tobytes() if is_there else b"quiet")
     files[1].write_bytes(b"nothing")
 
-    look = looks.of_files("control", "two files", files, watermark, must_find=is_there)
+    look = looks.check_files("control", "two files", files, watermark, must_find=is_there)
 
     assert (look.where, look.process) == ("disk", "two files")
     assert look.looked_bytes == sum(file.stat().st_size for file in files)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from listener.errors import Unavailable
-from listener.selftest.memory import Region, open_to_us, parse_maps, picture
+from listener.selftest.memory import Region, check_access, parse_maps, snapshot_memory
 from listener.selftest.watermark import Watermark
 
 MARKED = Watermark(11)
@@ -46,7 +46,7 @@ def test_sound_that_a_process_holds_is_found_and_its_place_is_told() -> None:
     sound = MARKED.signal(0, 1_000).tobytes()
 
     with a_process(HOLDS.format(then=""), sound) as pid:
-        seen = picture(pid).scan(MARKED)
+        seen = snapshot_memory(pid).scan(MARKED)
 
     assert seen.found.count == 1_000
     assert sum(seen.places.values()) >= 1_000
@@ -57,7 +57,7 @@ def test_a_process_that_holds_no_sound_is_clean() -> None:
     sound = MARKED.signal(0, 1_000).tobytes()
 
     with a_process(HOLDS.format(then="sound[:] = bytes(len(sound))"), sound) as pid:
-        seen = picture(pid).scan(MARKED)
+        seen = snapshot_memory(pid).scan(MARKED)
 
     # The reader's own buffer in front of the pipe may still have what it read last.
     assert seen.found.count <= 8_192 // 32
@@ -78,7 +78,7 @@ def test_pages_that_their_process_may_not_read_are_read(kind: str, place: str) -
     """
 
     with a_process(hide, MARKED.signal(0, 1_000).tobytes()) as pid:
-        seen = picture(pid).scan(MARKED)
+        seen = snapshot_memory(pid).scan(MARKED)
 
     assert seen.found.count == 1_000
     assert seen.places == {place: 1_000}
@@ -89,7 +89,7 @@ def test_a_process_that_has_ended_is_unavailable() -> None:
         pass
 
     with pytest.raises(Unavailable, match="ended before"):
-        picture(pid)
+        snapshot_memory(pid)
 
 
 def test_a_process_that_forbids_it_is_unavailable_with_a_way_in() -> None:
@@ -127,7 +127,7 @@ def test_a_process_that_forbids_it_is_unavailable_with_a_way_in() -> None:
 
 def test_we_may_look_into_a_process_of_our_own() -> None:
     with a_process("print('ready', flush=True); input()") as pid:
-        open_to_us(pid)
+        check_access(pid)
 
 
 def test_a_map_is_read_as_the_kernel_writes_it() -> None:

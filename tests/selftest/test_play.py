@@ -4,18 +4,18 @@ from pathlib import Path
 import soundfile
 
 from listener.config import ClipSettings
-from listener.selftest.play import Play
-from listener.selftest.report import Look
+from listener.selftest.play import SelfTest
+from listener.selftest.report import CheckResult
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def test_the_control_is_caught_before_anything_else_is_believed(tmp_path: Path) -> None:
     told: list[str] = []
-    play = Play(tmp_path, ClipSettings(), None, told.append)
+    play = SelfTest(tmp_path, ClipSettings(), None, told.append)
 
-    events = play.events(["recording"])
-    looks = [event for event in (next(events), next(events)) if isinstance(event, Look)]
+    events = play.run(["recording"])
+    looks = [event for event in (next(events), next(events)) if isinstance(event, CheckResult)]
 
     assert [(look.path, look.where) for look in looks] == [
         ("control", "memory"),

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.selftest.processes import (
-    descent,
-    family,
+    descendants,
+    process_tree,
     has_open,
-    held_still,
+    freeze,
     name_of,
-    read_so_far,
+    read_position_bytes,
 )
 
 CHILD = "print('ready', flush=True); input()"
@@ -45,7 +45,7 @@ def state(pid: int) -> str:
 def test_a_family_is_a_process_and_all_that_descends_from_it(
     parent: subprocess.Popen[bytes],
 ) -> None:
-    found = family(parent.pid)
+    found = process_tree(parent.pid)
 
     assert len(found) == 2
     assert found[0].pid == parent.pid
@@ -55,13 +55,13 @@ def test_a_family_is_a_process_and_all_that_descends_from_it(
 def test_parents_come_before_children_though_the_kernel_began_counting_anew() -> None:
     parents = {1: 0, 32_000: 1, 32_700: 32_000, 310: 32_000, 305: 310, 400: 1, 401: 400}
 
-    assert descent(32_000, parents) == (32_000, 310, 32_700, 305)
+    assert descendants(32_000, parents) == (32_000, 310, 32_700, 305)
 
 
 @given(st.dictionaries(st.integers(1, 30), st.integers(0, 30)))
 def test_a_descent_ends_and_names_nobody_twice_whatever_was_read(parents: dict[int, int]) -> None:
     # /proc is read entry by entry: a number may have been given again in between.
-    found = descent(1, parents)
+    found = descendants(1, parents)
 
     assert found[0] == 1
     assert len(set(found)) == len(found)
@@ -72,13 +72,13 @@ def test_a_process_that_has_ended_has_no_family() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
 
-    assert family(ended.pid) == ()
+    assert process_tree(ended.pid) == ()
 
 
 def test_processes_stand_still_and_go_on(parent: subprocess.Popen[bytes]) -> None:
-    found = family(parent.pid)
+    found = process_tree(parent.pid)
 
-    with held_still(found):
+    with freeze(found):
         during = [state(process.pid) for process in found]
     until_s = time.monotonic() + 10
     while any(state(process.pid) == "T" for process in found):
@@ -89,10 +89,10 @@ def test_processes_stand_still_and_go_on(parent: subprocess.Popen[bytes]) -> Non
 
 def test_one_that_ended_meanwhile_holds_nobody_up() -> None:
     with subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE) as process:
-        found = family(process.pid)
+        found = process_tree(process.pid)
         process.kill()
 
-    with held_still(found):
+    with freeze(found):
         pass
 
 
@@ -116,12 +116,12 @@ def test_a_process_is_named_for_what_it_does(line: str, name: str) -> None:
 def test_how_far_a_file_was_read_is_known_from_outside(tmp_path: Path) -> None:
     path = tmp_path / "sound"
     path.write_bytes(bytes(1_000))
-    ours = family(os.getpid())[:1]
+    ours = process_tree(os.getpid())[:1]
 
-    before = read_so_far(ours, path), has_open(ours, path)
+    before = read_position_bytes(ours, path), has_open(ours, path)
     with path.open("rb", 0) as file:
         file.read(300)
-        during = read_so_far(ours, path), has_open(ours, path)
+        during = read_position_bytes(ours, path), has_open(ours, path)
 
     assert before == (None, False)
     assert during == (300, True)

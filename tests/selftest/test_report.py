@@ -3,9 +3,9 @@ import json
 import msgspec
 import pytest
 
-from listener.selftest.report import Event, Look, Skipped, Verdict, to_json, to_text
+from listener.selftest.report import Event, CheckResult, SkippedCheck, Verdict, to_json, to_text
 
-LOOK = Look(
+LOOK = CheckResult(
     path="recording",
     moment="muted",
     where="memory",
@@ -28,7 +28,7 @@ replace = msgspec.structs.replace
         (replace(LOOK, must_find=True, blocks=9), "ok"),
     ],
 )
-def test_a_look_is_good_when_what_must_be_found_is_and_nothing_else(look: Look, mark: str) -> None:
+def test_a_look_is_good_when_what_must_be_found_is_and_nothing_else(look: CheckResult, mark: str) -> None:
     assert look.is_good is (mark == "ok")
     assert json.loads(to_json(look))["good"] is (mark == "ok")
     assert to_text(look).startswith(mark)
@@ -50,7 +50,7 @@ def test_a_search_that_is_blind_is_told_so() -> None:
 @pytest.mark.parametrize(
     ("event", "text"),
     [
-        (Skipped(what="device", why="no PortAudio"), "device: not looked at: no PortAudio"),
+        (SkippedCheck(what="device", why="no PortAudio"), "device: not looked at: no PortAudio"),
         (
             Verdict(looks=9, failed=0, good=True, complete=True, took_s=3.2),
             "selftest: 9 looks in 3 s, each as it must be",

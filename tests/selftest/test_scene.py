@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.selftest.scene import MARGIN_S, Scene, compose
+from listener.selftest.scene import MARGIN_S, WatermarkScene, compose
 from listener.selftest.watermark import Watermark
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
@@ -11,7 +11,7 @@ MARKED = Watermark(1)
 WORD = np.full(8_000, 9, np.int16)
 
 
-def blocks(scene: Scene, from_s: float, to_s: float) -> int:
+def blocks(scene: WatermarkScene, from_s: float, to_s: float) -> int:
     first, end = (round(at_s * SAMPLE_RATE_HZ) for at_s in (from_s, to_s))
     return MARKED.find(scene.samples[first:end].tobytes()).count
 

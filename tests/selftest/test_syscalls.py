@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.selftest.syscalls import Sent, search_trace, traced, tracer
+from listener.selftest.syscalls import SentData, search_trace, strace_command, find_strace
 from listener.selftest.watermark import Watermark
 
 MARKED = Watermark(5)
@@ -65,7 +65,7 @@ def test_a_call_that_was_interrupted_counts_once() -> None:
 
 
 def test_every_way_to_write_is_seen(tmp_path: Path) -> None:
-    program = tracer()
+    program = find_strace()
     if program is None:
         pytest.skip("strace is not installed: make debian")
     sound = tmp_path / "sound"
@@ -88,7 +88,7 @@ def test_every_way_to_write_is_seen(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     words = [sys.executable, "-c", textwrap.dedent(writes), str(sound)]
 
-    subprocess.run(traced(words, program, trace), check=True)
+    subprocess.run(strace_command(words, program, trace), check=True)
     sent = search_trace(trace.read_text("ascii").splitlines(), MARKED)
 
     found: dict[str, int] = {}
@@ -99,4 +99,4 @@ def test_every_way_to_write_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_stream_begins_with_nothing_found() -> None:
-    assert not Sent(1, "pipe").found
+    assert not SentData(1, "pipe").found

@@ -8,7 +8,7 @@ from listener.selftest.watermark import (
     ENCODED,
     FORMS,
     MOST_BLOCKS,
-    Found,
+    FoundBlocks,
     Watermark,
 )
 from listener.sound.clip import encode_clip
@@ -97,7 +97,7 @@ def test_encoded_sound_is_found_whatever_its_tag_and_only_once_expected() -> Non
 
 
 def test_what_is_found_twice_counts_once() -> None:
-    one, other = Found(), Found()
+    one, other = FoundBlocks(), FoundBlocks()
     one.add("int16", 1)
     other.add("int16", 1)
     other.add("float32", 2)

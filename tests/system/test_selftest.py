@@ -44,7 +44,7 @@ def events(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
 
 
 def test_nothing_is_left_in_memory_in_calls_and_on_the_disk() -> None:
-    if syscalls.tracer() is None:
+    if syscalls.find_strace() is None:
         pytest.skip("strace is not installed: make debian")
 
     done = selftest()
@@ -54,7 +54,7 @@ def test_nothing_is_left_in_memory_in_calls_and_on_the_disk() -> None:
     assert verdict["good"]
     assert verdict["failed"] == 0
     looks = [look for look in looks if look["event"] == "look"]
-    paths = ["recording"] if alsa.why_not() else ["recording", "device"]
+    paths = ["recording"] if alsa.explain_unavailable() else ["recording", "device"]
     for path in paths:
         seen = {
             (look["where"], look["moment"], look["process"]): look["blocks"]

@@ -105,7 +105,7 @@ def release(folder: Path, version: str, how: str = "scores", **fields: object) -
         "parts": (NOBODY,),
     }
     manifest = ReleaseManifest(**(given | fields))
-    unpacking.pack(source(folder / f"{version}-{how}", version, how), path, KEY, manifest)
+    unpacking.pack_release(source(folder / f"{version}-{how}", version, how), path, KEY, manifest)
     return path
 
 

@@ -26,14 +26,14 @@ def test_a_hear_that_comes_up_late_and_in_pieces_is_seen(tmp_path: Path) -> None
         echo '{{"hearing":true,"counters":{{"heard_samples":16005}}}}'
         sleep 30"""
 
-    assert health.watch(program(tmp_path, text), (), 20) is Health.SCORING
+    assert health.watch_health(program(tmp_path, text), (), 20) is Health.SCORING
 
 
 def test_a_count_that_stands_still_is_no_health(tmp_path: Path) -> None:
     text = """
         while sleep 0.05; do echo '{"hearing":true,"counters":{"heard_samples":99999999}}'; done"""
 
-    assert health.watch(program(tmp_path, text), (), 0.5) is Health.SILENT
+    assert health.watch_health(program(tmp_path, text), (), 0.5) is Health.SILENT
 
 
 def test_a_count_that_begins_anew_is_counted_anew(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_count_that_begins_anew_is_counted_anew(tmp_path: Path) -> None:
         done
         sleep 30"""
 
-    assert health.watch(program(tmp_path, text), (), 1) is Health.SILENT
+    assert health.watch_health(program(tmp_path, text), (), 1) is Health.SILENT
 
 
 def test_a_monitor_that_will_not_end_is_ended(tmp_path: Path) -> None:
@@ -52,12 +52,12 @@ def test_a_monitor_that_will_not_end_is_ended(tmp_path: Path) -> None:
         echo '{"hearing":true,"mute":"software"}'
         while :; do sleep 0.1; done"""
 
-    assert health.watch(program(tmp_path, text), (), 20) is Health.MUTED
+    assert health.watch_health(program(tmp_path, text), (), 20) is Health.MUTED
 
 
 def test_a_program_that_is_not_there_does_not_run(tmp_path: Path) -> None:
     with pytest.raises(EarmarkError, match="does not run"):
-        health.watch(tmp_path / "nowhere", (), 1)
+        health.watch_health(tmp_path / "nowhere", (), 1)
     with pytest.raises(EarmarkError, match="does not run"):
         health.version_of(tmp_path / "nowhere")
 

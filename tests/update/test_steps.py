@@ -157,7 +157,7 @@ def test_an_older_one_is_taken_when_it_is_asked_for(speaker: Speaker, update: Up
 
 
 def test_one_update_at_a_time(speaker: Speaker, update: Update) -> None:
-    with Versions(speaker.folder).alone():
+    with Versions(speaker.folder).lock():
         code, _, err = update("install", str(speaker.release("0.2.0")))
 
     assert code == 1
@@ -170,10 +170,10 @@ def test_what_was_cut_off_ends_with_the_version_before(
 ) -> None:
     versions = Versions(speaker.folder)
     (speaker.folder / "0.2.0").mkdir()
-    versions.guard("0.1.0")
+    versions.write_guard("0.1.0")
     versions.write(UpdateState().begin("0.2.0", "0.1.0", "").advance(phase))
     if phase in {"trial", "returning"}:
-        versions.point("0.2.0")
+        versions.switch_to("0.2.0")
 
     code, out, _ = update("recover", "--at-boot")
 

@@ -32,7 +32,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def release(source: Path, tmp_path: Path) -> Path:
-    unpacking.pack(source, tmp_path / "a.release", KEY, MANIFEST)
+    unpacking.pack_release(source, tmp_path / "a.release", KEY, MANIFEST)
     return tmp_path / "a.release"
 
 
@@ -47,7 +47,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_what_is_packed_is_unpacked_and_nothing_else(
     source: Path, release: Path, tmp_path: Path
 ) -> None:
-    manifest = unpacking.check(release, TRUSTED, tmp_path / "into")
+    manifest = unpacking.unpack_release(release, TRUSTED, tmp_path / "into")
 
     kept = ("make-environment", "wheels/a-1-py3-none-any.whl", "lock/3.13-aarch64.txt")
     assert contents(tmp_path / "into") == {name: (source / name).read_bytes() for name in kept}
@@ -56,7 +56,7 @@ def test_what_is_packed_is_unpacked_and_nothing_else(
 
 
 def test_the_same_folder_makes_the_same_bytes(source: Path, release: Path, tmp_path: Path) -> None:
-    unpacking.pack(source, tmp_path / "b.release", KEY, MANIFEST)
+    unpacking.pack_release(source, tmp_path / "b.release", KEY, MANIFEST)
 
     assert (tmp_path / "b.release").read_bytes() == release.read_bytes()
 
@@ -78,7 +78,7 @@ def test_a_file_that_was_damaged_anywhere_is_refused(release: Path, data: st.Dat
     other.write_bytes(damaged)
 
     with pytest.raises(BadRelease):
-        unpacking.check(other, TRUSTED)
+        unpacking.unpack_release(other, TRUSTED)
 
 
 @given(data=st.binary(max_size=400))
@@ -87,24 +87,24 @@ def test_any_file_is_refused_with_the_one_error(tmp_path: Path, data: bytes) -> 
     (tmp_path / "any").write_bytes(data)
 
     with pytest.raises(BadRelease):
-        unpacking.check(tmp_path / "any", TRUSTED)
+        unpacking.unpack_release(tmp_path / "any", TRUSTED)
 
 
 def test_nothing_is_written_over(release: Path, tmp_path: Path) -> None:
     (tmp_path / "into").mkdir()
 
     with pytest.raises(Unavailable, match="File exists"):
-        unpacking.check(release, TRUSTED, tmp_path / "into")
+        unpacking.unpack_release(release, TRUSTED, tmp_path / "into")
 
 
 def test_a_folder_without_a_maker_is_no_release(source: Path, tmp_path: Path) -> None:
     (source / "make-environment").unlink()
 
     with pytest.raises(UsageError, match="make-environment"):
-        unpacking.pack(source, tmp_path / "b.release", KEY, MANIFEST)
+        unpacking.pack_release(source, tmp_path / "b.release", KEY, MANIFEST)
 
 
 @pytest.mark.parametrize("path", ["missing", "."])
 def test_what_cannot_be_read_is_unavailable(path: str, tmp_path: Path) -> None:
     with pytest.raises(EarmarkError, match="cannot use"):
-        unpacking.check(tmp_path / path, TRUSTED)
+        unpacking.unpack_release(tmp_path / path, TRUSTED)

@@ -16,7 +16,7 @@ def versions(tmp_path: Path) -> Versions:
 
 
 def test_current_points_to_one_version_and_then_to_the_other(versions: Versions) -> None:
-    versions.point("0.2.0")
+    versions.switch_to("0.2.0")
 
     assert versions.current() == "0.2.0"
     assert {path.name for path in versions.folder.iterdir()} == {"0.1.0", "0.2.0", "current"}
@@ -35,7 +35,7 @@ def test_current_must_point_to_a_version(versions: Versions, target: str | None)
 def test_a_killed_writers_link_is_in_nobodys_way(versions: Versions) -> None:
     (versions.folder / ".current.new").symlink_to("nowhere")
 
-    versions.point("0.2.0")
+    versions.switch_to("0.2.0")
 
     assert versions.current() == "0.2.0"
 
@@ -73,14 +73,14 @@ def test_the_journal_is_kept_and_a_damaged_one_is_said(versions: Versions) -> No
 
 
 def test_one_at_a_time(versions: Versions) -> None:
-    with versions.alone(), pytest.raises(EarmarkError, match="another"), versions.alone():
+    with versions.lock(), pytest.raises(EarmarkError, match="another"), versions.lock():
         pass
 
 
 def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     nowhere = Versions(tmp_path / "nowhere")
 
-    with pytest.raises(Unavailable, match="cannot use"), nowhere.alone():
+    with pytest.raises(Unavailable, match="cannot use"), nowhere.lock():
         pass
     with pytest.raises(Unavailable):
-        nowhere.point("0.1.0")
+        nowhere.switch_to("0.1.0")
