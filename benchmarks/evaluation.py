@@ -48,8 +48,8 @@ def measure(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
 
 def main() -> None:
     """Evaluate a folder once, after a few files to start the workers; print what it took."""
-    from listener.evaluate.engines.ours import our_recipe
-    from listener.evaluate.plan import CorpusSettings, Plan, completed
+    from listener.evaluate.engines.ours import earmark_recipe
+    from listener.evaluate.plan import CorpusSettings, EvaluationPlan, complete_plan
     from listener.evaluate.running import Evaluation
     from listener.evaluate.workers import Processes
 
@@ -57,9 +57,9 @@ def main() -> None:
     home = Path(tempfile.gettempdir()) / "earmark-has-no-home-here"
 
     def run(*only: str) -> None:
-        plan = completed(Plan(corpus=(CorpusSettings(path=folder),), only=only), "benchmark")
+        plan = complete_plan(EvaluationPlan(corpus=(CorpusSettings(path=folder),), only=only), "benchmark")
         Evaluation(
-            plan, lambda engine: our_recipe(engine.name, home, engine.words), Processes(jobs)
+            plan, lambda engine: earmark_recipe(engine.name, home, engine.words), Processes(jobs)
         ).run()
 
     run(*(f"*/{number:02}.flac" for number in range(WARM_UP_FILES)))

@@ -16,8 +16,8 @@ import msgspec
 from benchmarks.report import splice
 from benchmarks.sounds import ROOT, recordings_folder
 from listener.errors import EarmarkError, Unavailable
-from listener.evaluate.engines.ours import our_recipe
-from listener.evaluate.plan import CorpusSettings, EngineSettings, Plan, completed
+from listener.evaluate.engines.ours import earmark_recipe
+from listener.evaluate.plan import CorpusSettings, EngineSettings, EvaluationPlan, complete_plan
 from listener.evaluate.rates.result import Result, WordResult
 from listener.evaluate.running import Evaluation
 from listener.evaluate.workers import Processes
@@ -117,7 +117,7 @@ def quoted(name: str, word: Mapping[str, Any]) -> dict[Path, str]:
 
 
 def _evaluated(recordings: Path, cache: Path, target: float | None) -> Result:
-    plan = Plan(
+    plan = EvaluationPlan(
         engine=(EngineSettings(words=WORDS),),
         corpus=(CorpusSettings(path=str(recordings)),),
         only=ONLY,
@@ -126,8 +126,8 @@ def _evaluated(recordings: Path, cache: Path, target: float | None) -> Result:
     )
     home = cache / "no-home"
     return Evaluation(
-        completed(plan, "rates"),
-        lambda engine: our_recipe(engine.name, home, engine.words),
+        complete_plan(plan, "rates"),
+        lambda engine: earmark_recipe(engine.name, home, engine.words),
         Processes(-1),
         cache,
     ).run()

@@ -15,7 +15,7 @@ from listener.errors import ConfigError, Unavailable
 from listener.evaluate.corpus.items import Item
 from listener.evaluate.engines.provenance import code_hash, versions
 from listener.evaluate.work import ItemReport
-from listener.evaluate.workers import in_turns
+from listener.evaluate.workers import map_in_batches
 
 if TYPE_CHECKING:
     import distributed
@@ -46,7 +46,7 @@ class Cluster:
             self._see_that_all_are_alike(client)
             with joblib.parallel_config(backend="dask", client=client):
                 parallel = joblib.Parallel(return_as="generator", batch_size=1)
-            yield from in_turns(parallel, function, items)
+            yield from map_in_batches(parallel, function, items)
 
     @contextlib.contextmanager
     def _client(self) -> Iterator["distributed.Client"]:

@@ -9,15 +9,15 @@ from listener.actions import Subcommands
 from listener.config import Config
 from listener.evaluate import options
 from listener.evaluate.corpus.items import Item
-from listener.evaluate.engines.recipes import recipe_of
+from listener.evaluate.engines.recipes import build_recipe
 from listener.evaluate.neighbours import command as neighbours
 from listener.evaluate.preparation import open_all
 from listener.evaluate.rates.result import Result
-from listener.evaluate.remaining import Remaining
-from listener.evaluate.report.outputs import write
-from listener.evaluate.report.summary import lines, objects
+from listener.evaluate.remaining import ProgressLine
+from listener.evaluate.report.outputs import write_outputs
+from listener.evaluate.report.summary import summary_lines, summary_objects
 from listener.evaluate.running import Evaluation, Workers
-from listener.evaluate.sounds import Sounds
+from listener.evaluate.sounds import ExcerptCutter
 from listener.evaluate.surveys import traced
 from listener.evaluate.workers import Processes
 
@@ -78,31 +78,31 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     if arguments.action == "neighbours":
         return neighbours.run(arguments, settings)
     out = Path(arguments.out)
-    judge = traced.evaluate if arguments.trace else _played
+    judge = traced.evaluate_survey if arguments.trace else _played
     result, sound = judge(arguments, settings)
-    write(result, out, sound)
+    write_outputs(result, out, sound)
     if arguments.json:
-        for line in objects(result):
+        for line in summary_objects(result):
             print(line.decode())
     else:
-        for text in lines(result):
+        for text in summary_lines(result):
             print(text)
         print(f"{out / 'report.html'} has the pictures")
     return int(bool(result.missing) or not _claims_hold(result))
 
 
-def _played(arguments: argparse.Namespace, settings: Config) -> tuple[Result, Sounds | None]:
-    plan = options.plan_of(arguments, settings)
+def _played(arguments: argparse.Namespace, settings: Config) -> tuple[Result, ExcerptCutter | None]:
+    plan = options.build_plan(arguments, settings)
     total = sum(_bytes(item) for item in open_all(plan) if isinstance(item, Item))
-    with Remaining(total, sys.stderr) as remaining:
+    with ProgressLine(total, sys.stderr) as remaining:
         result = Evaluation(
             plan=plan,
-            recipe=lambda engine: recipe_of(engine, Path(settings.home)),
+            recipe=lambda engine: build_recipe(engine, Path(settings.home)),
             workers=_workers(arguments),
             cache=Path(arguments.cache or Path(arguments.out) / "scores"),
             advance=lambda item: remaining.done(_bytes(item)),
         ).run()
-    return result, Sounds(plan) if arguments.with_sound else None
+    return result, ExcerptCutter(plan) if arguments.with_sound else None
 
 
 def _workers(arguments: argparse.Namespace) -> Workers:

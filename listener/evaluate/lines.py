@@ -23,7 +23,7 @@ class Summary:
     wakes: list[Wake] = field(default_factory=list)
 
 
-class Report(Protocol):
+class ScoreReport(Protocol):
     """What is printed about a file, and when. Each has what the others do not need."""
 
     def step(self, file: str, step: Step) -> None:
@@ -86,7 +86,7 @@ class WakeLines:
         """Print nothing: the wakes were printed as they came."""
 
 
-class Table:
+class ScoreTable:
     """For people: a line for each file, with each word's highest score, and the wakes."""
 
     def __init__(self, words: Sequence[str], files: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from listener.config import Config
 from listener.errors import ConfigError, UsageError
 from listener.evaluate import plan as plans
 from listener.evaluate.engines.recipes import KINDS
-from listener.evaluate.plan import Plan
+from listener.evaluate.plan import EvaluationPlan
 
 RECORDINGS: Final = "EARMARK_RECORDINGS"
 
@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def plan_of(arguments: argparse.Namespace, settings: Config) -> Plan:
+def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPlan:
     """Put the options over the plan, or make one of them and the settings.
 
     Raises:
@@ -116,10 +116,10 @@ def plan_of(arguments: argparse.Namespace, settings: Config) -> Plan:
     if arguments.noise or arguments.room or arguments.snr_db:
         raw["condition"] = _conditions(arguments)
     try:
-        plan = msgspec.convert(raw, Plan)
+        plan = msgspec.convert(raw, EvaluationPlan)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {error}", "docs/evaluation.md lists every key") from error
-    return plans.completed(plan, source)
+    return plans.complete_plan(plan, source)
 
 
 def _engines(arguments: argparse.Namespace, settings: Config) -> list[dict[str, Any]]:

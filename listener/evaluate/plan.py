@@ -1,4 +1,4 @@
-"""What is to be evaluated: engines, settings, sounds and conditions. Pure: text in, ``Plan`` out.
+"""What is to be evaluated: engines, settings, sounds and conditions. Pure: text in, ``EvaluationPlan`` out.
 
 The same plan can be said on the command line, or kept in one TOML file beside the results.
 """
@@ -68,7 +68,7 @@ class ConditionSettings(Settings, frozen=True, kw_only=True):
     """Active speech level that each item is brought to; none: as loud as it is."""
 
 
-class Plan(Settings, frozen=True, kw_only=True):
+class EvaluationPlan(Settings, frozen=True, kw_only=True):
     """All of it."""
 
     engine: Annotated[tuple[EngineSettings, ...], Meta(min_length=1)] = (EngineSettings(),)
@@ -90,7 +90,7 @@ class Plan(Settings, frozen=True, kw_only=True):
     """Choose each word's threshold for this rate."""
 
 
-def parse(text: str, source: str) -> Plan:
+def parse(text: str, source: str) -> EvaluationPlan:
     """Read a plan.
 
     Args:
@@ -106,13 +106,13 @@ def parse(text: str, source: str) -> Plan:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not TOML: {error}") from error
     try:
-        plan = msgspec.convert(raw, Plan)
+        plan = msgspec.convert(raw, EvaluationPlan)
     except (msgspec.ValidationError, RecursionError) as error:
         raise ConfigError(f"{source}: {error}", _hint(raw)) from error
-    return completed(plan, source)
+    return complete_plan(plan, source)
 
 
-def completed(plan: Plan, source: str) -> Plan:
+def complete_plan(plan: EvaluationPlan, source: str) -> EvaluationPlan:
     """Fill in the names that were left out, and see that the parts fit.
 
     Raises:
@@ -143,7 +143,7 @@ def completed(plan: Plan, source: str) -> Plan:
     return msgspec.structs.replace(plan, engine=engines, condition=conditions)
 
 
-def to_builtins(plan: Plan) -> dict[str, Any]:
+def to_builtins(plan: EvaluationPlan) -> dict[str, Any]:
     """Return the plan as tables and lists, every default filled in."""
     found: dict[str, Any] = msgspec.to_builtins(plan)
     return found
@@ -173,7 +173,7 @@ def _last(path: str) -> str:
 
 def _hint(raw: dict[str, Any]) -> str:
     for key in raw:
-        if key not in Plan.__struct_fields__:
-            near = difflib.get_close_matches(key, Plan.__struct_fields__, n=1)
+        if key not in EvaluationPlan.__struct_fields__:
+            near = difflib.get_close_matches(key, EvaluationPlan.__struct_fields__, n=1)
             return f"did you mean {near[0]}?" if near else "docs/evaluation.md lists every key"
     return "docs/evaluation.md lists every key"

@@ -7,18 +7,18 @@ import msgspec
 
 from listener.errors import EarmarkError, UsageError
 from listener.evaluate.corpus.folders import sounds_in
-from listener.evaluate.corpus.items import Corpus, Several
+from listener.evaluate.corpus.items import Corpus, CombinedCorpus
 from listener.evaluate.corpus.layouts import open_corpus
 from listener.evaluate.corpus.mixing import Condition
 from listener.evaluate.corpus.playing import file_hash
 from listener.evaluate.engines.engine import EngineRecipe
-from listener.evaluate.plan import ConditionSettings, EngineSettings, Plan
-from listener.evaluate.rates.result import Trouble
-from listener.evaluate.work import Job, engine_of
+from listener.evaluate.plan import ConditionSettings, EngineSettings, EvaluationPlan
+from listener.evaluate.rates.result import SkippedItem
+from listener.evaluate.work import Job, get_engine
 from listener.recording import open_recording
 
 
-def open_all(plan: Plan) -> Corpus:
+def open_all(plan: EvaluationPlan) -> Corpus:
     """Open every corpus of a plan as one.
 
     Raises:
@@ -28,12 +28,12 @@ def open_all(plan: Plan) -> Corpus:
         raise UsageError(
             "there is nothing to play", "name a folder or a manifest, or set EARMARK_RECORDINGS"
         )
-    return Several([open_corpus(Path(each.path), each.word) for each in plan.corpus], plan.only)
+    return CombinedCorpus([open_corpus(Path(each.path), each.word) for each in plan.corpus], plan.only)
 
 
 def prepare(
-    plan: Plan, recipe: Callable[[EngineSettings], EngineRecipe], cache: Path | None
-) -> tuple[Job, list[Trouble]]:
+    plan: EvaluationPlan, recipe: Callable[[EngineSettings], EngineRecipe], cache: Path | None
+) -> tuple[Job, list[SkippedItem]]:
     """Build every engine once, here, and look at every noise: what cannot be used is missing.
 
     Args:
@@ -44,16 +44,16 @@ def prepare(
     Raises:
         EarmarkError: no engine can be built, or a condition has no sound that can be used.
     """
-    troubles: list[Trouble] = []
+    troubles: list[SkippedItem] = []
     recipes, settings = [], []
     failure: EarmarkError | None = None
     for each in plan.engine:
         try:
             made = recipe(each)
-            defaults = engine_of(made).thresholds
+            defaults = get_engine(made).thresholds
         except EarmarkError as error:
             failure = error
-            troubles.append(Trouble(item=each.name, why=str(error)))
+            troubles.append(SkippedItem(item=each.name, why=str(error)))
             continue
         recipes.append(made)
         filled = {word: each.thresholds.get(word, defaults[word]) for word in defaults}
@@ -61,7 +61,7 @@ def prepare(
     if failure is not None and not recipes:
         raise failure
     hashes: dict[Path, str] = {}
-    conditions = tuple(condition_of(each, hashes, troubles) for each in plan.condition)
+    conditions = tuple(resolve_condition(each, hashes, troubles) for each in plan.condition)
     thresholds = tuple(
         {
             (condition.name, word): threshold
@@ -85,8 +85,8 @@ def prepare(
     return job, troubles
 
 
-def condition_of(
-    settings: ConditionSettings, hashes: dict[Path, str], troubles: list[Trouble]
+def resolve_condition(
+    settings: ConditionSettings, hashes: dict[Path, str], troubles: list[SkippedItem]
 ) -> Condition:
     """Find the sounds of a condition.
 
@@ -106,7 +106,7 @@ def condition_of(
                 with open_recording(path):
                     hashes[path] = file_hash(path)
             except EarmarkError as error:
-                troubles.append(Trouble(item=str(path), why=str(error)))
+                troubles.append(SkippedItem(item=str(path), why=str(error)))
             else:
                 usable.append(path)
         if folder is not None and not usable:

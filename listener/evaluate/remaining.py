@@ -8,7 +8,7 @@ ON_SCREEN_S: Final = 0.2
 IN_A_FILE_S: Final = 30.0
 
 
-class Remaining:
+class ProgressLine:
     """Tells on standard error how far a run is. Not safe for use by several threads."""
 
     def __init__(

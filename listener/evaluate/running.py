@@ -13,17 +13,17 @@ from typing import Protocol
 
 import msgspec
 
-from listener.evaluate.corpus.items import Corpus, Fault, Item
+from listener.evaluate.corpus.items import Corpus, InvalidItem, Item
 from listener.evaluate.engines.engine import EngineRecipe
 from listener.evaluate.engines.provenance import code_hash, versions
-from listener.evaluate.plan import EngineSettings, Plan, to_builtins
+from listener.evaluate.plan import EngineSettings, EvaluationPlan, to_builtins
 from listener.evaluate.preparation import open_all, prepare
-from listener.evaluate.rates.claims import target
-from listener.evaluate.rates.comparing import compare
-from listener.evaluate.rates.result import Comparison, Result, Target, Trouble, WordResult
-from listener.evaluate.report.wording import cautions, definitions
+from listener.evaluate.rates.claims import find_target
+from listener.evaluate.rates.comparing import compare_engines
+from listener.evaluate.rates.result import Comparison, Result, Target, SkippedItem, WordResult
+from listener.evaluate.report.wording import list_cautions, list_definitions
 from listener.evaluate.totals import Totals
-from listener.evaluate.work import ItemReport, Job, examine
+from listener.evaluate.work import ItemReport, Job, examine_item
 
 Key = tuple[int, int, str]
 """Engine, condition and word."""
@@ -46,7 +46,7 @@ class Workers(Protocol):
 class Evaluation:
     """One run of a plan."""
 
-    plan: Plan
+    plan: EvaluationPlan
     recipe: Callable[[EngineSettings], EngineRecipe]
     """Prepares an engine; raises EarmarkError where there is none."""
     workers: Workers
@@ -75,32 +75,32 @@ class Evaluation:
             plan=to_builtins(self.plan),
             hashes=_hashes(self.plan, job, corpus_hash),
             versions=versions(),
-            definitions=definitions(self.plan),
-            warnings=cautions(words, missing),
+            definitions=list_definitions(self.plan),
+            warnings=list_cautions(words, missing),
             missing=tuple(missing),
             words=words,
             comparisons=_comparisons(job, totals),
         )
 
-    def _pass(self, corpus: Corpus, job: Job) -> tuple[dict[Key, Totals], set[Trouble], str]:
+    def _pass(self, corpus: Corpus, job: Job) -> tuple[dict[Key, Totals], set[SkippedItem], str]:
         """Have every item examined once, and count."""
-        troubles: set[Trouble] = set()
+        troubles: set[SkippedItem] = set()
         totals: dict[Key, Totals] = {}
         digest = hashlib.sha256()
 
         def items() -> Iterator[Item]:
             for item in corpus:
-                if isinstance(item, Fault):
-                    troubles.add(Trouble(item=item.name, why=item.why))
+                if isinstance(item, InvalidItem):
+                    troubles.add(SkippedItem(item=item.name, why=item.why))
                 else:
                     yield item
 
-        for report in self.workers.map(functools.partial(examine, job), items()):
+        for report in self.workers.map(functools.partial(examine_item, job), items()):
             item = report.item
-            troubles |= {Trouble(item=item.name, why=fault) for fault in report.faults}
+            troubles |= {SkippedItem(item=item.name, why=fault) for fault in report.faults}
             if report.not_kept is not None:
                 troubles.add(
-                    Trouble(item="score cache", why=f"it could not be written: {report.not_kept}")
+                    SkippedItem(item="score cache", why=f"it could not be written: {report.not_kept}")
                 )
             said = [(label.word, label.start_s, label.end_s) for label in item.labels]
             digest.update(
@@ -148,10 +148,10 @@ class Evaluation:
         return [engine.name for engine in self.plan.engine].index(settings.name)
 
 
-def _targets(totals: Mapping[Key, Totals], plan: Plan) -> dict[Key, Target]:
+def _targets(totals: Mapping[Key, Totals], plan: EvaluationPlan) -> dict[Key, Target]:
     per_hour = plan.target_false_wakes_per_hour
     return {
-        key: target(each.counts, each.plays, each.all.hours, per_hour)
+        key: find_target(each.counts, each.plays, each.all.hours, per_hour)
         for key, each in totals.items()
         if per_hour is not None
     }
@@ -180,7 +180,7 @@ def _comparisons(job: Job, totals: Mapping[Key, Totals]) -> tuple[Comparison, ..
                 and (said == other.said.get(second[2], second[2]))
             ):
                 found.append(
-                    compare(
+                    compare_engines(
                         said,
                         job.conditions[first[1]].name,
                         (one.name, other.name),
@@ -192,7 +192,7 @@ def _comparisons(job: Job, totals: Mapping[Key, Totals]) -> tuple[Comparison, ..
     return tuple(found)
 
 
-def _hashes(plan: Plan, job: Job, corpus_hash: str) -> dict[str, str]:
+def _hashes(plan: EvaluationPlan, job: Job, corpus_hash: str) -> dict[str, str]:
     settings = hashlib.sha256(msgspec.json.encode(to_builtins(plan))).hexdigest()
     found = {"settings": settings, "corpus": corpus_hash, "code": code_hash()}
     for recipe in job.recipes:

@@ -1,4 +1,4 @@
-"""The verb ``score``: the scores that the device's own detector gives to recordings.
+"""The verb ``score_recording``: the scores that the device's own detector gives to recordings.
 
 One file after the other, each from a fresh start, in constant memory, nothing skipped: the road
 for anyone who compares us with another engine.
@@ -17,8 +17,8 @@ import msgspec
 from listener.catalogue import Catalogue
 from listener.config import Config, Probability, WakeSettings
 from listener.errors import EarmarkError, Unavailable, UsageError
-from listener.evaluate.lines import Report, StepLines, Summary, Table, WakeLines, printable
-from listener.evaluate.remaining import Remaining
+from listener.evaluate.lines import ScoreReport, StepLines, Summary, ScoreTable, WakeLines, printable
+from listener.evaluate.remaining import ProgressLine
 from listener.inference.assembly import build_detector
 from listener.recording import SUFFIXES, Recording, open_recording
 from listener.sound.pcm import SAMPLE_RATE_HZ, Framer, Gap, GapReason
@@ -78,16 +78,16 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     detector = build_detector(words, catalogue.embedding(), wake)
     report = _report(arguments, wake.words, paths)
     damaged = 0
-    with Remaining(len(paths), sys.stderr, sys.stdout) as remaining:
+    with ProgressLine(len(paths), sys.stderr, sys.stdout) as remaining:
         for number, path in enumerate(paths):
             file = printable(path)
             advance = partial(remaining.reached, number)
             try:
                 with open_recording(path, settings.microphone.channel) as recording:
-                    report.end(file, score(detector, recording, file, report, advance))
+                    report.end(file, score_recording(detector, recording, file, report, advance))
             except EarmarkError as error:
                 damaged += 1
-                _complain(error)
+                _print_error(error)
     return int(damaged > 0)
 
 
@@ -141,11 +141,11 @@ def expand(names: Sequence[str]) -> list[Path]:
     return paths
 
 
-def score(
+def score_recording(
     detector: Detector,
     recording: Recording,
     file: str,
-    report: Report,
+    report: ScoreReport,
     advance: Callable[[float], None],
 ) -> Summary:
     """Drive the detector over one recording, from a fresh start.
@@ -180,15 +180,15 @@ def score(
     return summary
 
 
-def _report(arguments: argparse.Namespace, words: Sequence[str], paths: Sequence[Path]) -> Report:
+def _report(arguments: argparse.Namespace, words: Sequence[str], paths: Sequence[Path]) -> ScoreReport:
     if arguments.wakes:
         return WakeLines(as_json=arguments.json)
     if arguments.json:
         return StepLines()
-    return Table(words, [printable(path) for path in paths])
+    return ScoreTable(words, [printable(path) for path in paths])
 
 
-def _complain(error: EarmarkError) -> None:
+def _print_error(error: EarmarkError) -> None:
     # What was printed about the file comes before what is wrong with it.
     sys.stdout.flush()
     print(f"earmark: error: {printable(str(error))}", file=sys.stderr)

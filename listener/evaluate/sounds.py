@@ -7,10 +7,10 @@ import numpy as np
 from listener.errors import EarmarkError
 from listener.evaluate.corpus.items import Item
 from listener.evaluate.corpus.mixing import Condition, Mixer, choose
-from listener.evaluate.corpus.playing import phases, sounding
-from listener.evaluate.plan import Plan
-from listener.evaluate.preparation import condition_of, open_all
-from listener.evaluate.rates.events import Event
+from listener.evaluate.corpus.playing import phases, open_item
+from listener.evaluate.plan import EvaluationPlan
+from listener.evaluate.preparation import resolve_condition, open_all
+from listener.evaluate.rates.events import DetectionEvent
 from listener.evaluate.rates.result import WordResult
 from listener.sound.clip import encode_clip
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
@@ -19,10 +19,10 @@ BEFORE_S: Final = 5.0
 AFTER_S: Final = 2.0
 
 
-class Sounds:
+class ExcerptCutter:
     """Cuts sound out of a plan's corpus, mixed as it was played. One thread."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: EvaluationPlan) -> None:
         """Find every item.
 
         Args:
@@ -33,10 +33,10 @@ class Sounds:
         """
         self._plan = plan
         self._items = {item.name: item for item in open_all(plan) if isinstance(item, Item)}
-        conditions = [condition_of(each, {}, []) for each in plan.condition]
+        conditions = [resolve_condition(each, {}, []) for each in plan.condition]
         self._conditions: dict[str, Condition] = {each.name: each for each in conditions}
 
-    def __call__(self, word: WordResult, event: Event) -> bytes | None:
+    def __call__(self, word: WordResult, event: DetectionEvent) -> bytes | None:
         """Return the sound around an event as FLAC; None if it cannot be had any more.
 
         Args:
@@ -52,9 +52,9 @@ class Sounds:
             return None
         return encode_clip(sound, "earmark evaluate") if len(sound) else None
 
-    def _cut(self, item: Item, condition: Condition, event: Event) -> Samples:
+    def _cut(self, item: Item, condition: Condition, event: DetectionEvent) -> Samples:
         phase = phases(self._plan.plays)[event.play]
-        found = sounding(item, self._plan.channel)
+        found = open_item(item, self._plan.channel)
         choice = choose(condition, self._plan.seed, item.name, event.play)
         first = max(0, round((event.at_s - BEFORE_S) * SAMPLE_RATE_HZ) - phase)
         end = round((event.at_s + AFTER_S) * SAMPLE_RATE_HZ) - phase

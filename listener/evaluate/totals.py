@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from listener.evaluate.corpus.items import Item
-from listener.evaluate.rates.claims import claims, points
-from listener.evaluate.rates.curve import Counts, no_counts
-from listener.evaluate.rates.events import Event, Kind
-from listener.evaluate.rates.excerpts import Heights
+from listener.evaluate.rates.claims import check_claims, curve_points
+from listener.evaluate.rates.curve import CurveCounts, zero_counts
+from listener.evaluate.rates.events import DetectionEvent, EventKind
+from listener.evaluate.rates.excerpts import ScoreHistogram
 from listener.evaluate.rates.intervals import (
     PER_10000_WORDS,
     PER_HOUR,
@@ -23,7 +23,7 @@ from listener.evaluate.rates.intervals import (
     poisson,
     wilson,
 )
-from listener.evaluate.rates.repeatability import Hits, repeatability
+from listener.evaluate.rates.repeatability import Hits, measure_repeatability
 from listener.evaluate.rates.result import Breakdown, Excerpt, Target, WordResult
 from listener.evaluate.rates.takes import TakeReport, WordReport
 
@@ -32,7 +32,7 @@ RECORDING_GROUPS = 4096
 
 
 @dataclass(slots=True)
-class Share:
+class Exposure:
     """What happened to a part of the sound, in all plays, and what there was in one."""
 
     missed: int = 0
@@ -50,14 +50,14 @@ class Totals:
     clipped_samples: int = 0
     transcribed_words: int = 0
     transcribed_false: int = 0
-    all: Share = field(default_factory=Share)
-    speakers: dict[str, Share] = field(default_factory=dict)
-    groups: dict[str, Share] = field(default_factory=dict)
-    recordings: list[Share] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    all: Exposure = field(default_factory=Exposure)
+    speakers: dict[str, Exposure] = field(default_factory=dict)
+    groups: dict[str, Exposure] = field(default_factory=dict)
+    recordings: list[Exposure] = field(default_factory=list)
+    events: list[DetectionEvent] = field(default_factory=list)
     excerpts: list[Excerpt] = field(default_factory=list)
-    heights: Heights = field(default_factory=Heights)
-    counts: Counts = field(default_factory=no_counts)
+    heights: ScoreHistogram = field(default_factory=ScoreHistogram)
+    counts: CurveCounts = field(default_factory=zero_counts)
     hits: Hits = field(default_factory=dict)
 
     def add(self, item: Item, take: TakeReport, report: WordReport) -> None:
@@ -75,12 +75,12 @@ class Totals:
             self.hits.setdefault((item.name, index), (at_s, []))[1].append(hit)
         recording = self.recordings[(self.items - 1) % RECORDING_GROUPS]
         for event in report.events:
-            missed, false = event.kind is Kind.MISS, event.kind is Kind.FALSE_WAKE
+            missed, false = event.kind is EventKind.MISS, event.kind is EventKind.FALSE_WAKE
             if not (missed or false):
                 continue
             shares = [self.all, recording, self._group(item)]
             if event.speaker is not None:
-                shares.append(self.speakers.setdefault(event.speaker, Share()))
+                shares.append(self.speakers.setdefault(event.speaker, Exposure()))
             for share in shares:
                 share.missed += missed
                 share.false += false
@@ -89,7 +89,7 @@ class Totals:
     def _open(self, item: Item, report: WordReport) -> None:
         """Count what a new item could have brought."""
         if len(self.recordings) < RECORDING_GROUPS:
-            self.recordings.append(Share())
+            self.recordings.append(Exposure())
         self.items += 1
         self.transcribed_words += _words_in(item)
         recording = self.recordings[(self.items - 1) % RECORDING_GROUPS]
@@ -99,15 +99,15 @@ class Totals:
         if item.segments:
             for segment in item.segments:
                 if segment.speaker is not None:
-                    share = self.speakers.setdefault(segment.speaker, Share())
+                    share = self.speakers.setdefault(segment.speaker, Exposure())
                     share.hours += (segment.end_s - segment.start_s) / 3600
         elif item.speaker is not None:
-            share = self.speakers.setdefault(item.speaker, Share())
+            share = self.speakers.setdefault(item.speaker, Exposure())
             share.said += report.said
             share.hours += report.hours
 
-    def _group(self, item: Item) -> Share:
-        return self.groups.setdefault(item.condition or "", Share())
+    def _group(self, item: Item) -> Exposure:
+        return self.groups.setdefault(item.condition or "", Exposure())
 
     def outcomes(self) -> dict[tuple[str, int], bool]:
         """Say of each labelled word, by item and place in it, whether its first play woke."""
@@ -148,8 +148,8 @@ class Totals:
             seed: of the resampling.
         """
         speakers = list(self.speakers.values())
-        hits = [event for event in self.events if event.kind is Kind.HIT]
-        others = [event for event in self.events if event.kind is not Kind.HIT]
+        hits = [event for event in self.events if event.kind is EventKind.HIT]
+        others = [event for event in self.events if event.kind is not EventKind.HIT]
         return WordResult(
             engine=engine,
             word=word,
@@ -182,21 +182,21 @@ class Totals:
             )
             if self.transcribed_words
             else None,
-            claims=claims(self.false_wakes(), claimed),
-            near_misses=sum(event.kind is Kind.NEAR_MISS for event in others),
+            claims=check_claims(self.false_wakes(), claimed),
+            near_misses=sum(event.kind is EventKind.NEAR_MISS for event in others),
             latency_s=_quantiles(
                 [event.latency_s for event in hits if event.latency_s is not None],
                 (0.5, 0.9, 0.95),
             ),
             activation_s=_quantiles(
-                [event.activation_s for event in others if event.kind is Kind.FALSE_WAKE],
+                [event.activation_s for event in others if event.kind is EventKind.FALSE_WAKE],
                 (0.5, 0.9, 1.0),
             ),
-            curve=points(self.counts, self.plays, self.all.said, self.all.hours),
+            curve=curve_points(self.counts, self.plays, self.all.said, self.all.hours),
             speakers=_breakdowns(self.speakers, self.plays),
             groups=_breakdowns(self.groups, self.plays),
             events=(*others, *hits),
-            repeatability=repeatability(self.hits, self.events, self.plays)
+            repeatability=measure_repeatability(self.hits, self.events, self.plays)
             if self.plays > 1
             else (),
             said=said,
@@ -207,7 +207,7 @@ class Totals:
         )
 
 
-def _breakdowns(shares: dict[str, Share], plays: int) -> tuple[Breakdown, ...]:
+def _breakdowns(shares: dict[str, Exposure], plays: int) -> tuple[Breakdown, ...]:
     return tuple(
         Breakdown(
             name=name,

@@ -1,6 +1,6 @@
 """The unit of work: one item, played under every condition to every engine.
 
-``examine`` is called in worker processes, here or elsewhere; everything it takes and gives can be
+``examine_item`` is called in worker processes, here or elsewhere; everything it takes and gives can be
 sent. What it gives has no scores in it, so memory does not grow with the corpus.
 """
 
@@ -13,14 +13,14 @@ from threadpoolctl import threadpool_limits
 
 from listener.errors import EarmarkError
 from listener.evaluate.corpus.items import Item
-from listener.evaluate.corpus.mixing import Choice, Condition, Mixer, choose
-from listener.evaluate.corpus.playing import Sounding, file_hash, phases, sounding
+from listener.evaluate.corpus.mixing import MixChoice, Condition, Mixer, choose
+from listener.evaluate.corpus.playing import PlayableItem, file_hash, phases, open_item
 from listener.evaluate.engines.cache import ScoreCache
 from listener.evaluate.engines.engine import Engine, EngineRecipe
 from listener.evaluate.engines.provenance import MIXING, code_hash, digest_of
-from listener.evaluate.engines.track import Track
+from listener.evaluate.engines.track import ScoreTrack
 from listener.evaluate.plan import EngineSettings
-from listener.evaluate.rates.judging import Play, Watch
+from listener.evaluate.rates.judging import PlayedItem, MatchRule
 from listener.evaluate.rates.takes import TakeReport, word_report
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.wake.trigger import Rule
@@ -59,14 +59,14 @@ class ItemReport:
     """Why its scores could not be kept; the figures are whole all the same."""
 
 
-def examine(job: Job, item: Item) -> ItemReport:
+def examine_item(job: Job, item: Item) -> ItemReport:
     """Play an item, count what happens.
 
     What is foreseeable ends up in the report, so that the rest goes on.
     """
-    one_thread()
+    limit_threads()
     try:
-        found = sounding(item, job.channel)
+        found = open_item(item, job.channel)
         hashed = file_hash(item.path)
     except EarmarkError as error:
         return ItemReport(item, faults=(str(error),))
@@ -78,7 +78,7 @@ def examine(job: Job, item: Item) -> ItemReport:
             try:
                 name = job.conditions[condition].name
                 takes += [
-                    _take(job, Play(item, name, play), track, engine=engine, condition=condition)
+                    _take(job, PlayedItem(item, name, play), track, engine=engine, condition=condition)
                     for play, track in tracks.of(engine, job.conditions[condition])
                 ]
             except EarmarkError as error:
@@ -91,18 +91,18 @@ def examine(job: Job, item: Item) -> ItemReport:
 
 
 @functools.lru_cache(maxsize=1)
-def one_thread() -> object:
+def limit_threads() -> object:
     """Keep the arithmetic of this process to one thread, once: a worker has one core."""
     return threadpool_limits(1)
 
 
 @functools.lru_cache(maxsize=8)
-def engine_of(recipe: EngineRecipe) -> Engine:
+def get_engine(recipe: EngineRecipe) -> Engine:
     """Return the engine of a recipe; each process makes it once."""
     return recipe.build()
 
 
-def rule_of(settings: EngineSettings, threshold: float, step_samples: int) -> Rule:
+def build_item_rule(settings: EngineSettings, threshold: float, step_samples: int) -> Rule:
     """Return when scores that come every ``step_samples`` are a wake."""
     steps_per_frame = FRAME_SAMPLES / step_samples
     return Rule(
@@ -117,7 +117,7 @@ def rule_of(settings: EngineSettings, threshold: float, step_samples: int) -> Ru
 class _Tracks:
     """The tracks of one item, from the cache or from the engines."""
 
-    def __init__(self, job: Job, found: Sounding, hashed: str) -> None:
+    def __init__(self, job: Job, found: PlayableItem, hashed: str) -> None:
         self._job = job
         self._found = found
         self._hashed = hashed
@@ -125,7 +125,7 @@ class _Tracks:
         self._mixer = Mixer()
         self.not_kept: str | None = None
 
-    def of(self, engine: int, condition: Condition) -> Iterator[tuple[int, Track]]:
+    def of(self, engine: int, condition: Condition) -> Iterator[tuple[int, ScoreTrack]]:
         """Give each play with its track.
 
         Raises:
@@ -141,9 +141,9 @@ class _Tracks:
                 self._keep(key, track)
             yield play, track
 
-    def _scored(self, recipe: EngineRecipe, choice: Choice, phase: int) -> Track:
+    def _scored(self, recipe: EngineRecipe, choice: MixChoice, phase: int) -> ScoreTrack:
         sound = self._mixer.mix(lambda: self._found.play(phase), choice)
-        track = engine_of(recipe).track(sound)
+        track = get_engine(recipe).track(sound)
         return replace(
             track,
             first_end_sample=track.first_end_sample + phase,
@@ -151,7 +151,7 @@ class _Tracks:
             clipped_samples=self._mixer.clipped_samples,
         )
 
-    def _keep(self, key: str, track: Track) -> None:
+    def _keep(self, key: str, track: ScoreTrack) -> None:
         if self._cache is None or self.not_kept is not None:
             return
         try:
@@ -159,7 +159,7 @@ class _Tracks:
         except OSError as error:
             self.not_kept = error.strerror or str(error)
 
-    def _key(self, recipe: EngineRecipe, choice: Choice, phase: int) -> str:
+    def _key(self, recipe: EngineRecipe, choice: MixChoice, phase: int) -> str:
         item, hashes = self._found.item, self._job.sound_hashes
         return digest_of(
             "scores",
@@ -178,16 +178,16 @@ def _mixing_code() -> str:
     return code_hash(MIXING)
 
 
-def _take(job: Job, play: Play, track: Track, *, engine: int, condition: int) -> TakeReport:
+def _take(job: Job, play: PlayedItem, track: ScoreTrack, *, engine: int, condition: int) -> TakeReport:
     settings = job.settings[engine]
     words = [
         word_report(
             play,
             track,
-            Watch(
+            MatchRule(
                 word,
                 settings.said.get(word, word),
-                rule_of(settings, job.thresholds[engine][play.condition, word], track.step_samples),
+                build_item_rule(settings, job.thresholds[engine][play.condition, word], track.step_samples),
                 job.tail_s,
             ),
         )

@@ -26,10 +26,10 @@ class Processes:
     def map(self, function: Examine, items: Iterable[Item]) -> Iterator[ItemReport]:
         """See ``Workers.map``."""
         with joblib.Parallel(self.jobs, return_as="generator") as parallel:
-            yield from in_turns(parallel, function, items)
+            yield from map_in_batches(parallel, function, items)
 
 
-def in_turns(
+def map_in_batches(
     parallel: Any,  # noqa: ANN401 - joblib ships no types
     function: Examine,
     items: Iterable[Item],

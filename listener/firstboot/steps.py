@@ -92,7 +92,7 @@ class FirstBoot:
         report = FirstBootReport()
         self._write_settings(todo.settings, report)
         self._make_owner(todo, report)
-        joined = self._join(todo, report)
+        joined = self._join_household(todo, report)
         self._introduce(todo, report)
         if not joined:
             return self._write_report(report, Unavailable.exit_code)
@@ -176,7 +176,7 @@ class FirstBoot:
         self._boot.write(partition.CHALLENGE, waits.riddle)
         report.ask(waits.owner)
 
-    def _join(self, todo: FirstBootPlan, report: FirstBootReport) -> bool:
+    def _join_household(self, todo: FirstBootPlan, report: FirstBootReport) -> bool:
         """Join, where there is a line; say whether nothing of it is left to do."""
         if todo.line is None:
             return True

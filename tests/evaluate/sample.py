@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from listener.evaluate.engines.track import Track
-from listener.evaluate.rates.events import Event, Kind
-from listener.evaluate.rates.excerpts import Heights, excerpt
+from listener.evaluate.engines.track import ScoreTrack
+from listener.evaluate.rates.events import DetectionEvent, EventKind
+from listener.evaluate.rates.excerpts import ScoreHistogram, cut_excerpt
 from listener.evaluate.rates.intervals import Rate
 from listener.evaluate.rates.result import (
     Breakdown,
@@ -15,7 +15,7 @@ from listener.evaluate.rates.result import (
     Point,
     Repeatability,
     Result,
-    Trouble,
+    SkippedItem,
     WordResult,
 )
 from listener.sound.pcm import SAMPLE_RATE_HZ
@@ -58,7 +58,7 @@ def false_wakes(count: float, hours: float) -> Rate:
     return Rate(count, hours, count / hours, low, high, 0.95, "poisson", "per hour")
 
 
-def track(seed: int, rises_at_s: tuple[float, ...]) -> Track:
+def track(seed: int, rises_at_s: tuple[float, ...]) -> ScoreTrack:
     """Faint scores with a rise at each place."""
     rng = np.random.default_rng(seed)
     scores = rng.beta(0.3, 12, int(LENGTH_S / 0.08)).astype(np.float32)
@@ -67,21 +67,21 @@ def track(seed: int, rises_at_s: tuple[float, ...]) -> Track:
         scores[middle - 4 : middle + 5] = np.array(
             [0.1, 0.3, 0.55, 0.8, 0.93, 0.9, 0.6, 0.3, 0.1], np.float32
         )
-    return Track(("alexa",), scores[:, None], 1280, 1280, int(LENGTH_S * SAMPLE_RATE_HZ))
+    return ScoreTrack(("alexa",), scores[:, None], 1280, 1280, int(LENGTH_S * SAMPLE_RATE_HZ))
 
 
 def word_result(engine: str, factor: float, names: tuple[str, ...]) -> WordResult:
     """One word's, with an event or two in each named item."""
-    events: list[Event] = []
+    events: list[DetectionEvent] = []
     excerpts = []
-    heights = Heights()
+    heights = ScoreHistogram()
     for index, name in enumerate(names):
         places = (40.0 + 61 * index % 400, 30.0 + 17 * index % 400)
         played = track(index, places)
         heights.add(np.array([0.9, 0.99, 0.7, 0.2], np.float32), played.of("alexa"))
         for at_s in places:
-            event = Event(
-                kind=Kind.FALSE_WAKE,
+            event = DetectionEvent(
+                kind=EventKind.FALSE_WAKE,
                 word="alexa",
                 item=name,
                 condition="clean",
@@ -94,8 +94,8 @@ def word_result(engine: str, factor: float, names: tuple[str, ...]) -> WordResul
                 transcript="it was an election that nobody had expected",
             )
             events.append(event)
-            excerpts.append(excerpt(played, event))
-    missed = replace(events[0], kind=Kind.MISS, peak=0.31, score=0.31, activation_s=0)
+            excerpts.append(cut_excerpt(played, event))
+    missed = replace(events[0], kind=EventKind.MISS, peak=0.31, score=0.31, activation_s=0)
     count = len(events)
     hours = 1.94
     curve = tuple(
@@ -140,7 +140,7 @@ def word_result(engine: str, factor: float, names: tuple[str, ...]) -> WordResul
         events=(missed, *events),
         repeatability=(
             Repeatability(
-                kind=Kind.FALSE_WAKE, item=names[0], at_s=events[0].at_s, fired=3, plays=8
+                kind=EventKind.FALSE_WAKE, item=names[0], at_s=events[0].at_s, fired=3, plays=8
             ),
         ),
         histogram=heights.histogram(),
@@ -156,6 +156,6 @@ def result(*names: str) -> Result:
         versions={"earmark": "0.2.0", "onnxruntime": "1.31.1"},
         definitions={"hit": "a wake from the start of the word to 0.5 s after its end"},
         warnings=("1.94 hours without a false wake would prove only fewer than 1.54 per hour",),
-        missing=(Trouble(item=names[0], why="it is damaged"),),
+        missing=(SkippedItem(item=names[0], why="it is damaged"),),
         words=(word_result("earmark", 1.0, names), word_result("openwakeword", 2.0, names)),
     )

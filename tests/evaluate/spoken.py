@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from listener.evaluate.engines.ours import our_recipe
-from listener.evaluate.plan import EngineSettings, Plan, completed
+from listener.evaluate.engines.ours import earmark_recipe
+from listener.evaluate.plan import EngineSettings, EvaluationPlan, complete_plan
 from listener.evaluate.rates.result import Result
 from listener.evaluate.running import Evaluation
 from listener.evaluate.workers import Processes
@@ -44,20 +44,20 @@ def manifest(folder: Path, *more: object) -> Path:
     return listed
 
 
-def plan(corpus: Path, *engines: EngineSettings, **parts: object) -> Plan:
+def plan(corpus: Path, *engines: EngineSettings, **parts: object) -> EvaluationPlan:
     """A plan over one corpus."""
     raw = {"corpus": [{"path": str(corpus)}], **parts}
     made = msgspec.structs.replace(
-        msgspec.convert(raw, Plan), engine=engines or (EngineSettings(),)
+        msgspec.convert(raw, EvaluationPlan), engine=engines or (EngineSettings(),)
     )
-    return completed(made, "test")
+    return complete_plan(made, "test")
 
 
-def evaluate(made: Plan, cache: Path | None = None, jobs: int = 1) -> Result:
+def evaluate(made: EvaluationPlan, cache: Path | None = None, jobs: int = 1) -> Result:
     """Run a plan with our own models."""
     return Evaluation(
         made,
-        lambda engine: our_recipe(
+        lambda engine: earmark_recipe(
             engine.name, HOME, engine.words, engine.hop_ms, stepwise=engine.stepwise
         ),
         Processes(jobs),

@@ -10,8 +10,8 @@ import pytest
 from listener.errors import Unavailable
 from listener.evaluate.cluster import Cluster
 from listener.evaluate.corpus.items import Item
-from listener.evaluate.engines.ours import our_recipe
-from listener.evaluate.plan import CorpusSettings, EngineSettings, Plan, completed
+from listener.evaluate.engines.ours import earmark_recipe
+from listener.evaluate.plan import CorpusSettings, EngineSettings, EvaluationPlan, complete_plan
 from listener.evaluate.running import Evaluation, Workers
 from listener.evaluate.work import ItemReport
 from listener.evaluate.workers import Processes
@@ -51,8 +51,8 @@ def test_reports_come_in_the_order_of_the_items(address: str) -> None:
 
 
 def test_a_cluster_gives_the_same_bytes_as_this_machine(address: str) -> None:
-    plan = completed(
-        Plan(
+    plan = complete_plan(
+        EvaluationPlan(
             engine=(EngineSettings(words=("alexa",)),),
             corpus=(CorpusSettings(path=str(FIXTURES)),),
             plays=2,
@@ -61,7 +61,7 @@ def test_a_cluster_gives_the_same_bytes_as_this_machine(address: str) -> None:
     )
 
     def evaluated(workers: Workers) -> bytes:
-        made = Evaluation(plan, lambda each: our_recipe(each.name, HOME, each.words), workers).run()
+        made = Evaluation(plan, lambda each: earmark_recipe(each.name, HOME, each.words), workers).run()
         return msgspec.json.encode(made)
 
     here = evaluated(Processes(1))

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from listener.evaluate.engines.engine import Engine
-from listener.evaluate.engines.track import Track
+from listener.evaluate.engines.track import ScoreTrack
 from listener.evaluate.running import Evaluation
 from listener.evaluate.workers import Processes
 from listener.sound.pcm import Samples
@@ -30,9 +30,9 @@ class Deaf:
     words = ("alexa",)
     thresholds: Mapping[str, float] = {"alexa": 0.5}
 
-    def track(self, blocks: Iterable[Samples]) -> Track:
+    def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         length = sum(map(len, blocks))
-        return Track(self.words, np.zeros((length // 1280, 1), np.float32), 1280, 1280, length)
+        return ScoreTrack(self.words, np.zeros((length // 1280, 1), np.float32), 1280, 1280, length)
 
 
 @dataclass(frozen=True)

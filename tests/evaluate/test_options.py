@@ -8,7 +8,7 @@ import pytest
 from listener.config import Config, MicrophoneSettings, WakeSettings
 from listener.errors import ConfigError, UsageError
 from listener.evaluate import options
-from listener.evaluate.plan import Plan
+from listener.evaluate.plan import EvaluationPlan
 
 SETTINGS = Config(
     microphone=MicrophoneSettings(channel=2),
@@ -16,10 +16,10 @@ SETTINGS = Config(
 )
 
 
-def plan_of(*words: str) -> Plan:
+def plan_of(*words: str) -> EvaluationPlan:
     parser = argparse.ArgumentParser()
     options.add_arguments(parser)
-    return options.plan_of(parser.parse_args(words), SETTINGS)
+    return options.build_plan(parser.parse_args(words), SETTINGS)
 
 
 def test_where_nothing_is_said_the_settings_of_the_device_are_evaluated() -> None:

@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from scipy import stats
 
 from listener.evaluate.plan import EngineSettings
-from listener.evaluate.rates.events import Kind
+from listener.evaluate.rates.events import EventKind
 from tests.evaluate.spoken import evaluate, plan
 
 THRESHOLD = 0.5
@@ -59,7 +59,7 @@ def test_misses_and_false_wakes_are_those_of_a_plain_loop(recordings: Path) -> N
     assert word.items == len(files)
     ours: dict[str, list[tuple[float, float]]] = {file: [] for file in files}
     for event in word.events:
-        if event.kind in {Kind.HIT, Kind.FALSE_WAKE}:
+        if event.kind in {EventKind.HIT, EventKind.FALSE_WAKE}:
             ours[event.item].append((event.at_s, event.score))
     for file in files:
         assert [at_s for at_s, _ in sorted(ours[file])] == [at_s for at_s, _ in plain[file]], file

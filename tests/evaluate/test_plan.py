@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.errors import ConfigError
-from listener.evaluate.plan import Plan, parse, to_builtins
+from listener.evaluate.plan import EvaluationPlan, parse, to_builtins
 
 WHOLE = """
 plays = 4
@@ -60,7 +60,7 @@ def test_a_plan_read_back_is_the_same() -> None:
 
     plan = parse(WHOLE, "plan.toml")
 
-    assert msgspec.convert(to_builtins(plan), Plan) == plan
+    assert msgspec.convert(to_builtins(plan), EvaluationPlan) == plan
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from listener.evaluate.remaining import Remaining
+from listener.evaluate.remaining import ProgressLine
 
 
 class Screen(io.StringIO):
@@ -23,7 +23,7 @@ class Clock:
 def test_a_file_gets_a_line_now_and_then() -> None:
     clock, errors = Clock(), io.StringIO()
 
-    with Remaining(100, errors, clock=clock) as remaining:
+    with ProgressLine(100, errors, clock=clock) as remaining:
         for _ in range(10):
             clock.now_s += 10
             remaining.done(5)
@@ -38,7 +38,7 @@ def test_a_file_gets_a_line_now_and_then() -> None:
 def test_a_terminal_gets_one_line_that_is_gone_at_the_end() -> None:
     clock, errors = Clock(), Screen()
 
-    with Remaining(100_000, errors, clock=clock) as remaining:
+    with ProgressLine(100_000, errors, clock=clock) as remaining:
         for _ in range(3):
             clock.now_s += 50
             remaining.done(500)
@@ -51,7 +51,7 @@ def test_a_terminal_gets_one_line_that_is_gone_at_the_end() -> None:
 def test_nothing_to_do_is_no_error() -> None:
     clock, errors = Clock(), io.StringIO()
 
-    with Remaining(0, errors, clock=clock) as remaining:
+    with ProgressLine(0, errors, clock=clock) as remaining:
         clock.now_s += 60
         remaining.done(0)
         remaining.done(3)
@@ -62,7 +62,7 @@ def test_nothing_to_do_is_no_error() -> None:
 def test_parts_of_a_file_count_beside_results_that_go_elsewhere() -> None:
     clock, errors = Clock(), Screen()
 
-    with Remaining(2, errors, io.StringIO(), clock) as remaining:
+    with ProgressLine(2, errors, io.StringIO(), clock) as remaining:
         clock.now_s += 10
         remaining.reached(0, 0.5)
         clock.now_s += 10
@@ -82,7 +82,7 @@ def test_where_it_would_disturb_results_nothing_is_told(
 ) -> None:
     clock = Clock()
 
-    with Remaining(1, errors, results, clock) as remaining:
+    with ProgressLine(1, errors, results, clock) as remaining:
         clock.now_s += 60
         remaining.reached(1)
 

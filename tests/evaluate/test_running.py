@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from listener.evaluate.plan import EngineSettings
-from listener.evaluate.rates.events import Kind
+from listener.evaluate.rates.events import EventKind
 from listener.evaluate.rates.result import Result
 from tests.evaluate.spoken import FIXTURES, evaluate, manifest, plan
 
@@ -43,7 +43,7 @@ def test_every_word_is_heard_and_nothing_else(tmp_path: Path) -> None:
     assert word.hours == pytest.approx((sound_s - 5 * (0.7 + 0.5)) / 3600, abs=2e-5)
     assert word.threshold_from == "manifest"
     # The model fires while the last vowel is still sounding.
-    late = [event.latency_s for event in word.events if event.kind is Kind.HIT]
+    late = [event.latency_s for event in word.events if event.kind is EventKind.HIT]
     assert all(s is not None and -0.3 < s < 0 for s in late)
     assert word.false_wakes_per_10000_words is not None
     assert result.missing == ()
@@ -186,12 +186,12 @@ def test_repeated_plays_tell_how_often_a_word_is_heard(tmp_path: Path) -> None:
     assert (word.plays, word.words_said, word.misses.count) == (4, 5, 0)
     assert word.hours == evaluate(plan(manifest(tmp_path))).words[0].hours
     assert [(each.kind, each.fired, each.plays) for each in word.repeatability] == [
-        (Kind.HIT, 4, 4)
+        (EventKind.HIT, 4, 4)
     ] * 5
     # The word is where it is, whatever the phase.
     times: dict[str, list[float]] = {}
     for event in word.events:
-        if event.kind is Kind.HIT:
+        if event.kind is EventKind.HIT:
             times.setdefault(f"{event.item} {event.at_s // 3}", []).append(event.at_s)
     assert all(max(each) - min(each) < 0.25 for each in times.values())
 
@@ -234,7 +234,7 @@ def test_a_hop_of_40_ms_has_twice_the_steps(tmp_path: Path) -> None:
 
     assert figures(result)[:3] == (0, 5, 0)
     assert any(
-        event.at_s % 0.08 > 0.03 for event in result.words[0].events if event.kind is Kind.HIT
+        event.at_s % 0.08 > 0.03 for event in result.words[0].events if event.kind is EventKind.HIT
     )
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from listener.evaluate.corpus.items import Item, Label, Segment
-from listener.evaluate.rates.curve import no_counts
-from listener.evaluate.rates.events import Event, Kind
-from listener.evaluate.rates.excerpts import Heights
+from listener.evaluate.rates.curve import zero_counts
+from listener.evaluate.rates.events import DetectionEvent, EventKind
+from listener.evaluate.rates.excerpts import ScoreHistogram
 from listener.evaluate.rates.result import WordResult
 from listener.evaluate.rates.takes import TakeReport, WordReport
 from listener.evaluate.totals import Totals
@@ -15,14 +15,14 @@ from listener.evaluate.totals import Totals
 HERE = Path("x")
 
 
-def event(kind: Kind, item: str, at_s: float, play: int = 0, speaker: str | None = None) -> Event:
-    latency_s = 0.1 * (play + 1) if kind is Kind.HIT else None
-    return Event(kind, "alexa", item, "clean", play, at_s, 0.9, 0.9, 0.08, latency_s, speaker)
+def event(kind: EventKind, item: str, at_s: float, play: int = 0, speaker: str | None = None) -> DetectionEvent:
+    latency_s = 0.1 * (play + 1) if kind is EventKind.HIT else None
+    return DetectionEvent(kind, "alexa", item, "clean", play, at_s, 0.9, 0.9, 0.08, latency_s, speaker)
 
 
-def report(*events: Event, hits: str = "", hours: float = 1.0) -> WordReport:
+def report(*events: DetectionEvent, hits: str = "", hours: float = 1.0) -> WordReport:
     places = tuple((float(index), hit == "+") for index, hit in enumerate(hits))
-    return WordReport("alexa", len(hits), hours, no_counts(), events, places, Heights(), ())
+    return WordReport("alexa", len(hits), hours, zero_counts(), events, places, ScoreHistogram(), ())
 
 
 def take(play: int = 0) -> TakeReport:
@@ -47,8 +47,8 @@ def test_counts_are_means_over_plays_and_exposure_is_that_of_one() -> None:
     totals = Totals(2)
     item = Item("a", HERE, (Label("alexa"), Label("alexa")), speaker="ada", condition="3 m")
 
-    totals.add(item, take(0), report(event(Kind.MISS, "a", 1, 0, "ada"), hits="-+"))
-    totals.add(item, take(1), report(event(Kind.FALSE_WAKE, "a", 2, 1, "ada"), hits="++"))
+    totals.add(item, take(0), report(event(EventKind.MISS, "a", 1, 0, "ada"), hits="-+"))
+    totals.add(item, take(1), report(event(EventKind.FALSE_WAKE, "a", 2, 1, "ada"), hits="++"))
 
     found = result(totals)
     assert (found.items, found.plays, found.words_said, found.hours) == (1, 2, 2, 1.0)
@@ -65,7 +65,7 @@ def test_words_and_false_wakes_say_in_how_many_plays_they_fired() -> None:
     totals = Totals(3)
     item = Item("a", HERE, (Label("alexa"),))
     for play, (hits, at_s) in enumerate([("+", 7.0), ("-", 7.4), ("+", 30.0)]):
-        totals.add(item, take(play), report(event(Kind.FALSE_WAKE, "a", at_s, play), hits=hits))
+        totals.add(item, take(play), report(event(EventKind.FALSE_WAKE, "a", at_s, play), hits=hits))
 
     found = [
         (each.kind, each.at_s, each.fired, each.plays) for each in result(totals).repeatability
@@ -77,9 +77,9 @@ def test_words_and_false_wakes_say_in_how_many_plays_they_fired() -> None:
 def test_events_stand_with_hits_last_and_tell_latency_and_activation() -> None:
     totals = Totals(1)
     events = [
-        event(Kind.HIT, "a", 1),
-        event(Kind.NEAR_MISS, "a", 2),
-        event(Kind.FALSE_WAKE, "a", 3),
+        event(EventKind.HIT, "a", 1),
+        event(EventKind.NEAR_MISS, "a", 2),
+        event(EventKind.FALSE_WAKE, "a", 3),
     ]
     totals.add(Item("a", HERE), take(), report(*events))
 
@@ -95,9 +95,9 @@ def test_transcripts_are_counted_in_words() -> None:
     totals = Totals(1)
     said = Item("a", HERE, transcript="one two  three four")
     parts = (Segment(0, 1, transcript="five six"), Segment(1, 2))
-    totals.add(said, take(), report(event(Kind.FALSE_WAKE, "a", 1)))
+    totals.add(said, take(), report(event(EventKind.FALSE_WAKE, "a", 1)))
     totals.add(Item("b", HERE, segments=parts), take(), report())
-    totals.add(Item("c", HERE), take(), report(event(Kind.FALSE_WAKE, "c", 1)))
+    totals.add(Item("c", HERE), take(), report(event(EventKind.FALSE_WAKE, "c", 1)))
 
     rate = result(totals).false_wakes_per_10000_words
 
@@ -110,7 +110,7 @@ def test_speakers_of_a_stream_have_their_own_hours() -> None:
     parts = (Segment(0, 360, "ada"), Segment(400, 1120, "bob"), Segment(1200, 1300))
     totals = Totals(1)
     totals.add(
-        Item("a", HERE, segments=parts), take(), report(event(Kind.FALSE_WAKE, "a", 9, 0, "ada"))
+        Item("a", HERE, segments=parts), take(), report(event(EventKind.FALSE_WAKE, "a", 9, 0, "ada"))
     )
 
     found = {each.name: each.false_wakes for each in result(totals).speakers}
@@ -122,7 +122,7 @@ def test_speakers_of_a_stream_have_their_own_hours() -> None:
 def test_recordings_with_all_the_events_widen_the_interval() -> None:
     totals = Totals(1)
     for number in range(10):
-        events = [event(Kind.FALSE_WAKE, str(number), at) for at in range(8 * (number == 3))]
+        events = [event(EventKind.FALSE_WAKE, str(number), at) for at in range(8 * (number == 3))]
         totals.add(Item(str(number), HERE), take(), report(*events))
 
     found = result(totals)
@@ -139,7 +139,7 @@ def test_misses_of_few_speakers_are_no_bootstrap() -> None:
     totals = Totals(1)
     for name in "abc":
         item = Item(name, HERE, (Label("alexa"),), speaker=name)
-        totals.add(item, take(), report(event(Kind.MISS, name, 1, 0, name), hits="-"))
+        totals.add(item, take(), report(event(EventKind.MISS, name, 1, 0, name), hits="-"))
 
     assert result(totals).misses_by_speaker is None
 

@@ -9,9 +9,9 @@ import pytest
 
 from listener.evaluate.corpus.items import Item, Label
 from listener.evaluate.corpus.mixing import Condition
-from listener.evaluate.engines.ours import our_recipe
+from listener.evaluate.engines.ours import earmark_recipe
 from listener.evaluate.plan import EngineSettings
-from listener.evaluate.work import Job, engine_of, examine, rule_of
+from listener.evaluate.work import Job, get_engine, examine_item, build_item_rule
 
 HOME = Path("/nonexistent")
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -20,7 +20,7 @@ SAID = Item("a", FIXTURES / "alexa.flac", (Label("alexa", 2.0, 2.68),))
 
 def job(**parts: object) -> Job:
     given: dict[str, Any] = {
-        "recipes": (our_recipe("alexa", HOME, ("alexa",)),),
+        "recipes": (earmark_recipe("alexa", HOME, ("alexa",)),),
         "settings": (EngineSettings(name="alexa", thresholds={"alexa": 0.5}),),
         "conditions": (Condition(),),
         "sound_hashes": {},
@@ -35,7 +35,7 @@ def job(**parts: object) -> Job:
 
 
 def test_an_item_is_played_to_every_engine_at_every_phase() -> None:
-    report = examine(job(), SAID)
+    report = examine_item(job(), SAID)
 
     assert report.faults == ()
     assert len(report.file_hash) == 64
@@ -51,7 +51,7 @@ def test_an_item_is_played_to_every_engine_at_every_phase() -> None:
 
 
 def test_what_is_sent_and_what_comes_back_can_be_sent() -> None:
-    report = examine(pickle.loads(pickle.dumps(job())), SAID)
+    report = examine_item(pickle.loads(pickle.dumps(job())), SAID)
 
     again = pickle.loads(pickle.dumps(report))
     assert again.takes[0].words[0].events == report.takes[0].words[0].events
@@ -64,11 +64,11 @@ def test_what_ails_a_file_is_said_once(tmp_path: Path) -> None:
     broken = tmp_path / "damaged.flac"
     data = (FIXTURES / "alexa.flac").read_bytes()
     broken.write_bytes(data[: len(data) // 2])
-    twice = (our_recipe("a", HOME, ("alexa",)), our_recipe("b", HOME, ("alexa",)))
+    twice = (earmark_recipe("a", HOME, ("alexa",)), earmark_recipe("b", HOME, ("alexa",)))
     settings = tuple(EngineSettings(name=each.name) for each in twice)
     thresholds = ({("clean", "alexa"): 0.5},) * 2
 
-    report = examine(
+    report = examine_item(
         job(recipes=twice, settings=settings, thresholds=thresholds), Item("a", broken)
     )
 
@@ -82,7 +82,7 @@ def test_what_ails_one_condition_leaves_the_others(tmp_path: Path) -> None:
     noisy = Condition("noisy", 10.0, (tmp_path / "absent.wav",))
     thresholds = ({("clean", "alexa"): 0.5, ("noisy", "alexa"): 0.5},)
 
-    report = examine(job(conditions=(Condition(), noisy), thresholds=thresholds), SAID)
+    report = examine_item(job(conditions=(Condition(), noisy), thresholds=thresholds), SAID)
 
     assert {take.condition for take in report.takes} == {0}
     (fault,) = report.faults
@@ -90,9 +90,9 @@ def test_what_ails_one_condition_leaves_the_others(tmp_path: Path) -> None:
 
 
 def test_an_engine_is_made_once_in_each_process() -> None:
-    first, second = our_recipe("x", HOME, ("alexa",)), our_recipe("x", HOME, ("alexa",))
+    first, second = earmark_recipe("x", HOME, ("alexa",)), earmark_recipe("x", HOME, ("alexa",))
 
-    assert engine_of(first) is engine_of(second)
+    assert get_engine(first) is get_engine(second)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,6 @@ def test_patience_is_the_same_time_at_every_step(
 ) -> None:
     settings = EngineSettings(patience_frames=patience, refractory_s=1.5)
 
-    rule = rule_of(settings, 0.7, step_samples)
+    rule = build_item_rule(settings, 0.7, step_samples)
 
     assert (rule.threshold, rule.patience_steps, rule.refractory_samples) == (0.7, steps, 24_000)

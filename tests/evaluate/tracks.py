@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from listener.evaluate.engines.track import Track
+from listener.evaluate.engines.track import ScoreTrack
 
 HERE = Path(__file__)
 STEP = 1_280
@@ -16,7 +16,7 @@ def ends_of(steps: int) -> NDArray[np.int64]:
     return np.arange(1, steps + 1, dtype=np.int64) * STEP
 
 
-def track_of(*scores: float, word: str = "alexa", offset: int = 0) -> Track:
+def track_of(*scores: float, word: str = "alexa", offset: int = 0) -> ScoreTrack:
     """A track of one word."""
     column = np.array(scores, np.float32)[:, None]
-    return Track((word,), column, STEP, offset + STEP, offset + len(scores) * STEP)
+    return ScoreTrack((word,), column, STEP, offset + STEP, offset + len(scores) * STEP)

@@ -58,7 +58,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class InvalidItem:
     """Something that was to be an item and cannot be one; everything else goes on."""
 
     name: str
@@ -69,7 +69,7 @@ class Fault:
 class Corpus(Protocol):
     """A collection of items that can be walked through more than once."""
 
-    def __iter__(self) -> Iterator[Item | Fault]:
+    def __iter__(self) -> Iterator[Item | InvalidItem]:
         """Give the items in an order that is always the same.
 
         Raises:
@@ -77,7 +77,7 @@ class Corpus(Protocol):
         """
 
 
-class Several:
+class CombinedCorpus:
     """Several corpora, one after the other, as one."""
 
     def __init__(self, corpora: Iterable[Corpus], only: Sequence[str] = ()) -> None:
@@ -90,7 +90,7 @@ class Several:
         self._corpora = tuple(corpora)
         self._only = tuple(only)
 
-    def __iter__(self) -> Iterator[Item | Fault]:
+    def __iter__(self) -> Iterator[Item | InvalidItem]:
         """Give the items of each; a name that came before gets a number."""
         times: dict[str, int] = {}
         for corpus in self._corpora:

@@ -14,9 +14,9 @@ import msgspec
 
 from listener.errors import ConfigError, UsageError
 from listener.evaluate.corpus.folders import SOUNDS, bytes_of, printable, text_of, unavailable, walk
-from listener.evaluate.corpus.items import Corpus, Fault, Item, Label, Segment
+from listener.evaluate.corpus.items import Corpus, InvalidItem, Item, Label, Segment
 from listener.evaluate.corpus.manifests import SUFFIXES as MANIFESTS
-from listener.evaluate.corpus.manifests import Manifest, rows
+from listener.evaluate.corpus.manifests import ManifestCorpus, rows
 
 PLAYED_GROUPS: Final = ("negative", "positive")
 
@@ -38,9 +38,9 @@ def open_corpus(path: Path, word: str | None = None) -> Corpus:
     if path.suffix.lower() in MANIFESTS and path.is_file():
         if _is_common_voice(path):
             return CommonVoice(path, word)
-        return Manifest(path, word)
+        return ManifestCorpus(path, word)
     if path.is_file():
-        return Sounds(path.parent, word, (path,))
+        return SoundFolder(path.parent, word, (path,))
     if path.is_dir():
         return _open_folder(path, word)
     raise UsageError(f"there is no folder and no manifest {path}")
@@ -54,11 +54,11 @@ def _open_folder(path: Path, word: str | None) -> Corpus:
             return CommonVoice(path / name, word)
     if next(walk(path, (".trans.txt",)), None) is not None:
         return LibriSpeech(path, word)
-    return Sounds(path, word)
+    return SoundFolder(path, word)
 
 
 @dataclass(frozen=True, slots=True)
-class Sounds:
+class SoundFolder:
     """Sound files in a folder and below it, by name."""
 
     folder: Path
@@ -66,7 +66,7 @@ class Sounds:
     files: tuple[Path, ...] = ()
     """Only these; none: all."""
 
-    def __iter__(self) -> Iterator[Item | Fault]:
+    def __iter__(self) -> Iterator[Item | InvalidItem]:
         """Give one item a file."""
         for path in self.files or walk(self.folder, SOUNDS):
             name = Path(self.folder.name, path.relative_to(self.folder)).as_posix()
@@ -80,7 +80,7 @@ class LibriSpeech:
     folder: Path
     word: str | None = None
 
-    def __iter__(self) -> Iterator[Item | Fault]:
+    def __iter__(self) -> Iterator[Item | InvalidItem]:
         """Give one item an utterance."""
         for table in walk(self.folder, (".trans.txt",)):
             said = dict(line.partition(" ")[::2] for line in text_of(table).splitlines())
@@ -104,12 +104,12 @@ class CommonVoice:
     table: Path
     word: str | None = None
 
-    def __iter__(self) -> Iterator[Item | Fault]:
+    def __iter__(self) -> Iterator[Item | InvalidItem]:
         """Give one item a clip."""
         for number, row in rows(self.table):
             cells = {key: str(value) for key, value in row.items()}
             if "path" not in cells:
-                yield Fault(f"{self.table.name} line {number}", "it names no clip")
+                yield InvalidItem(f"{self.table.name} line {number}", "it names no clip")
                 continue
             yield Item(
                 name=f"clips/{cells['path']}",
@@ -122,7 +122,7 @@ class CommonVoice:
             )
 
 
-class _Part(msgspec.Struct, frozen=True):
+class _RecordingPart(msgspec.Struct, frozen=True):
     start: float
     end: float
     clip: str | None = None
@@ -136,7 +136,7 @@ class _Sound(msgspec.Struct, frozen=True):
     label: str | None = None
     speaker: str | None = None
     transcript: str | None = None
-    segments: tuple[_Part, ...] = ()
+    segments: tuple[_RecordingPart, ...] = ()
 
 
 class _Listing(msgspec.Struct, frozen=True):
@@ -154,7 +154,7 @@ class Recordings:
 
     folder: Path
 
-    def __iter__(self) -> Iterator[Item | Fault]:
+    def __iter__(self) -> Iterator[Item | InvalidItem]:
         """Give the clips, then the streams, in the order of the manifest."""
         listing = self._listing()
         for sound in (*listing.clips, *listing.streams):
@@ -184,11 +184,11 @@ def _labels(word: str | None) -> tuple[Label, ...]:
     return (Label(word),) if word else ()
 
 
-def _segment(part: _Part) -> Segment:
+def _segment(part: _RecordingPart) -> Segment:
     return Segment(part.start, part.end, part.speaker, part.clip, part.transcript)
 
 
-def _start(part: _Part) -> float:
+def _start(part: _RecordingPart) -> float:
     return part.start
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import ConfigError, Unavailable
-from listener.evaluate.corpus.items import Fault, Item, Label
+from listener.evaluate.corpus.items import InvalidItem, Item, Label
 
 SUFFIXES: Final = frozenset({".tsv", ".jsonl"})
 
@@ -41,14 +41,14 @@ _HINT: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class ManifestCorpus:
     """A corpus of a TSV or JSON Lines file. Paths are relative to the manifest's folder."""
 
     path: Path
     word: str | None = None
     """What is said where a line names no word; None: nothing."""
 
-    def __iter__(self) -> Iterator[Item | Fault]:
+    def __iter__(self) -> Iterator[Item | InvalidItem]:
         """Give the items; neighbouring lines about the same stretch are one.
 
         Raises:
@@ -58,7 +58,7 @@ class Manifest:
         waiting: Item | None = None
         for number, row in rows(self.path):
             found = self._item(number, row)
-            if isinstance(found, Fault):
+            if isinstance(found, InvalidItem):
                 yield found
             elif waiting and _stretch(waiting) == _stretch(found) and found.labels:
                 waiting = replace(waiting, labels=waiting.labels + found.labels)
@@ -69,7 +69,7 @@ class Manifest:
         if waiting:
             yield waiting
 
-    def _item(self, number: int, row: Row) -> Item | Fault:
+    def _item(self, number: int, row: Row) -> Item | InvalidItem:
         origin = f"{self.path.name} line {number}"
         where = f"{self.path} line {number}"
         texts = {name: _text(row, keys, where) for name, keys in _TEXTS.items()}
@@ -88,7 +88,7 @@ class Manifest:
             ("length", length_s, math.ulp(0.0)),
         ):
             if value is not None and not least <= value <= LONGEST_SOUND_S:
-                return Fault(origin, f"{path}: the {name} of {value:g} s is out of range")
+                return InvalidItem(origin, f"{path}: the {name} of {value:g} s is out of range")
         word = texts["word"] or self.word
         end_s = None if offset_s is None or duration_s is None else offset_s + duration_s
         stretch = "" if start_s is None and length_s is None else f"@{start_s or 0:g}"

@@ -47,7 +47,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class MixChoice:
     """What one play of one item is mixed with."""
 
     noise: Path | None = None
@@ -58,7 +58,7 @@ class Choice:
     speech_dbov: float | None = None
 
 
-def choose(condition: Condition, seed: int, item: str, play: int) -> Choice:
+def choose(condition: Condition, seed: int, item: str, play: int) -> MixChoice:
     """Draw the noise and the room of one play, the same each time.
 
     Args:
@@ -73,7 +73,7 @@ def choose(condition: Condition, seed: int, item: str, play: int) -> Choice:
     )
     noise, place, room = random.random(3).tolist()
     has_noise = condition.snr_db is not None and condition.noises
-    return Choice(
+    return MixChoice(
         noise=condition.noises[int(noise * len(condition.noises))] if has_noise else None,
         noise_at=place if has_noise else 0.0,
         room=condition.rooms[int(room * len(condition.rooms))] if condition.rooms else None,
@@ -89,7 +89,7 @@ class Mixer:
         self.clipped_samples = 0
         """How many samples of the newest item went beyond the range of int16."""
 
-    def mix(self, play: Play, choice: Choice) -> Iterator[Samples]:
+    def mix(self, play: Play, choice: MixChoice) -> Iterator[Samples]:
         """Give the item as it sounds under the choice: block by block, in constant memory.
 
         Args:

@@ -20,7 +20,7 @@ _HASHED_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Sounding:
+class PlayableItem:
     """An item that was found and can be played."""
 
     item: Item
@@ -44,7 +44,7 @@ class Sounding:
                 yield block
 
 
-def sounding(item: Item, channel: int) -> Sounding:
+def open_item(item: Item, channel: int) -> PlayableItem:
     """Find out how long an item is, and whether its labels lie in it.
 
     Args:
@@ -75,7 +75,7 @@ def sounding(item: Item, channel: int) -> Sounding:
             )
     if length < FRAME_SAMPLES:
         raise Unavailable(f"{where}{length} samples are less than a step: nothing can be heard")
-    return Sounding(item, length, channel)
+    return PlayableItem(item, length, channel)
 
 
 def phases(plays: int, step_samples: int = FRAME_SAMPLES) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from listener.evaluate.engines.track import Track
+from listener.evaluate.engines.track import ScoreTrack
 
 _MAGIC: Final = b"earmark-scores/1\n"
 
@@ -36,7 +36,7 @@ class ScoreCache:
         """Use ``folder``; it is made when the first track is kept."""
         self._folder = folder
 
-    def load(self, key: str) -> Track | None:
+    def load(self, key: str) -> ScoreTrack | None:
         """Return the track kept under ``key``; None if there is none, or no whole one."""
         try:
             data = self._path(key).read_bytes()
@@ -53,7 +53,7 @@ class ScoreCache:
         shape = (head.steps, len(head.words))
         if zlib.crc32(scores) != head.checksum or len(scores) != 4 * shape[0] * shape[1]:
             return None
-        return Track(
+        return ScoreTrack(
             head.words,
             np.frombuffer(scores, "<f4").astype(np.float32, copy=False).reshape(shape),
             head.step_samples,
@@ -62,7 +62,7 @@ class ScoreCache:
             head.clipped_samples,
         )
 
-    def keep(self, key: str, track: Track) -> None:
+    def keep(self, key: str, track: ScoreTrack) -> None:
         """Keep a track, whole or not at all.
 
         Raises:

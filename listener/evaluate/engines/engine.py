@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from listener.evaluate.engines.track import Track
+from listener.evaluate.engines.track import ScoreTrack
 from listener.sound.pcm import Samples
 
 
@@ -18,7 +18,7 @@ class Engine(Protocol):
     def thresholds(self) -> Mapping[str, float]:
         """Each word's default threshold."""
 
-    def track(self, blocks: Iterable[Samples]) -> Track:
+    def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         """Score one item from a fresh start.
 
         Args:

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from listener.evaluate.engines.packages import folder_of, imported
-from listener.evaluate.engines.track import Track, track_of_rows
+from listener.evaluate.engines.packages import find_package, import_package
+from listener.evaluate.engines.track import ScoreTrack, build_track
 from listener.sound.pcm import Samples
 
 _PACKAGE: Final = "pymicro_wakeword"
@@ -25,7 +25,7 @@ def models_folder() -> Path:
     Raises:
         ConfigError: it is not installed.
     """
-    return folder_of(_PACKAGE, "pymicro-wakeword") / "models"
+    return find_package(_PACKAGE, "pymicro-wakeword") / "models"
 
 
 class MicroWakeWord:
@@ -40,7 +40,7 @@ class MicroWakeWord:
         Raises:
             ConfigError: the package is not installed.
         """
-        self._module = imported(_PACKAGE)
+        self._module = import_package(_PACKAGE)
         self.words = words
         folder = models_folder()
         self._models = [
@@ -53,7 +53,7 @@ class MicroWakeWord:
         }
         self._stride = max(model.stride for model in self._models)
 
-    def track(self, blocks: Iterable[Samples]) -> Track:
+    def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         """See ``Engine.track``."""
         for model in self._models:
             model.reset()
@@ -71,7 +71,7 @@ class MicroWakeWord:
                     first_end = first_end or length
                     rows.append(scores)
         step_samples = self._stride * _CHUNK_SAMPLES
-        return track_of_rows(self.words, rows, step_samples, first_end or step_samples, length)
+        return build_track(self.words, rows, step_samples, first_end or step_samples, length)
 
 
 def _chunks(blocks: Iterable[Samples]) -> Iterable[Samples]:

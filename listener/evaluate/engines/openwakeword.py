@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from listener.evaluate.engines.packages import imported
-from listener.evaluate.engines.track import Track, track_of_rows
+from listener.evaluate.engines.packages import import_package
+from listener.evaluate.engines.track import ScoreTrack, build_track
 from listener.sound.pcm import FRAME_SAMPLES, Framer, Samples
 from listener.wake.model import DEFAULT_THRESHOLD, Model
 
@@ -25,7 +25,7 @@ class OpenWakeWord:
         """
         # As in inference/runtime.py: telemetry is on by default, and off before the first import.
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        module = imported("openwakeword.model")
+        module = import_package("openwakeword.model")
         module.ort.disable_telemetry_events()
         self.words = tuple(model.name for model in models)
         self.thresholds = {
@@ -47,7 +47,7 @@ class OpenWakeWord:
         self._names = {word: tuple(labels.values()) or (word,) for word, labels in named.items()}
         self._start = self._model.preprocessor.feature_buffer.copy()
 
-    def track(self, blocks: Iterable[Samples]) -> Track:
+    def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         """See ``Engine.track``."""
         self._restart()
         framer, length, rows = Framer(), 0, []
@@ -58,7 +58,7 @@ class OpenWakeWord:
                 rows.append(
                     [max(scores[name] for name in self._names[word]) for word in self.words]
                 )
-        return track_of_rows(self.words, rows, FRAME_SAMPLES, FRAME_SAMPLES, length)
+        return build_track(self.words, rows, FRAME_SAMPLES, FRAME_SAMPLES, length)
 
     def _restart(self) -> None:
         """Put it where a new one stands: its own ``reset`` leaves the sound of the last item."""

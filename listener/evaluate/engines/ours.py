@@ -13,7 +13,7 @@ from listener.config import WakeSettings
 from listener.errors import UsageError
 from listener.evaluate.engines.engine import Engine
 from listener.evaluate.engines.provenance import PACKAGES, SCORING, code_hash, digest_of, versions
-from listener.evaluate.engines.track import Scores, Track
+from listener.evaluate.engines.track import Scores, ScoreTrack
 from listener.inference.assembly import build_batch, build_detector
 from listener.sound.pcm import FRAME_SAMPLES, Framer, Gap, GapReason, Samples
 from listener.wake.batch import BATCH_STEPS, BatchModel
@@ -25,7 +25,7 @@ HOP_MS: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
-class OurRecipe:
+class EarmarkRecipe:
     """How to make an engine of models in the catalogue; see ``EngineRecipe``."""
 
     name: str
@@ -60,9 +60,9 @@ class OurRecipe:
         )
 
 
-def our_recipe(
+def earmark_recipe(
     name: str, home: Path, words: tuple[str, ...], hop_ms: int = HOP_MS, *, stepwise: bool = False
-) -> OurRecipe:
+) -> EarmarkRecipe:
     """Prepare an engine.
 
     Args:
@@ -89,7 +89,7 @@ def our_recipe(
     installed = versions()
     computing = tuple((package, installed.get(package)) for package in PACKAGES)
     key = digest_of("earmark", hashes, hop_ms, stepwise, code_hash(SCORING), computing)
-    return OurRecipe(name, home, words, hop_ms, stepwise, key, hashes)
+    return EarmarkRecipe(name, home, words, hop_ms, stepwise, key, hashes)
 
 
 class BatchEngine:
@@ -100,7 +100,7 @@ class BatchEngine:
         self.words = model.words
         self.thresholds = dict(thresholds)
 
-    def track(self, blocks: Iterable[Samples]) -> Track:
+    def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         """See ``Engine.track``."""
         self._model.restart()
         length, parts = 0, [np.zeros((0, len(self.words)), np.float32)]
@@ -122,7 +122,7 @@ class StepEngine:
         self.words = words
         self.thresholds = dict(thresholds)
 
-    def track(self, blocks: Iterable[Samples]) -> Track:
+    def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         """See ``Engine.track``."""
         self._detector.push(Gap(GapReason.START, 0))
         framer, length = Framer(), 0
@@ -139,8 +139,8 @@ class StepEngine:
         return _track(self.words, np.concatenate(parts), step_samples, length)
 
 
-def _track(words: tuple[str, ...], scores: Scores, step_samples: int, length: int) -> Track:
-    return Track(words, scores, step_samples, step_samples, length)
+def _track(words: tuple[str, ...], scores: Scores, step_samples: int, length: int) -> ScoreTrack:
+    return ScoreTrack(words, scores, step_samples, step_samples, length)
 
 
 def _regular(blocks: Iterable[Samples], size: int) -> Iterator[Samples]:

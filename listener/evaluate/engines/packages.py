@@ -11,7 +11,7 @@ from listener.errors import ConfigError
 _HINT: Final = "pip install 'earmark[peers]' brings it"
 
 
-def imported(name: str) -> Any:  # noqa: ANN401 - neither engine ships types
+def import_package(name: str) -> Any:  # noqa: ANN401 - neither engine ships types
     """Import a module.
 
     Raises:
@@ -23,7 +23,7 @@ def imported(name: str) -> Any:  # noqa: ANN401 - neither engine ships types
         raise ConfigError(f"{name.partition('.')[0]} cannot be used: {error}", _HINT) from error
 
 
-def folder_of(name: str, called: str) -> Path:
+def find_package(name: str, called: str) -> Path:
     """Find where a package lies without importing it.
 
     Args:
@@ -39,7 +39,7 @@ def folder_of(name: str, called: str) -> Path:
     return Path(found.origin).parent
 
 
-def versions_of(*packages: str) -> tuple[tuple[str, str], ...]:
+def package_versions(*packages: str) -> tuple[tuple[str, str], ...]:
     """Return the versions of packages.
 
     Raises:

@@ -16,7 +16,7 @@ from listener.evaluate.engines import microwakeword
 from listener.evaluate.engines.engine import Engine
 from listener.evaluate.engines.microwakeword import MicroWakeWord
 from listener.evaluate.engines.openwakeword import OpenWakeWord
-from listener.evaluate.engines.packages import versions_of
+from listener.evaluate.engines.packages import package_versions
 from listener.evaluate.engines.provenance import digest_of
 
 OPENWAKEWORD: Final = "openwakeword"
@@ -61,7 +61,7 @@ def openwakeword_recipe(name: str, home: Path, words: tuple[str, ...]) -> PeerRe
     catalogue = Catalogue(home)
     models = [catalogue.load(word) for word in words]
     hashes = tuple((model.name, model.manifest.sha256) for model in models)
-    packages = versions_of(OPENWAKEWORD, "onnxruntime", "numpy")
+    packages = package_versions(OPENWAKEWORD, "onnxruntime", "numpy")
     key = digest_of(OPENWAKEWORD, hashes, packages)
     return PeerRecipe(OPENWAKEWORD, name, home, words, key, hashes)
 
@@ -78,7 +78,7 @@ def microwakeword_recipe(name: str, home: Path, words: tuple[str, ...]) -> PeerR
         ConfigError: the package is not installed.
         UsageError: it has no such model.
     """
-    packages = versions_of("pymicro-wakeword", "pymicro-features", "numpy")
+    packages = package_versions("pymicro-wakeword", "pymicro-features", "numpy")
     folder = microwakeword.models_folder()
     hashes = []
     for word in words:

@@ -36,7 +36,7 @@ from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.evaluate.corpus.playing import file_hash
 from listener.evaluate.engines.engine import Engine
 from listener.evaluate.engines.provenance import digest_of
-from listener.evaluate.engines.track import Track
+from listener.evaluate.engines.track import ScoreTrack
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 
 PATIENCE_S: Final = 60.0
@@ -72,7 +72,7 @@ class _Scores(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class CommandRecipe:
+class ExternalRecipe:
     """How to start a program; see ``EngineRecipe``."""
 
     name: str
@@ -92,10 +92,10 @@ class CommandRecipe:
             Unavailable: it cannot be started, or does not answer.
             ConfigError: it answers what is no answer.
         """
-        return Command(self.command, self.words)
+        return ExternalEngine(self.command, self.words)
 
 
-def command_recipe(name: str, command: tuple[str, ...], words: tuple[str, ...]) -> CommandRecipe:
+def external_recipe(name: str, command: tuple[str, ...], words: tuple[str, ...]) -> ExternalRecipe:
     """Start a program once, to learn what it is.
 
     Args:
@@ -109,21 +109,21 @@ def command_recipe(name: str, command: tuple[str, ...], words: tuple[str, ...]) 
     """
     if not command:
         raise ConfigError("the engine command needs a command", _HINT)
-    engine = Command(command, words)
+    engine = ExternalEngine(command, words)
     hello = engine.hello
     engine.close()
     hashes = tuple((word, file_hash(Path(word))) for word in command if Path(word).is_file())
     key = digest_of("command", command, words, hashes, hello.name, hello.version)
-    return CommandRecipe(name, command, words, key, hashes)
+    return ExternalRecipe(name, command, words, key, hashes)
 
 
-class Command:
+class ExternalEngine:
     """A program that was started; see ``Engine``. One thread."""
 
     def __init__(
         self, command: tuple[str, ...], words: tuple[str, ...], patience_s: float = PATIENCE_S
     ) -> None:
-        """Start and greet it; see ``CommandRecipe.build``."""
+        """Start and greet it; see ``ExternalRecipe.build``."""
         self._command = command
         self._name = command[0]
         self._patience_s = patience_s
@@ -131,7 +131,7 @@ class Command:
         self._start()
         self.thresholds = {word: self.hello.thresholds[word] for word in words}
 
-    def track(self, blocks: Iterable[Samples]) -> Track:
+    def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         """See ``Engine.track``; a program that failed at the last item is started anew.
 
         Raises:
@@ -150,7 +150,7 @@ class Command:
         rows += self._scores({"end": True})
         scores = np.array(rows, np.float32).reshape(len(rows), len(self.hello.words))
         columns = [self.hello.words.index(word) for word in self.words]
-        return Track(
+        return ScoreTrack(
             self.words,
             np.ascontiguousarray(scores[:, columns]),
             self.hello.step_samples,

@@ -5,15 +5,15 @@ from typing import Final
 
 from listener.errors import ConfigError
 from listener.evaluate.engines.engine import EngineRecipe
-from listener.evaluate.engines.ours import our_recipe
+from listener.evaluate.engines.ours import earmark_recipe
 from listener.evaluate.engines.peers import microwakeword_recipe, openwakeword_recipe
-from listener.evaluate.engines.piped import command_recipe
+from listener.evaluate.engines.piped import external_recipe
 from listener.evaluate.plan import EngineSettings
 
 KINDS: Final = ("earmark", "openwakeword", "microwakeword", "command")
 
 
-def recipe_of(settings: EngineSettings, home: Path) -> EngineRecipe:
+def build_recipe(settings: EngineSettings, home: Path) -> EngineRecipe:
     """Prepare the engine of one table of a plan.
 
     Args:
@@ -27,7 +27,7 @@ def recipe_of(settings: EngineSettings, home: Path) -> EngineRecipe:
     """
     match settings.kind:
         case "earmark":
-            return our_recipe(
+            return earmark_recipe(
                 settings.name,
                 home,
                 settings.words,
@@ -39,7 +39,7 @@ def recipe_of(settings: EngineSettings, home: Path) -> EngineRecipe:
         case "microwakeword":
             return microwakeword_recipe(settings.name, home, settings.words)
         case "command":
-            return command_recipe(settings.name, settings.command, settings.words)
+            return external_recipe(settings.name, settings.command, settings.words)
         case _:
             raise ConfigError(
                 f"there is no kind of engine {settings.kind!r}", f"there are {', '.join(KINDS)}"

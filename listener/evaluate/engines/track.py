@@ -9,7 +9,7 @@ Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class ScoreTrack:
     """Every step's scores over one play of one item.
 
     Positions are samples at 16 kHz from the start of the item, whatever phase it was played at.
@@ -38,9 +38,9 @@ class Track:
         return self.scores[:, self.words.index(word)]
 
 
-def track_of_rows(
+def build_track(
     words: tuple[str, ...], rows: list[list[float]], step: int, first_end: int, length: int
-) -> Track:
+) -> ScoreTrack:
     """Return the track of scores that came row by row.
 
     Args:
@@ -51,4 +51,4 @@ def track_of_rows(
         length: of the sound, in samples.
     """
     scores = np.array(rows, np.float32).reshape(len(rows), len(words))
-    return Track(words, scores, step, first_end, length)
+    return ScoreTrack(words, scores, step, first_end, length)

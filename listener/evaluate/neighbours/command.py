@@ -13,19 +13,19 @@ import numpy as np
 from listener.config import Config, Probability
 from listener.errors import UsageError
 from listener.evaluate.engines.engine import Engine
-from listener.evaluate.engines.recipes import KINDS, recipe_of
+from listener.evaluate.engines.recipes import KINDS, build_recipe
 from listener.evaluate.neighbours.dictionary import (
     entries,
     find_dictionary,
     parse_phones,
     pronounce,
 )
-from listener.evaluate.neighbours.neighbouring import Neighbour, nearest
-from listener.evaluate.neighbours.phones import Phones, lexicon
+from listener.evaluate.neighbours.neighbouring import Neighbour, find_nearest
+from listener.evaluate.neighbours.phones import Phones, build_lexicon
 from listener.evaluate.neighbours.voices import VOICES, Voice, find_program, parse_voice, speak
 from listener.evaluate.plan import EngineSettings
-from listener.evaluate.rates.counting import wakes
-from listener.evaluate.work import rule_of
+from listener.evaluate.rates.counting import find_wakes
+from listener.evaluate.work import build_item_rule
 from listener.sound.pcm import Samples
 
 MOST: Final = 60
@@ -40,7 +40,7 @@ synthetic voice is no person: this finds phrases worth recording, and is no rate
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class PhraseResult:
     """A phrase, and what each voice made of it."""
 
     phrase: str
@@ -99,37 +99,37 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         if arguments.phones
         else pronounce(dictionary, arguments.word)
     )
-    known = lexicon(list(entries(dictionary)))
-    words = nearest(known, target, arguments.most, pairs=False)
+    known = build_lexicon(list(entries(dictionary)))
+    words = find_nearest(known, target, arguments.most, pairs=False)
     found = words[: arguments.most if arguments.single else -(-arguments.most // 2)]
     if not arguments.single:
         have = {each.phrase for each in found}
-        rest = [n for n in nearest(known, target, 2 * arguments.most) if n.phrase not in have]
+        rest = [n for n in find_nearest(known, target, 2 * arguments.most) if n.phrase not in have]
         found = sorted([*found, *rest])[: arguments.most]
     if arguments.silent:
-        _tell([Tried(n.phrase, n.distance, n.phones, (), 0) for n in found], (), arguments)
+        _print_results([PhraseResult(n.phrase, n.distance, n.phones, (), 0) for n in found], (), arguments)
         return 0
     voices = _voices(arguments.voice)
     program = find_program()
     engine_settings = _engine_settings(arguments, settings)
-    engine = recipe_of(engine_settings, Path(settings.home)).build()
+    engine = build_recipe(engine_settings, Path(settings.home)).build()
     itself = Neighbour(0.0, _spelled(arguments.word), target)
     tried = [
-        _tried(each, voices, engine, engine_settings, lambda p, v: speak(program, p, v))
+        _score_phrase(each, voices, engine, engine_settings, lambda p, v: speak(program, p, v))
         for each in (itself, *found)
     ]
     tried = [tried[0], *sorted(tried[1:], key=lambda t: (-t.woke, -t.mean, t.distance, t.phrase))]
-    _tell(tried, voices, arguments)
+    _print_results(tried, voices, arguments)
     return 0
 
 
-def _tried(
+def _score_phrase(
     neighbour: Neighbour,
     voices: Sequence[Voice],
     engine: Engine,
     settings: EngineSettings,
     spoken: Callable[[str, Voice], Samples],
-) -> Tried:
+) -> PhraseResult:
     word = engine.words[0]
     threshold = settings.thresholds.get(word, engine.thresholds[word])
     scores, woke = [], 0
@@ -137,9 +137,9 @@ def _tried(
         track = engine.track([spoken(neighbour.phrase, voice)])
         column = track.of(word)
         scores.append(float(column.max(initial=0.0)))
-        rule = rule_of(settings, threshold, track.step_samples)
-        woke += len(wakes(track.end_samples(), column, rule)) > 0
-    return Tried(neighbour.phrase, neighbour.distance, neighbour.phones, tuple(scores), woke)
+        rule = build_item_rule(settings, threshold, track.step_samples)
+        woke += len(find_wakes(track.end_samples(), column, rule)) > 0
+    return PhraseResult(neighbour.phrase, neighbour.distance, neighbour.phones, tuple(scores), woke)
 
 
 def _engine_settings(arguments: argparse.Namespace, settings: Config) -> EngineSettings:
@@ -175,13 +175,13 @@ def _spelled(word: str) -> str:
     return word.replace("-", " ").replace("_", " ")
 
 
-def _tell(tried: Sequence[Tried], voices: Sequence[Voice], arguments: argparse.Namespace) -> None:
+def _print_results(tried: Sequence[PhraseResult], voices: Sequence[Voice], arguments: argparse.Namespace) -> None:
     for each in tried:
         line = _json(each, voices) if arguments.json else _text(each, len(voices))
         sys.stdout.write(line + "\n")
 
 
-def _json(each: Tried, voices: Sequence[Voice]) -> str:
+def _json(each: PhraseResult, voices: Sequence[Voice]) -> str:
     shown: dict[str, object] = {
         "phrase": each.phrase,
         "distance": each.distance,
@@ -193,7 +193,7 @@ def _json(each: Tried, voices: Sequence[Voice]) -> str:
     return msgspec.json.encode(shown).decode()
 
 
-def _text(each: Tried, voices: int) -> str:
+def _text(each: PhraseResult, voices: int) -> str:
     line = f"{each.phrase:<24}  distance {each.distance:.3f}"
     if not each.scores:
         return f"{line}  {' '.join(each.phones)}"

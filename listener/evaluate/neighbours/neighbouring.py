@@ -11,8 +11,8 @@ from listener.evaluate.neighbours.phones import (
     Lexicon,
     Phones,
     distances,
-    left_out,
-    reversed_lexicon,
+    deletion_cost,
+    reverse_lexicon,
 )
 
 PARTS: Final = 60
@@ -29,7 +29,7 @@ class Neighbour:
     phones: Phones
 
 
-def nearest(known: Lexicon, target: Phones, most: int, *, pairs: bool = True) -> list[Neighbour]:
+def find_nearest(known: Lexicon, target: Phones, most: int, *, pairs: bool = True) -> list[Neighbour]:
     """Return the phrases that sound most like ``target``, nearest first.
 
     Phrases in which the wake word itself is said are left out, and of phrases that sound alike all
@@ -42,13 +42,13 @@ def nearest(known: Lexicon, target: Phones, most: int, *, pairs: bool = True) ->
         pairs: whether two words in a row count too; they are found through every place at which
             the wake word can be cut.
     """
-    whole = sum(map(left_out, target))
+    whole = sum(map(deletion_cost, target))
     beginnings = distances(known, target)
     single = beginnings[:, -1]
     candidates: list[tuple[float, tuple[int, ...]]]
     candidates = [(float(single[row]), (row,)) for row in _lowest(single, 4 * most)]
     if pairs:
-        endings = distances(reversed_lexicon(known), target[::-1])
+        endings = distances(reverse_lexicon(known), target[::-1])
         candidates += _pairs(beginnings, endings, len(target))
     found: dict[Phones, Neighbour] = {}
     phrases: set[str] = set()

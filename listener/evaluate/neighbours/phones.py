@@ -105,12 +105,12 @@ def is_phone(phone: str) -> bool:
     return phone in CONSONANTS or (phone[:-1] in VOWELS and phone[-1] in "012")
 
 
-def left_out(phone: str) -> float:
+def deletion_cost(phone: str) -> float:
     """Return what leaving a phone out costs, or putting it in."""
     return WEAK.get(phone, LEFT_OUT)
 
 
-def substitution(one: str, other: str) -> float:
+def substitution_cost(one: str, other: str) -> float:
     """Return what one phone for another costs, 0 to 1; the same both ways."""
     if one == other:
         return 0.0
@@ -153,7 +153,7 @@ class Lexicon:
         return tuple(every[code] for code in self.codes[row, : self.lengths[row]].tolist())
 
 
-def lexicon(entries: Iterator[tuple[str, Phones]] | Sequence[tuple[str, Phones]]) -> Lexicon:
+def build_lexicon(entries: Iterator[tuple[str, Phones]] | Sequence[tuple[str, Phones]]) -> Lexicon:
     """Lay out words; those with phones that nobody knows are left out."""
     place = {phone: index for index, phone in enumerate(symbols())}
     known = [(w, p) for w, p in entries if p and all(phone in place for phone in p)]
@@ -178,9 +178,9 @@ def distances(known: Lexicon, target: Phones) -> Costs:
         the first n phones.
     """
     every = symbols()
-    table = np.array([[substitution(a, b) for b in target] for a in every], np.float32)
-    put_in = np.array([left_out(phone) for phone in target], np.float32)
-    dropped = np.array([left_out(phone) for phone in every], np.float32)
+    table = np.array([[substitution_cost(a, b) for b in target] for a in every], np.float32)
+    put_in = np.array([deletion_cost(phone) for phone in target], np.float32)
+    dropped = np.array([deletion_cost(phone) for phone in every], np.float32)
     width = len(target)
     row = np.tile(
         np.concatenate([[0], np.cumsum(put_in)]).astype(np.float32), (len(known.words), 1)
@@ -203,7 +203,7 @@ def distances(known: Lexicon, target: Phones) -> Costs:
     return row
 
 
-def reversed_lexicon(known: Lexicon) -> Lexicon:
+def reverse_lexicon(known: Lexicon) -> Lexicon:
     """Return the same words, each with its phones back to front."""
     codes = np.full_like(known.codes, -1)
     for length in np.unique(known.lengths).tolist():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from listener.evaluate.rates.curve import GRID, Counts
+from listener.evaluate.rates.curve import GRID, CurveCounts
 from listener.evaluate.rates.intervals import CONFIDENCE, Rate, hours_needed, poisson, wilson
 from listener.evaluate.rates.result import Hours, Point, Target
 
@@ -10,7 +10,7 @@ _SHOWN = frozenset(round(step / 20, 2) for step in range(1, 20))
 """Thresholds that a curve shows even where nothing changes."""
 
 
-def points(counts: Counts, plays: int, said: int, hours: float) -> tuple[Point, ...]:
+def curve_points(counts: CurveCounts, plays: int, said: int, hours: float) -> tuple[Point, ...]:
     """Return the curve where it changes, and every 0.05.
 
     Args:
@@ -36,7 +36,7 @@ def points(counts: Counts, plays: int, said: int, hours: float) -> tuple[Point, 
     return tuple(found)
 
 
-def target(counts: Counts, plays: int, hours: float, per_hour: float) -> Target:
+def find_target(counts: CurveCounts, plays: int, hours: float, per_hour: float) -> Target:
     """Find the threshold for a rate of false wakes.
 
     Args:
@@ -58,7 +58,7 @@ def target(counts: Counts, plays: int, hours: float, per_hour: float) -> Target:
     )
 
 
-def claims(false_wakes: Rate, per_hour: Sequence[float]) -> tuple[Hours, ...]:
+def check_claims(false_wakes: Rate, per_hour: Sequence[float]) -> tuple[Hours, ...]:
     """Hold claims of fewer false wakes per hour against what was heard.
 
     Args:

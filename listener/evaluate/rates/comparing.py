@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.intervals import mcnemar, rate_ratio
 from listener.evaluate.rates.result import Comparison
 
@@ -10,12 +10,12 @@ Outcomes = Mapping[tuple[str, int], bool]
 """Of each labelled word, by item and place in it: whether it woke, in the first play."""
 
 
-def compare(  # noqa: PLR0913 - two engines under one condition, a pair for each thing compared
+def compare_engines(  # noqa: PLR0913 - two engines under one condition, a pair for each thing compared
     word: str,
     condition: str,
     names: tuple[str, str],
     outcomes: tuple[Outcomes, Outcomes],
-    events: tuple[Sequence[Event], Sequence[Event]],
+    events: tuple[Sequence[DetectionEvent], Sequence[DetectionEvent]],
     *,
     same_s: float,
 ) -> Comparison:
@@ -56,12 +56,12 @@ def compare(  # noqa: PLR0913 - two engines under one condition, a pair for each
     )
 
 
-def _false_wakes(events: Sequence[Event]) -> list[tuple[str, float]]:
+def _false_wakes(events: Sequence[DetectionEvent]) -> list[tuple[str, float]]:
     """Return where the false wakes of the first play are, in order."""
     return sorted(
         (event.item, event.at_s)
         for event in events
-        if event.kind is Kind.FALSE_WAKE and event.play == 0
+        if event.kind is EventKind.FALSE_WAKE and event.play == 0
     )
 
 

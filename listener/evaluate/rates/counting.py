@@ -30,7 +30,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class WakeCounts:
     """What each wake of a track turned out to be."""
 
     hits: tuple[tuple[int, int], ...]
@@ -41,7 +41,7 @@ class Counted:
     """Steps."""
 
 
-def windows(item: Item, word: str, length_samples: int, tail_s: float) -> tuple[Window, ...]:
+def hit_windows(item: Item, word: str, length_samples: int, tail_s: float) -> tuple[Window, ...]:
     """Return where a wake for ``word`` is a hit, in the order of time.
 
     Args:
@@ -67,7 +67,7 @@ def windows(item: Item, word: str, length_samples: int, tail_s: float) -> tuple[
     return tuple(sorted(found, key=lambda window: (window.first_sample, window.end_sample)))
 
 
-def wakes(ends: Indices, scores: Scores, rule: Rule) -> Indices:
+def find_wakes(ends: Indices, scores: Scores, rule: Rule) -> Indices:
     """Return the steps that wake, as ``Trigger`` finds them one by one.
 
     Args:
@@ -75,7 +75,7 @@ def wakes(ends: Indices, scores: Scores, rule: Rule) -> Indices:
         scores: shape (steps,).
         rule: threshold, patience and refractory.
     """
-    return first_apart(qualifying(scores, rule), ends, rule.refractory_samples)
+    return select_apart(qualifying(scores, rule), ends, rule.refractory_samples)
 
 
 def qualifying(scores: Scores, rule: Rule) -> Indices:
@@ -97,7 +97,7 @@ def reaches(scores: Scores, threshold: float) -> NDArray[np.bool_]:
     return found
 
 
-def first_apart(steps: Indices, ends: Indices, least_samples: int) -> Indices:
+def select_apart(steps: Indices, ends: Indices, least_samples: int) -> Indices:
     """Return the first of ``steps``, and each that is far enough from the last one chosen."""
     if not len(steps):
         return steps
@@ -111,7 +111,7 @@ def first_apart(steps: Indices, ends: Indices, least_samples: int) -> Indices:
         chosen.append(following)
 
 
-def near_misses(ends: Indices, scores: Scores, rule: Rule, woken: Indices) -> Indices:
+def find_near_misses(ends: Indices, scores: Scores, rule: Rule, woken: Indices) -> Indices:
     """Return the peak of each run of scores that nearly woke, as ``Trigger`` does.
 
     Args:
@@ -121,7 +121,7 @@ def near_misses(ends: Indices, scores: Scores, rule: Rule, woken: Indices) -> In
         woken: the steps that woke.
     """
     peaks = []
-    for first, end in runs(scores, min(rule.near_miss_threshold, rule.threshold)):
+    for first, end in find_runs(scores, min(rule.near_miss_threshold, rule.threshold)):
         if end == len(scores):
             continue  # still going on: nobody knows yet
         before = int(np.searchsorted(woken, end))
@@ -133,14 +133,14 @@ def near_misses(ends: Indices, scores: Scores, rule: Rule, woken: Indices) -> In
     return np.array(peaks, np.int64)
 
 
-def runs(scores: Scores, threshold: float) -> list[tuple[int, int]]:
+def find_runs(scores: Scores, threshold: float) -> list[tuple[int, int]]:
     """Return first step and end of each run of steps at or above ``threshold``."""
     above = np.concatenate([[False], reaches(scores, threshold), [False]])
     edges = np.flatnonzero(above[1:] != above[:-1])
     return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
 
 
-def count(ends: Indices, woken: Indices, places: Sequence[Window]) -> Counted:
+def count_wakes(ends: Indices, woken: Indices, places: Sequence[Window]) -> WakeCounts:
     """Tell hits from false wakes: one hit for each window, the earliest wake in it.
 
     Args:
@@ -166,7 +166,7 @@ def count(ends: Indices, woken: Indices, places: Sequence[Window]) -> Counted:
         else:
             open_places.remove(place)
             hits.append((place, step))
-    return Counted(tuple(hits), tuple(open_places), tuple(false_wakes))
+    return WakeCounts(tuple(hits), tuple(open_places), tuple(false_wakes))
 
 
 def false_hours(length_samples: int, places: Sequence[Window]) -> float:

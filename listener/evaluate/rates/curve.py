@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listener.evaluate.engines.track import Scores
-from listener.evaluate.rates.counting import Indices, Window, count, wakes
+from listener.evaluate.rates.counting import Indices, Window, count_wakes, find_wakes
 from listener.wake.trigger import Rule
 
 _TAIL: Final = (0.0001, 0.0002, 0.0005)
@@ -26,7 +26,7 @@ GRID: Final[tuple[float, ...]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class CurveCounts:
     """Of one play, or of many together, at every threshold of the grid."""
 
     misses: NDArray[np.int64]
@@ -34,17 +34,17 @@ class Counts:
     false_wakes: NDArray[np.int64]
     """Shape (thresholds,)."""
 
-    def __add__(self, other: "Counts") -> "Counts":
+    def __add__(self, other: "CurveCounts") -> "CurveCounts":
         """Return both together."""
-        return Counts(self.misses + other.misses, self.false_wakes + other.false_wakes)
+        return CurveCounts(self.misses + other.misses, self.false_wakes + other.false_wakes)
 
 
-def no_counts() -> Counts:
+def zero_counts() -> CurveCounts:
     """Return the counts of nothing."""
-    return Counts(np.zeros(len(GRID), np.int64), np.zeros(len(GRID), np.int64))
+    return CurveCounts(np.zeros(len(GRID), np.int64), np.zeros(len(GRID), np.int64))
 
 
-def counts(ends: Indices, scores: Scores, rule: Rule, places: Sequence[Window]) -> Counts:
+def count_curve(ends: Indices, scores: Scores, rule: Rule, places: Sequence[Window]) -> CurveCounts:
     """Judge a track at every threshold of the grid.
 
     Args:
@@ -53,14 +53,14 @@ def counts(ends: Indices, scores: Scores, rule: Rule, places: Sequence[Window]) 
         rule: patience and refractory; its threshold is not looked at.
         places: the windows in which a wake is a hit, in order.
     """
-    found = no_counts()
+    found = zero_counts()
     found.misses[:] = len(places)
     # How many thresholds each score reaches; between two such numbers nothing changes.
     reached = np.unique(np.searchsorted(np.array(GRID), scores.astype(np.float64), side="right"))
     below = 0
     for above in reached[reached > 0].tolist():
         judged = dataclasses.replace(rule, threshold=GRID[above - 1])
-        counted = count(ends, wakes(ends, scores, judged), places)
+        counted = count_wakes(ends, find_wakes(ends, scores, judged), places)
         found.misses[below:above] = len(counted.misses)
         found.false_wakes[below:above] = len(counted.false_wakes)
         below = above

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What an event is."""
 
     HIT = "hit"
@@ -18,13 +18,13 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class DetectionEvent:
     """One of them, at one threshold.
 
     Seconds count from the start of the item, whatever phase it was played at.
     """
 
-    kind: Kind
+    kind: EventKind
     word: str
     item: str
     condition: str

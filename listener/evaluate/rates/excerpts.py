@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from listener.evaluate.engines.track import Scores, Track
-from listener.evaluate.rates.events import Event
+from listener.evaluate.engines.track import Scores, ScoreTrack
+from listener.evaluate.rates.events import DetectionEvent
 from listener.evaluate.rates.result import Excerpt, Histogram
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
@@ -18,8 +18,8 @@ AFTER_S: Final = 2.0
 _DECIMALS: Final = 4
 
 
-def excerpt(
-    track: Track, event: Event, before_s: float = BEFORE_S, after_s: float = AFTER_S
+def cut_excerpt(
+    track: ScoreTrack, event: DetectionEvent, before_s: float = BEFORE_S, after_s: float = AFTER_S
 ) -> Excerpt:
     """Return the scores of the event's word around it.
 
@@ -46,7 +46,7 @@ def excerpt(
 
 
 @dataclass(slots=True)
-class Heights:
+class ScoreHistogram:
     """Counts scores into bins, item by item, in constant memory."""
 
     said: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))

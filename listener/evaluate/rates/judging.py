@@ -6,17 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from listener.evaluate.corpus.items import Item, Segment
-from listener.evaluate.engines.track import Scores, Track
+from listener.evaluate.engines.track import Scores, ScoreTrack
 from listener.evaluate.rates.counting import (
     Indices,
     Window,
-    count,
-    near_misses,
-    runs,
-    wakes,
-    windows,
+    count_wakes,
+    find_near_misses,
+    find_runs,
+    find_wakes,
+    hit_windows,
 )
-from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.sound.pcm import SAMPLE_RATE_HZ
 from listener.wake.trigger import Rule
 
@@ -24,7 +24,7 @@ _DECIMALS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class PlayedItem:
     """An item as it was played: under which condition, for which time."""
 
     item: Item
@@ -34,7 +34,7 @@ class Play:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class MatchRule:
     """A word that is listened for, and when it counts as heard."""
 
     word: str
@@ -47,14 +47,14 @@ class Watch:
 
     def places(self, item: Item, length_samples: int) -> tuple[Window, ...]:
         """Return the windows of an item in which a wake is a hit."""
-        return windows(item, self.said, length_samples, self.tail_s)
+        return hit_windows(item, self.said, length_samples, self.tail_s)
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class MatchResult:
     """What happened in a play."""
 
-    events: tuple[Event, ...]
+    events: tuple[DetectionEvent, ...]
     """In the order of time."""
     places: tuple[Window, ...]
     """Of the labelled words."""
@@ -62,7 +62,7 @@ class Judgement:
     """Which of the places had no wake."""
 
 
-def judge(play: Play, track: Track, watch: Watch) -> Judgement:
+def match_wakes(play: PlayedItem, track: ScoreTrack, watch: MatchRule) -> MatchResult:
     """Tell hits, misses, false wakes and near misses.
 
     Args:
@@ -73,19 +73,19 @@ def judge(play: Play, track: Track, watch: Watch) -> Judgement:
     word, rule = watch.word, watch.rule
     ends, scores = track.end_samples(), track.of(word)
     places = watch.places(play.item, track.length_samples)
-    woken = wakes(ends, scores, rule)
-    counted = count(ends, woken, places)
-    maker = _Maker(
+    woken = find_wakes(ends, scores, rule)
+    counted = count_wakes(ends, woken, places)
+    maker = _EventBuilder(
         play=play,
         word=word,
         ends=ends,
         scores=scores,
-        above=runs(scores, rule.threshold),
+        above=find_runs(scores, rule.threshold),
         step_samples=track.step_samples,
     )
-    found = [maker.wake(Kind.FALSE_WAKE, step, None) for step in counted.false_wakes]
+    found = [maker.wake(EventKind.FALSE_WAKE, step, None) for step in counted.false_wakes]
     found += [
-        maker.wake(Kind.HIT, step, places[index].word_end_sample) for index, step in counted.hits
+        maker.wake(EventKind.HIT, step, places[index].word_end_sample) for index, step in counted.hits
     ]
     found += [
         maker.miss(places[index], min(places[index].end_sample, track.length_samples))
@@ -93,11 +93,11 @@ def judge(play: Play, track: Track, watch: Watch) -> Judgement:
     ]
     found += [
         maker.near_miss(step)
-        for step in near_misses(ends, scores, rule, woken).tolist()
+        for step in find_near_misses(ends, scores, rule, woken).tolist()
         if not any(place.first_sample < ends[step] <= place.end_sample for place in places)
     ]
     in_order = tuple(sorted(found, key=lambda event: (event.at_s, event.kind)))
-    return Judgement(in_order, places, frozenset(counted.misses))
+    return MatchResult(in_order, places, frozenset(counted.misses))
 
 
 def speaker_at(item: Item, at_s: float) -> str | None:
@@ -107,10 +107,10 @@ def speaker_at(item: Item, at_s: float) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Maker:
+class _EventBuilder:
     """Fills in what the events of one play have in common."""
 
-    play: Play
+    play: PlayedItem
     word: str
     ends: Indices
     scores: Scores
@@ -118,7 +118,7 @@ class _Maker:
     """The runs of steps at or above the threshold, first included and end not."""
     step_samples: int
 
-    def wake(self, kind: Kind, step: int, word_end_sample: int | None) -> Event:
+    def wake(self, kind: EventKind, step: int, word_end_sample: int | None) -> DetectionEvent:
         """Return a hit or a false wake."""
         first, end = self.above[bisect.bisect_right(self.above, (step, len(self.scores))) - 1]
         at_sample = int(self.ends[step])
@@ -132,31 +132,31 @@ class _Maker:
             latency_s=late,
         )
 
-    def miss(self, place: Window, end_sample: int) -> Event:
+    def miss(self, place: Window, end_sample: int) -> DetectionEvent:
         """Return a word without a wake."""
         ends = self.ends
         inside = self.scores[(ends > place.first_sample) & (ends <= place.end_sample)]
         highest = float(np.max(inside, initial=0.0))
-        return self._made(Kind.MISS, end_sample, score=highest, peak=highest)
+        return self._made(EventKind.MISS, end_sample, score=highest, peak=highest)
 
-    def near_miss(self, step: int) -> Event:
+    def near_miss(self, step: int) -> DetectionEvent:
         """Return a run of scores that stayed too low, or too short."""
         peak = float(self.scores[step])
-        return self._made(Kind.NEAR_MISS, int(self.ends[step]), score=peak, peak=peak)
+        return self._made(EventKind.NEAR_MISS, int(self.ends[step]), score=peak, peak=peak)
 
     def _made(  # noqa: PLR0913 - an event's own fields
         self,
-        kind: Kind,
+        kind: EventKind,
         at_sample: int,
         *,
         score: float,
         peak: float,
         activation_s: float = 0.0,
         latency_s: float | None = None,
-    ) -> Event:
+    ) -> DetectionEvent:
         item, at_s = self.play.item, _seconds(at_sample)
         segment = _segment(item, at_s)
-        return Event(
+        return DetectionEvent(
             kind=kind,
             word=self.word,
             item=item.name,

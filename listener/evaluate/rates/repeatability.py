@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.result import Repeatability
 
 SAME_S: Final = 0.5
@@ -13,7 +13,7 @@ Hits = dict[tuple[str, int], tuple[float, list[bool]]]
 """By item and place in it: where the window opens, and whether each play woke."""
 
 
-def repeatability(hits: Hits, events: Sequence[Event], plays: int) -> tuple[Repeatability, ...]:
+def measure_repeatability(hits: Hits, events: Sequence[DetectionEvent], plays: int) -> tuple[Repeatability, ...]:
     """Say of each word, and of each place of false wakes, how many plays fired.
 
     Args:
@@ -22,14 +22,14 @@ def repeatability(hits: Hits, events: Sequence[Event], plays: int) -> tuple[Repe
         plays: of each item.
     """
     words = [
-        Repeatability(kind=Kind.HIT, item=item, at_s=at_s, fired=sum(woke), plays=plays)
+        Repeatability(kind=EventKind.HIT, item=item, at_s=at_s, fired=sum(woke), plays=plays)
         for (item, _), (at_s, woke) in hits.items()
     ]
-    false = [event for event in events if event.kind is Kind.FALSE_WAKE]
+    false = [event for event in events if event.kind is EventKind.FALSE_WAKE]
     return (*words, *_places(false, plays))
 
 
-def _places(events: Iterable[Event], plays: int) -> list[Repeatability]:
+def _places(events: Iterable[DetectionEvent], plays: int) -> list[Repeatability]:
     """Put the false wakes of several plays together where they are the same."""
     found: list[Repeatability] = []
     fired: set[int] = set()
@@ -39,11 +39,11 @@ def _places(events: Iterable[Event], plays: int) -> list[Repeatability]:
             at, fired = (event.item, event.at_s), set()
             found.append(
                 Repeatability(
-                    kind=Kind.FALSE_WAKE, item=event.item, at_s=event.at_s, fired=0, plays=plays
+                    kind=EventKind.FALSE_WAKE, item=event.item, at_s=event.at_s, fired=0, plays=plays
                 )
             )
         fired.add(event.play)
         found[-1] = Repeatability(
-            kind=Kind.FALSE_WAKE, item=at[0], at_s=at[1], fired=len(fired), plays=plays
+            kind=EventKind.FALSE_WAKE, item=at[0], at_s=at[1], fired=len(fired), plays=plays
         )
     return found

@@ -8,17 +8,17 @@ from typing import Final
 
 import msgspec
 
-from listener.evaluate.rates.events import Event
+from listener.evaluate.rates.events import DetectionEvent
 from listener.evaluate.rates.intervals import Rate
 
 FORMAT: Final = "earmark-evaluation/1"
 
 
-class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ResultTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the result."""
 
 
-class Point(Struct, frozen=True, kw_only=True):
+class Point(ResultTable, frozen=True, kw_only=True):
     """One threshold of the curve."""
 
     threshold: float
@@ -26,7 +26,7 @@ class Point(Struct, frozen=True, kw_only=True):
     false_wakes: Rate
 
 
-class Hours(Struct, frozen=True, kw_only=True):
+class Hours(ResultTable, frozen=True, kw_only=True):
     """What is still to be heard before a claim can be made."""
 
     claim_per_hour: float
@@ -38,7 +38,7 @@ class Hours(Struct, frozen=True, kw_only=True):
     above the claim: these sounds speak against it."""
 
 
-class Target(Struct, frozen=True, kw_only=True):
+class Target(ResultTable, frozen=True, kw_only=True):
     """The threshold for a rate of false wakes, as far as these hours can tell it."""
 
     per_hour: float
@@ -54,7 +54,7 @@ class Target(Struct, frozen=True, kw_only=True):
     """How many hours more it takes, if not one more false wake comes; None without a threshold."""
 
 
-class Breakdown(Struct, frozen=True, kw_only=True):
+class Breakdown(ResultTable, frozen=True, kw_only=True):
     """The rates of one speaker, or of one condition of the corpus."""
 
     name: str
@@ -62,7 +62,7 @@ class Breakdown(Struct, frozen=True, kw_only=True):
     false_wakes: Rate
 
 
-class Repeatability(Struct, frozen=True, kw_only=True):
+class Repeatability(ResultTable, frozen=True, kw_only=True):
     """A word or a false wake that was played several times."""
 
     kind: str
@@ -74,7 +74,7 @@ class Repeatability(Struct, frozen=True, kw_only=True):
     """n."""
 
 
-class Histogram(Struct, frozen=True, kw_only=True):
+class Histogram(ResultTable, frozen=True, kw_only=True):
     """How high scores were: counts in bins of equal width from 0 to 1."""
 
     said: tuple[int, ...]
@@ -83,7 +83,7 @@ class Histogram(Struct, frozen=True, kw_only=True):
     """Of every step outside all windows."""
 
 
-class Excerpt(Struct, frozen=True, kw_only=True):
+class Excerpt(ResultTable, frozen=True, kw_only=True):
     """The scores around an event."""
 
     item: str
@@ -99,7 +99,7 @@ class Excerpt(Struct, frozen=True, kw_only=True):
     scores: tuple[float, ...]
 
 
-class WordResult(Struct, frozen=True, kw_only=True):
+class WordResult(ResultTable, frozen=True, kw_only=True):
     """One word of one engine under one condition."""
 
     engine: str
@@ -133,7 +133,7 @@ class WordResult(Struct, frozen=True, kw_only=True):
     speakers: tuple[Breakdown, ...]
     groups: tuple[Breakdown, ...]
     """By ``Item.condition``."""
-    events: tuple[Event, ...]
+    events: tuple[DetectionEvent, ...]
     """Misses, false wakes and near misses at the threshold, then hits; by item, play and time."""
     repeatability: tuple[Repeatability, ...]
     said: str = ""
@@ -147,7 +147,7 @@ class WordResult(Struct, frozen=True, kw_only=True):
     """Around each false wake, for the report's pictures; see ``excerpts.py``."""
 
 
-class Comparison(Struct, frozen=True, kw_only=True):
+class Comparison(ResultTable, frozen=True, kw_only=True):
     """Two engines or settings for one word, on the same sounds, in the first play of each."""
 
     word: str
@@ -173,14 +173,14 @@ class Comparison(Struct, frozen=True, kw_only=True):
     ratio_high: float | None
 
 
-class Trouble(Struct, frozen=True, kw_only=True):
+class SkippedItem(ResultTable, frozen=True, kw_only=True):
     """An item that is not in the figures, or not whole."""
 
     item: str
     why: str
 
 
-class Result(Struct, frozen=True, kw_only=True):
+class Result(ResultTable, frozen=True, kw_only=True):
     """The whole of it."""
 
     format: str = FORMAT
@@ -194,7 +194,7 @@ class Result(Struct, frozen=True, kw_only=True):
     """What a hit, a false wake, an hour and each interval are, in words."""
     warnings: tuple[str, ...]
     """What a reader must know before quoting a number."""
-    missing: tuple[Trouble, ...]
+    missing: tuple[SkippedItem, ...]
     """What could not be played; everything else went on."""
     words: tuple[WordResult, ...]
     comparisons: tuple[Comparison, ...] = ()

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from listener.evaluate.engines.track import Track
+from listener.evaluate.engines.track import ScoreTrack
 from listener.evaluate.rates.counting import false_hours
-from listener.evaluate.rates.curve import Counts, counts
-from listener.evaluate.rates.events import Event, Kind
-from listener.evaluate.rates.excerpts import Heights, excerpt
-from listener.evaluate.rates.judging import Play, Watch, judge
+from listener.evaluate.rates.curve import CurveCounts, count_curve
+from listener.evaluate.rates.events import DetectionEvent, EventKind
+from listener.evaluate.rates.excerpts import ScoreHistogram, cut_excerpt
+from listener.evaluate.rates.judging import PlayedItem, MatchRule, match_wakes
 from listener.evaluate.rates.result import Excerpt
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
@@ -25,11 +25,11 @@ class WordReport:
     said: int
     """Labelled words."""
     hours: float
-    counts: Counts
-    events: tuple[Event, ...]
+    counts: CurveCounts
+    events: tuple[DetectionEvent, ...]
     hits: tuple[tuple[float, bool], ...]
     """Of each labelled word, in the order of time: where its window opens, and whether it woke."""
-    heights: Heights
+    heights: ScoreHistogram
     excerpts: tuple[Excerpt, ...]
 
 
@@ -45,7 +45,7 @@ class TakeReport:
     words: tuple[WordReport, ...]
 
 
-def word_report(play: Play, track: Track, watch: Watch) -> WordReport:
+def word_report(play: PlayedItem, track: ScoreTrack, watch: MatchRule) -> WordReport:
     """Count what a word made of a play, at its own threshold and at every other.
 
     Args:
@@ -54,20 +54,20 @@ def word_report(play: Play, track: Track, watch: Watch) -> WordReport:
         watch: the word, and when it counts as heard.
     """
     ends, scores = track.end_samples(), track.of(watch.word)
-    judged = judge(play, track, watch)
+    judged = match_wakes(play, track, watch)
     inside = np.zeros(len(scores), bool)
     peaks = []
     for place in judged.places:
         here = (ends > place.first_sample) & (ends <= place.end_sample)
         peaks.append(float(np.max(scores[here], initial=0.0)))
         inside |= here
-    heights = Heights()
+    heights = ScoreHistogram()
     heights.add(np.array(peaks, np.float32), scores[~inside])
     return WordReport(
         word=watch.word,
         said=len(judged.places),
         hours=false_hours(track.length_samples, judged.places),
-        counts=counts(ends, scores, watch.rule, judged.places),
+        counts=count_curve(ends, scores, watch.rule, judged.places),
         events=judged.events,
         hits=tuple(
             (place.first_sample / SAMPLE_RATE_HZ, index not in judged.missed)
@@ -75,6 +75,6 @@ def word_report(play: Play, track: Track, watch: Watch) -> WordReport:
         ),
         heights=heights,
         excerpts=tuple(
-            excerpt(track, event) for event in judged.events if event.kind is Kind.FALSE_WAKE
+            cut_excerpt(track, event) for event in judged.events if event.kind is EventKind.FALSE_WAKE
         ),
     )

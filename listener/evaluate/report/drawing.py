@@ -72,7 +72,7 @@ class Logarithmic:
 Scale = Linear | Logarithmic
 
 
-class Drawing:
+class SvgChart:
     """One chart that is being drawn. Not safe for use by several threads."""
 
     def __init__(self, about: str, width: float = 520, height: float = 320) -> None:
@@ -108,7 +108,7 @@ class Drawing:
         """Return the place down, from a part of a scale that rises upward."""
         return self.top + (1 - part) * self.inner_height
 
-    def axes(self, across: Scale, up: Scale, names: tuple[str, str], shown: "Shown") -> None:
+    def axes(self, across: Scale, up: Scale, names: tuple[str, str], shown: "AxisFormat") -> None:
         """Draw grid, ticks and names.
 
         Args:
@@ -171,7 +171,7 @@ class Drawing:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class AxisFormat:
     """How the values of two axes are written."""
 
     across_form: str
@@ -180,14 +180,14 @@ class Shown:
 
     def across(self, value: float) -> str:
         """Write a value of the horizontal axis."""
-        return written(value, self.across_form)
+        return format_value(value, self.across_form)
 
     def up(self, value: float) -> str:
         """Write a value of the vertical axis."""
-        return written(value, self.up_form)
+        return format_value(value, self.up_form)
 
 
-def written(value: float, form: str) -> str:
+def format_value(value: float, form: str) -> str:
     """Write a value on an axis.
 
     Args:
@@ -203,7 +203,7 @@ def written(value: float, form: str) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004 - no exponents
 
 
-def stairs(places: Iterable[Place]) -> list[Place]:
+def step_path(places: Iterable[Place]) -> list[Place]:
     """Return the places with a corner between each two: across first, then up or down."""
     found: list[Place] = []
     for place in places:
@@ -225,6 +225,6 @@ def clean(text: str) -> str:
     return _UNFIT.sub("\ufffd", text)
 
 
-def shortened(name: str, most: int = 24) -> str:
+def shorten(name: str, most: int = 24) -> str:
     """Keep the end of a long name: that is where names differ."""
     return name if len(name) <= most else "…" + name[1 - most :]

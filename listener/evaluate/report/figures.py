@@ -6,7 +6,7 @@ from listener.evaluate.rates.intervals import Rate
 from listener.evaluate.rates.result import WordResult
 
 
-def facts(word: WordResult) -> list[tuple[str, str]]:
+def list_figures(word: WordResult) -> list[tuple[str, str]]:
     """Return what is worth a line, with its name."""
     found = [("near misses", f"{word.near_misses:,}")]
     if word.latency_s:
@@ -18,9 +18,9 @@ def facts(word: WordResult) -> list[tuple[str, str]]:
         held = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in shown)
         found.append(("false wakes held the threshold for", held))
     if word.misses_by_speaker:
-        found.append(("misses, speakers resampled", in_words(word.misses_by_speaker, 100, " %")))
+        found.append(("misses, speakers resampled", format_rate(word.misses_by_speaker, 100, " %")))
     if word.false_wakes_by_recording:
-        rate = in_words(word.false_wakes_by_recording, 1, " per hour")
+        rate = format_rate(word.false_wakes_by_recording, 1, " per hour")
         found.append(("false wakes, recordings resampled", rate))
     return found
 
@@ -39,7 +39,7 @@ def per_hour(rate: Rate) -> str:
     return f"{rate.value:.3g} per hour ({rate.low:.2g} to {rate.high:.3g})"
 
 
-def figure(rate: Rate, factor: float, unit: str) -> Markup:
+def format_rate_html(rate: Rate, factor: float, unit: str) -> Markup:
     """Write a rate in bold, and its interval, as markup.
 
     Args:
@@ -51,8 +51,8 @@ def figure(rate: Rate, factor: float, unit: str) -> Markup:
     return Markup("<b>{}</b> {}").format(value, interval)
 
 
-def in_words(rate: Rate, factor: float, unit: str) -> str:
-    """Write a rate and its interval as text; see ``figure``."""
+def format_rate(rate: Rate, factor: float, unit: str) -> str:
+    """Write a rate and its interval as text; see ``format_rate_html``."""
     return " ".join(_value(rate, factor, unit))
 
 

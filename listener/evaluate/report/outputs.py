@@ -7,13 +7,13 @@ import msgspec
 
 from listener.errors import Unavailable
 from listener.evaluate.rates.result import Result
-from listener.evaluate.report.page import Sound, render
+from listener.evaluate.report.page import Sound, render_page
 from listener.evaluate.report.tables import curve_csv, events_csv, rates_csv
 
 TITLE: Final = "Wake-word evaluation"
 
 
-def write(result: Result, folder: Path, sound: Sound | None = None) -> None:
+def write_outputs(result: Result, folder: Path, sound: Sound | None = None) -> None:
     """Write everything; the same result gives the same bytes.
 
     Args:
@@ -29,7 +29,7 @@ def write(result: Result, folder: Path, sound: Sound | None = None) -> None:
         "rates.csv": rates_csv(result).encode(),
         "curve.csv": curve_csv(result).encode(),
         "events.csv": events_csv(result).encode(),
-        "report.html": render(result, TITLE, sound).encode(),
+        "report.html": render_page(result, TITLE, sound).encode(),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

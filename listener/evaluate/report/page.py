@@ -14,11 +14,11 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
-from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.result import Excerpt, Repeatability, Result, WordResult
 from listener.evaluate.report import pictures, scores
-from listener.evaluate.report.drawing import clean, written
-from listener.evaluate.report.figures import facts, figure, in_words
+from listener.evaluate.report.drawing import clean, format_value
+from listener.evaluate.report.figures import list_figures, format_rate_html, format_rate
 
 MOST_CARDS: Final = 60
 """False wakes of one result that the page shows, with their scores."""
@@ -27,7 +27,7 @@ MOST_MISSES: Final = 200
 _SAME_S: Final = 1.0
 """Events of several plays that are no further apart are one."""
 
-Sound = Callable[[WordResult, Event], bytes | None]
+Sound = Callable[[WordResult, DetectionEvent], bytes | None]
 """Gives the sound around an event as FLAC, or None where it may not or cannot be had."""
 
 
@@ -35,7 +35,7 @@ Sound = Callable[[WordResult, Event], bytes | None]
 class _Card:
     """One false wake."""
 
-    event: Event
+    event: DetectionEvent
     trace: Markup
     repeat: Repeatability | None
     sound: str
@@ -43,7 +43,7 @@ class _Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class _EnginePart:
     """One engine's pictures."""
 
     word: WordResult
@@ -58,7 +58,7 @@ class _Part:
     lanes_left: int
     cards: Sequence[_Card]
     cards_left: int
-    misses: Sequence[Event]
+    misses: Sequence[DetectionEvent]
     misses_left: int
 
 
@@ -71,10 +71,10 @@ class _Section:
     engines: Sequence[str]
     det: Markup
     thresholds: Markup
-    parts: Sequence[_Part]
+    parts: Sequence[_EnginePart]
 
 
-def render(result: Result, title: str, sound: Sound | None = None) -> str:
+def render_page(result: Result, title: str, sound: Sound | None = None) -> str:
     """Return the page.
 
     Args:
@@ -112,36 +112,36 @@ def render(result: Result, title: str, sound: Sound | None = None) -> str:
             confidence=" and ".join(f"{value * 100:g} %" for value in sorted(confidences)),
             plan=msgspec.json.format(msgspec.json.encode(result.plan), indent=2).decode(),
             has_sound=any(card.sound for s in sections for p in s.parts for card in p.cards),
-            misses=lambda rate: figure(rate, 100, " %"),
-            false_wakes=lambda rate: figure(rate, 1, ""),
-            plain=lambda rate: in_words(rate, 1, ""),
+            misses=lambda rate: format_rate_html(rate, 100, " %"),
+            false_wakes=lambda rate: format_rate_html(rate, 1, ""),
+            plain=lambda rate: format_rate(rate, 1, ""),
             counted=lambda value: f"{value:,.4g}",
             hours=lambda value: f"{value:,.1f}" if value < 10 else f"{value:,.0f}",  # noqa: PLR2004 - digits
-            clock=lambda seconds: written(seconds, "clock"),
-            facts=facts,
+            clock=lambda seconds: format_value(seconds, "clock"),
+            facts=list_figures,
         )
     )
 
 
-def _section(words: Sequence[WordResult], parts: Sequence[_Part]) -> _Section:
+def _section(words: Sequence[WordResult], parts: Sequence[_EnginePart]) -> _Section:
     with_curve = [word for word in words if word.curve]
     with_both = [word for word in with_curve if word.words_said and word.hours]
     return _Section(
         word=words[0].word,
         condition=words[0].condition,
         engines=[word.engine for word in words],
-        det=_drawn(with_both and pictures.det(with_both)),
+        det=_drawn(with_both and pictures.draw_det(with_both)),
         thresholds=_drawn(
-            any(word.hours for word in with_curve) and pictures.thresholds(with_curve)
+            any(word.hours for word in with_curve) and pictures.draw_thresholds(with_curve)
         ),
         parts=parts,
     )
 
 
-def _part(word: WordResult, series: str, sound: Sound | None) -> _Part:
-    false = [event for event in word.events if event.kind is Kind.FALSE_WAKE]
+def _part(word: WordResult, series: str, sound: Sound | None) -> _EnginePart:
+    false = [event for event in word.events if event.kind is EventKind.FALSE_WAKE]
     misses = sorted(
-        (event for event in word.events if event.kind is Kind.MISS),
+        (event for event in word.events if event.kind is EventKind.MISS),
         key=lambda event: (event.score, event.item, event.at_s),
     )
     shown = _most_telling(false, word.repeatability)
@@ -150,16 +150,16 @@ def _part(word: WordResult, series: str, sound: Sound | None) -> _Part:
     speakers = [row for row in word.speakers if row.misses.exposure]
     groups = [row for row in word.groups if row.misses.exposure]
     false_groups = [row for row in word.groups if row.false_wakes.exposure]
-    return _Part(
+    return _EnginePart(
         word=word,
         series=series,
-        histogram=_drawn(word.histogram and scores.histogram(word.histogram, word.threshold)),
-        speakers=_drawn(speakers and pictures.breakdown(speakers)),
+        histogram=_drawn(word.histogram and scores.draw_histogram(word.histogram, word.threshold)),
+        speakers=_drawn(speakers and pictures.draw_breakdown(speakers)),
         speakers_left=max(0, len(speakers) - pictures.MOST_ROWS),
-        groups=_drawn(groups and pictures.breakdown(groups)),
+        groups=_drawn(groups and pictures.draw_breakdown(groups)),
         groups_left=max(0, len(groups) - pictures.MOST_ROWS),
-        false_groups=_drawn(len(false_groups) > 1 and pictures.false_breakdown(false_groups)),
-        timeline=_drawn(false and scores.timeline(false, lengths_s)),
+        false_groups=_drawn(len(false_groups) > 1 and pictures.draw_false_breakdown(false_groups)),
+        timeline=_drawn(false and scores.draw_timeline(false, lengths_s)),
         lanes_left=max(0, len({event.item for event in false}) - scores.MOST_LANES),
         cards=[
             _card(word, event, repeat, excerpts.get((event.item, event.play, event.at_s)), sound)
@@ -173,7 +173,7 @@ def _part(word: WordResult, series: str, sound: Sound | None) -> _Part:
 
 def _card(
     word: WordResult,
-    event: Event,
+    event: DetectionEvent,
     repeat: Repeatability | None,
     excerpt: Excerpt | None,
     sound: Sound | None,
@@ -181,21 +181,21 @@ def _card(
     flac = sound(word, event) if sound else None
     return _Card(
         event=event,
-        trace=_drawn(excerpt and scores.trace(excerpt, word.threshold)),
+        trace=_drawn(excerpt and scores.draw_trace(excerpt, word.threshold)),
         repeat=repeat,
         sound=base64.b64encode(flac).decode("ascii") if flac else "",
     )
 
 
 def _most_telling(
-    events: Iterable[Event], repeats: Sequence[Repeatability]
-) -> list[tuple[Event, Repeatability | None]]:
+    events: Iterable[DetectionEvent], repeats: Sequence[Repeatability]
+) -> list[tuple[DetectionEvent, Repeatability | None]]:
     """Return one event for all its plays, those that fired most often first, then the highest."""
     known: dict[str, list[Repeatability]] = {}
     for one in repeats:
-        if one.kind == Kind.FALSE_WAKE:
+        if one.kind == EventKind.FALSE_WAKE:
             known.setdefault(one.item, []).append(one)
-    best: dict[tuple[str, float], tuple[Event, Repeatability | None]] = {}
+    best: dict[tuple[str, float], tuple[DetectionEvent, Repeatability | None]] = {}
     for event in events:
         repeat = _nearest(known.get(event.item, ()), event.at_s)
         key = event.item, event.at_s if repeat is None else repeat.at_s

@@ -7,15 +7,15 @@ from typing import Final
 from listener.evaluate.rates.intervals import Rate
 from listener.evaluate.rates.result import Breakdown, Point, WordResult
 from listener.evaluate.report.drawing import (
-    Drawing,
+    SvgChart,
     Linear,
     Logarithmic,
     Place,
     Scale,
-    Shown,
-    shortened,
-    stairs,
-    written,
+    AxisFormat,
+    shorten,
+    step_path,
+    format_value,
 )
 from listener.evaluate.report.figures import per_hour, percent
 
@@ -28,7 +28,7 @@ _LOWEST_PER_HOUR: Final = 0.01
 _ROW: Final = 20.0
 
 
-def det(words: Sequence[WordResult]) -> str:
+def draw_det(words: Sequence[WordResult]) -> str:
     """Draw misses against false wakes per hour, a curve for each, with its interval.
 
     Args:
@@ -38,8 +38,8 @@ def det(words: Sequence[WordResult]) -> str:
     across = _per_hour([point.false_wakes for point in points])
     seen = [point.misses.value for point in points if point.misses.value]
     up = Logarithmic(10.0 ** math.floor(math.log10(min([*seen, 0.1]))), 1)
-    drawing = Drawing("misses against false wakes per hour, for every threshold", 560, 360)
-    drawing.axes(across, up, ("false wakes per hour", "misses"), Shown("plain", "percent"))
+    drawing = SvgChart("misses against false wakes per hour, for every threshold", 560, 360)
+    drawing.axes(across, up, ("false wakes per hour", "misses"), AxisFormat("plain", "percent"))
 
     def at(false_wakes: float | None, misses: float | None) -> Place:
         return (
@@ -56,7 +56,7 @@ def det(words: Sequence[WordResult]) -> str:
     for index, word in enumerate(words):
         series = f"s{index % SERIES}"
         points = _telling(word.curve)[::-1]
-        line = stairs(at(point.false_wakes.value, point.misses.value) for point in points)
+        line = step_path(at(point.false_wakes.value, point.misses.value) for point in points)
         drawing.path(line, f"curve {series}")
         misses, false = word.misses, word.false_wakes
         drawing.line(at(false.low, misses.value), at(false.high, misses.value), f"whisker {series}")
@@ -66,13 +66,13 @@ def det(words: Sequence[WordResult]) -> str:
     return drawing.svg()
 
 
-def thresholds(words: Sequence[WordResult]) -> str:
+def draw_thresholds(words: Sequence[WordResult]) -> str:
     """Draw false wakes per hour against the threshold, with the interval."""
     points = [point for word in words for point in word.curve]
     up = _per_hour([point.false_wakes for point in points])
     across = Linear(0, 1)
-    drawing = Drawing("false wakes per hour against the threshold", 560, 300)
-    drawing.axes(across, up, ("threshold", "false wakes per hour"), Shown("plain", "plain"))
+    drawing = SvgChart("false wakes per hour against the threshold", 560, 300)
+    drawing.axes(across, up, ("threshold", "false wakes per hour"), AxisFormat("plain", "plain"))
 
     def at(threshold: float, value: float | None) -> Place:
         return drawing.x(across.part(threshold)), drawing.y(up.part(_value(value)))
@@ -80,23 +80,23 @@ def thresholds(words: Sequence[WordResult]) -> str:
     for index, word in enumerate(words):
         series = f"s{index % SERIES}"
         curve = _telling(word.curve)
-        high = stairs(at(point.threshold, point.false_wakes.high) for point in curve)
-        low = stairs(at(point.threshold, point.false_wakes.low) for point in curve)
+        high = step_path(at(point.threshold, point.false_wakes.high) for point in curve)
+        low = step_path(at(point.threshold, point.false_wakes.low) for point in curve)
         drawing.path([*high, *reversed(low)], f"band {series}", closed=True)
-        line = stairs(at(point.threshold, point.false_wakes.value) for point in curve)
+        line = step_path(at(point.threshold, point.false_wakes.value) for point in curve)
         drawing.path(line, f"curve {series}")
         about = f"{word.engine} at {word.threshold:.3g}: {per_hour(word.false_wakes)}"
         drawing.dot(at(word.threshold, word.false_wakes.value), f"point {series}", about, 5)
     return drawing.svg()
 
 
-def breakdown(rows: Sequence[Breakdown]) -> str:
+def draw_breakdown(rows: Sequence[Breakdown]) -> str:
     """Draw the misses of each speaker or condition with their intervals, worst first."""
     shown = [(row.name, row.misses, percent(row.misses)) for row in rows if row.misses.exposure]
     return _forest(shown, Linear(0, 1), ("misses", "percent"), "s0")
 
 
-def false_breakdown(rows: Sequence[Breakdown]) -> str:
+def draw_false_breakdown(rows: Sequence[Breakdown]) -> str:
     """Draw the false wakes per hour of each group with their intervals, worst first."""
     shown = [
         (row.name, row.false_wakes, per_hour(row.false_wakes))
@@ -120,16 +120,16 @@ def _forest(
     """
     rows = sorted(rows, key=lambda row: (-_value(row[1].value), -row[1].exposure, row[0]))
     rows = rows[:MOST_ROWS]
-    drawing = Drawing(f"{named[0]} with their intervals", 560, 58 + _ROW * len(rows))
+    drawing = SvgChart(f"{named[0]} with their intervals", 560, 58 + _ROW * len(rows))
     drawing.left, drawing.top = 172, 6
     for value in across.ticks():
         place = drawing.x(across.part(value))
         drawing.line((place, drawing.y(0)), (place, drawing.y(1)), "grid")
-        drawing.text((place, drawing.y(0) + 16), written(value, named[1]), "tick middle")
+        drawing.text((place, drawing.y(0) + 16), format_value(value, named[1]), "tick middle")
     drawing.text((drawing.x(0.5), drawing.height - 8), named[0], "name middle")
     for index, (name, rate, words) in enumerate(rows):
         down = drawing.top + (index + 0.5) * _ROW
-        drawing.text((drawing.left - 8, down + 4), shortened(name), "tick end")
+        drawing.text((drawing.left - 8, down + 4), shorten(name), "tick end")
         begin, end = (drawing.x(across.part(_value(bound))) for bound in (rate.low, rate.high))
         drawing.line((begin, down), (end, down), f"whisker {series}")
         about = f"{name}: {words}, {rate.count:g} of {rate.exposure:.4g}"

@@ -4,15 +4,15 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.result import Excerpt, Histogram
 from listener.evaluate.report.drawing import (
-    Drawing,
+    SvgChart,
     Linear,
     Logarithmic,
-    Shown,
-    shortened,
-    written,
+    AxisFormat,
+    shorten,
+    format_value,
 )
 
 MOST_LANES: Final = 40
@@ -21,13 +21,13 @@ MOST_LANES: Final = 40
 _LANE: Final = 20.0
 
 
-def histogram(heights: Histogram, threshold: float) -> str:
+def draw_histogram(heights: Histogram, threshold: float) -> str:
     """Draw how high scores were where the word was said, and where it was not."""
     bins = len(heights.said)
     most = max((1, *heights.said, *heights.unsaid))
     across, up = Linear(0, 1), Logarithmic(0.7, most * 1.4, 0)
-    drawing = Drawing("how often each score was given, with the word and without", 560, 260)
-    drawing.axes(across, up, ("score", "count"), Shown("plain", "plain"))
+    drawing = SvgChart("how often each score was given, with the word and without", 560, 260)
+    drawing.axes(across, up, ("score", "count"), AxisFormat("plain", "plain"))
     width = drawing.inner_width / bins
     for counts, shift, series, about in (
         (heights.unsaid, 0.0, "s1", "steps without the word"),
@@ -45,42 +45,42 @@ def histogram(heights: Histogram, threshold: float) -> str:
     return drawing.svg()
 
 
-def timeline(events: Sequence[Event], lengths_s: dict[str, float]) -> str:
+def draw_timeline(events: Sequence[DetectionEvent], lengths_s: dict[str, float]) -> str:
     """Draw where false wakes stand, a lane for each item that has some.
 
     Args:
         events: of any kind; only false wakes are drawn.
         lengths_s: of items, by name; a lane is as long as its item.
     """
-    lanes: dict[str, list[Event]] = {}
+    lanes: dict[str, list[DetectionEvent]] = {}
     for event in events:
-        if event.kind is Kind.FALSE_WAKE:
+        if event.kind is EventKind.FALSE_WAKE:
             lanes.setdefault(event.item, []).append(event)
     most = sorted(lanes, key=lambda item: (-len(lanes[item]), item))[:MOST_LANES]
     longest = max([1.0, *(lengths_s.get(event.item, event.at_s) for event in events)])
-    drawing = Drawing("where in each recording it woke", 1000, 56 + _LANE * len(most))
+    drawing = SvgChart("where in each recording it woke", 1000, 56 + _LANE * len(most))
     drawing.left, drawing.top = 230, 8
     across = Linear(0, longest)
     for value in _clock_ticks(longest):
         place = drawing.x(across.part(value))
         drawing.line((place, drawing.y(0)), (place, drawing.y(1)), "grid")
-        drawing.text((place, drawing.y(0) + 16), written(value, "clock"), "tick middle")
+        drawing.text((place, drawing.y(0) + 16), format_value(value, "clock"), "tick middle")
     drawing.text((drawing.x(0.5), drawing.height - 8), "time in the recording", "name middle")
     for index, item in enumerate(sorted(most)):
         down = drawing.top + (index + 0.5) * _LANE
         end = drawing.x(across.part(lengths_s.get(item, longest)))
         drawing.line((drawing.x(0), down), (end, down), "lane")
-        drawing.text((drawing.left - 8, down + 4), shortened(item, 34), "tick end")
+        drawing.text((drawing.left - 8, down + 4), shorten(item, 34), "tick end")
         for event in lanes[item]:
-            about = f"{item} {written(event.at_s, 'clock')}: {event.peak:.3f}"
+            about = f"{item} {format_value(event.at_s, 'clock')}: {event.peak:.3f}"
             place = drawing.x(across.part(event.at_s))
             drawing.dot((place, down), "point s1", about, 2 + 4 * event.peak)
     return drawing.svg()
 
 
-def trace(excerpt: Excerpt, threshold: float) -> str:
+def draw_trace(excerpt: Excerpt, threshold: float) -> str:
     """Draw the scores around a false wake."""
-    drawing = Drawing("the scores around it", 300, 84)
+    drawing = SvgChart("the scores around it", 300, 84)
     drawing.left, drawing.right, drawing.top, drawing.bottom = 24, 6, 6, 16
     steps = max(1, len(excerpt.scores) - 1)
     begin_s = excerpt.first_s - excerpt.at_s

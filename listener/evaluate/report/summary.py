@@ -9,7 +9,7 @@ from listener.evaluate.rates.intervals import Rate
 from listener.evaluate.rates.result import Comparison, Hours, Result, WordResult
 
 
-def lines(result: Result) -> Iterator[str]:
+def summary_lines(result: Result) -> Iterator[str]:
     """Give the lines for people."""
     for word in result.words:
         yield from _word(word)
@@ -21,7 +21,7 @@ def lines(result: Result) -> Iterator[str]:
         yield f"note: {warning}"
 
 
-def objects(result: Result) -> Iterator[bytes]:
+def summary_objects(result: Result) -> Iterator[bytes]:
     """Give the lines for programs: figures of each word, comparisons, and what is missing."""
     left_out = {"events", "excerpts", "curve", "repeatability", "histogram", "speakers", "groups"}
     for word in result.words:

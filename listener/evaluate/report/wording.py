@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from listener.evaluate.plan import Plan
-from listener.evaluate.rates.events import Kind
+from listener.evaluate.plan import EvaluationPlan
+from listener.evaluate.rates.events import EventKind
 from listener.evaluate.rates.intervals import CONFIDENCE, FEWEST_GROUPS
-from listener.evaluate.rates.result import Trouble, WordResult
+from listener.evaluate.rates.result import SkippedItem, WordResult
 
 
-def definitions(plan: Plan) -> dict[str, str]:
+def list_definitions(plan: EvaluationPlan) -> dict[str, str]:
     """Say what a hit, a false wake, an hour and each interval are under this plan."""
     level = f"{CONFIDENCE:.0%}"
     return {
@@ -38,7 +38,7 @@ def definitions(plan: Plan) -> dict[str, str]:
     }
 
 
-def cautions(words: Sequence[WordResult], missing: Sequence[Trouble]) -> tuple[str, ...]:
+def list_cautions(words: Sequence[WordResult], missing: Sequence[SkippedItem]) -> tuple[str, ...]:
     """Say what a reader must know before quoting a number."""
     found: list[str] = []
     if missing:
@@ -59,7 +59,7 @@ def cautions(words: Sequence[WordResult], missing: Sequence[Trouble]) -> tuple[s
         if word.clipped_samples:
             found.append(f"{name}: mixing drove {word.clipped_samples} samples beyond int16")
         spoken = sum(
-            event.kind is Kind.FALSE_WAKE
+            event.kind is EventKind.FALSE_WAKE
             and word.said.replace("-", " ").casefold() in (event.transcript or "").casefold()
             for event in word.events
         )

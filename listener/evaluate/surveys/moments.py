@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from listener.evaluate.rates import counting
-from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.excerpts import AFTER_S, BEFORE_S
 from listener.evaluate.rates.result import Excerpt
 from listener.evaluate.surveys.spans import Span, Spans
@@ -25,7 +25,7 @@ _DAY_S: Final = 86_400
 class Moment:
     """A wake or a near miss, with what is known of it."""
 
-    event: Event
+    event: DetectionEvent
     device: str
     day: int
     utc_s: float
@@ -33,7 +33,7 @@ class Moment:
     excerpt: Excerpt
 
 
-def moments(chain: Chain, stimuli: Spans, threshold: float) -> Iterator[Moment]:
+def find_moments(chain: Chain, stimuli: Spans, threshold: float) -> Iterator[Moment]:
     """Yield wakes and near misses of a chain.
 
     Args:
@@ -41,21 +41,21 @@ def moments(chain: Chain, stimuli: Spans, threshold: float) -> Iterator[Moment]:
         stimuli: what was played when.
         threshold: by which to judge; patience and refractory are the device's.
     """
-    rule = rule_of(chain, threshold)
-    woken = counting.wakes(chain.ends, chain.scores, rule)
-    near = counting.near_misses(chain.ends, chain.scores, rule, woken)
-    runs = counting.runs(chain.scores, threshold)
+    rule = build_chain_rule(chain, threshold)
+    woken = counting.find_wakes(chain.ends, chain.scores, rule)
+    near = counting.find_near_misses(chain.ends, chain.scores, rule, woken)
+    runs = counting.find_runs(chain.scores, threshold)
     for step in woken.tolist():
         first, end = next(run for run in reversed(runs) if run[0] <= step)
         peak = float(chain.scores[first:end].max())
         held_s = (end - first) * chain.step_samples / SAMPLE_RATE_HZ
-        yield _moment(chain, stimuli, Kind.FALSE_WAKE, step, peak=peak, held_s=held_s)
+        yield _moment(chain, stimuli, EventKind.FALSE_WAKE, step, peak=peak, held_s=held_s)
     for step in near.tolist():
         peak = float(chain.scores[step])
-        yield _moment(chain, stimuli, Kind.NEAR_MISS, step, peak=peak, held_s=0.0)
+        yield _moment(chain, stimuli, EventKind.NEAR_MISS, step, peak=peak, held_s=0.0)
 
 
-def rule_of(chain: Chain, threshold: float) -> Rule:
+def build_chain_rule(chain: Chain, threshold: float) -> Rule:
     """Return what makes a wake of a chain's scores, with another threshold."""
     listening = chain.listening
     return Rule(
@@ -67,14 +67,14 @@ def rule_of(chain: Chain, threshold: float) -> Rule:
 
 
 def _moment(  # noqa: PLR0913 - where in a trace, and what was seen there
-    chain: Chain, stimuli: Spans, kind: Kind, step: int, *, peak: float, held_s: float
+    chain: Chain, stimuli: Spans, kind: EventKind, step: int, *, peak: float, held_s: float
 ) -> Moment:
     utc_s = float(chain.utc_s[step])
     day = int(utc_s // _DAY_S)
     span = stimuli.at(utc_s)
     at_s = round(utc_s - day * _DAY_S, 3)
     item = f"{chain.device} {_date(day)}"
-    event = Event(
+    event = DetectionEvent(
         kind=kind,
         word=chain.word,
         item=item,

@@ -13,7 +13,7 @@ import numpy as np
 
 from listener.errors import UsageError
 from listener.evaluate.rates import claims, curve, intervals
-from listener.evaluate.rates.events import Kind
+from listener.evaluate.rates.events import EventKind
 from listener.evaluate.rates.result import (
     Breakdown,
     Histogram,
@@ -21,9 +21,9 @@ from listener.evaluate.rates.result import (
     Repeatability,
     WordResult,
 )
-from listener.evaluate.surveys.moments import CONDITION, Moment, moments, rule_of
+from listener.evaluate.surveys.moments import CONDITION, Moment, find_moments, build_chain_rule
 from listener.evaluate.surveys.spans import Spans
-from listener.evaluate.surveys.traces import Chain, Merged
+from listener.evaluate.surveys.traces import Chain, MergedTraces
 
 ENGINE: Final = "survey"
 CLAIMS_PER_HOUR: Final = (1.0, 0.5, 0.1, 1 / 24)
@@ -44,8 +44,8 @@ _SAME_S: Final = 1.5
 _NO_WORDS: Final = intervals.wilson(0, 0)
 
 
-def judge(
-    merged: Merged, stimuli: Spans, thresholds: Mapping[str, float]
+def compute_rates(
+    merged: MergedTraces, stimuli: Spans, thresholds: Mapping[str, float]
 ) -> tuple[WordResult, ...]:
     """Return the rates of each word of merged traces.
 
@@ -72,7 +72,7 @@ def judge(
     )
 
 
-def warnings(merged: Merged, words: Sequence[WordResult]) -> tuple[str, ...]:
+def list_warnings(merged: MergedTraces, words: Sequence[WordResult]) -> tuple[str, ...]:
     """Return what a reader must know before quoting a rate."""
     found = []
     if not merged.heard_s:
@@ -91,13 +91,13 @@ def warnings(merged: Merged, words: Sequence[WordResult]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _word(merged: Merged, stimuli: Spans, word: str, threshold: float | None) -> WordResult:
+def _word(merged: MergedTraces, stimuli: Spans, word: str, threshold: float | None) -> WordResult:
     own = merged.words[word].threshold
     chains = [chain for chain in merged.chains if chain.word == word]
     used = own if threshold is None else threshold
-    found = [one for chain in chains for one in moments(chain, stimuli, used)]
+    found = [one for chain in chains for one in find_moments(chain, stimuli, used)]
     found.sort(key=lambda one: (one.event.item, one.event.at_s))
-    wakes = [one for one in found if one.event.kind is Kind.FALSE_WAKE]
+    wakes = [one for one in found if one.event.kind is EventKind.FALSE_WAKE]
     hours = sum(merged.heard_s.values()) / _HOUR_S
     days = sorted(merged.heard_s)
     by_day = Counter((one.device, one.day) for one in wakes)
@@ -123,8 +123,8 @@ def _word(merged: Merged, stimuli: Spans, word: str, threshold: float | None) ->
             seed=0,
         ),
         false_wakes_per_10000_words=None,
-        claims=claims.claims(false_wakes, CLAIMS_PER_HOUR),
-        near_misses=sum(one.event.kind is Kind.NEAR_MISS for one in found),
+        claims=claims.check_claims(false_wakes, CLAIMS_PER_HOUR),
+        near_misses=sum(one.event.kind is EventKind.NEAR_MISS for one in found),
         latency_s=(),
         activation_s=_quantiles(activations),
         curve=_curve(chains, hours, merged.floor),
@@ -138,14 +138,14 @@ def _word(merged: Merged, stimuli: Spans, word: str, threshold: float | None) ->
 
 
 def _curve(chains: Sequence[Chain], hours: float, floor: float) -> tuple[Point, ...]:
-    counts = curve.no_counts()
+    counts = curve.zero_counts()
     for chain in chains:
-        counts += curve.counts(chain.ends, chain.scores, rule_of(chain, 0.5), ())
-    found = claims.points(counts, plays=1, said=0, hours=hours)
+        counts += curve.count_curve(chain.ends, chain.scores, build_chain_rule(chain, 0.5), ())
+    found = claims.curve_points(counts, plays=1, said=0, hours=hours)
     return tuple(point for point in found if point.threshold >= floor)
 
 
-def _groups(merged: Merged, wakes: Sequence[Moment]) -> tuple[Breakdown, ...]:
+def _groups(merged: MergedTraces, wakes: Sequence[Moment]) -> tuple[Breakdown, ...]:
     """Return the rates of each device and of each stimulus."""
     device_s: dict[str, float] = defaultdict(float)
     for (device, _), heard_s in merged.heard_s.items():
@@ -167,7 +167,7 @@ def _row(name: str, count: int, heard_s: float) -> Breakdown:
     return Breakdown(name=name, misses=_NO_WORDS, false_wakes=rate)
 
 
-def _repeats(merged: Merged, stimuli: Spans, wakes: Sequence[Moment]) -> Iterable[Repeatability]:
+def _repeats(merged: MergedTraces, stimuli: Spans, wakes: Sequence[Moment]) -> Iterable[Repeatability]:
     """Yield each place of a stimulus that woke a device, and in how many plays it did."""
     devices = len({device for device, _ in merged.heard_s})
     plays = Counter(span.name for span in stimuli)
@@ -186,7 +186,7 @@ def _repeats(merged: Merged, stimuli: Spans, wakes: Sequence[Moment]) -> Iterabl
             same = found[begin:index]
             begin = index
             yield Repeatability(
-                kind=Kind.FALSE_WAKE,
+                kind=EventKind.FALSE_WAKE,
                 item=name,
                 at_s=round(same[0][0], 3),
                 fired=len({(one.device, one.span) for _, one in same}),

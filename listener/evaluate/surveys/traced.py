@@ -12,7 +12,7 @@ from listener.evaluate.rates.result import Result
 from listener.evaluate.surveys import surveyed
 from listener.evaluate.surveys.parquet import write_parquet
 from listener.evaluate.surveys.spans import Spans, parse_spans
-from listener.evaluate.surveys.traces import lines_of, merge
+from listener.evaluate.surveys.traces import read_trace, merge
 from listener.wake.trace import Line
 
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--parquet", metavar="FILE", help="write the traces as one Parquet file")
 
 
-def evaluate(arguments: argparse.Namespace, settings: Config) -> tuple[Result, None]:
+def evaluate_survey(arguments: argparse.Namespace, settings: Config) -> tuple[Result, None]:
     """Merge the traces and judge them; there is never any sound to them.
 
     Raises:
@@ -53,7 +53,7 @@ def evaluate(arguments: argparse.Namespace, settings: Config) -> tuple[Result, N
     merged = merge(paths, excluded, stimuli)
     wanted: Sequence[str] = arguments.model or sorted(merged.words)
     thresholds = {} if arguments.threshold is None else dict.fromkeys(wanted, arguments.threshold)
-    words = surveyed.judge(merged, stimuli, thresholds)
+    words = surveyed.compute_rates(merged, stimuli, thresholds)
     if arguments.model:
         words = tuple(word for word in words if word.word in wanted)
     if arguments.parquet:
@@ -76,7 +76,7 @@ def evaluate(arguments: argparse.Namespace, settings: Config) -> tuple[Result, N
         hashes={name: file_hash(path) for name, path in files} | models | {"code": code_hash()},
         versions=versions(),
         definitions=surveyed.DEFINITIONS,
-        warnings=surveyed.warnings(merged, words),
+        warnings=surveyed.list_warnings(merged, words),
         missing=tuple(merged.troubles),
         words=words,
     )
@@ -85,7 +85,7 @@ def evaluate(arguments: argparse.Namespace, settings: Config) -> tuple[Result, N
 
 def _all_lines(paths: Sequence[Path]) -> Iterator[Line]:
     for path in paths:
-        yield from (line for line in lines_of(path, []) if line is not None)
+        yield from (line for line in read_trace(path, []) if line is not None)
 
 
 def _spans(name: str | None) -> Spans:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listener.errors import ConfigError
-from listener.evaluate.rates.result import Trouble
+from listener.evaluate.rates.result import SkippedItem
 from listener.evaluate.surveys.parquet import SUFFIX, read_parquet
 from listener.evaluate.surveys.spans import Spans
 from listener.journal import read_lines
@@ -44,7 +44,7 @@ class Chain:
 
 
 @dataclass(slots=True)
-class Merged:
+class MergedTraces:
     """All traces together."""
 
     chains: list[Chain] = field(default_factory=list)
@@ -58,10 +58,10 @@ class Merged:
     floor: float = 0.0
     """The highest of any trace: nothing can be said below it."""
     words: dict[str, TraceWord] = field(default_factory=dict)
-    troubles: list[Trouble] = field(default_factory=list)
+    troubles: list[SkippedItem] = field(default_factory=list)
 
 
-def merge(paths: Iterable[Path], excluded: Spans, stimuli: Spans) -> Merged:
+def merge(paths: Iterable[Path], excluded: Spans, stimuli: Spans) -> MergedTraces:
     """Read traces, in JSON Lines or Parquet.
 
     Args:
@@ -73,16 +73,16 @@ def merge(paths: Iterable[Path], excluded: Spans, stimuli: Spans) -> Merged:
         Unavailable: a file cannot be read.
         ConfigError: two traces have different models for one word.
     """
-    merged = Merged()
+    merged = MergedTraces()
     for path in paths:
         reader = _Reader(merged, path.name, excluded, stimuli)
-        for line in lines_of(path, merged.troubles):
+        for line in read_trace(path, merged.troubles):
             reader.push(line)
         reader.close()
     return merged
 
 
-def lines_of(path: Path, troubles: list[Trouble]) -> Iterator[trace.Line | None]:
+def read_trace(path: Path, troubles: list[SkippedItem]) -> Iterator[trace.Line | None]:
     """Yield the lines of a trace; None in place of what is no line.
 
     Args:
@@ -102,12 +102,12 @@ def lines_of(path: Path, troubles: list[Trouble]) -> Iterator[trace.Line | None]
         except ValueError as error:
             bad += 1
             if bad <= MOST_TROUBLES:
-                troubles.append(Trouble(item=f"{path.name}, line {number}", why=str(error)))
+                troubles.append(SkippedItem(item=f"{path.name}, line {number}", why=str(error)))
             yield None
         else:
             yield line
     if bad > MOST_TROUBLES:
-        troubles.append(Trouble(item=path.name, why=f"{bad} lines are none of a trace"))
+        troubles.append(SkippedItem(item=path.name, why=f"{bad} lines are none of a trace"))
 
 
 class _Run:
@@ -135,7 +135,7 @@ class _Run:
 class _Reader:
     """One trace, line by line."""
 
-    def __init__(self, merged: Merged, name: str, excluded: Spans, stimuli: Spans) -> None:
+    def __init__(self, merged: MergedTraces, name: str, excluded: Spans, stimuli: Spans) -> None:
         self._merged = merged
         self._name = name
         self._excluded = excluded

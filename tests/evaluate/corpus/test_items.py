@@ -2,26 +2,26 @@
 
 from pathlib import Path
 
-from listener.evaluate.corpus.items import Fault, Item, Several
+from listener.evaluate.corpus.items import InvalidItem, Item, CombinedCorpus
 
 HERE = Path("x")
 
 
 def test_items_follow_each_other_and_can_be_walked_again() -> None:
-    both = Several([[Item("a", HERE), Item("b", HERE)], [Fault("line 1", "bad")]])
+    both = CombinedCorpus([[Item("a", HERE), Item("b", HERE)], [InvalidItem("line 1", "bad")]])
 
     assert list(both) == list(both)
     assert [each.name for each in both] == ["a", "b", "line 1"]
 
 
 def test_only_names_that_match_are_played() -> None:
-    corpus: list[Item | Fault] = [
+    corpus: list[Item | InvalidItem] = [
         Item("negative/a", HERE),
         Item("positive/b", HERE),
-        Fault("negative/c", "bad"),
+        InvalidItem("negative/c", "bad"),
     ]
 
-    found = Several([corpus], ["negative/*", "other"])
+    found = CombinedCorpus([corpus], ["negative/*", "other"])
 
     assert [each.name for each in found] == ["negative/a", "negative/c"]
 
@@ -29,4 +29,4 @@ def test_only_names_that_match_are_played() -> None:
 def test_a_name_that_came_before_gets_a_number() -> None:
     corpus = [Item("a", HERE), Item("a", HERE)]
 
-    assert [each.name for each in Several([corpus, corpus])] == ["a", "a#2", "a#3", "a#4"]
+    assert [each.name for each in CombinedCorpus([corpus, corpus])] == ["a", "a#2", "a#3", "a#4"]

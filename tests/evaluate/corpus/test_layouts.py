@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.errors import ConfigError, UsageError
-from listener.evaluate.corpus.items import Fault, Item, Label
+from listener.evaluate.corpus.items import InvalidItem, Item, Label
 from listener.evaluate.corpus.layouts import open_corpus
 
 KEYS = st.sampled_from(["clips", "streams", "file", "segments", "start"])
@@ -81,7 +81,7 @@ def test_common_voice_is_read_as_it_is(tmp_path: Path, named: str) -> None:
     assert first.path.is_file()
     assert first.speaker == "a" * 16
     assert (first.condition, first.transcript) == ("Scottish English", 'He said "no".')
-    assert second == Fault("test.tsv line 3", "it names no clip")
+    assert second == InvalidItem("test.tsv line 3", "it names no clip")
 
 
 def listing(folder: Path, text: object) -> Path:

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.evaluate.corpus.items import Fault, Item, Label
-from listener.evaluate.corpus.manifests import LONGEST_LINE_BYTES, Manifest
+from listener.evaluate.corpus.items import InvalidItem, Item, Label
+from listener.evaluate.corpus.manifests import LONGEST_LINE_BYTES, ManifestCorpus
 
 
 def tsv(folder: Path, *lines: str) -> Path:
@@ -33,7 +33,7 @@ def test_a_tsv_places_words_and_names_who_said_them(tmp_path: Path) -> None:
         "a/2.wav\t\t\t\tbob\tkitchen\tgood morning",
     )
 
-    first, second = Manifest(path)
+    first, second = ManifestCorpus(path)
 
     assert first == Item(
         name="a/1.wav",
@@ -55,7 +55,7 @@ def test_json_lines_say_the_same(tmp_path: Path) -> None:
         {"file": "2.wav", "start_s": 10.0, "length_s": 5.0, "unknown": [1, 2]},
     )
 
-    first, second = Manifest(path)
+    first, second = ManifestCorpus(path)
 
     assert isinstance(first, Item)
     assert (first.labels, first.speaker) == ((Label("alexa", 1.0, 1.5),), "7")
@@ -72,7 +72,7 @@ def test_neighbouring_lines_about_one_file_are_one_item(tmp_path: Path) -> None:
         "other.wav\t\t\t",
     )
 
-    first, second = Manifest(path)
+    first, second = ManifestCorpus(path)
 
     assert isinstance(first, Item)
     assert [label.start_s for label in first.labels] == [1.0, 9.0]
@@ -83,7 +83,7 @@ def test_neighbouring_lines_about_one_file_are_one_item(tmp_path: Path) -> None:
 def test_what_a_manifest_does_not_say_can_be_said_beside_it(tmp_path: Path) -> None:
     path = jsonl(tmp_path, {"path": "1.wav"}, {"path": "2.wav", "word": "jarvis"})
 
-    first, second = Manifest(path, "alexa")
+    first, second = ManifestCorpus(path, "alexa")
 
     assert isinstance(first, Item)
     assert first.labels == (Label("alexa"),)
@@ -106,9 +106,9 @@ def test_a_number_out_of_range_is_a_fault_and_the_rest_goes_on(
 ) -> None:
     path = jsonl(tmp_path, {"path": "1.wav", "word": "alexa", **row}, {"path": "2.wav"})
 
-    fault, item = Manifest(path)
+    fault, item = ManifestCorpus(path)
 
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, InvalidItem)
     assert fault.name == "list.jsonl line 1"
     assert why in fault.why
     assert isinstance(item, Item)
@@ -138,7 +138,7 @@ def test_a_malformed_line_is_named(tmp_path: Path, text: str, why: str) -> None:
     path.write_text(text, "utf-8")
 
     with pytest.raises(ConfigError, match=why.replace("[", r"\[")) as caught:
-        list(Manifest(path))
+        list(ManifestCorpus(path))
 
     assert str(path) in str(caught.value)
 
@@ -152,25 +152,25 @@ def test_a_malformed_line_is_named(tmp_path: Path, text: str, why: str) -> None:
 )
 def test_a_malformed_table_is_named(tmp_path: Path, lines: tuple[str, ...], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
-        list(Manifest(tsv(tmp_path, *lines)))
+        list(ManifestCorpus(tsv(tmp_path, *lines)))
 
 
 def test_bytes_that_are_no_text_and_endless_lines_are_named(tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
     path.write_bytes(b'{"path": "a"}\n\xff\xfe\n')
     with pytest.raises(ConfigError, match="line 2 is not UTF-8"):
-        list(Manifest(path))
+        list(ManifestCorpus(path))
 
     path.write_bytes(b" " * (LONGEST_LINE_BYTES + 1))
     with pytest.raises(ConfigError, match="line 1 is longer"):
-        list(Manifest(path))
+        list(ManifestCorpus(path))
 
 
 def test_a_byte_order_mark_and_line_ends_of_windows_are_read(tmp_path: Path) -> None:
     path = tmp_path / "list.tsv"
     path.write_bytes(b"\xef\xbb\xbfpath\tspeaker\r\na.wav\tada\r\n")
 
-    (item,) = Manifest(path)
+    (item,) = ManifestCorpus(path)
 
     assert isinstance(item, Item)
     assert (item.name, item.speaker) == ("a.wav", "ada")
@@ -178,9 +178,9 @@ def test_a_byte_order_mark_and_line_ends_of_windows_are_read(tmp_path: Path) -> 
 
 def test_a_manifest_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="No such file"):
-        list(Manifest(tmp_path / "none.tsv"))
+        list(ManifestCorpus(tmp_path / "none.tsv"))
     with pytest.raises(Unavailable):
-        list(Manifest(tmp_path / "a\0.tsv"))
+        list(ManifestCorpus(tmp_path / "a\0.tsv"))
 
 
 VALUES = st.one_of(
@@ -202,11 +202,11 @@ def test_no_row_brings_anything_but_items_faults_or_one_error(
     tmp_path: Path, found: list[dict[str, Any]]
 ) -> None:
     try:
-        items = list(Manifest(jsonl(tmp_path, *found)))
+        items = list(ManifestCorpus(jsonl(tmp_path, *found)))
     except ConfigError as error:
         assert "list.jsonl line " in str(error)  # noqa: PT017 - items are as good
     else:
-        assert all(isinstance(item, Item | Fault) for item in items)
+        assert all(isinstance(item, Item | InvalidItem) for item in items)
 
 
 @given(st.binary(max_size=200), st.sampled_from([".tsv", ".jsonl"]))
@@ -218,8 +218,8 @@ def test_no_bytes_bring_anything_but_items_faults_or_one_error(
     path.write_bytes(b"path\tword\n" + data if suffix == ".tsv" else data)
 
     try:
-        items = list(Manifest(path))
+        items = list(ManifestCorpus(path))
     except EarmarkError as error:
         assert str(path) in str(error)  # noqa: PT017 - items are as good
     else:
-        assert all(isinstance(item, Item | Fault) for item in items)
+        assert all(isinstance(item, Item | InvalidItem) for item in items)

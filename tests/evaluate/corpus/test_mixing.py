@@ -11,7 +11,7 @@ from scipy.signal import fftconvolve
 from listener.errors import Unavailable
 from listener.evaluate.corpus.levels import SpeechLevel, decibels
 from listener.evaluate.corpus.mixing import (
-    Choice,
+    MixChoice,
     Condition,
     Mixer,
     choose,
@@ -43,13 +43,13 @@ def played(samples: Samples, size: int = 5_000) -> Iterator[Samples]:
         yield samples[first : first + size]
 
 
-def mixed(choice: Choice, size: int = 5_000, samples: Samples | None = None) -> Samples:
+def mixed(choice: MixChoice, size: int = 5_000, samples: Samples | None = None) -> Samples:
     sound = speech() if samples is None else samples
     return np.concatenate(list(Mixer().mix(lambda: played(sound, size), choice)))
 
 
 def test_without_noise_and_room_sound_is_untouched() -> None:
-    assert np.array_equal(mixed(Choice()), speech())
+    assert np.array_equal(mixed(MixChoice()), speech())
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 10.0, 30.0])
@@ -58,7 +58,7 @@ def test_noise_stands_so_far_under_speech_as_was_asked(noise: Path, snr_db: floa
     level.push(speech().astype(np.float64))
     assert level.active_rms is not None
 
-    added = mixed(Choice(noise=noise, snr_db=snr_db)).astype(float) - speech()
+    added = mixed(MixChoice(noise=noise, snr_db=snr_db)).astype(float) - speech()
 
     found_db = decibels(level.active_rms) - decibels(float(np.sqrt((added**2).mean())))
     assert found_db == pytest.approx(snr_db, abs=0.3)
@@ -67,13 +67,13 @@ def test_noise_stands_so_far_under_speech_as_was_asked(noise: Path, snr_db: floa
 def test_noise_in_silence_stands_under_assumed_speech(noise: Path) -> None:
     silence = np.zeros(2 * RATE, np.int16)
 
-    added = mixed(Choice(noise=noise, snr_db=10.0), samples=silence).astype(float)
+    added = mixed(MixChoice(noise=noise, snr_db=10.0), samples=silence).astype(float)
 
     assert decibels(float(np.sqrt((added**2).mean()))) == pytest.approx(-36, abs=0.3)
 
 
 def test_the_same_inputs_give_the_same_bytes_however_sound_is_cut(noise: Path) -> None:
-    choice = Choice(noise=noise, noise_at=0.7, snr_db=5.0)
+    choice = MixChoice(noise=noise, noise_at=0.7, snr_db=5.0)
 
     assert np.array_equal(mixed(choice), mixed(choice))
     assert np.array_equal(mixed(choice, 32_000), mixed(choice, 777))
@@ -95,7 +95,7 @@ def test_a_room_is_a_convolution_that_leaves_words_where_they_are(tmp_path: Path
     echo[100], echo[8_000], echo[35_000] = 0.5, 0.3, -0.2
     soundfile.write(tmp_path / "room.wav", (echo * 32_767).astype(np.int16), RATE)
 
-    heard = mixed(Choice(room=tmp_path / "room.wav"))
+    heard = mixed(MixChoice(room=tmp_path / "room.wav"))
 
     response = read_response(tmp_path / "room.wav")
     expected = fftconvolve(speech().astype(float), response)[: 2 * RATE]
@@ -109,8 +109,8 @@ def test_speech_is_measured_as_it_is_heard_in_the_room(tmp_path: Path, noise: Pa
     echo[0], echo[1_500] = 0.5, 0.5
     soundfile.write(tmp_path / "room.wav", (echo * 32_767).astype(np.int16), RATE)
 
-    wet = mixed(Choice(room=tmp_path / "room.wav"))
-    both = mixed(Choice(room=tmp_path / "room.wav", noise=noise, snr_db=10.0))
+    wet = mixed(MixChoice(room=tmp_path / "room.wav"))
+    both = mixed(MixChoice(room=tmp_path / "room.wav", noise=noise, snr_db=10.0))
 
     level = SpeechLevel()
     level.push(wet.astype(np.float64))
@@ -122,8 +122,8 @@ def test_speech_is_measured_as_it_is_heard_in_the_room(tmp_path: Path, noise: Pa
 
 @pytest.mark.parametrize("speech_dbov", [-40.0, -26.0])
 def test_speech_can_be_brought_to_a_level(noise: Path, speech_dbov: float) -> None:
-    alone = mixed(Choice(speech_dbov=speech_dbov))
-    noisy = mixed(Choice(noise=noise, snr_db=10.0, speech_dbov=speech_dbov))
+    alone = mixed(MixChoice(speech_dbov=speech_dbov))
+    noisy = mixed(MixChoice(noise=noise, snr_db=10.0, speech_dbov=speech_dbov))
 
     level = SpeechLevel()
     level.push(alone.astype(np.float64))
@@ -138,11 +138,11 @@ def test_what_goes_beyond_int16_is_counted(noise: Path) -> None:
     mixer = Mixer()
     loud = np.full(RATE, 32_000, np.int16)
 
-    sound = np.concatenate(list(mixer.mix(lambda: played(loud), Choice(noise=noise, snr_db=0.0))))
+    sound = np.concatenate(list(mixer.mix(lambda: played(loud), MixChoice(noise=noise, snr_db=0.0))))
 
     assert sound.max() == 32_767
     assert mixer.clipped_samples > 1_000
-    list(mixer.mix(lambda: played(loud), Choice()))
+    list(mixer.mix(lambda: played(loud), MixChoice()))
     assert mixer.clipped_samples == 0
 
 
@@ -171,7 +171,7 @@ def test_all_noises_and_rooms_get_their_turn() -> None:
 
 
 def test_a_clean_condition_chooses_nothing() -> None:
-    assert choose(Condition(), 1, "a.wav", 0) == Choice()
+    assert choose(Condition(), 1, "a.wav", 0) == MixChoice()
 
 
 def test_silence_is_neither_noise_nor_room(tmp_path: Path) -> None:

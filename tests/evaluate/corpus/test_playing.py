@@ -10,7 +10,7 @@ import soundfile
 
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.evaluate.corpus.items import Item, Label
-from listener.evaluate.corpus.playing import Sounding, file_hash, phases, sounding
+from listener.evaluate.corpus.playing import PlayableItem, file_hash, phases, open_item
 from listener.sound.pcm import Samples
 
 RATE = 16_000
@@ -23,12 +23,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "noise.wav"
 
 
-def heard(found: Sounding, phase: int = 0) -> Samples:
+def heard(found: PlayableItem, phase: int = 0) -> Samples:
     return np.concatenate([np.zeros(0, np.int16), *found.play(phase)])
 
 
 def test_an_item_is_its_file(path: Path) -> None:
-    found = sounding(Item("a", path), 0)
+    found = open_item(Item("a", path), 0)
 
     assert found.length_samples == len(NOISE)
     assert np.array_equal(heard(found), NOISE)
@@ -36,18 +36,18 @@ def test_an_item_is_its_file(path: Path) -> None:
 
 @pytest.mark.parametrize("phase", [1, 160, 1279])
 def test_another_phase_leaves_the_first_samples_out(path: Path, phase: int) -> None:
-    assert np.array_equal(heard(sounding(Item("a", path), 0), phase), NOISE[phase:])
+    assert np.array_equal(heard(open_item(Item("a", path), 0), phase), NOISE[phase:])
 
 
 def test_an_item_may_be_a_stretch_of_its_file(path: Path) -> None:
-    found = sounding(Item("a", path, start_s=0.5, length_s=1.25), 0)
+    found = open_item(Item("a", path, start_s=0.5, length_s=1.25), 0)
 
     assert np.array_equal(heard(found), NOISE[8_000:28_000])
     assert np.array_equal(heard(found, 100), NOISE[8_100:28_000])
 
 
 def test_a_stretch_may_be_rounded(path: Path) -> None:
-    found = sounding(Item("a", path, start_s=1.0, length_s=2.05), 0)
+    found = open_item(Item("a", path, start_s=1.0, length_s=2.05), 0)
 
     assert found.length_samples == 2 * RATE
 
@@ -70,7 +70,7 @@ def test_what_lies_behind_the_end_is_said(
     path: Path, item: dict[str, Any], kind: type[EarmarkError], why: str
 ) -> None:
     with pytest.raises(kind, match=why):
-        sounding(Item("a", path, **item), 0)
+        open_item(Item("a", path, **item), 0)
 
 
 def test_phases_lie_evenly_over_a_step() -> None:

@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.evaluate.engines.cache import ScoreCache
-from listener.evaluate.engines.track import Track
+from listener.evaluate.engines.track import ScoreTrack
 
 KEY = "ab" + "0" * 62
 
 
-def track(steps: int = 40) -> Track:
+def track(steps: int = 40) -> ScoreTrack:
     scores = np.random.default_rng(steps).random((steps, 2)).astype(np.float32)
-    return Track(("alexa", "hey ärger"), scores, 1280, 1290, 1280 * steps + 17, 3)
+    return ScoreTrack(("alexa", "hey ärger"), scores, 1280, 1290, 1280 * steps + 17, 3)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 40])

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from listener.evaluate.engines.microwakeword import MicroWakeWord, file_name, models_folder
-from listener.evaluate.engines.track import Track
+from listener.evaluate.engines.track import ScoreTrack
 from listener.sound.pcm import Samples
 
 pytestmark = pytest.mark.system  # a real engine
@@ -24,7 +24,7 @@ def blocks(sound: Samples, size: int = 5000) -> Iterator[Samples]:
         yield sound[at : at + size]
 
 
-def steps_match(track: Track, sound: Samples) -> bool:
+def steps_match(track: ScoreTrack, sound: Samples) -> bool:
     return abs(int(track.end_samples()[-1]) - len(sound)) < 2 * track.step_samples
 
 

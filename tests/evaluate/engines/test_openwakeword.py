@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from listener.evaluate.engines.ours import our_recipe
+from listener.evaluate.engines.ours import earmark_recipe
 from listener.evaluate.engines.peers import openwakeword_recipe
 from listener.sound.pcm import Samples
 
@@ -28,7 +28,7 @@ def blocks(sound: Samples, size: int = 5000) -> Iterator[Samples]:
 def test_openwakewords_own_code_gives_the_scores_that_ours_gives() -> None:
     words = ("alexa", "timer")
     theirs = openwakeword_recipe("theirs", HOME, words).build()
-    ours = our_recipe("ours", HOME, words, stepwise=True).build()
+    ours = earmark_recipe("ours", HOME, words, stepwise=True).build()
 
     for name in ("alexa_twice", "near"):
         one, other = theirs.track(blocks(read(name))), ours.track(blocks(read(name)))

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from listener.errors import UsageError
-from listener.evaluate.engines.ours import OurRecipe, our_recipe
+from listener.evaluate.engines.ours import EarmarkRecipe, earmark_recipe
 from listener.sound.pcm import Samples
 
 HOME = Path("/nonexistent")
@@ -17,8 +17,8 @@ FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 WORDS = ("alexa", "hey-jarvis", "hey-marvin", "hey-mycroft", "timer", "weather")
 
 
-def recipe(*words: str, hop_ms: int = 80, stepwise: bool = False) -> OurRecipe:
-    return our_recipe("test", HOME, words or WORDS, hop_ms, stepwise=stepwise)
+def recipe(*words: str, hop_ms: int = 80, stepwise: bool = False) -> EarmarkRecipe:
+    return earmark_recipe("test", HOME, words or WORDS, hop_ms, stepwise=stepwise)
 
 
 def spoken(name: str) -> Samples:
@@ -87,7 +87,7 @@ def test_a_key_depends_on_what_scores_depend_on() -> None:
     }
 
     assert len(keys) == 4
-    assert our_recipe("other name", HOME, ("alexa",)).key == recipe("alexa").key
+    assert earmark_recipe("other name", HOME, ("alexa",)).key == recipe("alexa").key
     assert recipe("alexa").hashes().keys() == {"alexa", "embedding", "embedding-long"}
     assert hash(recipe("alexa")) == hash(recipe("alexa"))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from listener.errors import ConfigError, Unavailable
-from listener.evaluate.engines.piped import Command, command_recipe
+from listener.evaluate.engines.piped import ExternalEngine, external_recipe
 from listener.sound.pcm import Samples
 
 pytestmark = pytest.mark.system  # real processes
@@ -25,7 +25,7 @@ def cut(sound: Samples, *places: int) -> Iterator[Samples]:
 
 
 def test_scores_come_from_the_program_whatever_the_pieces() -> None:
-    engine = command_recipe("mine", command(), ("alexa", "timer")).build()
+    engine = external_recipe("mine", command(), ("alexa", "timer")).build()
 
     one = engine.track(cut(SOUND))
     other = engine.track(cut(SOUND, 1, 1280, 9000, 9000))
@@ -39,7 +39,7 @@ def test_scores_come_from_the_program_whatever_the_pieces() -> None:
 
 
 def test_an_item_shorter_than_a_step_has_no_scores() -> None:
-    engine = Command(command(), ("alexa",))
+    engine = ExternalEngine(command(), ("alexa",))
 
     track = engine.track(cut(SOUND[:5]))
 
@@ -47,15 +47,15 @@ def test_an_item_shorter_than_a_step_has_no_scores() -> None:
 
 
 def test_a_recipe_can_be_sent_and_knows_the_files_it_rests_on() -> None:
-    recipe = command_recipe("mine", command(), ("alexa",))
+    recipe = external_recipe("mine", command(), ("alexa",))
 
     again = pickle.loads(pickle.dumps(recipe))
 
     assert again == recipe
     assert hash(again) == hash(recipe)
     assert set(recipe.hashes()) == {sys.executable, str(PROGRAM)}
-    assert recipe.key == command_recipe("other", command(), ("alexa",)).key
-    assert recipe.key != command_recipe("mine", command("lingering"), ("alexa",)).key
+    assert recipe.key == external_recipe("other", command(), ("alexa",)).key
+    assert recipe.key != external_recipe("mine", command("lingering"), ("alexa",)).key
 
 
 @pytest.mark.parametrize(
@@ -71,16 +71,16 @@ def test_a_recipe_can_be_sent_and_knows_the_files_it_rests_on() -> None:
 )
 def test_what_a_program_does_wrong_is_said(fault: str, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
-        Command(command(fault), ("alexa",)).track(cut(SOUND))
+        ExternalEngine(command(fault), ("alexa",)).track(cut(SOUND))
 
 
 def test_a_program_that_does_not_answer_is_not_waited_for() -> None:
     with pytest.raises(Unavailable, match=r"did not answer for 0\.3 s"):
-        Command(command("silent"), ("alexa",), patience_s=0.3)
+        ExternalEngine(command("silent"), ("alexa",), patience_s=0.3)
 
 
 def test_a_program_that_failed_at_one_item_is_started_anew_for_the_next() -> None:
-    engine = Command(command("dying"), ("alexa",))
+    engine = ExternalEngine(command("dying"), ("alexa",))
     with pytest.raises(Unavailable):
         engine.track(cut(SOUND))
 
@@ -90,7 +90,7 @@ def test_a_program_that_failed_at_one_item_is_started_anew_for_the_next() -> Non
 
 
 def test_damaged_sound_does_not_put_the_program_out_of_step() -> None:
-    engine = Command(command(), ("alexa",))
+    engine = ExternalEngine(command(), ("alexa",))
 
     def damaged() -> Iterator[Samples]:
         yield SOUND[:3000]
@@ -103,7 +103,7 @@ def test_damaged_sound_does_not_put_the_program_out_of_step() -> None:
 
 
 def test_a_program_that_does_not_end_is_ended() -> None:
-    engine = Command(command("lingering"), ("alexa",))
+    engine = ExternalEngine(command("lingering"), ("alexa",))
 
     engine.close()
     engine.close()
@@ -114,4 +114,4 @@ def test_a_program_that_does_not_end_is_ended() -> None:
 @pytest.mark.parametrize("words", [(), ("/missing/program",), ("nul\0",)])
 def test_a_command_that_cannot_be_started_is_said(words: tuple[str, ...]) -> None:
     with pytest.raises((ConfigError, Unavailable), match=r"needs a command|cannot start"):
-        command_recipe("mine", words, ("alexa",))
+        external_recipe("mine", words, ("alexa",))

@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
-from listener.evaluate.neighbours.neighbouring import nearest
-from listener.evaluate.neighbours.phones import Lexicon, distances, left_out, lexicon
+from listener.evaluate.neighbours.neighbouring import find_nearest
+from listener.evaluate.neighbours.phones import Lexicon, distances, deletion_cost, build_lexicon
 
 ALEXA = ("AH0", "L", "EH1", "K", "S", "AH0")
 WORDS = {
@@ -21,25 +21,25 @@ WORDS = {
 
 @pytest.fixture
 def known() -> Lexicon:
-    return lexicon(list(WORDS.items()))
+    return build_lexicon(list(WORDS.items()))
 
 
 def test_the_nearest_come_first(known: Lexicon) -> None:
-    found = nearest(known, ALEXA, 10, pairs=False)
+    found = find_nearest(known, ALEXA, 10, pairs=False)
 
     assert [each.phrase for each in found][:3] == ["lex", "rex", "election"]
     assert [each.distance for each in found] == sorted(each.distance for each in found)
 
 
 def test_phrases_that_hold_the_word_itself_are_no_neighbours(known: Lexicon) -> None:
-    found = nearest(known, ALEXA, 100)
+    found = find_nearest(known, ALEXA, 100)
 
     assert not [each for each in found if "alexa" in each.phrase]
     assert not [each for each in found if each.phrase in {"a lex a", "alexas"}]
 
 
 def test_of_words_that_sound_alike_one_is_enough(known: Lexicon) -> None:
-    found = [each.phrase for each in nearest(known, ALEXA, 100)]
+    found = [each.phrase for each in find_nearest(known, ALEXA, 100)]
 
     assert "lex a" in found
     assert "lecks a" not in found
@@ -47,18 +47,18 @@ def test_of_words_that_sound_alike_one_is_enough(known: Lexicon) -> None:
 
 
 def test_a_pair_is_as_near_as_its_best_cut(known: Lexicon) -> None:
-    whole = sum(map(left_out, ALEXA))
+    whole = sum(map(deletion_cost, ALEXA))
 
-    found = {each.phrase: each.distance for each in nearest(known, ALEXA, 1000)}
+    found = {each.phrase: each.distance for each in find_nearest(known, ALEXA, 1000)}
 
     for one, other in itertools.product(("a", "lex", "rex", "banana"), repeat=2):
-        joined = lexicon([("joined", WORDS[one] + WORDS[other])])
+        joined = build_lexicon([("joined", WORDS[one] + WORDS[other])])
         expected = float(distances(joined, ALEXA)[0, -1]) / whole
         if f"{one} {other}" in found:
             assert found[f"{one} {other}"] >= expected - 1e-3
-    assert found["a lex"] == pytest.approx(left_out("AH0") / whole, abs=1e-3)
+    assert found["a lex"] == pytest.approx(deletion_cost("AH0") / whole, abs=1e-3)
     assert found["a rex"] < found["a banana"]
 
 
 def test_no_more_than_were_asked_for(known: Lexicon) -> None:
-    assert len(nearest(known, ALEXA, 3)) == 3
+    assert len(find_nearest(known, ALEXA, 3)) == 3

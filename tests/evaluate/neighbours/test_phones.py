@@ -9,10 +9,10 @@ from listener.evaluate.neighbours.phones import (
     Phones,
     distances,
     is_phone,
-    left_out,
-    lexicon,
-    reversed_lexicon,
-    substitution,
+    deletion_cost,
+    build_lexicon,
+    reverse_lexicon,
+    substitution_cost,
     symbols,
 )
 
@@ -23,21 +23,21 @@ def plain_distance(one: Phones, other: Phones) -> float:
     """Levenshtein as in every book, one cell after the other."""
     table = [[0.0] * (len(other) + 1) for _ in range(len(one) + 1)]
     for i, a in enumerate(one, 1):
-        table[i][0] = table[i - 1][0] + left_out(a)
+        table[i][0] = table[i - 1][0] + deletion_cost(a)
     for j, b in enumerate(other, 1):
-        table[0][j] = table[0][j - 1] + left_out(b)
+        table[0][j] = table[0][j - 1] + deletion_cost(b)
     for (i, a), (j, b) in itertools.product(enumerate(one, 1), enumerate(other, 1)):
         table[i][j] = min(
-            table[i - 1][j - 1] + substitution(a, b),
-            table[i - 1][j] + left_out(a),
-            table[i][j - 1] + left_out(b),
+            table[i - 1][j - 1] + substitution_cost(a, b),
+            table[i - 1][j] + deletion_cost(a),
+            table[i][j - 1] + deletion_cost(b),
         )
     return table[-1][-1]
 
 
 @given(st.lists(phones, max_size=8), phones)
 def test_all_words_at_once_is_each_word_by_itself(words: list[Phones], target: Phones) -> None:
-    known = lexicon([(str(index), word) for index, word in enumerate(words)])
+    known = build_lexicon([(str(index), word) for index, word in enumerate(words)])
 
     found = distances(known, target)
 
@@ -51,9 +51,9 @@ def test_all_words_at_once_is_each_word_by_itself(words: list[Phones], target: P
 
 def test_a_substitution_costs_the_same_both_ways_and_never_more_than_one() -> None:
     for one, other in itertools.product(symbols(), repeat=2):
-        cost = substitution(one, other)
+        cost = substitution_cost(one, other)
 
-        assert cost == substitution(other, one)
+        assert cost == substitution_cost(other, one)
         assert 0 <= cost <= 1
         assert (cost == 0) == (one == other or {one[:-1] + s for s in "12"} == {one, other})
 
@@ -72,16 +72,16 @@ def test_a_substitution_costs_the_same_both_ways_and_never_more_than_one() -> No
     ],
 )
 def test_what_sounds_alike_costs_less(near: tuple[str, str], far: tuple[str, str]) -> None:
-    assert substitution(*near) < substitution(*far)
+    assert substitution_cost(*near) < substitution_cost(*far)
 
 
 def test_sounds_that_are_heard_less_cost_less_to_leave_out() -> None:
-    assert left_out("AH0") < left_out("AH1")
-    assert left_out("HH") < left_out("S")
+    assert deletion_cost("AH0") < deletion_cost("AH1")
+    assert deletion_cost("HH") < deletion_cost("S")
 
 
 def test_words_with_phones_that_nobody_knows_are_left_out() -> None:
-    known = lexicon([("a", ("AH0",)), ("b", ("QQ",)), ("c", ())])
+    known = build_lexicon([("a", ("AH0",)), ("b", ("QQ",)), ("c", ())])
 
     assert known.words == ("a",)
     assert known.phones(0) == ("AH0",)
@@ -89,12 +89,12 @@ def test_words_with_phones_that_nobody_knows_are_left_out() -> None:
 
 @given(st.lists(phones, max_size=8))
 def test_back_to_front_twice_is_the_same(words: list[Phones]) -> None:
-    known = lexicon([(str(index), word) for index, word in enumerate(words)])
+    known = build_lexicon([(str(index), word) for index, word in enumerate(words)])
 
-    turned = reversed_lexicon(known)
+    turned = reverse_lexicon(known)
 
     assert [turned.phones(row)[::-1] for row in range(len(words))] == words
-    assert np.array_equal(reversed_lexicon(turned).codes, known.codes)
+    assert np.array_equal(reverse_lexicon(turned).codes, known.codes)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from listener.evaluate.corpus.items import Item, Label
 from listener.evaluate.rates.counting import (
     Window,
-    count,
+    count_wakes,
     false_hours,
-    near_misses,
+    find_near_misses,
     reaches,
-    wakes,
-    windows,
+    find_wakes,
+    hit_windows,
 )
 from listener.wake.trigger import NearMiss, Rule, Trigger, Wake
 from tests.evaluate.tracks import HERE, STEP, ends_of
@@ -36,12 +36,12 @@ def test_wakes_and_near_misses_are_the_triggers(levels: list[float], rule: Rule)
     events = [
         trigger.push(score, int(end)) for score, end in zip(scores.tolist(), ends, strict=True)
     ]
-    woken = wakes(ends, scores, rule)
+    woken = find_wakes(ends, scores, rule)
 
     assert [int(ends[step]) for step in woken] == [
         event.end_sample for event in events if isinstance(event, Wake)
     ]
-    assert [int(ends[step]) for step in near_misses(ends, scores, rule, woken)] == [
+    assert [int(ends[step]) for step in find_near_misses(ends, scores, rule, woken)] == [
         event.end_sample for event in events if isinstance(event, NearMiss)
     ]
 
@@ -60,13 +60,13 @@ def test_wakes_never_become_more_when_the_threshold_rises(levels: list[float], r
     ends = ends_of(len(scores))
     lower = Rule(0.15, rule.patience_steps, rule.refractory_samples)
 
-    assert len(wakes(ends, scores, rule)) <= len(wakes(ends, scores, lower))
+    assert len(find_wakes(ends, scores, rule)) <= len(find_wakes(ends, scores, lower))
 
 
 def test_a_word_has_one_hit_and_what_follows_is_false() -> None:
     places = [Window(STEP, 4 * STEP, 3 * STEP), Window(10 * STEP, 12 * STEP, 11 * STEP)]
 
-    counted = count(ends_of(20), np.array([0, 1, 3, 6, 11]), places)
+    counted = count_wakes(ends_of(20), np.array([0, 1, 3, 6, 11]), places)
 
     # Steps end at 1, 2, 4, 7 and 12 steps: before the first window, in it, in it again, between.
     assert counted.hits == ((0, 1), (1, 11))
@@ -77,24 +77,24 @@ def test_a_word_has_one_hit_and_what_follows_is_false() -> None:
 def test_two_words_close_together_need_two_wakes() -> None:
     places = [Window(0, 5 * STEP, None), Window(2 * STEP, 8 * STEP, None)]
 
-    assert count(ends_of(9), np.array([3]), places).misses == (1,)
-    assert count(ends_of(9), np.array([3, 4]), places).misses == ()
+    assert count_wakes(ends_of(9), np.array([3]), places).misses == (1,)
+    assert count_wakes(ends_of(9), np.array([3, 4]), places).misses == ()
 
 
 def test_a_window_opens_after_the_word_begins_and_closes_on_time() -> None:
     places = [Window(2 * STEP, 4 * STEP, 3 * STEP)]
 
     # A step that ends where the word begins has heard nothing of it.
-    assert count(ends_of(9), np.array([1]), places).false_wakes == (1,)
-    assert count(ends_of(9), np.array([3]), places).hits == ((0, 3),)
-    assert count(ends_of(9), np.array([4]), places).false_wakes == (4,)
+    assert count_wakes(ends_of(9), np.array([1]), places).false_wakes == (1,)
+    assert count_wakes(ends_of(9), np.array([3]), places).hits == ((0, 3),)
+    assert count_wakes(ends_of(9), np.array([4]), places).false_wakes == (4,)
 
 
 def test_a_placed_word_has_a_window_with_a_tail_and_other_words_have_none() -> None:
     labels = (Label("alexa", 1.0, 1.6), Label("jarvis", 3.0, 3.5), Label("alexa", 0.2, 0.5))
     item = Item("a", HERE, labels)
 
-    assert windows(item, "alexa", 160_000, 0.5) == (
+    assert hit_windows(item, "alexa", 160_000, 0.5) == (
         Window(3_200, 16_000, 8_000),
         Window(16_000, 33_600, 25_600),
     )
@@ -103,7 +103,7 @@ def test_a_placed_word_has_a_window_with_a_tail_and_other_words_have_none() -> N
 def test_a_word_that_nobody_placed_is_anywhere_in_its_item() -> None:
     item = Item("a", HERE, (Label("alexa"),))
 
-    assert windows(item, "alexa", 32_000, 0.5) == (Window(0, 40_000, None),)
+    assert hit_windows(item, "alexa", 32_000, 0.5) == (Window(0, 40_000, None),)
 
 
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 300)), max_size=8))

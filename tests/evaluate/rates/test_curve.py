@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.evaluate.rates.counting import Window, count, wakes
-from listener.evaluate.rates.curve import GRID, counts, no_counts
+from listener.evaluate.rates.counting import Window, count_wakes, find_wakes
+from listener.evaluate.rates.curve import GRID, count_curve, zero_counts
 from listener.wake.trigger import Rule
 from tests.evaluate.tracks import STEP, ends_of
 
@@ -35,19 +35,19 @@ def test_each_threshold_counts_as_if_it_were_judged_alone(
     rule = Rule(0.5, patience, refractory * STEP)
     places = [Window(at * STEP, (at + long) * STEP, None) for at, long in sorted(spans)]
 
-    curve = counts(ends, scores, rule, places)
+    curve = count_curve(ends, scores, rule, places)
 
     for at in data.draw(st.lists(st.integers(0, len(GRID) - 1), min_size=1, max_size=6)):
         alone = dataclasses.replace(rule, threshold=GRID[at])
-        counted = count(ends, wakes(ends, scores, alone), places)
+        counted = count_wakes(ends, find_wakes(ends, scores, alone), places)
         assert curve.misses[at] == len(counted.misses)
         assert curve.false_wakes[at] == len(counted.false_wakes)
 
 
 def test_counts_add_up() -> None:
-    one = counts(ends_of(2), np.array([0.0, 0.6], np.float32), Rule(0.5), [])
+    one = count_curve(ends_of(2), np.array([0.0, 0.6], np.float32), Rule(0.5), [])
 
-    both = one + one + no_counts()
+    both = one + one + zero_counts()
 
     assert both.false_wakes[GRID.index(0.5)] == 2
     assert both.false_wakes[GRID.index(0.7)] == 0

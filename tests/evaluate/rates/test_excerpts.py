@@ -3,12 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from listener.evaluate.engines.track import Track
-from listener.evaluate.rates.events import Event, Kind
-from listener.evaluate.rates.excerpts import BINS, Heights, excerpt
+from listener.evaluate.engines.track import ScoreTrack
+from listener.evaluate.rates.events import DetectionEvent, EventKind
+from listener.evaluate.rates.excerpts import BINS, ScoreHistogram, cut_excerpt
 
-EVENT = Event(
-    kind=Kind.FALSE_WAKE,
+EVENT = DetectionEvent(
+    kind=EventKind.FALSE_WAKE,
     word="b",
     item="x.flac",
     condition="clean",
@@ -20,13 +20,13 @@ EVENT = Event(
 )
 
 
-def ramp(steps: int) -> Track:
+def ramp(steps: int) -> ScoreTrack:
     scores = np.stack([np.zeros(steps), np.arange(steps) / 1000], axis=1).astype(np.float32)
-    return Track(("a", "b"), scores, 1280, 1280, steps * 1280 + 17)
+    return ScoreTrack(("a", "b"), scores, 1280, 1280, steps * 1280 + 17)
 
 
 def test_an_excerpt_holds_the_scores_of_the_words_column_around_the_event() -> None:
-    found = excerpt(ramp(200), EVENT, before_s=0.16, after_s=0.08)
+    found = cut_excerpt(ramp(200), EVENT, before_s=0.16, after_s=0.08)
 
     assert found.scores == (0.047, 0.048, 0.049, 0.05)
     assert found.first_s == pytest.approx(3.84)
@@ -36,21 +36,21 @@ def test_an_excerpt_holds_the_scores_of_the_words_column_around_the_event() -> N
 
 
 def test_an_excerpt_ends_with_its_item() -> None:
-    found = excerpt(ramp(51), EVENT)
+    found = cut_excerpt(ramp(51), EVENT)
 
     assert found.scores[-1] == 0.05
-    assert len(excerpt(ramp(3), EVENT).scores) == 0
+    assert len(cut_excerpt(ramp(3), EVENT).scores) == 0
 
 
 def test_an_excerpt_begins_with_its_item() -> None:
-    found = excerpt(ramp(200), dataclasses.replace(EVENT, at_s=0.5))
+    found = cut_excerpt(ramp(200), dataclasses.replace(EVENT, at_s=0.5))
 
     assert found.scores[0] == 0
     assert found.first_s == 0.08
 
 
 def test_every_score_is_counted_once_in_its_bin() -> None:
-    heights = Heights()
+    heights = ScoreHistogram()
     said = np.array([1.0, 0.99], np.float32)
 
     heights.add(said, (np.arange(1000) / 1000 + 0.0005).astype(np.float32))

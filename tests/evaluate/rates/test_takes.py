@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from listener.evaluate.corpus.items import Item, Label
-from listener.evaluate.rates.events import Kind
-from listener.evaluate.rates.judging import Play, Watch
+from listener.evaluate.rates.events import EventKind
+from listener.evaluate.rates.judging import PlayedItem, MatchRule
 from listener.evaluate.rates.takes import word_report
 from listener.wake.trigger import Rule
 from tests.evaluate.tracks import HERE, STEP, track_of
 
-WATCH = Watch("alexa", "alexa", Rule(0.5, refractory_samples=STEP, near_miss_threshold=0.2), 0.1)
+WATCH = MatchRule("alexa", "alexa", Rule(0.5, refractory_samples=STEP, near_miss_threshold=0.2), 0.1)
 
 
-def play(*labels: Label) -> Play:
-    return Play(Item("a.wav", HERE, labels), "clean", 0)
+def play(*labels: Label) -> PlayedItem:
+    return PlayedItem(Item("a.wav", HERE, labels), "clean", 0)
 
 
 def test_a_report_counts_words_hours_and_heights() -> None:
@@ -37,7 +37,7 @@ def test_only_false_wakes_have_an_excerpt() -> None:
 
     report = word_report(play(Label("alexa", 0.0, 0.1)), track, WATCH)
 
-    assert [event.kind for event in report.events] == [Kind.HIT, Kind.NEAR_MISS, Kind.FALSE_WAKE]
+    assert [event.kind for event in report.events] == [EventKind.HIT, EventKind.NEAR_MISS, EventKind.FALSE_WAKE]
     (excerpt,) = report.excerpts
     assert excerpt.at_s == 0.64
 

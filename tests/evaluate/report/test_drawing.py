@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.evaluate.report.drawing import (
-    Drawing,
+    SvgChart,
     Linear,
     Logarithmic,
     Scale,
-    Shown,
+    AxisFormat,
     clean,
-    shortened,
-    stairs,
-    written,
+    shorten,
+    step_path,
+    format_value,
 )
 
 spans = st.tuples(st.floats(1e-6, 1e6), st.floats(1.01, 1e6))
@@ -57,7 +57,7 @@ def test_a_logarithmic_scale_has_a_place_for_zero() -> None:
 
 
 def test_text_never_becomes_markup() -> None:
-    drawing = Drawing("<b>&")
+    drawing = SvgChart("<b>&")
     drawing.text((1, 2), "</text><script>alert(1)</script>", "tick")
     drawing.dot((1, 2), "point", 'a "quoted" <title>')
 
@@ -72,7 +72,7 @@ def test_text_never_becomes_markup() -> None:
 
 @given(st.text())
 def test_whatever_a_name_holds_the_chart_can_be_read_back(name: str) -> None:
-    drawing = Drawing("x")
+    drawing = SvgChart("x")
     drawing.text((0, 0), name, "tick")
 
     root = ET.fromstring(drawing.svg())
@@ -86,16 +86,16 @@ def test_letters_that_would_change_those_around_them_are_replaced(unfit: str) ->
 
 
 def test_axes_have_their_names_and_ticks() -> None:
-    drawing = Drawing("x")
+    drawing = SvgChart("x")
 
-    drawing.axes(Logarithmic(0.1, 10), Linear(0, 1), ("hours", "misses"), Shown("plain", "percent"))
+    drawing.axes(Logarithmic(0.1, 10), Linear(0, 1), ("hours", "misses"), AxisFormat("plain", "percent"))
 
     texts = [element.text for element in ET.fromstring(drawing.svg()).iter("text")]
     assert {"hours", "misses", "0", "0.1", "1", "10", "0 %", "100 %"} <= set(texts)
 
 
 def test_a_line_of_no_places_is_no_line() -> None:
-    drawing = Drawing("x")
+    drawing = SvgChart("x")
 
     drawing.path([], "curve")
 
@@ -113,11 +113,11 @@ def test_a_line_of_no_places_is_no_line() -> None:
     ],
 )
 def test_values_are_written_for_people(value: float, form: str, expected: str) -> None:
-    assert written(value, form) == expected
+    assert format_value(value, form) == expected
 
 
 def test_stairs_turn_only_at_corners() -> None:
-    steps = stairs([(0, 0), (1, 2), (3, 5)])
+    steps = step_path([(0, 0), (1, 2), (3, 5)])
 
     assert steps == [(0, 0), (1, 0), (1, 2), (3, 2), (3, 5)]
     assert all(
@@ -126,5 +126,5 @@ def test_stairs_turn_only_at_corners() -> None:
 
 
 def test_of_a_long_name_the_end_is_kept() -> None:
-    assert shortened("a" * 24) == "a" * 24
-    assert shortened("speakers/1737/0001.flac", 12) == "…7/0001.flac"
+    assert shorten("a" * 24) == "a" * 24
+    assert shorten("speakers/1737/0001.flac", 12) == "…7/0001.flac"

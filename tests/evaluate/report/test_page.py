@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.result import Target, WordResult
 from listener.evaluate.report import page, scores
 from tests.evaluate import sample
@@ -35,7 +35,7 @@ class Reader(HTMLParser):
 
 
 def render(*names: str, sound: page.Sound | None = None) -> str:
-    return page.render(sample.result(*names), "a test", sound)
+    return page.render_page(sample.result(*names), "a test", sound)
 
 
 def test_the_same_result_gives_the_same_bytes() -> None:
@@ -45,7 +45,7 @@ def test_the_same_result_gives_the_same_bytes() -> None:
 def test_a_hostile_name_stays_text() -> None:
     result = sample.result(sample.HOSTILE)
 
-    text = page.render(result, sample.HOSTILE, None)
+    text = page.render_page(result, sample.HOSTILE, None)
 
     found = Reader(text)
     assert "script" not in found.tags
@@ -84,21 +84,21 @@ def test_there_is_no_sound_unless_it_is_given() -> None:
 
 
 def test_sound_is_asked_for_the_false_wakes_that_are_shown_and_for_no_others() -> None:
-    asked: list[Event] = []
+    asked: list[DetectionEvent] = []
 
-    def sound(_word: WordResult, event: Event) -> None:
+    def sound(_word: WordResult, event: DetectionEvent) -> None:
         asked.append(event)
 
     render(*(f"{n}.flac" for n in range(50)), sound=sound)
 
     assert len(asked) == 2 * page.MOST_CARDS
-    assert {event.kind for event in asked} == {Kind.FALSE_WAKE}
+    assert {event.kind for event in asked} == {EventKind.FALSE_WAKE}
 
 
 def test_every_rate_on_the_page_has_its_interval() -> None:
     result = sample.result("a.flac")
 
-    text = page.render(result, "a test", None)
+    text = page.render_page(result, "a test", None)
 
     rate = result.words[0].false_wakes
     assert rate.value is not None
@@ -111,7 +111,7 @@ def test_every_rate_on_the_page_has_its_interval() -> None:
 def test_what_is_missing_and_what_must_be_known_is_said() -> None:
     result = sample.result("a.flac")
 
-    text = page.render(result, "a test", None)
+    text = page.render_page(result, "a test", None)
 
     assert result.warnings[0] in text
     assert "it is damaged" in text
@@ -123,10 +123,10 @@ def test_what_fired_in_most_plays_comes_first_and_once() -> None:
     result = sample.result("a.flac", "b.flac")
     word = result.words[0]
     again = [
-        msgspec.convert(msgspec.to_builtins(event) | {"play": play, "item": "b.flac"}, Event)
+        msgspec.convert(msgspec.to_builtins(event) | {"play": play, "item": "b.flac"}, DetectionEvent)
         for play in range(1, 4)
         for event in word.events
-        if event.kind is Kind.FALSE_WAKE and event.item == "b.flac"
+        if event.kind is EventKind.FALSE_WAKE and event.item == "b.flac"
     ]
     repeat = msgspec.structs.replace(
         word.repeatability[0], item="b.flac", at_s=again[0].at_s + 0.5, fired=4, plays=8
@@ -135,7 +135,7 @@ def test_what_fired_in_most_plays_comes_first_and_once() -> None:
         word, events=(*word.events, *again), repeatability=(*word.repeatability, repeat)
     )
 
-    text = page.render(msgspec.structs.replace(result, words=(word,)), "a test", None)
+    text = page.render_page(msgspec.structs.replace(result, words=(word,)), "a test", None)
 
     cards = text.split('<article class="card">')[1:]
     assert "fired in 4 of 8 plays" in cards[0]
@@ -159,7 +159,7 @@ def test_a_result_without_words_said_has_no_curve_of_misses() -> None:
         events=(),
     )
 
-    text = page.render(msgspec.structs.replace(result, words=(word,)), "a test", None)
+    text = page.render_page(msgspec.structs.replace(result, words=(word,)), "a test", None)
 
     assert "Misses against false wakes" not in text
     assert "False wakes against the threshold" in text
@@ -181,7 +181,7 @@ def test_pairs_are_compared_and_a_target_has_its_interval() -> None:
     )
     word = msgspec.structs.replace(result.words[0], target=target)
 
-    text = page.render(
+    text = page.render_page(
         msgspec.structs.replace(result, words=(word,), comparisons=(pair,)), "a test", None
     )
 

@@ -25,14 +25,14 @@ def word(**changes: object) -> WordResult:
 def test_each_engine_has_a_curve_a_band_and_a_point_in_its_colour() -> None:
     words = [sample.word_result(name, 1, ("a.flac",)) for name in ("one", "two", "three")]
 
-    for svg in (pictures.det(words), pictures.thresholds(words)):
+    for svg in (pictures.draw_det(words), pictures.draw_thresholds(words)):
         for kind in ("curve", "band", "point"):
             shown = [e.get("class", "") for e in of_kind(svg, kind)]
             assert shown == [f"{kind} s{index}" for index in range(3)]
 
 
 def test_a_point_tells_its_rates_with_their_intervals() -> None:
-    (point,) = of_kind(pictures.det([word()]), "point")
+    (point,) = of_kind(pictures.draw_det([word()]), "point")
 
     about = point[0].text or ""
     assert about.startswith("earmark at 0.5: 3.0 % (")
@@ -40,7 +40,7 @@ def test_a_point_tells_its_rates_with_their_intervals() -> None:
 
 
 def test_the_dot_of_the_threshold_lies_between_its_bounds() -> None:
-    svg = pictures.det([word()])
+    svg = pictures.draw_det([word()])
 
     (point,) = of_kind(svg, "point")
     across, down = of_kind(svg, "whisker")
@@ -55,7 +55,7 @@ def test_curves_without_any_event_can_be_drawn() -> None:
         for point in word().curve
     )
 
-    svg = pictures.det([word(curve=points, misses=none, false_wakes=sample.false_wakes(0, 2))])
+    svg = pictures.draw_det([word(curve=points, misses=none, false_wakes=sample.false_wakes(0, 2))])
 
     assert len(of_kind(svg, "curve")) == 1
 
@@ -73,7 +73,7 @@ def test_the_worst_speaker_comes_first_and_who_said_nothing_is_left_out() -> Non
         )
     ]
 
-    svg = pictures.breakdown(speakers)
+    svg = pictures.draw_breakdown(speakers)
 
     texts = [element.text for element in of_kind(svg, "end")]
     assert texts == ["bad", "good"]
@@ -85,7 +85,7 @@ def test_many_speakers_are_cut_to_those_with_the_most_misses() -> None:
         for n in range(90)
     ]
 
-    svg = pictures.breakdown(speakers)
+    svg = pictures.draw_breakdown(speakers)
 
     names = [element.text for element in of_kind(svg, "end")]
     assert names == [f"p{n}" for n in range(89, 89 - pictures.MOST_ROWS, -1)]

@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from listener.evaluate.rates.events import Event, Kind
+from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.result import Excerpt, Histogram
 from listener.evaluate.report import scores
 
@@ -15,7 +15,7 @@ def of_kind(svg: str, kind: str) -> list[ET.Element]:
 
 
 def test_a_histogram_has_a_bar_for_each_bin_that_is_not_empty() -> None:
-    svg = scores.histogram(Histogram(said=(0, 0, 3, 1), unsaid=(1000, 0, 0, 2)), 0.5)
+    svg = scores.draw_histogram(Histogram(said=(0, 0, 3, 1), unsaid=(1000, 0, 0, 2)), 0.5)
 
     assert len(of_kind(svg, "s0")) == 2
     assert len(of_kind(svg, "s1")) == 2
@@ -26,7 +26,7 @@ def test_a_histogram_has_a_bar_for_each_bin_that_is_not_empty() -> None:
 def test_a_lane_is_as_long_as_its_recording() -> None:
     events = [event(item="long", at_s=90), event(item="short", at_s=10)]
 
-    svg = scores.timeline(events, {"long": 100.0, "short": 50.0})
+    svg = scores.draw_timeline(events, {"long": 100.0, "short": 50.0})
 
     long, short = of_kind(svg, "lane")
     length = [float(lane.attrib["x2"]) - float(lane.attrib["x1"]) for lane in (long, short)]
@@ -37,7 +37,7 @@ def test_a_lane_is_as_long_as_its_recording() -> None:
 def test_only_the_lanes_with_the_most_false_wakes_are_drawn() -> None:
     events = [event(item=f"{n:03}", at_s=place) for n in range(60) for place in range(1 + n % 3)]
 
-    svg = scores.timeline(events, {})
+    svg = scores.draw_timeline(events, {})
 
     assert len(of_kind(svg, "lane")) == scores.MOST_LANES
 
@@ -47,7 +47,7 @@ def test_a_trace_shows_its_scores_and_the_threshold() -> None:
         item="a", play=0, at_s=5, length_s=9, first_s=4.0, step_s=0.5, scores=(0.0, 0.5, 1.0, 0.2)
     )
 
-    svg = scores.trace(excerpt, 0.5)
+    svg = scores.draw_trace(excerpt, 0.5)
 
     assert len(of_kind(svg, "threshold")) == 1
     (curve,) = of_kind(svg, "curve")
@@ -57,13 +57,13 @@ def test_a_trace_shows_its_scores_and_the_threshold() -> None:
 def test_a_trace_without_scores_is_an_empty_chart() -> None:
     excerpt = Excerpt(item="a", play=0, at_s=5, length_s=9, first_s=0, step_s=0.5, scores=())
 
-    assert of_kind(scores.trace(excerpt, 0.5), "curve") == []
+    assert of_kind(scores.draw_trace(excerpt, 0.5), "curve") == []
 
 
-def event(**changes: object) -> Event:
+def event(**changes: object) -> DetectionEvent:
     given: dict[str, Any] = changes
-    base = Event(
-        kind=Kind.FALSE_WAKE,
+    base = DetectionEvent(
+        kind=EventKind.FALSE_WAKE,
         word="alexa",
         item="a",
         condition="clean",

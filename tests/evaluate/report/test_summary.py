@@ -6,14 +6,14 @@ import msgspec
 
 from listener.evaluate.rates.intervals import poisson, wilson
 from listener.evaluate.rates.result import Target
-from listener.evaluate.report.summary import lines, objects
+from listener.evaluate.report.summary import summary_lines, summary_objects
 from tests.evaluate.sample import COMPARISON, result
 
 
 def test_people_get_a_paragraph_for_each_word() -> None:
     found = msgspec.structs.replace(result("a.wav"), comparisons=(COMPARISON,))
 
-    text = "\n".join(lines(found))
+    text = "\n".join(summary_lines(found))
 
     assert "earmark: alexa, clean, threshold 0.5 (manifest)" in text
     assert "misses       3 of 100: 3 % (" in text
@@ -44,7 +44,7 @@ def test_a_target_is_shown_with_its_interval_and_what_is_unknown_is_said() -> No
         false_wakes_per_10000_words=None,
     )
 
-    text = "\n".join(lines(msgspec.structs.replace(whole, words=(word,))))
+    text = "\n".join(summary_lines(msgspec.structs.replace(whole, words=(word,))))
 
     assert text.startswith("alexa, clean, threshold 0.5")
     assert "threshold for 0.5 per hour: 0.8, from 0.6 to none that these hours can name" in text
@@ -54,7 +54,7 @@ def test_a_target_is_shown_with_its_interval_and_what_is_unknown_is_said() -> No
 def test_programs_get_an_object_a_line() -> None:
     found = msgspec.structs.replace(result("a.wav"), comparisons=(COMPARISON,))
 
-    rows = [json.loads(line) for line in objects(found)]
+    rows = [json.loads(line) for line in summary_objects(found)]
 
     assert [row.get("engine") for row in rows] == ["earmark", "openwakeword", None, None]
     assert rows[0]["misses"]["count"] == 3

@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from listener.evaluate.plan import Plan
+from listener.evaluate.plan import EvaluationPlan
 from listener.evaluate.rates.intervals import Rate
-from listener.evaluate.rates.result import Target, Trouble, WordResult
-from listener.evaluate.report.wording import cautions, definitions
+from listener.evaluate.rates.result import Target, SkippedItem, WordResult
+from listener.evaluate.report.wording import list_cautions, list_definitions
 from tests.evaluate.sample import word_result
 
 
@@ -23,7 +23,7 @@ def chosen(**changes: object) -> Target:
 
 
 def test_definitions_say_what_the_plan_says() -> None:
-    found = definitions(Plan(hit_tail_s=0.75))
+    found = list_definitions(EvaluationPlan(hit_tail_s=0.75))
 
     assert "0.75 s" in found["hit"]
     assert {"wake", "hit", "miss", "false wake", "near miss", "hour"} <= found.keys()
@@ -43,15 +43,15 @@ def test_definitions_say_what_the_plan_says() -> None:
     ],
 )
 def test_what_limits_a_number_is_said(changes: dict[str, object], said: str) -> None:
-    assert any(said in caution for caution in cautions([word(**changes)], []))
+    assert any(said in caution for caution in list_cautions([word(**changes)], []))
 
 
 def test_a_plain_result_needs_no_words() -> None:
-    assert cautions([word()], []) == ()
+    assert list_cautions([word()], []) == ()
     assert isinstance(word().misses, Rate)
 
 
 def test_what_is_missing_is_said_first() -> None:
-    found = cautions([word()], [Trouble(item="a", why="b")])
+    found = list_cautions([word()], [SkippedItem(item="a", why="b")])
 
     assert found == ("1 thing is missing from these figures: see the list",)

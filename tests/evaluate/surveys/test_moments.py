@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from listener.evaluate.rates.events import Kind
-from listener.evaluate.surveys.moments import Moment, moments
+from listener.evaluate.rates.events import EventKind
+from listener.evaluate.surveys.moments import Moment, find_moments
 from listener.evaluate.surveys.spans import Span, Spans
 from listener.evaluate.surveys.traces import merge
 from tests.evaluate.made_traces import BEGAN, rises, write_trace
@@ -13,7 +13,7 @@ BEGAN_S = BEGAN.timestamp()
 
 def found(path: Path, threshold: float, stimuli: Spans) -> list[Moment]:
     merged = merge([path], Spans(), stimuli)
-    return [one for chain in merged.chains for one in moments(chain, stimuli, threshold)]
+    return [one for chain in merged.chains for one in find_moments(chain, stimuli, threshold)]
 
 
 def test_the_scores_around_a_wake_are_those_of_the_trace(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_moment_knows_its_device_its_day_and_what_was_playing(tmp_path: Path) 
 
     (wake,) = found(tmp_path / "a", 0.5, Spans([played]))
 
-    assert wake.event.kind is Kind.FALSE_WAKE
+    assert wake.event.kind is EventKind.FALSE_WAKE
     assert (wake.device, wake.day, wake.span) == ("hall", int(BEGAN_S // 86_400), played)
     assert wake.event.item == "hall 2026-03-04"
     assert wake.event.clip == "news +0:01:00"
@@ -44,6 +44,6 @@ def test_what_stays_below_a_higher_threshold_is_a_near_miss(tmp_path: Path) -> N
 
     (near,) = found(tmp_path / "a", 0.95, Spans())
 
-    assert near.event.kind is Kind.NEAR_MISS
+    assert near.event.kind is EventKind.NEAR_MISS
     assert near.event.score == pytest.approx(0.9)
     assert near.event.activation_s == 0.0

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.errors import UsageError
-from listener.evaluate.rates.events import Kind
+from listener.evaluate.rates.events import EventKind
 from listener.evaluate.rates.result import Result, WordResult
-from listener.evaluate.report.page import render
+from listener.evaluate.report.page import render_page
 from listener.evaluate.surveys import surveyed
 from listener.evaluate.surveys.spans import Span, Spans
 from listener.evaluate.surveys.traces import merge
@@ -33,11 +33,11 @@ def judged(
     stimuli = stimuli or Spans()
     merged = merge([path], excluded or Spans(), stimuli)
     thresholds = {} if threshold is None else {"alexa": threshold}
-    return surveyed.judge(merged, stimuli, thresholds)[0]
+    return surveyed.compute_rates(merged, stimuli, thresholds)[0]
 
 
 def wakes(word: WordResult) -> list[float]:
-    return [event.at_s for event in word.events if event.kind is Kind.FALSE_WAKE]
+    return [event.at_s for event in word.events if event.kind is EventKind.FALSE_WAKE]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -107,7 +107,7 @@ def test_a_wake_knows_what_was_playing_and_how_far_in(tmp_path: Path) -> None:
 
     word = judged(tmp_path / "a", stimuli=played)
 
-    clips = [event.clip for event in word.events if event.kind is Kind.FALSE_WAKE]
+    clips = [event.clip for event in word.events if event.kind is EventKind.FALSE_WAKE]
     assert clips == ["news +0:01:00", None]
     rates = {row.name: row.false_wakes for row in word.groups}
     assert rates["playing news"].value == pytest.approx(3600 / 980)
@@ -143,7 +143,7 @@ def test_the_lane_of_a_wake_is_its_device_and_day(tmp_path: Path) -> None:
 
     word = judged(tmp_path / "a")
 
-    lanes = [event.item for event in word.events if event.kind is Kind.FALSE_WAKE]
+    lanes = [event.item for event in word.events if event.kind is EventKind.FALSE_WAKE]
     assert lanes == ["attic 2026-03-04", "hall 2026-03-04", "hall 2026-03-05"]
     assert {excerpt.length_s for excerpt in word.excerpts} == {86_400}
     assert word.items == 3
@@ -171,7 +171,7 @@ def test_what_a_reader_must_know_is_said(tmp_path: Path) -> None:
         file.write(b"nothing\n")
     merged = merge([path], Spans(), Spans())
 
-    said = " ".join(surveyed.warnings(merged, surveyed.judge(merged, Spans(), {})))
+    said = " ".join(surveyed.list_warnings(merged, surveyed.compute_rates(merged, Spans(), {})))
 
     assert "nothing was excluded" in said
     assert "hours are missing (overrun)" in said
@@ -182,10 +182,10 @@ def test_of_nothing_there_is_no_rate(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": []})
     merged = merge([tmp_path / "a"], Spans(), Spans())
 
-    (word,) = surveyed.judge(merged, Spans(), {})
+    (word,) = surveyed.compute_rates(merged, Spans(), {})
 
     assert word.false_wakes.value is None
-    assert surveyed.warnings(merged, (word,)) == ("nothing was heard: there is no rate",)
+    assert surveyed.list_warnings(merged, (word,)) == ("nothing was heard: there is no rate",)
 
 
 def test_a_survey_has_a_page_like_every_other_result(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_survey_has_a_page_like_every_other_result(tmp_path: Path) -> None:
         words=(judged(tmp_path / "a", stimuli=played),),
     )
 
-    text = render(result, "a survey")
+    text = render_page(result, "a survey")
 
     assert "False wakes by group" in text
     assert "&lt;b&gt;news&lt;/b&gt; +0:01:00" in text
