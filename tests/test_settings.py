@@ -8,7 +8,7 @@ from listener import config
 from listener.errors import ConfigError
 from listener.settings import parse_settings
 
-SECTIONS = tuple(name for name in config.Config.__struct_fields__ if name != "home")
+SETTINGS_SECTIONS = tuple(name for name in config.Config.__struct_fields__ if name != "home")
 
 
 def refused(text: str) -> ConfigError:
@@ -37,7 +37,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_right_one(text: str, right: 
     assert error.hint == f"did you mean {right}?"
 
 
-@pytest.mark.parametrize("section", ["", *SECTIONS])
+@pytest.mark.parametrize("section", ["", *SETTINGS_SECTIONS])
 def test_an_unknown_key_like_no_other_lists_the_keys_there(section: str) -> None:
     text = f"[{section}]\nqqqqqq = 1" if section else "qqqqqq = 1"
     kind = type(getattr(config.Config(), section)) if section else config.Config
@@ -92,7 +92,7 @@ def test_any_text_is_a_configuration_or_a_config_error(text: str) -> None:
 
 
 @given(
-    st.sampled_from(SECTIONS),
+    st.sampled_from(SETTINGS_SECTIONS),
     st.sampled_from(
         [*config.WakeSettings.__struct_fields__, *config.BrokerSettings.__struct_fields__]
     ),

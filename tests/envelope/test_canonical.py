@@ -32,7 +32,7 @@ def test_another_spelling_of_the_same_is_refused(
 
 
 @given(st.binary(max_size=200))
-def test_arbitrary_bytes_raise_one_error(data: bytes) -> None:
+def test_arbitrary_fields_raise_one_error(data: bytes) -> None:
     for text in (data, b'{"bytes":' + data, b"[" * 10_000):
         with pytest.raises(BadEnvelope):
             read_fields(text, form.Seal, "seal")

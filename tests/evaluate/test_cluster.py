@@ -42,7 +42,7 @@ def named(item: Item) -> ItemReport:
     return ItemReport(item, file_hash=item.name)
 
 
-def test_reports_come_in_the_order_of_the_items(address: str) -> None:
+def test_cluster_reports_come_in_the_order_of_the_items(address: str) -> None:
     items = [Item(f"{number}", Path("/nowhere")) for number in range(50)]
 
     reports = list(Cluster(address).map(named, items))

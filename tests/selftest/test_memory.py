@@ -99,7 +99,7 @@ def test_a_process_that_forbids_it_is_unavailable_with_a_way_in() -> None:
         import os, sys, time
         from listener.errors import Unavailable
         from listener.hear.confinement import disable_core_dumps
-        from listener.selftest.memory import open_to_us
+        from listener.selftest.memory import check_access
         ready, told = os.pipe()
         child = os.fork()
         if not child:
@@ -108,7 +108,7 @@ def test_a_process_that_forbids_it_is_unavailable_with_a_way_in() -> None:
             time.sleep(60)
         os.read(ready, 1)
         try:
-            open_to_us(child)
+            check_access(child)
         except Unavailable as error:
             print(error, "|", error.hint)
         os.kill(child, 9)

@@ -9,14 +9,14 @@ from listener.errors import Unavailable, UsageError
 from listener.evaluate.corpus import folders
 
 
-def sound(path: Path) -> Path:
+def touch_sound(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"nobody listens to it here")
     return path
 
 
 def test_noises_are_a_file_or_all_in_a_folder(tmp_path: Path) -> None:
-    first, second = sound(tmp_path / "a.wav"), sound(tmp_path / "b" / "c.wav")
+    first, second = touch_sound(tmp_path / "a.wav"), touch_sound(tmp_path / "b" / "c.wav")
 
     assert folders.sounds_in(tmp_path) == (first, second)
     assert folders.sounds_in(first) == (first,)
@@ -32,7 +32,7 @@ def test_a_folder_without_a_sound_is_said(tmp_path: Path) -> None:
 
 def test_a_walk_goes_by_name_and_takes_what_ends_so_in_any_case(tmp_path: Path) -> None:
     for name in ("b/2.WAV", "b/1.wav", "a/3.wav", "0.wav", "a/wav"):
-        sound(tmp_path / name)
+        touch_sound(tmp_path / name)
 
     found = [path.relative_to(tmp_path).as_posix() for path in folders.walk(tmp_path, (".wav",))]
 

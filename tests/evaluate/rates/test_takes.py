@@ -10,10 +10,10 @@ from listener.evaluate.rates.takes import word_report
 from listener.wake.trigger import Rule
 from tests.evaluate.tracks import HERE, STEP, track_of
 
-WATCH = MatchRule("alexa", "alexa", Rule(0.5, refractory_samples=STEP, near_miss_threshold=0.2), 0.1)
+TAKE_RULE = MatchRule("alexa", "alexa", Rule(0.5, refractory_samples=STEP, near_miss_threshold=0.2), 0.1)
 
 
-def play(*labels: Label) -> PlayedItem:
+def labelled_item(*labels: Label) -> PlayedItem:
     return PlayedItem(Item("a.wav", HERE, labels), "clean", 0)
 
 
@@ -21,7 +21,7 @@ def test_a_report_counts_words_hours_and_heights() -> None:
     track = track_of(0, 0.1, 0.6, 0.9, 0.1, 0, 0, 0, 0.3, 0, 0, 0)
     said = Label("alexa", 0.08, 0.16), Label("alexa", 0.6, 0.68)
 
-    report = word_report(play(*said), track, WATCH)
+    report = word_report(labelled_item(*said), track, TAKE_RULE)
 
     assert (report.word, report.said) == ("alexa", 2)
     assert report.hits == ((0.08, True), (0.6, False))
@@ -35,7 +35,7 @@ def test_a_report_counts_words_hours_and_heights() -> None:
 def test_only_false_wakes_have_an_excerpt() -> None:
     track = track_of(0, 0.9, 0, 0, 0.3, 0, 0, 0.8, 0)
 
-    report = word_report(play(Label("alexa", 0.0, 0.1)), track, WATCH)
+    report = word_report(labelled_item(Label("alexa", 0.0, 0.1)), track, TAKE_RULE)
 
     assert [event.kind for event in report.events] == [EventKind.HIT, EventKind.NEAR_MISS, EventKind.FALSE_WAKE]
     (excerpt,) = report.excerpts
@@ -43,7 +43,7 @@ def test_only_false_wakes_have_an_excerpt() -> None:
 
 
 def test_a_play_shorter_than_a_step_counts_its_words_as_missed() -> None:
-    report = word_report(play(Label("alexa")), track_of(), WATCH)
+    report = word_report(labelled_item(Label("alexa")), track_of(), TAKE_RULE)
 
     assert (report.said, [hit for _, hit in report.hits]) == (1, [False])
     assert report.excerpts == ()

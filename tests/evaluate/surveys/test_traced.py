@@ -9,22 +9,22 @@ from listener.cli import main
 from listener.evaluate.surveys.parquet import read_parquet
 from tests.evaluate.made_traces import rises, write_trace
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+TRACE_FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
 
-def evaluate(home: Path, *words: str) -> int:
+def evaluate_traces(home: Path, *words: str) -> int:
     return main(["evaluate", "--home", str(home), "--out", str(home / "out"), *words])
 
 
 @pytest.mark.system
 def test_from_a_survey_to_its_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace = str(tmp_path / "a.trace")
-    recording = str(FIXTURES / "alexa_twice.flac")
+    recording = str(TRACE_FIXTURES / "alexa_twice.flac")
     # A process of its own: what hears gives up the network for good.
     heard = [sys.executable, "-m", "listener", "survey", "--home", str(tmp_path), "--trace", trace]
     subprocess.run([*heard, "--fast", "--microphone", recording], check=True)
 
-    code = evaluate(tmp_path, "--trace", trace, "--json")
+    code = evaluate_traces(tmp_path, "--trace", trace, "--json")
 
     found = json.loads(capsys.readouterr().out.splitlines()[0])
     assert code == 0
@@ -41,7 +41,7 @@ def test_the_same_traces_give_the_same_bytes(
     made = []
 
     for _ in range(2):
-        evaluate(tmp_path, "--trace", str(tmp_path / "a.trace"))
+        evaluate_traces(tmp_path, "--trace", str(tmp_path / "a.trace"))
         made.append(
             [(path.name, path.read_bytes()) for path in sorted((tmp_path / "out").iterdir())]
         )
@@ -57,7 +57,7 @@ def test_stretches_stimuli_and_threshold_are_followed(
     (tmp_path / "said.tsv").write_text("2026-03-04T20:01:00Z\t2026-03-04T20:02:00Z\tus\n")
     (tmp_path / "tv.tsv").write_text("2026-03-04T20:03:00Z\t2026-03-04T20:05:00Z\tnews\n")
 
-    code = evaluate(
+    code = evaluate_traces(
         *(tmp_path, "--trace", str(tmp_path / "a.trace"), "--model", "alexa"),
         *("--exclude", str(tmp_path / "said.tsv"), "--stimuli", str(tmp_path / "tv.tsv")),
         *("--threshold", "0.7", "--parquet", str(tmp_path / "a.parquet"), "--json"),
@@ -88,7 +88,7 @@ def test_a_damaged_line_is_listed_and_the_exit_code_says_so(
     with (tmp_path / "a.trace").open("ab") as file:
         file.write(b"nothing\n")
 
-    assert evaluate(tmp_path, "--trace", str(tmp_path / "a.trace")) == 1
+    assert evaluate_traces(tmp_path, "--trace", str(tmp_path / "a.trace")) == 1
     assert "missing: a.trace, line 3" in capsys.readouterr().out
 
 
@@ -106,5 +106,5 @@ def test_what_makes_no_sense_is_said(
 ) -> None:
     write_trace(tmp_path / "a.trace", {"alexa": [0.0] * 100})
 
-    assert evaluate(tmp_path, "--trace", str(tmp_path / "a.trace"), *words) == 2
+    assert evaluate_traces(tmp_path, "--trace", str(tmp_path / "a.trace"), *words) == 2
     assert said in capsys.readouterr().err

@@ -19,7 +19,7 @@ PATIENCE_S = 20.0
 SOUND = HEADER.pack(RecordType.SOUND, 4) + b"abcd"
 
 
-def program(*lines: str) -> list[str]:
+def child_program(*lines: str) -> list[str]:
     """A program without the costs of a whole interpreter's start."""
     start = "import os, signal, time\nwrite = lambda data: os.write(1, data)\n"
     return [sys.executable, "-I", "-S", "-c", start + "\n".join(lines)]
@@ -27,7 +27,7 @@ def program(*lines: str) -> list[str]:
 
 @contextmanager
 def child(*lines: str) -> Iterator[CaptureProcess]:
-    made = CaptureProcess(program(*lines), memoryview(bytearray(64)))
+    made = CaptureProcess(child_program(*lines), memoryview(bytearray(64)))
     try:
         yield made
     finally:
@@ -96,7 +96,7 @@ def test_a_program_that_is_not_there_cannot_be_started() -> None:
     ids=["waits", "floods", "ignores", "stopped"],
 )
 def test_whatever_it_does_it_is_gone_when_it_is_killed(lines: tuple[str, ...]) -> None:
-    made = CaptureProcess(program(*lines), memoryview(bytearray(64)))
+    made = CaptureProcess(child_program(*lines), memoryview(bytearray(64)))
     pid = made.pid
 
     assert made.kill()
@@ -131,7 +131,7 @@ def test_it_gets_no_descriptor_but_its_pipe() -> None:
 
 def test_sound_is_a_view_that_can_be_overwritten() -> None:
     memory = bytearray(64)
-    made = CaptureProcess(program(f"write({SOUND!r})", "time.sleep(99)"), memoryview(memory))
+    made = CaptureProcess(child_program(f"write({SOUND!r})", "time.sleep(99)"), memoryview(memory))
     try:
         record = said(made)
         assert isinstance(record, BlockRecord)
