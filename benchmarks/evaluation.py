@@ -57,7 +57,9 @@ def main() -> None:
     home = Path(tempfile.gettempdir()) / "earmark-has-no-home-here"
 
     def run(*only: str) -> None:
-        plan = complete_plan(EvaluationPlan(corpus=(CorpusSettings(path=folder),), only=only), "benchmark")
+        plan = complete_plan(
+            EvaluationPlan(corpus=(CorpusSettings(path=folder),), only=only), "benchmark"
+        )
         Evaluation(
             plan, lambda engine: earmark_recipe(engine.name, home, engine.words), Processes(jobs)
         ).run()

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from listener.durable import (
     PUBLIC_MODE,
     SECRET_MODE,
-    translate_os_errors,
     hold_lock,
     make_folder,
+    translate_os_errors,
     write_atomic,
 )
 from listener.envelope import keys

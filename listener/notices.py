@@ -170,7 +170,16 @@ class LevelNotice(_Notice, frozen=True, kw_only=True, tag="level"):
     """How long hear has been running."""
 
 
-Notice = StartedNotice | StoppedNotice | WakeNotice | NearMissNotice | MuteNotice | MicrophoneNotice | SpooledNotice | CountersNotice
+Notice = (
+    StartedNotice
+    | StoppedNotice
+    | WakeNotice
+    | NearMissNotice
+    | MuteNotice
+    | MicrophoneNotice
+    | SpooledNotice
+    | CountersNotice
+)
 """What send may hear."""
 Shown = Notice | LevelNotice
 """What a monitor may."""

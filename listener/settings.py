@@ -99,7 +99,11 @@ def _find_unknown_key(raw: dict[str, Any], section: type[Settings], path: _Path)
         if key not in section.__struct_fields__:
             return (*path, key)
         inner = _sections(section).get(key)
-        found = _find_unknown_key(value, inner, (*path, key)) if inner and isinstance(value, dict) else None
+        found = (
+            _find_unknown_key(value, inner, (*path, key))
+            if inner and isinstance(value, dict)
+            else None
+        )
         if found:
             return found
     return None

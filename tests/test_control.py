@@ -10,7 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from listener import control
-from listener.control import ControlClient, ControlSocket, Wakeup, MuteRequest, Request, UnmuteRequest
+from listener.control import (
+    ControlClient,
+    ControlSocket,
+    MuteRequest,
+    Request,
+    UnmuteRequest,
+    Wakeup,
+)
 
 any_request = st.sampled_from([Wakeup(), MuteRequest(), UnmuteRequest()])
 

@@ -82,7 +82,9 @@ def test_a_monitor_may_hear_all_of_it(shown: Shown) -> None:
 
 
 def test_the_longest_level_fits() -> None:
-    word = notices.WordScore(name="w" * 32, score=1.2345678901234567e-5, threshold=1.2345678901234567e-5)
+    word = notices.WordScore(
+        name="w" * 32, score=1.2345678901234567e-5, threshold=1.2345678901234567e-5
+    )
     level = LevelNotice(
         level_dbfs=-96,
         floor_dbfs=-96,

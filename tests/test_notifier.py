@@ -6,12 +6,16 @@ import socket
 from pathlib import Path
 
 from listener.notices import MuteNotice, Notice, SpooledNotice, StartedNotice, WakeNotice
-from listener.notifier import NoticeSocket, NoticeSender
+from listener.notifier import NoticeSender, NoticeSocket
 
 
 def test_notices_arrive_in_order_and_rubbish_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "notices.sock"
-    said: list[Notice] = [StartedNotice(), WakeNotice(word="alexa", score=0.9), MuteNotice(state="hardware")]
+    said: list[Notice] = [
+        StartedNotice(),
+        WakeNotice(word="alexa", score=0.9),
+        MuteNotice(state="hardware"),
+    ]
 
     with (
         contextlib.closing(NoticeSocket(path)) as listening,

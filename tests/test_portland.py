@@ -27,7 +27,7 @@ from listener.envelope.seal import seal
 from listener.errors import BadEnvelope, ConfigError
 from listener.hear.following import RosterUpdater
 from listener.home import Home
-from listener.mqtt.broker import ConnectedEvent, DeliveredEvent, BrokerLimits, Message
+from listener.mqtt.broker import BrokerLimits, ConnectedEvent, DeliveredEvent, Message
 from listener.owner import succession
 from listener.owner.attribution import Attribution, Keeper
 from listener.owner.roster import Roster
@@ -78,7 +78,10 @@ def test_no_message_sends_a_clip_elsewhere_or_another(
     clock = FakeClock()
     broker = FakeBroker(clock)
     sender = Sender(
-        ClipDelivery(spool, "hall", 0.5), broker, bidding=InboundMessages(home.path, "hall"), monotonic_s=clock
+        ClipDelivery(spool, "hall", 0.5),
+        broker,
+        bidding=InboundMessages(home.path, "hall"),
+        monotonic_s=clock,
     )
     broker.happens += [ConnectedEvent(BrokerLimits(), "5")]
     sender.turn(0.1)
@@ -146,7 +149,11 @@ def test_no_sound_changes_whose_clip_it_is(samples: bytes) -> None:
     roster = Roster()
     for name in ("ada", "bob"):
         key = str(pyrage.x25519.Identity.generate().to_public())
-        roster = roster.with_owner(name, key).with_challenge(name, "x", 0).with_confirmation(name, "x", 0)
+        roster = (
+            roster.with_owner(name, key)
+            .with_challenge(name, "x", 0)
+            .with_confirmation(name, "x", 0)
+        )
     keeper: Attribution = Keeper("ada", lambda: roster)
 
     found = keeper.attribute(clip)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from listener.errors import Unavailable
-from listener.run import Supervisor, RunTimeouts
+from listener.run import RunTimeouts, Supervisor
 from listener.service import StopSignal
 
 pytestmark = pytest.mark.system  # real processes

@@ -21,12 +21,12 @@ from listener.archive.responses import (
     NO_STORE,
     ChunkedResponse,
     RequestRefused,
-    json_response,
-    failure_response,
-    route_error_response,
     error_response,
+    failure_response,
+    json_response,
+    route_error_response,
 )
-from listener.archive.rights import Result, Operations, SealedClip
+from listener.archive.rights import Operations, Result, SealedClip
 from listener.archive.tickets import LONGEST_ANSWER_BYTES, RequestChallenges
 from listener.errors import ConfigError, EarmarkError, UsageError
 from listener.rights import request as requests
@@ -49,7 +49,11 @@ class Api:
     """
 
     def __init__(
-        self, holdings: ArchiveContext, tickets: RequestChallenges, rights: Operations, request_s: float = REQUEST_S
+        self,
+        holdings: ArchiveContext,
+        tickets: RequestChallenges,
+        rights: Operations,
+        request_s: float = REQUEST_S,
     ) -> None:
         self._holdings = holdings
         self._tickets = tickets
@@ -118,7 +122,9 @@ class Api:
     def _redeem(self, ticket: str, answer: bytes) -> Result:
         verdict = self._tickets.redeem(ticket, answer)
         if verdict is None:
-            raise RequestRefused(404, "ticket", "there is no such ticket, or no more", "ask for another")
+            raise RequestRefused(
+                404, "ticket", "there is no such ticket, or no more", "ask for another"
+            )
         if not verdict.is_proven:
             self._rights.log_refusal(verdict)
             raise RequestRefused(403, "proof", "this is not the answer; the ticket is used up")
@@ -131,7 +137,9 @@ class Api:
                 async for piece in request.stream():
                     body += piece
                     if len(body) > longest_bytes:
-                        raise RequestRefused(413, "size", f"at most {longest_bytes} bytes are taken here")
+                        raise RequestRefused(
+                            413, "size", f"at most {longest_bytes} bytes are taken here"
+                        )
         except TimeoutError as error:
             raise RequestRefused(408, "slow", "the request did not arrive in time") from error
         except ClientDisconnect as error:

@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from listener.archive.door import VerifiedReader, ClipNotFound, WrongOwner
-from listener.archive.holdings import ErasedClip, ArchiveContext
+from listener.archive.door import ClipNotFound, VerifiedReader, WrongOwner
+from listener.archive.holdings import ArchiveContext, ErasedClip
 from listener.archive.orders import Tombstone
 from listener.archive.tickets import RequestChallenge
 from listener.rights import request as requests
@@ -36,7 +36,9 @@ class Eraser:
         if asked.clips is None:
             # First, so that what arrives from now on is refused and what arrived before is found.
             now_s = self.holdings.wall_s()
-            self.holdings.store.orders.refuse_span(owner, requests.time_span(asked), asked.device, now_s)
+            self.holdings.store.orders.refuse_span(
+                owner, requests.time_span(asked), asked.device, now_s
+            )
         foreign: Counter[str | None] = Counter()
         erased: list[str] = []
         batch: list[Tombstone] = []

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Final
 
-from listener.archive.door import VerifiedReader, ClipNotFound, WrongOwner
+from listener.archive.door import ClipNotFound, VerifiedReader, WrongOwner
 from listener.archive.holdings import ArchiveContext
 from listener.archive.page import READ_ME
 from listener.archive.tickets import RequestChallenge
@@ -68,7 +68,9 @@ class Exporter:
             first = "" if foreign.total() == 1 else "the first "
             raise WrongOwner(f"{files}, {first}{named[0]}", None, tuple(named))
 
-    def pieces(self, ticket: RequestChallenge, request: ExportRequest) -> Generator[bytes, None, None]:
+    def pieces(
+        self, ticket: RequestChallenge, request: ExportRequest
+    ) -> Generator[bytes, None, None]:
         """Yield the ZIP. However it ends, one row of the log says so.
 
         Raises:

@@ -57,7 +57,9 @@ class ArchivePublisher:
                 kept.n,
             )
             for owner in self._holdings.roster().owners:
-                self._holdings.log.append(LogEntry(owner=owner.name, op="restored", outcome="failed"))
+                self._holdings.log.append(
+                    LogEntry(owner=owner.name, op="restored", outcome="failed")
+                )
 
     def pending_messages(self) -> Iterator[Message]:
         """Yield what is to be published now."""

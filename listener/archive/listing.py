@@ -7,7 +7,7 @@ file is verified now: what is hers is shown as the file has it, what is not is s
 from collections import Counter
 from dataclasses import dataclass
 
-from listener.archive.door import VerifiedReader, ClipNotFound, WrongOwner
+from listener.archive.door import ClipNotFound, VerifiedReader, WrongOwner
 from listener.archive.keeping import Replayed
 from listener.archive.store import FileStore
 from listener.archive.vouching import ClipRecord
@@ -55,8 +55,12 @@ class ClipFinder:
             after = f"{found[-1][0].t}/{found[-1][0].clip}"
         return shown[:most], foreign
 
-    def _page(self, owner: str, asked: ListRequest, after: str, limit: int) -> list[tuple[ClipRecord, bool]]:
-        return self.store.page_with_mac_check(owner, time_span(asked), device=asked.device, after=after, limit=limit)
+    def _page(
+        self, owner: str, asked: ListRequest, after: str, limit: int
+    ) -> list[tuple[ClipRecord, bool]]:
+        return self.store.page_with_mac_check(
+            owner, time_span(asked), device=asked.device, after=after, limit=limit
+        )
 
     def _read_row(self, owner: str, row: ClipRecord) -> ClipRecord:
         passed = self.door.fetch(owner, row.clip)

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from listener.archive.files import CLIPS, PART, SUFFIX, overwrite, clip_path, read_envelope
+from listener.archive.files import CLIPS, PART, SUFFIX, clip_path, overwrite, read_envelope
 from listener.archive.index import ClipIndex
 from listener.archive.keeping import Replayed
 from listener.archive.orders import OwnerState
@@ -35,7 +35,11 @@ class IndexRepair:
     """
 
     def __init__(
-        self, folder: Path, index: ClipIndex, orders: OwnerState, verify: Callable[[bytes], Envelope]
+        self,
+        folder: Path,
+        index: ClipIndex,
+        orders: OwnerState,
+        verify: Callable[[bytes], Envelope],
     ) -> None:
         self._folder = folder
         self._index = index

@@ -20,7 +20,9 @@ class PrivateNetworkOnly:
         """Pass a request on, or refuse it, as ASGI wants it."""
         client = scope.get("client")
         if scope["type"] == "http" and client is not None and not is_private_address(client[0]):
-            refusal = RequestRefused(403, "network", "this archive answers its household's network only")
+            refusal = RequestRefused(
+                403, "network", "this archive answers its household's network only"
+            )
             await error_response(None, refusal)(scope, receive, send)
             return
         headers = scope.get("headers", ())

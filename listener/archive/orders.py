@@ -149,7 +149,9 @@ class OwnerState:
             found = self._orders.execute("select 1 from tombstone where clip = ?", (clip,))
             return found.fetchone() is not None
 
-    def refuse_span(self, owner: str, span: tuple[str, str], device: str | None, now_s: float) -> None:
+    def refuse_span(
+        self, owner: str, span: tuple[str, str], device: str | None, now_s: float
+    ) -> None:
         """Refuse from now on what an owner's devices recorded in a time that is over.
 
         Args:

@@ -96,7 +96,9 @@ def failure_response(request: Request, error: EarmarkError) -> Response:
             told = RequestRefused(409, "not-hers", str(error), _NOT_HERS, clips=error.clips)
         case Unavailable():
             _log.warning("a request failed: %s", error)
-            told = RequestRefused(503, "unavailable", "the archive cannot do this now", "try again later")
+            told = RequestRefused(
+                503, "unavailable", "the archive cannot do this now", "try again later"
+            )
         case _:
             told = RequestRefused(409, "key", str(error), error.hint)
     return error_response(request, told)

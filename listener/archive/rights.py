@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from listener.accesslog import LogEntry
-from listener.archive.door import VerifiedReader, ClipNotFound, WrongOwner
+from listener.archive.door import ClipNotFound, VerifiedReader, WrongOwner
 from listener.archive.erasing import Eraser
 from listener.archive.export import Exporter
 from listener.archive.holdings import ArchiveContext
 from listener.archive.listing import ClipFinder
-from listener.archive.tickets import RequestChallenge, ChallengeResult
+from listener.archive.tickets import ChallengeResult, RequestChallenge
 from listener.envelope import keys
 from listener.errors import UsageError
 from listener.owner.succession import KeyRotation
@@ -198,7 +198,9 @@ class Operations:
             for one in asked.proofs
             if one.device in known
         }
-        self._store.orders.set_pending_keys({device: one.encode().decode() for device, one in said.items()})
+        self._store.orders.set_pending_keys(
+            {device: one.encode().decode() for device, one in said.items()}
+        )
         return self._keys(ticket)
 
     def _keys(self, ticket: RequestChallenge) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from listener.archive.retention import ExpirySweep
 from listener.backoff import Backoff
 from listener.errors import Unavailable
 from listener.mqtt import topics
-from listener.mqtt.broker import Broker, ConnectedEvent, DeniedEvent, ConnectionLostEvent, Message
+from listener.mqtt.broker import Broker, ConnectedEvent, ConnectionLostEvent, DeniedEvent, Message
 from listener.service import Notifier, StopSignal
 
 TURN_S: Final = 0.5

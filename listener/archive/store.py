@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from listener.archive.files import CLIPS, overwrite, clip_path, write_once
+from listener.archive.files import CLIPS, clip_path, overwrite, write_once
 from listener.archive.index import ClipIndex
 from listener.archive.keeping import Erased, Replayed
 from listener.archive.mending import IndexRepair
@@ -122,7 +122,9 @@ class FileStore:
     ) -> list[tuple[ClipRecord, bool]]:
         """Return clips as ``page`` does, each with whether its row vouches for itself."""
         with self._available():
-            return self._index.page_with_mac_check(owner, span, device=device, after=after, limit=limit)
+            return self._index.page_with_mac_check(
+                owner, span, device=device, after=after, limit=limit
+            )
 
     def newest(self, owner: str, device: str) -> str | None:
         """Return the id of the newest clip of an owner that a device made, by the index."""

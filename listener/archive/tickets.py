@@ -93,7 +93,9 @@ class RequestChallenges:
         with self._lock:
             now_s = self._monotonic_s()
             self._make_room(owner, now_s)
-            self._open[name] = RequestChallenge(owner, okey, request, digest, now_s + TICKET_S, expected)
+            self._open[name] = RequestChallenge(
+                owner, okey, request, digest, now_s + TICKET_S, expected
+            )
         return IssuedChallenge(name, challenge, new_challenge, digest)
 
     def redeem(self, name: str, answer: bytes) -> ChallengeResult | None:

@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 import pyrage
 
-from listener.clips.answers import ANSWER_LIMIT_BYTES, ErrorReply, TicketReply, sanitize, parse
-from listener.clips.wire import SMALL_BYTES, HttpResponse, HttpClient
+from listener.clips.answers import ANSWER_LIMIT_BYTES, ErrorReply, TicketReply, parse, sanitize
+from listener.clips.wire import SMALL_BYTES, HttpClient, HttpResponse
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
 from listener.envelope.open import Identity
 from listener.errors import EarmarkError, Unavailable, UsageError

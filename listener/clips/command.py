@@ -123,6 +123,10 @@ def _add(actions: Subcommands, name: str, about: str) -> argparse.ArgumentParser
 
 
 def _add_range(action: argparse.ArgumentParser) -> None:
-    action.add_argument("--from", dest="from_t", type=parse_moment, metavar="TIME", help="from then on")
-    action.add_argument("--until", dest="until_t", type=parse_moment, metavar="TIME", help="before then")
+    action.add_argument(
+        "--from", dest="from_t", type=parse_moment, metavar="TIME", help="from then on"
+    )
+    action.add_argument(
+        "--until", dest="until_t", type=parse_moment, metavar="TIME", help="before then"
+    )
     action.add_argument("--device", type=argument_type(ShortName, "device's name"), metavar="NAME")

@@ -11,7 +11,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener.clips.address import parse_address
-from listener.clips.answers import ArchiveReply, KeysReply, ListReply, ListedClip
+from listener.clips.answers import ArchiveReply, KeysReply, ListedClip, ListReply
 from listener.clips.asking import ArchiveClient
 from listener.clips.known import TrustStore
 from listener.clips.wire import HttpClient
@@ -53,7 +53,9 @@ class Session:
         has_ca = arguments.ca is not None or ca.exists()
         address = parse_address(arguments.archive or str(home / SOCKET), ca if has_ca else None)
         identities = read_identities(Path(arguments.identity))
-        return cls(ArchiveClient(HttpClient(address), arguments.owner, identities), TrustStore(home))
+        return cls(
+            ArchiveClient(HttpClient(address), arguments.owner, identities), TrustStore(home)
+        )
 
     def request(self, op: str, **fields: Any) -> requests.Request:  # noqa: ANN401 - each has its schema
         """Return a request as the archive will read it.
@@ -76,7 +78,9 @@ class Session:
             EarmarkError: it is another than before.
             Unavailable: the archive does not answer as one.
         """
-        return self.known.archive or self.known.pin_archive(self.asker.get_archive(ArchiveReply).archive)
+        return self.known.archive or self.known.pin_archive(
+            self.asker.get_archive(ArchiveReply).archive
+        )
 
     def known_heads(self) -> list[LogHead]:
         """Return where the log ended when it was last seen."""
@@ -97,7 +101,9 @@ class Session:
         """
         after = ""
         while True:
-            asked = self.request("list", **selection_fields(arguments), after=after or None, limit=limit)
+            asked = self.request(
+                "list", **selection_fields(arguments), after=after or None, limit=limit
+            )
             page = self.asker.request(asked, ListReply)
             yield from page.clips
             if page.next is None:

@@ -81,7 +81,9 @@ def _check_narrow(request: requests.Request) -> requests.EraseRequest:
     return request
 
 
-def _confirm(arguments: argparse.Namespace, desk: Session, ask: Callable[[str], str] | None) -> bool:
+def _confirm(
+    arguments: argparse.Namespace, desk: Session, ask: Callable[[str], str] | None
+) -> bool:
     if ask is None:
         raise UsageError(
             "erasing is for good, and nobody is here to be asked", "--yes says that it is meant"

@@ -138,7 +138,9 @@ def _index(owner: str, rows: list[dict[str, Any]], folder: Path) -> None:
     except OSError as error:
         raise Unavailable(f"cannot make {folder}: {error.strerror}") from error
     write_atomic(folder / "index.json", page.render_json(rows))
-    write_atomic(folder / "index.html", page.render_html(owner, format_timestamp(datetime.now(UTC)), rows))
+    write_atomic(
+        folder / "index.html", page.render_html(owner, format_timestamp(datetime.now(UTC)), rows)
+    )
 
 
 @contextlib.contextmanager

@@ -163,7 +163,11 @@ def _show_archive(
 
 
 def _show_owner(
-    homes: DemoHouseholds, kept: list[dict[str, Any]], to: Path, page: Transcript, checked: ClaimChecks
+    homes: DemoHouseholds,
+    kept: list[dict[str, Any]],
+    to: Path,
+    page: Transcript,
+    checked: ClaimChecks,
 ) -> list[Path]:
     """Let her open her clips; return the files."""
     page.moving(f"{KEEPER} opens her clips")

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from listener.demo.play import Event
-from listener.demo.scene import SpokenCue, Scene
+from listener.demo.scene import Scene, SpokenCue
 from listener.demo.wiretap import CapturedMessage
 from listener.errors import EarmarkError
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
@@ -55,7 +55,11 @@ def events_of_kind(events: Sequence[Event], kind: str) -> list[Event]:
 
 def check_hearing(facts: ClaimChecks, scene: Scene, events: Sequence[Event], keeper: str) -> None:
     """Check what hear said against the cue sheet."""
-    wakes, nears, sealed = events_of_kind(events, "wake"), events_of_kind(events, "near_miss"), events_of_kind(events, "sealed")
+    wakes, nears, sealed = (
+        events_of_kind(events, "wake"),
+        events_of_kind(events, "near_miss"),
+        events_of_kind(events, "sealed"),
+    )
     total: dict[str, Any] = (events_of_kind(events, "ended") or [{}])[-1]
     heard_s, muted_s = total.get("heard_s", 0.0), total.get("muted_s", 0.0)
     kept_s = total.get("discarded_s", 0.0) + total.get("sealed_s", 0.0)
@@ -97,7 +101,9 @@ def check_disk(facts: ClaimChecks, root: Path) -> None:
     )
 
 
-def check_wire(facts: ClaimChecks, passed: Sequence[CapturedMessage], sealed: int, owners: Sequence[str]) -> None:
+def check_wire(
+    facts: ClaimChecks, passed: Sequence[CapturedMessage], sealed: int, owners: Sequence[str]
+) -> None:
     """Check what the broker's operator could read."""
     clips = [one for one in passed if one.is_clip]
     others = [one for one in passed if not one.is_clip]
@@ -117,7 +123,9 @@ def check_wire(facts: ClaimChecks, passed: Sequence[CapturedMessage], sealed: in
     )
 
 
-def check_sound(facts: ClaimChecks, scene: Scene, sealed: Sequence[Event], files: Sequence[Path]) -> None:
+def check_sound(
+    facts: ClaimChecks, scene: Scene, sealed: Sequence[Event], files: Sequence[Path]
+) -> None:
     """Check that the opened clips hold what was said then, sample for sample."""
     said = _samples(scene.file)
     same = 0

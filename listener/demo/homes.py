@@ -127,7 +127,10 @@ class DemoHouseholds:
         log = self.root / f"{verb}.log"
         with log.open("wb") as out:
             child = subprocess.Popen(  # noqa: S603 - a list, never a shell: this program on a home of the demo's
-                self.command_line(home, verb, *rest), stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                self.command_line(home, verb, *rest),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
             )
         try:
             yield child

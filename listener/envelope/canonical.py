@@ -20,7 +20,9 @@ _AnyFields = TypeVar("_AnyFields", bound=Fields)
 
 def canonical_json(fields: Fields) -> bytes:
     """Spell ``fields`` as canonical JSON: sorted keys, no spaces, fractions in 1 to 4 decimals."""
-    return encode_object({name: encode_value(value) for name, value in msgspec.structs.asdict(fields).items()})
+    return encode_object(
+        {name: encode_value(value) for name, value in msgspec.structs.asdict(fields).items()}
+    )
 
 
 def read_fields(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from listener.envelope.canonical import Fields, encode_value, read_fields, encode_object
+from listener.envelope.canonical import Fields, encode_object, encode_value, read_fields
 from listener.errors import BadEnvelope
 
 MAGIC: Final = b"EARMARK/1\n"

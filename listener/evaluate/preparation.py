@@ -7,7 +7,7 @@ import msgspec
 
 from listener.errors import EarmarkError, UsageError
 from listener.evaluate.corpus.folders import sounds_in
-from listener.evaluate.corpus.items import Corpus, CombinedCorpus
+from listener.evaluate.corpus.items import CombinedCorpus, Corpus
 from listener.evaluate.corpus.layouts import open_corpus
 from listener.evaluate.corpus.mixing import Condition
 from listener.evaluate.corpus.playing import file_hash
@@ -28,7 +28,9 @@ def open_all(plan: EvaluationPlan) -> Corpus:
         raise UsageError(
             "there is nothing to play", "name a folder or a manifest, or set EARMARK_RECORDINGS"
         )
-    return CombinedCorpus([open_corpus(Path(each.path), each.word) for each in plan.corpus], plan.only)
+    return CombinedCorpus(
+        [open_corpus(Path(each.path), each.word) for each in plan.corpus], plan.only
+    )
 
 
 def prepare(

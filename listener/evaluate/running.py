@@ -20,7 +20,7 @@ from listener.evaluate.plan import EngineSettings, EvaluationPlan, to_builtins
 from listener.evaluate.preparation import open_all, prepare
 from listener.evaluate.rates.claims import find_target
 from listener.evaluate.rates.comparing import compare_engines
-from listener.evaluate.rates.result import Comparison, Result, Target, SkippedItem, WordResult
+from listener.evaluate.rates.result import Comparison, Result, SkippedItem, Target, WordResult
 from listener.evaluate.report.wording import list_cautions, list_definitions
 from listener.evaluate.totals import Totals
 from listener.evaluate.work import ItemReport, Job, examine_item
@@ -100,7 +100,9 @@ class Evaluation:
             troubles |= {SkippedItem(item=item.name, why=fault) for fault in report.faults}
             if report.not_kept is not None:
                 troubles.add(
-                    SkippedItem(item="score cache", why=f"it could not be written: {report.not_kept}")
+                    SkippedItem(
+                        item="score cache", why=f"it could not be written: {report.not_kept}"
+                    )
                 )
             said = [(label.word, label.start_s, label.end_s) for label in item.labels]
             digest.update(

@@ -17,7 +17,14 @@ import msgspec
 from listener.catalogue import Catalogue
 from listener.config import Config, Probability, WakeSettings
 from listener.errors import EarmarkError, Unavailable, UsageError
-from listener.evaluate.lines import ScoreReport, StepLines, Summary, ScoreTable, WakeLines, printable
+from listener.evaluate.lines import (
+    ScoreReport,
+    ScoreTable,
+    StepLines,
+    Summary,
+    WakeLines,
+    printable,
+)
 from listener.evaluate.remaining import ProgressLine
 from listener.inference.assembly import build_detector
 from listener.recording import SUFFIXES, Recording, open_recording
@@ -180,7 +187,9 @@ def score_recording(
     return summary
 
 
-def _report(arguments: argparse.Namespace, words: Sequence[str], paths: Sequence[Path]) -> ScoreReport:
+def _report(
+    arguments: argparse.Namespace, words: Sequence[str], paths: Sequence[Path]
+) -> ScoreReport:
     if arguments.wakes:
         return WakeLines(as_json=arguments.json)
     if arguments.json:

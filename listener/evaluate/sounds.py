@@ -7,9 +7,9 @@ import numpy as np
 from listener.errors import EarmarkError
 from listener.evaluate.corpus.items import Item
 from listener.evaluate.corpus.mixing import Condition, Mixer, choose
-from listener.evaluate.corpus.playing import phases, open_item
+from listener.evaluate.corpus.playing import open_item, phases
 from listener.evaluate.plan import EvaluationPlan
-from listener.evaluate.preparation import resolve_condition, open_all
+from listener.evaluate.preparation import open_all, resolve_condition
 from listener.evaluate.rates.events import DetectionEvent
 from listener.evaluate.rates.result import WordResult
 from listener.sound.clip import encode_clip

@@ -13,14 +13,14 @@ from threadpoolctl import threadpool_limits
 
 from listener.errors import EarmarkError
 from listener.evaluate.corpus.items import Item
-from listener.evaluate.corpus.mixing import MixChoice, Condition, Mixer, choose
-from listener.evaluate.corpus.playing import PlayableItem, file_hash, phases, open_item
+from listener.evaluate.corpus.mixing import Condition, MixChoice, Mixer, choose
+from listener.evaluate.corpus.playing import PlayableItem, file_hash, open_item, phases
 from listener.evaluate.engines.cache import ScoreCache
 from listener.evaluate.engines.engine import Engine, EngineRecipe
 from listener.evaluate.engines.provenance import MIXING, code_hash, digest_of
 from listener.evaluate.engines.track import ScoreTrack
 from listener.evaluate.plan import EngineSettings
-from listener.evaluate.rates.judging import PlayedItem, MatchRule
+from listener.evaluate.rates.judging import MatchRule, PlayedItem
 from listener.evaluate.rates.takes import TakeReport, word_report
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.wake.trigger import Rule
@@ -78,7 +78,9 @@ def examine_item(job: Job, item: Item) -> ItemReport:
             try:
                 name = job.conditions[condition].name
                 takes += [
-                    _take(job, PlayedItem(item, name, play), track, engine=engine, condition=condition)
+                    _take(
+                        job, PlayedItem(item, name, play), track, engine=engine, condition=condition
+                    )
                     for play, track in tracks.of(engine, job.conditions[condition])
                 ]
             except EarmarkError as error:
@@ -178,7 +180,9 @@ def _mixing_code() -> str:
     return code_hash(MIXING)
 
 
-def _take(job: Job, play: PlayedItem, track: ScoreTrack, *, engine: int, condition: int) -> TakeReport:
+def _take(
+    job: Job, play: PlayedItem, track: ScoreTrack, *, engine: int, condition: int
+) -> TakeReport:
     settings = job.settings[engine]
     words = [
         word_report(
@@ -187,7 +191,9 @@ def _take(job: Job, play: PlayedItem, track: ScoreTrack, *, engine: int, conditi
             MatchRule(
                 word,
                 settings.said.get(word, word),
-                build_item_rule(settings, job.thresholds[engine][play.condition, word], track.step_samples),
+                build_item_rule(
+                    settings, job.thresholds[engine][play.condition, word], track.step_samples
+                ),
                 job.tail_s,
             ),
         )

@@ -29,7 +29,7 @@ from listener.hear.memory import ClipBuffers, allocate_locked, use_single_malloc
 from listener.hear.opening import open_gate
 from listener.hear.sealing import SealingContext
 from listener.hear.signs.chime import build_chime
-from listener.hear.watching import Tee, MonitorFeed
+from listener.hear.watching import MonitorFeed, Tee
 from listener.hear.wording import to_text
 from listener.home import Home
 from listener.inference.assembly import build_detector
@@ -187,7 +187,9 @@ def _networks(
     return detector, SpeechNet(catalogue.speech()), models, thresholds
 
 
-def _stamp(settings: config.Config, home: Home, key: Ed25519PrivateKey, boot: str) -> SealingContext:
+def _stamp(
+    settings: config.Config, home: Home, key: Ed25519PrivateKey, boot: str
+) -> SealingContext:
     return SealingContext(
         device=settings.device.name,
         key=key,

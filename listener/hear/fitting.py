@@ -25,7 +25,9 @@ _INPUTS: Final = Path("/dev/input")
 _log = logging.getLogger(__name__)
 
 
-def build_mute(settings: Config, home: Path, requests: ControlSocket, script: str | None) -> MuteController:
+def build_mute(
+    settings: Config, home: Path, requests: ControlSocket, script: str | None
+) -> MuteController:
     """Return everything that mutes: the switch, the files of the home, and requests.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from listener.config import MicrophoneSettings
 from listener.errors import EarmarkError, Unavailable
-from listener.hear.microphone.live import MicrophoneTimeouts, LiveMicrophone, capture_command
+from listener.hear.microphone.live import LiveMicrophone, MicrophoneTimeouts, capture_command
 from listener.hear.microphone.records import FailedRecord, OpenedRecord
 from listener.hear.microphone.source import FileMicrophone, Microphone, RealTimePacer
 from listener.hear.mute.switch import Switch

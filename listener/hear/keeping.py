@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
 from listener.errors import EarmarkError
-from listener.hear.counters import Counters, ClipOutcome
+from listener.hear.counters import ClipOutcome, Counters
 from listener.hear.memory import ClipBuffers
 from listener.hear.report import Event, NotKeptEvent, SealedEvent
 from listener.hear.sealing import CapturedClip, SealingContext, seal_clip

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
 from listener.hear import report
-from listener.hear.counters import PendingClip, Counters, ClipOutcome
+from listener.hear.counters import ClipOutcome, Counters, PendingClip
 from listener.hear.herald import EventPublisher
 from listener.hear.keeping import Sealer
 from listener.hear.sealing import CapturedClip
@@ -132,7 +132,9 @@ class Listener:
             time_s = found.end_sample / SAMPLE_RATE_HZ
             if isinstance(found, Wake):
                 self._counters.count_wake()
-                self._herald.publish(report.WakeEvent(time_s=time_s, word=found.word, score=found.score))
+                self._herald.publish(
+                    report.WakeEvent(time_s=time_s, word=found.word, score=found.score)
+                )
                 self._start(found)
             else:
                 self._counters.count_near_miss()
@@ -165,7 +167,9 @@ class Listener:
             return
         self._drop_wake(at_sample, "busy")
 
-    def _drop_wake(self, at_sample: int, reason: Literal["busy", "muted", "gap", "stopped"]) -> None:
+    def _drop_wake(
+        self, at_sample: int, reason: Literal["busy", "muted", "gap", "stopped"]
+    ) -> None:
         """Count a wake after which no clip began."""
         self._counters.set_outcome(self._counters.begin_clip(at_sample), ClipOutcome.ABANDONED)
         self._herald.publish(report.NotKeptEvent(time_s=at_sample / SAMPLE_RATE_HZ, reason=reason))
@@ -218,7 +222,9 @@ class Listener:
             self._report_mute(since)
             return
         if gap.reason is not GapReason.END:
-            self._herald.publish(report.InterruptedEvent(time_s=since / SAMPLE_RATE_HZ, reason=gap.reason))
+            self._herald.publish(
+                report.InterruptedEvent(time_s=since / SAMPLE_RATE_HZ, reason=gap.reason)
+            )
 
     def _abandon(self, reason: Literal["muted", "gap", "stopped"]) -> None:
         self._recorder.abandon()
@@ -229,7 +235,9 @@ class Listener:
             return
         (_, claim), self._wake = self._wake, None
         self._counters.set_outcome(claim, ClipOutcome.ABANDONED)
-        self._herald.publish(report.NotKeptEvent(time_s=claim.first_sample / SAMPLE_RATE_HZ, reason=reason))
+        self._herald.publish(
+            report.NotKeptEvent(time_s=claim.first_sample / SAMPLE_RATE_HZ, reason=reason)
+        )
 
     def _report_mute(self, at_sample: int) -> None:
         """Tell what mutes, if that is news."""

@@ -15,7 +15,14 @@ from listener.config import Config, MuteSettings
 from listener.control import ControlClient
 from listener.errors import EarmarkError
 from listener.hear.fitting import open_line
-from listener.hear.mute.lasting import REASONS, AnyRecord, FaultRecord, FaultReason, MuteFiles, MuteFile
+from listener.hear.mute.lasting import (
+    REASONS,
+    AnyRecord,
+    FaultReason,
+    FaultRecord,
+    MuteFile,
+    MuteFiles,
+)
 
 _PATIENCE_S: Final = 5.0
 
@@ -89,7 +96,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         state = read_status(lasting, settings.mute, hear=controller.has_listener())
     finally:
         controller.close()
-    print(msgspec.json.encode(state).decode() if arguments.json else "\n".join(format_status(state)))
+    print(
+        msgspec.json.encode(state).decode() if arguments.json else "\n".join(format_status(state))
+    )
     return 0
 
 

@@ -48,7 +48,9 @@ def open_gate(
         time_s = gate.position_samples / SAMPLE_RATE_HZ
         if isinstance(state, OpenedRecord):
             tell(
-                report.MicrophoneOpenEvent(time_s=time_s, rate_hz=state.rate_hz, channels=state.channels)
+                report.MicrophoneOpenEvent(
+                    time_s=time_s, rate_hz=state.rate_hz, channels=state.channels
+                )
             )
             return
         tell(report.MicrophoneLostEvent(time_s=time_s, cause=state.cause))

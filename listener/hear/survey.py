@@ -28,12 +28,12 @@ from listener.hear.confinement import apply_sandbox, overwrite_freed_memory
 from listener.hear.fitting import build_mute
 from listener.hear.memory import use_single_malloc_arena
 from listener.hear.opening import open_gate
-from listener.hear.tracing import SystemClock, StreamClock, Survey
+from listener.hear.tracing import StreamClock, Survey, SystemClock
 from listener.inference.assembly import build_detector, build_rule
 from listener.journal import Journal
 from listener.service import Notifier, StopSignal
 from listener.sound.pcm import SAMPLE_RATE_HZ
-from listener.wake.trace import TraceWord, OpenedLine, encode, format_time
+from listener.wake.trace import OpenedLine, TraceWord, encode, format_time
 from listener.wake.tracer import TraceBuilder
 from listener.wake.trigger import Rule
 

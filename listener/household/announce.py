@@ -15,9 +15,9 @@ from listener.mqtt.broker import (
     IN_FLIGHT,
     Broker,
     ConnectedEvent,
+    ConnectionLostEvent,
     DeliveredEvent,
     DeniedEvent,
-    ConnectionLostEvent,
     Message,
     RejectedEvent,
 )

@@ -21,7 +21,7 @@ from listener.home import Home
 from listener.household import certificates, invitation
 from listener.household.authority import read_key
 from listener.household.identity import HouseholdIdentity, IdentityKind
-from listener.household.invitation import JoinAnswer, Invitation
+from listener.household.invitation import Invitation, JoinAnswer
 from listener.household.welcome import GUEST_S, read_line
 
 
@@ -36,7 +36,11 @@ class JoinResult:
 
     def settings(self) -> str:
         """Return the lines of TOML that make use of it."""
-        device = f'[device]\nname = "{self.who.name}"\n\n' if self.who.kind is IdentityKind.DEVICE else ""
+        device = (
+            f'[device]\nname = "{self.who.name}"\n\n'
+            if self.who.kind is IdentityKind.DEVICE
+            else ""
+        )
         return (
             f"{device}[broker]\n"
             f'host = "{self.broker_host}"\n'

@@ -187,7 +187,9 @@ class HouseholdStore:
             and (not serves or certificates.hosts_of(certificate) == tuple(hosts))
         )
 
-    def _current_certificate(self, who: HouseholdIdentity, signer: Authority) -> x509.Certificate | None:
+    def _current_certificate(
+        self, who: HouseholdIdentity, signer: Authority
+    ) -> x509.Certificate | None:
         """Return the certificate in the folder, if it is the one in force."""
         valid = self.registry().valid(int(self.now().timestamp())).get(who)
         path, _ = self.service(who)

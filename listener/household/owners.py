@@ -139,7 +139,9 @@ def _confirm(arguments: argparse.Namespace, settings: config.Config, home: Home)
     del settings
     name: str = arguments.name
     now_s = int(time.time())
-    home.change_roster(lambda roster: roster.with_confirmation(name, " ".join(arguments.answer), now_s))
+    home.change_roster(
+        lambda roster: roster.with_confirmation(name, " ".join(arguments.answer), now_s)
+    )
     print(f"{name} is active: clips may be sealed to her key from now on")
     return 0
 

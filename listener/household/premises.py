@@ -107,7 +107,10 @@ def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
     made = office.set_up(lambda register: register, renew=True)
     print(f"made: {', '.join(made)}")
     for who, one in office.registry().valid(int(office.now().timestamp())).items():
-        if who.kind is not IdentityKind.SERVICE and _days(one.until_s, office) < certificates.RENEW_DAYS:
+        if (
+            who.kind is not IdentityKind.SERVICE
+            and _days(one.until_s, office) < certificates.RENEW_DAYS
+        ):
             verb = "add-device" if who.kind is IdentityKind.DEVICE else "add-owner"
             print(f"{who.cn} is due: earmark household {verb} {who.name}, and join there again")
     members.print_reload_hint()
@@ -145,7 +148,9 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
     register = office.registry()
     members_now = set(register.members())
     messages = {
-        discovery.NODE + device.name: discovery.discovery_message(register.speaker(device.name), device.dkey)
+        discovery.NODE + device.name: discovery.discovery_message(
+            register.speaker(device.name), device.dkey
+        )
         for device in home.roster().devices
         if HouseholdIdentity(f"d-{device.name}") in members_now
     }
@@ -163,7 +168,9 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
     return 0
 
 
-def _row(who: HouseholdIdentity, register: Registry, office: HouseholdStore) -> dict[str, str | int | None]:
+def _row(
+    who: HouseholdIdentity, register: Registry, office: HouseholdStore
+) -> dict[str, str | int | None]:
     mine = [one for one in register.issued if one.cn == who.cn and one.revoked_s is None]
     if not mine:
         return {"identity": who.cn, "state": "invited", "until": None, "days_left": None}

@@ -96,7 +96,9 @@ class PublishedFiles:
         return path.read_bytes()
 
 
-def write_files(folder: Path, public: Mapping[str, bytes], secret: Mapping[str, bytes]) -> list[str]:
+def write_files(
+    folder: Path, public: Mapping[str, bytes], secret: Mapping[str, bytes]
+) -> list[str]:
     """Make the files of these names in a folder these; return the names of those that differed.
 
     Raises:

@@ -134,11 +134,15 @@ class Registry(_RegistryRecord, frozen=True, kw_only=True):
 
     def with_invitation(self, who: HouseholdIdentity, token: str, now_s: int) -> "Registry":
         """Let an identity join once within the hour, in place of an earlier invitation."""
-        fresh = PendingInvitation(cn=who.cn, sha256=token_digest(token), expires_s=now_s + INVITATION_S)
+        fresh = PendingInvitation(
+            cn=who.cn, sha256=token_digest(token), expires_s=now_s + INVITATION_S
+        )
         others = [one for one in self.invitations if one.cn != who.cn and one.expires_s > now_s]
         return msgspec.structs.replace(self, invitations=(*others, fresh))
 
-    def with_admission(self, token: str, key: bytes, now_s: int) -> tuple["Registry", HouseholdIdentity]:
+    def with_admission(
+        self, token: str, key: bytes, now_s: int
+    ) -> tuple["Registry", HouseholdIdentity]:
         """Use an invitation.
 
         Args:

@@ -28,7 +28,9 @@ _TURN_S: Final = 0.5
 _log = logging.getLogger(__name__)
 
 
-def sign_guest(office: HouseholdStore, home: Home, asked: JoinRequest) -> tuple[JoinAnswer, HouseholdIdentity]:
+def sign_guest(
+    office: HouseholdStore, home: Home, asked: JoinRequest
+) -> tuple[JoinAnswer, HouseholdIdentity]:
     """Judge a request; sign its key and make the device known if all is right.
 
     Raises:
@@ -93,7 +95,11 @@ class JoinServer:
         return port
 
     def wait(
-        self, who: HouseholdIdentity, stop: StopSignal, longest_s: float, monotonic_s: Callable[[], float]
+        self,
+        who: HouseholdIdentity,
+        stop: StopSignal,
+        longest_s: float,
+        monotonic_s: Callable[[], float],
     ) -> bool:
         """Answer guests until the one who is waited for has joined.
 

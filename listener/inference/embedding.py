@@ -30,7 +30,10 @@ class StreamNet:
         hop = shapes.get("mel", (0, 0, 0, 0))[2]
         past = {name: shape for name, shape in shapes.items() if name != "mel"}
         names = {node.name for node in session.get_outputs()}
-        if shapes.get("mel") != (1, 1, hop, BANDS) or names != {"embedding", *map(_next_input, past)}:
+        if shapes.get("mel") != (1, 1, hop, BANDS) or names != {
+            "embedding",
+            *map(_next_input, past),
+        }:
             raise ModelRefused(f"{name} is no streaming embedding network")
         self.hop_frames: int = hop
         """Mel frames a step."""

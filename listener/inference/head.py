@@ -35,7 +35,9 @@ class HeadNet:
         if {inputs[0].type, outputs[0].type} != {"tensor(float)"}:
             raise ModelRefused(f"{name} takes {inputs[0].type}, gives {outputs[0].type}", hint)
         # A name where a number is expected stands for any number of windows at once.
-        if not (_shape_matches(shape, (1, None, FEATURES)) and 1 <= shape[1] <= LONGEST_WINDOW_FRAMES):
+        if not (
+            _shape_matches(shape, (1, None, FEATURES)) and 1 <= shape[1] <= LONGEST_WINDOW_FRAMES
+        ):
             raise ModelRefused(f"{name} takes the shape {shape}", hint)
         if not _shape_matches(result, (1, None)) or result[1] < 1:
             raise ModelRefused(f"{name} gives the shape {result}", hint)

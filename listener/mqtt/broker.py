@@ -90,7 +90,9 @@ class DeniedEvent:
     reason: str
 
 
-BrokerEvent = ConnectedEvent | ConnectionLostEvent | DeliveredEvent | RejectedEvent | DeniedEvent | Message
+BrokerEvent = (
+    ConnectedEvent | ConnectionLostEvent | DeliveredEvent | RejectedEvent | DeniedEvent | Message
+)
 
 
 class Broker(Protocol):

@@ -21,9 +21,9 @@ from listener.config import BrokerSettings
 from listener.mqtt import access, wires
 from listener.mqtt.broker import (
     IN_FLIGHT,
-    ConnectedEvent,
     BrokerEvent,
     BrokerLimits,
+    ConnectedEvent,
     ConnectionLostEvent,
     Message,
     Waitable,

@@ -6,7 +6,7 @@ from typing import Final
 import paho.mqtt.client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
-from listener.mqtt.broker import DeliveredEvent, DeniedEvent, BrokerEvent, Message, RejectedEvent
+from listener.mqtt.broker import BrokerEvent, DeliveredEvent, DeniedEvent, Message, RejectedEvent
 
 FAILURE: Final = 0x80
 """Reason codes from here on say no."""

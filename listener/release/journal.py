@@ -64,7 +64,9 @@ class UpdateState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     def roll_back(self, reason: str) -> "UpdateState":
         """Note that it did not, and that the previous one is in its place again."""
-        failed = None if self.target is None else FailedUpdate(version=self.target, reason=reason[:255])
+        failed = (
+            None if self.target is None else FailedUpdate(version=self.target, reason=reason[:255])
+        )
         return msgspec.structs.replace(
             self, phase="idle", target=None, previous=None, failed=failed
         )

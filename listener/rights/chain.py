@@ -108,7 +108,9 @@ def parse_row(fields: Mapping[str, Any]) -> LogRow:
     return LogRow(n, hashlib.sha256(body.canonical()).hexdigest(), said, body)
 
 
-def verify_chain(rows: Iterable[LogRow], heads: Iterable[LogHead] = (), *, before: LogHead | None = None) -> LogHead:
+def verify_chain(
+    rows: Iterable[LogRow], heads: Iterable[LogHead] = (), *, before: LogHead | None = None
+) -> LogHead:
     """Recompute the chain and return where it ends.
 
     Args:

@@ -113,7 +113,16 @@ class NewKeyRequest(_OperationRequest, frozen=True, kw_only=True, tag="new-key")
     """For the speakers; one that has none here needs a person at the speaker."""
 
 
-Request = ListRequest | PlayRequest | ExportRequest | EraseRequest | RetentionRequest | LogRequest | KeysRequest | NewKeyRequest
+Request = (
+    ListRequest
+    | PlayRequest
+    | ExportRequest
+    | EraseRequest
+    | RetentionRequest
+    | LogRequest
+    | KeysRequest
+    | NewKeyRequest
+)
 
 
 class RightsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -35,7 +35,9 @@ class Harness:
         tracer: strace, or None.
     """
 
-    def __init__(self, stage: TemporaryHome, road: AudioSource, scene: WatermarkScene, tracer: str | None) -> None:
+    def __init__(
+        self, stage: TemporaryHome, road: AudioSource, scene: WatermarkScene, tracer: str | None
+    ) -> None:
         self._stage = stage
         self._road = road
         self._scene = scene
@@ -63,7 +65,9 @@ class Harness:
 
     def processes(self) -> tuple[Process, ...]:
         """Return every process of ours that runs now."""
-        found = tuple(process for verb in self._verbs.values() for process in process_tree(verb.pid))
+        found = tuple(
+            process for verb in self._verbs.values() for process in process_tree(verb.pid)
+        )
         for process in found:
             self._names |= dict.fromkeys(process.threads, process.name)
         return found

@@ -12,7 +12,9 @@ from listener.selftest.watermark import FoundBlocks
 _MICROPHONE: Final = "microphone"
 
 
-def scan_processes(processes: Iterable[Process], search: memory.Search) -> list[tuple[str, memory.Scan]]:
+def scan_processes(
+    processes: Iterable[Process], search: memory.Search
+) -> list[tuple[str, memory.Scan]]:
     """Look through processes that are held still meanwhile; by name.
 
     Raises:
@@ -25,7 +27,9 @@ def scan_processes(processes: Iterable[Process], search: memory.Search) -> list[
     return [(name, picture.scan(search)) for name, picture in pictures]
 
 
-def check_all_calls(path: str, sent: Sequence[tuple[str, syscalls.SentData]]) -> Iterator[CheckResult]:
+def check_all_calls(
+    path: str, sent: Sequence[tuple[str, syscalls.SentData]]
+) -> Iterator[CheckResult]:
     """Sum up what each process of a run handed out; nothing may be found but in the one pipe.
 
     Args:
@@ -67,7 +71,9 @@ def check_memory(
     )
 
 
-def check_calls(path: str, process: str, sent: Sequence[syscalls.SentData], *, must_find: bool) -> CheckResult:
+def check_calls(
+    path: str, process: str, sent: Sequence[syscalls.SentData], *, must_find: bool
+) -> CheckResult:
     """Say what one process handed out from start to end; arguments as `check_memory`."""
     found = FoundBlocks()
     places: dict[str, int] = {}

@@ -17,7 +17,7 @@ from listener.selftest import alsa, looks, syscalls
 from listener.selftest.listening import Harness
 from listener.selftest.processes import process_tree
 from listener.selftest.report import CheckResult, Moment, SkippedCheck
-from listener.selftest.roads import RecordingSource, AudioSource
+from listener.selftest.roads import AudioSource, RecordingSource
 from listener.selftest.scene import WatermarkScene, compose
 from listener.selftest.stage import CLIP_S, set_up
 from listener.selftest.watermark import Watermark
@@ -106,7 +106,9 @@ class SelfTest:
             yield looks.check_calls("control", "leaky", sent, must_find=True)
         yield looks.check_files("control", "leaky's log", [log], watermark, must_find=True)
 
-    def _check_source(self, road: AudioSource, scene: WatermarkScene, watermark: Watermark) -> Iterator[CheckResult]:
+    def _check_source(
+        self, road: AudioSource, scene: WatermarkScene, watermark: Watermark
+    ) -> Iterator[CheckResult]:
         """Look at each moment of one run."""
         self._progress(f"{road.name}: {scene.length_s:.0f} s of sound, in its own time")
         with Harness(self._stage, road, scene, self._tracer) as listening:

@@ -53,9 +53,13 @@ class StatusPublisher:
             case notices.WakeNotice(word=word):
                 self._event(topics.EventPayload(event_type="wake", word=word), connected=connected)
             case notices.NearMissNotice(word=word):
-                self._event(topics.EventPayload(event_type="near_miss", word=word), connected=connected)
+                self._event(
+                    topics.EventPayload(event_type="near_miss", word=word), connected=connected
+                )
             case notices.MuteNotice(state=state):
-                self._event(topics.EventPayload(event_type="mute", state=state), connected=connected)
+                self._event(
+                    topics.EventPayload(event_type="mute", state=state), connected=connected
+                )
                 self._update(mute=state)
             case notices.MicrophoneNotice():
                 self._update(

@@ -59,7 +59,9 @@ class InboundMessages:
     @property
     def topics(self) -> tuple[str, ...]:
         """What to ask the broker for; nothing of an archive whose key nobody named."""
-        return (self._keys,) if self._verify is None else (self._keys, topics.RETENTION.topic_filter())
+        return (
+            (self._keys,) if self._verify is None else (self._keys, topics.RETENTION.topic_filter())
+        )
 
     def longest_s(self) -> Mapping[str, float]:
         """Return for how long a clip may wait here, by owner; who is not in it has chosen none."""

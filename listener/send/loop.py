@@ -12,12 +12,12 @@ from listener.mqtt import topics
 from listener.mqtt.broker import (
     NO_SUBSCRIBERS,
     Broker,
-    ConnectedEvent,
-    DeliveredEvent,
-    DeniedEvent,
     BrokerEvent,
     BrokerLimits,
+    ConnectedEvent,
     ConnectionLostEvent,
+    DeliveredEvent,
+    DeniedEvent,
     Message,
     RejectedEvent,
 )
@@ -155,7 +155,8 @@ class Sender:
             while self._monotonic_s() < until_s:
                 happened = self._broker.poll(FAREWELL_S / 10)
                 if any(
-                    isinstance(one, ConnectionLostEvent) or (isinstance(one, DeliveredEvent) and one.ticket == ticket)
+                    isinstance(one, ConnectionLostEvent)
+                    or (isinstance(one, DeliveredEvent) and one.ticket == ticket)
                     for one in happened
                 ):
                     break
@@ -197,7 +198,9 @@ class Sender:
         if self._link is not None or lost.reason != self.lost_because:
             _log.warning("no connection to the broker: %s", lost.reason)
         self.lost_because = lost.reason
-        self.courier.on_connection_lost(lost.code, proven=self._link is not None and self._link.proven)
+        self.courier.on_connection_lost(
+            lost.code, proven=self._link is not None and self._link.proven
+        )
         if self._link is not None and self._monotonic_s() - self._link.since_s >= STEADY_S:
             self._backoff.reset()
         self._link = None

@@ -50,7 +50,9 @@ def select_over_limit(  # noqa: PLR0913 - what is to come, by size, number and s
     return gone
 
 
-def select_expired(found: Stamped, longest_s: Mapping[str, float], lived_s: float) -> list[SpoolEntry]:
+def select_expired(
+    found: Stamped, longest_s: Mapping[str, float], lived_s: float
+) -> list[SpoolEntry]:
     """Say which entries waited for longer than their owner lets them.
 
     Args:

@@ -35,7 +35,9 @@ class Spool:
         clock: how long the machine has run.
     """
 
-    def __init__(self, folder: Path, settings: SpoolSettings, clock: BootClock | None = None) -> None:
+    def __init__(
+        self, folder: Path, settings: SpoolSettings, clock: BootClock | None = None
+    ) -> None:
         self._folder = SpoolFolder(folder)
         self._settings = settings
         self._ledger = Ledger(clock)

@@ -9,7 +9,9 @@ from listener.release.numbers import version_key
 from listener.update.versions import Versions
 
 
-def check_allowed(manifest: ReleaseManifest, versions: Versions, *, allow_downgrade: bool = False) -> None:
+def check_allowed(
+    manifest: ReleaseManifest, versions: Versions, *, allow_downgrade: bool = False
+) -> None:
     """Say whether a release may be installed here.
 
     Args:

@@ -167,7 +167,9 @@ def _stage(
     os.sync()  # all of it, before anything points to it
 
 
-def _try(versions: Versions, trial: Trial, noted: UpdateState, target: str, previous: str) -> UpdateState:
+def _try(
+    versions: Versions, trial: Trial, noted: UpdateState, target: str, previous: str
+) -> UpdateState:
     before = health.watch_health(versions.program(previous), trial.options, BEFORE_S)
     with _undisturbed():
         try:

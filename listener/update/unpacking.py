@@ -13,14 +13,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from listener.errors import BadRelease, Unavailable, UsageError
 from listener.release import form
-from listener.release.form import ReleaseManifest, Part
+from listener.release.form import Part, ReleaseManifest
 
 _PIECE_BYTES: Final = 1 << 20
 _ROOM: Final = 4
 """Times its parts is what a release needs while its environment is made."""
 
 
-def unpack_release(path: Path, trusted: Iterable[Ed25519PublicKey], into: Path | None = None) -> ReleaseManifest:
+def unpack_release(
+    path: Path, trusted: Iterable[Ed25519PublicKey], into: Path | None = None
+) -> ReleaseManifest:
     """Read a release file whole, once, and compare every part with the manifest.
 
     Args:
@@ -50,7 +52,9 @@ def unpack_release(path: Path, trusted: Iterable[Ed25519PublicKey], into: Path |
     return manifest
 
 
-def pack_release(source: Path, target: Path, key: Ed25519PrivateKey, manifest: ReleaseManifest) -> ReleaseManifest:
+def pack_release(
+    source: Path, target: Path, key: Ed25519PrivateKey, manifest: ReleaseManifest
+) -> ReleaseManifest:
     """Write a release file of what a folder holds. The same folder gives the same bytes.
 
     Args:

@@ -16,11 +16,11 @@ from listener.wake.trace import (
     LEVEL_FRAMES,
     LOWEST_LEVEL_DB,
     PART_FRAMES,
-    TraceDetection,
     HeardLine,
+    TraceDetection,
     WordScores,
-    shorten_score,
     format_time,
+    shorten_score,
 )
 from listener.wake.trigger import NearMiss, Wake
 

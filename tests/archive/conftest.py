@@ -77,7 +77,9 @@ def log(home: Path, wall: FakeClock) -> Iterator[AccessLog]:
 
 
 @pytest.fixture
-def holdings(household: "Household", store: FileStore, log: AccessLog, wall: FakeClock) -> ArchiveContext:
+def holdings(
+    household: "Household", store: FileStore, log: AccessLog, wall: FakeClock
+) -> ArchiveContext:
     found = household.home
     return ArchiveContext(found, store, log, found.roster, found.archive_key(), wall)
 

@@ -531,7 +531,9 @@ def test_limits_are_told(client: "TestClient", ada: "Person") -> None:
     assert ada.request("list").json()["error"] == "owner"
 
 
-def test_everyone_near_reads_the_signed_head(client: "TestClient", holdings: ArchiveContext) -> None:
+def test_everyone_near_reads_the_signed_head(
+    client: "TestClient", holdings: ArchiveContext
+) -> None:
     told = client.get("/v1/archive").json()
 
     assert told["archive"] == holdings.name

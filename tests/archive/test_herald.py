@@ -7,13 +7,13 @@ import pytest
 
 from listener.accesslog import LogEntry
 from listener.archive.herald import ArchivePublisher
-from listener.archive.holdings import ErasedClip, ArchiveContext
+from listener.archive.holdings import ArchiveContext, ErasedClip
 from listener.archive.receive import Receiver
 from listener.archive.retention import ExpirySweep
 from listener.archive.serve import ArchiveService
 from listener.archive.store import FileStore
 from listener.mqtt import terms
-from listener.mqtt.broker import ConnectedEvent, BrokerLimits, ConnectionLostEvent, Message
+from listener.mqtt.broker import BrokerLimits, ConnectedEvent, ConnectionLostEvent, Message
 from listener.rights import receipt
 from tests.archive.wire import FakeBroker
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
-    holdings: ArchiveContext, broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock"
+    holdings: ArchiveContext,
+    broker: FakeBroker,
+    receiver: Receiver,
+    store: FileStore,
+    clock: "FakeClock",
 ) -> None:
     server = ArchiveService(
         broker,
@@ -49,10 +53,16 @@ def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
 
 
 def test_what_owners_chose_is_said_on_each_connection_and_when_it_changes(
-    holdings: ArchiveContext, broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock"
+    holdings: ArchiveContext,
+    broker: FakeBroker,
+    receiver: Receiver,
+    store: FileStore,
+    clock: "FakeClock",
 ) -> None:
     retention = ExpirySweep(store, lambda: 0, clock, clock)
-    server = ArchiveService(broker, receiver, retention, herald=ArchivePublisher(holdings), monotonic_s=clock)
+    server = ArchiveService(
+        broker, receiver, retention, herald=ArchivePublisher(holdings), monotonic_s=clock
+    )
 
     def said() -> list[Message]:
         server.turn(0.1)

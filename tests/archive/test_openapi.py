@@ -24,7 +24,9 @@ def test_what_is_written_down_is_what_the_code_says() -> None:
     assert written == openapi.render(), "python -m listener.archive.openapi > docs/openapi.json"
 
 
-def test_every_route_is_described_and_no_other(holdings: "ArchiveContext", clock: "FakeClock") -> None:
+def test_every_route_is_described_and_no_other(
+    holdings: "ArchiveContext", clock: "FakeClock"
+) -> None:
     described = {
         (path, method.upper())
         for path, operations in openapi.describe()["paths"].items()

@@ -203,7 +203,11 @@ def test_the_archive_keeps_each_golden_envelope_or_refuses_it(
     for name, key in index["devices"].items():
         roster = roster.with_device(name, key)
     for name, key in index["owners"].items():
-        roster = roster.with_owner(name, key).with_challenge(name, "x", 1).with_confirmation(name, "x", 1)
+        roster = (
+            roster.with_owner(name, key)
+            .with_challenge(name, "x", 1)
+            .with_confirmation(name, "x", 1)
+        )
     for name, key in index["inactive_owners"].items():
         roster = roster.with_owner(name, key)
     receiver = Receiver(store, lambda: roster, lambda: 1.8e9)

@@ -9,7 +9,14 @@ from listener.archive.receive import Receiver
 from listener.archive.retention import ExpirySweep
 from listener.archive.serve import ArchiveService
 from listener.archive.store import FileStore
-from listener.mqtt.broker import ConnectedEvent, DeliveredEvent, DeniedEvent, BrokerLimits, ConnectionLostEvent, Message
+from listener.mqtt.broker import (
+    BrokerLimits,
+    ConnectedEvent,
+    ConnectionLostEvent,
+    DeliveredEvent,
+    DeniedEvent,
+    Message,
+)
 from listener.service import Notifier, StopSignal
 from tests.archive.shelf import CountingStore
 from tests.archive.wire import FakeBroker
@@ -24,7 +31,9 @@ def server(
     broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock", wall: "FakeClock"
 ) -> ArchiveService:
     retention = ExpirySweep(store, lambda: 0, wall, clock)
-    return ArchiveService(broker, receiver, retention, service=Notifier({}, clock), monotonic_s=clock)
+    return ArchiveService(
+        broker, receiver, retention, service=Notifier({}, clock), monotonic_s=clock
+    )
 
 
 def test_it_subscribes_anew_on_each_connection(server: ArchiveService, broker: FakeBroker) -> None:
@@ -106,7 +115,9 @@ def test_a_sweep_that_fails_stops_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = CountingStore()
-    server = ArchiveService(broker, receiver, ExpirySweep(store, lambda: 0, wall, clock), monotonic_s=clock)
+    server = ArchiveService(
+        broker, receiver, ExpirySweep(store, lambda: 0, wall, clock), monotonic_s=clock
+    )
     store.broken = True
     clock.now_s += 3600
     wall.now_s += 3600

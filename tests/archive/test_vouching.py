@@ -13,7 +13,9 @@ KEPT = ClipRecord("clip", "ada", "hall", 1, "2026-11-22T08:00:00.000Z", 60, 7, 8
 def test_every_field_of_a_row_counts(field: str) -> None:
     voucher = RowMac(b"secret")
     value = getattr(KEPT, field)
-    other = ClipRecord(**(msgspec.to_builtins(KEPT) | {field: value + (1 if field in NUMBERS else "x")}))
+    other = ClipRecord(
+        **(msgspec.to_builtins(KEPT) | {field: value + (1 if field in NUMBERS else "x")})
+    )
 
     assert voucher.compute(other) != voucher.compute(KEPT)
 

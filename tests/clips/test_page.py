@@ -8,7 +8,9 @@ ROW = {"t": "2026-11-22T08:00:00.000Z", "device": "hall", "clip": "c"}
 def test_the_page_lets_each_clip_be_heard_and_says_why_one_is_closed() -> None:
     opened = ROW | {"word": "alexa", "score": 0.93, "ms": 2500, "file": "c.flac"}
 
-    shown = page.render_html("ada", "2026-11-23", [opened, ROW | {"closed": "another <key>"}]).decode()
+    shown = page.render_html(
+        "ada", "2026-11-23", [opened, ROW | {"closed": "another <key>"}]
+    ).decode()
 
     assert '<audio controls preload="none" src="c.flac">' in shown
     assert "2.5 s" in shown

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.clips.address import parse_address
-from listener.clips.wire import Timeouts, HttpClient
+from listener.clips.wire import HttpClient, Timeouts
 from listener.errors import Unavailable
 from listener.household import certificates
 from listener.household.identity import parse as identity_of
@@ -107,7 +107,9 @@ def test_an_answer_is_read_to_its_end(server: Server, wire: HttpClient, answer: 
         head() + b"x" * 1001,
     ],
 )
-def test_what_is_broken_or_too_long_is_one_error(server: Server, wire: HttpClient, answer: bytes) -> None:
+def test_what_is_broken_or_too_long_is_one_error(
+    server: Server, wire: HttpClient, answer: bytes
+) -> None:
     server.says = lambda peer: peer.sendall(answer)
 
     with pytest.raises(Unavailable):

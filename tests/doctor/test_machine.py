@@ -45,7 +45,9 @@ def test_dumps_that_no_program_takes_are_well(tmp_path: Path, pattern: str | Non
 
 
 def test_a_program_that_takes_dumps_is_a_warning(tmp_path: Path) -> None:
-    finding = machine.check_core_dumps(proc(tmp_path, pattern="|/usr/lib/systemd/systemd-coredump %P\n"))
+    finding = machine.check_core_dumps(
+        proc(tmp_path, pattern="|/usr/lib/systemd/systemd-coredump %P\n")
+    )
 
     assert finding.verdict == "warn"
     assert "/usr/lib/systemd/systemd-coredump" in finding.text

@@ -4,7 +4,13 @@ import pytest
 
 from listener.config import BrokerSettings
 from listener.doctor import reach
-from listener.mqtt.broker import ConnectedEvent, BrokerEvent, BrokerLimits, ConnectionLostEvent, Message
+from listener.mqtt.broker import (
+    BrokerEvent,
+    BrokerLimits,
+    ConnectedEvent,
+    ConnectionLostEvent,
+    Message,
+)
 
 
 class FakeBroker:
@@ -48,8 +54,14 @@ WELCOME = ConnectedEvent(BrokerLimits(), "5")
     [
         ([[WELCOME]], "here:1883 answers, in MQTT 5"),
         ([[], [WELCOME]], "here:1883: no answer"),
-        ([[ConnectionLostEvent("it hung up")], [ConnectedEvent(BrokerLimits(), "3.1.1")]], "answers, in MQTT 3.1.1"),
-        ([[ConnectionLostEvent("it hung up")], [ConnectionLostEvent("not authorized")]], "here:1883: not authorized"),
+        (
+            [[ConnectionLostEvent("it hung up")], [ConnectedEvent(BrokerLimits(), "3.1.1")]],
+            "answers, in MQTT 3.1.1",
+        ),
+        (
+            [[ConnectionLostEvent("it hung up")], [ConnectionLostEvent("not authorized")]],
+            "here:1883: not authorized",
+        ),
     ],
 )
 def test_what_a_broker_does_is_told(answers: list[list[BrokerEvent]], text: str) -> None:

@@ -85,7 +85,10 @@ def test_telemetry_is_off_twice_where_there_is_a_service(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("pid", ["0", "", "78"])
 def test_a_hear_that_nobody_may_look_into_is_no_failure(tmp_path: Path, pid: str) -> None:
-    assert units.check_telemetry(tmp_path, lambda _: {**QUIET, "MainPID": pid}, installed).verdict == "ok"
+    assert (
+        units.check_telemetry(tmp_path, lambda _: {**QUIET, "MainPID": pid}, installed).verdict
+        == "ok"
+    )
 
 
 def test_a_service_that_does_not_switch_it_off_is_a_warning(tmp_path: Path) -> None:

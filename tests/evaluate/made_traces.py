@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from listener.hear.tracing import SystemClock, StreamClock, Survey
+from listener.hear.tracing import StreamClock, Survey, SystemClock
 from listener.journal import Journal
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 from listener.wake import trace

@@ -61,7 +61,9 @@ def test_a_cluster_gives_the_same_bytes_as_this_machine(address: str) -> None:
     )
 
     def evaluated(workers: Workers) -> bytes:
-        made = Evaluation(plan, lambda each: earmark_recipe(each.name, HOME, each.words), workers).run()
+        made = Evaluation(
+            plan, lambda each: earmark_recipe(each.name, HOME, each.words), workers
+        ).run()
         return msgspec.json.encode(made)
 
     here = evaluated(Processes(1))

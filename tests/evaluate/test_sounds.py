@@ -60,7 +60,9 @@ WORD: WordResult = sample.word_result("earmark", 1.0, ("a",))
 
 
 @pytest.mark.parametrize("play", [0, 1])
-def test_the_seconds_around_an_event_are_those_of_the_recording(plan: EvaluationPlan, play: int) -> None:
+def test_the_seconds_around_an_event_are_those_of_the_recording(
+    plan: EvaluationPlan, play: int
+) -> None:
     found = heard(ExcerptCutter(plan)(WORD, event(plan, 8.0, play)))
 
     assert np.array_equal(found, SOUND[3 * 16_000 : 10 * 16_000])
@@ -88,7 +90,9 @@ def test_it_sounds_as_the_engine_heard_it(plan: EvaluationPlan) -> None:
 
 
 def test_the_same_event_gives_the_same_bytes(plan: EvaluationPlan) -> None:
-    assert ExcerptCutter(plan)(WORD, event(plan, 8.0)) == ExcerptCutter(plan)(WORD, event(plan, 8.0))
+    assert ExcerptCutter(plan)(WORD, event(plan, 8.0)) == ExcerptCutter(plan)(
+        WORD, event(plan, 8.0)
+    )
 
 
 def test_what_is_not_there_any_more_has_no_sound(plan: EvaluationPlan, tmp_path: Path) -> None:

@@ -15,14 +15,20 @@ from listener.evaluate.totals import Totals
 HERE = Path("x")
 
 
-def event(kind: EventKind, item: str, at_s: float, play: int = 0, speaker: str | None = None) -> DetectionEvent:
+def event(
+    kind: EventKind, item: str, at_s: float, play: int = 0, speaker: str | None = None
+) -> DetectionEvent:
     latency_s = 0.1 * (play + 1) if kind is EventKind.HIT else None
-    return DetectionEvent(kind, "alexa", item, "clean", play, at_s, 0.9, 0.9, 0.08, latency_s, speaker)
+    return DetectionEvent(
+        kind, "alexa", item, "clean", play, at_s, 0.9, 0.9, 0.08, latency_s, speaker
+    )
 
 
 def report(*events: DetectionEvent, hits: str = "", hours: float = 1.0) -> WordReport:
     places = tuple((float(index), hit == "+") for index, hit in enumerate(hits))
-    return WordReport("alexa", len(hits), hours, zero_counts(), events, places, ScoreHistogram(), ())
+    return WordReport(
+        "alexa", len(hits), hours, zero_counts(), events, places, ScoreHistogram(), ()
+    )
 
 
 def take(play: int = 0) -> TakeReport:
@@ -65,7 +71,9 @@ def test_words_and_false_wakes_say_in_how_many_plays_they_fired() -> None:
     totals = Totals(3)
     item = Item("a", HERE, (Label("alexa"),))
     for play, (hits, at_s) in enumerate([("+", 7.0), ("-", 7.4), ("+", 30.0)]):
-        totals.add(item, take(play), report(event(EventKind.FALSE_WAKE, "a", at_s, play), hits=hits))
+        totals.add(
+            item, take(play), report(event(EventKind.FALSE_WAKE, "a", at_s, play), hits=hits)
+        )
 
     found = [
         (each.kind, each.at_s, each.fired, each.plays) for each in result(totals).repeatability
@@ -110,7 +118,9 @@ def test_speakers_of_a_stream_have_their_own_hours() -> None:
     parts = (Segment(0, 360, "ada"), Segment(400, 1120, "bob"), Segment(1200, 1300))
     totals = Totals(1)
     totals.add(
-        Item("a", HERE, segments=parts), take(), report(event(EventKind.FALSE_WAKE, "a", 9, 0, "ada"))
+        Item("a", HERE, segments=parts),
+        take(),
+        report(event(EventKind.FALSE_WAKE, "a", 9, 0, "ada")),
     )
 
     found = {each.name: each.false_wakes for each in result(totals).speakers}

@@ -11,7 +11,7 @@ from listener.evaluate.corpus.items import Item, Label
 from listener.evaluate.corpus.mixing import Condition
 from listener.evaluate.engines.ours import earmark_recipe
 from listener.evaluate.plan import EngineSettings
-from listener.evaluate.work import Job, get_engine, examine_item, build_item_rule
+from listener.evaluate.work import Job, build_item_rule, examine_item, get_engine
 
 HOME = Path("/nonexistent")
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from listener.envelope.keys import device_text
 from listener.errors import ConfigError
 from listener.firstboot import plan, tables
-from listener.firstboot.plan import OwnerRequest, FirstBootPlan
+from listener.firstboot.plan import FirstBootPlan, OwnerRequest
 from listener.household.invitation import Invitation
 from listener.settings import parse_settings
 
@@ -53,7 +53,9 @@ def test_settings_an_owner_and_a_line_are_told_apart(key: str) -> None:
 
 
 def test_an_answer_may_come_alone() -> None:
-    assert read('[owner]\nanswer = "ada:abc"\n') == FirstBootPlan({}, OwnerRequest(answer="ada:abc"), None)
+    assert read('[owner]\nanswer = "ada:abc"\n') == FirstBootPlan(
+        {}, OwnerRequest(answer="ada:abc"), None
+    )
 
 
 @pytest.mark.parametrize(

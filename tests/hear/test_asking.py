@@ -8,7 +8,7 @@ import pytest
 
 from listener.config import Config, MicrophoneSettings
 from listener.errors import UsageError
-from listener.hear.asking import microphone_settings, apply_arguments
+from listener.hear.asking import apply_arguments, microphone_settings
 
 NOTHING: Final = {
     "channel": None,
@@ -32,7 +32,9 @@ def test_arguments_put_a_device_for_recordings_and_recordings_for_a_device() -> 
     assert microphone_settings(asked(device="usb"), recordings, ()) == MicrophoneSettings(
         device="usb", channel=1
     )
-    assert microphone_settings(asked(mute="1-2"), MicrophoneSettings(), ["b.wav"]).files == ("b.wav",)
+    assert microphone_settings(asked(mute="1-2"), MicrophoneSettings(), ["b.wav"]).files == (
+        "b.wav",
+    )
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,9 @@ def test_any_system_call_there_is_gets_the_verdict_promised(
 def test_a_socket_is_local_or_is_refused(name: str, call: str, family: int) -> None:
     machine = MACHINES[name]
 
-    found = verdict(build_filter(machine), machine.calls[call], machine.audit, (family, 0, 0, 0, 0, 0))
+    found = verdict(
+        build_filter(machine), machine.calls[call], machine.audit, (family, 0, 0, 0, 0, 0)
+    )
 
     assert found == (ALLOW if family % 2**32 == AF_UNIX else REFUSE)
 

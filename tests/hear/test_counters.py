@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.hear.counters import PendingClip, Counters, ClipOutcome
+from listener.hear.counters import ClipOutcome, Counters, PendingClip
 from listener.sound.pcm import FRAME_SAMPLES, Gap, GapReason
 from tests.fakes import told
 

@@ -65,7 +65,9 @@ def test_what_says_nothing_changes_nothing(
     assert following() == before == household.home.roster()
 
 
-def test_another_owner_cannot_say_it_for_her(following: RosterUpdater, household: "Household") -> None:
+def test_another_owner_cannot_say_it_for_her(
+    following: RosterUpdater, household: "Household"
+) -> None:
     before = household.home.roster()
     bob = identity(household.identities["bob"])
 

@@ -61,7 +61,9 @@ def test_nothing_passes_while_the_switch_is_shut_and_time_goes_on() -> None:
 def test_a_switch_thrown_and_released_within_a_block_mutes_that_block() -> None:
     switch = FakeSwitch()
     gate = Gate(
-        FakeMicrophone(block(1), block(2), switch.shut, switch.release, block(3)), switch, StopSignal()
+        FakeMicrophone(block(1), block(2), switch.shut, switch.release, block(3)),
+        switch,
+        StopSignal(),
     )
 
     sounds = heard(gate)
@@ -110,7 +112,9 @@ def test_a_microphone_that_breaks_off_behind_a_shut_gate_is_a_gap_too() -> None:
 
 
 def test_what_the_microphone_says_is_missing_is_a_gap() -> None:
-    gate = Gate(FakeMicrophone(block(1, 2_000), GapReason.OVERRUN, block(2)), FakeSwitch(), StopSignal())
+    gate = Gate(
+        FakeMicrophone(block(1, 2_000), GapReason.OVERRUN, block(2)), FakeSwitch(), StopSignal()
+    )
 
     sounds = heard(gate)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.errors import Unavailable
-from listener.hear.gpio import GpioLed, GpioLine, open_led, open_switch, build_line_settings
+from listener.hear.gpio import GpioLed, GpioLine, build_line_settings, open_led, open_switch
 from listener.hear.signs.lamp import DARK
 
 

@@ -97,7 +97,9 @@ def test_a_reader_who_left_is_said_once_and_notices_go_on() -> None:
         del event
         raise BrokenPipeError
 
-    herald = EventPublisher(closed, post, lambda _: b"0" * 64, on_nobody_reads=lambda: asked.append(1))
+    herald = EventPublisher(
+        closed, post, lambda _: b"0" * 64, on_nobody_reads=lambda: asked.append(1)
+    )
     herald.publish(report.MutedEvent(time_s=1.0, cause="hardware"))
     herald.publish(report.UnmutedEvent(time_s=2.0, muted_s=1.0))
 
@@ -116,7 +118,10 @@ def test_at_the_end_the_counters_go_out_and_the_sums_are_said_in_seconds() -> No
 
     herald.publish_end(tally, broken=2)
 
-    assert [type(notice) for notice in post.notices[1:]] == [notices.CountersNotice, notices.StoppedNotice]
+    assert [type(notice) for notice in post.notices[1:]] == [
+        notices.CountersNotice,
+        notices.StoppedNotice,
+    ]
     ended = told[-1]
     assert isinstance(ended, report.EndedEvent)
     assert (ended.heard_s, ended.discarded_s, ended.sealed_s) == (2.0, 2.0, 0.0)

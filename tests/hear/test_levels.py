@@ -22,7 +22,9 @@ def test_a_full_tone_is_three_decibels_below_full_scale() -> None:
 
 def test_silence_has_a_level_too() -> None:
     assert level_dbfs(np.zeros(10, np.int16)) == SILENCE_DBFS
-    assert LevelMeter().level_dbfs == LevelMeter().floor_dbfs == LevelMeter().peak_dbfs == SILENCE_DBFS
+    assert (
+        LevelMeter().level_dbfs == LevelMeter().floor_dbfs == LevelMeter().peak_dbfs == SILENCE_DBFS
+    )
 
 
 def test_a_direct_offset_is_no_sound() -> None:

@@ -202,7 +202,9 @@ def test_a_gap_while_the_chime_sounds_means_that_there_is_no_clip(
         *frames(60, 34, QUIET),
     )
 
-    assert [event.reason for event in bench.events if isinstance(event, report.NotKeptEvent)] == [reason]
+    assert [event.reason for event in bench.events if isinstance(event, report.NotKeptEvent)] == [
+        reason
+    ]
     assert bench.lengths() == []
     tally = bench.counters.tally()
     assert (tally.wakes, tally.abandoned, tally.sealed_samples) == (1, 1, 0)

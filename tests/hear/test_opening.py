@@ -59,7 +59,9 @@ class Bench:
         )
 
     def lost(self) -> list[Cause]:
-        return [event.cause for event in self.events if isinstance(event, report.MicrophoneLostEvent)]
+        return [
+            event.cause for event in self.events if isinstance(event, report.MicrophoneLostEvent)
+        ]
 
 
 @pytest.fixture
@@ -115,7 +117,11 @@ def test_only_zeros_from_an_open_switch_are_a_fault_that_lasts(bench: Bench, zer
 def test_only_zeros_where_no_switch_is_fitted_contradict_nothing(home: Path, zeros: str) -> None:
     bench = Bench(home, "none")
     gate = open_gate(
-        MicrophoneSettings(device=zeros), bench.mute, bench.stop, bench.herald.publish, is_fast=False
+        MicrophoneSettings(device=zeros),
+        bench.mute,
+        bench.stop,
+        bench.herald.publish,
+        is_fast=False,
     )
 
     for sound in gate.stream():

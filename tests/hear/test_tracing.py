@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from listener.hear.tracing import GAP_EVERY_SAMPLES, SystemClock, StreamClock, Survey
+from listener.hear.tracing import GAP_EVERY_SAMPLES, StreamClock, Survey, SystemClock
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Gap, GapReason, Sound
 from listener.wake import trace
 from listener.wake.detector import Step
@@ -49,7 +49,9 @@ def listen(
     sounds: Sequence[Sound], *found: Wake | NearMiss
 ) -> tuple[Survey, list[trace.Line], list[int]]:
     lines, turns, clock = Lines(), list[int](), FakeClock()
-    survey = Survey(SteppingDetector(*found), TraceBuilder(("alexa",), 0.02, FRAME_SAMPLES), lines, clock)
+    survey = Survey(
+        SteppingDetector(*found), TraceBuilder(("alexa",), 0.02, FRAME_SAMPLES), lines, clock
+    )
 
     def passing() -> None:
         turns.append(1)

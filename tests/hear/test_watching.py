@@ -10,7 +10,7 @@ import pytest
 
 from listener import notices
 from listener.datagrams import Inbox
-from listener.hear.watching import LEVEL_PAUSE_S, LOOK_PAUSE_S, Tee, MonitorFeed
+from listener.hear.watching import LEVEL_PAUSE_S, LOOK_PAUSE_S, MonitorFeed, Tee
 from listener.notices import LONGEST_BYTES, LampState, LevelNotice, MuteState, Shown
 from listener.notifier import MONITOR_SOCKET
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound

@@ -400,7 +400,9 @@ class World:
         self._all_buffers = [buffer for buffer in taken if buffer is not None]
         for buffer in self._all_buffers:
             buffers.release(buffer)
-        herald = EventPublisher(self.events.append, NoPost(), self._key.sign, on_nobody_reads=self.stop.request)
+        herald = EventPublisher(
+            self.events.append, NoPost(), self._key.sign, on_nobody_reads=self.stop.request
+        )
         self._keeping = Sealer(
             attribution=Keeper("ada", lambda: self._roster),
             stamp=SealingContext(

@@ -8,12 +8,12 @@ from listener.household import discovery
 from listener.household.announce import announce
 from listener.household.register import Speaker
 from listener.mqtt.broker import (
-    ConnectedEvent,
-    DeliveredEvent,
-    DeniedEvent,
     BrokerEvent,
     BrokerLimits,
+    ConnectedEvent,
     ConnectionLostEvent,
+    DeliveredEvent,
+    DeniedEvent,
     Message,
     RejectedEvent,
     Waitable,
@@ -115,7 +115,11 @@ def test_without_a_broker_it_says_so(happening: BrokerEvent, why: str) -> None:
 
 
 def test_a_broker_that_refuses_or_says_nothing_is_given_up() -> None:
-    refusing, mute, silent = KeepingBroker(), KeepingBroker(), KeepingBroker(welcome=DeliveredEvent(9))
+    refusing, mute, silent = (
+        KeepingBroker(),
+        KeepingBroker(),
+        KeepingBroker(welcome=DeliveredEvent(9)),
+    )
     refusing.answer = RejectedEvent(1, 0x87, "Not authorized")
     mute.answer = DeliveredEvent(99)
 

@@ -45,7 +45,9 @@ def test_a_server_s_certificate_stands_for_its_hosts_by_the_rules_of_the_web(
 def test_a_member_s_certificate_serves_nobody(authority: certificates.Authority) -> None:
     hall = identity.device("hall")
 
-    made = certificates.issue_certificate(authority, hall, certificates.new_key().public_key(), NOW, ("home",))
+    made = certificates.issue_certificate(
+        authority, hall, certificates.new_key().public_key(), NOW, ("home",)
+    )
 
     assert uses(made) == [ExtendedKeyUsageOID.CLIENT_AUTH]
     assert certificates.hosts_of(made) == ()

@@ -57,11 +57,16 @@ def test_a_request_proves_both_keys() -> None:
     key, signer = certificates.new_key(), Ed25519PrivateKey.generate()
 
     asked = invitation.build_request(TOKEN, key, signer)
-    public, device_key = invitation.verify_request(invitation.decode_request(msgspec.json.encode(asked)))
+    public, device_key = invitation.verify_request(
+        invitation.decode_request(msgspec.json.encode(asked))
+    )
 
     assert public == key.public_key()
     assert device_key == keys.device_text(signer.public_key())
-    assert invitation.verify_request(invitation.build_request(TOKEN, key, None)) == (key.public_key(), None)
+    assert invitation.verify_request(invitation.build_request(TOKEN, key, None)) == (
+        key.public_key(),
+        None,
+    )
 
 
 def test_a_device_s_key_of_somebody_else_is_refused() -> None:

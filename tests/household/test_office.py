@@ -117,7 +117,9 @@ def test_a_guest_s_key_gets_one_certificate_however_often_it_asks(office: Househ
     assert other.serial_number != first.serial_number
 
 
-def test_the_revoked_is_in_the_list_and_out_of_the_rights(office: HouseholdStore, tmp_path: Path) -> None:
+def test_the_revoked_is_in_the_list_and_out_of_the_rights(
+    office: HouseholdStore, tmp_path: Path
+) -> None:
     office.issue(HALL, tmp_path / "hall")
     rights = office.published().broker / "acl"
     assert "user d-hall" in rights.read_text()
@@ -133,7 +135,9 @@ def test_the_revoked_is_in_the_list_and_out_of_the_rights(office: HouseholdStore
 
 
 @pytest.mark.parametrize("name", ["ca.crt", "ca.key", "register.json"])
-def test_what_is_lost_or_damaged_is_never_made_anew_in_silence(office: HouseholdStore, name: str) -> None:
+def test_what_is_lost_or_damaged_is_never_made_anew_in_silence(
+    office: HouseholdStore, name: str
+) -> None:
     path = office.path / name
     right = path.read_bytes()
 

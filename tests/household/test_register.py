@@ -28,7 +28,9 @@ def test_an_invitation_counts_once_and_for_the_hour() -> None:
 
 
 def test_an_answer_that_was_lost_can_be_asked_for_again_by_the_same_key() -> None:
-    used, _ = Registry().with_invitation(HALL, "token", NOW_S).with_admission("token", b"key", NOW_S)
+    used, _ = (
+        Registry().with_invitation(HALL, "token", NOW_S).with_admission("token", b"key", NOW_S)
+    )
 
     again, who = used.with_admission("token", b"key", NOW_S + 1)
 

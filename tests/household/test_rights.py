@@ -15,7 +15,9 @@ def table() -> dict[str, TopicRights]:
     """Return what ``docs/mqtt.md`` grants, by identity as it is written there."""
     text = (ROOT / "docs" / "mqtt.md").read_text("utf-8")
     return {
-        who: TopicRights(tuple(re.findall("`([^`]+)`", says)), tuple(re.findall("`([^`]+)`", hears)))
+        who: TopicRights(
+            tuple(re.findall("`([^`]+)`", says)), tuple(re.findall("`([^`]+)`", hears))
+        )
         for who, says, hears in ROW.findall(text)
     }
 

@@ -9,7 +9,9 @@ def level(up_s: float, cpu_s: float = 0.0, **words: float) -> LevelNotice:
     return LevelNotice(
         level_dbfs=-40,
         floor_dbfs=-60,
-        words=tuple(WordScore(name=name, score=score, threshold=0.5) for name, score in words.items()),
+        words=tuple(
+            WordScore(name=name, score=score, threshold=0.5) for name, score in words.items()
+        ),
         mute="open",
         lamp="idle",
         cpu_s=cpu_s,

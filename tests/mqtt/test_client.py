@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from listener.config import BrokerSettings
 from listener.errors import ConfigError
 from listener.mqtt.broker import (
-    ConnectedEvent,
-    DeliveredEvent,
-    DeniedEvent,
     BrokerEvent,
     BrokerLimits,
+    ConnectedEvent,
     ConnectionLostEvent,
+    DeliveredEvent,
+    DeniedEvent,
     Message,
     RejectedEvent,
 )

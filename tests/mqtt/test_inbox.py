@@ -8,7 +8,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from listener.mqtt.broker import DeliveredEvent, ConnectionLostEvent, RejectedEvent
+from listener.mqtt.broker import ConnectionLostEvent, DeliveredEvent, RejectedEvent
 from listener.mqtt.inbox import EventQueue
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pyrage
 import pytest
 
-from listener.owner.attribution import AttributionResult, Attribution, Keeper
+from listener.owner.attribution import Attribution, AttributionResult, Keeper
 from listener.owner.roster import Roster
 from listener.sound.clip import Clip, EndReason
 

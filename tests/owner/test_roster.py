@@ -118,7 +118,12 @@ def test_keys_that_are_none_are_refused() -> None:
 
 def test_a_key_that_follows_takes_over_when_it_is_confirmed() -> None:
     old, new = made_key(), made_key()
-    roster = Roster().with_owner("ada", old).with_challenge("ada", "one", 1).with_confirmation("ada", "one", 2)
+    roster = (
+        Roster()
+        .with_owner("ada", old)
+        .with_challenge("ada", "one", 1)
+        .with_confirmation("ada", "one", 2)
+    )
 
     noted = roster.with_following("ada", new)
     assert noted.active_owners() == {"ada": old}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from listener.errors import BadRelease
 from listener.release import form
-from listener.release.form import ReleaseManifest, Part
+from listener.release.form import Part, ReleaseManifest
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 OTHER = Ed25519PrivateKey.from_private_bytes(b"o" * 32)

@@ -73,4 +73,6 @@ def test_a_household_is_told_what_runs_and_what_is_on_its_way() -> None:
     back = shown(BEGAN.roll_back("hear did not score"))
     assert (back.latest, back.in_progress) == ("0.2.0", False)
     assert "hear did not score" in back.summary
-    assert shown(BEGAN.confirm("0.2.0"), "0.2.0") == VersionReport(installed="0.2.0", latest="0.2.0")
+    assert shown(BEGAN.confirm("0.2.0"), "0.2.0") == VersionReport(
+        installed="0.2.0", latest="0.2.0"
+    )

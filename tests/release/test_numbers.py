@@ -7,7 +7,13 @@ from listener.release import numbers
 def test_versions_are_compared_as_numbers() -> None:
     versions = ["0.10.0", "0.9.9", "1.0.0", "0.9.10", "not one"]
 
-    assert sorted(versions, key=numbers.version_key) == ["not one", "0.9.9", "0.9.10", "0.10.0", "1.0.0"]
+    assert sorted(versions, key=numbers.version_key) == [
+        "not one",
+        "0.9.9",
+        "0.9.10",
+        "0.10.0",
+        "1.0.0",
+    ]
 
 
 @given(text=st.text(max_size=12))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.rights import chain
-from listener.rights.chain import ORIGIN, LogBody, BrokenChain, LogHead, LogRow
+from listener.rights.chain import ORIGIN, BrokenChain, LogBody, LogHead, LogRow
 
 
 def made(number: int) -> list[dict[str, Any]]:

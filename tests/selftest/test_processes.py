@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from listener.selftest.processes import (
     descendants,
-    process_tree,
-    has_open,
     freeze,
+    has_open,
     name_of,
+    process_tree,
     read_position_bytes,
 )
 

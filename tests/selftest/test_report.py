@@ -3,7 +3,7 @@ import json
 import msgspec
 import pytest
 
-from listener.selftest.report import Event, CheckResult, SkippedCheck, Verdict, to_json, to_text
+from listener.selftest.report import CheckResult, Event, SkippedCheck, Verdict, to_json, to_text
 
 LOOK = CheckResult(
     path="recording",
@@ -28,7 +28,9 @@ replace = msgspec.structs.replace
         (replace(LOOK, must_find=True, blocks=9), "ok"),
     ],
 )
-def test_a_look_is_good_when_what_must_be_found_is_and_nothing_else(look: CheckResult, mark: str) -> None:
+def test_a_look_is_good_when_what_must_be_found_is_and_nothing_else(
+    look: CheckResult, mark: str
+) -> None:
     assert look.is_good is (mark == "ok")
     assert json.loads(to_json(look))["good"] is (mark == "ok")
     assert to_text(look).startswith(mark)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.selftest.syscalls import SentData, search_trace, strace_command, find_strace
+from listener.selftest.syscalls import SentData, find_strace, search_trace, strace_command
 from listener.selftest.watermark import Watermark
 
 MARKED = Watermark(5)

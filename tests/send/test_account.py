@@ -31,7 +31,9 @@ def states(broker: "FakeBroker") -> list[dict[str, object]]:
     return [json.loads(one.payload) for one in broker.published if "/status/" in one.topic]
 
 
-def test_counters_go_out_as_they_were_signed(account: StatusPublisher, broker: "FakeBroker") -> None:
+def test_counters_go_out_as_they_were_signed(
+    account: StatusPublisher, broker: "FakeBroker"
+) -> None:
     tally = Tally(device="hall", boot="0" * 16, seq=3, heard_samples=16_000)
     for notice in (
         notices.StartedNotice(thresholds={"alexa": 0.5}, switch="none"),
@@ -57,7 +59,9 @@ def test_counters_go_out_as_they_were_signed(account: StatusPublisher, broker: "
     assert "hearing" not in states(broker)[-1]
 
 
-def test_the_microphone_is_part_of_the_status(account: StatusPublisher, broker: "FakeBroker") -> None:
+def test_the_microphone_is_part_of_the_status(
+    account: StatusPublisher, broker: "FakeBroker"
+) -> None:
     lost = notices.MicrophoneNotice(state="lost", cause="missing", losses=1, overruns=2)
     for notice in (lost, notices.MicrophoneNotice(state="open", losses=1, overruns=2)):
         account.take(notice, connected=True)

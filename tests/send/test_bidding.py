@@ -12,7 +12,7 @@ from listener.config import SpoolSettings
 from listener.envelope import keys
 from listener.home import Home
 from listener.mqtt import terms
-from listener.mqtt.broker import ConnectedEvent, DeliveredEvent, BrokerLimits, Message
+from listener.mqtt.broker import BrokerLimits, ConnectedEvent, DeliveredEvent, Message
 from listener.mqtt.terms import RetentionLimit
 from listener.send.bidding import LONGEST_FOLLOWING_BYTES, InboundMessages
 from listener.send.courier import ClipDelivery

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from listener.config import SpoolSettings
 from listener.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest
 from listener.mqtt import topics
-from listener.mqtt.broker import ConnectedEvent, BrokerEvent, BrokerLimits, Message, Waitable
+from listener.mqtt.broker import BrokerEvent, BrokerLimits, ConnectedEvent, Message, Waitable
 from listener.send.courier import ClipDelivery
 from listener.send.loop import Sender
 from listener.spool.queue import Spool

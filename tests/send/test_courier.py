@@ -56,7 +56,9 @@ def test_one_clip_flies_at_a_time_and_the_oldest_first(courier: ClipDelivery, sp
     assert courier.next(1, LIMITS) is None
 
 
-def test_a_clip_leaves_on_the_hash_of_exactly_its_bytes(courier: ClipDelivery, spool: Spool) -> None:
+def test_a_clip_leaves_on_the_hash_of_exactly_its_bytes(
+    courier: ClipDelivery, spool: Spool
+) -> None:
     put(spool, 1)
     put(spool, 2)
     message = flown(courier, 1)
@@ -168,7 +170,9 @@ def test_missing_rights_cost_no_clip(courier: ClipDelivery, spool: Spool) -> Non
     assert spool.counts().quarantined == 0
 
 
-def test_three_connections_broken_by_one_clip_set_it_aside(courier: ClipDelivery, spool: Spool) -> None:
+def test_three_connections_broken_by_one_clip_set_it_aside(
+    courier: ClipDelivery, spool: Spool
+) -> None:
     put(spool, 1)
     put(spool, 2)
     for now_s in range(3):
@@ -202,7 +206,9 @@ def test_a_clip_that_the_broker_has_receipted_is_not_to_blame(
     assert spool.counts().quarantined == 0
 
 
-def test_a_broker_that_says_too_large_is_believed_at_once(courier: ClipDelivery, spool: Spool) -> None:
+def test_a_broker_that_says_too_large_is_believed_at_once(
+    courier: ClipDelivery, spool: Spool
+) -> None:
     put(spool, 1)
     flown(courier, 1)
 
@@ -211,7 +217,9 @@ def test_a_broker_that_says_too_large_is_believed_at_once(courier: ClipDelivery,
     assert spool.counts().quarantined == 1
 
 
-def test_a_refusal_sets_aside_and_an_erased_clip_is_let_go(courier: ClipDelivery, spool: Spool) -> None:
+def test_a_refusal_sets_aside_and_an_erased_clip_is_let_go(
+    courier: ClipDelivery, spool: Spool
+) -> None:
     put(spool, 1)
     put(spool, 2)
     first = flown(courier, 1)
@@ -245,7 +253,9 @@ def test_a_tombstone_takes_a_clip_that_has_not_flown_by_its_exact_bytes(
     assert spool.waiting() == [second]
 
 
-def test_a_clip_that_was_dropped_meanwhile_is_passed_over(courier: ClipDelivery, spool: Spool) -> None:
+def test_a_clip_that_was_dropped_meanwhile_is_passed_over(
+    courier: ClipDelivery, spool: Spool
+) -> None:
     entry = put(spool, 1)
     put(spool, 2)
     flown(courier, 0)

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from listener import notices
-from listener.mqtt.broker import ConnectedEvent, DeliveredEvent, DeniedEvent, BrokerLimits, ConnectionLostEvent, Message, RejectedEvent
-from listener.notifier import NoticeSocket, NoticeSender
+from listener.mqtt.broker import (
+    BrokerLimits,
+    ConnectedEvent,
+    ConnectionLostEvent,
+    DeliveredEvent,
+    DeniedEvent,
+    Message,
+    RejectedEvent,
+)
+from listener.notifier import NoticeSender, NoticeSocket
 from listener.send.courier import ClipDelivery
 from listener.send.loop import Sender
 from listener.service import Notifier, StopSignal

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.config import ClipSettings
-from listener.sound.clip import Clip, EndReason, Recorder, longest_samples, encode_clip
+from listener.sound.clip import Clip, EndReason, Recorder, encode_clip, longest_samples
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer, Samples
 from listener.sound.ring import Ring
 from tests.fakes import LoudnessModel, PlainBuffers, told

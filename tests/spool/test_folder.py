@@ -52,7 +52,10 @@ def test_leftovers_of_a_crash_are_cleared_by_the_next_put(spool: Spool, folder: 
 
 
 def test_what_is_no_plain_file_is_not_read(spool: Spool, folder: Path) -> None:
-    link, pipe = SpoolEntry(2, "ada", str(uuid.UUID(int=2))), SpoolEntry(3, "ada", str(uuid.UUID(int=3)))
+    link, pipe = (
+        SpoolEntry(2, "ada", str(uuid.UUID(int=2))),
+        SpoolEntry(3, "ada", str(uuid.UUID(int=3))),
+    )
     put(spool, 1)
     (folder / link.name).symlink_to("/etc/passwd")
     os.mkfifo(folder / pipe.name)

@@ -130,7 +130,13 @@ def test_talk_a_quiet_room_and_near_sounds_leave_nothing(speaker: Speaker) -> No
     ended = speaker.hear("--fast", "--microphone", files)
 
     told = events(ended.stdout)
-    assert kinds(told) == ["StartedEvent", "InterruptedEvent", "InterruptedEvent", "NearMissEvent", "EndedEvent"]
+    assert kinds(told) == [
+        "StartedEvent",
+        "InterruptedEvent",
+        "InterruptedEvent",
+        "NearMissEvent",
+        "EndedEvent",
+    ]
     total = told[-1]
     assert isinstance(total, report.EndedEvent)
     assert total.heard_s == total.discarded_s > 0
@@ -152,7 +158,14 @@ def test_a_switch_thrown_during_the_command_drops_the_clip(speaker: Speaker) -> 
     ended = speaker.hear("--fast", "--mute", "3.5-4", "--microphone", COMMAND)
 
     told = events(ended.stdout)
-    assert kinds(told) == ["StartedEvent", "WakeEvent", "NotKeptEvent", "MutedEvent", "UnmutedEvent", "EndedEvent"]
+    assert kinds(told) == [
+        "StartedEvent",
+        "WakeEvent",
+        "NotKeptEvent",
+        "MutedEvent",
+        "UnmutedEvent",
+        "EndedEvent",
+    ]
     assert speaker.envelopes() == []
 
 
@@ -196,7 +209,14 @@ def test_a_recording_that_breaks_off_is_a_gap_and_exit_1_and_the_next_is_heard(
     assert ended.returncode == 1
     assert "earmark: error: 1 of 2 recordings broke off" in ended.stderr
     told = events(ended.stdout)
-    assert kinds(told) == ["StartedEvent", "InterruptedEvent", "InterruptedEvent", "WakeEvent", "SealedEvent", "EndedEvent"]
+    assert kinds(told) == [
+        "StartedEvent",
+        "InterruptedEvent",
+        "InterruptedEvent",
+        "WakeEvent",
+        "SealedEvent",
+        "EndedEvent",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -299,7 +319,13 @@ def test_notices_reach_send_and_the_counters_are_signed(speaker: Speaker) -> Non
 
     assert ended.returncode == 0
     assert [type(notice) for notice in got] == [
-        *(notices.StartedNotice, notices.WakeNotice, notices.SpooledNotice, notices.CountersNotice, notices.StoppedNotice)
+        *(
+            notices.StartedNotice,
+            notices.WakeNotice,
+            notices.SpooledNotice,
+            notices.CountersNotice,
+            notices.StoppedNotice,
+        )
     ]
     counted = got[3]
     assert isinstance(counted, notices.CountersNotice)

@@ -16,7 +16,7 @@ from listener.config import MicrophoneSettings
 from listener.errors import Unavailable
 from listener.hear.gate import listen_to_device
 from listener.hear.microphone.devices import load_portaudio
-from listener.hear.microphone.records import HEADER, Cause, FailedRecord, RecordType, OpenedRecord
+from listener.hear.microphone.records import HEADER, Cause, FailedRecord, OpenedRecord, RecordType
 from listener.hear.mute.switch import NoSwitch
 from listener.service import StopSignal
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples

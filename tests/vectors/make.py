@@ -367,7 +367,9 @@ def bad_inside(make: Maker) -> None:
     refuse("other-seq", "another number inside", lambda h: make.flac(h | {"seq": 99}))
     refuse("no-comment", "no fields inside", lambda _: encode_clip(make.samples, "-"))
     refuse(
-        "public-only", "no private fields", lambda h: encode_clip(make.samples, plain_json(h).decode())
+        "public-only",
+        "no private fields",
+        lambda h: encode_clip(make.samples, plain_json(h).decode()),
     )
     refuse(
         "spaces",

@@ -107,7 +107,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         rest = [n for n in find_nearest(known, target, 2 * arguments.most) if n.phrase not in have]
         found = sorted([*found, *rest])[: arguments.most]
     if arguments.silent:
-        _print_results([PhraseResult(n.phrase, n.distance, n.phones, (), 0) for n in found], (), arguments)
+        _print_results(
+            [PhraseResult(n.phrase, n.distance, n.phones, (), 0) for n in found], (), arguments
+        )
         return 0
     voices = _voices(arguments.voice)
     program = find_program()
@@ -175,7 +177,9 @@ def _spelled(word: str) -> str:
     return word.replace("-", " ").replace("_", " ")
 
 
-def _print_results(tried: Sequence[PhraseResult], voices: Sequence[Voice], arguments: argparse.Namespace) -> None:
+def _print_results(
+    tried: Sequence[PhraseResult], voices: Sequence[Voice], arguments: argparse.Namespace
+) -> None:
     for each in tried:
         line = _json(each, voices) if arguments.json else _text(each, len(voices))
         sys.stdout.write(line + "\n")

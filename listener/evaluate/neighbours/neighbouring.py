@@ -10,8 +10,8 @@ from listener.evaluate.neighbours.phones import (
     Costs,
     Lexicon,
     Phones,
-    distances,
     deletion_cost,
+    distances,
     reverse_lexicon,
 )
 
@@ -29,7 +29,9 @@ class Neighbour:
     phones: Phones
 
 
-def find_nearest(known: Lexicon, target: Phones, most: int, *, pairs: bool = True) -> list[Neighbour]:
+def find_nearest(
+    known: Lexicon, target: Phones, most: int, *, pairs: bool = True
+) -> list[Neighbour]:
     """Return the phrases that sound most like ``target``, nearest first.
 
     Phrases in which the wake word itself is said are left out, and of phrases that sound alike all

@@ -85,7 +85,8 @@ def match_wakes(play: PlayedItem, track: ScoreTrack, watch: MatchRule) -> MatchR
     )
     found = [maker.wake(EventKind.FALSE_WAKE, step, None) for step in counted.false_wakes]
     found += [
-        maker.wake(EventKind.HIT, step, places[index].word_end_sample) for index, step in counted.hits
+        maker.wake(EventKind.HIT, step, places[index].word_end_sample)
+        for index, step in counted.hits
     ]
     found += [
         maker.miss(places[index], min(places[index].end_sample, track.length_samples))

@@ -13,7 +13,9 @@ Hits = dict[tuple[str, int], tuple[float, list[bool]]]
 """By item and place in it: where the window opens, and whether each play woke."""
 
 
-def measure_repeatability(hits: Hits, events: Sequence[DetectionEvent], plays: int) -> tuple[Repeatability, ...]:
+def measure_repeatability(
+    hits: Hits, events: Sequence[DetectionEvent], plays: int
+) -> tuple[Repeatability, ...]:
     """Say of each word, and of each place of false wakes, how many plays fired.
 
     Args:
@@ -39,7 +41,11 @@ def _places(events: Iterable[DetectionEvent], plays: int) -> list[Repeatability]
             at, fired = (event.item, event.at_s), set()
             found.append(
                 Repeatability(
-                    kind=EventKind.FALSE_WAKE, item=event.item, at_s=event.at_s, fired=0, plays=plays
+                    kind=EventKind.FALSE_WAKE,
+                    item=event.item,
+                    at_s=event.at_s,
+                    fired=0,
+                    plays=plays,
                 )
             )
         fired.add(event.play)

@@ -12,7 +12,7 @@ from listener.evaluate.rates.counting import false_hours
 from listener.evaluate.rates.curve import CurveCounts, count_curve
 from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.excerpts import ScoreHistogram, cut_excerpt
-from listener.evaluate.rates.judging import PlayedItem, MatchRule, match_wakes
+from listener.evaluate.rates.judging import MatchRule, PlayedItem, match_wakes
 from listener.evaluate.rates.result import Excerpt
 from listener.sound.pcm import SAMPLE_RATE_HZ
 
@@ -75,6 +75,8 @@ def word_report(play: PlayedItem, track: ScoreTrack, watch: MatchRule) -> WordRe
         ),
         heights=heights,
         excerpts=tuple(
-            cut_excerpt(track, event) for event in judged.events if event.kind is EventKind.FALSE_WAKE
+            cut_excerpt(track, event)
+            for event in judged.events
+            if event.kind is EventKind.FALSE_WAKE
         ),
     )

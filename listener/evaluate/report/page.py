@@ -18,7 +18,7 @@ from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.result import Excerpt, Repeatability, Result, WordResult
 from listener.evaluate.report import pictures, scores
 from listener.evaluate.report.drawing import clean, format_value
-from listener.evaluate.report.figures import list_figures, format_rate_html, format_rate
+from listener.evaluate.report.figures import format_rate, format_rate_html, list_figures
 
 MOST_CARDS: Final = 60
 """False wakes of one result that the page shows, with their scores."""

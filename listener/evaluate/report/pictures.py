@@ -7,15 +7,15 @@ from typing import Final
 from listener.evaluate.rates.intervals import Rate
 from listener.evaluate.rates.result import Breakdown, Point, WordResult
 from listener.evaluate.report.drawing import (
-    SvgChart,
+    AxisFormat,
     Linear,
     Logarithmic,
     Place,
     Scale,
-    AxisFormat,
+    SvgChart,
+    format_value,
     shorten,
     step_path,
-    format_value,
 )
 from listener.evaluate.report.figures import per_hour, percent
 

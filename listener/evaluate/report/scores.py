@@ -7,12 +7,12 @@ from typing import Final
 from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.result import Excerpt, Histogram
 from listener.evaluate.report.drawing import (
-    SvgChart,
+    AxisFormat,
     Linear,
     Logarithmic,
-    AxisFormat,
-    shorten,
+    SvgChart,
     format_value,
+    shorten,
 )
 
 MOST_LANES: Final = 40

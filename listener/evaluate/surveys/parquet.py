@@ -19,7 +19,14 @@ from pyarrow import parquet
 from listener.errors import Unavailable
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason
 from listener.wake import trace
-from listener.wake.trace import LEVEL_FRAMES, TraceDetection, HeardLine, GapLine, OpenedLine, WordScores
+from listener.wake.trace import (
+    LEVEL_FRAMES,
+    GapLine,
+    HeardLine,
+    OpenedLine,
+    TraceDetection,
+    WordScores,
+)
 
 SUFFIX: Final = ".parquet"
 RUNS: Final = b"earmark.runs"
@@ -120,7 +127,9 @@ def _flush(writer: Any, batch: list[dict[str, Any]]) -> int:  # noqa: ANN401 - p
     return count
 
 
-def _rows(line: HeardLine | GapLine, opened: OpenedLine, run: int, number: int) -> Iterator[dict[str, Any]]:
+def _rows(
+    line: HeardLine | GapLine, opened: OpenedLine, run: int, number: int
+) -> Iterator[dict[str, Any]]:
     """Yield the rows of a line, the stretch or the gap itself first."""
     end_sample = (
         line.end_sample if isinstance(line, HeardLine) else line.first_sample + line.length_samples

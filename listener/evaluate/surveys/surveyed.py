@@ -21,7 +21,7 @@ from listener.evaluate.rates.result import (
     Repeatability,
     WordResult,
 )
-from listener.evaluate.surveys.moments import CONDITION, Moment, find_moments, build_chain_rule
+from listener.evaluate.surveys.moments import CONDITION, Moment, build_chain_rule, find_moments
 from listener.evaluate.surveys.spans import Spans
 from listener.evaluate.surveys.traces import Chain, MergedTraces
 
@@ -167,7 +167,9 @@ def _row(name: str, count: int, heard_s: float) -> Breakdown:
     return Breakdown(name=name, misses=_NO_WORDS, false_wakes=rate)
 
 
-def _repeats(merged: MergedTraces, stimuli: Spans, wakes: Sequence[Moment]) -> Iterable[Repeatability]:
+def _repeats(
+    merged: MergedTraces, stimuli: Spans, wakes: Sequence[Moment]
+) -> Iterable[Repeatability]:
     """Yield each place of a stimulus that woke a device, and in how many plays it did."""
     devices = len({device for device, _ in merged.heard_s})
     plays = Counter(span.name for span in stimuli)

@@ -12,7 +12,7 @@ from listener.evaluate.rates.result import Result
 from listener.evaluate.surveys import surveyed
 from listener.evaluate.surveys.parquet import write_parquet
 from listener.evaluate.surveys.spans import Spans, parse_spans
-from listener.evaluate.surveys.traces import read_trace, merge
+from listener.evaluate.surveys.traces import merge, read_trace
 from listener.wake.trace import Line
 
 

@@ -20,7 +20,7 @@ from listener.evaluate.surveys.spans import Spans
 from listener.journal import read_lines
 from listener.sound.pcm import SAMPLE_RATE_HZ
 from listener.wake import trace
-from listener.wake.trace import HeardLine, TraceWord, OpenedLine
+from listener.wake.trace import HeardLine, OpenedLine, TraceWord
 
 MOST_TROUBLES: Final = 50
 """Bad lines of one trace that are named; further ones are only counted."""

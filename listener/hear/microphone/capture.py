@@ -24,13 +24,20 @@ from listener.hear.microphone.devices import (
     PortAudio,
     Stream,
     cause_from_error,
-    select_devices,
-    find_default_index,
-    load_portaudio,
-    list_devices,
     explain_missing,
+    find_default_index,
+    list_devices,
+    load_portaudio,
+    select_devices,
 )
-from listener.hear.microphone.records import HEADER, Cause, RecordType, encode_failed, encode_opened, encode_overrun
+from listener.hear.microphone.records import (
+    HEADER,
+    Cause,
+    RecordType,
+    encode_failed,
+    encode_opened,
+    encode_overrun,
+)
 from listener.hear.traces import overwrite_freed_memory
 
 _LOCK_CURRENT_FUTURE_ON_FAULT: Final = 1 | 2 | 4  # sys/mman.h: MCL_…

@@ -120,7 +120,9 @@ def supports_rate(sound: PortAudio, device: InputDevice, channel: int, rate_hz: 
     return True
 
 
-def select_devices(devices: Iterable[InputDevice], wanted: str, default: int) -> Sequence[InputDevice]:
+def select_devices(
+    devices: Iterable[InputDevice], wanted: str, default: int
+) -> Sequence[InputDevice]:
     """Return the devices that ``wanted`` names; the first of them is heard.
 
     Args:

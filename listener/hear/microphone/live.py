@@ -17,8 +17,16 @@ from listener.backoff import Backoff
 from listener.hear.levels import ConstantSignalDetector
 from listener.hear.memory import allocate_locked
 from listener.hear.microphone.child import CaptureProcess, ProcessEnded
-from listener.hear.microphone.records import HEADER, BlockRecord, Cause, FailedRecord, ProtocolError, OpenedRecord, OverrunRecord
-from listener.hear.microphone.waiting import WaitResult, Poller, Watch
+from listener.hear.microphone.records import (
+    HEADER,
+    BlockRecord,
+    Cause,
+    FailedRecord,
+    OpenedRecord,
+    OverrunRecord,
+    ProtocolError,
+)
+from listener.hear.microphone.waiting import Poller, WaitResult, Watch
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
 
 TURN_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
@@ -143,7 +151,9 @@ class LiveMicrophone:
             return self._report_lost(Cause.DIED)
         return _nothing() if record is None else self._handle(record)
 
-    def _handle(self, record: OpenedRecord | BlockRecord | OverrunRecord | FailedRecord) -> Samples | GapReason:
+    def _handle(
+        self, record: OpenedRecord | BlockRecord | OverrunRecord | FailedRecord
+    ) -> Samples | GapReason:
         match record:
             case FailedRecord(cause):
                 return self._report_lost(cause)

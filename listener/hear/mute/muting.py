@@ -17,8 +17,8 @@ from listener.hear.mute.lasting import (
     REASONS,
     AnyRecord,
     FaultReason,
-    MuteFiles,
     MuteFile,
+    MuteFiles,
     SoftwareMute,
 )
 from listener.hear.mute.switch import Switch
@@ -145,9 +145,7 @@ class MuteController:
                 case control.UnmuteRequest() if self._remote_unmute:
                     self._mutes = False
                     # This mute and no later one, should the disk take its time.
-                    self._takes_back = (
-                        None if self._has_new_command() else self._software.record
-                    )
+                    self._takes_back = None if self._has_new_command() else self._software.record
                 case control.UnmuteRequest():
                     self.ignored += 1
                     if self.ignored == 1:

@@ -26,7 +26,7 @@ from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute.muting import MuteController
 from listener.hear.mute.switch import Switch
 from listener.hear.mute.switches import LineSwitch
-from listener.hear.trying.judging import ProbeResult, assess_levels, report_mute, assess_proof
+from listener.hear.trying.judging import ProbeResult, assess_levels, assess_proof, report_mute
 from listener.service import StopSignal
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, GapReason
 
@@ -117,7 +117,9 @@ def listen(
     return heard
 
 
-def prove_switch_cuts_microphone(settings: config.MicrophoneSettings, switch: LineSwitch, lasting: MuteFiles) -> Finding:
+def prove_switch_cuts_microphone(
+    settings: config.MicrophoneSettings, switch: LineSwitch, lasting: MuteFiles
+) -> Finding:
     """Listen while the switch in hardware says muted, and find out whether it cuts the microphone.
 
     A contradiction is written down: hear stays muted until a person clears it.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from listener.evaluate.corpus.items import InvalidItem, Item, CombinedCorpus
+from listener.evaluate.corpus.items import CombinedCorpus, InvalidItem, Item
 
 HERE = Path("x")
 

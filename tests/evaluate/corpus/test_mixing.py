@@ -11,8 +11,8 @@ from scipy.signal import fftconvolve
 from listener.errors import Unavailable
 from listener.evaluate.corpus.levels import SpeechLevel, decibels
 from listener.evaluate.corpus.mixing import (
-    MixChoice,
     Condition,
+    MixChoice,
     Mixer,
     choose,
     endless,
@@ -138,7 +138,9 @@ def test_what_goes_beyond_int16_is_counted(noise: Path) -> None:
     mixer = Mixer()
     loud = np.full(RATE, 32_000, np.int16)
 
-    sound = np.concatenate(list(mixer.mix(lambda: played(loud), MixChoice(noise=noise, snr_db=0.0))))
+    sound = np.concatenate(
+        list(mixer.mix(lambda: played(loud), MixChoice(noise=noise, snr_db=0.0)))
+    )
 
     assert sound.max() == 32_767
     assert mixer.clipped_samples > 1_000

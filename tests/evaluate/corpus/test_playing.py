@@ -10,7 +10,7 @@ import soundfile
 
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.evaluate.corpus.items import Item, Label
-from listener.evaluate.corpus.playing import PlayableItem, file_hash, phases, open_item
+from listener.evaluate.corpus.playing import PlayableItem, file_hash, open_item, phases
 from listener.sound.pcm import Samples
 
 RATE = 16_000

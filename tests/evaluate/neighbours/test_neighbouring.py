@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from listener.evaluate.neighbours.neighbouring import find_nearest
-from listener.evaluate.neighbours.phones import Lexicon, distances, deletion_cost, build_lexicon
+from listener.evaluate.neighbours.phones import Lexicon, build_lexicon, deletion_cost, distances
 
 ALEXA = ("AH0", "L", "EH1", "K", "S", "AH0")
 WORDS = {

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from listener.evaluate.neighbours.phones import (
     Phones,
+    build_lexicon,
+    deletion_cost,
     distances,
     is_phone,
-    deletion_cost,
-    build_lexicon,
     reverse_lexicon,
     substitution_cost,
     symbols,

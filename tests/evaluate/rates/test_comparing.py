@@ -7,7 +7,9 @@ from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.intervals import mcnemar
 
 
-def false_wake(item: str, at_s: float, play: int = 0, kind: EventKind = EventKind.FALSE_WAKE) -> DetectionEvent:
+def false_wake(
+    item: str, at_s: float, play: int = 0, kind: EventKind = EventKind.FALSE_WAKE
+) -> DetectionEvent:
     return DetectionEvent(kind, "alexa", item, "clean", play, at_s, 0.9, 0.9, 0.08)
 
 
@@ -30,7 +32,9 @@ def test_words_are_compared_one_by_one() -> None:
 def test_words_that_only_one_heard_are_no_pairs() -> None:
     first = outcomes("++") | {("other", 0): False}
 
-    found = compare_engines("alexa", "clean", ("a", "b"), (first, outcomes("++")), ([], []), same_s=2.0)
+    found = compare_engines(
+        "alexa", "clean", ("a", "b"), (first, outcomes("++")), ([], []), same_s=2.0
+    )
 
     assert (found.words_said, found.only_first_missed) == (2, 0)
 

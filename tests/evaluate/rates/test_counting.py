@@ -10,9 +10,9 @@ from listener.evaluate.rates.counting import (
     count_wakes,
     false_hours,
     find_near_misses,
-    reaches,
     find_wakes,
     hit_windows,
+    reaches,
 )
 from listener.wake.trigger import NearMiss, Rule, Trigger, Wake
 from tests.evaluate.tracks import HERE, STEP, ends_of

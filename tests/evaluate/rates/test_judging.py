@@ -2,7 +2,7 @@
 
 from listener.evaluate.corpus.items import Item, Label, Segment
 from listener.evaluate.rates.events import EventKind
-from listener.evaluate.rates.judging import PlayedItem, MatchRule, match_wakes, speaker_at
+from listener.evaluate.rates.judging import MatchRule, PlayedItem, match_wakes, speaker_at
 from listener.wake.trigger import Rule
 from tests.evaluate.tracks import HERE, STEP, track_of
 

@@ -5,7 +5,9 @@ from listener.evaluate.rates.repeatability import measure_repeatability
 from listener.evaluate.rates.result import Repeatability
 
 
-def event(item: str, at_s: float, play: int, kind: EventKind = EventKind.FALSE_WAKE) -> DetectionEvent:
+def event(
+    item: str, at_s: float, play: int, kind: EventKind = EventKind.FALSE_WAKE
+) -> DetectionEvent:
     return DetectionEvent(kind, "alexa", item, "clean", play, at_s, 0.9, 0.9, 0.08)
 
 
@@ -16,7 +18,10 @@ def told(found: tuple[Repeatability, ...]) -> list[tuple[str, str, float, int, i
 def test_a_word_says_in_how_many_plays_it_woke() -> None:
     hits = {("a", 0): (1.5, [True, False, True]), ("a", 1): (4.0, [False] * 3)}
 
-    assert told(measure_repeatability(hits, (), 3)) == [("hit", "a", 1.5, 2, 3), ("hit", "a", 4.0, 0, 3)]
+    assert told(measure_repeatability(hits, (), 3)) == [
+        ("hit", "a", 1.5, 2, 3),
+        ("hit", "a", 4.0, 0, 3),
+    ]
 
 
 def test_false_wakes_of_several_plays_are_one_where_they_lie_close() -> None:

@@ -5,12 +5,14 @@ import pytest
 
 from listener.evaluate.corpus.items import Item, Label
 from listener.evaluate.rates.events import EventKind
-from listener.evaluate.rates.judging import PlayedItem, MatchRule
+from listener.evaluate.rates.judging import MatchRule, PlayedItem
 from listener.evaluate.rates.takes import word_report
 from listener.wake.trigger import Rule
 from tests.evaluate.tracks import HERE, STEP, track_of
 
-TAKE_RULE = MatchRule("alexa", "alexa", Rule(0.5, refractory_samples=STEP, near_miss_threshold=0.2), 0.1)
+TAKE_RULE = MatchRule(
+    "alexa", "alexa", Rule(0.5, refractory_samples=STEP, near_miss_threshold=0.2), 0.1
+)
 
 
 def labelled_item(*labels: Label) -> PlayedItem:
@@ -37,7 +39,11 @@ def test_only_false_wakes_have_an_excerpt() -> None:
 
     report = word_report(labelled_item(Label("alexa", 0.0, 0.1)), track, TAKE_RULE)
 
-    assert [event.kind for event in report.events] == [EventKind.HIT, EventKind.NEAR_MISS, EventKind.FALSE_WAKE]
+    assert [event.kind for event in report.events] == [
+        EventKind.HIT,
+        EventKind.NEAR_MISS,
+        EventKind.FALSE_WAKE,
+    ]
     (excerpt,) = report.excerpts
     assert excerpt.at_s == 0.64
 

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.evaluate.report.drawing import (
-    SvgChart,
+    AxisFormat,
     Linear,
     Logarithmic,
     Scale,
-    AxisFormat,
+    SvgChart,
     clean,
+    format_value,
     shorten,
     step_path,
-    format_value,
 )
 
 spans = st.tuples(st.floats(1e-6, 1e6), st.floats(1.01, 1e6))
@@ -88,7 +88,9 @@ def test_letters_that_would_change_those_around_them_are_replaced(unfit: str) ->
 def test_axes_have_their_names_and_ticks() -> None:
     drawing = SvgChart("x")
 
-    drawing.axes(Logarithmic(0.1, 10), Linear(0, 1), ("hours", "misses"), AxisFormat("plain", "percent"))
+    drawing.axes(
+        Logarithmic(0.1, 10), Linear(0, 1), ("hours", "misses"), AxisFormat("plain", "percent")
+    )
 
     texts = [element.text for element in ET.fromstring(drawing.svg()).iter("text")]
     assert {"hours", "misses", "0", "0.1", "1", "10", "0 %", "100 %"} <= set(texts)

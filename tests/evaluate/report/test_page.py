@@ -123,7 +123,9 @@ def test_what_fired_in_most_plays_comes_first_and_once() -> None:
     result = sample.result("a.flac", "b.flac")
     word = result.words[0]
     again = [
-        msgspec.convert(msgspec.to_builtins(event) | {"play": play, "item": "b.flac"}, DetectionEvent)
+        msgspec.convert(
+            msgspec.to_builtins(event) | {"play": play, "item": "b.flac"}, DetectionEvent
+        )
         for play in range(1, 4)
         for event in word.events
         if event.kind is EventKind.FALSE_WAKE and event.item == "b.flac"

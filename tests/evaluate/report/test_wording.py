@@ -5,7 +5,7 @@ import pytest
 
 from listener.evaluate.plan import EvaluationPlan
 from listener.evaluate.rates.intervals import Rate
-from listener.evaluate.rates.result import Target, SkippedItem, WordResult
+from listener.evaluate.rates.result import SkippedItem, Target, WordResult
 from listener.evaluate.report.wording import list_cautions, list_definitions
 from tests.evaluate.sample import word_result
 

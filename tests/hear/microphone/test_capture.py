@@ -8,7 +8,14 @@ import pytest
 
 from listener.hear.microphone.capture import OTHER_RATES_HZ, CaptureError, capture, open_stream
 from listener.hear.microphone.devices import InputDevice
-from listener.hear.microphone.records import HEADER, BlockRecord, Cause, RecordType, OverrunRecord, Reader
+from listener.hear.microphone.records import (
+    HEADER,
+    BlockRecord,
+    Cause,
+    OverrunRecord,
+    Reader,
+    RecordType,
+)
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 
 

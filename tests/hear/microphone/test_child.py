@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from listener.hear.microphone.child import PIPE_BYTES, CaptureProcess, ProcessEnded
-from listener.hear.microphone.records import HEADER, BlockRecord, ProtocolError, RecordType, OpenedRecord, Record, encode_opened
+from listener.hear.microphone.records import (
+    HEADER,
+    BlockRecord,
+    OpenedRecord,
+    ProtocolError,
+    Record,
+    RecordType,
+    encode_opened,
+)
 
 pytestmark = pytest.mark.system  # real processes
 

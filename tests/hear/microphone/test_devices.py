@@ -10,10 +10,10 @@ from listener.hear.microphone import devices
 from listener.hear.microphone.devices import (
     InputDevice,
     cause_from_error,
-    select_devices,
+    explain_missing,
     find_default_index,
     list_devices,
-    explain_missing,
+    select_devices,
 )
 from listener.hear.microphone.records import Cause
 
@@ -57,7 +57,9 @@ def test_the_table_has_what_can_be_heard() -> None:
         ("camera", ()),
     ],
 )
-def test_a_device_is_named_by_default_index_or_part(wanted: str, found: tuple[InputDevice, ...]) -> None:
+def test_a_device_is_named_by_default_index_or_part(
+    wanted: str, found: tuple[InputDevice, ...]
+) -> None:
     assert select_devices(ALL, wanted, 3) == found
 
 

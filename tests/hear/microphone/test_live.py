@@ -11,13 +11,18 @@ import pytest
 
 from listener.config import MicrophoneSettings
 from listener.hear.gate import Gate, listen_to_device
-from listener.hear.microphone.live import TURN_S, MicrophoneTimeouts, LiveMicrophone, capture_command
+from listener.hear.microphone.live import (
+    TURN_S,
+    LiveMicrophone,
+    MicrophoneTimeouts,
+    capture_command,
+)
 from listener.hear.microphone.records import (
     HEADER,
     Cause,
     FailedRecord,
-    RecordType,
     OpenedRecord,
+    RecordType,
     encode_failed,
     encode_opened,
     encode_overrun,

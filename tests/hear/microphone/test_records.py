@@ -10,12 +10,12 @@ from listener.hear.microphone.records import (
     BlockRecord,
     Cause,
     FailedRecord,
-    ProtocolError,
-    RecordType,
     OpenedRecord,
     OverrunRecord,
+    ProtocolError,
     Reader,
     Record,
+    RecordType,
     encode_failed,
     encode_opened,
     encode_overrun,
@@ -46,7 +46,9 @@ def read(data: bytes, piece_bytes: int = 1 << 20) -> list[Record | bytes]:
 @given(
     st.lists(
         st.one_of(
-            st.tuples(st.integers(1, 768_000), st.integers(1, 1_024)).map(lambda x: OpenedRecord(*x)),
+            st.tuples(st.integers(1, 768_000), st.integers(1, 1_024)).map(
+                lambda x: OpenedRecord(*x)
+            ),
             st.binary(min_size=1, max_size=ROOM_BYTES // 2).map(lambda x: x + x),
             st.just(OverrunRecord()),
             st.sampled_from(sorted(SAID)).map(FailedRecord),

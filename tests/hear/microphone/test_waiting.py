@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from listener.hear.microphone.waiting import WaitResult, Poller
+from listener.hear.microphone.waiting import Poller, WaitResult
 
 LONG_S = 20.0
 

@@ -12,8 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from listener.control import ControlClient, ControlSocket, Wakeup, UnmuteRequest
-from listener.control import MuteRequest
+from listener.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest, Wakeup
 from listener.errors import Unavailable
 from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute.muting import WRITE_PAUSE_S, MuteController

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.errors import UsageError
-from listener.hear.mute.switch import NoSwitch, ScriptedSwitch, MuteInterval, parse_mute_intervals
+from listener.hear.mute.switch import MuteInterval, NoSwitch, ScriptedSwitch, parse_mute_intervals
 
 
 def test_stretches_are_read_in_seconds() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.errors import Unavailable
-from listener.hear.signs.apa102 import SET_MODE, SET_SPEED, open_row, encode_frame
+from listener.hear.signs.apa102 import SET_MODE, SET_SPEED, encode_frame, open_row
 
 bytes_of_light = st.integers(0, 255)
 

@@ -9,7 +9,7 @@ import pytest
 
 from listener.config import ChimeSettings
 from listener.hear.signs import chime
-from listener.hear.signs.chime import ChimeProcess, chime_command, build_chime
+from listener.hear.signs.chime import ChimeProcess, build_chime, chime_command
 
 SCRIPTS = {
     "plays": "import os\nwhile os.read(0, 1): os.write(1, b'.')",

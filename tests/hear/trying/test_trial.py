@@ -30,7 +30,9 @@ class FakeLine:
 def test_with_the_switch_open_nothing_is_proven(home: Path) -> None:
     switch = LineSwitch("fake", lambda: FakeLine(is_down=False), lambda: 0.0)
 
-    finding = trial.prove_switch_cuts_microphone(MicrophoneSettings(device="no such"), switch, MuteFiles(home))
+    finding = trial.prove_switch_cuts_microphone(
+        MicrophoneSettings(device="no such"), switch, MuteFiles(home)
+    )
 
     assert finding.verdict == "fail"
     assert "open" in finding.text
@@ -42,7 +44,9 @@ def test_with_a_line_that_cannot_be_read_nothing_is_proven(home: Path) -> None:
 
     switch = LineSwitch("fake", gone, lambda: 0.0)
 
-    finding = trial.prove_switch_cuts_microphone(MicrophoneSettings(device="no such"), switch, MuteFiles(home))
+    finding = trial.prove_switch_cuts_microphone(
+        MicrophoneSettings(device="no such"), switch, MuteFiles(home)
+    )
 
     assert finding.verdict == "fail"
 
