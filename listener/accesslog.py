@@ -118,8 +118,8 @@ class AccessLog:
         if n == 0:
             return ORIGIN
         with self._available(), self._lock:
-            found = self._rows.execute("select hash from row where n = ?", (n,)).fetchone()
-        return found[0] if found else None
+            row = self._rows.execute("select hash from row where n = ?", (n,)).fetchone()
+        return row[0] if row else None
 
     def page(self, owner: str | None, after: int, limit: int) -> list[dict[str, Any]]:
         """Return rows as JSON has them: with their body where they concern ``owner``.
@@ -130,7 +130,7 @@ class AccessLog:
             limit: how many rows at most.
         """
         with self._available(), self._lock:
-            found = self._rows.execute(
+            row = self._rows.execute(
                 "select n, hash, case when ?1 is null or owner = ?1 or other = ?1 then body end,"
                 " body_sha256 from row where n > ?2 order by n limit ?3",
                 (owner, after, limit),
@@ -138,7 +138,7 @@ class AccessLog:
         return [
             {"n": n, "hash": hash_}
             | ({"body_sha256": sha256} if body is None else {"body": msgspec.json.decode(body)})
-            for n, hash_, body, sha256 in found
+            for n, hash_, body, sha256 in row
         ]
 
     def rows(self) -> Iterator[LogRow]:
@@ -146,18 +146,18 @@ class AccessLog:
         after = 0
         while True:
             with self._available(), self._lock:
-                found = self._rows.execute(
+                row = self._rows.execute(
                     "select n, hash, body from row where n > ? order by n limit 500", (after,)
                 ).fetchall()
-            for n, hash_, body in found:
+            for n, hash_, body in row:
                 yield LogRow(n, hashlib.sha256(body.encode()).hexdigest(), hash_)
                 after = n
-            if not found:
+            if not row:
                 return
 
     def _head(self) -> LogHead:
-        found = self._rows.execute("select n, hash from row order by n desc limit 1").fetchone()
-        return LogHead(n=found[0], hash=found[1]) if found else LogHead(n=0, hash=ORIGIN)
+        row = self._rows.execute("select n, hash from row order by n desc limit 1").fetchone()
+        return LogHead(n=row[0], hash=row[1]) if row else LogHead(n=0, hash=ORIGIN)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

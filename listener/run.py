@@ -123,18 +123,18 @@ class Supervisor:
         Raises:
             Unavailable: hear is done, and clips still wait after ``linger_s``.
         """
-        told = service.Notifier(os.environ, time.monotonic)
+        notifier = service.Notifier(os.environ, time.monotonic)
         with contextlib.ExitStack() as ended:
             ended.callback(lambda: self._end(self._send))
             # First, so that it hears hear's first notice.
             lasting = self._start_send_if_due()
             hear = _start(self._hear_words)
             ended.callback(self._end, hear)
-            told.ready()
+            notifier.ready()
             while hear.poll() is None and lasting is None and not stop.wait(TURN_S):
-                told.ping_watchdog()
+                notifier.ping_watchdog()
                 lasting = self._start_send_if_due()
-            told.stopping()
+            notifier.stopping()
             if stop.requested:
                 return 0
             if hear.returncode is None and lasting is not None:

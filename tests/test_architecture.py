@@ -1,5 +1,6 @@
 """The rules of the tree, each of which a hurried change could break."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -182,3 +183,15 @@ def test_the_wheel_carries_the_models_and_the_scene(tmp_path: Path) -> None:
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "listener").rglob("*.py")}
     assert modules <= carried
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in carried)
+
+
+def test_class_names_are_unique() -> None:
+    """Two classes of one name in the package are a reader's mistake waiting to happen."""
+    places: dict[str, list[str]] = {}
+    for file in sorted((ROOT / "listener").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(file.relative_to(ROOT)))
+
+    assert places
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

@@ -90,25 +90,25 @@ class Api:
 
     def _issue_challenge(self, body: bytes) -> Response:
         try:
-            asked = requests.parse(body)
+            request = requests.parse(body)
         except UsageError as error:
             raise RequestRefused(422, "request", str(error), error.hint) from error
-        owner = self._holdings.roster().owner(asked.owner)
+        owner = self._holdings.roster().owner(request.owner)
         if owner is None or not owner.active:
             raise RequestRefused(404, "owner", "there is no active owner of this name")
         try:
-            issued = self._tickets.issue(owner.name, owner.okey, owner.recipient, asked.request)
+            issued = self._tickets.issue(owner.name, owner.okey, owner.recipient, request.request)
         except ConfigError as error:
             raise RequestRefused(422, "request", str(error)) from error
-        told = {
+        answer = {
             "ticket": issued.ticket,
             "challenge": issued.challenge,
             "request_sha256": issued.request_sha256,
             "expires_s": 300,
         }
         if issued.new_challenge is not None:
-            told["new_challenge"] = issued.new_challenge
-        return json_response(told, 201)
+            answer["new_challenge"] = issued.new_challenge
+        return json_response(answer, 201)
 
     async def _answer(self, request: Request) -> Response:
         body = await self._body(request, LONGEST_ANSWER_BYTES)

@@ -95,19 +95,19 @@ def _serve(settings: Config) -> int:
         given = service.with_credentials(settings.archive, os.environ)
         doors = HttpServer(api.app(), home.path, given)
         doors.start()
-        told = service.Notifier(os.environ, time.monotonic)
-        told.ready()
+        notifier = service.Notifier(os.environ, time.monotonic)
+        notifier.ready()
         server = ArchiveService(
             PahoBroker(service.with_credentials(settings.broker, os.environ), CLIENT_ID),
             receiver,
             ExpirySweep(store, mend),
             herald=ArchivePublisher(holdings),
-            service=told,
+            service=notifier,
         )
         try:
             server.run(stop)
         finally:
-            told.stopping()
+            notifier.stopping()
             doors.stop()
     return 0
 
@@ -136,18 +136,18 @@ def _open(arguments: argparse.Namespace, settings: Config) -> int:
     identities = read_identities(Path(arguments.identity))
     roster = Home(Path(settings.home)).roster()
     failures = []
-    for one in arguments.clips:
+    for clip in arguments.clips:
         try:
-            path = opening.find_clip_file(_folder(settings), one)
+            path = opening.find_clip_file(_folder(settings), clip)
             written = opening.open_clip(path, identities, roster, Path(arguments.to))
         except EarmarkError as error:
-            failures.append((one, error))
+            failures.append((clip, error))
         else:
             _show(written.opened, written.path, as_json=arguments.json)
     if len(arguments.clips) == 1 and failures:
         raise failures[0][1]
-    for one, failure in failures:
-        print(f"earmark: error: {one}: {failure}", file=sys.stderr)
+    for clip, failure in failures:
+        print(f"earmark: error: {clip}: {failure}", file=sys.stderr)
     return max((failure.exit_code for _, failure in failures), default=0)
 
 

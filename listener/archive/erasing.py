@@ -26,23 +26,23 @@ class Eraser:
     holdings: ArchiveContext
     door: VerifiedReader
 
-    def erase(self, ticket: RequestChallenge, asked: EraseRequest) -> dict[str, Any]:
+    def erase(self, ticket: RequestChallenge, request: EraseRequest) -> dict[str, Any]:
         """Erase, and return a signed receipt with the ids that went.
 
         Raises:
             Unavailable: the disk or the index cannot be used; what went before is gone.
         """
         owner = ticket.owner
-        if asked.clips is None:
+        if request.clips is None:
             # First, so that what arrives from now on is refused and what arrived before is found.
             now_s = self.holdings.wall_s()
             self.holdings.store.orders.refuse_span(
-                owner, requests.time_span(asked), asked.device, now_s
+                owner, requests.time_span(request), request.device, now_s
             )
         foreign: Counter[str | None] = Counter()
         erased: list[str] = []
         batch: list[Tombstone] = []
-        for clip in self._select(owner, asked):
+        for clip in self._select(owner, request):
             try:
                 if (stone := self._tombstone(owner, clip)) is not None:
                     batch.append(stone)
@@ -56,15 +56,15 @@ class Eraser:
         head = self.holdings.log_outcome(ticket, len(erased))
         return self.holdings.receipt("erase", ticket, head, count=len(erased), clips=tuple(erased))
 
-    def _select(self, owner: str, asked: EraseRequest) -> list[str]:
-        if asked.clips is not None:
-            return list(dict.fromkeys(asked.clips))
-        if asked.all and asked.device is None:
+    def _select(self, owner: str, request: EraseRequest) -> list[str]:
+        if request.clips is not None:
+            return list(dict.fromkeys(request.clips))
+        if request.all and request.device is None:
             return list(self.door.candidates(owner))
         chosen: list[str] = []
         after = ""
-        span = requests.time_span(asked)
-        while page := self.holdings.store.page(owner, span, device=asked.device, after=after):
+        span = requests.time_span(request)
+        while page := self.holdings.store.page(owner, span, device=request.device, after=after):
             chosen += [one.clip for one in page]
             after = f"{page[-1].t}/{page[-1].clip}"
         return chosen

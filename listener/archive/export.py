@@ -77,7 +77,7 @@ class Exporter:
             NotHers: something that lies there is not hers; what was yielded is no ZIP.
             Unavailable: the disk or the log cannot be used.
         """
-        told = False
+        logged = False
         count = 0
         digest = hashlib.sha256()
         try:
@@ -89,9 +89,9 @@ class Exporter:
                     digest.update(line)
                     count += 1
                 yield from made.add_file("manifest.jsonl", manifest)
-                devices = {one.name: one.key for one in self.holdings.roster().devices}
+                devices = {device.name: device.key for device in self.holdings.roster().devices}
                 yield from made.add("devices.json", _json(devices))
-                told = True
+                logged = True
                 head = self.holdings.log_outcome(ticket, count)
                 with tempfile.TemporaryFile() as rows:
                     self._copy_log(ticket.owner, head, rows)
@@ -102,11 +102,11 @@ class Exporter:
                 yield from made.add("receipt.json", _json(signed))
                 yield from made.finish()
         except WrongOwner as error:
-            told = True
+            logged = True
             self.holdings.log_outcome(ticket, count, outcome="not-hers", other=error.other)
             raise
         finally:
-            if not told:
+            if not logged:
                 self.holdings.log_outcome(ticket, count, outcome="failed")
 
     def _clips(self, owner: str, request: ExportRequest) -> Iterator[tuple[bytes, str, bytes]]:

@@ -83,7 +83,7 @@ class ArchivePublisher:
             payload = terms.encode(term, self._holdings.key.sign)
             topic = topics.RETENTION.name(owner=term.owner)
             yield Message(topic, payload, topics.RETENTION.qos, topics.RETENTION.retain)
-        for device, said in orders.pending_keys().items():
-            payload = f"[{','.join(said)}]".encode()
+        for device, message in orders.pending_keys().items():
+            payload = f"[{','.join(message)}]".encode()
             topic = topics.KEYS.name(device=device)
             yield Message(topic, payload, topics.KEYS.qos, topics.KEYS.retain)

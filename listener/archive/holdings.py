@@ -58,8 +58,8 @@ class ArchiveContext:
     def head(self) -> dict[str, Any]:
         """Return the head of the log, signed."""
         end = self.log.head()
-        said = SignedHead(n=end.n, hash=end.hash, t=self.now(), archive=self.name)
-        return sign(said, self.key)
+        head = SignedHead(n=end.n, hash=end.hash, t=self.now(), archive=self.name)
+        return sign(head, self.key)
 
     def log_outcome(
         self,
@@ -93,7 +93,7 @@ class ArchiveContext:
         manifest_sha256: str | None = None,
     ) -> dict[str, Any]:
         """Return a signed receipt for what was done."""
-        said = Receipt(
+        receipt = Receipt(
             kind=kind,
             owner=ticket.owner,
             t=self.now(),
@@ -104,4 +104,4 @@ class ArchiveContext:
             head=head,
             archive=self.name,
         )
-        return sign(said, self.key)
+        return sign(receipt, self.key)

@@ -26,7 +26,9 @@ class ClipFinder:
     store: FileStore
     door: VerifiedReader
 
-    def find(self, owner: str, asked: ListRequest) -> tuple[list[ClipRecord], Counter[str | None]]:
+    def find(
+        self, owner: str, request: ListRequest
+    ) -> tuple[list[ClipRecord], Counter[str | None]]:
         """Return what is hers, in order; and whose the rows were that said the same and lied.
 
         One more than ``asked.limit`` is returned where there are more.
@@ -36,11 +38,11 @@ class ClipFinder:
         """
         shown: list[ClipRecord] = []
         foreign: Counter[str | None] = Counter()
-        after = asked.after or ""
-        most = asked.limit + 1
+        after = request.after or ""
+        most = request.limit + 1
         # Page after page, so that rows which are left out neither end a list nor name its next.
-        while len(shown) < most and (found := self._page(owner, asked, after, most)):
-            for kept, is_vouched in found:
+        while len(shown) < most and (page := self._page(owner, request, after, most)):
+            for kept, is_vouched in page:
                 if len(shown) == most:
                     break  # what lies behind is the next page's
                 try:
@@ -50,22 +52,22 @@ class ClipFinder:
                 except WrongOwner as error:
                     foreign[error.other] += 1
                 else:
-                    if self._matches_request(true, asked):
+                    if self._matches_request(true, request):
                         shown.append(true)
-            after = f"{found[-1][0].t}/{found[-1][0].clip}"
+            after = f"{page[-1][0].t}/{page[-1][0].clip}"
         return shown[:most], foreign
 
     def _page(
-        self, owner: str, asked: ListRequest, after: str, limit: int
+        self, owner: str, request: ListRequest, after: str, limit: int
     ) -> list[tuple[ClipRecord, bool]]:
         return self.store.page_with_mac_check(
-            owner, time_span(asked), device=asked.device, after=after, limit=limit
+            owner, time_span(request), device=request.device, after=after, limit=limit
         )
 
     def _read_row(self, owner: str, row: ClipRecord) -> ClipRecord:
         passed = self.door.fetch(owner, row.clip)
         return self.store.refresh_row(passed.envelope, passed.data)
 
-    def _matches_request(self, kept: ClipRecord, asked: ListRequest) -> bool:
-        first, last = time_span(asked)
-        return first <= kept.t < last and asked.device in {None, kept.device}
+    def _matches_request(self, kept: ClipRecord, request: ListRequest) -> bool:
+        first, last = time_span(request)
+        return first <= kept.t < last and request.device in {None, kept.device}

@@ -53,7 +53,7 @@ def describe() -> dict[str, Any]:
     schemas = {_published(name): _with_published_names(schema) for name, schema in by_class.items()}
     rows = schemas["LogAnswer"]["properties"]["rows"]
     rows["items"] = {"oneOf": [_ref(OwnRow), _ref(BlindedRow)]}
-    told = {
+    description = {
         "openapi": "3.1.0",
         "info": {
             "title": "Earmark's archive: an owner's rights over her clips",
@@ -64,7 +64,7 @@ def describe() -> dict[str, Any]:
         "paths": _paths(),
         "components": {"schemas": schemas},
     }
-    whole: dict[str, Any] = _ecma(told)
+    whole: dict[str, Any] = _ecma(description)
     return whole
 
 
@@ -168,7 +168,7 @@ def _ecma(node: Any) -> Any:  # noqa: ANN401 - JSON of any kind
             name: value.replace(r"\Z", "$") if name == "pattern" else _ecma(value)
             for name, value in node.items()
         }
-    return [_ecma(one) for one in node] if isinstance(node, list) else node
+    return [_ecma(child) for child in node] if isinstance(node, list) else node
 
 
 if __name__ == "__main__":

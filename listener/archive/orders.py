@@ -199,16 +199,16 @@ class OwnerState:
             found = self._orders.execute("select owner, days, n from retention").fetchall()
         return [RetentionLimit(owner=owner, days=days, n=n) for owner, days, n in found]
 
-    def set_pending_keys(self, said: Mapping[str, str]) -> None:
+    def set_pending_keys(self, messages: Mapping[str, str]) -> None:
         """Keep what is to be told to devices of an owner's next key; all or none.
 
         Args:
-            said: by device.
+            messages: by device.
         """
         with self._available():
             self._orders.execute("begin immediate")
             try:
-                for device, text in said.items():
+                for device, text in messages.items():
                     self._orders.execute(
                         "insert into following (device, said) values (?, ?)", (device, text)
                     )

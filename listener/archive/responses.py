@@ -74,15 +74,15 @@ def json_response(fields: dict[str, Any], status: int = 200) -> Response:
 def error_response(request: Request | None, error: RequestRefused) -> Response:
     """Say no, in the fields of ``answers.Problem``."""
     del request
-    told = {"error": error.error, "message": str(error), "hint": error.hint, **error.more}
-    return json_response(told, error.status)
+    fields = {"error": error.error, "message": str(error), "hint": error.hint, **error.more}
+    return json_response(fields, error.status)
 
 
 def route_error_response(request: Request, error: HTTPException) -> Response:
     """Say that there is no such path, or no such method on it."""
     word = {404: "path", 405: "method"}.get(error.status_code, "request")
-    told = RequestRefused(error.status_code, word, "there is nothing of this kind here")
-    response = error_response(request, told)
+    refusal = RequestRefused(error.status_code, word, "there is nothing of this kind here")
+    response = error_response(request, refusal)
     response.headers.update(error.headers or {})  # which methods there are
     return response
 
@@ -91,17 +91,17 @@ def failure_response(request: Request, error: EarmarkError) -> Response:
     """Say why what was asked for cannot be done. What is the archive's own trouble is logged."""
     match error:
         case ClipNotFound():
-            told = RequestRefused(404, "clip", str(error))
+            refusal = RequestRefused(404, "clip", str(error))
         case WrongOwner():
-            told = RequestRefused(409, "not-hers", str(error), _NOT_HERS, clips=error.clips)
+            refusal = RequestRefused(409, "not-hers", str(error), _NOT_HERS, clips=error.clips)
         case Unavailable():
             _log.warning("a request failed: %s", error)
-            told = RequestRefused(
+            refusal = RequestRefused(
                 503, "unavailable", "the archive cannot do this now", "try again later"
             )
         case _:
-            told = RequestRefused(409, "key", str(error), error.hint)
-    return error_response(request, told)
+            refusal = RequestRefused(409, "key", str(error), error.hint)
+    return error_response(request, refusal)
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

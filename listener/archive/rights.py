@@ -120,26 +120,26 @@ class Operations:
             case _:
                 return self._keys(ticket)
 
-    def _list(self, ticket: RequestChallenge, asked: requests.ListRequest) -> dict[str, Any]:
-        found, foreign = self._lister.find(ticket.owner, asked)
-        shown = found[: asked.limit]
+    def _list(self, ticket: RequestChallenge, request: requests.ListRequest) -> dict[str, Any]:
+        rows, foreign = self._lister.find(ticket.owner, request)
+        shown = rows[: request.limit]
         for other, number in foreign.items():
             self._holdings.log_outcome(ticket, number, outcome="not-hers", other=other)
         self._holdings.log_outcome(ticket, len(shown))
-        more = len(found) > len(shown)
+        more = len(rows) > len(shown)
         return {
             "clips": [
                 {
-                    "clip": one.clip,
-                    "device": one.device,
-                    "seq": one.seq,
-                    "t": one.t,
-                    "ttl_s": one.ttl_s,
-                    "size_bytes": one.size_bytes,
-                    "received": one.received_s,
-                    "expires": one.expires_s,
+                    "clip": clip.clip,
+                    "device": clip.device,
+                    "seq": clip.seq,
+                    "t": clip.t,
+                    "ttl_s": clip.ttl_s,
+                    "size_bytes": clip.size_bytes,
+                    "received": clip.received_s,
+                    "expires": clip.expires_s,
                 }
-                for one in shown
+                for clip in shown
             ],
             "next": f"{shown[-1].t}/{shown[-1].clip}" if more else None,
         }
@@ -166,14 +166,14 @@ class Operations:
             "longest": "what each envelope's ttl_s allows",
         }
 
-    def _read_log(self, ticket: RequestChallenge, asked: requests.LogRequest) -> dict[str, Any]:
+    def _read_log(self, ticket: RequestChallenge, request: requests.LogRequest) -> dict[str, Any]:
         self._holdings.log_outcome(ticket)
-        before = self._log.hash_at(asked.after)
+        before = self._log.hash_at(request.after)
         if before is None:
             raise UsageError("the log has no such row")
-        rows = self._log.page(ticket.owner, asked.after, asked.limit)
+        rows = self._log.page(ticket.owner, request.after, request.limit)
         head = self._holdings.head()
-        last = rows[-1]["n"] if rows else asked.after
+        last = rows[-1]["n"] if rows else request.after
         return {
             "rows": rows,
             "before": before,
@@ -181,12 +181,12 @@ class Operations:
             "head": head,
         }
 
-    def _new_key(self, ticket: RequestChallenge, asked: requests.NewKeyRequest) -> dict[str, Any]:
+    def _new_key(self, ticket: RequestChallenge, request: requests.NewKeyRequest) -> dict[str, Any]:
         """Move on here, and carry what she says to her speakers, who judge it themselves."""
-        name, recipient = ticket.owner, asked.recipient
+        name, recipient = ticket.owner, request.recipient
         after = self._holdings.home.change_roster(lambda old: old.with_new_key(name, recipient))
         known = {one.name for one in after.devices}
-        said = {
+        messages = {
             one.device: KeyRotation(
                 owner=name,
                 device=one.device,
@@ -195,11 +195,11 @@ class Operations:
                 old_proof=one.old,
                 new_proof=one.new,
             )
-            for one in asked.proofs
+            for one in request.proofs
             if one.device in known
         }
         self._store.orders.set_pending_keys(
-            {device: one.encode().decode() for device, one in said.items()}
+            {device: one.encode().decode() for device, one in messages.items()}
         )
         return self._keys(ticket)
 
@@ -210,10 +210,10 @@ class Operations:
         return {
             "owner": owner.name,
             "active": owner.okey,
-            "retired": [keys.owner_id(one) for one in owner.retired],
-            "devices": {one.name: one.key for one in roster.devices},
+            "retired": [keys.owner_id(key) for key in owner.retired],
+            "devices": {key.name: key.key for key in roster.devices},
             "sealed_to": {
-                one.name: self._sealed_to(owner.name, one.name) for one in roster.devices
+                key.name: self._sealed_to(owner.name, key.name) for key in roster.devices
             },
         }
 

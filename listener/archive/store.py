@@ -1,9 +1,9 @@
 """Where sealed clips lie: one ciphertext file each, and an index of what their headers say.
 
 The file is on the disk before its row, and the row before anybody is told. After a crash between
-the two, ``repair`` makes the row from the file. The index is a convenience: the files carry their own
-proof, and whoever hands one out verifies it again. A row tells nobody anything but with the code
-that was made when its file was verified (``vouching``).
+the two, ``repair`` makes the row from the file. The index is a convenience: the files carry their
+own proof, and whoever hands one out verifies it again. A row tells nobody anything but with the
+code that was made when its file was verified (``vouching``).
 """
 
 import contextlib
@@ -173,8 +173,8 @@ class FileStore:
         """
         with self._available():
             overdue = self._index.expired(now_s, self.orders.retention_days())
-            for whose, stones in overdue.items():
-                self.erase(whose, stones)
+            for owner, stones in overdue.items():
+                self.erase(owner, stones)
         return sum(map(len, overdue.values()))
 
     def repair(self, verify: Callable[[bytes], Envelope]) -> int:

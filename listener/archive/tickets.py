@@ -108,29 +108,29 @@ class RequestChallenges:
         Returns:
             None when there is no such ticket any more.
         """
-        said = b"\n".join(answer[:LONGEST_ANSWER_BYTES].split())
+        given = b"\n".join(answer[:LONGEST_ANSWER_BYTES].split())
         with self._lock:
             ticket = self._open.pop(name, None)
             if ticket is None or self._monotonic_s() >= ticket.until_s:
                 return None
-            if hmac.compare_digest(said, ticket.answer):
+            if hmac.compare_digest(given, ticket.answer):
                 return ChallengeResult(ticket, is_proven=True)
-            other = self._find_owner(said)
+            other = self._find_owner(given)
             crossed = self._open.pop(other).owner if other is not None else None
         return ChallengeResult(ticket, is_proven=False, crossed=crossed)
 
-    def _find_owner(self, said: bytes) -> str | None:
-        found = None
+    def _find_owner(self, given: bytes) -> str | None:
+        match = None
         for name, ticket in self._open.items():
-            if hmac.compare_digest(said, ticket.answer):
-                found = name
-        return found
+            if hmac.compare_digest(given, ticket.answer):
+                match = name
+        return match
 
     def _make_room(self, owner: str, now_s: float) -> None:
         for name in [name for name, one in self._open.items() if now_s >= one.until_s]:
             del self._open[name]
-        hers = [name for name, one in self._open.items() if one.owner == owner]
-        for name in hers[: max(0, len(hers) - MOST_OF_ONE + 1)]:
+        own = [name for name, one in self._open.items() if one.owner == owner]
+        for name in own[: max(0, len(own) - MOST_OF_ONE + 1)]:
             del self._open[name]
         while len(self._open) >= MOST_TICKETS:
             self._open.popitem(last=False)

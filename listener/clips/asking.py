@@ -104,8 +104,8 @@ class ArchiveClient:
             yield from reply.pieces(most_bytes)
 
     def _prove(self, request: requests.Request, following: Identity | None = None) -> HttpResponse:
-        asked = {"owner": self.owner, "request": msgspec.Raw(requests.canonical(request))}
-        with self._wire.request("/v1/tickets", msgspec.json.encode(asked), JSON) as reply:
+        body = {"owner": self.owner, "request": msgspec.Raw(requests.canonical(request))}
+        with self._wire.request("/v1/tickets", msgspec.json.encode(body), JSON) as reply:
             ticket = parse(_only(reply, JSON, SMALL_BYTES), TicketReply)
         line = self._read(ticket.challenge, request, self.identities)
         if isinstance(request, requests.NewKeyRequest):
@@ -156,13 +156,13 @@ def _raise_for_error(reply: HttpResponse, kind: str) -> None:
         raise Unavailable(
             f"who answers is no archive: status {reply.status}", "--archive names another"
         )
-    told = parse(reply.body(), ErrorReply)
-    message, hint = f"the archive says: {sanitize(told.message)}", sanitize(told.hint)
-    if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR or told.error == "slow":
+    error = parse(reply.body(), ErrorReply)
+    message, hint = f"the archive says: {sanitize(error.message)}", sanitize(error.hint)
+    if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.error == "slow":
         raise Unavailable(message, hint)
-    if told.error in {"request", "size", "type"}:
+    if error.error in {"request", "size", "type"}:
         raise UsageError(message, hint)
-    raise EarmarkError(message, _HINTS.get(told.error, hint))
+    raise EarmarkError(message, _HINTS.get(error.error, hint))
 
 
 _HINTS: Final[dict[str, Any]] = {

@@ -68,8 +68,8 @@ class Session:
             UsageError: it is none.
         """
         given = {name: value for name, value in fields.items() if value is not None}
-        asked = {"owner": self.asker.owner, "request": {"op": op} | given}
-        return requests.parse(msgspec.json.encode(asked)).request
+        body = {"owner": self.asker.owner, "request": {"op": op} | given}
+        return requests.parse(msgspec.json.encode(body)).request
 
     def archive_key(self) -> Ed25519PublicKey:
         """Return the key with which the archive signs: as seen before, or as seen now.
@@ -101,10 +101,10 @@ class Session:
         """
         after = ""
         while True:
-            asked = self.request(
+            request = self.request(
                 "list", **selection_fields(arguments), after=after or None, limit=limit
             )
-            page = self.asker.request(asked, ListReply)
+            page = self.asker.request(request, ListReply)
             yield from page.clips
             if page.next is None:
                 return
@@ -125,8 +125,8 @@ class Session:
         """
         header = form.parse_envelope(data).header
         if header.device not in self.known.devices():
-            told = self.asker.request(self.request("keys"), KeysReply)
-            self.known.pin_devices(told.devices)
+            reply = self.asker.request(self.request("keys"), KeysReply)
+            self.known.pin_devices(reply.devices)
         return open_own_clip(data, self.asker.owner, self.asker.identities, self.known.devices())
 
 

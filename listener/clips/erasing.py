@@ -49,8 +49,8 @@ def erase(
         left = sorted(set(request.clips or ()) - set(said.clips))
         missing += len(left)
         if arguments.json:
-            told = {"receipt": str(path), "count": said.count, "clips": said.clips}
-            print(json.dumps(told | {"missing": left, "head": msgspec.to_builtins(said.head)}))
+            summary = {"receipt": str(path), "count": said.count, "clips": said.clips}
+            print(json.dumps(summary | {"missing": left, "head": msgspec.to_builtins(said.head)}))
         else:
             print(f"erased {said.count} clips; the signed receipt is {path}")
             for clip in left:
@@ -92,13 +92,13 @@ def _confirm(
         many = str(len(set(arguments.clips)))
     else:
         most = requests.MOST_LISTED
-        found = sum(1 for _ in itertools.islice(desk.list_clips(arguments), most))
-        many = f"{most} or more" if found == most else str(found)
+        count = sum(1 for _ in itertools.islice(desk.list_clips(arguments), most))
+        many = f"{most} or more" if count == most else str(count)
     try:
-        said = ask(f"Erase {many} clips of {desk.asker.owner} for good? [y/N] ")
+        answer = ask(f"Erase {many} clips of {desk.asker.owner} for good? [y/N] ")
     except EOFError:
         return False
-    return said.strip().lower() in {"y", "yes"}
+    return answer.strip().lower() in {"y", "yes"}
 
 
 def _confirm_typed(said: receipt.Receipt, owner: str, request: requests.EraseRequest) -> None:

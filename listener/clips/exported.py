@@ -162,12 +162,12 @@ class ExportReader:
 
     def _devices(self) -> dict[str, str]:
         try:
-            told = msgspec.json.decode(self._small(DEVICES), type=dict[str, str])
-            for text in told.values():
+            devices = msgspec.json.decode(self._small(DEVICES), type=dict[str, str])
+            for text in devices.values():
                 keys.parse_device(text)
         except (ValueError, RecursionError, ConfigError) as error:
             raise self._wrong("its list of devices is none") from error
-        return told
+        return devices
 
     def _line(self, raw: bytes) -> ManifestLine:
         try:

@@ -69,8 +69,8 @@ def export(arguments: argparse.Namespace, desk: Session) -> int:
     with _create_output(target) as (path, file):
         try:
             _fetch(desk, request, file, progress)
-            with ExportReader(path, key) as found:
-                told = _check(desk, request, found, arguments.open, progress)
+            with ExportReader(path, key) as reader:
+                told = _check(desk, request, reader, arguments.open, progress)
         finally:
             progress.end()
         path.rename(target)
@@ -99,18 +99,18 @@ def _fetch(desk: Session, request: requests.Request, file: IO[bytes], progress: 
 def _check(
     desk: Session,
     request: requests.Request,
-    found: ExportReader,
+    reader: ExportReader,
     folder: str | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    said = found.receipt
+    said = reader.receipt
     if (said.owner, said.request_sha256) != (desk.asker.owner, requests.digest(request)):
         raise EarmarkError("the archive sent another export than the one asked for")
-    desk.known.pin_devices(found.devices)
-    found.check_log(desk.known_heads())
-    devices = {name: keys.parse_device(text) for name, text in found.devices.items()}
+    desk.known.pin_devices(reader.devices)
+    reader.check_log(desk.known_heads())
+    devices = {name: keys.parse_device(text) for name, text in reader.devices.items()}
     rows = []
-    for number, (line, data) in enumerate(found.clips(devices), 1):
+    for number, (line, data) in enumerate(reader.clips(devices), 1):
         progress.show(f"checked {number} of {said.count}")
         if folder is not None:
             rows.append(_open(desk, msgspec.to_builtins(line), data, Path(folder)))

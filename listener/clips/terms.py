@@ -21,15 +21,15 @@ def retention(arguments: argparse.Namespace, desk: Session) -> int:
     Raises:
         EarmarkError: the archive says no, or does not answer.
     """
-    told = desk.asker.request(desk.request("retention", days=arguments.days), RetentionReply)
-    if arguments.days not in {None, told.days} or told.owner != desk.asker.owner:
+    reply = desk.asker.request(desk.request("retention", days=arguments.days), RetentionReply)
+    if arguments.days not in {None, reply.days} or reply.owner != desk.asker.owner:
         raise Unavailable("the archive did not take it", "try again later")
     if arguments.json:
-        print(json.dumps(msgspec.to_builtins(told)))
-    elif told.days is None:
-        print(f"{told.owner}: each clip as long as the speaker signed for it")
+        print(json.dumps(msgspec.to_builtins(reply)))
+    elif reply.days is None:
+        print(f"{reply.owner}: each clip as long as the speaker signed for it")
     else:
-        print(f"{told.owner}: {told.days} days at most, and none longer than the speaker signed")
+        print(f"{reply.owner}: {reply.days} days at most, and none longer than the speaker signed")
     return 0
 
 
@@ -51,28 +51,29 @@ def new_key(arguments: argparse.Namespace, desk: Session) -> int:
         EarmarkError: the archive says no, or does not answer.
     """
     path = Path(arguments.new_identity)
-    found = read_identities(path)
-    if len(found) != 1:
+    identities = read_identities(path)
+    if len(identities) != 1:
         raise ConfigError(
-            f"{path} holds {len(found)} keys", "the new one alone: age-keygen -o new.key makes it"
+            f"{path} holds {len(identities)} keys",
+            "the new one alone: age-keygen -o new.key makes it",
         )
-    (following,) = found
+    (following,) = identities
     before = desk.asker.request(desk.request("keys"), KeysReply)
     proofs = _proofs(desk, before, following)
     request = desk.request("new-key", recipient=following.recipient, proofs=proofs)
-    told = desk.asker.request(request, KeysReply, following)
-    if told.active != following.okey:
+    reply = desk.asker.request(request, KeysReply, following)
+    if reply.active != following.okey:
         raise Unavailable("the archive did not take the new key", "try again later")
     if arguments.json:
-        _show(told, arguments, desk)
+        _show(reply, arguments, desk)
         return 0
-    _show(told, arguments, desk)
+    _show(reply, arguments, desk)
     if proofs:
         print(
             "each speaker was sent the proof, and follows before its next clip when the archive"
             " reaches it; earmark clips keys shows which has"
         )
-    left = sorted(told.devices.keys() - {one["device"] for one in proofs})
+    left = sorted(reply.devices.keys() - {one["device"] for one in proofs})
     for device in left:
         print(f"on {device} a person has to do it:")
         print(_by_hand(desk.asker.owner, following.recipient, arguments.new_identity))
@@ -80,22 +81,22 @@ def new_key(arguments: argparse.Namespace, desk: Session) -> int:
     return 0
 
 
-def _proofs(desk: Session, told: KeysReply, following: Identity) -> list[dict[str, str]]:
+def _proofs(desk: Session, reply: KeysReply, following: Identity) -> list[dict[str, str]]:
     """Return what proves to each speaker that the next key is hers, by the one that it seals to."""
-    active = next((one for one in desk.asker.identities if one.okey == told.active), None)
+    active = next((one for one in desk.asker.identities if one.okey == reply.active), None)
     if active is None:
         raise EarmarkError(
             "the active key is not in this identity", "it has to prove the one that follows it"
         )
-    desk.known.pin_devices(told.devices)
+    desk.known.pin_devices(reply.devices)
     proofs: list[dict[str, str]] = []
     for device, key in sorted(desk.known.devices().items()):
-        if device in told.devices and len(proofs) < requests.MOST_PROOFS:
+        if device in reply.devices and len(proofs) < requests.MOST_PROOFS:
             bare = KeyRotation(
                 owner=desk.asker.owner, device=device, old=active.okey, new=following.recipient
             )
-            said = prove_rotation(bare, active.agreement(), following.agreement(), key)
-            proofs.append({"device": device, "old": said.old_proof, "new": said.new_proof})
+            proof = prove_rotation(bare, active.agreement(), following.agreement(), key)
+            proofs.append({"device": device, "old": proof.old_proof, "new": proof.new_proof})
     return proofs
 
 
@@ -107,23 +108,25 @@ def _by_hand(owner: str, recipient: str, path: str) -> str:
     )
 
 
-def _show(told: KeysReply, arguments: argparse.Namespace, desk: Session) -> None:
+def _show(reply: KeysReply, arguments: argparse.Namespace, desk: Session) -> None:
     held = {identity.okey for identity in desk.asker.identities}
     if arguments.json:
-        print(json.dumps(msgspec.to_builtins(told) | {"held": sorted(held)}))
+        print(json.dumps(msgspec.to_builtins(reply) | {"held": sorted(held)}))
         return
-    for okey, what in [(told.active, "active"), *((one, "retired") for one in told.retired)]:
+    for okey, what in [(reply.active, "active"), *((one, "retired") for one in reply.retired)]:
         where = "in this identity" if okey in held else "not in this identity"
         print(f"{okey}  {what:<7}  {where}")
-    for device, sealed_to in sorted(told.sealed_to.items()):
+    for device, sealed_to in sorted(reply.sealed_to.items()):
         state = "no clip of hers yet"
-        if sealed_to == told.active:
+        if sealed_to == reply.active:
             state = "seals to the active key"
         elif sealed_to is not None:
             state = f"its newest clip is sealed to {sealed_to}, which is retired"
         print(f"{device}: {state}")
-    active = next((one for one in desk.asker.identities if one.okey == told.active), None)
-    behind = [device for device, okey in told.sealed_to.items() if okey not in {None, told.active}]
+    active = next((one for one in desk.asker.identities if one.okey == reply.active), None)
+    behind = [
+        device for device, okey in reply.sealed_to.items() if okey not in {None, reply.active}
+    ]
     if behind and active is not None:
         print("a speaker that still stays behind after its next clip needs a person there:")
         print(_by_hand(desk.asker.owner, active.recipient, arguments.identity))

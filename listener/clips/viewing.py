@@ -1,4 +1,4 @@
-"""``earmark clips list`` and ``play_clip``: look at clips, and into them, where the owner's key is."""
+"""``earmark clips list`` and ``play``: look at clips, and into them, where the owner's key is."""
 
 import argparse
 import io
@@ -29,11 +29,11 @@ def show_clips(arguments: argparse.Namespace, desk: Session) -> int:
         EarmarkError: the archive says no, or does not answer.
     """
     failed = 0
-    for one in desk.list_clips(arguments):
-        row: dict[str, Any] = msgspec.to_builtins(one)
+    for clip in desk.list_clips(arguments):
+        row: dict[str, Any] = msgspec.to_builtins(clip)
         if arguments.open:
             try:
-                row |= private_fields(fetch_clip(desk, one.clip, one))
+                row |= private_fields(fetch_clip(desk, clip.clip, clip))
             except (BadEnvelope, NotForYou) as error:
                 failed += 1
                 row["closed"] = str(error)

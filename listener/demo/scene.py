@@ -44,27 +44,27 @@ class Scene:
     @property
     def wakes(self) -> tuple[SpokenCue, ...]:
         """What must wake."""
-        return tuple(said for said in self.said if said.word and not self._is_muted(said))
+        return tuple(cue for cue in self.said if cue.word and not self._is_muted(cue))
 
     @property
     def muted_words(self) -> tuple[SpokenCue, ...]:
         """The word, said while the switch is shut."""
-        return tuple(said for said in self.said if said.word and self._is_muted(said))
+        return tuple(cue for cue in self.said if cue.word and self._is_muted(cue))
 
     @property
     def near_misses(self) -> tuple[SpokenCue, ...]:
         """What must come near and not wake."""
-        return tuple(said for said in self.said if said.near)
+        return tuple(cue for cue in self.said if cue.near)
 
     def at(self, time_s: float) -> SpokenCue | None:
         """Return what is being said at a moment."""
-        for said in self.said:
-            if said.from_s <= time_s < said.to_s:
-                return said
+        for cue in self.said:
+            if cue.from_s <= time_s < cue.to_s:
+                return cue
         return None
 
-    def _is_muted(self, said: SpokenCue) -> bool:
-        return self.muted_from_s <= said.from_s and said.to_s <= self.muted_to_s
+    def _is_muted(self, cue: SpokenCue) -> bool:
+        return self.muted_from_s <= cue.from_s and cue.to_s <= self.muted_to_s
 
 
 def load_scene(folder: Path = _HERE) -> Scene:

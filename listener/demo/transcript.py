@@ -48,8 +48,8 @@ def describe_moment(scene: Scene, time_s: float) -> str:
     begin = f"{format_clock(now)} of {format_clock(scene.length_s)}  "
     if scene.muted_from_s <= now < scene.muted_to_s:
         begin += "(muted) "
-    said = scene.at(now)
-    return begin + (f"{said.who}: {said.text}" if said else "")
+    cue = scene.at(now)
+    return begin + (f"{cue.who}: {cue.text}" if cue else "")
 
 
 def format_event(event: Event) -> str:

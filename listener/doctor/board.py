@@ -31,15 +31,15 @@ def check_temperature(root: Path) -> Finding:
     if not found:
         return Check("temperature").ok("there is no sensor")
     warmest_c = max(found)
-    look = Check("temperature", {"temperature_c": round(warmest_c, 1)})
+    check = Check("temperature", {"temperature_c": round(warmest_c, 1)})
     text = f"{warmest_c:.0f} °C"
     if warmest_c >= HOT_C:
         hint = "the board slows itself down: give it air, or a heat sink"
-        return look.fail(text, hint)
+        return check.fail(text, hint)
     if warmest_c >= WARM_C:
         hint = "a board in a closed case wants air"
-        return look.warn(text, hint)
-    return look.ok(text)
+        return check.warn(text, hint)
+    return check.ok(text)
 
 
 def check_throttling(root: Path) -> Finding:

@@ -43,29 +43,29 @@ def check_clock(
     facts: Facts = {"rtc": has_rtc}
     if synchronised is not None:
         facts["synchronised"] = synchronised
-    look = Check("clock", facts)
-    said = f"{now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    check = Check("clock", facts)
+    now_text = f"{now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if now < built:
-        return look.fail(
-            f"{said}: before this program was made",
+        return check.fail(
+            f"{now_text}: before this program was made",
             "clips would carry that time: timedatectl set-ntp true, and a network",
         )
     saved_s = _saved_s(root)
     if saved_s is not None and now.timestamp() + _BEHIND_S < saved_s:
-        return look.warn(
-            f"{said}: earlier than it once was, so it has jumped back",
+        return check.warn(
+            f"{now_text}: earlier than it once was, so it has jumped back",
             "what is due by time waits longer; look at systemd-timesyncd",
         )
     if not synchronised:
         unknown = "nobody says whether it is right" if synchronised is None else "not synchronised"
-        return look.warn(
-            f"{said}, {unknown}",
+        return check.warn(
+            f"{now_text}, {unknown}",
             "timedatectl set-ntp true"
             + (
                 "" if has_rtc else "; without a clock that runs on a battery it jumps at each start"
             ),
         )
-    return look.ok(f"{said}, synchronised")
+    return check.ok(f"{now_text}, synchronised")
 
 
 def _saved_s(root: Path) -> float | None:

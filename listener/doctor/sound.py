@@ -17,11 +17,11 @@ def check_cards(root: Path, settings: Config) -> Finding:
         root: of the machine's files.
         settings: which microphone, which switch.
     """
-    found = capture_cards(root)
-    named = ", ".join(map(str, found))
+    cards = capture_cards(root)
+    named = ", ".join(map(str, cards))
     if settings.microphone.files:
         return Check("card").ok("recordings stand in for one")
-    if not found:
+    if not cards:
         if (root / _CARD_NODE).is_dir():
             return Check("card").fail(
                 "the overlay's card is not there: its driver did not take it",
@@ -31,18 +31,18 @@ def check_cards(root: Path, settings: Config) -> Finding:
             "no sound card can hear",
             "a USB microphone whose switch is shut is not there, and that is well",
         )
-    others = other_cards(found, settings.microphone.device)
-    look = Check("card", {"cards": len(found), "others": len(others)})
+    others = other_cards(cards, settings.microphone.device)
+    check = Check("card", {"cards": len(cards), "others": len(others)})
     has_switch = settings.mute.switch in ("input", "gpio")
     if not others:
-        return look.ok(f"{named}, and no other")
+        return check.ok(f"{named}, and no other")
     rest = ", ".join(map(str, others))
     if not has_switch:
         text = f"{named}; any of them can be heard by who takes over this device"
-        hint = "" if len(others) < len(found) else "microphone.device names none of them"
-        return look.warn(text, hint)
+        hint = "" if len(others) < len(cards) else "microphone.device names none of them"
+        return check.warn(text, hint)
     refuses = settings.mute.other_microphones == "refuse"
-    return look.found(
+    return check.found(
         "fail" if refuses else "warn",
         f"the switch does not cut {rest}" + ("; hear does not start" if refuses else ""),
         "unplug it, or let microphone.device name the card that the switch cuts",

@@ -69,14 +69,14 @@ def check_sandbox(ask: Show = show_unit) -> Iterator[Finding]:
         ]
         if has.get("User", "") in ("", "root"):
             loose.insert(0, "User=root")
-        look = Check("sandbox", {"unit": name, "loose": len(loose)})
+        check = Check("sandbox", {"unit": name, "loose": len(loose)})
         if loose:
-            yield look.fail(
+            yield check.fail(
                 f"{name} is looser than it must be: {', '.join(loose)}",
                 f"systemctl cat {unit} shows which file says so",
             )
         else:
-            yield look.ok(f"{name}: {len(wanted)} of {len(wanted)} as they must be")
+            yield check.ok(f"{name}: {len(wanted)} of {len(wanted)} as they must be")
 
 
 def check_telemetry(

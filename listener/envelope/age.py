@@ -35,8 +35,8 @@ def check_age(ciphertext: bytes) -> None:
     Raises:
         BadEnvelope: it has not, or it is no age file.
     """
-    found = _AGE_HEADER.match(ciphertext[:AGE_HEADER_LIMIT_BYTES])
-    if found is None:
+    match = _AGE_HEADER.match(ciphertext[:AGE_HEADER_LIMIT_BYTES])
+    if match is None:
         raise BadEnvelope("the ciphertext is not an age file with exactly one X25519 recipient")
-    if len(ciphertext) < found.end() + AGE_OVERHEAD_BYTES:
+    if len(ciphertext) < match.end() + AGE_OVERHEAD_BYTES:
         raise BadEnvelope("the ciphertext is cut short")

@@ -1,4 +1,4 @@
-"""What is to be evaluated: engines, settings, sounds and conditions. Pure: text in, ``EvaluationPlan`` out.
+"""Evaluation plan: engines, settings, sounds and conditions. Pure: text to ``EvaluationPlan``.
 
 The same plan can be said on the command line, or kept in one TOML file beside the results.
 """

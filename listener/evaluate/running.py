@@ -133,7 +133,7 @@ class Evaluation:
                 totals[key].result(
                     engine=settings.name,
                     word=word,
-                    said=settings.said.get(word, word),
+                    spoken=settings.said.get(word, word),
                     condition=name,
                     threshold=job.thresholds[engine][name, word],
                     threshold_from="target"

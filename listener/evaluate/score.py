@@ -1,4 +1,4 @@
-"""The verb ``score_recording``: the scores that the device's own detector gives to recordings.
+"""The verb ``score``: the scores that the device's own detector gives to recordings.
 
 One file after the other, each from a fresh start, in constant memory, nothing skipped: the road
 for anyone who compares us with another engine.

@@ -54,12 +54,12 @@ class ExcerptCutter:
 
     def _cut(self, item: Item, condition: Condition, event: DetectionEvent) -> Samples:
         phase = phases(self._plan.plays)[event.play]
-        found = open_item(item, self._plan.channel)
+        playable = open_item(item, self._plan.channel)
         choice = choose(condition, self._plan.seed, item.name, event.play)
         first = max(0, round((event.at_s - BEFORE_S) * SAMPLE_RATE_HZ) - phase)
         end = round((event.at_s + AFTER_S) * SAMPLE_RATE_HZ) - phase
         pieces, at = [np.zeros(0, np.int16)], 0
-        for block in Mixer().mix(lambda: found.play(phase), choice):
+        for block in Mixer().mix(lambda: playable.play(phase), choice):
             pieces.append(block[max(0, first - at) : max(0, end - at)].copy())
             at += len(block)
             if at >= end:

@@ -126,7 +126,7 @@ class Totals:
         *,
         engine: str,
         word: str,
-        said: str,
+        spoken: str,
         condition: str,
         threshold: float,
         threshold_from: str,
@@ -139,7 +139,7 @@ class Totals:
         Args:
             engine: its name.
             word: the model.
-            said: what labels call it.
+            spoken: what labels call it.
             condition: its name.
             threshold: at which events were judged.
             threshold_from: where it comes from.
@@ -199,7 +199,7 @@ class Totals:
             repeatability=measure_repeatability(self.hits, self.events, self.plays)
             if self.plays > 1
             else (),
-            said=said,
+            said=spoken,
             target=target,
             clipped_samples=self.clipped_samples,
             histogram=self.heights.histogram(),

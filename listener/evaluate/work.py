@@ -1,7 +1,7 @@
 """The unit of work: one item, played under every condition to every engine.
 
-``examine_item`` is called in worker processes, here or elsewhere; everything it takes and gives can be
-sent. What it gives has no scores in it, so memory does not grow with the corpus.
+``examine_item`` is called in worker processes, here or elsewhere; everything it takes and gives can
+be sent. What it gives has no scores in it, so memory does not grow with the corpus.
 """
 
 import functools
@@ -66,11 +66,11 @@ def examine_item(job: Job, item: Item) -> ItemReport:
     """
     limit_threads()
     try:
-        found = open_item(item, job.channel)
+        playable = open_item(item, job.channel)
         hashed = file_hash(item.path)
     except EarmarkError as error:
         return ItemReport(item, faults=(str(error),))
-    tracks = _Tracks(job, found, hashed)
+    tracks = _Tracks(job, playable, hashed)
     takes: list[TakeReport] = []
     faults: list[str] = []
     for engine in range(len(job.recipes)):
@@ -119,9 +119,9 @@ def build_item_rule(settings: EngineSettings, threshold: float, step_samples: in
 class _Tracks:
     """The tracks of one item, from the cache or from the engines."""
 
-    def __init__(self, job: Job, found: PlayableItem, hashed: str) -> None:
+    def __init__(self, job: Job, playable: PlayableItem, hashed: str) -> None:
         self._job = job
-        self._found = found
+        self._found = playable
         self._hashed = hashed
         self._cache = ScoreCache(job.cache) if job.cache else None
         self._mixer = Mixer()

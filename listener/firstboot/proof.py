@@ -75,9 +75,9 @@ class OwnerChallenge:
 
     def challenge(self, name: str, recipient: str) -> OpenChallenge:
         """Return the challenge for a key, the same until it is answered."""
-        found = self.open()
-        if found is not None and (found.owner, found.recipient) == (name, recipient):
-            return found
+        pending = self.open()
+        if pending is not None and (pending.owner, pending.recipient) == (name, recipient):
+            return pending
         answer, text = riddle.make_challenge(name, recipient)
         made = OpenChallenge(owner=name, recipient=recipient, sha256=_digest(answer), riddle=text)
         write_atomic(self._path, msgspec.json.encode(made))
@@ -93,39 +93,39 @@ class OwnerChallenge:
         Raises:
             EarmarkError: it is wrong, or nobody asked.
         """
-        found = self.open()
+        pending = self.open()
         answer = (wish.answer or "").strip()
-        if found is None:
+        if pending is None:
             name = answer.partition(":")[0] if wish.name is None else wish.name
             owner = self._home.roster().owner(name)
             if owner is not None and owner.active:
                 return name
             raise EarmarkError("there is an answer, and no challenge", "give owner.name and key")
-        if wish.name not in {None, found.owner}:
-            raise EarmarkError(f"the challenge is for {found.owner}, and not for {wish.name}")
-        if not hmac.compare_digest(_digest(answer), found.sha256):
+        if wish.name not in {None, pending.owner}:
+            raise EarmarkError(f"the challenge is for {pending.owner}, and not for {wish.name}")
+        if not hmac.compare_digest(_digest(answer), pending.sha256):
             raise EarmarkError(
-                f"this is not {found.owner}'s answer to the challenge on this card",
+                f"this is not {pending.owner}'s answer to the challenge on this card",
                 "it is one line that begins with her name, as age -d prints it",
             )
 
         def edit(roster: Roster) -> Roster:
-            owner = roster.known_owner(found.owner)
-            if owner.recipient != found.recipient:
-                raise ConfigError(f"{found.owner} has another key by now")
+            owner = roster.known_owner(pending.owner)
+            if owner.recipient != pending.recipient:
+                raise ConfigError(f"{pending.owner} has another key by now")
             if owner.active:
                 return roster
-            return roster.with_challenge(found.owner, answer, now_s).with_confirmation(
-                found.owner, answer, now_s
+            return roster.with_challenge(pending.owner, answer, now_s).with_confirmation(
+                pending.owner, answer, now_s
             )
 
         self._home.change_roster(edit)
-        return found.owner
+        return pending.owner
 
     def close(self, name: str) -> None:
         """Forget the challenge of an owner who is active."""
-        found = self.open()
-        if found is not None and found.owner == name:
+        pending = self.open()
+        if pending is not None and pending.owner == name:
             self._path.unlink()
 
 

@@ -147,8 +147,8 @@ class FirstBoot:
                 write_atomic(self._settings.with_name(f"{self._settings.name}.before"), before)
             write_atomic(self._settings, after, PUBLIC_MODE)
         for section, values in settings.items():
-            told = values if isinstance(values, dict) else {"": values}
-            report.taken += [f"{section}.{key} = {value}" for key, value in told.items()]
+            shown = values if isinstance(values, dict) else {"": values}
+            report.taken += [f"{section}.{key} = {value}" for key, value in shown.items()]
 
     def _make_owner(self, todo: FirstBootPlan, report: FirstBootReport) -> None:
         wish = todo.owner

@@ -50,7 +50,7 @@ class RosterUpdater:
     def _apply(self) -> None:
         try:
             with self._path.open("rb") as file:
-                said = succession.parse(file.read(succession.LONGEST_BYTES + 1))
+                rotation = succession.parse(file.read(succession.LONGEST_BYTES + 1))
         except OSError as error:
             _log.warning("cannot read what was said of keys: %s", error.strerror)
             return
@@ -59,7 +59,7 @@ class RosterUpdater:
             return
         before = self._home.roster()
         after = self._home.change_roster(
-            lambda roster: succession.apply_rotation(roster, said, self._device, self._key)
+            lambda roster: succession.apply_rotation(roster, rotation, self._device, self._key)
         )
         for owner in after.owners:
             if owner not in before.owners:

@@ -142,8 +142,8 @@ def listen_to_device(
         settings: which device and channel.
         switch: shuts the gate; its descriptors end every wait.
         stop: ends it.
-        tell: hears when sound begins to come and when it no longer does, and why. `FailedRecord` with
-            the cause ZEROS contradicts an open switch.
+        tell: hears when sound begins to come and when it no longer does, and why. `FailedRecord`
+            with the cause ZEROS contradicts an open switch.
         monotonic_s: a clock in seconds that never goes back.
     """
     microphone = LiveMicrophone(

@@ -128,18 +128,18 @@ class Listener:
         if clip is not None:
             self._keep(clip)
         self._start_after_chime(frame)
-        for found in self._detector.push(frame):
-            time_s = found.end_sample / SAMPLE_RATE_HZ
-            if isinstance(found, Wake):
+        for detection in self._detector.push(frame):
+            time_s = detection.end_sample / SAMPLE_RATE_HZ
+            if isinstance(detection, Wake):
                 self._counters.count_wake()
                 self._herald.publish(
-                    report.WakeEvent(time_s=time_s, word=found.word, score=found.score)
+                    report.WakeEvent(time_s=time_s, word=detection.word, score=detection.score)
                 )
-                self._start(found)
+                self._start(detection)
             else:
                 self._counters.count_near_miss()
                 self._herald.publish(
-                    report.NearMissEvent(time_s=time_s, word=found.word, score=found.score)
+                    report.NearMissEvent(time_s=time_s, word=detection.word, score=detection.score)
                 )
 
     def _start(self, wake: Wake) -> None:

@@ -137,27 +137,27 @@ def read_status(lasting: MuteFiles, settings: MuteSettings, *, hear: bool) -> Mu
 
 def format_status(state: MuteStatus) -> list[str]:
     """Return a state as lines for people: what mutes, and who can change it."""
-    said = ["muted" if state.cause != "open" else "open"]
+    lines = ["muted" if state.cause != "open" else "open"]
     if state.fault is not None:
-        said.append(f"fault     {REASONS[state.fault]}, since {state.fault_since}")
-        said.append(f"          {_MENDS['fault']}")
+        lines.append(f"fault     {REASONS[state.fault]}, since {state.fault_since}")
+        lines.append(f"          {_MENDS['fault']}")
     elif not state.is_fault_readable:
-        said.append("fault     whether there is one cannot be read, and that mutes")
-        said.append(f"          {_MENDS['fault']}")
-    said.append(f"switch    {_SWITCHES[state.switch]}")
+        lines.append("fault     whether there is one cannot be read, and that mutes")
+        lines.append(f"          {_MENDS['fault']}")
+    lines.append(f"switch    {_SWITCHES[state.switch]}")
     if state.switch in ("shut", "unreadable"):
-        said.append(f"          {_MENDS['switch']}")
+        lines.append(f"          {_MENDS['switch']}")
     if state.software is None:
-        said.append("software  its file cannot be read, and that mutes")
+        lines.append("software  its file cannot be read, and that mutes")
     elif state.software:
-        said.append(f"software  muted by a {state.software_by}, since {state.software_since}")
+        lines.append(f"software  muted by a {state.software_by}, since {state.software_since}")
     else:
-        said.append("software  open")
+        lines.append("software  open")
     if state.software is not False:
         also = ", or a message from the broker" if state.remote_unmute and state.software else ""
-        said.append(f"          {_MENDS['software']}{also}")
-    said.append(f"hear      {'runs' if state.hear else 'does not run'}")
-    return said
+        lines.append(f"          {_MENDS['software']}{also}")
+    lines.append(f"hear      {'runs' if state.hear else 'does not run'}")
+    return lines
 
 
 _SWITCHES: Final[dict[Position, str]] = {

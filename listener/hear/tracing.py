@@ -16,7 +16,7 @@ GAP_EVERY_SAMPLES: Final = 60 * SAMPLE_RATE_HZ
 
 
 class LineSink(Protocol):
-    """Where lines go; see `journal.UpdateState`."""
+    """Where lines go; see `journal.Journal`."""
 
     def append(self, line: bytes) -> bool:
         """Write a line; say whether it is safe."""
@@ -112,12 +112,12 @@ class Survey:
         """
         for sound in sounds:
             alive()
-            found = self._detector.push(sound)
+            detections = self._detector.push(sound)
             if isinstance(sound, Frame):
                 self._end_gap()
-                self._count(found)
+                self._count(detections)
                 self.heard_samples += len(sound.samples)
-                self._tracer.frame(sound, self._detector.steps, found)
+                self._tracer.frame(sound, self._detector.steps, detections)
                 self._heard_at = self._now()
                 if self._tracer.is_full:
                     self._end_stretch()
@@ -127,10 +127,10 @@ class Survey:
         self._end_stretch()
         self._end_gap()
 
-    def _count(self, found: tuple[Wake | NearMiss, ...]) -> None:
-        wakes = sum(isinstance(event, Wake) for event in found)
+    def _count(self, detections: tuple[Wake | NearMiss, ...]) -> None:
+        wakes = sum(isinstance(event, Wake) for event in detections)
         self.wakes += wakes
-        self.near_misses += len(found) - wakes
+        self.near_misses += len(detections) - wakes
 
     def _lengthen_gap(self, gap: Gap) -> None:
         """Make one gap of many: a shut gate gives one for each frame's time."""

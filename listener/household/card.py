@@ -20,11 +20,11 @@ def card_text(line: str, keeper: Owner | None) -> str:
         line: invites the speaker.
         keeper: whose clips it is to make, once she has proved her key to it.
     """
-    said = f'[household]\nline = "{line}"\n'
+    text = f'[household]\nline = "{line}"\n'
     if keeper is not None:
         # From the roster and not retyped: what is proved again there is a slip less here.
-        said += f'\n[owner]\nname = "{keeper.name}"\nkey = "{keeper.recipient}"\n'
-    return said
+        text += f'\n[owner]\nname = "{keeper.name}"\nkey = "{keeper.recipient}"\n'
+    return text
 
 
 def check_card(folder: Path) -> None:
@@ -43,7 +43,7 @@ def check_card(folder: Path) -> None:
         )
 
 
-def write_card(folder: Path, said: str) -> None:
+def write_card(folder: Path, text: str) -> None:
     """Write the file, so that the card can be pulled out afterwards.
 
     Raises:
@@ -51,7 +51,7 @@ def write_card(folder: Path, said: str) -> None:
     """
     try:
         with (folder / NAME).open("x", encoding="utf-8") as file:
-            file.write(said)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -101,11 +101,11 @@ def parse(cn: str) -> HouseholdIdentity:
     )
 
 
-def _check_name(name: str, whose: str) -> str:
+def _check_name(name: str, kind: str) -> str:
     try:
         return msgspec.convert(name, ShortName)
     except msgspec.ValidationError as error:
         raise UsageError(
-            f"{name!r} is no name for {whose}",
+            f"{name!r} is no name for {kind}",
             "1 to 32 of a-z, 0-9 and the hyphen; a pseudonym is best, for the broker sees it",
         ) from error

@@ -113,11 +113,11 @@ def parse_line(text: str) -> Invitation:
     packed = line.removeprefix(PREFIX)
     try:
         data = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
-        found = msgspec.json.decode(data, type=Invitation)
-        _ = found.identity, found.archive_key
+        invitation = msgspec.json.decode(data, type=Invitation)
+        _ = invitation.identity, invitation.archive_key
     except (ValueError, RecursionError, EarmarkError, binascii.Error) as error:
         raise wrong from error
-    return found
+    return invitation
 
 
 def build_request(
@@ -132,12 +132,12 @@ def build_request(
     """
     # The subject is empty on purpose: who it is for, the household knows by the token.
     csr = x509.CertificateSigningRequestBuilder(x509.Name([])).sign(key, hashes.SHA256())
-    asked = JoinRequest(token=token, csr=csr.public_bytes(serialization.Encoding.PEM).decode())
+    request = JoinRequest(token=token, csr=csr.public_bytes(serialization.Encoding.PEM).decode())
     if signer is None:
-        return asked
+        return request
     signature = signer.sign(_CONTEXT + csr.public_bytes(serialization.Encoding.DER))
     return msgspec.structs.replace(
-        asked,
+        request,
         device_key=keys.device_text(signer.public_key()),
         proof=base64.b64encode(signature).decode("ascii"),
     )
@@ -161,14 +161,14 @@ def decode_answer(data: bytes) -> JoinAnswer:
     return _decoded(data, JoinAnswer)
 
 
-def verify_request(asked: JoinRequest) -> tuple[ec.EllipticCurvePublicKey, str | None]:
+def verify_request(request: JoinRequest) -> tuple[ec.EllipticCurvePublicKey, str | None]:
     """Return the key to sign and the device's key, each proved by its holder's signature.
 
     Raises:
         EarmarkError: something is no key, or not proved. Nothing else is raised.
     """
     try:
-        csr = x509.load_pem_x509_csr(asked.csr.encode("ascii"))
+        csr = x509.load_pem_x509_csr(request.csr.encode("ascii"))
         public = csr.public_key()
         if (
             not csr.is_signature_valid
@@ -176,10 +176,10 @@ def verify_request(asked: JoinRequest) -> tuple[ec.EllipticCurvePublicKey, str |
             or not isinstance(public.curve, ec.SECP256R1)
         ):
             raise ValueError("not proved")  # noqa: TRY301 - every fault is told in one place
-        if asked.device_key is None:
+        if request.device_key is None:
             return public, None
-        signer = keys.parse_device(asked.device_key)
-        proof = base64.b64decode(asked.proof or "", validate=True)
+        signer = keys.parse_device(request.device_key)
+        proof = base64.b64decode(request.proof or "", validate=True)
         signer.verify(proof, _CONTEXT + csr.public_bytes(serialization.Encoding.DER))
     except (ValueError, TypeError, EarmarkError, InvalidSignature) as error:
         raise EarmarkError("a key of this request is not proved") from error

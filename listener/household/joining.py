@@ -73,8 +73,8 @@ def join(home: Home, invited: Invitation) -> JoinResult:
         key = certificates.new_key()
         write_atomic(path, certificates.key_pem(key))
     signer = home.device_key() if who.kind is IdentityKind.DEVICE else None
-    asked = invitation.build_request(invited.token, key, signer)
-    answer = _ask(invited, msgspec.json.encode(asked) + b"\n")
+    request = invitation.build_request(invited.token, key, signer)
+    answer = _ask(invited, msgspec.json.encode(request) + b"\n")
     if answer.refused:
         raise EarmarkError(
             f"the household refuses: {answer.refused}",

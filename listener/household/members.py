@@ -95,14 +95,14 @@ def wait(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
     office = HouseholdStore(home.path)
     now_s = int(office.now().timestamp())
     waited = [
-        one
-        for one in office.registry().invitations
-        if one.used_by is None and one.expires_s > now_s
+        member
+        for member in office.registry().invitations
+        if member.used_by is None and member.expires_s > now_s
     ]
     if not waited:
         raise EarmarkError("nobody is invited", "earmark household add-device invites a speaker")
-    for one in waited:
-        _wait(office, home, HouseholdIdentity(one.cn))
+    for member in waited:
+        _wait(office, home, HouseholdIdentity(member.cn))
     return 0
 
 

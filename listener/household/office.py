@@ -1,6 +1,6 @@
 """The folder of a household on the archive's machine: its authority, its register.
 
-``<home>/household/`` holds ``ca.crt``, ``ca.key``, ``registry.json``, ``crl.pem`` and, in
+``<home>/household/`` holds ``ca.crt``, ``ca.key``, ``register.json``, ``crl.pem`` and, in
 ``issued/``, each certificate as ``<cn>.crt``, with the key of those that live on this machine.
 What services read of it is copied to folders of theirs: ``listener.household.published``.
 What is right is left as it is, to the byte; what is damaged is never made anew in silence.

@@ -107,9 +107,9 @@ class Registry(_RegistryRecord, frozen=True, kw_only=True):
         gone = [one for one in self.issued if one.revoked_s is not None]
         return tuple(sorted(gone, key=lambda one: (one.revoked_s or 0, one.serial)))
 
-    def with_issued(self, one: IssuedCertificate) -> "Registry":
+    def with_issued(self, certificate: IssuedCertificate) -> "Registry":
         """Note a certificate."""
-        return msgspec.structs.replace(self, issued=(*self.issued, one))
+        return msgspec.structs.replace(self, issued=(*self.issued, certificate))
 
     def without(self, who: HouseholdIdentity, now_s: int) -> "Registry":
         """Take back every certificate and invitation of an identity.

@@ -29,18 +29,18 @@ _log = logging.getLogger(__name__)
 
 
 def sign_guest(
-    office: HouseholdStore, home: Home, asked: JoinRequest
+    office: HouseholdStore, home: Home, request: JoinRequest
 ) -> tuple[JoinAnswer, HouseholdIdentity]:
     """Judge a request; sign its key and make the device known if all is right.
 
     Raises:
         EarmarkError: it is refused, and the invitation counts as before.
     """
-    public, device_key = invitation.verify_request(asked)
+    public, device_key = invitation.verify_request(request)
     with office.locked():
         before = office.registry()
         after, who = before.with_admission(
-            asked.token, certificates.spki(public), int(office.now().timestamp())
+            request.token, certificates.spki(public), int(office.now().timestamp())
         )
         if (who.kind is IdentityKind.DEVICE) != (device_key is not None):
             raise EarmarkError(f"this invitation is for {who.cn}, and another kind came")

@@ -15,10 +15,10 @@ class ProtocolVersion:
         asked: one of them, or ``auto``: the newer one first, the other where it is not understood.
     """
 
-    def __init__(self, asked: Literal["auto", "5", "3.1.1"]) -> None:
-        self._may_change = asked == "auto"
+    def __init__(self, version: Literal["auto", "5", "3.1.1"]) -> None:
+        self._may_change = version == "auto"
         self._preferred = (
-            MQTTProtocolVersion.MQTTv311 if asked == "3.1.1" else MQTTProtocolVersion.MQTTv5
+            MQTTProtocolVersion.MQTTv311 if version == "3.1.1" else MQTTProtocolVersion.MQTTv5
         )
         self._spoken = self._preferred
 

@@ -59,8 +59,8 @@ def parse(payload: bytes, verify: Callable[[bytes, bytes], bool]) -> RetentionLi
     if len(payload) > LONGEST_BYTES:
         return None
     try:
-        found = msgspec.json.decode(payload, type=_SignedLimit)
-        signature = base64.b64decode(found.signature, validate=True)
+        limit = msgspec.json.decode(payload, type=_SignedLimit)
+        signature = base64.b64decode(limit.signature, validate=True)
     except (ValueError, RecursionError, binascii.Error):
         return None
-    return found.term if verify(signature, found.term.canonical()) else None
+    return limit.term if verify(signature, limit.term.canonical()) else None

@@ -109,10 +109,10 @@ class Answer:
 
 def parse_answer(payload: bytes) -> Answer | None:
     """Return the answer, or None for any bytes that are none."""
-    found = _ANSWER.fullmatch(payload) if len(payload) <= LONGEST_ANSWER_BYTES else None
-    if found is None:
+    match = _ANSWER.fullmatch(payload) if len(payload) <= LONGEST_ANSWER_BYTES else None
+    if match is None:
         return None
-    return Answer(found[2].decode("ascii"), (found[1] or b"").decode("ascii"))
+    return Answer(match[2].decode("ascii"), (match[1] or b"").decode("ascii"))
 
 
 Command = Literal["mute", "unmute"]

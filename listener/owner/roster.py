@@ -23,7 +23,7 @@ _Named = TypeVar("_Named", Owner, Device)
 class Roster(Record, frozen=True, kw_only=True):
     """The household's owners and devices, each sorted by name.
 
-    Made by ``format.parse_envelope`` or by the edits of an empty one: no name and no key stands in it twice.
+    Made by ``format.parse`` or by the edits of an empty one: no name and no key stands in it twice.
     """
 
     v: Literal[1] = 1
@@ -210,12 +210,12 @@ class Roster(Record, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, devices=_sorted(devices))
 
 
-def _check_name(name: str, whose: str) -> str:
+def _check_name(name: str, kind: str) -> str:
     try:
         return msgspec.convert(name, ShortName)
     except msgspec.ValidationError as error:
         raise UsageError(
-            f"{name!r} is no name for {whose}",
+            f"{name!r} is no name for {kind}",
             "1 to 32 of a-z, 0-9 and the hyphen; a pseudonym is best, for the broker sees it",
         ) from error
 

@@ -58,12 +58,12 @@ class KeyRotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def prove_rotation(
-    said: KeyRotation, old: X25519PrivateKey, new: X25519PrivateKey, device: Ed25519PublicKey
+    rotation: KeyRotation, old: X25519PrivateKey, new: X25519PrivateKey, device: Ed25519PublicKey
 ) -> KeyRotation:
     """Return it with both codes.
 
     Args:
-        said: without them.
+        rotation: without them.
         old: the owner's key that is active.
         new: the one that follows.
         device: the speaker's. If it is somebody else's, the codes are worth nothing anywhere.
@@ -73,9 +73,9 @@ def prove_rotation(
     """
     theirs = keys.agreement_public(device)
     return msgspec.structs.replace(
-        said,
-        old_proof=_code(old, theirs, (old.public_key(), theirs), said),
-        new_proof=_code(new, theirs, (new.public_key(), theirs), said),
+        rotation,
+        old_proof=_code(old, theirs, (old.public_key(), theirs), rotation),
+        new_proof=_code(new, theirs, (new.public_key(), theirs), rotation),
     )
 
 
@@ -97,17 +97,17 @@ def parse(data: bytes) -> tuple[KeyRotation, ...]:
 
 
 def apply_rotation(
-    roster: Roster, said: Iterable[KeyRotation], device: str, key: Ed25519PrivateKey
+    roster: Roster, rotation: Iterable[KeyRotation], device: str, key: Ed25519PrivateKey
 ) -> Roster:
     """Return the roster with every key in place that was proven to this speaker, in order.
 
     Args:
         roster: the speaker's own.
-        said: what was carried here by whomever.
+        rotation: what was carried here by whomever.
         device: the speaker's name.
         key: the speaker's.
     """
-    for one in said:
+    for one in rotation:
         owner = roster.owner(one.owner)
         if owner is not None and _is_proven(one, owner, device, key):
             try:
@@ -117,20 +117,21 @@ def apply_rotation(
     return roster
 
 
-def _is_proven(said: KeyRotation, owner: Owner, device: str, key: Ed25519PrivateKey) -> bool:
-    if not owner.active or said.device != device or said.old != owner.okey:
+def _is_proven(rotation: KeyRotation, owner: Owner, device: str, key: Ed25519PrivateKey) -> bool:
+    if not owner.active or rotation.device != device or rotation.old != owner.okey:
         return False
     secret = keys.agreement_secret(key)
     try:
         pairs = [
             (X25519PublicKey.from_public_bytes(keys.age_bytes(recipient)), proof)
             for recipient, proof in (
-                (owner.recipient, said.old_proof),
-                (keys.parse_recipient(said.new), said.new_proof),
+                (owner.recipient, rotation.old_proof),
+                (keys.parse_recipient(rotation.new), rotation.new_proof),
             )
         ]
         expected = [
-            (_code(secret, hers, (hers, secret.public_key()), said), proof) for hers, proof in pairs
+            (_code(secret, owner_key, (owner_key, secret.public_key()), rotation), proof)
+            for owner_key, proof in pairs
         ]
     except (ConfigError, ValueError):
         return False
@@ -141,7 +142,7 @@ def _code(
     mine: X25519PrivateKey,
     theirs: X25519PublicKey,
     parties: tuple[X25519PublicKey, X25519PublicKey],
-    said: KeyRotation,
+    rotation: KeyRotation,
 ) -> str:
     """Return the code over what was said, by the secret of two keys: owner's first, speaker's.
 
@@ -154,4 +155,6 @@ def _code(
         raise ConfigError("this is not a key to agree with") from error
     salt = b"".join(one.public_bytes_raw() for one in parties)
     secret = HKDF(hashes.SHA256(), _CODE_BYTES, salt, _CONTEXT).derive(shared)
-    return base64.b64encode(digests.hmac_sha256(secret, said.authenticated_bytes())).decode("ascii")
+    return base64.b64encode(digests.hmac_sha256(secret, rotation.authenticated_bytes())).decode(
+        "ascii"
+    )

@@ -65,7 +65,7 @@ def check_memory(
         where="memory",
         process=process,
         looked_bytes=seen.scanned_bytes,
-        found=seen.found,
+        blocks=seen.found,
         places=seen.places,
         must_find=must_find,
     )
@@ -88,7 +88,7 @@ def check_calls(
         where="calls",
         process=process,
         looked_bytes=size,
-        found=found,
+        blocks=found,
         places=places,
         must_find=must_find,
     )
@@ -122,7 +122,7 @@ def check_files(
         where="disk",
         process=about,
         looked_bytes=size,
-        found=found,
+        blocks=found,
         places=places,
         must_find=must_find,
     )
@@ -135,7 +135,7 @@ def _result(  # noqa: PLR0913 - a look's own fields, each by its name
     where: Where,
     process: str,
     looked_bytes: int,
-    found: FoundBlocks,
+    blocks: FoundBlocks,
     places: dict[str, int],
     must_find: bool,
 ) -> CheckResult:
@@ -145,8 +145,8 @@ def _result(  # noqa: PLR0913 - a look's own fields, each by its name
         where=where,
         process=process,
         looked_bytes=looked_bytes,
-        blocks=found.count,
-        forms={form: len(numbers) for form, numbers in found.blocks.items()},
+        blocks=blocks.count,
+        forms={form: len(numbers) for form, numbers in blocks.blocks.items()},
         places=places,
         must_find=must_find,
     )

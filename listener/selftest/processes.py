@@ -28,7 +28,7 @@ class Process:
 
 
 def process_tree(pid: int) -> tuple[Process, ...]:
-    """Return a process and all that descends from it, without tracers, as `descendants` has them."""
+    """Return a process and all its descendants but tracers, in the order of `descendants`."""
     parents: dict[int, int] = {}
     for entry in _PROC.iterdir():
         if entry.name.isdigit():

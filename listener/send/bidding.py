@@ -122,12 +122,12 @@ def _verifier(path: Path) -> Callable[[bytes, bytes], bool] | None:
     except (OSError, binascii.Error):
         return None
 
-    def verify(signature: bytes, said: bytes) -> bool:
+    def verify(signature: bytes, data: bytes) -> bool:
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - most need none
         from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - OpenSSL, and send is small
 
         try:
-            ed25519.Ed25519PublicKey.from_public_bytes(raw).verify(signature, said)
+            ed25519.Ed25519PublicKey.from_public_bytes(raw).verify(signature, data)
         except (InvalidSignature, ValueError):
             return False
         return True

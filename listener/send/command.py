@@ -72,18 +72,18 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             notice_socket = NoticeSocket(home / SOCKET)
             controller = ControlClient(home / control.SOCKET)
             try:
-                told = service.Notifier(os.environ, time.monotonic)
-                told.ready()
+                notifier = service.Notifier(os.environ, time.monotonic)
+                notifier.ready()
                 Sender(
                     courier,
                     broker,
                     notice_socket=notice_socket,
                     controller=controller,
                     bidding=InboundMessages(home, settings.device.name),
-                    service=told,
+                    service=notifier,
                     version=partial(_shown, Path(settings.update.folder) / journal.FILE),
                 ).run(stop)
-                told.stopping()
+                notifier.stopping()
             finally:
                 notice_socket.close()
                 controller.close()

@@ -76,7 +76,7 @@ class ClipDelivery:
         """Clips that this courier saw acknowledged."""
 
     def next(self, now_s: float, limits: BrokerLimits) -> Message | None:
-        """Return the clip to publish now, if one is to go; call ``on_published`` with its ticket."""
+        """Return the clip to publish now, if there is one; then call ``on_published``."""
         if self._flight is not None:
             if now_s - self._flight.since_s < self._answer_timeout_s():
                 return None

@@ -17,7 +17,7 @@ Stamped: TypeAlias = Sequence[tuple[SpoolEntry, float]]
 
 
 def select_over_limit(  # noqa: PLR0913 - what is to come, by size, number and share; nothing, as a rule
-    found: Stamped,
+    entries: Stamped,
     settings: SpoolSettings,
     lived_s: float,
     *,
@@ -28,17 +28,17 @@ def select_over_limit(  # noqa: PLR0913 - what is to come, by size, number and s
     """Say which entries must go so that this much more fits.
 
     Args:
-        found: what is there.
+        entries: what is there.
         settings: the bounds.
         lived_s: for how long the machine was seen running.
         size_bytes: of what is to come.
         clips: how many are to come.
         share: the part of the bounds that counts here, as a divisor; not of the age.
     """
-    total_bytes = size_bytes + sum(entry.size_bytes for entry, _ in found)
-    number = clips + len(found)
+    total_bytes = size_bytes + sum(entry.size_bytes for entry, _ in entries)
+    number = clips + len(entries)
     gone = []
-    for entry, stamp_s in found:
+    for entry, stamp_s in entries:
         if (
             total_bytes > settings.longest_bytes // share
             or number > max(1, settings.most_clips // share)
@@ -51,17 +51,17 @@ def select_over_limit(  # noqa: PLR0913 - what is to come, by size, number and s
 
 
 def select_expired(
-    found: Stamped, longest_s: Mapping[str, float], lived_s: float
+    entries: Stamped, longest_s: Mapping[str, float], lived_s: float
 ) -> list[SpoolEntry]:
     """Say which entries waited for longer than their owner lets them.
 
     Args:
-        found: what is there.
+        entries: what is there.
         longest_s: by owner; who is not in it lets them wait.
         lived_s: for how long the machine was seen running.
     """
     return [
         entry
-        for entry, stamp_s in found
+        for entry, stamp_s in entries
         if lived_s - stamp_s > longest_s.get(entry.owner, float("inf"))
     ]

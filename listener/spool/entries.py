@@ -74,7 +74,7 @@ def scan(folder: int) -> tuple[list[tuple[SpoolEntry, float]], int]:
     Raises:
         OSError: it cannot be read.
     """
-    found = []
+    entries = []
     foreign = 0
     with os.scandir(folder) as listing:
         for item in listing:
@@ -89,7 +89,7 @@ def scan(folder: int) -> tuple[list[tuple[SpoolEntry, float]], int]:
                 continue  # it left while we looked
             if stat.S_ISREG(status.st_mode):
                 entry = SpoolEntry(int(named[1]), named[2], named[3], status.st_size)
-                found.append((entry, status.st_mtime))
+                entries.append((entry, status.st_mtime))
             else:
                 foreign += 1
-    return sorted(found), foreign
+    return sorted(entries), foreign

@@ -89,7 +89,7 @@ class Spool:
         """
         try:
             with self._folder.open() as folder:
-                found, foreign = scan(folder)
+                entries, foreign = scan(folder)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -101,7 +101,7 @@ class Spool:
             # Their names are somebody else's words; the number is enough to go and look.
             _log.warning("%d foreign files in %s are left alone", foreign, self._folder.path)
             self._foreign = foreign
-        return [entry for entry, _ in found]
+        return [entry for entry, _ in entries]
 
     def oldest(self) -> SpoolEntry | None:
         """Return the envelope that goes next, or None when the spool is empty.
@@ -232,8 +232,10 @@ class Spool:
             return self._ledger.counts(None)
 
     def _make_room(self, folder: int, size_bytes: int = 0, clips: int = 0) -> int:
-        found, lived_s = scan(folder)[0], self._ledger.lived_s(folder)
-        gone = select_over_limit(found, self._settings, lived_s, size_bytes=size_bytes, clips=clips)
+        entries, lived_s = scan(folder)[0], self._ledger.lived_s(folder)
+        gone = select_over_limit(
+            entries, self._settings, lived_s, size_bytes=size_bytes, clips=clips
+        )
         if gone:
             _log.warning("the spool is over its bounds: dropped the %d oldest clips", len(gone))
         return self._delete(folder, folder, gone, Counts(dropped=len(gone)))

@@ -196,8 +196,8 @@ def _versions(arguments: argparse.Namespace, settings: Config) -> Versions:
     return Versions(Path(arguments.folder or settings.update.folder))
 
 
-def _print_result(arguments: argparse.Namespace, text: str, told: dict[str, Any]) -> None:
-    print(json.dumps(told) if arguments.json else text, flush=True)
+def _print_result(arguments: argparse.Namespace, text: str, result: dict[str, Any]) -> None:
+    print(json.dumps(result) if arguments.json else text, flush=True)
 
 
 def _seconds(text: str) -> float:

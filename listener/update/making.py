@@ -21,7 +21,7 @@ _FIRST: Final = "0.1.0"
 
 
 def add_arguments(actions: Subcommands) -> None:
-    """Add ``make_key`` and ``make_release`` to the actions of ``earmark update``."""
+    """Add ``key`` and ``pack`` to the actions of ``earmark update``."""
     key_ = actions.add("key", "make a key that signs releases, for who makes them")
     key_.add_argument("file", metavar="FILE", help="where it goes; it must not be there yet")
     pack_ = actions.add("pack", "make a release of wheels and locks, for who makes them")

@@ -77,8 +77,8 @@ def install(
     try:
         _stage(path, trusted, manifest, versions)
         program = versions.program(manifest.version)
-        if (told := health.version_of(program)) != manifest.version:
-            raise EarmarkError(f"this release calls itself {told} when it runs")  # noqa: TRY301 - undone below
+        if (reported := health.version_of(program)) != manifest.version:
+            raise EarmarkError(f"this release calls itself {reported} when it runs")  # noqa: TRY301 - undone below
         health.score_recording(program, trial.recording, trial.options)
     except BaseException as error:
         versions.clear_staged()

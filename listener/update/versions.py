@@ -46,13 +46,13 @@ class Versions:
         Raises:
             ConfigError: ``current`` is missing, or points to no version.
         """
-        found = self._link(CURRENT)
-        if found is None or not is_version(found):
+        version = self._link(CURRENT)
+        if version is None or not is_version(version):
             raise ConfigError(
                 f"{self.folder / CURRENT} points to no version",
                 "the Debian package makes it: is earmark installed? --folder names another place",
             )
-        return found
+        return version
 
     def is_installed(self, version: str) -> bool:
         """Say whether a version is here, whole."""

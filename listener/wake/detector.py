@@ -107,7 +107,7 @@ class Detector:
             return ()
         self._latest = self._model.push(sound.samples)
         self._end_sample = end_sample = sound.end_sample
-        found: list[Wake | NearMiss] | None = None
+        detections: list[Wake | NearMiss] | None = None
         sample = end_sample - len(self._latest) * self._step_samples
         for row in self._latest.tolist():
             sample += self._step_samples
@@ -115,8 +115,8 @@ class Detector:
             for trigger, score in zip(self._triggers, row, strict=False):
                 event = trigger.push(score if score == score else 0.0, sample)  # noqa: PLR0124 - NaN differs from itself
                 if event is not None:
-                    found = [*(found or ()), event]
-        return tuple(found) if found else ()
+                    detections = [*(detections or ()), event]
+        return tuple(detections) if detections else ()
 
     def _restart(self) -> None:
         self._model.restart()

@@ -130,11 +130,11 @@ def verify(manifest: Manifest, file: File, data: bytes) -> None:
     Raises:
         ModelRefused: its length or its hash differ.
     """
-    found = digests.sha256(data).hex()
-    if len(data) != file.bytes or found != file.sha256:
+    actual = digests.sha256(data).hex()
+    if len(data) != file.bytes or actual != file.sha256:
         raise ModelRefused(
             f"{manifest.name}: {file.path} is another file than its manifest says"
-            f" (sha256 {found[:16]}…, expected {file.sha256[:16]}…)",
+            f" (sha256 {actual[:16]}…, expected {file.sha256[:16]}…)",
             _remedy(manifest),
         )
 

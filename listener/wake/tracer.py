@@ -43,13 +43,15 @@ class TraceBuilder:
         self._step_samples = step_samples
         self._clear(0)
 
-    def frame(self, frame: Frame, steps: Iterable[Step], found: Iterable[Wake | NearMiss]) -> None:
+    def frame(
+        self, frame: Frame, steps: Iterable[Step], detections: Iterable[Wake | NearMiss]
+    ) -> None:
         """Take a frame and what the detector made of it. A gap before it must have been taken.
 
         Args:
             frame: looked at for its power alone.
             steps: of this frame.
-            found: at this frame; a near miss may lie before it.
+            detections: at this frame; a near miss may lie before it.
         """
         if not self._frames:
             self._clear(frame.first_sample)
@@ -66,7 +68,7 @@ class TraceBuilder:
                     places, values = self._scores.setdefault(word, ([], []))
                     places.append(place)
                     values.append(shorten_score(score))
-        for event in found:
+        for event in detections:
             kind: Literal["wake", "near_miss"] = "wake" if isinstance(event, Wake) else "near_miss"
             self._found.append(
                 TraceDetection(

@@ -39,7 +39,7 @@ def result(totals: Totals) -> WordResult:
     return totals.result(
         engine="alexa",
         word="alexa",
-        said="alexa",
+        spoken="alexa",
         condition="clean",
         threshold=0.5,
         threshold_from="manifest",

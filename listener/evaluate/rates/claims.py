@@ -10,30 +10,30 @@ _SHOWN = frozenset(round(step / 20, 2) for step in range(1, 20))
 """Thresholds that a curve shows even where nothing changes."""
 
 
-def curve_points(counts: CurveCounts, plays: int, said: int, hours: float) -> tuple[Point, ...]:
+def curve_points(counts: CurveCounts, plays: int, spoken: int, hours: float) -> tuple[Point, ...]:
     """Return the curve where it changes, and every 0.05.
 
     Args:
         counts: of all plays together.
         plays: how many there were of each item.
-        said: labelled words.
+        spoken: labelled words.
         hours: in which a wake would be false.
     """
-    found: list[Point] = []
+    points: list[Point] = []
     before: tuple[int, int] | None = None
     for threshold, missed, false in zip(
         GRID, counts.misses.tolist(), counts.false_wakes.tolist(), strict=True
     ):
         if (missed, false) != before or threshold in _SHOWN:
-            found.append(
+            points.append(
                 Point(
                     threshold=threshold,
-                    misses=wilson(missed / plays, said),
+                    misses=wilson(missed / plays, spoken),
                     false_wakes=poisson(false / plays, hours),
                 )
             )
         before = missed, false
-    return tuple(found)
+    return tuple(points)
 
 
 def find_target(counts: CurveCounts, plays: int, hours: float, per_hour: float) -> Target:
@@ -65,18 +65,18 @@ def check_claims(false_wakes: Rate, per_hour: Sequence[float]) -> tuple[Hours, .
         false_wakes: per hour.
         per_hour: the claims, each above 0.
     """
-    found = []
+    claims = []
     for claim in per_hour:
         needed_h = hours_needed(false_wakes.count, claim, CONFIDENCE)
         contradicted = false_wakes.low is not None and false_wakes.low > claim
-        found.append(
+        claims.append(
             Hours(
                 claim_per_hour=claim,
                 carried=needed_h <= false_wakes.exposure,
                 still_needed_h=None if contradicted else max(needed_h - false_wakes.exposure, 0.0),
             )
         )
-    return tuple(found)
+    return tuple(claims)
 
 
 def _first(holds: Iterable[bool]) -> int | None:

@@ -50,21 +50,21 @@ def hit_windows(item: Item, word: str, length_samples: int, tail_s: float) -> tu
         length_samples: of the item.
         tail_s: how long after its end a word may still be heard.
     """
-    found = []
+    places = []
     for label in item.labels:
         if label.word != word:
             continue
         if label.start_s is None or label.end_s is None:
             # Somewhere in the item; the step that ends it may end a little later.
-            found.append(Window(0, length_samples + round(tail_s * SAMPLE_RATE_HZ), None))
+            places.append(Window(0, length_samples + round(tail_s * SAMPLE_RATE_HZ), None))
         else:
             end = round(label.end_s * SAMPLE_RATE_HZ)
-            found.append(
+            places.append(
                 Window(
                     round(label.start_s * SAMPLE_RATE_HZ), end + round(tail_s * SAMPLE_RATE_HZ), end
                 )
             )
-    return tuple(sorted(found, key=lambda window: (window.first_sample, window.end_sample)))
+    return tuple(sorted(places, key=lambda window: (window.first_sample, window.end_sample)))
 
 
 def find_wakes(ends: Indices, scores: Scores, rule: Rule) -> Indices:
@@ -93,8 +93,8 @@ def reaches(scores: Scores, threshold: float) -> NDArray[np.bool_]:
     least = np.float32(threshold)
     if float(least) < threshold:
         least = np.nextafter(least, np.float32(np.inf))
-    found: NDArray[np.bool_] = scores >= least
-    return found
+    reached: NDArray[np.bool_] = scores >= least
+    return reached
 
 
 def select_apart(steps: Indices, ends: Indices, least_samples: int) -> Indices:

@@ -54,15 +54,15 @@ class ScoreHistogram:
     unsaid: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
     """Of every step outside all windows."""
 
-    def add(self, said: Scores, unsaid: Scores) -> None:
+    def add(self, spoken: Scores, unspoken: Scores) -> None:
         """Count one item's.
 
         Args:
-            said: the highest score in each window, shape (n,).
-            unsaid: the score of each step outside all windows, shape (m,).
+            spoken: the highest score in each window, shape (n,).
+            unspoken: the score of each step outside all windows, shape (m,).
         """
-        self.said += _counts(said)
-        self.unsaid += _counts(unsaid)
+        self.said += _counts(spoken)
+        self.unsaid += _counts(unspoken)
 
     def histogram(self) -> Histogram:
         """Return what was counted."""

@@ -213,10 +213,10 @@ def _most_telling(
     )
 
 
-def _nearest(found: Iterable[Repeatability], at_s: float) -> Repeatability | None:
+def _nearest(repeats: Iterable[Repeatability], at_s: float) -> Repeatability | None:
     """Return what lies closest to a moment, and close enough to be the same."""
-    near = (one for one in found if abs(one.at_s - at_s) <= _SAME_S)
-    return min(near, key=lambda one: abs(one.at_s - at_s), default=None)
+    near = (repeat for repeat in repeats if abs(repeat.at_s - at_s) <= _SAME_S)
+    return min(near, key=lambda repeat: abs(repeat.at_s - at_s), default=None)
 
 
 def _drawn(svg: object) -> Markup:

@@ -64,16 +64,16 @@ def _claim(claim: Hours) -> str:
     return f"not carried; {claim.still_needed_h:.1f} h more without a false wake would"
 
 
-def _comparison(found: Comparison) -> Iterator[str]:
-    yield f"{found.first} against {found.second}, {found.word}, {found.condition}"
+def _comparison(pair: Comparison) -> Iterator[str]:
+    yield f"{pair.first} against {pair.second}, {pair.word}, {pair.condition}"
     yield (
-        f"  missed by the first alone {found.only_first_missed}, by the second alone"
-        f" {found.only_second_missed}, by both {found.both_missed} of {found.words_said}:"
-        f" p = {found.misses_p:.3g}"
+        f"  missed by the first alone {pair.only_first_missed}, by the second alone"
+        f" {pair.only_second_missed}, by both {pair.both_missed} of {pair.words_said}:"
+        f" p = {pair.misses_p:.3g}"
     )
     yield (
-        f"  false wakes of the first alone {found.only_first_false}, of the second alone"
-        f" {found.only_second_false}, of both {found.both_false}: p = {found.false_wakes_p:.3g}"
+        f"  false wakes of the first alone {pair.only_first_false}, of the second alone"
+        f" {pair.only_second_false}, of both {pair.both_false}: p = {pair.false_wakes_p:.3g}"
     )
 
 

@@ -141,7 +141,7 @@ def _curve(chains: Sequence[Chain], hours: float, floor: float) -> tuple[Point, 
     counts = curve.zero_counts()
     for chain in chains:
         counts += curve.count_curve(chain.ends, chain.scores, build_chain_rule(chain, 0.5), ())
-    found = claims.curve_points(counts, plays=1, said=0, hours=hours)
+    found = claims.curve_points(counts, plays=1, spoken=0, hours=hours)
     return tuple(point for point in found if point.threshold >= floor)
 
 

@@ -59,8 +59,8 @@ class LiveMicrophone:
     Args:
         command: starts the process; it writes `records`.
         watch: returns descriptors that end every wait when they become readable: the switch's.
-        tell: hears when sound begins to come (`OpenedRecord`) and when it no longer does (`FailedRecord`);
-            once for each change.
+        tell: hears when sound begins to come (`OpenedRecord`) and when it no longer does
+            (`FailedRecord`); once for each change.
         monotonic_s: a clock in seconds that never goes back.
         limits: how patient it is.
     """

@@ -101,11 +101,11 @@ def parse_mute_intervals(text: str) -> tuple[MuteInterval, ...]:
     """
     stretches = []
     for part in text.split(","):
-        found = _STRETCH.fullmatch(part)
-        if found is None:
+        match = _STRETCH.fullmatch(part)
+        if match is None:
             raise _wrong(text)
-        first = round(float(found[1]) * SAMPLE_RATE_HZ)
-        end = None if found[2] is None else round(float(found[2]) * SAMPLE_RATE_HZ)
+        first = round(float(match[1]) * SAMPLE_RATE_HZ)
+        end = None if match[2] is None else round(float(match[2]) * SAMPLE_RATE_HZ)
         if end is not None and end <= first:
             raise _wrong(text)
         stretches.append(MuteInterval(first, end))

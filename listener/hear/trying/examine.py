@@ -91,16 +91,16 @@ def check_memory(settings: config.ClipSettings, limit_bytes: int, *, is_root: bo
     needed_kib = round(2 * samples / 1024) + (BUFFERS + 2) * resource.getpagesize() // 1024
     is_free = limit_bytes == resource.RLIM_INFINITY or is_root
     limit_kib = -1 if limit_bytes == resource.RLIM_INFINITY else limit_bytes // 1024
-    look = Check("memory", {"needed_kib": needed_kib, "limit_kib": limit_kib})
+    check = Check("memory", {"needed_kib": needed_kib, "limit_kib": limit_kib})
     if is_free:
         text = "all memory for sound can be locked, the microphone's process as well"
-        return look.ok(text)
+        return check.ok(text)
     if limit_kib >= needed_kib:
-        return look.ok(
+        return check.ok(
             f"{needed_kib} KiB for sound can be locked; the microphone's process cannot",
             "LimitMEMLOCK=infinity locks that too; without swap it makes no difference",
         )
-    return look.fail(
+    return check.fail(
         f"{needed_kib} KiB for sound are to be locked, and {limit_kib} may be",
         "ulimit -l unlimited, LimitMEMLOCK=infinity",
     )

@@ -50,12 +50,12 @@ def assess_levels(device: str, heard: ProbeResult) -> Finding:
         device: as the settings name it.
         heard: of it.
     """
-    levels, look = heard.levels, Check("microphone")
+    levels, check = heard.levels, Check("microphone")
     if heard.failed is not None or heard.was_muted or not levels.length_samples:
         cause = heard.failed.cause if heard.failed else Cause.STALLED
         if heard.was_muted:
-            return look.warn("it was muted meanwhile")
-        return look.fail(f"{device}: {CAUSES[cause]}", HINTS.get(cause, ""))
+            return check.warn("it was muted meanwhile")
+        return check.fail(f"{device}: {CAUSES[cause]}", HINTS.get(cause, ""))
     share = levels.clipped_samples / levels.length_samples
     text, hint = "", ""
     if share > CLIPPED_SHARE:
@@ -64,7 +64,7 @@ def assess_levels(device: str, heard: ProbeResult) -> Finding:
         text, hint = "it is noisy; ", "turn its gain down, or look for what hums"
     elif levels.level_dbfs < FAINT_DBFS:
         text, hint = "hardly anything is heard; ", "turn its gain up: alsamixer; say something"
-    return look.found(
+    return check.found(
         "warn" if text else "ok",
         f"{text}level {levels.level_dbfs:.0f} dBFS, peak {levels.peak_dbfs:.0f},"
         f" noise floor {levels.floor_dbfs:.0f}, {100 * share:.2g} % clipped,"
@@ -87,24 +87,24 @@ def assess_proof(heard: ProbeResult) -> Finding:
     """
     cause = heard.failed.cause if heard.failed else None
     levels = heard.levels
-    look = Check("proof", {"contradiction": False})
+    check = Check("proof", {"contradiction": False})
     if heard.was_muted:
-        return look.fail("the switch was released meanwhile", "try again")
+        return check.fail("the switch was released meanwhile", "try again")
     if cause in (Cause.MISSING, Cause.GONE):
-        return look.ok("there is no device while the switch is shut")
+        return check.ok("there is no device while the switch is shut")
     if cause is not None or not levels.length_samples:
         why = cause or Cause.STALLED
-        return look.fail(f"it cannot be tried: {CAUSES[why]}", HINTS.get(why, ""))
+        return check.fail(f"it cannot be tried: {CAUSES[why]}", HINTS.get(why, ""))
     if levels.is_constant:
-        return look.ok("the switch cuts the microphone: its samples never change")
+        return check.ok("the switch cuts the microphone: its samples never change")
     level = f"{levels.level_dbfs:.0f} dBFS while the switch is shut"
     if levels.level_dbfs > FAINT_DBFS:
-        return look.fail(
+        return check.fail(
             f"THE SWITCH DOES NOT CUT THE MICROPHONE: {level}",
             "hear stays muted; mend the switch, then earmark mute clear-fault",
             contradiction=True,
         )
-    return look.warn(
+    return check.warn(
         f"{level}: a converter's noise, or a live microphone in a silent room",
         "speak while it is tried",
     )
@@ -118,24 +118,24 @@ def report_mute(mute: MuteController, switch: Switch, lasting: MuteFiles) -> Fin
         switch: in hardware, or what stands in where none is fitted.
         lasting: where faults are written down.
     """
-    look = Check("mute", {"switch": mute.about, "cause": mute.cause})
+    check = Check("mute", {"switch": mute.about, "cause": mute.cause})
     about = "no mute switch is fitted" if mute.about == "none" else f"switch: {mute.about}"
     match mute.cause:
         case "fault":
             try:
                 fault = lasting.fault.read()
             except EarmarkError as error:
-                return look.failed(error)
+                return check.failed(error)
             reason = REASONS[fault.reason] if fault and fault.reason else "a fault"
-            return look.fail(f"{about}; muted: {reason}", "mend it, then earmark mute clear-fault")
+            return check.fail(f"{about}; muted: {reason}", "mend it, then earmark mute clear-fault")
         case "software":
-            return look.warn(f"{about}; muted by software", "earmark mute off")
+            return check.warn(f"{about}; muted by software", "earmark mute off")
         case "hardware":
             if isinstance(switch, LineSwitch) and not switch.is_read:
-                return look.fail(
+                return check.fail(
                     f"{about}; it cannot be read, so this is muted", "earmark mute status says why"
                 )
-            return look.warn(f"{about}; it is shut")
+            return check.warn(f"{about}; it is shut")
         case _:
             verdict: Verdict = "warn" if mute.about == "none" else "ok"
-            return look.found(verdict, f"{about}; open")
+            return check.found(verdict, f"{about}; open")

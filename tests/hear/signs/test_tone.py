@@ -122,7 +122,8 @@ def test_the_real_process_ends_with_its_parent() -> None:
         "from listener.hear.signs.chime import chime_command\n"
         "from listener.config import ChimeSettings\n"
         "into, out = os.pipe()\n"
-        "child = subprocess.Popen(chime_command(ChimeSettings(on_wake=True)), stdin=into, stdout=1)\n"
+        "command = chime_command(ChimeSettings(on_wake=True))\n"
+        "child = subprocess.Popen(command, stdin=into, stdout=1)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
