@@ -185,7 +185,7 @@ def test_told_to_stop_it_keeps_what_it_heard(tmp_path: Path) -> None:
     time.sleep(0.5)
 
     process.terminate()
-    said, _ = process.communicate(timeout=20)
+    said, _ = process.communicate(timeout=40)
 
     assert process.returncode == 0
     assert "no sound was kept" in said

@@ -174,7 +174,7 @@ def test_a_clip_over_the_brokers_limit_is_set_aside_and_the_others_go_on(
     put(spool, household, 200_000)
     small |= {put(spool, household) for _ in range(6)}
 
-    told = speaking.run("send", "--once", "--patience", "10")
+    told = speaking.run("send", "--once", "--patience", "30")
 
     assert told.stdout == "sent 8, set aside 1, waiting 0\n", told.stderr
     assert told.returncode == 1
@@ -238,7 +238,11 @@ def test_a_second_one_on_the_same_home_says_so(
 
 
 def test_the_archive_mends_what_a_kill_left_between_file_and_row(
-    mosquitto: "Mosquitto", earmark: "Earmark", household: "Household", home: Path
+    mosquitto: "Mosquitto",
+    earmark: "Earmark",
+    household: "Household",
+    home: Path,
+    wait_until: Wait,
 ) -> None:
     header = household.header(1)
     path = home / "archive" / "clips" / "ada" / f"{header.clip}.earmark"
@@ -248,10 +252,7 @@ def test_the_archive_mends_what_a_kill_left_between_file_and_row(
 
     earmark.start("archive")
 
-    for _ in range(100):
-        if archived(earmark):
-            break
-        time.sleep(0.05)
+    wait_until(lambda: archived(earmark), "the clip has a row")
     assert archived(earmark) == [header.clip]
 
 

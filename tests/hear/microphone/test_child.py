@@ -15,7 +15,7 @@ from listener.hear.microphone.records import HEADER, Block, Garbled, Kind, Opene
 
 pytestmark = pytest.mark.system  # real processes
 
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 SOUND = HEADER.pack(Kind.SOUND, 4) + b"abcd"
 
 

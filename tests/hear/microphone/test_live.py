@@ -29,7 +29,7 @@ from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 
 pytestmark = pytest.mark.system  # real processes
 
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 OPENED = opened(48_000, 2)
 SOON = Limits(stall_s=0.3, start_s=PATIENCE_S, first_pause_s=0.01, longest_pause_s=0.02)
 """For processes that stall. Others get more: on a busy machine they may pause for as long."""
