@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 
 
 def wait_until(holds: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
