@@ -35,6 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("untimed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give real processes, which a busy machine starts slowly, more time than the others."""
+    for item in items:
+        if item.get_closest_marker("system") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(240))
+
+
 def _folder() -> Path | None:
     named = os.environ.get(RECORDINGS)
     folder = Path(named) if named else ROOT.parent / "shared" / "audio"

@@ -49,6 +49,8 @@ class Plan:
     pause_s: float = 3.0
     """Between two faults, in the mean."""
     tape_s: float = 600.0
+    patience_s: float = 60.0
+    """Beyond the time in which even a slow machine hears it."""
 
 
 @dataclass(slots=True)
@@ -136,7 +138,7 @@ class _Hearing:
         """
         until(self._has_counted, "the ear hears")
         began_s = time.monotonic()
-        limit_s = began_s + 60 + SLOWEST * plan.sound_s / plan.speed
+        limit_s = began_s + plan.patience_s + SLOWEST * plan.sound_s / plan.speed
         said_s = began_s
         while self._accounts.heard_s < plan.sound_s:
             self._faults.turn()

@@ -84,7 +84,7 @@ def local(home: Path) -> httpx2.Client:
 
 def dialled(port: int, authority: Path) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=str(authority))
-    wire = socket.create_connection(("127.0.0.1", port), timeout=20)
+    wire = socket.create_connection(("127.0.0.1", port), timeout=40)
     return context.wrap_socket(wire, server_hostname="localhost")
 
 

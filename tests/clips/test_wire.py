@@ -22,6 +22,7 @@ pytestmark = pytest.mark.system  # real servers, and how long they take
 
 Serve = Callable[..., HttpClient]
 IMPATIENT = Timeouts(head_s=0.3, body_s=0.3)
+"""For answers that never end. With others the default stands: a busy machine may take long."""
 
 
 class Server:
@@ -63,7 +64,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def wire(server: Server, tmp_path: Path) -> HttpClient:
     del server
-    return HttpClient(parse_address(str(tmp_path / "s"), None), IMPATIENT)
+    return HttpClient(parse_address(str(tmp_path / "s"), None))
 
 
 def head(*lines: str) -> bytes:
@@ -119,7 +120,8 @@ def test_what_is_broken_or_too_long_is_one_error(
 @pytest.mark.parametrize(
     "begins", [b"", b"HTTP/1.1 2", b"HTTP/1.1 100 Continue\r\n\r\n", head("content-length: 900")]
 )
-def test_whoever_drips_is_left(server: Server, wire: HttpClient, begins: bytes) -> None:
+def test_whoever_drips_is_left(server: Server, tmp_path: Path, begins: bytes) -> None:
+    wire = HttpClient(parse_address(str(tmp_path / "s"), None), IMPATIENT)
     gone = threading.Event()
 
     def drip(peer: socket.socket) -> None:

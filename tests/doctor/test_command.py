@@ -1,5 +1,7 @@
 import argparse
 import json
+import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -43,7 +45,9 @@ def test_one_failure_is_exit_code_1_and_everything_is_still_looked_at(
         line["check"]: line for line in map(json.loads, capsys.readouterr().out.split("\n")[:-1])
     }
     assert code == 1
-    assert [name for name, line in findings.items() if line["verdict"] == "fail"] == ["broker"]
+    failed = [name for name, line in findings.items() if line["verdict"] == "fail"]
+    built_s = Path(command.__file__).stat().st_mtime
+    assert failed == (["broker", "clock"] if time.time() < built_s else ["broker"])
     assert set(findings) == {
         *("confinement", "memory", "microphone", "keeper", "key", "models"),
         *("spool", "broker", "boot", "overlay", "card", "lamp", "clock"),

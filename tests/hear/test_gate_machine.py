@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -14,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from listener import control
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason
 from tests.hear.world import MOST_SAMPLES, World, breaks
+
+pytestmark = pytest.mark.timeout(300)  # sixty runs of the whole ear
 
 ODD_LENGTH = 700
 LENGTHS = st.sampled_from([1, ODD_LENGTH, FRAME_SAMPLES])

@@ -182,10 +182,11 @@ def test_told_to_stop_it_keeps_what_it_heard(tmp_path: Path) -> None:
     while not path.exists() or not path.read_bytes():
         assert process.poll() is None
         time.sleep(0.01)
-    time.sleep(0.5)
+    # Nothing tells how much it has heard; a busy machine hears little in half a second.
+    time.sleep(3)
 
     process.terminate()
-    said, _ = process.communicate(timeout=20)
+    said, _ = process.communicate(timeout=40)
 
     assert process.returncode == 0
     assert "no sound was kept" in said

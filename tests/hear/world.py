@@ -44,7 +44,7 @@ from listener.wake.trigger import NearMiss, Wake
 
 MOST_SAMPLES = (1 << 16) - 1
 """So many can be told apart; 0 is none of them."""
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 SETTINGS = ClipSettings(
     ring_s=1.0,

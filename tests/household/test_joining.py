@@ -131,11 +131,11 @@ class Imposter:
     def _serve(self) -> None:
         guest, _ = self._socket.accept()
         with self._socket, self._context.wrap_socket(guest, server_side=True) as wire:
-            read_line(wire, time.monotonic() + 20)
+            read_line(wire, time.monotonic() + 40)
             wire.sendall(self._answer)
 
     def end(self) -> None:
-        self._thread.join(20)
+        self._thread.join(40)
 
 
 def test_an_answer_that_does_not_fit_is_refused(host: Host, guest: Home, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import json
 import re
 import stat
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -82,6 +81,7 @@ def settle(system: SystemPaths, *words: str) -> int:
     return premises.set_up(arguments, config.Config(), Home(Path("/nowhere")), system)
 
 
+@pytest.mark.usefixtures("any_date")
 def test_for_services_one_command_writes_files_and_settings_where_they_look(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +119,7 @@ def test_renewed_certificates_reach_the_archive_s_folder(tmp_path: Path, earmark
     assert "systemctl restart earmark-archive" in err
 
 
+@pytest.mark.usefixtures("any_date")
 def test_settings_that_are_there_stay_and_what_they_lack_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,10 +165,13 @@ def test_status_tells_who_belongs_and_what_is_due(ready: Earmark, home: Path) ->
     assert HouseholdStore(home).is_set_up
 
 
-def test_what_is_due_is_named_with_the_way(ready: Earmark, home: Path) -> None:
-    long_ago = datetime.now(UTC) - timedelta(days=certificates.CERTIFICATE_DAYS - 10)
-    for who in (identity.device("hall"), identity.owner("ada")):
-        HouseholdStore(home, lambda: long_ago).issue(who, home / "given")
+def test_what_is_due_is_named_with_the_way(
+    ready: Earmark, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as short:
+        short.setattr(certificates, "CERTIFICATE_DAYS", 10)
+        for who in (identity.device("hall"), identity.owner("ada")):
+            HouseholdStore(home).issue(who, home / "given")
 
     code, out, _ = ready("household", "status")
     renewed = ready("household", "renew")

@@ -46,7 +46,7 @@ class Script:
     def accept(self) -> bytes:
         """Take the next call; return what the caller said first."""
         peer, _ = self._listening.accept()
-        peer.settimeout(5)
+        peer.settimeout(40)
         self._peers.append(peer)
         return peer.recv(4096)
 

@@ -78,7 +78,7 @@ class Fuzzed:
     def send(self, case: Case[Any]) -> Any:  # noqa: ANN401 - schemathesis' own response
         """Ask, and hold the answer against what is written of it."""
         response = case.call(
-            base_url=self._base, session=self._session, verify=self._ca, timeout=20
+            base_url=self._base, session=self._session, verify=self._ca, timeout=40
         )
         assert response.status_code < 500 or response.status_code == 503, response.text
         # A schema knows no calendar and no checksum: what fits it may still be no request (422).

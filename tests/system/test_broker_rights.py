@@ -131,7 +131,7 @@ class Client:
             self.paho.will_set(will[0], will[1], qos=1)
         self.paho.connect("localhost", home.port, 30)
         self.paho.loop_start()
-        assert self._welcome.wait(20), "no answer to CONNECT"
+        assert self._welcome.wait(40), "no answer to CONNECT"
 
     def _on_connect(self, _c: object, _d: object, _f: object, code: object, _p: object) -> None:
         self.refused = None if str(code) == "Success" else str(code)
@@ -161,7 +161,7 @@ class Client:
         wire = self.paho.socket()
         assert isinstance(wire, socket.socket)
         wire.shutdown(socket.SHUT_RDWR)
-        self.lost.wait(20)
+        self.lost.wait(40)
         self.paho.loop_stop()
 
 

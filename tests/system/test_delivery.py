@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,10 +97,10 @@ def test_a_clock_that_jumps_loses_nothing(
     earmark.start("send")
     made = []
 
-    for offset in ("+0", "-1h", "+400d", "-20y", "+0"):
-        wall_clock.move(offset)
+    for days in (0, -1 / 24, 400, -20 * 365, 0):
+        wall_clock.move(timedelta(days=days))
         made += [put(spool, household) for _ in range(3)]
-        wait_until(lambda: not spool.waiting(), f"clips arrive at {offset}")
+        wait_until(lambda: not spool.waiting(), f"clips arrive {days} days off")
 
     assert sorted(archived(earmark)) == sorted(made)
     counts = spool.counts()
@@ -108,7 +109,7 @@ def test_a_clock_that_jumps_loses_nothing(
 
 
 def test_the_clock_of_that_test_does_jump(wall_clock: "WallClock") -> None:
-    wall_clock.move("-1h")
+    wall_clock.move(timedelta(hours=-1))
 
     assert wall_clock.now_s() == pytest.approx(time.time() - 3600, abs=60)
 
@@ -173,7 +174,7 @@ def test_a_clip_over_the_brokers_limit_is_set_aside_and_the_others_go_on(
     put(spool, household, 200_000)
     small |= {put(spool, household) for _ in range(6)}
 
-    told = speaking.run("send", "--once", "--patience", "10")
+    told = speaking.run("send", "--once", "--patience", "30")
 
     assert told.stdout == "sent 8, set aside 1, waiting 0\n", told.stderr
     assert told.returncode == 1
@@ -237,7 +238,11 @@ def test_a_second_one_on_the_same_home_says_so(
 
 
 def test_the_archive_mends_what_a_kill_left_between_file_and_row(
-    mosquitto: "Mosquitto", earmark: "Earmark", household: "Household", home: Path
+    mosquitto: "Mosquitto",
+    earmark: "Earmark",
+    household: "Household",
+    home: Path,
+    wait_until: Wait,
 ) -> None:
     header = household.header(1)
     path = home / "archive" / "clips" / "ada" / f"{header.clip}.earmark"
@@ -247,10 +252,7 @@ def test_the_archive_mends_what_a_kill_left_between_file_and_row(
 
     earmark.start("archive")
 
-    for _ in range(100):
-        if archived(earmark):
-            break
-        time.sleep(0.05)
+    wait_until(lambda: archived(earmark), "the clip has a row")
     assert archived(earmark) == [header.clip]
 
 

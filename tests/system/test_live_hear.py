@@ -25,9 +25,9 @@ from listener.spool.queue import Spool
 from tests import cards
 from tests.conftest import ROOT, Household
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 NAME = "earmark-room"
 EARMARK = (sys.executable, "-m", "listener")
 

@@ -24,7 +24,7 @@ from tests import cards
 
 pytestmark = pytest.mark.system
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 NAME = "earmark-test"
 
 

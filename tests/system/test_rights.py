@@ -206,7 +206,7 @@ class TwoOwners:
         barrier = threading.Barrier(2)
 
         def ask(name: str) -> None:
-            barrier.wait(10)
+            barrier.wait(40)
             got = self.people[name].ask("export")
             self.handed_out.append((name, got))
             found[name] = whole(got)

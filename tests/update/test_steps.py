@@ -241,9 +241,10 @@ def test_killed_at_any_moment_it_ends_with_a_version_that_hears(
     assert update("rollback")[0] == 0
     ends = set()
 
-    for _ in range(6):
+    for turn in range(6):
         process = _installing(speaker, release)
-        time.sleep(dice.uniform(0.1, whole_s))
+        # The first time for certain before it is done, however fast the machine has become.
+        time.sleep(dice.uniform(0.1, whole_s) if turn else 0.05)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         # As at boot: the version that began is the one that ends it.

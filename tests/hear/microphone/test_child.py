@@ -23,7 +23,7 @@ from listener.hear.microphone.records import (
 
 pytestmark = pytest.mark.system  # real processes
 
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 SOUND = HEADER.pack(RecordType.SOUND, 4) + b"abcd"
 
 

@@ -1,5 +1,6 @@
 """A live microphone whose process is a program of ours, so that it can do anything wrong."""
 
+import dataclasses
 import os
 import signal
 import sys
@@ -33,9 +34,11 @@ from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 
 pytestmark = pytest.mark.system  # real processes
 
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 OPENED = encode_opened(48_000, 2)
-SOON = MicrophoneTimeouts(stall_s=0.3, start_s=10.0, first_pause_s=0.01, longest_pause_s=0.02)
+SOON = MicrophoneTimeouts(stall_s=0.3, start_s=PATIENCE_S, first_pause_s=0.01, longest_pause_s=0.02)
+"""For processes that stall. Others get more: on a busy machine they may pause for as long."""
+PATIENT = dataclasses.replace(SOON, stall_s=PATIENCE_S)
 Read = Samples | GapReason | int | None
 
 
@@ -57,7 +60,7 @@ def writes(*records: bytes) -> list[str]:
 class Room:
     """A live microphone, what it told, and a line that can be touched."""
 
-    def __init__(self, command: Sequence[str], limits: MicrophoneTimeouts = SOON) -> None:
+    def __init__(self, command: Sequence[str], limits: MicrophoneTimeouts = PATIENT) -> None:
         self.told: list[OpenedRecord | FailedRecord] = []
         self.line, self._touch = os.pipe()
         self.microphone = LiveMicrophone(
@@ -106,7 +109,7 @@ def rooms() -> Iterator[list[Room]]:
 
 @pytest.fixture
 def room(rooms: list[Room]) -> Callable[..., Room]:
-    def make(command: Sequence[str], limits: MicrophoneTimeouts = SOON) -> Room:
+    def make(command: Sequence[str], limits: MicrophoneTimeouts = PATIENT) -> Room:
         rooms.append(Room(command, limits))
         return rooms[-1]
 
@@ -173,7 +176,7 @@ def test_a_block_is_the_readers_to_overwrite(room: MakeRoom) -> None:
 def test_whatever_goes_wrong_is_a_gap_with_a_cause(
     room: MakeRoom, command: list[str], cause: Cause
 ) -> None:
-    live = room(command)
+    live = room(command, SOON if cause is Cause.STALLED else PATIENT)
 
     live.read_until(is_lost)
 
@@ -234,12 +237,12 @@ def test_much_sound_makes_the_next_failure_a_new_one(room: MakeRoom) -> None:
     limits = MicrophoneTimeouts(settled_s=0.08, first_pause_s=0.05, longest_pause_s=30, stall_s=9)
     live = room(program(f"write({OPENED + block(1)!r})"), limits)
 
-    for _ in range(5):
+    for _ in range(9):
         live.read_until(is_lost)
 
-    # Without settling, the fifth pause alone would be 0.8 s: 12,800 samples.
+    # Without settling, the ninth pause alone would be 12.8 s: 204,800 samples.
     read = live.read_until(is_sound)
-    assert sum(x for x in read if isinstance(x, int)) < 12_800
+    assert sum(x for x in read if isinstance(x, int)) < 204_800
 
 
 @pytest.mark.parametrize("value", [0, -1])
@@ -293,8 +296,8 @@ def test_an_edge_ends_the_wait_for_a_device_that_is_not_there(room: MakeRoom) ->
 
     passed = [live.microphone.read() for _ in range(50)]
 
-    # Fifty turns in full would be four seconds.
-    assert sum(x for x in passed if isinstance(x, int)) < 50 * FRAME_SAMPLES / 2
+    # A busy machine may make some turns as long as a wait, and not most.
+    assert sum(isinstance(x, int) and x >= FRAME_SAMPLES for x in passed) < 25
 
 
 def test_shutting_ends_the_process_and_nothing_of_it_is_heard_later(room: MakeRoom) -> None:
@@ -354,15 +357,14 @@ def test_opening_again_does_not_wait_for_an_old_pause(room: MakeRoom) -> None:
 def test_a_line_that_is_gone_wakes_once_and_is_not_spun_on(room: MakeRoom) -> None:
     live = room(
         program(f"write({OPENED!r})", "time.sleep(0.25)", f"write({block(1)!r})", "time.sleep(99)"),
-        MicrophoneTimeouts(stall_s=9),
     )
     live.hang_up()
+    began_s = time.monotonic()
 
     read = live.read_until(is_sound)
 
-    # Woken by the loss, by the device that opened, and once in each turn of the wait.
-    assert len(read) < 2 + PATIENCE_S / TURN_S
-    assert len(read) < 40
+    # Woken by the loss, by the device that opened, by its sound, and once in each turn of the wait.
+    assert len(read) <= 4 + (time.monotonic() - began_s) / TURN_S
 
 
 def test_a_line_that_cannot_even_be_named_leaves_sound_to_the_gate() -> None:

@@ -1,0 +1,78 @@
+"""What keeps, compares or prints dates works at any: a short part of `make calendar`."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+DATES = (ROOT / "tests" / "faketime" / "dates").read_text("utf-8").splitlines()
+TESTS = (
+    "archive/test_mending.py",
+    "archive/test_retention.py",
+    "archive/test_store.py",
+    "doctor/test_clock.py",
+    "envelope/test_format.py",
+    "hear/test_sealing.py",
+    "household/test_certificates.py",
+    "monitor/test_view.py",
+    "owner/test_records.py",
+    "owner/test_roster.py",
+    "rights",
+    "test_accesslog.py",
+    "wake/test_trace.py",
+)
+
+
+@pytest.fixture(scope="module")
+def true_environment() -> dict[str, str]:
+    """The environment without another date, in which the tests themselves may run."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name != "LD_PRELOAD" and not name.startswith(("FAKETIME", "COVERAGE"))
+    }
+
+
+@pytest.mark.parametrize("date", DATES)
+def test_tests_of_dates_pass_at_another_date(
+    true_environment: dict[str, str], tmp_path: Path, date: str
+) -> None:
+    assert shutil.which("faketime"), "faketime is not installed: make debian"
+    now_s, then_s = (
+        int(subprocess.check_output(["date", "-d", when, "+%s"], env=true_environment))
+        for when in ("now", date)
+    )
+    year = subprocess.check_output(["date", "-u", "-d", date, "+%Y"], env=true_environment)
+
+    told = subprocess.run(
+        [
+            *("faketime", "-f", f"{then_s - now_s:+d}", sys.executable, "-m", "pytest", "-q"),
+            *("-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"),
+            *("--hypothesis-profile", "quick"),
+            *("-m", "not system and not recordings", f"--basetemp={tmp_path / 'inner'}"),
+            f"--junit-xml={tmp_path / 'told.xml'}",
+            *TESTS,
+        ],
+        cwd=ROOT / "tests",
+        env=true_environment
+        | {
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # half the time goes into starting
+            "TZ": "CET-1CEST,M3.5.0,M10.5.0/3",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert told.returncode == 0, told.stdout + told.stderr
+    # The report carries the date of the run: the clock was another one.
+    assert f'timestamp="{year.decode().strip()}-' in (tmp_path / "told.xml").read_text("utf-8")
