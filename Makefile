@@ -84,8 +84,9 @@ lock: setup ## resolve anew which wheels a speaker runs, each by its hash
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/python -m firmware.lock
 
-deb: setup ## the Debian packages for arm64 and amd64, in dist/
-	$(BIN)/python -m firmware.deb $(ARCH)
+deb: setup ## the Debian packages for arm64 and amd64, each with its SBOM, in dist/
+	@set -e; debs=$$($(BIN)/python -m firmware.deb $(ARCH)); \
+	    printf '%s\n' "$$debs"; $(BIN)/python -m firmware.sbom $$debs
 
 deb-check: ## the package into fresh Debian 12 and 13 systems, and out again (root, minutes)
 	sh firmware/deb/check.sh
@@ -100,6 +101,8 @@ release: deb ## a signed release file of each package, in dist/; KEY=FILE signs 
 	    dpkg-deb --extract "$$deb" "$$work/$$machine"; \
 	    $(BIN)/earmark update pack "$$work/$$machine/usr/lib/earmark" --key '$(KEY)' \
 	        --machine $$machine --to "dist/earmark-$$version-$$machine.release"; \
+	    $(BIN)/python -m firmware.sbom --contents "$$work/$$machine/usr/lib/earmark" \
+	        "dist/earmark-$$version-$$machine.release"; \
 	done
 
 # What `make arm64` uses from Debian besides: an emulator with plugins, and packages of another machine.
