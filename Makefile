@@ -9,7 +9,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 chromium \
     espeak-ng device-tree-compiler shellcheck
 
-.PHONY: help setup demo test unit fuzz system-units lint format bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
+.PHONY: help setup demo test unit compat fuzz system-units lint format bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,8 +48,15 @@ test: setup debian ## unit and system tests, with coverage
 overlays: ## boot Debian's kernel on an emulated Pi 3B with our overlays (needs qemu-system-arm, kmod)
 	tests/firmware/boot-overlays build/overlays
 
+UNIT := --numprocesses auto --dist worksteal --hypothesis-profile quick \
+    -m 'not system and not device and not recordings and not units'
+
 unit: setup ## the fast tests only: no processes, servers or recordings; half a minute
-	$(BIN)/pytest --numprocesses auto --dist worksteal --hypothesis-profile quick -m 'not system and not device and not recordings and not units'
+	$(BIN)/pytest $(UNIT)
+
+compat: setup ## the fast tests with the lowest and the newest dependencies (Python 3.11, 3.13)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/python -m tests.compat $(UNIT)
 
 fuzz: setup debian ## ask the archive's API what make test did not ask; half a minute
 	EARMARK_FUZZ=$$(date +%s) $(BIN)/pytest tests/system/test_api_fuzz.py
