@@ -1,16 +1,16 @@
 """TOML out of dictionaries, and one over another. Pure."""
 
-import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
+
+import tomli_w
 
 from listener.errors import ConfigError
 
 Table = Mapping[str, Any]
 
-_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
-_DEL: Final = "\x7f"
+_SCALARS: Final = (bool, int, float, str)
+_REFUSED: Final = "there is a date, or a table in a list, where no setting is one"
 
 
 def merge(below: Table, above: Table) -> dict[str, Any]:
@@ -29,39 +29,19 @@ def render(table: Table) -> str:
     Raises:
         ConfigError: it holds what no setting is: a date, or a table in a list.
     """
-    lines: list[str] = []
-    _render(table, "", lines)
-    return "\n".join(lines).strip("\n") + "\n" if lines else ""
+    _check(table)
+    return tomli_w.dumps(table)
 
 
-def _render(table: Table, path: str, lines: list[str]) -> None:
-    for key, value in table.items():
-        if not isinstance(value, Mapping):
-            lines.append(f"{_key(key)} = {_value(value)}")
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            inner = f"{path}.{_key(key)}" if path else _key(key)
-            lines += ["", f"[{inner}]"]
-            _render(value, inner, lines)
-
-
-def _key(key: str) -> str:
-    return key if _BARE.fullmatch(key) else _text(key)
-
-
-def _value(value: object) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return repr(value)
-        case str():
-            return _text(value)
-        case list() | tuple():
-            return f"[{', '.join(_value(one) for one in value)}]"
-        case _:
-            raise ConfigError("there is a date, or a table in a list, where no setting is one")
-
-
-def _text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace(_DEL, "\\u007f")
+def _check(value: object) -> None:
+    """Refuse what TOML can say and no setting holds."""
+    if isinstance(value, Mapping):
+        for one in value.values():
+            _check(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            if isinstance(one, Mapping):
+                raise ConfigError(_REFUSED)
+            _check(one)
+    elif not isinstance(value, _SCALARS):
+        raise ConfigError(_REFUSED)
