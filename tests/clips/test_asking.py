@@ -14,7 +14,7 @@ from listener.clips.wire import Wire
 from listener.envelope.open import parse_identities
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.rights import request as requests
-from tests.clips.test_wire import IMPATIENT, Server, head
+from tests.clips.test_wire import Server, head
 
 SECRET = pyrage.x25519.Identity.generate()
 REQUEST = requests.Retention()
@@ -55,7 +55,7 @@ def fake(tmp_path: Path) -> Iterator[Fake]:
 @pytest.fixture
 def asker(fake: Fake, tmp_path: Path) -> Asker:
     del fake
-    wire = Wire(parse_address(f"unix:{tmp_path / 's'}", None), IMPATIENT)
+    wire = Wire(parse_address(f"unix:{tmp_path / 's'}", None))
     return Asker(wire, "ada", parse_identities(str(SECRET).encode(), "x"))
 
 
