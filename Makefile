@@ -18,7 +18,7 @@ export NO_FAKE_STAT := 1
 SLEEP := $(CURDIR)/build/sleep.so
 FAKED := $(if $(findstring libfaketime,$(LD_PRELOAD)),env LD_PRELOAD=$(SLEEP):$(LD_PRELOAD))
 
-.PHONY: help setup demo test unit calendar fuzz system-units lint format bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
+.PHONY: help setup demo test unit calendar compat fuzz system-units lint format bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,10 +58,11 @@ overlays: ## boot Debian's kernel on an emulated Pi 3B with our overlays (needs 
 	tests/firmware/boot-overlays build/overlays
 
 # The tests that need no processes, servers or recordings.
-UNIT := --dist worksteal --hypothesis-profile quick -m 'not system and not device and not recordings and not units'
+UNIT := --numprocesses auto --dist worksteal --hypothesis-profile quick \
+    -m 'not system and not device and not recordings and not units'
 
 unit: setup $(if $(FAKED),$(SLEEP)) ## the fast tests only: no processes, servers or recordings; half a minute
-	$(FAKED) $(BIN)/pytest --numprocesses auto $(UNIT)
+	$(FAKED) $(BIN)/pytest $(UNIT)
 
 # In 400 days, on a leap day, over both changes of summer time, in 1970 (a speaker whose clock has no
 # battery) and after 2038. Offsets, since one of the moments has no local time that names it alone.
@@ -70,12 +71,16 @@ calendar: setup debian $(SLEEP) ## the fast tests at six other dates; some minut
 	    echo "== $$date"; \
 	    TZ=CET-1CEST,M3.5.0,M10.5.0/3 LD_PRELOAD=$(SLEEP) \
 	        faketime -f "$$(printf %+d $$(($$(date -d "$$date" +%s) - $$(date +%s))))" \
-	        $(BIN)/pytest -q --numprocesses auto $(UNIT) </dev/null || exit 1; \
+	        $(BIN)/pytest -q $(UNIT) </dev/null || exit 1; \
 	done <tests/faketime/dates
 
 $(SLEEP): tests/faketime/sleep.c
 	@mkdir -p $(@D)
 	gcc -shared -fPIC -O2 -Wall -Werror -o $@ $<
+
+compat: setup ## the fast tests with the lowest and the newest dependencies (Python 3.11, 3.13)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/python -m tests.compat $(UNIT)
 
 fuzz: setup debian ## ask the archive's API what make test did not ask; half a minute
 	EARMARK_FUZZ=$$(date +%s) $(BIN)/pytest tests/system/test_api_fuzz.py
@@ -110,8 +115,9 @@ lock: setup ## resolve anew which wheels a speaker runs, each by its hash
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/python -m firmware.lock
 
-deb: setup ## the Debian packages for arm64 and amd64, in dist/
-	$(BIN)/python -m firmware.deb $(ARCH)
+deb: setup ## the Debian packages for arm64 and amd64, each with its SBOM, in dist/
+	@set -e; debs=$$($(BIN)/python -m firmware.deb $(ARCH)); \
+	    printf '%s\n' "$$debs"; $(BIN)/python -m firmware.sbom $$debs
 
 deb-check: ## the package into fresh Debian 12 and 13 systems, and out again (root, minutes)
 	sh firmware/deb/check.sh
@@ -126,6 +132,8 @@ release: deb ## a signed release file of each package, in dist/; KEY=FILE signs 
 	    dpkg-deb --extract "$$deb" "$$work/$$machine"; \
 	    $(BIN)/earmark update pack "$$work/$$machine/usr/lib/earmark" --key '$(KEY)' \
 	        --machine $$machine --to "dist/earmark-$$version-$$machine.release"; \
+	    $(BIN)/python -m firmware.sbom --contents "$$work/$$machine/usr/lib/earmark" \
+	        "dist/earmark-$$version-$$machine.release"; \
 	done
 
 # What `make arm64` uses from Debian besides: an emulator with plugins, and packages of another machine.

@@ -15,6 +15,7 @@ from benchmarks.readme import demo_block, help_block, steady
 from listener import config
 from listener.notices import Tally
 from listener.spool.ledger import Counts
+from tests import named_tests
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -106,13 +107,8 @@ def test_every_decision_is_in_the_index() -> None:
 def test_every_test_that_the_threats_name_exists() -> None:
     text = (ROOT / "docs" / "threats.md").read_text("utf-8")
 
-    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text)
-
-    assert named
-    for file, function in named:
-        assert (ROOT / file).is_file(), file
-        if function:
-            assert f"def {function}(" in (ROOT / file).read_text("utf-8"), function
+    assert named_tests.named(text)
+    assert named_tests.absent(text) == []
 
 
 def test_every_counter_is_explained() -> None:

@@ -26,7 +26,7 @@ from firmware.wheels import ARCHITECTURES, PYTHONS, ROOT, Pin, Target
 
 CACHE: Final = ROOT / "build" / "wheels"
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
-SOURCES: Final = ("listener", "models", "pyproject.toml", "README.md", "LICENSE")
+SOURCES: Final = ("listener", "models", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 """What our own wheel is made of."""
 CHANGES: Final = """earmark ({version}) unstable; urgency=medium
 

@@ -17,9 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from cyclonedx.model.component import ComponentType
+
 from firmware.dates import source_date_s
 from firmware.deb.__main__ import version
-from firmware.image import sbom, stages
+from firmware.image import stages
+from firmware.sbom import components, document
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parents[1]
@@ -146,14 +149,15 @@ def _deliver(date_s: int) -> int:
     name = f"earmark-{version()}-pi3-pi4-zero2w"
     packed, bill = DIST / f"{name}.img.zst", DIST / f"{name}.cdx.json"
     _run("zstd", "-q", "-f", "-10", "-T0", DISK, "-o", packed)
-    components = [*sbom.debian(_status()), *sbom.python(_metadata())]
-    bill.write_text(sbom.document(name, version(), components, date_s) + "\n", "utf-8")
+    listed = [*components.debian(_status()), *components.python(_metadata())]
+    image = components.subject(ComponentType.FIRMWARE, name, version())
+    bill.write_text(document.render(image, listed, date_s), "utf-8")
     shutil.copyfile(HERE / "README.md", DIST / f"{name}.README.md")
     sums = [f"{stages.digest(path)}  {path.name}\n" for path in (packed, bill)]
     sums.append(f"{stages.digest(DISK)}  {name}.img\n")
     (DIST / f"{name}.SHA256SUMS").write_text("".join(sums))
     print("".join(sums), end="")
-    print(f"{len(components)} components, {packed.stat().st_size / 1e6:.0f} MB")
+    print(f"{len(listed)} components, {packed.stat().st_size / 1e6:.0f} MB")
     return 0
 
 

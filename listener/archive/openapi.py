@@ -4,6 +4,7 @@
 the two against each other, and a fuzzer holds what is answered against it.
 """
 
+import inspect
 import json
 import sys
 from typing import Any, Final
@@ -51,6 +52,10 @@ def describe() -> dict[str, Any]:
     named = (requests.RightsRequest, About, Ticket, Problem, OwnRow, BlindedRow, *_ANSWERS)
     _, by_class = msgspec.json.schema_components(named, ref_template=_REF + "{name}")
     schemas = {_published(name): _with_published_names(schema) for name, schema in by_class.items()}
+    for schema in schemas.values():
+        # Python 3.13 strips the indentation of docstrings when it compiles; older ones do not.
+        if "description" in schema:
+            schema["description"] = inspect.cleandoc(schema["description"])
     rows = schemas["LogAnswer"]["properties"]["rows"]
     rows["items"] = {"oneOf": [_ref(OwnRow), _ref(BlindedRow)]}
     description = {

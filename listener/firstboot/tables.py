@@ -1,16 +1,16 @@
 """TOML out of dictionaries, and one over another. Pure."""
 
-import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
+
+import tomli_w
 
 from listener.errors import ConfigError
 
 Table = Mapping[str, Any]
 
-_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
-_DEL: Final = "\x7f"
+_SCALARS: Final = (bool, int, float, str)
+_REFUSED: Final = "there is a date, or a table in a list, where no setting is one"
 
 
 def merge_tables(below: Table, above: Table) -> dict[str, Any]:
@@ -29,39 +29,19 @@ def render_toml(table: Table) -> str:
     Raises:
         ConfigError: it holds what no setting is: a date, or a table in a list.
     """
-    lines: list[str] = []
-    _render_table(table, "", lines)
-    return "\n".join(lines).strip("\n") + "\n" if lines else ""
+    _check(table)
+    return tomli_w.dumps(table)
 
 
-def _render_table(table: Table, path: str, lines: list[str]) -> None:
-    for key, value in table.items():
-        if not isinstance(value, Mapping):
-            lines.append(f"{_toml_key(key)} = {_toml_value(value)}")
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            inner = f"{path}.{_toml_key(key)}" if path else _toml_key(key)
-            lines += ["", f"[{inner}]"]
-            _render_table(value, inner, lines)
-
-
-def _toml_key(key: str) -> str:
-    return key if _BARE.fullmatch(key) else _toml_text(key)
-
-
-def _toml_value(value: object) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return repr(value)
-        case str():
-            return _toml_text(value)
-        case list() | tuple():
-            return f"[{', '.join(_toml_value(one) for one in value)}]"
-        case _:
-            raise ConfigError("there is a date, or a table in a list, where no setting is one")
-
-
-def _toml_text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace(_DEL, "\\u007f")
+def _check(value: object) -> None:
+    """Refuse what TOML can say and no setting holds."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            _check(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            if isinstance(item, Mapping):
+                raise ConfigError(_REFUSED)
+            _check(item)
+    elif not isinstance(value, _SCALARS):
+        raise ConfigError(_REFUSED)
