@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     neighbours.add_arguments(
         actions.add("neighbours", "find phrases that sound like a wake word, and wake it")
     )
-    options.add_arguments(parser)
-    traced.add_arguments(parser)
+    options.add_plan_options(parser)
+    traced.add_trace_options(parser)
     running = parser.add_argument_group("running")
     running.add_argument(
         "--out",

@@ -17,7 +17,7 @@ from listener.evaluate.plan import EvaluationPlan
 RECORDINGS: Final = "EARMARK_RECORDINGS"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of sounds, of their mixing, and of models."""
     sounds = parser.add_argument_group("sounds")
     sounds.add_argument(

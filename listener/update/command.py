@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for one in (check, install, back, recover, status):
         one.add_argument("--folder", metavar="DIR", help="of the versions (default: update.folder)")
         one.add_argument("--json", action="store_true", help="one JSON object a line")
-    making.add_arguments(actions)
+    making.add_release_actions(actions)
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:

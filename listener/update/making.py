@@ -20,7 +20,7 @@ from listener.update import unpacking
 _FIRST: Final = "0.1.0"
 
 
-def add_arguments(actions: Subcommands) -> None:
+def add_release_actions(actions: Subcommands) -> None:
     """Add ``key`` and ``pack`` to the actions of ``earmark update``."""
     key_ = actions.add("key", "make a key that signs releases, for who makes them")
     key_.add_argument("file", metavar="FILE", help="where it goes; it must not be there yet")

@@ -18,7 +18,7 @@ SETTINGS = Config(
 
 def plan_of(*words: str) -> EvaluationPlan:
     parser = argparse.ArgumentParser()
-    options.add_arguments(parser)
+    options.add_plan_options(parser)
     return options.build_plan(parser.parse_args(words), SETTINGS)
 
 

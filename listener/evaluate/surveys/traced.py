@@ -16,7 +16,7 @@ from listener.evaluate.surveys.traces import merge, read_trace
 from listener.wake.trace import Line
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_trace_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of surveys."""
     group = parser.add_argument_group("surveys")
     group.add_argument(
