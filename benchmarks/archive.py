@@ -22,7 +22,7 @@ import pyrage
 from benchmarks.figures import percentile
 from benchmarks.processes import earmark, running
 from benchmarks.stock import fill
-from listener.home import Home
+from listener.storage.home import Home
 
 CLIPS: Final = 100_000
 LISTS: Final = 100

@@ -15,8 +15,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from benchmarks.figures import percentile
 from benchmarks.processes import DEVICE, earmark, mosquitto, running, write_home
 from listener.errors import Unavailable
-from listener.notices import WakeNotice
-from listener.notifier import SOCKET, NoticeSender
+from listener.ipc.notice_socket import SOCKET, NoticeSender
+from listener.ipc.notices import WakeNotice
 
 NOTICES: Final = 200
 WARM_UP: Final = 5

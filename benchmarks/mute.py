@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.ear import whole_ear
 from benchmarks.figures import percentile
 from benchmarks.room import CARD, room
-from listener import config, control
+from listener import config
 from listener.errors import Unavailable
 from listener.hear.gate import listen_to_device
 from listener.hear.memory import allocate_locked
@@ -31,8 +31,9 @@ from listener.hear.microphone.records import FailedRecord, OpenedRecord
 from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute.muting import MuteController
 from listener.hear.mute.switches import LineSwitch
-from listener.service import StopSignal
+from listener.ipc import control
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, GapReason, Samples, Sound
+from listener.system.systemd import StopSignal
 
 EDGES: Final = 200
 LIMIT_S: Final = 120

@@ -16,7 +16,7 @@ import pyrage
 
 from benchmarks.sounds import ROOT
 from listener.errors import Unavailable
-from listener.home import Home
+from listener.storage.home import Home
 
 DEVICE: Final = "speaker"
 KEEPER: Final = "ada"

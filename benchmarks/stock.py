@@ -18,7 +18,7 @@ from listener.archive.vouching import ClipRecord, RowMac
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.seal import seal
-from listener.home import Home
+from listener.storage.home import Home
 
 SHARES: Final = {"ada": 0.1, "bob": 0.5, "cleo": 0.01, "dora": 0.19, "emil": 0.2}
 """Of the clips, by owner."""

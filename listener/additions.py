@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from listener.catalogue import MANIFEST, Catalogue
-from listener.durable import sync_folder
 from listener.errors import ModelRefused, Unavailable
+from listener.storage.atomic import sync_folder
 from listener.wake.model import Manifest, to_toml, verify
 
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from listener import service
-from listener.backoff import Backoff
 from listener.config import Config
 from listener.errors import ConfigError, Unavailable, UsageError
 from listener.spool.queue import Spool
+from listener.system import systemd
+from listener.system.backoff import Backoff
 
 TURN_S: Final = 0.2
 FIRST_BACKOFF_S: Final = 0.5
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         waiting=lambda: len(spool.waiting()),
         patience=RunTimeouts(linger_s=arguments.linger),
     )
-    with service.StopSignal().on_signals() as stop:
+    with systemd.StopSignal().on_signals() as stop:
         return pair.run(stop)
 
 
@@ -114,7 +114,7 @@ class Supervisor:
         self._born_s = 0.0
         self._due_s = 0.0
 
-    def run(self, stop: service.StopSignal) -> int:
+    def run(self, stop: systemd.StopSignal) -> int:
         """Keep both alive until hear ends, send cannot go on, or somebody asks for the end.
 
         Returns:
@@ -123,7 +123,7 @@ class Supervisor:
         Raises:
             Unavailable: hear is done, and clips still wait after ``linger_s``.
         """
-        notifier = service.Notifier(os.environ, time.monotonic)
+        notifier = systemd.Notifier(os.environ, time.monotonic)
         with contextlib.ExitStack() as ended:
             ended.callback(lambda: self._end(self._send))
             # First, so that it hears hear's first notice.
@@ -143,7 +143,7 @@ class Supervisor:
                 return _shell_code(hear.returncode)
             return self._drain(stop)
 
-    def _drain(self, stop: service.StopSignal) -> int:
+    def _drain(self, stop: systemd.StopSignal) -> int:
         """Let send carry what hear has left."""
         until_s = time.monotonic() + self._patience.linger_s
         while (waiting := self._waiting()) and not stop.requested:

@@ -18,8 +18,8 @@ from hypothesis import settings
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.seal import seal
-from listener.home import Home
 from listener.owner.roster import Roster
+from listener.storage.home import Home
 
 RECORDINGS = "EARMARK_RECORDINGS"
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from listener.errors import SpoolFull, Unavailable
-from listener.notices import Notice
+from listener.ipc.notices import Notice
 from listener.sound.pcm import FRAME_SAMPLES, Frame, GapReason, Samples, Sound
 from listener.wake.trigger import NearMiss, Wake
 

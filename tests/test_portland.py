@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from listener import notices
 from listener.config import SpoolSettings
 from listener.envelope import format as form
 from listener.envelope import keys
@@ -26,7 +25,7 @@ from listener.envelope.open import Identity, parse_identities
 from listener.envelope.seal import seal
 from listener.errors import BadEnvelope, ConfigError
 from listener.hear.following import RosterUpdater
-from listener.home import Home
+from listener.ipc import notices
 from listener.mqtt.broker import BrokerLimits, ConnectedEvent, DeliveredEvent, Message
 from listener.owner import succession
 from listener.owner.attribution import Attribution, Keeper
@@ -38,6 +37,7 @@ from listener.send.loop import Sender
 from listener.settings import parse_settings
 from listener.sound.clip import Clip, EndReason
 from listener.spool.queue import Spool
+from listener.storage.home import Home
 from tests.send.conftest import FakeBroker, FakeClock
 
 if TYPE_CHECKING:

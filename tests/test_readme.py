@@ -13,7 +13,7 @@ import pytest
 from benchmarks import report
 from benchmarks.readme import demo_block, help_block, steady
 from listener import config
-from listener.notices import Tally
+from listener.ipc.notices import Tally
 from listener.spool.ledger import Counts
 from tests import named_tests
 

@@ -8,7 +8,7 @@ import pytest
 
 from listener.errors import Unavailable
 from listener.run import RunTimeouts, Supervisor
-from listener.service import StopSignal
+from listener.system.systemd import StopSignal
 
 pytestmark = pytest.mark.system  # real processes
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.soak.accounts import MOST_GROWTH_BYTES, Accounts, check_end
 from benchmarks.soak.tape import Tape
-from listener.notices import Tally
+from listener.ipc.notices import Tally
 
 MIB = 1 << 20
 

@@ -11,9 +11,9 @@ import soundfile
 
 from benchmarks.soak.tape import Tape
 from listener.envelope.open import open_envelope, parse_identities
-from listener.home import Home
-from listener.notices import Tally
+from listener.ipc.notices import Tally
 from listener.sound.pcm import SAMPLE_RATE_HZ
+from listener.storage.home import Home
 
 HOUR_S: Final = 3_600
 MOST_GROWTH_BYTES: Final = 2 << 20

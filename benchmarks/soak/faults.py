@@ -15,9 +15,9 @@ import numpy as np
 
 from benchmarks.soak.cast import Actor, Cast
 from benchmarks.soak.stage import sounddevice as stage
-from listener import control
-from listener.control import ControlClient
 from listener.hear.mute.lasting import MuteFiles
+from listener.ipc import control
+from listener.ipc.control import ControlClient
 
 _FLURRY: Final = 20
 _EDGE_S: Final = 0.001

@@ -21,15 +21,15 @@ from benchmarks.soak.cast import Cast, rss_bytes, until
 from benchmarks.soak.faults import Desk, Faults
 from benchmarks.soak.stage import sounddevice as stage
 from benchmarks.soak.tape import Tape
-from listener import notices
 from listener.config import SpoolSettings
-from listener.datagrams import Inbox
 from listener.envelope import keys
 from listener.errors import Unavailable
-from listener.home import Home
-from listener.notices import LONGEST_BYTES
-from listener.notifier import MONITOR_SOCKET
+from listener.ipc import notices
+from listener.ipc.datagrams import Inbox
+from listener.ipc.notice_socket import MONITOR_SOCKET
+from listener.ipc.notices import LONGEST_BYTES
 from listener.spool.queue import Spool
+from listener.storage.home import Home
 
 TURN_S: Final = 0.02
 SAY_EVERY_S: Final = 10.0

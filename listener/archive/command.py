@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from listener import service
-from listener.accesslog import ACCESS_LOG, AccessLog
 from listener.actions import Subcommands
 from listener.archive.herald import ArchivePublisher
 from listener.archive.holdings import ArchiveContext
@@ -27,9 +25,11 @@ from listener.archive.tickets import RequestChallenges
 from listener.archive.vouching import RowMac
 from listener.config import Config
 from listener.errors import EarmarkError
-from listener.home import Home
-from listener.mqtt import alone
 from listener.mqtt.client import PahoBroker
+from listener.storage import atomic
+from listener.storage.access_log import ACCESS_LOG, AccessLog
+from listener.storage.home import Home
+from listener.system import systemd
 
 if TYPE_CHECKING:
     from listener.envelope.open import OpenedClip
@@ -79,8 +79,8 @@ def _serve(settings: Config) -> int:
 
     home = Home(Path(settings.home))
     with (
-        alone.single_instance(home.path, "archive"),
-        service.StopSignal().on_signals() as stop,
+        atomic.single_instance(home.path, "archive"),
+        systemd.StopSignal().on_signals() as stop,
         contextlib.closing(AccessLog(home.path / ACCESS_LOG, time.time)) as log,
         contextlib.closing(
             FileStore(_folder(settings), voucher=RowMac.for_key(home.archive_key()))
@@ -92,13 +92,13 @@ def _serve(settings: Config) -> int:
         mend()
         holdings = ArchiveContext(home, store, log, roster, home.archive_key())
         api = Api(holdings, RequestChallenges(time.monotonic), Operations(holdings))
-        given = service.with_credentials(settings.archive, os.environ)
+        given = systemd.with_credentials(settings.archive, os.environ)
         doors = HttpServer(api.app(), home.path, given)
         doors.start()
-        notifier = service.Notifier(os.environ, time.monotonic)
+        notifier = systemd.Notifier(os.environ, time.monotonic)
         notifier.ready()
         server = ArchiveService(
-            PahoBroker(service.with_credentials(settings.broker, os.environ), CLIENT_ID),
+            PahoBroker(systemd.with_credentials(settings.broker, os.environ), CLIENT_ID),
             receiver,
             ExpirySweep(store, mend),
             herald=ArchivePublisher(holdings),
@@ -131,7 +131,7 @@ def _list(arguments: argparse.Namespace, settings: Config) -> int:
 def _open(arguments: argparse.Namespace, settings: Config) -> int:
     # Here and not above: a process that serves never loads what opens.
     from listener.archive import opening  # noqa: PLC0415 - what decrypts is never in the memory of what serves
-    from listener.unsealed import read_identities  # noqa: PLC0415 - what reads secret keys is not, either
+    from listener.storage.owner_files import read_identities  # noqa: PLC0415 - what reads secret keys is not, either
 
     identities = read_identities(Path(arguments.identity))
     roster = Home(Path(settings.home)).roster()

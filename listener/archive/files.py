@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from listener.durable import make_folder
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
+from listener.storage.atomic import make_folder
 
 CLIPS: Final = "clips"
 SUFFIX: Final = ".earmark"

@@ -6,13 +6,13 @@ from typing import Final
 
 import msgspec
 
-from listener.accesslog import LogEntry
 from listener.archive.holdings import ArchiveContext
 from listener.archive.orders import OwnerState
 from listener.mqtt import terms, topics
 from listener.mqtt.broker import Message
 from listener.owner.roster import ARCHIVE
 from listener.rights import receipt
+from listener.storage.access_log import LogEntry
 
 MOST_TOLD_A_TURN: Final = 20
 

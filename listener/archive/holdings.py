@@ -9,15 +9,15 @@ from typing import Any, Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.accesslog import AccessLog, LogEntry
 from listener.archive.store import FileStore
 from listener.archive.tickets import RequestChallenge
 from listener.envelope import keys
 from listener.envelope.format import format_timestamp
-from listener.home import Home
 from listener.owner.roster import Roster
 from listener.rights.chain import LogHead, Outcome
 from listener.rights.receipt import Receipt, SignedHead, sign
+from listener.storage.access_log import AccessLog, LogEntry
+from listener.storage.home import Home
 
 _MOST_TOLD: Final = 20_000
 

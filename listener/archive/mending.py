@@ -15,9 +15,9 @@ from listener.archive.index import ClipIndex
 from listener.archive.keeping import Replayed
 from listener.archive.orders import OwnerState
 from listener.archive.vouching import ClipRecord
-from listener.durable import make_folder
 from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope
+from listener.storage.atomic import make_folder
 
 _ARRIVES_S: Final = 3600
 

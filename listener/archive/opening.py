@@ -11,7 +11,7 @@ from listener.archive.files import find_envelope, read_envelope
 from listener.envelope.open import Identity, OpenedClip, open_envelope
 from listener.errors import Unavailable, UsageError
 from listener.owner.roster import Roster
-from listener.unsealed import write_clip
+from listener.storage.owner_files import write_clip
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from listener.accesslog import LogEntry
 from listener.archive.door import ClipNotFound, VerifiedReader, WrongOwner
 from listener.archive.erasing import Eraser
 from listener.archive.export import Exporter
@@ -20,6 +19,7 @@ from listener.envelope import keys
 from listener.errors import UsageError
 from listener.owner.succession import KeyRotation
 from listener.rights import request as requests
+from listener.storage.access_log import LogEntry
 
 _FREE_REFUSALS: Final = 20
 _REFUSALS_A_ROW: Final = 100

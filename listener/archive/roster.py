@@ -3,8 +3,8 @@
 import logging
 
 from listener.errors import ConfigError, Unavailable
-from listener.home import Home
 from listener.owner.roster import Roster
+from listener.storage.home import Home
 
 _log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from typing import Final
 from listener.archive.herald import ArchivePublisher
 from listener.archive.receive import Receiver
 from listener.archive.retention import ExpirySweep
-from listener.backoff import Backoff
 from listener.errors import Unavailable
 from listener.mqtt import topics
 from listener.mqtt.broker import Broker, ConnectedEvent, ConnectionLostEvent, DeniedEvent, Message
-from listener.service import Notifier, StopSignal
+from listener.system.backoff import Backoff
+from listener.system.systemd import Notifier, StopSignal
 
 TURN_S: Final = 0.5
 FIRST_BACKOFF_S: Final = 0.1

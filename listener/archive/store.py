@@ -21,9 +21,9 @@ from listener.archive.keeping import Erased, Replayed
 from listener.archive.mending import IndexRepair
 from listener.archive.orders import ORDERS, OwnerState, Tombstone
 from listener.archive.vouching import ClipRecord, RowMac
-from listener.durable import make_folder
 from listener.envelope.format import Envelope
 from listener.errors import Unavailable
+from listener.storage.atomic import make_folder
 
 _BATCH: Final = 500
 

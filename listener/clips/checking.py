@@ -14,7 +14,7 @@ from listener.clips.known import TrustStore
 from listener.envelope import keys
 from listener.envelope.open import Identity
 from listener.errors import EarmarkError, Unavailable, UsageError
-from listener.unsealed import read_identities
+from listener.storage.owner_files import read_identities
 
 _ZIP_MAGIC = b"PK"
 

@@ -22,7 +22,7 @@ from listener.errors import BadEnvelope, NotForYou, Unavailable, UsageError
 from listener.rights import receipt
 from listener.rights import request as requests
 from listener.rights.chain import LogHead
-from listener.unsealed import read_identities
+from listener.storage.owner_files import read_identities
 
 SOCKET: Final = "archive.sock"
 

@@ -13,12 +13,12 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta
 
-from listener.durable import write_atomic
 from listener.envelope import keys
 from listener.envelope.format import ShortName
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.home import Home
 from listener.rights.chain import LogHead
+from listener.storage.atomic import write_atomic
+from listener.storage.home import Home
 
 FOLDER: Final = "clips"
 _FILE: Final = "known.json"

@@ -17,12 +17,12 @@ from listener.clips import page
 from listener.clips.desk import Session, open_own_clip, selection_fields
 from listener.clips.exported import ExportReader
 from listener.clips.viewing import private_fields
-from listener.durable import write_atomic
 from listener.envelope import keys
 from listener.envelope.format import format_timestamp
 from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable
 from listener.rights import request as requests
-from listener.unsealed import write_clip
+from listener.storage.atomic import write_atomic
+from listener.storage.owner_files import write_clip
 
 MOST_BYTES: Final = 1 << 42
 _TURN_S: Final = 0.2

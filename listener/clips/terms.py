@@ -12,7 +12,7 @@ from listener.envelope.open import Identity
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.owner.succession import KeyRotation, prove_rotation
 from listener.rights import request as requests
-from listener.unsealed import read_identities
+from listener.storage.owner_files import read_identities
 
 
 def retention(arguments: argparse.Namespace, desk: Session) -> int:

@@ -16,7 +16,7 @@ from listener.clips.answers import ListedClip
 from listener.clips.desk import Session
 from listener.envelope.open import OpenedClip
 from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable, UsageError
-from listener.unsealed import write_new
+from listener.storage.owner_files import write_new
 
 
 def show_clips(arguments: argparse.Namespace, desk: Session) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.config import MuteSettings
-from listener.findings import Check, Finding
+from listener.system.findings import Check, Finding
 
 SWITCH: Final = "earmark-mute"
 """The overlay, the node that it adds, and the input device that comes of it."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from listener.findings import Check, Facts, Finding
+from listener.system.findings import Check, Facts, Finding
 
 _UNSYNCHRONISED: Final = 5  # sys/timex.h: TIME_ERROR
 _TIMEX_BYTES: Final = 512

@@ -23,7 +23,7 @@ from listener.doctor import (
     units,
 )
 from listener.errors import UsageError
-from listener.findings import Finding, to_json, to_text
+from listener.system.findings import Finding, to_json, to_text
 
 ROOT: Final = Path("/")
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from listener.config import Config
-from listener.findings import LONGEST_BYTES, Check, Finding, from_json
+from listener.system.findings import LONGEST_BYTES, Check, Finding, from_json
 
 COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.trying.examine")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from listener.catalogue import Catalogue
 from listener.config import Config, SpoolSettings, WakeSettings
 from listener.errors import EarmarkError
-from listener.findings import Check, Finding
-from listener.home import Home
 from listener.spool.queue import Spool
+from listener.storage.home import Home
+from listener.system.findings import Check, Finding
 
 
 def check_installation(settings: Config) -> Iterator[Finding]:

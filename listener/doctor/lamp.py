@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from listener.config import LampSettings
-from listener.findings import Check, Finding
+from listener.system.findings import Check, Finding
 
 
 def check_lamp(root: Path, settings: LampSettings) -> Finding:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from listener.findings import Check, Finding
+from listener.system.findings import Check, Finding
 
 PROC: Final = Path("/proc")
 

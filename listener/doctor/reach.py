@@ -7,9 +7,9 @@ from typing import Final
 
 from listener.config import BrokerSettings
 from listener.errors import EarmarkError
-from listener.findings import Check, Finding
 from listener.mqtt.broker import Broker, ConnectedEvent, ConnectionLostEvent
 from listener.mqtt.client import PahoBroker
+from listener.system.findings import Check, Finding
 
 PATIENCE_S: Final = 8.0
 TRIES: Final = 2

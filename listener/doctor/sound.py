@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Final
 
-from listener.cards import capture_cards, other_cards
 from listener.config import Config
-from listener.findings import Check, Finding
+from listener.system.findings import Check, Finding
+from listener.system.sound_cards import capture_cards, other_cards
 
 _CARD_NODE: Final = Path("proc") / "device-tree" / "earmark-card"
 

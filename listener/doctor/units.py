@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from listener.findings import Check, Finding
+from listener.system.findings import Check, Finding
 
 Show = Callable[[str], Mapping[str, str]]
 """Returns what systemd has of a unit, by property; empty where there is no systemd."""

@@ -15,7 +15,7 @@ from listener.evaluate.engines.engine import EngineRecipe
 from listener.evaluate.plan import ConditionSettings, EngineSettings, EvaluationPlan
 from listener.evaluate.rates.result import SkippedItem
 from listener.evaluate.work import Job, get_engine
-from listener.recording import open_recording
+from listener.storage.recordings import open_recording
 
 
 def open_all(plan: EvaluationPlan) -> Corpus:

@@ -27,8 +27,8 @@ from listener.evaluate.lines import (
 )
 from listener.evaluate.remaining import ProgressLine
 from listener.inference.assembly import build_detector
-from listener.recording import SUFFIXES, Recording, open_recording
 from listener.sound.pcm import SAMPLE_RATE_HZ, Framer, Gap, GapReason
+from listener.storage.recordings import SUFFIXES, Recording, open_recording
 from listener.wake.detector import Detector, Wake
 
 BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ

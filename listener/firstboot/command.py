@@ -8,7 +8,7 @@ from listener.actions import SYSTEM_CONFIG
 from listener.config import Config
 from listener.firstboot.partition import CHALLENGE, NAME, RESULT, Partition
 from listener.firstboot.steps import FirstBoot
-from listener.home import Home
+from listener.storage.home import Home
 
 BOOT: Final = "/boot/firmware"
 

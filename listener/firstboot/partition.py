@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from listener.durable import sync_folder
 from listener.errors import Unavailable
+from listener.storage.atomic import sync_folder
 
 NAME: Final = "earmark.toml"
 NAMES: Final = (NAME, "earmark.toml.txt")

@@ -13,13 +13,13 @@ import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
-from listener.durable import write_atomic
 from listener.envelope.format import Sha256
 from listener.errors import ConfigError, EarmarkError
 from listener.firstboot.plan import OwnerRequest
-from listener.home import Home
 from listener.owner import riddle
 from listener.owner.roster import Roster
+from listener.storage.atomic import write_atomic
+from listener.storage.home import Home
 
 FILE: Final = "challenge.json"
 

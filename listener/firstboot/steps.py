@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from listener.durable import PUBLIC_MODE, make_folder, write_atomic
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.firstboot import partition, plan, tables
@@ -18,11 +17,12 @@ from listener.firstboot.partition import Partition
 from listener.firstboot.plan import FirstBootPlan
 from listener.firstboot.proof import OwnerChallenge
 from listener.firstboot.report import FirstBootReport
-from listener.home import Home
 from listener.household import joining
 from listener.household.invitation import Invitation
 from listener.household.joining import JoinResult
 from listener.settings import parse_settings
+from listener.storage.atomic import PUBLIC_MODE, make_folder, write_atomic
+from listener.storage.home import Home
 
 FOLDER: Final = "first-boot"
 COPY: Final = "taken.toml"

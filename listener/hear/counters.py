@@ -18,7 +18,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from listener.notices import Tally
+from listener.ipc.notices import Tally
 from listener.sound.pcm import Frame, Gap, GapReason
 
 _Span = tuple[int, int]  # half open

@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from listener.cards import SoundCard, capture_cards, other_cards
 from listener.config import Config, LampSettings, MuteSettings
-from listener.control import ControlSocket
 from listener.errors import ConfigError
 from listener.hear.mute.input import KernelInputNode, open_input
 from listener.hear.mute.lasting import MuteFiles
@@ -19,6 +17,8 @@ from listener.hear.mute.switch import NoSwitch, ScriptedSwitch, Switch, parse_mu
 from listener.hear.mute.switches import Line, LineSwitch
 from listener.hear.signs.apa102 import open_row
 from listener.hear.signs.lamp import Lamp, Light, NoLamp, PatternLamp
+from listener.ipc.control import ControlSocket
+from listener.system.sound_cards import SoundCard, capture_cards, other_cards
 
 _INPUTS: Final = Path("/dev/input")
 

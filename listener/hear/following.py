@@ -9,10 +9,10 @@ import logging
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.errors import EarmarkError
-from listener.home import Home
 from listener.owner import succession
 from listener.owner.roster import Roster
 from listener.spool.entries import FOLLOWING
+from listener.storage.home import Home
 
 _log = logging.getLogger(__name__)
 

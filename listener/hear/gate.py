@@ -13,8 +13,8 @@ from listener.hear.microphone.live import LiveMicrophone, MicrophoneTimeouts, ca
 from listener.hear.microphone.records import FailedRecord, OpenedRecord
 from listener.hear.microphone.source import FileMicrophone, Microphone, RealTimePacer
 from listener.hear.mute.switch import Switch
-from listener.service import StopSignal
 from listener.sound.pcm import Frame, Framer, GapReason, Samples, Sound
+from listener.system.systemd import StopSignal
 
 _log = logging.getLogger(__name__)
 

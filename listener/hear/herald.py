@@ -6,9 +6,9 @@ from typing import Protocol
 
 import msgspec
 
-from listener import notices
 from listener.hear import report
-from listener.notices import Notice, Sign, Tally
+from listener.ipc import notices
+from listener.ipc.notices import Notice, Sign, Tally
 from listener.sound.pcm import SAMPLE_RATE_HZ, GapReason
 
 

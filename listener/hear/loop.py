@@ -11,7 +11,7 @@ from listener.hear.keeping import Sealer
 from listener.hear.sealing import CapturedClip
 from listener.hear.signs.chime import AFTER_S, Chime
 from listener.hear.signs.lamp import Lamp, NoLamp
-from listener.notices import LampState, MuteState
+from listener.ipc.notices import LampState, MuteState
 from listener.sound.clip import Clip, Recorder
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
 from listener.sound.ring import Ring

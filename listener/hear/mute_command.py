@@ -10,9 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from listener import control
 from listener.config import Config, MuteSettings
-from listener.control import ControlClient
 from listener.errors import EarmarkError
 from listener.hear.fitting import open_line
 from listener.hear.mute.lasting import (
@@ -23,6 +21,8 @@ from listener.hear.mute.lasting import (
     MuteFile,
     MuteFiles,
 )
+from listener.ipc import control
+from listener.ipc.control import ControlClient
 
 _PATIENCE_S: Final = 5.0
 

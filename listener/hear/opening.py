@@ -9,8 +9,8 @@ from listener.hear import report
 from listener.hear.gate import Gate, listen_to_device, listen_to_files
 from listener.hear.microphone.records import Cause, FailedRecord, OpenedRecord
 from listener.hear.mute.muting import MuteController
-from listener.service import StopSignal
 from listener.sound.pcm import SAMPLE_RATE_HZ
+from listener.system.systemd import StopSignal
 
 
 def open_gate(

@@ -19,8 +19,6 @@ import listener
 from listener import config
 from listener.catalogue import Catalogue
 from listener.config import Probability
-from listener.control import SOCKET as CONTROL_SOCKET
-from listener.control import ControlSocket
 from listener.errors import EarmarkError, UsageError
 from listener.hear import report
 from listener.hear.asking import microphone_settings, wake_settings
@@ -30,9 +28,11 @@ from listener.hear.memory import use_single_malloc_arena
 from listener.hear.opening import open_gate
 from listener.hear.tracing import StreamClock, Survey, SystemClock
 from listener.inference.assembly import build_detector, build_rule
-from listener.journal import Journal
-from listener.service import Notifier, StopSignal
+from listener.ipc.control import SOCKET as CONTROL_SOCKET
+from listener.ipc.control import ControlSocket
 from listener.sound.pcm import SAMPLE_RATE_HZ
+from listener.storage.journal import Journal
+from listener.system.systemd import Notifier, StopSignal
 from listener.wake.trace import OpenedLine, TraceWord, encode, format_time
 from listener.wake.tracer import TraceBuilder
 from listener.wake.trigger import Rule

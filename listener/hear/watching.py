@@ -14,11 +14,12 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from listener import notices
-from listener.datagrams import Outbox
 from listener.hear.herald import NoticeSink
 from listener.hear.levels import FULL_SCALE, SILENCE_DBFS
-from listener.notices import (
+from listener.ipc import notices
+from listener.ipc.datagrams import Outbox
+from listener.ipc.notice_socket import MONITOR_SOCKET
+from listener.ipc.notices import (
     MOST_WORDS,
     CountersNotice,
     LampState,
@@ -28,7 +29,6 @@ from listener.notices import (
     Shown,
     WordScore,
 )
-from listener.notifier import MONITOR_SOCKET
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 
 LEVEL_PAUSE_S: Final = 0.2

@@ -8,10 +8,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from listener.durable import PUBLIC_MODE, SECRET_MODE, write_atomic
 from listener.errors import ConfigError
 from listener.household import certificates, mosquitto
 from listener.household.certificates import Authority
+from listener.storage.atomic import PUBLIC_MODE, SECRET_MODE, write_atomic
 
 _KEY: Final = "ca.key"
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from listener import config
 from listener.actions import Subcommands
-from listener.home import Home
 from listener.household import devices, incident, members, premises
 from listener.household.mosquitto import DEFAULT_PORT
 from listener.household.register import Registry
+from listener.storage.home import Home
 
 _ROUND: Final = f"""\
 a home, from nothing; more in docs/operations.md:

@@ -6,7 +6,7 @@ import sys
 
 from listener import config
 from listener.envelope import keys
-from listener.home import Home
+from listener.storage.home import Home
 
 
 def show_this_device(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:

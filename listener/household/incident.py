@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from listener.accesslog import ACCESS_LOG, AccessLog, LogEntry
 from listener.actions import Subcommands
 from listener.config import Config
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES, PublicHeader
 from listener.envelope.verify import verify
 from listener.errors import BadEnvelope, Unavailable
-from listener.home import Home
 from listener.owner.roster import Roster
+from listener.storage.access_log import ACCESS_LOG, AccessLog, LogEntry
+from listener.storage.home import Home
 
 _NOTICE: Final = """\
 notice to {owner}:

@@ -15,14 +15,14 @@ from pathlib import Path
 import msgspec
 from cryptography.exceptions import InvalidSignature
 
-from listener.durable import PUBLIC_MODE, make_folder, write_atomic
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.home import Home
 from listener.household import certificates, invitation
 from listener.household.authority import read_key
 from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.invitation import Invitation, JoinAnswer
 from listener.household.welcome import GUEST_S, read_line
+from listener.storage.atomic import PUBLIC_MODE, make_folder, write_atomic
+from listener.storage.home import Home
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,16 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.durable import PUBLIC_MODE, write_atomic
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
-from listener.home import Home
 from listener.household import card, devices, identity, invitation, joining, mosquitto, welcome
 from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.office import HouseholdStore
 from listener.household.register import INVITATION_S, Area, Speaker
-from listener.service import StopSignal
 from listener.settings import parse_settings
+from listener.storage.atomic import PUBLIC_MODE, write_atomic
+from listener.storage.home import Home
+from listener.system.systemd import StopSignal
 
 _TOKEN_BYTES: Final = 16
 _BY_HAND: Final = "{}, within the hour: earmark household join LINE"

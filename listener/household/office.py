@@ -15,7 +15,6 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from listener.durable import PUBLIC_MODE, SECRET_MODE, hold_lock, make_folder, write_atomic
 from listener.errors import ConfigError, Unavailable
 from listener.household import authority, certificates, identity, mosquitto, register
 from listener.household.authority import read_key
@@ -23,6 +22,7 @@ from listener.household.certificates import Authority
 from listener.household.identity import HouseholdIdentity
 from listener.household.published import PublishedFiles
 from listener.household.register import IssuedCertificate, Registry
+from listener.storage.atomic import PUBLIC_MODE, SECRET_MODE, hold_lock, make_folder, write_atomic
 
 _EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 

@@ -11,9 +11,9 @@ from typing import Final
 from listener import config
 from listener.actions import Subcommands
 from listener.envelope import keys
-from listener.home import Home
 from listener.owner import riddle
 from listener.owner.records import CHALLENGE_S, Owner
+from listener.storage.home import Home
 
 _ROUND: Final = """\
 the whole round, for an owner whose short name is to be ada:

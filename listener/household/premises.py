@@ -11,9 +11,7 @@ from pathlib import Path
 import msgspec
 
 from listener import config
-from listener.durable import PUBLIC_MODE, write_atomic
 from listener.errors import UsageError
-from listener.home import Home
 from listener.household import announce as announcing
 from listener.household import certificates, discovery, identity, members, mosquitto
 from listener.household.identity import HouseholdIdentity, IdentityKind
@@ -21,6 +19,8 @@ from listener.household.office import HouseholdStore
 from listener.household.register import Registry
 from listener.mqtt.client import PahoBroker
 from listener.settings import parse_settings
+from listener.storage.atomic import PUBLIC_MODE, write_atomic
+from listener.storage.home import Home
 
 _LOOPBACK = ("localhost", "127.0.0.1")
 

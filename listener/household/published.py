@@ -16,11 +16,11 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from listener.durable import PUBLIC_MODE, SECRET_MODE, make_folder, write_atomic
 from listener.household import certificates, identity, mosquitto, rights
 from listener.household.certificates import Authority
 from listener.household.identity import HouseholdIdentity
 from listener.household.register import Registry
+from listener.storage.atomic import PUBLIC_MODE, SECRET_MODE, make_folder, write_atomic
 
 _USER: Final = "mosquitto"
 

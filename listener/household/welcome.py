@@ -14,12 +14,12 @@ from typing import Final
 import msgspec
 
 from listener.errors import EarmarkError, Unavailable
-from listener.home import Home
 from listener.household import certificates, identity, invitation
 from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.invitation import JoinAnswer, JoinRequest
 from listener.household.office import HouseholdStore
-from listener.service import StopSignal
+from listener.storage.home import Home
+from listener.system.systemd import StopSignal
 
 GUEST_S: Final = 10.0
 """So long a guest may take; somebody who only blocks the door costs no more."""

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from listener import notices
 from listener.config import Config
-from listener.datagrams import Inbox
 from listener.errors import Unavailable
+from listener.ipc import notices
+from listener.ipc.datagrams import Inbox
+from listener.ipc.notice_socket import MONITOR_SOCKET
 from listener.monitor import lines
 from listener.monitor.picture import HearState
-from listener.notifier import MONITOR_SOCKET
-from listener.service import StopSignal
+from listener.system.systemd import StopSignal
 
 TURN_S: Final = 0.25
 LINE_PAUSE_S: Final = 1.0

@@ -4,8 +4,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from listener import notices
-from listener.notices import LampState, LevelNotice, MuteState, Shown, Tally
+from listener.ipc import notices
+from listener.ipc.notices import LampState, LevelNotice, MuteState, Shown, Tally
 
 FRESH_S: Final = 2.0
 """A level comes a few times a second; after so long without one, nobody hears."""

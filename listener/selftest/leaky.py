@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from listener.recording import open_recording
 from listener.sound.clip import encode_clip
 from listener.sound.pcm import FRAME_SAMPLES, Samples
+from listener.storage.recordings import open_recording
 
 _KEPT_FRAMES: Final = 25
 

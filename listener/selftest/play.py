@@ -12,7 +12,6 @@ import numpy as np
 
 from listener.config import ClipSettings
 from listener.errors import Unavailable
-from listener.recording import open_recording
 from listener.selftest import alsa, looks, syscalls
 from listener.selftest.listening import Harness
 from listener.selftest.processes import process_tree
@@ -23,6 +22,7 @@ from listener.selftest.stage import CLIP_S, set_up
 from listener.selftest.watermark import Watermark
 from listener.sound.clip import encode_clip
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
+from listener.storage.recordings import open_recording
 
 PATHS: Final = ("recording", "device")
 """The file microphone; and PortAudio with ALSA's file plugin, in the microphone's own process."""

@@ -9,8 +9,8 @@ import pyrage
 import soundfile
 
 from listener.config import ClipSettings
-from listener.home import Home
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
+from listener.storage.home import Home
 
 KEEPER: Final = "selftest"
 WORD: Final = "alexa"

@@ -5,10 +5,10 @@ from typing import Final, assert_never
 
 import msgspec
 
-from listener import notices
+from listener.ipc import notices
+from listener.ipc.notices import Notice
 from listener.mqtt import topics
 from listener.mqtt.broker import Broker, BrokerLimits, Message
-from listener.notices import Notice
 from listener.release.journal import VersionReport
 from listener.send.status import Status
 from listener.spool.ledger import Counts

@@ -7,21 +7,22 @@ from functools import partial
 from pathlib import Path
 
 import listener
-from listener import control, service
 from listener.config import Config
-from listener.control import ControlClient
 from listener.errors import Unavailable
-from listener.mqtt import alone
+from listener.ipc import control
+from listener.ipc.control import ControlClient
+from listener.ipc.notice_socket import SOCKET, NoticeSocket
 from listener.mqtt.client import PahoBroker
-from listener.notifier import SOCKET, NoticeSocket
 from listener.release import journal
 from listener.release.journal import VersionReport
 from listener.send.bidding import InboundMessages
 from listener.send.courier import ClipDelivery
 from listener.send.loop import Sender
 from listener.send.status import will
-from listener.service import with_credentials
 from listener.spool.queue import Spool
+from listener.storage import atomic
+from listener.system import systemd
+from listener.system.systemd import with_credentials
 
 LONGEST_ANSWER_BYTES = 8192  # nothing that a device is told is longer
 
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         ConfigError: the settings for the broker cannot be used.
     """
     home = Path(settings.home)
-    with alone.single_instance((home / SOCKET).parent, "send"):
+    with atomic.single_instance((home / SOCKET).parent, "send"):
         spool = Spool(home / "spool", settings.spool)
         if arguments.release:
             print(f"released {spool.restore()} clips from quarantine")
@@ -66,13 +67,13 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             will(settings.device.name),
             LONGEST_ANSWER_BYTES,
         )
-        with service.StopSignal().on_signals() as stop:
+        with systemd.StopSignal().on_signals() as stop:
             if arguments.once:
                 return _once(Sender(courier, broker), stop, arguments.patience)
             notice_socket = NoticeSocket(home / SOCKET)
             controller = ControlClient(home / control.SOCKET)
             try:
-                notifier = service.Notifier(os.environ, time.monotonic)
+                notifier = systemd.Notifier(os.environ, time.monotonic)
                 notifier.ready()
                 Sender(
                     courier,
@@ -99,7 +100,7 @@ def _shown(path: Path) -> VersionReport:
     return journal.report_version(listener.__version__, data)
 
 
-def _once(sender: Sender, stop: service.StopSignal, patience_s: float) -> int:
+def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
     empty = sender.drain(stop, patience_s)
     courier = sender.courier
     print(f"sent {courier.arrived}, set aside {courier.quarantined}, waiting {courier.waiting()}")

@@ -2,8 +2,8 @@
 
 import logging
 
-from listener import control
-from listener.control import ControlClient
+from listener.ipc import control
+from listener.ipc.control import ControlClient
 from listener.mqtt import topics
 from listener.mqtt.broker import Message
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from listener.backoff import Backoff
-from listener.control import ControlClient
+from listener.ipc.control import ControlClient
+from listener.ipc.notice_socket import NoticeSocket
 from listener.mqtt import topics
 from listener.mqtt.broker import (
     NO_SUBSCRIBERS,
@@ -21,14 +21,14 @@ from listener.mqtt.broker import (
     Message,
     RejectedEvent,
 )
-from listener.notifier import NoticeSocket
 from listener.release.journal import VersionReport
 from listener.send.account import StatusPublisher
 from listener.send.bidding import InboundMessages
 from listener.send.commands import CommandForwarder
 from listener.send.courier import ClipDelivery
 from listener.send.status import will
-from listener.service import Notifier, StopSignal
+from listener.system.backoff import Backoff
+from listener.system.systemd import Notifier, StopSignal
 
 TURN_S: Final = 0.5  # the longest that a stop, or a clip without a notice, waits to be seen
 FIRST_BACKOFF_S: Final = 0.1

@@ -2,9 +2,9 @@
 
 import msgspec
 
+from listener.ipc.notices import Tally
 from listener.mqtt import topics
 from listener.mqtt.broker import Message
-from listener.notices import Tally
 from listener.release.journal import VersionReport
 from listener.spool.ledger import Counts
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from listener import belonging
 from listener.spool.entries import NAME, PART, SpoolEntry, open_directory
+from listener.storage import atomic
 
 _NOT_TO_CHANGE: Final = 0o640  # whoever shares the spool may read an envelope, and remove it
 
@@ -83,8 +83,8 @@ def write_envelope(folder: int, entry: SpoolEntry, data: bytes, stamp_s: float) 
             while view:
                 view = view[file.write(view) :]
             os.utime(handle, (stamp_s, stamp_s))
-            belonging.chown_to_parent(handle, folder)
-            os.fchmod(handle, belonging.shared_mode(folder, 0o600) & _NOT_TO_CHANGE)
+            atomic.chown_to_parent(handle, folder)
+            os.fchmod(handle, atomic.shared_mode(folder, 0o600) & _NOT_TO_CHANGE)
             os.fsync(handle)
         yield
         os.rename(part, entry.name, src_dir_fd=folder, dst_dir_fd=folder)

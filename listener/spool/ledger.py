@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from listener import belonging
+from listener.storage import atomic
 
 LEDGER: Final = "counts"
 
@@ -172,9 +172,9 @@ def _write_page(folder: int, page: _Page, *, durably: bool) -> None:
     handle = os.open(LEDGER, flags, 0o600, dir_fd=folder)
     try:
         if os.fstat(handle).st_size < 2 * _SLOT_BYTES:
-            belonging.chown_to_parent(handle, folder)
+            atomic.chown_to_parent(handle, folder)
             with contextlib.suppress(PermissionError):  # whoever made it has done it
-                os.fchmod(handle, belonging.shared_mode(folder))
+                os.fchmod(handle, atomic.shared_mode(folder))
             os.pwrite(handle, b" " * (2 * _SLOT_BYTES), 0)
             durably = True
         os.pwrite(handle, slot, page.generation % 2 * _SLOT_BYTES)

@@ -6,11 +6,11 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-from listener import belonging
 from listener.config import SpoolSettings
 from listener.spool.bounds import select_over_limit
 from listener.spool.entries import QUARANTINE, SpoolEntry, open_directory, scan
 from listener.spool.folder import open_plain_file
+from listener.storage import atomic
 
 _SHARE: Final = 4  # the quarantine may hold a quarter of what the spool may
 
@@ -28,10 +28,10 @@ def open_quarantine(folder: int) -> Iterator[int]:
     with contextlib.suppress(FileExistsError):
         os.mkdir(QUARANTINE, 0o700, dir_fd=folder)
         with open_directory(QUARANTINE, folder) as fresh:
-            belonging.chown_to_parent(fresh, folder)
+            atomic.chown_to_parent(fresh, folder)
             # The setgid bit came with the folder.
             shared = stat.S_IMODE(os.fstat(fresh).st_mode) & ~0o777
-            os.fchmod(fresh, shared | belonging.shared_mode(folder, 0o700))
+            os.fchmod(fresh, shared | atomic.shared_mode(folder, 0o700))
     with open_directory(QUARANTINE, folder) as aside:
         yield aside
 

@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.actions import Subcommands
 from listener.config import Config
-from listener.durable import write_atomic
 from listener.envelope import keys
 from listener.errors import Unavailable, UsageError
 from listener.release import form
 from listener.release.form import ReleaseManifest
+from listener.storage.atomic import write_atomic
 from listener.update import unpacking
 
 _FIRST: Final = "0.1.0"

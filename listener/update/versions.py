@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from listener.durable import PUBLIC_MODE, sync_folder, write_atomic
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.release import journal
 from listener.release.journal import UpdateState
 from listener.release.numbers import is_version
+from listener.storage.atomic import PUBLIC_MODE, sync_folder, write_atomic
 
 CURRENT: Final = "current"
 GUARD: Final = "guard"

@@ -11,7 +11,6 @@ import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
-from listener.accesslog import ACCESS_LOG, AccessLog
 from listener.archive.api import Api
 from listener.archive.holdings import ArchiveContext
 from listener.archive.receive import Receiver
@@ -19,6 +18,7 @@ from listener.archive.rights import Operations
 from listener.archive.store import FileStore
 from listener.archive.tickets import RequestChallenges
 from listener.envelope import format as form
+from listener.storage.access_log import ACCESS_LOG, AccessLog
 from tests.archive.wire import FakeBroker
 
 if TYPE_CHECKING:

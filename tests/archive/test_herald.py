@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from listener.accesslog import LogEntry
 from listener.archive.herald import ArchivePublisher
 from listener.archive.holdings import ArchiveContext, ErasedClip
 from listener.archive.receive import Receiver
@@ -15,6 +14,7 @@ from listener.archive.store import FileStore
 from listener.mqtt import terms
 from listener.mqtt.broker import BrokerLimits, ConnectedEvent, ConnectionLostEvent, Message
 from listener.rights import receipt
+from listener.storage.access_log import LogEntry
 from tests.archive.wire import FakeBroker
 
 if TYPE_CHECKING:

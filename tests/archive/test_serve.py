@@ -17,7 +17,7 @@ from listener.mqtt.broker import (
     DeniedEvent,
     Message,
 )
-from listener.service import Notifier, StopSignal
+from listener.system.systemd import Notifier, StopSignal
 from tests.archive.shelf import CountingStore
 from tests.archive.wire import FakeBroker
 

@@ -20,8 +20,8 @@ from listener.config import Config
 from listener.owner import succession
 
 if TYPE_CHECKING:
-    from listener.accesslog import AccessLog
     from listener.archive.holdings import ArchiveContext
+    from listener.storage.access_log import AccessLog
     from tests.clips.conftest import Machine, Sounding
     from tests.conftest import Household
 

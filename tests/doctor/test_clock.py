@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from listener.doctor import clock
-from listener.findings import Finding
+from listener.system.findings import Finding
 
 BUILT = datetime(2026, 3, 4, tzinfo=UTC)
 NOW = BUILT + timedelta(days=30)

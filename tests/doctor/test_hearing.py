@@ -4,7 +4,7 @@ import pytest
 
 from listener.config import Config, MicrophoneSettings
 from listener.doctor import hearing
-from listener.findings import Finding, to_json
+from listener.system.findings import Finding, to_json
 
 FINDING = Finding(check="memory", verdict="ok", text="enough")
 

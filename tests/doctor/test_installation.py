@@ -8,9 +8,9 @@ import pytest
 
 from listener.config import AttributionSettings, Config, SpoolSettings, WakeSettings
 from listener.doctor import installation
-from listener.findings import Finding
-from listener.home import Home
 from listener.spool.queue import Spool
+from listener.storage.home import Home
+from listener.system.findings import Finding
 
 
 class Household(Protocol):

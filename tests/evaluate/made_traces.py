@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from listener.hear.tracing import StreamClock, Survey, SystemClock
-from listener.journal import Journal
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
+from listener.storage.journal import Journal
 from listener.wake import trace
 from listener.wake.detector import Detector, Rule
 from listener.wake.features import Floats

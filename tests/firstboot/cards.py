@@ -8,9 +8,9 @@ import pyrage
 from listener.config import Config
 from listener.firstboot.partition import CHALLENGE, NAME, RESULT, Partition
 from listener.firstboot.steps import FirstBoot
-from listener.home import Home
 from listener.owner.records import Owner
 from listener.settings import parse_settings
+from listener.storage.home import Home
 
 
 def read_riddle(text: str, identity: pyrage.x25519.Identity | None) -> str:

@@ -7,7 +7,7 @@ import pytest
 from listener.errors import EarmarkError
 from listener.firstboot.plan import OwnerRequest
 from listener.firstboot.proof import OwnerChallenge
-from listener.home import Home
+from listener.storage.home import Home
 from tests.firstboot.cards import read_riddle
 
 NOW_S = 1_800_000_000

@@ -5,12 +5,12 @@ from typing import Literal
 
 import pytest
 
-from listener.cards import SoundCard
 from listener.config import Config, LampSettings, MicrophoneSettings, MuteSettings
 from listener.errors import ConfigError
 from listener.hear.fitting import build_checked_switch, build_lamp, build_switch, require_full_cover
 from listener.hear.mute.switch import NoSwitch
 from listener.hear.signs.lamp import NoLamp
+from listener.system.sound_cards import SoundCard
 
 
 def no_time() -> float:

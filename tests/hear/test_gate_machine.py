@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from listener import control
+from listener.ipc import control
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason
 from tests.hear.world import MOST_SAMPLES, World, breaks
 

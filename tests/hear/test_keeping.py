@@ -5,7 +5,7 @@ import pytest
 
 from listener.hear import report
 from listener.hear.keeping import BUFFERS
-from listener.notices import SpooledNotice
+from listener.ipc.notices import SpooledNotice
 from tests.hear.workshop import Door, Workshop
 
 

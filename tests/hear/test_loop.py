@@ -6,10 +6,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from listener import notices
 from listener.config import ClipSettings
 from listener.hear import report
 from listener.hear.keeping import BUFFERS
+from listener.ipc import notices
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 from listener.wake.trigger import NearMiss, Wake
 from tests.fakes import told

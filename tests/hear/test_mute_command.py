@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from listener.config import MuteSettings
-from listener.control import ControlSocket, Wakeup
 from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute_command import format_status, read_status
+from listener.ipc.control import ControlSocket, Wakeup
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 

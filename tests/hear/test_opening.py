@@ -9,7 +9,6 @@ from time import monotonic
 import pytest
 
 from listener.config import MicrophoneSettings
-from listener.control import ControlSocket
 from listener.errors import Unavailable
 from listener.hear import report
 from listener.hear.herald import EventPublisher
@@ -18,8 +17,9 @@ from listener.hear.microphone.records import Cause
 from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute.muting import MuteController
 from listener.hear.opening import open_gate
-from listener.service import StopSignal
+from listener.ipc.control import ControlSocket
 from listener.sound.pcm import Frame, Gap, GapReason
+from listener.system.systemd import StopSignal
 from tests import cards
 from tests.fakes import FakePost
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from listener.journal import read_lines
+from listener.storage.journal import read_lines
 from listener.wake import trace
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"

@@ -20,7 +20,6 @@ import soundfile
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.config import ClipSettings
-from listener.control import Request
 from listener.envelope.open import open_envelope, parse_identities
 from listener.errors import Unavailable
 from listener.hear import report  # noqa: TC001 - a plain import, as everywhere
@@ -33,13 +32,14 @@ from listener.hear.memory import ClipBuffers
 from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute.muting import MuteController
 from listener.hear.sealing import SealingContext
-from listener.notices import Notice
+from listener.ipc.control import Request
+from listener.ipc.notices import Notice
 from listener.owner.attribution import Keeper
 from listener.owner.roster import Roster
-from listener.service import StopSignal
 from listener.sound.clip import Recorder, longest_samples
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
 from listener.sound.ring import Ring
+from listener.system.systemd import StopSignal
 from listener.wake.trigger import NearMiss, Wake
 
 MOST_SAMPLES = (1 << 16) - 1

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from listener import cli
-from listener.home import Home
 from listener.household import office
+from listener.storage.home import Home
 from tests.household.guests import Host
 
 Earmark = Callable[..., tuple[int, str, str]]

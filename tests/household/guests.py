@@ -11,13 +11,13 @@ import pytest
 
 from listener import cli
 from listener.envelope import keys
-from listener.home import Home
 from listener.household import identity, invitation
 from listener.household.identity import HouseholdIdentity
 from listener.household.invitation import Invitation
 from listener.household.office import HouseholdStore
 from listener.household.welcome import JoinServer
-from listener.service import StopSignal
+from listener.storage.home import Home
+from listener.system.systemd import StopSignal
 
 Earmark = Callable[..., tuple[int, str, str]]
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from listener.envelope import keys
-from listener.home import Home
+from listener.storage.home import Home
 
 Earmark = Callable[..., tuple[int, str, str]]
 

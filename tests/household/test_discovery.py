@@ -6,8 +6,8 @@ import pytest
 
 from listener.household import discovery
 from listener.household.register import Speaker
+from listener.ipc.notices import Tally
 from listener.mqtt import topics
-from listener.notices import Tally
 from listener.release import journal
 from listener.release.journal import UpdateState
 from listener.send.status import Status

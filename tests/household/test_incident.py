@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from listener import cli
-from listener.accesslog import ACCESS_LOG, AccessLog
+from listener.storage.access_log import ACCESS_LOG, AccessLog
 
 if TYPE_CHECKING:
     from tests.conftest import Household

@@ -11,11 +11,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.home import Home
 from listener.household import identity
 from listener.household.invitation import JoinAnswer
 from listener.household.joining import join
 from listener.household.welcome import read_line
+from listener.storage.home import Home
 from tests.household.guests import Host
 
 pytestmark = pytest.mark.system  # a real household answers

@@ -7,10 +7,10 @@ import pyrage
 import pytest
 
 from listener.envelope import keys
-from listener.home import Home
 from listener.household import identity, invitation, joining
 from listener.household.office import HouseholdStore
 from listener.settings import parse_settings
+from listener.storage.home import Home
 from tests.household.guests import contents, meet
 
 pytestmark = pytest.mark.system  # a real household answers

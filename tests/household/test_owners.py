@@ -7,7 +7,7 @@ import pyrage
 import pytest
 
 from listener import cli
-from listener.home import Home
+from listener.storage.home import Home
 
 Earmark = Callable[..., tuple[int, str, str]]
 

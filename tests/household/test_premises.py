@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from listener import config
-from listener.home import Home
 from listener.household import certificates, command, identity, premises
 from listener.household.office import HouseholdStore
 from listener.household.premises import SystemPaths
 from listener.settings import parse_settings
+from listener.storage.home import Home
 from tests.household.guests import contents
 
 Earmark = Callable[..., tuple[int, str, str]]

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from listener.errors import EarmarkError, Unavailable
-from listener.home import Home
 from listener.household import identity
 from listener.household.joining import join
 from listener.household.welcome import JoinServer, read_line
-from listener.service import StopSignal
+from listener.storage.home import Home
+from listener.system.systemd import StopSignal
 from tests.household.guests import Host
 
 pytestmark = pytest.mark.system  # a real household answers

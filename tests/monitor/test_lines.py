@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from listener import notices
+from listener.ipc import notices
+from listener.ipc.notices import LevelNotice, WordScore
 from listener.monitor import lines
 from listener.monitor.picture import HearState
-from listener.notices import LevelNotice, WordScore
 
 
 def picture(**level: object) -> HearState:

@@ -1,8 +1,8 @@
 import pytest
 
-from listener import notices
+from listener.ipc import notices
+from listener.ipc.notices import LevelNotice, WordScore
 from listener.monitor.picture import FRESH_S, HearState
-from listener.notices import LevelNotice, WordScore
 
 
 def level(up_s: float, cpu_s: float = 0.0, **words: float) -> LevelNotice:

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
-from listener import notices
+from listener.ipc import notices
+from listener.ipc.notices import LevelNotice, WordScore
 from listener.monitor.picture import HearState
 from listener.monitor.view import Bar, render
-from listener.notices import LevelNotice, WordScore
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 
 from listener import config
-from listener.home import Home
-from listener.recording import open_recording
 from listener.selftest.stage import KEEPER, set_up
 from listener.settings import parse_settings
+from listener.storage.home import Home
+from listener.storage.recordings import open_recording
 
 
 def test_a_stage_is_a_home_whose_keeper_has_proved_a_key_that_nobody_has(tmp_path: Path) -> None:

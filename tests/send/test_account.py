@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from listener import notices
+from listener.ipc import notices
+from listener.ipc.notices import Tally
 from listener.mqtt.broker import BrokerLimits
-from listener.notices import Tally
 from listener.release import journal
 from listener.release.journal import UpdateState
 from listener.send.account import STATUS_PAUSE_S, StatusPublisher

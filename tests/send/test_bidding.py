@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.config import SpoolSettings
 from listener.envelope import keys
-from listener.home import Home
 from listener.mqtt import terms
 from listener.mqtt.broker import BrokerLimits, ConnectedEvent, DeliveredEvent, Message
 from listener.mqtt.terms import RetentionLimit
@@ -18,6 +17,7 @@ from listener.send.bidding import LONGEST_FOLLOWING_BYTES, InboundMessages
 from listener.send.courier import ClipDelivery
 from listener.send.loop import Sender
 from listener.spool.queue import Spool
+from listener.storage.home import Home
 
 if TYPE_CHECKING:
     from tests.send.conftest import FakeBroker, FakeClock

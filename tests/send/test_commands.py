@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from listener.config import SpoolSettings
-from listener.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest
+from listener.ipc.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest
 from listener.mqtt import topics
 from listener.mqtt.broker import BrokerEvent, BrokerLimits, ConnectedEvent, Message, Waitable
 from listener.send.courier import ClipDelivery

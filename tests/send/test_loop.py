@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from listener import notices
+from listener.ipc import notices
+from listener.ipc.notice_socket import NoticeSender, NoticeSocket
 from listener.mqtt.broker import (
     BrokerLimits,
     ConnectedEvent,
@@ -19,11 +20,10 @@ from listener.mqtt.broker import (
     Message,
     RejectedEvent,
 )
-from listener.notifier import NoticeSender, NoticeSocket
 from listener.send.courier import ClipDelivery
 from listener.send.loop import Sender
-from listener.service import Notifier, StopSignal
 from listener.spool.queue import Spool
+from listener.system.systemd import Notifier, StopSignal
 
 if TYPE_CHECKING:
     from tests.send.conftest import FakeBroker, FakeClock

@@ -16,8 +16,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull
-from listener.notices import NearMissNotice, WakeNotice
-from listener.notifier import SOCKET, NoticeSender
+from listener.ipc.notice_socket import SOCKET, NoticeSender
+from listener.ipc.notices import NearMissNotice, WakeNotice
 from listener.spool.queue import Spool
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ import pytest
 import soundfile
 
 import listener
-from listener import notices
 from listener.envelope.open import OpenedClip, open_envelope, parse_identities
 from listener.hear import report
-from listener.home import Home
-from listener.notifier import SOCKET, NoticeSocket
+from listener.ipc import notices
+from listener.ipc.notice_socket import SOCKET, NoticeSocket
+from listener.storage.home import Home
 
 pytestmark = pytest.mark.system
 

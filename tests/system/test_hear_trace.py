@@ -14,8 +14,8 @@ import pyrage
 import pytest
 import soundfile
 
-from listener.home import Home
 from listener.sound.pcm import Samples
+from listener.storage.home import Home
 
 pytestmark = pytest.mark.system
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from listener.notifier import MONITOR_SOCKET
+from listener.ipc.notice_socket import MONITOR_SOCKET
 
 if TYPE_CHECKING:
     from tests.conftest import Household

@@ -20,12 +20,12 @@ import pyrage
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from listener.accesslog import ACCESS_LOG
 from listener.config import SpoolSettings
 from listener.envelope import format as form
 from listener.envelope.open import open_envelope, parse_identities
 from listener.errors import EarmarkError
 from listener.spool.queue import Spool
+from listener.storage.access_log import ACCESS_LOG
 
 if TYPE_CHECKING:
     from tests.conftest import Household

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from listener import control, notifier
+from listener.ipc import control, notice_socket
 from tests.units.conftest import LIVE, PLAYED, House
 from tests.units.machine import Machine
 from tests.units.transcript import Transcript
@@ -111,7 +111,7 @@ def test_root_mutes_and_hear_can_take_it_back(speaker: House) -> None:
 
 
 def test_nobody_else_reaches_the_sockets(speaker: House) -> None:
-    for path in (notifier.SOCKET, control.SOCKET):
+    for path in (notice_socket.SOCKET, control.SOCKET):
         script = (
             "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)"
             f".sendto(b'x', '/var/lib/earmark/{path}')"

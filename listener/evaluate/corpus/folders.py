@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import ConfigError, Unavailable, UsageError
-from listener.recording import SUFFIXES
+from listener.storage.recordings import SUFFIXES
 
 SOUNDS: Final = SUFFIXES | {".mp3"}
 """What counts as a sound where a folder is walked."""

@@ -19,8 +19,8 @@ import numpy as np
 
 from listener.errors import Unavailable
 from listener.evaluate.corpus.levels import FULL_SCALE, SpeechLevel
-from listener.recording import open_recording
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
+from listener.storage.recordings import open_recording
 from listener.wake.features import Floats
 
 BLOCK_SAMPLES: Final = 1 << 14

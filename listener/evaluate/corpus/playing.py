@@ -8,8 +8,8 @@ from typing import Final
 
 from listener.errors import Unavailable, UsageError
 from listener.evaluate.corpus.items import Item
-from listener.recording import open_recording
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
+from listener.storage.recordings import open_recording
 
 BLOCK_SAMPLES: Final = 8 * SAMPLE_RATE_HZ
 """What is read at once; how sound is cut changes no score."""

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 
 from listener.errors import Unavailable
-from listener.recording import open_recording
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
+from listener.storage.recordings import open_recording
 
 PROGRAM: Final = "espeak-ng"
 LEAD_S: Final = 1.5

@@ -17,8 +17,8 @@ from listener.errors import ConfigError
 from listener.evaluate.rates.result import SkippedItem
 from listener.evaluate.surveys.parquet import SUFFIX, read_parquet
 from listener.evaluate.surveys.spans import Spans
-from listener.journal import read_lines
 from listener.sound.pcm import SAMPLE_RATE_HZ
+from listener.storage.journal import read_lines
 from listener.wake import trace
 from listener.wake.trace import HeardLine, OpenedLine, TraceWord
 

@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 
-from listener.backoff import Backoff
 from listener.hear.levels import ConstantSignalDetector
 from listener.hear.memory import allocate_locked
 from listener.hear.microphone.child import CaptureProcess, ProcessEnded
@@ -28,6 +27,7 @@ from listener.hear.microphone.records import (
 )
 from listener.hear.microphone.waiting import Poller, WaitResult, Watch
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
+from listener.system.backoff import Backoff
 
 TURN_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
 """No wait is longer, so that a stop is heard and the watchdog is fed."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from listener.errors import EarmarkError
-from listener.recording import Recording, open_recording
 from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
+from listener.storage.recordings import Recording, open_recording
 
 
 class Microphone(Protocol):

@@ -17,8 +17,8 @@ from typing import Annotated, Final, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from listener.durable import make_folder, write_atomic
 from listener.errors import ConfigError, Unavailable
+from listener.storage.atomic import make_folder, write_atomic
 
 # Nothing in them is secret, and hear must be able to read what root wrote.
 _MODE: Final = 0o644

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final, Generic, Literal, Protocol
 
-from listener import control
-from listener.control import Request
 from listener.errors import EarmarkError
 from listener.hear.mute.lasting import (
     REASONS,
@@ -22,6 +20,8 @@ from listener.hear.mute.lasting import (
     SoftwareMute,
 )
 from listener.hear.mute.switch import Switch
+from listener.ipc import control
+from listener.ipc.control import Request
 
 Cause = Literal["open", "hardware", "software", "fault"]
 

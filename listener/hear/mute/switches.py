@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from listener.backoff import Backoff
 from listener.errors import EarmarkError
+from listener.system.backoff import Backoff
 
 FIRST_BACKOFF_S: Final = 0.25
 LONGEST_BACKOFF_S: Final = 5.0

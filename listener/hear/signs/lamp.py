@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from listener.errors import EarmarkError
-from listener.notices import LampState
+from listener.ipc.notices import LampState
 
 RETRY_S: Final = 5.0
 

@@ -15,7 +15,6 @@ import msgspec
 
 from listener import config
 from listener.errors import EarmarkError, Unavailable
-from listener.findings import Check, Finding, to_json
 from listener.hear.confinement import apply_sandbox
 from listener.hear.keeping import BUFFERS
 from listener.hear.microphone import devices
@@ -24,6 +23,7 @@ from listener.hear.trying.judging import HINTS
 from listener.hear.wording import CAUSES
 from listener.sound.clip import longest_samples
 from listener.sound.pcm import SAMPLE_RATE_HZ
+from listener.system.findings import Check, Finding, to_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from listener.errors import EarmarkError
-from listener.findings import Check, Finding, Verdict
 from listener.hear.levels import LevelMeter
 from listener.hear.microphone.records import Cause, FailedRecord, OpenedRecord
 from listener.hear.mute.lasting import REASONS, MuteFiles
@@ -13,6 +12,7 @@ from listener.hear.mute.switch import Switch
 from listener.hear.mute.switches import LineSwitch
 from listener.hear.wording import CAUSES
 from listener.sound.pcm import SAMPLE_RATE_HZ
+from listener.system.findings import Check, Finding, Verdict
 
 FAINT_DBFS: Final = -75.0
 """Below this nobody would be understood; and noise cannot be told from a silent room."""

@@ -7,9 +7,9 @@ from typing import Final
 
 from listener.config import MuteSettings
 from listener.errors import EarmarkError
-from listener.findings import Check, Finding
 from listener.hear.fitting import build_switch
 from listener.hear.mute.switches import LineSwitch
+from listener.system.findings import Check, Finding
 
 PATIENCE_S: Final = 20.0
 """For a hand to find the switch, each way."""

@@ -16,9 +16,7 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.control import Request
 from listener.errors import EarmarkError
-from listener.findings import Check, Finding
 from listener.hear.fitting import build_switch
 from listener.hear.gate import listen_to_device
 from listener.hear.microphone.records import FailedRecord, OpenedRecord
@@ -27,8 +25,10 @@ from listener.hear.mute.muting import MuteController
 from listener.hear.mute.switch import Switch
 from listener.hear.mute.switches import LineSwitch
 from listener.hear.trying.judging import ProbeResult, assess_levels, assess_proof, report_mute
-from listener.service import StopSignal
+from listener.ipc.control import Request
 from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, GapReason
+from listener.system.findings import Check, Finding
+from listener.system.systemd import StopSignal
 
 LISTEN_S: Final = 3.0
 PATIENCE_S: Final = 8.0

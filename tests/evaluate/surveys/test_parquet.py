@@ -9,7 +9,7 @@ from listener.errors import Unavailable
 from listener.evaluate.surveys.parquet import read_parquet, write_parquet
 from listener.evaluate.surveys.spans import Spans
 from listener.evaluate.surveys.traces import merge
-from listener.journal import read_lines
+from listener.storage.journal import read_lines
 from listener.wake import trace
 from tests.evaluate.made_traces import rises, write_trace
 

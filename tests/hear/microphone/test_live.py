@@ -29,8 +29,8 @@ from listener.hear.microphone.records import (
     encode_overrun,
 )
 from listener.hear.mute.switch import NoSwitch
-from listener.service import StopSignal
 from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
+from listener.system.systemd import StopSignal
 
 pytestmark = pytest.mark.system  # real processes
 

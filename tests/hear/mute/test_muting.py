@@ -12,11 +12,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from listener.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest, Wakeup
 from listener.errors import Unavailable
 from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute.muting import WRITE_PAUSE_S, MuteController
 from listener.hear.mute.switch import NoSwitch
+from listener.ipc.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest, Wakeup
 
 
 class Lever:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from listener.config import Config, MicrophoneSettings, MuteSettings
-from listener.findings import Finding, from_json
 from listener.hear.trying import examine
+from listener.system.findings import Finding, from_json
 
 
 def found(settings: Config, *more: str) -> dict[str, Finding]:

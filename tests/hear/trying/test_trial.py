@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from listener.config import Config, MicrophoneSettings, MuteSettings
-from listener.findings import Finding
 from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute.switches import LineSwitch
 from listener.hear.trying import trial
+from listener.system.findings import Finding
 
 
 class FakeLine:

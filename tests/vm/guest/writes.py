@@ -22,10 +22,10 @@ from listener.config import SpoolSettings
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.seal import seal
-from listener.home import Home
 from listener.mqtt import topics
 from listener.mqtt.broker import Message
 from listener.spool.queue import Spool
+from listener.storage.home import Home
 
 OWNER = "ada"
 DEVICE = "kitchen"

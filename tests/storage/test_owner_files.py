@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.unsealed import read_identities, write_new
+from listener.storage.owner_files import read_identities, write_new
 
 
 def test_a_file_is_for_its_owner_alone_and_never_replaced(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.errors import EarmarkError
-from listener.findings import LONGEST_BYTES, Check, Finding, from_json, to_json, to_text
+from listener.system.findings import LONGEST_BYTES, Check, Finding, from_json, to_json, to_text
 
 
 @given(

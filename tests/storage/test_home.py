@@ -11,13 +11,13 @@ import pytest
 
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.home import Home
 from listener.owner.roster import Roster
+from listener.storage.home import Home
 
 COUNT_FOR_EVER = """
 import sys
 from pathlib import Path
-from listener.home import Home
+from listener.storage.home import Home
 home = Home(Path(sys.argv[1]))
 while True:
     print(home.next_seq(), flush=True)
@@ -26,7 +26,7 @@ ADD_OWNERS = """
 import sys
 from pathlib import Path
 import pyrage
-from listener.home import Home
+from listener.storage.home import Home
 home = Home(Path(sys.argv[1]))
 for number in range(10):
     key = str(pyrage.x25519.Identity.generate().to_public())
@@ -37,7 +37,7 @@ ON_A_FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from listener.errors import Unavailable
-from listener.home import Home
+from listener.storage.home import Home
 _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 # A limit on the length of files stands in for a disk without room.
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))

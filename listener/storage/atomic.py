@@ -1,6 +1,15 @@
 """Files that a power cut leaves whole: the old or the new one, and never something between.
 
 Nothing here knows what is in them. What root makes belongs to whom the folder belongs.
+
+Whose a new file is: the folder says it.
+
+On a speaker that systemd runs, hear and send are two users. What both must reach lies in a folder
+with the setgid bit, and is shared with that folder's group; everywhere else a file is for its
+owner alone. Root may run any verb there: what it makes belongs to whom the folder belongs, or the
+services could not read it.
+
+One process of a kind for each home: two would take each other's connection at the broker.
 """
 
 import contextlib
@@ -11,8 +20,43 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from listener import belonging
 from listener.errors import ConfigError, Unavailable
+
+_FOR_ITS_OWNER = 0o600
+
+
+def shared_mode(folder: int, mode: int = _FOR_ITS_OWNER) -> int:
+    """Return the permissions of a new file: its group gets its owner's where the folder is shared.
+
+    Args:
+        folder: a descriptor of the folder.
+        mode: where it is not shared.
+    """
+    if os.fstat(folder).st_mode & stat.S_ISGID:
+        return mode | (mode & stat.S_IRWXU) >> 3
+    return mode
+
+
+def chown_to_parent(file: int, folder: int) -> None:
+    """As root, give a file of root's to whom its folder belongs. Nobody else can, or need.
+
+    A file with a second name is left alone: whoever owns the folder may have put it there, and the
+    other name may be anything.
+
+    Args:
+        file: a descriptor of a plain file or a folder.
+        folder: a descriptor of the folder that it lies in.
+    """
+    if os.geteuid() != 0:
+        return
+    found, owner = os.fstat(file), os.fstat(folder)
+    if (
+        found.st_uid == 0
+        and owner.st_uid != 0
+        and (stat.S_ISDIR(found.st_mode) or found.st_nlink == 1)
+    ):
+        os.fchown(file, owner.st_uid, -1)
+
 
 PUBLIC_MODE: Final = 0o644
 SECRET_MODE: Final = 0o600
@@ -75,7 +119,7 @@ def write_atomic(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
 def _chown_to_parent(file: int, path: Path) -> None:
     folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        belonging.chown_to_parent(file, folder)
+        chown_to_parent(file, folder)
     finally:
         os.close(folder)
 
@@ -119,3 +163,30 @@ def translate_os_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Unavailable(f"cannot use {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def single_instance(folder: Path, verb: str) -> Iterator[None]:
+    """Keep every other process of this verb out of ``folder`` while the block runs.
+
+    The kernel lets go when the process ends, however it ends.
+
+    Raises:
+        Unavailable: one runs already, or the folder cannot be written.
+    """
+    path = folder / f"{verb}.lock"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(f"cannot use the folder {folder}: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Unavailable(
+                f"another earmark {verb} already runs on {folder}", "stop it first"
+            ) from error
+        yield
+    finally:
+        os.close(handle)

@@ -13,7 +13,11 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from listener.durable import (
+from listener.envelope import keys
+from listener.errors import ConfigError
+from listener.owner import format as rosters
+from listener.owner.roster import Roster
+from listener.storage.atomic import (
     PUBLIC_MODE,
     SECRET_MODE,
     hold_lock,
@@ -21,10 +25,6 @@ from listener.durable import (
     translate_os_errors,
     write_atomic,
 )
-from listener.envelope import keys
-from listener.errors import ConfigError
-from listener.owner import format as rosters
-from listener.owner.roster import Roster
 
 ARCHIVE_PIN: Final = "archive.pub"
 """The archive's public key, as the line by which this machine joined named it."""

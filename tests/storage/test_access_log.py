@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from listener.accesslog import AccessLog, LogEntry
 from listener.errors import Unavailable
 from listener.rights import chain
+from listener.storage.access_log import AccessLog, LogEntry
 
 T_S = 1_795_334_400.0
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from listener.errors import EarmarkError, Unavailable, UsageError
-from listener.recording import open_recording
 from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
+from listener.storage.recordings import open_recording
 
 RNG = np.random.default_rng(7)
 NOISE: NDArray[np.int16] = RNG.integers(-9000, 9000, 3 * SAMPLE_RATE_HZ, np.int16)

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener import notices
-from listener.notices import (
+from listener.ipc import notices
+from listener.ipc.notices import (
     LONGEST_BYTES,
     CountersNotice,
     LevelNotice,

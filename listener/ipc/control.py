@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from listener.datagrams import MessageSocket, Outbox, has_listener
+from listener.ipc.datagrams import MessageSocket, Outbox, has_listener
 
 SOCKET: Final = "control.sock"
 LONGEST_BYTES: Final = 64

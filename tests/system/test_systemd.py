@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from listener.config import BrokerSettings
-from listener.service import Notifier, StopSignal, with_credentials
+from listener.system.systemd import Notifier, StopSignal, with_credentials
 
 
 class Supervisor:

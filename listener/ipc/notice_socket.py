@@ -6,8 +6,8 @@ Whoever hears never waits for whoever sends: a notice that nobody takes is count
 from pathlib import Path
 from typing import Final
 
-from listener.datagrams import MessageSocket, Outbox
-from listener.notices import LONGEST_BYTES, Notice, decode, encode
+from listener.ipc.datagrams import MessageSocket, Outbox
+from listener.ipc.notices import LONGEST_BYTES, Notice, decode, encode
 
 SOCKET: Final = "send/notices.sock"
 """In the home, in the folder that belongs to whoever sends."""

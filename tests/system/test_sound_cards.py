@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.cards import SoundCard, capture_cards, other_cards
+from listener.system.sound_cards import SoundCard, capture_cards, other_cards
 
 LISTING = """\
  0 [vc4hdmi        ]: vc4-hdmi - vc4-hdmi

@@ -5,8 +5,8 @@ import os
 import socket
 from pathlib import Path
 
-from listener.notices import MuteNotice, Notice, SpooledNotice, StartedNotice, WakeNotice
-from listener.notifier import NoticeSender, NoticeSocket
+from listener.ipc.notice_socket import NoticeSender, NoticeSocket
+from listener.ipc.notices import MuteNotice, Notice, SpooledNotice, StartedNotice, WakeNotice
 
 
 def test_notices_arrive_in_order_and_rubbish_is_counted(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener import journal
 from listener.errors import Unavailable
-from listener.journal import Journal, read_lines
+from listener.storage import journal
+from listener.storage.journal import Journal, read_lines
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from listener.datagrams import Inbox, MessageSocket, Outbox, has_listener
 from listener.errors import Unavailable
+from listener.ipc.datagrams import Inbox, MessageSocket, Outbox, has_listener
 
 
 def test_what_is_too_long_is_seen_to_be(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from listener import belonging
 from listener.errors import Unavailable
+from listener.storage import atomic
 
 Message = TypeVar("Message")
 
@@ -176,7 +176,7 @@ def _share(path: Path) -> None:
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # After binding, where the umask has no say. Nobody but us can write to the folder.
-        path.chmod(_TO_SPEAK & belonging.shared_mode(folder))
+        path.chmod(_TO_SPEAK & atomic.shared_mode(folder))
     finally:
         os.close(folder)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from listener import control
-from listener.control import (
+from listener.ipc import control
+from listener.ipc.control import (
     ControlClient,
     ControlSocket,
     MuteRequest,

@@ -1,0 +1,1 @@
+"""Datagrams between the processes of one device."""

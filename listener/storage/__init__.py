@@ -1,0 +1,1 @@
+"""Files on disk: atomic writes, the data directory, the access log, recordings."""

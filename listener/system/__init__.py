@@ -1,0 +1,1 @@
+"""The machine: systemd, sound cards, diagnostic findings, backoff."""
