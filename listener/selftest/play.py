@@ -119,7 +119,13 @@ class Play:
                 listening, scene, watermark, scene_goes_on=road.is_scripted
             ):
                 come()
-                for name, found in looks.scanned(listening.processes(), watermark):
+                scanned = looks.scanned(listening.processes(), watermark)
+                if all(name != "hear" for name, _ in scanned):
+                    raise Unavailable(
+                        f"hear ended before its memory was searched ({moment})",
+                        "run it again while this machine does less",
+                    )
+                for name, found in scanned:
                     yield looks.of_memory(road.name, moment, name, found, must_find=False)
             listening.finish()
             self._progress(f"{road.name}: system calls and files")
