@@ -16,6 +16,8 @@ _MUTE_AFTER_S: Final = 0.8
 _MUTE_S: Final = 1.6
 _MUTED_PLAY_S: Final = 0.2
 _BEFORE_WORD_S: Final = 1.0
+_AFTER_S: Final = 5.0
+"""A busy machine may take as long from the last moment until it looks; hear ends with the sound."""
 _FAINT: Final = 3
 """Silence has a bit of noise: a device that gives nothing but zeros counts as broken."""
 
@@ -81,7 +83,7 @@ def compose(watermark: Watermark, word: Samples, ring_s: float, clip_s: float) -
     parts.append(word)
     mark(clip_s)
     sealed_s = now_s() + ring_s + MARGIN_S
-    be_silent(ring_s + MARGIN_S + 2 * _SETTLE_S)
+    be_silent(ring_s + MARGIN_S + _AFTER_S)
     return WatermarkScene(
         samples=np.concatenate(parts),
         full_s=full_s - MARGIN_S,
