@@ -90,7 +90,7 @@ deb: setup ## the Debian packages for arm64 and amd64, in dist/
 deb-check: ## the package into fresh Debian 12 and 13 systems, and out again (root, minutes)
 	sh firmware/deb/check.sh
 
-release: deb ## a signed release file of each package, in dist/; KEY=FILE signs (docs/update.md)
+release: deb ## a signed release file of each package, in dist/; KEY=FILE signs (docs/guides/updates.md)
 	@test -f '$(KEY)' \
 	  || { echo 'earmark: error: KEY=FILE names the key that signs; earmark update key FILE makes one' >&2; exit 2; }
 	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
