@@ -1,6 +1,6 @@
-"""Draw the wiring of the mute switch: ``python -m firmware.mute.wiring`` writes docs/guides/wiring-*.svg.
+"""Draw the wiring of the mute switch: ``python -m firmware.mute.wiring`` writes the SVG files.
 
-The drawings are part of the documents; a test draws them anew and compares every byte.
+They lie in docs/guides beside the page that shows them; a test draws them again and compares bytes.
 """
 
 import sys
