@@ -116,7 +116,7 @@ def test_every_test_that_the_threats_name_exists() -> None:
 
 
 def test_every_counter_is_explained() -> None:
-    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    text = (ROOT / "docs" / "reference" / "events.md").read_text("utf-8")
 
     counters = {*Tally.__struct_fields__, *Counts.__struct_fields__} - {"v", "device"}
 

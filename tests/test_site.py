@@ -32,7 +32,7 @@ NAMESPACE = "http://www.w3.org"
 
 
 class Loads(HTMLParser):
-    """Collects what a page makes a browser request: elements, and styles and scripts in the page."""
+    """Collects what a page makes a browser request, in elements, styles and scripts."""
 
     def __init__(self) -> None:
         super().__init__()
