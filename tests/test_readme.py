@@ -11,27 +11,32 @@ import msgspec
 import pytest
 
 from benchmarks import report
-from benchmarks.readme import demo_block, help_block, steady
+from benchmarks.readme import BLOCKS, README as README_FILE, demo_block, help_block, steady
 from listener import config
 from listener.notices import Tally
 from listener.spool.ledger import Counts
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
+README = README_FILE.read_text("utf-8")
 MARKDOWN = [
     *ROOT.glob("*.md"),
     *(ROOT / "docs").rglob("*.md"),
     *(ROOT / "models").rglob("*.md"),
 ]
-GENERATED = ("bench", "demo", "help")
 QUANTITY = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?) (s|ms|days?|MiB|kB|%|MB)\b")
+
+
+def block(name: str) -> str:
+    """A generated block, as its document has it."""
+    return report.between(BLOCKS[name].read_text("utf-8"), name)
 
 
 def prose() -> str:
     """The README without what programs wrote into it."""
     text = README
-    for name in GENERATED:
-        text = report.splice(text, name, "")
+    for name, file in BLOCKS.items():
+        if file == README_FILE:
+            text = report.splice(text, name, "")
     return text
 
 
@@ -51,20 +56,28 @@ def defaults() -> set[str]:
 def test_the_figures_are_those_of_the_last_run() -> None:
     results = json.loads((ROOT / "benchmarks" / "results.json").read_text("utf-8"))
 
-    assert report.between(README, "bench") == report.render(results).strip(), (
+    assert block("bench") == report.render(results).strip(), (
         "python -m benchmarks --render brings the table up to date"
     )
+    assert block("figures") == report.headline(results).strip(), (
+        "python -m benchmarks --render brings the README's table up to date"
+    )
+
+
+def test_the_readme_has_the_five_most_important_figures() -> None:
+    rows = [line for line in block("figures").splitlines() if line.startswith("| ")][1:]
+
+    assert len(rows) == 5
+    assert all(row in block("bench").splitlines() for row in rows)
 
 
 def test_the_help_is_what_earmark_prints() -> None:
-    assert report.between(README, "help") == help_block(), (
-        "python -m benchmarks --render brings the help up to date"
-    )
+    assert block("help") == help_block(), "python -m benchmarks --render brings it up to date"
 
 
 @pytest.mark.system
 def test_the_transcript_is_what_the_demo_prints() -> None:
-    transcript = report.between(README, "demo")
+    transcript = block("demo")
 
     assert steady(transcript) == steady(demo_block()), (
         "python -m benchmarks --render brings the transcript up to date"
@@ -78,10 +91,13 @@ def test_every_quantity_in_the_prose_is_a_default_of_the_settings() -> None:
     assert stated <= defaults()
 
 
-@pytest.mark.parametrize("name", GENERATED)
+@pytest.mark.parametrize("name", BLOCKS)
 def test_every_generated_block_has_its_markers_once(name: str) -> None:
-    assert README.count(f"<!-- {name}:begin -->") == 1
-    assert README.count(f"<!-- {name}:end -->") == 1
+    text = BLOCKS[name].read_text("utf-8")
+
+    assert text.count(f"<!-- {name}:begin -->") == 1
+    assert text.count(f"<!-- {name}:end -->") == 1
+    assert block(name)
 
 
 @pytest.mark.parametrize("file", MARKDOWN, ids=lambda file: str(file.relative_to(ROOT)))
