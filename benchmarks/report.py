@@ -116,8 +116,8 @@ def _notes(results: Results) -> list[str]:
     if "listed" in archive:
         large = archive["export_large"]
         notes.append(
-            f"The archive with {archive['clips']:,} clips, over its socket, with a proof by the owner's "
-            f"key: a day has {archive['listed']} clips; {large['clips']:,} are exported in "
+            f"The archive with {archive['clips']:,} clips, over its socket, each request proven by "
+            f"the owner's key: a day has {archive['listed']} clips; {large['clips']:,} are exported in "
             f"{number(large['s'])} s{_first_byte(large)}; it starts in "
             f"{number(archive['start_s'])} s."
         )

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from benchmarks import report
-from benchmarks.readme import BLOCKS, README as README_FILE, demo_block, help_block, steady
+from benchmarks.readme import BLOCKS, demo_block, help_block, steady
+from benchmarks.readme import README as README_FILE
 from listener import config
 from listener.notices import Tally
 from listener.spool.ledger import Counts
