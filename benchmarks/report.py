@@ -117,8 +117,8 @@ def _notes(results: Results) -> list[str]:
         large = archive["export_large"]
         notes.append(
             f"The archive with {archive['clips']:,} clips, over its socket, each request proven by "
-            f"the owner's key: a day has {archive['listed']} clips; {large['clips']:,} are exported in "
-            f"{number(large['s'])} s{_first_byte(large)}; it starts in "
+            f"the owner's key: a day has {archive['listed']} clips; {large['clips']:,} are "
+            f"exported in {number(large['s'])} s{_first_byte(large)}; it starts in "
             f"{number(archive['start_s'])} s."
         )
     skipped = {part: results.get(part, {}).get("skipped") for part in PARTS}
