@@ -9,7 +9,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 chromium \
     espeak-ng device-tree-compiler shellcheck
 
-.PHONY: help setup demo test unit fuzz system-units lint format docs pictures bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
+.PHONY: help setup demo test unit fuzz system-units lint format bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,12 +68,6 @@ format: setup ## format and mend what ruff can
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-docs: setup ## the documentation site, in build/site; a broken link is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-
-pictures: setup debian ## draw the pictures of the README and the documentation anew
-	$(BIN)/python -m benchmarks.pictures
-
 bench: setup ## measure against peers; write benchmarks/results.json and the documents' tables
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
@@ -85,6 +79,13 @@ rates: setup ## evaluate every wake word on real recordings; write manifests, ca
 
 day: setup ## evaluate a file of 24 hours; takes some minutes
 	$(BIN)/python -m benchmarks.day
+
+.PHONY: docs pictures
+docs: setup ## the documentation site, in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+pictures: setup debian ## draw the pictures of the README and the documentation anew
+	$(BIN)/python -m benchmarks.pictures
 
 lock: setup ## resolve anew which wheels a speaker runs, each by its hash
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
