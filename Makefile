@@ -68,7 +68,7 @@ format: setup ## format and mend what ruff can
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: setup ## measure against peers; write benchmarks/results.json and the documents' tables
+bench: setup ## measure against peers; write benchmarks/results.json and the README's table
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
 soak: setup debian ## eight hours of sound in some ten minutes, with random faults
