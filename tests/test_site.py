@@ -25,8 +25,10 @@ LOADS = {
     "video": "src",
 }
 """Elements that make a browser request something, and the attribute that says what."""
-COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+COMMENT = re.compile(r"/\*.*?\*/|<!--.*?-->", re.DOTALL)
 ADDRESS = re.compile(r"(?:https?:)?//[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.IGNORECASE)
+QUOTED = re.compile(rf"(?<=[\"'`]){ADDRESS.pattern}", re.IGNORECASE)
+"""An address in a string of a script; what else looks like one is a regular expression."""
 NAMESPACE = "http://www.w3.org"
 """The names of SVG and XHTML begin with it; a browser requests none of them."""
 
@@ -52,7 +54,13 @@ class Loads(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._code:
-            self.found += ADDRESS.findall(COMMENT.sub("", data))
+            self.found += written(data, "." + {"script": "js", "style": "css"}[self._code])
+
+
+def written(text: str, ending: str) -> list[str]:
+    """Return the addresses in a script or a style, without those in comments."""
+    pattern = QUOTED if ending == ".js" else ADDRESS
+    return pattern.findall(COMMENT.sub("", text))
 
 
 def elsewhere(addresses: list[str]) -> list[str]:
@@ -67,7 +75,7 @@ def requested(file: Path) -> list[str]:
         page = Loads()
         page.feed(text)
         return elsewhere(page.found)
-    return elsewhere(ADDRESS.findall(COMMENT.sub("", text)))
+    return elsewhere(written(text, file.suffix))
 
 
 @pytest.fixture(scope="module")
