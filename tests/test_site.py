@@ -25,7 +25,8 @@ LOADS = {
     "video": "src",
 }
 """Elements that make a browser request something, and the attribute that says what."""
-COMMENT = re.compile(r"/\*.*?\*/|<!--.*?-->", re.DOTALL)
+COMMENT = re.compile(r"/\*.*?\*/|(?:<|\\3c )!--.*?-->", re.DOTALL)
+"""Comments of scripts, styles and drawings, the last also as an escape within a style."""
 ADDRESS = re.compile(r"(?:https?:)?//[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.IGNORECASE)
 QUOTED = re.compile(rf"(?<=[\"'`]){ADDRESS.pattern}", re.IGNORECASE)
 """An address in a string of a script; what else looks like one is a regular expression."""
