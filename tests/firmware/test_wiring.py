@@ -1,4 +1,4 @@
-"""The drawings of the mute switch: up to date, and connecting what docs/guides/mute-switch.md promises."""
+"""The drawings of the mute switch: up to date, and connecting what the guide promises."""
 
 from itertools import pairwise
 from pathlib import Path
