@@ -23,9 +23,9 @@ from benchmarks.sounds import ROOT
 from listener import notices
 from listener.errors import EarmarkError, Unavailable
 from listener.evaluate.report import page
-from listener.monitor.picture import Picture
+from listener.monitor.picture import HearState
 from listener.monitor.view import render
-from listener.notices import Level, Tally, Word
+from listener.notices import LevelNotice, Tally, WakeNotice, WordScore
 from tests.evaluate import sample
 
 FOLDER: Final = ROOT / "docs" / "pictures"
@@ -76,13 +76,13 @@ def main() -> int:
 
 def monitor() -> str:
     """Return ``earmark monitor`` one second after a wake, as SVG."""
-    state = Picture()
+    state = HearState()
     for up_s in (1260.0, 1264.0):
-        state.take(
-            Level(
+        state.update(
+            LevelNotice(
                 level_dbfs=-31,
                 floor_dbfs=-62,
-                words=(Word(name="alexa", score=0.94, threshold=0.5),),
+                words=(WordScore(name="alexa", score=0.94, threshold=0.5),),
                 mute="open",
                 lamp="hearing",
                 cpu_s=up_s * 0.012,
@@ -102,8 +102,8 @@ def monitor() -> str:
         near_misses=2,
         sealed=3,
     )
-    state.take(notices.signed(tally, lambda _: bytes(64)), 1264.0)
-    state.take(notices.Wake(word="alexa", score=0.94), 1264.0)
+    state.update(notices.sign_tally(tally, lambda _: bytes(64)), 1264.0)
+    state.update(WakeNotice(word="alexa", score=0.94), 1264.0)
     console = Console(
         record=True,
         file=StringIO(),
@@ -138,7 +138,7 @@ def write_report(file: Path) -> None:
     width, height = REPORT_PX
     with tempfile.TemporaryDirectory(prefix="earmark-pictures-") as folder:
         source = Path(folder) / "report.html"
-        source.write_text(page.render(result, "Example with made-up results"), "utf-8")
+        source.write_text(page.render_page(result, "Example with made-up results"), "utf-8")
         command = [
             chromium,
             "--headless=new",
