@@ -111,6 +111,13 @@ rates: setup ## evaluate every wake word on real recordings; write manifests, ca
 day: setup ## evaluate a file of 24 hours; takes some minutes
 	$(BIN)/python -m benchmarks.day
 
+.PHONY: docs pictures
+docs: setup ## the documentation site, in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+pictures: setup debian ## draw the pictures of the README and the documentation anew
+	$(BIN)/python -m benchmarks.pictures
+
 lock: setup ## resolve anew which wheels a speaker runs, each by its hash
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/python -m firmware.lock
@@ -122,7 +129,7 @@ deb: setup ## the Debian packages for arm64 and amd64, each with its SBOM, in di
 deb-check: ## the package into fresh Debian 12 and 13 systems, and out again (root, minutes)
 	sh firmware/deb/check.sh
 
-release: deb ## a signed release file of each package, in dist/; KEY=FILE signs (docs/update.md)
+release: deb ## a signed release file of each package, in dist/; KEY=FILE signs (docs/guides/updates.md)
 	@test -f '$(KEY)' \
 	  || { echo 'earmark: error: KEY=FILE names the key that signs; earmark update key FILE makes one' >&2; exit 2; }
 	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, write results.json, bring the README up to date."""
+"""``python -m benchmarks``: measure, write results.json, and update the tables in the documents."""
 
 import argparse
 import importlib.metadata
@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import archive, cpu, crypto, evaluation, latency, memory, mute
-from benchmarks.readme import demo_block, help_block
-from benchmarks.report import PARTS, render, splice
+from benchmarks.readme import demo_block, help_block, write_block
+from benchmarks.report import PARTS, headline, render
 from benchmarks.sounds import ROOT
 from listener.errors import EarmarkError, Unavailable
 
 RESULTS: Final = ROOT / "benchmarks" / "results.json"
-README: Final = ROOT / "README.md"
 VERSIONS: Final = ("numpy", "onnxruntime")
 
 
@@ -34,7 +33,7 @@ def main() -> int:
     parser.add_argument(
         "--render",
         action="store_true",
-        help="measure nothing; mend the README, transcript and help included",
+        help="measure nothing; write the tables, the transcript and the help into the documents",
     )
     arguments = parser.parse_args()
     parts = {
@@ -61,10 +60,11 @@ def main() -> int:
         _say(f"{part} took {time.monotonic() - began_s:.0f} s")
         RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", "utf-8")
     table = render(results)
-    text = splice(README.read_text("utf-8"), "bench", table)
+    write_block("bench", table)
+    write_block("figures", headline(results))
     if arguments.render:
-        text = splice(splice(text, "help", help_block()), "demo", demo_block())
-    README.write_text(text, "utf-8")
+        write_block("help", help_block())
+        write_block("demo", demo_block())
     print(table, end="")
     return code
 

@@ -1,14 +1,43 @@
-"""What the README quotes, as the commands print it: the help and the demo's transcript."""
+"""The blocks that programs write into documents: figures, the help and the demo's transcript.
+
+A block stands between two markers, ``<!-- name:begin -->`` and ``<!-- name:end -->``.
+"""
 
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from benchmarks.processes import earmark, finished, untuned
+from benchmarks.report import splice
+from benchmarks.sounds import ROOT
+
+README: Final = ROOT / "README.md"
+BLOCKS: Final[Mapping[str, Path]] = {
+    "demo": README,
+    "figures": README,
+    "help": ROOT / "docs" / "index.md",
+    "bench": ROOT / "docs" / "engineering-log" / "benchmarks.md",
+}
+"""The document of each block."""
 
 CHANGES: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\d,]+(?= bytes)")
 """What differs from run to run: ids, and sizes, for age adds some noise."""
+
+
+def write_block(name: str, block: str) -> None:
+    """Replace a block in its document.
+
+    Args:
+        name: of the block, as in `BLOCKS`.
+        block: its new text, in Markdown.
+
+    Raises:
+        ConfigError: the document has not both markers, once each.
+    """
+    file = BLOCKS[name]
+    file.write_text(splice(file.read_text("utf-8"), name, block), "utf-8")
 
 
 def help_block() -> str:

@@ -1,4 +1,4 @@
-"""From what was measured to the README's table. Pure: results in, Markdown out."""
+"""Turn the results into the tables of the documents. Pure: results in, Markdown out."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,11 +11,20 @@ PARTS: Final = ("cpu", "memory", "crypto", "latency", "mute", "archive", "evalua
 
 
 def render(results: Results) -> str:
-    """Return the README's figures: the targets, then the engines side by side."""
+    """Return every figure: the targets, then the engines side by side."""
     lines = [_described(results), "", "| what | measured | target | |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(target.row(results))} |" for target in TARGETS]
     lines += ["", *_engines(results), "", *_notes(results)]
     return "\n".join(lines).strip() + "\n"
+
+
+def headline(results: Results) -> str:
+    """Return the README's table: the most important targets."""
+    lines = ["| | measured | target | |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(t.row(results))} |" for t in TARGETS if t.is_headline]
+    machine = results["machine"]
+    lines += ["", f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}."]
+    return "\n".join(lines) + "\n"
 
 
 def splice(text: str, name: str, block: str) -> str:
@@ -48,9 +57,9 @@ def _described(results: Results) -> str:
     if how.get("runs"):
         text += (
             f"\nWake word alexa; {how['rounds']} rounds of {number(how['seconds'])} s of each "
-            f"sound, after some seconds to settle; speech: {how['speech']}."
+            f"kind of audio, after a warm-up; speech: {how['speech']}."
         )
-    return text + "\nMedians, with the least and the greatest in brackets."
+    return text + "\nMedians, with the lowest and the highest in brackets."
 
 
 def _engines(results: Results) -> list[str]:
@@ -96,20 +105,20 @@ def _notes(results: Results) -> list[str]:
     mute = results.get("mute", {})
     if "shut_p50_ms" in mute:
         notes.append(
-            f"The switch's edge, over {mute['edges']}: shut and wiped p50 "
+            f"The switch's edge, over {mute['edges']}: muted and wiped p50 "
             f"{number(mute['shut_p50_ms'])} ms, p99 {number(mute['shut_p99_ms'])}, at worst "
-            f"{number(mute['shut_greatest_ms'])}; listening again p50 "
+            f"{number(mute['shut_greatest_ms'])}; unmuted p50 "
             f"{number(mute['open_p50_ms'])} ms, p99 {number(mute['open_p99_ms'])}, at worst "
-            f"{number(mute['open_greatest_ms'])}, the first frame's own 80 ms included. "
-            "A real card adds the time it takes to open."
+            f"{number(mute['open_greatest_ms'])}, including the first frame of 80 ms. "
+            "A real sound card adds the time it takes to open."
         )
     archive = results.get("archive", {})
     if "listed" in archive:
         large = archive["export_large"]
         notes.append(
-            f"The archive with {archive['clips']:,} clips, asked over its socket with ticket and "
-            f"key: a day has {archive['listed']} clips; {large['clips']:,} are exported in "
-            f"{number(large['s'])} s{_first_byte(large)}; it starts in "
+            f"The archive with {archive['clips']:,} clips, over its socket, each request proven by "
+            f"the owner's key: a day has {archive['listed']} clips; {large['clips']:,} are "
+            f"exported in {number(large['s'])} s{_first_byte(large)}; it starts in "
             f"{number(archive['start_s'])} s."
         )
     skipped = {part: results.get(part, {}).get("skipped") for part in PARTS}
@@ -119,5 +128,5 @@ def _notes(results: Results) -> list[str]:
 
 def _first_byte(export: Mapping[str, Any]) -> str:
     if "first_byte_s" not in export:
-        return ", each of them verified before the first byte goes out and again as it goes"
+        return ", each verified before the first byte is sent and again when it is sent"
     return f", of which {number(export['first_byte_s'])} s verify them all before the first byte"

@@ -18,7 +18,7 @@ which sound card is heard, and settings where there are none. Nothing is asked.
                      respeaker: the two-microphone HAT. Without it: what is there, else i2s
   --card NAME        the sound card that is heard, where there are several; NAME as between the
                      brackets in /proc/asound/cards
-  --switch           the mute switch of docs/hardware.md is fitted (taken for granted with i2s)
+  --switch           the mute switch of docs/guides/mute-switch.md is fitted (taken for granted with i2s)
   --no-switch        none is fitted; muting is software's alone
   --gpio N           the switch's line (default: 27, header pin 13)
   --root DIR         work on the system in DIR: an SD card in another computer, an image
@@ -124,7 +124,7 @@ read_arguments() {
     esac
     case $gpio in
         '' | [0-9] | 1[0-9] | 2[0-7]) ;;
-        *) fail "the header has no GPIO $gpio" "0 to 27; docs/hardware.md says which are free" 2 ;;
+        *) fail "the header has no GPIO $gpio" "0 to 27; docs/guides/mute-switch.md says which are free" 2 ;;
     esac
     case $gpio in
         18 | 19 | 20 | 21) fail "GPIO $gpio carries the microphone's sound" "22 to 27 are free" 2 ;;

@@ -98,7 +98,7 @@ def test_a_target_that_holds_is_met() -> None:
     table = report.render(results_of(*ROUNDS))
 
     assert (
-        "| CPU in speech, openwakeword 0.4.0 over Earmark "
+        "| CPU in speech, openwakeword 0.4.0 divided by Earmark "
         "| 9 (8 to 10) times | at least 8 times | met |" in table
     )
 

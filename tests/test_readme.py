@@ -11,28 +11,34 @@ import msgspec
 import pytest
 
 from benchmarks import report
-from benchmarks.readme import demo_block, help_block, steady
+from benchmarks.readme import BLOCKS, demo_block, help_block, steady
+from benchmarks.readme import README as README_FILE
 from listener import config
 from listener.ipc.notices import Tally
 from listener.spool.ledger import Counts
 from tests import named_tests
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
+README = README_FILE.read_text("utf-8")
 MARKDOWN = [
     *ROOT.glob("*.md"),
     *(ROOT / "docs").rglob("*.md"),
     *(ROOT / "models").rglob("*.md"),
 ]
-GENERATED = ("bench", "demo", "help")
 QUANTITY = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?) (s|ms|days?|MiB|kB|%|MB)\b")
+
+
+def block(name: str) -> str:
+    """A generated block, as its document has it."""
+    return report.between(BLOCKS[name].read_text("utf-8"), name)
 
 
 def prose() -> str:
     """The README without what programs wrote into it."""
     text = README
-    for name in GENERATED:
-        text = report.splice(text, name, "")
+    for name, file in BLOCKS.items():
+        if file == README_FILE:
+            text = report.splice(text, name, "")
     return text
 
 
@@ -52,20 +58,28 @@ def defaults() -> set[str]:
 def test_the_figures_are_those_of_the_last_run() -> None:
     results = json.loads((ROOT / "benchmarks" / "results.json").read_text("utf-8"))
 
-    assert report.between(README, "bench") == report.render(results).strip(), (
+    assert block("bench") == report.render(results).strip(), (
         "python -m benchmarks --render brings the table up to date"
     )
+    assert block("figures") == report.headline(results).strip(), (
+        "python -m benchmarks --render brings the README's table up to date"
+    )
+
+
+def test_the_readme_has_the_five_most_important_figures() -> None:
+    rows = [line for line in block("figures").splitlines() if line.startswith("| ")][1:]
+
+    assert len(rows) == 5
+    assert all(row in block("bench").splitlines() for row in rows)
 
 
 def test_the_help_is_what_earmark_prints() -> None:
-    assert report.between(README, "help") == help_block(), (
-        "python -m benchmarks --render brings the help up to date"
-    )
+    assert block("help") == help_block(), "python -m benchmarks --render brings it up to date"
 
 
 @pytest.mark.system
 def test_the_transcript_is_what_the_demo_prints() -> None:
-    transcript = report.between(README, "demo")
+    transcript = block("demo")
 
     assert steady(transcript) == steady(demo_block()), (
         "python -m benchmarks --render brings the transcript up to date"
@@ -79,10 +93,13 @@ def test_every_quantity_in_the_prose_is_a_default_of_the_settings() -> None:
     assert stated <= defaults()
 
 
-@pytest.mark.parametrize("name", GENERATED)
+@pytest.mark.parametrize("name", BLOCKS)
 def test_every_generated_block_has_its_markers_once(name: str) -> None:
-    assert README.count(f"<!-- {name}:begin -->") == 1
-    assert README.count(f"<!-- {name}:end -->") == 1
+    text = BLOCKS[name].read_text("utf-8")
+
+    assert text.count(f"<!-- {name}:begin -->") == 1
+    assert text.count(f"<!-- {name}:end -->") == 1
+    assert block(name)
 
 
 @pytest.mark.parametrize("file", MARKDOWN, ids=lambda file: str(file.relative_to(ROOT)))
@@ -105,14 +122,14 @@ def test_every_decision_is_in_the_index() -> None:
 
 
 def test_every_test_that_the_threats_name_exists() -> None:
-    text = (ROOT / "docs" / "threats.md").read_text("utf-8")
+    text = (ROOT / "docs" / "explanation" / "threats.md").read_text("utf-8")
 
     assert named_tests.named(text)
     assert named_tests.absent(text) == []
 
 
 def test_every_counter_is_explained() -> None:
-    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    text = (ROOT / "docs" / "reference" / "events.md").read_text("utf-8")
 
     counters = {*Tally.__struct_fields__, *Counts.__struct_fields__} - {"v", "device"}
 
@@ -122,7 +139,7 @@ def test_every_counter_is_explained() -> None:
 def test_the_layers_in_the_architecture_are_the_contract() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
 
     drawn = text.partition("## Layers")[2].split("```")[1].strip().splitlines()
 

@@ -1,6 +1,6 @@
-"""Draw the wiring of the mute switch: ``python -m firmware.mute.wiring`` writes docs/wiring-*.svg.
+"""Draw the wiring of the mute switch: ``python -m firmware.mute.wiring`` writes the SVG files.
 
-The drawings are part of the documents; a test draws them anew and compares every byte.
+They lie in docs/guides beside the page that shows them; a test draws them again and compares bytes.
 """
 
 import sys
@@ -16,7 +16,7 @@ Point = tuple[float, float]
 Align = Literal["left", "center", "right"]
 
 HERE: Final = Path(__file__).resolve().parent
-DOCS: Final = HERE.parents[1] / "docs"
+DOCS: Final = HERE.parents[1] / "docs" / "guides"
 
 _SMALL: Final = 11
 _RED: Final = "#b00020"

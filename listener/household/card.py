@@ -1,6 +1,6 @@
 """The file by which a speaker without keyboard joins: put on its card, and taken in from there.
 
-What takes it in is ``earmark first-boot``; docs/first-boot.md has the whole road.
+What takes it in is ``earmark first-boot``; docs/guides/first-boot.md has the whole road.
 """
 
 import os

@@ -13,7 +13,7 @@ from listener.household.register import Registry
 from listener.storage.home import Home
 
 _ROUND: Final = f"""\
-a home, from nothing; more in docs/operations.md:
+a home, from nothing; more in docs/guides/household.md:
 
   1  on the computer that keeps the archive
        earmark household init --host home.lan     makes the authority and the broker's files

@@ -1,6 +1,6 @@
 """The overlays, compiled and applied to the device trees of Debian's own kernel package.
 
-What fdtoverlay cannot show stands in docs/hardware.md: no board has booted with them.
+What fdtoverlay cannot show stands in docs/guides/mute-switch.md: no board has booted with them.
 """
 
 import subprocess
@@ -152,7 +152,7 @@ def test_i2s_is_on_with_its_pins_and_dma_whatever_the_board_lacked(
 def test_debian_has_no_tree_of_the_pi_5_that_an_overlay_applies_to(
     trees: Path, switch: Tree
 ) -> None:
-    # When this fails, docs/hardware.md has news to tell.
+    # When this fails, docs/guides/mute-switch.md has news to tell.
     board = Tree(trees / "bcm2712-rpi-5-b.dtb")
 
     with pytest.raises(Refused):

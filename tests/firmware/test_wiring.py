@@ -1,4 +1,4 @@
-"""The drawings of the mute switch: up to date, and connecting what docs/hardware.md promises."""
+"""The drawings of the mute switch: up to date, and connecting what the guide promises."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -146,7 +146,7 @@ def test_the_sense_of_a_usb_microphone_fits_the_pin_at_any_voltage_of_usb() -> N
 
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_the_parts_to_buy_are_the_parts_of_the_drawing(name: str) -> None:
-    text = (DOCS / "hardware.md").read_text("utf-8")
+    text = (DOCS / "mute-switch.md").read_text("utf-8")
     table = text.split(f"]({name})")[1].split("\n\n| part |")[1].split("\n\n")[0]
     rows = [[cell.strip() for cell in row.split("|")[1:3]] for row in table.splitlines()[2:]]
 

@@ -63,7 +63,7 @@ def wait_for_switch(
                 stays = "shut" if was_shut else "open"
                 return _SWITCH.fail(
                     f"it stayed {stays} for {patience_s:.0f} s",
-                    "was it thrown? docs/hardware.md has a checklist for the sense wire",
+                    "was it thrown? docs/guides/mute-switch.md has a checklist for the sense wire",
                 )
             wait(switch.filenos(), _TURN_S)
         if not switch.is_read:
