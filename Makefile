@@ -56,7 +56,7 @@ fuzz: setup debian ## ask the archive's API what make test did not ask; half a m
 
 system-units: setup ## as root: Debian 13's systemd runs the real units in namespaces
 	@$(MAKE) --no-print-directory debian TEST_PACKAGES="mmdebstrap device-tree-compiler"
-	$(SUDO) $(BIN)/pytest tests/units -m units --transcript docs/sandbox.md --durations=3
+	$(SUDO) $(BIN)/pytest tests/units -m units --transcript docs/engineering-log/sandbox.md --durations=3
 
 lint: setup ## formatting, ruff, mypy, import contracts
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Rates of our wake words on recordings: into the manifests, the cards and docs/evaluation.md.
+"""Rates of our wake words on recordings: into the manifests, the cards and docs/research/index.md.
 
 ``python -m benchmarks.rates`` evaluates and writes; ``--render`` writes from what was kept.
 """
@@ -27,7 +27,7 @@ ONLY: Final = ("positive/alexa/*", "negative/*")
 PER_HOUR: Final = 0.5
 """A false wake in two hours: the rate that openWakeWord's author aims at."""
 KEPT: Final = ROOT / "benchmarks" / "rates.json"
-DOCS: Final = ROOT / "docs" / "evaluation.md"
+DOCS: Final = ROOT / "docs" / "research" / "index.md"
 MODELS: Final = ROOT / "models"
 
 Rates = Mapping[str, Any]
@@ -50,7 +50,7 @@ def measure(recordings: Path, cache: Path) -> dict[str, Any]:
 
 
 def table(rates: Rates) -> str:
-    """Return what docs/evaluation.md shows: a row for each wake word."""
+    """Return what docs/research/index.md shows: a row for each wake word."""
     heads = ["wake word", "threshold", "misses", "false wakes", "per hour"]
     heads += [f"for {PER_HOUR:g} per hour", f"fewer than {PER_HOUR:g} per hour"]
     rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -84,7 +84,7 @@ def manifest(text: str, word: Mapping[str, Any]) -> str:
             *lines,
             "",
             "[figures]",
-            "# Written by `make rates`; docs/evaluation.md says what is counted.",
+            "# Written by `make rates`; docs/research/index.md says what is counted.",
             f"reason = {json.dumps(_reason(word))}",
             "",
             "[figures.development]",

@@ -1,6 +1,6 @@
 """Every setting, with its unit, its range and its default. Pure.
 
-Seconds here, samples inside. The annotated example is ``docs/earmark.example.toml``.
+Seconds here, samples inside. The annotated example is ``docs/reference/earmark.example.toml``.
 """
 
 from typing import Annotated, Literal

@@ -86,7 +86,7 @@ def test_every_target_of_make_is_there(path: Path) -> None:
 
 
 def test_the_architectures_layers_are_the_contracts() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
     told = text.partition("## Layers")[2].split("```")[1].strip().splitlines()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     contract = project["tool"]["importlinter"]["contracts"][0]["layers"]
@@ -98,7 +98,7 @@ def test_the_architectures_layers_are_the_contracts() -> None:
 
 
 def test_the_architectures_tree_has_every_module() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
     tree = text.partition("## The tree")[2].partition("## Layers")[0]
 
     told = {

@@ -60,7 +60,7 @@ class Desk:
 
         Args:
             op: its name.
-            fields: as in ``docs/rights.md``; None is left out.
+            fields: as in ``docs/reference/http-api.md``; None is left out.
 
         Raises:
             UsageError: it is none.

@@ -118,7 +118,7 @@ def plan_of(arguments: argparse.Namespace, settings: Config) -> Plan:
     try:
         plan = msgspec.convert(raw, Plan)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {error}", "docs/evaluation.md lists every key") from error
+        raise ConfigError(f"{source}: {error}", "docs/research/index.md lists every key") from error
     return plans.completed(plan, source)
 
 

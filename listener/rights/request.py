@@ -1,7 +1,7 @@
 """What can be asked of the archive: one schema a request, and no field that names a recipient.
 
-``docs/rights.md`` has the table. What is not exactly one of these is refused; a field too many is
-a request for something else.
+``docs/reference/http-api.md`` has the table. What is not exactly one of these is refused; a field too
+many is a request for something else.
 """
 
 import hashlib
@@ -137,9 +137,9 @@ def parse(data: bytes) -> Asked:
     try:
         asked = msgspec.json.decode(data, type=Asked)
     except (ValueError, RecursionError) as error:
-        raise UsageError("this is no request", "docs/rights.md lists each with its fields") from (
-            error
-        )
+        raise UsageError(
+            "this is no request", "docs/reference/http-api.md lists each with its fields"
+        ) from error
     _agree(asked.request)
     return asked
 

@@ -12,8 +12,8 @@ ROW = re.compile(r"^\| `([dos]-[^`]+)` \|(.*)\|(.*)\|$", re.MULTILINE)
 
 
 def table() -> dict[str, Rights]:
-    """Return what ``docs/mqtt.md`` grants, by identity as it is written there."""
-    text = (ROOT / "docs" / "mqtt.md").read_text("utf-8")
+    """Return what ``docs/reference/mqtt.md`` grants, by identity as it is written there."""
+    text = (ROOT / "docs" / "reference" / "mqtt.md").read_text("utf-8")
     return {
         who: Rights(tuple(re.findall("`([^`]+)`", says)), tuple(re.findall("`([^`]+)`", hears)))
         for who, says, hears in ROW.findall(text)
