@@ -9,7 +9,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 TEST_PACKAGES := mosquitto strace age curl flac jq openssl libfaketime libportaudio2 chromium \
     espeak-ng device-tree-compiler shellcheck
 
-.PHONY: help setup demo test unit fuzz system-units lint format bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
+.PHONY: help setup demo test unit fuzz system-units lint format reference bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,9 @@ lint: setup ## formatting, ruff, mypy, import contracts
 format: setup ## format and mend what ruff can
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+reference: setup ## write docs/reference/cli.md, configuration.md and the layers in architecture.md
+	$(BIN)/python -m firmware.documentation
 
 bench: setup ## measure against peers; write benchmarks/results.json and the README's table
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks

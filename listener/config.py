@@ -160,24 +160,34 @@ class BrokerSettings(Settings, frozen=True, kw_only=True):
     """Where the MQTT broker is."""
 
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    """Host name or IP address of the broker."""
     port: Annotated[int, Meta(ge=1, le=65535)] = 1883
+    """TCP port; brokers commonly use 8883 with TLS."""
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     """``auto`` tries MQTT 5 and falls back to 3.1.1 where the broker knows no better."""
     keepalive_s: Annotated[int, Meta(ge=5, le=600)] = 30
+    """MQTT keep-alive interval."""
     username: str | None = None
+    """User name for the broker; not needed with a client certificate."""
     password_file: PathText | None = None
+    """File with the password of ``username``; must not be readable by others."""
     ca_file: PathText | None = None
     """With it, TLS is spoken and nothing else."""
     certificate_file: PathText | None = None
+    """Client certificate of this device; set together with ``key_file``."""
     key_file: PathText | None = None
+    """Private key of ``certificate_file``."""
 
 
 class SpoolSettings(Settings, frozen=True, kw_only=True):
     """The queue between hear and send; the oldest is dropped, and counted, beyond any bound."""
 
     longest_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 32)] = 64 << 20
+    """Total size of the waiting clips."""
     most_clips: Annotated[int, Meta(ge=1, le=100_000)] = 500
+    """Number of waiting clips."""
     oldest_s: Annotated[int, Meta(ge=60, le=365 * 86_400)] = 7 * 86_400
+    """Age of a waiting clip, in time that the device was running; at most ``clip.keep_days``."""
     retry_s: Annotated[float, Meta(ge=0.1, le=600)] = 5.0
     """How long send waits for the archive's acknowledgement before it publishes again."""
 
@@ -192,6 +202,7 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
     certificate_file: PathText | None = None
     """With it TLS 1.3 is spoken; without it only this machine is answered."""
     key_file: PathText | None = None
+    """Private key of ``certificate_file``; set together with it."""
 
 
 class UpdateSettings(Settings, frozen=True, kw_only=True):

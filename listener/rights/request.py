@@ -1,7 +1,7 @@
 """What can be asked of the archive: one schema a request, and no field that names a recipient.
 
-``docs/reference/http-api.md`` has the table. What is not exactly one of these is refused; a field too
-many is a request for something else.
+``docs/reference/http-api.md`` has the table. What is not exactly one of these is refused; a
+field too many is a request for something else.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What a command saw, written into docs/engineering-log/vm.md between two marks and printed as it comes."""
+"""Writes a command's output between two marks in docs/engineering-log/vm.md, and prints it."""
 
 import re
 from pathlib import Path
