@@ -58,11 +58,12 @@ system-units: setup ## as root: Debian 13's systemd runs the real units in names
 	@$(MAKE) --no-print-directory debian TEST_PACKAGES="mmdebstrap device-tree-compiler"
 	$(SUDO) $(BIN)/pytest tests/units -m units --transcript docs/engineering-log/sandbox.md --durations=3
 
-lint: setup ## formatting, ruff, mypy, import contracts
+lint: setup ## formatting, ruff, mypy, import contracts, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	git ls-files -z -- '*.md' '*.py' | xargs -0 $(BIN)/codespell
 
 format: setup ## format and mend what ruff can
 	$(BIN)/ruff check --fix-only --quiet .
