@@ -36,7 +36,7 @@ standard error as `earmark: error: …`, followed by `earmark: hint: …` where 
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | the command ran, and the answer is no: a check failed |
+| 1 | the command ran, and a check failed or the result is negative |
 | 2 | usage: the command line is wrong |
 | 69 | unavailable: a file, device, broker or archive cannot be used now |
 | 78 | configuration: the configuration file or a key is wrong |
