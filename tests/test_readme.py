@@ -104,7 +104,7 @@ def test_every_decision_is_in_the_index() -> None:
 
 
 def test_every_test_that_the_threats_name_exists() -> None:
-    text = (ROOT / "docs" / "threats.md").read_text("utf-8")
+    text = (ROOT / "docs" / "explanation" / "threats.md").read_text("utf-8")
 
     named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text)
 
@@ -126,7 +126,7 @@ def test_every_counter_is_explained() -> None:
 def test_the_layers_in_the_architecture_are_the_contract() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
 
     drawn = text.partition("## Layers")[2].split("```")[1].strip().splitlines()
 
