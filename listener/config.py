@@ -1,6 +1,7 @@
 """Every configuration key, with its unit, range and default. Pure.
 
-Times are in seconds here and in samples elsewhere. The annotated example is ``docs/reference/earmark.example.toml``.
+Times are in seconds here and in samples elsewhere. ``docs/reference/earmark.example.toml`` is an
+annotated example.
 """
 
 from typing import Annotated, Literal
@@ -35,8 +36,8 @@ class DeviceSettings(Settings, frozen=True, kw_only=True):
     name: ShortName = "speaker"
     """Name of the device in topics and envelopes."""
     confinement: Literal["required", "where-possible"] = "required"
-    """If `hear` cannot install its seccomp filter: ``required`` refuses to start, ``where-possible``
-    starts with a warning. Where the filter is available, it is always installed."""
+    """If `hear` cannot install its seccomp filter: ``required`` refuses to start,
+    ``where-possible`` starts with a warning. Where the filter is available, it is always installed."""
 
 
 class MicrophoneSettings(Settings, frozen=True, kw_only=True):
@@ -58,8 +59,8 @@ class MuteSettings(Settings, frozen=True, kw_only=True):
     """The mute switch and remote mute."""
 
     switch: Literal["input", "gpio", "none"] | None = None
-    """The fitted switch: a kernel input device, a GPIO line, or none. Required before `hear` opens a
-    live microphone."""
+    """The fitted switch: a kernel input device, a GPIO line, or none. Required before `hear` opens
+    a live microphone."""
     input: PathText | None = None
     """Name of the input device or path of its node; by default the only one that can mute."""
     chip: PathText = "/dev/gpiochip0"
@@ -71,8 +72,8 @@ class MuteSettings(Settings, frozen=True, kw_only=True):
     debounce_ms: Annotated[int, Meta(ge=0, le=1000)] = 10
     """Time for which ``line`` must hold a level before it counts."""
     other_microphones: Literal["refuse", "allow"] = "refuse"
-    """If a switch is fitted and another sound card can capture audio, which the switch does not cut:
-    ``refuse`` to start, or ``allow`` it with a warning."""
+    """If a switch is fitted and another sound card can capture audio, which the switch does not
+    cut: ``refuse`` to start, or ``allow`` it with a warning."""
     remote_unmute: bool = False
     """Whether a message from the broker may end a software mute. A message may always mute."""
 
@@ -180,7 +181,7 @@ class BrokerSettings(Settings, frozen=True, kw_only=True):
 
 
 class SpoolSettings(Settings, frozen=True, kw_only=True):
-    """The queue between `hear` and `send`; beyond any limit the oldest clip is dropped, and counted."""
+    """The queue between `hear` and `send`; beyond a limit the oldest clip is dropped and counted."""
 
     longest_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 32)] = 64 << 20
     """Total size of the waiting clips."""
