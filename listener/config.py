@@ -37,7 +37,7 @@ class DeviceSettings(Settings, frozen=True, kw_only=True):
     """Name of the device in topics and envelopes."""
     confinement: Literal["required", "where-possible"] = "required"
     """If `hear` cannot install its seccomp filter: ``required`` refuses to start,
-    ``where-possible`` starts with a warning. Where the filter is available, it is always installed."""
+    ``where-possible`` starts with a warning. An available filter is always installed."""
 
 
 class MicrophoneSettings(Settings, frozen=True, kw_only=True):
@@ -181,7 +181,7 @@ class BrokerSettings(Settings, frozen=True, kw_only=True):
 
 
 class SpoolSettings(Settings, frozen=True, kw_only=True):
-    """The queue between `hear` and `send`; beyond a limit the oldest clip is dropped and counted."""
+    """The queue between `hear` and `send`; over a limit the oldest clip is dropped and counted."""
 
     longest_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 32)] = 64 << 20
     """Total size of the waiting clips."""
