@@ -18,7 +18,7 @@ export NO_FAKE_STAT := 1
 SLEEP := $(CURDIR)/build/sleep.so
 FAKED := $(if $(findstring libfaketime,$(LD_PRELOAD)),env LD_PRELOAD=$(SLEEP):$(LD_PRELOAD))
 
-.PHONY: help setup demo test unit calendar compat fuzz system-units lint format bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
+.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -87,17 +87,21 @@ fuzz: setup debian ## ask the archive's API what make test did not ask; half a m
 
 system-units: setup ## as root: Debian 13's systemd runs the real units in namespaces
 	@$(MAKE) --no-print-directory debian TEST_PACKAGES="mmdebstrap device-tree-compiler"
-	$(SUDO) $(BIN)/pytest tests/units -m units --transcript docs/sandbox.md --durations=3
+	$(SUDO) $(BIN)/pytest tests/units -m units --transcript docs/engineering-log/sandbox.md --durations=3
 
-lint: setup ## formatting, ruff, mypy, import contracts
+lint: setup ## formatting, ruff, mypy, import contracts, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	git ls-files -z -- '*.md' '*.py' | xargs -0 $(BIN)/codespell
 
 format: setup ## format and mend what ruff can
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+reference: setup ## write docs/reference/cli.md, configuration.md and the layers in architecture.md
+	$(BIN)/python -m firmware.documentation
 
 bench: setup ## measure against peers; write benchmarks/results.json and the README's table
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks

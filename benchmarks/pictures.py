@@ -23,9 +23,9 @@ from benchmarks.sounds import ROOT
 from listener import notices
 from listener.errors import EarmarkError, Unavailable
 from listener.evaluate.report import page
+from listener.ipc.notices import LevelNotice, Tally, WakeNotice, WordScore
 from listener.monitor.picture import HearState
 from listener.monitor.view import render
-from listener.notices import LevelNotice, Tally, WakeNotice, WordScore
 from tests.evaluate import sample
 
 FOLDER: Final = ROOT / "docs" / "pictures"

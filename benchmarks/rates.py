@@ -1,4 +1,4 @@
-"""Rates of our wake words on recordings: into the manifests, the cards and docs/evaluation.md.
+"""Rates of our wake words on recordings: into the manifests, the cards and docs/research/index.md.
 
 ``python -m benchmarks.rates`` evaluates and writes; ``--render`` writes from what was kept.
 """
@@ -27,7 +27,7 @@ ONLY: Final = ("positive/alexa/*", "negative/*")
 PER_HOUR: Final = 0.5
 """A false wake in two hours: the rate that openWakeWord's author aims at."""
 KEPT: Final = ROOT / "benchmarks" / "rates.json"
-DOCS: Final = ROOT / "docs" / "evaluation.md"
+DOCS: Final = ROOT / "docs" / "research" / "index.md"
 MODELS: Final = ROOT / "models"
 
 Rates = Mapping[str, Any]
@@ -50,7 +50,7 @@ def measure(recordings: Path, cache: Path) -> dict[str, Any]:
 
 
 def table(rates: Rates) -> str:
-    """Return what docs/evaluation.md shows: a row for each wake word."""
+    """Return what docs/research/index.md shows: a row for each wake word."""
     heads = ["wake word", "threshold", "misses", "false wakes", "per hour"]
     heads += [f"for {PER_HOUR:g} per hour", f"fewer than {PER_HOUR:g} per hour"]
     rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -84,7 +84,7 @@ def manifest(text: str, word: Mapping[str, Any]) -> str:
             *lines,
             "",
             "[figures]",
-            "# Written by `make rates`; docs/evaluation.md says what is counted.",
+            "# Written by `make rates`; docs/research/index.md defines the terms.",
             f"reason = {json.dumps(_reason(word))}",
             "",
             "[figures.development]",
@@ -173,10 +173,10 @@ def _default(word: Mapping[str, Any]) -> float:
 
 def _reason(word: Mapping[str, Any]) -> str:
     if word["aim"]["carried"]:
-        return f"chosen for {PER_HOUR:g} false wakes per hour, which these hours carry"
+        return f"chosen for {PER_HOUR:g} false wakes per hour, which these hours support"
     return (
-        "openWakeWord's documented default for all of its models: these hours cannot carry the"
-        f" claim of fewer than {PER_HOUR:g} false wakes per hour at any other"
+        "openWakeWord's documented default for all of its models: these hours do not support"
+        f" the claim of fewer than {PER_HOUR:g} false wakes per hour at any other"
     )
 
 
@@ -203,10 +203,10 @@ def _aim(word: Mapping[str, Any]) -> str:
 
 def _claim(word: Mapping[str, Any]) -> str:
     if word["claim_carried"]:
-        return "carried"
+        return "supported"
     if word["claim_still_needed_h"] is None:
-        return "these sounds speak against it"
-    return f"not carried: {word['claim_still_needed_h']:.1f} h more"
+        return "these recordings contradict it"
+    return f"not supported: {word['claim_still_needed_h']:.1f} h more"
 
 
 def main(argv: Sequence[str]) -> int:

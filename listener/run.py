@@ -38,8 +38,8 @@ Process = subprocess.Popen[bytes]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``run`` takes."""
     parser.epilog = (
-        "docs/earmark.example.toml lists every setting. With recordings for a microphone,\n"
-        "microphone.files, it ends after the last one, once the archive has every clip."
+        "docs/reference/earmark.example.toml lists every setting. With recordings for a\n"
+        "microphone, microphone.files, it ends after the last one, once the archive has every clip."
     )
     parser.add_argument("--fast", action="store_true", help="hear recordings as fast as possible")
     parser.add_argument("--json", action="store_true", help="what is heard, one JSON object a line")

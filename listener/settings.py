@@ -39,7 +39,7 @@ def parse_settings(text: str, source: str) -> Config:
     except msgspec.ValidationError as error:
         expected, _, path = str(error).partition(" - at `$.")
         where = f"{path.rstrip('`')}: " if path else ""
-        hint = "docs/earmark.example.toml lists each setting with its range"
+        hint = "docs/reference/earmark.example.toml lists each setting with its range"
         if "{1,32}" in expected:
             expected, hint = (
                 "not a short name",

@@ -5,7 +5,7 @@ from pathlib import Path
 from listener import config
 from listener.settings import parse_settings
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "earmark.example.toml"
+EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "earmark.example.toml"
 SECTIONS = (
     "device",
     "microphone",

@@ -1,4 +1,4 @@
-"""The documents name nothing that is not there."""
+"""Names of options, keys, files and targets in the documents exist."""
 
 import argparse
 import importlib
@@ -16,7 +16,12 @@ from listener.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").rglob("*.md")]
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "firmware").rglob("*.md"),
+        *(ROOT / "models").rglob("*.md"),
+    ]
 )
 EVERYWHERE = {"--help", "--version"}
 SETTINGS = {
@@ -85,8 +90,13 @@ def test_every_target_of_make_is_there(path: Path) -> None:
     assert set(re.findall(r"`make ([a-z0-9-]+)", path.read_text("utf-8"))) <= targets
 
 
+@documents
+def test_no_diagram_needs_a_script_from_elsewhere(path: Path) -> None:
+    assert "```mermaid" not in path.read_text("utf-8"), "the site would load it from a CDN"
+
+
 def test_the_architectures_layers_are_the_contracts() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
     told = text.partition("## Layers")[2].split("```")[1].strip().splitlines()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     contract = project["tool"]["importlinter"]["contracts"][0]["layers"]
@@ -98,7 +108,7 @@ def test_the_architectures_layers_are_the_contracts() -> None:
 
 
 def test_the_architectures_tree_has_every_module() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
     tree = text.partition("## The tree")[2].partition("## Layers")[0]
 
     told = {

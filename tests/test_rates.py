@@ -42,7 +42,7 @@ def test_a_threshold_is_taken_only_where_the_hours_carry_its_claim() -> None:
     carried = rates.manifest(text, word)
 
     assert f"\nthreshold = {word['aim']['threshold']:g}\n" in carried
-    assert "which these hours carry" in carried
+    assert "which these hours support" in carried
     assert re.search(r"^threshold = 0\.5$", text, re.MULTILINE)
 
 

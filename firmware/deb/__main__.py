@@ -136,7 +136,8 @@ def fill(tree: Path, carried: Iterable[Path], locks: Mapping[str, Iterable[Pin]]
     contents.copy(ROOT / "firmware" / "deb" / "earmark.toml", home / "earmark.toml")
     (home / "version").write_text(version() + "\n", "ascii")
     documents = tree / "usr/share/doc/earmark"
-    contents.copy(ROOT / "docs" / "earmark.example.toml", documents / "earmark.example.toml")
+    example = ROOT / "docs" / "reference" / "earmark.example.toml"
+    contents.copy(example, documents / example.name)
     contents.copy(ROOT / "firmware" / "deb" / "copyright", documents / "copyright")
     changes = gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), mtime=0)
     (documents / "CHANGELOG.md.gz").write_bytes(changes)

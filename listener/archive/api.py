@@ -1,7 +1,7 @@
 """The rights over HTTP: two steps, bounded in size, in time and in who may ask.
 
-Whatever is asked, the answer is one of ``docs/rights.md``; a request that is none is told so in
-JSON. The work is done in threads, so that a slow disk does not stop the others.
+Whatever is asked, the answer is one of ``docs/reference/http-api.md``; a request that is none is
+told so in JSON. The work is done in threads, so that a slow disk does not stop the others.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ class Api:
         return PrivateNetworkOnly(Starlette(routes=self.routes(), exception_handlers=handlers))
 
     def routes(self) -> list[Route]:
-        """Return what can be asked, as ``docs/openapi.json`` describes it."""
+        """Return what can be asked, as ``docs/reference/openapi.json`` describes it."""
         return [
             Route("/v1/archive", self._about, methods=["GET"]),
             Route("/v1/tickets", self._ask_challenge, methods=["POST"]),

@@ -1,7 +1,7 @@
 """The API as OpenAPI says it, made from the same schemas that read and refuse requests.
 
-``docs/openapi.json`` is this, written down: ``python -m listener.archive.openapi``. A test holds
-the two against each other, and a fuzzer holds what is answered against it.
+``docs/reference/openapi.json`` is this, written down: ``python -m listener.archive.openapi``. A
+test holds the two against each other, and a fuzzer holds what is answered against it.
 """
 
 import inspect
@@ -63,7 +63,7 @@ def describe() -> dict[str, Any]:
         "info": {
             "title": "Earmark's archive: an owner's rights over her clips",
             "version": "1",
-            "description": "docs/rights.md says what each request does and how it is proven.",
+            "description": "docs/reference/http-api.md specifies each request and its proof.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": _paths(),
@@ -74,7 +74,7 @@ def describe() -> dict[str, Any]:
 
 
 def render() -> str:
-    """Return the same as the text of ``docs/openapi.json``."""
+    """Return the same as the text of ``docs/reference/openapi.json``."""
     return json.dumps(describe(), indent=1, sort_keys=True) + "\n"
 
 

@@ -1,8 +1,8 @@
 """Every check between a message and the store. Nothing here can decrypt; no clock, no socket.
 
-The order is that of ``docs/mqtt.md``: form and sizes, device, signature, owner, hash, topic,
-replay. What fails one goes nowhere, is counted under one of a few reasons, and is said in one line
-of log that quotes nothing of it.
+The order is that of ``docs/reference/mqtt.md``: form and sizes, device, signature, owner, hash,
+topic, replay. What fails one goes nowhere, is counted under one of a few reasons, and is said in
+one line of log that quotes nothing of it.
 """
 
 import hashlib

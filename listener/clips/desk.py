@@ -62,7 +62,7 @@ class Session:
 
         Args:
             op: its name.
-            fields: as in ``docs/rights.md``; None is left out.
+            fields: as in ``docs/reference/http-api.md``; None is left out.
 
         Raises:
             UsageError: it is none.

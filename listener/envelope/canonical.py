@@ -1,6 +1,7 @@
 """Canonical JSON: each value has one spelling, so that who signs and who checks see the same bytes.
 
-Sorted keys, no spaces, ASCII, and fractions in 1 to 4 decimals; ``docs/envelope.md`` specifies it.
+Sorted keys, no spaces, ASCII, and fractions in 1 to 4 decimals; ``docs/reference/envelope.md``
+specifies it.
 """
 
 import re

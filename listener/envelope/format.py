@@ -1,8 +1,9 @@
 """The envelope's bytes: what may stand in them, and in which one spelling.
 
-``docs/envelope.md`` is the specification; this module is its grammar. Parsing refuses whatever it
-would not have written itself: a field too many or too few, a value out of range, another spelling
-of the same JSON. What it returns is well formed and no more: ``verify`` says whether it is true.
+``docs/reference/envelope.md`` is the specification; this module is its grammar. Parsing refuses
+whatever it would not have written itself: a field too many or too few, a value out of range,
+another spelling of the same JSON. What it returns is well formed and no more: ``verify`` says
+whether it is true.
 """
 
 import base64

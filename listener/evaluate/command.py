@@ -23,7 +23,7 @@ from listener.evaluate.workers import Processes
 
 DETAILS: Final = """\
 PATH is a folder of sounds, a TSV or JSON Lines manifest, a folder with a manifest.json, or a
-collection of LibriSpeech or Common Voice as it is; docs/evaluation.md tells what each may hold,
+collection of LibriSpeech or Common Voice as it is; docs/research/index.md tells what each may hold,
 what is counted and how. Without any PATH the folder that EARMARK_RECORDINGS names is played.
 
 DIR gets result.json, rates.csv, curve.csv, events.csv, report.html, and in scores/ the scores of

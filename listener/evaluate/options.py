@@ -118,7 +118,7 @@ def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPla
     try:
         plan = msgspec.convert(raw, EvaluationPlan)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {error}", "docs/evaluation.md lists every key") from error
+        raise ConfigError(f"{source}: {error}", "docs/research/index.md lists every key") from error
     return plans.complete_plan(plan, source)
 
 

@@ -175,5 +175,5 @@ def _hint(raw: dict[str, Any]) -> str:
     for key in raw:
         if key not in EvaluationPlan.__struct_fields__:
             near = difflib.get_close_matches(key, EvaluationPlan.__struct_fields__, n=1)
-            return f"did you mean {near[0]}?" if near else "docs/evaluation.md lists every key"
-    return "docs/evaluation.md lists every key"
+            return f"did you mean {near[0]}?" if near else "docs/research/index.md lists every key"
+    return "docs/research/index.md lists every key"

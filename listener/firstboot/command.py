@@ -27,7 +27,8 @@ no keyboard and no SSH are needed; systemd runs this at each start of the speake
        [wake]
        words = ["hey-jarvis"]
 
-     and any other setting of docs/earmark.example.toml, such as [microphone] device; or let
+     and any other setting of docs/reference/earmark.example.toml, such as
+     [microphone] device; or let
      earmark household add-device kitchen --card DIR --keeper ada write it there
   2  start the speaker with the card, wait two minutes, shut it down
   3  {RESULT} on the card says what was taken in, what is wrong, and what to do;

@@ -1,4 +1,4 @@
-"""Who may say and hear what at the broker: the table of ``docs/mqtt.md`` as data. Pure.
+"""Who may say and hear what at the broker: the table of ``docs/reference/mqtt.md`` as data. Pure.
 
 Each identity gets a section of its own, spelt out. mosquitto's patterns with ``%u`` are never
 used: they hold for everybody, and would let a person publish as a device of her name.

@@ -1,7 +1,7 @@
 """Every topic, its payload, its quality of service and whether it is retained: one table. Pure.
 
-``docs/mqtt.md`` says the same for people. A clip is never retained: a retained clip is a stored
-recording on the broker.
+``docs/reference/mqtt.md`` says the same for people. A clip is never retained: a retained clip is a
+stored recording on the broker.
 """
 
 import re

@@ -1,7 +1,7 @@
 """What can be asked of the archive: one schema a request, and no field that names a recipient.
 
-``docs/rights.md`` has the table. What is not exactly one of these is refused; a field too many is
-a request for something else.
+``docs/reference/http-api.md`` has the table. What is not exactly one of these is refused; a
+field too many is a request for something else.
 """
 
 import hashlib
@@ -146,7 +146,7 @@ def parse(data: bytes) -> RightsRequest:
     try:
         asked = msgspec.json.decode(data, type=RightsRequest)
     except (ValueError, RecursionError) as error:
-        raise UsageError("this is no request", "docs/rights.md lists each with its fields") from (
+        raise UsageError("this is not a valid request", "see docs/reference/http-api.md") from (
             error
         )
     _check_consistency(asked.request)

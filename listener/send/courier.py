@@ -104,12 +104,12 @@ class ClipDelivery:
             self._flight.ticket = ticket
 
     def on_delivered(self, ticket: int) -> None:
-        """The broker took the message with this ticket."""
+        """Record that the broker accepted the message with this ticket."""
         if self._flight is not None and self._flight.ticket == ticket:
             self._flight.accepted = True
 
     def on_rejected(self, ticket: int, code: int, reason: str) -> None:
-        """The broker refused the message with this ticket."""
+        """Handle the broker's refusal of the message with this ticket."""
         flight = self._flight
         if flight is None or flight.ticket != ticket:
             return
@@ -122,7 +122,7 @@ class ClipDelivery:
             flight.accepted = True
 
     def on_connection_lost(self, code: int | None, *, proven: bool) -> None:
-        """The connection is gone.
+        """Handle the loss of the connection.
 
         Args:
             code: the broker's reason, if it gave one.
@@ -142,7 +142,7 @@ class ClipDelivery:
                 )
 
     def on_answer(self, clip: str, payload: bytes) -> None:
-        """The archive, or whoever writes to its topic, answered to a clip."""
+        """Handle an answer to a clip, from the archive or another sender on its topic."""
         answer = topics.parse_answer(payload)
         past = self._past.get(clip)
         if answer is not None and past is None and answer.refused == topics.ERASED:

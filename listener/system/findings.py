@@ -43,15 +43,15 @@ class Check:
         return self.found("ok", text, hint, **facts)
 
     def warn(self, text: str, hint: str = "", **facts: Fact) -> Finding:
-        """It is worth a look."""
+        """Record what the owner should check."""
         return self.found("warn", text, hint, **facts)
 
     def fail(self, text: str, hint: str = "", **facts: Fact) -> Finding:
-        """It is a reason not to work."""
+        """Record a reason not to work."""
         return self.found("fail", text, hint, **facts)
 
     def failed(self, error: EarmarkError) -> Finding:
-        """It is a reason not to work, and says itself what to do."""
+        """Record an error, with its own hint, as a reason not to work."""
         return self.fail(str(error), error.hint)
 
     def found(self, verdict: Verdict, text: str, hint: str = "", **facts: Fact) -> Finding:

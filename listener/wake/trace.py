@@ -3,7 +3,8 @@
 A trace is JSON Lines with a closed schema: a line for each start (``opened``), for each stretch of
 sound of at most a minute (``heard``) and for each gap (``gap``). Every field is a number within
 bounds, a time, a hash or a short name; there is no field that could hold sound, and between two
-levels lie 2 s. ``docs/evaluation.md`` says what such a trace reveals; `tracer` makes its stretches.
+levels lie 2 s. ``docs/research/survey.md`` says what such a trace reveals; `tracer` makes
+its stretches.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -66,7 +66,7 @@ def test_a_refusal_is_a_problem(text: str, client: "TestClient") -> None:
 
 @pytest.mark.parametrize("status", sorted(answers.ERRORS))
 def test_every_error_is_in_the_documents(status: int) -> None:
-    told = (ROOT / "docs" / "rights.md").read_text("utf-8")
+    told = (ROOT / "docs" / "reference" / "http-api.md").read_text("utf-8")
     rows = [line for line in told.splitlines() if line.startswith("|") and str(status) in line]
 
     for word in answers.ERRORS[status]:

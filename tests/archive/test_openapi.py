@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 
 def test_what_is_written_down_is_what_the_code_says() -> None:
-    written = (ROOT / "docs" / "openapi.json").read_text("utf-8")
+    written = (ROOT / "docs" / "reference" / "openapi.json").read_text("utf-8")
 
-    assert written == openapi.render(), "python -m listener.archive.openapi > docs/openapi.json"
+    assert written == openapi.render(), (
+        "python -m listener.archive.openapi > docs/reference/openapi.json"
+    )
 
 
 def test_every_route_is_described_and_no_other(

@@ -1,4 +1,4 @@
-"""What docs/envelope.md says can be done without our code, done as it stands there."""
+"""What docs/reference/envelope.md says can be done without our code, done as it stands there."""
 
 import re
 import shutil
@@ -14,7 +14,9 @@ from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.open import Identity
 
-PAGE: Final = (Path(__file__).resolve().parents[2] / "docs" / "envelope.md").read_text("utf-8")
+PAGE: Final = (
+    Path(__file__).resolve().parents[2] / "docs" / "reference" / "envelope.md"
+).read_text("utf-8")
 COMMANDS: Final = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 TOOLS: Final = ("age", "age-keygen", "openssl", "metaflac", "flac")
 

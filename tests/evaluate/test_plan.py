@@ -102,7 +102,7 @@ def test_no_text_brings_anything_but_a_plan_or_one_error(text: str) -> None:
 
 
 def test_the_plan_in_the_documentation_is_one() -> None:
-    docs = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
+    docs = Path(__file__).resolve().parents[2] / "docs" / "research" / "index.md"
     text = docs.read_text("utf-8").partition("```toml\n")[2].partition("```")[0]
 
-    assert parse(text, "docs/evaluation.md").engine
+    assert parse(text, "docs/research/index.md").engine

@@ -12,8 +12,8 @@ ROW = re.compile(r"^\| `([dos]-[^`]+)` \|(.*)\|(.*)\|$", re.MULTILINE)
 
 
 def table() -> dict[str, TopicRights]:
-    """Return what ``docs/mqtt.md`` grants, by identity as it is written there."""
-    text = (ROOT / "docs" / "mqtt.md").read_text("utf-8")
+    """Return what ``docs/reference/mqtt.md`` grants, by identity as it is written there."""
+    text = (ROOT / "docs" / "reference" / "mqtt.md").read_text("utf-8")
     return {
         who: TopicRights(
             tuple(re.findall("`([^`]+)`", says)), tuple(re.findall("`([^`]+)`", hears))

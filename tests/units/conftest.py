@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def seen(request: pytest.FixtureRequest) -> Iterator[transcript.Transcript]:
-    """What goes into docs/sandbox.md, where that was asked for."""
+    """What goes into docs/engineering-log/sandbox.md, where that was asked for."""
     kept = transcript.Transcript()
     yield kept
     path = request.config.getoption("--transcript")

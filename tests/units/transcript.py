@@ -1,4 +1,4 @@
-"""What the units were seen to do, as the tables in docs/sandbox.md. The same in each run."""
+"""Tables of what the units did, for docs/engineering-log/sandbox.md. The same in each run."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -21,7 +21,7 @@ from tests.vm.build import BUILD
 from tests.vm.machine import VmError
 from tests.vm.transcript import Transcript
 
-FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "image.md"
+FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "engineering-log" / "image.md"
 UNITS: Final = ("earmark-hear", "earmark-send")
 WORDS: Final = (
     *("panic=-1", "loglevel=7"),

@@ -1,10 +1,10 @@
-"""What a command saw, written into docs/vm.md between two marks and printed as it comes."""
+"""Writes a command's output between two marks in docs/engineering-log/vm.md, and prints it."""
 
 import re
 from pathlib import Path
 from typing import Final
 
-FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "vm.md"
+FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "engineering-log" / "vm.md"
 _COLOUR: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 """What a terminal takes for a command: colours above all, which systemd writes with colons too."""
 

@@ -48,7 +48,7 @@ PIECE_SAMPLES: Final = SAMPLE_RATE_HZ
 """No piece is longer: a line of it fits into a pipe, so that writing never waits for reading."""
 
 _READ_BYTES: Final = 1 << 16
-_HINT: Final = "docs/evaluation.md has the protocol"
+_HINT: Final = "docs/research/engines.md has the protocol"
 
 Answer = TypeVar("Answer")
 Word = Annotated[str, Meta(min_length=1, max_length=80)]

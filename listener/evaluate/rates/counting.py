@@ -1,6 +1,6 @@
 """When a track wakes, and what each wake is. Pure.
 
-``docs/evaluation.md`` has the definitions in words; the rule is that of
+``docs/research/index.md`` has the definitions in words; the rule is that of
 ``listener/wake/trigger.py``, here over a whole track at once.
 """
 

@@ -2,7 +2,7 @@
 
     python piped_engine.py [FAULT]
 
-It is also the example of the protocol in docs/evaluation.md.
+It is also the example of the protocol in docs/research/engines.md.
 """
 
 import array
