@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks import sounds
 from benchmarks.figures import percentile
 from benchmarks.processes import worker
+from listener.audio.clip import encode_clip
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.open import open_envelope, parse_identities
 from listener.envelope.seal import seal
 from listener.envelope.verify import verify
-from listener.sound.clip import encode_clip
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 CLIP_S: Final = 3
 REPEATS: Final = 300

@@ -12,7 +12,7 @@ import soundfile
 
 from benchmarks.processes import finished, one_thread
 from benchmarks.sounds import FIXTURES, SEED
-from listener.sound.pcm import SAMPLE_RATE_HZ
+from listener.audio.pcm import SAMPLE_RATE_HZ
 
 HOURS: Final = 24
 WORDS_PER_HOUR: Final = 12

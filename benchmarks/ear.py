@@ -9,7 +9,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener import config
-from listener.catalogue import Catalogue
+from listener.audio.clip import Recorder, longest_samples
+from listener.audio.pcm import Samples
+from listener.audio.ring_buffer import Ring
 from listener.errors import Unavailable
 from listener.hear.counters import Counters
 from listener.hear.herald import EventPublisher
@@ -17,11 +19,9 @@ from listener.hear.keeping import Sealer
 from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers
 from listener.hear.sealing import SealingContext
-from listener.inference.assembly import build_detector
-from listener.inference.speech import SpeechNet
-from listener.sound.clip import Recorder, longest_samples
-from listener.sound.pcm import Samples
-from listener.sound.ring import Ring
+from listener.inference.build import build_detector
+from listener.inference.catalogue import Catalogue
+from listener.inference.onnx import SpeechNet
 
 
 def whole_ear(folder: Path, settings: config.Config, memory: Samples) -> tuple[Listener, Sealer]:

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer, Samples
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer, Samples
 
 WORD: Final = "alexa"
 SETTLE_S: Final = 4
@@ -74,9 +74,9 @@ def _run(score: Score, samples: Samples, step: int) -> tuple[float, float]:
 
 
 def _earmark() -> Score:
-    from listener.catalogue import Catalogue
     from listener.config import WakeSettings
-    from listener.inference.assembly import build_detector
+    from listener.inference.build import build_detector
+    from listener.inference.catalogue import Catalogue
 
     catalogue = Catalogue(Path(tempfile.gettempdir()) / "earmark-has-no-home-here")
     detector = build_detector(

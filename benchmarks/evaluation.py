@@ -13,7 +13,7 @@ import soundfile
 
 from benchmarks import sounds
 from benchmarks.processes import worker
-from listener.sound.pcm import SAMPLE_RATE_HZ
+from listener.audio.pcm import SAMPLE_RATE_HZ
 
 FILES: Final = 48
 FILE_S: Final = 60.0

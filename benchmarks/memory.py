@@ -10,8 +10,8 @@ import soundfile
 
 from benchmarks import sounds
 from benchmarks.processes import earmark, mosquitto, peak_rss_mib, running, write_home
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import Unavailable
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 HEARD_S: Final = 20
 POLL_S: Final = 0.01

@@ -23,6 +23,7 @@ from benchmarks.ear import whole_ear
 from benchmarks.figures import percentile
 from benchmarks.room import CARD, room
 from listener import config
+from listener.audio.pcm import SAMPLE_RATE_HZ, Frame, GapReason, Samples, Sound
 from listener.errors import Unavailable
 from listener.hear.gate import listen_to_device
 from listener.hear.memory import allocate_locked
@@ -32,7 +33,6 @@ from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute.muting import MuteController
 from listener.hear.mute.switches import LineSwitch
 from listener.ipc import control
-from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, GapReason, Samples, Sound
 from listener.system.systemd import StopSignal
 
 EDGES: Final = 200

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.sounds import quiet_room
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 CARD: Final = "earmark-bench"
 """Its name, for ``microphone.device``."""

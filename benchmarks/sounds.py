@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import soundfile
 
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable
-from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 FIXTURES: Final = ROOT / "tests" / "fixtures"

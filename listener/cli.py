@@ -22,8 +22,8 @@ import msgspec
 import listener
 from listener import config
 from listener.actions import SYSTEM_CONFIG, add_common
+from listener.config import parse_settings
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
-from listener.settings import parse_settings
 
 VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "demo": ("listener.demo.command", "see the whole promise kept on this machine, in a minute"),

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from listener import additions
 from listener.actions import Subcommands
-from listener.catalogue import Catalogue
 from listener.config import Config, Probability, ShortName
 from listener.errors import EarmarkError, ModelRefused, Unavailable, UsageError
-from listener.wake.model import (
+from listener.inference import add_model
+from listener.inference.catalogue import Catalogue
+from listener.wakeword.manifest import (
     DEFAULT_THRESHOLD,
     EMBEDDING_FEATURES,
     LARGEST_FILE_BYTES,
@@ -27,7 +27,7 @@ from listener.wake.model import (
 )
 
 if TYPE_CHECKING:
-    from listener.inference.head import HeadNet
+    from listener.inference.onnx import HeadNet
 
 UNSTATED: Final = "LicenseRef-unstated"
 _VERSION: Final = re.compile(r"[-_ ]v?\d+(\.\d+)*$")  # heads are mostly called word_v0.1.onnx
@@ -149,7 +149,7 @@ def _findings(catalogue: Catalogue, name: str) -> Iterable[tuple[str, str, Earma
 
 def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
     """Copy a head into the home, if it is one."""
-    from listener.inference.head import HeadNet  # noqa: PLC0415 - 60 MiB that list does not need
+    from listener.inference.onnx import HeadNet  # noqa: PLC0415 - 60 MiB that list does not need
 
     path = Path(arguments.file)
     name = _name(path) if arguments.name is None else arguments.name
@@ -176,7 +176,7 @@ def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
     )
     # What we write must be what we read back: the options are the user's own text.
     manifest = parse_manifest(to_toml(proposed), "the new manifest")
-    if additions.add_model(catalogue, manifest, data):
+    if add_model.add_model(catalogue, manifest, data):
         print(f"added {name}: a window of {window} frames, threshold {manifest.threshold:g}")
     else:
         print(f"{name} is already here; nothing changed")

@@ -3,9 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from listener.additions import add_model
-from listener.catalogue import Catalogue
-from listener.wake.model import File, Manifest
+from listener.inference.add_model import add_model
+from listener.inference.catalogue import Catalogue
+from listener.wakeword.manifest import File, Manifest
 
 DATA = b"not a network, but this place does not care"
 

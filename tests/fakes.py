@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from listener.audio.pcm import FRAME_SAMPLES, Frame, GapReason, Samples, Sound
 from listener.errors import SpoolFull, Unavailable
 from listener.ipc.notices import Notice
-from listener.sound.pcm import FRAME_SAMPLES, Frame, GapReason, Samples, Sound
-from listener.wake.trigger import NearMiss, Wake
+from listener.wakeword.detector import NearMiss, Wake
 
 
 class FakeSwitch:

@@ -1,9 +1,15 @@
+import contextlib
 import re
 import tomllib
 from pathlib import Path
 
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from listener import config
-from listener.settings import parse_settings
+from listener.config import parse_settings
+from listener.errors import ConfigError
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "earmark.example.toml"
 SECTIONS = (
@@ -50,3 +56,105 @@ def test_what_the_example_leaves_out_is_in_range_too() -> None:
     assert shown.attribution.keeper == "ada"
     assert shown.wake.thresholds == {"alexa": 0.5}
     assert shown.mute.switch == "input"
+
+
+SETTINGS_SECTIONS = tuple(name for name in config.Config.__struct_fields__ if name != "home")
+
+
+def refused(text: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(text, "x.toml")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("[clip]\nrefractory_s = 2.0", "wake.refractory_s"),
+        ("[wake]\nrefractry_s = 2.0", "wake.refractory_s"),
+        ("refractory_s = 2.0", "wake.refractory_s"),
+        ("[wake]\nthreshold = 0.5", "wake.thresholds"),
+        ("[spool]\nkeep_days = 3", "clip.keep_days"),
+        ("[wakes]\nwords = ['alexa']", "wake"),
+        ("[spool]\npre_rol_s = 1.0", "clip.pre_roll_s"),
+        ("[device]\nkeeper = 'ada'", "attribution.keeper"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_right_one(text: str, right: str) -> None:
+    error = refused(text)
+
+    assert "there is no setting" in str(error)
+    assert error.hint == f"did you mean {right}?"
+
+
+@pytest.mark.parametrize("section", ["", *SETTINGS_SECTIONS])
+def test_an_unknown_key_like_no_other_lists_the_keys_there(section: str) -> None:
+    text = f"[{section}]\nqqqqqq = 1" if section else "qqqqqq = 1"
+    kind = type(getattr(config.Config(), section)) if section else config.Config
+
+    error = refused(text)
+
+    assert error.hint == f"the keys here are {', '.join(kind.__struct_fields__)}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[wake]\nrefractory_s = 61", "wake.refractory_s"),
+        ("[wake]\nrefractory_s = nan", "wake.refractory_s"),
+        ("[wake]\nrefractory_s = '2'", "wake.refractory_s"),
+        ("[wake]\nhop_ms = 60", "wake.hop_ms"),
+        ("[wake]\nwords = []", "wake.words"),
+        ("[wake]\nwords = ['hey_jarvis']", "wake.words[0]: not a short name"),
+        ("[wake]\nwords = ['alexa', 'alexa']", "names a model twice"),
+        ("[wake.thresholds]\ntimer = 0.5", "wake.thresholds has timer"),
+        ("[clip]\npre_roll_s = 3.0", "clip.pre_roll_s is longer than clip.ring_s"),
+        ("[broker]\nkey_file = 'a'", "belong together"),
+        ("[mute]\nswitch = 'off'", "mute.switch"),
+        ("[mute]\nswitch = 'gpio'", "there is no mute.line"),
+        ("[mute]\nline = 'a b'", "mute.line"),
+        ("[mute]\nline = -1", "mute.line"),
+        ("[lamp]\nkind = 'gpio'", "there is no lamp.line"),
+        ("[lamp]\nbrightness = 31", "lamp.brightness"),
+        ("[chime]\non_wake = true", "chime.on_wake needs clip.pre_roll_s = 0"),
+        ("[broker]\nport = 0", "broker.port"),
+        ('[microphone]\nfiles = ["a\\u0000b"]', "microphone.files"),
+        ('[attribution]\nkeeper = "ada\\n"', "attribution.keeper: not a short name"),
+        ("wake = 3", "wake: expected `object`"),
+        ("a = ", "is not TOML"),
+        ("a = " + "9" * 5000, "a number too long"),
+        ("a = " + "[" * 50_000, "brackets too deep"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_key(text: str, said: str) -> None:
+    error = refused(text)
+
+    assert str(error).startswith("x.toml")
+    assert said in str(error)
+    assert error.exit_code == 78
+
+
+@given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
+@example("[wake.thresholds]\n'a b' = 0.5")
+def test_any_text_is_a_configuration_or_a_config_error(text: str) -> None:
+    with contextlib.suppress(ConfigError):
+        parse_settings(text, "x.toml")
+
+
+@given(
+    st.sampled_from(SETTINGS_SECTIONS),
+    st.sampled_from(
+        [*config.WakeSettings.__struct_fields__, *config.BrokerSettings.__struct_fields__]
+    ),
+    st.one_of(
+        st.integers(),
+        st.floats().map(repr),
+        st.booleans().map(lambda value: str(value).lower()),
+        st.sampled_from(["1979-05-27", "[[1]]", "{ a = 1 }", "'x'", "07:32:00", "{ a.b.c = {} }"]),
+    ),
+)
+def test_any_value_under_any_key_is_taken_or_a_config_error(
+    section: str, key: str, value: object
+) -> None:
+    with contextlib.suppress(ConfigError):
+        parse_settings(f"[{section}]\n{key} = {value}", "x.toml")

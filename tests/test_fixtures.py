@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import soundfile
 
-from listener.catalogue import Catalogue
+from listener.audio.pcm import SAMPLE_RATE_HZ, Framer
 from listener.config import WakeSettings
-from listener.inference.assembly import build_detector
-from listener.sound.pcm import SAMPLE_RATE_HZ, Framer
-from listener.wake.detector import NearMiss, Wake
+from listener.inference.build import build_detector
+from listener.inference.catalogue import Catalogue
+from listener.wakeword.detector import NearMiss, Wake
 
 FIXTURES = Path(__file__).resolve().parent / "fixtures"
 INDEX = tomllib.loads((FIXTURES / "index.toml").read_text("utf-8"))["recording"]

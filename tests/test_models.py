@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from listener.catalogue import Catalogue
 from listener.cli import main
-from listener.wake.model import LARGEST_FILE_BYTES
+from listener.inference.catalogue import Catalogue
+from listener.wakeword.manifest import LARGEST_FILE_BYTES
 
 Add = Callable[..., int]
 

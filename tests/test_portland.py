@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from listener.config import SpoolSettings
+from listener.audio.clip import Clip, EndReason
+from listener.config import SpoolSettings, parse_settings
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.open import Identity, parse_identities
@@ -27,15 +28,13 @@ from listener.errors import BadEnvelope, ConfigError
 from listener.hear.following import RosterUpdater
 from listener.ipc import notices
 from listener.mqtt.broker import BrokerLimits, ConnectedEvent, DeliveredEvent, Message
-from listener.owner import succession
+from listener.owner import key_rotation
 from listener.owner.attribution import Attribution, Keeper
 from listener.owner.roster import Roster
-from listener.rights.request import Request
+from listener.rights.requests import Request
 from listener.send.bidding import InboundMessages
 from listener.send.courier import ClipDelivery
 from listener.send.loop import Sender
-from listener.settings import parse_settings
-from listener.sound.clip import Clip, EndReason
 from listener.spool.queue import Spool
 from listener.storage.home import Home
 from tests.send.conftest import FakeBroker, FakeClock
@@ -171,16 +170,16 @@ class Everybody:
         self.ada, self.bob = (_identity(household.identities[name]) for name in ("ada", "bob"))
         self.thief, self.next = (_identity(str(pyrage.x25519.Identity.generate())) for _ in "12")
 
-    def says(self, old: X25519PrivateKey, new: Identity, **fields: str) -> succession.KeyRotation:
+    def says(self, old: X25519PrivateKey, new: Identity, **fields: str) -> key_rotation.KeyRotation:
         """Say that a new key follows ada's, with the proof that somebody can make."""
-        said = succession.KeyRotation(
+        said = key_rotation.KeyRotation(
             owner="ada", device="hall", old=self.ada.okey, new=new.recipient
         )
         speaker = self.household.device_key.public_key()
-        proven = succession.prove_rotation(said, old, new.agreement(), speaker)
+        proven = key_rotation.prove_rotation(said, old, new.agreement(), speaker)
         return msgspec.structs.replace(proven, **fields)
 
-    def forgeries(self) -> list[succession.KeyRotation]:
+    def forgeries(self) -> list[key_rotation.KeyRotation]:
         """Return what archive, broker, the other owner, a thief and a second speaker can make."""
         true = self.says(self.ada.agreement(), self.next)
         return [
@@ -194,8 +193,8 @@ class Everybody:
             self.says(self.thief.agreement(), self.thief, old_proof=true.old_proof),
             self.says(self.thief.agreement(), self.thief, owner="bob"),
             # Hers, but to a speaker of the archive's own making.
-            succession.prove_rotation(
-                succession.KeyRotation(
+            key_rotation.prove_rotation(
+                key_rotation.KeyRotation(
                     owner="ada", device="hall", old=self.ada.okey, new=self.next.recipient
                 ),
                 self.ada.agreement(),

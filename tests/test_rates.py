@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import rates
 from benchmarks.report import between
-from listener.wake.model import parse_manifest
+from listener.wakeword.manifest import parse_manifest
 
 RATES = json.loads(rates.KEPT.read_text("utf-8"))
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 import soundfile
 
 from benchmarks.soak.tape import Tape
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.envelope.open import open_envelope, parse_identities
 from listener.ipc.notices import Tally
-from listener.sound.pcm import SAMPLE_RATE_HZ
 from listener.storage.home import Home
 
 HOUR_S: Final = 3_600

@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.sounds import ROOT
-from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 
 FIXTURES: Final = ROOT / "tests" / "fixtures"
 WORDS: Final = ("alexa", "alexa_command", "alexa_pause_command", "alexa_twice")

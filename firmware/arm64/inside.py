@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from listener.catalogue import Catalogue
+    from listener.audio.pcm import Frame
     from listener.config import WakeSettings
-    from listener.sound.pcm import Frame
-    from listener.wake.model import Model
+    from listener.inference.catalogue import Catalogue
+    from listener.wakeword.manifest import Model
 
 IMPORTS: Final = (
     *("cffi", "cryptography.hazmat.primitives.asymmetric.ed25519", "flatbuffers", "gpiod"),
@@ -52,7 +52,7 @@ def main() -> None:
 
 def _scores(file: Path) -> Iterator[dict[str, float]]:
     """Yield each step's scores by name, from a fresh start, nothing put off."""
-    from listener.inference.assembly import build_detector
+    from listener.inference.build import build_detector
 
     catalogue, words, settings = _models(is_lazy=False)
     detector = build_detector(words, catalogue.embedding(), settings)
@@ -64,7 +64,7 @@ def _scores(file: Path) -> Iterator[dict[str, float]]:
 
 def _counted(file: Path) -> dict[str, object]:
     """Push every frame between two system calls; the counts are count.c's to print."""
-    from listener.inference.assembly import build_detector
+    from listener.inference.build import build_detector
 
     catalogue, words, settings = _models(is_lazy=bool(os.environ["EARMARK_COUNT"] == "lazy"))
     alexa = [word for word in words if word.name == "alexa"]
@@ -78,8 +78,8 @@ def _counted(file: Path) -> dict[str, object]:
 
 
 def _models(*, is_lazy: bool) -> tuple["Catalogue", list["Model"], "WakeSettings"]:
-    from listener.catalogue import Catalogue
     from listener.config import WakeSettings
+    from listener.inference.catalogue import Catalogue
 
     catalogue = Catalogue(Path(tempfile.gettempdir()) / "earmark-has-no-home-here")
     words = [
@@ -94,7 +94,7 @@ def _models(*, is_lazy: bool) -> tuple["Catalogue", list["Model"], "WakeSettings
 def _frames(file: Path) -> list["Frame"]:
     import soundfile
 
-    from listener.sound.pcm import Framer
+    from listener.audio.pcm import Framer
 
     samples, _ = soundfile.read(file, dtype="int16")
     return list(Framer().push(samples))

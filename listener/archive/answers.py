@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Meta
 
 from listener.envelope.format import ClipId, KeyId, Moment, Sha256, ShortName
-from listener.rights.chain import LogBody
-from listener.rights.receipt import Receipt, SignedHead
-from listener.rights.request import Cursor
+from listener.rights.hash_chain import LogBody
+from listener.rights.receipts import Receipt, SignedHead
+from listener.rights.requests import Cursor
 
 _Count = Annotated[int, Meta(ge=0)]
 _Key = Annotated[str, Meta(pattern=r"^ed25519:[A-Za-z0-9+/]{43}=\Z")]

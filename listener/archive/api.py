@@ -29,7 +29,7 @@ from listener.archive.responses import (
 from listener.archive.rights import Operations, Result, SealedClip
 from listener.archive.tickets import LONGEST_ANSWER_BYTES, RequestChallenges
 from listener.errors import ConfigError, EarmarkError, UsageError
-from listener.rights import request as requests
+from listener.rights import requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable

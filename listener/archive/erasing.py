@@ -8,8 +8,8 @@ from listener.archive.door import ClipNotFound, VerifiedReader, WrongOwner
 from listener.archive.holdings import ArchiveContext, ErasedClip
 from listener.archive.orders import Tombstone
 from listener.archive.tickets import RequestChallenge
-from listener.rights import request as requests
-from listener.rights.request import EraseRequest
+from listener.rights import requests
+from listener.rights.requests import EraseRequest
 
 _BATCH: Final = 500
 

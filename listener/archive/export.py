@@ -19,8 +19,8 @@ from listener.archive.page import READ_ME
 from listener.archive.tickets import RequestChallenge
 from listener.archive.zipped import ZipWriter
 from listener.errors import Unavailable
-from listener.rights.chain import LogHead
-from listener.rights.request import ExportRequest, time_span
+from listener.rights.hash_chain import LogHead
+from listener.rights.requests import ExportRequest, time_span
 
 _PAGE: Final = 500
 _MOST_NAMED: Final = 20

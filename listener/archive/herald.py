@@ -11,7 +11,7 @@ from listener.archive.orders import OwnerState
 from listener.mqtt import terms, topics
 from listener.mqtt.broker import Message
 from listener.owner.roster import ARCHIVE
-from listener.rights import receipt
+from listener.rights import receipts
 from listener.storage.access_log import LogEntry
 
 MOST_TOLD_A_TURN: Final = 20
@@ -47,8 +47,8 @@ class ArchivePublisher:
             return
         self._looked = True
         try:
-            kept = receipt.parse_head(message.payload, self._holdings.key.public_key()).unsigned()
-        except receipt.BadSignature:
+            kept = receipts.parse_head(message.payload, self._holdings.key.public_key()).unsigned()
+        except receipts.BadSignature:
             return
         if self._holdings.log.hash_at(kept.n) != kept.hash:
             _log.error(

@@ -14,8 +14,8 @@ from listener.archive.tickets import RequestChallenge
 from listener.envelope import keys
 from listener.envelope.format import format_timestamp
 from listener.owner.roster import Roster
-from listener.rights.chain import LogHead, Outcome
-from listener.rights.receipt import Receipt, SignedHead, sign
+from listener.rights.hash_chain import LogHead, Outcome
+from listener.rights.receipts import Receipt, SignedHead, sign
 from listener.storage.access_log import AccessLog, LogEntry
 from listener.storage.home import Home
 

@@ -11,7 +11,7 @@ from listener.archive.door import ClipNotFound, VerifiedReader, WrongOwner
 from listener.archive.keeping import Replayed
 from listener.archive.store import FileStore
 from listener.archive.vouching import ClipRecord
-from listener.rights.request import ListRequest, time_span
+from listener.rights.requests import ListRequest, time_span
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from listener.archive.answers import (
     RetentionAnswer,
     Ticket,
 )
-from listener.rights import request as requests
+from listener.rights import requests
 
 _ASKED: Final = (400, 403, 404, 408, 413, 415, 422, 431, 503)
 _ANSWERED: Final = (400, 403, 404, 408, 409, 413, 431, 503)

@@ -17,8 +17,8 @@ from listener.archive.listing import ClipFinder
 from listener.archive.tickets import ChallengeResult, RequestChallenge
 from listener.envelope import keys
 from listener.errors import UsageError
-from listener.owner.succession import KeyRotation
-from listener.rights import request as requests
+from listener.owner.key_rotation import KeyRotation
+from listener.rights import requests
 from listener.storage.access_log import LogEntry
 
 _FREE_REFUSALS: Final = 20

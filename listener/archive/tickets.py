@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from listener.envelope.seal import encrypt_to
-from listener.rights import request as requests
-from listener.rights.request import NewKeyRequest, Request
+from listener.rights import requests
+from listener.rights.requests import NewKeyRequest, Request
 
 TICKET_S: Final = 300
 MOST_TICKETS: Final = 256

@@ -17,7 +17,7 @@ from listener.clips.wire import SMALL_BYTES, HttpClient, HttpResponse
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
 from listener.envelope.open import Identity
 from listener.errors import EarmarkError, Unavailable, UsageError
-from listener.rights import request as requests
+from listener.rights import requests
 
 JSON: Final = "application/json"
 ENVELOPE: Final = "application/vnd.earmark.envelope"

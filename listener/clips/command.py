@@ -12,7 +12,7 @@ from listener.clips.desk import Session, argument_type, parse_moment
 from listener.clips.known import TrustStore
 from listener.config import Config
 from listener.envelope.format import ClipId, ShortName
-from listener.rights.request import Day
+from listener.rights.requests import Day
 
 _EPILOG: Final = """\
 Your key stays on this machine: the archive asks a question that only it can read, and each clip is

@@ -19,9 +19,8 @@ from listener.config import Config
 from listener.envelope import format as form
 from listener.envelope.open import Identity, OpenedClip, open_envelope
 from listener.errors import BadEnvelope, NotForYou, Unavailable, UsageError
-from listener.rights import receipt
-from listener.rights import request as requests
-from listener.rights.chain import LogHead
+from listener.rights import receipts, requests
+from listener.rights.hash_chain import LogHead
 from listener.storage.owner_files import read_identities
 
 SOCKET: Final = "archive.sock"
@@ -166,7 +165,7 @@ def selection_fields(arguments: argparse.Namespace) -> dict[str, str | None]:
     }
 
 
-def read_receipt(path: Path, archive: Ed25519PublicKey) -> receipt.Receipt:
+def read_receipt(path: Path, archive: Ed25519PublicKey) -> receipts.Receipt:
     """Read a receipt's file, and check who signed it.
 
     Raises:
@@ -178,7 +177,7 @@ def read_receipt(path: Path, archive: Ed25519PublicKey) -> receipt.Receipt:
             data = file.read((64 << 20) + 1)
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror}") from error
-    return receipt.parse_receipt(data, archive)
+    return receipts.parse_receipt(data, archive)
 
 
 def parse_moment(text: str) -> str:

@@ -11,8 +11,7 @@ import msgspec
 from listener.clips.answers import sanitize
 from listener.clips.desk import Session, selection_fields
 from listener.errors import EarmarkError, UsageError
-from listener.rights import receipt
-from listener.rights import request as requests
+from listener.rights import receipts, requests
 
 _RECEIPT_LIMIT_BYTES = 64 << 20
 
@@ -42,7 +41,7 @@ def erase(
     missing = 0
     for request in asked:
         data = desk.asker.request_raw(request, most_bytes=_RECEIPT_LIMIT_BYTES)
-        said = receipt.parse_receipt(data, key)
+        said = receipts.parse_receipt(data, key)
         name = f"erase-{said.t.replace(':', '')}-{said.head.n}"
         path = desk.known.save_receipt(name, data)
         _confirm_typed(said, desk.asker.owner, request)
@@ -101,7 +100,7 @@ def _confirm(
     return answer.strip().lower() in {"y", "yes"}
 
 
-def _confirm_typed(said: receipt.Receipt, owner: str, request: requests.EraseRequest) -> None:
+def _confirm_typed(said: receipts.Receipt, owner: str, request: requests.EraseRequest) -> None:
     told = (said.kind, said.owner, said.request_sha256, said.count)
     if told != ("erase", owner, requests.digest(request), len(said.clips)):
         raise EarmarkError(

@@ -22,7 +22,7 @@ from listener.envelope import keys
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
 from listener.envelope.verify import verify_device
 from listener.errors import BadEnvelope, ConfigError, EarmarkError, Unavailable
-from listener.rights import chain, receipt
+from listener.rights import hash_chain, receipts
 
 PAGE: Final = "READ-ME-FIRST.html"
 MANIFEST: Final = "manifest.jsonl"
@@ -63,7 +63,7 @@ class ExportReader:
             self._zip = zipfile.ZipFile(path)
         try:
             self._entries = self._named()
-            self.receipt = receipt.parse_receipt(self._small(RECEIPT), archive)
+            self.receipt = receipts.parse_receipt(self._small(RECEIPT), archive)
             self.devices = self._devices()
         except BaseException:
             self._zip.close()
@@ -76,7 +76,9 @@ class ExportReader:
         self._zip.close()
 
     def check_log(
-        self, heads: Sequence[chain.LogHead], see: Callable[[chain.LogRow], None] | None = None
+        self,
+        heads: Sequence[hash_chain.LogHead],
+        see: Callable[[hash_chain.LogRow], None] | None = None,
     ) -> None:
         """Recompute the chain of the access log, up to the receipt's head.
 
@@ -88,14 +90,14 @@ class ExportReader:
             EarmarkError: it is not what was written; the first wrong row is named.
         """
 
-        def rows() -> Iterator[chain.LogRow]:
+        def rows() -> Iterator[hash_chain.LogRow]:
             for fields in self._lines(LOG):
-                row = chain.parse_row(fields)
+                row = hash_chain.parse_row(fields)
                 if see is not None:
                     see(row)
                 yield row
 
-        chain.verify_chain(rows(), [self.receipt.head, *heads])
+        hash_chain.verify_chain(rows(), [self.receipt.head, *heads])
 
     def clips(
         self, devices: Mapping[str, Ed25519PublicKey]

@@ -16,7 +16,7 @@ from msgspec import Meta
 from listener.envelope import keys
 from listener.envelope.format import ShortName
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.rights.chain import LogHead
+from listener.rights.hash_chain import LogHead
 from listener.storage.atomic import write_atomic
 from listener.storage.home import Home
 

@@ -14,7 +14,7 @@ from listener.clips.desk import Session, read_receipt
 from listener.clips.exported import parse_lines, raw_lines
 from listener.clips.known import TrustStore
 from listener.errors import Unavailable, UsageError
-from listener.rights import chain, receipt
+from listener.rights import hash_chain, receipts
 
 
 def show_log(arguments: argparse.Namespace, desk: Session) -> int:
@@ -25,19 +25,19 @@ def show_log(arguments: argparse.Namespace, desk: Session) -> int:
         Unavailable: the archive does not answer as one.
     """
     key = desk.archive_key()
-    published: list[receipt.SignedHead] = []
+    published: list[receipts.SignedHead] = []
 
-    def rows() -> Iterator[chain.LogRow]:
+    def rows() -> Iterator[hash_chain.LogRow]:
         for fields in _fetch(desk, key, published):
-            row = chain.parse_row(fields)
+            row = hash_chain.parse_row(fields)
             if not arguments.verify_wanted:
                 _print(row, fields, as_json=arguments.json)
             yield row
 
     given = [read_receipt(Path(one), key).head for one in arguments.receipt]
-    end = chain.verify_chain(rows(), [*desk.known_heads(), *given])
+    end = hash_chain.verify_chain(rows(), [*desk.known_heads(), *given])
     if end != published[-1].unsigned():
-        raise chain.BrokenChain(end.n, "the archive signed another end of it")
+        raise hash_chain.BrokenChain(end.n, "the archive signed another end of it")
     desk.known.record_head(end)
     if arguments.verify_wanted:
         _verdict(desk.asker.where, end, as_json=arguments.json)
@@ -64,18 +64,18 @@ def verify_log_file(arguments: argparse.Namespace, known: TrustStore) -> int:
     last = max((row.n for row in _rows_of(path)), default=0)
     # What this machine has seen counts as far as the file goes: it may well be an older one.
     seen = known.head if known.head is not None and known.head.n <= last else None
-    end = chain.verify_chain(_rows_of(path), heads if seen is None else [*heads, seen])
+    end = hash_chain.verify_chain(_rows_of(path), heads if seen is None else [*heads, seen])
     _verdict(str(path), end, as_json=arguments.json)
     return 0
 
 
 def _fetch(
-    desk: Session, key: Ed25519PublicKey, published: list[receipt.SignedHead]
+    desk: Session, key: Ed25519PublicKey, published: list[receipts.SignedHead]
 ) -> Iterator[dict[str, Any]]:
     after = 0
     while True:
         page = desk.asker.request(desk.request("log", after=after), LogReply)
-        published[:] = [receipt.parse_head(msgspec.json.encode(page.head), key)]
+        published[:] = [receipts.parse_head(msgspec.json.encode(page.head), key)]
         yield from page.rows
         if page.next is None:
             return
@@ -84,16 +84,16 @@ def _fetch(
         after = page.next
 
 
-def _rows_of(path: Path) -> Iterator[chain.LogRow]:
+def _rows_of(path: Path) -> Iterator[hash_chain.LogRow]:
     try:
         with path.open("rb") as file:
             for fields in parse_lines(raw_lines(file)):
-                yield chain.parse_row(fields)
+                yield hash_chain.parse_row(fields)
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror}") from error
 
 
-def _print(row: chain.LogRow, fields: dict[str, Any], *, as_json: bool) -> None:
+def _print(row: hash_chain.LogRow, fields: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         # All rows, as they came: what is saved can be verified without the archive.
         print(json.dumps(fields, sort_keys=True, separators=(",", ":")))
@@ -104,7 +104,7 @@ def _print(row: chain.LogRow, fields: dict[str, Any], *, as_json: bool) -> None:
         print(f"{body.n:>6}  {body.t}  {body.op:<9}  {body.outcome}  {body.count}  {who}")
 
 
-def _verdict(what: str, end: chain.LogHead, *, as_json: bool) -> None:
+def _verdict(what: str, end: hash_chain.LogHead, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"log": what, "ok": True, "rows": end.n, "hash": end.hash}))
     else:

@@ -20,7 +20,7 @@ from listener.clips.viewing import private_fields
 from listener.envelope import keys
 from listener.envelope.format import format_timestamp
 from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable
-from listener.rights import request as requests
+from listener.rights import requests
 from listener.storage.atomic import write_atomic
 from listener.storage.owner_files import write_clip
 

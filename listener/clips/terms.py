@@ -10,8 +10,8 @@ from listener.clips.answers import KeysReply, RetentionReply
 from listener.clips.desk import Session
 from listener.envelope.open import Identity
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.owner.succession import KeyRotation, prove_rotation
-from listener.rights import request as requests
+from listener.owner.key_rotation import KeyRotation, prove_rotation
+from listener.rights import requests
 from listener.storage.owner_files import read_identities
 
 

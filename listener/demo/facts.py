@@ -8,11 +8,11 @@ from typing import Any, Final
 import numpy as np
 import soundfile
 
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.demo.play import Event
 from listener.demo.scene import Scene, SpokenCue
 from listener.demo.wiretap import CapturedMessage
 from listener.errors import EarmarkError
-from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 
 _AFTER_S: Final = 0.5
 """A wake comes this late after the words at most: the model needs to have heard them."""

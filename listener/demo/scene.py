@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import ConfigError
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 _HERE = Path(__file__).resolve().parent
 

@@ -5,9 +5,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from listener.catalogue import Catalogue
 from listener.config import Config, SpoolSettings, WakeSettings
 from listener.errors import EarmarkError
+from listener.inference.catalogue import Catalogue
 from listener.spool.queue import Spool
 from listener.storage.home import Home
 from listener.system.findings import Check, Finding

@@ -13,8 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener import digests
 from listener.envelope import format as form
 from listener.envelope import keys
-from listener.envelope.age import check_age
-from listener.envelope.canonical import canonical_json
+from listener.envelope.format import canonical_json, check_age
 from listener.errors import BadEnvelope
 
 

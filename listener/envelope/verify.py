@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from listener import digests
 from listener.envelope import format as form
 from listener.envelope import keys
-from listener.envelope.age import check_age
+from listener.envelope.format import check_age
 from listener.errors import BadEnvelope
 
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import msgspec
 
-from listener.sound.pcm import SAMPLE_RATE_HZ
-from listener.wake.detector import Step, Wake
+from listener.audio.pcm import SAMPLE_RATE_HZ
+from listener.wakeword.detector import Step, Wake
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from listener.catalogue import Catalogue
+from listener.audio.pcm import SAMPLE_RATE_HZ, Framer, Gap, GapReason
 from listener.config import Config, Probability, WakeSettings
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.evaluate.lines import (
@@ -26,10 +26,10 @@ from listener.evaluate.lines import (
     printable,
 )
 from listener.evaluate.remaining import ProgressLine
-from listener.inference.assembly import build_detector
-from listener.sound.pcm import SAMPLE_RATE_HZ, Framer, Gap, GapReason
+from listener.inference.build import build_detector
+from listener.inference.catalogue import Catalogue
 from listener.storage.recordings import SUFFIXES, Recording, open_recording
-from listener.wake.detector import Detector, Wake
+from listener.wakeword.detector import Detector, Wake
 
 BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ
 """What is read at once; how sound is cut changes no score."""

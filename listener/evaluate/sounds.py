@@ -4,6 +4,8 @@ from typing import Final
 
 import numpy as np
 
+from listener.audio.clip import encode_clip
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import EarmarkError
 from listener.evaluate.corpus.items import Item
 from listener.evaluate.corpus.mixing import Condition, Mixer, choose
@@ -12,8 +14,6 @@ from listener.evaluate.plan import EvaluationPlan
 from listener.evaluate.preparation import open_all, resolve_condition
 from listener.evaluate.rates.events import DetectionEvent
 from listener.evaluate.rates.result import WordResult
-from listener.sound.clip import encode_clip
-from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 
 BEFORE_S: Final = 5.0
 AFTER_S: Final = 2.0

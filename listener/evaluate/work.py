@@ -11,6 +11,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.errors import EarmarkError
 from listener.evaluate.corpus.items import Item
 from listener.evaluate.corpus.mixing import Condition, MixChoice, Mixer, choose
@@ -22,8 +23,7 @@ from listener.evaluate.engines.track import ScoreTrack
 from listener.evaluate.plan import EngineSettings
 from listener.evaluate.rates.judging import MatchRule, PlayedItem
 from listener.evaluate.rates.takes import TakeReport, word_report
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
-from listener.wake.trigger import Rule
+from listener.wakeword.detector import Rule
 
 
 @dataclass(frozen=True, slots=True)

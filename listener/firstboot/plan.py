@@ -11,14 +11,13 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from listener.config import ShortName
+from listener.config import ShortName, parse_settings
 from listener.envelope import keys
 from listener.errors import ConfigError, UsageError
 from listener.firstboot import tables
 from listener.household import invitation
 from listener.household.identity import IdentityKind
 from listener.household.invitation import Invitation
-from listener.settings import parse_settings
 
 LIMIT_BYTES: Final = 64 << 10
 """Of the file; one is a few hundred."""

@@ -16,7 +16,7 @@ from listener.config import ShortName
 from listener.envelope.format import Sha256
 from listener.errors import ConfigError, EarmarkError
 from listener.firstboot.plan import OwnerRequest
-from listener.owner import riddle
+from listener.owner import challenge as riddle
 from listener.owner.roster import Roster
 from listener.storage.atomic import write_atomic
 from listener.storage.home import Home

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from listener.config import parse_settings
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.firstboot import partition, plan, tables
@@ -20,7 +21,6 @@ from listener.firstboot.report import FirstBootReport
 from listener.household import joining
 from listener.household.invitation import Invitation
 from listener.household.joining import JoinResult
-from listener.settings import parse_settings
 from listener.storage.atomic import PUBLIC_MODE, make_folder, write_atomic
 from listener.storage.home import Home
 

@@ -14,7 +14,9 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener import config
-from listener.catalogue import Catalogue
+from listener.audio.clip import Recorder, longest_samples
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from listener.audio.ring_buffer import Ring
 from listener.errors import EarmarkError
 from listener.hear import report
 from listener.hear.asking import apply_arguments
@@ -31,19 +33,17 @@ from listener.hear.sealing import SealingContext
 from listener.hear.signs.chime import build_chime
 from listener.hear.watching import MonitorFeed, Tee
 from listener.hear.wording import to_text
-from listener.inference.assembly import build_detector
-from listener.inference.speech import SpeechNet
+from listener.inference.build import build_detector
+from listener.inference.catalogue import Catalogue
+from listener.inference.onnx import SpeechNet
 from listener.ipc import control
 from listener.ipc.notice_socket import SOCKET, NoticeSender
 from listener.ipc.notices import sign_tally
 from listener.owner.attribution import Keeper
-from listener.sound.clip import Recorder, longest_samples
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
-from listener.sound.ring import Ring
 from listener.spool.queue import Spool
 from listener.storage.home import Home
 from listener.system.systemd import Notifier, StopSignal
-from listener.wake.detector import Detector
+from listener.wakeword.detector import Detector
 
 _BOOT_BYTES: Final = 8
 

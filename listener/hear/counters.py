@@ -18,8 +18,8 @@ from enum import Enum, auto
 
 import msgspec
 
+from listener.audio.pcm import Frame, Gap, GapReason
 from listener.ipc.notices import Tally
-from listener.sound.pcm import Frame, Gap, GapReason
 
 _Span = tuple[int, int]  # half open
 

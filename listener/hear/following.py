@@ -9,7 +9,7 @@ import logging
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.errors import EarmarkError
-from listener.owner import succession
+from listener.owner import key_rotation
 from listener.owner.roster import Roster
 from listener.spool.entries import FOLLOWING
 from listener.storage.home import Home
@@ -50,7 +50,7 @@ class RosterUpdater:
     def _apply(self) -> None:
         try:
             with self._path.open("rb") as file:
-                rotation = succession.parse(file.read(succession.LONGEST_BYTES + 1))
+                rotation = key_rotation.parse(file.read(key_rotation.LONGEST_BYTES + 1))
         except OSError as error:
             _log.warning("cannot read what was said of keys: %s", error.strerror)
             return
@@ -59,7 +59,7 @@ class RosterUpdater:
             return
         before = self._home.roster()
         after = self._home.change_roster(
-            lambda roster: succession.apply_rotation(roster, rotation, self._device, self._key)
+            lambda roster: key_rotation.apply_rotation(roster, rotation, self._device, self._key)
         )
         for owner in after.owners:
             if owner not in before.owners:

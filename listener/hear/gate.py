@@ -7,13 +7,13 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
+from listener.audio.pcm import Frame, Framer, GapReason, Samples, Sound
 from listener.config import MicrophoneSettings
 from listener.errors import EarmarkError, Unavailable
 from listener.hear.microphone.live import LiveMicrophone, MicrophoneTimeouts, capture_command
 from listener.hear.microphone.records import FailedRecord, OpenedRecord
 from listener.hear.microphone.source import FileMicrophone, Microphone, RealTimePacer
 from listener.hear.mute.switch import Switch
-from listener.sound.pcm import Frame, Framer, GapReason, Samples, Sound
 from listener.system.systemd import StopSignal
 
 _log = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ from typing import Protocol
 
 import msgspec
 
+from listener.audio.pcm import SAMPLE_RATE_HZ, GapReason
 from listener.hear import report
 from listener.ipc import notices
 from listener.ipc.notices import Notice, Sign, Tally
-from listener.sound.pcm import SAMPLE_RATE_HZ, GapReason
 
 
 class NoticeSink(Protocol):

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import EarmarkError
 from listener.hear.counters import ClipOutcome, Counters
 from listener.hear.memory import ClipBuffers
 from listener.hear.report import Event, NotKeptEvent, SealedEvent
 from listener.hear.sealing import CapturedClip, SealingContext, seal_clip
 from listener.owner.attribution import Attribution
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 QUEUE_CLIPS: Final = 2
 BUFFERS: Final = QUEUE_CLIPS + 2

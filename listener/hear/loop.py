@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
+from listener.audio.clip import Clip, Recorder
+from listener.audio.pcm import SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
+from listener.audio.ring_buffer import Ring
 from listener.hear import report
 from listener.hear.counters import ClipOutcome, Counters, PendingClip
 from listener.hear.herald import EventPublisher
@@ -12,10 +15,7 @@ from listener.hear.sealing import CapturedClip
 from listener.hear.signs.chime import AFTER_S, Chime
 from listener.hear.signs.lamp import Lamp, NoLamp
 from listener.ipc.notices import LampState, MuteState
-from listener.sound.clip import Clip, Recorder
-from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
-from listener.sound.ring import Ring
-from listener.wake.trigger import NearMiss, Wake
+from listener.wakeword.detector import NearMiss, Wake
 
 COUNT_EVERY_S: Final = 60.0
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from listener.sound.pcm import Samples
+from listener.audio.pcm import Samples
 
 # malloc.h
 _M_MMAP_THRESHOLD: Final = -3

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.config import MicrophoneSettings
 from listener.hear import report
 from listener.hear.gate import Gate, listen_to_device, listen_to_files
 from listener.hear.microphone.records import Cause, FailedRecord, OpenedRecord
 from listener.hear.mute.muting import MuteController
-from listener.sound.pcm import SAMPLE_RATE_HZ
 from listener.system.systemd import StopSignal
 
 

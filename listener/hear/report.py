@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from listener.audio.pcm import GapReason
 from listener.config import ShortName
 from listener.hear.microphone.records import Cause
-from listener.sound.pcm import GapReason
 
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]

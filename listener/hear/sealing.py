@@ -10,12 +10,12 @@ from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.audio.clip import Clip, encode_clip
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.envelope import format as form
 from listener.envelope import keys, seal
 from listener.hear.counters import PendingClip
 from listener.owner.attribution import AttributionResult
-from listener.sound.clip import Clip, encode_clip
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

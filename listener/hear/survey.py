@@ -17,7 +17,7 @@ import msgspec
 
 import listener
 from listener import config
-from listener.catalogue import Catalogue
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.config import Probability
 from listener.errors import EarmarkError, UsageError
 from listener.hear import report
@@ -27,15 +27,14 @@ from listener.hear.fitting import build_mute
 from listener.hear.memory import use_single_malloc_arena
 from listener.hear.opening import open_gate
 from listener.hear.tracing import StreamClock, Survey, SystemClock
-from listener.inference.assembly import build_detector, build_rule
+from listener.inference.build import build_detector, build_rule
+from listener.inference.catalogue import Catalogue
 from listener.ipc.control import SOCKET as CONTROL_SOCKET
 from listener.ipc.control import ControlSocket
-from listener.sound.pcm import SAMPLE_RATE_HZ
 from listener.storage.journal import Journal
 from listener.system.systemd import Notifier, StopSignal
-from listener.wake.trace import OpenedLine, TraceWord, encode, format_time
-from listener.wake.tracer import TraceBuilder
-from listener.wake.trigger import Rule
+from listener.wakeword.detector import Rule
+from listener.wakeword.trace import OpenedLine, TraceBuilder, TraceWord, encode, format_time
 
 FLOOR: Final = 0.02
 """Scores below it are not kept; in a quiet room the device does not compute them either."""

@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
-from listener.wake.detector import Step
-from listener.wake.trace import GapLine, encode, format_time
-from listener.wake.tracer import TraceBuilder
-from listener.wake.trigger import NearMiss, Wake
+from listener.audio.pcm import SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
+from listener.wakeword.detector import NearMiss, Step, Wake
+from listener.wakeword.trace import GapLine, TraceBuilder, encode, format_time
 
 GAP_EVERY_SAMPLES: Final = 60 * SAMPLE_RATE_HZ
 """A long gap is written this often, so that a power cut costs no more of it."""

@@ -14,8 +14,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from listener.audio.level import FULL_SCALE, SILENCE_DBFS
+from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 from listener.hear.herald import NoticeSink
-from listener.hear.levels import FULL_SCALE, SILENCE_DBFS
 from listener.ipc import notices
 from listener.ipc.datagrams import Outbox
 from listener.ipc.notice_socket import MONITOR_SOCKET
@@ -29,7 +30,6 @@ from listener.ipc.notices import (
     Shown,
     WordScore,
 )
-from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 
 LEVEL_PAUSE_S: Final = 0.2
 COUNT_PAUSE_S: Final = 1.0

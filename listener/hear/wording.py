@@ -5,6 +5,7 @@ For `earmark hear` and for who tries a device out; programs read `report.to_json
 
 from typing import Final, assert_never
 
+from listener.audio.pcm import GapReason
 from listener.hear.microphone.records import Cause
 from listener.hear.report import (
     EndedEvent,
@@ -20,7 +21,6 @@ from listener.hear.report import (
     UnmutedEvent,
     WakeEvent,
 )
-from listener.sound.pcm import GapReason
 
 _GAPS: Final = {
     GapReason.START: "the next file begins",

@@ -11,13 +11,13 @@ from typing import Final
 import msgspec
 
 from listener import config
+from listener.config import parse_settings
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.household import card, devices, identity, invitation, joining, mosquitto, welcome
 from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.office import HouseholdStore
 from listener.household.register import INVITATION_S, Area, Speaker
-from listener.settings import parse_settings
 from listener.storage.atomic import PUBLIC_MODE, write_atomic
 from listener.storage.home import Home
 from listener.system.systemd import StopSignal

@@ -11,7 +11,7 @@ from typing import Final
 from listener import config
 from listener.actions import Subcommands
 from listener.envelope import keys
-from listener.owner import riddle
+from listener.owner import challenge as riddle
 from listener.owner.records import CHALLENGE_S, Owner
 from listener.storage.home import Home
 

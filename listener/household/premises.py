@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from listener import config
+from listener.config import parse_settings
 from listener.errors import UsageError
 from listener.household import announce as announcing
 from listener.household import certificates, discovery, identity, members, mosquitto
@@ -18,7 +19,6 @@ from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.office import HouseholdStore
 from listener.household.register import Registry
 from listener.mqtt.client import PahoBroker
-from listener.settings import parse_settings
 from listener.storage.atomic import PUBLIC_MODE, write_atomic
 from listener.storage.home import Home
 

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.monitor.picture import HearState
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 NO_HEAR: Final = "nobody hears"
 

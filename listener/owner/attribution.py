@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from listener.audio.clip import Clip
 from listener.owner.records import Owner
 from listener.owner.roster import Roster
-from listener.sound.clip import Clip
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.selftest.processes import Process, has_open
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 
 _CHUNK_BYTES: Final = FRAME_SAMPLES * 2
 _CHUNK_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ

@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from listener.sound.clip import encode_clip
-from listener.sound.pcm import FRAME_SAMPLES, Samples
+from listener.audio.clip import encode_clip
+from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.storage.recordings import open_recording
 
 _KEPT_FRAMES: Final = 25

@@ -10,6 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from listener.audio.clip import encode_clip
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.config import ClipSettings
 from listener.errors import Unavailable
 from listener.selftest import alsa, looks, syscalls
@@ -20,8 +22,6 @@ from listener.selftest.roads import AudioSource, RecordingSource
 from listener.selftest.scene import WatermarkScene, compose
 from listener.selftest.stage import CLIP_S, set_up
 from listener.selftest.watermark import Watermark
-from listener.sound.clip import encode_clip
-from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 from listener.storage.recordings import open_recording
 
 PATHS: Final = ("recording", "device")

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.selftest.processes import Process, read_position_bytes
 from listener.selftest.scene import WatermarkScene
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 _WAV_HEADER_BYTES = 44
 

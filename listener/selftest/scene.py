@@ -5,8 +5,8 @@ from typing import Final
 
 import numpy as np
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.selftest.watermark import BLOCK_SAMPLES, Watermark
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 
 MARGIN_S: Final = 3 * FRAME_SAMPLES / SAMPLE_RATE_HZ
 """A frame is read, one is being judged, one is what the microphone may hold back."""

@@ -8,8 +8,8 @@ from typing import Final
 import pyrage
 import soundfile
 
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.config import ClipSettings
-from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 from listener.storage.home import Home
 
 KEEPER: Final = "selftest"

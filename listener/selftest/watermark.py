@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 
 BLOCK_SAMPLES: Final = 16
 BLOCK_S: Final = BLOCK_SAMPLES / SAMPLE_RATE_HZ

@@ -9,7 +9,7 @@ from listener.ipc import notices
 from listener.ipc.notices import Notice
 from listener.mqtt import topics
 from listener.mqtt.broker import Broker, BrokerLimits, Message
-from listener.release.journal import VersionReport
+from listener.release.state import VersionReport
 from listener.send.status import Status
 from listener.spool.ledger import Counts
 from listener.spool.queue import Spool

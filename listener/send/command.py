@@ -13,8 +13,8 @@ from listener.ipc import control
 from listener.ipc.control import ControlClient
 from listener.ipc.notice_socket import SOCKET, NoticeSocket
 from listener.mqtt.client import PahoBroker
-from listener.release import journal
-from listener.release.journal import VersionReport
+from listener.release import state
+from listener.release.state import VersionReport
 from listener.send.bidding import InboundMessages
 from listener.send.courier import ClipDelivery
 from listener.send.loop import Sender
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     controller=controller,
                     bidding=InboundMessages(home, settings.device.name),
                     service=notifier,
-                    version=partial(_shown, Path(settings.update.folder) / journal.FILE),
+                    version=partial(_shown, Path(settings.update.folder) / state.FILE),
                 ).run(stop)
                 notifier.stopping()
             finally:
@@ -97,7 +97,7 @@ def _shown(path: Path) -> VersionReport:
         data = path.read_bytes()
     except OSError:
         data = None
-    return journal.report_version(listener.__version__, data)
+    return state.report_version(listener.__version__, data)
 
 
 def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:

@@ -21,7 +21,7 @@ from listener.mqtt.broker import (
     Message,
     RejectedEvent,
 )
-from listener.release.journal import VersionReport
+from listener.release.state import VersionReport
 from listener.send.account import StatusPublisher
 from listener.send.bidding import InboundMessages
 from listener.send.commands import CommandForwarder

@@ -5,7 +5,7 @@ import msgspec
 from listener.ipc.notices import Tally
 from listener.mqtt import topics
 from listener.mqtt.broker import Message
-from listener.release.journal import VersionReport
+from listener.release.state import VersionReport
 from listener.spool.ledger import Counts
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from listener.envelope.format import format_timestamp
 from listener.errors import Unavailable
-from listener.rights.chain import ORIGIN, LogBody, LogHead, LogRow, Outcome, row_hash
+from listener.rights.hash_chain import ORIGIN, LogBody, LogHead, LogRow, Outcome, row_hash
 
 ACCESS_LOG: Final = "access.sqlite"
 

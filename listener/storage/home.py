@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from listener.envelope import keys
 from listener.errors import ConfigError
-from listener.owner import format as rosters
+from listener.owner import roster as rosters
 from listener.owner.roster import Roster
 from listener.storage.atomic import (
     PUBLIC_MODE,

@@ -15,8 +15,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable, UsageError
-from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 
 if TYPE_CHECKING:
     import soxr

@@ -13,7 +13,7 @@ import msgspec
 from listener.actions import Subcommands
 from listener.config import Config
 from listener.errors import EarmarkError
-from listener.release import journal
+from listener.release import state
 from listener.update import judging, making, steps, unpacking
 from listener.update.health import Systemd
 from listener.update.steps import Trial
@@ -140,7 +140,7 @@ def _finish_previous(arguments: argparse.Namespace, versions: Versions) -> None:
 def _status(arguments: argparse.Namespace, settings: Config) -> int:
     versions = _versions(arguments, settings)
     noted = versions.read()
-    shown = journal.report_version(versions.current(), journal.render(noted))
+    shown = state.report_version(versions.current(), state.render(noted))
     parts = [f"{shown.installed} runs"]
     if noted.is_in_progress:
         parts.append(f"{noted.target} is being installed ({noted.phase})")
@@ -164,7 +164,7 @@ def _status(arguments: argparse.Namespace, settings: Config) -> int:
     return 0
 
 
-def _outcome(arguments: argparse.Namespace, versions: Versions, noted: journal.UpdateState) -> int:
+def _outcome(arguments: argparse.Namespace, versions: Versions, noted: state.UpdateState) -> int:
     current = versions.current()
     if noted.failed is None:
         _print_result(arguments, f"{current} runs", {"installed": current, "failed": None})

@@ -12,8 +12,8 @@ from typing import IO, Final, Protocol
 
 import msgspec
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import EarmarkError, Unavailable
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 SERVICES: Final = ("earmark-hear.service", "earmark-send.service", "earmark-archive.service")
 SCORED_SAMPLES: Final = SAMPLE_RATE_HZ

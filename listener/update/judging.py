@@ -4,8 +4,8 @@ import platform
 import sys
 
 from listener.errors import EarmarkError
-from listener.release.form import ReleaseManifest
-from listener.release.numbers import version_key
+from listener.release.file import ReleaseManifest
+from listener.release.versions import version_key
 from listener.update.versions import Versions
 
 

@@ -12,8 +12,8 @@ from listener.actions import Subcommands
 from listener.config import Config
 from listener.envelope import keys
 from listener.errors import Unavailable, UsageError
-from listener.release import form
-from listener.release.form import ReleaseManifest
+from listener.release import file
+from listener.release.file import ReleaseManifest
 from listener.storage.atomic import write_atomic
 from listener.update import unpacking
 
@@ -79,7 +79,7 @@ def make_release(arguments: argparse.Namespace, settings: Config) -> int:
             for path in sorted(source.glob(f"lock/*-{arguments.machine}.txt"))
         ],
         "summary": arguments.summary,
-        "parts": [{"name": form.MAKER, "bytes": 1, "sha256": "0" * 64}],
+        "parts": [{"name": file.MAKER, "bytes": 1, "sha256": "0" * 64}],
     }
     try:
         manifest = msgspec.convert(given, ReleaseManifest)

@@ -20,10 +20,10 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener.errors import EarmarkError, Unavailable
-from listener.release import form
-from listener.release.form import ReleaseManifest
-from listener.release.journal import UpdateState
-from listener.release.numbers import version_key
+from listener.release import file
+from listener.release.file import ReleaseManifest
+from listener.release.state import UpdateState
+from listener.release.versions import version_key
 from listener.update import health, judging, unpacking
 from listener.update.health import Health, Services
 from listener.update.versions import MADE, Versions
@@ -147,7 +147,7 @@ def _stage(
     target = versions.folder / manifest.version
     try:
         subprocess.run(  # noqa: S603 - of a release that was signed
-            [str(versions.staged / form.MAKER), str(versions.staged), str(target)],
+            [str(versions.staged / file.MAKER), str(versions.staged), str(target)],
             check=True,
             timeout=_MAKE_S,
             capture_output=True,

@@ -12,8 +12,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from listener.errors import BadRelease, Unavailable, UsageError
-from listener.release import form
-from listener.release.form import Part, ReleaseManifest
+from listener.release import file as form
+from listener.release.file import Part, ReleaseManifest
 
 _PIECE_BYTES: Final = 1 << 20
 _ROOM: Final = 4

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.release import journal
-from listener.release.journal import UpdateState
-from listener.release.numbers import is_version
+from listener.release import state
+from listener.release.state import UpdateState
+from listener.release.versions import is_version
 from listener.storage.atomic import PUBLIC_MODE, sync_folder, write_atomic
 
 CURRENT: Final = "current"
@@ -38,7 +38,7 @@ class Versions:
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder
         self.staged: Final = folder / STAGED
-        self._journal: Final = folder / journal.FILE
+        self._journal: Final = folder / state.FILE
 
     def current(self) -> str:
         """Return the version that runs.
@@ -86,11 +86,11 @@ class Versions:
                 data = self._journal.read_bytes()
             except FileNotFoundError:
                 return UpdateState()
-        return journal.parse(data, str(self._journal))
+        return state.parse(data, str(self._journal))
 
     def write(self, noted: UpdateState) -> UpdateState:
         """Note something, and return it."""
-        write_atomic(self._journal, journal.render(noted), PUBLIC_MODE)
+        write_atomic(self._journal, state.render(noted), PUBLIC_MODE)
         return noted
 
     def remove(self, version: str) -> None:

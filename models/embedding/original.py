@@ -115,7 +115,7 @@ def read_mel(data: bytes) -> Floats:
         The weights of the mel bands, float32, shape (120, 32), for the bins ``BINS``.
 
     Raises:
-        ModelRefused: it computes something else than ``listener/wake/features.py`` does.
+        ModelRefused: it computes something else than ``listener/wakeword/features.py`` does.
     """
     graph = _graph(data, "the mel front end")
     ops = " ".join(node.op_type for node in graph.node)

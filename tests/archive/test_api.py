@@ -20,8 +20,7 @@ from listener.archive.holdings import ArchiveContext
 from listener.archive.rights import Operations, ZipStream
 from listener.archive.tickets import RequestChallenge
 from listener.envelope import keys
-from listener.rights import chain, receipt
-from listener.rights import request as requests
+from listener.rights import hash_chain, receipts, requests
 from tests.archive.crossing import cross
 
 if TYPE_CHECKING:
@@ -39,8 +38,8 @@ def unzipped(data: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def receipt_of(response: "Response", holdings: ArchiveContext) -> receipt.Receipt:
-    return receipt.parse_receipt(response.content, holdings.key.public_key())
+def receipt_of(response: "Response", holdings: ArchiveContext) -> receipts.Receipt:
+    return receipts.parse_receipt(response.content, holdings.key.public_key())
 
 
 def test_an_owner_lists_her_clips_and_nobody_elses(
@@ -175,11 +174,13 @@ def test_an_export_is_whole_and_says_what_is_in_it(
     for line in manifest:
         data = clips[f"clips/{line['clip']}.earmark"]
         assert line["sha256"] == hashlib.sha256(data).hexdigest()
-    said = receipt.parse_receipt(found["receipt.json"], holdings.key.public_key())
+    said = receipts.parse_receipt(found["receipt.json"], holdings.key.public_key())
     assert (said.kind, said.count) == ("export", 3)
     assert said.manifest_sha256 == hashlib.sha256(found["manifest.jsonl"]).hexdigest()
-    rows = [chain.parse_row(json.loads(line)) for line in found["access-log.jsonl"].splitlines()]
-    assert chain.verify_chain(rows, [said.head]) == said.head
+    rows = [
+        hash_chain.parse_row(json.loads(line)) for line in found["access-log.jsonl"].splitlines()
+    ]
+    assert hash_chain.verify_chain(rows, [said.head]) == said.head
     assert [row.body.owner for row in rows if row.body] == ["ada"]
     assert json.loads(found["devices.json"]).keys() == {"hall"}
     assert b"age -d" in found["READ-ME-FIRST.html"]
@@ -351,9 +352,9 @@ def test_the_log_is_a_chain_that_all_can_check_and_each_can_read_her_part(
     told = ada.ask("log", limit=4).json()
     more = ada.ask("log", after=told["next"]).json()
 
-    rows = [chain.parse_row(row) for row in told["rows"] + more["rows"]]
-    head = receipt.parse_head(json.dumps(more["head"]).encode(), holdings.key.public_key())
-    assert chain.verify_chain(rows, [head.unsigned()]).n == 8
+    rows = [hash_chain.parse_row(row) for row in told["rows"] + more["rows"]]
+    head = receipts.parse_head(json.dumps(more["head"]).encode(), holdings.key.public_key())
+    assert hash_chain.verify_chain(rows, [head.unsigned()]).n == 8
     assert {row.body.owner for row in rows if row.body} == {"ada"}
     assert sum(row.body is None for row in rows) == 3
     assert ada.ask("log", after=999).status_code == 409
@@ -538,9 +539,9 @@ def test_everyone_near_reads_the_signed_head(
 
     assert told["archive"] == holdings.name
     head = json.dumps(told["head"]).encode()
-    assert receipt.parse_head(head, holdings.key.public_key()).n == 0
-    with pytest.raises(receipt.BadSignature):
-        receipt.parse_head(head, Ed25519PrivateKey.generate().public_key())
+    assert receipts.parse_head(head, holdings.key.public_key()).n == 0
+    with pytest.raises(receipts.BadSignature):
+        receipts.parse_head(head, Ed25519PrivateKey.generate().public_key())
 
 
 def test_stock_age_answers_the_challenge(ada: "Person", shelf: "Shelf", tmp_path: Path) -> None:

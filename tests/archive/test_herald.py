@@ -13,7 +13,7 @@ from listener.archive.serve import ArchiveService
 from listener.archive.store import FileStore
 from listener.mqtt import terms
 from listener.mqtt.broker import BrokerLimits, ConnectedEvent, ConnectionLostEvent, Message
-from listener.rights import receipt
+from listener.rights import receipts
 from listener.storage.access_log import LogEntry
 from tests.archive.wire import FakeBroker
 
@@ -46,7 +46,7 @@ def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
     heads = [one for one in said if one.topic == "earmark/v1/status/archive"]
     assert all(one.retain for one in heads)
     key = holdings.key.public_key()
-    assert [receipt.parse_head(one.payload, key).n for one in heads] == [0, 1]
+    assert [receipts.parse_head(one.payload, key).n for one in heads] == [0, 1]
     (stone,) = [one for one in said if one not in heads]
     assert stone.topic == "earmark/v1/ack/hall/00000000-0000-4000-8000-000000000000"
     assert stone.payload == b"refused:erased:" + b"1" * 64
@@ -106,10 +106,10 @@ def test_a_head_on_the_broker_that_the_log_does_not_hold_is_noticed(
 ) -> None:
     herald = ArchivePublisher(holdings)
     end = holdings.log.append(LogEntry(owner="ada", op="list", outcome="done"))
-    kept = receipt.SignedHead(
+    kept = receipts.SignedHead(
         n=end.n if known else end.n + 5, hash=end.hash, t=holdings.now(), archive=holdings.name
     )
-    payload = json.dumps(receipt.sign(kept, holdings.key)).encode()
+    payload = json.dumps(receipts.sign(kept, holdings.key)).encode()
 
     for data in (b"noise", payload):
         ArchivePublisher(holdings).on_message(Message(ArchivePublisher.topic, data, retain=False))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from listener.archive.door import VerifiedReader
 from listener.archive.listing import ClipFinder
-from listener.rights.request import ListRequest
+from listener.rights.requests import ListRequest
 from tests.archive.crossing import cross
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from listener.archive import openapi
 from listener.archive.api import Api
 from listener.archive.rights import Operations
 from listener.archive.tickets import RequestChallenges
-from listener.rights import request as requests
+from listener.rights import requests
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:

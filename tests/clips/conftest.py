@@ -14,9 +14,9 @@ from listener.archive.api import Api
 from listener.archive.https import HttpServer
 from listener.archive.rights import Operations
 from listener.archive.tickets import RequestChallenges
+from listener.audio.clip import encode_clip
 from listener.config import ArchiveSettings
 from listener.envelope import format as form
-from listener.sound.clip import encode_clip
 from tests.archive.conftest import (  # the same archive that its own tests use
     NOON_S,
     FakeClock,

@@ -13,7 +13,7 @@ from listener.clips.asking import ArchiveClient
 from listener.clips.wire import HttpClient
 from listener.envelope.open import parse_identities
 from listener.errors import EarmarkError, Unavailable, UsageError
-from listener.rights import request as requests
+from listener.rights import requests
 from tests.clips.test_wire import Server, head
 
 SECRET = pyrage.x25519.Identity.generate()

@@ -17,7 +17,7 @@ from listener.clips import command, erasing
 from listener.clips.desk import Session
 from listener.clips.taking import Progress
 from listener.config import Config
-from listener.owner import succession
+from listener.owner import key_rotation
 
 if TYPE_CHECKING:
     from listener.archive.holdings import ArchiveContext
@@ -310,8 +310,8 @@ def test_what_a_new_key_carries_to_a_speaker_is_what_that_speaker_follows(
     assert ada.clips("new-key", newer).code == 0
 
     (said,) = holdings.store.orders.pending_keys()["hall"]
-    carried = succession.parse(f"[{said}]".encode())
-    after = succession.apply_rotation(before, carried, "hall", household.device_key)
+    carried = key_rotation.parse(f"[{said}]".encode())
+    after = key_rotation.apply_rotation(before, carried, "hall", household.device_key)
     assert after == household.home.roster()
     assert after != before
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.clips.known import TrustStore
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.rights.chain import LogHead
+from listener.rights.hash_chain import LogHead
 from listener.storage.home import Home
 
 if TYPE_CHECKING:

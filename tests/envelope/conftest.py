@@ -8,11 +8,11 @@ import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from listener.audio.clip import encode_clip
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.open import Identity, OpenedClip, open_envelope, parse_identities
 from listener.envelope.seal import seal
-from listener.sound.clip import encode_clip
 
 
 def made_identity() -> Identity:

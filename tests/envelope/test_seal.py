@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.envelope import format as form
 from listener.envelope import keys
-from listener.envelope.age import AGE_HEADER_LIMIT_BYTES
+from listener.envelope.format import AGE_HEADER_LIMIT_BYTES
 from listener.envelope.open import Identity, OpenedClip
 from listener.envelope.seal import encrypt_to
 from listener.errors import BadEnvelope, ConfigError

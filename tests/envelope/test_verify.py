@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from listener.envelope import format as form
 from listener.envelope import keys
-from listener.envelope.canonical import canonical_json
+from listener.envelope.format import canonical_json
 from listener.envelope.verify import verify
 from listener.errors import BadEnvelope
 

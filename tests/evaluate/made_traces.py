@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 from listener.hear.tracing import StreamClock, Survey, SystemClock
-from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 from listener.storage.journal import Journal
-from listener.wake import trace
-from listener.wake.detector import Detector, Rule
-from listener.wake.features import Floats
-from listener.wake.tracer import TraceBuilder
+from listener.wakeword import trace
+from listener.wakeword.detector import Detector, Rule
+from listener.wakeword.features import Floats
+from listener.wakeword.trace import TraceBuilder
 
 BEGAN = datetime(2026, 3, 4, 20, 0, 0, tzinfo=UTC)
 RULE = Rule(0.5, patience_steps=1, refractory_samples=32_000, near_miss_threshold=0.2)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.evaluate.engines.track import ScoreTrack
 from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.excerpts import ScoreHistogram, cut_excerpt
@@ -18,7 +19,6 @@ from listener.evaluate.rates.result import (
     SkippedItem,
     WordResult,
 )
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 HOSTILE = "</title><script>alert(1)</script>\"'=cmd|' /C calc'!A0 \u202e\x07 ünïcödé"
 LENGTH_S = 480.0

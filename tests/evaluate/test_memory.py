@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from listener.audio.pcm import Samples
 from listener.evaluate.engines.engine import Engine
 from listener.evaluate.engines.track import ScoreTrack
 from listener.evaluate.running import Evaluation
 from listener.evaluate.workers import Processes
-from listener.sound.pcm import Samples
 from tests.evaluate.spoken import plan
 
 pytestmark = pytest.mark.system  # whole runs, weighed

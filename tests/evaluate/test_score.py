@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.cli import main
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 RNG = np.random.default_rng(3)
 NOISE = RNG.integers(-3000, 3000, 2 * SAMPLE_RATE_HZ, np.int16)

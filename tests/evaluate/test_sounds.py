@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from listener.audio.pcm import Samples
 from listener.evaluate.plan import ConditionSettings, CorpusSettings, EvaluationPlan, complete_plan
 from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.result import WordResult
 from listener.evaluate.sounds import ExcerptCutter
-from listener.sound.pcm import Samples
 from tests.evaluate import sample
 
 SOUND = (np.arange(16_000 * 12) % 20_000).astype(np.int16)

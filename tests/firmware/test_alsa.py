@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.hear.microphone.records import HEADER, RecordType
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from tests import cards
 
 SETTINGS = Path(__file__).parents[2] / "firmware" / "alsa" / "60-earmark.conf"

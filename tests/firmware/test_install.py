@@ -146,7 +146,7 @@ def test_a_board_without_a_card_is_set_up_for_our_wiring(root: Path, install: In
 
 @pytest.mark.system
 def test_the_settings_that_are_written_are_settings(root: Path, install: Install) -> None:
-    from listener.settings import parse_settings  # noqa: PLC0415 - only this test reads them
+    from listener.config import parse_settings  # noqa: PLC0415 - only this test reads them
 
     plug_in(root)
     install("--no-switch")

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pyrage
 
-from listener.config import Config
+from listener.config import Config, parse_settings
 from listener.firstboot.partition import CHALLENGE, NAME, RESULT, Partition
 from listener.firstboot.steps import FirstBoot
 from listener.owner.records import Owner
-from listener.settings import parse_settings
 from listener.storage.home import Home
 
 

@@ -8,12 +8,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from listener.config import parse_settings
 from listener.envelope.keys import device_text
 from listener.errors import ConfigError
 from listener.firstboot import plan, tables
 from listener.firstboot.plan import FirstBootPlan, OwnerRequest
 from listener.household.invitation import Invitation
-from listener.settings import parse_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHIVE = device_text(Ed25519PrivateKey.generate().public_key())

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listener.config import parse_settings
 from listener.errors import ConfigError
 from listener.firstboot import tables
-from listener.settings import parse_settings
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALARS = st.one_of(

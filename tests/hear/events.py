@@ -1,8 +1,8 @@
 """One of each event that hear can tell."""
 
+from listener.audio.pcm import GapReason
 from listener.hear import report
 from listener.hear.microphone.records import Cause
-from listener.sound.pcm import GapReason
 
 EVENTS: tuple[report.Event, ...] = (
     report.StartedEvent(

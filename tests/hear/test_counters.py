@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listener.audio.pcm import FRAME_SAMPLES, Gap, GapReason
 from listener.hear.counters import ClipOutcome, Counters, PendingClip
-from listener.sound.pcm import FRAME_SAMPLES, Gap, GapReason
 from tests.fakes import told
 
 RING = 5 * FRAME_SAMPLES

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from listener.catalogue import Catalogue
+from listener.audio.clip import EndReason, Recorder, longest_samples
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer, Gap, GapReason, Samples
+from listener.audio.ring_buffer import Ring
 from listener.config import ClipSettings, WakeSettings
-from listener.inference.assembly import build_detector
-from listener.inference.speech import SpeechNet
-from listener.sound.clip import EndReason, Recorder, longest_samples
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer, Gap, GapReason, Samples
-from listener.sound.ring import Ring
-from listener.wake.trigger import Wake
+from listener.inference.build import build_detector
+from listener.inference.catalogue import Catalogue
+from listener.inference.onnx import SpeechNet
+from listener.wakeword.detector import Wake
 from tests.fakes import PlainBuffers
 
 pytestmark = pytest.mark.recordings

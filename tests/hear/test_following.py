@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from listener.envelope.open import Identity, parse_identities
 from listener.hear.following import RosterUpdater
-from listener.owner.succession import KeyRotation, prove_rotation
+from listener.owner.key_rotation import KeyRotation, prove_rotation
 
 if TYPE_CHECKING:
     from tests.conftest import Household

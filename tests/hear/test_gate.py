@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
 from listener.hear.gate import Gate
-from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
 from listener.system.systemd import StopSignal
 from tests.fakes import FakeMicrophone, FakeSwitch, breaks
 

@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason
 from listener.ipc import control
-from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason
 from tests.hear.world import MOST_SAMPLES, World, breaks
 
 pytestmark = pytest.mark.timeout(300)  # sixty runs of the whole ear

@@ -1,10 +1,10 @@
 import pytest
 
+from listener.audio.pcm import GapReason
 from listener.hear import report
 from listener.hear.herald import EventPublisher
 from listener.hear.microphone.records import Cause
 from listener.ipc import notices
-from listener.sound.pcm import GapReason
 from tests.fakes import FakePost
 from tests.hear.events import EVENTS
 

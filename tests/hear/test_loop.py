@@ -6,12 +6,12 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 from listener.config import ClipSettings
 from listener.hear import report
 from listener.hear.keeping import BUFFERS
 from listener.ipc import notices
-from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
-from listener.wake.trigger import NearMiss, Wake
+from listener.wakeword.detector import NearMiss, Wake
 from tests.fakes import told
 from tests.hear.workshop import Workshop
 

@@ -5,14 +5,14 @@ from typing import Final
 import numpy as np
 import pytest
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
 from listener.config import ClipSettings
 from listener.hear import report
 from listener.hear.loop import Listener
 from listener.hear.signs.chime import AFTER_S
 from listener.ipc import notices
 from listener.ipc.notices import LampState, MuteState
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
-from listener.wake.trigger import Wake
+from listener.wakeword.detector import Wake
 from tests.fakes import told
 from tests.hear.workshop import NOW, Workshop
 

@@ -8,6 +8,7 @@ from time import monotonic
 
 import pytest
 
+from listener.audio.pcm import Frame, Gap, GapReason
 from listener.config import MicrophoneSettings
 from listener.errors import Unavailable
 from listener.hear import report
@@ -18,7 +19,6 @@ from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute.muting import MuteController
 from listener.hear.opening import open_gate
 from listener.ipc.control import ControlSocket
-from listener.sound.pcm import Frame, Gap, GapReason
 from listener.system.systemd import StopSignal
 from tests import cards
 from tests.fakes import FakePost

@@ -3,9 +3,9 @@ import io
 import numpy as np
 import soundfile
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.hear.sealing import CapturedClip, seal_clip
 from listener.owner.attribution import AttributionResult
-from listener.sound.pcm import SAMPLE_RATE_HZ
 from tests.hear.workshop import BOOT, Workshop
 
 

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from listener.storage.journal import read_lines
-from listener.wake import trace
+from listener.wakeword import trace
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 

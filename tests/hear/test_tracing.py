@@ -1,12 +1,11 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Gap, GapReason, Sound
 from listener.hear.tracing import GAP_EVERY_SAMPLES, StreamClock, Survey, SystemClock
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Gap, GapReason, Sound
-from listener.wake import trace
-from listener.wake.detector import Step
-from listener.wake.tracer import TraceBuilder
-from listener.wake.trigger import NearMiss, Wake
+from listener.wakeword import trace
+from listener.wakeword.detector import NearMiss, Step, Wake
+from listener.wakeword.trace import TraceBuilder
 from tests.fakes import ScriptedDetector, told
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

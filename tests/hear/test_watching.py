@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
 from listener.hear.watching import LEVEL_PAUSE_S, LOOK_PAUSE_S, MonitorFeed, Tee
 from listener.ipc import notices
 from listener.ipc.datagrams import Inbox
 from listener.ipc.notice_socket import MONITOR_SOCKET
 from listener.ipc.notices import LONGEST_BYTES, LampState, LevelNotice, MuteState, Shown
-from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
 
 FRAME_S = 0.08
 

@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 import pyrage
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.audio.clip import Clip, EndReason, Recorder, longest_samples
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
+from listener.audio.ring_buffer import Ring
 from listener.config import ClipSettings
 from listener.envelope.open import OpenedClip, open_envelope, parse_identities
 from listener.errors import ConfigError, Unavailable
@@ -21,10 +24,7 @@ from listener.hear.memory import ClipBuffers
 from listener.hear.sealing import CapturedClip, SealingContext
 from listener.owner.attribution import Keeper
 from listener.owner.roster import Roster
-from listener.sound.clip import Clip, EndReason, Recorder, longest_samples
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
-from listener.sound.ring import Ring
-from listener.wake.trigger import NearMiss, Wake
+from listener.wakeword.detector import NearMiss, Wake
 from tests.fakes import FakePost, FakeSpool, LoudnessModel, ScriptedDetector
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

@@ -19,6 +19,9 @@ import pyrage
 import soundfile
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.audio.clip import Recorder, longest_samples
+from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
+from listener.audio.ring_buffer import Ring
 from listener.config import ClipSettings
 from listener.envelope.open import open_envelope, parse_identities
 from listener.errors import Unavailable
@@ -36,11 +39,8 @@ from listener.ipc.control import Request
 from listener.ipc.notices import Notice
 from listener.owner.attribution import Keeper
 from listener.owner.roster import Roster
-from listener.sound.clip import Recorder, longest_samples
-from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
-from listener.sound.ring import Ring
 from listener.system.systemd import StopSignal
-from listener.wake.trigger import NearMiss, Wake
+from listener.wakeword.detector import NearMiss, Wake
 
 MOST_SAMPLES = (1 << 16) - 1
 """So many can be told apart; 0 is none of them."""

@@ -8,8 +8,8 @@ from listener.household import discovery
 from listener.household.register import Speaker
 from listener.ipc.notices import Tally
 from listener.mqtt import topics
-from listener.release import journal
-from listener.release.journal import UpdateState
+from listener.release import state as journal
+from listener.release.state import UpdateState
 from listener.send.status import Status
 from listener.spool.ledger import Counts
 from tests.household import home_assistant

@@ -6,10 +6,10 @@ from pathlib import Path
 import pyrage
 import pytest
 
+from listener.config import parse_settings
 from listener.envelope import keys
 from listener.household import identity, invitation, joining
 from listener.household.office import HouseholdStore
-from listener.settings import parse_settings
 from listener.storage.home import Home
 from tests.household.guests import contents, meet
 

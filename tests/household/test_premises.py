@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from listener import config
+from listener.config import parse_settings
 from listener.household import certificates, command, identity, premises
 from listener.household.office import HouseholdStore
 from listener.household.premises import SystemPaths
-from listener.settings import parse_settings
 from listener.storage.home import Home
 from tests.household.guests import contents
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from listener.catalogue import Catalogue
+from listener.inference.catalogue import Catalogue
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 

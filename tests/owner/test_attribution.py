@@ -2,9 +2,9 @@ import numpy as np
 import pyrage
 import pytest
 
+from listener.audio.clip import Clip, EndReason
 from listener.owner.attribution import Attribution, AttributionResult, Keeper
 from listener.owner.roster import Roster
-from listener.sound.clip import Clip, EndReason
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from listener.audio.clip import encode_clip
 from listener.config import ClipSettings
 from listener.selftest.memory import snapshot_memory
 from listener.selftest.stage import set_up
 from listener.selftest.watermark import ENCODED, Watermark
-from listener.sound.clip import encode_clip
 
 
 def test_the_control_says_that_it_forgot_and_did_not(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.selftest.scene import MARGIN_S, WatermarkScene, compose
 from listener.selftest.watermark import Watermark
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 MARKED = Watermark(1)
 WORD = np.full(8_000, 9, np.int16)

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 
 from listener import config
+from listener.config import parse_settings
 from listener.selftest.stage import KEEPER, set_up
-from listener.settings import parse_settings
 from listener.storage.home import Home
 from listener.storage.recordings import open_recording
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listener.audio.clip import encode_clip
 from listener.selftest.watermark import (
     BLOCK_SAMPLES,
     ENCODED,
@@ -11,7 +12,6 @@ from listener.selftest.watermark import (
     FoundBlocks,
     Watermark,
 )
-from listener.sound.clip import encode_clip
 
 MARKED = Watermark(7)
 CAST = {

@@ -9,8 +9,8 @@ import pytest
 from listener.ipc import notices
 from listener.ipc.notices import Tally
 from listener.mqtt.broker import BrokerLimits
-from listener.release import journal
-from listener.release.journal import UpdateState
+from listener.release import state as journal
+from listener.release.state import UpdateState
 from listener.send.account import STATUS_PAUSE_S, StatusPublisher
 from listener.spool.queue import Spool
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from listener.errors import Unavailable
-from listener.rights import chain
+from listener.rights import hash_chain
 from listener.storage.access_log import AccessLog, LogEntry
 
 T_S = 1_795_334_400.0
@@ -31,7 +31,7 @@ def test_rows_form_a_chain_that_outlives_the_process(log: AccessLog, tmp_path: P
 
     with contextlib.closing(AccessLog(tmp_path / "log", lambda: T_S)) as again:
         assert again.head() == heads[-1]
-        assert chain.verify_chain(again.rows(), heads) == heads[-1]
+        assert hash_chain.verify_chain(again.rows(), heads) == heads[-1]
     assert (tmp_path / "log").stat().st_mode & 0o077 == 0
 
 
@@ -52,8 +52,8 @@ def test_a_row_that_was_rewritten_in_the_file_is_named(log: AccessLog, tmp_path:
     with contextlib.closing(sqlite3.connect(tmp_path / "log")) as file, file:
         file.execute("update row set body = replace(body, 'ada', 'bob') where n = 3")
 
-    with pytest.raises(chain.BrokenChain) as caught:
-        chain.verify_chain(log.rows())
+    with pytest.raises(hash_chain.BrokenChain) as caught:
+        hash_chain.verify_chain(log.rows())
 
     assert caught.value.n == 3
 
@@ -69,8 +69,8 @@ def test_several_writers_make_one_chain(log: AccessLog, tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
 
-    assert chain.verify_chain(log.rows()).n == 30
-    assert log.hash_at(0) == chain.ORIGIN
+    assert hash_chain.verify_chain(log.rows()).n == 30
+    assert log.hash_at(0) == hash_chain.ORIGIN
     assert log.hash_at(31) is None
 
 

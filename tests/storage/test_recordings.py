@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import EarmarkError, Unavailable, UsageError
-from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 from listener.storage.recordings import open_recording
 
 RNG = np.random.default_rng(7)

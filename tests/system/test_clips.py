@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from listener.archive.store import FileStore
+from listener.audio.clip import encode_clip
 from listener.envelope import format as form
-from listener.sound.clip import encode_clip
 
 if TYPE_CHECKING:
     from tests.conftest import Household

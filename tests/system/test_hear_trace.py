@@ -14,7 +14,7 @@ import pyrage
 import pytest
 import soundfile
 
-from listener.sound.pcm import Samples
+from listener.audio.pcm import Samples
 from listener.storage.home import Home
 
 pytestmark = pytest.mark.system

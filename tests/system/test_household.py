@@ -13,14 +13,13 @@ import pyrage
 import pytest
 
 from listener import config
-from listener.config import SpoolSettings
+from listener.config import SpoolSettings, parse_settings
 from listener.envelope import keys
 from listener.hear.following import RosterUpdater
 from listener.household import identity
 from listener.household.office import HouseholdStore
 from listener.mqtt.broker import ConnectedEvent, Message
 from listener.mqtt.client import PahoBroker
-from listener.settings import parse_settings
 from listener.spool.queue import Spool
 from listener.storage.home import Home
 from tests.conftest import Household

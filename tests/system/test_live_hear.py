@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.config import MicrophoneSettings, SpoolSettings
 from listener.hear.mute.lasting import MuteFiles
 from listener.hear.mute.switches import LineSwitch
 from listener.hear.trying import trial
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.spool.queue import Spool
 from tests import cards
 from tests.conftest import ROOT, Household

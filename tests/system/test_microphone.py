@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples
 from listener.config import MicrophoneSettings
 from listener.errors import Unavailable
 from listener.hear.gate import listen_to_device
 from listener.hear.microphone.devices import load_portaudio
 from listener.hear.microphone.records import HEADER, Cause, FailedRecord, OpenedRecord, RecordType
 from listener.hear.mute.switch import NoSwitch
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples
 from listener.system.systemd import StopSignal
 from tests import cards
 

@@ -17,7 +17,7 @@ REMEMBERS = """
 # Python runs this before hear, and hear remembers half a second, as a careless change would.
 import sys
 if "hear" in sys.orig_argv:
-    from listener.sound.ring import Ring
+    from listener.audio.ring_buffer import Ring
     push, kept = Ring.push, []
     def remember(self, frame):
         kept.append(frame.samples.copy())

@@ -1,6 +1,6 @@
 """onnxruntime tells nobody: while it scores, and for a good while after, no network is tried.
 
-Without what `listener/inference/runtime.py` does before the first import, onnxruntime 1.31.1 looked
+Without what `listener/inference/onnx.py` does before the first import, onnxruntime 1.31.1 looked
 its maker's server up, and opened 21 sockets in 25 s.
 """
 

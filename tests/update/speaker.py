@@ -16,7 +16,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.envelope import keys
-from listener.release.form import Part, ReleaseManifest
+from listener.release.file import Part, ReleaseManifest
 from listener.update import unpacking
 
 ROOT = Path(__file__).resolve().parents[2]

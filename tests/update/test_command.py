@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from listener import cli
-from listener.release.journal import UpdateState
+from listener.release.state import UpdateState
 from listener.update.versions import Versions
 from tests.update.speaker import Speaker, Update
 

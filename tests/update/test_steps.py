@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.release.journal import Phase, UpdateState
+from listener.release.state import Phase, UpdateState
 from listener.update.versions import Versions
 from tests.update.speaker import Speaker, Update
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.errors import BadRelease, EarmarkError, Unavailable, UsageError
-from listener.release.form import ReleaseManifest
+from listener.release.file import ReleaseManifest
 from listener.update import unpacking
 from tests.update.speaker import KEY, NOBODY
 

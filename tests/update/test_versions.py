@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.release.journal import UpdateState
+from listener.release.state import UpdateState
 from listener.update.versions import Versions
 
 

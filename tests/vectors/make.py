@@ -20,8 +20,8 @@ import pyrage
 import soundfile
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.audio.clip import encode_clip
 from listener.envelope import keys
-from listener.sound.clip import encode_clip
 
 HERE: Final = Path(__file__).resolve().parent
 RATE_HZ: Final = 16_000

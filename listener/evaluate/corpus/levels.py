@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from listener.sound.pcm import SAMPLE_RATE_HZ
+from listener.audio.pcm import SAMPLE_RATE_HZ
 
 FULL_SCALE: Final = 32_768.0
 """0 dBov: the root mean square of the loudest square wave."""

@@ -17,11 +17,11 @@ from typing import Final
 
 import numpy as np
 
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable
 from listener.evaluate.corpus.levels import FULL_SCALE, SpeechLevel
-from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 from listener.storage.recordings import open_recording
-from listener.wake.features import Floats
+from listener.wakeword.features import Floats
 
 BLOCK_SAMPLES: Final = 1 << 14
 ASSUMED_RMS: Final = FULL_SCALE * 10 ** (-26 / 20)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable, UsageError
 from listener.evaluate.corpus.items import Item
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.storage.recordings import open_recording
 
 BLOCK_SAMPLES: Final = 8 * SAMPLE_RATE_HZ

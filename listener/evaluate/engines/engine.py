@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from listener.audio.pcm import Samples
 from listener.evaluate.engines.track import ScoreTrack
-from listener.sound.pcm import Samples
 
 
 class Engine(Protocol):

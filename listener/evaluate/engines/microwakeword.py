@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
+from listener.audio.pcm import Samples
 from listener.evaluate.engines.packages import find_package, import_package
 from listener.evaluate.engines.track import ScoreTrack, build_track
-from listener.sound.pcm import Samples
 
 _PACKAGE: Final = "pymicro_wakeword"
 _CHUNK_SAMPLES: Final = 160

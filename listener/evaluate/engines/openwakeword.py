@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from listener.audio.pcm import FRAME_SAMPLES, Framer, Samples
 from listener.evaluate.engines.packages import import_package
 from listener.evaluate.engines.track import ScoreTrack, build_track
-from listener.sound.pcm import FRAME_SAMPLES, Framer, Samples
-from listener.wake.model import DEFAULT_THRESHOLD, Model
+from listener.wakeword.manifest import DEFAULT_THRESHOLD, Model
 
 
 class OpenWakeWord:

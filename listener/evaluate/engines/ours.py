@@ -8,17 +8,17 @@ from typing import Final
 
 import numpy as np
 
-from listener.catalogue import Catalogue
+from listener.audio.pcm import FRAME_SAMPLES, Framer, Gap, GapReason, Samples
 from listener.config import WakeSettings
 from listener.errors import UsageError
 from listener.evaluate.engines.engine import Engine
 from listener.evaluate.engines.provenance import PACKAGES, SCORING, code_hash, digest_of, versions
 from listener.evaluate.engines.track import Scores, ScoreTrack
-from listener.inference.assembly import build_batch, build_detector
-from listener.sound.pcm import FRAME_SAMPLES, Framer, Gap, GapReason, Samples
-from listener.wake.batch import BATCH_STEPS, BatchModel
-from listener.wake.detector import Detector
-from listener.wake.model import DEFAULT_THRESHOLD, Model
+from listener.inference.build import build_batch, build_detector
+from listener.inference.catalogue import Catalogue
+from listener.wakeword.batch import BATCH_STEPS, BatchModel
+from listener.wakeword.detector import Detector
+from listener.wakeword.manifest import DEFAULT_THRESHOLD, Model
 
 HOP_MS: Final = 80
 """The only hop at which many steps are computed at once."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from listener.catalogue import Catalogue
 from listener.errors import UsageError
 from listener.evaluate.corpus.playing import file_hash
 from listener.evaluate.engines import microwakeword
@@ -18,6 +17,7 @@ from listener.evaluate.engines.microwakeword import MicroWakeWord
 from listener.evaluate.engines.openwakeword import OpenWakeWord
 from listener.evaluate.engines.packages import package_versions
 from listener.evaluate.engines.provenance import digest_of
+from listener.inference.catalogue import Catalogue
 
 OPENWAKEWORD: Final = "openwakeword"
 MICROWAKEWORD: Final = "microwakeword"

@@ -32,12 +32,12 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.evaluate.corpus.playing import file_hash
 from listener.evaluate.engines.engine import Engine
 from listener.evaluate.engines.provenance import digest_of
 from listener.evaluate.engines.track import ScoreTrack
-from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 
 PATIENCE_S: Final = 60.0
 """A program that is silent for so long will not answer any more."""

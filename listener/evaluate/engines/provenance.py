@@ -14,7 +14,7 @@ import listener
 
 PACKAGES: Final = ("numpy", "onnxruntime", "scipy", "soundfile", "soxr")
 
-SCORING: Final = ("inference", "recording.py", "sound", "wake")
+SCORING: Final = ("audio", "inference", "storage/recordings.py", "wakeword")
 """What the scores of our own models depend on; another threshold or report does not touch them."""
 MIXING: Final = (
     "evaluate/corpus/levels.py",

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from listener.audio.pcm import Samples
 from listener.config import Config, Probability
 from listener.errors import UsageError
 from listener.evaluate.engines.engine import Engine
@@ -26,7 +27,6 @@ from listener.evaluate.neighbours.voices import VOICES, Voice, find_program, par
 from listener.evaluate.plan import EngineSettings
 from listener.evaluate.rates.counting import find_wakes
 from listener.evaluate.work import build_item_rule
-from listener.sound.pcm import Samples
 
 MOST: Final = 60
 DETAILS: Final = """\

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable
-from listener.sound.pcm import SAMPLE_RATE_HZ, Samples
 from listener.storage.recordings import open_recording
 
 PROGRAM: Final = "espeak-ng"

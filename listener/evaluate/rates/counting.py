@@ -1,7 +1,7 @@
 """When a track wakes, and what each wake is. Pure.
 
 ``docs/research/index.md`` has the definitions in words; the rule is that of
-``listener/wake/trigger.py``, here over a whole track at once.
+``listener/wakeword/detector.py``, here over a whole track at once.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.evaluate.corpus.items import Item
 from listener.evaluate.engines.track import Scores
-from listener.sound.pcm import SAMPLE_RATE_HZ
-from listener.wake.trigger import Rule
+from listener.wakeword.detector import Rule
 
 Indices = NDArray[np.int64]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from listener.evaluate.engines.track import Scores
 from listener.evaluate.rates.counting import Indices, Window, count_wakes, find_wakes
-from listener.wake.trigger import Rule
+from listener.wakeword.detector import Rule
 
 _TAIL: Final = (0.0001, 0.0002, 0.0005)
 GRID: Final[tuple[float, ...]] = (

@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.evaluate.engines.track import Scores, ScoreTrack
 from listener.evaluate.rates.events import DetectionEvent
 from listener.evaluate.rates.result import Excerpt, Histogram
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 BINS: Final = 50
 BEFORE_S: Final = 3.0

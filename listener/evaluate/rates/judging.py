@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.evaluate.corpus.items import Item, Segment
 from listener.evaluate.engines.track import Scores, ScoreTrack
 from listener.evaluate.rates.counting import (
@@ -17,8 +18,7 @@ from listener.evaluate.rates.counting import (
     hit_windows,
 )
 from listener.evaluate.rates.events import DetectionEvent, EventKind
-from listener.sound.pcm import SAMPLE_RATE_HZ
-from listener.wake.trigger import Rule
+from listener.wakeword.detector import Rule
 
 _DECIMALS = 6
 

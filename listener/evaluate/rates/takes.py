@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.evaluate.engines.track import ScoreTrack
 from listener.evaluate.rates.counting import false_hours
 from listener.evaluate.rates.curve import CurveCounts, count_curve
@@ -14,7 +15,6 @@ from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.excerpts import ScoreHistogram, cut_excerpt
 from listener.evaluate.rates.judging import MatchRule, PlayedItem, match_wakes
 from listener.evaluate.rates.result import Excerpt
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from typing import Final
 
 import numpy as np
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.evaluate.rates import counting
 from listener.evaluate.rates.events import DetectionEvent, EventKind
 from listener.evaluate.rates.excerpts import AFTER_S, BEFORE_S
 from listener.evaluate.rates.result import Excerpt
 from listener.evaluate.surveys.spans import Span, Spans
 from listener.evaluate.surveys.traces import Chain
-from listener.sound.pcm import SAMPLE_RATE_HZ
-from listener.wake.trigger import Rule
+from listener.wakeword.detector import Rule
 
 CONDITION: Final = "as heard"
 

@@ -16,10 +16,10 @@ import msgspec
 import pyarrow as pa
 from pyarrow import parquet
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason
 from listener.errors import Unavailable
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason
-from listener.wake import trace
-from listener.wake.trace import (
+from listener.wakeword import trace
+from listener.wakeword.trace import (
     LEVEL_FRAMES,
     GapLine,
     HeardLine,

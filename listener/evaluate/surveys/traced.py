@@ -13,7 +13,7 @@ from listener.evaluate.surveys import surveyed
 from listener.evaluate.surveys.parquet import write_parquet
 from listener.evaluate.surveys.spans import Spans, parse_spans
 from listener.evaluate.surveys.traces import merge, read_trace
-from listener.wake.trace import Line
+from listener.wakeword.trace import Line
 
 
 def add_trace_options(parser: argparse.ArgumentParser) -> None:

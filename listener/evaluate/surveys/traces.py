@@ -13,14 +13,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import ConfigError
 from listener.evaluate.rates.result import SkippedItem
 from listener.evaluate.surveys.parquet import SUFFIX, read_parquet
 from listener.evaluate.surveys.spans import Spans
-from listener.sound.pcm import SAMPLE_RATE_HZ
 from listener.storage.journal import read_lines
-from listener.wake import trace
-from listener.wake.trace import HeardLine, OpenedLine, TraceWord
+from listener.wakeword import trace
+from listener.wakeword.trace import HeardLine, OpenedLine, TraceWord
 
 MOST_TROUBLES: Final = 50
 """Bad lines of one trace that are named; further ones are only counted."""

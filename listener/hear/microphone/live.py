@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from listener.hear.levels import ConstantSignalDetector
+from listener.audio.level import ConstantSignalDetector
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
 from listener.hear.memory import allocate_locked
 from listener.hear.microphone.child import CaptureProcess, ProcessEnded
 from listener.hear.microphone.records import (
@@ -26,7 +27,6 @@ from listener.hear.microphone.records import (
     ProtocolError,
 )
 from listener.hear.microphone.waiting import Poller, WaitResult, Watch
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
 from listener.system.backoff import Backoff
 
 TURN_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import UsageError
-from listener.sound.pcm import SAMPLE_RATE_HZ
 
 _STRETCH: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)?\s*", re.ASCII)
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from listener import config
+from listener.audio.clip import longest_samples
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import EarmarkError, Unavailable
 from listener.hear.confinement import apply_sandbox
 from listener.hear.keeping import BUFFERS
@@ -21,8 +23,6 @@ from listener.hear.microphone import devices
 from listener.hear.trying import throwing, trial
 from listener.hear.trying.judging import HINTS
 from listener.hear.wording import CAUSES
-from listener.sound.clip import longest_samples
-from listener.sound.pcm import SAMPLE_RATE_HZ
 from listener.system.findings import Check, Finding, to_json
 
 

@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from listener.audio.level import LevelMeter
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import EarmarkError
-from listener.hear.levels import LevelMeter
 from listener.hear.microphone.records import Cause, FailedRecord, OpenedRecord
 from listener.hear.mute.lasting import REASONS, MuteFiles
 from listener.hear.mute.muting import MuteController
 from listener.hear.mute.switch import Switch
 from listener.hear.mute.switches import LineSwitch
 from listener.hear.wording import CAUSES
-from listener.sound.pcm import SAMPLE_RATE_HZ
 from listener.system.findings import Check, Finding, Verdict
 
 FAINT_DBFS: Final = -75.0

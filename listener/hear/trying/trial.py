@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from listener import config
+from listener.audio.pcm import SAMPLE_RATE_HZ, Frame, GapReason
 from listener.errors import EarmarkError
 from listener.hear.fitting import build_switch
 from listener.hear.gate import listen_to_device
@@ -26,7 +27,6 @@ from listener.hear.mute.switch import Switch
 from listener.hear.mute.switches import LineSwitch
 from listener.hear.trying.judging import ProbeResult, assess_levels, assess_proof, report_mute
 from listener.ipc.control import Request
-from listener.sound.pcm import SAMPLE_RATE_HZ, Frame, GapReason
 from listener.system.findings import Check, Finding
 from listener.system.systemd import StopSignal
 

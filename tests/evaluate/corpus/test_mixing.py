@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from scipy.signal import fftconvolve
 
+from listener.audio.pcm import Samples
 from listener.errors import Unavailable
 from listener.evaluate.corpus.levels import SpeechLevel, decibels
 from listener.evaluate.corpus.mixing import (
@@ -19,7 +20,6 @@ from listener.evaluate.corpus.mixing import (
     noise_rms,
     read_response,
 )
-from listener.sound.pcm import Samples
 
 RATE = 16_000
 RNG = np.random.default_rng(4)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from listener.audio.pcm import Samples
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.evaluate.corpus.items import Item, Label
 from listener.evaluate.corpus.playing import PlayableItem, file_hash, open_item, phases
-from listener.sound.pcm import Samples
 
 RATE = 16_000
 NOISE = np.random.default_rng(5).integers(-9000, 9000, 3 * RATE, np.int16)

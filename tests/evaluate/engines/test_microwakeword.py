@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from listener.audio.pcm import Samples
 from listener.evaluate.engines.microwakeword import MicroWakeWord, file_name, models_folder
 from listener.evaluate.engines.track import ScoreTrack
-from listener.sound.pcm import Samples
 
 pytestmark = pytest.mark.system  # a real engine
 

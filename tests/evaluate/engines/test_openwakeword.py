@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from listener.audio.pcm import Samples
 from listener.evaluate.engines.ours import earmark_recipe
 from listener.evaluate.engines.peers import openwakeword_recipe
-from listener.sound.pcm import Samples
 
 pytestmark = pytest.mark.system  # a real engine
 

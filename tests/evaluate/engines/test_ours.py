@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from listener.audio.pcm import Samples
 from listener.errors import UsageError
 from listener.evaluate.engines.ours import EarmarkRecipe, earmark_recipe
-from listener.sound.pcm import Samples
 
 HOME = Path("/nonexistent")
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from listener.audio.pcm import Samples
 from listener.errors import ConfigError, Unavailable
 from listener.evaluate.engines.piped import ExternalEngine, external_recipe
-from listener.sound.pcm import Samples
 
 pytestmark = pytest.mark.system  # real processes
 

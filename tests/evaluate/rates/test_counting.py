@@ -14,7 +14,7 @@ from listener.evaluate.rates.counting import (
     hit_windows,
     reaches,
 )
-from listener.wake.trigger import NearMiss, Rule, Trigger, Wake
+from listener.wakeword.detector import NearMiss, Rule, Trigger, Wake
 from tests.evaluate.tracks import HERE, STEP, ends_of
 
 LEVELS = st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0]), max_size=60)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from listener.evaluate.rates.counting import Window, count_wakes, find_wakes
 from listener.evaluate.rates.curve import GRID, count_curve, zero_counts
-from listener.wake.trigger import Rule
+from listener.wakeword.detector import Rule
 from tests.evaluate.tracks import STEP, ends_of
 
 SCORES = st.lists(st.floats(0, 1, width=32), max_size=40)

@@ -3,7 +3,7 @@
 from listener.evaluate.corpus.items import Item, Label, Segment
 from listener.evaluate.rates.events import EventKind
 from listener.evaluate.rates.judging import MatchRule, PlayedItem, match_wakes, speaker_at
-from listener.wake.trigger import Rule
+from listener.wakeword.detector import Rule
 from tests.evaluate.tracks import HERE, STEP, track_of
 
 RULE = Rule(0.5, refractory_samples=3 * STEP, near_miss_threshold=0.2)

@@ -7,7 +7,7 @@ from listener.evaluate.corpus.items import Item, Label
 from listener.evaluate.rates.events import EventKind
 from listener.evaluate.rates.judging import MatchRule, PlayedItem
 from listener.evaluate.rates.takes import word_report
-from listener.wake.trigger import Rule
+from listener.wakeword.detector import Rule
 from tests.evaluate.tracks import HERE, STEP, track_of
 
 TAKE_RULE = MatchRule(

@@ -10,7 +10,7 @@ from listener.evaluate.surveys.parquet import read_parquet, write_parquet
 from listener.evaluate.surveys.spans import Spans
 from listener.evaluate.surveys.traces import merge
 from listener.storage.journal import read_lines
-from listener.wake import trace
+from listener.wakeword import trace
 from tests.evaluate.made_traces import rises, write_trace
 
 

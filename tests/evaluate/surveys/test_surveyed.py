@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from listener.audio.pcm import FRAME_SAMPLES
 from listener.errors import UsageError
 from listener.evaluate.rates.events import EventKind
 from listener.evaluate.rates.result import Result, WordResult
@@ -13,8 +14,7 @@ from listener.evaluate.report.page import render_page
 from listener.evaluate.surveys import surveyed
 from listener.evaluate.surveys.spans import Span, Spans
 from listener.evaluate.surveys.traces import merge
-from listener.sound.pcm import FRAME_SAMPLES
-from listener.wake.trigger import NearMiss, Rule, Trigger, Wake
+from listener.wakeword.detector import NearMiss, Rule, Trigger, Wake
 from tests.evaluate.made_traces import BEGAN, rises, write_trace
 
 pytestmark = pytest.mark.system  # whole surveys

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from listener.audio.pcm import FRAME_SAMPLES
 from listener.errors import ConfigError, Unavailable
 from listener.evaluate.surveys.spans import Span, Spans
 from listener.evaluate.surveys.traces import MOST_TROUBLES, merge
-from listener.sound.pcm import FRAME_SAMPLES
 from tests.evaluate.made_traces import BEGAN, rises, write_trace
 
 BEGAN_S = BEGAN.timestamp()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.hear.microphone.capture import OTHER_RATES_HZ, CaptureError, capture, open_stream
 from listener.hear.microphone.devices import InputDevice
 from listener.hear.microphone.records import (
@@ -16,7 +17,6 @@ from listener.hear.microphone.records import (
     Reader,
     RecordType,
 )
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 
 
 class PortAudioError(Exception):

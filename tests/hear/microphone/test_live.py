@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 
+from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 from listener.config import MicrophoneSettings
 from listener.hear.gate import Gate, listen_to_device
 from listener.hear.microphone.live import (
@@ -29,7 +30,6 @@ from listener.hear.microphone.records import (
     encode_overrun,
 )
 from listener.hear.mute.switch import NoSwitch
-from listener.sound.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 from listener.system.systemd import StopSignal
 
 pytestmark = pytest.mark.system  # real processes

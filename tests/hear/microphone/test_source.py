@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
 from listener.errors import Unavailable, UsageError
 from listener.hear.microphone.source import FileMicrophone, RealTimePacer
-from listener.sound.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
 
 
 def wav(path: Path, values: Samples) -> Path:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.hear.microphone.records import Cause, FailedRecord, OpenedRecord
 from listener.hear.trying.judging import FAINT_DBFS, ProbeResult, assess_levels, assess_proof
-from listener.sound.pcm import FRAME_SAMPLES, Samples
 
 
 def noise(amplitude: float, frames: int = 25) -> Samples:

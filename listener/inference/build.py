@@ -1,0 +1,122 @@
+"""What is built of networks and settings: the device's detector, and what scores recordings."""
+
+import io
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from listener.config import WakeSettings
+from listener.errors import ModelRefused
+from listener.inference.onnx import HeadNet, LongNet, StreamNet
+from listener.wakeword.batch import BATCH_STEPS, BatchModel
+from listener.wakeword.detector import Detector, Rule
+from listener.wakeword.embedding import Embeddings
+from listener.wakeword.features import Floats, Mel
+from listener.wakeword.manifest import Model
+from listener.wakeword.streaming import StreamingModel, Word
+
+_FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
+
+
+def build_detector(words: Sequence[Model], embedding: Model, settings: WakeSettings) -> Detector:
+    """Make the detector for ``words``.
+
+    Args:
+        words: wake-word models, in the order of ``Detector.scores``.
+        embedding: the streaming network that they share.
+        settings: hop, laziness, thresholds, patience and refractory.
+
+    Raises:
+        ModelRefused: a file is not a model that can be run.
+    """
+    network, weights = _embedding(embedding, settings.hop_ms)
+    heads = tuple(_word(word) for word in words)
+    model = StreamingModel(
+        Mel(weights, network.hop_frames),
+        Embeddings(network, max(word.window_frames for word in heads)),
+        heads,
+        lazy=settings.lazy,
+    )
+    return Detector(model, {word.name: build_rule(word, settings) for word in words})
+
+
+def build_batch(
+    words: Sequence[Model], embedding: Model, long: Model, batch_steps: int = BATCH_STEPS
+) -> BatchModel:
+    """Make what scores recordings many steps at once, at a hop of 80 ms.
+
+    Args:
+        words: wake-word models, in the order of the columns of the scores.
+        embedding: has the weights of the mel bands.
+        long: the embedding network that takes any number of steps.
+        batch_steps: how many steps are computed at once.
+
+    Raises:
+        ModelRefused: a file is not a model that can be run.
+    """
+    network = LongNet(long.data, long.name)
+    heads = [(_word(word), HeadNet(word.data, word.name)) for word in words]
+    return BatchModel(
+        _mel_weights(embedding),
+        network,
+        [word for word, _ in heads],
+        [head for _, head in heads],
+        batch_steps,
+    )
+
+
+def build_rule(word: Model, settings: WakeSettings) -> Rule:
+    """Return what makes a wake of a word's scores.
+
+    Raises:
+        ModelRefused: neither the settings nor its manifest have a threshold.
+    """
+    threshold = settings.thresholds.get(word.name, word.manifest.threshold)
+    if threshold is None:
+        raise ModelRefused(f"{word.name} has no threshold")
+    steps_per_frame = _FRAME_MS // settings.hop_ms
+    return Rule(
+        threshold=threshold,
+        # Two frames in a row are three steps in a row where a frame has two.
+        patience_steps=(settings.patience_frames - 1) * steps_per_frame + 1,
+        refractory_samples=round(settings.refractory_s * SAMPLE_RATE_HZ),
+        near_miss_threshold=settings.near_miss_threshold,
+    )
+
+
+def _embedding(model: Model, hop_ms: int) -> tuple[StreamNet, Floats]:
+    """Load the network for a hop, and the weights of the mel bands."""
+    return StreamNet(_file(model, f"stream-{hop_ms}.onnx"), model.name), _mel_weights(model)
+
+
+def _mel_weights(model: Model) -> Floats:
+    weights: Floats = np.load(io.BytesIO(_file(model, "mel.npy")), allow_pickle=False)
+    return weights
+
+
+def _file(model: Model, path: str) -> bytes:
+    for file, data in zip(model.manifest.files, model.contents, strict=True):
+        if file.path == path:
+            return data
+    raise ModelRefused(f"{model.name} carries no file {path!r}")
+
+
+def _word(model: Model) -> Word:
+    """Load a head, and hold it against what its manifest claims."""
+    head = HeadNet(model.data, model.name)
+    labels = tuple(sorted(model.manifest.labels.items()))
+    if model.manifest.window_frames != head.window_frames:
+        raise ModelRefused(
+            f"{model.name} looks at {head.window_frames} embeddings,"
+            f" not at {model.manifest.window_frames}"
+        )
+    if any(output >= head.outputs for output, _ in labels):
+        raise ModelRefused(f"{model.name} has labels for more than its {head.outputs} outputs")
+    if head.outputs > 1 and not labels:
+        raise ModelRefused(
+            f"{model.name} tells {head.outputs} things apart, and nobody says which",
+            "its manifest needs a table [labels]: output = name",
+        )
+    return Word(model.name, head, head.window_frames, labels)

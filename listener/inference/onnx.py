@@ -1,0 +1,318 @@
+"""The only importer of onnxruntime: sessions on the processor alone, and buffers bound to them.
+
+Its Linux wheels carry telemetry that is on by default; it is switched off here before the first
+import and once more after it. Sessions use one thread.
+
+The networks that turn mel frames into embeddings: step by step, or many steps at once.
+
+The networks that tell one wake word: heads over a window of embeddings.
+
+The network that tells whether somebody speaks.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
+from listener.errors import ModelRefused
+from listener.wakeword.embedding import FEATURES
+from listener.wakeword.features import BANDS, Floats
+from listener.wakeword.manifest import Model
+
+Session: TypeAlias = Any  # onnxruntime ships no types; this is its InferenceSession,
+Binding: TypeAlias = Any  # and this its IOBinding
+
+
+def open_session(data: bytes, name: str, *, keeps_memory: bool) -> Session:
+    """Load a network.
+
+    Args:
+        data: an ONNX file.
+        name: for messages.
+        keeps_memory: whether the runtime holds on to what it computes in. Without, that is freed,
+            and overwritten, after each run; with it, a large network is a tenth quicker.
+
+    Raises:
+        ModelRefused: onnxruntime cannot.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # noqa: PLC0415 - only after its telemetry is off, and only where needed
+
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.enable_cpu_mem_arena = keeps_memory
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # it raises its own kinds, by version
+        raise ModelRefused(f"{name} is no network that onnxruntime can run") from error
+
+
+def bind_input(binding: Binding, name: str, buffer: Floats) -> None:
+    """Let a network read what it is given from ``buffer``, which must live as long."""
+    binding.bind_input(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
+
+
+def bind_output(binding: Binding, name: str, buffer: Floats) -> None:
+    """Let a network write what it finds into ``buffer``, which must live as long."""
+    binding.bind_output(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
+
+
+_Past: TypeAlias = dict[str, Floats]  # a network's caches, by name
+
+
+class StreamNet:
+    """The streaming embedding network, on buffers that are bound once.
+
+    Two sets of kept columns take turns as input and output, so nothing is copied between steps.
+    Implements ``wakeword.embedding.Network``. Not safe for use by several threads.
+    """
+
+    def __init__(self, data: bytes, name: str) -> None:
+        """Load.
+
+        Raises:
+            ModelRefused: it is no streaming embedding network.
+        """
+        session = open_session(data, name, keeps_memory=True)
+        shapes = {node.name: tuple(node.shape) for node in session.get_inputs()}
+        hop = shapes.get("mel", (0, 0, 0, 0))[2]
+        past = {name: shape for name, shape in shapes.items() if name != "mel"}
+        names = {node.name for node in session.get_outputs()}
+        if shapes.get("mel") != (1, 1, hop, BANDS) or names != {
+            "embedding",
+            *map(_next_input, past),
+        }:
+            raise ModelRefused(f"{name} is no streaming embedding network")
+        self.hop_frames: int = hop
+        """Mel frames a step."""
+        # onnxruntime keeps the buffers' addresses only: they live as long as the bindings.
+        self._mel = np.zeros((1, 1, hop, BANDS), np.float32)
+        self._embedding = np.zeros((1, FEATURES), np.float32)
+        self._result: Floats = self._embedding[0]
+        self._columns = tuple(
+            {name: np.zeros(shape, np.float32) for name, shape in past.items()} for _ in range(2)
+        )
+        self._turns = tuple(
+            self._bind(session, before, after)
+            for before, after in (self._columns, self._columns[::-1])
+        )
+        self._run = session.run_with_iobinding
+        self._turn = 0
+
+    def step(self, mel: Floats) -> Floats:
+        """See ``Network.step``."""
+        np.copyto(self._mel[0, 0], mel)
+        self._run(self._turns[self._turn])
+        self._turn ^= 1
+        return self._result
+
+    def state(self) -> tuple[Floats, ...]:
+        """See ``Network.state``."""
+        return tuple(column.copy() for column in self._columns[self._turn].values())
+
+    def resume(self, state: tuple[Floats, ...]) -> None:
+        """See ``Network.resume``."""
+        self._mel[:] = 0
+        # Once over silence: the runtime keeps in its own memory what it computed of the last step.
+        self._run(self._turns[self._turn])
+        for columns in self._columns:
+            for column, kept in zip(columns.values(), state, strict=True):
+                column[:] = kept
+        self._embedding[:] = 0
+
+    def _bind(self, session: Session, before: _Past, after: _Past) -> Binding:
+        binding = session.io_binding()
+        for name, buffer in (("mel", self._mel), *before.items()):
+            bind_input(binding, name, buffer)
+        outputs = {_next_input(name): buffer for name, buffer in after.items()}
+        for name, buffer in (("embedding", self._embedding), *outputs.items()):
+            bind_output(binding, name, buffer)
+        return binding
+
+
+class LongNet:
+    """The streaming embedding network over any number of steps at once.
+
+    Implements ``wakeword.batch.LongNetwork``. Not safe for use by several threads.
+    """
+
+    def __init__(self, data: bytes, name: str) -> None:
+        """Load.
+
+        Raises:
+            ModelRefused: it is no such network.
+        """
+        self._session = open_session(data, name, keeps_memory=True)
+        shapes = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
+        past = {name: shape for name, shape in shapes.items() if name != "mel"}
+        self._outputs = ["embedding", *map(_next_input, past)]
+        names = {node.name for node in self._session.get_outputs()}
+        if shapes.get("mel") != (1, 1, "frames", BANDS) or names != set(self._outputs):
+            raise ModelRefused(f"{name} is no embedding network for many steps")
+        self._past = {name: np.zeros(shape, np.float32) for name, shape in past.items()}
+
+    def steps(self, mel: Floats) -> Floats:
+        """See ``LongNetwork.steps``."""
+        embeddings, *past = self._session.run(self._outputs, {"mel": mel[None, None], **self._past})
+        self._past = dict(zip(self._past, past, strict=True))
+        found: Floats = embeddings
+        return found
+
+    def state(self) -> _Past:
+        """See ``LongNetwork.state``."""
+        return self._past
+
+    def resume(self, state: _Past) -> None:
+        """See ``LongNetwork.resume``."""
+        self._past = state
+
+
+def _next_input(past: str) -> str:
+    """Name the output that becomes the input ``past`` of the next step."""
+    return past.replace("past.", "next.", 1)
+
+
+LONGEST_WINDOW_FRAMES: Final = 1 << 10
+"""No head looks at more embeddings."""
+
+
+class HeadNet:
+    """A head in openWakeWord's format. Not safe for use by several threads."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        """Load.
+
+        Raises:
+            ModelRefused: it is none; the message says why.
+        """
+        session = open_session(data, name, keeps_memory=False)
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        hint = "an openWakeWord head takes float32 of the shape (1, n, 96), and gives (1, classes)"
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ModelRefused(
+                f"{name} has {len(inputs)} inputs and {len(outputs)} outputs, not one of each", hint
+            )
+        shape, result = inputs[0].shape, outputs[0].shape
+        if {inputs[0].type, outputs[0].type} != {"tensor(float)"}:
+            raise ModelRefused(f"{name} takes {inputs[0].type}, gives {outputs[0].type}", hint)
+        # A name where a number is expected stands for any number of windows at once.
+        if not (
+            _shape_matches(shape, (1, None, FEATURES)) and 1 <= shape[1] <= LONGEST_WINDOW_FRAMES
+        ):
+            raise ModelRefused(f"{name} takes the shape {shape}", hint)
+        if not _shape_matches(result, (1, None)) or result[1] < 1:
+            raise ModelRefused(f"{name} gives the shape {result}", hint)
+        self.window_frames: int = shape[1]
+        """Embeddings that it looks at."""
+        self.outputs: int = result[1]
+        """Classes that it tells apart; 1 for most."""
+        self._window = np.zeros((1, shape[1], FEATURES), np.float32)
+        outcome = np.zeros((1, result[1]), np.float32)
+        self._result: Floats = outcome[0]
+        self._binding = session.io_binding()
+        bind_input(self._binding, inputs[0].name, self._window)
+        bind_output(self._binding, outputs[0].name, outcome)
+        self._run = session.run_with_iobinding
+        self._session = session
+
+    def score(self, window: Floats) -> Floats:
+        """See ``Head.score`` of ``listener/wakeword/streaming.py``."""
+        np.copyto(self._window[0], window)
+        self._run(self._binding)
+        return self._result
+
+    def over(self, embeddings: Floats) -> "Windows":
+        """See ``ManyHead.over`` of ``listener/wakeword/batch.py``."""
+        return Windows(self._session, embeddings, self.window_frames, self.outputs)
+
+    def wipe(self) -> None:
+        """See ``Head.wipe``."""
+        self._window[:] = 0
+        self._result[:] = 0
+
+
+class Windows:
+    """A head over every window of one buffer of embeddings. Not safe for use by several threads."""
+
+    def __init__(
+        self,
+        session: Session,
+        embeddings: Floats,
+        window_frames: int,
+        outputs: int,
+    ) -> None:
+        (given,), (result,) = session.get_inputs(), session.get_outputs()
+        self._session, self._input = session, given.name
+        self._window_frames = window_frames
+        self._embeddings = embeddings
+        self._takes_many = not isinstance(given.shape[0], int)
+        self._results = np.zeros((len(embeddings) + 1, outputs), np.float32)
+        # A window is one piece of the buffer, so the network reads it where it lies.
+        self._bindings: list[Binding] = []
+        for end in range(window_frames, len(embeddings) + 1):
+            binding = session.io_binding()
+            window = embeddings[end - window_frames : end][None]
+            bind_input(binding, given.name, window)
+            bind_output(binding, result.name, self._results[end : end + 1])
+            self._bindings.append(binding)
+
+    def score(self, first_end: int, last_end: int) -> Floats:
+        """See ``Scorer.score`` of ``listener/wakeword/batch.py``."""
+        if self._takes_many:
+            reach = self._embeddings[first_end - self._window_frames : last_end]
+            windows = sliding_window_view(reach, self._window_frames, axis=0).transpose(0, 2, 1)
+            outputs: Floats = self._session.run(None, {self._input: windows})[0]
+            return outputs
+        run = self._session.run_with_iobinding
+        for end in range(first_end, last_end + 1):
+            run(self._bindings[end - self._window_frames])
+        return self._results[first_end : last_end + 1]
+
+
+def _shape_matches(shape: Sequence[Any], expected: tuple[int | None, ...]) -> bool:
+    """Compare shapes; None takes any number, a symbolic axis only fits 1."""
+    return len(shape) == len(expected) and all(
+        isinstance(got, int)
+        if want is None
+        else got == want or (want == 1 and not isinstance(got, int))
+        for got, want in zip(shape, expected, strict=True)
+    )
+
+
+class SpeechNet:
+    """Silero's voice activity detector. Not safe for use by several threads."""
+
+    def __init__(self, model: Model) -> None:
+        """Load.
+
+        Raises:
+            ModelRefused: it is no such network.
+        """
+        self._session = open_session(model.data, model.name, keeps_memory=False)
+        names = {node.name for node in self._session.get_inputs()}
+        if names != {"input", "sr", "h", "c"}:
+            raise ModelRefused(f"{model.name} is no Silero voice activity detector")
+        self._rate = np.array(SAMPLE_RATE_HZ, np.int64)
+        self._h = self._c = np.zeros((2, 1, 64), np.float32)
+
+    def reset(self) -> None:
+        """Forget what was heard before."""
+        self._h = self._c = np.zeros((2, 1, 64), np.float32)
+
+    def probability(self, samples: Samples) -> float:
+        """Return the probability, 0 to 1, that somebody speaks in ``samples``.
+
+        Args:
+            samples: int16, shape (n,), the piece that follows the last one; 30 ms or more.
+        """
+        level = (samples / np.float32(32767)).astype(np.float32)[None]
+        probability, self._h, self._c = self._session.run(
+            None, {"input": level, "sr": self._rate, "h": self._h, "c": self._c}
+        )
+        return float(probability[0, 0])

@@ -1,0 +1,294 @@
+"""What a survey keeps of a room: scores, levels, gaps, times, and no sound. Pure.
+
+A trace is JSON Lines with a closed schema: a line for each start (``opened``), for each stretch of
+sound of at most a minute (``heard``) and for each gap (``gap``). Every field is a number within
+bounds, a time, a hash or a short name; there is no field that could hold sound, and between two
+levels lie 2 s. ``docs/research/survey.md`` says what such a trace reveals; `tracer` makes
+its stretches.
+
+Makes of sound and scores the stretches that a trace keeps of them. Pure.
+
+What is taken of a frame is its power, summed over 2 s with that of its neighbours: no sample stays.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, GapReason
+from listener.config import Probability, ShortName
+from listener.wakeword.detector import NearMiss, Step, Wake
+
+LEVEL_FRAMES: Final = 25
+"""Frames that a level is the mean of: 2 s."""
+PART_FRAMES: Final = 30 * LEVEL_FRAMES
+"""Frames of the longest stretch: a minute."""
+LOWEST_LEVEL_DB: Final = -120
+LONGEST_LINE_BYTES: Final = 1 << 16
+
+_HIGHEST_SAMPLE: Final = 9_999_999_999_999  # 19 years
+
+Sample = Annotated[int, Meta(ge=0, le=_HIGHEST_SAMPLE)]
+Score = Annotated[float, Meta(ge=0, le=1)]
+LevelDb = Annotated[int, Meta(ge=LOWEST_LEVEL_DB, le=0)]
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Run = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+Utc = Annotated[
+    str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z")
+]
+Monotonic = Annotated[float, Meta(ge=0, le=1e12)]
+
+
+class _TraceLine(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
+):
+    """One line."""
+
+
+class TraceWord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One word, and the rule that the device judged it by."""
+
+    sha256: Hash
+    """Of the model's file."""
+    threshold: Score
+    patience_steps: Annotated[int, Meta(ge=1, le=100)]
+    refractory_samples: Sample
+    near_miss_threshold: Score
+
+
+class OpenedLine(_TraceLine, frozen=True, kw_only=True, tag="opened"):
+    """A survey began; the line of samples begins at 0."""
+
+    v: Literal[1] = 1
+    device: ShortName
+    run: Run
+    """Random: tells this start from every other."""
+    earmark: Annotated[str, Meta(pattern=r"^[0-9A-Za-z.+-]{1,32}\Z")]
+    utc: Utc
+    monotonic_s: Monotonic
+    step_samples: Annotated[int, Meta(ge=160, le=FRAME_SAMPLES)]
+    """From one score to the next."""
+    floor: Probability
+    """Scores below it are not kept; nothing can be said of thresholds below it."""
+    lazy: bool
+    words: Annotated[dict[ShortName, TraceWord], Meta(min_length=1, max_length=64)]
+
+
+class TraceDetection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A wake or a near miss, as the device saw it."""
+
+    kind: Literal["wake", "near_miss"]
+    word: ShortName
+    score: Score
+    end_sample: Sample
+
+
+class WordScores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The scores of one word at or above the floor."""
+
+    steps: tuple[Annotated[int, Meta(ge=0, le=PART_FRAMES * 8)], ...]
+    """Which steps of the stretch, from 0; rising."""
+    scores: tuple[Score, ...]
+    """Of the same length; the shortest decimals that are the same float32."""
+
+
+class HeardLine(_TraceLine, frozen=True, kw_only=True, tag="heard"):
+    """A stretch of sound without a gap."""
+
+    first_sample: Sample
+    end_sample: Sample
+    utc: Utc
+    """When ``end_sample`` was heard."""
+    monotonic_s: Monotonic
+    """The same by the clock that never goes back; other runs of the machine begin it anew."""
+    levels_db: Annotated[tuple[LevelDb, ...], Meta(max_length=PART_FRAMES // LEVEL_FRAMES)]
+    """Mean power of each 2 s, in whole decibels of full scale; the last may be of less."""
+    scores: dict[ShortName, WordScores]
+    """By word; one that never reached the floor is absent."""
+    found: tuple[TraceDetection, ...]
+
+
+class GapLine(_TraceLine, frozen=True, kw_only=True, tag="gap"):
+    """A stretch without sound; every score begins anew after it."""
+
+    reason: GapReason
+    first_sample: Sample
+    length_samples: Sample
+    utc: Utc
+    """When it ended, as far as this line says; the same gap may go on in the next line."""
+    monotonic_s: Monotonic
+
+
+Line = OpenedLine | HeardLine | GapLine
+
+
+def encode(line: Line) -> bytes:
+    """Return a line with its end."""
+    return msgspec.json.encode(line) + b"\n"
+
+
+def decode(data: bytes) -> Line:
+    """Read a line of any origin.
+
+    Raises:
+        ValueError: it is none, too long, or contradicts itself. Nothing else is raised.
+    """
+    if len(data) > LONGEST_LINE_BYTES:
+        raise ValueError(f"longer than {LONGEST_LINE_BYTES} bytes")
+    try:
+        line: Line = msgspec.json.decode(data, type=Line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"not a line of a trace: {error}") from error
+    parse_time(line.utc)
+    if isinstance(line, HeardLine) and not _is_consistent(line):
+        raise ValueError("a stretch that contradicts itself")
+    return line
+
+
+def parse_time(utc: str) -> datetime:
+    """Read a time of a trace.
+
+    Raises:
+        ValueError: there is no such time.
+    """
+    return datetime.fromisoformat(utc.removesuffix("Z")).replace(tzinfo=UTC)
+
+
+def format_time(time: datetime) -> str:
+    """Write a time as a trace has it."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def shorten_score(score: float) -> float:
+    """Return the shortest decimal that is the same float32: half the length, and no rounding."""
+    return float(np.format_float_positional(np.float32(score)))
+
+
+def line_start(line: HeardLine | GapLine) -> datetime:
+    """Return when the first sample of a line was heard, or missed."""
+    if isinstance(line, HeardLine):
+        return parse_time(line.utc) - _seconds(line.end_sample - line.first_sample)
+    return parse_time(line.utc) - _seconds(line.length_samples)
+
+
+def _is_consistent(line: HeardLine) -> bool:
+    length = line.end_sample - line.first_sample
+    frames = length // FRAME_SAMPLES
+    return (
+        0 < frames <= PART_FRAMES
+        and length == frames * FRAME_SAMPLES
+        and len(line.levels_db) == -(-frames // LEVEL_FRAMES)
+        and all(
+            len(one.steps) == len(one.scores)
+            and all(a < b for a, b in zip(one.steps, one.steps[1:], strict=False))
+            for one in line.scores.values()
+        )
+    )
+
+
+def _seconds(samples: int) -> timedelta:
+    return timedelta(seconds=samples / SAMPLE_RATE_HZ)
+
+
+_FULL_SCALE: Final = 32_768.0
+
+
+class TraceBuilder:
+    """Sums up sound and scores, stretch by stretch; keeps no sample. One thread."""
+
+    def __init__(self, words: Sequence[str], floor: float, step_samples: int) -> None:
+        """Begin.
+
+        Args:
+            words: whose scores are kept.
+            floor: from which on they are kept, 0 to 1.
+            step_samples: from one score to the next.
+        """
+        self._words = tuple(words)
+        self._floor = floor
+        self._step_samples = step_samples
+        self._clear(0)
+
+    def frame(
+        self, frame: Frame, steps: Iterable[Step], detections: Iterable[Wake | NearMiss]
+    ) -> None:
+        """Take a frame and what the detector made of it. A gap before it must have been taken.
+
+        Args:
+            frame: looked at for its power alone.
+            steps: of this frame.
+            detections: at this frame; a near miss may lie before it.
+        """
+        if not self._frames:
+            self._clear(frame.first_sample)
+        if self._frames % LEVEL_FRAMES == 0:
+            self._powers.append([])
+        loud = frame.samples.astype(np.float64)
+        self._powers[-1].append(float(np.dot(loud, loud)) / len(loud))
+        self._frames += 1
+        for step in steps:
+            place = (step.end_sample - self._first_sample) // self._step_samples - 1
+            for word in self._words:
+                score = step.scores.get(word, 0.0)
+                if score >= self._floor:
+                    places, values = self._scores.setdefault(word, ([], []))
+                    places.append(place)
+                    values.append(shorten_score(score))
+        for event in detections:
+            kind: Literal["wake", "near_miss"] = "wake" if isinstance(event, Wake) else "near_miss"
+            self._found.append(
+                TraceDetection(
+                    kind=kind,
+                    word=event.word,
+                    score=shorten_score(event.score),
+                    end_sample=event.end_sample,
+                )
+            )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a minute of sound waits to be taken."""
+        return self._frames >= PART_FRAMES
+
+    def take(self, utc: datetime, monotonic_s: float) -> HeardLine | None:
+        """Return the stretch since the last one, if there is any, and begin a new one.
+
+        Args:
+            utc: now, when the last frame has just been heard.
+            monotonic_s: the same by the other clock.
+        """
+        if not self._frames:
+            return None
+        end_sample = self._first_sample + self._frames * FRAME_SAMPLES
+        heard = HeardLine(
+            first_sample=self._first_sample,
+            end_sample=end_sample,
+            utc=format_time(utc),
+            monotonic_s=round(monotonic_s, 3),
+            levels_db=tuple(_level_db(math.fsum(part) / len(part)) for part in self._powers),
+            scores={
+                word: WordScores(steps=tuple(places), scores=tuple(values))
+                for word, (places, values) in self._scores.items()
+            },
+            found=tuple(self._found),
+        )
+        self._clear(end_sample)
+        return heard
+
+    def _clear(self, first_sample: int) -> None:
+        self._first_sample = first_sample
+        self._frames = 0
+        self._powers: list[list[float]] = []
+        self._scores: dict[str, tuple[list[int], list[float]]] = {}
+        self._found: list[TraceDetection] = []
+
+
+def _level_db(power: float) -> int:
+    """Return mean power in whole decibels of full scale."""
+    lowest = 10 ** (LOWEST_LEVEL_DB / 10) * _FULL_SCALE**2
+    return min(0, round(10 * math.log10(max(power, lowest) / _FULL_SCALE**2)))

@@ -1,0 +1,97 @@
+"""Our own encoder, held against everybody else's decoders."""
+
+import io
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from listener.audio.flac import BLOCK_SAMPLES, to_flac
+
+Samples = NDArray[np.int16]
+
+UNSUPPORTED = 3
+ENCODE = f"""
+import ctypes, sys
+import numpy as np
+from listener.audio.flac import to_flac
+# linux/prctl.h: PR_SET_MDWE, as MemoryDenyWriteExecute= does; and no memory that is a file.
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
+    sys.exit({UNSUPPORTED})
+sys.stdout.buffer.write(to_flac(np.arange(48_000, dtype=np.int16), 16_000, "said"))
+sys.exit("soundfile" in sys.modules)
+"""
+
+
+def samples_of(kind: str, length: int) -> Samples:
+    rng = np.random.default_rng(length)
+    places = np.arange(length)
+    sound = {
+        "silence": np.zeros(length),
+        "hum": 3_000 * np.sin(places / 20),
+        "voice": rng.normal(0, 1, length) * 2_000 * (1 + np.sin(places / 700)),
+        "noise": rng.integers(-32_768, 32_768, length),
+        "extremes": np.where(places % 2, 32_767, -32_768),
+        "steps": np.where(places // 97 % 2, 32_767, -32_768),
+    }
+    made: Samples = sound[kind].astype(np.int16)
+    return made
+
+
+KINDS = ("silence", "hum", "voice", "noise", "extremes", "steps")
+
+
+@given(st.sampled_from(KINDS), st.integers(1, 3 * BLOCK_SAMPLES))
+def test_every_sample_comes_back(kind: str, length: int) -> None:
+    samples = samples_of(kind, length)
+
+    read, rate_hz = soundfile.read(io.BytesIO(to_flac(samples, 16_000, "")), dtype="int16")
+
+    assert rate_hz == 16_000
+    assert np.array_equal(read, samples)
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 4095, 4096, 4097, 480_000])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.skipif(shutil.which("flac") is None, reason="apt-get install flac")
+def test_stock_flac_finds_nothing_wrong(tmp_path: Path, kind: str, length: int) -> None:
+    path = tmp_path / "clip.flac"
+    path.write_bytes(to_flac(samples_of(kind, length), 16_000, "é" * 1_000))
+
+    # It checks each frame's two checksums, and the MD5 of all samples.
+    tested = subprocess.run(
+        ["flac", "--test", "--warnings-as-errors", "--silent", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (tested.returncode, tested.stderr) == (0, "")
+    with soundfile.SoundFile(path) as file:
+        assert file.comment == "é" * 1_000
+        assert file.frames == length
+
+
+def test_it_is_about_as_short_as_others_make_it() -> None:
+    samples = samples_of("voice", 160_000)
+    out = io.BytesIO()
+    soundfile.write(out, samples, 16_000, format="FLAC", subtype="PCM_16")
+
+    assert len(to_flac(samples, 16_000, "")) < 1.1 * len(out.getvalue())
+
+
+def test_it_needs_no_memory_that_is_both_written_and_run() -> None:
+    done = subprocess.run([sys.executable, "-c", ENCODE], capture_output=True, check=False)
+
+    if done.returncode == UNSUPPORTED:
+        pytest.skip("a kernel before 6.3 cannot forbid it to a process")
+    assert done.returncode == 0, done.stderr.decode()
+    samples, _ = soundfile.read(io.BytesIO(done.stdout), dtype="int16")
+    assert np.array_equal(samples, np.arange(48_000, dtype=np.int16))

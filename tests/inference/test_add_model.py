@@ -1,0 +1,58 @@
+"""What is added is kept as it was checked, or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from listener.errors import ModelRefused, Unavailable
+from listener.inference.add_model import add_model
+from listener.inference.catalogue import Catalogue
+from listener.wakeword.manifest import parse_manifest
+from tests.added import DATA, add_pineapple, manifest_of
+
+
+@pytest.fixture
+def added(home: Path) -> Path:
+    """The folder of a model ``pineapple`` that was added to the home."""
+    return add_pineapple(home)
+
+
+def test_adding_the_same_file_again_changes_nothing(home: Path, added: Path) -> None:
+    before = (added / "manifest.toml").stat()
+
+    again = add_model(Catalogue(home), manifest_of("pineapple"), DATA)
+
+    assert again is False
+    assert (added / "manifest.toml").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_adding_another_file_under_the_same_name_is_refused(home: Path, added: Path) -> None:
+    with pytest.raises(ModelRefused, match="another model pineapple") as caught:
+        add_model(Catalogue(home), manifest_of("pineapple", b"other"), b"other")
+
+    assert str(added) in caught.value.hint
+
+
+def test_a_shipped_name_cannot_be_taken(home: Path) -> None:
+    with pytest.raises(ModelRefused, match="comes with Earmark"):
+        add_model(Catalogue(home), manifest_of("alexa"), DATA)
+
+
+def test_bytes_that_are_not_the_manifests_are_not_added(home: Path) -> None:
+    with pytest.raises(ModelRefused, match="another file"):
+        add_model(Catalogue(home), manifest_of("pineapple"), DATA + b"!")
+
+    assert not (home / "models").exists()
+
+
+def test_a_home_that_cannot_be_written_is_said(home: Path) -> None:
+    (home / "models").write_text("in the way")
+
+    with pytest.raises(Unavailable, match="cannot write"):
+        add_model(Catalogue(home), manifest_of("pineapple"), DATA)
+
+
+def test_what_add_writes_is_a_manifest(added: Path) -> None:
+    manifest = parse_manifest((added / "manifest.toml").read_text("utf-8"), "here")
+
+    assert manifest == manifest_of("pineapple")

@@ -1,0 +1,180 @@
+"""Which models are here, and that only verified bytes leave the catalogue."""
+
+import base64
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from listener.errors import ModelRefused
+from listener.inference.catalogue import Catalogue
+from listener.wakeword.manifest import to_toml
+from tests.added import DATA, add_pineapple
+
+WORDS = ("alexa", "hey-jarvis", "hey-marvin", "hey-mycroft", "timer", "weather")
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+@pytest.fixture
+def added(home: Path) -> Path:
+    """The folder of a model ``pineapple`` that was added to the home."""
+    return add_pineapple(home)
+
+
+def test_the_six_words_and_the_speech_network_are_here(home: Path) -> None:
+    catalogue = Catalogue(home)
+
+    models = [catalogue.load(name) for name in WORDS]
+
+    assert set(WORDS) < set(catalogue.names())
+    assert {model.manifest.kind for model in models} == {"wake-word"}
+    assert catalogue.speech().manifest.kind == "speech"
+    assert [model.manifest.window_frames for model in models] == [16, 16, 16, 16, 34, 22]
+
+
+def test_the_timers_labels_are_openwakewords(home: Path) -> None:
+    labels = Catalogue(home).manifest("timer").labels
+
+    assert labels == {
+        1: "1_minute_timer",
+        2: "5_minute_timer",
+        3: "10_minute_timer",
+        4: "20_minute_timer",
+        5: "30_minute_timer",
+        6: "1_hour_timer",
+    }
+
+
+def test_the_hashes_are_those_of_the_wheel(home: Path) -> None:
+    recorded = {
+        str(file): base64.urlsafe_b64decode(file.hash.value + "=").hex()
+        for file in importlib.metadata.files("openwakeword") or []
+        if file.hash is not None
+    }
+
+    claimed = [
+        file
+        for manifest in Catalogue(home).manifests()
+        if manifest.package is not None
+        for file in manifest.files
+    ]
+
+    assert len(claimed) == len(WORDS) + 1
+    assert all(recorded[file.path] == file.sha256 for file in claimed)
+
+
+def test_every_shipped_model_has_a_card_that_names_its_licence(home: Path) -> None:
+    catalogue = Catalogue(home)
+
+    for manifest in catalogue.manifests():
+        card = (catalogue.folder(manifest.name) / "card.md").read_text("utf-8")
+
+        assert card.startswith(f"# {manifest.name}\n")
+        assert manifest.licence.replace("-", " ") in card.replace("-", " ")
+        assert "figures" in card.lower()
+
+
+def test_finding_models_imports_no_package_that_carries_them(home: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from listener.inference.catalogue import Catalogue;"
+        "catalogue = Catalogue(Path(sys.argv[1]));"
+        "[catalogue.load(name) for name in catalogue.names()];"
+        "print({'openwakeword', 'sklearn', 'scipy', 'onnxruntime', 'numpy'} & {*sys.modules})"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(home)], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout == "set()\n"
+
+
+def test_a_model_that_was_added_loads(home: Path, added: Path) -> None:
+    model = Catalogue(home).load("pineapple")
+
+    assert model.data == DATA
+    assert (added / "manifest.toml").read_text("utf-8") == to_toml(model.manifest)
+    assert not [entry for entry in added.parent.iterdir() if entry.name.startswith(".")]
+
+
+def test_a_shipped_name_cannot_be_shadowed_by_hand(home: Path, added: Path) -> None:
+    added.rename(added.parent / "alexa")
+    rewrite(added.parent / "alexa" / "manifest.toml", "pineapple", "alexa")
+
+    model = Catalogue(home).load("alexa")
+
+    assert model.data != DATA
+
+
+def test_a_name_that_nobody_has_is_refused(home: Path) -> None:
+    for name in ("pineapple", "../alexa", "", "alexa\n"):
+        with pytest.raises(ModelRefused, match="there is no model") as caught:
+            Catalogue(home).load(name)
+
+        assert "hey-jarvis" in caught.value.hint
+
+
+@pytest.mark.parametrize("data", [DATA[:-1], DATA + b"!", DATA.upper(), b""])
+def test_a_file_that_was_changed_is_refused(home: Path, added: Path, data: bytes) -> None:
+    (added / "model.onnx").write_bytes(data)
+
+    with pytest.raises(ModelRefused, match="another file than its manifest says"):
+        Catalogue(home).load("pineapple")
+
+
+def test_a_file_that_is_missing_is_refused(home: Path, added: Path) -> None:
+    (added / "model.onnx").unlink()
+
+    with pytest.raises(ModelRefused, match="there is no file"):
+        Catalogue(home).load("pineapple")
+
+
+def test_a_manifest_that_names_another_model_is_refused(home: Path, added: Path) -> None:
+    added.rename(added.parent / "papaya")
+
+    with pytest.raises(ModelRefused, match="is named pineapple, its folder papaya"):
+        Catalogue(home).load("papaya")
+
+
+def test_a_manifest_that_is_no_text_is_refused(home: Path, added: Path) -> None:
+    (added / "manifest.toml").write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(ModelRefused, match="not UTF-8"):
+        Catalogue(home).manifest("pineapple")
+
+
+@pytest.mark.parametrize(
+    ("package", "why"),
+    [
+        ('name = "pineapple-words"\nversion = "1"', "which is not installed"),
+        ('name = "msgspec"\nversion = "0.0.1"', r"but .* is installed"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_said(
+    home: Path, added: Path, package: str, why: str
+) -> None:
+    with (added / "manifest.toml").open("a", encoding="utf-8") as stream:
+        stream.write(f"\n[package]\n{package}\n")
+
+    with pytest.raises(ModelRefused, match=why) as caught:
+        Catalogue(home).load("pineapple")
+
+    assert "pip install" in caught.value.hint
+
+
+def test_stray_files_and_folders_are_no_models(home: Path, added: Path) -> None:
+    (added.parent / ".adding-abc").mkdir()
+    (added.parent / "Upper").mkdir()
+    (added.parent / "empty").mkdir()
+    (added.parent / "notes.txt").write_text("hello")
+
+    names = Catalogue(home).names()
+
+    assert [name for name in names if not Catalogue(home).is_shipped(name)] == ["pineapple"]

@@ -1,0 +1,172 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from listener.errors import ModelRefused
+from listener.inference.catalogue import Catalogue
+from listener.inference.onnx import HeadNet, LongNet, SpeechNet, StreamNet
+
+
+@pytest.mark.system
+def test_telemetry_is_off_before_onnxruntime_is_imported() -> None:
+    program = """
+import sys
+import listener.inference.build, listener.inference.onnx, listener.inference.onnx
+assert "onnxruntime" not in sys.modules, "importing our module imports nothing of theirs"
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "onnxruntime":
+            import os
+            print("telemetry", os.environ.get("ORT_DISABLE_TELEMETRY"))
+
+sys.meta_path.insert(0, Watch())
+from pathlib import Path
+from listener.inference.catalogue import Catalogue
+listener.inference.onnx.HeadNet(Catalogue(Path("/nonexistent")).load("alexa").data, "alexa")
+print("heavy", sorted({"scipy", "sklearn", "openwakeword", "onnx"} & set(sys.modules)))
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, env=environment, text=True
+    )
+
+    assert done.stdout.splitlines() == ["telemetry 1", "heavy []"]
+
+
+def test_a_head_is_no_streaming_network(catalogue: Catalogue) -> None:
+    with pytest.raises(ModelRefused, match="no streaming embedding network"):
+        StreamNet(catalogue.load("alexa").data, "it")
+
+
+def test_a_head_is_no_network_for_many_steps(catalogue: Catalogue) -> None:
+    with pytest.raises(ModelRefused, match="no embedding network for many steps"):
+        LongNet(catalogue.load("alexa").data, "it")
+
+
+WINDOWS = {
+    "alexa": 16,
+    "hey-jarvis": 16,
+    "hey-marvin": 16,
+    "hey-mycroft": 16,
+    "timer": 34,
+    "weather": 22,
+}
+
+
+def network(
+    input_shape: list[Any],
+    output_shape: list[Any],
+    *,
+    kind: int = TensorProto.FLOAT,
+    operator: str = "Flatten",
+) -> bytes:
+    """Write a network that takes and gives these shapes; it is never run."""
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["in"], ["out"])],
+        "test",
+        [helper.make_tensor_value_info("in", kind, input_shape)],
+        [helper.make_tensor_value_info("out", kind, output_shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(("word", "window"), WINDOWS.items())
+def test_a_heads_window_is_read_from_its_input(
+    catalogue: Catalogue, word: str, window: int
+) -> None:
+    head = HeadNet(catalogue.load(word).data, word)
+
+    assert head.window_frames == window
+    assert head.outputs == (7 if word == "timer" else 1)
+    assert 0 <= head.score(np.zeros((window, 96), np.float32))[0] <= 1
+
+
+def test_a_wiped_head_keeps_nothing_of_its_window(catalogue: Catalogue) -> None:
+    head = HeadNet(catalogue.load("alexa").data, "alexa")
+    head.score(np.ones((16, 96), np.float32))
+
+    head.wipe()
+
+    assert not head._window.any()  # noqa: SLF001 - nothing of the sound may stay
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (network([1, 16, 64], [1, 1024]), r"takes the shape \[1, 16, 64\]"),
+        (network([2, 16, 96], [2, 1536]), r"takes the shape \[2, 16, 96\]"),
+        (network([1, "n", 96], [1, "m"]), r"takes the shape \[1, 'n', 96\]"),
+        (network([1, 1025, 96], [1, 98_400]), "takes the shape"),
+        (network([1, 16, 96], [1, 16, 96], operator="Relu"), r"gives the shape \[1, 16, 96\]"),
+        (network([1, 16, 96], [1, 1536], kind=TensorProto.DOUBLE), r"takes tensor\(double\)"),
+    ],
+    ids=["features", "batch", "window", "long", "output", "type"],
+)
+def test_a_network_of_other_shapes_is_no_head(data: bytes, reason: str) -> None:
+    with pytest.raises(ModelRefused, match=reason) as caught:
+        HeadNet(data, "it")
+
+    assert "(1, n, 96)" in caught.value.hint
+
+
+def test_a_head_may_take_any_number_of_windows() -> None:
+    head = HeadNet(network(["n", 1, 96], ["n", 96]), "it")
+
+    assert (head.window_frames, head.outputs) == (1, 96)
+
+
+def test_a_network_with_two_inputs_is_no_head(catalogue: Catalogue) -> None:
+    with pytest.raises(ModelRefused, match="4 inputs and 3 outputs"):
+        HeadNet(catalogue.speech().data, "it")
+
+
+@given(data=st.binary(max_size=300))
+def test_bytes_that_are_no_network_are_refused(data: bytes) -> None:
+    with pytest.raises(ModelRefused):
+        HeadNet(data, "it")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 400_000, 854_245])
+def test_half_a_head_is_refused(catalogue: Catalogue, cut: int) -> None:
+    data = catalogue.load("alexa").data
+
+    with pytest.raises(ModelRefused):
+        HeadNet(data[:cut], "it")
+
+
+def test_speech_is_told_from_silence(catalogue: Catalogue, say: Callable[[str], Any]) -> None:
+    speech = SpeechNet(catalogue.speech())
+    talk = say("talk")
+
+    silence = [speech.probability(np.zeros(640, np.int16)) for _ in range(25)]
+    spoken = [speech.probability(talk[at : at + 640]) for at in range(48_000, 96_000, 640)]
+
+    assert max(silence[5:]) < 0.2
+    assert max(spoken) > 0.8
+
+
+def test_after_a_reset_speech_begins_anew(catalogue: Catalogue, say: Callable[[str], Any]) -> None:
+    speech = SpeechNet(catalogue.speech())
+    chunk = say("talk")[60_000:60_640]
+    first = speech.probability(chunk)
+    speech.probability(chunk)
+
+    speech.reset()
+
+    assert speech.probability(chunk) == first
+
+
+def test_a_wake_word_tells_no_speech(catalogue: Catalogue) -> None:
+    with pytest.raises(ModelRefused, match="no Silero"):
+        SpeechNet(catalogue.load("alexa"))

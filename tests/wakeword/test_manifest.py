@@ -1,0 +1,224 @@
+"""What a model claims, and bytes that are proven to be it."""
+
+import contextlib
+import hashlib
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.errors import ModelRefused
+from listener.wakeword.manifest import File, Manifest, Model, Package, parse_manifest, to_toml
+
+DATA = b"weights"
+SHA256 = hashlib.sha256(DATA).hexdigest()
+GOOD = f"""
+name = "pineapple"
+kind = "wake-word"
+origin = "somebody"
+licence = "CC0-1.0"
+input_shape = [1, 16, 96]
+window_frames = 16
+threshold = 0.5
+
+[[files]]
+path = "model.onnx"
+sha256 = "{SHA256}"
+bytes = {len(DATA)}
+"""
+
+
+def test_a_manifest_says_what_it_claims() -> None:
+    manifest = parse_manifest(GOOD, "here")
+
+    assert manifest.name == "pineapple"
+    assert manifest.file == "model.onnx"
+    assert manifest.sha256 == SHA256
+    assert manifest.window_frames == 16
+    assert manifest.package is None
+
+
+def test_labels_and_figures_and_a_package_are_read() -> None:
+    text = (
+        GOOD
+        + '[package]\nname = "openwakeword"\nversion = "0.4.0"\n'
+        + '[labels]\n1 = "1_minute_timer"\n[figures]\nmisses = [1, 2.5]\n'
+    )
+
+    manifest = parse_manifest(text, "here")
+
+    assert manifest.package == Package(name="openwakeword", version="0.4.0")
+    assert manifest.labels == {1: "1_minute_timer"}
+    assert manifest.figures == {"misses": [1, 2.5]}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("", "colour = 1\n", "unknown field `colour`"),
+        ('licence = "CC0-1.0"\n', "", "missing required field `licence`"),
+        ("pineapple", "../pineapple", "matching regex"),
+        ("pineapple", "pineapple\\n", "matching regex"),
+        ("somebody", "some\\u0007body", "matching regex"),
+        ("wake-word", "spell", "Invalid enum value"),
+        ("model.onnx", "/etc/passwd", "matching regex"),
+        ("model.onnx", "a/../b", "matching regex"),
+        ("model.onnx", "a//b", "matching regex"),
+        (SHA256, SHA256[:-1], "matching regex"),
+        (f"bytes = {len(DATA)}", "bytes = 0", ">= 1"),
+        (f"bytes = {len(DATA)}", "bytes = 1_000_000_000", "<= 33554432"),
+        ("threshold = 0.5", "threshold = 1.5", "< 1"),
+        ("threshold = 0.5", "threshold = nan", "> 0"),
+        ("threshold = 0.5\n", "", "need a threshold"),
+        ("window_frames = 16\n", "", "needs window_frames"),
+        ("window_frames = 16", "window_frames = 17", "input_shape is"),
+        ("wake-word", "speech", "only a wake word has window_frames"),
+        ("= [1, 16, 96]", "= [1, 16, 97]", "input_shape is"),
+        (GOOD, "name = ", "is not TOML"),
+        (GOOD, "day = 2025-02-31", "is not TOML"),
+        (GOOD, "x = " + "[" * 30_000, "here"),
+        (GOOD, "#" * 70_000, "longer than any manifest"),
+    ],
+)
+def test_a_manifest_that_claims_wrongly_is_refused(old: str, new: str, why: str) -> None:
+    text = new + GOOD if old == "" else GOOD.replace(old, new)
+
+    with pytest.raises(ModelRefused, match=why):
+        parse_manifest(text, "here")
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (f'[[files]]\npath = "model.onnx"\nsha256 = "{SHA256}"\nbytes = 7\n', "the same file"),
+        ('[labels]\n0 = "a"\n1 = "a"\n', "the same label twice"),
+        ('[labels]\n999 = "a"\n', "<= 255"),
+        ('[labels]\nfirst = "a"\n', "Expected `int`"),
+    ],
+)
+def test_tables_that_contradict_themselves_are_refused(more: str, why: str) -> None:
+    with pytest.raises(ModelRefused, match=why):
+        parse_manifest(GOOD + more, "here")
+
+
+def test_only_a_wake_word_has_labels() -> None:
+    text = GOOD.replace("wake-word", "speech").replace("window_frames = 16\n", "")
+
+    with pytest.raises(ModelRefused, match="only a wake word has labels"):
+        parse_manifest(text + '[labels]\n0 = "a"\n', "here")
+
+
+@given(st.text())
+def test_no_text_raises_anything_else(text: str) -> None:
+    with contextlib.suppress(ModelRefused):
+        parse_manifest(text, "here")
+
+
+_key = st.text(string.ascii_lowercase + "_", min_size=1, max_size=8)
+_scalar = st.one_of(
+    st.booleans().map(lambda value: str(value).lower()),
+    st.integers().map(str),
+    st.floats().map(repr),
+    st.sampled_from(['"alexa"', "1979-05-27", "07:32:00", "[]", "{}", "''", "nan", "[[1]]"]),
+)
+_lines = st.lists(
+    st.one_of(
+        st.sampled_from(GOOD.splitlines()),
+        st.builds("{} = {}".format, st.sampled_from(Manifest.__struct_fields__), _scalar),
+        st.builds("{} = {}".format, _key, _scalar),
+        st.builds("[{}]".format, st.sampled_from(Manifest.__struct_fields__)),
+        st.builds("[[{}]]".format, _key),
+    )
+)
+
+
+@given(_lines)
+def test_no_toml_raises_anything_else(lines: list[str]) -> None:
+    with contextlib.suppress(ModelRefused):
+        parse_manifest("\n".join(lines), "here")
+
+
+_line = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=60)
+
+
+@given(
+    origin=_line,
+    licence=_line,
+    threshold=st.floats(0, 1, exclude_min=True, exclude_max=True),
+    window=st.integers(1, 1024),
+    labels=st.lists(st.text(string.ascii_letters + "-_09", min_size=1, max_size=64), unique=True),
+    package=st.none() | st.just(Package(name="openwakeword", version="0.4.0")),
+)
+def test_a_manifest_that_was_written_reads_back_equal(
+    *,
+    origin: str,
+    licence: str,
+    threshold: float,
+    window: int,
+    labels: list[str],
+    package: Package | None,
+) -> None:
+    manifest = Manifest(
+        name="pineapple",
+        kind="wake-word",
+        origin=origin,
+        licence=licence,
+        input_shape=(1, window, 96),
+        window_frames=window,
+        threshold=threshold,
+        files=(File(path="a/model.onnx", sha256=SHA256, bytes=7),),
+        labels=dict(enumerate(labels)),
+        package=package,
+    )
+
+    again = parse_manifest(to_toml(manifest), "here")
+
+    assert again == manifest
+
+
+def test_an_embedding_has_neither_window_nor_threshold() -> None:
+    manifest = Manifest(
+        name="embedding",
+        kind="embedding",
+        origin="somebody",
+        licence="Apache-2.0",
+        input_shape=(1, 8, 32, 1),
+        files=(File(path="net.onnx", sha256=SHA256, bytes=7),),
+    )
+
+    again = parse_manifest(to_toml(manifest), "here")
+
+    assert again == manifest
+
+
+def test_a_model_has_the_bytes_that_were_verified() -> None:
+    model = Model(parse_manifest(GOOD, "here"), (DATA,))
+
+    assert model.name == "pineapple"
+    assert model.data == DATA
+
+
+@pytest.mark.parametrize("data", [b"", b"Weights", DATA + b"\0"])
+def test_a_model_with_other_bytes_cannot_be_made(data: bytes) -> None:
+    manifest = parse_manifest(GOOD, "here")
+
+    with pytest.raises(ModelRefused, match=r"pineapple: model\.onnx is another file") as caught:
+        Model(manifest, (data,))
+
+    assert "add it again" in caught.value.hint
+
+
+def test_a_packages_model_with_other_bytes_names_the_package() -> None:
+    text = GOOD + '[package]\nname = "openwakeword"\nversion = "0.4.0"\n'
+
+    with pytest.raises(ModelRefused) as caught:
+        Model(parse_manifest(text, "here"), (b"",))
+
+    assert "openwakeword==0.4.0" in caught.value.hint
+
+
+@pytest.mark.parametrize("contents", [(), (DATA, DATA)])
+def test_a_model_has_as_many_files_as_its_manifest(contents: tuple[bytes, ...]) -> None:
+    with pytest.raises(ModelRefused, match="has 1 files"):
+        Model(parse_manifest(GOOD, "here"), contents)
