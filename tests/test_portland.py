@@ -27,13 +27,13 @@ from listener.envelope.seal import seal
 from listener.errors import BadEnvelope, ConfigError
 from listener.hear.following import RosterUpdater
 from listener.ipc import notices
-from listener.mqtt.broker import BrokerLimits, ConnectedEvent, DeliveredEvent, Message
+from listener.mqtt.client import BrokerLimits, ConnectedEvent, DeliveredEvent, Message
 from listener.owner import key_rotation
 from listener.owner.attribution import Attribution, Keeper
 from listener.owner.roster import Roster
 from listener.rights.requests import Request
-from listener.send.bidding import InboundMessages
-from listener.send.courier import ClipDelivery
+from listener.send.delivery import ClipDelivery
+from listener.send.inbound import InboundMessages
 from listener.send.loop import Sender
 from listener.spool.queue import Spool
 from listener.storage.home import Home

@@ -25,7 +25,7 @@ from listener.archive.tickets import RequestChallenges
 from listener.archive.vouching import RowMac
 from listener.config import Config
 from listener.errors import EarmarkError
-from listener.mqtt.client import PahoBroker
+from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.access_log import ACCESS_LOG, AccessLog
 from listener.storage.home import Home

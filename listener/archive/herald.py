@@ -8,8 +8,8 @@ import msgspec
 
 from listener.archive.holdings import ArchiveContext
 from listener.archive.orders import OwnerState
-from listener.mqtt import terms, topics
-from listener.mqtt.broker import Message
+from listener.mqtt import retention, topics
+from listener.mqtt.client import Message
 from listener.owner.roster import ARCHIVE
 from listener.rights import receipts
 from listener.storage.access_log import LogEntry
@@ -80,7 +80,7 @@ class ArchivePublisher:
 
     def _orders(self, orders: OwnerState) -> Iterator[Message]:
         for term in orders.retention_limits():
-            payload = terms.encode(term, self._holdings.key.sign)
+            payload = retention.encode(term, self._holdings.key.sign)
             topic = topics.RETENTION.name(owner=term.owner)
             yield Message(topic, payload, topics.RETENTION.qos, topics.RETENTION.retain)
         for device, message in orders.pending_keys().items():

@@ -16,7 +16,7 @@ from typing import Final
 
 from listener.envelope.format import Envelope, PublicHeader, format_timestamp
 from listener.errors import Unavailable
-from listener.mqtt.terms import RetentionLimit
+from listener.mqtt.retention import RetentionLimit
 
 ORDERS: Final = "orders.sqlite"
 MOST_CARRIED: Final = 16

@@ -18,7 +18,7 @@ from listener.envelope import keys
 from listener.envelope.verify import matches_owner, verify
 from listener.errors import BadEnvelope, Unavailable
 from listener.mqtt import topics
-from listener.mqtt.broker import Message
+from listener.mqtt.client import Message
 from listener.owner.roster import Roster
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from listener.archive.receive import Receiver
 from listener.archive.retention import ExpirySweep
 from listener.errors import Unavailable
 from listener.mqtt import topics
-from listener.mqtt.broker import Broker, ConnectedEvent, ConnectionLostEvent, DeniedEvent, Message
+from listener.mqtt.client import Broker, ConnectedEvent, ConnectionLostEvent, DeniedEvent, Message
 from listener.system.backoff import Backoff
 from listener.system.systemd import Notifier, StopSignal
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from listener.config import BrokerSettings
 from listener.errors import EarmarkError
-from listener.mqtt.broker import Broker, ConnectedEvent, ConnectionLostEvent
-from listener.mqtt.client import PahoBroker
+from listener.mqtt.client import Broker, ConnectedEvent, ConnectionLostEvent
+from listener.mqtt.paho_client import PahoBroker
 from listener.system.findings import Check, Finding
 
 PATIENCE_S: Final = 8.0

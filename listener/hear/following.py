@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.errors import EarmarkError
 from listener.owner import key_rotation
 from listener.owner.roster import Roster
-from listener.spool.entries import FOLLOWING
+from listener.spool.files import FOLLOWING
 from listener.storage.home import Home
 
 _log = logging.getLogger(__name__)

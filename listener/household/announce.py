@@ -11,7 +11,7 @@ from typing import Final
 from listener.errors import Unavailable
 from listener.household import discovery, identity
 from listener.mqtt import topics
-from listener.mqtt.broker import (
+from listener.mqtt.client import (
     IN_FLIGHT,
     Broker,
     ConnectedEvent,

@@ -12,7 +12,7 @@ import msgspec
 import listener
 from listener.household.register import Speaker
 from listener.mqtt import topics
-from listener.mqtt.broker import Message
+from listener.mqtt.client import Message
 
 NODE: Final = "earmark-"
 

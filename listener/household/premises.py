@@ -18,7 +18,7 @@ from listener.household import certificates, discovery, identity, members, mosqu
 from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.office import HouseholdStore
 from listener.household.register import Registry
-from listener.mqtt.client import PahoBroker
+from listener.mqtt.paho_client import PahoBroker
 from listener.storage.atomic import PUBLIC_MODE, write_atomic
 from listener.storage.home import Home
 

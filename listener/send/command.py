@@ -12,11 +12,11 @@ from listener.errors import Unavailable
 from listener.ipc import control
 from listener.ipc.control import ControlClient
 from listener.ipc.notice_socket import SOCKET, NoticeSocket
-from listener.mqtt.client import PahoBroker
+from listener.mqtt.paho_client import PahoBroker
 from listener.release import state
 from listener.release.state import VersionReport
-from listener.send.bidding import InboundMessages
-from listener.send.courier import ClipDelivery
+from listener.send.delivery import ClipDelivery
+from listener.send.inbound import InboundMessages
 from listener.send.loop import Sender
 from listener.send.status import will
 from listener.spool.queue import Spool

@@ -9,7 +9,7 @@ from typing import Final, assert_never
 from listener.ipc.control import ControlClient
 from listener.ipc.notice_socket import NoticeSocket
 from listener.mqtt import topics
-from listener.mqtt.broker import (
+from listener.mqtt.client import (
     NO_SUBSCRIBERS,
     Broker,
     BrokerEvent,
@@ -22,11 +22,9 @@ from listener.mqtt.broker import (
     RejectedEvent,
 )
 from listener.release.state import VersionReport
-from listener.send.account import StatusPublisher
-from listener.send.bidding import InboundMessages
-from listener.send.commands import CommandForwarder
-from listener.send.courier import ClipDelivery
-from listener.send.status import will
+from listener.send.delivery import ClipDelivery
+from listener.send.inbound import CommandForwarder, InboundMessages
+from listener.send.status import StatusPublisher, will
 from listener.system.backoff import Backoff
 from listener.system.systemd import Notifier, StopSignal
 

@@ -13,11 +13,19 @@ from pathlib import Path
 
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull, Unavailable
-from listener.spool import quarantine
-from listener.spool.bounds import select_expired, select_over_limit
-from listener.spool.entries import NAME, QUARANTINE, SpoolEntry, open_directory, scan
-from listener.spool.folder import SpoolFolder, open_plain_file, write_envelope
+from listener.spool import limits
+from listener.spool.files import (
+    NAME,
+    QUARANTINE,
+    SpoolEntry,
+    SpoolFolder,
+    open_directory,
+    open_plain_file,
+    scan,
+    write_envelope,
+)
 from listener.spool.ledger import BootClock, Counts, Ledger
+from listener.spool.limits import select_expired, select_over_limit
 
 _log = logging.getLogger(__name__)
 
@@ -151,11 +159,11 @@ class Spool:
         Raises:
             OSError: the folder cannot be written.
         """
-        with self._folder.lock() as folder, quarantine.open_quarantine(folder) as aside:
-            if not quarantine.quarantine(folder, aside, entry):
+        with self._folder.lock() as folder, limits.open_quarantine(folder) as aside:
+            if not limits.quarantine(folder, aside, entry):
                 return False
             self._ledger.add(folder, Counts(quarantined=1))
-            quarantine.trim_quarantine(aside, self._settings, self._ledger.lived_s(folder))
+            limits.trim_quarantine(aside, self._settings, self._ledger.lived_s(folder))
         return True
 
     def delete_erased(self, clip: str, sha256: str) -> bool:
@@ -172,7 +180,7 @@ class Spool:
             self._folder.lock() as folder,
             open_directory(QUARANTINE, folder) as aside,
         ):
-            return quarantine.delete_erased(aside, clip, sha256, self._settings.longest_bytes)
+            return limits.delete_erased(aside, clip, sha256, self._settings.longest_bytes)
         return False
 
     def restore(self) -> int:
@@ -183,7 +191,7 @@ class Spool:
         """
         try:
             with self._folder.lock() as folder, open_directory(QUARANTINE, folder) as aside:
-                released = quarantine.restore(folder, aside)
+                released = limits.restore(folder, aside)
                 self._ledger.add(folder, Counts(released=released))
         except FileNotFoundError:
             return 0

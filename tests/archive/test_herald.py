@@ -11,8 +11,8 @@ from listener.archive.receive import Receiver
 from listener.archive.retention import ExpirySweep
 from listener.archive.serve import ArchiveService
 from listener.archive.store import FileStore
-from listener.mqtt import terms
-from listener.mqtt.broker import BrokerLimits, ConnectedEvent, ConnectionLostEvent, Message
+from listener.mqtt import retention as terms
+from listener.mqtt.client import BrokerLimits, ConnectedEvent, ConnectionLostEvent, Message
 from listener.rights import receipts
 from listener.storage.access_log import LogEntry
 from tests.archive.wire import FakeBroker

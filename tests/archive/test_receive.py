@@ -19,7 +19,7 @@ from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope, Unavailable
-from listener.mqtt.broker import Message
+from listener.mqtt.client import Message
 from listener.owner.roster import Roster
 
 if TYPE_CHECKING:

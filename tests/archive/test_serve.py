@@ -9,7 +9,7 @@ from listener.archive.receive import Receiver
 from listener.archive.retention import ExpirySweep
 from listener.archive.serve import ArchiveService
 from listener.archive.store import FileStore
-from listener.mqtt.broker import (
+from listener.mqtt.client import (
     BrokerLimits,
     ConnectedEvent,
     ConnectionLostEvent,

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from listener.mqtt.broker import BrokerEvent, Message, Waitable
+from listener.mqtt.client import BrokerEvent, Message, Waitable
 
 if TYPE_CHECKING:
     from tests.archive.conftest import FakeClock

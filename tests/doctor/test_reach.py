@@ -4,7 +4,7 @@ import pytest
 
 from listener.config import BrokerSettings
 from listener.doctor import reach
-from listener.mqtt.broker import (
+from listener.mqtt.client import (
     BrokerEvent,
     BrokerLimits,
     ConnectedEvent,

@@ -7,7 +7,7 @@ from listener.errors import Unavailable
 from listener.household import discovery
 from listener.household.announce import announce
 from listener.household.register import Speaker
-from listener.mqtt.broker import (
+from listener.mqtt.client import (
     BrokerEvent,
     BrokerLimits,
     ConnectedEvent,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from listener.config import SpoolSettings
-from listener.mqtt.broker import BrokerEvent, Message, Waitable
+from listener.mqtt.client import BrokerEvent, Message, Waitable
 from listener.spool.queue import Spool
 
 

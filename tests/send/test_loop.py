@@ -11,7 +11,7 @@ import pytest
 
 from listener.ipc import notices
 from listener.ipc.notice_socket import NoticeSender, NoticeSocket
-from listener.mqtt.broker import (
+from listener.mqtt.client import (
     BrokerLimits,
     ConnectedEvent,
     ConnectionLostEvent,
@@ -20,7 +20,7 @@ from listener.mqtt.broker import (
     Message,
     RejectedEvent,
 )
-from listener.send.courier import ClipDelivery
+from listener.send.delivery import ClipDelivery
 from listener.send.loop import Sender
 from listener.spool.queue import Spool
 from listener.system.systemd import Notifier, StopSignal

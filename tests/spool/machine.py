@@ -2,7 +2,7 @@
 
 import uuid
 
-from listener.spool.entries import SpoolEntry
+from listener.spool.files import SpoolEntry
 from listener.spool.queue import Spool
 
 MIB = 1 << 20

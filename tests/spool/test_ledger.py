@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from listener.config import SpoolSettings
-from listener.spool.entries import SpoolEntry
+from listener.spool.files import SpoolEntry
 from listener.spool.ledger import Counts, KernelClock
 from listener.spool.queue import Spool
 

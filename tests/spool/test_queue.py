@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull
-from listener.spool.entries import SpoolEntry
+from listener.spool.files import SpoolEntry
 from listener.spool.ledger import Counts
 from listener.spool.queue import Spool
 from tests.spool.machine import MIB, FakeClock, put

@@ -18,8 +18,8 @@ from listener.envelope import keys
 from listener.hear.following import RosterUpdater
 from listener.household import identity
 from listener.household.office import HouseholdStore
-from listener.mqtt.broker import ConnectedEvent, Message
-from listener.mqtt.client import PahoBroker
+from listener.mqtt.client import ConnectedEvent, Message
+from listener.mqtt.paho_client import PahoBroker
 from listener.spool.queue import Spool
 from listener.storage.home import Home
 from tests.conftest import Household

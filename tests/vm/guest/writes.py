@@ -23,7 +23,7 @@ from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.seal import seal
 from listener.mqtt import topics
-from listener.mqtt.broker import Message
+from listener.mqtt.client import Message
 from listener.spool.queue import Spool
 from listener.storage.home import Home
 

@@ -3,6 +3,8 @@
 Send judges the first, for it empties the spool: only what the archive signed counts, with the key
 that the join line named. The second it does not understand: it lays the bytes where hear looks,
 and hear believes nothing but the proof of the key that it seals to now.
+
+Wishes from the broker, forwarded to hear, which decides. No mute is lost while hear is away.
 """
 
 import base64
@@ -19,9 +21,11 @@ import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
-from listener.mqtt import terms, topics
-from listener.mqtt.broker import Message
-from listener.spool.entries import FOLLOWING, TERMS
+from listener.ipc import control
+from listener.ipc.control import ControlClient
+from listener.mqtt import retention, topics
+from listener.mqtt.client import Message
+from listener.spool.files import FOLLOWING, TERMS
 
 PIN: Final = "archive.pub"
 LONGEST_FOLLOWING_BYTES: Final = 7 << 10
@@ -92,7 +96,7 @@ class InboundMessages:
         _write(path, payload)
 
     def _set_retention(self, owner: str, payload: bytes) -> bool:
-        term = None if self._verify is None else terms.parse(payload, self._verify)
+        term = None if self._verify is None else retention.parse(payload, self._verify)
         known = self._held.get(owner)
         if (
             term is None
@@ -155,3 +159,44 @@ def _write(path: Path, data: bytes) -> None:
         os.fchmod(handle, 0o640 if is_shared else 0o600)
         os.fsync(handle)
     fresh.replace(path)
+
+
+class CommandForwarder:
+    """Forward mute and unmute, and nothing else. For one thread.
+
+    Args:
+        device: this speaker's name.
+        controller: reaches hear; None forwards nothing.
+    """
+
+    def __init__(self, device: str, controller: ControlClient | None) -> None:
+        self._controller = controller
+        self._topic = topics.COMMAND.name(device=device)
+        self._mutes = False
+        self.ignored = 0
+        """Messages that are no command, or an old one, or an unmute that found no hear."""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What to ask the broker for."""
+        return () if self._controller is None else (self._topic,)
+
+    def take(self, message: Message) -> None:
+        """Forward what a message says, if it is for this device."""
+        if message.topic != self._topic:
+            return
+        command = topics.parse_command(message.payload)
+        if self._controller is None or command is None or message.retain:
+            self.ignored += 1
+            if self.ignored == 1:
+                _log.warning("a command is ignored: it is none, or the broker had kept it")
+        elif command == "mute":
+            self._mutes = not self._controller.send(control.MuteRequest())
+        elif self._mutes or not self._controller.send(control.UnmuteRequest()):
+            # A mute still waits for hear, or nobody is there: an unmute must never come late.
+            self.ignored += 1
+
+    def retry(self) -> None:
+        """Forward a mute that found no hear, until one is there."""
+        if self._mutes and self._controller is not None:
+            self._mutes = not self._controller.send(control.MuteRequest())

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from listener.mqtt import topics
-from listener.mqtt.broker import PACKET_TOO_LARGE, BrokerLimits, Message
-from listener.spool.entries import SpoolEntry
+from listener.mqtt.client import PACKET_TOO_LARGE, BrokerLimits, Message
+from listener.spool.files import SpoolEntry
 from listener.spool.queue import Spool
 
 MOST_STRIKES: Final = 3

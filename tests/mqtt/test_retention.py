@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.mqtt import terms
-from listener.mqtt.terms import RetentionLimit
+from listener.mqtt import retention
+from listener.mqtt.retention import RetentionLimit
 
 KEY = Ed25519PrivateKey.generate()
 TERM = RetentionLimit(owner="ada", days=2, n=3)
@@ -25,27 +25,27 @@ def verify(signature: bytes, said: bytes) -> bool:
 
 
 def test_what_is_signed_is_read() -> None:
-    payload = terms.encode(TERM, KEY.sign)
+    payload = retention.encode(TERM, KEY.sign)
 
-    assert terms.parse(payload, verify) == TERM
+    assert retention.parse(payload, verify) == TERM
     assert json.loads(payload)["term"] == json.loads(TERM.canonical())
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7))
 def test_a_changed_bit_is_seen(at: int, bit: int) -> None:
-    data = bytearray(terms.encode(TERM, KEY.sign))
+    data = bytearray(retention.encode(TERM, KEY.sign))
     data[at % len(data)] ^= 1 << bit
 
-    assert terms.parse(bytes(data), verify) in {None, TERM}
+    assert retention.parse(bytes(data), verify) in {None, TERM}
 
 
 @pytest.mark.parametrize("changes", [{"days": 0}, {"days": 3651}, {"owner": "a/b"}, {"n": 0}])
 def test_what_is_out_of_range_is_nothing(changes: dict[str, object]) -> None:
     term = msgspec.structs.replace(TERM, **changes)
 
-    assert terms.parse(terms.encode(term, KEY.sign), verify) is None
+    assert retention.parse(retention.encode(term, KEY.sign), verify) is None
 
 
 @given(st.binary(max_size=1100))
 def test_arbitrary_bytes_are_nothing(data: bytes) -> None:
-    assert terms.parse(data, verify) is None
+    assert retention.parse(data, verify) is None

@@ -1,4 +1,7 @@
-"""The spool on the disk: whole files, for nobody else, whatever happens."""
+"""The spool on the disk: whole files, for nobody else, whatever happens.
+
+What lies at the border, by its name alone.
+"""
 
 import os
 import resource
@@ -10,7 +13,7 @@ import pytest
 
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull, Unavailable
-from listener.spool.entries import SpoolEntry
+from listener.spool.files import FOLLOWING, QUARANTINE, TERMS, SpoolEntry, open_directory, scan
 from listener.spool.ledger import Counts
 from listener.spool.queue import Spool
 from tests.spool.machine import FakeClock, put
@@ -96,3 +99,35 @@ def test_a_full_disk_costs_the_new_clip_alone(folder: Path, clock: FakeClock) ->
     assert spool.waiting() == kept
     assert spool.counts() == Counts(spooled=2, refused=1)
     assert not list(folder.glob("*.part"))
+
+
+CLIP = "00000000-0000-4000-8000-000000000001"
+
+
+def test_a_name_tells_where_a_clip_goes_and_back(tmp_path: Path) -> None:
+    entries = [SpoolEntry(2, "bob", CLIP, 3), SpoolEntry(1, "ada", CLIP, 3)]
+    for entry in entries:
+        (tmp_path / entry.name).write_bytes(b"abc")
+
+    with open_directory(tmp_path) as folder:
+        found, foreign = scan(folder)
+
+    assert [entry for entry, _ in found] == sorted(entries)
+    assert foreign == 0
+
+
+def test_our_own_files_are_not_foreign_and_others_are(tmp_path: Path) -> None:
+    for name in ("counts", TERMS, FOLLOWING, f"{SpoolEntry(1, 'ada', CLIP).name}.part", "stranger"):
+        (tmp_path / name).touch()
+    (tmp_path / QUARANTINE).mkdir()
+    (tmp_path / SpoolEntry(9, "ada", CLIP).name).mkdir()
+
+    with open_directory(tmp_path) as folder:
+        assert scan(folder) == ([], 2)
+
+
+def test_a_link_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    with pytest.raises(OSError, match="directory"), open_directory(tmp_path / "link"):
+        pass

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.config import SpoolSettings
-from listener.mqtt.broker import PACKET_TOO_LARGE, BrokerLimits, Message
-from listener.send.courier import ClipDelivery
-from listener.spool.entries import SpoolEntry
+from listener.mqtt.client import PACKET_TOO_LARGE, BrokerLimits, Message
+from listener.send.delivery import ClipDelivery
+from listener.spool.files import SpoolEntry
 from listener.spool.ledger import Counts
 from listener.spool.queue import Spool
 

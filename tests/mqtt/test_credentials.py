@@ -4,12 +4,12 @@ import pytest
 
 from listener.config import BrokerSettings
 from listener.errors import ConfigError
-from listener.mqtt import access
+from listener.mqtt import credentials
 
 
 def test_a_password_that_is_absent_is_said() -> None:
     with pytest.raises(ConfigError, match="cannot read the password"):
-        access.password(BrokerSettings(password_file="/nowhere"))  # noqa: S106 - a path
+        credentials.password(BrokerSettings(password_file="/nowhere"))  # noqa: S106 - a path
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ def test_a_password_that_is_absent_is_said() -> None:
 )
 def test_certificates_that_cannot_be_used_are_said(settings_: BrokerSettings) -> None:
     with pytest.raises(ConfigError, match=r"certificate"):
-        access.tls_context(settings_)
+        credentials.tls_context(settings_)

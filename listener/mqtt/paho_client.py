@@ -1,0 +1,410 @@
+"""The broker's client: paho, without threads and without a memory of its own.
+
+paho keeps what it could not send and sends it again on each connection: one message that the broker
+cuts off then takes the device offline for good, and all of it is lost with the process. So each
+connection here is a new paho client, and nothing but the spool is a queue.
+
+Which version of MQTT is spoken, what is said in it alone, and which one is tried next.
+
+What paho calls back with, as happenings, until somebody asks.
+
+What paho leaves to defaults: small packets must not wait for each other, clips must expire.
+
+An answer is a small packet right behind another small one, a receipt. With the defaults, each side
+waits up to 40 ms to save a packet, and a clip takes 90 ms instead of 25.
+"""
+
+import contextlib
+import select
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final, Literal
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from listener.config import BrokerSettings
+from listener.mqtt import credentials
+from listener.mqtt.client import (
+    IN_FLIGHT,
+    BrokerEvent,
+    BrokerLimits,
+    ConnectedEvent,
+    ConnectionLostEvent,
+    DeliveredEvent,
+    DeniedEvent,
+    Message,
+    RejectedEvent,
+    Waitable,
+)
+
+
+class ProtocolVersion:
+    """MQTT 5, or 3.1.1 where that was asked for or the broker knows no better.
+
+    Args:
+        asked: one of them, or ``auto``: the newer one first, the other where it is not understood.
+    """
+
+    def __init__(self, version: Literal["auto", "5", "3.1.1"]) -> None:
+        self._may_change = version == "auto"
+        self._preferred = (
+            MQTTProtocolVersion.MQTTv311 if version == "3.1.1" else MQTTProtocolVersion.MQTTv5
+        )
+        self._spoken = self._preferred
+
+    @property
+    def is_v5(self) -> bool:
+        """Whether version 5 is spoken now."""
+        return self._spoken == MQTTProtocolVersion.MQTTv5
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether another version is left to try."""
+        return self._may_change and self._spoken == self._preferred
+
+    def new_client(self, client_id: str) -> paho.Client:
+        """Return a new client that speaks it."""
+        return paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=None if self.is_v5 else True,
+            protocol=self._spoken,
+            reconnect_on_failure=False,
+        )
+
+    def connect(
+        self, client: paho.Client, host: str, port: int, keepalive_s: int, longest_bytes: int
+    ) -> None:
+        """Open a client's connection.
+
+        Args:
+            client: as ``new_client`` returned it.
+            host: the broker's.
+            port: the broker's.
+            keepalive_s: how long the connection may be silent.
+            longest_bytes: the longest packet that we want; 3.1.1 cannot say it.
+
+        Raises:
+            OSError: there is nobody, or no trust.
+            ValueError: paho cannot make anything of the address.
+        """
+        if not self.is_v5:
+            client.connect(host, port, keepalive_s)
+            return
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # no types in paho
+        properties.MaximumPacketSize = longest_bytes
+        client.connect(host, port, keepalive_s, clean_start=True, properties=properties)
+
+    def fall_back(self) -> None:
+        """Try the other version next, where none was asked for."""
+        if self._may_change:
+            self._spoken = (
+                MQTTProtocolVersion.MQTTv311 if self.is_v5 else MQTTProtocolVersion.MQTTv5
+            )
+
+    def start_over(self) -> None:
+        """Try the preferred version next: another broker may answer."""
+        self._spoken = self._preferred
+
+
+FAILURE: Final = 0x80
+"""Reason codes from here on say no."""
+
+
+class EventQueue:
+    """What happened and was not told yet, in its order. For one thread."""
+
+    def __init__(self) -> None:
+        self._happened: deque[BrokerEvent] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._happened)
+
+    def listen(self, client: paho.Client) -> None:
+        """Have a client tell of receipts, subscriptions and messages."""
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+
+    def add(self, happening: BrokerEvent) -> None:
+        """Put something in that paho has no word for."""
+        self._happened.append(happening)
+
+    def drain(self) -> list[BrokerEvent]:
+        """Return all of it, and keep nothing."""
+        happened = list(self._happened)
+        self._happened.clear()
+        return happened
+
+    def _on_publish(
+        self, _c: object, _d: object, ticket: int, code: ReasonCode, _p: object
+    ) -> None:
+        if code.value >= FAILURE:
+            self.add(RejectedEvent(ticket, code.value, str(code)))
+        else:
+            self.add(DeliveredEvent(ticket, code.value))
+
+    def _on_subscribe(
+        self, _c: object, _d: object, _t: int, codes: list[ReasonCode], _p: object
+    ) -> None:
+        self._happened.extend(DeniedEvent(str(code)) for code in codes if code.value >= FAILURE)
+
+    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return
+        self.add(Message(topic, bytes(message.payload), message.qos, message.retain))
+
+
+def disable_nagle(wire: object) -> None:
+    """Send what is written without waiting for more; once for each connection."""
+    _set_option(wire, socket.TCP_NODELAY)
+
+
+def enable_quick_ack(wire: object) -> None:
+    """Acknowledge what was read without waiting for more; the kernel forgets it, so repeat."""
+    _set_option(wire, socket.TCP_QUICKACK)
+
+
+def has_pending_data(wire: object) -> bool:
+    """Say whether TLS has decrypted bytes that ``select`` does not see."""
+    return isinstance(wire, ssl.SSLSocket) and wire.pending() > 0
+
+
+def message_expiry(message: Message, protocol: int) -> Properties | None:
+    """Return what tells the broker for how long it may hold a message; 3.1.1 has no word for it."""
+    if message.expiry_s is None or protocol != MQTTProtocolVersion.MQTTv5:
+        return None
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # no types in paho
+    properties.MessageExpiryInterval = message.expiry_s
+    return properties
+
+
+def _set_option(wire: object, option: int) -> None:
+    if isinstance(wire, socket.socket):
+        # It may be gone already; whoever reads next finds out.
+        with contextlib.suppress(OSError):
+            wire.setsockopt(socket.IPPROTO_TCP, option, 1)
+
+
+_UNSUPPORTED_VERSION: Final = 0x84
+_RETAIN_NOT_SUPPORTED: Final = 0x9A
+_QOS_NOT_SUPPORTED: Final = 0x9B
+_ANSWER_S: Final = 5.0  # for TCP, for TLS and for the CONNACK, each
+# For the CONNACK while another version is left to try: amqtt falls silent at a version 5.
+_TRIAL_S: Final = 2.0
+_MOST_QUEUED: Final = 64  # a broker that receipts nothing must not cost memory without end
+
+
+class PahoBroker:
+    """MQTT 5, or 3.1.1 where the broker knows no better.
+
+    Args:
+        settings: where it is and how to speak to it.
+        client_id: the broker lets one connection live for each.
+        will: published by the broker when we vanish.
+        longest_bytes: the longest packet we want to receive.
+        monotonic_s: a clock that never jumps.
+
+    Raises:
+        ConfigError: a file that the settings name is missing, or no use.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        client_id: str,
+        will: Message | None = None,
+        longest_bytes: int = 1 << 21,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._will = will
+        self._longest_bytes = longest_bytes
+        self._monotonic_s = monotonic_s
+        self._tls = credentials.tls_context(settings)
+        self._password = credentials.password(settings)
+        self._dialect = ProtocolVersion(settings.protocol)
+        self._reached = False
+        self._granted = BrokerLimits()
+        self._client: paho.Client | None = None
+        self._welcome_until_s: float | None = None
+        self._inbox = EventQueue()
+
+    def connect(self) -> None:
+        """Open the connection; blocks for at most 5 s for TCP and 5 s for TLS."""
+        self._drop()
+        client = self._new_client()
+        self._client = client
+        trial = self._dialect.has_fallback
+        self._welcome_until_s = self._monotonic_s() + _ANSWER_S
+        self._reached = False
+        try:
+            self._dialect.connect(
+                client,
+                self._settings.host,
+                self._settings.port,
+                self._settings.keepalive_s,
+                self._longest_bytes,
+            )
+        except ssl.SSLCertVerificationError as error:
+            self._lose(f"its certificate does not fit: {error.verify_message}")
+        except (OSError, ValueError) as error:
+            self._lose(getattr(error, "strerror", None) or str(error) or "no answer")
+        else:
+            disable_nagle(client.socket())
+            self._reached = True
+            self._welcome_until_s = self._monotonic_s() + (_TRIAL_S if trial else _ANSWER_S)
+
+    def subscribe(self, pattern: str) -> None:
+        """Ask for what is published under ``pattern``, with quality of service 1."""
+        if self._client is not None:
+            self._client.subscribe(pattern, min(1, self._granted.qos))
+
+    def publish(self, message: Message) -> int:
+        """Hand a message over, within the broker's limits; 0 when it cannot be taken now."""
+        if self._client is None:
+            return 0
+        told = self._client.publish(
+            message.topic,
+            message.payload,
+            min(message.qos, self._granted.qos),
+            message.retain and self._granted.retain,
+            message_expiry(message, self._client.protocol),
+        )
+        return 0 if told.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE else told.mid
+
+    def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[BrokerEvent]:
+        """Wait and tell. Returns early when a descriptor in ``also`` can be read."""
+        client = self._client
+        wire = client.socket() if client is not None else None
+        if client is None or wire is None:
+            if not self._inbox:
+                select.select(also, (), (), longest_s)
+        else:
+            # paho looks at its own clock for keep-alive; it is asked often enough.
+            wait_s = 0.0 if self._inbox else longest_s
+            writing = (wire,) if client.want_write() else ()
+            readable, writable, _ = select.select((wire, *also), writing, (), wait_s)
+            self._turn(client, reads=wire in readable, writes=bool(writable))
+        return self._inbox.drain()
+
+    def close(self) -> None:
+        """Say goodbye, so that no last will is published."""
+        if self._client is not None and self._client.is_connected():
+            self._client.on_disconnect = None
+            self._client.disconnect()
+        self._drop()
+
+    def _turn(self, client: paho.Client, *, reads: bool, writes: bool) -> None:
+        try:
+            if writes:
+                client.loop_write()
+            if reads:
+                client.loop_read()
+                enable_quick_ack(client.socket())
+                # TLS may hold decrypted bytes that select does not see.
+                while has_pending_data(client.socket()):
+                    client.loop_read()
+            client.loop_misc()
+        except Exception as error:  # noqa: BLE001 - paho raises whatever its parser trips over
+            self._lose(f"it does not speak MQTT ({type(error).__name__})")
+            return
+        if self._client is client and client.socket() is None:
+            self._lose("it closed the connection")
+        waiting = self._welcome_until_s is not None
+        if waiting and self._monotonic_s() > (self._welcome_until_s or 0.0):
+            self._lose("it does not answer")
+
+    def _new_client(self) -> paho.Client:
+        client = self._dialect.new_client(self._client_id)
+        client.connect_timeout = _ANSWER_S
+        client.max_inflight_messages = self._granted.in_flight
+        client.max_queued_messages = _MOST_QUEUED
+        if self._settings.username is not None:
+            client.username_pw_set(self._settings.username, self._password)
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
+        if self._will is not None:
+            client.will_set(
+                self._will.topic,
+                self._will.payload,
+                min(self._will.qos, self._granted.qos),
+                self._will.retain and self._granted.retain,
+            )
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        self._inbox.listen(client)
+        return client
+
+    def _on_connect(
+        self,
+        client: paho.Client,
+        _data: object,
+        _flags: object,
+        code: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        self._welcome_until_s = None
+        if code.value >= FAILURE:
+            if code.value == _RETAIN_NOT_SUPPORTED:
+                self._granted = replace(self._granted, retain=False)
+            elif code.value == _QOS_NOT_SUPPORTED:
+                self._granted = replace(self._granted, qos=0)
+            elif code.value == _UNSUPPORTED_VERSION:
+                self._dialect.fall_back()
+            self._lose(str(code), code.value)
+            return
+        receives = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
+        self._granted = BrokerLimits(
+            packet_bytes=getattr(properties, "MaximumPacketSize", None),
+            qos=getattr(properties, "MaximumQoS", 1),
+            retain=bool(getattr(properties, "RetainAvailable", 1)),
+            in_flight=min(IN_FLIGHT, receives),
+        )
+        if self._granted.in_flight < client.max_inflight_messages:
+            # paho cannot lower this on an open connection.
+            self._lose(f"it takes only {receives} messages at a time: connecting anew")
+            return
+        self._inbox.add(ConnectedEvent(self._granted, "5" if self._dialect.is_v5 else "3.1.1"))
+
+    def _on_disconnect(
+        self, client: object, _d: object, flags: paho.DisconnectFlags, code: ReasonCode, _p: object
+    ) -> None:
+        if client is not self._client:
+            return
+        if flags.is_disconnect_packet_from_server:
+            self._lose(str(code), code.value)
+        else:
+            self._lose("the connection broke")
+
+    def _lose(self, reason: str, code: int | None = None) -> None:
+        if self._client is None:
+            return
+        if self._welcome_until_s is None:
+            if code != _UNSUPPORTED_VERSION:
+                self._dialect.start_over()
+        elif self._reached:
+            # Somebody took the call and did not welcome us: some brokers hang up on a version
+            # they do not know. The other version is tried next, and this one again after it.
+            self._dialect.fall_back()
+        self._drop()
+        self._inbox.add(ConnectionLostEvent(reason, code))
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        self._welcome_until_s = None
+        if client is not None:
+            client.on_disconnect = None
+            if (wire := client.socket()) is not None:
+                wire.close()
