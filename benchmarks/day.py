@@ -23,7 +23,7 @@ MEMORY_LIMIT_MIB: Final = 250
 # By the kernel's own peak: ru_maxrss would count what we had before we started it.
 CHILD: Final = """
 import pathlib, sys
-from listener.cli import main
+from listener.cli.main import main
 code = main(sys.argv[1:])
 status = pathlib.Path("/proc/self/status").read_text()
 print(int(status.partition("VmHWM:")[2].split()[0]) // 1024, file=sys.stderr)

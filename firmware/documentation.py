@@ -17,8 +17,8 @@ from typing import Final
 
 from benchmarks.report import splice
 from firmware.configuration import configuration_page
-from listener import cli
-from listener.actions import add_common
+from listener.cli import main as cli
+from listener.cli.main import add_common
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 CLI: Final = ROOT / "docs" / "reference" / "cli.md"
@@ -68,7 +68,7 @@ class Command:
 
 
 def commands() -> Iterator[Command]:
-    """Yield every command of the command table in ``listener/cli.py``, in its order."""
+    """Yield every command of the command table in ``listener/cli/main.py``, in its order."""
     for name, (module, about) in cli.VERBS.items():
         parser = argparse.ArgumentParser(prog=f"earmark {name}", description=_sentence(about))
         add_common(parser)

@@ -36,9 +36,7 @@ def test_only_the_same_is_the_same(one: bytes, other: bytes) -> None:
 
 
 def test_what_hears_has_openssl_once_in_its_memory() -> None:
-    words = (
-        "import sys, listener.hear.command, listener.hear.survey; print('_hashlib' in sys.modules)"
-    )
+    words = "import sys, listener.cli.hear, listener.cli.survey; print('_hashlib' in sys.modules)"
 
     # Without what counts coverage: it brings hashlib.
     environ = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}

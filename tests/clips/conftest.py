@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from listener import cli
 from listener.archive.api import Api
 from listener.archive.https import HttpServer
 from listener.archive.rights import Operations
 from listener.archive.tickets import RequestChallenges
 from listener.audio.clip import encode_clip
+from listener.cli import main
 from listener.config import ArchiveSettings
 from listener.envelope import format as form
 from tests.archive.conftest import (  # the same archive that its own tests use
@@ -99,7 +99,7 @@ class Machine:
         self._read = read
 
     def run(self, *words: object) -> Said:
-        code = cli.main(["clips", *map(str, words), "--home", str(self.home)])
+        code = main.main(["clips", *map(str, words), "--home", str(self.home)])
         found = self._read()
         return Said(code, found.out, found.err)
 

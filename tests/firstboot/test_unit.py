@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from listener.cli.first_boot import BOOT
 from listener.firstboot import partition
-from listener.firstboot.command import BOOT
 from listener.firstboot.steps import COPY, FOLDER
 from listener.update.versions import GUARD
 

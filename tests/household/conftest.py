@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from listener import cli
+from listener.cli import main
 from listener.household import office
 from listener.storage.home import Home
 from tests.household.guests import Host
@@ -27,7 +27,7 @@ def earmark(home: Path, capsys: pytest.CaptureFixture[str], any_date: None) -> E
     del any_date
 
     def run(*words: str) -> tuple[int, str, str]:
-        code = cli.main([words[0], "--home", str(home), *words[1:]])
+        code = main.main([words[0], "--home", str(home), *words[1:]])
         out, err = capsys.readouterr()
         return code, out, err
 

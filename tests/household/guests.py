@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from listener import cli
+from listener.cli import main
 from listener.envelope import keys
 from listener.household import identity, invitation
 from listener.household.identity import HouseholdIdentity
@@ -68,7 +68,7 @@ def meet(
     def come() -> None:
         until_s = time.monotonic() + 30
         while not codes or (codes[-1] == 69 and time.monotonic() < until_s):
-            codes.append(cli.main(["household", *words]))
+            codes.append(main.main(["household", *words]))
             time.sleep(0.05)
 
     guest = threading.Thread(target=come)

@@ -360,7 +360,7 @@ def test_hear_stays_within_its_memory(speaker: Speaker) -> None:
     compileall.compile_dir(Path(listener.__file__).parent, quiet=1)
     # Asked of the process itself: ru_maxrss also counts the parent that it was forked from.
     program = (
-        "import sys; from listener.cli import main; code = main(sys.argv[1:]);"
+        "import sys; from listener.cli.main import main; code = main(sys.argv[1:]);"
         "sys.stderr.write(open('/proc/self/status').read()); sys.exit(code)"
     )
     environ = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import listener
-from listener import cli
+from listener.cli import main
 from listener.envelope import keys
 from tests.units.conftest import SAID, House
 from tests.units.machine import Machine, architecture
@@ -66,7 +66,7 @@ def release(folder: Path, machine: Machine, version: str, *, deaf: bool = False)
     key, file = folder / "key", folder / f"{version}.release"
     key.write_bytes(keys.device_pem(KEY))
     words = ["--key", str(key), "--to", str(file), "--machine", MACHINE[architecture()]]
-    assert cli.main(["update", "pack", str(source), *words]) == 0
+    assert main.main(["update", "pack", str(source), *words]) == 0
     shutil.rmtree(source)
     machine.run("mkdir", "-p", "/run/releases")
     machine.put(f"/run/releases/{version}", file.read_bytes())
@@ -89,7 +89,7 @@ def _renumbered(own: Path, version: str, *, deaf: bool) -> Path:
                 )
             if name == "listener/__init__.py":
                 data = data.replace(listener.__version__.encode(), version.encode())
-            if name == "listener/hear/command.py" and deaf:
+            if name == "listener/cli/hear.py" and deaf:
                 data += DEAF.encode()
             if name != f"{old}/RECORD":
                 digest = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from listener import cli
+from listener.cli import main
 from tests.update.speaker import PINNED, Speaker, Update, environment, source, systemctl
 
 
@@ -56,7 +56,7 @@ def update(speaker: Speaker, capsys: pytest.CaptureFixture[str]) -> Update:
     """Run ``earmark update`` on the speaker; return its exit code, output and messages."""
 
     def run(*words: str) -> tuple[int, str, str]:
-        code = cli.main(["update", "--config", str(speaker.settings), *words])
+        code = main.main(["update", "--config", str(speaker.settings), *words])
         out, err = capsys.readouterr()
         return code, out, err
 

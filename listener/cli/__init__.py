@@ -1,0 +1,1 @@
+"""The commands of ``earmark``, one file each: arguments, calls, printing."""

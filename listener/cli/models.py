@@ -1,0 +1,250 @@
+"""The verb ``models``: what wake words there are, whether their files are right, and new ones."""
+
+import argparse
+import hashlib
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from listener.cli.main import Subcommands
+from listener.config import Config, Probability, ShortName
+from listener.errors import EarmarkError, ModelRefused, Unavailable, UsageError
+from listener.inference import add_model
+from listener.inference.catalogue import Catalogue
+from listener.wakeword.manifest import (
+    DEFAULT_THRESHOLD,
+    EMBEDDING_FEATURES,
+    LARGEST_FILE_BYTES,
+    File,
+    Manifest,
+    parse_manifest,
+    to_toml,
+    verify,
+)
+
+if TYPE_CHECKING:
+    from listener.inference.onnx import HeadNet
+
+UNSTATED: Final = "LicenseRef-unstated"
+_VERSION: Final = re.compile(r"[-_ ]v?\d+(\.\d+)*$")  # heads are mostly called word_v0.1.onnx
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's own arguments."""
+    actions = Subcommands(parser)
+    show = actions.add("list", "what there is")
+    check = actions.add(
+        "check",
+        "is every file here, and the right one; exit 1 if not",
+        "Say of every file whether it is here and has the hash in its manifest.",
+    )
+    for one in (show, check):
+        one.add_argument("--json", action="store_true", help="one object a line")
+    add = actions.add(
+        "add",
+        "add a wake word of your own in openWakeWord format",
+        "Add an ONNX file that takes [1, N, 96] and gives a probability.",
+    )
+    add.add_argument("file", metavar="FILE.onnx", help="the model")
+    add.add_argument("--name", help="what to call it: a-z, 0-9 and - (default: from the file)")
+    add.add_argument(
+        "--threshold",
+        type=float,
+        default=DEFAULT_THRESHOLD,
+        help="score from which it wakes (default: %(default)s)",
+    )
+    add.add_argument("--licence", default=UNSTATED, help="SPDX identifier (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace, settings: Config) -> int:
+    """List, check or add.
+
+    Raises:
+        EarmarkError: the file to add cannot be read, is no such model, or its name is taken.
+    """
+    catalogue = Catalogue(Path(settings.home))
+    if arguments.action == "list":
+        return _list(catalogue, as_json=arguments.json)
+    if arguments.action == "check":
+        return _check(catalogue, as_json=arguments.json)
+    return _add(catalogue, arguments)
+
+
+def _list(catalogue: Catalogue, *, as_json: bool) -> int:
+    """Print what each manifest claims; files are not looked at. 1 if a manifest is wrong."""
+    rows = []
+    refused = False
+    for name in catalogue.names():
+        try:
+            manifest = catalogue.manifest(name)
+        except ModelRefused as error:
+            # One wrong manifest must not hide the others.
+            print(f"earmark: error: {error}", file=sys.stderr)
+            refused = True
+            continue
+        shown = {
+            "name": manifest.name,
+            "kind": manifest.kind,
+            "threshold": manifest.threshold,
+            "window_frames": manifest.window_frames,
+            "labels": list(manifest.labels.values()),
+            "licence": manifest.licence,
+            "origin": manifest.origin,
+            "shipped": catalogue.is_shipped(manifest.name),
+        }
+        if as_json:
+            _print_json(shown)
+        threshold = "-" if manifest.threshold is None else f"{manifest.threshold:g}"
+        rows.append((manifest.name, manifest.kind, threshold, manifest.licence, manifest.origin))
+    if not as_json:
+        _print_table(("name", "kind", "threshold", "licence", "origin"), rows)
+    return int(refused)
+
+
+def _check(catalogue: Catalogue, *, as_json: bool) -> int:
+    """Print what is wrong with each file; 1 if anything is."""
+    wrong = False
+    rows = []
+    for name in catalogue.names():
+        for path, state, error in _findings(catalogue, name):
+            wrong |= error is not None
+            reason, hint = (str(error), error.hint) if error else ("", "")
+            if as_json:
+                shown = {"name": name, "file": path, "state": state}
+                _print_json(shown | ({"reason": reason, "hint": hint} if error else {}))
+            rows.append((name, state, path))
+            rows += [("", "", line) for line in (reason, hint) if line]
+    if not as_json:
+        _print_table(("name", "state", "file"), rows)
+    return int(wrong)
+
+
+def _findings(catalogue: Catalogue, name: str) -> Iterable[tuple[str, str, EarmarkError | None]]:
+    """Yield path, state and what is wrong for each file of ``name``."""
+    try:
+        manifest = catalogue.manifest(name)
+    except ModelRefused as error:
+        yield "manifest.toml", "refused", error
+        return
+    for file in manifest.files:
+        try:
+            place = catalogue.locate(manifest, file)
+        except ModelRefused as error:
+            yield file.path, "not installed", error
+            continue
+        if not place.is_file():
+            yield file.path, "missing", ModelRefused(f"there is no file {place}")
+            continue
+        try:
+            verify(manifest, file, catalogue.read(place, file))
+        except ModelRefused as error:
+            yield file.path, "different", error
+        else:
+            yield file.path, "right", None
+
+
+def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
+    """Copy a head into the home, if it is one."""
+    from listener.inference.onnx import HeadNet  # noqa: PLC0415 - 60 MiB that list does not need
+
+    path = Path(arguments.file)
+    name = _name(path) if arguments.name is None else arguments.name
+    _check_option("--name", name, ShortName, "a name is 1 to 32 of a-z, 0-9 and the hyphen")
+    _check_option("--threshold", arguments.threshold, Probability, "it lies between 0 and 1")
+    if catalogue.is_shipped(name):
+        raise UsageError(
+            f"{name} is the name of a model that comes with Earmark",
+            f"choose another: --name my-{name}"[:60],
+        )
+    data = _read_bounded(path)
+    head = HeadNet(data, path.name)
+    _check_output(head, path.name)
+    window = head.window_frames
+    proposed = Manifest(
+        name=name,
+        kind="wake-word",
+        origin="added with earmark models add",
+        licence=arguments.licence,
+        input_shape=(1, window, EMBEDDING_FEATURES),
+        window_frames=window,
+        threshold=arguments.threshold,
+        files=(File(path="model.onnx", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)),),
+    )
+    # What we write must be what we read back: the options are the user's own text.
+    manifest = parse_manifest(to_toml(proposed), "the new manifest")
+    if add_model.add_model(catalogue, manifest, data):
+        print(f"added {name}: a window of {window} frames, threshold {manifest.threshold:g}")
+    else:
+        print(f"{name} is already here; nothing changed")
+    return 0
+
+
+def _check_output(head: "HeadNet", name: str) -> None:
+    """Run the head once on silence and on noise: what it gives must be one probability.
+
+    Raises:
+        ModelRefused: it gives something else, or does not run.
+    """
+    import numpy as np  # noqa: PLC0415 - list does not need it
+
+    if head.outputs != 1:
+        raise ModelRefused(
+            f"{name} gives {head.outputs} numbers, not one probability",
+            "one that tells phrases apart needs a manifest with labels, see models/README.md",
+        )
+    shape = (head.window_frames, EMBEDDING_FEATURES)
+    for window in (np.zeros(shape), 20 * np.random.default_rng(1).standard_normal(shape)):
+        try:
+            score = float(head.score(window.astype(np.float32))[0])
+        except Exception as error:  # onnxruntime raises its own kinds, by version
+            raise ModelRefused(f"{name} cannot be run") from error
+        if not 0 <= score <= 1:
+            raise ModelRefused(
+                f"{name} gives {score:g}, which is no probability",
+                "its last step must be a sigmoid",
+            )
+
+
+def _name(path: Path) -> str:
+    """Guess a name: the file's, without version, in our letters."""
+    stem = _VERSION.sub("", path.stem.lower())
+    return re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:32]
+
+
+def _check_option(option: str, value: str | float, kind: object, rule: str) -> None:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{option} cannot be {value!r}", rule) from error
+
+
+def _read_bounded(path: Path) -> bytes:
+    """Read the file, and never much more than a model can have."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise Unavailable(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the name
+        raise UsageError(f"no file can be called {str(path)!r}") from error
+    if len(data) > LARGEST_FILE_BYTES:
+        raise ModelRefused(
+            f"{path} is larger than {LARGEST_FILE_BYTES >> 20} MiB; no wake word is",
+            "openWakeWord's heads have 0.1 to 2 MiB",
+        )
+    return data
+
+
+def _print_json(shown: object) -> None:
+    print(msgspec.json.encode(shown).decode())
+
+
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())

@@ -1,0 +1,232 @@
+"""``earmark archive list`` and ``open``, in this process."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from listener.archive.store import FileStore
+from listener.cli import main
+from listener.envelope import format as form
+
+if TYPE_CHECKING:
+    from tests.conftest import Household
+
+
+def flac(comment: str) -> bytes:
+    out = io.BytesIO()
+    with soundfile.SoundFile(out, "w", 16_000, 1, "PCM_16", format="FLAC") as file:
+        file.comment = comment
+        file.write(np.zeros(4_000, np.int16))
+    return out.getvalue()
+
+
+@pytest.fixture
+def clips(household: "Household") -> dict[str, form.PublicHeader]:
+    """One archived clip of each owner."""
+    store = FileStore(household.home.path / "archive")
+    made = {}
+    for seq, owner in enumerate(("ada", "bob"), 1):
+        header = household.header(seq, owner, t=f"2026-11-22T08:00:0{seq}.000Z")
+        data = household.seal(header, flac)
+        store.keep(form.parse_envelope(data), data, 1_795_334_400)
+        made[owner] = header
+    store.close()
+    return made
+
+
+@pytest.fixture
+def identity(household: "Household", tmp_path: Path) -> Path:
+    path = tmp_path / "ada.key"
+    path.write_text(household.identities["ada"] + "\n", "utf-8")
+    return path
+
+
+def archive(home: Path, *words: str) -> int:
+    return main.main(["archive", *words, "--home", str(home)])
+
+
+def test_the_list_shows_what_is_there(
+    home: Path, clips: dict[str, form.PublicHeader], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert archive(home, "list") == 0
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"2026-11-22T08:00:01.000Z  {clips['ada'].clip}  ada  hall  ")
+    assert clips["bob"].clip in second
+
+
+def test_the_list_is_json_for_programs_and_of_one_owner_on_request(
+    home: Path, clips: dict[str, form.PublicHeader], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert archive(home, "list", "--json", "--owner", "bob") == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert told["clip"] == clips["bob"].clip
+    assert told["ttl_s"] == 86_400
+
+
+def test_the_list_of_no_archive_is_empty(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert archive(home, "list") == 0
+
+    assert capsys.readouterr().out == ""
+    assert not (home / "archive").exists()
+
+
+def test_an_owner_opens_her_clip_by_its_id_and_twice_is_once(
+    home: Path,
+    clips: dict[str, form.PublicHeader],
+    identity: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clip = clips["ada"].clip
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert archive(home, "open", clip, "--identity", str(identity), "--to", str(out)) == 0
+
+    (path,) = out.iterdir()
+    assert path.name == f"{clip}.flac"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert soundfile.info(path).frames == 4_000
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said == f"{path}: 0.2 s, ada, alexa at 0.93, hall, 2026-11-22T08:00:01.000Z"
+
+
+def test_a_file_opens_without_an_archive_and_says_all_in_json(
+    home: Path,
+    clips: dict[str, form.PublicHeader],
+    identity: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = home / "archive" / "clips" / "ada" / f"{clips['ada'].clip}.earmark"
+    alone = source.rename(tmp_path / "mine.earmark")
+    out = ("--to", str(tmp_path / "out"), "--json")
+
+    assert archive(home, "open", "--identity", str(identity), *out, str(alone)) == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert told["file"] == str(tmp_path / "out" / f"{clips['ada'].clip}.flac")
+    assert (told["word"], told["owner"], told["ms"]) == ("alexa", "ada", 250)
+
+
+def test_another_owners_clip_stays_closed(
+    home: Path,
+    clips: dict[str, form.PublicHeader],
+    identity: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+
+    words = ("--identity", str(identity), "--to", str(out))
+    assert archive(home, "open", clips["bob"].clip, *words) == 1
+
+    assert "this clip is sealed to another key" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_of_several_each_is_tried(
+    home: Path,
+    clips: dict[str, form.PublicHeader],
+    identity: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = (clips["bob"].clip, clips["ada"].clip)
+    words = ("--identity", str(identity), "--to", str(tmp_path))
+
+    assert archive(home, "open", *names, *words) == 1
+
+    said = capsys.readouterr()
+    assert clips["ada"].clip in said.out
+    assert f"earmark: error: {clips['bob'].clip}: this clip is sealed" in said.err
+
+
+def test_a_relabelled_copy_is_refused(
+    home: Path,
+    clips: dict[str, form.PublicHeader],
+    identity: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = home / "archive" / "clips" / "bob" / f"{clips['bob'].clip}.earmark"
+    copy = tmp_path / "copy.earmark"
+    copy.write_bytes(source.read_bytes().replace(b'"owner":"bob"', b'"owner":"ada"'))
+
+    assert archive(home, "open", str(copy), "--identity", str(identity)) == 1
+
+    assert "signature does not fit" in capsys.readouterr().err
+
+
+def test_what_is_in_the_way_is_not_overwritten(
+    home: Path,
+    clips: dict[str, form.PublicHeader],
+    identity: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    target = tmp_path / f"{clips['ada'].clip}.flac"
+    words = ("open", clips["ada"].clip, "--identity", str(identity), "--to", str(tmp_path))
+    target.write_text("mine", "utf-8")
+    assert archive(home, *words) == 1
+    assert target.read_text("utf-8") == "mine"
+
+    target.unlink()
+    target.symlink_to(tmp_path / "elsewhere")
+    assert archive(home, *words) == 1
+    assert not (tmp_path / "elsewhere").exists()
+
+    assert capsys.readouterr().err.count("is there already and is something else") == 2
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (("open", "nothing", "--identity", "{key}"), 2, "no clip and no file"),
+        (("open", "nothing", "--identity", "/nowhere"), 78, "cannot read the identity"),
+        (("open", "{clip}", "--identity", "{key}", "--to", "{key}"), 69, "cannot write"),
+        (("open", "{pipe}", "--identity", "{key}"), 2, "no clip and no file"),
+    ],
+)
+def test_what_cannot_be_opened_is_said(
+    home: Path,
+    clips: dict[str, form.PublicHeader],
+    identity: Path,
+    capsys: pytest.CaptureFixture[str],
+    case: tuple[tuple[str, ...], int, str],
+) -> None:
+    words, code, said = case
+    named = {"key": str(identity), "clip": clips["ada"].clip, "pipe": "/dev/null"}
+
+    assert archive(home, *(word.format(**named) for word in words)) == code
+
+    assert said in capsys.readouterr().err
+
+
+def test_an_envelope_behind_a_link_is_not_read(
+    home: Path, identity: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link").symlink_to(identity)
+
+    assert archive(home, "open", str(tmp_path / "link"), "--identity", str(identity)) == 69
+
+    assert "cannot read" in capsys.readouterr().err
+
+
+def test_what_serves_never_loads_what_opens() -> None:
+    code = (
+        "import sys, listener.cli.archive;"
+        "print([name for name in ('listener.envelope.open', 'soundfile') if name in sys.modules])"
+    )
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert told.stdout == "[]\n"

@@ -1,0 +1,270 @@
+import contextlib
+import errno
+import os
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from listener import __version__
+from listener.cli import main
+from listener.errors import Unavailable
+
+BUILT = tuple(main.VERBS)
+
+
+def earmark(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "listener", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("verb", BUILT)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main.main([verb, "--help"])
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert f"usage: earmark {verb}" in out
+    assert "--home" in out
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main.main(["--help"])
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert all(f"  {verb} " in out for verb in main.VERBS)
+
+
+def test_help_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    main.main(["--help"])
+
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main.main(["--version"])
+
+    assert code == 0
+    assert capsys.readouterr().out == f"earmark {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ([], "earmark --help"),
+        (["demmo"], "did you mean demo?"),
+        (["listen"], "did you mean"),
+        (["xyzzy"], "the verbs are demo, run, hear"),
+        (["--frobnicate"], "earmark --help"),
+        (["owner"], "earmark owner --help"),
+        (["owner", "add"], "earmark owner add --help"),
+        (["models", "list", "--frobnicate"], "earmark models --help"),
+    ],
+)
+def test_a_wrong_command_line_is_usage_with_a_hint(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main.main(words)
+
+    told = capsys.readouterr()
+    error, second = told.err.splitlines()
+    assert code == 2
+    assert not told.out
+    assert error.startswith("earmark: error: ")
+    assert second.startswith("earmark: hint: ")
+    assert hint in second
+
+
+def test_an_unknown_setting_is_a_configuration_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "earmark.toml"
+    file.write_text("[clip]\nrefractory_s = 2.0\n")
+
+    code = main.main(["owner", "list", "--config", str(file)])
+
+    assert code == 78
+    assert "earmark: hint: did you mean wake.refractory_s?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"home = "])
+def test_settings_that_cannot_be_read_are_a_configuration_error(
+    content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "earmark.toml"
+    if content is not None:
+        file.write_bytes(content)
+
+    code = main.main(["owner", "list", "--config", str(file)])
+
+    assert code == 78
+    assert str(file) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["option", "setting", "environment", "data folder"])
+def test_home_is_where_it_was_said_last(
+    way: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    there = tmp_path / "earmark"
+    file = tmp_path / "settings.toml"
+    file.write_text(f'home = "{there}"\n' if way == "setting" else "")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path if way == "data folder" else "/nowhere"))
+    monkeypatch.setenv("EARMARK_HOME", str(there) if way == "environment" else "")
+    words = ["household", "this-device", "--config", str(file)]
+    if way == "option":
+        words += ["--home", str(there)]
+
+    code = main.main(words)
+
+    capsys.readouterr()
+    assert code == 0
+    assert (there / "device.key").is_file()
+
+
+def test_a_home_in_the_users_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('home = "~/mine"\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    code = main.main(["household", "this-device", "--config", str(file)])
+
+    capsys.readouterr()
+    assert code == 0
+    assert (tmp_path / "mine" / "device.key").is_file()
+
+
+def test_a_folder_that_cannot_be_used_is_unavailable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    code = main.main(["household", "this-device", "--home", str(tmp_path / "file" / "home")])
+
+    told = capsys.readouterr().err
+    assert code == 69
+    assert told.startswith("earmark: error: ")
+
+
+def test_a_verb_whose_package_is_missing_says_which(tmp_path: Path) -> None:
+    # A stand-in that fails as an absent one does; PYTHONPATH comes before site-packages.
+    (tmp_path / "pyrage.py").write_text("raise ModuleNotFoundError('no pyrage', name='pyrage')\n")
+
+    done = earmark("owner", "list", "--home", str(tmp_path / "home"), PYTHONPATH=str(tmp_path))
+
+    assert done.returncode == 78
+    assert "owner needs the package pyrage" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_only_the_chosen_verb_is_imported() -> None:
+    asked = (
+        "import sys; from listener import cli; cli.main(['owner', '--help']);"
+        "sys.exit(any(name in sys.modules for name in ('numpy', 'onnxruntime', 'paho')))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False)
+
+    assert done.returncode == 0
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
+    read, write = os.pipe()
+    os.close(read)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "listener", "--help"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    )
+
+    with contextlib.suppress(OSError):
+        os.close(write)
+    assert done.returncode == 128 + 13
+    assert not done.stderr
+
+
+@pytest.fixture
+def do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
+    """Run a verb of a test's own, in a module that nobody has imported yet."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(deed: str) -> int:
+        name = f"deed_{abs(hash(deed))}"
+        (tmp_path / f"{name}.py").write_text(
+            "from listener.errors import Unavailable\n"
+            "def add_arguments(parser): pass\n"
+            f"def run(arguments, settings):\n    {deed}\n"
+        )
+        return main.main(["deed"], {"deed": (name, "do it")})
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("deed", "code", "said"),
+    [
+        ("return 1", 1, ""),
+        ("raise KeyboardInterrupt", 130, ""),
+        ("raise Unavailable('gone', 'go')", 69, "earmark: error: gone\nearmark: hint: go\n"),
+        ("open('/nowhere/at/all')", 69, "earmark: error: cannot use /nowhere/at/all: "),
+        ("import absent_package", 78, "earmark: error: deed needs the package absent_package"),
+    ],
+)
+def test_however_a_verb_ends_it_is_an_exit_code_and_a_sentence(
+    do: Callable[[str], int], deed: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = do(deed)
+
+    told = capsys.readouterr()
+    assert ended == code
+    assert not told.out
+    assert told.err.startswith(said)
+    assert bool(told.err) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("cause", "hint"),
+    [
+        (OSError(errno.ENOSPC, "full"), "make room on that disk"),
+        (OSError(errno.EACCES, "not yours"), "ls -l says whose it is"),
+        (OSError(errno.ENOENT, "not there"), "look whether it is spelt right, and mounted"),
+        (OSError(errno.EOVERFLOW, "rare"), ""),
+        (OSError("no number"), ""),
+        # Numbers of their own: this 1 is not the system's "not permitted".
+        (ssl.SSLError(1, "bad record"), ""),
+        (ValueError(errno.ENOSPC), ""),
+    ],
+)
+def test_what_the_system_said_gives_a_hint_where_nobody_gave_one(
+    cause: Exception, hint: str
+) -> None:
+    with pytest.raises(Unavailable) as silent:
+        raise Unavailable("cannot use it") from cause
+    with pytest.raises(Unavailable) as told:
+        raise Unavailable("cannot use it", "use the other") from cause
+
+    assert silent.value.hint == hint
+    assert told.value.hint == "use the other"
+    assert Unavailable("cannot use it").hint == ""
+
+
+@pytest.mark.parametrize("deed", ["raise OSError('what is this')", "import listener.absent", "1/0"])
+def test_what_nobody_foresaw_is_not_hidden(do: Callable[[str], int], deed: str) -> None:
+    with pytest.raises((OSError, ModuleNotFoundError, ZeroDivisionError)):
+        do(deed)

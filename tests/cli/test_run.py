@@ -1,0 +1,133 @@
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from listener.cli.run import RunTimeouts, Supervisor
+from listener.errors import Unavailable
+from listener.system.systemd import StopSignal
+
+pytestmark = pytest.mark.system  # real processes
+
+FOREVER = "import time; time.sleep(60)"
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-S", "-E", "-c", code]
+
+
+def pair(
+    hear: str,
+    send: str = FOREVER,
+    waiting: Callable[[], int] = lambda: 0,
+    linger_s: float = 30.0,
+    grace_s: float = 10.0,
+) -> Supervisor:
+    return Supervisor(
+        hear=python(hear),
+        send=python(send),
+        waiting=waiting,
+        patience=RunTimeouts(linger_s=linger_s, first_backoff_s=0.01, grace_s=grace_s),
+    )
+
+
+@pytest.mark.parametrize("code", [0, 1, 69, 78])
+def test_what_hear_ends_with_is_passed_on(code: int) -> None:
+    assert pair(f"raise SystemExit({code})").run(StopSignal()) == code
+
+
+def test_a_killed_hear_is_reported_as_a_shell_does() -> None:
+    ended = pair("import os, signal; os.kill(os.getpid(), signal.SIGKILL)").run(StopSignal())
+
+    assert ended == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("code", [2, 78])
+def test_a_send_that_cannot_go_on_ends_everything(code: int) -> None:
+    assert pair(FOREVER, f"raise SystemExit({code})").run(StopSignal()) == code
+
+
+def test_a_send_that_dies_is_started_again(tmp_path: Path) -> None:
+    births = tmp_path / "births"
+    send = f"open({str(births)!r}, 'a').write('x'); raise SystemExit(69)"
+
+    # Hear ends when send was born three times, and the drain needs a fourth.
+    hear = (
+        "import os, time\n"
+        f"while not os.path.exists({str(births)!r}) or os.path.getsize({str(births)!r}) < 3:\n"
+        "    time.sleep(0.02)"
+    )
+    ended = pair(hear, send, waiting=lambda: int(births.stat().st_size < 4)).run(StopSignal())
+
+    assert ended == 0
+    assert births.stat().st_size >= 4
+
+
+def test_the_end_waits_until_the_spool_is_empty() -> None:
+    counts = iter([2, 1, 0])
+
+    ended = pair("pass", waiting=lambda: next(counts)).run(StopSignal())
+
+    assert ended == 0
+    assert next(counts, None) is None
+
+
+def test_clips_that_wait_too_long_are_said_to_be_safe() -> None:
+    with pytest.raises(Unavailable, match="3 sealed clips wait") as caught:
+        pair("pass", waiting=lambda: 3, linger_s=0.0).run(StopSignal())
+
+    assert "earmark send --once" in caught.value.hint
+
+
+def test_a_send_that_cannot_go_on_ends_the_wait_too() -> None:
+    waits = threading.Event()
+
+    def waiting() -> int:
+        waits.set()
+        return 1
+
+    send = "import sys; sys.stdin.read(); import time; time.sleep(0.5); raise SystemExit(78)"
+
+    assert pair("pass", send, waiting=waiting).run(StopSignal()) == 78
+    assert waits.is_set()
+
+
+def test_told_to_stop_both_children_end(tmp_path: Path) -> None:
+    stop = StopSignal()
+    marks = [tmp_path / "hear", tmp_path / "send"]
+    code = (
+        "import signal, sys, time\n"
+        "def leave(*_):\n    open({0!r} + '.left', 'w').close(); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, leave)\n"
+        "open({0!r}, 'w').close()\n"
+        "time.sleep(60)"
+    )
+
+    def ask_once_both_run() -> None:
+        while not all(mark.exists() for mark in marks):
+            if stop.wait(0.02):
+                return
+        stop.request()
+
+    asker = threading.Thread(target=ask_once_both_run)
+    asker.start()
+    ended = pair(code.format(str(marks[0])), code.format(str(marks[1]))).run(stop)
+    asker.join()
+
+    assert ended == 0
+    assert all(mark.with_suffix(".left").exists() for mark in marks)
+
+
+def test_a_child_that_will_not_end_is_killed() -> None:
+    stop = StopSignal()
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    timer = threading.Timer(0.5, stop.request)
+    timer.start()
+
+    ended = pair(deaf, deaf, grace_s=0.1).run(stop)
+
+    timer.join()
+    assert ended == 0

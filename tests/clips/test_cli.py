@@ -1,0 +1,474 @@
+"""``earmark clips`` as an owner types it, before the archive's real server."""
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyrage
+import pytest
+
+from listener.cli import clips, main
+from listener.cli.clips_read import Progress
+from listener.clips.desk import Session
+from listener.config import Config
+from listener.owner import key_rotation
+
+if TYPE_CHECKING:
+    from listener.archive.holdings import ArchiveContext
+    from listener.storage.access_log import AccessLog
+    from tests.clips.conftest import Machine, Sounding
+    from tests.conftest import Household
+
+pytestmark = pytest.mark.system  # a real archive answers on its socket
+
+
+def test_an_owner_lists_her_clips_by_day_device_and_time(ada: "Machine", shelf: "Sounding") -> None:
+    first = shelf.put(t="2026-11-21T08:00:00.000Z")
+    second = shelf.put(t="2026-11-22T08:00:00.000Z")
+    shelf.put("bob")
+
+    assert [row["clip"] for row in ada.rows("list")] == [first, second]
+    assert [row["clip"] for row in ada.rows("list", "--day", "2026-11-21")] == [first]
+    assert [row["clip"] for row in ada.rows("list", "--from", "2026-11-22")] == [second]
+    assert [row["clip"] for row in ada.rows("list", "--until", "2026-11-22T09:00+01:00")] == [first]
+    assert ada.rows("list", "--device", "kitchen") == []
+    assert first in ada.clips("list").out
+
+
+def test_a_list_opened_says_word_score_and_length(ada: "Machine", shelf: "Sounding") -> None:
+    shelf.put()
+
+    (row,) = ada.rows("list", "--open")
+
+    assert (row["word"], row["score"], row["ms"]) == ("alexa", 0.93, 250)
+    assert "alexa at 0.93, 0.2 s" in ada.clips("list", "--open").out
+    assert json.loads((ada.home / "clips" / "known.json").read_bytes())["devices"].keys() == {
+        "hall"
+    }
+
+
+def at_desk(machine: "Machine", *words: str) -> tuple[argparse.Namespace, Session]:
+    parser = argparse.ArgumentParser()
+    clips.add_arguments(parser)
+    who = ["--owner", machine.name, "--identity", str(machine.key)]
+    arguments = parser.parse_args([*words, *who, "--archive", str(machine.archive)])
+    return arguments, Session.create(arguments, Config(home=str(machine.home)))
+
+
+def test_a_long_list_comes_in_pages(ada: "Machine", shelf: "Sounding") -> None:
+    made = [shelf.put(t=f"2026-11-21T08:00:0{second}.000Z") for second in range(5)]
+    arguments, desk = at_desk(ada, "list")
+
+    assert [one.clip for one in desk.list_clips(arguments, limit=2)] == made
+
+
+def test_a_clip_sealed_to_another_of_her_keys_is_listed_and_stays_closed(
+    ada: "Machine", shelf: "Sounding", household: "Household"
+) -> None:
+    shelf.put()
+    newer = pyrage.x25519.Identity.generate()
+    household.home.change_roster(lambda old: old.with_new_key("ada", str(newer.to_public())))
+    ada.key.write_text(str(newer))
+
+    said = ada.clips("list", "--open", "--json")
+
+    assert said.code == 1
+    assert "not in the identity" in said.rows()[0]["closed"]
+
+
+def test_play_writes_the_sound_here(ada: "Machine", shelf: "Sounding", tmp_path: Path) -> None:
+    clip = shelf.put()
+    target = tmp_path / "heard.flac"
+
+    (row,) = ada.rows("play", clip, "--to", target)
+
+    assert target.read_bytes().startswith(b"fLaC")
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert (row["clip"], row["word"]) == (clip, "alexa")
+    target.write_bytes(b"something else")
+    assert ada.clips("play", clip, "--to", target).code == 1
+
+
+def test_play_hands_the_sound_to_aplay_where_there_is_one(
+    ada: "Machine", shelf: "Sounding", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = shelf.put()
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    missing = ada.clips("play", clip)
+    player = tmp_path / "aplay"
+    player.write_text(f"#!/bin/sh\n/bin/cat > {tmp_path}/heard.wav\n")
+    player.chmod(0o700)
+    played = ada.clips("play", clip)
+    player.write_text("#!/bin/sh\n/bin/cat > /dev/null; exit 1\n")
+    broken = ada.clips("play", clip)
+
+    assert (missing.code, played.code, broken.code) == (69, 0, 1)
+    assert "--to FILE.flac" in missing.err
+    assert (tmp_path / "heard.wav").read_bytes().startswith(b"RIFF")
+
+
+def test_a_clip_of_another_is_refused_with_a_hint(
+    ada: "Machine", shelf: "Sounding", tmp_path: Path
+) -> None:
+    said = ada.clips("play", shelf.put("bob"), "--to", tmp_path / "x.flac")
+
+    assert said.code == 1
+    assert "the logs of both owners say so" in said.err
+    assert not (tmp_path / "x.flac").exists()
+
+
+def test_an_export_is_checked_opened_and_explained(
+    ada: "Machine", shelf: "Sounding", tmp_path: Path
+) -> None:
+    made = {shelf.put(t=f"2026-11-22T08:00:0{second}.000Z") for second in range(3)}
+    shelf.put("bob")
+    target, folder = tmp_path / "ada.zip", tmp_path / "open"
+
+    (told,) = ada.rows("export", "--to", target, "--open", folder)
+
+    assert (told["count"], told["opened"], told["closed"]) == (3, 3, 0)
+    with zipfile.ZipFile(target) as found:
+        assert found.testzip() is None
+    assert {file.stem for file in folder.glob("*.flac")} == made
+    listed = json.loads((folder / "index.json").read_bytes())
+    assert [row["t"][17:19] for row in listed] == ["00", "01", "02"]
+    shown = (folder / "index.html").read_text()
+    assert all(f'src="{clip}.flac"' in shown for clip in made)
+    assert not list(tmp_path.glob(".*.part"))
+    assert ada.clips("export", "--to", target).code == 1, "it is there already"
+
+
+def test_an_export_that_is_refused_says_which_file_and_leaves_none(
+    ada: "Machine", shelf: "Sounding", tmp_path: Path
+) -> None:
+    clip = shelf.put()
+    other = shelf.put("bob")
+    shelf.store.path("bob", other).rename(shelf.store.path("ada", clip))
+
+    said = ada.clips("export", "--to", tmp_path / "ada.zip")
+
+    assert said.code == 1
+    assert f"does not verify as hers: 1 file, {clip}" in said.err
+    assert "nothing was sent" in said.err
+    assert not list(tmp_path.glob("*.zip"))
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_verify_takes_an_export_and_a_receipt_and_names_what_is_wrong(
+    ada: "Machine", shelf: "Sounding", tmp_path: Path
+) -> None:
+    clip = shelf.put()
+    target = tmp_path / "ada.zip"
+    ada.rows("export", "--to", target)
+    (erased,) = ada.rows("erase", clip, "--yes")
+
+    whole = ada.run("verify", target, "--identity", ada.key)
+    receipt = ada.run("verify", erased["receipt"], "--json")
+    cut = tmp_path / "cut.zip"
+    cut.write_bytes(target.read_bytes()[:-30])
+    strangers = ada.run("verify", target, "--owner", "bob")
+
+    assert (whole.code, receipt.code) == (0, 0)
+    assert "1 clips handed out, 1 opened here" in whole.out
+    assert receipt.rows()[0]["kind"] == "erase"
+    assert ada.run("verify", cut).code == 1
+    assert strangers.code == 1
+    assert ada.run("verify", tmp_path / "nowhere").code == 69
+
+
+def test_a_machine_that_never_met_the_archive_needs_its_key(
+    ada: "Machine", bob: "Machine", shelf: "Sounding", tmp_path: Path
+) -> None:
+    shelf.put()
+    target = tmp_path / "ada.zip"
+    ada.rows("export", "--to", target)
+    key = json.loads((ada.home / "clips" / "known.json").read_bytes())["archive"]
+
+    assert bob.run("verify", target).code == 2
+    assert bob.run("verify", target, "--archive-key", key).code == 0
+    other = "ed25519:" + "A" * 43 + "="
+    assert bob.run("verify", target, "--archive-key", other).code == 1
+
+
+def test_erase_takes_ids_a_range_or_all_and_keeps_the_receipt(
+    ada: "Machine", shelf: "Sounding"
+) -> None:
+    made = [shelf.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (0, 1, 2)]
+
+    (one,) = ada.rows("erase", made[0], "--yes")
+    (ranged,) = ada.rows("erase", "--until", "2026-11-22", "--yes")
+    (rest,) = ada.rows("erase", "--all", "--yes")
+
+    assert [one["clips"], ranged["clips"], rest["clips"]] == [[clip] for clip in made]
+    assert Path(one["receipt"]).exists()
+    assert ada.rows("list") == []
+    gone = ada.clips("erase", made[0], "--yes")
+    assert (gone.code, "not there" in gone.err) == (1, True)
+
+
+def test_many_ids_are_erased_in_batches(ada: "Machine", shelf: "Sounding") -> None:
+    made = [shelf.put() for _ in range(201)]
+
+    told = ada.rows("erase", *made, "--yes")
+
+    assert sorted(row["count"] for row in told) == [1, 200]
+    assert ada.rows("list") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("erase", "--yes"), 2),
+        (("erase", "--all", "--until", "2026-11-22", "--yes"), 2),
+        (("erase", "--all"), 2),  # nobody to be asked
+        (("erase", "7f3f0a66-0000-4000-8000-000000000000", "--device", "hall", "--yes"), 2),
+        (("erase", "no-id", "--yes"), 2),
+        (("list", "--day", "yesterday"), 2),
+        (("list", "--day", "2026-02-30"), 2),
+        (("list", "--from", "99999"), 2),
+        (("list", "--day", "2026-11-22", "--from", "2026-11-22"), 2),
+        (("retention", "0"), 2),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(ada: "Machine", words: tuple[str, ...], code: int) -> None:
+    said = ada.clips(*words)
+
+    assert said.code == code, said.err
+    assert said.out == ""
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y", 0), ("n", 1), ("", 1), (None, 1)])
+def test_erase_asks_whoever_is_there(
+    ada: "Machine", shelf: "Sounding", answer: str | None, left: int
+) -> None:
+    shelf.put()
+    asked = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        if answer is None:
+            raise EOFError
+        return answer
+
+    arguments, desk = at_desk(ada, "erase", "--all")
+    code = clips.erase(arguments, desk, ask)
+
+    assert asked == ["Erase 1 clips of ada for good? [y/N] "]
+    assert code == left
+    assert sum(1 for _ in shelf.store.clips("ada")) == left
+
+
+def test_retention_is_asked_and_shortened(ada: "Machine") -> None:
+    assert ada.rows("retention")[0]["days"] is None
+    assert "as long as the speaker signed" in ada.clips("retention").out
+    assert ada.rows("retention", 7)[0]["days"] == 7
+    assert "7 days at most" in ada.clips("retention").out
+
+
+def test_keys_change_with_proof_of_both(ada: "Machine", shelf: "Sounding") -> None:
+    clip = shelf.put()
+    newer = ada.folder / "new.key"
+    newer.write_text(str(pyrage.x25519.Identity.generate()))
+
+    (before,) = ada.rows("keys")
+    assert before["sealed_to"] == {"hall": before["active"]}
+    changed = ada.clips("new-key", newer)
+    stale = ada.clips("list")
+    old = ada.key.read_text()
+    ada.key.write_text(f"{newer.read_text()}\n{old}")
+    (after,) = ada.rows("keys")
+
+    assert changed.code == 0, changed.err
+    assert "each speaker was sent the proof" in changed.out
+    assert "keep the old key" in changed.out
+    assert (stale.code, "active key" in stale.err) == (1, True)
+    assert after["retired"] == [before["active"]]
+    assert sorted(after["held"]) == sorted([before["active"], after["active"]])
+    told = ada.clips("keys").out
+    assert "retired  in this identity" in told
+    assert f"hall: its newest clip is sealed to {before['active']}, which is retired" in told
+    assert "earmark owner new-key ada --key age1" in told, "what a person does at the speaker"
+    assert [row["clip"] for row in ada.rows("list", "--open") if "word" in row] == [clip]
+    newer.write_text(old * 2)
+    assert ada.clips("new-key", newer).code == 78
+
+
+def test_what_a_new_key_carries_to_a_speaker_is_what_that_speaker_follows(
+    ada: "Machine", household: "Household", holdings: "ArchiveContext"
+) -> None:
+    newer = ada.folder / "new.key"
+    newer.write_text(str(pyrage.x25519.Identity.generate()))
+    before = household.home.roster()
+
+    assert ada.clips("new-key", newer).code == 0
+
+    (said,) = holdings.store.orders.pending_keys()["hall"]
+    carried = key_rotation.parse(f"[{said}]".encode())
+    after = key_rotation.apply_rotation(before, carried, "hall", household.device_key)
+    assert after == household.home.roster()
+    assert after != before
+
+
+def test_a_new_key_needs_the_active_one_in_the_identity(ada: "Machine") -> None:
+    newer = ada.folder / "new.key"
+    newer.write_text(str(pyrage.x25519.Identity.generate()))
+    assert ada.clips("new-key", newer).code == 0
+
+    said = ada.clips("new-key", newer)  # with the old key alone
+
+    assert said.code == 1
+    assert "active key" in said.err
+
+
+def test_the_log_says_who_asked_and_is_verified_offline_too(
+    ada: "Machine", bob: "Machine", tmp_path: Path
+) -> None:
+    bob.rows("list")
+    ada.rows("list")
+    ada.rows("retention", 7)
+
+    rows = ada.rows("log")
+    text = ada.clips("log").out
+    verdict = ada.clips("log", "--verify")
+    saved = tmp_path / "log.jsonl"
+    saved.write_text(ada.clips("log", "--json").out)
+    offline = ada.run("log", "--verify", saved)
+
+    assert [row["body"]["op"] for row in rows if "body" in row] == ["list", "retention", "log"]
+    assert "retention" in text
+    assert verdict.out.endswith("\n")
+    assert "each as it was written" in verdict.out
+    assert offline.code == 0, offline.err
+
+
+def test_a_saved_log_that_was_changed_is_named_at_its_first_wrong_row(
+    ada: "Machine", shelf: "Sounding", tmp_path: Path
+) -> None:
+    clip = shelf.put()
+    (erased,) = ada.rows("erase", clip, "--yes")
+    ada.rows("list")
+    lines = ada.clips("log", "--json").out.splitlines(keepends=True)
+    saved = tmp_path / "log.jsonl"
+
+    saved.write_text("".join([lines[0].replace('"count":1', '"count":2'), *lines[1:]]))
+    changed = ada.run("log", "--verify", saved)
+    saved.write_text("".join(lines[1:]))
+    beheaded = ada.run("log", "--verify", saved)
+    saved.write_text("")
+    cut = ada.run("log", "--verify", saved, "--receipt", erased["receipt"])
+    saved.write_text("[]\n")
+    garbage = ada.run("log", "--verify", saved)
+
+    assert [one.code for one in (changed, beheaded, cut, garbage)] == [1, 1, 1, 1]
+    assert "wrong at row 1" in changed.err
+    assert "wrong at row 1: it is missing" in beheaded.err
+    assert "wrong at row 1: it is missing" in cut.err
+    assert "line 1 is no row" in garbage.err
+
+
+def test_a_log_that_was_cut_since_it_was_seen_is_noticed(
+    ada: "Machine", log: "AccessLog", tmp_path: Path
+) -> None:
+    for _ in range(5):
+        ada.rows("list")
+    ada.rows("log")
+    kept = ada.home / "clips" / "known.json"
+    seen = json.loads(kept.read_bytes())
+    seen["head"]["n"] += 100
+    kept.write_text(json.dumps(seen))
+    del log
+
+    said = ada.clips("log", "--verify")
+
+    assert said.code == 1
+    assert "the access log is wrong at row" in said.err
+    assert ada.clips("export", "--to", tmp_path / "ada.zip").code == 1
+
+
+def test_another_archive_in_its_place_is_noticed(ada: "Machine", shelf: "Sounding") -> None:
+    clip = shelf.put()
+    ada.home.joinpath("clips").mkdir(parents=True)
+    kept = {"archive": "ed25519:" + "A" * 43 + "="}
+    (ada.home / "clips" / "known.json").write_text(json.dumps(kept))
+
+    said = ada.clips("erase", clip, "--yes")
+
+    assert said.code == 1
+    assert "another archive" in said.err
+
+
+def test_what_is_missing_is_said(ada: "Machine", tmp_path: Path) -> None:
+    assert ada.run("list").code == 2
+    assert ada.run("list", "--owner", "ada", "--identity", tmp_path / "nowhere").code == 78
+    away = ada.run("list", "--owner", "ada", "--identity", ada.key)
+    assert (away.code, "does earmark archive run" in away.err) == (69, True)
+    assert ada.run("list", "--owner", "../x", "--identity", ada.key).code == 2
+    ada.name = "eve"
+    assert "the archive says: there is no active owner" in ada.clips("list").err
+
+
+def test_the_key_is_never_said(ada: "Machine", shelf: "Sounding") -> None:
+    shelf.put()
+    secret = ada.key.read_text().splitlines()[1]
+
+    for words in (("list", "--open"), ("keys",), ("log",), ("list", "-v")):
+        said = ada.clips(*words)
+        assert secret not in said.out + said.err
+
+
+def test_progress_is_for_terminals() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    plain, terminal = io.StringIO(), Terminal()
+
+    for stream in (plain, terminal):
+        progress = Progress(stream)
+        progress.show("1.0 MB")
+        progress.show("too soon")
+        progress.end()
+
+    assert plain.getvalue() == ""
+    assert terminal.getvalue() == "\r\x1b[Kearmark: 1.0 MB\r\x1b[K"
+
+
+def test_every_action_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for action in ("list", "play", "export", "erase", "retention", "log", "verify", "keys"):
+        assert main.main(["clips", action, "--help"]) == 0
+        assert "--json" in capsys.readouterr().out
+
+
+def test_a_pipe_takes_the_sound_itself(ada: "Machine", shelf: "Sounding") -> None:
+    clip = shelf.put()
+    who = ["--owner", "ada", "--identity", str(ada.key), "--archive", str(ada.archive)]
+    words = ["clips", "play", clip, "--to", "-", *who, "--home", str(ada.home)]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "listener", *words], capture_output=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"fLaC")
+
+
+def test_an_export_says_which_clips_stayed_closed(
+    ada: "Machine", shelf: "Sounding", household: "Household", tmp_path: Path
+) -> None:
+    shelf.put()
+    newer = pyrage.x25519.Identity.generate()
+    household.home.change_roster(lambda old: old.with_new_key("ada", str(newer.to_public())))
+    ada.key.write_text(str(newer))
+
+    said = ada.clips("export", "--to", tmp_path / "a.zip", "--open", tmp_path / "in", "--json")
+
+    assert (said.code, said.rows()[0]["closed"]) == (1, 1)
+    assert (tmp_path / "a.zip").exists()
+    assert "closed: this clip is sealed" in (tmp_path / "in" / "index.html").read_text()
+    assert not list((tmp_path / "in").glob("*.flac"))

@@ -1,0 +1,350 @@
+"""The verb ``evaluate``: from its options to a folder of results.
+
+From options and settings to a plan; nothing is played.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from listener.cli import evaluate as command
+from listener.cli.main import main
+from listener.config import Config, MicrophoneSettings, WakeSettings
+from listener.errors import ConfigError, UsageError
+from listener.evaluate.plan import EvaluationPlan
+from listener.evaluate.surveys.parquet import read_parquet
+from tests.evaluate.made_traces import rises, write_trace
+from tests.evaluate.spoken import FIXTURES, manifest
+
+pytestmark = pytest.mark.system  # real models, whole runs
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EARMARK_RECORDINGS", raising=False)
+    return tmp_path
+
+
+def evaluate(*words: str) -> int:
+    return main(["evaluate", "--home", "nowhere", "--jobs", "1", *words])
+
+
+def test_a_run_leaves_its_results_and_says_them(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = evaluate("--corpus", str(manifest(here)))
+
+    said = capsys.readouterr().out
+    assert code == 0
+    assert "alexa, clean, threshold 0.5 (manifest)" in said
+    assert "misses       0 of 5: 0 % (0 to 43.4)" in said
+    assert "evaluation/report.html has the pictures" in said
+    assert {path.name for path in (here / "evaluation").iterdir()} == {
+        "result.json",
+        "rates.csv",
+        "curve.csv",
+        "events.csv",
+        "report.html",
+        "scores",
+    }
+
+
+def test_programs_get_an_object_a_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = evaluate("--corpus", str(manifest(here)), "--json", "--out", "o", "--threshold", "0.9")
+
+    (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert code == 0
+    assert (row["threshold"], row["threshold_from"]) == (0.9, "settings")
+
+
+def test_folders_of_positives_and_negatives_need_no_manifest(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, name in (("said", "alexa"), ("other", "talk"), ("other", "quiet")):
+        (here / folder).mkdir(exist_ok=True)
+        (here / folder / f"{name}.flac").symlink_to(FIXTURES / f"{name}.flac")
+
+    code = evaluate("--positives", "said", "--negatives", "other", "--json")
+
+    (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert code == 0
+    assert (row["words_said"], row["items"]) == (1, 3)
+
+
+def test_a_plan_says_it_all_and_options_come_before_it(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "plan.toml").write_text(
+        f"""
+        plays = 2
+        [[engine]]
+        thresholds = {{ alexa = 0.6 }}
+        [[engine]]
+        name = "patient"
+        patience_frames = 2
+        [[corpus]]
+        path = "{manifest(here)}"
+        """,
+        "utf-8",
+    )
+
+    code = evaluate("--plan", "plan.toml", "--plays", "3", "--json")
+
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert code == 0
+    assert [row.get("engine") for row in rows] == ["alexa", "patient", None]
+    assert [row["plays"] for row in rows[:2]] == [3, 3]
+    assert rows[2]["comparison"]["words_said"] == 5
+
+
+def test_noise_is_played_beside_the_clean_sound(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = str(FIXTURES / "talk.flac")
+
+    evaluate("--corpus", str(manifest(here)), "--noise", noise, "--snr-db", "5", "--json")
+
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["condition"] for row in rows] == ["clean", "5 dB talk.flac"]
+
+
+def test_what_is_missing_and_what_cannot_be_claimed_end_with_1(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = manifest(here, {"path": "absent.wav"})
+
+    assert evaluate("--corpus", str(listed)) == 1
+    assert "missing: absent.wav: there is no file" in capsys.readouterr().out
+
+    listed = manifest(here)
+    assert evaluate("--corpus", str(listed), "--target-false-wakes-per-hour", "0.5") == 1
+    assert "cannot carry a claim of fewer than 0.5" in capsys.readouterr().out
+    assert evaluate("--corpus", str(listed), "--target-false-wakes-per-hour", "500") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "why", "code"),
+    [
+        ((), "there is nothing to play", 2),
+        (("--corpus", "absent"), "there is no folder and no manifest absent", 2),
+        (("--corpus", ".", "--threshold", "2"), "the options: ", 78),
+        (("--corpus", ".", "--plays", "0"), "the options: ", 78),
+        (("--plan", "absent.toml"), "cannot read the plan absent.toml", 2),
+        (("--corpus", ".", "--snr-db", "3"), "--noise and --snr-db belong together", 2),
+        (("--corpus", ".", "--model", "nobody"), "there is no model 'nobody'", 78),
+        (
+            ("--positives", ".", "--model", "alexa", "--model", "timer"),
+            "--positives with several models does not say which word is said",
+            2,
+        ),
+    ],
+)
+def test_what_cannot_be_is_said(
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    why: str,
+    code: int,
+) -> None:
+    (here / "sound.flac").symlink_to(FIXTURES / "quiet.flac")
+
+    assert evaluate(*words) == code
+    assert f"earmark: error: {why}" in capsys.readouterr().err
+
+
+def test_the_recordings_of_the_environment_are_played_where_none_are_named(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "set").mkdir()
+    (here / "set" / "talk.flac").symlink_to(FIXTURES / "talk.flac")
+    monkeypatch.setenv("EARMARK_RECORDINGS", "set")
+
+    assert evaluate("--json") == 0
+    (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert row["items"] == 1
+
+
+def test_results_that_cannot_be_written_are_unavailable(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "taken").write_text("a file")
+
+    assert evaluate("--corpus", str(manifest(here)), "--out", "taken", "--cache", "c") == 69
+    assert "cannot write taken" in capsys.readouterr().err
+
+
+SETTINGS = Config(
+    microphone=MicrophoneSettings(channel=2),
+    wake=WakeSettings(words=("alexa",), thresholds={"alexa": 0.7}, patience_frames=2),
+)
+
+
+def plan_of(*words: str) -> EvaluationPlan:
+    parser = argparse.ArgumentParser()
+    command.add_plan_options(parser)
+    return command.build_plan(parser.parse_args(words), SETTINGS)
+
+
+def test_where_nothing_is_said_the_settings_of_the_device_are_evaluated() -> None:
+    plan = plan_of("--corpus", "here")
+
+    (engine,) = plan.engine
+    assert (engine.words, engine.thresholds) == (("alexa",), {"alexa": 0.7})
+    assert engine.patience_frames == 2
+    assert plan.channel == 2
+    assert [each.path for each in plan.corpus] == ["here"]
+
+
+def test_a_threshold_goes_to_each_word_of_each_engine() -> None:
+    plan = plan_of(
+        *("--corpus", "here", "--model", "alexa", "--model", "timer", "--threshold", "0.4"),
+        *("--engine", "earmark", "--engine", "openwakeword"),
+    )
+
+    assert [engine.thresholds for engine in plan.engine] == [{"alexa": 0.4, "timer": 0.4}] * 2
+
+
+def test_an_option_comes_before_the_plan(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('plays = 2\nseed = 7\n[[corpus]]\npath = "there"\n', "utf-8")
+
+    plan = plan_of("--plan", str(path), "--plays", "3")
+
+    assert (plan.plays, plan.seed) == (3, 7)
+    assert [each.path for each in plan.corpus] == ["there"]
+
+
+def test_positives_say_the_word_of_the_model_or_what_labels_call_it() -> None:
+    named = plan_of("--positives", "here")
+    labelled = plan_of("--positives", "here", "--said", "hey alexa")
+
+    assert [each.word for each in named.corpus] == ["alexa"]
+    assert [each.word for each in labelled.corpus] == ["hey alexa"]
+
+
+def test_clean_sound_is_played_beside_each_level_and_the_room() -> None:
+    plan = plan_of(
+        *("--corpus", "here", "--noise", "n", "--snr-db", "5", "--snr-db", "10", "--room", "r"),
+    )
+
+    assert [(each.noise, each.snr_db, each.room) for each in plan.condition] == [
+        (None, None, None),
+        (None, None, "r"),
+        ("n", 5.0, "r"),
+        ("n", 10.0, "r"),
+    ]
+
+
+def test_what_contradicts_itself_is_refused() -> None:
+    with pytest.raises(UsageError, match="belong together"):
+        plan_of("--corpus", "here", "--snr-db", "3")
+    with pytest.raises(UsageError, match="which word is said"):
+        plan_of("--positives", "here", "--model", "alexa", "--model", "timer")
+    with pytest.raises(ConfigError, match="the options: "):
+        plan_of("--corpus", "here", "--plays", "0")
+
+
+TRACE_FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+
+
+def evaluate_traces(home: Path, *words: str) -> int:
+    return main(["evaluate", "--home", str(home), "--out", str(home / "out"), *words])
+
+
+@pytest.mark.system
+def test_from_a_survey_to_its_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = str(tmp_path / "a.trace")
+    recording = str(TRACE_FIXTURES / "alexa_twice.flac")
+    # A process of its own: what hears gives up the network for good.
+    heard = [sys.executable, "-m", "listener", "survey", "--home", str(tmp_path), "--trace", trace]
+    subprocess.run([*heard, "--fast", "--microphone", recording], check=True)
+
+    code = evaluate_traces(tmp_path, "--trace", trace, "--json")
+
+    found = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert code == 0
+    assert (found["word"], found["false_wakes"]["count"]) == ("alexa", 2)
+    assert found["misses"]["value"] is None
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"result.json", "report.html", "events.csv", "curve.csv", "rates.csv"} <= left
+
+
+def test_the_same_traces_give_the_same_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_trace(tmp_path / "a.trace", {"alexa": rises(5000, 1000, 3000)})
+    made = []
+
+    for _ in range(2):
+        evaluate_traces(tmp_path, "--trace", str(tmp_path / "a.trace"))
+        made.append(
+            [(path.name, path.read_bytes()) for path in sorted((tmp_path / "out").iterdir())]
+        )
+
+    assert made[0] == made[1]
+    assert "nothing was excluded" in capsys.readouterr().out
+
+
+def test_stretches_stimuli_and_threshold_are_followed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_trace(tmp_path / "a.trace", {"alexa": rises(5000, 1000, 3000), "timer": [0.0] * 5000})
+    (tmp_path / "said.tsv").write_text("2026-03-04T20:01:00Z\t2026-03-04T20:02:00Z\tus\n")
+    (tmp_path / "tv.tsv").write_text("2026-03-04T20:03:00Z\t2026-03-04T20:05:00Z\tnews\n")
+
+    code = evaluate_traces(
+        *(tmp_path, "--trace", str(tmp_path / "a.trace"), "--model", "alexa"),
+        *("--exclude", str(tmp_path / "said.tsv"), "--stimuli", str(tmp_path / "tv.tsv")),
+        *("--threshold", "0.7", "--parquet", str(tmp_path / "a.parquet"), "--json"),
+    )
+
+    (line,) = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    assert code == 0
+    assert found["threshold"] == 0.7
+    assert found["false_wakes"]["count"] == 1
+    assert found["hours"] == pytest.approx((400 - 60) / 3600)
+    result = json.loads((tmp_path / "out" / "result.json").read_bytes())
+    assert {name.split()[0] for name in result["hashes"]} >= {
+        "trace",
+        "exclude",
+        "stimuli",
+        "model",
+    }
+    names = {group["name"] for group in result["words"][0]["groups"]}
+    assert names == {"device hall", "playing news", "nothing playing"}
+    assert len(list(read_parquet(tmp_path / "a.parquet"))) > 5
+
+
+def test_a_damaged_line_is_listed_and_the_exit_code_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_trace(tmp_path / "a.trace", {"alexa": [0.0] * 100})
+    with (tmp_path / "a.trace").open("ab") as file:
+        file.write(b"nothing\n")
+
+    assert evaluate_traces(tmp_path, "--trace", str(tmp_path / "a.trace")) == 1
+    assert "missing: a.trace, line 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--negatives", "x"), "--negatives has no sense with it"),
+        (("--threshold", "0.001"), "below the floor"),
+        (("--model", "weather", "--threshold", "0.5"), "no trace has scores of weather"),
+        (("--exclude", "missing.tsv"), "cannot read missing.tsv"),
+    ],
+)
+def test_what_makes_no_sense_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    write_trace(tmp_path / "a.trace", {"alexa": [0.0] * 100})
+
+    assert evaluate_traces(tmp_path, "--trace", str(tmp_path / "a.trace"), *words) == 2
+    assert said in capsys.readouterr().err

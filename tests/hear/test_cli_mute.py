@@ -1,0 +1,160 @@
+"""`earmark mute`: with real processes."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from listener.cli.mute import format_status, read_status
+from listener.config import MuteSettings
+from listener.hear.mute.lasting import MuteFiles
+from listener.ipc.control import ControlSocket, Wakeup
+
+NOW = datetime(2026, 3, 4, tzinfo=UTC)
+
+
+def earmark(*words: str, home: Path, config: str = "") -> "subprocess.CompletedProcess[str]":
+    file = home / "earmark.toml"
+    file.write_text(config)
+    return subprocess.run(
+        [sys.executable, "-m", "listener", *words, "--home", str(home), "--config", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        umask=0o077,
+    )
+
+
+def status(home: Path, config: str = "") -> dict[str, object]:
+    done = earmark("mute", "status", "--json", home=home, config=config)
+    assert done.returncode == 0, done.stderr
+    state: dict[str, object] = json.loads(done.stdout)
+    return state
+
+
+@pytest.mark.system
+def test_a_software_mute_is_set_shown_and_taken_back_without_hear(home: Path) -> None:
+    assert status(home)["cause"] == "open"
+
+    done = earmark("mute", "on", home=home)
+    assert done.returncode == 0
+    assert done.stdout.startswith("muted\n")
+    state = status(home)
+    assert (state["cause"], state["software_by"], state["hear"]) == ("software", "command", False)
+
+    done = earmark("mute", "off", home=home)
+    assert done.stdout.startswith("open\n")
+    assert status(home)["software"] is False
+
+
+@pytest.mark.system
+def test_a_fault_is_cleared_by_a_person(home: Path) -> None:
+    MuteFiles(home).set_fault(NOW, "sound-while-muted")
+    shown = earmark("mute", "status", home=home).stdout
+    assert "the microphone gave sound while the switch said muted" in shown
+    assert "earmark mute clear-fault" in shown
+    assert earmark("mute", "off", home=home).stdout.startswith("muted\n")
+
+    done = earmark("mute", "clear-fault", home=home)
+
+    assert done.stdout.startswith("open\n")
+    assert status(home)["fault"] is None
+
+
+@pytest.mark.system
+def test_hear_is_told_to_look_and_a_status_tells_it_nothing(home: Path) -> None:
+    requests = ControlSocket(home / "control.sock")
+    try:
+        assert status(home)["hear"] is True
+        assert list(requests.receive()) == []
+
+        earmark("mute", "on", home=home)
+
+        assert list(requests.receive()) == [Wakeup()]
+    finally:
+        requests.close()
+
+
+@pytest.mark.system
+def test_what_is_muted_already_is_not_written_again(home: Path) -> None:
+    earmark("mute", "on", home=home)
+    before = (home / "mute.json").read_bytes()
+
+    earmark("mute", "on", home=home)
+
+    assert (home / "mute.json").read_bytes() == before
+
+
+@pytest.mark.system
+def test_a_damaged_file_is_muted_until_a_person_says_otherwise(home: Path) -> None:
+    (home / "mute.json").write_bytes(b"torn")
+    (home / "fault.json").write_bytes(b"torn")
+    state = status(home)
+    assert (state["cause"], state["software"]) == ("fault", None)
+
+    earmark("mute", "clear-fault", home=home)
+    assert status(home)["cause"] == "software"
+    earmark("mute", "off", home=home)
+
+    assert status(home)["cause"] == "open"
+
+
+@pytest.mark.system
+def test_a_home_that_cannot_be_written_is_said(home: Path) -> None:
+    (home / "mute.json").mkdir()
+
+    done = earmark("mute", "on", home=home)
+    assert done.returncode == 0, "what cannot be read is muted already"
+    done = earmark("mute", "off", home=home)
+
+    assert done.returncode == 69
+    assert done.stderr.startswith("earmark: error: cannot use")
+
+
+@pytest.mark.parametrize(
+    ("settings", "position", "cause"),
+    [
+        (MuteSettings(), "unset", "open"),
+        (MuteSettings(switch="none"), "none", "open"),
+        (MuteSettings(switch="input", input="/gone"), "unreadable", "hardware"),
+        (MuteSettings(switch="gpio", chip="/gone", line=3), "unreadable", "hardware"),
+    ],
+)
+def test_the_switch_is_read_beside_hear(
+    home: Path, settings: MuteSettings, position: str, cause: str
+) -> None:
+    state = read_status(MuteFiles(home), settings, hear=False)
+
+    assert (state.switch, state.cause) == (position, cause)
+
+
+def test_a_line_that_hear_holds_is_said_to_be_held(home: Path) -> None:
+    settings = MuteSettings(switch="gpio", chip="/gone", line=3)
+
+    state = read_status(MuteFiles(home), settings, hear=True)
+
+    assert state.switch == "held"
+    assert "held by hear" in "\n".join(format_status(state))
+
+
+def test_a_status_says_who_can_change_it(home: Path) -> None:
+    lasting = MuteFiles(home)
+    lasting.mute(NOW, "message", muted=True)
+    settings = MuteSettings(switch="input", input="/gone", remote_unmute=True)
+
+    said = "\n".join(format_status(read_status(lasting, settings, hear=True)))
+
+    assert "only a hand at the switch can release it" in said
+    assert "earmark mute off, or a message from the broker" in said
+    assert "muted by a message, since 2026-03-04T00:00:00.000000+00:00" in said
+    assert said.endswith("hear      runs")
+
+
+@pytest.mark.system
+def test_root_may_mute_and_hear_may_read_it(home: Path) -> None:
+    earmark("mute", "on", home=home)
+
+    assert (home / "mute.json").stat().st_mode & 0o777 == 0o644

@@ -1,0 +1,204 @@
+"""The verb ``household`` as a whole.
+
+Setting up a home, showing and renewing it.
+"""
+
+import argparse
+import json
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from listener import config
+from listener.cli import household
+from listener.cli.household import SystemPaths
+from listener.config import parse_settings
+from listener.household import certificates, identity
+from listener.household.office import HouseholdStore
+from listener.storage.home import Home
+from tests.household.guests import contents
+
+Earmark = Callable[..., tuple[int, str, str]]
+
+
+def test_help_teaches_the_round(ready: Earmark) -> None:
+    code, out, _ = ready("household", "--help")
+
+    assert code == 0
+    for step in ("household init", "add-device kitchen", "household join", "reload mosquitto"):
+        assert step in out
+
+
+def test_init_says_what_it_made_and_the_second_time_that_all_is_well(
+    earmark: Earmark, home: Path
+) -> None:
+    code, out, _ = earmark("household", "init", "--host", "home.lan", "--port", "8999")
+    before = contents(home)
+
+    again = earmark("household", "init")
+
+    assert code == 0
+    assert "authority, s-broker, s-api, s-archive, s-household" in out
+    settings = parse_settings(out[out.index("[broker]") :], "what init printed")
+    assert (settings.broker.host, settings.broker.port) == ("localhost", 8999)
+    assert Path(settings.broker.key_file or "").is_file()
+    assert again == (0, "all is as it should be\n", "")
+    assert contents(home) == before
+    assert HouseholdStore(home).registry().hosts == ("home.lan", "localhost", "127.0.0.1")
+
+
+def test_init_without_a_host_finds_this_computer_s_names(earmark: Earmark, home: Path) -> None:
+    assert earmark("household", "init")[0] == 0
+
+    assert HouseholdStore(home).registry().hosts[-2:] == ("localhost", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "words", [("--host", "a b"), ("--host", "*"), ("--port", "0"), ("--join-port", "65536")]
+)
+def test_init_refuses_what_no_network_has(earmark: Earmark, home: Path, words: list[str]) -> None:
+    assert earmark("household", "init", *words)[0] == 2
+    assert not (home / "household").exists()
+
+
+def test_the_broker_s_files_go_where_they_are_wanted(earmark: Earmark, tmp_path: Path) -> None:
+    folder = tmp_path / "etc" / "earmark"
+
+    earmark("household", "init", "--broker-folder", str(folder))
+
+    text = (folder / "earmark.conf").read_text()
+    named = re.findall(r"^\w+file (.*)$|^acl_file (.*)$", text, re.MULTILINE)
+    assert all(Path(one or other).is_file() for one, other in named)
+    assert len(named) == 5
+
+
+def places(folder: Path) -> SystemPaths:
+    return SystemPaths(
+        home=folder / "home",
+        broker=folder / "etc/mosquitto",
+        archive=folder / "etc/earmark/archive",
+        settings=folder / "etc/earmark/archive.toml",
+    )
+
+
+def settle(system: SystemPaths, *words: str) -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home")
+    household.add_arguments(parser)
+    arguments = parser.parse_args(["init", "--system", *words])
+    return household.set_up(arguments, config.Config(), Home(Path("/nowhere")), system)
+
+
+@pytest.mark.usefixtures("any_date")
+def test_for_services_one_command_writes_files_and_settings_where_they_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system = places(tmp_path)
+
+    assert settle(system, "--host", "home.lan") == 0
+    before = contents(tmp_path)
+    assert settle(system) == 0
+
+    assert "all is as it should be" in capsys.readouterr().out
+    assert contents(tmp_path) == before
+    written = parse_settings(system.settings.read_text(), "what init wrote")
+    assert written.home == str(system.home)
+    names = {"ca.crt", "s-archive.crt", "s-archive.key", "s-api.crt", "s-api.key"}
+    assert {path.name for path in system.archive.iterdir()} == names
+    named = (*msgspec.structs.astuple(written.broker), *msgspec.structs.astuple(written.archive))
+    there = [one for one in named if str(one).startswith(str(system.archive))]
+    assert {Path(one).name for one in there} == names
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in system.archive.iterdir()}
+    assert {name for name, mode in modes.items() if mode == 0o600} == {"s-archive.key", "s-api.key"}
+    assert (system.broker / "earmark.conf").is_file()
+
+
+def test_renewed_certificates_reach_the_archive_s_folder(tmp_path: Path, earmark: Earmark) -> None:
+    system = places(tmp_path)
+    settle(system)
+    before = contents(system.archive)
+
+    code, _, err = earmark("household", "--home", str(system.home), "renew")
+
+    after = contents(system.archive)
+    changed = {Path(path).name for path in after if after[path] != before[path]}
+    assert code == 0
+    assert changed == {"s-archive.crt", "s-api.crt"}
+    assert "systemctl restart earmark-archive" in err
+
+
+@pytest.mark.usefixtures("any_date")
+def test_settings_that_are_there_stay_and_what_they_lack_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system = places(tmp_path)
+    system.settings.parent.mkdir(parents=True)
+    system.settings.write_text("[archive]\nport = 9444\n")
+
+    settle(system)
+
+    assert system.settings.read_text() == "[archive]\nport = 9444\n"
+    out = capsys.readouterr().out
+    assert f"put this into {system.settings}:" in out
+    assert "s-archive.key" in out
+
+
+@pytest.mark.parametrize(
+    "words", [("add-device", "hall"), ("status",), ("announce",), ("renew",), ("wait",)]
+)
+def test_without_a_household_the_way_is_shown(earmark: Earmark, words: tuple[str, ...]) -> None:
+    code, _, err = earmark("household", *words)
+
+    assert code == 78
+    assert "earmark household init" in err
+
+
+def test_status_tells_who_belongs_and_what_is_due(ready: Earmark, home: Path) -> None:
+    ready("household", "add-device", "hall", "--no-wait")
+
+    people = ready("household", "status")
+    code, out, _ = ready("household", "status", "--json")
+    rows = {row["identity"]: row for row in map(json.loads, out.splitlines())}
+
+    assert (people[0], code) == (0, 0)
+    assert "d-hall       invited" in people[1]
+    assert rows["d-hall"] == {
+        "identity": "d-hall",
+        "state": "invited",
+        "until": None,
+        "days_left": None,
+    }
+    assert rows["s-broker"]["state"] == "joined"
+    assert rows["s-broker"]["days_left"] > 1800
+    assert HouseholdStore(home).is_set_up
+
+
+def test_what_is_due_is_named_with_the_way(
+    ready: Earmark, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as short:
+        short.setattr(certificates, "CERTIFICATE_DAYS", 10)
+        for who in (identity.device("hall"), identity.owner("ada")):
+            HouseholdStore(home).issue(who, home / "given")
+
+    code, out, _ = ready("household", "status")
+    renewed = ready("household", "renew")
+
+    assert code == 1
+    assert "d-hall       due" in out
+    assert renewed[0] == 0
+    assert "d-hall is due: earmark household add-device hall" in renewed[1]
+    assert "o-ada is due: earmark household add-owner ada" in renewed[1]
+
+
+def test_a_broker_that_is_away_is_said(ready: Earmark, unused_port: int) -> None:
+    ready("household", "init", "--port", str(unused_port))
+
+    code, _, err = ready("household", "announce")
+
+    assert code == 69
+    assert "no connection to the broker" in err

@@ -1,0 +1,219 @@
+"""Who comes and who goes: what is said, the exit codes, and that nothing is done twice."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from listener.config import parse_settings
+from listener.envelope import keys
+from listener.household import identity, invitation, joining
+from listener.household.office import HouseholdStore
+from listener.storage.home import Home
+from tests.household.guests import contents, meet
+
+pytestmark = pytest.mark.system  # a real household answers
+
+Earmark = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("name", ["a/b", "+", "#", "..", "ha\0ll", "аda", "Hall", "archive"])  # noqa: RUF001 - a look-alike is the point
+def test_a_name_that_could_reach_elsewhere_is_not_enrolled(
+    ready: Earmark, home: Path, name: str
+) -> None:
+    before = contents(home)
+    key = str(pyrage.x25519.Identity.generate().to_public())
+
+    code, _, _ = ready("household", "add-device", name, "--no-wait")
+    assert code == 2
+    if name != "archive":
+        assert ready("household", "add-owner", name, "--key", key, "--no-wait")[0] == 2
+
+    assert contents(home) == before
+
+
+def test_an_invitation_is_one_line_and_its_token_is_kept_nowhere(
+    ready: Earmark, home: Path
+) -> None:
+    code, out, err = ready(
+        "household", "add-device", "hall", "--area", "Hall", "--remote-unmute", "--no-wait"
+    )
+
+    assert code == 0
+    invited = invitation.parse_line(out)
+    assert len(out.splitlines()) == 1
+    assert "systemctl reload mosquitto" in err
+    assert not any(invited.token.encode() in data for data in contents(home).values())
+    noted = HouseholdStore(home).registry().speaker("hall")
+    assert (noted.area, noted.remote_unmute) == ("Hall", True)
+
+
+def test_inviting_again_forgets_nothing_of_the_speaker(ready: Earmark, home: Path) -> None:
+    ready("household", "add-device", "hall", "--area", "Hall", "--no-wait")
+    ready("household", "add-device", "hall", "--no-wait")
+
+    assert HouseholdStore(home).registry().speaker("hall").area == "Hall"
+
+
+def test_a_room_s_name_is_one_line(ready: Earmark) -> None:
+    assert ready("household", "add-device", "hall", "--area", "a\nb", "--no-wait")[0] == 2
+
+
+def test_a_speaker_joins_and_finds_its_settings(
+    ready: Earmark, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "line").write_text(ready("household", "add-device", "hall", "--no-wait")[1])
+    guest, settings = tmp_path / "guest", tmp_path / "guest.toml"
+    words = ("--home", str(guest), "join", str(tmp_path / "line"), "--settings", str(settings))
+
+    codes, _, err = meet(ready, capsys, *words)
+
+    assert codes == (0, 0)
+    assert "d-hall has joined" in err
+    assert f"the settings are in {settings}" in err
+    found = parse_settings(settings.read_text(), "the settings")
+    assert found.device.name == "hall"
+    assert found.broker.certificate_file == str(guest / "tls" / "me.crt")
+    assert Home(home).roster().device_keys() == {"hall": Home(guest).device_key().public_key()}
+    assert ready("household", "wait")[0] == 1
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_settings_that_are_there_are_not_overwritten(
+    ready: Earmark, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, fits: bool
+) -> None:
+    line = ready("household", "add-device", "hall", "--no-wait")[1].strip()
+    guest, settings = tmp_path / "guest", tmp_path / "guest.toml"
+    port = HouseholdStore(tmp_path / "home").registry().port
+    right = joining.JoinResult(identity.device("hall"), guest / "tls", "127.0.0.1", port)
+    settings.write_text(right.settings() if fits else '[device]\nname = "speaker"\n')
+    before = settings.read_text()
+    common = ("--home", str(guest), "--config", str(settings))
+
+    words = (*common, "join", line, "--settings", str(settings))
+    codes, out, err = meet(ready, capsys, *words)
+
+    assert codes == (0, 0)
+    assert settings.read_text() == before
+    assert ("as they should be" in err) == fits
+    assert ('name = "hall"' in out) == (not fits)
+
+
+def test_an_invitation_that_cannot_be_read_is_said(ready: Earmark, tmp_path: Path) -> None:
+    assert ready("household", "join", str(tmp_path / "none"))[0] == 78
+    (tmp_path / "other").write_text("hello")
+    assert ready("household", "join", str(tmp_path / "other"))[0] == 2
+
+
+def test_an_owner_is_noted_and_invited_and_told_how_to_prove_her_key(
+    ready: Earmark, home: Path
+) -> None:
+    key = str(pyrage.x25519.Identity.generate().to_public())
+
+    code, out, _ = ready("household", "add-owner", "ada", "--key", key, "--no-wait")
+
+    assert code == 0
+    assert "earmark owner challenge ada" in out
+    assert invitation.parse_line(out.splitlines()[-1]).identity == identity.owner("ada")
+    assert not Home(home).roster().known_owner("ada").active
+    assert ready("household", "add-owner", "bob", "--no-wait")[0] == 2
+
+
+def test_home_assistant_gets_three_files(ready: Earmark, tmp_path: Path) -> None:
+    code, out, _ = ready("household", "add-service", "home-assistant", "--to", str(tmp_path / "ha"))
+
+    assert code == 0
+    assert {path.name for path in (tmp_path / "ha").iterdir()} == {
+        "ca.crt",
+        "s-home-assistant.crt",
+        "s-home-assistant.key",
+    }
+    assert "s-home-assistant.key" in out
+
+
+def test_what_is_revoked_is_out(ready: Earmark, home: Path) -> None:
+    device = Home(home).device_key().public_key()
+    ready("household", "add-device", "hall", "--key", keys.device_text(device))
+    for who in (identity.device("hall"), identity.owner("ada"), identity.HOME_ASSISTANT):
+        HouseholdStore(home).issue(who, home / "given")
+
+    device_out = ready("household", "revoke", "d-hall")
+    owner_out = ready("household", "revoke", "o-ada")
+    service_out = ready("household", "revoke", "s-home-assistant")
+
+    assert [told[0] for told in (device_out, owner_out, service_out)] == [0, 0, 0]
+    assert Home(home).roster().devices == ()
+    assert "earmark owner forget ada" in owner_out[1]
+    rights = (HouseholdStore(home).published().broker / "acl").read_text()
+    assert not any(who in rights for who in ("d-hall", "o-ada", "s-home-assistant"))
+    (HouseholdStore(home).published().broker / "acl").write_text("as before a power cut")
+    assert ready("household", "revoke", "d-hall")[0] == 1
+    assert (HouseholdStore(home).published().broker / "acl").read_text() == rights
+    assert ready("household", "revoke", "s-archive")[0] == 2
+    assert ready("household", "revoke", "hall")[0] == 2
+
+
+def test_a_device_tells_its_name_and_key_and_the_archive_takes_them(
+    earmark: Earmark, home: Path, tmp_path: Path
+) -> None:
+    settings = tmp_path / "earmark.toml"
+    settings.write_text('[device]\nname = "kitchen"\n')
+
+    code, out, err = earmark("household", "this-device", "--config", str(settings))
+    name, key = out.split()
+    added = earmark("household", "add-device", name, "--key", key)
+
+    assert (code, added[0], name) == (0, 0, "kitchen")
+    assert f"add-device kitchen --key {key}" in err
+    public = Home(home).device_key().public_key()
+    assert Home(home).roster().device_keys() == {"kitchen": public}
+    assert keys.device_id(public) in added[1]
+
+
+def test_devices_are_listed_for_people_and_programs(earmark: Earmark) -> None:
+    told = json.loads(earmark("household", "this-device", "--json")[1])
+    earmark("household", "add-device", told["device"], "--key", told["key"])
+
+    people = earmark("household", "devices")[1]
+    objects = [
+        json.loads(line) for line in earmark("household", "devices", "--json")[1].splitlines()
+    ]
+
+    assert people == f"speaker  {told['dkey']}\n"
+    assert objects == [told]
+
+
+def test_an_empty_list_shows_the_way(earmark: Earmark) -> None:
+    assert "earmark household --help" in earmark("household", "devices")[1]
+
+
+def test_a_forgotten_device_is_believed_no_more(earmark: Earmark, home: Path) -> None:
+    key = earmark("household", "this-device")[1].split()[1]
+    earmark("household", "add-device", "speaker", "--key", key)
+
+    code, out, _ = earmark("household", "forget-device", "speaker")
+
+    assert code == 0
+    assert "refused from now on" in out
+    assert Home(home).roster().devices == ()
+    assert earmark("household", "forget-device", "speaker")[0] == 2
+
+
+def test_a_key_that_is_none_is_refused_with_the_way(earmark: Earmark) -> None:
+    code, _, err = earmark("household", "add-device", "kitchen", "--key", "kitchen")
+
+    assert code == 78
+    assert "earmark household this-device" in err
+
+
+def test_a_damaged_device_key_is_said_and_kept(earmark: Earmark, home: Path) -> None:
+    earmark("household", "this-device")
+    (home / "device.key").write_bytes(b"damaged")
+
+    code, out, err = earmark("household", "this-device")
+
+    assert (code, out) == (78, "")
+    assert "is damaged" in err
+    assert (home / "device.key").read_bytes() == b"damaged"

@@ -1,0 +1,69 @@
+"""``earmark send``, in this process."""
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from listener.cli import main
+from listener.config import SpoolSettings
+from listener.spool.queue import Spool
+
+
+def send(home: Path, *words: str) -> int:
+    return main.main(["send", "--home", str(home), *words])
+
+
+@pytest.fixture
+def nobody(tmp_path: Path, unused_port: int) -> str:
+    config = tmp_path / "earmark.toml"
+    config.write_text(f"broker.port = {unused_port}\n", "utf-8")
+    return str(config)
+
+
+def test_an_empty_spool_is_sent_at_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert send(home, "--once") == 0
+
+    assert capsys.readouterr().out == "sent 0, set aside 0, waiting 0\n"
+
+
+def test_without_a_broker_it_says_so_and_what_to_look_at(
+    home: Path, nobody: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Spool(home / "spool", SpoolSettings()).put(str(uuid.uuid4()), "ada", 1, b"sealed")
+
+    assert send(home, "--once", "--patience", "0.2", "--config", nobody) == 69
+
+    said = capsys.readouterr()
+    assert "earmark: error: no connection to the broker: Connection refused" in said.err
+    assert "earmark: hint: look at broker.host and broker.port" in said.err
+
+
+def test_what_was_set_aside_is_brought_back_on_request(
+    home: Path, nobody: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spool = Spool(home / "spool", SpoolSettings())
+    spool.quarantine(spool.put(str(uuid.uuid4()), "ada", 1, b"sealed"))
+
+    assert send(home, "--once", "--release", "--patience", "0.2", "--config", nobody) == 69
+
+    assert "released 1 clips" in capsys.readouterr().out
+    assert len(spool.waiting()) == 1
+
+
+def test_a_home_that_cannot_be_one_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way", "utf-8")
+
+    assert send(tmp_path / "file", "--once") == 69
+
+    assert "cannot use the folder" in capsys.readouterr().err
+
+
+def test_a_spool_that_is_no_folder_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "spool").write_text("in the way", "utf-8")
+
+    assert send(home, "--once") == 69
+
+    assert "cannot look into the spool" in capsys.readouterr().err
