@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import pyrage
 
+from listener.archive.records import ClipRecord, RowMac
 from listener.archive.store import FileStore
-from listener.archive.vouching import ClipRecord, RowMac
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.seal import seal

@@ -2,37 +2,168 @@
 
 Whatever is asked, the answer is one of ``docs/reference/http-api.md``; a request that is none is
 told so in JSON. The work is done in threads, so that a slow disk does not stop the others.
+
+What is sent back: JSON, bytes that are made on the way, or why not.
+
+Who is near enough to ask at all: this machine, and the household's network.
 """
 
 import asyncio
+import ipaddress
+import logging
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from listener.archive.holdings import ArchiveContext
-from listener.archive.neighbours import PrivateNetworkOnly
-from listener.archive.responses import (
-    NO_STORE,
-    ChunkedResponse,
-    RequestRefused,
-    error_response,
-    failure_response,
-    json_response,
-    route_error_response,
-)
-from listener.archive.rights import Operations, Result, SealedClip
-from listener.archive.tickets import LONGEST_ANSWER_BYTES, RequestChallenges
-from listener.errors import ConfigError, EarmarkError, UsageError
+from listener.archive.challenges import LONGEST_ANSWER_BYTES, RequestChallenges
+from listener.archive.context import ArchiveContext
+from listener.archive.operations import Operations, Result, SealedClip
+from listener.archive.verified_access import ClipNotFound, WrongOwner
+from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.rights import requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+_NOT_HERS: Final = (
+    "nothing was sent, and the logs of both owners say so; tell the household."
+    " A clip of yours that is damaged goes by erasing its id"
+)
+
+_log = logging.getLogger(__name__)
+
+
+class RequestRefused(Exception):
+    """A request that gets an error for an answer."""
+
+    def __init__(
+        self, status: int, error: str, message: str, hint: str = "", **more: object
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+        self.hint = hint
+        self.more = more
+
+
+class ChunkedResponse(Response):
+    """Bytes that are made while they are sent. What breaks off has no end, so nobody is misled."""
+
+    media_type = "application/zip"
+
+    def __init__(self, pieces: Generator[bytes, None, None]) -> None:
+        super().__init__(headers=NO_STORE)
+        del self.headers["content-length"]
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, as ASGI wants it."""
+        del scope
+        gone = asyncio.create_task(_wait_for_disconnect(receive))
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        try:
+            while not gone.done():
+                piece = await run_in_threadpool(next, self._pieces, None)
+                body = {"type": "http.response.body", "body": piece or b""}
+                await send(body | {"more_body": piece is not None})
+                if piece is None:
+                    return
+        except EarmarkError as error:
+            _log.warning("an export was broken off: %s", error)
+        finally:
+            gone.cancel()
+            await run_in_threadpool(self._pieces.close)
+
+
+def json_response(fields: dict[str, Any], status: int = 200) -> Response:
+    """Return what was made, as a response that nobody on the way keeps."""
+    return JSONResponse(fields, status, headers=NO_STORE)
+
+
+def error_response(request: Request | None, error: RequestRefused) -> Response:
+    """Say no, in the fields of ``answers.Problem``."""
+    del request
+    fields = {"error": error.error, "message": str(error), "hint": error.hint, **error.more}
+    return json_response(fields, error.status)
+
+
+def route_error_response(request: Request, error: HTTPException) -> Response:
+    """Say that there is no such path, or no such method on it."""
+    word = {404: "path", 405: "method"}.get(error.status_code, "request")
+    refusal = RequestRefused(error.status_code, word, "there is nothing of this kind here")
+    response = error_response(request, refusal)
+    response.headers.update(error.headers or {})  # which methods there are
+    return response
+
+
+def failure_response(request: Request, error: EarmarkError) -> Response:
+    """Say why what was asked for cannot be done. What is the archive's own trouble is logged."""
+    match error:
+        case ClipNotFound():
+            refusal = RequestRefused(404, "clip", str(error))
+        case WrongOwner():
+            refusal = RequestRefused(409, "not-hers", str(error), _NOT_HERS, clips=error.clips)
+        case Unavailable():
+            _log.warning("a request failed: %s", error)
+            refusal = RequestRefused(
+                503, "unavailable", "the archive cannot do this now", "try again later"
+            )
+        case _:
+            refusal = RequestRefused(409, "key", str(error), error.hint)
+    return error_response(request, refusal)
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+HEADERS_LIMIT_BYTES: Final = 16 << 10
+
+
+class PrivateNetworkOnly:
+    """Let in who is on this machine or in a private network, before anything is read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it, as ASGI wants it."""
+        client = scope.get("client")
+        if scope["type"] == "http" and client is not None and not is_private_address(client[0]):
+            refusal = RequestRefused(
+                403, "network", "this archive answers its household's network only"
+            )
+            await error_response(None, refusal)(scope, receive, send)
+            return
+        headers = scope.get("headers", ())
+        if sum(len(name) + len(value) for name, value in headers) > HEADERS_LIMIT_BYTES:
+            refusal = RequestRefused(431, "size", f"at most {HEADERS_LIMIT_BYTES} bytes of headers")
+            await error_response(None, refusal)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def is_private_address(address: str) -> bool:
+    """Say whether an address is of this machine or of a private network; a path is, too."""
+    if address.startswith("/") or not address:
+        return True
+    try:
+        found: Any = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    return bool(found.is_loopback or found.is_private or found.is_link_local)
+
 
 REQUEST_S: Final = 10.0
 ENVELOPE_TYPE: Final = "application/vnd.earmark.envelope"

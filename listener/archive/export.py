@@ -3,6 +3,8 @@
 It takes an owner and a selection; there is nowhere to put a recipient. Everything is verified once
 before a byte goes out, and again as it goes: what does not verify as hers is answered with a clear
 no, and where it came between the two passes, the ZIP lacks the directory that makes it whole.
+
+The page that lies on top of an export: how to open the clips, with tools that are not ours.
 """
 
 import hashlib
@@ -13,14 +15,44 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Final
 
-from listener.archive.door import ClipNotFound, VerifiedReader, WrongOwner
-from listener.archive.holdings import ArchiveContext
-from listener.archive.page import READ_ME
-from listener.archive.tickets import RequestChallenge
-from listener.archive.zipped import ZipWriter
+from listener.archive.challenges import RequestChallenge
+from listener.archive.context import ArchiveContext
+from listener.archive.verified_access import ClipNotFound, VerifiedReader, WrongOwner
+from listener.archive.zip_stream import ZipWriter
 from listener.errors import Unavailable
 from listener.rights.hash_chain import LogHead
 from listener.rights.requests import ExportRequest, time_span
+
+READ_ME: Final = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Your clips</title>
+<style>body{font:16px/1.5 sans-serif;max-width:44em;margin:2em auto;padding:0 1em}
+pre{background:#eee;padding:.7em;overflow:auto}</style>
+<h1>Your clips</h1>
+<p>This folder holds what your household's archive keeps for you. Each file in <code>clips</code> is
+one recording, sealed on the speaker to your key. Nobody else can open it: not the archive, not the
+person who gave you this, and not whoever finds it.</p>
+<h2>Opening them</h2>
+<p>With Earmark: <code>earmark clips export --open</code> does all of this for you.</p>
+<p>Without it, on Linux or a Mac, with <a href="https://age-encryption.org">age</a> and your key
+file (here <code>me.key</code>):</p>
+<pre>for f in clips/*.earmark; do
+  tail -n +5 "$f" | age -d -i me.key &gt; "${f%.earmark}.flac"
+done</pre>
+<p>The FLAC files play in any player; <code>metaflac --show-tag=COMMENT FILE.flac</code> shows the
+wake word, the score and the time.</p>
+<h2>Checking them</h2>
+<p><code>manifest.jsonl</code> lists every clip with its SHA-256, <code>devices.json</code> the
+public keys of the speakers that signed them, <code>access-log.jsonl</code> who asked for your
+clips and when; <code>receipt.json</code> is signed by the archive.
+<code>earmark clips verify FILE.zip</code> checks all of it.</p>
+<h2>If your key is lost</h2>
+<p>Then these clips are lost too. Nobody has a second one.</p>
+</html>
+"""
+
 
 _PAGE: Final = 500
 _MOST_NAMED: Final = 20

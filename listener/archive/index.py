@@ -12,9 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from listener.archive.keeping import Replayed
-from listener.archive.orders import Tombstone
-from listener.archive.vouching import ClipRecord, RowMac
+from listener.archive.owner_state import Tombstone
+from listener.archive.records import ClipRecord, Replayed, RowMac
 from listener.envelope.format import Envelope
 
 _DAY_S: Final = 86_400

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from listener.archive.answers import (
+from listener.archive.schema import (
     ERRORS,
     About,
     BlindedRow,

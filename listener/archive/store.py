@@ -17,10 +17,9 @@ from typing import Final
 
 from listener.archive.files import CLIPS, clip_path, overwrite, write_once
 from listener.archive.index import ClipIndex
-from listener.archive.keeping import Erased, Replayed
-from listener.archive.mending import IndexRepair
-from listener.archive.orders import ORDERS, OwnerState, Tombstone
-from listener.archive.vouching import ClipRecord, RowMac
+from listener.archive.owner_state import ORDERS, OwnerState, Tombstone
+from listener.archive.records import ClipRecord, Erased, Replayed, RowMac
+from listener.archive.repair import IndexRepair
 from listener.envelope.format import Envelope
 from listener.errors import Unavailable
 from listener.storage.atomic import make_folder

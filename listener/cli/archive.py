@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from listener.archive.herald import ArchivePublisher
-from listener.archive.holdings import ArchiveContext
-from listener.archive.receive import Receiver
-from listener.archive.retention import ExpirySweep
-from listener.archive.rights import Operations
-from listener.archive.roster import ReloadingRoster
-from listener.archive.serve import ArchiveService
+from listener.archive.challenges import RequestChallenges
+from listener.archive.context import ArchiveContext
+from listener.archive.operations import Operations
+from listener.archive.publisher import ArchivePublisher
+from listener.archive.receiver import Receiver
+from listener.archive.records import RowMac
+from listener.archive.service import ArchiveService, ExpirySweep, ReloadingRoster
 from listener.archive.store import FileStore
-from listener.archive.tickets import RequestChallenges
-from listener.archive.vouching import RowMac
 from listener.cli.main import Subcommands
 from listener.config import Config
 from listener.errors import EarmarkError
@@ -75,7 +73,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 def _serve(settings: Config) -> int:
     # Here and not above: who lists or opens clips needs no server of HTTP.
     from listener.archive.api import Api  # noqa: PLC0415 - starlette: time that list and open need not take
-    from listener.archive.https import HttpServer  # noqa: PLC0415 - uvicorn: time that list and open need not take
+    from listener.archive.http_server import HttpServer  # noqa: PLC0415 - uvicorn: time that list and open need not take
 
     home = Home(Path(settings.home))
     with (

@@ -17,9 +17,9 @@ import msgspec
 
 from listener.cli import clips_audit, clips_read
 from listener.cli.main import Subcommands
-from listener.clips.answers import KeysReply, RetentionReply, sanitize
-from listener.clips.desk import Session, argument_type, parse_moment, selection_fields
-from listener.clips.known import TrustStore
+from listener.clips.schema import KeysReply, RetentionReply, sanitize
+from listener.clips.session import Session, argument_type, parse_moment, selection_fields
+from listener.clips.trust_store import TrustStore
 from listener.config import Config
 from listener.envelope.format import ClipId, ShortName
 from listener.envelope.open import Identity

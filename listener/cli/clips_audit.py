@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from listener.clips.answers import LogReply
-from listener.clips.desk import Session, open_own_clip, read_receipt
-from listener.clips.exported import ExportReader, parse_lines, raw_lines
-from listener.clips.known import TrustStore
+from listener.clips.exports import ExportReader, parse_lines, raw_lines
+from listener.clips.schema import LogReply
+from listener.clips.session import Session, open_own_clip, read_receipt
+from listener.clips.trust_store import TrustStore
 from listener.envelope import keys
 from listener.envelope.open import Identity
 from listener.errors import EarmarkError, Unavailable, UsageError

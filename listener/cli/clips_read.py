@@ -20,10 +20,10 @@ from typing import IO, Any, Final
 import msgspec
 import soundfile
 
-from listener.clips import page
-from listener.clips.answers import ListedClip
-from listener.clips.desk import Session, open_own_clip, selection_fields
-from listener.clips.exported import ExportReader
+from listener.clips import index_page
+from listener.clips.exports import ExportReader
+from listener.clips.schema import ListedClip
+from listener.clips.session import Session, open_own_clip, selection_fields
 from listener.envelope import keys
 from listener.envelope.format import format_timestamp
 from listener.envelope.open import OpenedClip
@@ -243,9 +243,10 @@ def _index(owner: str, rows: list[dict[str, Any]], folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Unavailable(f"cannot make {folder}: {error.strerror}") from error
-    write_atomic(folder / "index.json", page.render_json(rows))
+    write_atomic(folder / "index.json", index_page.render_json(rows))
     write_atomic(
-        folder / "index.html", page.render_html(owner, format_timestamp(datetime.now(UTC)), rows)
+        folder / "index.html",
+        index_page.render_html(owner, format_timestamp(datetime.now(UTC)), rows),
     )
 
 

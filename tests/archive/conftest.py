@@ -12,11 +12,11 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from listener.archive.api import Api
-from listener.archive.holdings import ArchiveContext
-from listener.archive.receive import Receiver
-from listener.archive.rights import Operations
+from listener.archive.challenges import RequestChallenges
+from listener.archive.context import ArchiveContext
+from listener.archive.operations import Operations
+from listener.archive.receiver import Receiver
 from listener.archive.store import FileStore
-from listener.archive.tickets import RequestChallenges
 from listener.envelope import format as form
 from listener.storage.access_log import ACCESS_LOG, AccessLog
 from tests.archive.wire import FakeBroker

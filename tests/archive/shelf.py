@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from listener.archive.records import ClipRecord
 from listener.archive.store import FileStore
-from listener.archive.vouching import ClipRecord
 from listener.envelope import format as form
 from listener.errors import Unavailable
 

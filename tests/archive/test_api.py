@@ -1,31 +1,44 @@
-"""The rights over HTTP, in this process."""
+"""The rights over HTTP, in this process.
 
+What is sent back, also when it is a no, and when nobody waits for it any more.
+
+Who is let in, and who is not.
+"""
+
+import asyncio
 import base64
 import hashlib
 import io
 import json
 import subprocess
 import zipfile
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.testclient import TestClient
+from starlette.types import Message
 
-from listener.archive.door import WrongOwner
-from listener.archive.holdings import ArchiveContext
-from listener.archive.rights import Operations, ZipStream
-from listener.archive.tickets import RequestChallenge
+from listener.archive import schema
+from listener.archive.api import Api, ChunkedResponse, failure_response, is_private_address
+from listener.archive.challenges import RequestChallenge, RequestChallenges
+from listener.archive.context import ArchiveContext
+from listener.archive.operations import Operations, ZipStream
+from listener.archive.verified_access import ClipNotFound, WrongOwner
 from listener.envelope import keys
+from listener.errors import EarmarkError, Unavailable
 from listener.rights import hash_chain, receipts, requests
 from tests.archive.crossing import cross
 
 if TYPE_CHECKING:
     from httpx2 import Response
-    from starlette.testclient import TestClient
 
     from listener.archive.store import FileStore
     from tests.archive.conftest import FakeClock, Person, Shelf
@@ -575,3 +588,126 @@ def test_any_request_gets_an_answer_that_is_no_crash(
         response = client.request(method, where, content=body, headers=headers)
         assert response.status_code < 500
         assert response.status_code >= 400
+
+
+class Asker:
+    """Takes what is sent, until it has enough."""
+
+    def __init__(self, enough: int = 100) -> None:
+        self.taken: list[Message] = []
+        self._enough = enough
+        self._gone = asyncio.Event()
+
+    async def receive(self) -> Message:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        self.taken.append(message)
+        if len(self.taken) == self._enough:
+            self._gone.set()
+
+    def ask(self, flow: ChunkedResponse) -> bytes:
+        asyncio.run(flow({"type": "http"}, self.receive, self.send))
+        return b"".join(one.get("body", b"") for one in self.taken)
+
+
+class Made:
+    """Pieces, and whether whoever makes them was let go."""
+
+    def __init__(self, error: EarmarkError | None = None, count: int = 3) -> None:
+        self.closed = False
+        self._error = error
+        self._count = count
+
+    def pieces(self) -> Generator[bytes, None, None]:
+        try:
+            for _ in range(self._count):
+                yield b"piece "
+            if self._error is not None:
+                raise self._error
+        finally:
+            self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "word"),
+    [
+        (ClipNotFound("there is no such clip"), 404, "clip"),
+        (WrongOwner("another's", "bob", ("one",)), 409, "not-hers"),
+        (Unavailable("the disk is full"), 503, "unavailable"),
+        (EarmarkError("this key counts already"), 409, "key"),
+    ],
+)
+def test_each_failure_has_its_status_and_its_word(
+    error: EarmarkError, status: int, word: str
+) -> None:
+    response = failure_response(Request({"type": "http"}), error)
+
+    told: dict[str, Any] = msgspec.json.decode(response.body)
+    assert (response.status_code, told["error"]) == (status, word)
+    assert word in schema.ERRORS[status]
+    assert "bob" not in str(told)
+    assert response.headers["cache-control"] == "no-store"
+
+
+def test_what_the_disk_said_is_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    response = failure_response(Request({"type": "http"}), Unavailable("/secret/place is full"))
+
+    assert b"/secret/place" not in response.body
+    assert "/secret/place" in caplog.text
+
+
+def test_a_flow_is_sent_to_its_end() -> None:
+    asker, made = Asker(), Made()
+
+    assert asker.ask(ChunkedResponse(made.pieces())) == b"piece " * 3
+
+    assert asker.taken[-1]["more_body"] is False
+    assert made.closed
+
+
+def test_a_flow_that_breaks_off_has_no_end(caplog: pytest.LogCaptureFixture) -> None:
+    asker, made = Asker(), Made(Unavailable("the disk is gone"))
+
+    asker.ask(ChunkedResponse(made.pieces()))
+
+    assert asker.taken[-1]["more_body"] is True
+    assert "broken off: the disk is gone" in caplog.text
+    assert made.closed
+
+
+def test_nothing_is_made_for_whoever_has_gone() -> None:
+    asker, made = Asker(enough=4), Made(count=100_000)
+
+    asker.ask(ChunkedResponse(made.pieces()))
+
+    assert asker.taken[-1]["more_body"] is True
+    assert made.closed
+
+
+@pytest.mark.parametrize(
+    ("address", "near"),
+    [
+        ("127.0.0.1", True),
+        ("192.168.1.7", True),
+        ("::1", True),
+        ("fe80::1%eth0", True),
+        ("::ffff:10.0.0.1", True),
+        ("/home/archive.sock", True),
+        ("8.8.8.8", False),
+        ("2001:4860:4860::8888", False),
+        ("::ffff:8.8.8.8", False),
+        ("example.org", False),
+    ],
+)
+def test_who_is_near(address: str, *, near: bool) -> None:
+    assert is_private_address(address) is near
+
+
+def test_strangers_are_refused_before_anything_is_read(
+    holdings: "ArchiveContext", clock: "FakeClock"
+) -> None:
+    app = Api(holdings, RequestChallenges(clock), Operations(holdings, clock)).app()
+    with TestClient(app, client=("8.8.8.8", 1)) as far:
+        assert far.get("/v1/archive").status_code == 403

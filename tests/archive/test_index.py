@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from listener.archive.index import ClipIndex
-from listener.archive.vouching import RowMac
+from listener.archive.records import RowMac
 from listener.envelope import format as form
 
 if TYPE_CHECKING:

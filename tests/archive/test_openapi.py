@@ -8,13 +8,13 @@ import msgspec
 
 from listener.archive import openapi
 from listener.archive.api import Api
-from listener.archive.rights import Operations
-from listener.archive.tickets import RequestChallenges
+from listener.archive.challenges import RequestChallenges
+from listener.archive.operations import Operations
 from listener.rights import requests
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
-    from listener.archive.holdings import ArchiveContext
+    from listener.archive.context import ArchiveContext
     from tests.archive.conftest import FakeClock
 
 

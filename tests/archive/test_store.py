@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from listener.archive.files import find_envelope, read_envelope
-from listener.archive.keeping import Erased, Replayed
-from listener.archive.receive import Receiver
+from listener.archive.receiver import Receiver
+from listener.archive.records import Erased, Replayed
 from listener.archive.store import FileStore
 from listener.envelope import format as form
 from listener.errors import Unavailable

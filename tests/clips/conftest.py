@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from listener.archive.api import Api
-from listener.archive.https import HttpServer
-from listener.archive.rights import Operations
-from listener.archive.tickets import RequestChallenges
+from listener.archive.challenges import RequestChallenges
+from listener.archive.http_server import HttpServer
+from listener.archive.operations import Operations
 from listener.audio.clip import encode_clip
 from listener.cli import main
 from listener.config import ArchiveSettings
@@ -29,7 +29,7 @@ from tests.archive.conftest import (  # the same archive that its own tests use
 )
 
 if TYPE_CHECKING:
-    from listener.archive.holdings import ArchiveContext
+    from listener.archive.context import ArchiveContext
     from listener.archive.store import FileStore
     from tests.conftest import Household
 

@@ -14,12 +14,12 @@ import pytest
 
 from listener.cli import clips, main
 from listener.cli.clips_read import Progress
-from listener.clips.desk import Session
+from listener.clips.session import Session
 from listener.config import Config
 from listener.owner import key_rotation
 
 if TYPE_CHECKING:
-    from listener.archive.holdings import ArchiveContext
+    from listener.archive.context import ArchiveContext
     from listener.storage.access_log import AccessLog
     from tests.clips.conftest import Machine, Sounding
     from tests.conftest import Household

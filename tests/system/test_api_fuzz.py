@@ -23,8 +23,8 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from listener.archive import openapi
+from listener.archive.records import RowMac
 from listener.archive.store import FileStore
-from listener.archive.vouching import RowMac
 from listener.envelope import format as form
 from listener.household import identity
 from listener.household.office import HouseholdStore

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from listener.archive.receive import Receiver
+from listener.archive.receiver import Receiver
 from listener.archive.store import FileStore
 from listener.config import SpoolSettings
 from listener.envelope import format as form

@@ -1,0 +1,107 @@
+"""What all operations work on: the clips, the log, the roster, and the key that signs receipts."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from listener.archive.challenges import RequestChallenge
+from listener.archive.store import FileStore
+from listener.envelope import keys
+from listener.envelope.format import format_timestamp
+from listener.owner.roster import Roster
+from listener.rights.hash_chain import LogHead, Outcome
+from listener.rights.receipts import Receipt, SignedHead, sign
+from listener.storage.access_log import AccessLog, LogEntry
+from listener.storage.home import Home
+
+_MOST_TOLD: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedClip:
+    """An erased clip, as its device's spool may still know it."""
+
+    device: str
+    clip: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveContext:
+    """One archive and what belongs to it. Safe for use by several threads."""
+
+    home: Home
+    store: FileStore
+    log: AccessLog
+    roster: Callable[[], Roster]
+    """Returns the household's roster as it is now."""
+    key: Ed25519PrivateKey
+    """The archive's own, which signs and opens nothing."""
+    wall_s: Callable[[], float] = time.time
+    gone: deque[ErasedClip] = field(default_factory=lambda: deque(maxlen=_MOST_TOLD))
+    """Erased clips of which the devices are still to be told."""
+
+    @property
+    def name(self) -> str:
+        """The archive's public key as people carry it."""
+        return keys.device_text(self.key.public_key())
+
+    def now(self) -> str:
+        """Return the time as headers spell it."""
+        return format_timestamp(datetime.fromtimestamp(self.wall_s(), UTC))
+
+    def head(self) -> dict[str, Any]:
+        """Return the head of the log, signed."""
+        end = self.log.head()
+        head = SignedHead(n=end.n, hash=end.hash, t=self.now(), archive=self.name)
+        return sign(head, self.key)
+
+    def log_outcome(
+        self,
+        ticket: RequestChallenge,
+        count: int = 0,
+        *,
+        outcome: Outcome = "done",
+        other: str | None = None,
+    ) -> LogHead:
+        """Write down how a proven request ended, and return the head with its row."""
+        return self.log.append(
+            LogEntry(
+                owner=ticket.owner,
+                op=ticket.request.op,
+                outcome=outcome,
+                other=other,
+                okey=ticket.okey,
+                count=count,
+                request_sha256=ticket.request_sha256,
+            )
+        )
+
+    def receipt(  # noqa: PLR0913 - a receipt says all of this, and each by its name
+        self,
+        kind: Literal["erase", "export"],
+        ticket: RequestChallenge,
+        head: LogHead,
+        *,
+        count: int,
+        clips: tuple[str, ...] = (),
+        manifest_sha256: str | None = None,
+    ) -> dict[str, Any]:
+        """Return a signed receipt for what was done."""
+        receipt = Receipt(
+            kind=kind,
+            owner=ticket.owner,
+            t=self.now(),
+            request_sha256=ticket.request_sha256,
+            clips=clips,
+            count=count,
+            manifest_sha256=manifest_sha256,
+            head=head,
+            archive=self.name,
+        )
+        return sign(receipt, self.key)

@@ -1,0 +1,223 @@
+"""Every check between a message and the store."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listener.archive.receiver import Receiver, Refusal
+from listener.archive.records import ClipRecord
+from listener.archive.store import FileStore
+from listener.envelope import format as form
+from listener.envelope import keys
+from listener.envelope.format import Envelope
+from listener.errors import BadEnvelope, Unavailable
+from listener.mqtt.client import Message
+from listener.owner.roster import Roster
+
+if TYPE_CHECKING:
+    from tests.conftest import Household
+
+VECTORS = Path(__file__).resolve().parents[1] / "vectors"
+
+
+def message(header: form.PublicHeader, data: bytes) -> Message:
+    return Message(f"earmark/v1/clips/{header.owner}/{header.device}/{header.clip}", data)
+
+
+def answer(data: bytes, refused: str = "") -> bytes:
+    before = f"refused:{refused}:" if refused else ""
+    return (before + hashlib.sha256(data).hexdigest()).encode()
+
+
+def test_a_true_envelope_is_kept_and_acknowledged_by_its_hash(
+    receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+
+    said = receiver.receive(message(header, data))
+
+    assert said == Message(f"earmark/v1/ack/hall/{header.clip}", answer(data), 1, retain=False)
+    assert (folder / "clips" / "ada" / f"{header.clip}.earmark").read_bytes() == data
+    assert receiver.stored == 1
+
+
+def test_the_same_envelope_again_is_acknowledged_and_kept_once(
+    receiver: Receiver, household: "Household", store: FileStore
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+    first = receiver.receive(message(header, data))
+
+    again = receiver.receive(message(header, data))
+
+    assert again == first
+    assert (receiver.stored, receiver.repeated) == (1, 1)
+    assert len(list(store.clips())) == 1
+
+
+def test_other_bytes_under_the_same_id_are_a_replay(
+    receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+    receiver.receive(message(header, data))
+    other = household.seal(msgspec.structs.replace(header, seq=2))
+
+    said = receiver.receive(message(header, other))
+
+    assert said is not None
+    assert said.payload == answer(other, "replay")
+    assert (folder / "clips" / "ada" / f"{header.clip}.earmark").read_bytes() == data
+
+
+def test_a_number_that_was_used_is_a_replay(receiver: Receiver, household: "Household") -> None:
+    for header in (household.header(1), household.header(1)):
+        receiver.receive(message(header, household.seal(header)))
+
+    assert receiver.stored == 1
+    assert receiver.refused == {Refusal.REPLAY: 1}
+
+
+def test_an_envelope_under_a_foreign_topic_is_refused(
+    receiver: Receiver, household: "Household"
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+
+    for owner, device, clip in (
+        ("bob", "hall", header.clip),
+        ("ada", "kitchen", header.clip),
+        ("ada", "hall", household.header(1).clip),
+    ):
+        said = receiver.receive(Message(f"earmark/v1/clips/{owner}/{device}/{clip}", data))
+        assert said is not None
+        assert said.payload == answer(data, "topic")
+
+    assert receiver.refused == {Refusal.TOPIC: 3}
+    assert receiver.stored == 0
+
+
+@pytest.mark.parametrize(
+    "topic", ["", "earmark/v1/clips/ada/hall", "earmark/v1/clips/a/b/c/d", "#"]
+)
+def test_a_topic_of_nobody_gets_no_answer(receiver: Receiver, topic: str) -> None:
+    assert receiver.receive(Message(topic, b"")) is None
+    assert receiver.refused == {Refusal.TOPIC: 1}
+
+
+def test_who_is_not_known_yet_is_not_told_so(receiver: Receiver, household: "Household") -> None:
+    stranger = Ed25519PrivateKey.generate()
+    unknown_key = household.header(1, dkey=keys.device_id(stranger.public_key()))
+    known = household.header(2, owner="bob")
+    envelope = household.seal(known)
+    household.home.change_roster(lambda roster: roster.without_owner("bob"))
+
+    assert receiver.receive(message(unknown_key, household.seal(unknown_key, key=stranger))) is None
+    assert receiver.receive(message(known, envelope)) is None
+    assert receiver.refused == {Refusal.DEVICE: 1, Refusal.OWNER: 1}
+
+
+def test_a_broken_seal_and_bytes_of_no_form_are_told_so(
+    receiver: Receiver, household: "Household"
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+    broken = data[:-1] + bytes([data[-1] ^ 1])
+
+    for bytes_, reason in ((broken, "seal"), (b"", "form"), (data[:40], "form")):
+        said = receiver.receive(message(header, bytes_))
+        assert said is not None
+        assert said.payload == answer(bytes_, reason)
+
+
+def test_nothing_of_a_refused_envelope_is_on_the_disk_or_in_the_log(
+    receiver: Receiver, household: "Household", folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+
+    receiver.receive(Message(f"earmark/v1/clips/bob/hall/{header.clip}", data))
+    receiver.receive(message(header, b"EARMARK/1\nsecret"))
+
+    assert not list(folder.rglob("*.earmark*"))
+    assert len(caplog.records) == 2
+    assert header.clip not in caplog.text
+    assert "secret" not in caplog.text
+
+
+class BrokenStore:
+    """A store whose disk is full."""
+
+    def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:
+        raise Unavailable("no space left on device")
+
+    def clips(self, owner: str | None = None) -> Iterator[ClipRecord]:
+        yield from ()
+
+    def expire(self, now_s: int) -> int:
+        return 0
+
+
+def test_what_cannot_be_kept_now_is_not_answered(household: "Household") -> None:
+    receiver = Receiver(BrokenStore(), household.home.roster, lambda: 0.0)
+    header = household.header(1)
+
+    assert receiver.receive(message(header, household.seal(header))) is None
+
+    assert receiver.refused == {Refusal.UNAVAILABLE: 1}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: form.MAGIC + tail),
+    topic=st.text(max_size=80) | st.just("earmark/v1/clips/ada/hall/x"),
+)
+def test_any_message_is_survived_and_none_is_kept(
+    receiver: Receiver, data: bytes, topic: str
+) -> None:
+    receiver.receive(Message(topic, data))
+
+    assert receiver.stored == 0
+
+
+def vectors() -> list[Any]:
+    cases: list[Any] = json.loads((VECTORS / "index.json").read_text("utf-8"))["envelopes"]
+    return [pytest.param(case, id=Path(case["file"]).stem) for case in cases]
+
+
+@pytest.mark.parametrize("case", vectors())
+def test_the_archive_keeps_each_golden_envelope_or_refuses_it(
+    case: dict[str, Any], store: FileStore
+) -> None:
+    index = json.loads((VECTORS / "index.json").read_text("utf-8"))
+    roster = Roster()
+    for name, key in index["devices"].items():
+        roster = roster.with_device(name, key)
+    for name, key in index["owners"].items():
+        roster = (
+            roster.with_owner(name, key)
+            .with_challenge(name, "x", 1)
+            .with_confirmation(name, "x", 1)
+        )
+    for name, key in index["inactive_owners"].items():
+        roster = roster.with_owner(name, key)
+    receiver = Receiver(store, lambda: roster, lambda: 1.8e9)
+    data = (VECTORS / case["file"]).read_bytes()
+    try:
+        header = form.parse_envelope(data).header
+        told = message(header, data)
+    except BadEnvelope:
+        told = Message(f"earmark/v1/clips/ada/kitchen/{'0' * 36}", data)
+
+    receiver.receive(told)
+
+    assert receiver.stored == int(case["archive"])

@@ -1,0 +1,134 @@
+"""Files and index after a crash, a copy put back, or a hand in between."""
+
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from listener.archive.owner_state import OwnerState
+from listener.archive.receiver import Receiver
+from listener.archive.records import RowMac
+from listener.archive.store import FileStore
+from listener.envelope import format as form
+from tests.archive.crossing import cross
+from tests.archive.shelf import T_S, kept, path_of
+
+if TYPE_CHECKING:
+    from tests.conftest import Household
+
+
+def test_a_file_without_a_row_gets_one_when_it_verifies(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    header = household.header(1)
+    path = path_of(folder, header)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(household.seal(header))
+
+    assert store.repair(receiver.verify) == 1
+    assert store.repair(receiver.verify) == 0
+
+    assert [one.clip for one in store.clips()] == [header.clip]
+
+
+def test_a_start_mends_an_index_whose_owners_were_crossed(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    hers, his = kept(store, household), kept(store, household, 2, owner="bob")
+    cross(store, "owner = case owner when 'ada' then 'bob' else 'ada' end")
+
+    assert store.repair(receiver.verify) == 2
+
+    assert [one.clip for one in store.clips("ada")] == [hers.clip]
+    assert [one.clip for one in store.clips("bob")] == [his.clip]
+    assert not (folder / "quarantine").exists()
+
+
+def test_an_index_of_another_archive_or_of_before_is_asked_file_by_file(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    header = kept(store, household)
+    received_s = next(store.clips()).received_s
+    with sqlite3.connect(folder / "index.sqlite") as index:
+        index.execute("alter table clip drop column code")
+    index.close()
+    other = FileStore(folder, OwnerState(folder.parent / "others.sqlite"), RowMac(b"another"))
+
+    assert [is_vouched for _, is_vouched in other.page_with_mac_check("ada", ("", "A"))] == [False]
+    assert other.repair(receiver.verify) == 0
+
+    assert [is_vouched for _, is_vouched in other.page_with_mac_check("ada", ("", "A"))] == [True]
+    assert [(one.clip, one.received_s) for one in other.clips()] == [(header.clip, received_s)]
+    other.close()
+
+
+@pytest.mark.parametrize("damage", ["content", "owner", "name", "empty"])
+def test_a_file_that_does_not_belong_is_set_aside(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path, damage: str
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+    path = path_of(folder, header)
+    match damage:
+        case "content":
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        case "owner":
+            path = folder / "clips" / "bob" / path.name
+        case "name":
+            path = path.with_name(f"{household.header(2).clip}.earmark")
+        case _:
+            data = b""
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+
+    assert store.repair(receiver.verify) == 0
+
+    assert list(store.clips()) == []
+    assert not path.exists()
+    assert (folder / "quarantine" / path.name).read_bytes() == data
+
+
+def test_unfinished_files_go(store: FileStore, receiver: Receiver, folder: Path) -> None:
+    part = folder / "clips" / "ada" / "x.earmark.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half")
+
+    store.repair(receiver.verify)
+
+    assert not part.exists()
+
+
+def test_a_missing_file_is_reported_and_comes_back_with_the_same_envelope(
+    store: FileStore,
+    receiver: Receiver,
+    household: "Household",
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+    store.keep(form.parse_envelope(data), data, T_S)
+    path_of(folder, header).unlink()
+
+    store.repair(receiver.verify)
+    again = store.keep(form.parse_envelope(data), data, T_S)
+
+    assert "files of 1 archived clips are missing" in caplog.text
+    assert not again
+    assert path_of(folder, header).read_bytes() == data
+
+
+def test_a_lost_index_is_made_from_the_files(
+    store: FileStore, receiver: Receiver, household: "Household", folder: Path
+) -> None:
+    header = kept(store, household)
+    store.close()
+    for path in folder.glob("index.sqlite*"):
+        path.unlink()
+
+    fresh = FileStore(folder)
+
+    assert fresh.repair(receiver.verify) == 1
+    assert [one.clip for one in fresh.clips()] == [header.clip]
+    fresh.close()

@@ -1,0 +1,155 @@
+"""Exports that somebody changed, or made up."""
+
+import contextlib
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listener.clips.exports import ExportReader, parse_lines, raw_lines
+from listener.envelope import keys
+from listener.errors import EarmarkError, Unavailable
+
+if TYPE_CHECKING:
+    from listener.archive.context import ArchiveContext
+    from tests.clips.conftest import Machine, Sounding
+
+pytestmark = pytest.mark.system  # a real archive makes each export
+
+Entries = dict[str, bytes]
+Check = Callable[[bytes], int]
+
+
+@pytest.fixture
+def whole(ada: "Machine", shelf: "Sounding", tmp_path: Path) -> bytes:
+    for second in range(2):
+        shelf.put(t=f"2026-11-22T08:00:0{second}.000Z")
+    target = tmp_path / "ada.zip"
+    ada.rows("export", "--to", target)
+    return target.read_bytes()
+
+
+@pytest.fixture
+def check(tmp_path: Path, holdings: "ArchiveContext") -> Check:
+    """Read all of an export; return how many clips it holds."""
+
+    def read(data: bytes) -> int:
+        path = tmp_path / "read.zip"
+        path.write_bytes(data)
+        with ExportReader(path, holdings.key.public_key()) as export:
+            export.check_log([])
+            devices = {name: keys.parse_device(text) for name, text in export.devices.items()}
+            return sum(1 for _ in export.clips(devices))
+
+    return read
+
+
+def entries_of(data: bytes) -> Entries:
+    with zipfile.ZipFile(io.BytesIO(data)) as found:
+        return {name: found.read(name) for name in found.namelist()}
+
+
+def packed(entries: Entries, how: int = zipfile.ZIP_STORED) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", how) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return made.getvalue()
+
+
+def first(entries: Entries) -> str:
+    return min(name for name in entries if name.startswith("clips/"))
+
+
+def without(name: str) -> Callable[[Entries], Entries]:
+    return lambda entries: {one: data for one, data in entries.items() if one != name}
+
+
+def crossed(entries: Entries) -> Entries:
+    one, two = sorted(name for name in entries if name.startswith("clips/"))
+    return entries | {one: entries[two], two: entries[one]}
+
+
+def longer(entries: Entries) -> Entries:
+    manifest = entries["manifest.jsonl"]
+    return entries | {"manifest.jsonl": manifest + manifest.splitlines(keepends=True)[0]}
+
+
+def test_a_whole_one_is_read(whole: bytes, check: Check) -> None:
+    assert check(whole) == 2
+    assert check(packed(entries_of(whole))) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        without("receipt.json"),
+        without("manifest.jsonl"),
+        without("READ-ME-FIRST.html"),
+        lambda entries: without(first(entries))(entries),
+        lambda entries: entries | {first(entries): b"rubbish"},
+        lambda entries: entries | {first(entries): bytes(2 << 20)},
+        lambda entries: entries | {"clips/../../x": b""},
+        lambda entries: entries | {"/etc/passwd": b""},
+        lambda entries: entries | {"manifest.jsonl": b""},
+        lambda entries: entries | {"manifest.jsonl": b"{}\n"},
+        lambda entries: entries | {"manifest.jsonl": b"x" * 9000},
+        lambda entries: entries | {"devices.json": b"[]"},
+        lambda entries: entries | {"devices.json": b'{"hall":"x"}'},
+        lambda entries: entries | {"devices.json": b"{}"},
+        lambda entries: entries | {"access-log.jsonl": b""},
+        lambda entries: entries | {"access-log.jsonl": b"null\n"},
+        lambda entries: entries | {"receipt.json": b"{}"},
+        lambda entries: (
+            entries | {"receipt.json": entries["receipt.json"].replace(b'"count":2', b'"count":1')}
+        ),
+        crossed,
+        longer,
+    ],
+)
+def test_a_changed_one_is_refused(
+    whole: bytes, check: Check, change: Callable[[Entries], Entries]
+) -> None:
+    with pytest.raises(EarmarkError):
+        check(packed(change(entries_of(whole))))
+
+
+def test_a_packed_one_is_refused(whole: bytes, check: Check) -> None:
+    with pytest.raises(EarmarkError, match="packed"):
+        check(packed(entries_of(whole), zipfile.ZIP_DEFLATED))
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_one_is_one_error(whole: bytes, check: Check, data: st.DataObject) -> None:
+    damaged = bytearray(whole)
+    # Where a ZIP keeps its lengths and places, and anywhere.
+    span = data.draw(st.sampled_from([len(whole), 400]))
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[-data.draw(st.integers(1, span))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(whole)))
+
+    for one in (bytes(damaged), whole[:cut], whole[cut:]):
+        with contextlib.suppress(EarmarkError):
+            check(one)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path, holdings: "ArchiveContext") -> None:
+    with pytest.raises(Unavailable, match="cannot read"):
+        ExportReader(tmp_path / "nowhere", holdings.key.public_key())
+
+
+@given(st.binary())
+def test_lines_are_objects_or_one_error(data: bytes) -> None:
+    with contextlib.suppress(EarmarkError):
+        assert all(isinstance(one, dict) for one in parse_lines(raw_lines(io.BytesIO(data))))
+
+
+def test_the_receipt_says_the_same_as_the_file(whole: bytes) -> None:
+    assert json.loads(entries_of(whole)["receipt.json"])["receipt"]["count"] == 2

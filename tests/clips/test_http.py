@@ -1,0 +1,257 @@
+"""Nothing is asked in the clear, or of an archive that nobody vouches for.
+
+Servers that mean harm, or are merely broken: one error, bounded memory, bounded time.
+"""
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listener.clips.http import HttpClient, Timeouts, parse_address
+from listener.errors import ConfigError, Unavailable, UsageError
+from listener.household import certificates
+from listener.household.identity import parse as identity_of
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://home.lan", "home.lan", "https://", "https://h:99999", "https://h/path", "https://[x"],
+)
+def test_what_is_no_address_or_in_the_clear_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no address"):
+        parse_address(text, tmp_path / "ca.crt")
+
+
+def test_an_authority_is_needed_and_must_be_one(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("nothing")
+
+    with pytest.raises(UsageError, match="nothing here says"):
+        parse_address("https://home.lan:8883", None)
+    for name in ("ca.crt", "nowhere"):
+        with pytest.raises(ConfigError, match="cannot use the authority"):
+            parse_address("https://home.lan:8883", tmp_path / name)
+
+
+pytestmark = pytest.mark.system  # real servers, and how long they take
+
+Serve = Callable[..., HttpClient]
+IMPATIENT = Timeouts(head_s=0.3, body_s=0.3)
+"""For answers that never end. With others the default stands: a busy machine may take long."""
+
+
+class Server:
+    """Sends what it is told to each who connects, and hangs up unless it is told to linger."""
+
+    def __init__(self, path: Path) -> None:
+        self.wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.wire.bind(str(path))
+        self.wire.listen()
+        self.says: Callable[[socket.socket], object] = lambda _: None
+        self._thread = threading.Thread(target=self._turn, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.wire.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self.wire.close()
+
+    def _turn(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = self.wire.accept()
+                with peer, contextlib.suppress(OSError):
+                    peer.recv(4096)
+                    self.says(peer)
+                    # Bytes left unread would take back what was said.
+                    peer.shutdown(socket.SHUT_WR)
+                    while peer.recv(4096):
+                        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path / "s")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def wire(server: Server, tmp_path: Path) -> HttpClient:
+    del server
+    return HttpClient(parse_address(str(tmp_path / "s"), None))
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join(["HTTP/1.1 200 OK", *lines, "", ""]).encode()
+
+
+def read(wire: HttpClient, most_bytes: int = 1000) -> bytes:
+    with wire.request("/") as reply:
+        return reply.body(most_bytes)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        head("content-length: 5") + b"hello",
+        head("content-length: 5") + b"hello and more",
+        head("transfer-encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n",
+        head() + b"hello",
+    ],
+)
+def test_an_answer_is_read_to_its_end(server: Server, wire: HttpClient, answer: bytes) -> None:
+    server.says = lambda peer: peer.sendall(answer)
+
+    assert read(wire) == b"hello"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 " + b"x" * 100_000,
+        head(*(f"x{number}: y" for number in range(200))),
+        head("content-length: 5") + b"he",
+        head("content-length: 99999999999999999999") + b"hello",
+        head("transfer-encoding: chunked") + b"5\r\nhello\r\n",
+        head("transfer-encoding: chunked") + b"zz\r\nhello\r\n0\r\n\r\n",
+        head("transfer-encoding: chunked") + b"-5\r\n" + b"x" * 2000,
+        head("transfer-encoding: chunked") + b"fffffffffffffff\r\n" + b"x" * 2000,
+        head() + b"x" * 1001,
+    ],
+)
+def test_what_is_broken_or_too_long_is_one_error(
+    server: Server, wire: HttpClient, answer: bytes
+) -> None:
+    server.says = lambda peer: peer.sendall(answer)
+
+    with pytest.raises(Unavailable):
+        read(wire)
+
+
+@pytest.mark.parametrize(
+    "begins", [b"", b"HTTP/1.1 2", b"HTTP/1.1 100 Continue\r\n\r\n", head("content-length: 900")]
+)
+def test_whoever_drips_is_left(server: Server, tmp_path: Path, begins: bytes) -> None:
+    wire = HttpClient(parse_address(str(tmp_path / "s"), None), IMPATIENT)
+    gone = threading.Event()
+
+    def drip(peer: socket.socket) -> None:
+        peer.sendall(begins)
+        with contextlib.suppress(OSError):
+            while not gone.wait(0.01):
+                peer.sendall(b"x" if begins != b"" else b"")
+
+    server.says = drip
+
+    try:
+        with pytest.raises(Unavailable, match="takes too long"):
+            read(wire)
+    finally:
+        gone.set()
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(
+        st.binary(max_size=400),
+        st.builds(
+            lambda lines, body: head(*lines) + body,
+            st.lists(
+                st.sampled_from(
+                    [
+                        "content-length: 3",
+                        "content-length: -1",
+                        "content-length: x",
+                        "transfer-encoding: chunked",
+                        "connection: keep-alive",
+                        "content-type: application/json",
+                        ": :",
+                    ]
+                ),
+                max_size=4,
+            ),
+            st.one_of(st.binary(max_size=300), st.just(b"3\r\nabc\r\n0\r\n\r\n")),
+        ),
+    )
+)
+def test_no_answer_brings_more_than_bytes_or_one_error(
+    server: Server, wire: HttpClient, answer: bytes
+) -> None:
+    server.says = lambda peer: peer.sendall(answer)
+
+    with contextlib.suppress(Unavailable):
+        assert len(read(wire, 200)) <= 200
+
+
+class Tls:
+    """An archive with a certificate of a household, on a free port."""
+
+    def __init__(self, folder: Path, authority: certificates.Authority, highest: int) -> None:
+        key = certificates.new_key()
+        crt = certificates.issue_certificate(
+            authority, identity_of("s-api"), key.public_key(), datetime.now(UTC), ["localhost"]
+        )
+        (folder / "me.crt").write_bytes(certificates.certificate_pem(crt))
+        (folder / "me.key").write_bytes(certificates.key_pem(key))
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(folder / "me.crt", folder / "me.key")
+        self._context.maximum_version = ssl.TLSVersion(highest)
+        self._wire = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._wire.getsockname()[1]
+        self._thread = threading.Thread(target=self._turn, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._wire.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._wire.close()
+
+    def _turn(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                plain, _ = self._wire.accept()
+                with (
+                    contextlib.suppress(OSError),
+                    self._context.wrap_socket(plain, server_side=True) as peer,
+                ):
+                    peer.recv(4096)
+                    peer.sendall(head("content-length: 5") + b"hello")
+                plain.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "highest", "foreign", "said"),
+    [
+        ("localhost", ssl.TLSVersion.TLSv1_3, False, None),
+        ("localhost", ssl.TLSVersion.TLSv1_2, False, "no archive at"),
+        ("localhost", ssl.TLSVersion.TLSv1_3, True, "not this household's archive"),
+        ("127.0.0.1", ssl.TLSVersion.TLSv1_3, False, "not this household's archive"),
+    ],
+)
+def test_only_the_households_archive_is_believed_over_tls_1_3(
+    tmp_path: Path, host: str, highest: int, *, foreign: bool, said: str | None
+) -> None:
+    mine, other = (certificates.new_authority(datetime.now(UTC)) for _ in range(2))
+    (tmp_path / "ca.crt").write_bytes(certificates.certificate_pem(mine.certificate))
+    served = Tls(tmp_path, other if foreign else mine, highest)
+    wire = HttpClient(parse_address(f"https://{host}:{served.port}", tmp_path / "ca.crt"))
+
+    try:
+        if said is None:
+            assert read(wire) == b"hello"
+        else:
+            with pytest.raises(Unavailable, match=said):
+                read(wire)
+    finally:
+        served.stop()
