@@ -14,11 +14,10 @@ from listener.audio.pcm import Samples
 from listener.audio.ring_buffer import Ring
 from listener.errors import Unavailable
 from listener.hear.counters import Counters
-from listener.hear.herald import EventPublisher
-from listener.hear.keeping import Sealer
 from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers
-from listener.hear.sealing import SealingContext
+from listener.hear.publisher import EventPublisher
+from listener.hear.sealer import Sealer, SealingContext
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet

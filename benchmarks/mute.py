@@ -28,10 +28,10 @@ from listener.errors import Unavailable
 from listener.hear.gate import listen_to_device
 from listener.hear.memory import allocate_locked
 from listener.hear.microphone.devices import load_portaudio
-from listener.hear.microphone.records import FailedRecord, OpenedRecord
-from listener.hear.mute.lasting import MuteFiles
-from listener.hear.mute.muting import MuteController
-from listener.hear.mute.switches import LineSwitch
+from listener.hear.microphone.protocol import FailedRecord, OpenedRecord
+from listener.hear.mute.controller import MuteController
+from listener.hear.mute.state import MuteFiles
+from listener.hear.mute.switch import LineSwitch
 from listener.ipc import control
 from listener.system.systemd import StopSignal
 

@@ -25,7 +25,7 @@ from listener.envelope import keys
 from listener.envelope.open import Identity, parse_identities
 from listener.envelope.seal import seal
 from listener.errors import BadEnvelope, ConfigError
-from listener.hear.following import RosterUpdater
+from listener.hear.key_rotation import RosterUpdater
 from listener.ipc import notices
 from listener.mqtt.client import BrokerLimits, ConnectedEvent, DeliveredEvent, Message
 from listener.owner import key_rotation

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.soak.cast import Actor, Cast
 from benchmarks.soak.stage import sounddevice as stage
-from listener.hear.mute.lasting import MuteFiles
+from listener.hear.mute.state import MuteFiles
 from listener.ipc import control
 from listener.ipc.control import ControlClient
 

@@ -24,20 +24,19 @@ from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.audio.ring_buffer import Ring
 from listener.config import Config, MicrophoneSettings, WakeSettings
 from listener.errors import EarmarkError, UsageError
-from listener.hear import report
-from listener.hear.confinement import apply_sandbox, overwrite_freed_memory
+from listener.hear import events
 from listener.hear.counters import Counters
-from listener.hear.fitting import build_lamp, build_mute
-from listener.hear.following import RosterUpdater
-from listener.hear.herald import EventPublisher
-from listener.hear.keeping import BUFFERS, Sealer
+from listener.hear.events import to_text
+from listener.hear.gate import open_gate
+from listener.hear.hardware import build_lamp, build_mute
+from listener.hear.indicators.chime import build_chime
+from listener.hear.key_rotation import RosterUpdater
 from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers, allocate_locked, use_single_malloc_arena
-from listener.hear.opening import open_gate
-from listener.hear.sealing import SealingContext
-from listener.hear.signs.chime import build_chime
-from listener.hear.watching import MonitorFeed, Tee
-from listener.hear.wording import to_text
+from listener.hear.monitor_feed import MonitorFeed, Tee
+from listener.hear.publisher import EventPublisher
+from listener.hear.sealer import BUFFERS, Sealer, SealingContext
+from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
@@ -290,12 +289,12 @@ def _printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _write_json(event: report.Event) -> None:
-    sys.stdout.write(report.to_json(event) + "\n")
+def _write_json(event: events.Event) -> None:
+    sys.stdout.write(events.to_json(event) + "\n")
     sys.stdout.flush()
 
 
-def _write_text(event: report.Event) -> None:
+def _write_text(event: events.Event) -> None:
     sys.stdout.write(to_text(event) + "\n")
     sys.stdout.flush()
 
@@ -307,9 +306,9 @@ def _started(
     switch: str,
     *,
     is_fast: bool,
-) -> report.StartedEvent:
+) -> events.StartedEvent:
     files = settings.microphone.files
-    return report.StartedEvent(
+    return events.StartedEvent(
         files=tuple(_printable(name) for name in files),
         device=None if files else settings.microphone.device,
         words=settings.wake.words,

@@ -12,8 +12,8 @@ import msgspec
 
 from listener.config import Config, MuteSettings
 from listener.errors import EarmarkError
-from listener.hear.fitting import open_line
-from listener.hear.mute.lasting import (
+from listener.hear.hardware import open_line
+from listener.hear.mute.state import (
     REASONS,
     AnyRecord,
     FaultReason,

@@ -21,12 +21,12 @@ from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.cli.hear import microphone_settings, wake_settings
 from listener.config import Probability
 from listener.errors import EarmarkError, UsageError
-from listener.hear import report
-from listener.hear.confinement import apply_sandbox, overwrite_freed_memory
-from listener.hear.fitting import build_mute
+from listener.hear import events
+from listener.hear.gate import open_gate
+from listener.hear.hardware import build_mute
 from listener.hear.memory import use_single_malloc_arena
-from listener.hear.opening import open_gate
-from listener.hear.tracing import StreamClock, Survey, SystemClock
+from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
+from listener.hear.survey import StreamClock, Survey, SystemClock
 from listener.inference.build import build_detector, build_rule
 from listener.inference.catalogue import Catalogue
 from listener.ipc.control import SOCKET as CONTROL_SOCKET
@@ -141,9 +141,9 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     return 0
 
 
-def _log_microphone(event: report.MicrophoneOpenEvent | report.MicrophoneLostEvent) -> None:
+def _log_microphone(event: events.MicrophoneOpenEvent | events.MicrophoneLostEvent) -> None:
     """Log when a device is heard or lost; the trace has the gap."""
-    if isinstance(event, report.MicrophoneLostEvent):
+    if isinstance(event, events.MicrophoneLostEvent):
         _log.warning("the microphone is lost: %s; it is tried again", event.cause.value)
     else:
         _log.info("the microphone is open")

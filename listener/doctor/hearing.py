@@ -10,7 +10,7 @@ import msgspec
 from listener.config import Config
 from listener.system.findings import LONGEST_BYTES, Check, Finding, from_json
 
-COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.trying.examine")
+COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.probe.process")
 
 
 def check_microphone(

@@ -1,18 +1,23 @@
 """The gate between the microphone and everything else: sound passes only while the switch is open.
 
 The switch is asked before and after each read, so that no sample of a shut moment comes through.
+
+The gate on what is to be heard: recordings, or a device whose ups and downs are told.
 """
 
 import logging
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
-from listener.audio.pcm import Frame, Framer, GapReason, Samples, Sound
+from listener.audio.pcm import SAMPLE_RATE_HZ, Frame, Framer, GapReason, Samples, Sound
 from listener.config import MicrophoneSettings
 from listener.errors import EarmarkError, Unavailable
+from listener.hear import events
+from listener.hear.microphone.file import FileMicrophone, Microphone, RealTimePacer
 from listener.hear.microphone.live import LiveMicrophone, MicrophoneTimeouts, capture_command
-from listener.hear.microphone.records import FailedRecord, OpenedRecord
-from listener.hear.microphone.source import FileMicrophone, Microphone, RealTimePacer
+from listener.hear.microphone.protocol import Cause, FailedRecord, OpenedRecord
+from listener.hear.mute.controller import MuteController
 from listener.hear.mute.switch import Switch
 from listener.system.systemd import StopSignal
 
@@ -161,3 +166,53 @@ def _wipe(frame: Frame) -> None:
     samples.flags.writeable = True
     samples[:] = 0
     samples.flags.writeable = False
+
+
+def open_gate(
+    settings: MicrophoneSettings,
+    mute: MuteController,
+    stop: StopSignal,
+    tell: Callable[[events.MicrophoneOpenEvent | events.MicrophoneLostEvent], None],
+    *,
+    is_fast: bool,
+) -> Gate:
+    """Open the gate. No microphone is started before the gate is read.
+
+    Args:
+        settings: what is heard.
+        mute: shuts the gate; learns of a device that contradicts an open switch.
+        stop: ends it.
+        tell: told when a device is heard and when it is lost.
+        is_fast: whether recordings are heard as fast as possible.
+
+    Raises:
+        Unavailable: a recording is missing or cannot be read.
+        UsageError: it has no such channel.
+    """
+    if settings.files:
+        return listen_to_files(
+            [Path(name) for name in settings.files],
+            channel=settings.channel,
+            is_fast=is_fast,
+            switch=mute,
+            stop=stop,
+            monotonic_s=time.monotonic,
+        )
+
+    def hear_of(state: OpenedRecord | FailedRecord) -> None:
+        time_s = gate.position_samples / SAMPLE_RATE_HZ
+        if isinstance(state, OpenedRecord):
+            tell(
+                events.MicrophoneOpenEvent(
+                    time_s=time_s, rate_hz=state.rate_hz, channels=state.channels
+                )
+            )
+            return
+        tell(events.MicrophoneLostEvent(time_s=time_s, cause=state.cause))
+        if state.cause is Cause.ZEROS and mute.about != "none":
+            mute.set_fault("only-zeros-while-open")
+
+    gate = listen_to_device(
+        settings, switch=mute, stop=stop, tell=hear_of, monotonic_s=time.monotonic
+    )
+    return gate

@@ -12,7 +12,7 @@ import gpiod
 from gpiod.line import Bias, Direction, Edge, Value
 
 from listener.errors import Unavailable
-from listener.hear.signs.lamp import DARK, Colour
+from listener.hear.indicators.led import DARK, Colour
 
 _CONSUMER = "earmark"
 

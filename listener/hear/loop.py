@@ -7,13 +7,12 @@ from typing import Final, Literal, Protocol
 from listener.audio.clip import Clip, Recorder
 from listener.audio.pcm import SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
 from listener.audio.ring_buffer import Ring
-from listener.hear import report
+from listener.hear import events
 from listener.hear.counters import ClipOutcome, Counters, PendingClip
-from listener.hear.herald import EventPublisher
-from listener.hear.keeping import Sealer
-from listener.hear.sealing import CapturedClip
-from listener.hear.signs.chime import AFTER_S, Chime
-from listener.hear.signs.lamp import Lamp, NoLamp
+from listener.hear.indicators.chime import AFTER_S, Chime
+from listener.hear.indicators.led import Lamp, NoLamp
+from listener.hear.publisher import EventPublisher
+from listener.hear.sealer import CapturedClip, Sealer
 from listener.ipc.notices import LampState, MuteState
 from listener.wakeword.detector import NearMiss, Wake
 
@@ -133,13 +132,13 @@ class Listener:
             if isinstance(detection, Wake):
                 self._counters.count_wake()
                 self._herald.publish(
-                    report.WakeEvent(time_s=time_s, word=detection.word, score=detection.score)
+                    events.WakeEvent(time_s=time_s, word=detection.word, score=detection.score)
                 )
                 self._start(detection)
             else:
                 self._counters.count_near_miss()
                 self._herald.publish(
-                    report.NearMissEvent(time_s=time_s, word=detection.word, score=detection.score)
+                    events.NearMissEvent(time_s=time_s, word=detection.word, score=detection.score)
                 )
 
     def _start(self, wake: Wake) -> None:
@@ -172,7 +171,7 @@ class Listener:
     ) -> None:
         """Count a wake after which no clip began."""
         self._counters.set_outcome(self._counters.begin_clip(at_sample), ClipOutcome.ABANDONED)
-        self._herald.publish(report.NotKeptEvent(time_s=at_sample / SAMPLE_RATE_HZ, reason=reason))
+        self._herald.publish(events.NotKeptEvent(time_s=at_sample / SAMPLE_RATE_HZ, reason=reason))
 
     def _keep(self, clip: Clip) -> None:
         if self._wake is None:
@@ -223,7 +222,7 @@ class Listener:
             return
         if gap.reason is not GapReason.END:
             self._herald.publish(
-                report.InterruptedEvent(time_s=since / SAMPLE_RATE_HZ, reason=gap.reason)
+                events.InterruptedEvent(time_s=since / SAMPLE_RATE_HZ, reason=gap.reason)
             )
 
     def _abandon(self, reason: Literal["muted", "gap", "stopped"]) -> None:
@@ -236,7 +235,7 @@ class Listener:
         (_, claim), self._wake = self._wake, None
         self._counters.set_outcome(claim, ClipOutcome.ABANDONED)
         self._herald.publish(
-            report.NotKeptEvent(time_s=claim.first_sample / SAMPLE_RATE_HZ, reason=reason)
+            events.NotKeptEvent(time_s=claim.first_sample / SAMPLE_RATE_HZ, reason=reason)
         )
 
     def _report_mute(self, at_sample: int) -> None:
@@ -245,7 +244,7 @@ class Listener:
         cause = "hardware" if mute == "open" else mute
         if cause != self._mute:
             self._mute = cause
-            self._herald.publish(report.MutedEvent(time_s=at_sample / SAMPLE_RATE_HZ, cause=cause))
+            self._herald.publish(events.MutedEvent(time_s=at_sample / SAMPLE_RATE_HZ, cause=cause))
 
     def _open_if_muted(self, at_sample: int) -> None:
         if self._muted_since is None:
@@ -253,5 +252,5 @@ class Listener:
         muted_s = (at_sample - self._muted_since) / SAMPLE_RATE_HZ
         self._muted_since, self._mute = None, "open"
         self._herald.publish(
-            report.UnmutedEvent(time_s=at_sample / SAMPLE_RATE_HZ, muted_s=max(0.0, muted_s))
+            events.UnmutedEvent(time_s=at_sample / SAMPLE_RATE_HZ, muted_s=max(0.0, muted_s))
         )

@@ -73,7 +73,7 @@ def name_of(words: Sequence[str]) -> str:
         module = words[at]
         if module == "listener" and at + 1 < len(words):
             return words[at + 1]
-        if module == "listener.hear.microphone.capture":
+        if module == "listener.hear.microphone.process":
             return "microphone"
         return module.rpartition(".")[2]
     return program

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
-from listener.hear.tracing import StreamClock, Survey, SystemClock
+from listener.hear.survey import StreamClock, Survey, SystemClock
 from listener.storage.journal import Journal
 from listener.wakeword import trace
 from listener.wakeword.detector import Detector, Rule

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
-from listener.hear.microphone.records import HEADER, RecordType
+from listener.hear.microphone.protocol import HEADER, RecordType
 from tests import cards
 
 SETTINGS = Path(__file__).parents[2] / "firmware" / "alsa" / "60-earmark.conf"
@@ -44,7 +44,7 @@ def heard(length: int) -> Samples:
         *(
             sys.executable,
             "-m",
-            "listener.hear.microphone.capture",
+            "listener.hear.microphone.process",
             f"--device={NAME}",
             "--channel=0",
         ),

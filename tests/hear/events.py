@@ -1,11 +1,11 @@
 """One of each event that hear can tell."""
 
 from listener.audio.pcm import GapReason
-from listener.hear import report
-from listener.hear.microphone.records import Cause
+from listener.hear import events
+from listener.hear.microphone.protocol import Cause
 
-EVENTS: tuple[report.Event, ...] = (
-    report.StartedEvent(
+EVENTS: tuple[events.Event, ...] = (
+    events.StartedEvent(
         files=("scène.flac",),
         device=None,
         words=("alexa",),
@@ -14,9 +14,9 @@ EVENTS: tuple[report.Event, ...] = (
         switch="none",
         fast=False,
     ),
-    report.WakeEvent(time_s=12.48, word="alexa", score=0.97),
-    report.NearMissEvent(time_s=1.0, word="alexa", score=0.3),
-    report.SealedEvent(
+    events.WakeEvent(time_s=12.48, word="alexa", score=0.97),
+    events.NearMissEvent(time_s=1.0, word="alexa", score=0.3),
+    events.SealedEvent(
         time_s=11.0,
         length_s=3.2,
         word="alexa",
@@ -26,13 +26,13 @@ EVENTS: tuple[report.Event, ...] = (
         bytes=70_900,
         end_reason="silence",
     ),
-    report.NotKeptEvent(time_s=1.0, reason="muted"),
-    report.MutedEvent(time_s=40.0, cause="hardware"),
-    report.UnmutedEvent(time_s=50.0, muted_s=10.0),
-    report.InterruptedEvent(time_s=3.0, reason=GapReason.START),
-    report.MicrophoneOpenEvent(time_s=0.0, rate_hz=48_000, channels=2),
-    report.MicrophoneLostEvent(time_s=4.0, cause=Cause.GONE),
-    report.EndedEvent(
+    events.NotKeptEvent(time_s=1.0, reason="muted"),
+    events.MutedEvent(time_s=40.0, cause="hardware"),
+    events.UnmutedEvent(time_s=50.0, muted_s=10.0),
+    events.InterruptedEvent(time_s=3.0, reason=GapReason.START),
+    events.MicrophoneOpenEvent(time_s=0.0, rate_hz=48_000, channels=2),
+    events.MicrophoneLostEvent(time_s=4.0, cause=Cause.GONE),
+    events.EndedEvent(
         heard_s=50.0,
         discarded_s=46.8,
         sealed_s=3.2,

@@ -10,7 +10,7 @@ import pytest
 
 from listener.cli.mute import format_status, read_status
 from listener.config import MuteSettings
-from listener.hear.mute.lasting import MuteFiles
+from listener.hear.mute.state import MuteFiles
 from listener.ipc.control import ControlSocket, Wakeup
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)

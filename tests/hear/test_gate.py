@@ -1,4 +1,11 @@
+"""The gate on what is to be heard: with the real PortAudio where a device is."""
+
 import logging
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -7,9 +14,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples, Sound
-from listener.hear.gate import Gate
+from listener.config import MicrophoneSettings
+from listener.errors import Unavailable
+from listener.hear import events
+from listener.hear.gate import Gate, open_gate
+from listener.hear.microphone.devices import load_portaudio
+from listener.hear.microphone.protocol import Cause
+from listener.hear.mute.controller import MuteController
+from listener.hear.mute.state import MuteFiles
+from listener.hear.publisher import EventPublisher
+from listener.ipc.control import ControlSocket
 from listener.system.systemd import StopSignal
-from tests.fakes import FakeMicrophone, FakeSwitch, breaks
+from tests import cards
+from tests.fakes import FakeMicrophone, FakePost, FakeSwitch, breaks
 
 
 def block(value: int, length: int = FRAME_SAMPLES) -> Samples:
@@ -267,3 +284,113 @@ def test_every_open_sample_is_in_a_frame_or_counted_as_cut(lengths: list[int]) -
     frames = sum(FRAME_SAMPLES for sound in sounds if isinstance(sound, Frame))
     cut = sum(sound.cut_samples for sound in sounds if isinstance(sound, Gap))
     assert frames + cut == sum(lengths)
+
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+
+
+class OpenSwitch:
+    """A switch that is never thrown."""
+
+    def __init__(self, about: str) -> None:
+        self.about = about
+
+    def is_muted(self, at_sample: int) -> bool:
+        del at_sample
+        return False
+
+    def filenos(self) -> Sequence[int]:
+        return ()
+
+
+class Bench:
+    def __init__(self, home: Path, about: str = "input") -> None:
+        self.events: list[events.Event] = []
+        self.stop = StopSignal()
+        self.lasting = MuteFiles(home)
+        self.requests = ControlSocket(home / "control.sock")
+        self.mute = MuteController(
+            OpenSwitch(about),
+            self.lasting,
+            self.requests,
+            remote_unmute=False,
+            now=partial(datetime.now, UTC),
+            monotonic_s=monotonic,
+        )
+        self.herald = EventPublisher(
+            self.events.append, FakePost(), lambda _: bytes(64), on_nobody_reads=bool
+        )
+
+    def lost(self) -> list[Cause]:
+        return [
+            event.cause for event in self.events if isinstance(event, events.MicrophoneLostEvent)
+        ]
+
+
+@pytest.fixture
+def bench(home: Path) -> Iterator[Bench]:
+    made = Bench(home)
+    yield made
+    made.requests.close()
+
+
+@pytest.fixture
+def zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A card that gives zeros."""
+    try:
+        load_portaudio()
+    except Unavailable:
+        pytest.fail("libportaudio2 is not installed: make debian")
+    file = tmp_path / "zeros.raw"
+    file.write_bytes(bytes(2 * 16_000 * 10))
+    monkeypatch.setenv(
+        cards.VARIABLE, cards.write_settings(tmp_path, **{"earmark-zeros": cards.of_file(file)})
+    )
+    return "earmark-zeros"
+
+
+def test_recordings_are_heard_to_their_end(bench: Bench) -> None:
+    settings = MicrophoneSettings(files=(str(FIXTURES / "silence.flac"),))
+
+    gate = open_gate(settings, bench.mute, bench.stop, bench.herald.publish, is_fast=True)
+    sounds = list(gate.stream())
+
+    assert any(isinstance(sound, Frame) for sound in sounds)
+    assert isinstance(sounds[-1], Gap)
+    assert sounds[-1].reason is GapReason.END
+
+
+@pytest.mark.system
+def test_only_zeros_from_an_open_switch_are_a_fault_that_lasts(bench: Bench, zeros: str) -> None:
+    settings = MicrophoneSettings(device=zeros)
+    gate = open_gate(settings, bench.mute, bench.stop, bench.herald.publish, is_fast=False)
+
+    for sound in gate.stream():
+        if isinstance(sound, Gap) and sound.reason is GapReason.MUTED and sound.length_samples:
+            bench.stop.request()
+
+    assert bench.lost() == [Cause.ZEROS]
+    assert bench.mute.cause == "fault"
+    recorded = bench.lasting.fault.read()
+    assert recorded is not None
+    assert recorded.reason == "only-zeros-while-open"
+
+
+@pytest.mark.system
+def test_only_zeros_where_no_switch_is_fitted_contradict_nothing(home: Path, zeros: str) -> None:
+    bench = Bench(home, "none")
+    gate = open_gate(
+        MicrophoneSettings(device=zeros),
+        bench.mute,
+        bench.stop,
+        bench.herald.publish,
+        is_fast=False,
+    )
+
+    for sound in gate.stream():
+        if isinstance(sound, Gap) and sound.reason is GapReason.LOST:
+            bench.stop.request()
+
+    assert bench.lost() == [Cause.ZEROS]
+    assert bench.mute.cause == "open"
+    bench.requests.close()

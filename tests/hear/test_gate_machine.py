@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason
 from listener.ipc import control
-from tests.hear.world import MOST_SAMPLES, World, breaks
+from tests.hear.simulated_room import MOST_SAMPLES, World, breaks
 
 pytestmark = pytest.mark.timeout(300)  # sixty runs of the whole ear
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from listener.errors import Unavailable
 from listener.hear.gpio import GpioLed, GpioLine, build_line_settings, open_led, open_switch
-from listener.hear.signs.lamp import DARK
+from listener.hear.indicators.led import DARK
 
 
 class FakeChip:

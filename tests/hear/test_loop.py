@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 from listener.config import ClipSettings
-from listener.hear import report
-from listener.hear.keeping import BUFFERS
+from listener.hear import events
+from listener.hear.sealer import BUFFERS
 from listener.ipc import notices
 from listener.wakeword.detector import NearMiss, Wake
 from tests.fakes import told
-from tests.hear.workshop import Workshop
+from tests.hear.pipeline_fixture import Workshop
 
 LOUD, QUIET = 5_000, 3
 
@@ -98,8 +98,8 @@ def test_mute_while_a_clip_is_made_drops_it_and_wipes_everything() -> None:
 
     assert workshop.kinds() == ["WakeEvent", "NotKeptEvent", "MutedEvent", "UnmutedEvent"]
     muted, unmuted = workshop.events[2:]
-    assert isinstance(muted, report.MutedEvent)
-    assert isinstance(unmuted, report.UnmutedEvent)
+    assert isinstance(muted, events.MutedEvent)
+    assert isinstance(unmuted, events.UnmutedEvent)
     assert (muted.time_s, unmuted.time_s, unmuted.muted_s) == (1.6, 1.76, 0.16)
     assert workshop.post.notices[-2:] == [
         notices.MuteNotice(state="hardware"),
@@ -140,7 +140,7 @@ def test_a_recordings_end_keeps_what_was_said_until_then() -> None:
 
     hear(workshop, *frames, Gap(GapReason.START, end_of(frames)), *told(1, end_of(frames)))
 
-    (sealed,) = [event for event in workshop.events if isinstance(event, report.SealedEvent)]
+    (sealed,) = [event for event in workshop.events if isinstance(event, events.SealedEvent)]
     assert sealed.end_reason == "end"
 
 

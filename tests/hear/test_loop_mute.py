@@ -7,14 +7,14 @@ import pytest
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
 from listener.config import ClipSettings
-from listener.hear import report
+from listener.hear import events
+from listener.hear.indicators.chime import AFTER_S
 from listener.hear.loop import Listener
-from listener.hear.signs.chime import AFTER_S
 from listener.ipc import notices
 from listener.ipc.notices import LampState, MuteState
 from listener.wakeword.detector import Wake
 from tests.fakes import told
-from tests.hear.workshop import NOW, Workshop
+from tests.hear.pipeline_fixture import NOW, Workshop
 
 LOUD, QUIET = 5_000, 3
 SOUNDS_FRAMES: Final = 8
@@ -83,7 +83,7 @@ class Bench(Workshop):
         return [
             round(event.length_s * SAMPLE_RATE_HZ)
             for event in self.events
-            if isinstance(event, report.SealedEvent)
+            if isinstance(event, events.SealedEvent)
         ]
 
 
@@ -105,7 +105,7 @@ def test_what_mutes_is_told_again_only_when_it_changes() -> None:
 
     bench.hear(*[muted(at) for at in range(6)], *frames(1, 6, QUIET))
 
-    assert [event.cause for event in bench.events if isinstance(event, report.MutedEvent)] == [
+    assert [event.cause for event in bench.events if isinstance(event, events.MutedEvent)] == [
         "hardware",
         "software",
         "fault",
@@ -164,7 +164,7 @@ def test_the_clip_begins_after_the_chime_and_has_nothing_of_it() -> None:
 
     assert bench.chime.played == 1
     assert bench.kinds() == ["WakeEvent", "SealedEvent"]
-    (sealed,) = [event for event in bench.events if isinstance(event, report.SealedEvent)]
+    (sealed,) = [event for event in bench.events if isinstance(event, events.SealedEvent)]
     begin = round(sealed.time_s * SAMPLE_RATE_HZ)
     end_of_tone = tone[-1].end_sample
     assert begin >= end_of_tone + round(AFTER_S * SAMPLE_RATE_HZ) - 2 * FRAME_SAMPLES
@@ -202,7 +202,7 @@ def test_a_gap_while_the_chime_sounds_means_that_there_is_no_clip(
         *frames(60, 34, QUIET),
     )
 
-    assert [event.reason for event in bench.events if isinstance(event, report.NotKeptEvent)] == [
+    assert [event.reason for event in bench.events if isinstance(event, events.NotKeptEvent)] == [
         reason
     ]
     assert bench.lengths() == []

@@ -98,7 +98,7 @@ def test_a_process_that_forbids_it_is_unavailable_with_a_way_in() -> None:
     program = """
         import os, sys, time
         from listener.errors import Unavailable
-        from listener.hear.confinement import disable_core_dumps
+        from listener.hear.seccomp import disable_core_dumps
         from listener.selftest.memory import check_access
         ready, told = os.pipe()
         child = os.fork()

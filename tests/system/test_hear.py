@@ -16,7 +16,7 @@ import soundfile
 
 import listener
 from listener.envelope.open import OpenedClip, open_envelope, parse_identities
-from listener.hear import report
+from listener.hear import events as report
 from listener.ipc import notices
 from listener.ipc.notice_socket import SOCKET, NoticeSocket
 from listener.storage.home import Home

@@ -15,7 +15,7 @@ import pytest
 from listener import config
 from listener.config import SpoolSettings, parse_settings
 from listener.envelope import keys
-from listener.hear.following import RosterUpdater
+from listener.hear.key_rotation import RosterUpdater
 from listener.household import identity
 from listener.household.office import HouseholdStore
 from listener.mqtt.client import ConnectedEvent, Message

@@ -18,9 +18,9 @@ import soundfile
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.config import MicrophoneSettings, SpoolSettings
-from listener.hear.mute.lasting import MuteFiles
-from listener.hear.mute.switches import LineSwitch
-from listener.hear.trying import trial
+from listener.hear.mute.state import MuteFiles
+from listener.hear.mute.switch import LineSwitch
+from listener.hear.probe import microphone as trial
 from listener.spool.queue import Spool
 from tests import cards
 from tests.conftest import ROOT, Household

@@ -17,7 +17,7 @@ from listener.config import MicrophoneSettings
 from listener.errors import Unavailable
 from listener.hear.gate import listen_to_device
 from listener.hear.microphone.devices import load_portaudio
-from listener.hear.microphone.records import HEADER, Cause, FailedRecord, OpenedRecord, RecordType
+from listener.hear.microphone.protocol import HEADER, Cause, FailedRecord, OpenedRecord, RecordType
 from listener.hear.mute.switch import NoSwitch
 from listener.system.systemd import StopSignal
 from tests import cards
@@ -50,7 +50,7 @@ def capture(device: str, parent: int) -> list[str]:
         *(
             sys.executable,
             "-m",
-            "listener.hear.microphone.capture",
+            "listener.hear.microphone.process",
             f"--device={device}",
             "--channel=0",
         ),
@@ -260,6 +260,6 @@ def children() -> set[int]:
     found = set()
     for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
         with contextlib.suppress(OSError):
-            if b"listener.hear.microphone.capture" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"listener.hear.microphone.process" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.add(int(pid))
     return found

@@ -1,6 +1,6 @@
 """Stands in for the sounddevice package in the microphone's process: a tape instead of a card.
 
-The real process, ``listener.hear.microphone.capture``, imports this one instead because its folder
+The real process, ``listener.hear.microphone.process``, imports this one instead because its folder
 comes first on PYTHONPATH. What the card does, and what befalls it, stands in a small shared file,
 the desk: it outlives the process, which a mute or a fault kills. No numpy: this process must start
 fast.

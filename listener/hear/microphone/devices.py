@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from listener.errors import Unavailable
-from listener.hear.microphone.records import Cause
+from listener.hear.microphone.protocol import Cause
 
 PortAudio: TypeAlias = Any
 """The module sounddevice, which ships no types; or a test's own."""

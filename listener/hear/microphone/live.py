@@ -2,13 +2,22 @@
 
 Only the gate may import this module. Whatever a device or its process does, the ear hears of it as
 a gap and goes on.
+
+The parent's end of the microphone's process: start it, read its pipe, end it.
+
+Waiting for sound and for the switch at once, in one `poll`: an edge ends every wait.
 """
 
+import contextlib
+import fcntl
 import logging
 import os
+import select
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
 import numpy as np
@@ -16,8 +25,7 @@ import numpy as np
 from listener.audio.level import ConstantSignalDetector
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
 from listener.hear.memory import allocate_locked
-from listener.hear.microphone.child import CaptureProcess, ProcessEnded
-from listener.hear.microphone.records import (
+from listener.hear.microphone.protocol import (
     HEADER,
     BlockRecord,
     Cause,
@@ -25,14 +33,176 @@ from listener.hear.microphone.records import (
     OpenedRecord,
     OverrunRecord,
     ProtocolError,
+    Reader,
+    Record,
 )
-from listener.hear.microphone.waiting import Poller, WaitResult, Watch
 from listener.system.backoff import Backoff
+
+PIPE_BYTES: Final = 32 * 1024
+"""One second of sound: an ear that is slower than that loses some, and is told so."""
+
+GRACE_S: Final = 0.25
+"""So long the kernel has to clear a killed process away before we go on without waiting."""
+
+
+_log = logging.getLogger(__name__)
+
+
+class ProcessEnded(Exception):
+    """The process closed its pipe."""
+
+
+class CaptureProcess:
+    """One life of the microphone's process. One thread.
+
+    Args:
+        command: what to run; it writes records to its standard output.
+        memory: bytes for one record at a time; see `records.Reader`.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], memory: memoryview) -> None:
+        out, into = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            # The writer's end blocks: whoever captures waits for whoever hears, not the reverse.
+            os.set_blocking(into, True)
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            # ALSA explains itself at length, about devices that nobody asked for.
+            talk = None if _log.isEnabledFor(logging.INFO) else subprocess.DEVNULL
+            self._process = subprocess.Popen(  # noqa: S603 - a list, never a shell: no device name can be a command
+                command, stdin=subprocess.DEVNULL, stdout=into, stderr=talk
+            )
+        except BaseException:
+            os.close(out)
+            raise
+        finally:
+            os.close(into)
+        self._pipe: Final = out
+        self._is_closed = False
+        self._reader = Reader(memory)
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """Return the pipe's descriptor, to wait on."""
+        return self._pipe
+
+    def read_record(self) -> Record | None:
+        """Read without waiting; return a record, or None while it is not there as a whole.
+
+        Raises:
+            Garbled: what came is no record.
+            Ended: nothing comes any more.
+        """
+        while True:
+            try:
+                count_bytes = os.readv(self._pipe, [self._reader.room()])
+            except BlockingIOError:
+                return None
+            if not count_bytes:
+                raise ProcessEnded
+            record = self._reader.take(count_bytes)
+            if record is not None:
+                return record
+
+    def kill(self) -> bool:
+        """End it at once, and with it what is still in the pipe; say whether it is gone.
+
+        False only for a process that hangs in a driver, and that nobody listens to any more: call
+        again until it is gone.
+        """
+        if self._is_closed:
+            return self._process.poll() is not None
+        self._is_closed = True
+        self._process.kill()
+        os.close(self._pipe)
+        try:
+            self._process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+_ERROR_EVENTS: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL
+
+Watch = Callable[[], Sequence[int]]
+
+
+class WaitResult(Enum):
+    """What ended a wait."""
+
+    READABLE = auto()
+    """There is something to read from the microphone's process, or it has ended."""
+    EDGE = auto()
+    """The switch wants to be asked, or has just been lost."""
+    IN_VAIN = auto()
+    """Time is up."""
+
+
+class Poller:
+    """Waits, and sums up for how long. One thread.
+
+    Args:
+        watch: returns descriptors that end every wait when they become readable: the switch's.
+        monotonic_s: a clock in seconds that never goes back.
+    """
+
+    def __init__(self, watch: Watch, monotonic_s: Callable[[], float]) -> None:
+        self._watch: Final = watch
+        self._monotonic_s: Final = monotonic_s
+        self._lost_lines: set[int] = set()
+        self.waited_s = 0.0
+        """In all waits since `begin`."""
+
+    def begin(self) -> None:
+        """Count the time from here on: something came, or something new is waited for."""
+        self.waited_s = 0.0
+
+    def wait(self, longest_s: float, pipe: int | None) -> WaitResult:
+        """Wait for the process, for an edge, or in vain; an edge comes first.
+
+        Args:
+            longest_s: the limit; at 0 or below it is only looked.
+            pipe: the descriptor that the process speaks through; None where there is none.
+        """
+        began_s = self._monotonic_s()
+        poll = select.poll()
+        if pipe is not None:
+            poll.register(pipe, select.POLLIN)
+        edges: set[int] = set()
+        with contextlib.suppress(OSError):  # The gate asks next, and hears of it.
+            edges.update(self._watch())
+        for number in edges:
+            poll.register(number, select.POLLIN)
+        gone: set[int] = set()
+        while True:
+            left_s = max(0.0, longest_s - (self._monotonic_s() - began_s))
+            ready = dict(poll.poll(left_s * 1_000))
+            lost = {number for number in edges if ready.get(number, 0) & _ERROR_EVENTS}
+            known = lost & self._lost_lines
+            if not known or known != ready.keys():
+                break
+            # A line that is gone is always ready: to wait for it again would be to spin.
+            for number in known:
+                poll.unregister(number)
+            edges -= known
+            gone |= known
+        self._lost_lines = lost | gone
+        self.waited_s += self._monotonic_s() - began_s
+        if any(number in ready for number in edges - known):
+            return WaitResult.EDGE
+        return WaitResult.READABLE if pipe in ready else WaitResult.IN_VAIN
+
 
 TURN_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
 """No wait is longer, so that a stop is heard and the watchdog is fed."""
 
-_log = logging.getLogger(__name__)
 
 Tell = Callable[[OpenedRecord | FailedRecord], None]
 
@@ -230,7 +400,7 @@ def capture_command(device: str, channel: int) -> tuple[str, ...]:
         sys.executable,
         "-P",  # The folder we stand in holds no modules of ours.
         "-m",
-        "listener.hear.microphone.capture",
+        "listener.hear.microphone.process",
         f"--device={device}",
         f"--channel={channel}",
         f"--rate-hz={SAMPLE_RATE_HZ}",

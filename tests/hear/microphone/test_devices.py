@@ -15,7 +15,7 @@ from listener.hear.microphone.devices import (
     list_devices,
     select_devices,
 )
-from listener.hear.microphone.records import Cause
+from listener.hear.microphone.protocol import Cause
 
 MIC = InputDevice(1, "USB Mic: Audio (hw:1,0)", 1, 48_000)
 ARRAY = InputDevice(3, "Array: seeed (hw:2,0)", 4, 16_000)

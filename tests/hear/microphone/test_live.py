@@ -1,11 +1,18 @@
-"""A live microphone whose process is a program of ours, so that it can do anything wrong."""
+"""A live microphone whose process is a program of ours, so that it can do anything wrong.
+
+Handling one process, with programs of our own in the place of the microphone's.
+
+Waiting, with pipes for the microphone's process and for the switch.
+"""
 
 import dataclasses
 import os
+import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,16 +21,24 @@ from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 from listener.config import MicrophoneSettings
 from listener.hear.gate import Gate, listen_to_device
 from listener.hear.microphone.live import (
+    PIPE_BYTES,
     TURN_S,
+    CaptureProcess,
     LiveMicrophone,
     MicrophoneTimeouts,
+    Poller,
+    ProcessEnded,
+    WaitResult,
     capture_command,
 )
-from listener.hear.microphone.records import (
+from listener.hear.microphone.protocol import (
     HEADER,
+    BlockRecord,
     Cause,
     FailedRecord,
     OpenedRecord,
+    ProtocolError,
+    Record,
     RecordType,
     encode_failed,
     encode_opened,
@@ -497,3 +512,223 @@ def test_the_command_names_what_is_heard_as_one_word_each() -> None:
 
 def _is_empty(read: Read) -> bool:
     return isinstance(read, np.ndarray) and not len(read)
+
+
+SOUND = HEADER.pack(RecordType.SOUND, 4) + b"abcd"
+
+
+def child_program(*lines: str) -> list[str]:
+    """A program without the costs of a whole interpreter's start."""
+    start = "import os, signal, time\nwrite = lambda data: os.write(1, data)\n"
+    return [sys.executable, "-I", "-S", "-c", start + "\n".join(lines)]
+
+
+@contextmanager
+def child(*lines: str) -> Iterator[CaptureProcess]:
+    made = CaptureProcess(child_program(*lines), memoryview(bytearray(64)))
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+def said(made: CaptureProcess) -> Record:
+    """The next record, sound as it was when it came."""
+    until_s = time.monotonic() + PATIENCE_S
+    while (record := made.read_record()) is None:
+        assert time.monotonic() < until_s, "it says nothing"
+        time.sleep(0.005)
+    return record
+
+
+def test_records_come_as_they_are_written() -> None:
+    with child(f"write({encode_opened(48_000, 2)!r} + {SOUND!r})", "signal.pause()") as made:
+        first, second = said(made), said(made)
+
+        assert first == OpenedRecord(48_000, 2)
+        assert isinstance(second, BlockRecord)
+        assert bytes(second.payload) == b"abcd"
+        assert made.read_record() is None
+
+
+def test_a_record_in_pieces_is_one_record() -> None:
+    lines = [f"write({bytes([byte])!r}); time.sleep(0.002)" for byte in SOUND]
+    with child(*lines, "signal.pause()") as made:
+        record = said(made)
+
+        assert isinstance(record, BlockRecord)
+
+
+def test_what_is_no_record_is_garbled() -> None:
+    lines = "write(b'Traceback (most recent call last)')", "signal.pause()"
+    with child(*lines) as made, pytest.raises(ProtocolError):
+        said(made)
+
+
+def test_an_end_is_said() -> None:
+    with child("pass") as made, pytest.raises(ProcessEnded):
+        said(made)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers, not paths
+
+
+def test_a_program_that_is_not_there_cannot_be_started() -> None:
+    before = descriptors()
+
+    with pytest.raises(FileNotFoundError):
+        CaptureProcess(["/nowhere/at/all"], memoryview(bytearray(64)))
+
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("signal.pause()",),
+        ("while True: write(bytes(4096))",),
+        ("for n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)", "write(b'x')", "time.sleep(99)"),
+        ("os.kill(os.getpid(), signal.SIGSTOP)",),
+    ],
+    ids=["waits", "floods", "ignores", "stopped"],
+)
+def test_whatever_it_does_it_is_gone_when_it_is_killed(lines: tuple[str, ...]) -> None:
+    made = CaptureProcess(child_program(*lines), memoryview(bytearray(64)))
+    pid = made.pid
+
+    assert made.kill()
+    assert made.kill()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_what_waits_in_the_pipe_is_bounded() -> None:
+    with child(
+        "os.set_blocking(1, False)", f"sent = write(bytes({4 * PIPE_BYTES}))", "time.sleep(99)"
+    ) as made:
+        assert select.select([made], [], [], PATIENCE_S)[0]
+
+        assert 0 < len(os.read(made.fileno(), 4 * PIPE_BYTES)) <= PIPE_BYTES
+
+
+def test_it_gets_no_descriptor_but_its_pipe() -> None:
+    listing = "write(len(os.listdir('/proc/self/fd')).to_bytes(8, 'little') + bytes(8))"
+    with child(listing, "time.sleep(99)") as made:
+        until_s = time.monotonic() + PATIENCE_S
+        data = b""
+        while len(data) < 16 and time.monotonic() < until_s:
+            try:
+                data += os.read(made.fileno(), 16)
+            except BlockingIOError:
+                time.sleep(0.005)
+
+        # Standard input, output and error, and the listing's own.
+        assert int.from_bytes(data[:8], "little") == 4
+
+
+def test_sound_is_a_view_that_can_be_overwritten() -> None:
+    memory = bytearray(64)
+    made = CaptureProcess(child_program(f"write({SOUND!r})", "time.sleep(99)"), memoryview(memory))
+    try:
+        record = said(made)
+        assert isinstance(record, BlockRecord)
+        samples = np.frombuffer(record.payload, np.int16)
+        samples[...] = 0
+    finally:
+        made.kill()
+
+    assert b"abcd" not in memory
+
+
+LONG_S = 20.0
+
+
+class Pipes:
+    """A process that can speak, and a line that can be touched and can hang up."""
+
+    def __init__(self) -> None:
+        self.process, self._mouth = os.pipe()
+        self.line, self._finger = os.pipe()
+        self.waiting = Poller(lambda: [self.line], time.monotonic)
+
+    def speak(self) -> None:
+        os.write(self._mouth, b"x")
+
+    def touch(self) -> None:
+        os.write(self._finger, b"x")
+
+    def hang_up(self) -> None:
+        os.close(self._finger)
+        self._finger = -1
+
+    def wait(self, longest_s: float = LONG_S) -> WaitResult:
+        return self.waiting.wait(longest_s, self.process)
+
+    def close(self) -> None:
+        for descriptor in (self.process, self._mouth, self.line, self._finger):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+@pytest.fixture
+def pipes() -> Iterator[Pipes]:
+    made = Pipes()
+    yield made
+    made.close()
+
+
+def test_what_the_process_says_ends_the_wait(pipes: Pipes) -> None:
+    pipes.speak()
+
+    assert pipes.wait() is WaitResult.READABLE
+
+
+def test_an_edge_ends_the_wait_and_comes_before_what_the_process_says(pipes: Pipes) -> None:
+    pipes.touch()
+    assert pipes.wait() is WaitResult.EDGE
+
+    pipes.speak()
+    assert pipes.wait() is WaitResult.EDGE
+
+
+def test_an_edge_ends_the_wait_where_there_is_no_process(pipes: Pipes) -> None:
+    pipes.touch()
+
+    assert pipes.waiting.wait(LONG_S, None) is WaitResult.EDGE
+
+
+@pytest.mark.parametrize("longest_s", [-1.0, 0.0, 0.01])
+def test_where_nothing_comes_the_wait_is_in_vain(pipes: Pipes, longest_s: float) -> None:
+    assert pipes.wait(longest_s) is WaitResult.IN_VAIN
+
+
+def test_a_line_that_is_gone_is_an_edge_once_and_then_the_wait_goes_on(pipes: Pipes) -> None:
+    pipes.hang_up()
+
+    assert pipes.wait() is WaitResult.EDGE
+    assert pipes.wait(0.01) is WaitResult.IN_VAIN
+    pipes.speak()
+    assert pipes.wait() is WaitResult.READABLE
+
+
+def test_lines_that_cannot_be_named_leave_the_process_to_be_heard(pipes: Pipes) -> None:
+    def fail() -> Sequence[int]:
+        raise OSError("gone")
+
+    pipes.speak()
+
+    assert Poller(fail, time.monotonic).wait(LONG_S, pipes.process) is WaitResult.READABLE
+
+
+def test_time_is_summed_up_until_it_begins_anew(pipes: Pipes) -> None:
+    now_s = iter(range(100))
+    waiting = Poller(tuple, lambda: float(next(now_s)))
+
+    # Of three looks at the clock in each wait the last is two seconds after the first.
+    for _ in range(3):
+        assert waiting.wait(0.0, pipes.process) is WaitResult.IN_VAIN
+    assert waiting.waited_s == 6.0
+
+    waiting.begin()
+    assert waiting.waited_s == 0.0

@@ -3,7 +3,7 @@
 import errno
 import socket
 
-from listener.hear.mute.input import EVENT, SW_MUTE_DEVICE
+from listener.hear.mute.evdev import EVENT, SW_MUTE_DEVICE
 
 EV_SYN, EV_KEY, EV_SW = 0, 1, 5
 SYN_REPORT, SYN_DROPPED = 0, 3

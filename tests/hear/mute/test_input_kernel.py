@@ -12,14 +12,8 @@ from pathlib import Path
 import pytest
 
 from listener.errors import Unavailable
-from listener.hear.mute.input import (
-    EVENT,
-    SW_MUTE_DEVICE,
-    InputLine,
-    KernelInputNode,
-    open_input,
-)
-from listener.hear.mute.switches import LineSwitch
+from listener.hear.mute.evdev import EVENT, SW_MUTE_DEVICE, InputLine, KernelInputNode, open_input
+from listener.hear.mute.switch import LineSwitch
 
 UINPUT = Path("/dev/uinput")
 INPUTS = Path("/dev/input")

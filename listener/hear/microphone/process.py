@@ -1,0 +1,236 @@
+"""The microphone's process: it writes sound to a pipe. ``python -m`` starts this module.
+
+And nothing else. PortAudio and ALSA keep copies of sound in their memory after a stream is closed;
+mute kills this process, and the kernel clears its pages. Records go to standard output, see
+`records`; errors are records too.
+
+Blocking reads, never a callback: sounddevice's callbacks need memory that is writeable and
+executable, which a sandbox forbids.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from listener.errors import Unavailable
+from listener.hear.child_process import harden, overwrite_freed_memory
+from listener.hear.microphone.devices import (
+    InputDevice,
+    PortAudio,
+    Stream,
+    cause_from_error,
+    explain_missing,
+    find_default_index,
+    list_devices,
+    load_portaudio,
+    select_devices,
+)
+from listener.hear.microphone.protocol import (
+    HEADER,
+    Cause,
+    RecordType,
+    encode_failed,
+    encode_opened,
+    encode_overrun,
+)
+
+_LOCK_CURRENT_FUTURE_ON_FAULT: Final = 1 | 2 | 4  # sys/mman.h: MCL_…
+_UNAVAILABLE: Final = 69
+
+OTHER_RATES_HZ: Final = (48_000, 44_100, 32_000, 96_000)
+"""Tried after the rate we want and the one that the device prefers."""
+
+
+class CaptureError(Exception):
+    """There is no microphone; carries the cause."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.value)
+        self.cause = cause
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write records until nobody reads them or the device fails; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m listener.hear.microphone.process", description=__doc__
+    )
+    parser.add_argument("--device", required=True, help="default, an index or part of a name")
+    parser.add_argument("--channel", type=int, required=True, help="which is heard, from 0")
+    parser.add_argument("--rate-hz", type=int, required=True, help="of the sound that comes out")
+    parser.add_argument("--block-samples", type=int, required=True, help="of one record at most")
+    parser.add_argument("--parent", type=int, required=True, help="its end is ours")
+    arguments = parser.parse_args(argv)
+    pipe = harden(arguments.parent)
+    overwrite_freed_memory()
+    _lock_memory()
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            try:
+                sound = load_portaudio()
+                device = _find_device(sound, arguments.device)
+                stream, channels = open_stream(sound, device, arguments.channel, arguments.rate_hz)
+                _write(pipe, encode_opened(round(stream.samplerate), channels))
+                capture(
+                    sound,
+                    stream,
+                    lambda record: _write(pipe, record),
+                    channels=channels,
+                    channel=arguments.channel,
+                    rate_hz=arguments.rate_hz,
+                    block_samples=arguments.block_samples,
+                )
+            except CaptureError as refused:
+                _write(pipe, encode_failed(refused.cause))
+                return _UNAVAILABLE
+            except (Unavailable, ModuleNotFoundError):
+                _write(pipe, encode_failed(Cause.LIBRARY))
+                return _UNAVAILABLE
+        return 0
+    finally:
+        os.close(pipe)
+
+
+def open_stream(
+    sound: PortAudio,
+    device: InputDevice,
+    channel: int,
+    rate_hz: int,
+) -> tuple[Stream, int]:
+    """Open and start a device: at the wanted rate if it gives it, else at one of its own.
+
+    Args:
+        sound: what `devices.load_portaudio` returned.
+        device: which.
+        channel: which of its channels is heard, from 0.
+        rate_hz: the wanted rate.
+
+    Returns:
+        The running stream, and how many channels it has.
+
+    Raises:
+        Refused: it does not open.
+    """
+    if channel >= device.channels:
+        raise CaptureError(Cause.CHANNEL)
+    causes = set()
+    # Cards that know no conversion open with all of their channels or not at all.
+    for rate in dict.fromkeys((rate_hz, device.rate_hz, *OTHER_RATES_HZ)):
+        for channels in dict.fromkeys((channel + 1, max(2, channel + 1), device.channels)):
+            if channels > device.channels:
+                continue
+            try:
+                stream = sound.RawInputStream(
+                    device=device.number, samplerate=rate, channels=channels, dtype="int16"
+                )
+                stream.start()
+            except sound.PortAudioError as error:
+                causes.add(cause := cause_from_error(error))
+                if cause not in (Cause.RATE, Cause.CHANNEL):
+                    raise CaptureError(cause) from error
+                continue
+            return stream, channels
+    raise CaptureError(Cause.RATE if Cause.RATE in causes else Cause.CHANNEL)
+
+
+def capture(  # noqa: PLR0913 - the words of the process's command line
+    sound: PortAudio,
+    stream: Stream,
+    write: Callable[[bytes | bytearray], None],
+    *,
+    channels: int,
+    channel: int,
+    rate_hz: int,
+    block_samples: int,
+) -> None:
+    """Hand on one channel of a running stream as records, until ``write`` raises.
+
+    Every copy of the sound that is ours is overwritten as soon as it is handed on.
+
+    Args:
+        sound: what `devices.load_portaudio` returned.
+        stream: a ``sounddevice.RawInputStream`` of int16.
+        write: takes whole records.
+        channels: how many the stream has.
+        channel: which is heard, from 0.
+        rate_hz: of the sound that comes out.
+        block_samples: the most in one record.
+
+    Raises:
+        Refused: the device failed.
+    """
+    own_hz = round(stream.samplerate)
+    resample = _resampler(own_hz, rate_hz)
+    length = max(1, block_samples * own_hz // rate_hz)
+    nothing = bytes(length * channels * 2)
+    while True:
+        try:
+            data, is_overrun = stream.read(length)
+        except sound.PortAudioError as error:
+            raise CaptureError(Cause.GONE) from error
+        if is_overrun:
+            write(encode_overrun())
+        heard = bytearray(memoryview(data).cast("h")[channel::channels])
+        data[:] = nothing
+        for block in resample(heard, block_samples):
+            record = bytearray(HEADER.pack(RecordType.SOUND, len(block)))
+            record += block
+            write(record)
+            record[:] = bytes(len(record))
+            block[:] = bytes(len(block))
+
+
+_Resample = Callable[[bytearray, int], Iterator[bytearray]]
+
+
+def _resampler(own_hz: int, rate_hz: int) -> _Resample:
+    """Return what turns a block of the device's own rate into blocks of ours."""
+    if own_hz == rate_hz:
+        return lambda heard, _longest: iter((heard,))
+    # Late: numpy costs as much start-up as everything else here together. Its threads would have
+    # nothing to do.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import numpy as np  # noqa: PLC0415 - half the start-up
+    import soxr  # noqa: PLC0415 - imports numpy too
+
+    resampler = soxr.ResampleStream(own_hz, rate_hz, 1, dtype="float32", quality="HQ")
+    full = float(1 << 15)
+
+    def resample(heard: bytearray, longest: int) -> Iterator[bytearray]:
+        scaled = np.frombuffer(heard, "<i2").astype(np.float32) / full
+        heard[:] = bytes(len(heard))
+        whole = np.rint(resampler.resample_chunk(scaled) * full).clip(-full, full - 1)
+        samples = whole.astype("<i2")
+        for at in range(0, len(samples), longest):
+            yield bytearray(samples[at : at + longest].tobytes())
+
+    return resample
+
+
+def _find_device(sound: PortAudio, wanted: str) -> InputDevice:
+    found = select_devices(list_devices(sound), wanted, find_default_index(sound))
+    if not found:
+        raise CaptureError(explain_missing(wanted))
+    return found[0]
+
+
+def _lock_memory() -> None:
+    """Keep every page out of swap, where the limit allows all of them."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if soft == resource.RLIM_INFINITY or os.geteuid() == 0:
+        # A limit in between would be reached by some later allocation, and end us.
+        ctypes.CDLL(None).mlockall(_LOCK_CURRENT_FUTURE_ON_FAULT)
+
+
+def _write(pipe: int, record: bytes | bytearray) -> None:
+    left = memoryview(record)
+    while left:
+        left = left[os.write(pipe, left) :]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

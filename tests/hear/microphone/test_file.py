@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
+from listener.errors import Unavailable, UsageError
+from listener.hear.microphone.file import FileMicrophone, RealTimePacer
+
+
+def wav(path: Path, values: Samples) -> Path:
+    soundfile.write(path, values, SAMPLE_RATE_HZ, subtype="PCM_16")
+    return path
+
+
+def ramp(length: int) -> Samples:
+    return np.arange(1, length + 1).astype(np.int16)
+
+
+def drain(microphone: FileMicrophone) -> None:
+    while microphone.read() is not None:
+        pass
+
+
+class Room:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.slept: list[float] = []
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def wait_s(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_s += seconds
+
+
+def test_files_are_heard_one_after_the_other_with_a_gap_between(tmp_path: Path) -> None:
+    files = [wav(tmp_path / "a.wav", ramp(2_000)), wav(tmp_path / "b.wav", ramp(500))]
+    microphone = FileMicrophone(files, 0, None)
+
+    read = [microphone.read() for _ in range(5)]
+
+    assert [len(x) if isinstance(x, np.ndarray) else x for x in read] == [
+        FRAME_SAMPLES,
+        720,
+        GapReason.START,
+        500,
+        None,
+    ]
+    microphone.close()
+    assert microphone.read() is None
+
+
+def test_skipping_moves_on_and_gives_no_sound(tmp_path: Path) -> None:
+    files = [wav(tmp_path / "a.wav", ramp(3_000)), wav(tmp_path / "b.wav", ramp(500))]
+    microphone = FileMicrophone(files, 0, None)
+
+    skipped = [microphone.skip() for _ in range(6)]
+
+    assert skipped == [1_280, 1_280, 440, 0, 500, None]
+
+
+def test_a_missing_file_is_said_before_the_first_is_heard(tmp_path: Path) -> None:
+    there = wav(tmp_path / "a.wav", ramp(10))
+
+    with pytest.raises(Unavailable, match=r"there is no file .*gone\.wav"):
+        FileMicrophone([there, tmp_path / "gone.wav"], 0, None)
+
+
+def test_a_channel_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="channel"):
+        FileMicrophone([wav(tmp_path / "a.wav", ramp(10))], 1, None)
+
+
+def test_a_file_that_breaks_off_is_an_error_once_and_the_next_follows(tmp_path: Path) -> None:
+    damaged = tmp_path / "a.flac"
+    noise = np.random.default_rng(1).integers(-9_999, 9_999, 80_000).astype(np.int16)
+    soundfile.write(damaged, noise, SAMPLE_RATE_HZ)
+    with damaged.open("rb+") as file:
+        file.truncate(damaged.stat().st_size // 2)
+    microphone = FileMicrophone([damaged, wav(tmp_path / "b.wav", ramp(500))], 0, None)
+
+    with pytest.raises(Unavailable, match="damaged"):
+        drain(microphone)
+    after = [microphone.read() for _ in range(3)]
+
+    assert after[0] is GapReason.START
+    assert len(after[1]) == 500  # type: ignore[arg-type]  # a block, or this fails
+    assert after[2] is None
+
+
+def test_real_time_is_held_without_drift_and_made_up_for_after_a_delay() -> None:
+    room = Room()
+    pace = RealTimePacer(room.monotonic_s, room.wait_s)
+
+    for index in range(100):
+        if index == 50:
+            room.now_s += 0.5  # something took half a second
+        pace.wait_for(FRAME_SAMPLES)
+
+    assert room.now_s == pytest.approx(100.0 + 100 * 0.08)
+
+
+def test_a_recording_in_real_time_takes_its_time(tmp_path: Path) -> None:
+    room = Room()
+    microphone = FileMicrophone(
+        [wav(tmp_path / "a.wav", ramp(16_000))], 0, RealTimePacer(room.monotonic_s, room.wait_s)
+    )
+
+    while microphone.read() is not None:
+        pass
+
+    assert room.now_s == pytest.approx(101.0)
+    assert max(room.slept) <= 0.0801

@@ -1,0 +1,108 @@
+"""What the examination finds without a microphone; with one it is tried in tests/system."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from listener.config import Config, MicrophoneSettings, MuteSettings
+from listener.hear.probe import process
+from listener.system.findings import Finding, from_json
+
+
+def found(settings: Config, *more: str) -> dict[str, Finding]:
+    """Run it as the doctor does: it confines its own process for good."""
+    done = subprocess.run(
+        [sys.executable, "-m", "listener.hear.probe.process", *more],
+        input=msgspec.json.encode(settings),
+        capture_output=True,
+        check=True,
+    )
+    return {finding.check: finding for finding in map(from_json, done.stdout.splitlines())}
+
+
+def test_recordings_are_no_microphone_to_look_at() -> None:
+    checks = found(Config(microphone=MicrophoneSettings(files=("talk.flac",))))
+
+    assert set(checks) == {"confinement", "memory", "microphone"}
+    assert checks["confinement"].verdict == "ok"
+    assert checks["microphone"].verdict == "warn"
+
+
+@pytest.mark.system
+def test_a_device_that_is_not_there_fails_and_the_rest_is_looked_at(tmp_path: Path) -> None:
+    checks = found(
+        Config(
+            home=str(tmp_path),
+            microphone=MicrophoneSettings(device="no such card"),
+            mute=MuteSettings(switch="none"),
+        )
+    )
+
+    assert checks["portaudio"].verdict == "ok"
+    assert checks["device"].verdict == "fail"
+    assert checks["microphone"].verdict == "fail"
+    assert "no such card" in checks["microphone"].text
+
+
+class Sound:
+    """As much of sounddevice as the list of devices needs."""
+
+    class PortAudioError(Exception):
+        pass
+
+    class Default:
+        device = (0, 0)
+
+    default = Default()
+
+    def query_devices(self) -> list[dict[str, object]]:
+        return [
+            {"name": f"USB Mic {n}", "max_input_channels": n, "default_samplerate": 48_000.0}
+            for n in (1, 2)
+        ]
+
+    def check_input_settings(
+        self, *, device: int, channels: int, dtype: str, samplerate: int
+    ) -> None:
+        assert (channels, dtype, samplerate) == (1, "int16", 16_000)
+        if device:
+            raise Sound.PortAudioError
+
+
+def test_devices_are_listed_with_what_they_give_and_which_is_heard() -> None:
+    first, second, third = process.check_devices(Sound(), MicrophoneSettings(device="usb"))
+
+    assert first.facts == {
+        "index": 0,
+        "name": "USB Mic 1",
+        "channels": 1,
+        "rate_hz": 48_000,
+        "gives_16_khz": True,
+        "chosen": True,
+    }
+    assert "resampled" in second.text
+    assert not second.facts["chosen"]
+    assert (third.verdict, third.text) == ("warn", "usb may mean 2 devices; the first is heard")
+
+
+@pytest.mark.parametrize(
+    ("limit_bytes", "is_root", "verdict", "word"),
+    [
+        (resource.RLIM_INFINITY, False, "ok", "the microphone's process as well"),
+        (0, True, "ok", "the microphone's process as well"),
+        (8 << 20, False, "ok", "the microphone's process cannot"),
+        (64 << 10, False, "fail", "are to be locked"),
+    ],
+)
+def test_memory_is_enough_or_is_not(
+    *, limit_bytes: int, is_root: bool, verdict: str, word: str
+) -> None:
+    finding = process.check_memory(Config().clip, limit_bytes, is_root=is_root)
+
+    assert finding.verdict == verdict
+    assert word in finding.text
+    assert int(finding.facts["needed_kib"]) > 1_000

@@ -1,0 +1,96 @@
+"""A hand at the switch, and what is noticed of it."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from listener.config import MuteSettings
+from listener.hear.mute.switch import LineSwitch
+from listener.hear.probe import switch as throwing
+
+
+class Hand:
+    """A line that is shut, open, or gone (None) at given seconds; waiting passes time."""
+
+    def __init__(self, *positions: tuple[float, bool | None]) -> None:
+        self._positions = positions
+        self.now_s = 0.0
+        self._was = False
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def wait(self, descriptors: Sequence[int], longest_s: float) -> None:
+        del descriptors
+        self.now_s = round(self.now_s + longest_s, 3)
+
+    def open(self) -> "Hand":
+        self.was_muted()
+        return self
+
+    def fileno(self) -> int:
+        return 0
+
+    def was_muted(self) -> bool:
+        now = [position for at_s, position in self._positions if at_s <= self.now_s][-1]
+        if now is None:
+            raise OSError("gone")
+        was, self._was = self._was, now
+        return was or now
+
+    def close(self) -> None:
+        pass
+
+
+def tried(hand: Hand) -> tuple[str, str]:
+    switch = LineSwitch("fake", hand.open, hand.monotonic_s)
+    finding = throwing.wait_for_switch(switch, hand.monotonic_s, hand.wait)
+    return finding.verdict, finding.text
+
+
+@pytest.mark.parametrize(
+    ("positions", "text"),
+    [
+        (((0, False), (2, True), (5, False)), "shut after 2.0 s, open after 3.0 s more"),
+        (((0, True), (1, False), (1.5, True)), "open after 1.0 s, shut after 0.5 s more"),
+    ],
+)
+def test_to_and_fro_is_noticed(positions: tuple[tuple[float, bool]], text: str) -> None:
+    verdict, said = tried(Hand(*positions))
+
+    assert (verdict, said) == ("ok", text)
+
+
+@pytest.mark.parametrize(
+    ("positions", "text"),
+    [
+        (((0, False),), "it stayed open for 20 s"),
+        (((0, True),), "it stayed shut for 20 s"),
+        (((0, False), (2, True)), "it stayed shut for 20 s"),
+        (((0, None),), "cannot be read"),
+        (((0, False), (2, None)), "lost meanwhile"),
+        (((0, True), (2, None)), "cannot be read"),
+    ],
+)
+def test_what_does_not_move_or_cannot_be_read_fails(
+    positions: tuple[tuple[float, bool | None]], text: str
+) -> None:
+    verdict, said = tried(Hand(*positions))
+
+    assert verdict == "fail"
+    assert text in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (MuteSettings(), "mute.switch is not set"),
+        (MuteSettings(switch="none"), "nothing to throw"),
+        (MuteSettings(switch="input", input="/dev/input/gone"), "cannot be read"),
+    ],
+)
+def test_without_a_switch_there_is_nothing_to_wait_for(settings: MuteSettings, text: str) -> None:
+    finding = throwing.check_switch(settings)
+
+    assert finding.verdict == "fail"
+    assert text in finding.text

@@ -1,0 +1,97 @@
+"""Hear's roster, and what send lays beside it."""
+
+from typing import TYPE_CHECKING
+
+import pyrage
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listener.envelope.open import Identity, parse_identities
+from listener.hear.key_rotation import RosterUpdater
+from listener.owner.key_rotation import KeyRotation, prove_rotation
+
+if TYPE_CHECKING:
+    from tests.conftest import Household
+
+
+def identity(secret: str | None = None) -> Identity:
+    text = secret or str(pyrage.x25519.Identity.generate())
+    return parse_identities(text.encode(), "a test")[0]
+
+
+@pytest.fixture
+def following(household: "Household") -> RosterUpdater:
+    return RosterUpdater(household.home, "hall", household.device_key)
+
+
+def said(household: "Household", old: Identity, new: Identity, owner: str = "ada") -> bytes:
+    bare = KeyRotation(owner=owner, device="hall", old=old.okey, new=new.recipient)
+    public = household.device_key.public_key()
+    return b"[" + prove_rotation(bare, old.agreement(), new.agreement(), public).encode() + b"]"
+
+
+def lay(household: "Household", data: bytes) -> None:
+    path = household.home.path / "spool" / "following.json"
+    path.parent.mkdir(exist_ok=True)
+    path.with_suffix(".new").write_bytes(data)
+    path.with_suffix(".new").replace(path)
+
+
+def test_a_proven_key_is_followed_before_the_next_clip_and_lasts(
+    following: RosterUpdater, household: "Household", caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new, last = identity(household.identities["ada"]), identity(), identity()
+    assert following().known_owner("ada").recipient == old.recipient
+
+    lay(household, said(household, old, new))
+    assert following().known_owner("ada").recipient == new.recipient
+    assert "the key of ada is another" in caplog.text
+    lay(household, said(household, new, last))
+
+    assert following().known_owner("ada").recipient == last.recipient
+    assert household.home.roster().known_owner("ada").recipient == last.recipient
+    assert household.home.roster().known_owner("bob").retired == ()
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"[]", b"[" * 7000, b"x" * 9000])
+def test_what_says_nothing_changes_nothing(
+    following: RosterUpdater, household: "Household", data: bytes
+) -> None:
+    before = household.home.roster()
+
+    lay(household, data)
+
+    assert following() == before == household.home.roster()
+
+
+def test_another_owner_cannot_say_it_for_her(
+    following: RosterUpdater, household: "Household"
+) -> None:
+    before = household.home.roster()
+    bob = identity(household.identities["bob"])
+
+    lay(household, said(household, bob, identity(), owner="ada"))
+
+    assert following() == before
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(st.binary(max_size=400))
+def test_any_bytes_change_nothing(
+    following: RosterUpdater, household: "Household", data: bytes
+) -> None:
+    before = household.home.roster()
+
+    lay(household, data)
+
+    assert following() == before
+
+
+def test_a_file_that_cannot_be_read_is_said_and_stops_nothing(
+    following: RosterUpdater, household: "Household", caplog: pytest.LogCaptureFixture
+) -> None:
+    (household.home.path / "spool" / "following.json").mkdir(parents=True)
+
+    assert following() == household.home.roster()
+    assert "cannot read" in caplog.text
