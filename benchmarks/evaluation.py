@@ -48,10 +48,10 @@ def measure(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
 
 def main() -> None:
     """Evaluate a folder once, after a few files to start the workers; print what it took."""
-    from listener.evaluate.engines.ours import earmark_recipe
+    from listener.evaluate.engines.earmark import earmark_recipe
     from listener.evaluate.plan import CorpusSettings, EvaluationPlan, complete_plan
-    from listener.evaluate.running import Evaluation
-    from listener.evaluate.workers import Processes
+    from listener.evaluate.pool import Processes
+    from listener.evaluate.runner import Evaluation
 
     jobs, folder = int(sys.argv[1]), sys.argv[2]
     home = Path(tempfile.gettempdir()) / "earmark-has-no-home-here"

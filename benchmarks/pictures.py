@@ -20,12 +20,12 @@ from rich.terminal_theme import MONOKAI
 from benchmarks.flow import flow
 from benchmarks.processes import finished, untuned
 from benchmarks.sounds import ROOT
-from listener import notices
 from listener.errors import EarmarkError, Unavailable
-from listener.evaluate.report import page
+from listener.evaluate.report import html
+from listener.ipc import notices
 from listener.ipc.notices import LevelNotice, Tally, WakeNotice, WordScore
-from listener.monitor.picture import HearState
-from listener.monitor.view import render
+from listener.monitor.state import HearState
+from listener.monitor.terminal import render
 from tests.evaluate import sample
 
 FOLDER: Final = ROOT / "docs" / "pictures"
@@ -138,7 +138,7 @@ def write_report(file: Path) -> None:
     width, height = REPORT_PX
     with tempfile.TemporaryDirectory(prefix="earmark-pictures-") as folder:
         source = Path(folder) / "report.html"
-        source.write_text(page.render_page(result, "Example with made-up results"), "utf-8")
+        source.write_text(html.render_page(result, "Example with made-up results"), "utf-8")
         command = [
             chromium,
             "--headless=new",

@@ -16,11 +16,11 @@ import msgspec
 from benchmarks.report import splice
 from benchmarks.sounds import ROOT, recordings_folder
 from listener.errors import EarmarkError, Unavailable
-from listener.evaluate.engines.ours import earmark_recipe
+from listener.evaluate.engines.earmark import earmark_recipe
+from listener.evaluate.metrics.results import Result, WordResult
 from listener.evaluate.plan import CorpusSettings, EngineSettings, EvaluationPlan, complete_plan
-from listener.evaluate.rates.result import Result, WordResult
-from listener.evaluate.running import Evaluation
-from listener.evaluate.workers import Processes
+from listener.evaluate.pool import Processes
+from listener.evaluate.runner import Evaluation
 
 WORDS: Final = ("alexa", "hey-jarvis", "hey-marvin", "hey-mycroft", "timer", "weather")
 ONLY: Final = ("positive/alexa/*", "negative/*")

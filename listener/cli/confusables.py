@@ -13,20 +13,21 @@ import numpy as np
 from listener.audio.pcm import Samples
 from listener.config import Config, Probability
 from listener.errors import UsageError
-from listener.evaluate.engines.engine import Engine
-from listener.evaluate.engines.recipes import KINDS, build_recipe
-from listener.evaluate.neighbours.dictionary import (
+from listener.evaluate.confusables.phonetics import (
+    Phones,
+    build_lexicon,
     entries,
     find_dictionary,
     parse_phones,
     pronounce,
 )
-from listener.evaluate.neighbours.neighbouring import Neighbour, find_nearest
-from listener.evaluate.neighbours.phones import Phones, build_lexicon
-from listener.evaluate.neighbours.voices import VOICES, Voice, find_program, parse_voice, speak
+from listener.evaluate.confusables.search import Neighbour, find_nearest
+from listener.evaluate.confusables.speech import VOICES, Voice, find_program, parse_voice, speak
+from listener.evaluate.engines.interface import Engine
+from listener.evaluate.engines.registry import KINDS, build_recipe
+from listener.evaluate.job import build_item_rule
+from listener.evaluate.metrics.counting import find_wakes
 from listener.evaluate.plan import EngineSettings
-from listener.evaluate.rates.counting import find_wakes
-from listener.evaluate.work import build_item_rule
 
 MOST: Final = 60
 DETAILS: Final = """\

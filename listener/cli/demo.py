@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from listener.config import Config
-from listener.demo import facts, scene, transcript
-from listener.demo.broker import run_broker
-from listener.demo.facts import ClaimChecks, events_of_kind
-from listener.demo.homes import KEEPER, OWNERS, CommandResult, DemoHouseholds
-from listener.demo.play import Event, play_scene
+from listener.demo import checks, output, scene
+from listener.demo.broker import CapturedMessage, run_broker, run_wiretap
+from listener.demo.checks import ClaimChecks, events_of_kind
+from listener.demo.households import KEEPER, OWNERS, CommandResult, DemoHouseholds
+from listener.demo.output import Transcript
+from listener.demo.player import Event, play_scene
 from listener.demo.scene import Scene
-from listener.demo.transcript import Transcript
-from listener.demo.wiretap import CapturedMessage, run_wiretap
 from listener.errors import Unavailable, UsageError
 from listener.spool.queue import Spool
 
@@ -73,16 +72,16 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         homes.prepare(port)
         with run_wiretap(port) as passed:
             events = _hear(homes, stage, page, is_fast=arguments.fast)
-        facts.check_hearing(checked, stage, events, KEEPER)
-        facts.check_disk(checked, homes.root)
+        checks.check_hearing(checked, stage, events, KEEPER)
+        checks.check_disk(checked, homes.root)
         _show_total(page, (events_of_kind(events, "ended") or [{}])[-1])
         sealed = events_of_kind(events, "sealed")
-        facts.check_wire(checked, passed, len(sealed), OWNERS)
+        checks.check_wire(checked, passed, len(sealed), OWNERS)
         _show_wire(page, passed)
         kept = _show_archive(homes, sealed, page, checked)
         if kept:
             opened = _show_owner(homes, kept, to, page, checked)
-            facts.check_sound(checked, stage, sealed, opened)
+            checks.check_sound(checked, stage, sealed, opened)
             _show_others(homes, kept[0]["clip"], page, checked)
         checked.raise_on_failure()
         if arguments.keep:
@@ -94,14 +93,14 @@ def _hear(homes: DemoHouseholds, stage: Scene, page: Transcript, *, is_fast: boo
     """Let hear, send and archive run until every clip is where it belongs."""
 
     def show(event: Event) -> None:
-        if text := transcript.format_event(event):
+        if text := output.format_event(event):
             page.line("hear", text)
 
     def moment(time_s: float) -> None:
         if is_fast:
             page.moving(f"hearing {stage.length_s:.0f} s as fast as possible")
         else:
-            page.moving(transcript.describe_moment(stage, time_s))
+            page.moving(output.describe_moment(stage, time_s))
 
     options = ["--json", "--microphone", str(stage.file)]
     options += ["--mute", f"{stage.muted_from_s}-{stage.muted_to_s}"]
@@ -196,7 +195,7 @@ def _show_others(homes: DemoHouseholds, clip: str, page: Transcript, checked: Cl
     okeys = {owner["owner"]: owner["okey"] for owner in map(json.loads, owners)}
     (path,) = homes.archive.rglob(f"{clip}.earmark")
     copy = homes.root / "relabelled.earmark"
-    copy.write_bytes(facts.relabel(path.read_bytes(), owner=_OTHER, okey=okeys[_OTHER]))
+    copy.write_bytes(checks.relabel(path.read_bytes(), owner=_OTHER, okey=okeys[_OTHER]))
     tries = [_open(homes, owner, elsewhere, str(copy)) for owner in (_OTHER, KEEPER)]
     checked.check(
         "a relabelled copy opens to nobody",

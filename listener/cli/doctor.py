@@ -10,18 +10,7 @@ from typing import Final
 import msgspec
 
 from listener.config import Config
-from listener.doctor import (
-    board,
-    boot,
-    clock,
-    hearing,
-    installation,
-    lamp,
-    machine,
-    reach,
-    sound,
-    units,
-)
+from listener.doctor import audio, boot, installation, machine, systemd
 from listener.errors import UsageError
 from listener.system.findings import Finding, to_json, to_text
 
@@ -74,11 +63,11 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 
 def _run_checks(settings: Config, *, prove_mute: bool, throw_switch: bool) -> Iterator[Finding]:
-    yield from hearing.check_microphone(settings, prove_mute=prove_mute, throw_switch=throw_switch)
+    yield from audio.check_microphone(settings, prove_mute=prove_mute, throw_switch=throw_switch)
     if prove_mute or throw_switch:
         return
     yield from installation.check_installation(settings)
-    yield reach.check_broker(settings.broker)
+    yield installation.check_broker(settings.broker)
     yield from _check_machine(settings, ROOT)
 
 
@@ -86,17 +75,17 @@ def _check_machine(settings: Config, root: Path) -> Iterator[Finding]:
     """Yield what the machine's own files and systemd tell."""
     yield boot.check_boot(root, settings.mute)
     yield boot.check_overlay(root, settings.mute)
-    yield sound.check_cards(root, settings)
-    yield lamp.check_lamp(root, settings.lamp)
+    yield audio.check_cards(root, settings)
+    yield audio.check_lamp(root, settings.lamp)
     built = datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC)
-    yield clock.check_clock(root, datetime.now(UTC), built)
-    yield board.check_temperature(root)
-    yield board.check_throttling(root)
+    yield machine.check_clock(root, datetime.now(UTC), built)
+    yield machine.check_temperature(root)
+    yield machine.check_throttling(root)
     yield machine.check_swap(root / "proc")
     yield machine.check_cgroup(root)
     yield machine.check_core_dumps(root / "proc")
-    yield from units.check_sandbox()
-    yield units.check_telemetry(root)
+    yield from systemd.check_sandbox()
+    yield systemd.check_telemetry(root)
 
 
 def _apply_arguments(arguments: argparse.Namespace, settings: Config) -> Config:

@@ -20,22 +20,20 @@ from listener.config import Config
 from listener.errors import ConfigError, UsageError
 from listener.evaluate import plan as plans
 from listener.evaluate.corpus.items import Item
-from listener.evaluate.corpus.playing import file_hash
+from listener.evaluate.corpus.playback import file_hash
 from listener.evaluate.engines.provenance import code_hash, versions
-from listener.evaluate.engines.recipes import KINDS, build_recipe
+from listener.evaluate.engines.registry import KINDS, build_recipe
+from listener.evaluate.excerpts import ExcerptCutter
+from listener.evaluate.metrics.results import Result
 from listener.evaluate.plan import EvaluationPlan
-from listener.evaluate.preparation import open_all
-from listener.evaluate.rates.result import Result
-from listener.evaluate.remaining import ProgressLine
-from listener.evaluate.report.outputs import write_outputs
-from listener.evaluate.report.summary import summary_lines, summary_objects
-from listener.evaluate.running import Evaluation, Workers
-from listener.evaluate.sounds import ExcerptCutter
-from listener.evaluate.surveys import surveyed
-from listener.evaluate.surveys.parquet import write_parquet
-from listener.evaluate.surveys.spans import Spans, parse_spans
-from listener.evaluate.surveys.traces import merge, read_trace
-from listener.evaluate.workers import Processes
+from listener.evaluate.pool import Processes
+from listener.evaluate.progress import ProgressLine
+from listener.evaluate.report.tables import write_outputs
+from listener.evaluate.report.text import summary_lines, summary_objects
+from listener.evaluate.runner import Evaluation, Workers, open_all
+from listener.evaluate.survey import metrics
+from listener.evaluate.survey.parquet import write_parquet
+from listener.evaluate.survey.reader import Spans, merge, parse_spans, read_trace
 from listener.wakeword.trace import Line
 
 RECORDINGS: Final = "EARMARK_RECORDINGS"
@@ -243,7 +241,7 @@ def evaluate_survey(arguments: argparse.Namespace, settings: Config) -> tuple[Re
     merged = merge(paths, excluded, stimuli)
     wanted: Sequence[str] = arguments.model or sorted(merged.words)
     thresholds = {} if arguments.threshold is None else dict.fromkeys(wanted, arguments.threshold)
-    words = surveyed.compute_rates(merged, stimuli, thresholds)
+    words = metrics.compute_rates(merged, stimuli, thresholds)
     if arguments.model:
         words = tuple(word for word in words if word.word in wanted)
     if arguments.parquet:
@@ -265,8 +263,8 @@ def evaluate_survey(arguments: argparse.Namespace, settings: Config) -> tuple[Re
         },
         hashes={name: file_hash(path) for name, path in files} | models | {"code": code_hash()},
         versions=versions(),
-        definitions=surveyed.DEFINITIONS,
-        warnings=surveyed.list_warnings(merged, words),
+        definitions=metrics.DEFINITIONS,
+        warnings=metrics.list_warnings(merged, words),
         missing=tuple(merged.troubles),
         words=words,
     )
@@ -376,7 +374,7 @@ def _played(arguments: argparse.Namespace, settings: Config) -> tuple[Result, Ex
 def _workers(arguments: argparse.Namespace) -> Workers:
     if arguments.cluster is None:
         return Processes(arguments.jobs)
-    from listener.evaluate.cluster import Cluster  # noqa: PLC0415 - for who asks for a cluster
+    from listener.evaluate.pool import Cluster  # noqa: PLC0415 - for who asks for a cluster
 
     return Cluster(arguments.cluster)
 

@@ -20,12 +20,12 @@ from listener.cli import household_incident, household_members
 from listener.cli.main import Subcommands
 from listener.config import parse_settings
 from listener.errors import UsageError
-from listener.household import announce as announcing
-from listener.household import certificates, discovery, identity, mosquitto
+from listener.household import broker_config, ca, home_assistant, identity
+from listener.household import home_assistant as announcing
+from listener.household.broker_config import DEFAULT_PORT
 from listener.household.identity import HouseholdIdentity, IdentityKind
-from listener.household.mosquitto import DEFAULT_PORT
-from listener.household.office import HouseholdStore
-from listener.household.register import Registry
+from listener.household.registry import Registry
+from listener.household.state import HouseholdStore
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage.atomic import PUBLIC_MODE, write_atomic
 from listener.storage.home import Home
@@ -53,7 +53,7 @@ def set_up(
     del settings
     hosts = tuple(dict.fromkeys((*(arguments.host or ()), *_LOOPBACK)))
     for host in hosts:
-        if not certificates.is_valid_host(host):
+        if not ca.is_valid_host(host):
             raise UsageError(f"{host!r} is neither a host's name nor an address")
     for port in (arguments.port, arguments.join_port):
         if port is not None and not 1 <= port <= 65535:  # noqa: PLR2004 - what TCP has
@@ -90,7 +90,7 @@ def set_up(
 
 def _print_broker_steps(folder: Path) -> None:
     print(f"mosquitto's files are in {folder}; once, as root:")
-    print(f"  ln -s {folder / mosquitto.CONFIG} /etc/mosquitto/conf.d/")
+    print(f"  ln -s {folder / broker_config.CONFIG} /etc/mosquitto/conf.d/")
     print("  systemctl restart mosquitto")
 
 
@@ -115,10 +115,7 @@ def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
     made = office.set_up(lambda register: register, renew=True)
     print(f"made: {', '.join(made)}")
     for who, one in office.registry().valid(int(office.now().timestamp())).items():
-        if (
-            who.kind is not IdentityKind.SERVICE
-            and _days(one.until_s, office) < certificates.RENEW_DAYS
-        ):
+        if who.kind is not IdentityKind.SERVICE and _days(one.until_s, office) < ca.RENEW_DAYS:
             verb = "add-device" if who.kind is IdentityKind.DEVICE else "add-owner"
             print(f"{who.cn} is due: earmark household {verb} {who.name}, and join there again")
     household_members.print_reload_hint()
@@ -156,7 +153,7 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
     register = office.registry()
     members_now = set(register.members())
     messages = {
-        discovery.NODE + device.name: discovery.discovery_message(
+        home_assistant.NODE + device.name: home_assistant.discovery_message(
             register.speaker(device.name), device.dkey
         )
         for device in home.roster().devices
@@ -166,7 +163,7 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
     reached = config.BrokerSettings(
         host=register.broker_host,
         port=register.port,
-        ca_file=str(office.path / mosquitto.CA),
+        ca_file=str(office.path / broker_config.CA),
         certificate_file=str(certificate),
         key_file=str(key),
     )
@@ -184,7 +181,7 @@ def _row(
         return {"identity": who.cn, "state": "invited", "until": None, "days_left": None}
     newest = mine[-1]
     days = _days(newest.until_s, office)
-    state = "expired" if days < 0 else "due" if days < certificates.RENEW_DAYS else "joined"
+    state = "expired" if days < 0 else "due" if days < ca.RENEW_DAYS else "joined"
     until = datetime.fromtimestamp(newest.until_s, UTC).isoformat().replace("+00:00", "Z")
     return {"identity": who.cn, "state": state, "until": until, "days_left": days}
 
@@ -195,7 +192,7 @@ def _days(until_s: int, office: HouseholdStore) -> int:
 
 def _own_names() -> tuple[str, ...]:
     name = socket.gethostname().lower()
-    if not certificates.is_valid_host(name) or name in _LOOPBACK:
+    if not ca.is_valid_host(name) or name in _LOOPBACK:
         return ()
     # What a Raspberry Pi answers to in a network without a name server of its own.
     return (name,) if "." in name else (f"{name}.local", name)
@@ -210,7 +207,7 @@ def _archive_settings(office: HouseholdStore, home: Home) -> str:
         "\n[broker]\n"
         f'host = "{register.broker_host}"\n'
         f"port = {register.port}\n"
-        f'ca_file = "{files.archive / mosquitto.CA}"\n'
+        f'ca_file = "{files.archive / broker_config.CA}"\n'
         f'certificate_file = "{certificate}"\n'
         f'key_file = "{key}"\n'
         "\n[archive]\n"

@@ -18,10 +18,10 @@ from listener import config
 from listener.config import parse_settings
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
-from listener.household import card, identity, invitation, joining, mosquitto, welcome
+from listener.household import broker_config, identity, invitation, join_client, join_server
 from listener.household.identity import HouseholdIdentity, IdentityKind
-from listener.household.office import HouseholdStore
-from listener.household.register import INVITATION_S, Area, Speaker
+from listener.household.registry import INVITATION_S, Area, Speaker
+from listener.household.state import HouseholdStore
 from listener.storage.atomic import PUBLIC_MODE, write_atomic
 from listener.storage.home import Home
 from listener.system.systemd import StopSignal
@@ -92,7 +92,7 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     folder = None if arguments.card is None else Path(arguments.card)
     keeper = None if arguments.keeper is None else home.roster().known_owner(arguments.keeper)
     if folder is not None:
-        card.check_card(folder)
+        invitation.check_card(folder)
     elif keeper is not None:
         raise UsageError("--keeper is for a card", "--card DIR says where it is mounted")
     office = HouseholdStore(home.path)
@@ -106,9 +106,10 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     if folder is None:
         print(f"earmark: {_BY_HAND.format('on the speaker')}", file=sys.stderr)
     else:
-        card.write_card(folder, card.card_text(line, keeper))
+        invitation.write_card(folder, invitation.card_text(line, keeper))
         print(
-            f"earmark: {folder / card.NAME} is written; start the speaker with it within the hour",
+            f"earmark: {folder / invitation.NAME} is written;"
+            " start the speaker with it within the hour",
             file=sys.stderr,
         )
     print(line, flush=True)
@@ -140,7 +141,7 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
     who = identity.HOME_ASSISTANT
     folder = Path(arguments.to)
     HouseholdStore(home.path).issue(who, folder)
-    print(f"for Home Assistant's MQTT integration: {folder}/{mosquitto.CA},")
+    print(f"for Home Assistant's MQTT integration: {folder}/{broker_config.CA},")
     print(f"  {folder}/{who.cn}.crt and {folder}/{who.cn}.key; remove them here afterwards")
     print_reload_hint()
     return 0
@@ -196,7 +197,7 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
 def join(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Join the household that sent a line; print the settings that make use of it."""
     invited = invitation.parse_line(_line(arguments.line))
-    joined = joining.join(home, invited)
+    joined = join_client.join(home, invited)
     text = joined.settings()
     print(f"joined as {joined.who.cn}; the certificate is in {joined.folder}", file=sys.stderr)
     path = Path(arguments.settings) if arguments.settings else None
@@ -250,7 +251,7 @@ def _wait_or_not(office: HouseholdStore, home: Home, who: HouseholdIdentity, *, 
 
 
 def _wait(office: HouseholdStore, home: Home, who: HouseholdIdentity) -> None:
-    door = welcome.JoinServer(office, home, ("", office.registry().join_port))
+    door = join_server.JoinServer(office, home, ("", office.registry().join_port))
     print(f"earmark: waiting for {who.cn} on port {door.port}", file=sys.stderr)
     try:
         with StopSignal().on_signals() as stop:

@@ -15,8 +15,8 @@ from listener.errors import Unavailable
 from listener.ipc import notices
 from listener.ipc.datagrams import Inbox
 from listener.ipc.notice_socket import MONITOR_SOCKET
-from listener.monitor import lines
-from listener.monitor.picture import HearState
+from listener.monitor import text
+from listener.monitor.state import HearState
 from listener.system.systemd import StopSignal
 
 TURN_S: Final = 0.25
@@ -100,7 +100,7 @@ class _MonitorLoop:
             if self.picture.tally is not None and self.picture.is_hearing(time.monotonic()):
                 return
         raise Unavailable(
-            f"{lines.NO_HEAR} at {home}",
+            f"{text.NO_HEAR} at {home}",
             "earmark hear starts it; the monitor must run as the same user",
         )
 
@@ -118,10 +118,10 @@ class _MonitorLoop:
 def _choose_output(home: Path, *, is_live: bool, is_json: bool) -> Iterator[Show]:
     """Give what shows a picture, as the reader can take it."""
     if is_json or not sys.stdout.isatty():
-        to_line = lines.to_json if is_json else lines.to_text
+        to_line = text.to_json if is_json else text.to_text
         yield lambda picture, now_s: print(to_line(picture, now_s), flush=True)
         return
-    from listener.monitor.view import create_view  # noqa: PLC0415 - lines must do without rich
+    from listener.monitor.terminal import create_view  # noqa: PLC0415 - lines must do without rich
 
     with create_view(str(home), is_live=is_live) as draw:
         yield draw

@@ -20,7 +20,7 @@ import msgspec
 from listener.audio.pcm import SAMPLE_RATE_HZ, Framer, Gap, GapReason
 from listener.config import Config, Probability, WakeSettings
 from listener.errors import EarmarkError, Unavailable, UsageError
-from listener.evaluate.remaining import ProgressLine
+from listener.evaluate.progress import ProgressLine
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.storage.recordings import SUFFIXES, Recording, open_recording

@@ -9,9 +9,9 @@ from typing import Final
 
 from listener.config import Config
 from listener.errors import Unavailable
-from listener.selftest import report, syscalls
-from listener.selftest.play import PATHS, SelfTest
-from listener.selftest.report import SkippedCheck, Verdict
+from listener.selftest import checks, syscalls
+from listener.selftest.checks import SkippedCheck, Verdict
+from listener.selftest.runner import PATHS, SelfTest
 from listener.selftest.watermark import FORMS
 
 _NO_TRACER: Final = "strace is not installed"
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         Unavailable: memory is closed to us, strace is missing, or a path that was asked for.
         EarmarkError: hear did not live through it.
     """
-    write = report.to_json if arguments.json else report.to_text
+    write = checks.to_json if arguments.json else checks.to_text
     tracer = None if arguments.no_trace else syscalls.find_strace()
     began_s = time.monotonic()
     looked = failed = 0

@@ -22,10 +22,11 @@ from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.release import file, state
 from listener.release.file import ReleaseManifest
 from listener.storage.atomic import write_atomic
-from listener.update import judging, steps, unpacking
+from listener.update import install as steps
+from listener.update import package
 from listener.update.health import Systemd
-from listener.update.steps import Trial
-from listener.update.trust import release_keys
+from listener.update.install import Trial
+from listener.update.package import release_keys
 from listener.update.versions import Versions
 
 _FIRST: Final = "0.1.0"
@@ -96,7 +97,7 @@ def make_release(arguments: argparse.Namespace, settings: Config) -> int:
         manifest = msgspec.convert(given, ReleaseManifest)
     except msgspec.ValidationError as error:
         raise UsageError(f"this makes no release: {error}") from error
-    whole = unpacking.pack_release(source, Path(arguments.to), signer, manifest)
+    whole = package.pack_release(source, Path(arguments.to), signer, manifest)
     print(
         f"{arguments.to}: {whole.version} for {whole.machine}, Python {', '.join(whole.pythons)},"
         f" {len(whole.parts)} parts, {whole.total_bytes} bytes"
@@ -179,9 +180,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 
 def _check(arguments: argparse.Namespace, settings: Config) -> int:
-    manifest = unpacking.unpack_release(Path(arguments.file), release_keys(settings.update.keys))
+    manifest = package.unpack_release(Path(arguments.file), release_keys(settings.update.keys))
     versions = _versions(arguments, settings)
-    judging.check_allowed(manifest, versions, allow_downgrade=arguments.allow_downgrade)
+    package.check_allowed(manifest, versions, allow_downgrade=arguments.allow_downgrade)
     _print_result(
         arguments,
         f"{manifest.version} may be installed over {versions.current()}"

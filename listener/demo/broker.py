@@ -1,6 +1,8 @@
 """A broker inside this process, on loopback, so that the demo runs where none is installed.
 
 It is amqtt, which speaks MQTT 3.1.1 and keeps nothing on disk. For the demo and nothing else.
+
+Somebody who reads everything that passes the demo's broker, as its operator could.
 """
 
 import asyncio
@@ -10,7 +12,11 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 from listener.errors import Unavailable
 
@@ -92,3 +98,53 @@ def _free_port() -> int:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+_WELCOME_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedMessage:
+    """One message."""
+
+    topic: str
+    payload: bytes
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether its topic says that it is one."""
+        return "/clips/" in self.topic
+
+
+@contextlib.contextmanager
+def run_wiretap(port: int) -> Iterator[list[CapturedMessage]]:
+    """Listen in while the block runs; the list grows as messages pass.
+
+    Raises:
+        Unavailable: the broker does not answer.
+    """
+    passed: list[CapturedMessage] = []
+    listens = threading.Event()
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="s-wiretap")
+
+    def connected(*_: object) -> None:
+        client.subscribe("#", qos=1)
+
+    def heard(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        passed.append(CapturedMessage(message.topic, bytes(message.payload)))
+
+    client.on_connect = connected
+    client.on_subscribe = lambda *_: listens.set()
+    client.on_message = heard
+    try:
+        client.connect(_HOST, port)
+    except OSError as error:
+        raise Unavailable(f"the demo's broker does not answer: {error.strerror}") from error
+    client.loop_start()
+    try:
+        if not listens.wait(_WELCOME_S):
+            raise Unavailable("the demo's broker does not answer")
+        yield passed
+    finally:
+        client.disconnect()
+        client.loop_stop()

@@ -2,22 +2,65 @@
 
 ``[owner]`` names the keeper with her public key, or brings her answer; ``[household]`` has the
 line that invites. A file may hold any of it: what is not said stays as it is.
+
+TOML out of dictionaries, and one over another. Pure.
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
+import tomli_w
 from msgspec import Meta
 
 from listener.config import ShortName, parse_settings
 from listener.envelope import keys
 from listener.errors import ConfigError, UsageError
-from listener.firstboot import tables
 from listener.household import invitation
 from listener.household.identity import IdentityKind
 from listener.household.invitation import Invitation
+
+Table = Mapping[str, Any]
+
+_SCALARS: Final = (bool, int, float, str)
+_REFUSED: Final = "there is a date, or a table in a list, where no setting is one"
+
+
+def merge_tables(below: Table, above: Table) -> dict[str, Any]:
+    """Return ``below`` with every value that ``above`` has in its place, table by table."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge_tables(old, value) if both and isinstance(old, Mapping) else value
+    return merged
+
+
+def render_toml(table: Table) -> str:
+    """Write a table as TOML that reads as the same table.
+
+    Raises:
+        ConfigError: it holds what no setting is: a date, or a table in a list.
+    """
+    _check(table)
+    return tomli_w.dumps(table)
+
+
+def _check(value: object) -> None:
+    """Refuse what TOML can say and no setting holds."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            _check(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            if isinstance(item, Mapping):
+                raise ConfigError(_REFUSED)
+            _check(item)
+    elif not isinstance(value, _SCALARS):
+        raise ConfigError(_REFUSED)
+
 
 LIMIT_BYTES: Final = 64 << 10
 """Of the file; one is a few hundred."""
@@ -108,8 +151,8 @@ def parse(raw: dict[str, Any], source: str) -> FirstBootPlan:
     household = _section(rest.pop("household", {}), _HouseholdRequest, "household", source)
     _refuse_paths(rest, source)
     line = None if household.line is None else _line(household.line, source)
-    settings = tables.merge_tables({} if line is None else _parse_named_line(line), rest)
-    checked = parse_settings(tables.render_toml(settings), source)
+    settings = merge_tables({} if line is None else _parse_named_line(line), rest)
+    checked = parse_settings(render_toml(settings), source)
     if line is not None and checked.device.name != line.identity.name:
         raise ConfigError(
             f"{source}: the speaker is called {checked.device.name}, and the line is for"
@@ -120,7 +163,7 @@ def parse(raw: dict[str, Any], source: str) -> FirstBootPlan:
         if owner.name is None:
             raise ConfigError(f"{source}: owner.key has no owner.name", 'such as name = "ada"')
         owner = msgspec.structs.replace(owner, key=_key(owner.key, source))
-        settings = tables.merge_tables(settings, {"attribution": {"keeper": owner.name}})
+        settings = merge_tables(settings, {"attribution": {"keeper": owner.name}})
     elif owner.name is not None and owner.answer is None:
         raise ConfigError(
             f"{source}: owner.name has no owner.key", "age-keygen -y ada.key prints it"

@@ -13,14 +13,14 @@ from typing import Any, Final
 from listener.config import parse_settings
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.firstboot import partition, plan, tables
+from listener.firstboot import partition, plan
+from listener.firstboot.owner_challenge import OwnerChallenge
 from listener.firstboot.partition import Partition
 from listener.firstboot.plan import FirstBootPlan
-from listener.firstboot.proof import OwnerChallenge
 from listener.firstboot.report import FirstBootReport
-from listener.household import joining
+from listener.household import join_client
 from listener.household.invitation import Invitation
-from listener.household.joining import JoinResult
+from listener.household.join_client import JoinResult
 from listener.storage.atomic import PUBLIC_MODE, make_folder, write_atomic
 from listener.storage.home import Home
 
@@ -59,7 +59,7 @@ class FirstBoot:
         boot: Partition,
         settings: Path,
         home: Home,
-        join: Join = joining.join,
+        join: Join = join_client.join,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._boot: Final = boot
@@ -116,9 +116,9 @@ class FirstBoot:
             raise ConfigError(f"{name} is empty")
         # What waits from the last time, such as a line, goes on waiting.
         plan.parse(raw, name)
-        both = tables.merge_tables(self._read_pending(), raw)
+        both = plan.merge_tables(self._read_pending(), raw)
         self._merged(plan.parse(both, name).settings)
-        write_atomic(self._copy, tables.render_toml(both).encode("utf-8"))
+        write_atomic(self._copy, plan.render_toml(both).encode("utf-8"))
         self._boot.mark_applied(name)
         self._boot.clear()
 
@@ -135,8 +135,8 @@ class FirstBoot:
         except FileNotFoundError:
             before = b""
         below = plan.parse_tables(plan.decode_text(before), str(self._settings))
-        wanted = tables.merge_tables({"home": str(self._home.path)} | below, settings)
-        after = tables.render_toml(wanted)
+        wanted = plan.merge_tables({"home": str(self._home.path)} | below, settings)
+        after = plan.render_toml(wanted)
         parse_settings(after, partition.NAME)
         return before, before if wanted == below else after.encode("utf-8")
 
@@ -194,7 +194,7 @@ class FirstBoot:
             write_atomic(self._settings, after, PUBLIC_MODE)
         # It counts once: cut off from here on, it is not shown again.
         left = {key: value for key, value in self._read_pending().items() if key != "household"}
-        write_atomic(self._copy, tables.render_toml(left).encode("utf-8"))
+        write_atomic(self._copy, plan.render_toml(left).encode("utf-8"))
         report.taken.append(
             f"joined the household as {joined.who.cn}; its broker is {joined.broker_host},"
             f" port {joined.broker_port}"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from listener.clips.http import HttpClient, Timeouts, parse_address
 from listener.errors import ConfigError, Unavailable, UsageError
-from listener.household import certificates
+from listener.household import ca
 from listener.household.identity import parse as identity_of
 
 
@@ -197,13 +197,13 @@ def test_no_answer_brings_more_than_bytes_or_one_error(
 class Tls:
     """An archive with a certificate of a household, on a free port."""
 
-    def __init__(self, folder: Path, authority: certificates.Authority, highest: int) -> None:
-        key = certificates.new_key()
-        crt = certificates.issue_certificate(
+    def __init__(self, folder: Path, authority: ca.Authority, highest: int) -> None:
+        key = ca.new_key()
+        crt = ca.issue_certificate(
             authority, identity_of("s-api"), key.public_key(), datetime.now(UTC), ["localhost"]
         )
-        (folder / "me.crt").write_bytes(certificates.certificate_pem(crt))
-        (folder / "me.key").write_bytes(certificates.key_pem(key))
+        (folder / "me.crt").write_bytes(ca.certificate_pem(crt))
+        (folder / "me.key").write_bytes(ca.key_pem(key))
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(folder / "me.crt", folder / "me.key")
         self._context.maximum_version = ssl.TLSVersion(highest)
@@ -242,8 +242,8 @@ class Tls:
 def test_only_the_households_archive_is_believed_over_tls_1_3(
     tmp_path: Path, host: str, highest: int, *, foreign: bool, said: str | None
 ) -> None:
-    mine, other = (certificates.new_authority(datetime.now(UTC)) for _ in range(2))
-    (tmp_path / "ca.crt").write_bytes(certificates.certificate_pem(mine.certificate))
+    mine, other = (ca.new_authority(datetime.now(UTC)) for _ in range(2))
+    (tmp_path / "ca.crt").write_bytes(ca.certificate_pem(mine.certificate))
     served = Tls(tmp_path, other if foreign else mine, highest)
     wire = HttpClient(parse_address(f"https://{host}:{served.port}", tmp_path / "ca.crt"))
 

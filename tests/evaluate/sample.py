@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from listener.audio.pcm import SAMPLE_RATE_HZ
-from listener.evaluate.engines.track import ScoreTrack
-from listener.evaluate.rates.events import DetectionEvent, EventKind
-from listener.evaluate.rates.excerpts import ScoreHistogram, cut_excerpt
-from listener.evaluate.rates.intervals import Rate
-from listener.evaluate.rates.result import (
+from listener.evaluate.engines.interface import ScoreTrack
+from listener.evaluate.metrics.excerpts import ScoreHistogram, cut_excerpt
+from listener.evaluate.metrics.intervals import Rate
+from listener.evaluate.metrics.results import (
     Breakdown,
     Comparison,
+    DetectionEvent,
+    EventKind,
     Hours,
     Point,
     Repeatability,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from listener.evaluate.engines.ours import earmark_recipe
+from listener.evaluate.engines.earmark import earmark_recipe
+from listener.evaluate.metrics.results import Result
 from listener.evaluate.plan import EngineSettings, EvaluationPlan, complete_plan
-from listener.evaluate.rates.result import Result
-from listener.evaluate.running import Evaluation
-from listener.evaluate.workers import Processes
+from listener.evaluate.pool import Processes
+from listener.evaluate.runner import Evaluation
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 HOME = Path("/nonexistent")

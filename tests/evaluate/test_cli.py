@@ -16,7 +16,7 @@ from listener.cli.main import main
 from listener.config import Config, MicrophoneSettings, WakeSettings
 from listener.errors import ConfigError, UsageError
 from listener.evaluate.plan import EvaluationPlan
-from listener.evaluate.surveys.parquet import read_parquet
+from listener.evaluate.survey.parquet import read_parquet
 from tests.evaluate.made_traces import rises, write_trace
 from tests.evaluate.spoken import FIXTURES, manifest
 

@@ -13,10 +13,9 @@ import pytest
 import soundfile
 
 from listener.audio.pcm import Samples
-from listener.evaluate.engines.engine import Engine
-from listener.evaluate.engines.track import ScoreTrack
-from listener.evaluate.running import Evaluation
-from listener.evaluate.workers import Processes
+from listener.evaluate.engines.interface import Engine, ScoreTrack
+from listener.evaluate.pool import Processes
+from listener.evaluate.runner import Evaluation
 from tests.evaluate.spoken import plan
 
 pytestmark = pytest.mark.system  # whole runs, weighed

@@ -11,8 +11,8 @@ import soundfile
 from joblib import Parallel, delayed
 from scipy import stats
 
+from listener.evaluate.metrics.results import EventKind
 from listener.evaluate.plan import EngineSettings
-from listener.evaluate.rates.events import EventKind
 from tests.evaluate.spoken import evaluate, plan
 
 THRESHOLD = 0.5

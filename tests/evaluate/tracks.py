@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from listener.evaluate.engines.track import ScoreTrack
+from listener.evaluate.engines.interface import ScoreTrack
 
 HERE = Path(__file__)
 STEP = 1_280

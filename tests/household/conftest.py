@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from listener.cli import main
-from listener.household import office
+from listener.household import state
 from listener.storage.home import Home
 from tests.household.guests import Host
 
@@ -18,7 +18,7 @@ Earmark = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def any_date(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take any clock for one that was set. test_office.py shows that another is refused."""
-    monkeypatch.setattr(office, "_EARLIEST", datetime.min.replace(tzinfo=UTC))
+    monkeypatch.setattr(state, "_EARLIEST", datetime.min.replace(tzinfo=UTC))
 
 
 @pytest.fixture

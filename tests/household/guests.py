@@ -14,8 +14,8 @@ from listener.envelope import keys
 from listener.household import identity, invitation
 from listener.household.identity import HouseholdIdentity
 from listener.household.invitation import Invitation
-from listener.household.office import HouseholdStore
-from listener.household.welcome import JoinServer
+from listener.household.join_server import JoinServer
+from listener.household.state import HouseholdStore
 from listener.storage.home import Home
 from listener.system.systemd import StopSignal
 

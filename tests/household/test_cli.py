@@ -17,8 +17,8 @@ from listener import config
 from listener.cli import household
 from listener.cli.household import SystemPaths
 from listener.config import parse_settings
-from listener.household import certificates, identity
-from listener.household.office import HouseholdStore
+from listener.household import ca, identity
+from listener.household.state import HouseholdStore
 from listener.storage.home import Home
 from tests.household.guests import contents
 
@@ -181,7 +181,7 @@ def test_what_is_due_is_named_with_the_way(
     ready: Earmark, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as short:
-        short.setattr(certificates, "CERTIFICATE_DAYS", 10)
+        short.setattr(ca, "CERTIFICATE_DAYS", 10)
         for who in (identity.device("hall"), identity.owner("ada")):
             HouseholdStore(home).issue(who, home / "given")
 

@@ -9,8 +9,8 @@ import pytest
 
 from listener.config import parse_settings
 from listener.envelope import keys
-from listener.household import identity, invitation, joining
-from listener.household.office import HouseholdStore
+from listener.household import identity, invitation, join_client
+from listener.household.state import HouseholdStore
 from listener.storage.home import Home
 from tests.household.guests import contents, meet
 
@@ -87,7 +87,7 @@ def test_settings_that_are_there_are_not_overwritten(
     line = ready("household", "add-device", "hall", "--no-wait")[1].strip()
     guest, settings = tmp_path / "guest", tmp_path / "guest.toml"
     port = HouseholdStore(tmp_path / "home").registry().port
-    right = joining.JoinResult(identity.device("hall"), guest / "tls", "127.0.0.1", port)
+    right = join_client.JoinResult(identity.device("hall"), guest / "tls", "127.0.0.1", port)
     settings.write_text(right.settings() if fits else '[device]\nname = "speaker"\n')
     before = settings.read_text()
     common = ("--home", str(guest), "--config", str(settings))

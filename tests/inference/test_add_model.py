@@ -8,7 +8,7 @@ from listener.errors import ModelRefused, Unavailable
 from listener.inference.add_model import add_model
 from listener.inference.catalogue import Catalogue
 from listener.wakeword.manifest import parse_manifest
-from tests.added import DATA, add_pineapple, manifest_of
+from tests.sample_model import DATA, add_pineapple, manifest_of
 
 
 @pytest.fixture

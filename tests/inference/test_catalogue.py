@@ -11,7 +11,7 @@ import pytest
 from listener.errors import ModelRefused
 from listener.inference.catalogue import Catalogue
 from listener.wakeword.manifest import to_toml
-from tests.added import DATA, add_pineapple
+from tests.sample_model import DATA, add_pineapple
 
 WORDS = ("alexa", "hey-jarvis", "hey-marvin", "hey-mycroft", "timer", "weather")
 

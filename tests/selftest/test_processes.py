@@ -102,7 +102,7 @@ def test_one_that_ended_meanwhile_holds_nobody_up() -> None:
         ("python -m listener hear --json", "hear"),
         ("python -m listener send", "send"),
         ("python -P -m listener.hear.microphone.process --device=x", "microphone"),
-        ("python -m listener.selftest.leaky a b", "leaky"),
+        ("python -m listener.selftest.leaky_listener a b", "leaky"),
         ("python -m listener", "listener"),
         ("/usr/bin/strace -f -- python -m listener hear", "strace"),
         ("/usr/bin/mosquitto -v", "mosquitto"),

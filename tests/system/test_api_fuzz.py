@@ -27,7 +27,7 @@ from listener.archive.records import RowMac
 from listener.archive.store import FileStore
 from listener.envelope import format as form
 from listener.household import identity
-from listener.household.office import HouseholdStore
+from listener.household.state import HouseholdStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,10 +19,10 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from listener.household import certificates, identity
+from listener.household import ca, identity
 from listener.household.identity import HouseholdIdentity
-from listener.household.office import HouseholdStore
-from tests.household.test_rights import table
+from listener.household.state import HouseholdStore
+from tests.household.test_broker_config import table
 
 if TYPE_CHECKING:
     from tests.system.conftest import Mosquitto
@@ -188,13 +188,13 @@ class Home:
         return context
 
     def forge(
-        self, who: HouseholdIdentity, authority: certificates.Authority, now: datetime, name: str
+        self, who: HouseholdIdentity, authority: ca.Authority, now: datetime, name: str
     ) -> Path:
-        key = certificates.new_key()
-        made = certificates.issue_certificate(authority, who, key.public_key(), now)
+        key = ca.new_key()
+        made = ca.issue_certificate(authority, who, key.public_key(), now)
         path = self.folder / f"{name}.crt"
-        path.write_bytes(certificates.certificate_pem(made))
-        path.with_suffix(".key").write_bytes(certificates.key_pem(key))
+        path.write_bytes(ca.certificate_pem(made))
+        path.with_suffix(".key").write_bytes(ca.key_pem(key))
         return path
 
 
@@ -385,7 +385,7 @@ def test_who_has_no_certificate_in_force_stays_outside(
 ) -> None:
     hall, now = identity.device("hall"), datetime.now(UTC)
     office = place.office
-    foreign = certificates.new_authority(now)
+    foreign = ca.new_authority(now)
     long_ago = datetime(2001, 1, 1, tzinfo=UTC)
     outsiders = {
         "no certificate": place.context(None),

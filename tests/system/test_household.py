@@ -17,13 +17,13 @@ from listener.config import SpoolSettings, parse_settings
 from listener.envelope import keys
 from listener.hear.key_rotation import RosterUpdater
 from listener.household import identity
-from listener.household.office import HouseholdStore
+from listener.household.state import HouseholdStore
 from listener.mqtt.client import ConnectedEvent, Message
 from listener.mqtt.paho_client import PahoBroker
 from listener.spool.queue import Spool
 from listener.storage.home import Home
 from tests.conftest import Household
-from tests.household import home_assistant
+from tests.household import fake_home_assistant
 from tests.system.conftest import Earmark
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def test_home_assistant_hears_of_the_speakers_over_its_own_connection(
     )
     message = first_of(PahoBroker(settings, "home-assistant"), "homeassistant/#")
 
-    told = home_assistant.check(message.topic, message.payload)
+    told = fake_home_assistant.check(message.topic, message.payload)
     assert message.retain
     assert told["device"]["serial_number"] == keys.device_id(key)
     assert len(told["components"]) > 10

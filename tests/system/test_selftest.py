@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from listener.selftest import alsa, syscalls
+from listener.selftest import sources, syscalls
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
@@ -54,7 +54,7 @@ def test_nothing_is_left_in_memory_in_calls_and_on_the_disk() -> None:
     assert verdict["good"]
     assert verdict["failed"] == 0
     looks = [look for look in looks if look["event"] == "look"]
-    paths = ["recording"] if alsa.explain_unavailable() else ["recording", "device"]
+    paths = ["recording"] if sources.explain_unavailable() else ["recording", "device"]
     for path in paths:
         seen = {
             (look["where"], look["moment"], look["process"]): look["blocks"]

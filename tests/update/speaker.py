@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.envelope import keys
 from listener.release.file import Part, ReleaseManifest
-from listener.update import unpacking
+from listener.update import package
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKER = ROOT / "firmware" / "deb" / "lib" / "make-environment"
@@ -105,7 +105,7 @@ def release(folder: Path, version: str, how: str = "scores", **fields: object) -
         "parts": (NOBODY,),
     }
     manifest = ReleaseManifest(**(given | fields))
-    unpacking.pack_release(source(folder / f"{version}-{how}", version, how), path, KEY, manifest)
+    package.pack_release(source(folder / f"{version}-{how}", version, how), path, KEY, manifest)
     return path
 
 

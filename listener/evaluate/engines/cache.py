@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from listener.evaluate.engines.track import ScoreTrack
+from listener.evaluate.engines.interface import ScoreTrack
 
 _MAGIC: Final = b"earmark-scores/1\n"
 

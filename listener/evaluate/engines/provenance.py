@@ -17,9 +17,9 @@ PACKAGES: Final = ("numpy", "onnxruntime", "scipy", "soundfile", "soxr")
 SCORING: Final = ("audio", "inference", "storage/recordings.py", "wakeword")
 """What the scores of our own models depend on; another threshold or report does not touch them."""
 MIXING: Final = (
-    "evaluate/corpus/levels.py",
-    "evaluate/corpus/mixing.py",
-    "evaluate/corpus/playing.py",
+    "evaluate/corpus/augmentation.py",
+    "evaluate/corpus/playback.py",
+    "evaluate/corpus/speech_level.py",
 )
 
 

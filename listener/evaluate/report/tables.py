@@ -2,15 +2,22 @@
 
 Numbers are written as Python writes them, so that they read back equal. A name that a spreadsheet
 would take for a formula gets an apostrophe before it; ``result.json`` has it as it is.
+
+What a run leaves in its folder: the result, its tables, the page.
 """
 
 import csv
 import io
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
-from listener.evaluate.rates.intervals import Rate
-from listener.evaluate.rates.result import Result
+import msgspec
+
+from listener.errors import Unavailable
+from listener.evaluate.metrics.intervals import Rate
+from listener.evaluate.metrics.results import Result
+from listener.evaluate.report.html import Sound, render_page
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -99,3 +106,32 @@ def _safe(cell: Cell) -> Cell:
     # Names of files may hold halves of surrogate pairs, which UTF-8 cannot.
     text = cell.encode("utf-8", "replace").decode("utf-8")
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+TITLE: Final = "Wake-word evaluation"
+
+
+def write_outputs(result: Result, folder: Path, sound: Sound | None = None) -> None:
+    """Write everything; the same result gives the same bytes.
+
+    Args:
+        result: what was found.
+        folder: made if it is not there.
+        sound: gives the page the sound around each false wake; None for a page without.
+
+    Raises:
+        Unavailable: the folder cannot be written: it is full, or not ours.
+    """
+    contents = {
+        "result.json": msgspec.json.format(msgspec.json.encode(result), indent=1),
+        "rates.csv": rates_csv(result).encode(),
+        "curve.csv": curve_csv(result).encode(),
+        "events.csv": events_csv(result).encode(),
+        "report.html": render_page(result, TITLE, sound).encode(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in contents.items():
+            (folder / name).write_bytes(data)
+    except OSError as error:
+        raise Unavailable(f"cannot write {error.filename or folder}: {error.strerror}") from error

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.evaluate.engines.cache import ScoreCache
-from listener.evaluate.engines.track import ScoreTrack
+from listener.evaluate.engines.interface import ScoreTrack
 
 KEY = "ab" + "0" * 62
 

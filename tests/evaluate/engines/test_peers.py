@@ -1,11 +1,29 @@
+"""Packages of other engines, which may not be there."""
+
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
-from listener.errors import ModelRefused, UsageError
-from listener.evaluate.engines.peers import PeerRecipe, microwakeword_recipe, openwakeword_recipe
+from listener.audio.pcm import Samples
+from listener.errors import ConfigError, ModelRefused, UsageError
+from listener.evaluate.engines.earmark import earmark_recipe
+from listener.evaluate.engines.interface import ScoreTrack
+from listener.evaluate.engines.peers import (
+    MicroWakeWord,
+    PeerRecipe,
+    file_name,
+    find_package,
+    import_package,
+    microwakeword_recipe,
+    models_folder,
+    openwakeword_recipe,
+    package_versions,
+)
 
 pytestmark = pytest.mark.system  # real engines
 
@@ -33,3 +51,112 @@ def test_a_model_that_an_engine_does_not_have_is_said() -> None:
         microwakeword_recipe("micro", HOME, ("timer",))
     with pytest.raises((ModelRefused, UsageError)):
         openwakeword_recipe("theirs", HOME, ("no-such-word",))
+
+
+def test_a_package_that_is_there_is_found() -> None:
+    assert import_package("json.decoder").__name__ == "json.decoder"
+    assert (find_package("numpy", "numpy") / "__init__.py").is_file()
+    assert package_versions("numpy", "msgspec") == (
+        ("numpy", version("numpy")),
+        ("msgspec", version("msgspec")),
+    )
+
+
+def test_a_package_that_is_not_there_is_named_with_what_brings_it() -> None:
+    with pytest.raises(ConfigError, match="no_such_engine cannot be used") as refused:
+        import_package("no_such_engine.model")
+    assert refused.value.hint == "pip install 'earmark[peers]' brings it"
+    with pytest.raises(ConfigError, match="no-such-engine is not installed"):
+        find_package("no_such_engine", "no-such-engine")
+    with pytest.raises(ConfigError, match="no-such-engine is not installed"):
+        package_versions("numpy", "no-such-engine")
+
+
+def test_a_package_that_lacks_what_it_needs_itself_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "half_an_engine.py").write_text("import the_other_half\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ConfigError, match=r"half_an_engine cannot be used: .*the_other_half"):
+        import_package("half_an_engine")
+
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+
+
+def read(name: str) -> Samples:
+    samples: Samples = soundfile.read(FIXTURES / f"{name}.flac", dtype="int16")[0]
+    return samples
+
+
+def blocks(sound: Samples, size: int = 5000) -> Iterator[Samples]:
+    for at in range(0, len(sound), size):
+        yield sound[at : at + size]
+
+
+def test_openwakewords_own_code_gives_the_scores_that_ours_gives() -> None:
+    words = ("alexa", "timer")
+    theirs = openwakeword_recipe("theirs", HOME, words).build()
+    ours = earmark_recipe("ours", HOME, words, stepwise=True).build()
+
+    for name in ("alexa_twice", "near"):
+        one, other = theirs.track(blocks(read(name))), ours.track(blocks(read(name)))
+
+        assert one.words == other.words == words
+        assert np.abs(one.scores - other.scores).max() < 1e-4
+        assert one.end_samples().tolist() == other.end_samples().tolist()
+    assert theirs.thresholds == ours.thresholds
+
+
+def test_what_openwakeword_heard_before_does_not_matter() -> None:
+    engine = openwakeword_recipe("theirs", HOME, ("alexa",)).build()
+
+    first = engine.track(blocks(read("near")))
+    engine.track(blocks(read("alexa_twice")[:-700]))
+    again = engine.track(blocks(read("near"), 1280))
+
+    assert np.array_equal(first.scores, again.scores)
+
+
+def steps_match(track: ScoreTrack, sound: Samples) -> bool:
+    return abs(int(track.end_samples()[-1]) - len(sound)) < 2 * track.step_samples
+
+
+def test_microwakeword_scores_every_30_ms_and_hears_the_word() -> None:
+    engine = MicroWakeWord(("alexa", "hey-jarvis"))
+    sound = read("alexa_twice")
+
+    track = engine.track(blocks(sound))
+
+    assert track.step_samples == 480
+    assert track.words == ("alexa", "hey-jarvis")
+    assert steps_match(track, sound)
+    assert track.of("alexa").max() > engine.thresholds["alexa"] == pytest.approx(0.9)
+    assert track.of("hey-jarvis").max() < 0.5
+
+
+def test_what_microwakeword_heard_before_does_not_matter() -> None:
+    engine = MicroWakeWord(("alexa",))
+
+    first = engine.track(blocks(read("near")))
+    engine.track(blocks(read("alexa_twice")[:-77]))
+    again = engine.track(blocks(read("near"), 160))
+
+    assert np.array_equal(first.scores, again.scores)
+
+
+def test_microwakewords_first_score_is_where_its_first_stride_ends() -> None:
+    engine = MicroWakeWord(("alexa",))
+    sound = read("alexa_twice")
+
+    whole = engine.track(blocks(sound))
+    shorter = engine.track(blocks(sound[: whole.first_end_sample]))
+    too_short = engine.track(blocks(sound[: whole.first_end_sample - 1]))
+
+    assert len(shorter.scores) == 1
+    assert len(too_short.scores) == 0
+
+
+def test_its_models_lie_in_its_package() -> None:
+    assert (models_folder() / f"{file_name('hey-jarvis')}.tflite").is_file()

@@ -1,0 +1,242 @@
+"""What the plays of a whole corpus come to, for one word of one engine under one condition.
+
+Several plays of one item are one exposure: counts are means over plays. Takes reports one by one;
+of each item only its events stay.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from listener.evaluate.corpus.items import Item
+from listener.evaluate.metrics.counting import CurveCounts, zero_counts
+from listener.evaluate.metrics.excerpts import ScoreHistogram
+from listener.evaluate.metrics.intervals import (
+    PER_10000_WORDS,
+    PER_HOUR,
+    PER_WORD,
+    Rate,
+    bootstrap,
+    poisson,
+    wilson,
+)
+from listener.evaluate.metrics.matching import TakeReport, WordReport
+from listener.evaluate.metrics.results import (
+    Breakdown,
+    DetectionEvent,
+    EventKind,
+    Excerpt,
+    Target,
+    WordResult,
+)
+from listener.evaluate.metrics.statistics import (
+    Hits,
+    check_claims,
+    curve_points,
+    measure_repeatability,
+)
+
+RECORDING_GROUPS = 4096
+"""Of more recordings than these, several are drawn together by the bootstrap."""
+
+
+@dataclass(slots=True)
+class Exposure:
+    """What happened to a part of the sound, in all plays, and what there was in one."""
+
+    missed: int = 0
+    said: int = 0
+    false: int = 0
+    hours: float = 0.0
+
+
+@dataclass(slots=True)
+class Totals:
+    """One word of one engine under one condition."""
+
+    plays: int
+    items: int = 0
+    clipped_samples: int = 0
+    transcribed_words: int = 0
+    transcribed_false: int = 0
+    all: Exposure = field(default_factory=Exposure)
+    speakers: dict[str, Exposure] = field(default_factory=dict)
+    groups: dict[str, Exposure] = field(default_factory=dict)
+    recordings: list[Exposure] = field(default_factory=list)
+    events: list[DetectionEvent] = field(default_factory=list)
+    excerpts: list[Excerpt] = field(default_factory=list)
+    heights: ScoreHistogram = field(default_factory=ScoreHistogram)
+    counts: CurveCounts = field(default_factory=zero_counts)
+    hits: Hits = field(default_factory=dict)
+
+    def add(self, item: Item, take: TakeReport, report: WordReport) -> None:
+        """Take what one play came to; the first play of an item comes first."""
+        first = take.play == 0
+        if first:
+            self._open(item, report)
+        self.counts = self.counts + report.counts
+        self.clipped_samples += take.clipped_samples
+        self.events += report.events
+        self.excerpts += report.excerpts
+        self.heights.said += report.heights.said
+        self.heights.unsaid += report.heights.unsaid
+        for index, (at_s, hit) in enumerate(report.hits):
+            self.hits.setdefault((item.name, index), (at_s, []))[1].append(hit)
+        recording = self.recordings[(self.items - 1) % RECORDING_GROUPS]
+        for event in report.events:
+            missed, false = event.kind is EventKind.MISS, event.kind is EventKind.FALSE_WAKE
+            if not (missed or false):
+                continue
+            shares = [self.all, recording, self._group(item)]
+            if event.speaker is not None:
+                shares.append(self.speakers.setdefault(event.speaker, Exposure()))
+            for share in shares:
+                share.missed += missed
+                share.false += false
+            self.transcribed_false += false and _words_in(item) > 0
+
+    def _open(self, item: Item, report: WordReport) -> None:
+        """Count what a new item could have brought."""
+        if len(self.recordings) < RECORDING_GROUPS:
+            self.recordings.append(Exposure())
+        self.items += 1
+        self.transcribed_words += _words_in(item)
+        recording = self.recordings[(self.items - 1) % RECORDING_GROUPS]
+        for share in (self.all, recording, self._group(item)):
+            share.said += report.said
+            share.hours += report.hours
+        if item.segments:
+            for segment in item.segments:
+                if segment.speaker is not None:
+                    share = self.speakers.setdefault(segment.speaker, Exposure())
+                    share.hours += (segment.end_s - segment.start_s) / 3600
+        elif item.speaker is not None:
+            share = self.speakers.setdefault(item.speaker, Exposure())
+            share.said += report.said
+            share.hours += report.hours
+
+    def _group(self, item: Item) -> Exposure:
+        return self.groups.setdefault(item.condition or "", Exposure())
+
+    def outcomes(self) -> dict[tuple[str, int], bool]:
+        """Say of each labelled word, by item and place in it, whether its first play woke."""
+        return {place: woke[0] for place, (_, woke) in self.hits.items()}
+
+    def misses(self) -> Rate:
+        """Return the rate of misses."""
+        return wilson(self.all.missed / self.plays, self.all.said)
+
+    def false_wakes(self) -> Rate:
+        """Return the rate of false wakes."""
+        return poisson(self.all.false / self.plays, self.all.hours)
+
+    def result(  # noqa: PLR0913 - a result says under which settings it holds, each by its name
+        self,
+        *,
+        engine: str,
+        word: str,
+        spoken: str,
+        condition: str,
+        threshold: float,
+        threshold_from: str,
+        target: Target | None,
+        claimed: Sequence[float],
+        seed: int,
+    ) -> WordResult:
+        """Return everything in the form in which it is written.
+
+        Args:
+            engine: its name.
+            word: the model.
+            spoken: what labels call it.
+            condition: its name.
+            threshold: at which events were judged.
+            threshold_from: where it comes from.
+            target: the rate that was asked for, if one was.
+            claimed: rates of false wakes that the hours are held against.
+            seed: of the resampling.
+        """
+        speakers = list(self.speakers.values())
+        hits = [event for event in self.events if event.kind is EventKind.HIT]
+        others = [event for event in self.events if event.kind is not EventKind.HIT]
+        return WordResult(
+            engine=engine,
+            word=word,
+            condition=condition,
+            threshold=threshold,
+            threshold_from=threshold_from,
+            items=self.items,
+            plays=self.plays,
+            hours=self.all.hours,
+            words_said=self.all.said,
+            misses=self.misses(),
+            misses_by_speaker=bootstrap(
+                [share.missed / self.plays for share in speakers],
+                [share.said for share in speakers],
+                PER_WORD,
+                seed,
+            ),
+            false_wakes=self.false_wakes(),
+            false_wakes_by_recording=bootstrap(
+                [share.false / self.plays for share in self.recordings],
+                [share.hours for share in self.recordings],
+                PER_HOUR,
+                seed,
+            ),
+            false_wakes_per_10000_words=poisson(
+                self.transcribed_false / self.plays,
+                self.transcribed_words,
+                unit=PER_10000_WORDS,
+                per=10_000,
+            )
+            if self.transcribed_words
+            else None,
+            claims=check_claims(self.false_wakes(), claimed),
+            near_misses=sum(event.kind is EventKind.NEAR_MISS for event in others),
+            latency_s=_quantiles(
+                [event.latency_s for event in hits if event.latency_s is not None],
+                (0.5, 0.9, 0.95),
+            ),
+            activation_s=_quantiles(
+                [event.activation_s for event in others if event.kind is EventKind.FALSE_WAKE],
+                (0.5, 0.9, 1.0),
+            ),
+            curve=curve_points(self.counts, self.plays, self.all.said, self.all.hours),
+            speakers=_breakdowns(self.speakers, self.plays),
+            groups=_breakdowns(self.groups, self.plays),
+            events=(*others, *hits),
+            repeatability=measure_repeatability(self.hits, self.events, self.plays)
+            if self.plays > 1
+            else (),
+            said=spoken,
+            target=target,
+            clipped_samples=self.clipped_samples,
+            histogram=self.heights.histogram(),
+            excerpts=tuple(self.excerpts),
+        )
+
+
+def _breakdowns(shares: dict[str, Exposure], plays: int) -> tuple[Breakdown, ...]:
+    return tuple(
+        Breakdown(
+            name=name,
+            misses=wilson(share.missed / plays, share.said),
+            false_wakes=poisson(share.false / plays, share.hours),
+        )
+        for name, share in sorted(shares.items())
+    )
+
+
+def _words_in(item: Item) -> int:
+    """Count the words of a transcript."""
+    said = item.transcript or " ".join(part.transcript or "" for part in item.segments)
+    return len(said.split())
+
+
+def _quantiles(values: Sequence[float], parts: Sequence[float]) -> tuple[float, ...]:
+    """Return values that were measured, of which so large a part lies at or below them."""
+    if not values:
+        return ()
+    found = np.quantile(np.array(values), parts, method="inverted_cdf")
+    return tuple(float(value) for value in found)

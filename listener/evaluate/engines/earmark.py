@@ -1,0 +1,167 @@
+"""Our own models as an engine: many steps at once, or the device's detector step by step."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from listener.audio.pcm import FRAME_SAMPLES, Framer, Gap, GapReason, Samples
+from listener.config import WakeSettings
+from listener.errors import UsageError
+from listener.evaluate.engines.interface import Engine, Scores, ScoreTrack
+from listener.evaluate.engines.provenance import PACKAGES, SCORING, code_hash, digest_of, versions
+from listener.inference.build import build_batch, build_detector
+from listener.inference.catalogue import Catalogue
+from listener.wakeword.batch import BATCH_STEPS, BatchModel
+from listener.wakeword.detector import Detector
+from listener.wakeword.manifest import DEFAULT_THRESHOLD, Model
+
+HOP_MS: Final = 80
+"""The only hop at which many steps are computed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarmarkRecipe:
+    """How to make an engine of models in the catalogue; see ``EngineRecipe``."""
+
+    name: str
+    home: Path
+    words: tuple[str, ...]
+    hop_ms: int
+    stepwise: bool
+    key: str
+    model_hashes: tuple[tuple[str, str], ...]
+
+    def hashes(self) -> Mapping[str, str]:
+        """See ``EngineRecipe.hashes``."""
+        return dict(self.model_hashes)
+
+    def build(self) -> Engine:
+        """Make it.
+
+        Raises:
+            ModelRefused: a model is not there any more, or is another.
+        """
+        catalogue = Catalogue(self.home)
+        words = [catalogue.load(word) for word in self.words]
+        thresholds = {word.name: word.manifest.threshold or DEFAULT_THRESHOLD for word in words}
+        if not self.stepwise:
+            batch = build_batch(words, catalogue.embedding(), catalogue.long_embedding())
+            return BatchEngine(batch, thresholds)
+        settings = WakeSettings(
+            words=self.words, lazy=False, hop_ms=80 if self.hop_ms == HOP_MS else 40
+        )
+        return StepEngine(
+            build_detector(words, catalogue.embedding(), settings), self.words, thresholds
+        )
+
+
+def earmark_recipe(
+    name: str, home: Path, words: tuple[str, ...], hop_ms: int = HOP_MS, *, stepwise: bool = False
+) -> EarmarkRecipe:
+    """Prepare an engine.
+
+    Args:
+        name: what results call it.
+        home: where models were added.
+        words: names of wake-word models.
+        hop_ms: time between scores, 80 or 40; at 40 the device's detector is driven step by step.
+        stepwise: drive the device's detector at 80 too, at about half the speed.
+
+    Raises:
+        ModelRefused: a model is not there, or not what its manifest says.
+        UsageError: a model is no wake word.
+    """
+    catalogue = Catalogue(home)
+    models = [catalogue.load(word) for word in words]
+    for model in models:
+        if model.manifest.kind != "wake-word":
+            raise UsageError(f"{model.name} is no wake word", "earmark models list shows the kinds")
+    stepwise = stepwise or hop_ms != HOP_MS
+    shared = (
+        [catalogue.embedding()] if stepwise else [catalogue.embedding(), catalogue.long_embedding()]
+    )
+    hashes = tuple((model.name, _model_hash(model)) for model in (*models, *shared))
+    installed = versions()
+    computing = tuple((package, installed.get(package)) for package in PACKAGES)
+    key = digest_of("earmark", hashes, hop_ms, stepwise, code_hash(SCORING), computing)
+    return EarmarkRecipe(name, home, words, hop_ms, stepwise, key, hashes)
+
+
+class BatchEngine:
+    """Scores many steps at once; see ``Engine``."""
+
+    def __init__(self, model: BatchModel, thresholds: Mapping[str, float]) -> None:
+        self._model = model
+        self.words = model.words
+        self.thresholds = dict(thresholds)
+
+    def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
+        """See ``Engine.track``."""
+        self._model.restart()
+        length, parts = 0, [np.zeros((0, len(self.words)), np.float32)]
+        for block in _regular(blocks, BATCH_STEPS * FRAME_SAMPLES):
+            length += len(block)
+            whole = len(block) // FRAME_SAMPLES * FRAME_SAMPLES
+            if whole:
+                parts.append(self._model.push(block[:whole]))
+        return _track(self.words, np.concatenate(parts), FRAME_SAMPLES, length)
+
+
+class StepEngine:
+    """Drives the detector of the device; see ``Engine``."""
+
+    def __init__(
+        self, detector: Detector, words: tuple[str, ...], thresholds: Mapping[str, float]
+    ) -> None:
+        self._detector = detector
+        self.words = words
+        self.thresholds = dict(thresholds)
+
+    def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
+        """See ``Engine.track``."""
+        self._detector.push(Gap(GapReason.START, 0))
+        framer, length = Framer(), 0
+        step_samples = FRAME_SAMPLES
+        parts = [np.zeros((0, len(self.words)), np.float32)]
+        for block in blocks:
+            length += len(block)
+            for frame in framer.push(block):
+                self._detector.push(frame)
+                steps = self._detector.steps
+                step_samples = FRAME_SAMPLES // len(steps)
+                rows = [[step.scores.get(word, math.nan) for word in self.words] for step in steps]
+                parts.append(np.array(rows, np.float32))
+        return _track(self.words, np.concatenate(parts), step_samples, length)
+
+
+def _track(words: tuple[str, ...], scores: Scores, step_samples: int, length: int) -> ScoreTrack:
+    return ScoreTrack(words, scores, step_samples, step_samples, length)
+
+
+def _regular(blocks: Iterable[Samples], size: int) -> Iterator[Samples]:
+    """Give blocks of ``size``, and what is left."""
+    kept, filled = np.empty(size, np.int16), 0
+    for block in blocks:
+        read = 0
+        while read < len(block):
+            take = min(size - filled, len(block) - read)
+            kept[filled : filled + take] = block[read : read + take]
+            filled += take
+            read += take
+            if filled == size:
+                yield kept
+                filled = 0
+    if filled:
+        yield kept[:filled]
+
+
+def _model_hash(model: Model) -> str:
+    """Return the hash of a model's file, or one over those of all its files."""
+    files = model.manifest.files
+    if len(files) == 1:
+        return files[0].sha256
+    return digest_of(*(file.sha256 for file in files))

@@ -1,0 +1,66 @@
+"""The seconds around an event, as the engine heard them: for a corpus that allows it."""
+
+from typing import Final
+
+import numpy as np
+
+from listener.audio.clip import encode_clip
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
+from listener.errors import EarmarkError
+from listener.evaluate.corpus.augmentation import Condition, Mixer, choose
+from listener.evaluate.corpus.items import Item
+from listener.evaluate.corpus.playback import open_item, phases
+from listener.evaluate.metrics.results import DetectionEvent, WordResult
+from listener.evaluate.plan import EvaluationPlan
+from listener.evaluate.runner import open_all, resolve_condition
+
+BEFORE_S: Final = 5.0
+AFTER_S: Final = 2.0
+
+
+class ExcerptCutter:
+    """Cuts sound out of a plan's corpus, mixed as it was played. One thread."""
+
+    def __init__(self, plan: EvaluationPlan) -> None:
+        """Find every item.
+
+        Args:
+            plan: as it was run, completed.
+
+        Raises:
+            EarmarkError: the corpus or a condition's sounds cannot be read.
+        """
+        self._plan = plan
+        self._items = {item.name: item for item in open_all(plan) if isinstance(item, Item)}
+        conditions = [resolve_condition(each, {}, []) for each in plan.condition]
+        self._conditions: dict[str, Condition] = {each.name: each for each in conditions}
+
+    def __call__(self, word: WordResult, event: DetectionEvent) -> bytes | None:
+        """Return the sound around an event as FLAC; None if it cannot be had any more.
+
+        Args:
+            word: what found it.
+            event: of the plan's run.
+        """
+        item, condition = self._items.get(event.item), self._conditions.get(word.condition)
+        if item is None or condition is None:
+            return None
+        try:
+            sound = self._cut(item, condition, event)
+        except EarmarkError:
+            return None
+        return encode_clip(sound, "earmark evaluate") if len(sound) else None
+
+    def _cut(self, item: Item, condition: Condition, event: DetectionEvent) -> Samples:
+        phase = phases(self._plan.plays)[event.play]
+        playable = open_item(item, self._plan.channel)
+        choice = choose(condition, self._plan.seed, item.name, event.play)
+        first = max(0, round((event.at_s - BEFORE_S) * SAMPLE_RATE_HZ) - phase)
+        end = round((event.at_s + AFTER_S) * SAMPLE_RATE_HZ) - phase
+        pieces, at = [np.zeros(0, np.int16)], 0
+        for block in Mixer().mix(lambda: playable.play(phase), choice):
+            pieces.append(block[max(0, first - at) : max(0, end - at)].copy())
+            at += len(block)
+            if at >= end:
+                break
+        return np.concatenate(pieces)

@@ -1,0 +1,202 @@
+"""The unit of work: one item, played under every condition to every engine.
+
+``examine_item`` is called in worker processes, here or elsewhere; everything it takes and gives can
+be sent. What it gives has no scores in it, so memory does not grow with the corpus.
+"""
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from listener.errors import EarmarkError
+from listener.evaluate.corpus.augmentation import Condition, MixChoice, Mixer, choose
+from listener.evaluate.corpus.items import Item
+from listener.evaluate.corpus.playback import PlayableItem, file_hash, open_item, phases
+from listener.evaluate.engines.cache import ScoreCache
+from listener.evaluate.engines.interface import Engine, EngineRecipe, ScoreTrack
+from listener.evaluate.engines.provenance import MIXING, code_hash, digest_of
+from listener.evaluate.metrics.matching import MatchRule, PlayedItem, TakeReport, word_report
+from listener.evaluate.plan import EngineSettings
+from listener.wakeword.detector import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is done with each item."""
+
+    recipes: tuple[EngineRecipe, ...]
+    settings: tuple[EngineSettings, ...]
+    """Of each engine; ``thresholds`` has every word."""
+    conditions: tuple[Condition, ...]
+    sound_hashes: Mapping[Path, str]
+    """Of every noise and room."""
+    thresholds: tuple[Mapping[tuple[str, str], float], ...]
+    """Of each engine, by condition and word."""
+    plays: int
+    channel: int
+    seed: int
+    tail_s: float
+    cache: Path | None
+    """Where scores are kept; None: nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemReport:
+    """What became of an item."""
+
+    item: Item
+    file_hash: str = ""
+    takes: tuple[TakeReport, ...] = ()
+    faults: tuple[str, ...] = ()
+    """Why it, or some of its plays, is not in the figures."""
+    not_kept: str | None = None
+    """Why its scores could not be kept; the figures are whole all the same."""
+
+
+def examine_item(job: Job, item: Item) -> ItemReport:
+    """Play an item, count what happens.
+
+    What is foreseeable ends up in the report, so that the rest goes on.
+    """
+    limit_threads()
+    try:
+        playable = open_item(item, job.channel)
+        hashed = file_hash(item.path)
+    except EarmarkError as error:
+        return ItemReport(item, faults=(str(error),))
+    tracks = _Tracks(job, playable, hashed)
+    takes: list[TakeReport] = []
+    faults: list[str] = []
+    for engine in range(len(job.recipes)):
+        for condition in range(len(job.conditions)):
+            try:
+                name = job.conditions[condition].name
+                takes += [
+                    _take(
+                        job, PlayedItem(item, name, play), track, engine=engine, condition=condition
+                    )
+                    for play, track in tracks.of(engine, job.conditions[condition])
+                ]
+            except EarmarkError as error:
+                where = f"{job.recipes[engine].name}, {job.conditions[condition].name}"
+                faults.append(f"{where}: {error}")
+    # What ails the file ails every play of it: it is said once.
+    if faults and not takes and len({fault.partition(": ")[2] for fault in faults}) == 1:
+        faults = [faults[0].partition(": ")[2]]
+    return ItemReport(item, hashed, tuple(takes), tuple(faults), tracks.not_kept)
+
+
+@functools.lru_cache(maxsize=1)
+def limit_threads() -> object:
+    """Keep the arithmetic of this process to one thread, once: a worker has one core."""
+    return threadpool_limits(1)
+
+
+@functools.lru_cache(maxsize=8)
+def get_engine(recipe: EngineRecipe) -> Engine:
+    """Return the engine of a recipe; each process makes it once."""
+    return recipe.build()
+
+
+def build_item_rule(settings: EngineSettings, threshold: float, step_samples: int) -> Rule:
+    """Return when scores that come every ``step_samples`` are a wake."""
+    steps_per_frame = FRAME_SAMPLES / step_samples
+    return Rule(
+        threshold=threshold,
+        # Two frames in a row are three steps in a row where a frame has two.
+        patience_steps=round((settings.patience_frames - 1) * steps_per_frame) + 1,
+        refractory_samples=round(settings.refractory_s * SAMPLE_RATE_HZ),
+        near_miss_threshold=settings.near_miss_threshold,
+    )
+
+
+class _Tracks:
+    """The tracks of one item, from the cache or from the engines."""
+
+    def __init__(self, job: Job, playable: PlayableItem, hashed: str) -> None:
+        self._job = job
+        self._found = playable
+        self._hashed = hashed
+        self._cache = ScoreCache(job.cache) if job.cache else None
+        self._mixer = Mixer()
+        self.not_kept: str | None = None
+
+    def of(self, engine: int, condition: Condition) -> Iterator[tuple[int, ScoreTrack]]:
+        """Give each play with its track.
+
+        Raises:
+            EarmarkError: the sound, the noise or the room cannot be read; the engine cannot run.
+        """
+        job = self._job
+        for play, phase in enumerate(phases(job.plays)):
+            choice = choose(condition, job.seed, self._found.item.name, play)
+            key = self._key(job.recipes[engine], choice, phase)
+            track = self._cache.load(key) if self._cache else None
+            if track is None:
+                track = self._scored(job.recipes[engine], choice, phase)
+                self._keep(key, track)
+            yield play, track
+
+    def _scored(self, recipe: EngineRecipe, choice: MixChoice, phase: int) -> ScoreTrack:
+        sound = self._mixer.mix(lambda: self._found.play(phase), choice)
+        track = get_engine(recipe).track(sound)
+        return replace(
+            track,
+            first_end_sample=track.first_end_sample + phase,
+            length_samples=track.length_samples + phase,
+            clipped_samples=self._mixer.clipped_samples,
+        )
+
+    def _keep(self, key: str, track: ScoreTrack) -> None:
+        if self._cache is None or self.not_kept is not None:
+            return
+        try:
+            self._cache.keep(key, track)
+        except OSError as error:
+            self.not_kept = error.strerror or str(error)
+
+    def _key(self, recipe: EngineRecipe, choice: MixChoice, phase: int) -> str:
+        item, hashes = self._found.item, self._job.sound_hashes
+        return digest_of(
+            "scores",
+            recipe.key,
+            _mixing_code(),
+            self._hashed,
+            (item.start_s, self._found.length_samples, self._job.channel, phase),
+            hashes.get(choice.noise) if choice.noise else None,
+            hashes.get(choice.room) if choice.room else None,
+            (choice.noise_at, choice.snr_db, choice.speech_dbov),
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _mixing_code() -> str:
+    return code_hash(MIXING)
+
+
+def _take(
+    job: Job, play: PlayedItem, track: ScoreTrack, *, engine: int, condition: int
+) -> TakeReport:
+    settings = job.settings[engine]
+    words = [
+        word_report(
+            play,
+            track,
+            MatchRule(
+                word,
+                settings.said.get(word, word),
+                build_item_rule(
+                    settings, job.thresholds[engine][play.condition, word], track.step_samples
+                ),
+                job.tail_s,
+            ),
+        )
+        for word in track.words
+    ]
+    return TakeReport(
+        engine, condition, play.number, track.length_samples, track.clipped_samples, tuple(words)
+    )

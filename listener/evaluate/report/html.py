@@ -1,0 +1,230 @@
+"""The report: one page that needs nothing else, neither network nor script. Pure.
+
+Whatever a manifest says is text on it, never markup: the template escapes all it is given, and
+the pictures are built as trees.
+"""
+
+import base64
+import importlib.resources
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import jinja2
+import msgspec
+from markupsafe import Markup
+
+from listener.evaluate.metrics.results import (
+    DetectionEvent,
+    EventKind,
+    Excerpt,
+    Repeatability,
+    Result,
+    WordResult,
+)
+from listener.evaluate.report import charts
+from listener.evaluate.report.svg import clean, format_value
+from listener.evaluate.report.text import format_rate, format_rate_html, list_figures
+
+MOST_CARDS: Final = 60
+"""False wakes of one result that the page shows, with their scores."""
+MOST_MISSES: Final = 200
+
+_SAME_S: Final = 1.0
+"""Events of several plays that are no further apart are one."""
+
+Sound = Callable[[WordResult, DetectionEvent], bytes | None]
+"""Gives the sound around an event as FLAC, or None where it may not or cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """One false wake."""
+
+    event: DetectionEvent
+    trace: Markup
+    repeat: Repeatability | None
+    sound: str
+    """FLAC in base64, or nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EnginePart:
+    """One engine's pictures."""
+
+    word: WordResult
+    series: str
+    histogram: Markup
+    speakers: Markup
+    speakers_left: int
+    groups: Markup
+    groups_left: int
+    false_groups: Markup
+    timeline: Markup
+    lanes_left: int
+    cards: Sequence[_Card]
+    cards_left: int
+    misses: Sequence[DetectionEvent]
+    misses_left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Section:
+    """What several engines made of the same word under the same condition."""
+
+    word: str
+    condition: str
+    engines: Sequence[str]
+    det: Markup
+    thresholds: Markup
+    parts: Sequence[_EnginePart]
+
+
+def render_page(result: Result, title: str, sound: Sound | None = None) -> str:
+    """Return the page.
+
+    Args:
+        result: what was found.
+        title: stands at its head.
+        sound: asked for each false wake that the page shows; None for a page without sound.
+
+    Returns:
+        HTML, in UTF-8; the same arguments give the same bytes.
+    """
+    groups: dict[tuple[str, str], list[WordResult]] = {}
+    for word in result.words:
+        groups.setdefault((word.word, word.condition), []).append(word)
+    series = {
+        id(word): f"s{index % charts.SERIES}"
+        for words in groups.values()
+        for index, word in enumerate(words)
+    }
+    sections = [
+        _section(words, [_part(word, series[id(word)], sound) for word in words])
+        for words in groups.values()
+    ]
+    confidences = {word.misses.confidence for word in result.words}
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = importlib.resources.files("listener.evaluate.report").joinpath("page.html")
+    page = environment.from_string(template.read_text("utf-8"))
+    return clean(
+        page.render(
+            title=title,
+            result=result,
+            sections=sections,
+            series=[series[id(word)] for word in result.words],
+            confidence=" and ".join(f"{value * 100:g} %" for value in sorted(confidences)),
+            plan=msgspec.json.format(msgspec.json.encode(result.plan), indent=2).decode(),
+            has_sound=any(card.sound for s in sections for p in s.parts for card in p.cards),
+            misses=lambda rate: format_rate_html(rate, 100, " %"),
+            false_wakes=lambda rate: format_rate_html(rate, 1, ""),
+            plain=lambda rate: format_rate(rate, 1, ""),
+            counted=lambda value: f"{value:,.4g}",
+            hours=lambda value: f"{value:,.1f}" if value < 10 else f"{value:,.0f}",  # noqa: PLR2004 - digits
+            clock=lambda seconds: format_value(seconds, "clock"),
+            facts=list_figures,
+        )
+    )
+
+
+def _section(words: Sequence[WordResult], parts: Sequence[_EnginePart]) -> _Section:
+    with_curve = [word for word in words if word.curve]
+    with_both = [word for word in with_curve if word.words_said and word.hours]
+    return _Section(
+        word=words[0].word,
+        condition=words[0].condition,
+        engines=[word.engine for word in words],
+        det=_drawn(with_both and charts.draw_det(with_both)),
+        thresholds=_drawn(
+            any(word.hours for word in with_curve) and charts.draw_thresholds(with_curve)
+        ),
+        parts=parts,
+    )
+
+
+def _part(word: WordResult, series: str, sound: Sound | None) -> _EnginePart:
+    false = [event for event in word.events if event.kind is EventKind.FALSE_WAKE]
+    misses = sorted(
+        (event for event in word.events if event.kind is EventKind.MISS),
+        key=lambda event: (event.score, event.item, event.at_s),
+    )
+    shown = _most_telling(false, word.repeatability)
+    excerpts = {(e.item, e.play, e.at_s): e for e in word.excerpts}
+    lengths_s = {excerpt.item: excerpt.length_s for excerpt in word.excerpts}
+    speakers = [row for row in word.speakers if row.misses.exposure]
+    groups = [row for row in word.groups if row.misses.exposure]
+    false_groups = [row for row in word.groups if row.false_wakes.exposure]
+    return _EnginePart(
+        word=word,
+        series=series,
+        histogram=_drawn(word.histogram and charts.draw_histogram(word.histogram, word.threshold)),
+        speakers=_drawn(speakers and charts.draw_breakdown(speakers)),
+        speakers_left=max(0, len(speakers) - charts.MOST_ROWS),
+        groups=_drawn(groups and charts.draw_breakdown(groups)),
+        groups_left=max(0, len(groups) - charts.MOST_ROWS),
+        false_groups=_drawn(len(false_groups) > 1 and charts.draw_false_breakdown(false_groups)),
+        timeline=_drawn(false and charts.draw_timeline(false, lengths_s)),
+        lanes_left=max(0, len({event.item for event in false}) - charts.MOST_LANES),
+        cards=[
+            _card(word, event, repeat, excerpts.get((event.item, event.play, event.at_s)), sound)
+            for event, repeat in shown[:MOST_CARDS]
+        ],
+        cards_left=max(0, len(shown) - MOST_CARDS),
+        misses=misses[:MOST_MISSES],
+        misses_left=max(0, len(misses) - MOST_MISSES),
+    )
+
+
+def _card(
+    word: WordResult,
+    event: DetectionEvent,
+    repeat: Repeatability | None,
+    excerpt: Excerpt | None,
+    sound: Sound | None,
+) -> _Card:
+    flac = sound(word, event) if sound else None
+    return _Card(
+        event=event,
+        trace=_drawn(excerpt and charts.draw_trace(excerpt, word.threshold)),
+        repeat=repeat,
+        sound=base64.b64encode(flac).decode("ascii") if flac else "",
+    )
+
+
+def _most_telling(
+    events: Iterable[DetectionEvent], repeats: Sequence[Repeatability]
+) -> list[tuple[DetectionEvent, Repeatability | None]]:
+    """Return one event for all its plays, those that fired most often first, then the highest."""
+    known: dict[str, list[Repeatability]] = {}
+    for one in repeats:
+        if one.kind == EventKind.FALSE_WAKE:
+            known.setdefault(one.item, []).append(one)
+    best: dict[tuple[str, float], tuple[DetectionEvent, Repeatability | None]] = {}
+    for event in events:
+        repeat = _nearest(known.get(event.item, ()), event.at_s)
+        key = event.item, event.at_s if repeat is None else repeat.at_s
+        held = best.get(key)
+        if held is None or held[0].peak < event.peak:
+            best[key] = event, repeat
+    return sorted(
+        best.values(),
+        key=lambda pair: (
+            -(pair[1].fired if pair[1] else 0),
+            -pair[0].peak,
+            pair[0].item,
+            pair[0].at_s,
+        ),
+    )
+
+
+def _nearest(repeats: Iterable[Repeatability], at_s: float) -> Repeatability | None:
+    """Return what lies closest to a moment, and close enough to be the same."""
+    near = (repeat for repeat in repeats if abs(repeat.at_s - at_s) <= _SAME_S)
+    return min(near, key=lambda repeat: abs(repeat.at_s - at_s), default=None)
+
+
+def _drawn(svg: object) -> Markup:
+    """Pass on a picture that was drawn, or nothing for whatever false stood in its place."""
+    return Markup(svg) if svg else Markup()  # noqa: S704 - built as a tree, so it is markup by right

@@ -1,0 +1,41 @@
+"""The control: a listener with the usual habits, which must be caught. Started by the selftest.
+
+``python -m listener.selftest.leaky_listener SOUND LOG`` hears a file, keeps its last seconds as
+deques and arrays do, writes what it hears to a log, encodes a clip, and forgets: it clears what it remembers
+to clear. It says so in one line, and waits until its standard input ends.
+"""
+
+import collections
+import sys
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from listener.audio.clip import encode_clip
+from listener.audio.pcm import FRAME_SAMPLES, Samples
+from listener.storage.recordings import open_recording
+
+_KEPT_FRAMES: Final = 25
+
+
+def main(sound: Path, log_to: Path) -> None:
+    """Hear, keep, log, encode, forget, and wait."""
+    last: collections.deque[Samples] = collections.deque(maxlen=_KEPT_FRAMES)
+    window = np.zeros(0, np.float32)
+    with open_recording(sound) as recording, log_to.open("wb", 0) as log:
+        while (block := recording.read(FRAME_SAMPLES)) is not None:
+            last.append(block.copy())
+            log.write(block.tobytes())
+            # What the features look at: the habit that keeps most, because nobody thinks of it.
+            window = np.concatenate(last).astype(np.float32)
+    clip = encode_clip(np.concatenate(last), "control")
+    last.clear()
+    sys.stdout.write("forgotten\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    del window, clip
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,89 @@
+import pytest
+
+from listener.demo import output, scene
+from listener.demo.output import Transcript
+
+STAGE = scene.load_scene()
+
+
+@pytest.mark.parametrize(
+    ("event", "shown"),
+    [
+        (
+            {"event": "wake", "time_s": 61.2, "word": "alexa", "score": 0.987},
+            "1:01  wake       alexa 0.99",
+        ),
+        (
+            {"event": "near_miss", "time_s": 5.0, "word": "alexa", "score": 0.42},
+            "0:05  near miss  alexa 0.42, so nothing is kept",
+        ),
+        (
+            {"event": "sealed", "time_s": 1.0, "length_s": 3.25, "owner": "ada", "bytes": 70830},
+            "0:04  sealed     3.2 s to ada's key, 70,830 bytes",
+        ),
+        ({"event": "muted", "time_s": 33.6}, "0:33  muted      microphone shut, memory wiped"),
+        (
+            {"event": "unmuted", "time_s": 42.0, "muted_s": 8.4},
+            "0:42  open       8.4 s, and the word in it, were heard by nobody",
+        ),
+        ({"event": "not_kept", "time_s": 2.0, "reason": "gap"}, "0:02  not kept   gap"),
+        ({"event": "started"}, ""),
+    ],
+)
+def test_what_hear_says_becomes_a_line(event: dict[str, object], shown: str) -> None:
+    assert output.format_event(event) == shown
+    assert len(shown) <= output.WIDTH - 9
+
+
+def test_a_moment_says_who_talks() -> None:
+    said = STAGE.said[0]
+
+    shown = output.describe_moment(STAGE, said.from_s)
+
+    assert shown == f"0:01 of 0:59  {said.who}: {said.text}"
+
+
+def test_a_moment_says_that_nobody_hears() -> None:
+    assert "(muted)" in output.describe_moment(STAGE, STAGE.muted_words[0].from_s)
+
+
+def test_after_the_end_the_clock_stands() -> None:
+    assert output.describe_moment(STAGE, 1000.0).startswith("0:59 of 0:59")
+
+
+def test_without_a_terminal_nothing_moves(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Transcript()
+
+    page.moving("on the way")
+    page.line("hear", "something")
+    page.close()
+
+    assert capsys.readouterr().out == "hear     something\n"
+
+
+def test_on_a_terminal_the_moving_line_is_wiped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    page = Transcript(is_terminal=True)
+
+    page.moving("x" * 200)
+    page.moving("x" * 200)
+    page.line("hear", "something")
+    page.close()
+
+    shown = capsys.readouterr().out
+    assert shown.startswith("\r\x1b[K" + "x" * 40)
+    assert shown.count("x") < output.WIDTH
+    assert shown.endswith("\r\x1b[Khear     something\n")
+
+
+def test_a_dumb_terminal_is_left_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    page = Transcript(is_terminal=True)
+
+    page.moving("on the way")
+
+    assert not capsys.readouterr().out

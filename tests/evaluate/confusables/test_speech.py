@@ -1,0 +1,90 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from listener.errors import Unavailable
+from listener.evaluate.confusables.speech import (
+    LEAD_S,
+    TAIL_S,
+    VOICES,
+    Voice,
+    find_program,
+    parse_voice,
+    speak,
+)
+
+needs_espeak = pytest.mark.skipif(
+    shutil.which("espeak-ng") is None, reason="espeak-ng is not installed; make debian brings it"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "voice"),
+    [
+        ("en-us+f2", Voice("en-us+f2", 150, 50)),
+        ("en:160", Voice("en", 160, 50)),
+        ("en:160:7", Voice("en", 160, 7)),
+        ("en us", None),
+        ("en:1", None),
+        ("", None),
+        ("-w", None),
+        ("/etc/passwd", None),
+    ],
+)
+def test_a_voice_is_read(text: str, voice: Voice | None) -> None:
+    assert parse_voice(text) == voice
+
+
+def test_a_voice_is_written_as_it_is_read() -> None:
+    assert [parse_voice(str(voice)) for voice in VOICES] == list(VOICES)
+
+
+@needs_espeak
+@pytest.mark.system
+def test_a_phrase_is_spoken_with_silence_around_it() -> None:
+    sound = speak(find_program(), "election", VOICES[0])
+
+    lead, tail = round(LEAD_S * 16_000), round(TAIL_S * 16_000)
+    assert not sound[:lead].any()
+    assert not sound[-tail:].any()
+    spoken = sound[lead:-tail]
+    assert 0.3 < len(spoken) / 16_000 < 2
+    assert np.abs(spoken.astype(int)).max() == pytest.approx(0.4 * 32_767, abs=2)
+
+
+@needs_espeak
+@pytest.mark.system
+def test_the_same_phrase_and_voice_are_the_same_sound() -> None:
+    one, other = (speak(find_program(), "a rex", VOICES[1]) for _ in range(2))
+
+    assert np.array_equal(one, other)
+
+
+@needs_espeak
+@pytest.mark.system
+def test_a_phrase_is_no_option() -> None:
+    sound = speak(find_program(), "--version; -f /etc/passwd", VOICES[0])
+
+    assert len(sound) > 16_000
+
+
+@needs_espeak
+@pytest.mark.system
+def test_a_voice_that_it_does_not_have_is_said() -> None:
+    with pytest.raises(Unavailable, match="cannot speak as nonsense"):
+        speak(find_program(), "hello", Voice("nonsense"))
+
+
+def test_without_espeak_the_way_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(Unavailable, match="espeak-ng is not installed") as caught:
+        find_program()
+    assert "apt install espeak-ng" in caught.value.hint
+
+
+def test_a_program_that_cannot_be_started_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="does not speak"):
+        speak(str(tmp_path / "missing"), "hello", VOICES[0])

@@ -1,0 +1,204 @@
+"""Rooms and noise: at the level that was asked for, and the same each time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from scipy.signal import fftconvolve
+
+from listener.audio.pcm import Samples
+from listener.errors import Unavailable
+from listener.evaluate.corpus.augmentation import (
+    Condition,
+    MixChoice,
+    Mixer,
+    choose,
+    endless,
+    noise_rms,
+    read_response,
+)
+from listener.evaluate.corpus.speech_level import SpeechLevel, decibels
+
+RATE = 16_000
+RNG = np.random.default_rng(4)
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, (RNG.standard_normal(3 * RATE) * 800).astype(np.int16), RATE)
+    return path
+
+
+def speech() -> Samples:
+    time_s = np.arange(2 * RATE) / RATE
+    sound = 3_000 * np.sin(2 * np.pi * 300 * time_s) * (time_s % 1 < 0.6)
+    return sound.astype(np.int16)
+
+
+def played(samples: Samples, size: int = 5_000) -> Iterator[Samples]:
+    for first in range(0, len(samples), size):
+        yield samples[first : first + size]
+
+
+def mixed(choice: MixChoice, size: int = 5_000, samples: Samples | None = None) -> Samples:
+    sound = speech() if samples is None else samples
+    return np.concatenate(list(Mixer().mix(lambda: played(sound, size), choice)))
+
+
+def test_without_noise_and_room_sound_is_untouched() -> None:
+    assert np.array_equal(mixed(MixChoice()), speech())
+
+
+@pytest.mark.parametrize("snr_db", [-5.0, 0.0, 10.0, 30.0])
+def test_noise_stands_so_far_under_speech_as_was_asked(noise: Path, snr_db: float) -> None:
+    level = SpeechLevel()
+    level.push(speech().astype(np.float64))
+    assert level.active_rms is not None
+
+    added = mixed(MixChoice(noise=noise, snr_db=snr_db)).astype(float) - speech()
+
+    found_db = decibels(level.active_rms) - decibels(float(np.sqrt((added**2).mean())))
+    assert found_db == pytest.approx(snr_db, abs=0.3)
+
+
+def test_noise_in_silence_stands_under_assumed_speech(noise: Path) -> None:
+    silence = np.zeros(2 * RATE, np.int16)
+
+    added = mixed(MixChoice(noise=noise, snr_db=10.0), samples=silence).astype(float)
+
+    assert decibels(float(np.sqrt((added**2).mean()))) == pytest.approx(-36, abs=0.3)
+
+
+def test_the_same_inputs_give_the_same_bytes_however_sound_is_cut(noise: Path) -> None:
+    choice = MixChoice(noise=noise, noise_at=0.7, snr_db=5.0)
+
+    assert np.array_equal(mixed(choice), mixed(choice))
+    assert np.array_equal(mixed(choice, 32_000), mixed(choice, 777))
+
+
+def test_noise_begins_where_it_is_told_and_starts_again(noise: Path) -> None:
+    samples, _ = soundfile.read(noise, dtype="int16")
+
+    stream = endless(noise, 0.5)
+    heard = np.concatenate([next(stream) for _ in range(6)])
+
+    begin = len(samples) // 2
+    expected = np.concatenate([samples[begin:], samples, samples])[: len(heard)]
+    assert np.array_equal(heard, expected)
+
+
+def test_a_room_is_a_convolution_that_leaves_words_where_they_are(tmp_path: Path) -> None:
+    echo = np.zeros(40_000)
+    echo[100], echo[8_000], echo[35_000] = 0.5, 0.3, -0.2
+    soundfile.write(tmp_path / "room.wav", (echo * 32_767).astype(np.int16), RATE)
+
+    heard = mixed(MixChoice(room=tmp_path / "room.wav"))
+
+    response = read_response(tmp_path / "room.wav")
+    expected = fftconvolve(speech().astype(float), response)[: 2 * RATE]
+    assert len(response) == 39_900
+    assert (response**2).sum() == pytest.approx(1, abs=1e-5)
+    assert np.abs(heard - expected).max() <= 1
+
+
+def test_speech_is_measured_as_it_is_heard_in_the_room(tmp_path: Path, noise: Path) -> None:
+    echo = np.zeros(2_000)
+    echo[0], echo[1_500] = 0.5, 0.5
+    soundfile.write(tmp_path / "room.wav", (echo * 32_767).astype(np.int16), RATE)
+
+    wet = mixed(MixChoice(room=tmp_path / "room.wav"))
+    both = mixed(MixChoice(room=tmp_path / "room.wav", noise=noise, snr_db=10.0))
+
+    level = SpeechLevel()
+    level.push(wet.astype(np.float64))
+    added = both.astype(float) - wet
+    assert level.active_rms is not None
+    found_db = decibels(level.active_rms) - decibels(float(np.sqrt((added**2).mean())))
+    assert found_db == pytest.approx(10, abs=0.3)
+
+
+@pytest.mark.parametrize("speech_dbov", [-40.0, -26.0])
+def test_speech_can_be_brought_to_a_level(noise: Path, speech_dbov: float) -> None:
+    alone = mixed(MixChoice(speech_dbov=speech_dbov))
+    noisy = mixed(MixChoice(noise=noise, snr_db=10.0, speech_dbov=speech_dbov))
+
+    level = SpeechLevel()
+    level.push(alone.astype(np.float64))
+    assert level.active_rms is not None
+    assert decibels(level.active_rms) == pytest.approx(speech_dbov, abs=0.1)
+    added = noisy.astype(float) - alone
+    added_db = decibels(float(np.sqrt((added**2).mean())))
+    assert added_db == pytest.approx(speech_dbov - 10, abs=0.3)
+
+
+def test_what_goes_beyond_int16_is_counted(noise: Path) -> None:
+    mixer = Mixer()
+    loud = np.full(RATE, 32_000, np.int16)
+
+    sound = np.concatenate(
+        list(mixer.mix(lambda: played(loud), MixChoice(noise=noise, snr_db=0.0)))
+    )
+
+    assert sound.max() == 32_767
+    assert mixer.clipped_samples > 1_000
+    list(mixer.mix(lambda: played(loud), MixChoice()))
+    assert mixer.clipped_samples == 0
+
+
+def test_a_choice_is_the_same_each_time_and_differs_between_items_and_plays() -> None:
+    noises = tuple(Path(f"{number}.wav") for number in range(50))
+    condition = Condition("noisy", 10.0, noises, noises)
+
+    first = choose(condition, 1, "a.wav", 0)
+
+    assert first == choose(condition, 1, "a.wav", 0)
+    others = [
+        choose(condition, 1, "b.wav", 0),
+        choose(condition, 1, "a.wav", 1),
+        choose(condition, 2, "a.wav", 0),
+    ]
+    assert all(other.noise_at != first.noise_at for other in others)
+    assert first.snr_db == 10.0
+
+
+def test_all_noises_and_rooms_get_their_turn() -> None:
+    noises = (Path("a"), Path("b"), Path("c"))
+    choices = [choose(Condition("x", 5.0, noises, noises), 1, str(n), 0) for n in range(90)]
+
+    assert {choice.noise for choice in choices} == set(noises)
+    assert {choice.room for choice in choices} == set(noises)
+
+
+def test_a_clean_condition_chooses_nothing() -> None:
+    assert choose(Condition(), 1, "a.wav", 0) == MixChoice()
+
+
+def test_silence_is_neither_noise_nor_room(tmp_path: Path) -> None:
+    path = tmp_path / "silent.wav"
+    soundfile.write(path, np.zeros(1_000, np.int16), RATE)
+
+    with pytest.raises(Unavailable, match="no noise: it is silent"):
+        noise_rms(path)
+    with pytest.raises(Unavailable, match="no impulse response: it is silent"):
+        read_response(path)
+
+
+def test_nothing_is_neither_noise_nor_room(tmp_path: Path) -> None:
+    path = tmp_path / "empty.wav"
+    soundfile.write(path, np.zeros(0, np.int16), RATE)
+
+    with pytest.raises(Unavailable, match="no noise"):
+        next(endless(path, 0.3))
+    with pytest.raises(Unavailable, match="no impulse response"):
+        read_response(path)
+
+
+def test_a_song_is_no_room(tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, np.ones(21 * RATE, np.int16), RATE)
+
+    with pytest.raises(Unavailable, match="longer than"):
+        read_response(path)

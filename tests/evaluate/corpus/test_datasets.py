@@ -1,0 +1,207 @@
+"""Folders and published collections, read as they are.
+
+Folders are walked in one order, and read within bounds.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listener.errors import ConfigError, Unavailable, UsageError
+from listener.evaluate.corpus import datasets
+from listener.evaluate.corpus.datasets import open_corpus
+from listener.evaluate.corpus.items import InvalidItem, Item, Label
+
+KEYS = st.sampled_from(["clips", "streams", "file", "segments", "start"])
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner),
+)
+
+
+def sound(path: Path, seconds: float = 0.1) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(round(seconds * 16_000), np.int16), 16_000)
+    return path
+
+
+def items(path: Path, word: str | None = None) -> list[Item]:
+    return [item for item in open_corpus(path, word) if isinstance(item, Item)]
+
+
+def test_a_folder_gives_its_sounds_by_name_whatever_else_lies_there(tmp_path: Path) -> None:
+    for name in ("b/2.wav", "b/1.flac", "a/3.wav", "a/notes.txt"):
+        sound(tmp_path / "set" / name) if not name.endswith("txt") else None
+    (tmp_path / "set/a/notes.txt").write_text("no sound")
+
+    found = items(tmp_path / "set", "alexa")
+
+    assert [item.name for item in found] == ["set/a/3.wav", "set/b/1.flac", "set/b/2.wav"]
+    assert {item.labels for item in found} == {(Label("alexa"),)}
+
+
+def test_a_single_file_is_a_corpus_of_one(tmp_path: Path) -> None:
+    (item,) = items(sound(tmp_path / "one.wav"))
+
+    assert (item.name, item.labels) == (f"{tmp_path.name}/one.wav", ())
+
+
+def test_librispeech_is_read_as_it_is(tmp_path: Path) -> None:
+    chapter = tmp_path / "dev-clean" / "84" / "121123"
+    for number in (0, 1):
+        sound(chapter / f"84-121123-000{number}.flac")
+    (chapter / "84-121123.trans.txt").write_text(
+        "84-121123-0000 GO DO YOU HEAR\n84-121123-0001 BUT IN LESS\n", "utf-8"
+    )
+
+    first, second = items(tmp_path)
+
+    assert first.name == "dev-clean/84/121123/84-121123-0000.flac"
+    assert (first.speaker, first.transcript) == ("84", "GO DO YOU HEAR")
+    assert (second.transcript, second.labels) == ("BUT IN LESS", ())
+
+
+@pytest.mark.parametrize("named", ["", "test.tsv"])
+def test_common_voice_is_read_as_it_is(tmp_path: Path, named: str) -> None:
+    sound(tmp_path / "clips" / "common_voice_en_1.flac")
+    (tmp_path / "test.tsv").write_text(
+        "client_id\tpath\tsentence\tup_votes\tage\tgender\taccents\n"
+        + "a" * 128
+        + '\tcommon_voice_en_1.flac\tHe said "no".\t2\t\tfemale\tScottish English\n'
+        + "b" * 128
+        + "\t\tNothing.\t2\t\t\t\n",
+        "utf-8",
+    )
+
+    first, second = open_corpus(tmp_path / named)
+
+    assert isinstance(first, Item)
+    assert first.name == "clips/common_voice_en_1.flac"
+    assert first.path.is_file()
+    assert first.speaker == "a" * 16
+    assert (first.condition, first.transcript) == ("Scottish English", 'He said "no".')
+    assert second == InvalidItem("test.tsv line 3", "it names no clip")
+
+
+def listing(folder: Path, text: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "manifest.json").write_text(
+        text if isinstance(text, str) else json.dumps(text), "utf-8"
+    )
+    return folder
+
+
+def test_the_manifest_beside_recordings_is_read_as_it_is(tmp_path: Path) -> None:
+    stream = {
+        "file": "negative/talk.opus",
+        "group": "negative/talk",
+        "seconds": 9,
+        "segments": [
+            {"start": 3.4, "end": 6.0, "clip": "b.wav", "speaker": "bob"},
+            {"start": 0.0, "end": 3.0, "clip": "a.wav", "speaker": "ada"},
+        ],
+    }
+    clips = [
+        {"file": "positive/alexa/0.flac", "group": "positive/alexa", "label": "alexa"},
+        {"file": "rir/hall.flac", "group": "rir", "label": "rir"},
+        {"file": "speakers/1.flac", "group": "speakers/x", "label": "speaker", "speaker": "1"},
+    ]
+
+    first, second = items(listing(tmp_path, {"clips": clips, "streams": [stream]}))
+
+    assert (first.name, first.labels) == ("positive/alexa/0.flac", (Label("alexa"),))
+    assert (second.labels, second.condition) == ((), "negative/talk")
+    assert [part.speaker for part in second.segments] == ["ada", "bob"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"clips": 1}', '{"clips": [{"group": "x"}]}', "[" * 100_000, "\udcff"]
+)
+def test_a_malformed_listing_is_named(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+
+    with pytest.raises(ConfigError, match=r"manifest\.json"):
+        items(folder)
+
+
+@given(JSON)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_listing_brings_anything_but_items_or_one_error(tmp_path: Path, found: object) -> None:
+    try:
+        listed = items(listing(tmp_path / "set", found))
+    except ConfigError as error:
+        assert "manifest.json" in str(error)  # noqa: PT017 - items are as good
+    else:
+        assert all(isinstance(item, Item) for item in listed)
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no folder and no manifest"):
+        open_corpus(tmp_path / "none")
+
+
+@pytest.mark.recordings
+def test_the_real_recordings_are_read(recordings: Path) -> None:
+    found = items(recordings)
+
+    assert sum(item.labels == (Label("alexa"),) for item in found) == 100
+    assert sum(not item.labels for item in found) == 15
+    assert all(item.path.is_file() for item in found)
+
+
+def touch_sound(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"nobody listens to it here")
+    return path
+
+
+def test_noises_are_a_file_or_all_in_a_folder(tmp_path: Path) -> None:
+    first, second = touch_sound(tmp_path / "a.wav"), touch_sound(tmp_path / "b" / "c.wav")
+
+    assert datasets.sounds_in(tmp_path) == (first, second)
+    assert datasets.sounds_in(first) == (first,)
+
+
+def test_a_folder_without_a_sound_is_said(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no sound", "utf-8")
+
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UsageError, match="there is no sound file"):
+            datasets.sounds_in(path)
+
+
+def test_a_walk_goes_by_name_and_takes_what_ends_so_in_any_case(tmp_path: Path) -> None:
+    for name in ("b/2.WAV", "b/1.wav", "a/3.wav", "0.wav", "a/wav"):
+        touch_sound(tmp_path / name)
+
+    found = [path.relative_to(tmp_path).as_posix() for path in datasets.walk(tmp_path, (".wav",))]
+
+    assert found == ["0.wav", "a/3.wav", "b/1.wav", "b/2.WAV"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"cannot read .*none: No such file"):
+        list(datasets.walk(tmp_path / "none", (".wav",)))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"cannot read .*none"):
+        datasets.bytes_of(tmp_path / "none")
+
+
+def test_a_table_that_is_no_utf_8_is_read_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a.trans.txt").write_bytes(b"84-1 CAF\xc9")
+
+    assert datasets.text_of(tmp_path / "a.trans.txt") == "84-1 CAF\ufffd"
+
+
+def test_a_name_that_is_no_utf_8_can_be_printed() -> None:
+    assert datasets.printable(os.fsdecode(b"caf\xc9.wav")) == "caf\ufffd.wav"

@@ -1,0 +1,89 @@
+"""Items as they are played: from any phase, as long as they are."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from listener.audio.pcm import Samples
+from listener.errors import EarmarkError, Unavailable, UsageError
+from listener.evaluate.corpus.items import Item, Label
+from listener.evaluate.corpus.playback import PlayableItem, file_hash, open_item, phases
+
+RATE = 16_000
+NOISE = np.random.default_rng(5).integers(-9000, 9000, 3 * RATE, np.int16)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    soundfile.write(tmp_path / "noise.wav", NOISE, RATE)
+    return tmp_path / "noise.wav"
+
+
+def heard(found: PlayableItem, phase: int = 0) -> Samples:
+    return np.concatenate([np.zeros(0, np.int16), *found.play(phase)])
+
+
+def test_an_item_is_its_file(path: Path) -> None:
+    found = open_item(Item("a", path), 0)
+
+    assert found.length_samples == len(NOISE)
+    assert np.array_equal(heard(found), NOISE)
+
+
+@pytest.mark.parametrize("phase", [1, 160, 1279])
+def test_another_phase_leaves_the_first_samples_out(path: Path, phase: int) -> None:
+    assert np.array_equal(heard(open_item(Item("a", path), 0), phase), NOISE[phase:])
+
+
+def test_an_item_may_be_a_stretch_of_its_file(path: Path) -> None:
+    found = open_item(Item("a", path, start_s=0.5, length_s=1.25), 0)
+
+    assert np.array_equal(heard(found), NOISE[8_000:28_000])
+    assert np.array_equal(heard(found, 100), NOISE[8_100:28_000])
+
+
+def test_a_stretch_may_be_rounded(path: Path) -> None:
+    found = open_item(Item("a", path, start_s=1.0, length_s=2.05), 0)
+
+    assert found.length_samples == 2 * RATE
+
+
+@pytest.mark.parametrize(
+    ("item", "kind", "why"),
+    [
+        ({"start_s": 2.99}, Unavailable, "less than a step"),
+        ({"start_s": 3.5}, Unavailable, r"ends after 3\.00 s"),
+        ({"length_s": 3.2}, UsageError, r"the stretch ends at 3\.20 s"),
+        ({"labels": (Label("x", 2.0, 3.2),)}, UsageError, r"x is said until 3\.20 s"),
+        (
+            {"labels": (Label("x", 0.5, 1.5),), "length_s": 1.0, "origin": "list line 7"},
+            UsageError,
+            "list line 7: x is said until",
+        ),
+    ],
+)
+def test_what_lies_behind_the_end_is_said(
+    path: Path, item: dict[str, Any], kind: type[EarmarkError], why: str
+) -> None:
+    with pytest.raises(kind, match=why):
+        open_item(Item("a", path, **item), 0)
+
+
+def test_phases_lie_evenly_over_a_step() -> None:
+    assert phases(1) == (0,)
+    assert phases(8) == tuple(range(0, 1280, 160))
+    assert len(set(phases(1280))) == 1280
+
+
+def test_a_file_has_the_hash_of_its_bytes(path: Path) -> None:
+    assert file_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["absent.wav", "a\0b"])
+def test_a_file_that_is_not_there_has_no_hash(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Unavailable, match="cannot read"):
+        file_hash(tmp_path / name)

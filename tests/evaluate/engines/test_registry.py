@@ -1,0 +1,39 @@
+"""Which engine each kind names."""
+
+from pathlib import Path
+
+import pytest
+
+from listener.errors import ConfigError
+from listener.evaluate.engines.earmark import EarmarkRecipe
+from listener.evaluate.engines.registry import KINDS, build_recipe
+from listener.evaluate.plan import EngineSettings
+
+HOME = Path("/nonexistent")
+
+
+def test_our_own_models_are_the_default() -> None:
+    recipe = build_recipe(EngineSettings(name="x"), HOME)
+
+    assert isinstance(recipe, EarmarkRecipe)
+    assert (recipe.name, recipe.words, recipe.stepwise) == ("x", ("alexa",), False)
+
+
+@pytest.mark.parametrize("kind", ["openwakeword", "microwakeword"])
+def test_engines_of_others_have_recipes(kind: str) -> None:
+    recipe = build_recipe(EngineSettings(name="x", kind=kind), HOME)
+
+    assert recipe.name == "x"
+    assert len(recipe.key) == 64
+
+
+def test_a_command_needs_one() -> None:
+    with pytest.raises(ConfigError, match="needs a command"):
+        build_recipe(EngineSettings(kind="command"), HOME)
+
+
+def test_other_kinds_are_refused() -> None:
+    with pytest.raises(ConfigError, match="no kind of engine 'other'") as caught:
+        build_recipe(EngineSettings(kind="other"), HOME)
+
+    assert all(kind in caught.value.hint for kind in KINDS)

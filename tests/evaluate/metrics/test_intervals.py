@@ -1,0 +1,266 @@
+"""Intervals against closed forms, published tables, and what they must cover."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from listener.evaluate.metrics.intervals import (
+    PER_HOUR,
+    PER_WORD,
+    Rate,
+    bootstrap,
+    clopper_pearson,
+    hours_needed,
+    mcnemar,
+    poisson,
+    rate_ratio,
+    wilson,
+)
+
+
+def ends(rate: Rate | None) -> tuple[float, float]:
+    assert rate is not None
+    assert rate.low is not None
+    assert rate.high is not None
+    return rate.low, rate.high
+
+
+@pytest.mark.parametrize(
+    ("count", "trials", "low", "high"),
+    [
+        # Newcombe 1998, Statistics in Medicine 17, table I: score method.
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_is_that_of_newcombes_table(
+    count: int, trials: int, low: float, high: float
+) -> None:
+    assert ends(wilson(count, trials)) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("count", "trials", "low", "high"),
+    [
+        # The same table: exact method.
+        (81, 263, 0.2527, 0.3676),
+        (15, 148, 0.0578, 0.1617),
+        (0, 20, 0.0000, 0.1684),
+        (1, 29, 0.0009, 0.1776),
+    ],
+)
+def test_clopper_pearson_is_that_of_newcombes_table(
+    count: int, trials: int, low: float, high: float
+) -> None:
+    assert ends(clopper_pearson(count, trials)) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    [
+        # Garwood 1936: 95 % limits of the expectation of a Poisson variable.
+        (0, 0.0, 3.689),
+        (1, 0.0253, 5.572),
+        (2, 0.242, 7.225),
+        (3, 0.619, 8.767),
+        (5, 1.623, 11.668),
+        (10, 4.795, 18.390),
+        (50, 37.111, 65.919),
+    ],
+)
+def test_poisson_is_that_of_garwoods_table(count: int, low: float, high: float) -> None:
+    assert ends(poisson(count, 1.0)) == pytest.approx((low, high), abs=6e-4)
+    assert ends(poisson(count, 4.0)) == pytest.approx((low / 4, high / 4), abs=6e-4)
+
+
+@given(st.integers(0, 400), st.integers(1, 400), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+def test_shares_are_scipys(count: int, trials: int, confidence: float) -> None:
+    count = min(count, trials)
+    test = stats.binomtest(count, trials)
+
+    score = test.proportion_ci(confidence, "wilson")
+    exact = test.proportion_ci(confidence, "exact")
+
+    assert ends(wilson(count, trials, confidence)) == pytest.approx(
+        (score.low, score.high), abs=1e-9
+    )
+    assert ends(clopper_pearson(count, trials, confidence)) == pytest.approx(
+        (exact.low, exact.high), abs=1e-9
+    )
+
+
+@given(st.integers(0, 1000), st.floats(0.01, 1e4))
+def test_a_poisson_rate_is_bounded_by_chi_squares(count: int, hours: float) -> None:
+    low, high = ends(poisson(count, hours))
+
+    assert high == pytest.approx(stats.chi2.ppf(0.975, 2 * count + 2) / 2 / hours)
+    assert low == pytest.approx(stats.chi2.ppf(0.025, 2 * count) / 2 / hours if count else 0.0)
+
+
+@given(st.integers(0, 400), st.integers(1, 50))
+def test_the_rate_lies_in_its_interval_even_for_fractions(eighths: int, exposure: int) -> None:
+    count = eighths / 8
+    rates = [poisson(count, exposure)]
+    if count <= exposure:
+        rates += [wilson(count, exposure), clopper_pearson(count, exposure)]
+
+    for rate in rates:
+        low, high = ends(rate)
+        assert rate.value is not None
+        assert low - 1e-12 <= rate.value <= high + 1e-12
+
+
+@pytest.mark.parametrize("rate", [wilson(0, 0), clopper_pearson(0, 0), poisson(2, 0)])
+def test_without_exposure_there_is_no_rate(rate: Rate) -> None:
+    assert (rate.value, rate.low, rate.high) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("count", "below_half", "below_tenth"),
+    [(0, 6.0, 30), (1, 9.5, 47), (2, 12.6, 63), (3, 15.5, 78), (5, 21.0, 105), (10, 33.9, 170)],
+)
+def test_hours_needed_are_those_of_the_rule_of_three_and_beyond(
+    count: int, below_half: float, below_tenth: float
+) -> None:
+    assert hours_needed(count, 0.5) == pytest.approx(below_half, abs=0.05)
+    assert hours_needed(count, 0.1) == pytest.approx(below_tenth, abs=0.5)
+    assert hours_needed(0, 1.0) == pytest.approx(-math.log(0.05))
+
+
+def test_five_and_a_half_silent_hours_prove_little() -> None:
+    # What most published figures rest on.
+    claim = -math.log(0.05) / 5.5
+
+    assert claim == pytest.approx(0.545, abs=5e-4)
+    assert hours_needed(0, claim) == pytest.approx(5.5)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p"), [(0, 0, 1.0), (5, 5, 1.0), (1, 9, 0.021484), (0, 10, 0.001953)]
+)
+def test_mcnemar_is_the_sign_test_of_the_pairs_that_differ(
+    first: int, second: int, p: float
+) -> None:
+    assert mcnemar(first, second) == pytest.approx(p, abs=1e-6)
+    assert mcnemar(second, first) == mcnemar(first, second)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_scipys_binomial_test(first: int, second: int) -> None:
+    expected = stats.binomtest(first, first + second, 0.5).pvalue if first + second else 1.0
+
+    assert mcnemar(first, second) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_ratio_of_rates_has_its_interval_and_its_p() -> None:
+    low, high, p = rate_ratio(45, 23)
+
+    assert low < 45 / 23
+    assert high is not None
+    assert high > 45 / 23
+    assert low > 1.0
+    assert p == pytest.approx(stats.binomtest(45, 68, 0.5).pvalue)
+    assert rate_ratio(0, 0) == (0.0, None, 1.0)
+    assert rate_ratio(3, 0)[1] is None
+
+
+def test_a_ratio_knows_unequal_hours() -> None:
+    # Twice the events in twice the hours: the same rate.
+    low, high, p = rate_ratio(40, 20, share=2 / 3)
+
+    assert high is not None
+    assert low < 1 < high
+    assert p > 0.9
+
+
+def test_shares_cover_what_they_promise() -> None:
+    random = np.random.default_rng(20_204)
+    trials = random.integers(60, 600, 4_000)
+    true = random.uniform(0.02, 0.3, 4_000)
+    counts = random.binomial(trials, true)
+
+    def covered(interval: Callable[[float, float], Rate]) -> float:
+        found = [ends(interval(int(k), int(n))) for k, n in zip(counts, trials, strict=True)]
+        return float(
+            np.mean([low <= p <= high for (low, high), p in zip(found, true, strict=True)])
+        )
+
+    assert 0.94 <= covered(wilson) <= 0.97
+    assert 0.95 <= covered(clopper_pearson) <= 0.98
+
+
+def test_rates_of_false_wakes_cover_what_they_promise() -> None:
+    random = np.random.default_rng(20_205)
+    expected = random.uniform(10, 100, 4_000)
+    counts = random.poisson(expected)
+
+    covered = np.mean(
+        [
+            low <= mean <= high
+            for mean, (low, high) in (
+                (mean, ends(poisson(int(count), 1.0)))
+                for mean, count in zip(expected, counts, strict=True)
+            )
+        ]
+    )
+
+    assert 0.95 <= covered <= 0.97
+
+
+def test_claims_hold_as_often_as_they_promise() -> None:
+    random = np.random.default_rng(20_206)
+    true, hours = 0.5, 12.0
+    counts = random.poisson(true * hours, 4_000)
+
+    # A claim of "fewer than the true rate" is wrong, and must not be carried more than 1 in 20.
+    wrong = np.mean([hours_needed(int(count), true) <= hours for count in counts])
+
+    assert wrong <= 0.05
+
+
+def test_groups_that_differ_are_covered_where_single_events_are_not() -> None:
+    random = np.random.default_rng(20_207)
+    covered = {"groups": 0, "events": 0}
+
+    for seed in range(400):
+        hours = random.uniform(0.1, 1, 40)
+        counts = random.poisson(random.gamma(0.5, 4, 40) * hours)
+        low, high = ends(bootstrap(counts.tolist(), hours.tolist(), PER_HOUR, seed))
+        covered["groups"] += low <= 2.0 <= high
+        low, high = ends(poisson(float(counts.sum()), float(hours.sum())))
+        covered["events"] += low <= 2.0 <= high
+
+    assert covered["groups"] / 400 >= 0.91
+    assert covered["events"] / 400 < 0.85
+
+
+def test_a_bootstrap_is_the_same_each_time_and_keeps_the_rate() -> None:
+    counts, hours = [0.0, 3, 1, 0, 2, 0], [1.0, 2, 1, 1, 1, 0]
+
+    rate = bootstrap(counts, hours, PER_HOUR, 7)
+
+    assert rate == bootstrap(counts, hours, PER_HOUR, 7)
+    assert rate is not None
+    assert rate.value == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "exposures"),
+    [
+        ([1.0, 0, 1], [1.0, 1, 1]),
+        ([0.0] * 9, [1.0] * 9),
+        ([2.0] * 9, [2.0] * 9),
+        ([1.0] * 9, [0.0] * 9),
+    ],
+)
+def test_a_bootstrap_says_nothing_where_groups_tell_nothing(
+    counts: list[float], exposures: list[float]
+) -> None:
+    assert bootstrap(counts, exposures, PER_WORD, 1) is None

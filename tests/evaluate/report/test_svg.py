@@ -1,0 +1,132 @@
+import itertools
+import math
+from collections.abc import Callable
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.evaluate.report.svg import (
+    AxisFormat,
+    Linear,
+    Logarithmic,
+    Scale,
+    SvgChart,
+    clean,
+    format_value,
+    shorten,
+    step_path,
+)
+
+spans = st.tuples(st.floats(1e-6, 1e6), st.floats(1.01, 1e6))
+kinds = st.sampled_from((Linear, Logarithmic))
+
+
+@given(spans, st.floats(-1e12, 1e12), kinds)
+def test_nothing_is_drawn_outside_a_scale(
+    span: tuple[float, float], value: float, kind: Callable[[float, float], Scale]
+) -> None:
+    scale = kind(span[0], span[0] * span[1])
+
+    assert 0 <= scale.part(value) <= 1
+
+
+@given(spans, kinds)
+def test_ticks_rise_within_their_scale(
+    span: tuple[float, float], kind: Callable[[float, float], Scale]
+) -> None:
+    low, high = span[0], span[0] * span[1]
+    scale = kind(low, high)
+
+    ticks = scale.ticks()
+
+    assert list(ticks) == sorted(set(ticks))
+    for tick in ticks:
+        assert tick == 0 or low * 0.99 - 1e-9 <= tick <= high * 1.01 + 1e-9
+
+
+def test_a_logarithmic_scale_has_a_place_for_zero() -> None:
+    scale = Logarithmic(0.1, 10, 0.1)
+
+    assert scale.part(0) == 0
+    assert scale.part(0.1) == pytest.approx(0.1)
+    assert scale.part(1) == pytest.approx(0.55)
+    assert scale.part(10) == 1
+    assert scale.ticks()[:2] == (0, 0.1)
+
+
+def test_text_never_becomes_markup() -> None:
+    drawing = SvgChart("<b>&")
+    drawing.text((1, 2), "</text><script>alert(1)</script>", "tick")
+    drawing.dot((1, 2), "point", 'a "quoted" <title>')
+
+    svg = drawing.svg()
+
+    assert "<script" not in svg
+    assert "<b>" not in svg
+    root = ET.fromstring(svg)
+    assert root.attrib["aria-label"] == "<b>&"
+    assert [element.text for element in root.iter("title")] == ['a "quoted" <title>']
+
+
+@given(st.text())
+def test_whatever_a_name_holds_the_chart_can_be_read_back(name: str) -> None:
+    drawing = SvgChart("x")
+    drawing.text((0, 0), name, "tick")
+
+    root = ET.fromstring(drawing.svg())
+
+    assert (root[0].text or "") == clean(name)
+
+
+@pytest.mark.parametrize("unfit", ["\x00", "\x1b", "\u202e", "\ud800", "\uffff", "\x85"])
+def test_letters_that_would_change_those_around_them_are_replaced(unfit: str) -> None:
+    assert clean(f"a{unfit}b") == "a\ufffdb"
+
+
+def test_axes_have_their_names_and_ticks() -> None:
+    drawing = SvgChart("x")
+
+    drawing.axes(
+        Logarithmic(0.1, 10), Linear(0, 1), ("hours", "misses"), AxisFormat("plain", "percent")
+    )
+
+    texts = [element.text for element in ET.fromstring(drawing.svg()).iter("text")]
+    assert {"hours", "misses", "0", "0.1", "1", "10", "0 %", "100 %"} <= set(texts)
+
+
+def test_a_line_of_no_places_is_no_line() -> None:
+    drawing = SvgChart("x")
+
+    drawing.path([], "curve")
+
+    assert "path" not in drawing.svg()
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "expected"),
+    [
+        (0.125, "percent", "12.5 %"),
+        (65, "clock", "1:05"),
+        (3725, "clock", "1:02:05"),
+        (12345.6, "plain", "12,346"),
+        (0.5, "plain", "0.5"),
+    ],
+)
+def test_values_are_written_for_people(value: float, form: str, expected: str) -> None:
+    assert format_value(value, form) == expected
+
+
+def test_stairs_turn_only_at_corners() -> None:
+    steps = step_path([(0, 0), (1, 2), (3, 5)])
+
+    assert steps == [(0, 0), (1, 0), (1, 2), (3, 2), (3, 5)]
+    assert all(
+        math.isclose(a[0], b[0]) or math.isclose(a[1], b[1]) for a, b in itertools.pairwise(steps)
+    )
+
+
+def test_of_a_long_name_the_end_is_kept() -> None:
+    assert shorten("a" * 24) == "a" * 24
+    assert shorten("speakers/1737/0001.flac", 12) == "…7/0001.flac"

@@ -1,0 +1,166 @@
+"""What a reader must know before quoting a number, in words.
+
+What is said at the end of a run.
+"""
+
+import json
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from listener.evaluate.metrics.intervals import Rate, poisson, wilson
+from listener.evaluate.metrics.results import SkippedItem, Target, WordResult
+from listener.evaluate.plan import EvaluationPlan
+from listener.evaluate.report import text
+from listener.evaluate.report.text import (
+    list_cautions,
+    list_definitions,
+    summary_lines,
+    summary_objects,
+)
+from tests.evaluate import sample
+from tests.evaluate.sample import COMPARISON, result, word_result
+
+
+def word(**changes: object) -> WordResult:
+    plain = msgspec.structs.replace(word_result("earmark", 1.0, ("a.wav",)), said="alexa")
+    return msgspec.structs.replace(plain, **changes)
+
+
+def chosen(**changes: object) -> Target:
+    target = Target(
+        per_hour=0.5, threshold=0.8, low=0.6, high=None, carried=False, still_needed_h=4.04
+    )
+    return msgspec.structs.replace(target, **changes)
+
+
+def test_definitions_say_what_the_plan_says() -> None:
+    found = list_definitions(EvaluationPlan(hit_tail_s=0.75))
+
+    assert "0.75 s" in found["hit"]
+    assert {"wake", "hit", "miss", "false wake", "near miss", "hour"} <= found.keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hours": 0.0}, "nothing is known of false wakes"),
+        ({"words_said": 0}, "nothing is known of misses"),
+        ({"clipped_samples": 7}, "mixing drove 7 samples beyond int16"),
+        ({"target": chosen()}, "was chosen on these very sounds"),
+        ({"target": chosen()}, "1.94 h cannot carry a claim of fewer than 0.5 false wakes"),
+        ({"target": chosen()}, "4.0 h more"),
+        ({"target": chosen(threshold=None)}, "no threshold brings so few"),
+        ({"said": "election"}, "the transcript around 2 of its false wakes holds the word"),
+    ],
+)
+def test_what_limits_a_number_is_said(changes: dict[str, object], said: str) -> None:
+    assert any(said in caution for caution in list_cautions([word(**changes)], []))
+
+
+def test_a_plain_result_needs_no_words() -> None:
+    assert list_cautions([word()], []) == ()
+    assert isinstance(word().misses, Rate)
+
+
+def test_what_is_missing_is_said_first() -> None:
+    found = list_cautions([word()], [SkippedItem(item="a", why="b")])
+
+    assert found == ("1 thing is missing from these figures: see the list",)
+
+
+NO_RATE = Rate(0, 0, None, None, None, 0.95, "poisson", "per hour")
+RATE = Rate(3, 100, 0.03, 0.0103, 0.0846, 0.95, "wilson", "per word")
+
+
+def test_a_rate_of_nothing_says_so() -> None:
+    assert text.percent(NO_RATE) == "nothing to miss"
+    assert text.per_hour(NO_RATE) == "no hours"
+    assert text.format_rate(NO_RATE, 1, "").strip() == "none"
+
+
+def test_a_rate_stands_with_its_interval() -> None:
+    assert text.percent(RATE) == "3.0 % (1.0 % to 8.5 %)"
+    assert text.per_hour(RATE) == "0.03 per hour (0.01 to 0.0846)"
+    assert text.format_rate(RATE, 100, " %") == "3 % (1.03 to 8.46)"
+    assert text.format_rate_html(RATE, 100, " %") == "<b>3 %</b> (1.03 to 8.46)"
+
+
+def test_a_large_rate_has_no_exponent() -> None:
+    many = replace(RATE, value=123_456.7, low=None)
+
+    assert text.format_rate(many, 1, " per hour").strip() == "123,457 per hour"
+
+
+def test_facts_are_those_that_are_known() -> None:
+    word = sample.word_result("earmark", 1, ("a.flac",))
+    bare = msgspec.structs.replace(
+        word,
+        latency_s=(),
+        activation_s=(),
+        misses_by_speaker=None,
+        false_wakes_by_recording=None,
+    )
+
+    assert text.list_figures(bare) == [("near misses", "14")]
+    assert dict(text.list_figures(word)) == {
+        "near misses": "14",
+        "from the end of the word to the wake": "median 120 ms, 90 % 240 ms, 95 % 310 ms",
+        "false wakes held the threshold for": "median 0.24 s, 90 % 0.48 s, longest 0.80 s",
+        "misses, speakers resampled": "3 % (0 to 7.38)",
+        "false wakes, recordings resampled": "1.03 per hour (0 to 4.04)",
+    }
+
+
+def test_people_get_a_paragraph_for_each_word() -> None:
+    found = msgspec.structs.replace(result("a.wav"), comparisons=(COMPARISON,))
+
+    text = "\n".join(summary_lines(found))
+
+    assert "earmark: alexa, clean, threshold 0.5 (manifest)" in text
+    assert "misses       3 of 100: 3 % (" in text
+    assert "per hour (" in text
+    assert "by recording" in text
+    assert "per 10,000 words" in text
+    assert "fewer than 10 per hour: these hours carry it" in text
+    assert "fewer than 0.5 per hour: not carried; 13.2 h more without a false wake would" in text
+    assert "fewer than 0.1 per hour: these sounds speak against it" in text
+    assert "by the second alone 9, by both 1 of 100: p = 0.0654" in text
+    assert "of the second alone 6, of both 3: p = 0.0312" in text
+    assert "missing: a.wav: it is damaged" in text
+    assert "note: 1.94 hours" in text
+
+
+def test_a_target_is_shown_with_its_interval_and_what_is_unknown_is_said() -> None:
+    target = Target(
+        per_hour=0.5, threshold=0.8, low=0.6, high=None, carried=False, still_needed_h=4.0
+    )
+    whole = result("a.wav")
+    word = msgspec.structs.replace(
+        whole.words[0],
+        engine="alexa",
+        target=target,
+        misses=wilson(0, 0),
+        false_wakes=poisson(0, 0),
+        false_wakes_by_recording=None,
+        false_wakes_per_10000_words=None,
+    )
+
+    text = "\n".join(summary_lines(msgspec.structs.replace(whole, words=(word,))))
+
+    assert text.startswith("alexa, clean, threshold 0.5")
+    assert "threshold for 0.5 per hour: 0.8, from 0.6 to none that these hours can name" in text
+    assert text.count("nothing is known") == 2
+
+
+def test_programs_get_an_object_a_line() -> None:
+    found = msgspec.structs.replace(result("a.wav"), comparisons=(COMPARISON,))
+
+    rows = [json.loads(line) for line in summary_objects(found)]
+
+    assert [row.get("engine") for row in rows] == ["earmark", "openwakeword", None, None]
+    assert rows[0]["misses"]["count"] == 3
+    assert "events" not in rows[0]
+    assert rows[2]["comparison"]["words_said"] == 100
+    assert rows[3]["missing"] == {"item": "a.wav", "why": "it is damaged"}

@@ -1,0 +1,50 @@
+"""Who examines items: in order, and never all at once."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from listener.evaluate.corpus.items import Item
+from listener.evaluate.job import ItemReport
+from listener.evaluate.pool import AT_ONCE, Processes
+
+pytestmark = pytest.mark.system  # real processes
+
+HERE = Path("x")
+
+
+def slow_first(item: Item) -> ItemReport:
+    if item.name == "0":
+        time.sleep(0.3)
+    return ItemReport(item)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_reports_come_in_the_order_of_the_items(jobs: int) -> None:
+    items = [Item(str(number), HERE) for number in range(20)]
+
+    reports = Processes(jobs).map(slow_first, items)
+
+    assert [report.item for report in reports] == items
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_items_are_taken_as_they_are_needed(jobs: int) -> None:
+    taken = []
+
+    def endless() -> Iterator[Item]:
+        number = 0
+        while True:
+            taken.append(number)
+            yield Item(str(number), HERE)
+            number += 1
+            if number == 100_000:
+                return
+
+    reports = Processes(jobs).map(ItemReport, endless())
+    for _ in range(AT_ONCE):
+        next(reports)
+
+    assert len(taken) == AT_ONCE

@@ -1,0 +1,285 @@
+"""Plans run from end to end, with everything that a corpus of strangers may hold.
+
+What cannot be used is named before the first item, or there is no run at all.
+"""
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+
+from listener.errors import EarmarkError, UsageError
+from listener.evaluate.metrics.results import EventKind, Result
+from listener.evaluate.plan import EngineSettings
+from listener.evaluate.runner import open_all
+from tests.evaluate.spoken import FIXTURES, evaluate, manifest, plan
+
+pytestmark = pytest.mark.system  # real models, whole runs
+
+
+def figures(result: Result) -> tuple[float, float, float, float]:
+    """Misses, words, false wakes and hours of the first word."""
+    word = result.words[0]
+    return (
+        word.misses.count,
+        word.misses.exposure,
+        word.false_wakes.count,
+        word.false_wakes.exposure,
+    )
+
+
+def encoded(result: Result) -> bytes:
+    return msgspec.json.encode(result)
+
+
+def test_every_word_is_heard_and_nothing_else(tmp_path: Path) -> None:
+    result = evaluate(plan(manifest(tmp_path)))
+
+    word = result.words[0]
+    assert figures(result)[:3] == (0, 5, 0)
+    listed = tomllib.loads((FIXTURES / "index.toml").read_text("utf-8"))["recording"]
+    sound_s = sum(soundfile.info(FIXTURES / item["file"]).duration for item in listed)
+    assert word.hours == pytest.approx((sound_s - 5 * (0.7 + 0.5)) / 3600, abs=2e-5)
+    assert word.threshold_from == "manifest"
+    # The model fires while the last vowel is still sounding.
+    late = [event.latency_s for event in word.events if event.kind is EventKind.HIT]
+    assert all(s is not None and -0.3 < s < 0 for s in late)
+    assert word.false_wakes_per_10000_words is not None
+    assert result.missing == ()
+
+
+def test_the_same_plan_gives_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
+    made = plan(manifest(tmp_path), plays=2)
+
+    alone = evaluate(made)
+
+    assert encoded(evaluate(made, tmp_path / "scores", jobs=2)) == encoded(alone)
+    assert encoded(evaluate(made, tmp_path / "scores")) == encoded(alone)
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    made = plan(manifest(tmp_path))
+    cache = tmp_path / "scores"
+    whole = evaluate(made, cache)
+    kept = sorted(cache.rglob("*.scores"))
+
+    # Half of it is gone, and one of the rest was cut short by the power.
+    for path in kept[::2]:
+        path.unlink()
+    kept[1].write_bytes(kept[1].read_bytes()[:-7])
+    untouched = kept[3].stat().st_mtime_ns
+
+    assert encoded(evaluate(made, cache)) == encoded(whole)
+    assert sorted(cache.rglob("*.scores")) == kept
+    assert kept[3].stat().st_mtime_ns == untouched
+
+
+def test_scores_serve_every_threshold_but_no_other_model(tmp_path: Path) -> None:
+    listed, cache = manifest(tmp_path), tmp_path / "scores"
+    evaluate(plan(listed), cache)
+    kept = len(list(cache.rglob("*.scores")))
+
+    strict = EngineSettings(thresholds={"alexa": 0.9999}, patience_frames=3)
+    result = evaluate(plan(listed, strict), cache)
+    assert len(list(cache.rglob("*.scores"))) == kept
+    assert result.words[0].threshold_from == "settings"
+
+    evaluate(plan(listed, EngineSettings(words=("hey-jarvis",))), cache)
+    assert len(list(cache.rglob("*.scores"))) == 2 * kept
+
+
+def test_what_cannot_be_played_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    noise = np.random.default_rng(3).integers(-3000, 3000, 44_100 * 2, np.int16)
+    soundfile.write(tmp_path / "stereo.wav", noise.reshape(-1, 2), 44_100)
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.int16), 16_000)
+    (tmp_path / "words.wav").write_bytes(b"no sound at all")
+    damaged = (FIXTURES / "alexa.flac").read_bytes()
+    (tmp_path / "damaged.flac").write_bytes(damaged[: len(damaged) // 2])
+    listed = manifest(
+        tmp_path,
+        {"path": "stereo.wav"},
+        {"path": "empty.wav"},
+        {"path": "words.wav"},
+        {"path": "damaged.flac", "word": "alexa"},
+        {"path": "absent.wav"},
+        {"path": str(FIXTURES / "alexa.flac"), "word": "alexa", "offset": 60, "duration": 1},
+        {"path": "stereo.wav", "word": "alexa", "offset": -1, "duration": 1},
+        {"path": "stereo.wav", "start_s": 0.5, "length_s": 9},
+        {"path": "stereo.wav", "start_s": 7},
+    )
+
+    result = evaluate(plan(listed))
+
+    whole = evaluate(plan(manifest(tmp_path)))
+    assert figures(result)[:3] == figures(whole)[:3]
+    assert result.words[0].items == whole.words[0].items + 1
+    assert {trouble.item: trouble.why for trouble in result.missing}.keys() == {
+        "empty.wav",
+        "words.wav",
+        "damaged.flac",
+        "absent.wav",
+        f"{FIXTURES}/alexa.flac#2",
+        "spoken.jsonl line 18",
+        "stereo.wav@0.5",
+        "stereo.wav@7",
+    }
+    why = {trouble.item: trouble.why for trouble in result.missing}
+    assert "less than a step" in why["empty.wav"]
+    assert "damaged" in why["damaged.flac"]
+    assert "alexa is said until 61.00 s" in why[f"{FIXTURES}/alexa.flac#2"]
+    assert "offset of -1 s is out of range" in why["spoken.jsonl line 18"]
+    assert "the stretch ends at 9.50 s, the sound after 1.00 s" in why["stereo.wav@0.5"]
+    assert any("missing" in warning for warning in result.warnings)
+
+
+def test_scores_that_cannot_be_kept_cost_nothing_but_time(tmp_path: Path) -> None:
+    made = plan(manifest(tmp_path))
+    (tmp_path / "scores").write_text("a file stands where the folder should be")
+
+    result = evaluate(made, tmp_path / "scores")
+
+    assert result.words == evaluate(made).words
+    ((item, why),) = [(trouble.item, trouble.why) for trouble in result.missing]
+    assert item == "score cache"
+    assert "it could not be written" in why
+
+
+def test_noise_and_rooms_have_their_own_figures(tmp_path: Path) -> None:
+    noises = tmp_path / "noises"
+    noises.mkdir()
+    shutil.copy(FIXTURES / "talk.flac", noises / "talk.flac")
+    (noises / "broken.wav").write_bytes(b"none")
+    conditions = [{}, {"noise": str(noises), "snr_db": -10.0}]
+
+    result = evaluate(plan(manifest(tmp_path), condition=conditions))
+
+    clean, noisy = result.words
+    assert (clean.condition, noisy.condition) == ("clean", "-10 dB noises")
+    assert noisy.misses.count > clean.misses.count
+    assert [trouble.item for trouble in result.missing] == [str(noises / "broken.wav")]
+    assert encoded(evaluate(plan(manifest(tmp_path), condition=conditions))) == encoded(result)
+
+
+def test_a_target_chooses_the_threshold_and_says_what_the_hours_lack(tmp_path: Path) -> None:
+    listed = manifest(tmp_path)
+    loose = EngineSettings(thresholds={"alexa": 0.0005}, refractory_s=0.0)
+
+    before = evaluate(plan(listed, loose)).words[0]
+    after = evaluate(plan(listed, loose, target_false_wakes_per_hour=1.0))
+
+    word = after.words[0]
+    assert before.false_wakes.count > 0
+    assert word.false_wakes.count == 0
+    assert word.threshold_from == "target"
+    assert word.target is not None
+    assert (word.target.threshold, word.target.carried) == (word.threshold, False)
+    assert word.target.still_needed_h == pytest.approx(2.9957 - word.hours, abs=1e-3)
+    assert any("chosen on these very sounds" in warning for warning in after.warnings)
+    assert any("cannot carry" in warning for warning in after.warnings)
+
+
+def test_repeated_plays_tell_how_often_a_word_is_heard(tmp_path: Path) -> None:
+    result = evaluate(plan(manifest(tmp_path), plays=4))
+
+    word = result.words[0]
+    assert (word.plays, word.words_said, word.misses.count) == (4, 5, 0)
+    assert word.hours == evaluate(plan(manifest(tmp_path))).words[0].hours
+    assert [(each.kind, each.fired, each.plays) for each in word.repeatability] == [
+        (EventKind.HIT, 4, 4)
+    ] * 5
+    # The word is where it is, whatever the phase.
+    times: dict[str, list[float]] = {}
+    for event in word.events:
+        if event.kind is EventKind.HIT:
+            times.setdefault(f"{event.item} {event.at_s // 3}", []).append(event.at_s)
+    assert all(max(each) - min(each) < 0.25 for each in times.values())
+
+
+def test_two_engines_for_one_word_are_compared_in_pairs(tmp_path: Path) -> None:
+    deaf = EngineSettings(name="deaf", thresholds={"alexa": 0.99999})
+
+    result = evaluate(plan(manifest(tmp_path), EngineSettings(), deaf))
+
+    (found,) = result.comparisons
+    assert (found.first, found.second, found.word) == ("alexa", "deaf", "alexa")
+    assert found.words_said == 5
+    assert found.only_second_missed == result.words[1].misses.count > 0
+    assert found.only_first_missed == 0
+
+
+def test_a_model_may_listen_for_what_labels_call_otherwise(tmp_path: Path) -> None:
+    other = EngineSettings(words=("hey-jarvis",), said={"hey-jarvis": "alexa"})
+
+    word = evaluate(plan(manifest(tmp_path), other)).words[0]
+
+    assert (word.word, word.said, word.words_said) == ("hey-jarvis", "alexa", 5)
+
+
+def test_the_detector_of_the_device_has_the_same_events(tmp_path: Path) -> None:
+    listed = manifest(tmp_path)
+    at_once = EngineSettings(words=("alexa", "hey-mycroft"))
+    stepwise = EngineSettings(words=("alexa", "hey-mycroft"), stepwise=True)
+
+    found, expected = evaluate(plan(listed, at_once)), evaluate(plan(listed, stepwise))
+
+    for one, other in zip(found.words, expected.words, strict=True):
+        assert [(event.kind, event.item, event.at_s) for event in one.events] == [
+            (event.kind, event.item, event.at_s) for event in other.events
+        ]
+
+
+def test_a_hop_of_40_ms_has_twice_the_steps(tmp_path: Path) -> None:
+    result = evaluate(plan(manifest(tmp_path), EngineSettings(hop_ms=40, patience_frames=2)))
+
+    assert figures(result)[:3] == (0, 5, 0)
+    assert any(
+        event.at_s % 0.08 > 0.03 for event in result.words[0].events if event.kind is EventKind.HIT
+    )
+
+
+def test_the_result_says_what_it_rests_on(tmp_path: Path) -> None:
+    result = evaluate(plan(manifest(tmp_path)))
+
+    assert {"settings", "corpus", "code", "model alexa"} <= result.hashes.keys()
+    assert all(len(value) == 64 for value in result.hashes.values())
+    assert "numpy" in result.versions
+    assert json.loads(encoded(result))["plan"]["hit_tail_s"] == 0.5
+    other = evaluate(plan(manifest(tmp_path, {"path": str(FIXTURES / "quiet.flac")})))
+    assert other.hashes["corpus"] != result.hashes["corpus"]
+
+
+def test_a_model_that_is_refused_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    listed = manifest(tmp_path)
+
+    result = evaluate(plan(listed, EngineSettings(), EngineSettings(words=("no-such",))))
+
+    assert [word.word for word in result.words] == ["alexa"]
+    assert [(trouble.item, "no model" in trouble.why) for trouble in result.missing] == [
+        ("no-such", True)
+    ]
+
+
+def test_without_any_model_there_is_nothing_to_say(tmp_path: Path) -> None:
+    with pytest.raises(EarmarkError, match="there is no model 'no-such'"):
+        evaluate(plan(manifest(tmp_path), EngineSettings(words=("no-such",))))
+    with pytest.raises(EarmarkError, match="embedding is no wake word"):
+        evaluate(plan(manifest(tmp_path), EngineSettings(words=("embedding",))))
+
+
+def test_without_sound_there_is_nothing_to_play(tmp_path: Path) -> None:
+    made = plan(manifest(tmp_path))
+
+    with pytest.raises(UsageError, match="nothing to play"):
+        open_all(msgspec.structs.replace(made, corpus=()))
+
+
+def test_a_condition_without_any_usable_sound_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"none")
+
+    with pytest.raises(UsageError, match=r"no sound in .* can be used"):
+        evaluate(plan(manifest(tmp_path), condition=[{"room": str(tmp_path / "broken.wav")}]))

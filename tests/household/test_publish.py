@@ -1,0 +1,58 @@
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from listener.errors import ConfigError
+from listener.household import ca, publish
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+PUBLIC = {"earmark.conf": b"one"}
+SECRET = {"broker.key": b"two", "acl": b"three"}
+
+
+def test_only_what_differs_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "etc" / "earmark"
+
+    first = publish.write_files(folder, PUBLIC, SECRET)
+    second = publish.write_files(folder, PUBLIC, SECRET)
+    third = publish.write_files(folder, PUBLIC, SECRET | {"acl": b"other"})
+
+    assert (first, second, third) == ([*PUBLIC, *SECRET], [], ["acl"])
+    assert (folder / "acl").read_bytes() == b"other"
+
+
+def test_what_is_secret_is_for_its_reader_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "earmark"
+    publish.write_files(folder, PUBLIC, SECRET)
+    (folder / "broker.key").chmod(0o644)
+
+    mended = publish.write_files(folder, PUBLIC, SECRET)
+
+    modes = {name: stat.S_IMODE((folder / name).stat().st_mode) for name in PUBLIC | SECRET}
+    assert mended == ["broker.key"]
+    assert modes == {"earmark.conf": 0o644, "broker.key": 0o600, "acl": 0o600}
+
+
+def test_a_folder_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+
+    with pytest.raises(ConfigError, match="everybody can write"):
+        publish.write_files(tmp_path, PUBLIC, SECRET)
+
+
+def test_a_list_is_ours_and_holds_exactly_these_or_is_made_anew(tmp_path: Path) -> None:
+    authority, other = ca.new_authority(NOW), ca.new_authority(NOW)
+    path = tmp_path / "crl.pem"
+    listed = ca.build_revocation_list(authority, [(7, NOW)], 2)
+    path.write_bytes(listed.public_bytes(serialization.Encoding.PEM))
+
+    assert publish.is_current_revocation_list(path, {7}, authority)
+    assert not publish.is_current_revocation_list(path, {7, 8}, authority)
+    assert not publish.is_current_revocation_list(path, set(), authority)
+    assert not publish.is_current_revocation_list(path, {7}, other)
+    assert not publish.is_current_revocation_list(tmp_path / "none", set(), authority)
+    path.write_bytes(b"damaged")
+    assert not publish.is_current_revocation_list(path, {7}, authority)

@@ -1,0 +1,107 @@
+import pytest
+
+from listener.ipc import notices
+from listener.ipc.notices import LevelNotice, WordScore
+from listener.monitor.state import FRESH_S, HearState
+
+
+def level(up_s: float, cpu_s: float = 0.0, **words: float) -> LevelNotice:
+    return LevelNotice(
+        level_dbfs=-40,
+        floor_dbfs=-60,
+        words=tuple(
+            WordScore(name=name, score=score, threshold=0.5) for name, score in words.items()
+        ),
+        mute="open",
+        lamp="idle",
+        cpu_s=cpu_s,
+        up_s=up_s,
+    )
+
+
+def counters(**counts: int) -> notices.CountersNotice:
+    tally = notices.Tally(device="hall", boot="0" * 16, seq=0, **counts)  # type: ignore[arg-type] # no count is called v
+    return notices.sign_tally(tally, lambda _: bytes(64))
+
+
+def test_nobody_hears_before_the_first_level_and_after_the_last() -> None:
+    picture = HearState()
+    assert not picture.is_hearing(0)
+
+    picture.update(level(1), 100)
+
+    assert picture.is_hearing(100 + FRESH_S * 0.9)
+    assert not picture.is_hearing(100 + FRESH_S)
+
+
+def test_a_hear_that_stops_on_purpose_is_gone_at_once() -> None:
+    picture = HearState()
+    picture.update(level(1), 100)
+
+    picture.update(notices.StoppedNotice(), 100)
+
+    assert not picture.is_hearing(100)
+
+
+def test_processor_time_is_of_the_last_seconds() -> None:
+    picture = HearState()
+    assert picture.cpu_percent is None
+    picture.update(level(10, 5), 0)
+    assert picture.cpu_percent == 50  # since its start, for want of better
+
+    for second in range(1, 20):
+        picture.update(level(10 + second, 5 + second * 0.03), second)
+
+    assert picture.cpu_percent == pytest.approx(3)
+
+
+def test_words_from_several_levels_stand_in_their_order() -> None:
+    picture = HearState()
+
+    picture.update(level(1, alexa=0.1, timer=0.2), 0)
+    picture.update(level(1, weather=0.3), 0)
+    picture.update(level(1.2, alexa=0.4, timer=0.5), 0)
+
+    assert [(word.name, word.score) for word in picture.words.values()] == [
+        ("alexa", 0.4),
+        ("timer", 0.5),
+        ("weather", 0.3),
+    ]
+
+
+def test_what_is_told_is_known() -> None:
+    picture = HearState()
+    lost = notices.MicrophoneNotice(state="lost", cause="busy", losses=1)
+
+    for notice in (
+        notices.StartedNotice(),
+        level(1, alexa=0.1),
+        notices.WakeNotice(word="alexa", score=0.9),
+        notices.SpooledNotice(),
+        lost,
+        counters(wakes=3),
+        notices.MuteNotice(state="software"),
+    ):
+        picture.update(notice, 7)
+
+    assert picture.found is not None
+    assert (picture.found.kind, picture.found.word, picture.found.at_s) == ("wake", "alexa", 7)
+    assert picture.microphone == lost
+    assert picture.tally is not None
+    assert picture.tally.wakes == 3
+    assert picture.mute == "software"
+
+    picture.update(notices.NearMissNotice(word="alexa", score=0.3), 8)
+    assert picture.found.kind == "near_miss"
+
+
+def test_another_hear_has_another_past() -> None:
+    picture = HearState()
+    picture.update(level(50, 9, alexa=0.1), 0)
+    picture.update(counters(wakes=3), 0)
+    picture.update(notices.WakeNotice(word="alexa", score=0.9), 0)
+
+    picture.update(level(0.5, 0.1, timer=0.2), 3)
+
+    assert list(picture.words) == ["timer"]
+    assert (picture.tally, picture.found, picture.up_s) == (None, None, 0.5)
