@@ -250,7 +250,9 @@ def test_no_request_and_no_notice_has_a_field_for_one() -> None:
 
     assert not fields & {"to", "recipients", "share", "contact", "address", "url"}
     # The one that is there is the owner's own next key, proven by both of hers.
-    assert [kind.__name__ for kind in kinds if "recipient" in kind.__struct_fields__] == ["NewKey"]
+    assert [kind.__name__ for kind in kinds if "recipient" in kind.__struct_fields__] == [
+        "NewKeyRequest"
+    ]
 
 
 def test_the_spool_is_where_a_clip_is_addressed_and_its_name_alone_says_so(tmp_path: Path) -> None:

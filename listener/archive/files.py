@@ -26,7 +26,7 @@ def clip_path(folder: Path, owner: str, clip: str) -> Path:
     return folder / CLIPS / owner / (clip + SUFFIX)
 
 
-def find_envelope(folder: Path, clip: str) -> Path | None:
+def find_envelope_file(folder: Path, clip: str) -> Path | None:
     """Return the file of a clip in the archive ``folder``, whatever its index says."""
     if not _CLIP.fullmatch(clip):
         return None
@@ -45,7 +45,7 @@ def list_clips(folder: Path) -> Iterator[str]:
                 yield clip
 
 
-def read_envelope(path: Path) -> bytes:
+def read_envelope_file(path: Path) -> bytes:
     """Return a file's bytes, at most one more than an envelope can have.
 
     Raises:
@@ -78,7 +78,7 @@ def write_once(path: Path, data: bytes) -> bool:
         # A link fails where a rename would overwrite.
         os.link(part, path)
     except FileExistsError:
-        if read_envelope(path) != data:
+        if read_envelope_file(path) != data:
             raise
         return False
     finally:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from listener.archive.files import CLIPS, PART, SUFFIX, clip_path, overwrite, read_envelope
+from listener.archive.files import CLIPS, PART, SUFFIX, clip_path, overwrite, read_envelope_file
 from listener.archive.index import ClipIndex
 from listener.archive.owner_state import OwnerState
 from listener.archive.records import ClipRecord, Replayed
@@ -83,7 +83,7 @@ class IndexRepair:
         """Say whether a clip's file says of it what its row does."""
         try:
             path = clip_path(self._folder, kept.owner, kept.clip)
-            data, arrived_s = read_envelope(path), path.stat().st_mtime
+            data, arrived_s = read_envelope_file(path), path.stat().st_mtime
             header = self._verify(data).header
         except (OSError, BadEnvelope):
             return False
@@ -97,7 +97,7 @@ class IndexRepair:
         ) and kept.size_bytes == len(data)
 
     def _index_file(self, path: Path) -> bool:
-        data = read_envelope(path)
+        data = read_envelope_file(path)
         try:
             envelope = self._verify(data)
             self._check_place(envelope, path)

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from listener.archive.files import list_clips, read_envelope
+from listener.archive.files import list_clips, read_envelope_file
 from listener.archive.owner_state import Tombstone, make_tombstone
 from listener.archive.records import ClipRecord, Replayed
 from listener.archive.store import FileStore
@@ -113,7 +113,7 @@ class VerifiedReader:
 
     def _read(self, owner: str, clip: str) -> bytes | None:
         try:
-            return read_envelope(self._store.path(owner, clip))
+            return read_envelope_file(self._store.path(owner, clip))
         except FileNotFoundError:
             return None
         except OSError as error:

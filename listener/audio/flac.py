@@ -61,7 +61,7 @@ def to_flac(samples: Samples, rate_hz: int, comment: str) -> bytes:
     ]
     lengths = [len(frame) for frame in frames]
     tag = f"COMMENT={comment}".encode()
-    comments = _counted(_VENDOR) + (1).to_bytes(4, "little") + _counted(tag)
+    comments = _encode_string(_VENDOR) + (1).to_bytes(4, "little") + _encode_string(tag)
     plain = np.ascontiguousarray(samples, "<i2")
     about = (
         2 * BLOCK_SAMPLES.to_bytes(2, "big")
@@ -74,7 +74,7 @@ def to_flac(samples: Samples, rate_hz: int, comment: str) -> bytes:
     return b"".join((head, *frames))
 
 
-def _counted(text: bytes) -> bytes:
+def _encode_string(text: bytes) -> bytes:
     return len(text).to_bytes(4, "little") + text
 
 
@@ -96,7 +96,7 @@ def _frame(number: int, left_samples: int, body: bytes) -> bytes:
 
 def _bodies(blocks: _Ints, partitions: int) -> list[bytes]:
     """Encode blocks of one length at once: to numpy the second costs little after the first."""
-    return _packed(*_fields(blocks, partitions))
+    return _pack_fields(*_fields(blocks, partitions))
 
 
 def _fields(blocks: _Ints, partitions: int) -> tuple[_Ints, _Ints]:
@@ -149,7 +149,7 @@ def _fields(blocks: _Ints, partitions: int) -> tuple[_Ints, _Ints]:
     return values, lengths
 
 
-def _packed(values: _Ints, lengths: _Ints) -> list[bytes]:
+def _pack_fields(values: _Ints, lengths: _Ints) -> list[bytes]:
     """Return each row's fields as bytes, the rest of the last one zero.
 
     Args:

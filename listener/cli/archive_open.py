@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from listener.archive.files import find_envelope, read_envelope
+from listener.archive.files import find_envelope_file, read_envelope_file
 from listener.envelope.open import Identity, OpenedClip, open_envelope
 from listener.errors import Unavailable, UsageError
 from listener.owner.roster import Roster
@@ -32,7 +32,7 @@ def find_clip_file(archive: Path, clip_or_file: str) -> Path:
     Raises:
         UsageError: there is none.
     """
-    found = find_envelope(archive, clip_or_file)
+    found = find_envelope_file(archive, clip_or_file)
     if found is not None:
         return found
     path = Path(clip_or_file)
@@ -59,7 +59,7 @@ def open_clip(path: Path, identities: Sequence[Identity], roster: Roster, to: Pa
         EarmarkError: another file is in the way.
     """
     try:
-        data = read_envelope(path)
+        data = read_envelope_file(path)
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror or error}") from error
     opened = open_envelope(data, identities, roster.device_keys(), roster.owner_keys())

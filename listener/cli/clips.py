@@ -185,7 +185,7 @@ def new_key(arguments: argparse.Namespace, desk: Session) -> int:
     left = sorted(reply.devices.keys() - {one["device"] for one in proofs})
     for device in left:
         print(f"on {device} a person has to do it:")
-        print(_by_hand(desk.asker.owner, following.recipient, arguments.new_identity))
+        print(_manual_commands(desk.asker.owner, following.recipient, arguments.new_identity))
     print("to open older clips, and those that are under way, keep the old key")
     return 0
 
@@ -209,7 +209,7 @@ def _proofs(desk: Session, reply: KeysReply, following: Identity) -> list[dict[s
     return proofs
 
 
-def _by_hand(owner: str, recipient: str, path: str) -> str:
+def _manual_commands(owner: str, recipient: str, path: str) -> str:
     return (
         f"  earmark owner new-key {owner} --key {recipient}\n"
         f"  earmark owner challenge {owner} --present | age -d -i {path}\n"
@@ -238,7 +238,7 @@ def _show(reply: KeysReply, arguments: argparse.Namespace, desk: Session) -> Non
     ]
     if behind and active is not None:
         print("a speaker that still stays behind after its next clip needs a person there:")
-        print(_by_hand(desk.asker.owner, active.recipient, arguments.identity))
+        print(_manual_commands(desk.asker.owner, active.recipient, arguments.identity))
 
 
 _EPILOG: Final = """\

@@ -225,7 +225,7 @@ def _check(
     if folder is None:
         return told
     rows.sort(key=lambda row: str(row["t"]))
-    _index(desk.asker.owner, rows, Path(folder))
+    _write_index(desk.asker.owner, rows, Path(folder))
     closed = sum("closed" in row for row in rows)
     return told | {"folder": folder, "opened": len(rows) - closed, "closed": closed}
 
@@ -238,7 +238,7 @@ def _open(desk: Session, row: dict[str, Any], data: bytes, folder: Path) -> dict
     return row | private_fields(opened) | {"file": write_clip(opened, folder).name}
 
 
-def _index(owner: str, rows: list[dict[str, Any]], folder: Path) -> None:
+def _write_index(owner: str, rows: list[dict[str, Any]], folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -344,7 +344,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     if arguments.action == "neighbours":
         return neighbours.run(arguments, settings)
     out = Path(arguments.out)
-    judge = evaluate_survey if arguments.trace else _played
+    judge = evaluate_survey if arguments.trace else _run_plan
     result, sound = judge(arguments, settings)
     write_outputs(result, out, sound)
     if arguments.json:
@@ -357,7 +357,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     return int(bool(result.missing) or not _claims_hold(result))
 
 
-def _played(arguments: argparse.Namespace, settings: Config) -> tuple[Result, ExcerptCutter | None]:
+def _run_plan(
+    arguments: argparse.Namespace, settings: Config
+) -> tuple[Result, ExcerptCutter | None]:
     plan = build_plan(arguments, settings)
     total = sum(_bytes(item) for item in open_all(plan) if isinstance(item, Item))
     with ProgressLine(total, sys.stderr) as remaining:
@@ -366,7 +368,7 @@ def _played(arguments: argparse.Namespace, settings: Config) -> tuple[Result, Ex
             recipe=lambda engine: build_recipe(engine, Path(settings.home)),
             workers=_workers(arguments),
             cache=Path(arguments.cache or Path(arguments.out) / "scores"),
-            advance=lambda item: remaining.done(_bytes(item)),
+            advance=lambda item: remaining.advance(_bytes(item)),
         ).run()
     return result, ExcerptCutter(plan) if arguments.with_sound else None
 

@@ -202,7 +202,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     service = Notifier(os.environ, time.monotonic)
     keeping = Sealer(
         attribution=Keeper(keeper, RosterUpdater(home, settings.device.name, key)),
-        stamp=_stamp(settings, home, key, boot),
+        stamp=_sealing_context(settings, home, key, boot),
         border=Spool(home.path / "spool", settings.spool),
         counters=counters,
         buffers=buffers,
@@ -228,7 +228,9 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         for held in (requests, lamp, chime):
             if held is not None:
                 closing.callback(held.close)
-        herald.publish(_started(settings, thresholds, keeper, mute.about, is_fast=arguments.fast))
+        herald.publish(
+            _started_event(settings, thresholds, keeper, mute.about, is_fast=arguments.fast)
+        )
         service.ready("listening")
         sounds = watching.observe(
             gate.stream(),
@@ -268,7 +270,7 @@ def _networks(
     return detector, SpeechNet(catalogue.speech()), models, thresholds
 
 
-def _stamp(
+def _sealing_context(
     settings: config.Config, home: Home, key: Ed25519PrivateKey, boot: str
 ) -> SealingContext:
     return SealingContext(
@@ -299,7 +301,7 @@ def _write_text(event: events.Event) -> None:
     sys.stdout.flush()
 
 
-def _started(
+def _started_event(
     settings: config.Config,
     thresholds: dict[str, float],
     keeper: str,

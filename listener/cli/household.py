@@ -64,7 +64,7 @@ def set_up(
     broker_folder = arguments.broker_folder or (places and str(places.broker))
 
     def settle(before: Registry) -> Registry:
-        known = before.hosts or tuple(dict.fromkeys((*_own_names(), *_LOOPBACK)))
+        known = before.hosts or tuple(dict.fromkeys((*_local_host_names(), *_LOOPBACK)))
         return msgspec.structs.replace(
             before,
             hosts=hosts if arguments.host else known,
@@ -190,7 +190,7 @@ def _days(until_s: int, office: HouseholdStore) -> int:
     return (datetime.fromtimestamp(until_s, UTC) - office.now()).days
 
 
-def _own_names() -> tuple[str, ...]:
+def _local_host_names() -> tuple[str, ...]:
     name = socket.gethostname().lower()
     if not ca.is_valid_host(name) or name in _LOOPBACK:
         return ()
@@ -237,7 +237,7 @@ Without certificates, on one computer, two steps are enough:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what follows ``earmark household``."""
     actions = Subcommands(parser, epilog=_ROUND)
-    _add_premises(actions)
+    _add_setup_actions(actions)
     _add_members(actions)
     _add_devices(actions)
     household_incident.add_arguments(actions)
@@ -271,7 +271,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
 _Action = Callable[[argparse.Namespace, config.Config, Home], int]
 
 
-def _add_premises(actions: Subcommands) -> None:
+def _add_setup_actions(actions: Subcommands) -> None:
     standard = Registry()
     init = actions.add("init", "set up a home: its authority, and all that mosquitto needs")
     init.add_argument(

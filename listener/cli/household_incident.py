@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, settings: Config, home: Home) -> int:
         Unavailable: a file cannot be read, or the log not be written.
     """
     del settings
-    strays = list(_examine(arguments.files, home.roster()))
+    strays = list(_classify_files(arguments.files, home.roster()))
     owners: dict[str, list[PublicHeader]] = {}
     for stray in strays:
         if stray.header is not None:
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace, settings: Config, home: Home) -> int:
     return 0 if all(stray.header is not None for stray in strays) else 1
 
 
-def _examine(names: list[str], roster: Roster) -> Iterator[StrayFile]:
+def _classify_files(names: list[str], roster: Roster) -> Iterator[StrayFile]:
     devices, owners = roster.device_keys(), roster.owner_keys()
     for path in _files(names):
         try:

@@ -77,7 +77,7 @@ class _MonitorLoop:
         while not self._stop.requested:
             has_changed = self._turn()
             now_s = time.monotonic()
-            if self.picture.is_hearing(now_s):
+            if self.picture.is_current(now_s):
                 silent_s = now_s
                 if not has_changed or now_s < due_s:
                     continue
@@ -97,7 +97,7 @@ class _MonitorLoop:
         until_s = time.monotonic() + patience_s
         while not self._stop.requested and time.monotonic() < until_s:
             self._turn()
-            if self.picture.tally is not None and self.picture.is_hearing(time.monotonic()):
+            if self.picture.tally is not None and self.picture.is_current(time.monotonic()):
                 return
         raise Unavailable(
             f"{text.NO_HEAR} at {home}",

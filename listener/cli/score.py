@@ -201,7 +201,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     with ProgressLine(len(paths), sys.stderr, sys.stdout) as remaining:
         for number, path in enumerate(paths):
             file = printable(path)
-            advance = partial(remaining.reached, number)
+            advance = partial(remaining.set_position, number)
             try:
                 with open_recording(path, settings.microphone.channel) as recording:
                     report.end(file, score_recording(detector, recording, file, report, advance))

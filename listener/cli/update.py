@@ -195,7 +195,7 @@ def _check(arguments: argparse.Namespace, settings: Config) -> int:
 def _install(arguments: argparse.Namespace, settings: Config) -> int:
     trusted = release_keys(settings.update.keys)
     versions = _versions(arguments, settings)
-    with versions.lock(), _trial(arguments, settings) as trial:
+    with versions.lock(), _build_trial(arguments, settings) as trial:
         _finish_previous(arguments, versions)
         noted = steps.install(
             Path(arguments.file),
@@ -209,7 +209,7 @@ def _install(arguments: argparse.Namespace, settings: Config) -> int:
 
 def _roll_back(arguments: argparse.Namespace, settings: Config) -> int:
     versions = _versions(arguments, settings)
-    with versions.lock(), _trial(arguments, settings) as trial:
+    with versions.lock(), _build_trial(arguments, settings) as trial:
         _finish_previous(arguments, versions)
         noted = steps.roll_back(versions, trial)
     return _outcome(arguments, versions, noted)
@@ -268,7 +268,7 @@ def _outcome(arguments: argparse.Namespace, versions: Versions, noted: state.Upd
 
 
 @contextlib.contextmanager
-def _trial(arguments: argparse.Namespace, settings: Config) -> Iterator[Trial]:
+def _build_trial(arguments: argparse.Namespace, settings: Config) -> Iterator[Trial]:
     """Give what a version is tried with, while its recording is a file."""
     options = ["--home", settings.home]
     if arguments.config:

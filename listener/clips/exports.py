@@ -59,7 +59,7 @@ class ExportReader:
 
     def __init__(self, path: Path, archive: Ed25519PublicKey) -> None:
         self._path = path
-        with self._as_ours():
+        with self._translate_errors():
             self._zip = zipfile.ZipFile(path)
         try:
             self._entries = self._named()
@@ -118,39 +118,39 @@ class ExportReader:
             line = self._line(raw)
             name = f"clips/{line.clip}.earmark"
             if name not in left:
-                raise self._wrong(f"clip {line.clip} is missing or twice in the manifest")
+                raise self._error(f"clip {line.clip} is missing or twice in the manifest")
             left.remove(name)
             count += 1
             yield line, self._clip(name, line, devices)
         if left:
-            raise self._wrong(f"{len(left)} clips are in no manifest")
+            raise self._error(f"{len(left)} clips are in no manifest")
         if (digest.hexdigest(), count) != (self.receipt.manifest_sha256, self.receipt.count):
-            raise self._wrong("the manifest is not the one that the archive signed")
+            raise self._error("the manifest is not the one that the archive signed")
         if self.receipt.kind != "export":
-            raise self._wrong("its receipt is for something else")
+            raise self._error("its receipt is for something else")
 
     def _clip(
         self, name: str, line: ManifestLine, devices: Mapping[str, Ed25519PublicKey]
     ) -> bytes:
         data = self._small(name, ENVELOPE_LIMIT_BYTES)
         if hashlib.sha256(data).hexdigest() != line.sha256 or len(data) != line.bytes:
-            raise self._wrong(f"clip {line.clip} is not the one in the manifest")
+            raise self._error(f"clip {line.clip} is not the one in the manifest")
         try:
             header = verify_device(data, devices).header
         except BadEnvelope as error:
-            raise self._wrong(f"clip {line.clip}: {error}") from error
+            raise self._error(f"clip {line.clip}: {error}") from error
         told = (header.clip, header.device, header.seq, header.t, header.ttl_s, header.okey)
         if told != (line.clip, line.device, line.seq, line.t, line.ttl_s, line.okey):
-            raise self._wrong(f"clip {line.clip} is not what the manifest says")
+            raise self._error(f"clip {line.clip} is not what the manifest says")
         if header.owner != self.receipt.owner:
-            raise self._wrong(f"clip {line.clip} is not {self.receipt.owner}'s")
+            raise self._error(f"clip {line.clip} is not {self.receipt.owner}'s")
         return data
 
     def _named(self) -> dict[str, zipfile.ZipInfo]:
         found = {}
         for entry in self._zip.infolist():
             if entry.filename in found or entry.compress_type != zipfile.ZIP_STORED:
-                raise self._wrong("an entry is there twice, or packed")
+                raise self._error("an entry is there twice, or packed")
             found[entry.filename] = entry
         extra = [
             name
@@ -159,7 +159,7 @@ class ExportReader:
         ]
         missing = {PAGE, MANIFEST, DEVICES, LOG, RECEIPT} - found.keys()
         if extra or missing:
-            raise self._wrong("entries are missing, or foreign ones are inside")
+            raise self._error("entries are missing, or foreign ones are inside")
         return found
 
     def _devices(self) -> dict[str, str]:
@@ -168,42 +168,42 @@ class ExportReader:
             for text in devices.values():
                 keys.parse_device(text)
         except (ValueError, RecursionError, ConfigError) as error:
-            raise self._wrong("its list of devices is none") from error
+            raise self._error("its list of devices is none") from error
         return devices
 
     def _line(self, raw: bytes) -> ManifestLine:
         try:
             return msgspec.json.decode(raw, type=ManifestLine)
         except (ValueError, RecursionError) as error:
-            raise self._wrong("its manifest is none") from error
+            raise self._error("its manifest is none") from error
 
     def _lines(self, name: str) -> Iterator[dict[str, Any]]:
         return parse_lines(self._raw_lines(name))
 
     def _raw_lines(self, name: str) -> Iterator[bytes]:
-        with self._as_ours(), self._zip.open(self._entries[name]) as file:
+        with self._translate_errors(), self._zip.open(self._entries[name]) as file:
             yield from raw_lines(file)
 
     def _small(self, name: str, most_bytes: int = _SMALL_BYTES) -> bytes:
-        with self._as_ours(), self._zip.open(self._entries[name]) as file:
+        with self._translate_errors(), self._zip.open(self._entries[name]) as file:
             data = file.read(most_bytes + 1)
         if len(data) > most_bytes:
-            raise self._wrong("an entry is too long to be what its name says")
+            raise self._error("an entry is too long to be what its name says")
         return data
 
     @contextmanager
-    def _as_ours(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except _NO_ZIP as error:
-            raise self._wrong("it is not a whole ZIP") from error
+            raise self._error("it is not a whole ZIP") from error
         except OSError as error:
             if error.errno == errno.EINVAL:  # it sent us to a place before its beginning
-                raise self._wrong("it is not a whole ZIP") from error
+                raise self._error("it is not a whole ZIP") from error
             why = error.strerror or error
             raise Unavailable(f"cannot read {self._path}: {why}") from error
 
-    def _wrong(self, why: str) -> EarmarkError:
+    def _error(self, why: str) -> EarmarkError:
         return EarmarkError(
             f"the export {self._path} is not sound: {why}", "export again, and believe none of it"
         )

@@ -53,7 +53,7 @@ def check_cards(root: Path, settings: Config) -> Finding:
         hint = "" if len(others) < len(cards) else "microphone.device names none of them"
         return check.warn(text, hint)
     refuses = settings.mute.other_microphones == "refuse"
-    return check.found(
+    return check.finding(
         "fail" if refuses else "warn",
         f"the switch does not cut {rest}" + ("; hear does not start" if refuses else ""),
         "unplug it, or let microphone.device name the card that the switch cuts",

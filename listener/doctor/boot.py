@@ -31,7 +31,7 @@ def check_boot(root: Path, settings: MuteSettings) -> Finding:
         return Check("boot").fail(
             "the markers of earmark in config.txt are damaged", "mend them by hand"
         )
-    asked = tuple(_overlays(text))
+    asked = tuple(_parse_overlays(text))
     ours = [name for name in asked if name.startswith("earmark-")]
     missing = [name for name in ours if not (folder / "overlays" / f"{name}.dtbo").exists()]
     if missing:
@@ -46,7 +46,7 @@ def check_boot(root: Path, settings: MuteSettings) -> Finding:
         )
     # Debian's package writes config.txt anew with each kernel, from this file and no other.
     is_written_anew = "upstream_kernel=1" in lines
-    if is_written_anew and ours and not set(ours) <= {*_overlays(_read(root / _KEPT) or "")}:
+    if is_written_anew and ours and not set(ours) <= {*_parse_overlays(_read(root / _KEPT) or "")}:
         return Check("boot").fail(
             f"the next kernel takes {', '.join(ours)} out of config.txt",
             f"the same lines belong into /{_KEPT}",
@@ -74,7 +74,7 @@ def check_overlay(root: Path, settings: MuteSettings) -> Finding:
 
 
 def _check_input(root: Path, settings: MuteSettings, *, is_in_tree: bool) -> Finding:
-    is_input = SWITCH in _inputs(root)
+    is_input = SWITCH in _list_inputs(root)
     if is_input and is_in_tree:
         return Check("overlay").ok(f"{SWITCH} is an input device")
     if is_in_tree:
@@ -96,7 +96,7 @@ def _check_input(root: Path, settings: MuteSettings, *, is_in_tree: bool) -> Fin
     )
 
 
-def _overlays(text: str) -> Iterator[str]:
+def _parse_overlays(text: str) -> Iterator[str]:
     """Yield the overlays that apply to every board, without their parameters."""
     applies = True
     for line in map(str.strip, text.splitlines()):
@@ -106,7 +106,7 @@ def _overlays(text: str) -> Iterator[str]:
             yield line.partition("=")[2].partition(",")[0].strip()
 
 
-def _inputs(root: Path) -> set[str]:
+def _list_inputs(root: Path) -> set[str]:
     names = (root / "sys" / "class" / "input").glob("event*/device/name")
     return {(_read(path) or "").strip() for path in names}
 

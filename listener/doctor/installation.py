@@ -38,7 +38,7 @@ def _check_keeper(home: Home, name: str | None) -> Finding:
     try:
         keeper = home.keeper(name)
     except EarmarkError as error:
-        return Check("keeper").failed(error)
+        return Check("keeper").fail_with(error)
     return Check("keeper").ok(f"{keeper}, who has confirmed her key")
 
 
@@ -48,7 +48,7 @@ def _check_key(home: Home) -> Finding:
     try:
         home.device_key()
     except EarmarkError as error:
-        return Check("key").failed(error)
+        return Check("key").fail_with(error)
     return Check("key").ok("the device's key is there, and nobody else's")
 
 
@@ -59,7 +59,7 @@ def _check_models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
         catalogue.embedding()
         catalogue.speech()
     except EarmarkError as error:
-        return Check("models").failed(error)
+        return Check("models").fail_with(error)
     words = ", ".join(settings.words)
     return Check("models").ok(f"{words}: each is what its manifest says, byte for byte")
 
@@ -91,7 +91,7 @@ def _check_spool(folder: Path, settings: SpoolSettings) -> Finding:
         hint = "more than half full: does earmark send run, and does the archive acknowledge?"
     elif lost:
         hint = "earmark send --release brings back what was set aside"
-    return Check("spool").found(
+    return Check("spool").finding(
         "warn" if hint else "ok", text, hint, waiting=waiting, lost=lost, free_bytes=free_bytes
     )
 
@@ -112,7 +112,7 @@ def check_broker(settings: BrokerSettings) -> Finding:
     try:
         client = PahoBroker(settings, name)
     except EarmarkError as error:
-        return Check("broker").failed(error)
+        return Check("broker").fail_with(error)
     return try_connection(client, f"{settings.host}:{settings.port}", time.monotonic)
 
 

@@ -64,7 +64,7 @@ def check_throttling(root: Path) -> Finding:
     past = [text for bit, text in _NOW.items() if bits >> bit + _SINCE_START_BITS & 1]
     hint = _POWER if bits & 0x1_0001 else "more air"
     if now:
-        return Check("throttling").found(
+        return Check("throttling").finding(
             "fail" if bits & _LEAST_FIT else "warn", f"now: {', '.join(now)}", hint, bits=bits
         )
     if past:

@@ -13,12 +13,12 @@ from threadpoolctl import threadpool_limits
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.errors import EarmarkError
-from listener.evaluate.corpus.augmentation import Condition, MixChoice, Mixer, choose
+from listener.evaluate.corpus.augmentation import Condition, MixChoice, Mixer, choose_mix
 from listener.evaluate.corpus.items import Item
-from listener.evaluate.corpus.playback import PlayableItem, file_hash, open_item, phases
+from listener.evaluate.corpus.playback import PlayableItem, file_hash, list_phases, open_item
 from listener.evaluate.engines.cache import ScoreCache
 from listener.evaluate.engines.interface import Engine, EngineRecipe, ScoreTrack
-from listener.evaluate.engines.provenance import MIXING, code_hash, digest_of
+from listener.evaluate.engines.provenance import MIXING, code_hash, digest_values
 from listener.evaluate.metrics.matching import MatchRule, PlayedItem, TakeReport, word_report
 from listener.evaluate.plan import EngineSettings
 from listener.wakeword.detector import Rule
@@ -76,7 +76,7 @@ def examine_item(job: Job, item: Item) -> ItemReport:
             try:
                 name = job.conditions[condition].name
                 takes += [
-                    _take(
+                    _build_report(
                         job, PlayedItem(item, name, play), track, engine=engine, condition=condition
                     )
                     for play, track in tracks.of(engine, job.conditions[condition])
@@ -132,16 +132,16 @@ class _Tracks:
             EarmarkError: the sound, the noise or the room cannot be read; the engine cannot run.
         """
         job = self._job
-        for play, phase in enumerate(phases(job.plays)):
-            choice = choose(condition, job.seed, self._found.item.name, play)
+        for play, phase in enumerate(list_phases(job.plays)):
+            choice = choose_mix(condition, job.seed, self._found.item.name, play)
             key = self._key(job.recipes[engine], choice, phase)
             track = self._cache.load(key) if self._cache else None
             if track is None:
-                track = self._scored(job.recipes[engine], choice, phase)
+                track = self._score(job.recipes[engine], choice, phase)
                 self._keep(key, track)
             yield play, track
 
-    def _scored(self, recipe: EngineRecipe, choice: MixChoice, phase: int) -> ScoreTrack:
+    def _score(self, recipe: EngineRecipe, choice: MixChoice, phase: int) -> ScoreTrack:
         sound = self._mixer.mix(lambda: self._found.play(phase), choice)
         track = get_engine(recipe).track(sound)
         return replace(
@@ -161,7 +161,7 @@ class _Tracks:
 
     def _key(self, recipe: EngineRecipe, choice: MixChoice, phase: int) -> str:
         item, hashes = self._found.item, self._job.sound_hashes
-        return digest_of(
+        return digest_values(
             "scores",
             recipe.key,
             _mixing_code(),
@@ -178,7 +178,7 @@ def _mixing_code() -> str:
     return code_hash(MIXING)
 
 
-def _take(
+def _build_report(
     job: Job, play: PlayedItem, track: ScoreTrack, *, engine: int, condition: int
 ) -> TakeReport:
     settings = job.settings[engine]

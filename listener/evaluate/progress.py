@@ -36,11 +36,11 @@ class ProgressLine:
         self._done = 0.0
         self._began_s = self._told_s = clock()
 
-    def done(self, amount: float) -> None:
+    def advance(self, amount: float) -> None:
         """Say that ``amount`` more is done."""
-        self.reached(self._done, amount)
+        self.set_position(self._done, amount)
 
-    def reached(self, whole: float, part: float = 0.0) -> None:
+    def set_position(self, whole: float, part: float = 0.0) -> None:
         """Say that ``whole`` is done in all, and ``part`` of what comes next."""
         self._done = whole + part
         now_s = self._clock()

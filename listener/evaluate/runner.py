@@ -18,7 +18,7 @@ import msgspec
 from listener.errors import EarmarkError, UsageError
 from listener.evaluate.aggregate import Totals
 from listener.evaluate.corpus.augmentation import Condition
-from listener.evaluate.corpus.datasets import open_corpus, sounds_in
+from listener.evaluate.corpus.datasets import list_sounds, open_corpus
 from listener.evaluate.corpus.items import CombinedCorpus, Corpus, InvalidItem, Item
 from listener.evaluate.corpus.playback import file_hash
 from listener.evaluate.engines.interface import EngineRecipe
@@ -116,7 +116,7 @@ def resolve_condition(
     found: list[tuple[Path, ...]] = []
     for folder in (settings.noise, settings.room):
         usable = []
-        for path in sounds_in(Path(folder)) if folder is not None else ():
+        for path in list_sounds(Path(folder)) if folder is not None else ():
             try:
                 with open_recording(path):
                     hashes[path] = file_hash(path)
@@ -173,7 +173,7 @@ class Evaluation:
         targets: dict[Key, Target] = {}
         if self.plan.target_false_wakes_per_hour is not None:
             targets = _targets(totals, self.plan)
-            job = replace(job, thresholds=_retuned(job, targets))
+            job = replace(job, thresholds=_retune(job, targets))
             totals, troubles, corpus_hash = self._pass(corpus, job)
         words = self._words(job, totals, targets)
         missing = sorted({*unbuilt, *troubles}, key=lambda trouble: (trouble.item, trouble.why))
@@ -265,7 +265,7 @@ def _targets(totals: Mapping[Key, Totals], plan: EvaluationPlan) -> dict[Key, Ta
     }
 
 
-def _retuned(job: Job, targets: Mapping[Key, Target]) -> tuple[dict[tuple[str, str], float], ...]:
+def _retune(job: Job, targets: Mapping[Key, Target]) -> tuple[dict[tuple[str, str], float], ...]:
     """Put the thresholds that were found in place of the others."""
     found = [dict(thresholds) for thresholds in job.thresholds]
     for (engine, condition, word), chosen in targets.items():

@@ -33,7 +33,7 @@ class FirstBootReport:
         self.wrong.append(f"{error}." + (f" Hint: {error.hint}." if error.hint else ""))
 
     @classmethod
-    def of_wrong_file(cls, error: ConfigError) -> "FirstBootReport":
+    def render_wrong_file(cls, error: ConfigError) -> "FirstBootReport":
         """Return what is said where the file is wrong, so that nothing was done."""
         report = cls()
         report.fault(error)

@@ -83,7 +83,7 @@ class FirstBoot:
         try:
             self._move_file()
         except ConfigError as error:
-            return self._write_report(FirstBootReport.of_wrong_file(error), error.exit_code)
+            return self._write_report(FirstBootReport.render_wrong_file(error), error.exit_code)
         try:
             text = self._copy.read_text("utf-8")
         except FileNotFoundError:

@@ -75,7 +75,7 @@ class Counters:
         """
         with self._lock:
             self._add(heard_samples=len(frame.samples))
-            self._held = _merged([*self._held, (frame.first_sample, frame.end_sample)])
+            self._held = _merge_spans([*self._held, (frame.first_sample, frame.end_sample)])
             self._ring = (ring_first_sample, frame.end_sample)
             self._settle()
 
@@ -133,7 +133,7 @@ class Counters:
                 return
             self._claims.remove(claim)
             if fate is ClipOutcome.SEALED and claim.end_sample is not None:
-                left = _without(self._held, (claim.first_sample, claim.end_sample))
+                left = _subtract(self._held, (claim.first_sample, claim.end_sample))
                 self._add(sealed_samples=_length(self._held) - _length(left))
                 self._held = left
             self._add(
@@ -148,7 +148,7 @@ class Counters:
 
     def _settle(self) -> None:
         """Discard what neither the ring nor a clip holds any more."""
-        keep = _merged(
+        keep = _merge_spans(
             [
                 self._ring,
                 *(
@@ -157,7 +157,7 @@ class Counters:
                 ),
             ]
         )
-        held = _common(self._held, keep)
+        held = _intersect(self._held, keep)
         self._add(discarded_samples=_length(self._held) - _length(held))
         self._held = held
 
@@ -175,7 +175,7 @@ def _length(spans: list[_Span]) -> int:
     return sum(end - first for first, end in spans)
 
 
-def _merged(spans: list[_Span]) -> list[_Span]:
+def _merge_spans(spans: list[_Span]) -> list[_Span]:
     """Return the same places as few, sorted, disjoint spans."""
     merged: list[_Span] = []
     for first, end in sorted(span for span in spans if span[0] < span[1]):
@@ -186,12 +186,12 @@ def _merged(spans: list[_Span]) -> list[_Span]:
     return merged
 
 
-def _common(ours: list[_Span], theirs: list[_Span]) -> list[_Span]:
+def _intersect(ours: list[_Span], theirs: list[_Span]) -> list[_Span]:
     """Return the places in both, of disjoint spans each."""
     both = ((max(a, c), min(b, d)) for a, b in ours for c, d in theirs)
-    return _merged(list(both))
+    return _merge_spans(list(both))
 
 
-def _without(spans: list[_Span], hole: _Span) -> list[_Span]:
+def _subtract(spans: list[_Span], hole: _Span) -> list[_Span]:
     """Return the places that are not in ``hole``."""
-    return _common(spans, [(-_ENDLESS, hole[0]), (hole[1], _ENDLESS)])
+    return _intersect(spans, [(-_ENDLESS, hole[0]), (hole[1], _ENDLESS)])

@@ -156,7 +156,7 @@ def decode_request(data: bytes) -> JoinRequest:
     Raises:
         EarmarkError: they are none. Nothing else is raised.
     """
-    return _decoded(data, JoinRequest)
+    return _decode(data, JoinRequest)
 
 
 def decode_answer(data: bytes) -> JoinAnswer:
@@ -165,7 +165,7 @@ def decode_answer(data: bytes) -> JoinAnswer:
     Raises:
         EarmarkError: they are none. Nothing else is raised.
     """
-    return _decoded(data, JoinAnswer)
+    return _decode(data, JoinAnswer)
 
 
 def verify_request(request: JoinRequest) -> tuple[ec.EllipticCurvePublicKey, str | None]:
@@ -204,7 +204,7 @@ def fingerprint(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
-def _decoded(data: bytes, kind: type[_Any]) -> _Any:
+def _decode(data: bytes, kind: type[_Any]) -> _Any:
     try:
         if len(data) > LONGEST_BYTES:
             raise ValueError("too long")  # noqa: TRY301 - every fault is told in one place

@@ -38,7 +38,7 @@ def add_model(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
         )
     verify(manifest, manifest.files[0], data)
     if manifest.name in catalogue.names():
-        return _already(catalogue, manifest)
+        return _check_same_model(catalogue, manifest)
     place = catalogue.added
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def add_model(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
     return True
 
 
-def _already(catalogue: Catalogue, manifest: Manifest) -> bool:
+def _check_same_model(catalogue: Catalogue, manifest: Manifest) -> bool:
     there = catalogue.manifest(manifest.name)
     if there.sha256 == manifest.sha256:
         return False

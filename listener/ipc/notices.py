@@ -203,17 +203,17 @@ def decode(data: bytes) -> Notice:
     Raises:
         ValueError: they are not exactly one notice, or too long. Nothing else is raised.
     """
-    notice: Notice = _decoded(data, Notice)
+    notice: Notice = _decode(data, Notice)
     return notice
 
 
 def decode_for_monitor(data: bytes) -> Shown:
     """Read what a monitor may hear; errors as `decode`."""
-    shown: Shown = _decoded(data, Shown)
+    shown: Shown = _decode(data, Shown)
     return shown
 
 
-def _decoded(data: bytes, kinds: Any) -> Any:  # noqa: ANN401 - a union of types has no type
+def _decode(data: bytes, kinds: Any) -> Any:  # noqa: ANN401 - a union of types has no type
     if len(data) > LONGEST_BYTES:
         raise ValueError(f"longer than {LONGEST_BYTES} bytes")
     try:

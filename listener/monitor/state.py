@@ -66,7 +66,7 @@ class HearState:
             case notices.StartedNotice() | notices.SpooledNotice():
                 pass  # the next level says it
 
-    def is_hearing(self, now_s: float) -> bool:
+    def is_current(self, now_s: float) -> bool:
         """Whether a hear has told of itself lately."""
         return now_s - self._taken_s < FRESH_S
 

@@ -93,7 +93,7 @@ def render(picture: HearState, now_s: float, now: datetime, home: str) -> Panel:
         now: the wall clock, to say since when.
         home: whose hear it is.
     """
-    if not picture.is_hearing(now_s):
+    if not picture.is_current(now_s):
         return Panel(
             Text(f"{lines.NO_HEAR} at {home}; waiting", "yellow"), title="earmark", safe_box=True
         )
@@ -118,17 +118,17 @@ def _bars(picture: HearState) -> Table:
     grid.add_column(ratio=1)
     grid.add_column(no_wrap=True)
     if picture.level_dbfs is None:
-        grid.add_row("level", Bar(0, None, "dim"), _steady(lines.format_level(picture)))
+        grid.add_row("level", Bar(0, None, "dim"), _pad(lines.format_level(picture)))
     else:
         floor = None if picture.floor_dbfs is None else _place(picture.floor_dbfs)
         bar = Bar(_place(picture.level_dbfs), floor, "blue")
-        grid.add_row("level", bar, _steady(lines.format_level(picture)))
+        grid.add_row("level", bar, _pad(lines.format_level(picture)))
     for word in picture.words.values():
         style = "bold bright_green" if word.score >= word.threshold else "green"
         grid.add_row(
             word.name,
             Bar(word.score, word.threshold, style),
-            _steady(f"{word.score:.2f}, wakes at {word.threshold:.2f}"),
+            _pad(f"{word.score:.2f}, wakes at {word.threshold:.2f}"),
         )
     return grid
 
@@ -154,7 +154,7 @@ def _sums(picture: HearState, now_s: float) -> Text:
     return text
 
 
-def _steady(text: str) -> str:
+def _pad(text: str) -> str:
     """Return a text as wide as the widest, so that the bars beside it keep their width."""
     return text.ljust(len("level -96 dB, floor -96 dB"))
 

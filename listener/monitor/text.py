@@ -20,13 +20,13 @@ def to_json(picture: HearState, now_s: float) -> str:
         picture: what is known.
         now_s: the time now, on the picture's clock.
     """
-    if not picture.is_hearing(now_s):
+    if not picture.is_current(now_s):
         return '{"hearing":false}'
     found, tally = picture.found, picture.tally
     line: dict[str, Any] = {
         "hearing": True,
         "up_s": picture.up_s,
-        "cpu_percent": _rounded(picture.cpu_percent),
+        "cpu_percent": _round(picture.cpu_percent),
         "level_dbfs": picture.level_dbfs,
         "floor_dbfs": picture.floor_dbfs,
         "words": {
@@ -51,7 +51,7 @@ def to_json(picture: HearState, now_s: float) -> str:
 
 def to_text(picture: HearState, now_s: float) -> str:
     """Return a picture as a line for people, without its end; arguments as `to_json`."""
-    if not picture.is_hearing(now_s):
+    if not picture.is_current(now_s):
         return NO_HEAR
     parts = [format_level(picture)]
     parts += [
@@ -124,5 +124,5 @@ def format_percent(percent: float | None) -> str:
     return "unknown" if percent is None else f"{percent:.1f} %"
 
 
-def _rounded(value: float | None) -> float | None:
+def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 1)

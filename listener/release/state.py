@@ -93,7 +93,7 @@ def parse(data: bytes, source: str) -> UpdateState:
         ConfigError: they are none. Nothing else is raised.
     """
     try:
-        return _decoded(data)
+        return _decode(data)
     except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"the update's journal {source} is damaged",
@@ -130,7 +130,7 @@ def report_version(installed: str, data: bytes | None) -> VersionReport:
     return VersionReport(installed=installed, latest=installed)
 
 
-def _decoded(data: bytes) -> UpdateState:
+def _decode(data: bytes) -> UpdateState:
     if len(data) > LIMIT_BYTES:
         raise ValueError("too long")
     found = msgspec.json.decode(data, type=UpdateState)

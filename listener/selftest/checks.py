@@ -155,7 +155,7 @@ def check_memory(
         seen: in its memory.
         must_find: whether nothing found is what may not be.
     """
-    return _result(
+    return _build_result(
         path=path,
         moment=moment,
         where="memory",
@@ -178,7 +178,7 @@ def check_calls(
         if one.found:
             places[one.kind] = places.get(one.kind, 0) + one.found.count
     size = sum(one.sent_bytes for one in sent)
-    return _result(
+    return _build_result(
         path=path,
         moment="ended",
         where="calls",
@@ -212,7 +212,7 @@ def check_files(
         found.merge(seen)
         if seen:
             places[file.name] = seen.count
-    return _result(
+    return _build_result(
         path=path,
         moment="ended",
         where="disk",
@@ -224,7 +224,7 @@ def check_files(
     )
 
 
-def _result(  # noqa: PLR0913 - a look's own fields, each by its name
+def _build_result(  # noqa: PLR0913 - a look's own fields, each by its name
     *,
     path: str,
     moment: Moment,

@@ -119,7 +119,7 @@ class Harness:
         """
         hear = self._verbs["hear"]
         if not self._road.is_scripted:
-            self._tell_end(hear)
+            self._request_end(hear)
         with contextlib.suppress(subprocess.TimeoutExpired):
             hear.wait(self._scene.length_s + _GRACE_S)
         if hear.returncode != 0:
@@ -183,7 +183,7 @@ class Harness:
     def _end(self) -> None:
         self._road.close()
         for started in self._verbs.values():
-            self._tell_end(started)
+            self._request_end(started)
         for started in self._verbs.values():
             try:
                 started.wait(_GRACE_S)
@@ -199,7 +199,7 @@ class Harness:
         if hear is not None and hear.stdout is not None:
             hear.stdout.close()
 
-    def _tell_end(self, started: subprocess.Popen[bytes]) -> None:
+    def _request_end(self, started: subprocess.Popen[bytes]) -> None:
         """Ask a verb to end; strace, where it stands in between, ends with it."""
         for process in process_tree(started.pid):
             if process.name in self._verbs:

@@ -1,8 +1,8 @@
 """The control: a listener with the usual habits, which must be caught. Started by the selftest.
 
 ``python -m listener.selftest.leaky_listener SOUND LOG`` hears a file, keeps its last seconds as
-deques and arrays do, writes what it hears to a log, encodes a clip, and forgets: it clears what it remembers
-to clear. It says so in one line, and waits until its standard input ends.
+deques and arrays do, writes what it hears to a log, encodes a clip, and forgets: it clears what it
+remembers to clear. It says so in one line, and waits until its standard input ends.
 """
 
 import collections

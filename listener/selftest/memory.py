@@ -85,7 +85,7 @@ def check_access(pid: int) -> None:
     Raises:
         Unavailable: we may not, or it has ended.
     """
-    with _looking(pid), (_PROC / str(pid) / "mem").open("rb", 0):
+    with _translate_access_errors(pid), (_PROC / str(pid) / "mem").open("rb", 0):
         pass
 
 
@@ -101,7 +101,7 @@ def snapshot_memory(pid: int) -> MemorySnapshot:
     """
     here = _PROC / str(pid)
     with (
-        _looking(pid),
+        _translate_access_errors(pid),
         (here / "mem").open("rb", 0) as memory,
         (here / "pagemap").open("rb", 0) as pagemap,
     ):
@@ -117,7 +117,7 @@ def snapshot_memory(pid: int) -> MemorySnapshot:
 
 
 @contextlib.contextmanager
-def _looking(pid: int) -> Iterator[None]:
+def _translate_access_errors(pid: int) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:

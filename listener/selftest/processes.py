@@ -85,14 +85,14 @@ def freeze(processes: Iterable[Process]) -> Iterator[None]:
     held = tuple(processes)
     try:
         for process in held:
-            _tell(process.pid, signal.SIGSTOP)
+            _signal(process.pid, signal.SIGSTOP)
         until_s = time.monotonic() + _PATIENCE_S
         while not all(map(_is_still, held)) and time.monotonic() < until_s:
             time.sleep(_PAUSE_S)
         yield
     finally:
         for process in held:
-            _tell(process.pid, signal.SIGCONT)
+            _signal(process.pid, signal.SIGCONT)
 
 
 def read_position_bytes(processes: Iterable[Process], path: Path) -> int | None:
@@ -133,6 +133,6 @@ def _is_still(process: Process) -> bool:
     return all(state.rpartition(")")[2].split()[0] in _STOPPED for state in states)
 
 
-def _tell(pid: int, number: signal.Signals) -> None:
+def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

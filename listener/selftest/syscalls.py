@@ -95,8 +95,8 @@ def _calls(lines: Iterable[str]) -> Iterator[_Call]:
         call = _CALL.match(line)
         if call is None:
             continue  # the second half of a call that was interrupted, or a thread's end
-        kind = _kind(_plain(call["name"] or ""))
-        data = b"".join(_decoded(found[1]) for found in _BYTES.finditer(line, call.end()))
+        kind = _kind(_decode_name(call["name"] or ""))
+        data = b"".join(_decode(found[1]) for found in _BYTES.finditer(line, call.end()))
         yield _Call(int(call["thread"]), call["to"], kind, data)
 
 
@@ -107,10 +107,10 @@ def _kind(name: str) -> str:
     return ("pipe" if kind == "pipe" else "socket") if is_special else "file"
 
 
-def _decoded(text: str) -> bytes:
+def _decode(text: str) -> bytes:
     return bytes.fromhex(text.replace("\\x", " "))
 
 
-def _plain(name: str) -> str:
+def _decode_name(name: str) -> str:
     r"""Return a name that strace may have written as \x2f\x64…."""
-    return _decoded(name).decode("utf-8", "replace") if name.startswith("\\x") else name
+    return _decode(name).decode("utf-8", "replace") if name.startswith("\\x") else name

@@ -122,7 +122,7 @@ class Ledger:
         else:
             self._unsaved = Counts()
 
-    def remember(self, more: Counts) -> None:
+    def count_in_memory(self, more: Counts) -> None:
         """Count in memory, for a folder that cannot be opened now."""
         self._unsaved = self._unsaved.plus(more)
 
@@ -134,7 +134,7 @@ class Ledger:
         """
         return self._unsaved if folder is None else _read_page(folder).counts.plus(self._unsaved)
 
-    def lived_s(self, folder: int) -> float:
+    def running_time_s(self, folder: int) -> float:
         """Return for how long, all starts together, the machine was seen running."""
         return self._lived_s(_read_page(folder), self._clock.running_s())
 

@@ -78,7 +78,7 @@ class Spool:
             )
         try:
             with self._folder.lock() as folder:
-                with write_envelope(folder, entry, data, self._ledger.lived_s(folder)):
+                with write_envelope(folder, entry, data, self._ledger.running_time_s(folder)):
                     self._make_room(folder, entry.size_bytes, 1)
                 self._ledger.add(folder, Counts(spooled=1))
         except OSError as error:
@@ -163,7 +163,7 @@ class Spool:
             if not limits.quarantine(folder, aside, entry):
                 return False
             self._ledger.add(folder, Counts(quarantined=1))
-            limits.trim_quarantine(aside, self._settings, self._ledger.lived_s(folder))
+            limits.trim_quarantine(aside, self._settings, self._ledger.running_time_s(folder))
         return True
 
     def delete_erased(self, clip: str, sha256: str) -> bool:
@@ -223,7 +223,7 @@ class Spool:
             places = [folder]
             with contextlib.suppress(FileNotFoundError):
                 places.append(held.enter_context(open_directory(QUARANTINE, folder)))
-            lived_s = self._ledger.lived_s(folder)
+            lived_s = self._ledger.running_time_s(folder)
             for where in places:
                 over = select_expired(scan(where)[0], longest_s, lived_s)
                 gone += self._delete(folder, where, over, Counts(expired=len(over)))
@@ -240,7 +240,7 @@ class Spool:
             return self._ledger.counts(None)
 
     def _make_room(self, folder: int, size_bytes: int = 0, clips: int = 0) -> int:
-        entries, lived_s = scan(folder)[0], self._ledger.lived_s(folder)
+        entries, lived_s = scan(folder)[0], self._ledger.running_time_s(folder)
         gone = select_over_limit(
             entries, self._settings, lived_s, size_bytes=size_bytes, clips=clips
         )
@@ -257,6 +257,6 @@ class Spool:
         return len(gone)
 
     def _refuse(self) -> None:
-        self._ledger.remember(Counts(refused=1))
+        self._ledger.count_in_memory(Counts(refused=1))
         with contextlib.suppress(OSError), self._folder.lock() as folder:
             self._ledger.add(folder, Counts(), durably=True)

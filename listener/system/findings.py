@@ -40,21 +40,21 @@ class Check:
 
     def ok(self, text: str, hint: str = "", **facts: Fact) -> Finding:
         """All is well."""
-        return self.found("ok", text, hint, **facts)
+        return self.finding("ok", text, hint, **facts)
 
     def warn(self, text: str, hint: str = "", **facts: Fact) -> Finding:
         """Record what the owner should check."""
-        return self.found("warn", text, hint, **facts)
+        return self.finding("warn", text, hint, **facts)
 
     def fail(self, text: str, hint: str = "", **facts: Fact) -> Finding:
         """Record a reason not to work."""
-        return self.found("fail", text, hint, **facts)
+        return self.finding("fail", text, hint, **facts)
 
-    def failed(self, error: EarmarkError) -> Finding:
+    def fail_with(self, error: EarmarkError) -> Finding:
         """Record an error, with its own hint, as a reason not to work."""
         return self.fail(str(error), error.hint)
 
-    def found(self, verdict: Verdict, text: str, hint: str = "", **facts: Fact) -> Finding:
+    def finding(self, verdict: Verdict, text: str, hint: str = "", **facts: Fact) -> Finding:
         """Return what was found; see `Finding`."""
         return Finding(
             check=self.name, verdict=verdict, text=text, hint=hint, facts=self.facts | facts

@@ -171,22 +171,22 @@ def _try(
     versions: Versions, trial: Trial, noted: UpdateState, target: str, previous: str
 ) -> UpdateState:
     before = health.watch_health(versions.program(previous), trial.options, BEFORE_S)
-    with _undisturbed():
+    with _interrupt_on_signals():
         try:
             versions.write(noted.advance("switching"))
             versions.switch_to(target)
             noted = versions.write(noted.advance("trial"))
             trial.say(f"{target} is in its place; hear has {trial.longest_s:g} s to score")
-            _must_hear(versions, trial, target, before)
+            _require_healthy(versions, trial, target, before)
         except (EarmarkError, KeyboardInterrupt) as error:
-            return _put_back(versions, trial, noted, previous, _reason(error))
+            return _restore_previous(versions, trial, noted, previous, _reason(error))
     highest = max(target, noted.highest or previous, previous, key=version_key)
     ended = _end(versions, noted.confirm(highest))
     versions.prune({target, previous})
     return ended
 
 
-def _must_hear(versions: Versions, trial: Trial, target: str, before: Health) -> None:
+def _require_healthy(versions: Versions, trial: Trial, target: str, before: Health) -> None:
     trial.services.restart()
     if before is Health.SILENT:
         trial.say("hear did not hear before, so nothing but the recording was tried")
@@ -197,7 +197,7 @@ def _must_hear(versions: Versions, trial: Trial, target: str, before: Health) ->
     trial.say(f"hear is of {target} now: {found.value}")
 
 
-def _put_back(
+def _restore_previous(
     versions: Versions, trial: Trial, noted: UpdateState, previous: str, reason: str
 ) -> UpdateState:
     trial.say(f"{reason}; {previous} is put back")
@@ -221,7 +221,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def _interrupt_on_signals() -> Iterator[None]:
     """Let a terminal that is closed, or a polite stop, put the version before back.
 
     A trial that nobody ends would leave a version that has not proved itself.

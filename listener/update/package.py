@@ -85,7 +85,7 @@ def pack_release(
     """
     with _available(source):
         names = (path.relative_to(source).as_posix() for path in source.rglob("*"))
-        mine = sorted(name for name in names if _belongs(name, manifest.machine))
+        mine = sorted(name for name in names if _matches_machine(name, manifest.machine))
         if form.MAKER not in mine:
             raise UsageError(
                 f"there is no {form.MAKER} in {source}", "make deb leaves such a folder"
@@ -101,7 +101,7 @@ def pack_release(
     return whole
 
 
-def _belongs(name: str, machine: str) -> bool:
+def _matches_machine(name: str, machine: str) -> bool:
     is_lock = name.startswith("lock/")
     return form.is_valid_part_name(name) and (not is_lock or name.endswith(f"-{machine}.txt"))
 

@@ -135,7 +135,7 @@ def verify(manifest: Manifest, file: File, data: bytes) -> None:
         raise ModelRefused(
             f"{manifest.name}: {file.path} is another file than its manifest says"
             f" (sha256 {actual[:16]}…, expected {file.sha256[:16]}…)",
-            _remedy(manifest),
+            _hint(manifest),
         )
 
 
@@ -220,7 +220,7 @@ def _contradictions(manifest: Manifest) -> tuple[tuple[bool, str], ...]:
     )
 
 
-def _remedy(manifest: Manifest) -> str:
+def _hint(manifest: Manifest) -> str:
     if manifest.package is None:
         return "restore the file, or remove the model's folder and add it again"
     package = f"{manifest.package.name}=={manifest.package.version}"

@@ -58,12 +58,12 @@ def receipt_of(response: "Response", holdings: ArchiveContext) -> receipts.Recei
 def test_an_owner_lists_her_clips_and_nobody_elses(
     ada: "Person", bob: "Person", shelf: "Shelf"
 ) -> None:
-    hers = [shelf.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 2)]
+    own = [shelf.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 2)]
     shelf.put("bob")
 
     told = ada.ask("list").json()
 
-    assert [one["clip"] for one in told["clips"]] == [one.clip for one in hers]
+    assert [one["clip"] for one in told["clips"]] == [one.clip for one in own]
     assert told["next"] is None
     assert told["clips"][0]["expires"] > told["clips"][0]["received"] - 2 * 86_400
     assert len(bob.ask("list").json()["clips"]) == 1
@@ -83,16 +83,16 @@ def test_a_list_is_of_a_day_a_device_and_in_pages(ada: "Person", shelf: "Shelf")
 def test_a_list_shows_no_row_of_another_whatever_the_index_says(
     ada: "Person", bob: "Person", shelf: "Shelf", store: "FileStore"
 ) -> None:
-    hers = [shelf.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 3)]
-    his = [shelf.put("bob", t=f"2026-11-2{day}T09:00:00.000Z") for day in (1, 2, 4)]
+    own = [shelf.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 3)]
+    others = [shelf.put("bob", t=f"2026-11-2{day}T09:00:00.000Z") for day in (1, 2, 4)]
     cross(store, "owner = 'ada'")
 
     first = ada.ask("list", limit=1)
     rest = ada.ask("list", after=first.json()["next"])
 
     shown = [one["clip"] for one in first.json()["clips"] + rest.json()["clips"]]
-    assert shown == [one.clip for one in hers]
-    assert not any(one.clip in first.text + rest.text for one in his)
+    assert shown == [one.clip for one in own]
+    assert not any(one.clip in first.text + rest.text for one in others)
     for person in (ada, bob):
         rows = [row for row in person.rows() if row["outcome"] == "not-hers"]
         assert {(row["op"], row["owner"], row["other"]) for row in rows} == {("list", "ada", "bob")}
@@ -444,10 +444,10 @@ def test_keys_say_to_which_one_each_speaker_seals(
     ada: "Person", bob: "Person", shelf: "Shelf", store: "FileStore"
 ) -> None:
     first = shelf.put()
-    his = shelf.put("bob", t="2026-11-23T08:00:00.000Z")
+    others = shelf.put("bob", t="2026-11-23T08:00:00.000Z")
 
     assert ada.ask("keys").json()["sealed_to"] == {"hall": first.okey}
-    assert bob.ask("keys").json()["sealed_to"] == {"hall": his.okey}
+    assert bob.ask("keys").json()["sealed_to"] == {"hall": others.okey}
     cross(store, "owner = 'ada'")
     assert ada.ask("keys").json()["sealed_to"] == {"hall": None}
 

@@ -35,13 +35,13 @@ def test_a_file_without_a_row_gets_one_when_it_verifies(
 def test_a_start_mends_an_index_whose_owners_were_crossed(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
-    hers, his = kept(store, household), kept(store, household, 2, owner="bob")
+    own, others = kept(store, household), kept(store, household, 2, owner="bob")
     cross(store, "owner = case owner when 'ada' then 'bob' else 'ada' end")
 
     assert store.repair(receiver.verify) == 2
 
-    assert [one.clip for one in store.clips("ada")] == [hers.clip]
-    assert [one.clip for one in store.clips("bob")] == [his.clip]
+    assert [one.clip for one in store.clips("ada")] == [own.clip]
+    assert [one.clip for one in store.clips("bob")] == [others.clip]
     assert not (folder / "quarantine").exists()
 
 

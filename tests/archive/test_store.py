@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from listener.archive.files import find_envelope, read_envelope
+from listener.archive.files import find_envelope_file, read_envelope_file
 from listener.archive.receiver import Receiver
 from listener.archive.records import Erased, Replayed
 from listener.archive.store import FileStore
@@ -45,16 +45,16 @@ def test_clips_are_listed_by_time_and_by_owner(store: FileStore, household: "Hou
 def test_a_crossed_index_ends_no_clip_of_another(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
-    his = kept(store, household, owner="bob", ttl_s=30 * 86_400)
+    others = kept(store, household, owner="bob", ttl_s=30 * 86_400)
     store.orders.set_retention("ada", 1)
     cross(store, "owner = 'ada', expires_s = 1")
 
     assert store.expire(T_S + 2 * 86_400) == 0
     store.repair(receiver.verify)
 
-    assert path_of(folder, his).exists()
-    assert [one.clip for one in store.clips("bob")] == [his.clip]
-    assert not store.orders.is_erased(his.clip)
+    assert path_of(folder, others).exists()
+    assert [one.clip for one in store.clips("bob")] == [others.clip]
+    assert not store.orders.is_erased(others.clip)
 
 
 def test_a_file_in_the_way_is_never_overwritten(
@@ -165,9 +165,9 @@ def test_a_clip_is_found_without_the_index(
     header = kept(store, household)
     (folder / "index.sqlite").unlink()
 
-    assert find_envelope(folder, header.clip) == path_of(folder, header)
-    assert find_envelope(folder, "../../etc/passwd") is None
-    assert find_envelope(folder, household.header(2).clip) is None
+    assert find_envelope_file(folder, header.clip) == path_of(folder, header)
+    assert find_envelope_file(folder, "../../etc/passwd") is None
+    assert find_envelope_file(folder, household.header(2).clip) is None
 
 
 def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
 
     for name in ("link", "pipe"):
         with pytest.raises(OSError, match=r"symbolic|plain"):
-            read_envelope(tmp_path / name)
+            read_envelope_file(tmp_path / name)
 
 
 def test_a_locked_index_is_unavailable(store: FileStore, folder: Path) -> None:

@@ -26,7 +26,7 @@ def test_a_file_gets_a_line_now_and_then() -> None:
     with ProgressLine(100, errors, clock=clock) as remaining:
         for _ in range(10):
             clock.now_s += 10
-            remaining.done(5)
+            remaining.advance(5)
 
     assert errors.getvalue().splitlines() == [
         "earmark:  15% done, 2:50 left",
@@ -41,7 +41,7 @@ def test_a_terminal_gets_one_line_that_is_gone_at_the_end() -> None:
     with ProgressLine(100_000, errors, clock=clock) as remaining:
         for _ in range(3):
             clock.now_s += 50
-            remaining.done(500)
+            remaining.advance(500)
 
     lines = errors.getvalue().split("\r")
     assert lines[1].rstrip() == "earmark:   0% done, 2:45:50 left"
@@ -53,8 +53,8 @@ def test_nothing_to_do_is_no_error() -> None:
 
     with ProgressLine(0, errors, clock=clock) as remaining:
         clock.now_s += 60
-        remaining.done(0)
-        remaining.done(3)
+        remaining.advance(0)
+        remaining.advance(3)
 
     assert errors.getvalue() == "earmark: 100% done, 0:00 left\n"
 
@@ -64,9 +64,9 @@ def test_parts_of_a_file_count_beside_results_that_go_elsewhere() -> None:
 
     with ProgressLine(2, errors, io.StringIO(), clock) as remaining:
         clock.now_s += 10
-        remaining.reached(0, 0.5)
+        remaining.set_position(0, 0.5)
         clock.now_s += 10
-        remaining.reached(1)
+        remaining.set_position(1)
 
     told = [line.rstrip() for line in errors.getvalue().split("\r")]
     assert told == ["", "earmark:  25% done, 0:30 left", "earmark:  50% done, 0:20 left", "", ""]
@@ -84,6 +84,6 @@ def test_where_it_would_disturb_results_nothing_is_told(
 
     with ProgressLine(1, errors, results, clock) as remaining:
         clock.now_s += 60
-        remaining.reached(1)
+        remaining.set_position(1)
 
     assert results.getvalue() == errors.getvalue() == ""

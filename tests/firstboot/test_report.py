@@ -29,7 +29,7 @@ def test_what_there_is_nothing_to_say_of_is_left_out() -> None:
 
 
 def test_a_wrong_file_is_to_be_mended_and_nothing_of_it_counts() -> None:
-    text = FirstBootReport.of_wrong_file(ConfigError("earmark.toml is empty")).text()
+    text = FirstBootReport.render_wrong_file(ConfigError("earmark.toml is empty")).text()
 
     assert "- earmark.toml is empty." in text
     assert "Mend earmark.toml" in text

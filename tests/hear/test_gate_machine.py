@@ -169,7 +169,7 @@ class AnyInterleaving(RuleBasedStateMachine):
     def find_a_fault(self) -> None:
         # The gate's own thread finds it, when it has read.
         if self.world.steps.place == "reads" and not self.is_faulty:
-            self.world.mute.fault("only-zeros-while-open")
+            self.world.mute.set_fault("only-zeros-while-open")
             self.is_faulty = True
 
     def clear_the_fault(self) -> None:

@@ -216,7 +216,7 @@ def test_every_thread_is_confined_those_of_numpy_too() -> None:
 def test_the_kernel_refuses_what_the_filter_says() -> None:
     done = run("""
         import ctypes, json, os, socket
-        from listener.hear.seccomp import MACHINES, REFUSED_CALLS, confine
+        from listener.hear.seccomp import MACHINES, REFUSED_CALLS, apply_sandbox
         apply_sandbox()
         libc = ctypes.CDLL(None, use_errno=True)
         calls = MACHINES[os.uname().machine].calls
@@ -283,7 +283,7 @@ def test_a_machine_that_nobody_knows_is_refused_with_a_way_out() -> None:
 def test_a_thread_that_cannot_be_confined_is_not_passed_over() -> None:
     one_thread_filters = """
         import ctypes, struct, threading
-        from listener.hear.seccomp import MACHINES, program
+        from listener.hear.seccomp import MACHINES, build_filter
         code = build_filter(MACHINES["x86_64"])[-8:]
         held = ctypes.create_string_buffer(code, len(code))
         filters = ctypes.create_string_buffer(struct.pack("@HP", 1, ctypes.addressof(held)))

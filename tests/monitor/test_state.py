@@ -26,12 +26,12 @@ def counters(**counts: int) -> notices.CountersNotice:
 
 def test_nobody_hears_before_the_first_level_and_after_the_last() -> None:
     picture = HearState()
-    assert not picture.is_hearing(0)
+    assert not picture.is_current(0)
 
     picture.update(level(1), 100)
 
-    assert picture.is_hearing(100 + FRESH_S * 0.9)
-    assert not picture.is_hearing(100 + FRESH_S)
+    assert picture.is_current(100 + FRESH_S * 0.9)
+    assert not picture.is_current(100 + FRESH_S)
 
 
 def test_a_hear_that_stops_on_purpose_is_gone_at_once() -> None:
@@ -40,7 +40,7 @@ def test_a_hear_that_stops_on_purpose_is_gone_at_once() -> None:
 
     picture.update(notices.StoppedNotice(), 100)
 
-    assert not picture.is_hearing(100)
+    assert not picture.is_current(100)
 
 
 def test_processor_time_is_of_the_last_seconds() -> None:

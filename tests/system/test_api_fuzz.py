@@ -170,7 +170,7 @@ def make_sense(body: dict[str, Any], owner: str, clip: str, *, is_bare: bool) ->
 def test_whatever_is_asked_the_answer_is_one_of_those_that_are_written_down(
     fuzzed: Fuzzed, home: Path, tmp_path: Path
 ) -> None:
-    before, his = files(tmp_path), bobs(home)
+    before, others = files(tmp_path), bobs(home)
     operations = [fuzzed.schema[path][method.upper()] for path, method in described()]
     assert len(operations) == 3
     asked = [
@@ -214,6 +214,6 @@ def test_whatever_is_asked_the_answer_is_one_of_those_that_are_written_down(
     assert fuzzed.process.memory_info().rss - memory_bytes < MOST_GROWN_BYTES
     assert fuzzed.process.num_fds() <= descriptors + 4
     assert files(tmp_path) <= before, "nothing was written that was not there"
-    assert bobs(home) == his, "what was never asked for is untouched"
+    assert bobs(home) == others, "what was never asked for is untouched"
     assert fuzzed.statuses >= {200, 201, 404, 422}
     assert fuzzed.answered >= WANTED

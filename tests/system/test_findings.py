@@ -68,6 +68,6 @@ def test_a_check_says_what_all_of_its_findings_have_in_common() -> None:
         hint="swapoff -a",
         facts={"areas": 1, "known": True},
     )
-    assert Check("key").failed(EarmarkError("it is gone", "make one")) == Finding(
+    assert Check("key").fail_with(EarmarkError("it is gone", "make one")) == Finding(
         check="key", verdict="fail", text="it is gone", hint="make one"
     )

@@ -221,8 +221,8 @@ class TwoOwners:
     def cross_requests(self) -> None:
         """Ada's question with Bob's answer, and the other way round."""
         ada, bob = self.people["ada"], self.people["bob"]
-        hers, his = ada.ticket("export"), bob.ticket("export")
-        got = [ada.answer(hers, bob.read(his)), bob.answer(his, ada.read(hers))]
+        own, others = ada.ticket("export"), bob.ticket("export")
+        got = [ada.answer(own, bob.read(others)), bob.answer(others, ada.read(own))]
         assert [json.loads(one)["error"] for one in got] == ["proof", "ticket"]
         self.handed_out += zip(self.people, got, strict=True)
 

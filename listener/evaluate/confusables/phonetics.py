@@ -103,7 +103,7 @@ WEAK: Final[Mapping[str, float]] = {"AH0": 0.4, "IH0": 0.5, "ER0": 0.5, "HH": 0.
 """Sounds that are heard less cost less to leave out or to put in."""
 
 
-def symbols() -> Phones:
+def list_symbols() -> Phones:
     """Return every phone, vowels with each stress."""
     vowels = tuple(f"{vowel}{stress}" for vowel in VOWELS for stress in "012")
     return vowels + tuple(CONSONANTS)
@@ -152,19 +152,19 @@ class Lexicon:
     words: tuple[str, ...]
     """A word with several pronunciations stands here several times."""
     codes: NDArray[np.int16]
-    """Its phones as places in ``symbols()``, shape (words, longest); -1 behind the end."""
+    """Its phones as places in ``list_symbols()``, shape (words, longest); -1 behind the end."""
     lengths: NDArray[np.int64]
     """Phones of each."""
 
     def phones(self, row: int) -> Phones:
         """Return how a word is pronounced."""
-        every = symbols()
+        every = list_symbols()
         return tuple(every[code] for code in self.codes[row, : self.lengths[row]].tolist())
 
 
 def build_lexicon(entries: Iterator[tuple[str, Phones]] | Sequence[tuple[str, Phones]]) -> Lexicon:
     """Lay out words; those with phones that nobody knows are left out."""
-    place = {phone: index for index, phone in enumerate(symbols())}
+    place = {phone: index for index, phone in enumerate(list_symbols())}
     known = [(w, p) for w, p in entries if p and all(phone in place for phone in p)]
     longest = max((len(phones) for _, phones in known), default=0)
     codes = np.full((len(known), longest), -1, np.int16)
@@ -175,7 +175,7 @@ def build_lexicon(entries: Iterator[tuple[str, Phones]] | Sequence[tuple[str, Ph
     )
 
 
-def distances(known: Lexicon, target: Phones) -> Costs:
+def measure_distances(known: Lexicon, target: Phones) -> Costs:
     """Return what turning each word into each beginning of ``target`` costs.
 
     Args:
@@ -186,7 +186,7 @@ def distances(known: Lexicon, target: Phones) -> Costs:
         float32, shape (words, len(target) + 1): the weighted Levenshtein distance of the word to
         the first n phones.
     """
-    every = symbols()
+    every = list_symbols()
     table = np.array([[substitution_cost(a, b) for b in target] for a in every], np.float32)
     put_in = np.array([deletion_cost(phone) for phone in target], np.float32)
     dropped = np.array([deletion_cost(phone) for phone in every], np.float32)

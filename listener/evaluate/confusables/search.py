@@ -11,7 +11,7 @@ from listener.evaluate.confusables.phonetics import (
     Lexicon,
     Phones,
     deletion_cost,
-    distances,
+    measure_distances,
     reverse_lexicon,
 )
 
@@ -45,12 +45,12 @@ def find_nearest(
             the wake word can be cut.
     """
     whole = sum(map(deletion_cost, target))
-    beginnings = distances(known, target)
+    beginnings = measure_distances(known, target)
     single = beginnings[:, -1]
     candidates: list[tuple[float, tuple[int, ...]]]
     candidates = [(float(single[row]), (row,)) for row in _lowest(single, 4 * most)]
     if pairs:
-        endings = distances(reverse_lexicon(known), target[::-1])
+        endings = measure_distances(reverse_lexicon(known), target[::-1])
         candidates += _pairs(beginnings, endings, len(target))
     found: dict[Phones, Neighbour] = {}
     phrases: set[str] = set()

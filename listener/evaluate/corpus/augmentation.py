@@ -58,7 +58,7 @@ class MixChoice:
     speech_dbov: float | None = None
 
 
-def choose(condition: Condition, seed: int, item: str, play: int) -> MixChoice:
+def choose_mix(condition: Condition, seed: int, item: str, play: int) -> MixChoice:
     """Draw the noise and the room of one play, the same each time.
 
     Args:
@@ -115,8 +115,8 @@ class Mixer:
                 louder = np.float32(FULL_SCALE * 10 ** (choice.speech_dbov / 20) / rms)
             if choice.noise is not None and choice.snr_db is not None:
                 wanted_rms = float(louder) * rms * 10 ** (-choice.snr_db / 20)
-                quieter = np.float32(wanted_rms / noise_rms(choice.noise))
-                noise = endless(choice.noise, choice.noise_at)
+                quieter = np.float32(wanted_rms / measure_noise_rms(choice.noise))
+                noise = repeat_noise(choice.noise, choice.noise_at)
         rest = np.zeros(0, np.float32)
         for sound in _in_room(play(), response):
             mixed = louder * sound
@@ -125,9 +125,9 @@ class Mixer:
                     rest = np.concatenate([rest, next(noise)])
                 mixed += quieter * rest[: len(sound)]
                 rest = rest[len(sound) :]
-            yield self._rounded(mixed)
+            yield self._round(mixed)
 
-    def _rounded(self, sound: Floats) -> Samples:
+    def _round(self, sound: Floats) -> Samples:
         limits = np.iinfo(np.int16)
         whole = np.rint(sound)
         self.clipped_samples += int(((whole < limits.min) | (whole > limits.max)).sum())
@@ -135,7 +135,7 @@ class Mixer:
 
 
 @functools.lru_cache(maxsize=4096)
-def noise_rms(path: Path) -> float:
+def measure_noise_rms(path: Path) -> float:
     """Return the root mean square of a whole noise; each process measures it once.
 
     Raises:
@@ -150,7 +150,7 @@ def noise_rms(path: Path) -> float:
     return level.rms
 
 
-def endless(path: Path, at: float) -> Iterator[Floats]:
+def repeat_noise(path: Path, at: float) -> Iterator[Floats]:
     """Give a noise from a part ``at`` of its length on, over and over.
 
     Raises:

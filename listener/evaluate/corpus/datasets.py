@@ -27,7 +27,7 @@ SOUNDS: Final = SUFFIXES | {".mp3"}
 LARGEST_BYTES: Final = 256 << 20
 
 
-def walk(folder: Path, endings: tuple[str, ...] | frozenset[str]) -> Iterator[Path]:
+def list_files(folder: Path, endings: tuple[str, ...] | frozenset[str]) -> Iterator[Path]:
     """Give the files below ``folder`` with one of these endings, always in the same order.
 
     Raises:
@@ -40,24 +40,24 @@ def walk(folder: Path, endings: tuple[str, ...] | frozenset[str]) -> Iterator[Pa
                 yield Path(where, name)
 
 
-def sounds_in(path: Path) -> tuple[Path, ...]:
+def list_sounds(path: Path) -> tuple[Path, ...]:
     """Return a sound file, or all in a folder and below it, by name.
 
     Raises:
         UsageError: there is none.
     """
-    found = (path,) if path.is_file() else tuple(walk(path, SOUNDS)) if path.is_dir() else ()
+    found = (path,) if path.is_file() else tuple(list_files(path, SOUNDS)) if path.is_dir() else ()
     if not found:
         raise UsageError(f"there is no sound file in {path}")
     return found
 
 
-def text_of(path: Path) -> str:
-    """Return what a table says; what is no UTF-8 in it is replaced. Errors as of ``bytes_of``."""
-    return bytes_of(path).decode("utf-8", "replace")
+def read_text(path: Path) -> str:
+    """Return what a table says; what is no UTF-8 in it is replaced. Errors as of ``read_bytes``."""
+    return read_bytes(path).decode("utf-8", "replace")
 
 
-def bytes_of(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """Return the whole of a file.
 
     Raises:
@@ -122,7 +122,7 @@ def _open_folder(path: Path, word: str | None) -> Corpus:
     for name in _TABLES:
         if (path / "clips").is_dir() and (path / name).is_file() and _is_common_voice(path / name):
             return CommonVoice(path / name, word)
-    if next(walk(path, (".trans.txt",)), None) is not None:
+    if next(list_files(path, (".trans.txt",)), None) is not None:
         return LibriSpeech(path, word)
     return SoundFolder(path, word)
 
@@ -138,7 +138,7 @@ class SoundFolder:
 
     def __iter__(self) -> Iterator[Item | InvalidItem]:
         """Give one item a file."""
-        for path in self.files or walk(self.folder, SOUNDS):
+        for path in self.files or list_files(self.folder, SOUNDS):
             name = Path(self.folder.name, path.relative_to(self.folder)).as_posix()
             yield Item(name=printable(name), path=path, labels=_labels(self.word))
 
@@ -152,8 +152,8 @@ class LibriSpeech:
 
     def __iter__(self) -> Iterator[Item | InvalidItem]:
         """Give one item an utterance."""
-        for table in walk(self.folder, (".trans.txt",)):
-            said = dict(line.partition(" ")[::2] for line in text_of(table).splitlines())
+        for table in list_files(self.folder, (".trans.txt",)):
+            said = dict(line.partition(" ")[::2] for line in read_text(table).splitlines())
             for path in sorted(table.parent.iterdir()):
                 if path.suffix.lower() not in SOUNDS:
                     continue
@@ -243,7 +243,7 @@ class Recordings:
 
     def _listing(self) -> _Listing:
         path = self.folder / "manifest.json"
-        data = bytes_of(path)
+        data = read_bytes(path)
         try:
             return msgspec.json.decode(data, type=_Listing)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

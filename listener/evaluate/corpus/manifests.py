@@ -60,7 +60,7 @@ class ManifestCorpus:
             found = self._item(number, row)
             if isinstance(found, InvalidItem):
                 yield found
-            elif waiting and _stretch(waiting) == _stretch(found) and found.labels:
+            elif waiting and _source_range(waiting) == _source_range(found) and found.labels:
                 waiting = replace(waiting, labels=waiting.labels + found.labels)
             else:
                 if waiting:
@@ -194,5 +194,5 @@ def _number(row: Row, keys: tuple[str, ...], where: str) -> float | None:
     return None
 
 
-def _stretch(item: Item) -> tuple[Path, float, float | None]:
+def _source_range(item: Item) -> tuple[Path, float, float | None]:
     return item.path, item.start_s, item.length_s

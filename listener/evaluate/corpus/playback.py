@@ -78,7 +78,7 @@ def open_item(item: Item, channel: int) -> PlayableItem:
     return PlayableItem(item, length, channel)
 
 
-def phases(plays: int, step_samples: int = FRAME_SAMPLES) -> tuple[int, ...]:
+def list_phases(plays: int, step_samples: int = FRAME_SAMPLES) -> tuple[int, ...]:
     """Return where each of so many plays begins: evenly over one step.
 
     A detector decides once a step, so each phase is another draw of the same sound.

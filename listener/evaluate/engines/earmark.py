@@ -12,7 +12,13 @@ from listener.audio.pcm import FRAME_SAMPLES, Framer, Gap, GapReason, Samples
 from listener.config import WakeSettings
 from listener.errors import UsageError
 from listener.evaluate.engines.interface import Engine, Scores, ScoreTrack
-from listener.evaluate.engines.provenance import PACKAGES, SCORING, code_hash, digest_of, versions
+from listener.evaluate.engines.provenance import (
+    PACKAGES,
+    SCORING,
+    code_hash,
+    digest_values,
+    versions,
+)
 from listener.inference.build import build_batch, build_detector
 from listener.inference.catalogue import Catalogue
 from listener.wakeword.batch import BATCH_STEPS, BatchModel
@@ -87,7 +93,7 @@ def earmark_recipe(
     hashes = tuple((model.name, _model_hash(model)) for model in (*models, *shared))
     installed = versions()
     computing = tuple((package, installed.get(package)) for package in PACKAGES)
-    key = digest_of("earmark", hashes, hop_ms, stepwise, code_hash(SCORING), computing)
+    key = digest_values("earmark", hashes, hop_ms, stepwise, code_hash(SCORING), computing)
     return EarmarkRecipe(name, home, words, hop_ms, stepwise, key, hashes)
 
 
@@ -164,4 +170,4 @@ def _model_hash(model: Model) -> str:
     files = model.manifest.files
     if len(files) == 1:
         return files[0].sha256
-    return digest_of(*(file.sha256 for file in files))
+    return digest_values(*(file.sha256 for file in files))

@@ -36,7 +36,7 @@ from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.evaluate.corpus.playback import file_hash
 from listener.evaluate.engines.interface import Engine, ScoreTrack
-from listener.evaluate.engines.provenance import digest_of
+from listener.evaluate.engines.provenance import digest_values
 
 PATIENCE_S: Final = 60.0
 """A program that is silent for so long will not answer any more."""
@@ -112,7 +112,7 @@ def external_recipe(name: str, command: tuple[str, ...], words: tuple[str, ...])
     hello = engine.hello
     engine.close()
     hashes = tuple((word, file_hash(Path(word))) for word in command if Path(word).is_file())
-    key = digest_of("command", command, words, hashes, hello.name, hello.version)
+    key = digest_values("command", command, words, hashes, hello.name, hello.version)
     return ExternalRecipe(name, command, words, key, hashes)
 
 

@@ -27,7 +27,7 @@ from listener.audio.pcm import FRAME_SAMPLES, Framer, Samples
 from listener.errors import ConfigError, UsageError
 from listener.evaluate.corpus.playback import file_hash
 from listener.evaluate.engines.interface import Engine, ScoreTrack, build_track
-from listener.evaluate.engines.provenance import digest_of
+from listener.evaluate.engines.provenance import digest_values
 from listener.inference.catalogue import Catalogue
 from listener.wakeword.manifest import DEFAULT_THRESHOLD, Model
 
@@ -249,7 +249,7 @@ def openwakeword_recipe(name: str, home: Path, words: tuple[str, ...]) -> PeerRe
     models = [catalogue.load(word) for word in words]
     hashes = tuple((model.name, model.manifest.sha256) for model in models)
     packages = package_versions(OPENWAKEWORD, "onnxruntime", "numpy")
-    key = digest_of(OPENWAKEWORD, hashes, packages)
+    key = digest_values(OPENWAKEWORD, hashes, packages)
     return PeerRecipe(OPENWAKEWORD, name, home, words, key, hashes)
 
 
@@ -276,5 +276,5 @@ def microwakeword_recipe(name: str, home: Path, words: tuple[str, ...]) -> PeerR
         hashes.append((word, file_hash(file)))
         # Threshold and window stand beside it.
         hashes.append((f"{word}.json", file_hash(file.with_suffix(".json"))))
-    key = digest_of(MICROWAKEWORD, tuple(hashes), packages)
+    key = digest_values(MICROWAKEWORD, tuple(hashes), packages)
     return PeerRecipe(MICROWAKEWORD, name, home, words, key, tuple(hashes))

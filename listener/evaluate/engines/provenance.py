@@ -50,7 +50,7 @@ def code_hash(parts: tuple[str, ...] = ()) -> str:
     return digest.hexdigest()
 
 
-def digest_of(*parts: object) -> str:
+def digest_values(*parts: object) -> str:
     """Return the SHA-256 over the plain text of numbers, texts and tuples of them."""
     return hashlib.sha256(repr(parts).encode(errors="surrogatepass")).hexdigest()
 

@@ -82,10 +82,10 @@ def find_wakes(ends: Indices, scores: Scores, rule: Rule) -> Indices:
         scores: shape (steps,).
         rule: threshold, patience and refractory.
     """
-    return select_apart(qualifying(scores, rule), ends, rule.refractory_samples)
+    return select_apart(select_qualifying(scores, rule), ends, rule.refractory_samples)
 
 
-def qualifying(scores: Scores, rule: Rule) -> Indices:
+def select_qualifying(scores: Scores, rule: Rule) -> Indices:
     """Return the steps that have been at or above the threshold for the patience."""
     steps = np.flatnonzero(reaches(scores, rule.threshold))
     wanted = rule.patience_steps - 1

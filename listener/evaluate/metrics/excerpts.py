@@ -60,15 +60,15 @@ class ScoreHistogram:
             spoken: the highest score in each window, shape (n,).
             unspoken: the score of each step outside all windows, shape (m,).
         """
-        self.said += _counts(spoken)
-        self.unsaid += _counts(unspoken)
+        self.said += _count_bins(spoken)
+        self.unsaid += _count_bins(unspoken)
 
     def histogram(self) -> Histogram:
         """Return what was counted."""
         return Histogram(said=tuple(self.said.tolist()), unsaid=tuple(self.unsaid.tolist()))
 
 
-def _counts(scores: Scores) -> NDArray[np.int64]:
+def _count_bins(scores: Scores) -> NDArray[np.int64]:
     # A score of exactly 1 belongs to the last bin.
     bins = np.clip((np.asarray(scores, np.float64) * BINS).astype(np.int64), 0, BINS - 1)
     return np.bincount(bins, minlength=BINS)

@@ -54,19 +54,19 @@ def draw_det(words: Sequence[WordResult]) -> str:
 
     def at(false_wakes: float | None, misses: float | None) -> Place:
         return (
-            drawing.x(across.part(_value(false_wakes))),
-            drawing.y(up.part(_value(misses))),
+            drawing.x(across.fraction(_value(false_wakes))),
+            drawing.y(up.fraction(_value(misses))),
         )
 
     for index, word in enumerate(words):
         series = f"s{index % SERIES}"
-        points = _telling(word.curve)
+        points = _drop_redundant(word.curve)
         far = [at(point.false_wakes.high, point.misses.high) for point in points]
         near = [at(point.false_wakes.low, point.misses.low) for point in points]
         drawing.path([*far, *reversed(near)], f"band {series}", closed=True)
     for index, word in enumerate(words):
         series = f"s{index % SERIES}"
-        points = _telling(word.curve)[::-1]
+        points = _drop_redundant(word.curve)[::-1]
         line = step_path(at(point.false_wakes.value, point.misses.value) for point in points)
         drawing.path(line, f"curve {series}")
         misses, false = word.misses, word.false_wakes
@@ -86,11 +86,11 @@ def draw_thresholds(words: Sequence[WordResult]) -> str:
     drawing.axes(across, up, ("threshold", "false wakes per hour"), AxisFormat("plain", "plain"))
 
     def at(threshold: float, value: float | None) -> Place:
-        return drawing.x(across.part(threshold)), drawing.y(up.part(_value(value)))
+        return drawing.x(across.fraction(threshold)), drawing.y(up.fraction(_value(value)))
 
     for index, word in enumerate(words):
         series = f"s{index % SERIES}"
-        curve = _telling(word.curve)
+        curve = _drop_redundant(word.curve)
         high = step_path(at(point.threshold, point.false_wakes.high) for point in curve)
         low = step_path(at(point.threshold, point.false_wakes.low) for point in curve)
         drawing.path([*high, *reversed(low)], f"band {series}", closed=True)
@@ -134,33 +134,35 @@ def _forest(
     drawing = SvgChart(f"{named[0]} with their intervals", 560, 58 + _ROW * len(rows))
     drawing.left, drawing.top = 172, 6
     for value in across.ticks():
-        place = drawing.x(across.part(value))
+        place = drawing.x(across.fraction(value))
         drawing.line((place, drawing.y(0)), (place, drawing.y(1)), "grid")
         drawing.text((place, drawing.y(0) + 16), format_value(value, named[1]), "tick middle")
     drawing.text((drawing.x(0.5), drawing.height - 8), named[0], "name middle")
     for index, (name, rate, words) in enumerate(rows):
         down = drawing.top + (index + 0.5) * _ROW
         drawing.text((drawing.left - 8, down + 4), shorten(name), "tick end")
-        begin, end = (drawing.x(across.part(_value(bound))) for bound in (rate.low, rate.high))
+        begin, end = (drawing.x(across.fraction(_value(bound))) for bound in (rate.low, rate.high))
         drawing.line((begin, down), (end, down), f"whisker {series}")
         about = f"{name}: {words}, {rate.count:g} of {rate.exposure:.4g}"
-        drawing.dot((drawing.x(across.part(_value(rate.value))), down), f"point {series}", about)
+        drawing.dot(
+            (drawing.x(across.fraction(_value(rate.value))), down), f"point {series}", about
+        )
     return drawing.svg()
 
 
-def _telling(points: Sequence[Point]) -> list[Point]:
+def _drop_redundant(points: Sequence[Point]) -> list[Point]:
     """Leave out the points between two that say the same: a curve has a thousand thresholds."""
     ordered = sorted(points, key=lambda point: point.threshold)
     return [
         point
         for index, point in enumerate(ordered)
         if index in {0, len(ordered) - 1}
-        or not _says_same(ordered[index - 1], point)
-        or not _says_same(point, ordered[index + 1])
+        or not _is_redundant(ordered[index - 1], point)
+        or not _is_redundant(point, ordered[index + 1])
     ]
 
 
-def _says_same(one: Point, other: Point) -> bool:
+def _is_redundant(one: Point, other: Point) -> bool:
     return one.misses == other.misses and one.false_wakes == other.false_wakes
 
 
@@ -196,12 +198,12 @@ def draw_histogram(heights: Histogram, threshold: float) -> str:
     ):
         for index, count in enumerate(counts):
             if count:
-                top = drawing.y(up.part(count))
+                top = drawing.y(up.fraction(count))
                 corner = (drawing.x(index / bins) + shift * width, top)
                 size = (width / 2 - 0.3, drawing.y(0) - top)
                 text = f"{index / bins:.2f} to {(index + 1) / bins:.2f}: {count:,} {about}"
                 drawing.box(corner, size, f"bar {series}", text)
-    place = drawing.x(across.part(threshold))
+    place = drawing.x(across.fraction(threshold))
     drawing.line((place, drawing.y(0)), (place, drawing.y(1)), "threshold", "the threshold")
     return drawing.svg()
 
@@ -223,18 +225,18 @@ def draw_timeline(events: Sequence[DetectionEvent], lengths_s: dict[str, float])
     drawing.left, drawing.top = 230, 8
     across = Linear(0, longest)
     for value in _clock_ticks(longest):
-        place = drawing.x(across.part(value))
+        place = drawing.x(across.fraction(value))
         drawing.line((place, drawing.y(0)), (place, drawing.y(1)), "grid")
         drawing.text((place, drawing.y(0) + 16), format_value(value, "clock"), "tick middle")
     drawing.text((drawing.x(0.5), drawing.height - 8), "time in the recording", "name middle")
     for index, item in enumerate(sorted(most)):
         down = drawing.top + (index + 0.5) * _LANE
-        end = drawing.x(across.part(lengths_s.get(item, longest)))
+        end = drawing.x(across.fraction(lengths_s.get(item, longest)))
         drawing.line((drawing.x(0), down), (end, down), "lane")
         drawing.text((drawing.left - 8, down + 4), shorten(item, 34), "tick end")
         for event in lanes[item]:
             about = f"{item} {format_value(event.at_s, 'clock')}: {event.peak:.3f}"
-            place = drawing.x(across.part(event.at_s))
+            place = drawing.x(across.fraction(event.at_s))
             drawing.dot((place, down), "point s1", about, 2 + 4 * event.peak)
     return drawing.svg()
 
@@ -250,14 +252,17 @@ def draw_trace(excerpt: Excerpt, threshold: float) -> str:
         drawing.line((drawing.x(0), drawing.y(value)), (drawing.x(1), drawing.y(value)), "grid")
         drawing.text((drawing.left - 4, drawing.y(value) + 4), f"{value:g}", "tick end")
     for second in range(math.ceil(across.low), math.floor(across.high) + 1):
-        place = drawing.x(across.part(second))
+        place = drawing.x(across.fraction(second))
         drawing.text(
             (place, drawing.height - 2), f"{second:+d} s" if second else "0", "tick middle"
         )
-    level = drawing.y(up.part(threshold))
+    level = drawing.y(up.fraction(threshold))
     drawing.line((drawing.x(0), level), (drawing.x(1), level), "threshold", "the threshold")
     places = [
-        (drawing.x(across.part(begin_s + index * excerpt.step_s)), drawing.y(up.part(score)))
+        (
+            drawing.x(across.fraction(begin_s + index * excerpt.step_s)),
+            drawing.y(up.fraction(score)),
+        )
         for index, score in enumerate(excerpt.scores)
     ]
     if places:

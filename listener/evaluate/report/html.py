@@ -136,8 +136,8 @@ def _section(words: Sequence[WordResult], parts: Sequence[_EnginePart]) -> _Sect
         word=words[0].word,
         condition=words[0].condition,
         engines=[word.engine for word in words],
-        det=_drawn(with_both and charts.draw_det(with_both)),
-        thresholds=_drawn(
+        det=_markup(with_both and charts.draw_det(with_both)),
+        thresholds=_markup(
             any(word.hours for word in with_curve) and charts.draw_thresholds(with_curve)
         ),
         parts=parts,
@@ -150,7 +150,7 @@ def _part(word: WordResult, series: str, sound: Sound | None) -> _EnginePart:
         (event for event in word.events if event.kind is EventKind.MISS),
         key=lambda event: (event.score, event.item, event.at_s),
     )
-    shown = _most_telling(false, word.repeatability)
+    shown = _select_events(false, word.repeatability)
     excerpts = {(e.item, e.play, e.at_s): e for e in word.excerpts}
     lengths_s = {excerpt.item: excerpt.length_s for excerpt in word.excerpts}
     speakers = [row for row in word.speakers if row.misses.exposure]
@@ -159,13 +159,13 @@ def _part(word: WordResult, series: str, sound: Sound | None) -> _EnginePart:
     return _EnginePart(
         word=word,
         series=series,
-        histogram=_drawn(word.histogram and charts.draw_histogram(word.histogram, word.threshold)),
-        speakers=_drawn(speakers and charts.draw_breakdown(speakers)),
+        histogram=_markup(word.histogram and charts.draw_histogram(word.histogram, word.threshold)),
+        speakers=_markup(speakers and charts.draw_breakdown(speakers)),
         speakers_left=max(0, len(speakers) - charts.MOST_ROWS),
-        groups=_drawn(groups and charts.draw_breakdown(groups)),
+        groups=_markup(groups and charts.draw_breakdown(groups)),
         groups_left=max(0, len(groups) - charts.MOST_ROWS),
-        false_groups=_drawn(len(false_groups) > 1 and charts.draw_false_breakdown(false_groups)),
-        timeline=_drawn(false and charts.draw_timeline(false, lengths_s)),
+        false_groups=_markup(len(false_groups) > 1 and charts.draw_false_breakdown(false_groups)),
+        timeline=_markup(false and charts.draw_timeline(false, lengths_s)),
         lanes_left=max(0, len({event.item for event in false}) - charts.MOST_LANES),
         cards=[
             _card(word, event, repeat, excerpts.get((event.item, event.play, event.at_s)), sound)
@@ -187,13 +187,13 @@ def _card(
     flac = sound(word, event) if sound else None
     return _Card(
         event=event,
-        trace=_drawn(excerpt and charts.draw_trace(excerpt, word.threshold)),
+        trace=_markup(excerpt and charts.draw_trace(excerpt, word.threshold)),
         repeat=repeat,
         sound=base64.b64encode(flac).decode("ascii") if flac else "",
     )
 
 
-def _most_telling(
+def _select_events(
     events: Iterable[DetectionEvent], repeats: Sequence[Repeatability]
 ) -> list[tuple[DetectionEvent, Repeatability | None]]:
     """Return one event for all its plays, those that fired most often first, then the highest."""
@@ -225,6 +225,6 @@ def _nearest(repeats: Iterable[Repeatability], at_s: float) -> Repeatability | N
     return min(near, key=lambda repeat: abs(repeat.at_s - at_s), default=None)
 
 
-def _drawn(svg: object) -> Markup:
+def _markup(svg: object) -> Markup:
     """Pass on a picture that was drawn, or nothing for whatever false stood in its place."""
     return Markup(svg) if svg else Markup()  # noqa: S704 - built as a tree, so it is markup by right

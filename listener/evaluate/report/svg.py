@@ -29,7 +29,7 @@ class Linear:
     low: float
     high: float
 
-    def part(self, value: float) -> float:
+    def fraction(self, value: float) -> float:
         """Return where ``value`` lies, 0 at the low end and 1 at the high one, never beyond."""
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
 
@@ -53,7 +53,7 @@ class Logarithmic:
     zero_part: float = 0.08
     """How much of the scale belongs to zero; 0 has no place for it."""
 
-    def part(self, value: float) -> float:
+    def fraction(self, value: float) -> float:
         """Return where ``value`` lies, 0 at zero and 1 at the high end, never beyond."""
         if value < self.low:
             return 0.0
@@ -118,13 +118,13 @@ class SvgChart:
             shown: how their values are written.
         """
         for value in across.ticks():
-            place = self.x(across.part(value))
+            place = self.x(across.fraction(value))
             self.line((place, self.y(0)), (place, self.y(1)), "grid")
-            self.text((place, self.y(0) + 16), shown.across(value), "tick middle")
+            self.text((place, self.y(0) + 16), shown.format_x(value), "tick middle")
         for value in up.ticks():
-            place = self.y(up.part(value))
+            place = self.y(up.fraction(value))
             self.line((self.x(0), place), (self.x(1), place), "grid")
-            self.text((self.x(0) - 7, place + 4), shown.up(value), "tick end")
+            self.text((self.x(0) - 7, place + 4), shown.format_y(value), "tick end")
         self.line((self.x(0), self.y(0)), (self.x(1), self.y(0)), "axis")
         self.line((self.x(0), self.y(0)), (self.x(0), self.y(1)), "axis")
         self.text((self.x(0.5), self.height - 8), names[0], "name middle")
@@ -178,11 +178,11 @@ class AxisFormat:
     """``percent``, ``plain`` or ``clock``."""
     up_form: str
 
-    def across(self, value: float) -> str:
+    def format_x(self, value: float) -> str:
         """Write a value of the horizontal axis."""
         return format_value(value, self.across_form)
 
-    def up(self, value: float) -> str:
+    def format_y(self, value: float) -> str:
         """Write a value of the vertical axis."""
         return format_value(value, self.up_form)
 

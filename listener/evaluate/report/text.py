@@ -70,7 +70,7 @@ def list_cautions(words: Sequence[WordResult], missing: Sequence[SkippedItem]) -
                 f"{name}: the threshold was chosen on these very sounds; confirm it on others"
             )
             if not word.target.carried:
-                found.append(_uncarried(name, word))
+                found.append(_unsupported_claim(name, word))
         if word.clipped_samples:
             found.append(f"{name}: mixing drove {word.clipped_samples} samples beyond int16")
         spoken = sum(
@@ -85,7 +85,7 @@ def list_cautions(words: Sequence[WordResult], missing: Sequence[SkippedItem]) -
     return tuple(found)
 
 
-def _uncarried(name: str, word: WordResult) -> str:
+def _unsupported_claim(name: str, word: WordResult) -> str:
     target = word.target
     if target is None or target.threshold is None or target.still_needed_h is None:
         return f"{name}: no threshold brings so few false wakes on these sounds"

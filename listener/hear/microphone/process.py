@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 device = _find_device(sound, arguments.device)
                 stream, channels = open_stream(sound, device, arguments.channel, arguments.rate_hz)
                 _write(pipe, encode_opened(round(stream.samplerate), channels))
-                capture(
+                run_capture(
                     sound,
                     stream,
                     lambda record: _write(pipe, record),
@@ -137,7 +137,7 @@ def open_stream(
     raise CaptureError(Cause.RATE if Cause.RATE in causes else Cause.CHANNEL)
 
 
-def capture(  # noqa: PLR0913 - the words of the process's command line
+def run_capture(  # noqa: PLR0913 - the words of the process's command line
     sound: PortAudio,
     stream: Stream,
     write: Callable[[bytes | bytearray], None],

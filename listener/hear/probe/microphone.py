@@ -83,7 +83,7 @@ def assess_levels(device: str, heard: ProbeResult) -> Finding:
         text, hint = "it is noisy; ", "turn its gain down, or look for what hums"
     elif levels.level_dbfs < FAINT_DBFS:
         text, hint = "hardly anything is heard; ", "turn its gain up: alsamixer; say something"
-    return check.found(
+    return check.finding(
         "warn" if text else "ok",
         f"{text}level {levels.level_dbfs:.0f} dBFS, peak {levels.peak_dbfs:.0f},"
         f" noise floor {levels.floor_dbfs:.0f}, {100 * share:.2g} % clipped,"
@@ -144,7 +144,7 @@ def report_mute(mute: MuteController, switch: Switch, lasting: MuteFiles) -> Fin
             try:
                 fault = lasting.fault.read()
             except EarmarkError as error:
-                return check.failed(error)
+                return check.fail_with(error)
             reason = REASONS[fault.reason] if fault and fault.reason else "a fault"
             return check.fail(f"{about}; muted: {reason}", "mend it, then earmark mute clear-fault")
         case "software":
@@ -157,7 +157,7 @@ def report_mute(mute: MuteController, switch: Switch, lasting: MuteFiles) -> Fin
             return check.warn(f"{about}; it is shut")
         case _:
             verdict: Verdict = "warn" if mute.about == "none" else "ok"
-            return check.found(verdict, f"{about}; open")
+            return check.finding(verdict, f"{about}; open")
 
 
 LISTEN_S: Final = 3.0
@@ -178,7 +178,7 @@ def probe_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[F
         try:
             switch = build_switch(settings.mute, is_live=True, monotonic_s=time.monotonic)
         except EarmarkError as error:
-            yield Check("mute").failed(error)
+            yield Check("mute").fail_with(error)
             return
         if isinstance(switch, LineSwitch):
             closing.callback(switch.close)

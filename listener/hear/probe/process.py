@@ -62,7 +62,7 @@ def check_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[F
             f"{len(settings.microphone.files)} recordings stand in for it", "microphone.files"
         )
         return
-    found, sound = _table()
+    found, sound = _load_devices()
     yield from found
     if sound is None:
         return
@@ -75,7 +75,9 @@ def _confinement(settings: config.DeviceSettings) -> Finding:
     try:
         apply_sandbox()
     except EarmarkError as error:
-        return Check("confinement").found("fail" if is_required else "warn", str(error), error.hint)
+        return Check("confinement").finding(
+            "fail" if is_required else "warn", str(error), error.hint
+        )
     return Check("confinement").ok("hear can be kept from the network and from dumps")
 
 
@@ -106,7 +108,7 @@ def check_memory(settings: config.ClipSettings, limit_bytes: int, *, is_root: bo
     )
 
 
-def _table() -> tuple[list[Finding], devices.PortAudio]:
+def _load_devices() -> tuple[list[Finding], devices.PortAudio]:
     try:
         sound = devices.load_portaudio()
     except (Unavailable, ModuleNotFoundError) as error:

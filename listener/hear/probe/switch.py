@@ -29,7 +29,7 @@ def check_switch(settings: MuteSettings) -> Finding:
     try:
         switch = build_switch(settings, is_live=True, monotonic_s=time.monotonic)
     except EarmarkError as error:
-        return _SWITCH.failed(error)
+        return _SWITCH.fail_with(error)
     if not isinstance(switch, LineSwitch):
         return _SWITCH.fail("no switch is fitted, so there is nothing to throw", "mute.switch")
     try:

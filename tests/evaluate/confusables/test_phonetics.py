@@ -11,18 +11,18 @@ from listener.evaluate.confusables.phonetics import (
     Phones,
     build_lexicon,
     deletion_cost,
-    distances,
     entries,
     find_dictionary,
     is_phone,
+    list_symbols,
+    measure_distances,
     parse_phones,
     pronounce,
     reverse_lexicon,
     substitution_cost,
-    symbols,
 )
 
-phones = st.lists(st.sampled_from(symbols()), min_size=1, max_size=6).map(tuple)
+phones = st.lists(st.sampled_from(list_symbols()), min_size=1, max_size=6).map(tuple)
 
 
 def plain_distance(one: Phones, other: Phones) -> float:
@@ -45,7 +45,7 @@ def plain_distance(one: Phones, other: Phones) -> float:
 def test_all_words_at_once_is_each_word_by_itself(words: list[Phones], target: Phones) -> None:
     known = build_lexicon([(str(index), word) for index, word in enumerate(words)])
 
-    found = distances(known, target)
+    found = measure_distances(known, target)
 
     assert found.shape == (len(words), len(target) + 1)
     for row, word in enumerate(words):
@@ -56,7 +56,7 @@ def test_all_words_at_once_is_each_word_by_itself(words: list[Phones], target: P
 
 
 def test_a_substitution_costs_the_same_both_ways_and_never_more_than_one() -> None:
-    for one, other in itertools.product(symbols(), repeat=2):
+    for one, other in itertools.product(list_symbols(), repeat=2):
         cost = substitution_cost(one, other)
 
         assert cost == substitution_cost(other, one)

@@ -2,7 +2,12 @@ import itertools
 
 import pytest
 
-from listener.evaluate.confusables.phonetics import Lexicon, build_lexicon, deletion_cost, distances
+from listener.evaluate.confusables.phonetics import (
+    Lexicon,
+    build_lexicon,
+    deletion_cost,
+    measure_distances,
+)
 from listener.evaluate.confusables.search import find_nearest
 
 ALEXA = ("AH0", "L", "EH1", "K", "S", "AH0")
@@ -53,7 +58,7 @@ def test_a_pair_is_as_near_as_its_best_cut(known: Lexicon) -> None:
 
     for one, other in itertools.product(("a", "lex", "rex", "banana"), repeat=2):
         joined = build_lexicon([("joined", WORDS[one] + WORDS[other])])
-        expected = float(distances(joined, ALEXA)[0, -1]) / whole
+        expected = float(measure_distances(joined, ALEXA)[0, -1]) / whole
         if f"{one} {other}" in found:
             assert found[f"{one} {other}"] >= expected - 1e-3
     assert found["a lex"] == pytest.approx(deletion_cost("AH0") / whole, abs=1e-3)

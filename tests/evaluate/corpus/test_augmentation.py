@@ -14,10 +14,10 @@ from listener.evaluate.corpus.augmentation import (
     Condition,
     MixChoice,
     Mixer,
-    choose,
-    endless,
-    noise_rms,
+    choose_mix,
+    measure_noise_rms,
     read_response,
+    repeat_noise,
 )
 from listener.evaluate.corpus.speech_level import SpeechLevel, decibels
 
@@ -82,7 +82,7 @@ def test_the_same_inputs_give_the_same_bytes_however_sound_is_cut(noise: Path) -
 def test_noise_begins_where_it_is_told_and_starts_again(noise: Path) -> None:
     samples, _ = soundfile.read(noise, dtype="int16")
 
-    stream = endless(noise, 0.5)
+    stream = repeat_noise(noise, 0.5)
     heard = np.concatenate([next(stream) for _ in range(6)])
 
     begin = len(samples) // 2
@@ -152,13 +152,13 @@ def test_a_choice_is_the_same_each_time_and_differs_between_items_and_plays() ->
     noises = tuple(Path(f"{number}.wav") for number in range(50))
     condition = Condition("noisy", 10.0, noises, noises)
 
-    first = choose(condition, 1, "a.wav", 0)
+    first = choose_mix(condition, 1, "a.wav", 0)
 
-    assert first == choose(condition, 1, "a.wav", 0)
+    assert first == choose_mix(condition, 1, "a.wav", 0)
     others = [
-        choose(condition, 1, "b.wav", 0),
-        choose(condition, 1, "a.wav", 1),
-        choose(condition, 2, "a.wav", 0),
+        choose_mix(condition, 1, "b.wav", 0),
+        choose_mix(condition, 1, "a.wav", 1),
+        choose_mix(condition, 2, "a.wav", 0),
     ]
     assert all(other.noise_at != first.noise_at for other in others)
     assert first.snr_db == 10.0
@@ -166,14 +166,14 @@ def test_a_choice_is_the_same_each_time_and_differs_between_items_and_plays() ->
 
 def test_all_noises_and_rooms_get_their_turn() -> None:
     noises = (Path("a"), Path("b"), Path("c"))
-    choices = [choose(Condition("x", 5.0, noises, noises), 1, str(n), 0) for n in range(90)]
+    choices = [choose_mix(Condition("x", 5.0, noises, noises), 1, str(n), 0) for n in range(90)]
 
     assert {choice.noise for choice in choices} == set(noises)
     assert {choice.room for choice in choices} == set(noises)
 
 
 def test_a_clean_condition_chooses_nothing() -> None:
-    assert choose(Condition(), 1, "a.wav", 0) == MixChoice()
+    assert choose_mix(Condition(), 1, "a.wav", 0) == MixChoice()
 
 
 def test_silence_is_neither_noise_nor_room(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_silence_is_neither_noise_nor_room(tmp_path: Path) -> None:
     soundfile.write(path, np.zeros(1_000, np.int16), RATE)
 
     with pytest.raises(Unavailable, match="no noise: it is silent"):
-        noise_rms(path)
+        measure_noise_rms(path)
     with pytest.raises(Unavailable, match="no impulse response: it is silent"):
         read_response(path)
 
@@ -191,7 +191,7 @@ def test_nothing_is_neither_noise_nor_room(tmp_path: Path) -> None:
     soundfile.write(path, np.zeros(0, np.int16), RATE)
 
     with pytest.raises(Unavailable, match="no noise"):
-        next(endless(path, 0.3))
+        next(repeat_noise(path, 0.3))
     with pytest.raises(Unavailable, match="no impulse response"):
         read_response(path)
 

@@ -166,8 +166,8 @@ def touch_sound(path: Path) -> Path:
 def test_noises_are_a_file_or_all_in_a_folder(tmp_path: Path) -> None:
     first, second = touch_sound(tmp_path / "a.wav"), touch_sound(tmp_path / "b" / "c.wav")
 
-    assert datasets.sounds_in(tmp_path) == (first, second)
-    assert datasets.sounds_in(first) == (first,)
+    assert datasets.list_sounds(tmp_path) == (first, second)
+    assert datasets.list_sounds(first) == (first,)
 
 
 def test_a_folder_without_a_sound_is_said(tmp_path: Path) -> None:
@@ -175,32 +175,34 @@ def test_a_folder_without_a_sound_is_said(tmp_path: Path) -> None:
 
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(UsageError, match="there is no sound file"):
-            datasets.sounds_in(path)
+            datasets.list_sounds(path)
 
 
 def test_a_walk_goes_by_name_and_takes_what_ends_so_in_any_case(tmp_path: Path) -> None:
     for name in ("b/2.WAV", "b/1.wav", "a/3.wav", "0.wav", "a/wav"):
         touch_sound(tmp_path / name)
 
-    found = [path.relative_to(tmp_path).as_posix() for path in datasets.walk(tmp_path, (".wav",))]
+    found = [
+        path.relative_to(tmp_path).as_posix() for path in datasets.list_files(tmp_path, (".wav",))
+    ]
 
     assert found == ["0.wav", "a/3.wav", "b/1.wav", "b/2.WAV"]
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"cannot read .*none: No such file"):
-        list(datasets.walk(tmp_path / "none", (".wav",)))
+        list(datasets.list_files(tmp_path / "none", (".wav",)))
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"cannot read .*none"):
-        datasets.bytes_of(tmp_path / "none")
+        datasets.read_bytes(tmp_path / "none")
 
 
 def test_a_table_that_is_no_utf_8_is_read_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "a.trans.txt").write_bytes(b"84-1 CAF\xc9")
 
-    assert datasets.text_of(tmp_path / "a.trans.txt") == "84-1 CAF\ufffd"
+    assert datasets.read_text(tmp_path / "a.trans.txt") == "84-1 CAF\ufffd"
 
 
 def test_a_name_that_is_no_utf_8_can_be_printed() -> None:

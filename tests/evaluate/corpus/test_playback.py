@@ -11,7 +11,7 @@ import soundfile
 from listener.audio.pcm import Samples
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.evaluate.corpus.items import Item, Label
-from listener.evaluate.corpus.playback import PlayableItem, file_hash, open_item, phases
+from listener.evaluate.corpus.playback import PlayableItem, file_hash, list_phases, open_item
 
 RATE = 16_000
 NOISE = np.random.default_rng(5).integers(-9000, 9000, 3 * RATE, np.int16)
@@ -74,9 +74,9 @@ def test_what_lies_behind_the_end_is_said(
 
 
 def test_phases_lie_evenly_over_a_step() -> None:
-    assert phases(1) == (0,)
-    assert phases(8) == tuple(range(0, 1280, 160))
-    assert len(set(phases(1280))) == 1280
+    assert list_phases(1) == (0,)
+    assert list_phases(8) == tuple(range(0, 1280, 160))
+    assert len(set(list_phases(1280))) == 1280
 
 
 def test_a_file_has_the_hash_of_its_bytes(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-from listener.evaluate.engines.provenance import MIXING, SCORING, code_hash, digest_of, versions
+from listener.evaluate.engines.provenance import MIXING, SCORING, code_hash, digest_values, versions
 
 
 def test_the_code_has_one_hash_and_its_parts_others() -> None:
@@ -14,10 +14,10 @@ def test_the_code_has_one_hash_and_its_parts_others() -> None:
 
 
 def test_a_digest_tells_parts_apart() -> None:
-    assert digest_of("a", "b") != digest_of("ab")
-    assert digest_of("a", 1) != digest_of("a", "1")
-    assert digest_of((1, 2), 3) != digest_of(1, (2, 3))
-    assert digest_of("\ud800") == digest_of("\ud800")
+    assert digest_values("a", "b") != digest_values("ab")
+    assert digest_values("a", 1) != digest_values("a", "1")
+    assert digest_values((1, 2), 3) != digest_values(1, (2, 3))
+    assert digest_values("\ud800") == digest_values("\ud800")
 
 
 def test_versions_name_what_computes() -> None:

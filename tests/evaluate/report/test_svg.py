@@ -29,7 +29,7 @@ def test_nothing_is_drawn_outside_a_scale(
 ) -> None:
     scale = kind(span[0], span[0] * span[1])
 
-    assert 0 <= scale.part(value) <= 1
+    assert 0 <= scale.fraction(value) <= 1
 
 
 @given(spans, kinds)
@@ -49,10 +49,10 @@ def test_ticks_rise_within_their_scale(
 def test_a_logarithmic_scale_has_a_place_for_zero() -> None:
     scale = Logarithmic(0.1, 10, 0.1)
 
-    assert scale.part(0) == 0
-    assert scale.part(0.1) == pytest.approx(0.1)
-    assert scale.part(1) == pytest.approx(0.55)
-    assert scale.part(10) == 1
+    assert scale.fraction(0) == 0
+    assert scale.fraction(0.1) == pytest.approx(0.1)
+    assert scale.fraction(1) == pytest.approx(0.55)
+    assert scale.fraction(10) == 1
     assert scale.ticks()[:2] == (0, 0.1)
 
 

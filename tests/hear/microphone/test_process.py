@@ -8,7 +8,7 @@ import pytest
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.hear.microphone.devices import InputDevice
-from listener.hear.microphone.process import OTHER_RATES_HZ, CaptureError, capture, open_stream
+from listener.hear.microphone.process import OTHER_RATES_HZ, CaptureError, open_stream, run_capture
 from listener.hear.microphone.protocol import (
     HEADER,
     BlockRecord,
@@ -103,7 +103,7 @@ def heard(
                 records.append(record)
 
     with contextlib.suppress(Enough):
-        capture(
+        run_capture(
             FakeCard((), ()),
             stream,
             write,
