@@ -75,6 +75,8 @@ def name_of(words: Sequence[str]) -> str:
             return words[at + 1]
         if module == "listener.hear.microphone.process":
             return "microphone"
+        if module == "listener.selftest.leaky_listener":
+            return "leaky"
         return module.rpartition(".")[2]
     return program
 

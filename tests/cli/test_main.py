@@ -172,7 +172,7 @@ def test_a_verb_whose_package_is_missing_says_which(tmp_path: Path) -> None:
 
 def test_only_the_chosen_verb_is_imported() -> None:
     asked = (
-        "import sys; from listener import cli; cli.main(['owner', '--help']);"
+        "import sys; from listener.cli import main; main.main(['owner', '--help']);"
         "sys.exit(any(name in sys.modules for name in ('numpy', 'onnxruntime', 'paho')))"
     )
 

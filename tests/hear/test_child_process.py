@@ -59,7 +59,7 @@ CHECKS = {
     ),
     "costs": (
         "import sys\n"
-        "from listener.hear.microphone import capture\n"
+        "from listener.hear.microphone import process\n"
         "costly = {'numpy', 'soxr', 'logging', 'dataclasses', 'pathlib', 'socket'}\n"
         "before = set(sys.modules)\n"
         "assert not costly - {'pathlib'} & before, costly & before\n"
