@@ -22,7 +22,9 @@ from firmware.wheels import ROOT, Target
 BUILD: Final = ROOT / "build"
 SYSTEM: Final = BUILD / "compat-debian-13"
 """Root file system of the Debian that runs Python 3.13."""
-PACKAGES: Final = ("git", "libportaudio2", "python3", "python3-venv")
+GLIBC: Final = 40
+"""The newest that uv knows; Debian 13 has 2.41."""
+PACKAGES: Final = ("age", "git", "libportaudio2", "python3", "python3-venv")
 LOWEST: Final = "3.11"
 NEWEST: Final = "3.13"
 TOOLS: Final = "dev"
@@ -113,12 +115,16 @@ def _in_debian(place: Path) -> list[str]:
     wanted = _uv(
         *("pip", "compile", "pyproject.toml", "--extra", TOOLS, "--quiet", "--no-header"),
         *("--no-annotate", "--python-version", NEWEST, "--python-platform"),
-        f"{machine}-manylinux_2_{wheels.GLIBC}",
+        f"{machine}-manylinux_2_{GLIBC}",
     ).split()
     house = place.with_suffix(".wheels")
     wheels.pip(
         *("download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(house)),
         *Target(NEWEST, machine).tags(),
+        *(
+            f"--platform=manylinux_2_{minor}_{machine}"
+            for minor in range(wheels.GLIBC + 1, GLIBC + 1)
+        ),
         *wanted,
     )
     enter = [
