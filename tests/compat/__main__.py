@@ -6,6 +6,7 @@ the dev extra are pinned and the same in both.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -22,7 +23,12 @@ from firmware.wheels import ROOT, Target
 BUILD: Final = ROOT / "build"
 SYSTEM: Final = BUILD / "compat-debian-13"
 """Root file system of the Debian that runs Python 3.13."""
-PACKAGES: Final = ("git", "libportaudio2", "python3", "python3-venv")
+GLIBC: Final = 40
+"""The newest that uv knows; Debian 13 has 2.41."""
+PACKAGES: Final = (
+    *("age", "flac", "git", "libportaudio2", "linux-libc-dev"),
+    *("python3", "python3-venv", "strace", "systemd"),
+)
 LOWEST: Final = "3.11"
 NEWEST: Final = "3.13"
 TOOLS: Final = "dev"
@@ -105,20 +111,27 @@ def _in_debian(place: Path) -> list[str]:
             f"there is no python{NEWEST}, and a Debian 13 needs root",
             f"run as root, or install python{NEWEST}",
         )
-    if not (SYSTEM / "usr/bin/python3").exists():
-        include = f"--include={','.join(PACKAGES)}"
+    include = f"--include={','.join(PACKAGES)}"
+    note = SYSTEM.with_suffix(".packages")
+    if not note.exists() or note.read_text("ascii") != include:
+        shutil.rmtree(SYSTEM, ignore_errors=True)
         words = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", include, "trixie"]
         must([*words, str(SYSTEM)], "apt-get install mmdebstrap")
+        note.write_text(include, "ascii")
     machine = os.uname().machine
     wanted = _uv(
         *("pip", "compile", "pyproject.toml", "--extra", TOOLS, "--quiet", "--no-header"),
         *("--no-annotate", "--python-version", NEWEST, "--python-platform"),
-        f"{machine}-manylinux_2_{wheels.GLIBC}",
+        f"{machine}-manylinux_2_{GLIBC}",
     ).split()
     house = place.with_suffix(".wheels")
     wheels.pip(
         *("download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(house)),
         *Target(NEWEST, machine).tags(),
+        *(
+            f"--platform=manylinux_2_{minor}_{machine}"
+            for minor in range(wheels.GLIBC + 1, GLIBC + 1)
+        ),
         *wanted,
     )
     enter = [
