@@ -69,7 +69,7 @@ class Command:
 
 def commands() -> Iterator[Command]:
     """Yield every command of the command table in ``listener/cli/main.py``, in its order."""
-    for name, (module, about) in cli.VERBS.items():
+    for name, (module, about) in cli.COMMANDS.items():
         parser = argparse.ArgumentParser(prog=f"earmark {name}", description=_sentence(about))
         add_common(parser)
         importlib.import_module(module).add_arguments(parser)

@@ -190,10 +190,10 @@ def test_what_is_in_the_way_is_not_overwritten(
 @pytest.mark.parametrize(
     "case",
     [
-        (("open", "nothing", "--identity", "{key}"), 2, "no clip and no file"),
+        (("open", "nothing", "--identity", "{key}"), 2, "neither a clip in the archive nor a file"),
         (("open", "nothing", "--identity", "/nowhere"), 78, "cannot read the identity"),
         (("open", "{clip}", "--identity", "{key}", "--to", "{key}"), 69, "cannot write"),
-        (("open", "{pipe}", "--identity", "{key}"), 2, "no clip and no file"),
+        (("open", "{pipe}", "--identity", "{key}"), 2, "neither a clip in the archive nor a file"),
     ],
 )
 def test_what_cannot_be_opened_is_said(

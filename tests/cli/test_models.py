@@ -173,7 +173,7 @@ def test_a_head_is_added_with_the_window_that_its_file_has(
     assert model.manifest.window_frames == 20
     assert model.manifest.threshold == 0.6
     assert model.manifest.licence == "CC0-1.0"
-    assert "added pineapple: a window of 20 frames, threshold 0.6" in capsys.readouterr().out
+    assert "added pineapple: window 20 frames, threshold 0.6" in capsys.readouterr().out
 
 
 def test_a_shipped_head_is_one_too(
@@ -182,7 +182,7 @@ def test_a_shipped_head_is_one_too(
     code = add(Catalogue(home).load("weather").data, "--name", "my-weather")
 
     assert code == 0
-    assert "a window of 22 frames, threshold 0.5" in capsys.readouterr().out
+    assert "window 22 frames, threshold 0.5" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_adding_the_same_file_again_is_harmless(
     codes = [add(head()), add(head())]
 
     assert codes == [0, 0]
-    assert "pineapple is already here; nothing changed" in capsys.readouterr().out
+    assert "pineapple exists already; nothing changed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -215,9 +215,9 @@ def test_adding_the_same_file_again_is_harmless(
         (b"", "no network"),
         (b"\x08\x08 garbage", "no network"),
         (head()[:1000], "no network"),
-        (head(outputs=7, last="Softmax"), "gives 7 numbers"),
-        (head(last="Relu", bias=3.0), "which is no probability"),
-        (head(last="Log"), "which is no probability"),
+        (head(outputs=7, last="Softmax"), "has 7 outputs"),
+        (head(last="Relu", bias=3.0), "which is not a probability"),
+        (head(last="Log"), "which is not a probability"),
         (bytes(LARGEST_FILE_BYTES + 1), "larger than 32 MiB"),
     ],
     ids=["empty", "garbage", "cut", "classes", "logit", "nan", "huge"],
@@ -246,11 +246,11 @@ def test_the_speech_network_is_no_head(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--name", "alexa"], "comes with Earmark"),
-        (["--name", "My Word"], "--name cannot be 'My Word'"),
-        (["--name", ""], "--name cannot be ''"),
-        (["--threshold", "1.5"], "--threshold cannot be 1.5"),
-        (["--threshold", "nan"], "--threshold cannot be nan"),
+        (["--name", "alexa"], "name of an included model"),
+        (["--name", "My Word"], "--name 'My Word' is not valid"),
+        (["--name", ""], "--name '' is not valid"),
+        (["--threshold", "1.5"], "--threshold 1.5 is not valid"),
+        (["--threshold", "nan"], "--threshold nan is not valid"),
     ],
 )
 def test_options_that_cannot_be_are_usage_errors(

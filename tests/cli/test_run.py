@@ -30,7 +30,7 @@ def pair(
         hear=python(hear),
         send=python(send),
         waiting=waiting,
-        patience=RunTimeouts(linger_s=linger_s, first_backoff_s=0.01, grace_s=grace_s),
+        timeouts=RunTimeouts(linger_s=linger_s, first_backoff_s=0.01, grace_s=grace_s),
     )
 
 

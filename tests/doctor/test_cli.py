@@ -94,10 +94,10 @@ def test_a_switch_that_is_to_be_thrown_and_is_not_there_fails_alone(
     captured = capsys.readouterr()
     checks = [json.loads(line)["check"] for line in captured.out.splitlines()]
     assert code == 1
-    assert "throw the switch" in captured.err
+    assert "move the switch" in captured.err
     assert checks == ["confinement", "switch"]
 
 
 def test_channels_count_from_0(household: Household, free_port: int) -> None:
-    with pytest.raises(UsageError, match="from 0"):
+    with pytest.raises(UsageError, match="channels start at 0"):
         doctor.run(arguments("--channel", "-1"), settings_of(household, free_port))

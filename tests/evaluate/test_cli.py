@@ -43,7 +43,7 @@ def test_a_run_leaves_its_results_and_says_them(
     assert code == 0
     assert "alexa, clean, threshold 0.5 (manifest)" in said
     assert "misses       0 of 5: 0 % (0 to 43.4)" in said
-    assert "evaluation/report.html has the pictures" in said
+    assert "charts: evaluation/report.html" in said
     assert {path.name for path in (here / "evaluation").iterdir()} == {
         "result.json",
         "rates.csv",
@@ -135,11 +135,11 @@ def test_what_is_missing_and_what_cannot_be_claimed_end_with_1(
         (("--corpus", ".", "--threshold", "2"), "the options: ", 78),
         (("--corpus", ".", "--plays", "0"), "the options: ", 78),
         (("--plan", "absent.toml"), "cannot read the plan absent.toml", 2),
-        (("--corpus", ".", "--snr-db", "3"), "--noise and --snr-db belong together", 2),
+        (("--corpus", ".", "--snr-db", "3"), "--noise and --snr-db need each other", 2),
         (("--corpus", ".", "--model", "nobody"), "there is no model 'nobody'", 78),
         (
             ("--positives", ".", "--model", "alexa", "--model", "timer"),
-            "--positives with several models does not say which word is said",
+            "--positives needs a single wake word",
             2,
         ),
     ],
@@ -241,9 +241,9 @@ def test_clean_sound_is_played_beside_each_level_and_the_room() -> None:
 
 
 def test_what_contradicts_itself_is_refused() -> None:
-    with pytest.raises(UsageError, match="belong together"):
+    with pytest.raises(UsageError, match="need each other"):
         plan_of("--corpus", "here", "--snr-db", "3")
-    with pytest.raises(UsageError, match="which word is said"):
+    with pytest.raises(UsageError, match="single wake word"):
         plan_of("--positives", "here", "--model", "alexa", "--model", "timer")
     with pytest.raises(ConfigError, match="the options: "):
         plan_of("--corpus", "here", "--plays", "0")
@@ -335,7 +335,7 @@ def test_a_damaged_line_is_listed_and_the_exit_code_says_so(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--negatives", "x"), "--negatives has no sense with it"),
+        (("--negatives", "x"), "--trace and --negatives exclude each other"),
         (("--threshold", "0.001"), "below the floor"),
         (("--model", "weather", "--threshold", "0.5"), "no trace has scores of weather"),
         (("--exclude", "missing.tsv"), "cannot read missing.tsv"),

@@ -106,7 +106,7 @@ def test_a_folder_without_sound_is_a_usage_error(
     code = main(["score", str(tmp_path)])
 
     assert code == 2
-    assert "there is no sound file in" in capsys.readouterr().err
+    assert "there is no audio file in" in capsys.readouterr().err
 
 
 def test_a_damaged_file_is_said_and_the_others_are_scored(
@@ -161,7 +161,7 @@ def test_an_empty_file_has_no_scores(tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         (["--threshold", "7"], 2, "--threshold 7.0"),
         (["--model", "pineapple"], 78, "there is no model 'pineapple'"),
-        (["--model", "silero-vad"], 2, "silero-vad is no wake word"),
+        (["--model", "silero-vad"], 2, "silero-vad is not a wake-word model"),
     ],
 )
 def test_what_cannot_be_scored_is_said_before_any_file(

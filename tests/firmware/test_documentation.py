@@ -20,7 +20,7 @@ def test_page_is_current(path: Path) -> None:
 def test_every_command_has_a_section() -> None:
     headings = documentation.cli_page().splitlines()
 
-    assert [command.name for command in commands()] == [f"earmark {name}" for name in main.VERBS]
+    assert [command.name for command in commands()] == [f"earmark {name}" for name in main.COMMANDS]
     for command in commands():
         for one in (command, *command.below):
             assert headings.count(f"{'##' if one is command else '###'} {one.name}") == 1

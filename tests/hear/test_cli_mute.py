@@ -46,7 +46,7 @@ def test_a_software_mute_is_set_shown_and_taken_back_without_hear(home: Path) ->
     assert (state["cause"], state["software_by"], state["hear"]) == ("software", "command", False)
 
     done = earmark("mute", "off", home=home)
-    assert done.stdout.startswith("open\n")
+    assert done.stdout.startswith("not muted\n")
     assert status(home)["software"] is False
 
 
@@ -60,7 +60,7 @@ def test_a_fault_is_cleared_by_a_person(home: Path) -> None:
 
     done = earmark("mute", "clear-fault", home=home)
 
-    assert done.stdout.startswith("open\n")
+    assert done.stdout.startswith("not muted\n")
     assert status(home)["fault"] is None
 
 
@@ -137,7 +137,7 @@ def test_a_line_that_hear_holds_is_said_to_be_held(home: Path) -> None:
     state = read_status(MuteFiles(home), settings, hear=True)
 
     assert state.switch == "held"
-    assert "held by hear" in "\n".join(format_status(state))
+    assert "in use by hear" in "\n".join(format_status(state))
 
 
 def test_a_status_says_who_can_change_it(home: Path) -> None:
@@ -147,8 +147,8 @@ def test_a_status_says_who_can_change_it(home: Path) -> None:
 
     said = "\n".join(format_status(read_status(lasting, settings, hear=True)))
 
-    assert "only a hand at the switch can release it" in said
-    assert "earmark mute off, or a message from the broker" in said
+    assert "to unmute: move the switch" in said
+    assert "earmark mute off, or by MQTT" in said
     assert "muted by a message, since 2026-03-04T00:00:00.000000+00:00" in said
     assert said.endswith("hear      runs")
 

@@ -64,7 +64,7 @@ def test_a_trace_that_is_there_goes_on(tmp_path: Path) -> None:
     done = survey(tmp_path, path, *FAST, str(FIXTURES / "silence.flac"))
 
     assert sum(isinstance(line, trace.OpenedLine) for line in lines_of(path)) == 2
-    assert "no sound was kept" in done.stdout
+    assert "no audio was stored" in done.stdout
 
 
 def test_mute_is_a_gap_in_the_trace(tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_the_trace_of_speech_is_the_same_as_that_of_noise_as_loud(tmp_path: Path
     ("words", "code", "said"),
     [
         ((), 78, "needs to know its mute switch"),
-        (("--fast", "--device", "usb"), 2, "--fast is for recordings"),
-        (("--device", "usb", "--microphone", "x"), 2, "two microphones"),
+        (("--fast", "--device", "usb"), 2, "--fast needs recordings"),
+        (("--device", "usb", "--microphone", "x"), 2, "exclude each other"),
         (("--floor", "0", *FAST, "x"), 2, "--floor 0"),
         ((*FAST, "/missing.flac"), 69, "there is no file"),
     ],
@@ -189,6 +189,6 @@ def test_told_to_stop_it_keeps_what_it_heard(tmp_path: Path) -> None:
     said, _ = process.communicate(timeout=40)
 
     assert process.returncode == 0
-    assert "no sound was kept" in said
+    assert "no audio was stored" in said
     (heard,) = [line for line in lines_of(path) if isinstance(line, trace.HeardLine)]
     assert 0 < heard.end_sample < 16_000 * 60

@@ -46,7 +46,7 @@ def test_init_says_what_it_made_and_the_second_time_that_all_is_well(
     settings = parse_settings(out[out.index("[broker]") :], "what init printed")
     assert (settings.broker.host, settings.broker.port) == ("localhost", 8999)
     assert Path(settings.broker.key_file or "").is_file()
-    assert again == (0, "all is as it should be\n", "")
+    assert again == (0, "nothing to change\n", "")
     assert contents(home) == before
     assert HouseholdStore(home).registry().hosts == ("home.lan", "localhost", "127.0.0.1")
 
@@ -103,7 +103,7 @@ def test_for_services_one_command_writes_files_and_settings_where_they_look(
     before = contents(tmp_path)
     assert settle(system) == 0
 
-    assert "all is as it should be" in capsys.readouterr().out
+    assert "nothing to change" in capsys.readouterr().out
     assert contents(tmp_path) == before
     written = parse_settings(system.settings.read_text(), "what init wrote")
     assert written.home == str(system.home)
@@ -143,7 +143,7 @@ def test_settings_that_are_there_stay_and_what_they_lack_is_told(
 
     assert system.settings.read_text() == "[archive]\nport = 9444\n"
     out = capsys.readouterr().out
-    assert f"put this into {system.settings}:" in out
+    assert f"add this to {system.settings}:" in out
     assert "s-archive.key" in out
 
 
@@ -191,8 +191,8 @@ def test_what_is_due_is_named_with_the_way(
     assert code == 1
     assert "d-hall       due" in out
     assert renewed[0] == 0
-    assert "d-hall is due: earmark household add-device hall" in renewed[1]
-    assert "o-ada is due: earmark household add-owner ada" in renewed[1]
+    assert "d-hall expires in 9 days: earmark household add-device hall" in renewed[1]
+    assert "o-ada expires in 9 days: earmark household add-owner ada" in renewed[1]
 
 
 def test_a_broker_that_is_away_is_said(ready: Earmark, unused_port: int) -> None:

@@ -72,7 +72,7 @@ def test_a_speaker_joins_and_finds_its_settings(
 
     assert codes == (0, 0)
     assert "d-hall has joined" in err
-    assert f"the settings are in {settings}" in err
+    assert f"wrote the configuration {settings}" in err
     found = parse_settings(settings.read_text(), "the settings")
     assert found.device.name == "hall"
     assert found.broker.certificate_file == str(guest / "tls" / "me.crt")
@@ -97,7 +97,7 @@ def test_settings_that_are_there_are_not_overwritten(
 
     assert codes == (0, 0)
     assert settings.read_text() == before
-    assert ("as they should be" in err) == fits
+    assert ("needs no change" in err) == fits
     assert ('name = "hall"' in out) == (not fits)
 
 

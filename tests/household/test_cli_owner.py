@@ -125,8 +125,8 @@ def test_forget_says_what_stays(
     code, out, _ = earmark("owner", "forget", "ada", "--config", str(settings))
 
     assert code == 0
-    assert "stays sealed" in out
-    assert "this device's keeper" in out
+    assert "stay in the archive" in out
+    assert "keeper of this device" in out
     assert Home(home).roster().owners == ()
     assert earmark("owner", "forget", "ada")[0] == 2
 

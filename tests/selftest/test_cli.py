@@ -31,5 +31,5 @@ def test_help_says_what_the_search_cannot_see() -> None:
         check=True,
     )
 
-    assert "Beyond this search" in done.stdout
+    assert "Not searched" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100

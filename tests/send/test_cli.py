@@ -24,7 +24,7 @@ def nobody(tmp_path: Path, unused_port: int) -> str:
 def test_an_empty_spool_is_sent_at_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert send(home, "--once") == 0
 
-    assert capsys.readouterr().out == "sent 0, set aside 0, waiting 0\n"
+    assert capsys.readouterr().out == "sent 0, quarantined 0, waiting 0\n"
 
 
 def test_without_a_broker_it_says_so_and_what_to_look_at(
@@ -36,7 +36,7 @@ def test_without_a_broker_it_says_so_and_what_to_look_at(
 
     said = capsys.readouterr()
     assert "earmark: error: no connection to the broker: Connection refused" in said.err
-    assert "earmark: hint: look at broker.host and broker.port" in said.err
+    assert "earmark: hint: check the configuration broker.host and broker.port" in said.err
 
 
 def test_what_was_set_aside_is_brought_back_on_request(

@@ -131,7 +131,7 @@ def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
     archive.earmark.start("archive")
     first = seal(speaker, str(ada))
     sent = speaker.earmark.run("send", "--once", "--patience", "20")
-    assert sent.stdout == "sent 1, set aside 0, waiting 0\n", sent.stderr
+    assert sent.stdout == "sent 1, quarantined 0, waiting 0\n", sent.stderr
     assert first in archive.must("archive", "list").stdout
     assert archive.must("household", "announce").stdout.startswith("1 speakers: 1 new")
     assert archive.must("household", "announce").stdout.startswith("1 speakers: 0 new")
@@ -163,7 +163,7 @@ def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
     speaker.join(archive, "add-device", "hall")
     mosquitto.reload()
     sent = speaker.earmark.run("send", "--once", "--patience", "20")
-    assert sent.stdout == "sent 1, set aside 0, waiting 0\n", sent.stderr
+    assert sent.stdout == "sent 1, quarantined 0, waiting 0\n", sent.stderr
     assert second in archive.must("archive", "list").stdout
 
 

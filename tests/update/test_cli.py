@@ -44,17 +44,17 @@ def test_the_status_is_told_to_people_and_to_programs(speaker: Speaker, update: 
     versions = Versions(speaker.folder)
     noted = UpdateState().begin("0.2.0", "0.1.0", "").advance("trial")
 
-    assert update("status")[1] == "0.1.0 runs\n"
+    assert update("status")[1] == "0.1.0 is installed\n"
     versions.write(noted)
-    assert update("status")[1] == "0.1.0 runs; 0.2.0 is being installed (trial)\n"
+    assert update("status")[1] == "0.1.0 is installed; 0.2.0 is being installed (trial)\n"
     versions.write(noted.roll_back("hear did not score"))
-    assert "0.2.0 was taken back: hear did not score" in update("status")[1]
+    assert "0.2.0 was rolled back: hear did not score" in update("status")[1]
     assert json.loads(update("status", "--json")[1])["failed"] == {
         "version": "0.2.0",
         "reason": "hear did not score",
     }
     versions.write(noted.confirm("0.2.0"))
-    assert "0.1.0 is kept to go back to" in update("status")[1]
+    assert "0.1.0 is kept for a rollback" in update("status")[1]
 
 
 @pytest.mark.parametrize("wait", ["0", "x", "4000"])
@@ -88,7 +88,7 @@ def test_a_release_is_made_with_the_makers_own_verbs(
 
     assert (packed, checked) == (0, 0)
     assert "0.2.0" in said
-    assert told == "0.2.0 may be installed over 0.1.0: quieter\n"
+    assert told == "0.2.0 can be installed over 0.1.0: quieter\n"
     assert key.stat().st_mode & 0o777 == 0o600
     assert update("key", str(key))[0] == 2
 
@@ -96,8 +96,8 @@ def test_a_release_is_made_with_the_makers_own_verbs(
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (lambda folder: next(folder.glob("wheels/earmark*")).unlink(), "one wheel of earmark"),
-        (lambda folder: [lock.unlink() for lock in folder.glob("lock/*")], "makes no release"),
+        (lambda folder: next(folder.glob("wheels/earmark*")).unlink(), "wheels of earmark"),
+        (lambda folder: [lock.unlink() for lock in folder.glob("lock/*")], "cannot make a release"),
     ],
 )
 def test_a_folder_that_makes_no_release_is_said(
