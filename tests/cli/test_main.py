@@ -267,9 +267,7 @@ def test_system_error_gives_a_default_hint(cause: Exception, hint: str) -> None:
     assert Unavailable("cannot use it").hint == ""
 
 
-@pytest.mark.parametrize(
-    "body", ["raise OSError('what is this')", "import listener.absent", "1/0"]
-)
+@pytest.mark.parametrize("body", ["raise OSError('what is this')", "import listener.absent", "1/0"])
 def test_unexpected_errors_are_raised(do: Callable[[str], int], body: str) -> None:
     with pytest.raises((OSError, ModuleNotFoundError, ZeroDivisionError)):
         do(body)

@@ -31,7 +31,7 @@ def first_boot(card: Card) -> "subprocess.Popen[str]":
     )
 
 
-def test_the_verb_says_what_it_did(card: Card) -> None:
+def test_report_is_printed(card: Card) -> None:
     card.write(card.keys)
 
     process = first_boot(card)

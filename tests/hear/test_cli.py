@@ -52,7 +52,7 @@ def test_arguments_that_contradict_each_other_are_refused(
         microphone_settings(asked(**words), MicrophoneSettings(), files)
 
 
-def test_arguments_that_say_nothing_change_nothing() -> None:
+def test_without_arguments_the_configuration_stays() -> None:
     assert apply_arguments(asked(), Config()) == Config()
 
 

@@ -49,7 +49,7 @@ def test_each_owner_gets_a_notice_and_a_row(
     assert len(rows(home, "bob")) == 1
 
 
-def test_a_file_that_is_none_of_ours_is_said(
+def test_file_that_is_not_a_clip_is_reported(
     home: Path, household: "Household", strays: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del household
