@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What tests use from Debian: a real broker, tracing, stock tools that open an envelope, a browser
-# that looks at the report, the voices of the neighbours, and what reads overlays and scripts.
+# that looks at the report, the voices of the neighbours, what reads overlays, scripts and man pages,
+# and the shells that complete.
 TEST_PACKAGES := mosquitto strace age curl flac jq openssl faketime libportaudio2 chromium \
-    espeak-ng device-tree-compiler shellcheck gcc libc6-dev
+    espeak-ng device-tree-compiler shellcheck gcc libc6-dev groff-base zsh fish
 
 # At another date (`faketime -f +400d make test`, `make calendar`) the monotonic clock and the times
 # of files stay true. libfaketime 0.9.10 does not know sem_clockwait, by which Python's locks wait,
@@ -100,7 +101,7 @@ format: setup ## format and mend what ruff can
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-reference: setup ## write docs/reference/cli.md, configuration.md and the layers in architecture.md
+reference: setup ## write docs/reference/, the layers in architecture.md, man pages, completions
 	$(BIN)/python -m firmware.documentation
 
 bench: setup ## measure against peers; write benchmarks/results.json and the README's table

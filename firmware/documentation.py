@@ -1,24 +1,23 @@
-"""Generate the reference pages: ``python -m firmware.documentation``, or ``make reference``.
+"""Generator of the reference: ``python -m firmware.documentation``, or ``make reference``.
 
-Writes ``docs/reference/cli.md`` from the argparse parsers, ``docs/reference/configuration.md``
-from ``listener/config.py``, and the layers in ``docs/explanation/architecture.md`` from the
-import contracts in ``pyproject.toml``. Tests compare the files with what this module returns.
-`commands` describes the command line as data, so that another format needs only another renderer.
+Writes ``docs/reference/cli.md``, the man pages and the shell completions in ``firmware/manual/``
+from the argparse parsers, ``docs/reference/configuration.md`` from ``listener/config.py``, and the
+layers in ``docs/explanation/architecture.md`` from the import contracts in ``pyproject.toml``.
+Tests compare the files with what this module returns.
 """
 
 import argparse
-import importlib
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from benchmarks.report import splice
+from firmware import manual
+from firmware.command_line import Command, Option, commands, common_options
 from firmware.configuration import configuration_page
-from listener.cli import main as cli
-from listener.cli.main import add_common
+from listener.cli.main import GROUPS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 CLI: Final = ROOT / "docs" / "reference" / "cli.md"
@@ -44,56 +43,17 @@ standard error as `earmark: error: …`, followed by `earmark: hint: …` where 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option or positional argument."""
-
-    syntax: str
-    """As it is typed, with its value: ``--owner NAME``."""
-    about: str
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command with its options, and the commands below it."""
-
-    name: str
-    """With the names of those above it: ``earmark clips list``."""
-    about: str
-    usage: str
-    groups: tuple[tuple[str, tuple[Option, ...]], ...]
-    """Title and options; the first group has no title."""
-    epilog: str
-    below: tuple["Command", ...] = ()
-
-
-def commands() -> Iterator[Command]:
-    """Yield every command of the command table in ``listener/cli/main.py``, in its order."""
-    for name, (module, about) in cli.VERBS.items():
-        parser = argparse.ArgumentParser(prog=f"earmark {name}", description=_sentence(about))
-        add_common(parser)
-        importlib.import_module(module).add_arguments(parser)
-        yield _command(parser, about)
-
-
-def common_options() -> tuple[Option, ...]:
-    """Return the options that every command takes."""
-    parser = argparse.ArgumentParser()
-    add_common(parser)
-    return tuple(_option(parser, action) for action in _own_actions(parser, frozenset()))
-
-
 def cli_page() -> str:
     """Return ``docs/reference/cli.md``."""
-    every = list(commands())
-    lines = [_HEAD, *_table(common_options(), "common option"), ""]
-    lines += ["| command | purpose |", "|---|---|"]
-    lines += [
-        f"| [`{command.name}`](#{command.name.replace(' ', '-')}) | {_cell(command.about)} |"
-        for command in every
-    ]
-    for command in every:
-        lines += ["", *_section(command, 2, "")]
+    by_name = {command.name.removeprefix("earmark "): command for command in commands()}
+    lines = [_HEAD, *_table(common_options(), "common option")]
+    for title, names in GROUPS.items():
+        lines += ["", f"| {title} | purpose |", "|---|---|"]
+        for command in (by_name[name] for name in names):
+            anchor = command.name.replace(" ", "-")
+            lines.append(f"| [`{command.name}`](#{anchor}) | {_cell(command.about)} |")
+    for command in by_name.values():
+        lines += ["", *_section(command, 2)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -105,105 +65,25 @@ def layers_block() -> str:
 
 
 def pages() -> Mapping[Path, str]:
-    """Return every generated page by its path."""
+    """Return every generated file by its path."""
     return {
+        **manual.files(),
         CLI: cli_page(),
         CONFIGURATION: configuration_page(),
         ARCHITECTURE: splice(ARCHITECTURE.read_text("utf-8"), "layers", layers_block()),
     }
 
 
-def _command(parser: argparse.ArgumentParser, about: str) -> Command:
-    common = frozenset(word for option in common_options() for word in _words(option))
-    groups = []
-    below: list[Command] = []
-    for group in parser._action_groups:  # noqa: SLF001 - argparse offers its groups nowhere else
-        options = []
-        for action in group._group_actions:  # noqa: SLF001 - nor what is in them
-            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - nor this type
-                below += _below(action)
-            elif _is_shown(action, common):
-                options.append(_option(parser, action))
-        if options:
-            title = group.title if group.title not in {"options", "positional arguments"} else None
-            groups.append((title or "", tuple(options)))
-    return Command(
-        name=parser.prog,
-        about=about or (parser.description or ""),
-        usage=_usage(parser, below),
-        groups=tuple(groups),
-        epilog=(parser.epilog or "").strip("\n") % {"prog": parser.prog},
-        below=tuple(below),
-    )
-
-
-def _below(action: "argparse._SubParsersAction[argparse.ArgumentParser]") -> Iterator[Command]:
-    abouts = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001 - the only place of their help
-    for name, parser in action.choices.items():
-        yield _command(parser, abouts.get(name, ""))
-
-
-def _own_actions(
-    parser: argparse.ArgumentParser, common: frozenset[str]
-) -> Iterator[argparse.Action]:
-    for action in parser._actions:  # noqa: SLF001 - argparse tells it nowhere else
-        if _is_shown(action, common):
-            yield action
-
-
-def _is_shown(action: argparse.Action, common: frozenset[str]) -> bool:
-    if action.help == argparse.SUPPRESS or isinstance(action, argparse._HelpAction):  # noqa: SLF001 - its type has no public name
-        return False
-    return not common.intersection(action.option_strings)
-
-
-def _option(parser: argparse.ArgumentParser, action: argparse.Action) -> Option:
-    about = (action.help or "") % {**vars(action), "prog": parser.prog}
-    value = _value(action)
-    names = ", ".join(action.option_strings)
-    return Option(" ".join(part for part in (names, value) if part), " ".join(about.split()))
-
-
-def _words(option: Option) -> Iterator[str]:
-    yield from (word.rstrip(",") for word in option.syntax.split() if word.startswith("-"))
-
-
-def _value(action: argparse.Action) -> str:
-    """Return how an argument's value is written; empty for a flag."""
-    if action.nargs == 0:
-        return ""
-    name = action.metavar or (
-        "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
-    )
-    if isinstance(name, tuple):
-        return " ".join(name)
-    many = {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} [{name} ...]"}
-    return many.get(str(action.nargs), name)
-
-
-def _usage(parser: argparse.ArgumentParser, below: Sequence[Command]) -> str:
-    actions = list(_own_actions(parser, frozenset()))
-    required = [action for action in actions if action.option_strings and action.required]
-    named = [action for action in actions if not action.option_strings]
-    words = [parser.prog, "[option ...]"]
-    words += [f"{action.option_strings[-1]} {_value(action)}".strip() for action in required]
-    words += [
-        _value(action)
-        for action in named
-        if not isinstance(action, argparse._SubParsersAction)  # noqa: SLF001 - its type has no public name
-    ]
-    return " ".join([*words, "ACTION"] if below else words)
-
-
-def _section(command: Command, level: int, epilog_above: str) -> Iterator[str]:
+def _section(command: Command, level: int) -> Iterator[str]:
     yield f"{'#' * level} {command.name}"
     yield from ["", _sentence(_escaped(command.about)), "", "```", command.usage, "```"]
     for title, options in command.groups:
         yield from ["", *_table(options, title or "argument")]
-    if command.epilog and command.epilog != epilog_above:
-        yield from ["", "```text", command.epilog, "```"]
-    for below in command.below:
-        yield from ["", *_section(below, level + 1, command.epilog)]
+    if command.notes:
+        yield from ["", "```text", command.notes, "```"]
+    yield from ["", "```sh", *command.examples, "```"]
+    for action in command.actions:
+        yield from ["", *_section(action, level + 1)]
 
 
 def _table(options: Sequence[Option], title: str) -> Iterator[str]:
@@ -226,11 +106,12 @@ def _sentence(about: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the pages and print which changed; return the exit code."""
+    """Write the files and print which changed; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m firmware.documentation", description=__doc__)
     parser.parse_args(argv)
     for path, text in pages().items():
         changed = not path.exists() or path.read_text("utf-8") != text
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
         print(f"{path.relative_to(ROOT)}: {'written' if changed else 'unchanged'}")
     return 0

@@ -47,7 +47,7 @@ def options(parser: argparse.ArgumentParser) -> Iterator[str]:
 def options_of(verb: str) -> set[str]:
     parser = argparse.ArgumentParser()
     add_common(parser)
-    importlib.import_module(main.VERBS[verb][0]).add_arguments(parser)
+    importlib.import_module(main.COMMANDS[verb][0]).add_arguments(parser)
     return {*options(parser), *EVERYWHERE}
 
 
@@ -56,7 +56,7 @@ def test_every_option_of_a_command_is_there(path: Path) -> None:
     known: dict[str, set[str]] = {}
     for verb, words in re.findall(r"\bearmark ([a-z-]+)( [^`|;#&\n]*)", path.read_text("utf-8")):
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", words))
-        if verb in main.VERBS and named:
+        if verb in main.COMMANDS and named:
             taken = known.setdefault(verb, set()) or options_of(verb)
             known[verb] = taken
             assert named <= taken, f"earmark {verb}"

@@ -161,6 +161,7 @@ def pack(tree: Path, architecture: str, into: Path, date_s: int) -> Path:
     when = email.utils.formatdate(date_s)
     changes = CHANGES.format(version=version(), when=when).encode()
     (tree / "usr/share/doc/earmark/changelog.gz").write_bytes(gzip.compress(changes, mtime=0))
+    contents.place_manual(ROOT, tree, version(), date_s)
     installed_kib = sum(file.lstat().st_size for file in tree.rglob("*")) // 1024
     control = tree / "DEBIAN"
     control.mkdir()

@@ -1,7 +1,9 @@
 """What lies where in the package, by rules: a new unit or rule file needs no line here."""
 
+import gzip
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +23,12 @@ FOLDERS: Final = {
 """Where the folders of systemd/ lie."""
 TEMPLATE: Final = ".in"
 ALSA: Final = "usr/share/alsa/alsa.conf.d"
+COMPLETIONS: Final = {
+    "earmark.bash": "usr/share/bash-completion/completions/earmark",
+    "_earmark": "usr/share/zsh/vendor-completions/_earmark",
+    "earmark.fish": "usr/share/fish/vendor_completions.d/earmark.fish",
+}
+"""Place of each shell completion of firmware/manual/."""
 SKIPPED: Final = (".md", ".py", ".pyc")
 EXECUTABLE: Final = 0o755
 READABLE: Final = 0o644
@@ -47,6 +55,34 @@ def place(source: Path, tree: Path) -> None:
         copy(program, tree / "usr/lib/earmark" / program.name, EXECUTABLE)
     for overlay in sorted((source / "firmware" / "mute").glob("*.dts")):
         _compile(overlay, tree / "usr/lib/earmark/overlays" / f"{overlay.stem}.dtbo")
+
+
+def place_manual(source: Path, tree: Path, version: str, date_s: int) -> None:
+    """Copy man pages and shell completions to their places in ``tree``.
+
+    Args:
+        source: the project's root.
+        tree: the package's root.
+        version: for the footer of the man pages.
+        date_s: for the same, in seconds since 1970.
+
+    Raises:
+        BuildError: there is a file that no rule has a place for.
+    """
+    date = datetime.fromtimestamp(date_s, UTC).date().isoformat()
+    for file in _files(source / "firmware" / "manual"):
+        if file.suffix == ".1":
+            page = file.read_text("ascii").replace("@DATE@", date).replace("@VERSION@", version)
+            to = tree / "usr/share/man/man1" / f"{file.name}.gz"
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(gzip.compress(page.encode("ascii"), mtime=0))
+        elif file.name in COMPLETIONS:
+            copy(file, tree / COMPLETIONS[file.name])
+        else:
+            raise BuildError(
+                f"firmware/manual/{file.name} has no place in the package",
+                "add one to firmware/deb/contents.py",
+            )
 
 
 def copy(file: Path, to: Path, mode: int = READABLE) -> None:

@@ -1,4 +1,4 @@
-"""``earmark archive``: keep sealed clips, list them, open your own."""
+"""``earmark archive``: stores encrypted clips, lists them, and decrypts the owner's own."""
 
 import argparse
 import contextlib
@@ -20,7 +20,7 @@ from listener.archive.receiver import Receiver
 from listener.archive.records import RowMac
 from listener.archive.service import ArchiveService, ExpirySweep, ReloadingRoster
 from listener.archive.store import FileStore
-from listener.cli.main import Subcommands
+from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
 from listener.errors import EarmarkError
 from listener.mqtt.paho_client import PahoBroker
@@ -36,30 +36,53 @@ CLIENT_ID: Final = "s-archive"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``archive`` takes."""
-    actions = Subcommands(parser, default="serve")
-    actions.add("serve", "take clips from the broker and keep them (the default)")
-    listing = actions.add("list", "say which sealed clips are kept")
-    listing.add_argument("--owner", metavar="NAME", help="only hers")
-    opening_ = actions.add("open", "open your own clips here; your key goes nowhere")
-    opening_.add_argument(
-        "clips", nargs="+", metavar="CLIP|FILE", help="a clip's id, or a file with an envelope"
+    """Add the actions of ``earmark archive``."""
+    actions = Subcommands(
+        parser,
+        epilog=with_examples(
+            "The archive has no key that decrypts clips. serve answers earmark clips;\n"
+            "list and open read the archive's files on this computer.",
+            "earmark archive serve --config /etc/earmark/archive.toml",
+            "earmark archive list --owner ada",
+        ),
+        default="serve",
     )
-    opening_.add_argument(
-        "--identity", required=True, metavar="FILE", help="your secret key, as age-keygen made it"
+    actions.add(
+        "serve",
+        "receive clips from the broker, store them, answer owners (default)",
+        "earmark archive serve --config /etc/earmark/archive.toml",
     )
-    opening_.add_argument(
-        "--to", default=".", metavar="DIR", help="where the FLAC files go (default: here)"
+    list_parser = actions.add(
+        "list",
+        "list the stored clips",
+        "earmark archive list",
+        "earmark archive list --owner ada --json",
     )
-    for one in (listing, opening_):
-        one.add_argument("--json", action="store_true", help="one JSON object a line")
+    list_parser.add_argument("--owner", metavar="NAME", help="only the clips of this owner")
+    open_parser = actions.add(
+        "open",
+        "decrypt your own clips on this computer with your secret key",
+        "earmark archive open 0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55 --identity ada.key",
+        "earmark archive open lost.earmark --identity ada.key --to clips",
+    )
+    open_parser.add_argument(
+        "clips", nargs="+", metavar="CLIP|FILE", help="id of a stored clip, or an envelope file"
+    )
+    open_parser.add_argument(
+        "--identity", required=True, metavar="FILE", help="your secret key, made by age-keygen"
+    )
+    open_parser.add_argument(
+        "--to", default=".", metavar="DIR", help="folder for the FLAC files (default: .)"
+    )
+    for action in (list_parser, open_parser):
+        action.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Do the action; serve when none is named.
+    """Run the action; ``serve`` when none is named.
 
     Raises:
-        EarmarkError: it cannot be done; for ``open`` of several, each is tried first.
+        EarmarkError: the action failed. ``open`` of several clips tries each first.
     """
     match arguments.action:
         case "list":
@@ -71,9 +94,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 
 def _serve(settings: Config) -> int:
-    # Here and not above: who lists or opens clips needs no server of HTTP.
-    from listener.archive.api import Api  # noqa: PLC0415 - starlette: time that list and open need not take
-    from listener.archive.http_server import HttpServer  # noqa: PLC0415 - uvicorn: time that list and open need not take
+    from listener.archive.api import Api  # noqa: PLC0415 - starlette: list and open do not need it
+    from listener.archive.http_server import HttpServer  # noqa: PLC0415 - uvicorn: list and open do not need it
 
     home = Home(Path(settings.home))
     with (
@@ -86,27 +108,27 @@ def _serve(settings: Config) -> int:
     ):
         roster = ReloadingRoster(home)
         receiver = Receiver(store, roster, time.time)
-        mend = partial(store.repair, receiver.verify)
-        mend()
-        holdings = ArchiveContext(home, store, log, roster, home.archive_key())
-        api = Api(holdings, RequestChallenges(time.monotonic), Operations(holdings))
-        given = systemd.with_credentials(settings.archive, os.environ)
-        doors = HttpServer(api.app(), home.path, given)
-        doors.start()
+        repair = partial(store.repair, receiver.verify)
+        repair()
+        context = ArchiveContext(home, store, log, roster, home.archive_key())
+        api = Api(context, RequestChallenges(time.monotonic), Operations(context))
+        http_settings = systemd.with_credentials(settings.archive, os.environ)
+        http_server = HttpServer(api.app(), home.path, http_settings)
+        http_server.start()
         notifier = systemd.Notifier(os.environ, time.monotonic)
         notifier.ready()
         server = ArchiveService(
             PahoBroker(systemd.with_credentials(settings.broker, os.environ), CLIENT_ID),
             receiver,
-            ExpirySweep(store, mend),
-            herald=ArchivePublisher(holdings),
+            ExpirySweep(store, repair),
+            herald=ArchivePublisher(context),
             service=notifier,
         )
         try:
             server.run(stop)
         finally:
             notifier.stopping()
-            doors.stop()
+            http_server.stop()
     return 0
 
 
@@ -116,20 +138,19 @@ def _list(arguments: argparse.Namespace, settings: Config) -> int:
         return 0
     store = FileStore(folder)
     try:
-        for kept in store.clips(arguments.owner):
+        for clip in store.clips(arguments.owner):
             if arguments.json:
-                print(json.dumps(msgspec.to_builtins(kept)))
+                print(json.dumps(msgspec.to_builtins(clip)))
             else:
-                print(f"{kept.t}  {kept.clip}  {kept.owner}  {kept.device}  {kept.size_bytes} B")
+                print(f"{clip.t}  {clip.clip}  {clip.owner}  {clip.device}  {clip.size_bytes} B")
     finally:
         store.close()
     return 0
 
 
 def _open(arguments: argparse.Namespace, settings: Config) -> int:
-    # Here and not above: a process that serves never loads what opens.
-    from listener.cli import archive_open  # noqa: PLC0415 - what decrypts is never in the memory of what serves
-    from listener.storage.owner_files import read_identities  # noqa: PLC0415 - what reads secret keys is not, either
+    from listener.cli import archive_open  # noqa: PLC0415 - serve must never load code that decrypts
+    from listener.storage.owner_files import read_identities  # noqa: PLC0415 - nor code that reads secret keys
 
     identities = read_identities(Path(arguments.identity))
     roster = Home(Path(settings.home)).roster()

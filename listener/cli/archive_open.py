@@ -1,6 +1,6 @@
-"""Open clips on their owner's side. The only part of the archive's verb that touches a secret key.
+"""Decryption for ``earmark archive open``; the only part of the command that uses a secret key.
 
-It needs the envelope, the household's roster and the owner's identity, and no archive that runs.
+It needs the envelope, the household's roster and the owner's identity file, and no running archive.
 """
 
 from collections.abc import Sequence
@@ -16,47 +16,48 @@ from listener.storage.owner_files import write_clip
 
 @dataclass(frozen=True, slots=True)
 class WrittenClip:
-    """A clip in the clear, and where it lies."""
+    """Decrypted clip and the path of its FLAC file."""
 
     opened: OpenedClip
     path: Path
 
 
 def find_clip_file(archive: Path, clip_or_file: str) -> Path:
-    """Return the file that holds an envelope.
+    """Return the path of an envelope.
 
     Args:
         archive: the archive's folder.
-        clip_or_file: the id of a clip that lies there, or a path.
+        clip_or_file: id of a clip in the archive, or a path.
 
     Raises:
-        UsageError: there is none.
+        UsageError: neither exists.
     """
-    found = find_envelope_file(archive, clip_or_file)
-    if found is not None:
-        return found
+    stored = find_envelope_file(archive, clip_or_file)
+    if stored is not None:
+        return stored
     path = Path(clip_or_file)
     if path.is_file():
         return path
     raise UsageError(
-        f"no clip and no file: {clip_or_file}", "earmark archive list shows what is there"
+        f"neither a clip in the archive nor a file: {clip_or_file}",
+        "list the clips: earmark archive list",
     )
 
 
 def open_clip(path: Path, identities: Sequence[Identity], roster: Roster, to: Path) -> WrittenClip:
-    """Open an envelope and write its sound as ``<clip>.flac``, for its owner's eyes only.
+    """Decrypt an envelope and write its audio as ``<clip>.flac``, with mode 0600.
 
     Args:
         path: the envelope.
-        identities: the owner's keys.
-        roster: whose devices and owners to believe.
-        to: a folder, made when it is not there.
+        identities: the owner's secret keys.
+        roster: devices and owners that are accepted.
+        to: folder, created if missing.
 
     Raises:
-        BadEnvelope: it does not verify or does not open.
-        NotForYou: it is sealed to another key.
-        Unavailable: it cannot be read, or the sound not be written.
-        EarmarkError: another file is in the way.
+        BadEnvelope: the envelope does not verify or cannot be decrypted.
+        NotForYou: it is encrypted to another key.
+        Unavailable: the envelope cannot be read, or the audio cannot be written.
+        EarmarkError: a different file of that name exists.
     """
     try:
         data = read_envelope_file(path)

@@ -1,8 +1,7 @@
-"""``earmark clips``: an owner and her clips, from any machine that has her key.
+"""``earmark clips``: an owner's access to their clips, from any machine that has their key.
 
-``earmark clips erase``: for good, with a receipt that is checked and kept.
-
-``earmark clips retention``, ``keys`` and ``new-key``: what the archive holds itself to.
+The arguments of all actions are here, and the actions that change the archive: ``erase``,
+``retention``, ``keys`` and ``new-key``.
 """
 
 import argparse
@@ -16,7 +15,7 @@ from typing import Final
 import msgspec
 
 from listener.cli import clips_audit, clips_read
-from listener.cli.main import Subcommands
+from listener.cli.main import Subcommands, with_examples
 from listener.clips.schema import KeysReply, RetentionReply, sanitize
 from listener.clips.session import Session, argument_type, parse_moment, selection_fields
 from listener.clips.trust_store import TrustStore
@@ -29,65 +28,68 @@ from listener.rights import receipts, requests
 from listener.rights.requests import Day
 from listener.storage.owner_files import read_identities
 
-_RECEIPT_LIMIT_BYTES = 64 << 20
+_RECEIPT_LIMIT_BYTES: Final = 64 << 20
 
 
 def erase(
-    arguments: argparse.Namespace, desk: Session, ask: Callable[[str], str] | None = None
+    arguments: argparse.Namespace, session: Session, ask: Callable[[str], str] | None = None
 ) -> int:
-    """Erase what the command line names.
+    """Erase the selected clips, and verify and store the archive's receipt.
 
     Args:
-        arguments: the command line's.
-        desk: where she asks from.
-        ask: asks a person; None where nobody is there to be asked.
+        arguments: of the command line.
+        session: of the owner.
+        ask: prompts for confirmation; None without a terminal.
 
     Returns:
-        0; 1 when she thought better of it, or a clip that she named was not there.
+        0; 1 when not confirmed, or a named clip does not exist.
 
     Raises:
-        UsageError: nothing is named, or too much, or nobody can be asked.
-        EarmarkError: the archive says no, or its receipt is not its own.
+        UsageError: nothing is selected, selections are combined, or no terminal can confirm.
+        EarmarkError: the archive refuses, or its receipt is not valid.
     """
-    asked = _requests(arguments, desk)
-    if not arguments.yes and not _confirm(arguments, desk, ask):
+    erase_requests = _requests(arguments, session)
+    if not arguments.yes and not _confirm(arguments, session, ask):
         print("earmark: nothing was erased", file=sys.stderr)
         return 1
-    key = desk.archive_key()
+    key = session.archive_key()
     missing = 0
-    for request in asked:
-        data = desk.asker.request_raw(request, most_bytes=_RECEIPT_LIMIT_BYTES)
-        said = receipts.parse_receipt(data, key)
-        name = f"erase-{said.t.replace(':', '')}-{said.head.n}"
-        path = desk.known.save_receipt(name, data)
-        _confirm_typed(said, desk.asker.owner, request)
-        left = sorted(set(request.clips or ()) - set(said.clips))
-        missing += len(left)
+    for request in erase_requests:
+        data = session.asker.request_raw(request, most_bytes=_RECEIPT_LIMIT_BYTES)
+        receipt = receipts.parse_receipt(data, key)
+        name = f"erase-{receipt.t.replace(':', '')}-{receipt.head.n}"
+        path = session.known.save_receipt(name, data)
+        _check_receipt(receipt, session.asker.owner, request)
+        absent = sorted(set(request.clips or ()) - set(receipt.clips))
+        missing += len(absent)
         if arguments.json:
-            summary = {"receipt": str(path), "count": said.count, "clips": said.clips}
-            print(json.dumps(summary | {"missing": left, "head": msgspec.to_builtins(said.head)}))
+            summary = {"receipt": str(path), "count": receipt.count, "clips": receipt.clips}
+            summary |= {"missing": absent, "head": msgspec.to_builtins(receipt.head)}
+            print(json.dumps(summary))
         else:
-            print(f"erased {said.count} clips; the signed receipt is {path}")
-            for clip in left:
-                print(f"earmark: not there, or not hers: {sanitize(clip)}", file=sys.stderr)
+            print(f"erased {receipt.count} clips; the signed receipt is {path}")
+            for clip in absent:
+                print(f"earmark: no such clip of this owner: {sanitize(clip)}", file=sys.stderr)
     return 1 if missing else 0
 
 
-def _requests(arguments: argparse.Namespace, desk: Session) -> list[requests.EraseRequest]:
-    chosen = selection_fields(arguments)
-    ranged = chosen["from"] is not None or chosen["until"] is not None
-    if (bool(arguments.clips) + ranged + arguments.all) != 1:
+def _requests(arguments: argparse.Namespace, session: Session) -> list[requests.EraseRequest]:
+    selection = selection_fields(arguments)
+    is_range = selection["from"] is not None or selection["until"] is not None
+    if (bool(arguments.clips) + is_range + arguments.all) != 1:
         raise UsageError(
-            "erase what?", "clips by their ids, or --from and --until, or --all: one of the three"
+            "select clips by id, by --from/--until, or by --all",
+            "give exactly one of the three: earmark clips erase --help",
         )
     if not arguments.clips:
-        all_of_it = arguments.all or None
-        return [_check_narrow(desk.request("erase", all=all_of_it, **chosen))]
+        return [_check_narrow(session.request("erase", all=arguments.all or None, **selection))]
     if arguments.device is not None:
-        raise UsageError("a clip has its device already", "--device goes with a range or --all")
+        raise UsageError(
+            "--device cannot be combined with clip ids", "use it with --from/--until or --all"
+        )
     ids = sorted(set(arguments.clips))
     batches = [ids[at : at + requests.MOST_NAMED] for at in range(0, len(ids), requests.MOST_NAMED)]
-    return [_check_narrow(desk.request("erase", clips=batch)) for batch in batches]
+    return [_check_narrow(session.request("erase", clips=batch)) for batch in batches]
 
 
 def _check_narrow(request: requests.Request) -> requests.EraseRequest:
@@ -97,114 +99,117 @@ def _check_narrow(request: requests.Request) -> requests.EraseRequest:
 
 
 def _confirm(
-    arguments: argparse.Namespace, desk: Session, ask: Callable[[str], str] | None
+    arguments: argparse.Namespace, session: Session, ask: Callable[[str], str] | None
 ) -> bool:
     if ask is None:
         raise UsageError(
-            "erasing is for good, and nobody is here to be asked", "--yes says that it is meant"
+            "erasing cannot be undone, and there is no terminal to confirm it", "pass --yes"
         )
     if arguments.clips:
-        many = str(len(set(arguments.clips)))
+        count_text = str(len(set(arguments.clips)))
     else:
         most = requests.MOST_LISTED
-        count = sum(1 for _ in itertools.islice(desk.list_clips(arguments), most))
-        many = f"{most} or more" if count == most else str(count)
+        count = sum(1 for _ in itertools.islice(session.list_clips(arguments), most))
+        count_text = f"{most} or more" if count == most else str(count)
     try:
-        answer = ask(f"Erase {many} clips of {desk.asker.owner} for good? [y/N] ")
+        answer = ask(
+            f"Erase {count_text} clips of {session.asker.owner}? This cannot be undone. [y/N] "
+        )
     except EOFError:
         return False
     return answer.strip().lower() in {"y", "yes"}
 
 
-def _confirm_typed(said: receipts.Receipt, owner: str, request: requests.EraseRequest) -> None:
-    told = (said.kind, said.owner, said.request_sha256, said.count)
-    if told != ("erase", owner, requests.digest(request), len(said.clips)):
+def _check_receipt(receipt: receipts.Receipt, owner: str, request: requests.EraseRequest) -> None:
+    fields = (receipt.kind, receipt.owner, receipt.request_sha256, receipt.count)
+    if fields != ("erase", owner, requests.digest(request), len(receipt.clips)):
         raise EarmarkError(
-            "the archive's receipt is for something else", "list what is there still, and ask why"
+            "the archive's receipt does not match the request",
+            "check what is left with earmark clips list, and tell the archive's administrator",
         )
 
 
-def retention(arguments: argparse.Namespace, desk: Session) -> int:
-    """Say how long clips are kept at most, or shorten it.
+def retention(arguments: argparse.Namespace, session: Session) -> int:
+    """Print the longest retention of the owner's clips in days, or set it.
 
     Raises:
-        EarmarkError: the archive says no, or does not answer.
+        EarmarkError: the archive refuses, or does not answer.
     """
-    reply = desk.asker.request(desk.request("retention", days=arguments.days), RetentionReply)
-    if arguments.days not in {None, reply.days} or reply.owner != desk.asker.owner:
-        raise Unavailable("the archive did not take it", "try again later")
+    reply = session.asker.request(session.request("retention", days=arguments.days), RetentionReply)
+    if arguments.days not in {None, reply.days} or reply.owner != session.asker.owner:
+        raise Unavailable("the archive did not store the retention", "try again later")
     if arguments.json:
         print(json.dumps(msgspec.to_builtins(reply)))
     elif reply.days is None:
-        print(f"{reply.owner}: each clip as long as the speaker signed for it")
+        print(f"{reply.owner}: clips are kept as long as the speaker set for each")
     else:
-        print(f"{reply.owner}: {reply.days} days at most, and none longer than the speaker signed")
+        print(f"{reply.owner}: {reply.days} days at most, or less where the speaker set less")
     return 0
 
 
-def keys(arguments: argparse.Namespace, desk: Session) -> int:
-    """Say which keys count as hers, and which of them this identity holds.
+def keys(arguments: argparse.Namespace, session: Session) -> int:
+    """Print the owner's active and retired keys, and which of them the identity file holds.
 
     Raises:
-        EarmarkError: the archive says no, or does not answer.
+        EarmarkError: the archive refuses, or does not answer.
     """
-    _show(desk.asker.request(desk.request("keys"), KeysReply), arguments, desk)
+    _show(session.asker.request(session.request("keys"), KeysReply), arguments, session)
     return 0
 
 
-def new_key(arguments: argparse.Namespace, desk: Session) -> int:
-    """Put the key of another identity in place of the active one; both are proved here.
+def new_key(arguments: argparse.Namespace, session: Session) -> int:
+    """Replace the active key by that of another identity file; both keys prove it.
 
     Raises:
-        ConfigError: the file holds no key, or several.
-        EarmarkError: the archive says no, or does not answer.
+        ConfigError: the file does not hold exactly one key.
+        EarmarkError: the archive refuses, or does not answer.
     """
     path = Path(arguments.new_identity)
     identities = read_identities(path)
     if len(identities) != 1:
         raise ConfigError(
-            f"{path} holds {len(identities)} keys",
-            "the new one alone: age-keygen -o new.key makes it",
+            f"{path} holds {len(identities)} keys instead of one",
+            "make a file with the new key alone: age-keygen -o new.key",
         )
     (following,) = identities
-    before = desk.asker.request(desk.request("keys"), KeysReply)
-    proofs = _proofs(desk, before, following)
-    request = desk.request("new-key", recipient=following.recipient, proofs=proofs)
-    reply = desk.asker.request(request, KeysReply, following)
+    before = session.asker.request(session.request("keys"), KeysReply)
+    proofs = _proofs(session, before, following)
+    request = session.request("new-key", recipient=following.recipient, proofs=proofs)
+    reply = session.asker.request(request, KeysReply, following)
     if reply.active != following.okey:
-        raise Unavailable("the archive did not take the new key", "try again later")
+        raise Unavailable("the archive did not store the new key", "try again later")
     if arguments.json:
-        _show(reply, arguments, desk)
+        _show(reply, arguments, session)
         return 0
-    _show(reply, arguments, desk)
+    _show(reply, arguments, session)
     if proofs:
         print(
-            "each speaker was sent the proof, and follows before its next clip when the archive"
-            " reaches it; earmark clips keys shows which has"
+            "the proof was sent to each speaker; it uses the new key from its next clip on."
+            " To see which do: earmark clips keys"
         )
-    left = sorted(reply.devices.keys() - {one["device"] for one in proofs})
-    for device in left:
-        print(f"on {device} a person has to do it:")
-        print(_manual_commands(desk.asker.owner, following.recipient, arguments.new_identity))
-    print("to open older clips, and those that are under way, keep the old key")
+    for device in sorted(reply.devices.keys() - {proof["device"] for proof in proofs}):
+        print(f"run this on {device}:")
+        print(_manual_commands(session.asker.owner, following.recipient, arguments.new_identity))
+    print("keep the old key: older clips can only be decrypted with it")
     return 0
 
 
-def _proofs(desk: Session, reply: KeysReply, following: Identity) -> list[dict[str, str]]:
-    """Return what proves to each speaker that the next key is hers, by the one that it seals to."""
-    active = next((one for one in desk.asker.identities if one.okey == reply.active), None)
+def _proofs(session: Session, reply: KeysReply, following: Identity) -> list[dict[str, str]]:
+    """Return for each speaker the proof, by the active key, that the next key replaces it."""
+    active = next((key for key in session.asker.identities if key.okey == reply.active), None)
     if active is None:
         raise EarmarkError(
-            "the active key is not in this identity", "it has to prove the one that follows it"
+            "the active key is not in this identity file",
+            "pass the file with the active key: --identity FILE",
         )
-    desk.known.pin_devices(reply.devices)
+    session.known.pin_devices(reply.devices)
     proofs: list[dict[str, str]] = []
-    for device, key in sorted(desk.known.devices().items()):
+    for device, key in sorted(session.known.devices().items()):
         if device in reply.devices and len(proofs) < requests.MOST_PROOFS:
-            bare = KeyRotation(
-                owner=desk.asker.owner, device=device, old=active.okey, new=following.recipient
+            rotation = KeyRotation(
+                owner=session.asker.owner, device=device, old=active.okey, new=following.recipient
             )
-            proof = prove_rotation(bare, active.agreement(), following.agreement(), key)
+            proof = prove_rotation(rotation, active.agreement(), following.agreement(), key)
             proofs.append({"device": device, "old": proof.old_proof, "new": proof.new_proof})
     return proofs
 
@@ -217,34 +222,36 @@ def _manual_commands(owner: str, recipient: str, path: str) -> str:
     )
 
 
-def _show(reply: KeysReply, arguments: argparse.Namespace, desk: Session) -> None:
-    held = {identity.okey for identity in desk.asker.identities}
+def _show(reply: KeysReply, arguments: argparse.Namespace, session: Session) -> None:
+    held = {identity.okey for identity in session.asker.identities}
     if arguments.json:
         print(json.dumps(msgspec.to_builtins(reply) | {"held": sorted(held)}))
         return
-    for okey, what in [(reply.active, "active"), *((one, "retired") for one in reply.retired)]:
-        where = "in this identity" if okey in held else "not in this identity"
-        print(f"{okey}  {what:<7}  {where}")
+    for okey, state in [(reply.active, "active"), *((okey, "retired") for okey in reply.retired)]:
+        where = "in this identity file" if okey in held else "not in this identity file"
+        print(f"{okey}  {state:<7}  {where}")
     for device, sealed_to in sorted(reply.sealed_to.items()):
-        state = "no clip of hers yet"
+        state = "no clip yet"
         if sealed_to == reply.active:
-            state = "seals to the active key"
+            state = "encrypts to the active key"
         elif sealed_to is not None:
-            state = f"its newest clip is sealed to {sealed_to}, which is retired"
+            state = f"newest clip encrypted to {sealed_to}, which is retired"
         print(f"{device}: {state}")
-    active = next((one for one in desk.asker.identities if one.okey == reply.active), None)
+    active = next((key for key in session.asker.identities if key.okey == reply.active), None)
     behind = [
         device for device, okey in reply.sealed_to.items() if okey not in {None, reply.active}
     ]
     if behind and active is not None:
-        print("a speaker that still stays behind after its next clip needs a person there:")
-        print(_manual_commands(desk.asker.owner, active.recipient, arguments.identity))
+        print("if a speaker still uses a retired key after its next clip, run this on it:")
+        print(_manual_commands(session.asker.owner, active.recipient, arguments.identity))
 
 
 _EPILOG: Final = """\
-Your key stays on this machine: the archive asks a question that only it can read, and each clip is
-opened here. Times are UTC; --from is included, --until is not.
+Clips are decrypted on this machine: the secret key never leaves it. Each request is authorised by
+a challenge that only the owner's key can decrypt. Times are UTC, such as 2026-11-22 or
+2026-11-22T18:30; --from is inclusive, --until exclusive.
 """
+_WHO: Final = "--owner ada --identity ada.key"
 
 _ACTIONS: Final[dict[str, Callable[[argparse.Namespace, Session], int]]] = {
     "list": clips_read.show_clips,
@@ -258,65 +265,146 @@ _ACTIONS: Final[dict[str, Callable[[argparse.Namespace, Session], int]]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``clips`` takes."""
-    actions = Subcommands(parser, epilog=_EPILOG)
+    """Add the actions of ``earmark clips``."""
+    actions = Subcommands(
+        parser,
+        epilog=with_examples(
+            _EPILOG,
+            f"earmark clips list {_WHO}",
+            f"earmark clips export {_WHO} --open my-clips",
+            f"earmark clips list {_WHO} --archive https://home.lan:8443",
+        ),
+    )
     clip = argument_type(ClipId, "id of a clip")
-    listing = _add(actions, "list", "say which clips are kept")
-    listing.add_argument("--day", type=argument_type(Day, "day such as 2026-11-22"), metavar="DAY")
+    example_id = "0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55"
+    listing = _add(
+        actions,
+        "list",
+        "list your clips",
+        f"earmark clips list {_WHO} --day 2026-11-22",
+        f"earmark clips list {_WHO} --from 2026-11-01 --device kitchen --open",
+    )
+    listing.add_argument(
+        "--day",
+        type=argument_type(Day, "day such as 2026-11-22"),
+        metavar="DAY",
+        help="only the clips of this day in UTC, such as 2026-11-22",
+    )
     _add_range(listing)
     listing.add_argument(
-        "--open", action="store_true", help="fetch and open each: its word, score and length"
+        "--open",
+        action="store_true",
+        help="download and decrypt each clip, and print its wake word, score and length",
     )
-    playing = _add(actions, "play", "hear a clip, or write it")
-    playing.add_argument("clip", type=clip, metavar="CLIP", help="its id")
+    playing = _add(
+        actions,
+        "play",
+        "play a clip, or write it as FLAC",
+        f"earmark clips play {example_id} {_WHO}",
+        f"earmark clips play {example_id} {_WHO} --to clip.flac",
+    )
+    playing.add_argument("clip", type=clip, metavar="CLIP", help="id of the clip")
     playing.add_argument(
-        "--to", metavar="FILE", help="write FLAC there, - for the standard output (default: aplay)"
+        "--to",
+        metavar="FILE",
+        help="write FLAC to FILE, or to standard output for - (default: play with aplay)",
     )
-    exporting = _add(actions, "export", "take them all home in one ZIP, sealed, and check it")
-    exporting.add_argument("--to", metavar="FILE", help="the ZIP (default: NAME-clips.zip)")
+    exporting = _add(
+        actions,
+        "export",
+        "download all clips as one ZIP of encrypted envelopes, and verify it",
+        f"earmark clips export {_WHO}",
+        f"earmark clips export {_WHO} --to 2026.zip --from 2026-01-01 --open my-clips",
+    )
+    exporting.add_argument("--to", metavar="FILE", help="path of the ZIP (default: NAME-clips.zip)")
     exporting.add_argument(
-        "--open", metavar="DIR", help="open each too: FLAC files and index.html there, in the clear"
+        "--open",
+        metavar="DIR",
+        help="also decrypt each clip into DIR, as FLAC files with an index.html",
     )
     _add_range(exporting)
-    erase = _add(actions, "erase", "erase some, those of a time, or all, for good")
-    erase.add_argument("clips", nargs="*", type=clip, metavar="CLIP", help="ids")
-    erase.add_argument("--all", action="store_true", help="every clip there is")
-    erase.add_argument("--yes", action="store_true", help="do not ask")
-    _add_range(erase)
-    keeping = _add(actions, "retention", "say how long clips are kept, or keep them shorter")
-    keeping.add_argument("days", nargs="?", type=int, metavar="DAYS", help="1 to 3650")
-    log = _add(actions, "log", "say who asked for what, and check that nobody rewrote it")
+    erasing = _add(
+        actions,
+        "erase",
+        "erase clips permanently: by id, by time, or all",
+        f"earmark clips erase {example_id} {_WHO}",
+        f"earmark clips erase {_WHO} --from 2026-11-22 --until 2026-11-23",
+        f"earmark clips erase {_WHO} --all --yes",
+    )
+    erasing.add_argument("clips", nargs="*", type=clip, metavar="CLIP", help="ids of clips")
+    erasing.add_argument("--all", action="store_true", help="every clip of the owner")
+    erasing.add_argument("--yes", action="store_true", help="erase without confirmation")
+    _add_range(erasing)
+    keeping = _add(
+        actions,
+        "retention",
+        "print or set how long clips are kept",
+        f"earmark clips retention {_WHO}",
+        f"earmark clips retention 30 {_WHO}",
+    )
+    keeping.add_argument(
+        "days",
+        nargs="?",
+        type=int,
+        metavar="DAYS",
+        help="erase clips after DAYS days, 1 to 3650 (default: print the current value)",
+    )
+    log = _add(
+        actions,
+        "log",
+        "print your access log, and verify its hash chain",
+        f"earmark clips log {_WHO}",
+        f"earmark clips log {_WHO} --json",
+        "earmark clips log --verify log.jsonl",
+    )
     log.add_argument(
         "--verify",
         nargs="?",
         const="",
         metavar="FILE",
-        help="only check it: the archive's, or one saved with --json or from an export, offline",
+        help="verify without printing the rows: the archive's log, or offline one in FILE, saved"
+        " with --json or taken from an export",
     )
     log.add_argument(
         "--receipt",
         action="append",
         default=[],
         metavar="FILE",
-        help="it must pass through where the log ended by this receipt; may be repeated",
+        help="check that the log still contains the head in this receipt; may be repeated",
     )
-    check = _add(actions, "verify", "check an export or a receipt, without the archive")
-    check.add_argument("file", metavar="FILE", help="a ZIP of export, or a receipt")
+    check = _add(
+        actions,
+        "verify",
+        "verify an export or a receipt offline",
+        "earmark clips verify ada-clips.zip",
+        f"earmark clips verify ada-clips.zip {_WHO}",
+    )
+    check.add_argument("file", metavar="FILE", help="ZIP of an export, or a receipt")
     check.add_argument(
-        "--archive-key", metavar="KEY", help="ed25519:… (default: of the archive that was met)"
+        "--archive-key",
+        metavar="KEY",
+        help="public key of the archive, ed25519:… (default: the key seen at the first contact)",
     )
-    _add(actions, "keys", "say which of your keys count")
+    _add(
+        actions,
+        "keys",
+        "list your active and retired keys, and the key each speaker uses",
+        f"earmark clips keys {_WHO}",
+    )
     newer = _add(
-        actions, "new-key", "put another key in place of yours, proven by both; speakers follow"
+        actions,
+        "new-key",
+        "replace your key; the old key authorises the new one for archive and speakers",
+        f"earmark clips new-key new.key {_WHO}",
     )
-    newer.add_argument("new_identity", metavar="FILE", help="the new key, as age-keygen made it")
+    newer.add_argument("new_identity", metavar="FILE", help="new secret key, made by age-keygen")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Do the action.
+    """Run the action and return the exit code.
 
     Raises:
-        EarmarkError: it cannot be done, or the answer is no.
+        EarmarkError: the action failed, or the archive refused.
     """
     home = Path(settings.home)
     if arguments.action == "verify":
@@ -325,35 +413,46 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         arguments.verify_wanted = arguments.verify is not None
         if arguments.verify:
             return clips_audit.verify_log_file(arguments, TrustStore(home))
-    desk = Session.create(arguments, settings)
+    session = Session.create(arguments, settings)
     if arguments.action == "erase":
-        return erase(arguments, desk, input if sys.stdin.isatty() else None)
-    return _ACTIONS[arguments.action](arguments, desk)
+        return erase(arguments, session, input if sys.stdin.isatty() else None)
+    return _ACTIONS[arguments.action](arguments, session)
 
 
-def _add(actions: Subcommands, name: str, about: str) -> argparse.ArgumentParser:
-    action = actions.add(name, about)
+def _add(actions: Subcommands, name: str, about: str, *examples: str) -> argparse.ArgumentParser:
+    action = actions.add(name, about, *examples)
     action.add_argument(
-        "--owner", type=argument_type(ShortName, "owner's name"), metavar="NAME", help="who you are"
+        "--owner",
+        type=argument_type(ShortName, "owner's name"),
+        metavar="NAME",
+        help="your owner name in the household",
     )
-    action.add_argument("--identity", metavar="FILE", help="your secret key, as age-keygen made it")
+    action.add_argument("--identity", metavar="FILE", help="your secret key, made by age-keygen")
     action.add_argument(
         "--archive",
         metavar="ADDRESS",
-        help="https://HOST:PORT, or the path of its socket (default: the one of this machine)",
+        help="https://HOST:PORT, or the path of a Unix socket (default: the socket of the archive"
+        " in the data directory)",
     )
     action.add_argument(
-        "--ca", metavar="FILE", help="the household's authority (default: as joining brought it)"
+        "--ca",
+        metavar="FILE",
+        help="CA certificate of the household (default: the one stored by household join)",
     )
-    action.add_argument("--json", action="store_true", help="one JSON object a line")
+    action.add_argument("--json", action="store_true", help="print one JSON object a line")
     return action
 
 
 def _add_range(action: argparse.ArgumentParser) -> None:
     action.add_argument(
-        "--from", dest="from_t", type=parse_moment, metavar="TIME", help="from then on"
+        "--from", dest="from_t", type=parse_moment, metavar="TIME", help="from this time on, UTC"
     )
     action.add_argument(
-        "--until", dest="until_t", type=parse_moment, metavar="TIME", help="before then"
+        "--until", dest="until_t", type=parse_moment, metavar="TIME", help="before this time, UTC"
     )
-    action.add_argument("--device", type=argument_type(ShortName, "device's name"), metavar="NAME")
+    action.add_argument(
+        "--device",
+        type=argument_type(ShortName, "device's name"),
+        metavar="NAME",
+        help="only clips of this speaker",
+    )

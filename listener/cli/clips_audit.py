@@ -1,13 +1,10 @@
-"""``earmark clips log``: who asked for what, and whether the log is the one that was written.
-
-``earmark clips verify``: an export or a receipt, without the archive.
-"""
+"""``earmark clips log`` and ``verify``: the access log and its hash chain, exports and receipts."""
 
 import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -22,39 +19,42 @@ from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.rights import hash_chain, receipts
 from listener.storage.owner_files import read_identities
 
+_ZIP_MAGIC: Final = b"PK"
 
-def show_log(arguments: argparse.Namespace, desk: Session) -> int:
-    """Fetch the log from its beginning, recompute it, and show the rows that concern her.
+
+def show_log(arguments: argparse.Namespace, session: Session) -> int:
+    """Fetch the log from its first row, verify its hash chain, and print the owner's rows.
 
     Raises:
-        EarmarkError: it is not what was written; the first wrong row is named.
-        Unavailable: the archive does not answer as one.
+        EarmarkError: the log was changed; the first wrong row is named.
+        Unavailable: the archive does not answer, or not as an archive.
     """
-    key = desk.archive_key()
+    key = session.archive_key()
     published: list[receipts.SignedHead] = []
 
     def rows() -> Iterator[hash_chain.LogRow]:
-        for fields in _fetch(desk, key, published):
+        for fields in _fetch(session, key, published):
             row = hash_chain.parse_row(fields)
             if not arguments.verify_wanted:
                 _print(row, fields, as_json=arguments.json)
             yield row
 
-    given = [read_receipt(Path(one), key).head for one in arguments.receipt]
-    end = hash_chain.verify_chain(rows(), [*desk.known_heads(), *given])
+    heads = [read_receipt(Path(path), key).head for path in arguments.receipt]
+    end = hash_chain.verify_chain(rows(), [*session.known_heads(), *heads])
     if end != published[-1].unsigned():
-        raise hash_chain.BrokenChain(end.n, "the archive signed another end of it")
-    desk.known.record_head(end)
+        raise hash_chain.BrokenChain(end.n, "the head that the archive signed differs")
+    session.known.record_head(end)
     if arguments.verify_wanted:
-        _verdict(desk.asker.where, end, as_json=arguments.json)
+        _print_verified(session.asker.where, end, as_json=arguments.json)
     return 0
 
 
 def verify_log_file(arguments: argparse.Namespace, known: TrustStore) -> int:
-    """Recompute a log that lies in a file; nobody is asked.
+    """Verify the hash chain of a log in a file, offline.
 
     Raises:
-        EarmarkError: it is not what was written; the first wrong row is named.
+        EarmarkError: the log was changed; the first wrong row is named.
+        UsageError: a receipt is given, and the archive's key is not known.
         Unavailable: the file cannot be read.
     """
     path = Path(arguments.verify)
@@ -63,30 +63,32 @@ def verify_log_file(arguments: argparse.Namespace, known: TrustStore) -> int:
         key = known.archive
         if key is None:
             raise UsageError(
-                "this machine knows no archive's key to check receipts with",
-                "earmark clips log, once, from the archive itself",
+                "the archive's public key is not known, so receipts cannot be verified",
+                "fetch it once from the archive: earmark clips log",
             )
-        heads = [read_receipt(Path(one), key).head for one in arguments.receipt]
+        heads = [read_receipt(Path(path), key).head for path in arguments.receipt]
     last = max((row.n for row in _rows_of(path)), default=0)
-    # What this machine has seen counts as far as the file goes: it may well be an older one.
+    # The file may be older than the newest head seen on this machine.
     seen = known.head if known.head is not None and known.head.n <= last else None
     end = hash_chain.verify_chain(_rows_of(path), heads if seen is None else [*heads, seen])
-    _verdict(str(path), end, as_json=arguments.json)
+    _print_verified(str(path), end, as_json=arguments.json)
     return 0
 
 
 def _fetch(
-    desk: Session, key: Ed25519PublicKey, published: list[receipts.SignedHead]
+    session: Session, key: Ed25519PublicKey, published: list[receipts.SignedHead]
 ) -> Iterator[dict[str, Any]]:
     after = 0
     while True:
-        page = desk.asker.request(desk.request("log", after=after), LogReply)
+        page = session.asker.request(session.request("log", after=after), LogReply)
         published[:] = [receipts.parse_head(msgspec.json.encode(page.head), key)]
         yield from page.rows
         if page.next is None:
             return
         if page.next <= after:
-            raise Unavailable("the archive's log goes in circles", "try again later")
+            raise Unavailable(
+                "the archive returned the same page of the log twice", "report this as a bug"
+            )
         after = page.next
 
 
@@ -101,7 +103,7 @@ def _rows_of(path: Path) -> Iterator[hash_chain.LogRow]:
 
 def _print(row: hash_chain.LogRow, fields: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        # All rows, as they came: what is saved can be verified without the archive.
+        # All rows, unchanged: saved output can be verified offline.
         print(json.dumps(fields, sort_keys=True, separators=(",", ":")))
     elif row.body is not None:
         body = row.body
@@ -110,23 +112,20 @@ def _print(row: hash_chain.LogRow, fields: dict[str, Any], *, as_json: bool) -> 
         print(f"{body.n:>6}  {body.t}  {body.op:<9}  {body.outcome}  {body.count}  {who}")
 
 
-def _verdict(what: str, end: hash_chain.LogHead, *, as_json: bool) -> None:
+def _print_verified(source: str, end: hash_chain.LogHead, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"log": what, "ok": True, "rows": end.n, "hash": end.hash}))
+        print(json.dumps({"log": source, "ok": True, "rows": end.n, "hash": end.hash}))
     else:
-        print(f"{what}: {end.n} rows, each as it was written; the last is {end.hash[:16]}")
-
-
-_ZIP_MAGIC = b"PK"
+        print(f"{source}: {end.n} rows, unchanged; the last has the hash {end.hash[:16]}")
 
 
 def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
-    """Check a file and say what it is. With an identity, each clip of an export is opened too.
+    """Verify an export or a receipt; with an identity, decrypt each clip of an export too.
 
     Raises:
-        EarmarkError: it is not sound, or somebody else's.
+        EarmarkError: the file is not valid, or belongs to another owner.
         UsageError: the archive's key is not known.
-        Unavailable: it cannot be read.
+        Unavailable: the file cannot be read.
     """
     path = Path(arguments.file)
     key = _key(arguments, known)
@@ -139,27 +138,31 @@ def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
     if magic == _ZIP_MAGIC:
         with ExportReader(path, key) as export:
             opened = _export(export, known, identities)
-            said = export.receipt
+            receipt = export.receipt
     else:
-        said, opened = read_receipt(path, key), 0
-    if arguments.owner is not None and said.owner != arguments.owner:
-        raise EarmarkError(f"{path} is {said.owner}'s, not {arguments.owner}'s")
-    told: dict[str, Any] = {"file": str(path), "ok": True, "kind": said.kind, "owner": said.owner}
-    told |= {"t": said.t, "count": said.count, "head": msgspec.to_builtins(said.head)}
+        receipt, opened = read_receipt(path, key), 0
+    if arguments.owner is not None and receipt.owner != arguments.owner:
+        raise EarmarkError(f"{path} belongs to {receipt.owner}, not to {arguments.owner}")
+    result: dict[str, Any] = {"file": str(path), "ok": True, "kind": receipt.kind}
+    result |= {"owner": receipt.owner, "t": receipt.t, "count": receipt.count}
+    result["head"] = msgspec.to_builtins(receipt.head)
     if identities:
-        told["opened"] = opened
+        result["opened"] = opened
     if arguments.json:
-        print(json.dumps(told))
+        print(json.dumps(result))
     else:
-        did = {"erase": "erased", "export": "handed out"}[said.kind]
-        more = f", {opened} opened here" if identities and magic == _ZIP_MAGIC else ""
-        print(f"{path}: sound; {said.t}, {said.owner}: {said.count} clips {did}{more}")
+        operation = {"erase": "erased", "export": "exported"}[receipt.kind]
+        decrypted = f", {opened} decrypted" if identities and magic == _ZIP_MAGIC else ""
+        print(
+            f"{path}: valid; {receipt.t}, {receipt.owner}:"
+            f" {receipt.count} clips {operation}{decrypted}"
+        )
     return 0
 
 
 def _export(export: ExportReader, known: TrustStore, identities: tuple[Identity, ...]) -> int:
     known.check_devices(export.devices)
-    # An export may well be older than what was seen since.
+    # The export may be older than the newest head seen on this machine.
     seen = known.head
     export.check_log([] if seen is None or seen.n > export.receipt.head.n else [seen])
     devices = {name: keys.parse_device(text) for name, text in export.devices.items()}
@@ -176,7 +179,7 @@ def _key(arguments: argparse.Namespace, known: TrustStore) -> Ed25519PublicKey:
         return keys.parse_device(arguments.archive_key)
     if known.archive is None:
         raise UsageError(
-            "this machine has not met the archive that signed it",
-            "--archive-key ed25519:… names its key; curl …/v1/archive shows it",
+            "the public key of the archive that signed it is not known on this machine",
+            "pass it: --archive-key ed25519:… (from https://HOST:PORT/v1/archive)",
         )
     return known.archive

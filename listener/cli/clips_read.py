@@ -1,7 +1,4 @@
-"""``earmark clips list`` and ``play``: look at clips, and into them, where the owner's key is.
-
-``earmark clips export``: take all of it home, check it, and open it there.
-"""
+"""``earmark clips list``, ``play`` and ``export``: list, play, download and decrypt clips."""
 
 import argparse
 import contextlib
@@ -32,22 +29,25 @@ from listener.rights import requests
 from listener.storage.atomic import write_atomic
 from listener.storage.owner_files import write_clip, write_new
 
+MOST_BYTES: Final = 1 << 42
+_REFRESH_S: Final = 0.2
 
-def show_clips(arguments: argparse.Namespace, desk: Session) -> int:
-    """List the clips, opened where that is asked for.
+
+def show_clips(arguments: argparse.Namespace, session: Session) -> int:
+    """Print the clips, decrypted with ``--open``.
 
     Returns:
-        0; 1 when a clip could not be opened.
+        0; 1 when a clip could not be decrypted.
 
     Raises:
-        EarmarkError: the archive says no, or does not answer.
+        EarmarkError: the archive refuses, or does not answer.
     """
     failed = 0
-    for clip in desk.list_clips(arguments):
+    for clip in session.list_clips(arguments):
         row: dict[str, Any] = msgspec.to_builtins(clip)
         if arguments.open:
             try:
-                row |= private_fields(fetch_clip(desk, clip.clip, clip))
+                row |= private_fields(fetch_clip(session, clip.clip, clip))
             except (BadEnvelope, NotForYou) as error:
                 failed += 1
                 row["closed"] = str(error)
@@ -55,23 +55,23 @@ def show_clips(arguments: argparse.Namespace, desk: Session) -> int:
     return 1 if failed else 0
 
 
-def play_clip(arguments: argparse.Namespace, desk: Session) -> int:
-    """Let a clip be heard, or write it.
+def play_clip(arguments: argparse.Namespace, session: Session) -> int:
+    """Play a clip, or write it as FLAC.
 
     Raises:
-        EarmarkError: the archive says no, or nothing here plays.
+        EarmarkError: the archive refuses, or the clip cannot be played.
     """
     player = None
     if arguments.to is None:
         player = shutil.which("aplay")
         if player is None:
             raise Unavailable(
-                "nothing here plays sound: aplay is not installed",
-                "--to FILE.flac writes it; --to - hands it on, to any player",
+                "cannot play: aplay is not installed",
+                "apt install alsa-utils, or write the clip with --to FILE.flac",
             )
     elif arguments.to == "-" and sys.stdout.isatty():
-        raise UsageError("a terminal plays no FLAC", "--to FILE.flac, or a pipe")
-    opened = fetch_clip(desk, arguments.clip)
+        raise UsageError("will not write FLAC to a terminal", "use --to FILE.flac, or a pipe")
+    opened = fetch_clip(session, arguments.clip)
     if player is not None:
         _play(player, opened.flac)
     elif arguments.to == "-":
@@ -79,30 +79,30 @@ def play_clip(arguments: argparse.Namespace, desk: Session) -> int:
         return 0
     else:
         write_new(Path(arguments.to), opened.flac)
-    told = msgspec.to_builtins(opened.header) | private_fields(opened) | {"file": arguments.to}
-    print(json.dumps(told) if arguments.json else _as_text(told))
+    row = msgspec.to_builtins(opened.header) | private_fields(opened) | {"file": arguments.to}
+    print(json.dumps(row) if arguments.json else _as_text(row))
     return 0
 
 
-def fetch_clip(desk: Session, clip: str, listed: ListedClip | None = None) -> OpenedClip:
-    """Fetch a clip and open it here.
+def fetch_clip(session: Session, clip: str, listed: ListedClip | None = None) -> OpenedClip:
+    """Download a clip and decrypt it.
 
     Raises:
-        BadEnvelope: it is not that clip, or not one of hers that a known speaker made.
-        NotForYou: it is sealed to a key that is not in the identity.
-        EarmarkError: the archive says no, or does not answer.
+        BadEnvelope: it is a different clip, of another owner, or not from a known speaker.
+        NotForYou: it is encrypted to a key that is not in the identity file.
+        EarmarkError: the archive refuses, or does not answer.
     """
-    opened = desk.open(desk.asker.get_envelope(clip))
+    opened = session.open(session.asker.get_envelope(clip))
     header = opened.header
     if header.clip != clip:
-        raise BadEnvelope("the archive handed out another clip than the one asked for")
+        raise BadEnvelope("the archive returned a different clip than requested")
     if listed is not None and (listed.t, listed.device) != (header.t, header.device):
-        raise BadEnvelope("the archive's list says something else than the clip")
+        raise BadEnvelope("the archive's list does not match the clip's header")
     return opened
 
 
 def private_fields(opened: OpenedClip) -> dict[str, Any]:
-    """Return what only the owner can read."""
+    """Return the encrypted part of a clip's metadata: wake word, score, length."""
     return dict(msgspec.to_builtins(opened.private))
 
 
@@ -113,7 +113,7 @@ def _as_text(row: dict[str, Any]) -> str:
     if "word" in row:
         words.append(f"{row['word']} at {row['score']:.2f}, {row['ms'] / 1000:.1f} s")
     if "closed" in row:
-        words.append(f"closed: {row['closed']}")
+        words.append(f"not decrypted: {row['closed']}")
     return "  ".join(words)
 
 
@@ -121,118 +121,118 @@ def _play(player: str, flac: bytes) -> None:
     samples, rate_hz = soundfile.read(io.BytesIO(flac), dtype="int16")
     wave = io.BytesIO()
     soundfile.write(wave, samples, rate_hz, format="WAV")
-    done = subprocess.run(  # noqa: S603 - found on the path; the sound goes through a pipe
+    done = subprocess.run(  # noqa: S603 - found on the path; the audio goes through a pipe
         [player, "-q", "-"], input=wave.getvalue(), stderr=subprocess.PIPE, check=False
     )
     if done.returncode:
         raise EarmarkError(
-            "aplay could not play it", "is a loudspeaker there? --to FILE.flac writes the clip"
+            "aplay could not play the clip", "check the loudspeaker, or use --to FILE.flac"
         )
 
 
-MOST_BYTES: Final = 1 << 42
-_TURN_S: Final = 0.2
-
-
 class Progress:
-    """Says on a terminal how far a long transfer is; elsewhere nothing."""
+    """Progress line of a transfer on a terminal; without a terminal it prints nothing."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream if stream.isatty() else None
         self._next_s = 0.0
 
     def show(self, text: str) -> None:
-        """Replace the line, a few times a second at most."""
+        """Replace the line, at most five times a second."""
         now_s = time.monotonic()
         if self._stream is not None and now_s >= self._next_s:
-            self._next_s = now_s + _TURN_S
+            self._next_s = now_s + _REFRESH_S
             self._stream.write(f"\r\x1b[Kearmark: {text}")
             self._stream.flush()
 
     def end(self) -> None:
-        """Leave a clean line."""
+        """Erase the line."""
         if self._stream is not None and self._next_s:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
 
-def export(arguments: argparse.Namespace, desk: Session) -> int:
-    """Fetch the ZIP, check it, open it where that is asked for; only then has it its name.
+def export(arguments: argparse.Namespace, session: Session) -> int:
+    """Download the ZIP, verify it, decrypt it with ``--open``, then rename it to its final name.
 
     Returns:
-        0; 1 when a clip could not be opened.
+        0; 1 when a clip could not be decrypted.
 
     Raises:
-        EarmarkError: the archive says no, or what came is not sound; no file is left then.
-        Unavailable: it broke off, or cannot be written.
+        EarmarkError: the archive refuses, or the export is not valid; no file is left.
+        Unavailable: the transfer was interrupted, or the file cannot be written.
     """
-    target = Path(arguments.to or f"{desk.asker.owner}-clips.zip")
+    target = Path(arguments.to or f"{session.asker.owner}-clips.zip")
     if os.path.lexists(target):
-        raise EarmarkError(f"{target} is there already", "choose another name with --to")
-    request = desk.request("export", **selection_fields(arguments))
-    key = desk.archive_key()
+        raise EarmarkError(f"{target} exists already", "choose another name with --to")
+    request = session.request("export", **selection_fields(arguments))
+    key = session.archive_key()
     progress = Progress(sys.stderr)
     with _create_output(target) as (path, file):
         try:
-            _fetch(desk, request, file, progress)
+            _fetch(session, request, file, progress)
             with ExportReader(path, key) as reader:
-                told = _check(desk, request, reader, arguments.open, progress)
+                result = _check(session, request, reader, arguments.open, progress)
         finally:
             progress.end()
         path.rename(target)
-    told = {"file": str(target), **told}
+    result = {"file": str(target), **result}
     if arguments.json:
-        print(json.dumps(told))
+        print(json.dumps(result))
     else:
-        print(f"{target}: {told['count']} clips, each of them checked")
+        print(f"{target}: {result['count']} clips, all verified")
         if arguments.open:
-            print(f"{arguments.open}/index.html: {told['opened']} of them opened")
-    return 1 if told.get("closed") else 0
+            print(f"{arguments.open}/index.html: {result['opened']} decrypted")
+    return 1 if result.get("closed") else 0
 
 
-def _fetch(desk: Session, request: requests.Request, file: IO[bytes], progress: Progress) -> None:
+def _fetch(
+    session: Session, request: requests.Request, file: IO[bytes], progress: Progress
+) -> None:
     if not isinstance(request, requests.ExportRequest):
         raise TypeError(request)
-    got = 0
-    for piece in desk.asker.get_export(request, MOST_BYTES):
-        file.write(piece)
-        got += len(piece)
-        progress.show(f"{got / 1e6:.1f} MB")
+    received_bytes = 0
+    for block in session.asker.get_export(request, MOST_BYTES):
+        file.write(block)
+        received_bytes += len(block)
+        progress.show(f"{received_bytes / 1e6:.1f} MB")
     file.flush()
     os.fsync(file.fileno())
 
 
 def _check(
-    desk: Session,
+    session: Session,
     request: requests.Request,
     reader: ExportReader,
     folder: str | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    said = reader.receipt
-    if (said.owner, said.request_sha256) != (desk.asker.owner, requests.digest(request)):
-        raise EarmarkError("the archive sent another export than the one asked for")
-    desk.known.pin_devices(reader.devices)
-    reader.check_log(desk.known_heads())
+    receipt = reader.receipt
+    if (receipt.owner, receipt.request_sha256) != (session.asker.owner, requests.digest(request)):
+        raise EarmarkError("the archive returned a different export than requested")
+    session.known.pin_devices(reader.devices)
+    reader.check_log(session.known_heads())
     devices = {name: keys.parse_device(text) for name, text in reader.devices.items()}
     rows = []
     for number, (line, data) in enumerate(reader.clips(devices), 1):
-        progress.show(f"checked {number} of {said.count}")
+        progress.show(f"verified {number} of {receipt.count}")
         if folder is not None:
-            rows.append(_open(desk, msgspec.to_builtins(line), data, Path(folder)))
-    desk.known.record_head(said.head)
-    told = {"count": said.count, "head": msgspec.to_builtins(said.head)}
+            rows.append(_open(session, msgspec.to_builtins(line), data, Path(folder)))
+    session.known.record_head(receipt.head)
+    result = {"count": receipt.count, "head": msgspec.to_builtins(receipt.head)}
     if folder is None:
-        return told
+        return result
     rows.sort(key=lambda row: str(row["t"]))
-    _write_index(desk.asker.owner, rows, Path(folder))
+    _write_index(session.asker.owner, rows, Path(folder))
     closed = sum("closed" in row for row in rows)
-    return told | {"folder": folder, "opened": len(rows) - closed, "closed": closed}
+    return result | {"folder": folder, "opened": len(rows) - closed, "closed": closed}
 
 
-def _open(desk: Session, row: dict[str, Any], data: bytes, folder: Path) -> dict[str, Any]:
+def _open(session: Session, row: dict[str, Any], data: bytes, folder: Path) -> dict[str, Any]:
     try:
-        opened = open_own_clip(data, desk.asker.owner, desk.asker.identities, desk.known.devices())
+        opened = open_own_clip(
+            data, session.asker.owner, session.asker.identities, session.known.devices()
+        )
     except (BadEnvelope, NotForYou) as error:
         return row | {"closed": str(error)}
     return row | private_fields(opened) | {"file": write_clip(opened, folder).name}
@@ -252,10 +252,10 @@ def _write_index(owner: str, rows: list[dict[str, Any]], folder: Path) -> None:
 
 @contextlib.contextmanager
 def _create_output(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Open the file that will become ``target``; whatever goes wrong, nothing is left of it."""
+    """Open a temporary file to be renamed to ``target``; on any error it is removed."""
     path = target.with_name(f".{target.name}.part")
     try:
-        path.unlink(missing_ok=True)  # a killed one's
+        path.unlink(missing_ok=True)  # of an earlier run that was killed
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
             yield path, file

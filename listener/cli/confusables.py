@@ -1,4 +1,4 @@
-"""The action ``neighbours`` of ``earmark evaluate``: what sounds like a wake word, and wakes it."""
+"""``earmark evaluate neighbours``: finds phrases that sound like a wake word, and scores them."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from listener.audio.pcm import Samples
+from listener.cli.main import with_examples
 from listener.config import Config, Probability
 from listener.errors import UsageError
 from listener.evaluate.confusables.phonetics import (
@@ -31,69 +32,88 @@ from listener.evaluate.plan import EngineSettings
 
 MOST: Final = 60
 DETAILS: Final = """\
-Words of the CMU Pronouncing Dictionary, and pairs of them, ranked by how little must be changed to
-make the wake word of them; then spoken by voices of espeak-ng and scored as on the device. A
-synthetic voice is no person: this finds phrases worth recording, and is no rate.
-
-  earmark evaluate neighbours alexa
-  earmark evaluate neighbours hey-mycroft --phones "HH EY1 M AY1 K R AO2 F T"
-  earmark evaluate neighbours alexa --voice en-us+f2:160 --voice en-gb+m1"""
+Ranks words of the CMU Pronouncing Dictionary, and pairs of them, by phonetic distance to the wake
+word; speaks them with voices of espeak-ng and scores them as on the device. The voices are
+synthetic: the result shows which phrases are worth recording, and is not a false-wake rate."""
+EXAMPLES: Final = (
+    "earmark evaluate neighbours alexa",
+    'earmark evaluate neighbours hey-mycroft --phones "HH EY1 M AY1 K R AO2 F T"',
+    "earmark evaluate neighbours alexa --voice en-us+f2:160 --voice en-gb+m1",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PhraseResult:
-    """A phrase, and what each voice made of it."""
+    """Phrase with its phonetic distance, and its scores by voice."""
 
     phrase: str
     distance: float
     phones: Phones
     scores: tuple[float, ...]
-    """The highest, by voice; empty where nothing was spoken."""
+    """Highest score by voice, 0 to 1; empty with ``--silent``."""
     woke: int
-    """How many voices woke it."""
+    """Number of voices with a wake."""
 
     @property
     def mean(self) -> float:
-        """Mean of the highest scores."""
+        """Mean of the highest scores, 0 to 1."""
         return float(np.mean(self.scores)) if self.scores else 0.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the action's own arguments."""
-    parser.epilog = DETAILS
-    parser.add_argument("word", metavar="WORD", help="a wake word, see earmark models list")
+    """Add the arguments of the action ``neighbours``."""
+    parser.epilog = with_examples(DETAILS, *EXAMPLES)
+    parser.add_argument("word", metavar="WORD", help="wake word, as earmark models list names it")
     parser.add_argument(
-        "--phones", metavar="PHONES", help="how it sounds, where the dictionary does not know it"
+        "--phones",
+        metavar="PHONES",
+        help="ARPAbet pronunciation of the word (default: from the dictionary)",
     )
     parser.add_argument(
-        "--most", type=int, default=MOST, metavar="N", help=f"phrases that are tried ({MOST})"
+        "--most",
+        type=int,
+        default=MOST,
+        metavar="N",
+        help=f"number of phrases, at least 1 (default: {MOST})",
     )
-    parser.add_argument("--single", action="store_true", help="single words alone, no pairs")
+    parser.add_argument("--single", action="store_true", help="no pairs of words")
     parser.add_argument(
         "--voice",
         action="append",
         metavar="NAME[:SPEED[:PITCH]]",
-        help="a voice of espeak-ng; may be repeated (default: six, of four accents)",
+        help="espeak-ng voice, speed in words per minute, pitch 0 to 99; may be repeated"
+        " (default: six voices of four accents)",
     )
     parser.add_argument(
-        "--silent", action="store_true", help="rank by distance alone, and speak nothing"
+        "--silent", action="store_true", help="rank by distance only, without speech and scores"
     )
-    parser.add_argument("--engine", choices=KINDS[:-1], default=KINDS[0], help="what hears them")
-    parser.add_argument("--threshold", type=float, metavar="X", help="score from which it wakes")
-    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser.add_argument(
+        "--engine",
+        choices=KINDS[:-1],
+        default=KINDS[0],
+        help=f"wake-word engine (default: {KINDS[0]})",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="score at or above which it wakes, over 0 and under 1 (default: wake.thresholds, else"
+        " the model's)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Find, speak, score and rank.
+    """Find phrases, speak and score them, and print them ranked.
 
     Raises:
-        UsageError: the dictionary does not know the word, or an option makes no sense.
-        Unavailable: espeak-ng is not there or has no such voice.
+        UsageError: the word is not in the dictionary, or an option is out of range.
+        Unavailable: espeak-ng is not installed or has no such voice.
         ConfigError: the dictionary is not installed.
-        ModelRefused: there is no such model.
+        ModelRefused: the model is missing or differs from its manifest.
     """
     if arguments.most < 1:
-        raise UsageError("--most is at least 1")
+        raise UsageError(f"--most {arguments.most} is out of range", "use at least 1")
     dictionary = find_dictionary()
     target = (
         parse_phones(arguments.phones)
@@ -169,7 +189,9 @@ def _voices(names: Sequence[str] | None) -> tuple[Voice, ...]:
     for name in names:
         voice = parse_voice(name)
         if voice is None:
-            raise UsageError(f"{name!r} is no voice", "NAME[:SPEED[:PITCH]], e.g. en-us+f2:160:45")
+            raise UsageError(
+                f"{name!r} is not a valid voice", "use NAME[:SPEED[:PITCH]], e.g. en-us+f2:160:45"
+            )
         found.append(voice)
     return tuple(dict.fromkeys(found))
 
@@ -203,5 +225,5 @@ def _text(each: PhraseResult, voices: int) -> str:
     if not each.scores:
         return f"{line}  {' '.join(each.phones)}"
     highest = f"highest {max(each.scores):.2f}, mean {each.mean:.2f}"
-    itself = "  the word itself" if not each.distance else ""
+    itself = "  the wake word" if not each.distance else ""
     return f"{line}  woke {each.woke} of {voices}  {highest}{itself}"

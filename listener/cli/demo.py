@@ -1,4 +1,4 @@
-"""``earmark demo``: the whole promise on this machine, nothing plugged in, nothing set up."""
+"""``earmark demo``: plays a recorded scene through hear, send, a broker and an archive."""
 
 import argparse
 import contextlib
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from listener.cli.main import with_examples
 from listener.config import Config
 from listener.demo import checks, output, scene
 from listener.demo.broker import CapturedMessage, run_broker, run_wiretap
@@ -22,45 +23,53 @@ from listener.errors import Unavailable, UsageError
 from listener.spool.queue import Spool
 
 DELIVERY_S: Final = 120.0
-SLOW_S: Final = 120.0  # what hear may take beyond the scene's length, on a slow machine
+SLOW_S: Final = 120.0  # time for hear beyond the length of the scene, on a slow machine
 _TURN_S: Final = 0.1
 _OTHER: Final = OWNERS[1]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``demo`` takes."""
-    parser.epilog = (
-        "A minute in a kitchen is played to a real listener; its clips go through a real broker\n"
-        "into a real archive, all of it on this machine and in a folder that is removed after.\n"
-        "What is printed was checked; if one fact does not hold, it is named and the exit is 1."
+    """Add the options of ``earmark demo``."""
+    parser.epilog = with_examples(
+        "A recorded scene of one minute is played to hear. Its clips go through an MQTT broker\n"
+        "into an archive, where the owner decrypts them; two others try and fail. Everything runs\n"
+        "on this machine, in a temporary folder. Each printed statement is checked; if one does\n"
+        "not hold, it is named and the exit code is 1.",
+        "earmark demo",
+        "earmark demo --fast --to /tmp/clips",
+        "earmark demo --keep demo-homes",
     )
     parser.add_argument(
-        "--fast", action="store_true", help="hear as fast as possible instead of in real time"
+        "--fast",
+        action="store_true",
+        help="process the scene as fast as possible instead of in real time",
     )
     parser.add_argument(
-        "--keep", metavar="DIR", help="make the two homes, keys and logs there, and leave them"
+        "--keep",
+        metavar="DIR",
+        help="create data directories, keys and logs in DIR, which must not exist, and keep them",
     )
     parser.add_argument(
         "--to",
         metavar="DIR",
         default="demo-clips",
-        help="where the opened clips go (default: demo-clips)",
+        help="folder for the decrypted clips (default: demo-clips)",
     )
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Play, show and check.
+    """Play the scene, print the transcript and check each statement.
 
     Raises:
-        EarmarkError: something that the demo shows does not hold, or a part of it failed.
+        EarmarkError: a statement does not hold, or a part of the demonstration failed.
     """
-    del settings  # the demo brings its own
+    del settings  # the demonstration has its own configuration
     to = Path(arguments.to)
     _make(to)
     page = Transcript()
     checked = ClaimChecks()
     with (
-        _tidy(),
+        _interrupt_on_sigterm(),
         _folder(arguments.keep) as root,
         run_broker() as port,
         contextlib.closing(page),
@@ -85,12 +94,12 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             _show_others(homes, kept[0]["clip"], page, checked)
         checked.raise_on_failure()
         if arguments.keep:
-            page.line("kept", f"homes, keys and logs are in {arguments.keep}")
+            page.line("kept", f"data directories, keys and logs are in {arguments.keep}")
     return 0
 
 
 def _hear(homes: DemoHouseholds, stage: Scene, page: Transcript, *, is_fast: bool) -> list[Event]:
-    """Let hear, send and archive run until every clip is where it belongs."""
+    """Run hear, send and archive until the archive has every clip; return hear's events."""
 
     def show(event: Event) -> None:
         if text := output.format_event(event):
@@ -98,7 +107,7 @@ def _hear(homes: DemoHouseholds, stage: Scene, page: Transcript, *, is_fast: boo
 
     def moment(time_s: float) -> None:
         if is_fast:
-            page.moving(f"hearing {stage.length_s:.0f} s as fast as possible")
+            page.moving(f"playing {stage.length_s:.0f} s as fast as possible")
         else:
             page.moving(output.describe_moment(stage, time_s))
 
@@ -119,10 +128,12 @@ def _hear(homes: DemoHouseholds, stage: Scene, page: Transcript, *, is_fast: boo
         page.moving("waiting until the archive has every clip")
         spool = Spool(homes.speaker / "spool", Config().spool)
         until_s = time.monotonic() + DELIVERY_S
-        # One that died is named when this block ends.
+        # A process that exited early is reported when this block ends.
         while spool.waiting() and archive.poll() is None and send.poll() is None:
             if time.monotonic() > until_s:
-                raise Unavailable("the archive does not get the clips", f"look into {homes.root}")
+                raise Unavailable(
+                    "the archive did not receive the clips", f"see the logs in {homes.root}"
+                )
             time.sleep(_TURN_S)
     return events
 
@@ -130,34 +141,34 @@ def _hear(homes: DemoHouseholds, stage: Scene, page: Transcript, *, is_fast: boo
 def _show_total(page: Transcript, total: Event) -> None:
     page.line(
         "total",
-        f"heard {total.get('heard_s', 0):.1f} s: thrown away {total.get('discarded_s', 0):.1f} s,"
-        f" sealed {total.get('sealed_s', 0):.1f} s",
+        f"heard {total.get('heard_s', 0):.1f} s: discarded {total.get('discarded_s', 0):.1f} s,"
+        f" encrypted {total.get('sealed_s', 0):.1f} s",
     )
 
 
 def _show_wire(page: Transcript, passed: list[CapturedMessage]) -> None:
-    clips = {one.topic for one in passed if one.is_clip}  # a clip may pass twice
-    rest_bytes = sum(len(one.payload) for one in passed if not one.is_clip)
+    clips = {message.topic for message in passed if message.is_clip}  # a clip may be sent twice
+    rest_bytes = sum(len(message.payload) for message in passed if not message.is_clip)
     page.line(
         "broker",
-        f"carried {len(clips)} sealed clips, and {rest_bytes:,} bytes without a sound or a name",
+        f"carried {len(clips)} encrypted clips, and {rest_bytes:,} bytes without audio or names",
     )
 
 
 def _show_archive(
     homes: DemoHouseholds, sealed: list[Event], page: Transcript, checked: ClaimChecks
 ) -> list[dict[str, Any]]:
-    """Return what the archive has."""
-    page.moving("asking the archive")
+    """Print what the archive stores; return its list of clips."""
+    page.moving("listing the archive")
     listed = homes.run_checked(homes.archive, "archive", "list", "--json").out
     kept: list[dict[str, Any]] = [json.loads(line) for line in listed.splitlines()]
     sent = {(event["clip"], event["owner"], event["bytes"]) for event in sealed}
     checked.check(
-        "the archive has every clip, and no other",
+        "the archive has exactly the clips that were sent",
         when=bool(kept) and {(k["clip"], k["owner"], k["size_bytes"]) for k in kept} == sent,
     )
-    size_bytes = sum(one["size_bytes"] for one in kept)
-    page.line("archive", f"has {len(kept)} clips, {size_bytes:,} bytes, and no key to any of them")
+    size_bytes = sum(clip["size_bytes"] for clip in kept)
+    page.line("archive", f"stores {len(kept)} clips, {size_bytes:,} bytes, and cannot decrypt them")
     return kept
 
 
@@ -168,29 +179,29 @@ def _show_owner(
     page: Transcript,
     checked: ClaimChecks,
 ) -> list[Path]:
-    """Let her open her clips; return the files."""
-    page.moving(f"{KEEPER} opens her clips")
-    clips = [one["clip"] for one in kept]
+    """Decrypt the keeper's clips; return the files."""
+    page.moving(f"{KEEPER} decrypts the clips")
+    clips = [clip["clip"] for clip in kept]
     done = _open(homes, KEEPER, to, *clips)
     files = [Path(json.loads(line)["file"]) for line in done.out.splitlines()]
-    checked.check(
-        f"{KEEPER} opens every clip of hers", when=done.code == 0 and len(files) == len(clips)
-    )
-    page.line(KEEPER, f"opens {len(files)} of {len(clips)} with her key:")
+    checked.check(f"{KEEPER} decrypts every clip", when=done.code == 0 and len(files) == len(clips))
+    page.line(KEEPER, f"decrypts {len(files)} of {len(clips)} with the secret key:")
     for file in files:
         page.line("", str(file))
     return files
 
 
 def _show_others(homes: DemoHouseholds, clip: str, page: Transcript, checked: ClaimChecks) -> None:
-    """Let him try, and somebody relabel a copy for him."""
+    """Try to decrypt with another owner's key, and with a copy relabelled for that owner."""
     elsewhere = homes.root / _OTHER / "clips"
-    page.moving(f"{_OTHER} tries to")
+    page.moving(f"{_OTHER} tries to decrypt a clip")
     done = _open(homes, _OTHER, elsewhere, clip)
-    checked.check(f"{_OTHER} cannot open it", when=done.code == 1 and "sealed to" in done.complaint)
-    page.line(_OTHER, f"cannot: {done.complaint}")
+    checked.check(
+        f"{_OTHER} cannot decrypt it", when=done.code == 1 and "sealed to" in done.complaint
+    )
+    page.line(_OTHER, f"cannot decrypt one: {done.complaint}")
 
-    page.moving("and a thief")
+    page.moving("a thief tries to decrypt a clip")
     owners = homes.run_checked(homes.archive, "owner", "list", "--json").out.splitlines()
     okeys = {owner["owner"]: owner["okey"] for owner in map(json.loads, owners)}
     (path,) = homes.archive.rglob(f"{clip}.earmark")
@@ -198,13 +209,13 @@ def _show_others(homes: DemoHouseholds, clip: str, page: Transcript, checked: Cl
     copy.write_bytes(checks.relabel(path.read_bytes(), owner=_OTHER, okey=okeys[_OTHER]))
     tries = [_open(homes, owner, elsewhere, str(copy)) for owner in (_OTHER, KEEPER)]
     checked.check(
-        "a relabelled copy opens to nobody",
+        "a relabelled copy cannot be decrypted",
         when=all(one.code == 1 and "sealed to" not in one.complaint for one in tries),
     )
     checked.check(
-        f"nothing came out for {_OTHER}", when=not any((homes.root / _OTHER).rglob("*.flac"))
+        f"no audio was written for {_OTHER}", when=not any((homes.root / _OTHER).rglob("*.flac"))
     )
-    page.line("thief", f"relabels it as {_OTHER}'s: refused, {tries[0].complaint}")
+    page.line("thief", f"relabels it to {_OTHER}: refused, {tries[0].complaint}")
 
 
 def _open(homes: DemoHouseholds, owner: str, to: Path, *what: str) -> CommandResult:
@@ -215,20 +226,20 @@ def _open(homes: DemoHouseholds, owner: str, to: Path, *what: str) -> CommandRes
 
 
 def _make(folder: Path) -> None:
-    """Make the folder for the clips now, not after a minute."""
+    """Create the folder for the clips, so that an error shows at the start."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise Unavailable(
-            f"cannot write into {folder}: {error.strerror}", "name another folder with --to"
+            f"cannot write into {folder}: {error.strerror}", "choose another folder with --to"
         ) from error
 
 
 @contextlib.contextmanager
-def _tidy() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that no child and no folder is left behind."""
+def _interrupt_on_sigterm() -> Iterator[None]:
+    """Handle SIGTERM like Ctrl-C, so that children are ended and the folder is removed."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -238,7 +249,7 @@ def _tidy() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _folder(named: str | None) -> Iterator[Path]:
-    """Give a folder that is new: a temporary one, or the one that was named."""
+    """Create the folder named, or a temporary one."""
     if named is None:
         # The kernel's limit for the path of the notice socket is 107 bytes.
         with tempfile.TemporaryDirectory(prefix="earmark-") as made:
@@ -248,5 +259,7 @@ def _folder(named: str | None) -> Iterator[Path]:
     try:
         path.mkdir(mode=0o700, parents=True)
     except FileExistsError as error:
-        raise UsageError(f"{named} is there already", "name a folder that is not") from error
+        raise UsageError(
+            f"{named} exists already", "choose a folder that does not exist"
+        ) from error
     yield path

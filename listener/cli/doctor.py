@@ -1,4 +1,4 @@
-"""``earmark doctor``: what this device has, what is wrong with it, and what to do."""
+"""``earmark doctor``: checks microphone, mute, keys, broker and machine, with a remedy for each."""
 
 import argparse
 import sys
@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from listener.cli.main import with_examples
 from listener.config import Config
 from listener.doctor import audio, boot, installation, machine, systemd
 from listener.errors import UsageError
@@ -18,45 +19,59 @@ ROOT: Final = Path("/")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``earmark doctor`` understands."""
-    parser.epilog = (
-        "The microphone is listened to for 3 seconds, for numbers, unless it is muted.\n"
-        "Exit code 1 when a line says fail."
+    """Add the options of ``earmark doctor``."""
+    parser.epilog = with_examples(
+        "Unless muted, the microphone is opened for 3 seconds to measure its level; no audio is\n"
+        "stored. The exit code is 1 when a check fails.",
+        "earmark doctor",
+        'earmark doctor --device "USB" --channel 1',
+        "earmark doctor --throw-switch",
+        "earmark doctor --json",
     )
     parser.add_argument(
-        "--device", metavar="NAME", help="look at this device instead of microphone.device"
+        "--device",
+        metavar="NAME",
+        help="check this input device: default, an index, or part of its name"
+        " (default: microphone.device)",
     )
-    parser.add_argument("--channel", metavar="N", type=int, help="listen to this channel, from 0")
-    asks = parser.add_mutually_exclusive_group()
-    asks.add_argument(
+    parser.add_argument(
+        "--channel",
+        metavar="N",
+        type=int,
+        help="input channel, from 0 (default: microphone.channel)",
+    )
+    switch = parser.add_mutually_exclusive_group()
+    switch.add_argument(
         "--throw-switch",
         action="store_true",
-        help="wait for you to throw the switch to and fro, and say what was noticed",
+        help="wait until you move the mute switch both ways, and report whether it was detected",
     )
-    asks.add_argument(
+    switch.add_argument(
         "--prove-mute",
         action="store_true",
-        help="with the switch shut: try whether it really cuts the microphone; speak meanwhile",
+        help="with the switch on mute: measure whether it cuts the microphone; speak meanwhile",
     )
-    parser.add_argument("--json", action="store_true", help="print findings as JSON, one a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Look at everything; return 1 when something fails.
+    """Run the checks; return 1 when one fails.
 
     Raises:
-        UsageError: the arguments ask for what cannot be.
+        UsageError: the channel is out of range.
     """
     settings = _apply_arguments(arguments, settings)
     if arguments.prove_mute:
-        print("earmark: speak for some seconds, with the switch shut", file=sys.stderr)
+        print("earmark: with the switch on mute, speak for some seconds", file=sys.stderr)
     if arguments.throw_switch:
-        print("earmark: throw the switch, and back again, within 20 seconds each", file=sys.stderr)
+        print(
+            "earmark: move the switch, then move it back, within 20 seconds each", file=sys.stderr
+        )
     has_failed = False
-    found = _run_checks(
+    findings = _run_checks(
         settings, prove_mute=arguments.prove_mute, throw_switch=arguments.throw_switch
     )
-    for finding in found:
+    for finding in findings:
         print(to_json(finding) if arguments.json else to_text(finding), flush=True)
         has_failed = has_failed or finding.verdict == "fail"
     return 1 if has_failed else 0
@@ -72,7 +87,7 @@ def _run_checks(settings: Config, *, prove_mute: bool, throw_switch: bool) -> It
 
 
 def _check_machine(settings: Config, root: Path) -> Iterator[Finding]:
-    """Yield what the machine's own files and systemd tell."""
+    """Yield the checks of the machine's files and of systemd."""
     yield boot.check_boot(root, settings.mute)
     yield boot.check_overlay(root, settings.mute)
     yield audio.check_cards(root, settings)
@@ -94,6 +109,6 @@ def _apply_arguments(arguments: argparse.Namespace, settings: Config) -> Config:
         microphone = msgspec.structs.replace(microphone, device=arguments.device, files=())
     if arguments.channel is not None:
         if arguments.channel < 0:
-            raise UsageError("channels count from 0")
+            raise UsageError(f"--channel {arguments.channel}: channels start at 0")
         microphone = msgspec.structs.replace(microphone, channel=arguments.channel)
     return msgspec.structs.replace(settings, microphone=microphone)

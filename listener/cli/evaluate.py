@@ -1,8 +1,7 @@
-"""The verb ``evaluate``: how often models wake wrongly, and how often not at all.
+"""``earmark evaluate``: measures false wakes and misses of wake-word models, with intervals.
 
-The options that say what is played to whom, and the plan that they make.
-
-``earmark evaluate --trace``: rates from what ``earmark survey`` kept of rooms.
+The options over a plan are here, the evaluation of recordings, and with ``--trace`` the evaluation
+of traces that ``earmark survey`` recorded.
 """
 
 import argparse
@@ -14,8 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from listener.cli import confusables as neighbours
-from listener.cli.main import Subcommands
+from listener.cli import confusables
+from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
 from listener.errors import ConfigError, UsageError
 from listener.evaluate import plan as plans
@@ -40,82 +39,106 @@ RECORDINGS: Final = "EARMARK_RECORDINGS"
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of sounds, of their mixing, and of models."""
-    sounds = parser.add_argument_group("sounds")
-    sounds.add_argument(
-        "--corpus", action="append", metavar="PATH", help="says itself what is said in it"
+    """Add the options for recordings, for augmentation, and for models."""
+    recordings = parser.add_argument_group("recordings")
+    recordings.add_argument(
+        "--corpus",
+        action="append",
+        metavar="PATH",
+        help="corpus with labels of its own; may be repeated",
     )
-    sounds.add_argument(
-        "--positives", action="append", metavar="PATH", help="the word is said in each item"
+    recordings.add_argument(
+        "--positives",
+        action="append",
+        metavar="PATH",
+        help="recordings that each contain the wake word; may be repeated",
     )
-    sounds.add_argument(
-        "--negatives", action="append", metavar="PATH", help="the word is never said"
+    recordings.add_argument(
+        "--negatives",
+        action="append",
+        metavar="PATH",
+        help="recordings without the wake word; may be repeated",
     )
-    sounds.add_argument(
-        "--said", metavar="WORD", help="what labels call the word (default: the model's name)"
+    recordings.add_argument(
+        "--said", metavar="WORD", help="label of the wake word (default: the model's name)"
     )
-    sounds.add_argument(
+    recordings.add_argument(
         "--only",
         action="append",
         metavar="PATTERN",
-        help="play only items of such names, e.g. 'negative/*'",
+        help="only items whose names match, e.g. 'negative/*'; may be repeated",
     )
-    sounds.add_argument(
-        "--channel", type=int, metavar="N", help="which channel of a file is heard (default: 0)"
+    recordings.add_argument(
+        "--channel",
+        type=int,
+        metavar="N",
+        help="input channel, from 0 (default: microphone.channel)",
     )
-    mixing = parser.add_argument_group("mixing")
-    mixing.add_argument("--noise", metavar="PATH", help="a noise, or a folder of them")
-    mixing.add_argument(
+    augmentation = parser.add_argument_group("augmentation")
+    augmentation.add_argument(
+        "--noise", metavar="PATH", help="noise file or a folder of them; needs --snr-db"
+    )
+    augmentation.add_argument(
         "--snr-db",
         action="append",
         type=float,
         metavar="X",
-        help="speech over noise; may be repeated; clean is played too",
+        help="signal-to-noise ratio in dB; may be repeated; without noise is evaluated, too",
     )
-    mixing.add_argument("--room", metavar="PATH", help="an impulse response, or a folder of them")
-    mixing.add_argument(
+    augmentation.add_argument(
+        "--room", metavar="PATH", help="room impulse response, or a folder of them"
+    )
+    augmentation.add_argument(
         "--plays",
         type=int,
         metavar="K",
-        help="play each item K times, at K phases of a step (default: 1)",
+        help="play each item K times, shifted by fractions of a step (default: 1)",
     )
-    mixing.add_argument("--seed", type=int, metavar="N", help="of every random choice (default: 1)")
+    augmentation.add_argument(
+        "--seed", type=int, metavar="N", help="seed of all random choices (default: 1)"
+    )
     models = parser.add_argument_group("models")
     models.add_argument(
         "--plan",
         metavar="FILE",
-        help="engines, settings and sounds in TOML; options come before it",
+        help="TOML file with engines, recordings and conditions; options override it",
     )
     models.add_argument(
         "--model",
         action="append",
         metavar="NAME",
-        help="wake word, see earmark models list; may be repeated (default: wake.words)",
+        help="wake word, as earmark models list names it; may be repeated (default: wake.words)",
     )
     models.add_argument(
         "--engine",
         action="append",
         choices=KINDS,
-        help="what runs them; may be repeated (default: earmark)",
+        help="wake-word engine; may be repeated (default: earmark)",
     )
-    models.add_argument("--command", nargs="+", metavar="WORD", help="of the engine command")
     models.add_argument(
-        "--threshold", type=float, metavar="X", help="score from which each word wakes"
+        "--command", nargs="+", metavar="WORD", help="command line of the engine command"
+    )
+    models.add_argument(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="score at or above which each word wakes, over 0 and under 1 (default:"
+        " wake.thresholds, else the model's)",
     )
     models.add_argument(
         "--target-false-wakes-per-hour",
         type=float,
         metavar="X",
-        help="choose each threshold for this rate",
+        help="choose each threshold for this rate of false wakes per hour",
     )
 
 
 def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPlan:
-    """Put the options over the plan, or make one of them and the settings.
+    """Return the plan with the options applied, or a plan of options and configuration.
 
     Raises:
-        ConfigError: the plan or an option is out of range, or they contradict each other.
-        UsageError: the plan cannot be read, or options say too little.
+        ConfigError: plan or option is out of range, or they contradict each other.
+        UsageError: the plan cannot be read, or the options are incomplete.
     """
     raw: dict[str, Any] = {}
     source = "the options"
@@ -140,7 +163,9 @@ def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPla
     try:
         plan = msgspec.convert(raw, EvaluationPlan)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {error}", "docs/research/index.md lists every key") from error
+        raise ConfigError(
+            f"{source}: {error}", "see docs/research/index.md for every key"
+        ) from error
     return plans.complete_plan(plan, source)
 
 
@@ -174,8 +199,8 @@ def _corpora(
         }
         if len(said) > 1:
             raise UsageError(
-                "--positives with several models does not say which word is said",
-                "put the sounds into a manifest or a plan, with a word each",
+                "--positives needs a single wake word, but there are several models",
+                "list the recordings with their words in a manifest or a plan",
             )
         named += [
             {"path": path, "word": said.pop() if said else first} for path in arguments.positives
@@ -188,7 +213,7 @@ def _corpora(
 
 def _conditions(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     if bool(arguments.noise) != bool(arguments.snr_db):
-        raise UsageError("--noise and --snr-db belong together")
+        raise UsageError("--noise and --snr-db need each other", "pass both or none")
     room = {"room": arguments.room} if arguments.room else {}
     noisy = [
         {"noise": arguments.noise, "snr_db": level, **room} for level in arguments.snr_db or ()
@@ -205,37 +230,41 @@ def _read(path: Path) -> str:
 
 
 def add_trace_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of surveys."""
+    """Add the options for traces of ``earmark survey``."""
     group = parser.add_argument_group("surveys")
     group.add_argument(
         "--trace",
         action="append",
         metavar="FILE",
-        help="of earmark survey, of any device; may be repeated; nothing is played",
+        help="evaluate a trace of earmark survey instead of recordings; may be repeated",
     )
     group.add_argument(
         "--exclude",
         metavar="FILE",
-        help="stretches that do not count: begin, end and name, with tabs between",
+        help="time spans to leave out: begin, end and name, separated by tabs",
     )
     group.add_argument(
-        "--stimuli", metavar="FILE", help="what was played when, in lines of the same form"
+        "--stimuli",
+        metavar="FILE",
+        help="time spans in which the wake word was played, in the format of --exclude",
     )
-    group.add_argument("--parquet", metavar="FILE", help="write the traces as one Parquet file")
+    group.add_argument(
+        "--parquet", metavar="FILE", help="also write the traces to one Parquet file"
+    )
 
 
 def evaluate_survey(arguments: argparse.Namespace, settings: Config) -> tuple[Result, None]:
-    """Merge the traces and judge them; there is never any sound to them.
+    """Merge the traces and compute their rates; a trace has no audio.
 
     Raises:
-        UsageError: an option belongs to sounds, or a threshold cannot be judged.
-        ConfigError: a file of stretches is none, or traces do not fit together.
+        UsageError: an option is for recordings only, or a threshold is below the trace's floor.
+        ConfigError: a file of time spans is invalid, or traces cannot be merged.
         Unavailable: a file cannot be read or written.
     """
-    del settings  # a trace says itself how it was made
+    del settings  # the trace has its own configuration
     for option in ("corpus", "positives", "negatives", "plan", "noise", "room", "plays", "cluster"):
         if getattr(arguments, option, None):
-            raise UsageError(f"--trace plays nothing, so --{option} has no sense with it")
+            raise UsageError(f"--trace and --{option} exclude each other", "pass one of them")
     paths = [Path(name) for name in arguments.trace]
     excluded, stimuli = _spans(arguments.exclude), _spans(arguments.stimuli)
     merged = merge(paths, excluded, stimuli)
@@ -288,76 +317,93 @@ def _spans(name: str | None) -> Spans:
 
 
 DETAILS: Final = """\
-PATH is a folder of sounds, a TSV or JSON Lines manifest, a folder with a manifest.json, or a
-collection of LibriSpeech or Common Voice as it is; docs/research/index.md tells what each may hold,
-what is counted and how. Without any PATH the folder that EARMARK_RECORDINGS names is played.
+PATH is a folder of audio files, a TSV or JSON Lines manifest, a folder with a manifest.json, or a
+LibriSpeech or Common Voice corpus; docs/research/index.md describes each, and the metrics. Without
+a PATH, the folder in $EARMARK_RECORDINGS is used.
 
-DIR gets result.json, rates.csv, curve.csv, events.csv, report.html, and in scores/ the scores of
-every sound: a run that was stopped goes on where it was, and another threshold costs nothing.
+The results are result.json, rates.csv, curve.csv, events.csv and report.html. Scores are cached in
+scores/: an interrupted run continues, and another threshold needs no new scores.
 
-The exit code is 1 if something could not be played, or if --target-false-wakes-per-hour is a claim
-that these hours cannot carry."""
+The exit code is 1 if an item could not be evaluated, or if the recordings are too short to support
+--target-false-wakes-per-hour."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's own arguments; without an action, it evaluates."""
-    actions = Subcommands(parser, epilog=DETAILS, default="run")
-    neighbours.add_arguments(
-        actions.add("neighbours", "find phrases that sound like a wake word, and wake it")
+    """Add the options of ``earmark evaluate`` and its action ``neighbours``."""
+    actions = Subcommands(
+        parser,
+        epilog=with_examples(
+            DETAILS,
+            "earmark evaluate --positives alexa/ --negatives speech/ --model alexa",
+            "earmark evaluate --corpus corpus/ --noise kitchen.wav --snr-db 10 --snr-db 0",
+            "earmark evaluate --plan plan.toml --out results --jobs 4",
+            "earmark evaluate --trace kitchen.trace --stimuli played.tsv",
+        ),
+        default="run",
+    )
+    confusables.add_arguments(
+        actions.add(
+            "neighbours",
+            "find phrases that sound like a wake word, and score them",
+            *confusables.EXAMPLES,
+        )
     )
     add_plan_options(parser)
     add_trace_options(parser)
-    running = parser.add_argument_group("running")
+    running = parser.add_argument_group("run and output")
     running.add_argument(
         "--out",
         metavar="DIR",
         default="evaluation",
-        help="folder of the results (default: evaluation)",
+        help="folder for the results (default: evaluation)",
     )
     running.add_argument(
         "--cache",
         metavar="DIR",
-        help="folder of the scores (default: scores in the folder of the results)",
+        help="folder for cached scores (default: scores in the folder for the results)",
     )
     running.add_argument(
         "--jobs",
         type=int,
         default=-1,
         metavar="N",
-        help="worker processes (default: one for each core)",
+        help="number of worker processes (default: one for each core)",
     )
-    running.add_argument("--cluster", metavar="ADDRESS", help="work on a Dask cluster instead")
+    running.add_argument(
+        "--cluster", metavar="ADDRESS", help="run on the Dask cluster at this address"
+    )
     running.add_argument(
         "--with-sound",
         action="store_true",
-        help="put the sound around each false wake into the page: share it only as the corpus",
+        help="embed the audio around each false wake in report.html; the licence and privacy of the"
+        " corpus then apply to the page",
     )
-    running.add_argument("--json", action="store_true", help="one object a line")
+    running.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Evaluate; 1 if something is missing, or a claim is not carried.
+    """Evaluate; return 1 if an item is missing or a target rate is not supported.
 
     Raises:
-        EarmarkError: the plan, the sounds or the models cannot be used.
+        EarmarkError: the plan, the recordings or the models cannot be used.
     """
     if arguments.action == "neighbours":
-        return neighbours.run(arguments, settings)
+        return confusables.run(arguments, settings)
     out = Path(arguments.out)
-    judge = evaluate_survey if arguments.trace else _run_plan
-    result, sound = judge(arguments, settings)
-    write_outputs(result, out, sound)
+    evaluate = evaluate_survey if arguments.trace else _evaluate_plan
+    result, cutter = evaluate(arguments, settings)
+    write_outputs(result, out, cutter)
     if arguments.json:
         for line in summary_objects(result):
             print(line.decode())
     else:
         for text in summary_lines(result):
             print(text)
-        print(f"{out / 'report.html'} has the pictures")
+        print(f"charts: {out / 'report.html'}")
     return int(bool(result.missing) or not _claims_hold(result))
 
 
-def _run_plan(
+def _evaluate_plan(
     arguments: argparse.Namespace, settings: Config
 ) -> tuple[Result, ExcerptCutter | None]:
     plan = build_plan(arguments, settings)
@@ -376,7 +422,7 @@ def _run_plan(
 def _workers(arguments: argparse.Namespace) -> Workers:
     if arguments.cluster is None:
         return Processes(arguments.jobs)
-    from listener.evaluate.pool import Cluster  # noqa: PLC0415 - for who asks for a cluster
+    from listener.evaluate.pool import Cluster  # noqa: PLC0415 - Dask is needed for a cluster only
 
     return Cluster(arguments.cluster)
 
@@ -388,5 +434,5 @@ def _claims_hold(result: Result) -> bool:
 def _bytes(item: Item) -> int:
     try:
         return item.path.stat().st_size
-    except (OSError, ValueError):  # it will be missing, and said so
+    except (OSError, ValueError):  # reported later as a missing item
         return 0

@@ -1,10 +1,10 @@
-"""``earmark first-boot``: a speaker set up by a file on its boot partition."""
+"""``earmark first-boot``: sets up a speaker from a file on its boot partition."""
 
 import argparse
 from pathlib import Path
 from typing import Final
 
-from listener.cli.main import SYSTEM_CONFIG
+from listener.cli.main import SYSTEM_CONFIG, with_examples
 from listener.config import Config
 from listener.firstboot.partition import CHALLENGE, NAME, RESULT, Partition
 from listener.firstboot.steps import FirstBoot
@@ -13,9 +13,9 @@ from listener.storage.home import Home
 BOOT: Final = "/boot/firmware"
 
 _ROUND: Final = f"""\
-no keyboard and no SSH are needed; systemd runs this at each start of the speaker:
+Sets up a speaker without keyboard and SSH; systemd runs it at each start:
 
-  1  on any computer, put a file {NAME} on the card's boot partition:
+  1  on any computer, write a file {NAME} to the boot partition of the card:
 
        [household]
        line = "earmark-join-1:..."     printed by: earmark household add-device kitchen
@@ -27,47 +27,50 @@ no keyboard and no SSH are needed; systemd runs this at each start of the speake
        [wake]
        words = ["hey-jarvis"]
 
-     and any other setting of docs/reference/earmark.example.toml, such as
-     [microphone] device; or let
-     earmark household add-device kitchen --card DIR --keeper ada write it there
+     and any other key of docs/reference/earmark.example.toml, such as [microphone]
+     device. earmark household add-device kitchen --card DIR --keeper ada writes it, too
   2  start the speaker with the card, wait two minutes, shut it down
-  3  {RESULT} on the card says what was taken in, what is wrong, and what to do;
-     {CHALLENGE} is for ada: age -d -i ada.key {CHALLENGE}
-  4  put her answer on the card, in a file {NAME}, and start the speaker again:
+  3  read {RESULT} on the card: what was applied, what is wrong, and what to do;
+     {CHALLENGE} is the owner's challenge: age -d -i ada.key {CHALLENGE}
+  4  write the answer to {NAME} on the card, and start the speaker again:
 
        [owner]
        answer = "ada:..."
 
-The file is moved off the card, and overwritten there. One that is wrong stays, to be mended.
-Exit codes: 0 done or nothing to do, 1 something is wrong, 69 the household cannot be reached yet
-(to be run again), 78 the file is wrong.
+An applied file is overwritten and removed from the card. A wrong file stays, to be corrected.
+Exit codes: 0 done or nothing to do, 1 something is wrong, 69 the household cannot be reached now
+(try again later), 78 the file is wrong.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``first-boot`` takes."""
-    parser.epilog = _ROUND
+    """Add the options of ``earmark first-boot``."""
+    parser.epilog = with_examples(
+        _ROUND,
+        "sudo earmark first-boot",
+        "earmark first-boot --boot /mnt/boot --settings /etc/earmark/earmark.toml",
+    )
     parser.add_argument(
-        "--boot", default=BOOT, metavar="DIR", help=f"the boot partition (default: {BOOT})"
+        "--boot", default=BOOT, metavar="DIR", help=f"boot partition (default: {BOOT})"
     )
     parser.add_argument(
         "--settings",
         metavar="FILE",
-        help="the settings that are written (default: those of --config)",
+        help="configuration file to write (default: the one of --config)",
     )
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Take in what there is; return the exit code.
+    """Apply the file, if there is one, and return the exit code.
 
     Raises:
         Unavailable: the boot partition or the disk cannot be used.
-        ConfigError: the settings that are there already are damaged.
+        ConfigError: the existing configuration is damaged.
     """
     path = Path(arguments.settings or arguments.config or SYSTEM_CONFIG)
     outcome = FirstBoot(Partition(Path(arguments.boot)), path, Home(Path(settings.home))).run()
     if outcome.report is None:
-        print(f"there is nothing on {arguments.boot} to take in")
+        print(f"nothing to apply on {arguments.boot}")
     else:
         print(outcome.report.text(), end="")
     return outcome.exit_code

@@ -1,6 +1,7 @@
-"""``earmark hear``: listen for the word, forget every other sound, seal what follows.
+"""``earmark hear``: listens for the wake word and encrypts each clip into the spool.
 
-What a command line asks of who hears: another microphone, another word, another keeper.
+Arguments override the configuration; the microphone and wake-word arguments are also used by
+``earmark survey``.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from listener import config
 from listener.audio.clip import Recorder, longest_samples
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.audio.ring_buffer import Ring
+from listener.cli.main import with_examples
 from listener.config import Config, MicrophoneSettings, WakeSettings
 from listener.errors import EarmarkError, UsageError
 from listener.hear import events
@@ -49,12 +51,15 @@ from listener.storage.home import Home
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import Detector
 
+_BOOT_BYTES: Final = 8
+"""Length of the random id of one run."""
+
 
 def apply_arguments(arguments: argparse.Namespace, settings: Config) -> Config:
-    """Return the settings as the arguments of ``earmark hear`` change them.
+    """Return the configuration with the arguments of ``earmark hear`` applied.
 
     Raises:
-        UsageError: they contradict each other, or cannot be.
+        UsageError: arguments contradict each other, or one is out of range.
     """
     replace = msgspec.structs.replace
     files = _files(arguments.microphone or ())
@@ -65,7 +70,7 @@ def apply_arguments(arguments: argparse.Namespace, settings: Config) -> Config:
     if arguments.keeper:
         attribution = replace(attribution, keeper=arguments.keeper)
     if microphone.channel < 0:
-        raise UsageError("channels count from 0")
+        raise UsageError(f"--channel {microphone.channel}: channels start at 0")
     return replace(
         settings,
         microphone=microphone,
@@ -77,18 +82,18 @@ def apply_arguments(arguments: argparse.Namespace, settings: Config) -> Config:
 def microphone_settings(
     arguments: argparse.Namespace, settings: MicrophoneSettings, files: Sequence[str]
 ) -> MicrophoneSettings:
-    """Return the microphone that is meant, as the arguments change the settings.
+    """Return the microphone configuration with the arguments applied.
 
     Args:
-        arguments: of a verb that hears; ``device``, ``fast`` and ``mute`` count.
-        settings: what is heard where no argument says otherwise.
-        files: recordings that the arguments name.
+        arguments: of ``hear`` or ``survey``; ``device``, ``fast`` and ``mute`` are used.
+        settings: the configured microphone.
+        files: recordings named on the command line.
 
     Raises:
-        UsageError: they contradict each other.
+        UsageError: the arguments contradict each other.
     """
     if arguments.device and files:
-        raise UsageError("--device and --microphone are two microphones", "name one of them")
+        raise UsageError("--device and --microphone exclude each other", "pass one of them")
     if arguments.device:
         settings = msgspec.structs.replace(settings, device=arguments.device, files=())
     if files:
@@ -96,80 +101,99 @@ def microphone_settings(
     for option in ("fast", "mute"):
         if getattr(arguments, option) and not settings.files:
             raise UsageError(
-                f"--{option} is for recordings, and a device is heard",
-                "--microphone FILE hears a recording",
+                f"--{option} needs recordings, but the input is a device",
+                "pass --microphone FILE",
             )
     return settings
 
 
 def wake_settings(arguments: argparse.Namespace, settings: WakeSettings) -> WakeSettings:
-    """Return the words that are meant, as the arguments change the settings.
+    """Return the wake-word configuration with the arguments applied.
 
     Args:
-        arguments: of a verb that hears; ``word`` counts.
-        settings: what is listened for where no argument says otherwise.
+        arguments: of ``hear`` or ``survey``; ``word`` is used.
+        settings: the configured wake words.
     """
     if not arguments.word:
         return settings
-    # Twice the same word is one word.
+    # A repeated word counts once.
     return msgspec.structs.replace(settings, words=tuple(dict.fromkeys(arguments.word)))
 
 
-def _files(given: Sequence[str]) -> list[str]:
-    """Split lists at their commas, but not a file's name that has one."""
+def _files(arguments: Sequence[str]) -> list[str]:
+    """Split lists at commas, except where a file of that whole name exists."""
     names: list[str] = []
-    for text in given:
+    for text in arguments:
         names += [text] if Path(text).exists() else text.split(",")
     if not all(names):
-        raise UsageError("a recording's name is empty", "separate names by single commas")
+        raise UsageError("a recording has an empty name", "separate names with single commas")
     return names
 
 
-_BOOT_BYTES: Final = 8
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``earmark hear`` understands."""
+    """Add the options of ``earmark hear``."""
+    parser.epilog = with_examples(
+        "hear opens the microphone, keeps the last seconds in memory, and overwrites the rest. It\n"
+        "has no network. It needs an active owner as keeper, see earmark owner --help, and for a\n"
+        "microphone the configuration mute.switch. SIGTERM or Ctrl-C ends it.",
+        "earmark hear",
+        'earmark hear --device "USB" --word hey-jarvis',
+        "earmark hear --microphone kitchen.flac --fast --json",
+        "earmark hear --microphone kitchen.flac --mute 12.5-20",
+    )
     parser.add_argument(
         "--microphone",
         metavar="FILE[,FILE…]",
         action="append",
-        help="recordings that stand in for a microphone, heard one after the other",
+        help="read recordings (WAV, FLAC or Ogg) one after the other instead of a device;"
+        " may be repeated",
     )
     parser.add_argument(
         "--device",
         metavar="NAME",
-        help="the device to hear: default, an index, or part of a name (see earmark doctor)",
+        help="input device: default, an index, or part of its name, as earmark doctor lists them"
+        " (default: microphone.device)",
     )
-    parser.add_argument("--channel", metavar="N", type=int, help="which channel is heard, from 0")
     parser.add_argument(
-        "--fast", action="store_true", help="hear as fast as possible instead of in real time"
+        "--channel",
+        metavar="N",
+        type=int,
+        help="input channel, from 0 (default: microphone.channel)",
+    )
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="process recordings as fast as possible instead of in real time",
     )
     parser.add_argument(
         "--mute",
         metavar="A-B[,A-B…]",
-        help="throw the mute switch at second A of the recordings and release it at second B",
+        help="simulate the mute switch: muted from second A to second B of the recordings",
     )
     parser.add_argument(
         "--word",
         metavar="NAME",
         action="append",
-        help="listen for this model's word; may be repeated (see earmark models list)",
+        help="wake word, as earmark models list names it; may be repeated (default: wake.words)",
     )
-    parser.add_argument("--keeper", metavar="NAME", help="the owner whose clips this device makes")
+    parser.add_argument(
+        "--keeper",
+        metavar="NAME",
+        help="owner to whom clips are encrypted (default: attribution.keeper)",
+    )
     parser.add_argument("--json", action="store_true", help="print events as JSON, one a line")
 
 
 def run(arguments: argparse.Namespace, settings: config.Config) -> int:
-    """Listen until the recordings end or SIGTERM comes.
+    """Listen until the recordings end or SIGTERM arrives.
 
     Raises:
-        UsageError: the arguments ask for what cannot be.
-        ConfigError: no keeper, or one who is not in the roster and active; this machine cannot be
-            kept from the network; or there is a microphone that the switch does not cut.
+        UsageError: arguments contradict each other, or one is out of range.
+        ConfigError: no keeper is configured, or they are not an active owner; the sandbox is
+            required and cannot be applied; or the mute switch does not cut a microphone.
         Unavailable: a recording is missing or cannot be read.
-        ModelRefused: a model is missing or is not what its manifest says.
-        EarmarkError: a recording broke off.
+        ModelRefused: a model is missing or differs from its manifest.
+        EarmarkError: a recording ended early.
     """
     apply_sandbox(is_required=settings.device.confinement == "required")
     use_single_malloc_arena()
@@ -181,43 +205,43 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     requests = control.ControlSocket(home.path / control.SOCKET)
     mute = build_mute(settings, home.path, requests, arguments.mute)
     lamp = build_lamp(settings.lamp, time.monotonic)
-    # A recording would not wait for it.
+    # A recording does not pause for the chime.
     chime = None if settings.microphone.files else build_chime(settings.chime, time.monotonic)
-    notifier = NoticeSender(home.path / SOCKET)
-    watching = MonitorFeed(home.path, time.monotonic, time.process_time)
-    herald = EventPublisher(
+    notices = NoticeSender(home.path / SOCKET)
+    monitor_feed = MonitorFeed(home.path, time.monotonic, time.process_time)
+    publisher = EventPublisher(
         _write_json if arguments.json else _write_text,
-        Tee(notifier, watching),
+        Tee(notices, monitor_feed),
         key.sign,
         on_nobody_reads=stop.request,
     )
-    gate = open_gate(settings.microphone, mute, stop, herald.publish, is_fast=arguments.fast)
+    gate = open_gate(settings.microphone, mute, stop, publisher.publish, is_fast=arguments.fast)
     detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
-    # Not before: freed models need no wiping.
+    # After the models are loaded: their freed memory holds no audio.
     overwrite_freed_memory()
     ring = Ring(allocate_locked(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
     buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
     boot = os.urandom(_BOOT_BYTES).hex()
     counters = Counters(settings.device.name, boot)
-    service = Notifier(os.environ, time.monotonic)
-    keeping = Sealer(
+    systemd = Notifier(os.environ, time.monotonic)
+    sealer = Sealer(
         attribution=Keeper(keeper, RosterUpdater(home, settings.device.name, key)),
         stamp=_sealing_context(settings, home, key, boot),
         border=Spool(home.path / "spool", settings.spool),
         counters=counters,
         buffers=buffers,
-        tell=herald.publish,
+        tell=publisher.publish,
         is_patient=arguments.fast,
     )
     recorder = Recorder(ring, speech, settings.clip, buffers)
-    ear = Listener(
+    loop = Listener(
         detector=detector,
         models=models,
         ring=ring,
         recorder=recorder,
-        keeping=keeping,
+        keeping=sealer,
         counters=counters,
-        herald=herald,
+        herald=publisher,
         now=partial(datetime.now, UTC),
         monotonic_s=time.monotonic,
         muted_by=lambda: mute.cause,
@@ -225,31 +249,31 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         chime=chime,
     )
     with contextlib.ExitStack() as closing, stop.on_signals():
-        for held in (requests, lamp, chime):
-            if held is not None:
-                closing.callback(held.close)
-        herald.publish(
+        for resource in (requests, lamp, chime):
+            if resource is not None:
+                closing.callback(resource.close)
+        publisher.publish(
             _started_event(settings, thresholds, keeper, mute.about, is_fast=arguments.fast)
         )
-        service.ready("listening")
-        sounds = watching.observe(
+        systemd.ready("listening")
+        sounds = monitor_feed.observe(
             gate.stream(),
             detector=detector,
             count=lambda: sign_tally(counters.tally(), key.sign),
             mute=lambda: mute.cause,
-            lamp=lambda: ear.lamp_state,
+            lamp=lambda: loop.lamp_state,
         )
-        ear.listen(sounds, service.ping_watchdog)
-        service.stopping()
-        keeping.close()
-    herald.publish_end(counters.tally(), broken=len(gate.broken))
-    notifier.close()
-    watching.close()
-    if herald.is_unread:
+        loop.listen(sounds, systemd.ping_watchdog)
+        systemd.stopping()
+        sealer.close()
+    publisher.publish_end(counters.tally(), broken=len(gate.broken))
+    notices.close()
+    monitor_feed.close()
+    if publisher.is_unread:
         raise BrokenPipeError
     if gate.broken:
         raise EarmarkError(
-            f"{len(gate.broken)} of {len(settings.microphone.files)} recordings broke off;"
+            f"{len(gate.broken)} of {len(settings.microphone.files)} recordings are damaged;"
             f" the first: {gate.broken[0]}"
         )
     return 0
@@ -258,15 +282,21 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
 def _networks(
     catalogue: Catalogue, settings: config.WakeSettings
 ) -> tuple[Detector, SpeechNet, dict[str, str], dict[str, float]]:
-    """Load detector and speech model; return each model's SHA-256 and threshold beside them.
+    """Load the detector and the speech model.
 
-    The files' bytes end with this call: onnxruntime has its own copy, and hear must stay small.
+    The bytes of the files are freed on return: onnxruntime has its own copy, and hear's memory is
+    limited.
+
+    Returns:
+        Detector, speech model, SHA-256 by wake word, and threshold (0 to 1) by wake word.
     """
     words = [catalogue.load(name) for name in settings.words]
     detector = build_detector(words, catalogue.embedding(), settings)
     models = {word.name: word.manifest.sha256 for word in words}
-    told = settings.thresholds
-    thresholds = {word.name: told.get(word.name, word.manifest.threshold or 0.0) for word in words}
+    thresholds = {
+        word.name: settings.thresholds.get(word.name, word.manifest.threshold or 0.0)
+        for word in words
+    }
     return detector, SpeechNet(catalogue.speech()), models, thresholds
 
 

@@ -1,6 +1,7 @@
-"""The verb ``household``: a home's broker, its speakers and owners, and who may say what.
+"""``earmark household``: the certificate authority, broker, speakers and owners of one home.
 
-The household as a whole: the actions of ``earmark household`` that set up, renew and show it.
+The arguments of all actions are here, and the actions for the household as a whole: ``init``,
+``status``, ``renew`` and ``announce``.
 """
 
 import argparse
@@ -17,11 +18,10 @@ import msgspec
 
 from listener import config
 from listener.cli import household_incident, household_members
-from listener.cli.main import Subcommands
+from listener.cli.main import Subcommands, with_examples
 from listener.config import parse_settings
 from listener.errors import UsageError
 from listener.household import broker_config, ca, home_assistant, identity
-from listener.household import home_assistant as announcing
 from listener.household.broker_config import DEFAULT_PORT
 from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.registry import Registry
@@ -35,7 +35,7 @@ _LOOPBACK = ("localhost", "127.0.0.1")
 
 @dataclass(frozen=True, slots=True)
 class SystemPaths:
-    """Where the services of a computer look for what is theirs."""
+    """Paths of the system services on the archive's computer."""
 
     home: Path = Path("/var/lib/earmark-archive")
     broker: Path = Path("/etc/mosquitto/earmark")
@@ -49,21 +49,21 @@ def set_up(
     home: Home,
     system: SystemPaths = SystemPaths(),
 ) -> int:
-    """Make what is missing; run again, change nothing that is right."""
+    """Create what is missing: authority, certificates, broker files. Running it again is safe."""
     del settings
     hosts = tuple(dict.fromkeys((*(arguments.host or ()), *_LOOPBACK)))
     for host in hosts:
         if not ca.is_valid_host(host):
-            raise UsageError(f"{host!r} is neither a host's name nor an address")
+            raise UsageError(f"{host!r} is neither a host name nor an IP address")
     for port in (arguments.port, arguments.join_port):
-        if port is not None and not 1 <= port <= 65535:  # noqa: PLR2004 - what TCP has
-            raise UsageError(f"{port} is no port", "1 to 65535")
-    places = system if arguments.system else None
-    if places and not arguments.home:
-        home = Home(places.home)
-    broker_folder = arguments.broker_folder or (places and str(places.broker))
+        if port is not None and not 1 <= port <= 65535:  # noqa: PLR2004 - TCP ports
+            raise UsageError(f"{port} is not a valid port (1 to 65535)")
+    paths = system if arguments.system else None
+    if paths and not arguments.home:
+        home = Home(paths.home)
+    broker_folder = arguments.broker_folder or (paths and str(paths.broker))
 
-    def settle(before: Registry) -> Registry:
+    def configure(before: Registry) -> Registry:
         known = before.hosts or tuple(dict.fromkeys((*_local_host_names(), *_LOOPBACK)))
         return msgspec.structs.replace(
             before,
@@ -71,142 +71,146 @@ def set_up(
             port=arguments.port or before.port,
             join_port=arguments.join_port or before.join_port,
             broker_folder=broker_folder or before.broker_folder,
-            archive_folder=str(places.archive) if places else before.archive_folder,
+            archive_folder=str(paths.archive) if paths else before.archive_folder,
         )
 
-    office = HouseholdStore(home.path)
-    made = office.set_up(settle)
-    print(f"made: {', '.join(made)}" if made else "all is as it should be")
-    if made:
-        _print_broker_steps(office.published().broker)
-    text = _archive_settings(office, home)
-    if places:
-        _write_archive_settings(places.settings, text)
-    elif made:
-        print("the archive's settings:")
+    store = HouseholdStore(home.path)
+    created = store.set_up(configure)
+    print(f"created: {', '.join(created)}" if created else "nothing to change")
+    if created:
+        _print_broker_steps(store.published().broker)
+    text = _archive_settings(store, home)
+    if paths:
+        _write_archive_settings(paths.settings, text)
+    elif created:
+        print("configuration of the archive:")
         print(text, end="")
     return 0
 
 
 def _print_broker_steps(folder: Path) -> None:
-    print(f"mosquitto's files are in {folder}; once, as root:")
+    print(f"the configuration of mosquitto is in {folder}; run once, as root:")
     print(f"  ln -s {folder / broker_config.CONFIG} /etc/mosquitto/conf.d/")
     print("  systemctl restart mosquitto")
 
 
 def _write_archive_settings(path: Path, text: str) -> None:
-    """Write the archive's settings where there are none; tell where they are others."""
+    """Write the archive's configuration; if a different one exists, print what to change."""
     if not path.exists():
         write_atomic(path, text.encode(), PUBLIC_MODE)
-        print(f"the archive's settings are in {path}; once: systemctl enable --now earmark-archive")
+        print(f"wrote {path}; run once: systemctl enable --now earmark-archive")
         return
-    there = parse_settings(path.read_text("utf-8", "replace"), str(path))
-    fresh = parse_settings(text, str(path))
-    if there.broker != fresh.broker or there.archive.key_file != fresh.archive.key_file:
-        print(f"put this into {path}:")
+    current = parse_settings(path.read_text("utf-8", "replace"), str(path))
+    wanted = parse_settings(text, str(path))
+    if current.broker != wanted.broker or current.archive.key_file != wanted.archive.key_file:
+        print(f"add this to {path}:")
         print(text, end="")
 
 
 def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Make the certificates of this computer anew, and say who else is due."""
+    """Renew the certificates of this computer, and print which other members are due."""
     del arguments, settings
-    office = HouseholdStore(home.path)
-    office.registry()
-    made = office.set_up(lambda register: register, renew=True)
-    print(f"made: {', '.join(made)}")
-    for who, one in office.registry().valid(int(office.now().timestamp())).items():
-        if who.kind is not IdentityKind.SERVICE and _days(one.until_s, office) < ca.RENEW_DAYS:
-            verb = "add-device" if who.kind is IdentityKind.DEVICE else "add-owner"
-            print(f"{who.cn} is due: earmark household {verb} {who.name}, and join there again")
+    store = HouseholdStore(home.path)
+    store.registry()
+    renewed = store.set_up(lambda registry: registry, renew=True)
+    print(f"renewed: {', '.join(renewed)}")
+    for who, certificate in store.registry().valid(int(store.now().timestamp())).items():
+        days = _days(certificate.until_s, store)
+        if who.kind is not IdentityKind.SERVICE and days < ca.RENEW_DAYS:
+            action = "add-device" if who.kind is IdentityKind.DEVICE else "add-owner"
+            print(
+                f"{who.cn} expires in {days} days: earmark household {action} {who.name},"
+                " then join there again"
+            )
     household_members.print_reload_hint()
-    print("earmark: and the archive too: systemctl restart earmark-archive", file=sys.stderr)
+    print("earmark: restart the archive: systemctl restart earmark-archive", file=sys.stderr)
     return 0
 
 
 def status(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Show who belongs; 1 where a certificate in use will expire soon, or has."""
+    """Print the members; return 1 if a certificate in use has expired or expires soon."""
     del settings
-    office = HouseholdStore(home.path)
-    register = office.registry()
-    authority = office.authority()
-    rows = [_row(who, register, office) for who in register.members()]
+    store = HouseholdStore(home.path)
+    registry = store.registry()
+    authority = store.authority()
+    rows = [_row(who, registry, store) for who in registry.members()]
     due = [row for row in rows if row["state"] in {"due", "expired"}]
     if arguments.json:
         for row in rows:
             print(json.dumps(row))
         return 1 if due else 0
-    days = (authority.certificate.not_valid_after_utc - office.now()).days
-    print(f"{', '.join(register.hosts)}, port {register.port}; the authority has {days} days left")
+    days = (authority.certificate.not_valid_after_utc - store.now()).days
+    print(f"{', '.join(registry.hosts)}, port {registry.port}; CA certificate: {days} days left")
     width = max(len(str(row["identity"])) for row in rows)
     for row in rows:
         left = f"{row['days_left']} days left" if row["days_left"] is not None else ""
         print(f"{row['identity']:<{width}}  {row['state']:<8}  {left}".rstrip())
     for row in due:
-        print(f"earmark household renew tells how {row['identity']} is renewed")
+        print(f"to renew {row['identity']}: earmark household renew")
     return 1 if due else 0
 
 
 def announce(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Show the speakers to Home Assistant."""
+    """Publish the speakers to Home Assistant by MQTT discovery."""
     del arguments, settings
-    office = HouseholdStore(home.path)
-    register = office.registry()
-    members_now = set(register.members())
+    store = HouseholdStore(home.path)
+    registry = store.registry()
+    members_now = set(registry.members())
     messages = {
         home_assistant.NODE + device.name: home_assistant.discovery_message(
-            register.speaker(device.name), device.dkey
+            registry.speaker(device.name), device.dkey
         )
         for device in home.roster().devices
         if HouseholdIdentity(f"d-{device.name}") in members_now
     }
-    certificate, key = office.service(identity.HOUSEHOLD)
+    certificate, key = store.service(identity.HOUSEHOLD)
     reached = config.BrokerSettings(
-        host=register.broker_host,
-        port=register.port,
-        ca_file=str(office.path / broker_config.CA),
+        host=registry.broker_host,
+        port=registry.port,
+        ca_file=str(store.path / broker_config.CA),
         certificate_file=str(certificate),
         key_file=str(key),
     )
     broker = PahoBroker(reached, identity.HOUSEHOLD.cn)
-    published, gone = announcing.announce(broker, messages)
-    print(f"{len(messages)} speakers: {published} new or changed, {gone} taken back")
+    published, removed = home_assistant.announce(broker, messages)
+    print(f"{len(messages)} speakers: {published} added or changed, {removed} removed")
     return 0
 
 
 def _row(
-    who: HouseholdIdentity, register: Registry, office: HouseholdStore
+    who: HouseholdIdentity, registry: Registry, store: HouseholdStore
 ) -> dict[str, str | int | None]:
-    mine = [one for one in register.issued if one.cn == who.cn and one.revoked_s is None]
-    if not mine:
+    valid = [each for each in registry.issued if each.cn == who.cn and each.revoked_s is None]
+    if not valid:
         return {"identity": who.cn, "state": "invited", "until": None, "days_left": None}
-    newest = mine[-1]
-    days = _days(newest.until_s, office)
+    newest = valid[-1]
+    days = _days(newest.until_s, store)
     state = "expired" if days < 0 else "due" if days < ca.RENEW_DAYS else "joined"
     until = datetime.fromtimestamp(newest.until_s, UTC).isoformat().replace("+00:00", "Z")
     return {"identity": who.cn, "state": state, "until": until, "days_left": days}
 
 
-def _days(until_s: int, office: HouseholdStore) -> int:
-    return (datetime.fromtimestamp(until_s, UTC) - office.now()).days
+def _days(until_s: int, store: HouseholdStore) -> int:
+    return (datetime.fromtimestamp(until_s, UTC) - store.now()).days
 
 
 def _local_host_names() -> tuple[str, ...]:
     name = socket.gethostname().lower()
     if not ca.is_valid_host(name) or name in _LOOPBACK:
         return ()
-    # What a Raspberry Pi answers to in a network without a name server of its own.
+    # mDNS name, for networks without a local name server.
     return (name,) if "." in name else (f"{name}.local", name)
 
 
-def _archive_settings(office: HouseholdStore, home: Home) -> str:
-    register, files = office.registry(), office.published()
+def _archive_settings(store: HouseholdStore, home: Home) -> str:
+    registry, files = store.registry(), store.published()
     certificate, key = files.for_archive(identity.ARCHIVE)
     api_certificate, api_key = files.for_archive(identity.API)
     return (
         f'home = "{home.path}"\n'
         "\n[broker]\n"
-        f'host = "{register.broker_host}"\n'
-        f"port = {register.port}\n"
+        f'host = "{registry.broker_host}"\n'
+        f"port = {registry.port}\n"
         f'ca_file = "{files.archive / broker_config.CA}"\n'
         f'certificate_file = "{certificate}"\n'
         f'key_file = "{key}"\n'
@@ -217,26 +221,34 @@ def _archive_settings(office: HouseholdStore, home: Home) -> str:
 
 
 _ROUND: Final = f"""\
-a home, from nothing; more in docs/guides/household.md:
+to set up a home (docs/guides/household.md has more):
 
-  1  on the computer that keeps the archive
-       earmark household init --host home.lan     makes the authority and the broker's files
+  1  on the computer that runs the archive
+       earmark household init --host home.lan     creates the CA and mosquitto's files
        earmark household add-device kitchen       prints a line, and waits for the speaker
-  2  on the speaker, within the hour
+  2  on the speaker, within one hour
        earmark household join LINE
-  3  on the archive's computer; {DEFAULT_PORT} is the broker's port from then on
+  3  on the archive's computer; the broker listens on port {DEFAULT_PORT}
        systemctl reload mosquitto
-       earmark household announce                 shows the speakers to Home Assistant
+       earmark household announce                 publishes the speakers to Home Assistant
 
-Without certificates, on one computer, two steps are enough:
+On one computer, without certificates, two steps are enough:
        earmark household this-device              prints: kitchen ed25519:...
        earmark household add-device kitchen --key ed25519:...
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what follows ``earmark household``."""
-    actions = Subcommands(parser, epilog=_ROUND)
+    """Add the actions of ``earmark household``."""
+    actions = Subcommands(
+        parser,
+        epilog=with_examples(
+            _ROUND,
+            "sudo earmark household init --system --host home.lan",
+            "earmark household add-device kitchen --area Kitchen",
+            "earmark household status",
+        ),
+    )
     _add_setup_actions(actions)
     _add_members(actions)
     _add_devices(actions)
@@ -244,7 +256,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: config.Config) -> int:
-    """Do one action on the household; return the exit code.
+    """Run one action on the household and return the exit code.
 
     Raises:
         EarmarkError: for anything foreseeable.
@@ -272,79 +284,147 @@ _Action = Callable[[argparse.Namespace, config.Config, Home], int]
 
 
 def _add_setup_actions(actions: Subcommands) -> None:
-    standard = Registry()
-    init = actions.add("init", "set up a home: its authority, and all that mosquitto needs")
+    defaults = Registry()
+    init = actions.add(
+        "init",
+        "create the certificate authority and the configuration of mosquitto",
+        "earmark household init --host home.lan --host 192.168.1.10",
+        "sudo earmark household init --system",
+    )
     init.add_argument(
         "--host",
         action="append",
         metavar="NAME",
-        help="a name or address of this computer; the first is told to speakers (may be repeated)",
+        help="host name or IP address of this computer; speakers use the first; may be repeated"
+        " (default: this computer's names)",
     )
     init.add_argument(
-        "--port", type=int, metavar="N", help=f"of the broker (default: {standard.port})"
+        "--port", type=int, metavar="N", help=f"TCP port of the broker (default: {defaults.port})"
     )
     init.add_argument(
         "--join-port",
         type=int,
         metavar="N",
-        help=f"open while a speaker is waited for (default: {standard.join_port})",
+        help="TCP port that is open while a member is expected to join"
+        f" (default: {defaults.join_port})",
     )
     init.add_argument(
         "--broker-folder",
         metavar="DIR",
-        help="where mosquitto's files go, such as /etc/mosquitto/earmark",
+        help="folder for mosquitto's files, such as /etc/mosquitto/earmark"
+        " (default: mosquitto in the data directory)",
     )
     init.add_argument(
         "--system",
         action="store_true",
         help="as root, for the services of the Debian package: mosquitto's files in"
-        " /etc/mosquitto/earmark, the archive's in /etc/earmark/archive, its settings in"
-        " /etc/earmark/archive.toml if there are none, home /var/lib/earmark-archive",
+        " /etc/mosquitto/earmark, the archive's in /etc/earmark/archive, its configuration in"
+        " /etc/earmark/archive.toml unless it exists, data directory /var/lib/earmark-archive",
     )
-    status = actions.add("status", "show who belongs, and what will have to be done")
-    status.add_argument("--json", action="store_true", help="one JSON object a line")
-    actions.add("renew", "make the certificates of this computer anew")
-    actions.add("announce", "show the speakers to Home Assistant, through the broker")
+    status = actions.add(
+        "status",
+        "list members, states and expiry; exit code 1 if a certificate is due",
+        "earmark household status",
+        "earmark household status --json",
+    )
+    status.add_argument("--json", action="store_true", help="print one JSON object a line")
+    actions.add(
+        "renew",
+        "renew the certificates of this computer, and list the members that are due",
+        "earmark household renew",
+    )
+    actions.add(
+        "announce",
+        "publish the speakers to Home Assistant through the broker (MQTT discovery)",
+        "earmark household announce",
+    )
 
 
 def _add_members(actions: Subcommands) -> None:
-    add = actions.add("add-device", "invite a speaker; or, with --key, only believe its signature")
+    add = actions.add(
+        "add-device",
+        "invite a speaker; with --key, only accept its signature",
+        "earmark household add-device kitchen --area Kitchen",
+        "earmark household add-device kitchen --card /media/bootfs --keeper ada",
+        "earmark household add-device kitchen --key ed25519:...",
+    )
     add.add_argument("name", metavar="NAME", help="short name: 1 to 32 of a-z, 0-9, hyphen")
-    add.add_argument("--key", metavar="ed25519:...", help="believe this key, and invite nobody")
-    add.add_argument("--area", metavar="TEXT", help="the room, for Home Assistant")
+    add.add_argument(
+        "--key", metavar="ed25519:...", help="accept this public key, and invite no one"
+    )
+    add.add_argument("--area", metavar="TEXT", help="room, for Home Assistant; 1 to 64 characters")
     add.add_argument(
         "--remote-unmute",
         action="store_true",
-        help="its settings let Home Assistant unmute: show a switch instead of a button",
+        help="the speaker allows unmuting by MQTT (mute.remote_unmute): Home Assistant shows a"
+        " switch instead of a button",
     )
     add.add_argument(
         "--card",
         metavar="DIR",
-        help="write the line to the boot partition of the speaker's card; see earmark first-boot",
+        help="write the line to the boot partition of the speaker's card, mounted at DIR; see"
+        " earmark first-boot --help",
     )
     add.add_argument(
-        "--keeper", metavar="NAME", help="with --card: whose speaker it is to be, by her name here"
+        "--keeper", metavar="NAME", help="with --card: owner to whom the speaker encrypts"
     )
-    owner = actions.add("add-owner", "note an owner, and invite her computer")
+    owner = actions.add(
+        "add-owner",
+        "add an owner, and invite their computer",
+        "earmark household add-owner ada --key age1...",
+        "earmark household add-owner ada --no-wait",
+    )
     owner.add_argument("name", metavar="NAME", help="short name: 1 to 32 of a-z, 0-9, hyphen")
-    owner.add_argument("--key", metavar="age1...", help="her public key, where it is not known yet")
-    for one in (add, owner):
-        one.add_argument("--no-wait", action="store_true", help="print the line, and end")
-    service = actions.add("add-service", "make key and certificate for Home Assistant")
-    service.add_argument("name", choices=("home-assistant",))
-    service.add_argument("--to", required=True, metavar="DIR", help="where the files go")
-    actions.add("wait", "wait for everyone who is invited")
-    revoke = actions.add("revoke", "take back certificates and rights, lost or stolen")
-    revoke.add_argument("name", metavar="NAME", help="d-kitchen, o-ada or s-home-assistant")
-    join = actions.add("join", "join a household by its line; a second time renews")
-    join.add_argument("line", metavar="LINE|FILE", help="the line, or a file that holds it")
-    join.add_argument("--settings", metavar="FILE", help="write the settings to it, if it is new")
+    owner.add_argument(
+        "--key", metavar="age1...", help="the owner's public key, unless already in the roster"
+    )
+    for action in (add, owner):
+        action.add_argument(
+            "--no-wait", action="store_true", help="print the line and exit; see household wait"
+        )
+    service = actions.add(
+        "add-service",
+        "create key and certificate for Home Assistant",
+        "earmark household add-service home-assistant --to ha-certificates",
+    )
+    service.add_argument("name", choices=("home-assistant",), help="name of the service")
+    service.add_argument("--to", required=True, metavar="DIR", help="folder for the files")
+    actions.add("wait", "wait until every invited member has joined", "earmark household wait")
+    revoke = actions.add(
+        "revoke",
+        "revoke a lost or stolen member: its certificate, access rights and signature",
+        "earmark household revoke d-kitchen",
+    )
+    revoke.add_argument(
+        "name", metavar="NAME", help="identity such as d-kitchen, o-ada or s-home-assistant"
+    )
+    join = actions.add(
+        "join",
+        "join a household with an invitation line; joining again renews the certificate",
+        "earmark household join invitation.txt --settings earmark.toml",
+    )
+    join.add_argument("line", metavar="LINE|FILE", help="invitation line, or a file that holds it")
+    join.add_argument(
+        "--settings", metavar="FILE", help="write the configuration to FILE unless it exists"
+    )
 
 
 def _add_devices(actions: Subcommands) -> None:
-    this = actions.add("this-device", "print this device's name and public key")
-    this.add_argument("--json", action="store_true", help="a JSON object")
-    listing = actions.add("devices", "show every device that is believed")
-    listing.add_argument("--json", action="store_true", help="one JSON object a line")
-    forget = actions.add("forget-device", "believe a device no more, stolen or retired")
-    forget.add_argument("name", metavar="NAME", help="the device to forget")
+    this = actions.add(
+        "this-device",
+        "print this device's name and public key; creates the key if there is none",
+        "earmark household this-device",
+    )
+    this.add_argument("--json", action="store_true", help="print one JSON object")
+    listing = actions.add(
+        "devices",
+        "list the devices whose signatures are accepted",
+        "earmark household devices",
+    )
+    listing.add_argument("--json", action="store_true", help="print one JSON object a line")
+    forget = actions.add(
+        "forget-device",
+        "remove a device that is stolen or retired; its signature is refused",
+        "earmark household forget-device kitchen",
+    )
+    forget.add_argument("name", metavar="NAME", help="the device to remove")

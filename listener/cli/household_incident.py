@@ -1,7 +1,7 @@
-"""A file went astray: which clips, whose, could anyone have opened them, and what to tell her.
+"""``earmark household incident``: report of clip files that were lost or disclosed.
 
-It reads the files and the roster, writes a row into each owner's log, and prints a notice. No key
-is needed, and none would help: that is the answer to the third question.
+It reads the files and the roster, writes a row into each owner's access log, and prints a notice to
+each owner. It needs no secret key.
 """
 
 import argparse
@@ -24,56 +24,61 @@ from listener.storage.home import Home
 
 _NOTICE: Final = """\
 notice to {owner}:
-  Files with {count} of your clips ({first} to {last}, from {devices}) left this household's hands.
-  Each was sealed on the speaker to one key, yours, whose fingerprint is {okeys}.
-  Nobody can open them without it: the archive and the person who made the mistake have no such key.
-  What can be read from outside: your short name, the speaker's name, when each clip was made and
-  how long it is in bytes.
-  If your key may be in other hands too, those clips can be heard: put a new key in its place,
-  earmark owner new-key {owner}.
+  Files with {count} of your clips ({first} to {last}, from {devices}) were lost or disclosed.
+  Each clip was encrypted on the speaker to your key alone; its fingerprint is {okeys}.
+  The clips cannot be decrypted without your secret key. The archive does not have it.
+  Readable without the key: your short name, the speaker's name, and the time and size in bytes of
+  each clip.
+  If your secret key may have been disclosed too, those clips can be decrypted. Replace the key:
+  earmark owner new-key {owner} --key age1...
 """
 
 
 @dataclass(frozen=True, slots=True)
-class StrayFile:
-    """What one file turned out to be."""
+class FileCheck:
+    """Result of the check of one file."""
 
     path: Path
     header: PublicHeader | None
-    """None where it is no clip of this household."""
+    """None when the file is not a clip of this household."""
     why: str = ""
 
 
 def add_arguments(actions: Subcommands) -> None:
-    """Add the action to the verb ``household``."""
-    action = actions.add("incident", "files went astray: say whose clips, and what to tell them")
-    action.add_argument(
-        "files", nargs="+", metavar="FILE|DIR", help="what went astray, or a copy of it"
+    """Add the action ``incident`` to ``earmark household``."""
+    action = actions.add(
+        "incident",
+        "after files were lost or disclosed: list whose clips, and print notices to the owners",
+        "earmark household incident lost-backup/ --json",
+        "earmark household incident 0b0f6c9e.earmark",
     )
-    action.add_argument("--json", action="store_true", help="one JSON object a file")
+    action.add_argument(
+        "files", nargs="+", metavar="FILE|DIR", help="the files concerned, or copies of them"
+    )
+    action.add_argument("--json", action="store_true", help="print one JSON object for each file")
 
 
 def run(arguments: argparse.Namespace, settings: Config, home: Home) -> int:
-    """Say what went astray, note it in each owner's log, and print what to tell her.
+    """Classify the files, write a row into each owner's log, and print the notices.
 
     Returns:
-        0; 1 when a file is no clip of this household, so that nothing can be said about it.
+        0; 1 when a file is not a clip of this household.
 
     Raises:
-        Unavailable: a file cannot be read, or the log not be written.
+        Unavailable: a file cannot be read, or the log cannot be written.
     """
     del settings
-    strays = list(_classify_files(arguments.files, home.roster()))
+    checks = list(_classify_files(arguments.files, home.roster()))
     owners: dict[str, list[PublicHeader]] = {}
-    for stray in strays:
-        if stray.header is not None:
-            owners.setdefault(stray.header.owner, []).append(stray.header)
+    for file_check in checks:
+        if file_check.header is not None:
+            owners.setdefault(file_check.header.owner, []).append(file_check.header)
     if owners:
         with closing(AccessLog(home.path / ACCESS_LOG, time.time)) as log:
             for owner, headers in owners.items():
                 log.append(LogEntry(owner=owner, op="incident", outcome="done", count=len(headers)))
-    for stray in strays:
-        print(_as_json(stray) if arguments.json else _as_text(stray))
+    for file_check in checks:
+        print(_as_json(file_check) if arguments.json else _as_text(file_check))
     if not arguments.json:
         for owner, headers in owners.items():
             moments = sorted(header.t for header in headers)
@@ -90,19 +95,19 @@ def run(arguments: argparse.Namespace, settings: Config, home: Home) -> int:
                 end="",
             )
         if owners:
-            print(f"\nnoted in the access log of {', '.join(owners)}")
-    return 0 if all(stray.header is not None for stray in strays) else 1
+            print(f"\nrecorded in the access log of {', '.join(owners)}")
+    return 0 if all(file_check.header is not None for file_check in checks) else 1
 
 
-def _classify_files(names: list[str], roster: Roster) -> Iterator[StrayFile]:
+def _classify_files(names: list[str], roster: Roster) -> Iterator[FileCheck]:
     devices, owners = roster.device_keys(), roster.owner_keys()
     for path in _files(names):
         try:
             with path.open("rb") as file:
                 data = file.read(ENVELOPE_LIMIT_BYTES + 1)
-            yield StrayFile(path, verify(data, devices, owners).header)
+            yield FileCheck(path, verify(data, devices, owners).header)
         except BadEnvelope as error:
-            yield StrayFile(path, None, str(error))
+            yield FileCheck(path, None, str(error))
         except OSError as error:
             raise Unavailable(f"cannot read {path}: {error.strerror}") from error
 
@@ -111,18 +116,18 @@ def _files(names: list[str]) -> Iterator[Path]:
     for name in names:
         path = Path(name)
         if path.is_dir():
-            yield from sorted(found for found in path.rglob("*.earmark") if found.is_file())
+            yield from sorted(file for file in path.rglob("*.earmark") if file.is_file())
         else:
             yield path
 
 
-def _as_json(stray: StrayFile) -> str:
-    header = stray.header
+def _as_json(file_check: FileCheck) -> str:
+    header = file_check.header
     if header is None:
-        return json.dumps({"file": str(stray.path), "clip": None, "why": stray.why})
+        return json.dumps({"file": str(file_check.path), "clip": None, "why": file_check.why})
     return json.dumps(
         {
-            "file": str(stray.path),
+            "file": str(file_check.path),
             "clip": header.clip,
             "owner": header.owner,
             "okey": header.okey,
@@ -133,11 +138,11 @@ def _as_json(stray: StrayFile) -> str:
     )
 
 
-def _as_text(stray: StrayFile) -> str:
-    header = stray.header
+def _as_text(file_check: FileCheck) -> str:
+    header = file_check.header
     if header is None:
-        return f"{stray.path}: no clip of this household: {stray.why}"
+        return f"{file_check.path}: not a clip of this household: {file_check.why}"
     return (
-        f"{stray.path}: clip {header.clip} of {header.owner}, {header.device}, {header.t};"
-        f" opens for {header.owner}'s key alone"
+        f"{file_check.path}: clip {header.clip} of {header.owner}, {header.device}, {header.t};"
+        f" encrypted to {header.owner}'s key"
     )

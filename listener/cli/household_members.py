@@ -1,7 +1,4 @@
-"""Who comes and who goes: the actions of ``earmark household`` that invite, join and revoke.
-
-Which devices the archive believes: the actions of ``earmark household`` that need no broker.
-"""
+"""Membership actions of ``earmark household``: invite, join, revoke, and the accepted devices."""
 
 import argparse
 import contextlib
@@ -26,9 +23,12 @@ from listener.storage.atomic import PUBLIC_MODE, write_atomic
 from listener.storage.home import Home
 from listener.system.systemd import StopSignal
 
+_TOKEN_BYTES: Final = 16
+_JOIN_HINT: Final = "run {} within one hour: earmark household join LINE"
+
 
 def show_this_device(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Print this device's name and public key; the first time makes the key."""
+    """Print this device's name and public key; create the key if there is none."""
     public = home.device_key().public_key()
     name, key = settings.device.name, keys.device_text(public)
     if arguments.json:
@@ -36,26 +36,26 @@ def show_this_device(arguments: argparse.Namespace, settings: config.Config, hom
         return 0
     print(f"{name} {key}", flush=True)
     print(
-        f"earmark: on the archive's computer: earmark household add-device {name} --key {key}",
+        f"earmark: run on the archive's computer: earmark household add-device {name} --key {key}",
         file=sys.stderr,
     )
     return 0
 
 
 def trust_device(home: Home, name: str, key: str) -> int:
-    """Believe what a device signs, and say so.
+    """Accept the signature of a device, and print its fingerprint.
 
     Raises:
-        EarmarkError: name or key are unfit or taken.
+        EarmarkError: the name or the key is invalid or in use.
     """
     home.change_roster(lambda roster: roster.with_device(name, key))
     fingerprint = keys.device_id(keys.parse_device(key))
-    print(f"{name} is believed; its key has the fingerprint {fingerprint}")
+    print(f"added {name}: its signature is accepted; fingerprint of the key: {fingerprint}")
     return 0
 
 
 def list_devices(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """List every device that is believed."""
+    """Print every device whose signature is accepted."""
     del settings
     known = home.roster().devices
     if arguments.json:
@@ -66,25 +66,21 @@ def list_devices(arguments: argparse.Namespace, settings: config.Config, home: H
     for device in known:
         print(f"{device.name:<{width}}  {device.dkey}")
     if not known:
-        print("no devices yet; earmark household --help shows how one is made known")
+        print("no devices; to add one, see earmark household --help")
     return 0
 
 
 def remove_device(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Believe a device no more."""
+    """Remove a device from the roster."""
     del settings
     name: str = arguments.name
     home.change_roster(lambda roster: roster.without_device(name))
-    print(f"{name} is forgotten: what it signs is refused from now on")
+    print(f"removed {name}: its signature is refused from now on")
     return 0
 
 
-_TOKEN_BYTES: Final = 16
-_BY_HAND: Final = "{}, within the hour: earmark household join LINE"
-
-
 def add_device(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Invite a device and wait for it; with its key, only believe what it signs."""
+    """Invite a device and wait until it joins; with ``--key``, only accept its signature."""
     del settings
     who = identity.device(arguments.name)
     if arguments.key is not None:
@@ -94,142 +90,146 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     if folder is not None:
         invitation.check_card(folder)
     elif keeper is not None:
-        raise UsageError("--keeper is for a card", "--card DIR says where it is mounted")
-    office = HouseholdStore(home.path)
+        raise UsageError("--keeper needs --card", "pass --card DIR, where the card is mounted")
+    store = HouseholdStore(home.path)
     speaker = Speaker(
         name=who.name, area=_area(arguments.area), remote_unmute=arguments.remote_unmute
     )
-    known = next((one for one in office.registry().speakers if one.name == who.name), None)
+    known = next((one for one in store.registry().speakers if one.name == who.name), None)
     if known is None or arguments.area is not None or arguments.remote_unmute:
-        office.update(lambda register: register.with_speaker(speaker))
-    line = _invite(office, home, who)
+        store.update(lambda registry: registry.with_speaker(speaker))
+    line = _invite(store, home, who)
     if folder is None:
-        print(f"earmark: {_BY_HAND.format('on the speaker')}", file=sys.stderr)
+        print(f"earmark: {_JOIN_HINT.format('on the speaker')}", file=sys.stderr)
     else:
         invitation.write_card(folder, invitation.card_text(line, keeper))
         print(
-            f"earmark: {folder / invitation.NAME} is written;"
-            " start the speaker with it within the hour",
+            f"earmark: wrote {folder / invitation.NAME};"
+            " start the speaker with the card within one hour",
             file=sys.stderr,
         )
     print(line, flush=True)
-    return _wait_or_not(office, home, who, waits=not arguments.no_wait)
+    return _wait_or_not(store, home, who, waits=not arguments.no_wait)
 
 
 def add_owner(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Note an owner, invite her computer and wait for it."""
+    """Add an owner, invite their computer and wait until it joins."""
     del settings
     who = identity.owner(arguments.name)
-    office = HouseholdStore(home.path)
-    office.registry()
+    store = HouseholdStore(home.path)
+    store.registry()
     if arguments.key is not None:
         home.change_roster(lambda roster: roster.with_owner(who.name, arguments.key))
     known = home.roster().known_owner(who.name)
     if not known.active:
-        print(f"{who.name} is not active until she proves that she can open her clips:")
+        print(f"{who.name} is inactive until they confirm that they hold the secret key:")
         print(f"  earmark owner challenge {who.name} | age -d -i {who.name}.key")
         print(f"  earmark owner confirm {who.name} ANSWER")
-    line = _invite(office, home, who)
-    print(f"earmark: {_BY_HAND.format('on her computer')}", file=sys.stderr)
+    line = _invite(store, home, who)
+    where = f"on {who.name}'s computer"
+    print(f"earmark: {_JOIN_HINT.format(where)}", file=sys.stderr)
     print(line, flush=True)
-    return _wait_or_not(office, home, who, waits=not arguments.no_wait)
+    return _wait_or_not(store, home, who, waits=not arguments.no_wait)
 
 
 def add_service(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Make key and certificate for somebody who cannot join by himself."""
+    """Create key and certificate for a service that cannot join by itself."""
     del settings
     who = identity.HOME_ASSISTANT
     folder = Path(arguments.to)
     HouseholdStore(home.path).issue(who, folder)
-    print(f"for Home Assistant's MQTT integration: {folder}/{broker_config.CA},")
-    print(f"  {folder}/{who.cn}.crt and {folder}/{who.cn}.key; remove them here afterwards")
+    print(f"upload to Home Assistant's MQTT integration: {folder}/{broker_config.CA},")
+    print(f"  {folder}/{who.cn}.crt and {folder}/{who.cn}.key; then delete them here")
     print_reload_hint()
     return 0
 
 
 def wait(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Wait for everyone who is invited."""
+    """Wait until every invited member has joined."""
     del arguments, settings
-    office = HouseholdStore(home.path)
-    now_s = int(office.now().timestamp())
-    waited = [
+    store = HouseholdStore(home.path)
+    now_s = int(store.now().timestamp())
+    invited = [
         member
-        for member in office.registry().invitations
+        for member in store.registry().invitations
         if member.used_by is None and member.expires_s > now_s
     ]
-    if not waited:
-        raise EarmarkError("nobody is invited", "earmark household add-device invites a speaker")
-    for member in waited:
-        _wait(office, home, HouseholdIdentity(member.cn))
+    if not invited:
+        raise EarmarkError(
+            "there is no open invitation", "invite a speaker: earmark household add-device NAME"
+        )
+    for member in invited:
+        _wait(store, home, HouseholdIdentity(member.cn))
     return 0
 
 
 def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Take back certificates and rights; a device's signature counts no more either."""
+    """Revoke a member's certificates and access rights, and refuse a device's signature."""
     del settings
     who = identity.parse(arguments.name)
     if who.kind is IdentityKind.SERVICE and who != identity.HOME_ASSISTANT:
         raise UsageError(
-            f"{who.cn} is this computer itself", "earmark household renew makes its key anew"
+            f"{who.cn} is a service of this computer and cannot be revoked",
+            "replace its key: earmark household renew",
         )
-    office = HouseholdStore(home.path)
-    now_s = int(office.now().timestamp())
+    store = HouseholdStore(home.path)
+    now_s = int(store.now().timestamp())
     if who.kind is IdentityKind.DEVICE:
-        # One that never joined is not in the roster.
+        # A device that never joined is not in the roster.
         with contextlib.suppress(UsageError):
             home.change_roster(lambda roster: roster.without_device(who.name))
     try:
-        office.update(lambda register: register.without(who, now_s))
+        store.update(lambda registry: registry.without(who, now_s))
     finally:
-        # Also where there was nothing left: an earlier attempt may have been cut off before this.
-        office.publish()
+        # Also when nothing changed: an earlier attempt may have been interrupted before this.
+        store.publish()
     if who.kind is IdentityKind.DEVICE:
-        print(f"{who.name} is out: its certificate, its rights and its signature count no more")
-        print("what it says to Home Assistant goes with: earmark household announce")
+        print(f"revoked {who.name}: its certificate, access rights and signature are refused")
+        print("to remove it from Home Assistant: earmark household announce")
     else:
-        print(f"{who.cn} is out: its certificate and its rights count no more")
+        print(f"revoked {who.cn}: its certificate and access rights are refused")
     if who.kind is IdentityKind.OWNER:
-        print(f"clips are made for her as before; to end that: earmark owner forget {who.name}")
+        print(f"clips are still made for this owner; to stop: earmark owner forget {who.name}")
     print_reload_hint()
     return 0
 
 
 def join(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Join the household that sent a line; print the settings that make use of it."""
+    """Join the household of an invitation; write or print the configuration for it."""
     invited = invitation.parse_line(_line(arguments.line))
     joined = join_client.join(home, invited)
     text = joined.settings()
-    print(f"joined as {joined.who.cn}; the certificate is in {joined.folder}", file=sys.stderr)
+    print(f"earmark: joined as {joined.who.cn}; certificate in {joined.folder}", file=sys.stderr)
     path = Path(arguments.settings) if arguments.settings else None
     if path is not None and not path.exists():
         write_atomic(path, text.encode(), PUBLIC_MODE)
-        print(f"the settings are in {path}", file=sys.stderr)
+        print(f"earmark: wrote the configuration {path}", file=sys.stderr)
         return 0
-    fresh = parse_settings(text, "the answer")
-    if settings.broker == fresh.broker and settings.device.name == fresh.device.name:
-        print("the settings are as they should be", file=sys.stderr)
+    wanted = parse_settings(text, "the household's answer")
+    if settings.broker == wanted.broker and settings.device.name == wanted.device.name:
+        print("earmark: the configuration needs no change", file=sys.stderr)
         return 0
-    print("put this into the settings:", file=sys.stderr)
+    print("earmark: add this to the configuration:", file=sys.stderr)
     print(text, end="")
     return 0
 
 
 def print_reload_hint() -> None:
-    """Say that the broker has to look at its files."""
+    """Print that the broker must reload its files."""
     print(
-        "earmark: the broker has to read its files again: systemctl reload mosquitto"
-        " (restart it to end connections that stand)",
+        "earmark: reload the broker: systemctl reload mosquitto"
+        " (restart it to close open connections)",
         file=sys.stderr,
     )
 
 
-def _invite(office: HouseholdStore, home: Home, who: HouseholdIdentity) -> str:
-    """Return the line that invites somebody."""
+def _invite(store: HouseholdStore, home: Home, who: HouseholdIdentity) -> str:
+    """Create an invitation and return its line."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
-    now_s = int(office.now().timestamp())
-    known = office.update(lambda register: register.with_invitation(who, token, now_s))
-    certificate, _ = office.service(identity.API)
-    shown = invitation.Invitation(
+    now_s = int(store.now().timestamp())
+    known = store.update(lambda registry: registry.with_invitation(who, token, now_s))
+    certificate, _ = store.service(identity.API)
+    invited = invitation.Invitation(
         cn=who.cn,
         host=known.hosts[0],
         port=known.join_port,
@@ -237,29 +237,31 @@ def _invite(office: HouseholdStore, home: Home, who: HouseholdIdentity) -> str:
         token=token,
         archive=keys.device_text(home.archive_key().public_key()),
     )
-    if office.publish():
+    if store.publish():
         print_reload_hint()
-    return shown.line()
+    return invited.line()
 
 
-def _wait_or_not(office: HouseholdStore, home: Home, who: HouseholdIdentity, *, waits: bool) -> int:
+def _wait_or_not(store: HouseholdStore, home: Home, who: HouseholdIdentity, *, waits: bool) -> int:
     if waits:
-        _wait(office, home, who)
+        _wait(store, home, who)
     else:
-        print("earmark: earmark household wait opens the door", file=sys.stderr)
+        print("earmark: to let the member join, run: earmark household wait", file=sys.stderr)
     return 0
 
 
-def _wait(office: HouseholdStore, home: Home, who: HouseholdIdentity) -> None:
-    door = join_server.JoinServer(office, home, ("", office.registry().join_port))
-    print(f"earmark: waiting for {who.cn} on port {door.port}", file=sys.stderr)
+def _wait(store: HouseholdStore, home: Home, who: HouseholdIdentity) -> None:
+    server = join_server.JoinServer(store, home, ("", store.registry().join_port))
+    print(f"earmark: waiting for {who.cn} on port {server.port}", file=sys.stderr)
     try:
         with StopSignal().on_signals() as stop:
-            if not door.wait(who, stop, INVITATION_S, time.monotonic):
-                raise Unavailable(f"{who.cn} did not come", "earmark household wait waits on")
+            if not server.wait(who, stop, INVITATION_S, time.monotonic):
+                raise Unavailable(
+                    f"{who.cn} did not join in time", "wait again: earmark household wait"
+                )
     finally:
-        door.close()
-    print(f"{who.cn} has joined", file=sys.stderr)
+        server.close()
+    print(f"earmark: {who.cn} has joined", file=sys.stderr)
 
 
 def _line(text: str) -> str:
@@ -269,7 +271,8 @@ def _line(text: str) -> str:
         return Path(text).read_text("utf-8")
     except (OSError, ValueError) as error:
         raise ConfigError(
-            "cannot read the invitation from that file", "give the line itself, or its file"
+            "cannot read the invitation: not a line and not a readable file",
+            "pass the line printed by earmark household add-device, or its file",
         ) from error
 
 
@@ -277,4 +280,6 @@ def _area(text: str | None) -> str | None:
     try:
         return msgspec.convert(text, Area | None)
     except msgspec.ValidationError as error:
-        raise UsageError("this is no name of a room", "1 to 64 characters, in one line") from error
+        raise UsageError(
+            "the name of the room is not valid", "use 1 to 64 characters in one line"
+        ) from error

@@ -1,11 +1,11 @@
-"""Arguments to verbs: parse, read the configuration, import the chosen verb, map errors to exits.
+"""Command table of ``earmark``: parses arguments, reads the configuration, maps errors to codes.
 
-How Earmark speaks: what was asked for goes to standard output, everything else to standard error;
-messages begin with ``earmark:``, in lower case and without a full stop; a hint says what to do.
-Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unavailable, 78 configuration; 128 and a signal
-where the reader stopped us.
+Only the module of the chosen command is imported. Results go to standard output, everything else
+to standard error; messages begin with ``earmark: error:`` or ``earmark: hint:``, in lower case and
+without a full stop. Exit codes: 0 done, 1 failed or a negative result, 2 usage, 69 unavailable, 78
+configuration, 128 + n ended by signal n.
 
-What the command lines of all verbs have in common: their options, and actions within a verb.
+The options and the help layout that all commands share are here too.
 """
 
 import argparse
@@ -30,50 +30,73 @@ SYSTEM_CONFIG: Final = "/etc/earmark/earmark.toml"
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add the options that every verb takes."""
+    """Add the options that every command takes."""
     parser.add_argument(
-        "--config", metavar="FILE", help=f"settings in TOML (default: {SYSTEM_CONFIG})"
+        "--config", metavar="FILE", help=f"configuration file in TOML (default: {SYSTEM_CONFIG})"
     )
-    parser.add_argument("--home", metavar="DIR", help="folder of keys, roster, spool and archive")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say more on standard error")
+    parser.add_argument(
+        "--home",
+        metavar="DIR",
+        help="data directory: keys, roster, spool and archive (default: the configuration's home,"
+        " else $EARMARK_HOME, else ~/.local/share/earmark)",
+    )
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="print informational messages to standard error",
+    )
+
+
+def with_examples(text: str, *examples: str) -> str:
+    """Return an epilog that ends with the section ``examples:``.
+
+    Args:
+        text: what comes before it; may be empty.
+        examples: command lines as they are typed, each beginning with ``earmark``.
+    """
+    section = "\n".join(["examples:", *(f"  {line}" for line in examples)])
+    return f"{text.rstrip()}\n\n{section}\n" if text else f"{section}\n"
 
 
 class Subcommands:
-    """The actions of a verb that has several: ``earmark VERB ACTION``.
+    """The actions of a command that has several: ``earmark COMMAND ACTION``.
 
     The common options may stand on either side of the action.
     """
 
     def __init__(
-        self, parser: argparse.ArgumentParser, *, epilog: str = "", default: str | None = None
+        self, parser: argparse.ArgumentParser, *, epilog: str, default: str | None = None
     ) -> None:
-        """Begin.
+        """Prepare the parser of a command for actions.
 
         Args:
-            parser: the verb's.
-            epilog: ends the help of the verb and of each action.
-            default: the action where none is named; without one, an action must be.
+            parser: the command's.
+            epilog: end of the command's help, see `with_examples`.
+            default: the action when none is named; without it, naming one is required.
         """
         parser.epilog = epilog
         parser.set_defaults(action=default)
-        self._epilog = epilog
         self._all = parser.add_subparsers(
             dest="action", metavar="ACTION", title="actions", required=default is None
         )
 
-    def add(self, name: str, about: str, description: str = "") -> argparse.ArgumentParser:
-        """Return the parser of one action, which ``arguments.action`` will name.
+    def add(
+        self, name: str, about: str, *examples: str, description: str = ""
+    ) -> argparse.ArgumentParser:
+        """Add one action, which ``arguments.action`` will name, and return its parser.
 
         Args:
             name: as it is typed.
             about: one line, in lower case and without a full stop.
+            examples: command lines that use the action; at least one.
             description: for the action's own help; made of ``about`` by default.
         """
         parser = self._all.add_parser(
             name,
             help=about,
             description=description or about[0].upper() + about[1:] + ".",
-            epilog=self._epilog,
+            epilog=with_examples("", *examples),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -88,39 +111,49 @@ class Subcommands:
         return parser
 
 
-VERBS: Final[Mapping[str, tuple[str, str]]] = {
-    "demo": ("listener.cli.demo", "see the whole promise kept on this machine, in a minute"),
-    "run": ("listener.cli.run", "hear and send together, from one configuration file"),
-    "hear": ("listener.cli.hear", "listen for the word; seal what follows into the spool"),
-    "mute": ("listener.cli.mute", "mute by software, or see what mutes"),
-    "send": ("listener.cli.send", "carry sealed clips from the spool to the broker"),
-    "monitor": ("listener.cli.monitor", "watch hear live: levels, scores, states and counts"),
-    "archive": ("listener.cli.archive", "keep sealed clips; list them; open your own"),
-    "clips": ("listener.cli.clips", "your clips: list, play, export, erase; who asked"),
-    "owner": ("listener.cli.owner", "say whose clips a device makes, and prove her key"),
-    "household": ("listener.cli.household", "set up a home: broker, speakers, owners, rights"),
-    "first-boot": ("listener.cli.first_boot", "take in what lies on the boot partition, once"),
-    "update": ("listener.cli.update", "install a signed release; go back where it fails"),
-    "models": ("listener.cli.models", "list, check and add wake-word models"),
-    "doctor": (
-        "listener.cli.doctor",
-        "look at microphone, mute, keys and broker; say what is wrong",
-    ),
-    "selftest": ("listener.cli.selftest", "prove that sound is forgotten, on this machine"),
-    "survey": ("listener.cli.survey", "listen for days, keep no sound, and trace the scores"),
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "demo": ("listener.cli.demo", "run a one-minute demonstration; needs no hardware"),
+    "run": ("listener.cli.run", "run hear and send together, without systemd"),
+    "hear": ("listener.cli.hear", "listen for the wake word; encrypt each clip into the spool"),
+    "send": ("listener.cli.send", "publish encrypted clips from the spool to the broker"),
+    "mute": ("listener.cli.mute", "mute or unmute by software, or print the mute state"),
+    "monitor": ("listener.cli.monitor", "show hear live: level, scores, states and counters"),
+    "doctor": ("listener.cli.doctor", "check microphone, mute, keys, broker and machine"),
+    "selftest": ("listener.cli.selftest", "check that hear leaves no audio in memory or files"),
+    "first-boot": ("listener.cli.first_boot", "apply the file on the boot partition"),
+    "update": ("listener.cli.update", "install a signed release; roll back if hear fails"),
+    "clips": ("listener.cli.clips", "list, play, export and erase your clips; read the log"),
+    "owner": ("listener.cli.owner", "add owners to a roster and confirm their keys"),
+    "household": ("listener.cli.household", "set up broker, speakers, owners and access rights"),
+    "archive": ("listener.cli.archive", "store encrypted clips; list them; decrypt your own"),
+    "survey": ("listener.cli.survey", "record wake-word scores for days, without audio"),
     "evaluate": ("listener.cli.evaluate", "measure false wakes and misses, with intervals"),
-    "score": ("listener.cli.score", "print each score a model gives to recordings"),
+    "score": ("listener.cli.score", "print the scores of a model over recordings"),
+    "models": ("listener.cli.models", "list, check and add wake-word models"),
 }
+"""Module of each command, and its purpose in one line."""
+
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "start here": ("demo",),
+    "speaker": (
+        *("run", "hear", "send", "mute", "monitor"),
+        *("doctor", "selftest", "first-boot", "update"),
+    ),
+    "owner of clips": ("clips", "owner"),
+    "household": ("household", "archive"),
+    "research": ("survey", "evaluate", "score", "models"),
+}
+"""Commands by reader, as ``earmark --help`` lists them."""
 
 
-class Verb(Protocol):
-    """What each verb's module offers."""
+class Command(Protocol):
+    """Interface of each command's module."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the verb's own arguments, with help that teaches."""
+        """Add the command's arguments, their help, and an epilog with examples."""
 
     def run(self, arguments: argparse.Namespace, settings: config.Config) -> int:
-        """Do it; return the exit code.
+        """Run the command and return the exit code.
 
         Raises:
             EarmarkError: for anything foreseeable.
@@ -128,23 +161,25 @@ class Verb(Protocol):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong as everything else here does."""
+    """Raises `UsageError` instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"{self.prog} --help says what there is")
+        raise UsageError(message, f"see {self.prog} --help")
 
 
-def main(argv: Sequence[str] | None = None, verbs: Mapping[str, tuple[str, str]] = VERBS) -> int:
-    """Run one verb and return the exit code.
+def main(
+    argv: Sequence[str] | None = None, commands: Mapping[str, tuple[str, str]] = COMMANDS
+) -> int:
+    """Run one command and return the exit code.
 
     Args:
-        argv: the words after the program's name; the process's own by default.
-        verbs: name to module and what it is for.
+        argv: arguments after the program's name; ``sys.argv[1:]`` by default.
+        commands: module and purpose by name.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(words, verbs)
-        # Here and not at the interpreter's end, where a reader that left would be a traceback.
+        code = _run(words, commands)
+        # Not at interpreter exit, where a closed pipe would print a traceback.
         sys.stdout.flush()
     except EarmarkError as error:
         return _print_error(error)
@@ -154,21 +189,21 @@ def main(argv: Sequence[str] | None = None, verbs: Mapping[str, tuple[str, str]]
         return _print_error(
             ConfigError(
                 f"{words[0]} needs the package {error.name}, which is not installed",
-                "pip install 'earmark[device,household,demo]' brings what each verb needs",
+                "pip install 'earmark[device,household,demo]'",
             )
         )
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # The reader of our output left (head, less): nothing is wrong, and nobody is there to tell.
+        # The reader of our output exited (head, less): nothing to report.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
         if error.filename is None:
             raise
-        complaint = Unavailable(f"cannot use {error.filename}: {error.strerror}")
-        complaint.__cause__ = error
-        return _print_error(complaint)
+        unavailable = Unavailable(f"cannot use {error.filename}: {error.strerror}")
+        unavailable.__cause__ = error
+        return _print_error(unavailable)
     return code
 
 
@@ -180,56 +215,71 @@ def _print_error(error: EarmarkError) -> int:
     return error.exit_code
 
 
-def _run(words: Sequence[str], verbs: Mapping[str, tuple[str, str]]) -> int:
+def _run(words: Sequence[str], commands: Mapping[str, tuple[str, str]]) -> int:
     try:
-        verb, arguments = _parse(words, verbs)
-    except SystemExit as done:  # after --help and --version
-        return int(done.code or 0)
+        command, arguments = _parse(words, commands)
+    except SystemExit as exited:  # after --help and --version
+        return int(exited.code or 0)
     logging.basicConfig(
         level=logging.INFO if arguments.verbose else logging.WARNING,
         format="earmark: %(message)s",
         stream=sys.stderr,
     )
-    return verb.run(arguments, _settings(arguments))
+    return command.run(arguments, _read_config(arguments))
 
 
 def _parse(
-    words: Sequence[str], verbs: Mapping[str, tuple[str, str]]
-) -> tuple[Verb, argparse.Namespace]:
-    """Parse ``words``; import only the verb they name."""
-    width = max(map(len, verbs))
+    words: Sequence[str], commands: Mapping[str, tuple[str, str]]
+) -> tuple[Command, argparse.Namespace]:
+    """Parse ``words``; import only the command they name."""
     parser = _Parser(
         prog="earmark",
-        usage="earmark VERB [option ...]",
-        description="Listen for one word, forget every other sound, seal what follows.",
-        epilog="verbs:\n"
-        + "\n".join(f"  {name:<{width}}  {about}" for name, (_, about) in verbs.items())
-        + "\n\nearmark VERB --help tells more about each.",
+        usage="earmark COMMAND [option ...]",
+        description="Wake-word listener for Raspberry Pi speakers. Discards all audio before the\n"
+        "wake word and encrypts each clip after it to one owner's key, on the device.",
+        epilog=_overview(commands),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"earmark {listener.__version__}")
-    parser.add_argument("verb", metavar="VERB", help="what to do, see below")
-    name: str = parser.parse_args(words[:1]).verb
-    if name not in verbs:
-        near = difflib.get_close_matches(name, verbs, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"the verbs are {', '.join(verbs)}"
-        raise UsageError(f"there is no verb {name!r}", hint)
-    module, about = verbs[name]
-    verb = cast("Verb", importlib.import_module(module))
-    own = _Parser(
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"earmark {listener.__version__}",
+        help="print the version and exit",
+    )
+    parser.add_argument("command", metavar="COMMAND", help="one of the commands below")
+    name: str = parser.parse_args(words[:1]).command
+    if name not in commands:
+        near = difflib.get_close_matches(name, commands, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(commands)}"
+        raise UsageError(f"there is no command {name!r}", hint)
+    module, about = commands[name]
+    command = cast("Command", importlib.import_module(module))
+    command_parser = _Parser(
         prog=f"earmark {name}",
         description=about[0].upper() + about[1:] + ".",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_common(own)
-    verb.add_arguments(own)
-    return verb, own.parse_args(words[1:])
+    add_common(command_parser)
+    command.add_arguments(command_parser)
+    return command, command_parser.parse_args(words[1:])
 
 
-def _settings(arguments: argparse.Namespace) -> config.Config:
-    """Read the configuration file, if there is one, and settle where home is."""
+def _overview(commands: Mapping[str, tuple[str, str]]) -> str:
+    """Return the commands by group with their purposes, and an example."""
+    width = max(map(len, commands))
+    lines = []
+    for title, names in GROUPS.items():
+        lines.append(f"{title}:")
+        lines += [f"  {name:<{width}}  {commands[name][1]}" for name in names if name in commands]
+        lines.append("")
+    lines.append("earmark COMMAND --help prints the options of a command.")
+    return with_examples("\n".join(lines), "earmark demo", "earmark hear --help")
+
+
+def _read_config(arguments: argparse.Namespace) -> config.Config:
+    """Read the configuration file, if there is one, and resolve the data directory."""
     named: str | None = arguments.config
     path = Path(named or SYSTEM_CONFIG)
     settings = config.Config()
@@ -238,7 +288,7 @@ def _settings(arguments: argparse.Namespace) -> config.Config:
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the name
         if named or not isinstance(error, FileNotFoundError):
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ConfigError(f"cannot read the settings {path}: {reason}") from error
+            raise ConfigError(f"cannot read the configuration {path}: {reason}") from error
     home = arguments.home or settings.home or os.environ.get("EARMARK_HOME")
     try:
         if not home:
@@ -247,6 +297,6 @@ def _settings(arguments: argparse.Namespace) -> config.Config:
         home = Path(home).expanduser().absolute()
     except RuntimeError as error:  # a user without a home folder
         raise ConfigError(
-            "there is no folder to keep anything in", "name one: --home DIR"
+            "there is no data directory: the user has no home folder", "pass --home DIR"
         ) from error
     return msgspec.structs.replace(settings, home=str(home))

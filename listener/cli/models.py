@@ -1,4 +1,4 @@
-"""The verb ``models``: what wake words there are, whether their files are right, and new ones."""
+"""``earmark models``: lists wake-word models, verifies their files, and adds new ones."""
 
 import argparse
 import hashlib
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from listener.cli.main import Subcommands
+from listener.cli.main import Subcommands, with_examples
 from listener.config import Config, Probability, ShortName
 from listener.errors import EarmarkError, ModelRefused, Unavailable, UsageError
 from listener.inference import add_model
@@ -30,41 +30,61 @@ if TYPE_CHECKING:
     from listener.inference.onnx import HeadNet
 
 UNSTATED: Final = "LicenseRef-unstated"
-_VERSION: Final = re.compile(r"[-_ ]v?\d+(\.\d+)*$")  # heads are mostly called word_v0.1.onnx
+_VERSION: Final = re.compile(r"[-_ ]v?\d+(\.\d+)*$")  # most files are named word_v0.1.onnx
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's own arguments."""
-    actions = Subcommands(parser)
-    show = actions.add("list", "what there is")
+    """Add the actions of ``earmark models``."""
+    actions = Subcommands(
+        parser,
+        epilog=with_examples(
+            "models/README.md describes the models that are included.",
+            "earmark models list",
+            "earmark models add hey_kitchen_v0.1.onnx",
+        ),
+    )
+    show = actions.add(
+        "list",
+        "list the models with threshold, licence and origin",
+        "earmark models list",
+        "earmark models list --json",
+    )
     check = actions.add(
         "check",
-        "is every file here, and the right one; exit 1 if not",
-        "Say of every file whether it is here and has the hash in its manifest.",
+        "verify the files of all models; exit code 1 if one is missing or differs",
+        "earmark models check",
+        description="Compare the SHA-256 of every model file with its manifest.",
     )
-    for one in (show, check):
-        one.add_argument("--json", action="store_true", help="one object a line")
+    for action in (show, check):
+        action.add_argument("--json", action="store_true", help="print one JSON object a line")
     add = actions.add(
         "add",
-        "add a wake word of your own in openWakeWord format",
-        "Add an ONNX file that takes [1, N, 96] and gives a probability.",
+        "add your own wake word in openWakeWord format",
+        "earmark models add hey_kitchen_v0.1.onnx",
+        "earmark models add model.onnx --name hey-kitchen --threshold 0.6 --licence CC-BY-4.0",
+        description="Add an ONNX classifier in openWakeWord format: input [1, N, 96], output one"
+        " probability.",
     )
-    add.add_argument("file", metavar="FILE.onnx", help="the model")
-    add.add_argument("--name", help="what to call it: a-z, 0-9 and - (default: from the file)")
+    add.add_argument("file", metavar="FILE.onnx", help="the ONNX file")
+    add.add_argument(
+        "--name",
+        help="name of the wake word: 1 to 32 of a-z, 0-9, hyphen (default: from the file's name)",
+    )
     add.add_argument(
         "--threshold",
         type=float,
         default=DEFAULT_THRESHOLD,
-        help="score from which it wakes (default: %(default)s)",
+        help="score at or above which it wakes, over 0 and under 1 (default: %(default)s)",
     )
     add.add_argument("--licence", default=UNSTATED, help="SPDX identifier (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """List, check or add.
+    """List, check or add models.
 
     Raises:
-        EarmarkError: the file to add cannot be read, is no such model, or its name is taken.
+        EarmarkError: the file to add cannot be read or is not a wake-word model, or its name is in
+            use.
     """
     catalogue = Catalogue(Path(settings.home))
     if arguments.action == "list":
@@ -75,14 +95,14 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 
 def _list(catalogue: Catalogue, *, as_json: bool) -> int:
-    """Print what each manifest claims; files are not looked at. 1 if a manifest is wrong."""
+    """Print each manifest without reading the model files; return 1 if a manifest is invalid."""
     rows = []
     refused = False
     for name in catalogue.names():
         try:
             manifest = catalogue.manifest(name)
         except ModelRefused as error:
-            # One wrong manifest must not hide the others.
+            # One invalid manifest must not hide the others.
             print(f"earmark: error: {error}", file=sys.stderr)
             refused = True
             continue
@@ -106,7 +126,7 @@ def _list(catalogue: Catalogue, *, as_json: bool) -> int:
 
 
 def _check(catalogue: Catalogue, *, as_json: bool) -> int:
-    """Print what is wrong with each file; 1 if anything is."""
+    """Print the state of each file; return 1 if one is missing or differs."""
     wrong = False
     rows = []
     for name in catalogue.names():
@@ -124,7 +144,7 @@ def _check(catalogue: Catalogue, *, as_json: bool) -> int:
 
 
 def _findings(catalogue: Catalogue, name: str) -> Iterable[tuple[str, str, EarmarkError | None]]:
-    """Yield path, state and what is wrong for each file of ``name``."""
+    """Yield path, state and error of each file of the model ``name``."""
     try:
         manifest = catalogue.manifest(name)
     except ModelRefused as error:
@@ -137,7 +157,7 @@ def _findings(catalogue: Catalogue, name: str) -> Iterable[tuple[str, str, Earma
             yield file.path, "not installed", error
             continue
         if not place.is_file():
-            yield file.path, "missing", ModelRefused(f"there is no file {place}")
+            yield file.path, "missing", ModelRefused(f"{place} does not exist")
             continue
         try:
             verify(manifest, file, catalogue.read(place, file))
@@ -148,17 +168,19 @@ def _findings(catalogue: Catalogue, name: str) -> Iterable[tuple[str, str, Earma
 
 
 def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
-    """Copy a head into the home, if it is one."""
-    from listener.inference.onnx import HeadNet  # noqa: PLC0415 - 60 MiB that list does not need
+    """Validate a classifier and copy it into the data directory."""
+    from listener.inference.onnx import HeadNet  # noqa: PLC0415 - list does not need its 60 MiB
 
     path = Path(arguments.file)
     name = _name(path) if arguments.name is None else arguments.name
-    _check_option("--name", name, ShortName, "a name is 1 to 32 of a-z, 0-9 and the hyphen")
-    _check_option("--threshold", arguments.threshold, Probability, "it lies between 0 and 1")
+    _check_option("--name", name, ShortName, "use 1 to 32 of a-z, 0-9 and hyphen")
+    _check_option(
+        "--threshold", arguments.threshold, Probability, "use a number over 0 and under 1"
+    )
     if catalogue.is_shipped(name):
         raise UsageError(
-            f"{name} is the name of a model that comes with Earmark",
-            f"choose another: --name my-{name}"[:60],
+            f"{name} is the name of an included model",
+            f"choose another name: --name my-{name}"[:60],
         )
     data = _read_bounded(path)
     head = HeadNet(data, path.name)
@@ -174,27 +196,27 @@ def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
         threshold=arguments.threshold,
         files=(File(path="model.onnx", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)),),
     )
-    # What we write must be what we read back: the options are the user's own text.
+    # The options are free text: the manifest must be readable again.
     manifest = parse_manifest(to_toml(proposed), "the new manifest")
     if add_model.add_model(catalogue, manifest, data):
-        print(f"added {name}: a window of {window} frames, threshold {manifest.threshold:g}")
+        print(f"added {name}: window {window} frames, threshold {manifest.threshold:g}")
     else:
-        print(f"{name} is already here; nothing changed")
+        print(f"{name} exists already; nothing changed")
     return 0
 
 
 def _check_output(head: "HeadNet", name: str) -> None:
-    """Run the head once on silence and on noise: what it gives must be one probability.
+    """Run the classifier on silence and on noise; its output must be one probability.
 
     Raises:
-        ModelRefused: it gives something else, or does not run.
+        ModelRefused: the output is something else, or it does not run.
     """
     import numpy as np  # noqa: PLC0415 - list does not need it
 
     if head.outputs != 1:
         raise ModelRefused(
-            f"{name} gives {head.outputs} numbers, not one probability",
-            "one that tells phrases apart needs a manifest with labels, see models/README.md",
+            f"{name} has {head.outputs} outputs instead of one probability",
+            "a model of several phrases needs a manifest with labels: models/README.md",
         )
     shape = (head.window_frames, EMBEDDING_FEATURES)
     for window in (np.zeros(shape), 20 * np.random.default_rng(1).standard_normal(shape)):
@@ -204,13 +226,13 @@ def _check_output(head: "HeadNet", name: str) -> None:
             raise ModelRefused(f"{name} cannot be run") from error
         if not 0 <= score <= 1:
             raise ModelRefused(
-                f"{name} gives {score:g}, which is no probability",
-                "its last step must be a sigmoid",
+                f"{name} gives the score {score:g}, which is not a probability",
+                "end the network with a sigmoid",
             )
 
 
 def _name(path: Path) -> str:
-    """Guess a name: the file's, without version, in our letters."""
+    """Derive a name from the file's name: no version, only a-z, 0-9 and hyphen."""
     stem = _VERSION.sub("", path.stem.lower())
     return re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:32]
 
@@ -219,22 +241,22 @@ def _check_option(option: str, value: str | float, kind: object, rule: str) -> N
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{option} cannot be {value!r}", rule) from error
+        raise UsageError(f"{option} {value!r} is not valid", rule) from error
 
 
 def _read_bounded(path: Path) -> bytes:
-    """Read the file, and never much more than a model can have."""
+    """Read the file, up to one byte more than the largest allowed."""
     try:
         with path.open("rb") as stream:
             data = stream.read(LARGEST_FILE_BYTES + 1)
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:  # a NUL in the name
-        raise UsageError(f"no file can be called {str(path)!r}") from error
+        raise UsageError(f"{str(path)!r} is not a valid file name") from error
     if len(data) > LARGEST_FILE_BYTES:
         raise ModelRefused(
-            f"{path} is larger than {LARGEST_FILE_BYTES >> 20} MiB; no wake word is",
-            "openWakeWord's heads have 0.1 to 2 MiB",
+            f"{path} is larger than {LARGEST_FILE_BYTES >> 20} MiB",
+            "use a classifier in openWakeWord format; they have 0.1 to 2 MiB",
         )
     return data
 

@@ -1,6 +1,6 @@
-"""``earmark mute``: mute by software, take that back, see what mutes, clear a fault.
+"""``earmark mute``: mutes and unmutes by software, prints the mute state, clears a fault.
 
-Works while hear does not run: the files in the home are the truth, and hear looks at them.
+Works also while hear does not run: the state is in files in the data directory, which hear reads.
 """
 
 import argparse
@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from listener.cli.main import with_examples
 from listener.config import Config, MuteSettings
 from listener.errors import EarmarkError
 from listener.hear.hardware import open_line
@@ -28,54 +29,61 @@ _PATIENCE_S: Final = 5.0
 
 Position = Literal["open", "shut", "unreadable", "held", "none", "unset"]
 
-_MENDS: Final = {
-    "fault": "look at switch and wiring; then a person at this machine: earmark mute clear-fault",
-    "switch": "only a hand at the switch can release it",
-    "software": "a person at this machine: earmark mute off",
+_REMEDIES: Final = {
+    "fault": "check the switch and its wiring, then run: earmark mute clear-fault",
+    "switch": "to unmute: move the switch",
+    "software": "to unmute: earmark mute off",
 }
 
 
 class MuteStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``earmark mute status --json`` prints."""
+    """Mute state, as ``earmark mute status --json`` prints it."""
 
     cause: Literal["open", "hardware", "software", "fault"]
-    """What mutes first: a fault before the switch, and that before the software."""
+    """First cause of the mute: a fault before the switch, the switch before the software mute."""
     switch: Position
-    """``held``: a running hear has the GPIO line, and only it can read it; ``unset``: the settings
-    do not say which switch is fitted."""
+    """``held``: hear runs and has the GPIO line open exclusively; ``unset``: mute.switch is not
+    configured."""
     software: bool | None
-    """None: its file cannot be read, and that mutes."""
+    """True when muted by software. None: the state file cannot be read, which counts as muted."""
     software_since: str | None
     software_by: str | None
     fault: FaultReason | None
     fault_since: str | None
     is_fault_readable: bool
-    """False mutes too."""
+    """False counts as muted."""
     remote_unmute: bool
-    """Whether a message may take back the software mute."""
+    """True when an MQTT message may remove the software mute."""
     hear: bool
-    """Whether hear runs."""
+    """True when hear runs."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``mute`` takes."""
-    parser.epilog = (
-        "Software mutes more, never less: a switch that is thrown stays thrown, and releasing it\n"
-        "takes back no software mute. Both last beyond a restart."
+    """Add the arguments of ``earmark mute``."""
+    parser.epilog = with_examples(
+        "The microphone is muted while the switch, the software mute or a fault mutes it: the\n"
+        "software cannot override the switch, and moving the switch does not remove a software\n"
+        "mute. All three persist across restarts.\n\n"
+        "on           mute by software\n"
+        "off          remove the software mute\n"
+        "status       print the state and its causes; change nothing\n"
+        "clear-fault  remove a fault of the switch, once it is repaired",
+        "earmark mute on",
+        "earmark mute status --json",
     )
     parser.add_argument(
         "action",
         choices=("on", "off", "status", "clear-fault"),
-        help="mute, take the software mute back, say what mutes, or clear a fault once it is found",
+        help="on, off, status or clear-fault, see below",
     )
     parser.add_argument("--json", action="store_true", help="print the state as one JSON object")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Do it, tell hear, and say what mutes now.
+    """Change the state, notify hear, and print the new state.
 
     Raises:
-        Unavailable: the home cannot be written.
+        Unavailable: the data directory cannot be written.
     """
     home = Path(settings.home)
     lasting = MuteFiles(home, _PATIENCE_S)
@@ -103,12 +111,12 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 
 def read_status(lasting: MuteFiles, settings: MuteSettings, *, hear: bool) -> MuteStatus:
-    """Return what mutes now.
+    """Return the current mute state.
 
     Args:
-        lasting: the home's files.
-        settings: which switch is fitted.
-        hear: whether hear runs.
+        lasting: state files in the data directory.
+        settings: the fitted switch.
+        hear: True when hear runs.
     """
     software, is_software_readable = _read(lasting.software)
     fault, is_fault_readable = _read(lasting.fault)
@@ -136,42 +144,42 @@ def read_status(lasting: MuteFiles, settings: MuteSettings, *, hear: bool) -> Mu
 
 
 def format_status(state: MuteStatus) -> list[str]:
-    """Return a state as lines for people: what mutes, and who can change it."""
-    lines = ["muted" if state.cause != "open" else "open"]
+    """Return a state as lines of text: each cause, and how to change it."""
+    lines = ["muted" if state.cause != "open" else "not muted"]
     if state.fault is not None:
         lines.append(f"fault     {REASONS[state.fault]}, since {state.fault_since}")
-        lines.append(f"          {_MENDS['fault']}")
+        lines.append(f"          {_REMEDIES['fault']}")
     elif not state.is_fault_readable:
-        lines.append("fault     whether there is one cannot be read, and that mutes")
-        lines.append(f"          {_MENDS['fault']}")
+        lines.append("fault     the fault file cannot be read; muted as a precaution")
+        lines.append(f"          {_REMEDIES['fault']}")
     lines.append(f"switch    {_SWITCHES[state.switch]}")
     if state.switch in ("shut", "unreadable"):
-        lines.append(f"          {_MENDS['switch']}")
+        lines.append(f"          {_REMEDIES['switch']}")
     if state.software is None:
-        lines.append("software  its file cannot be read, and that mutes")
+        lines.append("software  the state file cannot be read; muted as a precaution")
     elif state.software:
         lines.append(f"software  muted by a {state.software_by}, since {state.software_since}")
     else:
-        lines.append("software  open")
+        lines.append("software  not muted")
     if state.software is not False:
-        also = ", or a message from the broker" if state.remote_unmute and state.software else ""
-        lines.append(f"          {_MENDS['software']}{also}")
+        also = ", or by MQTT" if state.remote_unmute and state.software else ""
+        lines.append(f"          {_REMEDIES['software']}{also}")
     lines.append(f"hear      {'runs' if state.hear else 'does not run'}")
     return lines
 
 
 _SWITCHES: Final[dict[Position, str]] = {
-    "open": "open",
-    "shut": "shut",
-    "unreadable": "cannot be read, and that mutes",
-    "held": "held by hear, which alone can read it; see earmark monitor",
-    "none": "none is fitted: software alone can mute",
-    "unset": "the settings do not say which is fitted (mute.switch)",
+    "open": "not muted",
+    "shut": "muted",
+    "unreadable": "cannot be read; muted as a precaution",
+    "held": "in use by hear; earmark monitor shows its state",
+    "none": "none fitted; only the software can mute",
+    "unset": "not configured; set mute.switch",
 }
 
 
 def _mutes(file: MuteFile[AnyRecord]) -> bool:
-    """Tell whether it mutes, as what cannot be read does."""
+    """Return True when the record mutes, or cannot be read."""
     record, is_readable = _read(file)
     return not is_readable or (record is not None and record.mutes)
 
@@ -184,7 +192,7 @@ def _read(file: MuteFile[AnyRecord]) -> tuple[AnyRecord | None, bool]:
 
 
 def _position(settings: MuteSettings, *, hear: bool) -> Position:
-    """Read the switch, beside hear where the kernel lets us."""
+    """Read the switch, also while hear runs if the kernel allows it."""
     if settings.switch is None:
         return "unset"
     if settings.switch == "none":
@@ -196,5 +204,5 @@ def _position(settings: MuteSettings, *, hear: bool) -> Position:
         finally:
             line.close()
     except (OSError, EarmarkError):
-        # One request at a time has a GPIO line.
+        # A GPIO line has one consumer at a time.
         return "held" if hear and settings.switch == "gpio" else "unreadable"

@@ -1,4 +1,4 @@
-"""The verb ``owner``: whose clips may be made, and the proof that she can open them."""
+"""``earmark owner``: the owners in a roster, and the proof that each can decrypt their clips."""
 
 import argparse
 import json
@@ -9,63 +9,101 @@ from pathlib import Path
 from typing import Final
 
 from listener import config
-from listener.cli.main import Subcommands
+from listener.cli.main import Subcommands, with_examples
 from listener.envelope import keys
-from listener.owner import challenge as riddle
+from listener.owner.challenge import make_challenge
 from listener.owner.records import CHALLENGE_S, Owner
 from listener.storage.home import Home
 
 _ROUND: Final = """\
-the whole round, for an owner whose short name is to be ada:
+to add an owner, here with the short name ada:
 
-  1  on ada's own computer; ada.key stays there, and is backed up there
+  1  on ada's computer; ada.key stays there, back it up
        age-keygen -o ada.key
-       age-keygen -y ada.key                      prints her public key, age1...
-  2  here
+       age-keygen -y ada.key                      prints the public key, age1...
+  2  on this machine
        earmark owner add ada --key age1...
        earmark owner challenge ada > challenge.txt
-  3  on ada's computer: what this prints is her answer, good for 24 hours
+  3  on ada's computer; prints the answer, which is valid for 24 hours
        age -d -i ada.key challenge.txt
-  4  here
+  4  on this machine
        earmark owner confirm ada ANSWER
 
-Where ada.key is on this computer, the riddle and its answer are one line:
-       earmark owner challenge ada | age -d -i ada.key
-
-Until step 4 no clip of hers is made or kept, so a key pasted wrongly does no harm.
-Age comes with Debian (apt install age) and from https://age-encryption.org for the rest.
+Until step 4 the owner is inactive: no clip is made or accepted for them. age is in Debian
+(apt install age), and for other systems at https://age-encryption.org.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what follows ``earmark owner``."""
-    actions = Subcommands(parser, epilog=_ROUND)
-    add = actions.add("add", "note an owner and her public key; it counts once she confirms it")
+    """Add the actions of ``earmark owner``."""
+    actions = Subcommands(
+        parser,
+        epilog=with_examples(
+            _ROUND,
+            "earmark owner list",
+            "earmark owner add ada --key age1...",
+            "earmark owner challenge ada | age -d -i ada.key",
+        ),
+    )
+    add = actions.add(
+        "add",
+        "add an owner's public key (inactive until confirmed)",
+        "earmark owner add ada --key age1...",
+    )
     add.add_argument("name", metavar="NAME", help="short name: 1 to 32 of a-z, 0-9, hyphen")
-    add.add_argument("--key", required=True, metavar="age1...", help="her public key")
-    challenge = actions.add("challenge", "print a riddle for her secret key; the newest counts")
-    challenge.add_argument("name", metavar="NAME", help="an owner who has not confirmed yet")
+    add.add_argument("--key", required=True, metavar="age1...", help="the owner's public key")
+    challenge = actions.add(
+        "challenge",
+        "print a challenge to decrypt with the owner's secret key; replaces any earlier one",
+        "earmark owner challenge ada > challenge.txt",
+        "earmark owner challenge ada | age -d -i ada.key",
+        "earmark owner challenge ada --present",
+    )
+    challenge.add_argument("name", metavar="NAME", help="an owner with a key to confirm")
     challenge.add_argument(
         "--present",
         action="store_true",
-        help="for a new key: ask for no proof of the one before; for whoever stands here",
+        help="for a new key, after the old one was lost: do not require proof of the old key;"
+        " use it only when the owner is present",
     )
-    following = actions.add("new-key", "note a key that follows; both have to be proved")
+    following = actions.add(
+        "new-key",
+        "add a key that replaces an owner's key once both are confirmed",
+        "earmark owner new-key ada --key age1...",
+    )
     following.add_argument("name", metavar="NAME", help="an active owner")
-    following.add_argument("--key", required=True, metavar="age1...", help="her new public key")
-    confirm = actions.add("confirm", "take her answer to the riddle; from then on she is active")
-    confirm.add_argument("name", metavar="NAME", help="the owner who was challenged")
-    confirm.add_argument(
-        "answer", nargs="+", metavar="ANSWER", help="what age -d printed; two for a new key"
+    following.add_argument(
+        "--key", required=True, metavar="age1...", help="the owner's new public key"
     )
-    listing = actions.add("list", "show every owner and whether she is active")
-    listing.add_argument("--json", action="store_true", help="one JSON object a line")
-    forget = actions.add("forget", "make and accept no clip of hers any more")
-    forget.add_argument("name", metavar="NAME", help="the owner to forget")
+    confirm = actions.add(
+        "confirm",
+        "verify the answer to the challenge, and activate the key",
+        "earmark owner confirm ada ada:6f1c0c8fd4c1e95b",
+    )
+    confirm.add_argument("name", metavar="NAME", help="the owner who decrypted the challenge")
+    confirm.add_argument(
+        "answer",
+        nargs="+",
+        metavar="ANSWER",
+        help="output of age -d; two answers for a new key, the old key's first",
+    )
+    listing = actions.add(
+        "list",
+        "list owners, fingerprints of their keys, and their state",
+        "earmark owner list",
+        "earmark owner list --json",
+    )
+    listing.add_argument("--json", action="store_true", help="print one JSON object a line")
+    forget = actions.add(
+        "forget",
+        "remove an owner; no more clips are made or accepted for them",
+        "earmark owner forget ada",
+    )
+    forget.add_argument("name", metavar="NAME", help="the owner to remove")
 
 
 def run(arguments: argparse.Namespace, settings: config.Config) -> int:
-    """Do one action on the roster; return the exit code.
+    """Run one action on the roster and return the exit code.
 
     Raises:
         EarmarkError: for anything foreseeable.
@@ -89,11 +127,11 @@ def _add(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
     name: str = arguments.name
     roster = home.change_roster(lambda roster: roster.with_owner(name, arguments.key))
     owner = roster.known_owner(name)
-    print(f"{name} has the key with the fingerprint {owner.okey}")
+    print(f"added a key of {name} with the fingerprint {owner.okey}")
     if owner.active:
-        print("she is active already")
+        print(f"{name} is active already")
     else:
-        print("she is not active until she proves that she can open what is sealed to it:")
+        print(f"{name} is inactive until they confirm that they hold the secret key:")
         print(f"  earmark owner challenge {name} | age -d -i {name}.key")
         print(f"  earmark owner confirm {name} ANSWER")
     return 0
@@ -103,8 +141,8 @@ def _new_key(arguments: argparse.Namespace, settings: config.Config, home: Home)
     del settings
     name: str = arguments.name
     roster = home.change_roster(lambda roster: roster.with_following(name, arguments.key))
-    print(f"{name} keeps the key {roster.known_owner(name).okey} until both are proved:")
-    print(f"  earmark owner challenge {name} > challenge.txt      two riddles, one for each key")
+    print(f"the key {roster.known_owner(name).okey} stays active until both keys are confirmed:")
+    print(f"  earmark owner challenge {name} > challenge.txt      two challenges, one for each key")
     print(f"  earmark owner confirm {name} ANSWER ANSWER")
     return 0
 
@@ -116,20 +154,20 @@ def _challenge(arguments: argparse.Namespace, settings: config.Config, home: Hom
     recipients = [owner.following or owner.recipient]
     if owner.following is not None and not arguments.present:
         recipients = [owner.recipient, owner.following]
-    riddles = [riddle.make_challenge(name, recipient) for recipient in recipients]
-    answers = [answer for answer, _ in riddles]
+    challenges = [make_challenge(name, recipient) for recipient in recipients]
+    answers = [answer for answer, _ in challenges]
     now_s = int(time.time())
     home.change_roster(lambda roster: roster.with_challenge(name, " ".join(answers), now_s))
-    for _, text in riddles:
+    for _, text in challenges:
         print(text, end="", flush=True)
-    which = (
-        "the old key opens the first, the new one the second"
+    instruction = (
+        "decrypt the first with the old key and the second with the new one"
         if len(answers) > 1
-        else (f"only {name}'s secret key opens this")
+        else f"decrypt this with {name}'s secret key"
     )
     print(
-        f"earmark: {which}, with age -d -i {name}.key;"
-        f" the answer counts for {CHALLENGE_S // 3600} hours",
+        f"earmark: {instruction}: age -d -i {name}.key;"
+        f" the answer is valid for {CHALLENGE_S // 3600} hours",
         file=sys.stderr,
     )
     return 0
@@ -142,7 +180,7 @@ def _confirm(arguments: argparse.Namespace, settings: config.Config, home: Home)
     home.change_roster(
         lambda roster: roster.with_confirmation(name, " ".join(arguments.answer), now_s)
     )
-    print(f"{name} is active: clips may be sealed to her key from now on")
+    print(f"{name} is active: clips are encrypted to this key from now on")
     return 0
 
 
@@ -151,31 +189,34 @@ def _list(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
     owners = home.roster().owners
     if arguments.json:
         for owner in owners:
-            told = {
+            row = {
                 "owner": owner.name,
                 "okey": owner.okey,
                 "recipient": owner.recipient,
                 "active": owner.active,
                 "challenged": owner.challenge is not None,
-                "retired": [keys.owner_id(one) for one in owner.retired],
+                "retired": [keys.owner_id(key) for key in owner.retired],
             }
-            print(json.dumps(told))
+            print(json.dumps(row))
         return 0
     width = max((len(owner.name) for owner in owners), default=0)
     for owner in owners:
         print(f"{owner.name:<{width}}  {owner.okey}  {_state(owner)}")
     if not owners:
-        print("no owners yet; earmark owner --help shows how one is added")
+        print("no owners; to add one, see earmark owner --help")
     return 0
 
 
 def _remove(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     name: str = arguments.name
     home.change_roster(lambda roster: roster.without_owner(name))
-    print(f"{name} is forgotten: no clip of hers is made or accepted any more")
-    print("what the archive holds stays sealed to her key")
+    print(f"removed {name}: no more clips are made or accepted for them")
+    print("stored clips stay in the archive, encrypted to their key")
     if settings.attribution.keeper == name:
-        print("she was this device's keeper: it makes no clips until it has another")
+        print(
+            f"{name} was the keeper of this device: set attribution.keeper to another owner,"
+            " until then hear does not start"
+        )
     return 0
 
 

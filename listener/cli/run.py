@@ -1,7 +1,7 @@
-"""The verb ``run``: hear and send together, where no systemd keeps them.
+"""``earmark run``: supervises hear and send on a machine without systemd.
 
-Two processes as everywhere else, so that the borders of privilege stay: this one holds neither a
-microphone nor a connection. A send that dies is started again; when hear ends, everything ends.
+hear and send stay separate processes with their own privileges: this one opens neither a
+microphone nor a connection. send is restarted when it exits; when hear exits, everything stops.
 """
 
 import argparse
@@ -16,19 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from listener.cli.main import with_examples
 from listener.config import Config
 from listener.errors import ConfigError, Unavailable, UsageError
 from listener.spool.queue import Spool
 from listener.system import systemd
 from listener.system.backoff import Backoff
 
-TURN_S: Final = 0.2
+POLL_S: Final = 0.2
 FIRST_BACKOFF_S: Final = 0.5
 LONGEST_BACKOFF_S: Final = 30.0
-HEALTHY_S: Final = 60.0  # a send that lived so long begins again with the first backoff
+HEALTHY_S: Final = 60.0  # the backoff is reset when send ran this long
 
-_LASTING: Final = frozenset({UsageError.exit_code, ConfigError.exit_code})
-"""Exit codes that starting again does not mend."""
+_PERMANENT: Final = frozenset({UsageError.exit_code, ConfigError.exit_code})
+"""Exit codes that a restart cannot fix."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,19 +37,26 @@ Process = subprocess.Popen[bytes]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``run`` takes."""
-    parser.epilog = (
-        "docs/reference/earmark.example.toml lists every setting. With recordings for a\n"
-        "microphone, microphone.files, it ends after the last one, once the archive has every clip."
+    """Add the options of ``earmark run``."""
+    parser.epilog = with_examples(
+        "docs/reference/earmark.example.toml lists every configuration key. With recordings\n"
+        "instead of a microphone (microphone.files) it exits after the last one, when the archive\n"
+        "has acknowledged every clip.",
+        "earmark run --config earmark.toml",
+        "earmark run --config earmark.toml --fast --linger 60",
     )
-    parser.add_argument("--fast", action="store_true", help="hear recordings as fast as possible")
-    parser.add_argument("--json", action="store_true", help="what is heard, one JSON object a line")
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="process recordings as fast as possible instead of in real time",
+    )
+    parser.add_argument("--json", action="store_true", help="print events as JSON, one a line")
     parser.add_argument(
         "--linger",
         type=float,
         default=30.0,
         metavar="S",
-        help="after the last recording, wait this long for the archive (default: 30 s)",
+        help="after the last recording, wait S seconds for the archive (default: 30)",
     )
 
 
@@ -56,7 +64,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     """Supervise hear and send; return hear's exit code.
 
     Raises:
-        Unavailable: hear is done, and the archive did not take every clip in time.
+        Unavailable: hear exited, and the archive did not acknowledge every clip in time.
     """
     common = ["--home", settings.home]
     if arguments.config:
@@ -69,7 +77,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         hear=[sys.executable, "-m", "listener", "hear", *common, *options],
         send=[sys.executable, "-m", "listener", "send", *common],
         waiting=lambda: len(spool.waiting()),
-        patience=RunTimeouts(linger_s=arguments.linger),
+        timeouts=RunTimeouts(linger_s=arguments.linger),
     )
     with systemd.StopSignal().on_signals() as stop:
         return pair.run(stop)
@@ -77,24 +85,24 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTimeouts:
-    """How long what may take."""
+    """Time limits of the supervisor, in seconds."""
 
     linger_s: float = 30.0
-    """The spool, to empty once hear is done."""
+    """Time for the spool to empty after hear exits."""
     first_backoff_s: float = FIRST_BACKOFF_S
-    """A dead send, to be started again; it doubles each time."""
+    """Delay before send is first restarted; it doubles each time."""
     grace_s: float = 10.0
-    """A child, to end when told to."""
+    """Time for a child to exit after SIGTERM, before SIGKILL."""
 
 
 class Supervisor:
-    """Hear and send as child processes. For one thread.
+    """Supervisor of hear and send as child processes. For one thread.
 
     Args:
-        hear: its command line.
-        send: its command line.
-        waiting: tells how many clips are in the spool.
-        patience: how long what may take.
+        hear: command line of hear.
+        send: command line of send.
+        waiting: returns the number of clips in the spool.
+        timeouts: time limits.
     """
 
     def __init__(
@@ -103,75 +111,75 @@ class Supervisor:
         hear: Sequence[str],
         send: Sequence[str],
         waiting: Callable[[], int],
-        patience: RunTimeouts,
+        timeouts: RunTimeouts,
     ) -> None:
         self._hear_words = hear
         self._send_words = send
         self._waiting = waiting
-        self._patience = patience
+        self._timeouts = timeouts
         self._send: Process | None = None
-        self._backoff = Backoff(patience.first_backoff_s, LONGEST_BACKOFF_S)
-        self._born_s = 0.0
+        self._backoff = Backoff(timeouts.first_backoff_s, LONGEST_BACKOFF_S)
+        self._started_s = 0.0
         self._due_s = 0.0
 
     def run(self, stop: systemd.StopSignal) -> int:
-        """Keep both alive until hear ends, send cannot go on, or somebody asks for the end.
+        """Run both until hear exits, send fails for good, or ``stop`` is requested.
 
         Returns:
-            0 when told to stop, else the exit code of the one that ended it.
+            0 when stopped, else the exit code of the child that ended the run.
 
         Raises:
-            Unavailable: hear is done, and clips still wait after ``linger_s``.
+            Unavailable: hear exited, and clips still wait after ``linger_s``.
         """
         notifier = systemd.Notifier(os.environ, time.monotonic)
-        with contextlib.ExitStack() as ended:
-            ended.callback(lambda: self._end(self._send))
-            # First, so that it hears hear's first notice.
-            lasting = self._start_send_if_due()
+        with contextlib.ExitStack() as exits:
+            exits.callback(lambda: self._end(self._send))
+            # send first, so that it receives hear's first notice.
+            permanent = self._start_send_if_due()
             hear = _start(self._hear_words)
-            ended.callback(self._end, hear)
+            exits.callback(self._end, hear)
             notifier.ready()
-            while hear.poll() is None and lasting is None and not stop.wait(TURN_S):
+            while hear.poll() is None and permanent is None and not stop.wait(POLL_S):
                 notifier.ping_watchdog()
-                lasting = self._start_send_if_due()
+                permanent = self._start_send_if_due()
             notifier.stopping()
             if stop.requested:
                 return 0
-            if hear.returncode is None and lasting is not None:
-                return lasting
+            if hear.returncode is None and permanent is not None:
+                return permanent
             if hear.returncode:
                 return _shell_code(hear.returncode)
             return self._drain(stop)
 
     def _drain(self, stop: systemd.StopSignal) -> int:
-        """Let send carry what hear has left."""
-        until_s = time.monotonic() + self._patience.linger_s
+        """Wait until send has emptied the spool."""
+        until_s = time.monotonic() + self._timeouts.linger_s
         while (waiting := self._waiting()) and not stop.requested:
-            lasting = self._start_send_if_due()
-            if lasting is not None:
-                return lasting
+            permanent = self._start_send_if_due()
+            if permanent is not None:
+                return permanent
             if time.monotonic() >= until_s:
                 raise Unavailable(
                     f"{waiting} sealed clips wait in the spool, and the archive does not answer",
-                    "they are safe there; earmark send --once carries them",
+                    "the clips stay in the spool; send them with: earmark send --once",
                 )
-            stop.wait(TURN_S)
+            stop.wait(POLL_S)
         return 0
 
     def _start_send_if_due(self) -> int | None:
-        """Start send where it is due; return its exit code when that would not help."""
+        """Start send when due; return its exit code if a restart cannot help."""
         now_s = time.monotonic()
         if self._send is not None and (code := self._send.poll()) is not None:
             self._send = None
-            if code in _LASTING:
+            if code in _PERMANENT:
                 return code
-            if now_s - self._born_s >= HEALTHY_S:
+            if now_s - self._started_s >= HEALTHY_S:
                 self._backoff.reset()
             wait_s = self._backoff.next_delay_s()
-            _log.warning("send ended with %d; again in %.1f s", _shell_code(code), wait_s)
+            _log.warning("send exited with %d; restarting in %.1f s", _shell_code(code), wait_s)
             self._due_s = now_s + wait_s
         if self._send is None and now_s >= self._due_s:
-            self._born_s = now_s
+            self._started_s = now_s
             self._send = _start(self._send_words)
         return None
 
@@ -180,14 +188,14 @@ class Supervisor:
             return
         child.terminate()
         try:
-            child.wait(self._patience.grace_s)
+            child.wait(self._timeouts.grace_s)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
 
 
 def _start(words: Sequence[str]) -> Process:
-    # systemd's socket is for this process: a child's READY or STOPPING is not ours.
+    # NOTIFY_SOCKET is for this process: systemd must not take a child's READY for ours.
     environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     return subprocess.Popen(  # noqa: S603 - this program, with the words it was started with
         words, env=environment, stdin=subprocess.DEVNULL
@@ -195,5 +203,5 @@ def _start(words: Sequence[str]) -> Process:
 
 
 def _shell_code(returncode: int) -> int:
-    """Return what a shell would say: 128 and the signal's number for a child that was killed."""
+    """Return the exit code as a shell reports it: 128 + n for a child ended by signal n."""
     return returncode if returncode >= 0 else 128 - returncode

@@ -1,9 +1,7 @@
-"""The verb ``score``: the scores that the device's own detector gives to recordings.
+"""``earmark score``: prints the scores that the device's detector gives to recordings.
 
-One file after the other, each from a fresh start, in constant memory, nothing skipped: the road
-for anyone who compares us with another engine.
-
-What ``score`` prints about a file: its steps, its wakes, or one line for people.
+Files are scored one after the other, each from a fresh detector state, in constant memory, without
+skipping a step, so that the scores can be compared with those of another engine.
 """
 
 import argparse
@@ -18,6 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from listener.audio.pcm import SAMPLE_RATE_HZ, Framer, Gap, GapReason
+from listener.cli.main import with_examples
 from listener.config import Config, Probability, WakeSettings
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.evaluate.progress import ProgressLine
@@ -26,33 +25,36 @@ from listener.inference.catalogue import Catalogue
 from listener.storage.recordings import SUFFIXES, Recording, open_recording
 from listener.wakeword.detector import Detector, Step, Wake
 
+BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ
+"""Samples read at once; the block length does not change a score."""
+
 
 @dataclass(slots=True)
 class Summary:
-    """What a file's scores come to."""
+    """Totals of one file."""
 
     samples: int = 0
-    """How much was scored."""
+    """Scored length in samples at 16 kHz."""
     highest: dict[str, float] = field(default_factory=dict)
-    """By word; a word whose steps were all put off is absent."""
+    """Highest score, 0 to 1, by wake word; a word without a computed score is absent."""
     wakes: list[Wake] = field(default_factory=list)
 
 
 class ScoreReport(Protocol):
-    """What is printed about a file, and when. Each has what the others do not need."""
+    """Output format: receives the steps, wakes and totals of each file in order."""
 
     def step(self, file: str, step: Step) -> None:
-        """Take one step's scores."""
+        """Receive the scores of one step."""
 
     def wake(self, file: str, wake: Wake) -> None:
-        """Take a wake, after the step that made it one."""
+        """Receive a wake, after its step."""
 
     def end(self, file: str, summary: Summary) -> None:
-        """Take the whole of a file that could be read to its end."""
+        """Receive the totals of a file that was read to its end."""
 
 
 class StepLines:
-    """``--json``."""
+    """Output of ``--json``: one object for each step."""
 
     def step(self, file: str, step: Step) -> None:
         """Print it."""
@@ -66,20 +68,20 @@ class StepLines:
         )
 
     def wake(self, file: str, wake: Wake) -> None:
-        """Print nothing: the steps tell."""
+        """Print nothing: the steps have the scores."""
 
     def end(self, file: str, summary: Summary) -> None:
-        """Print nothing: the steps told."""
+        """Print nothing: the steps have the scores."""
 
 
 class WakeLines:
-    """``--wakes``, as text or as JSON."""
+    """Output of ``--wakes``: one line for each wake, as text or JSON."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
 
     def step(self, file: str, step: Step) -> None:
-        """Print nothing: only wakes were asked for."""
+        """Print nothing."""
 
     def wake(self, file: str, wake: Wake) -> None:
         """Print it."""
@@ -98,11 +100,11 @@ class WakeLines:
         )
 
     def end(self, file: str, summary: Summary) -> None:
-        """Print nothing: the wakes were printed as they came."""
+        """Print nothing: the wakes are printed already."""
 
 
 class ScoreTable:
-    """For people: a line for each file, with each word's highest score, and the wakes."""
+    """Default output: one line for each file, with the highest score by word, and the wakes."""
 
     def __init__(self, words: Sequence[str], files: Sequence[str]) -> None:
         self._words = words
@@ -111,13 +113,13 @@ class ScoreTable:
         print(f"{'file':<{self._width}}  {'seconds':>8}  {head}  wakes")
 
     def step(self, file: str, step: Step) -> None:
-        """Print nothing: the highest score comes at the end."""
+        """Print nothing: the highest score is printed at the end."""
 
     def wake(self, file: str, wake: Wake) -> None:
-        """Print nothing: the wakes come at the end."""
+        """Print nothing: the wakes are printed at the end."""
 
     def end(self, file: str, summary: Summary) -> None:
-        """Print the file's line."""
+        """Print the line of the file."""
         cells = []
         for word in self._words:
             highest = summary.highest.get(word)
@@ -132,7 +134,7 @@ class ScoreTable:
 
 
 def printable(name: str | Path) -> str:
-    """Show a name that may hold bytes which are no UTF-8."""
+    """Return a file name for printing; bytes that are not UTF-8 are replaced."""
     return os.fsencode(name).decode(errors="replace")
 
 
@@ -144,49 +146,66 @@ def _print_json(shown: object) -> None:
     print(msgspec.json.encode(shown).decode())
 
 
-BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ
-"""What is read at once; how sound is cut changes no score."""
-
 DETAILS: Final = """\
-Each 80 ms of sound is a step; at --hop-ms 40 there are two. What is left at the end of a file
-and fills no 80 ms is not scored. A model that tells several phrases apart scores as its best
-phrase, and each phrase has a score besides. Other rates than 16 kHz are resampled; of several
-channels microphone.channel is heard. A folder stands for the sound files in it and below it.
+Each 80 ms of audio is a step, or each 40 ms with --hop-ms 40. An incomplete step at the end of a
+file is not scored. A model of several phrases has the score of its best phrase, and a score for
+each phrase. Audio is resampled to 16 kHz; of several channels, microphone.channel is used.
 
 --json prints an object for every step, from the first:
   {"file":"a.flac","first_sample":0,"end_sample":1280,"scores":{"alexa":0.0}}
-With --lazy the steps of a quiet room, which the device puts off, have no scores: {}.
+With --lazy, steps of a quiet room, which the device skips, have no scores: {}.
 --json --wakes prints an object for every wake:
   {"file":"a.flac","word":"alexa","score":0.93,"end_sample":30720,"seconds":1.92,"threshold":0.5}
 
-A file that cannot be read, or turns out to be damaged half-way, is reported on standard error;
-the others are still scored, and the exit code is 1."""
+A file that cannot be read, or is damaged, is reported on standard error; the others are scored,
+and the exit code is 1."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's own arguments."""
-    parser.epilog = DETAILS
-    parser.add_argument("files", nargs="+", metavar="FILE", help="WAV, FLAC, Ogg, or a folder")
+    """Add the arguments of ``earmark score``."""
+    parser.epilog = with_examples(
+        DETAILS,
+        "earmark score kitchen.flac",
+        "earmark score recordings/ --model alexa --model hey-jarvis --wakes",
+        "earmark score kitchen.flac --json --hop-ms 40",
+    )
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="WAV, FLAC or Ogg file, or a folder: all such files in it and below it",
+    )
     parser.add_argument(
         "--model",
         action="append",
         metavar="NAME",
-        help="wake word, see earmark models list; may be repeated (default: wake.words)",
+        help="wake word, as earmark models list names it; may be repeated (default: wake.words)",
     )
-    parser.add_argument("--json", action="store_true", help="one object a line")
-    parser.add_argument("--wakes", action="store_true", help="the wakes alone")
-    parser.add_argument("--lazy", action="store_true", help="put quiet steps off, as the device")
-    parser.add_argument("--hop-ms", type=int, choices=(40, 80), help="time between scores")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--wakes", action="store_true", help="print wakes only")
     parser.add_argument(
-        "--threshold", type=float, metavar="X", help="score from which each word wakes"
+        "--lazy", action="store_true", help="skip steps of a quiet room, as the device does"
+    )
+    parser.add_argument(
+        "--hop-ms",
+        type=int,
+        choices=(40, 80),
+        help="time between scores in ms (default: wake.hop_ms)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="score at or above which each word wakes, over 0 and under 1 (default:"
+        " wake.thresholds, else the model's)",
     )
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Score the files; 1 if one of them could not be read to its end.
+    """Score the files; return 1 if one could not be read to its end.
 
     Raises:
-        EarmarkError: a model is not there or is refused, or the arguments cannot be.
+        EarmarkError: a model is missing or refused, or an argument is out of range.
     """
     wake = wake_settings(arguments, settings.wake)
     paths = expand(arguments.files)
@@ -194,7 +213,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     words = [catalogue.load(name) for name in wake.words]
     for word in words:
         if word.manifest.kind != "wake-word":
-            raise UsageError(f"{word.name} is no wake word", "earmark models list shows the kinds")
+            raise UsageError(
+                f"{word.name} is not a wake-word model",
+                "choose one of the kind wake-word: earmark models list",
+            )
     detector = build_detector(words, catalogue.embedding(), wake)
     report = _report(arguments, wake.words, paths)
     damaged = 0
@@ -212,10 +234,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 
 def wake_settings(arguments: argparse.Namespace, settings: WakeSettings) -> WakeSettings:
-    """Put the arguments over the configured settings.
+    """Return the wake-word configuration with the arguments applied.
 
     Raises:
-        UsageError: the threshold is none.
+        UsageError: the threshold is out of range.
     """
     words = tuple(dict.fromkeys(arguments.model or settings.words))
     thresholds = settings.thresholds
@@ -235,29 +257,29 @@ def wake_settings(arguments: argparse.Namespace, settings: WakeSettings) -> Wake
 
 
 def expand(names: Sequence[str]) -> list[Path]:
-    """Put in place of each folder the sound files in it and below it, in the order of their names.
+    """Replace each folder by the audio files in it and below it, sorted by name.
 
     Raises:
-        UsageError: a folder has none.
+        UsageError: a folder contains none.
         Unavailable: a folder cannot be read.
     """
     paths: list[Path] = []
     for name in names:
-        if not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises on names that cannot be
+        if not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises on invalid names
             paths.append(Path(name))
             continue
-        found = sorted(
+        audio_files = sorted(
             Path(folder, file)
             for folder, _, files in os.walk(name, onerror=_unreadable)
             for file in files
             if os.path.splitext(file)[1].lower() in SUFFIXES  # noqa: PTH122 - a name, not a path
         )
-        if not found:
+        if not audio_files:
             raise UsageError(
-                f"there is no sound file in {printable(name)}",
-                f"in a folder, files that end in {', '.join(sorted(SUFFIXES))} are scored",
+                f"there is no audio file in {printable(name)}",
+                f"name a folder with files that end in {', '.join(sorted(SUFFIXES))}",
             )
-        paths += found
+        paths += audio_files
     return paths
 
 
@@ -268,14 +290,17 @@ def score_recording(
     report: ScoreReport,
     advance: Callable[[float], None],
 ) -> Summary:
-    """Drive the detector over one recording, from a fresh start.
+    """Score one recording from a fresh detector state.
 
     Args:
-        detector: what to drive; what it heard before is forgotten.
-        recording: the sound; what fills no frame at its end is left.
-        file: what the report calls it.
-        report: told each step and each wake.
-        advance: told now and then which part of the recording is done, 0 to 1.
+        detector: detector; its state is reset.
+        recording: the audio; an incomplete frame at its end is ignored.
+        file: name in the report.
+        report: receives each step and each wake.
+        advance: called with the fraction of the recording that is done, 0 to 1.
+
+    Returns:
+        The totals of the recording.
 
     Raises:
         Unavailable: the recording is damaged.
@@ -311,7 +336,7 @@ def _report(
 
 
 def _print_error(error: EarmarkError) -> None:
-    # What was printed about the file comes before what is wrong with it.
+    # The output about the file comes before its error.
     sys.stdout.flush()
     print(f"earmark: error: {printable(str(error))}", file=sys.stderr)
     if error.hint:

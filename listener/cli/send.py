@@ -1,4 +1,4 @@
-"""``earmark send``: carry sealed clips and notices to the broker."""
+"""``earmark send``: publishes encrypted clips and hear's notices to the MQTT broker."""
 
 import argparse
 import os
@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import listener
+from listener.cli.main import with_examples
 from listener.config import Config
 from listener.errors import Unavailable
 from listener.ipc import control
@@ -24,43 +25,50 @@ from listener.storage import atomic
 from listener.system import systemd
 from listener.system.systemd import with_credentials
 
-LONGEST_ANSWER_BYTES = 8192  # nothing that a device is told is longer
+LONGEST_ANSWER_BYTES = 8192
+"""Longest MQTT payload that a device accepts."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``send`` takes."""
-    parser.epilog = (
-        "A clip leaves the spool when the archive has acknowledged it, and stays through every\n"
-        "failure before. Clips that can never pass are set aside in spool/quarantine and counted."
+    """Add the options of ``earmark send``."""
+    parser.epilog = with_examples(
+        "A clip stays in the spool until the archive acknowledges it. Clips that the archive\n"
+        "refuses for good are moved to spool/quarantine and counted.",
+        "earmark send",
+        "earmark send --once --patience 60",
+        "earmark send --once --release",
     )
     parser.add_argument(
-        "--once", action="store_true", help="empty the spool, then end; 69 when that cannot be done"
+        "--once",
+        action="store_true",
+        help="send everything in the spool, then exit; exit code 69 if that fails,"
+        " 1 if a clip was quarantined",
     )
     parser.add_argument(
         "--patience",
         type=float,
         default=30.0,
         metavar="S",
-        help="with --once: give up when nothing has moved for this long (default: 30 s)",
+        help="with --once: exit after S seconds without progress (default: 30)",
     )
     parser.add_argument(
-        "--release", action="store_true", help="first bring back the clips that were set aside"
+        "--release", action="store_true", help="first move quarantined clips back to the spool"
     )
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Send until told to stop, or until the spool is empty.
+    """Send until SIGTERM, or with ``--once`` until the spool is empty.
 
     Raises:
         Unavailable: another send runs here; with ``--once``, the spool could not be emptied.
-        ConfigError: the settings for the broker cannot be used.
+        ConfigError: the broker configuration cannot be used.
     """
     home = Path(settings.home)
     with atomic.single_instance((home / SOCKET).parent, "send"):
         spool = Spool(home / "spool", settings.spool)
         if arguments.release:
             print(f"released {spool.restore()} clips from quarantine")
-        courier = ClipDelivery(spool, settings.device.name, settings.spool.retry_s)
+        delivery = ClipDelivery(spool, settings.device.name, settings.spool.retry_s)
         broker = PahoBroker(
             with_credentials(settings.broker, os.environ),
             f"d-{settings.device.name}",
@@ -69,20 +77,20 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         )
         with systemd.StopSignal().on_signals() as stop:
             if arguments.once:
-                return _once(Sender(courier, broker), stop, arguments.patience)
+                return _once(Sender(delivery, broker), stop, arguments.patience)
             notice_socket = NoticeSocket(home / SOCKET)
             controller = ControlClient(home / control.SOCKET)
             try:
                 notifier = systemd.Notifier(os.environ, time.monotonic)
                 notifier.ready()
                 Sender(
-                    courier,
+                    delivery,
                     broker,
                     notice_socket=notice_socket,
                     controller=controller,
                     bidding=InboundMessages(home, settings.device.name),
                     service=notifier,
-                    version=partial(_shown, Path(settings.update.folder) / state.FILE),
+                    version=partial(_read_version, Path(settings.update.folder) / state.FILE),
                 ).run(stop)
                 notifier.stopping()
             finally:
@@ -91,8 +99,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     return 0
 
 
-def _shown(path: Path) -> VersionReport:
-    """Return what to tell of this program's version. A journal that is not there tells nothing."""
+def _read_version(path: Path) -> VersionReport:
+    """Return the version report to publish; the update state file may be missing."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -102,15 +110,18 @@ def _shown(path: Path) -> VersionReport:
 
 def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
     empty = sender.drain(stop, patience_s)
-    courier = sender.courier
-    print(f"sent {courier.arrived}, set aside {courier.quarantined}, waiting {courier.waiting()}")
+    delivery = sender.courier
+    print(
+        f"sent {delivery.arrived}, quarantined {delivery.quarantined}, waiting {delivery.waiting()}"
+    )
     if empty:
-        return 0 if courier.quarantined == 0 else 1
+        return 0 if delivery.quarantined == 0 else 1
     if sender.was_connected:
         raise Unavailable(
-            "the archive does not acknowledge", "is it running, and does it know this device?"
+            "the archive does not acknowledge clips",
+            "check that it runs and lists this device: earmark household devices",
         )
     raise Unavailable(
         f"no connection to the broker: {sender.lost_because or 'no answer'}",
-        "look at broker.host and broker.port",
+        "check the configuration broker.host and broker.port",
     )

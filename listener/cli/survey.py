@@ -1,7 +1,7 @@
-"""``earmark survey``: listen for days, make no clip at all, and keep a trace without sound.
+"""``earmark survey``: records the scores of the wake-word detector for days, without audio.
 
-It has the gate, the microphone and the detector of ``hear``, so it lives behind the same border,
-and has no ring, no clip, no owner and no spool. ``earmark evaluate --trace`` reads what it writes.
+It uses the gate, the microphone process, the detector and the sandbox of ``hear``, but has no ring
+buffer, clip, owner or spool. ``earmark evaluate --trace`` reads the trace.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import listener
 from listener import config
 from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.cli.hear import microphone_settings, wake_settings
+from listener.cli.main import with_examples
 from listener.config import Probability
 from listener.errors import EarmarkError, UsageError
 from listener.hear import events
@@ -37,56 +38,76 @@ from listener.wakeword.detector import Rule
 from listener.wakeword.trace import OpenedLine, TraceBuilder, TraceWord, encode, format_time
 
 FLOOR: Final = 0.02
-"""Scores below it are not kept; in a quiet room the device does not compute them either."""
+"""Default lowest score in a trace, 0 to 1; the device does not compute scores in a quiet room."""
 
 _log = logging.getLogger(__name__)
 
 DETAILS: Final = """\
-The trace is JSON Lines: scores from the floor on, a level for each 2 s, gaps, wakes, near misses,
-and times. No sound, and nothing that sound could be made from. A trace that is there goes on; a
-power cut costs the last minute at most. With --fast the times are those of the recordings.
-
-  earmark survey --trace kitchen.trace --microphone monday.flac --fast
-  earmark survey --trace kitchen.trace --device "usb mic"
-  earmark evaluate --trace kitchen.trace"""
+The trace is JSON Lines: scores at or above the floor, one level for each 2 s, gaps, wakes, near
+misses, and times. It holds no audio and nothing from which audio could be made. An existing trace
+is continued; a power cut loses the last minute at most. With --fast the times are those of the
+recordings. earmark evaluate --trace computes rates from it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``earmark survey`` understands."""
-    parser.epilog = DETAILS
-    parser.add_argument("--trace", metavar="FILE", required=True, help="where the trace goes on")
+    """Add the options of ``earmark survey``."""
+    parser.epilog = with_examples(
+        DETAILS,
+        'earmark survey --trace kitchen.trace --device "USB"',
+        "earmark survey --trace kitchen.trace --microphone monday.flac --fast",
+        "earmark evaluate --trace kitchen.trace",
+    )
+    parser.add_argument(
+        "--trace", metavar="FILE", required=True, help="write the trace here; appends if it exists"
+    )
     parser.add_argument(
         "--microphone",
         metavar="FILE",
         action="append",
-        help="a recording that stands in for a microphone; may be repeated",
+        help="read a recording (WAV, FLAC or Ogg) instead of a device; may be repeated",
     )
     parser.add_argument(
         "--device",
         metavar="NAME",
-        help="the device to hear: default, an index, or part of a name (see earmark doctor)",
-    )
-    parser.add_argument("--fast", action="store_true", help="hear recordings as fast as possible")
-    parser.add_argument("--mute", metavar="A-B[,A-B…]", help="throw the switch, as in earmark hear")
-    parser.add_argument(
-        "--word", metavar="NAME", action="append", help="listen for this model's word"
+        help="input device: default, an index, or part of its name, as earmark doctor lists them"
+        " (default: microphone.device)",
     )
     parser.add_argument(
-        "--floor", metavar="X", type=float, default=FLOOR, help=f"keep scores from X on ({FLOOR})"
+        "--fast",
+        action="store_true",
+        help="process recordings as fast as possible instead of in real time",
     )
-    parser.add_argument("--json", action="store_true", help="print the total as JSON")
+    parser.add_argument(
+        "--mute",
+        metavar="A-B[,A-B…]",
+        help="simulate the mute switch: muted from second A to second B of the recordings",
+    )
+    parser.add_argument(
+        "--word",
+        metavar="NAME",
+        action="append",
+        help="wake word, as earmark models list names it; may be repeated (default: wake.words)",
+    )
+    parser.add_argument(
+        "--floor",
+        metavar="X",
+        type=float,
+        default=FLOOR,
+        help=f"lowest score that is recorded, over 0 and under 1 (default: {FLOOR})",
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
 
 def run(arguments: argparse.Namespace, settings: config.Config) -> int:
-    """Listen until the recordings end or SIGTERM comes.
+    """Record scores until the recordings end or SIGTERM arrives.
 
     Raises:
-        UsageError: the arguments ask for what cannot be.
-        ConfigError: a device is to be heard and nobody has said how it is muted; or this machine
-            cannot be kept from the network.
+        UsageError: arguments contradict each other, or one is out of range.
+        ConfigError: a device is used without mute.switch; or the sandbox is required and cannot be
+            applied.
         Unavailable: a recording or the trace cannot be used.
-        ModelRefused: a model is missing or is not what its manifest says.
-        EarmarkError: a recording broke off, or lines were lost to a full disk.
+        ModelRefused: a model is missing or differs from its manifest.
+        EarmarkError: a recording ended early, or lines of the trace were lost.
     """
     apply_sandbox(is_required=settings.device.confinement == "required")
     use_single_malloc_arena()
@@ -96,13 +117,13 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     stop, service = StopSignal(), Notifier(os.environ, time.monotonic)
     home = Path(settings.home)
     requests = ControlSocket(home / CONTROL_SOCKET)
-    heard = msgspec.structs.replace(settings, microphone=microphone)
-    mute = build_mute(heard, home, requests, arguments.mute)
+    effective = msgspec.structs.replace(settings, microphone=microphone)
+    mute = build_mute(effective, home, requests, arguments.mute)
     gate = open_gate(microphone, mute, stop, _log_microphone, is_fast=arguments.fast)
     catalogue = Catalogue(home)
     words = [catalogue.load(name) for name in wake.words]
     detector = build_detector(words, catalogue.embedding(), wake)
-    # Not before: freed models need no wiping.
+    # After the models are loaded: their freed memory holds no audio.
     overwrite_freed_memory()
     step_samples = wake.hop_ms * SAMPLE_RATE_HZ // 1000
     clock = SystemClock()
@@ -115,7 +136,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         step_samples=step_samples,
         floor=floor,
         lazy=wake.lazy,
-        words={w.name: _listening(w.manifest.sha256, build_rule(w, wake)) for w in words},
+        words={w.name: _describe_word(w.manifest.sha256, build_rule(w, wake)) for w in words},
     )
     journal = Journal(Path(arguments.trace))
     journal.append(encode(opened))
@@ -133,20 +154,20 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     _print_summary(survey, journal.lost, as_json=arguments.json)
     if journal.lost:
         raise EarmarkError(
-            f"{journal.lost} lines of the trace were lost: its disk could not be written",
-            "make room on it; everything written before is whole",
+            f"{journal.lost} lines of the trace were lost: cannot write {arguments.trace}",
+            "free space on that disk; the lines written before are complete",
         )
     if gate.broken:
-        raise EarmarkError(f"a recording broke off: {gate.broken[0]}")
+        raise EarmarkError(f"a recording is damaged: {gate.broken[0]}")
     return 0
 
 
 def _log_microphone(event: events.MicrophoneOpenEvent | events.MicrophoneLostEvent) -> None:
-    """Log when a device is heard or lost; the trace has the gap."""
+    """Log when a device is opened or lost; the trace records the gap."""
     if isinstance(event, events.MicrophoneLostEvent):
-        _log.warning("the microphone is lost: %s; it is tried again", event.cause.value)
+        _log.warning("microphone lost: %s; reopening it", event.cause.value)
     else:
-        _log.info("the microphone is open")
+        _log.info("microphone opened")
 
 
 def _floor(value: float) -> float:
@@ -156,7 +177,7 @@ def _floor(value: float) -> float:
         raise UsageError(f"--floor {value}: {error}") from error
 
 
-def _listening(sha256: str, rule: Rule) -> TraceWord:
+def _describe_word(sha256: str, rule: Rule) -> TraceWord:
     return TraceWord(
         sha256=sha256,
         threshold=rule.threshold,
@@ -180,6 +201,6 @@ def _print_summary(survey: Survey, lost: int, *, as_json: bool) -> None:
         sys.stdout.write(msgspec.json.encode(total).decode() + "\n")
         return
     sys.stdout.write(
-        f"heard {heard_s:.1f} s, did not hear {missing_s:.1f} s;"
-        f" wakes: {survey.wakes}, near misses: {survey.near_misses}; no sound was kept\n"
+        f"processed {heard_s:.1f} s, missed {missing_s:.1f} s;"
+        f" wakes: {survey.wakes}, near misses: {survey.near_misses}; no audio was stored\n"
     )

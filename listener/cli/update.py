@@ -1,6 +1,6 @@
-"""``earmark update``: install a signed release, look whether it hears, and go back where not.
+"""``earmark update``: installs a signed release, tries it, and rolls back if hear fails.
 
-What makes releases: a key, once, and a file of wheels and locks. No speaker needs any of it.
+``key`` and ``pack`` make the releases; a speaker does not need them.
 """
 
 import argparse
@@ -15,65 +15,84 @@ from typing import Any, Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.cli.main import Subcommands
+from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
 from listener.envelope import keys
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.release import file, state
 from listener.release.file import ReleaseManifest
 from listener.storage.atomic import write_atomic
-from listener.update import install as steps
-from listener.update import package
+from listener.update import install, package
 from listener.update.health import Systemd
 from listener.update.install import Trial
 from listener.update.package import release_keys
 from listener.update.versions import Versions
 
 _FIRST: Final = "0.1.0"
+"""First version that can be updated."""
+_HEALTH_WAIT_S: Final = 60.0
 
 
 def add_release_actions(actions: Subcommands) -> None:
     """Add ``key`` and ``pack`` to the actions of ``earmark update``."""
-    key_ = actions.add("key", "make a key that signs releases, for who makes them")
-    key_.add_argument("file", metavar="FILE", help="where it goes; it must not be there yet")
-    pack_ = actions.add("pack", "make a release of wheels and locks, for who makes them")
-    pack_.add_argument("source", metavar="SOURCE", help="holds make-environment, wheels/ and lock/")
-    pack_.add_argument("--key", required=True, metavar="FILE", help="the key that signs")
-    pack_.add_argument("--to", required=True, metavar="FILE", help="the release")
-    pack_.add_argument("--least", default=_FIRST, metavar="V", help="the oldest it can follow")
-    pack_.add_argument("--summary", default="", metavar="TEXT", help="what is new, in one line")
-    pack_.add_argument(
+    key = actions.add(
+        "key",
+        "for release managers: create a signing key, print its public key",
+        "earmark update key release.key",
+    )
+    key.add_argument("file", metavar="FILE", help="path of the new key; must not exist")
+    pack = actions.add(
+        "pack",
+        "for release managers: make a signed release of wheels and lock files",
+        "earmark update pack build/release --key release.key --to earmark-0.2.0-aarch64.release"
+        " --machine aarch64",
+    )
+    pack.add_argument(
+        "source", metavar="SOURCE", help="folder with make-environment, wheels/ and lock/"
+    )
+    pack.add_argument("--key", required=True, metavar="FILE", help="signing key")
+    pack.add_argument("--to", required=True, metavar="FILE", help="path of the release")
+    pack.add_argument(
+        "--least",
+        default=_FIRST,
+        metavar="V",
+        help=f"oldest version that it can replace (default: {_FIRST})",
+    )
+    pack.add_argument(
+        "--summary", default="", metavar="TEXT", help="changes in one line (default: none)"
+    )
+    pack.add_argument(
         "--machine",
         default=platform.machine(),
         choices=("aarch64", "x86_64"),
-        help="what it runs on (default: this one)",
+        help="architecture (default: this machine's)",
     )
 
 
 def make_key(arguments: argparse.Namespace, settings: Config) -> int:
-    """Make a key that signs, and print the half that speakers pin.
+    """Create a signing key and print its public key.
 
     Raises:
-        UsageError: there is a file of this name already.
+        UsageError: the file exists already.
         Unavailable: it cannot be written.
     """
     del settings
     path = Path(arguments.file)
     if path.exists():
-        raise UsageError(f"{path} is there already", "a release key is never replaced")
-    made = Ed25519PrivateKey.generate()
-    write_atomic(path, keys.device_pem(made))
-    print(keys.device_text(made.public_key()))
+        raise UsageError(f"{path} exists already", "choose another file name")
+    key = Ed25519PrivateKey.generate()
+    write_atomic(path, keys.device_pem(key))
+    print(keys.device_text(key.public_key()))
     return 0
 
 
 def make_release(arguments: argparse.Namespace, settings: Config) -> int:
-    """Make a release of a folder, and say what is in it.
+    """Make a release of a folder, and print its content.
 
     Raises:
-        ConfigError: the key is none.
-        UsageError: the folder makes no release.
-        BadRelease: what was asked for contradicts itself.
+        ConfigError: the key file is invalid.
+        UsageError: the folder or an option does not make a valid release.
+        BadRelease: version, wheels and lock files contradict each other.
         Unavailable: a file cannot be read or written.
     """
     del settings
@@ -82,7 +101,7 @@ def make_release(arguments: argparse.Namespace, settings: Config) -> int:
         signer = keys.parse_device_pem(Path(arguments.key).read_bytes(), arguments.key)
     except OSError as error:
         raise Unavailable(f"cannot read {arguments.key}: {error.strerror}") from error
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "version": _only_version(source),
         "least": arguments.least,
         "machine": arguments.machine,
@@ -94,75 +113,106 @@ def make_release(arguments: argparse.Namespace, settings: Config) -> int:
         "parts": [{"name": file.MAKER, "bytes": 1, "sha256": "0" * 64}],
     }
     try:
-        manifest = msgspec.convert(given, ReleaseManifest)
+        manifest = msgspec.convert(fields, ReleaseManifest)
     except msgspec.ValidationError as error:
-        raise UsageError(f"this makes no release: {error}") from error
-    whole = package.pack_release(source, Path(arguments.to), signer, manifest)
+        raise UsageError(f"cannot make a release: {error}") from error
+    release = package.pack_release(source, Path(arguments.to), signer, manifest)
     print(
-        f"{arguments.to}: {whole.version} for {whole.machine}, Python {', '.join(whole.pythons)},"
-        f" {len(whole.parts)} parts, {whole.total_bytes} bytes"
+        f"{arguments.to}: {release.version} for {release.machine},"
+        f" Python {', '.join(release.pythons)}, {len(release.parts)} files,"
+        f" {release.total_bytes} bytes"
     )
     return 0
 
 
 def _only_version(source: Path) -> str:
-    found = [path.name.split("-")[1] for path in source.glob("wheels/earmark-*.whl")]
-    if len(found) != 1:
-        raise UsageError(f"there must be one wheel of earmark in {source / 'wheels'}")
-    return found[0]
+    versions = [path.name.split("-")[1] for path in source.glob("wheels/earmark-*.whl")]
+    if len(versions) != 1:
+        raise UsageError(
+            f"{source / 'wheels'} has {len(versions)} wheels of earmark instead of one"
+        )
+    return versions[0]
 
-
-_PATIENCE_S: Final = 60.0
 
 _ROUND: Final = """\
-an update, from a file that you carried here:
+A release is a signed file. Its key must be pinned in the configuration (update.keys) or be included
+in the installed version. It is unpacked beside the installed version, tried on a recording, and
+then activated; if hear does not score within the time of --wait, the previous version is restored
+and the exit code is 1. After a power cut the previous version runs. No network is used.
 
-       sudo earmark update check earmark-0.2.0-aarch64.release
-       sudo earmark update install earmark-0.2.0-aarch64.release
-
-The file is signed; a release key must be pinned in the settings (update.keys) or have come with
-the program. It is unpacked beside the version that runs, tried on a recording, and put in its
-place; hear must then score within a minute, else the version before is put back by itself, and the
-exit code is 1. A power cut on the way leaves the version before. Nothing here uses the network.
-
-who makes releases:
-       earmark update key release.key             once; prints the public half, to be pinned
+for release managers:
+       earmark update key release.key             creates the key, prints its public key
        earmark update pack SOURCE --key release.key --to FILE
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what follows ``earmark update``."""
-    actions = Subcommands(parser, epilog=_ROUND)
-    check = actions.add("check", "say whether a release may be installed here; change nothing")
-    install = actions.add("install", "install a release, and go back where it does not hear")
-    for one in (check, install):
-        one.add_argument("file", metavar="FILE", help="the release")
-        one.add_argument(
-            "--allow-downgrade", action="store_true", help="take one that is older than what ran"
-        )
-    back = actions.add("rollback", "go back to the version before the last update")
-    recover = actions.add("recover", "end an update that a power cut interrupted")
-    recover.add_argument(
-        "--at-boot", action="store_true", help="restart nothing: the services start afterwards"
+    """Add the actions of ``earmark update``."""
+    actions = Subcommands(
+        parser,
+        epilog=with_examples(
+            _ROUND,
+            "sudo earmark update check earmark-0.2.0-aarch64.release",
+            "sudo earmark update install earmark-0.2.0-aarch64.release",
+            "earmark update status",
+        ),
     )
-    status = actions.add("status", "say which version runs, and how the last update went")
-    for one in (install, back):
-        one.add_argument(
+    check = actions.add(
+        "check",
+        "verify a release and whether it can be installed here; change nothing",
+        "sudo earmark update check earmark-0.2.0-aarch64.release",
+    )
+    install_parser = actions.add(
+        "install",
+        "install a release; restore the previous version if hear fails",
+        "sudo earmark update install earmark-0.2.0-aarch64.release",
+        "sudo earmark update install earmark-0.1.0-aarch64.release --allow-downgrade",
+    )
+    for action in (check, install_parser):
+        action.add_argument("file", metavar="FILE", help="the release")
+        action.add_argument(
+            "--allow-downgrade",
+            action="store_true",
+            help="accept a release older than the newest version that ran here",
+        )
+    rollback = actions.add(
+        "rollback",
+        "restore the version before the last update",
+        "sudo earmark update rollback",
+    )
+    recover = actions.add(
+        "recover",
+        "finish or undo an update that was interrupted by a power cut",
+        "sudo earmark update recover",
+        "earmark update recover --at-boot",
+    )
+    recover.add_argument(
+        "--at-boot", action="store_true", help="do not restart services; they start later"
+    )
+    status = actions.add(
+        "status",
+        "print the installed version and the result of the last update",
+        "earmark update status",
+        "earmark update status --json",
+    )
+    for action in (install_parser, rollback):
+        action.add_argument(
             "--wait",
             type=_seconds,
-            default=_PATIENCE_S,
+            default=_HEALTH_WAIT_S,
             metavar="S",
-            help=f"so long hear may take to score (default: {_PATIENCE_S:g} s)",
+            help=f"time for hear to score, 1 to 3600 seconds (default: {_HEALTH_WAIT_S:g})",
         )
-    for one in (check, install, back, recover, status):
-        one.add_argument("--folder", metavar="DIR", help="of the versions (default: update.folder)")
-        one.add_argument("--json", action="store_true", help="one JSON object a line")
+    for action in (check, install_parser, rollback, recover, status):
+        action.add_argument(
+            "--folder", metavar="DIR", help="folder of the versions (default: update.folder)"
+        )
+        action.add_argument("--json", action="store_true", help="print one JSON object a line")
     add_release_actions(actions)
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Do one action; return the exit code.
+    """Run one action and return the exit code.
 
     Raises:
         EarmarkError: for anything foreseeable.
@@ -185,7 +235,7 @@ def _check(arguments: argparse.Namespace, settings: Config) -> int:
     package.check_allowed(manifest, versions, allow_downgrade=arguments.allow_downgrade)
     _print_result(
         arguments,
-        f"{manifest.version} may be installed over {versions.current()}"
+        f"{manifest.version} can be installed over {versions.current()}"
         + (f": {manifest.summary}" if manifest.summary else ""),
         {"version": manifest.version, "summary": manifest.summary, "bytes": manifest.total_bytes},
     )
@@ -197,79 +247,81 @@ def _install(arguments: argparse.Namespace, settings: Config) -> int:
     versions = _versions(arguments, settings)
     with versions.lock(), _build_trial(arguments, settings) as trial:
         _finish_previous(arguments, versions)
-        noted = steps.install(
+        outcome = install.install(
             Path(arguments.file),
             trusted,
             versions,
             trial,
             allow_downgrade=arguments.allow_downgrade,
         )
-    return _outcome(arguments, versions, noted)
+    return _print_outcome(arguments, versions, outcome)
 
 
 def _roll_back(arguments: argparse.Namespace, settings: Config) -> int:
     versions = _versions(arguments, settings)
     with versions.lock(), _build_trial(arguments, settings) as trial:
         _finish_previous(arguments, versions)
-        noted = steps.roll_back(versions, trial)
-    return _outcome(arguments, versions, noted)
+        outcome = install.roll_back(versions, trial)
+    return _print_outcome(arguments, versions, outcome)
 
 
 def _recover(arguments: argparse.Namespace, settings: Config) -> int:
     versions = _versions(arguments, settings)
     with versions.lock():
-        done = steps.recover(versions, None if arguments.at_boot else Systemd())
+        done = install.recover(versions, None if arguments.at_boot else Systemd())
     _print_result(arguments, done or "no update was interrupted", {"done": done})
     return 0
 
 
 def _finish_previous(arguments: argparse.Namespace, versions: Versions) -> None:
-    done = steps.recover(versions, Systemd())
+    done = install.recover(versions, Systemd())
     if done is not None:
         _print_result(arguments, f"the last update was interrupted: {done}", {"done": done})
 
 
 def _status(arguments: argparse.Namespace, settings: Config) -> int:
     versions = _versions(arguments, settings)
-    noted = versions.read()
-    shown = state.report_version(versions.current(), state.render(noted))
-    parts = [f"{shown.installed} runs"]
-    if noted.is_in_progress:
-        parts.append(f"{noted.target} is being installed ({noted.phase})")
-    elif noted.failed is not None:
-        parts.append(f"{noted.failed.version} was taken back: {noted.failed.reason}")
-    if noted.previous is not None and not noted.is_in_progress:
-        parts.append(f"{noted.previous} is kept to go back to")
+    update = versions.read()
+    report = state.report_version(versions.current(), state.render(update))
+    parts = [f"{report.installed} is installed"]
+    if update.is_in_progress:
+        parts.append(f"{update.target} is being installed ({update.phase})")
+    elif update.failed is not None:
+        parts.append(f"{update.failed.version} was rolled back: {update.failed.reason}")
+    if update.previous is not None and not update.is_in_progress:
+        parts.append(f"{update.previous} is kept for a rollback")
     _print_result(
         arguments,
         "; ".join(parts),
         {
-            "installed": shown.installed,
-            "latest": shown.latest,
-            "in_progress": shown.in_progress,
-            "phase": noted.phase,
-            "previous": noted.previous,
-            "highest": noted.highest,
-            "failed": None if noted.failed is None else msgspec.to_builtins(noted.failed),
+            "installed": report.installed,
+            "latest": report.latest,
+            "in_progress": report.in_progress,
+            "phase": update.phase,
+            "previous": update.previous,
+            "highest": update.highest,
+            "failed": None if update.failed is None else msgspec.to_builtins(update.failed),
         },
     )
     return 0
 
 
-def _outcome(arguments: argparse.Namespace, versions: Versions, noted: state.UpdateState) -> int:
+def _print_outcome(
+    arguments: argparse.Namespace, versions: Versions, outcome: state.UpdateState
+) -> int:
     current = versions.current()
-    if noted.failed is None:
-        _print_result(arguments, f"{current} runs", {"installed": current, "failed": None})
+    if outcome.failed is None:
+        _print_result(arguments, f"{current} is installed", {"installed": current, "failed": None})
         return 0
     raise EarmarkError(
-        f"{noted.failed.version} was taken back: {noted.failed.reason}",
-        f"{current} runs again; journalctl -u earmark-hear says why hear did not",
+        f"{outcome.failed.version} was rolled back: {outcome.failed.reason}",
+        f"{current} runs again; for the cause see journalctl -u earmark-hear",
     )
 
 
 @contextlib.contextmanager
 def _build_trial(arguments: argparse.Namespace, settings: Config) -> Iterator[Trial]:
-    """Give what a version is tried with, while its recording is a file."""
+    """Yield the trial of a version; its recording is a file inside the block."""
     options = ["--home", settings.home]
     if arguments.config:
         options += ["--config", arguments.config]
@@ -294,6 +346,6 @@ def _print_result(arguments: argparse.Namespace, text: str, result: dict[str, An
 
 def _seconds(text: str) -> float:
     seconds = float(text)
-    if not 1 <= seconds <= 3600:  # noqa: PLR2004 - a minute is usual, an hour absurd
-        raise argparse.ArgumentTypeError("1 to 3600")
+    if not 1 <= seconds <= 3600:  # noqa: PLR2004 - a minute is usual, an hour is too long
+        raise argparse.ArgumentTypeError("not in the range of 1 to 3600 seconds")
     return seconds

@@ -52,7 +52,7 @@ def archive(home: Path, *words: str) -> int:
     return main.main(["archive", *words, "--home", str(home)])
 
 
-def test_the_list_shows_what_is_there(
+def test_list_prints_stored_clips(
     home: Path, clips: dict[str, form.PublicHeader], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert archive(home, "list") == 0
@@ -62,7 +62,7 @@ def test_the_list_shows_what_is_there(
     assert clips["bob"].clip in second
 
 
-def test_the_list_is_json_for_programs_and_of_one_owner_on_request(
+def test_list_as_json_and_by_owner(
     home: Path, clips: dict[str, form.PublicHeader], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert archive(home, "list", "--json", "--owner", "bob") == 0
@@ -72,14 +72,14 @@ def test_the_list_is_json_for_programs_and_of_one_owner_on_request(
     assert told["ttl_s"] == 86_400
 
 
-def test_the_list_of_no_archive_is_empty(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_without_an_archive_is_empty(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert archive(home, "list") == 0
 
     assert capsys.readouterr().out == ""
     assert not (home / "archive").exists()
 
 
-def test_an_owner_opens_her_clip_by_its_id_and_twice_is_once(
+def test_owner_opens_a_clip_by_id_and_again(
     home: Path,
     clips: dict[str, form.PublicHeader],
     identity: Path,
@@ -99,7 +99,7 @@ def test_an_owner_opens_her_clip_by_its_id_and_twice_is_once(
     assert said == f"{path}: 0.2 s, ada, alexa at 0.93, hall, 2026-11-22T08:00:01.000Z"
 
 
-def test_a_file_opens_without_an_archive_and_says_all_in_json(
+def test_open_takes_a_file_and_prints_json(
     home: Path,
     clips: dict[str, form.PublicHeader],
     identity: Path,
@@ -117,7 +117,7 @@ def test_a_file_opens_without_an_archive_and_says_all_in_json(
     assert (told["word"], told["owner"], told["ms"]) == ("alexa", "ada", 250)
 
 
-def test_another_owners_clip_stays_closed(
+def test_clip_of_another_owner_is_not_opened(
     home: Path,
     clips: dict[str, form.PublicHeader],
     identity: Path,
@@ -133,7 +133,7 @@ def test_another_owners_clip_stays_closed(
     assert not out.exists()
 
 
-def test_of_several_each_is_tried(
+def test_open_tries_each_of_several_clips(
     home: Path,
     clips: dict[str, form.PublicHeader],
     identity: Path,
@@ -166,7 +166,7 @@ def test_a_relabelled_copy_is_refused(
     assert "signature does not fit" in capsys.readouterr().err
 
 
-def test_what_is_in_the_way_is_not_overwritten(
+def test_existing_file_is_not_overwritten(
     home: Path,
     clips: dict[str, form.PublicHeader],
     identity: Path,
@@ -190,13 +190,13 @@ def test_what_is_in_the_way_is_not_overwritten(
 @pytest.mark.parametrize(
     "case",
     [
-        (("open", "nothing", "--identity", "{key}"), 2, "no clip and no file"),
+        (("open", "nothing", "--identity", "{key}"), 2, "neither a clip in the archive nor a file"),
         (("open", "nothing", "--identity", "/nowhere"), 78, "cannot read the identity"),
         (("open", "{clip}", "--identity", "{key}", "--to", "{key}"), 69, "cannot write"),
-        (("open", "{pipe}", "--identity", "{key}"), 2, "no clip and no file"),
+        (("open", "{pipe}", "--identity", "{key}"), 2, "neither a clip in the archive nor a file"),
     ],
 )
-def test_what_cannot_be_opened_is_said(
+def test_open_errors_are_reported(
     home: Path,
     clips: dict[str, form.PublicHeader],
     identity: Path,
@@ -221,7 +221,7 @@ def test_an_envelope_behind_a_link_is_not_read(
     assert "cannot read" in capsys.readouterr().err
 
 
-def test_what_serves_never_loads_what_opens() -> None:
+def test_serve_never_loads_decryption() -> None:
     code = (
         "import sys, listener.cli.archive;"
         "print([name for name in ('listener.envelope.open', 'soundfile') if name in sys.modules])"

@@ -13,7 +13,7 @@ from listener import __version__
 from listener.cli import main
 from listener.errors import Unavailable
 
-BUILT = tuple(main.VERBS)
+COMMANDS = tuple(main.COMMANDS)
 
 
 def earmark(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -26,22 +26,29 @@ def earmark(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-@pytest.mark.parametrize("verb", BUILT)
-def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main.main([verb, "--help"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main.main([command, "--help"])
 
     out = capsys.readouterr().out
     assert code == 0
-    assert f"usage: earmark {verb}" in out
+    assert f"usage: earmark {command}" in out
     assert "--home" in out
 
 
-def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     code = main.main(["--help"])
 
     out = capsys.readouterr().out
     assert code == 0
-    assert all(f"  {verb} " in out for verb in main.VERBS)
+    assert all(f"\n  {command} " in out for command in main.COMMANDS)
+
+
+def test_every_command_is_in_one_group() -> None:
+    grouped = [command for group in main.GROUPS.values() for command in group]
+
+    assert sorted(grouped) == sorted(main.COMMANDS)
+    assert grouped == list(main.COMMANDS)
 
 
 def test_help_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +57,7 @@ def test_help_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
-def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     code = main.main(["--version"])
 
     assert code == 0
@@ -63,28 +70,28 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ([], "earmark --help"),
         (["demmo"], "did you mean demo?"),
         (["listen"], "did you mean"),
-        (["xyzzy"], "the verbs are demo, run, hear"),
+        (["xyzzy"], "the commands are demo, run, hear"),
         (["--frobnicate"], "earmark --help"),
         (["owner"], "earmark owner --help"),
         (["owner", "add"], "earmark owner add --help"),
         (["models", "list", "--frobnicate"], "earmark models --help"),
     ],
 )
-def test_a_wrong_command_line_is_usage_with_a_hint(
+def test_wrong_command_line_is_a_usage_error_with_a_hint(
     words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main.main(words)
 
-    told = capsys.readouterr()
-    error, second = told.err.splitlines()
+    captured = capsys.readouterr()
+    error, second = captured.err.splitlines()
     assert code == 2
-    assert not told.out
+    assert not captured.out
     assert error.startswith("earmark: error: ")
     assert second.startswith("earmark: hint: ")
     assert hint in second
 
 
-def test_an_unknown_setting_is_a_configuration_error(
+def test_unknown_key_is_a_configuration_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "earmark.toml"
@@ -97,7 +104,7 @@ def test_an_unknown_setting_is_a_configuration_error(
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"home = "])
-def test_settings_that_cannot_be_read_are_a_configuration_error(
+def test_unreadable_configuration_is_a_configuration_error(
     content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "earmark.toml"
@@ -111,7 +118,7 @@ def test_settings_that_cannot_be_read_are_a_configuration_error(
 
 
 @pytest.mark.parametrize("way", ["option", "setting", "environment", "data folder"])
-def test_home_is_where_it_was_said_last(
+def test_home_is_resolved_in_order_of_precedence(
     way: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -133,7 +140,7 @@ def test_home_is_where_it_was_said_last(
     assert (there / "device.key").is_file()
 
 
-def test_a_home_in_the_users_folder_is_found(
+def test_tilde_in_home_is_expanded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "settings.toml"
@@ -147,19 +154,17 @@ def test_a_home_in_the_users_folder_is_found(
     assert (tmp_path / "mine" / "device.key").is_file()
 
 
-def test_a_folder_that_cannot_be_used_is_unavailable(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unusable_home_is_unavailable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     code = main.main(["household", "this-device", "--home", str(tmp_path / "file" / "home")])
 
-    told = capsys.readouterr().err
+    captured = capsys.readouterr().err
     assert code == 69
-    assert told.startswith("earmark: error: ")
+    assert captured.startswith("earmark: error: ")
 
 
-def test_a_verb_whose_package_is_missing_says_which(tmp_path: Path) -> None:
+def test_missing_package_is_named(tmp_path: Path) -> None:
     # A stand-in that fails as an absent one does; PYTHONPATH comes before site-packages.
     (tmp_path / "pyrage.py").write_text("raise ModuleNotFoundError('no pyrage', name='pyrage')\n")
 
@@ -170,7 +175,7 @@ def test_a_verb_whose_package_is_missing_says_which(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_only_the_chosen_verb_is_imported() -> None:
+def test_only_the_chosen_command_is_imported() -> None:
     asked = (
         "import sys; from listener.cli import main; main.main(['owner', '--help']);"
         "sys.exit(any(name in sys.modules for name in ('numpy', 'onnxruntime', 'paho')))"
@@ -181,7 +186,7 @@ def test_only_the_chosen_verb_is_imported() -> None:
     assert done.returncode == 0
 
 
-def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
+def test_closed_pipe_prints_no_traceback() -> None:
     read, write = os.pipe()
     os.close(read)
 
@@ -201,41 +206,41 @@ def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
 
 @pytest.fixture
 def do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
-    """Run a verb of a test's own, in a module that nobody has imported yet."""
+    """Run a command defined by the test, in a new module."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def run(deed: str) -> int:
-        name = f"deed_{abs(hash(deed))}"
+    def run(body: str) -> int:
+        name = f"body_{abs(hash(body))}"
         (tmp_path / f"{name}.py").write_text(
             "from listener.errors import Unavailable\n"
             "def add_arguments(parser): pass\n"
-            f"def run(arguments, settings):\n    {deed}\n"
+            f"def run(arguments, settings):\n    {body}\n"
         )
-        return main.main(["deed"], {"deed": (name, "do it")})
+        return main.main(["command"], {"command": (name, "do it")})
 
     return run
 
 
 @pytest.mark.parametrize(
-    ("deed", "code", "said"),
+    ("body", "code", "message"),
     [
         ("return 1", 1, ""),
         ("raise KeyboardInterrupt", 130, ""),
         ("raise Unavailable('gone', 'go')", 69, "earmark: error: gone\nearmark: hint: go\n"),
         ("open('/nowhere/at/all')", 69, "earmark: error: cannot use /nowhere/at/all: "),
-        ("import absent_package", 78, "earmark: error: deed needs the package absent_package"),
+        ("import absent_package", 78, "earmark: error: command needs the package absent_package"),
     ],
 )
-def test_however_a_verb_ends_it_is_an_exit_code_and_a_sentence(
-    do: Callable[[str], int], deed: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
+def test_exit_codes_and_messages_of_a_command(
+    do: Callable[[str], int], body: str, code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ended = do(deed)
+    ended = do(body)
 
-    told = capsys.readouterr()
+    captured = capsys.readouterr()
     assert ended == code
-    assert not told.out
-    assert told.err.startswith(said)
-    assert bool(told.err) == bool(said)
+    assert not captured.out
+    assert captured.err.startswith(message)
+    assert bool(captured.err) == bool(message)
 
 
 @pytest.mark.parametrize(
@@ -251,20 +256,18 @@ def test_however_a_verb_ends_it_is_an_exit_code_and_a_sentence(
         (ValueError(errno.ENOSPC), ""),
     ],
 )
-def test_what_the_system_said_gives_a_hint_where_nobody_gave_one(
-    cause: Exception, hint: str
-) -> None:
+def test_system_error_gives_a_default_hint(cause: Exception, hint: str) -> None:
     with pytest.raises(Unavailable) as silent:
         raise Unavailable("cannot use it") from cause
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as captured:
         raise Unavailable("cannot use it", "use the other") from cause
 
     assert silent.value.hint == hint
-    assert told.value.hint == "use the other"
+    assert captured.value.hint == "use the other"
     assert Unavailable("cannot use it").hint == ""
 
 
-@pytest.mark.parametrize("deed", ["raise OSError('what is this')", "import listener.absent", "1/0"])
-def test_what_nobody_foresaw_is_not_hidden(do: Callable[[str], int], deed: str) -> None:
+@pytest.mark.parametrize("body", ["raise OSError('what is this')", "import listener.absent", "1/0"])
+def test_unexpected_errors_are_raised(do: Callable[[str], int], body: str) -> None:
     with pytest.raises((OSError, ModuleNotFoundError, ZeroDivisionError)):
-        do(deed)
+        do(body)

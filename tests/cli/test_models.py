@@ -61,7 +61,7 @@ def objects(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_list_says_licence_and_threshold(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_licence_and_threshold(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["models", "list", "--home", str(home)])
 
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -91,7 +91,7 @@ def test_list_as_json_has_an_object_for_each_model(
     ]
 
 
-def test_one_wrong_manifest_hides_no_other(
+def test_invalid_manifest_does_not_hide_others(
     home: Path, add: Add, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add(head())
@@ -141,7 +141,7 @@ def _outsource(folder: Path) -> None:
         (_outsource, "not installed"),
     ],
 )
-def test_check_says_what_is_wrong_and_ends_with_1(
+def test_check_reports_wrong_files_and_exits_with_1(
     harm: Callable[[Path], None],
     state: str,
     home: Path,
@@ -162,7 +162,7 @@ def test_check_says_what_is_wrong_and_ends_with_1(
     assert re.search(rf"pineapple +{state}", capsys.readouterr().out)
 
 
-def test_a_head_is_added_with_the_window_that_its_file_has(
+def test_add_reads_the_window_from_the_file(
     home: Path, add: Add, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = add(head(20), "--threshold", "0.6", "--licence", "CC0-1.0")
@@ -173,16 +173,16 @@ def test_a_head_is_added_with_the_window_that_its_file_has(
     assert model.manifest.window_frames == 20
     assert model.manifest.threshold == 0.6
     assert model.manifest.licence == "CC0-1.0"
-    assert "added pineapple: a window of 20 frames, threshold 0.6" in capsys.readouterr().out
+    assert "added pineapple: window 20 frames, threshold 0.6" in capsys.readouterr().out
 
 
-def test_a_shipped_head_is_one_too(
+def test_add_accepts_an_included_classifier(
     home: Path, add: Add, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = add(Catalogue(home).load("weather").data, "--name", "my-weather")
 
     assert code == 0
-    assert "a window of 22 frames, threshold 0.5" in capsys.readouterr().out
+    assert "window 22 frames, threshold 0.5" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_adding_the_same_file_again_is_harmless(
     codes = [add(head()), add(head())]
 
     assert codes == [0, 0]
-    assert "pineapple is already here; nothing changed" in capsys.readouterr().out
+    assert "pineapple exists already; nothing changed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -215,14 +215,14 @@ def test_adding_the_same_file_again_is_harmless(
         (b"", "no network"),
         (b"\x08\x08 garbage", "no network"),
         (head()[:1000], "no network"),
-        (head(outputs=7, last="Softmax"), "gives 7 numbers"),
-        (head(last="Relu", bias=3.0), "which is no probability"),
-        (head(last="Log"), "which is no probability"),
+        (head(outputs=7, last="Softmax"), "has 7 outputs"),
+        (head(last="Relu", bias=3.0), "which is not a probability"),
+        (head(last="Log"), "which is not a probability"),
         (bytes(LARGEST_FILE_BYTES + 1), "larger than 32 MiB"),
     ],
     ids=["empty", "garbage", "cut", "classes", "logit", "nan", "huge"],
 )
-def test_what_is_no_head_is_refused_with_the_reason(
+def test_add_refuses_other_networks_with_the_reason(
     data: bytes, reason: str, home: Path, add: Add, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = add(data)
@@ -234,7 +234,7 @@ def test_what_is_no_head_is_refused_with_the_reason(
     assert not (home / "models").exists()
 
 
-def test_the_speech_network_is_no_head(
+def test_add_refuses_the_speech_network(
     home: Path, add: Add, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = add(Catalogue(home).speech().data)
@@ -246,14 +246,14 @@ def test_the_speech_network_is_no_head(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--name", "alexa"], "comes with Earmark"),
-        (["--name", "My Word"], "--name cannot be 'My Word'"),
-        (["--name", ""], "--name cannot be ''"),
-        (["--threshold", "1.5"], "--threshold cannot be 1.5"),
-        (["--threshold", "nan"], "--threshold cannot be nan"),
+        (["--name", "alexa"], "name of an included model"),
+        (["--name", "My Word"], "--name 'My Word' is not valid"),
+        (["--name", ""], "--name '' is not valid"),
+        (["--threshold", "1.5"], "--threshold 1.5 is not valid"),
+        (["--threshold", "nan"], "--threshold nan is not valid"),
     ],
 )
-def test_options_that_cannot_be_are_usage_errors(
+def test_invalid_options_are_usage_errors(
     options: list[str], reason: str, add: Add, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = add(head(), *options)
@@ -262,7 +262,7 @@ def test_options_that_cannot_be_are_usage_errors(
     assert reason in capsys.readouterr().err
 
 
-def test_a_licence_that_is_no_line_is_refused(add: Add, capsys: pytest.CaptureFixture[str]) -> None:
+def test_licence_of_several_lines_is_refused(add: Add, capsys: pytest.CaptureFixture[str]) -> None:
     code = add(head(), "--licence", "\udcff")
 
     assert code == 78
@@ -270,7 +270,7 @@ def test_a_licence_that_is_no_line_is_refused(add: Add, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(("file", "code"), [("absent.onnx", 69), (".", 69), ("\0", 2)])
-def test_a_file_that_cannot_be_read_is_said(
+def test_unreadable_file_is_reported(
     file: str, code: int, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = "--name=pineapple"
@@ -283,7 +283,7 @@ def test_a_file_that_cannot_be_read_is_said(
 
 @settings(max_examples=30, suppress_health_check=[*HealthCheck])
 @given(data=st.data())
-def test_damage_to_a_head_is_one_error_or_another_head(
+def test_damaged_file_is_refused_or_still_valid(
     home: Path, add: Add, data: st.DataObject, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = bytearray(head())

@@ -30,27 +30,27 @@ def pair(
         hear=python(hear),
         send=python(send),
         waiting=waiting,
-        patience=RunTimeouts(linger_s=linger_s, first_backoff_s=0.01, grace_s=grace_s),
+        timeouts=RunTimeouts(linger_s=linger_s, first_backoff_s=0.01, grace_s=grace_s),
     )
 
 
 @pytest.mark.parametrize("code", [0, 1, 69, 78])
-def test_what_hear_ends_with_is_passed_on(code: int) -> None:
+def test_exit_code_of_hear_is_returned(code: int) -> None:
     assert pair(f"raise SystemExit({code})").run(StopSignal()) == code
 
 
-def test_a_killed_hear_is_reported_as_a_shell_does() -> None:
+def test_killed_hear_gives_128_plus_the_signal() -> None:
     ended = pair("import os, signal; os.kill(os.getpid(), signal.SIGKILL)").run(StopSignal())
 
     assert ended == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize("code", [2, 78])
-def test_a_send_that_cannot_go_on_ends_everything(code: int) -> None:
+def test_permanent_failure_of_send_ends_the_run(code: int) -> None:
     assert pair(FOREVER, f"raise SystemExit({code})").run(StopSignal()) == code
 
 
-def test_a_send_that_dies_is_started_again(tmp_path: Path) -> None:
+def test_send_is_restarted_after_it_exits(tmp_path: Path) -> None:
     births = tmp_path / "births"
     send = f"open({str(births)!r}, 'a').write('x'); raise SystemExit(69)"
 
@@ -66,7 +66,7 @@ def test_a_send_that_dies_is_started_again(tmp_path: Path) -> None:
     assert births.stat().st_size >= 4
 
 
-def test_the_end_waits_until_the_spool_is_empty() -> None:
+def test_run_waits_until_the_spool_is_empty() -> None:
     counts = iter([2, 1, 0])
 
     ended = pair("pass", waiting=lambda: next(counts)).run(StopSignal())
@@ -75,14 +75,14 @@ def test_the_end_waits_until_the_spool_is_empty() -> None:
     assert next(counts, None) is None
 
 
-def test_clips_that_wait_too_long_are_said_to_be_safe() -> None:
+def test_clips_left_in_the_spool_are_reported() -> None:
     with pytest.raises(Unavailable, match="3 sealed clips wait") as caught:
         pair("pass", waiting=lambda: 3, linger_s=0.0).run(StopSignal())
 
     assert "earmark send --once" in caught.value.hint
 
 
-def test_a_send_that_cannot_go_on_ends_the_wait_too() -> None:
+def test_permanent_failure_of_send_ends_the_wait() -> None:
     waits = threading.Event()
 
     def waiting() -> int:
@@ -95,7 +95,7 @@ def test_a_send_that_cannot_go_on_ends_the_wait_too() -> None:
     assert waits.is_set()
 
 
-def test_told_to_stop_both_children_end(tmp_path: Path) -> None:
+def test_stop_ends_both_children(tmp_path: Path) -> None:
     stop = StopSignal()
     marks = [tmp_path / "hear", tmp_path / "send"]
     code = (
@@ -121,7 +121,7 @@ def test_told_to_stop_both_children_end(tmp_path: Path) -> None:
     assert all(mark.with_suffix(".left").exists() for mark in marks)
 
 
-def test_a_child_that_will_not_end_is_killed() -> None:
+def test_child_that_ignores_sigterm_is_killed() -> None:
     stop = StopSignal()
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     timer = threading.Timer(0.5, stop.request)

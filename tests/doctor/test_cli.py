@@ -36,7 +36,7 @@ def settings_of(household: Household, port: int, keeper: str = "ada") -> Config:
     )
 
 
-def test_one_failure_is_exit_code_1_and_everything_is_still_looked_at(
+def test_one_failure_exits_with_1_after_all_checks(
     household: Household, free_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = doctor.run(arguments("--json"), settings_of(household, free_port))
@@ -55,7 +55,7 @@ def test_one_failure_is_exit_code_1_and_everything_is_still_looked_at(
     }
 
 
-def test_people_get_lines_with_hints(
+def test_text_output_has_hints(
     household: Household, free_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = doctor.run(arguments(), settings_of(household, free_port, keeper="eve"))
@@ -66,7 +66,7 @@ def test_people_get_lines_with_hints(
     assert any("earmark owner add eve" in line for line in lines)
 
 
-def test_a_proof_looks_at_nothing_else(
+def test_prove_mute_runs_no_other_check(
     household: Household, free_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = msgspec.structs.replace(
@@ -82,7 +82,7 @@ def test_a_proof_looks_at_nothing_else(
     assert not {"keeper", "broker", "spool"} & set(checks)
 
 
-def test_a_switch_that_is_to_be_thrown_and_is_not_there_fails_alone(
+def test_throw_switch_without_a_switch_fails(
     household: Household, free_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = msgspec.structs.replace(
@@ -94,10 +94,10 @@ def test_a_switch_that_is_to_be_thrown_and_is_not_there_fails_alone(
     captured = capsys.readouterr()
     checks = [json.loads(line)["check"] for line in captured.out.splitlines()]
     assert code == 1
-    assert "throw the switch" in captured.err
+    assert "move the switch" in captured.err
     assert checks == ["confinement", "switch"]
 
 
-def test_channels_count_from_0(household: Household, free_port: int) -> None:
-    with pytest.raises(UsageError, match="from 0"):
+def test_negative_channel_is_a_usage_error(household: Household, free_port: int) -> None:
+    with pytest.raises(UsageError, match="channels start at 0"):
         doctor.run(arguments("--channel", "-1"), settings_of(household, free_port))

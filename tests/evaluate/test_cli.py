@@ -34,16 +34,14 @@ def evaluate(*words: str) -> int:
     return main(["evaluate", "--home", "nowhere", "--jobs", "1", *words])
 
 
-def test_a_run_leaves_its_results_and_says_them(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_writes_and_prints_results(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = evaluate("--corpus", str(manifest(here)))
 
     said = capsys.readouterr().out
     assert code == 0
     assert "alexa, clean, threshold 0.5 (manifest)" in said
     assert "misses       0 of 5: 0 % (0 to 43.4)" in said
-    assert "evaluation/report.html has the pictures" in said
+    assert "charts: evaluation/report.html" in said
     assert {path.name for path in (here / "evaluation").iterdir()} == {
         "result.json",
         "rates.csv",
@@ -54,7 +52,7 @@ def test_a_run_leaves_its_results_and_says_them(
     }
 
 
-def test_programs_get_an_object_a_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_prints_one_object_a_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = evaluate("--corpus", str(manifest(here)), "--json", "--out", "o", "--threshold", "0.9")
 
     (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -76,9 +74,7 @@ def test_folders_of_positives_and_negatives_need_no_manifest(
     assert (row["words_said"], row["items"]) == (1, 3)
 
 
-def test_a_plan_says_it_all_and_options_come_before_it(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_options_override_the_plan_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "plan.toml").write_text(
         f"""
         plays = 2
@@ -113,7 +109,7 @@ def test_noise_is_played_beside_the_clean_sound(
     assert [row["condition"] for row in rows] == ["clean", "5 dB talk.flac"]
 
 
-def test_what_is_missing_and_what_cannot_be_claimed_end_with_1(
+def test_missing_item_or_unsupported_target_exits_with_1(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     listed = manifest(here, {"path": "absent.wav"})
@@ -135,11 +131,11 @@ def test_what_is_missing_and_what_cannot_be_claimed_end_with_1(
         (("--corpus", ".", "--threshold", "2"), "the options: ", 78),
         (("--corpus", ".", "--plays", "0"), "the options: ", 78),
         (("--plan", "absent.toml"), "cannot read the plan absent.toml", 2),
-        (("--corpus", ".", "--snr-db", "3"), "--noise and --snr-db belong together", 2),
+        (("--corpus", ".", "--snr-db", "3"), "--noise and --snr-db need each other", 2),
         (("--corpus", ".", "--model", "nobody"), "there is no model 'nobody'", 78),
         (
             ("--positives", ".", "--model", "alexa", "--model", "timer"),
-            "--positives with several models does not say which word is said",
+            "--positives needs a single wake word",
             2,
         ),
     ],
@@ -190,7 +186,7 @@ def plan_of(*words: str) -> EvaluationPlan:
     return command.build_plan(parser.parse_args(words), SETTINGS)
 
 
-def test_where_nothing_is_said_the_settings_of_the_device_are_evaluated() -> None:
+def test_configuration_is_the_default_of_the_plan() -> None:
     plan = plan_of("--corpus", "here")
 
     (engine,) = plan.engine
@@ -209,7 +205,7 @@ def test_a_threshold_goes_to_each_word_of_each_engine() -> None:
     assert [engine.thresholds for engine in plan.engine] == [{"alexa": 0.4, "timer": 0.4}] * 2
 
 
-def test_an_option_comes_before_the_plan(tmp_path: Path) -> None:
+def test_option_overrides_the_plan(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text('plays = 2\nseed = 7\n[[corpus]]\npath = "there"\n', "utf-8")
 
@@ -219,7 +215,7 @@ def test_an_option_comes_before_the_plan(tmp_path: Path) -> None:
     assert [each.path for each in plan.corpus] == ["there"]
 
 
-def test_positives_say_the_word_of_the_model_or_what_labels_call_it() -> None:
+def test_positives_have_the_label_of_the_model() -> None:
     named = plan_of("--positives", "here")
     labelled = plan_of("--positives", "here", "--said", "hey alexa")
 
@@ -240,10 +236,10 @@ def test_clean_sound_is_played_beside_each_level_and_the_room() -> None:
     ]
 
 
-def test_what_contradicts_itself_is_refused() -> None:
-    with pytest.raises(UsageError, match="belong together"):
+def test_contradicting_options_are_refused() -> None:
+    with pytest.raises(UsageError, match="need each other"):
         plan_of("--corpus", "here", "--snr-db", "3")
-    with pytest.raises(UsageError, match="which word is said"):
+    with pytest.raises(UsageError, match="single wake word"):
         plan_of("--positives", "here", "--model", "alexa", "--model", "timer")
     with pytest.raises(ConfigError, match="the options: "):
         plan_of("--corpus", "here", "--plays", "0")
@@ -290,7 +286,7 @@ def test_the_same_traces_give_the_same_bytes(
     assert "nothing was excluded" in capsys.readouterr().out
 
 
-def test_stretches_stimuli_and_threshold_are_followed(
+def test_exclude_stimuli_and_threshold_are_applied(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_trace(tmp_path / "a.trace", {"alexa": rises(5000, 1000, 3000), "timer": [0.0] * 5000})
@@ -321,7 +317,7 @@ def test_stretches_stimuli_and_threshold_are_followed(
     assert len(list(read_parquet(tmp_path / "a.parquet"))) > 5
 
 
-def test_a_damaged_line_is_listed_and_the_exit_code_says_so(
+def test_damaged_line_is_listed_and_exits_with_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_trace(tmp_path / "a.trace", {"alexa": [0.0] * 100})
@@ -335,7 +331,7 @@ def test_a_damaged_line_is_listed_and_the_exit_code_says_so(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--negatives", "x"), "--negatives has no sense with it"),
+        (("--negatives", "x"), "--trace and --negatives exclude each other"),
         (("--threshold", "0.001"), "below the floor"),
         (("--model", "weather", "--threshold", "0.5"), "no trace has scores of weather"),
         (("--exclude", "missing.tsv"), "cannot read missing.tsv"),

@@ -47,7 +47,7 @@ def test_each_step_has_a_line_from_the_first(
     assert all(0 < line["scores"]["alexa"] < 1 for line in lines[5:])
 
 
-def test_what_fills_no_frame_at_the_end_is_left(
+def test_incomplete_frame_at_the_end_is_ignored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "short.wav"
@@ -79,14 +79,14 @@ def test_several_models_score_side_by_side_and_labels_with_them(
     assert scores["timer"] == max(labels)
 
 
-def test_every_file_starts_afresh(noise: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_detector_is_reset_for_each_file(noise: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["score", str(noise), str(noise), "--json"])
 
     lines = objects(capsys)
     assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
 
 
-def test_a_folder_stands_for_the_sound_files_below_it(
+def test_folder_is_expanded_to_its_audio_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "b" / "c").mkdir(parents=True)
@@ -100,16 +100,16 @@ def test_a_folder_stands_for_the_sound_files_below_it(
     assert [line["file"] for line in objects(capsys)] == names
 
 
-def test_a_folder_without_sound_is_a_usage_error(
+def test_folder_without_audio_is_a_usage_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main(["score", str(tmp_path)])
 
     assert code == 2
-    assert "there is no sound file in" in capsys.readouterr().err
+    assert "there is no audio file in" in capsys.readouterr().err
 
 
-def test_a_damaged_file_is_said_and_the_others_are_scored(
+def test_damaged_file_is_reported_and_others_are_scored(
     noise: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cut = tmp_path / "cut.flac"
@@ -126,7 +126,7 @@ def test_a_damaged_file_is_said_and_the_others_are_scored(
     assert [line.split()[0] for line in shown.out.splitlines()] == ["file", str(noise)]
 
 
-def test_a_file_whose_name_is_no_text_is_scored(
+def test_file_name_that_is_not_utf8_is_scored(
     noise: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     odd = tmp_path / "odd\udcff.wav"
@@ -138,7 +138,9 @@ def test_a_file_whose_name_is_no_text_is_scored(
     assert "odd\ufffd.wav" in capsys.readouterr().out
 
 
-def test_people_get_a_line_for_each_file(noise: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_output_has_a_line_for_each_file(
+    noise: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["score", str(noise), "--model", "alexa", "--model", "weather"])
 
     head, line = capsys.readouterr().out.splitlines()
@@ -161,10 +163,10 @@ def test_an_empty_file_has_no_scores(tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         (["--threshold", "7"], 2, "--threshold 7.0"),
         (["--model", "pineapple"], 78, "there is no model 'pineapple'"),
-        (["--model", "silero-vad"], 2, "silero-vad is no wake word"),
+        (["--model", "silero-vad"], 2, "silero-vad is not a wake-word model"),
     ],
 )
-def test_what_cannot_be_scored_is_said_before_any_file(
+def test_invalid_arguments_fail_before_scoring(
     options: list[str],
     code: int,
     reason: str,

@@ -58,6 +58,13 @@ def test_every_unit_and_rule_of_systemd_is_where_it_counts(
 
 
 @pytest.mark.system
+def test_man_pages_and_completions_are_in_the_package(tree: dict[str, tarfile.TarInfo]) -> None:
+    for page in (ROOT / "firmware" / "manual").glob("*.1"):
+        assert tree[f"usr/share/man/man1/{page.name}.gz"].size > 500
+    assert set(contents.COMPLETIONS.values()) <= set(tree)
+
+
+@pytest.mark.system
 def test_overlays_are_compiled(tree: dict[str, tarfile.TarInfo]) -> None:
     for source in (ROOT / "firmware" / "mute").glob("*.dts"):
         assert tree[f"usr/lib/earmark/overlays/{source.stem}.dtbo"].size > 500

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from firmware import documentation
+from firmware.command_line import commands
 from firmware.configuration import docstrings
-from firmware.documentation import ROOT, commands, pages
+from firmware.documentation import ROOT, pages
 from listener.cli import main
 from listener.config import Config
 
@@ -20,10 +21,11 @@ def test_page_is_current(path: Path) -> None:
 def test_every_command_has_a_section() -> None:
     headings = documentation.cli_page().splitlines()
 
-    assert [command.name for command in commands()] == [f"earmark {name}" for name in main.VERBS]
+    assert [command.name for command in commands()] == [f"earmark {name}" for name in main.COMMANDS]
     for command in commands():
-        for one in (command, *command.below):
-            assert headings.count(f"{'##' if one is command else '###'} {one.name}") == 1
+        for section in (command, *command.actions):
+            level = "##" if section is command else "###"
+            assert headings.count(f"{level} {section.name}") == 1
 
 
 def test_an_option_with_choices_shows_them() -> None:

@@ -40,9 +40,9 @@ def test_arguments_put_a_device_for_recordings_and_recordings_for_a_device() -> 
 @pytest.mark.parametrize(
     ("words", "files", "said"),
     [
-        ({"device": "usb"}, ["a.flac"], "two microphones"),
-        ({"fast": True}, [], "--fast is for recordings"),
-        ({"device": "usb", "mute": "1-2"}, [], "--mute is for recordings"),
+        ({"device": "usb"}, ["a.flac"], "exclude each other"),
+        ({"fast": True}, [], "--fast needs recordings"),
+        ({"device": "usb", "mute": "1-2"}, [], "--mute needs recordings"),
     ],
 )
 def test_arguments_that_contradict_each_other_are_refused(
@@ -52,7 +52,7 @@ def test_arguments_that_contradict_each_other_are_refused(
         microphone_settings(asked(**words), MicrophoneSettings(), files)
 
 
-def test_arguments_that_say_nothing_change_nothing() -> None:
+def test_without_arguments_the_configuration_stays() -> None:
     assert apply_arguments(asked(), Config()) == Config()
 
 
@@ -78,8 +78,8 @@ def test_a_list_of_recordings_is_split_but_not_the_name_of_one(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ({"channel": -1}, "channels count from 0"),
-        ({"microphone": ["a.flac,,b.flac"]}, "name is empty"),
+        ({"channel": -1}, "channels start at 0"),
+        ({"microphone": ["a.flac,,b.flac"]}, "empty name"),
     ],
 )
 def test_what_cannot_be_is_refused(words: dict[str, object], said: str) -> None:

@@ -36,7 +36,7 @@ def status(home: Path, config: str = "") -> dict[str, object]:
 
 
 @pytest.mark.system
-def test_a_software_mute_is_set_shown_and_taken_back_without_hear(home: Path) -> None:
+def test_software_mute_works_while_hear_does_not_run(home: Path) -> None:
     assert status(home)["cause"] == "open"
 
     done = earmark("mute", "on", home=home)
@@ -46,7 +46,7 @@ def test_a_software_mute_is_set_shown_and_taken_back_without_hear(home: Path) ->
     assert (state["cause"], state["software_by"], state["hear"]) == ("software", "command", False)
 
     done = earmark("mute", "off", home=home)
-    assert done.stdout.startswith("open\n")
+    assert done.stdout.startswith("not muted\n")
     assert status(home)["software"] is False
 
 
@@ -60,12 +60,12 @@ def test_a_fault_is_cleared_by_a_person(home: Path) -> None:
 
     done = earmark("mute", "clear-fault", home=home)
 
-    assert done.stdout.startswith("open\n")
+    assert done.stdout.startswith("not muted\n")
     assert status(home)["fault"] is None
 
 
 @pytest.mark.system
-def test_hear_is_told_to_look_and_a_status_tells_it_nothing(home: Path) -> None:
+def test_changes_notify_hear_and_status_does_not(home: Path) -> None:
     requests = ControlSocket(home / "control.sock")
     try:
         assert status(home)["hear"] is True
@@ -79,7 +79,7 @@ def test_hear_is_told_to_look_and_a_status_tells_it_nothing(home: Path) -> None:
 
 
 @pytest.mark.system
-def test_what_is_muted_already_is_not_written_again(home: Path) -> None:
+def test_repeated_mute_writes_nothing(home: Path) -> None:
     earmark("mute", "on", home=home)
     before = (home / "mute.json").read_bytes()
 
@@ -89,7 +89,7 @@ def test_what_is_muted_already_is_not_written_again(home: Path) -> None:
 
 
 @pytest.mark.system
-def test_a_damaged_file_is_muted_until_a_person_says_otherwise(home: Path) -> None:
+def test_damaged_state_file_counts_as_muted_until_cleared(home: Path) -> None:
     (home / "mute.json").write_bytes(b"torn")
     (home / "fault.json").write_bytes(b"torn")
     state = status(home)
@@ -103,7 +103,7 @@ def test_a_damaged_file_is_muted_until_a_person_says_otherwise(home: Path) -> No
 
 
 @pytest.mark.system
-def test_a_home_that_cannot_be_written_is_said(home: Path) -> None:
+def test_unwritable_home_is_reported(home: Path) -> None:
     (home / "mute.json").mkdir()
 
     done = earmark("mute", "on", home=home)
@@ -123,7 +123,7 @@ def test_a_home_that_cannot_be_written_is_said(home: Path) -> None:
         (MuteSettings(switch="gpio", chip="/gone", line=3), "unreadable", "hardware"),
     ],
 )
-def test_the_switch_is_read_beside_hear(
+def test_switch_is_read_while_hear_runs(
     home: Path, settings: MuteSettings, position: str, cause: str
 ) -> None:
     state = read_status(MuteFiles(home), settings, hear=False)
@@ -131,24 +131,24 @@ def test_the_switch_is_read_beside_hear(
     assert (state.switch, state.cause) == (position, cause)
 
 
-def test_a_line_that_hear_holds_is_said_to_be_held(home: Path) -> None:
+def test_line_in_use_by_hear_is_reported(home: Path) -> None:
     settings = MuteSettings(switch="gpio", chip="/gone", line=3)
 
     state = read_status(MuteFiles(home), settings, hear=True)
 
     assert state.switch == "held"
-    assert "held by hear" in "\n".join(format_status(state))
+    assert "in use by hear" in "\n".join(format_status(state))
 
 
-def test_a_status_says_who_can_change_it(home: Path) -> None:
+def test_status_says_how_to_unmute(home: Path) -> None:
     lasting = MuteFiles(home)
     lasting.mute(NOW, "message", muted=True)
     settings = MuteSettings(switch="input", input="/gone", remote_unmute=True)
 
     said = "\n".join(format_status(read_status(lasting, settings, hear=True)))
 
-    assert "only a hand at the switch can release it" in said
-    assert "earmark mute off, or a message from the broker" in said
+    assert "to unmute: move the switch" in said
+    assert "earmark mute off, or by MQTT" in said
     assert "muted by a message, since 2026-03-04T00:00:00.000000+00:00" in said
     assert said.endswith("hear      runs")
 

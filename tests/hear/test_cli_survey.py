@@ -40,7 +40,7 @@ def survey(home: Path, path: Path, *words: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_a_survey_traces_the_wakes_that_hear_would_have_had(
+def test_survey_records_the_wakes_of_hear(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "a.trace"
@@ -56,7 +56,7 @@ def test_a_survey_traces_the_wakes_that_hear_would_have_had(
     assert [found.kind for found in wakes if found.score >= 0.5] == ["wake", "wake"]
 
 
-def test_a_trace_that_is_there_goes_on(tmp_path: Path) -> None:
+def test_existing_trace_is_continued(tmp_path: Path) -> None:
     path = tmp_path / "a.trace"
 
     survey(tmp_path, path, *FAST, str(FIXTURES / "silence.flac"))
@@ -64,7 +64,7 @@ def test_a_trace_that_is_there_goes_on(tmp_path: Path) -> None:
     done = survey(tmp_path, path, *FAST, str(FIXTURES / "silence.flac"))
 
     assert sum(isinstance(line, trace.OpenedLine) for line in lines_of(path)) == 2
-    assert "no sound was kept" in done.stdout
+    assert "no audio was stored" in done.stdout
 
 
 def test_mute_is_a_gap_in_the_trace(tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_the_trace_of_speech_is_the_same_as_that_of_noise_as_loud(tmp_path: Path
     ("words", "code", "said"),
     [
         ((), 78, "needs to know its mute switch"),
-        (("--fast", "--device", "usb"), 2, "--fast is for recordings"),
-        (("--device", "usb", "--microphone", "x"), 2, "two microphones"),
+        (("--fast", "--device", "usb"), 2, "--fast needs recordings"),
+        (("--device", "usb", "--microphone", "x"), 2, "exclude each other"),
         (("--floor", "0", *FAST, "x"), 2, "--floor 0"),
         ((*FAST, "/missing.flac"), 69, "there is no file"),
     ],
@@ -123,7 +123,7 @@ def test_what_cannot_be_is_said(
     assert not path.exists()
 
 
-def test_a_recording_that_breaks_off_is_a_gap_and_is_said(
+def test_damaged_recording_is_a_gap_and_is_reported(
     tmp_path: Path,
 ) -> None:
     whole = (FIXTURES / "talk.flac").read_bytes()
@@ -145,7 +145,7 @@ def test_a_recording_that_breaks_off_is_a_gap_and_is_said(
     assert reasons == ["lost", "start"]
 
 
-def test_what_was_written_before_a_kill_is_whole_and_the_trace_goes_on(tmp_path: Path) -> None:
+def test_trace_is_valid_after_sigkill_and_continues(tmp_path: Path) -> None:
     path = tmp_path / "a.trace"
     soundfile.write(tmp_path / "long.wav", np.zeros(16_000 * 900, np.int16), 16_000)
     command = [
@@ -168,7 +168,7 @@ def test_what_was_written_before_a_kill_is_whole_and_the_trace_goes_on(tmp_path:
     assert isinstance(after[len(before)], trace.OpenedLine)
 
 
-def test_told_to_stop_it_keeps_what_it_heard(tmp_path: Path) -> None:
+def test_sigterm_keeps_the_trace(tmp_path: Path) -> None:
     path = tmp_path / "a.trace"
     soundfile.write(tmp_path / "long.wav", np.zeros(16_000 * 60, np.int16), 16_000)
     process = subprocess.Popen(
@@ -189,6 +189,6 @@ def test_told_to_stop_it_keeps_what_it_heard(tmp_path: Path) -> None:
     said, _ = process.communicate(timeout=40)
 
     assert process.returncode == 0
-    assert "no sound was kept" in said
+    assert "no audio was stored" in said
     (heard,) = [line for line in lines_of(path) if isinstance(line, trace.HeardLine)]
     assert 0 < heard.end_sample < 16_000 * 60

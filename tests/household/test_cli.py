@@ -25,7 +25,7 @@ from tests.household.guests import contents
 Earmark = Callable[..., tuple[int, str, str]]
 
 
-def test_help_teaches_the_round(ready: Earmark) -> None:
+def test_help_shows_the_whole_procedure(ready: Earmark) -> None:
     code, out, _ = ready("household", "--help")
 
     assert code == 0
@@ -33,9 +33,7 @@ def test_help_teaches_the_round(ready: Earmark) -> None:
         assert step in out
 
 
-def test_init_says_what_it_made_and_the_second_time_that_all_is_well(
-    earmark: Earmark, home: Path
-) -> None:
+def test_init_prints_what_it_created_and_is_idempotent(earmark: Earmark, home: Path) -> None:
     code, out, _ = earmark("household", "init", "--host", "home.lan", "--port", "8999")
     before = contents(home)
 
@@ -46,7 +44,7 @@ def test_init_says_what_it_made_and_the_second_time_that_all_is_well(
     settings = parse_settings(out[out.index("[broker]") :], "what init printed")
     assert (settings.broker.host, settings.broker.port) == ("localhost", 8999)
     assert Path(settings.broker.key_file or "").is_file()
-    assert again == (0, "all is as it should be\n", "")
+    assert again == (0, "nothing to change\n", "")
     assert contents(home) == before
     assert HouseholdStore(home).registry().hosts == ("home.lan", "localhost", "127.0.0.1")
 
@@ -60,12 +58,14 @@ def test_init_without_a_host_finds_this_computer_s_names(earmark: Earmark, home:
 @pytest.mark.parametrize(
     "words", [("--host", "a b"), ("--host", "*"), ("--port", "0"), ("--join-port", "65536")]
 )
-def test_init_refuses_what_no_network_has(earmark: Earmark, home: Path, words: list[str]) -> None:
+def test_init_refuses_invalid_hosts_and_ports(
+    earmark: Earmark, home: Path, words: list[str]
+) -> None:
     assert earmark("household", "init", *words)[0] == 2
     assert not (home / "household").exists()
 
 
-def test_the_broker_s_files_go_where_they_are_wanted(earmark: Earmark, tmp_path: Path) -> None:
+def test_broker_folder_receives_the_files(earmark: Earmark, tmp_path: Path) -> None:
     folder = tmp_path / "etc" / "earmark"
 
     earmark("household", "init", "--broker-folder", str(folder))
@@ -94,7 +94,7 @@ def settle(system: SystemPaths, *words: str) -> int:
 
 
 @pytest.mark.usefixtures("any_date")
-def test_for_services_one_command_writes_files_and_settings_where_they_look(
+def test_init_system_writes_the_service_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     system = places(tmp_path)
@@ -103,7 +103,7 @@ def test_for_services_one_command_writes_files_and_settings_where_they_look(
     before = contents(tmp_path)
     assert settle(system) == 0
 
-    assert "all is as it should be" in capsys.readouterr().out
+    assert "nothing to change" in capsys.readouterr().out
     assert contents(tmp_path) == before
     written = parse_settings(system.settings.read_text(), "what init wrote")
     assert written.home == str(system.home)
@@ -132,7 +132,7 @@ def test_renewed_certificates_reach_the_archive_s_folder(tmp_path: Path, earmark
 
 
 @pytest.mark.usefixtures("any_date")
-def test_settings_that_are_there_stay_and_what_they_lack_is_told(
+def test_existing_configuration_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     system = places(tmp_path)
@@ -143,21 +143,21 @@ def test_settings_that_are_there_stay_and_what_they_lack_is_told(
 
     assert system.settings.read_text() == "[archive]\nport = 9444\n"
     out = capsys.readouterr().out
-    assert f"put this into {system.settings}:" in out
+    assert f"add this to {system.settings}:" in out
     assert "s-archive.key" in out
 
 
 @pytest.mark.parametrize(
     "words", [("add-device", "hall"), ("status",), ("announce",), ("renew",), ("wait",)]
 )
-def test_without_a_household_the_way_is_shown(earmark: Earmark, words: tuple[str, ...]) -> None:
+def test_without_a_household_the_hint_is_init(earmark: Earmark, words: tuple[str, ...]) -> None:
     code, _, err = earmark("household", *words)
 
     assert code == 78
     assert "earmark household init" in err
 
 
-def test_status_tells_who_belongs_and_what_is_due(ready: Earmark, home: Path) -> None:
+def test_status_lists_members_and_expiry(ready: Earmark, home: Path) -> None:
     ready("household", "add-device", "hall", "--no-wait")
 
     people = ready("household", "status")
@@ -177,7 +177,7 @@ def test_status_tells_who_belongs_and_what_is_due(ready: Earmark, home: Path) ->
     assert HouseholdStore(home).is_set_up
 
 
-def test_what_is_due_is_named_with_the_way(
+def test_renew_names_members_that_are_due(
     ready: Earmark, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as short:
@@ -191,11 +191,11 @@ def test_what_is_due_is_named_with_the_way(
     assert code == 1
     assert "d-hall       due" in out
     assert renewed[0] == 0
-    assert "d-hall is due: earmark household add-device hall" in renewed[1]
-    assert "o-ada is due: earmark household add-owner ada" in renewed[1]
+    assert "d-hall expires in 9 days: earmark household add-device hall" in renewed[1]
+    assert "o-ada expires in 9 days: earmark household add-owner ada" in renewed[1]
 
 
-def test_a_broker_that_is_away_is_said(ready: Earmark, unused_port: int) -> None:
+def test_unreachable_broker_is_reported(ready: Earmark, unused_port: int) -> None:
     ready("household", "init", "--port", str(unused_port))
 
     code, _, err = ready("household", "announce")

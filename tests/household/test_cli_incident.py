@@ -42,14 +42,14 @@ def test_each_owner_gets_a_notice_and_a_row(
     said = capsys.readouterr().out
     assert "notice to ada:\n  Files with 2 of your clips" in said
     assert "notice to bob:\n  Files with 1 of your clips" in said
-    assert "Nobody can open them without it" in said
+    assert "cannot be decrypted without your secret key" in said
     assert household.header(9).okey in said
     (row,) = rows(home, "ada")
     assert (row["op"], row["count"], row["outcome"]) == ("incident", 2, "done")
     assert len(rows(home, "bob")) == 1
 
 
-def test_a_file_that_is_none_of_ours_is_said(
+def test_file_that_is_not_a_clip_is_reported(
     home: Path, household: "Household", strays: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del household

@@ -61,7 +61,7 @@ def test_a_room_s_name_is_one_line(ready: Earmark) -> None:
     assert ready("household", "add-device", "hall", "--area", "a\nb", "--no-wait")[0] == 2
 
 
-def test_a_speaker_joins_and_finds_its_settings(
+def test_speaker_joins_and_gets_a_configuration(
     ready: Earmark, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "line").write_text(ready("household", "add-device", "hall", "--no-wait")[1])
@@ -72,7 +72,7 @@ def test_a_speaker_joins_and_finds_its_settings(
 
     assert codes == (0, 0)
     assert "d-hall has joined" in err
-    assert f"the settings are in {settings}" in err
+    assert f"wrote the configuration {settings}" in err
     found = parse_settings(settings.read_text(), "the settings")
     assert found.device.name == "hall"
     assert found.broker.certificate_file == str(guest / "tls" / "me.crt")
@@ -81,7 +81,7 @@ def test_a_speaker_joins_and_finds_its_settings(
 
 
 @pytest.mark.parametrize("fits", [True, False])
-def test_settings_that_are_there_are_not_overwritten(
+def test_join_does_not_overwrite_a_configuration(
     ready: Earmark, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, fits: bool
 ) -> None:
     line = ready("household", "add-device", "hall", "--no-wait")[1].strip()
@@ -97,19 +97,17 @@ def test_settings_that_are_there_are_not_overwritten(
 
     assert codes == (0, 0)
     assert settings.read_text() == before
-    assert ("as they should be" in err) == fits
+    assert ("needs no change" in err) == fits
     assert ('name = "hall"' in out) == (not fits)
 
 
-def test_an_invitation_that_cannot_be_read_is_said(ready: Earmark, tmp_path: Path) -> None:
+def test_unreadable_invitation_is_reported(ready: Earmark, tmp_path: Path) -> None:
     assert ready("household", "join", str(tmp_path / "none"))[0] == 78
     (tmp_path / "other").write_text("hello")
     assert ready("household", "join", str(tmp_path / "other"))[0] == 2
 
 
-def test_an_owner_is_noted_and_invited_and_told_how_to_prove_her_key(
-    ready: Earmark, home: Path
-) -> None:
+def test_add_owner_prints_how_to_confirm_the_key(ready: Earmark, home: Path) -> None:
     key = str(pyrage.x25519.Identity.generate().to_public())
 
     code, out, _ = ready("household", "add-owner", "ada", "--key", key, "--no-wait")
@@ -133,7 +131,7 @@ def test_home_assistant_gets_three_files(ready: Earmark, tmp_path: Path) -> None
     assert "s-home-assistant.key" in out
 
 
-def test_what_is_revoked_is_out(ready: Earmark, home: Path) -> None:
+def test_revoked_members_are_refused(ready: Earmark, home: Path) -> None:
     device = Home(home).device_key().public_key()
     ready("household", "add-device", "hall", "--key", keys.device_text(device))
     for who in (identity.device("hall"), identity.owner("ada"), identity.HOME_ASSISTANT):
@@ -155,7 +153,7 @@ def test_what_is_revoked_is_out(ready: Earmark, home: Path) -> None:
     assert ready("household", "revoke", "hall")[0] == 2
 
 
-def test_a_device_tells_its_name_and_key_and_the_archive_takes_them(
+def test_this_device_output_is_accepted_by_add_device(
     earmark: Earmark, home: Path, tmp_path: Path
 ) -> None:
     settings = tmp_path / "earmark.toml"
@@ -185,11 +183,11 @@ def test_devices_are_listed_for_people_and_programs(earmark: Earmark) -> None:
     assert objects == [told]
 
 
-def test_an_empty_list_shows_the_way(earmark: Earmark) -> None:
+def test_empty_list_shows_a_hint(earmark: Earmark) -> None:
     assert "earmark household --help" in earmark("household", "devices")[1]
 
 
-def test_a_forgotten_device_is_believed_no_more(earmark: Earmark, home: Path) -> None:
+def test_forgotten_device_is_refused(earmark: Earmark, home: Path) -> None:
     key = earmark("household", "this-device")[1].split()[1]
     earmark("household", "add-device", "speaker", "--key", key)
 
@@ -201,14 +199,14 @@ def test_a_forgotten_device_is_believed_no_more(earmark: Earmark, home: Path) ->
     assert earmark("household", "forget-device", "speaker")[0] == 2
 
 
-def test_a_key_that_is_none_is_refused_with_the_way(earmark: Earmark) -> None:
+def test_invalid_key_is_refused_with_a_hint(earmark: Earmark) -> None:
     code, _, err = earmark("household", "add-device", "kitchen", "--key", "kitchen")
 
     assert code == 78
     assert "earmark household this-device" in err
 
 
-def test_a_damaged_device_key_is_said_and_kept(earmark: Earmark, home: Path) -> None:
+def test_damaged_device_key_is_reported_and_kept(earmark: Earmark, home: Path) -> None:
     earmark("household", "this-device")
     (home / "device.key").write_bytes(b"damaged")
 

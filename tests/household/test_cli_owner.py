@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.conftest import Household
 
 
-def test_the_whole_round_makes_an_owner_active(
+def test_add_challenge_confirm_activates_an_owner(
     earmark: Earmark, home: Path, ada: pyrage.x25519.Identity
 ) -> None:
     added = earmark("owner", "add", "ada", "--key", str(ada.to_public()))
@@ -60,7 +60,7 @@ def test_a_challenge_is_alone_on_standard_output(
     assert "24 hours" in err
 
 
-def test_a_wrong_answer_is_a_no(earmark: Earmark, ada: pyrage.x25519.Identity) -> None:
+def test_wrong_answer_exits_with_1(earmark: Earmark, ada: pyrage.x25519.Identity) -> None:
     earmark("owner", "add", "ada", "--key", str(ada.to_public()))
     earmark("owner", "challenge", "ada")
 
@@ -110,12 +110,12 @@ def test_list_shows_each_owners_state(earmark: Earmark, ada: pyrage.x25519.Ident
     assert objects[0]["recipient"] == str(ada.to_public())
 
 
-def test_an_empty_list_shows_the_way(earmark: Earmark) -> None:
+def test_empty_list_shows_a_hint(earmark: Earmark) -> None:
     assert "earmark owner --help" in earmark("owner", "list")[1]
     assert earmark("owner", "list", "--json") == (0, "", "")
 
 
-def test_forget_says_what_stays(
+def test_forget_prints_what_remains(
     earmark: Earmark, home: Path, tmp_path: Path, ada: pyrage.x25519.Identity
 ) -> None:
     settings = tmp_path / "earmark.toml"
@@ -125,13 +125,13 @@ def test_forget_says_what_stays(
     code, out, _ = earmark("owner", "forget", "ada", "--config", str(settings))
 
     assert code == 0
-    assert "stays sealed" in out
-    assert "this device's keeper" in out
+    assert "stay in the archive" in out
+    assert "keeper of this device" in out
     assert Home(home).roster().owners == ()
     assert earmark("owner", "forget", "ada")[0] == 2
 
 
-def test_a_guest_is_forgotten_without_a_word_about_the_keeper(
+def test_forget_of_another_owner_does_not_mention_the_keeper(
     earmark: Earmark, ada: pyrage.x25519.Identity
 ) -> None:
     earmark("owner", "add", "ada", "--key", str(ada.to_public()))
@@ -149,7 +149,9 @@ def test_a_secret_key_on_the_command_line_is_not_repeated(
     assert str(ada) not in out + err
 
 
-def test_help_teaches_the_round(earmark: Earmark, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_the_whole_procedure(
+    earmark: Earmark, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, out, _ = earmark("owner", "--help")
     assert code == 0
     for step in ("age-keygen -o", "owner add", "owner challenge", "age -d -i", "owner confirm"):
@@ -162,7 +164,7 @@ def read(riddle: str, identity: pyrage.x25519.Identity) -> str:
     return bytes(pyrage.decrypt(riddle.encode(), [identity])).decode().strip()
 
 
-def test_a_new_key_takes_the_place_of_one_when_both_are_proved(
+def test_new_key_replaces_the_old_after_both_are_confirmed(
     home: Path, household: "Household", capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = pyrage.x25519.Identity.from_str(household.identities["ada"])
@@ -185,7 +187,7 @@ def test_a_new_key_takes_the_place_of_one_when_both_are_proved(
     assert roster.owner_keys()["ada"] == (str(new.to_public()), str(old.to_public()))
 
 
-def test_who_stands_at_the_device_needs_the_new_key_alone(
+def test_challenge_present_needs_only_the_new_key(
     home: Path, household: "Household", capsys: pytest.CaptureFixture[str]
 ) -> None:
     del household

@@ -125,7 +125,7 @@ def test_a_card_is_written_as_the_speaker_takes_it(ready: Earmark, card: Path) -
     code, out, err = ready(*words, "--keeper", "ada")
 
     assert code == 0
-    assert "is written" in err
+    assert "earmark: wrote" in err
     found = read(card)
     assert found.line is not None
     assert found.line.line() == out.strip()

@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.system
 
 
-def test_whoever_may_not_look_is_told_how_to() -> None:
+def test_missing_privileges_give_a_hint() -> None:
     # Root may look into everything, so it gives that right up first.
     drop = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-all"] if not os.geteuid() else []
 
@@ -23,7 +23,7 @@ def test_whoever_may_not_look_is_told_how_to() -> None:
     assert "unshare --user --map-root-user earmark selftest" in done.stderr
 
 
-def test_help_says_what_the_search_cannot_see() -> None:
+def test_help_lists_the_limits_of_the_search() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "listener", "selftest", "--help"],
         capture_output=True,
@@ -31,5 +31,5 @@ def test_help_says_what_the_search_cannot_see() -> None:
         check=True,
     )
 
-    assert "Beyond this search" in done.stdout
+    assert "Not searched" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100

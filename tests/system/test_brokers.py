@@ -65,7 +65,7 @@ def deliver(earmark: "Earmark", household: "Household", home: Path) -> None:
 
     told = earmark.run("send", "--once", "--verbose")
 
-    assert (told.returncode, told.stdout) == (0, "sent 1, set aside 0, waiting 0\n"), told.stderr
+    assert (told.returncode, told.stdout) == (0, "sent 1, quarantined 0, waiting 0\n"), told.stderr
     assert clip in earmark.run("archive", "list").stdout
 
 

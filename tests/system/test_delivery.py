@@ -123,7 +123,7 @@ def test_once_empties_the_spool_and_says_so(
 
     told = earmark.run("send", "--once")
 
-    assert (told.returncode, told.stdout) == (0, "sent 5, set aside 0, waiting 0\n"), told.stderr
+    assert (told.returncode, told.stdout) == (0, "sent 5, quarantined 0, waiting 0\n"), told.stderr
     assert set(archived(earmark)) == made
 
 
@@ -149,7 +149,7 @@ def test_once_without_an_archive_ends_and_keeps_everything(
     told = earmark.run("send", "--once", "--patience", "1")
 
     assert told.returncode == 69
-    assert "error: the archive does not acknowledge" in told.stderr
+    assert "error: the archive does not acknowledge clips" in told.stderr
     assert len(spool.waiting()) == 1
 
 
@@ -176,7 +176,7 @@ def test_a_clip_over_the_brokers_limit_is_set_aside_and_the_others_go_on(
 
     told = speaking.run("send", "--once", "--patience", "30")
 
-    assert told.stdout == "sent 8, set aside 1, waiting 0\n", told.stderr
+    assert told.stdout == "sent 8, quarantined 1, waiting 0\n", told.stderr
     assert told.returncode == 1
     assert told.stderr.count("is set aside") == 1
     assert set(archived(speaking)) == small
@@ -196,7 +196,7 @@ def test_a_clip_that_the_archive_refuses_is_set_aside_at_once(
 
     told = earmark.run("send", "--once")
 
-    assert told.stdout == "sent 1, set aside 1, waiting 0\n"
+    assert told.stdout == "sent 1, quarantined 1, waiting 0\n"
     assert "the archive refuses it: form" in told.stderr
     assert archived(earmark) == [good]
 

@@ -41,8 +41,8 @@ def test_the_whole_promise_is_kept(tmp_path: Path) -> None:
     assert len(clips) == 2
     assert all(str(clip.relative_to(tmp_path)) in done.stdout for clip in clips)
     assert all(1 < soundfile.info(clip).duration < 12 for clip in clips)
-    assert "broker   carried 2 sealed clips" in done.stdout
-    assert "cannot: this clip is sealed to another key" in done.stdout
+    assert "broker   carried 2 encrypted clips" in done.stdout
+    assert "cannot decrypt one: this clip is sealed to another key" in done.stdout
     assert "refused, the device's signature does not fit" in done.stdout
     assert not list((kept / "speaker" / "spool").glob("*.earmark"))
     assert all((kept / who / f"{who}.key").stat().st_mode & 0o077 == 0 for who in ("ada", "bo"))
@@ -52,7 +52,7 @@ def test_a_folder_that_is_there_is_not_used(tmp_path: Path) -> None:
     done = demo("--keep", str(tmp_path), folder=tmp_path)
 
     assert done.returncode == 2
-    assert "is there already" in done.stderr
+    assert "exists already" in done.stderr
 
 
 def test_a_place_for_the_clips_is_asked_for_before_the_minute(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_place_for_the_clips_is_asked_for_before_the_minute(tmp_path: Path) ->
     done = demo("--to", "file/clips", folder=tmp_path)
 
     assert done.returncode == 69
-    assert "name another folder with --to" in done.stderr
+    assert "choose another folder with --to" in done.stderr
     assert not done.stdout
 
 

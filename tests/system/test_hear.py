@@ -207,7 +207,7 @@ def test_a_recording_that_breaks_off_is_a_gap_and_exit_1_and_the_next_is_heard(
     ended = speaker.hear("--fast", "--microphone", f"{broken},{COMMAND}")
 
     assert ended.returncode == 1
-    assert "earmark: error: 1 of 2 recordings broke off" in ended.stderr
+    assert "earmark: error: 1 of 2 recordings are damaged" in ended.stderr
     told = events(ended.stdout)
     assert kinds(told) == [
         "StartedEvent",
@@ -223,14 +223,14 @@ def test_a_recording_that_breaks_off_is_a_gap_and_exit_1_and_the_next_is_heard(
     ("words", "code", "error", "hint"),
     [
         ([], 78, "mute.switch is not set", '"none" where there is none'),
-        (["--fast"], 2, "--fast is for recordings", "--microphone FILE"),
-        (["--device", "usb", "--mute", "5-6"], 2, "--mute is for recordings", "--microphone FILE"),
-        (["--device", "usb", "--microphone", COMMAND], 2, "two microphones", "one of them"),
+        (["--fast"], 2, "--fast needs recordings", "--microphone FILE"),
+        (["--device", "usb", "--mute", "5-6"], 2, "--mute needs recordings", "--microphone FILE"),
+        (["--device", "usb", "--microphone", COMMAND], 2, "exclude each other", "one of them"),
         (["--microphone", "gone.wav"], 69, "there is no file gone.wav", ""),
-        (["--microphone", f"{COMMAND},"], 2, "a recording's name is empty", "commas"),
+        (["--microphone", f"{COMMAND},"], 2, "a recording has an empty name", "commas"),
         (["--microphone", COMMAND, "--mute", "5"], 2, "'5' does not say when", "40-50"),
         (["--microphone", COMMAND, "--channel", "1"], 2, "none of them is number 1", "from 0"),
-        (["--microphone", COMMAND, "--channel", "-1"], 2, "channels count from 0", ""),
+        (["--microphone", COMMAND, "--channel", "-1"], 2, "channels start at 0", ""),
         (["--microphone", COMMAND, "--word", "nobody"], 78, "nobody", ""),
         (["--microphone", COMMAND, "--keeper", "bo"], 78, "'bo' is not in the roster", "owner add"),
         (["--microphone", COMMAND, "--keeper", "cleo"], 78, "has not confirmed", "challenge cleo"),

@@ -119,7 +119,7 @@ def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
     init = ("household", "init", "--host", "localhost", *ports)
     made = archive.must(*init).stdout
     archive.settings.write_text(made[made.index("[broker]") :])
-    assert archive.must(*init).stdout == "all is as it should be\n"
+    assert archive.must(*init).stdout == "nothing to change\n"
 
     speaker.join(archive, "add-device", "hall", "--area", "Hall")
     hers.join(archive, "add-owner", "ada", "--key", str(ada.to_public()))
@@ -131,9 +131,9 @@ def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
     archive.earmark.start("archive")
     first = seal(speaker, str(ada))
     sent = speaker.earmark.run("send", "--once", "--patience", "20")
-    assert sent.stdout == "sent 1, set aside 0, waiting 0\n", sent.stderr
+    assert sent.stdout == "sent 1, quarantined 0, waiting 0\n", sent.stderr
     assert first in archive.must("archive", "list").stdout
-    assert archive.must("household", "announce").stdout.startswith("1 speakers: 1 new")
+    assert archive.must("household", "announce").stdout.startswith("1 speakers: 1 added")
     assert archive.must("household", "announce").stdout.startswith("1 speakers: 0 new")
 
     # Her computer hears what the table grants: the speaker's status.
@@ -144,7 +144,7 @@ def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
     archive.must("household", "revoke", "d-hall")
     assert (
         archive.must("household", "announce").stdout
-        == "0 speakers: 0 new or changed, 1 taken back\n"
+        == "0 speakers: 0 added or changed, 1 removed\n"
     )
     second = seal(speaker, str(ada))
     mosquitto.reload()
@@ -163,7 +163,7 @@ def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
     speaker.join(archive, "add-device", "hall")
     mosquitto.reload()
     sent = speaker.earmark.run("send", "--once", "--patience", "20")
-    assert sent.stdout == "sent 1, set aside 0, waiting 0\n", sent.stderr
+    assert sent.stdout == "sent 1, quarantined 0, waiting 0\n", sent.stderr
     assert second in archive.must("archive", "list").stdout
 
 
@@ -202,7 +202,7 @@ def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(
         return hers.must("clips", *words, *mine, *where).stdout
 
     clips("retention", "1")
-    assert "was sent the proof" in clips("new-key", str(tmp_path / "next.key"))
+    assert "the proof was sent" in clips("new-key", str(tmp_path / "next.key"))
     (tmp_path / "ada.key").write_text(f"{following}\n{ada}\n")
     clips("log", "--verify")
     kept = json.loads((hers.home / "clips" / "known.json").read_text())
@@ -222,7 +222,7 @@ def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(
     assert roster.known_owner("ada").recipient == str(following.to_public())
     newest = seal(speaker, str(following))
     wait_until(lambda: newest in archive.must("archive", "list").stdout, "the new clip is kept")
-    assert "hall: seals to the active key" in clips("keys")
+    assert "hall: encrypts to the active key" in clips("keys")
     resident_bytes = psutil.Process(speaker.earmark.pid("send")).memory_info().rss
     assert resident_bytes <= 40 << 20, "it has checked a signature, and is small still"
 

@@ -474,7 +474,7 @@ def test_an_erasure_reaches_the_spool_and_the_quarantine_of_every_speaker(
         spool.put(header.clip, "ada", header.seq, data)
     assert json.loads(ada.ask("erase", all=True))["receipt"]["count"] == 2
     told = served.run("send", "--once", "--patience", "20")
-    assert told.stdout == "sent 2, set aside 0, waiting 0\n", told.stderr
+    assert told.stdout == "sent 2, quarantined 0, waiting 0\n", told.stderr
     assert spool.waiting() == []
     assert clips_in(home) == 0
     assert json.loads(ada.ask("list"))["clips"] == []

@@ -88,7 +88,7 @@ def test_a_send_that_is_killed_comes_back(
     first.kill()
 
     assert run.wait(40) == 0
-    assert "send ended with 137; again in 0.5 s" in earmark.said("run")
+    assert "send exited with 137; restarting in 0.5 s" in earmark.said("run")
     assert archived(earmark) == 1
 
 

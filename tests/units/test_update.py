@@ -123,7 +123,7 @@ def test_a_release_is_installed_tried_and_taken_back(speaker: Machine, tmp_path:
     code, said = install(speaker, release(tmp_path, speaker, "1.1.0", deaf=True), "--wait", "10")
 
     assert code == 1, said
-    assert "1.1.0 was taken back: hear did not score within 10 s" in said
+    assert "1.1.0 was rolled back: hear did not score within 10 s" in said
     assert current(speaker) == "1.0.0"
     assert speaker.show("earmark-hear", "ActiveState") == "active"
     told = speaker.run("earmark", "update", "status", "--json")

@@ -13,9 +13,7 @@ from tests.update.speaker import Speaker, Update, source
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
 
-def test_a_release_that_nobody_pinned_is_refused_with_one_error(
-    speaker: Speaker, update: Update
-) -> None:
+def test_release_of_an_unknown_key_is_refused(speaker: Speaker, update: Update) -> None:
     speaker.settings.write_text(f'[update]\nfolder = "{speaker.folder}"\n')
 
     code, out, err = update("install", str(speaker.release("0.2.0")))
@@ -40,29 +38,29 @@ def test_a_damaged_release_is_refused_with_one_error(
     assert speaker.versions == {"0.1.0"}
 
 
-def test_the_status_is_told_to_people_and_to_programs(speaker: Speaker, update: Update) -> None:
+def test_status_as_text_and_json(speaker: Speaker, update: Update) -> None:
     versions = Versions(speaker.folder)
     noted = UpdateState().begin("0.2.0", "0.1.0", "").advance("trial")
 
-    assert update("status")[1] == "0.1.0 runs\n"
+    assert update("status")[1] == "0.1.0 is installed\n"
     versions.write(noted)
-    assert update("status")[1] == "0.1.0 runs; 0.2.0 is being installed (trial)\n"
+    assert update("status")[1] == "0.1.0 is installed; 0.2.0 is being installed (trial)\n"
     versions.write(noted.roll_back("hear did not score"))
-    assert "0.2.0 was taken back: hear did not score" in update("status")[1]
+    assert "0.2.0 was rolled back: hear did not score" in update("status")[1]
     assert json.loads(update("status", "--json")[1])["failed"] == {
         "version": "0.2.0",
         "reason": "hear did not score",
     }
     versions.write(noted.confirm("0.2.0"))
-    assert "0.1.0 is kept to go back to" in update("status")[1]
+    assert "0.1.0 is kept for a rollback" in update("status")[1]
 
 
 @pytest.mark.parametrize("wait", ["0", "x", "4000"])
-def test_a_wait_that_makes_no_sense_is_usage(wait: str) -> None:
+def test_invalid_wait_is_a_usage_error(wait: str) -> None:
     assert main.main(["update", "install", "a.release", "--wait", wait]) == 2
 
 
-def test_where_earmark_is_not_installed_the_hint_says_so(
+def test_missing_installation_gives_a_hint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main.main(["update", "status", "--folder", str(tmp_path)])
@@ -71,7 +69,7 @@ def test_where_earmark_is_not_installed_the_hint_says_so(
     assert "is earmark installed?" in capsys.readouterr().err
 
 
-def test_a_release_is_made_with_the_makers_own_verbs(
+def test_release_is_made_with_key_and_pack(
     speaker: Speaker, update: Update, tmp_path: Path
 ) -> None:
     key, file = tmp_path / "release.key", tmp_path / "a.release"
@@ -88,7 +86,7 @@ def test_a_release_is_made_with_the_makers_own_verbs(
 
     assert (packed, checked) == (0, 0)
     assert "0.2.0" in said
-    assert told == "0.2.0 may be installed over 0.1.0: quieter\n"
+    assert told == "0.2.0 can be installed over 0.1.0: quieter\n"
     assert key.stat().st_mode & 0o777 == 0o600
     assert update("key", str(key))[0] == 2
 
@@ -96,11 +94,11 @@ def test_a_release_is_made_with_the_makers_own_verbs(
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (lambda folder: next(folder.glob("wheels/earmark*")).unlink(), "one wheel of earmark"),
-        (lambda folder: [lock.unlink() for lock in folder.glob("lock/*")], "makes no release"),
+        (lambda folder: next(folder.glob("wheels/earmark*")).unlink(), "wheels of earmark"),
+        (lambda folder: [lock.unlink() for lock in folder.glob("lock/*")], "cannot make a release"),
     ],
 )
-def test_a_folder_that_makes_no_release_is_said(
+def test_folder_without_a_release_is_refused(
     spoil: object, why: str, update: Update, tmp_path: Path
 ) -> None:
     folder = source(tmp_path / "source", "0.2.0")
@@ -116,7 +114,7 @@ def test_a_folder_that_makes_no_release_is_said(
     assert why in err
 
 
-def test_a_missing_key_is_said(update: Update, tmp_path: Path) -> None:
+def test_missing_key_is_reported(update: Update, tmp_path: Path) -> None:
     folder = source(tmp_path / "source", "0.2.0")
 
     code, _, err = update("pack", str(folder), "--key", "/nowhere", "--to", str(tmp_path / "r"))

@@ -46,7 +46,7 @@ def test_a_release_that_does_not_score_is_taken_back_by_itself(
     code, _, err = update("install", str(speaker.release("0.2.0", how)), "--wait", "1")
 
     assert code == 1
-    assert "0.2.0 was taken back: hear did not score within 1 s" in err
+    assert "0.2.0 was rolled back: hear did not score within 1 s" in err
     assert speaker.current == "0.1.0"
     assert speaker.restarted() == ["0.2.0", "0.1.0"]
     assert speaker.versions == {"0.1.0"}
@@ -121,7 +121,7 @@ def test_two_updates_leave_two_versions_and_one_can_go_back(
 
     assert between == {"0.0.9", "0.1.0", "0.2.0", "0.3.0"}, "0.1.0 is the package's"
     assert (code, speaker.current) == (0, "0.2.0")
-    assert "0.2.0 runs" in out
+    assert "0.2.0 is installed" in out
     assert status(update)["highest"] == "0.3.0"
     assert update("install", str(speaker.release("0.2.5")))[0] == 1, "older than what ran"
     assert update("rollback")[0] == 0
@@ -137,7 +137,7 @@ def test_a_version_that_does_not_hear_any_more_is_not_gone_back_to(
     code, _, err = update("rollback", "--wait", "1")
 
     assert (code, speaker.current) == (1, "0.2.0")
-    assert "0.1.0 was taken back" in err
+    assert "0.1.0 was rolled back" in err
 
 
 def test_there_may_be_nothing_to_go_back_to(speaker: Speaker, update: Update) -> None:

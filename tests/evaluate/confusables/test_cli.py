@@ -68,7 +68,7 @@ def test_phrases_are_spoken_scored_and_ranked_and_the_word_itself_comes_first(
     assert [each["woke"] for each in rest] == sorted((e["woke"] for e in rest), reverse=True)
     assert len(rest) == 8
     neighbours(tmp_path, *arguments)
-    assert "the word itself" in capsys.readouterr().out.splitlines()[0]
+    assert "the wake word" in capsys.readouterr().out.splitlines()[0]
 
 
 @needs_espeak
@@ -87,9 +87,9 @@ def test_a_threshold_that_nothing_reaches_wakes_nobody(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("alexa", "--most", "0"), "--most is at least 1"),
+        (("alexa", "--most", "0"), "--most 0 is out of range"),
         (("alexa", "--phones", "QQ"), "no phone"),
-        (("alexa", "--voice", "a b"), "is no voice"),
+        (("alexa", "--voice", "a b"), "is not a valid voice"),
         (("alexa", "--threshold", "2"), "--threshold 2"),
     ],
 )
