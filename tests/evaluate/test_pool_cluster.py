@@ -78,7 +78,7 @@ def test_an_address_where_nobody_answers_is_said() -> None:
         address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
 
         with pytest.raises(Unavailable, match="no Dask scheduler answers"):
-            list(Cluster(address, patience_s=0.5).map(named, []))
+            list(Cluster(address, timeout_s=0.5).map(named, []))
 
 
 def test_a_scheduler_without_workers_is_said() -> None:
@@ -86,4 +86,4 @@ def test_a_scheduler_without_workers_is_said() -> None:
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty,
         pytest.raises(Unavailable, match="has no worker"),
     ):
-        list(Cluster(empty.scheduler_address, patience_s=0.5).map(named, []))
+        list(Cluster(empty.scheduler_address, timeout_s=0.5).map(named, []))

@@ -145,7 +145,7 @@ def test_words_in_a_row_are_pronounced_one_after_the_other(file: Path, text: str
 
 
 def test_a_word_that_it_does_not_know_is_said(file: Path) -> None:
-    with pytest.raises(UsageError, match="does not know 'mycroft'") as caught:
+    with pytest.raises(UsageError, match="'mycroft' is not in the CMU dictionary") as caught:
         pronounce(file, "hey mycroft")
     assert "--phones" in caught.value.hint
 

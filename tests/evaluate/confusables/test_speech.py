@@ -73,7 +73,7 @@ def test_a_phrase_is_no_option() -> None:
 @needs_espeak
 @pytest.mark.system
 def test_a_voice_that_it_does_not_have_is_said() -> None:
-    with pytest.raises(Unavailable, match="cannot speak as nonsense"):
+    with pytest.raises(Unavailable, match="failed with the voice nonsense"):
         speak(find_program(), "hello", Voice("nonsense"))
 
 
@@ -86,5 +86,5 @@ def test_without_espeak_the_way_is_shown(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_program_that_cannot_be_started_is_said(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="does not speak"):
+    with pytest.raises(Unavailable, match="cannot run espeak-ng"):
         speak(str(tmp_path / "missing"), "hello", VOICES[0])

@@ -86,7 +86,7 @@ def test_common_voice_is_read_as_it_is(tmp_path: Path, named: str) -> None:
     assert first.path.is_file()
     assert first.speaker == "a" * 16
     assert (first.condition, first.transcript) == ("Scottish English", 'He said "no".')
-    assert second == InvalidItem("test.tsv line 3", "it names no clip")
+    assert second == InvalidItem("test.tsv line 3", "it has no path")
 
 
 def listing(folder: Path, text: object) -> Path:
@@ -144,7 +144,7 @@ def test_no_listing_brings_anything_but_items_or_one_error(tmp_path: Path, found
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no folder and no manifest"):
+    with pytest.raises(UsageError, match="there is no file or folder"):
         open_corpus(tmp_path / "none")
 
 
@@ -174,7 +174,7 @@ def test_a_folder_without_a_sound_is_said(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no sound", "utf-8")
 
     for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(UsageError, match="there is no sound file"):
+        with pytest.raises(UsageError, match="there is no audio file"):
             datasets.list_sounds(path)
 
 

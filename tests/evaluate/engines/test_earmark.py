@@ -93,5 +93,5 @@ def test_a_key_depends_on_what_scores_depend_on() -> None:
 
 
 def test_what_is_no_wake_word_is_refused() -> None:
-    with pytest.raises(UsageError, match="no wake word"):
+    with pytest.raises(UsageError, match="not a wake-word model"):
         recipe("silero-vad")

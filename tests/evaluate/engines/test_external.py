@@ -63,10 +63,10 @@ def test_a_recipe_can_be_sent_and_knows_the_files_it_rests_on() -> None:
     [
         ("ignorant", ConfigError, "has no word alexa"),
         ("careless", ConfigError, "has no threshold alexa"),
-        ("babbling", ConfigError, "answers what is none"),
-        ("dying", Unavailable, "ended with exit code 3"),
-        ("narrow", ConfigError, "rows of another length"),
-        ("loud", ConfigError, "answers what is none"),
+        ("babbling", ConfigError, "sent an invalid answer"),
+        ("dying", Unavailable, "exited with code 3"),
+        ("narrow", ConfigError, "rows whose length"),
+        ("loud", ConfigError, "sent an invalid answer"),
     ],
 )
 def test_what_a_program_does_wrong_is_said(fault: str, error: type[Exception], said: str) -> None:
@@ -75,8 +75,8 @@ def test_what_a_program_does_wrong_is_said(fault: str, error: type[Exception], s
 
 
 def test_a_program_that_does_not_answer_is_not_waited_for() -> None:
-    with pytest.raises(Unavailable, match=r"did not answer for 0\.3 s"):
-        ExternalEngine(command("silent"), ("alexa",), patience_s=0.3)
+    with pytest.raises(Unavailable, match=r"did not answer within 0\.3 s"):
+        ExternalEngine(command("silent"), ("alexa",), timeout_s=0.3)
 
 
 def test_a_program_that_failed_at_one_item_is_started_anew_for_the_next() -> None:

@@ -78,7 +78,7 @@ def test_there_is_no_sound_unless_it_is_given() -> None:
     loud = render("a.flac", sound=lambda _word, _event: FLAC)
 
     assert "audio" not in Reader(silent).tags
-    assert "This page holds no sound." in silent
+    assert "This page contains no audio." in silent
     assert base64.b64encode(FLAC).decode() in loud
     assert "share it only as the corpus may be shared" in loud
 
@@ -140,8 +140,8 @@ def test_what_fired_in_most_plays_comes_first_and_once() -> None:
     text = page.render_page(msgspec.structs.replace(result, words=(word,)), "a test", None)
 
     cards = text.split('<article class="card">')[1:]
-    assert "fired in 4 of 8 plays" in cards[0]
-    assert "fired in 3 of 8 plays" in cards[1]
+    assert "woke in 4 of 8 plays" in cards[0]
+    assert "woke in 3 of 8 plays" in cards[1]
     assert sum("fired in 4 of 8" in card for card in cards) == 1
 
 
@@ -166,7 +166,7 @@ def test_a_result_without_words_said_has_no_curve_of_misses() -> None:
     assert "Misses against false wakes" not in text
     assert "False wakes against the threshold" in text
     assert "False wakes in time" not in text
-    assert "no word was said" in text
+    assert "no labelled word" in text
 
 
 def test_pairs_are_compared_and_a_target_has_its_interval() -> None:
@@ -187,11 +187,11 @@ def test_pairs_are_compared_and_a_target_has_its_interval() -> None:
         msgspec.structs.replace(result, words=(word,), comparisons=(pair,)), "a test", None
     )
 
-    assert "Compared on the same sounds" in text
+    assert "Comparison on the same recordings" in text
     assert "2, 9, 1" in text
     assert "0.065" in text
     assert "&lt;b&gt;other&lt;/b&gt;" in text
-    assert "for 0.5 per hour, from 0.43; these hours name no upper end" in text
+    assert "for 0.5 per hour, from 0.43; upper end unknown" in text
 
 
 def test_long_lists_are_cut_and_say_so() -> None:

@@ -148,7 +148,7 @@ def test_two_models_for_one_word_are_not_merged(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": [0.0]})
     write_trace(tmp_path / "b", {"alexa": [0.0]}, sha256="cd" * 32)
 
-    with pytest.raises(ConfigError, match="b has another model for alexa"):
+    with pytest.raises(ConfigError, match="b uses a different model for alexa"):
         merge([tmp_path / "a", tmp_path / "b"], Spans(), Spans())
 
 
@@ -198,14 +198,14 @@ def test_a_file_of_spans_is_read_with_its_zones() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("2026-03-04T20:00:00Z news", "line 1: not begin, end and name"),
-        ("2026-03-04T20:00:00Z\t2026-03-04T20:30:00Z\t ", "not begin, end and name"),
-        ("yesterday\t2026-03-04T20:30:00Z\tnews", "'yesterday' is no time"),
-        ("2026-03-04T20:00:00\t2026-03-04T20:30:00Z\tnews", "a time without its zone"),
-        ("2026-03-04T20:30:00Z\t2026-03-04T20:30:00Z\tnews", "it ends before it begins"),
+        ("2026-03-04T20:00:00Z news", "line 1: expected begin, end and name"),
+        ("2026-03-04T20:00:00Z\t2026-03-04T20:30:00Z\t ", "expected begin, end and name"),
+        ("yesterday\t2026-03-04T20:30:00Z\tnews", "'yesterday' is not an ISO 8601 time"),
+        ("2026-03-04T20:00:00\t2026-03-04T20:30:00Z\tnews", "a time without a time zone"),
+        ("2026-03-04T20:30:00Z\t2026-03-04T20:30:00Z\tnews", "the end is not after the begin"),
         (
             TEXT + "2026-03-04T20:20:00Z\t2026-03-04T20:40:00Z\tweather",
-            "tv.tsv: news and weather overlap",
+            "tv.tsv: the spans news and weather overlap",
         ),
     ],
 )
