@@ -21,7 +21,7 @@ def test_the_table_of_the_docs_is_the_one_that_was_measured() -> None:
 
 @pytest.mark.parametrize("name", rates.WORDS)
 def test_a_model_says_what_was_measured_of_it(name: str) -> None:
-    for file, made in rates.quoted(name, RATES["words"][name]).items():
+    for file, made in rates.quote_rates(name, RATES["words"][name]).items():
         assert file.read_text("utf-8") == made, "make rates"
 
 

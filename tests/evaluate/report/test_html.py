@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from listener.evaluate.metrics.results import DetectionEvent, EventKind, Target, WordResult
-from listener.evaluate.report import charts
-from listener.evaluate.report import html as page
+from listener.evaluate.report import charts, html
 from tests.evaluate import sample
 
 FLAC = b"fLaC as far as anybody here knows"
@@ -34,8 +33,8 @@ class Reader(HTMLParser):
         self.words.append(data)
 
 
-def render(*names: str, sound: page.Sound | None = None) -> str:
-    return page.render_page(sample.result(*names), "a test", sound)
+def render(*names: str, sound: html.Sound | None = None) -> str:
+    return html.render_page(sample.result(*names), "a test", sound)
 
 
 def test_the_same_result_gives_the_same_bytes() -> None:
@@ -45,7 +44,7 @@ def test_the_same_result_gives_the_same_bytes() -> None:
 def test_a_hostile_name_stays_text() -> None:
     result = sample.result(sample.HOSTILE)
 
-    text = page.render_page(result, sample.HOSTILE, None)
+    text = html.render_page(result, sample.HOSTILE, None)
 
     found = Reader(text)
     assert "script" not in found.tags
@@ -91,14 +90,14 @@ def test_sound_is_asked_for_the_false_wakes_that_are_shown_and_for_no_others() -
 
     render(*(f"{n}.flac" for n in range(50)), sound=sound)
 
-    assert len(asked) == 2 * page.MOST_CARDS
+    assert len(asked) == 2 * html.MOST_CARDS
     assert {event.kind for event in asked} == {EventKind.FALSE_WAKE}
 
 
 def test_every_rate_on_the_page_has_its_interval() -> None:
     result = sample.result("a.flac")
 
-    text = page.render_page(result, "a test", None)
+    text = html.render_page(result, "a test", None)
 
     rate = result.words[0].false_wakes
     assert rate.value is not None
@@ -111,7 +110,7 @@ def test_every_rate_on_the_page_has_its_interval() -> None:
 def test_what_is_missing_and_what_must_be_known_is_said() -> None:
     result = sample.result("a.flac")
 
-    text = page.render_page(result, "a test", None)
+    text = html.render_page(result, "a test", None)
 
     assert result.warnings[0] in text
     assert "it is damaged" in text
@@ -137,12 +136,12 @@ def test_what_fired_in_most_plays_comes_first_and_once() -> None:
         word, events=(*word.events, *again), repeatability=(*word.repeatability, repeat)
     )
 
-    text = page.render_page(msgspec.structs.replace(result, words=(word,)), "a test", None)
+    text = html.render_page(msgspec.structs.replace(result, words=(word,)), "a test", None)
 
     cards = text.split('<article class="card">')[1:]
     assert "woke in 4 of 8 plays" in cards[0]
     assert "woke in 3 of 8 plays" in cards[1]
-    assert sum("fired in 4 of 8" in card for card in cards) == 1
+    assert sum("woke in 4 of 8" in card for card in cards) == 1
 
 
 def test_a_result_without_words_said_has_no_curve_of_misses() -> None:
@@ -161,7 +160,7 @@ def test_a_result_without_words_said_has_no_curve_of_misses() -> None:
         events=(),
     )
 
-    text = page.render_page(msgspec.structs.replace(result, words=(word,)), "a test", None)
+    text = html.render_page(msgspec.structs.replace(result, words=(word,)), "a test", None)
 
     assert "Misses against false wakes" not in text
     assert "False wakes against the threshold" in text
@@ -183,7 +182,7 @@ def test_pairs_are_compared_and_a_target_has_its_interval() -> None:
     )
     word = msgspec.structs.replace(result.words[0], target=target)
 
-    text = page.render_page(
+    text = html.render_page(
         msgspec.structs.replace(result, words=(word,), comparisons=(pair,)), "a test", None
     )
 
@@ -197,7 +196,7 @@ def test_pairs_are_compared_and_a_target_has_its_interval() -> None:
 def test_long_lists_are_cut_and_say_so() -> None:
     text = render(*(f"{n}.flac" for n in range(50)))
 
-    assert f"{100 - page.MOST_CARDS} more false wakes are in events.csv" in text
+    assert f"{100 - html.MOST_CARDS} more false wakes are in events.csv" in text
     assert f"({50 - charts.MOST_LANES} more recordings in events.csv)" in text
 
 
