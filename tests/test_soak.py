@@ -59,7 +59,7 @@ def test_a_good_end_has_nothing_wrong() -> None:
         (EVENTS, ["a", "b"], "hear's last event was sealed"),
     ],
 )
-def test_what_is_wrong_at_the_end_is_seen(
+def test_failed_checks_at_the_end_are_reported(
     events: list[dict[str, Any]], archived: list[str], what: str
 ) -> None:
     assert any(what in line for line in check_end(events, archived))
@@ -89,7 +89,7 @@ def test_growth_is_the_rise_of_the_peak_after_the_first_hour() -> None:
     assert Accounts().growth_bytes() == 0
 
 
-def test_a_clip_in_one_piece_is_found_wherever_it_is(tape: Tape) -> None:
+def test_contiguous_clip_is_found_at_any_position(tape: Tape) -> None:
     around = np.concatenate([tape.samples[-20_000:], tape.samples[:20_000]])
 
     assert tape.contains(tape.samples[12_345:60_000])

@@ -50,7 +50,7 @@ def test_an_item_is_played_to_every_engine_at_every_phase() -> None:
     assert {take.length_samples for take in report.takes} == {106_903}
 
 
-def test_what_is_sent_and_what_comes_back_can_be_sent() -> None:
+def test_job_and_report_can_be_pickled() -> None:
     report = evaluate_item(pickle.loads(pickle.dumps(job())), SAID)
 
     again = pickle.loads(pickle.dumps(report))
@@ -60,7 +60,7 @@ def test_what_is_sent_and_what_comes_back_can_be_sent() -> None:
     )
 
 
-def test_what_ails_a_file_is_said_once(tmp_path: Path) -> None:
+def test_fault_of_a_file_is_reported_once(tmp_path: Path) -> None:
     broken = tmp_path / "damaged.flac"
     data = (FIXTURES / "alexa.flac").read_bytes()
     broken.write_bytes(data[: len(data) // 2])
@@ -78,7 +78,7 @@ def test_what_ails_a_file_is_said_once(tmp_path: Path) -> None:
     assert not fault.startswith("a, clean")
 
 
-def test_what_ails_one_condition_leaves_the_others(tmp_path: Path) -> None:
+def test_fault_of_a_condition_does_not_affect_others(tmp_path: Path) -> None:
     noisy = Condition("noisy", 10.0, (tmp_path / "absent.wav",))
     thresholds = ({("clean", "alexa"): 0.5, ("noisy", "alexa"): 0.5},)
 

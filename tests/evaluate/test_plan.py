@@ -38,7 +38,7 @@ speech_dbov = -30
 """
 
 
-def test_a_plan_says_everything_and_names_what_has_no_name() -> None:
+def test_plan_has_all_keys_and_default_names() -> None:
     plan = parse(WHOLE, "plan.toml")
 
     assert [engine.name for engine in plan.engine] == ["alexa", "theirs"]
@@ -81,7 +81,7 @@ def test_a_plan_read_back_is_the_same() -> None:
         ("target_false_wakes_per_hour = 0", "target"),
     ],
 )
-def test_what_a_plan_cannot_mean_is_refused(text: str, why: str) -> None:
+def test_invalid_plan_is_refused(text: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         parse(text, "plan.toml")
 
@@ -94,7 +94,7 @@ def test_a_misspelt_key_is_guessed() -> None:
 
 
 @given(st.text(max_size=60))
-def test_no_text_brings_anything_but_a_plan_or_one_error(text: str) -> None:
+def test_any_text_gives_a_plan_or_one_error(text: str) -> None:
     try:
         parse(text, "plan.toml")
     except ConfigError as error:

@@ -25,7 +25,7 @@ def jsonl(folder: Path, *rows: object) -> Path:
     return path
 
 
-def test_a_tsv_places_words_and_names_who_said_them(tmp_path: Path) -> None:
+def test_tsv_gives_word_times_and_speakers(tmp_path: Path) -> None:
     path = tsv(
         tmp_path,
         "path\toffset\tduration\tword\tspeaker\tcondition\ttranscript",
@@ -80,7 +80,7 @@ def test_neighbouring_lines_about_one_file_are_one_item(tmp_path: Path) -> None:
     assert second.name == "other.wav"
 
 
-def test_what_a_manifest_does_not_say_can_be_said_beside_it(tmp_path: Path) -> None:
+def test_default_label_applies_to_lines_without_a_word(tmp_path: Path) -> None:
     path = jsonl(tmp_path, {"path": "1.wav"}, {"path": "2.wav", "word": "jarvis"})
 
     first, second = ManifestCorpus(path, "alexa")
@@ -155,7 +155,7 @@ def test_a_malformed_table_is_named(tmp_path: Path, lines: tuple[str, ...], why:
         list(ManifestCorpus(tsv(tmp_path, *lines)))
 
 
-def test_bytes_that_are_no_text_and_endless_lines_are_named(tmp_path: Path) -> None:
+def test_invalid_utf_8_and_long_lines_are_errors(tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
     path.write_bytes(b'{"path": "a"}\n\xff\xfe\n')
     with pytest.raises(ConfigError, match="line 2 is not UTF-8"):
@@ -198,7 +198,7 @@ KEYS = st.sampled_from(
 
 @given(st.lists(st.dictionaries(KEYS, VALUES, max_size=6), max_size=5))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_row_brings_anything_but_items_faults_or_one_error(
+def test_any_row_gives_items_faults_or_one_error(
     tmp_path: Path, found: list[dict[str, Any]]
 ) -> None:
     try:
@@ -211,9 +211,7 @@ def test_no_row_brings_anything_but_items_faults_or_one_error(
 
 @given(st.binary(max_size=200), st.sampled_from([".tsv", ".jsonl"]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_bytes_bring_anything_but_items_faults_or_one_error(
-    tmp_path: Path, data: bytes, suffix: str
-) -> None:
+def test_any_bytes_give_items_faults_or_one_error(tmp_path: Path, data: bytes, suffix: str) -> None:
     path = tmp_path / f"list{suffix}"
     path.write_bytes(b"path\tword\n" + data if suffix == ".tsv" else data)
 

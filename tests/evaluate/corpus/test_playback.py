@@ -66,7 +66,7 @@ def test_a_stretch_may_be_rounded(path: Path) -> None:
         ),
     ],
 )
-def test_what_lies_behind_the_end_is_said(
+def test_labels_and_segments_after_the_end_are_errors(
     path: Path, item: dict[str, Any], kind: type[EarmarkError], why: str
 ) -> None:
     with pytest.raises(kind, match=why):

@@ -38,15 +38,13 @@ def test_a_track_comes_back_as_it_was(tmp_path: Path, steps: int) -> None:
     assert not list(tmp_path.rglob(".unfinished*"))
 
 
-def test_what_was_not_kept_is_not_there(tmp_path: Path) -> None:
+def test_missing_cache_entry_is_none(tmp_path: Path) -> None:
     assert ScoreCache(tmp_path / "none").load(KEY) is None
 
 
 @given(at=st.integers(0, 600), value=st.integers(0, 255), end=st.integers(0, 600))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_file_that_is_not_whole_is_as_good_as_none(
-    tmp_path: Path, at: int, value: int, end: int
-) -> None:
+def test_incomplete_cache_file_is_ignored(tmp_path: Path, at: int, value: int, end: int) -> None:
     cache = ScoreCache(tmp_path)
     cache.store(KEY, track())
     (path,) = tmp_path.rglob("*.scores")

@@ -226,7 +226,7 @@ def test_claims_hold_as_often_as_they_promise() -> None:
     assert wrong <= 0.05
 
 
-def test_groups_that_differ_are_covered_where_single_events_are_not() -> None:
+def test_bootstrap_covers_clustered_events() -> None:
     random = np.random.default_rng(20_207)
     covered = {"groups": 0, "events": 0}
 
@@ -261,7 +261,7 @@ def test_a_bootstrap_is_the_same_each_time_and_keeps_the_rate() -> None:
         ([1.0] * 9, [0.0] * 9),
     ],
 )
-def test_a_bootstrap_says_nothing_where_groups_tell_nothing(
+def test_bootstrap_is_none_without_variation_between_groups(
     counts: list[float], exposures: list[float]
 ) -> None:
     assert bootstrap(counts, exposures, PER_WORD, 1) is None

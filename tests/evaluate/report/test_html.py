@@ -54,7 +54,7 @@ def test_a_hostile_name_stays_text() -> None:
     assert any("<script>alert(1)</script>" in words for words in found.words)
 
 
-def test_a_name_that_is_no_utf_8_does_not_stop_the_page() -> None:
+def test_name_with_invalid_utf_8_does_not_break_the_page() -> None:
     text = render("half \ud800 of a pair")
 
     assert "half \ufffd of a pair" in text
@@ -72,7 +72,7 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert {"script", "iframe", "object", "form", "base"}.isdisjoint(found.tags)
 
 
-def test_there_is_no_sound_unless_it_is_given() -> None:
+def test_page_has_no_audio_by_default() -> None:
     silent = render("a.flac")
     loud = render("a.flac", sound=lambda _word, _event: FLAC)
 
@@ -82,7 +82,7 @@ def test_there_is_no_sound_unless_it_is_given() -> None:
     assert "share it only as the corpus may be shared" in loud
 
 
-def test_sound_is_asked_for_the_false_wakes_that_are_shown_and_for_no_others() -> None:
+def test_audio_is_read_only_for_the_false_wakes_on_the_page() -> None:
     asked: list[DetectionEvent] = []
 
     def sound(_word: WordResult, event: DetectionEvent) -> None:
@@ -107,7 +107,7 @@ def test_every_rate_on_the_page_has_its_interval() -> None:
     assert "95 % interval" in text
 
 
-def test_what_is_missing_and_what_must_be_known_is_said() -> None:
+def test_missing_items_and_warnings_are_shown() -> None:
     result = sample.result("a.flac")
 
     text = html.render_page(result, "a test", None)
@@ -118,7 +118,7 @@ def test_what_is_missing_and_what_must_be_known_is_said() -> None:
         assert value in text
 
 
-def test_what_fired_in_most_plays_comes_first_and_once() -> None:
+def test_events_are_sorted_by_plays_and_listed_once() -> None:
     result = sample.result("a.flac", "b.flac")
     word = result.words[0]
     again = [
@@ -144,7 +144,7 @@ def test_what_fired_in_most_plays_comes_first_and_once() -> None:
     assert sum("woke in 4 of 8" in card for card in cards) == 1
 
 
-def test_a_result_without_words_said_has_no_curve_of_misses() -> None:
+def test_result_without_labelled_words_has_no_miss_curve() -> None:
     result = sample.result("a.flac")
     word = msgspec.structs.replace(
         result.words[0],
@@ -201,7 +201,7 @@ def test_long_lists_are_cut_and_say_so() -> None:
 
 
 @pytest.mark.system
-def test_a_browser_shows_the_page_at_the_width_of_a_phone_without_a_complaint(
+def test_browser_shows_the_page_at_phone_width_without_errors(
     tmp_path: Path,
 ) -> None:
     chromium = shutil.which("chromium")

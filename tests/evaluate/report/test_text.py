@@ -35,7 +35,7 @@ def chosen(**changes: object) -> Target:
     return msgspec.structs.replace(target, **changes)
 
 
-def test_definitions_say_what_the_plan_says() -> None:
+def test_definitions_follow_the_plan() -> None:
     found = list_definitions(EvaluationPlan(hit_tail_s=0.75))
 
     assert "0.75 s" in found["hit"]
@@ -55,7 +55,7 @@ def test_definitions_say_what_the_plan_says() -> None:
         ({"said": "election"}, "the transcript around 2 of its false wakes contains the word"),
     ],
 )
-def test_what_limits_a_number_is_said(changes: dict[str, object], said: str) -> None:
+def test_warnings_name_the_limits_of_a_result(changes: dict[str, object], said: str) -> None:
     assert any(said in caution for caution in list_cautions([word(**changes)], []))
 
 
@@ -64,7 +64,7 @@ def test_a_plain_result_needs_no_words() -> None:
     assert isinstance(word().misses, Rate)
 
 
-def test_what_is_missing_is_said_first() -> None:
+def test_missing_items_are_the_first_warning() -> None:
     found = list_cautions([word()], [SkippedItem(item="a", why="b")])
 
     assert found == ("1 item is missing from these results: see the list",)
@@ -132,7 +132,7 @@ def test_people_get_a_paragraph_for_each_word() -> None:
     assert "note: 1.94 hours" in text
 
 
-def test_a_target_is_shown_with_its_interval_and_what_is_unknown_is_said() -> None:
+def test_target_is_shown_with_its_interval_or_unknown() -> None:
     target = Target(
         per_hour=0.5, threshold=0.8, low=0.6, high=None, carried=False, still_needed_h=4.0
     )

@@ -68,7 +68,7 @@ def test_marked_stretches_are_left_out_with_their_scores(tmp_path: Path) -> None
     assert chain.ends[0] == 1500 * FRAME_SAMPLES
 
 
-def test_hours_are_counted_for_each_stimulus_and_for_none(tmp_path: Path) -> None:
+def test_hours_are_counted_with_and_without_stimulus(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": [0.0] * 2000})
     played = Spans(
         [Span(BEGAN_S + 10, BEGAN_S + 50, "news"), Span(BEGAN_S + 100, BEGAN_S + 500, "film")]
@@ -126,7 +126,7 @@ def test_a_line_that_is_missing_ends_the_chain(tmp_path: Path) -> None:
     assert len(merged.chains) == 2
 
 
-def test_a_trace_without_its_beginning_tells_nothing(tmp_path: Path) -> None:
+def test_trace_without_opening_line_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_trace(path, {"alexa": rises(100, 50)})
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
@@ -152,7 +152,7 @@ def test_two_models_for_one_word_are_not_merged(tmp_path: Path) -> None:
         merge([tmp_path / "a", tmp_path / "b"], Spans(), Spans())
 
 
-def test_a_missing_trace_is_said(tmp_path: Path) -> None:
+def test_missing_trace_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot read"):
         merge([tmp_path / "a"], Spans(), Spans())
 
@@ -209,7 +209,7 @@ def test_a_file_of_spans_is_read_with_its_zones() -> None:
         ),
     ],
 )
-def test_what_is_no_span_is_said_with_its_line(line: str, said: str) -> None:
+def test_invalid_span_is_an_error_with_its_line(line: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         parse_spans(line, "tv.tsv")
 
