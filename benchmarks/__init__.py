@@ -1,1 +1,1 @@
-"""Measure Earmark beside other engines; ``make bench`` writes the figures that the README shows."""
+"""Benchmarks of Earmark and other engines; ``make bench`` writes the tables of the documents."""

@@ -21,14 +21,18 @@ VERSIONS: Final = ("numpy", "onnxruntime")
 
 
 def main() -> int:
-    """Measure the parts that were asked for, and write what came out."""
+    """Measure the selected parts, and write results and tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--only", nargs="+", choices=PARTS, default=PARTS, help="measure these and keep the rest"
+        "--only",
+        nargs="+",
+        choices=PARTS,
+        default=PARTS,
+        help="measure only these parts and keep the other results",
     )
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each engine (default: 7)")
+    parser.add_argument("--rounds", type=int, default=7, help="runs of each engine (default: 7)")
     parser.add_argument(
-        "--seconds", type=float, default=60, help="length of each sound (default: 60)"
+        "--seconds", type=float, default=60, help="length of each recording (default: 60)"
     )
     parser.add_argument(
         "--render",
@@ -45,7 +49,7 @@ def main() -> int:
         "archive": lambda: archive.measure(_say),
         "evaluation": lambda: evaluation.measure(arguments.rounds, _say),
     }
-    results = _kept()
+    results = _load_results()
     code = 0
     for part in () if arguments.render else arguments.only:
         began_s = time.monotonic()
@@ -69,18 +73,18 @@ def main() -> int:
     return code
 
 
-def _kept() -> dict[str, Any]:
-    """Return earlier results of this machine, so that one part can be measured alone."""
-    here = _machine()
+def _load_results() -> dict[str, Any]:
+    """Return earlier results of this machine, so that a single part can be measured."""
+    machine = _machine()
     if RESULTS.exists():
         earlier: dict[str, Any] = json.loads(RESULTS.read_text("utf-8"))
-        if earlier.get("machine") == here or "--render" in sys.argv:
+        if earlier.get("machine") == machine or "--render" in sys.argv:
             return earlier
-    return {"machine": here}
+    return {"machine": machine}
 
 
 def _machine() -> dict[str, Any]:
-    """Describe what the figures depend on."""
+    """Return the hardware and the versions that the results depend on."""
     lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {

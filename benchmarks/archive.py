@@ -1,7 +1,7 @@
-"""An archive with 100,000 clips: a day listed, an export streamed, 10,000 clips erased.
+"""Archive with 100,000 clips: list a day, stream an export, erase 10,000 clips.
 
-The archive is the real process, asked over its socket with tickets and keys as an owner asks. Its
-clips are sealed for true and small (4 kB): what is measured is the archive, not the disk's rate.
+The archive is the real process; requests go over its socket with tickets and keys, as from an
+owner. The clips are real envelopes of only 4 kB, so that the disk does not dominate.
 """
 
 import http.client
@@ -27,16 +27,16 @@ from listener.storage.home import Home
 CLIPS: Final = 100_000
 LISTS: Final = 100
 _MIB: Final = 1 << 20
-_PATIENCE_S: Final = 300
+_TIMEOUT_S: Final = 300
 
 
 def measure(say: Callable[[str], None], clips: int = CLIPS) -> dict[str, Any]:
-    """Fill an archive, ask it, and return what it took."""
+    """Fill an archive and measure its requests; return the figures."""
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as folder:
         home = Home(Path(folder) / "home")
         began_s = time.monotonic()
         people, day = fill(home, clips)
-        say(f"archive   {clips} clips sealed and laid in in {time.monotonic() - began_s:.0f} s")
+        say(f"archive   {clips} clips sealed and stored in {time.monotonic() - began_s:.0f} s")
         began_s = time.monotonic()
         with served(home) as pid:
             results: dict[str, Any] = {
@@ -62,12 +62,12 @@ def measure(say: Callable[[str], None], clips: int = CLIPS) -> dict[str, Any]:
 
 @contextmanager
 def served(home: Home) -> Iterator[int]:
-    """Run the archive, with no broker in reach; yield its process id."""
-    settings = home.path.parent / "earmark.toml"
-    settings.write_text("broker.port = 9\n", "utf-8")
-    words = earmark("archive", "--config", str(settings), "--home", str(home.path))
-    with running(words) as process:
-        until_s = time.monotonic() + _PATIENCE_S
+    """Run the archive without a broker; yield its process id."""
+    config = home.path.parent / "earmark.toml"
+    config.write_text("broker.port = 9\n", "utf-8")
+    command = earmark("archive", "--config", str(config), "--home", str(home.path))
+    with running(command) as process:
+        until_s = time.monotonic() + _TIMEOUT_S
         while not (home.path / "archive.sock").exists() and time.monotonic() < until_s:
             time.sleep(0.02)
         yield process.pid
@@ -88,15 +88,15 @@ def _lists(identity: "pyrage.x25519.Identity", home: Home, day: str) -> dict[str
 
 
 def _export(identity: "pyrage.x25519.Identity", home: Home, name: str, pid: int) -> dict[str, Any]:
-    """Export, look at the ZIP, and at how far the archive's memory rose meanwhile."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5", "ascii")  # forget the earlier peak
+    """Export all clips of an owner; return sizes, times and the growth of the archive's memory."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5", "ascii")  # reset the peak
     before_bytes = _memory_bytes(pid, "VmRSS")
     began_s = time.monotonic()
     with tempfile.TemporaryFile() as file:
         first_s = json.loads(_ask(home, name, identity, file, op="export"))
         took_s = time.monotonic() - began_s
-        with zipfile.ZipFile(file) as made:
-            clips = sum(entry.startswith("clips/") for entry in made.namelist())
+        with zipfile.ZipFile(file) as export:
+            clips = sum(entry.startswith("clips/") for entry in export.namelist())
         size_bytes = file.seek(0, io.SEEK_END)
     grown_bytes = _memory_bytes(pid, "VmHWM") - before_bytes
     return {
@@ -115,13 +115,13 @@ def _ask(
     file: IO[bytes] | None = None,
     **request: object,
 ) -> bytes:
-    """Go through both steps, as an owner does; return the answer.
+    """Send a request with its challenge, as an owner does; return the response.
 
-    Where there is a ``file`` the answer goes there, and what returns is when it began.
+    With ``file`` the response is written there, and the monotonic time of its begin is returned.
     """
-    asked = json.dumps({"owner": owner, "request": request}).encode()
-    with closing(_Wire(home.path / "archive.sock")) as wire:
-        wire.request("POST", "/v1/tickets", asked, {"content-type": "application/json"})
+    body = json.dumps({"owner": owner, "request": request}).encode()
+    with closing(_UnixConnection(home.path / "archive.sock")) as wire:
+        wire.request("POST", "/v1/tickets", body, {"content-type": "application/json"})
         ticket = json.loads(wire.getresponse().read())
         answer = pyrage.decrypt(ticket["challenge"].encode(), [identity])
         wire.request("POST", f"/v1/tickets/{ticket['ticket']}", answer)
@@ -134,23 +134,23 @@ def _ask(
         return json.dumps(began_s).encode()
 
 
-class _Wire(http.client.HTTPConnection):
+class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("archive", timeout=_PATIENCE_S)
+        super().__init__("archive", timeout=_TIMEOUT_S)
         self._path = path
 
     def connect(self) -> None:
-        """Open it."""
+        """Connect to the socket."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(str(self._path))
 
 
 def _memory_bytes(pid: int, what: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
-    (found,) = [line for line in lines if line.startswith(what + ":")]
-    return int(found.split()[1]) * 1024
+    (match,) = [line for line in lines if line.startswith(what + ":")]
+    return int(match.split()[1]) * 1024
 
 
 if __name__ == "__main__":

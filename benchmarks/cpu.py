@@ -1,4 +1,4 @@
-"""CPU, start and memory of each engine: separate processes, one after the other, in turns."""
+"""CPU time, start and memory of each engine, in separate processes and in alternation."""
 
 import tempfile
 import time
@@ -13,12 +13,12 @@ from benchmarks.processes import worker
 
 
 def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run each engine over each sound, ``rounds`` times in turns.
+    """Run each engine on each recording, ``rounds`` times in alternation.
 
     Args:
-        rounds: how many ratios there will be.
-        seconds: how long each sound is; the first of it, to settle, is not counted.
-        say: takes a line of progress.
+        rounds: number of runs of each engine on each recording.
+        seconds: measured length of each recording, after a warm-up.
+        say: called with each line of progress.
     """
     length_s = seconds + SETTLE_S
     speech, which = sounds.speech(length_s)

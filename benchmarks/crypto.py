@@ -17,7 +17,7 @@ from benchmarks.figures import percentile
 from benchmarks.processes import worker
 from listener.audio.clip import encode_clip
 from listener.audio.pcm import SAMPLE_RATE_HZ
-from listener.envelope import format as form
+from listener.envelope import format as envelope_format
 from listener.envelope import keys
 from listener.envelope.open import open_envelope, parse_identities
 from listener.envelope.seal import seal
@@ -41,11 +41,11 @@ def main() -> None:
     """Seal, verify and open in turns; print percentiles as JSON."""
     samples, _ = sounds.speech(CLIP_S)
     device_key = Ed25519PrivateKey.generate()
-    made = pyrage.x25519.Identity.generate()
-    recipient = keys.parse_recipient(str(made.to_public()))
-    identities = parse_identities(str(made).encode(), "a fresh key")
+    identity = pyrage.x25519.Identity.generate()
+    recipient = keys.parse_recipient(str(identity.to_public()))
+    identities = parse_identities(str(identity).encode(), "a new key")
     devices, owners = {"speaker": device_key.public_key()}, {"ada": recipient}
-    private = form.PrivateFields(
+    private = envelope_format.PrivateFields(
         word="alexa",
         model="0" * 64,
         score=0.9,
@@ -59,18 +59,18 @@ def main() -> None:
     times: dict[str, list[float]] = {"seal": [], "verify": [], "open": []}
     data = b""
     for number in range(1, REPEATS + WARM_UP + 1):
-        header = form.PublicHeader(
+        header = envelope_format.PublicHeader(
             clip=str(uuid.uuid4()),
             device="speaker",
             dkey=keys.device_id(device_key.public_key()),
             owner="ada",
             okey=keys.owner_id(recipient),
             seq=number,
-            t=form.format_timestamp(datetime.now(UTC)),
+            t=envelope_format.format_timestamp(datetime.now(UTC)),
             ttl_s=86_400,
         )
         moments = [time.perf_counter()]
-        # What hear does with a finished clip: FLAC, age, signature.
+        # The work of hear on a complete clip: FLAC, age, signature.
         data = seal(header, private, lambda text: encode_clip(samples, text), recipient, device_key)
         moments.append(time.perf_counter())
         verify(data, devices, owners)

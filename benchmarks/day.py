@@ -1,5 +1,6 @@
-"""``make day``: a file of 24 hours, with words in it, evaluated in constant memory."""
+"""``make day``: evaluate a recording of 24 hours with wake words, in constant memory."""
 
+import argparse
 import json
 import sys
 import tempfile
@@ -18,9 +19,9 @@ HOURS: Final = 24
 WORDS_PER_HOUR: Final = 12
 WORD: Final = FIXTURES / "alexa.flac"
 WORD_S: Final = (2.0, 2.68)
-"""Where the word is in that recording."""
+"""Begin and end of the word in that recording, in seconds."""
 MEMORY_LIMIT_MIB: Final = 250
-# By the kernel's own peak: ru_maxrss would count what we had before we started it.
+# VmHWM, because ru_maxrss includes the memory of the parent before the start.
 CHILD: Final = """
 import pathlib, sys
 from listener.cli.main import main
@@ -32,7 +33,8 @@ sys.exit(code)
 
 
 def main() -> int:
-    """Make the file, evaluate it; 1 if a word is missed or memory grew."""
+    """Write the recording and evaluate it; return 1 if a word is missed or memory grew."""
+    argparse.ArgumentParser(prog="python -m benchmarks.day", description=__doc__).parse_args()
     with tempfile.TemporaryDirectory(prefix="earmark-day-") as name:
         folder = Path(name)
         began_s = time.monotonic()
@@ -46,20 +48,20 @@ def main() -> int:
     if done.returncode:
         print(f"day: FAILED: {done.stderr.strip()}")
         return 1
-    found = json.loads(done.stdout.splitlines()[0])
+    result = json.loads(done.stdout.splitlines()[0])
     memory_mib = int(done.stderr.split()[-1])
-    misses, false = found["misses"]["count"], found["false_wakes"]["count"]
+    misses, false = result["misses"]["count"], result["false_wakes"]["count"]
     print(
-        f"day: {misses:g} of {found['words_said']} words missed, {false:g} false wakes in"
-        f" {found['hours']:.2f} h; {took_s:.0f} s, {HOURS * 3600 / took_s:.0f} times real time,"
+        f"day: {misses:g} of {result['words_said']} words missed, {false:g} false wakes in"
+        f" {result['hours']:.2f} h; {took_s:.0f} s, {HOURS * 3600 / took_s:.0f} times real time,"
         f" {memory_mib} MiB at most"
     )
-    held = misses == 0 and memory_mib <= MEMORY_LIMIT_MIB and found["words_said"] == words
-    return int(not held)
+    passed = misses == 0 and memory_mib <= MEMORY_LIMIT_MIB and result["words_said"] == words
+    return int(not passed)
 
 
 def _write(folder: Path) -> int:
-    """Write an hour at a time: a quiet room in which the word is said now and then."""
+    """Write a quiet room with the word at random times, one hour at a time; return the words."""
     word, _ = soundfile.read(WORD, dtype="int16")
     random = np.random.default_rng(SEED)
     hour_samples = 3600 * SAMPLE_RATE_HZ

@@ -1,4 +1,4 @@
-"""The real ear with nobody behind it: clips are nobody's, nothing is sealed, spooled or sent."""
+"""Listener with the real detector and without owners: no clip is sealed, stored or sent."""
 
 import time
 import uuid
@@ -23,60 +23,64 @@ from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
 
 
-def whole_ear(folder: Path, settings: config.Config, memory: Samples) -> tuple[Listener, Sealer]:
-    """Build an ear with its real detector, and what stands in for all behind it.
+def build_listener(
+    folder: Path, settings: config.Config, memory: Samples
+) -> tuple[Listener, Sealer]:
+    """Build a listener with its real detector and stubs for the parts after the clip.
 
     Args:
-        folder: where models would have been added.
-        settings: of the wake word and the clip.
-        memory: of its ring, int16, ``settings.clip.ring_s`` long.
+        folder: data directory.
+        settings: configuration of wake word and clip.
+        memory: memory of the ring buffer, int16, ``settings.clip.ring_s`` long.
     """
     catalogue = Catalogue(folder)
     words = [catalogue.load(name) for name in settings.wake.words]
     ring = Ring(memory)
     buffers = ClipBuffers(4, longest_samples(settings.clip))
     counters = Counters("bench", "0" * 16)
-    herald = EventPublisher(lambda _event: None, _NoPost(), lambda _data: bytes(64), lambda: None)
-    keeping = Sealer(
-        attribution=_NobodysClips(),
-        stamp=_useless_stamp(),
-        border=_NoBorder(),
+    publisher = EventPublisher(
+        lambda _event: None, _NoticeStub(), lambda _data: bytes(64), lambda: None
+    )
+    sealer = Sealer(
+        attribution=_NoOwner(),
+        stamp=_sealing_stub(),
+        border=_SpoolStub(),
         counters=counters,
         buffers=buffers,
-        tell=herald.publish,
+        tell=publisher.publish,
         is_patient=False,
     )
-    ear = Listener(
+    listener = Listener(
         detector=build_detector(words, catalogue.embedding(), settings.wake),
         models={word.name: word.manifest.sha256 for word in words},
         ring=ring,
         recorder=Recorder(ring, SpeechNet(catalogue.speech()), settings.clip, buffers),
-        keeping=keeping,
+        keeping=sealer,
         counters=counters,
-        herald=herald,
+        herald=publisher,
         now=partial(datetime.now, UTC),
         monotonic_s=time.monotonic,
     )
-    return ear, keeping
+    return listener, sealer
 
 
-class _NobodysClips:
+class _NoOwner:
     def attribute(self, _clip: object) -> None:
         return None
 
 
-class _NoPost:
+class _NoticeStub:
     def send(self, _notice: object) -> bool:
         return True
 
 
-class _NoBorder:
+class _SpoolStub:
     def put(self, clip: str, owner: str, seq: int, data: bytes) -> object:
         raise Unavailable(f"nothing is spooled here: {clip} {owner} {seq} {len(data)}")
 
 
-def _useless_stamp() -> SealingContext:
-    """Return a stamp that has no number for any envelope: nothing is sealed here."""
+def _sealing_stub() -> SealingContext:
+    """Return a sealing context without sequence numbers: nothing is sealed."""
 
     def next_seq() -> int:
         raise Unavailable("nothing is sealed here")

@@ -1,8 +1,8 @@
-"""One engine over one sound, in a process of its own: ``python -m benchmarks.engines``.
+"""Worker that runs one engine on one recording: ``python -m benchmarks.engines``.
 
-Arguments: the engine, a file of raw int16 samples, and the parent's monotonic clock in seconds at
-the moment it started us. Prints one JSON object: CPU time by the kernel's count, the time from
-the process's start to the first score, peak memory, and the highest score.
+Arguments: the engine, a file of raw int16 samples, and the parent's monotonic clock in seconds when
+it started this process. Prints one JSON object: CPU time of the kernel, time from the start of the
+process to the first score, peak memory, and the highest score.
 """
 
 import importlib.util
@@ -21,12 +21,12 @@ from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer, Samples
 
 WORD: Final = "alexa"
 SETTLE_S: Final = 4
-"""Sound that every engine hears first, uncounted."""
+"""Seconds of warm-up, not counted."""
 FEED_SAMPLES: Final = {"earmark": FRAME_SAMPLES, "openwakeword": FRAME_SAMPLES, "pymicro": 160}
-"""What each engine takes at a time: one step of its features."""
+"""Samples per call of each engine: one step of its features."""
 
 Score = Callable[[Samples], float | None]
-"""The newest score, or None while there is none."""
+"""Returns the newest score, or None before the first."""
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     while score(samples[at - step : at]) is None:
         at += step
     first_score_s = time.monotonic() - started_s
-    # What an engine does once, when it starts cold, is in the start and not in what a second costs.
+    # One-time work of a cold start counts as start, not as CPU time per second.
     settled = SETTLE_S * SAMPLE_RATE_HZ
     _run(score, samples[at:settled], step)
     samples = samples[settled:]
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _peak_rss_mib() -> float:
-    """Return our own peak; ru_maxrss would count what our parent had before it started us."""
+    """Return the peak of this process; ru_maxrss includes the parent's memory before the start."""
     status = Path("/proc/self/status").read_text("utf-8")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -78,7 +78,7 @@ def _earmark() -> Score:
     from listener.inference.build import build_detector
     from listener.inference.catalogue import Catalogue
 
-    catalogue = Catalogue(Path(tempfile.gettempdir()) / "earmark-has-no-home-here")
+    catalogue = Catalogue(Path(tempfile.gettempdir()) / "earmark-benchmark-home")
     detector = build_detector(
         [catalogue.load(WORD)], catalogue.embedding(), WakeSettings(words=(WORD,))
     )
@@ -87,7 +87,7 @@ def _earmark() -> Score:
     def score(block: Samples) -> float | None:
         for frame in framer.push(block):
             detector.push(frame)
-        # A score that was put off is one too low to matter; it is an answer all the same.
+        # A score that the energy gate deferred is below every threshold; it counts as a score.
         return float(detector.scores.get(WORD, 0.0))
 
     return score

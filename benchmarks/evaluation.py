@@ -1,4 +1,4 @@
-"""How much faster than real time recordings are evaluated, on one core and on two."""
+"""Speed of the evaluation relative to real time, on one core and on two."""
 
 import json
 import resource
@@ -21,11 +21,11 @@ WARM_UP_FILES: Final = 4
 
 
 def measure(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Evaluate the same FLAC files on one core and on two, ``rounds`` times in turns.
+    """Evaluate the same FLAC files on one core and on two, ``rounds`` times in alternation.
 
     Args:
-        rounds: how many ratios there will be.
-        say: takes a line of progress.
+        rounds: number of runs with each number of cores.
+        say: called with each line of progress.
     """
     speech, which = sounds.speech(FILE_S * FILES)
     runs: list[dict[str, Any]] = []
@@ -38,23 +38,23 @@ def measure(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
             for jobs in (1, 2):
                 run = worker("benchmarks.evaluation", str(jobs), folder)
                 runs.append({"round": number, "jobs": jobs, **run})
-                a_core = f"{run['times_per_cpu']:.0f} by CPU time, " if jobs == 1 else ""
+                cpu_text = f"{run['times_per_cpu']:.0f} by CPU time, " if jobs == 1 else ""
                 say(
                     f"round {number + 1} of {rounds}  {jobs} jobs"
-                    f"  {a_core}{run['times']:.0f} times real time"
+                    f"  {cpu_text}{run['times']:.0f} times real time"
                 )
     return {"rounds": rounds, "seconds": FILE_S * FILES, "speech": which, "runs": runs}
 
 
 def main() -> None:
-    """Evaluate a folder once, after a few files to start the workers; print what it took."""
+    """Evaluate a folder once, after a few files to start the workers; print the speed."""
     from listener.evaluate.engines.earmark import earmark_recipe
     from listener.evaluate.plan import CorpusSettings, EvaluationPlan, complete_plan
     from listener.evaluate.pool import Processes
     from listener.evaluate.runner import Evaluation
 
     jobs, folder = int(sys.argv[1]), sys.argv[2]
-    home = Path(tempfile.gettempdir()) / "earmark-has-no-home-here"
+    home = Path(tempfile.gettempdir()) / "earmark-benchmark-home"
 
     def run(*only: str) -> None:
         plan = complete_plan(
@@ -72,7 +72,7 @@ def main() -> None:
         json.dumps(
             {
                 "times": FILE_S * FILES / wall_s,
-                # Children are counted when they end, so this is known only without any.
+                # CPU time of children counts after their exit only, so only without children.
                 "times_per_cpu": FILE_S * FILES / cpu_s if jobs == 1 else 0.0,
                 "wall_s": wall_s,
             }

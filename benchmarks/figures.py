@@ -1,4 +1,4 @@
-"""Medians, percentiles and ratios of what was measured. Pure."""
+"""Medians, percentiles and ratios of measurements. Pure."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ SOUNDS: Final = {"speech": "speech", "quiet": "quiet room", "silence": "digital 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A median between the least and the greatest of a few runs."""
+    """Median, minimum and maximum of a few runs."""
 
     median: float
     least: float
@@ -41,15 +41,15 @@ def number(value: float) -> str:
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Return the median, the least and the greatest of ``values``.
+    """Return median, minimum and maximum of ``values``.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no values.
     """
-    found = sorted(values)
-    if not found:
+    ordered = sorted(values)
+    if not ordered:
         raise ValueError("nothing was measured")
-    return Spread(statistics.median(found), found[0], found[-1])
+    return Spread(statistics.median(ordered), ordered[0], ordered[-1])
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
@@ -59,13 +59,13 @@ def percentile(values: Iterable[float], percent: float) -> float:
         values: at least one.
         percent: above 0, at most 100.
     """
-    found = sorted(values)
-    rank = -(-len(found) * percent // 100)
-    return found[max(int(rank), 1) - 1]
+    ordered = sorted(values)
+    rank = -(-len(ordered) * percent // 100)
+    return ordered[max(int(rank), 1) - 1]
 
 
 def paired_ratios(runs: Sequence[Mapping[str, Any]], sound: str, figure: str) -> list[float]:
-    """Return the reference engine's ``figure`` over ours, one ratio for each round with both."""
+    """Return the reference engine's ``figure`` divided by Earmark's, for each round with both."""
     by_round: dict[int, dict[str, float]] = {}
     for run in runs:
         if run["sound"] == sound:
@@ -78,6 +78,6 @@ def paired_ratios(runs: Sequence[Mapping[str, Any]], sound: str, figure: str) ->
 
 
 def cpu_runs(results: Results) -> Sequence[Mapping[str, Any]]:
-    """Return the runs of the processor's part; none where it was not measured."""
+    """Return the runs of the part ``cpu``; empty if it was not measured."""
     runs: Sequence[Mapping[str, Any]] = results.get("cpu", {}).get("runs", ())
     return runs

@@ -1,4 +1,4 @@
-"""A wake notice's way: hear's datagram, ``earmark send``, a real mosquitto, a subscriber."""
+"""Latency of a wake notice from hear's datagram over send and mosquitto to a subscriber."""
 
 import queue
 import random
@@ -25,10 +25,10 @@ TOPIC: Final = f"earmark/v1/event/{DEVICE}"
 
 
 def measure(say: Callable[[str], None]) -> dict[str, Any]:
-    """Send notices one after the other; return how long each took to arrive, in ms.
+    """Send notices one after the other; return percentiles of their latency, in ms.
 
     Args:
-        say: takes a line of progress.
+        say: called with each line of progress.
 
     Raises:
         Unavailable: there is no broker, or a notice did not arrive.
@@ -42,8 +42,10 @@ def measure(say: Callable[[str], None]) -> dict[str, Any]:
                 running(earmark("send", "--config", str(settings))),
                 closing(NoticeSender(folder / "home" / SOCKET)) as notifier,
             ):
-                _until_taken(notifier, arrived)
-                times_ms = [_one(notifier, arrived) for _ in range(NOTICES + WARM_UP)][WARM_UP:]
+                _wait_for_send(notifier, arrived)
+                times_ms = [_measure_one(notifier, arrived) for _ in range(NOTICES + WARM_UP)][
+                    WARM_UP:
+                ]
     p50_ms, p99_ms = percentile(times_ms, 50), percentile(times_ms, 99)
     say(f"{NOTICES} notices: p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms")
     return {
@@ -55,7 +57,7 @@ def measure(say: Callable[[str], None]) -> dict[str, Any]:
 
 @contextmanager
 def _subscribed(port: int) -> Iterator[queue.Queue[float]]:
-    """Give a queue of the moments at which wake events arrive."""
+    """Yield a queue of the arrival times of wake events."""
     arrived: queue.Queue[float] = queue.Queue()
     ready: queue.Queue[None] = queue.Queue()
     client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
@@ -78,8 +80,8 @@ def _subscribed(port: int) -> Iterator[queue.Queue[float]]:
         client.loop_stop()
 
 
-def _until_taken(notifier: NoticeSender, arrived: queue.Queue[float]) -> None:
-    """Knock until the first notice comes through: send needs a moment to start and connect."""
+def _wait_for_send(notifier: NoticeSender, arrived: queue.Queue[float]) -> None:
+    """Send notices until the first one arrives: send must start and connect first."""
     limit_s = time.monotonic() + 3 * LIMIT_S
     while time.monotonic() < limit_s:
         notifier.send(WakeNotice(word="alexa", score=0.9))
@@ -91,15 +93,15 @@ def _until_taken(notifier: NoticeSender, arrived: queue.Queue[float]) -> None:
         while not arrived.empty():
             arrived.get()
         return
-    raise Unavailable("no notice came through earmark send")
+    raise Unavailable("no notice arrived through earmark send")
 
 
-def _one(notifier: NoticeSender, arrived: queue.Queue[float]) -> float:
-    # Apart by a time that no loop's own rhythm can hide behind.
+def _measure_one(notifier: NoticeSender, arrived: queue.Queue[float]) -> float:
+    # A random interval, so that no polling interval hides latency.
     time.sleep(random.SystemRandom().uniform(0.01, 0.05))
     sent_s = time.perf_counter()
     if not notifier.send(WakeNotice(word="alexa", score=0.9)):
-        raise Unavailable("earmark send did not take a notice")
+        raise Unavailable("earmark send did not accept a notice")
     try:
         return (arrived.get(timeout=LIMIT_S) - sent_s) * 1000
     except queue.Empty as error:

@@ -18,13 +18,13 @@ POLL_S: Final = 0.01
 
 
 def measure(say: Callable[[str], None]) -> dict[str, Any]:
-    """Let hear listen in real time and send carry what it seals; return their peaks in MiB.
+    """Run hear in real time and send beside it; return their peak memory in MiB.
 
     Args:
-        say: takes a line of progress.
+        say: called with each line of progress.
 
     Raises:
-        Unavailable: a process ended early, or nothing was sealed.
+        Unavailable: a process exited early, or no clip was sealed.
     """
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as name:
         folder = Path(name)
@@ -39,10 +39,10 @@ def measure(say: Callable[[str], None]) -> dict[str, Any]:
                 time.sleep(1)
                 send_mib = peak_rss_mib(send.pid)
                 if send.poll() is not None or send_mib is None:
-                    raise Unavailable("earmark send ended early")
+                    raise Unavailable("earmark send exited early")
             sealed = len(list((folder / "home" / "spool").glob("*.earmark")))
     if not sealed:
-        raise Unavailable("hear sealed nothing, so its peak would be too low")
+        raise Unavailable("hear sealed no clip, so its peak would be too low")
     say(f"hear {hear_mib:.1f} MiB, send {send_mib:.1f} MiB, {sealed} clips sealed")
     return {"hear_mib": round(hear_mib, 1), "send_mib": round(send_mib, 1), "sealed": sealed}
 
@@ -54,5 +54,5 @@ def _hear(settings: Path, sound: Path) -> float:
             peak_mib = max(peak_mib, peak_rss_mib(hear.pid) or 0)
             time.sleep(POLL_S)
         if hear.returncode:
-            raise Unavailable(f"earmark hear ended with {hear.returncode}")
+            raise Unavailable(f"earmark hear exited with code {hear.returncode}")
     return peak_mib

@@ -1,8 +1,8 @@
-"""The mute switch's edge: until the microphone's process is gone and all is wiped, and back again.
+"""Time from the mute switch's edge to an ended microphone process and wiped buffers, and back.
 
-The real ear with its real detector, the real microphone's process with the real PortAudio, on a
-card of ALSA's that plays a FIFO at the pace of speech. The switch is a pipe: what a GPIO line and
-its debounce add is the kernel's.
+The listener with its real detector and the real microphone process with PortAudio, on an ALSA
+device that plays a FIFO in real time. The switch is a pipe, so the kernel's handling of a GPIO line
+and its debounce are not included.
 """
 
 import os
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.ear import whole_ear
+from benchmarks.ear import build_listener
 from benchmarks.figures import percentile
 from benchmarks.room import CARD, room
 from listener import config
@@ -40,24 +40,24 @@ LIMIT_S: Final = 120
 
 
 def measure(say: Callable[[str], None], edges: int = EDGES) -> dict[str, Any]:
-    """Throw and release the switch; return how long each took, in ms.
+    """Mute and unmute by the switch; return percentiles of the time that each took, in ms.
 
     Args:
-        say: takes a line of progress.
-        edges: how often it is thrown.
+        say: called with each line of progress.
+        edges: number of times to mute.
 
     Raises:
-        Unavailable: PortAudio is not installed, or no sound came.
+        Unavailable: PortAudio is not installed, or no audio arrived.
     """
     load_portaudio()
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as name:
         folder = Path(name)
-        with room(folder), closing(_Hand()) as hand:
-            shut_ms, open_ms = _Session(folder, hand, edges).run()
+        with room(folder), closing(_PipeSwitch()) as switch:
+            shut_ms, open_ms = _Session(folder, switch, edges).run()
     shut_p50, shut_p99 = percentile(shut_ms, 50), percentile(shut_ms, 99)
     open_p50, open_p99 = percentile(open_ms, 50), percentile(open_ms, 99)
-    say(f"{len(shut_ms)} edges: shut p50 {shut_p50:.1f} ms, p99 {shut_p99:.1f} ms")
-    say(f"listening again: p50 {open_p50:.0f} ms, p99 {open_p99:.0f} ms")
+    say(f"{len(shut_ms)} edges: muted p50 {shut_p50:.1f} ms, p99 {shut_p99:.1f} ms")
+    say(f"unmuted: p50 {open_p50:.0f} ms, p99 {open_p99:.0f} ms")
     return {
         "edges": len(shut_ms),
         "shut_p50_ms": round(shut_p50, 3),
@@ -69,54 +69,54 @@ def measure(say: Callable[[str], None], edges: int = EDGES) -> dict[str, Any]:
     }
 
 
-class _Hand:
-    """A line that a hand throws: `switches.Line` behind a pipe."""
+class _PipeSwitch:
+    """Switch line over a pipe, for `LineSwitch`."""
 
     def __init__(self) -> None:
-        self._line, self._end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._is_down = False
 
     def put(self, *, down: bool) -> float:
-        """Throw or release it; return when."""
+        """Close or open the switch; return the time of the edge."""
         at_s = time.perf_counter()
-        os.write(self._end, b"\1" if down else b"\0")
+        os.write(self._writer, b"\1" if down else b"\0")
         return at_s
 
     def fileno(self) -> int:
-        return self._line
+        return self._reader
 
     def was_muted(self) -> bool:
         try:
-            edges = os.read(self._line, 1 << 10)
+            edges = os.read(self._reader, 1 << 10)
         except BlockingIOError:
             return self._is_down
         self._is_down = bool(edges[-1])
         return self._is_down or 1 in edges
 
     def close(self) -> None:
-        os.close(self._line)
-        os.close(self._end)
+        os.close(self._reader)
+        os.close(self._writer)
 
 
 class _Session:
-    """One ear, one hand, and a clock between them."""
+    """A listener and a thread that operates its switch."""
 
-    def __init__(self, folder: Path, hand: _Hand, edges: int) -> None:
+    def __init__(self, folder: Path, switch: _PipeSwitch, edges: int) -> None:
         self._folder = folder
-        self._hand = hand
+        self._switch = switch
         self._edges = edges
         self._stop = StopSignal()
         self._seen: queue.Queue[tuple[float, bool]] = queue.Queue()
-        """When the ear was done with a first frame (True) or a mute (False), and all was wiped."""
+        """Times of a first frame (True), or of a mute with all buffers wiped (False)."""
         self._memory: list[Samples] = []
         self._failed: list[FailedRecord] = []
 
     def run(self) -> tuple[list[float], list[float]]:
-        """Return the times to shut and to open, in ms."""
+        """Return the times to mute and to unmute, in ms."""
         settings = config.Config(microphone=config.MicrophoneSettings(device=CARD, constant_s=0))
         requests = control.ControlSocket(self._folder / control.SOCKET)
         mute = MuteController(
-            LineSwitch("bench", lambda: self._hand, time.monotonic),
+            LineSwitch("bench", lambda: self._switch, time.monotonic),
             MuteFiles(self._folder),
             requests,
             remote_unmute=False,
@@ -127,33 +127,33 @@ class _Session:
             settings.microphone,
             switch=mute,
             stop=self._stop,
-            tell=self._told,
+            tell=self._note_state,
             monotonic_s=time.monotonic,
         )
         memory = allocate_locked(round(settings.clip.ring_s * SAMPLE_RATE_HZ))
         self._memory.append(memory)
-        ear, keeping = whole_ear(self._folder, settings, memory)
+        listener, sealer = build_listener(self._folder, settings, memory)
         times: list[tuple[list[float], list[float]]] = []
-        hand = threading.Thread(target=lambda: times.append(self._throw()))
-        hand.start()
+        operator = threading.Thread(target=lambda: times.append(self._operate()))
+        operator.start()
         limit = threading.Timer(LIMIT_S, self._stop.request)
         limit.start()
         with closing(requests):
-            ear.listen(self._watched(gate.stream()), lambda: None)
+            listener.listen(self._watched(gate.stream()), lambda: None)
         limit.cancel()
-        keeping.close()
-        hand.join()
+        sealer.close()
+        operator.join()
         if not times or len(times[0][0]) < self._edges:
             cause = self._failed[-1].cause if self._failed else "too slow"
-            raise Unavailable(f"the microphone did not answer every edge: {cause}")
+            raise Unavailable(f"the microphone did not follow every edge: {cause}")
         return times[0]
 
-    def _told(self, state: OpenedRecord | FailedRecord) -> None:
+    def _note_state(self, state: OpenedRecord | FailedRecord) -> None:
         if isinstance(state, FailedRecord):
             self._failed.append(state)
 
     def _watched(self, sounds: Iterator[Sound]) -> Iterator[Sound]:
-        """Pass sounds on; note when the ear came back for the next, with all wiped."""
+        """Yield the stream; note when the listener requests the next item after a change."""
         is_open: bool | None = None
         for sound in sounds:
             yield sound
@@ -164,24 +164,26 @@ class _Session:
             elif sound.reason is GapReason.MUTED and is_open is not False:
                 now_s = time.perf_counter()
                 if any(memory.any() for memory in self._memory) or _microphones():
-                    raise RuntimeError("muted, and not wiped or not gone")
+                    raise RuntimeError(
+                        "muted, but audio is not wiped or the microphone process runs"
+                    )
                 self._seen.put((now_s, False))
                 is_open = False
 
-    def _throw(self) -> tuple[list[float], list[float]]:
+    def _operate(self) -> tuple[list[float], list[float]]:
         shut_ms: list[float] = []
         open_ms: list[float] = []
         rng = np.random.default_rng(3)
         try:
             self._seen.get(timeout=LIMIT_S)
             for _ in range(self._edges):
-                # Anywhere in a frame, and in whatever the ear is at.
+                # At any position in a frame and any state of the listener.
                 time.sleep(rng.uniform(0.02, 0.2))
-                thrown_s = self._hand.put(down=True)
-                shut_ms.append((self._seen.get(timeout=LIMIT_S)[0] - thrown_s) * 1_000)
+                muted_s = self._switch.put(down=True)
+                shut_ms.append((self._seen.get(timeout=LIMIT_S)[0] - muted_s) * 1_000)
                 time.sleep(rng.uniform(0.0, 0.1))
-                released_s = self._hand.put(down=False)
-                open_ms.append((self._seen.get(timeout=LIMIT_S)[0] - released_s) * 1_000)
+                unmuted_s = self._switch.put(down=False)
+                open_ms.append((self._seen.get(timeout=LIMIT_S)[0] - unmuted_s) * 1_000)
         except queue.Empty:
             pass
         finally:
@@ -190,6 +192,6 @@ class _Session:
 
 
 def _microphones() -> list[int]:
-    """Return the processes of ours that could hear."""
+    """Return the process ids of microphone processes."""
     listing = Path(f"/proc/self/task/{os.getpid()}/children").read_text("utf-8")
     return [int(pid) for pid in listing.split()]

@@ -1,4 +1,4 @@
-"""Start what is measured: workers of ours, a broker, Earmark's own processes on a fresh home."""
+"""Processes of the benchmarks: workers, a broker, and Earmark on a new data directory."""
 
 import json
 import os
@@ -27,30 +27,30 @@ START_LIMIT_S: Final = 15
 
 
 TUNING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
-"""What could make one engine's arithmetic another machine's."""
+"""Environment variables that change the arithmetic of numeric libraries."""
 
 
 def untuned() -> dict[str, str]:
-    """Return our environment as a user has it."""
+    """Return the environment without ``TUNING``."""
     return {name: value for name, value in os.environ.items() if name not in TUNING}
 
 
 def one_thread() -> dict[str, str]:
-    """Return our environment with one thread for all arithmetic."""
+    """Return the environment with one thread for numeric libraries."""
     return {**untuned(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def worker(module: str, *arguments: str) -> dict[str, Any]:
-    """Run one of our modules in a process of its own and return the JSON object it prints.
+    """Run a module in its own process and return the JSON object that it prints.
 
     Raises:
-        Unavailable: it failed; the message has the last line of what it said.
+        Unavailable: it failed; the message quotes the last line of its standard error.
     """
     command = [sys.executable, "-m", module, *arguments]
     done = finished(command, one_thread(), folder=ROOT, limit_s=WORKER_LIMIT_S)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise Unavailable(f"{module} {' '.join(arguments[:1])} did not run: {last}")
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise Unavailable(f"{module} {' '.join(arguments[:1])} failed: {last}")
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {
         name: round(value, 4) if isinstance(value, float) else value
@@ -65,8 +65,8 @@ def finished(
     folder: Path | None = None,
     limit_s: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``command`` to its end; return its exit code and all that it printed."""
-    return subprocess.run(  # noqa: S603 - a list, never a shell; each benchmark spells what it starts
+    """Run ``command`` to its end; return its exit code and output."""
+    return subprocess.run(  # noqa: S603 - a list without a shell; each benchmark gives a fixed command
         command,
         cwd=folder,
         env=environ,
@@ -79,7 +79,7 @@ def finished(
 
 @contextmanager
 def mosquitto(folder: Path) -> Iterator[int]:
-    """Run a broker on loopback without persistence; give its port.
+    """Run a broker on loopback without persistence; yield its port.
 
     Raises:
         Unavailable: mosquitto is not installed or does not start.
@@ -109,8 +109,8 @@ def mosquitto(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``command`` for the length of the block, then end it."""
-    process = subprocess.Popen(  # noqa: S603 - a list, never a shell: a broker or earmark, on settings made here
+    """Run ``command`` during the block, then terminate it."""
+    process = subprocess.Popen(  # noqa: S603 - a list without a shell: a broker or earmark, with a configuration written here
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=untuned()
     )
     try:
@@ -125,12 +125,12 @@ def running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def earmark(*arguments: str) -> list[str]:
-    """Return the command that runs ``earmark`` as its own process does."""
+    """Return the command that runs ``earmark`` with these arguments."""
     return [sys.executable, "-m", "listener", *arguments]
 
 
 def peak_rss_mib(pid: int) -> float | None:
-    """Return the most memory that a process ever had resident; None when it is gone."""
+    """Return the peak resident memory of a process; None if it has exited."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
     except OSError:
@@ -142,7 +142,7 @@ def peak_rss_mib(pid: int) -> float | None:
 
 
 def write_home(folder: Path, port: int) -> Path:
-    """Make a home with one confirmed owner in ``folder``; return the path of its settings."""
+    """Create a data directory with a confirmed owner; return the path of its configuration."""
     home = Home(folder / "home")
     recipient = str(pyrage.x25519.Identity.generate().to_public())
     now_s = int(time.time())

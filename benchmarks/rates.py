@@ -1,6 +1,6 @@
-"""Rates of our wake words on recordings: into the manifests, the cards and docs/research/index.md.
+"""Rates of the wake words, for the manifests, the model cards and docs/research/index.md.
 
-``python -m benchmarks.rates`` evaluates and writes; ``--render`` writes from what was kept.
+``python -m benchmarks.rates`` evaluates and writes; ``--render`` writes the stored rates again.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from listener.evaluate.runner import Evaluation
 WORDS: Final = ("alexa", "hey-jarvis", "hey-marvin", "hey-mycroft", "timer", "weather")
 ONLY: Final = ("positive/alexa/*", "negative/*")
 PER_HOUR: Final = 0.5
-"""A false wake in two hours: the rate that openWakeWord's author aims at."""
+"""The target rate of openWakeWord's author: one false wake in two hours."""
 KEPT: Final = ROOT / "benchmarks" / "rates.json"
 DOCS: Final = ROOT / "docs" / "research" / "index.md"
 MODELS: Final = ROOT / "models"
@@ -38,19 +38,19 @@ def measure(recordings: Path, cache: Path) -> dict[str, Any]:
 
     Args:
         recordings: the folder of the development recordings.
-        cache: where scores are kept from the first run for the second.
+        cache: folder of the score cache, which the second run reads.
     """
-    plain = _evaluated(recordings, cache, None)
-    aimed = _evaluated(recordings, cache, PER_HOUR)
-    pairs = zip(plain.words, aimed.words, strict=True)
+    default = _evaluate(recordings, cache, None)
+    tuned = _evaluate(recordings, cache, PER_HOUR)
+    pairs = zip(default.words, tuned.words, strict=True)
     return {
-        "corpus_sha256": plain.hashes["corpus"],
+        "corpus_sha256": default.hashes["corpus"],
         "words": {word.word: _figures(word, goal) for word, goal in pairs},
     }
 
 
 def table(rates: Rates) -> str:
-    """Return what docs/research/index.md shows: a row for each wake word."""
+    """Return the table of docs/research/index.md: a row for each wake word."""
     heads = ["wake word", "threshold", "misses", "false wakes", "per hour"]
     heads += [f"for {PER_HOUR:g} per hour", f"fewer than {PER_HOUR:g} per hour"]
     rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -63,7 +63,7 @@ def table(rates: Rates) -> str:
 
 
 def card(word: Mapping[str, Any]) -> str:
-    """Return what a model's card says of its rates."""
+    """Return the rates of a model for its card."""
     return (
         f"On {word['hours']:.2f} h of our development recordings without the word, at"
         f" {word['threshold']:g}: false wakes {word['false_wakes']:g}, {_per_hour(word)} per hour"
@@ -74,7 +74,7 @@ def card(word: Mapping[str, Any]) -> str:
 
 
 def manifest(text: str, word: Mapping[str, Any]) -> str:
-    """Return a manifest's text with its threshold and figures as they were measured."""
+    """Return a manifest's text with the measured threshold and figures."""
     head = text.partition("\n[figures]\n")[0].rstrip()
     lines = [f"threshold = {_default(word):g}" if _is_threshold(s) else s for s in head.split("\n")]
     figures = {key: value for key, value in word.items() if value is not None and key != "aim"}
@@ -98,25 +98,25 @@ def manifest(text: str, word: Mapping[str, Any]) -> str:
 
 
 def write(rates: Rates) -> None:
-    """Write the rates wherever they are quoted."""
+    """Write the rates into all documents that quote them."""
     docs = DOCS.read_text("utf-8")
     DOCS.write_text(splice(docs, "rates", table(rates)), "utf-8")
     for name, word in rates["words"].items():
-        for file, made in quoted(name, word).items():
-            file.write_text(made, "utf-8")
+        for file, text in quote_rates(name, word).items():
+            file.write_text(text, "utf-8")
 
 
-def quoted(name: str, word: Mapping[str, Any]) -> dict[Path, str]:
-    """Return the manifest and the card of a model as they should be."""
+def quote_rates(name: str, word: Mapping[str, Any]) -> dict[Path, str]:
+    """Return the texts of a model's manifest and card with its rates, by path."""
     folder = MODELS / name
-    told, about = folder / "manifest.toml", folder / "card.md"
+    manifest_file, card_file = folder / "manifest.toml", folder / "card.md"
     return {
-        told: manifest(told.read_text("utf-8"), word),
-        about: splice(about.read_text("utf-8"), "rates", card(word)),
+        manifest_file: manifest(manifest_file.read_text("utf-8"), word),
+        card_file: splice(card_file.read_text("utf-8"), "rates", card(word)),
     }
 
 
-def _evaluated(recordings: Path, cache: Path, target: float | None) -> Result:
+def _evaluate(recordings: Path, cache: Path, target: float | None) -> Result:
     plan = EvaluationPlan(
         engine=(EngineSettings(words=WORDS),),
         corpus=(CorpusSettings(path=str(recordings)),),
@@ -135,7 +135,7 @@ def _evaluated(recordings: Path, cache: Path, target: float | None) -> Result:
 
 def _figures(word: WordResult, aimed: WordResult) -> dict[str, Any]:
     if aimed.target is None:
-        raise EarmarkError("a threshold was asked for, and none came")
+        raise EarmarkError("the evaluation returned no target")
     missed, false, (claim,) = word.misses, word.false_wakes, word.claims
     aim = msgspec.to_builtins(aimed.target)
     if aimed.misses.exposure:
@@ -157,7 +157,7 @@ def _figures(word: WordResult, aimed: WordResult) -> dict[str, Any]:
     }
 
 
-def _rounded(value: Any) -> Any:  # noqa: ANN401 - a number, a truth or nothing
+def _rounded(value: Any) -> Any:  # noqa: ANN401 - a number, a bool or None
     return round(value, 6) if isinstance(value, float) else value
 
 
@@ -166,7 +166,7 @@ def _is_threshold(line: str) -> bool:
 
 
 def _default(word: Mapping[str, Any]) -> float:
-    """Return the threshold that the manifest shall have: another only where hours carry it."""
+    """Return the threshold for the manifest: a new one only if the hours support its claim."""
     aim = word["aim"]
     return float(aim["threshold"] if aim["carried"] else word["threshold"])
 
@@ -213,14 +213,14 @@ def main(argv: Sequence[str]) -> int:
     """Evaluate and write, or only write; return the exit code.
 
     Raises:
-        Unavailable: the recordings are not there.
+        Unavailable: there are no recordings.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rates", description=__doc__)
-    parser.add_argument("--render", action="store_true", help="write from what was kept")
+    parser.add_argument("--render", action="store_true", help="write the stored rates")
     if not parser.parse_args(argv).render:
         folder = recordings_folder()
         if folder is None:
-            raise Unavailable("there are no recordings", "EARMARK_RECORDINGS names their folder")
+            raise Unavailable("there are no recordings", "set EARMARK_RECORDINGS to their folder")
         with tempfile.TemporaryDirectory(prefix="earmark-rates-") as cache:
             rates = measure(folder, Path(cache))
         KEPT.write_text(json.dumps(rates, indent=1) + "\n", "utf-8")

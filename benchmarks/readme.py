@@ -1,4 +1,4 @@
-"""The blocks that programs write into documents: figures, the help and the demo's transcript.
+"""Generated blocks of documents: figures, the help and the transcript of the demo.
 
 A block stands between two markers, ``<!-- name:begin -->`` and ``<!-- name:end -->``.
 """
@@ -23,7 +23,7 @@ BLOCKS: Final[Mapping[str, Path]] = {
 """The document of each block."""
 
 CHANGES: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\d,]+(?= bytes)")
-"""What differs from run to run: ids, and sizes, for age adds some noise."""
+"""Parts that differ from run to run: ids, and sizes, since age adds random padding."""
 
 
 def write_block(name: str, block: str) -> None:
@@ -34,28 +34,28 @@ def write_block(name: str, block: str) -> None:
         block: its new text, in Markdown.
 
     Raises:
-        ConfigError: the document has not both markers, once each.
+        ConfigError: a marker is missing or repeated.
     """
     file = BLOCKS[name]
     file.write_text(splice(file.read_text("utf-8"), name, block), "utf-8")
 
 
 def help_block() -> str:
-    """Return what ``earmark --help`` prints, fenced."""
-    return _fenced("earmark --help", _printed("--help"))
+    """Return the output of ``earmark --help`` as a code block."""
+    return _code_block("earmark --help", _output("--help"))
 
 
 def demo_block() -> str:
-    """Return what ``earmark demo`` prints, fenced; fast, for the lines are the same."""
-    return _fenced("make demo", _printed("demo", "--fast"))
+    """Return the output of ``earmark demo --fast`` as a code block; the lines are the same."""
+    return _code_block("make demo", _output("demo", "--fast"))
 
 
 def steady(transcript: str) -> str:
-    """Return ``transcript`` without what differs from run to run."""
+    """Return ``transcript`` without the parts that differ from run to run."""
     return CHANGES.sub("…", transcript)
 
 
-def _printed(*arguments: str) -> str:
+def _output(*arguments: str) -> str:
     with tempfile.TemporaryDirectory(prefix="earmark-readme-") as folder:
         environ = {**untuned(), "COLUMNS": "80", "NO_COLOR": "1"}
         done = finished(earmark(*arguments), environ, folder=Path(folder))
@@ -63,5 +63,5 @@ def _printed(*arguments: str) -> str:
         return done.stdout
 
 
-def _fenced(command: str, printed: str) -> str:
+def _code_block(command: str, printed: str) -> str:
     return f"```\n$ {command}\n{printed.rstrip()}\n```"

@@ -1,4 +1,4 @@
-"""Turn the results into the tables of the documents. Pure: results in, Markdown out."""
+"""Tables of the documents: Markdown from the results. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,8 +11,8 @@ PARTS: Final = ("cpu", "memory", "crypto", "latency", "mute", "archive", "evalua
 
 
 def render(results: Results) -> str:
-    """Return every figure: the targets, then the engines side by side."""
-    lines = [_described(results), "", "| what | measured | target | |", "|---|---|---|---|"]
+    """Return all figures: the targets, then the comparison of engines."""
+    lines = [_describe(results), "", "| what | measured | target | |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(target.row(results))} |" for target in TARGETS]
     lines += ["", *_engines(results), "", *_notes(results)]
     return "\n".join(lines).strip() + "\n"
@@ -28,26 +28,26 @@ def headline(results: Results) -> str:
 
 
 def splice(text: str, name: str, block: str) -> str:
-    """Return ``text`` with what stands between the markers of ``name`` replaced by ``block``.
+    """Return ``text`` with the block between the markers of ``name`` replaced.
 
     Raises:
-        ConfigError: the markers are not there, once each and in order.
+        ConfigError: a marker is missing, repeated or out of order.
     """
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     before, found_begin, rest = text.partition(begin)
     _, found_end, after = rest.partition(end)
     if not (found_begin and found_end) or begin in after or end in after:
-        raise ConfigError(f"the markers of {name} are not there once each")
+        raise ConfigError(f"the markers of {name} are missing or repeated")
     return f"{before}{begin}\n{block.strip()}\n{end}{after}"
 
 
 def between(text: str, name: str) -> str:
-    """Return what stands between the markers of ``name``, stripped."""
+    """Return the text between the markers of ``name``, stripped."""
     after = text.partition(f"<!-- {name}:begin -->")[2]
     return after.partition(f"<!-- {name}:end -->")[0].strip()
 
 
-def _described(results: Results) -> str:
+def _describe(results: Results) -> str:
     machine, how = results["machine"], results.get("cpu", {})
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     text = (

@@ -1,4 +1,4 @@
-"""A room for the live microphone: a card of ALSA's that plays a FIFO at the pace of speech."""
+"""Audio source for the live microphone: an ALSA device that plays a FIFO in real time."""
 
 import contextlib
 import itertools
@@ -14,15 +14,15 @@ from benchmarks.sounds import quiet_room
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 CARD: Final = "earmark-bench"
-"""Its name, for ``microphone.device``."""
+"""Name of the device, for ``microphone.device``."""
 
 
 @contextmanager
 def room(folder: Path) -> Iterator[None]:
-    """Be a room: a card that plays a quiet one, in its own time.
+    """Provide an ALSA device that plays a quiet room during the block.
 
     Args:
-        folder: takes the FIFO, and the settings that this process and its children read.
+        folder: folder for the FIFO and for the ALSA configuration of this process.
     """
     fifo, settings = folder / "room", folder / "asoundrc"
     os.mkfifo(fifo)
@@ -30,42 +30,42 @@ def room(folder: Path) -> Iterator[None]:
     settings.write_text(f"</usr/share/alsa/alsa.conf>\npcm.{CARD} {{ {card} }}\n", "utf-8")
     before = os.environ.get("ALSA_CONFIG_PATH")
     os.environ["ALSA_CONFIG_PATH"] = str(settings)
-    is_over = threading.Event()
-    voice = threading.Thread(target=_speak, args=(fifo, is_over), daemon=True)
-    voice.start()
+    stop = threading.Event()
+    feeder = threading.Thread(target=_feed, args=(fifo, stop), daemon=True)
+    feeder.start()
     try:
         yield
     finally:
-        is_over.set()
-        voice.join()
+        stop.set()
+        feeder.join()
         if before is None:
             del os.environ["ALSA_CONFIG_PATH"]
         else:
             os.environ["ALSA_CONFIG_PATH"] = before
 
 
-def _speak(fifo: Path, is_over: threading.Event) -> None:
-    while not is_over.wait(0.002):
-        # Only for whoever has it open: what nobody listened to is gone, as in a room.
+def _feed(fifo: Path, stop: threading.Event) -> None:
+    while not stop.wait(0.002):
+        # Only while the device is open: audio without a reader is lost, as with a microphone.
         with contextlib.suppress(OSError):
             pipe = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
             try:
-                _speak_to(pipe, is_over)
+                _write_frames(pipe, stop)
             finally:
                 os.close(pipe)
 
 
-def _speak_to(pipe: int, is_over: threading.Event) -> None:
-    """Write a frame after each frame's time, until nobody reads any more.
+def _write_frames(pipe: int, stop: threading.Event) -> None:
+    """Write frames in real time until ``stop``.
 
     Raises:
-        BrokenPipeError: nobody does.
+        BrokenPipeError: the reader closed the FIFO.
     """
-    # In whole frames: with less, ALSA's file fills up what it reads with something older.
+    # Whole frames: after a short read, ALSA's file plugin repeats older data.
     frames = quiet_room(10).astype("<i2").reshape(-1, FRAME_SAMPLES)
     began_s = time.monotonic()
     for count in itertools.count(1):
         due_s = began_s + count * FRAME_SAMPLES / SAMPLE_RATE_HZ
-        if is_over.wait(max(0.0, due_s - time.monotonic())):
+        if stop.wait(max(0.0, due_s - time.monotonic())):
             return
         os.write(pipe, frames[count % len(frames)].tobytes())

@@ -1,4 +1,4 @@
-"""What the engines hear: speech, a quiet room, digital silence; the same samples for each."""
+"""Audio of the benchmarks: speech, a quiet room, digital silence; the same for each engine."""
 
 import json
 import os
@@ -19,14 +19,14 @@ EXCERPT_S: Final = 5
 
 
 def recordings_folder() -> Path | None:
-    """Return the folder of real recordings, or None: EARMARK_RECORDINGS, or shared beside us."""
-    named = os.environ.get("EARMARK_RECORDINGS")
-    folder = Path(named) if named else ROOT.parent / "shared" / "audio"
+    """Return the folder of real recordings: EARMARK_RECORDINGS or a default; None if missing."""
+    configured = os.environ.get("EARMARK_RECORDINGS")
+    folder = Path(configured) if configured else ROOT.parent / "shared" / "audio"
     return folder if (folder / "manifest.json").is_file() else None
 
 
 def speech(seconds: float) -> tuple[Samples, str]:
-    """Return ``seconds`` of people or synthesisers speaking, and a line that says which."""
+    """Return ``seconds`` of real or synthetic speech, and a description of it."""
     folder = recordings_folder()
     if folder is not None:
         return _recorded(folder, seconds), "real recordings, talk with the wake word in between"
@@ -34,7 +34,7 @@ def speech(seconds: float) -> tuple[Samples, str]:
 
 
 def quiet_room(seconds: float) -> Samples:
-    """Return a room where nobody speaks: noise of 5 to 10 LSB rms whose level drifts slowly."""
+    """Return a room without speech: noise of 5 to 10 LSB rms with a slow drift."""
     random = np.random.default_rng(SEED)
     count = round(seconds * SAMPLE_RATE_HZ)
     time_s = np.arange(count) / SAMPLE_RATE_HZ
@@ -43,12 +43,12 @@ def quiet_room(seconds: float) -> Samples:
 
 
 def silence(seconds: float) -> Samples:
-    """Return zeros."""
+    """Return digital silence."""
     return np.zeros(round(seconds * SAMPLE_RATE_HZ), np.int16)
 
 
 def _recorded(folder: Path, seconds: float) -> Samples:
-    """Alternate excerpts of long talk with short clips of the word, seeded."""
+    """Return excerpts of talk in alternation with clips of the word, with a fixed seed."""
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     words = [clip["file"] for clip in manifest["clips"] if clip["label"] == "alexa"]
     talk = [each["file"] for each in manifest["streams"] if each["group"].startswith("negative/l")]
@@ -59,11 +59,11 @@ def _recorded(folder: Path, seconds: float) -> Samples:
         first = random.integers(len(stream) - EXCERPT_S * SAMPLE_RATE_HZ)
         parts.append(stream[first : first + EXCERPT_S * SAMPLE_RATE_HZ])
         parts.append(_read(folder / words[random.integers(len(words))]))
-    return _fitted(parts, seconds)
+    return _fit_length(parts, seconds)
 
 
 def _synthetic(seconds: float) -> Samples:
-    """Join what the fixtures' index says is spoken, with half a second around it."""
+    """Return the spoken parts of the fixtures, each with half a second around it."""
     index = tomllib.loads((FIXTURES / "index.toml").read_text("utf-8"))
     margin = SAMPLE_RATE_HZ // 2
     parts = [
@@ -74,7 +74,7 @@ def _synthetic(seconds: float) -> Samples:
         for each in index["recording"]
         if each.get("said") and "khz" not in each["file"]
     ]
-    return _fitted(parts, seconds)
+    return _fit_length(parts, seconds)
 
 
 def _read(file: Path) -> Samples:
@@ -84,6 +84,6 @@ def _read(file: Path) -> Samples:
     return np.ascontiguousarray(samples[:, 0])
 
 
-def _fitted(parts: list[Samples], seconds: float) -> Samples:
+def _fit_length(parts: list[Samples], seconds: float) -> Samples:
     joined = np.concatenate(parts)
     return np.resize(joined, round(seconds * SAMPLE_RATE_HZ))

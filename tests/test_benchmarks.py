@@ -103,14 +103,14 @@ def test_a_target_that_holds_is_met() -> None:
     )
 
 
-def test_a_target_that_fails_says_so_in_bold() -> None:
+def test_failed_target_is_bold() -> None:
     table = report.render(results_of(*ROUNDS, memory={"hear_mib": 97.0, "send_mib": 30.0}))
 
     assert "| memory of `earmark hear`, peak | 97 MiB | at most 96 MiB | **not met** |" in table
     assert "| memory of `earmark send`, peak | 30 MiB | at most 40 MiB | met |" in table
 
 
-def test_what_was_not_measured_claims_nothing() -> None:
+def test_unmeasured_target_has_no_verdict() -> None:
     table = report.render(
         {"machine": MACHINE, "latency": {"skipped": "mosquitto is not installed"}}
     )
@@ -156,7 +156,7 @@ def test_a_quiet_room_is_the_same_each_time_and_quiet() -> None:
     assert levels.max() / levels.min() > 1.5
 
 
-def test_speech_is_as_long_as_asked_and_not_silent() -> None:
+def test_speech_has_the_requested_length_and_is_not_silent() -> None:
     samples, which = sounds.speech(3)
 
     assert len(samples) == 48_000

@@ -13,15 +13,15 @@ from listener.wakeword.manifest import parse_manifest
 RATES = json.loads(rates.KEPT.read_text("utf-8"))
 
 
-def test_the_table_of_the_docs_is_the_one_that_was_measured() -> None:
+def test_table_of_the_docs_has_the_measured_rates() -> None:
     docs = rates.DOCS.read_text("utf-8")
 
     assert between(docs, "rates") == rates.table(RATES), "make rates"
 
 
 @pytest.mark.parametrize("name", rates.WORDS)
-def test_a_model_says_what_was_measured_of_it(name: str) -> None:
-    for file, made in rates.quoted(name, RATES["words"][name]).items():
+def test_manifest_and_card_have_the_measured_rates(name: str) -> None:
+    for file, made in rates.quote_rates(name, RATES["words"][name]).items():
         assert file.read_text("utf-8") == made, "make rates"
 
 
@@ -35,7 +35,7 @@ def test_a_manifest_with_figures_is_still_a_manifest(name: str) -> None:
     assert manifest.figures["development"]["hours"] == RATES["words"][name]["hours"]
 
 
-def test_a_threshold_is_taken_only_where_the_hours_carry_its_claim() -> None:
+def test_new_threshold_needs_a_supported_claim() -> None:
     word = {**RATES["words"]["alexa"], "aim": {**RATES["words"]["alexa"]["aim"], "carried": True}}
     text = (rates.MODELS / "alexa" / "manifest.toml").read_text("utf-8")
 

@@ -53,13 +53,13 @@ def test_a_good_end_has_nothing_wrong() -> None:
         ([*EVENTS, ended()], ["a"], "of 2 sealed clips 1 are lost, 0 are extra"),
         ([*EVENTS, ended()], ["a", "b", "c"], "0 are lost, 1 are extra"),
         ([*EVENTS, ended(heard_s=20.1)], ["a", "b"], "is not discarded and sealed"),
-        ([*EVENTS, ended(sealed=3)], ["a", "b"], "3 clips were counted and 2 told"),
+        ([*EVENTS, ended(sealed=3)], ["a", "b"], "3 clips were counted and 2 reported"),
         ([*EVENTS, ended(sealed_s=6.0, discarded_s=14.0)], ["a", "b"], "the clips cover 80000"),
         ([*EVENTS, ended(lost=1)], ["a", "b"], "1 lost"),
-        (EVENTS, ["a", "b"], "hear's last word was sealed"),
+        (EVENTS, ["a", "b"], "hear's last event was sealed"),
     ],
 )
-def test_what_is_wrong_at_the_end_is_seen(
+def test_failed_checks_at_the_end_are_reported(
     events: list[dict[str, Any]], archived: list[str], what: str
 ) -> None:
     assert any(what in line for line in check_end(events, archived))
@@ -89,11 +89,11 @@ def test_growth_is_the_rise_of_the_peak_after_the_first_hour() -> None:
     assert Accounts().growth_bytes() == 0
 
 
-def test_a_clip_in_one_piece_is_found_wherever_it_is(tape: Tape) -> None:
+def test_contiguous_clip_is_found_at_any_position(tape: Tape) -> None:
     around = np.concatenate([tape.samples[-20_000:], tape.samples[:20_000]])
 
-    assert tape.has_in_one_piece(tape.samples[12_345:60_000])
-    assert tape.has_in_one_piece(around)
+    assert tape.contains(tape.samples[12_345:60_000])
+    assert tape.contains(around)
 
 
 def test_a_clip_with_a_hole_or_a_strange_sample_is_not(tape: Tape) -> None:
@@ -101,9 +101,9 @@ def test_a_clip_with_a_hole_or_a_strange_sample_is_not(tape: Tape) -> None:
     strange = tape.samples[1_000:50_000].copy()
     strange[-1] += 1
 
-    assert not tape.has_in_one_piece(hole)
-    assert not tape.has_in_one_piece(strange)
-    assert not tape.has_in_one_piece(strange[::-1])
+    assert not tape.contains(hole)
+    assert not tape.contains(strange)
+    assert not tape.contains(strange[::-1])
 
 
 def test_the_same_lots_make_the_same_tape(tape: Tape, tmp_path: Path) -> None:

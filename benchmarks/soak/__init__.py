@@ -1,4 +1,4 @@
-"""Hours of sound at many times real time, with everything that can go wrong going wrong.
+"""Soak test: hours of audio at many times real time, with injected faults.
 
-The real hear, send, archive and broker; only the sound card is a stand-in, see ``stage``.
+The real hear, send, archive and broker; only the sound card is simulated, see ``stage``.
 """

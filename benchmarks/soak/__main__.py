@@ -1,4 +1,4 @@
-"""``python -m benchmarks.soak``: eight hours in about ten minutes; 1 when anything is wrong."""
+"""``python -m benchmarks.soak``: eight hours of audio in about ten minutes."""
 
 import argparse
 import json
@@ -12,14 +12,19 @@ from listener.errors import EarmarkError
 
 
 def main() -> int:
-    """Run the soak and say what was seen."""
+    """Run the soak test and print its result; return 1 if a check failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--hours", type=float, default=8.0, help="of sound (default: 8)")
+    parser.add_argument("--hours", type=float, default=8.0, help="hours of audio (default: 8)")
     parser.add_argument(
-        "--speed", type=float, default=100.0, help="of the sound card (default: 100 times)"
+        "--speed",
+        type=float,
+        default=100.0,
+        help="speed of the sound card (default: 100 times real time)",
     )
-    parser.add_argument("--seed", type=int, default=1, help="of sound and faults (default: 1)")
-    parser.add_argument("--keep", metavar="DIR", help="leave home and logs in this new folder")
+    parser.add_argument("--seed", type=int, default=1, help="seed of audio and faults (default: 1)")
+    parser.add_argument(
+        "--keep", metavar="DIR", help="keep the data directory and the logs in this new folder"
+    )
     arguments = parser.parse_args()
     plan = Plan(sound_s=arguments.hours * HOUR_S, speed=arguments.speed, seed=arguments.seed)
     with tempfile.TemporaryDirectory(prefix="earmark-soak-") as name:
@@ -36,7 +41,7 @@ def main() -> int:
         f"heard {accounts.heard_s / HOUR_S:.2f} h in {result.took_s:.0f} s,"
         f" {accounts.heard_s / result.took_s:.0f} times real time"
     )
-    for what, counts in (("faults", result.faults), ("told", result.events)):
+    for what, counts in (("faults", result.faults), ("events", result.events)):
         _say(f"{what}: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())))
     _say("started: " + ", ".join(f"{name} {n} times" for name, n in result.lives.items()))
     _say(
@@ -49,7 +54,7 @@ def main() -> int:
         result.wrong.append(f"memory grew by {growth} bytes")
     for line in result.wrong:
         _say(f"WRONG  {line}")
-    _say(f"{accounts.tallies} counters added up" if not result.wrong else "it does not hold")
+    _say(f"{accounts.tallies} counters added up" if not result.wrong else "a check failed")
     return 1 if result.wrong else 0
 
 

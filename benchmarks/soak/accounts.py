@@ -1,4 +1,4 @@
-"""Whether everything adds up: the counters, the clips and the memory."""
+"""Checks of a run: counters, clips and memory."""
 
 import io
 import json
@@ -21,23 +21,23 @@ MOST_GROWTH_BYTES: Final = 2 << 20
 
 @dataclass(slots=True)
 class Accounts:
-    """What was seen of one run."""
+    """Counters and memory of one run."""
 
     tallies: int = 0
-    """How many counters were read."""
+    """Number of counters read."""
     wrong: list[str] = field(default_factory=list)
-    """What did not add up."""
+    """Failed checks."""
     last: Tally | None = None
     memory: list[tuple[float, int]] = field(default_factory=list)
-    """Seconds of sound heard, and bytes of hear in memory then."""
+    """Seconds of audio heard, and resident memory of hear in bytes at that time."""
 
     def count(self, tally: Tally, rss_bytes: int) -> None:
-        """Take in counters and memory of one moment."""
+        """Add and check the counters, and add the memory."""
         self.tallies += 1
         self.last = tally
-        told = tally.discarded_samples + tally.sealed_samples + tally.held_samples
-        if tally.heard_samples != told:
-            self.wrong.append(f"heard {tally.heard_samples} and accounted for {told}")
+        accounted = tally.discarded_samples + tally.sealed_samples + tally.held_samples
+        if tally.heard_samples != accounted:
+            self.wrong.append(f"heard {tally.heard_samples} and accounted for {accounted}")
         if tally.lost:
             self.wrong.append(f"{tally.lost} sealed clips were lost")
         if rss_bytes:
@@ -45,17 +45,17 @@ class Accounts:
 
     @property
     def heard_s(self) -> float:
-        """How much sound was heard."""
+        """Seconds of audio heard."""
         return 0.0 if self.last is None else self.last.heard_samples / SAMPLE_RATE_HZ
 
     def growth_bytes(self, settled_s: float = HOUR_S) -> int:
-        """Return by how much the peak rose after ``settled_s`` seconds of sound."""
+        """Return the growth of the peak after ``settled_s`` seconds of audio, in bytes."""
         before = [rss for heard_s, rss in self.memory if heard_s <= settled_s]
         after = [rss for heard_s, rss in self.memory if heard_s > settled_s]
         return max(after) - max(before) if before and after else 0
 
     def peaks(self, every_s: float = HOUR_S) -> list[int]:
-        """Return the most memory in each stretch of ``every_s`` seconds of sound, in bytes."""
+        """Return the peak memory of each ``every_s`` seconds of audio, in bytes."""
         most: dict[int, int] = {}
         for heard_s, rss in self.memory:
             stretch = int(heard_s // every_s)
@@ -64,22 +64,22 @@ class Accounts:
 
 
 def check_end(events: Sequence[dict[str, Any]], archived: Iterable[str]) -> list[str]:
-    """Return what is wrong between what hear printed and what the archive has.
+    """Compare hear's events with the clips of the archive; return the failed checks.
 
     Args:
-        events: hear's lines, from its start to its end.
-        archived: the ids of the clips that the archive lists.
+        events: events of hear, from its start to its end.
+        archived: ids of the clips in the archive.
     """
     wrong = []
     sealed = [event for event in events if event["event"] == "sealed"]
     ended = events[-1]
     if ended["event"] != "ended":
-        return [f"hear's last word was {ended['event']}"]
+        return [f"hear's last event was {ended['event']}"]
     if _samples(ended["heard_s"]) != _samples(ended["discarded_s"]) + _samples(ended["sealed_s"]):
         wrong.append(f"heard {ended['heard_s']} is not discarded and sealed: {ended}")
     ids = [event["clip"] for event in sealed]
     if len(ids) != ended["sealed"] or len(set(ids)) != len(ids):
-        wrong.append(f"{ended['sealed']} clips were counted and {len(ids)} told")
+        wrong.append(f"{ended['sealed']} clips were counted and {len(ids)} reported")
     there = list(archived)
     if sorted(there) != sorted(ids):
         missing, extra = set(ids) - set(there), set(there) - set(ids)
@@ -92,13 +92,13 @@ def check_end(events: Sequence[dict[str, Any]], archived: Iterable[str]) -> list
 
 
 def check_sound(home: Home, files: Iterable[Path], identity: str, tape: Tape) -> list[str]:
-    """Open every envelope; return what is wrong: a clip must be on the tape in one piece.
+    """Open every envelope, and compare each clip with the tape; return the failed checks.
 
     Args:
-        home: whose roster knows device and owner.
+        home: data directory with the roster.
         files: the envelopes.
         identity: the owner's private key.
-        tape: what was heard.
+        tape: the audio that was played.
     """
     wrong = []
     roster = home.roster()
@@ -108,18 +108,18 @@ def check_sound(home: Home, files: Iterable[Path], identity: str, tape: Tape) ->
             file.read_bytes(), identities, roster.device_keys(), roster.active_owners()
         )
         samples, _ = soundfile.read(io.BytesIO(opened.flac), dtype="int16")
-        if not tape.has_in_one_piece(samples):
-            wrong.append(f"clip {opened.header.seq} is not in one piece on the tape")
+        if not tape.contains(samples):
+            wrong.append(f"clip {opened.header.seq} is not a contiguous part of the tape")
     return wrong
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """Return what hear printed with --json."""
+    """Return the events that hear printed with --json."""
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def table(accounts: Accounts, say: Callable[[str], None]) -> None:
-    """Say how much memory there was in each hour of sound."""
+    """Print the peak memory of each hour of audio."""
     for hour, peak in enumerate(accounts.peaks(), 1):
         say(f"hour {hour}: hear at most {peak / (1 << 20):.2f} MiB")
 
@@ -129,7 +129,7 @@ def _samples(seconds: float) -> int:
 
 
 def _union(places: Iterable[tuple[int, int]]) -> int:
-    """Return how many samples lie in at least one of the places, each a first and a length."""
+    """Return the samples in the union of intervals, each a first sample and a length."""
     total = reached = 0
     for first, length in sorted(places):
         end = first + length

@@ -1,4 +1,4 @@
-"""Who plays: broker, archive, send and hear as processes that are started, killed and counted."""
+"""Processes of the soak test: broker, archive, send and hear, with restarts counted."""
 
 import os
 import shutil
@@ -14,17 +14,17 @@ from benchmarks.processes import earmark
 from benchmarks.soak.stage import sounddevice as stage
 from listener.errors import Unavailable
 
-PATIENCE_S: Final = 60.0
+TIMEOUT_S: Final = 60.0
 _PAGE_BYTES: Final = os.sysconf("SC_PAGESIZE")
 
 
 class Actor:
-    """One process that may be killed and started again.
+    """A process that can be killed and restarted.
 
     Args:
-        command: what it runs.
-        out: a file that gets what it says, from all its lives.
-        environ: its environment.
+        command: command of the process.
+        out: file for its output, over all starts.
+        environ: environment of the process.
     """
 
     def __init__(self, command: Sequence[str], out: Path, environ: dict[str, str]) -> None:
@@ -36,50 +36,50 @@ class Actor:
 
     @property
     def pid(self) -> int:
-        """Of the process; 0 while there is none."""
+        """Process id; 0 without a process."""
         return 0 if self._process is None else self._process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it is there."""
+        """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it, unless it runs."""
+        """Start the process, unless it runs."""
         if self.is_running:
             return
         with self._out.open("ab") as out, self._out.with_suffix(".err").open("ab") as err:
-            self._process = subprocess.Popen(  # noqa: S603 - earmark, with the words of its part in the soak
+            self._process = subprocess.Popen(  # noqa: S603 - earmark or mosquitto with fixed arguments
                 self._command, env=self._environ, stdin=subprocess.DEVNULL, stdout=out, stderr=err
             )
         self.lives += 1
 
     def end(self, number: signal.Signals = signal.SIGKILL) -> int | None:
-        """End it; return its exit code, or None when there was nothing to end."""
+        """Stop the process; return its exit code, or None if there was no process."""
         if self._process is None:
             return None
         self._process.send_signal(number)
         process, self._process = self._process, None
         try:
-            return process.wait(PATIENCE_S)
+            return process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
 
 
 class Cast:
-    """All of them, on one home.
+    """All processes, on one data directory.
 
     Args:
-        folder: theirs, with the settings and the stage.
-        settings: the configuration of Earmark.
-        port: the broker's.
+        folder: folder of the run.
+        settings: configuration of Earmark.
+        port: port of the broker.
     """
 
     def __init__(self, folder: Path, settings: Path, port: int) -> None:
         program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
-            raise Unavailable("mosquitto is not installed", "make debian")
+            raise Unavailable("mosquitto is not installed", "install it: make debian")
         self.port = port
         (folder / "mosquitto.conf").write_text(
             f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n", "utf-8"
@@ -100,7 +100,7 @@ class Cast:
         self.hear = actor("hear", *earmark("hear", *config, "--json"))
 
     def start(self) -> None:
-        """Start all, the ear last.
+        """Start all processes, hear last.
 
         Raises:
             Unavailable: the broker does not answer.
@@ -112,12 +112,12 @@ class Cast:
         self.hear.start()
 
     def end(self) -> None:
-        """End whoever still runs."""
+        """Stop all processes that run."""
         for actor in (self.hear, self.send, self.archive, self.broker):
             actor.end()
 
     def microphone(self) -> int | None:
-        """Return the pid of hear's microphone's process, while there is one."""
+        """Return the process id of hear's microphone process; None without one."""
         return next(iter(children(self.hear.pid)), None)
 
     def _broker_answers(self) -> bool:
@@ -129,7 +129,7 @@ class Cast:
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process has started."""
+    """Return the process ids of a process's children."""
     try:
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
     except OSError:
@@ -138,22 +138,22 @@ def children(pid: int) -> list[int]:
 
 
 def rss_bytes(pid: int) -> int:
-    """Return what of a process is in memory; 0 when it is gone."""
+    """Return the resident memory of a process in bytes; 0 if it has exited."""
     try:
-        # Not smaps, which is closed to others for a process that forbids dumps.
+        # Not smaps: it cannot be read of a process that disabled core dumps.
         return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * _PAGE_BYTES
     except OSError:
         return 0
 
 
-def until(holds: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Wait for something to become true.
+def until(holds: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S) -> None:
+    """Wait until ``holds`` returns true.
 
     Raises:
-        Unavailable: it did not.
+        Unavailable: it did not within the timeout.
     """
-    until_s = time.monotonic() + patience_s
+    until_s = time.monotonic() + timeout_s
     while not holds():
         if time.monotonic() > until_s:
-            raise Unavailable(f"never: {what}")
+            raise Unavailable(f"timeout: {what}")
         time.sleep(0.02)

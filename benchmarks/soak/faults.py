@@ -1,4 +1,4 @@
-"""What goes wrong, and when: drawn by lot from a seed, so that it can go wrong again."""
+"""Injected faults at random times from a seed, so that a run can be repeated."""
 
 import contextlib
 import mmap
@@ -21,11 +21,11 @@ from listener.ipc.control import ControlClient
 
 _FLURRY: Final = 20
 _EDGE_S: Final = 0.001
-_STALL_S: Final = 1.2  # beyond the second after which the ear gives a card up
+_STALL_S: Final = 1.2  # longer than the second after which hear gives up a sound card
 
 
 class Desk:
-    """The harness's end of the sound card; see ``stage``."""
+    """Control of the simulated sound card; see ``stage``."""
 
     def __init__(self, folder: Path, speed: float) -> None:
         path = folder / stage.DESK
@@ -35,51 +35,51 @@ class Desk:
         stage.SPEED.pack_into(self._memory, stage.SPEED_AT, speed)
 
     def put(self, place: int, *, on: bool) -> None:
-        """Make something befall the card, or end it."""
+        """Start or end a fault of the card."""
         self._memory[place] = on
 
 
 class Faults:
-    """Lets things go wrong, one after the other, and mends them later. One thread.
+    """Injects faults one after the other and repairs them later. Use from one thread.
 
     Args:
-        cast: who can be killed.
-        desk: of the sound card.
-        home: where software mutes last.
-        seed: what the lots depend on.
-        pause_s: between two faults, in the mean.
+        cast: the processes.
+        desk: control of the sound card.
+        home: data directory with the state of the software mute.
+        seed: seed of the choices.
+        pause_s: mean time between two faults.
     """
 
     def __init__(self, cast: Cast, desk: Desk, home: Path, *, seed: int, pause_s: float) -> None:
-        self._lots = np.random.default_rng(seed)
+        self._random = np.random.default_rng(seed)
         self._cast = cast
         self._desk = desk
-        self._lasting = MuteFiles(home, patience_s=30.0)
+        self._mute_files = MuteFiles(home, patience_s=30.0)
         self._controller = ControlClient(home / control.SOCKET)
         self._pause_s = pause_s
         self._due_s = time.monotonic() + pause_s
-        self._mend: list[tuple[float, Callable[[], None]]] = []
+        self._repairs: list[tuple[float, Callable[[], None]]] = []
         self.happened: Counter[str] = Counter()
-        """How often what went wrong."""
+        """Number of times of each fault."""
 
     def turn(self) -> None:
-        """Do what is due."""
+        """Inject and repair the faults that are due."""
         now_s = time.monotonic()
-        for due in [due for due in self._mend if due[0] <= now_s]:
-            self._mend.remove(due)
+        for due in [due for due in self._repairs if due[0] <= now_s]:
+            self._repairs.remove(due)
             due[1]()
         if now_s >= self._due_s:
-            self._due_s = now_s + self._lots.uniform(0.5, 1.5) * self._pause_s
+            self._due_s = now_s + self._random.uniform(0.5, 1.5) * self._pause_s
             faults = self._all()
-            fault = faults[self._lots.integers(len(faults))]
+            fault = faults[self._random.integers(len(faults))]
             self.happened[fault.__name__.strip("_").replace("_", " ")] += 1
             fault()
 
-    def mend(self) -> None:
-        """Mend everything, and let nothing go wrong any more."""
-        for _, mend in self._mend:
-            mend()
-        self._mend.clear()
+    def repair(self) -> None:
+        """Repair all faults and stop injecting."""
+        for _, repair in self._repairs:
+            repair()
+        self._repairs.clear()
         for place in (stage.STALLED, stage.MISSING):
             self._desk.put(place, on=False)
         self._mute_in_the_file(muted=False)
@@ -104,8 +104,8 @@ class Faults:
             self._broker_down,
         )
 
-    def _later(self, least_s: float, most_s: float, mend: Callable[[], None]) -> None:
-        self._mend.append((time.monotonic() + self._lots.uniform(least_s, most_s), mend))
+    def _later(self, least_s: float, most_s: float, repair: Callable[[], None]) -> None:
+        self._repairs.append((time.monotonic() + self._random.uniform(least_s, most_s), repair))
 
     def _microphone_killed(self) -> None:
         if (pid := self._cast.microphone()) is not None:
@@ -129,7 +129,7 @@ class Faults:
 
     def _muted_by_message(self) -> None:
         self._controller.send(control.MuteRequest())
-        self._later(0.0, 0.8, lambda: self._say(control.UnmuteRequest()))
+        self._later(0.0, 0.8, lambda: self._send(control.UnmuteRequest()))
 
     def _muted_in_the_file(self) -> None:
         self._mute_in_the_file(muted=True)
@@ -143,13 +143,13 @@ class Faults:
             time.sleep(_EDGE_S)
         self._later(0.2, 0.2, lambda: self._mute_in_the_file(muted=False))
 
-    def _say(self, request: control.Request) -> None:
+    def _send(self, request: control.Request) -> None:
         self._controller.send(request)
-        # A message may be lost where the ear is busy; a file is not.
+        # A datagram may be lost if hear is busy; the file is not.
         self._later(0.3, 0.3, lambda: self._mute_in_the_file(muted=False))
 
     def _mute_in_the_file(self, *, muted: bool) -> None:
-        self._lasting.mute(datetime.now(UTC), "command", muted=muted)
+        self._mute_files.mute(datetime.now(UTC), "command", muted=muted)
         self._controller.send(control.Wakeup())
 
     def _sender_down(self) -> None:

@@ -1,4 +1,4 @@
-"""One run: hours of sound with faults, then the account of it."""
+"""One run of the soak test: audio with faults, then the checks."""
 
 import json
 import os
@@ -34,54 +34,54 @@ from listener.storage.home import Home
 TURN_S: Final = 0.02
 SAY_EVERY_S: Final = 10.0
 SLOWEST: Final = 4.0
-"""So many times longer than the speed promises a run may take."""
+"""Maximum duration of a run, relative to that of its speed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done."""
+    """Settings of a run."""
 
     sound_s: float
-    """How much sound is heard."""
+    """Seconds of audio."""
     speed: float = 100.0
-    """Of the sound card, times real time; with the faults, the whole is about half as fast."""
+    """Speed of the sound card relative to real time; faults halve the overall speed."""
     seed: int = 1
     pause_s: float = 3.0
-    """Between two faults, in the mean."""
+    """Mean time between two faults."""
     tape_s: float = 600.0
     patience_s: float = 60.0
-    """Beyond the time in which even a slow machine hears it."""
+    """Additional time before the run fails."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What came of it."""
+    """Result of a run."""
 
     accounts: Accounts
     faults: Counter[str]
     took_s: float
     wrong: list[str] = field(default_factory=list)
-    """What did not hold; empty is good."""
+    """Failed checks."""
     events: Counter[str] = field(default_factory=Counter)
-    """What hear told, and how often; clips that were not kept by their reason."""
+    """Number of hear's events by name; clips that were not kept, and gaps, by reason."""
     lives: dict[str, int] = field(default_factory=dict)
-    """How often each process was started."""
+    """Number of starts of each process."""
     memory: dict[str, int] = field(default_factory=dict)
-    """What the other processes had at the end, in bytes."""
+    """Resident memory of the other processes at the end, in bytes."""
 
 
 def soak(folder: Path, plan: Plan, say: Callable[[str], None]) -> Result:
-    """Run it.
+    """Run the soak test.
 
     Args:
-        folder: an empty one.
-        plan: how long, how fast and by which lots.
-        say: takes a line of progress.
+        folder: an empty folder.
+        plan: settings of the run.
+        say: called with each line of progress.
 
     Raises:
         Unavailable: a process that is needed is not installed or does not answer.
     """
-    home, identity = _made_home(folder)
+    home, identity = _create_home(folder)
     settings, port = _settings(folder, home)
     tape = Tape(plan.seed, plan.tape_s)
     tape.write(folder / stage.TAPE)
@@ -96,7 +96,7 @@ def soak(folder: Path, plan: Plan, say: Callable[[str], None]) -> Result:
             hearing = _Hearing(cast, faults, accounts, inbox)
             hearing.until_heard(plan, say)
             took_s = time.monotonic() - began_s
-            faults.mend()
+            faults.repair()
             code = cast.hear.end(signal.SIGTERM)
             spool = Spool(home.path / "spool", SpoolSettings())
             until(lambda: not spool.waiting(), "the spool is empty")
@@ -110,19 +110,19 @@ def soak(folder: Path, plan: Plan, say: Callable[[str], None]) -> Result:
     events = read_events(folder / "hear.out")
     wrong = [*accounts.wrong, *check_end(events, archived)]
     if code != 0:
-        wrong.append(f"hear ended with {code}")
+        wrong.append(f"hear exited with code {code}")
     counts = spool.counts()
     if counts.dropped or counts.refused or counts.quarantined:
         wrong.append(f"the spool lost clips: {counts}")
     files = sorted((home.path / "archive" / "clips").rglob("*.earmark"))
     wrong += check_sound(home, files, identity, tape)
-    told = Counter(_name(event) for event in events)
+    counts_by_event = Counter(_name(event) for event in events)
     lives = {name: getattr(cast, name).lives for name in ("hear", "send", "archive", "broker")}
-    return Result(accounts, faults.happened, took_s, wrong, told, lives, memory)
+    return Result(accounts, faults.happened, took_s, wrong, counts_by_event, lives, memory)
 
 
 class _Hearing:
-    """Turns while the ear hears."""
+    """Loop while hear runs."""
 
     def __init__(self, cast: Cast, faults: Faults, accounts: Accounts, inbox: Inbox) -> None:
         self._cast = cast
@@ -131,25 +131,25 @@ class _Hearing:
         self._inbox = inbox
 
     def until_heard(self, plan: Plan, say: Callable[[str], None]) -> None:
-        """Let sound and faults come until enough was heard.
+        """Inject faults until enough audio was heard.
 
         Raises:
-            Unavailable: the ear ended, or is much too slow.
+            Unavailable: hear exited, or is much too slow.
         """
-        until(self._has_counted, "the ear hears")
+        until(self._has_counted, "hear publishes counters")
         began_s = time.monotonic()
         limit_s = began_s + plan.patience_s + SLOWEST * plan.sound_s / plan.speed
-        said_s = began_s
+        printed_s = began_s
         while self._accounts.heard_s < plan.sound_s:
             self._faults.turn()
             self._turn()
             now_s = time.monotonic()
             if not self._cast.hear.is_running:
-                raise Unavailable(f"hear ended by itself, with {self._cast.hear.end()}")
+                raise Unavailable(f"hear exited unexpectedly with code {self._cast.hear.end()}")
             if now_s > limit_s:
                 raise Unavailable(f"only {self._accounts.heard_s:.0f} s were heard")
-            if now_s - said_s >= SAY_EVERY_S:
-                said_s = now_s
+            if now_s - printed_s >= SAY_EVERY_S:
+                printed_s = now_s
                 heard_s = self._accounts.heard_s
                 say(
                     f"heard {heard_s / 60:.0f} min at {heard_s / (now_s - began_s):.0f} times"
@@ -169,8 +169,8 @@ class _Hearing:
                 self._accounts.count(notice.tally, rss_bytes(self._cast.hear.pid))
 
 
-def _made_home(folder: Path) -> tuple[Home, str]:
-    """Make a home with its device and a confirmed keeper; return it and her private key."""
+def _create_home(folder: Path) -> tuple[Home, str]:
+    """Create a data directory with a device and a confirmed keeper; return it and their key."""
     home = Home(folder / "home")
     identity = pyrage.x25519.Identity.generate()
     now_s = int(time.time())
@@ -187,7 +187,7 @@ def _made_home(folder: Path) -> tuple[Home, str]:
 
 
 def _settings(folder: Path, home: Home) -> tuple[Path, int]:
-    """Write the configuration; return where it is and the broker's port."""
+    """Write the configuration; return its path and the broker's port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,1 +1,1 @@
-"""How often does it wake wrongly, and how often not at all?"""
+"""Evaluation of wake words: false wakes per hour and misses, with confidence intervals."""

@@ -1,11 +1,12 @@
-"""What the plays of a whole corpus come to, for one word of one engine under one condition.
+"""Totals over a corpus for one word of one engine under one condition.
 
-Several plays of one item are one exposure: counts are means over plays. Takes reports one by one;
-of each item only its events stay.
+Several plays of one item are one exposure: counts are means over plays. Reports are added one by
+one; only the events of each item are kept.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -37,25 +38,30 @@ from listener.evaluate.metrics.statistics import (
     measure_repeatability,
 )
 
-RECORDING_GROUPS = 4096
-"""Of more recordings than these, several are drawn together by the bootstrap."""
+RECORDING_GROUPS: Final = 4096
+"""Groups of the bootstrap over recordings; more recordings than these share groups."""
 
 
 @dataclass(slots=True)
 class Exposure:
-    """What happened to a part of the sound, in all plays, and what there was in one."""
+    """Events of a part of the corpus in all plays, and the words and hours of one play."""
 
     missed: int = 0
+    """Misses in all plays."""
     said: int = 0
+    """Labelled words."""
     false: int = 0
+    """False wakes in all plays."""
     hours: float = 0.0
+    """Hours outside the windows of labelled words."""
 
 
 @dataclass(slots=True)
 class Totals:
-    """One word of one engine under one condition."""
+    """Totals of one word of one engine under one condition. Not thread-safe."""
 
     plays: int
+    """Plays of each item."""
     items: int = 0
     clipped_samples: int = 0
     transcribed_words: int = 0
@@ -71,7 +77,7 @@ class Totals:
     hits: Hits = field(default_factory=dict)
 
     def add(self, item: Item, take: TakeReport, report: WordReport) -> None:
-        """Take what one play came to; the first play of an item comes first."""
+        """Add the report of one play; an item's first play must be added first."""
         first = take.play == 0
         if first:
             self._open(item, report)
@@ -97,7 +103,7 @@ class Totals:
             self.transcribed_false += false and _words_in(item) > 0
 
     def _open(self, item: Item, report: WordReport) -> None:
-        """Count what a new item could have brought."""
+        """Add the words and hours of a new item."""
         if len(self.recordings) < RECORDING_GROUPS:
             self.recordings.append(Exposure())
         self.items += 1
@@ -120,18 +126,18 @@ class Totals:
         return self.groups.setdefault(item.condition or "", Exposure())
 
     def outcomes(self) -> dict[tuple[str, int], bool]:
-        """Say of each labelled word, by item and place in it, whether its first play woke."""
+        """Return whether the first play woke, for each labelled word by item and index."""
         return {place: woke[0] for place, (_, woke) in self.hits.items()}
 
     def misses(self) -> Rate:
-        """Return the rate of misses."""
+        """Return misses per labelled word."""
         return wilson(self.all.missed / self.plays, self.all.said)
 
     def false_wakes(self) -> Rate:
-        """Return the rate of false wakes."""
+        """Return false wakes per hour."""
         return poisson(self.all.false / self.plays, self.all.hours)
 
-    def result(  # noqa: PLR0913 - a result says under which settings it holds, each by its name
+    def result(  # noqa: PLR0913 - the settings under which the result holds, by keyword
         self,
         *,
         engine: str,
@@ -144,18 +150,18 @@ class Totals:
         claimed: Sequence[float],
         seed: int,
     ) -> WordResult:
-        """Return everything in the form in which it is written.
+        """Return the totals as a result.
 
         Args:
-            engine: its name.
-            word: the model.
-            spoken: what labels call it.
-            condition: its name.
-            threshold: at which events were judged.
-            threshold_from: where it comes from.
-            target: the rate that was asked for, if one was.
-            claimed: rates of false wakes that the hours are held against.
-            seed: of the resampling.
+            engine: name of the engine.
+            word: name of the model.
+            spoken: the word's name in labels.
+            condition: name of the condition.
+            threshold: threshold of the events.
+            threshold_from: source of the threshold.
+            target: threshold search for a requested rate, if any.
+            claimed: claims of fewer false wakes per hour to check.
+            seed: seed of the bootstrap.
         """
         speakers = list(self.speakers.values())
         hits = [event for event in self.events if event.kind is EventKind.HIT]
@@ -229,14 +235,14 @@ def _breakdowns(shares: dict[str, Exposure], plays: int) -> tuple[Breakdown, ...
 
 
 def _words_in(item: Item) -> int:
-    """Count the words of a transcript."""
-    said = item.transcript or " ".join(part.transcript or "" for part in item.segments)
-    return len(said.split())
+    """Return the number of words in an item's transcript."""
+    text = item.transcript or " ".join(part.transcript or "" for part in item.segments)
+    return len(text.split())
 
 
 def _quantiles(values: Sequence[float], parts: Sequence[float]) -> tuple[float, ...]:
-    """Return values that were measured, of which so large a part lies at or below them."""
+    """Return quantiles of ``values``, each an observed value; empty without values."""
     if not values:
         return ()
-    found = np.quantile(np.array(values), parts, method="inverted_cdf")
-    return tuple(float(value) for value in found)
+    quantiles = np.quantile(np.array(values), parts, method="inverted_cdf")
+    return tuple(float(value) for value in quantiles)

@@ -1,4 +1,4 @@
-"""The seconds around an event, as the engine heard them: for a corpus that allows it."""
+"""Audio excerpts around events, augmented as they were scored."""
 
 from typing import Final
 
@@ -15,20 +15,22 @@ from listener.evaluate.plan import EvaluationPlan
 from listener.evaluate.runner import open_all, resolve_condition
 
 BEFORE_S: Final = 5.0
+"""Seconds before the event."""
 AFTER_S: Final = 2.0
+"""Seconds after the event."""
 
 
 class ExcerptCutter:
-    """Cuts sound out of a plan's corpus, mixed as it was played. One thread."""
+    """Cuts excerpts out of a plan's corpus. Use from one thread."""
 
     def __init__(self, plan: EvaluationPlan) -> None:
-        """Find every item.
+        """Open the corpus and the conditions of a plan.
 
         Args:
-            plan: as it was run, completed.
+            plan: the completed plan that was run.
 
         Raises:
-            EarmarkError: the corpus or a condition's sounds cannot be read.
+            EarmarkError: the corpus, a noise or an impulse response cannot be read.
         """
         self._plan = plan
         self._items = {item.name: item for item in open_all(plan) if isinstance(item, Item)}
@@ -36,11 +38,11 @@ class ExcerptCutter:
         self._conditions: dict[str, Condition] = {each.name: each for each in conditions}
 
     def __call__(self, word: WordResult, event: DetectionEvent) -> bytes | None:
-        """Return the sound around an event as FLAC; None if it cannot be had any more.
+        """Return the audio around an event as FLAC; None if it cannot be read any more.
 
         Args:
-            word: what found it.
-            event: of the plan's run.
+            word: result that has the event.
+            event: an event of the plan's run.
         """
         item, condition = self._items.get(event.item), self._conditions.get(word.condition)
         if item is None or condition is None:

@@ -1,7 +1,7 @@
-"""The unit of work: one item, played under every condition to every engine.
+"""Work on one item: played under every condition and scored by every engine.
 
-``examine_item`` is called in worker processes, here or elsewhere; everything it takes and gives can
-be sent. What it gives has no scores in it, so memory does not grow with the corpus.
+``evaluate_item`` runs in worker processes on this or other machines; its arguments and its result
+can be pickled. The result has no scores, so memory does not grow with the corpus.
 """
 
 import functools
@@ -26,49 +26,49 @@ from listener.wakeword.detector import Rule
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is done with each item."""
+    """Settings of the work on each item."""
 
     recipes: tuple[EngineRecipe, ...]
     settings: tuple[EngineSettings, ...]
-    """Of each engine; ``thresholds`` has every word."""
+    """Settings of each engine; ``thresholds`` has every word."""
     conditions: tuple[Condition, ...]
     sound_hashes: Mapping[Path, str]
-    """Of every noise and room."""
+    """SHA-256 of every noise and impulse response."""
     thresholds: tuple[Mapping[tuple[str, str], float], ...]
-    """Of each engine, by condition and word."""
+    """Thresholds of each engine, by condition and word."""
     plays: int
     channel: int
     seed: int
     tail_s: float
     cache: Path | None
-    """Where scores are kept; None: nowhere."""
+    """Folder of the score cache; None: no cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemReport:
-    """What became of an item."""
+    """Result of the work on one item."""
 
     item: Item
     file_hash: str = ""
     takes: tuple[TakeReport, ...] = ()
     faults: tuple[str, ...] = ()
-    """Why it, or some of its plays, is not in the figures."""
-    not_kept: str | None = None
-    """Why its scores could not be kept; the figures are whole all the same."""
+    """Reasons why the item, or some of its plays, are not counted."""
+    cache_fault: str | None = None
+    """Reason why scores could not be cached; the counts are complete."""
 
 
-def examine_item(job: Job, item: Item) -> ItemReport:
-    """Play an item, count what happens.
+def evaluate_item(job: Job, item: Item) -> ItemReport:
+    """Play and score an item, and count its events.
 
-    What is foreseeable ends up in the report, so that the rest goes on.
+    Expected errors are returned in the report, so that the other items continue.
     """
     limit_threads()
     try:
         playable = open_item(item, job.channel)
-        hashed = file_hash(item.path)
+        sha256 = file_hash(item.path)
     except EarmarkError as error:
         return ItemReport(item, faults=(str(error),))
-    tracks = _Tracks(job, playable, hashed)
+    tracks = _Tracks(job, playable, sha256)
     takes: list[TakeReport] = []
     faults: list[str] = []
     for engine in range(len(job.recipes)):
@@ -84,30 +84,30 @@ def examine_item(job: Job, item: Item) -> ItemReport:
             except EarmarkError as error:
                 where = f"{job.recipes[engine].name}, {job.conditions[condition].name}"
                 faults.append(f"{where}: {error}")
-    # What ails the file ails every play of it: it is said once.
+    # A fault of the file affects every play: report it once.
     if faults and not takes and len({fault.partition(": ")[2] for fault in faults}) == 1:
         faults = [faults[0].partition(": ")[2]]
-    return ItemReport(item, hashed, tuple(takes), tuple(faults), tracks.not_kept)
+    return ItemReport(item, sha256, tuple(takes), tuple(faults), tracks.cache_fault)
 
 
 @functools.lru_cache(maxsize=1)
 def limit_threads() -> object:
-    """Keep the arithmetic of this process to one thread, once: a worker has one core."""
+    """Limit the numeric libraries of this process to one thread: a worker has one core."""
     return threadpool_limits(1)
 
 
 @functools.lru_cache(maxsize=8)
 def get_engine(recipe: EngineRecipe) -> Engine:
-    """Return the engine of a recipe; each process makes it once."""
+    """Return the engine of a recipe; each process builds it once."""
     return recipe.build()
 
 
 def build_item_rule(settings: EngineSettings, threshold: float, step_samples: int) -> Rule:
-    """Return when scores that come every ``step_samples`` are a wake."""
+    """Return the trigger rule for scores at intervals of ``step_samples``."""
     steps_per_frame = FRAME_SAMPLES / step_samples
     return Rule(
         threshold=threshold,
-        # Two frames in a row are three steps in a row where a frame has two.
+        # With two steps per frame, two successive frames are three successive steps.
         patience_steps=round((settings.patience_frames - 1) * steps_per_frame) + 1,
         refractory_samples=round(settings.refractory_s * SAMPLE_RATE_HZ),
         near_miss_threshold=settings.near_miss_threshold,
@@ -115,34 +115,34 @@ def build_item_rule(settings: EngineSettings, threshold: float, step_samples: in
 
 
 class _Tracks:
-    """The tracks of one item, from the cache or from the engines."""
+    """Score tracks of one item, from the cache or from the engines."""
 
-    def __init__(self, job: Job, playable: PlayableItem, hashed: str) -> None:
+    def __init__(self, job: Job, playable: PlayableItem, sha256: str) -> None:
         self._job = job
-        self._found = playable
-        self._hashed = hashed
+        self._playable = playable
+        self._sha256 = sha256
         self._cache = ScoreCache(job.cache) if job.cache else None
         self._mixer = Mixer()
-        self.not_kept: str | None = None
+        self.cache_fault: str | None = None
 
     def of(self, engine: int, condition: Condition) -> Iterator[tuple[int, ScoreTrack]]:
-        """Give each play with its track.
+        """Yield the index of each play with its track.
 
         Raises:
-            EarmarkError: the sound, the noise or the room cannot be read; the engine cannot run.
+            EarmarkError: audio, noise or impulse response cannot be read; the engine cannot run.
         """
         job = self._job
         for play, phase in enumerate(list_phases(job.plays)):
-            choice = choose_mix(condition, job.seed, self._found.item.name, play)
+            choice = choose_mix(condition, job.seed, self._playable.item.name, play)
             key = self._key(job.recipes[engine], choice, phase)
             track = self._cache.load(key) if self._cache else None
             if track is None:
                 track = self._score(job.recipes[engine], choice, phase)
-                self._keep(key, track)
+                self._store(key, track)
             yield play, track
 
     def _score(self, recipe: EngineRecipe, choice: MixChoice, phase: int) -> ScoreTrack:
-        sound = self._mixer.mix(lambda: self._found.play(phase), choice)
+        sound = self._mixer.mix(lambda: self._playable.play(phase), choice)
         track = get_engine(recipe).track(sound)
         return replace(
             track,
@@ -151,22 +151,22 @@ class _Tracks:
             clipped_samples=self._mixer.clipped_samples,
         )
 
-    def _keep(self, key: str, track: ScoreTrack) -> None:
-        if self._cache is None or self.not_kept is not None:
+    def _store(self, key: str, track: ScoreTrack) -> None:
+        if self._cache is None or self.cache_fault is not None:
             return
         try:
-            self._cache.keep(key, track)
+            self._cache.store(key, track)
         except OSError as error:
-            self.not_kept = error.strerror or str(error)
+            self.cache_fault = error.strerror or str(error)
 
     def _key(self, recipe: EngineRecipe, choice: MixChoice, phase: int) -> str:
-        item, hashes = self._found.item, self._job.sound_hashes
+        item, hashes = self._playable.item, self._job.sound_hashes
         return digest_values(
             "scores",
             recipe.key,
             _mixing_code(),
-            self._hashed,
-            (item.start_s, self._found.length_samples, self._job.channel, phase),
+            self._sha256,
+            (item.start_s, self._playable.length_samples, self._job.channel, phase),
             hashes.get(choice.noise) if choice.noise else None,
             hashes.get(choice.room) if choice.room else None,
             (choice.noise_at, choice.snr_db, choice.speech_dbov),

@@ -1,11 +1,11 @@
-"""Evaluation plan: engines, settings, sounds and conditions. Pure: text to ``EvaluationPlan``.
+"""Evaluation plan: engines, corpora and conditions. Pure: text to ``EvaluationPlan``.
 
-The same plan can be said on the command line, or kept in one TOML file beside the results.
+A plan is given by the options of ``earmark evaluate`` or in a TOML file.
 """
 
 import difflib
 import tomllib
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -13,93 +13,95 @@ from msgspec import Meta
 from listener.config import PathText, Probability, Settings, ShortName
 from listener.errors import ConfigError
 
+_HINT: Final = "see the keys in docs/research/index.md"
+
 PerHour = Annotated[float, Meta(gt=0, le=100_000)]
 Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f\ud800-\udfff]{1,80}\Z")]
 
 
 class EngineSettings(Settings, frozen=True, kw_only=True):
-    """One engine with its models and its rule."""
+    """An engine with its models and its trigger rule."""
 
     name: Name = ""
-    """What results call it; the words by default."""
+    """Name in the results; the words by default."""
     kind: ShortName = "earmark"
-    """Our own models, or one of the engines of others."""
+    """``earmark``, ``openwakeword``, ``microwakeword`` or ``command``."""
     words: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("alexa",)
-    """The models, by their name in ``earmark models list``."""
+    """Names of the models, as in ``earmark models list``."""
     command: tuple[str, ...] = ()
-    """What is started, for the kind ``command``."""
+    """Program and arguments, for the kind ``command``."""
     said: dict[Name, Name] = msgspec.field(default_factory=dict)
-    """What labels call the word of a model, where that is not the model's name."""
+    """Label of a model's word, where it differs from the model's name."""
     thresholds: dict[Name, Probability] = msgspec.field(default_factory=dict)
-    """Score from which a model wakes; the default is its manifest's."""
+    """Threshold of each model; the default is that of its manifest."""
     patience_frames: Annotated[int, Meta(ge=1, le=25)] = 1
-    """Frames in a row at or above the threshold."""
+    """Successive frames at or above the threshold."""
     refractory_s: Annotated[float, Meta(ge=0, le=60)] = 2.0
-    """After a wake, nothing wakes for this long."""
+    """Minimum time between wakes."""
     near_miss_threshold: Probability = 0.2
-    """A peak from here to the threshold is a near miss."""
+    """Lowest peak of a near miss."""
     hop_ms: Annotated[int, Meta(ge=40, le=80, multiple_of=40)] = 80
     """Time between scores: 80 or 40."""
     stepwise: bool = False
-    """Drive the device's detector step by step: the same scores within 1e-4, half as fast."""
+    """Run the device's detector step by step: equal scores within 1e-4, at half the speed."""
 
 
 class CorpusSettings(Settings, frozen=True, kw_only=True):
-    """Where sounds are."""
+    """A corpus."""
 
     path: PathText
-    """A folder, a manifest, or a collection in a layout that is known."""
+    """A folder, a manifest, or a collection in a known layout."""
     word: Name | None = None
-    """What is said in each item that does not say itself; none: nothing."""
+    """Label of items that have none; absent: they contain no wake word."""
 
 
 class ConditionSettings(Settings, frozen=True, kw_only=True):
-    """Under which sound items are played."""
+    """The augmentation that items are played with."""
 
     name: Name = ""
-    """What results call it; made of what follows by default."""
+    """Name in the results; built from the other fields by default."""
     noise: PathText | None = None
-    """A noise, or a folder of them: each item gets one."""
+    """A noise file, or a folder of them, one of which is chosen for each item."""
     snr_db: Annotated[float, Meta(ge=-40, le=80)] | None = None
-    """Active speech level over the noise."""
+    """Ratio of the active speech level to the noise."""
     room: PathText | None = None
-    """An impulse response, or a folder of them: each item gets one."""
+    """An impulse response, or a folder of them, one of which is chosen for each item."""
     speech_dbov: Annotated[float, Meta(ge=-90, le=0)] | None = None
-    """Active speech level that each item is brought to; none: as loud as it is."""
+    """Active speech level that each item is scaled to; absent: unchanged."""
 
 
 class EvaluationPlan(Settings, frozen=True, kw_only=True):
-    """All of it."""
+    """Engines, corpora and conditions of an evaluation."""
 
     engine: Annotated[tuple[EngineSettings, ...], Meta(min_length=1)] = (EngineSettings(),)
     corpus: tuple[CorpusSettings, ...] = ()
     condition: Annotated[tuple[ConditionSettings, ...], Meta(min_length=1)] = (ConditionSettings(),)
     only: tuple[str, ...] = ()
-    """Patterns as of the shell, one of which an item's name must match; none: all."""
+    """Shell patterns, one of which an item's name must match; empty: all items."""
     channel: Annotated[int, Meta(ge=0, le=63)] = 0
-    """Which channel of a file is heard."""
+    """Index of the channel of a file."""
     plays: Annotated[int, Meta(ge=1, le=1280)] = 1
-    """How often each item is played, each time from another phase of a step."""
+    """Plays of each item, each from another phase of a step."""
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 1
-    """Of every choice of noise, room and resample."""
+    """Seed of the choices of noise and room, and of the bootstrap."""
     hit_tail_s: Annotated[float, Meta(ge=0, le=10)] = 0.5
-    """How long after its end a word may still be heard."""
+    """Time after the end of a word in which a wake is still a hit."""
     claims_per_hour: tuple[PerHour, ...] = (1.0, 0.5, 0.1)
-    """Claims of fewer false wakes per hour that the hours are held against."""
+    """Claims of fewer false wakes per hour to check."""
     target_false_wakes_per_hour: PerHour | None = None
-    """Choose each word's threshold for this rate."""
+    """Rate for which the threshold of each word is chosen."""
 
 
 def parse(text: str, source: str) -> EvaluationPlan:
-    """Read a plan.
+    """Parse a plan.
 
     Args:
         text: TOML.
-        source: where it came from, for messages.
+        source: file name for error messages.
 
     Raises:
-        ConfigError: not TOML, an unknown key, a value out of its range, or parts that contradict
-            each other. Nothing else, whatever the text.
+        ConfigError: not TOML, an unknown key, a value out of range, or contradictory parts. No
+            other exception is raised for any text.
     """
     try:
         raw = tomllib.loads(text)
@@ -113,10 +115,11 @@ def parse(text: str, source: str) -> EvaluationPlan:
 
 
 def complete_plan(plan: EvaluationPlan, source: str) -> EvaluationPlan:
-    """Fill in the names that were left out, and see that the parts fit.
+    """Fill in missing names, and check that the parts are consistent.
 
     Raises:
-        ConfigError: two engines or conditions have one name, or noise lacks its level.
+        ConfigError: two engines or conditions have one name, only one of noise and snr_db is
+            given, or an option names a word that the engine does not have.
     """
     engines = tuple(
         msgspec.structs.replace(engine, name=engine.name or _engine_name(engine))
@@ -130,9 +133,11 @@ def complete_plan(plan: EvaluationPlan, source: str) -> EvaluationPlan:
         ("engines", [engine.name for engine in engines]),
         ("conditions", [condition.name for condition in conditions]),
     ):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ConfigError(f"{source}: two {what} are called {twice[0]!r}", "give them names")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise ConfigError(
+                f"{source}: two {what} have the name {duplicates[0]!r}", "set name in each of them"
+            )
     for condition in conditions:
         if (condition.noise is None) != (condition.snr_db is None):
             raise ConfigError(f"{source}: {condition.name} needs both noise and snr_db")
@@ -144,9 +149,9 @@ def complete_plan(plan: EvaluationPlan, source: str) -> EvaluationPlan:
 
 
 def to_builtins(plan: EvaluationPlan) -> dict[str, Any]:
-    """Return the plan as tables and lists, every default filled in."""
-    found: dict[str, Any] = msgspec.to_builtins(plan)
-    return found
+    """Return the plan as tables and lists, with all defaults."""
+    tables: dict[str, Any] = msgspec.to_builtins(plan)
+    return tables
 
 
 def _engine_name(engine: EngineSettings) -> str:
@@ -175,5 +180,5 @@ def _hint(raw: dict[str, Any]) -> str:
     for key in raw:
         if key not in EvaluationPlan.__struct_fields__:
             near = difflib.get_close_matches(key, EvaluationPlan.__struct_fields__, n=1)
-            return f"did you mean {near[0]}?" if near else "docs/research/index.md lists every key"
-    return "docs/research/index.md lists every key"
+            return f"did you mean {near[0]}?" if near else _HINT
+    return _HINT

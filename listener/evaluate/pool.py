@@ -1,9 +1,7 @@
-"""Who examines items: the processes of this machine, through joblib.
+"""Pools of workers, through joblib: processes of this machine, or a Dask cluster.
 
-The same work on a Dask cluster, through joblib: more machines, the same result.
-
-The workers need this version of Earmark with the same packages, and the corpus at the same paths:
-a shared disk, mostly. What is sent to them is a recipe and an item, never sound.
+The workers of a cluster need the same version of Earmark and of its packages, and the corpus at the
+same paths, usually on a shared disk. They receive recipes and items, never audio.
 """
 
 import contextlib
@@ -22,20 +20,26 @@ from listener.evaluate.job import ItemReport
 if TYPE_CHECKING:
     import distributed
 
-AT_ONCE: Final = 512
-"""Items that are taken at a time."""
+BATCH_ITEMS: Final = 512
+"""Items that are submitted at a time."""
+TIMEOUT_S: Final = 10.0
+"""Maximum time to the scheduler's answer, and to its first worker."""
 
-Examine = Callable[[Item], ItemReport]
+_HINT: Final = (
+    "install earmark[cluster] on each machine, and start dask scheduler and dask worker ADDRESS"
+)
+
+EvaluateItem = Callable[[Item], ItemReport]
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Worker processes; with one, the work is done in this process."""
+    """Worker processes of this machine; one job runs in this process. See ``Workers``."""
 
     jobs: int
-    """How many; -1: one for each core."""
+    """Number of processes; -1: one for each core."""
 
-    def map(self, function: Examine, items: Iterable[Item]) -> Iterator[ItemReport]:
+    def map(self, function: EvaluateItem, items: Iterable[Item]) -> Iterator[ItemReport]:
         """See ``Workers.map``."""
         with joblib.Parallel(self.jobs, return_as="generator") as parallel:
             yield from map_in_batches(parallel, function, items)
@@ -43,48 +47,42 @@ class Processes:
 
 def map_in_batches(
     parallel: Any,  # noqa: ANN401 - joblib ships no types
-    function: Examine,
+    function: EvaluateItem,
     items: Iterable[Item],
 ) -> Iterator[ItemReport]:
-    """Give the reports in the order of the items, so many at a time.
+    """Yield the reports in the order of the items, in batches of bounded size.
 
-    joblib goes on with an endless iterator whether or not its results are taken: behind one item
-    of a day, reports of all the others would pile up.
+    joblib consumes an iterator whether or not its results are taken: while one item of a day is
+    scored, the reports of all the others would accumulate.
 
     Args:
-        parallel: joblib's, with generators.
-        function: what is done with each item.
-        items: any number.
+        parallel: joblib.Parallel that returns a generator.
+        function: work on one item.
+        items: any number of items.
     """
-    waiting = iter(items)
-    while some := list(itertools.islice(waiting, AT_ONCE)):
-        yield from parallel(joblib.delayed(function)(item) for item in some)
-
-
-PATIENCE_S: Final = 10.0
-_HINT: Final = "pip install 'earmark[cluster]' on each; dask scheduler, and dask worker ADDRESS"
+    remaining = iter(items)
+    while batch := list(itertools.islice(remaining, BATCH_ITEMS)):
+        yield from parallel(joblib.delayed(function)(item) for item in batch)
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The workers of a Dask scheduler; see ``Workers``."""
+    """Workers of a Dask scheduler; see ``Workers``."""
 
     address: str
-    """Of the scheduler: ``tcp://host:8786``, or ``host:8786``."""
-    patience_s: float = PATIENCE_S
-    """How long the scheduler, and a first worker, are waited for."""
+    """Address of the scheduler: ``tcp://host:8786``, or ``host:8786``."""
+    timeout_s: float = TIMEOUT_S
+    """Maximum time to the scheduler's answer, and to its first worker."""
 
-    def map(
-        self, function: Callable[[Item], ItemReport], items: Iterable[Item]
-    ) -> Iterator[ItemReport]:
+    def map(self, function: EvaluateItem, items: Iterable[Item]) -> Iterator[ItemReport]:
         """See ``Workers.map``.
 
         Raises:
-            Unavailable: nobody answers at the address, or there is no worker, or they are lost.
-            ConfigError: a worker has another Earmark than we have.
+            Unavailable: the scheduler does not answer, has no worker, or lost its workers.
+            ConfigError: a worker has a different version of Earmark or of a package.
         """
         with self._client() as client:
-            self._see_that_all_are_alike(client)
+            self._check_versions(client)
             with joblib.parallel_config(backend="dask", client=client):
                 parallel = joblib.Parallel(return_as="generator", batch_size=1)
             yield from map_in_batches(parallel, function, items)
@@ -92,31 +90,31 @@ class Cluster:
     @contextlib.contextmanager
     def _client(self) -> Iterator["distributed.Client"]:
         try:
-            import distributed  # noqa: PLC0415 - 0.8 s, for who asks for a cluster
+            import distributed  # noqa: PLC0415 - takes 0.8 s; only needed for a cluster
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"a cluster needs {error.name}, which is not installed",
                 "pip install 'earmark[cluster]'",
             ) from error
         try:
-            client = distributed.Client(self.address, timeout=self.patience_s)  # type: ignore[no-untyped-call] # all but this is typed
+            client = distributed.Client(self.address, timeout=self.timeout_s)  # type: ignore[no-untyped-call] # the constructor has no types
         except (OSError, ValueError) as error:
             raise Unavailable(f"no Dask scheduler answers at {self.address}", _HINT) from error
         with client:
             try:
-                client.wait_for_workers(1, timeout=self.patience_s)
+                client.wait_for_workers(1, timeout=self.timeout_s)
             except TimeoutError as error:
                 raise Unavailable(f"{self.address} has no worker", _HINT) from error
             yield client
 
-    def _see_that_all_are_alike(self, client: "distributed.Client") -> None:
-        """Refuse workers whose scores might be others than ours."""
-        here = code_hash(), versions()
-        for worker, there in client.run(_made_of).items():
+    def _check_versions(self, client: "distributed.Client") -> None:
+        """Raise ConfigError if the scores of a worker could differ from those of this machine."""
+        here = _provenance()
+        for worker, there in client.run(_provenance).items():
             if there[0] != here[0]:
                 raise ConfigError(
-                    f"the worker {worker} has another Earmark than this one",
-                    "install the same version on each",
+                    f"the worker {worker} has a different version of Earmark",
+                    "install the same version on each machine",
                 )
             if there[1] != here[1]:
                 different = sorted(
@@ -125,10 +123,10 @@ class Cluster:
                     if there[1].get(name) != here[1].get(name)
                 )
                 raise ConfigError(
-                    f"the worker {worker} has another {different[0]} than this machine",
-                    "scores may differ in their last digits; install the same versions on each",
+                    f"the worker {worker} has a different version of {different[0]}",
+                    "install the same versions on each machine, or scores may differ slightly",
                 )
 
 
-def _made_of() -> tuple[str, dict[str, str]]:
+def _provenance() -> tuple[str, dict[str, str]]:
     return code_hash(), versions()

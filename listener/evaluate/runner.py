@@ -1,9 +1,8 @@
-"""From a plan to its result: every item to every engine, in parallel, in constant memory.
+"""Runner: evaluates a plan, every item with every engine, in parallel and constant memory.
 
-Items are examined in any order and counted in that of the corpus, so the result is the same for
-any number of workers.
-
-What a run needs before its first item: corpora opened, engines built, noises and rooms found.
+Corpora, engines, noises and impulse responses are opened before the first item. Items are scored in
+any order and counted in the order of the corpus, so the result is the same for any number of
+workers.
 """
 
 import functools
@@ -23,23 +22,27 @@ from listener.evaluate.corpus.items import CombinedCorpus, Corpus, InvalidItem, 
 from listener.evaluate.corpus.playback import file_hash
 from listener.evaluate.engines.interface import EngineRecipe
 from listener.evaluate.engines.provenance import code_hash, versions
-from listener.evaluate.job import ItemReport, Job, examine_item, get_engine
+from listener.evaluate.job import ItemReport, Job, evaluate_item, get_engine
 from listener.evaluate.metrics.results import Comparison, Result, SkippedItem, Target, WordResult
 from listener.evaluate.metrics.statistics import compare_engines, find_target
 from listener.evaluate.plan import ConditionSettings, EngineSettings, EvaluationPlan, to_builtins
 from listener.evaluate.report.text import list_cautions, list_definitions
 from listener.storage.recordings import open_recording
 
+Key = tuple[int, int, str]
+"""Indices of engine and condition, and the word."""
+Advance = Callable[[Item], None]
+
 
 def open_all(plan: EvaluationPlan) -> Corpus:
-    """Open every corpus of a plan as one.
+    """Open the corpora of a plan as one.
 
     Raises:
-        UsageError: there is none, or one of them is nothing of the kind.
+        UsageError: there is none, or one does not exist.
     """
     if not plan.corpus:
         raise UsageError(
-            "there is nothing to play", "name a folder or a manifest, or set EARMARK_RECORDINGS"
+            "no corpus is given", "give a folder or a manifest, or set EARMARK_RECORDINGS"
         )
     return CombinedCorpus(
         [open_corpus(Path(each.path), each.word) for each in plan.corpus], plan.only
@@ -49,34 +52,37 @@ def open_all(plan: EvaluationPlan) -> Corpus:
 def prepare(
     plan: EvaluationPlan, recipe: Callable[[EngineSettings], EngineRecipe], cache: Path | None
 ) -> tuple[Job, list[SkippedItem]]:
-    """Build every engine once, here, and look at every noise: what cannot be used is missing.
+    """Build every engine once in this process, and check every noise and impulse response.
 
     Args:
-        plan: what is to be evaluated.
-        recipe: prepares an engine; raises EarmarkError where there is none.
-        cache: where scores are kept.
+        plan: the plan to evaluate.
+        recipe: returns the recipe of an engine; raises EarmarkError if it is not available.
+        cache: folder of the score cache; None: no cache.
+
+    Returns:
+        The job, and the engines and files that cannot be used.
 
     Raises:
-        EarmarkError: no engine can be built, or a condition has no sound that can be used.
+        EarmarkError: no engine can be built, or a condition has no usable file.
     """
-    troubles: list[SkippedItem] = []
+    skipped: list[SkippedItem] = []
     recipes, settings = [], []
     failure: EarmarkError | None = None
     for each in plan.engine:
         try:
-            made = recipe(each)
-            defaults = get_engine(made).thresholds
+            built = recipe(each)
+            defaults = get_engine(built).thresholds
         except EarmarkError as error:
             failure = error
-            troubles.append(SkippedItem(item=each.name, why=str(error)))
+            skipped.append(SkippedItem(item=each.name, why=str(error)))
             continue
-        recipes.append(made)
+        recipes.append(built)
         filled = {word: each.thresholds.get(word, defaults[word]) for word in defaults}
         settings.append(msgspec.structs.replace(each, thresholds=filled))
     if failure is not None and not recipes:
         raise failure
     hashes: dict[Path, str] = {}
-    conditions = tuple(resolve_condition(each, hashes, troubles) for each in plan.condition)
+    conditions = tuple(resolve_condition(each, hashes, skipped) for each in plan.condition)
     thresholds = tuple(
         {
             (condition.name, word): threshold
@@ -97,23 +103,23 @@ def prepare(
         tail_s=plan.hit_tail_s,
         cache=cache,
     )
-    return job, troubles
+    return job, skipped
 
 
 def resolve_condition(
-    settings: ConditionSettings, hashes: dict[Path, str], troubles: list[SkippedItem]
+    settings: ConditionSettings, hashes: dict[Path, str], skipped: list[SkippedItem]
 ) -> Condition:
-    """Find the sounds of a condition.
+    """Return the condition with its noises and impulse responses.
 
     Args:
-        settings: of the plan.
-        hashes: takes the SHA-256 of each sound.
-        troubles: takes what cannot be used.
+        settings: the condition of the plan.
+        hashes: the SHA-256 of each file is added here.
+        skipped: files that cannot be used are added here.
 
     Raises:
-        UsageError: none of them can be used.
+        UsageError: a folder has no usable file.
     """
-    found: list[tuple[Path, ...]] = []
+    files: list[tuple[Path, ...]] = []
     for folder in (settings.noise, settings.room):
         usable = []
         for path in list_sounds(Path(folder)) if folder is not None else ():
@@ -121,62 +127,57 @@ def resolve_condition(
                 with open_recording(path):
                     hashes[path] = file_hash(path)
             except EarmarkError as error:
-                troubles.append(SkippedItem(item=str(path), why=str(error)))
+                skipped.append(SkippedItem(item=str(path), why=str(error)))
             else:
                 usable.append(path)
         if folder is not None and not usable:
-            raise UsageError(f"no sound in {folder} can be used for {settings.name}")
-        found.append(tuple(usable))
-    noises, rooms = found
+            raise UsageError(f"no audio file in {folder} can be used for {settings.name}")
+        files.append(tuple(usable))
+    noises, rooms = files
     return Condition(settings.name, settings.snr_db, noises, rooms, settings.speech_dbov)
 
 
-Key = tuple[int, int, str]
-"""Engine, condition and word."""
-Advance = Callable[[Item], None]
-
-
 class Workers(Protocol):
-    """Who examines items."""
+    """A pool of workers that evaluate items."""
 
     def map(
         self, function: Callable[[Item], ItemReport], items: Iterable[Item]
     ) -> Iterator[ItemReport]:
-        """Apply ``function`` to each item; give the reports in the order of the items.
+        """Apply ``function`` to each item; yield the reports in the order of the items.
 
-        Only so many items are taken at a time that memory does not grow with their number.
+        Items are taken in batches, so that memory does not grow with their number.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One run of a plan."""
+    """A run of a plan."""
 
     plan: EvaluationPlan
     recipe: Callable[[EngineSettings], EngineRecipe]
-    """Prepares an engine; raises EarmarkError where there is none."""
+    """Returns the recipe of an engine; raises EarmarkError if it is not available."""
     workers: Workers
     cache: Path | None = None
-    """Where scores are kept."""
+    """Folder of the score cache; None: no cache."""
     advance: Advance | None = None
-    """Told of each item that is done."""
+    """Called after each item."""
 
     def run(self) -> Result:
-        """Evaluate.
+        """Evaluate the plan.
 
         Raises:
             EarmarkError: the corpus cannot be read, or no engine can be built.
         """
         corpus = open_all(self.plan)
         job, unbuilt = prepare(self.plan, self.recipe, self.cache)
-        totals, troubles, corpus_hash = self._pass(corpus, job)
+        totals, skipped, corpus_hash = self._pass(corpus, job)
         targets: dict[Key, Target] = {}
         if self.plan.target_false_wakes_per_hour is not None:
             targets = _targets(totals, self.plan)
             job = replace(job, thresholds=_retune(job, targets))
-            totals, troubles, corpus_hash = self._pass(corpus, job)
+            totals, skipped, corpus_hash = self._pass(corpus, job)
         words = self._words(job, totals, targets)
-        missing = sorted({*unbuilt, *troubles}, key=lambda trouble: (trouble.item, trouble.why))
+        missing = sorted({*unbuilt, *skipped}, key=lambda each: (each.item, each.why))
         return Result(
             plan=to_builtins(self.plan),
             hashes=_hashes(self.plan, job, corpus_hash),
@@ -189,31 +190,31 @@ class Evaluation:
         )
 
     def _pass(self, corpus: Corpus, job: Job) -> tuple[dict[Key, Totals], set[SkippedItem], str]:
-        """Have every item examined once, and count."""
-        troubles: set[SkippedItem] = set()
+        """Evaluate every item once; return totals, skipped items and the SHA-256 of the corpus."""
+        skipped: set[SkippedItem] = set()
         totals: dict[Key, Totals] = {}
         digest = hashlib.sha256()
 
         def items() -> Iterator[Item]:
             for item in corpus:
                 if isinstance(item, InvalidItem):
-                    troubles.add(SkippedItem(item=item.name, why=item.why))
+                    skipped.add(SkippedItem(item=item.name, why=item.why))
                 else:
                     yield item
 
-        for report in self.workers.map(functools.partial(examine_item, job), items()):
+        for report in self.workers.map(functools.partial(evaluate_item, job), items()):
             item = report.item
-            troubles |= {SkippedItem(item=item.name, why=fault) for fault in report.faults}
-            if report.not_kept is not None:
-                troubles.add(
+            skipped |= {SkippedItem(item=item.name, why=fault) for fault in report.faults}
+            if report.cache_fault is not None:
+                skipped.add(
                     SkippedItem(
-                        item="score cache", why=f"it could not be written: {report.not_kept}"
+                        item="score cache", why=f"it could not be written: {report.cache_fault}"
                     )
                 )
-            said = [(label.word, label.start_s, label.end_s) for label in item.labels]
+            labels = [(label.word, label.start_s, label.end_s) for label in item.labels]
             digest.update(
                 msgspec.json.encode(
-                    (item.name, report.file_hash, item.start_s, item.length_s, said)
+                    (item.name, report.file_hash, item.start_s, item.length_s, labels)
                 )
             )
             for take in report.takes:
@@ -224,18 +225,18 @@ class Evaluation:
                     totals[key].add(item, take, word)
             if self.advance is not None:
                 self.advance(item)
-        return totals, troubles, digest.hexdigest()
+        return totals, skipped, digest.hexdigest()
 
     def _words(
         self, job: Job, totals: Mapping[Key, Totals], targets: Mapping[Key, Target]
     ) -> tuple[WordResult, ...]:
-        found = []
+        results = []
         for key in sorted(totals):
             engine, condition, word = key
             settings, name = job.settings[engine], job.conditions[condition].name
-            chosen = targets.get(key)
-            given = self.plan.engine[self._number(settings)].thresholds
-            found.append(
+            target = targets.get(key)
+            configured = self.plan.engine[self._index(settings)].thresholds
+            results.append(
                 totals[key].result(
                     engine=settings.name,
                     word=word,
@@ -243,16 +244,16 @@ class Evaluation:
                     condition=name,
                     threshold=job.thresholds[engine][name, word],
                     threshold_from="target"
-                    if chosen and chosen.threshold is not None
-                    else ("settings" if word in given else "manifest"),
-                    target=chosen,
+                    if target and target.threshold is not None
+                    else ("settings" if word in configured else "manifest"),
+                    target=target,
                     claimed=self.plan.claims_per_hour,
                     seed=self.plan.seed,
                 )
             )
-        return tuple(found)
+        return tuple(results)
 
-    def _number(self, settings: EngineSettings) -> int:
+    def _index(self, settings: EngineSettings) -> int:
         return [engine.name for engine in self.plan.engine].index(settings.name)
 
 
@@ -266,44 +267,44 @@ def _targets(totals: Mapping[Key, Totals], plan: EvaluationPlan) -> dict[Key, Ta
 
 
 def _retune(job: Job, targets: Mapping[Key, Target]) -> tuple[dict[tuple[str, str], float], ...]:
-    """Put the thresholds that were found in place of the others."""
-    found = [dict(thresholds) for thresholds in job.thresholds]
-    for (engine, condition, word), chosen in targets.items():
-        if chosen.threshold is not None:
-            found[engine][job.conditions[condition].name, word] = chosen.threshold
-    return tuple(found)
+    """Return the job's thresholds, replaced by those of the targets."""
+    retuned = [dict(thresholds) for thresholds in job.thresholds]
+    for (engine, condition, word), target in targets.items():
+        if target.threshold is not None:
+            retuned[engine][job.conditions[condition].name, word] = target.threshold
+    return tuple(retuned)
 
 
 def _comparisons(job: Job, totals: Mapping[Key, Totals]) -> tuple[Comparison, ...]:
-    """Compare every two engines that listen for the same word, under each condition."""
-    found = []
+    """Compare each pair of engines for the same word, under each condition."""
+    comparisons = []
     keys = sorted(totals)
     for first in keys:
         for second in keys:
-            one, other = job.settings[first[0]], job.settings[second[0]]
-            said = one.said.get(first[2], first[2])
+            settings_a, settings_b = job.settings[first[0]], job.settings[second[0]]
+            label = settings_a.said.get(first[2], first[2])
             if (
                 first[0] < second[0]
                 and first[1] == second[1]
-                and (said == other.said.get(second[2], second[2]))
+                and (label == settings_b.said.get(second[2], second[2]))
             ):
-                found.append(
+                comparisons.append(
                     compare_engines(
-                        said,
+                        label,
                         job.conditions[first[1]].name,
-                        (one.name, other.name),
+                        (settings_a.name, settings_b.name),
                         (totals[first].outcomes(), totals[second].outcomes()),
                         (totals[first].events, totals[second].events),
-                        same_s=max(one.refractory_s, other.refractory_s),
+                        same_s=max(settings_a.refractory_s, settings_b.refractory_s),
                     )
                 )
-    return tuple(found)
+    return tuple(comparisons)
 
 
 def _hashes(plan: EvaluationPlan, job: Job, corpus_hash: str) -> dict[str, str]:
     settings = hashlib.sha256(msgspec.json.encode(to_builtins(plan))).hexdigest()
-    found = {"settings": settings, "corpus": corpus_hash, "code": code_hash()}
+    hashes = {"settings": settings, "corpus": corpus_hash, "code": code_hash()}
     for recipe in job.recipes:
-        found |= {f"model {name}": value for name, value in recipe.hashes().items()}
-    found |= {f"sound {path.name}": value for path, value in job.sound_hashes.items()}
-    return found
+        hashes |= {f"model {name}": value for name, value in recipe.hashes().items()}
+    hashes |= {f"sound {path.name}": value for path, value in job.sound_hashes.items()}
+    return hashes

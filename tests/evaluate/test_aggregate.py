@@ -81,7 +81,7 @@ def test_words_and_false_wakes_say_in_how_many_plays_they_fired() -> None:
     assert found == [("hit", 0.0, 2, 3), ("false wake", 7.0, 2, 3), ("false wake", 30.0, 1, 3)]
 
 
-def test_events_stand_with_hits_last_and_tell_latency_and_activation() -> None:
+def test_events_are_sorted_with_latency_and_activation() -> None:
     totals = Totals(1)
     events = [
         event(EventKind.HIT, "a", 1),
@@ -144,7 +144,7 @@ def test_recordings_with_all_the_events_widen_the_interval() -> None:
     assert spread.high > found.false_wakes.high
 
 
-def test_misses_of_few_speakers_are_no_bootstrap() -> None:
+def test_few_speakers_have_no_bootstrap() -> None:
     totals = Totals(1)
     for name in "abc":
         item = Item(name, HERE, (Label("alexa"),), speaker=name)

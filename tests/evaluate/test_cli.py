@@ -119,15 +119,15 @@ def test_missing_item_or_unsupported_target_exits_with_1(
 
     listed = manifest(here)
     assert evaluate("--corpus", str(listed), "--target-false-wakes-per-hour", "0.5") == 1
-    assert "cannot carry a claim of fewer than 0.5" in capsys.readouterr().out
+    assert "do not support a claim of fewer than 0.5" in capsys.readouterr().out
     assert evaluate("--corpus", str(listed), "--target-false-wakes-per-hour", "500") == 0
 
 
 @pytest.mark.parametrize(
     ("words", "why", "code"),
     [
-        ((), "there is nothing to play", 2),
-        (("--corpus", "absent"), "there is no folder and no manifest absent", 2),
+        ((), "no corpus is given", 2),
+        (("--corpus", "absent"), "there is no file or folder absent", 2),
         (("--corpus", ".", "--threshold", "2"), "the options: ", 78),
         (("--corpus", ".", "--plays", "0"), "the options: ", 78),
         (("--plan", "absent.toml"), "cannot read the plan absent.toml", 2),
@@ -283,7 +283,7 @@ def test_the_same_traces_give_the_same_bytes(
         )
 
     assert made[0] == made[1]
-    assert "nothing was excluded" in capsys.readouterr().out
+    assert "no span was excluded" in capsys.readouterr().out
 
 
 def test_exclude_stimuli_and_threshold_are_applied(

@@ -67,7 +67,7 @@ def test_the_seconds_around_an_event_are_those_of_the_recording(
     assert np.array_equal(found, SOUND[3 * 16_000 : 10 * 16_000])
 
 
-def test_what_lies_before_and_behind_the_recording_is_left_out(plan: EvaluationPlan) -> None:
+def test_excerpt_ends_at_the_ends_of_the_recording(plan: EvaluationPlan) -> None:
     first = heard(ExcerptCutter(plan)(WORD, event(plan, 1.0)))
     last = heard(ExcerptCutter(plan)(WORD, event(plan, 11.5)))
 
@@ -75,7 +75,7 @@ def test_what_lies_before_and_behind_the_recording_is_left_out(plan: EvaluationP
     assert np.array_equal(last, SOUND[round(6.5 * 16_000) :])
 
 
-def test_it_sounds_as_the_engine_heard_it(plan: EvaluationPlan) -> None:
+def test_excerpt_is_the_augmented_audio(plan: EvaluationPlan) -> None:
     noisy = sample.word_result("earmark", 1.0, ("a",))
     noisy = type(noisy)(
         **{name: getattr(noisy, name) for name in noisy.__struct_fields__} | {"condition": "noisy"}
@@ -94,7 +94,7 @@ def test_the_same_event_gives_the_same_bytes(plan: EvaluationPlan) -> None:
     )
 
 
-def test_what_is_not_there_any_more_has_no_sound(plan: EvaluationPlan, tmp_path: Path) -> None:
+def test_missing_item_has_no_excerpt(plan: EvaluationPlan, tmp_path: Path) -> None:
     sounds, told = ExcerptCutter(plan), event(plan, 8.0)
     (tmp_path / "talk" / "a.wav").unlink()
 

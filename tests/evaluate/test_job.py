@@ -10,7 +10,7 @@ import pytest
 from listener.evaluate.corpus.augmentation import Condition
 from listener.evaluate.corpus.items import Item, Label
 from listener.evaluate.engines.earmark import earmark_recipe
-from listener.evaluate.job import Job, build_item_rule, examine_item, get_engine
+from listener.evaluate.job import Job, build_item_rule, evaluate_item, get_engine
 from listener.evaluate.plan import EngineSettings
 
 HOME = Path("/nonexistent")
@@ -35,7 +35,7 @@ def job(**parts: object) -> Job:
 
 
 def test_an_item_is_played_to_every_engine_at_every_phase() -> None:
-    report = examine_item(job(), SAID)
+    report = evaluate_item(job(), SAID)
 
     assert report.faults == ()
     assert len(report.file_hash) == 64
@@ -50,8 +50,8 @@ def test_an_item_is_played_to_every_engine_at_every_phase() -> None:
     assert {take.length_samples for take in report.takes} == {106_903}
 
 
-def test_what_is_sent_and_what_comes_back_can_be_sent() -> None:
-    report = examine_item(pickle.loads(pickle.dumps(job())), SAID)
+def test_job_and_report_can_be_pickled() -> None:
+    report = evaluate_item(pickle.loads(pickle.dumps(job())), SAID)
 
     again = pickle.loads(pickle.dumps(report))
     assert again.takes[0].words[0].events == report.takes[0].words[0].events
@@ -60,7 +60,7 @@ def test_what_is_sent_and_what_comes_back_can_be_sent() -> None:
     )
 
 
-def test_what_ails_a_file_is_said_once(tmp_path: Path) -> None:
+def test_fault_of_a_file_is_reported_once(tmp_path: Path) -> None:
     broken = tmp_path / "damaged.flac"
     data = (FIXTURES / "alexa.flac").read_bytes()
     broken.write_bytes(data[: len(data) // 2])
@@ -68,7 +68,7 @@ def test_what_ails_a_file_is_said_once(tmp_path: Path) -> None:
     settings = tuple(EngineSettings(name=each.name) for each in twice)
     thresholds = ({("clean", "alexa"): 0.5},) * 2
 
-    report = examine_item(
+    report = evaluate_item(
         job(recipes=twice, settings=settings, thresholds=thresholds), Item("a", broken)
     )
 
@@ -78,11 +78,11 @@ def test_what_ails_a_file_is_said_once(tmp_path: Path) -> None:
     assert not fault.startswith("a, clean")
 
 
-def test_what_ails_one_condition_leaves_the_others(tmp_path: Path) -> None:
+def test_fault_of_a_condition_does_not_affect_others(tmp_path: Path) -> None:
     noisy = Condition("noisy", 10.0, (tmp_path / "absent.wav",))
     thresholds = ({("clean", "alexa"): 0.5, ("noisy", "alexa"): 0.5},)
 
-    report = examine_item(job(conditions=(Condition(), noisy), thresholds=thresholds), SAID)
+    report = evaluate_item(job(conditions=(Condition(), noisy), thresholds=thresholds), SAID)
 
     assert {take.condition for take in report.takes} == {0}
     (fault,) = report.faults

@@ -38,7 +38,7 @@ speech_dbov = -30
 """
 
 
-def test_a_plan_says_everything_and_names_what_has_no_name() -> None:
+def test_plan_has_all_keys_and_default_names() -> None:
     plan = parse(WHOLE, "plan.toml")
 
     assert [engine.name for engine in plan.engine] == ["alexa", "theirs"]
@@ -74,14 +74,14 @@ def test_a_plan_read_back_is_the_same() -> None:
         ("[[engine]]\nthresholds = { alexa = 1.5 }", "thresholds"),
         ("[[engine]]\nthresholds = { other = 0.5 }", "has no word 'other'"),
         ("[[engine]]\nhop_ms = 50", "hop_ms"),
-        ("[[engine]]\n[[engine]]", "two engines are called 'alexa'"),
-        ("[[condition]]\n[[condition]]", "two conditions are called 'clean'"),
+        ("[[engine]]\n[[engine]]", "two engines have the name 'alexa'"),
+        ("[[condition]]\n[[condition]]", "two conditions have the name 'clean'"),
         ("[[condition]]\nsnr_db = 3", "needs both noise and snr_db"),
         ("[[corpus]]\nword = 'x'", "path"),
         ("target_false_wakes_per_hour = 0", "target"),
     ],
 )
-def test_what_a_plan_cannot_mean_is_refused(text: str, why: str) -> None:
+def test_invalid_plan_is_refused(text: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         parse(text, "plan.toml")
 
@@ -94,7 +94,7 @@ def test_a_misspelt_key_is_guessed() -> None:
 
 
 @given(st.text(max_size=60))
-def test_no_text_brings_anything_but_a_plan_or_one_error(text: str) -> None:
+def test_any_text_gives_a_plan_or_one_error(text: str) -> None:
     try:
         parse(text, "plan.toml")
     except ConfigError as error:

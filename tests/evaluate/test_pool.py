@@ -8,7 +8,7 @@ import pytest
 
 from listener.evaluate.corpus.items import Item
 from listener.evaluate.job import ItemReport
-from listener.evaluate.pool import AT_ONCE, Processes
+from listener.evaluate.pool import BATCH_ITEMS, Processes
 
 pytestmark = pytest.mark.system  # real processes
 
@@ -44,7 +44,7 @@ def test_items_are_taken_as_they_are_needed(jobs: int) -> None:
                 return
 
     reports = Processes(jobs).map(ItemReport, endless())
-    for _ in range(AT_ONCE):
+    for _ in range(BATCH_ITEMS):
         next(reports)
 
-    assert len(taken) == AT_ONCE
+    assert len(taken) == BATCH_ITEMS

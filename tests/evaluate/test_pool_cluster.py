@@ -72,18 +72,18 @@ def test_a_cluster_gives_the_same_bytes_as_this_machine(address: str) -> None:
     assert len(here) > 10_000
 
 
-def test_an_address_where_nobody_answers_is_said() -> None:
+def test_scheduler_that_does_not_answer_is_an_error() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
 
         with pytest.raises(Unavailable, match="no Dask scheduler answers"):
-            list(Cluster(address, patience_s=0.5).map(named, []))
+            list(Cluster(address, timeout_s=0.5).map(named, []))
 
 
-def test_a_scheduler_without_workers_is_said() -> None:
+def test_scheduler_without_workers_is_an_error() -> None:
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty,
         pytest.raises(Unavailable, match="has no worker"),
     ):
-        list(Cluster(empty.scheduler_address, patience_s=0.5).map(named, []))
+        list(Cluster(empty.scheduler_address, timeout_s=0.5).map(named, []))

@@ -77,9 +77,7 @@ def test_parts_of_a_file_count_beside_results_that_go_elsewhere() -> None:
     [(Screen(), Screen()), (io.StringIO(), io.StringIO()), (Screen(), io.StringIO())],
     ids=["one terminal for both", "no terminal", "errors into a file"],
 )
-def test_where_it_would_disturb_results_nothing_is_told(
-    results: io.StringIO, errors: io.StringIO
-) -> None:
+def test_progress_is_not_mixed_with_results(results: io.StringIO, errors: io.StringIO) -> None:
     clock = Clock()
 
     with ProgressLine(1, errors, results, clock) as remaining:

@@ -53,7 +53,7 @@ def test_every_word_is_heard_and_nothing_else(tmp_path: Path) -> None:
     assert result.missing == ()
 
 
-def test_the_same_plan_gives_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
+def test_result_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     made = plan(manifest(tmp_path), plays=2)
 
     alone = evaluate(made)
@@ -62,7 +62,7 @@ def test_the_same_plan_gives_the_same_bytes_with_any_number_of_workers(tmp_path:
     assert encoded(evaluate(made, tmp_path / "scores")) == encoded(alone)
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_interrupted_run_continues_from_the_cache(tmp_path: Path) -> None:
     made = plan(manifest(tmp_path))
     cache = tmp_path / "scores"
     whole = evaluate(made, cache)
@@ -93,7 +93,7 @@ def test_scores_serve_every_threshold_but_no_other_model(tmp_path: Path) -> None
     assert len(list(cache.rglob("*.scores"))) == 2 * kept
 
 
-def test_what_cannot_be_played_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_invalid_items_are_listed_and_the_others_evaluated(tmp_path: Path) -> None:
     noise = np.random.default_rng(3).integers(-3000, 3000, 44_100 * 2, np.int16)
     soundfile.write(tmp_path / "stereo.wav", noise.reshape(-1, 2), 44_100)
     soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.int16), 16_000)
@@ -129,15 +129,15 @@ def test_what_cannot_be_played_is_named_and_the_rest_goes_on(tmp_path: Path) -> 
         "stereo.wav@7",
     }
     why = {trouble.item: trouble.why for trouble in result.missing}
-    assert "less than a step" in why["empty.wav"]
+    assert "less than one step" in why["empty.wav"]
     assert "damaged" in why["damaged.flac"]
-    assert "alexa is said until 61.00 s" in why[f"{FIXTURES}/alexa.flac#2"]
+    assert "the label alexa ends at 61.00 s" in why[f"{FIXTURES}/alexa.flac#2"]
     assert "offset of -1 s is out of range" in why["spoken.jsonl line 18"]
-    assert "the stretch ends at 9.50 s, the sound after 1.00 s" in why["stereo.wav@0.5"]
+    assert "the segment ends at 9.50 s, the audio at 1.00 s" in why["stereo.wav@0.5"]
     assert any("missing" in warning for warning in result.warnings)
 
 
-def test_scores_that_cannot_be_kept_cost_nothing_but_time(tmp_path: Path) -> None:
+def test_unwritable_cache_does_not_change_the_result(tmp_path: Path) -> None:
     made = plan(manifest(tmp_path))
     (tmp_path / "scores").write_text("a file stands where the folder should be")
 
@@ -165,7 +165,7 @@ def test_noise_and_rooms_have_their_own_figures(tmp_path: Path) -> None:
     assert encoded(evaluate(plan(manifest(tmp_path), condition=conditions))) == encoded(result)
 
 
-def test_a_target_chooses_the_threshold_and_says_what_the_hours_lack(tmp_path: Path) -> None:
+def test_target_sets_the_threshold_and_the_missing_hours(tmp_path: Path) -> None:
     listed = manifest(tmp_path)
     loose = EngineSettings(thresholds={"alexa": 0.0005}, refractory_s=0.0)
 
@@ -179,11 +179,11 @@ def test_a_target_chooses_the_threshold_and_says_what_the_hours_lack(tmp_path: P
     assert word.target is not None
     assert (word.target.threshold, word.target.carried) == (word.threshold, False)
     assert word.target.still_needed_h == pytest.approx(2.9957 - word.hours, abs=1e-3)
-    assert any("chosen on these very sounds" in warning for warning in after.warnings)
-    assert any("cannot carry" in warning for warning in after.warnings)
+    assert any("chosen on these recordings" in warning for warning in after.warnings)
+    assert any("do not support" in warning for warning in after.warnings)
 
 
-def test_repeated_plays_tell_how_often_a_word_is_heard(tmp_path: Path) -> None:
+def test_repeated_plays_count_detections_of_a_word(tmp_path: Path) -> None:
     result = evaluate(plan(manifest(tmp_path), plays=4))
 
     word = result.words[0]
@@ -212,7 +212,7 @@ def test_two_engines_for_one_word_are_compared_in_pairs(tmp_path: Path) -> None:
     assert found.only_first_missed == 0
 
 
-def test_a_model_may_listen_for_what_labels_call_otherwise(tmp_path: Path) -> None:
+def test_model_may_have_a_different_label(tmp_path: Path) -> None:
     other = EngineSettings(words=("hey-jarvis",), said={"hey-jarvis": "alexa"})
 
     word = evaluate(plan(manifest(tmp_path), other)).words[0]
@@ -242,7 +242,7 @@ def test_a_hop_of_40_ms_has_twice_the_steps(tmp_path: Path) -> None:
     )
 
 
-def test_the_result_says_what_it_rests_on(tmp_path: Path) -> None:
+def test_result_has_hashes_and_versions(tmp_path: Path) -> None:
     result = evaluate(plan(manifest(tmp_path)))
 
     assert {"settings", "corpus", "code", "model alexa"} <= result.hashes.keys()
@@ -267,19 +267,19 @@ def test_a_model_that_is_refused_is_named_and_the_others_go_on(tmp_path: Path) -
 def test_without_any_model_there_is_nothing_to_say(tmp_path: Path) -> None:
     with pytest.raises(EarmarkError, match="there is no model 'no-such'"):
         evaluate(plan(manifest(tmp_path), EngineSettings(words=("no-such",))))
-    with pytest.raises(EarmarkError, match="embedding is no wake word"):
+    with pytest.raises(EarmarkError, match="embedding is not a wake-word model"):
         evaluate(plan(manifest(tmp_path), EngineSettings(words=("embedding",))))
 
 
 def test_without_sound_there_is_nothing_to_play(tmp_path: Path) -> None:
     made = plan(manifest(tmp_path))
 
-    with pytest.raises(UsageError, match="nothing to play"):
+    with pytest.raises(UsageError, match="no corpus is given"):
         open_all(msgspec.structs.replace(made, corpus=()))
 
 
 def test_a_condition_without_any_usable_sound_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"none")
 
-    with pytest.raises(UsageError, match=r"no sound in .* can be used"):
+    with pytest.raises(UsageError, match=r"no audio file in .* can be used"):
         evaluate(plan(manifest(tmp_path), condition=[{"room": str(tmp_path / "broken.wav")}]))

@@ -1,1 +1,1 @@
-"""What stands in for a sound card."""
+"""Simulated sound card."""

@@ -1,9 +1,8 @@
-"""Stands in for the sounddevice package in the microphone's process: a tape instead of a card.
+"""Replacement of the sounddevice package in the microphone process: plays a tape.
 
-The real process, ``listener.hear.microphone.process``, imports this one instead because its folder
-comes first on PYTHONPATH. What the card does, and what befalls it, stands in a small shared file,
-the desk: it outlives the process, which a mute or a fault kills. No numpy: this process must start
-fast.
+The real process, ``listener.hear.microphone.process``, imports it because its folder is first on
+PYTHONPATH. Position and faults of the card are in a small shared file, the desk, which survives the
+process that a mute or a fault kills. No numpy: the process must start fast.
 """
 
 import mmap
@@ -18,14 +17,14 @@ TAPE: Final = "tape.raw"
 DESK: Final = "desk"
 DESK_BYTES: Final = 64
 
-# Places on the desk.
+# Offsets in the desk.
 POSITION: Final = struct.Struct("<Q")
-"""At 0: the next sample of the tape."""
+"""Next sample of the tape, at offset 0."""
 SPEED: Final = struct.Struct("<d")
 SPEED_AT: Final = 8
-"""How many times faster than real time the card is."""
+"""Speed of the card relative to real time."""
 STALLED, FAILING, MISSING, OVERRUN = 16, 17, 18, 19
-"""Each a byte that is not 0 while, or until, it happens."""
+"""Offsets of bytes that are not 0 while a fault lasts, or until it occurs."""
 
 _RATE_HZ: Final = 16_000
 _SAMPLE_BYTES: Final = 2
@@ -35,7 +34,7 @@ _HOST_ERROR: Final = -9999
 
 
 class PortAudioError(Exception):
-    """As PortAudio's own: a text, a number, and what the driver said."""
+    """Error as in sounddevice: text and PortAudio's error number."""
 
 
 class _Default:
@@ -51,7 +50,7 @@ def query_devices() -> list[dict[str, Any]]:
 
 
 class RawInputStream:
-    """Plays the tape, round and round, from where it was left."""
+    """Plays the tape in a loop from its last position."""
 
     def __init__(self, *, device: int, samplerate: float, channels: int, dtype: str) -> None:
         del device, channels, dtype
@@ -65,12 +64,12 @@ class RawInputStream:
         self._played_samples = 0
 
     def start(self) -> None:
-        """Begin, unless somebody else has the card."""
+        """Start, unless the card is missing."""
         if self._desk[MISSING]:
             raise PortAudioError("no card", _UNAVAILABLE)
 
     def read(self, frames: int) -> tuple[bytearray, bool]:
-        """Return the next samples once their time has come, and whether some were missed."""
+        """Wait for the next samples; return them and whether there was an overrun."""
         self._wait(frames)
         if self._desk[FAILING]:
             self._desk[FAILING] = 0
@@ -95,7 +94,7 @@ class RawInputStream:
         if left_s > 0:
             time.sleep(left_s)
         else:
-            # A card that was held up does not hurry afterwards.
+            # After a delay the card continues at its own speed.
             self._began_s -= left_s
         while self._desk[STALLED]:
             time.sleep(0.01)

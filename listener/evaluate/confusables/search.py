@@ -1,4 +1,4 @@
-"""Which words and pairs of words sound like a wake word, nearest first. Pure."""
+"""Search for words and pairs of words that sound like a wake word. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,62 +16,61 @@ from listener.evaluate.confusables.phonetics import (
 )
 
 PARTS: Final = 60
-"""Words that are tried for each half of a pair; a pair of worse halves is not near."""
+"""Candidates for each half of a pair; a pair with a more distant half is not searched."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Neighbour:
-    """A phrase, and how far it sounds from the wake word."""
+    """A phrase and its phone distance from the wake word."""
 
     distance: float
-    """0 is the same; 1 is as far as leaving out every phone of the wake word."""
+    """Distance divided by the cost of deleting every phone of the wake word; 0 is identical."""
     phrase: str
     phones: Phones
 
 
 def find_nearest(
-    known: Lexicon, target: Phones, most: int, *, pairs: bool = True
+    lexicon: Lexicon, target: Phones, most: int, *, pairs: bool = True
 ) -> list[Neighbour]:
     """Return the phrases that sound most like ``target``, nearest first.
 
-    Phrases in which the wake word itself is said are left out, and of phrases that sound alike all
-    but one.
+    Phrases that contain the wake word are omitted, and all but one of phrases with equal phones.
 
     Args:
-        known: words that may be said.
+        lexicon: the words to search.
         target: the wake word's phones.
-        most: so many at most.
-        pairs: whether two words in a row count too; they are found through every place at which
-            the wake word can be cut.
+        most: maximum number of phrases.
+        pairs: also search pairs of words, over every division of the wake word into two parts.
     """
     whole = sum(map(deletion_cost, target))
-    beginnings = measure_distances(known, target)
-    single = beginnings[:, -1]
+    prefixes = measure_distances(lexicon, target)
+    single = prefixes[:, -1]
     candidates: list[tuple[float, tuple[int, ...]]]
     candidates = [(float(single[row]), (row,)) for row in _lowest(single, 4 * most)]
     if pairs:
-        endings = measure_distances(reverse_lexicon(known), target[::-1])
-        candidates += _pairs(beginnings, endings, len(target))
-    found: dict[Phones, Neighbour] = {}
+        suffixes = measure_distances(reverse_lexicon(lexicon), target[::-1])
+        candidates += _pairs(prefixes, suffixes, len(target))
+    neighbours: dict[Phones, Neighbour] = {}
     phrases: set[str] = set()
     for cost, rows in sorted(candidates, key=lambda candidate: (candidate[0], len(candidate[1]))):
-        phones = tuple(phone for row in rows for phone in known.phones(row))
-        phrase = " ".join(known.words[row] for row in rows)
-        if phones not in found and phrase not in phrases and not _holds(phones, target):
+        phones = tuple(phone for row in rows for phone in lexicon.phones(row))
+        phrase = " ".join(lexicon.words[row] for row in rows)
+        if phones not in neighbours and phrase not in phrases and not _contains(phones, target):
             phrases.add(phrase)
-            found[phones] = Neighbour(round(cost / whole, 4), phrase, phones)
-    return sorted(found.values())[:most]
+            neighbours[phones] = Neighbour(round(cost / whole, 4), phrase, phones)
+    return sorted(neighbours.values())[:most]
 
 
 def _pairs(
-    beginnings: Costs, endings: Costs, length: int
+    prefixes: Costs, suffixes: Costs, length: int
 ) -> Iterator[tuple[float, tuple[int, ...]]]:
-    """Yield pairs of words; their cost is that at one cut of the wake word.
+    """Yield the cost and the rows of pairs of words, over every division of the wake word.
 
-    A distance splits where its target does, so the best pairs of every cut are the best pairs.
+    The edit distance of a pair is the least sum of both halves' distances over all divisions, so
+    the best pairs of each division include the best pairs.
     """
     for cut in range(1, length):
-        first, second = beginnings[:, cut], endings[:, length - cut]
+        first, second = prefixes[:, cut], suffixes[:, length - cut]
         seconds = _lowest(second, PARTS)
         for row in _lowest(first, PARTS):
             for other in seconds:
@@ -79,7 +78,7 @@ def _pairs(
 
 
 def _lowest(costs: Costs, most: int) -> list[int]:
-    """Return the places of the lowest costs, in order; of equal ones the first."""
+    """Return the indices of the lowest costs, in ascending order; of equal costs the first."""
     places = np.arange(len(costs))
     if len(costs) > most:
         places = np.flatnonzero(costs <= np.partition(costs, most - 1)[most - 1])
@@ -87,7 +86,7 @@ def _lowest(costs: Costs, most: int) -> list[int]:
     return ranked
 
 
-def _holds(phones: Phones, target: Phones) -> bool:
-    """Tell whether the wake word is said in it, whatever the stress."""
-    said, wanted = (tuple(phone.rstrip("012") for phone in each) for each in (phones, target))
-    return any(said[at : at + len(wanted)] == wanted for at in range(len(said)))
+def _contains(phones: Phones, target: Phones) -> bool:
+    """Return whether ``phones`` contain the wake word, ignoring stress."""
+    spoken, wanted = (tuple(phone.rstrip("012") for phone in each) for each in (phones, target))
+    return any(spoken[at : at + len(wanted)] == wanted for at in range(len(spoken)))

@@ -1,4 +1,4 @@
-"""Phrases spoken by espeak-ng, which Debian ships: the same phrase and voice, the same sound."""
+"""Speech synthesis with espeak-ng, a Debian package; deterministic for a phrase and a voice."""
 
 import re
 import shutil
@@ -16,25 +16,26 @@ from listener.storage.recordings import open_recording
 
 PROGRAM: Final = "espeak-ng"
 LEAD_S: Final = 1.5
-"""Silence before a phrase: the first frames after a start have no score."""
+"""Seconds of silence before a phrase: the first frames after a start have no score."""
 TAIL_S: Final = 1.0
+"""Seconds of silence after a phrase."""
 PEAK: Final = 0.4
-"""Of full scale: a voice a metre or two away."""
+"""Peak amplitude as a part of full scale, about that of a voice at one or two metres."""
 
-_PATIENCE_S: Final = 20.0
+_TIMEOUT_S: Final = 20.0
 _VOICE: Final = re.compile(r"([A-Za-z][A-Za-z0-9+-]{0,39})(?::([0-9]{2,3})(?::([0-9]{1,2}))?)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """One way to speak."""
+    """A voice of espeak-ng with its speed and pitch."""
 
     name: str
-    """As espeak-ng calls it: ``en-us+f2``."""
+    """Name and variant in espeak-ng: ``en-us+f2``."""
     speed: int = 150
-    """Words a minute."""
+    """Words per minute."""
     pitch: int = 50
-    """0 to 99, espeak's scale."""
+    """Pitch, 0 to 99, on espeak-ng's scale."""
 
     def __str__(self) -> str:
         return f"{self.name}:{self.speed}:{self.pitch}"
@@ -48,19 +49,19 @@ VOICES: Final = (
     Voice("en+f3", 175, 60),
     Voice("en-gb-scotland+m7", 155, 50),
 )
-"""What is tried by default: women and men, four accents, quick and slow."""
+"""The default voices: female and male, four accents, several speeds."""
 
 
 def parse_voice(text: str) -> Voice | None:
-    """Read ``NAME[:SPEED[:PITCH]]``; None if it is not that."""
-    found = _VOICE.match(text)
-    if found is None:
+    """Parse ``NAME[:SPEED[:PITCH]]``; return None for anything else."""
+    match = _VOICE.match(text)
+    if match is None:
         return None
-    return Voice(found[1], int(found[2] or 150), int(found[3] or 50))
+    return Voice(match[1], int(match[2] or 150), int(match[3] or 50))
 
 
 def find_program() -> str:
-    """Return where espeak-ng is.
+    """Return the path of espeak-ng.
 
     Raises:
         Unavailable: it is not installed.
@@ -68,8 +69,8 @@ def find_program() -> str:
     program = shutil.which(PROGRAM)
     if program is None:
         raise Unavailable(
-            "the phrases cannot be spoken: espeak-ng is not installed",
-            "apt install espeak-ng; --silent ranks them by their distance alone",
+            "espeak-ng is not installed, so phrases cannot be synthesised",
+            "apt install espeak-ng, or rank by distance alone: --silent",
         )
     return program
 
@@ -78,15 +79,15 @@ def speak(program: str, phrase: str, voice: Voice) -> Samples:
     """Speak a phrase, with silence around it.
 
     Args:
-        program: espeak-ng.
-        phrase: words.
-        voice: who speaks.
+        program: path of espeak-ng.
+        phrase: the text.
+        voice: the voice, speed and pitch.
 
     Returns:
-        int16 at 16 kHz, its peak at ``PEAK``; silence alone if nothing was spoken.
+        int16 at 16 kHz, shape (n,), with its peak at ``PEAK``; only silence if espeak-ng gave none.
 
     Raises:
-        Unavailable: espeak-ng fails; the message has its own words.
+        Unavailable: espeak-ng failed; the message quotes its last line.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "spoken.wav"
@@ -95,20 +96,20 @@ def speak(program: str, phrase: str, voice: Voice) -> Samples:
             *("-w", str(file), "--stdin"),
         ]
         try:
-            done = subprocess.run(  # noqa: S603 - found above, and the phrase is no argument
+            done = subprocess.run(  # noqa: S603 - found by find_program; the phrase goes to standard input
                 command,
                 input=phrase.encode(),
                 capture_output=True,
                 check=False,
-                timeout=_PATIENCE_S,
+                timeout=_TIMEOUT_S,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise Unavailable(f"espeak-ng does not speak: {error}") from error
+            raise Unavailable(f"cannot run espeak-ng: {error}") from error
         if done.returncode or not file.is_file():
-            said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+            lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
             raise Unavailable(
-                f"espeak-ng cannot speak as {voice.name}: {said[-1]}",
-                "espeak-ng --voices lists its voices",
+                f"espeak-ng failed with the voice {voice.name}: {lines[-1]}",
+                "list the voices: espeak-ng --voices",
             )
         with open_recording(file) as recording:
             sound = recording.read(max(1, recording.length_samples))

@@ -1,1 +1,1 @@
-"""What is played: items from manifests and folders, in rooms and in noise."""
+"""Corpora: items from manifests and folders, played with room responses and noise."""

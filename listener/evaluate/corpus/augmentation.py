@@ -1,11 +1,11 @@
-"""Rooms and noise: what a microphone at some distance would have heard.
+"""Augmentation: room impulse responses, additive noise and speech level.
 
-An impulse response is cut to begin with its strongest tap, so that a word stays where it was, and
-scaled to an energy of 1. Noise is scaled so that the active speech level of the item, as heard in
-the room, stands the stated decibels above the noise's root mean square over its whole file; it
-begins at a random place and starts again at its end. Where nobody speaks, speech of -26 dBov is
-assumed. What the choice falls on is seeded by the item's name, so the same inputs give the same
-bytes.
+An impulse response is cut to begin with its strongest tap, so that a word keeps its time, and
+scaled to an energy of 1. Noise is scaled so that the active speech level of the item, after the
+room response, is the given number of decibels above the noise's root mean square over its whole
+file; it begins at a random position and repeats from its start. If the item contains no speech, a
+speech level of -26 dBov is assumed. The random choices are seeded with the item's name, so the same
+inputs give the same bytes.
 """
 
 import functools
@@ -25,8 +25,9 @@ from listener.wakeword.features import Floats
 
 BLOCK_SAMPLES: Final = 1 << 14
 ASSUMED_RMS: Final = FULL_SCALE * 10 ** (-26 / 20)
-"""Of speech where nobody speaks: the usual level of P.56."""
+"""Root mean square, in units of int16, assumed for items without speech: -26 dBov."""
 LONGEST_RESPONSE_S: Final = 20.0
+"""Maximum length of an impulse response, in seconds."""
 
 Play = Callable[[], Iterator[Samples]]
 """Plays an item from its beginning; may be called again."""
@@ -34,38 +35,38 @@ Play = Callable[[], Iterator[Samples]]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Under which sound items are played."""
+    """The augmentation that items are played with."""
 
     name: str = "clean"
     snr_db: float | None = None
-    """Speech over noise; None: no noise is added."""
+    """Signal-to-noise ratio; None: no noise is added."""
     noises: tuple[Path, ...] = ()
     rooms: tuple[Path, ...] = ()
-    """Impulse responses, of which each item gets one; none: the sound as it is."""
+    """Impulse responses, one of which is chosen for each item; empty: no room."""
     speech_dbov: float | None = None
-    """Active speech level that each item is brought to; None: as loud as it is."""
+    """Active speech level that each item is scaled to; None: unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class MixChoice:
-    """What one play of one item is mixed with."""
+    """The augmentation of one play of one item."""
 
     noise: Path | None = None
     noise_at: float = 0.0
-    """Where the noise begins, as a part of its length."""
+    """Start of the noise as a part of its length, 0 to 1."""
     room: Path | None = None
     snr_db: float | None = None
     speech_dbov: float | None = None
 
 
 def choose_mix(condition: Condition, seed: int, item: str, play: int) -> MixChoice:
-    """Draw the noise and the room of one play, the same each time.
+    """Choose the noise and the room of one play; deterministic for its arguments.
 
     Args:
-        condition: what there is to choose from.
-        seed: of the whole evaluation.
+        condition: the noises and rooms to choose from.
+        seed: seed of the evaluation.
         item: name of the item.
-        play: which of the repeated plays: each has its own.
+        play: index of the repeated play; each has its own choice.
     """
     text = f"{seed}\0{condition.name}\0{play}\0{item}"
     random = np.random.default_rng(
@@ -83,28 +84,28 @@ def choose_mix(condition: Condition, seed: int, item: str, play: int) -> MixChoi
 
 
 class Mixer:
-    """Mixes one item after the other. Not safe for use by several threads."""
+    """Mixes items one after the other. Not thread-safe."""
 
     def __init__(self) -> None:
         self.clipped_samples = 0
-        """How many samples of the newest item went beyond the range of int16."""
+        """Samples of the last item that exceeded the range of int16."""
 
     def mix(self, play: Play, choice: MixChoice) -> Iterator[Samples]:
-        """Give the item as it sounds under the choice: block by block, in constant memory.
+        """Yield the augmented item block by block, in constant memory.
 
         Args:
-            play: the item; it is played twice where its level matters, to measure it first.
+            play: plays the item; called twice if its level must be measured first.
             choice: noise, room and level.
 
         Raises:
-            Unavailable: the noise or the room cannot be read, or is silent.
+            Unavailable: the noise or the impulse response cannot be read, or is silent.
         """
         self.clipped_samples = 0
         if choice.noise is None and choice.room is None and choice.speech_dbov is None:
             yield from play()
             return
         response = read_response(choice.room) if choice.room else None
-        louder = quieter = np.float32(1.0)
+        gain = noise_gain = np.float32(1.0)
         noise: Iterator[Floats] | None = None
         if choice.snr_db is not None or choice.speech_dbov is not None:
             level = SpeechLevel()
@@ -112,18 +113,18 @@ class Mixer:
                 level.push(block)
             rms = level.active_rms or ASSUMED_RMS
             if choice.speech_dbov is not None:
-                louder = np.float32(FULL_SCALE * 10 ** (choice.speech_dbov / 20) / rms)
+                gain = np.float32(FULL_SCALE * 10 ** (choice.speech_dbov / 20) / rms)
             if choice.noise is not None and choice.snr_db is not None:
-                wanted_rms = float(louder) * rms * 10 ** (-choice.snr_db / 20)
-                quieter = np.float32(wanted_rms / measure_noise_rms(choice.noise))
+                noise_rms = float(gain) * rms * 10 ** (-choice.snr_db / 20)
+                noise_gain = np.float32(noise_rms / measure_noise_rms(choice.noise))
                 noise = repeat_noise(choice.noise, choice.noise_at)
         rest = np.zeros(0, np.float32)
         for sound in _in_room(play(), response):
-            mixed = louder * sound
+            mixed = gain * sound
             if noise is not None:
                 while len(rest) < len(sound):
                     rest = np.concatenate([rest, next(noise)])
-                mixed += quieter * rest[: len(sound)]
+                mixed += noise_gain * rest[: len(sound)]
                 rest = rest[len(sound) :]
             yield self._round(mixed)
 
@@ -136,25 +137,25 @@ class Mixer:
 
 @functools.lru_cache(maxsize=4096)
 def measure_noise_rms(path: Path) -> float:
-    """Return the root mean square of a whole noise; each process measures it once.
+    """Return the root mean square of a noise file, in units of int16; cached in each process.
 
     Raises:
-        Unavailable: it cannot be read, or is silent.
+        Unavailable: the file cannot be read, or is silent.
     """
     level = SpeechLevel()
     with open_recording(path) as recording:
         while (block := recording.read(BLOCK_SAMPLES)) is not None:
             level.push(block.astype(np.float64))
     if level.rms <= 0:
-        raise Unavailable(f"{path} is no noise: it is silent")
+        raise Unavailable(f"{path} contains only silence")
     return level.rms
 
 
 def repeat_noise(path: Path, at: float) -> Iterator[Floats]:
-    """Give a noise from a part ``at`` of its length on, over and over.
+    """Yield the samples of a noise file without end, from a part ``at`` of its length.
 
     Raises:
-        Unavailable: it cannot be read, or is empty.
+        Unavailable: the file cannot be read, or is empty.
     """
     with open_recording(path) as recording:
         start_s = int(at * recording.length_samples) / SAMPLE_RATE_HZ
@@ -165,15 +166,15 @@ def repeat_noise(path: Path, at: float) -> Iterator[Floats]:
                 read += len(block)
                 yield block.astype(np.float32)
         if not read and not start_s:
-            raise Unavailable(f"{path} is no noise: it is empty")
+            raise Unavailable(f"{path} contains no audio")
         start_s = 0.0
 
 
 def read_response(path: Path) -> Floats:
-    """Read an impulse response, from its strongest tap on, with an energy of 1.
+    """Return an impulse response from its strongest tap, scaled to an energy of 1.
 
     Raises:
-        Unavailable: it cannot be read, is silent or too long.
+        Unavailable: the file cannot be read, is silent or too long.
     """
     most = round(LONGEST_RESPONSE_S * SAMPLE_RATE_HZ)
     parts = []
@@ -181,17 +182,19 @@ def read_response(path: Path) -> Floats:
         while (block := recording.read(BLOCK_SAMPLES)) is not None:
             parts.append(block.astype(np.float64))
             if sum(map(len, parts)) > most:
-                raise Unavailable(f"{path} is no impulse response: longer than {most} samples")
+                raise Unavailable(
+                    f"{path} is too long for an impulse response: over {most} samples"
+                )
     response = np.concatenate(parts) if parts else np.zeros(0)
     energy = float(response @ response)
     if energy <= 0:
-        raise Unavailable(f"{path} is no impulse response: it is silent")
+        raise Unavailable(f"{path} contains only silence")
     direct: Floats = (response[int(np.abs(response).argmax()) :]).astype(np.float32)
     return direct / np.float32(np.sqrt(float(direct @ direct)))
 
 
 def _in_room(blocks: Iterable[Samples], response: Floats | None) -> Iterator[Floats]:
-    """Convolve block by block; as much comes out as goes in, the last echo is cut."""
+    """Convolve with ``response`` block by block (overlap-add); the tail after the end is cut."""
     if response is None:
         for block in blocks:
             yield block.astype(np.float32)
@@ -200,11 +203,11 @@ def _in_room(blocks: Iterable[Samples], response: Floats | None) -> Iterator[Flo
     size = 1 << max(14, (2 * tail).bit_length())
     step = size - tail
     spectrum = np.fft.rfft(response, size)
-    echo = np.zeros(tail, np.float64)
+    overlap = np.zeros(tail, np.float64)
     for whole in blocks:
         for first in range(0, len(whole), step):
             block = whole[first : first + step]
-            heard = np.fft.irfft(np.fft.rfft(block, size) * spectrum, size)[: len(block) + tail]
-            heard[:tail] += echo
-            echo = heard[len(block) :].copy()
-            yield heard[: len(block)].astype(np.float32)
+            output = np.fft.irfft(np.fft.rfft(block, size) * spectrum, size)[: len(block) + tail]
+            output[:tail] += overlap
+            overlap = output[len(block) :].copy()
+            yield output[: len(block)].astype(np.float32)

@@ -1,10 +1,9 @@
-"""Folders and published collections, read as they are.
+"""Datasets: folders of audio files and published collections, read in their own layouts.
 
-A folder is known by what lies in it: ``manifest.json`` (streams and clips, as beside Earmark's own
-recordings), ``clips`` beside tables with a ``client_id`` (Common Voice), ``*.trans.txt`` beside
-sounds (LibriSpeech), else sounds alone.
-
-Folders of sounds and tables: walked in one order, read within bounds.
+The layout of a folder is recognised by its files: ``manifest.json`` (streams and clips, the layout
+of Earmark's own recordings), ``clips`` beside tables with a ``client_id`` (Common Voice),
+``*.trans.txt`` beside audio files (LibriSpeech), otherwise audio files alone. Folders are walked in
+a fixed order, and tables are read up to a maximum size.
 """
 
 import os
@@ -22,13 +21,19 @@ from listener.evaluate.corpus.manifests import ManifestCorpus, rows
 from listener.storage.recordings import SUFFIXES
 
 SOUNDS: Final = SUFFIXES | {".mp3"}
-"""What counts as a sound where a folder is walked."""
-
+"""File name endings of audio files, in lower case."""
+PLAYED_GROUPS: Final = ("negative", "positive")
+"""Groups of ``manifest.json`` that are evaluated."""
 LARGEST_BYTES: Final = 256 << 20
+"""Maximum size of a table."""
+
+_TABLES: Final = ("validated.tsv", "test.tsv", "dev.tsv", "train.tsv")
+_SHOWN_ID: Final = 16
+"""Characters of a Common Voice ``client_id``, which has 128, that name a speaker."""
 
 
 def list_files(folder: Path, endings: tuple[str, ...] | frozenset[str]) -> Iterator[Path]:
-    """Give the files below ``folder`` with one of these endings, always in the same order.
+    """Yield the files below ``folder`` with one of these endings, in a fixed order.
 
     Raises:
         Unavailable: a folder cannot be read.
@@ -41,27 +46,27 @@ def list_files(folder: Path, endings: tuple[str, ...] | frozenset[str]) -> Itera
 
 
 def list_sounds(path: Path) -> tuple[Path, ...]:
-    """Return a sound file, or all in a folder and below it, by name.
+    """Return the audio file ``path``, or all audio files below the folder ``path``, by name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there are none.
     """
-    found = (path,) if path.is_file() else tuple(list_files(path, SOUNDS)) if path.is_dir() else ()
-    if not found:
-        raise UsageError(f"there is no sound file in {path}")
-    return found
+    files = (path,) if path.is_file() else tuple(list_files(path, SOUNDS)) if path.is_dir() else ()
+    if not files:
+        raise UsageError(f"there is no audio file in {path}")
+    return files
 
 
 def read_text(path: Path) -> str:
-    """Return what a table says; what is no UTF-8 in it is replaced. Errors as of ``read_bytes``."""
+    """Return a table's text, with invalid UTF-8 replaced; raises as ``read_bytes``."""
     return read_bytes(path).decode("utf-8", "replace")
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the whole of a file.
+    """Return the bytes of a file.
 
     Raises:
-        ConfigError: it is larger than any table.
+        ConfigError: it is larger than ``LARGEST_BYTES``.
         Unavailable: it cannot be read.
     """
     try:
@@ -70,17 +75,17 @@ def read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise unavailable(error) from error
     if len(data) > LARGEST_BYTES:
-        raise ConfigError(f"{path} is larger than any table")
+        raise ConfigError(f"{path} is larger than {LARGEST_BYTES >> 20} MiB")
     return data
 
 
 def unavailable(error: OSError) -> Unavailable:
-    """Return the error for a file or folder that cannot be read, with its name and the reason."""
+    """Convert an OSError of a file or folder into Unavailable, with its name and the reason."""
     return Unavailable(f"cannot read {printable(str(error.filename))}: {error.strerror}")
 
 
 def printable(name: str) -> str:
-    """Return a name that JSON can say, of one that may hold bytes which are no UTF-8."""
+    """Return a file name with invalid UTF-8 replaced, so that JSON can hold it."""
     return os.fsencode(name).decode(errors="replace")
 
 
@@ -88,22 +93,15 @@ def _unreadable(error: OSError) -> None:
     raise unavailable(error) from error
 
 
-PLAYED_GROUPS: Final = ("negative", "positive")
-
-_TABLES: Final = ("validated.tsv", "test.tsv", "dev.tsv", "train.tsv")
-_SHOWN_ID: Final = 16
-"""Of the 128 digits that Common Voice calls a speaker by."""
-
-
 def open_corpus(path: Path, word: str | None = None) -> Corpus:
-    """Find out what ``path`` is.
+    """Return the corpus at ``path``, by its layout.
 
     Args:
-        path: a folder, a manifest or a sound file.
-        word: what is said in each item that does not say itself; None: nothing.
+        path: a folder, a manifest or an audio file.
+        word: label of items that have none; None: they contain no wake word.
 
     Raises:
-        UsageError: there is nothing of the kind.
+        UsageError: there is no such file or folder.
     """
     if path.suffix.lower() in MANIFESTS and path.is_file():
         if _is_common_voice(path):
@@ -113,7 +111,7 @@ def open_corpus(path: Path, word: str | None = None) -> Corpus:
         return SoundFolder(path.parent, word, (path,))
     if path.is_dir():
         return _open_folder(path, word)
-    raise UsageError(f"there is no folder and no manifest {path}")
+    raise UsageError(f"there is no file or folder {path}")
 
 
 def _open_folder(path: Path, word: str | None) -> Corpus:
@@ -129,15 +127,15 @@ def _open_folder(path: Path, word: str | None) -> Corpus:
 
 @dataclass(frozen=True, slots=True)
 class SoundFolder:
-    """Sound files in a folder and below it, by name."""
+    """Audio files in a folder and its subfolders, by name."""
 
     folder: Path
     word: str | None = None
     files: tuple[Path, ...] = ()
-    """Only these; none: all."""
+    """Only these files; empty: all."""
 
     def __iter__(self) -> Iterator[Item | InvalidItem]:
-        """Give one item a file."""
+        """Yield one item for each file."""
         for path in self.files or list_files(self.folder, SOUNDS):
             name = Path(self.folder.name, path.relative_to(self.folder)).as_posix()
             yield Item(name=printable(name), path=path, labels=_labels(self.word))
@@ -151,9 +149,9 @@ class LibriSpeech:
     word: str | None = None
 
     def __iter__(self) -> Iterator[Item | InvalidItem]:
-        """Give one item an utterance."""
+        """Yield one item for each utterance."""
         for table in list_files(self.folder, (".trans.txt",)):
-            said = dict(line.partition(" ")[::2] for line in read_text(table).splitlines())
+            transcripts = dict(line.partition(" ")[::2] for line in read_text(table).splitlines())
             for path in sorted(table.parent.iterdir()):
                 if path.suffix.lower() not in SOUNDS:
                     continue
@@ -162,7 +160,7 @@ class LibriSpeech:
                     path=path,
                     labels=_labels(self.word),
                     speaker=path.stem.split("-")[0],
-                    transcript=said.get(path.stem),
+                    transcript=transcripts.get(path.stem),
                     origin=table.name,
                 )
 
@@ -175,11 +173,11 @@ class CommonVoice:
     word: str | None = None
 
     def __iter__(self) -> Iterator[Item | InvalidItem]:
-        """Give one item a clip."""
+        """Yield one item for each clip."""
         for number, row in rows(self.table):
             cells = {key: str(value) for key, value in row.items()}
             if "path" not in cells:
-                yield InvalidItem(f"{self.table.name} line {number}", "it names no clip")
+                yield InvalidItem(f"{self.table.name} line {number}", "it has no path")
                 continue
             yield Item(
                 name=f"clips/{cells['path']}",
@@ -218,23 +216,23 @@ class _Listing(msgspec.Struct, frozen=True):
 class Recordings:
     """A folder whose ``manifest.json`` lists clips and streams by group.
 
-    Only the groups ``positive/…`` and ``negative/…`` are played; what a positive clip is labelled
-    with is said in it, somewhere.
+    Only the groups ``positive/…`` and ``negative/…`` are played; a positive clip contains its
+    label at an unknown time.
     """
 
     folder: Path
 
     def __iter__(self) -> Iterator[Item | InvalidItem]:
-        """Give the clips, then the streams, in the order of the manifest."""
+        """Yield the clips, then the streams, in the order of the manifest."""
         listing = self._listing()
         for sound in (*listing.clips, *listing.streams):
             kind = sound.group.partition("/")[0]
             if kind in PLAYED_GROUPS:
-                said = sound.label if kind == "positive" else None
+                label = sound.label if kind == "positive" else None
                 yield Item(
                     name=sound.file,
                     path=self.folder / sound.file,
-                    labels=_labels(said),
+                    labels=_labels(label),
                     speaker=sound.speaker,
                     condition=sound.group,
                     transcript=sound.transcript,

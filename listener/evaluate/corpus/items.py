@@ -1,7 +1,6 @@
-"""What is played: items of sound, what was said in them and by whom.
+"""Items of a corpus: audio with labels, speakers and transcripts.
 
-Readers of folders, manifests and published layouts are in ``layouts.py`` and ``manifests.py``;
-here is what they all give.
+``datasets.py`` and ``manifests.py`` read them from folders, manifests and published layouts.
 """
 
 import fnmatch
@@ -13,64 +12,64 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A wake word that somebody said."""
+    """A wake word in an item."""
 
     word: str
-    """Name of the model that should hear it."""
+    """Name of the model that should detect the word."""
     start_s: float | None = None
-    """Where it begins, from the start of the item; None where nobody noted it."""
+    """Begin of the word from the start of the item, in seconds; None if not labelled."""
     end_s: float | None = None
-    """Where it ends; None together with ``start_s``: the word is somewhere in the item."""
+    """End of the word; None together with ``start_s``: the word is anywhere in the item."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a longer item: who speaks, and what."""
+    """A segment of a longer item with its speaker and transcript."""
 
     start_s: float
     end_s: float
     speaker: str | None = None
     clip: str | None = None
-    """What the stretch was called where it came from."""
+    """Name of the segment in its source."""
     transcript: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One stretch of sound that is played from a fresh start."""
+    """A stretch of audio that is scored from a fresh start."""
 
     name: str
-    """Unique in the corpus, the same on every machine: a relative path, mostly."""
+    """Unique in the corpus and the same on every machine; usually a relative path."""
     path: Path
     labels: tuple[Label, ...] = ()
     start_s: float = 0.0
-    """Where in the file it begins."""
+    """Begin of the item in the file, in seconds."""
     length_s: float | None = None
-    """How long it is; None to the end of the file."""
+    """Length in seconds; None: to the end of the file."""
     speaker: str | None = None
     condition: str | None = None
-    """Group, room, distance: what the manifest says besides the speaker."""
+    """Group, room or distance from the manifest."""
     transcript: str | None = None
     segments: tuple[Segment, ...] = ()
-    """In the order of time."""
+    """Segments in the order of time."""
     origin: str = ""
-    """Which line of which manifest it comes from."""
+    """Manifest and line that the item comes from."""
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidItem:
-    """Something that was to be an item and cannot be one; everything else goes on."""
+    """An entry that is not a valid item; the evaluation continues without it."""
 
     name: str
-    """The item, or the line of the manifest."""
+    """Name of the item, or line of the manifest."""
     why: str
 
 
 class Corpus(Protocol):
-    """A collection of items that can be walked through more than once."""
+    """A collection of items that can be iterated more than once."""
 
     def __iter__(self) -> Iterator[Item | InvalidItem]:
-        """Give the items in an order that is always the same.
+        """Yield the items in a fixed order.
 
         Raises:
             EarmarkError: the collection itself cannot be read, or its manifest is malformed.
@@ -78,20 +77,20 @@ class Corpus(Protocol):
 
 
 class CombinedCorpus:
-    """Several corpora, one after the other, as one."""
+    """The concatenation of several corpora."""
 
     def __init__(self, corpora: Iterable[Corpus], only: Sequence[str] = ()) -> None:
-        """Prepare.
+        """Concatenate corpora.
 
         Args:
-            corpora: in order.
-            only: patterns as of the shell, one of which an item's name must match; none: all.
+            corpora: the corpora in order.
+            only: shell patterns, one of which an item's name must match; empty: all items.
         """
         self._corpora = tuple(corpora)
         self._only = tuple(only)
 
     def __iter__(self) -> Iterator[Item | InvalidItem]:
-        """Give the items of each; a name that came before gets a number."""
+        """Yield the items of each corpus; a repeated name gets a number."""
         times: dict[str, int] = {}
         for corpus in self._corpora:
             for item in corpus:

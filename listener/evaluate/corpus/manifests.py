@@ -1,7 +1,7 @@
-"""Manifests in, items out: TSV with a header, or JSON Lines.
+"""Manifests of a corpus: TSV with a header, or JSON Lines.
 
-A line is a wake word said in a file, or a file without one. What is malformed raises one error
-that names file and line; a number that no sound can have makes a fault, and the rest goes on.
+A line is a wake word in a file, or a file without one. A malformed line raises an error that names
+file and line; a number out of range makes that line an invalid item, and reading continues.
 """
 
 import json
@@ -35,39 +35,39 @@ _NUMBERS: Final = {
     "length_s": ("length_s",),
 }
 _HINT: Final = (
-    "a line has path, and may have word, offset_s and duration_s of the word, speaker, condition,"
-    " transcript, and start_s and length_s of the stretch of the file"
+    "give path; optional are word, offset_s and duration_s of the word, speaker, condition,"
+    " transcript, and start_s and length_s of the segment of the file"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestCorpus:
-    """A corpus of a TSV or JSON Lines file. Paths are relative to the manifest's folder."""
+    """The corpus of a TSV or JSON Lines file; paths are relative to the manifest's folder."""
 
     path: Path
     word: str | None = None
-    """What is said where a line names no word; None: nothing."""
+    """Label of lines without a word; None: they contain no wake word."""
 
     def __iter__(self) -> Iterator[Item | InvalidItem]:
-        """Give the items; neighbouring lines about the same stretch are one.
+        """Yield the items; successive lines about the same segment of a file are one item.
 
         Raises:
             ConfigError: a line is malformed.
             Unavailable: the manifest cannot be read.
         """
-        waiting: Item | None = None
+        previous: Item | None = None
         for number, row in rows(self.path):
-            found = self._item(number, row)
-            if isinstance(found, InvalidItem):
-                yield found
-            elif waiting and _source_range(waiting) == _source_range(found) and found.labels:
-                waiting = replace(waiting, labels=waiting.labels + found.labels)
+            item = self._item(number, row)
+            if isinstance(item, InvalidItem):
+                yield item
+            elif previous and _source_range(previous) == _source_range(item) and item.labels:
+                previous = replace(previous, labels=previous.labels + item.labels)
             else:
-                if waiting:
-                    yield waiting
-                waiting = found
-        if waiting:
-            yield waiting
+                if previous:
+                    yield previous
+                previous = item
+        if previous:
+            yield previous
 
     def _item(self, number: int, row: Row) -> Item | InvalidItem:
         origin = f"{self.path.name} line {number}"
@@ -79,7 +79,7 @@ class ManifestCorpus:
             raise ConfigError(f"{where} has no path", _HINT)
         offset_s, duration_s = numbers["offset_s"], numbers["duration_s"]
         if (offset_s is None) != (duration_s is None):
-            raise ConfigError(f"{where} places a word without saying both offset and duration")
+            raise ConfigError(f"{where} has only one of offset and duration")
         start_s, length_s = numbers["start_s"], numbers["length_s"]
         for name, value, least in (
             ("offset", offset_s, 0.0),
@@ -91,9 +91,9 @@ class ManifestCorpus:
                 return InvalidItem(origin, f"{path}: the {name} of {value:g} s is out of range")
         word = texts["word"] or self.word
         end_s = None if offset_s is None or duration_s is None else offset_s + duration_s
-        stretch = "" if start_s is None and length_s is None else f"@{start_s or 0:g}"
+        suffix = "" if start_s is None and length_s is None else f"@{start_s or 0:g}"
         return Item(
-            name=f"{Path(path).as_posix()}{stretch}",
+            name=f"{Path(path).as_posix()}{suffix}",
             path=self.path.parent / path,
             labels=(Label(word, offset_s, end_s),) if word else (),
             start_s=start_s or 0.0,
@@ -109,10 +109,10 @@ def rows(path: Path) -> Iterator[tuple[int, Row]]:
     """Read a manifest line by line, in constant memory.
 
     Yields:
-        Number of the line, from 1, and what it says.
+        Number of the line, from 1, and its fields.
 
     Raises:
-        ConfigError: a line is not UTF-8, too long, no JSON object, or has more columns than the
+        ConfigError: a line is not UTF-8, too long, not a JSON object, or has more columns than the
             header.
         Unavailable: the file cannot be read.
     """
@@ -127,7 +127,7 @@ def rows(path: Path) -> Iterator[tuple[int, Row]]:
         if header is None:
             header = [cell.strip() for cell in cells]
             if not {"path", "file"} & set(header):
-                raise ConfigError(f"{path} line {number} is no header with a column path", _HINT)
+                raise ConfigError(f"{path} line {number} is not a header with a column path", _HINT)
         elif len(cells) > len(header):
             raise ConfigError(
                 f"{path} line {number} has {len(cells)} columns, its header {len(header)}"
@@ -143,25 +143,29 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             while line := stream.readline(LONGEST_LINE_BYTES + 1):
                 number += 1
                 if len(line) > LONGEST_LINE_BYTES:
-                    raise ConfigError(f"{path} line {number} is longer than any line")
+                    raise ConfigError(
+                        f"{path} line {number} is longer than {LONGEST_LINE_BYTES} bytes"
+                    )
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
                     raise ConfigError(f"{path} line {number} is not UTF-8 text") from error
                 yield number, text.rstrip("\r\n")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else "no file has such a name"
+        reason = (
+            error.strerror if isinstance(error, OSError) else "the name contains a NUL character"
+        )
         raise Unavailable(f"cannot read {path}: {reason}") from error
 
 
 def _object(line: str, path: Path, number: int) -> Row:
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} line {number} is not JSON", _HINT) from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path} line {number} is no JSON object", _HINT)
-    return found
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} line {number} is not a JSON object", _HINT)
+    return value
 
 
 def _text(row: Row, keys: tuple[str, ...], where: str) -> str | None:
@@ -169,12 +173,12 @@ def _text(row: Row, keys: tuple[str, ...], where: str) -> str | None:
         value = row.get(key)
         if value is None or value == "":
             continue
-        # A speaker may well be a number.
+        # A speaker may be given as a number.
         if isinstance(value, bool) or not isinstance(value, str | int):
-            raise ConfigError(f"{where}: {key} is no text", _HINT)
+            raise ConfigError(f"{where}: {key} is not text", _HINT)
         text = str(value)
-        if any(ord(letter) < 0x20 or 0xD800 <= ord(letter) < 0xE000 for letter in text):  # noqa: PLR2004 - control characters and half letters
-            raise ConfigError(f"{where}: {key} has characters that no text has")
+        if any(ord(letter) < 0x20 or 0xD800 <= ord(letter) < 0xE000 for letter in text):  # noqa: PLR2004 - control characters and lone surrogates
+            raise ConfigError(f"{where}: {key} contains control characters")
         return text
     return None
 
@@ -185,11 +189,11 @@ def _number(row: Row, keys: tuple[str, ...], where: str) -> float | None:
         if value is None or value == "":
             continue
         try:
-            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type] # what is no number raises
+            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type] # a value that is not a number raises
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if math.isnan(number):
-            raise ConfigError(f"{where}: {key} is no number", _HINT)
+            raise ConfigError(f"{where}: {key} is not a number", _HINT)
         return number
     return None
 

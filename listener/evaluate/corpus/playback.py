@@ -1,4 +1,4 @@
-"""Items played: read from their files at 16 kHz, from any phase, block by block."""
+"""Playback of items: blocks of samples at 16 kHz, from any phase of a step."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,24 +12,24 @@ from listener.evaluate.corpus.items import Item
 from listener.storage.recordings import open_recording
 
 BLOCK_SAMPLES: Final = 8 * SAMPLE_RATE_HZ
-"""What is read at once; how sound is cut changes no score."""
+"""Samples of one block; the block size does not affect scores."""
 ROUNDING_S: Final = 0.1
-"""By how much a label may end behind the sound: manifests are rounded."""
+"""Tolerance of a label's end beyond the end of the audio: manifests are rounded."""
 
 _HASHED_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class PlayableItem:
-    """An item that was found and can be played."""
+    """An item whose file was opened and checked."""
 
     item: Item
     length_samples: int
-    """As the file's header claims it."""
+    """Length by the file's header."""
     channel: int
 
     def play(self, phase_samples: int = 0) -> Iterator[Samples]:
-        """Give the item from ``phase_samples`` on.
+        """Yield the blocks of the item from ``phase_samples`` on.
 
         Raises:
             Unavailable: the file is damaged.
@@ -45,43 +45,43 @@ class PlayableItem:
 
 
 def open_item(item: Item, channel: int) -> PlayableItem:
-    """Find out how long an item is, and whether its labels lie in it.
+    """Return an item with its length; check that its labels lie within it.
 
     Args:
-        item: what is to be played.
-        channel: which channel of its file is heard.
+        item: the item to play.
+        channel: index of the channel of its file.
 
     Raises:
         Unavailable: its file cannot be read, or the item is shorter than a step.
-        UsageError: it has no such channel, or the item or a label lies behind the file's end.
+        UsageError: it has no such channel, or the item or a label ends after the file.
     """
     with open_recording(item.path, channel, item.start_s) as recording:
         whole = recording.length_samples
     length = whole - round(item.start_s * SAMPLE_RATE_HZ)
     where = f"{item.origin}: " if item.origin else ""
     if item.length_s is not None:
-        wanted = round(item.length_s * SAMPLE_RATE_HZ)
-        if wanted > length + ROUNDING_S * SAMPLE_RATE_HZ:
+        requested = round(item.length_s * SAMPLE_RATE_HZ)
+        if requested > length + ROUNDING_S * SAMPLE_RATE_HZ:
             raise UsageError(
-                f"{where}the stretch ends at {item.start_s + item.length_s:.2f} s,"
-                f" the sound after {whole / SAMPLE_RATE_HZ:.2f} s"
+                f"{where}the segment ends at {item.start_s + item.length_s:.2f} s,"
+                f" the audio at {whole / SAMPLE_RATE_HZ:.2f} s"
             )
-        length = min(length, wanted)
+        length = min(length, requested)
     for label in item.labels:
         if label.end_s is not None and label.end_s > length / SAMPLE_RATE_HZ + ROUNDING_S:
             raise UsageError(
-                f"{where}{label.word} is said until {label.end_s:.2f} s,"
-                f" the sound ends after {length / SAMPLE_RATE_HZ:.2f} s"
+                f"{where}the label {label.word} ends at {label.end_s:.2f} s,"
+                f" the audio at {length / SAMPLE_RATE_HZ:.2f} s"
             )
     if length < FRAME_SAMPLES:
-        raise Unavailable(f"{where}{length} samples are less than a step: nothing can be heard")
+        raise Unavailable(f"{where}{length} samples are less than one step")
     return PlayableItem(item, length, channel)
 
 
 def list_phases(plays: int, step_samples: int = FRAME_SAMPLES) -> tuple[int, ...]:
-    """Return where each of so many plays begins: evenly over one step.
+    """Return the first sample of each of ``plays`` plays, evenly spaced over one step.
 
-    A detector decides once a step, so each phase is another draw of the same sound.
+    A detector decides once per step, so each phase is another observation of the same audio.
     """
     return tuple(play * step_samples // plays for play in range(plays))
 
@@ -98,6 +98,8 @@ def file_hash(path: Path) -> str:
             while data := stream.read(_HASHED_BYTES):
                 digest.update(data)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else "no file has such a name"
+        reason = (
+            error.strerror if isinstance(error, OSError) else "the name contains a NUL character"
+        )
         raise Unavailable(f"cannot read {path}: {reason}") from error
     return digest.hexdigest()

@@ -1,8 +1,8 @@
-"""How loud speech is: the active speech level of ITU-T P.56, method B. Pure.
+"""Active speech level by ITU-T P.56, method B. Pure.
 
-A word in a long pause is as loud as the same word alone: only the time in which somebody speaks
-counts, with 200 ms of hangover; speech is what lies less than 15.9 dB under that level. The
-envelope is looked at once a millisecond, where the recommendation looks at each sample.
+Only the time in which somebody speaks counts, with 200 ms of hangover, so a word in a long pause
+has the same level as the word alone; speech is what lies less than 15.9 dB below that level. The
+envelope is sampled once a millisecond; the recommendation uses every sample.
 """
 
 import math
@@ -17,28 +17,28 @@ FULL_SCALE: Final = 32_768.0
 """0 dBov: the root mean square of the loudest square wave."""
 
 _SMOOTHING: Final = math.exp(-1 / (SAMPLE_RATE_HZ * 0.03))
-_LOOK_SAMPLES: Final = 16
-_HANGOVER_LOOKS: Final = round(0.2 * SAMPLE_RATE_HZ / _LOOK_SAMPLES)
+_DECIMATION: Final = 16
+_HANGOVER_POINTS: Final = round(0.2 * SAMPLE_RATE_HZ / _DECIMATION)
 _MARGIN_DB: Final = 15.9
 _THRESHOLDS: Final = 2.0 ** np.arange(16)
-"""From one unit of int16 to its end, 6 dB apart."""
+"""Thresholds over the range of int16, 6 dB apart."""
 
 
 class SpeechLevel:
-    """Measure a stream block by block, in constant memory. Not safe for use by several threads."""
+    """Level meter for a stream, block by block, in constant memory. Not thread-safe."""
 
     def __init__(self) -> None:
-        from scipy.signal import lfilter  # noqa: PLC0415 - 0.5 s, where levels are measured
+        from scipy.signal import lfilter  # noqa: PLC0415 - takes 0.5 s; only needed to measure levels
 
         self._filter: Any = lfilter
         self._energy = 0.0
         self._samples = 0
         self._states = [np.zeros(1), np.zeros(1)]
-        self._active_looks = np.zeros(len(_THRESHOLDS), np.int64)
-        self._since = np.full(len(_THRESHOLDS), _HANGOVER_LOOKS + 1, np.int64)
+        self._active_points = np.zeros(len(_THRESHOLDS), np.int64)
+        self._since = np.full(len(_THRESHOLDS), _HANGOVER_POINTS + 1, np.int64)
 
     def push(self, samples: NDArray[np.floating]) -> None:
-        """Take the next samples.
+        """Add the next samples.
 
         Args:
             samples: in units of int16, shape (n,), any n.
@@ -52,29 +52,29 @@ class SpeechLevel:
             envelope, self._states[stage] = self._filter(
                 [1 - _SMOOTHING], [1, -_SMOOTHING], envelope, zi=self._states[stage]
             )
-        first = -self._samples % _LOOK_SAMPLES
+        first = -self._samples % _DECIMATION
         self._samples += len(sound)
-        looks = envelope[first::_LOOK_SAMPLES]
-        if len(looks):
-            self._look(looks)
+        points = envelope[first::_DECIMATION]
+        if len(points):
+            self._count_active(points)
 
-    def _look(self, envelope: NDArray[np.float64]) -> None:
-        """Count at how many looks each threshold was passed not long ago."""
+    def _count_active(self, envelope: NDArray[np.float64]) -> None:
+        """Count the points at which each threshold was exceeded within the hangover."""
         places = np.arange(len(envelope))
         above = envelope[None, :] >= _THRESHOLDS[:, None]
         last = np.maximum.accumulate(np.where(above, places, -1 - self._since[:, None]), axis=1)
-        self._active_looks += (places - last <= _HANGOVER_LOOKS).sum(axis=1)
-        self._since = np.minimum(len(envelope) - 1 - last[:, -1], _HANGOVER_LOOKS + 1)
+        self._active_points += (places - last <= _HANGOVER_POINTS).sum(axis=1)
+        self._since = np.minimum(len(envelope) - 1 - last[:, -1], _HANGOVER_POINTS + 1)
 
     @property
     def rms(self) -> float:
-        """Root mean square of everything, pauses too, in units of int16; 0 of nothing."""
+        """Root mean square of all samples with pauses, in units of int16; 0 without samples."""
         return math.sqrt(self._energy / self._samples) if self._samples else 0.0
 
     @property
     def active_rms(self) -> float | None:
-        """Root mean square while somebody speaks, in units of int16; None where nobody does."""
-        active = np.minimum(self._active_looks * _LOOK_SAMPLES, self._samples)
+        """Root mean square during speech, in units of int16; None without speech."""
+        active = np.minimum(self._active_points * _DECIMATION, self._samples)
         if self._energy <= 0 or not active[0]:
             return None
         before: tuple[float, float] | None = None
@@ -86,17 +86,17 @@ class SpeechLevel:
             if margin_db <= _MARGIN_DB:
                 return _between(before, (level_db, margin_db))
             before = (level_db, margin_db)
-        # So faint that even the lowest threshold is far below, or so steady that none is passed.
+        # The signal is too faint for the lowest threshold, or no threshold has the margin.
         return _amplitude(before[0]) if before else None
 
 
 def decibels(amplitude: float) -> float:
-    """Return an amplitude in units of int16 in dBov."""
+    """Convert an amplitude in units of int16 to dBov."""
     return 20 * math.log10(amplitude / FULL_SCALE)
 
 
 def _between(before: tuple[float, float] | None, after: tuple[float, float]) -> float:
-    """Interpolate to where the level is the margin above the threshold."""
+    """Interpolate the amplitude at which the level is the margin above the threshold."""
     if before is None:
         return _amplitude(after[0])
     part = (before[1] - _MARGIN_DB) / (before[1] - after[1])

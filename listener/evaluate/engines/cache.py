@@ -1,7 +1,7 @@
-"""Scores on disk, so that nothing is computed twice and a stopped run goes on where it was.
+"""Cache of scores on disk, so that a repeated or interrupted run computes nothing twice.
 
-A file's name is the hash of all that its scores depend on, so nothing here is ever out of date.
-A file that is not whole is as good as none.
+A file's name is the hash of everything that its scores depend on, so an entry never becomes stale.
+An incomplete or damaged file is treated as missing.
 """
 
 import contextlib
@@ -30,14 +30,14 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 class ScoreCache:
-    """A folder of tracks. Several processes may use one."""
+    """A folder of score tracks; safe for use by several processes."""
 
     def __init__(self, folder: Path) -> None:
-        """Use ``folder``; it is made when the first track is kept."""
+        """Use ``folder``, which is created when the first track is stored."""
         self._folder = folder
 
     def load(self, key: str) -> ScoreTrack | None:
-        """Return the track kept under ``key``; None if there is none, or no whole one."""
+        """Return the track stored under ``key``; None if it is missing or damaged."""
         try:
             data = self._path(key).read_bytes()
         except OSError:
@@ -62,11 +62,11 @@ class ScoreCache:
             head.clipped_samples,
         )
 
-    def keep(self, key: str, track: ScoreTrack) -> None:
-        """Keep a track, whole or not at all.
+    def store(self, key: str, track: ScoreTrack) -> None:
+        """Store a track atomically.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         scores = np.ascontiguousarray(track.scores, "<f4").tobytes()
         head = _Head(
@@ -83,7 +83,7 @@ class ScoreCache:
         descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".unfinished-")
         try:
             with os.fdopen(descriptor, "wb") as stream:
-                # Most scores are close to nothing and alike: the fastest level takes half away.
+                # Most scores are close to 0 and alike: the fastest level halves the size.
                 stream.write(_MAGIC + msgspec.json.encode(head) + b"\n" + zlib.compress(scores, 1))
             Path(unfinished).replace(path)
         except BaseException:

@@ -1,4 +1,4 @@
-"""Our own models as an engine: many steps at once, or the device's detector step by step."""
+"""Earmark's models as an engine: in batches, or with the device's detector step by step."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,12 +26,12 @@ from listener.wakeword.detector import Detector
 from listener.wakeword.manifest import DEFAULT_THRESHOLD, Model
 
 HOP_MS: Final = 80
-"""The only hop at which many steps are computed at once."""
+"""The only hop that the batch engine supports."""
 
 
 @dataclass(frozen=True, slots=True)
 class EarmarkRecipe:
-    """How to make an engine of models in the catalogue; see ``EngineRecipe``."""
+    """Recipe for models of the catalogue; see ``EngineRecipe``."""
 
     name: str
     home: Path
@@ -46,10 +46,10 @@ class EarmarkRecipe:
         return dict(self.model_hashes)
 
     def build(self) -> Engine:
-        """Make it.
+        """Load the models and build the engine.
 
         Raises:
-            ModelRefused: a model is not there any more, or is another.
+            ModelRefused: a model is missing, or has changed.
         """
         catalogue = Catalogue(self.home)
         words = [catalogue.load(word) for word in self.words]
@@ -68,37 +68,39 @@ class EarmarkRecipe:
 def earmark_recipe(
     name: str, home: Path, words: tuple[str, ...], hop_ms: int = HOP_MS, *, stepwise: bool = False
 ) -> EarmarkRecipe:
-    """Prepare an engine.
+    """Return the recipe of an engine.
 
     Args:
-        name: what results call it.
-        home: where models were added.
+        name: name of the engine in the results.
+        home: data directory with added models.
         words: names of wake-word models.
-        hop_ms: time between scores, 80 or 40; at 40 the device's detector is driven step by step.
-        stepwise: drive the device's detector at 80 too, at about half the speed.
+        hop_ms: time between scores, 80 or 40; 40 uses the device's detector step by step.
+        stepwise: use the device's detector at 80 ms also, at about half the speed.
 
     Raises:
-        ModelRefused: a model is not there, or not what its manifest says.
-        UsageError: a model is no wake word.
+        ModelRefused: a model is missing, or does not match its manifest.
+        UsageError: a model is not a wake-word model.
     """
     catalogue = Catalogue(home)
     models = [catalogue.load(word) for word in words]
     for model in models:
         if model.manifest.kind != "wake-word":
-            raise UsageError(f"{model.name} is no wake word", "earmark models list shows the kinds")
+            raise UsageError(
+                f"{model.name} is not a wake-word model", "list the kinds: earmark models list"
+            )
     stepwise = stepwise or hop_ms != HOP_MS
     shared = (
         [catalogue.embedding()] if stepwise else [catalogue.embedding(), catalogue.long_embedding()]
     )
     hashes = tuple((model.name, _model_hash(model)) for model in (*models, *shared))
     installed = versions()
-    computing = tuple((package, installed.get(package)) for package in PACKAGES)
-    key = digest_values("earmark", hashes, hop_ms, stepwise, code_hash(SCORING), computing)
+    packages = tuple((package, installed.get(package)) for package in PACKAGES)
+    key = digest_values("earmark", hashes, hop_ms, stepwise, code_hash(SCORING), packages)
     return EarmarkRecipe(name, home, words, hop_ms, stepwise, key, hashes)
 
 
 class BatchEngine:
-    """Scores many steps at once; see ``Engine``."""
+    """Engine that scores many steps at once; see ``Engine``."""
 
     def __init__(self, model: BatchModel, thresholds: Mapping[str, float]) -> None:
         self._model = model
@@ -109,7 +111,7 @@ class BatchEngine:
         """See ``Engine.track``."""
         self._model.restart()
         length, parts = 0, [np.zeros((0, len(self.words)), np.float32)]
-        for block in _regular(blocks, BATCH_STEPS * FRAME_SAMPLES):
+        for block in _rechunk(blocks, BATCH_STEPS * FRAME_SAMPLES):
             length += len(block)
             whole = len(block) // FRAME_SAMPLES * FRAME_SAMPLES
             if whole:
@@ -118,7 +120,7 @@ class BatchEngine:
 
 
 class StepEngine:
-    """Drives the detector of the device; see ``Engine``."""
+    """Engine that runs the device's detector; see ``Engine``."""
 
     def __init__(
         self, detector: Detector, words: tuple[str, ...], thresholds: Mapping[str, float]
@@ -148,25 +150,25 @@ def _track(words: tuple[str, ...], scores: Scores, step_samples: int, length: in
     return ScoreTrack(words, scores, step_samples, step_samples, length)
 
 
-def _regular(blocks: Iterable[Samples], size: int) -> Iterator[Samples]:
-    """Give blocks of ``size``, and what is left."""
-    kept, filled = np.empty(size, np.int16), 0
+def _rechunk(blocks: Iterable[Samples], size: int) -> Iterator[Samples]:
+    """Yield blocks of ``size`` samples, and the remainder."""
+    buffer, filled = np.empty(size, np.int16), 0
     for block in blocks:
         read = 0
         while read < len(block):
             take = min(size - filled, len(block) - read)
-            kept[filled : filled + take] = block[read : read + take]
+            buffer[filled : filled + take] = block[read : read + take]
             filled += take
             read += take
             if filled == size:
-                yield kept
+                yield buffer
                 filled = 0
     if filled:
-        yield kept[:filled]
+        yield buffer[:filled]
 
 
 def _model_hash(model: Model) -> str:
-    """Return the hash of a model's file, or one over those of all its files."""
+    """Return the SHA-256 of a model's file, or one over those of all its files."""
     files = model.manifest.files
     if len(files) == 1:
         return files[0].sha256

@@ -1,20 +1,20 @@
-"""Any engine as a process: JSON Lines in, JSON Lines out, one answer to each line.
+"""External engine: a program that reads and writes JSON Lines, one answer to each line.
 
-The program is greeted once, and answers what it is::
+The first line is a greeting, which the program answers with its description::
 
     {"earmark":1,"sample_rate_hz":16000,"words":["alexa"]}
     {"name":"mine","version":"3","words":["alexa"],"thresholds":{"alexa":0.5},
      "step_samples":1280,"first_end_sample":1280}
 
-Then, for each item, a start, its sound in pieces of at most a second, and an end; each is answered
-by the scores that are known by then, a row for each step and a column for each word::
+Each item is a start, its audio in pieces of at most one second, and an end. Each line is answered
+with the scores that are available by then, a row for each step and a column for each word::
 
     {"start":true}                                    {"scores":[]}
     {"sound":"<base64 of int16, little endian>"}      {"scores":[[0.01],[0.93]]}
     {"end":true}                                      {"scores":[]}
 
-At the end of all its standard input is closed. Its standard error is the user's to read. What is
-kept of its scores is kept under its name, its version, its command line and the files named there.
+Finally the program's standard input is closed. Its standard error goes to the user. Its scores are
+cached by its name, version, command line and the files named there.
 """
 
 import base64
@@ -38,16 +38,16 @@ from listener.evaluate.corpus.playback import file_hash
 from listener.evaluate.engines.interface import Engine, ScoreTrack
 from listener.evaluate.engines.provenance import digest_values
 
-PATIENCE_S: Final = 60.0
-"""A program that is silent for so long will not answer any more."""
+TIMEOUT_S: Final = 60.0
+"""Maximum time to an answer."""
 END_S: Final = 1.0
-"""A program whose input was closed has so long to end."""
+"""Maximum time from closed input to the exit of the program."""
 LONGEST_ANSWER_BYTES: Final = 1 << 24
 PIECE_SAMPLES: Final = SAMPLE_RATE_HZ
-"""No piece is longer: a line of it fits into a pipe, so that writing never waits for reading."""
+"""Maximum length of a piece: its line fits into a pipe, so that writing never blocks."""
 
 _READ_BYTES: Final = 1 << 16
-_HINT: Final = "docs/research/engines.md has the protocol"
+_HINT: Final = "see the protocol in docs/research/engines.md"
 
 Answer = TypeVar("Answer")
 Word = Annotated[str, Meta(min_length=1, max_length=80)]
@@ -56,7 +56,7 @@ Samples16k = Annotated[int, Meta(ge=1, le=SAMPLE_RATE_HZ)]
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
-    """What a program says of itself."""
+    """Description of a program: its answer to the greeting."""
 
     name: Annotated[str, Meta(max_length=200)]
     version: Annotated[str, Meta(max_length=200)]
@@ -72,7 +72,7 @@ class _Scores(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ExternalRecipe:
-    """How to start a program; see ``EngineRecipe``."""
+    """Recipe that starts a program; see ``EngineRecipe``."""
 
     name: str
     command: tuple[str, ...]
@@ -85,29 +85,29 @@ class ExternalRecipe:
         return dict(self.file_hashes)
 
     def build(self) -> Engine:
-        """Start it.
+        """Start the program.
 
         Raises:
             Unavailable: it cannot be started, or does not answer.
-            ConfigError: it answers what is no answer.
+            ConfigError: its answer is invalid.
         """
         return ExternalEngine(self.command, self.words)
 
 
 def external_recipe(name: str, command: tuple[str, ...], words: tuple[str, ...]) -> ExternalRecipe:
-    """Start a program once, to learn what it is.
+    """Return the recipe of a program, which is started once for its description.
 
     Args:
-        name: what results call it.
+        name: name of the engine in the results.
         command: the program and its arguments.
-        words: what it is asked to listen for.
+        words: the wake words to score.
 
     Raises:
         Unavailable: it cannot be started, or does not answer.
-        ConfigError: there is no command, or it answers what is no answer.
+        ConfigError: there is no command, or the answer is invalid.
     """
     if not command:
-        raise ConfigError("the engine command needs a command", _HINT)
+        raise ConfigError("an engine of the kind command needs a command", _HINT)
     engine = ExternalEngine(command, words)
     hello = engine.hello
     engine.close()
@@ -117,25 +117,25 @@ def external_recipe(name: str, command: tuple[str, ...], words: tuple[str, ...])
 
 
 class ExternalEngine:
-    """A program that was started; see ``Engine``. One thread."""
+    """A running program; see ``Engine``. Use from one thread."""
 
     def __init__(
-        self, command: tuple[str, ...], words: tuple[str, ...], patience_s: float = PATIENCE_S
+        self, command: tuple[str, ...], words: tuple[str, ...], timeout_s: float = TIMEOUT_S
     ) -> None:
-        """Start and greet it; see ``ExternalRecipe.build``."""
+        """Start the program and send the greeting; see ``ExternalRecipe.build``."""
         self._command = command
         self._name = command[0]
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self.words = words
         self._start()
         self.thresholds = {word: self.hello.thresholds[word] for word in words}
 
     def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
-        """See ``Engine.track``; a program that failed at the last item is started anew.
+        """See ``Engine.track``; a program that failed at the previous item is started again.
 
         Raises:
-            Unavailable: the program ended or does not answer; or the sound is damaged.
-            ConfigError: it answers what is no answer.
+            Unavailable: the program exited or does not answer, or the audio is damaged.
+            ConfigError: its answer is invalid.
         """
         if self._process.returncode is not None:
             self._start()
@@ -158,8 +158,8 @@ class ExternalEngine:
         )
 
     def close(self) -> None:
-        """Close its input and wait for its end; harmless when repeated."""
-        for pipe in (self._into, self._out_of):
+        """Close the program's input and wait for its exit; idempotent."""
+        for pipe in (self._stdin, self._stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
         try:
@@ -175,15 +175,15 @@ class ExternalEngine:
     def _start(self) -> None:
         self._unread = bytearray()
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - what the user asked for
+            self._process = subprocess.Popen(  # noqa: S603 - the command of the user's plan
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise Unavailable(f"cannot start {self._name}: {reason}", _HINT) from error
-        # Both are pipes, as was asked for.
-        self._into = cast("IO[bytes]", self._process.stdin)
-        self._out_of = cast("IO[bytes]", self._process.stdout)
+        # Both are pipes, as requested above.
+        self._stdin = cast("IO[bytes]", self._process.stdin)
+        self._stdout = cast("IO[bytes]", self._process.stdout)
         greeting = {"earmark": 1, "sample_rate_hz": SAMPLE_RATE_HZ, "words": self.words}
         self.hello = self._ask(greeting, Hello)
         for what, known in (("word", self.hello.words), ("threshold", self.hello.thresholds)):
@@ -194,45 +194,51 @@ class ExternalEngine:
     def _scores(self, line: dict[str, object]) -> tuple[tuple[float, ...], ...]:
         rows = self._ask(line, _Scores).scores
         if any(len(row) != len(self.hello.words) for row in rows):
-            raise ConfigError(f"{self._name} gives rows of another length than its words", _HINT)
+            raise ConfigError(
+                f"{self._name} sent rows whose length is not its number of words", _HINT
+            )
         return rows
 
     def _ask(self, line: dict[str, object], kind: type[Answer]) -> Answer:
-        """Write a line and read its answer; a program that fails is ended."""
+        """Write a line and return its answer; stop the program if that fails."""
         try:
             try:
-                self._into.write(msgspec.json.encode(line) + b"\n")
-                self._into.flush()
+                self._stdin.write(msgspec.json.encode(line) + b"\n")
+                self._stdin.flush()
             except OSError as error:
-                raise self._gone() from error
+                raise self._exit_error() from error
             try:
-                return msgspec.json.decode(self._answer(), type=kind)
+                return msgspec.json.decode(self._read_answer(), type=kind)
             except (msgspec.DecodeError, RecursionError) as error:
-                raise ConfigError(f"{self._name} answers what is none: {error}", _HINT) from error
+                raise ConfigError(f"{self._name} sent an invalid answer: {error}", _HINT) from error
         except EarmarkError:
             self.close()
             raise
 
-    def _answer(self) -> bytes:
-        until_s = time.monotonic() + self._patience_s
+    def _read_answer(self) -> bytes:
+        until_s = time.monotonic() + self._timeout_s
         while (end := self._unread.find(b"\n")) < 0:
             left_s = until_s - time.monotonic()
-            ready, _, _ = select.select([self._out_of], [], [], max(0.0, left_s))
+            ready, _, _ = select.select([self._stdout], [], [], max(0.0, left_s))
             if not ready:
-                raise Unavailable(f"{self._name} did not answer for {self._patience_s:g} s", _HINT)
-            data = os.read(self._out_of.fileno(), _READ_BYTES)
+                raise Unavailable(
+                    f"{self._name} did not answer within {self._timeout_s:g} s", _HINT
+                )
+            data = os.read(self._stdout.fileno(), _READ_BYTES)
             if not data:
-                raise self._gone()
+                raise self._exit_error()
             self._unread += data
             if len(self._unread) > LONGEST_ANSWER_BYTES:
-                raise ConfigError(f"{self._name} answers without end", _HINT)
+                raise ConfigError(
+                    f"{self._name} sent a line of over {LONGEST_ANSWER_BYTES} bytes", _HINT
+                )
         answer = bytes(self._unread[:end])
         del self._unread[: end + 1]
         return answer
 
-    def _gone(self) -> Unavailable:
+    def _exit_error(self) -> Unavailable:
         try:
             code = self._process.wait(1)
         except subprocess.TimeoutExpired:
             return Unavailable(f"{self._name} closed its output", _HINT)
-        return Unavailable(f"{self._name} ended with exit code {code}", _HINT)
+        return Unavailable(f"{self._name} exited with code {code}", _HINT)

@@ -1,7 +1,4 @@
-"""What gives scores, behind one Protocol: our own models, or another engine's.
-
-The scores of one item, as any engine gives them.
-"""
+"""Interface of engines: a recipe builds an engine, which turns audio into a track of scores."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,93 +14,93 @@ Scores = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class ScoreTrack:
-    """Every step's scores over one play of one item.
+    """Scores of every step over one play of one item.
 
-    Positions are samples at 16 kHz from the start of the item, whatever phase it was played at.
+    Positions are samples at 16 kHz from the start of the item, at any phase of the play.
     """
 
     words: tuple[str, ...]
-    """What the columns are: names of models."""
+    """Names of the models, in the order of the columns."""
     scores: Scores
     """float32, shape (steps, words), 0 to 1."""
     step_samples: int
-    """From one score to the next: 1280 for openWakeWord's models at a hop of 80 ms."""
+    """Distance between scores: 1280 for openWakeWord's models at a hop of 80 ms."""
     first_end_sample: int
-    """Where the first step ends."""
+    """End of the first step."""
     length_samples: int
-    """How much sound the item has, what fills no step at its end included."""
+    """Length of the item, including a remainder that does not fill a step."""
     clipped_samples: int = 0
-    """How many samples mixing drove beyond the range of int16."""
+    """Samples that exceeded the range of int16 after mixing."""
 
     def end_samples(self) -> NDArray[np.int64]:
-        """Where each step ends, shape (steps,)."""
+        """Return the end of each step in samples, int64, shape (steps,)."""
         steps = np.arange(len(self.scores), dtype=np.int64)
         return self.first_end_sample + steps * self.step_samples
 
     def of(self, word: str) -> Scores:
-        """Return the column of ``word``, shape (steps,)."""
+        """Return the scores of ``word``, float32, shape (steps,)."""
         return self.scores[:, self.words.index(word)]
 
 
 def build_track(
     words: tuple[str, ...], rows: list[list[float]], step: int, first_end: int, length: int
 ) -> ScoreTrack:
-    """Return the track of scores that came row by row.
+    """Return the track of a list of rows.
 
     Args:
-        words: of the columns.
-        rows: a row for each step; none, where the sound is shorter than a step.
+        words: names of the columns.
+        rows: scores of each step; empty if the audio is shorter than a step.
         step: samples from one score to the next.
-        first_end: where the first step ends.
-        length: of the sound, in samples.
+        first_end: end of the first step, in samples.
+        length: length of the audio, in samples.
     """
     scores = np.array(rows, np.float32).reshape(len(rows), len(words))
     return ScoreTrack(words, scores, step, first_end, length)
 
 
 class Engine(Protocol):
-    """Scores sound. One object lives in each worker process and is used by one thread."""
+    """Scores audio. Each worker process has its own and uses it from one thread."""
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The wake words, in the order of the columns of its tracks."""
+        """Names of the wake words, in the order of the columns of its tracks."""
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        """Each word's default threshold."""
+        """Default threshold of each word, 0 to 1."""
 
     def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         """Score one item from a fresh start.
 
         Args:
-            blocks: int16 at 16 kHz, any lengths. They are read one by one: an item may be a day.
+            blocks: int16 at 16 kHz, any lengths; read one by one, as an item may be a day long.
 
         Raises:
-            Unavailable: the sound is damaged; passed on from ``blocks``.
+            Unavailable: the audio is damaged; raised by ``blocks``.
         """
 
 
 class EngineRecipe(Protocol):
-    """How to make an engine: small, hashable, picklable, sent to each worker.
+    """Description from which a worker builds an engine: small, hashable, picklable.
 
-    A worker that gets an equal recipe again goes on with the engine that it has.
+    A worker builds an engine once and reuses it for equal recipes.
     """
 
     @property
     def name(self) -> str:
-        """What results call it."""
+        """Name of the engine in the results."""
 
     @property
     def key(self) -> str:
-        """SHA-256 over all that its scores depend on: model bytes, settings, code, versions."""
+        """SHA-256 over everything that scores depend on: models, settings, code, versions."""
 
     def __hash__(self) -> int: ...
 
     def hashes(self) -> Mapping[str, str]:
-        """SHA-256 of each model file, by name."""
+        """Return the SHA-256 of each model file, by name."""
 
     def build(self) -> Engine:
-        """Make it.
+        """Build the engine.
 
         Raises:
             EarmarkError: a model is refused, or a package is not installed.

@@ -1,13 +1,7 @@
-"""Recipes of other engines by the same ruler: openWakeWord's own code, and microWakeWord.
+"""Engines of other packages: openWakeWord and microWakeWord, scored with the same rules.
 
-Each is driven as its makers drive it, in a module of its own, and its scores are judged by the
-same rule as ours. Both are extras; ``piped.py`` runs any other engine as a process.
-
-Packages of other engines: extras, which may not be there.
-
-openWakeWord's own code, driven as its makers drive it.
-
-microWakeWord's networks, driven as their makers drive them.
+Each package is called as its authors call it. Both are optional dependencies (the extra ``peers``);
+``external.py`` runs any other engine as a process.
 """
 
 import importlib
@@ -31,35 +25,40 @@ from listener.evaluate.engines.provenance import digest_values
 from listener.inference.catalogue import Catalogue
 from listener.wakeword.manifest import DEFAULT_THRESHOLD, Model
 
-_HINT: Final = "pip install 'earmark[peers]' brings it"
+OPENWAKEWORD: Final = "openwakeword"
+MICROWAKEWORD: Final = "microwakeword"
+
+_HINT: Final = "pip install 'earmark[peers]'"
+_MICRO_PACKAGE: Final = "pymicro_wakeword"
+_MICRO_CHUNK_SAMPLES: Final = 160
 
 
-def import_package(name: str) -> Any:  # noqa: ANN401 - neither engine ships types
+def import_package(name: str) -> Any:  # noqa: ANN401 - neither package ships types
     """Import a module.
 
     Raises:
-        ConfigError: it, or what it needs itself, is not installed.
+        ConfigError: the module or one of its dependencies is not installed.
     """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise ConfigError(f"{name.partition('.')[0]} cannot be used: {error}", _HINT) from error
+        raise ConfigError(f"{name.partition('.')[0]} cannot be imported: {error}", _HINT) from error
 
 
-def find_package(name: str, called: str) -> Path:
-    """Find where a package lies without importing it.
+def find_package(name: str, distribution: str) -> Path:
+    """Return the folder of a package without importing it.
 
     Args:
-        name: by which it is imported.
-        called: by which it is installed.
+        name: name of the module.
+        distribution: name of the installable package.
 
     Raises:
         ConfigError: it is not installed.
     """
-    found = importlib.util.find_spec(name)
-    if found is None or found.origin is None:
-        raise ConfigError(f"{called} is not installed", _HINT)
-    return Path(found.origin).parent
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"{distribution} is not installed", _HINT)
+    return Path(spec.origin).parent
 
 
 def package_versions(*packages: str) -> tuple[tuple[str, str], ...]:
@@ -75,15 +74,15 @@ def package_versions(*packages: str) -> tuple[tuple[str, str], ...]:
 
 
 class OpenWakeWord:
-    """openWakeWord's own ``Model.predict``, 80 ms at a time; see ``Engine``."""
+    """openWakeWord's ``Model.predict``, 80 ms at a time; see ``Engine``."""
 
     def __init__(self, models: list[Model]) -> None:
-        """Load.
+        """Load the models.
 
         Raises:
             ConfigError: the package is not installed.
         """
-        # As in inference/runtime.py: telemetry is on by default, and off before the first import.
+        # As in inference/onnx.py: telemetry is on by default; disable it before the first import.
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         module = import_package("openwakeword.model")
         module.ort.disable_telemetry_events()
@@ -91,20 +90,24 @@ class OpenWakeWord:
         self.thresholds = {
             model.name: model.manifest.threshold or DEFAULT_THRESHOLD for model in models
         }
-        # It wants files, and names its scores after them.
+        # The package reads files, and names its scores after them.
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Specified provider", UserWarning)
             paths = [Path(folder) / f"{model.name}.onnx" for model in models]
             for path, model in zip(paths, models, strict=True):
                 path.write_bytes(model.data)
             self._model = module.Model(wakeword_model_paths=[str(path) for path in paths])
-        # Its own argument for this takes the name of the model for one of the labels.
-        named = {
+        # The constructor's own argument for this confuses the name of the model with a label.
+        labels_by_word = {
             model.name: {str(index): f"{model.name} {index}" for index in model.manifest.labels}
             for model in models
         }
-        self._model.class_mapping |= {word: labels for word, labels in named.items() if labels}
-        self._names = {word: tuple(labels.values()) or (word,) for word, labels in named.items()}
+        self._model.class_mapping |= {
+            word: labels for word, labels in labels_by_word.items() if labels
+        }
+        self._names = {
+            word: tuple(labels.values()) or (word,) for word, labels in labels_by_word.items()
+        }
         self._start = self._model.preprocessor.feature_buffer.copy()
 
     def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
@@ -121,7 +124,7 @@ class OpenWakeWord:
         return build_track(self.words, rows, FRAME_SAMPLES, FRAME_SAMPLES, length)
 
     def _restart(self) -> None:
-        """Put it where a new one stands: its own ``reset`` leaves the sound of the last item."""
+        """Reset all state: the package's ``reset`` keeps the audio of the previous item."""
         features = self._model.preprocessor
         features.raw_data_buffer.clear()
         features.melspectrogram_buffer = np.ones((76, 32))
@@ -130,37 +133,33 @@ class OpenWakeWord:
         self._model.reset()
 
 
-_PACKAGE: Final = "pymicro_wakeword"
-_CHUNK_SAMPLES: Final = 160
-
-
 def file_name(word: str) -> str:
-    """Return what a word's files are called there, without their endings."""
+    """Return the name of a word's files in microWakeWord, without their endings."""
     return word.replace("-", "_")
 
 
 def models_folder() -> Path:
-    """Find the models of the package without importing it.
+    """Return the folder of microWakeWord's models without importing the package.
 
     Raises:
         ConfigError: it is not installed.
     """
-    return find_package(_PACKAGE, "pymicro-wakeword") / "models"
+    return find_package(_MICRO_PACKAGE, "pymicro-wakeword") / "models"
 
 
 class MicroWakeWord:
-    """microWakeWord's networks: the mean of their last probabilities, every 30 ms; see ``Engine``.
+    """microWakeWord: the mean of the last probabilities, every 30 ms; see ``Engine``.
 
-    The mean over its window is what its makers hold against the threshold.
+    Its authors compare the mean over a window with the threshold.
     """
 
     def __init__(self, words: tuple[str, ...]) -> None:
-        """Load.
+        """Load the models.
 
         Raises:
             ConfigError: the package is not installed.
         """
-        self._module = import_package(_PACKAGE)
+        self._module = import_package(_MICRO_PACKAGE)
         self.words = words
         folder = models_folder()
         self._models = [
@@ -181,38 +180,34 @@ class MicroWakeWord:
         length, seen, first_end, rows = 0, 0, 0, []
         for chunk in _chunks(blocks):
             length += len(chunk)
-            if len(chunk) < _CHUNK_SAMPLES:
+            if len(chunk) < _MICRO_CHUNK_SAMPLES:
                 break
             for feature in features.process_streaming(chunk.tobytes()):
                 scores = [model.process_streaming_prob(feature) for model in self._models]
                 seen += 1
-                # Between strides it answers 0, which is no score.
+                # Between strides the package returns 0, which is not a score.
                 if seen % self._stride == 0:
                     first_end = first_end or length
                     rows.append(scores)
-        step_samples = self._stride * _CHUNK_SAMPLES
+        step_samples = self._stride * _MICRO_CHUNK_SAMPLES
         return build_track(self.words, rows, step_samples, first_end or step_samples, length)
 
 
 def _chunks(blocks: Iterable[Samples]) -> Iterable[Samples]:
-    """Cut blocks into pieces of 10 ms, the last as long as it is."""
+    """Yield chunks of 10 ms, and the remainder."""
     left = np.zeros(0, np.int16)
     for block in blocks:
         left = np.concatenate([left, block])
-        whole = len(left) // _CHUNK_SAMPLES * _CHUNK_SAMPLES
-        yield from left[:whole].reshape(-1, _CHUNK_SAMPLES)
+        whole = len(left) // _MICRO_CHUNK_SAMPLES * _MICRO_CHUNK_SAMPLES
+        yield from left[:whole].reshape(-1, _MICRO_CHUNK_SAMPLES)
         left = left[whole:]
     if len(left):
         yield left
 
 
-OPENWAKEWORD: Final = "openwakeword"
-MICROWAKEWORD: Final = "microwakeword"
-
-
 @dataclass(frozen=True, slots=True)
 class PeerRecipe:
-    """How to make an engine of somebody else's package; see ``EngineRecipe``."""
+    """Recipe for an engine of another package; see ``EngineRecipe``."""
 
     kind: str
     name: str
@@ -226,11 +221,11 @@ class PeerRecipe:
         return dict(self.model_hashes)
 
     def build(self) -> Engine:
-        """Make it.
+        """Load the models and build the engine.
 
         Raises:
             ConfigError: its package is not installed.
-            ModelRefused: a model is not there any more, or is another.
+            ModelRefused: a model is missing, or has changed.
         """
         if self.kind == OPENWAKEWORD:
             catalogue = Catalogue(self.home)
@@ -239,11 +234,11 @@ class PeerRecipe:
 
 
 def openwakeword_recipe(name: str, home: Path, words: tuple[str, ...]) -> PeerRecipe:
-    """Prepare openWakeWord's own code with models of our catalogue.
+    """Return the recipe of openWakeWord with models of Earmark's catalogue.
 
     Raises:
         ConfigError: the package is not installed.
-        ModelRefused: a model is not there, or not what its manifest says.
+        ModelRefused: a model is missing, or does not match its manifest.
     """
     catalogue = Catalogue(home)
     models = [catalogue.load(word) for word in words]
@@ -254,12 +249,12 @@ def openwakeword_recipe(name: str, home: Path, words: tuple[str, ...]) -> PeerRe
 
 
 def microwakeword_recipe(name: str, home: Path, words: tuple[str, ...]) -> PeerRecipe:
-    """Prepare microWakeWord with the models of its package.
+    """Return the recipe of microWakeWord with the models of its package.
 
     Args:
-        name: what results call it.
-        home: not looked at; as the others.
-        words: names of its models; hyphens stand for underscores.
+        name: name of the engine in the results.
+        home: not used; the other recipes have it.
+        words: names of its models, with hyphens for underscores.
 
     Raises:
         ConfigError: the package is not installed.
@@ -272,9 +267,9 @@ def microwakeword_recipe(name: str, home: Path, words: tuple[str, ...]) -> PeerR
         file = folder / f"{file_name(word)}.tflite"
         if not file.is_file():
             known = ", ".join(sorted(path.stem for path in folder.glob("*.tflite")))
-            raise UsageError(f"microWakeWord has no model {word}", f"it has {known}")
+            raise UsageError(f"microWakeWord has no model {word}", f"choose one of {known}")
         hashes.append((word, file_hash(file)))
-        # Threshold and window stand beside it.
+        # The threshold and the window are in a file beside the model.
         hashes.append((f"{word}.json", file_hash(file.with_suffix(".json"))))
     key = digest_values(MICROWAKEWORD, tuple(hashes), packages)
     return PeerRecipe(MICROWAKEWORD, name, home, words, key, tuple(hashes))

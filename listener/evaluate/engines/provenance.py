@@ -1,4 +1,4 @@
-"""What a number rests on: hashes of the code and versions of what computes."""
+"""Provenance of results: hashes of the code and versions of the packages that compute."""
 
 import hashlib
 import importlib.metadata
@@ -15,31 +15,32 @@ import listener
 PACKAGES: Final = ("numpy", "onnxruntime", "scipy", "soundfile", "soxr")
 
 SCORING: Final = ("audio", "inference", "storage/recordings.py", "wakeword")
-"""What the scores of our own models depend on; another threshold or report does not touch them."""
+"""Code that the scores of Earmark's models depend on; thresholds and reports do not."""
 MIXING: Final = (
     "evaluate/corpus/augmentation.py",
     "evaluate/corpus/playback.py",
     "evaluate/corpus/speech_level.py",
 )
+"""Code that the augmented audio depends on."""
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Earmark, Python and the packages that compute."""
-    found = {"earmark": listener.__version__, "python": platform.python_version()}
-    found["libsndfile"] = str(soundfile.__libsndfile_version__)
+    installed = {"earmark": listener.__version__, "python": platform.python_version()}
+    installed["libsndfile"] = str(soundfile.__libsndfile_version__)
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            continue  # an engine of others does without some
-    return found
+            continue  # other engines need only some of them
+    return installed
 
 
 def code_hash(parts: tuple[str, ...] = ()) -> str:
     """Return the SHA-256 over the source of the package.
 
     Args:
-        parts: only these files and folders of it; none: all.
+        parts: files and folders of the package to include; empty: all.
     """
     root = importlib.resources.files("listener")
     digest = hashlib.sha256()
@@ -51,7 +52,7 @@ def code_hash(parts: tuple[str, ...] = ()) -> str:
 
 
 def digest_values(*parts: object) -> str:
-    """Return the SHA-256 over the plain text of numbers, texts and tuples of them."""
+    """Return the SHA-256 over the ``repr`` of numbers, texts and tuples of them."""
     return hashlib.sha256(repr(parts).encode(errors="surrogatepass")).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Which engine each kind of a plan names."""
+"""Registry of engine kinds: builds the recipe that a plan names."""
 
 from pathlib import Path
 from typing import Final
@@ -14,16 +14,16 @@ KINDS: Final = ("earmark", "openwakeword", "microwakeword", "command")
 
 
 def build_recipe(settings: EngineSettings, home: Path) -> EngineRecipe:
-    """Prepare the engine of one table of a plan.
+    """Return the recipe of one engine of a plan.
 
     Args:
-        settings: says its kind and its words.
-        home: where models were added.
+        settings: kind, words and options of the engine.
+        home: data directory with added models.
 
     Raises:
-        ConfigError: there is no such kind, or its package is not installed.
-        ModelRefused: a model is not there, or not what its manifest says.
-        UsageError: a model is no wake word.
+        ConfigError: the kind is unknown, or its package is not installed.
+        ModelRefused: a model is missing, or does not match its manifest.
+        UsageError: a model is not a wake-word model.
     """
     match settings.kind:
         case "earmark":
@@ -42,5 +42,5 @@ def build_recipe(settings: EngineSettings, home: Path) -> EngineRecipe:
             return external_recipe(settings.name, settings.command, settings.words)
         case _:
             raise ConfigError(
-                f"there is no kind of engine {settings.kind!r}", f"there are {', '.join(KINDS)}"
+                f"unknown engine kind {settings.kind!r}", f"use one of {', '.join(KINDS)}"
             )

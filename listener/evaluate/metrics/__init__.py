@@ -1,1 +1,1 @@
-"""Scores into events, and events into rates that carry their own uncertainty."""
+"""Metrics: events from scores, and rates with confidence intervals from events."""

@@ -1,12 +1,8 @@
-"""When a track wakes, and what each wake is. Pure.
+"""Wakes of a track of scores: hits, misses, false wakes and near misses, at any threshold. Pure.
 
-``docs/research/index.md`` has the definitions in words; the rule is that of
-``listener/wakeword/detector.py``, here over a whole track at once.
-
-Misses and false wakes at every threshold at once. Pure.
-
-Scores are computed once; a threshold only matters where it passes a score, so a track is judged
-as often as its scores fill different steps of the grid.
+The definitions are in ``docs/research/index.md``; the trigger rule is that of
+``listener/wakeword/detector.py``, applied to a whole track at once. ``count_curve`` counts at every
+threshold of a grid: only thresholds between which some score lies give different counts.
 """
 
 import dataclasses
@@ -24,79 +20,90 @@ from listener.wakeword.detector import Rule
 
 Indices = NDArray[np.int64]
 
+_TAIL: Final = (0.0001, 0.0002, 0.0005)
+GRID: Final[tuple[float, ...]] = (
+    *_TAIL,
+    *(step / 1000 for step in range(1, 1000)),
+    *(1 - tail for tail in reversed(_TAIL)),
+)
+"""Thresholds of the curve: thousandths, and finer at both ends, where most scores are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Where a wake is a hit."""
+    """Window of a labelled word: a wake in it is a hit."""
 
     first_sample: int
     end_sample: int
-    """A step that ends here still belongs to it."""
+    """Last sample at which a step of the window may end."""
     word_end_sample: int | None
-    """Where the word itself ends; None where nobody noted it."""
+    """End of the word itself; None if not labelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class WakeCounts:
-    """What each wake of a track turned out to be."""
+    """Hits, misses and false wakes of a track."""
 
     hits: tuple[tuple[int, int], ...]
-    """Window and step."""
+    """Indices of window and step."""
     misses: tuple[int, ...]
-    """Windows."""
+    """Indices of windows."""
     false_wakes: tuple[int, ...]
-    """Steps."""
+    """Indices of steps."""
 
 
 def hit_windows(item: Item, word: str, length_samples: int, tail_s: float) -> tuple[Window, ...]:
-    """Return where a wake for ``word`` is a hit, in the order of time.
+    """Return the windows of an item's labels for ``word``, in the order of time.
 
     Args:
-        item: has the labels.
-        word: labels of other words open no window.
-        length_samples: of the item.
-        tail_s: how long after its end a word may still be heard.
+        item: the item with its labels.
+        word: label of the word; other labels have no window.
+        length_samples: length of the item.
+        tail_s: time after the end of a word in which a wake is still a hit.
     """
-    places = []
+    windows = []
     for label in item.labels:
         if label.word != word:
             continue
         if label.start_s is None or label.end_s is None:
-            # Somewhere in the item; the step that ends it may end a little later.
-            places.append(Window(0, length_samples + round(tail_s * SAMPLE_RATE_HZ), None))
+            # Anywhere in the item; its last step may end a little later.
+            windows.append(Window(0, length_samples + round(tail_s * SAMPLE_RATE_HZ), None))
         else:
             end = round(label.end_s * SAMPLE_RATE_HZ)
-            places.append(
+            windows.append(
                 Window(
                     round(label.start_s * SAMPLE_RATE_HZ), end + round(tail_s * SAMPLE_RATE_HZ), end
                 )
             )
-    return tuple(sorted(places, key=lambda window: (window.first_sample, window.end_sample)))
+    return tuple(sorted(windows, key=lambda window: (window.first_sample, window.end_sample)))
 
 
 def find_wakes(ends: Indices, scores: Scores, rule: Rule) -> Indices:
-    """Return the steps that wake, as ``Trigger`` finds them one by one.
+    """Return the indices of the steps that wake; equal to those of ``Trigger``.
 
     Args:
-        ends: where each step ends, shape (steps,), rising.
-        scores: shape (steps,).
+        ends: end of each step in samples, shape (steps,), ascending.
+        scores: scores, shape (steps,).
         rule: threshold, patience and refractory.
     """
     return select_apart(select_qualifying(scores, rule), ends, rule.refractory_samples)
 
 
 def select_qualifying(scores: Scores, rule: Rule) -> Indices:
-    """Return the steps that have been at or above the threshold for the patience."""
+    """Return the steps whose scores have reached the threshold for the patience."""
     steps = np.flatnonzero(reaches(scores, rule.threshold))
-    wanted = rule.patience_steps - 1
-    if not wanted or not len(steps):
+    earlier = rule.patience_steps - 1
+    if not earlier or not len(steps):
         return steps
-    held: Indices = steps[wanted:][steps[wanted:] - steps[:-wanted] == wanted]
-    return held
+    qualifying: Indices = steps[earlier:][steps[earlier:] - steps[:-earlier] == earlier]
+    return qualifying
 
 
 def reaches(scores: Scores, threshold: float) -> NDArray[np.bool_]:
-    """Compare as the trigger does, in double precision, without making a copy of the scores."""
+    """Return where scores reach the threshold, shape (steps,).
+
+    Equal to the trigger's comparison in double precision, without a copy of the scores.
+    """
     least = np.float32(threshold)
     if float(least) < threshold:
         least = np.nextafter(least, np.float32(np.inf))
@@ -105,7 +112,7 @@ def reaches(scores: Scores, threshold: float) -> NDArray[np.bool_]:
 
 
 def select_apart(steps: Indices, ends: Indices, least_samples: int) -> Indices:
-    """Return the first of ``steps``, and each that is far enough from the last one chosen."""
+    """Return the first step, and each that ends ``least_samples`` after the last chosen one."""
     if not len(steps):
         return steps
     at = ends[steps]
@@ -119,18 +126,18 @@ def select_apart(steps: Indices, ends: Indices, least_samples: int) -> Indices:
 
 
 def find_near_misses(ends: Indices, scores: Scores, rule: Rule, woken: Indices) -> Indices:
-    """Return the peak of each run of scores that nearly woke, as ``Trigger`` does.
+    """Return the peak of each near miss, as a step index; equal to those of ``Trigger``.
 
     Args:
-        ends: where each step ends.
-        scores: shape (steps,).
-        rule: threshold and near-miss threshold.
-        woken: the steps that woke.
+        ends: end of each step in samples, shape (steps,).
+        scores: scores, shape (steps,).
+        rule: threshold, near-miss threshold and refractory.
+        woken: indices of the steps that woke.
     """
     peaks = []
     for first, end in find_runs(scores, min(rule.near_miss_threshold, rule.threshold)):
         if end == len(scores):
-            continue  # still going on: nobody knows yet
+            continue  # the run has not ended: the outcome is not known
         before = int(np.searchsorted(woken, end))
         last = int(woken[before - 1]) if before else -1
         peak = first + int(np.argmax(scores[first:end]))
@@ -141,97 +148,90 @@ def find_near_misses(ends: Indices, scores: Scores, rule: Rule, woken: Indices) 
 
 
 def find_runs(scores: Scores, threshold: float) -> list[tuple[int, int]]:
-    """Return first step and end of each run of steps at or above ``threshold``."""
+    """Return the first step and the end (exclusive) of each run at or above ``threshold``."""
     above = np.concatenate([[False], reaches(scores, threshold), [False]])
     edges = np.flatnonzero(above[1:] != above[:-1])
     return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
 
 
-def count_wakes(ends: Indices, woken: Indices, places: Sequence[Window]) -> WakeCounts:
-    """Tell hits from false wakes: one hit for each window, the earliest wake in it.
+def count_wakes(ends: Indices, woken: Indices, windows: Sequence[Window]) -> WakeCounts:
+    """Match wakes with windows: the earliest wake in a window is its hit, others are false wakes.
 
     Args:
-        ends: where each step ends.
-        woken: the steps that woke, in order.
-        places: the windows, in order.
+        ends: end of each step in samples, shape (steps,).
+        woken: indices of the steps that woke, ascending.
+        windows: windows of the labelled words, in order.
     """
-    open_places = list(range(len(places)))
+    unmatched = list(range(len(windows)))
     hits: list[tuple[int, int]] = []
     false_wakes: list[int] = []
     for step in woken.tolist():
         at = int(ends[step])
-        place = next(
+        match = next(
             (
                 index
-                for index in open_places
-                if places[index].first_sample < at <= places[index].end_sample
+                for index in unmatched
+                if windows[index].first_sample < at <= windows[index].end_sample
             ),
             None,
         )
-        if place is None:
+        if match is None:
             false_wakes.append(step)
         else:
-            open_places.remove(place)
-            hits.append((place, step))
-    return WakeCounts(tuple(hits), tuple(open_places), tuple(false_wakes))
+            unmatched.remove(match)
+            hits.append((match, step))
+    return WakeCounts(tuple(hits), tuple(unmatched), tuple(false_wakes))
 
 
-def false_hours(length_samples: int, places: Sequence[Window]) -> float:
-    """Return the hours of an item in which a wake would be false: those outside every window."""
+def false_hours(length_samples: int, windows: Sequence[Window]) -> float:
+    """Return the hours of an item outside every window, where a wake would be false."""
     covered = reached = 0
-    for place in places:
-        first, end = max(place.first_sample, reached), min(place.end_sample, length_samples)
+    for window in windows:
+        first, end = max(window.first_sample, reached), min(window.end_sample, length_samples)
         covered += max(end - first, 0)
         reached = max(reached, end)
     return (length_samples - covered) / SAMPLE_RATE_HZ / 3600
 
 
-_TAIL: Final = (0.0001, 0.0002, 0.0005)
-GRID: Final[tuple[float, ...]] = (
-    *_TAIL,
-    *(step / 1000 for step in range(1, 1000)),
-    *(1 - tail for tail in reversed(_TAIL)),
-)
-"""Every threshold that is judged: thousandths, and finer at both ends, where scores crowd."""
-
-
 @dataclass(frozen=True, slots=True)
 class CurveCounts:
-    """Of one play, or of many together, at every threshold of the grid."""
+    """Misses and false wakes at every threshold of the grid, of one play or summed over many."""
 
     misses: NDArray[np.int64]
-    """Shape (thresholds,)."""
+    """Counts, shape (thresholds,)."""
     false_wakes: NDArray[np.int64]
-    """Shape (thresholds,)."""
+    """Counts, shape (thresholds,)."""
 
     def __add__(self, other: "CurveCounts") -> "CurveCounts":
-        """Return both together."""
+        """Return the sum."""
         return CurveCounts(self.misses + other.misses, self.false_wakes + other.false_wakes)
 
 
 def zero_counts() -> CurveCounts:
-    """Return the counts of nothing."""
+    """Return counts of 0."""
     return CurveCounts(np.zeros(len(GRID), np.int64), np.zeros(len(GRID), np.int64))
 
 
-def count_curve(ends: Indices, scores: Scores, rule: Rule, places: Sequence[Window]) -> CurveCounts:
-    """Judge a track at every threshold of the grid.
+def count_curve(
+    ends: Indices, scores: Scores, rule: Rule, windows: Sequence[Window]
+) -> CurveCounts:
+    """Count misses and false wakes of a track at every threshold of the grid.
 
     Args:
-        ends: where each step ends, shape (steps,).
-        scores: shape (steps,).
-        rule: patience and refractory; its threshold is not looked at.
-        places: the windows in which a wake is a hit, in order.
+        ends: end of each step in samples, shape (steps,).
+        scores: scores, shape (steps,).
+        rule: patience and refractory; its threshold is ignored.
+        windows: windows of the labelled words, in order.
     """
-    found = zero_counts()
-    found.misses[:] = len(places)
-    # How many thresholds each score reaches; between two such numbers nothing changes.
+    counts = zero_counts()
+    counts.misses[:] = len(windows)
+    # Number of thresholds that each score reaches; the counts are constant between them.
     reached = np.unique(np.searchsorted(np.array(GRID), scores.astype(np.float64), side="right"))
     below = 0
     for above in reached[reached > 0].tolist():
-        judged = dataclasses.replace(rule, threshold=GRID[above - 1])
-        counted = count_wakes(ends, find_wakes(ends, scores, judged), places)
-        found.misses[below:above] = len(counted.misses)
-        found.false_wakes[below:above] = len(counted.false_wakes)
+        at_threshold = dataclasses.replace(rule, threshold=GRID[above - 1])
+        wakes = count_wakes(ends, find_wakes(ends, scores, at_threshold), windows)
+        counts.misses[below:above] = len(wakes.misses)
+        counts.false_wakes[below:above] = len(wakes.false_wakes)
         below = above
-    return found
+    return counts

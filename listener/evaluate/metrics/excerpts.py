@@ -1,4 +1,4 @@
-"""What the report draws of the scores: how high they were, and how they rose. Pure."""
+"""Scores for the charts of the report: excerpts around events, and histograms. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,8 +11,11 @@ from listener.evaluate.engines.interface import Scores, ScoreTrack
 from listener.evaluate.metrics.results import DetectionEvent, Excerpt, Histogram
 
 BINS: Final = 50
+"""Bins of a histogram, from 0 to 1."""
 BEFORE_S: Final = 3.0
+"""Seconds of an excerpt before the event."""
 AFTER_S: Final = 2.0
+"""Seconds of an excerpt after the event."""
 
 _DECIMALS: Final = 4
 
@@ -20,13 +23,13 @@ _DECIMALS: Final = 4
 def cut_excerpt(
     track: ScoreTrack, event: DetectionEvent, before_s: float = BEFORE_S, after_s: float = AFTER_S
 ) -> Excerpt:
-    """Return the scores of the event's word around it.
+    """Return the scores of the event's word around the event.
 
     Args:
-        track: of the play in which it happened.
-        event: any.
-        before_s: how much comes before it; less at the start of an item.
-        after_s: how much comes after it; less at the end of an item.
+        track: score track of the event's play.
+        event: any event.
+        before_s: seconds before the event; fewer at the start of an item.
+        after_s: seconds after the event; fewer at the end of an item.
     """
     ends_s = track.end_samples() / SAMPLE_RATE_HZ
     near = (ends_s >= event.at_s - before_s) & (ends_s <= event.at_s + after_s)
@@ -39,32 +42,32 @@ def cut_excerpt(
         length_s=track.length_samples / SAMPLE_RATE_HZ,
         first_s=float(ends_s[first]) if len(chosen) else 0.0,
         step_s=track.step_samples / SAMPLE_RATE_HZ,
-        # Four decimals are more than a picture shows, and a third of the bytes.
+        # A chart shows fewer than four decimals; rounding saves two thirds of the bytes.
         scores=tuple(round(score, _DECIMALS) for score in track.of(event.word)[chosen].tolist()),
     )
 
 
 @dataclass(slots=True)
 class ScoreHistogram:
-    """Counts scores into bins, item by item, in constant memory."""
+    """Histogram of scores, filled item by item in constant memory."""
 
     said: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
-    """Of the highest score in each labelled word's window."""
+    """Counts of the highest score in each window, int64, shape (BINS,)."""
     unsaid: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
-    """Of every step outside all windows."""
+    """Counts of the scores outside all windows, int64, shape (BINS,)."""
 
     def add(self, spoken: Scores, unspoken: Scores) -> None:
-        """Count one item's.
+        """Add the scores of one item.
 
         Args:
-            spoken: the highest score in each window, shape (n,).
-            unspoken: the score of each step outside all windows, shape (m,).
+            spoken: highest score in each window, shape (n,).
+            unspoken: scores outside all windows, shape (m,).
         """
         self.said += _count_bins(spoken)
         self.unsaid += _count_bins(unspoken)
 
     def histogram(self) -> Histogram:
-        """Return what was counted."""
+        """Return the histogram as a part of the result."""
         return Histogram(said=tuple(self.said.tolist()), unsaid=tuple(self.unsaid.tolist()))
 
 

@@ -1,12 +1,11 @@
-"""A play's scores become events: what happened, where, and who spoke. Pure.
+"""Match the wakes of a play with the labels of its item: events, counts and excerpts. Pure.
 
-What is left of a play when its scores have been judged: counts, events, excerpts. Pure.
-
-It is small whatever the play's length, and is sent from the worker to where the totals are.
+A report is small for any length of the play; workers send it to the process that adds the totals.
 """
 
 import bisect
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -29,62 +28,93 @@ from listener.evaluate.metrics.excerpts import ScoreHistogram, cut_excerpt
 from listener.evaluate.metrics.results import DetectionEvent, EventKind, Excerpt
 from listener.wakeword.detector import Rule
 
-_DECIMALS = 6
+_DECIMALS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
 class PlayedItem:
-    """An item as it was played: under which condition, for which time."""
+    """One play of an item under a condition."""
 
     item: Item
     condition: str
     number: int
-    """From 0; each begins at another phase."""
+    """Index of the play, from 0; each begins at another phase."""
 
 
 @dataclass(frozen=True, slots=True)
 class MatchRule:
-    """A word that is listened for, and when it counts as heard."""
+    """A word to match, with its label and its trigger rule."""
 
     word: str
     """Name of the model."""
     said: str
-    """What labels call the word."""
+    """Label of the word."""
     rule: Rule
     tail_s: float
-    """How long after its end a word may still be heard."""
+    """Time after the end of a word in which a wake is still a hit."""
 
-    def places(self, item: Item, length_samples: int) -> tuple[Window, ...]:
-        """Return the windows of an item in which a wake is a hit."""
+    def windows(self, item: Item, length_samples: int) -> tuple[Window, ...]:
+        """Return the windows of the word's labels in an item."""
         return hit_windows(item, self.said, length_samples, self.tail_s)
 
 
 @dataclass(frozen=True, slots=True)
 class MatchResult:
-    """What happened in a play."""
+    """Events of a play."""
 
     events: tuple[DetectionEvent, ...]
-    """In the order of time."""
-    places: tuple[Window, ...]
-    """Of the labelled words."""
+    """Events in the order of time."""
+    windows: tuple[Window, ...]
+    """Windows of the labelled words."""
     missed: frozenset[int]
-    """Which of the places had no wake."""
+    """Indices of the windows without a wake."""
 
 
-def match_wakes(play: PlayedItem, track: ScoreTrack, watch: MatchRule) -> MatchResult:
-    """Tell hits, misses, false wakes and near misses.
+@dataclass(frozen=True, slots=True)
+class WordReport:
+    """Counts, events and excerpts of one word in one play."""
+
+    word: str
+    said: int
+    """Number of labelled words."""
+    hours: float
+    """Hours outside the windows of labelled words."""
+    counts: CurveCounts
+    events: tuple[DetectionEvent, ...]
+    hits: tuple[tuple[float, bool], ...]
+    """Begin of each labelled word's window in seconds, and whether it has a hit; in order."""
+    heights: ScoreHistogram
+    excerpts: tuple[Excerpt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeReport:
+    """Reports of one play with one engine under one condition."""
+
+    engine: int
+    """Index of the engine."""
+    condition: int
+    """Index of the condition."""
+    play: int
+    length_samples: int
+    clipped_samples: int
+    words: tuple[WordReport, ...]
+
+
+def match_wakes(play: PlayedItem, track: ScoreTrack, match_rule: MatchRule) -> MatchResult:
+    """Return the hits, misses, false wakes and near misses of a play.
 
     Args:
-        play: what was played.
+        play: the item and the play.
         track: its scores.
-        watch: the word and its rule.
+        match_rule: the word and its trigger rule.
     """
-    word, rule = watch.word, watch.rule
+    word, rule = match_rule.word, match_rule.rule
     ends, scores = track.end_samples(), track.of(word)
-    places = watch.places(play.item, track.length_samples)
+    windows = match_rule.windows(play.item, track.length_samples)
     woken = find_wakes(ends, scores, rule)
-    counted = count_wakes(ends, woken, places)
-    maker = _EventBuilder(
+    counts = count_wakes(ends, woken, windows)
+    builder = _EventBuilder(
         play=play,
         word=word,
         ends=ends,
@@ -92,69 +122,106 @@ def match_wakes(play: PlayedItem, track: ScoreTrack, watch: MatchRule) -> MatchR
         above=find_runs(scores, rule.threshold),
         step_samples=track.step_samples,
     )
-    found = [maker.wake(EventKind.FALSE_WAKE, step, None) for step in counted.false_wakes]
-    found += [
-        maker.wake(EventKind.HIT, step, places[index].word_end_sample)
-        for index, step in counted.hits
+    events = [builder.wake(EventKind.FALSE_WAKE, step, None) for step in counts.false_wakes]
+    events += [
+        builder.wake(EventKind.HIT, step, windows[index].word_end_sample)
+        for index, step in counts.hits
     ]
-    found += [
-        maker.miss(places[index], min(places[index].end_sample, track.length_samples))
-        for index in counted.misses
+    events += [
+        builder.miss(windows[index], min(windows[index].end_sample, track.length_samples))
+        for index in counts.misses
     ]
-    found += [
-        maker.near_miss(step)
+    events += [
+        builder.near_miss(step)
         for step in find_near_misses(ends, scores, rule, woken).tolist()
-        if not any(place.first_sample < ends[step] <= place.end_sample for place in places)
+        if not any(window.first_sample < ends[step] <= window.end_sample for window in windows)
     ]
-    in_order = tuple(sorted(found, key=lambda event: (event.at_s, event.kind)))
-    return MatchResult(in_order, places, frozenset(counted.misses))
+    in_order = tuple(sorted(events, key=lambda event: (event.at_s, event.kind)))
+    return MatchResult(in_order, windows, frozenset(counts.misses))
+
+
+def word_report(play: PlayedItem, track: ScoreTrack, match_rule: MatchRule) -> WordReport:
+    """Return the report of a word in a play: events at its threshold, counts at every threshold.
+
+    Args:
+        play: the item and the play.
+        track: its scores, with a column for the word.
+        match_rule: the word and its trigger rule.
+    """
+    ends, scores = track.end_samples(), track.of(match_rule.word)
+    result = match_wakes(play, track, match_rule)
+    inside = np.zeros(len(scores), bool)
+    peaks = []
+    for window in result.windows:
+        in_window = (ends > window.first_sample) & (ends <= window.end_sample)
+        peaks.append(float(np.max(scores[in_window], initial=0.0)))
+        inside |= in_window
+    heights = ScoreHistogram()
+    heights.add(np.array(peaks, np.float32), scores[~inside])
+    return WordReport(
+        word=match_rule.word,
+        said=len(result.windows),
+        hours=false_hours(track.length_samples, result.windows),
+        counts=count_curve(ends, scores, match_rule.rule, result.windows),
+        events=result.events,
+        hits=tuple(
+            (window.first_sample / SAMPLE_RATE_HZ, index not in result.missed)
+            for index, window in enumerate(result.windows)
+        ),
+        heights=heights,
+        excerpts=tuple(
+            cut_excerpt(track, event)
+            for event in result.events
+            if event.kind is EventKind.FALSE_WAKE
+        ),
+    )
 
 
 def speaker_at(item: Item, at_s: float) -> str | None:
-    """Say who spoke at ``at_s``, as far as the corpus does."""
+    """Return the speaker at ``at_s``; None if the corpus does not name one."""
     segment = _segment(item, at_s)
     return segment.speaker if segment else item.speaker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _EventBuilder:
-    """Fills in what the events of one play have in common."""
+    """Builder that fills in the fields that the events of one play share."""
 
     play: PlayedItem
     word: str
     ends: Indices
     scores: Scores
     above: list[tuple[int, int]]
-    """The runs of steps at or above the threshold, first included and end not."""
+    """Runs of steps at or above the threshold: first step and end (exclusive)."""
     step_samples: int
 
     def wake(self, kind: EventKind, step: int, word_end_sample: int | None) -> DetectionEvent:
         """Return a hit or a false wake."""
         first, end = self.above[bisect.bisect_right(self.above, (step, len(self.scores))) - 1]
         at_sample = int(self.ends[step])
-        late = None if word_end_sample is None else _seconds(at_sample - word_end_sample)
-        return self._made(
+        latency_s = None if word_end_sample is None else _seconds(at_sample - word_end_sample)
+        return self._event(
             kind,
             at_sample,
             score=float(self.scores[step]),
             peak=float(self.scores[first:end].max()),
             activation_s=_seconds((end - first) * self.step_samples),
-            latency_s=late,
+            latency_s=latency_s,
         )
 
-    def miss(self, place: Window, end_sample: int) -> DetectionEvent:
-        """Return a word without a wake."""
+    def miss(self, window: Window, end_sample: int) -> DetectionEvent:
+        """Return the miss of a labelled word."""
         ends = self.ends
-        inside = self.scores[(ends > place.first_sample) & (ends <= place.end_sample)]
+        inside = self.scores[(ends > window.first_sample) & (ends <= window.end_sample)]
         highest = float(np.max(inside, initial=0.0))
-        return self._made(EventKind.MISS, end_sample, score=highest, peak=highest)
+        return self._event(EventKind.MISS, end_sample, score=highest, peak=highest)
 
     def near_miss(self, step: int) -> DetectionEvent:
-        """Return a run of scores that stayed too low, or too short."""
+        """Return the near miss with its peak at ``step``."""
         peak = float(self.scores[step])
-        return self._made(EventKind.NEAR_MISS, int(self.ends[step]), score=peak, peak=peak)
+        return self._event(EventKind.NEAR_MISS, int(self.ends[step]), score=peak, peak=peak)
 
-    def _made(  # noqa: PLR0913 - an event's own fields
+    def _event(  # noqa: PLR0913 - the fields of an event
         self,
         kind: EventKind,
         at_sample: int,
@@ -184,75 +251,10 @@ class _EventBuilder:
 
 
 def _segment(item: Item, at_s: float) -> Segment | None:
-    """Find the stretch in which something happened, or the one that had just ended."""
+    """Return the last segment that begins at or before ``at_s``."""
     after = bisect.bisect_right(item.segments, at_s, key=lambda segment: segment.start_s)
     return item.segments[after - 1] if after else None
 
 
 def _seconds(samples: int) -> float:
     return round(samples / SAMPLE_RATE_HZ, _DECIMALS)
-
-
-@dataclass(frozen=True, slots=True)
-class WordReport:
-    """What one word made of one play."""
-
-    word: str
-    said: int
-    """Labelled words."""
-    hours: float
-    counts: CurveCounts
-    events: tuple[DetectionEvent, ...]
-    hits: tuple[tuple[float, bool], ...]
-    """Of each labelled word, in the order of time: where its window opens, and whether it woke."""
-    heights: ScoreHistogram
-    excerpts: tuple[Excerpt, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TakeReport:
-    """One play under one condition to one engine."""
-
-    engine: int
-    condition: int
-    play: int
-    length_samples: int
-    clipped_samples: int
-    words: tuple[WordReport, ...]
-
-
-def word_report(play: PlayedItem, track: ScoreTrack, watch: MatchRule) -> WordReport:
-    """Count what a word made of a play, at its own threshold and at every other.
-
-    Args:
-        play: the item as it was played.
-        track: its scores; the word has a column.
-        watch: the word, and when it counts as heard.
-    """
-    ends, scores = track.end_samples(), track.of(watch.word)
-    judged = match_wakes(play, track, watch)
-    inside = np.zeros(len(scores), bool)
-    peaks = []
-    for place in judged.places:
-        here = (ends > place.first_sample) & (ends <= place.end_sample)
-        peaks.append(float(np.max(scores[here], initial=0.0)))
-        inside |= here
-    heights = ScoreHistogram()
-    heights.add(np.array(peaks, np.float32), scores[~inside])
-    return WordReport(
-        word=watch.word,
-        said=len(judged.places),
-        hours=false_hours(track.length_samples, judged.places),
-        counts=count_curve(ends, scores, watch.rule, judged.places),
-        events=judged.events,
-        hits=tuple(
-            (place.first_sample / SAMPLE_RATE_HZ, index not in judged.missed)
-            for index, place in enumerate(judged.places)
-        ),
-        heights=heights,
-        excerpts=tuple(
-            cut_excerpt(track, event)
-            for event in judged.events
-            if event.kind is EventKind.FALSE_WAKE
-        ),
-    )

@@ -1,9 +1,7 @@
-"""Everything an evaluation found, as it is written to ``result.json``.
+"""Schema of ``result.json``: the result of an evaluation.
 
-The report, the tables and the comparison read this and nothing else. msgspec writes it; keys are
-the field names. Nothing in it depends on the clock, the machine's load or the number of workers.
-
-What happened when an item was played: hits, misses, false wakes, near misses.
+The report and the tables are built from it alone. msgspec encodes it with the field names as keys.
+It does not depend on the clock, the machine's load or the number of workers.
 """
 
 from dataclasses import dataclass
@@ -14,53 +12,52 @@ import msgspec
 
 from listener.evaluate.metrics.intervals import Rate
 
+FORMAT: Final = "earmark-evaluation/1"
+
 
 class EventKind(StrEnum):
-    """What an event is."""
+    """Kind of an event."""
 
     HIT = "hit"
-    """A wake inside the window of a labelled word; one for each word."""
+    """A wake in the window of a labelled word; at most one for each word."""
     MISS = "miss"
     """A labelled word without a wake in its window."""
     FALSE_WAKE = "false wake"
     """Any other wake."""
     NEAR_MISS = "near miss"
-    """A run of scores that stayed under the threshold, outside every window."""
+    """A run of scores that did not wake, outside every window."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionEvent:
-    """One of them, at one threshold.
+    """An event at one threshold.
 
-    Seconds count from the start of the item, whatever phase it was played at.
+    Seconds count from the start of the item, at any phase of the play.
     """
 
     kind: EventKind
     word: str
     item: str
     condition: str
-    """Under which sound it was played: ``clean``, ``10 dB cafe`` …"""
+    """Name of the condition: ``clean``, ``10 dB cafe`` …"""
     play: int
-    """Which of the repeated plays, from 0."""
+    """Index of the play, from 0."""
     at_s: float
-    """Where the step ends that woke; for a miss where the window ends, for a near miss the peak."""
+    """End of the step that woke; for a miss the end of the window, for a near miss its peak."""
     score: float
-    """Of that step; for a miss the highest in the window."""
+    """Score of that step; for a miss the highest in the window."""
     peak: float
-    """The highest score of the run of steps at or above the threshold."""
+    """Highest score of the run of steps at or above the threshold."""
     activation_s: float
-    """How long that run is; 0 for misses and near misses."""
+    """Length of that run; 0 for misses and near misses."""
     latency_s: float | None = None
-    """From the end of the word to the wake; only a hit whose word was placed has one."""
+    """Time from the end of the word to the wake; only for hits whose word has a labelled time."""
     speaker: str | None = None
-    """Who spoke, where the corpus says so."""
+    """Speaker, if the corpus names one."""
     clip: str | None = None
-    """What the stretch is called where it came from."""
+    """Name of the segment in its source."""
     transcript: str | None = None
-    """What was said around it, where the corpus says so."""
-
-
-FORMAT: Final = "earmark-evaluation/1"
+    """Transcript around the event, if the corpus has one."""
 
 
 class ResultTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,31 +73,31 @@ class Point(ResultTable, frozen=True, kw_only=True):
 
 
 class Hours(ResultTable, frozen=True, kw_only=True):
-    """What is still to be heard before a claim can be made."""
+    """A claim about false wakes, and the hours that it still needs."""
 
     claim_per_hour: float
     """The claim: fewer false wakes per hour than this."""
     carried: bool
-    """Whether these hours carry it: the upper end of the interval is below."""
+    """Whether these hours support it: the one-sided upper bound is below the claim."""
     still_needed_h: float | None
-    """How many hours more, if not one more false wake comes; None where the whole interval lies
-    above the claim: these sounds speak against it."""
+    """Further hours without a false wake that the claim needs; None if the whole interval lies
+    above the claim, which these recordings contradict."""
 
 
 class Target(ResultTable, frozen=True, kw_only=True):
-    """The threshold for a rate of false wakes, as far as these hours can tell it."""
+    """Threshold for a rate of false wakes, with its uncertainty."""
 
     per_hour: float
     threshold: float | None
-    """The lowest with at most this rate here; None where every threshold has more."""
+    """Lowest threshold with at most this rate in these hours; None if there is none."""
     low: float | None
-    """The lowest threshold at which the interval still holds the rate, or lies under it."""
+    """Lowest threshold at which the lower end of the interval is at most the rate."""
     high: float | None
-    """The lowest at which the whole interval lies under the rate; None: these hours name none."""
+    """Lowest threshold at which the whole interval is at most the rate; None if there is none."""
     carried: bool
-    """Whether at ``threshold`` these hours carry the claim of fewer than the rate."""
+    """Whether these hours support the claim of fewer than the rate at ``threshold``."""
     still_needed_h: float | None
-    """How many hours more it takes, if not one more false wake comes; None without a threshold."""
+    """Further hours without a false wake that the claim needs; None without a threshold."""
 
 
 class Breakdown(ResultTable, frozen=True, kw_only=True):
@@ -112,24 +109,24 @@ class Breakdown(ResultTable, frozen=True, kw_only=True):
 
 
 class Repeatability(ResultTable, frozen=True, kw_only=True):
-    """A word or a false wake that was played several times."""
+    """A labelled word or a false wake in repeated plays."""
 
     kind: str
     item: str
     at_s: float
     fired: int
-    """k: in how many plays."""
+    """Plays in which it woke (k)."""
     plays: int
-    """n."""
+    """Plays (n)."""
 
 
 class Histogram(ResultTable, frozen=True, kw_only=True):
-    """How high scores were: counts in bins of equal width from 0 to 1."""
+    """Histogram of scores, in bins of equal width from 0 to 1."""
 
     said: tuple[int, ...]
-    """Of the highest score in each labelled word's window."""
+    """Counts of the highest score in each labelled word's window."""
     unsaid: tuple[int, ...]
-    """Of every step outside all windows."""
+    """Counts of the scores outside all windows."""
 
 
 class Excerpt(ResultTable, frozen=True, kw_only=True):
@@ -138,13 +135,13 @@ class Excerpt(ResultTable, frozen=True, kw_only=True):
     item: str
     play: int
     at_s: float
-    """The event's; item, play and this find it."""
+    """Time of the event, which item, play and this identify."""
     length_s: float
-    """Of the item."""
+    """Length of the item."""
     first_s: float
-    """Where the first step ends."""
+    """End of the first step."""
     step_s: float
-    """From one score to the next."""
+    """Time between scores."""
     scores: tuple[float, ...]
 
 
@@ -152,7 +149,7 @@ class WordResult(ResultTable, frozen=True, kw_only=True):
     """One word of one engine under one condition."""
 
     engine: str
-    """Name of the engine and its settings in the plan."""
+    """Name of the engine in the plan."""
     word: str
     condition: str
     threshold: float
@@ -161,89 +158,90 @@ class WordResult(ResultTable, frozen=True, kw_only=True):
     items: int
     plays: int
     hours: float
-    """Sound outside every window of a labelled word: where a wake would be false."""
+    """Hours outside every window of a labelled word, where a wake would be false."""
     words_said: int
-    """Labelled words."""
+    """Number of labelled words."""
     misses: Rate
     misses_by_speaker: Rate | None
-    """The same with the bootstrap over speakers; None where fewer than two are known."""
+    """Misses with the bootstrap over speakers; None if it cannot be computed."""
     false_wakes: Rate
     false_wakes_by_recording: Rate | None
-    """The same with the bootstrap over whole recordings."""
+    """False wakes with the bootstrap over recordings; None if it cannot be computed."""
     false_wakes_per_10000_words: Rate | None
-    """Over what was transcribed; None where nothing is."""
+    """False wakes over the words of the transcripts; None without a transcript."""
     claims: tuple[Hours, ...]
     near_misses: int
     latency_s: tuple[float, ...]
-    """Median, 90th and 95th percentile of hits whose word was placed; empty without any."""
+    """Median, 90th and 95th percentile of the hits with a latency; empty without any."""
     activation_s: tuple[float, ...]
-    """Median, 90th percentile and longest of the false wakes' activations."""
+    """Median, 90th percentile and maximum of the false wakes' activations."""
     curve: tuple[Point, ...]
     speakers: tuple[Breakdown, ...]
     groups: tuple[Breakdown, ...]
-    """By ``Item.condition``."""
+    """Rates by ``Item.condition``."""
     events: tuple[DetectionEvent, ...]
     """Misses, false wakes and near misses at the threshold, then hits; by item, play and time."""
     repeatability: tuple[Repeatability, ...]
     said: str = ""
-    """What labels call the word."""
+    """Label of the word."""
     target: Target | None = None
-    """Where the threshold comes from a rate that was asked for."""
+    """Search for the threshold, if a rate was requested."""
     clipped_samples: int = 0
-    """How many samples mixing drove beyond the range of int16."""
+    """Samples that exceeded the range of int16 after mixing."""
     histogram: Histogram | None = None
     excerpts: tuple[Excerpt, ...] = ()
-    """Around each false wake, for the report's pictures; see ``excerpts.py``."""
+    """Scores around each false wake; see ``metrics/excerpts.py``."""
 
 
 class Comparison(ResultTable, frozen=True, kw_only=True):
-    """Two engines or settings for one word, on the same sounds, in the first play of each."""
+    """Paired comparison of two engines for one word, on the first play of the same items."""
 
     word: str
-    """As the labels call it."""
+    """Label of the word."""
     condition: str
     first: str
-    """Name of the engine."""
+    """Name of the first engine."""
     second: str
     words_said: int
     both_missed: int
     only_first_missed: int
     only_second_missed: int
     misses_p: float
-    """McNemar's exact test: how likely so uneven a split is if both miss equally often."""
+    """p-value of McNemar's exact test."""
     both_false: int
-    """False wakes of both within a refractory of each other."""
+    """False wakes of both within one refractory of each other."""
     only_first_false: int
     only_second_false: int
     false_wakes_p: float
-    """Binomial test of the false wakes that only one of the two has."""
+    """p-value of the binomial test of the false wakes that only one of the two has."""
     ratio_low: float
-    """Of those of the first to those of the second, with ``ratio_high`` the interval."""
+    """Interval of the ratio of the first's to the second's such false wakes: lower end."""
     ratio_high: float | None
+    """Upper end; None: unbounded."""
 
 
 class SkippedItem(ResultTable, frozen=True, kw_only=True):
-    """An item that is not in the figures, or not whole."""
+    """An item that is not counted, or not completely."""
 
     item: str
     why: str
 
 
 class Result(ResultTable, frozen=True, kw_only=True):
-    """The whole of it."""
+    """Result of an evaluation."""
 
     format: str = FORMAT
     plan: dict[str, object]
-    """The plan as it was run, every default filled in."""
+    """The plan that was run, with all defaults."""
     hashes: dict[str, str]
-    """SHA-256 of each model, of the settings, of the corpus and of the code."""
+    """SHA-256 of each model, and of the settings, the corpus and the code."""
     versions: dict[str, str]
-    """Of Earmark and of the packages that compute."""
+    """Versions of Earmark and of the packages that compute."""
     definitions: dict[str, str]
-    """What a hit, a false wake, an hour and each interval are, in words."""
+    """Definitions of the terms and of the intervals."""
     warnings: tuple[str, ...]
-    """What a reader must know before quoting a number."""
+    """Limits of the results that a reader must know before quoting them."""
     missing: tuple[SkippedItem, ...]
-    """What could not be played; everything else went on."""
+    """Items that could not be evaluated."""
     words: tuple[WordResult, ...]
     comparisons: tuple[Comparison, ...] = ()

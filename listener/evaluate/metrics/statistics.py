@@ -1,8 +1,7 @@
-"""Which threshold, and which claim, the hours that were heard can carry. Pure.
+"""Statistics of counts: curves, thresholds for a rate, claims, comparisons, repeatability. Pure.
 
-Two engines for one word on the same sounds: paired, never by overlapping bars. Pure.
-
-In how many plays of the same sound a word, or a false wake, fired. Pure.
+Two engines are compared by paired tests on the same items, because overlapping intervals do not
+show whether they differ.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,25 +27,33 @@ from listener.evaluate.metrics.results import (
     Target,
 )
 
-_SHOWN = frozenset(round(step / 20, 2) for step in range(1, 20))
-"""Thresholds that a curve shows even where nothing changes."""
+SAME_S: Final = 0.5
+"""Maximum time between false wakes of several plays that count as the same."""
+
+_REGULAR: Final = frozenset(round(step / 20, 2) for step in range(1, 20))
+"""Thresholds that a curve includes even where the counts do not change."""
+
+Outcomes = Mapping[tuple[str, int], bool]
+"""Whether each labelled word, by item and index, woke in the first play."""
+Hits = dict[tuple[str, int], tuple[float, list[bool]]]
+"""Begin of each labelled word's window, by item and index, and whether each play woke."""
 
 
 def curve_points(counts: CurveCounts, plays: int, spoken: int, hours: float) -> tuple[Point, ...]:
-    """Return the curve where it changes, and every 0.05.
+    """Return the points of the curve at which it changes, and one every 0.05.
 
     Args:
-        counts: of all plays together.
-        plays: how many there were of each item.
-        spoken: labelled words.
-        hours: in which a wake would be false.
+        counts: sum of all plays.
+        plays: plays of each item.
+        spoken: number of labelled words.
+        hours: hours in which a wake would be false.
     """
     points: list[Point] = []
     before: tuple[int, int] | None = None
     for threshold, missed, false in zip(
         GRID, counts.misses.tolist(), counts.false_wakes.tolist(), strict=True
     ):
-        if (missed, false) != before or threshold in _SHOWN:
+        if (missed, false) != before or threshold in _REGULAR:
             points.append(
                 Point(
                     threshold=threshold,
@@ -62,10 +69,10 @@ def find_target(counts: CurveCounts, plays: int, hours: float, per_hour: float) 
     """Find the threshold for a rate of false wakes.
 
     Args:
-        counts: of all plays together.
-        plays: how many there were of each item.
-        hours: in which a wake would be false.
-        per_hour: the rate, above 0.
+        counts: sum of all plays.
+        plays: plays of each item.
+        hours: hours in which a wake would be false.
+        per_hour: requested rate, above 0.
     """
     rates = [poisson(false / plays, hours) for false in counts.false_wakes.tolist()]
     lowest = _first(rate.value is not None and rate.value <= per_hour for rate in rates)
@@ -81,11 +88,11 @@ def find_target(counts: CurveCounts, plays: int, hours: float, per_hour: float) 
 
 
 def check_claims(false_wakes: Rate, per_hour: Sequence[float]) -> tuple[Hours, ...]:
-    """Hold claims of fewer false wakes per hour against what was heard.
+    """Check claims of fewer false wakes per hour.
 
     Args:
-        false_wakes: per hour.
-        per_hour: the claims, each above 0.
+        false_wakes: measured rate per hour.
+        per_hour: claimed upper bounds, each above 0.
     """
     claims = []
     for claim in per_hour:
@@ -101,19 +108,15 @@ def check_claims(false_wakes: Rate, per_hour: Sequence[float]) -> tuple[Hours, .
     return tuple(claims)
 
 
-def _first(holds: Iterable[bool]) -> int | None:
-    return next((index for index, held in enumerate(holds) if held), None)
+def _first(conditions: Iterable[bool]) -> int | None:
+    return next((index for index, holds in enumerate(conditions) if holds), None)
 
 
 def _threshold(index: int | None) -> float | None:
     return None if index is None else GRID[index]
 
 
-Outcomes = Mapping[tuple[str, int], bool]
-"""Of each labelled word, by item and place in it: whether it woke, in the first play."""
-
-
-def compare_engines(  # noqa: PLR0913 - two engines under one condition, a pair for each thing compared
+def compare_engines(  # noqa: PLR0913 - one pair of values for each quantity compared
     word: str,
     condition: str,
     names: tuple[str, str],
@@ -122,22 +125,22 @@ def compare_engines(  # noqa: PLR0913 - two engines under one condition, a pair 
     *,
     same_s: float,
 ) -> Comparison:
-    """Compare two engines.
+    """Compare two engines on the same items.
 
     Args:
-        word: as labels call it.
-        condition: under which both heard the sounds.
-        names: of the engines.
-        outcomes: of the labelled words that both heard.
-        events: of each; the false wakes of the first play count.
-        same_s: false wakes of the two that are this close are one and the same.
+        word: label of the word.
+        condition: name of the condition.
+        names: names of the engines.
+        outcomes: outcomes of each engine; words that only one has are ignored.
+        events: events of each engine; the false wakes of the first play are compared.
+        same_s: maximum time between false wakes of the two that count as the same.
     """
-    both = sorted(outcomes[0].keys() & outcomes[1].keys())
-    pairs = [(outcomes[0][place], outcomes[1][place]) for place in both]
+    common = sorted(outcomes[0].keys() & outcomes[1].keys())
+    pairs = [(outcomes[0][key], outcomes[1][key]) for key in common]
     only_first_missed = sum(second and not first for first, second in pairs)
     only_second_missed = sum(first and not second for first, second in pairs)
     false = tuple(_false_wakes(each) for each in events)
-    shared = _shared(false[0], false[1], same_s)
+    shared = _count_shared(false[0], false[1], same_s)
     only_first, only_second = len(false[0]) - shared, len(false[1]) - shared
     low, high, p = rate_ratio(only_first, only_second)
     return Comparison(
@@ -160,7 +163,7 @@ def compare_engines(  # noqa: PLR0913 - two engines under one condition, a pair 
 
 
 def _false_wakes(events: Sequence[DetectionEvent]) -> list[tuple[str, float]]:
-    """Return where the false wakes of the first play are, in order."""
+    """Return item and time of the false wakes of the first play, sorted."""
     return sorted(
         (event.item, event.at_s)
         for event in events
@@ -168,10 +171,10 @@ def _false_wakes(events: Sequence[DetectionEvent]) -> list[tuple[str, float]]:
     )
 
 
-def _shared(
+def _count_shared(
     first: Sequence[tuple[str, float]], second: Sequence[tuple[str, float]], same_s: float
 ) -> int:
-    """Count the pairs of one of each that are close, each taken once, the earliest first."""
+    """Return the number of one-to-one matches between events that are close."""
     shared = at = 0
     for item, at_s in first:
         while at < len(second) and (
@@ -184,40 +187,33 @@ def _shared(
     return shared
 
 
-SAME_S: Final = 0.5
-"""False wakes of several plays that are this close are the same one."""
-
-Hits = dict[tuple[str, int], tuple[float, list[bool]]]
-"""By item and place in it: where the window opens, and whether each play woke."""
-
-
 def measure_repeatability(
     hits: Hits, events: Sequence[DetectionEvent], plays: int
 ) -> tuple[Repeatability, ...]:
-    """Say of each word, and of each place of false wakes, how many plays fired.
+    """Return the number of plays that woke, for each labelled word and each false wake.
 
     Args:
-        hits: of the words that were said.
-        events: of any kind, of all plays; only false wakes are looked at.
-        plays: of each item.
+        hits: outcomes of the labelled words.
+        events: events of all plays; only false wakes are used.
+        plays: plays of each item.
     """
     words = [
         Repeatability(kind=EventKind.HIT, item=item, at_s=at_s, fired=sum(woke), plays=plays)
         for (item, _), (at_s, woke) in hits.items()
     ]
     false = [event for event in events if event.kind is EventKind.FALSE_WAKE]
-    return (*words, *_places(false, plays))
+    return (*words, *_group_false_wakes(false, plays))
 
 
-def _places(events: Iterable[DetectionEvent], plays: int) -> list[Repeatability]:
-    """Put the false wakes of several plays together where they are the same."""
-    found: list[Repeatability] = []
+def _group_false_wakes(events: Iterable[DetectionEvent], plays: int) -> list[Repeatability]:
+    """Group the false wakes of several plays that are the same."""
+    groups: list[Repeatability] = []
     fired: set[int] = set()
     at: tuple[str, float] | None = None
     for event in sorted(events, key=lambda event: (event.item, event.at_s, event.play)):
         if at is None or event.item != at[0] or event.at_s - at[1] > SAME_S:
             at, fired = (event.item, event.at_s), set()
-            found.append(
+            groups.append(
                 Repeatability(
                     kind=EventKind.FALSE_WAKE,
                     item=event.item,
@@ -227,7 +223,7 @@ def _places(events: Iterable[DetectionEvent], plays: int) -> list[Repeatability]
                 )
             )
         fired.add(event.play)
-        found[-1] = Repeatability(
+        groups[-1] = Repeatability(
             kind=EventKind.FALSE_WAKE, item=at[0], at_s=at[1], fired=len(fired), plays=plays
         )
-    return found
+    return groups

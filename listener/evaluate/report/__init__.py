@@ -1,1 +1,1 @@
-"""A result for people: the page with its pictures, the tables, the closing words."""
+"""Reports of a result: HTML page with charts, CSV tables, text summary."""

@@ -1,7 +1,4 @@
-"""The pictures of rates: over every threshold, and of each speaker or condition. Pure.
-
-The pictures of scores: how high they were, where they woke, how they rose around it. Pure.
-"""
+"""Charts as SVG: DET curve, thresholds, breakdowns, histogram, timeline, scores. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -31,25 +28,28 @@ from listener.evaluate.report.svg import (
 from listener.evaluate.report.text import per_hour, percent
 
 SERIES: Final = 6
-"""Colours that the page tells apart; further ones begin anew."""
+"""Number of colours of the page; further engines repeat them."""
 MOST_ROWS: Final = 40
-"""Speakers or conditions with the most misses that a picture shows."""
+"""Speakers or groups that a chart shows, those with the highest rates."""
+MOST_LANES: Final = 40
+"""Items that the timeline shows, those with the most false wakes."""
 
 _LOWEST_PER_HOUR: Final = 0.01
 _ROW: Final = 20.0
+_LANE: Final = 20.0
 
 
 def draw_det(words: Sequence[WordResult]) -> str:
-    """Draw misses against false wakes per hour, a curve for each, with its interval.
+    """Draw the DET curve of each engine: misses against false wakes per hour, with intervals.
 
     Args:
-        words: results on the same sounds: several engines, or one.
+        words: results of one or several engines on the same items.
     """
     points = [point for word in words for point in word.curve]
     across = _per_hour([point.false_wakes for point in points])
     seen = [point.misses.value for point in points if point.misses.value]
     up = Logarithmic(10.0 ** math.floor(math.log10(min([*seen, 0.1]))), 1)
-    drawing = SvgChart("misses against false wakes per hour, for every threshold", 560, 360)
+    drawing = SvgChart("misses against false wakes per hour at every threshold", 560, 360)
     drawing.axes(across, up, ("false wakes per hour", "misses"), AxisFormat("plain", "percent"))
 
     def at(false_wakes: float | None, misses: float | None) -> Place:
@@ -78,7 +78,7 @@ def draw_det(words: Sequence[WordResult]) -> str:
 
 
 def draw_thresholds(words: Sequence[WordResult]) -> str:
-    """Draw false wakes per hour against the threshold, with the interval."""
+    """Draw false wakes per hour against the threshold, with intervals."""
     points = [point for word in words for point in word.curve]
     up = _per_hour([point.false_wakes for point in points])
     across = Linear(0, 1)
@@ -102,13 +102,13 @@ def draw_thresholds(words: Sequence[WordResult]) -> str:
 
 
 def draw_breakdown(rows: Sequence[Breakdown]) -> str:
-    """Draw the misses of each speaker or condition with their intervals, worst first."""
+    """Draw the misses of each speaker or group with intervals, the highest rate first."""
     shown = [(row.name, row.misses, percent(row.misses)) for row in rows if row.misses.exposure]
     return _forest(shown, Linear(0, 1), ("misses", "percent"), "s0")
 
 
 def draw_false_breakdown(rows: Sequence[Breakdown]) -> str:
-    """Draw the false wakes per hour of each group with their intervals, worst first."""
+    """Draw the false wakes per hour of each group with intervals, the highest rate first."""
     shown = [
         (row.name, row.false_wakes, per_hour(row.false_wakes))
         for row in rows
@@ -118,83 +118,17 @@ def draw_false_breakdown(rows: Sequence[Breakdown]) -> str:
     return _forest(shown, across, ("false wakes per hour", "plain"), "s1")
 
 
-def _forest(
-    rows: list[tuple[str, Rate, str]], across: Scale, named: tuple[str, str], series: str
-) -> str:
-    """Draw rates as dots with their intervals.
-
-    Args:
-        rows: name, rate, and the rate in words.
-        across: the scale.
-        named: name of the axis, and the form of its values.
-        series: the colour's.
-    """
-    rows = sorted(rows, key=lambda row: (-_value(row[1].value), -row[1].exposure, row[0]))
-    rows = rows[:MOST_ROWS]
-    drawing = SvgChart(f"{named[0]} with their intervals", 560, 58 + _ROW * len(rows))
-    drawing.left, drawing.top = 172, 6
-    for value in across.ticks():
-        place = drawing.x(across.fraction(value))
-        drawing.line((place, drawing.y(0)), (place, drawing.y(1)), "grid")
-        drawing.text((place, drawing.y(0) + 16), format_value(value, named[1]), "tick middle")
-    drawing.text((drawing.x(0.5), drawing.height - 8), named[0], "name middle")
-    for index, (name, rate, words) in enumerate(rows):
-        down = drawing.top + (index + 0.5) * _ROW
-        drawing.text((drawing.left - 8, down + 4), shorten(name), "tick end")
-        begin, end = (drawing.x(across.fraction(_value(bound))) for bound in (rate.low, rate.high))
-        drawing.line((begin, down), (end, down), f"whisker {series}")
-        about = f"{name}: {words}, {rate.count:g} of {rate.exposure:.4g}"
-        drawing.dot(
-            (drawing.x(across.fraction(_value(rate.value))), down), f"point {series}", about
-        )
-    return drawing.svg()
-
-
-def _drop_redundant(points: Sequence[Point]) -> list[Point]:
-    """Leave out the points between two that say the same: a curve has a thousand thresholds."""
-    ordered = sorted(points, key=lambda point: point.threshold)
-    return [
-        point
-        for index, point in enumerate(ordered)
-        if index in {0, len(ordered) - 1}
-        or not _is_redundant(ordered[index - 1], point)
-        or not _is_redundant(point, ordered[index + 1])
-    ]
-
-
-def _is_redundant(one: Point, other: Point) -> bool:
-    return one.misses == other.misses and one.false_wakes == other.false_wakes
-
-
-def _per_hour(rates: Sequence[Rate]) -> Logarithmic:
-    """Return a scale for all of them, with a place for none at all."""
-    seen = [bound for rate in rates for bound in (rate.value, rate.high) if bound]
-    low, high = min(seen, default=0.1), max(seen, default=10.0)
-    lowest = max(_LOWEST_PER_HOUR, 10.0 ** math.floor(math.log10(low)))
-    return Logarithmic(lowest, max(high * 1.05, lowest * 10))
-
-
-def _value(value: float | None) -> float:
-    return value or 0.0
-
-
-MOST_LANES: Final = 40
-"""Items with the most false wakes that the time line shows."""
-
-_LANE: Final = 20.0
-
-
 def draw_histogram(heights: Histogram, threshold: float) -> str:
-    """Draw how high scores were where the word was said, and where it was not."""
+    """Draw the histogram of scores in the windows of labelled words, and outside them."""
     bins = len(heights.said)
     most = max((1, *heights.said, *heights.unsaid))
     across, up = Linear(0, 1), Logarithmic(0.7, most * 1.4, 0)
-    drawing = SvgChart("how often each score was given, with the word and without", 560, 260)
+    drawing = SvgChart("histogram of scores, with the word and without", 560, 260)
     drawing.axes(across, up, ("score", "count"), AxisFormat("plain", "plain"))
     width = drawing.inner_width / bins
     for counts, shift, series, about in (
         (heights.unsaid, 0.0, "s1", "steps without the word"),
-        (heights.said, 0.5, "s0", "words said"),
+        (heights.said, 0.5, "s0", "labelled words"),
     ):
         for index, count in enumerate(counts):
             if count:
@@ -204,16 +138,16 @@ def draw_histogram(heights: Histogram, threshold: float) -> str:
                 text = f"{index / bins:.2f} to {(index + 1) / bins:.2f}: {count:,} {about}"
                 drawing.box(corner, size, f"bar {series}", text)
     place = drawing.x(across.fraction(threshold))
-    drawing.line((place, drawing.y(0)), (place, drawing.y(1)), "threshold", "the threshold")
+    drawing.line((place, drawing.y(0)), (place, drawing.y(1)), "threshold", "threshold")
     return drawing.svg()
 
 
 def draw_timeline(events: Sequence[DetectionEvent], lengths_s: dict[str, float]) -> str:
-    """Draw where false wakes stand, a lane for each item that has some.
+    """Draw the times of false wakes, in a lane for each item that has any.
 
     Args:
-        events: of any kind; only false wakes are drawn.
-        lengths_s: of items, by name; a lane is as long as its item.
+        events: events of any kind; only false wakes are drawn.
+        lengths_s: length of each item in seconds, by name; that of its lane.
     """
     lanes: dict[str, list[DetectionEvent]] = {}
     for event in events:
@@ -221,7 +155,7 @@ def draw_timeline(events: Sequence[DetectionEvent], lengths_s: dict[str, float])
             lanes.setdefault(event.item, []).append(event)
     most = sorted(lanes, key=lambda item: (-len(lanes[item]), item))[:MOST_LANES]
     longest = max([1.0, *(lengths_s.get(event.item, event.at_s) for event in events)])
-    drawing = SvgChart("where in each recording it woke", 1000, 56 + _LANE * len(most))
+    drawing = SvgChart("times of false wakes in each recording", 1000, 56 + _LANE * len(most))
     drawing.left, drawing.top = 230, 8
     across = Linear(0, longest)
     for value in _clock_ticks(longest):
@@ -242,8 +176,8 @@ def draw_timeline(events: Sequence[DetectionEvent], lengths_s: dict[str, float])
 
 
 def draw_trace(excerpt: Excerpt, threshold: float) -> str:
-    """Draw the scores around a false wake."""
-    drawing = SvgChart("the scores around it", 300, 84)
+    """Draw the scores around an event."""
+    drawing = SvgChart("scores around the event", 300, 84)
     drawing.left, drawing.right, drawing.top, drawing.bottom = 24, 6, 6, 16
     steps = max(1, len(excerpt.scores) - 1)
     begin_s = excerpt.first_s - excerpt.at_s
@@ -257,7 +191,7 @@ def draw_trace(excerpt: Excerpt, threshold: float) -> str:
             (place, drawing.height - 2), f"{second:+d} s" if second else "0", "tick middle"
         )
     level = drawing.y(up.fraction(threshold))
-    drawing.line((drawing.x(0), level), (drawing.x(1), level), "threshold", "the threshold")
+    drawing.line((drawing.x(0), level), (drawing.x(1), level), "threshold", "threshold")
     places = [
         (
             drawing.x(across.fraction(begin_s + index * excerpt.step_s)),
@@ -272,8 +206,68 @@ def draw_trace(excerpt: Excerpt, threshold: float) -> str:
     return drawing.svg()
 
 
+def _forest(
+    rows: list[tuple[str, Rate, str]], across: Scale, axis: tuple[str, str], series: str
+) -> str:
+    """Draw a forest plot: rates as dots with intervals.
+
+    Args:
+        rows: name, rate, and the rate as text.
+        across: horizontal scale.
+        axis: name of the axis, and format of its values.
+        series: class of the colour.
+    """
+    rows = sorted(rows, key=lambda row: (-_value(row[1].value), -row[1].exposure, row[0]))
+    rows = rows[:MOST_ROWS]
+    drawing = SvgChart(f"{axis[0]} with intervals", 560, 58 + _ROW * len(rows))
+    drawing.left, drawing.top = 172, 6
+    for value in across.ticks():
+        place = drawing.x(across.fraction(value))
+        drawing.line((place, drawing.y(0)), (place, drawing.y(1)), "grid")
+        drawing.text((place, drawing.y(0) + 16), format_value(value, axis[1]), "tick middle")
+    drawing.text((drawing.x(0.5), drawing.height - 8), axis[0], "name middle")
+    for index, (name, rate, words) in enumerate(rows):
+        down = drawing.top + (index + 0.5) * _ROW
+        drawing.text((drawing.left - 8, down + 4), shorten(name), "tick end")
+        begin, end = (drawing.x(across.fraction(_value(bound))) for bound in (rate.low, rate.high))
+        drawing.line((begin, down), (end, down), f"whisker {series}")
+        about = f"{name}: {words}, {rate.count:g} of {rate.exposure:.4g}"
+        drawing.dot(
+            (drawing.x(across.fraction(_value(rate.value))), down), f"point {series}", about
+        )
+    return drawing.svg()
+
+
+def _drop_redundant(points: Sequence[Point]) -> list[Point]:
+    """Remove points between equal neighbours: a curve has up to a thousand thresholds."""
+    ordered = sorted(points, key=lambda point: point.threshold)
+    return [
+        point
+        for index, point in enumerate(ordered)
+        if index in {0, len(ordered) - 1}
+        or not _has_equal_rates(ordered[index - 1], point)
+        or not _has_equal_rates(point, ordered[index + 1])
+    ]
+
+
+def _has_equal_rates(first: Point, second: Point) -> bool:
+    return first.misses == second.misses and first.false_wakes == second.false_wakes
+
+
+def _per_hour(rates: Sequence[Rate]) -> Logarithmic:
+    """Return a logarithmic scale for the rates, with a place for 0."""
+    seen = [bound for rate in rates for bound in (rate.value, rate.high) if bound]
+    low, high = min(seen, default=0.1), max(seen, default=10.0)
+    lowest = max(_LOWEST_PER_HOUR, 10.0 ** math.floor(math.log10(low)))
+    return Logarithmic(lowest, max(high * 1.05, lowest * 10))
+
+
+def _value(value: float | None) -> float:
+    return value or 0.0
+
+
 def _clock_ticks(longest_s: float) -> list[float]:
-    """Return round times up to ``longest_s``."""
+    """Return round times in seconds, up to ``longest_s``."""
     steps = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
-    step = next((step for step in steps if longest_s / step <= 8), 86400)  # noqa: PLR2004 - what fits
+    step = next((step for step in steps if longest_s / step <= 8), 86400)  # noqa: PLR2004 - at most nine labels
     return [float(at) for at in range(0, math.floor(longest_s) + 1, step)]

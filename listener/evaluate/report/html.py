@@ -1,7 +1,7 @@
-"""The report: one page that needs nothing else, neither network nor script. Pure.
+"""HTML report: a self-contained page without scripts and network requests. Pure.
 
-Whatever a manifest says is text on it, never markup: the template escapes all it is given, and
-the pictures are built as trees.
+Texts of manifests cannot become markup: the template escapes its values, and charts are built as
+element trees.
 """
 
 import base64
@@ -27,30 +27,31 @@ from listener.evaluate.report.svg import clean, format_value
 from listener.evaluate.report.text import format_rate, format_rate_html, list_figures
 
 MOST_CARDS: Final = 60
-"""False wakes of one result that the page shows, with their scores."""
+"""False wakes of one result that the page shows."""
 MOST_MISSES: Final = 200
+"""Misses of one result that the page shows."""
 
 _SAME_S: Final = 1.0
-"""Events of several plays that are no further apart are one."""
+"""Maximum time between an event and the repeatability entry that belongs to it."""
 
 Sound = Callable[[WordResult, DetectionEvent], bytes | None]
-"""Gives the sound around an event as FLAC, or None where it may not or cannot be had."""
+"""Returns the audio around an event as FLAC, or None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Card:
-    """One false wake."""
+    """A false wake on the page."""
 
     event: DetectionEvent
     trace: Markup
     repeat: Repeatability | None
     sound: str
-    """FLAC in base64, or nothing."""
+    """FLAC in base64; empty without audio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _EnginePart:
-    """One engine's pictures."""
+    """Charts and events of one engine."""
 
     word: WordResult
     series: str
@@ -70,7 +71,7 @@ class _EnginePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Section:
-    """What several engines made of the same word under the same condition."""
+    """Results of several engines for one word under one condition."""
 
     word: str
     condition: str
@@ -81,12 +82,12 @@ class _Section:
 
 
 def render_page(result: Result, title: str, sound: Sound | None = None) -> str:
-    """Return the page.
+    """Return the page of a result.
 
     Args:
-        result: what was found.
-        title: stands at its head.
-        sound: asked for each false wake that the page shows; None for a page without sound.
+        result: the result.
+        title: title of the page.
+        sound: called for each false wake on the page; None: a page without audio.
 
     Returns:
         HTML, in UTF-8; the same arguments give the same bytes.
@@ -122,7 +123,7 @@ def render_page(result: Result, title: str, sound: Sound | None = None) -> str:
             false_wakes=lambda rate: format_rate_html(rate, 1, ""),
             plain=lambda rate: format_rate(rate, 1, ""),
             counted=lambda value: f"{value:,.4g}",
-            hours=lambda value: f"{value:,.1f}" if value < 10 else f"{value:,.0f}",  # noqa: PLR2004 - digits
+            hours=lambda value: f"{value:,.1f}" if value < 10 else f"{value:,.0f}",  # noqa: PLR2004 - one decimal below 10
             clock=lambda seconds: format_value(seconds, "clock"),
             facts=list_figures,
         )
@@ -196,18 +197,18 @@ def _card(
 def _select_events(
     events: Iterable[DetectionEvent], repeats: Sequence[Repeatability]
 ) -> list[tuple[DetectionEvent, Repeatability | None]]:
-    """Return one event for all its plays, those that fired most often first, then the highest."""
-    known: dict[str, list[Repeatability]] = {}
-    for one in repeats:
-        if one.kind == EventKind.FALSE_WAKE:
-            known.setdefault(one.item, []).append(one)
+    """Return one event for all its plays, by the number of plays that woke, then by peak."""
+    by_item: dict[str, list[Repeatability]] = {}
+    for repeat in repeats:
+        if repeat.kind == EventKind.FALSE_WAKE:
+            by_item.setdefault(repeat.item, []).append(repeat)
     best: dict[tuple[str, float], tuple[DetectionEvent, Repeatability | None]] = {}
     for event in events:
-        repeat = _nearest(known.get(event.item, ()), event.at_s)
-        key = event.item, event.at_s if repeat is None else repeat.at_s
-        held = best.get(key)
-        if held is None or held[0].peak < event.peak:
-            best[key] = event, repeat
+        nearest = _nearest(by_item.get(event.item, ()), event.at_s)
+        key = event.item, event.at_s if nearest is None else nearest.at_s
+        previous = best.get(key)
+        if previous is None or previous[0].peak < event.peak:
+            best[key] = event, nearest
     return sorted(
         best.values(),
         key=lambda pair: (
@@ -220,11 +221,11 @@ def _select_events(
 
 
 def _nearest(repeats: Iterable[Repeatability], at_s: float) -> Repeatability | None:
-    """Return what lies closest to a moment, and close enough to be the same."""
+    """Return the entry closest to ``at_s`` within ``_SAME_S``; None if there is none."""
     near = (repeat for repeat in repeats if abs(repeat.at_s - at_s) <= _SAME_S)
     return min(near, key=lambda repeat: abs(repeat.at_s - at_s), default=None)
 
 
 def _markup(svg: object) -> Markup:
-    """Pass on a picture that was drawn, or nothing for whatever false stood in its place."""
-    return Markup(svg) if svg else Markup()  # noqa: S704 - built as a tree, so it is markup by right
+    """Mark a chart as safe markup; return empty markup for a false value."""
+    return Markup(svg) if svg else Markup()  # noqa: S704 - serialised from an element tree

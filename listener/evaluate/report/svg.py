@@ -1,8 +1,7 @@
-"""Charts in SVG, from scales to ticks. Pure.
+"""Charts in SVG: scales, axes and shapes. Pure.
 
-Elements are built as a tree, so that no text can become markup; colours are the page's, by class
-name, so that a chart is right in light and in dark. Coordinates have one decimal: the same numbers
-give the same bytes.
+Elements are built as a tree, so that no text can become markup. Colours come from the page by class
+name, for light and dark themes. Coordinates have one decimal: the same numbers give the same bytes.
 """
 
 import math
@@ -17,24 +16,24 @@ Place = tuple[float, float]
 _LOG_TICKS: Final = (1, 2, 5)
 _MOST_TICKS: Final = 7
 _NICE: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
-_UNFIT: Final = re.compile(
+_FORBIDDEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """A straight scale."""
+    """A linear scale."""
 
     low: float
     high: float
 
     def fraction(self, value: float) -> float:
-        """Return where ``value`` lies, 0 at the low end and 1 at the high one, never beyond."""
+        """Return the position of ``value``, 0 at the low end to 1 at the high end, clamped."""
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
 
     def ticks(self) -> tuple[float, ...]:
-        """Return round values from end to end."""
+        """Return round values between the ends."""
         rough = (self.high - self.low) / (_MOST_TICKS - 1)
         ten = 10.0 ** math.floor(math.log10(rough))
         step = next(ten * nice for nice in _NICE if ten * nice >= rough * 0.999)
@@ -45,27 +44,27 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Logarithmic:
-    """A scale of powers of ten, with a place of its own for zero at the low end."""
+    """A logarithmic scale, with a separate place for 0 at the low end."""
 
     low: float
     """The smallest value that is not drawn as zero."""
     high: float
     zero_part: float = 0.08
-    """How much of the scale belongs to zero; 0 has no place for it."""
+    """Part of the scale for 0; 0 means no such place."""
 
     def fraction(self, value: float) -> float:
-        """Return where ``value`` lies, 0 at zero and 1 at the high end, never beyond."""
+        """Return the position of ``value``, 0 at zero to 1 at the high end, clamped."""
         if value < self.low:
             return 0.0
         along = math.log(value / self.low) / math.log(self.high / self.low)
         return self.zero_part + (1 - self.zero_part) * min(1.0, along)
 
     def ticks(self) -> tuple[float, ...]:
-        """Return zero and round values."""
+        """Return 0 and round values."""
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
         steps = _LOG_TICKS if last - first <= 2 else (1,)  # noqa: PLR2004 - more would not fit
-        found = (step * 10.0**power for power in range(first, last + 1) for step in steps)
-        inside = tuple(v for v in found if self.low * 0.999 <= v <= self.high * 1.001)
+        values = (step * 10.0**power for power in range(first, last + 1) for step in steps)
+        inside = tuple(v for v in values if self.low * 0.999 <= v <= self.high * 1.001)
         return ((0.0,) if self.zero_part else ()) + inside
 
 
@@ -73,15 +72,15 @@ Scale = Linear | Logarithmic
 
 
 class SvgChart:
-    """One chart that is being drawn. Not safe for use by several threads."""
+    """A chart under construction. Not thread-safe."""
 
     def __init__(self, about: str, width: float = 520, height: float = 320) -> None:
-        """Begin.
+        """Create an empty chart.
 
         Args:
-            about: what a person who cannot see it should know.
-            width: in the chart's own units; the page scales it.
-            height: the same.
+            about: description for screen readers.
+            width: width in user units; the page scales the chart.
+            height: height in user units.
         """
         self.width, self.height = width, height
         self.left, self.right, self.top, self.bottom = 60.0, 14.0, 14.0, 44.0
@@ -92,39 +91,39 @@ class SvgChart:
 
     @property
     def inner_width(self) -> float:
-        """Between the margins."""
+        """Width between the margins."""
         return self.width - self.left - self.right
 
     @property
     def inner_height(self) -> float:
-        """Between the margins."""
+        """Height between the margins."""
         return self.height - self.top - self.bottom
 
     def x(self, part: float) -> float:
-        """Return the place across, from a part of the scale."""
+        """Return the x coordinate of a position on the horizontal scale, 0 to 1."""
         return self.left + part * self.inner_width
 
     def y(self, part: float) -> float:
-        """Return the place down, from a part of a scale that rises upward."""
+        """Return the y coordinate of a position on the vertical scale, 0 to 1 from the bottom."""
         return self.top + (1 - part) * self.inner_height
 
-    def axes(self, across: Scale, up: Scale, names: tuple[str, str], shown: "AxisFormat") -> None:
+    def axes(self, across: Scale, up: Scale, names: tuple[str, str], formats: "AxisFormat") -> None:
         """Draw grid, ticks and names.
 
         Args:
-            across: the horizontal scale.
-            up: the vertical one.
-            names: of both, the horizontal first.
-            shown: how their values are written.
+            across: horizontal scale.
+            up: vertical scale.
+            names: names of the horizontal and the vertical axis.
+            formats: formats of their values.
         """
         for value in across.ticks():
             place = self.x(across.fraction(value))
             self.line((place, self.y(0)), (place, self.y(1)), "grid")
-            self.text((place, self.y(0) + 16), shown.format_x(value), "tick middle")
+            self.text((place, self.y(0) + 16), formats.format_x(value), "tick middle")
         for value in up.ticks():
             place = self.y(up.fraction(value))
             self.line((self.x(0), place), (self.x(1), place), "grid")
-            self.text((self.x(0) - 7, place + 4), shown.format_y(value), "tick end")
+            self.text((self.x(0) - 7, place + 4), formats.format_y(value), "tick end")
         self.line((self.x(0), self.y(0)), (self.x(1), self.y(0)), "axis")
         self.line((self.x(0), self.y(0)), (self.x(0), self.y(1)), "axis")
         self.text((self.x(0.5), self.height - 8), names[0], "name middle")
@@ -137,7 +136,7 @@ class SvgChart:
         self._add("line", kind, about, {name: _number(value) for name, value in places})
 
     def path(self, places: Sequence[Place], kind: str, *, closed: bool = False) -> None:
-        """Draw a line through many places."""
+        """Draw a line through points; without points draw nothing."""
         if not places:
             return
         steps = " L".join(f"{_number(x)} {_number(y)}" for x, y in places)
@@ -149,18 +148,18 @@ class SvgChart:
         self._add("rect", kind, about, {name: _number(value) for name, value in sides})
 
     def dot(self, place: Place, kind: str, about: str = "", radius: float = 4) -> None:
-        """Draw a dot; ``about`` is shown when somebody points at it."""
+        """Draw a dot with ``about`` as its tooltip."""
         where = {"cx": _number(place[0]), "cy": _number(place[1]), "r": _number(radius)}
         self._add("circle", kind, about, where)
 
     def text(self, place: Place, words: str, kind: str) -> ET.Element:
-        """Write."""
+        """Draw text; return its element."""
         element = self._add("text", kind, "", {"x": _number(place[0]), "y": _number(place[1])})
         element.text = clean(words)
         return element
 
     def svg(self) -> str:
-        """Return it as markup for a page."""
+        """Return the chart as markup."""
         return ET.tostring(self._root, encoding="unicode")
 
     def _add(self, tag: str, kind: str, about: str, where: dict[str, str]) -> ET.Element:
@@ -172,23 +171,23 @@ class SvgChart:
 
 @dataclass(frozen=True, slots=True)
 class AxisFormat:
-    """How the values of two axes are written."""
+    """Formats of the values of two axes; see ``format_value``."""
 
     across_form: str
     """``percent``, ``plain`` or ``clock``."""
     up_form: str
 
     def format_x(self, value: float) -> str:
-        """Write a value of the horizontal axis."""
+        """Format a value of the horizontal axis."""
         return format_value(value, self.across_form)
 
     def format_y(self, value: float) -> str:
-        """Write a value of the vertical axis."""
+        """Format a value of the vertical axis."""
         return format_value(value, self.up_form)
 
 
 def format_value(value: float, form: str) -> str:
-    """Write a value on an axis.
+    """Format a value on an axis.
 
     Args:
         value: any number.
@@ -204,13 +203,13 @@ def format_value(value: float, form: str) -> str:
 
 
 def step_path(places: Iterable[Place]) -> list[Place]:
-    """Return the places with a corner between each two: across first, then up or down."""
-    found: list[Place] = []
+    """Return the points with a corner between each two: horizontal first, then vertical."""
+    corners: list[Place] = []
     for place in places:
-        if found:
-            found.append((place[0], found[-1][1]))
-        found.append(place)
-    return found
+        if corners:
+            corners.append((place[0], corners[-1][1]))
+        corners.append(place)
+    return corners
 
 
 def _number(value: float) -> str:
@@ -218,13 +217,13 @@ def _number(value: float) -> str:
 
 
 def clean(text: str) -> str:
-    """Replace what no page may hold, or what would change the letters around it.
+    """Replace characters that a page must not contain by U+FFFD.
 
-    Control characters, halves of surrogate pairs, and marks that turn the direction of writing.
+    These are control characters, lone surrogates, and marks that change the writing direction.
     """
-    return _UNFIT.sub("\ufffd", text)
+    return _FORBIDDEN.sub("\ufffd", text)
 
 
 def shorten(name: str, most: int = 24) -> str:
-    """Keep the end of a long name: that is where names differ."""
+    """Shorten a long name to its end, where names differ."""
     return name if len(name) <= most else "…" + name[1 - most :]

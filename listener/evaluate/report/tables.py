@@ -1,9 +1,7 @@
-"""The result as tables for spreadsheets and statistics: CSV with a head line. Pure.
+"""Output files of an evaluation: ``result.json``, CSV tables and the HTML report.
 
-Numbers are written as Python writes them, so that they read back equal. A name that a spreadsheet
-would take for a formula gets an apostrophe before it; ``result.json`` has it as it is.
-
-What a run leaves in its folder: the result, its tables, the page.
+Numbers are written with all digits, so that they read back equal. A text that a spreadsheet would
+interpret as a formula gets a leading apostrophe; ``result.json`` has it unchanged.
 """
 
 import csv
@@ -19,13 +17,15 @@ from listener.evaluate.metrics.intervals import Rate
 from listener.evaluate.metrics.results import Result
 from listener.evaluate.report.html import Sound, render_page
 
+TITLE: Final = "Wake-word evaluation"
+
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 Cell = str | float | None
 
 
 def events_csv(result: Result) -> str:
-    """Return every event: hits, misses, false wakes and near misses."""
+    """Return ``events.csv``: hits, misses, false wakes and near misses."""
     head = (
         *("engine", "condition", "word", "kind", "item", "play", "at_s", "score", "peak"),
         *("activation_s", "latency_s", "speaker", "clip", "transcript"),
@@ -45,7 +45,7 @@ def events_csv(result: Result) -> str:
 
 
 def curve_csv(result: Result) -> str:
-    """Return every threshold of every curve."""
+    """Return ``curve.csv``: the rates at every threshold of the curves."""
     head = ("engine", "condition", "word", "threshold", *_head("misses"), *_head("false_wakes"))
     return _csv(
         head,
@@ -62,7 +62,7 @@ def curve_csv(result: Result) -> str:
 
 
 def rates_csv(result: Result) -> str:
-    """Return the rates at the thresholds in use: the whole first, then speakers and groups."""
+    """Return ``rates.csv``: rates at the threshold in use, total, by speaker and by group."""
     head = (
         *("engine", "condition", "word", "threshold", "of", "name"),
         *_head("misses"),
@@ -70,14 +70,40 @@ def rates_csv(result: Result) -> str:
     )
     rows: list[tuple[Cell, ...]] = []
     for word in result.words:
-        who = (word.engine, word.condition, word.word, word.threshold)
-        rows.append((*who, "all", "", *_cells(word.misses), *_cells(word.false_wakes)))
+        key = (word.engine, word.condition, word.word, word.threshold)
+        rows.append((*key, "all", "", *_cells(word.misses), *_cells(word.false_wakes)))
         for of, breakdowns in (("speaker", word.speakers), ("group", word.groups)):
             rows += [
-                (*who, of, row.name, *_cells(row.misses), *_cells(row.false_wakes))
+                (*key, of, row.name, *_cells(row.misses), *_cells(row.false_wakes))
                 for row in breakdowns
             ]
     return _csv(head, rows)
+
+
+def write_outputs(result: Result, folder: Path, sound: Sound | None = None) -> None:
+    """Write all output files; the same result gives the same bytes.
+
+    Args:
+        result: the result.
+        folder: output folder; created if missing.
+        sound: returns the audio around a false wake; None: a report without audio.
+
+    Raises:
+        Unavailable: a file cannot be written.
+    """
+    contents = {
+        "result.json": msgspec.json.format(msgspec.json.encode(result), indent=1),
+        "rates.csv": rates_csv(result).encode(),
+        "curve.csv": curve_csv(result).encode(),
+        "events.csv": events_csv(result).encode(),
+        "report.html": render_page(result, TITLE, sound).encode(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in contents.items():
+            (folder / name).write_bytes(data)
+    except OSError as error:
+        raise Unavailable(f"cannot write {error.filename or folder}: {error.strerror}") from error
 
 
 def _head(name: str) -> tuple[str, ...]:
@@ -103,35 +129,6 @@ def _csv(head: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
 def _safe(cell: Cell) -> Cell:
     if not isinstance(cell, str):
         return cell
-    # Names of files may hold halves of surrogate pairs, which UTF-8 cannot.
+    # File names may contain lone surrogates, which UTF-8 cannot encode.
     text = cell.encode("utf-8", "replace").decode("utf-8")
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-TITLE: Final = "Wake-word evaluation"
-
-
-def write_outputs(result: Result, folder: Path, sound: Sound | None = None) -> None:
-    """Write everything; the same result gives the same bytes.
-
-    Args:
-        result: what was found.
-        folder: made if it is not there.
-        sound: gives the page the sound around each false wake; None for a page without.
-
-    Raises:
-        Unavailable: the folder cannot be written: it is full, or not ours.
-    """
-    contents = {
-        "result.json": msgspec.json.format(msgspec.json.encode(result), indent=1),
-        "rates.csv": rates_csv(result).encode(),
-        "curve.csv": curve_csv(result).encode(),
-        "events.csv": events_csv(result).encode(),
-        "report.html": render_page(result, TITLE, sound).encode(),
-    }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in contents.items():
-            (folder / name).write_bytes(data)
-    except OSError as error:
-        raise Unavailable(f"cannot write {error.filename or folder}: {error.strerror}") from error

@@ -1,9 +1,4 @@
-"""What the numbers mean, and what a reader must know before quoting one: in words. Pure.
-
-Rates and their intervals, written for people: on the page and beside its pictures. Pure.
-
-What ``evaluate`` says at its end: a paragraph for each word, or an object a line.
-"""
+"""Text of a result: definitions, warnings, rates with intervals, and the printed summary. Pure."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,163 +19,153 @@ from listener.evaluate.plan import EvaluationPlan
 
 
 def list_definitions(plan: EvaluationPlan) -> dict[str, str]:
-    """Say what a hit, a false wake, an hour and each interval are under this plan."""
+    """Return the definitions of the terms and of the intervals under this plan."""
     level = f"{CONFIDENCE:.0%}"
     return {
         "wake": "the first step at or above the threshold, for the patience, at least one"
         " refractory after the last wake",
         "hit": "a wake whose step ends after the labelled word begins, and at most"
-        f" {plan.hit_tail_s:g} s after it ends; one for each word, the earliest; where nobody"
-        " noted when the word is said, anywhere in its item",
+        f" {plan.hit_tail_s:g} s after it ends; the earliest, one for each word; anywhere in the"
+        " item if the time of the word is not labelled",
         "miss": "a labelled word without a hit",
-        "false wake": "every wake that is no hit",
+        "false wake": "every wake that is not a hit",
         "near miss": "a run of scores that did not wake, outside every window",
-        "hour": "an hour of sound outside the windows of labelled words, each item counted once"
-        " however often it is played",
+        "hour": "an hour of audio outside the windows of labelled words; an item that is played"
+        " several times counts once",
         "latency": "from the end of the word to the end of the step that woke",
-        "activation": "how long scores stayed at or above the threshold around a wake",
-        "repeatability": "in how many plays, each from another phase of a step, a word or a false"
-        " wake fired",
+        "activation": "time that the scores stayed at or above the threshold around a wake",
+        "repeatability": "the number of plays, each from another phase of a step, in which a word"
+        " or a false wake fired",
         "miss rate": f"misses per labelled word, mean over plays, with Wilson's {level} interval",
         "false wakes per hour": "mean over plays, with the exact Poisson"
         f" {level} interval (Garwood)",
         "by speaker, by recording": f"the same rates with a {level} bootstrap over whole speakers"
-        f" or recordings, from {FEWEST_GROUPS} of them on: wider where events cluster",
-        "claim": f"fewer than so many false wakes per hour: carried where the one-sided {level}"
-        " bound lies below",
-        "comparison": "first play of each; misses by McNemar's exact test, false wakes that only"
-        " one of the two has by the binomial test",
+        f" or recordings, if there are at least {FEWEST_GROUPS}: wider if events cluster",
+        "claim": f"fewer than this many false wakes per hour: supported if the one-sided {level}"
+        " upper bound is below",
+        "comparison": "on the first play; misses by McNemar's exact test, false wakes of only one"
+        " of the two engines by the binomial test",
     }
 
 
 def list_cautions(words: Sequence[WordResult], missing: Sequence[SkippedItem]) -> tuple[str, ...]:
-    """Say what a reader must know before quoting a number."""
-    found: list[str] = []
+    """Return the warnings that a reader must know before quoting a rate."""
+    cautions: list[str] = []
     if missing:
-        things = "thing is" if len(missing) == 1 else "things are"
-        found.append(f"{len(missing)} {things} missing from these figures: see the list")
+        items = "item is" if len(missing) == 1 else "items are"
+        cautions.append(f"{len(missing)} {items} missing from these results: see the list")
     for word in words:
         name = f"{word.engine}, {word.word}, {word.condition}"
         if word.hours <= 0:
-            found.append(f"{name}: no sound without the word, so nothing is known of false wakes")
+            cautions.append(f"{name}: no audio without the word, so there is no false-wake rate")
         if not word.words_said:
-            found.append(f"{name}: the word is never said, so nothing is known of misses")
+            cautions.append(f"{name}: the word is not in the corpus, so there is no miss rate")
         if word.target is not None:
-            found.append(
-                f"{name}: the threshold was chosen on these very sounds; confirm it on others"
+            cautions.append(
+                f"{name}: the threshold was chosen on these recordings; confirm it on others"
             )
             if not word.target.carried:
-                found.append(_unsupported_claim(name, word))
+                cautions.append(_unsupported_claim(name, word))
         if word.clipped_samples:
-            found.append(f"{name}: mixing drove {word.clipped_samples} samples beyond int16")
+            cautions.append(
+                f"{name}: {word.clipped_samples} samples exceeded the range of int16 after mixing"
+            )
         spoken = sum(
             event.kind is EventKind.FALSE_WAKE
             and word.said.replace("-", " ").casefold() in (event.transcript or "").casefold()
             for event in word.events
         )
         if spoken:
-            found.append(
-                f"{name}: the transcript around {spoken} of its false wakes holds the word itself"
+            cautions.append(
+                f"{name}: the transcript around {spoken} of its false wakes contains the word"
             )
-    return tuple(found)
-
-
-def _unsupported_claim(name: str, word: WordResult) -> str:
-    target = word.target
-    if target is None or target.threshold is None or target.still_needed_h is None:
-        return f"{name}: no threshold brings so few false wakes on these sounds"
-    return (
-        f"{name}: {word.hours:.2f} h cannot carry a claim of fewer than {target.per_hour:g} false"
-        f" wakes per hour; {target.still_needed_h:.1f} h more without a false wake would"
-    )
+    return tuple(cautions)
 
 
 def list_figures(word: WordResult) -> list[tuple[str, str]]:
-    """Return what is worth a line, with its name."""
-    found = [("near misses", f"{word.near_misses:,}")]
+    """Return further figures of a result as pairs of name and text."""
+    figures = [("near misses", f"{word.near_misses:,}")]
     if word.latency_s:
         shown = zip(("median", "90 %", "95 %"), word.latency_s, strict=False)
         latency = ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in shown)
-        found.append(("from the end of the word to the wake", latency))
+        figures.append(("latency", latency))
     if word.activation_s:
         shown = zip(("median", "90 %", "longest"), word.activation_s, strict=False)
-        held = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in shown)
-        found.append(("false wakes held the threshold for", held))
+        activation = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in shown)
+        figures.append(("activation of false wakes", activation))
     if word.misses_by_speaker:
-        found.append(("misses, speakers resampled", format_rate(word.misses_by_speaker, 100, " %")))
+        figures.append(
+            ("misses, bootstrap by speaker", format_rate(word.misses_by_speaker, 100, " %"))
+        )
     if word.false_wakes_by_recording:
         rate = format_rate(word.false_wakes_by_recording, 1, " per hour")
-        found.append(("false wakes, recordings resampled", rate))
-    return found
+        figures.append(("false wakes, bootstrap by recording", rate))
+    return figures
 
 
 def percent(rate: Rate) -> str:
-    """Write a rate of misses with its interval."""
+    """Format a rate of misses with its interval."""
     if rate.value is None or rate.low is None or rate.high is None:
-        return "nothing to miss"
+        return "no labelled word"
     return f"{rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})".replace("%", " %")
 
 
 def per_hour(rate: Rate) -> str:
-    """Write a rate of false wakes with its interval."""
+    """Format a rate of false wakes with its interval."""
     if rate.value is None or rate.low is None or rate.high is None:
         return "no hours"
     return f"{rate.value:.3g} per hour ({rate.low:.2g} to {rate.high:.3g})"
 
 
 def format_rate_html(rate: Rate, factor: float, unit: str) -> Markup:
-    """Write a rate in bold, and its interval, as markup.
+    """Format a rate in bold with its interval, as markup.
 
     Args:
-        rate: any; without a value it is ``none``.
-        factor: by which all its numbers are multiplied: 100 for a percentage.
-        unit: stands behind the value, with the space that it wants.
+        rate: any rate; ``none`` without a value.
+        factor: factor of all numbers: 100 for a percentage.
+        unit: unit after the value, with a leading space if needed.
     """
     value, interval = _value(rate, factor, unit)
     return Markup("<b>{}</b> {}").format(value, interval)
 
 
 def format_rate(rate: Rate, factor: float, unit: str) -> str:
-    """Write a rate and its interval as text; see ``format_rate_html``."""
+    """Format a rate with its interval as text; see ``format_rate_html``."""
     return " ".join(_value(rate, factor, unit))
 
 
-def _value(rate: Rate, factor: float, unit: str) -> tuple[str, str]:
-    if rate.value is None:
-        return "none", ""
-    if rate.low is None or rate.high is None:
-        return f"{_digits(rate.value * factor)}{unit}", ""
-    bounds = f"({_digits(rate.low * factor)} to {_digits(rate.high * factor)})"
-    return f"{_digits(rate.value * factor)}{unit}", bounds
-
-
-def _digits(value: float) -> str:
-    """Write with as many digits as a rate deserves."""
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"  # noqa: PLR2004 - no exponents
-
-
 def summary_lines(result: Result) -> Iterator[str]:
-    """Give the lines for people."""
+    """Yield the lines of the summary as text."""
     for word in result.words:
         yield from _word(word)
     for comparison in result.comparisons:
         yield from _comparison(comparison)
-    for trouble in result.missing:
-        yield f"missing: {trouble.item}: {trouble.why}"
+    for skipped in result.missing:
+        yield f"missing: {skipped.item}: {skipped.why}"
     for warning in result.warnings:
         yield f"note: {warning}"
 
 
 def summary_objects(result: Result) -> Iterator[bytes]:
-    """Give the lines for programs: figures of each word, comparisons, and what is missing."""
-    left_out = {"events", "excerpts", "curve", "repeatability", "histogram", "speakers", "groups"}
+    """Yield the summary as JSON objects: words, comparisons and missing items."""
+    omitted = {"events", "excerpts", "curve", "repeatability", "histogram", "speakers", "groups"}
     for word in result.words:
         figures: dict[str, Any] = msgspec.to_builtins(word)
-        yield msgspec.json.encode({k: v for k, v in figures.items() if k not in left_out})
+        yield msgspec.json.encode({k: v for k, v in figures.items() if k not in omitted})
     for comparison in result.comparisons:
         yield msgspec.json.encode({"comparison": comparison})
-    for trouble in result.missing:
-        yield msgspec.json.encode({"missing": trouble})
+    for skipped in result.missing:
+        yield msgspec.json.encode({"missing": skipped})
+
+
+def _unsupported_claim(name: str, word: WordResult) -> str:
+    target = word.target
+    if target is None or target.threshold is None or target.still_needed_h is None:
+        return f"{name}: no threshold has so few false wakes on these recordings"
+    return (
+        f"{name}: {word.hours:.2f} h do not support a claim of fewer than {target.per_hour:g} false"
+        f" wakes per hour; it needs {target.still_needed_h:.1f} h more without a false wake"
+    )
 
 
 def _word(word: WordResult) -> Iterator[str]:
@@ -190,7 +175,7 @@ def _word(word: WordResult) -> Iterator[str]:
         low, high = word.target.low, word.target.high
         yield (
             f"  threshold for {word.target.per_hour:g} per hour: {word.target.threshold:g},"
-            f" from {_or(low, 'none')} to {_or(high, 'none that these hours can name')}"
+            f" interval {_or(low, 'unknown')} to {_or(high, 'unknown')}"
         )
     missed, false = word.misses, word.false_wakes
     yield f"  misses       {missed.count:g} of {missed.exposure:g}: {_shown(missed, 100, ' %')}"
@@ -208,30 +193,44 @@ def _word(word: WordResult) -> Iterator[str]:
 
 def _claim(claim: Hours) -> str:
     if claim.carried:
-        return "these hours carry it"
+        return "supported"
     if claim.still_needed_h is None:
-        return "these sounds speak against it"
-    return f"not carried; {claim.still_needed_h:.1f} h more without a false wake would"
+        return "these recordings contradict it"
+    return f"not supported: {claim.still_needed_h:.1f} h more without a false wake needed"
 
 
 def _comparison(pair: Comparison) -> Iterator[str]:
-    yield f"{pair.first} against {pair.second}, {pair.word}, {pair.condition}"
+    yield f"{pair.first} compared with {pair.second}, {pair.word}, {pair.condition}"
     yield (
-        f"  missed by the first alone {pair.only_first_missed}, by the second alone"
-        f" {pair.only_second_missed}, by both {pair.both_missed} of {pair.words_said}:"
+        f"  misses       first only {pair.only_first_missed},"
+        f" second only {pair.only_second_missed}, both {pair.both_missed} of {pair.words_said}:"
         f" p = {pair.misses_p:.3g}"
     )
     yield (
-        f"  false wakes of the first alone {pair.only_first_false}, of the second alone"
-        f" {pair.only_second_false}, of both {pair.both_false}: p = {pair.false_wakes_p:.3g}"
+        f"  false wakes  first only {pair.only_first_false}, second only {pair.only_second_false},"
+        f" both {pair.both_false}: p = {pair.false_wakes_p:.3g}"
     )
 
 
 def _shown(rate: Rate, factor: float, unit: str) -> str:
     if rate.value is None or rate.low is None or rate.high is None:
-        return "nothing is known"
+        return "no rate"
     return f"{rate.value * factor:.3g}{unit} ({rate.low * factor:.3g} to {rate.high * factor:.3g})"
 
 
 def _or(value: float | None, otherwise: str) -> str:
     return otherwise if value is None else f"{value:g}"
+
+
+def _value(rate: Rate, factor: float, unit: str) -> tuple[str, str]:
+    if rate.value is None:
+        return "none", ""
+    if rate.low is None or rate.high is None:
+        return f"{_digits(rate.value * factor)}{unit}", ""
+    bounds = f"({_digits(rate.low * factor)} to {_digits(rate.high * factor)})"
+    return f"{_digits(rate.value * factor)}{unit}", bounds
+
+
+def _digits(value: float) -> str:
+    """Format with three significant digits, without an exponent."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"  # noqa: PLR2004 - no exponents

@@ -1,8 +1,8 @@
-"""Traces as Parquet, for pandas, DuckDB and R: one long table, and all of the trace in it.
+"""Traces as Parquet, for pandas, DuckDB and R: one long table without loss.
 
-A row is a score, a level, a wake, a near miss, a stretch of sound or a gap. What belongs to a
-whole run (device, models, rule, floor) stands in the file's metadata under ``earmark.runs``.
-Reading the file back gives the trace's own lines.
+A row is a score, a level, a wake, a near miss, a stretch of audio or a gap. The fields of a whole
+run (device, models, rule, floor) are in the file's metadata under ``earmark.runs``. Reading the
+file gives the lines of the trace again.
 """
 
 import contextlib
@@ -48,17 +48,17 @@ SCHEMA: Final = pa.schema(
         pa.field("reason", pa.dictionary(pa.int8(), pa.string())),
     ]
 )
-"""``utc`` and ``monotonic_s`` are those of ``end_sample``; ``value`` is a score, or decibels."""
+"""``utc`` and ``monotonic_s`` belong to ``end_sample``; ``value`` is a score, or in dBFS."""
 
 _LEVEL_SAMPLES: Final = LEVEL_FRAMES * FRAME_SAMPLES
 
 
 def write_parquet(lines: Iterable[trace.Line], path: Path) -> int:
-    """Write lines of traces; return how many rows they became.
+    """Write the lines of traces atomically; return the number of rows.
 
     Args:
-        lines: of one trace after the other, each begun by ``OpenedLine``.
-        path: replaced when all is written.
+        lines: lines of one trace after the other, each beginning with ``OpenedLine``.
+        path: file to create or replace.
 
     Raises:
         Unavailable: the file cannot be written.
@@ -88,15 +88,15 @@ def write_parquet(lines: Iterable[trace.Line], path: Path) -> int:
 
 
 def read_parquet(path: Path) -> Iterator[trace.Line]:
-    """Yield the lines that ``write_parquet`` was given, row group by row group.
+    """Yield the lines of the traces, row group by row group.
 
     Raises:
-        Unavailable: it is no such file, or is damaged.
+        Unavailable: the file is not a survey trace, or is damaged.
     """
     try:
         with parquet.ParquetFile(path) as file:
             if not file.schema_arrow.equals(SCHEMA):
-                raise Unavailable(f"cannot read {path}: it is no trace")
+                raise Unavailable(f"cannot read {path}: not a survey trace")
             runs = msgspec.json.decode(
                 (file.metadata.metadata or {}).get(RUNS, b""), type=list[OpenedLine]
             )
@@ -116,7 +116,7 @@ def read_parquet(path: Path) -> Iterator[trace.Line]:
         LookupError,
         TypeError,
     ) as error:
-        raise Unavailable(f"cannot read {path}: it is damaged, or no trace") from error
+        raise Unavailable(f"cannot read {path}: damaged, or not a survey trace") from error
 
 
 def _flush(writer: Any, batch: list[dict[str, Any]]) -> int:  # noqa: ANN401 - pyarrow ships no types
@@ -130,7 +130,7 @@ def _flush(writer: Any, batch: list[dict[str, Any]]) -> int:  # noqa: ANN401 - p
 def _rows(
     line: HeardLine | GapLine, opened: OpenedLine, run: int, number: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a line, the stretch or the gap itself first."""
+    """Yield the rows of a line, first that of the stretch of audio or of the gap."""
     end_sample = (
         line.end_sample if isinstance(line, HeardLine) else line.first_sample + line.length_samples
     )
@@ -168,10 +168,10 @@ def _rows(
 
 
 def _line(rows: list[dict[str, Any]], opened: OpenedLine) -> trace.Line:
-    """Put a line together again.
+    """Return the line of its rows.
 
     Raises:
-        ValueError: the rows are none.
+        ValueError: the rows are invalid.
     """
     head, *rest = rows
     utc: datetime = head["utc"]
@@ -193,10 +193,10 @@ def _line(rows: list[dict[str, Any]], opened: OpenedLine) -> trace.Line:
             places.append(after // opened.step_samples - 1)
             values.append(trace.shorten_score(row["value"]))
         elif kind in {"wake", "near_miss"}:
-            named: Literal["wake", "near_miss"] = "wake" if kind == "wake" else "near_miss"
+            detection: Literal["wake", "near_miss"] = "wake" if kind == "wake" else "near_miss"
             found.append(
                 TraceDetection(
-                    kind=named,
+                    kind=detection,
                     word=row["word"],
                     score=trace.shorten_score(row["value"]),
                     end_sample=row["end_sample"],
@@ -214,5 +214,5 @@ def _line(rows: list[dict[str, Any]], opened: OpenedLine) -> trace.Line:
         },
         found=tuple(found),
     )
-    # Rows of any origin: what the schema of the lines refuses must be refused here too.
+    # The file may come from anywhere: validate the line by its schema.
     return trace.decode(msgspec.json.encode(line))

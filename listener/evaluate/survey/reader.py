@@ -1,13 +1,11 @@
-"""The traces of one survey or of many, read and merged: scores, and the hours they were heard in.
+"""Reader of survey traces: merges their scores and hours, with named spans of time.
 
-Scores are kept sparse: the runs above the floor, each closed by a zero, which is all that a trigger
-needs to know. So a month of a home is some megabytes here, and any threshold can be judged.
+Scores are sparse: runs above the floor, each followed by a zero, which suffices for a trigger at
+any threshold. A month in a home takes some megabytes of memory.
 
-Stretches of a day with a name: what the television played when, or what must not count. Pure.
-
-A file of spans is text, one a line: begin, end and name, with tabs between. Times are ISO 8601
-with their zone (``2026-03-04T20:15:00Z``, ``2026-03-04T21:15:00+01:00``); lines that are empty or
-begin with ``#`` are passed over.
+A file of spans (stimuli, or times to exclude) is text with one span a line: begin, end and name,
+separated by tabs. Times are ISO 8601 with a time zone (``2026-03-04T20:15:00Z``,
+``2026-03-04T21:15:00+01:00``); empty lines and lines that begin with ``#`` are ignored.
 """
 
 import bisect
@@ -30,11 +28,17 @@ from listener.wakeword import trace
 from listener.wakeword.trace import HeardLine, OpenedLine, TraceWord
 
 NAME_CHARS: Final = 200
+"""Maximum length of a span's name."""
+MOST_TROUBLES: Final = 50
+"""Invalid lines of a trace that are reported one by one; further ones are only counted."""
+
+_DAY_S: Final = 86_400
+_SPAN_HINT: Final = "separate begin, end and name by tabs: 2026-03-04T20:15:00Z, …T21:00:00Z, news"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """A stretch of time, in seconds of the Unix era."""
+    """A named span of time, in seconds since 1970."""
 
     begin_s: float
     end_s: float
@@ -42,18 +46,21 @@ class Span:
 
 
 class Spans:
-    """Spans by time. They may touch, and must not overlap."""
+    """Spans in the order of time, without overlap."""
 
     def __init__(self, spans: Iterable[Span] = ()) -> None:
-        """Take them in any order.
+        """Sort the spans.
 
         Raises:
-            ConfigError: two overlap.
+            ConfigError: two spans overlap.
         """
         self._spans: tuple[Span, ...] = tuple(sorted(spans))
         for before, after in zip(self._spans, self._spans[1:], strict=False):
             if after.begin_s < before.end_s:
-                raise ConfigError(f"{before.name} and {after.name} overlap", "one at a time")
+                raise ConfigError(
+                    f"the spans {before.name} and {after.name} overlap",
+                    "end each span before the next begins",
+                )
 
     def __iter__(self) -> Iterator[Span]:
         return iter(self._spans)
@@ -62,14 +69,14 @@ class Spans:
         return len(self._spans)
 
     def at(self, time_s: float) -> Span | None:
-        """Return the span that holds a moment."""
+        """Return the span that contains ``time_s``; None if there is none."""
         index = bisect.bisect_right(self._spans, time_s, key=lambda span: span.begin_s) - 1
         if index >= 0 and time_s < self._spans[index].end_s:
             return self._spans[index]
         return None
 
     def within(self, begin_s: float, end_s: float) -> Iterator[tuple[Span, float, float]]:
-        """Yield each span that a stretch touches, with begin and end of what they share."""
+        """Yield each span that overlaps an interval, with begin and end of the overlap."""
         index = max(0, bisect.bisect_right(self._spans, begin_s, key=lambda s: s.begin_s) - 1)
         for span in self._spans[index:]:
             if span.begin_s >= end_s:
@@ -79,7 +86,7 @@ class Spans:
                 yield span, first_s, last_s
 
     def outside(self, begin_s: float, end_s: float) -> Iterator[tuple[float, float]]:
-        """Yield what is left of a stretch when the spans are taken out of it."""
+        """Yield begin and end of each part of an interval that is outside all spans."""
         at_s = begin_s
         for _, first_s, last_s in self.within(begin_s, end_s):
             if first_s > at_s:
@@ -90,32 +97,31 @@ class Spans:
 
 
 def parse_spans(text: str, source: str) -> Spans:
-    """Read a file of spans.
+    """Parse a file of spans.
 
     Args:
-        text: of the file.
-        source: its name, for messages.
+        text: contents of the file.
+        source: file name for error messages.
 
     Raises:
-        ConfigError: a line is no span, or two overlap; the message has the line's number.
+        ConfigError: a line is not a span, or two overlap; the message has the line's number.
     """
-    found = []
+    spans = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith("#"):
-            found.append(_span(line.split("\t"), f"{source}, line {number}"))
+            spans.append(_span(line.split("\t"), f"{source}, line {number}"))
     try:
-        return Spans(found)
+        return Spans(spans)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}", error.hint) from error
 
 
 def _span(cells: Sequence[str], where: str) -> Span:
-    hint = "begin, end and name with tabs between: 2026-03-04T20:15:00Z, …T21:00:00Z, news"
     if len(cells) != 3 or not cells[2].strip():  # noqa: PLR2004 - begin, end, name
-        raise ConfigError(f"{where}: not begin, end and name", hint)
+        raise ConfigError(f"{where}: expected begin, end and name", _SPAN_HINT)
     begin_s, end_s = _time_s(cells[0], where), _time_s(cells[1], where)
     if end_s <= begin_s:
-        raise ConfigError(f"{where}: it ends before it begins", hint)
+        raise ConfigError(f"{where}: the end is not after the begin", _SPAN_HINT)
     return Span(begin_s, end_s, cells[2].strip()[:NAME_CHARS])
 
 
@@ -123,58 +129,54 @@ def _time_s(text: str, where: str) -> float:
     try:
         time = datetime.fromisoformat(text.strip())
     except ValueError as error:
-        raise ConfigError(f"{where}: {text.strip()[:40]!r} is no time") from error
+        raise ConfigError(f"{where}: {text.strip()[:40]!r} is not an ISO 8601 time") from error
     if time.tzinfo is None:
-        raise ConfigError(f"{where}: a time without its zone", "end it with Z or +01:00")
+        raise ConfigError(f"{where}: a time without a time zone", "append Z or +01:00")
     return time.astimezone(UTC).timestamp()
-
-
-MOST_TROUBLES: Final = 50
-"""Bad lines of one trace that are named; further ones are only counted."""
-
-_DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The scores of one word over sound without a gap."""
+    """Scores of one word over audio without a gap."""
 
     device: str
     word: str
     step_samples: int
     listening: TraceWord
     ends: NDArray[np.int64]
-    """Where each step ends, shape (n,); between two runs stands one step with the score 0."""
+    """End of each step in samples, shape (n,); one step of score 0 separates two runs."""
     scores: NDArray[np.float32]
     utc_s: NDArray[np.float64]
-    """When each step ended, in seconds of the Unix era."""
+    """End of each step in seconds since 1970, shape (n,)."""
 
 
 @dataclass(slots=True)
 class MergedTraces:
-    """All traces together."""
+    """Scores and hours of all traces."""
 
     chains: list[Chain] = field(default_factory=list)
     heard_s: dict[tuple[str, int], float] = field(default_factory=lambda: defaultdict(float))
-    """By device and day (since 1970, UTC), without what was excluded."""
+    """Seconds by device and day (since 1970, UTC), without excluded spans."""
     stimulus_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """By name, over all devices; "" is what nothing was played in."""
+    """Seconds by stimulus, over all devices; "" is the time without a stimulus."""
     excluded_s: float = 0.0
+    """Seconds of excluded spans, over all devices."""
     missing_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Gaps, by their reason."""
+    """Seconds of gaps, by reason."""
     floor: float = 0.0
-    """The highest of any trace: nothing can be said below it."""
+    """Highest floor of the traces; there are no rates below it."""
     words: dict[str, TraceWord] = field(default_factory=dict)
     troubles: list[SkippedItem] = field(default_factory=list)
+    """Lines that could not be read."""
 
 
 def merge(paths: Iterable[Path], excluded: Spans, stimuli: Spans) -> MergedTraces:
-    """Read traces, in JSON Lines or Parquet.
+    """Read and merge traces, in JSON Lines or Parquet.
 
     Args:
-        paths: of any devices and times.
-        excluded: stretches that do not count, with their scores.
-        stimuli: what was played when.
+        paths: traces of any devices and times.
+        excluded: spans that are not counted.
+        stimuli: spans of the stimuli.
 
     Raises:
         Unavailable: a file cannot be read.
@@ -190,11 +192,11 @@ def merge(paths: Iterable[Path], excluded: Spans, stimuli: Spans) -> MergedTrace
 
 
 def read_trace(path: Path, troubles: list[SkippedItem]) -> Iterator[trace.Line | None]:
-    """Yield the lines of a trace; None in place of what is no line.
+    """Yield the lines of a trace; None in place of an invalid line.
 
     Args:
         path: JSON Lines, or Parquet by its suffix.
-        troubles: told of what is no line.
+        troubles: invalid lines are added here.
 
     Raises:
         Unavailable: the file cannot be read.
@@ -202,23 +204,23 @@ def read_trace(path: Path, troubles: list[SkippedItem]) -> Iterator[trace.Line |
     if path.suffix == SUFFIX:
         yield from read_parquet(path)
         return
-    bad = 0
+    invalid = 0
     for number, data in enumerate(read_lines(path), 1):
         try:
             line = trace.decode(data)
         except ValueError as error:
-            bad += 1
-            if bad <= MOST_TROUBLES:
+            invalid += 1
+            if invalid <= MOST_TROUBLES:
                 troubles.append(SkippedItem(item=f"{path.name}, line {number}", why=str(error)))
             yield None
         else:
             yield line
-    if bad > MOST_TROUBLES:
-        troubles.append(SkippedItem(item=path.name, why=f"{bad} lines are none of a trace"))
+    if invalid > MOST_TROUBLES:
+        troubles.append(SkippedItem(item=path.name, why=f"{invalid} invalid lines"))
 
 
 class _Run:
-    """The scores of one word since the last gap."""
+    """Scores of one word since the last gap."""
 
     def __init__(self) -> None:
         self.ends: list[int] = []
@@ -227,20 +229,20 @@ class _Run:
 
     def add(self, end: int, score: float, utc_s: float, step_samples: int) -> None:
         if self.ends and end != self.ends[-1] + step_samples:
-            self.rest(step_samples)
+            self.add_zero(step_samples)
         self.ends.append(end)
         self.scores.append(score)
         self.utc_s.append(utc_s)
 
-    def rest(self, step_samples: int) -> None:
-        """Close a run by a step below every threshold."""
+    def add_zero(self, step_samples: int) -> None:
+        """End a run of scores with a step of score 0."""
         self.ends.append(self.ends[-1] + step_samples)
         self.scores.append(0.0)
         self.utc_s.append(self.utc_s[-1] + step_samples / SAMPLE_RATE_HZ)
 
 
 class _Reader:
-    """One trace, line by line."""
+    """Adds a trace to the merged traces, line by line."""
 
     def __init__(self, merged: MergedTraces, name: str, excluded: Spans, stimuli: Spans) -> None:
         self._merged = merged
@@ -262,17 +264,17 @@ class _Reader:
                 self.close()
                 self._merged.missing_s[line.reason] += line.length_samples / SAMPLE_RATE_HZ
             case _:
-                # A damaged line, or one without its beginning: what it held is not known.
+                # An invalid line, or one before the opening line: its content is not known.
                 self.close()
 
     def close(self) -> None:
-        """End the stretch here, as a gap does."""
+        """End the chains of all words, as at a gap."""
         opened, runs = self._opened, self._runs
         self._runs, self._next_sample = {}, None
         if opened is None:
             return
         for word, run in runs.items():
-            run.rest(opened.step_samples)
+            run.add_zero(opened.step_samples)
             self._merged.chains.append(
                 Chain(
                     device=opened.device,
@@ -292,13 +294,13 @@ class _Reader:
             known = self._merged.words.setdefault(word, listening)
             if known.sha256 != listening.sha256:
                 raise ConfigError(
-                    f"{self._name} has another model for {word} than the traces before it",
-                    "evaluate the traces of each model by themselves",
+                    f"{self._name} uses a different model for {word} than the other traces",
+                    "evaluate the traces of each model separately",
                 )
 
     def _hear(self, line: HeardLine, opened: OpenedLine) -> None:
         if self._next_sample not in {None, line.first_sample}:
-            self.close()  # a line is missing between
+            self.close()  # a line between the two is missing
         self._next_sample = line.end_sample
         end_s = trace.parse_time(line.utc).timestamp()
         begin_s = end_s - (line.end_sample - line.first_sample) / SAMPLE_RATE_HZ
@@ -306,9 +308,9 @@ class _Reader:
         step = opened.step_samples
         for word in opened.words.keys() & line.scores.keys():
             run = self._runs.setdefault(word, _Run())
-            kept = line.scores[word]
-            for place, score in zip(kept.steps, kept.scores, strict=True):
-                end = line.first_sample + (place + 1) * step
+            recorded = line.scores[word]
+            for index, score in zip(recorded.steps, recorded.scores, strict=True):
+                end = line.first_sample + (index + 1) * step
                 utc_s = end_s - (line.end_sample - end) / SAMPLE_RATE_HZ
                 if self._excluded.at(utc_s) is None:
                     run.add(end, score, utc_s, step)
@@ -318,7 +320,7 @@ class _Reader:
         counted_s = 0.0
         for first_s, last_s in self._excluded.outside(begin_s, end_s):
             counted_s += last_s - first_s
-            # A stretch is at most a minute long; it belongs to the day it begins in.
+            # A line covers at most a minute; it is counted for the day in which it begins.
             merged.heard_s[device, int(first_s // _DAY_S)] += last_s - first_s
             played_s = 0.0
             for span, played_from_s, played_to_s in self._stimuli.within(first_s, last_s):

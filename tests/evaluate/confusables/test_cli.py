@@ -88,7 +88,7 @@ def test_a_threshold_that_nothing_reaches_wakes_nobody(
     ("words", "said"),
     [
         (("alexa", "--most", "0"), "--most 0 is out of range"),
-        (("alexa", "--phones", "QQ"), "no phone"),
+        (("alexa", "--phones", "QQ"), "not a phone"),
         (("alexa", "--voice", "a b"), "is not a valid voice"),
         (("alexa", "--threshold", "2"), "--threshold 2"),
     ],

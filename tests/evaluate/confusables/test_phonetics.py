@@ -55,7 +55,7 @@ def test_all_words_at_once_is_each_word_by_itself(words: list[Phones], target: P
             )
 
 
-def test_a_substitution_costs_the_same_both_ways_and_never_more_than_one() -> None:
+def test_substitution_cost_is_symmetric_and_at_most_one() -> None:
     for one, other in itertools.product(list_symbols(), repeat=2):
         cost = substitution_cost(one, other)
 
@@ -77,16 +77,16 @@ def test_a_substitution_costs_the_same_both_ways_and_never_more_than_one() -> No
         (("UW1", "W"), ("UW1", "T")),
     ],
 )
-def test_what_sounds_alike_costs_less(near: tuple[str, str], far: tuple[str, str]) -> None:
+def test_similar_phones_cost_less(near: tuple[str, str], far: tuple[str, str]) -> None:
     assert substitution_cost(*near) < substitution_cost(*far)
 
 
-def test_sounds_that_are_heard_less_cost_less_to_leave_out() -> None:
+def test_weak_phones_have_a_lower_deletion_cost() -> None:
     assert deletion_cost("AH0") < deletion_cost("AH1")
     assert deletion_cost("HH") < deletion_cost("S")
 
 
-def test_words_with_phones_that_nobody_knows_are_left_out() -> None:
+def test_words_with_unknown_phones_are_omitted() -> None:
     known = build_lexicon([("a", ("AH0",)), ("b", ("QQ",)), ("c", ())])
 
     assert known.words == ("a",)
@@ -106,7 +106,7 @@ def test_back_to_front_twice_is_the_same(words: list[Phones]) -> None:
 @pytest.mark.parametrize(
     ("phone", "expected"), [("AH0", True), ("K", True), ("AH", False), ("K1", False), ("", False)]
 )
-def test_a_phone_is_told_from_what_is_none(phone: str, *, expected: bool) -> None:
+def test_phones_are_recognised(phone: str, *, expected: bool) -> None:
     assert is_phone(phone) is expected if phone else not phone
 
 
@@ -144,8 +144,8 @@ def test_words_in_a_row_are_pronounced_one_after_the_other(file: Path, text: str
     assert pronounce(file, text) == ("HH", "EY1", "JH", "AA1", "R", "V", "AH0", "S")
 
 
-def test_a_word_that_it_does_not_know_is_said(file: Path) -> None:
-    with pytest.raises(UsageError, match="does not know 'mycroft'") as caught:
+def test_word_missing_from_the_dictionary_is_an_error(file: Path) -> None:
+    with pytest.raises(UsageError, match="'mycroft' is not in the CMU dictionary") as caught:
         pronounce(file, "hey mycroft")
     assert "--phones" in caught.value.hint
 
@@ -155,12 +155,12 @@ def test_phones_are_read_as_the_dictionary_writes_them() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "AH", "K1", "XX", "AH3"])
-def test_what_is_no_phone_is_said(text: str) -> None:
+def test_invalid_phone_is_an_error(text: str) -> None:
     with pytest.raises(UsageError, match="phone"):
         parse_phones(text)
 
 
-def test_the_installed_dictionary_is_found_and_knows_the_usual_words() -> None:
+def test_installed_dictionary_has_common_words() -> None:
     path = find_dictionary()
 
     assert pronounce(path, "alexa") == ("AH0", "L", "EH1", "K", "S", "AH0")

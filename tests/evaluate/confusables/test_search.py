@@ -36,14 +36,14 @@ def test_the_nearest_come_first(known: Lexicon) -> None:
     assert [each.distance for each in found] == sorted(each.distance for each in found)
 
 
-def test_phrases_that_hold_the_word_itself_are_no_neighbours(known: Lexicon) -> None:
+def test_phrases_that_contain_the_word_are_omitted(known: Lexicon) -> None:
     found = find_nearest(known, ALEXA, 100)
 
     assert not [each for each in found if "alexa" in each.phrase]
     assert not [each for each in found if each.phrase in {"a lex a", "alexas"}]
 
 
-def test_of_words_that_sound_alike_one_is_enough(known: Lexicon) -> None:
+def test_only_one_of_equal_pronunciations_is_listed(known: Lexicon) -> None:
     found = [each.phrase for each in find_nearest(known, ALEXA, 100)]
 
     assert "lex a" in found
@@ -65,5 +65,5 @@ def test_a_pair_is_as_near_as_its_best_cut(known: Lexicon) -> None:
     assert found["a rex"] < found["a banana"]
 
 
-def test_no_more_than_were_asked_for(known: Lexicon) -> None:
+def test_number_of_neighbours_is_limited(known: Lexicon) -> None:
     assert len(find_nearest(known, ALEXA, 3)) == 3

@@ -64,7 +64,7 @@ def test_the_same_phrase_and_voice_are_the_same_sound() -> None:
 
 @needs_espeak
 @pytest.mark.system
-def test_a_phrase_is_no_option() -> None:
+def test_phrase_is_not_parsed_as_an_option() -> None:
     sound = speak(find_program(), "--version; -f /etc/passwd", VOICES[0])
 
     assert len(sound) > 16_000
@@ -72,8 +72,8 @@ def test_a_phrase_is_no_option() -> None:
 
 @needs_espeak
 @pytest.mark.system
-def test_a_voice_that_it_does_not_have_is_said() -> None:
-    with pytest.raises(Unavailable, match="cannot speak as nonsense"):
+def test_unknown_voice_is_an_error() -> None:
+    with pytest.raises(Unavailable, match="failed with the voice nonsense"):
         speak(find_program(), "hello", Voice("nonsense"))
 
 
@@ -85,6 +85,6 @@ def test_without_espeak_the_way_is_shown(tmp_path: Path, monkeypatch: pytest.Mon
     assert "apt install espeak-ng" in caught.value.hint
 
 
-def test_a_program_that_cannot_be_started_is_said(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="does not speak"):
+def test_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="cannot run espeak-ng"):
         speak(str(tmp_path / "missing"), "hello", VOICES[0])

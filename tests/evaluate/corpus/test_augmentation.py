@@ -53,7 +53,7 @@ def test_without_noise_and_room_sound_is_untouched() -> None:
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 10.0, 30.0])
-def test_noise_stands_so_far_under_speech_as_was_asked(noise: Path, snr_db: float) -> None:
+def test_noise_has_the_requested_snr(noise: Path, snr_db: float) -> None:
     level = SpeechLevel()
     level.push(speech().astype(np.float64))
     assert level.active_rms is not None
@@ -79,7 +79,7 @@ def test_the_same_inputs_give_the_same_bytes_however_sound_is_cut(noise: Path) -
     assert np.array_equal(mixed(choice, 32_000), mixed(choice, 777))
 
 
-def test_noise_begins_where_it_is_told_and_starts_again(noise: Path) -> None:
+def test_noise_begins_at_its_position_and_repeats(noise: Path) -> None:
     samples, _ = soundfile.read(noise, dtype="int16")
 
     stream = repeat_noise(noise, 0.5)
@@ -134,7 +134,7 @@ def test_speech_can_be_brought_to_a_level(noise: Path, speech_dbov: float) -> No
     assert added_db == pytest.approx(speech_dbov - 10, abs=0.3)
 
 
-def test_what_goes_beyond_int16_is_counted(noise: Path) -> None:
+def test_clipped_samples_are_counted(noise: Path) -> None:
     mixer = Mixer()
     loud = np.full(RATE, 32_000, np.int16)
 
@@ -148,7 +148,7 @@ def test_what_goes_beyond_int16_is_counted(noise: Path) -> None:
     assert mixer.clipped_samples == 0
 
 
-def test_a_choice_is_the_same_each_time_and_differs_between_items_and_plays() -> None:
+def test_choice_is_deterministic_for_item_and_play() -> None:
     noises = tuple(Path(f"{number}.wav") for number in range(50))
     condition = Condition("noisy", 10.0, noises, noises)
 
@@ -180,9 +180,9 @@ def test_silence_is_neither_noise_nor_room(tmp_path: Path) -> None:
     path = tmp_path / "silent.wav"
     soundfile.write(path, np.zeros(1_000, np.int16), RATE)
 
-    with pytest.raises(Unavailable, match="no noise: it is silent"):
+    with pytest.raises(Unavailable, match="contains only silence"):
         measure_noise_rms(path)
-    with pytest.raises(Unavailable, match="no impulse response: it is silent"):
+    with pytest.raises(Unavailable, match="contains only silence"):
         read_response(path)
 
 
@@ -190,15 +190,15 @@ def test_nothing_is_neither_noise_nor_room(tmp_path: Path) -> None:
     path = tmp_path / "empty.wav"
     soundfile.write(path, np.zeros(0, np.int16), RATE)
 
-    with pytest.raises(Unavailable, match="no noise"):
+    with pytest.raises(Unavailable, match="contains no audio"):
         next(repeat_noise(path, 0.3))
-    with pytest.raises(Unavailable, match="no impulse response"):
+    with pytest.raises(Unavailable, match="contains only silence"):
         read_response(path)
 
 
-def test_a_song_is_no_room(tmp_path: Path) -> None:
+def test_long_impulse_response_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
     soundfile.write(path, np.ones(21 * RATE, np.int16), RATE)
 
-    with pytest.raises(Unavailable, match="longer than"):
+    with pytest.raises(Unavailable, match="too long for an impulse response"):
         read_response(path)

@@ -35,7 +35,7 @@ def items(path: Path, word: str | None = None) -> list[Item]:
     return [item for item in open_corpus(path, word) if isinstance(item, Item)]
 
 
-def test_a_folder_gives_its_sounds_by_name_whatever_else_lies_there(tmp_path: Path) -> None:
+def test_folder_gives_its_audio_files_by_name(tmp_path: Path) -> None:
     for name in ("b/2.wav", "b/1.flac", "a/3.wav", "a/notes.txt"):
         sound(tmp_path / "set" / name) if not name.endswith("txt") else None
     (tmp_path / "set/a/notes.txt").write_text("no sound")
@@ -86,7 +86,7 @@ def test_common_voice_is_read_as_it_is(tmp_path: Path, named: str) -> None:
     assert first.path.is_file()
     assert first.speaker == "a" * 16
     assert (first.condition, first.transcript) == ("Scottish English", 'He said "no".')
-    assert second == InvalidItem("test.tsv line 3", "it names no clip")
+    assert second == InvalidItem("test.tsv line 3", "it has no path")
 
 
 def listing(folder: Path, text: object) -> Path:
@@ -134,7 +134,7 @@ def test_a_malformed_listing_is_named(tmp_path: Path, text: str) -> None:
 
 @given(JSON)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_listing_brings_anything_but_items_or_one_error(tmp_path: Path, found: object) -> None:
+def test_any_listing_gives_items_or_one_error(tmp_path: Path, found: object) -> None:
     try:
         listed = items(listing(tmp_path / "set", found))
     except ConfigError as error:
@@ -143,8 +143,8 @@ def test_no_listing_brings_anything_but_items_or_one_error(tmp_path: Path, found
         assert all(isinstance(item, Item) for item in listed)
 
 
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no folder and no manifest"):
+def test_missing_corpus_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no file or folder"):
         open_corpus(tmp_path / "none")
 
 
@@ -170,11 +170,11 @@ def test_noises_are_a_file_or_all_in_a_folder(tmp_path: Path) -> None:
     assert datasets.list_sounds(first) == (first,)
 
 
-def test_a_folder_without_a_sound_is_said(tmp_path: Path) -> None:
+def test_folder_without_audio_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no sound", "utf-8")
 
     for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(UsageError, match="there is no sound file"):
+        with pytest.raises(UsageError, match="there is no audio file"):
             datasets.list_sounds(path)
 
 
@@ -199,11 +199,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         datasets.read_bytes(tmp_path / "none")
 
 
-def test_a_table_that_is_no_utf_8_is_read_all_the_same(tmp_path: Path) -> None:
+def test_table_with_invalid_utf_8_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.trans.txt").write_bytes(b"84-1 CAF\xc9")
 
     assert datasets.read_text(tmp_path / "a.trans.txt") == "84-1 CAF\ufffd"
 
 
-def test_a_name_that_is_no_utf_8_can_be_printed() -> None:
+def test_name_with_invalid_utf_8_can_be_printed() -> None:
     assert datasets.printable(os.fsdecode(b"caf\xc9.wav")) == "caf\ufffd.wav"

@@ -25,7 +25,7 @@ def jsonl(folder: Path, *rows: object) -> Path:
     return path
 
 
-def test_a_tsv_places_words_and_names_who_said_them(tmp_path: Path) -> None:
+def test_tsv_gives_word_times_and_speakers(tmp_path: Path) -> None:
     path = tsv(
         tmp_path,
         "path\toffset\tduration\tword\tspeaker\tcondition\ttranscript",
@@ -80,7 +80,7 @@ def test_neighbouring_lines_about_one_file_are_one_item(tmp_path: Path) -> None:
     assert second.name == "other.wav"
 
 
-def test_what_a_manifest_does_not_say_can_be_said_beside_it(tmp_path: Path) -> None:
+def test_default_label_applies_to_lines_without_a_word(tmp_path: Path) -> None:
     path = jsonl(tmp_path, {"path": "1.wav"}, {"path": "2.wav", "word": "jarvis"})
 
     first, second = ManifestCorpus(path, "alexa")
@@ -118,16 +118,16 @@ def test_a_number_out_of_range_is_a_fault_and_the_rest_goes_on(
     ("text", "why"),
     [
         ("{", "line 1 is not JSON"),
-        ("[]", "line 1 is no JSON object"),
+        ("[]", "line 1 is not a JSON object"),
         ("{}", "line 1 has no path"),
-        ('{"path": 1.5}', "line 1: path is no text"),
-        ('{"path": true}', "line 1: path is no text"),
-        ('{"path": "a\\u0000b"}', "line 1: path has characters"),
-        ('{"path": "\\ud800"}', "line 1: path has characters"),
-        ('{"path": "a", "offset": 1}', "without saying both"),
-        ('{"path": "a", "offset": "x", "duration": 1}', "line 1: offset is no number"),
-        ('{"path": "a", "offset": NaN, "duration": 1}', "line 1: offset is no number"),
-        ('{"path": "a", "offset": [], "duration": 1}', "line 1: offset is no number"),
+        ('{"path": 1.5}', "line 1: path is not text"),
+        ('{"path": true}', "line 1: path is not text"),
+        ('{"path": "a\\u0000b"}', "line 1: path contains control characters"),
+        ('{"path": "\\ud800"}', "line 1: path contains control characters"),
+        ('{"path": "a", "offset": 1}', "has only one of offset and duration"),
+        ('{"path": "a", "offset": "x", "duration": 1}', "line 1: offset is not a number"),
+        ('{"path": "a", "offset": NaN, "duration": 1}', "line 1: offset is not a number"),
+        ('{"path": "a", "offset": [], "duration": 1}', "line 1: offset is not a number"),
         ('{"path": "a", "start_s": ' + "9" * 5000 + "}", "line 1 is not JSON"),
         ('\n\n{"path": "a"}\n}', "line 4 is not JSON"),
         ("[" * 100_000, "line 1 is not JSON"),
@@ -146,7 +146,7 @@ def test_a_malformed_line_is_named(tmp_path: Path, text: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "why"),
     [
-        (("a.wav\tada",), "line 1 is no header"),
+        (("a.wav\tada",), "line 1 is not a header"),
         (("path\tword", "a\tb\tc"), "line 2 has 3 columns, its header 2"),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_malformed_table_is_named(tmp_path: Path, lines: tuple[str, ...], why:
         list(ManifestCorpus(tsv(tmp_path, *lines)))
 
 
-def test_bytes_that_are_no_text_and_endless_lines_are_named(tmp_path: Path) -> None:
+def test_invalid_utf_8_and_long_lines_are_errors(tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
     path.write_bytes(b'{"path": "a"}\n\xff\xfe\n')
     with pytest.raises(ConfigError, match="line 2 is not UTF-8"):
@@ -198,7 +198,7 @@ KEYS = st.sampled_from(
 
 @given(st.lists(st.dictionaries(KEYS, VALUES, max_size=6), max_size=5))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_row_brings_anything_but_items_faults_or_one_error(
+def test_any_row_gives_items_faults_or_one_error(
     tmp_path: Path, found: list[dict[str, Any]]
 ) -> None:
     try:
@@ -211,9 +211,7 @@ def test_no_row_brings_anything_but_items_faults_or_one_error(
 
 @given(st.binary(max_size=200), st.sampled_from([".tsv", ".jsonl"]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_bytes_bring_anything_but_items_faults_or_one_error(
-    tmp_path: Path, data: bytes, suffix: str
-) -> None:
+def test_any_bytes_give_items_faults_or_one_error(tmp_path: Path, data: bytes, suffix: str) -> None:
     path = tmp_path / f"list{suffix}"
     path.write_bytes(b"path\tword\n" + data if suffix == ".tsv" else data)
 

@@ -55,18 +55,18 @@ def test_a_stretch_may_be_rounded(path: Path) -> None:
 @pytest.mark.parametrize(
     ("item", "kind", "why"),
     [
-        ({"start_s": 2.99}, Unavailable, "less than a step"),
+        ({"start_s": 2.99}, Unavailable, "less than one step"),
         ({"start_s": 3.5}, Unavailable, r"ends after 3\.00 s"),
-        ({"length_s": 3.2}, UsageError, r"the stretch ends at 3\.20 s"),
-        ({"labels": (Label("x", 2.0, 3.2),)}, UsageError, r"x is said until 3\.20 s"),
+        ({"length_s": 3.2}, UsageError, r"the segment ends at 3\.20 s"),
+        ({"labels": (Label("x", 2.0, 3.2),)}, UsageError, r"the label x ends at 3\.20 s"),
         (
             {"labels": (Label("x", 0.5, 1.5),), "length_s": 1.0, "origin": "list line 7"},
             UsageError,
-            "list line 7: x is said until",
+            "list line 7: the label x ends at",
         ),
     ],
 )
-def test_what_lies_behind_the_end_is_said(
+def test_labels_and_segments_after_the_end_are_errors(
     path: Path, item: dict[str, Any], kind: type[EarmarkError], why: str
 ) -> None:
     with pytest.raises(kind, match=why):

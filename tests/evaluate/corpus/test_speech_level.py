@@ -47,7 +47,7 @@ def test_pauses_do_not_make_speech_fainter() -> None:
     assert -1.0 < decibels(level.active_rms) - decibels(2_000) < 0.0
 
 
-def test_faint_noise_in_the_pauses_is_no_speech() -> None:
+def test_faint_noise_in_pauses_is_not_speech() -> None:
     noise = np.random.default_rng(1).standard_normal(9 * RATE) * 20
 
     level = measured(noise, tone(2, 2_000), noise)

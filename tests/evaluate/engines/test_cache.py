@@ -23,7 +23,7 @@ def track(steps: int = 40) -> ScoreTrack:
 def test_a_track_comes_back_as_it_was(tmp_path: Path, steps: int) -> None:
     cache = ScoreCache(tmp_path / "scores")
 
-    cache.keep(KEY, track(steps))
+    cache.store(KEY, track(steps))
     found = cache.load(KEY)
 
     assert found is not None
@@ -38,17 +38,15 @@ def test_a_track_comes_back_as_it_was(tmp_path: Path, steps: int) -> None:
     assert not list(tmp_path.rglob(".unfinished*"))
 
 
-def test_what_was_not_kept_is_not_there(tmp_path: Path) -> None:
+def test_missing_cache_entry_is_none(tmp_path: Path) -> None:
     assert ScoreCache(tmp_path / "none").load(KEY) is None
 
 
 @given(at=st.integers(0, 600), value=st.integers(0, 255), end=st.integers(0, 600))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_file_that_is_not_whole_is_as_good_as_none(
-    tmp_path: Path, at: int, value: int, end: int
-) -> None:
+def test_incomplete_cache_file_is_ignored(tmp_path: Path, at: int, value: int, end: int) -> None:
     cache = ScoreCache(tmp_path)
-    cache.keep(KEY, track())
+    cache.store(KEY, track())
     (path,) = tmp_path.rglob("*.scores")
     data = bytearray(path.read_bytes())
     if at < len(data):
@@ -65,7 +63,7 @@ def test_a_folder_that_cannot_be_written_raises(tmp_path: Path) -> None:
     (tmp_path / "scores").write_text("a file")
 
     with pytest.raises(OSError, match="scores"):
-        ScoreCache(tmp_path / "scores").keep(KEY, track())
+        ScoreCache(tmp_path / "scores").store(KEY, track())
 
 
 def test_nothing_unfinished_stays_when_the_disk_is_full(tmp_path: Path) -> None:
@@ -73,7 +71,7 @@ def test_nothing_unfinished_stays_when_the_disk_is_full(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            ScoreCache(tmp_path).keep(KEY, track())
+            ScoreCache(tmp_path).store(KEY, track())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 

@@ -92,6 +92,6 @@ def test_a_key_depends_on_what_scores_depend_on() -> None:
     assert hash(recipe("alexa")) == hash(recipe("alexa"))
 
 
-def test_what_is_no_wake_word_is_refused() -> None:
-    with pytest.raises(UsageError, match="no wake word"):
+def test_model_that_is_not_a_wake_word_is_refused() -> None:
+    with pytest.raises(UsageError, match="not a wake-word model"):
         recipe("silero-vad")

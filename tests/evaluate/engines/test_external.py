@@ -63,23 +63,23 @@ def test_a_recipe_can_be_sent_and_knows_the_files_it_rests_on() -> None:
     [
         ("ignorant", ConfigError, "has no word alexa"),
         ("careless", ConfigError, "has no threshold alexa"),
-        ("babbling", ConfigError, "answers what is none"),
-        ("dying", Unavailable, "ended with exit code 3"),
-        ("narrow", ConfigError, "rows of another length"),
-        ("loud", ConfigError, "answers what is none"),
+        ("babbling", ConfigError, "sent an invalid answer"),
+        ("dying", Unavailable, "exited with code 3"),
+        ("narrow", ConfigError, "rows whose length"),
+        ("loud", ConfigError, "sent an invalid answer"),
     ],
 )
-def test_what_a_program_does_wrong_is_said(fault: str, error: type[Exception], said: str) -> None:
+def test_invalid_program_is_an_error(fault: str, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         ExternalEngine(command(fault), ("alexa",)).track(cut(SOUND))
 
 
 def test_a_program_that_does_not_answer_is_not_waited_for() -> None:
-    with pytest.raises(Unavailable, match=r"did not answer for 0\.3 s"):
-        ExternalEngine(command("silent"), ("alexa",), patience_s=0.3)
+    with pytest.raises(Unavailable, match=r"did not answer within 0\.3 s"):
+        ExternalEngine(command("silent"), ("alexa",), timeout_s=0.3)
 
 
-def test_a_program_that_failed_at_one_item_is_started_anew_for_the_next() -> None:
+def test_failed_program_is_restarted_for_the_next_item() -> None:
     engine = ExternalEngine(command("dying"), ("alexa",))
     with pytest.raises(Unavailable):
         engine.track(cut(SOUND))
@@ -112,6 +112,6 @@ def test_a_program_that_does_not_end_is_ended() -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("/missing/program",), ("nul\0",)])
-def test_a_command_that_cannot_be_started_is_said(words: tuple[str, ...]) -> None:
+def test_command_that_cannot_be_started_is_an_error(words: tuple[str, ...]) -> None:
     with pytest.raises((ConfigError, Unavailable), match=r"needs a command|cannot start"):
         external_recipe("mine", words, ("alexa",))

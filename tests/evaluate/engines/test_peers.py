@@ -46,14 +46,14 @@ def test_a_recipe_can_be_sent_and_rests_on_its_models(make: Make) -> None:
     assert make("other", HOME, ("alexa",)).key == recipe.key
 
 
-def test_a_model_that_an_engine_does_not_have_is_said() -> None:
+def test_unknown_model_of_an_engine_is_an_error() -> None:
     with pytest.raises(UsageError, match="no model timer"):
         microwakeword_recipe("micro", HOME, ("timer",))
     with pytest.raises((ModelRefused, UsageError)):
         openwakeword_recipe("theirs", HOME, ("no-such-word",))
 
 
-def test_a_package_that_is_there_is_found() -> None:
+def test_installed_package_is_found() -> None:
     assert import_package("json.decoder").__name__ == "json.decoder"
     assert (find_package("numpy", "numpy") / "__init__.py").is_file()
     assert package_versions("numpy", "msgspec") == (
@@ -62,23 +62,23 @@ def test_a_package_that_is_there_is_found() -> None:
     )
 
 
-def test_a_package_that_is_not_there_is_named_with_what_brings_it() -> None:
-    with pytest.raises(ConfigError, match="no_such_engine cannot be used") as refused:
+def test_missing_package_is_an_error_with_install_hint() -> None:
+    with pytest.raises(ConfigError, match="no_such_engine cannot be imported") as refused:
         import_package("no_such_engine.model")
-    assert refused.value.hint == "pip install 'earmark[peers]' brings it"
+    assert refused.value.hint == "pip install 'earmark[peers]'"
     with pytest.raises(ConfigError, match="no-such-engine is not installed"):
         find_package("no_such_engine", "no-such-engine")
     with pytest.raises(ConfigError, match="no-such-engine is not installed"):
         package_versions("numpy", "no-such-engine")
 
 
-def test_a_package_that_lacks_what_it_needs_itself_cannot_be_used(
+def test_package_with_missing_dependency_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "half_an_engine.py").write_text("import the_other_half\n", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
 
-    with pytest.raises(ConfigError, match=r"half_an_engine cannot be used: .*the_other_half"):
+    with pytest.raises(ConfigError, match=r"half_an_engine cannot be imported: .*the_other_half"):
         import_package("half_an_engine")
 
 
@@ -109,7 +109,7 @@ def test_openwakewords_own_code_gives_the_scores_that_ours_gives() -> None:
     assert theirs.thresholds == ours.thresholds
 
 
-def test_what_openwakeword_heard_before_does_not_matter() -> None:
+def test_openwakeword_starts_fresh_for_each_item() -> None:
     engine = openwakeword_recipe("theirs", HOME, ("alexa",)).build()
 
     first = engine.track(blocks(read("near")))
@@ -136,7 +136,7 @@ def test_microwakeword_scores_every_30_ms_and_hears_the_word() -> None:
     assert track.of("hey-jarvis").max() < 0.5
 
 
-def test_what_microwakeword_heard_before_does_not_matter() -> None:
+def test_microwakeword_starts_fresh_for_each_item() -> None:
     engine = MicroWakeWord(("alexa",))
 
     first = engine.track(blocks(read("near")))
@@ -146,7 +146,7 @@ def test_what_microwakeword_heard_before_does_not_matter() -> None:
     assert np.array_equal(first.scores, again.scores)
 
 
-def test_microwakewords_first_score_is_where_its_first_stride_ends() -> None:
+def test_first_score_of_microwakeword_ends_its_first_stride() -> None:
     engine = MicroWakeWord(("alexa",))
     sound = read("alexa_twice")
 

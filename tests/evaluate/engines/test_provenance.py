@@ -20,5 +20,5 @@ def test_a_digest_tells_parts_apart() -> None:
     assert digest_values("\ud800") == digest_values("\ud800")
 
 
-def test_versions_name_what_computes() -> None:
+def test_versions_have_the_computing_packages() -> None:
     assert {"earmark", "python", "numpy", "onnxruntime", "libsndfile"} <= versions().keys()

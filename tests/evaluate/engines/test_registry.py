@@ -33,7 +33,7 @@ def test_a_command_needs_one() -> None:
 
 
 def test_other_kinds_are_refused() -> None:
-    with pytest.raises(ConfigError, match="no kind of engine 'other'") as caught:
+    with pytest.raises(ConfigError, match="unknown engine kind 'other'") as caught:
         build_recipe(EngineSettings(kind="other"), HOME)
 
     assert all(kind in caught.value.hint for kind in KINDS)

@@ -98,7 +98,7 @@ def test_a_window_opens_after_the_word_begins_and_closes_on_time() -> None:
     assert count_wakes(ends_of(9), np.array([4]), places).false_wakes == (4,)
 
 
-def test_a_placed_word_has_a_window_with_a_tail_and_other_words_have_none() -> None:
+def test_labelled_word_has_a_window_with_a_tail() -> None:
     labels = (Label("alexa", 1.0, 1.6), Label("jarvis", 3.0, 3.5), Label("alexa", 0.2, 0.5))
     item = Item("a", HERE, labels)
 
@@ -108,7 +108,7 @@ def test_a_placed_word_has_a_window_with_a_tail_and_other_words_have_none() -> N
     )
 
 
-def test_a_word_that_nobody_placed_is_anywhere_in_its_item() -> None:
+def test_word_without_time_has_the_whole_item_as_window() -> None:
     item = Item("a", HERE, (Label("alexa"),))
 
     assert hit_windows(item, "alexa", 32_000, 0.5) == (Window(0, 40_000, None),)

@@ -25,7 +25,7 @@ def ramp(steps: int) -> ScoreTrack:
     return ScoreTrack(("a", "b"), scores, 1280, 1280, steps * 1280 + 17)
 
 
-def test_an_excerpt_holds_the_scores_of_the_words_column_around_the_event() -> None:
+def test_excerpt_has_the_scores_of_the_word_around_the_event() -> None:
     found = cut_excerpt(ramp(200), EVENT, before_s=0.16, after_s=0.08)
 
     assert found.scores == (0.047, 0.048, 0.049, 0.05)

@@ -59,7 +59,7 @@ def test_no_threshold_may_be_high_enough() -> None:
     assert (found.threshold, found.low, found.still_needed_h) == (None, None, None)
 
 
-def test_without_hours_no_threshold_is_told() -> None:
+def test_target_without_hours_has_no_threshold() -> None:
     assert find_target(falling((0, 0)), 1, 0.0, 0.5).threshold is None
 
 
@@ -76,7 +76,7 @@ def test_claims_are_carried_lacking_or_contradicted() -> None:
     assert (contradicted.carried, contradicted.still_needed_h) == (False, None)
 
 
-def test_the_curve_has_a_point_where_it_changes_and_every_twentieth() -> None:
+def test_curve_has_points_at_changes_and_every_twentieth() -> None:
     curve = curve_points(falling((0, 40), (0.333, 20)), 2, 100, 10.0)
 
     found = {point.threshold: point for point in curve}
@@ -109,7 +109,7 @@ def test_words_are_compared_one_by_one() -> None:
     assert found.misses_p == mcnemar(1, 2)
 
 
-def test_words_that_only_one_heard_are_no_pairs() -> None:
+def test_words_of_only_one_engine_are_not_paired() -> None:
     first = outcomes("++") | {("other", 0): False}
 
     found = compare_engines(
@@ -166,7 +166,7 @@ def test_a_word_says_in_how_many_plays_it_woke() -> None:
     ]
 
 
-def test_false_wakes_of_several_plays_are_one_where_they_lie_close() -> None:
+def test_close_false_wakes_of_several_plays_are_grouped() -> None:
     events = [event("a", 30.0, 2), event("a", 7.4, 1), event("a", 7.0, 0)]
 
     assert told(measure_repeatability({}, events, 3)) == [
@@ -187,7 +187,7 @@ def test_the_same_moment_of_another_item_is_another_place() -> None:
     assert [each[1] for each in told(measure_repeatability({}, events, 2))] == ["a", "b"]
 
 
-def test_only_false_wakes_are_looked_for_among_events() -> None:
+def test_repeatability_uses_only_false_wakes() -> None:
     events = [event("a", 7.0, 0, kind) for kind in EventKind if kind is not EventKind.FALSE_WAKE]
 
     assert measure_repeatability({}, events, 2) == ()

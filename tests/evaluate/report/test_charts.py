@@ -68,7 +68,7 @@ def test_curves_without_any_event_can_be_drawn() -> None:
     assert len(of_kind(svg, "curve")) == 1
 
 
-def test_the_worst_speaker_comes_first_and_who_said_nothing_is_left_out() -> None:
+def test_breakdown_is_sorted_and_omits_speakers_without_words() -> None:
     rows = [
         dataclasses.replace(sample.misses(count, words), count=count) for count, words in ((0, 9),)
     ]

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from listener.evaluate.metrics.results import DetectionEvent, EventKind, Target, WordResult
-from listener.evaluate.report import charts
-from listener.evaluate.report import html as page
+from listener.evaluate.report import charts, html
 from tests.evaluate import sample
 
 FLAC = b"fLaC as far as anybody here knows"
@@ -34,8 +33,8 @@ class Reader(HTMLParser):
         self.words.append(data)
 
 
-def render(*names: str, sound: page.Sound | None = None) -> str:
-    return page.render_page(sample.result(*names), "a test", sound)
+def render(*names: str, sound: html.Sound | None = None) -> str:
+    return html.render_page(sample.result(*names), "a test", sound)
 
 
 def test_the_same_result_gives_the_same_bytes() -> None:
@@ -45,7 +44,7 @@ def test_the_same_result_gives_the_same_bytes() -> None:
 def test_a_hostile_name_stays_text() -> None:
     result = sample.result(sample.HOSTILE)
 
-    text = page.render_page(result, sample.HOSTILE, None)
+    text = html.render_page(result, sample.HOSTILE, None)
 
     found = Reader(text)
     assert "script" not in found.tags
@@ -55,7 +54,7 @@ def test_a_hostile_name_stays_text() -> None:
     assert any("<script>alert(1)</script>" in words for words in found.words)
 
 
-def test_a_name_that_is_no_utf_8_does_not_stop_the_page() -> None:
+def test_name_with_invalid_utf_8_does_not_break_the_page() -> None:
     text = render("half \ud800 of a pair")
 
     assert "half \ufffd of a pair" in text
@@ -73,17 +72,17 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert {"script", "iframe", "object", "form", "base"}.isdisjoint(found.tags)
 
 
-def test_there_is_no_sound_unless_it_is_given() -> None:
+def test_page_has_no_audio_by_default() -> None:
     silent = render("a.flac")
     loud = render("a.flac", sound=lambda _word, _event: FLAC)
 
     assert "audio" not in Reader(silent).tags
-    assert "This page holds no sound." in silent
+    assert "This page contains no audio." in silent
     assert base64.b64encode(FLAC).decode() in loud
     assert "share it only as the corpus may be shared" in loud
 
 
-def test_sound_is_asked_for_the_false_wakes_that_are_shown_and_for_no_others() -> None:
+def test_audio_is_read_only_for_the_false_wakes_on_the_page() -> None:
     asked: list[DetectionEvent] = []
 
     def sound(_word: WordResult, event: DetectionEvent) -> None:
@@ -91,14 +90,14 @@ def test_sound_is_asked_for_the_false_wakes_that_are_shown_and_for_no_others() -
 
     render(*(f"{n}.flac" for n in range(50)), sound=sound)
 
-    assert len(asked) == 2 * page.MOST_CARDS
+    assert len(asked) == 2 * html.MOST_CARDS
     assert {event.kind for event in asked} == {EventKind.FALSE_WAKE}
 
 
 def test_every_rate_on_the_page_has_its_interval() -> None:
     result = sample.result("a.flac")
 
-    text = page.render_page(result, "a test", None)
+    text = html.render_page(result, "a test", None)
 
     rate = result.words[0].false_wakes
     assert rate.value is not None
@@ -108,10 +107,10 @@ def test_every_rate_on_the_page_has_its_interval() -> None:
     assert "95 % interval" in text
 
 
-def test_what_is_missing_and_what_must_be_known_is_said() -> None:
+def test_missing_items_and_warnings_are_shown() -> None:
     result = sample.result("a.flac")
 
-    text = page.render_page(result, "a test", None)
+    text = html.render_page(result, "a test", None)
 
     assert result.warnings[0] in text
     assert "it is damaged" in text
@@ -119,7 +118,7 @@ def test_what_is_missing_and_what_must_be_known_is_said() -> None:
         assert value in text
 
 
-def test_what_fired_in_most_plays_comes_first_and_once() -> None:
+def test_events_are_sorted_by_plays_and_listed_once() -> None:
     result = sample.result("a.flac", "b.flac")
     word = result.words[0]
     again = [
@@ -137,15 +136,15 @@ def test_what_fired_in_most_plays_comes_first_and_once() -> None:
         word, events=(*word.events, *again), repeatability=(*word.repeatability, repeat)
     )
 
-    text = page.render_page(msgspec.structs.replace(result, words=(word,)), "a test", None)
+    text = html.render_page(msgspec.structs.replace(result, words=(word,)), "a test", None)
 
     cards = text.split('<article class="card">')[1:]
-    assert "fired in 4 of 8 plays" in cards[0]
-    assert "fired in 3 of 8 plays" in cards[1]
-    assert sum("fired in 4 of 8" in card for card in cards) == 1
+    assert "woke in 4 of 8 plays" in cards[0]
+    assert "woke in 3 of 8 plays" in cards[1]
+    assert sum("woke in 4 of 8" in card for card in cards) == 1
 
 
-def test_a_result_without_words_said_has_no_curve_of_misses() -> None:
+def test_result_without_labelled_words_has_no_miss_curve() -> None:
     result = sample.result("a.flac")
     word = msgspec.structs.replace(
         result.words[0],
@@ -161,12 +160,12 @@ def test_a_result_without_words_said_has_no_curve_of_misses() -> None:
         events=(),
     )
 
-    text = page.render_page(msgspec.structs.replace(result, words=(word,)), "a test", None)
+    text = html.render_page(msgspec.structs.replace(result, words=(word,)), "a test", None)
 
     assert "Misses against false wakes" not in text
     assert "False wakes against the threshold" in text
     assert "False wakes in time" not in text
-    assert "no word was said" in text
+    assert "no labelled word" in text
 
 
 def test_pairs_are_compared_and_a_target_has_its_interval() -> None:
@@ -183,26 +182,26 @@ def test_pairs_are_compared_and_a_target_has_its_interval() -> None:
     )
     word = msgspec.structs.replace(result.words[0], target=target)
 
-    text = page.render_page(
+    text = html.render_page(
         msgspec.structs.replace(result, words=(word,), comparisons=(pair,)), "a test", None
     )
 
-    assert "Compared on the same sounds" in text
+    assert "Comparison on the same recordings" in text
     assert "2, 9, 1" in text
     assert "0.065" in text
     assert "&lt;b&gt;other&lt;/b&gt;" in text
-    assert "for 0.5 per hour, from 0.43; these hours name no upper end" in text
+    assert "for 0.5 per hour, from 0.43; upper end unknown" in text
 
 
 def test_long_lists_are_cut_and_say_so() -> None:
     text = render(*(f"{n}.flac" for n in range(50)))
 
-    assert f"{100 - page.MOST_CARDS} more false wakes are in events.csv" in text
+    assert f"{100 - html.MOST_CARDS} more false wakes are in events.csv" in text
     assert f"({50 - charts.MOST_LANES} more recordings in events.csv)" in text
 
 
 @pytest.mark.system
-def test_a_browser_shows_the_page_at_the_width_of_a_phone_without_a_complaint(
+def test_browser_shows_the_page_at_phone_width_without_errors(
     tmp_path: Path,
 ) -> None:
     chromium = shutil.which("chromium")

@@ -71,7 +71,7 @@ def test_text_never_becomes_markup() -> None:
 
 
 @given(st.text())
-def test_whatever_a_name_holds_the_chart_can_be_read_back(name: str) -> None:
+def test_chart_with_any_name_is_valid_xml(name: str) -> None:
     drawing = SvgChart("x")
     drawing.text((0, 0), name, "tick")
 
@@ -96,7 +96,7 @@ def test_axes_have_their_names_and_ticks() -> None:
     assert {"hours", "misses", "0", "0.1", "1", "10", "0 %", "100 %"} <= set(texts)
 
 
-def test_a_line_of_no_places_is_no_line() -> None:
+def test_path_without_points_is_not_drawn() -> None:
     drawing = SvgChart("x")
 
     drawing.path([], "curve")
@@ -127,6 +127,6 @@ def test_stairs_turn_only_at_corners() -> None:
     )
 
 
-def test_of_a_long_name_the_end_is_kept() -> None:
+def test_long_name_is_shortened_to_its_end() -> None:
     assert shorten("a" * 24) == "a" * 24
     assert shorten("speakers/1737/0001.flac", 12) == "…7/0001.flac"

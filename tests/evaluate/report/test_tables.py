@@ -40,7 +40,7 @@ def test_every_threshold_is_a_row_that_reads_back_equal() -> None:
     ]
 
 
-def test_the_whole_comes_before_its_parts() -> None:
+def test_total_comes_before_breakdowns() -> None:
     result = sample.result("a.flac")
 
     found = rows(tables.rates_csv(result))

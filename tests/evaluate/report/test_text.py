@@ -35,7 +35,7 @@ def chosen(**changes: object) -> Target:
     return msgspec.structs.replace(target, **changes)
 
 
-def test_definitions_say_what_the_plan_says() -> None:
+def test_definitions_follow_the_plan() -> None:
     found = list_definitions(EvaluationPlan(hit_tail_s=0.75))
 
     assert "0.75 s" in found["hit"]
@@ -45,17 +45,17 @@ def test_definitions_say_what_the_plan_says() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"hours": 0.0}, "nothing is known of false wakes"),
-        ({"words_said": 0}, "nothing is known of misses"),
-        ({"clipped_samples": 7}, "mixing drove 7 samples beyond int16"),
-        ({"target": chosen()}, "was chosen on these very sounds"),
-        ({"target": chosen()}, "1.94 h cannot carry a claim of fewer than 0.5 false wakes"),
+        ({"hours": 0.0}, "so there is no false-wake rate"),
+        ({"words_said": 0}, "so there is no miss rate"),
+        ({"clipped_samples": 7}, "7 samples exceeded the range of int16 after mixing"),
+        ({"target": chosen()}, "was chosen on these recordings"),
+        ({"target": chosen()}, "1.94 h do not support a claim of fewer than 0.5 false wakes"),
         ({"target": chosen()}, "4.0 h more"),
-        ({"target": chosen(threshold=None)}, "no threshold brings so few"),
-        ({"said": "election"}, "the transcript around 2 of its false wakes holds the word"),
+        ({"target": chosen(threshold=None)}, "no threshold has so few"),
+        ({"said": "election"}, "the transcript around 2 of its false wakes contains the word"),
     ],
 )
-def test_what_limits_a_number_is_said(changes: dict[str, object], said: str) -> None:
+def test_warnings_name_the_limits_of_a_result(changes: dict[str, object], said: str) -> None:
     assert any(said in caution for caution in list_cautions([word(**changes)], []))
 
 
@@ -64,10 +64,10 @@ def test_a_plain_result_needs_no_words() -> None:
     assert isinstance(word().misses, Rate)
 
 
-def test_what_is_missing_is_said_first() -> None:
+def test_missing_items_are_the_first_warning() -> None:
     found = list_cautions([word()], [SkippedItem(item="a", why="b")])
 
-    assert found == ("1 thing is missing from these figures: see the list",)
+    assert found == ("1 item is missing from these results: see the list",)
 
 
 NO_RATE = Rate(0, 0, None, None, None, 0.95, "poisson", "per hour")
@@ -75,7 +75,7 @@ RATE = Rate(3, 100, 0.03, 0.0103, 0.0846, 0.95, "wilson", "per word")
 
 
 def test_a_rate_of_nothing_says_so() -> None:
-    assert text.percent(NO_RATE) == "nothing to miss"
+    assert text.percent(NO_RATE) == "no labelled word"
     assert text.per_hour(NO_RATE) == "no hours"
     assert text.format_rate(NO_RATE, 1, "").strip() == "none"
 
@@ -106,10 +106,10 @@ def test_facts_are_those_that_are_known() -> None:
     assert text.list_figures(bare) == [("near misses", "14")]
     assert dict(text.list_figures(word)) == {
         "near misses": "14",
-        "from the end of the word to the wake": "median 120 ms, 90 % 240 ms, 95 % 310 ms",
-        "false wakes held the threshold for": "median 0.24 s, 90 % 0.48 s, longest 0.80 s",
-        "misses, speakers resampled": "3 % (0 to 7.38)",
-        "false wakes, recordings resampled": "1.03 per hour (0 to 4.04)",
+        "latency": "median 120 ms, 90 % 240 ms, 95 % 310 ms",
+        "activation of false wakes": "median 0.24 s, 90 % 0.48 s, longest 0.80 s",
+        "misses, bootstrap by speaker": "3 % (0 to 7.38)",
+        "false wakes, bootstrap by recording": "1.03 per hour (0 to 4.04)",
     }
 
 
@@ -123,16 +123,16 @@ def test_people_get_a_paragraph_for_each_word() -> None:
     assert "per hour (" in text
     assert "by recording" in text
     assert "per 10,000 words" in text
-    assert "fewer than 10 per hour: these hours carry it" in text
-    assert "fewer than 0.5 per hour: not carried; 13.2 h more without a false wake would" in text
-    assert "fewer than 0.1 per hour: these sounds speak against it" in text
-    assert "by the second alone 9, by both 1 of 100: p = 0.0654" in text
-    assert "of the second alone 6, of both 3: p = 0.0312" in text
+    assert "fewer than 10 per hour: supported" in text
+    assert "fewer than 0.5 per hour: not supported: 13.2 h more without a false wake needed" in text
+    assert "fewer than 0.1 per hour: these recordings contradict it" in text
+    assert "second only 9, both 1 of 100: p = 0.0654" in text
+    assert "second only 6, both 3: p = 0.0312" in text
     assert "missing: a.wav: it is damaged" in text
     assert "note: 1.94 hours" in text
 
 
-def test_a_target_is_shown_with_its_interval_and_what_is_unknown_is_said() -> None:
+def test_target_is_shown_with_its_interval_or_unknown() -> None:
     target = Target(
         per_hour=0.5, threshold=0.8, low=0.6, high=None, carried=False, still_needed_h=4.0
     )
@@ -150,8 +150,8 @@ def test_a_target_is_shown_with_its_interval_and_what_is_unknown_is_said() -> No
     text = "\n".join(summary_lines(msgspec.structs.replace(whole, words=(word,))))
 
     assert text.startswith("alexa, clean, threshold 0.5")
-    assert "threshold for 0.5 per hour: 0.8, from 0.6 to none that these hours can name" in text
-    assert text.count("nothing is known") == 2
+    assert "threshold for 0.5 per hour: 0.8, interval 0.6 to unknown" in text
+    assert text.count("no rate") == 2
 
 
 def test_programs_get_an_object_a_line() -> None:

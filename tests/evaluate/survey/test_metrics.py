@@ -49,7 +49,7 @@ def wakes(word: WordResult) -> list[float]:
     ),
     st.lists(st.integers(0, 300), max_size=3),
 )
-def test_a_trace_tells_of_each_threshold_what_the_device_would_have_done(
+def test_trace_gives_the_wakes_of_the_device_at_any_threshold(
     tmp_path_factory: pytest.TempPathFactory,
     scores: list[float],
     threshold: float,
@@ -77,7 +77,7 @@ def test_a_trace_tells_of_each_threshold_what_the_device_would_have_done(
     assert point.false_wakes.count == len(ends)
 
 
-def test_rates_are_per_hour_heard(tmp_path: Path) -> None:
+def test_rates_are_per_hour_of_audio(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(2 * HOUR, 1000, 30_000, 70_000)})
 
     word = judged(tmp_path / "a")
@@ -90,7 +90,7 @@ def test_rates_are_per_hour_heard(tmp_path: Path) -> None:
     assert [claim.carried for claim in word.claims] == [False] * 4
 
 
-def test_marked_stretches_take_their_wakes_and_their_time_with_them(tmp_path: Path) -> None:
+def test_excluded_spans_remove_wakes_and_time(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(HOUR, 1000, 30_000)})
     marked = Spans([Span(BEGAN_S, BEGAN_S + 900, "we said it ourselves")])
 
@@ -100,7 +100,7 @@ def test_marked_stretches_take_their_wakes_and_their_time_with_them(tmp_path: Pa
     assert word.false_wakes.count == 1
 
 
-def test_a_wake_knows_what_was_playing_and_how_far_in(tmp_path: Path) -> None:
+def test_wake_has_stimulus_and_position(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(HOUR, 1000, 30_000)})
     played = Spans([Span(BEGAN_S + 20, BEGAN_S + 1000, "news")])
 
@@ -114,7 +114,7 @@ def test_a_wake_knows_what_was_playing_and_how_far_in(tmp_path: Path) -> None:
     assert rates["device hall"].count == 2
 
 
-def test_a_stimulus_played_again_tells_in_how_many_plays_a_place_woke(tmp_path: Path) -> None:
+def test_repeated_stimulus_counts_the_plays_that_woke(tmp_path: Path) -> None:
     # Played three times of 400 s; the place at 100 s wakes each time, that at 300 s once.
     places = [round((start + 100) / 0.08) for start in (0, 500, 1000)]
     write_trace(tmp_path / "a", {"alexa": rises(20_000, *places, round(800 / 0.08))})
@@ -128,7 +128,7 @@ def test_a_stimulus_played_again_tells_in_how_many_plays_a_place_woke(tmp_path: 
     ]
 
 
-def test_what_was_played_once_repeats_nothing(tmp_path: Path) -> None:
+def test_single_play_has_no_repeatability(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(2000, 1000)})
     played = Spans([Span(BEGAN_S, BEGAN_S + 400, "news")])
 
@@ -148,22 +148,22 @@ def test_the_lane_of_a_wake_is_its_device_and_day(tmp_path: Path) -> None:
     assert word.items == 3
 
 
-def test_nothing_is_told_of_thresholds_below_the_floor(tmp_path: Path) -> None:
+def test_threshold_below_the_floor_is_an_error(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(200, 100)}, floor=0.3)
 
-    with pytest.raises(UsageError, match=r"below the floor of 0\.3"):
+    with pytest.raises(UsageError, match=r"below the floor 0\.3"):
         judged(tmp_path / "a", 0.2)
     assert min(point.threshold for point in judged(tmp_path / "a").curve) == 0.3
 
 
-def test_a_word_that_no_trace_has_is_said(tmp_path: Path) -> None:
+def test_word_missing_from_the_traces_is_an_error(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"timer": rises(200, 100)})
 
     with pytest.raises(UsageError, match="no trace has scores of alexa"):
         judged(tmp_path / "a", 0.5)
 
 
-def test_what_a_reader_must_know_is_said(tmp_path: Path) -> None:
+def test_survey_warnings_are_listed(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_trace(path, {"alexa": rises(2000, 1000)}, gaps=(5, 6))
     with path.open("ab") as file:
@@ -172,19 +172,21 @@ def test_what_a_reader_must_know_is_said(tmp_path: Path) -> None:
 
     said = " ".join(metrics.list_warnings(merged, metrics.compute_rates(merged, Spans(), {})))
 
-    assert "nothing was excluded" in said
+    assert "no span was excluded" in said
     assert "hours are missing (overrun)" in said
     assert "could not be read" in said
 
 
-def test_of_nothing_there_is_no_rate(tmp_path: Path) -> None:
+def test_empty_traces_have_no_rate(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": []})
     merged = merge([tmp_path / "a"], Spans(), Spans())
 
     (word,) = metrics.compute_rates(merged, Spans(), {})
 
     assert word.false_wakes.value is None
-    assert metrics.list_warnings(merged, (word,)) == ("nothing was heard: there is no rate",)
+    assert metrics.list_warnings(merged, (word,)) == (
+        "the traces contain no audio, so there is no rate",
+    )
 
 
 def test_a_survey_has_a_page_like_every_other_result(tmp_path: Path) -> None:
@@ -204,7 +206,7 @@ def test_a_survey_has_a_page_like_every_other_result(tmp_path: Path) -> None:
 
     assert "False wakes by group" in text
     assert "&lt;b&gt;news&lt;/b&gt; +0:01:00" in text
-    assert "no word was said" in text
+    assert "no labelled word" in text
 
 
 def found(path: Path, threshold: float, stimuli: Spans) -> list[Moment]:
@@ -223,7 +225,7 @@ def test_the_scores_around_a_wake_are_those_of_the_trace(tmp_path: Path) -> None
     assert sum(score > 0 for score in first.scores) == 6
 
 
-def test_a_moment_knows_its_device_its_day_and_what_was_playing(tmp_path: Path) -> None:
+def test_moment_has_device_day_and_stimulus(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(2000, 1000)})
     played = Span(BEGAN_S + 20, BEGAN_S + 1000, "news")
 
@@ -235,7 +237,7 @@ def test_a_moment_knows_its_device_its_day_and_what_was_playing(tmp_path: Path) 
     assert wake.event.clip == "news +0:01:00"
 
 
-def test_what_stays_below_a_higher_threshold_is_a_near_miss(tmp_path: Path) -> None:
+def test_wake_below_a_higher_threshold_is_a_near_miss(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(2000, 1000)})
 
     (near,) = found(tmp_path / "a", 0.95, Spans())

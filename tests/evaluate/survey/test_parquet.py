@@ -45,7 +45,7 @@ def test_merging_parquet_is_merging_the_trace(tmp_path: Path) -> None:
         assert np.array_equal(a.ends, b.ends)
 
 
-def test_the_table_can_be_asked_for_wakes_without_knowing_of_earmark(tmp_path: Path) -> None:
+def test_wakes_can_be_queried_with_pyarrow_alone(tmp_path: Path) -> None:
     write_parquet(made(tmp_path / "a.trace"), tmp_path / "a.parquet")
 
     table = pq.read_table(tmp_path / "a.parquet").to_pylist()
@@ -67,7 +67,7 @@ def test_the_same_trace_gives_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
-def test_a_trace_that_heard_nothing_keeps_its_head(tmp_path: Path) -> None:
+def test_trace_without_audio_keeps_its_opening_line(tmp_path: Path) -> None:
     write_trace(tmp_path / "a.trace", {"alexa": []})
     lines = [trace.decode(line) for line in read_lines(tmp_path / "a.trace")]
 
@@ -76,7 +76,7 @@ def test_a_trace_that_heard_nothing_keeps_its_head(tmp_path: Path) -> None:
     assert list(read_parquet(tmp_path / "a.parquet")) == lines
 
 
-def test_what_is_no_trace_is_refused(tmp_path: Path) -> None:
+def test_file_that_is_not_a_trace_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 not at all")
     pq.write_table(pa.table({"device": ["hall"]}), tmp_path / "b.parquet")
 
@@ -100,6 +100,6 @@ def test_a_damaged_file_is_refused_and_nothing_else(tmp_path: Path, seed: int) -
         assert "cannot read" in str(error)  # noqa: PT017 - some damage cannot be seen
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_unwritable_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot write"):
         write_parquet([], tmp_path / "missing" / "a.parquet")

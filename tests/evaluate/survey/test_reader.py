@@ -68,7 +68,7 @@ def test_marked_stretches_are_left_out_with_their_scores(tmp_path: Path) -> None
     assert chain.ends[0] == 1500 * FRAME_SAMPLES
 
 
-def test_hours_are_counted_for_each_stimulus_and_for_none(tmp_path: Path) -> None:
+def test_hours_are_counted_with_and_without_stimulus(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": [0.0] * 2000})
     played = Spans(
         [Span(BEGAN_S + 10, BEGAN_S + 50, "news"), Span(BEGAN_S + 100, BEGAN_S + 500, "film")]
@@ -126,7 +126,7 @@ def test_a_line_that_is_missing_ends_the_chain(tmp_path: Path) -> None:
     assert len(merged.chains) == 2
 
 
-def test_a_trace_without_its_beginning_tells_nothing(tmp_path: Path) -> None:
+def test_trace_without_opening_line_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_trace(path, {"alexa": rises(100, 50)})
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
@@ -148,11 +148,11 @@ def test_two_models_for_one_word_are_not_merged(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": [0.0]})
     write_trace(tmp_path / "b", {"alexa": [0.0]}, sha256="cd" * 32)
 
-    with pytest.raises(ConfigError, match="b has another model for alexa"):
+    with pytest.raises(ConfigError, match="b uses a different model for alexa"):
         merge([tmp_path / "a", tmp_path / "b"], Spans(), Spans())
 
 
-def test_a_missing_trace_is_said(tmp_path: Path) -> None:
+def test_missing_trace_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot read"):
         merge([tmp_path / "a"], Spans(), Spans())
 
@@ -198,18 +198,18 @@ def test_a_file_of_spans_is_read_with_its_zones() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("2026-03-04T20:00:00Z news", "line 1: not begin, end and name"),
-        ("2026-03-04T20:00:00Z\t2026-03-04T20:30:00Z\t ", "not begin, end and name"),
-        ("yesterday\t2026-03-04T20:30:00Z\tnews", "'yesterday' is no time"),
-        ("2026-03-04T20:00:00\t2026-03-04T20:30:00Z\tnews", "a time without its zone"),
-        ("2026-03-04T20:30:00Z\t2026-03-04T20:30:00Z\tnews", "it ends before it begins"),
+        ("2026-03-04T20:00:00Z news", "line 1: expected begin, end and name"),
+        ("2026-03-04T20:00:00Z\t2026-03-04T20:30:00Z\t ", "expected begin, end and name"),
+        ("yesterday\t2026-03-04T20:30:00Z\tnews", "'yesterday' is not an ISO 8601 time"),
+        ("2026-03-04T20:00:00\t2026-03-04T20:30:00Z\tnews", "a time without a time zone"),
+        ("2026-03-04T20:30:00Z\t2026-03-04T20:30:00Z\tnews", "the end is not after the begin"),
         (
             TEXT + "2026-03-04T20:20:00Z\t2026-03-04T20:40:00Z\tweather",
-            "tv.tsv: news and weather overlap",
+            "tv.tsv: the spans news and weather overlap",
         ),
     ],
 )
-def test_what_is_no_span_is_said_with_its_line(line: str, said: str) -> None:
+def test_invalid_span_is_an_error_with_its_line(line: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         parse_spans(line, "tv.tsv")
 
