@@ -1,4 +1,4 @@
-"""The rows, apart from the files."""
+"""The index without files."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ T_S = 1_795_334_400
 
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[ClipIndex]:
-    made = ClipIndex(tmp_path / "index.sqlite", RowMac(b"secret"))
-    yield made
-    made.close()
+    opened = ClipIndex(tmp_path / "index.sqlite", RowMac(b"secret"))
+    yield opened
+    opened.close()
 
 
 def add(index: ClipIndex, household: "Household", seq: int, **fields: object) -> form.PublicHeader:
-    given: dict[str, Any] = {"t": "2026-11-22T08:00:00.000Z"} | fields
-    header = household.header(seq, **given)
+    header_fields: dict[str, Any] = {"t": "2026-11-22T08:00:00.000Z"} | fields
+    header = household.header(seq, **header_fields)
     data = household.seal(header)
     index.add(form.parse_envelope(data), data, T_S)
     return header
@@ -40,9 +40,11 @@ def test_a_fresh_row_vouches_for_itself_and_a_changed_one_does_not(
 
     index.rows.execute("update clip set owner = 'bob'")
 
-    assert [kept.clip for kept in index.unverified_rows()] == [header.clip]
-    ((_, is_vouched),) = index.page_with_mac_check("bob", ("", "A"), device=None, after="", limit=9)
-    assert not is_vouched
+    assert [record.clip for record in index.unverified_rows()] == [header.clip]
+    ((_, has_valid_mac),) = index.page_with_mac_check(
+        "bob", ("", "A"), device=None, after="", limit=9
+    )
+    assert not has_valid_mac
     index.write_macs(index.unverified_rows())
     assert index.unverified_rows() == []
 
@@ -55,9 +57,11 @@ def test_what_is_overdue_is_named_by_owner_and_only_where_its_row_vouches(
     third = add(index, household, 3, ttl_s=60)
     index.rows.execute("update clip set code = '' where clip = ?", (third.clip,))
 
-    gone = index.expired(T_S + 2 * 86_400, {"bob": 1})
+    expired = index.expired(T_S + 2 * 86_400, {"bob": 1})
 
-    assert {owner: [one.clip for one in stones] for owner, stones in gone.items()} == {
+    assert {
+        owner: [entry.clip for entry in tombstones] for owner, tombstones in expired.items()
+    } == {
         "ada": [first.clip],
         "bob": [second.clip],
     }

@@ -1,4 +1,4 @@
-"""The description of the API is what the code does."""
+"""The OpenAPI description against the code."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def test_what_is_written_down_is_what_the_code_says() -> None:
 
 
 def test_every_route_is_described_and_no_other(
-    holdings: "ArchiveContext", clock: "FakeClock"
+    context: "ArchiveContext", clock: "FakeClock"
 ) -> None:
     described = {
         (path, method.upper())
@@ -37,7 +37,7 @@ def test_every_route_is_described_and_no_other(
 
     routes = {
         (route.path_format, method)
-        for route in Api(holdings, RequestChallenges(clock), Operations(holdings, clock)).routes()
+        for route in Api(context, RequestChallenges(clock), Operations(context, clock)).routes()
         for method in route.methods or ()
         if method != "HEAD"
     }

@@ -1,4 +1,4 @@
-"""Every check between a message and the store."""
+"""Verification of incoming envelopes."""
 
 import hashlib
 import json
@@ -43,9 +43,9 @@ def test_a_true_envelope_is_kept_and_acknowledged_by_its_hash(
     header = household.header(1)
     data = household.seal(header)
 
-    said = receiver.receive(message(header, data))
+    reply = receiver.receive(message(header, data))
 
-    assert said == Message(f"earmark/v1/ack/hall/{header.clip}", answer(data), 1, retain=False)
+    assert reply == Message(f"earmark/v1/ack/hall/{header.clip}", answer(data), 1, retain=False)
     assert (folder / "clips" / "ada" / f"{header.clip}.earmark").read_bytes() == data
     assert receiver.stored == 1
 
@@ -72,10 +72,10 @@ def test_other_bytes_under_the_same_id_are_a_replay(
     receiver.receive(message(header, data))
     other = household.seal(msgspec.structs.replace(header, seq=2))
 
-    said = receiver.receive(message(header, other))
+    reply = receiver.receive(message(header, other))
 
-    assert said is not None
-    assert said.payload == answer(other, "replay")
+    assert reply is not None
+    assert reply.payload == answer(other, "replay")
     assert (folder / "clips" / "ada" / f"{header.clip}.earmark").read_bytes() == data
 
 
@@ -98,9 +98,9 @@ def test_an_envelope_under_a_foreign_topic_is_refused(
         ("ada", "kitchen", header.clip),
         ("ada", "hall", household.header(1).clip),
     ):
-        said = receiver.receive(Message(f"earmark/v1/clips/{owner}/{device}/{clip}", data))
-        assert said is not None
-        assert said.payload == answer(data, "topic")
+        reply = receiver.receive(Message(f"earmark/v1/clips/{owner}/{device}/{clip}", data))
+        assert reply is not None
+        assert reply.payload == answer(data, "topic")
 
     assert receiver.refused == {Refusal.TOPIC: 3}
     assert receiver.stored == 0
@@ -119,7 +119,7 @@ def test_who_is_not_known_yet_is_not_told_so(receiver: Receiver, household: "Hou
     unknown_key = household.header(1, dkey=keys.device_id(stranger.public_key()))
     known = household.header(2, owner="bob")
     envelope = household.seal(known)
-    household.home.change_roster(lambda roster: roster.without_owner("bob"))
+    household.home.change_roster(lambda old: old.without_owner("bob"))
 
     assert receiver.receive(message(unknown_key, household.seal(unknown_key, key=stranger))) is None
     assert receiver.receive(message(known, envelope)) is None
@@ -134,9 +134,9 @@ def test_a_broken_seal_and_bytes_of_no_form_are_told_so(
     broken = data[:-1] + bytes([data[-1] ^ 1])
 
     for bytes_, reason in ((broken, "seal"), (b"", "form"), (data[:40], "form")):
-        said = receiver.receive(message(header, bytes_))
-        assert said is not None
-        assert said.payload == answer(bytes_, reason)
+        reply = receiver.receive(message(header, bytes_))
+        assert reply is not None
+        assert reply.payload == answer(bytes_, reason)
 
 
 def test_nothing_of_a_refused_envelope_is_on_the_disk_or_in_the_log(
@@ -214,10 +214,10 @@ def test_the_archive_keeps_each_golden_envelope_or_refuses_it(
     data = (VECTORS / case["file"]).read_bytes()
     try:
         header = form.parse_envelope(data).header
-        told = message(header, data)
+        received = message(header, data)
     except BadEnvelope:
-        told = Message(f"earmark/v1/clips/ada/kitchen/{'0' * 36}", data)
+        received = Message(f"earmark/v1/clips/ada/kitchen/{'0' * 36}", data)
 
-    receiver.receive(told)
+    receiver.receive(received)
 
     assert receiver.stored == int(case["archive"])

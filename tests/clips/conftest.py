@@ -22,7 +22,7 @@ from tests.archive.conftest import (  # the same archive that its own tests use
     FakeClock,
     clock,
     folder,
-    holdings,
+    context,
     log,
     store,
     wall,
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from listener.archive.store import FileStore
     from tests.conftest import Household
 
-__all__ = ["clock", "folder", "holdings", "log", "store", "wall"]
+__all__ = ["clock", "folder", "context", "log", "store", "wall"]
 
 
 @pytest.fixture
-def doors(holdings: "ArchiveContext", clock: FakeClock, home: Path) -> Iterator[Path]:
+def doors(context: "ArchiveContext", clock: FakeClock, home: Path) -> Iterator[Path]:
     """The archive's socket, answered by the server itself."""
-    api = Api(holdings, RequestChallenges(clock), Operations(holdings, clock))
+    api = Api(context, RequestChallenges(clock), Operations(context, clock))
     served = HttpServer(api.app(), home, ArchiveSettings())
     served.start()
     yield home / "archive.sock"

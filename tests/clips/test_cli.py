@@ -154,7 +154,7 @@ def test_an_export_that_is_refused_says_which_file_and_leaves_none(
     said = ada.clips("export", "--to", tmp_path / "ada.zip")
 
     assert said.code == 1
-    assert f"does not verify as hers: 1 file, {clip}" in said.err
+    assert f"does not verify as yours: 1 file, {clip}" in said.err
     assert "nothing was sent" in said.err
     assert not list(tmp_path.glob("*.zip"))
     assert not list(tmp_path.glob(".*.part"))
@@ -300,7 +300,7 @@ def test_keys_change_with_proof_of_both(ada: "Machine", shelf: "Sounding") -> No
 
 
 def test_what_a_new_key_carries_to_a_speaker_is_what_that_speaker_follows(
-    ada: "Machine", household: "Household", holdings: "ArchiveContext"
+    ada: "Machine", household: "Household", context: "ArchiveContext"
 ) -> None:
     newer = ada.folder / "new.key"
     newer.write_text(str(pyrage.x25519.Identity.generate()))
@@ -308,7 +308,7 @@ def test_what_a_new_key_carries_to_a_speaker_is_what_that_speaker_follows(
 
     assert ada.clips("new-key", newer).code == 0
 
-    (said,) = holdings.store.orders.pending_keys()["hall"]
+    (said,) = context.store.owner_state.pending_keys()["hall"]
     carried = key_rotation.parse(f"[{said}]".encode())
     after = key_rotation.apply_rotation(before, carried, "hall", household.device_key)
     assert after == household.home.roster()

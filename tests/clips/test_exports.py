@@ -36,13 +36,13 @@ def whole(ada: "Machine", shelf: "Sounding", tmp_path: Path) -> bytes:
 
 
 @pytest.fixture
-def check(tmp_path: Path, holdings: "ArchiveContext") -> Check:
+def check(tmp_path: Path, context: "ArchiveContext") -> Check:
     """Read all of an export; return how many clips it holds."""
 
     def read(data: bytes) -> int:
         path = tmp_path / "read.zip"
         path.write_bytes(data)
-        with ExportReader(path, holdings.key.public_key()) as export:
+        with ExportReader(path, context.key.public_key()) as export:
             export.check_log([])
             devices = {name: keys.parse_device(text) for name, text in export.devices.items()}
             return sum(1 for _ in export.clips(devices))
@@ -140,9 +140,9 @@ def test_a_damaged_one_is_one_error(whole: bytes, check: Check, data: st.DataObj
             check(one)
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path, holdings: "ArchiveContext") -> None:
+def test_a_file_that_is_not_there_is_said(tmp_path: Path, context: "ArchiveContext") -> None:
     with pytest.raises(Unavailable, match="cannot read"):
-        ExportReader(tmp_path / "nowhere", holdings.key.public_key())
+        ExportReader(tmp_path / "nowhere", context.key.public_key())
 
 
 @given(st.binary())
