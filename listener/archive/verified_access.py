@@ -32,7 +32,7 @@ class WrongOwner(EarmarkError):
     """
 
     def __init__(self, reason: str, other: str | None = None, clips: tuple[str, ...] = ()) -> None:
-        super().__init__(f"the archive holds a file that does not verify as yours: {reason}")
+        super().__init__(f"a stored file does not verify as yours: {reason}")
         self.other = other
         self.clips = clips
 

@@ -148,7 +148,7 @@ class ClipFactory:
         data = self.household.seal(header, lambda _: b"fLaC" + bytes(200))
         self.sealed[header.clip] = data
         assert self.store.keep(form.parse_envelope(data), data, int(NOON_S))
-        # A restored row takes its time of arrival from the file's mtime, which is today's otherwise.
+        # A restored row takes its time of arrival from the file's mtime: set it to a fixed time.
         os.utime(self.path(header), (NOON_S, NOON_S))
         return header
 

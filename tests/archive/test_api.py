@@ -50,7 +50,7 @@ def receipt_of(response: "Response", context: ArchiveContext) -> receipts.Receip
     return receipts.parse_receipt(response.content, context.key.public_key())
 
 
-def test_an_owner_lists_her_clips_and_nobody_elses(
+def test_list_returns_only_the_owners_clips(
     ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     own = [clip_factory.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 2)]
@@ -64,7 +64,7 @@ def test_an_owner_lists_her_clips_and_nobody_elses(
     assert len(bob.request("list").json()["clips"]) == 1
 
 
-def test_a_list_is_of_a_day_a_device_and_in_pages(
+def test_list_filters_by_day_and_device_and_pages(
     ada: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     headers = [clip_factory.put(t=f"2026-11-21T08:00:0{second}.000Z") for second in range(5)]
@@ -79,7 +79,7 @@ def test_a_list_is_of_a_day_a_device_and_in_pages(
     assert ada.request("list", device="kitchen").json()["clips"] == []
 
 
-def test_a_list_shows_no_row_of_another_whatever_the_index_says(
+def test_list_omits_rows_of_other_owners_despite_the_index(
     ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore"
 ) -> None:
     own = [clip_factory.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 3)]
@@ -109,7 +109,7 @@ def test_a_list_shows_no_row_of_another_whatever_the_index_says(
         "code = ''",
     ],
 )
-def test_a_row_that_was_changed_is_told_as_its_file_has_it(
+def test_changed_row_is_listed_with_the_values_of_its_file(
     ada: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore", what: str
 ) -> None:
     header = clip_factory.put()
@@ -126,7 +126,7 @@ def test_a_row_that_was_changed_is_told_as_its_file_has_it(
     assert all(has_valid_mac for _, has_valid_mac in store.page_with_mac_check("ada", ("", "A")))
 
 
-def test_a_changed_row_is_not_told_where_its_file_is_not_asked_for(
+def test_changed_row_is_not_listed_outside_its_files_time(
     ada: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore"
 ) -> None:
     clip_factory.put(t="2026-11-21T08:00:00.000Z")
@@ -136,7 +136,7 @@ def test_a_changed_row_is_not_told_where_its_file_is_not_asked_for(
     assert len(ada.request("list", day="2026-11-21").json()["clips"]) == 1
 
 
-def test_a_row_without_a_file_that_does_not_vouch_is_not_told(
+def test_row_without_file_and_valid_mac_is_not_listed(
     ada: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore"
 ) -> None:
     header = clip_factory.put()
@@ -148,9 +148,7 @@ def test_a_row_without_a_file_that_does_not_vouch_is_not_told(
     assert ada.request("list").json()["clips"] == []
 
 
-def test_play_hands_out_the_envelope_as_it_is(
-    ada: "OwnerClient", clip_factory: "ClipFactory"
-) -> None:
+def test_play_returns_the_stored_envelope(ada: "OwnerClient", clip_factory: "ClipFactory") -> None:
     header = clip_factory.put()
 
     response = ada.request("play", clip=header.clip)
@@ -160,7 +158,7 @@ def test_play_hands_out_the_envelope_as_it_is(
     assert response.headers["cache-control"] == "no-store"
 
 
-def test_a_clip_of_another_is_not_handed_out_and_both_read_it(
+def test_play_of_another_owners_clip_is_refused_and_logged(
     ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     header = clip_factory.put("bob")
@@ -173,7 +171,7 @@ def test_a_clip_of_another_is_not_handed_out_and_both_read_it(
         assert (row["outcome"], row["owner"], row["other"]) == ("not-hers", "ada", "bob")
 
 
-def test_an_export_is_whole_and_says_what_is_in_it(
+def test_export_contains_clips_manifest_log_and_receipt(
     ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext
 ) -> None:
     stored = {clip_factory.put().clip for _ in range(3)}
@@ -200,7 +198,7 @@ def test_an_export_is_whole_and_says_what_is_in_it(
     assert b"age -d" in entries["READ-ME-FIRST.html"]
 
 
-def test_an_export_can_be_of_a_time(ada: "OwnerClient", clip_factory: "ClipFactory") -> None:
+def test_export_of_a_time_range(ada: "OwnerClient", clip_factory: "ClipFactory") -> None:
     clip_factory.put(t="2026-11-21T08:00:00.000Z")
     second = clip_factory.put(t="2026-11-22T08:00:00.000Z")
 
@@ -212,7 +210,7 @@ def test_an_export_can_be_of_a_time(ada: "OwnerClient", clip_factory: "ClipFacto
     ]
 
 
-def test_a_foreign_file_stops_an_export_and_both_read_it(
+def test_foreign_file_stops_an_export_and_is_logged_for_both(
     ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     clip_factory.put()
@@ -230,7 +228,7 @@ def test_a_foreign_file_stops_an_export_and_both_read_it(
         assert (row["outcome"], row["owner"], row["other"]) == ("not-hers", "ada", "bob")
 
 
-def test_all_that_is_in_the_way_of_an_export_is_counted_and_the_first_are_named(
+def test_export_error_counts_wrong_files_and_names_the_first(
     ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     for number in range(30):
@@ -243,16 +241,14 @@ def test_all_that_is_in_the_way_of_an_export_is_counted_and_the_first_are_named(
 
     reply = ada.request("export").json()
 
-    assert reply["message"].startswith(
-        "the archive holds a file that does not verify as yours: 30 files"
-    )
+    assert reply["message"].startswith("a stored file does not verify as yours: 30 files")
     assert len(reply["clips"]) == 20
     rows = {row["other"]: row["count"] for row in ada.log_rows() if row["op"] == "export"}
     assert rows == {"bob": 20, None: 10}
     assert [row["count"] for row in bob.log_rows() if row["op"] == "export"] == [20]
 
 
-def test_what_is_crossed_while_an_export_goes_out_ends_it(
+def test_file_swapped_during_an_export_truncates_the_zip(
     bob: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext, clock: "FakeClock"
 ) -> None:
     for _ in range(3):
@@ -275,7 +271,7 @@ def test_what_is_crossed_while_an_export_goes_out_ends_it(
     assert [(row["op"], row["outcome"]) for row in bob.log_rows()][:1] == [("export", "not-hers")]
 
 
-def test_a_disk_that_fails_while_an_export_is_verified_is_said_and_logged(
+def test_disk_error_during_export_check_is_logged_as_failed(
     ada: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     header = clip_factory.put()
@@ -286,7 +282,7 @@ def test_a_disk_that_fails_while_an_export_is_verified_is_said_and_logged(
     assert [row["outcome"] for row in ada.log_rows() if row["op"] == "export"] == ["failed"]
 
 
-def test_a_damaged_file_stops_an_export_and_can_be_erased(
+def test_damaged_file_stops_an_export_and_can_be_erased(
     ada: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     header = clip_factory.put()
@@ -299,7 +295,7 @@ def test_a_damaged_file_stops_an_export_and_can_be_erased(
     assert "receipt.json" in unzipped(ada.request("export").content)
 
 
-def test_erase_names_what_went_and_nothing_comes_back(
+def test_erase_receipt_names_clips_and_they_stay_erased(
     ada: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext, store: "FileStore"
 ) -> None:
     erased, kept = clip_factory.put(), clip_factory.put()
@@ -317,7 +313,7 @@ def test_erase_names_what_went_and_nothing_comes_back(
     assert receipt.head.n == context.log.head().n - 1
 
 
-def test_erase_leaves_what_is_somebody_elses(
+def test_erase_keeps_other_owners_clips(
     ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore"
 ) -> None:
     foreign = clip_factory.put("bob")
@@ -331,7 +327,7 @@ def test_erase_leaves_what_is_somebody_elses(
     assert ("erase", "not-hers") in {(row["op"], row["outcome"]) for row in bob.log_rows()}
 
 
-def test_erase_of_a_time_reaches_what_is_still_under_way(
+def test_erase_of_a_range_refuses_clips_in_transit(
     ada: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore", context: ArchiveContext
 ) -> None:
     first = clip_factory.put(t="2026-11-21T08:00:00.000Z")
@@ -348,7 +344,7 @@ def test_erase_of_a_time_reaches_what_is_still_under_way(
     assert not store.owner_state.is_refused(clip_factory.household.header(902, "ada", t=later.t))
 
 
-def test_retention_is_hers_and_only_shortens(
+def test_retention_limit_is_per_owner_and_only_shortens(
     ada: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore"
 ) -> None:
     clip_factory.put(ttl_s=30 * 86_400)
@@ -365,7 +361,7 @@ def test_retention_is_hers_and_only_shortens(
     assert store.expire(1_795_334_400 + 86_400) == 1
 
 
-def test_the_log_is_a_chain_that_all_can_check_and_each_can_read_her_part(
+def test_log_chain_verifies_with_others_rows_blinded(
     ada: "OwnerClient", bob: "OwnerClient", context: ArchiveContext
 ) -> None:
     for _ in range(3):
@@ -383,7 +379,7 @@ def test_the_log_is_a_chain_that_all_can_check_and_each_can_read_her_part(
     assert ada.request("log", after=999).status_code == 409
 
 
-def test_a_new_key_needs_both_and_the_old_one_is_retired(
+def test_new_key_needs_both_proofs_and_retires_the_old_key(
     ada: "OwnerClient", clip_factory: "ClipFactory", household: "Household"
 ) -> None:
     header = clip_factory.put()
@@ -410,7 +406,7 @@ def test_a_new_key_needs_both_and_the_old_one_is_retired(
     assert ada.answer(taken["ticket"], both).status_code == 409
 
 
-def test_a_new_key_is_carried_to_the_speakers_as_it_was_said(
+def test_new_key_proofs_are_stored_for_the_speakers(
     ada: "OwnerClient", store: "FileStore", household: "Household"
 ) -> None:
     fresh = pyrage.x25519.Identity.generate()
@@ -436,9 +432,7 @@ def test_a_new_key_is_carried_to_the_speakers_as_it_was_said(
     assert store.owner_state.pending_keys().keys() == {"hall"}
 
 
-def test_nothing_is_carried_for_a_change_that_was_not_proven(
-    ada: "OwnerClient", store: "FileStore"
-) -> None:
+def test_unproven_key_rotation_stores_no_proofs(ada: "OwnerClient", store: "FileStore") -> None:
     code = base64.b64encode(bytes(32)).decode()
     fields = {"proofs": [{"device": "hall", "old": code, "new": code}]}
     fresh = pyrage.x25519.Identity.generate()
@@ -452,7 +446,7 @@ def test_nothing_is_carried_for_a_change_that_was_not_proven(
     assert store.owner_state.pending_keys() == {}
 
 
-def test_keys_say_to_which_one_each_speaker_seals(
+def test_keys_report_the_key_each_speaker_seals_to(
     ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore"
 ) -> None:
     first = clip_factory.put()
@@ -464,7 +458,7 @@ def test_keys_say_to_which_one_each_speaker_seals(
     assert ada.request("keys").json()["sealed_to"] == {"hall": None}
 
 
-def test_a_ticket_is_good_once_for_five_minutes(ada: "OwnerClient", clock: "FakeClock") -> None:
+def test_ticket_is_valid_once_and_for_five_minutes(ada: "OwnerClient", clock: "FakeClock") -> None:
     reply = ada.request_ticket("list").json()
     answer = ada.decrypt(reply["challenge"])
     assert answer.startswith(f"ada:list:{reply['request_sha256'][:16]}:")
@@ -480,7 +474,7 @@ def test_a_ticket_is_good_once_for_five_minutes(ada: "OwnerClient", clock: "Fake
     assert ada.answer(wrong["ticket"], ada.decrypt(wrong["challenge"])).status_code == 404
 
 
-def test_crossed_answers_open_nothing_and_both_read_it(
+def test_crossed_answers_are_refused_and_logged_for_both(
     ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     clip_factory.put()
@@ -495,7 +489,7 @@ def test_crossed_answers_open_nothing_and_both_read_it(
         assert [row["outcome"] for row in person.log_rows() if row["op"] == "export"] == ["crossed"]
 
 
-def test_a_flood_of_wrong_answers_does_not_grow_the_log(ada: "OwnerClient") -> None:
+def test_flood_of_wrong_answers_does_not_grow_the_log(ada: "OwnerClient") -> None:
     for _ in range(330):
         ada.answer(ada.request_ticket("list").json()["ticket"], "wrong")
 
@@ -504,7 +498,7 @@ def test_a_flood_of_wrong_answers_does_not_grow_the_log(ada: "OwnerClient") -> N
     assert sum(row["count"] for row in rows) == 320
 
 
-def test_open_tickets_are_bounded_and_one_owner_cannot_crowd_out_another(
+def test_ticket_limit_of_one_owner_spares_the_others(
     ada: "OwnerClient", bob: "OwnerClient"
 ) -> None:
     first = bob.request_ticket("list").json()
@@ -536,7 +530,7 @@ def test_open_tickets_are_bounded_and_one_owner_cannot_crowd_out_another(
         b'{"owner":"ada","request":{"op":"new-key","recipient":"age1' + b"q" * 58 + b'"}}',
     ],
 )
-def test_what_is_no_request_is_told_so(client: "TestClient", body: bytes) -> None:
+def test_malformed_request_is_refused_as_422(client: "TestClient", body: bytes) -> None:
     response = client.post(
         "/v1/tickets", content=body, headers={"content-type": "application/json"}
     )
@@ -544,7 +538,7 @@ def test_what_is_no_request_is_told_so(client: "TestClient", body: bytes) -> Non
     assert (response.status_code, response.json()["error"]) == (422, "request")
 
 
-def test_limits_are_told(client: "TestClient", ada: "OwnerClient") -> None:
+def test_limits_have_their_status(client: "TestClient", ada: "OwnerClient") -> None:
     json_type = {"content-type": "application/json"}
     assert client.post("/v1/tickets", content=b"x" * 17_000, headers=json_type).status_code == 413
     assert client.post("/v1/tickets", content=b"{}").status_code == 415
@@ -557,7 +551,7 @@ def test_limits_are_told(client: "TestClient", ada: "OwnerClient") -> None:
     assert ada.request_ticket("list").json()["error"] == "owner"
 
 
-def test_everyone_near_reads_the_signed_head(client: "TestClient", context: ArchiveContext) -> None:
+def test_signed_head_needs_no_ticket(client: "TestClient", context: ArchiveContext) -> None:
     reply = client.get("/v1/archive").json()
 
     assert reply["archive"] == context.name
@@ -592,7 +586,7 @@ def test_stock_age_answers_the_challenge(
     path=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40),
     body=st.binary(max_size=300),
 )
-def test_any_request_gets_an_answer_that_is_no_crash(
+def test_any_request_gets_a_client_error(
     client: "TestClient", method: str, path: str, body: bytes
 ) -> None:
     for where in (f"/v1/tickets/{path}".replace("#", "").replace("?", ""), "/v1/tickets"):
@@ -651,9 +645,7 @@ class PieceSource:
         (EarmarkError("this key counts already"), 409, "key"),
     ],
 )
-def test_each_failure_has_its_status_and_its_word(
-    error: EarmarkError, status: int, word: str
-) -> None:
+def test_failure_maps_to_status_and_error_word(error: EarmarkError, status: int, word: str) -> None:
     response = failure_response(Request({"type": "http"}), error)
 
     reply: dict[str, Any] = msgspec.json.decode(response.body)
@@ -663,14 +655,14 @@ def test_each_failure_has_its_status_and_its_word(
     assert response.headers["cache-control"] == "no-store"
 
 
-def test_what_the_disk_said_is_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_disk_error_is_logged_but_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     response = failure_response(Request({"type": "http"}), Unavailable("/secret/place is full"))
 
     assert b"/secret/place" not in response.body
     assert "/secret/place" in caplog.text
 
 
-def test_a_flow_is_sent_to_its_end() -> None:
+def test_chunked_response_is_sent_completely() -> None:
     client, source = AsgiClient(), PieceSource()
 
     assert client.receive_body(ChunkedResponse(source.pieces())) == b"piece " * 3
@@ -679,7 +671,9 @@ def test_a_flow_is_sent_to_its_end() -> None:
     assert source.closed
 
 
-def test_a_flow_that_breaks_off_has_no_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_chunked_response_has_no_final_chunk_after_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     client, source = AsgiClient(), PieceSource(Unavailable("the disk is gone"))
 
     client.receive_body(ChunkedResponse(source.pieces()))
@@ -689,7 +683,7 @@ def test_a_flow_that_breaks_off_has_no_end(caplog: pytest.LogCaptureFixture) -> 
     assert source.closed
 
 
-def test_nothing_is_made_for_whoever_has_gone() -> None:
+def test_chunked_response_stops_when_the_client_disconnects() -> None:
     client, source = AsgiClient(limit=4), PieceSource(count=100_000)
 
     client.receive_body(ChunkedResponse(source.pieces()))
@@ -713,13 +707,11 @@ def test_nothing_is_made_for_whoever_has_gone() -> None:
         ("example.org", False),
     ],
 )
-def test_who_is_near(address: str, *, is_private: bool) -> None:
+def test_private_addresses(address: str, *, is_private: bool) -> None:
     assert is_private_address(address) is is_private
 
 
-def test_strangers_are_refused_before_anything_is_read(
-    context: "ArchiveContext", clock: "FakeClock"
-) -> None:
+def test_public_address_is_refused(context: "ArchiveContext", clock: "FakeClock") -> None:
     app = Api(context, RequestChallenges(clock), Operations(context, clock)).app()
     with TestClient(app, client=("8.8.8.8", 1)) as client:
         assert client.get("/v1/archive").status_code == 403

@@ -98,7 +98,7 @@ def send_without_end(sock: ssl.SSLSocket) -> NoReturn:
         sock.sendall(b"y" * HEADERS_LIMIT_BYTES)
 
 
-def test_the_socket_in_the_home_is_for_this_user_alone(open_server: OpenServer, home: Path) -> None:
+def test_unix_socket_is_for_its_user_only(open_server: OpenServer, home: Path) -> None:
     server = open_server()
 
     with unix_client(home) as client:
@@ -108,7 +108,7 @@ def test_the_socket_in_the_home_is_for_this_user_alone(open_server: OpenServer, 
     assert not (home / "archive.sock").exists()
 
 
-def test_a_dead_archives_socket_is_no_hindrance(open_server: OpenServer, home: Path) -> None:
+def test_left_over_socket_is_replaced(open_server: OpenServer, home: Path) -> None:
     (home / "archive.sock").write_bytes(b"")
 
     open_server()
@@ -117,7 +117,7 @@ def test_a_dead_archives_socket_is_no_hindrance(open_server: OpenServer, home: P
         assert client.get("http://archive/").text == "hello"
 
 
-def test_in_the_network_it_is_tls_1_3_and_nothing_older(
+def test_network_socket_requires_tls_1_3(
     open_server: OpenServer, port: int, certificate: tuple[Path, Path]
 ) -> None:
     crt, key = certificate
@@ -131,7 +131,7 @@ def test_in_the_network_it_is_tls_1_3_and_nothing_older(
         client.get(f"https://localhost:{port}/")
 
 
-def test_headers_up_to_the_limit_are_waited_for_and_one_byte_more_is_refused(
+def test_headers_beyond_the_limit_are_refused(
     open_server: OpenServer, port: int, certificate: tuple[Path, Path]
 ) -> None:
     crt, key = certificate
@@ -153,7 +153,7 @@ def test_headers_up_to_the_limit_are_waited_for_and_one_byte_more_is_refused(
     assert b"\r\nConnection: close\r\n" in beyond
 
 
-def test_who_sends_headers_without_end_is_hung_up_on_and_others_are_answered(
+def test_endless_headers_close_only_their_connection(
     open_server: OpenServer, port: int, certificate: tuple[Path, Path]
 ) -> None:
     crt, key = certificate
@@ -181,14 +181,14 @@ def test_who_sends_headers_without_end_is_hung_up_on_and_others_are_answered(
         ),
     ],
 )
-def test_what_would_serve_strangers_or_in_the_clear_is_refused(
+def test_public_address_or_plain_network_socket_is_refused(
     home: Path, fields: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         HttpServer(HELLO, home, ArchiveSettings(**fields))
 
 
-def test_a_port_that_is_taken_is_said(open_server: OpenServer, home: Path, port: int) -> None:
+def test_port_in_use_is_an_error(open_server: OpenServer, home: Path, port: int) -> None:
     open_server(port=port)
 
     with pytest.raises(Unavailable, match="cannot listen"):

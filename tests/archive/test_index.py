@@ -32,7 +32,7 @@ def add(index: ClipIndex, household: "Household", seq: int, **fields: object) ->
     return header
 
 
-def test_a_fresh_row_vouches_for_itself_and_a_changed_one_does_not(
+def test_new_row_has_a_valid_mac_and_a_changed_one_does_not(
     index: ClipIndex, household: "Household"
 ) -> None:
     header = add(index, household, 1)
@@ -49,7 +49,7 @@ def test_a_fresh_row_vouches_for_itself_and_a_changed_one_does_not(
     assert index.unverified_rows() == []
 
 
-def test_what_is_overdue_is_named_by_owner_and_only_where_its_row_vouches(
+def test_expired_rows_by_owner_without_invalid_macs(
     index: ClipIndex, household: "Household"
 ) -> None:
     first = add(index, household, 1, ttl_s=60)
@@ -67,7 +67,7 @@ def test_what_is_overdue_is_named_by_owner_and_only_where_its_row_vouches(
     }
 
 
-def test_the_newest_of_a_device_is_by_its_time(index: ClipIndex, household: "Household") -> None:
+def test_newest_clip_of_a_device_is_by_time(index: ClipIndex, household: "Household") -> None:
     newest = add(index, household, 1, t="2026-11-22T09:00:00.000Z")
     add(index, household, 2)
 
@@ -75,7 +75,7 @@ def test_the_newest_of_a_device_is_by_its_time(index: ClipIndex, household: "Hou
     assert index.newest("bob", "hall") is None
 
 
-def test_a_file_that_is_no_index_is_an_error(tmp_path: Path) -> None:
+def test_file_that_is_not_an_index_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "index.sqlite").write_bytes(b"no index" * 1000)
 
     with pytest.raises(sqlite3.Error):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.archive.conftest import FakeClock
 
 
-def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
+def test_new_head_and_erasures_are_published(
     context: ArchiveContext,
     broker: FakeBroker,
     receiver: Receiver,
@@ -53,7 +53,7 @@ def test_the_head_is_published_when_it_moves_and_tombstones_go_to_devices(
     assert erasure.payload == b"refused:erased:" + b"1" * 64
 
 
-def test_what_owners_chose_is_said_on_each_connection_and_when_it_changes(
+def test_settings_are_published_on_connection_and_change(
     context: ArchiveContext,
     broker: FakeBroker,
     receiver: Receiver,
@@ -101,7 +101,7 @@ def test_what_owners_chose_is_said_on_each_connection_and_when_it_changes(
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_head_on_the_broker_that_the_log_does_not_hold_is_noticed(
+def test_published_head_missing_from_the_log_is_reported(
     context: ArchiveContext,
     caplog: pytest.LogCaptureFixture,
     *,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import Household
 
 
-def test_a_file_without_a_row_gets_one_when_it_verifies(
+def test_verified_file_without_a_row_gets_one(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
     header = household.header(1)
@@ -32,7 +32,7 @@ def test_a_file_without_a_row_gets_one_when_it_verifies(
     assert [entry.clip for entry in store.clips()] == [header.clip]
 
 
-def test_a_start_mends_an_index_whose_owners_were_crossed(
+def test_repair_restores_rows_with_swapped_owners(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
     own, others = store_clip(store, household), store_clip(store, household, 2, owner="bob")
@@ -45,7 +45,7 @@ def test_a_start_mends_an_index_whose_owners_were_crossed(
     assert not (folder / "quarantine").exists()
 
 
-def test_an_index_of_another_archive_or_of_before_is_asked_file_by_file(
+def test_rows_without_valid_mac_are_confirmed_by_their_files(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
     header = store_clip(store, household)
@@ -70,7 +70,7 @@ def test_an_index_of_another_archive_or_of_before_is_asked_file_by_file(
 
 
 @pytest.mark.parametrize("damage", ["content", "owner", "name", "empty"])
-def test_a_file_that_does_not_belong_is_set_aside(
+def test_file_of_another_place_goes_to_quarantine(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path, damage: str
 ) -> None:
     header = household.header(1)
@@ -95,7 +95,7 @@ def test_a_file_that_does_not_belong_is_set_aside(
     assert (folder / "quarantine" / path.name).read_bytes() == data
 
 
-def test_unfinished_files_go(store: FileStore, receiver: Receiver, folder: Path) -> None:
+def test_unfinished_files_are_deleted(store: FileStore, receiver: Receiver, folder: Path) -> None:
     part = folder / "clips" / "ada" / "x.earmark.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"half")
@@ -105,7 +105,7 @@ def test_unfinished_files_go(store: FileStore, receiver: Receiver, folder: Path)
     assert not part.exists()
 
 
-def test_a_missing_file_is_reported_and_comes_back_with_the_same_envelope(
+def test_missing_file_is_reported_and_restored_by_resending(
     store: FileStore,
     receiver: Receiver,
     household: "Household",
@@ -125,7 +125,7 @@ def test_a_missing_file_is_reported_and_comes_back_with_the_same_envelope(
     assert stored_path(folder, header).read_bytes() == data
 
 
-def test_a_lost_index_is_made_from_the_files(
+def test_lost_index_is_rebuilt_from_the_files(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
     header = store_clip(store, household)

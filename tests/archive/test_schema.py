@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         ("keys", schema.KeysAnswer),
     ],
 )
-def test_what_is_asked_for_has_every_field_and_no_other(
+def test_responses_match_their_schemas(
     op: str, kind: type, ada: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     clip_factory.put()
@@ -32,7 +32,7 @@ def test_what_is_asked_for_has_every_field_and_no_other(
     msgspec.json.decode(ada.request_ticket(op).content, type=schema.Ticket)
 
 
-def test_a_receipt_and_the_archives_own_words_are_described(
+def test_receipt_and_about_match_their_schemas(
     client: "TestClient", ada: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     erased = ada.request("erase", clips=[clip_factory.put().clip])
@@ -43,9 +43,7 @@ def test_a_receipt_and_the_archives_own_words_are_described(
     assert reply.receipt.archive == about.archive
 
 
-def test_a_row_is_whole_for_her_whom_it_concerns_and_blinded_for_others(
-    ada: "OwnerClient", bob: "OwnerClient"
-) -> None:
+def test_log_row_is_blinded_for_other_owners(ada: "OwnerClient", bob: "OwnerClient") -> None:
     ada.request("list")
     bob.request("list")
 
@@ -56,7 +54,7 @@ def test_a_row_is_whole_for_her_whom_it_concerns_and_blinded_for_others(
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"op":"list"}'])
-def test_a_refusal_is_a_problem(text: str, client: "TestClient") -> None:
+def test_refusal_matches_the_problem_schema(text: str, client: "TestClient") -> None:
     refused = client.post("/v1/tickets", content=text, headers={"content-type": "application/json"})
 
     problem = msgspec.json.decode(refused.content, type=schema.Problem)
@@ -65,7 +63,7 @@ def test_a_refusal_is_a_problem(text: str, client: "TestClient") -> None:
 
 
 @pytest.mark.parametrize("status", sorted(schema.ERRORS))
-def test_every_error_is_in_the_documents(status: int) -> None:
+def test_every_error_word_is_documented(status: int) -> None:
     reply = (ROOT / "docs" / "reference" / "http-api.md").read_text("utf-8")
     rows = [line for line in reply.splitlines() if line.startswith("|") and str(status) in line]
 

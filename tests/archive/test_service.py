@@ -39,7 +39,7 @@ def server(
     return ArchiveService(broker, receiver, expiry, service=Notifier({}, clock), monotonic_s=clock)
 
 
-def test_it_subscribes_anew_on_each_connection(server: ArchiveService, broker: FakeBroker) -> None:
+def test_service_subscribes_on_each_connection(server: ArchiveService, broker: FakeBroker) -> None:
     for _ in range(2):
         server.turn(0.1)
         broker.events.append(ConnectedEvent(BrokerLimits(), "5"))
@@ -56,7 +56,7 @@ def test_it_subscribes_anew_on_each_connection(server: ArchiveService, broker: F
     ]
 
 
-def test_it_answers_a_clip_that_it_has_kept(
+def test_service_acknowledges_a_stored_clip(
     server: ArchiveService, broker: FakeBroker, household: "Household"
 ) -> None:
     header = household.header(1)
@@ -76,7 +76,7 @@ def test_it_answers_a_clip_that_it_has_kept(
     ]
 
 
-def test_a_loss_is_said_once_and_the_wait_grows(
+def test_lost_connection_is_logged_once_with_growing_backoff(
     server: ArchiveService, broker: FakeBroker, clock: "FakeClock", caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(12):
@@ -91,7 +91,7 @@ def test_a_loss_is_said_once_and_the_wait_grows(
     assert clock.now_s - began_s >= 15
 
 
-def test_a_denial_is_said(
+def test_denied_subscription_is_logged(
     server: ArchiveService, broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker.events.append(DeniedEvent("Not authorized"))
@@ -101,7 +101,7 @@ def test_a_denial_is_said(
     assert "denied the subscription to clips: Not authorized" in caplog.text
 
 
-def test_a_stop_ends_it(server: ArchiveService, broker: FakeBroker) -> None:
+def test_stop_request_ends_the_loop(server: ArchiveService, broker: FakeBroker) -> None:
     stop = StopSignal()
     stop.request()
 
@@ -110,7 +110,7 @@ def test_a_stop_ends_it(server: ArchiveService, broker: FakeBroker) -> None:
     assert broker.calls == ["close"]
 
 
-def test_a_sweep_that_fails_stops_nothing(
+def test_failed_sweep_does_not_stop_the_service(
     broker: FakeBroker,
     receiver: Receiver,
     clock: "FakeClock",
@@ -141,7 +141,7 @@ SWAP_OWNERS = partial(
 )
 
 
-def test_retention_sweeps_after_each_steady_hour(clock: "FakeClock", wall: "FakeClock") -> None:
+def test_sweep_runs_after_each_steady_hour(clock: "FakeClock", wall: "FakeClock") -> None:
     store = CountingStore()
     expiry = ExpirySweep(store, lambda: 0, wall, clock)
     began_s = int(wall.now_s)
@@ -154,7 +154,7 @@ def test_retention_sweeps_after_each_steady_hour(clock: "FakeClock", wall: "Fake
 
 
 @pytest.mark.parametrize("jump_s", [-3600.0, 3600.0, 3e8])
-def test_a_clock_that_jumps_puts_retention_off(
+def test_clock_jump_postpones_the_sweep(
     clock: "FakeClock", wall: "FakeClock", jump_s: float
 ) -> None:
     store = CountingStore()
@@ -174,7 +174,7 @@ def test_a_clock_that_jumps_puts_retention_off(
 
 
 @pytest.mark.parametrize("tamper", [delete_rows, SWAP_OWNERS])
-def test_a_clip_whose_row_was_taken_is_found_by_the_next_sweep_and_ends_in_its_time(
+def test_clip_with_lost_row_is_restored_and_expires_in_time(
     store: FileStore,
     receiver: Receiver,
     household: "Household",
@@ -199,7 +199,7 @@ def test_a_clip_whose_row_was_taken_is_found_by_the_next_sweep_and_ends_in_its_t
     assert not stored_path(folder, header).exists()
 
 
-def test_an_edited_roster_counts_at_once_and_a_damaged_one_does_not(
+def test_changed_roster_is_reloaded_unless_damaged(
     household: "Household", caplog: pytest.LogCaptureFixture
 ) -> None:
     roster = ReloadingRoster(household.home)
@@ -216,7 +216,7 @@ def test_an_edited_roster_counts_at_once_and_a_damaged_one_does_not(
         ReloadingRoster(household.home)
 
 
-def test_a_home_without_a_roster_knows_nobody(household: "Household") -> None:
+def test_home_without_a_roster_has_no_devices(household: "Household") -> None:
     (household.home.path / "roster.json").unlink()
 
     assert ReloadingRoster(household.home)().devices == ()

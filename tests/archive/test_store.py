@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.conftest import Household
 
 
-def test_files_and_index_are_for_this_user_alone(
+def test_files_and_index_are_for_their_user_only(
     store: FileStore, household: "Household", folder: Path
 ) -> None:
     store_clip(store, household)
@@ -42,7 +42,7 @@ def test_clips_are_listed_by_time_and_by_owner(store: FileStore, household: "Hou
     assert list(store.clips("nobody")) == []
 
 
-def test_a_crossed_index_ends_no_clip_of_another(
+def test_tampered_index_expires_no_clip_of_another_owner(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
     others = store_clip(store, household, owner="bob", ttl_s=30 * 86_400)
@@ -57,7 +57,7 @@ def test_a_crossed_index_ends_no_clip_of_another(
     assert not store.owner_state.is_erased(others.clip)
 
 
-def test_a_file_in_the_way_is_never_overwritten(
+def test_existing_file_is_never_overwritten(
     store: FileStore, household: "Household", folder: Path
 ) -> None:
     header = household.header(1)
@@ -86,7 +86,7 @@ def test_retention_counts_from_the_signed_time(
 
 
 @pytest.mark.parametrize("t", ["1970-01-01T00:00:00.000Z", "2031-01-01T00:00:00.000Z"])
-def test_a_device_whose_clock_is_wrong_has_its_clips_kept_from_their_arrival(
+def test_implausible_time_counts_retention_from_arrival(
     store: FileStore, household: "Household", t: str
 ) -> None:
     store_clip(store, household, t=t)
@@ -95,7 +95,7 @@ def test_a_device_whose_clock_is_wrong_has_its_clips_kept_from_their_arrival(
     assert store.expire(T_S + 86_400) == 1
 
 
-def test_what_was_erased_does_not_come_back(
+def test_erased_clip_is_not_stored_again(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
     header = household.header(1, t=T)
@@ -114,7 +114,7 @@ def test_what_was_erased_does_not_come_back(
     assert not stored_path(folder, header).exists()
 
 
-def test_the_row_of_an_erased_clip_says_nothing_about_anybody(
+def test_erased_clip_leaves_no_owner_or_time_on_disk(
     store: FileStore, household: "Household", folder: Path
 ) -> None:
     header = store_clip(store, household)
@@ -130,7 +130,7 @@ def test_the_row_of_an_erased_clip_says_nothing_about_anybody(
     assert b"adahall" not in text + tombstones
 
 
-def test_an_index_that_is_none_is_said(folder: Path) -> None:
+def test_invalid_index_file_is_an_error(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     (folder / "index.sqlite").write_bytes(b"this is no database, and never was entry" * 100)
 
@@ -147,7 +147,7 @@ def short_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("short_files")
-def test_a_full_disk_keeps_nothing_half(
+def test_full_disk_leaves_no_partial_file(
     household: "Household", store: FileStore, folder: Path
 ) -> None:
     header = household.header(1)
@@ -159,7 +159,7 @@ def test_a_full_disk_keeps_nothing_half(
     assert not list(folder.rglob("*.earmark*"))
 
 
-def test_a_clip_is_found_without_the_index(
+def test_clip_is_found_without_the_index(
     store: FileStore, household: "Household", folder: Path
 ) -> None:
     header = store_clip(store, household)
@@ -170,7 +170,7 @@ def test_a_clip_is_found_without_the_index(
     assert find_envelope_file(folder, household.header(2).clip) is None
 
 
-def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / "pipe")
 
@@ -179,7 +179,7 @@ def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
             read_envelope_file(tmp_path / name)
 
 
-def test_a_locked_index_is_unavailable(store: FileStore, folder: Path) -> None:
+def test_closed_index_is_unavailable(store: FileStore, folder: Path) -> None:
     store.close()
 
     with pytest.raises(Unavailable):
@@ -189,7 +189,7 @@ def test_a_locked_index_is_unavailable(store: FileStore, folder: Path) -> None:
     assert sqlite3.connect(folder / "index.sqlite").close() is None  # type: ignore[func-returns-value] # the file itself is sound
 
 
-def test_only_so_many_changes_of_keys_are_carried(store: FileStore) -> None:
+def test_pending_key_rotations_are_bounded(store: FileStore) -> None:
     for number in range(40):
         store.owner_state.set_pending_keys({"hall": str(number), "kitchen": "x"})
 

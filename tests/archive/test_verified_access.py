@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.conftest import Household
 
 
-def test_one_more_than_asked_for_says_that_there_are_more_and_foreign_rows_do_not_count(
+def test_search_returns_one_more_clip_and_skips_foreign_rows(
     store: "FileStore", household: "Household", clip_factory: "ClipFactory"
 ) -> None:
     own = [clip_factory.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 3, 5)]

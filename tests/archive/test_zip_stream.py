@@ -13,7 +13,7 @@ NAMES = st.text("abcdefghij/-.", min_size=1, max_size=30)
 
 
 @given(entries=st.dictionaries(NAMES, st.binary(max_size=500), max_size=8))
-def test_what_goes_in_comes_out(entries: dict[str, bytes]) -> None:
+def test_zip_entries_round_trip(entries: dict[str, bytes]) -> None:
     with ZipWriter() as writer, tempfile.TemporaryFile() as file:
         file.write(b"last" * 50_000)
         pieces = [piece for name, data in entries.items() for piece in writer.add(name, data)]
@@ -26,7 +26,7 @@ def test_what_goes_in_comes_out(entries: dict[str, bytes]) -> None:
         assert read.read("z/last") == b"last" * 50_000
 
 
-def test_more_entries_than_the_old_format_holds() -> None:
+def test_more_than_65535_entries() -> None:
     with ZipWriter() as writer:
         pieces = [piece for n in range(66_000) for piece in writer.add(f"{n}", b"x")]
         pieces += writer.finish()
@@ -36,7 +36,7 @@ def test_more_entries_than_the_old_format_holds() -> None:
         assert read.read("65999") == b"x"
 
 
-def test_an_offset_beyond_four_gibibytes_is_found() -> None:
+def test_offset_beyond_four_gibibytes() -> None:
     with ZipWriter() as writer:
         writer._offset = 5 << 30  # noqa: SLF001 - five gibibytes take too long to write
         list(writer.add("far", b"x"))

@@ -119,7 +119,7 @@ def test_a_clip_of_another_is_refused_with_a_hint(
     said = ada.clips("play", shelf.put("bob"), "--to", tmp_path / "x.flac")
 
     assert said.code == 1
-    assert "the logs of both owners say so" in said.err
+    assert "both owners' logs record it" in said.err
     assert not (tmp_path / "x.flac").exists()
 
 
@@ -369,7 +369,7 @@ def test_a_saved_log_that_was_changed_is_named_at_its_first_wrong_row(
     assert "wrong at row 1" in changed.err
     assert "wrong at row 1: it is missing" in beheaded.err
     assert "wrong at row 1: it is missing" in cut.err
-    assert "line 1 is no row" in garbage.err
+    assert "line 1 is not a row" in garbage.err
 
 
 def test_a_log_that_was_cut_since_it_was_seen_is_noticed(
@@ -407,10 +407,10 @@ def test_what_is_missing_is_said(ada: "Machine", tmp_path: Path) -> None:
     assert ada.run("list").code == 2
     assert ada.run("list", "--owner", "ada", "--identity", tmp_path / "nowhere").code == 78
     away = ada.run("list", "--owner", "ada", "--identity", ada.key)
-    assert (away.code, "does earmark archive run" in away.err) == (69, True)
+    assert (away.code, "run earmark archive serve" in away.err) == (69, True)
     assert ada.run("list", "--owner", "../x", "--identity", ada.key).code == 2
     ada.name = "eve"
-    assert "the archive says: there is no active owner" in ada.clips("list").err
+    assert "the archive answered: there is no active owner" in ada.clips("list").err
 
 
 def test_the_key_is_never_said(ada: "Machine", shelf: "Sounding") -> None:
