@@ -130,3 +130,16 @@ def test_class_names_are_unique() -> None:
 
     assert places
     assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def test_module_names_are_unique_within_a_service() -> None:
+    """One name, one module: below each top-level folder of the package, stems are unique."""
+    places: dict[tuple[str, str], list[str]] = {}
+    package = ROOT / "listener"
+    for file in sorted(package.rglob("*.py")):
+        inside = file.relative_to(package)
+        if len(inside.parts) > 1 and file.stem != "__init__":
+            places.setdefault((inside.parts[0], file.stem), []).append(str(inside))
+
+    assert places
+    assert [files for files in places.values() if len(files) > 1] == []

@@ -1,7 +1,7 @@
-"""The Portland case: nothing can make a device send a clip to anyone but its owner.
+"""The Portland case: no input makes a device send a clip to anyone but its owner.
 
-In 2018 a speaker took a conversation for four commands in a row and sent it to a contact. Here no
-word, message, topic, header or setting names a recipient: each road to one is tried and shut.
+In 2018 a speaker interpreted a conversation as four commands in a row and sent it to a contact.
+Here no audio, message, topic, header or setting names a recipient. The tests try each of them.
 """
 
 import hashlib
@@ -62,12 +62,10 @@ WORDS = st.sampled_from(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    happenings=st.lists(
-        st.tuples(TOPICS, WORDS | st.binary(max_size=99), st.booleans()), max_size=12
-    )
+    messages=st.lists(st.tuples(TOPICS, WORDS | st.binary(max_size=99), st.booleans()), max_size=12)
 )
-def test_no_message_sends_a_clip_elsewhere_or_another(
-    tmp_path_factory: pytest.TempPathFactory, happenings: list[tuple[str, bytes, bool]]
+def test_no_mqtt_message_redirects_a_clip(
+    tmp_path_factory: pytest.TempPathFactory, messages: list[tuple[str, bytes, bool]]
 ) -> None:
     home = Home(tmp_path_factory.mktemp("home"))
     home.pin_archive(Ed25519PrivateKey.generate().public_key())
@@ -87,21 +85,21 @@ def test_no_message_sends_a_clip_elsewhere_or_another(
     broker.happens += [DeliveredEvent(1)]
     sender.turn(0.1)
 
-    for topic, payload, hashed in happenings:
+    for topic, payload, hashed in messages:
         tail = hashlib.sha256(b"other").hexdigest().encode() if hashed else b""
         broker.happens.append(Message(topic.replace("{clip}", clip), payload + tail))
         sender.turn(0.4)
 
-    carried = [one for one in broker.published if b"sealed" in one.payload]
-    assert carried
-    assert {one.topic for one in carried} == {f"earmark/v1/clips/ada/hall/{clip}"}
-    assert {one.payload for one in carried} == {b"sealed to ada"}
-    wanted = ["earmark/v1/ack/hall/+", "earmark/v1/keys/hall", "earmark/v1/retention/+"]
-    assert broker.subscribed == wanted
+    envelopes = [message for message in broker.published if b"sealed" in message.payload]
+    assert envelopes
+    assert {message.topic for message in envelopes} == {f"earmark/v1/clips/ada/hall/{clip}"}
+    assert {message.payload for message in envelopes} == {b"sealed to ada"}
+    expected = ["earmark/v1/ack/hall/+", "earmark/v1/keys/hall", "earmark/v1/retention/+"]
+    assert broker.subscribed == expected
     assert [entry.clip for entry in spool.waiting()] == [clip]
 
 
-def test_no_header_makes_a_seal_for_another(household: "Household") -> None:
+def test_no_header_seals_a_clip_to_another_owner(household: "Household") -> None:
     header = household.header(1, "ada")
     private = form.PrivateFields(
         word="alexa",
@@ -119,7 +117,7 @@ def test_no_header_makes_a_seal_for_another(household: "Household") -> None:
 
     with pytest.raises(BadEnvelope, match="another owner's key"):
         seal(header, private, lambda _: b"fLaC", bobs, household.device_key)
-    # A label alone changes nothing: whoever the header names, the key decides, and both are signed.
+    # The owner's name alone changes nothing: the key decides who can decrypt, and both are signed.
     data = seal(
         relabelled, private, lambda _: b"fLaC", household.recipient("ada"), household.device_key
     )
@@ -131,19 +129,19 @@ def test_no_header_makes_a_seal_for_another(household: "Household") -> None:
 
 
 def _clip(samples: bytes) -> Clip:
-    heard = np.frombuffer(samples[: len(samples) // 2 * 2], np.int16)
+    pcm = np.frombuffer(samples[: len(samples) // 2 * 2], np.int16)
     return Clip(
-        samples=heard,
+        samples=pcm,
         first_sample=0,
         wake_sample=0,
-        end_sample=len(heard),
+        end_sample=len(pcm),
         pre_roll_samples=0,
         end_reason=EndReason.SILENCE,
     )
 
 
 @given(samples=st.binary(min_size=2, max_size=400))
-def test_no_sound_changes_whose_clip_it_is(samples: bytes) -> None:
+def test_no_audio_changes_the_owner_of_a_clip(samples: bytes) -> None:
     clip = _clip(samples)
     roster = Roster()
     for name in ("ada", "bob"):
@@ -155,44 +153,46 @@ def test_no_sound_changes_whose_clip_it_is(samples: bytes) -> None:
         )
     keeper: Attribution = Keeper("ada", lambda: roster)
 
-    found = keeper.attribute(clip)
+    attributed = keeper.attribute(clip)
 
-    assert found is not None
-    assert found.owner.name == "ada"
+    assert attributed is not None
+    assert attributed.owner.name == "ada"
 
 
-class Everybody:
-    """Whoever would like to be sealed to instead of ada, with all that each of them holds."""
+class Forgers:
+    """Parties that could forge a key rotation of ada's, with the keys that each of them holds."""
 
     def __init__(self, household: "Household") -> None:
         self.household = household
         self.archive = household.home.archive_key()
         self.ada, self.bob = (_identity(household.identities[name]) for name in ("ada", "bob"))
-        self.thief, self.next = (_identity(str(pyrage.x25519.Identity.generate())) for _ in "12")
+        self.attacker, self.next = (_identity(str(pyrage.x25519.Identity.generate())) for _ in "12")
 
-    def says(self, old: X25519PrivateKey, new: Identity, **fields: str) -> key_rotation.KeyRotation:
-        """Say that a new key follows ada's, with the proof that somebody can make."""
-        said = key_rotation.KeyRotation(
+    def rotation(
+        self, old: X25519PrivateKey, new: Identity, **fields: str
+    ) -> key_rotation.KeyRotation:
+        """Return a rotation from ada's key to ``new``, with the proof that holders can make."""
+        unproven = key_rotation.KeyRotation(
             owner="ada", device="hall", old=self.ada.okey, new=new.recipient
         )
         speaker = self.household.device_key.public_key()
-        proven = key_rotation.prove_rotation(said, old, new.agreement(), speaker)
+        proven = key_rotation.prove_rotation(unproven, old, new.agreement(), speaker)
         return msgspec.structs.replace(proven, **fields)
 
     def forgeries(self) -> list[key_rotation.KeyRotation]:
-        """Return what archive, broker, the other owner, a thief and a second speaker can make."""
-        true = self.says(self.ada.agreement(), self.next)
+        """Return forgeries by the archive, the broker, bob, an attacker and a second speaker."""
+        genuine = self.rotation(self.ada.agreement(), self.next)
         return [
-            self.says(keys.agreement_secret(self.archive), self.thief),
-            self.says(self.bob.agreement(), self.bob),
-            self.says(self.bob.agreement(), self.thief),
-            self.says(self.thief.agreement(), self.thief),
-            # Hers, seen by whoever carried it, and turned to another key.
-            msgspec.structs.replace(true, new=self.thief.recipient),
-            msgspec.structs.replace(true, new=self.bob.recipient),
-            self.says(self.thief.agreement(), self.thief, old_proof=true.old_proof),
-            self.says(self.thief.agreement(), self.thief, owner="bob"),
-            # Hers, but to a speaker of the archive's own making.
+            self.rotation(keys.agreement_secret(self.archive), self.attacker),
+            self.rotation(self.bob.agreement(), self.bob),
+            self.rotation(self.bob.agreement(), self.attacker),
+            self.rotation(self.attacker.agreement(), self.attacker),
+            # Ada's own rotation, read in transit, and changed to another key.
+            msgspec.structs.replace(genuine, new=self.attacker.recipient),
+            msgspec.structs.replace(genuine, new=self.bob.recipient),
+            self.rotation(self.attacker.agreement(), self.attacker, old_proof=genuine.old_proof),
+            self.rotation(self.attacker.agreement(), self.attacker, owner="bob"),
+            # Ada's own rotation, but made for a speaker whose key the archive holds.
             key_rotation.prove_rotation(
                 key_rotation.KeyRotation(
                     owner="ada", device="hall", old=self.ada.okey, new=self.next.recipient
@@ -208,23 +208,23 @@ def _identity(secret: str) -> Identity:
     return parse_identities(secret.encode(), "a test")[0]
 
 
-def test_nobody_but_the_owner_moves_a_speaker_on_to_another_key(household: "Household") -> None:
-    everybody = Everybody(household)
-    bidding = InboundMessages(household.home.path, "hall")
-    following = RosterUpdater(household.home, "hall", household.device_key)
+def test_only_the_owner_rotates_a_speakers_key(household: "Household") -> None:
+    forgers = Forgers(household)
+    inbound = InboundMessages(household.home.path, "hall")
+    updater = RosterUpdater(household.home, "hall", household.device_key)
     before = household.home.roster()
-    forged = [one.encode() for one in everybody.forgeries()]
+    forged = [rotation.encode() for rotation in forgers.forgeries()]
 
-    for payload in [b"[%b]" % one for one in forged] + [b"[%b]" % b",".join(forged)]:
-        bidding.take(Message("earmark/v1/keys/hall", payload, retain=True))
+    for payload in [b"[%b]" % payload for payload in forged] + [b"[%b]" % b",".join(forged)]:
+        inbound.take(Message("earmark/v1/keys/hall", payload, retain=True))
         assert (household.home.path / "spool" / "following.json").read_bytes() == payload
-        assert following() == before
+        assert updater() == before
 
-    true = everybody.says(everybody.ada.agreement(), everybody.next).encode()
-    bidding.take(Message("earmark/v1/keys/hall", b"[%b]" % true, retain=True))
-    attributed = Keeper("ada", following).attribute(_clip(b"\0" * 64))
+    genuine = forgers.rotation(forgers.ada.agreement(), forgers.next).encode()
+    inbound.take(Message("earmark/v1/keys/hall", b"[%b]" % genuine, retain=True))
+    attributed = Keeper("ada", updater).attribute(_clip(b"\0" * 64))
     assert attributed is not None
-    assert attributed.owner.recipient == everybody.next.recipient
+    assert attributed.owner.recipient == forgers.next.recipient
 
 
 @pytest.mark.parametrize(
@@ -243,19 +243,19 @@ def test_no_setting_names_a_recipient(line: str) -> None:
         parse_settings(line, "settings")
 
 
-def test_no_request_and_no_notice_has_a_field_for_one() -> None:
+def test_no_request_or_notice_has_a_recipient_field() -> None:
     kinds = [*Request.__args__, notices.WakeNotice, notices.NearMissNotice, notices.MuteNotice]
 
     fields = {name for kind in kinds for name in kind.__struct_fields__}
 
     assert not fields & {"to", "recipients", "share", "contact", "address", "url"}
-    # The one that is there is the owner's own next key, proven by both of hers.
+    # The exception is the owner's own next key, which both of their keys prove.
     assert [kind.__name__ for kind in kinds if "recipient" in kind.__struct_fields__] == [
         "NewKeyRequest"
     ]
 
 
-def test_the_spool_is_where_a_clip_is_addressed_and_its_name_alone_says_so(tmp_path: Path) -> None:
+def test_spool_refuses_invalid_owner_names(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", SpoolSettings())
 
     for owner in ("bob/ada", "../bob", "ada,bob", "+", "#", "ada\0"):

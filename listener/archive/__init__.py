@@ -1,1 +1,1 @@
-"""The household's side: receive and store what only its owners can open."""
+"""The archive: receives and stores clips that only their owners can decrypt."""

@@ -1,7 +1,8 @@
-"""Proof of possession: a question that only the owner's key can read, good for one request, once.
+"""Challenge and response: proof that a request comes from the holder of an owner's key.
 
-In memory alone: a ticket does not outlive the process, and nothing is written before it is proven.
-Time is a clock that never jumps.
+The challenge is a random line encrypted to the owner's age key; the answer is the decrypted line.
+A ticket authorises one request with its exact parameters, once (decision 0020). Tickets are held in
+memory only, and expire by the monotonic clock.
 """
 
 import base64
@@ -19,26 +20,27 @@ from listener.rights.requests import NewKeyRequest, Request
 
 TICKET_S: Final = 300
 MOST_TICKETS: Final = 256
-MOST_OF_ONE: Final = 16
+MOST_TICKETS_PER_OWNER: Final = 16
 LONGEST_ANSWER_BYTES: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class RequestChallenge:
-    """A request that waits for its proof."""
+    """A request whose proof is pending."""
 
     owner: str
     okey: str
-    """The key that has to prove it."""
+    """Fingerprint of the key that must prove it."""
     request: Request
     request_sha256: str
     until_s: float
+    """Expiry by the monotonic clock, in seconds."""
     answer: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedChallenge:
-    """What the asker gets."""
+    """A ticket and its challenge, as sent to the client."""
 
     ticket: str
     challenge: str
@@ -48,19 +50,19 @@ class IssuedChallenge:
 
 @dataclass(frozen=True, slots=True)
 class ChallengeResult:
-    """What an answer was worth. The ticket is used up whatever it was."""
+    """The result of an answer. Any answer uses the ticket up."""
 
     ticket: RequestChallenge
     is_proven: bool
     crossed: str | None = None
-    """The owner to whose ticket it would have been the right answer."""
+    """The owner to whose ticket the answer belongs, if it is another's."""
 
 
 class RequestChallenges:
-    """The open tickets. Safe for use by several threads.
+    """The open tickets. Safe for several threads.
 
     Args:
-        monotonic_s: a clock that never jumps.
+        monotonic_s: monotonic clock, in seconds.
     """
 
     def __init__(self, monotonic_s: Callable[[], float]) -> None:
@@ -69,16 +71,16 @@ class RequestChallenges:
         self._lock = threading.Lock()
 
     def issue(self, owner: str, okey: str, recipient: str, request: Request) -> IssuedChallenge:
-        """Ask a question about one request.
+        """Issue a challenge for one request.
 
         Args:
-            owner: who has to prove it.
-            okey: the fingerprint of her key.
-            recipient: her key, to which the question is sealed.
-            request: with all its parameters.
+            owner: the owner who must prove it.
+            okey: fingerprint of the owner's active key.
+            recipient: the owner's active age recipient; the challenge is encrypted to it.
+            request: the request with all its parameters.
 
         Raises:
-            ConfigError: a key is none.
+            ConfigError: a key is not a valid age recipient.
         """
         digest = requests.digest(request)
         old = _answer(owner, request, digest)
@@ -92,45 +94,46 @@ class RequestChallenges:
         name = secrets.token_urlsafe(16)
         with self._lock:
             now_s = self._monotonic_s()
-            self._make_room(owner, now_s)
+            self._discard_tickets(owner, now_s)
             self._open[name] = RequestChallenge(
                 owner, okey, request, digest, now_s + TICKET_S, expected
             )
         return IssuedChallenge(name, challenge, new_challenge, digest)
 
     def redeem(self, name: str, answer: bytes) -> ChallengeResult | None:
-        """Use a ticket up.
+        """Check an answer and remove its ticket.
 
         Args:
             name: the ticket.
-            answer: what its challenge says, with any white space around the lines.
+            answer: the decrypted challenge; white space around its lines is ignored.
 
         Returns:
-            None when there is no such ticket any more.
+            None if the ticket does not exist, was used or has expired.
         """
-        given = b"\n".join(answer[:LONGEST_ANSWER_BYTES].split())
+        lines = b"\n".join(answer[:LONGEST_ANSWER_BYTES].split())
         with self._lock:
             ticket = self._open.pop(name, None)
             if ticket is None or self._monotonic_s() >= ticket.until_s:
                 return None
-            if hmac.compare_digest(given, ticket.answer):
+            if hmac.compare_digest(lines, ticket.answer):
                 return ChallengeResult(ticket, is_proven=True)
-            other = self._find_owner(given)
+            other = self._find_ticket(lines)
             crossed = self._open.pop(other).owner if other is not None else None
         return ChallengeResult(ticket, is_proven=False, crossed=crossed)
 
-    def _find_owner(self, given: bytes) -> str | None:
+    def _find_ticket(self, answer: bytes) -> str | None:
+        """Return the ticket with this answer; compares all, so that the time says nothing."""
         match = None
         for name, ticket in self._open.items():
-            if hmac.compare_digest(given, ticket.answer):
+            if hmac.compare_digest(answer, ticket.answer):
                 match = name
         return match
 
-    def _make_room(self, owner: str, now_s: float) -> None:
-        for name in [name for name, one in self._open.items() if now_s >= one.until_s]:
+    def _discard_tickets(self, owner: str, now_s: float) -> None:
+        for name in [name for name, ticket in self._open.items() if now_s >= ticket.until_s]:
             del self._open[name]
-        own = [name for name, one in self._open.items() if one.owner == owner]
-        for name in own[: max(0, len(own) - MOST_OF_ONE + 1)]:
+        own = [name for name, ticket in self._open.items() if ticket.owner == owner]
+        for name in own[: max(0, len(own) - MOST_TICKETS_PER_OWNER + 1)]:
             del self._open[name]
         while len(self._open) >= MOST_TICKETS:
             self._open.popitem(last=False)

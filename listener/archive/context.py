@@ -1,4 +1,4 @@
-"""What all operations work on: the clips, the log, the roster, and the key that signs receipts."""
+"""The archive's shared context: clips, access log, roster, and the key that signs receipts."""
 
 import time
 from collections import deque
@@ -19,12 +19,12 @@ from listener.rights.receipts import Receipt, SignedHead, sign
 from listener.storage.access_log import AccessLog, LogEntry
 from listener.storage.home import Home
 
-_MOST_TOLD: Final = 20_000
+_MOST_ERASED_CLIPS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class ErasedClip:
-    """An erased clip, as its device's spool may still know it."""
+    """An erased clip that its device's spool may still hold."""
 
     device: str
     clip: str
@@ -33,30 +33,33 @@ class ErasedClip:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveContext:
-    """One archive and what belongs to it. Safe for use by several threads."""
+    """One archive and its parts. Safe for several threads."""
 
     home: Home
     store: FileStore
     log: AccessLog
     roster: Callable[[], Roster]
-    """Returns the household's roster as it is now."""
+    """Returns the household's current roster."""
     key: Ed25519PrivateKey
-    """The archive's own, which signs and opens nothing."""
+    """Signs receipts and log heads; decrypts nothing."""
     wall_s: Callable[[], float] = time.time
-    gone: deque[ErasedClip] = field(default_factory=lambda: deque(maxlen=_MOST_TOLD))
-    """Erased clips of which the devices are still to be told."""
+    """Seconds since 1970."""
+    erased_clips: deque[ErasedClip] = field(
+        default_factory=lambda: deque(maxlen=_MOST_ERASED_CLIPS)
+    )
+    """Erased clips that are still to be published to their devices."""
 
     @property
     def name(self) -> str:
-        """The archive's public key as people carry it."""
+        """The archive's public key as text, ``ed25519:…``."""
         return keys.device_text(self.key.public_key())
 
     def now(self) -> str:
-        """Return the time as headers spell it."""
+        """Return the time in the format of envelope headers."""
         return format_timestamp(datetime.fromtimestamp(self.wall_s(), UTC))
 
     def head(self) -> dict[str, Any]:
-        """Return the head of the log, signed."""
+        """Return the signed head of the access log."""
         end = self.log.head()
         head = SignedHead(n=end.n, hash=end.hash, t=self.now(), archive=self.name)
         return sign(head, self.key)
@@ -69,7 +72,17 @@ class ArchiveContext:
         outcome: Outcome = "done",
         other: str | None = None,
     ) -> LogHead:
-        """Write down how a proven request ended, and return the head with its row."""
+        """Append the outcome of a proven request to the access log; return the new head.
+
+        Args:
+            ticket: the proven request.
+            count: number of clips concerned.
+            outcome: one of the words in ``docs/reference/http-api.md``.
+            other: the second owner concerned, if any.
+
+        Raises:
+            Unavailable: the log cannot be written.
+        """
         return self.log.append(
             LogEntry(
                 owner=ticket.owner,
@@ -82,7 +95,7 @@ class ArchiveContext:
             )
         )
 
-    def receipt(  # noqa: PLR0913 - a receipt says all of this, and each by its name
+    def receipt(  # noqa: PLR0913 - a receipt has all of these fields, given by name
         self,
         kind: Literal["erase", "export"],
         ticket: RequestChallenge,
@@ -92,7 +105,7 @@ class ArchiveContext:
         clips: tuple[str, ...] = (),
         manifest_sha256: str | None = None,
     ) -> dict[str, Any]:
-        """Return a signed receipt for what was done."""
+        """Return a signed receipt of an erasure or an export."""
         receipt = Receipt(
             kind=kind,
             owner=ticket.owner,

@@ -1,4 +1,4 @@
-"""Envelopes as files: written once and durably, read without following links, erased."""
+"""Envelope files: durable exclusive writes, reads that follow no link, erasure by overwriting."""
 
 import contextlib
 import ctypes
@@ -22,21 +22,21 @@ _UNLINKERS: Final = 8
 
 
 def clip_path(folder: Path, owner: str, clip: str) -> Path:
-    """Return where a clip lies in the archive ``folder``, or would."""
+    """Return the path of a clip's file in the archive ``folder``."""
     return folder / CLIPS / owner / (clip + SUFFIX)
 
 
 def find_envelope_file(folder: Path, clip: str) -> Path | None:
-    """Return the file of a clip in the archive ``folder``, whatever its index says."""
+    """Return the file of a clip in the archive ``folder`` without using the index, or None."""
     if not _CLIP.fullmatch(clip):
         return None
     return next(iter(sorted((folder / CLIPS).glob(f"*/{clip}{SUFFIX}"))), None)
 
 
 def list_clips(folder: Path) -> Iterator[str]:
-    """Yield the ids of the clips that lie in one owner's folder, in no order.
+    """Yield the ids of the clips in one owner's folder, in no order and in constant memory.
 
-    Names that are no clip's are passed over. Nothing is held in memory.
+    Other names are skipped.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as listing:
         for item in listing:
@@ -46,15 +46,15 @@ def list_clips(folder: Path) -> Iterator[str]:
 
 
 def read_envelope_file(path: Path) -> bytes:
-    """Return a file's bytes, at most one more than an envelope can have.
+    """Return a file's bytes, at most one more than the size limit of an envelope.
 
     Raises:
-        OSError: it cannot be read, or it is a symbolic link or no plain file.
+        OSError: it cannot be read, or it is a symbolic link or not a regular file.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError("not a plain file")
+            raise OSError("not a regular file")
         return file.read(ENVELOPE_LIMIT_BYTES + 1)
 
 
@@ -88,13 +88,14 @@ def write_once(path: Path, data: bytes) -> bool:
 
 
 def overwrite(paths: Iterable[Path]) -> None:
-    """Overwrite files and unlink them; those that are not there are passed over.
+    """Overwrite files with zeros and unlink them; missing files are skipped.
 
     All are overwritten, then the file system is synced once, then all are unlinked: one wait for
-    the disk instead of one each. Flash keeps copies all the same: only ciphertext was here.
+    the disk instead of one for each file. Flash may retain copies of the overwritten blocks, which
+    hold only ciphertext.
 
     Raises:
-        OSError: one cannot be written.
+        OSError: a file cannot be written.
     """
     written = []
     for path in paths:
@@ -108,7 +109,7 @@ def overwrite(paths: Iterable[Path]) -> None:
     folders = {path.parent for path in written}
     for folder in folders:
         _sync_all(folder)
-    # To free a file's blocks is to wait for the disk, and the disk takes several at once.
+    # Unlinking waits until the disk has freed a file's blocks; several run in parallel.
     with ThreadPoolExecutor(_UNLINKERS) as unlinkers:
         list(unlinkers.map(_unlink, written))
     for folder in folders:
@@ -120,10 +121,10 @@ def _unlink(path: Path) -> None:
 
 
 def _sync_all(folder: Path) -> None:
-    """Bring all that was written to the file system of a folder to its disk."""
+    """Write a folder's whole file system to disk (``syncfs(2)``)."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # Python has sync for all file systems, and none for one.
+        # Python has os.sync for all file systems, but no call for one.
         if ctypes.CDLL(None, use_errno=True).syncfs(handle) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))

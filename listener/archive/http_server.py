@@ -1,7 +1,7 @@
-"""The API's sockets: one in the home, and one in the household's network where it is asked for.
+"""The HTTP server of the archive: uvicorn on a Unix socket and, if configured, on TLS.
 
-uvicorn turns in a thread of its own beside the loop that takes clips. Sockets are opened before it
-starts, so that what cannot be opened is said at once.
+uvicorn runs in a thread of its own beside the receive loop. The sockets are opened before it
+starts, so that a socket that cannot be opened is reported at once.
 """
 
 import asyncio
@@ -28,66 +28,66 @@ _END_S: Final = 5.0
 
 
 class _IdleTimeoutProtocol(H11Protocol):
-    """Hangs up on who connects and does not say what for."""
+    """Closes a connection on which no request arrives in time."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # asyncio says less of it than uvicorn, which asks for what each of asyncio's own is.
+        # asyncio's annotation is wider than uvicorn's; asyncio passes a Transport.
         super().connection_made(cast("asyncio.Transport", transport))
         self.loop.call_later(REQUEST_S, self._check_idle)
 
     def _check_idle(self) -> None:
-        # No request has begun: its line and headers are still to come.
+        # No request has begun: its request line and headers have not arrived.
         if self.cycle is None and not self.transport.is_closing():
             self.transport.close()
 
 
 class HttpServer:
-    """What owners connect to. Opened by ``start``, shut by ``stop``.
+    """Server of the API. The constructor opens the sockets, ``start`` serves, ``stop`` closes them.
 
     Args:
-        app: answers.
-        home: the folder in which the socket lies.
-        settings: where else.
+        app: the ASGI application.
+        home: folder of the Unix socket.
+        settings: address and certificate of the TLS socket.
 
     Raises:
-        ConfigError: the settings would serve strangers, or in the clear.
+        ConfigError: the address is public, or a network address has no certificate.
         Unavailable: a socket cannot be opened.
     """
 
     def __init__(self, app: ASGIApp, home: Path, settings: ArchiveSettings) -> None:
         self._path = home / SOCKET
         self._thread: threading.Thread | None = None
-        context = _context(settings)
-        self._served = [(_server(app, None), _local(self._path))]
+        context = _tls_context(settings)
+        self._servers = [(_server(app, None), _open_unix_socket(self._path))]
         try:
             if settings.port:
-                self._served.append((_server(app, context), _network(settings)))
+                self._servers.append((_server(app, context), _open_tcp_socket(settings)))
         except BaseException:
             self._close()
             raise
 
     def start(self) -> None:
-        """Begin to answer."""
-        self._thread = threading.Thread(target=self._turn, name="api", daemon=True)
+        """Start serving in a thread."""
+        self._thread = threading.Thread(target=self._run, name="api", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Let requests end for a moment, then shut everything."""
-        for server, _ in self._served:
+        """Wait briefly for open requests, then close the sockets."""
+        for server, _ in self._servers:
             server.should_exit = True
         if self._thread is not None:
             self._thread.join(_END_S)
         self._close()
 
-    def _turn(self) -> None:
+    def _run(self) -> None:
         async def serve() -> None:
-            await asyncio.gather(*(server.serve([wire]) for server, wire in self._served))
+            await asyncio.gather(*(server.serve([sock]) for server, sock in self._servers))
 
         asyncio.run(serve())
 
     def _close(self) -> None:
-        for _, wire in self._served:
-            wire.close()
+        for _, sock in self._servers:
+            sock.close()
         with contextlib.suppress(OSError):
             self._path.unlink()
 
@@ -113,19 +113,19 @@ def _server(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Server:
     )
 
 
-def _context(settings: ArchiveSettings) -> ssl.SSLContext | None:
+def _tls_context(settings: ArchiveSettings) -> ssl.SSLContext | None:
     if not settings.port:
         return None
     if not is_private_address(settings.host) or settings.host.startswith("/"):
         raise ConfigError(
-            f"archive.host {settings.host} is no address of this machine or a private network",
-            "name the address by which the household reaches this machine",
+            f"archive.host {settings.host} is not an address of loopback or a private network",
+            "set archive.host to this machine's address in the household's network",
         )
     if settings.certificate_file is None:
         if settings.host not in {"127.0.0.1", "::1"}:
             raise ConfigError(
-                "archive.host is in the network, and there is no archive.certificate_file",
-                "earmark household init makes one",
+                "archive.host is a network address, but archive.certificate_file is not set",
+                "create a certificate: earmark household init",
             )
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -133,46 +133,46 @@ def _context(settings: ArchiveSettings) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(settings.certificate_file, settings.key_file)
     except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or "not what it should be"
+        reason = error.strerror or "it is not a certificate with its key"
         raise ConfigError(
-            f"the archive's certificate cannot be used: {reason}",
-            "look at archive.certificate_file and archive.key_file",
+            f"cannot load the archive's certificate {settings.certificate_file}: {reason}",
+            "check archive.certificate_file and archive.key_file",
         ) from error
     return context
 
 
-def _local(path: Path) -> socket.socket:
-    wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _open_unix_socket(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with contextlib.suppress(FileNotFoundError):
-            path.unlink()  # one archive runs on a home, so this is a dead one's
+            path.unlink()  # one archive runs on a home, so this socket is left over
         mask = os.umask(0o177)
         try:
-            wire.bind(str(path))
+            sock.bind(str(path))
         finally:
             os.umask(mask)
-        wire.listen(MOST_CONNECTIONS)
+        sock.listen(MOST_CONNECTIONS)
     except OSError as error:
-        wire.close()
+        sock.close()
         raise Unavailable(
             f"cannot open {path}: {error.strerror or error}",
-            "a path of more than 107 bytes is too long for a socket: choose a shorter --home",
+            "a socket's path has at most 107 bytes; choose a shorter --home if it is longer",
         ) from error
-    return wire
+    return sock
 
 
-def _network(settings: ArchiveSettings) -> socket.socket:
+def _open_tcp_socket(settings: ArchiveSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    wire = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        wire.bind((settings.host, settings.port))
-        wire.listen(MOST_CONNECTIONS)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((settings.host, settings.port))
+        sock.listen(MOST_CONNECTIONS)
     except OSError as error:
-        wire.close()
-        taken = error.errno == errno.EADDRINUSE
+        sock.close()
+        is_in_use = error.errno == errno.EADDRINUSE
         raise Unavailable(
             f"cannot listen on {settings.host} port {settings.port}: {error.strerror}",
-            "something else listens there: choose another archive.port" if taken else "",
+            "another program uses this port; choose another archive.port" if is_in_use else "",
         ) from error
-    return wire
+    return sock

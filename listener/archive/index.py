@@ -1,7 +1,7 @@
-"""What the archive has, by owner and time: rows that vouch for themselves, in SQLite.
+"""The SQLite index of the archived clips, by owner and time; each row carries a MAC.
 
-It judges nothing and reads no file; ``store`` keeps it in step with the files. Its user holds one
-lock around every call, and turns SQLite's other errors into ours.
+It verifies no envelope and reads no clip file; ``store`` keeps it consistent with the files. The
+caller holds one lock around every call and translates SQLite's errors.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from listener.archive.records import ClipRecord, Replayed, RowMac
 from listener.envelope.format import Envelope
 
 _DAY_S: Final = 86_400
-# How far a device's clock may lie behind ours when its clip arrives: a week in the spool, and one
-# day. Further off, it is the clock that is wrong, and retention counts from the arrival.
+# Largest plausible age of a clip at its arrival: a week in the spool, and one day. For an older
+# one the device's clock is wrong, and retention counts from the arrival.
 _PLAUSIBLE_S: Final = 8 * 86_400
 
 _SCHEMA: Final = """
@@ -45,7 +45,7 @@ _SCHEMA: Final = """
     create index if not exists clip_by_owner on clip (owner, t);
     create index if not exists clip_by_expiry on clip (expires_s);
 """
-_EVERY: Final = (
+_SELECT: Final = (
     "select clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s, code from clip"
 )
 _WITH_DIGESTS: Final = (
@@ -55,15 +55,15 @@ _WITH_DIGESTS: Final = (
 
 
 class ClipIndex:
-    """The rows of one archive.
+    """The rows of one archive. For one thread at a time.
 
     Args:
-        path: its file, made when it is not there.
-        voucher: makes the codes of the rows.
+        path: the database file, created if missing.
+        voucher: MAC of the rows.
 
     Raises:
-        OSError: the file cannot be made.
-        sqlite3.Error: from each method, when it cannot be used.
+        OSError: the file cannot be created.
+        sqlite3.Error: from each method, if the database cannot be used.
     """
 
     def __init__(self, path: Path, voucher: RowMac) -> None:
@@ -80,11 +80,11 @@ class ClipIndex:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.rows.close()
 
     def find_conflicts(self, envelope: Envelope) -> list[tuple[str, str]]:
-        """Return id and hash of each clip that has an envelope's id, ciphertext or number."""
+        """Return id and SHA-256 of each clip with an envelope's id, ciphertext or number."""
         header = envelope.header
         return self.rows.execute(
             "select clip, sha256 from clip"
@@ -93,15 +93,15 @@ class ClipIndex:
         ).fetchall()
 
     def add(self, envelope: Envelope, data: bytes, received_s: int) -> ClipRecord:
-        """Make the row of a verified envelope, and return what it says.
+        """Insert the row of a verified envelope; return it.
 
         Raises:
-            Replayed: its id, ciphertext or number is another's.
+            Replayed: another clip has its id, ciphertext or sequence number.
         """
         header = envelope.header
         taken_s = datetime.fromisoformat(header.t).timestamp()
         plausible = received_s - _PLAUSIBLE_S <= taken_s <= received_s
-        kept = ClipRecord(
+        record = ClipRecord(
             clip=header.clip,
             owner=header.owner,
             device=header.device,
@@ -117,34 +117,34 @@ class ClipIndex:
                 "insert into clip values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(
-                        kept.clip,
-                        kept.owner,
-                        kept.device,
+                        record.clip,
+                        record.owner,
+                        record.device,
                         header.dkey,
-                        kept.seq,
-                        kept.t,
-                        kept.ttl_s,
+                        record.seq,
+                        record.t,
+                        record.ttl_s,
                     ),
-                    *(kept.size_bytes, hashlib.sha256(data).hexdigest(), envelope.seal.sha256),
-                    *(kept.received_s, kept.expires_s, self._voucher.compute(kept)),
+                    *(record.size_bytes, hashlib.sha256(data).hexdigest(), envelope.seal.sha256),
+                    *(record.received_s, record.expires_s, self._voucher.compute(record)),
                 ),
             )
         except sqlite3.IntegrityError as error:
-            raise Replayed("its id, its ciphertext or its number is another clip's") from error
-        return kept
+            raise Replayed("another clip has its id, ciphertext or sequence number") from error
+        return record
 
     def delete(self, clips: Iterable[str]) -> None:
-        """Drop rows."""
+        """Delete the rows of clips."""
         self.rows.execute("begin immediate")
         self.rows.executemany("delete from clip where clip = ?", [(clip,) for clip in clips])
         self.rows.execute("commit")
 
     def write_macs(self, rows: Iterable[ClipRecord]) -> None:
-        """Give rows their code: their files were verified just now and say the same."""
+        """Write the MACs of rows that agree with their verified files."""
         self.rows.execute("begin immediate")
         self.rows.executemany(
             "update clip set code = ? where clip = ?",
-            [(self._voucher.compute(kept), kept.clip) for kept in rows],
+            [(self._voucher.compute(record), record.clip) for record in rows],
         )
         self.rows.execute("commit")
 
@@ -157,47 +157,47 @@ class ClipIndex:
         after: str,
         limit: int,
     ) -> list[tuple[ClipRecord, bool]]:
-        """Return rows in the order of time, each with whether it vouches for itself."""
+        """Return rows in order of time, each with True if its MAC is valid."""
         t, _, clip = after.partition("/")
-        which = "owner = ?1" if owner is not None else "?1 is null"
-        found = self.rows.execute(
-            f"{_EVERY} where {which} and t >= ?2 and t < ?3 and (?4 is null or device = ?4)"
+        condition = "owner = ?1" if owner is not None else "?1 is null"
+        rows = self.rows.execute(
+            f"{_SELECT} where {condition} and t >= ?2 and t < ?3 and (?4 is null or device = ?4)"
             " and (t, clip) > (?5, ?6) order by t, clip limit ?7",
             (owner, max(span[0], t), span[1], device, t, clip, limit),
         )
-        return [self._read(row) for row in found]
+        return [self._read(row) for row in rows]
 
     def unverified_rows(self) -> list[ClipRecord]:
-        """Return the rows that do not vouch for themselves."""
-        found = map(self._read, self.rows.execute(_EVERY))
-        return [kept for kept, is_vouched in found if not is_vouched]
+        """Return the rows without a valid MAC."""
+        rows = map(self._read, self.rows.execute(_SELECT))
+        return [record for record, has_valid_mac in rows if not has_valid_mac]
 
     def locations(self) -> list[tuple[str, str]]:
-        """Return owner and id of every row."""
+        """Return owner and clip id of every row."""
         return self.rows.execute("select owner, clip from clip").fetchall()
 
     def newest(self, owner: str, device: str) -> str | None:
-        """Return the id of the newest clip of an owner that a device made."""
-        found = self.rows.execute(
+        """Return the id of an owner's newest clip from a device."""
+        row = self.rows.execute(
             "select clip from clip where owner = ? and device = ? order by t desc limit 1",
             (owner, device),
         ).fetchone()
-        return None if found is None else str(found[0])
+        return None if row is None else str(row[0])
 
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
-        """Return whose a clip is, and what its tombstone would be."""
-        found = self.rows.execute(
+        """Return a clip's owner and tombstone."""
+        row = self.rows.execute(
             "select owner, clip, sha256, ciphertext_sha256, dkey, seq from clip where clip = ?",
             (clip,),
         ).fetchone()
-        return None if found is None else (found[0], Tombstone(*found[1:]))
+        return None if row is None else (row[0], Tombstone(*row[1:]))
 
     def expired(self, now_s: int, days: dict[str, int]) -> dict[str, list[Tombstone]]:
-        """Return what has outlived its time, by owner; no row that does not vouch for itself.
+        """Return the tombstones of expired clips by owner; skip rows without a valid MAC.
 
         Args:
             now_s: seconds since 1970.
-            days: how long at most, by owner.
+            days: retention limit in days, by owner.
         """
         rows = self.rows.execute(f"{_WITH_DIGESTS} where expires_s <= ?", (now_s,)).fetchall()
         for owner, most in days.items():
@@ -205,19 +205,19 @@ class ClipIndex:
                 f"{_WITH_DIGESTS} where owner = ? and expires_s > ? and expires_s - ttl_s + ? <= ?",
                 (owner, now_s, most * _DAY_S, now_s),
             ).fetchall()
-        gone: dict[str, list[Tombstone]] = {}
-        for *said, sha256, ciphertext_sha256, dkey in rows:
-            kept, is_vouched = self._read(said)
-            if is_vouched:
-                stone = Tombstone(kept.clip, sha256, ciphertext_sha256, dkey, kept.seq)
-                gone.setdefault(kept.owner, []).append(stone)
-        return gone
+        expired: dict[str, list[Tombstone]] = {}
+        for *row, sha256, ciphertext_sha256, dkey in rows:
+            record, has_valid_mac = self._read(row)
+            if has_valid_mac:
+                tombstone = Tombstone(record.clip, sha256, ciphertext_sha256, dkey, record.seq)
+                expired.setdefault(record.owner, []).append(tombstone)
+        return expired
 
     def checkpoint(self) -> None:
-        """Leave nothing of what rows said in the log of writes."""
+        """Truncate the write-ahead log, so that nothing of deleted rows remains in it."""
         self.rows.execute("pragma wal_checkpoint(truncate)")
 
     def _read(self, row: Any) -> tuple[ClipRecord, bool]:  # noqa: ANN401 - SQLite's values
-        *said, code = row
-        kept = ClipRecord(*said)
-        return kept, self._voucher.compute(kept) == code
+        *values, code = row
+        record = ClipRecord(*values)
+        return record, self._voucher.compute(record) == code

@@ -1,7 +1,7 @@
-"""The API as OpenAPI says it, made from the same schemas that read and refuse requests.
+"""OpenAPI 3.1 description of the HTTP API, generated from the schemas that parse requests.
 
-``docs/reference/openapi.json`` is this, written down: ``python -m listener.archive.openapi``. A
-test holds the two against each other, and a fuzzer holds what is answered against it.
+``python -m listener.archive.openapi`` prints ``docs/reference/openapi.json``. A test compares the
+two, and a fuzzer checks responses against the description.
 """
 
 import inspect
@@ -26,8 +26,8 @@ from listener.archive.schema import (
 )
 from listener.rights import requests
 
-_ASKED: Final = (400, 403, 404, 408, 413, 415, 422, 431, 503)
-_ANSWERED: Final = (400, 403, 404, 408, 409, 413, 431, 503)
+_REQUEST_ERRORS: Final = (400, 403, 404, 408, 413, 415, 422, 431, 503)
+_ANSWER_ERRORS: Final = (400, 403, 404, 408, 409, 413, 431, 503)
 _NAMES: Final = {
     "LogBody": "Body",
     "LogHead": "Head",
@@ -48,12 +48,12 @@ _ANSWERS: Final = (ListAnswer, ReceiptAnswer, RetentionAnswer, LogAnswer, KeysAn
 
 
 def describe() -> dict[str, Any]:
-    """Return the description of the API."""
+    """Return the description as a JSON object."""
     named = (requests.RightsRequest, About, Ticket, Problem, OwnRow, BlindedRow, *_ANSWERS)
     _, by_class = msgspec.json.schema_components(named, ref_template=_REF + "{name}")
     schemas = {_published(name): _with_published_names(schema) for name, schema in by_class.items()}
     for schema in schemas.values():
-        # Python 3.13 strips the indentation of docstrings when it compiles; older ones do not.
+        # Python 3.13 strips the indentation of docstrings at compile time; older versions do not.
         if "description" in schema:
             schema["description"] = inspect.cleandoc(schema["description"])
     rows = schemas["LogAnswer"]["properties"]["rows"]
@@ -61,7 +61,7 @@ def describe() -> dict[str, Any]:
     description = {
         "openapi": "3.1.0",
         "info": {
-            "title": "Earmark's archive: an owner's rights over her clips",
+            "title": "Earmark archive API: an owner's rights over their clips",
             "version": "1",
             "description": "docs/reference/http-api.md specifies each request and its proof.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -74,7 +74,7 @@ def describe() -> dict[str, Any]:
 
 
 def render() -> str:
-    """Return the same as the text of ``docs/reference/openapi.json``."""
+    """Return the text of ``docs/reference/openapi.json``."""
     return json.dumps(describe(), indent=1, sort_keys=True) + "\n"
 
 
@@ -91,9 +91,9 @@ def _paths() -> dict[str, Any]:
         "/v1/archive": {
             "get": {
                 "operationId": "about",
-                "summary": "which archive this is, and where its log ends",
+                "summary": "get the archive's public key and the signed head of its access log",
                 "responses": {
-                    "200": _json("which archive", _ref(About)),
+                    "200": _json("public key and log head", _ref(About)),
                     **_problems((403, 431, 503)),
                 },
             }
@@ -101,18 +101,21 @@ def _paths() -> dict[str, Any]:
         "/v1/tickets": {
             "post": {
                 "operationId": "ask",
-                "summary": "ask for one thing, and get the question that proves who asks",
+                "summary": "submit a request and get the challenge that authorises it",
                 "requestBody": {
                     "required": True,
                     "content": {"application/json": {"schema": _ref(requests.RightsRequest)}},
                 },
-                "responses": {"201": _json("a ticket", _ref(Ticket)), **_problems(_ASKED)},
+                "responses": {
+                    "201": _json("a ticket and its challenge", _ref(Ticket)),
+                    **_problems(_REQUEST_ERRORS),
+                },
             }
         },
         "/v1/tickets/{ticket}": {
             "post": {
                 "operationId": "answer",
-                "summary": "answer the question, and get what was asked for",
+                "summary": "answer the challenge and get the result of the request",
                 "parameters": [ticket],
                 "requestBody": {
                     "required": True,
@@ -120,14 +123,14 @@ def _paths() -> dict[str, Any]:
                 },
                 "responses": {
                     "200": {
-                        "description": "what was asked for",
+                        "description": "the result of the request",
                         "content": {
                             "application/json": {"schema": answers},
                             "application/vnd.earmark.envelope": {"schema": binary},
                             "application/zip": {"schema": binary},
                         },
                     },
-                    **_problems(_ANSWERED),
+                    **_problems(_ANSWER_ERRORS),
                 },
             }
         },
@@ -167,7 +170,7 @@ def _with_published_names(node: Any) -> Any:  # noqa: ANN401 - JSON of any kind
 
 
 def _ecma(node: Any) -> Any:  # noqa: ANN401 - JSON of any kind
-    r"""Spell patterns as other languages do: Python's ``\Z`` is their ``$``."""
+    r"""Return the node with patterns in the syntax of ECMA-262: ``$`` for Python's ``\Z``."""
     if isinstance(node, dict):
         return {
             name: value.replace(r"\Z", "$") if name == "pattern" else _ecma(value)

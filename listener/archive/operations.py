@@ -1,7 +1,8 @@
-"""What an owner can do with her clips, once she has proved that she is the owner.
+"""The operations of an owner on their clips, after the request was proven.
 
-Each operation ends in one row of the log, and whatever did not verify as hers in a row for both
-owners. Nothing here knows HTTP, decrypts, or could be told a recipient.
+Each operation writes one row to the access log, and a row for both owners if a file did not verify
+as the requester's. The module is independent of HTTP, decrypts nothing, and has no parameter for a
+recipient.
 """
 
 import time
@@ -22,19 +23,19 @@ from listener.storage.access_log import LogEntry
 
 _FREE_REFUSALS: Final = 20
 _REFUSALS_A_ROW: Final = 100
-_REFUSALS_S: Final = 3600.0
+_REFUSALS_WINDOW_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class SealedClip:
-    """One envelope that goes out."""
+    """One envelope to send."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ZipStream:
-    """A ZIP that goes out piece by piece; an exception from it means: break off."""
+    """A ZIP to send piece by piece; an exception from the generator ends the response."""
 
     pieces: Generator[bytes, None, None]
 
@@ -44,7 +45,7 @@ Result = dict[str, Any] | SealedClip | ZipStream
 
 @dataclass(slots=True)
 class _WrongAnswers:
-    """Wrong answers in one owner's name, in the hour that is running."""
+    """Wrong answers in one owner's name within the current hour."""
 
     since_s: float
     number: int = 0
@@ -52,33 +53,33 @@ class _WrongAnswers:
 
 
 class Operations:
-    """Carry requests out. Safe for use by several threads.
+    """Carries out proven requests. Safe for several threads.
 
     Args:
-        holdings: what they are about.
-        monotonic_s: a clock that never jumps.
+        context: the archive.
+        monotonic_s: monotonic clock, in seconds.
     """
 
     def __init__(
-        self, holdings: ArchiveContext, monotonic_s: Callable[[], float] = time.monotonic
+        self, context: ArchiveContext, monotonic_s: Callable[[], float] = time.monotonic
     ) -> None:
-        self._holdings = holdings
-        self._store = holdings.store
-        self._log = holdings.log
-        self._door = VerifiedReader(holdings.store, holdings.roster)
-        self._exporter = Exporter(holdings, self._door)
-        self._eraser = Eraser(holdings, self._door)
-        self._lister = ClipFinder(holdings.store, self._door)
+        self._context = context
+        self._store = context.store
+        self._log = context.log
+        self._reader = VerifiedReader(context.store, context.roster)
+        self._exporter = Exporter(context, self._reader)
+        self._eraser = Eraser(context, self._reader)
+        self._finder = ClipFinder(context.store, self._reader)
         self._monotonic_s = monotonic_s
         self._wrong: dict[str, _WrongAnswers] = {}
 
-    def log_refusal(self, verdict: ChallengeResult) -> None:
-        """Note an answer that proved nothing.
+    def log_refusal(self, result: ChallengeResult) -> None:
+        """Log a wrong answer; a flood of them is logged in summary.
 
         Raises:
             Unavailable: the log cannot be written.
         """
-        ticket = verdict.ticket
+        ticket = result.ticket
         entry = LogEntry(
             owner=ticket.owner,
             op=ticket.request.op,
@@ -86,45 +87,45 @@ class Operations:
             request_sha256=ticket.request_sha256,
             count=1,
         )
-        if verdict.crossed is not None and verdict.crossed != ticket.owner:
-            self._log.append(replace(entry, outcome="crossed", other=verdict.crossed))
+        if result.crossed is not None and result.crossed != ticket.owner:
+            self._log.append(replace(entry, outcome="crossed", other=result.crossed))
         elif (number := self._wrong_answers_to_log(ticket.owner)) > 0:
             self._log.append(replace(entry, count=number))
 
     def execute(self, ticket: RequestChallenge) -> Result:  # noqa: PLR0911 - one for each request
-        """Do what was proven.
+        """Carry out a proven request.
 
         Raises:
-            Missing: there is no such clip of hers.
-            NotHers: what lies there is somebody else's; both logs say so.
-            UsageError: the new key is taken.
+            ClipNotFound: the owner has no such clip.
+            WrongOwner: a file is not the owner's; it is logged for both owners.
+            UsageError: the new key is already in use, or the log has no such row.
             Unavailable: disk, index or log cannot be used.
         """
         match ticket.request:
-            case requests.ListRequest() as asked:
-                return self._list(ticket, asked)
+            case requests.ListRequest() as request:
+                return self._list(ticket, request)
             case requests.PlayRequest(clip=clip):
                 return self._play(ticket, clip)
-            case requests.ExportRequest() as asked:
+            case requests.ExportRequest() as request:
                 self._exporter.check(ticket)
-                return ZipStream(self._exporter.pieces(ticket, asked))
-            case requests.EraseRequest() as asked:
-                return self._eraser.erase(ticket, asked)
+                return ZipStream(self._exporter.pieces(ticket, request))
+            case requests.EraseRequest() as request:
+                return self._eraser.erase(ticket, request)
             case requests.RetentionRequest(days=days):
                 return self._retention(ticket, days)
-            case requests.LogRequest() as asked:
-                return self._read_log(ticket, asked)
-            case requests.NewKeyRequest() as asked:
-                return self._new_key(ticket, asked)
+            case requests.LogRequest() as request:
+                return self._read_log(ticket, request)
+            case requests.NewKeyRequest() as request:
+                return self._new_key(ticket, request)
             case _:
                 return self._keys(ticket)
 
     def _list(self, ticket: RequestChallenge, request: requests.ListRequest) -> dict[str, Any]:
-        rows, foreign = self._lister.find(ticket.owner, request)
+        rows, foreign = self._finder.find(ticket.owner, request)
         shown = rows[: request.limit]
         for other, number in foreign.items():
-            self._holdings.log_outcome(ticket, number, outcome="not-hers", other=other)
-        self._holdings.log_outcome(ticket, len(shown))
+            self._context.log_outcome(ticket, number, outcome="not-hers", other=other)
+        self._context.log_outcome(ticket, len(shown))
         more = len(rows) > len(shown)
         return {
             "clips": [
@@ -145,33 +146,33 @@ class Operations:
 
     def _play(self, ticket: RequestChallenge, clip: str) -> SealedClip:
         try:
-            passed = self._door.fetch(ticket.owner, clip)
+            verified = self._reader.fetch(ticket.owner, clip)
         except ClipNotFound:
-            self._holdings.log_outcome(ticket)
+            self._context.log_outcome(ticket)
             raise
         except WrongOwner as error:
-            self._holdings.log_outcome(ticket, 1, outcome="not-hers", other=error.other)
+            self._context.log_outcome(ticket, 1, outcome="not-hers", other=error.other)
             raise
-        self._holdings.log_outcome(ticket, 1)
-        return SealedClip(passed.data)
+        self._context.log_outcome(ticket, 1)
+        return SealedClip(verified.data)
 
     def _retention(self, ticket: RequestChallenge, days: int | None) -> dict[str, Any]:
         if days is not None:
-            self._store.orders.set_retention(ticket.owner, days)
-        self._holdings.log_outcome(ticket)
+            self._store.owner_state.set_retention(ticket.owner, days)
+        self._context.log_outcome(ticket)
         return {
             "owner": ticket.owner,
-            "days": self._store.orders.retention_days().get(ticket.owner),
+            "days": self._store.owner_state.retention_days().get(ticket.owner),
             "longest": "what each envelope's ttl_s allows",
         }
 
     def _read_log(self, ticket: RequestChallenge, request: requests.LogRequest) -> dict[str, Any]:
-        self._holdings.log_outcome(ticket)
+        self._context.log_outcome(ticket)
         before = self._log.hash_at(request.after)
         if before is None:
-            raise UsageError("the log has no such row")
+            raise UsageError(f"the access log has no row {request.after}", "read it from row 0")
         rows = self._log.page(ticket.owner, request.after, request.limit)
-        head = self._holdings.head()
+        head = self._context.head()
         last = rows[-1]["n"] if rows else request.after
         return {
             "rows": rows,
@@ -181,59 +182,59 @@ class Operations:
         }
 
     def _new_key(self, ticket: RequestChallenge, request: requests.NewKeyRequest) -> dict[str, Any]:
-        """Move on here, and carry what she says to her speakers, who judge it themselves."""
+        """Change the owner's key here, and store the proofs for the speakers, which verify them."""
         name, recipient = ticket.owner, request.recipient
-        after = self._holdings.home.change_roster(lambda old: old.with_new_key(name, recipient))
-        known = {one.name for one in after.devices}
+        after = self._context.home.change_roster(lambda old: old.with_new_key(name, recipient))
+        known = {device.name for device in after.devices}
         messages = {
-            one.device: KeyRotation(
+            proof.device: KeyRotation(
                 owner=name,
-                device=one.device,
+                device=proof.device,
                 old=ticket.okey,
                 new=recipient,
-                old_proof=one.old,
-                new_proof=one.new,
+                old_proof=proof.old,
+                new_proof=proof.new,
             )
-            for one in request.proofs
-            if one.device in known
+            for proof in request.proofs
+            if proof.device in known
         }
-        self._store.orders.set_pending_keys(
-            {device: one.encode().decode() for device, one in messages.items()}
+        self._store.owner_state.set_pending_keys(
+            {device: message.encode().decode() for device, message in messages.items()}
         )
         return self._keys(ticket)
 
     def _keys(self, ticket: RequestChallenge) -> dict[str, Any]:
-        self._holdings.log_outcome(ticket)
-        roster = self._holdings.home.roster()
+        self._context.log_outcome(ticket)
+        roster = self._context.home.roster()
         owner = roster.known_owner(ticket.owner)
         return {
             "owner": owner.name,
             "active": owner.okey,
             "retired": [keys.owner_id(key) for key in owner.retired],
-            "devices": {key.name: key.key for key in roster.devices},
+            "devices": {device.name: device.key for device in roster.devices},
             "sealed_to": {
-                key.name: self._sealed_to(owner.name, key.name) for key in roster.devices
+                device.name: self._sealed_to(owner.name, device.name) for device in roster.devices
             },
         }
 
     def _sealed_to(self, owner: str, device: str) -> str | None:
-        """Return the key to which a speaker sealed the newest clip of hers that is here."""
+        """Return the key of the owner's newest clip from a speaker, or None."""
         clip = self._store.newest(owner, device)
         if clip is None:
             return None
         try:
-            return self._door.fetch(owner, clip).envelope.header.okey
+            return self._reader.fetch(owner, clip).envelope.header.okey
         except (ClipNotFound, WrongOwner):
-            return None  # a list or an export says more about it
+            return None  # a list or an export reports it
 
     def _wrong_answers_to_log(self, owner: str) -> int:
-        """Say how many wrong answers the next row stands for; 0 when none is due.
+        """Return the number of wrong answers that the next row counts; 0 if no row is due.
 
-        Whoever floods must not grow the log.
+        A flood of wrong answers must not grow the log.
         """
         now_s = self._monotonic_s()
         wrong = self._wrong.setdefault(owner, _WrongAnswers(now_s))
-        if now_s - wrong.since_s >= _REFUSALS_S:
+        if now_s - wrong.since_s >= _REFUSALS_WINDOW_S:
             wrong = self._wrong[owner] = _WrongAnswers(now_s, unwritten=wrong.unwritten)
         wrong.number += 1
         wrong.unwritten += 1

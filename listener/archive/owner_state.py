@@ -1,7 +1,8 @@
-"""What owners have ordered, and what must outlive the archive's own folder: erasure and retention.
+"""Owners' settings and tombstones: erasures, retention limits and pending key rotations.
 
-It lies beside the archive and not in it, so that an older copy of the archive, put back, meets the
-tombstones of what was erased since. A tombstone names a clip and its bytes, and nobody.
+The file is stored beside the archive's folder, not in it: an older copy of the folder, when
+restored, meets the tombstones of the clips erased since. A tombstone identifies a clip and its
+bytes, not an owner.
 """
 
 import contextlib
@@ -20,9 +21,9 @@ from listener.mqtt.retention import RetentionLimit
 
 ORDERS: Final = "orders.sqlite"
 MOST_CARRIED: Final = 16
-"""Changes of keys for one device: who was away for more needs a person at the device."""
-# How far back "all" reaches for clips that are still under way. A device whose clock starts in 1970
-# must not have its new clips taken for old ones.
+"""Pending key rotations per device; a device that misses more must be updated by hand."""
+# How far back an order for "all" refuses clips in transit. New clips of a device whose clock starts
+# in 1970 must not count as old ones.
 _REACH: Final = timedelta(days=366)
 
 _SCHEMA: Final = """
@@ -62,7 +63,7 @@ _SCHEMA: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A clip that is gone for good: by its id, its bytes, and its device's number."""
+    """An erased clip: its id, its digests, and its device's key and sequence number."""
 
     clip: str
     sha256: str
@@ -75,21 +76,21 @@ def make_tombstone(envelope: Envelope, sha256: str) -> Tombstone:
     """Make the tombstone of an envelope.
 
     Args:
-        envelope: verified, or at least parsed.
-        sha256: of its bytes.
+        envelope: the parsed envelope.
+        sha256: hexadecimal digest of its bytes.
     """
     header = envelope.header
     return Tombstone(header.clip, sha256, envelope.seal.sha256, header.dkey, header.seq)
 
 
 class OwnerState:
-    """The orders of one archive. Safe for use by several threads.
+    """Tombstones and owners' settings of one archive. Safe for several threads.
 
     Args:
-        path: the file, made when it is not there.
+        path: the database file, created if missing.
 
     Raises:
-        Unavailable: from each method, when it cannot be used.
+        Unavailable: from each method, if it cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -114,12 +115,12 @@ class OwnerState:
                 raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._orders.close()
 
     def add_tombstones(self, tombstones: Iterable[Tombstone]) -> None:
-        """Put up tombstones, all or none; when this returns, they outlive a power cut."""
+        """Add tombstones durably, all or none."""
         with self._available():
             self._orders.execute("begin immediate")
             try:
@@ -133,32 +134,32 @@ class OwnerState:
             self._orders.execute("commit")
 
     def find_tombstones(self, envelope: Envelope) -> list[Tombstone]:
-        """Return the tombstones that share an id, a ciphertext or a number with an envelope."""
+        """Return the tombstones with an envelope's id, ciphertext or sequence number."""
         header = envelope.header
         with self._available():
-            found = self._orders.execute(
+            rows = self._orders.execute(
                 "select * from tombstone"
                 " where clip = ? or ciphertext_sha256 = ? or (dkey = ? and seq = ?)",
                 (header.clip, envelope.seal.sha256, header.dkey, header.seq),
             ).fetchall()
-        return [Tombstone(*row) for row in found]
+        return [Tombstone(*row) for row in rows]
 
     def is_erased(self, clip: str) -> bool:
-        """Say whether a clip was erased."""
+        """Return True if a clip was erased."""
         with self._available():
-            found = self._orders.execute("select 1 from tombstone where clip = ?", (clip,))
-            return found.fetchone() is not None
+            rows = self._orders.execute("select 1 from tombstone where clip = ?", (clip,))
+            return rows.fetchone() is not None
 
     def refuse_span(
         self, owner: str, span: tuple[str, str], device: str | None, now_s: float
     ) -> None:
-        """Refuse from now on what an owner's devices recorded in a time that is over.
+        """Refuse, from now on, an owner's clips from a past span of time.
 
         Args:
-            owner: who ordered it.
-            span: the first moment and the one after the last, as envelopes spell them.
-            device: of this one only.
-            now_s: seconds since 1970; nothing after it is swept.
+            owner: the owner who ordered it.
+            span: first time (inclusive) and last time (exclusive), as in envelope headers.
+            device: only this device's clips, if given.
+            now_s: seconds since 1970; clips recorded after it are not refused.
         """
         now = datetime.fromtimestamp(now_s, UTC)
         first = max(span[0], format_timestamp(now - _REACH))
@@ -169,17 +170,17 @@ class OwnerState:
             )
 
     def is_refused(self, header: PublicHeader) -> bool:
-        """Say whether a clip that arrives now falls under an order of its owner."""
+        """Return True if an arriving clip falls under an erase order of its owner."""
         with self._available():
-            found = self._orders.execute(
+            rows = self._orders.execute(
                 "select 1 from swept where owner = ?1 and (device is null or device = ?2)"
                 " and from_t <= ?3 and ?3 < until_t limit 1",
                 (header.owner, header.device, header.t),
             )
-            return found.fetchone() is not None
+            return rows.fetchone() is not None
 
     def set_retention(self, owner: str, days: int) -> None:
-        """Keep an owner's clips for at most so many days."""
+        """Set an owner's retention limit in days."""
         with self._available():
             self._orders.execute(
                 "insert into retention values (?, ?, 1)"
@@ -189,21 +190,21 @@ class OwnerState:
             self.version += 1
 
     def retention_days(self) -> dict[str, int]:
-        """Return what owners have set."""
+        """Return the retention limits in days, by owner."""
         with self._available():
             return dict(self._orders.execute("select owner, days from retention").fetchall())
 
     def retention_limits(self) -> list[RetentionLimit]:
-        """Return the same, as devices are told."""
+        """Return the retention limits as published to devices."""
         with self._available():
-            found = self._orders.execute("select owner, days, n from retention").fetchall()
-        return [RetentionLimit(owner=owner, days=days, n=n) for owner, days, n in found]
+            rows = self._orders.execute("select owner, days, n from retention").fetchall()
+        return [RetentionLimit(owner=owner, days=days, n=n) for owner, days, n in rows]
 
     def set_pending_keys(self, messages: Mapping[str, str]) -> None:
-        """Keep what is to be told to devices of an owner's next key; all or none.
+        """Store key rotations to be published to devices, all or none.
 
         Args:
-            messages: by device.
+            messages: JSON of a ``KeyRotation``, by device.
         """
         with self._available():
             self._orders.execute("begin immediate")
@@ -224,13 +225,13 @@ class OwnerState:
             self.version += 1
 
     def pending_keys(self) -> dict[str, list[str]]:
-        """Return what is to be told, by device, in the order in which it was said."""
+        """Return the stored key rotations by device, oldest first."""
         with self._available():
-            found = self._orders.execute("select device, said from following order by id")
-            told: dict[str, list[str]] = {}
-            for device, text in found:
-                told.setdefault(device, []).append(text)
-        return told
+            rows = self._orders.execute("select device, said from following order by id")
+            messages: dict[str, list[str]] = {}
+            for device, text in rows:
+                messages.setdefault(device, []).append(text)
+        return messages
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:
@@ -242,5 +243,5 @@ class OwnerState:
         except sqlite3.Error as error:
             raise Unavailable(
                 f"cannot use {self._path}: {error}",
-                "it says what was erased; restore the newest copy before the archive is started",
+                "it lists the erased clips; restore its newest copy before starting the archive",
             ) from error

@@ -1,4 +1,4 @@
-"""What the archive publishes without being asked, and what it makes of what it once published."""
+"""The archive's own MQTT messages: signed log head, erasures, retention limits, pending keys."""
 
 import logging
 from collections.abc import Iterator
@@ -14,76 +14,84 @@ from listener.owner.roster import ARCHIVE
 from listener.rights import receipts
 from listener.storage.access_log import LogEntry
 
-MOST_TOLD_A_TURN: Final = 20
+MOST_ERASURES_PER_TURN: Final = 20
 
 _log = logging.getLogger(__name__)
 
 
 class ArchivePublisher:
-    """What the archive says unasked: where its log ends, and which clips devices may let go of.
+    """Publisher of the log head, and of erasures and owners' settings for the devices.
 
-    Whoever holds a head notices a log that was cut or rewritten, the archive included: a head on
-    the broker that is ahead of the log means that an older copy of this home was put back.
+    A published head reveals a log that was truncated or rewritten. The archive checks it too: a
+    retained head that its log does not contain means that an older copy of the home was restored.
 
     Args:
-        holdings: the log and the erased clips.
+        context: the access log, the erased clips and the owners' settings.
     """
 
     topic: Final = topics.STATUS.name(device=ARCHIVE)
 
-    def __init__(self, holdings: ArchiveContext) -> None:
-        self._holdings = holdings
-        self._said = -1
-        self._told = -1
-        self._looked = False
+    def __init__(self, context: ArchiveContext) -> None:
+        self._context = context
+        self._published_row = -1
+        self._published_version = -1
+        self._is_head_checked = False
 
     def on_connected(self) -> None:
-        """Say everything anew on this connection."""
-        self._said = self._told = -1
+        """Publish everything again on a new connection."""
+        self._published_row = self._published_version = -1
 
     def on_message(self, message: Message) -> None:
-        """Compare what the broker has kept with the log; the first one counts, the rest is ours."""
-        if self._looked or not message.retain:
+        """Compare the retained head with the log. Only the first one: later ones are our own.
+
+        Raises:
+            Unavailable: the log cannot be used.
+        """
+        if self._is_head_checked or not message.retain:
             return
-        self._looked = True
+        self._is_head_checked = True
         try:
-            kept = receipts.parse_head(message.payload, self._holdings.key.public_key()).unsigned()
+            head = receipts.parse_head(message.payload, self._context.key.public_key()).unsigned()
         except receipts.BadSignature:
             return
-        if self._holdings.log.hash_at(kept.n) != kept.hash:
+        if self._context.log.hash_at(head.n) != head.hash:
             _log.error(
-                "the access log does not hold the head that was published for row %d:"
-                " an older copy of this home was put back, or the log was changed",
-                kept.n,
+                "the access log does not contain the head published for row %d:"
+                " an older copy of this home was restored, or the log was changed",
+                head.n,
             )
-            for owner in self._holdings.roster().owners:
-                self._holdings.log.append(
+            for owner in self._context.roster().owners:
+                self._context.log.append(
                     LogEntry(owner=owner.name, op="restored", outcome="failed")
                 )
 
     def pending_messages(self) -> Iterator[Message]:
-        """Yield what is to be published now."""
-        end = self._holdings.log.head().n
-        if end != self._said:
-            self._said = end
-            status = msgspec.json.encode(self._holdings.head(), order="sorted")
+        """Yield the messages to publish now.
+
+        Raises:
+            Unavailable: the log or the owners' settings cannot be read.
+        """
+        end = self._context.log.head().n
+        if end != self._published_row:
+            self._published_row = end
+            status = msgspec.json.encode(self._context.head(), order="sorted")
             yield Message(self.topic, status, topics.STATUS.qos, topics.STATUS.retain)
-        orders = self._holdings.store.orders
-        if orders.version != self._told:
-            self._told = orders.version
-            yield from self._orders(orders)
-        for _ in range(min(MOST_TOLD_A_TURN, len(self._holdings.gone))):
-            gone = self._holdings.gone.popleft()
-            answer = topics.Answer(gone.sha256, topics.ERASED).encode()
-            topic = topics.ACK.name(device=gone.device, clip=gone.clip)
+        owner_state = self._context.store.owner_state
+        if owner_state.version != self._published_version:
+            self._published_version = owner_state.version
+            yield from self._settings(owner_state)
+        for _ in range(min(MOST_ERASURES_PER_TURN, len(self._context.erased_clips))):
+            erased = self._context.erased_clips.popleft()
+            answer = topics.Answer(erased.sha256, topics.ERASED).encode()
+            topic = topics.ACK.name(device=erased.device, clip=erased.clip)
             yield Message(topic, answer, topics.ACK.qos, topics.ACK.retain)
 
-    def _orders(self, orders: OwnerState) -> Iterator[Message]:
-        for term in orders.retention_limits():
-            payload = retention.encode(term, self._holdings.key.sign)
-            topic = topics.RETENTION.name(owner=term.owner)
+    def _settings(self, owner_state: OwnerState) -> Iterator[Message]:
+        for limit in owner_state.retention_limits():
+            payload = retention.encode(limit, self._context.key.sign)
+            topic = topics.RETENTION.name(owner=limit.owner)
             yield Message(topic, payload, topics.RETENTION.qos, topics.RETENTION.retain)
-        for device, message in orders.pending_keys().items():
-            payload = f"[{','.join(message)}]".encode()
+        for device, rotations in owner_state.pending_keys().items():
+            payload = f"[{','.join(rotations)}]".encode()
             topic = topics.KEYS.name(device=device)
             yield Message(topic, payload, topics.KEYS.qos, topics.KEYS.retain)

@@ -1,8 +1,8 @@
-"""Every check between a message and the store. Nothing here can decrypt; no clock, no socket.
+"""Verification of incoming envelopes, from MQTT message to store. Pure but for the store.
 
-The order is that of ``docs/reference/mqtt.md``: form and sizes, device, signature, owner, hash,
-topic, replay. What fails one goes nowhere, is counted under one of a few reasons, and is said in
-one line of log that quotes nothing of it.
+The order of the checks is that of ``docs/reference/mqtt.md``: form and sizes, device, signature,
+owner, hash, topic, replay. A refused envelope is not stored; it is counted by reason and logged in
+one line that contains nothing of it. Nothing here can decrypt.
 """
 
 import hashlib
@@ -25,37 +25,37 @@ _log = logging.getLogger(__name__)
 
 
 class Refusal(StrEnum):
-    """Why an envelope is not kept."""
+    """Reason for which an envelope is not stored; the value is sent in the acknowledgement."""
 
     TOPIC = "topic"
-    """The topic is none of ours, or says something else than the header."""
+    """The topic is not a clip topic, or differs from the header."""
     FORM = "form"
-    """It is not a well-formed envelope."""
+    """The envelope is malformed."""
     DEVICE = "device"
-    """No device of this name and key is known here."""
+    """The roster has no device of this name and key."""
     OWNER = "owner"
-    """No active owner of this name and key is known here."""
+    """The roster has no active owner of this name and key."""
     SEAL = "seal"
-    """The signature does not fit, or the ciphertext is not the one that was signed."""
+    """The signature is invalid, or the ciphertext is not the signed one."""
     REPLAY = "replay"
-    """Other bytes than those archived under the same id, ciphertext or number."""
+    """Other bytes are archived under the same id, ciphertext or sequence number."""
     ERASED = "erased"
-    """It was here and is gone for good."""
+    """The clip was erased."""
     UNAVAILABLE = "unavailable"
-    """The store cannot take it now."""
+    """The store cannot be used now."""
 
 
-SILENT: Final = frozenset({Refusal.DEVICE, Refusal.OWNER, Refusal.UNAVAILABLE})
-"""What may pass: the household has yet to add them, the disk has yet to be mended. The device is
-not told, keeps the clip and tries again."""
+UNANSWERED: Final = frozenset({Refusal.DEVICE, Refusal.OWNER, Refusal.UNAVAILABLE})
+"""Temporary reasons: a device or owner that is not added yet, a disk to repair. Without an answer
+the device keeps the clip and sends it again."""
 
 
 class Receiver:
-    """Judge messages and keep what is true. For one thread.
+    """Verifies incoming envelopes and stores the valid ones. For one thread.
 
     Args:
-        store: where to.
-        roster: returns the household's roster as it is now.
+        store: the clip store.
+        roster: returns the household's current roster.
         wall_s: returns the time in seconds since 1970.
     """
 
@@ -66,21 +66,23 @@ class Receiver:
         self._roster = roster
         self._wall_s = wall_s
         self.stored = 0
+        """Number of envelopes stored."""
         self.repeated = 0
-        """The same bytes once more."""
+        """Number of envelopes received again with the same bytes."""
         self.refused: Counter[Refusal] = Counter()
+        """Number of refused envelopes by reason."""
 
     def receive(self, message: Message) -> Message | None:
-        """Keep what the message carries, and return the answer to publish, if there is any.
+        """Verify and store a message's envelope; return the acknowledgement to publish, if any.
 
-        The answer to a kept envelope may go out at once: it is on the disk.
+        The acknowledgement of a stored envelope may be published at once: it is on disk.
         """
         levels = topics.CLIP.levels(message.topic)
         if levels is None:
-            self._refuse(Refusal.TOPIC, "the topic is none of ours")
+            self._refuse(Refusal.TOPIC, "the topic is not a clip topic")
             return None
-        refusal = self._answer(levels, message.payload)
-        if refusal in SILENT:
+        refusal = self._store_verified(levels, message.payload)
+        if refusal in UNANSWERED:
             return None
         answer = topics.Answer(hashlib.sha256(message.payload).hexdigest(), refusal or "")
         return Message(
@@ -91,22 +93,22 @@ class Receiver:
         )
 
     def verify(self, data: bytes) -> form.Envelope:
-        """Verify an envelope against the roster as it is now.
+        """Verify an envelope against the current roster.
 
         Raises:
-            BadEnvelope: it does not hold.
+            BadEnvelope: it is malformed, or a signature, hash, device or owner is wrong.
         """
         roster = self._roster()
         return verify(data, roster.device_keys(), roster.owner_keys())
 
-    def _answer(self, levels: dict[str, str], data: bytes) -> Refusal | None:
+    def _store_verified(self, levels: dict[str, str], data: bytes) -> Refusal | None:
         try:
             envelope = self.verify(data)
         except BadEnvelope as error:
             return self._refuse(self._reason(data), str(error))
         header = envelope.header
         if levels != {"owner": header.owner, "device": header.device, "clip": header.clip}:
-            return self._refuse(Refusal.TOPIC, "the topic says something else than the header")
+            return self._refuse(Refusal.TOPIC, "the topic differs from the header")
         try:
             if self._store.keep(envelope, data, int(self._wall_s())):
                 self.stored += 1
@@ -121,7 +123,7 @@ class Receiver:
         return None
 
     def _reason(self, data: bytes) -> Refusal:
-        """Say which check it was that ``verify`` stopped at."""
+        """Return the check that ``verify`` failed."""
         try:
             header = form.parse_envelope(data).header
         except BadEnvelope:
@@ -134,7 +136,7 @@ class Receiver:
             return Refusal.OWNER
         return Refusal.SEAL
 
-    def _refuse(self, reason: Refusal, why: str) -> Refusal:
+    def _refuse(self, reason: Refusal, detail: str) -> Refusal:
         self.refused[reason] += 1
-        _log.warning("refused an envelope (%s): %s", reason, why)
+        _log.warning("refused an envelope (%s): %s", reason, detail)
         return reason

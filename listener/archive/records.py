@@ -1,10 +1,9 @@
-"""What the archive asks of whatever keeps its clips, and the two ways in which that may decline.
+"""Archived clips as records: ``ClipRecord``, the MAC of its index row, and the store's interface.
 
-A row of the index vouches for itself: a code over what it says, made when its file was verified.
-
-To verify a file again for each row of a list would cost a disk and a signature each. So what was
-verified at intake is bound to the row: a row that anybody or anything changed since, or that came
-from another index, vouches for nothing, and its file is asked instead.
+The archive verifies a file when it arrives. To verify it again for each row of a list would cost
+a file read and a signature check each. So the index row carries a MAC computed at intake (decision
+0033): a row that was changed since, or that comes from another index, has no valid MAC, and its
+file is verified again.
 """
 
 import hashlib
@@ -18,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.envelope.format import Envelope
 from listener.errors import EarmarkError
 
-_PERSON: Final = b"earmark-index-1"
-_CODE_BYTES: Final = 16
+_PERSONALISATION: Final = b"earmark-index-1"
+_MAC_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,63 +38,63 @@ class ClipRecord:
 
 @dataclass(frozen=True, slots=True)
 class RowMac:
-    """Makes and checks the codes.
+    """Keyed BLAKE2b (RFC 7693) over an index row.
 
     Args:
-        secret: of this archive, 64 bytes at most; with none, only accidents are noticed.
+        secret: key of this archive, at most 64 bytes; an empty key detects accidents only.
     """
 
     secret: bytes = b""
 
     @classmethod
     def for_key(cls, key: Ed25519PrivateKey) -> "RowMac":
-        """Return that of the archive with this key."""
-        return cls(hashlib.blake2b(key.private_bytes_raw(), person=_PERSON).digest())
+        """Derive the MAC key from the archive's signing key."""
+        return cls(hashlib.blake2b(key.private_bytes_raw(), person=_PERSONALISATION).digest())
 
-    def compute(self, kept: ClipRecord) -> str:
-        """Return the code for what a row says."""
+    def compute(self, record: ClipRecord) -> str:
+        """Return the MAC of a record, 32 hexadecimal digits."""
         # Written out: dataclasses.astuple copies deeply, and would take most of the time.
-        said = msgspec.json.encode(
+        row = msgspec.json.encode(
             (
-                *(kept.clip, kept.owner, kept.device, kept.seq, kept.t, kept.ttl_s),
-                *(kept.size_bytes, kept.received_s, kept.expires_s),
+                *(record.clip, record.owner, record.device, record.seq, record.t, record.ttl_s),
+                *(record.size_bytes, record.received_s, record.expires_s),
             )
         )
         return hashlib.blake2b(
-            said, key=self.secret, digest_size=_CODE_BYTES, person=_PERSON
+            row, key=self.secret, digest_size=_MAC_BYTES, person=_PERSONALISATION
         ).hexdigest()
 
 
 class Replayed(EarmarkError):
-    """Other bytes claim what an archived clip has: refuse them, keep what is there."""
+    """Other bytes claim an archived clip's id, ciphertext or sequence number: refuse them."""
 
 
 class Erased(EarmarkError):
-    """This clip was here and is gone for good: do not take it again."""
+    """The clip was erased, or its owner's order covers it: do not store it again."""
 
 
 class Store(Protocol):
-    """What the archive needs to keep clips. SQLite and files here; others fit."""
+    """Interface of a clip store. ``FileStore`` implements it with files and SQLite."""
 
     def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:
-        """Keep a verified envelope durably.
+        """Store a verified envelope durably.
 
         Args:
-            envelope: what ``verify`` returned.
+            envelope: as ``verify`` returned it.
             data: its bytes.
-            received_s: now, seconds since 1970.
+            received_s: time of arrival, seconds since 1970.
 
         Returns:
-            False when exactly these bytes were here already.
+            False if exactly these bytes were stored already.
 
         Raises:
-            Replayed: its id, its ciphertext or its number belongs to another envelope.
+            Replayed: another envelope has its id, ciphertext or sequence number.
             Erased: it was erased.
-            Unavailable: it cannot be kept now.
+            Unavailable: it cannot be stored now.
         """
 
     def clips(self, owner: str | None = None) -> Iterator[ClipRecord]:
-        """Yield what is here, in the order of its time; only one owner's if asked."""
+        """Yield the stored clips in order of time; only one owner's, if given."""
 
     def expire(self, now_s: int) -> int:
-        """Erase what has outlived its retention; return how many clips went."""
+        """Erase the clips whose retention ended by ``now_s``; return their number."""

@@ -1,8 +1,7 @@
-"""What the archive answers, field by field, and the words by which it refuses.
+"""Response schemas of the HTTP API, and the error words of each status.
 
-These say what goes out: who writes another archive or client finds every field here, and
-``openapi`` tells them to programs. The owner's side has its own, ``clips.answers``, which lets
-pass what a newer archive may add.
+They specify every field that the archive sends; ``openapi`` publishes them. The client has its own
+schemas, ``clips.schema``, which accept fields that a newer archive may add.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -33,22 +32,22 @@ ERRORS: Final = {
     431: ("size",),
     503: ("unavailable",),
 }
-"""The words that may stand as ``error`` beside each status."""
+"""The values of ``error`` for each HTTP status."""
 
 
 class _Answer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What is answered, field by field."""
+    """A JSON response."""
 
 
 class HeadAnswer(_Answer, kw_only=True):
-    """Where the access log ends, signed."""
+    """Signed head of the access log."""
 
     head: SignedHead
     signature: _Signature
 
 
 class About(_Answer, kw_only=True):
-    """Which archive this is."""
+    """Public key of the archive and head of its access log."""
 
     v: Literal[1]
     archive: _Key
@@ -56,7 +55,7 @@ class About(_Answer, kw_only=True):
 
 
 class Ticket(_Answer, kw_only=True):
-    """A question that only the owner's key can read."""
+    """A ticket and its challenge, encrypted to the owner's key."""
 
     ticket: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{22}\Z")]
     challenge: _Age
@@ -66,7 +65,7 @@ class Ticket(_Answer, kw_only=True):
 
 
 class Listed(_Answer, kw_only=True):
-    """A clip, as its signed header has it."""
+    """A clip, with the fields of its signed header."""
 
     clip: ClipId
     device: ShortName
@@ -86,14 +85,14 @@ class ListAnswer(_Answer, kw_only=True):
 
 
 class ReceiptAnswer(_Answer, kw_only=True):
-    """What was done, signed."""
+    """Signed receipt of an erasure or an export."""
 
     receipt: Receipt
     signature: _Signature
 
 
 class RetentionAnswer(_Answer, kw_only=True):
-    """How long clips are kept at most."""
+    """Retention limit of an owner, in days."""
 
     owner: ShortName
     days: Annotated[int, Meta(ge=1, le=3650)] | None
@@ -101,7 +100,7 @@ class RetentionAnswer(_Answer, kw_only=True):
 
 
 class OwnRow(_Answer, kw_only=True):
-    """A row of the log that concerns the owner."""
+    """A row of the access log that concerns the requester."""
 
     n: Annotated[int, Meta(ge=1)]
     hash: Sha256
@@ -109,7 +108,7 @@ class OwnRow(_Answer, kw_only=True):
 
 
 class BlindedRow(_Answer, kw_only=True):
-    """A row of the log that does not."""
+    """A row of the access log that concerns other owners only."""
 
     n: Annotated[int, Meta(ge=1)]
     hash: Sha256
@@ -126,7 +125,7 @@ class LogAnswer(_Answer, kw_only=True):
 
 
 class KeysAnswer(_Answer, kw_only=True):
-    """Which keys count."""
+    """Keys of the requester and of the devices."""
 
     owner: ShortName
     active: KeyId
@@ -136,7 +135,7 @@ class KeysAnswer(_Answer, kw_only=True):
 
 
 class Problem(_Answer, kw_only=True):
-    """Why not, and what to do."""
+    """An error: its word, message and hint."""
 
     error: Annotated[str, Meta(pattern=r"^[a-z-]{1,32}\Z")]
     message: str

@@ -1,8 +1,6 @@
-"""Take clips from the broker, keep them, answer. It holds no key and imports nothing that opens.
+"""The archive service: receives clips from the broker, expires them, and reloads the roster.
 
-When clips have outlived their time, by a clock that is believed only while it is steady.
-
-Whom the archive believes: the household's roster, as its file says at this moment.
+The process holds no decryption key and imports no module that decrypts.
 """
 
 import logging
@@ -23,197 +21,204 @@ from listener.system.systemd import Notifier, StopSignal
 
 SWEEP_PAUSE_S: Final = 3600.0
 MOST_DRIFT_S: Final = 60.0
-
-_log = logging.getLogger(__name__)
-
-
-class ExpirySweep:
-    """Erase what has outlived its ``ttl_s``, when the clock can be believed.
-
-    A clock that jumps forward by years must not empty an archive. So a sweep needs an hour through
-    which the wall clock kept step with one that never jumps; a jump begins a new hour.
-
-    What is overdue is found by the rows of the index. So files and rows are brought together
-    first: a clip whose row was lost, or names another owner, is found and ends like any other.
-
-    Args:
-        store: what to sweep.
-        mend: brings its files and rows together; returns how many rows were made.
-        wall_s: seconds since 1970.
-        monotonic_s: a clock that never jumps.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        mend: Callable[[], int],
-        wall_s: Callable[[], float] = time.time,
-        monotonic_s: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._store = store
-        self._mend = mend
-        self._wall_s = wall_s
-        self._monotonic_s = monotonic_s
-        self._begin()
-
-    def run_if_due(self) -> int:
-        """Sweep if it is time; return how many clips were erased."""
-        steady_s = self._monotonic_s() - self._since_s
-        drift_s = self._wall_s() - self._since_wall_s - steady_s
-        if abs(drift_s) > MOST_DRIFT_S:
-            _log.warning("the clock jumped by %.0f s: retention waits until it is steady", drift_s)
-            self._begin()
-            return 0
-        if steady_s < SWEEP_PAUSE_S:
-            return 0
-        self._begin()
-        if made := self._mend():
-            _log.warning(
-                "%d clips had no row in the index that is theirs, and have one again", made
-            )
-        return self._store.expire(int(self._wall_s()))
-
-    def _begin(self) -> None:
-        self._since_s = self._monotonic_s()
-        self._since_wall_s = self._wall_s()
-
-
 TURN_S: Final = 0.5
 FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 30.0
 BACKOFF_SPREAD: Final = 0.5
 STEADY_S: Final = 5.0
+"""A connection that lasted this long resets the backoff."""
+
+_log = logging.getLogger(__name__)
+
+
+class ExpirySweep:
+    """Periodic erasure of clips older than their ``ttl_s`` or their owner's retention limit.
+
+    A clock that jumps forward by years must not empty an archive. So a sweep requires an hour in
+    which the wall clock kept step with the monotonic clock; a jump starts a new hour.
+
+    The sweep selects clips by index rows. So files and index are repaired first: a clip whose row
+    is missing, or names another owner, then expires like any other.
+
+    Args:
+        store: the clips to expire.
+        repair: reconciles the store's files and index; returns the number of rows created.
+        wall_s: seconds since 1970.
+        monotonic_s: monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        repair: Callable[[], int],
+        wall_s: Callable[[], float] = time.time,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._repair = repair
+        self._wall_s = wall_s
+        self._monotonic_s = monotonic_s
+        self._restart_hour()
+
+    def run_if_due(self) -> int:
+        """Expire clips if a sweep is due; return the number of erased clips.
+
+        Raises:
+            Unavailable: the disk or the index cannot be used.
+        """
+        steady_s = self._monotonic_s() - self._since_s
+        drift_s = self._wall_s() - self._since_wall_s - steady_s
+        if abs(drift_s) > MOST_DRIFT_S:
+            _log.warning("the clock jumped by %.0f s; retention waits for one steady hour", drift_s)
+            self._restart_hour()
+            return 0
+        if steady_s < SWEEP_PAUSE_S:
+            return 0
+        self._restart_hour()
+        if created := self._repair():
+            _log.warning("the index lacked the rows of %d clips; they were restored", created)
+        return self._store.expire(int(self._wall_s()))
+
+    def _restart_hour(self) -> None:
+        self._since_s = self._monotonic_s()
+        self._since_wall_s = self._wall_s()
 
 
 class ArchiveService:
-    """Turn until told to stop. For one thread.
+    """The archive's main loop. For one thread.
 
     Args:
-        broker: its client.
-        receiver: judges what comes.
-        retention: sweeps.
-        herald: what is to be said unasked, if anything.
-        service: told that the loop turns.
-        monotonic_s: a clock that never jumps.
+        broker: client of the MQTT broker.
+        receiver: verifies and stores incoming envelopes.
+        expiry: expires clips.
+        publisher: publishes log heads, erasures and retention limits, if given.
+        service: notified after every turn.
+        monotonic_s: monotonic clock, in seconds.
     """
 
     def __init__(  # noqa: PLR0913 - all but three have their usual value
         self,
         broker: Broker,
         receiver: Receiver,
-        retention: ExpirySweep,
+        expiry: ExpirySweep,
         *,
-        herald: ArchivePublisher | None = None,
+        publisher: ArchivePublisher | None = None,
         service: Notifier | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker = broker
-        self._herald = herald
+        self._publisher = publisher
         self._receiver = receiver
-        self._retention = retention
+        self._expiry = expiry
         self._service = service
         self._monotonic_s = monotonic_s
         self._connect_s = 0.0
         self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S, spread=BACKOFF_SPREAD)
         self._connected = False
         self._since_s = 0.0
-        self._lost_because = ""
+        self._last_reason = ""
 
     def run(self, stop: StopSignal) -> None:
-        """Turn until somebody asks for the end; say goodbye."""
+        """Run until a stop is requested, then close the connection."""
         while not stop.requested:
             self.turn(TURN_S)
         self._broker.close()
 
     def turn(self, longest_s: float) -> None:
-        """Wait for at most ``longest_s`` seconds, and do all that there is to do."""
+        """Wait for broker events for at most ``longest_s`` seconds, and process them."""
         now_s = self._monotonic_s()
         if not self._connected and now_s >= self._connect_s:
             self._connect_s = float("inf")
             self._broker.connect()
-        for happening in self._broker.poll(min(longest_s, max(0.0, self._connect_s - now_s))):
-            match happening:
+        for event in self._broker.poll(min(longest_s, max(0.0, self._connect_s - now_s))):
+            match event:
                 case ConnectedEvent():
-                    self._connected = True
-                    self._since_s = self._monotonic_s()
-                    _log.info("connected with MQTT %s", happening.protocol)
-                    # No session outlives the connection: the spools are the queue, and what came
-                    # while we were away comes again.
-                    self._broker.subscribe(topics.CLIP.topic_filter())
-                    if self._herald is not None:
-                        self._broker.subscribe(self._herald.topic)
-                        self._herald.on_connected()
+                    self._on_connected(event)
                 case ConnectionLostEvent():
-                    self._on_connection_lost(happening)
+                    self._on_connection_lost(event)
                 case DeniedEvent():
-                    _log.warning("the broker lets us hear no clips: %s", happening.reason)
+                    _log.warning("the broker denied the subscription to clips: %s", event.reason)
                 case Message(topic=ArchivePublisher.topic):
-                    self._on_message(happening)
+                    self._on_published_head(event)
                 case Message():
-                    if (answer := self._receiver.receive(happening)) is not None:
+                    if (answer := self._receiver.receive(event)) is not None:
                         self._broker.publish(answer)
                 case _:
                     pass
         self._run_periodic_tasks()
 
-    def _on_connection_lost(self, lost: ConnectionLostEvent) -> None:
-        if self._connected or lost.reason != self._lost_because:
-            _log.warning("no connection to the broker: %s", lost.reason)
-        self._lost_because = lost.reason
+    def _on_connected(self, event: ConnectedEvent) -> None:
+        self._connected = True
+        self._since_s = self._monotonic_s()
+        _log.info("connected with MQTT %s", event.protocol)
+        # No session outlives the connection: the speakers' spools are the queue, and they send
+        # again what arrived while the archive was disconnected.
+        self._broker.subscribe(topics.CLIP.topic_filter())
+        if self._publisher is not None:
+            self._broker.subscribe(self._publisher.topic)
+            self._publisher.on_connected()
+
+    def _on_connection_lost(self, event: ConnectionLostEvent) -> None:
+        if self._connected or event.reason != self._last_reason:
+            _log.warning("no connection to the broker: %s", event.reason)
+        self._last_reason = event.reason
         if self._connected and self._monotonic_s() - self._since_s >= STEADY_S:
             self._backoff.reset()
         self._connected = False
         self._connect_s = self._monotonic_s() + self._backoff.next_delay_s()
 
-    def _on_message(self, message: Message) -> None:
-        if self._herald is None:
+    def _on_published_head(self, message: Message) -> None:
+        if self._publisher is None:
             return
         try:
-            self._herald.on_message(message)
+            self._publisher.on_message(message)
         except Unavailable as error:
-            _log.warning("the access log: %s", error)
+            _log.warning("cannot compare the access log with the published head: %s", error)
 
     def _run_periodic_tasks(self) -> None:
-        if self._herald is not None and self._connected:
+        if self._publisher is not None and self._connected:
             try:
-                for message in self._herald.pending_messages():
+                for message in self._publisher.pending_messages():
                     self._broker.publish(message)
             except Unavailable as error:
-                _log.warning("the access log: %s", error)
+                _log.warning("cannot publish the archive's messages: %s", error)
         if self._service is not None:
             self._service.ping_watchdog()
         try:
-            if erased := self._retention.run_if_due():
+            if erased := self._expiry.run_if_due():
                 _log.info("retention: erased %d clips", erased)
         except Unavailable as error:
             _log.warning("retention: %s", error)
 
 
 class ReloadingRoster:
-    """The roster as the file says now, read again only when the file has changed.
+    """The household's roster, reloaded when its file changes.
 
-    A roster that is damaged while we run leaves the last good one in force: nobody gains a right
-    by damaging a file.
+    A roster file that is damaged while the archive runs leaves the last good roster in force, so
+    that damaging the file grants no access.
+
+    Raises:
+        ConfigError: the roster is damaged at construction.
     """
 
     def __init__(self, home: Home) -> None:
         self._home = home
         self._path = home.path / "roster.json"
-        self._stamp = self._reload()
+        self._version = self._file_version()
         self._roster = home.roster()
 
     def __call__(self) -> Roster:
-        """Return it."""
-        stamp = self._reload()
-        if stamp != self._stamp:
-            self._stamp = stamp
+        """Return the current roster."""
+        version = self._file_version()
+        if version != self._version:
+            self._version = version
             try:
                 self._roster = self._home.roster()
             except (ConfigError, Unavailable) as error:
-                _log.warning("the roster as it was stays in force: %s", error)
+                _log.warning("cannot reload the roster; the previous one stays in force: %s", error)
         return self._roster
 
-    def _reload(self) -> tuple[int, int, int] | None:
+    def _file_version(self) -> tuple[int, int, int] | None:
         try:
             status = self._path.stat()
         except OSError:

@@ -1,9 +1,9 @@
-"""Where sealed clips lie: one ciphertext file each, and an index of what their headers say.
+"""The clip store: one ciphertext file for each clip, and an index of their headers.
 
-The file is on the disk before its row, and the row before anybody is told. After a crash between
-the two, ``repair`` makes the row from the file. The index is a convenience: the files carry their
-own proof, and whoever hands one out verifies it again. A row tells nobody anything but with the
-code that was made when its file was verified (``vouching``).
+The file is on disk before its row, and the row before the acknowledgement. After a crash in
+between, ``repair`` creates the row from the file. The files are authoritative: each carries its
+own signature and is verified again before it is sent. A row is used only with a valid MAC
+(``records.RowMac``).
 """
 
 import contextlib
@@ -30,60 +30,64 @@ _log = logging.getLogger(__name__)
 
 
 class FileStore:
-    """Files below ``clips/<owner>/``, an SQLite index beside them. Safe for several threads.
+    """Store with files below ``clips/<owner>/`` and an SQLite index. Safe for several threads.
 
     Args:
-        folder: made when it is not there.
-        orders: what was erased; those beside the folder by default, closed with the store.
-        voucher: makes the codes of the rows; this archive's own where it serves.
+        folder: the archive's folder, created if missing.
+        owner_state: tombstones and owners' settings; by default those beside the folder. Closed
+            with the store.
+        row_mac: MAC of the rows; keyed where the archive serves.
 
     Raises:
-        Unavailable: from each method, when folder or index cannot be used.
+        Unavailable: from each method, if folder or index cannot be used.
     """
 
     def __init__(
-        self, folder: Path, orders: OwnerState | None = None, voucher: RowMac | None = None
+        self, folder: Path, owner_state: OwnerState | None = None, row_mac: RowMac | None = None
     ) -> None:
         self._folder = folder
         self._lock = threading.RLock()
         make_folder(folder / CLIPS)
-        self.orders = orders or OwnerState(folder.parent / ORDERS)
+        self.owner_state = owner_state or OwnerState(folder.parent / ORDERS)
         with self._available():
             try:
-                self._index = ClipIndex(folder / "index.sqlite", voucher or RowMac())
+                self._index = ClipIndex(folder / "index.sqlite", row_mac or RowMac())
             except BaseException:
-                self.orders.close()
+                self.owner_state.close()
                 raise
 
     def close(self) -> None:
-        """Let go of the index and the orders."""
+        """Close the index and the owner state."""
         with self._lock:
             self._index.close()
-            self.orders.close()
+            self.owner_state.close()
 
     def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:
-        """Keep a verified envelope durably; see ``Store``."""
+        """Store a verified envelope durably; see ``Store``."""
         sha256 = hashlib.sha256(data).hexdigest()
         header = envelope.header
         with self._available():
-            found = self._index.find_conflicts(envelope)
-            gone = [(one.clip, one.sha256) for one in self.orders.find_tombstones(envelope)]
-            if any(one != (header.clip, sha256) for one in found + gone):
-                raise Replayed("its id, its ciphertext or its number is another clip's")
-            if gone or (not found and self.orders.is_refused(header)):
+            stored = self._index.find_conflicts(envelope)
+            erased = [
+                (tombstone.clip, tombstone.sha256)
+                for tombstone in self.owner_state.find_tombstones(envelope)
+            ]
+            if any(other != (header.clip, sha256) for other in stored + erased):
+                raise Replayed("another clip has its id, ciphertext or sequence number")
+            if erased or (not stored and self.owner_state.is_refused(header)):
                 raise Erased("this clip was erased")
             try:
-                fresh = write_once(self.path(header.owner, header.clip), data)
+                is_new_file = write_once(self.path(header.owner, header.clip), data)
             except FileExistsError as error:
-                raise Replayed("another file lies in its place") from error
-            if not found:
+                raise Replayed("another file has its path") from error
+            if not stored:
                 self._index.add(envelope, data, received_s)
-            elif fresh:
-                _log.warning("the file of an archived clip was missing and is back")
-            return not found
+            elif is_new_file:
+                _log.warning("restored the missing file of an archived clip")
+            return not stored
 
     def clips(self, owner: str | None = None) -> Iterator[ClipRecord]:
-        """Yield what is here; see ``Store``."""
+        """Yield the stored clips; see ``Store``."""
         after = ""
         while page := self.page(owner, ("", "A"), after=after):
             yield from page
@@ -98,17 +102,17 @@ class FileStore:
         after: str = "",
         limit: int = _BATCH,
     ) -> list[ClipRecord]:
-        """Return clips in the order of their time.
+        """Return clips in order of time.
 
         Args:
-            owner: only hers, if given.
-            span: the first moment and the one after the last.
-            device: only this one's, if given.
-            after: ``<t>/<clip>`` of the one before the first.
-            limit: how many at most.
+            owner: only this owner's clips, if given.
+            span: first time (inclusive) and last time (exclusive), as in envelope headers.
+            device: only this device's clips, if given.
+            after: ``<t>/<clip>`` of the clip before the first one.
+            limit: largest number of clips.
         """
         rows = self.page_with_mac_check(owner, span, device=device, after=after, limit=limit)
-        return [kept for kept, _ in rows]
+        return [record for record, _ in rows]
 
     def page_with_mac_check(
         self,
@@ -119,27 +123,27 @@ class FileStore:
         after: str = "",
         limit: int = _BATCH,
     ) -> list[tuple[ClipRecord, bool]]:
-        """Return clips as ``page`` does, each with whether its row vouches for itself."""
+        """Return clips as ``page`` does, each with True if its row has a valid MAC."""
         with self._available():
             return self._index.page_with_mac_check(
                 owner, span, device=device, after=after, limit=limit
             )
 
     def newest(self, owner: str, device: str) -> str | None:
-        """Return the id of the newest clip of an owner that a device made, by the index."""
+        """Return the id of an owner's newest clip from a device, by the index."""
         with self._available():
             return self._index.newest(owner, device)
 
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
-        """Return whose a clip is by the index, and what its tombstone would be."""
+        """Return a clip's owner and tombstone, by the index."""
         with self._available():
             return self._index.row(clip)
 
     def refresh_row(self, envelope: Envelope, data: bytes) -> ClipRecord:
-        """Make a clip's row anew from its file, which was verified just now; return it.
+        """Replace a clip's row by one from its verified file; return the row.
 
         Raises:
-            Replayed: another row claims its number; the next start sorts that out.
+            Replayed: another row has its sequence number; the next ``repair`` resolves this.
         """
         header = envelope.header
         with self._available():
@@ -148,49 +152,49 @@ class FileStore:
             return self._index.add(envelope, data, received_s)
 
     def path(self, owner: str, clip: str) -> Path:
-        """Return where a clip lies, or would."""
+        """Return the path of a clip's file."""
         return clip_path(self._folder, owner, clip)
 
     def erase(self, owner: str, tombstones: Iterable[Tombstone]) -> None:
-        """Erase clips for good: tombstones, rows, files, in this order.
+        """Erase clips: write tombstones, delete rows, overwrite files, in this order.
 
-        A crash in between leaves files that ``repair`` knows to be erased.
+        After a crash in between, ``repair`` erases the files that have a tombstone.
         """
-        gone = list(tombstones)
+        pending = list(tombstones)
         with self._available():
-            for first in range(0, len(gone), _BATCH):
-                batch = gone[first : first + _BATCH]
-                self.orders.add_tombstones(batch)
-                self._index.delete(one.clip for one in batch)
-                overwrite(self.path(owner, one.clip) for one in batch)
+            for first in range(0, len(pending), _BATCH):
+                batch = pending[first : first + _BATCH]
+                self.owner_state.add_tombstones(batch)
+                self._index.delete(tombstone.clip for tombstone in batch)
+                overwrite(self.path(owner, tombstone.clip) for tombstone in batch)
             self._index.checkpoint()
 
     def expire(self, now_s: int) -> int:
-        """Erase what has outlived its retention; see ``Store``.
+        """Erase the clips whose retention has ended; see ``Store``.
 
-        A row that does not vouch for itself ends no clip: ``repair`` asks its file first.
+        A row without a valid MAC expires no clip: ``repair`` verifies its file first.
         """
         with self._available():
-            overdue = self._index.expired(now_s, self.orders.retention_days())
-            for owner, stones in overdue.items():
-                self.erase(owner, stones)
+            overdue = self._index.expired(now_s, self.owner_state.retention_days())
+            for owner, tombstones in overdue.items():
+                self.erase(owner, tombstones)
         return sum(map(len, overdue.values()))
 
     def repair(self, verify: Callable[[bytes], Envelope]) -> int:
-        """Bring files and index together again after a crash, or after a copy was put back.
+        """Reconcile files and index after a crash, or after an older copy was restored.
 
-        Unfinished files go; files without a row get one if they verify, else they are set aside in
-        ``quarantine/``; files and rows of erased clips are erased. A row that does not vouch for
-        itself is made anew from the file where it says that this lies, and goes where it cannot be.
+        Unfinished files are deleted. A file without a row gets one if it verifies; otherwise it is
+        moved to ``quarantine/``. Files and rows of erased clips are erased. A row without a valid
+        MAC is confirmed by its file or deleted.
 
         Args:
-            verify: as the receiver's; raises ``BadEnvelope``.
+            verify: verifies an envelope; raises ``BadEnvelope``.
 
         Returns:
-            How many rows were made.
+            The number of rows created.
         """
         with self._available():
-            return IndexRepair(self._folder, self._index, self.orders, verify).repair()
+            return IndexRepair(self._folder, self._index, self.owner_state, verify).repair()
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:
@@ -204,5 +208,5 @@ class FileStore:
         except sqlite3.Error as error:
             raise Unavailable(
                 f"cannot use the index of the archive {self._folder}: {error}",
-                "if it is damaged, move it away: it is made again from the clips",
+                "if it is damaged, move it away; the archive rebuilds it when it starts",
             ) from error

@@ -1,12 +1,9 @@
-"""The door: no envelope leaves the archive, and none is erased for an owner, but through here.
+"""Verified access: the only way by which a clip leaves the archive or is erased for an owner.
 
-What the index says is a hint where to look. Whose a clip is, the envelope itself says: signature,
-hash, her name and one of her keys. Nothing here can decrypt.
-
-What an owner is told to have. The index is asked, and not believed.
-
-A row that vouches for itself says what its file said when it was verified. For any other row the
-file is verified now: what is hers is shown as the file has it, what is not is shown to nobody.
+The index only says where to look. A file is handed out after its envelope verified as the
+requester's: signature, hash, owner's name and one of the owner's keys. A list row is returned as it
+is if its MAC is valid (decision 0033); otherwise its file is verified, and the row is rewritten
+from it or left out. Nothing here can decrypt.
 """
 
 import hashlib
@@ -27,43 +24,44 @@ from listener.rights.requests import ListRequest, time_span
 
 
 class WrongOwner(EarmarkError):
-    """What lies there does not verify as the requester's: hand nothing out, tell both owners.
+    """A stored file does not verify as the requester's: send nothing, log it for both owners.
 
     Attributes:
-        other: whose it is, where that can be said.
-        clips: under which ids it lies, the first of them where there are many.
+        other: the owner it verifies as, if any.
+        clips: ids of the files concerned; the first ones if there are many.
     """
 
-    def __init__(self, why: str, other: str | None = None, clips: tuple[str, ...] = ()) -> None:
-        super().__init__(f"what lies in the archive does not verify as hers: {why}")
+    def __init__(self, reason: str, other: str | None = None, clips: tuple[str, ...] = ()) -> None:
+        super().__init__(f"a stored file does not verify as yours: {reason}")
         self.other = other
         self.clips = clips
 
 
 class ClipNotFound(EarmarkError):
-    """There is no such clip of hers."""
+    """The owner has no clip with this id."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedEnvelope:
-    """An envelope that verified as the requester's, just now."""
+    """An envelope that verified as the requester's when it was read."""
 
     envelope: Envelope
     data: bytes
     sha256: str
+    """Hexadecimal digest of ``data``."""
 
     @property
     def tombstone(self) -> Tombstone:
-        """What remains when it is erased."""
+        """The tombstone to write if it is erased."""
         return make_tombstone(self.envelope, self.sha256)
 
 
 class VerifiedReader:
-    """Look at what lies in the archive, and let through what is hers.
+    """Reader of stored envelopes that verifies each as the requester's. Safe for several threads.
 
     Args:
-        store: where the files are.
-        roster: returns the household's roster as it is now.
+        store: the stored clips.
+        roster: returns the household's current roster.
     """
 
     def __init__(self, store: FileStore, roster: Callable[[], Roster]) -> None:
@@ -71,30 +69,30 @@ class VerifiedReader:
         self._roster = roster
 
     def fetch(self, owner: str, clip: str) -> VerifiedEnvelope:
-        """Return a clip of an owner, verified.
+        """Read a clip of an owner and verify it.
 
         Raises:
-            NotHers: what lies under this id is not hers, here or in another's folder.
-            Missing: nothing lies there, or it was erased.
-            Unavailable: the disk does not give it back.
+            WrongOwner: the file under this id, in this or another owner's folder, does not verify.
+            ClipNotFound: there is no such file, or it was erased.
+            Unavailable: the file cannot be read.
         """
-        if self._store.orders.is_erased(clip):
+        if self._store.owner_state.is_erased(clip):
             raise ClipNotFound("this clip was erased")
         data = self._read(owner, clip)
         if data is None:
             others = (other.name for other in self._roster().owners if other.name != owner)
             data = next(filter(None, (self._read(other, clip) for other in others)), None)
         if data is None:
-            raise ClipNotFound("there is no such clip of hers")
+            raise ClipNotFound("you have no clip with this id")
         return self._verify(owner, clip, data)
 
     def candidates(self, owner: str) -> Iterator[str]:
-        """Yield every id that may be hers: what lies in her folder, and what the index says."""
+        """Yield the ids of all files in an owner's folder, then of rows without a file."""
         folder = self._store.path(owner, "x").parent
         yield from list_clips(folder)
-        for kept in self._store.clips(owner):
-            if not os.path.lexists(self._store.path(owner, kept.clip)):
-                yield kept.clip
+        for record in self._store.clips(owner):
+            if not os.path.lexists(self._store.path(owner, record.clip)):
+                yield record.clip
 
     def _verify(self, owner: str, clip: str, data: bytes) -> VerifiedEnvelope:
         roster = self._roster()
@@ -108,7 +106,7 @@ class VerifiedReader:
                 raise WrongOwner(str(error), None, (clip,)) from error
             raise WrongOwner("it is another owner's", other, (clip,)) from error
         if envelope.header.clip != clip:
-            raise WrongOwner("it lies under another clip's id", None, (clip,))
+            raise WrongOwner("its header names another clip", None, (clip,))
         return VerifiedEnvelope(envelope, data, hashlib.sha256(data).hexdigest())
 
     def _read(self, owner: str, clip: str) -> bytes | None:
@@ -117,51 +115,51 @@ class VerifiedReader:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Unavailable(f"the disk does not give a clip back: {error}") from error
+            raise Unavailable(f"cannot read a stored clip: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class ClipFinder:
-    """Find an owner's clips.
+    """Search for an owner's clips in the index.
 
     Args:
         store: the index.
-        door: verifies a file.
+        reader: verifies files.
     """
 
     store: FileStore
-    door: VerifiedReader
+    reader: VerifiedReader
 
     def find(
         self, owner: str, request: ListRequest
     ) -> tuple[list[ClipRecord], Counter[str | None]]:
-        """Return what is hers, in order; and whose the rows were that said the same and lied.
+        """Return the owner's clips in order of time, and the number of others' rows by owner.
 
-        One more than ``asked.limit`` is returned where there are more.
+        At most ``request.limit`` + 1 clips are returned; the last one shows that there are more.
 
         Raises:
             Unavailable: the disk or the index cannot be used.
         """
-        shown: list[ClipRecord] = []
+        clips: list[ClipRecord] = []
         foreign: Counter[str | None] = Counter()
         after = request.after or ""
         most = request.limit + 1
         # Page after page, so that rows which are left out neither end a list nor name its next.
-        while len(shown) < most and (page := self._page(owner, request, after, most)):
-            for kept, is_vouched in page:
-                if len(shown) == most:
-                    break  # what lies behind is the next page's
+        while len(clips) < most and (page := self._page(owner, request, after, most)):
+            for row, has_valid_mac in page:
+                if len(clips) == most:
+                    break  # the rest belongs to the next page
                 try:
-                    true = kept if is_vouched else self._read_row(owner, kept)
+                    record = row if has_valid_mac else self._refresh(owner, row)
                 except (ClipNotFound, Replayed):
                     continue
                 except WrongOwner as error:
                     foreign[error.other] += 1
                 else:
-                    if self._matches_request(true, request):
-                        shown.append(true)
+                    if self._matches_request(record, request):
+                        clips.append(record)
             after = f"{page[-1][0].t}/{page[-1][0].clip}"
-        return shown[:most], foreign
+        return clips[:most], foreign
 
     def _page(
         self, owner: str, request: ListRequest, after: str, limit: int
@@ -170,10 +168,10 @@ class ClipFinder:
             owner, time_span(request), device=request.device, after=after, limit=limit
         )
 
-    def _read_row(self, owner: str, row: ClipRecord) -> ClipRecord:
-        passed = self.door.fetch(owner, row.clip)
-        return self.store.refresh_row(passed.envelope, passed.data)
+    def _refresh(self, owner: str, row: ClipRecord) -> ClipRecord:
+        verified = self.reader.fetch(owner, row.clip)
+        return self.store.refresh_row(verified.envelope, verified.data)
 
-    def _matches_request(self, kept: ClipRecord, request: ListRequest) -> bool:
+    def _matches_request(self, record: ClipRecord, request: ListRequest) -> bool:
         first, last = time_span(request)
-        return first <= kept.t < last and request.device in {None, kept.device}
+        return first <= record.t < last and request.device in {None, record.device}

@@ -1,7 +1,7 @@
-"""A ZIP that is made while it is sent: nothing is compressed, nothing grows but a file on the disk.
+"""A ZIP writer that streams in constant memory, without compression (PKWARE APPNOTE 6.3, ZIP64).
 
-Python's own ``zipfile`` keeps a record of every entry in memory until the end; a hundred thousand
-clips would cost a hundred megabytes. Here the directory waits in a temporary file.
+Python's ``zipfile`` holds a record of every entry in memory until the end: a hundred megabytes for
+a hundred thousand clips. This writer holds the central directory in a temporary file.
 """
 
 import struct
@@ -15,17 +15,17 @@ _VERSION: Final = 45  # ZIP64
 _UTF8: Final = 1 << 11
 _MADE_ON_UNIX: Final = 3 << 8
 _PLAIN_FILE: Final = 0o100600 << 16
-# 1980-01-01: the moments of clips stand in their headers, and the same clips give the same bytes.
+# 1980-01-01: the time of a clip is in its header, and the same clips give the same bytes.
 _DATE: Final = (0 << 9) | (1 << 5) | 1
 _U32: Final = 0xFFFFFFFF
 _U16: Final = 0xFFFF
 
 
 class ZipWriter:
-    """Turn entries into the bytes of a ZIP, in order. Use it as a context; for one thread."""
+    """Encoder of entries into the bytes of a ZIP, in order. A context manager; for one thread."""
 
     def __init__(self) -> None:
-        self._directory = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the context
+        self._directory = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._offset = 0
         self._entries = 0
 
@@ -39,14 +39,14 @@ class ZipWriter:
         """Yield the bytes of one entry.
 
         Args:
-            name: its path inside, of ASCII.
-            data: all of it.
+            name: path in the ZIP, ASCII.
+            data: the whole content.
         """
         yield self._begin(name, len(data), zlib.crc32(data))
         yield data
 
     def add_file(self, name: str, file: IO[bytes]) -> Iterator[bytes]:
-        """Yield the bytes of an entry that lies in a file, which is read twice."""
+        """Yield the bytes of an entry whose content is in a file, which is read twice."""
         crc, size = 0, 0
         file.seek(0)
         while piece := file.read(_PIECE_BYTES):
@@ -57,7 +57,7 @@ class ZipWriter:
             yield piece
 
     def finish(self) -> Iterator[bytes]:
-        """Yield the directory: without it, no reader takes the ZIP for whole."""
+        """Yield the central directory, without which readers reject the ZIP."""
         size = self._directory.tell()
         self._directory.seek(0)
         while piece := self._directory.read(_PIECE_BYTES):
@@ -84,7 +84,7 @@ class ZipWriter:
 
     def _begin(self, name: str, size: int, crc: int) -> bytes:
         path = name.encode("ascii")
-        # Entries are small; where they begin may not be.
+        # Entries are small; their offsets may exceed 32 bits.
         extra = struct.pack("<HHQ", 1, 8, self._offset) if self._offset >= _U32 else b""
         shared = struct.pack(
             "<HHHHIIIHH", _UTF8, 0, 0, _DATE, crc, size, size, len(path), len(extra)

@@ -103,7 +103,7 @@ def _serve(settings: Config) -> int:
         systemd.StopSignal().on_signals() as stop,
         contextlib.closing(AccessLog(home.path / ACCESS_LOG, time.time)) as log,
         contextlib.closing(
-            FileStore(_folder(settings), voucher=RowMac.for_key(home.archive_key()))
+            FileStore(_folder(settings), row_mac=RowMac.for_key(home.archive_key()))
         ) as store,
     ):
         roster = ReloadingRoster(home)
@@ -121,7 +121,7 @@ def _serve(settings: Config) -> int:
             PahoBroker(systemd.with_credentials(settings.broker, os.environ), CLIENT_ID),
             receiver,
             ExpirySweep(store, repair),
-            herald=ArchivePublisher(context),
+            publisher=ArchivePublisher(context),
             service=notifier,
         )
         try:

@@ -1,1 +1,1 @@
-"""An owner's requests to the archive, and what she does with the answers, on her own machine."""
+"""The owner's client: requests to the archive, pinned keys, and verification of exports."""

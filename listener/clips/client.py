@@ -1,13 +1,13 @@
-"""Ask as an owner: a ticket, its challenge read here with her key, the answer, the result.
+"""The client of the archive's HTTP API: ticket, challenge, answer, result.
 
-The challenge is read before it is answered. An archive, or whoever stands in for it, could send
-one of her clips in its place, and would be told what is inside.
+The decrypted challenge is checked before it is sent back. Otherwise a hostile server could send one
+of the owner's clips as a challenge and receive its plaintext.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import pyrage
@@ -24,51 +24,59 @@ ENVELOPE: Final = "application/vnd.earmark.envelope"
 ZIP: Final = "application/zip"
 LONGEST_CHALLENGE_BYTES: Final = 512
 _NONCE: Final = r"[a-z2-7]{26}"
+_HOSTILE_HINT: Final = "do not use this archive; tell your household"
+_HINTS: Final = {
+    "owner": "check --owner; an owner becomes active with earmark owner confirm",
+    "proof": "try again; the access log records this attempt",
+}
 
 _Any = TypeVar("_Any")
 
 
 class ArchiveClient:
-    """One owner before one archive. For one thread.
+    """Client of one owner for one archive. For one thread.
 
     Args:
-        wire: to the archive.
-        owner: her name.
-        identities: her keys, which stay here.
+        http: HTTP client for the archive.
+        owner: the owner's name.
+        identities: the owner's secret keys; they are never sent.
     """
 
-    def __init__(self, wire: HttpClient, owner: str, identities: Sequence[Identity]) -> None:
-        self._wire = wire
+    def __init__(self, http: HttpClient, owner: str, identities: Sequence[Identity]) -> None:
+        self._http = http
         self.owner = owner
         self.identities = identities
 
     @property
     def where(self) -> str:
-        """The archive's address as it was typed."""
-        return self._wire.where
+        """The archive's address as given on the command line."""
+        return self._http.where
 
     def get_archive(self, kind: type[_Any]) -> _Any:
-        """Ask which archive this is, for which nothing has to be proved.
+        """Return the archive's public key and log head; needs no proof.
+
+        Args:
+            kind: schema of the response.
 
         Raises:
-            Unavailable: nobody answers, or not as an archive does.
+            Unavailable: no server answers, or it is not an archive.
         """
-        with self._wire.request("/v1/archive") as reply:
-            return parse(_only(reply, JSON, SMALL_BYTES), kind)
+        with self._http.request("/v1/archive") as reply:
+            return parse(_body(reply, JSON, SMALL_BYTES), kind)
 
     def request(
         self, request: requests.Request, kind: type[_Any], following: Identity | None = None
     ) -> _Any:
-        """Return what a request brings that is answered in JSON.
+        """Make a request whose response is JSON; return the parsed response.
 
         Args:
-            request: what is asked.
-            kind: what the answer must be.
-            following: for ``new-key``, the new one.
+            request: the request.
+            kind: schema of the response.
+            following: for ``new-key``, the new key.
 
         Raises:
-            EarmarkError: the answer is no.
-            Unavailable: nobody answers, or not as an archive does.
+            EarmarkError: the archive refuses the request.
+            Unavailable: no server answers, or it is not an archive.
         """
         return parse(self.request_raw(request, following=following), kind)
 
@@ -78,26 +86,30 @@ class ArchiveClient:
         following: Identity | None = None,
         most_bytes: int = ANSWER_LIMIT_BYTES,
     ) -> bytes:
-        """Return the JSON itself, as it was signed; see ``request``."""
+        """Make a request; return the JSON bytes as the archive signed them. See ``request``."""
         with self._prove(request, following) as reply:
-            return _only(reply, JSON, most_bytes)
+            return _body(reply, JSON, most_bytes)
 
     def get_envelope(self, clip: str) -> bytes:
-        """Return one clip, sealed.
+        """Return one sealed clip.
 
         Raises:
-            EarmarkError: there is none of hers.
-            Unavailable: nobody answers, or not as an archive does.
+            EarmarkError: the owner has no such clip.
+            Unavailable: no server answers, or it is not an archive.
         """
         with self._prove(requests.PlayRequest(clip=clip)) as reply:
-            return _only(reply, ENVELOPE, ENVELOPE_LIMIT_BYTES)
+            return _body(reply, ENVELOPE, ENVELOPE_LIMIT_BYTES)
 
     def get_export(self, request: requests.ExportRequest, most_bytes: int) -> Iterator[bytes]:
-        """Yield a ZIP as it comes. Whether it is whole and hers, ``exported`` says.
+        """Yield the bytes of an export, unverified; ``exports.ExportReader`` verifies it.
+
+        Args:
+            request: the selection.
+            most_bytes: limit of its size.
 
         Raises:
-            EarmarkError: the answer is no.
-            Unavailable: nobody answers, or it broke off.
+            EarmarkError: the archive refuses the request.
+            Unavailable: no server answers, or the connection ended early.
         """
         with self._prove(request) as reply:
             _raise_for_error(reply, ZIP)
@@ -105,67 +117,63 @@ class ArchiveClient:
 
     def _prove(self, request: requests.Request, following: Identity | None = None) -> HttpResponse:
         body = {"owner": self.owner, "request": msgspec.Raw(requests.canonical(request))}
-        with self._wire.request("/v1/tickets", msgspec.json.encode(body), JSON) as reply:
-            ticket = parse(_only(reply, JSON, SMALL_BYTES), TicketReply)
-        line = self._read(ticket.challenge, request, self.identities)
+        with self._http.request("/v1/tickets", msgspec.json.encode(body), JSON) as reply:
+            ticket = parse(_body(reply, JSON, SMALL_BYTES), TicketReply)
+        line = self._decrypt(ticket.challenge, request, self.identities)
         if isinstance(request, requests.NewKeyRequest):
             if following is None or ticket.new_challenge is None:
-                raise Unavailable("the archive asks for no proof of the new key", "do not trust it")
-            line += b"\n" + self._read(ticket.new_challenge, request, (following,))
-        works = isinstance(request, requests.EraseRequest | requests.ExportRequest)
-        return self._wire.request(f"/v1/tickets/{ticket.ticket}", line, "text/plain", works=works)
+                raise Unavailable("the archive did not request proof of the new key", _HOSTILE_HINT)
+            line += b"\n" + self._decrypt(ticket.new_challenge, request, (following,))
+        is_slow = isinstance(request, requests.EraseRequest | requests.ExportRequest)
+        return self._http.request(
+            f"/v1/tickets/{ticket.ticket}", line, "text/plain", is_slow=is_slow
+        )
 
-    def _read(
+    def _decrypt(
         self, challenge: str, request: requests.Request, identities: Sequence[Identity]
     ) -> bytes:
         try:
             line = pyrage.decrypt(
-                challenge.encode("ascii", "replace"), [one.secret for one in identities]
+                challenge.encode("ascii", "replace"), [identity.secret for identity in identities]
             )
         except pyrage.DecryptError as error:
             raise EarmarkError(
-                f"the archive's challenge to {self.owner} does not open with this identity",
-                "it is sealed to her active key: is this the right --identity, and the newest?",
+                f"cannot decrypt the archive's challenge for {self.owner} with this identity",
+                f"pass --identity with the file of {self.owner}'s active key",
             ) from error
         digest = requests.digest(request)
         expected = f"{re.escape(self.owner)}:{request.op}:{digest[:16]}:{_NONCE}\n?"
         if not re.fullmatch(expected.encode(), line[:LONGEST_CHALLENGE_BYTES]):
             raise Unavailable(
-                "the archive's challenge is not about this request; nothing was answered",
-                "whoever answers there wants something else read: do not trust it",
+                "the archive's challenge is not for this request; no answer was sent",
+                _HOSTILE_HINT,
             )
         return bytes(line.strip())
 
 
-def _only(reply: HttpResponse, kind: str, most_bytes: int) -> bytes:
+def _body(reply: HttpResponse, kind: str, most_bytes: int) -> bytes:
     _raise_for_error(reply, kind)
     return reply.body(most_bytes)
 
 
 def _raise_for_error(reply: HttpResponse, kind: str) -> None:
-    """Pass what was carried out; turn the rest into an error.
+    """Raise an error unless the response is a result of this media type.
 
     Raises:
-        EarmarkError: the archive says no.
-        UsageError: it does not take the request.
-        Unavailable: it cannot now, or it is no archive.
+        EarmarkError: the archive refuses the request.
+        UsageError: the request is malformed.
+        Unavailable: the archive cannot carry it out now, or the server is not an archive.
     """
     if reply.status in {HTTPStatus.OK, HTTPStatus.CREATED} and reply.kind == kind:
         return
     if reply.status < HTTPStatus.BAD_REQUEST or reply.kind != JSON:
         raise Unavailable(
-            f"who answers is no archive: status {reply.status}", "--archive names another"
+            f"the server is not an Earmark archive (HTTP {reply.status})", "check --archive"
         )
     error = parse(reply.body(), ErrorReply)
-    message, hint = f"the archive says: {sanitize(error.message)}", sanitize(error.hint)
+    message, hint = f"the archive answered: {sanitize(error.message)}", sanitize(error.hint)
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.error == "slow":
         raise Unavailable(message, hint)
     if error.error in {"request", "size", "type"}:
         raise UsageError(message, hint)
     raise EarmarkError(message, _HINTS.get(error.error, hint))
-
-
-_HINTS: Final[dict[str, Any]] = {
-    "owner": "--owner is the short name; it is known once earmark owner confirm was answered",
-    "proof": "ask again; the archive's log has a row about this",
-}

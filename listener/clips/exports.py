@@ -1,6 +1,6 @@
-"""Read an export: a ZIP of which nothing is believed before it is checked, clip by clip.
+"""The reader of exports: verifies a ZIP clip by clip against manifest, receipt and signatures.
 
-Nothing is unpacked: entries are read by names that are known beforehand, each bounded in size.
+The ZIP is untrusted. Nothing is extracted: entries are read by fixed names, each bounded in size.
 """
 
 import errno
@@ -31,8 +31,8 @@ LOG: Final = "access-log.jsonl"
 RECEIPT: Final = "receipt.json"
 LONGEST_LINE_BYTES: Final = 4096
 _SMALL_BYTES: Final = 4 << 20
-# zipfile's own list of what a damaged or hostile file makes it raise.
-_NO_ZIP: Final = (
+# The exceptions that zipfile raises for a damaged or hostile file.
+_ZIP_ERRORS: Final = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -46,14 +46,14 @@ _NO_ZIP: Final = (
 
 
 class ExportReader:
-    """An open export. A context; for one thread.
+    """An open export. A context manager; for one thread.
 
     Args:
         path: the ZIP.
-        archive: the key of the archive that must have signed its receipt.
+        archive: public key of the archive that must have signed the receipt.
 
     Raises:
-        EarmarkError: it is not whole, or not this archive's.
+        EarmarkError: it is incomplete, or not signed by this archive.
         Unavailable: it cannot be read.
     """
 
@@ -62,9 +62,9 @@ class ExportReader:
         with self._translate_errors():
             self._zip = zipfile.ZipFile(path)
         try:
-            self._entries = self._named()
-            self.receipt = receipts.parse_receipt(self._small(RECEIPT), archive)
-            self.devices = self._devices()
+            self._entries = self._list_entries()
+            self.receipt = receipts.parse_receipt(self._read_entry(RECEIPT), archive)
+            self.devices = self._read_devices()
         except BaseException:
             self._zip.close()
             raise
@@ -78,23 +78,23 @@ class ExportReader:
     def check_log(
         self,
         heads: Sequence[hash_chain.LogHead],
-        see: Callable[[hash_chain.LogRow], None] | None = None,
+        on_row: Callable[[hash_chain.LogRow], None] | None = None,
     ) -> None:
-        """Recompute the chain of the access log, up to the receipt's head.
+        """Verify the hash chain of the access log, up to the receipt's head.
 
         Args:
-            heads: those that are known from elsewhere and lie before it.
-            see: is shown each row.
+            heads: earlier heads that the log must contain.
+            on_row: called with each row.
 
         Raises:
-            EarmarkError: it is not what was written; the first wrong row is named.
+            EarmarkError: the log was changed; the message names the first wrong row.
         """
 
         def rows() -> Iterator[hash_chain.LogRow]:
             for fields in self._lines(LOG):
                 row = hash_chain.parse_row(fields)
-                if see is not None:
-                    see(row)
+                if on_row is not None:
+                    on_row(row)
                 yield row
 
         hash_chain.verify_chain(rows(), [self.receipt.head, *heads])
@@ -102,80 +102,80 @@ class ExportReader:
     def clips(
         self, devices: Mapping[str, Ed25519PublicKey]
     ) -> Iterator[tuple[ManifestLine, bytes]]:
-        """Yield each clip, sealed, and what the manifest says of it, once both agree.
+        """Yield each verified clip as its manifest line and its sealed bytes.
 
         Args:
-            devices: whose signatures to believe.
+            devices: public keys of the trusted devices, by name.
 
         Raises:
-            EarmarkError: a clip is missing, too many, changed, or not for whom it was made.
+            EarmarkError: a clip is missing, added, changed, or not the owner's.
         """
         left = {name for name in self._entries if name.startswith("clips/")}
         digest = hashlib.sha256()
         count = 0
         for raw in self._raw_lines(MANIFEST):
             digest.update(raw)
-            line = self._line(raw)
+            line = self._parse_line(raw)
             name = f"clips/{line.clip}.earmark"
             if name not in left:
-                raise self._error(f"clip {line.clip} is missing or twice in the manifest")
+                raise self._error(f"clip {line.clip} is missing, or twice in the manifest")
             left.remove(name)
             count += 1
             yield line, self._clip(name, line, devices)
         if left:
-            raise self._error(f"{len(left)} clips are in no manifest")
+            raise self._error(f"{len(left)} clips are not in the manifest")
         if (digest.hexdigest(), count) != (self.receipt.manifest_sha256, self.receipt.count):
-            raise self._error("the manifest is not the one that the archive signed")
+            raise self._error("the manifest does not match the receipt")
         if self.receipt.kind != "export":
-            raise self._error("its receipt is for something else")
+            raise self._error("its receipt is not for an export")
 
     def _clip(
         self, name: str, line: ManifestLine, devices: Mapping[str, Ed25519PublicKey]
     ) -> bytes:
-        data = self._small(name, ENVELOPE_LIMIT_BYTES)
+        data = self._read_entry(name, ENVELOPE_LIMIT_BYTES)
         if hashlib.sha256(data).hexdigest() != line.sha256 or len(data) != line.bytes:
-            raise self._error(f"clip {line.clip} is not the one in the manifest")
+            raise self._error(f"clip {line.clip} does not match its hash in the manifest")
         try:
             header = verify_device(data, devices).header
         except BadEnvelope as error:
             raise self._error(f"clip {line.clip}: {error}") from error
-        told = (header.clip, header.device, header.seq, header.t, header.ttl_s, header.okey)
-        if told != (line.clip, line.device, line.seq, line.t, line.ttl_s, line.okey):
-            raise self._error(f"clip {line.clip} is not what the manifest says")
+        fields = (header.clip, header.device, header.seq, header.t, header.ttl_s, header.okey)
+        if fields != (line.clip, line.device, line.seq, line.t, line.ttl_s, line.okey):
+            raise self._error(f"the header of clip {line.clip} does not match the manifest")
         if header.owner != self.receipt.owner:
-            raise self._error(f"clip {line.clip} is not {self.receipt.owner}'s")
+            raise self._error(f"clip {line.clip} does not belong to {self.receipt.owner}")
         return data
 
-    def _named(self) -> dict[str, zipfile.ZipInfo]:
-        found = {}
+    def _list_entries(self) -> dict[str, zipfile.ZipInfo]:
+        entries: dict[str, zipfile.ZipInfo] = {}
         for entry in self._zip.infolist():
-            if entry.filename in found or entry.compress_type != zipfile.ZIP_STORED:
-                raise self._error("an entry is there twice, or packed")
-            found[entry.filename] = entry
+            if entry.filename in entries or entry.compress_type != zipfile.ZIP_STORED:
+                raise self._error("an entry is duplicated or compressed")
+            entries[entry.filename] = entry
         extra = [
             name
-            for name in found
+            for name in entries
             if name not in {PAGE, MANIFEST, DEVICES, LOG, RECEIPT} and not name.startswith("clips/")
         ]
-        missing = {PAGE, MANIFEST, DEVICES, LOG, RECEIPT} - found.keys()
+        missing = {PAGE, MANIFEST, DEVICES, LOG, RECEIPT} - entries.keys()
         if extra or missing:
-            raise self._error("entries are missing, or foreign ones are inside")
-        return found
+            raise self._error("entries are missing or unexpected")
+        return entries
 
-    def _devices(self) -> dict[str, str]:
+    def _read_devices(self) -> dict[str, str]:
         try:
-            devices = msgspec.json.decode(self._small(DEVICES), type=dict[str, str])
+            devices = msgspec.json.decode(self._read_entry(DEVICES), type=dict[str, str])
             for text in devices.values():
                 keys.parse_device(text)
         except (ValueError, RecursionError, ConfigError) as error:
-            raise self._error("its list of devices is none") from error
+            raise self._error(f"{DEVICES} is malformed") from error
         return devices
 
-    def _line(self, raw: bytes) -> ManifestLine:
+    def _parse_line(self, raw: bytes) -> ManifestLine:
         try:
             return msgspec.json.decode(raw, type=ManifestLine)
         except (ValueError, RecursionError) as error:
-            raise self._error("its manifest is none") from error
+            raise self._error(f"{MANIFEST} is malformed") from error
 
     def _lines(self, name: str) -> Iterator[dict[str, Any]]:
         return parse_lines(self._raw_lines(name))
@@ -184,54 +184,55 @@ class ExportReader:
         with self._translate_errors(), self._zip.open(self._entries[name]) as file:
             yield from raw_lines(file)
 
-    def _small(self, name: str, most_bytes: int = _SMALL_BYTES) -> bytes:
+    def _read_entry(self, name: str, most_bytes: int = _SMALL_BYTES) -> bytes:
         with self._translate_errors(), self._zip.open(self._entries[name]) as file:
             data = file.read(most_bytes + 1)
         if len(data) > most_bytes:
-            raise self._error("an entry is too long to be what its name says")
+            raise self._error("an entry exceeds its size limit")
         return data
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         try:
             yield
-        except _NO_ZIP as error:
-            raise self._error("it is not a whole ZIP") from error
+        except _ZIP_ERRORS as error:
+            raise self._error("it is not a complete ZIP file") from error
         except OSError as error:
-            if error.errno == errno.EINVAL:  # it sent us to a place before its beginning
-                raise self._error("it is not a whole ZIP") from error
-            why = error.strerror or error
-            raise Unavailable(f"cannot read {self._path}: {why}") from error
+            if error.errno == errno.EINVAL:  # the ZIP names an offset before its beginning
+                raise self._error("it is not a complete ZIP file") from error
+            reason = error.strerror or error
+            raise Unavailable(f"cannot read {self._path}: {reason}") from error
 
-    def _error(self, why: str) -> EarmarkError:
+    def _error(self, detail: str) -> EarmarkError:
         return EarmarkError(
-            f"the export {self._path} is not sound: {why}", "export again, and believe none of it"
+            f"the export {self._path} is not valid: {detail}",
+            "delete it and run earmark clips export again",
         )
 
 
 def raw_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield lines with their ends, each of a length that a row can have.
+    """Yield lines with their line ends, each of at most ``LONGEST_LINE_BYTES``.
 
     Raises:
-        EarmarkError: one is longer.
+        EarmarkError: a line is longer.
     """
     while line := file.readline(LONGEST_LINE_BYTES + 1):
         if len(line) > LONGEST_LINE_BYTES:
-            raise EarmarkError("a line is too long to be one of an export or a log")
+            raise EarmarkError(f"a line is longer than {LONGEST_LINE_BYTES} bytes")
         yield line
 
 
 def parse_lines(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield what JSON lines say.
+    """Yield the objects of JSON lines.
 
     Raises:
-        EarmarkError: one is no JSON object; the line is named.
+        EarmarkError: a line is not a JSON object; the message has its number.
     """
     for number, line in enumerate(lines, 1):
         try:
             fields = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise EarmarkError(f"line {number} is no row of a log") from error
+            raise EarmarkError(f"line {number} is not a row of an access log") from error
         if not isinstance(fields, dict):
-            raise EarmarkError(f"line {number} is no row of a log")
+            raise EarmarkError(f"line {number} is not a row of an access log")
         yield fields

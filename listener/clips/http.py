@@ -1,9 +1,7 @@
-"""Where an archive is: TLS 1.3 with the household's authority, or a Unix socket.
+"""The HTTP client for the archive: TLS 1.3 with the household's certificate authority, or a socket.
 
-HTTP to the archive, which is trusted in nothing.
-
-Whatever the other side sends, the answer is bounded in size and in time, or is ``Unavailable``.
-Python's own client is enough: one request a connection, no redirects, no cookies, no proxies.
+The server is untrusted: every response is bounded in size and in time, or raises ``Unavailable``.
+It uses ``http.client``, with one request a connection and no redirects, cookies or proxies.
 """
 
 import http.client
@@ -21,27 +19,31 @@ from listener.errors import ConfigError, Unavailable, UsageError
 
 CONNECT_S: Final = 10.0
 PORT: Final = 443
+SMALL_BYTES: Final = 64 << 10
+PIECE_BYTES: Final = 64 << 10
+SLOWEST_BYTES_A_S: Final = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an archive is."""
+    """Address of an archive."""
 
     text: str
-    """As it was typed, for messages."""
+    """The address as given on the command line, for messages."""
     connect: Callable[[], http.client.HTTPConnection]
+    """Creates a connection, not yet open."""
 
 
 def parse_address(text: str, ca: Path | None) -> Address:
-    """Read ``https://host[:port]``, or the path of a socket, with or without ``unix:``.
+    """Parse ``https://host[:port]``, or the path of a socket, with or without ``unix:``.
 
     Args:
-        text: as typed.
-        ca: the household's authority, which alone is believed.
+        text: the address.
+        ca: certificate of the household's authority, the only one trusted.
 
     Raises:
-        UsageError: it is neither, or there is no authority to check it with.
-        ConfigError: the authority's file is none.
+        UsageError: the address is malformed, or ``ca`` is missing for HTTPS.
+        ConfigError: ``ca`` is not a certificate.
     """
     if text.startswith(("/", "unix:")):
         path = text.removeprefix("unix:")
@@ -53,15 +55,15 @@ def parse_address(text: str, ca: Path | None) -> Address:
         host = port = url = None
     if url is None or not host or url.scheme != "https" or url.path not in {"", "/"} or url.query:
         raise UsageError(
-            f"{text!r} is no address of an archive",
-            "https://HOST:PORT, or the path of its socket; nothing is asked in the clear",
+            f"{text!r} is not an address of an archive",
+            "pass https://HOST:PORT or the path of its socket; plain HTTP is not supported",
         )
     if ca is None:
         raise UsageError(
-            "nothing here says which archive is the household's",
-            "--ca FILE names the authority; earmark household join brings it",
+            "no certificate authority is configured to verify the archive",
+            "pass --ca FILE, or join the household: earmark household join",
         )
-    context = _context(ca)
+    context = _tls_context(ca)
     return Address(
         text,
         lambda: http.client.HTTPSConnection(host, port or PORT, timeout=CONNECT_S, context=context),
@@ -76,55 +78,54 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        wire.settimeout(CONNECT_S)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(CONNECT_S)
         try:
-            wire.connect(self._path)
+            sock.connect(self._path)
         except BaseException:
-            wire.close()
+            sock.close()
             raise
-        self.sock = wire
+        self.sock = sock
 
 
-def _context(ca: Path) -> ssl.SSLContext:
+def _tls_context(ca: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
         context.load_verify_locations(cafile=ca)
     except (OSError, ssl.SSLError) as error:
-        reason = error.strerror if not isinstance(error, ssl.SSLError) else "it is no certificate"
+        reason = (
+            error.strerror if not isinstance(error, ssl.SSLError) else "it is not a certificate"
+        )
         raise ConfigError(
-            f"cannot use the authority {ca}: {reason}",
-            "it is ca.crt, which earmark household join brings",
+            f"cannot load the certificate authority {ca}: {reason}",
+            "pass the household's ca.crt, which earmark household join stores",
         ) from error
     return context
 
 
-SMALL_BYTES: Final = 64 << 10
-PIECE_BYTES: Final = 64 << 10
-SLOWEST_BYTES_A_S: Final = 1000.0
-
-
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait for an answer's head, and from then on for its first byte."""
+    """Timeouts of a request, in seconds."""
 
     head_s: float = 60.0
+    """Until the head of the response is complete."""
     body_s: float = 300.0
+    """For the body, besides one second for each ``SLOWEST_BYTES_A_S``."""
     work_s: float = 1800.0
-    """For the head where the archive has to erase or verify, for all we know, 100,000 clips."""
+    """Instead of ``head_s``, where the archive may have to erase or verify 100,000 clips."""
 
 
 class HttpResponse:
-    """An answer whose body is still to be read. A context; for one thread."""
+    """A response whose body is read on demand. A context manager; for one thread."""
 
     def __init__(
-        self, where: str, connection: http.client.HTTPConnection, patience: Timeouts
+        self, where: str, connection: http.client.HTTPConnection, timeouts: Timeouts
     ) -> None:
         self._where = where
         self._connection = connection
-        self._patience = patience
-        self._watch: _Deadline | None = None
+        self._timeouts = timeouts
+        self._deadline: _Deadline | None = None
         self._response: http.client.HTTPResponse | None = None
         self.status = 0
         self.kind = ""
@@ -134,17 +135,17 @@ class HttpResponse:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._watch is not None:
-            self._watch.stop()
+        if self._deadline is not None:
+            self._deadline.stop()
         if self._response is not None:
             self._response.close()
         self._connection.close()
 
     def send(self, method: str, path: str, body: bytes | None, kind: str) -> None:
-        """Send the request and read the head of the answer.
+        """Send the request and read the head of the response.
 
         Raises:
-            Unavailable: nobody is there, or who is there speaks no HTTP, or slowly.
+            Unavailable: no server answers, or not in HTTP, or not in time.
         """
         headers = {"connection": "close", "accept-encoding": "identity"}
         if body is not None:
@@ -153,57 +154,57 @@ class HttpResponse:
             self._connection.connect()
         except ssl.SSLCertVerificationError as error:
             raise Unavailable(
-                f"who answers at {self._where} is not this household's archive",
-                "--ca names the household's authority, and the host must be as in its certificate",
+                f"the server at {self._where} is not this household's archive",
+                "check --ca, and that its certificate names this host",
             ) from error
         except OSError as error:
             raise Unavailable(
-                f"no archive at {self._where}: {error.strerror or error}",
-                "does earmark archive run there, and is this its address? --archive names another",
+                f"cannot connect to the archive at {self._where}: {error.strerror or error}",
+                "run earmark archive serve there, or check --archive",
             ) from error
         try:
-            wire: socket.socket = self._connection.sock
-            self._watch = _Deadline(wire, self._patience.head_s)
-            # The watch ends what drips; this ends what says nothing.
-            wire.settimeout(max(self._patience.head_s, self._patience.body_s))
+            sock: socket.socket = self._connection.sock
+            self._deadline = _Deadline(sock, self._timeouts.head_s)
+            # The deadline ends a slow response; the socket's timeout ends a silent one.
+            sock.settimeout(max(self._timeouts.head_s, self._timeouts.body_s))
             self._connection.request(method, path, body, headers)
             self._response = self._connection.getresponse()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._error("gave no answer that is HTTP", error) from error
-        self._watch.until(self._patience.body_s)
+            raise self._error("did not answer in HTTP", error) from error
+        self._deadline.extend(self._timeouts.body_s)
         self.status = self._response.status
         self.kind = (self._response.getheader("content-type") or "").partition(";")[0].strip()
 
     def pieces(self, most_bytes: int) -> Iterator[bytes]:
-        """Yield the body, whole, or raise.
+        """Yield the whole body in pieces, or raise.
 
         Args:
-            most_bytes: what is longer is refused before it is held.
+            most_bytes: limit of its size; a longer body is refused before it is buffered.
 
         Raises:
-            Unavailable: it broke off, is too long, or comes too slowly.
+            Unavailable: the body is incomplete, too long or too slow.
         """
-        response, watch = self._response, self._watch
-        if response is None or watch is None:
-            raise self._error("was not asked")
-        told, got = response.length, 0
-        if told is not None and told > most_bytes:
-            raise self._error("sends more than an answer can be")
-        while told is None or got < told:
-            most = PIECE_BYTES if told is None else min(PIECE_BYTES, told - got)
+        response, deadline = self._response, self._deadline
+        if response is None or deadline is None:
+            raise self._error("got no request")
+        length, received = response.length, 0
+        if length is not None and length > most_bytes:
+            raise self._error(f"sent more than {most_bytes} bytes")
+        while length is None or received < length:
+            most = PIECE_BYTES if length is None else min(PIECE_BYTES, length - received)
             try:
                 piece = response.read1(most)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                raise self._error("broke off in the middle of its answer", error) from error
+                raise self._error("closed the connection early", error) from error
             if not piece:
                 break
-            got += len(piece)
-            if got > most_bytes:
-                raise self._error("sends more than an answer can be")
-            watch.until(self._patience.body_s + got / SLOWEST_BYTES_A_S)
+            received += len(piece)
+            if received > most_bytes:
+                raise self._error(f"sent more than {most_bytes} bytes")
+            deadline.extend(self._timeouts.body_s + received / SLOWEST_BYTES_A_S)
             yield piece
-        if watch.is_over or (told is not None and got < told):
-            raise self._error("broke off in the middle of its answer")
+        if deadline.is_over or (length is not None and received < length):
+            raise self._error("closed the connection early")
 
     def body(self, most_bytes: int = SMALL_BYTES) -> bytes:
         """Return the whole body.
@@ -211,53 +212,55 @@ class HttpResponse:
         Raises:
             Unavailable: as for ``pieces``.
         """
-        held = bytearray()
+        body = bytearray()
         for piece in self.pieces(most_bytes):
-            held += piece
-        return bytes(held)
+            body += piece
+        return bytes(body)
 
-    def _error(self, what: str, why: Exception | None = None) -> Unavailable:
-        # Where nothing comes at all, the socket's own patience may end before the watch's.
-        if isinstance(why, TimeoutError) or (self._watch is not None and self._watch.is_over):
-            what = "takes too long"
-        return Unavailable(f"the archive at {self._where} {what}", "try again later")
+    def _error(self, event: str, cause: Exception | None = None) -> Unavailable:
+        # For a silent server the socket's timeout may end before the deadline.
+        if isinstance(cause, TimeoutError) or (
+            self._deadline is not None and self._deadline.is_over
+        ):
+            event = "did not answer in time"
+        return Unavailable(f"the archive at {self._where} {event}", "try again later")
 
 
 class HttpClient:
-    """Asks one archive, a connection each time. For one thread.
+    """HTTP client for one archive, with a connection for each request. For one thread.
 
     Args:
-        address: where it is.
-        patience: how long to wait.
+        address: address of the archive.
+        timeouts: timeouts of each request.
     """
 
-    def __init__(self, address: Address, patience: Timeouts | None = None) -> None:
+    def __init__(self, address: Address, timeouts: Timeouts | None = None) -> None:
         self._address = address
-        self._patience = patience or Timeouts()
+        self._timeouts = timeouts or Timeouts()
 
     @property
     def where(self) -> str:
-        """The address as it was typed."""
+        """The address as given on the command line."""
         return self._address.text
 
     def request(
-        self, path: str, body: bytes | None = None, kind: str = "", *, works: bool = False
+        self, path: str, body: bytes | None = None, kind: str = "", *, is_slow: bool = False
     ) -> HttpResponse:
-        """GET ``path``, or POST ``body``; return the answer, to be used as a context.
+        """GET ``path``, or POST ``body``; return the response, a context manager.
 
         Args:
-            path: on the archive.
-            body: what is posted.
-            kind: its media type.
-            works: whether the archive has work to do before it says anything.
+            path: path on the server.
+            body: body to post.
+            kind: media type of the body.
+            is_slow: True if the archive has work to do before it responds.
 
         Raises:
-            Unavailable: nobody answers in HTTP and in time.
+            Unavailable: no server answers in HTTP and in time.
         """
-        patience = self._patience
-        if works:
-            patience = replace(patience, head_s=patience.work_s)
-        reply = HttpResponse(self.where, self._address.connect(), patience)
+        timeouts = self._timeouts
+        if is_slow:
+            timeouts = replace(timeouts, head_s=timeouts.work_s)
+        reply = HttpResponse(self.where, self._address.connect(), timeouts)
         try:
             reply.send("GET" if body is None else "POST", path, body, kind)
         except BaseException:
@@ -267,32 +270,36 @@ class HttpClient:
 
 
 class _Deadline:
-    """Hangs up when time is over: a time-out alone lets a peer drip for ever."""
+    """A total timeout: shuts the socket down when it ends.
 
-    def __init__(self, wire: socket.socket, first_s: float) -> None:
-        self._wire = wire
+    The socket's own timeout applies to each read, so that a slow server could send without end.
+    """
+
+    def __init__(self, sock: socket.socket, first_s: float) -> None:
+        self._sock = sock
         self._began_s = time.monotonic()
         self._end_s = self._began_s + first_s
         self._stopped = threading.Event()
         self.is_over = False
-        self._thread = threading.Thread(target=self._turn, name="patience", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="deadline", daemon=True)
         self._thread.start()
 
-    def until(self, total_s: float) -> None:
-        """Wait until ``total_s`` after the beginning."""
+    def extend(self, total_s: float) -> None:
+        """Set the deadline to ``total_s`` seconds after the construction."""
         self._end_s = self._began_s + total_s
 
     def stop(self) -> None:
+        """Cancel the deadline."""
         self._stopped.set()
         self._thread.join()
 
-    def _turn(self) -> None:
+    def _run(self) -> None:
         while (left_s := self._end_s - time.monotonic()) > 0:
             if self._stopped.wait(min(left_s, 1.0)):
                 return
         self.is_over = True
         try:
-            # The plain socket's own: TLS would say goodbye first, to somebody who does not listen.
-            socket.socket.shutdown(self._wire, socket.SHUT_RDWR)
+            # The plain socket's method: TLS would first send close_notify, which may block.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
         except OSError:
-            return  # it is gone already
+            return  # the socket is closed already

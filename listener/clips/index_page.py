@@ -1,4 +1,4 @@
-"""The page and the list that lie beside an owner's opened clips. Pure; for her own machine."""
+"""The pages index.html and index.json of a folder of opened clips. Pure."""
 
 import html
 import json
@@ -15,9 +15,9 @@ _HEAD: Final = """\
 <style>body{{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}}
 td,th{{text-align:left;padding:.2em .8em .2em 0;vertical-align:middle}}</style>
 <h1>Clips of {owner}</h1>
-<p>{count} clips, opened on this machine on {made}. Each was checked: a speaker of the household
-signed it, and it was sealed to {owner}'s key alone. The sound lies in the clear beside this page;
-whoever reads this folder hears it. Times are UTC.</p>
+<p>{count} clips, opened on this machine on {made}. Each clip was verified: a speaker of the
+household signed it, and it was sealed only to {owner}'s key. The recordings in this folder are not
+encrypted. Anyone who can read this folder can play them. Times are UTC.</p>
 <table>
 <tr><th>begins<th>speaker<th>word<th>score<th>length<th>
 """
@@ -25,12 +25,12 @@ _COLUMNS: Final = ("t", "device", "word", "score")
 
 
 def render_html(owner: str, made: str, rows: Sequence[dict[str, Any]]) -> bytes:
-    """Return the page.
+    """Return index.html as UTF-8.
 
     Args:
-        owner: her name.
-        made: the time, as envelopes spell it.
-        rows: as ``render_json`` takes them.
+        owner: the owner's name.
+        made: the time of opening, in the format of envelope headers.
+        rows: as for ``render_json``.
     """
     lines = [_HEAD.format(owner=html.escape(owner), made=html.escape(made), count=len(rows))]
     for row in rows:
@@ -40,17 +40,17 @@ def render_html(owner: str, made: str, rows: Sequence[dict[str, Any]]) -> bytes:
             sound = f'<td>{row["ms"] / 1000:.1f} s<td><audio controls preload="none" src="{file}">'
             lines.append(f"<tr>{cells}{sound}</audio>\n")
         else:
-            why = html.escape(str(row.get("closed", "")))
-            lines.append(f"<tr>{cells}<td><td>closed: {why}\n")
+            reason = html.escape(str(row.get("closed", "")))
+            lines.append(f"<tr>{cells}<td><td>closed: {reason}\n")
     lines.append("</table>\n</html>\n")
     return "".join(lines).encode()
 
 
 def render_json(rows: Iterable[dict[str, Any]]) -> bytes:
-    """Return the list: an object for each clip, with what stands inside the envelope.
+    """Return index.json: an object for each clip.
 
     Args:
-        rows: each with the public fields, and either ``file`` and the private ones, or ``closed``,
-            which says why it was not opened.
+        rows: each with the public fields, and either ``file`` and the private fields, or
+            ``closed``, the reason why the clip was not opened.
     """
     return json.dumps(list(rows), indent=2).encode() + b"\n"

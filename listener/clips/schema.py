@@ -1,7 +1,7 @@
-"""What the archive answers, by its schemas. Pure: text that was received is never believed.
+"""Response schemas of the client. Pure.
 
-Unknown fields pass, so that a newer archive is understood; a field that is not what it must be is
-refused with all the rest.
+Responses are untrusted. Unknown fields are ignored, so that a newer archive is understood; one
+invalid field makes the whole response invalid.
 """
 
 from typing import Annotated, Any, Final, TypeVar
@@ -18,11 +18,11 @@ _KeyText = Annotated[str, Meta(pattern=r"^ed25519:[A-Za-z0-9+/]{43}=\Z")]
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of an answer."""
+    """A response or a part of one."""
 
 
 class TicketReply(_Reply, frozen=True, kw_only=True):
-    """A question that only the owner's key can read."""
+    """A ticket and its challenge, encrypted to the owner's key."""
 
     ticket: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
     challenge: Annotated[str, Meta(max_length=4096)]
@@ -30,7 +30,7 @@ class TicketReply(_Reply, frozen=True, kw_only=True):
 
 
 class ErrorReply(_Reply, frozen=True, kw_only=True):
-    """Why not."""
+    """An error: its word, message and hint."""
 
     error: Annotated[str, Meta(pattern=r"^[a-z-]{1,32}\Z")]
     message: Annotated[str, Meta(max_length=1000)]
@@ -38,7 +38,7 @@ class ErrorReply(_Reply, frozen=True, kw_only=True):
 
 
 class ListedClip(_Reply, frozen=True, kw_only=True):
-    """A clip as the archive sees it from outside."""
+    """A clip, with the fields of its public header."""
 
     clip: ClipId
     device: ShortName
@@ -58,25 +58,25 @@ class ListReply(_Reply, frozen=True, kw_only=True):
 
 
 class RetentionReply(_Reply, frozen=True, kw_only=True):
-    """How long clips are kept at most; None where only each clip's own time counts."""
+    """Retention limit of an owner in days; None if only each clip's ``ttl_s`` applies."""
 
     owner: ShortName
     days: _Count | None = None
 
 
 class KeysReply(_Reply, frozen=True, kw_only=True):
-    """Which keys count as hers, and those of the devices."""
+    """Keys of the owner and of the devices."""
 
     owner: ShortName
     active: KeyId
     retired: tuple[KeyId, ...] = ()
     devices: dict[ShortName, _KeyText] = {}
     sealed_to: dict[ShortName, KeyId | None] = {}
-    """To which key each device sealed the newest clip of hers that the archive has."""
+    """Key of the owner's newest clip from each device, or None."""
 
 
 class ArchiveReply(_Reply, frozen=True, kw_only=True):
-    """Which archive this is, and where its log ends, signed."""
+    """Public key of the archive and signed head of its access log."""
 
     archive: _KeyText
     head: dict[str, Any]
@@ -92,7 +92,7 @@ class LogReply(_Reply, frozen=True, kw_only=True):
 
 
 class ManifestLine(_Reply, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One clip of an export."""
+    """A line of an export's manifest: one clip."""
 
     clip: ClipId
     device: ShortName
@@ -108,24 +108,24 @@ _Any = TypeVar("_Any")
 
 
 def parse(data: bytes, kind: type[_Any]) -> _Any:
-    """Read an answer.
+    """Parse a response.
 
     Args:
-        data: any bytes at all.
-        kind: what it must be.
+        data: any bytes.
+        kind: schema of the response.
 
     Raises:
-        Unavailable: it is anything else. Nothing else is ever raised.
+        Unavailable: the data does not match the schema; no other error is raised.
     """
     try:
         return msgspec.json.decode(data, type=kind)
     except (ValueError, RecursionError) as error:
         raise Unavailable(
-            "the archive's answer is not what it must be",
-            "is it an archive of earmark, and of this version?",
+            "the archive's answer is malformed",
+            "check --archive, and update Earmark if the versions differ",
         ) from error
 
 
 def sanitize(text: str) -> str:
-    """Return words of a stranger as a terminal can take them: one line, nothing that steers it."""
+    """Return untrusted text as one printable line of at most 300 characters."""
     return "".join(letter if letter.isprintable() else " " for letter in text[:300]).strip()

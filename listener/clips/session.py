@@ -1,4 +1,4 @@
-"""Where an owner asks from: her archive, her keys and what she has seen; and how she says it."""
+"""The session of a command: archive client, keys, trust store, and parsers of arguments."""
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,22 +27,28 @@ SOCKET: Final = "archive.sock"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What every action works with. For one thread."""
+    """An owner's client and trust store. For one thread."""
 
     asker: ArchiveClient
+    """Client of the archive."""
     known: TrustStore
+    """Pinned keys and the last log head."""
 
     @classmethod
     def create(cls, arguments: argparse.Namespace, settings: Config) -> "Session":
-        """Sit down, and ask nothing yet.
+        """Create a session; sends no request.
+
+        Args:
+            arguments: the command line's ``owner``, ``identity``, ``archive`` and ``ca``.
+            settings: the configuration.
 
         Raises:
-            UsageError: owner, identity or archive are not named, or not as they must be.
-            ConfigError: a file that is named is not what it should be.
+            UsageError: owner or identity is missing, or the archive's address is malformed.
+            ConfigError: a file is damaged.
         """
         if arguments.owner is None or arguments.identity is None:
             raise UsageError(
-                "whose clips, and with which key?", "--owner NAME --identity FILE say both"
+                "--owner and --identity are required", "pass --owner NAME --identity FILE"
             )
         home = Path(settings.home)
         ca = home / "tls" / "ca.crt"
@@ -56,32 +62,32 @@ class Session:
         )
 
     def request(self, op: str, **fields: Any) -> requests.Request:  # noqa: ANN401 - each has its schema
-        """Return a request as the archive will read it.
+        """Build a request and validate it as the archive does.
 
         Args:
-            op: its name.
+            op: name of the operation.
             fields: as in ``docs/reference/http-api.md``; None is left out.
 
         Raises:
-            UsageError: it is none.
+            UsageError: the request is malformed.
         """
-        given = {name: value for name, value in fields.items() if value is not None}
-        body = {"owner": self.asker.owner, "request": {"op": op} | given}
+        present = {name: value for name, value in fields.items() if value is not None}
+        body = {"owner": self.asker.owner, "request": {"op": op} | present}
         return requests.parse(msgspec.json.encode(body)).request
 
     def archive_key(self) -> Ed25519PublicKey:
-        """Return the key with which the archive signs: as seen before, or as seen now.
+        """Return the archive's public key; pin it at the first use.
 
         Raises:
-            EarmarkError: it is another than before.
-            Unavailable: the archive does not answer as one.
+            EarmarkError: the key differs from the pinned one.
+            Unavailable: no archive answers.
         """
         return self.known.archive or self.known.pin_archive(
             self.asker.get_archive(ArchiveReply).archive
         )
 
     def known_heads(self) -> list[LogHead]:
-        """Return where the log ended when it was last seen."""
+        """Return the last verified log head, if any."""
         return [] if self.known.head is None else [self.known.head]
 
     def list_clips(
@@ -91,11 +97,11 @@ class Session:
 
         Args:
             arguments: the command line's.
-            limit: how many clips a page has.
+            limit: largest number of clips in a page.
 
         Raises:
-            EarmarkError: the answer is no.
-            Unavailable: the archive does not answer as one.
+            EarmarkError: the archive refuses the request.
+            Unavailable: no archive answers.
         """
         after = ""
         while True:
@@ -107,19 +113,21 @@ class Session:
             if page.next is None:
                 return
             if page.next <= after:
-                raise Unavailable("the archive's list goes in circles", "try again later")
+                raise Unavailable(
+                    "the archive returned the same page twice", "report this as a bug"
+                )
             after = page.next
 
     def open(self, data: bytes) -> OpenedClip:
-        """Open a clip here.
+        """Verify and decrypt a clip on this machine.
 
         Args:
-            data: the envelope, which nobody has checked.
+            data: the envelope, unverified.
 
         Raises:
-            NotForYou: it is sealed to a key that is not in her identity.
-            BadEnvelope: it is not a clip of hers that a known speaker made.
-            EarmarkError: a speaker's key is another than before.
+            NotForYou: it is sealed to a key that is not in the identity file.
+            BadEnvelope: it is not a clip of the owner from a known speaker.
+            EarmarkError: a speaker's key differs from the pinned one.
         """
         header = form.parse_envelope(data).header
         if header.device not in self.known.devices():
@@ -131,28 +139,28 @@ class Session:
 def open_own_clip(
     data: bytes, owner: str, identities: Sequence[Identity], devices: Mapping[str, Ed25519PublicKey]
 ) -> OpenedClip:
-    """Open a clip, offline; raises as ``Session.open``.
+    """Verify and decrypt a clip offline; raises as ``Session.open``.
 
     Args:
         data: the envelope.
-        owner: whose it must be.
-        identities: her keys.
-        devices: whose signatures to believe.
+        owner: the owner it must belong to.
+        identities: the owner's secret keys.
+        devices: public keys of the trusted devices, by name.
     """
     header = form.parse_envelope(data).header
     if header.owner != owner:
-        raise BadEnvelope(f"this clip is not {owner}'s")
+        raise BadEnvelope(f"this clip does not belong to {owner}")
     if header.okey not in {identity.okey for identity in identities}:
         raise NotForYou(
-            "this clip is sealed to a key that is not in the identity",
-            "an identity file may hold several, a line each: put the older ones into it too",
+            "this clip is sealed to a key that is not in the identity file",
+            "add the older key to the identity file, one key a line",
         )
     recipients = [identity.recipient for identity in identities]
     return open_envelope(data, identities, devices, {owner: recipients})
 
 
 def selection_fields(arguments: argparse.Namespace) -> dict[str, str | None]:
-    """Return the fields of a request that say which clips."""
+    """Return the selection fields of a request from the command line."""
     return {
         name: getattr(arguments, field, None)
         for name, field in (
@@ -165,10 +173,14 @@ def selection_fields(arguments: argparse.Namespace) -> dict[str, str | None]:
 
 
 def read_receipt(path: Path, archive: Ed25519PublicKey) -> receipts.Receipt:
-    """Read a receipt's file, and check who signed it.
+    """Read a receipt's file and verify its signature.
+
+    Args:
+        path: the file.
+        archive: public key of the archive that must have signed it.
 
     Raises:
-        EarmarkError: it is none, or another archive's.
+        EarmarkError: it is malformed, or not signed by this archive.
         Unavailable: it cannot be read.
     """
     try:
@@ -180,29 +192,31 @@ def read_receipt(path: Path, archive: Ed25519PublicKey) -> receipts.Receipt:
 
 
 def parse_moment(text: str) -> str:
-    """Read a day or a moment, in UTC where it does not say otherwise, for argparse."""
+    """Parse a date or time (ISO 8601; UTC by default) for argparse; return it as headers do."""
     try:
-        found = datetime.fromisoformat(text)
-        return form.format_timestamp(found.replace(tzinfo=UTC) if found.tzinfo is None else found)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return form.format_timestamp(moment)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no moment such as 2026-11-22 or 2026-11-22T08:00Z"
+            f"{text!r} is not a date or time such as 2026-11-22 or 2026-11-22T08:00Z"
         ) from None
 
 
-def argument_type(kind: Any, what: str) -> Callable[[str], str]:  # noqa: ANN401 - an annotated type
-    """Return what lets argparse take words of one kind only.
+def argument_type(kind: Any, noun: str) -> Callable[[str], str]:  # noqa: ANN401 - an annotated type
+    """Return an argparse type that accepts values of an annotated type.
 
     Args:
         kind: the annotated type.
-        what: names it, for the message.
+        noun: its name in the error message.
     """
 
-    def read(text: str) -> str:
+    def convert(text: str) -> str:
         try:
-            found: str = msgspec.convert(text, kind)
+            value: str = msgspec.convert(text, kind)
         except msgspec.ValidationError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no {what}") from None
-        return found
+            raise argparse.ArgumentTypeError(f"{text!r} is not a valid {noun}") from None
+        return value
 
-    return read
+    return convert

@@ -1,8 +1,8 @@
-"""What this machine knows of the household: the archive's key, the speakers' keys, the log.
+"""The trust store: pinned keys of archive and speakers, and the last log head (``known.json``).
 
-The archive's key is the one that the join line named, where this machine joined by one. Everything
-else is believed when first seen, and held against the archive from then on: another key for the
-same name, or a log that does not pass through where it once ended, is an error and not an update.
+The archive's key comes from the join line, if this machine joined by one. Every other key is
+trusted on first use and pinned, as in ssh's ``known_hosts``: a different key for the same name, or
+a log that does not contain the last head, is an error and not an update.
 """
 
 from collections.abc import Mapping
@@ -32,11 +32,15 @@ class _StoredTrust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class TrustStore:
-    """What was seen, kept in ``<home>/clips/``. For one thread.
+    """Store in ``<home>/clips/``. For one thread.
 
     Args:
-        home: the folder of this installation. Where it has a roster, that is believed before
-            anything the archive says about speakers.
+        home: folder of this installation. If it has a roster, the roster's device keys take
+            precedence over those that the archive reports.
+
+    Raises:
+        ConfigError: a file is damaged.
+        Unavailable: a file cannot be read.
     """
 
     def __init__(self, home: Path) -> None:
@@ -44,95 +48,95 @@ class TrustStore:
         self._path = self.folder / _FILE
         self._roster = Home(home).roster().device_keys()
         self._pinned = Home(home).pinned_archive()
-        self._kept = self._read()
+        self._stored = self._read()
 
     @property
     def head(self) -> LogHead | None:
-        """Where the log ended when it was last seen."""
-        return self._kept.head
+        """The last verified log head, or None."""
+        return self._stored.head
 
     @property
     def archive(self) -> Ed25519PublicKey | None:
-        """The archive's key: as the join line named it, else as it was first seen, if ever."""
+        """The archive's public key: from the join line, else as pinned, or None."""
         if self._pinned is not None:
             return self._pinned
-        return None if self._kept.archive is None else keys.parse_device(self._kept.archive)
+        return None if self._stored.archive is None else keys.parse_device(self._stored.archive)
 
     def devices(self) -> Mapping[str, Ed25519PublicKey]:
-        """Return the speakers' keys."""
-        seen = {name: keys.parse_device(text) for name, text in self._kept.devices.items()}
-        return {**seen, **self._roster}
+        """Return the speakers' public keys, by name."""
+        pinned = {name: keys.parse_device(text) for name, text in self._stored.devices.items()}
+        return {**pinned, **self._roster}
 
     def pin_archive(self, archive: str) -> Ed25519PublicKey:
-        """Note the archive's key, or hold it against the one that is known; return it.
+        """Pin the archive's key, or compare it with the pinned one; return it.
 
         Raises:
-            ConfigError: it is none.
-            EarmarkError: it is another one.
-            Unavailable: it cannot be kept.
+            ConfigError: it is not a valid key.
+            EarmarkError: it differs from the pinned key.
+            Unavailable: it cannot be saved.
         """
         key = keys.parse_device(archive)
         if self._pinned is not None:
             if key.public_bytes_raw() != self._pinned.public_bytes_raw():
                 raise EarmarkError(
                     "this is not the archive of the household that this machine joined:"
-                    " its key is another one than the line named",
-                    "ask the household why; if it made its archive anew, join by a new line",
+                    " its key differs from the one in the join line",
+                    "ask your household; if it set up a new archive, join again with a new line",
                 )
-        elif self._kept.archive is None:
-            self._save(msgspec.structs.replace(self._kept, archive=archive))
-        elif self._kept.archive != archive:
+        elif self._stored.archive is None:
+            self._save(msgspec.structs.replace(self._stored, archive=archive))
+        elif self._stored.archive != archive:
             raise EarmarkError(
-                "this is not the archive that answered here before: its key is another one",
-                "ask the household why; if it made its archive anew, remove"
-                f" {self._path} and keep the receipts",
+                "this is not the archive that answered here before: its key is different",
+                f"ask your household; if it set up a new archive, remove {self._path}"
+                " and keep the receipts",
             )
         return key
 
     def pin_devices(self, devices: Mapping[str, str]) -> None:
-        """Note the speakers' keys, or hold them against those that are known.
+        """Pin the speakers' keys, or compare them with the pinned ones.
 
         Raises:
-            ConfigError: one is none.
-            EarmarkError: one is another than before.
-            Unavailable: they cannot be kept.
+            ConfigError: a key is not valid.
+            EarmarkError: a key differs from the pinned one.
+            Unavailable: they cannot be saved.
         """
         self.check_devices(devices)
-        seen = self._kept.devices | dict(devices)
-        if seen != self._kept.devices:
-            self._save(msgspec.structs.replace(self._kept, devices=seen))
+        pinned = self._stored.devices | dict(devices)
+        if pinned != self._stored.devices:
+            self._save(msgspec.structs.replace(self._stored, devices=pinned))
 
     def check_devices(self, devices: Mapping[str, str]) -> None:
-        """Hold the speakers' keys against those that are known, and note nothing.
+        """Compare the speakers' keys with the pinned ones, without pinning any.
 
         Raises:
-            ConfigError: one is none.
-            EarmarkError: one is another than before.
+            ConfigError: a key is not valid.
+            EarmarkError: a key differs from the pinned one.
         """
         trusted = self.devices()
         for name, text in devices.items():
             if name in trusted and keys.device_text(trusted[name]) != text:
                 raise EarmarkError(
-                    f"the archive names another key for {name} than before",
-                    f"if that speaker was made anew, remove {self._path};"
-                    " otherwise believe no clip of it",
+                    f"the archive reports another key for {name} than before",
+                    f"if that speaker was set up again, remove {self._path};"
+                    " otherwise tell your household",
                 )
             keys.parse_device(text)
 
     def record_head(self, head: LogHead) -> None:
-        """Note where a log ended whose chain was checked.
+        """Save the head of a verified log, unless an equal or later one is stored.
 
         Raises:
-            Unavailable: it cannot be kept.
+            Unavailable: it cannot be saved.
         """
-        if self._kept.head is None or head.n > self._kept.head.n:
-            self._save(msgspec.structs.replace(self._kept, head=head))
+        if self._stored.head is None or head.n > self._stored.head.n:
+            self._save(msgspec.structs.replace(self._stored, head=head))
 
     def save_receipt(self, name: str, data: bytes) -> Path:
-        """Keep a receipt, as it was signed; return where.
+        """Save a receipt as it was signed; return its path.
 
         Raises:
-            Unavailable: it cannot be kept.
+            Unavailable: it cannot be saved.
         """
         path = self._create("receipts") / f"{name}.json"
         write_atomic(path, data)
@@ -147,24 +151,25 @@ class TrustStore:
         except OSError as error:
             raise Unavailable(f"cannot read {self._path}: {error.strerror}") from error
         try:
-            kept = msgspec.json.decode(data, type=_StoredTrust)
-            for text in (*kept.devices.values(), *([kept.archive] if kept.archive else [])):
+            stored = msgspec.json.decode(data, type=_StoredTrust)
+            for text in (*stored.devices.values(), *([stored.archive] if stored.archive else [])):
                 keys.parse_device(text)
         except (ValueError, RecursionError, ConfigError) as error:
             raise ConfigError(
-                f"{self._path} is damaged", "remove it; what was seen before is then seen anew"
+                f"{self._path} is damaged",
+                "remove it; the keys are pinned again at the next request",
             ) from error
-        return kept
+        return stored
 
-    def _save(self, kept: _StoredTrust) -> None:
+    def _save(self, stored: _StoredTrust) -> None:
         self._create()
-        write_atomic(self._path, msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
-        self._kept = kept
+        write_atomic(self._path, msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n")
+        self._stored = stored
 
-    def _create(self, inside: str = "") -> Path:
-        folder = self.folder / inside
+    def _create(self, subfolder: str = "") -> Path:
+        folder = self.folder / subfolder
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise Unavailable(f"cannot make {folder}: {error.strerror}") from error
+            raise Unavailable(f"cannot create {folder}: {error.strerror}") from error
         return folder

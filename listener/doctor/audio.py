@@ -86,7 +86,7 @@ def check_lamp(root: Path, settings: LampSettings) -> Finding:
     )
 
 
-COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.probe.process")
+COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.probe.probe_process")
 
 
 def check_microphone(

@@ -12,7 +12,6 @@ import numpy as np
 
 from listener.evaluate.corpus.items import Item
 from listener.evaluate.metrics.counting import CurveCounts, zero_counts
-from listener.evaluate.metrics.excerpts import ScoreHistogram
 from listener.evaluate.metrics.intervals import (
     PER_10000_WORDS,
     PER_HOUR,
@@ -31,6 +30,7 @@ from listener.evaluate.metrics.results import (
     Target,
     WordResult,
 )
+from listener.evaluate.metrics.scores import ScoreHistogram
 from listener.evaluate.metrics.statistics import (
     Hits,
     check_claims,

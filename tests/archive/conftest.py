@@ -1,4 +1,4 @@
-"""An archive in a folder, a receiver in front of it, and owners who ask it."""
+"""Fixtures: an archive in a folder, its receiver, its API, and owners as clients."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from listener.archive.receiver import Receiver
 from listener.archive.store import FileStore
 from listener.envelope import format as form
 from listener.storage.access_log import ACCESS_LOG, AccessLog
-from tests.archive.wire import FakeBroker
+from tests.archive.fake_broker import FakeBroker
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -45,7 +45,7 @@ def receiver(store: FileStore, household: "Household") -> Receiver:
 
 
 class FakeClock:
-    """A clock that stands until the test moves it."""
+    """A clock that only the test advances."""
 
     def __init__(self, now_s: float) -> None:
         self.now_s = now_s
@@ -56,7 +56,7 @@ class FakeClock:
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """What never jumps."""
+    """The monotonic clock."""
     return FakeClock(100.0)
 
 
@@ -77,63 +77,63 @@ def log(home: Path, wall: FakeClock) -> Iterator[AccessLog]:
 
 
 @pytest.fixture
-def holdings(
+def context(
     household: "Household", store: FileStore, log: AccessLog, wall: FakeClock
 ) -> ArchiveContext:
-    found = household.home
-    return ArchiveContext(found, store, log, found.roster, found.archive_key(), wall)
+    home = household.home
+    return ArchiveContext(home, store, log, home.roster, home.archive_key(), wall)
 
 
 @pytest.fixture
-def client(holdings: ArchiveContext, clock: FakeClock) -> Iterator[TestClient]:
-    api = Api(holdings, RequestChallenges(clock), Operations(holdings, clock))
-    with TestClient(api.app(), client=("127.0.0.1", 1), raise_server_exceptions=True) as made:
-        yield made
+def client(context: ArchiveContext, clock: FakeClock) -> Iterator[TestClient]:
+    api = Api(context, RequestChallenges(clock), Operations(context, clock))
+    with TestClient(api.app(), client=("127.0.0.1", 1), raise_server_exceptions=True) as opened:
+        yield opened
 
 
-class Person:
-    """Somebody with a key, who asks."""
+class OwnerClient:
+    """An owner as a client of the HTTP API."""
 
     def __init__(self, client: TestClient, name: str, identity: str) -> None:
         self.client = client
         self.name = name
         self.identity = identity
 
-    def request(self, op: str, **fields: object) -> Response:
-        """Get a ticket; return the response."""
-        asked = {"owner": self.name, "request": {"op": op} | fields}
-        return self.client.post("/v1/tickets", json=asked)
+    def request_ticket(self, op: str, **fields: object) -> Response:
+        """Request a ticket; return the response."""
+        body = {"owner": self.name, "request": {"op": op} | fields}
+        return self.client.post("/v1/tickets", json=body)
 
-    def read(self, challenge: str, identity: str | None = None) -> str:
+    def decrypt(self, challenge: str, identity: str | None = None) -> str:
         key = pyrage.x25519.Identity.from_str(identity or self.identity)
         return bytes(pyrage.decrypt(challenge.encode(), [key])).decode()
 
-    def ask(self, op: str, **fields: object) -> Response:
-        """Go through both steps; return the last response."""
-        told = self.request(op, **fields).json()
-        return self.answer(told["ticket"], self.read(told["challenge"]))
+    def request(self, op: str, **fields: object) -> Response:
+        """Make both steps of a request; return the last response."""
+        ticket = self.request_ticket(op, **fields).json()
+        return self.answer(ticket["ticket"], self.decrypt(ticket["challenge"]))
 
     def answer(self, ticket: str, answer: str) -> Response:
         return self.client.post(f"/v1/tickets/{ticket}", content=answer)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """What the log says to her."""
-        told = self.ask("log").json()
-        return [row["body"] for row in told["rows"] if "body" in row]
+    def log_rows(self) -> list[dict[str, Any]]:
+        """The rows of the access log that this owner can read."""
+        reply = self.request("log").json()
+        return [row["body"] for row in reply["rows"] if "body" in row]
 
 
 @pytest.fixture
-def ada(client: TestClient, household: "Household") -> Person:
-    return Person(client, "ada", household.identities["ada"])
+def ada(client: TestClient, household: "Household") -> OwnerClient:
+    return OwnerClient(client, "ada", household.identities["ada"])
 
 
 @pytest.fixture
-def bob(client: TestClient, household: "Household") -> Person:
-    return Person(client, "bob", household.identities["bob"])
+def bob(client: TestClient, household: "Household") -> OwnerClient:
+    return OwnerClient(client, "bob", household.identities["bob"])
 
 
-class Shelf:
-    """Puts clips into the archive as if they had come from a device."""
+class ClipFactory:
+    """Seals clips as a device does, and stores them in the archive."""
 
     def __init__(self, store: FileStore, household: "Household") -> None:
         self.store = store
@@ -143,12 +143,12 @@ class Shelf:
 
     def put(self, owner: str = "ada", **fields: object) -> form.PublicHeader:
         self._seq += 1
-        given: dict[str, Any] = {"t": "2026-11-22T08:00:00.000Z"} | fields
-        header = self.household.header(self._seq, owner, **given)
+        header_fields: dict[str, Any] = {"t": "2026-11-22T08:00:00.000Z"} | fields
+        header = self.household.header(self._seq, owner, **header_fields)
         data = self.household.seal(header, lambda _: b"fLaC" + bytes(200))
         self.sealed[header.clip] = data
         assert self.store.keep(form.parse_envelope(data), data, int(NOON_S))
-        # A lost row takes its time of arrival from the file's mtime: set it, or it is today's.
+        # A restored row takes its time of arrival from the file's mtime: set it to a fixed time.
         os.utime(self.path(header), (NOON_S, NOON_S))
         return header
 
@@ -157,5 +157,5 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(store: FileStore, household: "Household") -> Shelf:
-    return Shelf(store, household)
+def clip_factory(store: FileStore, household: "Household") -> ClipFactory:
+    return ClipFactory(store, household)

@@ -1,9 +1,4 @@
-"""The rights over HTTP, in this process.
-
-What is sent back, also when it is a no, and when nobody waits for it any more.
-
-Who is let in, and who is not.
-"""
+"""The HTTP API: operations, error responses, streaming, and the private-network filter."""
 
 import asyncio
 import base64
@@ -35,13 +30,13 @@ from listener.archive.verified_access import ClipNotFound, WrongOwner
 from listener.envelope import keys
 from listener.errors import EarmarkError, Unavailable
 from listener.rights import hash_chain, receipts, requests
-from tests.archive.crossing import cross
+from tests.archive.tampering import update_rows
 
 if TYPE_CHECKING:
     from httpx2 import Response
 
     from listener.archive.store import FileStore
-    from tests.archive.conftest import FakeClock, Person, Shelf
+    from tests.archive.conftest import ClipFactory, FakeClock, OwnerClient
     from tests.conftest import Household
 
 
@@ -51,50 +46,54 @@ def unzipped(data: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def receipt_of(response: "Response", holdings: ArchiveContext) -> receipts.Receipt:
-    return receipts.parse_receipt(response.content, holdings.key.public_key())
+def receipt_of(response: "Response", context: ArchiveContext) -> receipts.Receipt:
+    return receipts.parse_receipt(response.content, context.key.public_key())
 
 
-def test_an_owner_lists_her_clips_and_nobody_elses(
-    ada: "Person", bob: "Person", shelf: "Shelf"
+def test_list_returns_only_the_owners_clips(
+    ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
-    own = [shelf.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 2)]
-    shelf.put("bob")
+    own = [clip_factory.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 2)]
+    clip_factory.put("bob")
 
-    told = ada.ask("list").json()
+    reply = ada.request("list").json()
 
-    assert [one["clip"] for one in told["clips"]] == [one.clip for one in own]
-    assert told["next"] is None
-    assert told["clips"][0]["expires"] > told["clips"][0]["received"] - 2 * 86_400
-    assert len(bob.ask("list").json()["clips"]) == 1
-
-
-def test_a_list_is_of_a_day_a_device_and_in_pages(ada: "Person", shelf: "Shelf") -> None:
-    made = [shelf.put(t=f"2026-11-21T08:00:0{second}.000Z") for second in range(5)]
-    shelf.put(t="2026-11-22T00:00:00.000Z")
-
-    first = ada.ask("list", day="2026-11-21", device="hall", limit=3).json()
-    rest = ada.ask("list", day="2026-11-21", device="hall", after=first["next"]).json()
-
-    assert [one["clip"] for one in first["clips"] + rest["clips"]] == [one.clip for one in made]
-    assert ada.ask("list", device="kitchen").json()["clips"] == []
+    assert [entry["clip"] for entry in reply["clips"]] == [entry.clip for entry in own]
+    assert reply["next"] is None
+    assert reply["clips"][0]["expires"] > reply["clips"][0]["received"] - 2 * 86_400
+    assert len(bob.request("list").json()["clips"]) == 1
 
 
-def test_a_list_shows_no_row_of_another_whatever_the_index_says(
-    ada: "Person", bob: "Person", shelf: "Shelf", store: "FileStore"
+def test_list_filters_by_day_and_device_and_pages(
+    ada: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
-    own = [shelf.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 3)]
-    others = [shelf.put("bob", t=f"2026-11-2{day}T09:00:00.000Z") for day in (1, 2, 4)]
-    cross(store, "owner = 'ada'")
+    headers = [clip_factory.put(t=f"2026-11-21T08:00:0{second}.000Z") for second in range(5)]
+    clip_factory.put(t="2026-11-22T00:00:00.000Z")
 
-    first = ada.ask("list", limit=1)
-    rest = ada.ask("list", after=first.json()["next"])
+    first = ada.request("list", day="2026-11-21", device="hall", limit=3).json()
+    rest = ada.request("list", day="2026-11-21", device="hall", after=first["next"]).json()
 
-    shown = [one["clip"] for one in first.json()["clips"] + rest.json()["clips"]]
-    assert shown == [one.clip for one in own]
-    assert not any(one.clip in first.text + rest.text for one in others)
+    assert [entry["clip"] for entry in first["clips"] + rest["clips"]] == [
+        entry.clip for entry in headers
+    ]
+    assert ada.request("list", device="kitchen").json()["clips"] == []
+
+
+def test_list_omits_rows_of_other_owners_despite_the_index(
+    ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore"
+) -> None:
+    own = [clip_factory.put(t=f"2026-11-2{day}T08:00:00.000Z") for day in (1, 3)]
+    others = [clip_factory.put("bob", t=f"2026-11-2{day}T09:00:00.000Z") for day in (1, 2, 4)]
+    update_rows(store, "owner = 'ada'")
+
+    first = ada.request("list", limit=1)
+    rest = ada.request("list", after=first.json()["next"])
+
+    shown = [entry["clip"] for entry in first.json()["clips"] + rest.json()["clips"]]
+    assert shown == [entry.clip for entry in own]
+    assert not any(entry.clip in first.text + rest.text for entry in others)
     for person in (ada, bob):
-        rows = [row for row in person.rows() if row["outcome"] == "not-hers"]
+        rows = [row for row in person.log_rows() if row["outcome"] == "not-hers"]
         assert {(row["op"], row["owner"], row["other"]) for row in rows} == {("list", "ada", "bob")}
 
 
@@ -110,311 +109,318 @@ def test_a_list_shows_no_row_of_another_whatever_the_index_says(
         "code = ''",
     ],
 )
-def test_a_row_that_was_changed_is_told_as_its_file_has_it(
-    ada: "Person", shelf: "Shelf", store: "FileStore", what: str
+def test_changed_row_is_listed_with_the_values_of_its_file(
+    ada: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore", what: str
 ) -> None:
-    header = shelf.put()
-    true = ada.ask("list").json()["clips"]
-    cross(store, what)
+    header = clip_factory.put()
+    expected = ada.request("list").json()["clips"]
+    update_rows(store, what)
 
-    told = ada.ask("list").json()["clips"]
+    reply = ada.request("list").json()["clips"]
 
-    assert [{**one, "received": 0, "expires": 0} for one in told] == [
-        {**one, "received": 0, "expires": 0} for one in true
+    assert [{**entry, "received": 0, "expires": 0} for entry in reply] == [
+        {**entry, "received": 0, "expires": 0} for entry in expected
     ]
-    assert told[0]["expires"] > told[0]["received"]
-    assert [one.clip for one in store.clips("ada")] == [header.clip]
-    assert all(is_vouched for _, is_vouched in store.page_with_mac_check("ada", ("", "A")))
+    assert reply[0]["expires"] > reply[0]["received"]
+    assert [entry.clip for entry in store.clips("ada")] == [header.clip]
+    assert all(has_valid_mac for _, has_valid_mac in store.page_with_mac_check("ada", ("", "A")))
 
 
-def test_a_changed_row_is_not_told_where_its_file_is_not_asked_for(
-    ada: "Person", shelf: "Shelf", store: "FileStore"
+def test_changed_row_is_not_listed_outside_its_files_time(
+    ada: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore"
 ) -> None:
-    shelf.put(t="2026-11-21T08:00:00.000Z")
-    cross(store, "t = '2026-11-22T08:00:00.000Z'")
+    clip_factory.put(t="2026-11-21T08:00:00.000Z")
+    update_rows(store, "t = '2026-11-22T08:00:00.000Z'")
 
-    assert ada.ask("list", day="2026-11-22").json()["clips"] == []
-    assert len(ada.ask("list", day="2026-11-21").json()["clips"]) == 1
+    assert ada.request("list", day="2026-11-22").json()["clips"] == []
+    assert len(ada.request("list", day="2026-11-21").json()["clips"]) == 1
 
 
-def test_a_row_without_a_file_that_does_not_vouch_is_not_told(
-    ada: "Person", shelf: "Shelf", store: "FileStore"
+def test_row_without_file_and_valid_mac_is_not_listed(
+    ada: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore"
 ) -> None:
-    header = shelf.put()
-    shelf.path(header).unlink()
-    assert len(ada.ask("list").json()["clips"]) == 1  # what was verified at intake is still known
+    header = clip_factory.put()
+    clip_factory.path(header).unlink()
+    assert len(ada.request("list").json()["clips"]) == 1  # the row still has a valid MAC
 
-    cross(store, "ttl_s = 1")
+    update_rows(store, "ttl_s = 1")
 
-    assert ada.ask("list").json()["clips"] == []
+    assert ada.request("list").json()["clips"] == []
 
 
-def test_play_hands_out_the_envelope_as_it_is(ada: "Person", shelf: "Shelf") -> None:
-    header = shelf.put()
+def test_play_returns_the_stored_envelope(ada: "OwnerClient", clip_factory: "ClipFactory") -> None:
+    header = clip_factory.put()
 
-    response = ada.ask("play", clip=header.clip)
+    response = ada.request("play", clip=header.clip)
 
-    assert response.content == shelf.sealed[header.clip]
+    assert response.content == clip_factory.sealed[header.clip]
     assert response.headers["content-type"] == "application/vnd.earmark.envelope"
     assert response.headers["cache-control"] == "no-store"
 
 
-def test_a_clip_of_another_is_not_handed_out_and_both_read_it(
-    ada: "Person", bob: "Person", shelf: "Shelf"
+def test_play_of_another_owners_clip_is_refused_and_logged(
+    ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
-    header = shelf.put("bob")
+    header = clip_factory.put("bob")
 
-    response = ada.ask("play", clip=header.clip)
+    response = ada.request("play", clip=header.clip)
 
     assert (response.status_code, response.json()["error"]) == (409, "not-hers")
     for person in (ada, bob):
-        (row,) = [row for row in person.rows() if row["op"] == "play"]
+        (row,) = [row for row in person.log_rows() if row["op"] == "play"]
         assert (row["outcome"], row["owner"], row["other"]) == ("not-hers", "ada", "bob")
 
 
-def test_an_export_is_whole_and_says_what_is_in_it(
-    ada: "Person", bob: "Person", shelf: "Shelf", holdings: ArchiveContext
+def test_export_contains_clips_manifest_log_and_receipt(
+    ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext
 ) -> None:
-    made = {shelf.put().clip for _ in range(3)}
-    shelf.put("bob")
-    bob.ask("list")
+    stored = {clip_factory.put().clip for _ in range(3)}
+    clip_factory.put("bob")
+    bob.request("list")
 
-    found = unzipped(ada.ask("export").content)
+    entries = unzipped(ada.request("export").content)
 
-    clips = {name: data for name, data in found.items() if name.startswith("clips/")}
-    assert {Path(name).stem for name in clips} == made
-    manifest = [json.loads(line) for line in found["manifest.jsonl"].splitlines()]
+    clips = {name: data for name, data in entries.items() if name.startswith("clips/")}
+    assert {Path(name).stem for name in clips} == stored
+    manifest = [json.loads(line) for line in entries["manifest.jsonl"].splitlines()]
     for line in manifest:
         data = clips[f"clips/{line['clip']}.earmark"]
         assert line["sha256"] == hashlib.sha256(data).hexdigest()
-    said = receipts.parse_receipt(found["receipt.json"], holdings.key.public_key())
-    assert (said.kind, said.count) == ("export", 3)
-    assert said.manifest_sha256 == hashlib.sha256(found["manifest.jsonl"]).hexdigest()
+    receipt = receipts.parse_receipt(entries["receipt.json"], context.key.public_key())
+    assert (receipt.kind, receipt.count) == ("export", 3)
+    assert receipt.manifest_sha256 == hashlib.sha256(entries["manifest.jsonl"]).hexdigest()
     rows = [
-        hash_chain.parse_row(json.loads(line)) for line in found["access-log.jsonl"].splitlines()
+        hash_chain.parse_row(json.loads(line)) for line in entries["access-log.jsonl"].splitlines()
     ]
-    assert hash_chain.verify_chain(rows, [said.head]) == said.head
+    assert hash_chain.verify_chain(rows, [receipt.head]) == receipt.head
     assert [row.body.owner for row in rows if row.body] == ["ada"]
-    assert json.loads(found["devices.json"]).keys() == {"hall"}
-    assert b"age -d" in found["READ-ME-FIRST.html"]
+    assert json.loads(entries["devices.json"]).keys() == {"hall"}
+    assert b"age -d" in entries["READ-ME-FIRST.html"]
 
 
-def test_an_export_can_be_of_a_time(ada: "Person", shelf: "Shelf") -> None:
-    shelf.put(t="2026-11-21T08:00:00.000Z")
-    second = shelf.put(t="2026-11-22T08:00:00.000Z")
+def test_export_of_a_time_range(ada: "OwnerClient", clip_factory: "ClipFactory") -> None:
+    clip_factory.put(t="2026-11-21T08:00:00.000Z")
+    second = clip_factory.put(t="2026-11-22T08:00:00.000Z")
 
     fields = {"from": "2026-11-22T00:00:00.000Z", "device": "hall"}
-    found = unzipped(ada.ask("export", **fields).content)
+    entries = unzipped(ada.request("export", **fields).content)
 
-    assert [name for name in found if name.startswith("clips/")] == [f"clips/{second.clip}.earmark"]
+    assert [name for name in entries if name.startswith("clips/")] == [
+        f"clips/{second.clip}.earmark"
+    ]
 
 
-def test_a_foreign_file_stops_an_export_and_both_read_it(
-    ada: "Person", bob: "Person", shelf: "Shelf"
+def test_foreign_file_stops_an_export_and_is_logged_for_both(
+    ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
-    shelf.put()
-    foreign = shelf.put("bob")
-    shelf.path(foreign).rename(shelf.store.path("ada", foreign.clip))
+    clip_factory.put()
+    foreign = clip_factory.put("bob")
+    clip_factory.path(foreign).rename(clip_factory.store.path("ada", foreign.clip))
 
-    told = ada.ask("export", until="2000-01-01T00:00:00.000Z")
+    reply = ada.request("export", until="2000-01-01T00:00:00.000Z")
 
-    assert (told.status_code, told.json()["error"]) == (409, "not-hers")
-    assert told.json()["clips"] == [foreign.clip]
-    assert foreign.clip in told.json()["message"]
-    assert "bob" not in told.text
+    assert (reply.status_code, reply.json()["error"]) == (409, "not-hers")
+    assert reply.json()["clips"] == [foreign.clip]
+    assert foreign.clip in reply.json()["message"]
+    assert "bob" not in reply.text
     for person in (ada, bob):
-        (row,) = [row for row in person.rows() if row["op"] == "export"]
+        (row,) = [row for row in person.log_rows() if row["op"] == "export"]
         assert (row["outcome"], row["owner"], row["other"]) == ("not-hers", "ada", "bob")
 
 
-def test_all_that_is_in_the_way_of_an_export_is_counted_and_the_first_are_named(
-    ada: "Person", bob: "Person", shelf: "Shelf"
+def test_export_error_counts_wrong_files_and_names_the_first(
+    ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     for number in range(30):
-        header = shelf.put("bob" if number % 3 else "ada")
-        path = shelf.store.path("ada", header.clip)
+        header = clip_factory.put("bob" if number % 3 else "ada")
+        path = clip_factory.store.path("ada", header.clip)
         if number % 3:
-            shelf.path(header).rename(path)
+            clip_factory.path(header).rename(path)
         else:
             path.write_bytes(b"rotten")
 
-    told = ada.ask("export").json()
+    reply = ada.request("export").json()
 
-    assert told["message"].startswith("what lies in the archive does not verify as hers: 30 files")
-    assert len(told["clips"]) == 20
-    rows = {row["other"]: row["count"] for row in ada.rows() if row["op"] == "export"}
+    assert reply["message"].startswith("a stored file does not verify as yours: 30 files")
+    assert len(reply["clips"]) == 20
+    rows = {row["other"]: row["count"] for row in ada.log_rows() if row["op"] == "export"}
     assert rows == {"bob": 20, None: 10}
-    assert [row["count"] for row in bob.rows() if row["op"] == "export"] == [20]
+    assert [row["count"] for row in bob.log_rows() if row["op"] == "export"] == [20]
 
 
-def test_what_is_crossed_while_an_export_goes_out_ends_it(
-    bob: "Person", shelf: "Shelf", holdings: ArchiveContext, clock: "FakeClock"
+def test_file_swapped_during_an_export_truncates_the_zip(
+    bob: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext, clock: "FakeClock"
 ) -> None:
     for _ in range(3):
-        shelf.put()
-    foreign = shelf.put("bob")
+        clip_factory.put()
+    foreign = clip_factory.put("bob")
     ticket = RequestChallenge("ada", "a" * 24, requests.ExportRequest(), "0" * 64, 0.0, b"")
-    going = Operations(holdings, clock).execute(ticket)
-    assert isinstance(going, ZipStream)
-    sent = next(going.pieces)
-    shelf.path(foreign).rename(shelf.store.path("ada", foreign.clip))
+    stream = Operations(context, clock).execute(ticket)
+    assert isinstance(stream, ZipStream)
+    sent = next(stream.pieces)
+    clip_factory.path(foreign).rename(clip_factory.store.path("ada", foreign.clip))
 
     rest = io.BytesIO()
     with pytest.raises(WrongOwner):
-        rest.writelines(going.pieces)
+        rest.writelines(stream.pieces)
 
     sent += rest.getvalue()
-    assert shelf.sealed[foreign.clip] not in sent
+    assert clip_factory.sealed[foreign.clip] not in sent
     with pytest.raises(zipfile.BadZipFile):
         unzipped(sent)
-    assert [(row["op"], row["outcome"]) for row in bob.rows()][:1] == [("export", "not-hers")]
+    assert [(row["op"], row["outcome"]) for row in bob.log_rows()][:1] == [("export", "not-hers")]
 
 
-def test_a_disk_that_fails_while_an_export_is_verified_is_said_and_logged(
-    ada: "Person", shelf: "Shelf"
+def test_disk_error_during_export_check_is_logged_as_failed(
+    ada: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
-    header = shelf.put()
-    shelf.path(header).unlink()
-    shelf.path(header).mkdir()
+    header = clip_factory.put()
+    clip_factory.path(header).unlink()
+    clip_factory.path(header).mkdir()
 
-    assert ada.ask("export").status_code == 503
-    assert [row["outcome"] for row in ada.rows() if row["op"] == "export"] == ["failed"]
-
-
-def test_a_damaged_file_stops_an_export_and_can_be_erased(ada: "Person", shelf: "Shelf") -> None:
-    header = shelf.put()
-    shelf.path(header).write_bytes(b"rotten")
-
-    assert ada.ask("export").json()["clips"] == [header.clip]
-    assert ada.ask("erase", clips=[header.clip]).json()["receipt"]["clips"] == [header.clip]
-
-    assert not shelf.path(header).exists()
-    assert "receipt.json" in unzipped(ada.ask("export").content)
+    assert ada.request("export").status_code == 503
+    assert [row["outcome"] for row in ada.log_rows() if row["op"] == "export"] == ["failed"]
 
 
-def test_erase_names_what_went_and_nothing_comes_back(
-    ada: "Person", shelf: "Shelf", holdings: ArchiveContext, store: "FileStore"
+def test_damaged_file_stops_an_export_and_can_be_erased(
+    ada: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
-    gone, stays = shelf.put(), shelf.put()
+    header = clip_factory.put()
+    clip_factory.path(header).write_bytes(b"rotten")
 
-    said = receipt_of(ada.ask("erase", clips=[gone.clip, gone.clip]), holdings)
+    assert ada.request("export").json()["clips"] == [header.clip]
+    assert ada.request("erase", clips=[header.clip]).json()["receipt"]["clips"] == [header.clip]
 
-    assert said.clips == (gone.clip,)
-    assert [one.clip for one in store.clips("ada")] == [stays.clip]
-    assert not shelf.path(gone).exists()
-    assert holdings.gone[0].sha256 == hashlib.sha256(shelf.sealed[gone.clip]).hexdigest()
-    assert ada.ask("play", clip=gone.clip).status_code == 404
-    assert said.head.n == holdings.log.head().n - 1
+    assert not clip_factory.path(header).exists()
+    assert "receipt.json" in unzipped(ada.request("export").content)
 
 
-def test_erase_leaves_what_is_somebody_elses(
-    ada: "Person", bob: "Person", shelf: "Shelf", store: "FileStore"
+def test_erase_receipt_names_clips_and_they_stay_erased(
+    ada: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext, store: "FileStore"
 ) -> None:
-    foreign = shelf.put("bob")
-    shelf.put()
-    cross(store, "owner = 'ada'")
+    erased, kept = clip_factory.put(), clip_factory.put()
 
-    told = ada.ask("erase", all=True)
+    receipt = receipt_of(ada.request("erase", clips=[erased.clip, erased.clip]), context)
 
-    assert told.json()["receipt"]["count"] == 1
-    assert shelf.path(foreign).read_bytes() == shelf.sealed[foreign.clip]
-    assert ("erase", "not-hers") in {(row["op"], row["outcome"]) for row in bob.rows()}
+    assert receipt.clips == (erased.clip,)
+    assert [entry.clip for entry in store.clips("ada")] == [kept.clip]
+    assert not clip_factory.path(erased).exists()
+    assert (
+        context.erased_clips[0].sha256
+        == hashlib.sha256(clip_factory.sealed[erased.clip]).hexdigest()
+    )
+    assert ada.request("play", clip=erased.clip).status_code == 404
+    assert receipt.head.n == context.log.head().n - 1
 
 
-def test_erase_of_a_time_reaches_what_is_still_under_way(
-    ada: "Person", shelf: "Shelf", store: "FileStore", holdings: ArchiveContext
+def test_erase_keeps_other_owners_clips(
+    ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore"
 ) -> None:
-    first = shelf.put(t="2026-11-21T08:00:00.000Z")
-    later = shelf.put(t="2026-11-22T08:00:00.000Z")
+    foreign = clip_factory.put("bob")
+    clip_factory.put()
+    update_rows(store, "owner = 'ada'")
+
+    reply = ada.request("erase", all=True)
+
+    assert reply.json()["receipt"]["count"] == 1
+    assert clip_factory.path(foreign).read_bytes() == clip_factory.sealed[foreign.clip]
+    assert ("erase", "not-hers") in {(row["op"], row["outcome"]) for row in bob.log_rows()}
+
+
+def test_erase_of_a_range_refuses_clips_in_transit(
+    ada: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore", context: ArchiveContext
+) -> None:
+    first = clip_factory.put(t="2026-11-21T08:00:00.000Z")
+    later = clip_factory.put(t="2026-11-22T08:00:00.000Z")
 
     fields = {"from": "2026-11-21T00:00:00.000Z", "until": "2026-11-22T00:00:00.000Z"}
-    said = receipt_of(ada.ask("erase", **fields), holdings)
+    receipt = receipt_of(ada.request("erase", **fields), context)
 
-    assert said.clips == (first.clip,)
-    assert [one.clip for one in store.clips()] == [later.clip]
-    late = shelf.household.header(900, "ada", t="2026-11-21T09:00:00.000Z")
-    assert store.orders.is_refused(late)
-    assert not store.orders.is_refused(shelf.household.header(901, "bob", t=late.t))
-    assert not store.orders.is_refused(shelf.household.header(902, "ada", t=later.t))
+    assert receipt.clips == (first.clip,)
+    assert [entry.clip for entry in store.clips()] == [later.clip]
+    late = clip_factory.household.header(900, "ada", t="2026-11-21T09:00:00.000Z")
+    assert store.owner_state.is_refused(late)
+    assert not store.owner_state.is_refused(clip_factory.household.header(901, "bob", t=late.t))
+    assert not store.owner_state.is_refused(clip_factory.household.header(902, "ada", t=later.t))
 
 
-def test_retention_is_hers_and_only_shortens(
-    ada: "Person", shelf: "Shelf", store: "FileStore"
+def test_retention_limit_is_per_owner_and_only_shortens(
+    ada: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore"
 ) -> None:
-    shelf.put(ttl_s=30 * 86_400)
-    shelf.put("bob", ttl_s=30 * 86_400)
-    assert ada.ask("retention").json()["days"] is None
+    clip_factory.put(ttl_s=30 * 86_400)
+    clip_factory.put("bob", ttl_s=30 * 86_400)
+    assert ada.request("retention").json()["days"] is None
 
-    assert ada.ask("retention", days=7).json()["days"] == 7
+    assert ada.request("retention", days=7).json()["days"] == 7
 
     eight_days_on_s = 1_795_334_400 + 8 * 86_400
     assert store.expire(eight_days_on_s) == 1
-    assert [one.owner for one in store.clips()] == ["bob"]
-    ada.ask("retention", days=3650)
-    shelf.put(ttl_s=86_400)
+    assert [entry.owner for entry in store.clips()] == ["bob"]
+    ada.request("retention", days=3650)
+    clip_factory.put(ttl_s=86_400)
     assert store.expire(1_795_334_400 + 86_400) == 1
 
 
-def test_the_log_is_a_chain_that_all_can_check_and_each_can_read_her_part(
-    ada: "Person", bob: "Person", holdings: ArchiveContext
+def test_log_chain_verifies_with_others_rows_blinded(
+    ada: "OwnerClient", bob: "OwnerClient", context: ArchiveContext
 ) -> None:
     for _ in range(3):
-        ada.ask("list")
-        bob.ask("keys")
+        ada.request("list")
+        bob.request("keys")
 
-    told = ada.ask("log", limit=4).json()
-    more = ada.ask("log", after=told["next"]).json()
+    reply = ada.request("log", limit=4).json()
+    more = ada.request("log", after=reply["next"]).json()
 
-    rows = [hash_chain.parse_row(row) for row in told["rows"] + more["rows"]]
-    head = receipts.parse_head(json.dumps(more["head"]).encode(), holdings.key.public_key())
+    rows = [hash_chain.parse_row(row) for row in reply["rows"] + more["rows"]]
+    head = receipts.parse_head(json.dumps(more["head"]).encode(), context.key.public_key())
     assert hash_chain.verify_chain(rows, [head.unsigned()]).n == 8
     assert {row.body.owner for row in rows if row.body} == {"ada"}
     assert sum(row.body is None for row in rows) == 3
-    assert ada.ask("log", after=999).status_code == 409
+    assert ada.request("log", after=999).status_code == 409
 
 
-def test_a_new_key_needs_both_and_the_old_one_is_retired(
-    ada: "Person", shelf: "Shelf", household: "Household"
+def test_new_key_needs_both_proofs_and_retires_the_old_key(
+    ada: "OwnerClient", clip_factory: "ClipFactory", household: "Household"
 ) -> None:
-    header = shelf.put()
+    header = clip_factory.put()
     fresh = pyrage.x25519.Identity.generate()
-    told = ada.request("new-key", recipient=str(fresh.to_public())).json()
-    alone = ada.answer(told["ticket"], ada.read(told["challenge"]))
+    reply = ada.request_ticket("new-key", recipient=str(fresh.to_public())).json()
+    alone = ada.answer(reply["ticket"], ada.decrypt(reply["challenge"]))
     assert alone.status_code == 403
 
-    told = ada.request("new-key", recipient=str(fresh.to_public())).json()
-    both = ada.read(told["challenge"]) + ada.read(told["new_challenge"], str(fresh))
-    changed = ada.answer(told["ticket"], both).json()
+    reply = ada.request_ticket("new-key", recipient=str(fresh.to_public())).json()
+    both = ada.decrypt(reply["challenge"]) + ada.decrypt(reply["new_challenge"], str(fresh))
+    changed = ada.answer(reply["ticket"], both).json()
 
     assert changed["active"] == keys.owner_id(str(fresh.to_public()))
     assert changed["retired"] == [header.okey]
-    old_key = ada.request("list").json()
+    old_key = ada.request_ticket("list").json()
     with pytest.raises(pyrage.DecryptError):
-        ada.read(old_key["challenge"])
+        ada.decrypt(old_key["challenge"])
     ada.identity = str(fresh)
-    assert ada.ask("play", clip=header.clip).content == shelf.sealed[header.clip]
-    taken = ada.request("new-key", recipient=household.recipient("bob")).json()
-    both = ada.read(taken["challenge"]) + ada.read(
+    assert ada.request("play", clip=header.clip).content == clip_factory.sealed[header.clip]
+    taken = ada.request_ticket("new-key", recipient=household.recipient("bob")).json()
+    both = ada.decrypt(taken["challenge"]) + ada.decrypt(
         taken["new_challenge"], household.identities["bob"]
     )
     assert ada.answer(taken["ticket"], both).status_code == 409
 
 
-def test_a_new_key_is_carried_to_the_speakers_as_it_was_said(
-    ada: "Person", store: "FileStore", household: "Household"
+def test_new_key_proofs_are_stored_for_the_speakers(
+    ada: "OwnerClient", store: "FileStore", household: "Household"
 ) -> None:
     fresh = pyrage.x25519.Identity.generate()
     code = base64.b64encode(bytes(32)).decode()
     proofs = [{"device": name, "old": code, "new": code} for name in ("hall", "nowhere")]
-    told = ada.request("new-key", recipient=str(fresh.to_public()), proofs=proofs).json()
-    both = ada.read(told["challenge"]) + ada.read(told["new_challenge"], str(fresh))
+    reply = ada.request_ticket("new-key", recipient=str(fresh.to_public()), proofs=proofs).json()
+    both = ada.decrypt(reply["challenge"]) + ada.decrypt(reply["new_challenge"], str(fresh))
     before = household.home.roster().known_owner("ada").okey
 
-    changed = ada.answer(told["ticket"], both).json()
+    changed = ada.answer(reply["ticket"], both).json()
 
     assert changed["sealed_to"] == {"hall": None}
-    (said,) = store.orders.pending_keys()["hall"]
-    assert json.loads(said) == {
+    (message,) = store.owner_state.pending_keys()["hall"]
+    assert json.loads(message) == {
         "v": 1,
         "owner": "ada",
         "device": "hall",
@@ -423,83 +429,83 @@ def test_a_new_key_is_carried_to_the_speakers_as_it_was_said(
         "old_proof": code,
         "new_proof": code,
     }
-    assert store.orders.pending_keys().keys() == {"hall"}
+    assert store.owner_state.pending_keys().keys() == {"hall"}
 
 
-def test_nothing_is_carried_for_a_change_that_was_not_proven(
-    ada: "Person", store: "FileStore"
-) -> None:
+def test_unproven_key_rotation_stores_no_proofs(ada: "OwnerClient", store: "FileStore") -> None:
     code = base64.b64encode(bytes(32)).decode()
     fields = {"proofs": [{"device": "hall", "old": code, "new": code}]}
     fresh = pyrage.x25519.Identity.generate()
-    told = ada.request("new-key", recipient=str(fresh.to_public()), **fields).json()
-    assert ada.answer(told["ticket"], ada.read(told["challenge"])).status_code == 403
-    twice = ada.request("new-key", recipient=str(fresh.to_public()), proofs=fields["proofs"] * 2)
+    reply = ada.request_ticket("new-key", recipient=str(fresh.to_public()), **fields).json()
+    assert ada.answer(reply["ticket"], ada.decrypt(reply["challenge"])).status_code == 403
+    twice = ada.request_ticket(
+        "new-key", recipient=str(fresh.to_public()), proofs=fields["proofs"] * 2
+    )
     assert twice.status_code == 422
 
-    assert store.orders.pending_keys() == {}
+    assert store.owner_state.pending_keys() == {}
 
 
-def test_keys_say_to_which_one_each_speaker_seals(
-    ada: "Person", bob: "Person", shelf: "Shelf", store: "FileStore"
+def test_keys_report_the_key_each_speaker_seals_to(
+    ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory", store: "FileStore"
 ) -> None:
-    first = shelf.put()
-    others = shelf.put("bob", t="2026-11-23T08:00:00.000Z")
+    first = clip_factory.put()
+    others = clip_factory.put("bob", t="2026-11-23T08:00:00.000Z")
 
-    assert ada.ask("keys").json()["sealed_to"] == {"hall": first.okey}
-    assert bob.ask("keys").json()["sealed_to"] == {"hall": others.okey}
-    cross(store, "owner = 'ada'")
-    assert ada.ask("keys").json()["sealed_to"] == {"hall": None}
+    assert ada.request("keys").json()["sealed_to"] == {"hall": first.okey}
+    assert bob.request("keys").json()["sealed_to"] == {"hall": others.okey}
+    update_rows(store, "owner = 'ada'")
+    assert ada.request("keys").json()["sealed_to"] == {"hall": None}
 
 
-def test_a_ticket_is_good_once_for_five_minutes(ada: "Person", clock: "FakeClock") -> None:
-    told = ada.request("list").json()
-    answer = ada.read(told["challenge"])
-    assert answer.startswith(f"ada:list:{told['request_sha256'][:16]}:")
-    assert ada.answer(told["ticket"], answer).status_code == 200
-    assert ada.answer(told["ticket"], answer).json()["error"] == "ticket"
+def test_ticket_is_valid_once_and_for_five_minutes(ada: "OwnerClient", clock: "FakeClock") -> None:
+    reply = ada.request_ticket("list").json()
+    answer = ada.decrypt(reply["challenge"])
+    assert answer.startswith(f"ada:list:{reply['request_sha256'][:16]}:")
+    assert ada.answer(reply["ticket"], answer).status_code == 200
+    assert ada.answer(reply["ticket"], answer).json()["error"] == "ticket"
 
-    late = ada.request("list").json()
+    late = ada.request_ticket("list").json()
     clock.now_s += 300
-    assert ada.answer(late["ticket"], ada.read(late["challenge"])).status_code == 404
+    assert ada.answer(late["ticket"], ada.decrypt(late["challenge"])).status_code == 404
 
-    wrong = ada.request("list").json()
+    wrong = ada.request_ticket("list").json()
     assert ada.answer(wrong["ticket"], "ada:list:0:0").json()["error"] == "proof"
-    assert ada.answer(wrong["ticket"], ada.read(wrong["challenge"])).status_code == 404
+    assert ada.answer(wrong["ticket"], ada.decrypt(wrong["challenge"])).status_code == 404
 
 
-def test_crossed_answers_open_nothing_and_both_read_it(
-    ada: "Person", bob: "Person", shelf: "Shelf"
+def test_crossed_answers_are_refused_and_logged_for_both(
+    ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
-    shelf.put()
-    shelf.put("bob")
-    one, other = ada.request("export").json(), bob.request("export").json()
+    clip_factory.put()
+    clip_factory.put("bob")
+    first, second = ada.request_ticket("export").json(), bob.request_ticket("export").json()
 
-    said = ada.answer(one["ticket"], bob.read(other["challenge"]))
+    response = ada.answer(first["ticket"], bob.decrypt(second["challenge"]))
 
-    assert said.status_code == 403
-    assert bob.answer(other["ticket"], bob.read(other["challenge"])).status_code == 404
+    assert response.status_code == 403
+    assert bob.answer(second["ticket"], bob.decrypt(second["challenge"])).status_code == 404
     for person in (ada, bob):
-        assert [row["outcome"] for row in person.rows() if row["op"] == "export"] == ["crossed"]
+        assert [row["outcome"] for row in person.log_rows() if row["op"] == "export"] == ["crossed"]
 
 
-def test_a_flood_of_wrong_answers_does_not_grow_the_log(ada: "Person") -> None:
+def test_flood_of_wrong_answers_does_not_grow_the_log(ada: "OwnerClient") -> None:
     for _ in range(330):
-        ada.answer(ada.request("list").json()["ticket"], "wrong")
+        ada.answer(ada.request_ticket("list").json()["ticket"], "wrong")
 
-    rows = [row for row in ada.rows() if row["outcome"] == "refused"]
+    rows = [row for row in ada.log_rows() if row["outcome"] == "refused"]
     assert len(rows) == 23
     assert sum(row["count"] for row in rows) == 320
 
 
-def test_open_tickets_are_bounded_and_one_owner_cannot_crowd_out_another(
-    ada: "Person", bob: "Person"
+def test_ticket_limit_of_one_owner_spares_the_others(
+    ada: "OwnerClient", bob: "OwnerClient"
 ) -> None:
-    first = bob.request("list").json()
+    first = bob.request_ticket("list").json()
     for _ in range(300):
-        ada.request("list")
+        ada.request_ticket("list")
 
-    assert bob.answer(first["ticket"], bob.read(first["challenge"])).status_code == 200
+    assert bob.answer(first["ticket"], bob.decrypt(first["challenge"])).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -524,7 +530,7 @@ def test_open_tickets_are_bounded_and_one_owner_cannot_crowd_out_another(
         b'{"owner":"ada","request":{"op":"new-key","recipient":"age1' + b"q" * 58 + b'"}}',
     ],
 )
-def test_what_is_no_request_is_told_so(client: "TestClient", body: bytes) -> None:
+def test_malformed_request_is_refused_as_422(client: "TestClient", body: bytes) -> None:
     response = client.post(
         "/v1/tickets", content=body, headers={"content-type": "application/json"}
     )
@@ -532,7 +538,7 @@ def test_what_is_no_request_is_told_so(client: "TestClient", body: bytes) -> Non
     assert (response.status_code, response.json()["error"]) == (422, "request")
 
 
-def test_limits_are_told(client: "TestClient", ada: "Person") -> None:
+def test_limits_have_their_status(client: "TestClient", ada: "OwnerClient") -> None:
     json_type = {"content-type": "application/json"}
     assert client.post("/v1/tickets", content=b"x" * 17_000, headers=json_type).status_code == 413
     assert client.post("/v1/tickets", content=b"{}").status_code == 415
@@ -542,36 +548,36 @@ def test_limits_are_told(client: "TestClient", ada: "Person") -> None:
     assert client.post("/v1/tickets/x", content=b"y" * 600).status_code == 413
     assert client.get("/v1/archive", headers={"x": "y" * 17_000}).status_code == 431
     ada.name = "nobody"
-    assert ada.request("list").json()["error"] == "owner"
+    assert ada.request_ticket("list").json()["error"] == "owner"
 
 
-def test_everyone_near_reads_the_signed_head(
-    client: "TestClient", holdings: ArchiveContext
-) -> None:
-    told = client.get("/v1/archive").json()
+def test_signed_head_needs_no_ticket(client: "TestClient", context: ArchiveContext) -> None:
+    reply = client.get("/v1/archive").json()
 
-    assert told["archive"] == holdings.name
-    head = json.dumps(told["head"]).encode()
-    assert receipts.parse_head(head, holdings.key.public_key()).n == 0
+    assert reply["archive"] == context.name
+    head = json.dumps(reply["head"]).encode()
+    assert receipts.parse_head(head, context.key.public_key()).n == 0
     with pytest.raises(receipts.BadSignature):
         receipts.parse_head(head, Ed25519PrivateKey.generate().public_key())
 
 
-def test_stock_age_answers_the_challenge(ada: "Person", shelf: "Shelf", tmp_path: Path) -> None:
-    shelf.put()
+def test_stock_age_answers_the_challenge(
+    ada: "OwnerClient", clip_factory: "ClipFactory", tmp_path: Path
+) -> None:
+    clip_factory.put()
     key = tmp_path / "ada.key"
     key.write_text(ada.identity + "\n", "utf-8")
-    told = ada.request("list").json()
+    reply = ada.request_ticket("list").json()
 
     read = subprocess.run(
         ["age", "-d", "-i", str(key)],
-        input=told["challenge"],
+        input=reply["challenge"],
         capture_output=True,
         text=True,
         check=True,
     )
 
-    assert len(ada.answer(told["ticket"], read.stdout).json()["clips"]) == 1
+    assert len(ada.answer(reply["ticket"], read.stdout).json()["clips"]) == 1
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -580,7 +586,7 @@ def test_stock_age_answers_the_challenge(ada: "Person", shelf: "Shelf", tmp_path
     path=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40),
     body=st.binary(max_size=300),
 )
-def test_any_request_gets_an_answer_that_is_no_crash(
+def test_any_request_gets_a_client_error(
     client: "TestClient", method: str, path: str, body: bytes
 ) -> None:
     for where in (f"/v1/tickets/{path}".replace("#", "").replace("?", ""), "/v1/tickets"):
@@ -590,30 +596,30 @@ def test_any_request_gets_an_answer_that_is_no_crash(
         assert response.status_code >= 400
 
 
-class Asker:
-    """Takes what is sent, until it has enough."""
+class AsgiClient:
+    """An ASGI client that disconnects after a number of messages."""
 
-    def __init__(self, enough: int = 100) -> None:
-        self.taken: list[Message] = []
-        self._enough = enough
-        self._gone = asyncio.Event()
+    def __init__(self, limit: int = 100) -> None:
+        self.messages: list[Message] = []
+        self._limit = limit
+        self._disconnected = asyncio.Event()
 
     async def receive(self) -> Message:
-        await self._gone.wait()
+        await self._disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        self.taken.append(message)
-        if len(self.taken) == self._enough:
-            self._gone.set()
+        self.messages.append(message)
+        if len(self.messages) == self._limit:
+            self._disconnected.set()
 
-    def ask(self, flow: ChunkedResponse) -> bytes:
-        asyncio.run(flow({"type": "http"}, self.receive, self.send))
-        return b"".join(one.get("body", b"") for one in self.taken)
+    def receive_body(self, response: ChunkedResponse) -> bytes:
+        asyncio.run(response({"type": "http"}, self.receive, self.send))
+        return b"".join(entry.get("body", b"") for entry in self.messages)
 
 
-class Made:
-    """Pieces, and whether whoever makes them was let go."""
+class PieceSource:
+    """A generator of pieces that records whether it was closed."""
 
     def __init__(self, error: EarmarkError | None = None, count: int = 3) -> None:
         self.closed = False
@@ -634,60 +640,60 @@ class Made:
     ("error", "status", "word"),
     [
         (ClipNotFound("there is no such clip"), 404, "clip"),
-        (WrongOwner("another's", "bob", ("one",)), 409, "not-hers"),
+        (WrongOwner("another's", "bob", ("entry",)), 409, "not-hers"),
         (Unavailable("the disk is full"), 503, "unavailable"),
         (EarmarkError("this key counts already"), 409, "key"),
     ],
 )
-def test_each_failure_has_its_status_and_its_word(
-    error: EarmarkError, status: int, word: str
-) -> None:
+def test_failure_maps_to_status_and_error_word(error: EarmarkError, status: int, word: str) -> None:
     response = failure_response(Request({"type": "http"}), error)
 
-    told: dict[str, Any] = msgspec.json.decode(response.body)
-    assert (response.status_code, told["error"]) == (status, word)
+    reply: dict[str, Any] = msgspec.json.decode(response.body)
+    assert (response.status_code, reply["error"]) == (status, word)
     assert word in schema.ERRORS[status]
-    assert "bob" not in str(told)
+    assert "bob" not in str(reply)
     assert response.headers["cache-control"] == "no-store"
 
 
-def test_what_the_disk_said_is_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_disk_error_is_logged_but_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     response = failure_response(Request({"type": "http"}), Unavailable("/secret/place is full"))
 
     assert b"/secret/place" not in response.body
     assert "/secret/place" in caplog.text
 
 
-def test_a_flow_is_sent_to_its_end() -> None:
-    asker, made = Asker(), Made()
+def test_chunked_response_is_sent_completely() -> None:
+    client, source = AsgiClient(), PieceSource()
 
-    assert asker.ask(ChunkedResponse(made.pieces())) == b"piece " * 3
+    assert client.receive_body(ChunkedResponse(source.pieces())) == b"piece " * 3
 
-    assert asker.taken[-1]["more_body"] is False
-    assert made.closed
-
-
-def test_a_flow_that_breaks_off_has_no_end(caplog: pytest.LogCaptureFixture) -> None:
-    asker, made = Asker(), Made(Unavailable("the disk is gone"))
-
-    asker.ask(ChunkedResponse(made.pieces()))
-
-    assert asker.taken[-1]["more_body"] is True
-    assert "broken off: the disk is gone" in caplog.text
-    assert made.closed
+    assert client.messages[-1]["more_body"] is False
+    assert source.closed
 
 
-def test_nothing_is_made_for_whoever_has_gone() -> None:
-    asker, made = Asker(enough=4), Made(count=100_000)
+def test_chunked_response_has_no_final_chunk_after_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client, source = AsgiClient(), PieceSource(Unavailable("the disk is gone"))
 
-    asker.ask(ChunkedResponse(made.pieces()))
+    client.receive_body(ChunkedResponse(source.pieces()))
 
-    assert asker.taken[-1]["more_body"] is True
-    assert made.closed
+    assert client.messages[-1]["more_body"] is True
+    assert "stopped: the disk is gone" in caplog.text
+    assert source.closed
+
+
+def test_chunked_response_stops_when_the_client_disconnects() -> None:
+    client, source = AsgiClient(limit=4), PieceSource(count=100_000)
+
+    client.receive_body(ChunkedResponse(source.pieces()))
+
+    assert client.messages[-1]["more_body"] is True
+    assert source.closed
 
 
 @pytest.mark.parametrize(
-    ("address", "near"),
+    ("address", "is_private"),
     [
         ("127.0.0.1", True),
         ("192.168.1.7", True),
@@ -701,13 +707,11 @@ def test_nothing_is_made_for_whoever_has_gone() -> None:
         ("example.org", False),
     ],
 )
-def test_who_is_near(address: str, *, near: bool) -> None:
-    assert is_private_address(address) is near
+def test_private_addresses(address: str, *, is_private: bool) -> None:
+    assert is_private_address(address) is is_private
 
 
-def test_strangers_are_refused_before_anything_is_read(
-    holdings: "ArchiveContext", clock: "FakeClock"
-) -> None:
-    app = Api(holdings, RequestChallenges(clock), Operations(holdings, clock)).app()
-    with TestClient(app, client=("8.8.8.8", 1)) as far:
-        assert far.get("/v1/archive").status_code == 403
+def test_public_address_is_refused(context: "ArchiveContext", clock: "FakeClock") -> None:
+    app = Api(context, RequestChallenges(clock), Operations(context, clock)).app()
+    with TestClient(app, client=("8.8.8.8", 1)) as client:
+        assert client.get("/v1/archive").status_code == 403

@@ -1,4 +1,4 @@
-"""The API's sockets: who is let in, how, and for how long."""
+"""The server of the API: sockets, TLS and limits."""
 
 import socket
 import ssl
@@ -24,22 +24,22 @@ from listener.errors import ConfigError, Unavailable
 pytestmark = pytest.mark.system  # real servers and TLS
 
 HELLO: ASGIApp = PlainTextResponse("hello")
-Open = Callable[..., HttpServer]
+OpenServer = Callable[..., HttpServer]
 
 
 @pytest.fixture
-def doors(home: Path) -> Iterator[Open]:
+def open_server(home: Path) -> Iterator[OpenServer]:
     opened = []
 
     def start(**fields: object) -> HttpServer:
-        made = HttpServer(HELLO, home, msgspec.convert(fields, ArchiveSettings))
-        opened.append(made)
-        made.start()
-        return made
+        server = HttpServer(HELLO, home, msgspec.convert(fields, ArchiveSettings))
+        opened.append(server)
+        server.start()
+        return server
 
     yield start
-    for one in opened:
-        one.stop()
+    for server in opened:
+        server.stop()
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "archive")])
     now = datetime.now(UTC)
-    made = (
+    crt_object = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -67,7 +67,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
         .sign(key, hashes.SHA256())
     )
     crt, pem = tmp_path / "a.crt", tmp_path / "a.key"
-    crt.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    crt.write_bytes(crt_object.public_bytes(serialization.Encoding.PEM))
     pem.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -78,50 +78,50 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return crt, pem
 
 
-def local(home: Path) -> httpx2.Client:
+def unix_client(home: Path) -> httpx2.Client:
     return httpx2.Client(transport=httpx2.HTTPTransport(uds=str(home / "archive.sock")))
 
 
-def dialled(port: int, authority: Path) -> ssl.SSLSocket:
+def connect_tls(port: int, authority: Path) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=str(authority))
-    wire = socket.create_connection(("127.0.0.1", port), timeout=40)
-    return context.wrap_socket(wire, server_hostname="localhost")
+    sock = socket.create_connection(("127.0.0.1", port), timeout=40)
+    return context.wrap_socket(sock, server_hostname="localhost")
 
 
-def all_of(wire: ssl.SSLSocket) -> bytes:
-    """What comes until the other side hangs up."""
-    return b"".join(iter(lambda: wire.recv(1 << 16), b""))
+def read_to_end(sock: ssl.SSLSocket) -> bytes:
+    """The bytes until the server closes the connection."""
+    return b"".join(iter(lambda: sock.recv(1 << 16), b""))
 
 
-def go_on_for_ever(wire: ssl.SSLSocket) -> NoReturn:
+def send_without_end(sock: ssl.SSLSocket) -> NoReturn:
     while True:
-        wire.sendall(b"y" * HEADERS_LIMIT_BYTES)
+        sock.sendall(b"y" * HEADERS_LIMIT_BYTES)
 
 
-def test_the_socket_in_the_home_is_for_this_user_alone(doors: Open, home: Path) -> None:
-    made = doors()
+def test_unix_socket_is_for_its_user_only(open_server: OpenServer, home: Path) -> None:
+    server = open_server()
 
-    with local(home) as client:
+    with unix_client(home) as client:
         assert client.get("http://archive/").text == "hello"
     assert (home / "archive.sock").stat().st_mode & 0o777 == 0o600
-    made.stop()
+    server.stop()
     assert not (home / "archive.sock").exists()
 
 
-def test_a_dead_archives_socket_is_no_hindrance(doors: Open, home: Path) -> None:
+def test_left_over_socket_is_replaced(open_server: OpenServer, home: Path) -> None:
     (home / "archive.sock").write_bytes(b"")
 
-    doors()
+    open_server()
 
-    with local(home) as client:
+    with unix_client(home) as client:
         assert client.get("http://archive/").text == "hello"
 
 
-def test_in_the_network_it_is_tls_1_3_and_nothing_older(
-    doors: Open, port: int, certificate: tuple[Path, Path]
+def test_network_socket_requires_tls_1_3(
+    open_server: OpenServer, port: int, certificate: tuple[Path, Path]
 ) -> None:
     crt, key = certificate
-    doors(port=port, certificate_file=str(crt), key_file=str(key))
+    open_server(port=port, certificate_file=str(crt), key_file=str(key))
     context = ssl.create_default_context(cafile=str(crt))
 
     with httpx2.Client(verify=context) as client:
@@ -131,65 +131,65 @@ def test_in_the_network_it_is_tls_1_3_and_nothing_older(
         client.get(f"https://localhost:{port}/")
 
 
-def test_headers_up_to_the_limit_are_waited_for_and_one_byte_more_is_refused(
-    doors: Open, port: int, certificate: tuple[Path, Path]
+def test_headers_beyond_the_limit_are_refused(
+    open_server: OpenServer, port: int, certificate: tuple[Path, Path]
 ) -> None:
     crt, key = certificate
-    doors(port=port, certificate_file=str(crt), key_file=str(key))
+    open_server(port=port, certificate_file=str(crt), key_file=str(key))
     begun = b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ".ljust(HEADERS_LIMIT_BYTES, b"y")
 
-    with dialled(port, crt) as wire:
-        wire.sendall(begun)
-        wire.sendall(b"\r\nconnection: close\r\n\r\n")
-        within = all_of(wire)
-    with dialled(port, crt) as wire:
-        wire.sendall(begun + b"y")
-        beyond = all_of(wire)
+    with connect_tls(port, crt) as sock:
+        sock.sendall(begun)
+        sock.sendall(b"\r\nconnection: close\r\n\r\n")
+        within = read_to_end(sock)
+    with connect_tls(port, crt) as sock:
+        sock.sendall(begun + b"y")
+        beyond = read_to_end(sock)
 
     assert within.startswith(b"HTTP/1.1 200 OK\r\n")
     assert within.endswith(b"\r\n\r\nhello")
-    # It did not wait for the end of the headers: none came, and yet it answered and hung up.
+    # The server answered and closed the connection without waiting for the end of the headers.
     assert beyond.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert b"\r\nConnection: close\r\n" in beyond
 
 
-def test_who_sends_headers_without_end_is_hung_up_on_and_others_are_answered(
-    doors: Open, port: int, certificate: tuple[Path, Path]
+def test_endless_headers_close_only_their_connection(
+    open_server: OpenServer, port: int, certificate: tuple[Path, Path]
 ) -> None:
     crt, key = certificate
-    doors(port=port, certificate_file=str(crt), key_file=str(key))
+    open_server(port=port, certificate_file=str(crt), key_file=str(key))
 
-    with dialled(port, crt) as wire:
-        wire.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ")
-        # A server that stopped reading, and yet held on, would be a TimeoutError instead.
+    with connect_tls(port, crt) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ")
+        # A server that stops reading but holds the connection would raise TimeoutError instead.
         with pytest.raises((ConnectionError, ssl.SSLError)):
-            go_on_for_ever(wire)
-    with dialled(port, crt) as wire:
-        wire.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-        assert all_of(wire).endswith(b"\r\n\r\nhello")
+            send_without_end(sock)
+    with connect_tls(port, crt) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        assert read_to_end(sock).endswith(b"\r\n\r\nhello")
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
-        ({"host": "8.8.8.8", "port": 1}, "no address of this machine"),
-        ({"host": "example.org", "port": 1}, "no address of this machine"),
-        ({"host": "192.168.7.7", "port": 1}, "no archive.certificate_file"),
+        ({"host": "8.8.8.8", "port": 1}, "not an address of loopback"),
+        ({"host": "example.org", "port": 1}, "not an address of loopback"),
+        ({"host": "192.168.7.7", "port": 1}, "certificate_file is not set"),
         (
             {"port": 1, "certificate_file": "/nowhere", "key_file": "/nowhere"},
-            "certificate cannot be used",
+            "cannot load the archive's certificate",
         ),
     ],
 )
-def test_what_would_serve_strangers_or_in_the_clear_is_refused(
-    home: Path, fields: dict[str, Any], said: str
+def test_public_address_or_plain_network_socket_is_refused(
+    home: Path, fields: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         HttpServer(HELLO, home, ArchiveSettings(**fields))
 
 
-def test_a_port_that_is_taken_is_said(doors: Open, home: Path, port: int) -> None:
-    doors(port=port)
+def test_port_in_use_is_an_error(open_server: OpenServer, home: Path, port: int) -> None:
+    open_server(port=port)
 
     with pytest.raises(Unavailable, match="cannot listen"):
         HttpServer(HELLO, home, ArchiveSettings(port=port))

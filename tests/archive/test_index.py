@@ -1,4 +1,4 @@
-"""The rows, apart from the files."""
+"""The index without files."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -19,20 +19,20 @@ T_S = 1_795_334_400
 
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[ClipIndex]:
-    made = ClipIndex(tmp_path / "index.sqlite", RowMac(b"secret"))
-    yield made
-    made.close()
+    opened = ClipIndex(tmp_path / "index.sqlite", RowMac(b"secret"))
+    yield opened
+    opened.close()
 
 
 def add(index: ClipIndex, household: "Household", seq: int, **fields: object) -> form.PublicHeader:
-    given: dict[str, Any] = {"t": "2026-11-22T08:00:00.000Z"} | fields
-    header = household.header(seq, **given)
+    header_fields: dict[str, Any] = {"t": "2026-11-22T08:00:00.000Z"} | fields
+    header = household.header(seq, **header_fields)
     data = household.seal(header)
     index.add(form.parse_envelope(data), data, T_S)
     return header
 
 
-def test_a_fresh_row_vouches_for_itself_and_a_changed_one_does_not(
+def test_new_row_has_a_valid_mac_and_a_changed_one_does_not(
     index: ClipIndex, household: "Household"
 ) -> None:
     header = add(index, household, 1)
@@ -40,14 +40,16 @@ def test_a_fresh_row_vouches_for_itself_and_a_changed_one_does_not(
 
     index.rows.execute("update clip set owner = 'bob'")
 
-    assert [kept.clip for kept in index.unverified_rows()] == [header.clip]
-    ((_, is_vouched),) = index.page_with_mac_check("bob", ("", "A"), device=None, after="", limit=9)
-    assert not is_vouched
+    assert [record.clip for record in index.unverified_rows()] == [header.clip]
+    ((_, has_valid_mac),) = index.page_with_mac_check(
+        "bob", ("", "A"), device=None, after="", limit=9
+    )
+    assert not has_valid_mac
     index.write_macs(index.unverified_rows())
     assert index.unverified_rows() == []
 
 
-def test_what_is_overdue_is_named_by_owner_and_only_where_its_row_vouches(
+def test_expired_rows_by_owner_without_invalid_macs(
     index: ClipIndex, household: "Household"
 ) -> None:
     first = add(index, household, 1, ttl_s=60)
@@ -55,15 +57,17 @@ def test_what_is_overdue_is_named_by_owner_and_only_where_its_row_vouches(
     third = add(index, household, 3, ttl_s=60)
     index.rows.execute("update clip set code = '' where clip = ?", (third.clip,))
 
-    gone = index.expired(T_S + 2 * 86_400, {"bob": 1})
+    expired = index.expired(T_S + 2 * 86_400, {"bob": 1})
 
-    assert {owner: [one.clip for one in stones] for owner, stones in gone.items()} == {
+    assert {
+        owner: [entry.clip for entry in tombstones] for owner, tombstones in expired.items()
+    } == {
         "ada": [first.clip],
         "bob": [second.clip],
     }
 
 
-def test_the_newest_of_a_device_is_by_its_time(index: ClipIndex, household: "Household") -> None:
+def test_newest_clip_of_a_device_is_by_time(index: ClipIndex, household: "Household") -> None:
     newest = add(index, household, 1, t="2026-11-22T09:00:00.000Z")
     add(index, household, 2)
 
@@ -71,7 +75,7 @@ def test_the_newest_of_a_device_is_by_its_time(index: ClipIndex, household: "Hou
     assert index.newest("bob", "hall") is None
 
 
-def test_a_file_that_is_no_index_is_an_error(tmp_path: Path) -> None:
+def test_file_that_is_not_an_index_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "index.sqlite").write_bytes(b"no index" * 1000)
 
     with pytest.raises(sqlite3.Error):

@@ -1,4 +1,4 @@
-"""Every check between a message and the store."""
+"""Verification of incoming envelopes."""
 
 import hashlib
 import json
@@ -37,20 +37,20 @@ def answer(data: bytes, refused: str = "") -> bytes:
     return (before + hashlib.sha256(data).hexdigest()).encode()
 
 
-def test_a_true_envelope_is_kept_and_acknowledged_by_its_hash(
+def test_valid_envelope_is_stored_and_acknowledged_by_hash(
     receiver: Receiver, household: "Household", folder: Path
 ) -> None:
     header = household.header(1)
     data = household.seal(header)
 
-    said = receiver.receive(message(header, data))
+    reply = receiver.receive(message(header, data))
 
-    assert said == Message(f"earmark/v1/ack/hall/{header.clip}", answer(data), 1, retain=False)
+    assert reply == Message(f"earmark/v1/ack/hall/{header.clip}", answer(data), 1, retain=False)
     assert (folder / "clips" / "ada" / f"{header.clip}.earmark").read_bytes() == data
     assert receiver.stored == 1
 
 
-def test_the_same_envelope_again_is_acknowledged_and_kept_once(
+def test_repeated_envelope_is_acknowledged_and_stored_once(
     receiver: Receiver, household: "Household", store: FileStore
 ) -> None:
     header = household.header(1)
@@ -72,14 +72,14 @@ def test_other_bytes_under_the_same_id_are_a_replay(
     receiver.receive(message(header, data))
     other = household.seal(msgspec.structs.replace(header, seq=2))
 
-    said = receiver.receive(message(header, other))
+    reply = receiver.receive(message(header, other))
 
-    assert said is not None
-    assert said.payload == answer(other, "replay")
+    assert reply is not None
+    assert reply.payload == answer(other, "replay")
     assert (folder / "clips" / "ada" / f"{header.clip}.earmark").read_bytes() == data
 
 
-def test_a_number_that_was_used_is_a_replay(receiver: Receiver, household: "Household") -> None:
+def test_used_sequence_number_is_a_replay(receiver: Receiver, household: "Household") -> None:
     for header in (household.header(1), household.header(1)):
         receiver.receive(message(header, household.seal(header)))
 
@@ -87,7 +87,7 @@ def test_a_number_that_was_used_is_a_replay(receiver: Receiver, household: "Hous
     assert receiver.refused == {Refusal.REPLAY: 1}
 
 
-def test_an_envelope_under_a_foreign_topic_is_refused(
+def test_envelope_under_another_topic_is_refused(
     receiver: Receiver, household: "Household"
 ) -> None:
     header = household.header(1)
@@ -98,9 +98,9 @@ def test_an_envelope_under_a_foreign_topic_is_refused(
         ("ada", "kitchen", header.clip),
         ("ada", "hall", household.header(1).clip),
     ):
-        said = receiver.receive(Message(f"earmark/v1/clips/{owner}/{device}/{clip}", data))
-        assert said is not None
-        assert said.payload == answer(data, "topic")
+        reply = receiver.receive(Message(f"earmark/v1/clips/{owner}/{device}/{clip}", data))
+        assert reply is not None
+        assert reply.payload == answer(data, "topic")
 
     assert receiver.refused == {Refusal.TOPIC: 3}
     assert receiver.stored == 0
@@ -109,24 +109,24 @@ def test_an_envelope_under_a_foreign_topic_is_refused(
 @pytest.mark.parametrize(
     "topic", ["", "earmark/v1/clips/ada/hall", "earmark/v1/clips/a/b/c/d", "#"]
 )
-def test_a_topic_of_nobody_gets_no_answer(receiver: Receiver, topic: str) -> None:
+def test_unknown_topic_gets_no_answer(receiver: Receiver, topic: str) -> None:
     assert receiver.receive(Message(topic, b"")) is None
     assert receiver.refused == {Refusal.TOPIC: 1}
 
 
-def test_who_is_not_known_yet_is_not_told_so(receiver: Receiver, household: "Household") -> None:
+def test_unknown_device_or_owner_gets_no_answer(receiver: Receiver, household: "Household") -> None:
     stranger = Ed25519PrivateKey.generate()
     unknown_key = household.header(1, dkey=keys.device_id(stranger.public_key()))
     known = household.header(2, owner="bob")
     envelope = household.seal(known)
-    household.home.change_roster(lambda roster: roster.without_owner("bob"))
+    household.home.change_roster(lambda old: old.without_owner("bob"))
 
     assert receiver.receive(message(unknown_key, household.seal(unknown_key, key=stranger))) is None
     assert receiver.receive(message(known, envelope)) is None
     assert receiver.refused == {Refusal.DEVICE: 1, Refusal.OWNER: 1}
 
 
-def test_a_broken_seal_and_bytes_of_no_form_are_told_so(
+def test_invalid_seal_and_malformed_bytes_are_answered(
     receiver: Receiver, household: "Household"
 ) -> None:
     header = household.header(1)
@@ -134,12 +134,12 @@ def test_a_broken_seal_and_bytes_of_no_form_are_told_so(
     broken = data[:-1] + bytes([data[-1] ^ 1])
 
     for bytes_, reason in ((broken, "seal"), (b"", "form"), (data[:40], "form")):
-        said = receiver.receive(message(header, bytes_))
-        assert said is not None
-        assert said.payload == answer(bytes_, reason)
+        reply = receiver.receive(message(header, bytes_))
+        assert reply is not None
+        assert reply.payload == answer(bytes_, reason)
 
 
-def test_nothing_of_a_refused_envelope_is_on_the_disk_or_in_the_log(
+def test_refused_envelope_leaves_nothing_on_disk_or_in_log(
     receiver: Receiver, household: "Household", folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     header = household.header(1)
@@ -167,7 +167,7 @@ class BrokenStore:
         return 0
 
 
-def test_what_cannot_be_kept_now_is_not_answered(household: "Household") -> None:
+def test_unavailable_store_gets_no_answer(household: "Household") -> None:
     receiver = Receiver(BrokenStore(), household.home.roster, lambda: 0.0)
     header = household.header(1)
 
@@ -181,9 +181,7 @@ def test_what_cannot_be_kept_now_is_not_answered(household: "Household") -> None
     data=st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: form.MAGIC + tail),
     topic=st.text(max_size=80) | st.just("earmark/v1/clips/ada/hall/x"),
 )
-def test_any_message_is_survived_and_none_is_kept(
-    receiver: Receiver, data: bytes, topic: str
-) -> None:
+def test_arbitrary_messages_are_not_stored(receiver: Receiver, data: bytes, topic: str) -> None:
     receiver.receive(Message(topic, data))
 
     assert receiver.stored == 0
@@ -195,9 +193,7 @@ def vectors() -> list[Any]:
 
 
 @pytest.mark.parametrize("case", vectors())
-def test_the_archive_keeps_each_golden_envelope_or_refuses_it(
-    case: dict[str, Any], store: FileStore
-) -> None:
+def test_golden_envelopes_are_stored_or_refused(case: dict[str, Any], store: FileStore) -> None:
     index = json.loads((VECTORS / "index.json").read_text("utf-8"))
     roster = Roster()
     for name, key in index["devices"].items():
@@ -214,10 +210,10 @@ def test_the_archive_keeps_each_golden_envelope_or_refuses_it(
     data = (VECTORS / case["file"]).read_bytes()
     try:
         header = form.parse_envelope(data).header
-        told = message(header, data)
+        received = message(header, data)
     except BadEnvelope:
-        told = Message(f"earmark/v1/clips/ada/kitchen/{'0' * 36}", data)
+        received = Message(f"earmark/v1/clips/ada/kitchen/{'0' * 36}", data)
 
-    receiver.receive(told)
+    receiver.receive(received)
 
     assert receiver.stored == int(case["archive"])

@@ -1,4 +1,4 @@
-"""Files and index after a crash, a copy put back, or a hand in between."""
+"""Repair of files and index after a crash, a restored copy, or tampering."""
 
 import sqlite3
 from pathlib import Path
@@ -11,65 +11,71 @@ from listener.archive.receiver import Receiver
 from listener.archive.records import RowMac
 from listener.archive.store import FileStore
 from listener.envelope import format as form
-from tests.archive.crossing import cross
-from tests.archive.shelf import T_S, kept, path_of
+from tests.archive.stored_clips import T_S, store_clip, stored_path
+from tests.archive.tampering import update_rows
 
 if TYPE_CHECKING:
     from tests.conftest import Household
 
 
-def test_a_file_without_a_row_gets_one_when_it_verifies(
+def test_verified_file_without_a_row_gets_one(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
     header = household.header(1)
-    path = path_of(folder, header)
+    path = stored_path(folder, header)
     path.parent.mkdir(parents=True)
     path.write_bytes(household.seal(header))
 
     assert store.repair(receiver.verify) == 1
     assert store.repair(receiver.verify) == 0
 
-    assert [one.clip for one in store.clips()] == [header.clip]
+    assert [entry.clip for entry in store.clips()] == [header.clip]
 
 
-def test_a_start_mends_an_index_whose_owners_were_crossed(
+def test_repair_restores_rows_with_swapped_owners(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
-    own, others = kept(store, household), kept(store, household, 2, owner="bob")
-    cross(store, "owner = case owner when 'ada' then 'bob' else 'ada' end")
+    own, others = store_clip(store, household), store_clip(store, household, 2, owner="bob")
+    update_rows(store, "owner = case owner when 'ada' then 'bob' else 'ada' end")
 
     assert store.repair(receiver.verify) == 2
 
-    assert [one.clip for one in store.clips("ada")] == [own.clip]
-    assert [one.clip for one in store.clips("bob")] == [others.clip]
+    assert [entry.clip for entry in store.clips("ada")] == [own.clip]
+    assert [entry.clip for entry in store.clips("bob")] == [others.clip]
     assert not (folder / "quarantine").exists()
 
 
-def test_an_index_of_another_archive_or_of_before_is_asked_file_by_file(
+def test_rows_without_valid_mac_are_confirmed_by_their_files(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
-    header = kept(store, household)
+    header = store_clip(store, household)
     received_s = next(store.clips()).received_s
     with sqlite3.connect(folder / "index.sqlite") as index:
         index.execute("alter table clip drop column code")
     index.close()
     other = FileStore(folder, OwnerState(folder.parent / "others.sqlite"), RowMac(b"another"))
 
-    assert [is_vouched for _, is_vouched in other.page_with_mac_check("ada", ("", "A"))] == [False]
+    assert [has_valid_mac for _, has_valid_mac in other.page_with_mac_check("ada", ("", "A"))] == [
+        False
+    ]
     assert other.repair(receiver.verify) == 0
 
-    assert [is_vouched for _, is_vouched in other.page_with_mac_check("ada", ("", "A"))] == [True]
-    assert [(one.clip, one.received_s) for one in other.clips()] == [(header.clip, received_s)]
+    assert [has_valid_mac for _, has_valid_mac in other.page_with_mac_check("ada", ("", "A"))] == [
+        True
+    ]
+    assert [(entry.clip, entry.received_s) for entry in other.clips()] == [
+        (header.clip, received_s)
+    ]
     other.close()
 
 
 @pytest.mark.parametrize("damage", ["content", "owner", "name", "empty"])
-def test_a_file_that_does_not_belong_is_set_aside(
+def test_file_of_another_place_goes_to_quarantine(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path, damage: str
 ) -> None:
     header = household.header(1)
     data = household.seal(header)
-    path = path_of(folder, header)
+    path = stored_path(folder, header)
     match damage:
         case "content":
             data = data[:-1] + bytes([data[-1] ^ 1])
@@ -89,7 +95,7 @@ def test_a_file_that_does_not_belong_is_set_aside(
     assert (folder / "quarantine" / path.name).read_bytes() == data
 
 
-def test_unfinished_files_go(store: FileStore, receiver: Receiver, folder: Path) -> None:
+def test_unfinished_files_are_deleted(store: FileStore, receiver: Receiver, folder: Path) -> None:
     part = folder / "clips" / "ada" / "x.earmark.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"half")
@@ -99,7 +105,7 @@ def test_unfinished_files_go(store: FileStore, receiver: Receiver, folder: Path)
     assert not part.exists()
 
 
-def test_a_missing_file_is_reported_and_comes_back_with_the_same_envelope(
+def test_missing_file_is_reported_and_restored_by_resending(
     store: FileStore,
     receiver: Receiver,
     household: "Household",
@@ -109,20 +115,20 @@ def test_a_missing_file_is_reported_and_comes_back_with_the_same_envelope(
     header = household.header(1)
     data = household.seal(header)
     store.keep(form.parse_envelope(data), data, T_S)
-    path_of(folder, header).unlink()
+    stored_path(folder, header).unlink()
 
     store.repair(receiver.verify)
     again = store.keep(form.parse_envelope(data), data, T_S)
 
     assert "files of 1 archived clips are missing" in caplog.text
     assert not again
-    assert path_of(folder, header).read_bytes() == data
+    assert stored_path(folder, header).read_bytes() == data
 
 
-def test_a_lost_index_is_made_from_the_files(
+def test_lost_index_is_rebuilt_from_the_files(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
-    header = kept(store, household)
+    header = store_clip(store, household)
     store.close()
     for path in folder.glob("index.sqlite*"):
         path.unlink()
@@ -130,5 +136,5 @@ def test_a_lost_index_is_made_from_the_files(
     fresh = FileStore(folder)
 
     assert fresh.repair(receiver.verify) == 1
-    assert [one.clip for one in fresh.clips()] == [header.clip]
+    assert [entry.clip for entry in fresh.clips()] == [header.clip]
     fresh.close()

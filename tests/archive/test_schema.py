@@ -1,4 +1,4 @@
-"""What is answered is what the answers' own description says."""
+"""Responses against their schemas."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
-    from tests.archive.conftest import Person, Shelf
+    from tests.archive.conftest import ClipFactory, OwnerClient
 
 
 @pytest.mark.parametrize(
@@ -23,40 +23,38 @@ if TYPE_CHECKING:
         ("keys", schema.KeysAnswer),
     ],
 )
-def test_what_is_asked_for_has_every_field_and_no_other(
-    op: str, kind: type, ada: "Person", shelf: "Shelf"
+def test_responses_match_their_schemas(
+    op: str, kind: type, ada: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
-    shelf.put()
+    clip_factory.put()
 
-    msgspec.json.decode(ada.ask(op).content, type=kind)
-    msgspec.json.decode(ada.request(op).content, type=schema.Ticket)
+    msgspec.json.decode(ada.request(op).content, type=kind)
+    msgspec.json.decode(ada.request_ticket(op).content, type=schema.Ticket)
 
 
-def test_a_receipt_and_the_archives_own_words_are_described(
-    client: "TestClient", ada: "Person", shelf: "Shelf"
+def test_receipt_and_about_match_their_schemas(
+    client: "TestClient", ada: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
-    erased = ada.ask("erase", clips=[shelf.put().clip])
+    erased = ada.request("erase", clips=[clip_factory.put().clip])
 
-    told = msgspec.json.decode(erased.content, type=schema.ReceiptAnswer)
+    reply = msgspec.json.decode(erased.content, type=schema.ReceiptAnswer)
     about = msgspec.json.decode(client.get("/v1/archive").content, type=schema.About)
 
-    assert told.receipt.archive == about.archive
+    assert reply.receipt.archive == about.archive
 
 
-def test_a_row_is_whole_for_her_whom_it_concerns_and_blinded_for_others(
-    ada: "Person", bob: "Person"
-) -> None:
-    ada.ask("list")
-    bob.ask("list")
+def test_log_row_is_blinded_for_other_owners(ada: "OwnerClient", bob: "OwnerClient") -> None:
+    ada.request("list")
+    bob.request("list")
 
-    hers, his, *_ = ada.ask("log").json()["rows"]
+    own, other, *_ = ada.request("log").json()["rows"]
 
-    assert msgspec.convert(hers, schema.OwnRow).body.owner == "ada"
-    assert msgspec.convert(his, schema.BlindedRow).n == 2
+    assert msgspec.convert(own, schema.OwnRow).body.owner == "ada"
+    assert msgspec.convert(other, schema.BlindedRow).n == 2
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"op":"list"}'])
-def test_a_refusal_is_a_problem(text: str, client: "TestClient") -> None:
+def test_refusal_matches_the_problem_schema(text: str, client: "TestClient") -> None:
     refused = client.post("/v1/tickets", content=text, headers={"content-type": "application/json"})
 
     problem = msgspec.json.decode(refused.content, type=schema.Problem)
@@ -65,9 +63,9 @@ def test_a_refusal_is_a_problem(text: str, client: "TestClient") -> None:
 
 
 @pytest.mark.parametrize("status", sorted(schema.ERRORS))
-def test_every_error_is_in_the_documents(status: int) -> None:
-    told = (ROOT / "docs" / "reference" / "http-api.md").read_text("utf-8")
-    rows = [line for line in told.splitlines() if line.startswith("|") and str(status) in line]
+def test_every_error_word_is_documented(status: int) -> None:
+    reply = (ROOT / "docs" / "reference" / "http-api.md").read_text("utf-8")
+    rows = [line for line in reply.splitlines() if line.startswith("|") and str(status) in line]
 
     for word in schema.ERRORS[status]:
         assert any(f"`{word}`" in row for row in rows), word

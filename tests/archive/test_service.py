@@ -1,9 +1,4 @@
-"""The archive's turns.
-
-Sweeps, by clocks that are steady and clocks that jump.
-
-The roster that the archive believes, while its file changes.
-"""
+"""The archive's loop, its expiry sweeps, and its reloading roster."""
 
 import hashlib
 from functools import partial
@@ -25,9 +20,9 @@ from listener.mqtt.client import (
     Message,
 )
 from listener.system.systemd import Notifier, StopSignal
-from tests.archive.crossing import cross, take_rows
-from tests.archive.shelf import T_S, CountingStore, kept, path_of
-from tests.archive.wire import FakeBroker
+from tests.archive.fake_broker import FakeBroker
+from tests.archive.stored_clips import T_S, CountingStore, store_clip, stored_path
+from tests.archive.tampering import delete_rows, update_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,22 +35,20 @@ if TYPE_CHECKING:
 def server(
     broker: FakeBroker, receiver: Receiver, store: FileStore, clock: "FakeClock", wall: "FakeClock"
 ) -> ArchiveService:
-    retention = ExpirySweep(store, lambda: 0, wall, clock)
-    return ArchiveService(
-        broker, receiver, retention, service=Notifier({}, clock), monotonic_s=clock
-    )
+    expiry = ExpirySweep(store, lambda: 0, wall, clock)
+    return ArchiveService(broker, receiver, expiry, service=Notifier({}, clock), monotonic_s=clock)
 
 
-def test_it_subscribes_anew_on_each_connection(server: ArchiveService, broker: FakeBroker) -> None:
+def test_service_subscribes_on_each_connection(server: ArchiveService, broker: FakeBroker) -> None:
     for _ in range(2):
         server.turn(0.1)
-        broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
+        broker.events.append(ConnectedEvent(BrokerLimits(), "5"))
         server.turn(0.1)
-        broker.happens.append(ConnectionLostEvent("gone"))
+        broker.events.append(ConnectionLostEvent("gone"))
         server.turn(0.1)
         server.turn(60)
 
-    assert broker.did[:4] == [
+    assert broker.calls[:4] == [
         "connect",
         "earmark/v1/clips/+/+/+",
         "connect",
@@ -63,13 +56,13 @@ def test_it_subscribes_anew_on_each_connection(server: ArchiveService, broker: F
     ]
 
 
-def test_it_answers_a_clip_that_it_has_kept(
+def test_service_acknowledges_a_stored_clip(
     server: ArchiveService, broker: FakeBroker, household: "Household"
 ) -> None:
     header = household.header(1)
     data = household.seal(header)
     server.turn(0.1)
-    broker.happens += [
+    broker.events += [
         ConnectedEvent(BrokerLimits(), "5"),
         Message(f"earmark/v1/clips/ada/hall/{header.clip}", data),
         Message("earmark/v1/clips/nonsense", b""),
@@ -78,46 +71,46 @@ def test_it_answers_a_clip_that_it_has_kept(
 
     server.turn(0.1)
 
-    assert broker.did[2:] == [
+    assert broker.calls[2:] == [
         Message(f"earmark/v1/ack/hall/{header.clip}", hashlib.sha256(data).hexdigest().encode(), 1)
     ]
 
 
-def test_a_loss_is_said_once_and_the_wait_grows(
+def test_lost_connection_is_logged_once_with_growing_backoff(
     server: ArchiveService, broker: FakeBroker, clock: "FakeClock", caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(12):
-        broker.happens.append(ConnectionLostEvent("connection refused"))
+        broker.events.append(ConnectionLostEvent("connection refused"))
         server.turn(60)
-    began_s, tries = clock.now_s, len(broker.did)
+    began_s, tries = clock.now_s, len(broker.calls)
     server.turn(60)
     server.turn(60)
 
     assert caplog.text.count("no connection to the broker") == 1
-    assert len(broker.did) == tries + 1
+    assert len(broker.calls) == tries + 1
     assert clock.now_s - began_s >= 15
 
 
-def test_a_denial_is_said(
+def test_denied_subscription_is_logged(
     server: ArchiveService, broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broker.happens.append(DeniedEvent("Not authorized"))
+    broker.events.append(DeniedEvent("Not authorized"))
 
     server.turn(0.1)
 
-    assert "hear no clips: Not authorized" in caplog.text
+    assert "denied the subscription to clips: Not authorized" in caplog.text
 
 
-def test_a_stop_ends_it(server: ArchiveService, broker: FakeBroker) -> None:
+def test_stop_request_ends_the_loop(server: ArchiveService, broker: FakeBroker) -> None:
     stop = StopSignal()
     stop.request()
 
     server.run(stop)
 
-    assert broker.did == ["close"]
+    assert broker.calls == ["close"]
 
 
-def test_a_sweep_that_fails_stops_nothing(
+def test_failed_sweep_does_not_stop_the_service(
     broker: FakeBroker,
     receiver: Receiver,
     clock: "FakeClock",
@@ -143,85 +136,87 @@ def test_a_sweep_that_fails_stops_nothing(
     assert "erased 1 clips" in caplog.text
 
 
-STOLEN = partial(cross, what="owner = case owner when 'ada' then 'bob' else 'ada' end")
+SWAP_OWNERS = partial(
+    update_rows, assignments="owner = case owner when 'ada' then 'bob' else 'ada' end"
+)
 
 
-def test_retention_sweeps_after_each_steady_hour(clock: "FakeClock", wall: "FakeClock") -> None:
+def test_sweep_runs_after_each_steady_hour(clock: "FakeClock", wall: "FakeClock") -> None:
     store = CountingStore()
-    retention = ExpirySweep(store, lambda: 0, wall, clock)
+    expiry = ExpirySweep(store, lambda: 0, wall, clock)
     began_s = int(wall.now_s)
     for _ in range(8):
         clock.now_s += 1200
         wall.now_s += 1200
-        retention.run_if_due()
+        expiry.run_if_due()
 
     assert store.sweeps == [began_s + 3600, began_s + 7200]
 
 
 @pytest.mark.parametrize("jump_s", [-3600.0, 3600.0, 3e8])
-def test_a_clock_that_jumps_puts_retention_off(
+def test_clock_jump_postpones_the_sweep(
     clock: "FakeClock", wall: "FakeClock", jump_s: float
 ) -> None:
     store = CountingStore()
-    retention = ExpirySweep(store, lambda: 0, wall, clock)
+    expiry = ExpirySweep(store, lambda: 0, wall, clock)
     clock.now_s += 3599
     wall.now_s += 3599 + jump_s
-    retention.run_if_due()
+    expiry.run_if_due()
     clock.now_s += 3599
     wall.now_s += 3599
-    retention.run_if_due()
+    expiry.run_if_due()
 
     assert store.sweeps == []
 
     clock.now_s += 2
     wall.now_s += 2
-    assert retention.run_if_due() == 1
+    assert expiry.run_if_due() == 1
 
 
-@pytest.mark.parametrize("harm", [take_rows, STOLEN])
-def test_a_clip_whose_row_was_taken_is_found_by_the_next_sweep_and_ends_in_its_time(
+@pytest.mark.parametrize("tamper", [delete_rows, SWAP_OWNERS])
+def test_clip_with_lost_row_is_restored_and_expires_in_time(
     store: FileStore,
     receiver: Receiver,
     household: "Household",
     folder: Path,
     clock: "FakeClock",
-    harm: "Callable[[FileStore], None]",
+    tamper: "Callable[[FileStore], None]",
 ) -> None:
     wall = type(clock)(T_S)
-    retention = ExpirySweep(store, partial(store.repair, receiver.verify), wall, clock)
-    header = kept(store, household, ttl_s=2 * 3600)
-    harm(store)
-    seen = []
+    expiry = ExpirySweep(store, partial(store.repair, receiver.verify), wall, clock)
+    header = store_clip(store, household, ttl_s=2 * 3600)
+    tamper(store)
+    listed = []
 
     for _ in range(4):
         clock.now_s += SWEEP_PAUSE_S
         wall.now_s += SWEEP_PAUSE_S
-        retention.run_if_due()
-        seen.append([one.clip for one in store.clips("ada")])
+        expiry.run_if_due()
+        listed.append([entry.clip for entry in store.clips("ada")])
 
-    assert seen[0] == [header.clip]
-    assert seen[-1] == []
-    assert not path_of(folder, header).exists()
+    assert listed[0] == [header.clip]
+    assert listed[-1] == []
+    assert not stored_path(folder, header).exists()
 
 
-def test_an_edited_roster_counts_at_once_and_a_damaged_one_does_not(
+def test_changed_roster_is_reloaded_unless_damaged(
     household: "Household", caplog: pytest.LogCaptureFixture
 ) -> None:
-    fresh = ReloadingRoster(household.home)
-    assert set(fresh().active_owners()) == {"ada", "bob"}
+    roster = ReloadingRoster(household.home)
+    assert set(roster().active_owners()) == {"ada", "bob"}
 
-    household.home.change_roster(lambda roster: roster.without_owner("bob"))
-    assert set(fresh().active_owners()) == {"ada"}
+    household.home.change_roster(lambda old: old.without_owner("bob"))
+    assert set(roster().active_owners()) == {"ada"}
 
     (household.home.path / "roster.json").write_text("damaged", "utf-8")
-    assert set(fresh().active_owners()) == {"ada"}
+    assert set(roster().active_owners()) == {"ada"}
     assert "stays in force" in caplog.text
 
     with pytest.raises(ConfigError):
         ReloadingRoster(household.home)
 
 
-def test_a_home_without_a_roster_knows_nobody(household: "Household") -> None:
+def test_home_without_a_roster_has_no_devices(household: "Household") -> None:
     (household.home.path / "roster.json").unlink()
 
     assert ReloadingRoster(household.home)().devices == ()

@@ -1,4 +1,4 @@
-"""Ciphertext files and their index."""
+"""The clip store: ciphertext files and their index."""
 
 import os
 import resource
@@ -16,53 +16,53 @@ from listener.archive.records import Erased, Replayed
 from listener.archive.store import FileStore
 from listener.envelope import format as form
 from listener.errors import Unavailable
-from tests.archive.crossing import cross
-from tests.archive.shelf import T_S, T, kept, path_of
+from tests.archive.stored_clips import T_S, T, store_clip, stored_path
+from tests.archive.tampering import update_rows
 
 if TYPE_CHECKING:
     from tests.conftest import Household
 
 
-def test_files_and_index_are_for_this_user_alone(
+def test_files_and_index_are_for_their_user_only(
     store: FileStore, household: "Household", folder: Path
 ) -> None:
-    kept(store, household)
+    store_clip(store, household)
 
     for path in folder.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path.name
 
 
 def test_clips_are_listed_by_time_and_by_owner(store: FileStore, household: "Household") -> None:
-    late = kept(store, household, 1, t="2026-11-22T09:00:00.000Z")
-    early = kept(store, household, 2, t="2026-11-22T07:00:00.000Z")
-    other = kept(store, household, 3, owner="bob")
+    late = store_clip(store, household, 1, t="2026-11-22T09:00:00.000Z")
+    early = store_clip(store, household, 2, t="2026-11-22T07:00:00.000Z")
+    other = store_clip(store, household, 3, owner="bob")
 
-    assert [one.clip for one in store.clips()] == [early.clip, other.clip, late.clip]
-    assert [one.clip for one in store.clips("bob")] == [other.clip]
+    assert [entry.clip for entry in store.clips()] == [early.clip, other.clip, late.clip]
+    assert [entry.clip for entry in store.clips("bob")] == [other.clip]
     assert list(store.clips("nobody")) == []
 
 
-def test_a_crossed_index_ends_no_clip_of_another(
+def test_tampered_index_expires_no_clip_of_another_owner(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
-    others = kept(store, household, owner="bob", ttl_s=30 * 86_400)
-    store.orders.set_retention("ada", 1)
-    cross(store, "owner = 'ada', expires_s = 1")
+    others = store_clip(store, household, owner="bob", ttl_s=30 * 86_400)
+    store.owner_state.set_retention("ada", 1)
+    update_rows(store, "owner = 'ada', expires_s = 1")
 
     assert store.expire(T_S + 2 * 86_400) == 0
     store.repair(receiver.verify)
 
-    assert path_of(folder, others).exists()
-    assert [one.clip for one in store.clips("bob")] == [others.clip]
-    assert not store.orders.is_erased(others.clip)
+    assert stored_path(folder, others).exists()
+    assert [entry.clip for entry in store.clips("bob")] == [others.clip]
+    assert not store.owner_state.is_erased(others.clip)
 
 
-def test_a_file_in_the_way_is_never_overwritten(
+def test_existing_file_is_never_overwritten(
     store: FileStore, household: "Household", folder: Path
 ) -> None:
     header = household.header(1)
     data = household.seal(header)
-    path = path_of(folder, header)
+    path = stored_path(folder, header)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"another")
 
@@ -76,26 +76,26 @@ def test_a_file_in_the_way_is_never_overwritten(
 def test_retention_counts_from_the_signed_time(
     store: FileStore, household: "Household", folder: Path
 ) -> None:
-    header = kept(store, household, received_s=T_S + 3600)
+    header = store_clip(store, household, received_s=T_S + 3600)
 
     assert store.expire(T_S + 86_399) == 0
     assert store.expire(T_S + 86_400) == 1
 
     assert list(store.clips()) == []
-    assert not path_of(folder, header).exists()
+    assert not stored_path(folder, header).exists()
 
 
 @pytest.mark.parametrize("t", ["1970-01-01T00:00:00.000Z", "2031-01-01T00:00:00.000Z"])
-def test_a_device_whose_clock_is_wrong_has_its_clips_kept_from_their_arrival(
+def test_implausible_time_counts_retention_from_arrival(
     store: FileStore, household: "Household", t: str
 ) -> None:
-    kept(store, household, t=t)
+    store_clip(store, household, t=t)
 
     assert store.expire(T_S + 86_399) == 0
     assert store.expire(T_S + 86_400) == 1
 
 
-def test_what_was_erased_does_not_come_back(
+def test_erased_clip_is_not_stored_again(
     store: FileStore, receiver: Receiver, household: "Household", folder: Path
 ) -> None:
     header = household.header(1, t=T)
@@ -109,30 +109,30 @@ def test_what_was_erased_does_not_come_back(
     with pytest.raises(Replayed):
         store.keep(form.parse_envelope(relabelled), relabelled, T_S)
 
-    path_of(folder, header).write_bytes(data)
+    stored_path(folder, header).write_bytes(data)
     store.repair(receiver.verify)
-    assert not path_of(folder, header).exists()
+    assert not stored_path(folder, header).exists()
 
 
-def test_the_row_of_an_erased_clip_says_nothing_about_anybody(
+def test_erased_clip_leaves_no_owner_or_time_on_disk(
     store: FileStore, household: "Household", folder: Path
 ) -> None:
-    header = kept(store, household)
+    header = store_clip(store, household)
     store.expire(T_S + 86_400)
     store.close()
 
     text = b"".join(path.read_bytes() for path in folder.glob("index.sqlite*"))
-    stones = b"".join(path.read_bytes() for path in folder.parent.glob("orders.sqlite*"))
+    tombstones = b"".join(path.read_bytes() for path in folder.parent.glob("orders.sqlite*"))
 
     assert header.clip.encode() not in text
-    assert header.clip.encode() in stones
-    assert header.t.encode() not in text + stones
-    assert b"adahall" not in text + stones
+    assert header.clip.encode() in tombstones
+    assert header.t.encode() not in text + tombstones
+    assert b"adahall" not in text + tombstones
 
 
-def test_an_index_that_is_none_is_said(folder: Path) -> None:
+def test_invalid_index_file_is_an_error(folder: Path) -> None:
     folder.mkdir(mode=0o700)
-    (folder / "index.sqlite").write_bytes(b"this is no database, and never was one" * 100)
+    (folder / "index.sqlite").write_bytes(b"this is no database, and never was entry" * 100)
 
     with pytest.raises(Unavailable, match="index"):
         FileStore(folder)
@@ -147,7 +147,7 @@ def short_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("short_files")
-def test_a_full_disk_keeps_nothing_half(
+def test_full_disk_leaves_no_partial_file(
     household: "Household", store: FileStore, folder: Path
 ) -> None:
     header = household.header(1)
@@ -159,27 +159,27 @@ def test_a_full_disk_keeps_nothing_half(
     assert not list(folder.rglob("*.earmark*"))
 
 
-def test_a_clip_is_found_without_the_index(
+def test_clip_is_found_without_the_index(
     store: FileStore, household: "Household", folder: Path
 ) -> None:
-    header = kept(store, household)
+    header = store_clip(store, household)
     (folder / "index.sqlite").unlink()
 
-    assert find_envelope_file(folder, header.clip) == path_of(folder, header)
+    assert find_envelope_file(folder, header.clip) == stored_path(folder, header)
     assert find_envelope_file(folder, "../../etc/passwd") is None
     assert find_envelope_file(folder, household.header(2).clip) is None
 
 
-def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / "pipe")
 
     for name in ("link", "pipe"):
-        with pytest.raises(OSError, match=r"symbolic|plain"):
+        with pytest.raises(OSError, match=r"symbolic|regular"):
             read_envelope_file(tmp_path / name)
 
 
-def test_a_locked_index_is_unavailable(store: FileStore, folder: Path) -> None:
+def test_closed_index_is_unavailable(store: FileStore, folder: Path) -> None:
     store.close()
 
     with pytest.raises(Unavailable):
@@ -189,8 +189,8 @@ def test_a_locked_index_is_unavailable(store: FileStore, folder: Path) -> None:
     assert sqlite3.connect(folder / "index.sqlite").close() is None  # type: ignore[func-returns-value] # the file itself is sound
 
 
-def test_only_so_many_changes_of_keys_are_carried(store: FileStore) -> None:
+def test_pending_key_rotations_are_bounded(store: FileStore) -> None:
     for number in range(40):
-        store.orders.set_pending_keys({"hall": str(number), "kitchen": "x"})
+        store.owner_state.set_pending_keys({"hall": str(number), "kitchen": "x"})
 
-    assert store.orders.pending_keys()["hall"] == [str(number) for number in range(24, 40)]
+    assert store.owner_state.pending_keys()["hall"] == [str(number) for number in range(24, 40)]

@@ -1,4 +1,4 @@
-"""A ZIP made on the way is read by others."""
+"""The streamed ZIP, read by Python's zipfile."""
 
 import io
 import tempfile
@@ -13,11 +13,11 @@ NAMES = st.text("abcdefghij/-.", min_size=1, max_size=30)
 
 
 @given(entries=st.dictionaries(NAMES, st.binary(max_size=500), max_size=8))
-def test_what_goes_in_comes_out(entries: dict[str, bytes]) -> None:
-    with ZipWriter() as made, tempfile.TemporaryFile() as file:
+def test_zip_entries_round_trip(entries: dict[str, bytes]) -> None:
+    with ZipWriter() as writer, tempfile.TemporaryFile() as file:
         file.write(b"last" * 50_000)
-        pieces = [piece for name, data in entries.items() for piece in made.add(name, data)]
-        pieces += [*made.add_file("z/last", file), *made.finish()]
+        pieces = [piece for name, data in entries.items() for piece in writer.add(name, data)]
+        pieces += [*writer.add_file("z/last", file), *writer.finish()]
 
     with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as read:
         assert read.testzip() is None
@@ -26,20 +26,20 @@ def test_what_goes_in_comes_out(entries: dict[str, bytes]) -> None:
         assert read.read("z/last") == b"last" * 50_000
 
 
-def test_more_entries_than_the_old_format_holds() -> None:
-    with ZipWriter() as made:
-        pieces = [piece for n in range(66_000) for piece in made.add(f"{n}", b"x")]
-        pieces += made.finish()
+def test_more_than_65535_entries() -> None:
+    with ZipWriter() as writer:
+        pieces = [piece for n in range(66_000) for piece in writer.add(f"{n}", b"x")]
+        pieces += writer.finish()
 
     with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as read:
         assert len(read.namelist()) == 66_000
         assert read.read("65999") == b"x"
 
 
-def test_an_offset_beyond_four_gibibytes_is_found() -> None:
-    with ZipWriter() as made:
-        made._offset = 5 << 30  # noqa: SLF001 - five gibibytes take too long to write
-        list(made.add("far", b"x"))
-        end = b"".join(made.finish())
+def test_offset_beyond_four_gibibytes() -> None:
+    with ZipWriter() as writer:
+        writer._offset = 5 << 30  # noqa: SLF001 - five gibibytes take too long to write
+        list(writer.add("far", b"x"))
+        end = b"".join(writer.finish())
 
     assert (5 << 30).to_bytes(8, "little") in end

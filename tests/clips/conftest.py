@@ -1,4 +1,4 @@
-"""A real archive behind its socket, and an owner at her own machine."""
+"""Fixtures: an archive behind its socket, and owners on their own machines."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ from tests.archive.conftest import (  # the same archive that its own tests use
     NOON_S,
     FakeClock,
     clock,
+    context,
     folder,
-    holdings,
     log,
     store,
     wall,
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
     from listener.archive.store import FileStore
     from tests.conftest import Household
 
-__all__ = ["clock", "folder", "holdings", "log", "store", "wall"]
+__all__ = ["clock", "context", "folder", "log", "store", "wall"]
 
 
 @pytest.fixture
-def doors(holdings: "ArchiveContext", clock: FakeClock, home: Path) -> Iterator[Path]:
-    """The archive's socket, answered by the server itself."""
-    api = Api(holdings, RequestChallenges(clock), Operations(holdings, clock))
-    served = HttpServer(api.app(), home, ArchiveSettings())
-    served.start()
+def archive_socket(context: "ArchiveContext", clock: FakeClock, home: Path) -> Iterator[Path]:
+    """The archive's socket, served by the real server."""
+    api = Api(context, RequestChallenges(clock), Operations(context, clock))
+    server = HttpServer(api.app(), home, ArchiveSettings())
+    server.start()
     yield home / "archive.sock"
-    served.stop()
+    server.stop()
 
 
 class Sounding:
-    """Puts clips into the archive that play."""
+    """Seals playable clips and stores them in the archive."""
 
     def __init__(self, store: "FileStore", household: "Household") -> None:
         self.store = store
@@ -56,8 +56,8 @@ class Sounding:
 
     def seal(self, owner: str = "ada", **fields: object) -> tuple[form.PublicHeader, bytes]:
         self._seq += 1
-        given: dict[str, Any] = {"t": "2026-11-22T08:00:00.000Z"} | fields
-        header = self._household.header(self._seq, owner, **given)
+        header_fields: dict[str, Any] = {"t": "2026-11-22T08:00:00.000Z"} | fields
+        header = self._household.header(self._seq, owner, **header_fields)
         samples = np.zeros(4000, np.int16)
         return header, self._household.seal(header, lambda comment: encode_clip(samples, comment))
 
@@ -73,8 +73,8 @@ def shelf(store: "FileStore", household: "Household") -> Sounding:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a command came to."""
+class CommandResult:
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -85,7 +85,7 @@ class Said:
 
 
 class Machine:
-    """A person's own computer: a home of its own, and her identity in a file."""
+    """An owner's computer: a home of its own, and an identity file."""
 
     def __init__(
         self, folder: Path, name: str, secret: str, archive: Path, read: Callable[[], Any]
@@ -98,34 +98,34 @@ class Machine:
         self.archive = archive
         self._read = read
 
-    def run(self, *words: object) -> Said:
+    def run(self, *words: object) -> CommandResult:
         code = main.main(["clips", *map(str, words), "--home", str(self.home)])
-        found = self._read()
-        return Said(code, found.out, found.err)
+        captured = self._read()
+        return CommandResult(code, captured.out, captured.err)
 
-    def clips(self, action: str, *words: object) -> Said:
+    def clips(self, action: str, *words: object) -> CommandResult:
         return self.run(
             *(action, *words, "--owner", self.name, "--identity", self.key),
             *("--archive", self.archive),
         )
 
     def rows(self, action: str, *words: object) -> list[dict[str, Any]]:
-        said = self.clips(action, *words, "--json")
-        assert said.code == 0, said.err
-        return said.rows()
+        result = self.clips(action, *words, "--json")
+        assert result.code == 0, result.err
+        return result.rows()
 
 
 @pytest.fixture
 def machine_of(
     tmp_path: Path,
     household: "Household",
-    doors: Path,
+    archive_socket: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> Callable[[str], Machine]:
     def make(name: str) -> Machine:
         own = tmp_path / f"machine-of-{name}"
         own.mkdir()
-        return Machine(own, name, household.identities[name], doors, capsys.readouterr)
+        return Machine(own, name, household.identities[name], archive_socket, capsys.readouterr)
 
     return make
 

@@ -119,7 +119,7 @@ def test_a_clip_of_another_is_refused_with_a_hint(
     said = ada.clips("play", shelf.put("bob"), "--to", tmp_path / "x.flac")
 
     assert said.code == 1
-    assert "the logs of both owners say so" in said.err
+    assert "both owners' logs record it" in said.err
     assert not (tmp_path / "x.flac").exists()
 
 
@@ -154,7 +154,7 @@ def test_invalid_export_is_named_and_removed(
     said = ada.clips("export", "--to", tmp_path / "ada.zip")
 
     assert said.code == 1
-    assert f"does not verify as hers: 1 file, {clip}" in said.err
+    assert f"does not verify as yours: 1 file, {clip}" in said.err
     assert "nothing was sent" in said.err
     assert not list(tmp_path.glob("*.zip"))
     assert not list(tmp_path.glob(".*.part"))
@@ -302,7 +302,7 @@ def test_keys_change_with_proof_of_both(ada: "Machine", shelf: "Sounding") -> No
 
 
 def test_speaker_accepts_the_proof_of_new_key(
-    ada: "Machine", household: "Household", holdings: "ArchiveContext"
+    ada: "Machine", household: "Household", context: "ArchiveContext"
 ) -> None:
     newer = ada.folder / "new.key"
     newer.write_text(str(pyrage.x25519.Identity.generate()))
@@ -310,7 +310,7 @@ def test_speaker_accepts_the_proof_of_new_key(
 
     assert ada.clips("new-key", newer).code == 0
 
-    (said,) = holdings.store.orders.pending_keys()["hall"]
+    (said,) = context.store.owner_state.pending_keys()["hall"]
     carried = key_rotation.parse(f"[{said}]".encode())
     after = key_rotation.apply_rotation(before, carried, "hall", household.device_key)
     assert after == household.home.roster()
@@ -371,7 +371,7 @@ def test_changed_log_is_reported_at_its_first_wrong_row(
     assert "wrong at row 1" in changed.err
     assert "wrong at row 1: it is missing" in beheaded.err
     assert "wrong at row 1: it is missing" in cut.err
-    assert "line 1 is no row" in garbage.err
+    assert "line 1 is not a row" in garbage.err
 
 
 def test_truncated_log_is_detected(ada: "Machine", log: "AccessLog", tmp_path: Path) -> None:
@@ -407,10 +407,10 @@ def test_what_is_missing_is_said(ada: "Machine", tmp_path: Path) -> None:
     assert ada.run("list").code == 2
     assert ada.run("list", "--owner", "ada", "--identity", tmp_path / "nowhere").code == 78
     away = ada.run("list", "--owner", "ada", "--identity", ada.key)
-    assert (away.code, "does earmark archive run" in away.err) == (69, True)
+    assert (away.code, "run earmark archive serve" in away.err) == (69, True)
     assert ada.run("list", "--owner", "../x", "--identity", ada.key).code == 2
     ada.name = "eve"
-    assert "the archive says: there is no active owner" in ada.clips("list").err
+    assert "the archive answered: there is no active owner" in ada.clips("list").err
 
 
 def test_secret_key_is_never_printed(ada: "Machine", shelf: "Sounding") -> None:

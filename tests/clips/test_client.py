@@ -1,4 +1,4 @@
-"""What an owner's client does not let itself be talked into."""
+"""The client against hostile and faulty archives."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,14 +21,14 @@ DIGEST = requests.digest(REQUEST)[:16]
 NONCE = "a" * 26
 
 
-class Fake:
-    """An archive that says what a test wants; it keeps what it was told."""
+class FakeArchive:
+    """A server with scripted responses, which counts the requests."""
 
     def __init__(self, path: Path) -> None:
         self.server = Server(path)
         self.answers: list[bytes] = []
-        self.told: list[bytes] = []
-        self.server.says = self._say
+        self.requests = 0
+        self.server.respond = self._respond
 
     def ticket(self, line: str, **fields: object) -> None:
         sealed = pyrage.encrypt(line.encode(), [SECRET.to_public()], armored=True).decode()
@@ -39,41 +39,41 @@ class Fake:
         begin = head(f"content-type: {kind}", f"content-length: {len(body)}")
         self.answers.append(begin.replace(b"200 OK", f"{status} x".encode()) + body)
 
-    def _say(self, peer: object) -> None:
+    def _respond(self, peer: object) -> None:
         peer.sendall(self.answers.pop(0))  # type: ignore[attr-defined] # a socket
-        self.told.append(b"x")
+        self.requests += 1
 
 
 @pytest.fixture
-def fake(tmp_path: Path) -> Iterator[Fake]:
-    made = Fake(tmp_path / "s")
-    yield made
-    made.server.stop()
+def archive(tmp_path: Path) -> Iterator[FakeArchive]:
+    fake = FakeArchive(tmp_path / "s")
+    yield fake
+    fake.server.stop()
 
 
 @pytest.fixture
-def asker(fake: Fake, tmp_path: Path) -> ArchiveClient:
-    del fake
-    wire = HttpClient(parse_address(f"unix:{tmp_path / 's'}", None))
-    return ArchiveClient(wire, "ada", parse_identities(str(SECRET).encode(), "x"))
+def client(archive: FakeArchive, tmp_path: Path) -> ArchiveClient:
+    del archive
+    http = HttpClient(parse_address(f"unix:{tmp_path / 's'}", None))
+    return ArchiveClient(http, "ada", parse_identities(str(SECRET).encode(), "x"))
 
 
-def ask(asker: ArchiveClient) -> RetentionReply:
-    found: RetentionReply = asker.request(REQUEST, RetentionReply)
-    return found
+def request_retention(client: ArchiveClient) -> RetentionReply:
+    reply: RetentionReply = client.request(REQUEST, RetentionReply)
+    return reply
 
 
-def test_a_question_about_this_request_is_answered(fake: Fake, asker: ArchiveClient) -> None:
-    fake.ticket(f"ada:retention:{DIGEST}:{NONCE}\n")
-    fake.add(b'{"owner":"ada","days":7}')
+def test_challenge_of_this_request_is_answered(archive: FakeArchive, client: ArchiveClient) -> None:
+    archive.ticket(f"ada:retention:{DIGEST}:{NONCE}\n")
+    archive.add(b'{"owner":"ada","days":7}')
 
-    assert ask(asker).days == 7
+    assert request_retention(client).days == 7
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "what she said in the kitchen",
+        "a sentence from the kitchen",
         f"ada:erase:{DIGEST}:{NONCE}",
         f"bob:retention:{DIGEST}:{NONCE}",
         f"ada:retention:{'0' * 16}:{NONCE}",
@@ -82,21 +82,21 @@ def test_a_question_about_this_request_is_answered(fake: Fake, asker: ArchiveCli
         "",
     ],
 )
-def test_whatever_else_is_to_be_read_to_the_archive_is_not(
-    fake: Fake, asker: ArchiveClient, line: str
+def test_any_other_challenge_is_not_answered(
+    archive: FakeArchive, client: ArchiveClient, line: str
 ) -> None:
-    fake.ticket(line)
+    archive.ticket(line)
 
-    with pytest.raises(Unavailable, match="nothing was answered"):
-        ask(asker)
-    assert len(fake.told) <= 1
+    with pytest.raises(Unavailable, match="no answer was sent"):
+        request_retention(client)
+    assert archive.requests <= 1
 
 
-def test_a_challenge_to_another_key_is_said(fake: Fake, asker: ArchiveClient) -> None:
-    fake.add(json.dumps({"ticket": "t", "challenge": "rubbish"}).encode(), status=201)
+def test_challenge_for_another_key_is_an_error(archive: FakeArchive, client: ArchiveClient) -> None:
+    archive.add(json.dumps({"ticket": "t", "challenge": "rubbish"}).encode(), status=201)
 
-    with pytest.raises(EarmarkError, match="does not open"):
-        ask(asker)
+    with pytest.raises(EarmarkError, match="cannot decrypt"):
+        request_retention(client)
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_a_challenge_to_another_key_is_said(fake: Fake, asker: ArchiveClient) ->
         (408, "slow", Unavailable),
     ],
 )
-def test_a_no_is_told_in_one_line(
-    fake: Fake, asker: ArchiveClient, status: int, error: str, raised: type[EarmarkError]
+def test_refusal_becomes_one_printable_line(
+    archive: FakeArchive, client: ArchiveClient, status: int, error: str, raised: type[EarmarkError]
 ) -> None:
-    told = {"error": error, "message": "no\x1b[2J\nway", "hint": ""}
-    fake.add(json.dumps(told).encode(), status=status)
+    problem = {"error": error, "message": "no\x1b[2J\nway", "hint": ""}
+    archive.add(json.dumps(problem).encode(), status=status)
 
-    with pytest.raises(raised, match=r"the archive says: no \[2J way") as caught:
-        ask(asker)
+    with pytest.raises(raised, match=r"the archive answered: no \[2J way") as caught:
+        request_retention(client)
     assert type(caught.value) is raised
 
 
@@ -132,35 +132,39 @@ def test_a_no_is_told_in_one_line(
         (b'"' + b"x" * 70_000 + b'"', "application/json", 200),
     ],
 )
-def test_who_is_no_archive_is_unavailable(
-    fake: Fake, asker: ArchiveClient, body: bytes, kind: str, status: int
+def test_server_that_is_not_an_archive_is_unavailable(
+    archive: FakeArchive, client: ArchiveClient, body: bytes, kind: str, status: int
 ) -> None:
-    fake.add(body, kind, status)
+    archive.add(body, kind, status)
 
     with pytest.raises(Unavailable):
-        ask(asker)
+        request_retention(client)
 
 
-def test_a_result_of_another_kind_is_refused(fake: Fake, asker: ArchiveClient) -> None:
-    look: list[Callable[[], object]] = [
-        lambda: asker.get_envelope("7f3f0a66-0000-4000-8000-000000000000"),
-        lambda: list(asker.get_export(requests.ExportRequest(), 100)),
+def test_result_of_another_media_type_is_refused(
+    archive: FakeArchive, client: ArchiveClient
+) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: client.get_envelope("7f3f0a66-0000-4000-8000-000000000000"),
+        lambda: list(client.get_export(requests.ExportRequest(), 100)),
     ]
-    wanted: list[requests.Request] = [
+    expected: list[requests.Request] = [
         requests.PlayRequest(clip="7f3f0a66-0000-4000-8000-000000000000"),
         requests.ExportRequest(),
     ]
-    for call, request in zip(look, wanted, strict=True):
-        fake.ticket(f"ada:{request.op}:{requests.digest(request)[:16]}:{NONCE}")
-        fake.add(b"{}")
+    for call, request in zip(calls, expected, strict=True):
+        archive.ticket(f"ada:{request.op}:{requests.digest(request)[:16]}:{NONCE}")
+        archive.add(b"{}")
 
-        with pytest.raises(Unavailable, match="no archive"):
+        with pytest.raises(Unavailable, match="not an Earmark archive"):
             call()
 
 
-def test_a_new_key_is_proved_or_nothing_is_said(fake: Fake, asker: ArchiveClient) -> None:
+def test_new_key_without_second_challenge_is_not_answered(
+    archive: FakeArchive, client: ArchiveClient
+) -> None:
     request = requests.NewKeyRequest(recipient=str(SECRET.to_public()))
-    fake.ticket(f"ada:new-key:{requests.digest(request)[:16]}:{NONCE}")
+    archive.ticket(f"ada:new-key:{requests.digest(request)[:16]}:{NONCE}")
 
-    with pytest.raises(Unavailable, match="no proof of the new key"):
-        asker.request(request, KeysReply, asker.identities[0])
+    with pytest.raises(Unavailable, match="did not request proof of the new key"):
+        client.request(request, KeysReply, client.identities[0])

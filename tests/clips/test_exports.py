@@ -1,4 +1,4 @@
-"""Exports that somebody changed, or made up."""
+"""The reader of exports against changed and forged ones."""
 
 import contextlib
 import io
@@ -36,13 +36,13 @@ def whole(ada: "Machine", shelf: "Sounding", tmp_path: Path) -> bytes:
 
 
 @pytest.fixture
-def check(tmp_path: Path, holdings: "ArchiveContext") -> Check:
+def check(tmp_path: Path, context: "ArchiveContext") -> Check:
     """Read all of an export; return how many clips it holds."""
 
     def read(data: bytes) -> int:
         path = tmp_path / "read.zip"
         path.write_bytes(data)
-        with ExportReader(path, holdings.key.public_key()) as export:
+        with ExportReader(path, context.key.public_key()) as export:
             export.check_log([])
             devices = {name: keys.parse_device(text) for name, text in export.devices.items()}
             return sum(1 for _ in export.clips(devices))
@@ -51,39 +51,39 @@ def check(tmp_path: Path, holdings: "ArchiveContext") -> Check:
 
 
 def entries_of(data: bytes) -> Entries:
-    with zipfile.ZipFile(io.BytesIO(data)) as found:
-        return {name: found.read(name) for name in found.namelist()}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
-def packed(entries: Entries, how: int = zipfile.ZIP_STORED) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", how) as archive:
+def pack(entries: Entries, compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, data in entries.items():
             archive.writestr(name, data)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
-def first(entries: Entries) -> str:
+def first_clip(entries: Entries) -> str:
     return min(name for name in entries if name.startswith("clips/"))
 
 
 def without(name: str) -> Callable[[Entries], Entries]:
-    return lambda entries: {one: data for one, data in entries.items() if one != name}
+    return lambda entries: {other: data for other, data in entries.items() if other != name}
 
 
-def crossed(entries: Entries) -> Entries:
-    one, two = sorted(name for name in entries if name.startswith("clips/"))
-    return entries | {one: entries[two], two: entries[one]}
+def swap_clips(entries: Entries) -> Entries:
+    first, second = sorted(name for name in entries if name.startswith("clips/"))
+    return entries | {first: entries[second], second: entries[first]}
 
 
-def longer(entries: Entries) -> Entries:
+def repeat_line(entries: Entries) -> Entries:
     manifest = entries["manifest.jsonl"]
     return entries | {"manifest.jsonl": manifest + manifest.splitlines(keepends=True)[0]}
 
 
-def test_a_whole_one_is_read(whole: bytes, check: Check) -> None:
+def test_complete_export_is_read(whole: bytes, check: Check) -> None:
     assert check(whole) == 2
-    assert check(packed(entries_of(whole))) == 2
+    assert check(pack(entries_of(whole))) == 2
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_a_whole_one_is_read(whole: bytes, check: Check) -> None:
         without("receipt.json"),
         without("manifest.jsonl"),
         without("READ-ME-FIRST.html"),
-        lambda entries: without(first(entries))(entries),
-        lambda entries: entries | {first(entries): b"rubbish"},
-        lambda entries: entries | {first(entries): bytes(2 << 20)},
+        lambda entries: without(first_clip(entries))(entries),
+        lambda entries: entries | {first_clip(entries): b"rubbish"},
+        lambda entries: entries | {first_clip(entries): bytes(2 << 20)},
         lambda entries: entries | {"clips/../../x": b""},
         lambda entries: entries | {"/etc/passwd": b""},
         lambda entries: entries | {"manifest.jsonl": b""},
@@ -109,47 +109,47 @@ def test_a_whole_one_is_read(whole: bytes, check: Check) -> None:
         lambda entries: (
             entries | {"receipt.json": entries["receipt.json"].replace(b'"count":2', b'"count":1')}
         ),
-        crossed,
-        longer,
+        swap_clips,
+        repeat_line,
     ],
 )
-def test_a_changed_one_is_refused(
+def test_changed_export_is_refused(
     whole: bytes, check: Check, change: Callable[[Entries], Entries]
 ) -> None:
     with pytest.raises(EarmarkError):
-        check(packed(change(entries_of(whole))))
+        check(pack(change(entries_of(whole))))
 
 
-def test_a_packed_one_is_refused(whole: bytes, check: Check) -> None:
-    with pytest.raises(EarmarkError, match="packed"):
-        check(packed(entries_of(whole), zipfile.ZIP_DEFLATED))
+def test_compressed_export_is_refused(whole: bytes, check: Check) -> None:
+    with pytest.raises(EarmarkError, match="compressed"):
+        check(pack(entries_of(whole), zipfile.ZIP_DEFLATED))
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_one_is_one_error(whole: bytes, check: Check, data: st.DataObject) -> None:
+def test_damaged_export_raises_one_error(whole: bytes, check: Check, data: st.DataObject) -> None:
     damaged = bytearray(whole)
-    # Where a ZIP keeps its lengths and places, and anywhere.
+    # Near the end, where a ZIP has its lengths and offsets, and anywhere.
     span = data.draw(st.sampled_from([len(whole), 400]))
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[-data.draw(st.integers(1, span))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(whole)))
 
-    for one in (bytes(damaged), whole[:cut], whole[cut:]):
+    for variant in (bytes(damaged), whole[:cut], whole[cut:]):
         with contextlib.suppress(EarmarkError):
-            check(one)
+            check(variant)
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path, holdings: "ArchiveContext") -> None:
+def test_missing_export_is_unavailable(tmp_path: Path, context: "ArchiveContext") -> None:
     with pytest.raises(Unavailable, match="cannot read"):
-        ExportReader(tmp_path / "nowhere", holdings.key.public_key())
+        ExportReader(tmp_path / "nowhere", context.key.public_key())
 
 
 @given(st.binary())
 def test_lines_are_objects_or_one_error(data: bytes) -> None:
     with contextlib.suppress(EarmarkError):
-        assert all(isinstance(one, dict) for one in parse_lines(raw_lines(io.BytesIO(data))))
+        assert all(isinstance(fields, dict) for fields in parse_lines(raw_lines(io.BytesIO(data))))
 
 
-def test_the_receipt_says_the_same_as_the_file(whole: bytes) -> None:
+def test_receipt_counts_the_clips(whole: bytes) -> None:
     assert json.loads(entries_of(whole)["receipt.json"])["receipt"]["count"] == 2

@@ -1,6 +1,6 @@
-"""Nothing is asked in the clear, or of an archive that nobody vouches for.
+"""The HTTP client: addresses, TLS, and hostile or faulty servers.
 
-Servers that mean harm, or are merely broken: one error, bounded memory, bounded time.
+Each failure is one error, in bounded memory and time.
 """
 
 import contextlib
@@ -25,52 +25,52 @@ from listener.household.identity import parse as identity_of
     "text",
     ["http://home.lan", "home.lan", "https://", "https://h:99999", "https://h/path", "https://[x"],
 )
-def test_what_is_no_address_or_in_the_clear_is_refused(text: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no address"):
+def test_malformed_or_plain_http_address_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not an address"):
         parse_address(text, tmp_path / "ca.crt")
 
 
-def test_an_authority_is_needed_and_must_be_one(tmp_path: Path) -> None:
+def test_https_needs_a_valid_certificate_authority(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("nothing")
 
-    with pytest.raises(UsageError, match="nothing here says"):
+    with pytest.raises(UsageError, match="no certificate authority"):
         parse_address("https://home.lan:8883", None)
     for name in ("ca.crt", "nowhere"):
-        with pytest.raises(ConfigError, match="cannot use the authority"):
+        with pytest.raises(ConfigError, match="cannot load the certificate authority"):
             parse_address("https://home.lan:8883", tmp_path / name)
 
 
-pytestmark = pytest.mark.system  # real servers, and how long they take
+pytestmark = pytest.mark.system  # real servers and timeouts
 
 Serve = Callable[..., HttpClient]
-IMPATIENT = Timeouts(head_s=0.3, body_s=0.3)
-"""For answers that never end. With others the default stands: a busy machine may take long."""
+SHORT = Timeouts(head_s=0.3, body_s=0.3)
+"""For responses that never end. Others use the default: a busy machine may take long."""
 
 
 class Server:
-    """Sends what it is told to each who connects, and hangs up unless it is told to linger."""
+    """A server on a Unix socket that answers each connection with ``respond``."""
 
     def __init__(self, path: Path) -> None:
-        self.wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.wire.bind(str(path))
-        self.wire.listen()
-        self.says: Callable[[socket.socket], object] = lambda _: None
-        self._thread = threading.Thread(target=self._turn, daemon=True)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        self.respond: Callable[[socket.socket], object] = lambda _: None
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        self.wire.shutdown(socket.SHUT_RDWR)
+        self.listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
-        self.wire.close()
+        self.listener.close()
 
-    def _turn(self) -> None:
+    def _run(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                peer, _ = self.wire.accept()
+                peer, _ = self.listener.accept()
                 with peer, contextlib.suppress(OSError):
                     peer.recv(4096)
-                    self.says(peer)
-                    # Bytes left unread would take back what was said.
+                    self.respond(peer)
+                    # Unread bytes would reset the connection and discard the response.
                     peer.shutdown(socket.SHUT_WR)
                     while peer.recv(4096):
                         pass
@@ -78,13 +78,13 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path / "s")
-    yield made
-    made.stop()
+    opened = Server(tmp_path / "s")
+    yield opened
+    opened.stop()
 
 
 @pytest.fixture
-def wire(server: Server, tmp_path: Path) -> HttpClient:
+def client(server: Server, tmp_path: Path) -> HttpClient:
     del server
     return HttpClient(parse_address(str(tmp_path / "s"), None))
 
@@ -93,8 +93,8 @@ def head(*lines: str) -> bytes:
     return "\r\n".join(["HTTP/1.1 200 OK", *lines, "", ""]).encode()
 
 
-def read(wire: HttpClient, most_bytes: int = 1000) -> bytes:
-    with wire.request("/") as reply:
+def read(client: HttpClient, most_bytes: int = 1000) -> bytes:
+    with client.request("/") as reply:
         return reply.body(most_bytes)
 
 
@@ -107,10 +107,10 @@ def read(wire: HttpClient, most_bytes: int = 1000) -> bytes:
         head() + b"hello",
     ],
 )
-def test_an_answer_is_read_to_its_end(server: Server, wire: HttpClient, answer: bytes) -> None:
-    server.says = lambda peer: peer.sendall(answer)
+def test_response_is_read_to_its_end(server: Server, client: HttpClient, answer: bytes) -> None:
+    server.respond = lambda peer: peer.sendall(answer)
 
-    assert read(wire) == b"hello"
+    assert read(client) == b"hello"
 
 
 @pytest.mark.parametrize(
@@ -130,35 +130,35 @@ def test_an_answer_is_read_to_its_end(server: Server, wire: HttpClient, answer: 
         head() + b"x" * 1001,
     ],
 )
-def test_what_is_broken_or_too_long_is_one_error(
-    server: Server, wire: HttpClient, answer: bytes
+def test_malformed_or_long_response_is_one_error(
+    server: Server, client: HttpClient, answer: bytes
 ) -> None:
-    server.says = lambda peer: peer.sendall(answer)
+    server.respond = lambda peer: peer.sendall(answer)
 
     with pytest.raises(Unavailable):
-        read(wire)
+        read(client)
 
 
 @pytest.mark.parametrize(
     "begins", [b"", b"HTTP/1.1 2", b"HTTP/1.1 100 Continue\r\n\r\n", head("content-length: 900")]
 )
-def test_whoever_drips_is_left(server: Server, tmp_path: Path, begins: bytes) -> None:
-    wire = HttpClient(parse_address(str(tmp_path / "s"), None), IMPATIENT)
-    gone = threading.Event()
+def test_slow_response_times_out(server: Server, tmp_path: Path, begins: bytes) -> None:
+    client = HttpClient(parse_address(str(tmp_path / "s"), None), SHORT)
+    finished = threading.Event()
 
     def drip(peer: socket.socket) -> None:
         peer.sendall(begins)
         with contextlib.suppress(OSError):
-            while not gone.wait(0.01):
+            while not finished.wait(0.01):
                 peer.sendall(b"x" if begins != b"" else b"")
 
-    server.says = drip
+    server.respond = drip
 
     try:
-        with pytest.raises(Unavailable, match="takes too long"):
-            read(wire)
+        with pytest.raises(Unavailable, match="did not answer in time"):
+            read(client)
     finally:
-        gone.set()
+        finished.set()
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -185,16 +185,16 @@ def test_whoever_drips_is_left(server: Server, tmp_path: Path, begins: bytes) ->
         ),
     )
 )
-def test_no_answer_brings_more_than_bytes_or_one_error(
-    server: Server, wire: HttpClient, answer: bytes
+def test_any_response_is_bounded_bytes_or_one_error(
+    server: Server, client: HttpClient, answer: bytes
 ) -> None:
-    server.says = lambda peer: peer.sendall(answer)
+    server.respond = lambda peer: peer.sendall(answer)
 
     with contextlib.suppress(Unavailable):
-        assert len(read(wire, 200)) <= 200
+        assert len(read(client, 200)) <= 200
 
 
-class Tls:
+class TlsServer:
     """An archive with a certificate of a household, on a free port."""
 
     def __init__(self, folder: Path, authority: ca.Authority, highest: int) -> None:
@@ -207,20 +207,20 @@ class Tls:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(folder / "me.crt", folder / "me.key")
         self._context.maximum_version = ssl.TLSVersion(highest)
-        self._wire = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._wire.getsockname()[1]
-        self._thread = threading.Thread(target=self._turn, daemon=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        self._wire.shutdown(socket.SHUT_RDWR)
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
-        self._wire.close()
+        self._listener.close()
 
-    def _turn(self) -> None:
+    def _run(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                plain, _ = self._wire.accept()
+                plain, _ = self._listener.accept()
                 with (
                     contextlib.suppress(OSError),
                     self._context.wrap_socket(plain, server_side=True) as peer,
@@ -231,27 +231,27 @@ class Tls:
 
 
 @pytest.mark.parametrize(
-    ("host", "highest", "foreign", "said"),
+    ("host", "highest", "foreign", "message"),
     [
         ("localhost", ssl.TLSVersion.TLSv1_3, False, None),
-        ("localhost", ssl.TLSVersion.TLSv1_2, False, "no archive at"),
+        ("localhost", ssl.TLSVersion.TLSv1_2, False, "cannot connect to the archive at"),
         ("localhost", ssl.TLSVersion.TLSv1_3, True, "not this household's archive"),
         ("127.0.0.1", ssl.TLSVersion.TLSv1_3, False, "not this household's archive"),
     ],
 )
-def test_only_the_households_archive_is_believed_over_tls_1_3(
-    tmp_path: Path, host: str, highest: int, *, foreign: bool, said: str | None
+def test_only_the_households_archive_is_trusted_over_tls_1_3(
+    tmp_path: Path, host: str, highest: int, *, foreign: bool, message: str | None
 ) -> None:
-    mine, other = (ca.new_authority(datetime.now(UTC)) for _ in range(2))
-    (tmp_path / "ca.crt").write_bytes(ca.certificate_pem(mine.certificate))
-    served = Tls(tmp_path, other if foreign else mine, highest)
-    wire = HttpClient(parse_address(f"https://{host}:{served.port}", tmp_path / "ca.crt"))
+    own, other = (ca.new_authority(datetime.now(UTC)) for _ in range(2))
+    (tmp_path / "ca.crt").write_bytes(ca.certificate_pem(own.certificate))
+    server = TlsServer(tmp_path, other if foreign else own, highest)
+    client = HttpClient(parse_address(f"https://{host}:{server.port}", tmp_path / "ca.crt"))
 
     try:
-        if said is None:
-            assert read(wire) == b"hello"
+        if message is None:
+            assert read(client) == b"hello"
         else:
-            with pytest.raises(Unavailable, match=said):
-                read(wire)
+            with pytest.raises(Unavailable, match=message):
+                read(client)
     finally:
-        served.stop()
+        server.stop()

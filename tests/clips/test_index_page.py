@@ -5,7 +5,7 @@ from listener.clips import index_page
 ROW = {"t": "2026-11-22T08:00:00.000Z", "device": "hall", "clip": "c"}
 
 
-def test_the_page_lets_each_clip_be_heard_and_says_why_one_is_closed() -> None:
+def test_page_has_a_player_or_a_reason_for_each_clip() -> None:
     opened = ROW | {"word": "alexa", "score": 0.93, "ms": 2500, "file": "c.flac"}
 
     shown = index_page.render_html(
@@ -18,7 +18,7 @@ def test_the_page_lets_each_clip_be_heard_and_says_why_one_is_closed() -> None:
     assert "default-src 'none'" in shown
 
 
-def test_nothing_in_a_row_is_taken_for_markup() -> None:
+def test_page_escapes_every_value() -> None:
     shown = index_page.render_html(
         "<b>", "<i>", [ROW | {"file": '"><script>', "ms": 1, "word": "<u>"}]
     )
@@ -26,5 +26,5 @@ def test_nothing_in_a_row_is_taken_for_markup() -> None:
     assert not {b"<script>", b"<b>", b"<i>", b"<u>"} & {part + b">" for part in shown.split(b">")}
 
 
-def test_the_list_is_json() -> None:
+def test_index_is_json() -> None:
     assert json.loads(index_page.render_json([ROW])) == [ROW]

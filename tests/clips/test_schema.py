@@ -19,7 +19,7 @@ KINDS = [
 
 
 @given(st.binary(), st.sampled_from(KINDS))
-def test_bytes_are_an_answer_or_one_error(data: bytes, kind: type[object]) -> None:
+def test_any_bytes_parse_or_raise_one_error(data: bytes, kind: type[object]) -> None:
     with contextlib.suppress(Unavailable):
         schema.parse(data, kind)
 
@@ -34,18 +34,18 @@ def test_bytes_are_an_answer_or_one_error(data: bytes, kind: type[object]) -> No
         b'{"clips":[]} trailing',
     ],
 )
-def test_an_answer_of_another_shape_is_refused(data: bytes) -> None:
+def test_response_that_violates_the_schema_is_refused(data: bytes) -> None:
     with pytest.raises(Unavailable):
         schema.parse(data, schema.ListReply)
 
 
-def test_a_newer_archive_may_say_more() -> None:
+def test_unknown_fields_are_ignored() -> None:
     assert schema.parse(b'{"clips":[],"next":null,"more":1}', schema.ListReply).clips == ()
 
 
 @given(st.text())
-def test_a_strangers_words_cannot_steer_a_terminal(text: str) -> None:
-    said = schema.sanitize(text)
+def test_untrusted_text_has_no_control_characters(text: str) -> None:
+    line = schema.sanitize(text)
 
-    assert said.isprintable()
-    assert len(said) <= 300
+    assert line.isprintable()
+    assert len(line) <= 300

@@ -6,7 +6,6 @@ import numpy as np
 
 from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.evaluate.engines.interface import ScoreTrack
-from listener.evaluate.metrics.excerpts import ScoreHistogram, cut_excerpt
 from listener.evaluate.metrics.intervals import Rate
 from listener.evaluate.metrics.results import (
     Breakdown,
@@ -20,6 +19,7 @@ from listener.evaluate.metrics.results import (
     SkippedItem,
     WordResult,
 )
+from listener.evaluate.metrics.scores import ScoreHistogram, cut_excerpt
 
 HOSTILE = "</title><script>alert(1)</script>\"'=cmd|' /C calc'!A0 \u202e\x07 ünïcödé"
 LENGTH_S = 480.0

@@ -7,9 +7,9 @@ import pytest
 from listener.evaluate.aggregate import Totals
 from listener.evaluate.corpus.items import Item, Label, Segment
 from listener.evaluate.metrics.counting import zero_counts
-from listener.evaluate.metrics.excerpts import ScoreHistogram
 from listener.evaluate.metrics.matching import TakeReport, WordReport
 from listener.evaluate.metrics.results import DetectionEvent, EventKind, WordResult
+from listener.evaluate.metrics.scores import ScoreHistogram
 
 HERE = Path("x")
 

@@ -115,7 +115,7 @@ def fuzzed(
         f'broker.port = 9\n[archive]\nhost = "127.0.0.1"\nport = {free_port}\n'
         f'certificate_file = "{certificate}"\nkey_file = "{key}"\n'
     )
-    store = FileStore(home / "archive", voucher=RowMac.for_key(household.home.archive_key()))
+    store = FileStore(home / "archive", row_mac=RowMac.for_key(household.home.archive_key()))
     for seq in range(1, CLIPS + 1):
         data = household.seal(household.header(seq, "ada" if seq % 2 else "bob"))
         store.keep(form.parse_envelope(data), data, 1_795_334_400)

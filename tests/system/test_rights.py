@@ -440,7 +440,7 @@ def test_a_copy_put_back_brings_no_clip_back_and_is_noticed(
     subprocess.run(["rm", "-r", str(home)], check=True)
     subprocess.run(["cp", "-a", str(backup), str(home)], check=True)
     restart(served, home, wait_until)
-    wait_until(lambda: "does not hold the head" in served.said("archive"), "it is noticed")
+    wait_until(lambda: "does not contain the head" in served.said("archive"), "it is noticed")
     assert "restored" in {row["op"] for row in ada.rows()}
     assert (home / ACCESS_LOG).exists()
 

@@ -24,8 +24,8 @@ from listener.evaluate.metrics.counting import (
     find_wakes,
     hit_windows,
 )
-from listener.evaluate.metrics.excerpts import ScoreHistogram, cut_excerpt
 from listener.evaluate.metrics.results import DetectionEvent, EventKind, Excerpt
+from listener.evaluate.metrics.scores import ScoreHistogram, cut_excerpt
 from listener.wakeword.detector import Rule
 
 _DECIMALS: Final = 6

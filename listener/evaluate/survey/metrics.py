@@ -16,7 +16,6 @@ import numpy as np
 from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import UsageError
 from listener.evaluate.metrics import counting, intervals, statistics
-from listener.evaluate.metrics.excerpts import AFTER_S, BEFORE_S
 from listener.evaluate.metrics.results import (
     Breakdown,
     DetectionEvent,
@@ -27,6 +26,7 @@ from listener.evaluate.metrics.results import (
     Repeatability,
     WordResult,
 )
+from listener.evaluate.metrics.scores import AFTER_S, BEFORE_S
 from listener.evaluate.survey.reader import Chain, MergedTraces, Span, Spans
 from listener.wakeword.detector import Rule
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from listener.evaluate.engines.interface import ScoreTrack
-from listener.evaluate.metrics.excerpts import BINS, ScoreHistogram, cut_excerpt
 from listener.evaluate.metrics.results import DetectionEvent, EventKind
+from listener.evaluate.metrics.scores import BINS, ScoreHistogram, cut_excerpt
 
 EVENT = DetectionEvent(
     kind=EventKind.FALSE_WAKE,

@@ -1,4 +1,4 @@
-"""Clips that are kept, and where they lie; and a store that keeps none."""
+"""Sealed clips put into a store, their paths, and a store that only counts expiries."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,22 +16,22 @@ T = "2026-11-22T08:00:00.000Z"
 T_S = 1_795_334_400
 
 
-def kept(
+def store_clip(
     store: FileStore, household: "Household", seq: int = 1, received_s: int = T_S, **fields: object
 ) -> form.PublicHeader:
-    given: dict[str, Any] = {"t": T} | fields
-    header = household.header(seq, **given)
+    header_fields: dict[str, Any] = {"t": T} | fields
+    header = household.header(seq, **header_fields)
     data = household.seal(header)
     store.keep(form.parse_envelope(data), data, received_s)
     return header
 
 
-def path_of(folder: Path, header: form.PublicHeader) -> Path:
+def stored_path(folder: Path, header: form.PublicHeader) -> Path:
     return folder / "clips" / header.owner / f"{header.clip}.earmark"
 
 
 class CountingStore:
-    """A store that counts its sweeps."""
+    """A store that records its expiry sweeps."""
 
     def __init__(self) -> None:
         self.sweeps: list[int] = []

@@ -1,4 +1,4 @@
-"""A broker that is none, and a clock that waits for nobody."""
+"""A fake MQTT client that advances a fake clock instead of waiting."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
 class FakeBroker:
     def __init__(self, clock: "FakeClock") -> None:
-        self.happens: deque[BrokerEvent] = deque()
-        self.did: list[object] = []
+        self.events: deque[BrokerEvent] = deque()
+        self.calls: list[object] = []
         self._clock = clock
 
     def connect(self) -> None:
-        self.did.append("connect")
+        self.calls.append("connect")
 
     def subscribe(self, pattern: str) -> None:
-        self.did.append(pattern)
+        self.calls.append(pattern)
 
     def publish(self, message: Message) -> int:
-        self.did.append(message)
+        self.calls.append(message)
         return 1
 
     def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[BrokerEvent]:
-        if not self.happens:
+        if not self.events:
             self._clock.now_s += longest_s
-        happened = list(self.happens)
-        self.happens.clear()
-        return happened
+        events = list(self.events)
+        self.events.clear()
+        return events
 
     def close(self) -> None:
-        self.did.append("close")
+        self.calls.append("close")

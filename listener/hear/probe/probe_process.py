@@ -19,7 +19,7 @@ from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import EarmarkError, Unavailable
 from listener.hear.events import CAUSES
 from listener.hear.microphone import devices
-from listener.hear.probe import microphone, switch
+from listener.hear.probe import microphone, switch_movement
 from listener.hear.probe.microphone import HINTS
 from listener.hear.sealer import BUFFERS
 from listener.hear.seccomp import apply_sandbox
@@ -29,14 +29,14 @@ from listener.system.findings import Check, Finding, to_json
 def main(argv: Sequence[str] | None = None) -> int:
     """Print findings; return 0, since they speak for themselves."""
     parser = argparse.ArgumentParser(
-        prog="python -m listener.hear.probe.process", description=__doc__
+        prog="python -m listener.hear.probe.probe_process", description=__doc__
     )
     parser.add_argument("--prove-mute", action="store_true")
     parser.add_argument("--throw-switch", action="store_true")
     arguments = parser.parse_args(argv)
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=config.Config)
     found = (
-        iter((_confinement(settings.device), switch.check_switch(settings.mute)))
+        iter((_confinement(settings.device), switch_movement.check_switch(settings.mute)))
         if arguments.throw_switch
         else check_microphone(settings, prove_mute=arguments.prove_mute)
     )

@@ -6,7 +6,7 @@ import pytest
 
 from listener.config import MuteSettings
 from listener.hear.mute.switch import LineSwitch
-from listener.hear.probe import switch as throwing
+from listener.hear.probe import switch_movement
 
 
 class Hand:
@@ -44,7 +44,7 @@ class Hand:
 
 def tried(hand: Hand) -> tuple[str, str]:
     switch = LineSwitch("fake", hand.open, hand.monotonic_s)
-    finding = throwing.wait_for_switch(switch, hand.monotonic_s, hand.wait)
+    finding = switch_movement.wait_for_switch(switch, hand.monotonic_s, hand.wait)
     return finding.verdict, finding.text
 
 
@@ -90,7 +90,7 @@ def test_what_does_not_move_or_cannot_be_read_fails(
     ],
 )
 def test_without_a_switch_there_is_nothing_to_wait_for(settings: MuteSettings, text: str) -> None:
-    finding = throwing.check_switch(settings)
+    finding = switch_movement.check_switch(settings)
 
     assert finding.verdict == "fail"
     assert text in finding.text

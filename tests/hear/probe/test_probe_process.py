@@ -9,14 +9,14 @@ import msgspec
 import pytest
 
 from listener.config import Config, MicrophoneSettings, MuteSettings
-from listener.hear.probe import process
+from listener.hear.probe import probe_process
 from listener.system.findings import Finding, from_json
 
 
 def found(settings: Config, *more: str) -> dict[str, Finding]:
     """Run it as the doctor does: it confines its own process for good."""
     done = subprocess.run(
-        [sys.executable, "-m", "listener.hear.probe.process", *more],
+        [sys.executable, "-m", "listener.hear.probe.probe_process", *more],
         input=msgspec.json.encode(settings),
         capture_output=True,
         check=True,
@@ -74,7 +74,7 @@ class Sound:
 
 
 def test_devices_are_listed_with_what_they_give_and_which_is_heard() -> None:
-    first, second, third = process.check_devices(Sound(), MicrophoneSettings(device="usb"))
+    first, second, third = probe_process.check_devices(Sound(), MicrophoneSettings(device="usb"))
 
     assert first.facts == {
         "index": 0,
@@ -101,7 +101,7 @@ def test_devices_are_listed_with_what_they_give_and_which_is_heard() -> None:
 def test_memory_is_enough_or_is_not(
     *, limit_bytes: int, is_root: bool, verdict: str, word: str
 ) -> None:
-    finding = process.check_memory(Config().clip, limit_bytes, is_root=is_root)
+    finding = probe_process.check_memory(Config().clip, limit_bytes, is_root=is_root)
 
     assert finding.verdict == verdict
     assert word in finding.text
