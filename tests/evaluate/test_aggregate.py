@@ -1,4 +1,4 @@
-"""What the plays of a corpus come to."""
+"""Totals over the plays of a corpus."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Who examines items: in order, and never all at once."""
+"""Worker processes: order of the reports, and bounded batches."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How much of a run is left."""
+"""Progress of a run."""
 
 import io
 

@@ -1,1 +1,1 @@
-"""What sounds like a wake word, and whether it wakes."""
+"""Confusable phrases: phrases that sound like a wake word, and their synthesis."""

@@ -1,1 +1,1 @@
-"""Who is asked for scores: our models, other engines, any program; and scores that were kept."""
+"""Engines that score audio: Earmark, other packages, any program; and a cache of scores."""

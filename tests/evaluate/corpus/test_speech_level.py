@@ -1,4 +1,4 @@
-"""How loud speech is, whatever the pauses."""
+"""Active speech level, with and without pauses."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Which engine each kind names."""
+"""Engine kinds of a plan."""
 
 from pathlib import Path
 

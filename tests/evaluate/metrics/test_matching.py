@@ -1,7 +1,4 @@
-"""What happened in a play, told event by event.
-
-What is left of a play.
-"""
+"""Events of a play."""
 
 import numpy as np
 import pytest

@@ -1,9 +1,4 @@
-"""Which threshold, and which claim, the hours can carry.
-
-Two engines, compared in pairs.
-
-What fires in one play fires in others, or does not.
-"""
+"""Thresholds, claims, comparisons and repeatability."""
 
 import numpy as np
 import pytest

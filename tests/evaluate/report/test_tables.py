@@ -1,4 +1,4 @@
-"""What a run leaves in its folder."""
+"""Output files of a run."""
 
 import csv
 import io

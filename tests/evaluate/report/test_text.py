@@ -1,7 +1,4 @@
-"""What a reader must know before quoting a number, in words.
-
-What is said at the end of a run.
-"""
+"""Definitions, warnings and rates as text."""
 
 import json
 from dataclasses import replace
