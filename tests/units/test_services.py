@@ -88,9 +88,9 @@ def test_the_word_becomes_a_clip_in_the_archive(house: House, seen: Transcript) 
 def test_whoever_sends_may_mute(speaker: House) -> None:
     machine = speaker.machine
     script = (
-        "import sys; from pathlib import Path; from listener import control;"
-        f"sys.exit(not control.Controller(Path('/var/lib/earmark/{control.SOCKET}'))"
-        ".send(control.Mute()))"
+        "import sys; from pathlib import Path; from listener.ipc import control;"
+        f"sys.exit(not control.ControlClient(Path('/var/lib/earmark/{control.SOCKET}'))"
+        ".send(control.MuteRequest()))"
     )
 
     machine.run("/opt/earmark/current/bin/python3", "-c", script, user="earmark-send")

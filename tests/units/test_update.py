@@ -22,12 +22,12 @@ pytestmark = [pytest.mark.units, pytest.mark.timeout(900)]
 
 KEY = Ed25519PrivateKey.generate()
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}
-# It starts, says that it is ready, and hears nothing: the worst there is.
+# The worst fault of a release: it starts, reports that it is ready, and never scores audio.
 DEAF = """
 def run(arguments, settings):
     import os, signal, time
-    from listener import service
-    service.Service(os.environ, time.monotonic).ready()
+    from listener.system.systemd import Notifier
+    Notifier(os.environ, time.monotonic).ready()
     signal.pause()
 """
 
