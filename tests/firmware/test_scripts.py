@@ -26,7 +26,7 @@ def _first_line(path: Path) -> bytes:
         return file.readline(80).rstrip()
 
 
-def test_every_folder_with_scripts_is_looked_into() -> None:
+def test_every_folder_with_scripts_is_checked() -> None:
     found = {str(path.relative_to(ROOT)) for path in scripts()}
 
     assert {

@@ -167,7 +167,7 @@ def make_sense(body: dict[str, Any], owner: str, clip: str, *, is_bare: bool) ->
 
 
 @pytest.mark.timeout(300)
-def test_whatever_is_asked_the_answer_is_one_of_those_that_are_written_down(
+def test_every_response_is_documented_in_the_schema(
     fuzzed: Fuzzed, home: Path, tmp_path: Path
 ) -> None:
     before, others = files(tmp_path), bobs(home)

@@ -234,7 +234,7 @@ def connect(mosquitto: "Mosquitto", place: Home) -> Iterator[Callable[..., Clien
         client.end()
 
 
-def test_everybody_says_what_the_table_grants_and_nothing_else(
+def test_clients_publish_only_what_the_acl_grants(
     connect: Callable[..., Client], wait_until: Wait
 ) -> None:
     watch = connect(ALL_SEEING)
@@ -266,7 +266,7 @@ def test_everybody_says_what_the_table_grants_and_nothing_else(
     assert len(expected) < len(tries) / 5
 
 
-def test_everybody_hears_what_the_table_grants_and_nothing_else(
+def test_clients_receive_only_what_the_acl_grants(
     connect: Callable[..., Client], wait_until: Wait
 ) -> None:
     shout = connect(ALL_SAYING)
@@ -299,7 +299,7 @@ def test_everybody_hears_what_the_table_grants_and_nothing_else(
         assert all(allowed(reads, topic) for topic, _, _ in client.heard), client.who.cn
 
 
-def test_a_share_that_may_not_hear_hears_nothing(
+def test_shared_subscription_without_rights_receives_nothing(
     connect: Callable[..., Client], wait_until: Wait
 ) -> None:
     thief, shout = connect(identity.owner("ada")), connect(ALL_SAYING)
@@ -313,7 +313,7 @@ def test_a_share_that_may_not_hear_hears_nothing(
     assert all(topic.startswith("earmark/v1/status/") for topic, _, _ in thief.heard)
 
 
-def test_nobody_takes_another_s_place_by_its_client_id(
+def test_client_id_of_another_client_cannot_be_taken(
     connect: Callable[..., Client], wait_until: Wait
 ) -> None:
     hall, archive = connect(identity.device("hall")), connect(identity.ARCHIVE)
@@ -336,7 +336,7 @@ def test_nobody_takes_another_s_place_by_its_client_id(
     assert all(b"yours" not in thief.payloads() for thief in thieves)
 
 
-def test_a_last_will_reaches_no_further_than_its_maker(
+def test_last_will_has_the_rights_of_its_client(
     connect: Callable[..., Client], wait_until: Wait
 ) -> None:
     watch = connect(ALL_SEEING)
@@ -380,7 +380,7 @@ def is_let_in(place: Home, context: ssl.SSLContext | None) -> bool:
             wire.close()
 
 
-def test_who_has_no_certificate_in_force_stays_outside(
+def test_connection_without_a_valid_certificate_is_refused(
     mosquitto: "Mosquitto", place: Home, wait_until: Wait
 ) -> None:
     hall, now = identity.device("hall"), datetime.now(UTC)
@@ -414,7 +414,7 @@ def test_who_has_no_certificate_in_force_stays_outside(
     assert not is_let_in(place, place.context(hall))
 
 
-def test_a_revoked_connection_that_stands_can_do_nothing_any_more(
+def test_revoked_client_that_is_connected_loses_its_rights(
     mosquitto: "Mosquitto", connect: Callable[..., Client], place: Home, wait_until: Wait
 ) -> None:
     hall = connect(identity.device("hall"))

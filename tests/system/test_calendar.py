@@ -41,7 +41,7 @@ def true_environment() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("date", DATES)
-def test_tests_of_dates_pass_at_another_date(
+def test_date_tests_pass_at_other_dates(
     true_environment: dict[str, str], tmp_path: Path, date: str
 ) -> None:
     assert shutil.which("faketime"), "faketime is not installed: make debian"

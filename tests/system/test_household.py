@@ -108,7 +108,7 @@ def seal(speaker: Place, secret: str) -> str:
     return header.clip
 
 
-def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
+def test_household_from_init_to_revoked_speaker(
     archive: Place, tmp_path: Path, mosquitto: "Mosquitto", free_port: int, wait_until: Wait
 ) -> None:
     ada = pyrage.x25519.Identity.generate()
@@ -167,7 +167,7 @@ def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
     assert second in archive.must("archive", "list").stdout
 
 
-def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(
+def test_key_rotation_and_retention_reach_an_offline_speaker(
     archive: Place,
     speaker: Place,
     tmp_path: Path,
@@ -227,7 +227,7 @@ def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(
     assert resident_bytes <= 40 << 20, "it has checked a signature, and is small still"
 
 
-def test_home_assistant_hears_of_the_speakers_over_its_own_connection(
+def test_home_assistant_receives_speakers_on_its_connection(
     archive: Place, tmp_path: Path, mosquitto: "Mosquitto", free_port: int
 ) -> None:
     words = ("household", "init", "--host", "localhost", "--port", str(free_port))

@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 
-def test_scoring_tries_no_network(tmp_path: Path) -> None:
+def test_scoring_opens_no_network_connection(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("ORT_", "COVERAGE"))}
 

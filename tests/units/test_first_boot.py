@@ -30,13 +30,13 @@ def result(machine: Machine) -> str:
     return " ".join(machine.read(f"{CARD}/earmark-result.txt").split())
 
 
-def test_an_empty_card_starts_nothing(speaker: Machine) -> None:
+def test_empty_boot_partition_starts_nothing(speaker: Machine) -> None:
     speaker.run("systemctl", "start", UNIT)
 
     assert speaker.show(UNIT, "ConditionResult") == "no"
 
 
-def test_a_card_sets_the_speaker_up_and_brings_the_answer(speaker: Machine) -> None:
+def test_card_configures_the_speaker_and_confirms_the_owner(speaker: Machine) -> None:
     bob = pyrage.x25519.Identity.generate()
     speaker.write(
         f"{CARD}/earmark.toml",
@@ -68,7 +68,7 @@ def test_a_card_sets_the_speaker_up_and_brings_the_answer(speaker: Machine) -> N
     )
 
 
-def test_a_wrong_card_is_said_and_not_tried_again(speaker: Machine) -> None:
+def test_wrong_file_is_reported_and_not_retried(speaker: Machine) -> None:
     speaker.write(f"{CARD}/earmark.toml", '[wake]\nword = "alexa"\n')
 
     assert speaker.ask("systemctl", "start", UNIT).returncode != 0
@@ -78,7 +78,7 @@ def test_a_wrong_card_is_said_and_not_tried_again(speaker: Machine) -> None:
     assert "word" in speaker.read(f"{CARD}/earmark.toml")
 
 
-def test_a_household_that_comes_late_is_joined_by_itself(speaker: Machine) -> None:
+def test_household_that_starts_late_is_joined(speaker: Machine) -> None:
     invited = ("earmark", "household", "add-device", *ARCHIVE, "--no-wait", "hall")
     line = speaker.run(*invited).strip()
     drop_in = f"/run/systemd/system/{UNIT}.service.d"

@@ -86,7 +86,7 @@ OPEN_ENDED = ("lists ", "makes files in")
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_service_may_do_what_it_needs(probes: Probes, unit: str) -> None:
+def test_service_can_do_what_it_needs(probes: Probes, unit: str) -> None:
     found = probes[unit]
 
     for tried, expected in MAY[unit].items():
@@ -96,7 +96,7 @@ def test_a_service_may_do_what_it_needs(probes: Probes, unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_service_may_do_nothing_else(probes: Probes, unit: str) -> None:
+def test_service_can_do_nothing_else(probes: Probes, unit: str) -> None:
     found = probes[unit]
 
     allowed = {tried for tried, came in found.items() if came.startswith("ok")}
@@ -105,7 +105,7 @@ def test_a_service_may_do_nothing_else(probes: Probes, unit: str) -> None:
     assert len(found) > 60
 
 
-def test_the_archive_writes_in_its_own_home_and_in_a_tmp_of_its_own(probes: Probes) -> None:
+def test_archive_writes_only_to_its_home_and_private_tmp(probes: Probes) -> None:
     folders = probes["archive"]["makes files in"].removeprefix("ok: ").split()
 
     strange = {

@@ -36,7 +36,7 @@ def change(machine: Machine, unit: str, *lines: str) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_service_is_up_as_its_own_user(speaker: House, unit: str) -> None:
+def test_service_runs_as_its_own_user(speaker: House, unit: str) -> None:
     machine = speaker.machine
 
     pid = machine.show(f"earmark-{unit}", "MainPID")
@@ -54,7 +54,7 @@ def test_a_service_is_up_as_its_own_user(speaker: House, unit: str) -> None:
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
 
 
-def test_the_microphones_process_runs_inside(speaker: House) -> None:
+def test_microphone_process_runs_in_the_sandbox(speaker: House) -> None:
     # It starts the interpreter, loads PortAudio, and finds no card: there is none here.
     speaker.machine.wait_until(
         lambda: (
@@ -65,7 +65,7 @@ def test_the_microphones_process_runs_inside(speaker: House) -> None:
     )
 
 
-def test_the_word_becomes_a_clip_in_the_archive(house: House, seen: Transcript) -> None:
+def test_wake_word_becomes_a_clip_in_the_archive(house: House, seen: Transcript) -> None:
     machine = house.machine
     machine.run("systemctl", "start", "earmark-send", "earmark-archive")
     before = len(house.archived())
@@ -85,7 +85,7 @@ def test_the_word_becomes_a_clip_in_the_archive(house: House, seen: Transcript) 
     )
 
 
-def test_whoever_sends_may_mute(speaker: House) -> None:
+def test_send_user_can_mute(speaker: House) -> None:
     machine = speaker.machine
     script = (
         "import sys; from pathlib import Path; from listener.ipc import control;"
@@ -100,7 +100,7 @@ def test_whoever_sends_may_mute(speaker: House) -> None:
     )
 
 
-def test_root_mutes_and_hear_can_take_it_back(speaker: House) -> None:
+def test_mute_by_root_can_be_lifted_by_hear(speaker: House) -> None:
     machine = speaker.machine
 
     speaker.earmark("mute", "on")
@@ -110,7 +110,7 @@ def test_root_mutes_and_hear_can_take_it_back(speaker: House) -> None:
     machine.run("earmark", "mute", "off", user="earmark-hear")
 
 
-def test_nobody_else_reaches_the_sockets(speaker: House) -> None:
+def test_other_users_cannot_reach_the_sockets(speaker: House) -> None:
     for path in (notice_socket.SOCKET, control.SOCKET):
         script = (
             "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)"
@@ -122,7 +122,7 @@ def test_nobody_else_reaches_the_sockets(speaker: House) -> None:
         assert "PermissionError" in refused.stderr
 
 
-def test_an_ear_that_hangs_is_started_again(speaker: House, seen: Transcript) -> None:
+def test_watchdog_restarts_a_hanging_hear(speaker: House, seen: Transcript) -> None:
     machine = speaker.machine
     change(machine, "hear", "WatchdogSec=4", "RestartSec=100ms")
     machine.run("systemctl", "restart", "earmark-hear")
@@ -138,7 +138,7 @@ def test_an_ear_that_hangs_is_started_again(speaker: House, seen: Transcript) ->
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_killed_service_comes_back(speaker: House, unit: str) -> None:
+def test_killed_service_is_restarted(speaker: House, unit: str) -> None:
     machine = speaker.machine
     change(machine, unit, "RestartSec=100ms")
     machine.run("systemctl", "restart", f"earmark-{unit}")
@@ -155,7 +155,9 @@ def test_a_killed_service_comes_back(speaker: House, unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_wrong_settings_end_it_once(speaker: House, unit: str, seen: Transcript) -> None:
+def test_wrong_configuration_stops_without_restart(
+    speaker: House, unit: str, seen: Transcript
+) -> None:
     machine = speaker.machine
     change(machine, unit, "RestartSec=100ms")
     path = "/etc/earmark/archive.toml" if unit == "archive" else "/etc/earmark/earmark.toml"

@@ -112,7 +112,7 @@ def current(machine: Machine) -> str:
     return machine.run("readlink", "/opt/earmark/current").strip()
 
 
-def test_a_release_is_installed_tried_and_taken_back(speaker: Machine, tmp_path: Path) -> None:
+def test_release_is_installed_and_faulty_one_rolled_back(speaker: Machine, tmp_path: Path) -> None:
     code, said = install(speaker, release(tmp_path, speaker, "1.0.0"))
 
     assert code == 0, said
@@ -130,9 +130,7 @@ def test_a_release_is_installed_tried_and_taken_back(speaker: Machine, tmp_path:
     assert '"latest": "1.1.0"' in told
 
 
-def test_a_power_cut_on_trial_ends_with_the_version_before(
-    speaker: Machine, tmp_path: Path
-) -> None:
+def test_power_cut_during_trial_restores_the_old_version(speaker: Machine, tmp_path: Path) -> None:
     file = release(tmp_path, speaker, "2.0.0", deaf=True)
     script = f"echo $$; exec earmark update install {file} 2>&1"
     with speaker.start("sh", "-c", script) as process:
