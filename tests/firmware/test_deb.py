@@ -224,7 +224,7 @@ def test_wheel_with_another_hash_is_not_unpacked(source: Path, tmp_path: Path) -
     done = make(source, tmp_path / "0.1.0")
 
     assert done.returncode == 69
-    assert "earmark: error: the environment" in done.stderr
+    assert "earmark: error: cannot create the environment" in done.stderr
     assert not (tmp_path / "0.1.0" / ".complete").exists()
 
 
