@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from firmware import wheels
-from firmware.arm64.__main__ import MOST_DIFFERENCE, RESULTS, _judge, difference
+from firmware.arm64.__main__ import MOST_DIFFERENCE, RESULTS, _check, difference
 from firmware.programs import BuildError
 from firmware.wheels import PYTHONS, Target
 
@@ -49,9 +49,9 @@ def test_runs_with_other_steps_or_words_are_refused(
 @pytest.mark.parametrize("code", [132, -4])
 def test_illegal_instruction_names_the_processor(code: int) -> None:
     with pytest.raises(BuildError, match="lacks"):
-        _judge(subprocess.CompletedProcess([], code, "", ""))
+        _check(subprocess.CompletedProcess([], code, "", ""))
 
 
 def test_other_failure_shows_the_end_of_stderr() -> None:
     with pytest.raises(BuildError, match="139:\nSegmentation"):
-        _judge(subprocess.CompletedProcess([], 139, "", "Segmentation fault"))
+        _check(subprocess.CompletedProcess([], 139, "", "Segmentation fault"))

@@ -30,7 +30,7 @@ def test_date_can_be_set_and_must_be_a_number(monkeypatch: pytest.MonkeyPatch) -
     assert source_date_s() == LEAST_DATE_S
 
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
-    with pytest.raises(BuildError, match="no number"):
+    with pytest.raises(BuildError, match="not a number"):
         source_date_s()
 
 

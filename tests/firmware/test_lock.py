@@ -114,7 +114,7 @@ def test_both_pythons_use_the_same_onnxruntime(machine: str) -> None:
     ],
 )
 def test_line_that_is_not_a_pinned_wheel_is_refused(line: str) -> None:
-    with pytest.raises(BuildError, match="it:2 is no pinned wheel"):
+    with pytest.raises(BuildError, match="it:2 is not a pinned wheel"):
         wheels.parse(f"# a comment\n{line}\n", "it")
 
 
@@ -138,7 +138,7 @@ def test_missing_lock_has_a_hint_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="cannot read") as caught:
         wheels.read(tmp_path / "none.txt")
 
-    assert caught.value.hint == "make lock makes it"
+    assert caught.value.hint == "run make lock"
 
 
 def test_wheel_is_found_by_hash_under_any_name(tmp_path: Path) -> None:

@@ -19,19 +19,19 @@ EV_SW, SW_MUTE_DEVICE = 5, 14
 INPUT, ALT0 = 0, 4
 NONE, DOWN = 0, 1
 
-# Fetching the trees may take minutes where nothing is at hand yet.
+# The first run downloads the kernel package, which can take minutes.
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="session")
 def trees() -> Path:
-    """Without them nothing here is tried, and that is a failure."""
+    """Device trees of Debian's kernel; a failure if they cannot be fetched."""
     done = subprocess.run(
         [HERE / "device-trees", TREES], capture_output=True, text=True, check=False
     )
     if done.returncode:
         pytest.fail(
-            "Debian's device trees cannot be fetched, so no overlay was tried:\n" + done.stderr
+            "Debian's device trees cannot be fetched, so no overlay was tested:\n" + done.stderr
         )
     return TREES
 

@@ -10,7 +10,7 @@ from firmware.programs import BuildError, must, run
 def test_run_passes_input_and_returns_the_exit_code() -> None:
     script = "import os, sys; print(sys.stdin.read() + os.environ['WORD']); sys.exit(3)"
 
-    done = run([sys.executable, "-c", script], environ={"WORD": "b"}, given="a")
+    done = run([sys.executable, "-c", script], environ={"WORD": "b"}, stdin="a")
 
     assert (done.returncode, done.stdout) == (3, "ab\n")
 
@@ -27,7 +27,7 @@ def test_must_returns_stdout() -> None:
 
 
 def test_missing_program_is_an_error_with_a_hint() -> None:
-    with pytest.raises(BuildError, match="absent-program is not here") as caught:
+    with pytest.raises(BuildError, match="absent-program is not installed") as caught:
         run(["absent-program"], "apt-get install it")
 
     assert caught.value.hint == "apt-get install it"
