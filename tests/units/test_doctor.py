@@ -1,4 +1,4 @@
-"""The doctor asks the real systemd what it has of the real units."""
+"""`earmark doctor` against the real units in a real systemd."""
 
 import json
 from typing import Any

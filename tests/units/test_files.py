@@ -1,4 +1,4 @@
-"""What Debian 13's systemd says of the files themselves."""
+"""Checks of the installed files by Debian 13's systemd and udev."""
 
 import re
 

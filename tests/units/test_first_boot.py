@@ -1,4 +1,4 @@
-"""The card's boot partition, and the unit that takes in what lies there, in its sandbox."""
+"""The first-boot unit in its sandbox, with files on the boot partition."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ CARD = "/boot/firmware"
 
 @pytest.fixture
 def speaker(house: House) -> Iterator[Machine]:
-    """A speaker with a card in it, and nothing on the card."""
+    """A speaker with an empty boot partition."""
     machine = house.machine
     house.hear(LIVE)
     machine.run("mkdir", "-p", CARD)
@@ -47,24 +47,24 @@ def test_card_configures_the_speaker_and_confirms_the_owner(speaker: Machine) ->
 
     assert "one step is left, and it is yours" in result(speaker)
     assert speaker.run("ls", CARD).split() == ["earmark-challenge.txt", "earmark-result.txt"]
-    riddle = speaker.read(f"{CARD}/earmark-challenge.txt").encode()
-    answer = pyrage.decrypt(riddle, [bob]).decode().strip()
+    challenge = speaker.read(f"{CARD}/earmark-challenge.txt").encode()
+    answer = pyrage.decrypt(challenge, [bob]).decode().strip()
     speaker.write(f"{CARD}/earmark.toml.txt", f'[owner]\r\nanswer = "{answer}"\r\n')
     speaker.run("systemctl", "start", UNIT)
 
     assert "this speaker is set up" in result(speaker)
     assert speaker.run("ls", CARD).split() == ["earmark-result.txt"]
-    settings = speaker.read("/etc/earmark/earmark.toml")
-    assert 'keeper = "bob"' in settings
-    assert "keep_days = 7" in settings
-    # What the unit made can be used by whom it is for, and by nobody else.
+    config = speaker.read("/etc/earmark/earmark.toml")
+    assert 'keeper = "bob"' in config
+    assert "keep_days = 7" in config
+    # Files of the unit belong to the users that need them.
     stat = speaker.run("stat", "-c", "%a %U", "/etc/earmark/earmark.toml").split()
     assert stat == ["644", "root"]
     roster = speaker.run("stat", "-c", "%a %U", "/var/lib/earmark/roster.json").split()
     assert roster == ["600", "earmark-hear"]
     speaker.wait_until(
         lambda: speaker.show("earmark-hear", "ActiveState") == "active",
-        "hear with the new settings",
+        "hear with the new configuration",
     )
 
 

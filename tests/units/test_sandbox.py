@@ -1,4 +1,4 @@
-"""What each unit may do and what it may not, tried from inside its own sandbox."""
+"""Allowed and denied operations of each unit, probed from inside its sandbox."""
 
 import pytest
 
@@ -82,7 +82,7 @@ MAY = {
     },
 }
 OPEN_ENDED = ("lists ", "makes files in")
-"""What follows counts files, or folders in its own."""
+"""Probes whose result is followed by a count or a list."""
 
 
 @pytest.mark.parametrize("unit", UNITS)

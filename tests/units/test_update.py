@@ -1,4 +1,4 @@
-"""Real releases of the real program, installed under the real units."""
+"""Releases of the real program, installed under the real units."""
 
 import base64
 import hashlib
@@ -34,7 +34,7 @@ def run(arguments, settings):
 
 @pytest.fixture
 def speaker(house: House) -> Iterator[Machine]:
-    """A speaker that hears the same sentence over and over, and trusts our releases."""
+    """A speaker that plays the same sentence repeatedly, and trusts the test's release key."""
     machine = house.machine
     pinned = keys.device_text(KEY.public_key())
     files = ", ".join([f'"{SAID}"'] * 500)
@@ -47,7 +47,7 @@ def speaker(house: House) -> Iterator[Machine]:
 
 
 def release(folder: Path, machine: Machine, version: str, *, deaf: bool = False) -> str:
-    """Make a release of what the package carries, and put it on the speaker."""
+    """Build a release from the package's files, and copy it to the speaker; return its path."""
     source = folder / version
     source.mkdir()
     carried = machine.words(
@@ -75,7 +75,7 @@ def release(folder: Path, machine: Machine, version: str, *, deaf: bool = False)
 
 
 def _renumbered(own: Path, version: str, *, deaf: bool) -> Path:
-    """Replace a wheel by the same with another version."""
+    """Replace a wheel by the same wheel with another version; return its path."""
     made = own.with_name(own.name.replace(listener.__version__, version))
     old, new = f"earmark-{listener.__version__}.dist-info", f"earmark-{version}.dist-info"
     record = ""
@@ -144,7 +144,7 @@ def test_power_cut_during_trial_restores_the_old_version(speaker: Machine, tmp_p
     assert current(speaker) == "2.0.0"
     speaker.run("systemctl", "stop", "earmark-hear")
 
-    # As the boot does it.
+    # As at boot.
     speaker.run("systemctl", "start", "earmark-update-check")
 
     assert current(speaker) == listener.__version__

@@ -23,7 +23,7 @@ def test_file_without_markers_is_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "vm.md"
     file.write_text("nothing")
 
-    with pytest.raises(ValueError, match="no marks"):
+    with pytest.raises(ValueError, match="no markers"):
         Transcript().write("make vm", file)
 
     assert file.read_text() == "nothing"
