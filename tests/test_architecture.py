@@ -1,4 +1,4 @@
-"""The rules of the tree, each of which a hurried change could break."""
+"""Rules of the source tree: import contracts, names, exceptions to lint rules, the wheel."""
 
 import ast
 import re
@@ -30,7 +30,7 @@ def tracked() -> list[Path]:
         check=False,
     )
     if done.returncode:
-        pytest.skip("not a git clone, so nobody knows which files are the project's")
+        pytest.skip("not a git clone, so the project's files are not known")
     return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
@@ -121,7 +121,7 @@ def test_wheel_contains_models_scene_and_every_module(tmp_path: Path) -> None:
 
 
 def test_class_names_are_unique() -> None:
-    """Two classes of one name in the package are a reader's mistake waiting to happen."""
+    """Each class name is used once in the package."""
     places: dict[str, list[str]] = {}
     for file in sorted((ROOT / "listener").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):

@@ -1,4 +1,4 @@
-"""The pictures of the documents: as drawn by `make pictures`, and small."""
+"""The pictures of the documents equal the output of `make pictures` and are small."""
 
 import re
 import struct

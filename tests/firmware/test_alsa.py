@@ -1,4 +1,4 @@
-"""The settings of ALSA, with its own library and PortAudio; the card behind them is a file."""
+"""The ALSA configuration with its library and PortAudio; a file replaces the card."""
 
 import os
 import subprocess

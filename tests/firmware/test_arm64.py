@@ -1,4 +1,4 @@
-"""What `make arm64` saw is about today's locks; and how it judges."""
+"""The results of `make arm64` belong to the current locks; and its comparison of scores."""
 
 import json
 import subprocess

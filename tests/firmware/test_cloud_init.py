@@ -1,4 +1,4 @@
-"""The sample for cloud-init: well-formed, and what it writes is what first-boot takes."""
+"""The sample for cloud-init: it follows the schema, and first-boot accepts the file it writes."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The Debian package: what lies where, the same bytes twice, and an environment made offline."""
+"""The Debian package: its files, its reproducibility, and its environment that is made offline."""
 
 import ensurepip
 import hashlib

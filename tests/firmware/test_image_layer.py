@@ -1,4 +1,4 @@
-"""The source folder of rpi-image-gen: read here, built elsewhere."""
+"""The source folder of rpi-image-gen; the tests read it and cannot build it."""
 
 import re
 from pathlib import Path

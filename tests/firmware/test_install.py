@@ -1,4 +1,4 @@
-"""install.sh on a made-up system, twice and back; and the block in the boot configuration."""
+"""install.sh on a fake system: install, install again, uninstall; and the block in config.txt."""
 
 import hashlib
 import re

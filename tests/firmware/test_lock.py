@@ -1,4 +1,4 @@
-"""The lock files: all that is declared, each by its hash, and no address."""
+"""The lock files: every declared requirement, pinned by its hash, without addresses."""
 
 import importlib.metadata
 import re

@@ -1,4 +1,4 @@
-"""The overlays, compiled and applied to the device trees of Debian's own kernel package.
+"""The overlays, compiled and applied to the device trees of Debian's kernel package.
 
 What fdtoverlay cannot show stands in docs/guides/mute-switch.md: no board has booted with them.
 """

@@ -1,4 +1,4 @@
-"""Programs that a build runs: there or not, well or not."""
+"""Running programs for a build: success, failure, and a missing program."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Shell scripts run as root on other people's computers: none is left to a reader's eye alone."""
+"""shellcheck of every shell script; most of them run as root on a user's computer."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The drawings of the mute switch: up to date, and connecting what the guide promises."""
+"""The drawings of the mute switch: current, and with the connections that the guide describes."""
 
 from itertools import pairwise
 from pathlib import Path

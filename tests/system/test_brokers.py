@@ -1,4 +1,4 @@
-"""The same verbs on the brokers of real homes and of the demo: TLS, rights, an old version."""
+"""send and archive on brokers with TLS, passwords, restricted rights, and MQTT 3.1.1 only."""
 
 import subprocess
 import sys

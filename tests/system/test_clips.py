@@ -1,4 +1,4 @@
-"""An owner at another machine: over TLS with the household's authority, and with stock tools."""
+"""Access of an owner from another computer: over TLS, and with stock tools."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Nothing sealed is lost, whoever is killed."""
+"""Delivery from spool to archive despite kills, clock jumps, refusals and a full disk."""
 
 import json
 import os

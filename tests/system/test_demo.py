@@ -1,4 +1,4 @@
-"""The demo as a person runs it."""
+"""`earmark demo` as a process."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""``earmark hear`` as a process of its own, over spoken fixtures."""
+"""``earmark hear`` as a process, on spoken fixtures."""
 
 import compileall
 import os
@@ -304,7 +304,7 @@ def test_closed_stdout_ends_hear_quietly(speaker: Speaker) -> None:
         ear.stdout.readline()
         ear.stdout.close()
 
-    assert ear.returncode == 141, "as a shell says of a program that nobody reads"
+    assert ear.returncode == 141, "the exit code of a program killed by SIGPIPE"
 
 
 def test_notices_reach_send_and_counters_are_signed(speaker: Speaker) -> None:

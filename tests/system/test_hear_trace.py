@@ -1,4 +1,4 @@
-"""What leaves the hearing process, as the kernel sees it: all calls that can carry bytes."""
+"""System calls of the hear process that can transfer bytes, traced by strace."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Hear on a live card, from the driver to the envelope: wakes, losses, mute and the doctor."""
+"""hear on a live sound card, from driver to envelope: wakes, losses, mute and doctor."""
 
 import contextlib
 import json
@@ -65,7 +65,7 @@ class Room:
             try:
                 card = os.open(self._fifo, os.O_WRONLY | os.O_NONBLOCK)
             except OSError:
-                continue  # nobody listens
+                continue  # no process listens
             with contextlib.suppress(BrokenPipeError):
                 self._sound(card)
             os.close(card)

@@ -1,4 +1,4 @@
-"""The real PortAudio in the real process, on a card of ALSA's that plays what a test writes."""
+"""The microphone process with the real PortAudio, on an ALSA device that plays a test's samples."""
 
 import contextlib
 import os

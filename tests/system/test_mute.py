@@ -1,4 +1,4 @@
-"""Mute from every side, with real processes: hear, send, Debian's mosquitto, the command line."""
+"""Mute by command line and MQTT with real processes: hear, send, mosquitto."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The 1,700 recordings: a real broker, a real archive, two owners who ask at the same moment."""
+"""1,700 recordings of two owners, who use the archive at the same time."""
 
 import io
 import json
@@ -39,12 +39,12 @@ WORDS = {"ada": b"ada says this", "bob": b"bob says that"}
 
 
 def spoken_by(owner: str, _comment: str) -> bytes:
-    """What passes for a FLAC of hers."""
+    """Bytes in place of a FLAC of this owner."""
     return b"fLaC" + WORDS[owner]
 
 
 class Asker:
-    """An owner with her key, before the archive's socket."""
+    """An owner with their key, connected to the archive's socket."""
 
     def __init__(self, home: Path, name: str, identity: str) -> None:
         self.name = name
@@ -277,7 +277,7 @@ def test_no_clip_of_1700_recordings_reaches_another_owner(
     publish(mosquitto.port, both.seal(RECORDINGS))
     wait_until(lambda: clips_in(home) == RECORDINGS, "1,700 clips are kept")
 
-    # Nothing crossed: each gets all of hers, and nothing else.
+    # Each owner gets all of their clips, and no others.
     for name, found in both.export_both().items():
         assert found is not None
         clips = {Path(one).stem: found[one] for one in found if one.startswith("clips/")}

@@ -1,4 +1,4 @@
-"""Hear and send as real processes, under run, with a real broker and a real archive."""
+"""`earmark run`: hear and send as processes, with a real broker and archive."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The proof, on real processes; and that it would fail if there were something to find."""
+"""`earmark selftest` on real processes, and that it fails if audio remains."""
 
 import json
 import os

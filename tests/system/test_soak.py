@@ -1,4 +1,4 @@
-"""A few minutes of what ``make soak`` does for hours."""
+"""A few minutes of ``make soak``."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""onnxruntime tells nobody: while it scores, and for a good while after, no network is tried.
+"""Telemetry of onnxruntime is off: it opens no network connection while it scores and after.
 
 Without what `listener/inference/onnx.py` does before the first import, onnxruntime 1.31.1 looked
 its maker's server up, and opened 21 sockets in 25 s.

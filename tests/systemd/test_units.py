@@ -1,4 +1,4 @@
-"""The files in systemd/, as this machine's systemd reads them; no root, nothing is started."""
+"""The files in systemd/, parsed by this machine's systemd; needs no root and starts nothing."""
 
 import configparser
 import re
