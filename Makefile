@@ -1,19 +1,19 @@
-# The project's vocabulary. `make demo` and `make test` need nothing but Debian, Python and make.
+# Tasks of the project. `make demo` and `make test` need only Debian, Python and make.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
-# What tests use from Debian: a real broker, tracing, stock tools that open an envelope, a browser
-# that looks at the report, the voices of the neighbours, what reads overlays, scripts and man pages,
+# Debian packages of the tests: a broker, tracing, stock tools that decrypt an envelope, a browser for
+# the report, a speech synthesiser for confusable phrases, tools for overlays, scripts and man pages,
 # and the shells that complete.
 TEST_PACKAGES := mosquitto strace age curl flac jq openssl faketime libportaudio2 chromium \
     espeak-ng device-tree-compiler shellcheck gcc libc6-dev groff-base zsh fish
 
 # At another date (`faketime -f +400d make test`, `make calendar`) the monotonic clock and the times
-# of files stay true. libfaketime 0.9.10 does not know sem_clockwait, by which Python's locks wait,
-# and with a shifted monotonic clock they would wait for 400 days; a shifted mtime would make every
-# .pyc stale. Python's sleep then needs tests/faketime/sleep.c.
+# of files stay true. libfaketime 0.9.10 does not intercept sem_clockwait, which
+# Python's locks use: with a shifted monotonic clock they would wait for 400 days. A shifted mtime would
+# make every .pyc stale. Python's sleep then needs tests/faketime/sleep.c.
 export FAKETIME_DONT_FAKE_MONOTONIC := 1
 export NO_FAKE_STAT := 1
 SLEEP := $(CURDIR)/build/sleep.so
@@ -21,10 +21,10 @@ FAKED := $(if $(findstring libfaketime,$(LD_PRELOAD)),env LD_PRELOAD=$(SLEEP):$(
 
 .PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
 
-help: ## say what each target does
+help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(VENV)/.ready ## make the virtual environment
+setup: $(VENV)/.ready ## create the virtual environment
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -35,7 +35,7 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-# Debian packages that are missing, and only those; their daemons are not started.
+# Install the Debian packages that are missing.
 .PHONY: debian
 debian:
 	@missing=$$(for p in $(TEST_PACKAGES); do \
@@ -45,7 +45,7 @@ debian:
 	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	fi
 
-demo: setup ## see the whole promise kept, with no hardware
+demo: setup ## run the demonstration; needs no hardware
 	@$(BIN)/earmark demo
 
 test: setup debian $(if $(FAKED),$(SLEEP)) ## unit and system tests, with coverage
@@ -55,7 +55,7 @@ test: setup debian $(if $(FAKED),$(SLEEP)) ## unit and system tests, with covera
 	$(BIN)/coverage report
 
 .PHONY: overlays
-overlays: ## boot Debian's kernel on an emulated Pi 3B with our overlays (needs qemu-system-arm, kmod)
+overlays: ## boot Debian's kernel on an emulated Pi 3B with the overlays (needs qemu-system-arm, kmod)
 	tests/firmware/boot-overlays build/overlays
 
 # The tests that need no processes, servers or recordings.
@@ -65,8 +65,8 @@ UNIT := --numprocesses auto --dist worksteal --hypothesis-profile quick \
 unit: setup $(if $(FAKED),$(SLEEP)) ## the fast tests only: no processes, servers or recordings; half a minute
 	$(FAKED) $(BIN)/pytest $(UNIT)
 
-# In 400 days, on a leap day, over both changes of summer time, in 1970 (a speaker whose clock has no
-# battery) and after 2038. Offsets, since one of the moments has no local time that names it alone.
+# In 400 days, on a leap day, across both changes of daylight saving time, in 1970 (a speaker without a
+# clock battery) and after 2038. By offsets, because one of the times is ambiguous as local time.
 calendar: setup debian $(SLEEP) ## the fast tests at six other dates; some minutes
 	@while read -r date; do \
 	    echo "== $$date"; \
@@ -83,10 +83,10 @@ compat: setup ## the fast tests with the lowest and the newest dependencies (Pyt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/python -m tests.compat $(UNIT)
 
-fuzz: setup debian ## ask the archive's API what make test did not ask; half a minute
+fuzz: setup debian ## fuzz the archive's API with new random requests; half a minute
 	EARMARK_FUZZ=$$(date +%s) $(BIN)/pytest tests/system/test_api_fuzz.py
 
-system-units: setup ## as root: Debian 13's systemd runs the real units in namespaces
+system-units: setup ## run the real units under Debian 13's systemd in namespaces (root, 5 min)
 	@$(MAKE) --no-print-directory debian TEST_PACKAGES="mmdebstrap device-tree-compiler"
 	$(SUDO) $(BIN)/pytest tests/units -m units --transcript docs/engineering-log/sandbox.md --durations=3
 
@@ -97,7 +97,7 @@ lint: setup ## formatting, ruff, mypy, import contracts, spelling
 	$(BIN)/lint-imports
 	git ls-files -z -- '*.md' '*.py' | xargs -0 $(BIN)/codespell
 
-format: setup ## format and mend what ruff can
+format: setup ## format the code and apply ruff's fixes
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
@@ -107,23 +107,23 @@ reference: setup ## write docs/reference/, the layers in architecture.md, man pa
 bench: setup ## measure against peers; write benchmarks/results.json and the README's table
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
-soak: setup debian ## eight hours of sound in some ten minutes, with random faults
+soak: setup debian ## eight hours of audio in some ten minutes, with random faults
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak
 
 rates: setup ## evaluate every wake word on real recordings; write manifests, cards and docs
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.rates
 
-day: setup ## evaluate a file of 24 hours; takes some minutes
+day: setup ## evaluate a recording of 24 hours; some minutes
 	$(BIN)/python -m benchmarks.day
 
 .PHONY: docs pictures
 docs: setup ## the documentation site, in build/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-pictures: setup debian ## draw the pictures of the README and the documentation anew
+pictures: setup debian ## draw the pictures of the README and the documentation
 	$(BIN)/python -m benchmarks.pictures
 
-lock: setup ## resolve anew which wheels a speaker runs, each by its hash
+lock: setup ## resolve the speaker's wheels, each pinned by its hash
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/python -m firmware.lock
 
@@ -131,12 +131,12 @@ deb: setup ## the Debian packages for arm64 and amd64, each with its SBOM, in di
 	@set -e; debs=$$($(BIN)/python -m firmware.deb $(ARCH)); \
 	    printf '%s\n' "$$debs"; $(BIN)/python -m firmware.sbom $$debs
 
-deb-check: ## the package into fresh Debian 12 and 13 systems, and out again (root, minutes)
+deb-check: ## install and remove the package in fresh Debian 12 and 13 systems (root, 3 min)
 	sh firmware/deb/check.sh
 
 release: deb ## a signed release file of each package, in dist/; KEY=FILE signs (docs/guides/updates.md)
 	@test -f '$(KEY)' \
-	  || { echo 'earmark: error: KEY=FILE names the key that signs; earmark update key FILE makes one' >&2; exit 2; }
+	  || { echo 'earmark: error: KEY=FILE is required; earmark update key FILE creates a signing key' >&2; exit 2; }
 	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
 	for kind in arm64:aarch64 amd64:x86_64; do \
 	    deb=$$(ls -t dist/earmark_*_$${kind%:*}.deb | head -n 1); machine=$${kind#*:}; \
@@ -148,19 +148,19 @@ release: deb ## a signed release file of each package, in dist/; KEY=FILE signs 
 	        "dist/earmark-$$version-$$machine.release"; \
 	done
 
-# What `make arm64` uses from Debian besides: an emulator with plugins, and packages of another machine.
+# Debian packages of `make arm64`: an emulator with plugins, and mmdebstrap for packages of arm64.
 ARM64_PACKAGES := mmdebstrap qemu-user gcc libc6-dev
 
-arm64: setup ## the speaker's wheels and our models on an emulated Cortex-A53
+arm64: setup ## the speaker's wheels and models on an emulated Cortex-A53
 	$(MAKE) debian TEST_PACKAGES='$(ARM64_PACKAGES)'
 	$(BIN)/python -m firmware.arm64
 
-# What machines and images use from Debian: emulators, and what makes file systems without mounting.
+# Debian packages of virtual machines and images: emulators, and tools that write file systems unmounted.
 VM_PACKAGES := mmdebstrap qemu-system-x86 busybox-static cpio zstd kmod e2fsprogs device-tree-compiler
 IMAGE_PACKAGES := mmdebstrap qemu-user-static binfmt-support arch-test qemu-system-arm mtools \
     device-tree-compiler zstd
 
-vm: setup ## the units in an emulated machine: sound, switch, broker, archive (root, 5 min)
+vm: setup ## the units in an emulated machine: audio, switch, broker, archive (root, 5 min)
 	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
 	$(BIN)/python -m tests.vm scenes
 
@@ -168,7 +168,7 @@ power-cut: setup ## fifty power cuts while everything writes (root, 20 min)
 	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
 	$(BIN)/python -m tests.vm power-cut
 
-image: setup ## the card's image for Pi 3, 4 and Zero 2 W, in dist/, and booted (root, an hour)
+image: setup ## build and boot the card's image for Pi 3, 4 and Zero 2 W, in dist/ (root, an hour)
 	$(MAKE) debian TEST_PACKAGES='$(IMAGE_PACKAGES)'
 	$(BIN)/python -m firmware.image --again card
 	$(BIN)/python -m tests.vm image

@@ -1,1 +1,1 @@
-"""From source to a speaker: lock files, the Debian package, images. Nothing here runs on one."""
+"""Builders of lock files, the Debian package and images; none of it runs on a speaker."""

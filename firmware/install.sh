@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes a speaker of a Raspberry Pi (Raspberry Pi OS Lite 64-bit) or any Debian 12 or 13.
-# Run it as often as you like: what is right stays as it is. `sh install.sh --help` tells the rest.
+# Installs Earmark on a Raspberry Pi (Raspberry Pi OS Lite 64-bit) or any Debian 12 or 13. Idempotent:
+# a second run changes only what differs. `sh install.sh --help` lists the options.
 set -eu
 umask 022
 export LC_ALL=C
@@ -9,31 +9,31 @@ help() {
     cat <<'TEXT'
 usage: sudo sh install.sh [option ...]
 
-Install Earmark: the package, the microphone's and the switch's lines in the boot configuration,
-which sound card is heard, and settings where there are none. Nothing is asked.
+Install Earmark: the package, the overlays of microphone and switch in the boot configuration, the
+sound card, and a configuration file if there is none. No questions are asked.
 
   --offline DIR      download nothing; DIR has earmark_VERSION_ARCHITECTURE.deb, or the wheels
                      that firmware/lock/ names, from which the package is built
-  --microphone KIND  i2s: on the header, by our wiring; usb: any sound card that is plugged in;
-                     respeaker: the two-microphone HAT. Without it: what is there, else i2s
-  --card NAME        the sound card that is heard, where there are several; NAME as between the
-                     brackets in /proc/asound/cards
-  --switch           the mute switch of docs/guides/mute-switch.md is fitted (taken for granted with i2s)
-  --no-switch        none is fitted; muting is software's alone
-  --gpio N           the switch's line (default: 27, header pin 13)
-  --root DIR         work on the system in DIR: an SD card in another computer, an image
+  --microphone KIND  i2s: on the header, wired as in the guide; usb: any USB sound card;
+                     respeaker: the two-microphone HAT (default: the card that is found, else i2s)
+  --card NAME        the sound card, if there are several; NAME as between the brackets in
+                     /proc/asound/cards
+  --switch           the mute switch of docs/guides/mute-switch.md is fitted (default with i2s)
+  --no-switch        no switch is fitted; mute is software only
+  --gpio N           GPIO line of the switch (default: 27, header pin 13)
+  --root DIR         install into the system in DIR: an SD card in another computer, an image
   --boot DIR         the boot partition (default: /boot/firmware)
-  --architecture A   arm64 or amd64 (default: this machine's)
-  --uninstall        take all of it back, and leave settings that were changed, keys and clips
-  --erase            with --uninstall: settings, keys and clips as well. There is no way back
-  --help             this
+  --architecture A   arm64 or amd64 (default: that of this machine)
+  --uninstall        remove Earmark; edited configuration, keys and clips stay
+  --erase            with --uninstall: also delete configuration, keys and clips; cannot be undone
+  --help             print this help
 
-A first time:            sudo sh install.sh, then reboot, then earmark doctor
+First installation:      sudo sh install.sh, then reboot, then earmark doctor
 A USB microphone:        sudo sh install.sh --microphone usb --no-switch
 Without a network:       make deb on another computer, copy dist/ here, sudo sh install.sh --offline dist
-To see what it would do: mkdir try && sh install.sh --root try && find try
+Dry run:                 mkdir try && sh install.sh --root try && find try
 
-Exit codes: 0 done, 2 the command line, 69 something is not available, 78 a file here is wrong.
+Exit codes: 0 done, 2 wrong usage, 69 something is not available, 78 a file is wrong.
 TEXT
 }
 
@@ -43,7 +43,7 @@ fail() {
     exit "$3"
 }
 
-# Says what was changed; what was right already is not worth a line.
+# Reports a change. Unchanged files are not reported.
 did() {
     is_changed=yes
     printf '%-12s %s\n' "$1" "$2"
@@ -61,9 +61,9 @@ main() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     trap 'exit 130' INT TERM
-    look
+    inspect_system
     if [ -n "$uninstall" ]; then
-        take_back
+        uninstall
         exit 0
     fi
     find_package
@@ -72,7 +72,7 @@ main() {
     done
     find_microphone
     [ "$how" != lay ] || find "$root" -mindepth 1 -type d | sort >"$work/before"
-    write_settings
+    write_config
     install_package
     write_card_rule
     write_waiting
@@ -102,7 +102,7 @@ read_arguments() {
                 continue
                 ;;
             --root | --boot | --offline | --microphone | --card | --gpio | --architecture)
-                [ -n "${2:-}" ] || fail "$1 takes a value" "sh install.sh --help" 2
+                [ -n "${2:-}" ] || fail "$1 requires a value" "see sh install.sh --help" 2
                 case $1 in
                     --root) root=$2 ;;
                     --boot) boot=$2 ;;
@@ -114,40 +114,40 @@ read_arguments() {
                 esac
                 shift
                 ;;
-            *) fail "there is no option $1" "sh install.sh --help shows all of them" 2 ;;
+            *) fail "unknown option: $1" "see sh install.sh --help" 2 ;;
         esac
         shift
     done
     case $microphone in
         '' | i2s | usb | respeaker) ;;
-        *) fail "there is no microphone of the kind $microphone" "i2s, usb or respeaker" 2 ;;
+        *) fail "unknown microphone kind: $microphone" "use i2s, usb or respeaker" 2 ;;
     esac
     case $gpio in
         '' | [0-9] | 1[0-9] | 2[0-7]) ;;
-        *) fail "the header has no GPIO $gpio" "0 to 27; docs/guides/mute-switch.md says which are free" 2 ;;
+        *) fail "not a GPIO of the header: $gpio" "use 0 to 27; docs/guides/mute-switch.md lists the free ones" 2 ;;
     esac
     case $gpio in
-        18 | 19 | 20 | 21) fail "GPIO $gpio carries the microphone's sound" "22 to 27 are free" 2 ;;
+        18 | 19 | 20 | 21) fail "GPIO $gpio is used by the I2S microphone" "use one of 22 to 27" 2 ;;
     esac
     case $card in
-        *[!A-Za-z0-9_-]*) fail "no sound card is named $card" "cat /proc/asound/cards" 2 ;;
+        *[!A-Za-z0-9_-]*) fail "not a valid sound card name: $card" "see cat /proc/asound/cards" 2 ;;
     esac
-    [ -z "$erase" ] || [ -n "$uninstall" ] || fail "--erase goes with --uninstall" "" 2
+    [ -z "$erase" ] || [ -n "$uninstall" ] || fail "--erase requires --uninstall" "" 2
     case $root in
         '' | /) root='' ;;
         *)
-            [ -d "$root" ] || fail "there is no folder $root" "mkdir -p $root" 69
+            [ -d "$root" ] || fail "no such directory: $root" "mkdir -p $root" 69
             root=$(cd "$root" && pwd)
             ;;
     esac
-    [ -z "$offline" ] || [ -d "$offline" ] || fail "there is no folder $offline" "" 69
+    [ -z "$offline" ] || [ -d "$offline" ] || fail "no such directory: $offline" "" 69
 }
 
-# What this is: a machine, a system in a folder, or files to be laid out.
-look() {
+# Sets how: here (this system), inside (a system in --root), lay (copy files into --root).
+inspect_system() {
     if [ -z "$root" ]; then
         how=here
-        [ "$(id -u)" -eq 0 ] || fail "this changes the system, so it needs root" "sudo sh $0" 2
+        [ "$(id -u)" -eq 0 ] || fail "root is required" "run sudo sh $0" 2
     elif [ -e "$root/var/lib/dpkg/status" ] && [ "$(id -u)" -eq 0 ]; then
         how=inside
     else
@@ -155,23 +155,24 @@ look() {
     fi
     if [ -z "$architecture" ]; then
         architecture=$(run_there dpkg --print-architecture) \
-            || fail "this is no Debian: it has no dpkg" "Raspberry Pi OS Lite 64-bit, or Debian 12 or 13" 69
+            || fail "not a Debian system: dpkg is missing" \
+                "use Raspberry Pi OS Lite (64-bit), Debian 12 or Debian 13" 69
     fi
     case $architecture in
         arm64 | amd64) ;;
         *)
-            fail "there is no package for $architecture" \
-                "a 64-bit system: Raspberry Pi OS Lite (64-bit) runs on a Pi 3, 4, 5 and Zero 2 W" 69
+            fail "no package for architecture $architecture" \
+                "use Raspberry Pi OS Lite (64-bit); it runs on a Pi 3, 4, 5 and Zero 2 W" 69
             ;;
     esac
     [ -n "$boot" ] || boot=$root/boot/firmware
     custom=$root/etc/default/raspi-firmware-custom
     record=$root/usr/lib/earmark/install
-    settings=$root/etc/earmark/earmark.toml
+    config=$root/etc/earmark/earmark.toml
     rule=$root/etc/udev/rules.d/71-earmark-card.rules
     waiting=$root/etc/systemd/system/earmark-hear.service.d/switch.conf
     block=$here/deb/lib/boot-block
-    # Debian writes config.txt anew with each kernel, from its own settings and this file.
+    # Debian generates config.txt with each kernel, from its own configuration and this file.
     is_debian=
     if [ -e "$root/etc/default/raspi-firmware" ] \
         || grep -qs -e '^upstream_kernel=1' -e 'Do not modify this file' "$boot/config.txt"; then
@@ -187,30 +188,30 @@ run_there() {
     fi
 }
 
-# Sets deb. Beside us, in dist/, or built: from wheels that are here, or that are downloaded.
+# Sets deb: a package beside this script or in dist/, or one built from local or downloaded wheels.
 find_package() {
     deb=
     for folder in ${offline:+"$offline"} "$here" "$here/../dist"; do
-        # The newest, as Debian counts versions.
+        # The newest version.
         deb=$(find "$folder" -maxdepth 1 -name "earmark_*_$architecture.deb" 2>/dev/null | sort -V | tail -n 1)
         [ -z "$deb" ] || break
         [ -z "$offline" ] || break
     done
     if [ -z "$deb" ]; then
         [ -f "$here/deb/__main__.py" ] \
-            || fail "there is no earmark_*_$architecture.deb" "put one beside install.sh: make deb builds it" 69
+            || fail "earmark_*_$architecture.deb not found" "build it with make deb and put it beside install.sh" 69
         build_package
     fi
     if [ ! -x "$block" ]; then
         block=$work/boot-block
         dpkg-deb --fsys-tarfile "$deb" | tar -xO ./usr/lib/earmark/boot-block >"$block" \
-            || fail "$deb is no package of ours" "make deb builds it" 69
+            || fail "not an Earmark package: $deb" "build it with make deb" 69
         chmod +x "$block"
     fi
 }
 
 build_package() {
-    note package "being built from $([ -n "$offline" ] && echo "$offline" || echo 'wheels that are downloaded')"
+    note package "building from $([ -n "$offline" ] && echo "$offline" || echo 'downloaded wheels')"
     if [ -z "$offline" ] && [ "$how" = here ]; then
         apt_get install --no-install-recommends python3-pip device-tree-compiler
     fi
@@ -222,10 +223,10 @@ build_package() {
 apt_get() {
     DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes "$@" >"$work/apt" 2>&1 && return
     tail -n 5 "$work/apt" >&2
-    fail "apt-get $1 failed" "apt-get update, and is there a network?" 69
+    fail "apt-get $1 failed" "check the network and run apt-get update" 69
 }
 
-# Sets microphone, card, number (of its capture device) and device (the settings' name for it).
+# Sets microphone, card, number (of its capture device) and device (its name in the configuration).
 find_microphone() {
     number=0
     cards=$root/proc/asound
@@ -241,7 +242,7 @@ find_microphone() {
         esac
         if [ -z "$card" ] && [ "$microphone" != i2s ]; then
             case $present in
-                *' '*) fail "there are several sound cards: $present" "choose one: --card NAME" 2 ;;
+                *' '*) fail "several sound cards found: $present" "choose one with --card NAME" 2 ;;
             esac
             card=$present
         fi
@@ -254,8 +255,8 @@ find_microphone() {
             *) microphone=usb ;;
         esac
     fi
-    # What was said once need not be said again.
-    if [ -z "$switch" ] && grep -qsE '^switch *= *"none"' "$settings"; then
+    # Options of an earlier run stay in force.
+    if [ -z "$switch" ] && grep -qsE '^switch *= *"none"' "$config"; then
         switch=none
     fi
     if [ -z "$gpio" ]; then
@@ -274,20 +275,20 @@ find_microphone() {
     esac
 }
 
-# The card's long name, by which PortAudio lists it; a part of it will do, if a character is odd.
+# The card's long name, by which PortAudio lists it, up to the first character that TOML would escape.
 card_name() {
     [ -n "$card" ] || return 0
     case " $present " in
         *" $card "*) ;;
-        *) fail "there is no sound card $card that records" "there is: ${present:-none}" 69 ;;
+        *) fail "no capture card named $card" "choose one of: ${present:-none}" 69 ;;
     esac
     sed -n "s/^ *[0-9]* \[$card *\]: .* - //p" "$cards/cards" | sed 's/[^ !#-[^-~].*//'
 }
 
-write_settings() {
-    fresh=$work/settings
+write_config() {
+    fresh=$work/config
     {
-        echo "# Earmark's settings; earmark.example.toml in /usr/share/doc/earmark has every one."
+        echo "# Earmark configuration; /usr/share/doc/earmark/earmark.example.toml lists every key."
         echo 'home = "/var/lib/earmark"'
         if [ -n "$device" ]; then
             printf '\n[microphone]\ndevice = "%s"\n' "$device"
@@ -298,20 +299,20 @@ write_settings() {
         esac
     } >"$fresh"
     if is_untouched; then
-        settings_digest=$(digest "$fresh")
-        put "$fresh" "$settings"
-        did settings "$(named "$settings")"
+        config_digest=$(digest "$fresh")
+        put "$fresh" "$config"
+        did config "$(named "$config")"
     else
-        settings_digest=
-        if [ -n "$device" ] && ! grep -qF "\"$device\"" "$settings"; then
-            note settings "$(named "$settings") stays; it names another microphone than $device"
+        config_digest=
+        if [ -n "$device" ] && ! grep -qF "\"$device\"" "$config"; then
+            note config "$(named "$config") is kept; it does not name the microphone $device"
         fi
     fi
 }
 
-# None, or the package's, which nobody has edited yet.
+# No file, or the unedited file of the package.
 is_untouched() {
-    [ ! -e "$settings" ] || cmp -s "$settings" "$root/usr/lib/earmark/earmark.toml"
+    [ ! -e "$config" ] || cmp -s "$config" "$root/usr/lib/earmark/earmark.toml"
 }
 
 install_package() {
@@ -322,14 +323,14 @@ install_package() {
                 mkdir -p "$root/var/cache/earmark"
                 cp "$deb" "$root/var/cache/earmark/earmark.deb"
                 run_there dpkg --install /var/cache/earmark/earmark.deb \
-                    || fail "dpkg did not take the package" "what it needs must be there: apt-get install python3 libportaudio2" 69
+                    || fail "dpkg failed to install the package" "run apt-get install python3 libportaudio2" 69
                 rm -r "$root/var/cache/earmark"
             elif [ -n "$offline" ]; then
                 dpkg --install "$deb" \
-                    || fail "dpkg did not take the package" "what it needs must be there: python3 libportaudio2" 69
+                    || fail "dpkg failed to install the package" "install python3 and libportaudio2 first" 69
             else
                 cp "$deb" "$work/earmark.deb"
-                # apt's own user must be able to read it.
+                # The _apt user must be able to read it.
                 chmod 755 "$work"
                 apt_get install --no-install-recommends --reinstall --allow-downgrades "$work/earmark.deb"
             fi
@@ -337,13 +338,13 @@ install_package() {
             ;;
         lay) lay_package ;;
     esac
-    if [ -n "$settings_digest" ]; then
+    if [ -n "$config_digest" ]; then
         mkdir -p "$record"
-        printf '%s\n' "$settings_digest" >"$record/settings"
+        printf '%s\n' "$config_digest" >"$record/settings"
     fi
 }
 
-# Without dpkg: each file that differs, and a list of all of them for --uninstall.
+# Without dpkg: copies each file that differs, and lists all of them for --uninstall.
 lay_package() {
     mkdir "$work/tree"
     dpkg-deb --extract "$deb" "$work/tree"
@@ -363,20 +364,20 @@ lay_package() {
         fi
         is_laid=yes
     done <"$work/files"
-    [ -z "${is_laid:-}" ] || did package "$(basename "$deb"), its files alone"
+    [ -z "${is_laid:-}" ] || did package "$(basename "$deb"), files only"
     mkdir -p "$record"
     cmp -s "$work/files" "$record/files" || put "$work/files" "$record/files"
 }
 
 is_same() {
     dpkg-deb --ctrl-tarfile "$1" | tar -xO ./md5sums >"$work/md5sums" 2>/dev/null \
-        || fail "$1 is no package of ours" "make deb builds it" 69
+        || fail "not an Earmark package: $1" "build it with make deb" 69
     cmp -s "$work/md5sums" "$root/var/lib/dpkg/info/earmark.md5sums" || return 1
     # shellcheck disable=SC2016 # the format is dpkg's
     [ "$(run_there dpkg-query --show --showformat '${db:Status-Abbrev}' earmark 2>/dev/null)" = 'ii ' ]
 }
 
-# Any card but our overlay's own has a rule that gives it the names that hear may open.
+# Any card except that of the overlay needs a rule that gives it the names that hear can open.
 write_card_rule() {
     template=$root/usr/lib/earmark/71-earmark-card.rules.in
     if [ -z "$card" ] || [ "$card" = earmark ] || [ ! -e "$template" ]; then
@@ -399,11 +400,11 @@ write_card_rule() {
     mixer=/usr/share/earmark/alsa/respeaker-2mic.mixer
     if [ "$how" = here ] && [ "$microphone" = respeaker ] && [ -e "$mixer" ] \
         && command -v amixer >/dev/null; then
-        amixer -q -c "$card" -s <"$mixer" || note card "amixer does not take $mixer"
+        amixer -q -c "$card" -s <"$mixer" || note card "amixer rejected $mixer"
     fi
 }
 
-# Where a switch is fitted hear waits for its node: what is made later would stay shut to it.
+# With a switch, hear waits for its node: a node that appears later could not be opened.
 write_waiting() {
     dropin=$root/usr/lib/earmark/drop-ins/switch.conf
     if [ "$switch" = input ] && [ -e "$dropin" ]; then
@@ -411,19 +412,19 @@ write_waiting() {
         put "$dropin" "$waiting"
         did units "hear waits for the switch: $(named "$waiting")"
     elif [ -e "$waiting" ]; then
-        take_waiting
-        did units "hear waits for no switch"
+        remove_waiting
+        did units "hear does not wait for a switch"
     fi
 }
 
-take_waiting() {
+remove_waiting() {
     rm -f "$waiting"
     rmdir "${waiting%/*}" 2>/dev/null || :
 }
 
 write_boot() {
     if [ ! -e "$boot/config.txt" ]; then
-        note boot "no $(named "$boot")/config.txt, so no overlays: this is no Raspberry Pi"
+        note boot "no $(named "$boot")/config.txt: not a Raspberry Pi, no overlays installed"
         return 0
     fi
     for overlay in "$root"/usr/lib/earmark/overlays/*.dtbo; do
@@ -443,7 +444,7 @@ write_boot() {
     elif [ "$microphone" = i2s ]; then
         set -- "$@" dtoverlay=adau7002-simple,card-name=earmark
     fi
-    # The file may end in a section for one board alone.
+    # The file can end in a section for one board only.
     [ $# -eq 0 ] || set -- '[all]' "$@"
     edit_boot "$boot/config.txt" "$@"
     if [ -n "$is_debian" ]; then
@@ -459,11 +460,11 @@ edit_boot() {
     before=$(digest "$edited")
     "$block" "$edited" "$@" || exit $?
     [ "$before" = "$(digest "$edited")" ] && return
-    did boot "$(named "$edited"): ${*:-nothing of ours}"
+    did boot "$(named "$edited"): ${*:-block removed}"
     needs_reboot=yes
 }
 
-# Raspberry Pi's firmware turns off what MemoryMax= and MemorySwapMax= need.
+# Raspberry Pi firmware disables the memory cgroup, which MemoryMax= and MemorySwapMax= need.
 limit_memory() {
     line=$boot/cmdline.txt
     [ -s "$line" ] || return 0
@@ -480,7 +481,7 @@ enable_units() {
     [ "$how" = lay ] || return 0
     for file in "$root"/usr/lib/systemd/system/earmark-*.service; do
         unit=${file##*/}
-        # The archive is for the one computer that keeps clips.
+        # The archive is enabled by hand, on the one computer that stores clips.
         [ "$unit" != earmark-archive.service ] || continue
         systemctl --quiet --root "$root" enable "$unit" >/dev/null 2>&1 || :
     done
@@ -493,23 +494,23 @@ enable_units() {
 
 finish() {
     if [ -z "$is_changed" ]; then
-        note earmark "nothing had to be changed"
+        note earmark "nothing to change"
     fi
     if [ "$how" != here ]; then
-        note next "there: earmark doctor"
-        [ "$how" = inside ] || note next "files alone were laid out; /usr/lib/earmark/make-environment makes the program"
+        note next "on that system, run earmark doctor"
+        [ "$how" = inside ] || note next "only files were copied; /usr/lib/earmark/make-environment installs the program"
         return 0
     fi
     if [ -n "$is_changed" ] && [ -z "$needs_reboot" ] && [ -d /run/systemd/system ]; then
         systemctl restart earmark-hear earmark-send || :
     fi
-    [ -n "$switch" ] || note next "say whether a mute switch is fitted: mute.switch in $settings"
-    [ -z "$needs_reboot" ] || note next "reboot: until then microphone and switch are not there"
-    note doctor "what it says is what is left to do"
+    [ -n "$switch" ] || note next "set mute.switch in $config"
+    [ -z "$needs_reboot" ] || note next "reboot; microphone and switch are not available before"
+    note doctor "the findings below are the remaining steps"
     earmark doctor || :
 }
 
-take_back() {
+uninstall() {
     if [ ! -x "$block" ]; then
         block=$work/boot-block
         cp "$root/usr/lib/earmark/boot-block" "$block" 2>/dev/null || block=
@@ -532,11 +533,11 @@ take_back() {
         put "$work/cmdline" "$line"
     fi
     if is_untouched \
-        || [ "$(digest "$settings")" = "$(cat "$record/settings" 2>/dev/null)" ]; then
-        rm -f "$settings"
+        || [ "$(digest "$config")" = "$(cat "$record/settings" 2>/dev/null)" ]; then
+        rm -f "$config"
     fi
     rm -f "$rule"
-    take_waiting
+    remove_waiting
     case $how in
         here | inside)
             if [ -n "$erase" ]; then
@@ -547,19 +548,19 @@ take_back() {
             rm -rf "$record"
             rmdir "$root/usr/lib/earmark" 2>/dev/null || :
             ;;
-        lay) take_files_back ;;
+        lay) remove_files ;;
     esac
     if [ -n "$erase" ]; then
         rm -rf "$root/etc/earmark" "$root/var/lib/earmark" "$root/var/lib/earmark-archive"
     else
-        for kept in "$settings" "$root"/var/lib/earmark "$root"/var/lib/earmark-archive; do
-            [ ! -e "$kept" ] || note kept "$(named "$kept"); --erase takes it too"
+        for kept in "$config" "$root"/var/lib/earmark "$root"/var/lib/earmark-archive; do
+            [ ! -e "$kept" ] || note kept "$(named "$kept"); --erase deletes it"
         done
     fi
-    note earmark "is gone"
+    note earmark "uninstalled"
 }
 
-take_files_back() {
+remove_files() {
     [ -e "$record/files" ] || return 0
     for file in "$root"/usr/lib/systemd/system/earmark-*.service; do
         systemctl --quiet --root "$root" disable "${file##*/}" >/dev/null 2>&1 || :
@@ -582,7 +583,7 @@ digest() {
     fi
 }
 
-# Whole or not at all: a power cut while the boot partition is written must not cost its files.
+# Atomic: a power cut while the boot partition is written must not lose its files.
 put() {
     mkdir -p "$(dirname "$2")"
     cp "$1" "$2.earmark-new"
@@ -591,7 +592,7 @@ put() {
     mv -f "$2.earmark-new" "$2"
 }
 
-# A path as it is called there.
+# A path without --root.
 named() {
     printf '%s' "${1#"$root"}"
 }

@@ -1,6 +1,6 @@
-"""Other programs that a build runs, and the one error of everything that builds.
+"""Run programs for a build, and the error that every builder raises.
 
-Standard library only, as ``firmware/wheels.py``.
+Standard library only, like ``firmware/wheels.py``.
 """
 
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 class BuildError(Exception):
-    """Something that whoever builds can mend.
+    """A build failure that the user can fix.
 
     Attributes:
-        hint: how.
+        hint: one imperative, or empty.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -27,35 +27,35 @@ def run(
     *,
     folder: Path | None = None,
     environ: Mapping[str, str] | None = None,
-    given: str | None = None,
+    stdin: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end; how it ended is for the caller to judge.
+    """Run a program to its end; the caller checks the exit code.
 
     Args:
-        command: the program and its words.
-        hint: how to come by the program.
-        folder: where it runs; ours by default.
-        environ: besides our own environment.
-        given: what it reads.
+        command: the program and its arguments.
+        hint: how to install the program.
+        folder: working directory; that of this process by default.
+        environ: variables added to the environment of this process.
+        stdin: text for its standard input.
 
     Returns:
-        Its exit code, and all that it printed.
+        Its exit code, stdout and stderr.
 
     Raises:
-        BuildError: there is no such program.
+        BuildError: the program is not installed.
     """
     try:
-        return subprocess.run(  # noqa: S603 - a list, never a shell; each word is spelt in the module that builds, or a path below its folders
+        return subprocess.run(  # noqa: S603 - a list, never a shell; arguments are literals of the builders or paths below their folders
             command,
             check=False,
             cwd=folder,
             env=os.environ | (environ or {}),
-            input=given,
+            input=stdin,
             capture_output=True,
             text=True,
         )
     except FileNotFoundError as error:
-        raise BuildError(f"{command[0]} is not here", hint) from error
+        raise BuildError(f"{command[0]} is not installed", hint) from error
 
 
 def must(
@@ -64,14 +64,14 @@ def must(
     *,
     folder: Path | None = None,
     environ: Mapping[str, str] | None = None,
-    given: str | None = None,
+    stdin: str | None = None,
 ) -> str:
-    """Run a program that must end well, as `run`; return what it printed.
+    """Run a program that must exit with 0, with the arguments of `run`; return its stdout.
 
     Raises:
-        BuildError: there is no such program, or it failed; the message has the end of what it said.
+        BuildError: the program is not installed, or failed; the message has the end of its stderr.
     """
-    done = run(command, hint, folder=folder, environ=environ, given=given)
-    if done.returncode != 0:
-        raise BuildError(f"{command[0]} failed:\n{done.stderr[-2000:]}", hint)
-    return done.stdout
+    process = run(command, hint, folder=folder, environ=environ, stdin=stdin)
+    if process.returncode != 0:
+        raise BuildError(f"{command[0]} failed:\n{process.stderr[-2000:]}", hint)
+    return process.stdout

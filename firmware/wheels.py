@@ -1,6 +1,7 @@
-"""Which wheels a speaker runs: what a lock file says, and fetching exactly that.
+"""Lock files of the speaker's wheels, and fetching exactly the wheels they pin.
 
-Standard library only: ``firmware/install.sh`` builds the package on a board that has nothing else.
+Standard library only: ``firmware/install.sh`` can build the package on a board without other
+libraries.
 """
 
 import hashlib
@@ -16,13 +17,13 @@ from firmware.programs import BuildError, must
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOCKS: Final = ROOT / "firmware" / "lock"
 TOOLS: Final = LOCKS / "tools.txt"
-"""The one lock that is not a speaker's: what builds and installs."""
+"""The lock of the build tools, which are not installed on a speaker."""
 GLIBC: Final = 28
-"""Wheels may ask for glibc 2.28 at most: Debian 12 has 2.36, Raspberry Pi OS 2.41."""
+"""Minor version of the newest glibc 2 that wheels can require; Debian 12 has 2.36."""
 ARCHITECTURES: Final = {"arm64": "aarch64", "amd64": "x86_64"}
-"""What Debian calls a machine, and what Python does."""
+"""Names of a machine: Debian's architecture to Python's ``platform.machine()``."""
 PYTHONS: Final = ("3.11", "3.13")
-"""Debian 12 and Debian 13, and Raspberry Pi OS of the same year."""
+"""Versions of Debian 12 and 13, and of the Raspberry Pi OS based on them."""
 
 _PIN: Final = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[0-9][0-9A-Za-z.+!]*)"
@@ -32,7 +33,7 @@ _PIN: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pin:
-    """One wheel, and no other."""
+    """One wheel, identified by its hash."""
 
     name: str
     version: str
@@ -45,18 +46,18 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A Python on a machine."""
+    """A Python version on a machine."""
 
     python: str
     machine: str
 
     @property
     def lock(self) -> Path:
-        """The file that says what runs there."""
+        """Path of its lock file."""
         return LOCKS / f"{self.python}-{self.machine}.txt"
 
     def tags(self) -> Iterator[str]:
-        """Yield pip's options for this target, whatever pip itself runs on."""
+        """Yield pip's options that select wheels for this target."""
         yield from ("--implementation", "cp", "--python-version", self.python)
         yield from ("--abi", "cp" + self.python.replace(".", ""))
         for minor in range(GLIBC, 16, -1):
@@ -70,50 +71,50 @@ TARGETS: Final = tuple(
 
 
 def parse(text: str, source: str) -> tuple[Pin, ...]:
-    """Read a lock file: one wheel a line, ``#`` begins a comment.
+    """Parse a lock file: one wheel a line, ``#`` begins a comment.
 
     Raises:
-        BuildError: a line is anything else, an address or an option above all.
+        BuildError: a line is not a pin (so no address and no option), or the pins are not sorted.
     """
     pins = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line or line.startswith("#"):
             continue
-        found = _PIN.fullmatch(line)
-        if found is None:
-            raise BuildError(f"{source}:{number} is no pinned wheel", "make lock remakes it")
-        pins.append(Pin(**found.groupdict()))
+        match = _PIN.fullmatch(line)
+        if match is None:
+            raise BuildError(f"{source}:{number} is not a pinned wheel", "run make lock")
+        pins.append(Pin(**match.groupdict()))
     names = [pin.name for pin in pins]
     if names != sorted(set(names)):
-        raise BuildError(f"{source} is not sorted, or names a wheel twice", "make lock remakes it")
+        raise BuildError(f"{source} is not sorted, or lists a wheel twice", "run make lock")
     return tuple(pins)
 
 
 def read(lock: Path) -> tuple[Pin, ...]:
-    """Read the lock file ``lock``.
+    """Read a lock file.
 
     Raises:
-        BuildError: it is not there, or no lock file.
+        BuildError: it does not exist or is not a lock file.
     """
     try:
         return parse(lock.read_text("ascii"), lock.name)
     except (OSError, UnicodeDecodeError) as error:
-        raise BuildError(f"cannot read {lock}", "make lock makes it") from error
+        raise BuildError(f"cannot read {lock}", "run make lock") from error
 
 
 def fetch(
     pins: Sequence[Pin], tags: Iterable[str], cache: Path, offline: Path | None = None
 ) -> tuple[Path, ...]:
-    """Return the wheels of ``pins``, in their order; what the cache lacks is fetched.
+    """Return the wheels of ``pins``, in their order; download those that the cache lacks.
 
     Args:
-        pins: what is wanted.
-        tags: see ``Target.tags``; none for wheels that run anywhere.
-        cache: a folder of wheels, which is made and added to.
-        offline: a folder of wheels that is asked instead of a package index.
+        pins: the wheels.
+        tags: options of ``Target.tags``; none for wheels of any platform.
+        cache: folder of wheels; created and extended.
+        offline: folder of wheels that is used instead of a package index.
 
     Raises:
-        BuildError: a wheel is not to be had, or is another than its pin says.
+        BuildError: a wheel is not available, or its hash differs from its pin.
     """
     cache.mkdir(parents=True, exist_ok=True)
     known = _by_hash(cache)
@@ -122,7 +123,9 @@ def fetch(
     missing = [pin for pin in pins if pin.sha256 not in known]
     if missing and offline is not None:
         names = ", ".join(f"{pin.name} {pin.version}" for pin in missing)
-        raise BuildError(f"{offline} lacks {names}", "the hashes in firmware/lock/ say which files")
+        raise BuildError(
+            f"{offline} lacks {names}", "copy the files whose hashes are in firmware/lock/"
+        )
     if missing:
         _download(missing, tags, cache)
         known |= _by_hash(cache)
@@ -130,24 +133,24 @@ def fetch(
 
 
 def pip(*words: str) -> None:
-    """Run this Python's pip, without asking whether it is the newest.
+    """Run pip of this Python, without its version check.
 
     Raises:
-        BuildError: it fails; the message has what it said.
+        BuildError: it fails; the message has the end of its stderr.
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words]
-    must(command, "apt-get install python3-pip, if there is none")
+    must(command, "run apt-get install python3-pip")
 
 
 def sha256(file: Path) -> str:
-    """Return the digest of a file, in hex."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _download(pins: Sequence[Pin], tags: Iterable[str], cache: Path) -> None:
     wanted = cache / "wanted.txt"
     wanted.write_text("".join(f"{pin}\n" for pin in pins), "ascii")
-    # The hashes decide; the tags only tell pip which file to offer. No dependency is followed.
+    # The hashes select the file; the tags only tell pip which platform to look for.
     pip(
         *("download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"),
         *("--requirement", str(wanted), "--dest", str(cache), *tags),

@@ -1,4 +1,4 @@
-"""Sound cards that need no hardware: ALSA's own, described in a file of settings."""
+"""Sound cards without hardware: ALSA plug-ins, described in a configuration file."""
 
 from pathlib import Path
 

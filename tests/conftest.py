@@ -97,7 +97,7 @@ class Household:
         encode: Callable[[str], bytes] | None = None,
         key: Ed25519PrivateKey | None = None,
     ) -> bytes:
-        """Seal noise that passes for a FLAC to whoever cannot open it."""
+        """Seal random bytes in place of a FLAC; without the key they cannot be told apart."""
         private = form.PrivateFields(
             word="alexa",
             model="0" * 64,
@@ -123,7 +123,7 @@ class Household:
 
 
 def introduced(roster: Roster, name: str, recipient: str, now_s: int) -> Roster:
-    """The roster with an owner who has proved her key."""
+    """The roster with an owner who has confirmed their key."""
     return (
         roster.with_owner(name, recipient)
         .with_challenge(name, "answer", now_s)

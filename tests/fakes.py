@@ -1,4 +1,4 @@
-"""Stand-ins for what the ear has around it, with verbs for what can happen to them."""
+"""Fakes of the devices around hear, with a method for each fault."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""A model that is none, and was added to a home."""
+"""A model with random content that is added to a data directory."""
 
 import hashlib
 from pathlib import Path

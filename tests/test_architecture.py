@@ -1,4 +1,4 @@
-"""The rules of the tree, each of which a hurried change could break."""
+"""Rules of the source tree: import contracts, names, exceptions to lint rules, the wheel."""
 
 import ast
 import re
@@ -30,7 +30,7 @@ def tracked() -> list[Path]:
         check=False,
     )
     if done.returncode:
-        pytest.skip("not a git clone, so nobody knows which files are the project's")
+        pytest.skip("not a git clone, so the project's files are not known")
     return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
@@ -46,13 +46,13 @@ def test_imports_keep_their_contracts() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_every_module_is_named_for_what_it_is() -> None:
+def test_no_module_is_named_utils_or_common() -> None:
     named = {file.stem for file in SOURCES} | {file.parent.name for file in SOURCES}
 
     assert not named & NO_NOUN
 
 
-def test_no_file_says_where_packages_come_from() -> None:
+def test_no_file_names_a_package_index() -> None:
     # Spelled in halves, so that this file does not find itself.
     words = ["pypi" + r"\.", "python" + r"hosted\.", "index" + r"[-_]url", "trusted" + "-host"]
     words += ["find" + "-links", "npm" + r"js\.", "http" + r"s?://[^\s/]*/simple\b"]
@@ -69,7 +69,7 @@ def test_no_file_says_where_packages_come_from() -> None:
     assert found == []
 
 
-def test_every_exception_to_a_lint_rule_has_a_code_and_a_reason() -> None:
+def test_lint_exceptions_have_a_code_and_a_reason() -> None:
     bare = re.compile(r"# (?:noqa|type: ignore)(?!(?:: |\[)[\w, -]+\]? +[#-] *\w)")
 
     found = [
@@ -85,7 +85,7 @@ def test_every_exception_to_a_lint_rule_has_a_code_and_a_reason() -> None:
 
 @pytest.mark.system
 @pytest.mark.timeout(180)
-def test_the_wheel_carries_the_models_and_the_scene(tmp_path: Path) -> None:
+def test_wheel_contains_models_scene_and_every_module(tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     for file in tracked():
         copy = clone / file.relative_to(ROOT)
@@ -121,7 +121,7 @@ def test_the_wheel_carries_the_models_and_the_scene(tmp_path: Path) -> None:
 
 
 def test_class_names_are_unique() -> None:
-    """Two classes of one name in the package are a reader's mistake waiting to happen."""
+    """Each class name is used once in the package."""
     places: dict[str, list[str]] = {}
     for file in sorted((ROOT / "listener").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):

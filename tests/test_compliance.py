@@ -29,12 +29,12 @@ def rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
 
 
-def test_every_test_that_the_page_names_exists() -> None:
+def test_tests_named_by_the_page_exist() -> None:
     assert len(named_tests.named(PAGE)) > 50
     assert named_tests.absent(PAGE) == []
 
 
-def test_a_test_that_does_not_exist_is_reported() -> None:
+def test_missing_test_is_reported() -> None:
     text = "`tests/none.py`, `tests/test_compliance.py::absent`, `tests/test_compliance.py::rows`"
 
     assert named_tests.absent(text) == ["tests/none.py", "tests/test_compliance.py::absent"]
@@ -46,14 +46,14 @@ def test_every_requirement_has_a_row(heading: str, numbers: list[str]) -> None:
 
 
 @pytest.mark.parametrize("heading", [*REQUIREMENTS, "NIST IR 8425"])
-def test_every_row_names_a_test_or_its_gap(heading: str) -> None:
+def test_every_row_names_a_test_or_a_gap(heading: str) -> None:
     for requirement, measure, shown, gap in rows(heading):
         assert measure, requirement
         assert gap, requirement
         assert named_tests.named(shown) or gap != "none known", requirement
 
 
-def test_the_dates_of_the_regulation_are_stated() -> None:
+def test_page_states_the_dates_of_the_regulation() -> None:
     duties = PAGE.partition("## Duties of a person")[2]
 
     dates = set(re.findall(r"\b20\d\d-\d\d-\d\d\b", duties.partition("## Sources")[0]))

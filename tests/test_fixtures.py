@@ -32,7 +32,7 @@ def heard(recording: dict[str, Any], home: Path) -> list[Wake | NearMiss]:
 
 
 @each
-def test_the_samples_are_those_that_were_made(recording: dict[str, Any]) -> None:
+def test_fixture_samples_match_their_hash(recording: dict[str, Any]) -> None:
     samples, rate_hz = soundfile.read(FIXTURES / recording["file"], dtype="int16")
 
     assert rate_hz == SAMPLE_RATE_HZ
@@ -40,7 +40,7 @@ def test_the_samples_are_those_that_were_made(recording: dict[str, Any]) -> None
 
 
 @each
-def test_each_wake_is_where_the_word_is(recording: dict[str, Any], home: Path) -> None:
+def test_wakes_are_where_the_word_was_spoken(recording: dict[str, Any], home: Path) -> None:
     cues = [said for said in recording.get("said", []) if "word" in said]
 
     wakes = [found for found in heard(recording, home) if isinstance(found, Wake)]
@@ -51,7 +51,7 @@ def test_each_wake_is_where_the_word_is(recording: dict[str, Any], home: Path) -
 
 
 @each
-def test_each_near_miss_is_where_it_sounds_near(recording: dict[str, Any], home: Path) -> None:
+def test_near_misses_are_where_the_index_says(recording: dict[str, Any], home: Path) -> None:
     cues = [said for said in recording.get("said", []) if said.get("near")]
 
     misses = [found for found in heard(recording, home) if isinstance(found, NearMiss)]

@@ -1,4 +1,4 @@
-"""The pictures of the documents: as drawn by `make pictures`, and small."""
+"""The pictures of the documents equal the output of `make pictures` and are small."""
 
 import re
 import struct
@@ -20,14 +20,14 @@ def size(png: bytes) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("name", pictures.DRAWINGS)
-def test_a_committed_drawing_is_what_its_source_draws(name: str) -> None:
+def test_committed_pictures_equal_their_source(name: str) -> None:
     drawn = pictures.DRAWINGS[name]()
 
     assert (pictures.FOLDER / name).read_text("utf-8") == drawn, "make pictures draws it anew"
 
 
 @pytest.mark.parametrize("name", pictures.DRAWINGS)
-def test_a_drawing_is_svg_that_requests_nothing(name: str) -> None:
+def test_svg_pictures_request_nothing(name: str) -> None:
     drawn = pictures.DRAWINGS[name]()
 
     assert ET.fromstring(drawn).tag == "{http://www.w3.org/2000/svg}svg"
@@ -35,7 +35,7 @@ def test_a_drawing_is_svg_that_requests_nothing(name: str) -> None:
 
 
 @pytest.mark.system
-def test_chromium_takes_the_picture_of_the_report(tmp_path: Path) -> None:
+def test_chromium_takes_the_report_screenshot(tmp_path: Path) -> None:
     pictures.write_report(tmp_path / pictures.REPORT)
 
     taken = (tmp_path / pictures.REPORT).read_bytes()
@@ -43,7 +43,7 @@ def test_chromium_takes_the_picture_of_the_report(tmp_path: Path) -> None:
     assert size(taken) == size(committed) == pictures.REPORT_PX
 
 
-def test_every_picture_is_small() -> None:
+def test_pictures_are_small() -> None:
     files = list(pictures.FOLDER.iterdir())
 
     assert {file.name for file in files} == {*pictures.DRAWINGS, pictures.REPORT}

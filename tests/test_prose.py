@@ -135,11 +135,11 @@ def test_no_module_docstring_begins_with_a_question_word() -> None:
         ("a key of\nhers", ["hers"]),
     ],
 )
-def test_banned_words_are_found_whole(text: str, hits: list[str]) -> None:
+def test_banned_words_match_whole_words(text: str, hits: list[str]) -> None:
     assert [hit[0] for hit in BANNED.finditer(text)] == hits
 
 
-def test_only_quoted_names_are_left_out(tmp_path: Path) -> None:
+def test_inline_code_is_left_out(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a `not-hers` row\n```\nis no\n```\nhers")
 
@@ -154,7 +154,7 @@ def test_transcripts_in_the_engineering_log_are_left_out(tmp_path: Path) -> None
     assert banned(prose(page), "page") == ["page:4: hers"]
 
 
-def test_every_kind_of_text_that_users_read_is_found() -> None:
+def test_every_kind_of_user_visible_text_is_found() -> None:
     source = """
 raise ConfigError(f"first {x}", "second")
 parser.add_argument("--x", help="third")

@@ -1,7 +1,7 @@
-"""``make arm64``: our models on an emulated Cortex-A53, held against this machine.
+"""``make arm64``: run the models on an emulated Cortex-A53, and compare scores with this machine.
 
-QEMU runs the speaker's own wheels, program by program and without a system: an instruction that
-the oldest board lacks ends them here, as it would there. Writes benchmarks/arm64.json.
+QEMU's user-mode emulation runs the speaker's own wheels: an instruction that the oldest board lacks
+is an error here as it would be there. Writes benchmarks/arm64.json.
 """
 
 import hashlib
@@ -26,18 +26,18 @@ RESULTS: Final = ROOT / "benchmarks" / "arm64.json"
 SUITES: Final = {"3.13": "trixie", "3.11": "bookworm"}
 MIRROR: Final = "http://deb.debian.org/debian"
 PROCESSOR: Final = "cortex-a53"
-_EMULATOR: Final = "apt-get install qemu-user"
+_EMULATOR: Final = "run apt-get install qemu-user"
 RECORDINGS: Final = tuple(
     ROOT / "tests" / "fixtures" / f"{name}.flac" for name in ("alexa_command", "hey_jarvis_command")
 )
 SOUNDS: Final = {"speech": ("alexa_command", "all"), "quiet_room": ("quiet", "lazy")}
-"""What instructions are counted over: a recording, and whether the quiet room is put off."""
+"""Runs whose instructions are counted: a recording, and whether inference is lazy in quiet."""
 MOST_DIFFERENCE: Final = 1e-3
 SETTLED_FRAMES: Final = 30
-"""Frames after the start that are not counted: windows fill, and caches of the interpreter."""
+"""Frames at the start that are not counted, while windows and the interpreter's caches fill."""
 NO_SUCH_INSTRUCTION: Final = 132
 INSIDE: Final = Path(__file__).with_name("inside.py")
-# onnxruntime reads these, and dies over an x86 machine's.
+# onnxruntime reads cpuinfo, and fails with that of an x86 machine.
 CPUINFO: Final = (
     "processor\t: {}\nBogoMIPS\t: 38.40\nFeatures\t: fp asimd evtstrm crc32 cpuid\n"
     "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0xd03\n"
@@ -46,7 +46,11 @@ CPUINFO: Final = (
 
 
 def main() -> int:
-    """Try both Pythons, count, and write down what was seen; 1 when anything differs."""
+    """Score with both Python versions, count instructions, and write the results.
+
+    Returns:
+        Exit code: 1 if a score differs by more than ``MOST_DIFFERENCE``.
+    """
     try:
         with tempfile.TemporaryDirectory() as folder:
             tools = wheels.fetch(wheels.read(wheels.TOOLS), (), CACHE / "tools")
@@ -68,16 +72,16 @@ def main() -> int:
 
 
 def measure(boards: "Mapping[str, Board]") -> dict[str, Any]:
-    """Score and count on ``boards``.
+    """Score the recordings and count instructions on the boards.
 
     Raises:
-        BuildError: a program ended otherwise than it should.
+        BuildError: a program failed.
     """
     files = [str(file) for file in RECORDINGS]
     here = _run([sys.executable, str(INSIDE), *files])
     scores = {}
     for python, board in boards.items():
-        _say(f"Python {python}: {len(files)} recordings")
+        _report(f"Python {python}: {len(files)} recordings")
         there = board.score(files)
         scores[python] = {
             "lock_sha256": wheels.sha256(Target(python, "aarch64").lock),
@@ -102,37 +106,39 @@ def difference(
     here: Mapping[str, Sequence[Mapping[str, float]]],
     there: Mapping[str, Sequence[Mapping[str, float]]],
 ) -> float:
-    """Return the most by which two runs' scores differ.
+    """Return the maximum difference between the scores of two runs.
 
     Args:
-        here: by file, the scores of each step by name.
-        there: the same files, steps and names.
+        here: for each file, the scores (0 to 1) of each step by name.
+        there: the same of the other run.
 
     Raises:
-        BuildError: they are not the same.
+        BuildError: the runs have other steps or words.
     """
     most = 0.0
     for file, steps in here.items():
         others = there.get(file, ())
         if [set(step) for step in steps] != [set(other) for other in others]:
-            raise BuildError(f"{Path(file).name} has other steps or words there than here")
+            raise BuildError(
+                f"{Path(file).name} has other steps or words on the emulated processor"
+            )
         for step, other in zip(steps, others, strict=True):
             most = max(most, *(abs(step[name] - other[name]) for name in step))
     return most
 
 
 class Board:
-    """A Python of Debian's for arm64 with the speaker's wheels, in a cached folder."""
+    """Debian's Python for arm64 with the speaker's wheels, in a cached folder."""
 
     def __init__(self, python: str, own: Path) -> None:
-        """Make what the cache lacks.
+        """Create what the cache lacks.
 
         Args:
             python: e.g. ``"3.13"``.
-            own: our wheel.
+            own: the wheel of Earmark.
 
         Raises:
-            BuildError: mmdebstrap or a wheel is not to be had.
+            BuildError: mmdebstrap or a wheel is not available.
         """
         self._python = python
         self._root = FOLDER / python / "root"
@@ -150,29 +156,29 @@ class Board:
             mark.write_text(whole, "ascii")
 
     def score(self, files: Sequence[str]) -> dict[str, Any]:
-        """Return what inside.py prints.
+        """Return the JSON object that inside.py prints.
 
         Raises:
-            BuildError: it died.
+            BuildError: it failed.
         """
         return _run(self._command("qemu-aarch64", {}, files))
 
     def count(self, recording: str, how: str) -> int:
-        """Return the median of instructions over the frames of a recording.
+        """Return the median number of instructions per frame of a recording.
 
         Raises:
-            BuildError: the plugin does not build, or the program died.
+            BuildError: the plugin does not build, or the program failed.
         """
-        _say(f"counting over {recording}")
+        _report(f"counting over {recording}")
         plugin = FOLDER / "count.so"
         source = Path(__file__).with_name("count.c")
         built = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(plugin), str(source)]
-        must(built, "apt-get install gcc libc6-dev")
+        must(built, "run apt-get install gcc libc6-dev")
         file = str(ROOT / "tests" / "fixtures" / f"{recording}.flac")
         command = self._command("qemu-aarch64", {"EARMARK_COUNT": how}, [file])
-        done = run([command[0], "-plugin", str(plugin), *command[1:]], _EMULATOR)
-        _judge(done)
-        marks = [int(line.split()[1]) for line in done.stderr.splitlines() if "instr" in line]
+        process = run([command[0], "-plugin", str(plugin), *command[1:]], _EMULATOR)
+        _check(process)
+        marks = [int(line.split()[1]) for line in process.stderr.splitlines() if "instr" in line]
         frames = [after - before for before, after in zip(marks[::2], marks[1::2], strict=True)]
         return round(statistics.median(frames[SETTLED_FRAMES:]))
 
@@ -184,20 +190,20 @@ class Board:
         return [
             *(emulator, "-L", str(self._root), "-cpu", PROCESSOR),
             *(word for name, value in known.items() for word in ("-E", f"{name}={value}")),
-            # What this machine sets for its own processor means nothing there.
+            # Variables that tune OpenBLAS for the processor of this machine.
             *("-U", "OPENBLAS_CORETYPE", "-U", "OPENBLAS_L2_SIZE"),
             *(str(self._root / "usr" / "bin" / f"python{self._python}"), str(INSIDE), *files),
         ]
 
     def _extract(self) -> None:
-        """Unpack Debian's packages; nothing of them is run, so this needs no emulator."""
+        """Unpack Debian's packages; none of their scripts is run, so this needs no emulator."""
         shutil.rmtree(self._root, ignore_errors=True)
         self._root.parent.mkdir(parents=True, exist_ok=True)
-        _say(f"Python {self._python}: Debian's packages for arm64")
+        _report(f"Python {self._python}: Debian's packages for arm64")
         command = ["mmdebstrap", "--quiet", "--variant=extract", "--architectures=arm64"]
         command += ["--skip=check/qemu", "--include=python3,libportaudio2"]
         command += [SUITES[self._python], str(self._root), MIRROR]
-        must(command, "apt-get install mmdebstrap")
+        must(command, "run apt-get install mmdebstrap")
         for name in ("bin", "lib", "sbin"):
             if not (self._root / name).exists():
                 (self._root / name).symlink_to(f"usr/{name}")
@@ -211,23 +217,23 @@ class Board:
 
 
 def _run(command: Sequence[str]) -> dict[str, Any]:
-    done = run(command, _EMULATOR)
-    _judge(done)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    process = run(command, _EMULATOR)
+    _check(process)
+    result: dict[str, Any] = json.loads(process.stdout)
+    return result
 
 
-def _judge(done: subprocess.CompletedProcess[str]) -> None:
-    if done.returncode in {NO_SUCH_INSTRUCTION, -4}:
+def _check(process: subprocess.CompletedProcess[str]) -> None:
+    if process.returncode in {NO_SUCH_INSTRUCTION, -4}:
         raise BuildError(
             f"a wheel uses an instruction that a {PROCESSOR} lacks",
-            "pin the version before it in pyproject.toml, and make lock",
+            "pin an earlier version in pyproject.toml, and run make lock",
         )
-    if done.returncode != 0:
-        raise BuildError(f"it ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    if process.returncode != 0:
+        raise BuildError(f"inside.py exited with {process.returncode}:\n{process.stderr[-2000:]}")
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(f"arm64: {line}", file=sys.stderr, flush=True)
 
 

@@ -1,7 +1,7 @@
-// A plugin of QEMU's user-mode emulation: counts the instructions that a program runs, and prints
-// the count at each getppid, which programs have no other use for. Built by python -m firmware.arm64.
+// Plugin for QEMU's user-mode emulation: counts executed instructions, and prints the counter at each
+// getppid, which the program uses for nothing else. Built by python -m firmware.arm64.
 //
-// The part of qemu-plugin.h that we use, as of version 1: Debian's packages carry no header.
+// Declarations are from qemu-plugin.h, API version 1: Debian's packages contain no header.
 #include <stdint.h>
 #include <stdio.h>
 

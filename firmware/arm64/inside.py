@@ -1,8 +1,8 @@
-"""What runs on both processors, as a program: ``python inside.py FILE…``.
+"""Program that scores recordings on both processors: ``python inside.py FILE…``.
 
-Prints one JSON object: versions of all that was imported, every step's scores of every file by
-every wake word, and how many steps there were. With EARMARK_COUNT set it asks the kernel for the
-parent's number before and after each frame of the first word, which is what count.c waits for.
+Prints one JSON object: the versions of the libraries, and the scores of every step of every file by
+every wake word. With EARMARK_COUNT set it calls getppid before and after each frame instead, for
+the first word only; count.c prints the number of instructions at each of these calls.
 """
 
 import importlib
@@ -27,11 +27,11 @@ IMPORTS: Final = (
     *("google.protobuf.message", "msgspec", "numpy", "paho.mqtt.client", "pyrage", "rich.console"),
     *("soundfile", "soxr", "starlette.applications", "uvicorn"),
 )
-"""One module of each wheel that brings code of its own; sounddevice needs a library of Debian's."""
+"""One module of each wheel with compiled code; sounddevice needs a library of Debian."""
 
 
 def main() -> None:
-    """Import, score, print."""
+    """Import the libraries, score the files, print the result."""
     for name in IMPORTS:
         importlib.import_module(name)
     print(
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _scores(file: Path) -> Iterator[dict[str, float]]:
-    """Yield each step's scores by name, from a fresh start, nothing put off."""
+    """Yield the scores of each step by name, from a fresh detector without lazy inference."""
     from listener.inference.build import build_detector
 
     catalogue, words, settings = _models(is_lazy=False)
@@ -63,7 +63,7 @@ def _scores(file: Path) -> Iterator[dict[str, float]]:
 
 
 def _counted(file: Path) -> dict[str, object]:
-    """Push every frame between two system calls; the counts are count.c's to print."""
+    """Push every frame between two system calls, at which count.c prints its counter."""
     from listener.inference.build import build_detector
 
     catalogue, words, settings = _models(is_lazy=bool(os.environ["EARMARK_COUNT"] == "lazy"))

@@ -1,7 +1,7 @@
-"""``make deb``: a Debian package for each architecture, the same bytes from the same sources.
+"""``make deb``: build a Debian package for each architecture, reproducibly.
 
-It holds units and rules, overlays, and the wheels of both Pythons, which its postinst makes an
-environment of, offline. Nothing in it is downloaded on the speaker.
+The package contains units, rules, overlays, and the wheels for both Python versions. Its postinst
+creates an environment from them offline; nothing is downloaded on the speaker.
 """
 
 import argparse
@@ -27,27 +27,32 @@ from firmware.wheels import ARCHITECTURES, PYTHONS, ROOT, Pin, Target
 CACHE: Final = ROOT / "build" / "wheels"
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
 SOURCES: Final = ("listener", "models", "pyproject.toml", "setup.py", "README.md", "LICENSE")
-"""What our own wheel is made of."""
+"""Sources of Earmark's own wheel."""
 CHANGES: Final = """earmark ({version}) unstable; urgency=medium
 
-  * CHANGELOG.md.gz has what changed.
+  * See CHANGELOG.md.gz.
 
  -- the authors of Earmark <earmark@localhost>  {when}
 """
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Build, and print the paths of what was built."""
+    """Build the packages, and print their paths."""
     parser = argparse.ArgumentParser(prog="python -m firmware.deb", description=__doc__)
     parser.add_argument("architectures", nargs="*", metavar="ARCH", help="arm64, amd64 (both)")
     parser.add_argument("--into", type=Path, default=ROOT / "dist", help="folder (default: dist)")
-    parser.add_argument("--offline", type=Path, metavar="WHEELHOUSE", help="take wheels from here")
+    parser.add_argument(
+        "--offline",
+        type=Path,
+        metavar="WHEELHOUSE",
+        help="use the wheels of this folder, download none",
+    )
     arguments = parser.parse_args(words)
-    asked = arguments.architectures or list(ARCHITECTURES)
-    if unknown := set(asked) - set(ARCHITECTURES):
-        parser.error(f"no wheels are locked for {', '.join(sorted(unknown))}")
+    names = arguments.architectures or list(ARCHITECTURES)
+    if unknown := set(names) - set(ARCHITECTURES):
+        parser.error(f"no wheels are locked for architecture {', '.join(sorted(unknown))}")
     try:
-        for deb in build(asked, arguments.into, arguments.offline):
+        for deb in build(names, arguments.into, arguments.offline):
             print(deb)
     except BuildError as error:
         print(f"earmark: error: {error}", file=sys.stderr)
@@ -62,11 +67,11 @@ def build(architectures: Iterable[str], into: Path, offline: Path | None = None)
 
     Args:
         architectures: keys of ``ARCHITECTURES``.
-        into: a folder, which is made.
-        offline: a folder that has every wheel of the locks, ``tools.txt`` included.
+        into: output folder; created.
+        offline: folder with every wheel of the locks, including ``tools.txt``.
 
     Raises:
-        BuildError: something is missing or will not be built.
+        BuildError: an input is missing, or a step fails.
     """
     into.mkdir(parents=True, exist_ok=True)
     date_s = source_date_s()
@@ -88,40 +93,40 @@ def build(architectures: Iterable[str], into: Path, offline: Path | None = None)
 
 
 def version() -> str:
-    """Return the version that pyproject.toml has."""
+    """Return the version in pyproject.toml."""
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     return str(tomllib.loads(text)["project"]["version"])
 
 
 def own_wheel(folder: Path, tools: Iterable[Path], date_s: int) -> Path:
-    """Build our wheel from a clean copy, with the locked tools; return its path."""
+    """Build Earmark's wheel from a clean copy, with the locked tools; return its path."""
     source = folder / "source"
     source.mkdir(parents=True)
     for name in SOURCES:
         _copy(ROOT / name, source / name)
-    # A wheel remembers who might read its files here.
+    # A wheel records the modes of its files.
     for path in source.rglob("*"):
         path.chmod(contents.EXECUTABLE if path.is_dir() else contents.READABLE)
-    # setuptools works where its wheel is unpacked: the build needs no environment of its own.
+    # setuptools runs from its unpacked wheel: the build needs no environment of its own.
     for tool in tools:
         shutil.unpack_archive(tool, folder / "tools", "zip")
     environment = {"SOURCE_DATE_EPOCH": str(date_s), "PYTHONPATH": str(folder / "tools")}
     build = "import os, sys, setuptools.build_meta as b; os.umask(18); b.build_wheel(sys.argv[1])"
     words = [sys.executable, "-S", "-c", build, str(folder)]
-    done = run(words, folder=source, environ=environment)
-    found = sorted(folder.glob("*.whl"))
-    if done.returncode != 0 or len(found) != 1:
-        raise BuildError(f"our own wheel does not build:\n{done.stderr[-2000:]}")
-    return found[0]
+    process = run(words, folder=source, environ=environment)
+    built = sorted(folder.glob("*.whl"))
+    if process.returncode != 0 or len(built) != 1:
+        raise BuildError(f"cannot build the wheel of Earmark:\n{process.stderr[-2000:]}")
+    return built[0]
 
 
 def fill(tree: Path, carried: Iterable[Path], locks: Mapping[str, Iterable[Pin]]) -> None:
-    """Lay out the package's files.
+    """Write the files of the package.
 
     Args:
-        tree: the package's root, which is made.
+        tree: root of the package; created.
         carried: its wheels.
-        locks: the names of its lock files, and what they pin.
+        locks: names of its lock files, and their pins.
 
     Raises:
         BuildError: a file of systemd/ has no place, or an overlay does not compile.
@@ -147,16 +152,16 @@ def fill(tree: Path, carried: Iterable[Path], locks: Mapping[str, Iterable[Pin]]
 
 
 def pack(tree: Path, architecture: str, into: Path, date_s: int) -> Path:
-    """Write control files into ``tree``, and make a package of it; return its path.
+    """Write the control files into ``tree``, and build the package; return its path.
 
     Args:
-        tree: as ``fill`` leaves it.
-        architecture: as Debian calls it.
-        into: a folder.
-        date_s: the time that everything in the package bears.
+        tree: root of the package, as ``fill`` writes it.
+        architecture: Debian's name.
+        into: output folder.
+        date_s: timestamp of every file in the package, in seconds since 1970.
 
     Raises:
-        BuildError: dpkg-deb is not there, or refuses.
+        BuildError: dpkg-deb is not installed, or fails.
     """
     when = email.utils.formatdate(date_s)
     changes = CHANGES.format(version=version(), when=when).encode()
@@ -169,7 +174,7 @@ def pack(tree: Path, architecture: str, into: Path, date_s: int) -> Path:
     fields = {"version": version(), "architecture": architecture, "installed_kib": installed_kib}
     text = (folder / "control.in").read_text("utf-8")
     (control / "control").write_text(
-        re.sub(r"@(\w+)@", lambda found: str(fields[found[1]]), text), "utf-8"
+        re.sub(r"@(\w+)@", lambda match: str(fields[match[1]]), text), "utf-8"
     )
     for script in SCRIPTS:
         contents.copy(folder / script, control / script, contents.EXECUTABLE)
@@ -185,9 +190,9 @@ def pack(tree: Path, architecture: str, into: Path, date_s: int) -> Path:
             path.chmod(contents.EXECUTABLE if executable else contents.READABLE)
         os.utime(path, (date_s, date_s), follow_symlinks=False)
     deb = into / f"earmark_{version()}_{architecture}.deb"
-    # Wheels are compressed already: more effort makes the package no smaller.
+    # Wheels are compressed already: a higher level makes the package no smaller.
     command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(deb)]
-    must(command, "apt-get install dpkg", environ={"SOURCE_DATE_EPOCH": str(date_s)})
+    must(command, "run apt-get install dpkg", environ={"SOURCE_DATE_EPOCH": str(date_s)})
     return deb
 
 
@@ -199,7 +204,7 @@ def _copy(source: Path, to: Path) -> None:
 
 
 def _md5(file: Path) -> str:
-    """Return what dpkg compares an installed file with: a check for accidents, not for attacks."""
+    """Return the MD5 that dpkg compares installed files with; it detects accidents, not attacks."""
     return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
 
 

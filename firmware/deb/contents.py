@@ -1,4 +1,4 @@
-"""What lies where in the package, by rules: a new unit or rule file needs no line here."""
+"""The places of files in the package, by rules: a new unit or udev rule needs no entry here."""
 
 import gzip
 import shutil
@@ -16,11 +16,11 @@ FOLDERS: Final = {
     "sysctl.d": "usr/lib/sysctl.d",
     "udev": "usr/lib/udev/rules.d",
     "coredump.conf.d": "usr/lib/systemd/coredump.conf.d",
-    # Choices, which somebody or install.sh copies to where they count.
+    # Optional files, which the administrator or install.sh copies to their place.
     "drop-ins": "usr/lib/earmark/drop-ins",
     "journald.conf.d": "usr/lib/earmark/journald.conf.d",
 }
-"""Where the folders of systemd/ lie."""
+"""Folders of systemd/, and their places in the package."""
 TEMPLATE: Final = ".in"
 ALSA: Final = "usr/share/alsa/alsa.conf.d"
 COMPLETIONS: Final = {
@@ -35,18 +35,18 @@ READABLE: Final = 0o644
 
 
 def place(source: Path, tree: Path) -> None:
-    """Copy what systemd/ and firmware/ have for a speaker to its place in ``tree``.
+    """Copy the files of systemd/ and firmware/ for a speaker to their places in ``tree``.
 
     Args:
-        source: the project's root.
-        tree: the package's root.
+        source: root of the project.
+        tree: root of the package.
 
     Raises:
-        BuildError: there is a file that no rule has a place for.
+        BuildError: no rule matches a file.
     """
     for file, where in (*_systemd(source / "systemd"), *_alsa(source / "firmware" / "alsa")):
         copy(file, tree / where)
-    # ALSA reads /etc/alsa/conf.d; packages keep their files elsewhere and link them.
+    # ALSA reads /etc/alsa/conf.d; packages link their files from there.
     for conf in sorted((tree / ALSA).glob("*.conf")):
         link = tree / "etc/alsa/conf.d" / conf.name
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def place_manual(source: Path, tree: Path, version: str, date_s: int) -> None:
 
 
 def copy(file: Path, to: Path, mode: int = READABLE) -> None:
-    """Copy ``file``'s bytes, and nothing of its mode or age."""
+    """Copy the content of a file, without its mode and times."""
     to.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, to)
     to.chmod(mode)
@@ -104,7 +104,8 @@ def _systemd(folder: Path) -> Iterator[tuple[Path, str]]:
             yield file, f"{FOLDERS[top]}/{inside.relative_to(top)}"
         else:
             raise BuildError(
-                f"systemd/{inside} has no place in the package", "firmware/deb/contents.py has them"
+                f"systemd/{inside} has no place in the package",
+                "add a rule to firmware/deb/contents.py",
             )
 
 
@@ -124,7 +125,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _compile(overlay: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
-    # A parameter of an overlay rewrites numbers that dtc would take for a broken GPIO reference.
+    # dtc mistakes the parameter gpio, which rewrites cells, for a broken GPIO reference.
     command = ["dtc", "-@", "-q", "-W", "no-gpios_property", "-I", "dts", "-O", "dtb", "-o"]
-    must([*command, str(to), str(overlay)], "apt-get install device-tree-compiler")
+    must([*command, str(to), str(overlay)], "run apt-get install device-tree-compiler")
     to.chmod(READABLE)

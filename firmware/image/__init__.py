@@ -1,1 +1,1 @@
-"""The card's image, from Debian packages alone."""
+"""Builder of the card's image, from Debian packages only."""

@@ -1,8 +1,8 @@
-"""``make image``: a card's image for Raspberry Pi 3, 4 and Zero 2 W, from Debian packages alone.
+"""``make image``: build the card's image for Raspberry Pi 3, 4 and Zero 2 W from Debian packages.
 
-Stages, each in build/ and made again only where what it is made of has changed: Debian's root file
-system, our package in it, the card. Each gives the same bytes from the same inputs, and ``--again``
-shows it, of one stage and those after it. Needs root, mmdebstrap, qemu-user-static, binfmt-support
+Three stages, cached in build/ and built again when an input changes: Debian's root file system, the
+Earmark package in it, the card. Each gives the same bytes from the same inputs; ``--again`` checks
+it for one stage and those after it. Needs root, mmdebstrap, qemu-user-static, binfmt-support
 and arch-test.
 """
 
@@ -35,7 +35,7 @@ ROOT_TAR: Final = STAGE / "root.tar"
 STATE_TAR: Final = STAGE / "state.tar"
 DISK: Final = STAGE / "disk.img"
 MADE: Final = {"debian": (TOOLS, ROOTFS), "package": (ROOT_TAR, STATE_TAR), "card": (DISK,)}
-"""What each stage leaves; each is made of those before it."""
+"""Files of each stage; each stage is built from those before it."""
 DEBIAN_RECIPE: Final = tuple(HERE / name for name in ("rootfs", "packages", "tools"))
 MIRROR: Final = "http://deb.debian.org/debian"
 SECURITY: Final = "http://deb.debian.org/debian-security"
@@ -48,48 +48,48 @@ PRUNED: Final = (
     "net/ethernet/mellanox",
     "net/ethernet/intel",
 )
-"""Drivers of the kernel that none of the three boards has a use for."""
+"""Kernel drivers for hardware that none of the three boards has."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Build; print what was written and its digests."""
+    """Build the image; print the files and their digests."""
     parser = argparse.ArgumentParser(prog="python -m firmware.image", description=__doc__)
     parser.add_argument(
         "--snapshot",
-        metavar="MOMENT",
+        metavar="TIMESTAMP",
         type=stages.snapshot,
-        help="Debian as it was then, 20261122T000000Z, from snapshot.debian.org",
+        help="Debian of that time, such as 20261122T000000Z, from snapshot.debian.org",
     )
     parser.add_argument(
         "--mirror",
-        help=f"where Debian comes from, but for its security archive (default: {MIRROR})",
+        help=f"mirror of Debian, except the security archive (default: {MIRROR})",
     )
     parser.add_argument(
         "--again",
         choices=MADE,
         metavar="STAGE",
-        help=f"make this stage and what follows anew, and compare ({', '.join(MADE)})",
+        help=f"build this stage and those after it again, and compare ({', '.join(MADE)})",
     )
     arguments = parser.parse_args(words)
     if arguments.snapshot and arguments.mirror:
-        parser.error("a snapshot is a mirror of its own")
+        parser.error("--snapshot and --mirror exclude each other")
     debian = {"MIRROR": arguments.mirror or MIRROR, "SECURITY": SECURITY}
-    if moment := arguments.snapshot:
+    if timestamp := arguments.snapshot:
         names = {"MIRROR": "debian", "SECURITY": "debian-security"}
-        debian = {what: f"{SNAPSHOT}/{name}/{moment}" for what, name in names.items()}
+        debian = {what: f"{SNAPSHOT}/{name}/{timestamp}" for what, name in names.items()}
     STAGE.mkdir(parents=True, exist_ok=True)
     with (STAGE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Once: its date is that of the last commit, and somebody may commit meanwhile.
+        # Built once: its date is that of the last commit, which can change during the build.
         _run(sys.executable, "-m", "firmware.deb", "arm64", "--into", STAGE)
         date_s = _build(debian)
-        if arguments.again and not _is_the_same(debian, arguments.again):
+        if arguments.again and not _is_reproducible(debian, arguments.again):
             return 1
         return _deliver(date_s)
 
 
 def _build(debian: Mapping[str, str]) -> int:
-    """Make what is not there or stale; return the time that no file of the card is younger than."""
+    """Build missing and stale stages; return the newest timestamp of the card, in s since 1970."""
     recipe = _recipe()
     date_s = source_date_s(*recipe, HERE / "assemble", *DEBIAN_RECIPE)
     given = {**debian, "SOURCE_DATE_EPOCH": str(date_s)}
@@ -101,7 +101,7 @@ def _build(debian: Mapping[str, str]) -> int:
     deb = STAGE / f"earmark_{version()}_arm64.deb"
     sources = [ROOTFS.with_suffix(".inputs"), TOOLS.with_suffix(".inputs"), deb, *recipe]
     if stages.is_stale(ROOT_TAR, sources, given):
-        _say("the package in it; some minutes, since another machine's programs run")
+        _report("installing the package under emulation; takes some minutes")
         parts = ROOT_TAR, STATE_TAR, STAGE / "boot"
         _run(HERE / "system", ROOTFS, deb, *parts, TOOLS=str(TOOLS), **given)
         stages.mark(ROOT_TAR, sources, given)
@@ -109,8 +109,8 @@ def _build(debian: Mapping[str, str]) -> int:
     return date_s
 
 
-def _is_the_same(debian: Mapping[str, str], first: str) -> bool:
-    """Make a stage and those after it anew; say of each file whether it has the same bytes."""
+def _is_reproducible(debian: Mapping[str, str], first: str) -> bool:
+    """Build a stage and those after it again; return whether every file has the same bytes."""
     names = list(MADE)
     paths = [path for name in names[names.index(first) :] for path in MADE[name]]
     before = {path: stages.digest(path) for path in paths}
@@ -119,7 +119,7 @@ def _is_the_same(debian: Mapping[str, str], first: str) -> bool:
     _build(debian)
     after = {path: stages.digest(path) for path in paths}
     for path in paths:
-        _say(f"made twice: {path.name} {before[path][:16]} and {after[path][:16]}")
+        _report(f"built twice: {path.name} {before[path][:16]} and {after[path][:16]}")
     return before == after
 
 
@@ -131,10 +131,10 @@ def _debian(
     more: Sequence[str] = (),
 ) -> None:
     sources = [HERE / "rootfs", HERE / packages]
-    # Of its own recipe alone: it takes ten minutes, and the rest of the image changes more often.
+    # The date of its own recipe: it takes ten minutes and changes less often than the image.
     given = {**debian, "SOURCE_DATE_EPOCH": str(source_date_s(*DEBIAN_RECIPE))}
     if stages.is_stale(tar, sources, given, more):
-        _say(f"Debian for {architecture}: {packages}; for another machine ten minutes and more")
+        _report(f"Debian for {architecture}: {packages}; under emulation ten minutes or more")
         _run(HERE / "rootfs", architecture, HERE / packages, tar, *more, **given)
         stages.mark(tar, sources, given, more)
 
@@ -194,7 +194,7 @@ def _run(*words: object, **given: str) -> None:
         sys.exit(f"image: {words[0]} failed:\n{done.stdout.decode(errors='replace')[-3000:]}")
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     print(f"image: {text}", file=sys.stderr, flush=True)
 
 

@@ -1,7 +1,7 @@
-"""``make lock``: resolve what pyproject.toml declares, and write down one wheel for each package.
+"""``make lock``: resolve the requirements of pyproject.toml, and pin one wheel for each package.
 
-uv resolves for another Python and another machine than its own; pip fetches each wheel once, so
-that a lock names exactly one file for each package, and neither an address nor a source archive.
+uv resolves for other Python versions and machines than its own; pip fetches each wheel once, so
+that a lock lists exactly one file for each package, and neither an address nor a source archive.
 """
 
 import re
@@ -17,15 +17,15 @@ from firmware.programs import BuildError, must
 from firmware.wheels import GLIBC, ROOT, TARGETS, Pin, Target
 
 EXTRAS: Final = ("device", "household")
-"""What a speaker may do: hear and send; and keep a household's archive, where it is told to."""
+"""Extras that the package contains: a live microphone, and the archive of a household."""
 ALONE: Final = ("openwakeword",)
-"""Taken without what it depends on: it is read as a folder of models, and never imported."""
+"""Packages locked without dependencies: openwakeword is read for its models, never imported."""
 TOOLS: Final = ("pip==26.3", "setuptools==84.2.1")
-"""What builds our wheel, and what installs all of them on the speaker."""
+"""The tools that build Earmark's wheel and install all wheels on the speaker."""
 
 
 def main() -> int:
-    """Write every lock file anew, or fail and leave the rest."""
+    """Write every lock file; on failure the remaining ones stay unchanged."""
     alone, rest = declared()
     try:
         for target in TARGETS:
@@ -41,29 +41,29 @@ def main() -> int:
 
 
 def declared() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what pyproject.toml asks for: what is taken alone, and the rest."""
+    """Return the requirements of pyproject.toml: those without dependencies, and the rest."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    asked = set(project["dependencies"])
+    requirements = set(project["dependencies"])
     for extra in EXTRAS:
-        asked.update(project["optional-dependencies"][extra])
-    alone = {one for one in asked if one.partition("==")[0] in ALONE}
-    return tuple(sorted(alone)), tuple(sorted(asked - alone))
+        requirements.update(project["optional-dependencies"][extra])
+    alone = {line for line in requirements if line.partition("==")[0] in ALONE}
+    return tuple(sorted(alone)), tuple(sorted(requirements - alone))
 
 
-def _resolved(asked: Iterable[str], target: Target) -> tuple[str, ...]:
-    """Return ``name==version`` of all that ``asked`` needs on ``target``."""
+def _resolved(requirements: Iterable[str], target: Target) -> tuple[str, ...]:
+    """Return ``name==version`` of everything that the requirements need on ``target``."""
     command = [
         *(sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--no-config"),
         *("--no-header", "--no-annotate", "--only-binary", ":all:"),
         *("--python-version", target.python),
         *("--python-platform", f"{target.machine}-manylinux_2_{GLIBC}"),
     ]
-    resolved = must(command, "is uv installed? make lock does", given="\n".join(asked))
+    resolved = must(command, "run make lock, which installs uv", stdin="\n".join(requirements))
     return tuple(line for line in resolved.split() if "==" in line)
 
 
 def _write(lock: Path, about: str, wanted: Iterable[str], tags: Iterable[str]) -> None:
-    """Fetch each wheel, and write down its name, version and hash."""
+    """Fetch each wheel, and write its name, version and hash."""
     with tempfile.TemporaryDirectory() as folder:
         wheels.pip(
             *("download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", folder),

@@ -1,6 +1,6 @@
 """Draw the wiring of the mute switch: ``python -m firmware.mute.wiring`` writes the SVG files.
 
-They lie in docs/guides beside the page that shows them; a test draws them again and compares bytes.
+They are in docs/guides beside the page that shows them; a test draws them again and compares bytes.
 """
 
 import sys
@@ -32,7 +32,7 @@ class Pole(NamedTuple):
 
 
 class Sheet:
-    """A drawing by coordinates, x to the right and y up; and what it connects, for the test."""
+    """A drawing with x to the right and y up, and its connections as data for the test."""
 
     def __init__(self) -> None:
         self.wires: list[tuple[Point, ...]] = []
@@ -48,7 +48,7 @@ class Sheet:
         self._drawing.config(unit=2, fontsize=13, font="sans-serif", bgcolor="white", lw=1.6)
 
     def svg(self) -> str:
-        """Return it, without the end that differs between machines."""
+        """Return the SVG text, without the trailing bytes that differ between machines."""
         return str(self._drawing.get_imagedata("svg").decode("utf-8")).rstrip() + "\n"
 
     def wire(self, *points: Point, style: str = "-", color: str = "black") -> None:
@@ -59,7 +59,7 @@ class Sheet:
             self._drawing.add(parts.Line().at(start).to(end).linestyle(style).color(color))
 
     def part(self, kind: type[parts.Element2Term], start: Point, end: Point, label: str) -> None:
-        """Put a part between two points; its name above it, or to the right of it."""
+        """Put a part between two points, with its name above or to the right of it."""
         name, _, self.values[name] = label.partition(" ")
         self.fitted[name] = (start, end)
         side = "top" if start[1] == end[1] or kind is parts.LED else "bottom"
@@ -78,7 +78,7 @@ class Sheet:
             self._drawing.add(parts.Ground().at(point))
 
     def text(self, at: Point, text: str, *, align: Align = "left", color: str = "black") -> None:
-        """Write beside a point."""
+        """Write text beside a point."""
         self._drawing.add(
             parts.Label()
             .at(at)
@@ -144,7 +144,7 @@ def i2s() -> Sheet:
     sheet.wire((13, 11.25), (24.5, 11.25))
     sheet.text((22.4, 11.6), "MIC_VDD", color=_GREY)
 
-    # What hangs on the microphone's supply.
+    # Parts on the microphone's supply.
     sheet.wire((14.3, 11.25), (14.3, 8.3), (9.4, 8.3))
     sheet.part(parts.Resistor, (9.4, 8.3), (6.8, 8.3), "R3 10 kΩ")
     sheet.wire((6.8, 8.3), (4, 8.3))

@@ -56,7 +56,7 @@ def write(package: Path, contents: Path | None = None) -> Path:
     """
     with tempfile.TemporaryDirectory() as folder:
         if contents is None:
-            must(["dpkg-deb", "--extract", str(package), folder], "apt-get install dpkg")
+            must(["dpkg-deb", "--extract", str(package), folder], "run apt-get install dpkg")
             contents = Path(folder) / HOME
         listed = list(read(contents))
         version = (contents / "version").read_text("ascii").strip()
@@ -86,7 +86,7 @@ def read(contents: Path) -> list[Component]:
     own = [file for file in carried if file.name.startswith("earmark-")]
     if len(own) != 1:
         raise BuildError(
-            f"{contents} has {len(own)} wheels of Earmark", "make deb builds the package"
+            f"{contents} has {len(own)} wheels of Earmark", "build the package with make deb"
         )
     return [*map(components.wheel, carried), *components.models(own[0])]
 

@@ -18,14 +18,14 @@ from packageurl import PackageURL
 from firmware.programs import BuildError
 
 MODELS: Final = "earmark_models/"
-"""Folder of the model manifests in our own wheel."""
+"""Folder of the model manifests in Earmark's wheel."""
 _LICENCE_CLASSIFIER: Final = "License :: "
 _LONGEST_LICENCE: Final = 64
 """A longer field ``License`` holds the text of a licence, and not its name."""
 
 
 def subject(kind: ComponentType, name: str, version: str, file: Path | None = None) -> Component:
-    """Describe what the bill of materials is of.
+    """Describe the subject of a bill of materials.
 
     Args:
         kind: application or firmware.
@@ -144,7 +144,9 @@ def _licences(fields: Message) -> list[License]:
         return [LicenseFactory().make_from_string(stated)]
     classifiers = fields.get_all("Classifier") or []
     names = [
-        one.rpartition(" :: ")[2] for one in classifiers if one.startswith(_LICENCE_CLASSIFIER)
+        classifier.rpartition(" :: ")[2]
+        for classifier in classifiers
+        if classifier.startswith(_LICENCE_CLASSIFIER)
     ]
     return [LicenseFactory().make_with_name(name) for name in sorted(set(names))]
 

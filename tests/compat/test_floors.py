@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
-def test_a_floor_is_pinned_and_a_pin_and_a_tool_are_not() -> None:
+def test_floors_are_pinned_and_tools_are_left_out() -> None:
     project = {
         "dependencies": ["paho-mqtt>=2.2,<3", "exact==1.0"],
         "optional-dependencies": {"device": ["rich>=14.2", "it[more]"], "dev": ["tool>=1"]},

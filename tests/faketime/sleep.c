@@ -1,6 +1,6 @@
 // A library to preload before libfaketime while the monotonic clock stays true. libfaketime 0.9.10
 // (Debian 12) shifts the end of an absolute sleep although that clock is not shifted, and Python's
-// time.sleep fails with EINVAL. Later versions leave it alone, as this does. Built by the Makefile.
+// time.sleep fails with EINVAL. Later versions do not, nor does this library. Built by the Makefile.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-"""What several tests of the installer and the package use."""
+"""Fixtures for tests of the installer and the package."""
 
 from pathlib import Path
 

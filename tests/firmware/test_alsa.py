@@ -1,4 +1,4 @@
-"""The settings of ALSA, with its own library and PortAudio; the card behind them is a file."""
+"""The ALSA configuration with its library and PortAudio; a file replaces the card."""
 
 import os
 import subprocess
@@ -64,7 +64,7 @@ def heard(length: int) -> Samples:
     return np.frombuffer(data, "<i2")[:length]
 
 
-def test_the_left_slot_is_heard_eight_times_as_loud_and_the_right_one_not_at_all(
+def test_left_slot_is_amplified_18_db_and_right_slot_dropped(
     sound: Path,
 ) -> None:
     # The stand-in leaves samples out where ALSA asks for them in pieces: values tell, not order.
@@ -74,14 +74,14 @@ def test_the_left_slot_is_heard_eight_times_as_loud_and_the_right_one_not_at_all
     assert set(heard(SAMPLE_RATE_HZ).tolist()) == {8, -8, 616, -2_400, 32_000, -32_000}
 
 
-def test_what_is_too_loud_is_cut_off_and_not_turned_over(sound: Path) -> None:
+def test_loud_audio_clips_and_does_not_wrap(sound: Path) -> None:
     shouted = np.tile(np.array([30_000, -30_000], np.int16), SAMPLE_RATE_HZ // 2)
     sound.write_bytes(slots(shouted, right=0))
 
     assert set(heard(SAMPLE_RATE_HZ).tolist()) == {32_767, -32_768}
 
 
-def test_a_cut_microphone_stays_exactly_silent(sound: Path) -> None:
+def test_cut_microphone_gives_digital_silence(sound: Path) -> None:
     sound.write_bytes(slots(np.zeros(SAMPLE_RATE_HZ, np.int16), right=0))
 
     assert not heard(SAMPLE_RATE_HZ).any()

@@ -1,4 +1,4 @@
-"""What `make arm64` saw is about today's locks; and how it judges."""
+"""The results of `make arm64` belong to the current locks; and its comparison of scores."""
 
 import json
 import subprocess
@@ -6,12 +6,12 @@ import subprocess
 import pytest
 
 from firmware import wheels
-from firmware.arm64.__main__ import MOST_DIFFERENCE, RESULTS, _judge, difference
+from firmware.arm64.__main__ import MOST_DIFFERENCE, RESULTS, _check, difference
 from firmware.programs import BuildError
 from firmware.wheels import PYTHONS, Target
 
 
-def test_the_wheels_of_todays_locks_scored_as_here_on_a_cortex_a53() -> None:
+def test_locked_wheels_score_on_cortex_a53_as_on_x86() -> None:
     seen = json.loads(RESULTS.read_text("utf-8"))
 
     assert seen["processor"] == "cortex-a53"
@@ -24,14 +24,14 @@ def test_the_wheels_of_todays_locks_scored_as_here_on_a_cortex_a53() -> None:
         assert scores["steps"] > 100
 
 
-def test_a_quiet_room_costs_a_fraction_of_the_instructions() -> None:
+def test_quiet_room_takes_a_fraction_of_the_instructions() -> None:
     counted = json.loads(RESULTS.read_text("utf-8"))["instructions_per_frame"]
 
     assert counted["speech"] < 6_000_000
     assert counted["quiet_room"] < counted["speech"] / 5
 
 
-def test_the_greatest_difference_is_found() -> None:
+def test_difference_is_the_maximum_over_all_steps() -> None:
     here = {"a.flac": [{"alexa": 0.0, "timer": 0.5}, {"alexa": 1.0, "timer": 0.0}]}
     there = {"a.flac": [{"alexa": 0.25, "timer": 0.5}, {"alexa": 0.5, "timer": 0.0}]}
 
@@ -39,17 +39,19 @@ def test_the_greatest_difference_is_found() -> None:
 
 
 @pytest.mark.parametrize("there", [{}, {"a.flac": []}, {"a.flac": [{"timer": 0.0}]}])
-def test_other_steps_or_words_are_no_match(there: dict[str, list[dict[str, float]]]) -> None:
+def test_runs_with_other_steps_or_words_are_refused(
+    there: dict[str, list[dict[str, float]]],
+) -> None:
     with pytest.raises(BuildError, match="other steps or words"):
         difference({"a.flac": [{"alexa": 0.0}]}, there)
 
 
 @pytest.mark.parametrize("code", [132, -4])
-def test_an_instruction_that_the_board_lacks_is_named(code: int) -> None:
+def test_illegal_instruction_names_the_processor(code: int) -> None:
     with pytest.raises(BuildError, match="lacks"):
-        _judge(subprocess.CompletedProcess([], code, "", ""))
+        _check(subprocess.CompletedProcess([], code, "", ""))
 
 
-def test_another_death_shows_what_was_said() -> None:
+def test_other_failure_shows_the_end_of_stderr() -> None:
     with pytest.raises(BuildError, match="139:\nSegmentation"):
-        _judge(subprocess.CompletedProcess([], 139, "", "Segmentation fault"))
+        _check(subprocess.CompletedProcess([], 139, "", "Segmentation fault"))

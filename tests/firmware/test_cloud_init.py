@@ -1,4 +1,4 @@
-"""The sample for cloud-init: well-formed, and what it writes is what first-boot takes."""
+"""The sample for cloud-init: it follows the schema, and first-boot accepts the file it writes."""
 
 import shutil
 import subprocess
@@ -28,12 +28,12 @@ def told() -> dict[str, Any]:
     return found
 
 
-def test_it_begins_as_cloud_init_wants_it() -> None:
+def test_first_line_is_the_cloud_config_header() -> None:
     assert SAMPLE.read_text("utf-8").startswith("#cloud-config\n")
 
 
 @pytest.mark.system
-def test_it_follows_cloud_inits_own_schema(tmp_path: Path) -> None:
+def test_user_data_follows_the_cloud_init_schema(tmp_path: Path) -> None:
     command = shutil.which("cloud-init")
     if command is None:
         pytest.skip("apt-get install cloud-init: its schema is then asked as well")
@@ -47,7 +47,7 @@ def test_it_follows_cloud_inits_own_schema(tmp_path: Path) -> None:
     assert "Valid" in done.stdout
 
 
-def test_what_it_writes_is_what_first_boot_takes(told: dict[str, Any]) -> None:
+def test_first_boot_accepts_the_file_in_user_data(told: dict[str, Any]) -> None:
     (file,) = told["write_files"]
     key = str(pyrage.x25519.Identity.generate().to_public())
     text = file["content"].replace("age1...", key).replace("earmark-join-1:...", INVITED.line())
@@ -58,7 +58,7 @@ def test_what_it_writes_is_what_first_boot_takes(told: dict[str, Any]) -> None:
     assert (found.owner.name, found.owner.key, found.line) == ("ada", key, INVITED)
 
 
-def test_it_runs_what_lies_beside_it_and_starts_again(told: dict[str, Any]) -> None:
+def test_user_data_runs_the_installer_and_reboots(told: dict[str, Any]) -> None:
     (install,) = told["runcmd"]
 
     assert install[:2] == ["sh", "/boot/firmware/earmark/install.sh"]
@@ -67,6 +67,6 @@ def test_it_runs_what_lies_beside_it_and_starts_again(told: dict[str, Any]) -> N
     assert told["power_state"]["mode"] == "reboot"
 
 
-def test_no_password_and_no_login_is_in_it(told: dict[str, Any]) -> None:
+def test_user_data_has_no_password_and_no_login(told: dict[str, Any]) -> None:
     assert told["ssh_pwauth"] is False
     assert not told.keys() & {"users", "password", "chpasswd", "ssh_authorized_keys"}

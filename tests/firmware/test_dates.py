@@ -22,7 +22,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_can_be_set_and_has_to_be_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_date_can_be_set_and_must_be_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     assert source_date_s() == 1_700_000_000
 
@@ -30,18 +30,18 @@ def test_it_can_be_set_and_has_to_be_a_number(monkeypatch: pytest.MonkeyPatch) -
     assert source_date_s() == LEAST_DATE_S
 
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
-    with pytest.raises(BuildError, match="no number"):
+    with pytest.raises(BuildError, match="not a number"):
         source_date_s()
 
 
-def test_it_is_that_of_the_last_commit_or_of_the_last_that_touched_a_path(
+def test_date_is_that_of_the_last_commit_to_the_paths(
     repository: Path,
 ) -> None:
     assert source_date_s(root=repository) == 1_700_000_500
     assert source_date_s(repository / "one", root=repository) == 1_700_000_000
 
 
-def test_without_git_it_is_that_of_the_project_s_file(
+def test_date_without_git_is_that_of_pyproject_toml(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)

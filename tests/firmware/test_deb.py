@@ -1,4 +1,4 @@
-"""The Debian package: what lies where, the same bytes twice, and an environment made offline."""
+"""The Debian package: its files, its reproducibility, and its environment that is made offline."""
 
 import ensurepip
 import hashlib
@@ -41,7 +41,7 @@ def tree(package: Path) -> dict[str, tarfile.TarInfo]:
 
 
 @pytest.mark.system
-def test_every_unit_and_rule_of_systemd_is_where_it_counts(
+def test_units_and_rules_are_in_their_system_folders(
     tree: dict[str, tarfile.TarInfo],
 ) -> None:
     names = {Path(name).name for name in tree}
@@ -71,7 +71,7 @@ def test_overlays_are_compiled(tree: dict[str, tarfile.TarInfo]) -> None:
 
 
 @pytest.mark.system
-def test_alsa_finds_its_configuration_by_a_link(tree: dict[str, tarfile.TarInfo]) -> None:
+def test_alsa_configuration_is_linked_from_etc(tree: dict[str, tarfile.TarInfo]) -> None:
     for source in (ROOT / "firmware" / "alsa").glob("*.conf"):
         link = tree[f"etc/alsa/conf.d/{source.name}"]
         assert link.linkname == f"/usr/share/alsa/alsa.conf.d/{source.name}"
@@ -79,7 +79,7 @@ def test_alsa_finds_its_configuration_by_a_link(tree: dict[str, tarfile.TarInfo]
 
 
 @pytest.mark.system
-def test_everything_is_roots_and_nobody_else_may_write_it(
+def test_files_belong_to_root_and_only_root_can_write(
     tree: dict[str, tarfile.TarInfo],
 ) -> None:
     for name, member in tree.items():
@@ -89,7 +89,7 @@ def test_everything_is_roots_and_nobody_else_may_write_it(
 
 
 @pytest.mark.system
-def test_settings_keys_and_clips_are_no_files_of_the_package(
+def test_configuration_keys_and_clips_are_not_package_files(
     tree: dict[str, tarfile.TarInfo],
 ) -> None:
     files = [name for name, member in tree.items() if not member.isdir()]
@@ -99,7 +99,7 @@ def test_settings_keys_and_clips_are_no_files_of_the_package(
 
 
 @pytest.mark.system
-def test_each_files_sum_is_in_the_package(package: Path, tmp_path: Path) -> None:
+def test_package_has_the_checksum_of_each_file(package: Path, tmp_path: Path) -> None:
     subprocess.run(["/usr/bin/dpkg-deb", "--raw-extract", package, tmp_path / "raw"], check=True)
     lines = (tmp_path / "raw/DEBIAN/md5sums").read_text().splitlines()
 
@@ -117,7 +117,7 @@ def test_each_files_sum_is_in_the_package(package: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.system
-def test_dpkg_understands_the_control_file(package: Path) -> None:
+def test_dpkg_reads_the_control_file(package: Path) -> None:
     command = ["/usr/bin/dpkg-deb", "--field", str(package)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
 
@@ -132,7 +132,7 @@ def test_dpkg_understands_the_control_file(package: Path) -> None:
 
 
 @pytest.mark.system
-def test_the_same_sources_give_the_same_bytes(package: Path, tmp_path: Path) -> None:
+def test_same_sources_give_the_same_package_bytes(package: Path, tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         again = small_package(tmp_path / "again")
@@ -143,7 +143,7 @@ def test_the_same_sources_give_the_same_bytes(package: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.system
-def test_our_own_wheel_is_the_same_bytes_twice(tmp_path: Path) -> None:
+def test_own_wheel_builds_reproducibly(tmp_path: Path) -> None:
     tools = wheels.fetch(wheels.read(wheels.TOOLS), (), deb.CACHE / "tools")
 
     first = deb.own_wheel(tmp_path / "a", tools, 1_700_000_000)
@@ -157,7 +157,7 @@ def test_our_own_wheel_is_the_same_bytes_twice(tmp_path: Path) -> None:
     assert first.name == f"earmark-{deb.version()}-py3-none-any.whl"
 
 
-def test_a_file_without_a_place_stops_the_build(tmp_path: Path) -> None:
+def test_systemd_file_without_a_target_stops_the_build(tmp_path: Path) -> None:
     (tmp_path / "systemd" / "unheard.d").mkdir(parents=True)
     (tmp_path / "systemd" / "unheard.d" / "of.conf").touch()
 
@@ -198,7 +198,7 @@ def make(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.system
-def test_an_environment_is_made_offline_and_then_left_alone(source: Path, tmp_path: Path) -> None:
+def test_environment_is_made_offline_and_then_unchanged(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "opt" / "0.1.0"
     assert make(source, target).returncode == 0
     done = subprocess.run([target / "bin/python3", "-c", "import nothing"], check=False)
@@ -212,7 +212,7 @@ def test_an_environment_is_made_offline_and_then_left_alone(source: Path, tmp_pa
 
 
 @pytest.mark.system
-def test_an_environment_that_was_cut_off_is_made_anew(source: Path, tmp_path: Path) -> None:
+def test_interrupted_environment_is_made_again(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "0.1.0"
     make(source, target)
     (target / ".complete").unlink()
@@ -224,19 +224,19 @@ def test_an_environment_that_was_cut_off_is_made_anew(source: Path, tmp_path: Pa
 
 
 @pytest.mark.system
-def test_a_wheel_that_is_not_the_locks_is_not_unpacked(source: Path, tmp_path: Path) -> None:
+def test_wheel_with_another_hash_is_not_unpacked(source: Path, tmp_path: Path) -> None:
     with (source / "wheels" / "nothing-1.0-py3-none-any.whl").open("ab") as wheel:
         wheel.write(b"\0")
 
     done = make(source, tmp_path / "0.1.0")
 
     assert done.returncode == 69
-    assert "earmark: error: the environment" in done.stderr
+    assert "earmark: error: cannot create the environment" in done.stderr
     assert not (tmp_path / "0.1.0" / ".complete").exists()
 
 
 @pytest.mark.system
-def test_a_python_without_a_lock_is_told_for_which_there_are(source: Path, tmp_path: Path) -> None:
+def test_python_without_a_lock_lists_the_supported_ones(source: Path, tmp_path: Path) -> None:
     for lock in (source / "lock").iterdir():
         lock.rename(source / "lock" / "3.9-aarch64.txt")
 
@@ -261,9 +261,7 @@ def real_source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or HERE not in PYTHONS, reason="no lock is for this machine"
 )
-def test_the_real_package_makes_a_program_that_has_its_models(
-    real_source: Path, tmp_path: Path
-) -> None:
+def test_real_package_installs_a_program_with_its_models(real_source: Path, tmp_path: Path) -> None:
     target = tmp_path / "0.1.0"
     made = make(real_source, target)
     assert made.returncode == 0, made.stderr

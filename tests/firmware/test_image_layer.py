@@ -1,4 +1,4 @@
-"""The source folder of rpi-image-gen: read here, built elsewhere."""
+"""The source folder of rpi-image-gen; the tests read it and cannot build it."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ def header() -> dict[str, str]:
     return dict(HEADER.findall(text[begin:end]))
 
 
-def test_the_configuration_names_the_layer_that_is_there() -> None:
+def test_configuration_names_an_existing_layer() -> None:
     config = yaml.safe_load(CONFIG.read_text("utf-8"))
 
     assert config["layer"] == {"app": header()["X-Env-Layer-Name"]}
@@ -28,7 +28,7 @@ def test_the_configuration_names_the_layer_that_is_there() -> None:
     assert set(config) == {"include", "device", "image", "layer"}
 
 
-def test_the_layer_runs_the_installer_with_options_that_it_has() -> None:
+def test_layer_runs_the_installer_with_valid_options() -> None:
     layer = yaml.safe_load(LAYER.read_text("utf-8"))
     (hook,) = layer["mmdebstrap"]["customize-hooks"]
     script = (FOLDER / "install.sh").read_text("utf-8")
@@ -40,7 +40,7 @@ def test_the_layer_runs_the_installer_with_options_that_it_has() -> None:
     assert (FOLDER / "pkgs").is_dir()
 
 
-def test_the_layer_brings_what_the_package_needs() -> None:
+def test_layer_installs_the_package_dependencies() -> None:
     layer = yaml.safe_load(LAYER.read_text("utf-8"))
     control = (ROOT / "firmware" / "deb" / "control.in").read_text("utf-8")
 
@@ -50,20 +50,20 @@ def test_the_layer_brings_what_the_package_needs() -> None:
     assert names <= set(layer["mmdebstrap"]["packages"])
 
 
-def test_the_layer_has_the_version_of_the_program() -> None:
+def test_layer_has_the_version_of_the_program() -> None:
     pyproject = (ROOT / "pyproject.toml").read_text("utf-8")
 
     assert f'version = "{header()["X-Env-Layer-Version"]}"' in pyproject
 
 
 @pytest.mark.parametrize("file", [CONFIG, LAYER], ids=lambda file: file.parent.name)
-def test_nothing_secret_is_preset(file: Path) -> None:
+def test_layer_presets_no_secret(file: Path) -> None:
     text = file.read_text("utf-8").lower()
 
     assert not re.search(r"pass(word|wd)?\s*:|psk|ssid|authorized|user1", text)
 
 
-def test_it_says_that_it_was_never_flashed() -> None:
+def test_readme_states_that_the_image_was_never_flashed() -> None:
     text = (FOLDER / "README.md").read_text("utf-8")
 
     assert "never flashed" in text

@@ -18,7 +18,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_was_made_of_the_same_is_kept(tmp_path: Path, source: Path) -> None:
+def test_stage_with_the_same_inputs_is_kept(tmp_path: Path, source: Path) -> None:
     made = tmp_path / "rootfs.tar"
     assert stages.is_stale(made, [source], GIVEN, WORDS)
     made.touch()
@@ -37,7 +37,7 @@ def test_what_was_made_of_the_same_is_kept(tmp_path: Path, source: Path) -> None
     ],
     ids=["nothing pruned", "more pruned", "another mirror", "another time"],
 )
-def test_it_is_made_again_when_any_word_changes(
+def test_stage_with_a_changed_argument_is_stale(
     tmp_path: Path, source: Path, given: dict[str, str], words: list[str]
 ) -> None:
     made = tmp_path / "rootfs.tar"
@@ -47,7 +47,7 @@ def test_it_is_made_again_when_any_word_changes(
     assert stages.is_stale(made, [source], given, words)
 
 
-def test_it_is_made_again_when_a_package_is_added(tmp_path: Path, source: Path) -> None:
+def test_stage_with_an_added_package_is_stale(tmp_path: Path, source: Path) -> None:
     made = tmp_path / "rootfs.tar"
     made.touch()
     stages.mark(made, [source], GIVEN)
@@ -57,7 +57,7 @@ def test_it_is_made_again_when_a_package_is_added(tmp_path: Path, source: Path) 
     assert stages.is_stale(made, [source], GIVEN)
 
 
-def test_what_is_forgotten_is_made_again(tmp_path: Path, source: Path) -> None:
+def test_unmarked_stage_is_stale(tmp_path: Path, source: Path) -> None:
     made = tmp_path / "rootfs.tar"
     made.touch()
     stages.mark(made, [source], GIVEN)
@@ -68,7 +68,7 @@ def test_what_is_forgotten_is_made_again(tmp_path: Path, source: Path) -> None:
     assert stages.is_stale(made, [source], GIVEN)
 
 
-def test_a_moment_is_taken_as_snapshots_write_it() -> None:
+def test_snapshot_timestamp_is_accepted() -> None:
     assert stages.snapshot("20261122T000000Z") == "20261122T000000Z"
 
 
@@ -76,13 +76,13 @@ def test_a_moment_is_taken_as_snapshots_write_it() -> None:
     "text",
     ["", "2026-11-22", "20261122", "20261122T000000", "20261322T000000Z", "20260230T000000Z"],
 )
-def test_a_moment_written_otherwise_is_refused_with_an_example(text: str) -> None:
+def test_other_timestamp_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="20261122T000000Z"):
         stages.snapshot(text)
 
 
 @given(st.text(max_size=20))
-def test_no_moment_leaves_its_place_in_the_address(text: str) -> None:
+def test_timestamp_cannot_change_the_rest_of_the_address(text: str) -> None:
     try:
         moment = stages.snapshot(text)
     except argparse.ArgumentTypeError:

@@ -1,4 +1,4 @@
-"""install.sh on a made-up system, twice and back; and the block in the boot configuration."""
+"""install.sh on a fake system: install, install again, uninstall; and the block in config.txt."""
 
 import hashlib
 import re
@@ -88,7 +88,7 @@ def plug_in(root: Path, cards: str = CARDS, recording: tuple[str, ...] = ("Mic",
 
 
 @pytest.mark.system
-def test_a_second_run_changes_nothing(root: Path, install: Install) -> None:
+def test_second_run_changes_nothing(root: Path, install: Install) -> None:
     install()
     before, ages = snapshot(root), times(root)
 
@@ -96,11 +96,11 @@ def test_a_second_run_changes_nothing(root: Path, install: Install) -> None:
 
     assert snapshot(root) == before
     assert times(root) == ages
-    assert "nothing had to be changed" in done.stdout
+    assert "nothing to change" in done.stdout
 
 
 @pytest.mark.system
-def test_uninstalling_leaves_no_trace(root: Path, install: Install) -> None:
+def test_uninstall_restores_the_system(root: Path, install: Install) -> None:
     plug_in(root)
     before = snapshot(root)
     install()
@@ -112,7 +112,7 @@ def test_uninstalling_leaves_no_trace(root: Path, install: Install) -> None:
 
 
 @pytest.mark.system
-def test_nothing_but_what_is_ours_is_touched(root: Path, install: Install) -> None:
+def test_installer_changes_only_its_own_files(root: Path, install: Install) -> None:
     (root / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
     (root / "etc" / "udev" / "rules.d" / "10-mine.rules").write_text("# mine\n")
     before = snapshot(root)
@@ -125,7 +125,7 @@ def test_nothing_but_what_is_ours_is_touched(root: Path, install: Install) -> No
 
 
 @pytest.mark.system
-def test_a_board_without_a_card_is_set_up_for_our_wiring(root: Path, install: Install) -> None:
+def test_board_without_a_sound_card_is_set_up_for_i2s(root: Path, install: Install) -> None:
     install()
 
     boot = root / "boot" / "firmware"
@@ -145,7 +145,7 @@ def test_a_board_without_a_card_is_set_up_for_our_wiring(root: Path, install: In
 
 
 @pytest.mark.system
-def test_the_settings_that_are_written_are_settings(root: Path, install: Install) -> None:
+def test_written_configuration_is_valid(root: Path, install: Install) -> None:
     from listener.config import parse_settings  # noqa: PLC0415 - only this test reads them
 
     plug_in(root)
@@ -161,7 +161,7 @@ def test_the_settings_that_are_written_are_settings(root: Path, install: Install
 
 
 @pytest.mark.system
-def test_hear_waits_for_a_switch_only_where_one_is_fitted(root: Path, install: Install) -> None:
+def test_hear_waits_for_the_switch_only_if_fitted(root: Path, install: Install) -> None:
     waiting = root / "etc/systemd/system/earmark-hear.service.d/switch.conf"
 
     install("--switch")
@@ -173,7 +173,7 @@ def test_hear_waits_for_a_switch_only_where_one_is_fitted(root: Path, install: I
 
 
 @pytest.mark.system
-def test_a_card_that_is_plugged_in_is_taken_by_its_name(root: Path, install: Install) -> None:
+def test_usb_card_is_configured_by_its_name(root: Path, install: Install) -> None:
     plug_in(root)
 
     install()
@@ -186,33 +186,31 @@ def test_a_card_that_is_plugged_in_is_taken_by_its_name(root: Path, install: Ins
 
 
 @pytest.mark.system
-def test_of_several_cards_one_has_to_be_named(root: Path, install: Install) -> None:
+def test_several_cards_require_an_explicit_choice(root: Path, install: Install) -> None:
     plug_in(root, recording=("Mic", "Loopback"))
     before = snapshot(root)
 
     done = install(expect=2)
 
     assert done.stderr == (
-        "earmark: error: there are several sound cards: Mic Loopback\n"
-        "earmark: hint: choose one: --card NAME\n"
+        "earmark: error: several sound cards found: Mic Loopback\n"
+        "earmark: hint: choose one with --card NAME\n"
     )
     assert snapshot(root) == before
     install("--card", "Mic")
 
 
 @pytest.mark.system
-def test_a_name_that_is_no_card_is_refused_with_those_that_are(
-    root: Path, install: Install
-) -> None:
+def test_unknown_card_is_refused_with_a_list_of_cards(root: Path, install: Install) -> None:
     plug_in(root)
 
     done = install("--card", "Other", expect=69)
 
-    assert "earmark: hint: there is: Mic\n" in done.stderr
+    assert "earmark: hint: choose one of: Mic\n" in done.stderr
 
 
 @pytest.mark.system
-def test_settings_that_exist_are_never_touched(root: Path, install: Install) -> None:
+def test_existing_configuration_is_never_changed(root: Path, install: Install) -> None:
     settings = root / "etc" / "earmark" / "earmark.toml"
     settings.parent.mkdir()
     settings.write_text("# mine\n")
@@ -224,9 +222,7 @@ def test_settings_that_exist_are_never_touched(root: Path, install: Install) -> 
 
 
 @pytest.mark.system
-def test_settings_that_the_package_wrote_and_nobody_edited_are_completed(
-    root: Path, install: Install
-) -> None:
+def test_unedited_package_configuration_is_completed(root: Path, install: Install) -> None:
     install()
     settings = root / "etc" / "earmark" / "earmark.toml"
     shutil.copy(root / "usr" / "lib" / "earmark" / "earmark.toml", settings)
@@ -237,7 +233,7 @@ def test_settings_that_the_package_wrote_and_nobody_edited_are_completed(
 
 
 @pytest.mark.system
-def test_settings_that_were_changed_outlive_uninstalling(root: Path, install: Install) -> None:
+def test_edited_configuration_survives_uninstall(root: Path, install: Install) -> None:
     install()
     settings = root / "etc" / "earmark" / "earmark.toml"
     settings.write_text(settings.read_text() + "# and mine\n")
@@ -251,7 +247,7 @@ def test_settings_that_were_changed_outlive_uninstalling(root: Path, install: In
 
 
 @pytest.mark.system
-def test_what_was_said_once_is_not_forgotten_by_the_next_run(root: Path, install: Install) -> None:
+def test_next_run_keeps_earlier_options(root: Path, install: Install) -> None:
     install("--gpio", "22")
     before = snapshot(root)
 
@@ -262,9 +258,7 @@ def test_what_was_said_once_is_not_forgotten_by_the_next_run(root: Path, install
 
 
 @pytest.mark.system
-def test_on_debian_the_block_is_where_config_txt_comes_from_as_well(
-    root: Path, install: Install
-) -> None:
+def test_debian_also_gets_the_block_in_its_firmware_defaults(root: Path, install: Install) -> None:
     config = root / "boot" / "firmware" / "config.txt"
     config.write_text("# Do not modify this file!\nupstream_kernel=1\n")
     before = snapshot(root)
@@ -280,25 +274,25 @@ def test_on_debian_the_block_is_where_config_txt_comes_from_as_well(
 
 
 @pytest.mark.system
-def test_damaged_markers_stop_it_before_anything_is_changed(root: Path, install: Install) -> None:
+def test_damaged_markers_stop_the_installer_before_any_change(root: Path, install: Install) -> None:
     with (root / "boot" / "firmware" / "config.txt").open("a") as config:
         config.write("\n# earmark begin\ndtoverlay=earmark-mute\n")
     before = snapshot(root)
 
     done = install(expect=78)
 
-    assert "markers of earmark in" in done.stderr
+    assert "earmark markers in" in done.stderr
     assert snapshot(root) == before
     install("--uninstall", expect=78)
 
 
 @pytest.mark.system
-def test_no_raspberry_pi_needs_no_overlay(root: Path, install: Install) -> None:
+def test_system_without_config_txt_gets_no_overlay(root: Path, install: Install) -> None:
     shutil.rmtree(root / "boot")
 
     done = install()
 
-    assert "this is no Raspberry Pi" in done.stdout
+    assert "not a Raspberry Pi" in done.stdout
     assert not (root / "boot").exists()
 
 
@@ -315,7 +309,7 @@ def test_no_raspberry_pi_needs_no_overlay(root: Path, install: Install) -> None:
         ("--erase",),
     ],
 )
-def test_a_wrong_command_line_is_told_and_changes_nothing(
+def test_wrong_command_line_is_an_error_and_changes_nothing(
     root: Path, install: Install, words: tuple[str, ...]
 ) -> None:
     before = snapshot(root)
@@ -327,14 +321,14 @@ def test_a_wrong_command_line_is_told_and_changes_nothing(
 
 
 @pytest.mark.system
-def test_a_32_bit_system_is_told_what_to_do(install: Install) -> None:
+def test_32_bit_system_is_refused_with_a_hint(install: Install) -> None:
     done = install("--architecture", "armhf", expect=69)
 
-    assert "earmark: hint: a 64-bit system" in done.stderr
+    assert "earmark: hint: use Raspberry Pi OS Lite (64-bit)" in done.stderr
 
 
 @pytest.mark.system
-def test_a_folder_without_a_package_is_told_how_to_make_one(root: Path, tmp_path: Path) -> None:
+def test_folder_without_a_package_is_refused_with_a_hint(root: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     alone.mkdir()
     shutil.copy(SCRIPT, alone)
@@ -346,7 +340,7 @@ def test_a_folder_without_a_package_is_told_how_to_make_one(root: Path, tmp_path
 
 
 @pytest.mark.system
-def test_beside_a_package_the_script_needs_no_other_file(
+def test_installer_needs_only_the_package_beside_it(
     root: Path, package: Path, tmp_path: Path
 ) -> None:
     alone = tmp_path / "alone"
@@ -360,7 +354,7 @@ def test_beside_a_package_the_script_needs_no_other_file(
 
 
 @pytest.mark.system
-def test_help_names_every_option() -> None:
+def test_help_lists_every_option() -> None:
     done = sh(SCRIPT, "--help")
 
     options = set(re.findall(r"--[a-z-]+(?==)|^ +(--[a-z-]+)\)", SCRIPT.read_text(), re.MULTILINE))
@@ -395,7 +389,7 @@ LINES = st.lists(
 @pytest.mark.system
 @settings(max_examples=30)
 @given(foreign=LINES, first=st.integers(0, 9), second=st.integers(0, 9))
-def test_what_is_not_ours_stays_byte_for_byte(
+def test_boot_block_keeps_other_text_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory, foreign: bytes, first: int, second: int
 ) -> None:
     file = tmp_path_factory.mktemp("boot") / "config.txt"
@@ -419,7 +413,7 @@ def test_what_is_not_ours_stays_byte_for_byte(
 @pytest.mark.system
 @settings(max_examples=30)
 @given(foreign=LINES)
-def test_taking_the_block_away_restores_the_file(
+def test_removing_the_block_restores_the_file(
     tmp_path_factory: pytest.TempPathFactory, foreign: bytes
 ) -> None:
     file = tmp_path_factory.mktemp("boot") / "config.txt"
@@ -452,7 +446,7 @@ def test_taking_the_block_away_restores_the_file(
         max_size=5,
     )
 )
-def test_markers_that_are_no_pair_are_refused_and_nothing_is_changed(
+def test_unpaired_markers_are_refused_without_a_change(
     tmp_path_factory: pytest.TempPathFactory, marks: list[bytes]
 ) -> None:
     file = tmp_path_factory.mktemp("boot") / "config.txt"
@@ -467,7 +461,7 @@ def test_markers_that_are_no_pair_are_refused_and_nothing_is_changed(
 
 
 @pytest.mark.system
-def test_a_file_that_was_not_there_is_gone_again(tmp_path: Path) -> None:
+def test_file_created_for_the_block_is_removed_with_it(tmp_path: Path) -> None:
     file = tmp_path / "raspi-firmware-custom"
 
     assert block(str(file), "x=1") == 0

@@ -1,4 +1,4 @@
-"""The lock files: all that is declared, each by its hash, and no address."""
+"""The lock files: every declared requirement, pinned by its hash, without addresses."""
 
 import importlib.metadata
 import re
@@ -51,7 +51,7 @@ def needed(target: Target) -> dict[str, Requirement]:
     return found
 
 
-def test_there_is_a_lock_for_each_python_and_machine_and_no_other_file() -> None:
+def test_each_python_and_machine_has_one_lock() -> None:
     found = {file.name for file in LOCKS.glob("*.txt")}
 
     assert found == {
@@ -64,7 +64,7 @@ def test_there_is_a_lock_for_each_python_and_machine_and_no_other_file() -> None
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
-def test_a_lock_has_all_that_is_needed_in_versions_that_were_asked_for(target: Target) -> None:
+def test_lock_satisfies_every_requirement(target: Target) -> None:
     pins = {pin.name: pin for pin in wheels.read(target.lock)}
 
     for name, requirement in needed(target).items():
@@ -73,7 +73,7 @@ def test_a_lock_has_all_that_is_needed_in_versions_that_were_asked_for(target: T
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
-def test_a_package_that_is_only_read_brings_nothing_with_it(target: Target) -> None:
+def test_package_used_for_its_data_has_no_dependencies(target: Target) -> None:
     names = {pin.name for pin in wheels.read(target.lock)}
 
     assert set(ALONE) <= names
@@ -81,7 +81,7 @@ def test_a_package_that_is_only_read_brings_nothing_with_it(target: Target) -> N
 
 
 @pytest.mark.parametrize("lock", EVERY_LOCK, ids=lambda lock: lock.name)
-def test_a_lock_has_no_address_and_no_option(lock: Path) -> None:
+def test_lock_has_no_address_and_no_option(lock: Path) -> None:
     lines = [line for line in lock.read_text("ascii").splitlines() if not line.startswith("#")]
 
     assert all(re.fullmatch(r"\S+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
@@ -89,7 +89,7 @@ def test_a_lock_has_no_address_and_no_option(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("machine", ["aarch64", "x86_64"])
-def test_both_pythons_run_the_same_onnxruntime(machine: str) -> None:
+def test_both_pythons_use_the_same_onnxruntime(machine: str) -> None:
     versions = {
         pin.version
         for target in TARGETS
@@ -113,12 +113,12 @@ def test_both_pythons_run_the_same_onnxruntime(machine: str) -> None:
         "numpy==2.5.5 --hash=sha256:" + 64 * "0" + " --hash=sha256:" + 64 * "1",
     ],
 )
-def test_whatever_is_no_pinned_wheel_is_refused(line: str) -> None:
-    with pytest.raises(BuildError, match="it:2 is no pinned wheel"):
+def test_line_that_is_not_a_pinned_wheel_is_refused(line: str) -> None:
+    with pytest.raises(BuildError, match="it:2 is not a pinned wheel"):
         wheels.parse(f"# a comment\n{line}\n", "it")
 
 
-def test_a_wheel_that_is_named_twice_is_refused() -> None:
+def test_duplicate_wheel_is_refused() -> None:
     pin = Pin("numpy", "2.5.5", 64 * "0")
 
     with pytest.raises(BuildError, match="twice"):
@@ -126,7 +126,7 @@ def test_a_wheel_that_is_named_twice_is_refused() -> None:
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_pins_or_refused(text: str) -> None:
+def test_any_text_parses_as_pins_or_raises_build_error(text: str) -> None:
     try:
         pins = wheels.parse(text, "it")
     except BuildError:
@@ -134,14 +134,14 @@ def test_any_text_is_pins_or_refused(text: str) -> None:
     assert wheels.parse("".join(f"{pin}\n" for pin in pins), "it") == pins
 
 
-def test_a_lock_that_is_not_there_says_how_it_is_made(tmp_path: Path) -> None:
+def test_missing_lock_has_a_hint_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="cannot read") as caught:
         wheels.read(tmp_path / "none.txt")
 
-    assert caught.value.hint == "make lock makes it"
+    assert caught.value.hint == "run make lock"
 
 
-def test_a_wheel_is_found_by_its_hash_whatever_it_is_called(tmp_path: Path) -> None:
+def test_wheel_is_found_by_hash_under_any_name(tmp_path: Path) -> None:
     house = tmp_path / "house"
     house.mkdir()
     (house / "renamed.whl").write_bytes(b"wheel")
@@ -152,14 +152,14 @@ def test_a_wheel_is_found_by_its_hash_whatever_it_is_called(tmp_path: Path) -> N
     assert found == (house / "renamed.whl",)
 
 
-def test_an_offline_folder_that_lacks_a_wheel_says_which(tmp_path: Path) -> None:
+def test_offline_folder_without_a_wheel_names_it(tmp_path: Path) -> None:
     pin = Pin("numpy", "2.5.5", 64 * "0")
 
     with pytest.raises(BuildError, match=r"lacks numpy 2\.5\.5"):
         wheels.fetch([pin], (), tmp_path / "cache", tmp_path)
 
 
-def test_the_tags_ask_for_no_newer_glibc_than_debian_12_has() -> None:
+def test_wheel_tags_require_no_glibc_newer_than_debian_12() -> None:
     tags = list(Target("3.13", "aarch64").tags())
 
     assert "manylinux_2_28_aarch64" in tags

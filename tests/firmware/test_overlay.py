@@ -1,4 +1,4 @@
-"""The overlays, compiled and applied to the device trees of Debian's own kernel package.
+"""The overlays, compiled and applied to the device trees of Debian's kernel package.
 
 What fdtoverlay cannot show stands in docs/guides/mute-switch.md: no board has booted with them.
 """
@@ -19,19 +19,19 @@ EV_SW, SW_MUTE_DEVICE = 5, 14
 INPUT, ALT0 = 0, 4
 NONE, DOWN = 0, 1
 
-# Fetching the trees may take minutes where nothing is at hand yet.
+# The first run downloads the kernel package, which can take minutes.
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="session")
 def trees() -> Path:
-    """Without them nothing here is tried, and that is a failure."""
+    """Device trees of Debian's kernel; a failure if they cannot be fetched."""
     done = subprocess.run(
         [HERE / "device-trees", TREES], capture_output=True, text=True, check=False
     )
     if done.returncode:
         pytest.fail(
-            "Debian's device trees cannot be fetched, so no overlay was tried:\n" + done.stderr
+            "Debian's device trees cannot be fetched, so no overlay was tested:\n" + done.stderr
         )
     return TREES
 
@@ -51,9 +51,7 @@ def microphone(tmp_path: Path) -> Tree:
     return compiled(SOURCES / "earmark-microphone.dts", tmp_path)
 
 
-def test_the_switch_is_an_input_device_that_can_mute_and_nothing_else(
-    board: Tree, switch: Tree
-) -> None:
+def test_switch_overlay_is_an_input_device_for_mute_only(board: Tree, switch: Tree) -> None:
     tree = merged(board, switch)
 
     node = "/earmark-mute"
@@ -65,7 +63,7 @@ def test_the_switch_is_an_input_device_that_can_mute_and_nothing_else(
     assert tree.cells(f"{node}/switch", "debounce-interval") == [10]
 
 
-def test_low_is_muted_and_the_line_is_an_input_pulled_down(board: Tree, switch: Tree) -> None:
+def test_switch_line_is_pulled_down_and_low_is_muted(board: Tree, switch: Tree) -> None:
     tree = merged(board, switch)
 
     chip, line, flags = tree.cells("/earmark-mute/switch", "gpios")
@@ -77,7 +75,7 @@ def test_low_is_muted_and_the_line_is_an_input_pulled_down(board: Tree, switch: 
     assert tree.cells(pins, "brcm,pull") == [DOWN]
 
 
-def test_the_switch_wakes_nothing_up(board: Tree, switch: Tree) -> None:
+def test_switch_is_not_a_wakeup_source(board: Tree, switch: Tree) -> None:
     tree = merged(board, switch)
 
     assert "wakeup-source" not in tree.nodes["/earmark-mute/switch"]
@@ -91,7 +89,7 @@ def test_the_switch_wakes_nothing_up(board: Tree, switch: Tree) -> None:
         ("debounce", ["debounce-interval"], 10),
     ],
 )
-def test_a_parameter_sets_what_it_is_named_for(
+def test_overlay_parameters_set_their_properties(
     switch: Tree, name: str, sets: list[str], default: int
 ) -> None:
     found = parameters(switch, name)
@@ -101,9 +99,7 @@ def test_a_parameter_sets_what_it_is_named_for(
         assert switch.cells(node, property_name)[offset // 4] == default
 
 
-def test_the_switch_takes_no_pin_of_the_microphone(
-    board: Tree, switch: Tree, microphone: Tree
-) -> None:
+def test_switch_and_microphone_share_no_pin(board: Tree, switch: Tree, microphone: Tree) -> None:
     tree = merged(board, microphone, switch)
 
     mine = tree.cells(tree.labelled("earmark_mute_pins"), "brcm,pins")
@@ -111,7 +107,7 @@ def test_the_switch_takes_no_pin_of_the_microphone(
     assert not {*mine} & {*sound}
 
 
-def test_the_microphone_is_a_card_named_earmark(board: Tree, microphone: Tree) -> None:
+def test_microphone_overlay_is_a_card_named_earmark(board: Tree, microphone: Tree) -> None:
     tree = merged(board, microphone)
 
     card = "/earmark-card"
@@ -122,7 +118,7 @@ def test_the_microphone_is_a_card_named_earmark(board: Tree, microphone: Tree) -
     assert tree.text(tree.at(*tree.cells(codec, "sound-dai")), "compatible") == "adi,adau7002"
 
 
-def test_the_board_gives_the_clocks_and_64_of_them_a_frame(board: Tree, microphone: Tree) -> None:
+def test_board_is_clock_master_with_64_clocks_a_frame(board: Tree, microphone: Tree) -> None:
     tree = merged(board, microphone)
 
     cpu = "/earmark-card/simple-audio-card,cpu"
@@ -132,9 +128,7 @@ def test_the_board_gives_the_clocks_and_64_of_them_a_frame(board: Tree, micropho
     assert slots == [2, 32]
 
 
-def test_i2s_is_on_with_its_pins_and_dma_whatever_the_board_lacked(
-    board: Tree, microphone: Tree
-) -> None:
+def test_overlay_enables_i2s_with_pins_and_dma(board: Tree, microphone: Tree) -> None:
     tree = merged(board, microphone)
 
     i2s = tree.labelled("i2s")
@@ -149,9 +143,7 @@ def test_i2s_is_on_with_its_pins_and_dma_whatever_the_board_lacked(
     assert tree.cells(pins, "brcm,pull") == [NONE, NONE, DOWN, NONE]
 
 
-def test_debian_has_no_tree_of_the_pi_5_that_an_overlay_applies_to(
-    trees: Path, switch: Tree
-) -> None:
+def test_debian_has_no_device_tree_of_the_pi_5_for_overlays(trees: Path, switch: Tree) -> None:
     # When this fails, docs/guides/mute-switch.md has news to tell.
     board = Tree(trees / "bcm2712-rpi-5-b.dtb")
 

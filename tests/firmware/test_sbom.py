@@ -137,7 +137,7 @@ def test_every_wheel_is_listed_with_its_hash_and_licence(
     assert bill["metadata"]["component"]["version"] == "0.1.0"
 
 
-def test_every_model_is_listed_with_its_licence_and_the_hash_of_each_file(
+def test_every_model_is_listed_with_licence_and_hashes(
     contents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bill = bill_of(tmp_path / "earmark.release", contents, monkeypatch)

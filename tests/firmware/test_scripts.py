@@ -1,4 +1,4 @@
-"""Shell scripts run as root on other people's computers: none is left to a reader's eye alone."""
+"""shellcheck of every shell script; most of them run as root on a user's computer."""
 
 import subprocess
 from pathlib import Path
@@ -26,7 +26,7 @@ def _first_line(path: Path) -> bytes:
         return file.readline(80).rstrip()
 
 
-def test_every_folder_with_scripts_is_looked_into() -> None:
+def test_every_folder_with_scripts_is_checked() -> None:
     found = {str(path.relative_to(ROOT)) for path in scripts()}
 
     assert {

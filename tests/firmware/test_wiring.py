@@ -1,4 +1,4 @@
-"""The drawings of the mute switch: up to date, and connecting what the guide promises."""
+"""The drawings of the mute switch: current, and with the connections that the guide describes."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -62,12 +62,12 @@ def between(start: Point, point: Point, end: Point) -> bool:
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_the_drawings_in_the_documents_are_what_their_source_draws(name: str) -> None:
+def test_committed_drawings_equal_their_source(name: str) -> None:
     # python -m firmware.mute.wiring makes them anew.
     assert (DOCS / name).read_bytes() == DRAWINGS[name]().svg().encode()
 
 
-def test_open_the_microphone_has_its_supply_and_its_data_go_to_the_board() -> None:
+def test_live_position_connects_supply_and_data() -> None:
     nets = Nets(i2s(), is_live=True)
 
     assert nets.across("R1", "3V3", "VDD")
@@ -76,7 +76,7 @@ def test_open_the_microphone_has_its_supply_and_its_data_go_to_the_board() -> No
     assert not nets.is_one("SD", GROUND)
 
 
-def test_muted_the_supply_lies_at_ground_and_so_do_the_data() -> None:
+def test_muted_position_grounds_supply_and_data() -> None:
     nets = Nets(i2s(), is_live=False)
 
     assert nets.is_one("VDD", GROUND)
@@ -100,7 +100,7 @@ def test_each_pole_alone_cuts_the_microphone() -> None:
     assert welded.across("R2", "GPIO 20", GROUND)
 
 
-def test_no_pin_that_software_can_drive_reaches_the_microphone_without_a_resistor() -> None:
+def test_drivable_pins_reach_the_microphone_by_a_resistor() -> None:
     for is_live in (True, False):
         nets = Nets(i2s(), is_live=is_live)
 
@@ -111,7 +111,7 @@ def test_no_pin_that_software_can_drive_reaches_the_microphone_without_a_resisto
             assert not any(nets.is_one(pin, end) for end in ("VDD", "SD", "SCK", "WS", GROUND))
 
 
-def test_the_lights_tell_the_supply_and_no_software_is_asked() -> None:
+def test_leds_are_driven_by_the_supply_without_software() -> None:
     for is_live in (True, False):
         nets = Nets(i2s(), is_live=is_live)
 
@@ -122,11 +122,11 @@ def test_the_lights_tell_the_supply_and_no_software_is_asked() -> None:
         assert nets.is_one(white[1], GROUND)
 
 
-def test_the_left_slot_is_the_one_that_is_heard() -> None:
+def test_left_slot_is_selected() -> None:
     assert Nets(i2s(), is_live=True).is_one("L/R", "GND", GROUND)
 
 
-def test_a_usb_microphone_loses_supply_and_a_wire_of_its_data() -> None:
+def test_usb_mute_cuts_supply_and_one_data_wire() -> None:
     live, muted = Nets(usb(), is_live=True), Nets(usb(), is_live=False)
 
     assert live.is_one("USB 5 V", "5 V")
@@ -137,7 +137,7 @@ def test_a_usb_microphone_loses_supply_and_a_wire_of_its_data() -> None:
     assert muted.across("R2", "GPIO 27", GROUND)
 
 
-def test_the_sense_of_a_usb_microphone_fits_the_pin_at_any_voltage_of_usb() -> None:
+def test_usb_sense_voltage_is_within_the_gpio_range() -> None:
     pull_down = 1 / (1 / 15 + 1 / 50)
 
     assert 5.25 * 15 / (10 + 15) < 3.3
@@ -145,7 +145,7 @@ def test_the_sense_of_a_usb_microphone_fits_the_pin_at_any_voltage_of_usb() -> N
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_the_parts_to_buy_are_the_parts_of_the_drawing(name: str) -> None:
+def test_parts_list_equals_the_drawing(name: str) -> None:
     text = (DOCS / "mute-switch.md").read_text("utf-8")
     table = text.split(f"]({name})")[1].split("\n\n| part |")[1].split("\n\n")[0]
     rows = [[cell.strip() for cell in row.split("|")[1:3]] for row in table.splitlines()[2:]]
@@ -156,7 +156,7 @@ def test_the_parts_to_buy_are_the_parts_of_the_drawing(name: str) -> None:
     assert bought == DRAWINGS[name]().values
 
 
-def test_the_drawing_names_the_pins_that_the_overlays_use() -> None:
+def test_drawing_names_the_pins_of_the_overlays() -> None:
     switch = (OVERLAYS / "earmark-mute.dts").read_text("utf-8")
     sound = (OVERLAYS / "earmark-microphone.dts").read_text("utf-8")
 

@@ -1,4 +1,4 @@
-"""Real brokers and real processes, each test with its own on free ports."""
+"""Fixtures for real brokers and processes; each test has its own, on free ports."""
 
 import contextlib
 import getpass

@@ -1,4 +1,4 @@
-"""The API under schemathesis: the real archive behind its own HTTPS, asked whatever there is.
+"""The archive's API under schemathesis, over the archive's own HTTPS server.
 
 What is asked follows from a number: the same in each `make test`, another in each `make fuzz`.
 """
@@ -156,7 +156,7 @@ def bare(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_sense(body: dict[str, Any], owner: str, clip: str, *, is_bare: bool) -> None:
-    """Ask for what there is: a name made up is nobody's, and so is an id."""
+    """Ask for what there is: an invented name or id belongs to no owner."""
     body["owner"] = owner
     if is_bare:
         body["request"] = bare(body["request"])
@@ -167,7 +167,7 @@ def make_sense(body: dict[str, Any], owner: str, clip: str, *, is_bare: bool) ->
 
 
 @pytest.mark.timeout(300)
-def test_whatever_is_asked_the_answer_is_one_of_those_that_are_written_down(
+def test_every_response_is_documented_in_the_schema(
     fuzzed: Fuzzed, home: Path, tmp_path: Path
 ) -> None:
     before, others = files(tmp_path), bobs(home)

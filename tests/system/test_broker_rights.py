@@ -1,7 +1,7 @@
-"""Every identity tries every topic at a real mosquitto with the generated files.
+"""The generated ACL on a real mosquitto: every identity tries every topic.
 
 What counts is what arrives, never what the broker grants. Two more identities, added to the file
-of rights, see and say everything: without them nobody could tell what did not pass.
+of rights, see and say everything: without them a blocked message could not be detected.
 """
 
 import socket
@@ -234,7 +234,7 @@ def connect(mosquitto: "Mosquitto", place: Home) -> Iterator[Callable[..., Clien
         client.end()
 
 
-def test_everybody_says_what_the_table_grants_and_nothing_else(
+def test_clients_publish_only_what_the_acl_grants(
     connect: Callable[..., Client], wait_until: Wait
 ) -> None:
     watch = connect(ALL_SEEING)
@@ -259,14 +259,14 @@ def test_everybody_says_what_the_table_grants_and_nothing_else(
     wait_until(lambda: watch.payloads() >= expected, "all that may pass has passed")
 
     assert watch.payloads() == expected
-    # The control: something passed for whoever may say anything, and much did not.
+    # The control: each client that can publish published something, and much was refused.
     assert {tries[payload][0] for payload in expected} == {
         who for who in MEMBERS if granted(who)[0]
     }
     assert len(expected) < len(tries) / 5
 
 
-def test_everybody_hears_what_the_table_grants_and_nothing_else(
+def test_clients_receive_only_what_the_acl_grants(
     connect: Callable[..., Client], wait_until: Wait
 ) -> None:
     shout = connect(ALL_SAYING)
@@ -299,7 +299,7 @@ def test_everybody_hears_what_the_table_grants_and_nothing_else(
         assert all(allowed(reads, topic) for topic, _, _ in client.heard), client.who.cn
 
 
-def test_a_share_that_may_not_hear_hears_nothing(
+def test_shared_subscription_without_rights_receives_nothing(
     connect: Callable[..., Client], wait_until: Wait
 ) -> None:
     thief, shout = connect(identity.owner("ada")), connect(ALL_SAYING)
@@ -313,7 +313,7 @@ def test_a_share_that_may_not_hear_hears_nothing(
     assert all(topic.startswith("earmark/v1/status/") for topic, _, _ in thief.heard)
 
 
-def test_nobody_takes_another_s_place_by_its_client_id(
+def test_client_id_of_another_client_cannot_be_taken(
     connect: Callable[..., Client], wait_until: Wait
 ) -> None:
     hall, archive = connect(identity.device("hall")), connect(identity.ARCHIVE)
@@ -336,7 +336,7 @@ def test_nobody_takes_another_s_place_by_its_client_id(
     assert all(b"yours" not in thief.payloads() for thief in thieves)
 
 
-def test_a_last_will_reaches_no_further_than_its_maker(
+def test_last_will_has_the_rights_of_its_client(
     connect: Callable[..., Client], wait_until: Wait
 ) -> None:
     watch = connect(ALL_SEEING)
@@ -380,7 +380,7 @@ def is_let_in(place: Home, context: ssl.SSLContext | None) -> bool:
             wire.close()
 
 
-def test_who_has_no_certificate_in_force_stays_outside(
+def test_connection_without_a_valid_certificate_is_refused(
     mosquitto: "Mosquitto", place: Home, wait_until: Wait
 ) -> None:
     hall, now = identity.device("hall"), datetime.now(UTC)
@@ -414,7 +414,7 @@ def test_who_has_no_certificate_in_force_stays_outside(
     assert not is_let_in(place, place.context(hall))
 
 
-def test_a_revoked_connection_that_stands_can_do_nothing_any_more(
+def test_revoked_client_that_is_connected_loses_its_rights(
     mosquitto: "Mosquitto", connect: Callable[..., Client], place: Home, wait_until: Wait
 ) -> None:
     hall = connect(identity.device("hall"))

@@ -1,4 +1,4 @@
-"""The same verbs on the brokers of real homes and of the demo: TLS, rights, an old version."""
+"""send and archive on brokers with TLS, passwords, restricted rights, and MQTT 3.1.1 only."""
 
 import subprocess
 import sys
@@ -70,7 +70,7 @@ def deliver(earmark: "Earmark", household: "Household", home: Path) -> None:
 
 
 @pytest.mark.usefixtures("amqtt")
-def test_a_broker_that_knows_no_mqtt_5_is_spoken_to_in_3_1_1(
+def test_broker_without_mqtt_5_is_used_with_3_1_1(
     earmark: "Earmark", household: "Household", home: Path
 ) -> None:
     deliver(earmark, household, home)
@@ -107,7 +107,7 @@ def configured(tmp_path: Path, **broker: str) -> None:
     config.write_text(config.read_text("utf-8") + lines, "utf-8")
 
 
-def test_with_certificates_everything_goes_over_tls(
+def test_delivery_with_certificates_uses_tls(
     mosquitto: "Mosquitto",
     earmark: "Earmark",
     household: "Household",
@@ -128,7 +128,7 @@ def test_with_certificates_everything_goes_over_tls(
     deliver(earmark, household, household.home.path)
 
 
-def test_a_broker_of_a_strange_authority_gets_nothing(
+def test_broker_of_an_unknown_ca_receives_nothing(
     mosquitto: "Mosquitto",
     earmark: "Earmark",
     household: "Household",
@@ -147,7 +147,7 @@ def test_a_broker_of_a_strange_authority_gets_nothing(
     assert "its certificate does not fit" in told.stderr
 
 
-def test_a_device_without_rights_keeps_its_clips_and_says_why(
+def test_device_without_rights_keeps_clips_and_reports_why(
     mosquitto: "Mosquitto", earmark: "Earmark", household: "Household", tmp_path: Path
 ) -> None:
     rights = tmp_path / "acl"
@@ -163,7 +163,7 @@ def test_a_device_without_rights_keeps_its_clips_and_says_why(
     assert Spool(household.home.path / "spool", SpoolSettings()).counts().quarantined == 0
 
 
-def test_a_password_is_asked_for_and_given(
+def test_password_authentication_works(
     mosquitto: "Mosquitto", earmark: "Earmark", household: "Household", tmp_path: Path
 ) -> None:
     passwords = tmp_path / "passwords"

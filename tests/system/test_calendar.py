@@ -1,4 +1,4 @@
-"""What keeps, compares or prints dates works at any: a short part of `make calendar`."""
+"""Code that stores, compares or prints dates works at other dates: a part of `make calendar`."""
 
 import os
 import shutil
@@ -14,25 +14,23 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 DATES = (ROOT / "tests" / "faketime" / "dates").read_text("utf-8").splitlines()
 TESTS = (
-    "archive/test_mending.py",
-    "archive/test_retention.py",
+    "archive/test_repair.py",
+    "archive/test_service.py",
     "archive/test_store.py",
-    "doctor/test_clock.py",
-    "envelope/test_format.py",
-    "hear/test_sealing.py",
-    "household/test_certificates.py",
-    "monitor/test_view.py",
+    "doctor/test_machine.py",
+    "hear/test_sealer.py",
+    "household/test_ca.py",
+    "monitor/test_text.py",
     "owner/test_records.py",
-    "owner/test_roster.py",
-    "rights",
-    "test_accesslog.py",
-    "wake/test_trace.py",
+    "rights/test_receipts.py",
+    "storage/test_access_log.py",
 )
+"""What reads the clock, or stores, compares or prints a date; one file of each kind."""
 
 
 @pytest.fixture(scope="module")
 def true_environment() -> dict[str, str]:
-    """The environment without another date, in which the tests themselves may run."""
+    """The environment without libfaketime, under which `make calendar` runs this test too."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -41,7 +39,7 @@ def true_environment() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("date", DATES)
-def test_tests_of_dates_pass_at_another_date(
+def test_date_tests_pass_at_other_dates(
     true_environment: dict[str, str], tmp_path: Path, date: str
 ) -> None:
     assert shutil.which("faketime"), "faketime is not installed: make debian"
@@ -51,13 +49,13 @@ def test_tests_of_dates_pass_at_another_date(
     )
     year = subprocess.check_output(["date", "-u", "-d", date, "+%Y"], env=true_environment)
 
-    told = subprocess.run(
+    process = subprocess.run(
         [
             *("faketime", "-f", f"{then_s - now_s:+d}", sys.executable, "-m", "pytest", "-q"),
             *("-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"),
             *("--hypothesis-profile", "quick"),
             *("-m", "not system and not recordings", f"--basetemp={tmp_path / 'inner'}"),
-            f"--junit-xml={tmp_path / 'told.xml'}",
+            f"--junit-xml={tmp_path / 'report.xml'}",
             *TESTS,
         ],
         cwd=ROOT / "tests",
@@ -65,7 +63,7 @@ def test_tests_of_dates_pass_at_another_date(
         | {
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # half the time goes into starting
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # loading plugins takes half the time
             "TZ": "CET-1CEST,M3.5.0,M10.5.0/3",
         },
         capture_output=True,
@@ -73,6 +71,6 @@ def test_tests_of_dates_pass_at_another_date(
         check=False,
     )
 
-    assert told.returncode == 0, told.stdout + told.stderr
-    # The report carries the date of the run: the clock was another one.
-    assert f'timestamp="{year.decode().strip()}-' in (tmp_path / "told.xml").read_text("utf-8")
+    assert process.returncode == 0, process.stdout + process.stderr
+    # The report has the date of the run, so the clock was shifted.
+    assert f'timestamp="{year.decode().strip()}-' in (tmp_path / "report.xml").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""An owner at another machine: over TLS with the household's authority, and with stock tools."""
+"""Access of an owner from another computer: over TLS, and with stock tools."""
 
 import json
 import socket
@@ -65,7 +65,7 @@ def https(earmark: "Earmark", home: Path, tmp_path: Path, wait_until: Wait) -> t
     return f"https://localhost:{port}", home / "household" / "ca.crt"
 
 
-def test_an_owner_takes_her_clips_home_and_erases_them_over_tls(
+def test_owner_exports_and_erases_clips_over_tls(
     earmark: "Earmark", kept: list[str], key: Path, https: tuple[str, Path], tmp_path: Path
 ) -> None:
     address, ca = https

@@ -1,4 +1,4 @@
-"""Nothing sealed is lost, whoever is killed."""
+"""Delivery from spool to archive despite kills, clock jumps, refusals and a full disk."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def archived(earmark: "Earmark") -> list[str]:
 
 
 @pytest.mark.timeout(120)
-def test_two_hundred_clips_arrive_once_though_everything_is_killed(
+def test_200_clips_arrive_exactly_once_despite_kills(
     mosquitto: "Mosquitto",
     earmark: "Earmark",
     household: "Household",
@@ -84,7 +84,7 @@ def test_two_hundred_clips_arrive_once_though_everything_is_killed(
     assert (counts.spooled, counts.dropped, counts.quarantined) == (CLIPS, 0, 0)
 
 
-def test_a_clock_that_jumps_loses_nothing(
+def test_clock_jump_loses_no_clip(
     mosquitto: "Mosquitto",
     earmark: "Earmark",
     household: "Household",
@@ -108,13 +108,13 @@ def test_a_clock_that_jumps_loses_nothing(
     assert "Traceback" not in earmark.said("send") + earmark.said("archive")
 
 
-def test_the_clock_of_that_test_does_jump(wall_clock: "WallClock") -> None:
+def test_clock_jump_in_the_test_is_real(wall_clock: "WallClock") -> None:
     wall_clock.move(timedelta(hours=-1))
 
     assert wall_clock.now_s() == pytest.approx(time.time() - 3600, abs=60)
 
 
-def test_once_empties_the_spool_and_says_so(
+def test_once_empties_the_spool_and_reports_it(
     mosquitto: "Mosquitto", earmark: "Earmark", household: "Household", spool: Spool
 ) -> None:
     mosquitto.start()
@@ -127,7 +127,7 @@ def test_once_empties_the_spool_and_says_so(
     assert set(archived(earmark)) == made
 
 
-def test_once_without_a_broker_ends_and_keeps_everything(
+def test_once_without_a_broker_exits_and_keeps_clips(
     earmark: "Earmark", household: "Household", spool: Spool
 ) -> None:
     put(spool, household)
@@ -140,7 +140,7 @@ def test_once_without_a_broker_ends_and_keeps_everything(
     assert len(spool.waiting()) == 1
 
 
-def test_once_without_an_archive_ends_and_keeps_everything(
+def test_once_without_an_archive_exits_and_keeps_clips(
     mosquitto: "Mosquitto", earmark: "Earmark", household: "Household", spool: Spool
 ) -> None:
     mosquitto.start()
@@ -165,7 +165,7 @@ def speaking(request: pytest.FixtureRequest, earmark: "Earmark", tmp_path: Path)
 @pytest.mark.parametrize(
     "limit", ["max_packet_size 100000", "message_size_limit 100000"], ids=["packet", "message"]
 )
-def test_a_clip_over_the_brokers_limit_is_set_aside_and_the_others_go_on(
+def test_clip_over_the_broker_limit_is_quarantined(
     mosquitto: "Mosquitto", speaking: "Earmark", household: "Household", spool: Spool, limit: str
 ) -> None:
     mosquitto.start(limit)
@@ -185,7 +185,7 @@ def test_a_clip_over_the_brokers_limit_is_set_aside_and_the_others_go_on(
     assert spool.restore() == 1
 
 
-def test_a_clip_that_the_archive_refuses_is_set_aside_at_once(
+def test_clip_refused_by_the_archive_is_quarantined(
     mosquitto: "Mosquitto", earmark: "Earmark", household: "Household", spool: Spool
 ) -> None:
     mosquitto.start()
@@ -201,7 +201,7 @@ def test_a_clip_that_the_archive_refuses_is_set_aside_at_once(
     assert archived(earmark) == [good]
 
 
-def test_an_owner_who_is_added_later_gets_what_waited(
+def test_owner_added_later_receives_waiting_clips(
     mosquitto: "Mosquitto",
     earmark: "Earmark",
     household: "Household",
@@ -223,7 +223,7 @@ def test_an_owner_who_is_added_later_gets_what_waited(
 
 
 @pytest.mark.parametrize("verb", ["send", "archive"])
-def test_a_second_one_on_the_same_home_says_so(
+def test_second_send_on_the_same_home_is_refused(
     mosquitto: "Mosquitto", earmark: "Earmark", home: Path, wait_until: Wait, verb: str
 ) -> None:
     mosquitto.start()
@@ -237,7 +237,7 @@ def test_a_second_one_on_the_same_home_says_so(
     assert f"another earmark {verb} already runs" in told.stderr
 
 
-def test_the_archive_mends_what_a_kill_left_between_file_and_row(
+def test_archive_repairs_the_index_after_a_kill(
     mosquitto: "Mosquitto",
     earmark: "Earmark",
     household: "Household",
@@ -287,7 +287,7 @@ class Subscriber:
         self.client.loop_stop()
 
 
-def test_the_status_is_retained_and_the_last_will_says_offline(
+def test_status_is_retained_and_last_will_is_offline(
     mosquitto: "Mosquitto", earmark: "Earmark", wait_until: Wait
 ) -> None:
     mosquitto.start()
@@ -308,7 +308,7 @@ def test_the_status_is_retained_and_the_last_will_says_offline(
     late.close()
 
 
-def test_a_wake_reaches_the_broker_at_once_and_says_nothing_about_anybody(
+def test_wake_event_is_immediate_and_has_no_personal_data(
     mosquitto: "Mosquitto", earmark: "Earmark", home: Path, wait_until: Wait
 ) -> None:
     mosquitto.start()
@@ -333,7 +333,7 @@ def test_a_wake_reaches_the_broker_at_once_and_says_nothing_about_anybody(
     subscriber.close()
 
 
-def test_a_stop_says_goodbye_and_ends_with_0(
+def test_sigterm_publishes_offline_and_exits_0(
     mosquitto: "Mosquitto", earmark: "Earmark", home: Path, wait_until: Wait
 ) -> None:
     mosquitto.start()
@@ -351,7 +351,7 @@ def test_a_stop_says_goodbye_and_ends_with_0(
     subscriber.close()
 
 
-def test_hostile_words_on_the_acknowledgement_topic_change_nothing(
+def test_hostile_acknowledgements_change_nothing(
     mosquitto: "Mosquitto",
     earmark: "Earmark",
     household: "Household",
@@ -375,7 +375,7 @@ def test_hostile_words_on_the_acknowledgement_topic_change_nothing(
     stranger.close()
 
 
-def test_what_sends_is_small_and_loads_nothing_that_hears_or_opens(
+def test_send_is_small_and_loads_no_audio_or_decryption_code(
     mosquitto: "Mosquitto", earmark: "Earmark", wait_until: Wait
 ) -> None:
     mosquitto.start()
@@ -394,7 +394,7 @@ def test_what_sends_is_small_and_loads_nothing_that_hears_or_opens(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_costs_the_new_clips_alone(
+def test_full_disk_loses_only_new_clips(
     mosquitto: "Mosquitto", earmark: "Earmark", household: "Household", home: Path
 ) -> None:
     (home / "spool").mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""The demo as a person runs it."""
+"""`earmark demo` as a process."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ def demo(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_whole_promise_is_kept(tmp_path: Path) -> None:
+def test_demo_passes_every_check(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
 
     done = demo("--keep", "kept", folder=tmp_path)
@@ -48,14 +48,14 @@ def test_the_whole_promise_is_kept(tmp_path: Path) -> None:
     assert all((kept / who / f"{who}.key").stat().st_mode & 0o077 == 0 for who in ("ada", "bo"))
 
 
-def test_a_folder_that_is_there_is_not_used(tmp_path: Path) -> None:
+def test_existing_folder_is_refused(tmp_path: Path) -> None:
     done = demo("--keep", str(tmp_path), folder=tmp_path)
 
     assert done.returncode == 2
     assert "exists already" in done.stderr
 
 
-def test_a_place_for_the_clips_is_asked_for_before_the_minute(tmp_path: Path) -> None:
+def test_folder_for_clips_is_checked_before_the_demo_starts(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     done = demo("--to", "file/clips", folder=tmp_path)
@@ -65,7 +65,7 @@ def test_a_place_for_the_clips_is_asked_for_before_the_minute(tmp_path: Path) ->
     assert not done.stdout
 
 
-def test_a_missing_broker_package_is_named(tmp_path: Path) -> None:
+def test_missing_broker_package_is_named(tmp_path: Path) -> None:
     (tmp_path / "amqtt.py").write_text("raise ModuleNotFoundError('no amqtt', name='amqtt')\n")
 
     # Python looks into the current folder first.
@@ -83,7 +83,7 @@ def hears(process: int) -> bool:
     return False
 
 
-def test_told_to_stop_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     with subprocess.Popen(

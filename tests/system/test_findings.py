@@ -18,7 +18,7 @@ from listener.system.findings import LONGEST_BYTES, Check, Finding, from_json, t
         ),
     )
 )
-def test_a_finding_comes_back_from_its_line(finding: Finding) -> None:
+def test_finding_survives_a_round_trip(finding: Finding) -> None:
     line = to_json(finding)
 
     assert "\n" not in line
@@ -26,7 +26,7 @@ def test_a_finding_comes_back_from_its_line(finding: Finding) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_finding_or_a_value_error(data: bytes) -> None:
+def test_any_bytes_parse_as_a_finding_or_raise_value_error(data: bytes) -> None:
     try:
         from_json(data)
     except ValueError:
@@ -43,19 +43,19 @@ def test_any_bytes_are_a_finding_or_a_value_error(data: bytes) -> None:
         b"[" * 3_000,
     ],
 )
-def test_what_is_no_finding_is_refused(line: bytes) -> None:
+def test_line_that_is_not_a_finding_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"not a finding|longer"):
         from_json(line)
 
 
-def test_people_read_the_hint_below_what_was_found() -> None:
+def test_hint_is_printed_below_the_finding() -> None:
     finding = Finding(check="swap", verdict="warn", text="it is on", hint="swapoff -a")
 
     assert to_text(finding) == "warn  swap        it is on\n                  swapoff -a"
     assert to_text(Finding(check="key", verdict="ok", text="there")) == "ok    key         there"
 
 
-def test_a_check_says_what_all_of_its_findings_have_in_common() -> None:
+def test_check_adds_its_common_facts_to_every_finding() -> None:
     look = Check("swap", {"areas": 1, "known": False})
 
     assert look.ok("off") == Finding(

@@ -1,4 +1,4 @@
-"""``earmark hear`` as a process of its own, over spoken fixtures."""
+"""``earmark hear`` as a process, on spoken fixtures."""
 
 import compileall
 import os
@@ -85,7 +85,7 @@ def kinds(told: Sequence[report.Event]) -> list[str]:
     return [type(event).__name__ for event in told]
 
 
-def test_a_word_and_its_command_become_one_envelope_that_ada_opens(speaker: Speaker) -> None:
+def test_wake_word_and_command_become_one_envelope(speaker: Speaker) -> None:
     ended = speaker.hear("--fast", "--microphone", COMMAND)
 
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -117,14 +117,14 @@ def test_a_word_and_its_command_become_one_envelope_that_ada_opens(speaker: Spea
     ("name", "end_reason"),
     [("alexa", "no-speech"), ("alexa_pause_command", "silence"), ("alexa_command", "silence")],
 )
-def test_the_endpoint_is_found(speaker: Speaker, name: str, end_reason: str) -> None:
+def test_clip_ends_at_the_endpoint(speaker: Speaker, name: str, end_reason: str) -> None:
     ended = speaker.hear("--fast", "--microphone", FIXTURES / f"{name}.flac")
 
     sealed = [event for event in events(ended.stdout) if isinstance(event, report.SealedEvent)]
     assert [event.end_reason for event in sealed] == [end_reason]
 
 
-def test_talk_a_quiet_room_and_near_sounds_leave_nothing(speaker: Speaker) -> None:
+def test_talk_quiet_and_near_misses_leave_no_clip(speaker: Speaker) -> None:
     files = ",".join(str(FIXTURES / f"{name}.flac") for name in ("talk", "quiet", "near"))
 
     ended = speaker.hear("--fast", "--microphone", files)
@@ -143,7 +143,7 @@ def test_talk_a_quiet_room_and_near_sounds_leave_nothing(speaker: Speaker) -> No
     assert speaker.envelopes() == []
 
 
-def test_a_word_said_while_the_switch_is_shut_is_never_heard(speaker: Speaker) -> None:
+def test_wake_word_while_muted_is_not_detected(speaker: Speaker) -> None:
     ended = speaker.hear("--fast", "--mute", "1.9-4.5", "--microphone", COMMAND)
 
     told = events(ended.stdout)
@@ -154,7 +154,7 @@ def test_a_word_said_while_the_switch_is_shut_is_never_heard(speaker: Speaker) -
     assert speaker.envelopes() == []
 
 
-def test_a_switch_thrown_during_the_command_drops_the_clip(speaker: Speaker) -> None:
+def test_mute_during_the_command_discards_the_clip(speaker: Speaker) -> None:
     ended = speaker.hear("--fast", "--mute", "3.5-4", "--microphone", COMMAND)
 
     told = events(ended.stdout)
@@ -169,7 +169,7 @@ def test_a_switch_thrown_during_the_command_drops_the_clip(speaker: Speaker) -> 
     assert speaker.envelopes() == []
 
 
-def test_two_words_listen_at_once_and_people_can_read_it(speaker: Speaker) -> None:
+def test_two_wake_words_run_at_once_with_text_output(speaker: Speaker) -> None:
     files = f"{COMMAND},{FIXTURES / 'hey_jarvis_command.flac'}"
 
     ended = speaker.run(
@@ -187,7 +187,7 @@ def test_two_words_listen_at_once_and_people_can_read_it(speaker: Speaker) -> No
     assert "hey-jarvis" in heard[3]
 
 
-def test_another_channel_and_rate_are_heard(speaker: Speaker) -> None:
+def test_other_channel_and_sample_rate_are_detected(speaker: Speaker) -> None:
     stereo = FIXTURES / "stereo_48khz.flac"
 
     left = speaker.hear("--fast", "--microphone", stereo)
@@ -197,9 +197,7 @@ def test_another_channel_and_rate_are_heard(speaker: Speaker) -> None:
     assert kinds(events(right.stdout)) == ["StartedEvent", "WakeEvent", "SealedEvent", "EndedEvent"]
 
 
-def test_a_recording_that_breaks_off_is_a_gap_and_exit_1_and_the_next_is_heard(
-    speaker: Speaker, tmp_path: Path
-) -> None:
+def test_truncated_recording_is_a_gap_and_exits_1(speaker: Speaker, tmp_path: Path) -> None:
     broken = tmp_path / "broken.flac"
     data = (FIXTURES / "talk.flac").read_bytes()
     broken.write_bytes(data[: len(data) // 2])
@@ -236,7 +234,7 @@ def test_a_recording_that_breaks_off_is_a_gap_and_exit_1_and_the_next_is_heard(
         (["--microphone", COMMAND, "--keeper", "cleo"], 78, "has not confirmed", "challenge cleo"),
     ],
 )
-def test_what_cannot_be_is_one_error_with_a_way_out(
+def test_invalid_input_is_one_error_with_a_hint(
     speaker: Speaker, words: list[str | Path], code: int, error: str, hint: str
 ) -> None:
     other = str(pyrage.x25519.Identity.generate().to_public())
@@ -253,7 +251,7 @@ def test_what_cannot_be_is_one_error_with_a_way_out(
     assert hint in "".join(lines[1:])
 
 
-def test_a_device_without_a_keeper_says_how_to_get_one(speaker: Speaker) -> None:
+def test_device_without_a_keeper_has_a_hint(speaker: Speaker) -> None:
     ended = speaker.run("--microphone", COMMAND)
 
     assert ended.returncode == 78
@@ -261,7 +259,7 @@ def test_a_device_without_a_keeper_says_how_to_get_one(speaker: Speaker) -> None
     assert "earmark owner add" in ended.stderr
 
 
-def test_a_spool_that_cannot_be_written_is_counted_and_the_ear_goes_on(speaker: Speaker) -> None:
+def test_unwritable_spool_is_counted_and_hear_continues(speaker: Speaker) -> None:
     (speaker.path / "spool").write_text("in the way")
 
     ended = speaker.hear("--fast", "--microphone", f"{COMMAND},{COMMAND}")
@@ -281,7 +279,7 @@ def start(speaker: Speaker, *more: str | Path) -> "subprocess.Popen[str]":
     )
 
 
-def test_it_listens_in_real_time_until_it_is_told_to_stop(speaker: Speaker) -> None:
+def test_hear_runs_in_real_time_until_sigterm(speaker: Speaker) -> None:
     with start(speaker, "--microphone", FIXTURES / "alexa_twice.flac") as ear:
         assert ear.stdout is not None
         first = report.from_json(ear.stdout.readline())
@@ -300,16 +298,16 @@ def test_it_listens_in_real_time_until_it_is_told_to_stop(speaker: Speaker) -> N
     assert total.heard_s == total.discarded_s
 
 
-def test_a_reader_who_leaves_ends_it_quietly(speaker: Speaker) -> None:
+def test_closed_stdout_ends_hear_quietly(speaker: Speaker) -> None:
     with start(speaker, "--microphone", FIXTURES / "alexa_twice.flac") as ear:
         assert ear.stdout is not None
         ear.stdout.readline()
         ear.stdout.close()
 
-    assert ear.returncode == 141, "as a shell says of a program that nobody reads"
+    assert ear.returncode == 141, "the exit code of a program killed by SIGPIPE"
 
 
-def test_notices_reach_send_and_the_counters_are_signed(speaker: Speaker) -> None:
+def test_notices_reach_send_and_counters_are_signed(speaker: Speaker) -> None:
     (speaker.path / SOCKET).parent.mkdir()
     listening = NoticeSocket(speaker.path / SOCKET)
 
@@ -335,7 +333,7 @@ def test_notices_reach_send_and_the_counters_are_signed(speaker: Speaker) -> Non
     )
 
 
-def test_the_supervisor_is_told(speaker: Speaker, tmp_path: Path) -> None:
+def test_systemd_is_notified(speaker: Speaker, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
         supervisor.bind(str(tmp_path / "notify"))
         supervisor.settimeout(0)
@@ -355,7 +353,7 @@ def test_the_supervisor_is_told(speaker: Speaker, tmp_path: Path) -> None:
     assert told == ["READY=1\nSTATUS=listening", "WATCHDOG=1", "STOPPING=1"]
 
 
-def test_hear_stays_within_its_memory(speaker: Speaker) -> None:
+def test_hear_stays_within_its_memory_budget(speaker: Speaker) -> None:
     # As installed: pip compiles what it installs, and compiling takes memory, too.
     compileall.compile_dir(Path(listener.__file__).parent, quiet=1)
     # Asked of the process itself: ru_maxrss also counts the parent that it was forked from.

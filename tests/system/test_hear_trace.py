@@ -1,4 +1,4 @@
-"""What leaves the hearing process, as the kernel sees it: all calls that can carry bytes."""
+"""System calls of the hear process that can transfer bytes, traced by strace."""
 
 import re
 import shutil
@@ -121,7 +121,7 @@ def ada(home: Path) -> Path:
 
 
 @pytest.mark.timeout(180)
-def test_hear_opens_no_socket_but_unix_and_writes_no_sound(ada: Path, tmp_path: Path) -> None:
+def test_hear_opens_unix_sockets_only_and_writes_no_audio(ada: Path, tmp_path: Path) -> None:
     scene, _ = soundfile.read(SCENE, dtype="int16")
 
     trace = traced(
@@ -143,7 +143,9 @@ def test_hear_opens_no_socket_but_unix_and_writes_no_sound(ada: Path, tmp_path: 
 @pytest.mark.parametrize(
     "form", ["sound", "sound.astype('float32')", "sound.astype('float32') / 32768"]
 )
-def test_the_same_scan_sees_a_program_that_leaks(tmp_path: Path, sought: Sought, form: str) -> None:
+def test_trace_scan_detects_a_program_that_writes_audio(
+    tmp_path: Path, sought: Sought, form: str
+) -> None:
     leak = (
         "import soundfile, sys; sound, _ = soundfile.read(sys.argv[1], dtype='int16');"
         f"open(sys.argv[2], 'wb').write(b'odd' + ({form})[40_000:40_100].tobytes())"
@@ -154,7 +156,7 @@ def test_the_same_scan_sees_a_program_that_leaks(tmp_path: Path, sought: Sought,
     assert sought.found_in(trace.payloads) >= 80
 
 
-def test_the_same_scan_sees_a_socket(tmp_path: Path) -> None:
+def test_trace_scan_detects_a_network_socket(tmp_path: Path) -> None:
     trace = traced(tmp_path, sys.executable, "-c", "import socket; socket.socket().close()")
 
     assert trace.sockets == {"AF_INET"}

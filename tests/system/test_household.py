@@ -1,4 +1,4 @@
-"""A home from nothing: set up, joined, used over TLS, and somebody thrown out of it."""
+"""A household from init over join and use with TLS to revocation."""
 
 import json
 import os
@@ -92,9 +92,9 @@ def speaker(tmp_path: Path) -> Iterator[Place]:
 
 
 def confirm(place: Place, identity_: pyrage.x25519.Identity) -> None:
-    """Answer the riddle, as `age -d` would."""
-    riddle = place.must("owner", "challenge", "ada").stdout.encode()
-    answer = pyrage.decrypt(riddle, [identity_]).decode().strip()
+    """Decrypt the challenge, as `age -d` would."""
+    challenge = place.must("owner", "challenge", "ada").stdout.encode()
+    answer = pyrage.decrypt(challenge, [identity_]).decode().strip()
     place.must("owner", "confirm", "ada", answer)
 
 
@@ -108,11 +108,11 @@ def seal(speaker: Place, secret: str) -> str:
     return header.clip
 
 
-def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
+def test_household_from_init_to_revoked_speaker(
     archive: Place, tmp_path: Path, mosquitto: "Mosquitto", free_port: int, wait_until: Wait
 ) -> None:
     ada = pyrage.x25519.Identity.generate()
-    speaker, hers = Place(tmp_path / "speaker"), Place(tmp_path / "hers")
+    speaker, computer = Place(tmp_path / "speaker"), Place(tmp_path / "computer")
 
     # Set up, and again: the second time there is nothing to do.
     ports = ("--port", str(free_port), "--join-port", str(other_port(free_port)))
@@ -122,7 +122,7 @@ def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
     assert archive.must(*init).stdout == "nothing to change\n"
 
     speaker.join(archive, "add-device", "hall", "--area", "Hall")
-    hers.join(archive, "add-owner", "ada", "--key", str(ada.to_public()))
+    computer.join(archive, "add-owner", "ada", "--key", str(ada.to_public()))
     confirm(archive, ada)
     speaker.must("owner", "add", "ada", "--key", str(ada.to_public()))
     confirm(speaker, ada)
@@ -137,7 +137,7 @@ def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
     assert archive.must("household", "announce").stdout.startswith("1 speakers: 0 new")
 
     # Her computer hears what the table grants: the speaker's status.
-    status = heard(hers, "earmark/v1/status/hall")
+    status = heard(computer, "earmark/v1/status/hall")
     assert json.loads(status.payload) == {"state": "offline"}
 
     # Thrown out: neither its certificate nor its signature counts.
@@ -167,7 +167,7 @@ def test_a_home_from_nothing_to_a_speaker_that_is_thrown_out(
     assert second in archive.must("archive", "list").stdout
 
 
-def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(
+def test_key_rotation_and_retention_reach_an_offline_speaker(
     archive: Place,
     speaker: Place,
     tmp_path: Path,
@@ -176,12 +176,12 @@ def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(
     wait_until: Wait,
 ) -> None:
     ada, following = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
-    hers = Place(tmp_path / "hers")
+    computer = Place(tmp_path / "computer")
     ports = ("--port", str(free_port), "--join-port", str(other_port(free_port)))
     made = archive.must("household", "init", "--host", "localhost", *ports).stdout
     archive.settings.write_text(made[made.index("[broker]") :])
     speaker.join(archive, "add-device", "hall")
-    hers.join(archive, "add-owner", "ada", "--key", str(ada.to_public()))
+    computer.join(archive, "add-owner", "ada", "--key", str(ada.to_public()))
     confirm(archive, ada)
     speaker.must("owner", "add", "ada", "--key", str(ada.to_public()))
     confirm(speaker, ada)
@@ -192,20 +192,20 @@ def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(
     (path,) = (speaker.home / "spool").glob(f"*{late}*")
     os.utime(path, (-2 * 86_400, -2 * 86_400))  # two days ago, in time that it was running
 
-    # From her own computer, while the speaker is away. What is signed is checked by the join line.
+    # From the owner's computer, while the speaker is away; the join line verifies the signature.
     (tmp_path / "ada.key").write_text(str(ada))
     (tmp_path / "next.key").write_text(str(following))
 
     def clips(*words: str) -> str:
         mine = ("--owner", "ada", "--identity", str(tmp_path / "ada.key"))
         where = ("--archive", str(archive.home / "archive.sock"))
-        return hers.must("clips", *words, *mine, *where).stdout
+        return computer.must("clips", *words, *mine, *where).stdout
 
     clips("retention", "1")
     assert "the proof was sent" in clips("new-key", str(tmp_path / "next.key"))
     (tmp_path / "ada.key").write_text(f"{following}\n{ada}\n")
     clips("log", "--verify")
-    kept = json.loads((hers.home / "clips" / "known.json").read_text())
+    kept = json.loads((computer.home / "clips" / "known.json").read_text())
     assert kept["archive"] is None, "the line named its key; nothing was believed at first sight"
 
     # It comes back: what waited too long is gone and counted, the rest arrives; then the new key.
@@ -227,7 +227,7 @@ def test_a_next_key_and_a_shorter_time_reach_a_speaker_that_was_away(
     assert resident_bytes <= 40 << 20, "it has checked a signature, and is small still"
 
 
-def test_home_assistant_hears_of_the_speakers_over_its_own_connection(
+def test_home_assistant_receives_speakers_on_its_connection(
     archive: Place, tmp_path: Path, mosquitto: "Mosquitto", free_port: int
 ) -> None:
     words = ("household", "init", "--host", "localhost", "--port", str(free_port))

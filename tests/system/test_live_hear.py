@@ -1,4 +1,4 @@
-"""Hear on a live card, from the driver to the envelope: wakes, losses, mute and the doctor."""
+"""hear on a live sound card, from driver to envelope: wakes, losses, mute and doctor."""
 
 import contextlib
 import json
@@ -65,7 +65,7 @@ class Room:
             try:
                 card = os.open(self._fifo, os.O_WRONLY | os.O_NONBLOCK)
             except OSError:
-                continue  # nobody listens
+                continue  # no process listens
             with contextlib.suppress(BrokenPipeError):
                 self._sound(card)
             os.close(card)
@@ -161,7 +161,7 @@ def earmark(
     )
 
 
-def test_a_word_in_the_room_becomes_an_envelope_and_a_lost_device_is_found_again(
+def test_live_wake_becomes_an_envelope_and_device_reopens(
     room: Room, environ: dict[str, str], settings: Path, household: Household
 ) -> None:
     hear = Hear(settings, environ)
@@ -190,7 +190,7 @@ def test_a_word_in_the_room_becomes_an_envelope_and_a_lost_device_is_found_again
     assert len(Spool(household.home.path / "spool", SpoolSettings()).waiting()) == 2
 
 
-def test_software_mute_ends_the_microphones_process_and_unmute_starts_another(
+def test_software_mute_stops_the_microphone_process(
     room: Room, environ: dict[str, str], settings: Path
 ) -> None:
     hear = Hear(settings, environ)
@@ -213,7 +213,7 @@ def test_software_mute_ends_the_microphones_process_and_unmute_starts_another(
     assert hear.count("microphone_lost") == 0
 
 
-def test_a_silent_card_is_no_microphone(environ: dict[str, str], settings: Path) -> None:
+def test_silent_card_is_reported_as_no_microphone(environ: dict[str, str], settings: Path) -> None:
     hear = Hear(settings, environ, "--device=earmark-silent")
     try:
         wait_until(lambda: hear.count("microphone_lost") == 1, "the silence is noticed")
@@ -226,9 +226,7 @@ def test_a_silent_card_is_no_microphone(environ: dict[str, str], settings: Path)
     assert code == 0
 
 
-def test_the_doctor_hears_the_room_as_numbers(
-    room: Room, environ: dict[str, str], settings: Path
-) -> None:
+def test_doctor_reports_the_room_level(room: Room, environ: dict[str, str], settings: Path) -> None:
     room.say("talk.flac")
 
     done = earmark(settings, environ, "doctor", "--json")
@@ -249,9 +247,7 @@ def test_the_doctor_hears_the_room_as_numbers(
     }
 
 
-def test_the_doctor_fails_on_a_silent_card_in_words(
-    environ: dict[str, str], settings: Path
-) -> None:
+def test_doctor_fails_on_a_silent_card(environ: dict[str, str], settings: Path) -> None:
     done = earmark(settings, environ, "doctor", "--device=earmark-silent")
 
     assert done.returncode == 1
@@ -280,7 +276,7 @@ class ShutLine:
     ("device", "verdict", "fault"),
     [(NAME, "fail", "sound-while-muted"), ("earmark-silent", "ok", None)],
 )
-def test_a_switch_that_cuts_nothing_is_found_out(
+def test_switch_that_does_not_cut_is_detected(
     *,
     room: Room,
     environ: dict[str, str],

@@ -1,4 +1,4 @@
-"""The real PortAudio in the real process, on a card of ALSA's that plays what a test writes."""
+"""The microphone process with the real PortAudio, on an ALSA device that plays a test's samples."""
 
 import contextlib
 import os
@@ -62,7 +62,7 @@ def running(command: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
-def test_a_cards_sound_comes_out_sample_for_sample(sound: Path) -> None:
+def test_card_samples_arrive_unchanged(sound: Path) -> None:
     spoken = ramp(SAMPLE_RATE_HZ)
     sound.write_bytes(spoken.astype("<i2").tobytes())
 
@@ -83,7 +83,7 @@ def test_a_cards_sound_comes_out_sample_for_sample(sound: Path) -> None:
     assert process.returncode == 0
 
 
-def test_a_card_that_is_not_there_is_a_record_and_69(sound: Path) -> None:
+def test_missing_card_is_a_record_and_exit_69(sound: Path) -> None:
     del sound
 
     done = subprocess.run(capture("no such card", os.getpid()), capture_output=True, check=False)
@@ -93,7 +93,7 @@ def test_a_card_that_is_not_there_is_a_record_and_69(sound: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
-def test_a_microphone_ends_with_its_parent_however_that_ends(sound: Path) -> None:
+def test_microphone_process_ends_with_its_parent(sound: Path) -> None:
     os.mkfifo(sound)  # Nothing is ever written: the child hangs in its driver.
     start = (
         "import os, subprocess, sys, time\n"
@@ -113,7 +113,7 @@ def test_a_microphone_ends_with_its_parent_however_that_ends(sound: Path) -> Non
     wait_until(lambda: not is_alive(child), "it is gone")
 
 
-def test_a_parent_that_is_gone_already_is_noticed(sound: Path) -> None:
+def test_missing_parent_is_detected_at_start(sound: Path) -> None:
     sound.write_bytes(bytes(100))
 
     done = subprocess.run(capture(NAME, 1), capture_output=True, check=False)
@@ -122,7 +122,7 @@ def test_a_parent_that_is_gone_already_is_noticed(sound: Path) -> None:
     assert done.stdout == b""
 
 
-def test_the_process_forbids_dumps_and_stays_small(sound: Path) -> None:
+def test_microphone_process_forbids_dumps_and_stays_small(sound: Path) -> None:
     sound.write_bytes(ramp(SAMPLE_RATE_HZ).astype("<i2").tobytes())
 
     with running(capture(NAME, os.getpid())) as process:
@@ -184,7 +184,7 @@ def speaker(sound: Path) -> Iterator[Speaker]:
     made.end()
 
 
-def test_a_device_that_stalls_is_lost_and_found_again(speaker: Speaker) -> None:
+def test_stalled_device_is_reopened(speaker: Speaker) -> None:
     stop = StopSignal()
     told: list[OpenedRecord | FailedRecord] = []
     gate = listen_to_device(
@@ -214,7 +214,7 @@ def test_a_device_that_stalls_is_lost_and_found_again(speaker: Speaker) -> None:
     ]
 
 
-def test_a_microphone_hanging_in_its_driver_is_shut_all_the_same(sound: Path) -> None:
+def test_microphone_hanging_in_its_driver_is_killed(sound: Path) -> None:
     os.mkfifo(sound)
     stop = StopSignal()
     told: list[OpenedRecord | FailedRecord] = []

@@ -76,7 +76,7 @@ def until(process: "subprocess.Popen[str]", holds: Any) -> list[dict[str, Any]]:
     raise AssertionError(f"it ended before: {seen[-1:]}")
 
 
-def test_a_wake_is_seen_live_and_no_sound_is(verbs: Verbs) -> None:
+def test_monitor_shows_a_wake_and_no_audio(verbs: Verbs) -> None:
     monitor = verbs.start("monitor", "--json")
     verbs.hear()
 
@@ -97,7 +97,7 @@ def test_a_wake_is_seen_live_and_no_sound_is(verbs: Verbs) -> None:
     assert max(len(json.dumps(line)) for line in seen) < 1_500
 
 
-def test_a_mute_is_seen(verbs: Verbs) -> None:
+def test_monitor_shows_a_mute(verbs: Verbs) -> None:
     monitor = verbs.start("monitor", "--json")
     verbs.hear("--mute", "1-60")
 
@@ -106,7 +106,7 @@ def test_a_mute_is_seen(verbs: Verbs) -> None:
     assert (seen[-1]["mute"], seen[-1]["lamp"]) == ("hardware", "muted")
 
 
-def test_a_snapshot_of_a_hear_that_runs_and_of_none(verbs: Verbs) -> None:
+def test_snapshot_of_a_running_and_a_stopped_hear(verbs: Verbs) -> None:
     alone = verbs.run("monitor", "--once")
     assert (alone.returncode, alone.stdout) == (69, "")
     assert "error: nobody hears at" in alone.stderr
@@ -120,7 +120,7 @@ def test_a_snapshot_of_a_hear_that_runs_and_of_none(verbs: Verbs) -> None:
     assert json.loads(data.stdout)["hearing"] is True
 
 
-def test_without_a_terminal_it_prints_plain_lines_and_waits(verbs: Verbs) -> None:
+def test_monitor_without_a_terminal_prints_plain_lines(verbs: Verbs) -> None:
     monitor = verbs.start("monitor")
     assert monitor.stdout is not None
     assert monitor.stdout.readline() == "nobody hears\n"
@@ -135,7 +135,7 @@ def test_without_a_terminal_it_prints_plain_lines_and_waits(verbs: Verbs) -> Non
     assert not (verbs.home / MONITOR_SOCKET).exists()
 
 
-def test_in_a_terminal_it_draws(verbs: Verbs) -> None:
+def test_monitor_in_a_terminal_draws(verbs: Verbs) -> None:
     verbs.hear()
     ours, theirs = pty.openpty()
     monitor = subprocess.Popen(
@@ -158,7 +158,7 @@ def test_in_a_terminal_it_draws(verbs: Verbs) -> None:
     assert "speaker hears since" in drawn.decode()
 
 
-def test_a_second_monitor_says_that_there_is_one(verbs: Verbs) -> None:
+def test_second_monitor_is_refused(verbs: Verbs) -> None:
     first = verbs.start("monitor")
     until_s = time.monotonic() + PATIENCE_S
     while not (verbs.home / MONITOR_SOCKET).exists():
@@ -174,7 +174,7 @@ def test_a_second_monitor_says_that_there_is_one(verbs: Verbs) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_root_lets_the_user_have_the_socket_as_whom_hear_runs(verbs: Verbs) -> None:
+def test_monitor_as_root_gives_its_socket_to_the_hear_user(verbs: Verbs) -> None:
     os.chown(verbs.home / "device.key", 12_345, 12_345)
 
     monitor = verbs.start("monitor")

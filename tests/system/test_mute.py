@@ -1,4 +1,4 @@
-"""Mute from every side, with real processes: hear, send, Debian's mosquitto, the command line."""
+"""Mute by command line and MQTT with real processes: hear, send, mosquitto."""
 
 import contextlib
 import json
@@ -172,7 +172,7 @@ def person(tmp_path: Path, port: int) -> Iterator[Person]:
 
 
 @pytest.mark.system
-def test_a_command_mutes_a_hear_that_runs_and_lasts_beyond_its_kill(speaker: Speaker) -> None:
+def test_mute_command_survives_a_kill_of_hear(speaker: Speaker) -> None:
     hear = speaker.hear()
 
     assert speaker.mute("on")["hear"] is True
@@ -187,7 +187,7 @@ def test_a_command_mutes_a_hear_that_runs_and_lasts_beyond_its_kill(speaker: Spe
 
 
 @pytest.mark.system
-def test_commands_as_fast_as_they_come_end_in_the_last(speaker: Speaker) -> None:
+def test_last_of_many_fast_mute_commands_wins(speaker: Speaker) -> None:
     hear = speaker.hear()
 
     for _ in range(3):
@@ -201,7 +201,7 @@ def test_commands_as_fast_as_they_come_end_in_the_last(speaker: Speaker) -> None
 
 
 @pytest.mark.system
-def test_a_second_hear_on_the_same_home_is_refused(speaker: Speaker) -> None:
+def test_second_hear_on_the_same_home_is_refused(speaker: Speaker) -> None:
     speaker.hear()
 
     second = subprocess.run(speaker.words("hear"), capture_output=True, text=True, check=False)
@@ -211,7 +211,7 @@ def test_a_second_hear_on_the_same_home_is_refused(speaker: Speaker) -> None:
 
 
 @pytest.mark.system
-def test_rubbish_at_the_control_socket_changes_nothing(speaker: Speaker) -> None:
+def test_garbage_on_the_control_socket_changes_nothing(speaker: Speaker) -> None:
     hear = speaker.hear()
     rng = np.random.default_rng(7)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
@@ -226,7 +226,7 @@ def test_rubbish_at_the_control_socket_changes_nothing(speaker: Speaker) -> None
 
 
 @pytest.mark.system
-def test_a_message_mutes_and_by_default_does_not_unmute(speaker: Speaker, person: Person) -> None:
+def test_mqtt_message_mutes_and_by_default_cannot_unmute(speaker: Speaker, person: Person) -> None:
     # An old wish, kept by the broker: it must not act when send connects.
     person.say(b"mute", retain=True)
     hear = speaker.hear()
@@ -250,7 +250,7 @@ def test_a_message_mutes_and_by_default_does_not_unmute(speaker: Speaker, person
 
 
 @pytest.mark.system
-def test_a_message_unmutes_where_the_settings_say_so(speaker: Speaker, person: Person) -> None:
+def test_mqtt_message_unmutes_with_remote_unmute(speaker: Speaker, person: Person) -> None:
     speaker.configure("mute.remote_unmute = true\n")
     hear = speaker.hear()
     speaker.send()
@@ -265,7 +265,7 @@ def test_a_message_unmutes_where_the_settings_say_so(speaker: Speaker, person: P
 
 
 @pytest.mark.system
-def test_a_mute_that_comes_while_hear_is_away_is_not_lost(speaker: Speaker, person: Person) -> None:
+def test_mute_sent_while_hear_is_stopped_is_applied(speaker: Speaker, person: Person) -> None:
     speaker.send()
     wait_until(lambda: person.status.get("state") == "online", "send is there")
     person.say(b"mute")

@@ -1,4 +1,4 @@
-"""The 1,700 recordings: a real broker, a real archive, two owners who ask at the same moment."""
+"""1,700 recordings of two owners, who use the archive at the same time."""
 
 import io
 import json
@@ -39,12 +39,12 @@ WORDS = {"ada": b"ada says this", "bob": b"bob says that"}
 
 
 def spoken_by(owner: str, _comment: str) -> bytes:
-    """What passes for a FLAC of hers."""
+    """Bytes in place of a FLAC of this owner."""
     return b"fLaC" + WORDS[owner]
 
 
 class Asker:
-    """An owner with her key, before the archive's socket."""
+    """An owner with their key, connected to the archive's socket."""
 
     def __init__(self, home: Path, name: str, identity: str) -> None:
         self.name = name
@@ -271,13 +271,13 @@ def both(served: "Earmark", home: Path, household: "Household") -> Iterator[TwoO
 
 
 @pytest.mark.timeout(300)
-def test_of_1700_recordings_none_reaches_the_other(
+def test_no_clip_of_1700_recordings_reaches_another_owner(
     mosquitto: "Mosquitto", both: TwoOwners, home: Path, wait_until: Wait
 ) -> None:
     publish(mosquitto.port, both.seal(RECORDINGS))
     wait_until(lambda: clips_in(home) == RECORDINGS, "1,700 clips are kept")
 
-    # Nothing crossed: each gets all of hers, and nothing else.
+    # Each owner gets all of their clips, and no others.
     for name, found in both.export_both().items():
         assert found is not None
         clips = {Path(one).stem: found[one] for one in found if one.startswith("clips/")}
@@ -313,7 +313,7 @@ def test_of_1700_recordings_none_reaches_the_other(
 
 
 @pytest.mark.timeout(120)
-def test_a_thousand_hostile_envelopes_leave_nothing(
+def test_1000_hostile_envelopes_leave_nothing(
     served: "Earmark",
     mosquitto: "Mosquitto",
     household: "Household",
@@ -364,7 +364,7 @@ def test_a_thousand_hostile_envelopes_leave_nothing(
 
 
 @pytest.mark.usefixtures("served")
-def test_stock_age_and_curl_are_enough(
+def test_stock_age_and_curl_exercise_every_right(
     mosquitto: "Mosquitto", household: "Household", home: Path, tmp_path: Path, wait_until: Wait
 ) -> None:
     header = household.header(1)
@@ -395,7 +395,7 @@ def test_stock_age_and_curl_are_enough(
     assert (tmp_path / "clip.flac").read_bytes().startswith(b"fLaC")
 
 
-def test_a_copy_put_back_brings_no_clip_back_and_is_noticed(
+def test_restored_backup_brings_no_erased_clip_back(
     served: "Earmark",
     mosquitto: "Mosquitto",
     household: "Household",
@@ -445,7 +445,7 @@ def test_a_copy_put_back_brings_no_clip_back_and_is_noticed(
     assert (home / ACCESS_LOG).exists()
 
 
-def test_an_erasure_reaches_the_spool_and_the_quarantine_of_every_speaker(
+def test_erasure_reaches_spool_and_quarantine_of_speakers(
     served: "Earmark",
     mosquitto: "Mosquitto",
     household: "Household",

@@ -1,4 +1,4 @@
-"""Hear and send as real processes, under run, with a real broker and a real archive."""
+"""`earmark run`: hear and send as processes, with a real broker and archive."""
 
 import contextlib
 import json
@@ -74,7 +74,7 @@ def test_recordings_end_in_the_archive(
     assert not Spool(home / "spool", SpoolSettings()).waiting()
 
 
-def test_a_send_that_is_killed_comes_back(
+def test_killed_send_is_restarted(
     mosquitto: "Mosquitto", earmark: "Earmark", settings: Callable[..., None], wait_until: Wait
 ) -> None:
     settings("alexa_command")
@@ -92,7 +92,7 @@ def test_a_send_that_is_killed_comes_back(
     assert archived(earmark) == 1
 
 
-def test_told_to_stop_nothing_is_left_behind(
+def test_sigterm_leaves_no_process_behind(
     mosquitto: "Mosquitto", earmark: "Earmark", settings: Callable[..., None], wait_until: Wait
 ) -> None:
     settings("talk")
@@ -109,7 +109,7 @@ def test_told_to_stop_nothing_is_left_behind(
     assert json.loads(earmark.said("run").splitlines()[-1])["event"] == "ended"
 
 
-def test_a_wrong_setting_ends_everything_at_once(
+def test_wrong_configuration_ends_run_at_once(
     earmark: "Earmark", settings: Callable[..., None]
 ) -> None:
     settings("alexa_command", keeper="nobody")
@@ -121,7 +121,7 @@ def test_a_wrong_setting_ends_everything_at_once(
     assert "again in" not in done.stderr
 
 
-def test_without_a_broker_the_clips_are_said_to_be_safe(
+def test_run_without_a_broker_reports_waiting_clips(
     earmark: "Earmark", settings: Callable[..., None], home: Path
 ) -> None:
     settings("alexa_command")

@@ -1,4 +1,4 @@
-"""The proof, on real processes; and that it would fail if there were something to find."""
+"""`earmark selftest` on real processes, and that it fails if audio remains."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def events(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_nothing_is_left_in_memory_in_calls_and_on_the_disk() -> None:
+def test_no_audio_in_memory_system_calls_or_disk() -> None:
     if syscalls.find_strace() is None:
         pytest.skip("strace is not installed: make debian")
 
@@ -78,7 +78,7 @@ def test_nothing_is_left_in_memory_in_calls_and_on_the_disk() -> None:
     assert all(look["blocks"] > 0 for look in controls)
 
 
-def test_a_hear_that_remembers_is_caught(tmp_path: Path) -> None:
+def test_selftest_detects_a_hear_that_keeps_audio(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(REMEMBERS)
 
     done = selftest("--no-trace", "--path", "recording", PYTHONPATH=str(tmp_path))

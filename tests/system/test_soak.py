@@ -1,4 +1,4 @@
-"""A few minutes of what ``make soak`` does for hours."""
+"""A few minutes of ``make soak``."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.system
 
 
 @pytest.mark.timeout(600)
-def test_everything_adds_up_though_everything_goes_wrong(tmp_path: Path) -> None:
+def test_counters_add_up_under_random_faults(tmp_path: Path) -> None:
     said: list[str] = []
     plan = Plan(sound_s=240, seed=7, pause_s=0.7, tape_s=150, patience_s=400)
 

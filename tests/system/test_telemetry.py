@@ -1,4 +1,4 @@
-"""onnxruntime tells nobody: while it scores, and for a good while after, no network is tried.
+"""Telemetry of onnxruntime is off: it opens no network connection while it scores and after.
 
 Without what `listener/inference/onnx.py` does before the first import, onnxruntime 1.31.1 looked
 its maker's server up, and opened 21 sockets in 25 s.
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 
-def test_scoring_tries_no_network(tmp_path: Path) -> None:
+def test_scoring_opens_no_network_connection(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("ORT_", "COVERAGE"))}
 

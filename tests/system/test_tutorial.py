@@ -1,4 +1,4 @@
-"""The commands of the tutorial and of the owner's guide run as the pages have them."""
+"""The commands of the laptop tutorial and of the owner's guide, run as written."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The files in systemd/, as this machine's systemd reads them; no root, nothing is started."""
+"""The files in systemd/, parsed by this machine's systemd; needs no root and starts nothing."""
 
 import configparser
 import re
@@ -57,7 +57,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_systemd_finds_nothing_wrong(root: Path, service: str) -> None:
+def test_systemd_analyze_verifies_the_units(root: Path, service: str) -> None:
     told = run("systemd-analyze", "verify", "--man=no", f"--root={root}", f"{service}.service")
 
     wrong = [line for line in told.stderr.splitlines() if service in line]
@@ -65,7 +65,7 @@ def test_systemd_finds_nothing_wrong(root: Path, service: str) -> None:
 
 
 @pytest.mark.parametrize(("service", "threshold"), THRESHOLDS.items())
-def test_the_exposure_is_low(service: str, threshold: int) -> None:
+def test_exposure_is_low(service: str, threshold: int) -> None:
     path = SYSTEMD / f"{service}.service"
 
     told = run(
@@ -78,7 +78,7 @@ def test_the_exposure_is_low(service: str, threshold: int) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_wrong_settings_and_wrong_usage_do_not_start_it_again(service: str) -> None:
+def test_wrong_configuration_or_usage_does_not_restart(service: str) -> None:
     found = settings(service)
 
     assert found["RestartPreventExitStatus"] == ["2 78"]
@@ -87,7 +87,7 @@ def test_wrong_settings_and_wrong_usage_do_not_start_it_again(service: str) -> N
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_unit_names_no_path_that_is_not_there(service: str) -> None:
+def test_units_name_existing_paths_only(service: str) -> None:
     names = ("Paths=", "ExecStart=", "LoadCredential=", "RequiresMountsFor=", "FileSystem=")
     lines = (SYSTEMD / f"{service}.service").read_text().splitlines()
     text = " ".join(line.partition("=")[2] for line in lines if any(one in line for one in names))
@@ -118,26 +118,26 @@ def test_hear_has_no_network_and_send_no_device() -> None:
     assert send["LoadCredential"] == ["tls:/etc/earmark/tls"]
 
 
-def test_sound_reaches_no_disk_by_way_of_memory() -> None:
+def test_memory_cannot_be_swapped_or_dumped() -> None:
     hear = settings("earmark-hear")
 
     assert (hear["LimitCORE"], hear["MemorySwapMax"]) == (["0"], ["0"])
     assert hear["LimitMEMLOCK"] == ["infinity"]
 
 
-def test_onnxruntime_is_told_to_tell_nobody() -> None:
+def test_onnxruntime_telemetry_is_off() -> None:
     assert "ORT_DISABLE_TELEMETRY=1" in settings("earmark-hear")["Environment"]
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_each_path_to_write_to_cannot_be_run_from(service: str) -> None:
+def test_writable_paths_are_not_executable(service: str) -> None:
     found = settings(service)
 
     # NoExecPaths=/ alone leaves them out.
     assert set(found["ReadWritePaths"][0].split()) <= set(found["NoExecPaths"][0].split())
 
 
-def test_users_and_groups_are_made(tmp_path: Path) -> None:
+def test_users_and_groups_are_created(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
 
     told = run("systemd-sysusers", f"--root={tmp_path}", str(SYSTEMD / "sysusers.d/earmark.conf"))
@@ -152,7 +152,7 @@ def test_users_and_groups_are_made(tmp_path: Path) -> None:
         assert f"\n{group}:" in "\n" + groups
 
 
-def test_folders_are_made(tmp_path: Path) -> None:
+def test_folders_are_created(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     # Whoever runs the tests owns them all: only root can give folders away.
     text = (SYSTEMD / "tmpfiles.d/earmark.conf").read_text()
@@ -174,7 +174,7 @@ def test_folders_are_made(tmp_path: Path) -> None:
     }
 
 
-def test_a_drop_in_is_a_unit_too() -> None:
+def test_drop_ins_are_valid_units() -> None:
     for path in (SYSTEMD / "drop-ins").glob("*.conf"):
         parsed = configparser.ConfigParser(strict=False, interpolation=None)
         parsed.optionxform = str  # type: ignore[assignment, method-assign] # its documented use

@@ -25,7 +25,7 @@ mount -t proc -o nosuid,nodev,noexec proc proc
 # The kernel's own settings are the host's as well.
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys
-# Read-only, so that systemd waits for no device: there is nobody here to announce any.
+# Read-only, so that systemd waits for no device: no program here announces any.
 mount -t sysfs -o ro,nosuid,nodev,noexec sys sys
 mount -t tmpfs -o mode=755,nosuid,nodev run run
 mount -t tmpfs -o mode=755,nosuid dev dev

@@ -107,8 +107,8 @@ def house(machine: Machine) -> House:
     _join(machine)
     for home in (ARCHIVE, ()):
         made.earmark("owner", "add", *home, "ada", "--key", str(ada.to_public()))
-        riddle = made.earmark("owner", "challenge", *home, "ada").encode()
-        answer = pyrage.decrypt(riddle, [ada]).decode().strip()
+        challenge = made.earmark("owner", "challenge", *home, "ada").encode()
+        answer = pyrage.decrypt(challenge, [ada]).decode().strip()
         made.earmark("owner", "confirm", *home, "ada", answer)
     machine.run("systemctl", "kill", "--signal", "HUP", "mosquitto")
     return made

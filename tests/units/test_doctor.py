@@ -1,4 +1,4 @@
-"""The doctor asks the real systemd what it has of the real units."""
+"""`earmark doctor` against the real units in a real systemd."""
 
 import json
 from typing import Any
@@ -15,14 +15,14 @@ def found(machine: Machine, check: str) -> list[dict[str, Any]]:
     return [line for line in map(json.loads, said) if line["check"] == check]
 
 
-def test_the_units_as_installed_are_as_firm_as_the_doctor_wants(machine: Machine) -> None:
+def test_doctor_accepts_the_installed_sandbox(machine: Machine) -> None:
     sandbox = found(machine, "sandbox")
 
     assert [line["facts"]["unit"] for line in sandbox] == ["earmark-hear", "earmark-send"]
     assert [line["verdict"] for line in sandbox] == ["ok", "ok"], sandbox
 
 
-def test_a_drop_in_that_gives_hear_a_network_is_seen(machine: Machine) -> None:
+def test_doctor_detects_a_drop_in_with_network(machine: Machine) -> None:
     drop_in = "/run/systemd/system/earmark-hear.service.d/doctor.conf"
     machine.write(drop_in, "[Service]\nPrivateNetwork=no\nRestrictAddressFamilies=AF_INET\n")
     machine.run("systemctl", "daemon-reload")
@@ -36,7 +36,7 @@ def test_a_drop_in_that_gives_hear_a_network_is_seen(machine: Machine) -> None:
     assert "RestrictAddressFamilies=" in hear["text"]
 
 
-def test_telemetry_is_off_in_the_service_too(machine: Machine) -> None:
+def test_telemetry_is_off_in_the_service(machine: Machine) -> None:
     [line] = found(machine, "telemetry")
 
     assert line["verdict"] == "ok"

@@ -1,4 +1,4 @@
-"""What Debian 13's systemd says of the files themselves."""
+"""Checks of the installed files by Debian 13's systemd and udev."""
 
 import re
 
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.units, pytest.mark.timeout(600)]
 UNITS = {"hear": 1.0, "send": 1.5, "archive": 1.5}
 
 
-def test_the_units_are_right(machine: Machine) -> None:
+def test_systemd_analyze_verifies_the_installed_units(machine: Machine) -> None:
     paths = [f"/usr/lib/systemd/system/earmark-{unit}.service" for unit in UNITS]
 
     told = machine.ask("systemd-analyze", "verify", "--man=no", *paths)
@@ -21,7 +21,7 @@ def test_the_units_are_right(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_the_exposure_is_low(machine: Machine, unit: str, seen: Transcript) -> None:
+def test_exposure_is_low(machine: Machine, unit: str, seen: Transcript) -> None:
     path = f"/usr/lib/systemd/system/earmark-{unit}.service"
 
     told = machine.run("systemd-analyze", "security", "--no-pager", "--offline=yes", path)
@@ -32,13 +32,13 @@ def test_the_exposure_is_low(machine: Machine, unit: str, seen: Transcript) -> N
     seen.scores[unit] = found[1]
 
 
-def test_the_rules_of_udev_are_right(machine: Machine) -> None:
+def test_udevadm_verifies_the_rules(machine: Machine) -> None:
     machine.run("cp", "/usr/lib/earmark/71-earmark-card.rules.in", "/run/71-card.rules")
 
     machine.run("udevadm", "verify", "/usr/lib/udev/rules.d/70-earmark.rules", "/run/71-card.rules")
 
 
-def test_users_and_folders_are_there_after_boot(machine: Machine) -> None:
+def test_users_and_folders_exist_after_boot(machine: Machine) -> None:
     found = machine.run(
         *("stat", "-c", "%n %a %U %G", "/etc/earmark/tls", "/etc/earmark/archive"),
         *("/var/lib/earmark", "/var/lib/earmark/spool", "/var/lib/earmark/send"),

@@ -1,4 +1,4 @@
-"""The card's boot partition, and the unit that takes in what lies there, in its sandbox."""
+"""The first-boot unit in its sandbox, with files on the boot partition."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ CARD = "/boot/firmware"
 
 @pytest.fixture
 def speaker(house: House) -> Iterator[Machine]:
-    """A speaker with a card in it, and nothing on the card."""
+    """A speaker with an empty boot partition."""
     machine = house.machine
     house.hear(LIVE)
     machine.run("mkdir", "-p", CARD)
@@ -30,13 +30,13 @@ def result(machine: Machine) -> str:
     return " ".join(machine.read(f"{CARD}/earmark-result.txt").split())
 
 
-def test_an_empty_card_starts_nothing(speaker: Machine) -> None:
+def test_empty_boot_partition_starts_nothing(speaker: Machine) -> None:
     speaker.run("systemctl", "start", UNIT)
 
     assert speaker.show(UNIT, "ConditionResult") == "no"
 
 
-def test_a_card_sets_the_speaker_up_and_brings_the_answer(speaker: Machine) -> None:
+def test_card_configures_the_speaker_and_confirms_the_owner(speaker: Machine) -> None:
     bob = pyrage.x25519.Identity.generate()
     speaker.write(
         f"{CARD}/earmark.toml",
@@ -47,28 +47,28 @@ def test_a_card_sets_the_speaker_up_and_brings_the_answer(speaker: Machine) -> N
 
     assert "one step is left, and it is yours" in result(speaker)
     assert speaker.run("ls", CARD).split() == ["earmark-challenge.txt", "earmark-result.txt"]
-    riddle = speaker.read(f"{CARD}/earmark-challenge.txt").encode()
-    answer = pyrage.decrypt(riddle, [bob]).decode().strip()
+    challenge = speaker.read(f"{CARD}/earmark-challenge.txt").encode()
+    answer = pyrage.decrypt(challenge, [bob]).decode().strip()
     speaker.write(f"{CARD}/earmark.toml.txt", f'[owner]\r\nanswer = "{answer}"\r\n')
     speaker.run("systemctl", "start", UNIT)
 
     assert "this speaker is set up" in result(speaker)
     assert speaker.run("ls", CARD).split() == ["earmark-result.txt"]
-    settings = speaker.read("/etc/earmark/earmark.toml")
-    assert 'keeper = "bob"' in settings
-    assert "keep_days = 7" in settings
-    # What the unit made can be used by whom it is for, and by nobody else.
+    config = speaker.read("/etc/earmark/earmark.toml")
+    assert 'keeper = "bob"' in config
+    assert "keep_days = 7" in config
+    # Files of the unit belong to the users that need them.
     stat = speaker.run("stat", "-c", "%a %U", "/etc/earmark/earmark.toml").split()
     assert stat == ["644", "root"]
     roster = speaker.run("stat", "-c", "%a %U", "/var/lib/earmark/roster.json").split()
     assert roster == ["600", "earmark-hear"]
     speaker.wait_until(
         lambda: speaker.show("earmark-hear", "ActiveState") == "active",
-        "hear with the new settings",
+        "hear with the new configuration",
     )
 
 
-def test_a_wrong_card_is_said_and_not_tried_again(speaker: Machine) -> None:
+def test_wrong_file_is_reported_and_not_retried(speaker: Machine) -> None:
     speaker.write(f"{CARD}/earmark.toml", '[wake]\nword = "alexa"\n')
 
     assert speaker.ask("systemctl", "start", UNIT).returncode != 0
@@ -78,7 +78,7 @@ def test_a_wrong_card_is_said_and_not_tried_again(speaker: Machine) -> None:
     assert "word" in speaker.read(f"{CARD}/earmark.toml")
 
 
-def test_a_household_that_comes_late_is_joined_by_itself(speaker: Machine) -> None:
+def test_household_that_starts_late_is_joined(speaker: Machine) -> None:
     invited = ("earmark", "household", "add-device", *ARCHIVE, "--no-wait", "hall")
     line = speaker.run(*invited).strip()
     drop_in = f"/run/systemd/system/{UNIT}.service.d"

@@ -1,4 +1,4 @@
-"""What each unit may do and what it may not, tried from inside its own sandbox."""
+"""Allowed and denied operations of each unit, probed from inside its sandbox."""
 
 import pytest
 
@@ -82,11 +82,11 @@ MAY = {
     },
 }
 OPEN_ENDED = ("lists ", "makes files in")
-"""What follows counts files, or folders in its own."""
+"""Probes whose result is followed by a count or a list."""
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_service_may_do_what_it_needs(probes: Probes, unit: str) -> None:
+def test_service_can_do_what_it_needs(probes: Probes, unit: str) -> None:
     found = probes[unit]
 
     for tried, expected in MAY[unit].items():
@@ -96,7 +96,7 @@ def test_a_service_may_do_what_it_needs(probes: Probes, unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_service_may_do_nothing_else(probes: Probes, unit: str) -> None:
+def test_service_can_do_nothing_else(probes: Probes, unit: str) -> None:
     found = probes[unit]
 
     allowed = {tried for tried, came in found.items() if came.startswith("ok")}
@@ -105,7 +105,7 @@ def test_a_service_may_do_nothing_else(probes: Probes, unit: str) -> None:
     assert len(found) > 60
 
 
-def test_the_archive_writes_in_its_own_home_and_in_a_tmp_of_its_own(probes: Probes) -> None:
+def test_archive_writes_only_to_its_home_and_private_tmp(probes: Probes) -> None:
     folders = probes["archive"]["makes files in"].removeprefix("ok: ").split()
 
     strange = {

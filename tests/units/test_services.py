@@ -1,4 +1,4 @@
-"""The real units with the real program: up, working together as three users, and coming back."""
+"""The real units with the real program: start, cooperation of three users, and restart."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ UNITS = ("hear", "send", "archive")
 
 @pytest.fixture
 def speaker(house: House) -> Iterator[House]:
-    """All three run, and a microphone that is not there is waited for."""
+    """Three running services; hear waits for a microphone that is missing."""
     machine = house.machine
     house.hear(LIVE)
     machine.run("systemctl", "restart", *(f"earmark-{unit}" for unit in UNITS))
@@ -29,14 +29,14 @@ def speaker(house: House) -> Iterator[House]:
 
 
 def change(machine: Machine, unit: str, *lines: str) -> None:
-    """Add a drop-in that lasts until the test ends."""
+    """Add a drop-in for the rest of the test."""
     text = "[Service]\n" + "".join(f"{line}\n" for line in lines)
     machine.write(f"/run/systemd/system/earmark-{unit}.service.d/test.conf", text)
     machine.run("systemctl", "daemon-reload")
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_service_is_up_as_its_own_user(speaker: House, unit: str) -> None:
+def test_service_runs_as_its_own_user(speaker: House, unit: str) -> None:
     machine = speaker.machine
 
     pid = machine.show(f"earmark-{unit}", "MainPID")
@@ -45,7 +45,7 @@ def test_a_service_is_up_as_its_own_user(speaker: House, unit: str) -> None:
     assert machine.show(f"earmark-{unit}", "NRestarts") == "0"
     assert machine.run("stat", "-c", "%U", f"/proc/{pid}/stat").strip() in {
         f"earmark-{unit}",
-        "root",  # of a process that lets nobody look into it
+        "root",  # of a process that is not dumpable
     }
     lines = machine.read(f"/proc/{pid}/status").splitlines()
     status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
@@ -54,18 +54,18 @@ def test_a_service_is_up_as_its_own_user(speaker: House, unit: str) -> None:
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
 
 
-def test_the_microphones_process_runs_inside(speaker: House) -> None:
-    # It starts the interpreter, loads PortAudio, and finds no card: there is none here.
+def test_microphone_process_runs_in_the_sandbox(speaker: House) -> None:
+    # It starts the interpreter, loads PortAudio, and finds no sound card on this machine.
     speaker.machine.wait_until(
         lambda: (
             "there is no sound from the microphone (missing)"
             in speaker.machine.said("earmark-hear")
         ),
-        "the microphone's process said what it found",
+        "the report of the microphone process",
     )
 
 
-def test_the_word_becomes_a_clip_in_the_archive(house: House, seen: Transcript) -> None:
+def test_wake_word_becomes_a_clip_in_the_archive(house: House, seen: Transcript) -> None:
     machine = house.machine
     machine.run("systemctl", "start", "earmark-send", "earmark-archive")
     before = len(house.archived())
@@ -81,16 +81,16 @@ def test_the_word_becomes_a_clip_in_the_archive(house: House, seen: Transcript) 
     assert modes[1:] == ["660", "earmark-hear", "earmark-spool"]
     machine.run("systemctl", "stop", "earmark-hear", "earmark-send", "earmark-archive")
     seen.flow.append(
-        "a played wake word: sealed by hear, carried over TLS by send, kept by archive"
+        "a played wake word: encrypted by hear, sent over TLS by send, stored by archive"
     )
 
 
-def test_whoever_sends_may_mute(speaker: House) -> None:
+def test_send_user_can_mute(speaker: House) -> None:
     machine = speaker.machine
     script = (
-        "import sys; from pathlib import Path; from listener import control;"
-        f"sys.exit(not control.Controller(Path('/var/lib/earmark/{control.SOCKET}'))"
-        ".send(control.Mute()))"
+        "import sys; from pathlib import Path; from listener.ipc import control;"
+        f"sys.exit(not control.ControlClient(Path('/var/lib/earmark/{control.SOCKET}'))"
+        ".send(control.MuteRequest()))"
     )
 
     machine.run("/opt/earmark/current/bin/python3", "-c", script, user="earmark-send")
@@ -100,7 +100,7 @@ def test_whoever_sends_may_mute(speaker: House) -> None:
     )
 
 
-def test_root_mutes_and_hear_can_take_it_back(speaker: House) -> None:
+def test_mute_by_root_can_be_lifted_by_hear(speaker: House) -> None:
     machine = speaker.machine
 
     speaker.earmark("mute", "on")
@@ -110,7 +110,7 @@ def test_root_mutes_and_hear_can_take_it_back(speaker: House) -> None:
     machine.run("earmark", "mute", "off", user="earmark-hear")
 
 
-def test_nobody_else_reaches_the_sockets(speaker: House) -> None:
+def test_other_users_cannot_reach_the_sockets(speaker: House) -> None:
     for path in (notice_socket.SOCKET, control.SOCKET):
         script = (
             "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)"
@@ -122,11 +122,11 @@ def test_nobody_else_reaches_the_sockets(speaker: House) -> None:
         assert "PermissionError" in refused.stderr
 
 
-def test_an_ear_that_hangs_is_started_again(speaker: House, seen: Transcript) -> None:
+def test_watchdog_restarts_a_hanging_hear(speaker: House, seen: Transcript) -> None:
     machine = speaker.machine
     change(machine, "hear", "WatchdogSec=4", "RestartSec=100ms")
     machine.run("systemctl", "restart", "earmark-hear")
-    # The loop pets it: it lives on for longer than the watchdog waits.
+    # The main loop pings the watchdog, so hear outlives its timeout.
     time.sleep(6)
     assert machine.show("earmark-hear", "NRestarts") == "0"
 
@@ -134,11 +134,11 @@ def test_an_ear_that_hangs_is_started_again(speaker: House, seen: Transcript) ->
     machine.wait_until(lambda: machine.show("earmark-hear", "NRestarts") == "1", "a new start")
 
     assert "earmark-hear.service: Watchdog timeout" in machine.said("earmark-hear")
-    seen.flow.append("hear stopped by SIGSTOP: ended by the watchdog, and started again")
+    seen.flow.append("hear stopped by SIGSTOP: killed by the watchdog, and restarted")
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_killed_service_comes_back(speaker: House, unit: str) -> None:
+def test_killed_service_is_restarted(speaker: House, unit: str) -> None:
     machine = speaker.machine
     change(machine, unit, "RestartSec=100ms")
     machine.run("systemctl", "restart", f"earmark-{unit}")
@@ -155,7 +155,9 @@ def test_a_killed_service_comes_back(speaker: House, unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_wrong_settings_end_it_once(speaker: House, unit: str, seen: Transcript) -> None:
+def test_wrong_configuration_stops_without_restart(
+    speaker: House, unit: str, seen: Transcript
+) -> None:
     machine = speaker.machine
     change(machine, unit, "RestartSec=100ms")
     path = "/etc/earmark/archive.toml" if unit == "archive" else "/etc/earmark/earmark.toml"
@@ -171,4 +173,4 @@ def test_wrong_settings_end_it_once(speaker: House, unit: str, seen: Transcript)
     assert machine.show(f"earmark-{unit}", "NRestarts") == "0"
     machine.run("systemctl", "reset-failed", f"earmark-{unit}")
     if unit == UNITS[0]:
-        seen.flow.append("settings that are wrong: exit 78, and no start after that")
+        seen.flow.append("wrong configuration: exit 78, and no restart")

@@ -1,4 +1,4 @@
-"""Real releases of the real program, installed under the real units."""
+"""Releases of the real program, installed under the real units."""
 
 import base64
 import hashlib
@@ -22,19 +22,19 @@ pytestmark = [pytest.mark.units, pytest.mark.timeout(900)]
 
 KEY = Ed25519PrivateKey.generate()
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}
-# It starts, says that it is ready, and hears nothing: the worst there is.
+# The worst fault of a release: it starts, reports that it is ready, and never scores audio.
 DEAF = """
 def run(arguments, settings):
     import os, signal, time
-    from listener import service
-    service.Service(os.environ, time.monotonic).ready()
+    from listener.system.systemd import Notifier
+    Notifier(os.environ, time.monotonic).ready()
     signal.pause()
 """
 
 
 @pytest.fixture
 def speaker(house: House) -> Iterator[Machine]:
-    """A speaker that hears the same sentence over and over, and trusts our releases."""
+    """A speaker that plays the same sentence repeatedly, and trusts the test's release key."""
     machine = house.machine
     pinned = keys.device_text(KEY.public_key())
     files = ", ".join([f'"{SAID}"'] * 500)
@@ -47,7 +47,7 @@ def speaker(house: House) -> Iterator[Machine]:
 
 
 def release(folder: Path, machine: Machine, version: str, *, deaf: bool = False) -> str:
-    """Make a release of what the package carries, and put it on the speaker."""
+    """Build a release from the package's files, and copy it to the speaker; return its path."""
     source = folder / version
     source.mkdir()
     carried = machine.words(
@@ -75,7 +75,7 @@ def release(folder: Path, machine: Machine, version: str, *, deaf: bool = False)
 
 
 def _renumbered(own: Path, version: str, *, deaf: bool) -> Path:
-    """Replace a wheel by the same with another version."""
+    """Replace a wheel by the same wheel with another version; return its path."""
     made = own.with_name(own.name.replace(listener.__version__, version))
     old, new = f"earmark-{listener.__version__}.dist-info", f"earmark-{version}.dist-info"
     record = ""
@@ -112,7 +112,7 @@ def current(machine: Machine) -> str:
     return machine.run("readlink", "/opt/earmark/current").strip()
 
 
-def test_a_release_is_installed_tried_and_taken_back(speaker: Machine, tmp_path: Path) -> None:
+def test_release_is_installed_and_faulty_one_rolled_back(speaker: Machine, tmp_path: Path) -> None:
     code, said = install(speaker, release(tmp_path, speaker, "1.0.0"))
 
     assert code == 0, said
@@ -130,9 +130,7 @@ def test_a_release_is_installed_tried_and_taken_back(speaker: Machine, tmp_path:
     assert '"latest": "1.1.0"' in told
 
 
-def test_a_power_cut_on_trial_ends_with_the_version_before(
-    speaker: Machine, tmp_path: Path
-) -> None:
+def test_power_cut_during_trial_restores_the_old_version(speaker: Machine, tmp_path: Path) -> None:
     file = release(tmp_path, speaker, "2.0.0", deaf=True)
     script = f"echo $$; exec earmark update install {file} 2>&1"
     with speaker.start("sh", "-c", script) as process:
@@ -146,7 +144,7 @@ def test_a_power_cut_on_trial_ends_with_the_version_before(
     assert current(speaker) == "2.0.0"
     speaker.run("systemctl", "stop", "earmark-hear")
 
-    # As the boot does it.
+    # As at boot.
     speaker.run("systemctl", "start", "earmark-update-check")
 
     assert current(speaker) == listener.__version__

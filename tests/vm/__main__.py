@@ -1,4 +1,4 @@
-"""``python -m tests.vm scenes``, ``power-cut`` or ``image``: what `make vm` and its like start."""
+"""``python -m tests.vm scenes``, ``power-cut`` or ``image``; `make vm` and others call it."""
 
 import sys
 
@@ -6,7 +6,7 @@ from tests.vm import image_boot, power_cut, scenes
 
 
 def main() -> int:
-    """Do what is asked."""
+    """Run a subcommand."""
     match sys.argv[1:]:
         case ["scenes", *words]:
             return scenes.main(words)

@@ -15,7 +15,7 @@ from tests.vm.transcript import Transcript, plain
 
 IMAGE: Final = BUILD / "image" / "disk.img"
 FAT: Final = "@@4M"
-"""Where the boot partition begins, for mtools."""
+"""Offset of the boot partition, in mtools' notation."""
 LONGEST_S: Final = 900.0
 OURS: Final = re.compile(
     r"^\[ *([0-9.]+)\] (?:"
@@ -23,11 +23,11 @@ OURS: Final = re.compile(
     r"|systemd\[1\]: ((?:Found|Timed out|Mounted|Starting|Started|Finished|Failed).*earmark.*)"
     r"|earmark\[[0-9]+\]: ((?:hear|mute|lost|found|earmark:) .*))"
 )
-"""What is told of the console: where the kernel finds what it needs, and what is ours."""
+"""Console lines for the transcript: mounts and devices of the kernel, and Earmark's own lines."""
 
 
 class Failed(Exception):
-    """Something that must hold does not."""
+    """A condition does not hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class Card:
         return self._mtools("mtype", f"::/{name}").replace("\r", "")
 
     def names(self) -> list[str]:
-        """Return what a person would see there of ours."""
+        """Return the names of Earmark's files on the boot partition."""
         listed = self._mtools("mdir", "-b", "::/").splitlines()
         names = sorted(line.strip().removeprefix("::/") for line in listed)
         return [name for name in names if name.startswith("earmark")]

@@ -1,7 +1,7 @@
 """The card's image in emulated 64-bit Arm computers, as a person would set it up.
 
-First start with a key on the boot partition: the speaker answers with a riddle. Second start with
-the answer: the owner is confirmed, and the units are up. The card is the real one with its
+First start with a key on the boot partition: the speaker writes a challenge. Second start with the
+answer: the owner is confirmed, and the units are up. The card is the real one with its
 partitions, kernel and initrd; the boot code of the GPU is what is left out. QEMU's ``raspi3b`` has
 the processor's own card reader, pins and our overlays; ``virt`` is no Raspberry Pi, and faster.
 """
@@ -97,19 +97,21 @@ def _first_start(card: Card, board: Board, told: Transcript) -> None:
     names = card.names()
     told.say(f"on the boot partition afterwards: {', '.join(names)}")
     _must("earmark-result.txt" in names, "there is a result")
-    _must("earmark.toml" not in names, "what was taken in is gone from the boot partition")
+    _must("earmark.toml" not in names, "the applied file is removed from the boot partition")
     for line in card.get("earmark-result.txt").splitlines():
         told.say(f"  {line}")
-    riddle = card.get("earmark-challenge.txt")
-    start = riddle.index("-----BEGIN AGE ENCRYPTED FILE-----")
-    answer = bytes(pyrage.decrypt(riddle[start:].replace("\r", "").encode(), [identity])).decode()
+    challenge = card.get("earmark-challenge.txt")
+    start = challenge.index("-----BEGIN AGE ENCRYPTED FILE-----")
+    answer = bytes(
+        pyrage.decrypt(challenge[start:].replace("\r", "").encode(), [identity])
+    ).decode()
     card.put("earmark.toml", f'[owner]\nname = "ada"\nanswer = "{answer.strip()}"\n')
 
 
 def _second_start(card: Card, board: Board, told: Transcript) -> None:
     told.say()
-    told.say("second start, with her answer:")
-    # First boot starts hear and send anew: what was said before it ended does not count.
+    told.say("second start, with the owner's answer:")
+    # First boot restarts hear and send: lines before its end do not count.
     first = r"Finished earmark-first-boot\.service"
     awaited = {first, board.hears, *(rf"Started {unit}\.service" for unit in UNITS)}
 

@@ -122,7 +122,7 @@ class Machine:
             self.kill()
 
     def pull_the_plug(self) -> None:
-        """End it at this moment: SIGKILL, from any thread, and nobody waits for anything."""
+        """Kill it at once with SIGKILL, from any thread."""
         self._process.kill()
 
     def kill(self) -> None:

@@ -143,7 +143,7 @@ class Cuts:
             raise Broken("\n".join(machine.console[-20:]))
 
     def _look(self) -> None:
-        """Replay the journal of a copy; then nothing may be left to mend."""
+        """Replay the journal of a copy; after that fsck must find no error."""
         disk = self._folder / "look.ext4"
         self._card.power_up()
         disk.write_bytes(self._card.read(0, self._card.size_bytes))
@@ -213,7 +213,7 @@ class Cuts:
 
 
 def _held(built: Built, folder: Path) -> Built:
-    """Return the same by names of its own: whoever builds anew meanwhile replaces the others."""
+    """Return copies under other names, because a new build replaces the originals."""
     for path in (built.kernel, built.initrd, built.root):
         (folder / path.name).hardlink_to(path)
     return Built(

@@ -1,4 +1,4 @@
-"""What a machine told to be safe before its power was cut, and what was there after it."""
+"""Data that a machine reported as durable before a power cut, and the data found after it."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ _SAID: Final = re.compile(r"cut: (next|device|mended|strays|roster|counts) (.+)$
 
 
 class Broken(Exception):
-    """A cut broke something that must hold."""
+    """A power cut violated a promise."""
 
 
 @dataclass(slots=True)
 class Known:
-    """What the machine told before it was killed, over all its lives."""
+    """Durable data that the machine reported before each cut."""
 
     put: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Known:
     device: str = ""
 
     def take(self, line: str) -> None:
-        """Note what a line promises."""
+        """Record the promise of a line."""
         if told := _TOLD.search(line):
             put, seq, kind, clip, digest = told.groups()
             if put:
@@ -38,14 +38,14 @@ class Known:
 
 @dataclass(slots=True)
 class Found:
-    """What one boot found on the disk."""
+    """Data that one boot found on the disk."""
 
     spool: dict[str, str] = field(default_factory=dict)
     archive: dict[str, str] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
 
     def take(self, line: str) -> None:
-        """Note what a line says to be there."""
+        """Record the data that a line reports."""
         told = _TOLD.search(line)
         if told and told[3] in ("spool", "archive"):
             {"spool": self.spool, "archive": self.archive}[told[3]][told[4]] = told[5]
@@ -53,10 +53,10 @@ class Found:
             self.said[said[1]] = said[2].strip()
 
     def compare(self, known: Known) -> None:
-        """Hold it against what was promised.
+        """Compare the found data with the promises.
 
         Raises:
-            Broken: something is lost, changed, repeated or set aside.
+            Broken: data is lost, changed, repeated or quarantined.
         """
         here = self.spool | self.archive
         lost = [clip for clip, digest in known.put.items() if here.get(clip) != digest]

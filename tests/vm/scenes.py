@@ -1,7 +1,7 @@
-"""``make vm``: what the issue says must hold, in a machine with the real units.
+"""``make vm``: end-to-end scenes with the real units in a virtual machine.
 
-The guest's clock counts instructions, so that a slow emulator is a slow clock and not a deaf ear:
-what is 80 ms of sound to the guest is as long to everything in it.
+The guest's clock counts instructions, so a slow emulator slows the clock and causes no overruns:
+80 ms of audio are 80 ms for every program in the guest.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from tests.vm.machine import Machine
 from tests.vm.transcript import Transcript
 
 CLOCK: Final = ("-icount", "shift=1,sleep=on")
-"""One instruction is 2 ns."""
+"""QEMU options: one instruction is 2 ns of the guest's clock."""
 CLIPS: Final = "ls /var/lib/earmark-archive/archive/clips/ada 2>/dev/null | grep -c 'earmark$'"
 SPOOLED: Final = "ls /var/lib/earmark/spool | grep -c 'earmark$'"
 CAPTURE: Final = "cat /proc/asound/card0/pcm1c/sub0/status"
@@ -23,17 +23,19 @@ HEAR: Final = "systemctl show --property=MainPID --value earmark-hear"
 UNITS: Final = ("mosquitto", "earmark-archive", "earmark-send", "earmark-hear")
 WORD: Final = "/usr/lib/earmark-vm/word.raw"
 CLIP_S: Final = 20.0
-"""From the end of the recording until its clip is in the archive, at most."""
+"""Maximum time from the end of the recording until its clip is in the archive, in seconds."""
 
 
 class Failed(Exception):
-    """Something that must hold does not."""
+    """A condition of a scene does not hold."""
 
 
 def main(words: Sequence[str] = ()) -> int:
-    """Run the scenes; write the transcript; 1 when one of them went wrong."""
+    """Run the scenes and write the transcript; return 1 if one failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.vm scenes")
-    parser.add_argument("--as-built", action="store_true", help="what lies in build/, old or not")
+    parser.add_argument(
+        "--as-built", action="store_true", help="use the machine in build/, even if it is stale"
+    )
     told = Transcript()
     built = existing() if parser.parse_args(words).as_built else build()
     with Machine(built, CLOCK) as machine:
@@ -50,19 +52,19 @@ def main(words: Sequence[str] = ()) -> int:
 
 
 class Scenes:
-    """One after the other in one machine."""
+    """Scenes that run one after the other in one machine."""
 
     def __init__(self, machine: Machine, told: Transcript) -> None:
         self._machine = machine
         self._told = told
         self._heard = 0
-        """Lines that hear has said so far."""
+        """Number of journal lines of hear that are in the transcript."""
 
     def run(self) -> None:
-        """All of them.
+        """Run all scenes.
 
         Raises:
-            Failed: one did not go as it must.
+            Failed: a condition of a scene does not hold.
         """
         self._start()
         self._word_becomes_a_clip()
@@ -94,36 +96,39 @@ class Scenes:
             " --identity /root/ada.key /var/lib/earmark-archive/archive/clips/ada/*.earmark"
         )
         opened = json.loads(clip.splitlines()[-1])
-        self._must(opened["word"] == "alexa" and opened["owner"] == "ada", "it is her word")
+        self._must(
+            opened["word"] == "alexa" and opened["owner"] == "ada",
+            "the clip is ada's and has the word",
+        )
         self._told.say(
-            f"the archive has it; her key opens it: {opened['ms'] / 1000:.1f} s, {opened['word']}"
-            f" at {opened['score']:.2f}, ended by {opened['end_reason']}"
+            f"the archive has it; ada's key decrypts it: {opened['ms'] / 1000:.1f} s,"
+            f" {opened['word']} at {opened['score']:.2f}, ended by {opened['end_reason']}"
         )
 
     def _shut_switch(self) -> None:
-        self._scene("2. the switch is shut, and the same is played")
+        self._scene("2. the switch is set to muted, and the same is played")
         before = self._count(CLIPS), self._count(SPOOLED)
         self._throw(shut=True)
         self._until("the microphone is closed", lambda: not self._listens(), 10)
         self._must("closed" in self._machine.run(CAPTURE), "ALSA has no open stream")
         self._play()
         self._wait(8)
-        self._must((self._count(CLIPS), self._count(SPOOLED)) == before, "nothing came of it")
+        self._must((self._count(CLIPS), self._count(SPOOLED)) == before, "no new clip")
         self._say_heard()
         self._told.say("the capture stream is closed; no clip, no wake, nothing in the spool")
         self._throw(shut=False)
         self._until("the microphone is open again", self._listens, 30)
 
     def _thrown_meanwhile(self) -> None:
-        self._scene("3. the same is played, and the switch thrown while the clip is made")
+        self._scene("3. the same is played, and the switch set to muted during the command")
         before = self._count(CLIPS), self._count(SPOOLED)
-        self._wait(3)  # after a gap the detector is as new
+        self._wait(3)  # after a gap the detector has its initial state
         self._say_heard()
         self._machine.ask("throw-at", says="wake", path=WORD, longest_s=300)
         self._wait(10)
         heard = self._say_heard()
-        self._must("no clip" in heard and "sealed" not in heard, "the clip was dropped")
-        self._must((self._count(CLIPS), self._count(SPOOLED)) == before, "nothing came of it")
+        self._must("no clip" in heard and "sealed" not in heard, "the clip was discarded")
+        self._must((self._count(CLIPS), self._count(SPOOLED)) == before, "no new clip")
         self._told.say("no clip in the spool, none in the archive")
         self._throw(shut=False)
         self._until("the microphone is open again", self._listens, 30)
@@ -138,8 +143,13 @@ class Scenes:
         self._until("the clip is in the spool", lambda: self._count(SPOOLED) == 1, CLIP_S)
         self._say_heard()
         self._wait(60 - (self._now_s() - stopped_s))
-        self._must(self._count(SPOOLED) == 1 and self._count(CLIPS) == before, "it waits")
-        self._told.say(f"{self._now_s() - stopped_s:.0f} s without a broker: it waits in the spool")
+        self._must(
+            self._count(SPOOLED) == 1 and self._count(CLIPS) == before,
+            "the clip waits in the spool",
+        )
+        self._told.say(
+            f"{self._now_s() - stopped_s:.0f} s without a broker: the clip waits in the spool"
+        )
         self._machine.run("systemctl start mosquitto")
         started_s = self._now_s()
         self._until("it is in the archive", lambda: self._count(CLIPS) == before + 1, 90)
@@ -149,24 +159,24 @@ class Scenes:
         )
 
     def _switch_comes_back(self) -> None:
-        self._scene("5. the switch's wires come off, and are put on again")
+        self._scene("5. the switch is disconnected, and connected again")
         before, hear = self._count(CLIPS), self._machine.run(HEAR)
         self._machine.ask("take-out")
         self._until("the microphone is closed", lambda: not self._listens(), 10)
         self._play()
         self._wait(8)
-        self._must(self._count(CLIPS) == before, "nothing came of it")
+        self._must(self._count(CLIPS) == before, "no new clip")
         self._say_heard()
-        self._told.say("without a switch to read hear is muted; no clip")
+        self._told.say("hear cannot read the switch and is muted; no clip")
         self._machine.ask("put-in")
-        # systemd looks up at the start which nodes hear may open: udev starts it anew.
-        self._until("hear was started anew", lambda: self._machine.run(HEAR) != hear, 30)
+        # DeviceAllow= is evaluated at the start of a unit, so a udev rule restarts hear.
+        self._until("hear was restarted", lambda: self._machine.run(HEAR) != hear, 30)
         self._until("the microphone is open again", self._listens, 60)
         self._wait(3)
         self._play()
         self._until("the clip is in the archive", lambda: self._count(CLIPS) == before + 1, CLIP_S)
         self._say_heard()
-        self._told.say("the switch is there again: udev started hear anew, and it hears")
+        self._told.say("the switch is back: udev restarted hear, and it detects the word")
 
     def _end(self) -> None:
         self._scene("at the end")
@@ -181,12 +191,14 @@ class Scenes:
             if counters := told.get("counters"):
                 self._told.say(f"counters: {json.dumps(counters)}")
         underruns = self._machine.ask("play", path="/dev/null", wait=True)["underruns"]
-        self._told.say(f"underruns of what was played: {underruns}")
+        self._told.say(f"underruns of the playback: {underruns}")
         failed = self._machine.run("systemctl --failed --no-legend --plain").strip()
         self._must(not failed, f"no unit has failed: {failed}")
         up_s = self._now_s()
         slower = (time.monotonic() - self._machine.started_s) / up_s
-        self._told.say(f"{up_s:.0f} s by the guest's clock, each of them {slower:.1f} s here")
+        self._told.say(
+            f"{up_s:.0f} s by the guest's clock; each took {slower:.1f} s on this machine"
+        )
 
     def _scene(self, title: str) -> None:
         self._told.say()
@@ -215,7 +227,7 @@ class Scenes:
         return self._machine.run(f"systemctl is-active {' '.join(UNITS)}", check=False).split()
 
     def _journal(self) -> str:
-        """Return what hear said since it was told last."""
+        """Return the journal of hear since the last call of `_say_heard`."""
         lines = self._machine.run("journalctl -b -u earmark-hear -t earmark -o cat --no-pager")
         return "\n".join(lines.splitlines()[self._heard :])
 

@@ -15,7 +15,7 @@ from tests.vm.transcript import plain
         "[  173.000000] earmark[391]: mute   0.00 s  microphone shut, memory wiped; the switch",
     ],
 )
-def test_what_shows_that_the_speaker_is_up_is_told(line: str) -> None:
+def test_boot_lines_that_show_success_are_kept(line: str) -> None:
     assert OURS.search(plain(line))
 
 
@@ -28,5 +28,5 @@ def test_what_shows_that_the_speaker_is_up_is_told(line: str) -> None:
         "[    4.738161] sdhost-bcm2835 3f202000.mmc: loaded - DMA enabled (>1)",
     ],
 )
-def test_what_stands_in_the_result_or_concerns_nobody_is_not(line: str) -> None:
+def test_boot_lines_without_information_are_left_out(line: str) -> None:
     assert OURS.search(plain(line)) is None

@@ -27,7 +27,7 @@ def after_cut(card: Card, seed: int = 0) -> bytes:
     return card.read(0, SIZE)
 
 
-def test_what_was_flushed_outlives_a_cut() -> None:
+def test_flushed_data_survives_a_power_cut() -> None:
     card = Card(bytes(SIZE))
     card.write(SECTOR_BYTES, sector(1))
     card.flush()
@@ -35,7 +35,7 @@ def test_what_was_flushed_outlives_a_cut() -> None:
     assert after_cut(card)[SECTOR_BYTES : 2 * SECTOR_BYTES] == sector(1)
 
 
-def test_of_what_was_not_flushed_any_part_may_be_gone() -> None:
+def test_unflushed_data_can_be_lost_in_any_part() -> None:
     found = set()
     for seed in range(200):
         card = Card(bytes(SIZE))
@@ -47,7 +47,7 @@ def test_of_what_was_not_flushed_any_part_may_be_gone() -> None:
     assert found == {(0, 0), (1, 0), (0, 2), (1, 2)}
 
 
-def test_a_write_that_lasts_is_not_undone_by_an_older_one() -> None:
+def test_durable_write_is_not_replaced_by_an_older_one() -> None:
     for seed in range(50):
         card = Card(bytes(SIZE))
         card.write(0, sector(1) * 3)
@@ -56,7 +56,7 @@ def test_a_write_that_lasts_is_not_undone_by_an_older_one() -> None:
         assert after_cut(card, seed)[SECTOR_BYTES : 2 * SECTOR_BYTES] == sector(2)
 
 
-def test_the_guest_sees_what_it_wrote_last() -> None:
+def test_guest_reads_its_last_write() -> None:
     card = Card(bytes(SIZE))
     card.write(0, sector(1))
     card.write(0, sector(2))
@@ -64,7 +64,7 @@ def test_the_guest_sees_what_it_wrote_last() -> None:
     assert card.read(0, SECTOR_BYTES) == sector(2)
 
 
-def test_without_power_nothing_answers() -> None:
+def test_card_without_power_does_not_answer() -> None:
     card = Card(bytes(SIZE))
     after_cut(card)
     card.arm(1, Random(0), lambda: None)
@@ -74,7 +74,7 @@ def test_without_power_nothing_answers() -> None:
         card.write(0, sector(1))
 
 
-def test_the_cut_comes_with_the_write_that_was_chosen() -> None:
+def test_power_cut_happens_at_the_chosen_write() -> None:
     card = Card(bytes(SIZE))
     cuts: list[int] = []
     card.arm(2, Random(1), lambda: cuts.append(1))
@@ -89,7 +89,7 @@ def test_the_cut_comes_with_the_write_that_was_chosen() -> None:
     assert cut.unflushed_sectors == 3
 
 
-def test_nothing_lies_beyond_the_card() -> None:
+def test_access_beyond_the_card_is_refused() -> None:
     with pytest.raises(ValueError, match="beyond"):
         Card(bytes(SIZE)).read(SIZE, 1)
 
@@ -106,7 +106,7 @@ def test_nothing_lies_beyond_the_card() -> None:
     ),
     st.integers(0, 2**32),
 )
-def test_a_sector_holds_what_lasted_or_something_newer(
+def test_sector_holds_the_durable_or_a_newer_write(
     steps: list[tuple[str, int, int, int]], seed: int
 ) -> None:
     card = Card(bytes(SIZE))
@@ -145,7 +145,7 @@ def request(kind: int, offset: int, length: int, flags: int = 0) -> bytes:
     return struct.pack(">IHHQQI", 0x25609513, flags, kind, 7, offset, length)
 
 
-def test_an_emulator_writes_reads_and_flushes(served: tuple[Card, socket.socket]) -> None:
+def test_nbd_client_writes_reads_and_flushes(served: tuple[Card, socket.socket]) -> None:
     card, client = served
 
     client.sendall(request(1, 512, 512) + sector(9) + request(3, 0, 0) + request(0, 512, 512))
@@ -158,7 +158,7 @@ def test_an_emulator_writes_reads_and_flushes(served: tuple[Card, socket.socket]
     assert after_cut(card)[512:1024] == sector(9)
 
 
-def test_an_emulator_that_asks_for_more_is_refused(served: tuple[Card, socket.socket]) -> None:
+def test_unsupported_nbd_request_is_refused(served: tuple[Card, socket.socket]) -> None:
     _, client = served
 
     client.sendall(request(4, 0, 512))

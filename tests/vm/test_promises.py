@@ -21,7 +21,7 @@ def found(*lines: str, following: int = 9) -> Found:
     return seen
 
 
-def test_a_clip_that_was_put_may_have_gone_on_to_the_archive() -> None:
+def test_spooled_clip_can_be_in_the_archive() -> None:
     promised = known(f"cut: put 7 {CLIP} {DIGEST}")
 
     found(f"cut: archive {CLIP} {DIGEST}").compare(promised)
@@ -38,32 +38,32 @@ def test_a_clip_that_was_put_may_have_gone_on_to_the_archive() -> None:
     ],
     ids=["gone", "changed", "acknowledged and in the spool alone"],
 )
-def test_a_clip_that_was_promised_and_is_not_there_is_lost(promise: str, there: str) -> None:
+def test_promised_clip_that_is_missing_is_lost(promise: str, there: str) -> None:
     with pytest.raises(Broken, match="lost"):
         found(there).compare(known(promise))
 
 
-def test_a_line_that_the_cut_tore_promises_nothing() -> None:
+def test_torn_line_promises_nothing() -> None:
     promised = known(f"cut: put 7 {CLIP} {DIGEST[:-1]}", "cut: put 7 ee452abe")
 
     assert promised == Known()
 
 
-def test_no_number_is_given_twice() -> None:
+def test_duplicate_sequence_number_is_reported() -> None:
     promised = known(f"cut: put 7 {CLIP} {DIGEST}")
 
     with pytest.raises(Broken, match="7 was given twice"):
         promised.take(f"cut: put 7 {CLIP.replace('e', 'd')} {DIGEST}")
 
 
-def test_the_sequence_does_not_go_back() -> None:
+def test_sequence_that_goes_back_is_reported() -> None:
     with pytest.raises(Broken, match="went back"):
         found(f"cut: spool {CLIP} {DIGEST}", following=7).compare(
             known(f"cut: put 7 {CLIP} {DIGEST}")
         )
 
 
-def test_the_device_keeps_its_key() -> None:
+def test_changed_device_key_is_reported() -> None:
     promised = known()
     found().compare(promised)
 
@@ -71,6 +71,6 @@ def test_the_device_keeps_its_key() -> None:
         found("cut: device ed25519:b", following=10).compare(promised)
 
 
-def test_nothing_lies_in_quarantine() -> None:
+def test_quarantined_clip_is_reported() -> None:
     with pytest.raises(Broken, match="set aside"):
         found("cut: strays 1 quarantine/x").compare(known())

@@ -161,7 +161,7 @@ def main() -> None:
         while True:
             more = port.read(4096)
             if not more:
-                time.sleep(0.2)  # nobody is at the other end
+                time.sleep(0.2)  # the other end is not open
                 continue
             *lines, left = (left + more).split(b"\n")
             for line in lines:
