@@ -13,10 +13,30 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from listener.errors import ConfigError
+from listener.errors import ConfigError, UsageError
 
 ShortName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
 """Short name, usable in topics and file names: 1 to 32 of a-z, 0-9 and the hyphen."""
+
+
+def check_short_name(name: str, kind: str) -> str:
+    """Return a name if it is a ``ShortName``.
+
+    Args:
+        name: from the command line.
+        kind: what bears it, for the message: "an owner", "a device".
+
+    Raises:
+        UsageError: it is not.
+    """
+    try:
+        return msgspec.convert(name, ShortName)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"{name!r} is not a valid name for {kind}",
+            "use 1 to 32 of a-z, 0-9 and the hyphen; prefer a pseudonym, since the broker sees it",
+        ) from error
+
 
 Probability = Annotated[float, Meta(gt=0, lt=1)]
 
