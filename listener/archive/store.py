@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from listener.archive.files import CLIPS, clip_path, overwrite, write_once
+from listener.archive.files import CLIPS, clip_path, overwrite, write_envelope_file
 from listener.archive.index import ClipIndex
 from listener.archive.owner_state import ORDERS, OwnerState, Tombstone
 from listener.archive.records import ClipRecord, Erased, Replayed, RowMac
@@ -73,7 +73,7 @@ class FileStore:
             if gone or (not found and self.orders.is_refused(header)):
                 raise Erased("this clip was erased")
             try:
-                fresh = write_once(self.path(header.owner, header.clip), data)
+                fresh = write_envelope_file(self.path(header.owner, header.clip), data)
             except FileExistsError as error:
                 raise Replayed("another file lies in its place") from error
             if not found:

@@ -11,7 +11,6 @@ import base64
 import binascii
 import contextlib
 import logging
-import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,11 +20,13 @@ import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
+from listener.errors import Unavailable
 from listener.ipc import control
 from listener.ipc.control import ControlClient
 from listener.mqtt import retention, topics
 from listener.mqtt.client import Message
 from listener.spool.files import FOLLOWING, TERMS
+from listener.storage.atomic import translate_os_errors, write_atomic
 
 PIN: Final = "archive.pub"
 LONGEST_FOLLOWING_BYTES: Final = 7 << 10
@@ -77,12 +78,13 @@ class InboundMessages:
         What cannot be written is said, and comes again with the next connection.
         """
         try:
-            if message.topic == self._keys:
-                self._store_key_rotation(message.payload)
-            elif (levels := topics.RETENTION.levels(message.topic)) is not None:
-                return self._set_retention(levels["owner"], message.payload)
-        except OSError as error:
-            _log.warning("what the archive says cannot be kept: %s", error.strerror)
+            with translate_os_errors(self._border):
+                if message.topic == self._keys:
+                    self._store_key_rotation(message.payload)
+                elif (levels := topics.RETENTION.levels(message.topic)) is not None:
+                    return self._set_retention(levels["owner"], message.payload)
+        except Unavailable as error:
+            _log.warning("cannot store a message of the archive: %s", error)
         return False
 
     def _store_key_rotation(self, payload: bytes) -> None:
@@ -150,15 +152,8 @@ def _write(path: Path, data: bytes) -> None:
     """Replace a file at the border, durably and whole; hear may read it where both share that."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     is_shared = path.parent.stat().st_mode & stat.S_ISGID
-    fresh = path.with_name(f".{path.name}.part")
-    fresh.unlink(missing_ok=True)
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fchmod(handle, 0o640 if is_shared else 0o600)
-        os.fsync(handle)
-    fresh.replace(path)
+    # The group reads and does not write: not shared_mode.
+    write_atomic(path, data, 0o640 if is_shared else 0o600)
 
 
 class CommandForwarder:

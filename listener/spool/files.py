@@ -7,7 +7,6 @@ say of their next keys.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
@@ -15,18 +14,17 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from listener.spool.ledger import LEDGER
 from listener.storage import atomic
+from listener.storage.atomic import PART
 
 QUARANTINE: Final = "quarantine"
 TERMS: Final = "retention.json"
 """How long owners let a clip wait here: send's own."""
 FOLLOWING: Final = "following.json"
 """What the archive carried of owners' next keys: send lays it here, hear judges it."""
-PART: Final = ".part"
-"""Ends the name of what is not written to its end."""
 
 # Of an envelope's file.
 NAME: Final = re.compile(
@@ -163,17 +161,14 @@ def write_envelope(folder: int, entry: SpoolEntry, data: bytes, stamp_s: float) 
     part = entry.name + PART
     with contextlib.suppress(FileNotFoundError):
         os.unlink(part, dir_fd=folder)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(part, flags, 0o600, dir_fd=folder)
     try:
-        with os.fdopen(handle, "wb", buffering=0) as file:
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
+        with atomic.create_file(part, folder=folder) as file:
+            file.write(data)
+            file.flush()  # a later write would change the time
+            handle = file.fileno()
             os.utime(handle, (stamp_s, stamp_s))
             atomic.chown_to_parent(handle, folder)
-            os.fchmod(handle, atomic.shared_mode(folder, 0o600) & _NOT_TO_CHANGE)
-            os.fsync(handle)
+            os.fchmod(handle, atomic.shared_mode(folder) & _NOT_TO_CHANGE)
         yield
         os.rename(part, entry.name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
@@ -181,23 +176,3 @@ def write_envelope(folder: int, entry: SpoolEntry, data: bytes, stamp_s: float) 
             os.unlink(part, dir_fd=folder)
         raise
     os.fsync(folder)
-
-
-def open_plain_file(name: str, folder: int) -> BinaryIO:
-    """Open a file to read it, and nothing that only looks like one.
-
-    Args:
-        name: of the file.
-        folder: a descriptor of the folder that it lies in.
-
-    Raises:
-        OSError: it is gone, or is a link, a pipe or a folder.
-    """
-    handle = os.open(
-        name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
-    )
-    file = os.fdopen(handle, "rb")
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "no plain file")
-    return file

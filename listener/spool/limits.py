@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from listener.config import SpoolSettings
-from listener.spool.files import QUARANTINE, SpoolEntry, open_directory, open_plain_file, scan
+from listener.spool.files import QUARANTINE, SpoolEntry, open_directory, scan
 from listener.storage import atomic
 
 Stamped: TypeAlias = Sequence[tuple[SpoolEntry, float]]
@@ -136,7 +136,7 @@ def delete_erased(aside: int, clip: str, sha256: str, longest_bytes: int) -> boo
     for entry, _ in scan(aside)[0]:
         if entry.clip != clip:
             continue
-        with open_plain_file(entry.name, aside) as file:
+        with atomic.open_plain_file(entry.name, aside) as file:
             data = file.read(longest_bytes)
         if hashlib.sha256(data).hexdigest() == sha256:
             os.unlink(entry.name, dir_fd=aside)

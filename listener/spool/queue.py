@@ -20,12 +20,12 @@ from listener.spool.files import (
     SpoolEntry,
     SpoolFolder,
     open_directory,
-    open_plain_file,
     scan,
     write_envelope,
 )
 from listener.spool.ledger import BootClock, Counts, Ledger
 from listener.spool.limits import select_expired, select_over_limit
+from listener.storage import atomic
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Spool:
         """
         try:
             with self._folder.open() as folder:
-                file = open_plain_file(entry.name, folder)
+                file = atomic.open_plain_file(entry.name, folder)
         except OSError:
             return None
         with file:

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import Unavailable
+from listener.storage.atomic import SECRET_MODE, sync_folder
 
 MOST_WAITING: Final = 1_440
 """Lines that wait for a disk that cannot be written: a day of a survey's minutes."""
 LONGEST_LINE_BYTES: Final = 1 << 20
 
 _TAIL_BYTES: Final = 1 << 16
-_MODE: Final = 0o600
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Journal:
         """Lines that were given up because too many waited."""
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            self._file = os.open(path, flags, _MODE)
+            self._file = os.open(path, flags, SECRET_MODE)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise Unavailable(f"cannot write {path}: {reason}") from error
@@ -50,7 +50,7 @@ class Journal:
             self._end = self._whole_bytes()
             os.ftruncate(self._file, self._end)
             os.fsync(self._file)
-            _sync_folder(path)
+            sync_folder(path.parent)
         except OSError as error:
             os.close(self._file)
             busy = error.errno in {errno.EWOULDBLOCK, errno.EACCES}
@@ -129,11 +129,3 @@ def read_lines(path: Path) -> Iterator[bytes]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise Unavailable(f"cannot read {path}: {reason}") from error
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,10 +1,10 @@
 """An owner's key, and her clips in the clear: files that only her own machine ever holds."""
 
-import os
 from pathlib import Path
 
 from listener.envelope.open import IDENTITY_LIMIT_BYTES, Identity, OpenedClip, parse_identities
 from listener.errors import ConfigError, EarmarkError, Unavailable
+from listener.storage.atomic import create_file
 
 
 def read_identities(path: Path) -> tuple[Identity, ...]:
@@ -52,24 +52,17 @@ def write_new(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(path, data)
+        _create(path, data)
     except OSError as error:
         raise Unavailable(f"cannot write {path}: {error.strerror}") from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+def _create(path: Path, data: bytes) -> None:
     try:
-        handle = os.open(path, flags, 0o600)
+        # Not write_once, of which a kill leaves nothing: a memory card with a FAT file system has
+        # no hard links.
+        with create_file(path) as file:
+            file.write(data)
     except FileExistsError:
         if path.is_symlink() or not path.is_file() or path.read_bytes() != data:
-            raise EarmarkError(
-                f"{path} is there already and is something else", "choose another place for it"
-            ) from None
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-    except BaseException:
-        path.unlink()
-        raise
+            raise EarmarkError(f"{path} exists with other content", "choose another name") from None

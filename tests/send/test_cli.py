@@ -58,7 +58,7 @@ def test_a_home_that_cannot_be_one_is_said(
 
     assert send(tmp_path / "file", "--once") == 69
 
-    assert "cannot use the folder" in capsys.readouterr().err
+    assert f"cannot use {tmp_path / 'file' / 'send'}: Not a directory" in capsys.readouterr().err
 
 
 def test_a_spool_that_is_no_folder_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -140,7 +140,7 @@ def test_a_disk_that_takes_nothing_stops_nothing(
 
     assert not bidding.take(term(1, 1))
 
-    assert "cannot be kept" in caplog.text
+    assert "cannot store a message of the archive" in caplog.text
 
 
 def test_clips_that_may_wait_no_longer_go_and_are_counted(

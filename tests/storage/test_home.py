@@ -239,7 +239,7 @@ def test_a_folder_that_everybody_can_write_to_is_refused(fresh: Home) -> None:
     fresh.device_key()
     fresh.path.chmod(0o777)
 
-    with pytest.raises(ConfigError, match="everybody can write"):
+    with pytest.raises(ConfigError, match="world-writable"):
         fresh.device_key()
 
 

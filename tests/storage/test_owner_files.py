@@ -13,7 +13,7 @@ def test_a_file_is_for_its_owner_alone_and_never_replaced(tmp_path: Path) -> Non
     write_new(target, b"sound")
 
     assert target.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(EarmarkError, match="something else"):
+    with pytest.raises(EarmarkError, match="exists with other content"):
         write_new(target, b"other")
     assert target.read_bytes() == b"sound"
 
@@ -22,7 +22,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     (tmp_path / "clip.flac").symlink_to(elsewhere)
 
-    with pytest.raises(EarmarkError, match="something else"):
+    with pytest.raises(EarmarkError, match="exists with other content"):
         write_new(tmp_path / "clip.flac", b"sound")
     assert not elsewhere.exists()
 
