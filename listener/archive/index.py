@@ -5,7 +5,6 @@ lock around every call, and turns SQLite's other errors into ours.
 """
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import Any, Final
 from listener.archive.owner_state import Tombstone
 from listener.archive.records import ClipRecord, Replayed, RowMac
 from listener.envelope.format import Envelope
+from listener.storage.sqlite import open_database, transaction
 
 _DAY_S: Final = 86_400
 # How far a device's clock may lie behind ours when its clip arrives: a week in the spool, and one
@@ -22,10 +22,6 @@ _DAY_S: Final = 86_400
 _PLAUSIBLE_S: Final = 8 * 86_400
 
 _SCHEMA: Final = """
-    pragma journal_mode = wal;
-    pragma synchronous = full;
-    pragma secure_delete = on;
-    pragma trusted_schema = off;
     create table if not exists clip (
         clip text primary key,
         owner text not null,
@@ -68,16 +64,8 @@ class ClipIndex:
 
     def __init__(self, path: Path, voucher: RowMac) -> None:
         self._voucher = voucher
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self.rows = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
-        try:
-            self.rows.executescript(_SCHEMA)
-            if "code" not in {row[1] for row in self.rows.execute("pragma table_info(clip)")}:
-                # An index of before there were codes.
-                self.rows.execute("alter table clip add column code text default ''")
-        except sqlite3.Error:
-            self.rows.close()
-            raise
+        # An index of before there were codes lacks the column.
+        self.rows = open_database(path, _SCHEMA, [("clip", "code", "text default ''")])
 
     def close(self) -> None:
         """Let go of the file."""
@@ -135,18 +123,16 @@ class ClipIndex:
 
     def delete(self, clips: Iterable[str]) -> None:
         """Drop rows."""
-        self.rows.execute("begin immediate")
-        self.rows.executemany("delete from clip where clip = ?", [(clip,) for clip in clips])
-        self.rows.execute("commit")
+        with transaction(self.rows):
+            self.rows.executemany("delete from clip where clip = ?", [(clip,) for clip in clips])
 
     def write_macs(self, rows: Iterable[ClipRecord]) -> None:
         """Give rows their code: their files were verified just now and say the same."""
-        self.rows.execute("begin immediate")
-        self.rows.executemany(
-            "update clip set code = ? where clip = ?",
-            [(self._voucher.compute(kept), kept.clip) for kept in rows],
-        )
-        self.rows.execute("commit")
+        with transaction(self.rows):
+            self.rows.executemany(
+                "update clip set code = ? where clip = ?",
+                [(self._voucher.compute(kept), kept.clip) for kept in rows],
+            )
 
     def page_with_mac_check(
         self,

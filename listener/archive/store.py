@@ -9,7 +9,6 @@ code that was made when its file was verified (``vouching``).
 import contextlib
 import hashlib
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,8 +20,8 @@ from listener.archive.owner_state import ORDERS, OwnerState, Tombstone
 from listener.archive.records import ClipRecord, Erased, Replayed, RowMac
 from listener.archive.repair import IndexRepair
 from listener.envelope.format import Envelope
-from listener.errors import Unavailable
 from listener.storage.atomic import make_folder
+from listener.storage.sqlite import translate_sqlite_errors
 
 _BATCH: Final = 500
 
@@ -194,15 +193,6 @@ class FileStore:
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:
-        try:
-            with self._lock:
-                yield
-        except OSError as error:
-            raise Unavailable(
-                f"cannot use the archive {self._folder}: {error.strerror or error}"
-            ) from error
-        except sqlite3.Error as error:
-            raise Unavailable(
-                f"cannot use the index of the archive {self._folder}: {error}",
-                "if it is damaged, move it away: it is made again from the clips",
-            ) from error
+        hint = "if its index is damaged, move index.sqlite away: it is made again from the clips"
+        with translate_sqlite_errors(f"the archive {self._folder}", hint), self._lock:
+            yield

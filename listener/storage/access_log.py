@@ -6,9 +6,7 @@ serves, and somebody who reports an incident beside it. What a row means, ``righ
 
 import contextlib
 import hashlib
-import os
 import secrets
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,15 +17,12 @@ from typing import Any, Final
 import msgspec
 
 from listener.envelope.format import format_timestamp
-from listener.errors import Unavailable
 from listener.rights.hash_chain import ORIGIN, LogBody, LogHead, LogRow, Outcome, row_hash
+from listener.storage.sqlite import open_database, transaction, translate_sqlite_errors
 
 ACCESS_LOG: Final = "access.sqlite"
 
 _SCHEMA: Final = """
-    pragma journal_mode = wal;
-    pragma synchronous = full;
-    pragma trusted_schema = off;
     create table if not exists row (
         n integer primary key,
         owner text not null,
@@ -68,15 +63,7 @@ class AccessLog:
         self._wall_s = wall_s
         self._lock = threading.Lock()
         with self._available():
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._rows = sqlite3.connect(
-                path, isolation_level=None, timeout=10, check_same_thread=False
-            )
-            try:
-                self._rows.executescript(_SCHEMA)
-            except sqlite3.Error:
-                self._rows.close()
-                raise
+            self._rows = open_database(path, _SCHEMA)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -85,7 +72,7 @@ class AccessLog:
 
     def append(self, entry: LogEntry) -> LogHead:
         """Write a row; when this returns, it outlives a power cut."""
-        with self._available(), self._lock, self._transaction():
+        with self._available(), self._lock, transaction(self._rows):
             before = self._head()
             body = LogBody(
                 n=before.n + 1,
@@ -160,25 +147,7 @@ class AccessLog:
         return LogHead(n=row[0], hash=row[1]) if row else LogHead(n=0, hash=ORIGIN)
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._rows.execute("begin immediate")
-        try:
-            yield
-        except BaseException:
-            self._rows.execute("rollback")
-            raise
-        self._rows.execute("commit")
-
-    @contextlib.contextmanager
     def _available(self) -> Iterator[None]:
-        try:
+        hint = "if it is damaged, move it away and keep it: a new chain begins, and owners see it"
+        with translate_sqlite_errors(f"the access log {self._path}", hint):
             yield
-        except OSError as error:
-            raise Unavailable(f"cannot use the access log {self._path}: {error.strerror}") from (
-                error
-            )
-        except sqlite3.Error as error:
-            raise Unavailable(
-                f"cannot use the access log {self._path}: {error}",
-                "if it is damaged, move it away and keep it: a new chain begins, and owners see it",
-            ) from error

@@ -24,6 +24,7 @@ from listener.storage.atomic import (
     write_once,
 )
 from listener.storage.home import Home
+from listener.storage.sqlite import open_database
 
 KILLED = """
 import os, signal, sys
@@ -251,6 +252,7 @@ def test_files_of_root_belong_to_the_folder_owner(tmp_path: Path) -> None:
 
     write_atomic(tmp_path / "atomic", b"")
     write_once(tmp_path / "once", b"")
+    open_database(tmp_path / "base", "create table t (a)").close()
 
     assert {path.stat().st_uid for path in tmp_path.iterdir()} == {SOMEBODY}
 
