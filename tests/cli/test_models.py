@@ -270,7 +270,7 @@ def test_a_licence_that_is_no_line_is_refused(add: Add, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(("file", "code"), [("absent.onnx", 69), (".", 69), ("\0", 2)])
-def test_a_file_that_cannot_be_read_is_said(
+def test_journal_that_cannot_be_read_is_unavailable(
     file: str, code: int, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = "--name=pineapple"

@@ -133,7 +133,7 @@ def test_open_plain_file_refuses_folders_and_pipes(tmp_path: Path) -> None:
                 open_plain_file(name, folder)
 
 
-def test_what_a_killed_writer_left_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_part_file_of_a_killed_writer_is_replaced(tmp_path: Path) -> None:
     (tmp_path / ".roster.json.part").write_bytes(b"half")
 
     write_atomic(tmp_path / "roster.json", b"whole", 0o640)
@@ -142,12 +142,12 @@ def test_what_a_killed_writer_left_is_in_nobodys_way(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "roster.json").stat().st_mode) == 0o640
 
 
-def test_writing_into_a_missing_folder_is_said(tmp_path: Path) -> None:
+def test_writing_into_a_missing_folder_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot use"):
         write_atomic(tmp_path / "missing" / "file", b"")
 
 
-def test_a_folder_is_for_its_owner_and_is_not_made_twice(tmp_path: Path) -> None:
+def test_folder_has_mode_0700_and_an_existing_one_stays(tmp_path: Path) -> None:
     make_folder(tmp_path / "one" / "two")
     (tmp_path / "one" / "two" / "file").write_text("kept")
     make_folder(tmp_path / "one" / "two")
@@ -156,21 +156,21 @@ def test_a_folder_is_for_its_owner_and_is_not_made_twice(tmp_path: Path) -> None
     assert (tmp_path / "one" / "two" / "file").read_text() == "kept"
 
 
-def test_a_folder_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
+def test_world_writable_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
 
     with pytest.raises(ConfigError, match="world-writable"):
         make_folder(tmp_path)
 
 
-def test_a_folder_below_a_file_is_said(tmp_path: Path) -> None:
+def test_folder_below_a_file_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(Unavailable, match="cannot use"):
         make_folder(tmp_path / "file" / "home")
 
 
-def test_of_two_who_want_a_lock_the_second_waits_for_the_first(tmp_path: Path) -> None:
+def test_hold_lock_waits_for_the_holder(tmp_path: Path) -> None:
     said: list[str] = []
 
     def second() -> None:
@@ -188,7 +188,7 @@ def test_of_two_who_want_a_lock_the_second_waits_for_the_first(tmp_path: Path) -
     assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
 
 
-def test_a_lock_is_given_back_by_whoever_fails(tmp_path: Path) -> None:
+def test_lock_is_released_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), hold_lock(tmp_path / "lock"):
         raise ZeroDivisionError
 
@@ -196,7 +196,7 @@ def test_a_lock_is_given_back_by_whoever_fails(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+def test_lock_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(OSError, match="lock"), hold_lock(tmp_path / "lock"):
@@ -228,7 +228,9 @@ def opened(path: Path) -> Iterator[int]:
         (0o2710, 0o600, 0o660),
     ],
 )
-def test_the_setgid_bit_shares(tmp_path: Path, folder_mode: int, mode: int, expected: int) -> None:
+def test_setgid_folder_shares_new_files_with_its_group(
+    tmp_path: Path, folder_mode: int, mode: int, expected: int
+) -> None:
     tmp_path.chmod(folder_mode)
 
     with opened(tmp_path) as folder:
@@ -236,7 +238,7 @@ def test_the_setgid_bit_shares(tmp_path: Path, folder_mode: int, mode: int, expe
 
 
 @by_root
-def test_root_gives_its_files_to_the_folders_owner(tmp_path: Path) -> None:
+def test_chown_to_parent_gives_root_files_to_the_owner(tmp_path: Path) -> None:
     os.chown(tmp_path, SOMEBODY, -1)
     (tmp_path / "file").touch()
 
@@ -258,7 +260,7 @@ def test_files_of_root_belong_to_the_folder_owner(tmp_path: Path) -> None:
 
 
 @by_root
-def test_root_gives_away_no_file_that_has_another_name(tmp_path: Path) -> None:
+def test_chown_to_parent_skips_a_file_with_two_links(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "shadow").touch()
     os.link(tmp_path / "shadow", tmp_path / "theirs" / "lock")
@@ -271,7 +273,7 @@ def test_root_gives_away_no_file_that_has_another_name(tmp_path: Path) -> None:
 
 
 @by_root
-def test_what_root_does_in_a_home_its_user_can_read(tmp_path: Path) -> None:
+def test_home_used_by_root_stays_readable_by_its_user(tmp_path: Path) -> None:
     os.chown(tmp_path, SOMEBODY, -1)
     home = Home(tmp_path)
 

@@ -4,13 +4,13 @@ from hypothesis import strategies as st
 from listener.system.backoff import Backoff
 
 
-def test_waits_double_up_to_the_longest() -> None:
+def test_delays_double_up_to_the_limit() -> None:
     backoff = Backoff(0.5, 3.0)
 
     assert [backoff.next_delay_s() for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
 
 
-def test_after_a_success_the_first_wait_comes_again() -> None:
+def test_reset_restarts_with_the_first_delay() -> None:
     backoff = Backoff(0.5, 30.0)
     backoff.next_delay_s()
     backoff.next_delay_s()
@@ -21,7 +21,7 @@ def test_after_a_success_the_first_wait_comes_again() -> None:
 
 
 @given(spread=st.floats(0, 1), tries=st.integers(1, 20))
-def test_a_spread_wait_is_shorter_by_no_more_than_its_spread(spread: float, tries: int) -> None:
+def test_spread_bounds_the_reduction_of_a_delay(spread: float, tries: int) -> None:
     spread_out, plain = Backoff(0.1, 30.0, spread=spread), Backoff(0.1, 30.0)
 
     for _ in range(tries):
@@ -29,7 +29,7 @@ def test_a_spread_wait_is_shorter_by_no_more_than_its_spread(spread: float, trie
         assert most_s * (1 - spread) <= wait_s <= most_s
 
 
-def test_two_that_lost_the_same_thing_do_not_come_back_together() -> None:
+def test_spread_separates_two_clients() -> None:
     one, other = Backoff(1.0, 30.0, spread=0.5), Backoff(1.0, 30.0, spread=0.5)
 
     assert [one.next_delay_s() for _ in range(5)] != [other.next_delay_s() for _ in range(5)]

@@ -18,7 +18,7 @@ from listener.system.findings import LONGEST_BYTES, Check, Finding, from_json, t
         ),
     )
 )
-def test_a_finding_comes_back_from_its_line(finding: Finding) -> None:
+def test_finding_survives_json(finding: Finding) -> None:
     line = to_json(finding)
 
     assert "\n" not in line
@@ -26,7 +26,7 @@ def test_a_finding_comes_back_from_its_line(finding: Finding) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_finding_or_a_value_error(data: bytes) -> None:
+def test_any_bytes_parse_or_raise_value_error(data: bytes) -> None:
     try:
         from_json(data)
     except ValueError:
@@ -43,19 +43,19 @@ def test_any_bytes_are_a_finding_or_a_value_error(data: bytes) -> None:
         b"[" * 3_000,
     ],
 )
-def test_what_is_no_finding_is_refused(line: bytes) -> None:
+def test_other_json_is_not_a_finding(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"not a finding|longer"):
         from_json(line)
 
 
-def test_people_read_the_hint_below_what_was_found() -> None:
+def test_text_has_the_hint_on_the_second_line() -> None:
     finding = Finding(check="swap", verdict="warn", text="it is on", hint="swapoff -a")
 
     assert to_text(finding) == "warn  swap        it is on\n                  swapoff -a"
     assert to_text(Finding(check="key", verdict="ok", text="there")) == "ok    key         there"
 
 
-def test_a_check_says_what_all_of_its_findings_have_in_common() -> None:
+def test_findings_have_the_facts_of_their_check() -> None:
     look = Check("swap", {"areas": 1, "known": False})
 
     assert look.ok("off") == Finding(

@@ -229,7 +229,7 @@ def test_a_recording_that_breaks_off_is_a_gap_and_exit_1_and_the_next_is_heard(
         (["--microphone", "gone.wav"], 69, "there is no file gone.wav", ""),
         (["--microphone", f"{COMMAND},"], 2, "a recording's name is empty", "commas"),
         (["--microphone", COMMAND, "--mute", "5"], 2, "'5' does not say when", "40-50"),
-        (["--microphone", COMMAND, "--channel", "1"], 2, "none of them is number 1", "from 0"),
+        (["--microphone", COMMAND, "--channel", "1"], 2, "and not channel 1", "from 0"),
         (["--microphone", COMMAND, "--channel", "-1"], 2, "channels count from 0", ""),
         (["--microphone", COMMAND, "--word", "nobody"], 78, "nobody", ""),
         (["--microphone", COMMAND, "--keeper", "bo"], 78, "'bo' is not in the roster", "owner add"),
@@ -257,7 +257,7 @@ def test_a_device_without_a_keeper_says_how_to_get_one(speaker: Speaker) -> None
     ended = speaker.run("--microphone", COMMAND)
 
     assert ended.returncode == 78
-    assert "this device has no keeper" in ended.stderr
+    assert "no keeper is configured" in ended.stderr
     assert "earmark owner add" in ended.stderr
 
 

@@ -35,20 +35,20 @@ def machine(root: Path, listing: str = LISTING, *hearing: int) -> Path:
     return root
 
 
-def test_cards_that_only_play_are_left_out(tmp_path: Path) -> None:
+def test_playback_only_cards_are_left_out(tmp_path: Path) -> None:
     assert capture_cards(machine(tmp_path, LISTING, 1, 2)) == (MEMS, WEBCAM)
 
 
 @pytest.mark.parametrize("listing", ["--- no soundcards ---\n", "", "\x00nonsense"])
-def test_no_cards_are_none(tmp_path: Path, listing: str) -> None:
+def test_empty_card_list_has_no_cards(tmp_path: Path, listing: str) -> None:
     assert capture_cards(machine(tmp_path, listing)) == ()
 
 
-def test_a_machine_without_alsa_has_none(tmp_path: Path) -> None:
+def test_machine_without_alsa_has_no_cards(tmp_path: Path) -> None:
     assert capture_cards(tmp_path) == ()
 
 
-def test_a_card_that_vanishes_while_it_is_looked_at_cannot_hear(tmp_path: Path) -> None:
+def test_card_that_disappears_during_the_scan_is_left_out(tmp_path: Path) -> None:
     root = machine(tmp_path, LISTING, 1)
     (root / "proc" / "asound" / "card2" / "pcm0p").rmdir()
     (root / "proc" / "asound" / "card2").rmdir()
@@ -69,26 +69,28 @@ def test_a_card_that_vanishes_while_it_is_looked_at_cannot_hear(tmp_path: Path) 
         ("somebody's", (MEMS, WEBCAM)),
     ],
 )
-def test_what_is_not_meant_is_named(wanted: str, others: tuple[SoundCard, ...]) -> None:
+def test_other_cards_excludes_the_configured_card(
+    wanted: str, others: tuple[SoundCard, ...]
+) -> None:
     assert other_cards((MEMS, WEBCAM), wanted) == others
 
 
 @pytest.mark.parametrize("wanted", ["default", "0", "webcam", "hw:2,0"])
-def test_the_only_card_is_the_one_that_is_meant(wanted: str) -> None:
+def test_only_card_is_the_default(wanted: str) -> None:
     assert other_cards((WEBCAM,), wanted) == ()
 
 
 @pytest.mark.parametrize("wanted", ["earmark_microphone", "earmark", "hw:1,0"])
-def test_the_only_card_is_another_where_the_settings_name_one(wanted: str) -> None:
+def test_only_card_is_other_if_another_is_configured(wanted: str) -> None:
     assert other_cards((WEBCAM,), wanted) == (WEBCAM,)
 
 
-def test_a_name_that_fits_two_cards_means_neither() -> None:
+def test_ambiguous_name_excludes_no_card() -> None:
     twin = SoundCard(3, "Webcam_1", WEBCAM.names)
 
     assert other_cards((WEBCAM, twin), "c270") == (WEBCAM, twin)
 
 
-def test_a_card_is_said_as_a_person_looks_for_it() -> None:
+def test_card_text_has_id_and_name() -> None:
     assert str(WEBCAM) == "Webcam (USB-Audio - HD Webcam C270)"
     assert str(SoundCard(0, "x", ())) == "x"

@@ -39,7 +39,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     made.close()
 
 
-def test_ready_status_and_stopping_are_told_in_order(supervisor: Supervisor) -> None:
+def test_ready_status_and_stopping_are_sent_in_order(supervisor: Supervisor) -> None:
     service = Notifier({"NOTIFY_SOCKET": supervisor.path}, lambda: 0.0)
 
     service.ready("listening\nfor alexa")
@@ -53,7 +53,7 @@ def test_ready_status_and_stopping_are_told_in_order(supervisor: Supervisor) -> 
     ]
 
 
-def test_life_is_proven_at_half_the_time_granted(supervisor: Supervisor) -> None:
+def test_watchdog_is_pinged_at_half_its_interval(supervisor: Supervisor) -> None:
     now = [0.0]
     service = Notifier(
         {"NOTIFY_SOCKET": supervisor.path, "WATCHDOG_USEC": "10000000"}, lambda: now[0]
@@ -74,7 +74,7 @@ def test_life_is_proven_at_half_the_time_granted(supervisor: Supervisor) -> None
         {"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "1"},
     ],
 )
-def test_no_life_is_proven_to_who_does_not_ask(
+def test_watchdog_is_not_pinged_unless_requested(
     supervisor: Supervisor, asked: dict[str, str]
 ) -> None:
     service = Notifier({"NOTIFY_SOCKET": supervisor.path, **asked}, lambda: 0.0, pid=4_711)
@@ -84,13 +84,13 @@ def test_no_life_is_proven_to_who_does_not_ask(
     assert supervisor.heard() == []
 
 
-def test_a_supervisor_who_left_or_never_was_stops_nobody(tmp_path: Path) -> None:
+def test_missing_supervisor_raises_nothing(tmp_path: Path) -> None:
     Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")}, lambda: 0.0).ready()
     Notifier({"NOTIFY_SOCKET": "@earmark-nobody"}, lambda: 0.0).ready()
     Notifier({}, lambda: 0.0).ready()
 
 
-def test_a_signal_asks_for_the_end_and_handlers_are_put_back() -> None:
+def test_signal_requests_stop_and_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGTERM)
     stop = StopSignal()
 
@@ -103,7 +103,7 @@ def test_a_signal_asks_for_the_end_and_handlers_are_put_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_waiting_ends_at_once_when_the_end_is_asked_for() -> None:
+def test_wait_ends_at_once_when_stop_is_requested() -> None:
     stop = StopSignal()
     asker = threading.Thread(target=stop.request)
 
@@ -113,11 +113,11 @@ def test_waiting_ends_at_once_when_the_end_is_asked_for() -> None:
     asker.join()
 
 
-def test_waiting_for_the_past_returns_at_once() -> None:
+def test_negative_wait_returns_at_once() -> None:
     assert not StopSignal().wait(-1.0)
 
 
-def test_credentials_take_the_place_of_the_files_that_settings_name(tmp_path: Path) -> None:
+def test_credentials_replace_configured_files(tmp_path: Path) -> None:
     settings = BrokerSettings(ca_file="/etc/earmark/tls/ca.crt", key_file="/etc/earmark/tls/me.key")
     (tmp_path / "tls_me.key").touch()
     (tmp_path / "me.key").touch()
@@ -129,7 +129,7 @@ def test_credentials_take_the_place_of_the_files_that_settings_name(tmp_path: Pa
     assert found.certificate_file is None
 
 
-def test_without_credentials_settings_stay_as_they_are(tmp_path: Path) -> None:
+def test_settings_are_unchanged_without_credentials(tmp_path: Path) -> None:
     settings = BrokerSettings(key_file=str(tmp_path / "me.key"))
 
     assert with_credentials(settings, {}) == settings

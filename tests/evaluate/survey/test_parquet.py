@@ -100,6 +100,6 @@ def test_a_damaged_file_is_refused_and_nothing_else(tmp_path: Path, seed: int) -
         assert "cannot read" in str(error)  # noqa: PT017 - some damage cannot be seen
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_journal_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot write"):
         write_parquet([], tmp_path / "missing" / "a.parquet")
