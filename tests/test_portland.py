@@ -79,7 +79,7 @@ def test_no_message_sends_a_clip_elsewhere_or_another(
     sender = Sender(
         ClipDelivery(spool, "hall", 0.5),
         broker,
-        bidding=InboundMessages(home.path, "hall"),
+        inbound=InboundMessages(home.path, "hall"),
         monotonic_s=clock,
     )
     broker.happens += [ConnectedEvent(BrokerLimits(), "5")]
@@ -210,18 +210,18 @@ def _identity(secret: str) -> Identity:
 
 def test_nobody_but_the_owner_moves_a_speaker_on_to_another_key(household: "Household") -> None:
     everybody = Everybody(household)
-    bidding = InboundMessages(household.home.path, "hall")
+    inbound = InboundMessages(household.home.path, "hall")
     following = RosterUpdater(household.home, "hall", household.device_key)
     before = household.home.roster()
     forged = [one.encode() for one in everybody.forgeries()]
 
     for payload in [b"[%b]" % one for one in forged] + [b"[%b]" % b",".join(forged)]:
-        bidding.take(Message("earmark/v1/keys/hall", payload, retain=True))
+        inbound.take(Message("earmark/v1/keys/hall", payload, retain=True))
         assert (household.home.path / "spool" / "following.json").read_bytes() == payload
         assert following() == before
 
     true = everybody.says(everybody.ada.agreement(), everybody.next).encode()
-    bidding.take(Message("earmark/v1/keys/hall", b"[%b]" % true, retain=True))
+    inbound.take(Message("earmark/v1/keys/hall", b"[%b]" % true, retain=True))
     attributed = Keeper("ada", following).attribute(_clip(b"\0" * 64))
     assert attributed is not None
     assert attributed.owner.recipient == everybody.next.recipient

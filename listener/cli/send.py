@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         spool = Spool(home / "spool", settings.spool)
         if arguments.release:
             print(f"released {spool.restore()} clips from quarantine")
-        courier = ClipDelivery(spool, settings.device.name, settings.spool.retry_s)
+        delivery = ClipDelivery(spool, settings.device.name, settings.spool.retry_s)
         broker = PahoBroker(
             with_credentials(settings.broker, os.environ),
             f"d-{settings.device.name}",
@@ -69,18 +69,18 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         )
         with systemd.StopSignal().on_signals() as stop:
             if arguments.once:
-                return _once(Sender(courier, broker), stop, arguments.patience)
+                return _once(Sender(delivery, broker), stop, arguments.patience)
             notice_socket = NoticeSocket(home / SOCKET)
             controller = ControlClient(home / control.SOCKET)
             try:
                 notifier = systemd.Notifier(os.environ, time.monotonic)
                 notifier.ready()
                 Sender(
-                    courier,
+                    delivery,
                     broker,
                     notice_socket=notice_socket,
                     controller=controller,
-                    bidding=InboundMessages(home, settings.device.name),
+                    inbound=InboundMessages(home, settings.device.name),
                     service=notifier,
                     version=partial(_shown, Path(settings.update.folder) / state.FILE),
                 ).run(stop)
@@ -102,10 +102,12 @@ def _shown(path: Path) -> VersionReport:
 
 def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
     empty = sender.drain(stop, patience_s)
-    courier = sender.courier
-    print(f"sent {courier.arrived}, set aside {courier.quarantined}, waiting {courier.waiting()}")
+    delivery = sender.delivery
+    print(
+        f"sent {delivery.arrived}, set aside {delivery.quarantined}, waiting {delivery.waiting()}"
+    )
     if empty:
-        return 0 if courier.quarantined == 0 else 1
+        return 0 if delivery.quarantined == 0 else 1
     if sender.was_connected:
         raise Unavailable(
             "the archive does not acknowledge", "is it running, and does it know this device?"

@@ -21,13 +21,13 @@ def nobody(tmp_path: Path, unused_port: int) -> str:
     return str(config)
 
 
-def test_an_empty_spool_is_sent_at_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_once_with_an_empty_spool_succeeds(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert send(home, "--once") == 0
 
     assert capsys.readouterr().out == "sent 0, set aside 0, waiting 0\n"
 
 
-def test_without_a_broker_it_says_so_and_what_to_look_at(
+def test_once_without_a_broker_fails_with_a_hint(
     home: Path, nobody: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Spool(home / "spool", SpoolSettings()).put(str(uuid.uuid4()), "ada", 1, b"sealed")
@@ -39,7 +39,7 @@ def test_without_a_broker_it_says_so_and_what_to_look_at(
     assert "earmark: hint: look at broker.host and broker.port" in said.err
 
 
-def test_what_was_set_aside_is_brought_back_on_request(
+def test_release_restores_quarantined_clips(
     home: Path, nobody: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spool = Spool(home / "spool", SpoolSettings())
@@ -51,9 +51,7 @@ def test_what_was_set_aside_is_brought_back_on_request(
     assert len(spool.waiting()) == 1
 
 
-def test_a_home_that_cannot_be_one_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unusable_home_is_unavailable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("in the way", "utf-8")
 
     assert send(tmp_path / "file", "--once") == 69
@@ -61,7 +59,9 @@ def test_a_home_that_cannot_be_one_is_said(
     assert f"cannot use {tmp_path / 'file' / 'send'}: Not a directory" in capsys.readouterr().err
 
 
-def test_a_spool_that_is_no_folder_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_spool_that_is_not_a_folder_is_unavailable(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (home / "spool").write_text("in the way", "utf-8")
 
     assert send(home, "--once") == 69
