@@ -170,7 +170,7 @@ def test_a_clip_is_found_without_the_index(
     assert find_envelope_file(folder, household.header(2).clip) is None
 
 
-def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / "pipe")
 

@@ -66,4 +66,4 @@ def test_spool_that_is_not_a_folder_is_unavailable(
 
     assert send(home, "--once") == 69
 
-    assert "cannot look into the spool" in capsys.readouterr().err
+    assert "cannot read the spool" in capsys.readouterr().err
