@@ -1,9 +1,7 @@
-"""Every configuration key, with its unit, range and default. Pure.
+"""Configuration: every key with its unit, range and default, and the reader of its TOML. Pure.
 
 Times are in seconds here and in samples elsewhere. ``docs/reference/earmark.example.toml`` is an
-annotated example.
-
-A file of settings, read: TOML in, ``Config`` out; what is wrong is said by its key. Pure.
+annotated example; ``docs/reference/configuration.md`` is generated from the docstrings here.
 """
 
 import difflib
@@ -13,10 +11,30 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from listener.errors import ConfigError
+from listener.errors import ConfigError, UsageError
 
 ShortName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
 """Short name, usable in topics and file names: 1 to 32 of a-z, 0-9 and the hyphen."""
+
+
+def check_short_name(name: str, kind: str) -> str:
+    """Return a name if it is a ``ShortName``.
+
+    Args:
+        name: from the command line.
+        kind: what bears it, for the message: "an owner", "a device".
+
+    Raises:
+        UsageError: it is not.
+    """
+    try:
+        return msgspec.convert(name, ShortName)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"{name!r} is not a valid name for {kind}",
+            "use 1 to 32 of a-z, 0-9 and the hyphen; prefer a pseudonym, since the broker sees it",
+        ) from error
+
 
 Probability = Annotated[float, Meta(gt=0, lt=1)]
 
@@ -249,32 +267,32 @@ def parse_settings(text: str, source: str) -> Config:
 
     Args:
         text: TOML.
-        source: where it came from, for messages.
+        source: name of the file, for messages.
 
     Raises:
-        ConfigError: not TOML, an unknown key (the hint names the nearest right one), a value out
-            of its range, or settings that contradict each other.
+        ConfigError: not TOML, an unknown key (the hint names the nearest valid one), a value out
+            of its range, or values that contradict each other.
     """
     try:
         raw = tomllib.loads(text)
-        stray = _find_unknown_key(raw, Config, ())
+        unknown = _find_unknown_key(raw, Config, ())
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not TOML: {error}") from error
     except (ValueError, RecursionError) as error:
         # Python's own limits: digits of a number, depth of brackets.
         raise ConfigError(f"{source} has a number too long or brackets too deep") from error
-    if stray is not None:
-        raise ConfigError(f"{source}: there is no setting {'.'.join(stray)}", _suggest_key(stray))
+    if unknown is not None:
+        raise ConfigError(f"{source}: unknown key {'.'.join(unknown)}", _suggest_key(unknown))
     try:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
         expected, _, path = str(error).partition(" - at `$.")
         where = f"{path.rstrip('`')}: " if path else ""
-        hint = "docs/reference/earmark.example.toml lists each setting with its range"
+        hint = "see docs/reference/earmark.example.toml for each key and its range"
         if "{1,32}" in expected:
             expected, hint = (
                 "not a short name",
-                "short names are 1 to 32 of a-z, 0-9 and the hyphen",
+                "use 1 to 32 of a-z, 0-9 and the hyphen",
             )
         raise ConfigError(f"{source}: {where}{expected[0].lower()}{expected[1:]}", hint) from error
     _check_consistency(config, source)
@@ -282,45 +300,45 @@ def parse_settings(text: str, source: str) -> Config:
 
 
 def _check_consistency(config: Config, source: str) -> None:
-    """Refuse settings that are each in range and make no sense together."""
+    """Refuse values that are each in range and contradict each other."""
     if config.clip.pre_roll_s > config.clip.ring_s:
         raise ConfigError(
             f"{source}: clip.pre_roll_s is longer than clip.ring_s",
-            "sound older than the ring no longer exists; shorten the one or lengthen the other",
+            "shorten clip.pre_roll_s or lengthen clip.ring_s: the ring buffer holds no older audio",
         )
     if config.mute.switch == "gpio" and config.mute.line is None:
         raise ConfigError(
-            f"{source}: mute.switch is gpio, and there is no mute.line",
-            "mute.line is the line's offset on mute.chip, such as 27, or its name",
+            f"{source}: mute.switch is gpio, and mute.line is missing",
+            "set mute.line to the line's offset on mute.chip, such as 27, or to its name",
         )
     if config.lamp.kind == "gpio" and config.lamp.line is None:
         raise ConfigError(
-            f"{source}: lamp.kind is gpio, and there is no lamp.line",
-            "lamp.line is the line's offset on lamp.chip, such as 12, or its name",
+            f"{source}: lamp.kind is gpio, and lamp.line is missing",
+            "set lamp.line to the line's offset on lamp.chip, such as 12, or to its name",
         )
     if config.chime.on_wake and config.clip.pre_roll_s > 0:
         raise ConfigError(
             f"{source}: chime.on_wake needs clip.pre_roll_s = 0",
-            "no clip spans the chime: it begins after it, so there is nothing before the wake",
+            "set clip.pre_roll_s to 0: a clip begins after the chime",
         )
     if len(set(config.wake.words)) < len(config.wake.words):
-        raise ConfigError(f"{source}: wake.words names a model twice", "once is enough")
+        raise ConfigError(f"{source}: wake.words names a model twice", "remove one of them")
     idle = config.wake.thresholds.keys() - set(config.wake.words)
     if idle:
         raise ConfigError(
             f"{source}: wake.thresholds has {min(idle)}, which wake.words does not",
-            f"wake.words are {', '.join(config.wake.words)}",
+            f"use one of wake.words: {', '.join(config.wake.words)}",
         )
     for name, section in (("broker", config.broker), ("archive", config.archive)):
         if (section.certificate_file is None) != (section.key_file is None):
             raise ConfigError(
                 f"{source}: {name}.certificate_file and {name}.key_file belong together",
-                "give both, or neither",
+                "set both, or neither",
             )
     if config.spool.oldest_s > config.clip.keep_days * _DAY_S:
         raise ConfigError(
             f"{source}: spool.oldest_s is longer than clip.keep_days",
-            "a clip would wait in the spool for longer than it may be kept anywhere",
+            "lower spool.oldest_s to at most clip.keep_days, in seconds",
         )
 
 
@@ -340,23 +358,23 @@ def _find_unknown_key(raw: dict[str, Any], section: type[Settings], path: _Path)
     return None
 
 
-def _suggest_key(stray: _Path) -> str:
-    """Name the right key that the reader most likely meant."""
-    *path, key = stray
+def _suggest_key(unknown: _Path) -> str:
+    """Name the valid key that the reader most likely meant."""
+    *path, key = unknown
     known: list[_Path] = [(name,) for name in Config.__struct_fields__]
     for name, inner in _sections(Config).items():
         known += [(name, field) for field in inner.__struct_fields__]
-    # The right key in the wrong section is as common a slip as a misspelt one.
-    same = [right for right in known if right[-1] == key]
+    # A valid key in the wrong section is as common a mistake as a misspelt one.
+    same = [valid for valid in known if valid[-1] == key]
     if same:
         return f"did you mean {'.'.join(same[0])}?"
-    siblings = {right[-1]: right for right in known if list(right[:-1]) == path}
-    everywhere = {right[-1]: right for right in known}
+    siblings = {valid[-1]: valid for valid in known if list(valid[:-1]) == path}
+    everywhere = {valid[-1]: valid for valid in known}
     for candidates, cutoff in ((siblings, 0.75), (everywhere, 0.75), (siblings, 0.6)):
         near = difflib.get_close_matches(key, candidates, n=1, cutoff=cutoff)
         if near:
             return f"did you mean {'.'.join(candidates[near[0]])}?"
-    return f"the keys here are {', '.join(siblings)}"
+    return f"use one of {', '.join(siblings)}"
 
 
 def _sections(parent: type[Settings]) -> dict[str, type[Settings]]:

@@ -1,7 +1,7 @@
-"""Digests for what hear runs, by the library that signs: cryptography, which is loaded anyway.
+"""Hash functions for code that hear runs, from cryptography, which hear loads in any case.
 
-Python's hashlib loads the system's OpenSSL beside the one that cryptography has in it: 3.3 MiB, of
-which hear has none to spare. Where memory is no matter, hashlib is as good.
+Python's hashlib loads the system's OpenSSL beside the one inside cryptography: 3.3 MiB, which does
+not fit hear's memory limit. Other processes may use hashlib.
 """
 
 import os
@@ -20,27 +20,27 @@ def sha512(data: bytes | memoryview) -> bytes:
 
 
 def md5(data: bytes | memoryview) -> bytes:
-    """Return the 16 bytes of MD5 (RFC 1321), where a format wants it: it proves nothing."""
+    """Return the 16 bytes of MD5 (RFC 1321), for formats that contain it; not for security."""
     return _digest(hashes.MD5(), data)  # noqa: S303 - FLAC's own check against damage, not malice
 
 
 def hmac_sha256(key: bytes, data: bytes) -> bytes:
     """Return the 32 bytes of HMAC with SHA-256 (RFC 2104)."""
-    made = hmac.HMAC(key, hashes.SHA256())
-    made.update(data)
-    return made.finalize()
+    context = hmac.HMAC(key, hashes.SHA256())
+    context.update(data)
+    return context.finalize()
 
 
 def compare_digests(one: bytes, other: bytes) -> bool:
-    """Compare in a time that does not tell where they differ: under a key that nobody knows.
+    """Compare in a time that does not depend on where they differ: by their HMACs, random key.
 
-    (Python's ``hmac.compare_digest`` and cryptography's ``constant_time`` bring hashlib.)
+    (Python's ``hmac.compare_digest`` and cryptography's ``constant_time`` import hashlib.)
     """
     key = os.urandom(32)
     return hmac_sha256(key, one) == hmac_sha256(key, other)
 
 
 def _digest(kind: hashes.HashAlgorithm, data: bytes | memoryview) -> bytes:
-    made = hashes.Hash(kind)
-    made.update(data)
-    return made.finalize()
+    context = hashes.Hash(kind)
+    context.update(data)
+    return context.finalize()

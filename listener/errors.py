@@ -1,39 +1,40 @@
-"""Every error Earmark raises on purpose, each named for what its catcher does.
+"""Errors that Earmark raises on purpose: message, hint and exit code.
 
-Only ``cli.py`` and the loops of the verbs catch them. The message says what and where, in lower
-case and without a full stop; the hint says what to do.
+``listener.cli`` and the loops of the services catch them; everything else lets them pass. The
+message states what is wrong and where, in lower case and without a full stop; the hint is one
+imperative.
 """
 
 import errno
 from typing import Final
 
-_WHAT_TO_DO: Final = {
-    number: advice
-    for advice, numbers in (
-        ("look whether it is spelt right, and mounted", (errno.ENOENT,)),
-        ("ls -l says whose it is", (errno.EACCES, errno.EPERM)),
-        ("it is a folder; name a file", (errno.EISDIR,)),
-        ("something in its path is a file and no folder", (errno.ENOTDIR,)),
-        ("it is there already; name another, or move it away", (errno.EEXIST,)),
-        ("a link is not followed; name what it leads to", (errno.ELOOP,)),
-        ("make room on that disk", (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)),
-        ("what is there can only be read; name another place", (errno.EROFS,)),
-        ("the disk or the device fails; dmesg says more", (errno.EIO,)),
-        ("is it plugged in? dmesg says when it came and went", (errno.ENODEV, errno.ENXIO)),
-        ("another program uses it", (errno.EBUSY,)),
-        ("another program listens there; ss -ltnp says which", (errno.EADDRINUSE,)),
-        ("nothing listens there; is it started?", (errno.ECONNREFUSED,)),
-        ("too many files are open; is something stuck?", (errno.EMFILE, errno.ENFILE)),
+_SYSTEM_HINTS: Final = {
+    number: hint
+    for hint, numbers in (
+        ("check the spelling, and that the file system is mounted", (errno.ENOENT,)),
+        ("check owner and permissions with ls -l", (errno.EACCES, errno.EPERM)),
+        ("name a file, not a directory", (errno.EISDIR,)),
+        ("name another path: a parent of this one is not a directory", (errno.ENOTDIR,)),
+        ("choose another name, or move the existing file away", (errno.EEXIST,)),
+        ("name the target of the symbolic link", (errno.ELOOP,)),
+        ("free some space on that disk", (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)),
+        ("name another path: this file system is read-only", (errno.EROFS,)),
+        ("check the disk or device; see dmesg", (errno.EIO,)),
+        ("check the cable; see dmesg", (errno.ENODEV, errno.ENXIO)),
+        ("stop the program that uses it", (errno.EBUSY,)),
+        ("stop the program that listens there; find it with ss -ltnp", (errno.EADDRINUSE,)),
+        ("check that the server is running and listens on this port", (errno.ECONNREFUSED,)),
+        ("raise the limit of open files, or restart what leaks them", (errno.EMFILE, errno.ENFILE)),
     )
     for number in numbers
 }
 
 
 class EarmarkError(Exception):
-    """Something foreseeable went wrong.
+    """Expected failure, reported without a traceback.
 
     Attributes:
-        exit_code: what the process ends with when nobody nearer catches it.
+        exit_code: exit status of the process if nothing else handles the error.
     """
 
     exit_code = 1
@@ -44,54 +45,54 @@ class EarmarkError(Exception):
 
     @property
     def hint(self) -> str:
-        """What the reader can do about it, or an empty string.
+        """Return what the reader can do, or an empty string.
 
-        Where whoever raised it says nothing, the reason that the system gave does.
+        An error without a hint of its own has that of its cause's ``errno``.
         """
         cause = self.__cause__
         # Those of ssl and socket are OSErrors too, with numbers of their own.
         if self._hint or not isinstance(cause, OSError) or type(cause).__module__ != "builtins":
             return self._hint
-        return _WHAT_TO_DO.get(cause.errno or 0, "")
+        return _SYSTEM_HINTS.get(cause.errno or 0, "")
 
 
 class UsageError(EarmarkError):
-    """The command line asks for what cannot be: say so and show the way."""
+    """Invalid command line, or a request that cannot be carried out as given."""
 
     exit_code = 2
 
 
 class ConfigError(EarmarkError):
-    """A setting, a key or a roster is wrong: stop, and do not restart until it is mended."""
+    """Invalid configuration, key or roster: restarting does not help (``EX_CONFIG``)."""
 
     exit_code = 78
 
 
 class Unavailable(EarmarkError):
-    """A device, a file or a service is not there now: try again later."""
+    """Device, file or service that is missing now: a later attempt may succeed."""
 
     exit_code = 69
 
 
 class ModelRefused(EarmarkError):
-    """A model file is not what its manifest says, or is no model of ours: do not run it."""
+    """Model file that does not match its manifest, or is not a supported model."""
 
     exit_code = 78
 
 
 class BadEnvelope(EarmarkError):
-    """These bytes are not an envelope we can vouch for: refuse them, keep nothing of them."""
+    """Bytes that are not an envelope, or whose signature does not verify."""
 
 
 class NotForYou(EarmarkError):
-    """The envelope is sound but sealed to another owner: it stays closed."""
+    """Valid envelope that is sealed to another owner's key."""
 
 
 class SpoolFull(EarmarkError):
-    """The spool cannot take the envelope: count the loss and say so."""
+    """Envelope that the spool cannot store; the caller counts the loss."""
 
     exit_code = 69
 
 
 class BadRelease(EarmarkError):
-    """These bytes are not a release we can vouch for: install nothing of it."""
+    """Bytes that are not a release, or whose signature does not verify."""

@@ -19,23 +19,23 @@ THEIRS = {
 
 @pytest.mark.parametrize("kind", THEIRS)
 @given(data=st.binary())
-def test_they_are_those_of_pythons_own_library(kind: str, data: bytes) -> None:
+def test_digests_equal_hashlib(kind: str, data: bytes) -> None:
     assert getattr(digests, kind)(data) == THEIRS[kind](data)
     assert getattr(digests, kind)(memoryview(data)) == THEIRS[kind](data)
 
 
 @given(key=st.binary(min_size=1), data=st.binary())
-def test_codes_with_a_key_are_those_of_pythons_own_library(key: bytes, data: bytes) -> None:
+def test_hmac_equals_the_standard_library(key: bytes, data: bytes) -> None:
     assert digests.hmac_sha256(key, data) == hmac.digest(key, data, "sha256")
 
 
 @given(one=st.binary(), other=st.binary())
-def test_only_the_same_is_the_same(one: bytes, other: bytes) -> None:
+def test_compare_digests_equals_comparison(one: bytes, other: bytes) -> None:
     assert digests.compare_digests(one, one)
     assert digests.compare_digests(one, other) == (one == other)
 
 
-def test_what_hears_has_openssl_once_in_its_memory() -> None:
+def test_hear_does_not_load_a_second_openssl() -> None:
     words = "import sys, listener.cli.hear, listener.cli.survey; print('_hashlib' in sys.modules)"
 
     # Without what counts coverage: it brings hashlib.

@@ -77,7 +77,7 @@ def test_no_mqtt_message_redirects_a_clip(
     sender = Sender(
         ClipDelivery(spool, "hall", 0.5),
         broker,
-        bidding=InboundMessages(home.path, "hall"),
+        inbound=InboundMessages(home.path, "hall"),
         monotonic_s=clock,
     )
     broker.happens += [ConnectedEvent(BrokerLimits(), "5")]

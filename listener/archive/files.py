@@ -4,18 +4,16 @@ import contextlib
 import ctypes
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
-from listener.storage.atomic import make_folder
+from listener.storage.atomic import make_folder, open_plain_file, sync_folder, write_once
 
 CLIPS: Final = "clips"
 SUFFIX: Final = ".earmark"
-PART: Final = ".part"
 _CLIP: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _ZEROS_BYTES: Final = 1 << 16
 _UNLINKERS: Final = 8
@@ -51,39 +49,24 @@ def read_envelope_file(path: Path) -> bytes:
     Raises:
         OSError: it cannot be read, or it is a symbolic link or not a regular file.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError("not a regular file")
+    with open_plain_file(path) as file:
         return file.read(ENVELOPE_LIMIT_BYTES + 1)
 
 
-def write_once(path: Path, data: bytes) -> bool:
-    """Write a file that no other may replace, durably; return False when it was there already.
+def write_envelope_file(path: Path, data: bytes) -> bool:
+    """Write an envelope durably, with its folder; return False if the same bytes are stored.
 
     Raises:
-        FileExistsError: something else lies in its place.
+        FileExistsError: another file has this name; it is never replaced.
         OSError: it cannot be written.
     """
     make_folder(path.parent)
-    part = path.with_name(path.name + PART)
-    part.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    handle = os.open(part, flags, 0o600)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(handle)
-        # A link fails where a rename would overwrite.
-        os.link(part, path)
+        write_once(path, data)
     except FileExistsError:
         if read_envelope_file(path) != data:
             raise
         return False
-    finally:
-        part.unlink(missing_ok=True)
-    sync_folder(path.parent)
     return True
 
 
@@ -130,12 +113,3 @@ def _sync_all(folder: Path) -> None:
             raise OSError(number, os.strerror(number))
     finally:
         os.close(handle)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder as durable as what they name."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -5,7 +5,6 @@ caller holds one lock around every call and translates SQLite's errors.
 """
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import Any, Final
 from listener.archive.owner_state import Tombstone
 from listener.archive.records import ClipRecord, Replayed, RowMac
 from listener.envelope.format import Envelope
+from listener.storage.sqlite import open_database, transaction
 
 _DAY_S: Final = 86_400
 # Largest plausible age of a clip at its arrival: a week in the spool, and one day. For an older
@@ -22,10 +22,6 @@ _DAY_S: Final = 86_400
 _PLAUSIBLE_S: Final = 8 * 86_400
 
 _SCHEMA: Final = """
-    pragma journal_mode = wal;
-    pragma synchronous = full;
-    pragma secure_delete = on;
-    pragma trusted_schema = off;
     create table if not exists clip (
         clip text primary key,
         owner text not null,
@@ -59,25 +55,17 @@ class ClipIndex:
 
     Args:
         path: the database file, created if missing.
-        voucher: MAC of the rows.
+        row_mac: MAC of the rows.
 
     Raises:
         OSError: the file cannot be created.
         sqlite3.Error: from each method, if the database cannot be used.
     """
 
-    def __init__(self, path: Path, voucher: RowMac) -> None:
-        self._voucher = voucher
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self.rows = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
-        try:
-            self.rows.executescript(_SCHEMA)
-            if "code" not in {row[1] for row in self.rows.execute("pragma table_info(clip)")}:
-                # An index of before there were codes.
-                self.rows.execute("alter table clip add column code text default ''")
-        except sqlite3.Error:
-            self.rows.close()
-            raise
+    def __init__(self, path: Path, row_mac: RowMac) -> None:
+        self._row_mac = row_mac
+        # Indexes of versions before the MAC lack the column.
+        self.rows = open_database(path, _SCHEMA, [("clip", "code", "text default ''")])
 
     def close(self) -> None:
         """Close the file."""
@@ -126,7 +114,7 @@ class ClipIndex:
                         record.ttl_s,
                     ),
                     *(record.size_bytes, hashlib.sha256(data).hexdigest(), envelope.seal.sha256),
-                    *(record.received_s, record.expires_s, self._voucher.compute(record)),
+                    *(record.received_s, record.expires_s, self._row_mac.compute(record)),
                 ),
             )
         except sqlite3.IntegrityError as error:
@@ -135,18 +123,16 @@ class ClipIndex:
 
     def delete(self, clips: Iterable[str]) -> None:
         """Delete the rows of clips."""
-        self.rows.execute("begin immediate")
-        self.rows.executemany("delete from clip where clip = ?", [(clip,) for clip in clips])
-        self.rows.execute("commit")
+        with transaction(self.rows):
+            self.rows.executemany("delete from clip where clip = ?", [(clip,) for clip in clips])
 
     def write_macs(self, rows: Iterable[ClipRecord]) -> None:
         """Write the MACs of rows that agree with their verified files."""
-        self.rows.execute("begin immediate")
-        self.rows.executemany(
-            "update clip set code = ? where clip = ?",
-            [(self._voucher.compute(record), record.clip) for record in rows],
-        )
-        self.rows.execute("commit")
+        with transaction(self.rows):
+            self.rows.executemany(
+                "update clip set code = ? where clip = ?",
+                [(self._row_mac.compute(record), record.clip) for record in rows],
+            )
 
     def page_with_mac_check(
         self,
@@ -220,4 +206,4 @@ class ClipIndex:
     def _read(self, row: Any) -> tuple[ClipRecord, bool]:  # noqa: ANN401 - SQLite's values
         *values, code = row
         record = ClipRecord(*values)
-        return record, self._voucher.compute(record) == code
+        return record, self._row_mac.compute(record) == code

@@ -6,8 +6,6 @@ bytes, not an owner.
 """
 
 import contextlib
-import os
-import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
@@ -16,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from listener.envelope.format import Envelope, PublicHeader, format_timestamp
-from listener.errors import Unavailable
 from listener.mqtt.retention import RetentionLimit
+from listener.storage.sqlite import open_database, transaction, translate_sqlite_errors
 
 ORDERS: Final = "orders.sqlite"
 MOST_CARRIED: Final = 16
@@ -27,10 +25,6 @@ MOST_CARRIED: Final = 16
 _REACH: Final = timedelta(days=366)
 
 _SCHEMA: Final = """
-    pragma journal_mode = wal;
-    pragma synchronous = full;
-    pragma secure_delete = on;
-    pragma trusted_schema = off;
     create table if not exists tombstone (
         clip text primary key,
         sha256 text not null,
@@ -97,22 +91,11 @@ class OwnerState:
         self._path = path
         self._lock = threading.RLock()
         self.version = 0
-        """Counts what changed in this process of that which devices are told."""
+        """Counts the changes, in this process, of what devices are sent."""
         with self._available():
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._orders = sqlite3.connect(
-                path, isolation_level=None, timeout=10, check_same_thread=False
-            )
-            try:
-                self._orders.executescript(_SCHEMA)
-                names = {row[1] for row in self._orders.execute("pragma table_info(retention)")}
-                if "n" not in names:  # a file of before choices were counted
-                    self._orders.execute(
-                        "alter table retention add column n integer not null default 1"
-                    )
-            except sqlite3.Error:
-                self._orders.close()
-                raise
+            # Files of versions before the counter lack the column.
+            added = [("retention", "n", "integer not null default 1")]
+            self._orders = open_database(path, _SCHEMA, added)
 
     def close(self) -> None:
         """Close the file."""
@@ -121,17 +104,10 @@ class OwnerState:
 
     def add_tombstones(self, tombstones: Iterable[Tombstone]) -> None:
         """Add tombstones durably, all or none."""
-        with self._available():
-            self._orders.execute("begin immediate")
-            try:
-                self._orders.executemany(
-                    "insert or ignore into tombstone values (?, ?, ?, ?, ?)",
-                    map(astuple, tombstones),
-                )
-            except BaseException:
-                self._orders.execute("rollback")
-                raise
-            self._orders.execute("commit")
+        with self._available(), transaction(self._orders):
+            self._orders.executemany(
+                "insert or ignore into tombstone values (?, ?, ?, ?, ?)", map(astuple, tombstones)
+            )
 
     def find_tombstones(self, envelope: Envelope) -> list[Tombstone]:
         """Return the tombstones with an envelope's id, ciphertext or sequence number."""
@@ -207,8 +183,7 @@ class OwnerState:
             messages: JSON of a ``KeyRotation``, by device.
         """
         with self._available():
-            self._orders.execute("begin immediate")
-            try:
+            with transaction(self._orders):
                 for device, text in messages.items():
                     self._orders.execute(
                         "insert into following (device, said) values (?, ?)", (device, text)
@@ -218,10 +193,6 @@ class OwnerState:
                         " from following where device = ?1 order by id desc limit ?2)",
                         (device, MOST_CARRIED),
                     )
-            except BaseException:
-                self._orders.execute("rollback")
-                raise
-            self._orders.execute("commit")
             self.version += 1
 
     def pending_keys(self) -> dict[str, list[str]]:
@@ -235,13 +206,6 @@ class OwnerState:
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:
-        try:
-            with self._lock:
-                yield
-        except OSError as error:
-            raise Unavailable(f"cannot use {self._path}: {error.strerror}") from error
-        except sqlite3.Error as error:
-            raise Unavailable(
-                f"cannot use {self._path}: {error}",
-                "it lists the erased clips; restore its newest copy before starting the archive",
-            ) from error
+        hint = "it lists the erased clips; restore its newest copy before starting the archive"
+        with translate_sqlite_errors(str(self._path), hint), self._lock:
+            yield

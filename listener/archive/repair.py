@@ -10,13 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from listener.archive.files import CLIPS, PART, SUFFIX, clip_path, overwrite, read_envelope_file
+from listener.archive.files import CLIPS, SUFFIX, clip_path, overwrite, read_envelope_file
 from listener.archive.index import ClipIndex
 from listener.archive.owner_state import OwnerState
 from listener.archive.records import ClipRecord, Replayed
 from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope
-from listener.storage.atomic import make_folder
+from listener.storage.atomic import PART, make_folder
 
 _ARRIVAL_TOLERANCE_S: Final = 3600
 """Largest difference between a row's time of arrival and its file's mtime."""

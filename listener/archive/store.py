@@ -9,20 +9,19 @@ own signature and is verified again before it is sent. A row is used only with a
 import contextlib
 import hashlib
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from listener.archive.files import CLIPS, clip_path, overwrite, write_once
+from listener.archive.files import CLIPS, clip_path, overwrite, write_envelope_file
 from listener.archive.index import ClipIndex
 from listener.archive.owner_state import ORDERS, OwnerState, Tombstone
 from listener.archive.records import ClipRecord, Erased, Replayed, RowMac
 from listener.archive.repair import IndexRepair
 from listener.envelope.format import Envelope
-from listener.errors import Unavailable
 from listener.storage.atomic import make_folder
+from listener.storage.sqlite import translate_sqlite_errors
 
 _BATCH: Final = 500
 
@@ -77,7 +76,7 @@ class FileStore:
             if erased or (not stored and self.owner_state.is_refused(header)):
                 raise Erased("this clip was erased")
             try:
-                is_new_file = write_once(self.path(header.owner, header.clip), data)
+                is_new_file = write_envelope_file(self.path(header.owner, header.clip), data)
             except FileExistsError as error:
                 raise Replayed("another file has its path") from error
             if not stored:
@@ -198,15 +197,6 @@ class FileStore:
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:
-        try:
-            with self._lock:
-                yield
-        except OSError as error:
-            raise Unavailable(
-                f"cannot use the archive {self._folder}: {error.strerror or error}"
-            ) from error
-        except sqlite3.Error as error:
-            raise Unavailable(
-                f"cannot use the index of the archive {self._folder}: {error}",
-                "if it is damaged, move it away; the archive rebuilds it when it starts",
-            ) from error
+        hint = "if its index is damaged, move index.sqlite away; the archive rebuilds it at start"
+        with translate_sqlite_errors(f"the archive {self._folder}", hint), self._lock:
+            yield

@@ -26,7 +26,7 @@ from listener.envelope.format import format_timestamp
 from listener.envelope.open import OpenedClip
 from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable, UsageError
 from listener.rights import requests
-from listener.storage.atomic import write_atomic
+from listener.storage.atomic import create_file, part_file, sync_folder, write_atomic
 from listener.storage.owner_files import write_clip, write_new
 
 MOST_BYTES: Final = 1 << 42
@@ -168,14 +168,16 @@ def export(arguments: argparse.Namespace, session: Session) -> int:
     request = session.request("export", **selection_fields(arguments))
     key = session.archive_key()
     progress = Progress(sys.stderr)
-    with _create_output(target) as (path, file):
+    with _part_file(target) as path:
         try:
-            _fetch(session, request, file, progress)
+            with create_file(path) as file:
+                _fetch(session, request, file, progress)
             with ExportReader(path, key) as reader:
                 result = _check(session, request, reader, arguments.open, progress)
         finally:
             progress.end()
         path.rename(target)
+        sync_folder(target.parent)
     result = {"file": str(target), **result}
     if arguments.json:
         print(json.dumps(result))
@@ -196,8 +198,6 @@ def _fetch(
         file.write(block)
         received_bytes += len(block)
         progress.show(f"{received_bytes / 1e6:.1f} MB")
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _check(
@@ -251,15 +251,10 @@ def _write_index(owner: str, rows: list[dict[str, Any]], folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _create_output(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Open a temporary file to be renamed to ``target``; on any error it is removed."""
-    path = target.with_name(f".{target.name}.part")
+def _part_file(target: Path) -> Iterator[Path]:
+    """Yield the temporary name of ``target``; if the block fails, no file is left."""
     try:
-        path.unlink(missing_ok=True)  # of an earlier run that was killed
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            yield path, file
+        with part_file(target) as path:
+            yield path
     except OSError as error:
         raise Unavailable(f"cannot write {target}: {error.strerror}") from error
-    finally:
-        path.unlink(missing_ok=True)

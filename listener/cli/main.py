@@ -288,7 +288,7 @@ def _read_config(arguments: argparse.Namespace) -> config.Config:
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the name
         if named or not isinstance(error, FileNotFoundError):
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ConfigError(f"cannot read the configuration {path}: {reason}") from error
+            raise ConfigError(f"cannot read the configuration file {path}: {reason}") from error
     home = arguments.home or settings.home or os.environ.get("EARMARK_HOME")
     try:
         if not home:

@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     broker,
                     notice_socket=notice_socket,
                     controller=controller,
-                    bidding=InboundMessages(home, settings.device.name),
+                    inbound=InboundMessages(home, settings.device.name),
                     service=notifier,
                     version=partial(_read_version, Path(settings.update.folder) / state.FILE),
                 ).run(stop)
@@ -110,7 +110,7 @@ def _read_version(path: Path) -> VersionReport:
 
 def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
     empty = sender.drain(stop, patience_s)
-    delivery = sender.courier
+    delivery = sender.delivery
     print(
         f"sent {delivery.arrived}, quarantined {delivery.quarantined}, waiting {delivery.waiting()}"
     )

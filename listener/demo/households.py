@@ -4,7 +4,6 @@ Everything is done with the verbs that people use, in processes of their own.
 """
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Final
 import pyrage
 
 from listener.errors import EarmarkError, Unavailable
+from listener.storage.atomic import write_atomic
 
 DEVICE: Final = "kitchen"
 OWNERS: Final = ("ada", "bo")
@@ -152,9 +152,7 @@ class DemoHouseholds:
     def _make_identity(self, owner: str) -> None:
         path = self.identity(owner)
         path.parent.mkdir(mode=0o700, parents=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(file, "w", encoding="ascii") as out:
-            out.write(f"{pyrage.x25519.Identity.generate()}\n")
+        write_atomic(path, f"{pyrage.x25519.Identity.generate()}\n".encode("ascii"))
 
 
 def end_child(child: "subprocess.Popen[bytes]") -> None:

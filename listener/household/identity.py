@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-import msgspec
-
-from listener.config import ShortName
+from listener.config import check_short_name
 from listener.errors import UsageError
 
 
@@ -67,7 +65,7 @@ def device(name: str) -> HouseholdIdentity:
     """
     if name in _RESERVED:
         raise UsageError(f"no device can be called {name}", "its topics would be the archive's")
-    return HouseholdIdentity(f"{IdentityKind.DEVICE.value}-{_check_name(name, 'a device')}")
+    return HouseholdIdentity(f"{IdentityKind.DEVICE.value}-{check_short_name(name, 'a device')}")
 
 
 def owner(name: str) -> HouseholdIdentity:
@@ -76,7 +74,7 @@ def owner(name: str) -> HouseholdIdentity:
     Raises:
         UsageError: the name is unfit.
     """
-    return HouseholdIdentity(f"{IdentityKind.OWNER.value}-{_check_name(name, 'an owner')}")
+    return HouseholdIdentity(f"{IdentityKind.OWNER.value}-{check_short_name(name, 'an owner')}")
 
 
 def parse(cn: str) -> HouseholdIdentity:
@@ -99,13 +97,3 @@ def parse(cn: str) -> HouseholdIdentity:
         "d- and a device's name, o- and an owner's, or one of "
         + ", ".join(service.cn for service in SERVICES),
     )
-
-
-def _check_name(name: str, kind: str) -> str:
-    try:
-        return msgspec.convert(name, ShortName)
-    except msgspec.ValidationError as error:
-        raise UsageError(
-            f"{name!r} is no name for {kind}",
-            "1 to 32 of a-z, 0-9 and the hyphen; a pseudonym is best, for the broker sees it",
-        ) from error

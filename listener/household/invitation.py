@@ -11,7 +11,6 @@ What takes it in is ``earmark first-boot``; docs/guides/first-boot.md has the wh
 import base64
 import binascii
 import hashlib
-import os
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
@@ -29,6 +28,7 @@ from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.household import identity
 from listener.household.identity import HouseholdIdentity
 from listener.owner.records import Owner
+from listener.storage.atomic import PUBLIC_MODE, create_file, sync_folder
 
 PREFIX: Final = "earmark-join-1:"
 LONGEST_BYTES: Final = 16 << 10
@@ -253,9 +253,9 @@ def write_card(folder: Path, text: str) -> None:
         Unavailable: it cannot be written.
     """
     try:
-        with (folder / NAME).open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        # The partition is FAT, which has no hard links and so no write_once.
+        with create_file(folder / NAME, PUBLIC_MODE) as file:
+            file.write(text.encode("utf-8"))
+        sync_folder(folder)
     except OSError as error:
         raise Unavailable(f"cannot write {folder / NAME}: {error.strerror}") from error

@@ -3,7 +3,6 @@
 Apart from the catalogue, which only reads: what hears has no code that writes models.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from listener.errors import ModelRefused, Unavailable
 from listener.inference.catalogue import MANIFEST, Catalogue
-from listener.storage.atomic import sync_folder
+from listener.storage.atomic import PUBLIC_MODE, create_file, sync_folder
 from listener.wakeword.manifest import Manifest, to_toml, verify
 
 
@@ -43,8 +42,9 @@ def add_model(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
     try:
         place.mkdir(parents=True, exist_ok=True)
         with _staging_folder(place) as folder:
-            _write(folder / manifest.file, data)
-            _write(folder / MANIFEST, to_toml(manifest).encode())
+            for name, content in ((manifest.file, data), (MANIFEST, to_toml(manifest).encode())):
+                with create_file(folder / name, PUBLIC_MODE) as file:
+                    file.write(content)
             sync_folder(folder)
             folder.rename(place / manifest.name)
         sync_folder(place)
@@ -72,10 +72,3 @@ def _staging_folder(place: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())

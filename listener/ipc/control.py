@@ -1,7 +1,7 @@
-"""The one thing that anybody may tell hear: mute. Unix datagrams with a closed schema.
+"""Control requests to hear, mute and unmute: Unix datagrams with a closed schema.
 
-Anybody who can reach the socket can mute; whether hear obeys an unmute is its own setting. Nothing
-else can be said, and what cannot be read is counted and left out.
+Every process that can reach the socket can mute; whether hear accepts an unmute is configured
+(``mute.remote_unmute``). Datagrams that are not a request are counted and dropped.
 """
 
 from pathlib import Path
@@ -18,19 +18,19 @@ LONGEST_BYTES: Final = 64
 class _ControlRequest(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
 ):
-    """One request."""
+    """Base of the requests."""
 
 
 class Wakeup(_ControlRequest, frozen=True, kw_only=True, tag="look"):
-    """Read the files that say what mutes, now instead of at the next block."""
+    """Read the files of the mute state now instead of at the next block."""
 
 
 class MuteRequest(_ControlRequest, frozen=True, kw_only=True, tag="mute"):
-    """Mute by software."""
+    """Turn the software mute on."""
 
 
 class UnmuteRequest(_ControlRequest, frozen=True, kw_only=True, tag="unmute"):
-    """Take back the software mute; obeyed only where the settings say so."""
+    """Turn the software mute off; accepted only with ``mute.remote_unmute``."""
 
 
 Request = Wakeup | MuteRequest | UnmuteRequest
@@ -42,10 +42,10 @@ def encode(request: Request) -> bytes:
 
 
 def decode(data: bytes) -> Request:
-    """Read a request from bytes of any origin.
+    """Parse a request; any bytes are accepted.
 
     Raises:
-        ValueError: they are not exactly one request, or too long. Nothing else is raised.
+        ValueError: not exactly one request, or too long. No other error is raised.
     """
     if len(data) > LONGEST_BYTES:
         raise ValueError(f"longer than {LONGEST_BYTES} bytes")
@@ -57,10 +57,10 @@ def decode(data: bytes) -> Request:
 
 
 class ControlClient:
-    """The end that asks. Never blocks. Not for use by several threads at once.
+    """Client's end of the control socket. Never blocks. For one thread at a time.
 
     Args:
-        path: of the socket that hear listens on; it may come and go.
+        path: the socket on which hear listens; it may be missing for a time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,23 +68,23 @@ class ControlClient:
         self._outbox = Outbox(path)
 
     def send(self, request: Request) -> bool:
-        """Ask; say whether hear was there to take it. Whether it obeys is told by its notices."""
+        """Send a request; return whether hear received it. Its effect shows in hear's notices."""
         return self._outbox.send(encode(request))
 
     def has_listener(self) -> bool:
-        """Say whether hear runs and listens."""
+        """Return whether hear listens on the socket now."""
         return has_listener(self._path)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._outbox.close()
 
 
 class ControlSocket(MessageSocket[Request]):
-    """Hear's end: where requests come in. Errors as `MessageSocket`.
+    """Hear's end of the control socket. Errors as `MessageSocket`.
 
     Args:
-        path: where; in a folder that is shared, see `belonging`, its group may speak too.
+        path: the socket; in a setgid folder the folder's group may send too.
     """
 
     def __init__(self, path: Path) -> None:

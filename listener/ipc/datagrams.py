@@ -1,6 +1,6 @@
-"""Small messages between the processes of one machine: Unix datagrams that nobody waits for.
+"""Unix datagram sockets between the processes of one machine. No end ever waits for the other.
 
-What they say is the business of `notices` and `control`; here are bytes, bounded and counted.
+Messages here are bytes, bounded and counted; `notices` and `control` define their content.
 """
 
 import contextlib
@@ -17,20 +17,18 @@ from listener.storage import atomic
 Message = TypeVar("Message")
 
 MOST_AT_ONCE: Final = 1024
-"""Datagrams taken in one go, so that whoever floods a socket cannot keep its reader for ever."""
+"""Datagrams read in one call, so that a flood cannot keep the reader busy for ever."""
 
-_TO_SPEAK: Final = 0o620  # whoever speaks to a socket writes to its file
+_GROUP_MAY_SEND: Final = 0o620  # sending needs write permission on the socket file
 _LONGEST_PATH_BYTES: Final = 107  # of a Unix socket's address
 
 
 class Outbox:
-    """The end that speaks. It never blocks and never raises for a reader that is slow or absent.
-
-    Not for use by several threads at once.
+    """Sender. Never blocks and never raises for a slow or missing reader. For one thread at a time.
 
     Args:
-        path: of the socket that the reader has bound; it may come and go.
-        owner: where given, only a socket that belongs to this user gets anything.
+        path: the socket that the reader has bound; it may be missing for a time.
+        owner: user id; if given, messages go only to a socket file of this user.
     """
 
     def __init__(self, path: Path, owner: int | None = None) -> None:
@@ -39,12 +37,12 @@ class Outbox:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.settimeout(0)
         self.dropped = 0
-        """Messages that nobody took."""
+        """Messages that no reader received."""
 
     def send(self, data: bytes) -> bool:
-        """Hand over a message; say whether anybody took it."""
+        """Send a message; return whether a reader received it."""
         try:
-            with self._found() as address:
+            with self._checked_address() as address:
                 self._socket.sendto(data, address)
         except OSError:
             self.dropped += 1
@@ -52,16 +50,16 @@ class Outbox:
         return True
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._socket.close()
 
     @contextlib.contextmanager
-    def _found(self) -> Iterator[str]:
+    def _checked_address(self) -> Iterator[str]:
         if self._owner is None:
             with _address(self._path) as address:
                 yield address
             return
-        # Held open, so that what is spoken to is what was looked at.
+        # Held open, so that the file that was checked is the one that receives.
         node = os.open(self._path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             if os.fstat(node).st_uid != self._owner:
@@ -72,15 +70,15 @@ class Outbox:
 
 
 class Inbox:
-    """The end that listens: a socket file with mode 0600, which replaces a stale one.
+    """Receiver: a socket file with mode 0600, which replaces one without a listener.
 
     Args:
-        path: where.
-        longest_bytes: what is longer comes out one byte longer than this, cut off.
-        is_for_group: whether the group of a folder that is shared, see `belonging`, may speak too.
+        path: the socket file.
+        longest_bytes: upper limit of a message; a longer one is cut to one byte more than this.
+        is_for_group: whether the group of a setgid folder may send too.
 
     Raises:
-        Unavailable: it cannot be made there, or another process listens there.
+        Unavailable: the socket cannot be created, or another process listens on it.
     """
 
     def __init__(self, path: Path, longest_bytes: int, *, is_for_group: bool = False) -> None:
@@ -94,7 +92,7 @@ class Inbox:
             with contextlib.suppress(FileNotFoundError):
                 if stat.S_ISSOCK(path.lstat().st_mode):
                     path.unlink()
-            # Linux makes the file with the socket's own mode: it is never open to others.
+            # Linux creates the file with the socket's own mode: it is never open to others.
             os.fchmod(self._socket.fileno(), 0o600)
             with _address(path) as address:
                 self._socket.bind(address)
@@ -105,49 +103,49 @@ class Inbox:
             raise Unavailable(f"cannot listen on {path}: {error.strerror or error}") from error
 
     def fileno(self) -> int:
-        """Return the descriptor, to wait on."""
+        """Return the descriptor, for ``select``."""
         return self._socket.fileno()
 
     def receive(self) -> Iterator[bytes]:
-        """Yield what waits, at most `MOST_AT_ONCE`. Never blocks."""
+        """Yield the waiting messages, at most `MOST_AT_ONCE`. Never blocks."""
         for _ in range(MOST_AT_ONCE):
             try:
-                # One byte more, so that a message over the limit is seen to be one.
+                # One byte more, so that a message over the limit is recognised.
                 data = self._socket.recv(self._longest_bytes + 1)
             except BlockingIOError:
                 return
             yield data
 
     def close(self) -> None:
-        """Let go of the socket and its file."""
+        """Close the socket and remove its file."""
         self._socket.close()
         self._path.unlink(missing_ok=True)
 
 
 class MessageSocket(Generic[Message]):
-    """An inbox that yields messages instead of bytes, and counts what is none.
+    """Receiver of decoded messages; counts datagrams that are not messages.
 
     Args:
-        path: where; in a folder that is shared, see `belonging`, its group may speak too.
-        longest_bytes: of a message.
-        decode: reads a message from bytes of any origin; raises `ValueError` and nothing else.
+        path: the socket file; in a setgid folder the folder's group may send too.
+        longest_bytes: upper limit of a message.
+        decode: parses any bytes; raises `ValueError` and nothing else.
 
     Raises:
-        Unavailable: it cannot be made there, or another process listens there.
+        Unavailable: the socket cannot be created, or another process listens on it.
     """
 
     def __init__(self, path: Path, longest_bytes: int, decode: Callable[[bytes], Message]) -> None:
         self._inbox = Inbox(path, longest_bytes, is_for_group=True)
         self._decode = decode
         self.refused = 0
-        """Datagrams that were no messages."""
+        """Datagrams that were not messages."""
 
     def fileno(self) -> int:
-        """Return the descriptor, to wait on."""
+        """Return the descriptor, for ``select``."""
         return self._inbox.fileno()
 
     def receive(self) -> Iterator[Message]:
-        """Yield the messages that wait; count and leave out what is none. Never blocks."""
+        """Yield the waiting messages; count and drop other datagrams. Never blocks."""
         for data in self._inbox.receive():
             try:
                 message = self._decode(data)
@@ -157,12 +155,12 @@ class MessageSocket(Generic[Message]):
             yield message
 
     def close(self) -> None:
-        """Let go of the socket and its file."""
+        """Close the socket and remove its file."""
         self._inbox.close()
 
 
 def has_listener(path: Path) -> bool:
-    """Say whether a process listens on the socket at ``path`` now."""
+    """Return whether a process listens on the socket at ``path`` now."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         try:
             with _address(path) as address:
@@ -175,15 +173,15 @@ def has_listener(path: Path) -> bool:
 def _share(path: Path) -> None:
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # After binding, where the umask has no say. Nobody but us can write to the folder.
-        path.chmod(_TO_SPEAK & atomic.shared_mode(folder))
+        # After binding, since the umask applies to that. No other user can write to the folder.
+        path.chmod(_GROUP_MAY_SEND & atomic.shared_mode(folder))
     finally:
         os.close(folder)
 
 
 @contextlib.contextmanager
 def _address(path: Path) -> Iterator[str]:
-    """Yield an address that fits the kernel's limit, however deep ``path`` lies."""
+    """Yield an address within the kernel's limit of 107 bytes, for a path of any length."""
     if len(os.fsencode(path)) <= _LONGEST_PATH_BYTES:
         yield str(path)
         return

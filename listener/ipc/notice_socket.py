@@ -1,6 +1,6 @@
-"""How notices cross the border from hear to send: a Unix datagram socket, and its two ends.
+"""Transport of notices from hear to send and the monitor: both ends of a Unix datagram socket.
 
-Whoever hears never waits for whoever sends: a notice that nobody takes is counted and gone.
+Hear never waits for the reader: a notice without a reader is counted and lost.
 """
 
 from pathlib import Path
@@ -10,18 +10,18 @@ from listener.ipc.datagrams import MessageSocket, Outbox
 from listener.ipc.notices import LONGEST_BYTES, Notice, decode, encode
 
 SOCKET: Final = "send/notices.sock"
-"""In the home, in the folder that belongs to whoever sends."""
+"""Path in the data directory, in the folder of send's user."""
 MONITOR_SOCKET: Final = "monitor.sock"
-"""In the home; a monitor listens on it while somebody watches, see `hear.watching`."""
+"""Path in the data directory; the socket of a running monitor, see ``hear.monitor_feed``."""
 
 
 class NoticeSender:
-    """Hear's end. It never blocks and never raises for a listener that is slow or absent.
+    """Hear's end. Never blocks and never raises for a slow or missing reader.
 
-    Not for use by several threads at once.
+    For one thread at a time.
 
     Args:
-        path: of the socket that send listens on; it may come and go.
+        path: the socket on which send listens; it may be missing for a time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,11 +29,11 @@ class NoticeSender:
 
     @property
     def dropped(self) -> int:
-        """Notices that nobody took."""
+        """Notices that no reader received."""
         return self._outbox.dropped
 
     def send(self, notice: Notice) -> bool:
-        """Hand over a notice; say whether anybody took it.
+        """Send a notice; return whether a reader received it.
 
         Raises:
             ValueError: it is longer than 512 bytes.
@@ -41,15 +41,15 @@ class NoticeSender:
         return self._outbox.send(encode(notice))
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._outbox.close()
 
 
 class NoticeSocket(MessageSocket[Notice]):
-    """Send's end: where notices come in. Errors as `MessageSocket`.
+    """Send's end. Errors as `MessageSocket`.
 
     Args:
-        path: where; in a folder that is shared, see `belonging`, its group may speak too.
+        path: the socket; in a setgid folder the folder's group may send too.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,10 +1,10 @@
-"""What hear tells send: small notices without sound. Pure; `notifier` carries them.
+"""Schema of the notices from hear to send: events and counters, never audio. Pure.
 
-The second of two ways across the border, beside the spool. The schema is closed, and a notice is at
-most 512 bytes. What goes on to the broker is decided by the verb send, which leaves out scores.
+Notices and the spool are the only data from hear to send. The schema is closed, and a notice has at
+most 512 bytes. Send publishes a part of them and leaves out scores.
 
-A monitor on the same machine hears the same, and levels and scores besides, on a socket of its own.
-Send cannot read those: its schema has none.
+A monitor on the same machine gets the same notices, and levels and scores besides, on a socket of
+its own. Send's schema does not contain those. `notice_socket` transports them.
 """
 
 import base64
@@ -18,20 +18,20 @@ from listener.config import ShortName
 
 LONGEST_BYTES: Final = 512
 MOST_WORDS: Final = 3
-"""In one `LevelNotice`; further words come in another right behind it."""
+"""Words in one `LevelNotice`; more words follow in another notice."""
 MOST_THRESHOLDS: Final = 6
-"""Whose thresholds fit a notice."""
+"""Words whose thresholds fit a notice."""
 
-# Bounds that a device does not reach, so that the largest tally still fits a notice.
+# Bounds that a device does not reach, so that the largest tally fits a notice.
 Count = Annotated[int, Meta(ge=0, le=999_999_999)]
 SampleCount = Annotated[int, Meta(ge=0, le=9_999_999_999_999)]  # 19 years
 Score = Annotated[float, Meta(ge=0, le=1)]
 Decibels = Annotated[int, Meta(ge=-96, le=0)]
-"""Relative to full scale, and whole: a level tells that there is sound, and not which."""
+"""dBFS, as a whole number: it shows that there is sound, not which."""
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 MuteState = Literal["open", "hardware", "software", "fault"]
-"""``open`` is not muted; otherwise, what mutes: a fault is named before the switch, and that before
-the software."""
+"""``open``: not muted; otherwise the cause of the mute. A fault precedes the switch (``hardware``),
+and the switch precedes ``software``."""
 LampState = Literal["idle", "hearing", "muted", "fault"]
 Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{86}==\Z")]
 Sign = Callable[[bytes], bytes]
@@ -40,44 +40,44 @@ Sign = Callable[[bytes], bytes]
 class _Notice(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
 ):
-    """One notice."""
+    """Base of the notices."""
 
 
 class StartedNotice(_Notice, frozen=True, kw_only=True, tag="started", omit_defaults=True):
-    """Hear listens."""
+    """Hear has started."""
 
     thresholds: Annotated[dict[ShortName, Score], Meta(max_length=MOST_THRESHOLDS)] = {}
-    """Score from which each word wakes; empty where there are more words than fit."""
+    """Score at which each word wakes; empty with more than ``MOST_THRESHOLDS`` words."""
     switch: ShortName | None = None
-    """What is fitted to cut the microphone; ``none``: only software mutes."""
+    """Kind of the fitted mute switch; ``none``: only software mute."""
 
 
 class StoppedNotice(_Notice, frozen=True, kw_only=True, tag="stopped"):
-    """Hear ends on purpose."""
+    """Hear stops as requested."""
 
 
 class WakeNotice(_Notice, frozen=True, kw_only=True, tag="wake"):
-    """The word was heard."""
+    """Wake word detected."""
 
     word: ShortName
     score: Score
 
 
 class NearMissNotice(_Notice, frozen=True, kw_only=True, tag="near_miss"):
-    """Something came close to the word."""
+    """Peak below the threshold of a wake word."""
 
     word: ShortName
     score: Score
 
 
 class MuteNotice(_Notice, frozen=True, kw_only=True, tag="mute"):
-    """The gate opened or shut, or stays shut for another reason."""
+    """Change of the mute state."""
 
     state: MuteState
 
 
 class MicrophoneNotice(_Notice, frozen=True, kw_only=True, tag="microphone"):
-    """Sound began to come from the device, or no longer does."""
+    """Microphone opened or lost."""
 
     state: Literal["open", "lost"]
     cause: (
@@ -96,19 +96,19 @@ class MicrophoneNotice(_Notice, frozen=True, kw_only=True, tag="microphone"):
         ]
         | None
     ) = None
-    """Why it is lost."""
+    """Cause of the loss."""
     losses: Count = 0
-    """How often it was lost since hear started."""
+    """Losses since hear started."""
     overruns: Count = 0
-    """How often it was faster than the ear."""
+    """Audio overruns since hear started."""
 
 
 class SpooledNotice(_Notice, frozen=True, kw_only=True, tag="spooled"):
-    """An envelope is in the spool: look now instead of at the next round."""
+    """Envelope stored in the spool: send reads it now instead of at its next turn."""
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What became of the sound since hear started: the part of the counters that is signed.
+    """Signed counters of hear since its start: every sample and clip by its outcome.
 
     ``heard_samples == discarded_samples + sealed_samples + held_samples``.
     """
@@ -116,14 +116,14 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     v: Literal[1] = 1
     device: ShortName
     boot: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
-    """Tells this start of hear from every other: counts begin at 0 with it. As in the envelope."""
+    """Random id of this start of hear, at which the counters are 0. As in the envelope."""
     seq: Annotated[int, Meta(ge=0, le=999_999_999_999)]
-    """The last number given to an envelope, or 0."""
+    """Sequence number of the last envelope, or 0."""
     heard_samples: SampleCount = 0
     discarded_samples: SampleCount = 0
     sealed_samples: SampleCount = 0
     held_samples: SampleCount = 0
-    """In memory now: in the ring or in an unfinished clip."""
+    """Samples in memory now: in the ring buffer or an unfinished clip."""
     muted_samples: SampleCount = 0
     wakes: Count = 0
     near_misses: Count = 0
@@ -131,43 +131,43 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     unattributed: Count = 0
     abandoned: Count = 0
     lost: Count = 0
-    """Sealed and refused by the spool."""
+    """Clips sealed and refused by the spool."""
 
     def canonical(self) -> bytes:
-        """Return what is signed: JSON in ASCII, keys sorted, no spaces."""
+        """Return the signed bytes: JSON in ASCII, keys sorted, no spaces."""
         return msgspec.json.encode(self, order="sorted")
 
 
 class CountersNotice(_Notice, frozen=True, kw_only=True, tag="counters"):
-    """A tally with the device's Ed25519 signature over its canonical form."""
+    """Tally with the device's Ed25519 signature over its canonical form."""
 
     tally: Tally
     signature: Signature
 
 
 class WordScore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a model makes of the sound."""
+    """Score of one wake-word model."""
 
     name: ShortName
     score: Score
-    """The highest since the last `LevelNotice`; 0 where nothing was worth a score."""
+    """Highest score since the last `LevelNotice`; 0 where no frame was scored."""
     threshold: Score
 
 
 class LevelNotice(_Notice, frozen=True, kw_only=True, tag="level"):
-    """How loud it is and what hear makes of it, a few times a second, for a monitor alone."""
+    """Level and scores, a few times a second, for a monitor alone."""
 
     level_dbfs: Decibels | None
-    """Of the loudest frame since the last `LevelNotice`; None where there was no sound."""
+    """Level of the loudest frame since the last `LevelNotice`; None without audio."""
     floor_dbfs: Decibels | None
-    """Of the quietest tenth of the last seconds; None where nobody knows yet."""
+    """Noise floor: level of the quietest tenth of the last seconds; None until measured."""
     words: Annotated[tuple[WordScore, ...], Meta(max_length=MOST_WORDS)]
     mute: MuteState
     lamp: LampState
     cpu_s: Seconds
-    """Processor time of hear since it started, its microphone's process left aside."""
+    """CPU time of hear since its start, in seconds, without the microphone process."""
     up_s: Seconds
-    """How long hear has been running."""
+    """Time since hear started, in seconds."""
 
 
 Notice = (
@@ -180,9 +180,9 @@ Notice = (
     | SpooledNotice
     | CountersNotice
 )
-"""What send may hear."""
+"""Notices that send accepts."""
 Shown = Notice | LevelNotice
-"""What a monitor may."""
+"""Notices that a monitor accepts."""
 
 
 def encode(notice: Shown) -> bytes:
@@ -198,17 +198,17 @@ def encode(notice: Shown) -> bytes:
 
 
 def decode(data: bytes) -> Notice:
-    """Read a notice from bytes of any origin.
+    """Parse a notice for send; any bytes are accepted.
 
     Raises:
-        ValueError: they are not exactly one notice, or too long. Nothing else is raised.
+        ValueError: not exactly one notice, or too long. No other error is raised.
     """
     notice: Notice = _decode(data, Notice)
     return notice
 
 
 def decode_for_monitor(data: bytes) -> Shown:
-    """Read what a monitor may hear; errors as `decode`."""
+    """Parse a notice for a monitor; errors as `decode`."""
     shown: Shown = _decode(data, Shown)
     return shown
 
@@ -226,8 +226,8 @@ def sign_tally(tally: Tally, sign: Sign) -> CountersNotice:
     """Return the tally with its signature.
 
     Args:
-        tally: what to count out.
-        sign: makes the 64 bytes of an Ed25519 signature with the device's key.
+        tally: the counters.
+        sign: returns the 64 bytes of an Ed25519 signature with the device's key.
     """
     text = base64.b64encode(sign(tally.canonical())).decode("ascii")
     return CountersNotice(tally=tally, signature=text)

@@ -11,8 +11,8 @@ from typing import Final, Literal, TypeVar
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from listener.config import check_short_name
 from listener.envelope import keys
-from listener.envelope.format import ShortName
 from listener.errors import ConfigError, UsageError
 from listener.owner.records import Device, Owner, Record
 
@@ -72,7 +72,9 @@ class Roster(Record, frozen=True, kw_only=True):
             ConfigError: the key is none.
             UsageError: the name is unfit, or the name or the key is taken.
         """
-        added = Owner(name=_check_name(name, "an owner"), recipient=keys.parse_recipient(recipient))
+        added = Owner(
+            name=check_short_name(name, "an owner"), recipient=keys.parse_recipient(recipient)
+        )
         known = self.owner(name)
         if known is not None and known.recipient == added.recipient:
             return self
@@ -165,7 +167,7 @@ class Roster(Record, frozen=True, kw_only=True):
         text = keys.device_text(keys.parse_device(key))
         if name == ARCHIVE:
             raise UsageError(f"{name!r} is the archive's own name in topics", "choose another")
-        added = Device(name=_check_name(name, "a device"), key=text)
+        added = Device(name=check_short_name(name, "a device"), key=text)
         if added in self.devices:
             return self
         if any(other.name == name for other in self.devices):
@@ -210,16 +212,6 @@ class Roster(Record, frozen=True, kw_only=True):
 
     def _with_devices(self, devices: Iterable[Device]) -> "Roster":
         return msgspec.structs.replace(self, devices=_sorted(devices))
-
-
-def _check_name(name: str, kind: str) -> str:
-    try:
-        return msgspec.convert(name, ShortName)
-    except msgspec.ValidationError as error:
-        raise UsageError(
-            f"{name!r} is no name for {kind}",
-            "1 to 32 of a-z, 0-9 and the hyphen; a pseudonym is best, for the broker sees it",
-        ) from error
 
 
 def _sorted(records: Iterable[_Named]) -> tuple[_Named, ...]:

@@ -1,14 +1,15 @@
-"""Which clip flies, when it has arrived, and when to give it up. No sockets here.
+"""Delivery of clips with retries: the order, the acknowledgement and the quarantine. No sockets.
 
-A clip leaves the spool when the archive answers with the SHA-256 of exactly its bytes, and for
-nothing less. One is in flight at a time. A clip that cannot pass must not hold up the others for
-ever, and a broker or an archive that is away must cost no clip; so failures are told apart:
+A clip leaves the spool only when the archive answers with the SHA-256 of exactly its bytes. One
+clip is in flight at a time. A clip that can never be delivered must not block the others, and an
+absent broker or archive must not cost a clip; so failures have two classes:
 
-* **its own**: larger than the broker takes, refused by the archive, or the connection broke
-  three times between its publication and the broker's receipt, each time on a connection that had
-  proven itself. It goes to quarantine.
-* **nobody knows**: published, and no answer. The next one in the spool is tried, and the wait
-  grows. Only when others are acknowledged after each of three such failures is it the clip's own.
+* **caused by the clip**: larger than the broker accepts, refused by the archive, or the connection
+  broke three times between its publication and the broker's acknowledgement, each time on a proven
+  connection. The clip is quarantined.
+* **of unknown cause**: published, and not answered. The next clip in the spool is tried, and the
+  timeout grows. If others are acknowledged after each of three such failures, the clip is the
+  cause.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from listener.spool.queue import Spool
 MOST_STRIKES: Final = 3
 LONGEST_WAIT_S: Final = 30.0
 EXPIRY_S: Final = 60
-"""A broker need not hold a clip for longer than we wait for its answer: it comes again."""
+"""Message expiry of a clip: longer than any timeout, after which it is published again."""
 _TOPIC_NAME_INVALID: Final = 0x90
 _PAYLOAD_INVALID: Final = 0x99
 _OWN_FAULT: Final = {_TOPIC_NAME_INVALID, PACKET_TOO_LARGE, _PAYLOAD_INVALID}
@@ -43,7 +44,7 @@ class _InFlight:
 
 @dataclass(slots=True)
 class _DeliveryHistory:
-    """What a clip has been through."""
+    """Failures of one clip."""
 
     sha256: str
     entry: SpoolEntry
@@ -53,12 +54,12 @@ class _DeliveryHistory:
 
 
 class ClipDelivery:
-    """Take clips from the spool one by one. For one thread.
+    """Delivery of the spool's clips, one at a time. For one thread.
 
     Args:
         spool: the queue.
         device: this speaker's name.
-        retry_s: how long to wait for the archive's answer at first.
+        retry_s: first timeout of the archive's answer, in seconds.
     """
 
     def __init__(self, spool: Spool, device: str, retry_s: float) -> None:
@@ -71,12 +72,12 @@ class ClipDelivery:
         self._after: SpoolEntry | None = None
         self._misses = 0
         self.quarantined = 0
-        """Clips set aside by this courier."""
+        """Clips quarantined by this object."""
         self.arrived = 0
-        """Clips that this courier saw acknowledged."""
+        """Clips acknowledged by the archive."""
 
     def next(self, now_s: float, limits: BrokerLimits) -> Message | None:
-        """Return the clip to publish now, if there is one; then call ``on_published``."""
+        """Return the clip to publish now, or None; then call ``on_published``."""
         if self._flight is not None:
             if now_s - self._flight.since_s < self._answer_timeout_s():
                 return None
@@ -89,7 +90,8 @@ class ClipDelivery:
             message = Message(topic, data, topics.CLIP.qos, topics.CLIP.retain, EXPIRY_S)
             if not limits.accepts(message):
                 self._quarantine(
-                    entry, f"with {len(data)} bytes it is over the broker's {limits.packet_bytes}"
+                    entry,
+                    f"its {len(data)} bytes exceed the broker's limit of {limits.packet_bytes}",
                 )
                 continue
             sha256 = hashlib.sha256(data).hexdigest()
@@ -99,7 +101,7 @@ class ClipDelivery:
         return None
 
     def on_published(self, ticket: int) -> None:
-        """Say by which ticket the broker's client speaks of the clip in flight."""
+        """Record the client's ticket of the clip in flight."""
         if self._flight is not None:
             self._flight.ticket = ticket
 
@@ -115,30 +117,30 @@ class ClipDelivery:
             return
         if code in _OWN_FAULT:
             self._flight = None
-            self._quarantine(flight.entry, f"the broker refuses it: {reason}")
+            self._quarantine(flight.entry, f"the broker rejected it: {reason}")
         else:
-            # Rights and quotas are no clip's own; the wait for the answer goes on and grows.
-            _log.warning("the broker refuses clips: %s", reason)
+            # Permissions and quotas concern every clip: wait for the answer, with growing timeouts.
+            _log.warning("the broker rejected a clip: %s", reason)
             flight.accepted = True
 
     def on_connection_lost(self, code: int | None, *, proven: bool) -> None:
         """Handle the loss of the connection.
 
         Args:
-            code: the broker's reason, if it gave one.
-            proven: whether it had carried anything on this connection before.
+            code: the broker's reason code, if it sent one.
+            proven: whether the broker had acknowledged a message on this connection.
         """
         flight, self._flight = self._flight, None
         if flight is None or flight.accepted:
             return
         if code == PACKET_TOO_LARGE:
-            self._quarantine(flight.entry, "the broker says that it is too large")
+            self._quarantine(flight.entry, "the broker reported that it is too large")
         elif proven:
             past = self._past[flight.entry.clip]
             past.cut_off += 1
             if past.cut_off >= MOST_STRIKES:
                 self._quarantine(
-                    flight.entry, f"the broker hung up on it {MOST_STRIKES} times in a row"
+                    flight.entry, f"the broker closed the connection on it {MOST_STRIKES} times"
                 )
 
     def on_answer(self, clip: str, payload: bytes) -> None:
@@ -149,11 +151,11 @@ class ClipDelivery:
             self._delete_erased(clip, answer.sha256)
             return
         if answer is None or past is None or answer.sha256 != past.sha256:
-            return  # not ours, not yet, or not the bytes that we hold
+            return  # not this device's clip, not sent yet, or not these bytes
         if self._flight is not None and self._flight.entry.clip == clip:
             self._flight = None
         if answer.refused and answer.refused != topics.ERASED:
-            self._quarantine(past.entry, f"the archive refuses it: {answer.refused}")
+            self._quarantine(past.entry, f"the archive refused it: {answer.refused}")
             return
         self._misses = 0
         self._after = None
@@ -162,16 +164,16 @@ class ClipDelivery:
         try:
             self.spool.remove(past.entry)
         except OSError as error:
-            _log.warning("cannot take a clip out of the spool: %s", error.strerror)
+            _log.warning("cannot delete a clip from the spool: %s", error.strerror)
             self._stuck.add(clip)
         self._count_failures()
 
     def _delete_erased(self, clip: str, sha256: str) -> None:
-        """Let go of a clip that its owner erased, though it never flew from here.
+        """Delete a clip that its owner erased before this object published it.
 
-        The tombstone counts only where it names the exact bytes in the spool, which who has never
-        seen the envelope cannot know. A broker has seen what it carried; of that it could forge the
-        plain acknowledgement as well (docs/decisions/0021).
+        The answer counts only with the hash of the exact bytes in the spool, which a sender who has
+        not seen the envelope does not know. A broker has seen what it carried; for that it could
+        forge an acknowledgement as well (docs/decisions/0021).
         """
         for entry in self.spool.waiting():
             data = self._read(entry) if entry.clip == clip else None
@@ -180,15 +182,15 @@ class ClipDelivery:
             try:
                 self.spool.remove(entry)
             except OSError as error:
-                _log.warning("cannot take a clip out of the spool: %s", error.strerror)
+                _log.warning("cannot delete a clip from the spool: %s", error.strerror)
                 self._stuck.add(clip)
         try:
             self.spool.delete_erased(clip, sha256)
         except OSError as error:
-            _log.warning("cannot take a clip out of the quarantine: %s", error.strerror)
+            _log.warning("cannot delete a clip from the quarantine: %s", error.strerror)
 
     def waiting(self) -> int:
-        """Return how many clips are still to go."""
+        """Return the number of clips that are still to be delivered."""
         return sum(entry.clip not in self._stuck for entry in self.spool.waiting())
 
     def _answer_timeout_s(self) -> float:
@@ -196,7 +198,7 @@ class ClipDelivery:
         return min(grown_s, max(self._retry_s, LONGEST_WAIT_S))
 
     def _order_entries(self) -> list[SpoolEntry]:
-        """Return what waits: the oldest first, but after one without answer the one behind it."""
+        """Return the waiting clips, oldest first, starting after one that was not answered."""
         entries = [entry for entry in self.spool.waiting() if entry.clip not in self._stuck]
         present = {entry.clip for entry in entries}
         self._past = {clip: past for clip, past in self._past.items() if clip in present}
@@ -213,29 +215,30 @@ class ClipDelivery:
             past.unanswered = True
 
     def _count_failures(self) -> None:
-        """One clip came through: those that did not, before it, have one failure of their own."""
+        """After an acknowledgement, count a failure of each clip that was not answered before."""
         for past in list(self._past.values()):
             if past.unanswered:
                 past.unanswered = False
                 past.ignored += 1
                 if past.ignored >= MOST_STRIKES:
                     self._quarantine(
-                        past.entry, f"{MOST_STRIKES} times it got no answer where others did"
+                        past.entry,
+                        f"it was not answered {MOST_STRIKES} times while other clips were",
                     )
 
     def _read(self, entry: SpoolEntry) -> bytes | None:
         try:
             return self.spool.read(entry)
         except OSError as error:
-            self._quarantine(entry, f"the disk does not give it back: {error.strerror}")
+            self._quarantine(entry, f"cannot read it: {error.strerror}")
             return None
 
     def _quarantine(self, entry: SpoolEntry, why: str) -> None:
-        _log.warning("clip %d cannot pass and is set aside: %s", entry.seq, why)
+        _log.warning("quarantined clip %d: %s", entry.seq, why)
         self._past.pop(entry.clip, None)
         self.quarantined += 1
         try:
             self.spool.quarantine(entry)
         except OSError as error:
-            _log.warning("cannot set it aside: %s", error.strerror)
+            _log.warning("cannot quarantine it: %s", error.strerror)
             self._stuck.add(entry.clip)

@@ -1,17 +1,16 @@
-"""What the archive has for this speaker, kept on the disk: times that became shorter, new keys.
+"""Inbound messages: retention limits and key rotations of the archive, and mute commands.
 
-Send judges the first, for it empties the spool: only what the archive signed counts, with the key
-that the join line named. The second it does not understand: it lays the bytes where hear looks,
-and hear believes nothing but the proof of the key that it seals to now.
+Send applies retention limits to the spool; it verifies the archive's signature with the key that
+was pinned on joining. Key rotations it stores unread for hear, which accepts only the proof of the
+key that it seals to now.
 
-Wishes from the broker, forwarded to hear, which decides. No mute is lost while hear is away.
+Mute commands are forwarded to hear, which decides. A mute is repeated until hear receives it.
 """
 
 import base64
 import binascii
 import contextlib
 import logging
-import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,11 +20,13 @@ import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
+from listener.errors import Unavailable
 from listener.ipc import control
 from listener.ipc.control import ControlClient
 from listener.mqtt import retention, topics
 from listener.mqtt.client import Message
 from listener.spool.files import FOLLOWING, TERMS
+from listener.storage.atomic import translate_os_errors, write_atomic
 
 PIN: Final = "archive.pub"
 LONGEST_FOLLOWING_BYTES: Final = 7 << 10
@@ -41,55 +42,56 @@ class _StoredLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     n: int
 
 
-_Held = dict[ShortName, _StoredLimits]
+_Limits = dict[ShortName, _StoredLimits]
 
 
 class InboundMessages:
-    """What was said, and what holds. For one thread.
+    """Handler of the archive's messages, with the limits in force. For one thread.
 
     Args:
-        home: the folder of this installation.
+        home: the data directory.
         device: this speaker's name.
     """
 
     def __init__(self, home: Path, device: str) -> None:
-        self._border = home / "spool"
-        self._verify = _verifier(home / PIN)
+        self._folder = home / "spool"
+        self._verify = _load_verifier(home / PIN)
         self._keys = topics.KEYS.name(device=device)
-        self._held = _read(self._border / TERMS)
+        self._limits = _read(self._folder / TERMS)
         self.ignored = 0
-        """Messages that the archive did not sign, or that are old, or too long."""
+        """Messages that are not signed by the archive, old, or too long."""
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """What to ask the broker for; nothing of an archive whose key nobody named."""
+        """Topics to subscribe to; without a pinned key not those that need a signature."""
         return (
             (self._keys,) if self._verify is None else (self._keys, topics.RETENTION.topic_filter())
         )
 
     def longest_s(self) -> Mapping[str, float]:
-        """Return for how long a clip may wait here, by owner; who is not in it has chosen none."""
-        return {owner: kept.days * _DAY_S for owner, kept in self._held.items()}
+        """Return the seconds that a clip may wait here, by owner, if they set a limit."""
+        return {owner: limit.days * _DAY_S for owner, limit in self._limits.items()}
 
     def take(self, message: Message) -> bool:
-        """Take in a message; say whether a time became another.
+        """Handle a message; return whether a retention limit changed.
 
-        What cannot be written is said, and comes again with the next connection.
+        A message that cannot be stored is logged; the broker sends it again on the next connection.
         """
         try:
-            if message.topic == self._keys:
-                self._store_key_rotation(message.payload)
-            elif (levels := topics.RETENTION.levels(message.topic)) is not None:
-                return self._set_retention(levels["owner"], message.payload)
-        except OSError as error:
-            _log.warning("what the archive says cannot be kept: %s", error.strerror)
+            with translate_os_errors(self._folder):
+                if message.topic == self._keys:
+                    self._store_key_rotation(message.payload)
+                elif (levels := topics.RETENTION.levels(message.topic)) is not None:
+                    return self._set_retention(levels["owner"], message.payload)
+        except Unavailable as error:
+            _log.warning("cannot store a message of the archive: %s", error)
         return False
 
     def _store_key_rotation(self, payload: bytes) -> None:
         if len(payload) > LONGEST_FOLLOWING_BYTES:
             self._count_ignored()
             return
-        path = self._border / FOLLOWING
+        path = self._folder / FOLLOWING
         with contextlib.suppress(FileNotFoundError):
             if path.read_bytes() == payload:
                 return
@@ -97,38 +99,40 @@ class InboundMessages:
 
     def _set_retention(self, owner: str, payload: bytes) -> bool:
         term = None if self._verify is None else retention.parse(payload, self._verify)
-        known = self._held.get(owner)
+        known = self._limits.get(owner)
         if (
             term is None
             or term.owner != owner
             or (known is not None and term.n < known.n)
-            or (known is None and len(self._held) >= _MOST_OWNERS)
+            or (known is None and len(self._limits) >= _MOST_OWNERS)
         ):
             self._count_ignored()
             return False
-        kept = _StoredLimits(days=term.days, n=term.n)
-        if kept == known:
+        limit = _StoredLimits(days=term.days, n=term.n)
+        if limit == known:
             return False
-        self._held[owner] = kept
-        _write(self._border / TERMS, msgspec.json.encode(self._held, order="sorted"))
+        self._limits[owner] = limit
+        _write(self._folder / TERMS, msgspec.json.encode(self._limits, order="sorted"))
         return True
 
     def _count_ignored(self) -> None:
         self.ignored += 1
         if self.ignored == 1:
-            _log.warning("something is ignored that is said in the archive's name")
+            _log.warning(
+                "ignored a message on the archive's topics: not signed by it, old, or too long"
+            )
 
 
-def _verifier(path: Path) -> Callable[[bytes, bytes], bool] | None:
-    """Return what checks the archive's signature, or None where its key is not known."""
+def _load_verifier(path: Path) -> Callable[[bytes, bytes], bool] | None:
+    """Return the verifier of the archive's signature, or None without a pinned key."""
     try:
         raw = base64.b64decode(path.read_bytes().strip().removeprefix(_PREFIX), validate=True)
     except (OSError, binascii.Error):
         return None
 
     def verify(signature: bytes, data: bytes) -> bool:
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - most need none
-        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - OpenSSL, and send is small
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - few messages need it
+        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - loads OpenSSL, and send's memory is limited
 
         try:
             ed25519.Ed25519PublicKey.from_public_bytes(raw).verify(signature, data)
@@ -139,34 +143,27 @@ def _verifier(path: Path) -> Callable[[bytes, bytes], bool] | None:
     return verify
 
 
-def _read(path: Path) -> _Held:
+def _read(path: Path) -> _Limits:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Held)
+        return msgspec.json.decode(path.read_bytes(), type=_Limits)
     except (OSError, ValueError, RecursionError):
-        return {}  # the broker has it still, and says it on connecting
+        return {}  # the broker retains the limits and sends them on connecting
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Replace a file at the border, durably and whole; hear may read it where both share that."""
+    """Replace a file in the spool's folder atomically; hear may read it in a setgid folder."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     is_shared = path.parent.stat().st_mode & stat.S_ISGID
-    fresh = path.with_name(f".{path.name}.part")
-    fresh.unlink(missing_ok=True)
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fchmod(handle, 0o640 if is_shared else 0o600)
-        os.fsync(handle)
-    fresh.replace(path)
+    # Not shared_mode: the group must not write.
+    write_atomic(path, data, 0o640 if is_shared else 0o600)
 
 
 class CommandForwarder:
-    """Forward mute and unmute, and nothing else. For one thread.
+    """Forwarder of mute and unmute to hear. For one thread.
 
     Args:
         device: this speaker's name.
-        controller: reaches hear; None forwards nothing.
+        controller: client of hear's control socket; None forwards nothing.
     """
 
     def __init__(self, device: str, controller: ControlClient | None) -> None:
@@ -174,29 +171,29 @@ class CommandForwarder:
         self._topic = topics.COMMAND.name(device=device)
         self._mutes = False
         self.ignored = 0
-        """Messages that are no command, or an old one, or an unmute that found no hear."""
+        """Messages that are not a command, retained commands, and unmutes that hear did not get."""
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """What to ask the broker for."""
+        """Topics to subscribe to."""
         return () if self._controller is None else (self._topic,)
 
     def take(self, message: Message) -> None:
-        """Forward what a message says, if it is for this device."""
+        """Forward a command for this device."""
         if message.topic != self._topic:
             return
         command = topics.parse_command(message.payload)
         if self._controller is None or command is None or message.retain:
             self.ignored += 1
             if self.ignored == 1:
-                _log.warning("a command is ignored: it is none, or the broker had kept it")
+                _log.warning("ignored a message on the command topic: retained or not a command")
         elif command == "mute":
             self._mutes = not self._controller.send(control.MuteRequest())
         elif self._mutes or not self._controller.send(control.UnmuteRequest()):
-            # A mute still waits for hear, or nobody is there: an unmute must never come late.
+            # A mute still waits for hear, or hear is absent: an unmute must never arrive late.
             self.ignored += 1
 
     def retry(self) -> None:
-        """Forward a mute that found no hear, until one is there."""
+        """Forward a mute that hear did not get, until it does."""
         if self._mutes and self._controller is not None:
             self._mutes = not self._controller.send(control.MuteRequest())

@@ -1,4 +1,4 @@
-"""One turn after the other: notices out at once, one clip in flight, a status that stays true."""
+"""Main loop of send: publishes notices at once, clips one at a time, and the current status."""
 
 import logging
 import time
@@ -28,11 +28,11 @@ from listener.send.status import StatusPublisher, will
 from listener.system.backoff import Backoff
 from listener.system.systemd import Notifier, StopSignal
 
-TURN_S: Final = 0.5  # the longest that a stop, or a clip without a notice, waits to be seen
+TURN_S: Final = 0.5  # upper limit of the reaction to a stop, or to a clip without a notice
 FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 30.0
-BACKOFF_SPREAD: Final = 0.5  # a broker that comes back is not met by all devices at once
-STEADY_S: Final = 5.0  # two devices of one name end each other's connections; let them do it slowly
+BACKOFF_SPREAD: Final = 0.5  # devices do not all reconnect at once
+STEADY_S: Final = 5.0  # two devices of one name disconnect each other; slow them down
 TRIM_PAUSE_S: Final = 600.0
 FAREWELL_S: Final = 1.0
 
@@ -41,84 +41,84 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Connection:
-    """One connection, from the welcome to the loss."""
+    """State of one connection."""
 
     limits: BrokerLimits
     since_s: float
     status: int = 0
-    """Ticket of the status that was published first."""
+    """Ticket of the first published status."""
     proven: bool = False
-    """The broker has receipted that status."""
+    """Whether the broker acknowledged that status."""
 
 
 @dataclass(slots=True)
 class _Schedule:
-    """When what is due next, on a clock that never jumps."""
+    """Times of the next connection attempt and spool clean-up, on the monotonic clock."""
 
     connect_s: float = 0.0
     trim_s: float = 0.0
 
 
 class Sender:
-    """Carry clips and notices to the broker until told to stop. For one thread.
+    """Publisher of clips, events and status until stopped. For one thread.
 
     Args:
-        courier: decides which clip goes.
-        broker: its client, with ``will`` as its last will.
-        notice_socket: where hear speaks, or None when only the spool is to be emptied.
-        controller: tells hear to mute, or None as above.
-        bidding: what the archive has for this speaker, or None as above.
-        service: told that the loop turns.
-        version: says which version runs, and how an update goes; None where nobody is told.
-        monotonic_s: a clock that never jumps.
+        delivery: selects the clip to publish.
+        broker: the client, with ``will`` as its last will.
+        notice_socket: source of hear's notices; None to empty the spool alone.
+        controller: sends mute requests to hear; None as above.
+        inbound: handles the archive's messages; None as above.
+        service: pinged at each turn.
+        version: returns the running version and the state of an update; None to publish neither.
+        monotonic_s: monotonic clock, in seconds.
     """
 
-    def __init__(  # noqa: PLR0913 - all but two have their usual value
+    def __init__(  # noqa: PLR0913 - all but two have defaults
         self,
-        courier: ClipDelivery,
+        delivery: ClipDelivery,
         broker: Broker,
         *,
         notice_socket: NoticeSocket | None = None,
         controller: ControlClient | None = None,
-        bidding: InboundMessages | None = None,
+        inbound: InboundMessages | None = None,
         service: Notifier | None = None,
         version: Callable[[], VersionReport] | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.courier = courier
-        self._device = courier.device
-        self._spool = courier.spool
+        self.delivery = delivery
+        self._device = delivery.device
+        self._spool = delivery.spool
         self._broker = broker
         self._notices = notice_socket
         self.commands: Final = CommandForwarder(self._device, controller)
-        self._bidding = bidding
+        self._inbound = inbound
         self._service = service
-        self._account = StatusPublisher(self._device, self._spool, broker, version)
+        self._status = StatusPublisher(self._device, self._spool, broker, version)
         self._monotonic_s = monotonic_s
         self._due = _Schedule()
         self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S, spread=BACKOFF_SPREAD)
         self._link: _Connection | None = None
         self.was_connected = False
-        """Whether the broker ever welcomed us."""
+        """Whether the broker ever accepted a connection."""
         self.lost_because = ""
-        """Why there is no connection, or was none last."""
+        """Reason for the last loss of the connection."""
 
     def run(self, stop: StopSignal) -> None:
-        """Turn until somebody asks for the end; say goodbye."""
+        """Run until a stop is requested, then disconnect."""
         while not stop.requested:
             self.turn(TURN_S)
         self.disconnect()
 
     def drain(self, stop: StopSignal, patience_s: float) -> bool:
-        """Turn until the spool is empty, or nothing has moved for ``patience_s``.
+        """Run until the spool is empty, or nothing has changed for ``patience_s`` seconds.
 
         Returns:
-            Whether it is empty.
+            True if the spool is empty.
         """
         moved_s = self._monotonic_s()
         before = -1
         while not stop.requested:
-            waiting = self.courier.waiting()
+            waiting = self.delivery.waiting()
             if waiting == 0:
                 break
             if waiting != before:
@@ -126,59 +126,59 @@ class Sender:
             elif self._monotonic_s() - moved_s > patience_s:
                 break
             self.turn(min(TURN_S, patience_s))
-        empty = self.courier.waiting() == 0
+        empty = self.delivery.waiting() == 0
         self.disconnect()
         return empty
 
     def turn(self, longest_s: float) -> None:
-        """Wait for at most ``longest_s`` seconds, and do all that there is to do."""
+        """Wait for events for at most ``longest_s`` seconds, then do all that is due."""
         now_s = self._monotonic_s()
         if self._link is None and now_s >= self._due.connect_s:
-            # Until the welcome, so that an answer which never comes is not asked for again.
+            # Not before the attempt ends, which the client reports.
             self._due.connect_s = float("inf")
             self._broker.connect()
         wait_s = min(longest_s, max(0.0, self._due.connect_s - now_s))
-        for happening in self._broker.poll(wait_s, (self._notices,) if self._notices else ()):
-            self._handle_event(happening)
+        for event in self._broker.poll(wait_s, (self._notices,) if self._notices else ()):
+            self._handle_event(event)
         if self._notices is not None:
             for notice in self._notices.receive():
-                self._account.take(notice, connected=self._link is not None)
+                self._status.take(notice, connected=self._link is not None)
         self._work()
 
     def disconnect(self) -> None:
-        """Say on the broker that this device is offline, and leave."""
+        """Publish that this device is offline, and disconnect."""
         if self._link is not None:
             ticket = self._broker.publish(will(self._device))
             until_s = self._monotonic_s() + FAREWELL_S
             while self._monotonic_s() < until_s:
-                happened = self._broker.poll(FAREWELL_S / 10)
+                events = self._broker.poll(FAREWELL_S / 10)
                 if any(
-                    isinstance(one, ConnectionLostEvent)
-                    or (isinstance(one, DeliveredEvent) and one.ticket == ticket)
-                    for one in happened
+                    isinstance(event, ConnectionLostEvent)
+                    or (isinstance(event, DeliveredEvent) and event.ticket == ticket)
+                    for event in events
                 ):
                     break
         self._link = None
         self._broker.close()
 
-    def _handle_event(self, happening: BrokerEvent) -> None:
-        match happening:
+    def _handle_event(self, event: BrokerEvent) -> None:
+        match event:
             case ConnectedEvent():
-                self._on_connected(happening)
+                self._on_connected(event)
             case ConnectionLostEvent():
-                self._on_connection_lost(happening)
+                self._on_connection_lost(event)
             case DeliveredEvent():
-                self._on_delivered(happening)
+                self._on_delivered(event)
             case RejectedEvent():
-                self.courier.on_rejected(happening.ticket, happening.code, happening.reason)
+                self.delivery.on_rejected(event.ticket, event.code, event.reason)
             case DeniedEvent():
-                _log.warning("the broker lets us hear no acknowledgements, or no commands")
+                _log.warning("the broker denied the subscription to acknowledgements or commands")
             case Message():
-                levels = topics.ACK.levels(happening.topic)
+                levels = topics.ACK.levels(event.topic)
                 if levels and levels["device"] == self._device:
-                    self.courier.on_answer(levels["clip"], happening.payload)
-                self.commands.take(happening)
-                if self._bidding is not None and self._bidding.take(happening):
+                    self.delivery.on_answer(levels["clip"], event.payload)
+                self.commands.take(event)
+                if self._inbound is not None and self._inbound.take(event):
                     self._due.trim_s = 0.0
             case _ as never:
                 assert_never(never)
@@ -187,16 +187,20 @@ class Sender:
         self._link = _Connection(connected.limits, self._monotonic_s())
         self.was_connected = True
         _log.info("connected with MQTT %s", connected.protocol)
-        wanted = () if self._bidding is None else self._bidding.topics
-        for topic in (topics.ACK.topic_filter(device=self._device), *self.commands.topics, *wanted):
+        inbound_topics = () if self._inbound is None else self._inbound.topics
+        for topic in (
+            topics.ACK.topic_filter(device=self._device),
+            *self.commands.topics,
+            *inbound_topics,
+        ):
             self._broker.subscribe(topic)
-        self._link.status = self._account.publish(self._link.limits)
+        self._link.status = self._status.publish(self._link.limits)
 
     def _on_connection_lost(self, lost: ConnectionLostEvent) -> None:
         if self._link is not None or lost.reason != self.lost_because:
             _log.warning("no connection to the broker: %s", lost.reason)
         self.lost_because = lost.reason
-        self.courier.on_connection_lost(
+        self.delivery.on_connection_lost(
             lost.code, proven=self._link is not None and self._link.proven
         )
         if self._link is not None and self._monotonic_s() - self._link.since_s >= STEADY_S:
@@ -208,8 +212,8 @@ class Sender:
         if self._link is not None and delivered.ticket == self._link.status:
             self._link.proven = True
         if delivered.code == NO_SUBSCRIBERS:
-            _log.info("the broker says that nobody takes it: is the archive running?")
-        self.courier.on_delivered(delivered.ticket)
+            _log.info("the message has no subscribers: the archive is not connected to the broker")
+        self.delivery.on_delivered(delivered.ticket)
 
     def _work(self) -> None:
         now_s = self._monotonic_s()
@@ -220,14 +224,14 @@ class Sender:
             self._due.trim_s = now_s + TRIM_PAUSE_S
             try:
                 self._spool.trim()
-                if self._bidding is not None:
-                    self._spool.expire(self._bidding.longest_s())
+                if self._inbound is not None:
+                    self._spool.expire(self._inbound.longest_s())
             except OSError as error:
-                _log.warning("cannot look after the spool: %s", error.strerror)
-        # The broker's receipt for the first status shows that the connection carries: from then
-        # on a clip on which it breaks may be to blame.
+                _log.warning("cannot trim the spool: %s", error.strerror)
+        # The broker's acknowledgement of the first status proves the connection: if it breaks
+        # during a clip after that, the clip may be the cause.
         if self._link is None or not self._link.proven:
             return
-        if (clip := self.courier.next(now_s, self._link.limits)) is not None:
-            self.courier.on_published(self._broker.publish(clip))
-        self._account.publish_if_changed(now_s, self._link.limits)
+        if (clip := self.delivery.next(now_s, self._link.limits)) is not None:
+            self.delivery.on_published(self._broker.publish(clip))
+        self._status.publish_if_changed(now_s, self._link.limits)

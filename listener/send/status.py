@@ -1,7 +1,4 @@
-"""What the broker is told of this device: each event at once, and a status that stays true.
-
-What the broker keeps for everybody who asks how this device is.
-"""
+"""Publication of events and of the device's retained status."""
 
 from collections.abc import Callable
 from typing import Final, assert_never
@@ -18,30 +15,30 @@ from listener.spool.queue import Spool
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the retained topic status says. Counters are as hear signed them."""
+    """Payload of the retained status topic; the counters are signed by hear."""
 
     state: str
     hearing: bool = False
     mute: str | None = None
     switch: str | None = None
-    """What is fitted to cut the microphone; ``none``: only software mutes."""
+    """Kind of the fitted mute switch; ``none``: only software mute."""
     microphone: str | None = None
-    """``open``, or why there is none."""
+    """``open``, or the cause of its loss."""
     losses: int = 0
     overruns: int = 0
     thresholds: dict[str, float] = {}
-    """Score from which each word wakes."""
+    """Score at which each word wakes."""
     counters: Tally | None = None
     signature: str | None = None
     spool: Counts | None = None
     waiting: int | None = None
     events_missed: int = 0
     version: VersionReport | None = None
-    """Which version runs, and whether another is on its way."""
+    """Running version, and the state of an update."""
 
 
 def will(device: str) -> Message:
-    """Return what the broker says when this device vanishes."""
+    """Return the last will: the message that the broker publishes when this device disappears."""
     return Message(
         topics.STATUS.name(device=device), topics.OFFLINE, topics.STATUS.qos, topics.STATUS.retain
     )
@@ -51,13 +48,13 @@ STATUS_PAUSE_S: Final = 10.0
 
 
 class StatusPublisher:
-    """What this device says of itself. For one thread.
+    """Publisher of this device's events and status. For one thread.
 
     Args:
         device: its name.
-        spool: whose counts are part of the status.
-        broker: who is told.
-        version: says which version runs, and how an update goes; None where nobody is told.
+        spool: the queue, whose counts are part of the status.
+        broker: the client.
+        version: returns the running version and the state of an update; None to publish neither.
     """
 
     def __init__(
@@ -72,15 +69,15 @@ class StatusPublisher:
         self._broker = broker
         self._version = version
         self._status = Status(state="online")
-        self._told: tuple[Counts, int, VersionReport | None] | None = None
+        self._published: tuple[Counts, int, VersionReport | None] | None = None
         self._due_s = float("inf")
 
     def take(self, notice: Notice, *, connected: bool) -> None:
-        """Pass on what hear says: at once what happened, and soon how things are now.
+        """Publish a notice of hear: an event at once, a change of the status soon.
 
         Args:
-            notice: what it said.
-            connected: whether there is a connection on which an event could go.
+            notice: the notice.
+            connected: whether there is a connection; without one, an event is counted as missed.
         """
         match notice:
             case notices.WakeNotice(word=word):
@@ -107,16 +104,18 @@ class StatusPublisher:
             case notices.StoppedNotice():
                 self._update(hearing=False)
             case notices.SpooledNotice():
-                pass  # being woken by it was the point
+                pass  # it has already ended the wait
             case _ as never:
                 assert_never(never)
 
     def publish(self, limits: BrokerLimits) -> int:
-        """Say now how this device is; return the broker's ticket."""
+        """Publish the status now; return the client's ticket."""
         self._due_s = float("inf")
-        self._told = self._numbers()
-        counts, waiting, shown = self._told
-        status = msgspec.structs.replace(self._status, spool=counts, waiting=waiting, version=shown)
+        self._published = self._numbers()
+        counts, waiting, version = self._published
+        status = msgspec.structs.replace(
+            self._status, spool=counts, waiting=waiting, version=version
+        )
         message = Message(
             topics.STATUS.name(device=self._device),
             msgspec.json.encode(status, order="sorted"),
@@ -126,19 +125,19 @@ class StatusPublisher:
         return self._broker.publish(message)
 
     def publish_if_changed(self, now_s: float, limits: BrokerLimits) -> None:
-        """Say how this device is where something changed; mere numbers wait a while.
+        """Publish the status if it changed; after a change of counts alone, within 10 s.
 
         Args:
-            now_s: on a clock that never jumps.
-            limits: of the connection.
+            now_s: time on the monotonic clock, in seconds.
+            limits: limits of the connection.
         """
-        if self._due_s > now_s + STATUS_PAUSE_S and self._numbers() != self._told:
+        if self._due_s > now_s + STATUS_PAUSE_S and self._numbers() != self._published:
             self._due_s = now_s + STATUS_PAUSE_S
         if now_s >= self._due_s:
             self.publish(limits)
 
     def _event(self, event: topics.EventPayload, *, connected: bool) -> None:
-        """Publish at once, or not at all: an old wake is worse than none."""
+        """Publish an event at once or never: a late wake is worse than none."""
         message = Message(
             topics.EVENT.name(device=self._device),
             event.encode(),
@@ -155,5 +154,5 @@ class StatusPublisher:
         self._due_s = 0.0
 
     def _numbers(self) -> tuple[Counts, int, VersionReport | None]:
-        shown = None if self._version is None else self._version()
-        return self._spool.counts(), len(self._spool.waiting()), shown
+        version = None if self._version is None else self._version()
+        return self._spool.counts(), len(self._spool.waiting()), version

@@ -1,13 +1,10 @@
-"""The spool's folder on the disk: one operation at a time, each file whole or not there.
+"""Files of the spool's folder: names, scanning, locking and writing of envelopes.
 
-What lies at the border: envelopes by their names, and a few files of our own.
-
-Two of those lie here because hear and send may both reach them: what owners chose, and what they
-say of their next keys.
+Besides envelopes it holds the ledger, the quarantine, and two files that hear and send share: the
+owners' retention limits and their key rotations.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
@@ -15,20 +12,19 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from listener.spool.ledger import LEDGER
 from listener.storage import atomic
+from listener.storage.atomic import PART
 
 QUARANTINE: Final = "quarantine"
 TERMS: Final = "retention.json"
-"""How long owners let a clip wait here: send's own."""
+"""File of the owners' retention limits; send's own."""
 FOLLOWING: Final = "following.json"
-"""What the archive carried of owners' next keys: send lays it here, hear judges it."""
-PART: Final = ".part"
-"""Ends the name of what is not written to its end."""
+"""File of the owners' key rotations; send stores it, hear verifies it."""
 
-# Of an envelope's file.
+# Name of an envelope's file: sequence number, owner, clip.
 NAME: Final = re.compile(
     r"([0-9]{12})\.([a-z0-9-]{1,32})"
     r"\.([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.earmark",
@@ -38,7 +34,7 @@ NAME: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, order=True)
 class SpoolEntry:
-    """An envelope in the spool, as its file name tells it. Sorts oldest first."""
+    """Envelope in the spool, by its file name. Sorts oldest first."""
 
     seq: int
     owner: str
@@ -53,11 +49,11 @@ class SpoolEntry:
 
 @contextlib.contextmanager
 def open_directory(path: Path | str, parent: int | None = None) -> Iterator[int]:
-    """Hold a folder open, and no link to one; yield its descriptor.
+    """Open a folder for the block, without following a link; yield its descriptor.
 
     Args:
-        path: of the folder.
-        parent: a descriptor of the folder in which it lies, if any.
+        path: the folder.
+        parent: a descriptor of the folder that ``path`` is relative to, if any.
 
     Raises:
         OSError: it cannot be opened.
@@ -71,7 +67,7 @@ def open_directory(path: Path | str, parent: int | None = None) -> Iterator[int]
 
 
 def scan(folder: int) -> tuple[list[tuple[SpoolEntry, float]], int]:
-    """Return the entries with their stamps, the oldest first, and how many files are foreign.
+    """Return entries with modification times, oldest first, and the number of foreign files.
 
     Args:
         folder: a descriptor.
@@ -91,7 +87,7 @@ def scan(folder: int) -> tuple[list[tuple[SpoolEntry, float]], int]:
             try:
                 status = item.stat(follow_symlinks=False)
             except FileNotFoundError:
-                continue  # it left while we looked
+                continue  # removed during the scan
             if stat.S_ISREG(status.st_mode):
                 entry = SpoolEntry(int(named[1]), named[2], named[3], status.st_size)
                 entries.append((entry, status.st_mtime))
@@ -100,14 +96,14 @@ def scan(folder: int) -> tuple[list[tuple[SpoolEntry, float]], int]:
     return sorted(entries), foreign
 
 
-_NOT_TO_CHANGE: Final = 0o640  # whoever shares the spool may read an envelope, and remove it
+_READ_ONLY_FOR_GROUP: Final = 0o640  # the group may read an envelope and remove it
 
 
 class SpoolFolder:
-    """Where envelopes lie. Creating one touches nothing; one instance belongs to one thread.
+    """Folder of the spool. Constructing it touches no file; for one thread.
 
     Args:
-        path: made with mode 0700 by whoever first locks it.
+        path: created with mode 0700 by the first lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -116,7 +112,7 @@ class SpoolFolder:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[int]:
-        """Hold the folder open; yield its descriptor.
+        """Open the folder for the block; yield its descriptor.
 
         Raises:
             OSError: it cannot be opened, or is a link.
@@ -126,16 +122,16 @@ class SpoolFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[int]:
-        """Open the folder and keep every other operation out of it, of other processes too.
+        """Open the folder with an exclusive lock, among processes too; yield its descriptor.
 
         Raises:
-            OSError: it cannot be made, opened or swept.
+            OSError: it cannot be created, opened or cleaned.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.open() as folder:
             fcntl.flock(folder, fcntl.LOCK_EX)
             if not self._swept:
-                # Nobody else is writing, so every unfinished file is what a crash left.
+                # No other writer exists, so every incomplete file is what a crash left.
                 with os.scandir(folder) as listing:
                     names = [item.name for item in listing]
                 for name in names:
@@ -147,15 +143,15 @@ class SpoolFolder:
 
 @contextlib.contextmanager
 def write_envelope(folder: int, entry: SpoolEntry, data: bytes, stamp_s: float) -> Iterator[None]:
-    """Write an envelope: in the block its bytes are safe, and behind it the file has its name.
+    """Write an envelope: its bytes are on the disk in the block, and its name after the block.
 
-    Where anything fails, in the block too, no file is left.
+    If anything fails, in the block too, no file is left.
 
     Args:
         folder: a descriptor of the locked folder.
-        entry: what names the file.
+        entry: names the file.
         data: its bytes.
-        stamp_s: for how long the machine was seen running.
+        stamp_s: the machine's running time, in seconds; becomes the modification time.
 
     Raises:
         OSError: it cannot be written.
@@ -163,17 +159,14 @@ def write_envelope(folder: int, entry: SpoolEntry, data: bytes, stamp_s: float) 
     part = entry.name + PART
     with contextlib.suppress(FileNotFoundError):
         os.unlink(part, dir_fd=folder)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(part, flags, 0o600, dir_fd=folder)
     try:
-        with os.fdopen(handle, "wb", buffering=0) as file:
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
+        with atomic.create_file(part, folder=folder) as file:
+            file.write(data)
+            file.flush()  # a later write would change the time
+            handle = file.fileno()
             os.utime(handle, (stamp_s, stamp_s))
             atomic.chown_to_parent(handle, folder)
-            os.fchmod(handle, atomic.shared_mode(folder, 0o600) & _NOT_TO_CHANGE)
-            os.fsync(handle)
+            os.fchmod(handle, atomic.shared_mode(folder) & _READ_ONLY_FOR_GROUP)
         yield
         os.rename(part, entry.name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
@@ -181,23 +174,3 @@ def write_envelope(folder: int, entry: SpoolEntry, data: bytes, stamp_s: float) 
             os.unlink(part, dir_fd=folder)
         raise
     os.fsync(folder)
-
-
-def open_plain_file(name: str, folder: int) -> BinaryIO:
-    """Open a file to read it, and nothing that only looks like one.
-
-    Args:
-        name: of the file.
-        folder: a descriptor of the folder that it lies in.
-
-    Raises:
-        OSError: it is gone, or is a link, a pipe or a folder.
-    """
-    handle = os.open(
-        name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
-    )
-    file = os.fdopen(handle, "rb")
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "no plain file")
-    return file

@@ -1,7 +1,7 @@
-"""What became of the envelopes, and for how long the machine has run: two pages in one small file.
+"""Ledger of the spool: counts of envelopes by outcome, and the machine's running time.
 
-It is written in place, one page after the other, each within a sector and with a checksum: that
-needs no room on a full disk, and a power cut costs the last page at most.
+One file of two pages, written in turn and in place, each within a disk sector and with a CRC-32:
+this needs no space on a full disk, and a power cut loses the last page at most.
 """
 
 import contextlib
@@ -24,20 +24,20 @@ _log = logging.getLogger(__name__)
 
 
 class BootClock(Protocol):
-    """How long this machine has been running, whatever the wall clock says."""
+    """Clock of the machine's uptime, independent of the wall clock."""
 
     def boot(self) -> str:
-        """Return what tells this start of the machine from every other."""
+        """Return an id of this boot."""
 
     def running_s(self) -> float:
-        """Return the seconds since that start, suspended ones included."""
+        """Return the seconds since boot, suspended time included."""
 
 
 class KernelClock:
-    """The kernel's."""
+    """Boot id and boot clock of the Linux kernel."""
 
     def boot(self) -> str:
-        """Return the kernel's random id of this boot, or nothing where it is hidden."""
+        """Return the kernel's random id of this boot, or an empty string where it is hidden."""
         with contextlib.suppress(OSError):
             return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         return ""
@@ -48,27 +48,27 @@ class KernelClock:
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What became of the envelopes, ever since the spool exists.
+    """Counts of envelopes by outcome, since the spool exists.
 
-    ``spooled + released == acked + dropped + expired + quarantined + waiting``, but for what one
-    crash can leave between a step and its count, and for what expires in the quarantine. A loss is
-    counted before it happens, so a crash may count it twice and never not at all.
+    ``spooled + released == acked + dropped + expired + quarantined + waiting``, except for a crash
+    between a step and its count, and for envelopes that expire in the quarantine. A loss is counted
+    before it happens, so a crash may count it twice but never omit it.
     """
 
     spooled: int = 0
-    """Put in, durably."""
+    """Stored durably."""
     acked: int = 0
-    """Left because the archive has them."""
+    """Acknowledged by the archive."""
     dropped: int = 0
-    """Lost to a bound: the oldest went."""
+    """Dropped as the oldest over a limit."""
     expired: int = 0
-    """Gone because their owner lets none wait for longer."""
+    """Deleted at their owner's retention limit."""
     refused: int = 0
-    """Never got in: disk full, spool unwritable, larger than the spool."""
+    """Not stored: disk full, spool not writable, or larger than the spool."""
     quarantined: int = 0
-    """Set aside because they cannot pass."""
+    """Moved to the quarantine."""
     released: int = 0
-    """Back from the quarantine."""
+    """Moved back from the quarantine."""
 
     def plus(self, other: "Counts") -> "Counts":
         """Return the sums."""
@@ -78,7 +78,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class _Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One state of the ledger."""
+    """State of the ledger."""
 
     generation: int = 0
     boot: str = ""
@@ -88,9 +88,9 @@ class _Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Ledger:
-    """The counts of one spool. Its user holds the folder's lock while calling ``add``.
+    """Counts of one spool. The caller holds the folder's lock during ``add``. For one thread.
 
-    What cannot be written is kept, and written with the next count. For one thread.
+    Counts that cannot be written stay in memory and are written with the next ones.
     """
 
     def __init__(self, clock: BootClock | None = None) -> None:
@@ -98,12 +98,12 @@ class Ledger:
         self._unsaved = Counts()
 
     def add(self, folder: int, more: Counts, *, durably: bool = False) -> None:
-        """Count.
+        """Add counts and write the ledger.
 
         Args:
-            folder: a descriptor of the spool's.
-            more: what came to pass.
-            durably: whether it must outlive a power cut, and not only this process.
+            folder: a descriptor of the spool's folder.
+            more: counts to add.
+            durably: whether to wait until they are on the disk.
         """
         self._unsaved = self._unsaved.plus(more)
         page = _read_page(folder)
@@ -123,19 +123,19 @@ class Ledger:
             self._unsaved = Counts()
 
     def count_in_memory(self, more: Counts) -> None:
-        """Count in memory, for a folder that cannot be opened now."""
+        """Add counts in memory, while the folder cannot be opened."""
         self._unsaved = self._unsaved.plus(more)
 
     def counts(self, folder: int | None) -> Counts:
-        """Return what was counted, written or not.
+        """Return all counts, written or not.
 
         Args:
-            folder: a descriptor of the spool's; None where it cannot be opened.
+            folder: a descriptor of the spool's folder; None if it cannot be opened.
         """
         return self._unsaved if folder is None else _read_page(folder).counts.plus(self._unsaved)
 
     def running_time_s(self, folder: int) -> float:
-        """Return for how long, all starts together, the machine was seen running."""
+        """Return the machine's observed running time over all boots, in seconds."""
         return self._lived_s(_read_page(folder), self._clock.running_s())
 
     def _lived_s(self, page: _Page, running_s: float) -> float:
@@ -144,7 +144,7 @@ class Ledger:
 
 
 def _read_page(folder: int) -> _Page:
-    """Return the newest page whose checksum holds; an empty one when there is none."""
+    """Return the newest page with a valid checksum, or an empty page."""
     newest = _Page()
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -160,7 +160,7 @@ def _read_page(folder: int) -> _Page:
         with contextlib.suppress(msgspec.DecodeError):
             if check == _check(text):
                 page = msgspec.json.decode(text, type=_Page)
-                newest = max(newest, page, key=lambda one: one.generation)
+                newest = max(newest, page, key=lambda item: item.generation)
     return newest
 
 
@@ -173,7 +173,7 @@ def _write_page(folder: int, page: _Page, *, durably: bool) -> None:
     try:
         if os.fstat(handle).st_size < 2 * _SLOT_BYTES:
             atomic.chown_to_parent(handle, folder)
-            with contextlib.suppress(PermissionError):  # whoever made it has done it
+            with contextlib.suppress(PermissionError):  # the owner of the file has done it
                 os.fchmod(handle, atomic.shared_mode(folder))
             os.pwrite(handle, b" " * (2 * _SLOT_BYTES), 0)
             durably = True

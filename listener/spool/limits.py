@@ -1,11 +1,11 @@
-"""Which envelopes have to go: beyond the spool's bounds, or their owner's. Pure, the oldest first.
+"""Limits of the spool: selection of the envelopes to delete, oldest first, and the quarantine.
 
-Age is counted in time that the machine was seen running, not by the wall clock: a computer without
-a battery-backed clock is years off until it finds a time server, and a spool that believed it would
-throw everything away. Each file's modification time holds that running time (so ``ls`` shows 1970),
-and is its stamp here. One that lies ahead, as in a restored backup, is of no age and is kept.
+Age is measured in observed running time, not by the wall clock: a computer without a battery-backed
+clock may be years off until it reaches a time server, and would expire everything. A file's
+modification time holds the running time at which it was stored (so ``ls`` shows 1970). A time in
+the future, as in a restored backup, counts as age 0.
 
-What cannot pass is set aside: a folder within the spool's. Its user holds the spool's lock.
+The quarantine is a folder in the spool's. Callers hold the spool's lock.
 """
 
 import contextlib
@@ -15,14 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from listener.config import SpoolSettings
-from listener.spool.files import QUARANTINE, SpoolEntry, open_directory, open_plain_file, scan
+from listener.spool.files import QUARANTINE, SpoolEntry, open_directory, scan
 from listener.storage import atomic
 
 Stamped: TypeAlias = Sequence[tuple[SpoolEntry, float]]
-"""Entries with their stamps, the oldest first, as ``scan`` returns them."""
+"""Entries with their modification times, oldest first, as ``scan`` returns them."""
 
 
-def select_over_limit(  # noqa: PLR0913 - what is to come, by size, number and share; nothing, as a rule
+def select_over_limit(  # noqa: PLR0913 - the last three have defaults
     entries: Stamped,
     settings: SpoolSettings,
     lived_s: float,
@@ -31,15 +31,15 @@ def select_over_limit(  # noqa: PLR0913 - what is to come, by size, number and s
     clips: int = 0,
     share: int = 1,
 ) -> list[SpoolEntry]:
-    """Say which entries must go so that this much more fits.
+    """Return the entries to delete so that more envelopes fit.
 
     Args:
-        entries: what is there.
-        settings: the bounds.
-        lived_s: for how long the machine was seen running.
-        size_bytes: of what is to come.
-        clips: how many are to come.
-        share: the part of the bounds that counts here, as a divisor; not of the age.
+        entries: the stored envelopes.
+        settings: the limits.
+        lived_s: observed running time of the machine, in seconds.
+        size_bytes: size of the envelopes to add.
+        clips: number of envelopes to add.
+        share: divisor of the limits of size and number; not of age.
     """
     total_bytes = size_bytes + sum(entry.size_bytes for entry, _ in entries)
     number = clips + len(entries)
@@ -59,12 +59,12 @@ def select_over_limit(  # noqa: PLR0913 - what is to come, by size, number and s
 def select_expired(
     entries: Stamped, longest_s: Mapping[str, float], lived_s: float
 ) -> list[SpoolEntry]:
-    """Say which entries waited for longer than their owner lets them.
+    """Return the entries that waited for longer than their owner's limit.
 
     Args:
-        entries: what is there.
-        longest_s: by owner; who is not in it lets them wait.
-        lived_s: for how long the machine was seen running.
+        entries: the stored envelopes.
+        longest_s: limit by owner, in seconds; other owners have none.
+        lived_s: observed running time of the machine, in seconds.
     """
     return [
         entry
@@ -73,24 +73,24 @@ def select_expired(
     ]
 
 
-_SHARE: Final = 4  # the quarantine may hold a quarter of what the spool may
+_SHARE: Final = 4  # the quarantine's limits are a quarter of the spool's
 
 
 @contextlib.contextmanager
 def open_quarantine(folder: int) -> Iterator[int]:
-    """Hold the quarantine open, and make it where there is none; yield its descriptor.
+    """Open the quarantine for the block, created if missing; yield its descriptor.
 
     Args:
-        folder: a descriptor of the spool's.
+        folder: a descriptor of the spool's folder.
 
     Raises:
-        OSError: it cannot be made or opened.
+        OSError: it cannot be created or opened.
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(QUARANTINE, 0o700, dir_fd=folder)
         with open_directory(QUARANTINE, folder) as fresh:
             atomic.chown_to_parent(fresh, folder)
-            # The setgid bit came with the folder.
+            # The setgid bit is inherited from the folder.
             shared = stat.S_IMODE(os.fstat(fresh).st_mode) & ~0o777
             os.fchmod(fresh, shared | atomic.shared_mode(folder, 0o700))
     with open_directory(QUARANTINE, folder) as aside:
@@ -98,7 +98,7 @@ def open_quarantine(folder: int) -> Iterator[int]:
 
 
 def quarantine(folder: int, aside: int, entry: SpoolEntry) -> bool:
-    """Move an envelope out of the queue; say whether it was there."""
+    """Move an envelope from the queue to the quarantine; return whether it was there."""
     try:
         os.rename(entry.name, entry.name, src_dir_fd=folder, dst_dir_fd=aside)
     except FileNotFoundError:
@@ -107,13 +107,13 @@ def quarantine(folder: int, aside: int, entry: SpoolEntry) -> bool:
 
 
 def trim_quarantine(aside: int, settings: SpoolSettings, lived_s: float) -> None:
-    """Let the oldest go where the quarantine is over its bounds: its part of the spool's."""
+    """Delete the oldest envelopes of a quarantine over its limits."""
     for entry in select_over_limit(scan(aside)[0], settings, lived_s, share=_SHARE):
         os.unlink(entry.name, dir_fd=aside)
 
 
 def restore(folder: int, aside: int) -> int:
-    """Move all that was set aside into the queue again; return how many came."""
+    """Move all quarantined envelopes back to the queue; return their number."""
     entries = [entry for entry, _ in scan(aside)[0]]
     for entry in entries:
         os.rename(entry.name, entry.name, src_dir_fd=aside, dst_dir_fd=folder)
@@ -121,22 +121,22 @@ def restore(folder: int, aside: int) -> int:
 
 
 def delete_erased(aside: int, clip: str, sha256: str, longest_bytes: int) -> bool:
-    """Remove a clip of these very bytes; say whether it was there.
+    """Delete a quarantined clip with this SHA-256; return whether it was there.
 
     Args:
         aside: a descriptor of the quarantine.
         clip: its id.
-        sha256: of the envelope.
-        longest_bytes: no envelope is longer.
+        sha256: hash of the envelope, in hex.
+        longest_bytes: upper limit of an envelope.
     """
-    # Send alone asks for this: hear has a spool too, and no memory for what hashlib brings, as send
-    # has none for what listener.digests rests on.
-    import hashlib  # noqa: PLC0415 - so that neither process pays for the other
+    # Only send calls this. Hear uses the spool too, and its memory limit excludes hashlib, as
+    # send's excludes listener.digests.
+    import hashlib  # noqa: PLC0415 - hear must not load it
 
     for entry, _ in scan(aside)[0]:
         if entry.clip != clip:
             continue
-        with open_plain_file(entry.name, aside) as file:
+        with atomic.open_plain_file(entry.name, aside) as file:
             data = file.read(longest_bytes)
         if hashlib.sha256(data).hexdigest() == sha256:
             os.unlink(entry.name, dir_fd=aside)

@@ -1,8 +1,8 @@
-"""The queue of the whole transport: a folder of envelopes that hear fills and send empties.
+"""Durable queue of envelopes: a folder that hear fills and send empties.
 
-An envelope enters it complete and synced or not at all, and leaves it when the archive has
-acknowledged it, or counted. One file is one envelope, ``<seq>.<owner>.<clip>.earmark``: who carries
-it learns where it goes from its name and never looks inside.
+An envelope is stored complete and synced or not at all. It leaves the queue when the archive has
+acknowledged it; every other removal is counted. One file is one envelope, named
+``<seq>.<owner>.<clip>.earmark``: send reads its destination from the name and does not parse it.
 """
 
 import contextlib
@@ -20,27 +20,27 @@ from listener.spool.files import (
     SpoolEntry,
     SpoolFolder,
     open_directory,
-    open_plain_file,
     scan,
     write_envelope,
 )
 from listener.spool.ledger import BootClock, Counts, Ledger
 from listener.spool.limits import select_expired, select_over_limit
+from listener.storage import atomic
 
 _log = logging.getLogger(__name__)
 
 
 class Spool:
-    """A bounded, durable queue of envelopes in one folder.
+    """Bounded, durable queue of envelopes in one folder.
 
-    Creating one touches nothing. Instances in several threads and processes may share a folder;
+    Constructing it touches no file. Instances in several threads and processes may share a folder;
     one instance belongs to one thread.
 
     Args:
-        folder: made with mode 0700 when it is first needed. One that is there and shared, see
-            `belonging`, is a queue between two users.
-        settings: the bounds.
-        clock: how long the machine has run.
+        folder: created with mode 0700 when first needed. An existing setgid folder is a queue
+            between two users.
+        settings: the limits.
+        clock: uptime of the machine.
     """
 
     def __init__(
@@ -52,24 +52,24 @@ class Spool:
         self._foreign = 0
 
     def put(self, clip: str, owner: str, seq: int, data: bytes) -> SpoolEntry:
-        """Take an envelope in: when this returns, it outlives a power cut.
+        """Store an envelope durably.
 
-        The oldest envelopes make room where a bound says so, but only once the new one is safe on
-        the disk, so that a full disk costs nothing else.
+        The oldest envelopes over a limit are dropped, but only after the new one is on the disk, so
+        that a full disk loses nothing else.
 
         Args:
             clip: its id, a UUID in lower case.
-            owner: whose it is, by the short name.
+            owner: short name of its owner.
             seq: the device's counter, at most 12 digits.
             data: the envelope.
 
         Raises:
-            SpoolFull: it could not be taken; it is counted as refused and nothing else changed.
-            ValueError: the name that these make would not be a spool's.
+            SpoolFull: it could not be stored; it is counted as refused and nothing else changed.
+            ValueError: the arguments do not make a valid file name.
         """
         entry = SpoolEntry(seq, owner, clip, len(data))
         if not NAME.fullmatch(entry.name):
-            raise ValueError(f"{entry.name!r} is no name for a file in the spool")
+            raise ValueError(f"{entry.name!r} is not a valid name of a spool file")
         if len(data) > self._settings.longest_bytes:
             self._refuse()
             raise SpoolFull(
@@ -84,8 +84,8 @@ class Spool:
         except OSError as error:
             self._refuse()
             raise SpoolFull(
-                f"cannot keep a clip in {self._folder.path}: {error.strerror or error}",
-                "the clip is lost and counted; make room or mend the folder's permissions",
+                f"cannot store a clip in {self._folder.path}: {error.strerror or error}",
+                "free some space or fix the folder's permissions; the clip is lost and counted",
             ) from error
         return entry
 
@@ -102,17 +102,17 @@ class Spool:
             return []
         except OSError as error:
             raise Unavailable(
-                f"cannot look into the spool {self._folder.path}: {error.strerror}",
-                "it must be a folder of its own, for this user",
+                f"cannot read the spool {self._folder.path}: {error.strerror}",
+                "make it a directory that this user can read",
             ) from error
         if foreign != self._foreign:
-            # Their names are somebody else's words; the number is enough to go and look.
-            _log.warning("%d foreign files in %s are left alone", foreign, self._folder.path)
+            # Their names are untrusted text; the number is enough.
+            _log.warning("ignored %d foreign files in %s", foreign, self._folder.path)
             self._foreign = foreign
         return [entry for entry, _ in entries]
 
     def oldest(self) -> SpoolEntry | None:
-        """Return the envelope that goes next, or None when the spool is empty.
+        """Return the oldest envelope, or None if the spool is empty.
 
         Raises:
             Unavailable: the folder cannot be read.
@@ -120,25 +120,25 @@ class Spool:
         return next(iter(self.waiting()), None)
 
     def read(self, entry: SpoolEntry) -> bytes | None:
-        """Return an envelope's bytes, or None when it is gone or no plain file any more.
+        """Return an envelope's bytes, or None if it is missing or not a regular file.
 
         Raises:
-            OSError: the disk does not give it back.
+            OSError: the file cannot be read.
         """
         try:
             with self._folder.open() as folder:
-                file = open_plain_file(entry.name, folder)
+                file = atomic.open_plain_file(entry.name, folder)
         except OSError:
             return None
         with file:
             return file.read(self._settings.longest_bytes)
 
     def remove(self, entry: SpoolEntry) -> bool:
-        """Let go of an envelope that the archive has acknowledged.
+        """Remove an envelope that the archive has acknowledged.
 
         Returns:
-            Whether it was still there. The folder is not synced: an envelope that a power cut
-            brings back is sent and acknowledged once more, and nothing comes of it.
+            True if it was there. The folder is not synced: an envelope that a power cut restores is
+            sent and acknowledged once more, without effect.
         """
         with self._folder.lock() as folder:
             try:
@@ -149,12 +149,12 @@ class Spool:
         return True
 
     def quarantine(self, entry: SpoolEntry) -> bool:
-        """Set an envelope aside that cannot pass, and count it.
+        """Move an envelope that cannot be delivered to the quarantine, and count it.
 
-        The quarantine is bounded too: its own oldest go.
+        The quarantine has limits too: its oldest envelopes are deleted.
 
         Returns:
-            Whether it was there.
+            True if it was there.
 
         Raises:
             OSError: the folder cannot be written.
@@ -167,10 +167,10 @@ class Spool:
         return True
 
     def delete_erased(self, clip: str, sha256: str) -> bool:
-        """Let go of a clip in the quarantine that its owner erased, if it has these very bytes.
+        """Delete a quarantined clip that its owner erased, if it has this SHA-256.
 
         Returns:
-            Whether it was there. It is counted nowhere: it had left the queue already.
+            True if it was there. It is not counted: it had left the queue before.
 
         Raises:
             OSError: the folder cannot be read or written.
@@ -184,7 +184,7 @@ class Spool:
         return False
 
     def restore(self) -> int:
-        """Bring back all that is in quarantine; return how many came.
+        """Move all quarantined envelopes back to the queue; return their number.
 
         Raises:
             OSError: the folder cannot be written.
@@ -198,7 +198,7 @@ class Spool:
         return released
 
     def trim(self) -> int:
-        """Drop what is over a bound, age above all; return how many went.
+        """Drop envelopes over a limit, mostly of age; return their number.
 
         Raises:
             OSError: the folder cannot be written.
@@ -208,10 +208,10 @@ class Spool:
             return self._make_room(folder)
 
     def expire(self, longest_s: Mapping[str, float]) -> int:
-        """Let go of what its owner lets wait no longer, in the quarantine too; return how many.
+        """Delete envelopes over their owner's limit, quarantined ones too; return their number.
 
         Args:
-            longest_s: by owner, in time that the machine was running.
+            longest_s: seconds of the machine's running time, by owner.
 
         Raises:
             OSError: the folder cannot be written.
@@ -228,11 +228,11 @@ class Spool:
                 over = select_expired(scan(where)[0], longest_s, lived_s)
                 gone += self._delete(folder, where, over, Counts(expired=len(over)))
         if gone:
-            _log.info("%d clips waited for as long as their owner lets them", gone)
+            _log.info("deleted %d clips that reached their owner's retention limit", gone)
         return gone
 
     def counts(self) -> Counts:
-        """Return what became of every envelope so far."""
+        """Return the counts of all envelopes so far, by outcome."""
         try:
             with self._folder.open() as folder:
                 return self._ledger.counts(folder)
@@ -245,11 +245,11 @@ class Spool:
             entries, self._settings, lived_s, size_bytes=size_bytes, clips=clips
         )
         if gone:
-            _log.warning("the spool is over its bounds: dropped the %d oldest clips", len(gone))
+            _log.warning("the spool is over its limits: dropped the %d oldest clips", len(gone))
         return self._delete(folder, folder, gone, Counts(dropped=len(gone)))
 
     def _delete(self, folder: int, where: int, gone: Sequence[SpoolEntry], counts: Counts) -> int:
-        """Remove entries of ``where``, counted before they go; return how many."""
+        """Count entries of ``where`` and then delete them; return their number."""
         if gone:
             self._ledger.add(folder, counts, durably=True)
         for entry in gone:

@@ -1,14 +1,12 @@
-"""The access log on the disk: rows are appended, durably, and never changed.
+"""Access log on the disk: rows are appended durably and never changed.
 
-SQLite, because a power cut must not tear a row and two processes may write: the archive that
-serves, and somebody who reports an incident beside it. What a row means, ``rights.chain`` says.
+SQLite, because a power cut must not tear a row and two processes may write: the archive server and
+``earmark household incident``. ``rights.hash_chain`` defines a row.
 """
 
 import contextlib
 import hashlib
-import os
 import secrets
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,15 +17,12 @@ from typing import Any, Final
 import msgspec
 
 from listener.envelope.format import format_timestamp
-from listener.errors import Unavailable
 from listener.rights.hash_chain import ORIGIN, LogBody, LogHead, LogRow, Outcome, row_hash
+from listener.storage.sqlite import open_database, transaction, translate_sqlite_errors
 
 ACCESS_LOG: Final = "access.sqlite"
 
 _SCHEMA: Final = """
-    pragma journal_mode = wal;
-    pragma synchronous = full;
-    pragma trusted_schema = off;
     create table if not exists row (
         n integer primary key,
         owner text not null,
@@ -41,7 +36,7 @@ _SCHEMA: Final = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """What is to be written."""
+    """Fields of a new row; number, time, salt and hash are added by ``AccessLog.append``."""
 
     owner: str
     op: str
@@ -53,14 +48,14 @@ class LogEntry:
 
 
 class AccessLog:
-    """The log of one installation. Safe for use by several threads and processes.
+    """Access log of one installation. Safe for use by several threads and processes.
 
     Args:
-        path: its file, made when it is not there.
-        wall_s: seconds since 1970.
+        path: its file, created if missing.
+        wall_s: wall clock, in seconds since 1970.
 
     Raises:
-        Unavailable: from each method, when it cannot be used.
+        Unavailable: from each method, when the file cannot be used.
     """
 
     def __init__(self, path: Path, wall_s: Callable[[], float]) -> None:
@@ -68,24 +63,16 @@ class AccessLog:
         self._wall_s = wall_s
         self._lock = threading.Lock()
         with self._available():
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._rows = sqlite3.connect(
-                path, isolation_level=None, timeout=10, check_same_thread=False
-            )
-            try:
-                self._rows.executescript(_SCHEMA)
-            except sqlite3.Error:
-                self._rows.close()
-                raise
+            self._rows = open_database(path, _SCHEMA)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._rows.close()
 
     def append(self, entry: LogEntry) -> LogHead:
-        """Write a row; when this returns, it outlives a power cut."""
-        with self._available(), self._lock, self._transaction():
+        """Append a row, durably; return the new head of the chain."""
+        with self._available(), self._lock, transaction(self._rows):
             before = self._head()
             body = LogBody(
                 n=before.n + 1,
@@ -109,12 +96,12 @@ class AccessLog:
         return head
 
     def head(self) -> LogHead:
-        """Return where the chain ends."""
+        """Return number and hash of the last row."""
         with self._available(), self._lock:
             return self._head()
 
     def hash_at(self, n: int) -> str | None:
-        """Return the hash of a row, that before the first for 0, or None where there is none."""
+        """Return the hash of row ``n``; ``ORIGIN`` for 0, None where there is no such row."""
         if n == 0:
             return ORIGIN
         with self._available(), self._lock:
@@ -122,12 +109,12 @@ class AccessLog:
         return row[0] if row else None
 
     def page(self, owner: str | None, after: int, limit: int) -> list[dict[str, Any]]:
-        """Return rows as JSON has them: with their body where they concern ``owner``.
+        """Return rows as JSON objects, with the bodies that concern ``owner``.
 
         Args:
-            owner: whose bodies are shown; all of them for None.
-            after: the number of the row before the first.
-            limit: how many rows at most.
+            owner: the owner whose bodies are included, the others as hashes; None includes all.
+            after: number of the row before the first.
+            limit: upper limit of the number of rows.
         """
         with self._available(), self._lock:
             row = self._rows.execute(
@@ -142,7 +129,7 @@ class AccessLog:
         ]
 
     def rows(self) -> Iterator[LogRow]:
-        """Yield every row as it lies there, for a check of the whole."""
+        """Yield every row as stored, in order, to verify the chain."""
         after = 0
         while True:
             with self._available(), self._lock:
@@ -160,25 +147,7 @@ class AccessLog:
         return LogHead(n=row[0], hash=row[1]) if row else LogHead(n=0, hash=ORIGIN)
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._rows.execute("begin immediate")
-        try:
-            yield
-        except BaseException:
-            self._rows.execute("rollback")
-            raise
-        self._rows.execute("commit")
-
-    @contextlib.contextmanager
     def _available(self) -> Iterator[None]:
-        try:
+        hint = "if it is damaged, move it away and keep it; a new chain begins, which owners notice"
+        with translate_sqlite_errors(f"the access log {self._path}", hint):
             yield
-        except OSError as error:
-            raise Unavailable(f"cannot use the access log {self._path}: {error.strerror}") from (
-                error
-            )
-        except sqlite3.Error as error:
-            raise Unavailable(
-                f"cannot use the access log {self._path}: {error}",
-                "if it is damaged, move it away and keep it: a new chain begins, and owners see it",
-            ) from error

@@ -1,82 +1,45 @@
-"""Files that a power cut leaves whole: the old or the new one, and never something between.
+"""Durable files: atomic writes, folders, locks, and the ownership of new files.
 
-Nothing here knows what is in them. What root makes belongs to whom the folder belongs.
+A file written here is whole after a power cut: the old or the new content, never a mixture.
 
-Whose a new file is: the folder says it.
-
-On a speaker that systemd runs, hear and send are two users. What both must reach lies in a folder
-with the setgid bit, and is shared with that folder's group; everywhere else a file is for its
-owner alone. Root may run any verb there: what it makes belongs to whom the folder belongs, or the
-services could not read it.
-
-One process of a kind for each home: two would take each other's connection at the broker.
+On a speaker under systemd, hear and send are two users. What both must reach lies in a folder with
+the setgid bit and is shared with the folder's group; every other file is for its owner alone. Root
+may run any command: a file that root creates belongs to the folder's owner, so that the services
+can read it.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from listener.errors import ConfigError, Unavailable
 
-_FOR_ITS_OWNER = 0o600
-
-
-def shared_mode(folder: int, mode: int = _FOR_ITS_OWNER) -> int:
-    """Return the permissions of a new file: its group gets its owner's where the folder is shared.
-
-    Args:
-        folder: a descriptor of the folder.
-        mode: where it is not shared.
-    """
-    if os.fstat(folder).st_mode & stat.S_ISGID:
-        return mode | (mode & stat.S_IRWXU) >> 3
-    return mode
-
-
-def chown_to_parent(file: int, folder: int) -> None:
-    """As root, give a file of root's to whom its folder belongs. Nobody else can, or need.
-
-    A file with a second name is left alone: whoever owns the folder may have put it there, and the
-    other name may be anything.
-
-    Args:
-        file: a descriptor of a plain file or a folder.
-        folder: a descriptor of the folder that it lies in.
-    """
-    if os.geteuid() != 0:
-        return
-    found, owner = os.fstat(file), os.fstat(folder)
-    if (
-        found.st_uid == 0
-        and owner.st_uid != 0
-        and (stat.S_ISDIR(found.st_mode) or found.st_nlink == 1)
-    ):
-        os.fchown(file, owner.st_uid, -1)
-
-
 PUBLIC_MODE: Final = 0o644
 SECRET_MODE: Final = 0o600
+PART: Final = ".part"
+"""Suffix of a file that is not completely written."""
+
 _FOLDER_MODE: Final = 0o700
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for its owner's eyes only, durably, with the folders above it.
+    """Create a folder for its owner alone, durably, with its parents.
 
     Raises:
-        ConfigError: it is there and everybody can write to it.
-        Unavailable: it cannot be made.
+        ConfigError: it exists and is world-writable.
+        Unavailable: it cannot be created.
     """
     with translate_os_errors(path):
         if path.is_dir():
             mode = path.stat().st_mode
             if mode & stat.S_IWOTH:
                 raise ConfigError(
-                    f"everybody can write to {path}",
-                    f"whoever can replace keys and roster there is the household: chmod 700 {path}",
+                    f"{path} is world-writable", f"others could replace keys here: chmod 700 {path}"
                 )
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,51 +47,124 @@ def make_folder(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def write_atomic(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
-    """Write or replace a file, so that a power cut leaves the old or the new one, whole.
+@contextlib.contextmanager
+def create_file(
+    path: Path | str, mode: int = SECRET_MODE, folder: int | None = None
+) -> Iterator[BinaryIO]:
+    """Create a file for the block to write; after the block its bytes are on the disk.
 
-    When it returns, the new one is on the disk and will be found there. One writer at a time.
-    What root writes belongs to whom the folder belongs.
+    The name is durable only after ``sync_folder``. If the block fails, the file is removed; a
+    process that is killed leaves a part of it, so use ``write_atomic`` or ``write_once`` for a name
+    that others read.
+
+    Args:
+        path: the new file; an existing file or link is never opened.
+        mode: permissions of the file, reduced by the umask.
+        folder: a descriptor of the folder that ``path`` is relative to, if any.
+
+    Raises:
+        FileExistsError: the name exists.
+        OSError: the file cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(path, flags, mode, dir_fd=folder)
+    try:
+        with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+            yield file
+            file.flush()
+            os.fsync(handle)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path, dir_fd=folder)
+        raise
+
+
+@contextlib.contextmanager
+def part_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; before and after the block it has no file.
+
+    One writer at a time: a file of this name is what a killed writer left.
+
+    Raises:
+        OSError: the name cannot be freed.
+    """
+    part = path.with_name(f".{path.name}{PART}")
+    part.unlink(missing_ok=True)
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
+    """Write or replace a file, so that a power cut leaves the old or the new content, whole.
+
+    On return, the new file and its name are on the disk. One writer at a time. A file that root
+    writes belongs to the folder's owner.
 
     Args:
         path: in a folder that exists.
-        data: all of it.
-        mode: the new file's permissions, whatever the old one's or the umask.
+        data: the whole content.
+        mode: the new file's permissions, whatever the old file's or the umask.
 
     Raises:
-        Unavailable: the disk is full, missing or not ours to write; the old file stands.
+        Unavailable: the disk is full, missing or not writable; the old file is unchanged.
     """
-    fresh = path.with_name(f".{path.name}.new")
     with translate_os_errors(path):
-        fresh.unlink(missing_ok=True)  # a killed writer's
-        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            with open(file, "wb") as stream:  # noqa: PTH123 - a descriptor, not a path
-                stream.write(data)
-                stream.flush()
-                os.fchmod(file, mode)
-                _chown_to_parent(file, path.parent)
-                os.fsync(file)
-            fresh.replace(path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
+        with part_file(path) as part:
+            _write_part(part, data, mode)
+            part.replace(path)
         sync_folder(path.parent)
 
 
-def _chown_to_parent(file: int, path: Path) -> None:
-    folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        chown_to_parent(file, folder)
-    finally:
-        os.close(folder)
+def write_once(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
+    """Write a file that does not exist, so that a power cut leaves it whole or absent.
+
+    As ``write_atomic``, but an existing file or link is never replaced. The file system must have
+    hard links, which FAT does not.
+
+    Raises:
+        FileExistsError: the name exists.
+        OSError: the file cannot be written.
+    """
+    with part_file(path) as part:
+        _write_part(part, data, mode)
+        # A link fails where a rename would replace.
+        os.link(part, path)
+    sync_folder(path.parent)
+
+
+def _write_part(part: Path, data: bytes, mode: int) -> None:
+    with create_file(part, mode) as file:
+        file.write(data)
+        os.fchmod(file.fileno(), mode)
+        chown_to_folder_owner(file.fileno(), part.parent)
+
+
+def open_plain_file(path: Path | str, folder: int | None = None) -> BinaryIO:
+    """Open a regular file for reading, without following a link or waiting for a pipe.
+
+    Args:
+        path: the file.
+        folder: a descriptor of the folder that ``path`` is relative to, if any.
+
+    Raises:
+        OSError: it is missing, or is a link, a pipe, a device or a folder.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    handle = os.open(path, flags, dir_fd=folder)
+    # Before a file object is made of it: that of a folder would fail and leave it open.
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return open(handle, "rb")  # noqa: PTH123 - a descriptor, not a path
 
 
 def sync_folder(path: Path) -> None:
     """Wait until the names in a folder are on the disk.
 
     Raises:
-        OSError: they cannot be.
+        OSError: they cannot be written.
     """
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -137,56 +173,100 @@ def sync_folder(path: Path) -> None:
         os.close(folder)
 
 
+def shared_mode(folder: int, mode: int = SECRET_MODE) -> int:
+    """Return the permissions of a new file: its group gets its owner's where the folder is shared.
+
+    Args:
+        folder: a descriptor of the folder.
+        mode: permissions where it is not shared.
+    """
+    if os.fstat(folder).st_mode & stat.S_ISGID:
+        return mode | (mode & stat.S_IRWXU) >> 3
+    return mode
+
+
+def chown_to_parent(file: int, folder: int) -> None:
+    """As root, give a file of root's to the owner of its folder; otherwise do nothing.
+
+    A file with a second name is left alone: the folder's owner may have put it there, and the
+    other name may be anything.
+
+    Args:
+        file: a descriptor of a regular file or a folder.
+        folder: a descriptor of the folder that it lies in.
+    """
+    if os.geteuid() != 0:
+        return
+    status, owner = os.fstat(file), os.fstat(folder)
+    if (
+        status.st_uid == 0
+        and owner.st_uid != 0
+        and (stat.S_ISDIR(status.st_mode) or status.st_nlink == 1)
+    ):
+        os.fchown(file, owner.st_uid, -1)
+
+
+def chown_to_folder_owner(file: int, folder: Path) -> None:
+    """As ``chown_to_parent``, with the folder's path."""
+    handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        chown_to_parent(file, handle)
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
-    """Hold a lock file, alone among processes and threads; waits for whoever has it.
+    """Hold a lock file, exclusively among processes and threads; wait while another holds it.
 
-    The file stays: to remove it would let two hold locks of the same name.
+    The file stays: to remove it would let two processes hold locks of the same name.
 
     Raises:
-        OSError: it cannot be made; the caller knows what that means.
+        OSError: the file cannot be created.
     """
+    with _open_lock(path) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def single_instance(folder: Path, verb: str) -> Iterator[None]:
+    """Keep every other process of this command out of ``folder`` while the block runs.
+
+    Two would disconnect each other at the broker. The kernel releases the lock when the process
+    ends, even if it is killed.
+
+    Raises:
+        Unavailable: one runs already, or the folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        with translate_os_errors(folder):
+            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            file = stack.enter_context(_open_lock(folder / f"{verb}.lock"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Unavailable(
+                f"another earmark {verb} already runs on {folder}", "stop it first"
+            ) from error
+        yield
+
+
+@contextlib.contextmanager
+def _open_lock(path: Path) -> Iterator[int]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(path, flags, SECRET_MODE)
     try:
-        _chown_to_parent(file, path.parent)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        chown_to_folder_owner(file, path.parent)
+        yield file
     finally:
         os.close(file)
 
 
 @contextlib.contextmanager
 def translate_os_errors(path: Path) -> Iterator[None]:
-    """Turn what the system says about a path into one of our errors."""
+    """Turn an ``OSError`` about a path into ``Unavailable``."""
     try:
         yield
     except OSError as error:
-        raise Unavailable(f"cannot use {path}: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def single_instance(folder: Path, verb: str) -> Iterator[None]:
-    """Keep every other process of this verb out of ``folder`` while the block runs.
-
-    The kernel lets go when the process ends, however it ends.
-
-    Raises:
-        Unavailable: one runs already, or the folder cannot be written.
-    """
-    path = folder / f"{verb}.lock"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Unavailable(f"cannot use the folder {folder}: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Unavailable(
-                f"another earmark {verb} already runs on {folder}", "stop it first"
-            ) from error
-        yield
-    finally:
-        os.close(handle)
+        raise Unavailable(f"cannot use {path}: {error.strerror or error}") from error

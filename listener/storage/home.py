@@ -1,7 +1,7 @@
-"""The folder of one installation: the device's key, its sequence and the roster, written durably.
+"""Data directory of one installation: signing keys, sequence number and roster, written durably.
 
-What is written here survives a power cut whole or not at all. What is damaged is never made anew
-in silence: a key or a number that quietly restarts would be a lie told to the archive.
+A file here is whole after a power cut. A damaged file is an error and never created anew: a key or
+a sequence number that restarts silently would make the archive refuse or confuse clips.
 """
 
 import contextlib
@@ -27,17 +27,20 @@ from listener.storage.atomic import (
 )
 
 ARCHIVE_PIN: Final = "archive.pub"
-"""The archive's public key, as the line by which this machine joined named it."""
+"""File of the archive's public key, pinned when this machine joined the household."""
 _SEQUENCE_LIMIT: Final = 999_999_999_999
 
 
 class Home:
-    """One installation's folder. Making the object touches nothing.
+    """One installation's data directory. Constructing it touches no file.
 
-    Safe for use by several threads and processes: what changes a file holds the folder's lock.
+    Safe for use by several threads and processes: each change holds the directory's lock.
+
+    Args:
+        path: the directory; created by the first change.
 
     Raises:
-        Unavailable: from every method, when the disk is full, missing or not ours to use.
+        Unavailable: from every method, when the disk is full, missing or not accessible.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +52,7 @@ class Home:
         self._roster = path / "roster.json"
 
     def device_key(self) -> Ed25519PrivateKey:
-        """Return the key this device signs with; the first call ever makes it.
+        """Return the key this device signs with; the first call creates it.
 
         Raises:
             ConfigError: it can be read by others, or it is damaged. It is never replaced.
@@ -58,7 +61,7 @@ class Home:
             return self._load_or_create_key()
 
     def archive_key(self) -> Ed25519PrivateKey:
-        """Return the key this archive signs receipts with; the first call ever makes it.
+        """Return the key this archive signs receipts with; the first call creates it.
 
         Raises:
             ConfigError: it can be read by others, or it is damaged. It is never replaced.
@@ -72,10 +75,10 @@ class Home:
                 return key
 
     def pinned_archive(self) -> Ed25519PublicKey | None:
-        """Return the key of the archive that this machine belongs to, if it was ever told.
+        """Return the pinned public key of the archive, or None where none was pinned.
 
         Raises:
-            ConfigError: what it was told is damaged.
+            ConfigError: the file is damaged.
         """
         with translate_os_errors(self._archive_pin):
             try:
@@ -87,41 +90,45 @@ class Home:
         except ConfigError as error:
             raise ConfigError(
                 f"{self._archive_pin} is damaged",
-                "join again with a new line, which names the archive's key",
+                "join the household again with a new invitation, which contains the archive's key",
             ) from error
 
     def pin_archive(self, key: Ed25519PublicKey) -> None:
-        """Believe this key of the archive from now on, whatever was believed before."""
+        """Pin this public key of the archive, in place of an earlier one."""
         with self._locked():
             text = f"{keys.device_text(key)}\n"
             write_atomic(self._archive_pin, text.encode("ascii"), PUBLIC_MODE)
 
     def next_seq(self) -> int:
-        """Return a number that this device's key never had before, from 1 on.
+        """Return the next sequence number of this device's key, from 1 to 999999999999.
 
-        It is on the disk before it is returned; after a kill it may be skipped, never repeated.
+        It is on the disk before it is returned: a kill may skip a number and never repeats one.
 
         Raises:
-            ConfigError: the last one is lost or damaged, so that the next cannot be known.
+            ConfigError: the file is missing or damaged, or the numbers are used up.
         """
-        hint = f"remove {self._key.name} there to make this a new device, and make it known again"
+        hint = f"remove {self._key.name} there to make this a new device, then register it again"
         with self._locked():
             self._load_or_create_key()
             try:
                 text = self._sequence.read_bytes()
             except FileNotFoundError as error:
-                raise ConfigError(f"the sequence {self._sequence} is missing", hint) from error
+                raise ConfigError(
+                    f"the sequence number {self._sequence} is missing", hint
+                ) from error
             digits = text[:-1]
             if not (text.endswith(b"\n") and digits.isdigit() and len(digits) <= 12):  # noqa: PLR2004 - as _SEQUENCE_LIMIT
-                raise ConfigError(f"the sequence {self._sequence} is damaged", hint)
+                raise ConfigError(f"the sequence number {self._sequence} is damaged", hint)
             seq = int(digits) + 1
             if seq > _SEQUENCE_LIMIT:
-                raise ConfigError(f"the sequence {self._sequence} is used up", hint)
+                raise ConfigError(
+                    f"the sequence number {self._sequence} has reached its maximum", hint
+                )
             write_atomic(self._sequence, b"%d\n" % seq, SECRET_MODE)
             return seq
 
     def roster(self) -> Roster:
-        """Return owners and devices; an empty roster where none was written yet.
+        """Return owners and devices; an empty roster where there is no file.
 
         Raises:
             ConfigError: it is damaged.
@@ -134,40 +141,40 @@ class Home:
         return rosters.parse(data, str(self._roster))
 
     def keeper(self, name: str | None) -> str:
-        """Return the keeper's name, once it is sure that clips can be made for her.
+        """Return the keeper's name, after a check that clips can be sealed to their key.
 
         Args:
-            name: as the settings have it.
+            name: the configured name, ``attribution.keeper``.
 
         Raises:
-            ConfigError: there is none, she is not in the roster, or has not confirmed her key; or
-                the roster is damaged.
+            ConfigError: none is configured, the owner is not in the roster or has not confirmed
+                their key, or the roster is damaged.
         """
         if name is None:
             raise ConfigError(
-                "this device has no keeper, so no clip could be made",
-                "earmark owner add NAME --key age1…, let her confirm it, then"
-                " earmark hear --keeper NAME or attribution.keeper",
+                "no keeper is configured",
+                "add and confirm an owner (earmark owner add), then set attribution.keeper or pass"
+                " --keeper NAME",
             )
         owner = self.roster().owner(name)
         if owner is None:
             raise ConfigError(
                 f"the keeper {name!r} is not in the roster of {self.path}",
-                f"earmark owner add {name} --key age1…, then earmark owner challenge {name}",
+                f"run earmark owner add {name} --key age1…, then earmark owner challenge {name}",
             )
         if not owner.active:
             raise ConfigError(
-                f"the keeper {name} has not confirmed her key yet",
-                f"earmark owner challenge {name}, and she answers with earmark owner confirm",
+                f"the keeper {name} has not confirmed their key",
+                f"run earmark owner challenge {name}, then earmark owner confirm with the answer",
             )
         return name
 
     def change_roster(self, edit: Callable[[Roster], Roster]) -> Roster:
-        """Replace the roster by what ``edit`` makes of it, and return that.
+        """Replace the roster by what ``edit`` returns, and return that.
 
         Args:
-            edit: called with the folder locked, so that no other edit is lost; whatever it raises
-                leaves the roster as it was.
+            edit: called with the directory locked, so that no other edit is lost; if it raises, the
+                roster is unchanged.
 
         Raises:
             ConfigError: it is damaged.
@@ -183,7 +190,7 @@ class Home:
         try:
             return _read_key(self._key)
         except FileNotFoundError:
-            # First the sequence: a key without one is a loss, and must not look like a start.
+            # The sequence number first: a key without one is a loss, not a new device.
             write_atomic(self._sequence, b"0\n", SECRET_MODE)
             key = Ed25519PrivateKey.generate()
             write_atomic(self._key, keys.device_pem(key), SECRET_MODE)
@@ -198,13 +205,13 @@ class Home:
 
 
 def _read_key(path: Path) -> Ed25519PrivateKey:
-    # Opened first and looked at afterwards, so that nobody can swap it in between.
+    # Opened first and checked afterwards, so that it cannot be replaced in between.
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     with open(file, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
             raise ConfigError(
                 f"the signing key {path} can be read by others",
-                f"who read it can sign with it; if nobody did: chmod 600 {path}",
+                f"replace the key if others may have read it; otherwise chmod 600 {path}",
             )
         return keys.parse_device_pem(stream.read(), str(path))

@@ -1,7 +1,7 @@
-"""A file that only grows, line by line, and survives a power cut with every line but the last.
+"""Append-only file of lines; a power cut loses at most the line that is being written.
 
-A line is on the disk when ``append`` returns. What a cut leaves of an unfinished line is taken
-away when the file is opened again. While the disk is full or gone, lines wait in memory.
+A line is on the disk when ``append`` returns. An incomplete line is removed when the file is opened
+again. While the disk cannot be written, lines wait in memory.
 """
 
 import contextlib
@@ -15,33 +15,33 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import Unavailable
+from listener.storage.atomic import SECRET_MODE, sync_folder
 
 MOST_WAITING: Final = 1_440
-"""Lines that wait for a disk that cannot be written: a day of a survey's minutes."""
+"""Lines that wait while the disk cannot be written: one day of a survey, one line a minute."""
 LONGEST_LINE_BYTES: Final = 1 << 20
 
 _TAIL_BYTES: Final = 1 << 16
-_MODE: Final = 0o600
 
 _log = logging.getLogger(__name__)
 
 
 class Journal:
-    """One file, open for appending, for one writer: it is locked. One thread."""
+    """Writer of one file, which it locks. For one thread."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file, and take away what a power cut left of its last line.
+        """Open or create the file, and remove an incomplete last line.
 
         Raises:
-            Unavailable: it cannot be opened, or somebody else is writing to it.
+            Unavailable: it cannot be opened, or another process writes to it.
         """
         self._path = path
         self._waiting: deque[bytes] = deque(maxlen=MOST_WAITING)
         self.lost = 0
-        """Lines that were given up because too many waited."""
+        """Lines dropped because too many waited, or because the file was closed."""
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            self._file = os.open(path, flags, _MODE)
+            self._file = os.open(path, flags, SECRET_MODE)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise Unavailable(f"cannot write {path}: {reason}") from error
@@ -50,7 +50,7 @@ class Journal:
             self._end = self._whole_bytes()
             os.ftruncate(self._file, self._end)
             os.fsync(self._file)
-            _sync_folder(path)
+            sync_folder(path.parent)
         except OSError as error:
             os.close(self._file)
             busy = error.errno in {errno.EWOULDBLOCK, errno.EACCES}
@@ -59,14 +59,14 @@ class Journal:
 
     @property
     def waiting(self) -> int:
-        """How many lines are not on the disk yet."""
+        """Lines that are not on the disk yet."""
         return len(self._waiting)
 
     def append(self, line: bytes) -> bool:
-        """Write a line and what waits before it; say whether all is on the disk.
+        """Write the waiting lines and this one; return whether all are on the disk.
 
         Args:
-            line: with its end, and no other in it.
+            line: one line with its newline.
         """
         self.lost += len(self._waiting) == self._waiting.maxlen
         self._waiting.append(line)
@@ -81,13 +81,13 @@ class Journal:
         return True
 
     def close(self) -> None:
-        """Let go of the file; what still waits is lost."""
+        """Close the file; lines that still wait are lost."""
         self.lost += len(self._waiting)
         self._waiting.clear()
         os.close(self._file)
 
     def _write(self, line: bytes) -> None:
-        """Write all of a line or nothing of it."""
+        """Write a whole line or nothing."""
         written = 0
         try:
             while written < len(line):
@@ -99,22 +99,22 @@ class Journal:
         self._end += written
 
     def _whole_bytes(self) -> int:
-        """Return how much of the file is whole lines."""
+        """Return the length of the file's complete lines, in bytes."""
         end = os.fstat(self._file).st_size
         while end:
             begin = max(0, end - _TAIL_BYTES)
-            found = os.pread(self._file, end - begin, begin).rfind(b"\n")
-            if found >= 0:
-                return begin + found + 1
+            newline = os.pread(self._file, end - begin, begin).rfind(b"\n")
+            if newline >= 0:
+                return begin + newline + 1
             end = begin
         return 0
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the whole lines of a file, without their ends, in constant memory.
+    """Yield the complete lines of a file, without their newlines, in constant memory.
 
-    A last line without an end is one that is being written, or that a power cut tore: it is left
-    out. A line that is too long is yielded cut, so that its reader refuses it.
+    A last line without a newline is being written or was cut by a power loss: it is skipped. A line
+    longer than ``LONGEST_LINE_BYTES`` is yielded in pieces, which its parser refuses.
 
     Raises:
         Unavailable: the file cannot be read.
@@ -129,11 +129,3 @@ def read_lines(path: Path) -> Iterator[bytes]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise Unavailable(f"cannot read {path}: {reason}") from error
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

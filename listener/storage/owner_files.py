@@ -1,10 +1,10 @@
-"""An owner's key, and her clips in the clear: files that only her own machine ever holds."""
+"""Files of the owner's machine: their secret keys and decrypted clips."""
 
-import os
 from pathlib import Path
 
 from listener.envelope.open import IDENTITY_LIMIT_BYTES, Identity, OpenedClip, parse_identities
 from listener.errors import ConfigError, EarmarkError, Unavailable
+from listener.storage.atomic import create_file
 
 
 def read_identities(path: Path) -> tuple[Identity, ...]:
@@ -18,21 +18,22 @@ def read_identities(path: Path) -> tuple[Identity, ...]:
             data = file.read(IDENTITY_LIMIT_BYTES + 1)
     except OSError as error:
         raise ConfigError(
-            f"cannot read the identity {path}: {error.strerror}", "age-keygen -o me.key makes one"
+            f"cannot read the identity {path}: {error.strerror}",
+            "create one with age-keygen -o me.key",
         ) from error
     return parse_identities(data, str(path))
 
 
 def write_clip(opened: OpenedClip, folder: Path) -> Path:
-    """Write a clip's sound as ``<clip>.flac``, for its owner's eyes only.
+    """Write a clip's audio as ``<clip>.flac``, readable by its user alone.
 
     Args:
-        opened: the clip.
-        folder: made when it is not there.
+        opened: the decrypted clip.
+        folder: created if missing.
 
     Raises:
         Unavailable: it cannot be written.
-        EarmarkError: another file is in the way.
+        EarmarkError: the name exists with other content.
     """
     target = folder / f"{opened.header.clip}.flac"
     write_new(target, opened.flac)
@@ -40,36 +41,29 @@ def write_clip(opened: OpenedClip, folder: Path) -> Path:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Write a file that is not there; one with the same content may be.
+    """Write a file that does not exist; do nothing if it exists with the same content.
 
     Args:
-        path: its folder is made when it is not there.
-        data: all of it.
+        path: its folder is created if missing.
+        data: the whole content.
 
     Raises:
         Unavailable: it cannot be written.
-        EarmarkError: another file is in the way.
+        EarmarkError: the name exists with other content.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(path, data)
+        _create(path, data)
     except OSError as error:
         raise Unavailable(f"cannot write {path}: {error.strerror}") from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+def _create(path: Path, data: bytes) -> None:
     try:
-        handle = os.open(path, flags, 0o600)
+        # Not write_once, of which a kill leaves nothing: a memory card with a FAT file system has
+        # no hard links.
+        with create_file(path) as file:
+            file.write(data)
     except FileExistsError:
         if path.is_symlink() or not path.is_file() or path.read_bytes() != data:
-            raise EarmarkError(
-                f"{path} is there already and is something else", "choose another place for it"
-            ) from None
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-    except BaseException:
-        path.unlink()
-        raise
+            raise EarmarkError(f"{path} exists with other content", "choose another name") from None

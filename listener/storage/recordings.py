@@ -1,8 +1,8 @@
-"""Sound files in, int16 blocks at 16 kHz out: the one reader of recordings.
+"""Reader of audio files: int16 blocks at 16 kHz, in constant memory.
 
-WAV, FLAC, Ogg (Vorbis, Opus) and what else libsndfile knows, of any length in constant memory.
-A file of 16 kHz integer samples comes out bit for bit as ``soundfile.read(dtype="int16")`` gives
-it, so that scores can be compared with other engines.
+WAV, FLAC, Ogg (Vorbis, Opus) and every other format of libsndfile, of any length. Samples of a
+16 kHz integer file equal those of ``soundfile.read(dtype="int16")`` bit for bit, so that scores can
+be compared with other engines.
 """
 
 import math
@@ -22,20 +22,17 @@ if TYPE_CHECKING:
     import soxr
 
 SUFFIXES: Final = frozenset({".flac", ".oga", ".ogg", ".opus", ".wav"})
-"""What counts as a recording where a folder is walked."""
+"""File names that are recordings when a folder is searched."""
 
 LOWEST_RATE_HZ: Final = 4_000
 HIGHEST_RATE_HZ: Final = 384_000
 
 _FLOATS: Final = frozenset({"FLOAT", "DOUBLE"})  # libsndfile reads these as int16 without scaling
-_ENDLESS_FRAMES: Final = 1 << 50  # what libsndfile says when a header does not know its length
+_ENDLESS_FRAMES: Final = 1 << 50  # libsndfile's value for a header without a length
 
 
 class Recording:
-    """One open sound file, read from front to back.
-
-    Not safe for use by several threads. Use it as a context manager.
-    """
+    """Open audio file, read from front to back. A context manager, for one thread."""
 
     def __init__(self, path: Path, channel: int, start_s: float) -> None:
         self._path = path
@@ -48,7 +45,7 @@ class Recording:
             # TypeError: soundfile takes the suffix .raw for headerless samples.
             raise Unavailable(
                 f"cannot read {path}: {_reason(error)}",
-                "WAV, FLAC and Ogg files with Vorbis or Opus are read",
+                "use a WAV, FLAC or Ogg file (Vorbis or Opus)",
             ) from error
         try:
             self._resampler = self._open()
@@ -64,25 +61,28 @@ class Recording:
         if self._channel >= channels:
             raise UsageError(
                 f"{self._path} has {channels} channel{'s' * (channels > 1)},"
-                f" none of them is number {self._channel}",
-                "channels count from 0; microphone.channel says which one is heard",
+                f" and not channel {self._channel}",
+                "choose a channel from 0 with --channel or microphone.channel",
             )
         if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
-            raise UsageError(f"{self._path} claims {rate_hz} samples a second")
+            raise UsageError(
+                f"{self._path} has an unsupported sample rate: {rate_hz} Hz",
+                f"convert it to between {LOWEST_RATE_HZ} and {HIGHEST_RATE_HZ} Hz",
+            )
         if self._file.frames >= _ENDLESS_FRAMES:
             # soundfile seeks after each read, and fails at the end of such a file.
             raise Unavailable(
-                f"cannot read {self._path}: its header does not say how long it is",
-                "it was encoded through a pipe; encode it again from file to file",
+                f"cannot read {self._path}: its header does not contain its length",
+                "encode it again to a file, not through a pipe",
             )
         if rate_hz == SAMPLE_RATE_HZ:
             return None
-        import soxr  # noqa: PLC0415 - a megabyte that hear needs for other rates alone
+        import soxr  # noqa: PLC0415 - 1 MiB that hear needs for other rates alone
 
         return soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
 
     def _seek(self, start_s: float) -> int:
-        """Go to where reading begins, a whole frame of the file; return which."""
+        """Seek to the first frame to read; return its number."""
         if start_s <= 0:
             return 0
         first: int = round(start_s * self._file.samplerate)
@@ -99,7 +99,7 @@ class Recording:
 
     @property
     def length_samples(self) -> int:
-        """Length of the whole file at 16 kHz, as the header claims it."""
+        """Length of the whole file at 16 kHz, by its header."""
         frames: int = self._file.frames
         rate_hz: int = self._file.samplerate
         return math.ceil(frames * SAMPLE_RATE_HZ / rate_hz)
@@ -108,7 +108,7 @@ class Recording:
         """Return the next samples.
 
         Args:
-            max_samples: at most so many, at least 1.
+            max_samples: upper limit of the block's length, at least 1.
 
         Returns:
             int16, shape (n,), n from 1 to ``max_samples``; None at the end.
@@ -131,14 +131,14 @@ class Recording:
         if self._resampler is not None:
             scaled = self._resampler.resample_chunk(scaled, last=self._ended)
         limits = np.iinfo(np.int16)
-        # NaN has no integer; a file that holds some is heard as silence there.
+        # NaN has no integer value; it becomes silence.
         whole: NDArray[np.float32] = np.rint(
             np.nan_to_num(scaled * -float(limits.min), posinf=0, neginf=0)
         )
         return np.clip(whole, limits.min, limits.max).astype(np.int16)
 
     def _take(self, frames: int, dtype: str) -> NDArray[np.int16 | np.float32]:
-        """Read ``frames`` of our channel, fewer at the end."""
+        """Read ``frames`` samples of the channel, fewer at the end of the file."""
         try:
             block = self._file.read(frames, dtype=dtype, always_2d=True)
         except (soundfile.SoundFileError, OSError) as error:
@@ -154,7 +154,7 @@ class Recording:
         return np.ascontiguousarray(block[:, self._channel])
 
     def close(self) -> None:
-        """Close the file; harmless when repeated."""
+        """Close the file; repeated calls do nothing."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -165,22 +165,23 @@ class Recording:
 
 
 def open_recording(path: Path, channel: int = 0, start_s: float = 0.0) -> Recording:
-    """Open a sound file.
+    """Open an audio file.
 
     Args:
         path: the file.
-        channel: which of its channels is heard, from 0.
-        start_s: where in the file reading begins.
+        channel: number of the channel to read, from 0.
+        start_s: position of the first sample to read, in seconds.
 
     Raises:
-        Unavailable: no such file, none that libsndfile can read, or it ends before ``start_s``.
-        UsageError: it has no such channel, or a rate that no sound has.
+        Unavailable: the file is missing, unreadable, not in a format of libsndfile, or ends before
+            ``start_s``.
+        UsageError: it does not have this channel, or its sample rate is not from 4 to 384 kHz.
     """
     return Recording(path, channel, start_s)
 
 
 def _check_file(path: Path) -> None:
-    """Refuse folders, and devices and pipes that might never answer."""
+    """Refuse folders, devices and pipes, on which a read may block."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -188,7 +189,7 @@ def _check_file(path: Path) -> None:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise Unavailable(f"cannot read {path}: {_reason(error)}") from error
     if not stat.S_ISREG(mode):
-        raise Unavailable(f"cannot read {path}: it is not a file")
+        raise Unavailable(f"cannot read {path}: it is not a regular file")
 
 
 def _reason(error: Exception) -> str:

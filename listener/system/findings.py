@@ -1,4 +1,4 @@
-"""What an examination found: one line each, with what to do about it."""
+"""Diagnostic findings: one line each, with a hint. JSON lines are the programs' form of them."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
@@ -16,61 +16,61 @@ LONGEST_BYTES: Final = 4096
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One thing that was looked at."""
+    """Result of one check."""
 
     check: Annotated[str, Meta(pattern=r"^[a-z-]{1,16}\Z")]
-    """What was looked at."""
+    """Name of the check."""
     verdict: Verdict
-    """``warn`` is worth a look; ``fail`` is a reason not to work."""
+    """``ok``; ``warn``: the owner should check it; ``fail``: Earmark cannot work."""
     text: str
-    """What was found. Numbers, names of devices and settings; never sound, never a key."""
+    """Fact, with numbers, device names and configuration; never audio, never a key."""
     hint: str = ""
-    """What to do."""
+    """What to do, or empty."""
     facts: Facts = {}
-    """The same for programs."""
+    """The same, for programs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something that is looked at. Makes what is found of it."""
+    """Factory of the findings of one check."""
 
     name: str
     facts: Facts = field(default_factory=dict)
-    """What every finding of it says to programs."""
+    """Facts of every finding."""
 
     def ok(self, text: str, hint: str = "", **facts: Fact) -> Finding:
-        """All is well."""
+        """Return a finding of a check that passed."""
         return self.finding("ok", text, hint, **facts)
 
     def warn(self, text: str, hint: str = "", **facts: Fact) -> Finding:
-        """Record what the owner should check."""
+        """Return a finding that the owner should check."""
         return self.finding("warn", text, hint, **facts)
 
     def fail(self, text: str, hint: str = "", **facts: Fact) -> Finding:
-        """Record a reason not to work."""
+        """Return a finding that keeps Earmark from working."""
         return self.finding("fail", text, hint, **facts)
 
     def fail_with(self, error: EarmarkError) -> Finding:
-        """Record an error, with its own hint, as a reason not to work."""
+        """Return a failure with the message and hint of an error."""
         return self.fail(str(error), error.hint)
 
     def finding(self, verdict: Verdict, text: str, hint: str = "", **facts: Fact) -> Finding:
-        """Return what was found; see `Finding`."""
+        """Return a finding of this check; see `Finding`."""
         return Finding(
             check=self.name, verdict=verdict, text=text, hint=hint, facts=self.facts | facts
         )
 
 
 def to_json(finding: Finding) -> str:
-    """Return a finding as one line of JSON, without its end."""
+    """Return a finding as one line of JSON, without a newline."""
     return msgspec.json.encode(finding).decode("utf-8")
 
 
 def from_json(line: bytes) -> Finding:
-    """Read what `to_json` wrote.
+    """Parse a line of `to_json`; any bytes are accepted.
 
     Raises:
-        ValueError: it is something else. Nothing else is raised.
+        ValueError: it is not a finding. No other error is raised.
     """
     if len(line) > LONGEST_BYTES:
         raise ValueError(f"longer than {LONGEST_BYTES} bytes")
@@ -81,6 +81,6 @@ def from_json(line: bytes) -> Finding:
 
 
 def to_text(finding: Finding) -> str:
-    """Return a finding as a line for people, with its hint on the next."""
+    """Return a finding as one line of text, with its hint on a second line."""
     text = f"{finding.verdict:<5} {finding.check:<11} {finding.text}"
     return f"{text}\n{'':18}{finding.hint}" if finding.hint else text

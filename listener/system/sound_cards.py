@@ -1,6 +1,6 @@
-"""Sound cards that can hear, as the kernel lists them; and which of them the settings mean.
+"""Sound cards with a capture device, read from ``/proc/asound``.
 
-PortAudio opens each device to list it; this opens nothing, so it may be asked while hear listens.
+PortAudio opens each device to list it. This opens none, so it may run while hear records.
 """
 
 import re
@@ -10,34 +10,34 @@ from pathlib import Path
 from typing import Final
 
 ALIASES: Final[Mapping[str, str]] = {"earmark_microphone": "earmark"}
-"""ALSA's devices of ours (``firmware/alsa``), and the card that each stands for."""
+"""ALSA devices defined by ``firmware/alsa``, and the card of each."""
 
 _CARD: Final = re.compile(r" *(\d+) \[([^\]]*)\]: *(.*)")
-_HEARS: Final = re.compile(r"pcm\d+c")
+_CAPTURE_PCM: Final = re.compile(r"pcm\d+c")
 _HARDWARE: Final = re.compile(r"\bhw:(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class SoundCard:
-    """A sound card with at least one device that can be heard."""
+    """Sound card with at least one capture device."""
 
     number: int
-    """It may change when something is plugged in."""
+    """ALSA card number; it may change when a card is plugged in."""
     id: str
-    """What ``hw:CARD=`` takes."""
+    """ALSA card id, as in ``hw:CARD=id``."""
     names: tuple[str, ...]
-    """What else the kernel calls it: its driver and name, and where it sits."""
+    """Other names of the kernel: driver and name, and bus position."""
 
     def __str__(self) -> str:
-        """Return what a person looks for."""
+        """Return id and name."""
         return f"{self.id} ({self.names[0]})" if self.names else self.id
 
 
 def capture_cards(root: Path = Path("/")) -> tuple[SoundCard, ...]:
-    """Return the cards that can hear, by their number; none where there is no ALSA.
+    """Return the cards with a capture device, by number; none without ALSA.
 
     Args:
-        root: of the machine's files.
+        root: root of the file system.
     """
     asound = root / "proc" / "asound"
     try:
@@ -46,35 +46,34 @@ def capture_cards(root: Path = Path("/")) -> tuple[SoundCard, ...]:
         return ()
     cards = []
     for at, line in enumerate(lines):
-        if (found := _CARD.fullmatch(line)) is None:
+        if (match := _CARD.fullmatch(line)) is None:
             continue
-        number = int(found[1])
+        number = int(match[1])
         where = lines[at + 1].strip() if at + 1 < len(lines) else ""
         if _can_capture(asound / f"card{number}"):
-            names = tuple(dict.fromkeys(name for name in (found[3].strip(), where) if name))
-            cards.append(SoundCard(number, found[2].strip(), names))
+            names = tuple(dict.fromkeys(name for name in (match[3].strip(), where) if name))
+            cards.append(SoundCard(number, match[2].strip(), names))
     return tuple(cards)
 
 
 def other_cards(cards: Sequence[SoundCard], wanted: str) -> tuple[SoundCard, ...]:
-    """Return the cards that are not the one which ``wanted`` names.
+    """Return the cards that a mute switch on the configured card does not cut.
 
-    A switch cuts the microphone that it is wired to; these are the others. All of them, where
-    nobody can tell which is meant.
+    All of them where ``wanted`` does not name exactly one card.
 
     Args:
-        cards: all that can hear.
-        wanted: ``microphone.device``: ``default``, PortAudio's index, or part of a name.
+        cards: all cards with a capture device.
+        wanted: ``microphone.device``: ``default``, an index of PortAudio, or part of a name.
     """
-    meant = [card for card in cards if _matches(card, wanted)]
+    matches = [card for card in cards if _matches(card, wanted)]
     if wanted == "default" or wanted.isdecimal():
-        meant = list(cards)
-    return tuple(card for card in cards if [card] != meant)
+        matches = list(cards)
+    return tuple(card for card in cards if [card] != matches)
 
 
 def _can_capture(folder: Path) -> bool:
     try:
-        return any(_HEARS.fullmatch(each.name) for each in folder.iterdir())
+        return any(_CAPTURE_PCM.fullmatch(each.name) for each in folder.iterdir())
     except OSError:
         return False
 
@@ -82,8 +81,8 @@ def _can_capture(folder: Path) -> bool:
 def _matches(card: SoundCard, wanted: str) -> bool:
     if wanted in ALIASES:
         return card.id == ALIASES[wanted]
-    if numbered := _HARDWARE.search(wanted):
-        return card.number == int(numbered[1])
-    # PortAudio adds the device's name to the card's, behind a colon.
+    if match := _HARDWARE.search(wanted):
+        return card.number == int(match[1])
+    # PortAudio appends the device's name to the card's, after a colon.
     part = wanted.casefold().partition(":")[0]
     return any(part in name.casefold() for name in (card.id, *card.names))

@@ -1,8 +1,9 @@
-"""What systemd asks of a service: say ready, prove to be alive, stop when told.
+"""Service protocol of systemd: readiness, watchdog, stop signals and credentials.
 
-The protocol is ``sd_notify(3)``: one datagram to the socket in ``$NOTIFY_SOCKET``. Without systemd
-all of it is silence, so the verbs need not ask where they run. What systemd hands over, files that
-root alone can read, is used in place of the files that the settings name.
+Notifications follow ``sd_notify(3)``: one datagram to the socket in ``$NOTIFY_SOCKET``. Without
+systemd nothing is sent, so the commands need not know where they run. Credentials
+(``systemd.exec(5)``) are copies of files that root alone can read; they replace the files that the
+configuration names.
 """
 
 import contextlib
@@ -17,27 +18,27 @@ from typing import Final, TypeVar
 import msgspec
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_FILE: Final = "_file"  # how settings end that name a file
+_FILE: Final = "_file"  # suffix of configuration keys that name a file
 
 AnySettings = TypeVar("AnySettings", bound=msgspec.Struct)
 
 
 class Notifier:
-    """Tell systemd how this process is.
+    """Sender of notifications to systemd.
 
-    Nothing here blocks or raises: a supervisor that does not listen must not stop the ear.
+    Nothing here blocks or raises: a supervisor that does not read must not stop the service.
     Safe for use by several threads.
     """
 
     def __init__(
         self, environ: Mapping[str, str], monotonic_s: Callable[[], float], pid: int | None = None
     ) -> None:
-        """Read what systemd asks for.
+        """Read socket and watchdog interval from the environment.
 
         Args:
             environ: the process's environment; only read.
-            monotonic_s: a clock in seconds that never goes back.
-            pid: of this process; asked from the system by default.
+            monotonic_s: monotonic clock, in seconds.
+            pid: id of this process; by default the system's answer.
         """
         address = environ.get("NOTIFY_SOCKET", "")
         # "@" stands for the NUL byte of Linux's abstract namespace.
@@ -47,21 +48,21 @@ class Notifier:
         self._pinged_s = float("-inf")
 
     def ready(self, status: str = "") -> None:
-        """Say that start-up is over.
+        """Report that start-up is complete.
 
         Args:
-            status: one line for ``systemctl status``; never a name and never what was said.
+            status: one line for ``systemctl status``; never a person's name and never a transcript.
         """
         self._notify("READY=1", status)
 
     def status(self, status: str) -> None:
-        """Say in one line what goes on."""
+        """Report the current state in one line."""
         self._notify("", status)
 
     def ping_watchdog(self) -> None:
-        """Prove that the calling loop turns; call it as often as you like.
+        """Report that the calling loop runs; may be called at any rate.
 
-        Half the time that systemd grants passes before the next datagram.
+        At most one datagram is sent in each half of the watchdog interval.
         """
         if self._pause_s is None:
             return
@@ -71,7 +72,7 @@ class Notifier:
             self._notify("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """Say that the end has begun."""
+        """Report that the service is stopping."""
         self._notify("STOPPING=1")
 
     def _notify(self, state: str, status: str = "") -> None:
@@ -89,48 +90,45 @@ class Notifier:
 
 
 class StopSignal:
-    """A request to end, made by a signal or by a caller; everything that waits, waits on it.
-
-    Safe for use by several threads.
-    """
+    """Stop request, from a signal or a caller. Safe for use by several threads."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._event = threading.Event()
 
     @property
     def requested(self) -> bool:
-        """True once somebody asked; it never turns back."""
-        return self._asked.is_set()
+        """True from the first request on."""
+        return self._event.is_set()
 
     def request(self) -> None:
-        """Ask for the end; asking twice changes nothing."""
-        self._asked.set()
+        """Request the stop; repeated requests change nothing."""
+        self._event.set()
 
     def wait(self, longest_s: float) -> bool:
-        """Sleep, but not beyond the request to end.
+        """Sleep until the stop is requested, at most ``longest_s``.
 
         Args:
-            longest_s: seconds; nothing is waited for below 0.
+            longest_s: seconds; below 0 counts as 0.
 
         Returns:
-            Whether the end was asked for.
+            True if the stop was requested.
         """
-        return self._asked.wait(max(0.0, longest_s))
+        return self._event.wait(max(0.0, longest_s))
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator["StopSignal"]:
-        """Let SIGTERM and SIGINT ask, until the block ends; for the main thread only.
+        """Let SIGTERM and SIGINT request the stop during the block; for the main thread only.
 
-        The second signal of a kind does what it did before: whoever presses Ctrl-C twice means it.
+        The second signal of a kind has its previous effect: a second Ctrl-C interrupts at once.
         """
         before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
 
-        def ask(number: int, _frame: object) -> None:
+        def request_stop(number: int, _frame: object) -> None:
             signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
             self.request()
 
         for number in _STOP_SIGNALS:
-            signal.signal(number, ask)
+            signal.signal(number, request_stop)
         try:
             yield self
         finally:
@@ -139,13 +137,13 @@ class StopSignal:
 
 
 def with_credentials(settings: AnySettings, environ: Mapping[str, str]) -> AnySettings:
-    """Return settings whose files are the service's credentials, where it was given any.
+    """Return settings whose files are replaced by the service's credentials, where these exist.
 
-    ``LoadCredential=tls:/etc/earmark/tls`` hands over ``/etc/earmark/tls/me.key`` as
-    ``tls_me.key``: that is what is looked for in place of a setting ``key_file`` with that path.
+    ``LoadCredential=tls:/etc/earmark/tls`` provides ``/etc/earmark/tls/me.key`` as ``tls_me.key``,
+    which replaces a ``key_file`` with that path.
 
     Args:
-        settings: a section; those of its fields count that end in ``_file``.
+        settings: a section; only its fields ending in ``_file`` are replaced.
         environ: the process's environment; only read.
     """
     folder = environ.get("CREDENTIALS_DIRECTORY")
@@ -154,17 +152,17 @@ def with_credentials(settings: AnySettings, environ: Mapping[str, str]) -> AnySe
         named = getattr(settings, name)
         if name.endswith(_FILE) and named is not None:
             path = Path(named)
-            given = Path(folder or "") / f"{path.parent.name}_{path.name}"
-            if given.exists():
-                changes[name] = str(given)
+            credential = Path(folder or "") / f"{path.parent.name}_{path.name}"
+            if credential.exists():
+                changes[name] = str(credential)
     return msgspec.structs.replace(settings, **changes)
 
 
 def _watchdog_interval_s(environ: Mapping[str, str], pid: int) -> float | None:
-    """Return the seconds between two proofs of life, or None where nobody asks for any."""
+    """Return the seconds between two watchdog pings, or None without a watchdog."""
     try:
         limit_s = int(environ["WATCHDOG_USEC"]) / 1e6
-        meant_for = int(environ.get("WATCHDOG_PID", pid))
+        watched_pid = int(environ.get("WATCHDOG_PID", pid))
     except (KeyError, ValueError):
         return None
-    return limit_s / 2 if limit_s > 0 and meant_for == pid else None
+    return limit_s / 2 if limit_s > 0 and watched_pid == pid else None

@@ -184,7 +184,7 @@ def test_existing_file_is_not_overwritten(
     assert archive(home, *words) == 1
     assert not (tmp_path / "elsewhere").exists()
 
-    assert capsys.readouterr().err.count("is there already and is something else") == 2
+    assert capsys.readouterr().err.count("exists with other content") == 2
 
 
 @pytest.mark.parametrize(

@@ -246,9 +246,12 @@ def test_exit_codes_and_messages_of_a_command(
 @pytest.mark.parametrize(
     ("cause", "hint"),
     [
-        (OSError(errno.ENOSPC, "full"), "make room on that disk"),
-        (OSError(errno.EACCES, "not yours"), "ls -l says whose it is"),
-        (OSError(errno.ENOENT, "not there"), "look whether it is spelt right, and mounted"),
+        (OSError(errno.ENOSPC, "full"), "free some space on that disk"),
+        (OSError(errno.EACCES, "not yours"), "check owner and permissions with ls -l"),
+        (
+            OSError(errno.ENOENT, "not there"),
+            "check the spelling, and that the file system is mounted",
+        ),
         (OSError(errno.EOVERFLOW, "rare"), ""),
         (OSError("no number"), ""),
         # Numbers of their own: this 1 is not the system's "not permitted".

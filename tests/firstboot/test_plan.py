@@ -63,8 +63,8 @@ def test_an_answer_may_come_alone() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[wake]\nword = 'x'", "no setting wake.word"),
-        ("[ownr]\n", "no setting ownr"),
+        ("[wake]\nword = 'x'", "unknown key wake.word"),
+        ("[ownr]\n", "unknown key ownr"),
         ("owner = 3", "[owner]"),
         ("[owner]\nnmae = 'ada'", "[owner]"),
         ("[owner]\nname = 'Ada Lovelace'\nkey = 'x'", "[owner]"),

@@ -101,7 +101,7 @@ def test_a_wrong_file_stays_to_be_mended_and_nothing_of_it_counts(card: Card) ->
     assert card.start() == 78
 
     assert (card.boot / NAME).read_text() == text
-    assert "there is no setting wake.word" in card.words
+    assert "unknown key wake.word" in card.words
     assert "did you mean wake.words?" in card.words
     assert "Nothing of it was taken in" in card.words
     assert not card.settings_file.exists()

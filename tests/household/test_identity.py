@@ -15,7 +15,7 @@ HOSTILE = (
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_that_could_reach_elsewhere_is_refused(name: str) -> None:
     for make in (identity.device, identity.owner):
-        with pytest.raises(UsageError, match="no name for"):
+        with pytest.raises(UsageError, match="not a valid name for"):
             make(name)
     for prefix in ("d-", "o-", "s-"):
         with pytest.raises(UsageError):

@@ -108,7 +108,7 @@ def test_to_whoever_else_answers_nothing_is_said(host: Host, guest: Home, tmp_pa
     assert join(guest, invited).who == HALL
 
 
-def test_nobody_there_is_said(guest: Home, host: Host) -> None:
+def test_has_listener_is_false_without_hear(guest: Home, host: Host) -> None:
     invited = host.invite(HALL)
     host.door.close()
 

@@ -39,7 +39,7 @@ def test_what_is_secret_is_for_its_reader_alone(tmp_path: Path) -> None:
 def test_a_folder_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
 
-    with pytest.raises(ConfigError, match="everybody can write"):
+    with pytest.raises(ConfigError, match="world-writable"):
         publish.write_files(tmp_path, PUBLIC, SECRET)
 
 

@@ -189,7 +189,7 @@ def test_a_clock_that_was_never_set_signs_nothing(home: Path, clock: Clock) -> N
     assert "authority" in office.set_up(settle)
 
 
-def test_an_edit_that_fails_changes_nothing(office: HouseholdStore) -> None:
+def test_failed_roster_edit_changes_nothing(office: HouseholdStore) -> None:
     before = contents(office.path)
 
     with pytest.raises(EarmarkError):

@@ -1,4 +1,4 @@
-"""Control: three words, from anybody, and nothing else gets through."""
+"""Control requests: a closed schema of three, from any process."""
 
 import contextlib
 import socket
@@ -33,14 +33,14 @@ def ends(tmp_path: Path) -> Iterator[tuple[ControlSocket, ControlClient]]:
 
 
 @given(any_request)
-def test_every_request_comes_back_as_it_was(request: Request) -> None:
+def test_every_request_survives_encoding(request: Request) -> None:
     assert control.decode(control.encode(request)) == request
 
 
 @given(st.binary(max_size=100))
 @example(b'{"kind":"unmute","kind":"mute"}')
 @example(b"[" * 64)
-def test_hostile_bytes_raise_one_error(data: bytes) -> None:
+def test_hostile_bytes_raise_value_error(data: bytes) -> None:
     with contextlib.suppress(ValueError):
         control.decode(data)
 
@@ -60,12 +60,12 @@ def test_hostile_bytes_raise_one_error(data: bytes) -> None:
         b'{"kind":"mute"}' + b" " * control.LONGEST_BYTES,
     ],
 )
-def test_what_is_not_in_the_schema_is_refused(data: bytes) -> None:
+def test_content_outside_the_schema_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"not a request|longer than"):
         control.decode(data)
 
 
-def test_requests_arrive_in_order_and_rubbish_is_counted(
+def test_requests_arrive_in_order_and_others_are_counted(
     ends: tuple[ControlSocket, ControlClient], tmp_path: Path
 ) -> None:
     listening, controller = ends
@@ -79,13 +79,13 @@ def test_requests_arrive_in_order_and_rubbish_is_counted(
     assert listening.refused == 1
 
 
-def test_nobody_there_is_said(tmp_path: Path) -> None:
+def test_has_listener_is_false_without_hear(tmp_path: Path) -> None:
     with contextlib.closing(ControlClient(tmp_path / "control.sock")) as controller:
         assert not controller.has_listener()
         assert not controller.send(MuteRequest())
 
 
-def test_somebody_there_is_said(ends: tuple[ControlSocket, ControlClient]) -> None:
+def test_has_listener_is_true_while_hear_listens(ends: tuple[ControlSocket, ControlClient]) -> None:
     listening, controller = ends
 
     assert controller.has_listener()

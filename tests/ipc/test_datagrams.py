@@ -1,4 +1,4 @@
-"""Datagrams: bounded, counted, never waited for."""
+"""Datagram sockets: bounded, counted, never blocking."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ from listener.errors import Unavailable
 from listener.ipc.datagrams import Inbox, MessageSocket, Outbox, has_listener
 
 
-def test_what_is_too_long_is_seen_to_be(tmp_path: Path) -> None:
+def test_message_over_the_limit_is_recognised(tmp_path: Path) -> None:
     inbox, outbox = Inbox(tmp_path / "in", 4), Outbox(tmp_path / "in")
 
     for data in (b"", b"four", b"fives", b"x" * 1000):
@@ -21,7 +21,7 @@ def test_what_is_too_long_is_seen_to_be(tmp_path: Path) -> None:
     outbox.close()
 
 
-def test_a_live_reader_is_not_replaced_and_a_dead_one_is(tmp_path: Path) -> None:
+def test_socket_replaces_a_stale_file_but_no_listener(tmp_path: Path) -> None:
     path = tmp_path / "in"
     first = Inbox(path, 8)
     with pytest.raises(Unavailable, match="already listens"):
@@ -38,7 +38,7 @@ def test_a_live_reader_is_not_replaced_and_a_dead_one_is(tmp_path: Path) -> None
     assert not has_listener(path)
 
 
-def test_a_folder_may_lie_deeper_than_a_socket_address_is_long(tmp_path: Path) -> None:
+def test_path_may_be_longer_than_a_socket_address(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)
     inbox, outbox = Inbox(deep / "in", 8), Outbox(deep / "in")
@@ -51,7 +51,7 @@ def test_a_folder_may_lie_deeper_than_a_socket_address_is_long(tmp_path: Path) -
     outbox.close()
 
 
-def test_a_folder_that_is_gone_is_nobody_there(tmp_path: Path) -> None:
+def test_missing_folder_has_no_listener(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "gone" / ("d" * 110) / "in")
 
     assert not outbox.send(b"?")
@@ -60,7 +60,7 @@ def test_a_folder_that_is_gone_is_nobody_there(tmp_path: Path) -> None:
     outbox.close()
 
 
-def test_a_socket_of_somebody_else_gets_nothing(tmp_path: Path) -> None:
+def test_socket_of_another_user_receives_nothing(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "in", 8)
     ours = Outbox(tmp_path / "in", owner=os.geteuid())
     theirs = Outbox(tmp_path / "in", owner=os.geteuid() + 1)
@@ -74,7 +74,7 @@ def test_a_socket_of_somebody_else_gets_nothing(tmp_path: Path) -> None:
         end.close()
 
 
-def test_a_link_to_a_socket_gets_nothing_where_the_owner_matters(tmp_path: Path) -> None:
+def test_link_to_a_socket_receives_nothing_with_owner_check(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "in", 8)
     (tmp_path / "link").symlink_to(tmp_path / "in")
     outbox = Outbox(tmp_path / "link", owner=os.geteuid())
@@ -86,7 +86,7 @@ def test_a_link_to_a_socket_gets_nothing_where_the_owner_matters(tmp_path: Path)
     outbox.close()
 
 
-def test_a_deep_folder_and_an_owner_go_together(tmp_path: Path) -> None:
+def test_owner_check_works_with_a_long_path(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)
     inbox, outbox = Inbox(deep / "in", 8), Outbox(deep / "in", owner=os.geteuid())
@@ -98,7 +98,7 @@ def test_a_deep_folder_and_an_owner_go_together(tmp_path: Path) -> None:
     outbox.close()
 
 
-def test_a_socket_in_a_shared_folder_is_for_one_user_unless_it_is_said(tmp_path: Path) -> None:
+def test_setgid_folder_shares_a_socket_only_on_request(tmp_path: Path) -> None:
     tmp_path.chmod(0o2710)
 
     inbox = Inbox(tmp_path / "in", 8)
@@ -107,7 +107,7 @@ def test_a_socket_in_a_shared_folder_is_for_one_user_unless_it_is_said(tmp_path:
     inbox.close()
 
 
-def test_a_slow_reader_costs_the_speaker_nothing_but_messages(tmp_path: Path) -> None:
+def test_slow_reader_does_not_block_the_sender(tmp_path: Path) -> None:
     inbox, outbox = Inbox(tmp_path / "in", 8), Outbox(tmp_path / "in")
 
     sent = sum(outbox.send(b"there") for _ in range(5000))
@@ -119,7 +119,7 @@ def test_a_slow_reader_costs_the_speaker_nothing_but_messages(tmp_path: Path) ->
     outbox.close()
 
 
-def test_a_reader_that_comes_back_is_spoken_to(tmp_path: Path) -> None:
+def test_restarted_reader_receives_again(tmp_path: Path) -> None:
     Inbox(tmp_path / "in", 8).close()
     outbox = Outbox(tmp_path / "in")
     assert not outbox.send(b"before")
@@ -132,7 +132,7 @@ def test_a_reader_that_comes_back_is_spoken_to(tmp_path: Path) -> None:
     outbox.close()
 
 
-def test_a_file_in_the_sockets_place_is_left_alone(tmp_path: Path) -> None:
+def test_regular_file_at_the_socket_path_is_kept(tmp_path: Path) -> None:
     (tmp_path / "in").write_text("mine")
 
     with pytest.raises(Unavailable, match="cannot listen"):
@@ -141,7 +141,7 @@ def test_a_file_in_the_sockets_place_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "in").read_text() == "mine"
 
 
-def test_messages_arrive_in_order_and_what_is_none_is_counted(tmp_path: Path) -> None:
+def test_messages_arrive_in_order_and_others_are_counted(tmp_path: Path) -> None:
     numbers, outbox = MessageSocket(tmp_path / "in", 8, int), Outbox(tmp_path / "in")
 
     for data in (b"1", b"", b"\xff", b"two", b"0" * 9, b"0" * 5000, b"3"):
@@ -156,7 +156,7 @@ def test_messages_arrive_in_order_and_what_is_none_is_counted(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("folder", "socket_"), [(0o700, 0o600), (0o2710, 0o620)])
-def test_messages_come_from_the_group_of_a_shared_folder_and_no_other(
+def test_only_the_group_of_a_setgid_folder_may_send(
     tmp_path: Path, folder: int, socket_: int
 ) -> None:
     tmp_path.chmod(folder)

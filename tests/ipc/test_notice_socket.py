@@ -1,4 +1,4 @@
-"""Notices on their way: in order, and never blocking."""
+"""Notice socket: in order, never blocking."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from listener.ipc.notice_socket import NoticeSender, NoticeSocket
 from listener.ipc.notices import MuteNotice, Notice, SpooledNotice, StartedNotice, WakeNotice
 
 
-def test_notices_arrive_in_order_and_rubbish_is_counted(tmp_path: Path) -> None:
+def test_notices_arrive_in_order_and_others_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "notices.sock"
     said: list[Notice] = [
         StartedNotice(),
@@ -29,7 +29,7 @@ def test_notices_arrive_in_order_and_rubbish_is_counted(tmp_path: Path) -> None:
         assert listening.refused == 1
 
 
-def test_hear_goes_on_when_nobody_listens(tmp_path: Path) -> None:
+def test_sender_continues_without_a_reader(tmp_path: Path) -> None:
     with contextlib.closing(NoticeSender(tmp_path / "notices.sock")) as notifier:
         assert not notifier.send(SpooledNotice())
 

@@ -1,4 +1,4 @@
-"""Notices: a closed schema, and small."""
+"""Notices: a closed schema of small messages."""
 
 import contextlib
 from typing import get_args
@@ -66,7 +66,7 @@ any_level = st.builds(
 
 
 @given(any_notice)
-def test_every_notice_fits_and_comes_back_as_it_was(notice: Notice) -> None:
+def test_every_notice_fits_and_survives_encoding(notice: Notice) -> None:
     data = notices.encode(notice)
 
     assert len(data) <= LONGEST_BYTES
@@ -74,14 +74,14 @@ def test_every_notice_fits_and_comes_back_as_it_was(notice: Notice) -> None:
 
 
 @given(any_notice | any_level)
-def test_a_monitor_may_hear_all_of_it(shown: Shown) -> None:
+def test_monitor_decodes_every_notice(shown: Shown) -> None:
     data = notices.encode(shown)
 
     assert len(data) <= LONGEST_BYTES
     assert notices.decode_for_monitor(data) == shown
 
 
-def test_the_longest_level_fits() -> None:
+def test_longest_level_notice_fits() -> None:
     word = notices.WordScore(
         name="w" * 32, score=1.2345678901234567e-5, threshold=1.2345678901234567e-5
     )
@@ -99,19 +99,21 @@ def test_the_longest_level_fits() -> None:
 
 
 @given(any_level)
-def test_send_cannot_read_a_level(level: LevelNotice) -> None:
+def test_send_does_not_decode_levels(level: LevelNotice) -> None:
     with pytest.raises(ValueError, match="not a notice"):
         notices.decode(notices.encode(level))
 
 
 @given(st.binary(max_size=600))
-def test_hostile_bytes_raise_one_error_at_a_monitor(data: bytes) -> None:
+def test_hostile_bytes_raise_value_error_in_a_monitor(data: bytes) -> None:
     with contextlib.suppress(ValueError):
         notices.decode_for_monitor(data)
 
 
 @given(any_level, st.integers(0, LONGEST_BYTES), st.integers(0, 255))
-def test_a_changed_level_is_another_or_none(level: LevelNotice, place: int, byte: int) -> None:
+def test_changed_level_notice_is_another_or_refused(
+    level: LevelNotice, place: int, byte: int
+) -> None:
     data = bytearray(notices.encode(level))
     data[place % len(data)] = byte
 
@@ -123,13 +125,13 @@ def test_a_changed_level_is_another_or_none(level: LevelNotice, place: int, byte
 
 
 @given(st.binary(max_size=600))
-def test_hostile_bytes_raise_one_error(data: bytes) -> None:
+def test_hostile_bytes_raise_value_error(data: bytes) -> None:
     with contextlib.suppress(ValueError):
         notices.decode(data)
 
 
 @given(any_notice, st.integers(0, LONGEST_BYTES), st.integers(0, 255))
-def test_a_changed_notice_is_another_or_none(notice: Notice, place: int, byte: int) -> None:
+def test_changed_notice_is_another_or_refused(notice: Notice, place: int, byte: int) -> None:
     data = bytearray(notices.encode(notice))
     data[place % len(data)] = byte
 
@@ -157,17 +159,17 @@ def test_a_changed_notice_is_another_or_none(notice: Notice, place: int, byte: i
         b"[" * 500,
     ],
 )
-def test_what_is_not_in_the_schema_is_refused(data: bytes) -> None:
+def test_content_outside_the_schema_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"not a notice|longer than"):
         notices.decode(data)
 
 
-def test_a_notice_that_would_be_too_long_is_refused_where_it_is_made() -> None:
+def test_notice_over_the_limit_is_refused_by_encode() -> None:
     with pytest.raises(ValueError, match="over the limit"):
         notices.encode(WakeNotice(word="a" * 600, score=1.0))
 
 
-def test_the_counters_are_signed_in_a_form_that_anybody_can_rebuild() -> None:
+def test_counters_are_signed_in_canonical_form() -> None:
     key = Ed25519PrivateKey.generate()
     tally = Tally(device="hall", boot="0" * 16, seq=3, heard_samples=32_000, sealed=1)
 

@@ -66,9 +66,9 @@ def test_two_owners_cannot_share_a_key(ada: Roster) -> None:
 
 @pytest.mark.parametrize("name", ["", "Ada", "a b", "a/b", "ada\n", "ä", "a" * 33])
 def test_a_name_that_is_unfit_for_topics_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="no name for"):
+    with pytest.raises(UsageError, match="not a valid name for"):
         Roster().with_owner(name, made_key())
-    with pytest.raises(UsageError, match="no name for"):
+    with pytest.raises(UsageError, match="not a valid name for"):
         Roster().with_device(name, made_device())
 
 

@@ -21,7 +21,7 @@ def nobody(tmp_path: Path, unused_port: int) -> str:
     return str(config)
 
 
-def test_an_empty_spool_is_sent_at_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_once_with_an_empty_spool_succeeds(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert send(home, "--once") == 0
 
     assert capsys.readouterr().out == "sent 0, quarantined 0, waiting 0\n"
@@ -56,7 +56,7 @@ def test_unusable_home_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture
 
     assert send(tmp_path / "file", "--once") == 69
 
-    assert "cannot use the folder" in capsys.readouterr().err
+    assert f"cannot use {tmp_path / 'file' / 'send'}: Not a directory" in capsys.readouterr().err
 
 
 def test_spool_that_is_a_file_is_reported(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,4 +64,4 @@ def test_spool_that_is_a_file_is_reported(home: Path, capsys: pytest.CaptureFixt
 
     assert send(home, "--once") == 69
 
-    assert "cannot look into the spool" in capsys.readouterr().err
+    assert "cannot read the spool" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Which clip flies, when it has arrived, and when to give it up."""
+"""Delivery of clips: order, acknowledgement and quarantine."""
 
 import hashlib
 import uuid
@@ -19,7 +19,7 @@ LIMITS = BrokerLimits()
 
 
 @pytest.fixture
-def courier(spool: Spool) -> ClipDelivery:
+def delivery(spool: Spool) -> ClipDelivery:
     return ClipDelivery(spool, "hall", 5.0)
 
 
@@ -36,53 +36,57 @@ def clip_of(message: Message) -> str:
     return message.topic.rsplit("/", 1)[1]
 
 
-def flown(courier: ClipDelivery, now_s: float, limits: BrokerLimits = LIMITS) -> Message:
-    """Return what flies next; its ticket is its moment."""
-    message = courier.next(now_s, limits)
+def publish_next(delivery: ClipDelivery, now_s: float, limits: BrokerLimits = LIMITS) -> Message:
+    """Return the next clip as published; its ticket is the time."""
+    message = delivery.next(now_s, limits)
     assert message is not None
-    courier.on_published(int(now_s))
+    delivery.on_published(int(now_s))
     return message
 
 
-def test_one_clip_flies_at_a_time_and_the_oldest_first(courier: ClipDelivery, spool: Spool) -> None:
+def test_one_clip_is_in_flight_and_the_oldest_is_first(
+    delivery: ClipDelivery, spool: Spool
+) -> None:
     put(spool, 2)
     first = put(spool, 1)
 
-    message = flown(courier, 1)
+    message = publish_next(delivery, 1)
 
     assert message == Message(
         f"earmark/v1/clips/ada/hall/{first.clip}", b"sealed 1", 1, expiry_s=60
     )
-    assert courier.next(1, LIMITS) is None
+    assert delivery.next(1, LIMITS) is None
 
 
-def test_a_clip_leaves_on_the_hash_of_exactly_its_bytes(
-    courier: ClipDelivery, spool: Spool
+def test_clip_is_removed_on_the_hash_of_exactly_its_bytes(
+    delivery: ClipDelivery, spool: Spool
 ) -> None:
     put(spool, 1)
     put(spool, 2)
-    message = flown(courier, 1)
+    message = publish_next(delivery, 1)
 
     for payload in (b"", b"0" * 64, ack(message).upper(), ack(message) + b"\n", ack(message)[:-1]):
-        courier.on_answer(clip_of(message), payload)
+        delivery.on_answer(clip_of(message), payload)
     assert len(spool.waiting()) == 2
 
-    courier.on_answer(clip_of(message), ack(message))
+    delivery.on_answer(clip_of(message), ack(message))
 
     assert [entry.seq for entry in spool.waiting()] == [2]
-    assert flown(courier, 1).payload == b"sealed 2"
+    assert publish_next(delivery, 1).payload == b"sealed 2"
 
 
-def test_what_was_not_sent_cannot_be_acknowledged(courier: ClipDelivery, spool: Spool) -> None:
+def test_clip_that_was_not_sent_cannot_be_acknowledged(
+    delivery: ClipDelivery, spool: Spool
+) -> None:
     entry = put(spool, 1, b"guessed")
 
-    courier.on_answer(entry.clip, hashlib.sha256(b"guessed").hexdigest().encode())
+    delivery.on_answer(entry.clip, hashlib.sha256(b"guessed").hexdigest().encode())
 
     assert spool.waiting() == [entry]
 
 
-def test_without_an_answer_the_next_is_tried_and_the_wait_grows(
-    courier: ClipDelivery, spool: Spool
+def test_unanswered_clip_yields_to_the_next_with_growing_timeout(
+    delivery: ClipDelivery, spool: Spool
 ) -> None:
     for seq in (1, 2):
         put(spool, seq)
@@ -90,7 +94,7 @@ def test_without_an_answer_the_next_is_tried_and_the_wait_grows(
     seen: list[tuple[float, bytes]] = []
     now_s = 0.0
     while len(seen) < 6:
-        message = courier.next(now_s, LIMITS)
+        message = delivery.next(now_s, LIMITS)
         if message is not None:
             seen.append((now_s, message.payload))
         now_s += 1
@@ -106,136 +110,136 @@ def test_without_an_answer_the_next_is_tried_and_the_wait_grows(
     assert spool.counts().quarantined == 0
 
 
-def test_a_late_answer_counts(courier: ClipDelivery, spool: Spool) -> None:
+def test_late_answer_counts(delivery: ClipDelivery, spool: Spool) -> None:
     put(spool, 1)
     put(spool, 2)
-    first = flown(courier, 0)
-    flown(courier, 5)
+    first = publish_next(delivery, 0)
+    publish_next(delivery, 5)
 
-    courier.on_answer(clip_of(first), ack(first))
+    delivery.on_answer(clip_of(first), ack(first))
 
     assert [entry.seq for entry in spool.waiting()] == [2]
-    assert courier.next(6, LIMITS) is None, "the second is still in flight"
+    assert delivery.next(6, LIMITS) is None, "the second is still in flight"
 
 
-def test_who_gets_no_answer_three_times_where_others_do_is_set_aside(
-    courier: ClipDelivery, spool: Spool
+def test_clip_unanswered_three_times_unlike_others_is_quarantined(
+    delivery: ClipDelivery, spool: Spool
 ) -> None:
     for seq in range(1, 6):
         put(spool, seq)
     now_s = 0.0
     for _ in range(3):
-        assert flown(courier, now_s).payload == b"sealed 1"
+        assert publish_next(delivery, now_s).payload == b"sealed 1"
         now_s += 5
-        other = flown(courier, now_s)
-        courier.on_answer(clip_of(other), ack(other))
+        other = publish_next(delivery, now_s)
+        delivery.on_answer(clip_of(other), ack(other))
 
     assert [entry.seq for entry in spool.waiting()] == [5]
     assert spool.counts() == Counts(spooled=5, acked=3, quarantined=1)
-    assert courier.quarantined == 1
+    assert delivery.quarantined == 1
 
 
-def test_a_clip_over_the_limit_is_never_published(courier: ClipDelivery, spool: Spool) -> None:
+def test_clip_over_the_broker_limit_is_never_published(
+    delivery: ClipDelivery, spool: Spool
+) -> None:
     put(spool, 1, bytes(5000))
     put(spool, 2)
 
-    message = flown(courier, 0, BrokerLimits(packet_bytes=1000))
+    message = publish_next(delivery, 0, BrokerLimits(packet_bytes=1000))
 
     assert message.payload == b"sealed 2"
     assert spool.counts().quarantined == 1
 
 
 @pytest.mark.parametrize("code", [0x95, 0x99, 0x90])
-def test_a_clip_that_the_broker_rejects_for_itself_is_set_aside(
-    courier: ClipDelivery, spool: Spool, code: int
+def test_clip_that_the_broker_rejects_is_quarantined(
+    delivery: ClipDelivery, spool: Spool, code: int
 ) -> None:
     put(spool, 1)
-    flown(courier, 7)
+    publish_next(delivery, 7)
 
-    courier.on_rejected(8, code, "another ticket")
+    delivery.on_rejected(8, code, "another ticket")
     assert spool.counts().quarantined == 0
-    courier.on_rejected(7, code, "said so")
+    delivery.on_rejected(7, code, "said so")
 
     assert spool.counts().quarantined == 1
 
 
-def test_missing_rights_cost_no_clip(courier: ClipDelivery, spool: Spool) -> None:
+def test_missing_broker_permission_keeps_the_clip(delivery: ClipDelivery, spool: Spool) -> None:
     put(spool, 1)
-    flown(courier, 7)
+    publish_next(delivery, 7)
 
-    courier.on_rejected(7, 0x87, "Not authorized")
-    courier.on_connection_lost(None, proven=True)
+    delivery.on_rejected(7, 0x87, "Not authorized")
+    delivery.on_connection_lost(None, proven=True)
 
     assert len(spool.waiting()) == 1
     assert spool.counts().quarantined == 0
 
 
-def test_three_connections_broken_by_one_clip_set_it_aside(
-    courier: ClipDelivery, spool: Spool
+def test_clip_that_breaks_three_connections_is_quarantined(
+    delivery: ClipDelivery, spool: Spool
 ) -> None:
     put(spool, 1)
     put(spool, 2)
     for now_s in range(3):
-        assert flown(courier, now_s).payload == b"sealed 1"
-        courier.on_connection_lost(None, proven=True)
+        assert publish_next(delivery, now_s).payload == b"sealed 1"
+        delivery.on_connection_lost(None, proven=True)
 
-    assert flown(courier, 9).payload == b"sealed 2"
+    assert publish_next(delivery, 9).payload == b"sealed 2"
     assert spool.counts().quarantined == 1
 
 
-def test_a_connection_that_never_proved_itself_blames_no_clip(
-    courier: ClipDelivery, spool: Spool
+def test_unproven_connection_does_not_count_against_a_clip(
+    delivery: ClipDelivery, spool: Spool
 ) -> None:
     put(spool, 1)
     for now_s in range(10):
-        flown(courier, now_s)
-        courier.on_connection_lost(None, proven=False)
+        publish_next(delivery, now_s)
+        delivery.on_connection_lost(None, proven=False)
 
     assert spool.counts().quarantined == 0
 
 
-def test_a_clip_that_the_broker_has_receipted_is_not_to_blame(
-    courier: ClipDelivery, spool: Spool
+def test_accepted_clip_is_not_blamed_for_a_lost_connection(
+    delivery: ClipDelivery, spool: Spool
 ) -> None:
     put(spool, 1)
     for now_s in range(10):
-        flown(courier, now_s)
-        courier.on_delivered(now_s)
-        courier.on_connection_lost(None, proven=True)
+        publish_next(delivery, now_s)
+        delivery.on_delivered(now_s)
+        delivery.on_connection_lost(None, proven=True)
 
     assert spool.counts().quarantined == 0
 
 
-def test_a_broker_that_says_too_large_is_believed_at_once(
-    courier: ClipDelivery, spool: Spool
-) -> None:
+def test_packet_too_large_quarantines_at_once(delivery: ClipDelivery, spool: Spool) -> None:
     put(spool, 1)
-    flown(courier, 1)
+    publish_next(delivery, 1)
 
-    courier.on_connection_lost(PACKET_TOO_LARGE, proven=False)
+    delivery.on_connection_lost(PACKET_TOO_LARGE, proven=False)
 
     assert spool.counts().quarantined == 1
 
 
-def test_a_refusal_sets_aside_and_an_erased_clip_is_let_go(
-    courier: ClipDelivery, spool: Spool
+def test_refused_clip_is_quarantined_and_erased_clip_removed(
+    delivery: ClipDelivery, spool: Spool
 ) -> None:
     put(spool, 1)
     put(spool, 2)
-    first = flown(courier, 1)
-    courier.on_answer(clip_of(first), b"refused:replay:" + b"0" * 64)
+    first = publish_next(delivery, 1)
+    delivery.on_answer(clip_of(first), b"refused:replay:" + b"0" * 64)
     assert spool.counts().quarantined == 0
 
-    courier.on_answer(clip_of(first), b"refused:replay:" + ack(first))
-    second = flown(courier, 1)
-    courier.on_answer(clip_of(second), b"refused:erased:" + ack(second))
+    delivery.on_answer(clip_of(first), b"refused:replay:" + ack(first))
+    second = publish_next(delivery, 1)
+    delivery.on_answer(clip_of(second), b"refused:erased:" + ack(second))
 
     assert spool.waiting() == []
     assert spool.counts() == Counts(spooled=2, acked=1, quarantined=1)
 
 
-def test_a_tombstone_takes_a_clip_that_has_not_flown_by_its_exact_bytes(
-    courier: ClipDelivery, spool: Spool
+def test_erased_answer_removes_an_unsent_clip_by_its_hash(
+    delivery: ClipDelivery, spool: Spool
 ) -> None:
     first, second = put(spool, 1), put(spool, 2)
 
@@ -244,24 +248,22 @@ def test_a_tombstone_takes_a_clip_that_has_not_flown_by_its_exact_bytes(
         b"refused:replay:" + hashlib.sha256(b"sealed 1").hexdigest().encode(),
         hashlib.sha256(b"sealed 1").hexdigest().encode(),
     ):
-        courier.on_answer(first.clip, payload)
+        delivery.on_answer(first.clip, payload)
     assert spool.waiting() == [first, second]
 
-    courier.on_answer(
+    delivery.on_answer(
         first.clip, b"refused:erased:" + hashlib.sha256(b"sealed 1").hexdigest().encode()
     )
     assert spool.waiting() == [second]
 
 
-def test_a_clip_that_was_dropped_meanwhile_is_passed_over(
-    courier: ClipDelivery, spool: Spool
-) -> None:
+def test_clip_removed_in_the_meantime_is_skipped(delivery: ClipDelivery, spool: Spool) -> None:
     entry = put(spool, 1)
     put(spool, 2)
-    flown(courier, 0)
+    publish_next(delivery, 0)
     spool.remove(entry)
 
-    assert flown(courier, 5).payload == b"sealed 2"
+    assert publish_next(delivery, 5).payload == b"sealed 2"
 
 
 class BadDisk(Spool):
@@ -279,45 +281,45 @@ class BadDisk(Spool):
         raise OSError(30, "Read-only file system")
 
 
-def test_a_disk_that_fails_makes_nothing_fly_for_ever(tmp_path: Path) -> None:
+def test_failing_disk_does_not_repeat_a_clip_for_ever(tmp_path: Path) -> None:
     spool = BadDisk(tmp_path / "spool", SpoolSettings())
-    courier = ClipDelivery(spool, "hall", 5.0)
+    delivery = ClipDelivery(spool, "hall", 5.0)
     for seq in (1, 2):
         put(spool, seq)
 
-    message = flown(courier, 0)
-    courier.on_answer(clip_of(message), ack(message))
+    message = publish_next(delivery, 0)
+    delivery.on_answer(clip_of(message), ack(message))
 
     assert message.payload == b"sealed 2"
-    assert courier.next(100, LIMITS) is None
-    assert courier.waiting() == 0
+    assert delivery.next(100, LIMITS) is None
+    assert delivery.waiting() == 0
     assert len(spool.waiting()) == 2
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(clip=st.text(max_size=40) | st.just(str(uuid.UUID(int=1))), payload=st.binary(max_size=200))
 def test_hostile_answers_change_nothing(
-    courier: ClipDelivery, spool: Spool, clip: str, payload: bytes
+    delivery: ClipDelivery, spool: Spool, clip: str, payload: bytes
 ) -> None:
     put(spool, 1)
-    courier.next(0, LIMITS)
+    delivery.next(0, LIMITS)
 
-    courier.on_answer(clip, payload)
+    delivery.on_answer(clip, payload)
 
     assert len(spool.waiting()) == 1
 
 
-def test_a_tombstone_reaches_the_quarantine_by_the_exact_bytes(
-    courier: ClipDelivery, spool: Spool
+def test_erased_answer_removes_a_quarantined_clip_by_its_hash(
+    delivery: ClipDelivery, spool: Spool
 ) -> None:
     entries = [put(spool, seq) for seq in (1, 2)]
     data = [spool.read(entry) or b"" for entry in entries]
     for entry in entries:
         spool.quarantine(entry)
 
-    courier.on_answer(entries[0].clip, b"refused:erased:" + b"0" * 64)
+    delivery.on_answer(entries[0].clip, b"refused:erased:" + b"0" * 64)
     right = hashlib.sha256(data[0]).hexdigest().encode()
-    courier.on_answer(entries[0].clip, b"refused:erased:" + right)
+    delivery.on_answer(entries[0].clip, b"refused:erased:" + right)
 
     assert spool.restore() == 1
     assert [entry.clip for entry in spool.waiting()] == [entries[1].clip]

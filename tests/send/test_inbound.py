@@ -52,18 +52,18 @@ def term(days: int, n: int, owner: str = "ada", key: Ed25519PrivateKey = ARCHIVE
     return Message(f"earmark/v1/retention/{owner}", payload, 1, retain=True)
 
 
-def test_the_newest_choice_holds_and_lasts(pinned: Path) -> None:
-    bidding = InboundMessages(pinned, "hall")
+def test_newest_retention_limit_is_stored(pinned: Path) -> None:
+    inbound = InboundMessages(pinned, "hall")
 
-    assert bidding.take(term(7, 1))
-    assert bidding.take(term(2, 2))
-    assert not bidding.take(term(2, 2))
-    assert not bidding.take(term(1, 1)), "an old choice, said again"
+    assert inbound.take(term(7, 1))
+    assert inbound.take(term(2, 2))
+    assert not inbound.take(term(2, 2))
+    assert not inbound.take(term(1, 1)), "an old choice, said again"
 
-    assert bidding.longest_s() == {"ada": 2 * DAY_S}
+    assert inbound.longest_s() == {"ada": 2 * DAY_S}
     assert InboundMessages(pinned, "hall").longest_s() == {"ada": 2 * DAY_S}
     assert (pinned / "spool" / "retention.json").stat().st_mode & 0o777 == 0o600
-    assert bidding.take(term(30, 3)), "hers to lengthen again; the spool's own bound holds still"
+    assert inbound.take(term(30, 3)), "hers to lengthen again; the spool's own bound holds still"
 
 
 @pytest.mark.parametrize(
@@ -76,74 +76,70 @@ def test_the_newest_choice_holds_and_lasts(pinned: Path) -> None:
         Message("earmark/v1/retention/ada", b"x" * 5000, 1, retain=True),
     ],
 )
-def test_what_the_archive_did_not_sign_for_this_owner_is_not_obeyed(
-    pinned: Path, message: Message
-) -> None:
-    bidding = InboundMessages(pinned, "hall")
+def test_limit_without_a_valid_signature_is_ignored(pinned: Path, message: Message) -> None:
+    inbound = InboundMessages(pinned, "hall")
 
-    assert not bidding.take(message)
+    assert not inbound.take(message)
 
-    assert bidding.longest_s() == {}
-    assert bidding.ignored == 1
+    assert inbound.longest_s() == {}
+    assert inbound.ignored == 1
     assert not (pinned / "spool" / "retention.json").exists()
 
 
-def test_owners_without_end_find_no_room(pinned: Path) -> None:
-    bidding = InboundMessages(pinned, "hall")
+def test_number_of_owners_is_limited(pinned: Path) -> None:
+    inbound = InboundMessages(pinned, "hall")
 
     for number in range(70):
-        bidding.take(term(1, 1, owner=f"owner-{number}"))
+        inbound.take(term(1, 1, owner=f"owner-{number}"))
 
-    assert len(bidding.longest_s()) == 64
+    assert len(inbound.longest_s()) == 64
 
 
 @pytest.mark.parametrize("pin", [None, b"ed25519:???", b"\xff"])
-def test_without_a_key_that_was_named_nobody_is_obeyed(home: Path, pin: bytes | None) -> None:
+def test_limits_are_ignored_without_a_pinned_key(home: Path, pin: bytes | None) -> None:
     if pin is not None:
         (home / "archive.pub").write_bytes(pin)
-    bidding = InboundMessages(home, "hall")
+    inbound = InboundMessages(home, "hall")
 
-    bidding.take(term(1, 1))
+    inbound.take(term(1, 1))
 
-    assert bidding.topics[0] == "earmark/v1/keys/hall"
-    assert bidding.longest_s() == {}
+    assert inbound.topics[0] == "earmark/v1/keys/hall"
+    assert inbound.longest_s() == {}
 
 
-def test_a_damaged_file_is_as_none(pinned: Path) -> None:
+def test_damaged_limits_file_is_ignored(pinned: Path) -> None:
     (pinned / "spool").mkdir()
     (pinned / "spool" / "retention.json").write_bytes(b"{")
 
     assert InboundMessages(pinned, "hall").longest_s() == {}
 
 
-def test_a_key_s_message_is_laid_down_unread(home: Path) -> None:
-    bidding = InboundMessages(home, "hall")
+def test_key_rotation_is_stored_unread(home: Path) -> None:
+    inbound = InboundMessages(home, "hall")
     path = home / "spool" / "following.json"
 
-    assert not bidding.take(Message("earmark/v1/keys/hall", b"\xffanything", 1, retain=True))
+    assert not inbound.take(Message("earmark/v1/keys/hall", b"\xffanything", 1, retain=True))
     assert path.read_bytes() == b"\xffanything"
     first = path.stat().st_ino
-    bidding.take(Message("earmark/v1/keys/hall", b"\xffanything", 1, retain=True))
+    inbound.take(Message("earmark/v1/keys/hall", b"\xffanything", 1, retain=True))
     assert path.stat().st_ino == first
-    bidding.take(Message("earmark/v1/keys/kitchen", b"[]", 1, retain=True))
-    bidding.take(Message("earmark/v1/keys/hall", b"x" * (LONGEST_FOLLOWING_BYTES + 1), 1))
+    inbound.take(Message("earmark/v1/keys/kitchen", b"[]", 1, retain=True))
+    inbound.take(Message("earmark/v1/keys/hall", b"x" * (LONGEST_FOLLOWING_BYTES + 1), 1))
 
     assert path.read_bytes() == b"\xffanything"
-    assert bidding.ignored == 1
+    assert inbound.ignored == 1
 
 
-def test_a_disk_that_takes_nothing_stops_nothing(
-    pinned: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    bidding = InboundMessages(pinned, "hall")
+def test_unwritable_disk_is_logged(pinned: Path, caplog: pytest.LogCaptureFixture) -> None:
+    inbound = InboundMessages(pinned, "hall")
     (pinned / "spool" / ".retention.json.part").mkdir(parents=True)
 
-    assert not bidding.take(term(1, 1))
+    assert not inbound.take(term(1, 1))
 
-    assert "cannot be kept" in caplog.text
+    assert "cannot store a message of the archive" in caplog.text
 
 
-def test_clips_that_may_wait_no_longer_go_and_are_counted(
+def test_clips_over_the_retention_limit_expire_and_are_counted(
     pinned: Path, spool: Spool, broker: "FakeBroker", clock: "FakeClock"
 ) -> None:
     for seq, owner in enumerate(("ada", "ada", "bob", "ada"), 1):
@@ -153,8 +149,8 @@ def test_clips_that_may_wait_no_longer_go_and_are_counted(
     for path in pinned.parent.rglob("*.earmark"):
         if "00000004" not in path.name:
             os.utime(path, (-3 * DAY_S, -3 * DAY_S))  # three days ago, in time it was running
-    bidding = InboundMessages(pinned, "hall")
-    sender = Sender(ClipDelivery(spool, "hall", 0.5), broker, bidding=bidding, monotonic_s=clock)
+    inbound = InboundMessages(pinned, "hall")
+    sender = Sender(ClipDelivery(spool, "hall", 0.5), broker, inbound=inbound, monotonic_s=clock)
     broker.happens += [ConnectedEvent(BrokerLimits(), "5")]
     sender.turn(0.1)
     broker.happens += [DeliveredEvent(1), term(2, 1)]
@@ -168,27 +164,29 @@ def test_clips_that_may_wait_no_longer_go_and_are_counted(
     assert first.owner == "ada"
 
 
-def test_the_pin_is_spelt_as_joining_writes_it(pinned: Path) -> None:
+def test_pinned_key_has_the_format_of_joining(pinned: Path) -> None:
     assert (pinned / "archive.pub").read_text() == keys.device_text(ARCHIVE.public_key()) + "\n"
     assert json.loads(term(1, 1).payload)["term"]["owner"] == "ada"
 
 
-def test_where_two_users_share_the_border_hear_may_read_it(pinned: Path) -> None:
+def test_stored_messages_are_group_readable_in_a_setgid_folder(pinned: Path) -> None:
     (pinned / "spool").mkdir()
     (pinned / "spool").chmod(0o2770)
-    bidding = InboundMessages(pinned, "hall")
+    inbound = InboundMessages(pinned, "hall")
 
-    bidding.take(term(1, 1))
-    bidding.take(Message("earmark/v1/keys/hall", b"[]", 1, retain=True))
+    inbound.take(term(1, 1))
+    inbound.take(Message("earmark/v1/keys/hall", b"[]", 1, retain=True))
 
     modes = {path.name: path.stat().st_mode & 0o777 for path in (pinned / "spool").iterdir()}
     assert modes == {"retention.json": 0o640, "following.json": 0o640}
 
 
-def test_what_lies_there_is_nothing_foreign(pinned: Path, caplog: pytest.LogCaptureFixture) -> None:
-    bidding = InboundMessages(pinned, "hall")
-    bidding.take(term(1, 1))
-    bidding.take(Message("earmark/v1/keys/hall", b"[]", 1, retain=True))
+def test_stored_messages_are_not_foreign_files(
+    pinned: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    inbound = InboundMessages(pinned, "hall")
+    inbound.take(term(1, 1))
+    inbound.take(Message("earmark/v1/keys/hall", b"[]", 1, retain=True))
 
     assert Spool(pinned / "spool", SpoolSettings()).waiting() == []
     assert "foreign" not in caplog.text
@@ -251,7 +249,7 @@ def hear(bench: Bench) -> Iterator[ControlSocket]:
     made.close()
 
 
-def test_the_topic_is_this_devices_own(bench: Bench) -> None:
+def test_command_topic_is_of_this_device(bench: Bench) -> None:
     bench.broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
 
     bench.sender.turn(0.0)
@@ -259,7 +257,7 @@ def test_the_topic_is_this_devices_own(bench: Bench) -> None:
     assert bench.broker.subscribed == ["earmark/v1/ack/hall/+", "earmark/v1/command/hall"]
 
 
-def test_who_forwards_no_commands_asks_for_none(home: Path) -> None:
+def test_without_a_controller_no_command_is_subscribed(home: Path) -> None:
     broker = TellingBroker()
     sender = Sender(ClipDelivery(Spool(home / "spool", SpoolSettings()), "hall", 5.0), broker)
     broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
@@ -269,7 +267,7 @@ def test_who_forwards_no_commands_asks_for_none(home: Path) -> None:
     assert broker.subscribed == ["earmark/v1/ack/hall/+"]
 
 
-def test_a_command_is_forwarded(bench: Bench, hear: ControlSocket) -> None:
+def test_command_is_forwarded(bench: Bench, hear: ControlSocket) -> None:
     bench.message(b"mute")
     bench.message(b"unmute")
 
@@ -277,7 +275,7 @@ def test_a_command_is_forwarded(bench: Bench, hear: ControlSocket) -> None:
     assert bench.sender.commands.ignored == 0
 
 
-def test_a_command_that_the_broker_kept_is_ignored(bench: Bench, hear: ControlSocket) -> None:
+def test_retained_command_is_ignored(bench: Bench, hear: ControlSocket) -> None:
     bench.message(b"unmute", retain=True)
     bench.message(b"mute", retain=True)
 
@@ -285,14 +283,14 @@ def test_a_command_that_the_broker_kept_is_ignored(bench: Bench, hear: ControlSo
     assert bench.sender.commands.ignored == 2
 
 
-def test_another_devices_command_is_none_of_ours(bench: Bench, hear: ControlSocket) -> None:
+def test_command_of_another_device_is_ignored(bench: Bench, hear: ControlSocket) -> None:
     for topic in ("earmark/v1/command/kitchen", "earmark/v1/command/hall/x", "earmark/v1/command"):
         bench.message(b"mute", topic)
 
     assert list(hear.receive()) == []
 
 
-def test_a_mute_waits_for_a_hear_that_is_away(bench: Bench) -> None:
+def test_mute_is_repeated_until_hear_receives_it(bench: Bench) -> None:
     bench.message(b"mute")
     hear = ControlSocket(bench.path)
     bench.sender.turn(0.0)
@@ -302,7 +300,7 @@ def test_a_mute_waits_for_a_hear_that_is_away(bench: Bench) -> None:
     hear.close()
 
 
-def test_an_unmute_does_not_wait_for_a_hear_that_is_away(bench: Bench) -> None:
+def test_unmute_is_not_repeated(bench: Bench) -> None:
     bench.message(b"unmute")
     hear = ControlSocket(bench.path)
     bench.sender.turn(0.0)
@@ -312,7 +310,7 @@ def test_an_unmute_does_not_wait_for_a_hear_that_is_away(bench: Bench) -> None:
     hear.close()
 
 
-def test_an_unmute_does_not_overtake_a_mute_that_waits(bench: Bench) -> None:
+def test_unmute_does_not_overtake_a_waiting_mute(bench: Bench) -> None:
     bench.message(b"mute")
     bench.message(b"unmute")
     hear = ControlSocket(bench.path)
@@ -329,7 +327,7 @@ def test_an_unmute_does_not_overtake_a_mute_that_waits(bench: Bench) -> None:
 @example(b"unmute\x00")
 @example(b'{"kind":"unmute"}')
 @example(b"")
-def test_hostile_payloads_are_counted_and_reach_nobody(
+def test_hostile_payloads_are_counted_and_not_forwarded(
     bench: Bench, hear: ControlSocket, payload: bytes
 ) -> None:
     before = bench.sender.commands.ignored

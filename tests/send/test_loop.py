@@ -1,4 +1,4 @@
-"""One turn after the other."""
+"""Main loop of send: connection, clips, events and status."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ def put(spool: Spool, seq: int) -> str:
 
 
 def connect(sender: Sender, broker: "FakeBroker", limits: BrokerLimits | None = None) -> None:
-    """Welcome the sender and receipt its first status."""
+    """Accept the connection and acknowledge the first status."""
     sender.turn(0.1)
     broker.happens.append(ConnectedEvent(limits or BrokerLimits(), "5"))
     sender.turn(0.1)
@@ -79,7 +79,7 @@ def clips(broker: "FakeBroker") -> list[Message]:
     return [one for one in broker.published if "/clips/" in one.topic]
 
 
-def test_on_a_welcome_it_subscribes_and_says_that_it_is_there(
+def test_connecting_subscribes_and_publishes_the_status(
     sender: Sender, broker: "FakeBroker"
 ) -> None:
     connect(sender, broker)
@@ -90,7 +90,7 @@ def test_on_a_welcome_it_subscribes_and_says_that_it_is_there(
     assert states(broker)[0]["waiting"] == 0
 
 
-def test_clips_wait_until_the_connection_has_proven_itself(
+def test_clips_wait_until_the_connection_is_proven(
     sender: Sender, broker: "FakeBroker", spool: Spool
 ) -> None:
     put(spool, 1)
@@ -105,7 +105,7 @@ def test_clips_wait_until_the_connection_has_proven_itself(
     assert len(clips(broker)) == 1
 
 
-def test_an_acknowledgement_for_another_device_is_not_ours(
+def test_acknowledgement_of_another_device_is_ignored(
     sender: Sender, broker: "FakeBroker", spool: Spool
 ) -> None:
     clip = put(spool, 1)
@@ -122,7 +122,7 @@ def test_an_acknowledgement_for_another_device_is_not_ours(
     assert spool.waiting() == []
 
 
-def test_after_a_loss_it_waits_longer_each_time(
+def test_reconnect_delay_grows_with_each_loss(
     sender: Sender, broker: "FakeBroker", clock: "FakeClock"
 ) -> None:
     for _ in range(12):
@@ -139,7 +139,7 @@ def test_after_a_loss_it_waits_longer_each_time(
     assert not sender.was_connected
 
 
-def test_events_go_out_without_score_and_are_not_kept_for_later(
+def test_events_have_no_score_and_are_not_queued(
     sender: Sender, broker: "FakeBroker", notifier: NoticeSender
 ) -> None:
     notifier.send(notices.WakeNotice(word="alexa", score=0.9))
@@ -159,7 +159,7 @@ def test_events_go_out_without_score_and_are_not_kept_for_later(
     assert states(broker)[-1]["events_missed"] == 1
 
 
-def test_a_rejection_reaches_the_courier_and_a_denial_is_said(
+def test_rejection_quarantines_and_denial_is_logged(
     sender: Sender, broker: "FakeBroker", spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(spool, 1)
@@ -173,10 +173,10 @@ def test_a_rejection_reaches_the_courier_and_a_denial_is_said(
     sender.turn(0.1)
 
     assert spool.counts().quarantined == 1
-    assert "hear no acknowledgements" in caplog.text
+    assert "denied the subscription to acknowledgements" in caplog.text
 
 
-def test_a_spool_that_cannot_be_looked_after_stops_nothing(
+def test_spool_that_cannot_be_trimmed_is_logged(
     broker: "FakeBroker", clock: "FakeClock", tmp_path: Path, spool: Spool
 ) -> None:
     (tmp_path / "spool").write_text("in the way")
@@ -187,7 +187,7 @@ def test_a_spool_that_cannot_be_looked_after_stops_nothing(
     assert broker.connects == 1
 
 
-def test_a_stop_ends_the_loop_with_a_goodbye(sender: Sender, broker: "FakeBroker") -> None:
+def test_stop_publishes_offline_and_disconnects(sender: Sender, broker: "FakeBroker") -> None:
     connect(sender, broker)
     stop = StopSignal()
     stop.request()
@@ -199,7 +199,7 @@ def test_a_stop_ends_the_loop_with_a_goodbye(sender: Sender, broker: "FakeBroker
     assert broker.closed
 
 
-def test_a_goodbye_without_an_answer_ends_too(sender: Sender, broker: "FakeBroker") -> None:
+def test_disconnect_ends_without_an_acknowledgement(sender: Sender, broker: "FakeBroker") -> None:
     connect(sender, broker)
 
     sender.disconnect()
@@ -207,7 +207,7 @@ def test_a_goodbye_without_an_answer_ends_too(sender: Sender, broker: "FakeBroke
     assert broker.closed
 
 
-def test_draining_ends_when_nothing_moves(
+def test_drain_ends_when_nothing_changes(
     sender: Sender, broker: "FakeBroker", spool: Spool
 ) -> None:
     put(spool, 1)
@@ -218,13 +218,13 @@ def test_draining_ends_when_nothing_moves(
     assert len(spool.waiting()) == 1
 
 
-def test_draining_an_empty_spool_needs_no_broker(sender: Sender, broker: "FakeBroker") -> None:
+def test_drain_of_an_empty_spool_needs_no_broker(sender: Sender, broker: "FakeBroker") -> None:
     assert sender.drain(StopSignal(), 3.0)
 
     assert broker.connects == 0
 
 
-def test_a_connection_that_held_is_made_anew_soon_and_one_that_did_not_later(
+def test_steady_connection_resets_the_backoff(
     sender: Sender, broker: "FakeBroker", clock: "FakeClock"
 ) -> None:
     waits = []

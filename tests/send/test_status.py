@@ -36,9 +36,7 @@ def states(broker: "FakeBroker") -> list[dict[str, object]]:
     return [json.loads(one.payload) for one in broker.published if "/status/" in one.topic]
 
 
-def test_counters_go_out_as_they_were_signed(
-    account: StatusPublisher, broker: "FakeBroker"
-) -> None:
+def test_counters_are_published_as_signed(account: StatusPublisher, broker: "FakeBroker") -> None:
     tally = Tally(device="hall", boot="0" * 16, seq=3, heard_samples=16_000)
     for notice in (
         notices.StartedNotice(thresholds={"alexa": 0.5}, switch="none"),
@@ -64,9 +62,7 @@ def test_counters_go_out_as_they_were_signed(
     assert "hearing" not in states(broker)[-1]
 
 
-def test_the_microphone_is_part_of_the_status(
-    account: StatusPublisher, broker: "FakeBroker"
-) -> None:
+def test_status_contains_the_microphone(account: StatusPublisher, broker: "FakeBroker") -> None:
     lost = notices.MicrophoneNotice(state="lost", cause="missing", losses=1, overruns=2)
     for notice in (lost, notices.MicrophoneNotice(state="open", losses=1, overruns=2)):
         account.take(notice, connected=True)
@@ -77,7 +73,7 @@ def test_the_microphone_is_part_of_the_status(
     assert after["microphone"] == "open"
 
 
-def test_what_became_of_the_clips_is_said_after_a_while(
+def test_changed_counts_are_published_after_a_pause(
     account: StatusPublisher, broker: "FakeBroker", spool: Spool
 ) -> None:
     before = len(states(broker))
@@ -95,7 +91,7 @@ def test_what_became_of_the_clips_is_said_after_a_while(
     }
 
 
-def test_the_version_is_told_and_told_again_when_an_update_begins(
+def test_version_is_published_again_when_an_update_starts(
     spool: Spool, broker: "FakeBroker"
 ) -> None:
     noted = [UpdateState(), UpdateState().begin("0.2.0", "0.1.0", "")]
@@ -114,7 +110,7 @@ def test_the_version_is_told_and_told_again_when_an_update_begins(
     ]
 
 
-def test_a_status_is_not_retained_where_the_broker_retains_nothing(
+def test_status_is_not_retained_without_broker_support(
     account: StatusPublisher, broker: "FakeBroker"
 ) -> None:
     account.publish(BrokerLimits(retain=False))
@@ -122,7 +118,7 @@ def test_a_status_is_not_retained_where_the_broker_retains_nothing(
     assert [one.retain for one in broker.published] == [True, False]
 
 
-def test_an_event_that_the_client_cannot_take_is_counted(
+def test_event_that_the_client_rejects_is_counted(
     account: StatusPublisher, broker: "FakeBroker"
 ) -> None:
     broker.full = True
@@ -135,7 +131,7 @@ def test_an_event_that_the_client_cannot_take_is_counted(
     assert states(broker)[-1]["events_missed"] == 2
 
 
-def test_the_last_will_is_the_retained_status_of_who_vanished() -> None:
+def test_last_will_is_the_retained_offline_status() -> None:
     said = will("hall")
 
     assert (said.topic, said.payload, said.retain) == (
@@ -145,9 +141,9 @@ def test_the_last_will_is_the_retained_status_of_who_vanished() -> None:
     )
 
 
-def test_what_is_at_its_default_is_left_out() -> None:
+def test_default_values_are_omitted() -> None:
     assert json.loads(msgspec.json.encode(Status(state="online"))) == {"state": "online"}
 
 
-def test_nothing_is_claimed_of_a_switch_before_hear_has_said_what_is_fitted() -> None:
+def test_switch_is_omitted_before_hear_reports_it() -> None:
     assert Status(state="online").switch is None

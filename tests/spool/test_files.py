@@ -19,7 +19,7 @@ from listener.spool.queue import Spool
 from tests.spool.machine import FakeClock, put
 
 
-def test_only_the_owner_of_the_process_can_look_inside(spool: Spool, folder: Path) -> None:
+def test_spool_is_readable_by_its_user_alone(spool: Spool, folder: Path) -> None:
     entry = put(spool, 1)
     spool.quarantine(entry)
     put(spool, 2)
@@ -29,7 +29,7 @@ def test_only_the_owner_of_the_process_can_look_inside(spool: Spool, folder: Pat
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
 
 
-def test_a_shared_folder_is_a_queue_between_two_users(spool: Spool, folder: Path) -> None:
+def test_setgid_folder_is_a_queue_between_two_users(spool: Spool, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o2770)
 
@@ -43,7 +43,7 @@ def test_a_shared_folder_is_a_queue_between_two_users(spool: Spool, folder: Path
     assert modes == {"counts": 0o660, "earmark": 0o640, "quarantine": 0o2770}
 
 
-def test_leftovers_of_a_crash_are_cleared_by_the_next_put(spool: Spool, folder: Path) -> None:
+def test_next_put_removes_incomplete_files(spool: Spool, folder: Path) -> None:
     folder.mkdir()
     part = folder / f"000000000009.ada.{uuid.UUID(int=9)}.earmark.part"
     part.write_bytes(b"half")
@@ -54,7 +54,7 @@ def test_leftovers_of_a_crash_are_cleared_by_the_next_put(spool: Spool, folder: 
     assert not part.exists()
 
 
-def test_what_is_no_plain_file_is_not_read(spool: Spool, folder: Path) -> None:
+def test_only_regular_files_are_read(spool: Spool, folder: Path) -> None:
     link, pipe = (
         SpoolEntry(2, "ada", str(uuid.UUID(int=2))),
         SpoolEntry(3, "ada", str(uuid.UUID(int=3))),
@@ -67,7 +67,7 @@ def test_what_is_no_plain_file_is_not_read(spool: Spool, folder: Path) -> None:
     assert spool.read(pipe) is None
 
 
-def test_a_spool_that_is_a_symbolic_link_is_refused(tmp_path: Path, spool: Spool) -> None:
+def test_spool_that_is_a_symbolic_link_is_refused(tmp_path: Path, spool: Spool) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "spool").symlink_to("elsewhere")
 
@@ -89,7 +89,7 @@ def short_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("short_files")
-def test_a_full_disk_costs_the_new_clip_alone(folder: Path, clock: FakeClock) -> None:
+def test_full_disk_loses_the_new_clip_alone(folder: Path, clock: FakeClock) -> None:
     spool = Spool(folder, SpoolSettings(most_clips=2), clock)
     kept = [put(spool, 1, b"one"), put(spool, 2, b"two")]
 
@@ -104,7 +104,7 @@ def test_a_full_disk_costs_the_new_clip_alone(folder: Path, clock: FakeClock) ->
 CLIP = "00000000-0000-4000-8000-000000000001"
 
 
-def test_a_name_tells_where_a_clip_goes_and_back(tmp_path: Path) -> None:
+def test_entry_and_file_name_match(tmp_path: Path) -> None:
     entries = [SpoolEntry(2, "bob", CLIP, 3), SpoolEntry(1, "ada", CLIP, 3)]
     for entry in entries:
         (tmp_path / entry.name).write_bytes(b"abc")
@@ -116,7 +116,7 @@ def test_a_name_tells_where_a_clip_goes_and_back(tmp_path: Path) -> None:
     assert foreign == 0
 
 
-def test_our_own_files_are_not_foreign_and_others_are(tmp_path: Path) -> None:
+def test_only_other_files_are_foreign(tmp_path: Path) -> None:
     for name in ("counts", TERMS, FOLLOWING, f"{SpoolEntry(1, 'ada', CLIP).name}.part", "stranger"):
         (tmp_path / name).touch()
     (tmp_path / QUARANTINE).mkdir()
@@ -126,7 +126,7 @@ def test_our_own_files_are_not_foreign_and_others_are(tmp_path: Path) -> None:
         assert scan(folder) == ([], 2)
 
 
-def test_a_link_is_no_folder(tmp_path: Path) -> None:
+def test_open_directory_refuses_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
 
     with pytest.raises(OSError, match="directory"), open_directory(tmp_path / "link"):

@@ -29,7 +29,7 @@ def put(spool: Spool, seq: int) -> SpoolEntry:
 @pytest.mark.parametrize(
     "damage", [b"", b"\0" * 1024, b"ffffffff {}" + b" " * 1000, os.urandom(4096)]
 )
-def test_a_damaged_ledger_starts_again_and_harms_no_clip(
+def test_damaged_ledger_restarts_and_keeps_the_clips(
     spool: Spool, folder: Path, damage: bytes
 ) -> None:
     entry = put(spool, 1)
@@ -41,7 +41,7 @@ def test_a_damaged_ledger_starts_again_and_harms_no_clip(
     assert spool.counts() == Counts(spooled=1)
 
 
-def test_one_torn_page_of_the_ledger_costs_one_count_at_most(spool: Spool, folder: Path) -> None:
+def test_torn_ledger_page_loses_one_count_at_most(spool: Spool, folder: Path) -> None:
     for seq in range(1, 4):
         put(spool, seq)
     ledger = folder / "counts"
@@ -53,9 +53,7 @@ def test_one_torn_page_of_the_ledger_costs_one_count_at_most(spool: Spool, folde
     assert spool.counts().spooled == 2
 
 
-def test_a_ledger_that_cannot_be_written_keeps_its_counts_for_later(
-    spool: Spool, folder: Path
-) -> None:
+def test_unwritable_ledger_keeps_counts_in_memory(spool: Spool, folder: Path) -> None:
     folder.mkdir()
     (folder / "counts").mkdir()
     put(spool, 1)
@@ -67,7 +65,7 @@ def test_a_ledger_that_cannot_be_written_keeps_its_counts_for_later(
     assert Spool(folder, SpoolSettings()).counts() == Counts(spooled=2)
 
 
-def test_the_machines_clock_goes_on_within_one_boot() -> None:
+def test_kernel_clock_advances_within_one_boot() -> None:
     clock = KernelClock()
 
     first, second = clock.running_s(), clock.running_s()

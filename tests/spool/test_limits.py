@@ -12,7 +12,7 @@ from listener.spool.queue import Spool
 from tests.spool.machine import MIB, FakeClock, put
 
 
-def test_over_the_number_of_clips_the_oldest_go_and_are_counted(spool: Spool) -> None:
+def test_oldest_are_dropped_over_the_limit_of_clips(spool: Spool) -> None:
     for seq in range(1, 9):
         put(spool, seq)
 
@@ -20,7 +20,7 @@ def test_over_the_number_of_clips_the_oldest_go_and_are_counted(spool: Spool) ->
     assert spool.counts() == Counts(spooled=8, dropped=3)
 
 
-def test_over_the_number_of_bytes_the_oldest_go_and_are_counted(spool: Spool) -> None:
+def test_oldest_are_dropped_over_the_limit_of_bytes(spool: Spool) -> None:
     put(spool, 1, bytes(MIB // 2))
     put(spool, 2, bytes(MIB // 4))
 
@@ -30,7 +30,7 @@ def test_over_the_number_of_bytes_the_oldest_go_and_are_counted(spool: Spool) ->
     assert spool.counts().dropped == 1
 
 
-def test_what_is_too_old_goes_and_is_counted(spool: Spool, clock: FakeClock) -> None:
+def test_clip_over_the_age_limit_is_dropped(spool: Spool, clock: FakeClock) -> None:
     put(spool, 1)
     clock.now_s += 3000
     put(spool, 2)
@@ -43,9 +43,7 @@ def test_what_is_too_old_goes_and_is_counted(spool: Spool, clock: FakeClock) -> 
     assert spool.counts().dropped == 1
 
 
-def test_age_goes_on_over_a_reboot_but_does_not_count_the_time_switched_off(
-    spool: Spool, folder: Path, clock: FakeClock
-) -> None:
+def test_age_counts_running_time_over_reboots(spool: Spool, folder: Path, clock: FakeClock) -> None:
     put(spool, 1)
     clock.now_s += 3000
     spool.trim()
@@ -59,7 +57,7 @@ def test_age_goes_on_over_a_reboot_but_does_not_count_the_time_switched_off(
     assert again.trim() == 1
 
 
-def test_the_wall_clock_says_nothing_about_age(spool: Spool, folder: Path) -> None:
+def test_wall_clock_does_not_change_age(spool: Spool, folder: Path) -> None:
     put(spool, 1)
     put(spool, 2)
     for path, stamp_s in zip(sorted(folder.glob("*.earmark")), (4e9, 1.8e9), strict=True):
@@ -69,7 +67,7 @@ def test_the_wall_clock_says_nothing_about_age(spool: Spool, folder: Path) -> No
     assert len(spool.waiting()) == 2
 
 
-def test_quarantine_sets_aside_and_release_brings_back(spool: Spool, folder: Path) -> None:
+def test_quarantine_and_restore(spool: Spool, folder: Path) -> None:
     entry = put(spool, 1, b"poison")
 
     assert spool.quarantine(entry)
@@ -82,7 +80,7 @@ def test_quarantine_sets_aside_and_release_brings_back(spool: Spool, folder: Pat
     assert spool.counts() == Counts(spooled=1, quarantined=1, released=1)
 
 
-def test_the_quarantine_is_bounded_too(folder: Path, clock: FakeClock) -> None:
+def test_quarantine_has_limits(folder: Path, clock: FakeClock) -> None:
     spool = Spool(folder, SpoolSettings(most_clips=8), clock)
 
     for seq in range(1, 6):

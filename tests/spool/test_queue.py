@@ -24,7 +24,7 @@ from listener.spool.queue import Spool
 from tests.spool.machine import MIB, FakeClock, put
 
 
-def test_what_goes_in_comes_out_the_oldest_first(spool: Spool) -> None:
+def test_waiting_returns_the_oldest_first(spool: Spool) -> None:
     second = put(spool, 2, b"two")
     first = put(spool, 1, b"one")
 
@@ -33,7 +33,7 @@ def test_what_goes_in_comes_out_the_oldest_first(spool: Spool) -> None:
     assert spool.read(first) == b"one"
 
 
-def test_an_entry_tells_owner_clip_and_size_from_the_name(spool: Spool, folder: Path) -> None:
+def test_entry_has_owner_clip_and_size(spool: Spool, folder: Path) -> None:
     clip = str(uuid.uuid4())
 
     spool.put(clip, "ada-lovelace", 7, b"12345")
@@ -43,7 +43,7 @@ def test_an_entry_tells_owner_clip_and_size_from_the_name(spool: Spool, folder: 
     assert (folder / f"000000000007.ada-lovelace.{clip}.earmark").read_bytes() == b"12345"
 
 
-def test_an_absent_spool_is_an_empty_one(spool: Spool, folder: Path) -> None:
+def test_missing_spool_is_empty(spool: Spool, folder: Path) -> None:
     assert spool.oldest() is None
     assert spool.counts() == Counts()
     assert spool.restore() == 0
@@ -63,12 +63,12 @@ def test_an_absent_spool_is_an_empty_one(spool: Spool, folder: Path) -> None:
         (str(uuid.UUID(int=1)), "ada", -1),
     ],
 )
-def test_a_name_that_is_none_is_refused(spool: Spool, clip: str, owner: str, seq: int) -> None:
-    with pytest.raises(ValueError, match="no name"):
+def test_invalid_file_name_is_refused(spool: Spool, clip: str, owner: str, seq: int) -> None:
+    with pytest.raises(ValueError, match="not a valid name"):
         spool.put(clip, owner, seq, b"")
 
 
-def test_a_clip_larger_than_the_spool_is_refused_and_costs_nothing_else(spool: Spool) -> None:
+def test_clip_larger_than_the_spool_is_refused(spool: Spool) -> None:
     put(spool, 1)
 
     with pytest.raises(SpoolFull, match="larger than the whole spool"):
@@ -78,7 +78,7 @@ def test_a_clip_larger_than_the_spool_is_refused_and_costs_nothing_else(spool: S
     assert spool.counts() == Counts(spooled=1, refused=1)
 
 
-def test_an_acknowledged_clip_leaves_and_is_counted_once(spool: Spool) -> None:
+def test_acknowledged_clip_is_removed_and_counted_once(spool: Spool) -> None:
     entry = put(spool, 1)
 
     assert spool.remove(entry)
@@ -89,7 +89,7 @@ def test_an_acknowledged_clip_leaves_and_is_counted_once(spool: Spool) -> None:
     assert spool.counts() == Counts(spooled=1, acked=1)
 
 
-def test_foreign_files_are_left_alone_and_reported_once(
+def test_foreign_files_are_kept_and_reported_once(
     spool: Spool, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     entry = put(spool, 1)
@@ -106,10 +106,10 @@ def test_foreign_files_are_left_alone_and_reported_once(
     assert (folder / "notes.txt").exists()
 
 
-def test_an_unwritable_spool_refuses_counts_and_recovers(spool: Spool, folder: Path) -> None:
+def test_unwritable_spool_refuses_and_recovers(spool: Spool, folder: Path) -> None:
     folder.write_text("a file is in the way")
 
-    with pytest.raises(SpoolFull, match="cannot keep a clip") as caught:
+    with pytest.raises(SpoolFull, match="cannot store a clip") as caught:
         put(spool, 1)
     assert "counted" in caught.value.hint
     assert spool.counts() == Counts(refused=1)
@@ -120,7 +120,7 @@ def test_an_unwritable_spool_refuses_counts_and_recovers(spool: Spool, folder: P
     assert spool.counts() == Spool(folder, SpoolSettings()).counts()
 
 
-def test_two_processes_share_the_counts(folder: Path, clock: FakeClock) -> None:
+def test_processes_share_the_counts(folder: Path, clock: FakeClock) -> None:
     hear = Spool(folder, SpoolSettings(), clock)
     send = Spool(folder, SpoolSettings(), clock)
 
@@ -148,7 +148,7 @@ while True:
 
 
 @pytest.mark.system
-def test_a_process_killed_at_any_moment_leaves_whole_clips_and_loses_none(tmp_path: Path) -> None:
+def test_process_killed_at_any_time_loses_no_clip(tmp_path: Path) -> None:
     folder = tmp_path / "spool"
     seed = time.time_ns()
     moments = random.Random(seed)

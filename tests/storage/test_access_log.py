@@ -1,4 +1,4 @@
-"""Rows are appended, by several at once, and a changed one is found."""
+"""Access log: concurrent appends, hash chain, errors."""
 
 import contextlib
 import sqlite3
@@ -25,7 +25,7 @@ def entry(owner: str = "ada", other: str | None = None) -> LogEntry:
     return LogEntry(owner=owner, op="list", outcome="done", other=other, count=2)
 
 
-def test_rows_form_a_chain_that_outlives_the_process(log: AccessLog, tmp_path: Path) -> None:
+def test_rows_form_a_chain_that_survives_a_restart(log: AccessLog, tmp_path: Path) -> None:
     heads = [log.append(entry()) for _ in range(3)]
     log.close()
 
@@ -35,7 +35,7 @@ def test_rows_form_a_chain_that_outlives_the_process(log: AccessLog, tmp_path: P
     assert (tmp_path / "log").stat().st_mode & 0o077 == 0
 
 
-def test_each_reads_the_bodies_of_her_own_rows(log: AccessLog) -> None:
+def test_page_has_only_the_bodies_of_the_owner(log: AccessLog) -> None:
     log.append(entry("ada"))
     log.append(entry("bob"))
     log.append(entry("bob", other="ada"))
@@ -46,7 +46,7 @@ def test_each_reads_the_bodies_of_her_own_rows(log: AccessLog) -> None:
     assert len(set(bodies)) == 3
 
 
-def test_a_row_that_was_rewritten_in_the_file_is_named(log: AccessLog, tmp_path: Path) -> None:
+def test_changed_row_breaks_the_chain_at_its_number(log: AccessLog, tmp_path: Path) -> None:
     for _ in range(5):
         log.append(entry())
     with contextlib.closing(sqlite3.connect(tmp_path / "log")) as file, file:
@@ -58,7 +58,7 @@ def test_a_row_that_was_rewritten_in_the_file_is_named(log: AccessLog, tmp_path:
     assert caught.value.n == 3
 
 
-def test_several_writers_make_one_chain(log: AccessLog, tmp_path: Path) -> None:
+def test_concurrent_writers_append_to_one_chain(log: AccessLog, tmp_path: Path) -> None:
     with contextlib.closing(AccessLog(tmp_path / "log", lambda: T_S)) as other:
         threads = [
             threading.Thread(target=lambda one=one: [one.append(entry()) for _ in range(10)])
@@ -74,7 +74,7 @@ def test_several_writers_make_one_chain(log: AccessLog, tmp_path: Path) -> None:
     assert log.hash_at(31) is None
 
 
-def test_a_file_that_is_none_is_said(tmp_path: Path) -> None:
+def test_file_that_is_not_a_database_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"this is no database, and never was one" * 100)
 
     with pytest.raises(Unavailable, match="cannot use the access log"):

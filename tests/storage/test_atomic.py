@@ -1,7 +1,10 @@
-"""Whose a new file is: the folder says it."""
+"""Durable files: atomic writes, folders, locks and ownership."""
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +15,126 @@ import pytest
 from listener.errors import ConfigError, Unavailable
 from listener.storage.atomic import (
     chown_to_parent,
+    create_file,
     hold_lock,
     make_folder,
+    open_plain_file,
     shared_mode,
     write_atomic,
+    write_once,
 )
 from listener.storage.home import Home
+from listener.storage.sqlite import open_database
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from listener.storage import atomic
+
+writer, step, path = sys.argv[1:]
+name, _, calls = step.partition(" ")
+real, left = getattr(os, name), int(calls)
+
+def kill(*words, **more):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*words, **more)
+
+setattr(os, name, kill)
+getattr(atomic, writer)(Path(path), b"new" * 100_000)
+"""
+NEW = b"new" * 100_000
 
 
-def test_what_a_killed_writer_left_is_in_nobodys_way(tmp_path: Path) -> None:
-    (tmp_path / ".roster.json.new").write_bytes(b"half")
+@pytest.mark.parametrize(
+    ("writer", "step", "before", "after"),
+    [
+        ("write_atomic", "fchmod 1", b"old", b"old"),
+        ("write_atomic", "fsync 1", b"old", b"old"),
+        ("write_atomic", "replace 1", b"old", b"old"),
+        ("write_atomic", "fsync 2", b"old", NEW),
+        ("write_atomic", "replace 1", None, None),
+        ("write_once", "fchmod 1", None, None),
+        ("write_once", "fsync 1", None, None),
+        ("write_once", "link 1", None, None),
+        ("write_once", "unlink 2", None, NEW),
+    ],
+)
+def test_killed_writer_leaves_a_whole_file_or_none(
+    tmp_path: Path, writer: str, step: str, before: bytes | None, after: bytes | None
+) -> None:
+    path = tmp_path / "file"
+    if before is not None:
+        path.write_bytes(before)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
+
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, writer, step, str(path)], check=False, env=environment
+    )
+
+    assert killed.returncode == -signal.SIGKILL
+    assert (path.read_bytes() if path.exists() else None) == after
+    if writer == "write_once" and after is not None:
+        with pytest.raises(FileExistsError):
+            write_once(path, b"next")
+    else:
+        {"write_atomic": write_atomic, "write_once": write_once}[writer](path, b"next")
+        assert path.read_bytes() == b"next"
+    assert [left.name for left in tmp_path.iterdir()] == ["file"]
+
+
+def test_write_once_never_replaces(tmp_path: Path) -> None:
+    write_once(tmp_path / "file", b"first")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+
+    for name in ("file", "link"):
+        with pytest.raises(FileExistsError):
+            write_once(tmp_path / name, b"second")
+
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+
+
+def test_create_file_never_opens_what_exists(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"first")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+
+    for name in ("file", "link"):
+        with pytest.raises(FileExistsError), create_file(tmp_path / name):
+            pytest.fail("the file was opened")
+
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_create_file_removes_a_file_that_failed(tmp_path: Path) -> None:
+    with opened(tmp_path) as folder:
+        for path, parent in ((tmp_path / "file", None), ("file", folder)):
+            with pytest.raises(ZeroDivisionError), create_file(path, folder=parent) as file:
+                file.write(b"%d" % (1 // 0))
+
+            assert not list(tmp_path.iterdir())
+
+
+def test_open_plain_file_refuses_folders_and_pipes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("/etc/passwd")
+
+    with opened(tmp_path) as folder:
+        for name in ("pipe", "folder"):
+            with pytest.raises(OSError, match="not a regular file"):
+                open_plain_file(name, folder)
+        for name in ("link", "missing"):
+            with pytest.raises(OSError, match=name):
+                open_plain_file(name, folder)
+
+
+def test_part_file_of_a_killed_writer_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / ".roster.json.part").write_bytes(b"half")
 
     write_atomic(tmp_path / "roster.json", b"whole", 0o640)
 
@@ -29,12 +142,12 @@ def test_what_a_killed_writer_left_is_in_nobodys_way(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "roster.json").stat().st_mode) == 0o640
 
 
-def test_writing_into_a_missing_folder_is_said(tmp_path: Path) -> None:
+def test_writing_into_a_missing_folder_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot use"):
         write_atomic(tmp_path / "missing" / "file", b"")
 
 
-def test_a_folder_is_for_its_owner_and_is_not_made_twice(tmp_path: Path) -> None:
+def test_folder_has_mode_0700_and_an_existing_one_stays(tmp_path: Path) -> None:
     make_folder(tmp_path / "one" / "two")
     (tmp_path / "one" / "two" / "file").write_text("kept")
     make_folder(tmp_path / "one" / "two")
@@ -43,21 +156,21 @@ def test_a_folder_is_for_its_owner_and_is_not_made_twice(tmp_path: Path) -> None
     assert (tmp_path / "one" / "two" / "file").read_text() == "kept"
 
 
-def test_a_folder_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
+def test_world_writable_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
 
-    with pytest.raises(ConfigError, match="everybody can write"):
+    with pytest.raises(ConfigError, match="world-writable"):
         make_folder(tmp_path)
 
 
-def test_a_folder_below_a_file_is_said(tmp_path: Path) -> None:
+def test_folder_below_a_file_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(Unavailable, match="cannot use"):
         make_folder(tmp_path / "file" / "home")
 
 
-def test_of_two_who_want_a_lock_the_second_waits_for_the_first(tmp_path: Path) -> None:
+def test_hold_lock_waits_for_the_holder(tmp_path: Path) -> None:
     said: list[str] = []
 
     def second() -> None:
@@ -75,7 +188,7 @@ def test_of_two_who_want_a_lock_the_second_waits_for_the_first(tmp_path: Path) -
     assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
 
 
-def test_a_lock_is_given_back_by_whoever_fails(tmp_path: Path) -> None:
+def test_lock_is_released_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), hold_lock(tmp_path / "lock"):
         raise ZeroDivisionError
 
@@ -83,7 +196,7 @@ def test_a_lock_is_given_back_by_whoever_fails(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+def test_lock_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(OSError, match="lock"), hold_lock(tmp_path / "lock"):
@@ -115,7 +228,9 @@ def opened(path: Path) -> Iterator[int]:
         (0o2710, 0o600, 0o660),
     ],
 )
-def test_the_setgid_bit_shares(tmp_path: Path, folder_mode: int, mode: int, expected: int) -> None:
+def test_setgid_folder_shares_new_files_with_its_group(
+    tmp_path: Path, folder_mode: int, mode: int, expected: int
+) -> None:
     tmp_path.chmod(folder_mode)
 
     with opened(tmp_path) as folder:
@@ -123,7 +238,7 @@ def test_the_setgid_bit_shares(tmp_path: Path, folder_mode: int, mode: int, expe
 
 
 @by_root
-def test_root_gives_its_files_to_the_folders_owner(tmp_path: Path) -> None:
+def test_chown_to_parent_gives_root_files_to_the_owner(tmp_path: Path) -> None:
     os.chown(tmp_path, SOMEBODY, -1)
     (tmp_path / "file").touch()
 
@@ -134,7 +249,18 @@ def test_root_gives_its_files_to_the_folders_owner(tmp_path: Path) -> None:
 
 
 @by_root
-def test_root_gives_away_no_file_that_has_another_name(tmp_path: Path) -> None:
+def test_files_of_root_belong_to_the_folder_owner(tmp_path: Path) -> None:
+    os.chown(tmp_path, SOMEBODY, -1)
+
+    write_atomic(tmp_path / "atomic", b"")
+    write_once(tmp_path / "once", b"")
+    open_database(tmp_path / "base", "create table t (a)").close()
+
+    assert {path.stat().st_uid for path in tmp_path.iterdir()} == {SOMEBODY}
+
+
+@by_root
+def test_chown_to_parent_skips_a_file_with_two_links(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "shadow").touch()
     os.link(tmp_path / "shadow", tmp_path / "theirs" / "lock")
@@ -147,7 +273,7 @@ def test_root_gives_away_no_file_that_has_another_name(tmp_path: Path) -> None:
 
 
 @by_root
-def test_what_root_does_in_a_home_its_user_can_read(tmp_path: Path) -> None:
+def test_home_used_by_root_stays_readable_by_its_user(tmp_path: Path) -> None:
     os.chown(tmp_path, SOMEBODY, -1)
     home = Home(tmp_path)
 

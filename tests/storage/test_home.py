@@ -44,7 +44,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
 try:
     Home(Path(sys.argv[1])).next_seq()
 except Unavailable as error:
-    code = error.hint != "make room on that disk"
+    code = error.hint != "free some space on that disk"
 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 sys.exit(code)
 """
@@ -72,14 +72,14 @@ def fresh(tmp_path: Path) -> Home:
     return Home(tmp_path / "a" / "home")
 
 
-def test_looking_at_a_home_touches_nothing(fresh: Home) -> None:
+def test_reading_a_missing_home_creates_nothing(fresh: Home) -> None:
     roster = fresh.roster()
 
     assert roster == Roster()
     assert not fresh.path.parent.exists()
 
 
-def test_the_device_key_is_made_once_for_its_own_eyes(fresh: Home) -> None:
+def test_device_key_is_created_once_with_mode_0600(fresh: Home) -> None:
     first = fresh.device_key()
 
     assert Home(fresh.path).device_key().public_key() == first.public_key()
@@ -88,7 +88,7 @@ def test_the_device_key_is_made_once_for_its_own_eyes(fresh: Home) -> None:
 
 
 @pytest.mark.parametrize("bits", [0o640, 0o604, 0o666])
-def test_a_device_key_that_others_can_read_is_refused(bits: int, fresh: Home) -> None:
+def test_device_key_readable_by_others_is_refused(bits: int, fresh: Home) -> None:
     fresh.device_key()
     (fresh.path / "device.key").chmod(bits)
 
@@ -98,7 +98,7 @@ def test_a_device_key_that_others_can_read_is_refused(bits: int, fresh: Home) ->
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"-----BEGIN PRIVATE KEY-----\n"])
-def test_a_damaged_device_key_is_never_made_anew(damage: bytes, fresh: Home) -> None:
+def test_damaged_device_key_is_never_replaced(damage: bytes, fresh: Home) -> None:
     fresh.device_key()
     (fresh.path / "device.key").write_bytes(damage)
 
@@ -109,18 +109,18 @@ def test_a_damaged_device_key_is_never_made_anew(damage: bytes, fresh: Home) -> 
     assert (fresh.path / "device.key").read_bytes() == damage
 
 
-def test_a_device_key_that_is_no_file_is_refused(fresh: Home) -> None:
+def test_device_key_that_is_not_a_file_is_refused(fresh: Home) -> None:
     (fresh.path / "device.key").mkdir(parents=True, mode=0o700)
 
     with pytest.raises(EarmarkError):
         fresh.device_key()
 
 
-def test_numbers_begin_at_one_and_go_on_after_a_restart(fresh: Home) -> None:
+def test_sequence_starts_at_one_and_continues_after_restart(fresh: Home) -> None:
     assert [fresh.next_seq(), fresh.next_seq(), Home(fresh.path).next_seq()] == [1, 2, 3]
 
 
-def test_a_new_key_begins_its_own_numbers(fresh: Home) -> None:
+def test_new_device_key_restarts_the_sequence(fresh: Home) -> None:
     fresh.next_seq()
     (fresh.path / "device.key").unlink()
 
@@ -130,7 +130,7 @@ def test_a_new_key_begins_its_own_numbers(fresh: Home) -> None:
 @pytest.mark.parametrize(
     "text", [b"", b"7", b"x\n", b"-1\n", b" 7\n", b"7\n\n", b"\xff\n", b"1" * 13 + b"\n", b"7\0\n"]
 )
-def test_a_damaged_sequence_is_an_error_and_no_new_start(text: bytes, fresh: Home) -> None:
+def test_damaged_sequence_is_an_error(text: bytes, fresh: Home) -> None:
     fresh.next_seq()
     (fresh.path / "sequence").write_bytes(text)
 
@@ -139,7 +139,7 @@ def test_a_damaged_sequence_is_an_error_and_no_new_start(text: bytes, fresh: Hom
     assert (fresh.path / "sequence").read_bytes() == text
 
 
-def test_a_missing_sequence_is_an_error_and_no_new_start(fresh: Home) -> None:
+def test_missing_sequence_is_an_error(fresh: Home) -> None:
     fresh.device_key()
     (fresh.path / "sequence").unlink()
 
@@ -147,16 +147,16 @@ def test_a_missing_sequence_is_an_error_and_no_new_start(fresh: Home) -> None:
         fresh.next_seq()
 
 
-def test_numbers_end_where_the_envelope_ends_them(fresh: Home) -> None:
+def test_sequence_ends_at_the_envelope_maximum(fresh: Home) -> None:
     fresh.device_key()
     (fresh.path / "sequence").write_bytes(b"999999999998\n")
 
     assert fresh.next_seq() == 999_999_999_999
-    with pytest.raises(ConfigError, match="used up"):
+    with pytest.raises(ConfigError, match="has reached its maximum"):
         fresh.next_seq()
 
 
-def test_threads_never_share_a_number(fresh: Home) -> None:
+def test_threads_never_get_the_same_number(fresh: Home) -> None:
     fresh.device_key()
     found: list[int] = []
 
@@ -173,7 +173,7 @@ def test_threads_never_share_a_number(fresh: Home) -> None:
 
 
 @pytest.mark.system
-def test_a_number_is_not_used_again_after_a_kill(fresh: Home) -> None:
+def test_sequence_number_is_not_reused_after_a_kill(fresh: Home) -> None:
     seen: list[int] = []
     for enough in (1, 5, 9):
         with python(COUNT_FOR_EVER, str(fresh.path), measured=False) as process:
@@ -187,7 +187,7 @@ def test_a_number_is_not_used_again_after_a_kill(fresh: Home) -> None:
     assert fresh.next_seq() > seen[-1]
 
 
-def test_an_edit_of_the_roster_is_kept(fresh: Home) -> None:
+def test_roster_edit_is_stored(fresh: Home) -> None:
     key = made_key()
 
     after = fresh.change_roster(lambda roster: roster.with_owner("ada", key))
@@ -196,7 +196,7 @@ def test_an_edit_of_the_roster_is_kept(fresh: Home) -> None:
     assert mode(fresh.path / "roster.json") == 0o600
 
 
-def test_an_edit_that_fails_changes_nothing(fresh: Home) -> None:
+def test_failed_roster_edit_changes_nothing(fresh: Home) -> None:
     fresh.change_roster(lambda roster: roster.with_owner("ada", made_key()))
     before = (fresh.path / "roster.json").read_bytes()
 
@@ -205,13 +205,13 @@ def test_an_edit_that_fails_changes_nothing(fresh: Home) -> None:
     assert (fresh.path / "roster.json").read_bytes() == before
 
 
-def test_an_edit_that_changes_nothing_writes_nothing(fresh: Home) -> None:
+def test_roster_edit_without_change_writes_nothing(fresh: Home) -> None:
     fresh.change_roster(lambda roster: roster)
 
     assert not (fresh.path / "roster.json").exists()
 
 
-def test_a_damaged_roster_is_an_error_and_not_replaced(fresh: Home) -> None:
+def test_damaged_roster_is_an_error_and_not_replaced(fresh: Home) -> None:
     fresh.device_key()
     (fresh.path / "roster.json").write_bytes(b"{")
 
@@ -223,7 +223,7 @@ def test_a_damaged_roster_is_an_error_and_not_replaced(fresh: Home) -> None:
 
 
 @pytest.mark.system
-def test_two_commands_at_once_lose_no_owner(fresh: Home) -> None:
+def test_concurrent_roster_edits_are_all_stored(fresh: Home) -> None:
     with (
         python(ADD_OWNERS, str(fresh.path), "left") as left,
         python(ADD_OWNERS, str(fresh.path), "right") as right,
@@ -235,15 +235,15 @@ def test_two_commands_at_once_lose_no_owner(fresh: Home) -> None:
     assert len(fresh.roster().owners) == 20
 
 
-def test_a_folder_that_everybody_can_write_to_is_refused(fresh: Home) -> None:
+def test_world_writable_folder_is_refused(fresh: Home) -> None:
     fresh.device_key()
     fresh.path.chmod(0o777)
 
-    with pytest.raises(ConfigError, match="everybody can write"):
+    with pytest.raises(ConfigError, match="world-writable"):
         fresh.device_key()
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_home_that_cannot_be_created_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(Unavailable, match="cannot use"):
@@ -253,7 +253,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
-def test_a_full_disk_leaves_the_old_file_and_one_clear_error(fresh: Home) -> None:
+def test_full_disk_keeps_the_old_file_and_is_unavailable(fresh: Home) -> None:
     fresh.next_seq()
 
     with python(ON_A_FULL_DISK, str(fresh.path)) as process:
@@ -265,7 +265,7 @@ def test_a_full_disk_leaves_the_old_file_and_one_clear_error(fresh: Home) -> Non
     assert keys.device_id(fresh.device_key().public_key())
 
 
-def test_the_archive_key_is_made_once_and_is_not_the_devices(fresh: Home) -> None:
+def test_archive_key_is_created_once_and_differs_from_device(fresh: Home) -> None:
     first = fresh.archive_key().public_key()
 
     assert Home(fresh.path).archive_key().public_key() == first

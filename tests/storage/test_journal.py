@@ -23,7 +23,7 @@ def disk_of(size_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_lines_come_back_as_they_were_appended(tmp_path: Path) -> None:
+def test_read_lines_returns_what_was_appended(tmp_path: Path) -> None:
     path = tmp_path / "a"
     first = Journal(path)
     assert first.append(b"one\n")
@@ -38,7 +38,7 @@ def test_lines_come_back_as_they_were_appended(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.binary(max_size=9).map(lambda line: line.replace(b"\n", b"."))), st.data())
-def test_a_cut_anywhere_costs_the_line_it_fell_into_and_no_other(
+def test_power_cut_at_any_byte_loses_one_line_at_most(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], data: st.DataObject
 ) -> None:
     path = tmp_path_factory.mktemp("cut") / "a"
@@ -54,7 +54,7 @@ def test_a_cut_anywhere_costs_the_line_it_fell_into_and_no_other(
     assert list(read_lines(path)) == [*survivors, b"next"]
 
 
-def test_a_torn_line_longer_than_any_piece_is_taken_away(tmp_path: Path) -> None:
+def test_incomplete_line_longer_than_a_block_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"one\n" + b"x" * 200_000)
 
@@ -63,7 +63,7 @@ def test_a_torn_line_longer_than_any_piece_is_taken_away(tmp_path: Path) -> None
     assert path.read_bytes() == b"one\n"
 
 
-def test_a_torn_line_is_left_out_while_somebody_may_be_writing_it(tmp_path: Path) -> None:
+def test_incomplete_last_line_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"one\ntw")
 
@@ -71,7 +71,7 @@ def test_a_torn_line_is_left_out_while_somebody_may_be_writing_it(tmp_path: Path
     assert path.read_bytes() == b"one\ntw"
 
 
-def test_a_line_without_an_end_is_cut_so_that_memory_stays_small(tmp_path: Path) -> None:
+def test_endless_line_is_read_in_bounded_pieces(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"x" * (journal.LONGEST_LINE_BYTES + 5))
 
@@ -80,7 +80,7 @@ def test_a_line_without_an_end_is_cut_so_that_memory_stays_small(tmp_path: Path)
     assert len(line) == journal.LONGEST_LINE_BYTES
 
 
-def test_lines_wait_for_a_full_disk_and_none_is_half_written(tmp_path: Path) -> None:
+def test_lines_wait_while_the_disk_is_full(tmp_path: Path) -> None:
     path = tmp_path / "a"
     one = Journal(path)
     one.append(b"first\n")
@@ -97,7 +97,7 @@ def test_lines_wait_for_a_full_disk_and_none_is_half_written(tmp_path: Path) -> 
     assert one.lost == 0
 
 
-def test_a_day_may_wait_and_what_is_more_is_counted(tmp_path: Path) -> None:
+def test_lines_beyond_the_limit_are_counted_as_lost(tmp_path: Path) -> None:
     path = tmp_path / "a"
     one = Journal(path)
 
@@ -114,7 +114,7 @@ def test_a_day_may_wait_and_what_is_more_is_counted(tmp_path: Path) -> None:
     assert lines[-1] == b"last"
 
 
-def test_what_still_waits_at_the_end_is_lost_and_counted(tmp_path: Path) -> None:
+def test_lines_waiting_at_close_are_counted_as_lost(tmp_path: Path) -> None:
     one = Journal(tmp_path / "a")
 
     with disk_of(3):
@@ -124,7 +124,7 @@ def test_what_still_waits_at_the_end_is_lost_and_counted(tmp_path: Path) -> None
     assert one.lost == 1
 
 
-def test_two_writers_are_one_too_many(tmp_path: Path) -> None:
+def test_second_writer_is_refused(tmp_path: Path) -> None:
     one = Journal(tmp_path / "a")
 
     with pytest.raises(Unavailable, match="another process writes to it"):
@@ -133,12 +133,12 @@ def test_two_writers_are_one_too_many(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing/a", ".", "nul\0"])
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, name: str) -> None:
+def test_journal_that_cannot_be_opened_is_unavailable(tmp_path: Path, name: str) -> None:
     with pytest.raises(Unavailable, match="cannot write"):
         Journal(tmp_path / name)
 
 
-def test_a_link_is_not_followed(tmp_path: Path) -> None:
+def test_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(Unavailable, match="cannot write"):
@@ -146,6 +146,6 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing", ".", "nul\0"])
-def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, name: str) -> None:
+def test_journal_that_cannot_be_read_is_unavailable(tmp_path: Path, name: str) -> None:
     with pytest.raises(Unavailable, match="cannot read"):
         list(read_lines(tmp_path / name))

@@ -1,4 +1,4 @@
-"""Sound files in, int16 blocks at 16 kHz out."""
+"""Recordings: int16 blocks at 16 kHz from audio files."""
 
 import contextlib
 from pathlib import Path
@@ -31,7 +31,7 @@ def tone(rate_hz: int, seconds: float = 1.0) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_a_16_khz_file_comes_out_bit_for_bit(tmp_path: Path, suffix: str) -> None:
+def test_16_khz_file_is_read_bit_for_bit(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"noise.{suffix}"
     soundfile.write(path, NOISE, SAMPLE_RATE_HZ)
 
@@ -41,7 +41,7 @@ def test_a_16_khz_file_comes_out_bit_for_bit(tmp_path: Path, suffix: str) -> Non
     assert np.array_equal(samples, NOISE)
 
 
-def test_ogg_opus_comes_out_as_soundfile_reads_it(tmp_path: Path) -> None:
+def test_ogg_opus_equals_soundfile(tmp_path: Path) -> None:
     path = tmp_path / "noise.opus"
     soundfile.write(path, NOISE, SAMPLE_RATE_HZ, format="OGG", subtype="OPUS")
 
@@ -50,7 +50,7 @@ def test_ogg_opus_comes_out_as_soundfile_reads_it(tmp_path: Path) -> None:
     assert np.array_equal(samples, soundfile.read(path, dtype="int16")[0])
 
 
-def test_a_file_of_floats_is_scaled(tmp_path: Path) -> None:
+def test_float_file_is_scaled(tmp_path: Path) -> None:
     path = tmp_path / "noise.wav"
     soundfile.write(path, NOISE / 32768, SAMPLE_RATE_HZ, subtype="FLOAT")
 
@@ -74,7 +74,9 @@ def test_floats_beyond_full_scale_are_clipped_and_nan_is_silence(tmp_path: Path)
     block_samples=st.integers(1, 40_000),
     rate_hz=st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000]),
 )
-def test_how_it_is_cut_changes_nothing(tmp_path: Path, block_samples: int, rate_hz: int) -> None:
+def test_block_size_does_not_change_the_samples(
+    tmp_path: Path, block_samples: int, rate_hz: int
+) -> None:
     path = tmp_path / f"{rate_hz}.wav"
     soundfile.write(path, tone(rate_hz, 0.3), rate_hz)
 
@@ -101,7 +103,7 @@ def test_other_rates_are_resampled(tmp_path: Path, rate_hz: int) -> None:
     assert np.abs(samples[middle] - expected[middle]).max() < 40
 
 
-def test_the_channel_is_chosen(tmp_path: Path) -> None:
+def test_selected_channel_is_read(tmp_path: Path) -> None:
     path = tmp_path / "stereo.wav"
     soundfile.write(path, np.stack([NOISE, NOISE[::-1]], axis=1), SAMPLE_RATE_HZ)
 
@@ -110,20 +112,20 @@ def test_the_channel_is_chosen(tmp_path: Path) -> None:
     assert np.array_equal(second, NOISE[::-1])
 
 
-def test_a_channel_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+def test_missing_channel_is_a_usage_error(tmp_path: Path) -> None:
     path = tmp_path / "mono.wav"
     soundfile.write(path, NOISE, SAMPLE_RATE_HZ)
 
-    with pytest.raises(UsageError, match="has 1 channel, none of them is number 1"):
+    with pytest.raises(UsageError, match="has 1 channel, and not channel 1"):
         open_recording(path, 1)
 
 
 @pytest.mark.parametrize("rate_hz", [1, 1_000_000])
-def test_a_rate_that_no_sound_has_is_refused(tmp_path: Path, rate_hz: int) -> None:
+def test_unsupported_sample_rate_is_refused(tmp_path: Path, rate_hz: int) -> None:
     path = tmp_path / "odd.wav"
     soundfile.write(path, NOISE, rate_hz)
 
-    with pytest.raises(UsageError, match="samples a second"):
+    with pytest.raises(UsageError, match="unsupported sample rate"):
         open_recording(path)
 
 
@@ -140,7 +142,7 @@ def test_an_empty_file_has_no_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["absent.wav", ".", "notes.wav", "headerless.raw", "x" * 300, "\0"]
 )
-def test_what_is_no_recording_is_unavailable(tmp_path: Path, name: str) -> None:
+def test_other_files_are_unavailable(tmp_path: Path, name: str) -> None:
     for plain in ("notes.wav", "headerless.raw"):
         (tmp_path / plain).write_text("these are not samples")
 
@@ -148,7 +150,7 @@ def test_what_is_no_recording_is_unavailable(tmp_path: Path, name: str) -> None:
         open_recording(tmp_path / name)
 
 
-def test_a_flac_of_unknown_length_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_flac_of_unknown_length_is_refused_with_a_hint(tmp_path: Path) -> None:
     path = tmp_path / "piped.flac"
     soundfile.write(path, NOISE, SAMPLE_RATE_HZ)
     content = bytearray(path.read_bytes())
@@ -157,13 +159,13 @@ def test_a_flac_of_unknown_length_is_refused_with_the_way_out(tmp_path: Path) ->
     content[22:26] = bytes(4)
     path.write_bytes(content)
 
-    with pytest.raises(Unavailable, match="does not say how long it is") as caught:
+    with pytest.raises(Unavailable, match="does not contain its length") as caught:
         open_recording(path)
 
     assert "encode it again" in caught.value.hint
 
 
-def test_a_flac_cut_short_is_damaged(tmp_path: Path) -> None:
+def test_truncated_flac_is_reported_as_damaged(tmp_path: Path) -> None:
     path = tmp_path / "cut.flac"
     soundfile.write(path, NOISE, SAMPLE_RATE_HZ)
     path.write_bytes(path.read_bytes()[:-20_000])
@@ -174,7 +176,7 @@ def test_a_flac_cut_short_is_damaged(tmp_path: Path) -> None:
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(["wav", "flac", "ogg"]), data=st.data())
-def test_damage_raises_nothing_but_our_errors(
+def test_damaged_file_raises_only_earmark_errors(
     tmp_path: Path, kind: str, data: st.DataObject
 ) -> None:
     path = tmp_path / f"damaged.{kind}"
@@ -190,7 +192,7 @@ def test_damage_raises_nothing_but_our_errors(
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
 @pytest.mark.parametrize("start_s", [0.0, 0.5, 1.23456])
-def test_reading_can_begin_later(tmp_path: Path, suffix: str, start_s: float) -> None:
+def test_reading_starts_at_start_s(tmp_path: Path, suffix: str, start_s: float) -> None:
     path = tmp_path / f"noise.{suffix}"
     soundfile.write(path, NOISE, SAMPLE_RATE_HZ)
 
@@ -201,7 +203,7 @@ def test_reading_can_begin_later(tmp_path: Path, suffix: str, start_s: float) ->
     assert np.array_equal(samples, NOISE[round(start_s * SAMPLE_RATE_HZ) :])
 
 
-def test_reading_cannot_begin_behind_the_end(tmp_path: Path) -> None:
+def test_start_s_behind_the_end_is_unavailable(tmp_path: Path) -> None:
     path = tmp_path / "noise.wav"
     soundfile.write(path, NOISE, SAMPLE_RATE_HZ)
 

@@ -159,7 +159,7 @@ def test_device_without_rights_keeps_clips_and_reports_why(
     told = earmark.run("send", "--once", "--patience", "1")
 
     assert told.returncode == 69
-    assert "the broker refuses clips: Not authorized" in told.stderr
+    assert "the broker rejected a clip: Not authorized" in told.stderr
     assert Spool(household.home.path / "spool", SpoolSettings()).counts().quarantined == 0
 
 

@@ -227,8 +227,8 @@ def test_truncated_recording_is_a_gap_and_exits_1(speaker: Speaker, tmp_path: Pa
         (["--microphone", "gone.wav"], 69, "there is no file gone.wav", ""),
         (["--microphone", f"{COMMAND},"], 2, "a recording has an empty name", "commas"),
         (["--microphone", COMMAND, "--mute", "5"], 2, "'5' does not say when", "40-50"),
-        (["--microphone", COMMAND, "--channel", "1"], 2, "none of them is number 1", "from 0"),
-        (["--microphone", COMMAND, "--channel", "-1"], 2, "channels start at 0", ""),
+        (["--microphone", COMMAND, "--channel", "1"], 2, "and not channel 1", "from 0"),
+        (["--microphone", COMMAND, "--channel", "-1"], 2, "channels count from 0", ""),
         (["--microphone", COMMAND, "--word", "nobody"], 78, "nobody", ""),
         (["--microphone", COMMAND, "--keeper", "bo"], 78, "'bo' is not in the roster", "owner add"),
         (["--microphone", COMMAND, "--keeper", "cleo"], 78, "has not confirmed", "challenge cleo"),
@@ -255,7 +255,7 @@ def test_device_without_a_keeper_has_a_hint(speaker: Speaker) -> None:
     ended = speaker.run("--microphone", COMMAND)
 
     assert ended.returncode == 78
-    assert "this device has no keeper" in ended.stderr
+    assert "no keeper is configured" in ended.stderr
     assert "earmark owner add" in ended.stderr
 
 

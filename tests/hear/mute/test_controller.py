@@ -278,10 +278,10 @@ def test_an_unmute_that_waits_for_the_disk_does_not_undo_a_later_mute(remote: Be
 
 def test_a_command_is_later_than_a_message_that_waits_for_the_disk(bench: Bench) -> None:
     bench.ask()
-    (bench.home / ".mute.json.new").mkdir()
+    (bench.home / ".mute.json.part").mkdir()
     bench.controller.send(MuteRequest())
     assert bench.settle()
-    (bench.home / ".mute.json.new").rmdir()
+    (bench.home / ".mute.json.part").rmdir()
 
     bench.command(muted=False)
 
@@ -324,7 +324,7 @@ def test_a_disk_that_fails_does_not_unmute_and_is_said_once(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.ask()
-    (bench.home / ".mute.json.new").mkdir()
+    (bench.home / ".mute.json.part").mkdir()
     bench.controller.send(MuteRequest())
 
     assert bench.settle()
@@ -332,7 +332,7 @@ def test_a_disk_that_fails_does_not_unmute_and_is_said_once(
     assert not (bench.home / "mute.json").exists()
     assert len(caplog.records) == 1
     assert "would not outlast a restart" in caplog.records[0].message
-    (bench.home / ".mute.json.new").rmdir()
+    (bench.home / ".mute.json.part").rmdir()
     bench.settle()
     assert (bench.home / "mute.json").exists()
 
