@@ -47,7 +47,7 @@ from listener.owner.attribution import Keeper
 from listener.spool.queue import Spool
 from listener.storage.home import Home
 from listener.system.systemd import Notifier, StopSignal
-from listener.wakeword.detector import Detector
+from listener.wakeword.detector import StreamDetector
 
 
 def apply_arguments(arguments: argparse.Namespace, settings: Config) -> Config:
@@ -257,7 +257,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
 
 def _networks(
     catalogue: Catalogue, settings: config.WakeSettings
-) -> tuple[Detector, SpeechNet, dict[str, str], dict[str, float]]:
+) -> tuple[StreamDetector, SpeechNet, dict[str, str], dict[str, float]]:
     """Load detector and speech model; return each model's SHA-256 and threshold beside them.
 
     The files' bytes end with this call: onnxruntime has its own copy, and hear must stay small.

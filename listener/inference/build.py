@@ -11,7 +11,7 @@ from listener.config import WakeSettings
 from listener.errors import ModelRefused
 from listener.inference.onnx import HeadNet, LongNet, StreamNet
 from listener.wakeword.batch import BATCH_STEPS, BatchModel
-from listener.wakeword.detector import Detector, Rule
+from listener.wakeword.detector import Rule, StreamDetector
 from listener.wakeword.embedding import Embeddings
 from listener.wakeword.features import Floats, Mel
 from listener.wakeword.manifest import Model
@@ -20,11 +20,13 @@ from listener.wakeword.streaming import StreamingModel, Word
 _FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 
 
-def build_detector(words: Sequence[Model], embedding: Model, settings: WakeSettings) -> Detector:
+def build_detector(
+    words: Sequence[Model], embedding: Model, settings: WakeSettings
+) -> StreamDetector:
     """Make the detector for ``words``.
 
     Args:
-        words: wake-word models, in the order of ``Detector.scores``.
+        words: wake-word models, in the order of ``StreamDetector.scores``.
         embedding: the streaming network that they share.
         settings: hop, laziness, thresholds, patience and refractory.
 
@@ -39,7 +41,7 @@ def build_detector(words: Sequence[Model], embedding: Model, settings: WakeSetti
         heads,
         lazy=settings.lazy,
     )
-    return Detector(model, {word.name: build_rule(word, settings) for word in words})
+    return StreamDetector(model, {word.name: build_rule(word, settings) for word in words})
 
 
 def build_batch(

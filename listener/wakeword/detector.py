@@ -117,9 +117,6 @@ class Trigger:
         return last is not None and sample - last < self._rule.refractory_samples
 
 
-__all__ = ["Detector", "NearMiss", "Rule", "Step", "Wake", "WakeModel"]
-
-
 class WakeModel(Protocol):
     """What gives scores. Used by one thread at a time."""
 
@@ -160,7 +157,7 @@ class Step:
     """By word, and by label where a model has several outputs; empty when put off."""
 
 
-class Detector:
+class StreamDetector:
     """Watch a stream for wake words.
 
     Nothing spans a gap: after one, everything is as it was at the start. Not safe for use by
