@@ -29,10 +29,15 @@ class Catalogue:
     Reads files at each call and keeps nothing, so any thread may use it.
     """
 
-    def __init__(self, home: Path) -> None:
-        """Look into ``home``/models besides what is shipped; it need not exist."""
-        self.added: Final = home / "models"
-        """Where ``additions`` puts models."""
+    def __init__(self, home: Path, added: Path | None = None) -> None:
+        """Prepare; read nothing.
+
+        Args:
+            home: data directory, whose folder ``models`` holds added models; it need not exist.
+            added: folder of added models, in place of ``home``/models.
+        """
+        self.added: Final = home / "models" if added is None else added
+        """Folder into which ``add_model`` writes models."""
         self._shipped: Traversable = importlib.resources.files("earmark_models")
 
     def names(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from listener.audio.pcm import FRAME_SAMPLES, Frame, Samples, Sound
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples, Sound
 from listener.wakeword.features import Floats
 
 
@@ -38,24 +38,38 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """The word was heard."""
+    """A wake word in the stream."""
 
     word: str
+    """Name of the wake word."""
     score: float
+    """Score of the step that made the wake, 0 to 1."""
     end_sample: int
-    """Where the step ends that made it a wake."""
+    """End of that step, in samples from the start of the stream."""
     threshold: float
+    """Threshold of the word, 0 to 1."""
+
+    @property
+    def end_s(self) -> float:
+        """End of the step, in seconds from the start of the stream."""
+        return self.end_sample / SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)
 class NearMiss:
-    """Something sounded a little like the word. Known when the run of scores has ended."""
+    """A run of scores above the near-miss threshold without a wake; known when the run ends."""
 
     word: str
+    """Name of the wake word."""
     score: float
-    """The highest of the run."""
+    """Highest score of the run, 0 to 1."""
     end_sample: int
-    """Where the step with that score ends."""
+    """End of the step with that score, in samples from the start of the stream."""
+
+    @property
+    def end_s(self) -> float:
+        """End of that step, in seconds from the start of the stream."""
+        return self.end_sample / SAMPLE_RATE_HZ
 
 
 class Trigger:
