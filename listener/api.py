@@ -366,7 +366,7 @@ def open_envelope(data: bytes, identity: str, device_key: str | Ed25519PublicKey
     identities = parse_identities(identity.encode(), "text")
     owners = {header.owner: [one.recipient for one in identities]}
     if not matches_owner(header, owners):
-        raise NotForYou("this clip is encrypted to another key", "use its owner's identity")
+        raise NotForYou("this clip is sealed to another key", "use its owner's identity")
     return envelope_open.open_envelope(data, identities, {header.device: key}, owners)
 
 

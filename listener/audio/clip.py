@@ -153,7 +153,7 @@ class Recorder:
             ValueError: a clip is being made already.
         """
         if self._buffer is not None:
-            raise ValueError("one clip at a time")
+            raise ValueError("a clip is already being recorded")
         self._buffer = self._buffers.take()
         if self._buffer is None:
             return False

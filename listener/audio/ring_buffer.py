@@ -78,7 +78,7 @@ class Ring:
             LookupError: part of it is forgotten, or has not been heard yet.
         """
         if first_sample < self._first_sample or first_sample + len(into) > self._end_sample:
-            raise LookupError("this sound is forgotten, or not heard yet")
+            raise LookupError("these samples are not in the ring buffer")
         at = first_sample % len(self._buffer)
         until_edge = min(len(into), len(self._buffer) - at)
         into[:until_edge] = self._buffer[at : at + until_edge]

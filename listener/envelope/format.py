@@ -59,7 +59,7 @@ def read_fields(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:
         # msgspec's text may quote foreign bytes; the names of our own fields are safe to repeat.
         known = re.search(r"at `\$\.([a-z0-9_]{1,16})`\Z", str(error))
         where = f"{name}: {known[1]}" if known else name
-        raise BadEnvelope(f"the {where} is not what it must be") from error
+        raise BadEnvelope(f"the {where} is missing, unknown or out of its range") from error
     if canonical_json(fields) != line:
         raise BadEnvelope(f"the {name} is not canonical JSON")
     return fields
@@ -221,7 +221,7 @@ def parse_header(line: bytes) -> PublicHeader:
     try:
         datetime.fromisoformat(header.t)
     except ValueError as error:
-        raise BadEnvelope("the header names a moment that no calendar has") from error
+        raise BadEnvelope("the header has a time that does not exist") from error
     return header
 
 
@@ -246,7 +246,7 @@ def parse_comment(text: bytes) -> tuple[PublicHeader, PrivateFields]:
     if build_comment(header, private) != text:
         raise BadEnvelope("the clip's comment is not canonical JSON")
     if private.pre_ms > private.ms:
-        raise BadEnvelope("the clip's wake lies behind its end")
+        raise BadEnvelope("the clip's wake is after its end")
     return header, private
 
 
@@ -307,4 +307,4 @@ def check_age(ciphertext: bytes) -> None:
     if match is None:
         raise BadEnvelope("the ciphertext is not an age file with exactly one X25519 recipient")
     if len(ciphertext) < match.end() + AGE_OVERHEAD_BYTES:
-        raise BadEnvelope("the ciphertext is cut short")
+        raise BadEnvelope("the ciphertext is truncated")

@@ -55,15 +55,15 @@ def parse_recipient(text: str) -> str:
     text = text.strip()
     if text.upper().startswith("AGE-SECRET-KEY-"):
         raise ConfigError(
-            "this is a secret key, where a public one belongs",
-            "it was in plain sight: make a new one with age-keygen and give its age1… line",
+            "this is a secret key, not a public key",
+            "it may have been exposed: make a new key with age-keygen and pass its age1… line",
         )
     try:
         return str(pyrage.x25519.Recipient.from_str(text))
     except pyrage.RecipientError as error:
         raise ConfigError(
             "this is not an age public key",
-            "it begins with age1 and has 62 characters; age-keygen -y me.key prints it",
+            "pass the 62 characters from age1… on; print them: age-keygen -y me.key",
         ) from error
 
 
@@ -101,7 +101,7 @@ def agreement_public(key: Ed25519PublicKey) -> X25519PublicKey:
     try:
         u = (1 + y) * pow(1 - y, -1, _PRIME) % _PRIME
     except ValueError as error:
-        raise ConfigError("this is not a device's key", _DEVICE_HINT) from error
+        raise ConfigError("this is not a device's public key", _DEVICE_HINT) from error
     return X25519PublicKey.from_public_bytes(u.to_bytes(_KEY_BYTES, "little"))
 
 
@@ -126,14 +126,14 @@ def parse_device(text: str) -> Ed25519PublicKey:
         raw = base64.b64decode(text.removeprefix(DEVICE_PREFIX), validate=True)
         key = Ed25519PublicKey.from_public_bytes(raw)
     except (binascii.Error, ValueError) as error:
-        raise ConfigError("this is not a device's key", _DEVICE_HINT) from error
+        raise ConfigError("this is not a device's public key", _DEVICE_HINT) from error
     if device_text(key) != text:
-        raise ConfigError("this is not a device's key", _DEVICE_HINT)
+        raise ConfigError("this is not a device's public key", _DEVICE_HINT)
     return key
 
 
 _DEVICE_HINT: Final = (
-    "it begins with ed25519: and the device prints it: earmark household this-device"
+    "pass the text from ed25519:… on; print it on the device: earmark household this-device"
 )
 
 
@@ -156,7 +156,7 @@ def parse_device_pem(data: bytes, source: str) -> Ed25519PrivateKey:
     Raises:
         ConfigError: it is damaged, encrypted or a key of another kind.
     """
-    hint = "restore it, or remove it to make this a new device that must be made known again"
+    hint = "restore it from a backup; or remove it and add this device to the household again"
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -53,15 +53,15 @@ def parse_identities(data: bytes, source: str) -> tuple[Identity, ...]:
         source: where it came from, for messages, which never repeat what the file says.
 
     Raises:
-        ConfigError: it is locked with a passphrase, holds something else, or holds no key.
+        ConfigError: it is encrypted with a passphrase, holds something else, or holds no key.
     """
     if data.lstrip().startswith((b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")):
         raise ConfigError(
-            f"the identity {source} is locked with a passphrase",
-            "unlock it first: age -d -o me.key me.key.age",
+            f"the identity {source} is encrypted with a passphrase",
+            "decrypt it first: age -d -o me.key me.key.age",
         )
     if len(data) > IDENTITY_LIMIT_BYTES:
-        raise ConfigError(f"the identity {source} is too long to be one")
+        raise ConfigError(f"the identity {source} is longer than {IDENTITY_LIMIT_BYTES} bytes")
     try:
         lines = data.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -97,20 +97,20 @@ def open_envelope(
     envelope = verify(data, devices, owners)
     mine = [identity for identity in identities if identity.okey == envelope.header.okey]
     if not mine:
-        raise NotForYou(
-            "this clip is sealed to another key", "its owner alone opens it, with her own identity"
-        )
+        raise NotForYou("this clip is sealed to another key", "use its owner's identity")
     try:
         flac: bytes = pyrage.decrypt(envelope.ciphertext, [mine[0].secret])
     except pyrage.DecryptError as error:
-        raise BadEnvelope("the ciphertext does not open with the key that it names") from error
+        raise BadEnvelope(
+            "the ciphertext cannot be decrypted with the key named in the header"
+        ) from error
     header, private = _check_clip(flac)
     if header != envelope.header:
-        raise BadEnvelope("the header inside the clip differs from the one outside")
+        raise BadEnvelope("the header inside the clip differs from the public header")
     return OpenedClip(header, private, flac)
 
 
-_IDENTITY_HINT: Final = "age-keygen -o me.key makes one"
+_IDENTITY_HINT: Final = "make one: age-keygen -o me.key"
 
 
 def _identity(line: str, where: str) -> Identity:
@@ -126,7 +126,7 @@ def _check_clip(flac: bytes) -> tuple[form.PublicHeader, form.PrivateFields]:
     """Return the fields inside a clip; refuse one that does not play, or not as they say."""
     # libsndfile guesses the format; without this, any of its many parsers could be reached.
     if not flac.startswith(FLAC_MAGIC):
-        raise BadEnvelope("what was sealed is not a FLAC file")
+        raise BadEnvelope("the decrypted clip is not a FLAC file")
     try:
         with soundfile.SoundFile(io.BytesIO(flac)) as file:
             header, private = form.parse_comment(file.comment.encode("utf-8", "replace"))
@@ -134,7 +134,7 @@ def _check_clip(flac: bytes) -> tuple[form.PublicHeader, form.PrivateFields]:
             told = (private.rate, 1, private.ms)
             found = (file.samplerate, file.channels, file.frames * 1000 // file.samplerate)
             if found != told or len(file.read(dtype="int16")) != file.frames:
-                raise BadEnvelope("the clip's sound is not what its fields say")
+                raise BadEnvelope("the clip's audio contradicts its fields")
     except (soundfile.SoundFileError, ValueError) as error:
-        raise BadEnvelope("what was sealed is not a FLAC file that plays") from error
+        raise BadEnvelope("the decrypted clip is a damaged FLAC file") from error
     return header, private

@@ -43,9 +43,9 @@ def seal(
     comment = form.build_comment(header, private)
     form.parse_comment(comment)
     if header.okey != keys.owner_id(recipient):
-        raise BadEnvelope("the header names another owner's key than the one to seal to")
+        raise BadEnvelope("the header names another key than the recipient's")
     if header.dkey != keys.device_id(device_key.public_key()):
-        raise BadEnvelope("the header names another device's key than the one that signs")
+        raise BadEnvelope("the header names another key than the device's")
     ciphertext = encrypt_to(recipient, encode(comment.decode("ascii")))
     if len(ciphertext) > form.CIPHERTEXT_LIMIT_BYTES:
         raise BadEnvelope(

@@ -31,7 +31,7 @@ def verify(
     """
     envelope = verify_device(data, devices)
     if not matches_owner(envelope.header, owners):
-        raise BadEnvelope("no active owner of this name and key is known")
+        raise BadEnvelope("the roster has no active owner of this name and key")
     return envelope
 
 
@@ -49,16 +49,16 @@ def verify_device(data: bytes, devices: Mapping[str, Ed25519PublicKey]) -> form.
     header = envelope.header
     device_key = devices.get(header.device)
     if device_key is None or keys.device_id(device_key) != header.dkey:
-        raise BadEnvelope("no device of this name and key is known")
+        raise BadEnvelope("the roster has no device of this name and key")
     try:
         device_key.verify(envelope.signature, envelope.signed)
     except InvalidSignature as error:
-        raise BadEnvelope("the device's signature does not fit") from error
+        raise BadEnvelope("the device's signature is not valid") from error
     found = form.Seal(
         bytes=len(envelope.ciphertext), sha256=digests.sha256(envelope.ciphertext).hex()
     )
     if found != envelope.seal:
-        raise BadEnvelope("the ciphertext is not the one that was signed")
+        raise BadEnvelope("the ciphertext differs from the signed one")
     check_age(envelope.ciphertext)
     return envelope
 

@@ -33,8 +33,8 @@ def add_model(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
     """
     if catalogue.is_shipped(manifest.name):
         raise ModelRefused(
-            f"{manifest.name} is the name of a model that comes with Earmark",
-            "choose another with --name",
+            f"{manifest.name} is the name of a model shipped with Earmark",
+            "choose another name: --name NAME",
         )
     verify(manifest, manifest.files[0], data)
     if manifest.name in catalogue.names():
@@ -58,8 +58,8 @@ def _check_same_model(catalogue: Catalogue, manifest: Manifest) -> bool:
     if there.sha256 == manifest.sha256:
         return False
     raise ModelRefused(
-        f"there is another model {manifest.name}",
-        f"choose another name with --name, or remove {catalogue.added / manifest.name}",
+        f"another model is named {manifest.name}",
+        f"choose another name: --name NAME; or remove {catalogue.added / manifest.name}",
     )
 
 

@@ -77,7 +77,9 @@ def build_rule(word: Model, settings: WakeSettings) -> Rule:
     """
     threshold = settings.thresholds.get(word.name, word.manifest.threshold)
     if threshold is None:
-        raise ModelRefused(f"{word.name} has no threshold")
+        raise ModelRefused(
+            f"{word.name} has no threshold, neither in its manifest nor in the configuration"
+        )
     steps_per_frame = _FRAME_MS // settings.hop_ms
     return Rule(
         threshold=threshold,
@@ -102,7 +104,7 @@ def _file(model: Model, path: str) -> bytes:
     for file, data in zip(model.manifest.files, model.contents, strict=True):
         if file.path == path:
             return data
-    raise ModelRefused(f"{model.name} carries no file {path!r}")
+    raise ModelRefused(f"{model.name} has no file {path!r}")
 
 
 def _word(model: Model) -> Word:
@@ -111,14 +113,14 @@ def _word(model: Model) -> Word:
     labels = tuple(sorted(model.manifest.labels.items()))
     if model.manifest.window_frames != head.window_frames:
         raise ModelRefused(
-            f"{model.name} looks at {head.window_frames} embeddings,"
-            f" not at {model.manifest.window_frames}"
+            f"{model.name} takes {head.window_frames} embeddings,"
+            f" but its manifest says {model.manifest.window_frames}"
         )
     if any(output >= head.outputs for output, _ in labels):
         raise ModelRefused(f"{model.name} has labels for more than its {head.outputs} outputs")
     if head.outputs > 1 and not labels:
         raise ModelRefused(
-            f"{model.name} tells {head.outputs} things apart, and nobody says which",
-            "its manifest needs a table [labels]: output = name",
+            f"{model.name} has {head.outputs} outputs and no labels",
+            "add a table [labels] to its manifest: output = name",
         )
     return Word(model.name, head, head.window_frames, labels)

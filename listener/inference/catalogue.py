@@ -61,7 +61,7 @@ class Catalogue:
                     return folder
         raise ModelRefused(
             f"there is no model {name!r}",
-            f"there are {', '.join(self.names())}; earmark models add FILE.onnx adds one",
+            f"use one of {', '.join(self.names())}; or add one: earmark models add FILE.onnx",
         )
 
     def manifest(self, name: str) -> Manifest:
@@ -78,7 +78,9 @@ class Catalogue:
             raise ModelRefused(f"{source} is not UTF-8 text") from error
         manifest = parse_manifest(text, str(source))
         if manifest.name != name:
-            raise ModelRefused(f"{source} is named {manifest.name}, its folder {name}")
+            raise ModelRefused(
+                f"{source} names the model {manifest.name}, but its folder is {name}"
+            )
         return manifest
 
     def manifests(self) -> tuple[Manifest, ...]:
@@ -98,17 +100,20 @@ class Catalogue:
         package = manifest.package
         if package is None:
             return self.folder(manifest.name).joinpath(*file.path.split("/"))
-        remedy = f"pip install 'earmark[device]' or pip install {package.name}=={package.version}"
+        remedy = (
+            "install it: pip install 'earmark[device]',"
+            f" or pip install {package.name}=={package.version}"
+        )
         installed = _installed(package.name)
         if installed is None:
             raise ModelRefused(
-                f"{manifest.name} comes with the package {package.name}, which is not installed",
+                f"{manifest.name} needs the package {package.name}, which is not installed",
                 remedy,
             )
         version, folder = installed
         if version != package.version:
             raise ModelRefused(
-                f"{manifest.name} comes with {package.name} {package.version},"
+                f"{manifest.name} needs {package.name} {package.version},"
                 f" but {version} is installed",
                 remedy,
             )
@@ -136,7 +141,7 @@ class Catalogue:
             if not place.is_file():
                 raise ModelRefused(
                     f"{name}: there is no file {place}",
-                    "earmark models check tells what else is missing",
+                    "list what is missing: earmark models check",
                 )
             contents.append(self.read(place, file))
         return Model(manifest, tuple(contents))

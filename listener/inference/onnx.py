@@ -50,7 +50,7 @@ def open_session(data: bytes, name: str, *, keeps_memory: bool) -> Session:
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # it raises its own kinds, by version
-        raise ModelRefused(f"{name} is no network that onnxruntime can run") from error
+        raise ModelRefused(f"{name} cannot be run by onnxruntime") from error
 
 
 def bind_input(binding: Binding, name: str, buffer: Floats) -> None:
@@ -77,7 +77,7 @@ class StreamNet:
         """Load.
 
         Raises:
-            ModelRefused: it is no streaming embedding network.
+            ModelRefused: it is not a streaming embedding network.
         """
         session = open_session(data, name, keeps_memory=True)
         shapes = {node.name: tuple(node.shape) for node in session.get_inputs()}
@@ -88,7 +88,7 @@ class StreamNet:
             "embedding",
             *map(_next_input, past),
         }:
-            raise ModelRefused(f"{name} is no streaming embedding network")
+            raise ModelRefused(f"{name} is not a streaming embedding network")
         self.hop_frames: int = hop
         """Mel frames a step."""
         # onnxruntime keeps the buffers' addresses only: they live as long as the bindings.
@@ -154,7 +154,7 @@ class LongNet:
         self._outputs = ["embedding", *map(_next_input, past)]
         names = {node.name for node in self._session.get_outputs()}
         if shapes.get("mel") != (1, 1, "frames", BANDS) or names != set(self._outputs):
-            raise ModelRefused(f"{name} is no embedding network for many steps")
+            raise ModelRefused(f"{name} is not a batch embedding network")
         self._past = {name: np.zeros(shape, np.float32) for name, shape in past.items()}
 
     def steps(self, mel: Floats) -> Floats:
@@ -193,7 +193,7 @@ class HeadNet:
         """
         session = open_session(data, name, keeps_memory=False)
         inputs, outputs = session.get_inputs(), session.get_outputs()
-        hint = "an openWakeWord head takes float32 of the shape (1, n, 96), and gives (1, classes)"
+        hint = "use an openWakeWord head: float32, input (1, n, 96), output (1, classes)"
         if len(inputs) != 1 or len(outputs) != 1:
             raise ModelRefused(
                 f"{name} has {len(inputs)} inputs and {len(outputs)} outputs, not one of each", hint
@@ -297,7 +297,7 @@ class SpeechNet:
         self._session = open_session(model.data, model.name, keeps_memory=False)
         names = {node.name for node in self._session.get_inputs()}
         if names != {"input", "sr", "h", "c"}:
-            raise ModelRefused(f"{model.name} is no Silero voice activity detector")
+            raise ModelRefused(f"{model.name} is not a Silero voice activity detector")
         self._rate = np.array(SAMPLE_RATE_HZ, np.int64)
         self._h = self._c = np.zeros((2, 1, 64), np.float32)
 

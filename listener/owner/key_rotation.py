@@ -93,7 +93,7 @@ def parse(data: bytes) -> tuple[KeyRotation, ...]:
             raise ValueError("too long")  # noqa: TRY301 - every fault is told in one place
         return msgspec.json.decode(data, type=tuple[KeyRotation, ...])
     except (ValueError, RecursionError) as error:
-        raise EarmarkError("what was carried here says nothing of keys") from error
+        raise EarmarkError("this is not a key rotation message") from error
 
 
 def apply_rotation(
@@ -152,7 +152,7 @@ def _code(
     try:
         shared = mine.exchange(theirs)
     except ValueError as error:
-        raise ConfigError("this is not a key to agree with") from error
+        raise ConfigError("this key cannot be used for key agreement") from error
     salt = b"".join(one.public_bytes_raw() for one in parties)
     secret = HKDF(hashes.SHA256(), _CODE_BYTES, salt, _CONTEXT).derive(shared)
     return base64.b64encode(digests.hmac_sha256(secret, rotation.authenticated_bytes())).decode(

@@ -93,16 +93,16 @@ class Owner(Record, frozen=True, kw_only=True):
             EarmarkError: she is active already, was not challenged, is late, or is wrong.
         """
         self._check_unconfirmed()
-        again = f"ask anew: earmark owner challenge {self.name}"
+        again = f"make a challenge: earmark owner challenge {self.name}"
         challenge = self.challenge
         if challenge is None:
-            raise EarmarkError(f"{self.name} was not challenged", again)
+            raise EarmarkError(f"{self.name} has no open challenge", again)
         if not challenge.made_s <= now_s < challenge.expires_s:
             raise EarmarkError(f"the challenge for {self.name} has expired", again)
         if not digests.compare_digests(_digest(answer.strip()).encode(), challenge.sha256.encode()):
             raise EarmarkError(
                 f"this is not the answer to the last challenge for {self.name}",
-                f"the newest one counts: earmark owner challenge {self.name}"
+                f"decrypt the newest one: earmark owner challenge {self.name}"
                 f" | age -d -i {self.name}.key",
             )
         if self.following is not None:
@@ -111,7 +111,7 @@ class Owner(Record, frozen=True, kw_only=True):
 
     def _check_unconfirmed(self) -> None:
         if self.active and self.following is None:
-            raise EarmarkError(f"{self.name} is confirmed already")
+            raise EarmarkError(f"{self.name} is already confirmed")
 
 
 class Device(Record, frozen=True, kw_only=True):

@@ -79,8 +79,8 @@ class Roster(Record, frozen=True, kw_only=True):
         if known is not None:
             raise UsageError(
                 f"{name} has another key ({known.okey})",
-                f"earmark owner new-key {name} puts another in its place with proof of both;"
-                f" if it is lost, earmark owner forget {name} first",
+                f"replace it with proof of both keys: earmark owner new-key {name};"
+                f" if it is lost: earmark owner forget {name}",
             )
         self._check_free(added.recipient)
         return self._with_owners((*self.owners, added))
@@ -94,7 +94,7 @@ class Roster(Record, frozen=True, kw_only=True):
         """
         owner = self.known_owner(name)
         if not owner.active:
-            raise UsageError(f"{name} has not confirmed her first key yet")
+            raise UsageError(f"{name} has not confirmed their first key")
         spelt = keys.parse_recipient(recipient)
         if owner.following == spelt:
             return self
@@ -164,17 +164,19 @@ class Roster(Record, frozen=True, kw_only=True):
         """
         text = keys.device_text(keys.parse_device(key))
         if name == ARCHIVE:
-            raise UsageError(f"{name!r} is the archive's own name in topics", "choose another")
+            raise UsageError(
+                f"the name {name!r} is reserved for the archive", "choose another name"
+            )
         added = Device(name=_check_name(name, "a device"), key=text)
         if added in self.devices:
             return self
         if any(other.name == name for other in self.devices):
             raise UsageError(
                 f"the device {name} has another key",
-                f"if it was made anew, earmark household forget-device {name} first",
+                f"if its key was replaced: earmark household forget-device {name}",
             )
         if any(other.key == text for other in self.devices):
-            raise UsageError("another device has this key", "each device makes its own")
+            raise UsageError("another device has this key", "use the key of this device")
         return self._with_devices((*self.devices, added))
 
     def without_device(self, name: str) -> "Roster":
@@ -196,8 +198,8 @@ class Roster(Record, frozen=True, kw_only=True):
     def _check_free(self, recipient: str) -> None:
         if any(recipient in owner.all_keys for owner in self.owners):
             raise UsageError(
-                "another owner has this key, or she had it before",
-                "each owner makes her own with age-keygen: who shares a key shares every clip",
+                "this key is in use, or was used before",
+                "make a new key for this owner: age-keygen -o NAME.key",
             )
 
     def _replaced(self, owner: Owner) -> "Roster":
@@ -217,8 +219,8 @@ def _check_name(name: str, kind: str) -> str:
         return msgspec.convert(name, ShortName)
     except msgspec.ValidationError as error:
         raise UsageError(
-            f"{name!r} is no name for {kind}",
-            "1 to 32 of a-z, 0-9 and the hyphen; a pseudonym is best, for the broker sees it",
+            f"{name!r} is not a valid name for {kind}",
+            "use 1 to 32 of a-z, 0-9 and the hyphen; prefer a pseudonym, since the broker reads it",
         ) from error
 
 
@@ -227,7 +229,8 @@ def _sorted(records: Iterable[_Named]) -> tuple[_Named, ...]:
 
 
 def _names(names: Iterable[str]) -> str:
-    return f"known: {', '.join(names) or 'none yet'}"
+    known = ", ".join(names)
+    return f"use one of: {known}" if known else "add one first"
 
 
 ROSTER_LIMIT_BYTES: Final = 4 << 20
@@ -246,7 +249,7 @@ def parse(data: bytes, source: str) -> Roster:
     """
     hint = "restore it from a backup, or remove it and add owners and devices again"
     if len(data) > ROSTER_LIMIT_BYTES:
-        raise ConfigError(f"the roster {source} is too long to be one", hint)
+        raise ConfigError(f"the roster {source} is longer than {ROSTER_LIMIT_BYTES} bytes", hint)
     try:
         roster = msgspec.json.decode(data, type=Roster)
         noted = [key for owner in roster.owners for key in owner.all_keys]

@@ -104,24 +104,24 @@ def parse(data: bytes, trusted: Iterable[Ed25519PublicKey]) -> tuple[ReleaseMani
         BadRelease: it is no release, or none of these keys signed it. Nothing else is raised.
     """
     if not data.startswith(MAGIC):
-        raise BadRelease("this is no release of Earmark")
+        raise BadRelease("this is not a release of Earmark")
     end = data.find(b"\n", len(MAGIC), len(MAGIC) + MANIFEST_LIMIT_BYTES + 1)
     start = end + 1 + SIGNATURE_BYTES + 1
     if end < 0 or len(data) < start or data[start - 1 : start] != b"\n":
-        raise BadRelease("this release is cut off or damaged", _AGAIN)
+        raise BadRelease("this release is truncated or damaged", _AGAIN)
     _check_signature(data[: end + 1], data[end + 1 : start - 1], trusted)
     try:
         manifest = msgspec.json.decode(data[len(MAGIC) : end], type=ReleaseManifest)
     except (ValueError, RecursionError) as error:
         raise BadRelease(
-            "this release is signed, and says what this version does not understand",
-            "install the versions between first, in their order",
+            "the manifest of this release is not one that this version can read",
+            "install the versions in between first, oldest first",
         ) from error
     names = [part.name for part in manifest.parts]
     if len(set(names)) < len(names) or MAKER not in names:
-        raise BadRelease("this release names a part twice, or lacks one")
+        raise BadRelease("this release lists a part twice, or lacks a part")
     if version_key(manifest.least) > version_key(manifest.version):
-        raise BadRelease("this release can follow no version before it")
+        raise BadRelease("the oldest version that this release replaces is newer than itself")
     return manifest, start
 
 
@@ -129,7 +129,7 @@ def _check_signature(signed: bytes, signature: bytes, trusted: Iterable[Ed25519P
     try:
         raw = base64.b64decode(signature, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadRelease("this release is cut off or damaged", _AGAIN) from error
+        raise BadRelease("this release is truncated or damaged", _AGAIN) from error
     for key in trusted:
         try:
             key.verify(raw, signed)
@@ -137,9 +137,9 @@ def _check_signature(signed: bytes, signature: bytes, trusted: Iterable[Ed25519P
             continue
         return
     raise BadRelease(
-        "no release key that is pinned here signed this",
-        "it is damaged or somebody else's; nothing of it was looked at",
+        "no pinned release key signed this release",
+        "download it again; compare its key with update.keys",
     )
 
 
-_AGAIN: Final = "fetch it again"
+_AGAIN: Final = "download it again"

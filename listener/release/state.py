@@ -97,7 +97,7 @@ def parse(data: bytes, source: str) -> UpdateState:
     except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"the update's journal {source} is damaged",
-            "look where current points to beside it, then remove the journal",
+            "check the version that the link current points to, then remove the journal",
         ) from error
 
 

@@ -71,7 +71,7 @@ class BrokenChain(EarmarkError):
     def __init__(self, n: int, why: str) -> None:
         super().__init__(
             f"the access log is wrong at row {n}: {why}",
-            "keep it, and the receipts: somebody changed the log after it was written",
+            "keep the log and the receipts as evidence: the log was changed after it was written",
         )
         self.n = n
 
@@ -95,16 +95,16 @@ def parse_row(fields: Mapping[str, Any]) -> LogRow:
     """
     n = fields.get("n")
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise BrokenChain(0, "a row without a number")
+        raise BrokenChain(0, "a row has no number")
     try:
         said = msgspec.convert(fields.get("hash"), Sha256)
         if "body" not in fields:
             return LogRow(n, msgspec.convert(fields.get("body_sha256"), Sha256), said)
         body = msgspec.convert(fields["body"], LogBody)
     except msgspec.ValidationError as error:
-        raise BrokenChain(n, "it is no row") from error
+        raise BrokenChain(n, "it is not a valid row") from error
     if body.n != n:
-        raise BrokenChain(n, "it carries another number inside")
+        raise BrokenChain(n, "its body has another number")
     return LogRow(n, hashlib.sha256(body.canonical()).hexdigest(), said, body)
 
 
@@ -133,9 +133,9 @@ def verify_chain(
             raise BrokenChain(end.n + 1, "it is missing")
         end = LogHead(n=row.n, hash=row_hash(row.n, end.hash, row.body_sha256))
         if row.hash not in {None, end.hash}:
-            raise BrokenChain(row.n, "its hash is not that of its content and the row before")
+            raise BrokenChain(row.n, "its hash differs from that of its content and the row before")
         if known.get(row.n, end.hash) != end.hash:
-            raise BrokenChain(row.n, "it does not lead to the head that was published for it")
+            raise BrokenChain(row.n, "its hash differs from the published head")
     if late := [n for n in known if n > end.n]:
-        raise BrokenChain(end.n + 1, f"it is missing, and {max(late)} rows were published")
+        raise BrokenChain(end.n + 1, f"it is missing; the published head is row {max(late)}")
     return end

@@ -96,16 +96,16 @@ _Signed = TypeVar("_Signed", Receipt, SignedHead)
 
 def _parse(data: bytes, name: str, kind: type[_Signed], key: Ed25519PublicKey) -> _Signed:
     if len(data) > _LONGEST_BYTES:
-        raise BadSignature(f"the {name} is too long to be one")
+        raise BadSignature(f"the {name} is longer than {_LONGEST_BYTES} bytes")
     try:
         fields = msgspec.json.decode(data, type=dict[str, Any])
         what = msgspec.convert(fields.get(name), kind)
         signature = base64.b64decode(str(fields.get("signature")), validate=True)
         if keys.parse_device(what.archive).public_bytes_raw() != key.public_bytes_raw():
-            raise BadSignature(f"the {name} is another archive's")
+            raise BadSignature(f"the {name} names another archive's key")
         key.verify(signature, canonical(what))
     except (ValueError, RecursionError, binascii.Error, ConfigError) as error:
-        raise BadSignature(f"this is no {name}") from error
+        raise BadSignature(f"this is not a valid {name}") from error
     except InvalidSignature as error:
-        raise BadSignature(f"the {name} was changed, or another archive signed it") from error
+        raise BadSignature(f"the signature of the {name} is not valid") from error
     return what

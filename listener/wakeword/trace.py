@@ -146,7 +146,7 @@ def decode(data: bytes) -> Line:
         raise ValueError(f"not a line of a trace: {error}") from error
     parse_time(line.utc)
     if isinstance(line, HeardLine) and not _is_consistent(line):
-        raise ValueError("a stretch that contradicts itself")
+        raise ValueError("the fields of this line contradict each other")
     return line
 
 

@@ -212,9 +212,9 @@ def test_adding_the_same_file_again_is_harmless(
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no network"),
-        (b"\x08\x08 garbage", "no network"),
-        (head()[:1000], "no network"),
+        (b"", "cannot be run by onnxruntime"),
+        (b"\x08\x08 garbage", "cannot be run by onnxruntime"),
+        (head()[:1000], "cannot be run by onnxruntime"),
         (head(outputs=7, last="Softmax"), "gives 7 numbers"),
         (head(last="Relu", bias=3.0), "which is no probability"),
         (head(last="Log"), "which is no probability"),

@@ -43,7 +43,7 @@ def test_the_whole_promise_is_kept(tmp_path: Path) -> None:
     assert all(1 < soundfile.info(clip).duration < 12 for clip in clips)
     assert "broker   carried 2 sealed clips" in done.stdout
     assert "cannot: this clip is sealed to another key" in done.stdout
-    assert "refused, the device's signature does not fit" in done.stdout
+    assert "refused, the device's signature is not valid" in done.stdout
     assert not list((kept / "speaker" / "spool").glob("*.earmark"))
     assert all((kept / who / f"{who}.key").stat().st_mode & 0o077 == 0 for who in ("ada", "bo"))
 
