@@ -1,18 +1,15 @@
-"""The envelope's bytes: what may stand in them, and in which one spelling.
+"""The envelope's format: header, private fields, canonical JSON and the age file inside.
 
 ``docs/reference/envelope.md`` is the specification; this module is its grammar. Parsing refuses
-whatever it would not have written itself: a field too many or too few, a value out of range,
-another spelling of the same JSON. What it returns is well formed and no more: ``verify`` says
-whether it is true.
+everything that it would not have written itself: a missing or unknown field, a value out of its
+range, another spelling of the same JSON. A parsed envelope is well formed; ``verify`` checks its
+signature.
 
-Canonical JSON: each value has one spelling, so that who signs and who checks see the same bytes.
+Canonical JSON gives each value one spelling, so that the signer and the verifier see the same
+bytes: sorted keys, no spaces, ASCII, and fractions with 1 to 4 decimals.
 
-Sorted keys, no spaces, ASCII, and fractions in 1 to 4 decimals; ``docs/reference/envelope.md``
-specifies it.
-
-The age file in an envelope, looked at from outside: to how many keys it is sealed, and how long.
-
-https://age-encryption.org/v1 is its specification; nothing here can open it.
+The ciphertext is an age file (https://age-encryption.org/v1); this module checks its recipients
+and its length from outside and cannot decrypt it.
 """
 
 import base64
@@ -26,60 +23,6 @@ import msgspec
 from msgspec import Meta
 
 from listener.errors import BadEnvelope
-
-
-class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fields with types and ranges; unknown ones are refused."""
-
-
-_AnyFields = TypeVar("_AnyFields", bound=Fields)
-
-
-def canonical_json(fields: Fields) -> bytes:
-    """Spell ``fields`` as canonical JSON: sorted keys, no spaces, fractions in 1 to 4 decimals."""
-    return encode_object(
-        {name: encode_value(value) for name, value in msgspec.structs.asdict(fields).items()}
-    )
-
-
-def read_fields(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:
-    """Read fields that are spelled in their one way.
-
-    Args:
-        line: any bytes at all.
-        kind: what they must be.
-        name: what they are called in messages.
-
-    Raises:
-        BadEnvelope: they are anything else. Nothing else is ever raised.
-    """
-    try:
-        fields = msgspec.json.decode(line, type=kind)
-    except (ValueError, RecursionError) as error:
-        # msgspec's text may quote foreign bytes; the names of our own fields are safe to repeat.
-        known = re.search(r"at `\$\.([a-z0-9_]{1,16})`\Z", str(error))
-        where = f"{name}: {known[1]}" if known else name
-        raise BadEnvelope(f"the {where} is missing, unknown or out of its range") from error
-    if canonical_json(fields) != line:
-        raise BadEnvelope(f"the {name} is not canonical JSON")
-    return fields
-
-
-def encode_object(values: dict[str, msgspec.Raw]) -> bytes:
-    """Spell an object whose values are spelled already: sorted keys, no spaces."""
-    return msgspec.json.encode(values, order="sorted")
-
-
-def encode_value(value: object) -> msgspec.Raw:
-    """Spell one value: a fraction in 1 to 4 decimals, anything else as JSON has it."""
-    if isinstance(value, float):
-        # Fixed by digits, so that every language writes the same: 0.93, 1.0, never 1e-05.
-        digits = f"{value + 0.0:.4f}".rstrip("0")
-        return msgspec.Raw(
-            ("0.0" if digits == "-0." else digits + "0" * digits.endswith(".")).encode()
-        )
-    return msgspec.Raw(msgspec.json.encode(value))
-
 
 MAGIC: Final = b"EARMARK/1\n"
 HEADER_LIMIT_BYTES: Final = 2048
@@ -106,6 +49,27 @@ ClipId = Annotated[
 Moment = Annotated[
     str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z")
 ]
+
+AGE_HEADER_LIMIT_BYTES: Final = 512
+AGE_OVERHEAD_BYTES: Final = 32  # a nonce and one tag, even around nothing
+
+# 43 characters are 32 bytes; the last carries two bits that must be zero.
+_KEY = rb"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]"
+_AGE_HEADER: Final = re.compile(
+    rb"age-encryption\.org/v1\n"
+    rb"-> X25519 " + _KEY + rb"\n" + _KEY + rb"\n"
+    # rage's noise: a type of up to 9 characters, up to 4 arguments, up to 100 bytes.
+    rb"(?:-> [!-~]{0,9}-grease(?: [!-~]{1,9}){0,4}\n"
+    rb"(?:[A-Za-z0-9+/]{64}\n){0,2}[A-Za-z0-9+/]{0,63}\n)?"
+    rb"--- " + _KEY + rb"\n"
+)
+
+
+class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields with types and ranges; unknown ones are refused."""
+
+
+_AnyFields = TypeVar("_AnyFields", bound=Fields)
 
 
 class PublicHeader(Fields, frozen=True, kw_only=True):
@@ -258,39 +222,6 @@ def build_comment(header: PublicHeader, private: PrivateFields) -> bytes:
     return encode_object({name: encode_value(value) for name, value in both.items()})
 
 
-def _line(data: bytes, start: int, limit_bytes: int, name: str) -> tuple[bytes, int]:
-    end = data.find(b"\n", start, start + limit_bytes + 1)
-    if end < 0:
-        raise BadEnvelope(f"the {name} line has no end within {limit_bytes} bytes")
-    return data[start:end], end + 1
-
-
-def _signature(line: bytes) -> bytes:
-    try:
-        signature = base64.b64decode(line, validate=True)
-    except binascii.Error as error:
-        raise BadEnvelope("the signature is not base64") from error
-    # One spelling only: base64 has spare bits in its last character.
-    if base64.b64encode(signature) != line or len(line) != SIGNATURE_BASE64_BYTES:
-        raise BadEnvelope("the signature is not 64 bytes in canonical base64")
-    return signature
-
-
-AGE_HEADER_LIMIT_BYTES: Final = 512
-AGE_OVERHEAD_BYTES: Final = 32  # a nonce and one tag, even around nothing
-
-# 43 characters are 32 bytes; the last carries two bits that must be zero.
-_KEY = rb"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]"
-_AGE_HEADER: Final = re.compile(
-    rb"age-encryption\.org/v1\n"
-    rb"-> X25519 " + _KEY + rb"\n" + _KEY + rb"\n"
-    # rage's noise: a type of up to 9 characters, up to 4 arguments, up to 100 bytes.
-    rb"(?:-> [!-~]{0,9}-grease(?: [!-~]{1,9}){0,4}\n"
-    rb"(?:[A-Za-z0-9+/]{64}\n){0,2}[A-Za-z0-9+/]{0,63}\n)?"
-    rb"--- " + _KEY + rb"\n"
-)
-
-
 def check_age(ciphertext: bytes) -> None:
     """Check from outside that an age file has exactly one recipient, an X25519 key.
 
@@ -308,3 +239,67 @@ def check_age(ciphertext: bytes) -> None:
         raise BadEnvelope("the ciphertext is not an age file with exactly one X25519 recipient")
     if len(ciphertext) < match.end() + AGE_OVERHEAD_BYTES:
         raise BadEnvelope("the ciphertext is truncated")
+
+
+def canonical_json(fields: Fields) -> bytes:
+    """Spell ``fields`` as canonical JSON: sorted keys, no spaces, fractions in 1 to 4 decimals."""
+    return encode_object(
+        {name: encode_value(value) for name, value in msgspec.structs.asdict(fields).items()}
+    )
+
+
+def read_fields(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:
+    """Read fields that are spelled in their one way.
+
+    Args:
+        line: any bytes at all.
+        kind: what they must be.
+        name: what they are called in messages.
+
+    Raises:
+        BadEnvelope: they are anything else. Nothing else is ever raised.
+    """
+    try:
+        fields = msgspec.json.decode(line, type=kind)
+    except (ValueError, RecursionError) as error:
+        # msgspec's text may quote foreign bytes; the names of our own fields are safe to repeat.
+        known = re.search(r"at `\$\.([a-z0-9_]{1,16})`\Z", str(error))
+        where = f"{name}: {known[1]}" if known else name
+        raise BadEnvelope(f"the {where} is missing, unknown or out of its range") from error
+    if canonical_json(fields) != line:
+        raise BadEnvelope(f"the {name} is not canonical JSON")
+    return fields
+
+
+def encode_object(values: dict[str, msgspec.Raw]) -> bytes:
+    """Spell an object whose values are spelled already: sorted keys, no spaces."""
+    return msgspec.json.encode(values, order="sorted")
+
+
+def encode_value(value: object) -> msgspec.Raw:
+    """Spell one value: a fraction in 1 to 4 decimals, anything else as JSON has it."""
+    if isinstance(value, float):
+        # Fixed by digits, so that every language writes the same: 0.93, 1.0, never 1e-05.
+        digits = f"{value + 0.0:.4f}".rstrip("0")
+        return msgspec.Raw(
+            ("0.0" if digits == "-0." else digits + "0" * digits.endswith(".")).encode()
+        )
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _line(data: bytes, start: int, limit_bytes: int, name: str) -> tuple[bytes, int]:
+    end = data.find(b"\n", start, start + limit_bytes + 1)
+    if end < 0:
+        raise BadEnvelope(f"the {name} line has no end within {limit_bytes} bytes")
+    return data[start:end], end + 1
+
+
+def _signature(line: bytes) -> bytes:
+    try:
+        signature = base64.b64decode(line, validate=True)
+    except binascii.Error as error:
+        raise BadEnvelope("the signature is not base64") from error
+    # One spelling only: base64 has spare bits in its last character.
+    if base64.b64encode(signature) != line or len(line) != SIGNATURE_BASE64_BYTES:
+        raise BadEnvelope("the signature is not 64 bytes in canonical base64")
+    return signature

@@ -1,13 +1,8 @@
-"""The only importer of onnxruntime: sessions on the processor alone, and buffers bound to them.
+"""The neural networks in onnxruntime: embeddings, wake-word heads and voice activity.
 
-Its Linux wheels carry telemetry that is on by default; it is switched off here before the first
-import and once more after it. Sessions use one thread.
-
-The networks that turn mel frames into embeddings: step by step, or many steps at once.
-
-The networks that tell one wake word: heads over a window of embeddings.
-
-The network that tells whether somebody speaks.
+The only module that imports onnxruntime. Sessions run on the CPU with one thread, on buffers that
+are bound once where a network runs at every step. The Linux wheels of onnxruntime carry telemetry
+that is on by default; it is switched off before the first import and once more after it.
 """
 
 import os
@@ -25,6 +20,10 @@ from listener.wakeword.manifest import Model
 
 Session: TypeAlias = Any  # onnxruntime ships no types; this is its InferenceSession,
 Binding: TypeAlias = Any  # and this its IOBinding
+_Past: TypeAlias = dict[str, Floats]  # the cached columns of a network, by input
+
+LONGEST_WINDOW_FRAMES: Final = 1 << 10
+"""Upper limit of a head's window, in embeddings."""
 
 
 def open_session(data: bytes, name: str, *, keeps_memory: bool) -> Session:
@@ -61,9 +60,6 @@ def bind_input(binding: Binding, name: str, buffer: Floats) -> None:
 def bind_output(binding: Binding, name: str, buffer: Floats) -> None:
     """Let a network write what it finds into ``buffer``, which must live as long."""
     binding.bind_output(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
-
-
-_Past: TypeAlias = dict[str, Floats]  # a network's caches, by name
 
 
 class StreamNet:
@@ -173,15 +169,6 @@ class LongNet:
         self._past = state
 
 
-def _next_input(past: str) -> str:
-    """Name the output that becomes the input ``past`` of the next step."""
-    return past.replace("past.", "next.", 1)
-
-
-LONGEST_WINDOW_FRAMES: Final = 1 << 10
-"""No head looks at more embeddings."""
-
-
 class HeadNet:
     """A head in openWakeWord's format. Not safe for use by several threads."""
 
@@ -275,16 +262,6 @@ class Windows:
         return self._results[first_end : last_end + 1]
 
 
-def _shape_matches(shape: Sequence[Any], expected: tuple[int | None, ...]) -> bool:
-    """Compare shapes; None takes any number, a symbolic axis only fits 1."""
-    return len(shape) == len(expected) and all(
-        isinstance(got, int)
-        if want is None
-        else got == want or (want == 1 and not isinstance(got, int))
-        for got, want in zip(shape, expected, strict=True)
-    )
-
-
 class SpeechNet:
     """Silero's voice activity detector. Not safe for use by several threads."""
 
@@ -316,3 +293,18 @@ class SpeechNet:
             None, {"input": level, "sr": self._rate, "h": self._h, "c": self._c}
         )
         return float(probability[0, 0])
+
+
+def _next_input(past: str) -> str:
+    """Name the output that becomes the input ``past`` of the next step."""
+    return past.replace("past.", "next.", 1)
+
+
+def _shape_matches(shape: Sequence[Any], expected: tuple[int | None, ...]) -> bool:
+    """Compare shapes; None takes any number, a symbolic axis only fits 1."""
+    return len(shape) == len(expected) and all(
+        isinstance(got, int)
+        if want is None
+        else got == want or (want == 1 and not isinstance(got, int))
+        for got, want in zip(shape, expected, strict=True)
+    )

@@ -1,8 +1,7 @@
-"""Who belongs here: owners with their public keys, and the devices that may sign. Pure.
+"""The roster: the household's owners with their public keys, and its devices. Pure.
 
-A roster never changes; each edit returns a new one. Time is handed in as seconds since 1970.
-
-The roster's file: JSON, read as if anybody had written it. Pure.
+A roster is immutable; each edit returns a new one. Times are in seconds since 1970. `parse` and
+`render` read and write its file, which is JSON; `parse` accepts bytes from anywhere.
 """
 
 from collections.abc import Iterable
@@ -18,6 +17,8 @@ from listener.owner.records import Device, Owner, Record
 
 ARCHIVE: Final = "archive"
 """No device's name: the archive speaks as it where devices speak."""
+
+ROSTER_LIMIT_BYTES: Final = 4 << 20
 
 _Named = TypeVar("_Named", Owner, Device)
 
@@ -214,28 +215,6 @@ class Roster(Record, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, devices=_sorted(devices))
 
 
-def _check_name(name: str, kind: str) -> str:
-    try:
-        return msgspec.convert(name, ShortName)
-    except msgspec.ValidationError as error:
-        raise UsageError(
-            f"{name!r} is not a valid name for {kind}",
-            "use 1 to 32 of a-z, 0-9 and the hyphen; prefer a pseudonym, since the broker reads it",
-        ) from error
-
-
-def _sorted(records: Iterable[_Named]) -> tuple[_Named, ...]:
-    return tuple(sorted(records, key=lambda record: record.name))
-
-
-def _names(names: Iterable[str]) -> str:
-    known = ", ".join(names)
-    return f"use one of: {known}" if known else "add one first"
-
-
-ROSTER_LIMIT_BYTES: Final = 4 << 20
-
-
 def parse(data: bytes, source: str) -> Roster:
     """Read a roster.
 
@@ -274,3 +253,22 @@ def parse(data: bytes, source: str) -> Roster:
 def render(roster: Roster) -> bytes:
     """Write a roster as ``parse`` reads it: JSON, indented for people."""
     return msgspec.json.format(msgspec.json.encode(roster), indent=2) + b"\n"
+
+
+def _check_name(name: str, kind: str) -> str:
+    try:
+        return msgspec.convert(name, ShortName)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"{name!r} is not a valid name for {kind}",
+            "use 1 to 32 of a-z, 0-9 and the hyphen; prefer a pseudonym, since the broker reads it",
+        ) from error
+
+
+def _sorted(records: Iterable[_Named]) -> tuple[_Named, ...]:
+    return tuple(sorted(records, key=lambda record: record.name))
+
+
+def _names(names: Iterable[str]) -> str:
+    known = ", ".join(names)
+    return f"use one of: {known}" if known else "add one first"

@@ -1,15 +1,14 @@
-"""Sound in, wakes and near misses out.
+"""Detection of wakes and near misses in a stream: scores, thresholds and refractory.
 
-The detector asks a ``WakeModel``, not a network: another engine, or an ensemble of two that give
-each other a second opinion, stands behind the same Protocol.
+`StreamDetector` takes scores from a `WakeModel`, not from a network: another engine, or an ensemble
+of several networks, can implement the same Protocol.
 
-When a score is a wake: level and refractory.
-
-A wake is the first step whose score is at or above the threshold, and has been for the patience,
-at least one refractory after the last wake. The steps that qualify at a higher threshold are some
-of those that qualify at a lower one, and taking the first of each stretch is the most that fit a
-refractory apart: so wakes never become more when the threshold rises, and scores can be computed
-once and judged at every threshold afterwards. ``docs/decisions/0005`` tells the reasons.
+`Trigger` turns the scores of one word into wakes: a wake is the first step whose score is at or
+above the threshold, and has been for the patience, at least one refractory after the last wake. The
+steps that qualify at a higher threshold are a subset of those that qualify at a lower one, and the
+first step of each run is taken, which gives the most wakes that fit a refractory apart. So a higher
+threshold never gives more wakes, and scores computed once can be evaluated at every threshold.
+``docs/decisions/0005`` gives the reasons.
 """
 
 from collections.abc import Mapping
@@ -70,65 +69,6 @@ class NearMiss:
     def end_s(self) -> float:
         """End of that step, in seconds from the start of the stream."""
         return self.end_sample / SAMPLE_RATE_HZ
-
-
-class Trigger:
-    """Judge the scores of one word, in order. Not safe for use by several threads."""
-
-    def __init__(self, word: str, rule: Rule) -> None:
-        self._word = word
-        self._rule = rule
-        # A run that could wake is never ended by a step that does.
-        self._run_from = min(rule.near_miss_threshold, rule.threshold)
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget everything."""
-        self._counting_steps = 0
-        self._last_wake: int | None = None
-        self._in_run = self._run_woke = False
-        self._peak = 0.0
-        self._peak_sample = 0
-
-    def push(self, score: float, end_sample: int) -> Wake | NearMiss | None:
-        """Judge one step.
-
-        Args:
-            score: 0 to 1.
-            end_sample: where the step ends; rises from step to step.
-        """
-        if score < self._run_from:
-            if not self._in_run:
-                return None
-            self._in_run = False
-            self._counting_steps = 0
-            return self._near_miss()
-        if not self._in_run:
-            self._in_run, self._run_woke, self._peak = True, False, -1.0
-        if score > self._peak:
-            self._peak, self._peak_sample = score, end_sample
-        return self._wake(score, end_sample)
-
-    def _wake(self, score: float, end_sample: int) -> Wake | None:
-        rule = self._rule
-        if score < rule.threshold:
-            self._counting_steps = 0
-            return None
-        self._counting_steps += 1
-        if self._counting_steps < rule.patience_steps or self._is_refractory(end_sample):
-            return None
-        self._last_wake = end_sample
-        self._run_woke = True
-        return Wake(self._word, score, end_sample, rule.threshold)
-
-    def _near_miss(self) -> NearMiss | None:
-        if self._run_woke or self._is_refractory(self._peak_sample):
-            return None
-        return NearMiss(self._word, self._peak, self._peak_sample)
-
-    def _is_refractory(self, sample: int) -> bool:
-        last = self._last_wake
-        return last is not None and sample - last < self._rule.refractory_samples
 
 
 class WakeModel(Protocol):
@@ -237,3 +177,62 @@ class StreamDetector:
         for trigger in self._triggers:
             trigger.restart()
         self._latest = self._latest[:0]
+
+
+class Trigger:
+    """Judge the scores of one word, in order. Not safe for use by several threads."""
+
+    def __init__(self, word: str, rule: Rule) -> None:
+        self._word = word
+        self._rule = rule
+        # A run that could wake is never ended by a step that does.
+        self._run_from = min(rule.near_miss_threshold, rule.threshold)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything."""
+        self._counting_steps = 0
+        self._last_wake: int | None = None
+        self._in_run = self._run_woke = False
+        self._peak = 0.0
+        self._peak_sample = 0
+
+    def push(self, score: float, end_sample: int) -> Wake | NearMiss | None:
+        """Judge one step.
+
+        Args:
+            score: 0 to 1.
+            end_sample: where the step ends; rises from step to step.
+        """
+        if score < self._run_from:
+            if not self._in_run:
+                return None
+            self._in_run = False
+            self._counting_steps = 0
+            return self._near_miss()
+        if not self._in_run:
+            self._in_run, self._run_woke, self._peak = True, False, -1.0
+        if score > self._peak:
+            self._peak, self._peak_sample = score, end_sample
+        return self._wake(score, end_sample)
+
+    def _wake(self, score: float, end_sample: int) -> Wake | None:
+        rule = self._rule
+        if score < rule.threshold:
+            self._counting_steps = 0
+            return None
+        self._counting_steps += 1
+        if self._counting_steps < rule.patience_steps or self._is_refractory(end_sample):
+            return None
+        self._last_wake = end_sample
+        self._run_woke = True
+        return Wake(self._word, score, end_sample, rule.threshold)
+
+    def _near_miss(self) -> NearMiss | None:
+        if self._run_woke or self._is_refractory(self._peak_sample):
+            return None
+        return NearMiss(self._word, self._peak, self._peak_sample)
+
+    def _is_refractory(self, sample: int) -> bool:
+        last = self._last_wake
+        return last is not None and sample - last < self._rule.refractory_samples

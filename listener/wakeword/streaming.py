@@ -1,12 +1,11 @@
-"""openWakeWord's models, computed step by step: mel, embedding, heads.
+"""Streaming computation of openWakeWord's models: mel frames, embeddings, heads.
 
-Scores equal those of ``openwakeword.Model.predict`` 0.4.0 at every step from the first, its first
-five forced zeros included.
+`StreamingModel` gives the scores of ``openwakeword.Model.predict`` 0.4.0 at every step from the
+first, including its first five steps of zero.
 
-Whether a room is quiet: nothing rises above what it has sounded like lately.
-
-``docs/decisions/0006`` tells how the numbers below were found, and what they were tried on.
-Levels are in tenths of decibels like the mel frames: 0.6 is 6 dB.
+`EnergyGate` tells whether a room is quiet, so that a lazy model can put steps off: no band rises
+above the recent floor. ``docs/decisions/0006`` gives the measurements behind its constants. Levels
+are in tenths of decibels, as in mel frames: 0.6 is 6 dB.
 """
 
 from collections.abc import Sequence
@@ -19,6 +18,13 @@ from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.wakeword.embedding import RECEPTIVE_FRAMES, STEP_FRAMES, Embeddings
 from listener.wakeword.features import BANDS, Floats, Mel
 
+SILENT_FRAMES: Final = 5
+"""openWakeWord gives no score in the first frames."""
+LAZY_WINDOW_FRAMES: Final = 16
+"""The longest window of a head that can wait: 196 mel frames, just under 2 s."""
+FAINT_SCORE: Final = 0.02
+"""A score from here on keeps the room from counting as quiet."""
+
 _GROUPS: Final = 4
 """The mel bands are averaged in groups: single bands of a steady noise jump by 10 dB and more."""
 _FRAMES: Final = 8
@@ -29,6 +35,32 @@ _FLOOR_RISE_PER_FRAME: Final = 0.001
 """How fast the floor follows a room that got louder: 1 dB per second; it falls at once."""
 _LOWEST_FLOOR: Final = -1.0
 """Less than a single bit's noise: no floor is lower, or it would take minutes to come up again."""
+
+
+class Head(Protocol):
+    """The network that knows a word."""
+
+    def score(self, window: Floats) -> Floats:
+        """Return its outputs, shape (outputs,); valid until the next call.
+
+        Args:
+            window: the last embeddings, shape (window_frames, 96).
+        """
+
+    def wipe(self) -> None:
+        """Overwrite what is left of the last window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A wake word and the head that knows it."""
+
+    name: str
+    head: Head
+    window_frames: int
+    """Embeddings that the head looks at."""
+    labels: tuple[tuple[int, str], ...] = ()
+    """Output and its label, where the head has several; the word scores as its best label."""
 
 
 class EnergyGate:
@@ -80,40 +112,6 @@ class EnergyGate:
             loud = loud or level > lowest + _MEAN_RISE
             floor[group] = max(_LOWEST_FLOOR, min(lowest + self._climb, level))
         return loud
-
-
-SILENT_FRAMES: Final = 5
-"""openWakeWord gives no score in the first frames."""
-LAZY_WINDOW_FRAMES: Final = 16
-"""The longest window of a head that can wait: 196 mel frames, just under 2 s."""
-FAINT_SCORE: Final = 0.02
-"""A score from here on keeps the room from counting as quiet."""
-
-
-class Head(Protocol):
-    """The network that knows a word."""
-
-    def score(self, window: Floats) -> Floats:
-        """Return its outputs, shape (outputs,); valid until the next call.
-
-        Args:
-            window: the last embeddings, shape (window_frames, 96).
-        """
-
-    def wipe(self) -> None:
-        """Overwrite what is left of the last window."""
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A wake word and the head that knows it."""
-
-    name: str
-    head: Head
-    window_frames: int
-    """Embeddings that the head looks at."""
-    labels: tuple[tuple[int, str], ...] = ()
-    """Output and its label, where the head has several; the word scores as its best label."""
 
 
 class StreamingModel:

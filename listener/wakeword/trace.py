@@ -1,14 +1,12 @@
-"""What a survey keeps of a room: scores, levels, gaps, times, and no sound. Pure.
+"""The trace of a survey: scores, levels, gaps and times of a room, without audio. Pure.
 
 A trace is JSON Lines with a closed schema: a line for each start (``opened``), for each stretch of
-sound of at most a minute (``heard``) and for each gap (``gap``). Every field is a number within
-bounds, a time, a hash or a short name; there is no field that could hold sound, and between two
-levels lie 2 s. ``docs/research/survey.md`` says what such a trace reveals; `tracer` makes
-its stretches.
+audio of at most a minute (``heard``) and for each gap (``gap``). Every field is a number within
+bounds, a time, a hash or a short name; no field can hold audio, and levels are means over 2 s.
+``docs/research/survey.md`` says what a trace reveals.
 
-Makes of sound and scores the stretches that a trace keeps of them. Pure.
-
-What is taken of a frame is its power, summed over 2 s with that of its neighbours: no sample stays.
+`TraceBuilder` makes the stretches from frames and scores. It takes only the power of a frame,
+summed over 2 s with that of its neighbours; it keeps no sample.
 """
 
 import math
@@ -32,6 +30,7 @@ LOWEST_LEVEL_DB: Final = -120
 LONGEST_LINE_BYTES: Final = 1 << 16
 
 _HIGHEST_SAMPLE: Final = 9_999_999_999_999  # 19 years
+_FULL_SCALE: Final = 32_768.0
 
 Sample = Annotated[int, Meta(ge=0, le=_HIGHEST_SAMPLE)]
 Score = Annotated[float, Meta(ge=0, le=1)]
@@ -176,28 +175,6 @@ def line_start(line: HeardLine | GapLine) -> datetime:
     return parse_time(line.utc) - _seconds(line.length_samples)
 
 
-def _is_consistent(line: HeardLine) -> bool:
-    length = line.end_sample - line.first_sample
-    frames = length // FRAME_SAMPLES
-    return (
-        0 < frames <= PART_FRAMES
-        and length == frames * FRAME_SAMPLES
-        and len(line.levels_db) == -(-frames // LEVEL_FRAMES)
-        and all(
-            len(one.steps) == len(one.scores)
-            and all(a < b for a, b in zip(one.steps, one.steps[1:], strict=False))
-            for one in line.scores.values()
-        )
-    )
-
-
-def _seconds(samples: int) -> timedelta:
-    return timedelta(seconds=samples / SAMPLE_RATE_HZ)
-
-
-_FULL_SCALE: Final = 32_768.0
-
-
 class TraceBuilder:
     """Sums up sound and scores, stretch by stretch; keeps no sample. One thread."""
 
@@ -292,3 +269,22 @@ def _level_db(power: float) -> int:
     """Return mean power in whole decibels of full scale."""
     lowest = 10 ** (LOWEST_LEVEL_DB / 10) * _FULL_SCALE**2
     return min(0, round(10 * math.log10(max(power, lowest) / _FULL_SCALE**2)))
+
+
+def _is_consistent(line: HeardLine) -> bool:
+    length = line.end_sample - line.first_sample
+    frames = length // FRAME_SAMPLES
+    return (
+        0 < frames <= PART_FRAMES
+        and length == frames * FRAME_SAMPLES
+        and len(line.levels_db) == -(-frames // LEVEL_FRAMES)
+        and all(
+            len(one.steps) == len(one.scores)
+            and all(a < b for a, b in zip(one.steps, one.steps[1:], strict=False))
+            for one in line.scores.values()
+        )
+    )
+
+
+def _seconds(samples: int) -> timedelta:
+    return timedelta(seconds=samples / SAMPLE_RATE_HZ)
