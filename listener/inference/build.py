@@ -1,4 +1,4 @@
-"""What is built of networks and settings: the device's detector, and what scores recordings."""
+"""Construction of detectors from models: for a stream on the device, and in batches."""
 
 import io
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ _FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 def build_detector(
     words: Sequence[Model], embedding: Model, settings: WakeSettings
 ) -> StreamDetector:
-    """Make the detector for ``words``.
+    """Build the detector for one stream.
 
     Args:
         words: wake-word models, in the order of ``StreamDetector.scores``.
-        embedding: the streaming network that they share.
-        settings: hop, laziness, thresholds, patience and refractory.
+        embedding: the streaming embedding network that they share.
+        settings: hop, lazy mode, thresholds, patience and refractory.
 
     Raises:
         ModelRefused: a file is not a model that can be run.
@@ -47,13 +47,13 @@ def build_detector(
 def build_batch(
     words: Sequence[Model], embedding: Model, long: Model, batch_steps: int = BATCH_STEPS
 ) -> BatchModel:
-    """Make what scores recordings many steps at once, at a hop of 80 ms.
+    """Build the model that scores recordings in batches, at a hop of 80 ms.
 
     Args:
         words: wake-word models, in the order of the columns of the scores.
-        embedding: has the weights of the mel bands.
+        embedding: the streaming embedding network; its mel weights are used.
         long: the embedding network that takes any number of steps.
-        batch_steps: how many steps are computed at once.
+        batch_steps: steps computed at once.
 
     Raises:
         ModelRefused: a file is not a model that can be run.
@@ -70,10 +70,10 @@ def build_batch(
 
 
 def build_rule(word: Model, settings: WakeSettings) -> Rule:
-    """Return what makes a wake of a word's scores.
+    """Return the rule that turns a word's scores into wakes.
 
     Raises:
-        ModelRefused: neither the settings nor its manifest have a threshold.
+        ModelRefused: neither the settings nor the manifest have a threshold.
     """
     threshold = settings.thresholds.get(word.name, word.manifest.threshold)
     if threshold is None:
@@ -83,7 +83,7 @@ def build_rule(word: Model, settings: WakeSettings) -> Rule:
     steps_per_frame = _FRAME_MS // settings.hop_ms
     return Rule(
         threshold=threshold,
-        # Two frames in a row are three steps in a row where a frame has two.
+        # Two frames in a row are three steps in a row if a frame has two steps.
         patience_steps=(settings.patience_frames - 1) * steps_per_frame + 1,
         refractory_samples=round(settings.refractory_s * SAMPLE_RATE_HZ),
         near_miss_threshold=settings.near_miss_threshold,
@@ -91,7 +91,7 @@ def build_rule(word: Model, settings: WakeSettings) -> Rule:
 
 
 def _embedding(model: Model, hop_ms: int) -> tuple[StreamNet, Floats]:
-    """Load the network for a hop, and the weights of the mel bands."""
+    """Load the streaming network for a hop and the weights of the mel bands."""
     return StreamNet(_file(model, f"stream-{hop_ms}.onnx"), model.name), _mel_weights(model)
 
 
@@ -108,7 +108,7 @@ def _file(model: Model, path: str) -> bytes:
 
 
 def _word(model: Model) -> Word:
-    """Load a head, and hold it against what its manifest claims."""
+    """Load a head and check it against its manifest."""
     head = HeadNet(model.data, model.name)
     labels = tuple(sorted(model.manifest.labels.items()))
     if model.manifest.window_frames != head.window_frames:
