@@ -23,16 +23,16 @@ from listener.wakeword.features import Floats
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What makes a wake, and what nearly makes one."""
+    """The conditions for a wake and for a near miss."""
 
     threshold: float
     """Score from which a step counts, 0 to 1."""
     patience_steps: int = 1
-    """Steps in a row that must count."""
+    """Consecutive steps at or above the threshold that make a wake."""
     refractory_samples: int = 0
-    """After a wake, nothing wakes for this long."""
+    """Time after a wake without another wake, in samples."""
     near_miss_threshold: float = 1.0
-    """Score from which a run of steps that never wakes is a near miss, 0 to 1."""
+    """Score from which a run of steps without a wake is a near miss, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,32 +72,32 @@ class NearMiss:
 
 
 class WakeModel(Protocol):
-    """What gives scores. Used by one thread at a time."""
+    """A model that scores a stream. Used by one thread at a time."""
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The wake words, in the order of the first columns of the scores."""
+        """Names of the wake words, in the order of the first columns of the scores."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What the columns of the scores are called: ``words``, then any labels."""
+        """Names of the columns of the scores: ``words``, then any labels."""
 
     @property
     def steps_per_frame(self) -> int:
-        """How many scores of each kind a frame brings."""
+        """Steps, and so rows of scores, in a frame."""
 
     def restart(self) -> None:
-        """Forget everything heard, and wipe it."""
+        """Overwrite all audio and features, and start anew."""
 
     def push(self, samples: Samples) -> Floats:
-        """Score one frame that follows the last one without a gap.
+        """Score one frame that follows the previous one without a gap.
 
         Args:
             samples: int16, shape (1280,).
 
         Returns:
-            Shape (steps_per_frame, columns), 0 to 1, NaN throughout a step that was put off;
-            valid until the next call.
+            float32, shape (steps_per_frame, columns), 0 to 1; NaN in a step that was put off.
+            Valid until the next call.
         """
 
 
@@ -106,28 +106,29 @@ class Step:
     """The scores of one step."""
 
     first_sample: int
+    """Start of the step, in samples from the start of the stream."""
     end_sample: int
+    """End of the step, in samples from the start of the stream."""
     scores: Mapping[str, float]
-    """By word, and by label where a model has several outputs; empty when put off."""
+    """Scores by word and by label, 0 to 1; empty if the step was put off."""
 
 
 class StreamDetector:
-    """Watch a stream for wake words.
+    """Wake-word detector for one stream of frames and gaps.
 
-    Nothing spans a gap: after one, everything is as it was at the start. Not safe for use by
-    several threads.
+    No state spans a gap. Not safe for use by several threads.
     """
 
     def __init__(self, model: WakeModel, rules: Mapping[str, Rule]) -> None:
-        """Prepare.
+        """Combine a model with a rule for each of its words.
 
         Args:
-            model: what gives scores.
-            rules: for each of the model's words.
+            model: the model that scores the stream.
+            rules: rule by word.
         """
         self._model = model
         self.thresholds: Final = {word: rules[word].threshold for word in model.words}
-        """By word, in the order of the scores."""
+        """Threshold by word, in the order of the scores."""
         self._triggers = tuple(Trigger(word, rules[word]) for word in model.words)
         self._step_samples = FRAME_SAMPLES // model.steps_per_frame
         self._latest: Floats = np.empty((0, len(model.columns)), np.float32)
@@ -135,13 +136,13 @@ class StreamDetector:
 
     @property
     def scores(self) -> Mapping[str, float]:
-        """The newest step's scores by name; empty before the first, after a gap, when put off."""
+        """Scores of the newest step by name; empty before the first, after a gap, if put off."""
         steps = self.steps
         return steps[-1].scores if steps else {}
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The steps of the last push, oldest first; none if it was a gap."""
+        """The steps of the last `push`, oldest first; none if it was a gap."""
         begin = self._end_sample - len(self._latest) * self._step_samples
         return tuple(
             Step(
@@ -155,7 +156,7 @@ class StreamDetector:
         )
 
     def push(self, sound: Sound) -> tuple[Wake | NearMiss, ...]:
-        """Take the next frame, or the gap before it; return what was found, oldest first."""
+        """Take the next frame or gap; return wakes and near misses, oldest first."""
         if not isinstance(sound, Frame):
             self._restart()
             return ()
@@ -165,7 +166,7 @@ class StreamDetector:
         sample = end_sample - len(self._latest) * self._step_samples
         for row in self._latest.tolist():
             sample += self._step_samples
-            # A step that was put off scores too low to matter: NaN counts as nothing.
+            # A step that was put off (NaN) would score below every threshold: it counts as 0.
             for trigger, score in zip(self._triggers, row, strict=False):
                 event = trigger.push(score if score == score else 0.0, sample)  # noqa: PLR0124 - NaN differs from itself
                 if event is not None:
@@ -180,17 +181,17 @@ class StreamDetector:
 
 
 class Trigger:
-    """Judge the scores of one word, in order. Not safe for use by several threads."""
+    """Wakes and near misses from the scores of one word. Not safe for use by several threads."""
 
     def __init__(self, word: str, rule: Rule) -> None:
         self._word = word
         self._rule = rule
-        # A run that could wake is never ended by a step that does.
+        # A step at the threshold never ends a run, even if the near-miss threshold is higher.
         self._run_from = min(rule.near_miss_threshold, rule.threshold)
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything."""
+        """Start anew."""
         self._counting_steps = 0
         self._last_wake: int | None = None
         self._in_run = self._run_woke = False
@@ -198,11 +199,11 @@ class Trigger:
         self._peak_sample = 0
 
     def push(self, score: float, end_sample: int) -> Wake | NearMiss | None:
-        """Judge one step.
+        """Take the score of the next step; return a wake or a near miss, if any.
 
         Args:
             score: 0 to 1.
-            end_sample: where the step ends; rises from step to step.
+            end_sample: end of the step; above that of the previous step.
         """
         if score < self._run_from:
             if not self._in_run:
