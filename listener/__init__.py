@@ -1,4 +1,6 @@
-"""Earmark: it listens for one word, throws every other sound away, and seals what follows.
+"""Earmark, a wake-word listener that encrypts each clip to its owner and discards other audio.
+
+The public Python interface is `listener.api`. Data flow:
 
 ::
 

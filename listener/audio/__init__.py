@@ -1,1 +1,1 @@
-"""What was heard."""
+"""Audio: frames and gaps, ring buffer, clips, FLAC and levels."""

@@ -1,4 +1,4 @@
-"""A clip: the pre-roll, the wake word and what is said after it, up to the endpoint."""
+"""Clips: pre-roll, wake word and the speech after it, up to the endpoint."""
 
 import math
 from dataclasses import dataclass
@@ -11,76 +11,76 @@ from listener.audio.ring_buffer import Ring
 from listener.config import ClipSettings
 
 CHUNK_SAMPLES: Final = 640
-"""40 ms, what the speech model judges at a time.
+"""Samples of a speech probability: 40 ms.
 
-Silero takes any length from 30 ms on. Of 480, 512, 640 and 1280 samples, 640 told the end of 99
-spoken wake words best: at most 0.36 s after the wake, where 512 took up to 1.3 s. It also divides
-a frame, so nothing is left over.
+Silero takes any length from 30 ms on. Of 480, 512, 640 and 1280 samples, 640 detected the end of
+99 spoken wake words best: at most 0.36 s after the wake; 512 took up to 1.3 s. It also divides a
+frame.
 """
 
 TAIL_S: Final = 0.4
-"""Speech that ends this soon after the wake is the wake word's own tail; see CHUNK_SAMPLES."""
+"""Speech that ends within this time after the wake belongs to the word; see CHUNK_SAMPLES."""
 
 WARM_UP_S: Final = 0.6
-"""Sound before the wake that the speech model hears first: its state starts cold."""
+"""Audio before the wake with which the state of the speech model is initialised."""
 
 HOLD: Final = 0.7
-"""Once there is speech, it goes on down to this part of the threshold (0.35 for 0.5, as Silero)."""
+"""Hysteresis: speech continues down to this part of the threshold (0.35 for 0.5, as in Silero)."""
 
 
 class SpeechModel(Protocol):
-    """What tells speech from other sound. One stream, one thread."""
+    """A voice activity detector for one stream. Used by one thread at a time."""
 
     def probability(self, samples: Samples) -> float:
-        """Return the probability, 0 to 1, that the next chunk holds speech.
+        """Return the probability of speech in the next chunk, 0 to 1.
 
         Args:
-            samples: int16, shape (CHUNK_SAMPLES,), following the last chunk without a hole.
+            samples: int16, shape (CHUNK_SAMPLES,), following the previous chunk without a gap.
         """
 
     def reset(self) -> None:
-        """Forget everything heard, and overwrite what held it."""
+        """Overwrite the state and start anew."""
 
 
 class Buffers(Protocol):
-    """Where the sound of clips lies while it is in the clear."""
+    """Memory for the plaintext audio of clips."""
 
     def take(self) -> Samples | None:
-        """Return a wiped buffer of `longest_samples(settings)`, or None when all are in use."""
+        """Return a zeroed buffer of `longest_samples(settings)`; None if all are in use."""
 
     def release(self, samples: Samples) -> None:
-        """Wipe and take back a buffer, or the one that ``samples`` is a view of."""
+        """Overwrite and take back a buffer, or the one that ``samples`` is a view of."""
 
 
 class EndReason(StrEnum):
-    """Why a clip ended where it did."""
+    """Reason for the end of a clip."""
 
     SILENCE = "silence"
-    """The speaker had finished."""
+    """Silence after speech."""
     NO_SPEECH = "no-speech"
-    """Nothing was said after the wake word."""
+    """No speech after the wake word."""
     CAP = "cap"
-    """The longest clip allowed was reached."""
+    """Maximum length."""
     END = "end"
-    """The recording that was played as a microphone ended."""
+    """End of the recording that replaces the microphone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """Sound that may be kept, still in the clear."""
+    """The plaintext audio of a clip."""
 
     samples: Samples
-    """int16, shape (end_sample - first_sample,); of the microphone and nothing else."""
+    """int16, shape (end_sample - first_sample,)."""
     first_sample: int
-    """Where the clip begins on the stream's line."""
+    """Position of the first sample."""
     wake_sample: int
-    """Where the step that woke ended."""
+    """End of the step that made the wake."""
     end_sample: int
-    """Where the clip ends on the stream's line."""
+    """Position after the last sample."""
     pre_roll_samples: int
-    """Sound before ``wake_sample``."""
+    """Samples before ``wake_sample``."""
     end_reason: EndReason
-    """Why it ended."""
+    """Reason for the end."""
 
     @property
     def length_s(self) -> float:
@@ -89,22 +89,22 @@ class Clip:
 
 
 def longest_samples(settings: ClipSettings) -> int:
-    """Return how many samples the longest clip has."""
+    """Return the length of the longest clip, in samples."""
     return _samples(settings.pre_roll_s) + _samples(settings.longest_s)
 
 
 def encode_clip(samples: Samples, comment: str) -> bytes:
-    """Encode sound as FLAC, 16 bits, mono, 16 kHz.
+    """Encode samples as FLAC, 16 bits, mono, 16 kHz.
 
     Args:
         samples: int16, shape (n,), n at least 1.
-        comment: the text of its COMMENT tag.
+        comment: text of the COMMENT tag.
     """
     return flac.to_flac(samples, SAMPLE_RATE_HZ, comment)
 
 
 class Recorder:
-    """Make one clip at a time: start at a wake, end at the endpoint.
+    """Recorder of one clip at a time, from a wake to the endpoint.
 
     A wake during a recording is part of that clip. Not safe for use by several threads.
     """
@@ -117,7 +117,7 @@ class Recorder:
         self._buffers = buffers
         self._pre_roll_samples = _samples(settings.pre_roll_s)
         self._post_roll_samples = _samples(settings.post_roll_s)
-        # The post-roll is kept, so it must have been heard before the end can be said.
+        # The post-roll is part of the clip, so the endpoint cannot be earlier than its end.
         self._hush_samples = _samples(max(settings.silence_s, settings.post_roll_s))
         self._no_speech_samples = _samples(settings.no_speech_s)
         self._longest_samples = _samples(settings.longest_s)
@@ -137,23 +137,23 @@ class Recorder:
 
     @property
     def first_sample(self) -> int:
-        """Where the clip being made begins; its sound is held from here on."""
+        """Position of the first sample of the clip that is being recorded."""
         return self._first_sample
 
     def start(self, wake_sample: int) -> bool:
-        """Begin a clip with what the ring holds: the pre-roll and all that was pushed since.
+        """Start a clip with the content of the ring buffer: the pre-roll and everything after it.
 
         Args:
-            wake_sample: where the step that woke ended; at most the ring's end.
+            wake_sample: end of the step that made the wake; at most the end of the ring buffer.
 
         Returns:
-            Whether there is a buffer for it.
+            False if no buffer is free; no clip is recorded then.
 
         Raises:
-            ValueError: a clip is being made already.
+            ValueError: a clip is already being recorded.
         """
         if self._buffer is not None:
-            raise ValueError("one clip at a time")
+            raise ValueError("a clip is already being recorded")
         self._buffer = self._buffers.take()
         if self._buffer is None:
             return False
@@ -161,32 +161,31 @@ class Recorder:
         self._wake_sample = max(wake_sample, ring.first_sample)
         self._first_sample = max(ring.first_sample, self._wake_sample - self._pre_roll_samples)
         self._end_sample = min(ring.end_sample, self._wake_sample + self._longest_samples)
-        have = self._buffer[: self._end_sample - self._first_sample]
-        ring.read_into(have, self._first_sample)
+        recorded = self._buffer[: self._end_sample - self._first_sample]
+        ring.read_into(recorded, self._first_sample)
         self._speech_end_sample = self._first_sample
         self._in_speech = False
         self._speech.reset()
-        # Chunks are laid so that they end with the frames to come.
+        # Chunks are aligned so that a chunk ends with each following frame.
         warm_up = self._end_sample - self._wake_sample + _samples(WARM_UP_S)
-        chunks = min(math.ceil(warm_up / CHUNK_SAMPLES), len(have) // CHUNK_SAMPLES)
+        chunks = min(math.ceil(warm_up / CHUNK_SAMPLES), len(recorded) // CHUNK_SAMPLES)
         self._judged_sample = self._end_sample - chunks * CHUNK_SAMPLES
-        self._listen(have[len(have) - chunks * CHUNK_SAMPLES :])
+        self._listen(recorded[len(recorded) - chunks * CHUNK_SAMPLES :])
         return True
 
     def push(self, frame: Frame) -> Clip | None:
-        """Take the next frame into the clip that is being made; without one, do nothing.
+        """Add the next frame to the clip that is being recorded, if any.
 
         Returns:
-            The clip, when this frame ended it. Its samples lie in a buffer that whoever keeps
-            the clip gives back to the `Buffers`.
+            The clip, if this frame ended it. The caller releases its samples to the `Buffers`.
         """
         if self._buffer is None:
             return None
         room = self._wake_sample + self._longest_samples - self._end_sample
-        taken = frame.samples[:room]
-        at = self._end_sample - self._first_sample
-        self._buffer[at : at + len(taken)] = taken
-        self._end_sample += len(taken)
+        samples = frame.samples[:room]
+        start = self._end_sample - self._first_sample
+        self._buffer[start : start + len(samples)] = samples
+        self._end_sample += len(samples)
         self._listen(frame.samples)
         since_wake = self._judged_sample - self._wake_sample
         if self._speech_end_sample > self._wake_sample + _samples(TAIL_S):
@@ -199,18 +198,18 @@ class Recorder:
         return None
 
     def finish(self) -> Clip | None:
-        """End the clip here because a recording ended; None when none is being made."""
+        """End the clip at the end of the recording; return None if there is no clip."""
         return None if self._buffer is None else self._end(self._buffer, EndReason.END)
 
     def abandon(self) -> None:
-        """Wipe the clip that is being made; nothing of it is kept."""
+        """Overwrite and discard the clip that is being recorded."""
         if self._buffer is not None:
             self._buffers.release(self._buffer)
             self._buffer = None
         self._speech.reset()
 
     def _listen(self, samples: Samples) -> None:
-        """Move the end of speech on, as far as ``samples`` has some."""
+        """Update the end of speech from whole chunks."""
         for at in range(0, len(samples), CHUNK_SAMPLES):
             probability = self._speech.probability(samples[at : at + CHUNK_SAMPLES])
             self._in_speech = probability >= self._threshold * (HOLD if self._in_speech else 1)
@@ -221,7 +220,7 @@ class Recorder:
     def _end(self, buffer: Samples, reason: EndReason) -> Clip:
         end = self._end_sample
         if reason in (EndReason.SILENCE, EndReason.NO_SPEECH):
-            # What was waited for in vain is not kept.
+            # The silence that was waited for is cut off.
             spoken_until = max(self._speech_end_sample, self._wake_sample)
             end = min(end, spoken_until + self._post_roll_samples)
         samples = buffer[: end - self._first_sample]

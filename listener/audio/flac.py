@@ -1,12 +1,12 @@
-"""FLAC, encoded here: 16 bits, mono, by FLAC's fixed predictors.
+"""FLAC encoder: 16 bits, mono, FLAC's fixed predictors (RFC 9639).
 
-Not by soundfile: it makes callbacks at run time, and on Debian those need memory that is written
-and then run, which the sandbox forbids to hear; and its libraries leave copies of what they encode.
-Files are a fortieth larger than libFLAC's. The format is RFC 9639; all of it is big-endian, but
+soundfile is not used here because its callbacks need writable and executable memory on Debian,
+which the sandbox of hear forbids, and because its libraries leave copies of the audio in memory
+(``docs/decisions/0016``). Files are 2.5 % larger than libFLAC's. The format is big-endian except
 for the comments.
 
-A frame is a row of bit fields, each a value and a length in bits. Rice's code of a number fits: its
-zeros are the field's room to the left of the value.
+A frame is a row of bit fields, each a value and a length in bits. A Rice code is one field: its
+leading zeros are the part of the length to the left of the value.
 """
 
 import math
@@ -20,11 +20,11 @@ from listener import digests
 from listener.audio.pcm import Samples
 
 BLOCK_SAMPLES: Final = 4096
-_AT_ONCE_SAMPLES: Final = 4 * BLOCK_SAMPLES  # eight: no faster, and a megabyte more
-_BLOCK_CODE: Final = 0b1100  # as a frame's header says 4096; 0b0111: the length follows
+_AT_ONCE_SAMPLES: Final = 4 * BLOCK_SAMPLES  # eight blocks are no faster and need a megabyte more
+_BLOCK_CODE: Final = 0b1100  # code of 4096 in a frame header; 0b0111: the length follows
 _PARTITIONS: Final = 16
 _MOST_ORDER: Final = 4
-_MOST_RICE: Final = 14  # 15 would mean another code
+_MOST_RICE: Final = 14  # 15 is an escape code
 _SAMPLE_BITS: Final = 16
 _FIRST: Final = 2 + _MOST_ORDER
 _RICE_FROM: Final = tuple(2 ** (rice + 0.5) / math.log(2) for rice in range(_MOST_RICE))
@@ -41,12 +41,12 @@ _Fields = tuple[_Ints, _Ints]
 
 
 def to_flac(samples: Samples, rate_hz: int, comment: str) -> bytes:
-    """Encode sound.
+    """Encode samples as a FLAC file.
 
     Args:
         samples: int16, shape (n,), n at least 1.
-        rate_hz: of the samples, below 65536.
-        comment: the text of its COMMENT tag.
+        rate_hz: sample rate, below 65536.
+        comment: text of the COMMENT tag.
     """
     whole = len(samples) // BLOCK_SAMPLES * BLOCK_SAMPLES
     bodies: list[bytes] = []
@@ -83,9 +83,9 @@ def _block(kind: int, data: bytes) -> bytes:
 
 
 def _frame(number: int, left_samples: int, body: bytes) -> bytes:
-    """Return one frame: its header, its samples as they are packed, and a checksum of both."""
+    """Return a frame: header, packed samples, and a checksum of both."""
     is_whole = left_samples >= BLOCK_SAMPLES
-    # Sync and fixed blocks; block size, rate as the stream's; mono, 16 bits.
+    # Sync code and fixed block size; block size, rate of the stream; mono, 16 bits.
     header = bytes([0xFF, 0xF8, (_BLOCK_CODE if is_whole else 0b0111) << 4, 0b100 << 1])
     header += chr(number).encode("utf-8", "surrogatepass")
     if not is_whole:
@@ -95,7 +95,7 @@ def _frame(number: int, left_samples: int, body: bytes) -> bytes:
 
 
 def _bodies(blocks: _Ints, partitions: int) -> list[bytes]:
-    """Encode blocks of one length at once: to numpy the second costs little after the first."""
+    """Encode blocks of equal length together; the cost of numpy's calls is shared."""
     return _pack_fields(*_fields(blocks, partitions))
 
 
@@ -103,14 +103,14 @@ def _fields(blocks: _Ints, partitions: int) -> tuple[_Ints, _Ints]:
     """Return each block as a row of fields: their values, and their lengths in bits.
 
     Args:
-        blocks: shape (k, n).
-        partitions: stretches of a block with a Rice code of their own, a power of two.
+        blocks: int32, shape (k, n).
+        partitions: partitions of a block, each with its own Rice parameter; a power of two.
     """
     count, samples = blocks.shape
     residuals = [blocks]
     for _ in range(min(_MOST_ORDER, samples // partitions - 1)):
         residuals.append(np.diff(residuals[-1], axis=1))
-    orders = np.argmin([np.abs(one).sum(1) for one in residuals], 0)
+    orders = np.argmin([np.abs(residual).sum(1) for residual in residuals], 0)
     # 0, -1, 1, -2, … as 0, 1, 2, 3, …
     folded = np.zeros_like(blocks)
     for order in set(orders.tolist()):
@@ -119,27 +119,27 @@ def _fields(blocks: _Ints, partitions: int) -> tuple[_Ints, _Ints]:
     rows = folded.reshape(count, partitions, -1)
     counts = np.full((count, partitions), rows.shape[2])
     counts[:, 0] -= orders
-    # The best length for numbers that fall off as those of sound do; to try all costs more time.
+    # The best parameter for a geometric distribution; trying all parameters takes longer.
     means = rows.sum(2) / np.maximum(counts, 1)
     rice = np.searchsorted(_RICE_FROM, means, side="right").astype(np.int32)
     each = rice[..., None]
     zeros = rows >> each
-    # Columns: what stands first (kind, samples as they are, partitions), then those stretches.
+    # Columns: the subframe header (type, warm-up samples, partition order), then the partitions.
     values = np.zeros((count, _FIRST + partitions + samples), np.int32)
     lengths = np.zeros_like(values)
-    stretches = (count, partitions, -1)
-    ours, theirs = (one[:, _FIRST:].reshape(stretches) for one in (values, lengths))
-    ours[..., 0], theirs[..., 0] = rice, 4
-    ours[..., 1:] = np.int32(1) << each | rows & (np.int32(1) << each) - 1
-    theirs[..., 1:] = zeros + 1 + each
+    by_partition = (count, partitions, -1)
+    codes, sizes = (array[:, _FIRST:].reshape(by_partition) for array in (values, lengths))
+    codes[..., 0], sizes[..., 0] = rice, 4
+    codes[..., 1:] = np.int32(1) << each | rows & (np.int32(1) << each) - 1
+    sizes[..., 1:] = zeros + 1 + each
     values[:, 0], lengths[:, 0] = 0b001000 << 1 | orders << 1, 8
     values[:, _FIRST - 1], lengths[:, _FIRST - 1] = partitions.bit_length() - 1, 6
     for row, order in enumerate(orders.tolist()):
         values[row, 1 : 1 + order] = blocks[row, :order] & 0xFFFF
         lengths[row, 1 : 1 + order] = _SAMPLE_BITS
-        # They stand before all this: here they are nothing.
-        ours[row, 0, 1 : 1 + order] = theirs[row, 0, 1 : 1 + order] = 0
-    # Noise: as it is.
+        # Warm-up samples are in the header, so their fields here are empty.
+        codes[row, 0, 1 : 1 + order] = sizes[row, 0, 1 : 1 + order] = 0
+    # Noise is stored verbatim if that is shorter.
     noisy = lengths.sum(1) >= 8 + samples * _SAMPLE_BITS
     if noisy.any():
         values[noisy], lengths[noisy] = 0, 0
@@ -150,20 +150,20 @@ def _fields(blocks: _Ints, partitions: int) -> tuple[_Ints, _Ints]:
 
 
 def _pack_fields(values: _Ints, lengths: _Ints) -> list[bytes]:
-    """Return each row's fields as bytes, the rest of the last one zero.
+    """Return each row's fields as bytes, padded with zero bits.
 
     Args:
-        values: shape (k, m); none has more than 32 bits.
-        lengths: likewise; the first of a row is not 0.
+        values: int32, shape (k, m); at most 32 bits each.
+        lengths: lengths in bits, same shape; the first of a row is not 0.
     """
     ends = np.cumsum(lengths, 1, np.int32)
     counts_bytes = -(-ends[:, -1] // 8)
     firsts = np.concatenate(([0], np.cumsum(counts_bytes // 4 + 2)))
     ends -= 1
-    # Each value ends within a word of 32 bits, and may begin in the one before.
+    # Each value ends in a word of 32 bits and may begin in the word before.
     place = (ends >> 5) + firsts[:-1, None]
     shifted = values.astype(np.int64) << (31 - (ends & 31))
-    # No two share a bit, so that to add is to join; doubles do that without loss up to 2 ** 53.
+    # Fields share no bit, so addition joins them; doubles are exact up to 2 ** 53.
     words = np.bincount(place.ravel() + 1, (shifted & 0xFFFFFFFF).ravel(), int(firsts[-1]) + 1)
     words += np.bincount(place.ravel(), (shifted >> 32).ravel(), len(words))
     data = words.astype(">u4").tobytes()
@@ -183,18 +183,18 @@ def _crc_8(data: bytes) -> int:
 
 
 def _crc_16(data: bytes) -> int:
-    # Each bit that is set adds what it alone would leave, so far from the end.
+    # The CRC is linear: it is the sum of the CRCs of the single bits that are set.
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
-    left = _left_by_bits(1 << (len(bits) - 1).bit_length())
-    return int(np.bitwise_xor.reduce(left[-len(bits) :] * bits))
+    remainders = _bit_remainders(1 << (len(bits) - 1).bit_length())
+    return int(np.bitwise_xor.reduce(remainders[-len(bits) :] * bits))
 
 
 @cache
-def _left_by_bits(count: int) -> NDArray[np.uint16]:
-    """Return the checksum of a bit that is followed by ``count`` - 1, ``count`` - 2, … 0 others."""
-    left = np.zeros(count, np.uint16)
+def _bit_remainders(count: int) -> NDArray[np.uint16]:
+    """Return the CRC of a bit that is followed by ``count`` - 1, ``count`` - 2, … 0 other bits."""
+    remainders = np.zeros(count, np.uint16)
     rest = _POLYNOMIAL_16
     for place in reversed(range(count)):
-        left[place] = rest
+        remainders[place] = rest
         rest = (rest << 1 ^ _POLYNOMIAL_16 if rest & 0x8000 else rest << 1) & 0xFFFF
-    return left
+    return remainders

@@ -1,7 +1,6 @@
-"""How loud sound is: numbers only, so that a level can be shown where sound may not go.
+"""Levels of audio in dBFS: root mean square, peak, noise floor, clipping, constant signals. Pure.
 
-Pure. Decibels are relative to full scale: 0 is as loud as int16 can be, and `SILENCE_DBFS` stands
-for silence.
+0 dBFS is full scale of int16; `SILENCE_DBFS` is the level of silence.
 """
 
 import math
@@ -14,23 +13,22 @@ from listener.audio.pcm import FRAME_SAMPLES, Samples
 FULL_SCALE: Final = 32_768
 SILENCE_DBFS: Final = -96.0
 CLIPPED_FROM: Final = 32_700
-"""As loud as a converter gets: most stop a little below full scale."""
+"""Magnitude from which a sample counts as clipped; most converters stop below full scale."""
 
 _FLOOR_PERCENTILE: Final = 10
 
 
 def level_dbfs(samples: Samples) -> float:
-    """Return the level of a block: its root mean square without its mean, in dBFS.
+    """Return the level of a block in dBFS: the root mean square without the DC offset.
 
     Args:
-        samples: int16, shape (n,), at least one.
+        samples: int16, shape (n,), n at least 1.
     """
-    # A microphone's direct offset is no sound.
     return _dbfs(float(samples.astype(np.float64).std()))
 
 
 class LevelMeter:
-    """The levels of a stretch of sound. Not safe for use by several threads."""
+    """Meter of level, peak and noise floor of a stream. Not safe for use by several threads."""
 
     def __init__(self) -> None:
         self._frames_dbfs: list[float] = []
@@ -39,15 +37,16 @@ class LevelMeter:
         self._least: int | None = None
         self._greatest: int | None = None
         self.length_samples = 0
+        """Number of samples."""
         self.clipped_samples = 0
-        """So many stood at the converter's end."""
+        """Number of clipped samples."""
 
     def push(self, samples: Samples) -> None:
-        """Take a block in.
+        """Add a block.
 
         Args:
-            samples: int16, shape (n,), at least one; best a frame of 80 ms, since the noise floor
-                is the level of the quietest blocks. Not kept.
+            samples: int16, shape (n,), n at least 1; preferably a frame of 80 ms, because the
+                noise floor is the level of the quietest blocks. Not stored.
         """
         wide = samples.astype(np.int32)
         magnitude = np.abs(wide)
@@ -62,34 +61,34 @@ class LevelMeter:
 
     @property
     def level_dbfs(self) -> float:
-        """Of all of it."""
+        """Level of all samples, in dBFS."""
         if not self.length_samples:
             return SILENCE_DBFS
         return _dbfs(math.sqrt(self._square_sum / self.length_samples))
 
     @property
     def peak_dbfs(self) -> float:
-        """Of the loudest sample."""
+        """Peak level, in dBFS."""
         return _dbfs(float(self._peak))
 
     @property
     def floor_dbfs(self) -> float:
-        """Of the quietest tenth of the blocks: the noise floor."""
+        """Noise floor, in dBFS: the level below which a tenth of the blocks lie."""
         if not self._frames_dbfs:
             return SILENCE_DBFS
         return float(np.percentile(self._frames_dbfs, _FLOOR_PERCENTILE, method="lower"))
 
     @property
     def is_constant(self) -> bool:
-        """Whether all samples are the same: no microphone that has power does that."""
+        """True if all samples are equal, which a powered microphone never gives."""
         return self._least == self._greatest
 
 
 class ConstantSignalDetector:
-    """Notices sound that is none: so many samples in a row that are all the same. One thread.
+    """Detector of a constant signal, the sign of a dead microphone. Used by one thread.
 
     Args:
-        limit_samples: from how many on; 0 never.
+        limit_samples: equal samples in a row that count as constant; 0 turns detection off.
     """
 
     def __init__(self, limit_samples: int = FRAME_SAMPLES) -> None:
@@ -98,10 +97,10 @@ class ConstantSignalDetector:
         self._run_samples = 0
 
     def push(self, samples: Samples) -> bool:
-        """Take the next block in; say whether the limit is reached.
+        """Add the next block; return whether the limit is reached.
 
         Args:
-            samples: int16, shape (n,), any n. Not kept.
+            samples: int16, shape (n,), any n. Not stored.
         """
         if not len(samples):
             return self.is_constant
@@ -118,11 +117,11 @@ class ConstantSignalDetector:
 
     @property
     def is_constant(self) -> bool:
-        """Whether the limit is reached."""
+        """True if the limit is reached."""
         return 0 < self._limit_samples <= self._run_samples
 
     def reset(self) -> None:
-        """Forget what came before."""
+        """Start anew."""
         self._value, self._run_samples = None, 0
 
 

@@ -1,7 +1,7 @@
-"""Sound as Earmark counts it: mono, 16 kHz, int16, in frames of 80 ms, with gaps said aloud.
+"""PCM audio: mono, 16 kHz, int16, in frames of 80 ms, with explicit gaps.
 
-Time is counted in samples on one line that starts at 0 and goes on through gaps, so a position
-in the stream is a position in a recording, and replaying a recording gives the same numbers.
+Positions are counted in samples from 0 at the start of the stream and continue through gaps, so a
+position in the stream is a position in the recording, and a replay gives the same numbers.
 """
 
 from dataclasses import dataclass
@@ -18,55 +18,56 @@ Samples = NDArray[np.int16]
 
 
 class GapReason(StrEnum):
-    """Why there is no sound."""
+    """Reason for a gap."""
 
     START = "start"
-    """Nothing came before: a new stream, a new file."""
+    """Start of a stream or a file."""
     MUTED = "muted"
-    """The switch or the software says mute."""
+    """Muted by switch or software."""
     OVERRUN = "overrun"
-    """The driver lost samples."""
+    """Samples lost by the driver."""
     LOST = "lost"
-    """The device is gone or stalled."""
+    """Device removed or stalled."""
     END = "end"
-    """Nothing comes any more: the last file was heard to its end."""
+    """End of the last file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """80 ms of sound."""
+    """80 ms of audio."""
 
     samples: Samples
-    """int16, shape (1280,), not writeable."""
+    """int16, shape (1280,), read-only."""
     first_sample: int
-    """Where the frame begins on the stream's line."""
+    """Position of the first sample."""
 
     @property
     def end_sample(self) -> int:
-        """Where the next frame begins."""
+        """Position of the first sample after the frame."""
         return self.first_sample + FRAME_SAMPLES
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A stretch without sound. Nothing may span it."""
+    """A stretch without audio; no clip and no score spans it."""
 
     reason: GapReason
+    """Reason for the gap."""
     first_sample: int
-    """Where the gap begins on the stream's line: where the frame before it ended."""
+    """Start of the gap: the end of the frame before it."""
     length_samples: int = 0
-    """How far it moves the line; 0 where nobody knows."""
+    """Length in samples; 0 if unknown."""
     cut_samples: int = 0
-    """How many of these were sound that had not filled a frame yet; it was overwritten."""
+    """Samples of it that were received but did not fill a frame; they were overwritten."""
 
 
 Sound = Frame | Gap
 
 
 class Framer:
-    """Cut blocks of any length into frames.
+    """Converter from blocks of any length to frames.
 
-    What a gap leaves over of an unfinished frame is dropped and overwritten.
+    A gap drops and overwrites an unfinished frame.
     Not safe for use by several threads.
     """
 
@@ -77,11 +78,11 @@ class Framer:
 
     @property
     def position_samples(self) -> int:
-        """How far the line has come: where the next sample of sound will stand."""
+        """Position of the next sample."""
         return self._next_sample + self._filled
 
     def push(self, block: Samples) -> tuple[Frame, ...]:
-        """Return the frames that ``block`` completes.
+        """Return the frames completed by ``block``.
 
         Args:
             block: int16, shape (n,), any n. Copied; the caller may overwrite it afterwards.
@@ -102,11 +103,11 @@ class Framer:
         return tuple(frames)
 
     def cut(self, reason: GapReason, length_samples: int = 0) -> Gap:
-        """End the stretch here; wipe what was pending.
+        """Start a gap; overwrite the unfinished frame.
 
         Args:
-            reason: why.
-            length_samples: how much sound is missing, as far as anyone knows.
+            reason: reason for the gap.
+            length_samples: missing samples; 0 if unknown.
         """
         cut = self._filled
         first = self._next_sample

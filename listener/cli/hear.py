@@ -49,7 +49,7 @@ from listener.owner.attribution import Keeper
 from listener.spool.queue import Spool
 from listener.storage.home import Home
 from listener.system.systemd import Notifier, StopSignal
-from listener.wakeword.detector import Detector
+from listener.wakeword.detector import StreamDetector
 
 _BOOT_BYTES: Final = 8
 """Length of the random id of one run."""
@@ -281,7 +281,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
 
 def _networks(
     catalogue: Catalogue, settings: config.WakeSettings
-) -> tuple[Detector, SpeechNet, dict[str, str], dict[str, float]]:
+) -> tuple[StreamDetector, SpeechNet, dict[str, str], dict[str, float]]:
     """Load the detector and the speech model.
 
     The bytes of the files are freed on return: onnxruntime has its own copy, and hear's memory is

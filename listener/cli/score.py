@@ -23,7 +23,7 @@ from listener.evaluate.progress import ProgressLine
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.storage.recordings import SUFFIXES, Recording, open_recording
-from listener.wakeword.detector import Detector, Step, Wake
+from listener.wakeword.detector import Step, StreamDetector, Wake
 
 BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ
 """Samples read at once; the block length does not change a score."""
@@ -284,7 +284,7 @@ def expand(names: Sequence[str]) -> list[Path]:
 
 
 def score_recording(
-    detector: Detector,
+    detector: StreamDetector,
     recording: Recording,
     file: str,
     report: ScoreReport,

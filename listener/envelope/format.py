@@ -1,18 +1,15 @@
-"""The envelope's bytes: what may stand in them, and in which one spelling.
+"""The envelope's format: header, private fields, canonical JSON and the age file inside.
 
 ``docs/reference/envelope.md`` is the specification; this module is its grammar. Parsing refuses
-whatever it would not have written itself: a field too many or too few, a value out of range,
-another spelling of the same JSON. What it returns is well formed and no more: ``verify`` says
-whether it is true.
+everything that it would not have written itself: a missing or unknown field, a value out of its
+range, another spelling of the same JSON. A parsed envelope is well formed; ``verify`` checks its
+signature.
 
-Canonical JSON: each value has one spelling, so that who signs and who checks see the same bytes.
+Canonical JSON gives each value one spelling, so that the signer and the verifier see the same
+bytes: sorted keys, no spaces, ASCII, and fractions with 1 to 4 decimals.
 
-Sorted keys, no spaces, ASCII, and fractions in 1 to 4 decimals; ``docs/reference/envelope.md``
-specifies it.
-
-The age file in an envelope, looked at from outside: to how many keys it is sealed, and how long.
-
-https://age-encryption.org/v1 is its specification; nothing here can open it.
+The ciphertext is an age file (https://age-encryption.org/v1); this module checks its recipients
+and its length from outside and cannot decrypt it.
 """
 
 import base64
@@ -26,60 +23,6 @@ import msgspec
 from msgspec import Meta
 
 from listener.errors import BadEnvelope
-
-
-class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fields with types and ranges; unknown ones are refused."""
-
-
-_AnyFields = TypeVar("_AnyFields", bound=Fields)
-
-
-def canonical_json(fields: Fields) -> bytes:
-    """Spell ``fields`` as canonical JSON: sorted keys, no spaces, fractions in 1 to 4 decimals."""
-    return encode_object(
-        {name: encode_value(value) for name, value in msgspec.structs.asdict(fields).items()}
-    )
-
-
-def read_fields(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:
-    """Read fields that are spelled in their one way.
-
-    Args:
-        line: any bytes at all.
-        kind: what they must be.
-        name: what they are called in messages.
-
-    Raises:
-        BadEnvelope: they are anything else. Nothing else is ever raised.
-    """
-    try:
-        fields = msgspec.json.decode(line, type=kind)
-    except (ValueError, RecursionError) as error:
-        # msgspec's text may quote foreign bytes; the names of our own fields are safe to repeat.
-        known = re.search(r"at `\$\.([a-z0-9_]{1,16})`\Z", str(error))
-        where = f"{name}: {known[1]}" if known else name
-        raise BadEnvelope(f"the {where} is not what it must be") from error
-    if canonical_json(fields) != line:
-        raise BadEnvelope(f"the {name} is not canonical JSON")
-    return fields
-
-
-def encode_object(values: dict[str, msgspec.Raw]) -> bytes:
-    """Spell an object whose values are spelled already: sorted keys, no spaces."""
-    return msgspec.json.encode(values, order="sorted")
-
-
-def encode_value(value: object) -> msgspec.Raw:
-    """Spell one value: a fraction in 1 to 4 decimals, anything else as JSON has it."""
-    if isinstance(value, float):
-        # Fixed by digits, so that every language writes the same: 0.93, 1.0, never 1e-05.
-        digits = f"{value + 0.0:.4f}".rstrip("0")
-        return msgspec.Raw(
-            ("0.0" if digits == "-0." else digits + "0" * digits.endswith(".")).encode()
-        )
-    return msgspec.Raw(msgspec.json.encode(value))
-
 
 MAGIC: Final = b"EARMARK/1\n"
 HEADER_LIMIT_BYTES: Final = 2048
@@ -107,54 +50,80 @@ Moment = Annotated[
     str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z")
 ]
 
+AGE_HEADER_LIMIT_BYTES: Final = 512
+AGE_OVERHEAD_BYTES: Final = 32  # a nonce and one tag, even around nothing
+
+# 43 characters are 32 bytes; the last carries two bits that must be zero.
+_KEY = rb"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]"
+_AGE_HEADER: Final = re.compile(
+    rb"age-encryption\.org/v1\n"
+    rb"-> X25519 " + _KEY + rb"\n" + _KEY + rb"\n"
+    # rage's grease: a type of up to 9 characters, up to 4 arguments, up to 100 bytes.
+    rb"(?:-> [!-~]{0,9}-grease(?: [!-~]{1,9}){0,4}\n"
+    rb"(?:[A-Za-z0-9+/]{64}\n){0,2}[A-Za-z0-9+/]{0,63}\n)?"
+    rb"--- " + _KEY + rb"\n"
+)
+
+
+class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A set of fields with types and ranges; unknown fields are refused."""
+
+
+_AnyFields = TypeVar("_AnyFields", bound=Fields)
+
 
 class PublicHeader(Fields, frozen=True, kw_only=True):
-    """What anyone who carries the envelope can read, and the device has signed.
+    """The public header: readable by everyone who carries the envelope, signed by the device.
 
-    Ranges are checked where headers are parsed and sealed, not here.
+    Ranges are checked when a header is parsed or sealed, not when it is constructed.
     """
 
     v: Literal[1] = 1
     clip: ClipId
-    """UUID version 4, lower case: the clip's name everywhere."""
+    """Id of the clip: UUID version 4, lower case."""
     device: ShortName
+    """Name of the device."""
     dkey: KeyId
-    """Fingerprint of the device's key, as ``keys.device_id`` makes it."""
+    """Fingerprint of the device's public key; see ``keys.device_id``."""
     owner: ShortName
+    """Name of the owner."""
     okey: KeyId
-    """Fingerprint of the owner's key, as ``keys.owner_id`` makes it."""
+    """Fingerprint of the owner's public key; see ``keys.owner_id``."""
     seq: Annotated[int, Meta(ge=1, le=999_999_999_999)]
-    """Counts this device's clips, never the same number twice: a hole is a clip that is missing."""
+    """Sequence number of the device's clip, never reused: a gap is a missing clip."""
     t: Moment
-    """When the clip begins, UTC, as ``format_timestamp`` writes it."""
+    """Start of the clip, UTC; see ``format_timestamp``."""
     ttl_s: Annotated[int, Meta(ge=1, le=3650 * 86_400)]
-    """The archive drops the clip this long after ``t``."""
+    """Retention in seconds from ``t``; the archive erases the clip after it."""
     codec: Literal["flac"] = "flac"
+    """Encoding of the audio."""
 
 
 class PrivateFields(Fields, frozen=True, kw_only=True):
-    """What only the owner can read. Rounded to four decimals where it is a fraction."""
+    """The private fields: encrypted, readable by the owner; floats have at most four decimals."""
 
     word: ShortName
+    """Name of the wake word."""
     model: Sha256
-    """SHA-256 of the model file that decided."""
+    """SHA-256 of the wake-word model's file."""
     score: Annotated[float, Meta(ge=0, le=1)]
+    """Score of the wake, 0 to 1."""
     spk: Annotated[float, Meta(ge=-1, le=1)] | None
-    """Similarity to the owner's voiceprint; None where no voice was compared."""
+    """Similarity to the owner's voiceprint, -1 to 1; None if no voice was compared."""
     pre_ms: Annotated[int, Meta(ge=0, le=60_000)]
-    """How much of the clip lies before the wake."""
+    """Part of the clip before the wake, in ms."""
     ms: Annotated[int, Meta(ge=1, le=60_000)]
-    """How long the clip is, rounded down."""
+    """Length of the clip in ms, rounded down."""
     rate: Annotated[int, Meta(ge=8_000, le=48_000)]
-    """Samples per second."""
+    """Sample rate in Hz."""
     end_reason: Annotated[str, Meta(pattern=r"^[a-z-]{1,32}\Z")]
-    """What ended the clip."""
+    """Reason for the end of the clip."""
     boot: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
-    """Random, the same for all clips of one run of the hearing process, whose clock they share."""
+    """Random id of one run of the hear process; its clips share one clock."""
 
 
 class Seal(Fields, frozen=True, kw_only=True):
-    """What the signature says about the ciphertext."""
+    """The signed length and hash of the ciphertext."""
 
     bytes: Annotated[int, Meta(ge=1, le=CIPHERTEXT_LIMIT_BYTES)]
     sha256: Sha256
@@ -162,7 +131,7 @@ class Seal(Fields, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A well-formed envelope. Nothing in it is to be believed before ``verify`` returned it."""
+    """A well-formed envelope; untrusted until ``verify`` has returned it."""
 
     header: PublicHeader
     seal: Seal
@@ -173,7 +142,7 @@ class Envelope:
 
 
 def format_timestamp(moment: datetime) -> str:
-    """Return ``moment`` as the header spells it: UTC, RFC 3339 with milliseconds and a Z.
+    """Return ``moment`` in the format of the header: UTC, RFC 3339 with milliseconds and a Z.
 
     Args:
         moment: with a time zone.
@@ -182,13 +151,13 @@ def format_timestamp(moment: datetime) -> str:
 
 
 def parse_envelope(data: bytes) -> Envelope:
-    """Take an envelope apart.
+    """Parse an envelope; verify nothing.
 
     Args:
-        data: any bytes at all.
+        data: any bytes are safe.
 
     Raises:
-        BadEnvelope: they are not a well-formed envelope. Nothing else is ever raised.
+        BadEnvelope: the bytes are not a well-formed envelope. Nothing else is raised.
     """
     if not data.startswith(MAGIC):
         raise BadEnvelope("not an EARMARK/1 envelope")
@@ -207,13 +176,13 @@ def parse_envelope(data: bytes) -> Envelope:
 
 
 def parse_header(line: bytes) -> PublicHeader:
-    """Read a public header.
+    """Parse a public header.
 
     Args:
         line: canonical JSON without its newline.
 
     Raises:
-        BadEnvelope: it is anything else.
+        BadEnvelope: the line is not a public header in canonical JSON.
     """
     if len(line) > HEADER_LIMIT_BYTES:
         raise BadEnvelope("the header is too long")
@@ -221,18 +190,18 @@ def parse_header(line: bytes) -> PublicHeader:
     try:
         datetime.fromisoformat(header.t)
     except ValueError as error:
-        raise BadEnvelope("the header names a moment that no calendar has") from error
+        raise BadEnvelope("the header has a time that does not exist") from error
     return header
 
 
 def parse_comment(text: bytes) -> tuple[PublicHeader, PrivateFields]:
-    """Read the comment inside a clip: the public header's fields and the private ones, in one.
+    """Parse the comment inside a clip: public header and private fields in one object.
 
     Args:
         text: canonical JSON.
 
     Raises:
-        BadEnvelope: it is anything else.
+        BadEnvelope: the text is not these fields in canonical JSON.
     """
     if len(text) > PRIVATE_LIMIT_BYTES:
         raise BadEnvelope("the clip's comment is too long")
@@ -246,16 +215,81 @@ def parse_comment(text: bytes) -> tuple[PublicHeader, PrivateFields]:
     if build_comment(header, private) != text:
         raise BadEnvelope("the clip's comment is not canonical JSON")
     if private.pre_ms > private.ms:
-        raise BadEnvelope("the clip's wake lies behind its end")
+        raise BadEnvelope("the clip's wake is after its end")
     return header, private
 
 
 def build_comment(header: PublicHeader, private: PrivateFields) -> bytes:
-    """Spell what the clip carries inside: both sets of fields in one canonical object."""
+    """Encode the comment inside a clip: both sets of fields in one canonical object."""
     both = msgspec.structs.asdict(header) | msgspec.structs.asdict(private)
-    # Scores come as whatever the model's library calls a number.
+    # A score may be a number type of the model's library, such as numpy's float32.
     both |= {name: float(both[name]) for name in ("score", "spk") if both[name] is not None}
     return encode_object({name: encode_value(value) for name, value in both.items()})
+
+
+def check_age(ciphertext: bytes) -> None:
+    """Check from outside that an age file has exactly one recipient, an X25519 key.
+
+    One grease stanza after it is accepted: rage, which pyrage wraps, always adds one, and every
+    age implementation ignores it.
+
+    Args:
+        ciphertext: any bytes are safe.
+
+    Raises:
+        BadEnvelope: the bytes are not an age file, or it has another recipient.
+    """
+    match = _AGE_HEADER.match(ciphertext[:AGE_HEADER_LIMIT_BYTES])
+    if match is None:
+        raise BadEnvelope("the ciphertext is not an age file with exactly one X25519 recipient")
+    if len(ciphertext) < match.end() + AGE_OVERHEAD_BYTES:
+        raise BadEnvelope("the ciphertext is truncated")
+
+
+def canonical_json(fields: Fields) -> bytes:
+    """Encode ``fields`` as canonical JSON: sorted keys, no spaces, 1 to 4 decimals."""
+    return encode_object(
+        {name: encode_value(value) for name, value in msgspec.structs.asdict(fields).items()}
+    )
+
+
+def read_fields(line: bytes, kind: type[_AnyFields], name: str) -> _AnyFields:
+    """Decode fields from canonical JSON.
+
+    Args:
+        line: any bytes are safe.
+        kind: the type of the fields.
+        name: name of the fields in messages.
+
+    Raises:
+        BadEnvelope: the bytes are not these fields in canonical JSON. Nothing else is raised.
+    """
+    try:
+        fields = msgspec.json.decode(line, type=kind)
+    except (ValueError, RecursionError) as error:
+        # msgspec's text may quote foreign bytes; the names of our own fields are safe to repeat.
+        known = re.search(r"at `\$\.([a-z0-9_]{1,16})`\Z", str(error))
+        where = f"{name}: {known[1]}" if known else name
+        raise BadEnvelope(f"the {where} is missing, unknown or out of its range") from error
+    if canonical_json(fields) != line:
+        raise BadEnvelope(f"the {name} is not canonical JSON")
+    return fields
+
+
+def encode_object(values: dict[str, msgspec.Raw]) -> bytes:
+    """Encode an object whose values are encoded already: sorted keys, no spaces."""
+    return msgspec.json.encode(values, order="sorted")
+
+
+def encode_value(value: object) -> msgspec.Raw:
+    """Encode one value: a float with 1 to 4 decimals, anything else as JSON does."""
+    if isinstance(value, float):
+        # A fixed number of digits gives the same text in every language: 0.93, 1.0, never 1e-05.
+        digits = f"{value + 0.0:.4f}".rstrip("0")
+        return msgspec.Raw(
+            ("0.0" if digits == "-0." else digits + "0" * digits.endswith(".")).encode()
+        )
+    return msgspec.Raw(msgspec.json.encode(value))
 
 
 def _line(data: bytes, start: int, limit_bytes: int, name: str) -> tuple[bytes, int]:
@@ -270,41 +304,7 @@ def _signature(line: bytes) -> bytes:
         signature = base64.b64decode(line, validate=True)
     except binascii.Error as error:
         raise BadEnvelope("the signature is not base64") from error
-    # One spelling only: base64 has spare bits in its last character.
+    # base64 has spare bits in its last character; only one encoding is accepted.
     if base64.b64encode(signature) != line or len(line) != SIGNATURE_BASE64_BYTES:
         raise BadEnvelope("the signature is not 64 bytes in canonical base64")
     return signature
-
-
-AGE_HEADER_LIMIT_BYTES: Final = 512
-AGE_OVERHEAD_BYTES: Final = 32  # a nonce and one tag, even around nothing
-
-# 43 characters are 32 bytes; the last carries two bits that must be zero.
-_KEY = rb"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]"
-_AGE_HEADER: Final = re.compile(
-    rb"age-encryption\.org/v1\n"
-    rb"-> X25519 " + _KEY + rb"\n" + _KEY + rb"\n"
-    # rage's noise: a type of up to 9 characters, up to 4 arguments, up to 100 bytes.
-    rb"(?:-> [!-~]{0,9}-grease(?: [!-~]{1,9}){0,4}\n"
-    rb"(?:[A-Za-z0-9+/]{64}\n){0,2}[A-Za-z0-9+/]{0,63}\n)?"
-    rb"--- " + _KEY + rb"\n"
-)
-
-
-def check_age(ciphertext: bytes) -> None:
-    """Check from outside that an age file has exactly one recipient, an X25519 key.
-
-    One stanza of noise ("grease") after it is let through: rage, which pyrage wraps, always adds
-    one, and every age implementation skips it.
-
-    Args:
-        ciphertext: any bytes at all.
-
-    Raises:
-        BadEnvelope: it has not, or it is no age file.
-    """
-    match = _AGE_HEADER.match(ciphertext[:AGE_HEADER_LIMIT_BYTES])
-    if match is None:
-        raise BadEnvelope("the ciphertext is not an age file with exactly one X25519 recipient")
-    if len(ciphertext) < match.end() + AGE_OVERHEAD_BYTES:
-        raise BadEnvelope("the ciphertext is cut short")

@@ -1,6 +1,6 @@
-"""Public keys, their text forms and their fingerprints, and the device's own signing key.
+"""Public keys, their text forms and fingerprints, and the device's signing key.
 
-Nothing here can open an envelope: owners' secret keys are the business of ``open`` alone.
+Owners' secret keys are handled in ``open`` only; this module cannot decrypt an envelope.
 """
 
 import base64
@@ -24,15 +24,18 @@ _CHECKSUM_DIGITS: Final = 6
 _KEY_DIGITS: Final = 52  # five bits each, the last four of them spare
 _SPARE_BITS: Final = 0b1111
 FINGERPRINT_BYTES: Final = 15  # 120 bits, 24 characters of base32 without padding
+_DEVICE_HINT: Final = (
+    "pass the text from ed25519:… on; print it on the device: earmark household this-device"
+)
 
 
 def fingerprint(data: bytes) -> str:
-    """Return 24 characters of a-z and 2-7 that stand for ``data``, fit for topics and files."""
+    """Return the fingerprint of ``data``: 120 bits of SHA-256 as 24 characters of a-z and 2-7."""
     return base64.b32encode(digests.sha256(data)[:FINGERPRINT_BYTES]).decode().lower()
 
 
 def owner_id(recipient: str) -> str:
-    """Return an owner's ``okey``: the fingerprint of her public key's text.
+    """Return an owner's ``okey``: the fingerprint of their public key's text.
 
     Args:
         recipient: as ``parse_recipient`` returns it.
@@ -46,35 +49,35 @@ def device_id(key: Ed25519PublicKey) -> str:
 
 
 def parse_recipient(text: str) -> str:
-    """Return an owner's public key in its one spelling, ``age1…`` in lower case.
+    """Return an owner's public key in its canonical text, ``age1…`` in lower case.
 
     Raises:
-        ConfigError: it is no X25519 age key. The message never repeats the text, which might be
-            a secret pasted by mistake.
+        ConfigError: the text is not an X25519 age key. The message never quotes the text, which
+            could be a secret key pasted by mistake.
     """
     text = text.strip()
     if text.upper().startswith("AGE-SECRET-KEY-"):
         raise ConfigError(
-            "this is a secret key, where a public one belongs",
-            "it was in plain sight: make a new one with age-keygen and give its age1… line",
+            "this is a secret key, not a public key",
+            "it may have been exposed: make a new key with age-keygen and pass its age1… line",
         )
     try:
         return str(pyrage.x25519.Recipient.from_str(text))
     except pyrage.RecipientError as error:
         raise ConfigError(
             "this is not an age public key",
-            "it begins with age1 and has 62 characters; age-keygen -y me.key prints it",
+            "pass the 62 characters from age1… on; print them: age-keygen -y me.key",
         ) from error
 
 
 def age_bytes(text: str) -> bytes:
-    """Return the 32 bytes of an X25519 key in age's spelling, which pyrage keeps to itself.
+    """Return the 32 bytes of an X25519 key in age's Bech32 text; pyrage does not expose them.
 
     Args:
-        text: ``age1…`` or ``AGE-SECRET-KEY-1…``, as pyrage writes it: its checksum is pyrage's.
+        text: ``age1…`` or ``AGE-SECRET-KEY-1…`` as pyrage writes it; the checksum is not verified.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the text is not an age key.
     """
     _, _, digits = text.lower().rpartition("1")
     try:
@@ -90,9 +93,9 @@ def age_bytes(text: str) -> bytes:
 
 
 def agreement_public(key: Ed25519PublicKey) -> X25519PublicKey:
-    """Return a device's key for agreeing on a secret: the same point in the other coordinates.
+    """Return a device's public key for key agreement: its Ed25519 point as an X25519 point.
 
-    RFC 7748, 4.1: u = (1 + y) / (1 - y). libsodium and age do the same with SSH's keys.
+    RFC 7748, 4.1: u = (1 + y) / (1 - y); libsodium and age convert SSH keys in the same way.
 
     Raises:
         ConfigError: the key is the neutral point.
@@ -101,44 +104,39 @@ def agreement_public(key: Ed25519PublicKey) -> X25519PublicKey:
     try:
         u = (1 + y) * pow(1 - y, -1, _PRIME) % _PRIME
     except ValueError as error:
-        raise ConfigError("this is not a device's key", _DEVICE_HINT) from error
+        raise ConfigError("this is not a device's public key", _DEVICE_HINT) from error
     return X25519PublicKey.from_public_bytes(u.to_bytes(_KEY_BYTES, "little"))
 
 
 def agreement_secret(key: Ed25519PrivateKey) -> X25519PrivateKey:
-    """Return the secret half of ``agreement_public``: RFC 8032's scalar of the same seed."""
+    """Return the secret key of ``agreement_public``: RFC 8032's scalar of the same seed."""
     return X25519PrivateKey.from_private_bytes(digests.sha512(key.private_bytes_raw())[:_KEY_BYTES])
 
 
 def device_text(key: Ed25519PublicKey) -> str:
-    """Return a device's public key as people carry it: ``ed25519:`` and 44 of base64."""
+    """Return the text of a device's public key: ``ed25519:`` and 44 characters of base64."""
     return DEVICE_PREFIX + base64.b64encode(key.public_bytes_raw()).decode()
 
 
 def parse_device(text: str) -> Ed25519PublicKey:
-    """Read what ``device_text`` wrote.
+    """Parse the text of a device's public key, as ``device_text`` returns it.
 
     Raises:
-        ConfigError: it is anything else.
+        ConfigError: the text is not a device's public key.
     """
     text = text.strip()
     try:
         raw = base64.b64decode(text.removeprefix(DEVICE_PREFIX), validate=True)
         key = Ed25519PublicKey.from_public_bytes(raw)
     except (binascii.Error, ValueError) as error:
-        raise ConfigError("this is not a device's key", _DEVICE_HINT) from error
+        raise ConfigError("this is not a device's public key", _DEVICE_HINT) from error
     if device_text(key) != text:
-        raise ConfigError("this is not a device's key", _DEVICE_HINT)
+        raise ConfigError("this is not a device's public key", _DEVICE_HINT)
     return key
 
 
-_DEVICE_HINT: Final = (
-    "it begins with ed25519: and the device prints it: earmark household this-device"
-)
-
-
 def device_pem(key: Ed25519PrivateKey) -> bytes:
-    """Return the device's secret key as unencrypted PKCS 8 PEM, which openssl reads too."""
+    """Return the device's secret key as unencrypted PKCS 8 PEM (RFC 5958)."""
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -147,16 +145,16 @@ def device_pem(key: Ed25519PrivateKey) -> bytes:
 
 
 def parse_device_pem(data: bytes, source: str) -> Ed25519PrivateKey:
-    """Read the device's secret key.
+    """Parse the device's secret key.
 
     Args:
-        data: what ``device_pem`` wrote.
-        source: where it came from, for the message.
+        data: PEM, as ``device_pem`` returns it.
+        source: its name for messages.
 
     Raises:
-        ConfigError: it is damaged, encrypted or a key of another kind.
+        ConfigError: the key is damaged, encrypted or of another type.
     """
-    hint = "restore it, or remove it to make this a new device that must be made known again"
+    hint = "restore it from a backup; or remove it and add this device to the household again"
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -1,4 +1,4 @@
-"""Open an envelope with its owner's secret key: on the owner's side, and nowhere else."""
+"""Decryption of an envelope with the owner's secret key; imported on the owner's side only."""
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,62 +18,66 @@ from listener.errors import BadEnvelope, ConfigError, NotForYou
 IDENTITY_LIMIT_BYTES: Final = 1 << 20
 FLAC_MAGIC: Final = b"fLaC"
 
+_IDENTITY_HINT: Final = "make one: age-keygen -o me.key"
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """An owner's key pair. The secret half shows in no representation."""
+    """An owner's age key pair; ``repr`` omits the secret key."""
 
     recipient: str
-    """The public half, ``age1…``."""
+    """The public key, ``age1…``."""
     okey: str
-    """Its fingerprint."""
+    """Fingerprint of the public key."""
     secret: object = field(repr=False, compare=False)
-    """pyrage's own object, opaque."""
+    """The secret key, pyrage's opaque object."""
 
     def agreement(self) -> X25519PrivateKey:
-        """Return the secret half as what agrees with another's key on a secret."""
+        """Return the secret key for X25519 key agreement."""
         return X25519PrivateKey.from_private_bytes(keys.age_bytes(str(self.secret)))
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedClip:
-    """A clip in the clear, whose tag is what the device signed."""
+    """A decrypted clip whose fields agree with the signed header."""
 
     header: form.PublicHeader
+    """The public header."""
     private: form.PrivateFields
+    """The private fields."""
     flac: bytes
-    """A FLAC file whose COMMENT tag holds both sets of fields."""
+    """FLAC file with both sets of fields in its COMMENT tag."""
 
 
 def parse_identities(data: bytes, source: str) -> tuple[Identity, ...]:
-    """Read an identity file as age-keygen writes it: secret keys a line each, and # comments.
+    """Parse an identity file as age-keygen writes it: a secret key on each line, and # comments.
 
     Args:
-        data: the file.
-        source: where it came from, for messages, which never repeat what the file says.
+        data: content of the file.
+        source: its name for messages, which never quote its content.
 
     Raises:
-        ConfigError: it is locked with a passphrase, holds something else, or holds no key.
+        ConfigError: it is encrypted with a passphrase, has another content, or has no key.
     """
     if data.lstrip().startswith((b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")):
         raise ConfigError(
-            f"the identity {source} is locked with a passphrase",
-            "unlock it first: age -d -o me.key me.key.age",
+            f"the identity {source} is encrypted with a passphrase",
+            "decrypt it first: age -d -o me.key me.key.age",
         )
     if len(data) > IDENTITY_LIMIT_BYTES:
-        raise ConfigError(f"the identity {source} is too long to be one")
+        raise ConfigError(f"the identity {source} is longer than {IDENTITY_LIMIT_BYTES} bytes")
     try:
         lines = data.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise ConfigError(f"the identity {source} is not text", _IDENTITY_HINT) from error
-    found = [
+    identities = [
         _identity(line.strip(), f"{source}, line {number},")
         for number, line in enumerate(lines, 1)
         if line.strip() and not line.startswith("#")
     ]
-    if not found:
+    if not identities:
         raise ConfigError(f"the identity {source} holds no key", _IDENTITY_HINT)
-    return tuple(found)
+    return tuple(identities)
 
 
 def open_envelope(
@@ -82,35 +86,32 @@ def open_envelope(
     devices: Mapping[str, Ed25519PublicKey],
     owners: Mapping[str, str | Iterable[str]],
 ) -> OpenedClip:
-    """Verify, decrypt and compare the inner header with the outer.
+    """Verify and decrypt an envelope, and compare the inner header with the public one.
 
     Args:
-        data: any bytes at all.
+        data: any bytes are safe.
         identities: the owner's keys, as ``parse_identities`` returns them.
         devices: as for ``verify``.
         owners: as for ``verify``.
 
     Raises:
-        NotForYou: the envelope is sound, and sealed to somebody else's key.
-        BadEnvelope: anything else is wrong with it. Nothing of it is returned then.
+        NotForYou: the envelope is valid and sealed to another key.
+        BadEnvelope: anything else is wrong with it.
     """
     envelope = verify(data, devices, owners)
-    mine = [identity for identity in identities if identity.okey == envelope.header.okey]
-    if not mine:
-        raise NotForYou(
-            "this clip is sealed to another key", "its owner alone opens it, with her own identity"
-        )
+    matches = [identity for identity in identities if identity.okey == envelope.header.okey]
+    if not matches:
+        raise NotForYou("this clip is sealed to another key", "use its owner's identity")
     try:
-        flac: bytes = pyrage.decrypt(envelope.ciphertext, [mine[0].secret])
+        flac: bytes = pyrage.decrypt(envelope.ciphertext, [matches[0].secret])
     except pyrage.DecryptError as error:
-        raise BadEnvelope("the ciphertext does not open with the key that it names") from error
+        raise BadEnvelope(
+            "the ciphertext cannot be decrypted with the key named in the header"
+        ) from error
     header, private = _check_clip(flac)
     if header != envelope.header:
-        raise BadEnvelope("the header inside the clip differs from the one outside")
+        raise BadEnvelope("the header inside the clip differs from the public header")
     return OpenedClip(header, private, flac)
-
-
-_IDENTITY_HINT: Final = "age-keygen -o me.key makes one"
 
 
 def _identity(line: str, where: str) -> Identity:
@@ -123,18 +124,18 @@ def _identity(line: str, where: str) -> Identity:
 
 
 def _check_clip(flac: bytes) -> tuple[form.PublicHeader, form.PrivateFields]:
-    """Return the fields inside a clip; refuse one that does not play, or not as they say."""
-    # libsndfile guesses the format; without this, any of its many parsers could be reached.
+    """Return the fields inside a clip, after checking that its audio agrees with them."""
+    # libsndfile detects the format; without this check each of its parsers could be reached.
     if not flac.startswith(FLAC_MAGIC):
-        raise BadEnvelope("what was sealed is not a FLAC file")
+        raise BadEnvelope("the decrypted clip is not a FLAC file")
     try:
         with soundfile.SoundFile(io.BytesIO(flac)) as file:
             header, private = form.parse_comment(file.comment.encode("utf-8", "replace"))
-            # Before anything is decoded: a FLAC can claim gigabytes.
-            told = (private.rate, 1, private.ms)
-            found = (file.samplerate, file.channels, file.frames * 1000 // file.samplerate)
-            if found != told or len(file.read(dtype="int16")) != file.frames:
-                raise BadEnvelope("the clip's sound is not what its fields say")
+            # Checked before decoding: the header of a FLAC file can claim gigabytes.
+            expected = (private.rate, 1, private.ms)
+            actual = (file.samplerate, file.channels, file.frames * 1000 // file.samplerate)
+            if actual != expected or len(file.read(dtype="int16")) != file.frames:
+                raise BadEnvelope("the clip's audio contradicts its fields")
     except (soundfile.SoundFileError, ValueError) as error:
-        raise BadEnvelope("what was sealed is not a FLAC file that plays") from error
+        raise BadEnvelope("the decrypted clip is a damaged FLAC file") from error
     return header, private

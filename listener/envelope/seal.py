@@ -1,7 +1,7 @@
-"""Make an envelope: encrypt to exactly one owner, sign as this device.
+"""Sealing of a clip: encrypt it to exactly one owner and sign it as this device.
 
-Sealing refuses to make what ``verify`` or ``open`` would refuse, so that a mistake in the hearing
-process is a counted loss and not an envelope that nobody can use.
+Sealing refuses everything that ``verify`` or ``open`` would refuse, so that a fault in the hear
+process is a counted loss and not an envelope that cannot be opened.
 """
 
 import base64
@@ -27,25 +27,25 @@ def seal(
     """Return the envelope of one clip.
 
     Args:
-        header: its ``okey`` must be the recipient's, its ``dkey`` the device key's.
-        private: goes inside the ciphertext only.
-        encode: given the comment that must travel in the clip's COMMENT tag, returns the FLAC.
-        recipient: the one owner's public key, as ``keys.parse_recipient`` returns it.
-        device_key: signs.
+        header: public header; ``okey`` must be the recipient's, ``dkey`` the device key's.
+        private: private fields, encrypted with the clip.
+        encode: takes the text of the clip's COMMENT tag and returns the FLAC file.
+        recipient: public key of the owner, as ``keys.parse_recipient`` returns it.
+        device_key: key of the device, which signs.
 
     Raises:
-        BadEnvelope: header, fields, keys and clip do not make an envelope that could be opened;
+        BadEnvelope: header, fields, keys and clip contradict each other or are out of range;
             nothing was sealed.
-        ConfigError: the recipient is no key.
+        ConfigError: the recipient is not an age public key.
 
     Safe for use by several threads.
     """
     comment = form.build_comment(header, private)
     form.parse_comment(comment)
     if header.okey != keys.owner_id(recipient):
-        raise BadEnvelope("the header names another owner's key than the one to seal to")
+        raise BadEnvelope("the header names another key than the recipient's")
     if header.dkey != keys.device_id(device_key.public_key()):
-        raise BadEnvelope("the header names another device's key than the one that signs")
+        raise BadEnvelope("the header names another key than the device's")
     ciphertext = encrypt_to(recipient, encode(comment.decode("ascii")))
     if len(ciphertext) > form.CIPHERTEXT_LIMIT_BYTES:
         raise BadEnvelope(
@@ -59,11 +59,19 @@ def seal(
 
 
 def encrypt_to(recipient: str, data: bytes, *, armored: bool = False) -> bytes:
-    """Encrypt ``data`` to one owner, as an age file; armored it is text, fit for a terminal.
+    """Encrypt ``data`` to one owner.
+
+    Args:
+        recipient: public key of the owner, ``age1…``.
+        data: the plaintext.
+        armored: return age's text format, for a terminal.
+
+    Returns:
+        An age file (https://age-encryption.org/v1).
 
     Raises:
-        ConfigError: the recipient is no key.
+        ConfigError: the recipient is not an age public key.
     """
     key = pyrage.x25519.Recipient.from_str(keys.parse_recipient(recipient))
-    sealed: bytes = pyrage.encrypt(data, [key], armored)
-    return sealed
+    ciphertext: bytes = pyrage.encrypt(data, [key], armored)
+    return ciphertext

@@ -1,4 +1,4 @@
-"""Check an envelope without any secret: what the archive, or anyone with the roster, can do."""
+"""Verification of an envelope with public keys: by the archive, or by anyone with the roster."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,59 +15,59 @@ from listener.errors import BadEnvelope
 def verify(
     data: bytes, devices: Mapping[str, Ed25519PublicKey], owners: Mapping[str, str | Iterable[str]]
 ) -> form.Envelope:
-    """Return the envelope if a known device sealed it, as it stands, for a known owner.
+    """Return the envelope if a known device signed it for a known owner.
 
-    Nothing of the ciphertext is looked at before the signature holds. What remains for the caller:
-    that the clip is not a replay and not erased, and that the topic says what the header says.
+    The ciphertext is not parsed before the signature is verified. The caller checks that the clip
+    is not a replay and not erased, and that the topic agrees with the header.
 
     Args:
-        data: any bytes at all.
+        data: any bytes are safe.
         devices: public keys by device name.
-        owners: public keys of active owners by owner name, as ``keys.parse_recipient`` spells them;
-            one each, or several where some are retired.
+        owners: public keys of active owners by owner name, as ``keys.parse_recipient`` returns
+            them: one, or several if some are retired.
 
     Raises:
-        BadEnvelope: for any other bytes. Nothing else is ever raised.
+        BadEnvelope: for any other bytes. Nothing else is raised.
     """
     envelope = verify_device(data, devices)
     if not matches_owner(envelope.header, owners):
-        raise BadEnvelope("no active owner of this name and key is known")
+        raise BadEnvelope("the roster has no active owner of this name and key")
     return envelope
 
 
 def verify_device(data: bytes, devices: Mapping[str, Ed25519PublicKey]) -> form.Envelope:
-    """Return the envelope if a known device sealed it, as it stands, for whomever.
+    """Return the envelope if a known device signed it, for any owner.
 
     Args:
-        data: any bytes at all.
+        data: any bytes are safe.
         devices: public keys by device name.
 
     Raises:
-        BadEnvelope: for any other bytes. Nothing else is ever raised.
+        BadEnvelope: for any other bytes. Nothing else is raised.
     """
     envelope = form.parse_envelope(data)
     header = envelope.header
     device_key = devices.get(header.device)
     if device_key is None or keys.device_id(device_key) != header.dkey:
-        raise BadEnvelope("no device of this name and key is known")
+        raise BadEnvelope("the roster has no device of this name and key")
     try:
         device_key.verify(envelope.signature, envelope.signed)
     except InvalidSignature as error:
-        raise BadEnvelope("the device's signature does not fit") from error
-    found = form.Seal(
+        raise BadEnvelope("the device's signature is not valid") from error
+    actual = form.Seal(
         bytes=len(envelope.ciphertext), sha256=digests.sha256(envelope.ciphertext).hex()
     )
-    if found != envelope.seal:
-        raise BadEnvelope("the ciphertext is not the one that was signed")
+    if actual != envelope.seal:
+        raise BadEnvelope("the ciphertext differs from the signed one")
     check_age(envelope.ciphertext)
     return envelope
 
 
 def matches_owner(header: form.PublicHeader, owners: Mapping[str, str | Iterable[str]]) -> bool:
-    """Say whether the owner that a header names has the key that it names.
+    """Return whether the owner named in a header has the key named in it.
 
     Args:
-        header: of any envelope; whether it is true, ``verify`` says.
+        header: of any envelope; it need not be verified.
         owners: as for ``verify``.
     """
     recipients = owners.get(header.owner, ())

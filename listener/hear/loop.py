@@ -20,7 +20,7 @@ COUNT_EVERY_S: Final = 60.0
 
 
 class WakeDetector(Protocol):
-    """What finds wakes; see `wake.detector.Detector`."""
+    """What finds wakes; see `wakeword.detector.StreamDetector`."""
 
     def push(self, sound: Sound) -> tuple[Wake | NearMiss, ...]:
         """Take the next frame, or the gap before it; return what was found, oldest first."""

@@ -41,7 +41,7 @@ _FLOOR_PART: Final = 10  # a tenth of them is as quiet as the floor
 
 
 class ScoreSource(Protocol):
-    """What tells scores; see `wake.detector.Detector`."""
+    """What tells scores; see `wakeword.detector.StreamDetector`."""
 
     @property
     def scores(self) -> Mapping[str, float]:

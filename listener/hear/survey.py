@@ -21,7 +21,7 @@ class LineSink(Protocol):
 
 
 class SteppingDetector(Protocol):
-    """What gives scores and wakes; see `wake.detector.Detector`."""
+    """What gives scores and wakes; see `wakeword.detector.StreamDetector`."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -1,1 +1,1 @@
-"""Networks from verified bytes, and the detector that is built of them."""
+"""Model catalogue, onnxruntime sessions, and the detectors built from them."""

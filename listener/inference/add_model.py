@@ -1,6 +1,6 @@
-"""Models that somebody adds to the home: kept whole or not at all, and through a power cut.
+"""Adding a model to the data directory: atomic and durable.
 
-Apart from the catalogue, which only reads: what hears has no code that writes models.
+Separate from the catalogue, which only reads, so that ``hear`` has no code that writes models.
 """
 
 import shutil
@@ -16,24 +16,24 @@ from listener.wakeword.manifest import Manifest, to_toml, verify
 
 
 def add_model(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
-    """Keep a model of one file in the home, where the catalogue finds it.
+    """Add a model of one file to the folder of added models.
 
     Args:
-        catalogue: of that home.
-        manifest: says ``manifest.file`` and its hash.
-        data: the bytes of that file.
+        catalogue: catalogue of the data directory.
+        manifest: manifest of the model.
+        data: content of ``manifest.file``.
 
     Returns:
-        False if this very file is already there under this name; nothing is changed then.
+        False if the same file is already there under this name; nothing is changed then.
 
     Raises:
-        ModelRefused: the name is taken by another model, or the data are not the manifest's.
-        Unavailable: the home cannot be written.
+        ModelRefused: another model has this name, or the data differ from the manifest.
+        Unavailable: the folder cannot be written.
     """
     if catalogue.is_shipped(manifest.name):
         raise ModelRefused(
-            f"{manifest.name} is the name of a model that comes with Earmark",
-            "choose another with --name",
+            f"{manifest.name} is the name of a model shipped with Earmark",
+            "choose another name: --name NAME",
         )
     verify(manifest, manifest.files[0], data)
     if manifest.name in catalogue.names():
@@ -54,21 +54,21 @@ def add_model(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
 
 
 def _check_same_model(catalogue: Catalogue, manifest: Manifest) -> bool:
-    there = catalogue.manifest(manifest.name)
-    if there.sha256 == manifest.sha256:
+    present = catalogue.manifest(manifest.name)
+    if present.sha256 == manifest.sha256:
         return False
     raise ModelRefused(
-        f"there is another model {manifest.name}",
-        f"choose another name with --name, or remove {catalogue.added / manifest.name}",
+        f"another model is named {manifest.name}",
+        f"choose another name: --name NAME; or remove {catalogue.added / manifest.name}",
     )
 
 
 @contextmanager
 def _staging_folder(place: Path) -> Iterator[Path]:
-    """Give a new folder that no name finds, and remove it unless it was renamed."""
+    """Yield a new hidden folder; remove it afterwards unless it was renamed."""
     folder = Path(tempfile.mkdtemp(prefix=".adding-", dir=place))
     try:
-        folder.chmod(0o755)  # whoever hears must be able to read what the owner added
+        folder.chmod(0o755)  # the hear process runs as another user and must read it
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What is built of networks and settings: the device's detector, and what scores recordings."""
+"""Construction of detectors from models: for a stream on the device, and in batches."""
 
 import io
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from listener.config import WakeSettings
 from listener.errors import ModelRefused
 from listener.inference.onnx import HeadNet, LongNet, StreamNet
 from listener.wakeword.batch import BATCH_STEPS, BatchModel
-from listener.wakeword.detector import Detector, Rule
+from listener.wakeword.detector import Rule, StreamDetector
 from listener.wakeword.embedding import Embeddings
 from listener.wakeword.features import Floats, Mel
 from listener.wakeword.manifest import Model
@@ -20,13 +20,15 @@ from listener.wakeword.streaming import StreamingModel, Word
 _FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 
 
-def build_detector(words: Sequence[Model], embedding: Model, settings: WakeSettings) -> Detector:
-    """Make the detector for ``words``.
+def build_detector(
+    words: Sequence[Model], embedding: Model, settings: WakeSettings
+) -> StreamDetector:
+    """Build the detector for one stream.
 
     Args:
-        words: wake-word models, in the order of ``Detector.scores``.
-        embedding: the streaming network that they share.
-        settings: hop, laziness, thresholds, patience and refractory.
+        words: wake-word models, in the order of ``StreamDetector.scores``.
+        embedding: the streaming embedding network that they share.
+        settings: hop, lazy mode, thresholds, patience and refractory.
 
     Raises:
         ModelRefused: a file is not a model that can be run.
@@ -39,19 +41,19 @@ def build_detector(words: Sequence[Model], embedding: Model, settings: WakeSetti
         heads,
         lazy=settings.lazy,
     )
-    return Detector(model, {word.name: build_rule(word, settings) for word in words})
+    return StreamDetector(model, {word.name: build_rule(word, settings) for word in words})
 
 
 def build_batch(
     words: Sequence[Model], embedding: Model, long: Model, batch_steps: int = BATCH_STEPS
 ) -> BatchModel:
-    """Make what scores recordings many steps at once, at a hop of 80 ms.
+    """Build the model that scores recordings in batches, at a hop of 80 ms.
 
     Args:
         words: wake-word models, in the order of the columns of the scores.
-        embedding: has the weights of the mel bands.
+        embedding: the streaming embedding network; its mel weights are used.
         long: the embedding network that takes any number of steps.
-        batch_steps: how many steps are computed at once.
+        batch_steps: steps computed at once.
 
     Raises:
         ModelRefused: a file is not a model that can be run.
@@ -68,18 +70,20 @@ def build_batch(
 
 
 def build_rule(word: Model, settings: WakeSettings) -> Rule:
-    """Return what makes a wake of a word's scores.
+    """Return the rule that turns a word's scores into wakes.
 
     Raises:
-        ModelRefused: neither the settings nor its manifest have a threshold.
+        ModelRefused: neither the settings nor the manifest have a threshold.
     """
     threshold = settings.thresholds.get(word.name, word.manifest.threshold)
     if threshold is None:
-        raise ModelRefused(f"{word.name} has no threshold")
+        raise ModelRefused(
+            f"{word.name} has no threshold, neither in its manifest nor in the configuration"
+        )
     steps_per_frame = _FRAME_MS // settings.hop_ms
     return Rule(
         threshold=threshold,
-        # Two frames in a row are three steps in a row where a frame has two.
+        # Two frames in a row are three steps in a row if a frame has two steps.
         patience_steps=(settings.patience_frames - 1) * steps_per_frame + 1,
         refractory_samples=round(settings.refractory_s * SAMPLE_RATE_HZ),
         near_miss_threshold=settings.near_miss_threshold,
@@ -87,7 +91,7 @@ def build_rule(word: Model, settings: WakeSettings) -> Rule:
 
 
 def _embedding(model: Model, hop_ms: int) -> tuple[StreamNet, Floats]:
-    """Load the network for a hop, and the weights of the mel bands."""
+    """Load the streaming network for a hop and the weights of the mel bands."""
     return StreamNet(_file(model, f"stream-{hop_ms}.onnx"), model.name), _mel_weights(model)
 
 
@@ -100,23 +104,23 @@ def _file(model: Model, path: str) -> bytes:
     for file, data in zip(model.manifest.files, model.contents, strict=True):
         if file.path == path:
             return data
-    raise ModelRefused(f"{model.name} carries no file {path!r}")
+    raise ModelRefused(f"{model.name} has no file {path!r}")
 
 
 def _word(model: Model) -> Word:
-    """Load a head, and hold it against what its manifest claims."""
+    """Load a head and check it against its manifest."""
     head = HeadNet(model.data, model.name)
     labels = tuple(sorted(model.manifest.labels.items()))
     if model.manifest.window_frames != head.window_frames:
         raise ModelRefused(
-            f"{model.name} looks at {head.window_frames} embeddings,"
-            f" not at {model.manifest.window_frames}"
+            f"{model.name} takes {head.window_frames} embeddings,"
+            f" but its manifest says {model.manifest.window_frames}"
         )
     if any(output >= head.outputs for output, _ in labels):
         raise ModelRefused(f"{model.name} has labels for more than its {head.outputs} outputs")
     if head.outputs > 1 and not labels:
         raise ModelRefused(
-            f"{model.name} tells {head.outputs} things apart, and nobody says which",
-            "its manifest needs a table [labels]: output = name",
+            f"{model.name} has {head.outputs} outputs and no labels",
+            "add a table [labels] to its manifest: output = name",
         )
     return Word(model.name, head, head.window_frames, labels)

@@ -1,7 +1,7 @@
-"""The models that are here: shipped with Earmark, carried by a package, or added to the home.
+"""Catalogue of models: shipped with Earmark, in an installed package, or added by the user.
 
-The openwakeword package is only looked into, never imported: importing it costs seconds and
-200 MB for scipy and scikit-learn, which nobody needs to read its files.
+The openwakeword package is never imported, only its files are read: importing it costs seconds and
+200 MB for scipy and scikit-learn.
 """
 
 import importlib.resources
@@ -24,27 +24,32 @@ _LARGEST_MANIFEST_BYTES: Final = 1 << 18
 
 
 class Catalogue:
-    """What models there are, and their verified bytes.
+    """The available models and their verified content.
 
-    Reads files at each call and keeps nothing, so any thread may use it.
+    Each call reads the files; no state, so safe for use by several threads.
     """
 
-    def __init__(self, home: Path) -> None:
-        """Look into ``home``/models besides what is shipped; it need not exist."""
-        self.added: Final = home / "models"
-        """Where ``additions`` puts models."""
+    def __init__(self, home: Path, added: Path | None = None) -> None:
+        """Prepare; read nothing.
+
+        Args:
+            home: data directory, whose folder ``models`` holds added models; it need not exist.
+            added: folder of added models, in place of ``home``/models.
+        """
+        self.added: Final = home / "models" if added is None else added
+        """Folder into which ``add_model`` writes models."""
         self._shipped: Traversable = importlib.resources.files("earmark_models")
 
     def names(self) -> tuple[str, ...]:
-        """Every model's name, sorted, the unusable ones with them."""
+        """Return the names of all models, sorted, including unusable ones."""
         return tuple(sorted({*_folders(self._shipped), *_folders(self.added)}))
 
     def is_shipped(self, name: str) -> bool:
-        """Tell whether ``name`` comes with Earmark and cannot be taken."""
+        """Return whether ``name`` is shipped with Earmark and therefore reserved."""
         return name in _folders(self._shipped)
 
     def folder(self, name: str) -> Traversable:
-        """Where the manifest of ``name`` lies; what is shipped cannot be shadowed.
+        """Return the folder of a model; an added model cannot shadow a shipped one.
 
         Raises:
             ModelRefused: there is no such model.
@@ -56,14 +61,14 @@ class Catalogue:
                     return folder
         raise ModelRefused(
             f"there is no model {name!r}",
-            f"there are {', '.join(self.names())}; earmark models add FILE.onnx adds one",
+            f"use one of {', '.join(self.names())}; or add one: earmark models add FILE.onnx",
         )
 
     def manifest(self, name: str) -> Manifest:
-        """Read what is claimed about ``name``.
+        """Read the manifest of a model.
 
         Raises:
-            ModelRefused: there is no such model, or its manifest is wrong.
+            ModelRefused: there is no such model, or its manifest is not valid.
         """
         source = self.folder(name) / MANIFEST
         data = _read(source, _LARGEST_MANIFEST_BYTES)
@@ -73,56 +78,61 @@ class Catalogue:
             raise ModelRefused(f"{source} is not UTF-8 text") from error
         manifest = parse_manifest(text, str(source))
         if manifest.name != name:
-            raise ModelRefused(f"{source} is named {manifest.name}, its folder {name}")
+            raise ModelRefused(
+                f"{source} names the model {manifest.name}, but its folder is {name}"
+            )
         return manifest
 
     def manifests(self) -> tuple[Manifest, ...]:
-        """Read every manifest, by name.
+        """Read all manifests, sorted by name.
 
         Raises:
-            ModelRefused: one of them is wrong.
+            ModelRefused: a manifest is not valid.
         """
         return tuple(self.manifest(name) for name in self.names())
 
     def locate(self, manifest: Manifest, file: File) -> Traversable:
-        """Where ``file`` should lie; whether it does is another question.
+        """Return the path of a model's file; the file may be missing.
 
         Raises:
-            ModelRefused: the package that carries it is not installed in the right version.
+            ModelRefused: the package with the file is not installed in the right version.
         """
         package = manifest.package
         if package is None:
             return self.folder(manifest.name).joinpath(*file.path.split("/"))
-        remedy = f"pip install 'earmark[device]' or pip install {package.name}=={package.version}"
+        hint = (
+            "install it: pip install 'earmark[device]',"
+            f" or pip install {package.name}=={package.version}"
+        )
         installed = _installed(package.name)
         if installed is None:
             raise ModelRefused(
-                f"{manifest.name} comes with the package {package.name}, which is not installed",
-                remedy,
+                f"{manifest.name} needs the package {package.name}, which is not installed",
+                hint,
             )
         version, folder = installed
         if version != package.version:
             raise ModelRefused(
-                f"{manifest.name} comes with {package.name} {package.version},"
+                f"{manifest.name} needs {package.name} {package.version},"
                 f" but {version} is installed",
-                remedy,
+                hint,
             )
         return folder / file.path
 
     def read(self, place: Traversable, file: File) -> bytes:
-        """Read ``file`` at ``place``, and at most one byte more than it has: nothing is verified.
+        """Read a model's file without verifying it; at most one byte more than its length.
 
         Raises:
-            ModelRefused: it cannot be read.
+            ModelRefused: the file cannot be read.
         """
         return _read(place, file.bytes)
 
     def load(self, name: str) -> Model:
-        """Return the model ``name``: the bytes that were checked, not a path to them.
+        """Load a model: the verified bytes, not a path.
 
         Raises:
-            ModelRefused: there is no such model; its manifest is wrong; a file or the package
-                that carries it is missing, or its hash differs.
+            ModelRefused: there is no such model, its manifest is not valid, a file or its package
+                is missing, or a hash differs.
         """
         manifest = self.manifest(name)
         contents = []
@@ -131,13 +141,13 @@ class Catalogue:
             if not place.is_file():
                 raise ModelRefused(
                     f"{name}: there is no file {place}",
-                    "earmark models check tells what else is missing",
+                    "list what is missing: earmark models check",
                 )
             contents.append(self.read(place, file))
         return Model(manifest, tuple(contents))
 
     def embedding(self) -> Model:
-        """Return the streaming network that all wake words share.
+        """Load the streaming embedding network that all wake words share.
 
         Raises:
             ModelRefused: as ``load``.
@@ -145,7 +155,7 @@ class Catalogue:
         return self.load(EMBEDDING)
 
     def long_embedding(self) -> Model:
-        """Return the same network for many steps at once; it has no mel weights of its own.
+        """Load the embedding network for batches; it has no mel weights.
 
         Raises:
             ModelRefused: as ``load``.
@@ -153,7 +163,7 @@ class Catalogue:
         return self.load(LONG_EMBEDDING)
 
     def speech(self) -> Model:
-        """Return the network that tells speech from silence.
+        """Load the network for voice activity detection.
 
         Raises:
             ModelRefused: as ``load``.
@@ -162,7 +172,7 @@ class Catalogue:
 
 
 def _folders(place: Traversable) -> list[str]:
-    """Names of the folders in ``place`` that hold a manifest; none where there is no place."""
+    """Return the names of the folders in ``place`` with a manifest; none if it does not exist."""
     if not place.is_dir():
         return []
     return [
@@ -173,20 +183,20 @@ def _folders(place: Traversable) -> list[str]:
 
 
 def _installed(package: str) -> tuple[str, Path] | None:
-    """Return a package's version and where its files are; None where it is not installed.
+    """Return a package's version and the folder of its files; None if it is not installed.
 
-    By the names of the folders that pip leaves, as importlib.metadata does: that one loads what
-    reads letters and archives, too, and hear has no 2 MB to spare for it.
+    Searches for pip's ``.dist-info`` folders, as importlib.metadata does; importing that would load
+    email and zipfile, 2 MB that the memory limit of hear has no room for.
     """
     stem, end = package.replace("-", "_"), ".dist-info"
     for folder in map(Path, sys.path):
-        for found in folder.glob(f"{stem}-*{end}"):
-            return found.name[len(stem) + 1 : -len(end)], folder
+        for info in folder.glob(f"{stem}-*{end}"):
+            return info.name[len(stem) + 1 : -len(end)], folder
     return None
 
 
 def _read(place: Traversable, most_bytes: int) -> bytes:
-    """Read at most one byte more than ``most_bytes``: enough to see that a file is too long."""
+    """Read at most one byte more than ``most_bytes``, enough to detect a longer file."""
     try:
         with place.open("rb") as stream:
             return stream.read(most_bytes + 1)

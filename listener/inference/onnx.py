@@ -1,13 +1,8 @@
-"""The only importer of onnxruntime: sessions on the processor alone, and buffers bound to them.
+"""The neural networks in onnxruntime: embeddings, wake-word heads and voice activity.
 
-Its Linux wheels carry telemetry that is on by default; it is switched off here before the first
-import and once more after it. Sessions use one thread.
-
-The networks that turn mel frames into embeddings: step by step, or many steps at once.
-
-The networks that tell one wake word: heads over a window of embeddings.
-
-The network that tells whether somebody speaks.
+The only module that imports onnxruntime. Sessions run on the CPU with one thread, on buffers that
+are bound once where a network runs at every step. The Linux wheels of onnxruntime carry telemetry
+that is on by default; it is switched off before the first import and once more after it.
 """
 
 import os
@@ -25,6 +20,10 @@ from listener.wakeword.manifest import Model
 
 Session: TypeAlias = Any  # onnxruntime ships no types; this is its InferenceSession,
 Binding: TypeAlias = Any  # and this its IOBinding
+_Past: TypeAlias = dict[str, Floats]  # the cached columns of a network, by input
+
+LONGEST_WINDOW_FRAMES: Final = 1 << 10
+"""Upper limit of a head's window, in embeddings."""
 
 
 def open_session(data: bytes, name: str, *, keeps_memory: bool) -> Session:
@@ -32,12 +31,12 @@ def open_session(data: bytes, name: str, *, keeps_memory: bool) -> Session:
 
     Args:
         data: an ONNX file.
-        name: for messages.
-        keeps_memory: whether the runtime holds on to what it computes in. Without, that is freed,
-            and overwritten, after each run; with it, a large network is a tenth quicker.
+        name: name for messages.
+        keeps_memory: keep the runtime's memory arena between runs; a large network is then a tenth
+            faster. Without it, memory is freed, and overwritten, after each run.
 
     Raises:
-        ModelRefused: onnxruntime cannot.
+        ModelRefused: onnxruntime cannot load it.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # noqa: PLC0415 - only after its telemetry is off, and only where needed
@@ -49,35 +48,36 @@ def open_session(data: bytes, name: str, *, keeps_memory: bool) -> Session:
     options.enable_cpu_mem_arena = keeps_memory
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # it raises its own kinds, by version
-        raise ModelRefused(f"{name} is no network that onnxruntime can run") from error
+    except Exception as error:  # the exception classes differ by version
+        raise ModelRefused(f"{name} cannot be run by onnxruntime") from error
 
 
 def bind_input(binding: Binding, name: str, buffer: Floats) -> None:
-    """Let a network read what it is given from ``buffer``, which must live as long."""
+    """Bind an input to ``buffer``, which must live as long as the binding."""
     binding.bind_input(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
 
 
 def bind_output(binding: Binding, name: str, buffer: Floats) -> None:
-    """Let a network write what it finds into ``buffer``, which must live as long."""
+    """Bind an output to ``buffer``, which must live as long as the binding."""
     binding.bind_output(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
-
-
-_Past: TypeAlias = dict[str, Floats]  # a network's caches, by name
 
 
 class StreamNet:
     """The streaming embedding network, on buffers that are bound once.
 
-    Two sets of kept columns take turns as input and output, so nothing is copied between steps.
+    Two sets of cached columns alternate as input and output, so nothing is copied between steps.
     Implements ``wakeword.embedding.Network``. Not safe for use by several threads.
     """
 
     def __init__(self, data: bytes, name: str) -> None:
-        """Load.
+        """Load the network.
+
+        Args:
+            data: an ONNX file.
+            name: name for messages.
 
         Raises:
-            ModelRefused: it is no streaming embedding network.
+            ModelRefused: it is not a streaming embedding network.
         """
         session = open_session(data, name, keeps_memory=True)
         shapes = {node.name: tuple(node.shape) for node in session.get_inputs()}
@@ -88,10 +88,10 @@ class StreamNet:
             "embedding",
             *map(_next_input, past),
         }:
-            raise ModelRefused(f"{name} is no streaming embedding network")
+            raise ModelRefused(f"{name} is not a streaming embedding network")
         self.hop_frames: int = hop
-        """Mel frames a step."""
-        # onnxruntime keeps the buffers' addresses only: they live as long as the bindings.
+        """Mel frames in a step."""
+        # onnxruntime stores only the addresses; these references keep the buffers alive.
         self._mel = np.zeros((1, 1, hop, BANDS), np.float32)
         self._embedding = np.zeros((1, FEATURES), np.float32)
         self._result: Floats = self._embedding[0]
@@ -119,11 +119,11 @@ class StreamNet:
     def resume(self, state: tuple[Floats, ...]) -> None:
         """See ``Network.resume``."""
         self._mel[:] = 0
-        # Once over silence: the runtime keeps in its own memory what it computed of the last step.
+        # One run over silence overwrites intermediate results in the runtime's own memory.
         self._run(self._turns[self._turn])
         for columns in self._columns:
-            for column, kept in zip(columns.values(), state, strict=True):
-                column[:] = kept
+            for column, start in zip(columns.values(), state, strict=True):
+                column[:] = start
         self._embedding[:] = 0
 
     def _bind(self, session: Session, before: _Past, after: _Past) -> Binding:
@@ -137,16 +137,20 @@ class StreamNet:
 
 
 class LongNet:
-    """The streaming embedding network over any number of steps at once.
+    """The embedding network for any number of steps at once.
 
     Implements ``wakeword.batch.LongNetwork``. Not safe for use by several threads.
     """
 
     def __init__(self, data: bytes, name: str) -> None:
-        """Load.
+        """Load the network.
+
+        Args:
+            data: an ONNX file.
+            name: name for messages.
 
         Raises:
-            ModelRefused: it is no such network.
+            ModelRefused: it is not such a network.
         """
         self._session = open_session(data, name, keeps_memory=True)
         shapes = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
@@ -154,15 +158,15 @@ class LongNet:
         self._outputs = ["embedding", *map(_next_input, past)]
         names = {node.name for node in self._session.get_outputs()}
         if shapes.get("mel") != (1, 1, "frames", BANDS) or names != set(self._outputs):
-            raise ModelRefused(f"{name} is no embedding network for many steps")
+            raise ModelRefused(f"{name} is not a batch embedding network")
         self._past = {name: np.zeros(shape, np.float32) for name, shape in past.items()}
 
     def steps(self, mel: Floats) -> Floats:
         """See ``LongNetwork.steps``."""
-        embeddings, *past = self._session.run(self._outputs, {"mel": mel[None, None], **self._past})
-        self._past = dict(zip(self._past, past, strict=True))
-        found: Floats = embeddings
-        return found
+        outputs = self._session.run(self._outputs, {"mel": mel[None, None], **self._past})
+        embeddings: Floats = outputs[0]
+        self._past = dict(zip(self._past, outputs[1:], strict=True))
+        return embeddings
 
     def state(self) -> _Past:
         """See ``LongNetwork.state``."""
@@ -173,27 +177,22 @@ class LongNet:
         self._past = state
 
 
-def _next_input(past: str) -> str:
-    """Name the output that becomes the input ``past`` of the next step."""
-    return past.replace("past.", "next.", 1)
-
-
-LONGEST_WINDOW_FRAMES: Final = 1 << 10
-"""No head looks at more embeddings."""
-
-
 class HeadNet:
     """A head in openWakeWord's format. Not safe for use by several threads."""
 
     def __init__(self, data: bytes, name: str) -> None:
-        """Load.
+        """Load the head.
+
+        Args:
+            data: an ONNX file.
+            name: name for messages.
 
         Raises:
-            ModelRefused: it is none; the message says why.
+            ModelRefused: it is not a head; the message gives the difference.
         """
         session = open_session(data, name, keeps_memory=False)
         inputs, outputs = session.get_inputs(), session.get_outputs()
-        hint = "an openWakeWord head takes float32 of the shape (1, n, 96), and gives (1, classes)"
+        hint = "use an openWakeWord head: float32, input (1, n, 96), output (1, classes)"
         if len(inputs) != 1 or len(outputs) != 1:
             raise ModelRefused(
                 f"{name} has {len(inputs)} inputs and {len(outputs)} outputs, not one of each", hint
@@ -201,7 +200,7 @@ class HeadNet:
         shape, result = inputs[0].shape, outputs[0].shape
         if {inputs[0].type, outputs[0].type} != {"tensor(float)"}:
             raise ModelRefused(f"{name} takes {inputs[0].type}, gives {outputs[0].type}", hint)
-        # A name where a number is expected stands for any number of windows at once.
+        # A symbolic first axis takes any number of windows at once.
         if not (
             _shape_matches(shape, (1, None, FEATURES)) and 1 <= shape[1] <= LONGEST_WINDOW_FRAMES
         ):
@@ -209,15 +208,15 @@ class HeadNet:
         if not _shape_matches(result, (1, None)) or result[1] < 1:
             raise ModelRefused(f"{name} gives the shape {result}", hint)
         self.window_frames: int = shape[1]
-        """Embeddings that it looks at."""
+        """Embeddings in a window."""
         self.outputs: int = result[1]
-        """Classes that it tells apart; 1 for most."""
+        """Number of outputs; 1 for most heads."""
         self._window = np.zeros((1, shape[1], FEATURES), np.float32)
-        outcome = np.zeros((1, result[1]), np.float32)
-        self._result: Floats = outcome[0]
+        scores = np.zeros((1, result[1]), np.float32)
+        self._result: Floats = scores[0]
         self._binding = session.io_binding()
         bind_input(self._binding, inputs[0].name, self._window)
-        bind_output(self._binding, outputs[0].name, outcome)
+        bind_output(self._binding, outputs[0].name, scores)
         self._run = session.run_with_iobinding
         self._session = session
 
@@ -238,7 +237,7 @@ class HeadNet:
 
 
 class Windows:
-    """A head over every window of one buffer of embeddings. Not safe for use by several threads."""
+    """A head on all windows of a buffer of embeddings. Not safe for use by several threads."""
 
     def __init__(
         self,
@@ -247,18 +246,18 @@ class Windows:
         window_frames: int,
         outputs: int,
     ) -> None:
-        (given,), (result,) = session.get_inputs(), session.get_outputs()
-        self._session, self._input = session, given.name
+        (source,), (result,) = session.get_inputs(), session.get_outputs()
+        self._session, self._input = session, source.name
         self._window_frames = window_frames
         self._embeddings = embeddings
-        self._takes_many = not isinstance(given.shape[0], int)
+        self._takes_many = not isinstance(source.shape[0], int)
         self._results = np.zeros((len(embeddings) + 1, outputs), np.float32)
-        # A window is one piece of the buffer, so the network reads it where it lies.
+        # A window is contiguous in the buffer, so the network reads it in place.
         self._bindings: list[Binding] = []
         for end in range(window_frames, len(embeddings) + 1):
             binding = session.io_binding()
             window = embeddings[end - window_frames : end][None]
-            bind_input(binding, given.name, window)
+            bind_input(binding, source.name, window)
             bind_output(binding, result.name, self._results[end : end + 1])
             self._bindings.append(binding)
 
@@ -275,44 +274,49 @@ class Windows:
         return self._results[first_end : last_end + 1]
 
 
-def _shape_matches(shape: Sequence[Any], expected: tuple[int | None, ...]) -> bool:
-    """Compare shapes; None takes any number, a symbolic axis only fits 1."""
-    return len(shape) == len(expected) and all(
-        isinstance(got, int)
-        if want is None
-        else got == want or (want == 1 and not isinstance(got, int))
-        for got, want in zip(shape, expected, strict=True)
-    )
-
-
 class SpeechNet:
     """Silero's voice activity detector. Not safe for use by several threads."""
 
     def __init__(self, model: Model) -> None:
-        """Load.
+        """Load the network.
 
         Raises:
-            ModelRefused: it is no such network.
+            ModelRefused: it is not Silero's network.
         """
         self._session = open_session(model.data, model.name, keeps_memory=False)
         names = {node.name for node in self._session.get_inputs()}
         if names != {"input", "sr", "h", "c"}:
-            raise ModelRefused(f"{model.name} is no Silero voice activity detector")
+            raise ModelRefused(f"{model.name} is not a Silero voice activity detector")
         self._rate = np.array(SAMPLE_RATE_HZ, np.int64)
         self._h = self._c = np.zeros((2, 1, 64), np.float32)
 
     def reset(self) -> None:
-        """Forget what was heard before."""
+        """Clear the state of the network."""
         self._h = self._c = np.zeros((2, 1, 64), np.float32)
 
     def probability(self, samples: Samples) -> float:
-        """Return the probability, 0 to 1, that somebody speaks in ``samples``.
+        """Return the probability of speech in ``samples``, 0 to 1.
 
         Args:
-            samples: int16, shape (n,), the piece that follows the last one; 30 ms or more.
+            samples: int16, shape (n,), following the previous call's; at least 30 ms.
         """
         level = (samples / np.float32(32767)).astype(np.float32)[None]
         probability, self._h, self._c = self._session.run(
             None, {"input": level, "sr": self._rate, "h": self._h, "c": self._c}
         )
         return float(probability[0, 0])
+
+
+def _next_input(past: str) -> str:
+    """Return the name of the output that is the input ``past`` of the next step."""
+    return past.replace("past.", "next.", 1)
+
+
+def _shape_matches(shape: Sequence[Any], expected: tuple[int | None, ...]) -> bool:
+    """Return whether shapes agree; None takes any number, a symbolic axis only matches 1."""
+    return len(shape) == len(expected) and all(
+        isinstance(actual, int)
+        if wanted is None
+        else actual == wanted or (wanted == 1 and not isinstance(actual, int))
+        for actual, wanted in zip(shape, expected, strict=True)
+    )

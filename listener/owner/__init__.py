@@ -1,1 +1,1 @@
-"""Whose clip is it?"""
+"""Owners and devices of a household, attribution of clips, and key rotation."""

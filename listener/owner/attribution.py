@@ -1,4 +1,4 @@
-"""Whose clip is it? One owner's, or nobody's: then there is no clip."""
+"""Attribution of a clip to exactly one owner; a clip without an owner is discarded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from listener.owner.roster import Roster
 
 @dataclass(frozen=True, slots=True)
 class AttributionResult:
-    """An answer that is sure."""
+    """The owner of a clip."""
 
     owner: Owner
-    """Active at the time of asking."""
+    """The owner, who is active."""
     spk: float | None
-    """Similarity to her voiceprint, -1 to 1; None where no voice was compared."""
+    """Similarity to the owner's voiceprint, -1 to 1; None if no voice was compared."""
 
 
 class Attribution(Protocol):
-    """A way to tell whose a clip is."""
+    """A method of attribution."""
 
     def attribute(self, clip: Clip) -> AttributionResult | None:
-        """Return the clip's owner, or None where that is not sure.
+        """Return the clip's owner, or None if the owner is uncertain.
 
-        Who calls counts the Nones: each is a clip that was not made.
+        The caller counts each None as a discarded clip.
 
         Raises:
             ConfigError: the roster is damaged.
@@ -34,25 +34,25 @@ class Attribution(Protocol):
 
 
 class Keeper:
-    """Every clip of this device belongs to its keeper.
+    """Attribution of every clip of this device to its keeper.
 
     Safe for use by several threads if ``roster`` is.
     """
 
     def __init__(self, name: str | None, roster: Callable[[], Roster]) -> None:
-        """Take the keeper by name.
+        """Set the keeper by name.
 
         Args:
-            name: her short name; None where the device has no keeper yet.
-            roster: asked anew for each clip, so that a keeper who is forgotten or confirmed while
-                the device listens is so from the next clip on.
+            name: short name of the keeper; None if the device has none yet.
+            roster: returns the current roster; called for each clip, so that a removal or a
+                confirmation takes effect from the next clip on.
         """
         self._name = name
         self._roster = roster
 
     def attribute(self, clip: Clip) -> AttributionResult | None:
-        """Return the keeper if she is known and has confirmed her key, and None otherwise."""
-        del clip  # A keeper's clips are hers whatever is in them.
+        """Return the keeper if they are in the roster with a confirmed key, otherwise None."""
+        del clip  # The keeper owns every clip, whatever it contains.
         if self._name is None:
             return None
         keeper = self._roster().owner(self._name)

@@ -1,4 +1,4 @@
-"""The challenge that only the holder of an owner's secret key can answer."""
+"""The challenge that proves possession of an owner's secret key: decrypt a random answer."""
 
 import base64
 import os
@@ -10,17 +10,17 @@ _SECRET_BYTES: Final = 15
 
 
 def make_challenge(name: str, recipient: str) -> tuple[str, str]:
-    """Make a riddle for one key.
+    """Make a challenge for one key.
 
     Args:
-        name: the owner's; it is part of the answer, so that she sees what she is about to confirm.
-        recipient: her public key.
+        name: name of the owner; part of the answer, so that the owner sees what they confirm.
+        recipient: public key of the owner, ``age1…``.
 
     Returns:
-        The answer, and the riddle as armored text, ending in a newline.
+        The answer, and the challenge: the encrypted answer as armored text with a final newline.
 
     Raises:
-        ConfigError: the recipient is no key.
+        ConfigError: the recipient is not an age public key.
     """
     answer = f"{name}:{base64.b32encode(os.urandom(_SECRET_BYTES)).decode().lower()}"
     return answer, encrypt_to(recipient, f"{answer}\n".encode(), armored=True).decode("ascii")

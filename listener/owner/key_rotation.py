@@ -1,12 +1,13 @@
-"""An owner's next key, proven to one speaker by the key that it seals to now. Pure.
+"""Rotation of an owner's key, authorised to one speaker by the key in use. Pure.
 
-An age key signs nothing. But two keys agree on a secret that nobody else can know (X25519): hers
-and the speaker's. A code made with that secret is hers, for this speaker, and worth nothing to
-whoever carries it: not the archive, not the broker, not another speaker. The new key makes one too,
-so that nobody is moved on to a key that she does not hold.
+An age key cannot sign. But an owner's key and a speaker's key agree on a shared secret (X25519),
+and a MAC made with it (HKDF-SHA256, HMAC-SHA256) authenticates the owner to this speaker only; the
+archive, the broker and other speakers can neither make it nor use it. The new key makes a second
+MAC, which proves that the owner holds it.
 
-What is said can be said again without harm: it counts where the key it begins at is the active one,
-and a roster takes no key a second time.
+Replaying a rotation has no effect: it applies only while its old key is the active one, and a
+roster never takes a key twice. ``docs/decisions/0035-key-rotation-authorised-by-old-key.md`` gives
+the reasons.
 """
 
 import base64
@@ -35,24 +36,26 @@ Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
 
 
 class KeyRotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an owner says to one speaker."""
+    """An owner's request to one speaker to use another key."""
 
     v: Literal[1] = 1
     owner: ShortName
     device: ShortName
     old: KeyId
-    """Fingerprint of the key that is to be active no more."""
+    """Fingerprint of the key that is replaced."""
     new: Annotated[str, Meta(pattern=r"^age1[a-z0-9]{58}\Z")]
-    """The key that takes its place."""
+    """The new public key."""
     old_proof: Code = ""
+    """MAC by the old key, base64."""
     new_proof: Code = ""
+    """MAC by the new key, base64."""
 
     def encode(self) -> bytes:
-        """Return it as it travels."""
+        """Return the JSON of the message."""
         return msgspec.json.encode(self, order="sorted")
 
     def authenticated_bytes(self) -> bytes:
-        """Return what both codes are over."""
+        """Return the bytes that both MACs authenticate."""
         fields = {"device": self.device, "new": self.new, "old": self.old, "owner": self.owner}
         return _CONTEXT + msgspec.json.encode(fields, order="sorted")
 
@@ -60,16 +63,16 @@ class KeyRotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def prove_rotation(
     rotation: KeyRotation, old: X25519PrivateKey, new: X25519PrivateKey, device: Ed25519PublicKey
 ) -> KeyRotation:
-    """Return it with both codes.
+    """Return the rotation with both MACs.
 
     Args:
-        rotation: without them.
-        old: the owner's key that is active.
-        new: the one that follows.
-        device: the speaker's. If it is somebody else's, the codes are worth nothing anywhere.
+        rotation: without MACs.
+        old: the owner's active secret key.
+        new: the owner's new secret key.
+        device: public key of the speaker; MACs for another key are valid nowhere.
 
     Raises:
-        ConfigError: the speaker's key is none to agree with.
+        ConfigError: the speaker's key cannot be used for key agreement.
     """
     theirs = keys.agreement_public(device)
     return msgspec.structs.replace(
@@ -80,40 +83,40 @@ def prove_rotation(
 
 
 def parse(data: bytes) -> tuple[KeyRotation, ...]:
-    """Read what was carried to a speaker.
+    """Parse the rotations in a message to a speaker.
 
     Args:
-        data: any bytes at all.
+        data: any bytes are safe.
 
     Raises:
-        EarmarkError: they are nothing of the kind. Nothing else is ever raised.
+        EarmarkError: the bytes are not such a message. Nothing else is raised.
     """
     try:
         if len(data) > LONGEST_BYTES:
-            raise ValueError("too long")  # noqa: TRY301 - every fault is told in one place
+            raise ValueError("too long")  # noqa: TRY301 - one handler reports every fault
         return msgspec.json.decode(data, type=tuple[KeyRotation, ...])
     except (ValueError, RecursionError) as error:
-        raise EarmarkError("what was carried here says nothing of keys") from error
+        raise EarmarkError("this is not a key rotation message") from error
 
 
 def apply_rotation(
-    roster: Roster, rotation: Iterable[KeyRotation], device: str, key: Ed25519PrivateKey
+    roster: Roster, rotations: Iterable[KeyRotation], device: str, key: Ed25519PrivateKey
 ) -> Roster:
-    """Return the roster with every key in place that was proven to this speaker, in order.
+    """Return the roster after each rotation that is authorised to this speaker, in order.
 
     Args:
-        roster: the speaker's own.
-        rotation: what was carried here by whomever.
-        device: the speaker's name.
-        key: the speaker's.
+        roster: the speaker's roster.
+        rotations: from any source.
+        device: name of the speaker.
+        key: secret key of the speaker.
     """
-    for one in rotation:
-        owner = roster.owner(one.owner)
-        if owner is not None and _is_proven(one, owner, device, key):
+    for rotation in rotations:
+        owner = roster.owner(rotation.owner)
+        if owner is not None and _is_proven(rotation, owner, device, key):
             try:
-                roster = roster.with_new_key(one.owner, one.new)
+                roster = roster.with_new_key(rotation.owner, rotation.new)
             except (ConfigError, UsageError):
-                continue  # somebody's already, hers of before among them
+                continue  # the key is in use or was used before, also by this owner
     return roster
 
 
@@ -144,15 +147,21 @@ def _code(
     parties: tuple[X25519PublicKey, X25519PublicKey],
     rotation: KeyRotation,
 ) -> str:
-    """Return the code over what was said, by the secret of two keys: owner's first, speaker's.
+    """Return the MAC of a rotation under the shared secret of two keys, in base64.
+
+    Args:
+        mine: secret key of one side.
+        theirs: public key of the other side.
+        parties: both public keys, the owner's first.
+        rotation: the message.
 
     Raises:
-        ValueError: the other key agrees with everybody.
+        ConfigError: the other key is a point of low order, whose shared secret is public.
     """
     try:
         shared = mine.exchange(theirs)
     except ValueError as error:
-        raise ConfigError("this is not a key to agree with") from error
+        raise ConfigError("this key cannot be used for key agreement") from error
     salt = b"".join(one.public_bytes_raw() for one in parties)
     secret = HKDF(hashes.SHA256(), _CODE_BYTES, salt, _CONTEXT).derive(shared)
     return base64.b64encode(digests.hmac_sha256(secret, rotation.authenticated_bytes())).decode(

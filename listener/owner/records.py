@@ -1,6 +1,6 @@
-"""Owners and devices, one by one, as the roster's file has them. Pure.
+"""The records of a roster: owner, device and challenge. Pure.
 
-An owner never changes; each step of hers returns a new one.
+An owner is immutable; each edit returns a new one.
 """
 
 from typing import Annotated, Final
@@ -19,53 +19,57 @@ Seconds = Annotated[int, Meta(ge=0, le=1 << 40)]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the roster's file; unknown fields are refused."""
+    """A part of the roster file; unknown fields are refused."""
 
 
 class Challenge(Record, frozen=True, kw_only=True):
-    """A question only the holder of an owner's secret key can answer."""
+    """An open challenge; see ``owner.challenge``."""
 
     sha256: Sha256
-    """Of the answer, which is kept nowhere."""
+    """SHA-256 of the answer, which is not stored."""
     made_s: Seconds
+    """Time of the challenge, seconds since 1970."""
     expires_s: Seconds
+    """End of its validity, seconds since 1970."""
 
 
 class Owner(Record, frozen=True, kw_only=True):
-    """Somebody whose clips may be made."""
+    """An owner of clips."""
 
     name: ShortName
+    """Short name."""
     recipient: str
-    """Her public key, ``age1…``."""
+    """Public key, ``age1…``."""
     active: bool = False
-    """Whether she has proved that she holds the secret key. Until then she is unknown."""
+    """True once the owner has proved possession of the secret key; no clip is made before."""
     challenge: Challenge | None = None
+    """The open challenge, if any."""
     following: str | None = None
-    """The key that will take the place of ``recipient`` once it is confirmed."""
+    """The key that replaces ``recipient`` once it is confirmed."""
     retired: tuple[str, ...] = ()
-    """Keys that were active before: nothing new is sealed to them, what was is still hers."""
+    """Keys that were active before: no new clip is sealed to them, older ones still are."""
 
     @property
     def okey(self) -> str:
-        """The fingerprint of her key."""
+        """Fingerprint of the active key."""
         return keys.owner_id(self.recipient)
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """Every key to which her clips may be sealed, the active one first."""
+        """The keys to which this owner's clips may be sealed, the active one first."""
         return (self.recipient, *self.retired)
 
     @property
     def all_keys(self) -> tuple[str, ...]:
-        """Every key that is hers, and the one that follows: nobody else may have them."""
+        """The keys that no other owner may have: active, retired and following."""
         return self.recipients if self.following is None else (*self.recipients, self.following)
 
     def with_following(self, recipient: str) -> "Owner":
-        """Return her with the key that is to follow; an earlier challenge counts no more."""
+        """Return the owner with a following key; an open challenge is dropped."""
         return msgspec.structs.replace(self, following=recipient, challenge=None)
 
     def with_rotated_key(self) -> "Owner":
-        """Return her with the following key, if any, in place of hers, which is retired."""
+        """Return the owner with the following key, if any, active and the previous one retired."""
         if self.following is None:
             return self
         return msgspec.structs.replace(
@@ -77,32 +81,32 @@ class Owner(Record, frozen=True, kw_only=True):
         )
 
     def with_challenge(self, answer: str, now_s: int) -> "Owner":
-        """Return her with a challenge in place of an earlier one; see ``Roster.with_challenge``.
+        """Return the owner with a new challenge; see ``Roster.with_challenge``.
 
         Raises:
-            EarmarkError: she is active already, and no key follows.
+            EarmarkError: the owner is active and has no following key.
         """
         self._check_unconfirmed()
         challenge = Challenge(sha256=_digest(answer), made_s=now_s, expires_s=now_s + CHALLENGE_S)
         return msgspec.structs.replace(self, challenge=challenge)
 
     def with_confirmation(self, answer: str, now_s: int) -> "Owner":
-        """Return her as she is after the right answer; see ``Roster.with_confirmation``.
+        """Return the owner after the right answer; see ``Roster.with_confirmation``.
 
         Raises:
-            EarmarkError: she is active already, was not challenged, is late, or is wrong.
+            EarmarkError: there is no open challenge, it has expired, or the answer is wrong.
         """
         self._check_unconfirmed()
-        again = f"ask anew: earmark owner challenge {self.name}"
+        hint = f"make a challenge: earmark owner challenge {self.name}"
         challenge = self.challenge
         if challenge is None:
-            raise EarmarkError(f"{self.name} was not challenged", again)
+            raise EarmarkError(f"{self.name} has no open challenge", hint)
         if not challenge.made_s <= now_s < challenge.expires_s:
-            raise EarmarkError(f"the challenge for {self.name} has expired", again)
+            raise EarmarkError(f"the challenge for {self.name} has expired", hint)
         if not digests.compare_digests(_digest(answer.strip()).encode(), challenge.sha256.encode()):
             raise EarmarkError(
                 f"this is not the answer to the last challenge for {self.name}",
-                f"the newest one counts: earmark owner challenge {self.name}"
+                f"decrypt the newest one: earmark owner challenge {self.name}"
                 f" | age -d -i {self.name}.key",
             )
         if self.following is not None:
@@ -111,19 +115,20 @@ class Owner(Record, frozen=True, kw_only=True):
 
     def _check_unconfirmed(self) -> None:
         if self.active and self.following is None:
-            raise EarmarkError(f"{self.name} is confirmed already")
+            raise EarmarkError(f"{self.name} is already confirmed")
 
 
 class Device(Record, frozen=True, kw_only=True):
-    """A speaker whose signature the archive believes."""
+    """A speaker whose envelopes the archive accepts."""
 
     name: ShortName
+    """Short name."""
     key: str
-    """Its public key, ``ed25519:…``."""
+    """Public key, ``ed25519:…``."""
 
     @property
     def dkey(self) -> str:
-        """The fingerprint of its key."""
+        """Fingerprint of the key."""
         return keys.device_id(keys.parse_device(self.key))
 
 

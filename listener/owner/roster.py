@@ -1,8 +1,7 @@
-"""Who belongs here: owners with their public keys, and the devices that may sign. Pure.
+"""The roster: the household's owners with their public keys, and its devices. Pure.
 
-A roster never changes; each edit returns a new one. Time is handed in as seconds since 1970.
-
-The roster's file: JSON, read as if anybody had written it. Pure.
+A roster is immutable; each edit returns a new one. Times are in seconds since 1970. `parse` and
+`render` read and write its file, which is JSON; `parse` accepts bytes from anywhere.
 """
 
 from collections.abc import Iterable
@@ -17,7 +16,9 @@ from listener.errors import ConfigError, UsageError
 from listener.owner.records import Device, Owner, Record
 
 ARCHIVE: Final = "archive"
-"""No device's name: the archive speaks as it where devices speak."""
+"""Reserved name: the archive uses it in topics where devices use their own."""
+
+ROSTER_LIMIT_BYTES: Final = 4 << 20
 
 _Named = TypeVar("_Named", Owner, Device)
 
@@ -25,7 +26,7 @@ _Named = TypeVar("_Named", Owner, Device)
 class Roster(Record, frozen=True, kw_only=True):
     """The household's owners and devices, each sorted by name.
 
-    Made by ``format.parse`` or by the edits of an empty one: no name and no key stands in it twice.
+    Made by `parse` or by edits of an empty roster, so no name and no key is in it twice.
     """
 
     v: Literal[1] = 1
@@ -40,7 +41,7 @@ class Roster(Record, frozen=True, kw_only=True):
         """Return the owner of this name, active or not.
 
         Raises:
-            UsageError: there is none; the hint says who is known.
+            UsageError: there is no such owner; the hint lists the known ones.
         """
         owner = self.owner(name)
         if owner is None:
@@ -50,27 +51,27 @@ class Roster(Record, frozen=True, kw_only=True):
         return owner
 
     def active_owners(self) -> dict[str, str]:
-        """Return the recipient of each active owner by her name, as ``verify`` wants them."""
+        """Return the active public key of each active owner by name, as ``verify`` takes them."""
         return {owner.name: owner.recipient for owner in self.owners if owner.active}
 
     def owner_keys(self) -> dict[str, tuple[str, ...]]:
-        """Return all keys of each active owner, as ``verify`` wants them for what was sealed."""
+        """Return all public keys of each active owner by name, as ``verify`` takes them."""
         return {owner.name: owner.recipients for owner in self.owners if owner.active}
 
     def device_keys(self) -> dict[str, Ed25519PublicKey]:
-        """Return the key of each device by its name, as ``verify`` wants them."""
+        """Return the public key of each device by name, as ``verify`` takes them."""
         return {device.name: keys.parse_device(device.key) for device in self.devices}
 
     def with_owner(self, name: str, recipient: str) -> "Roster":
-        """Add an owner, inactive; adding her once more changes nothing.
+        """Add an inactive owner; adding the same owner again changes nothing.
 
         Args:
             name: 1 to 32 of a-z, 0-9 and the hyphen.
-            recipient: her public key.
+            recipient: public key, ``age1…``.
 
         Raises:
-            ConfigError: the key is none.
-            UsageError: the name is unfit, or the name or the key is taken.
+            ConfigError: the recipient is not an age public key.
+            UsageError: the name is not valid, or the name or the key is in use.
         """
         added = Owner(
             name=check_short_name(name, "an owner"), recipient=keys.parse_recipient(recipient)
@@ -81,109 +82,111 @@ class Roster(Record, frozen=True, kw_only=True):
         if known is not None:
             raise UsageError(
                 f"{name} has another key ({known.okey})",
-                f"earmark owner new-key {name} puts another in its place with proof of both;"
-                f" if it is lost, earmark owner forget {name} first",
+                f"replace it with proof of both keys: earmark owner new-key {name};"
+                f" if it is lost: earmark owner forget {name}",
             )
         self._check_free(added.recipient)
         return self._with_owners((*self.owners, added))
 
     def with_following(self, name: str, recipient: str) -> "Roster":
-        """Note the key that is to follow an owner's active one; nothing is sealed to it yet.
+        """Add the key that follows an owner's active one; no clip is sealed to it yet.
 
         Raises:
-            ConfigError: the key is none.
-            UsageError: there is no active owner of this name, or the key is somebody's already.
+            ConfigError: the recipient is not an age public key.
+            UsageError: there is no active owner of this name, or the key is in use.
         """
         owner = self.known_owner(name)
         if not owner.active:
-            raise UsageError(f"{name} has not confirmed her first key yet")
-        spelt = keys.parse_recipient(recipient)
-        if owner.following == spelt:
+            raise UsageError(f"{name} has not confirmed their first key")
+        following = keys.parse_recipient(recipient)
+        if owner.following == following:
             return self
-        self._check_free(spelt)
-        return self._replaced(owner.with_following(spelt))
+        self._check_free(following)
+        return self._replaced(owner.with_following(following))
 
     def with_new_key(self, name: str, recipient: str) -> "Roster":
-        """Put a key in place of an owner's active one, which is retired. Proof is the caller's.
+        """Replace an owner's active key, which is retired; the caller has checked the proof.
 
         Raises:
-            ConfigError: the key is none.
-            UsageError: there is no active owner of this name, or the key is somebody's already.
+            ConfigError: the recipient is not an age public key.
+            UsageError: there is no active owner of this name, or the key is in use.
         """
         owner = self.with_following(name, recipient).known_owner(name)
         return self._replaced(owner.with_rotated_key())
 
     def without_owner(self, name: str) -> "Roster":
-        """Forget an owner: no clip of hers is made or accepted any more.
+        """Remove an owner; no more clips are made or accepted for them.
 
         Raises:
-            UsageError: there is none of this name.
+            UsageError: there is no owner of this name.
         """
         self.known_owner(name)
         return self._with_owners(owner for owner in self.owners if owner.name != name)
 
     def with_challenge(self, name: str, answer: str, now_s: int) -> "Roster":
-        """Note a challenge for an owner, in place of an earlier one.
+        """Add a challenge for an owner; it replaces an earlier one.
 
         Args:
-            name: of an owner with a key that is to be confirmed.
-            answer: what decrypting the challenge will show her; only its hash is kept.
+            name: of an owner with an unconfirmed key.
+            answer: the plaintext of the challenge; only its hash is stored.
             now_s: seconds since 1970.
 
         Raises:
-            UsageError: there is none of this name.
-            EarmarkError: she is active already.
+            UsageError: there is no owner of this name.
+            EarmarkError: the owner has no unconfirmed key.
         """
         return self._replaced(self.known_owner(name).with_challenge(answer, now_s))
 
     def with_confirmation(self, name: str, answer: str, now_s: int) -> "Roster":
-        """Make an owner active, or her following key the active one: she answered her challenge.
+        """Check the answer to a challenge; make the owner, or their following key, active.
 
-        A clock that went back behind the challenge's making refuses too: nobody can say then how
-        old it is.
+        A clock that is before the time of the challenge is refused, too: the age of the challenge
+        is then unknown.
 
         Args:
-            name: of an owner with a key that is to be confirmed.
-            answer: what she read; white space around it does not count.
+            name: of an owner with an unconfirmed key.
+            answer: the owner's answer; surrounding white space is ignored.
             now_s: seconds since 1970.
 
         Raises:
-            UsageError: there is none of this name.
-            EarmarkError: she is active already, was not challenged, is late, or is wrong.
+            UsageError: there is no owner of this name.
+            EarmarkError: there is no open challenge, it has expired, or the answer is wrong.
         """
         return self._replaced(self.known_owner(name).with_confirmation(answer, now_s))
 
     def with_device(self, name: str, key: str) -> "Roster":
-        """Add a device; adding it once more changes nothing.
+        """Add a device; adding the same device again changes nothing.
 
         Args:
             name: 1 to 32 of a-z, 0-9 and the hyphen.
-            key: its public key, ``ed25519:…``.
+            key: public key, ``ed25519:…``.
 
         Raises:
-            ConfigError: the key is none.
-            UsageError: the name is unfit, or the name or the key is taken.
+            ConfigError: the key is not a device's public key.
+            UsageError: the name is not valid, or the name or the key is in use.
         """
         text = keys.device_text(keys.parse_device(key))
         if name == ARCHIVE:
-            raise UsageError(f"{name!r} is the archive's own name in topics", "choose another")
+            raise UsageError(
+                f"the name {name!r} is reserved for the archive", "choose another name"
+            )
         added = Device(name=check_short_name(name, "a device"), key=text)
         if added in self.devices:
             return self
         if any(other.name == name for other in self.devices):
             raise UsageError(
                 f"the device {name} has another key",
-                f"if it was made anew, earmark household forget-device {name} first",
+                f"if its key was replaced: earmark household forget-device {name}",
             )
         if any(other.key == text for other in self.devices):
-            raise UsageError("another device has this key", "each device makes its own")
+            raise UsageError("another device has this key", "use the key of this device")
         return self._with_devices((*self.devices, added))
 
     def without_device(self, name: str) -> "Roster":
-        """Forget a device: its signature counts no more.
+        """Remove a device; its envelopes are no longer accepted.
 
         Raises:
-            UsageError: there is none of this name.
+            UsageError: there is no device of this name.
         """
         if all(device.name != name for device in self.devices):
             raise UsageError(
@@ -192,14 +195,14 @@ class Roster(Record, frozen=True, kw_only=True):
         return self._with_devices(device for device in self.devices if device.name != name)
 
     def sorted(self) -> "Roster":
-        """Return it as its own edits leave it, so that a file edited by hand is like any other."""
+        """Return the roster sorted by name, as edits leave it; a file edited by hand may differ."""
         return Roster(owners=_sorted(self.owners), devices=_sorted(self.devices))
 
     def _check_free(self, recipient: str) -> None:
         if any(recipient in owner.all_keys for owner in self.owners):
             raise UsageError(
-                "another owner has this key, or she had it before",
-                "each owner makes her own with age-keygen: who shares a key shares every clip",
+                "this key is in use, or was used before",
+                "make a new key for this owner: age-keygen -o NAME.key",
             )
 
     def _replaced(self, owner: Owner) -> "Roster":
@@ -214,45 +217,33 @@ class Roster(Record, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, devices=_sorted(devices))
 
 
-def _sorted(records: Iterable[_Named]) -> tuple[_Named, ...]:
-    return tuple(sorted(records, key=lambda record: record.name))
-
-
-def _names(names: Iterable[str]) -> str:
-    return f"known: {', '.join(names) or 'none yet'}"
-
-
-ROSTER_LIMIT_BYTES: Final = 4 << 20
-
-
 def parse(data: bytes, source: str) -> Roster:
-    """Read a roster.
+    """Parse a roster file.
 
     Args:
-        data: any bytes at all.
-        source: where they came from, for messages.
+        data: JSON; any bytes are safe.
+        source: its name for messages.
 
     Raises:
-        ConfigError: they are no roster, or a name or a key stands in it twice, or is none. Nothing
-            else is ever raised.
+        ConfigError: the bytes are not a roster, or a name or a key is in it twice or is not valid.
+            Nothing else is raised.
     """
     hint = "restore it from a backup, or remove it and add owners and devices again"
     if len(data) > ROSTER_LIMIT_BYTES:
-        raise ConfigError(f"the roster {source} is too long to be one", hint)
+        raise ConfigError(f"the roster {source} is longer than {ROSTER_LIMIT_BYTES} bytes", hint)
     try:
         roster = msgspec.json.decode(data, type=Roster)
-        noted = [key for owner in roster.owners for key in owner.all_keys]
-        text = [keys.parse_recipient(key) for key in noted]
-        text += [keys.device_text(keys.parse_device(device.key)) for device in roster.devices]
+        stored = [key for owner in roster.owners for key in owner.all_keys]
+        canonical = [keys.parse_recipient(key) for key in stored]
+        canonical += [keys.device_text(keys.parse_device(device.key)) for device in roster.devices]
     except (ValueError, RecursionError, ConfigError) as error:
         raise ConfigError(f"the roster {source} is damaged", hint) from error
-    spelt = [*noted]
-    spelt += [device.key for device in roster.devices]
+    stored += [device.key for device in roster.devices]
     owner_names = {owner.name for owner in roster.owners}
     device_names = {device.name for device in roster.devices}
     if (
-        text != spelt
-        or len(set(text)) < len(text)
+        canonical != stored
+        or len(set(canonical)) < len(canonical)
         or len(owner_names) < len(roster.owners)
         or len(device_names) < len(roster.devices)
     ):
@@ -261,5 +252,14 @@ def parse(data: bytes, source: str) -> Roster:
 
 
 def render(roster: Roster) -> bytes:
-    """Write a roster as ``parse`` reads it: JSON, indented for people."""
+    """Return the roster file: indented JSON, as ``parse`` reads it."""
     return msgspec.json.format(msgspec.json.encode(roster), indent=2) + b"\n"
+
+
+def _sorted(records: Iterable[_Named]) -> tuple[_Named, ...]:
+    return tuple(sorted(records, key=lambda record: record.name))
+
+
+def _names(names: Iterable[str]) -> str:
+    known = ", ".join(names)
+    return f"use one of: {known}" if known else "add one first"

@@ -1,1 +1,1 @@
-"""What a release is, and what becomes of one that is installed. Pure."""
+"""The release file, version order, and the state of an update. Pure."""

@@ -5,10 +5,10 @@
     line 1  EARMARK-RELEASE/1
     line 2  manifest, canonical JSON
     line 3  base64 Ed25519 signature by a release key over lines 1 and 2, newlines included
-    rest    the parts, one after the other, in the manifest's order and sizes; nothing after them
+    rest    the parts, concatenated in the manifest's order and sizes; nothing after them
 
-Nothing of a file is looked at before its signature: the one thing done with line 2 until then is
-to find its end.
+The signature is verified before the manifest is parsed: until then line 2 is only searched for its
+end.
 """
 
 import base64
@@ -28,24 +28,25 @@ from listener.release.versions import Summary, Version, version_key
 MAGIC: Final = b"EARMARK-RELEASE/1\n"
 MANIFEST_LIMIT_BYTES: Final = 256 << 10
 SIGNATURE_BYTES: Final = 88
-"""Of base64."""
+"""Length of the signature in base64."""
 HEAD_LIMIT_BYTES: Final = len(MAGIC) + MANIFEST_LIMIT_BYTES + SIGNATURE_BYTES + 2
-"""So much of a file holds all of its first three lines."""
+"""Upper limit of the first three lines."""
 MAKER: Final = "make-environment"
-"""The part that makes an environment of the others."""
+"""Name of the part that builds an environment from the other parts."""
 
 _PART_NAME: Final = (
     rf"^({MAKER}|wheels/[A-Za-z0-9][A-Za-z0-9._+-]{{0,199}}\.whl"
     r"|lock/[a-z0-9][a-z0-9._-]{0,63}\.txt)\Z"
 )
-_CAN_BE_PART: Final = re.compile(_PART_NAME)
+_PART_NAME_PATTERN: Final = re.compile(_PART_NAME)
+_AGAIN: Final = "download it again"
 
 Python = Annotated[str, Meta(pattern=r"^3\.[1-9][0-9]?\Z")]
 Machine = Literal["aarch64", "x86_64"]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One file of a release."""
+    """A file in a release."""
 
     name: Annotated[str, Meta(pattern=_PART_NAME)]
     bytes: Annotated[int, Meta(ge=1, le=1 << 30)]
@@ -53,7 +54,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is signed."""
+    """The signed description of a release."""
 
     v: Literal[1] = 1
     version: Version
@@ -62,18 +63,18 @@ class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     machine: Machine
     pythons: Annotated[tuple[Python, ...], Meta(min_length=1, max_length=8)]
     summary: Summary = ""
-    """What is new, in one line, for people."""
+    """Summary of the changes, one line."""
     parts: Annotated[tuple[Part, ...], Meta(min_length=1, max_length=500)]
 
     @property
     def total_bytes(self) -> int:
-        """Of all parts."""
+        """Total size of the parts, in bytes."""
         return sum(part.bytes for part in self.parts)
 
 
 def is_valid_part_name(name: str) -> bool:
-    """Say whether a part may be called so."""
-    return _CAN_BE_PART.match(name) is not None
+    """Return whether a part may have this name."""
+    return _PART_NAME_PATTERN.match(name) is not None
 
 
 def sign(manifest: ReleaseManifest, key: Ed25519PrivateKey) -> bytes:
@@ -90,38 +91,39 @@ def sign(manifest: ReleaseManifest, key: Ed25519PrivateKey) -> bytes:
 
 
 def parse(data: bytes, trusted: Iterable[Ed25519PublicKey]) -> tuple[ReleaseManifest, int]:
-    """Read the first three lines of a release file.
+    """Parse and verify the first three lines of a release file.
 
     Args:
-        data: the beginning of a file of any origin, at least ``HEAD_LIMIT_BYTES`` of it where it
-            has as many.
-        trusted: the release keys.
+        data: the first ``HEAD_LIMIT_BYTES`` of the file, or all of a shorter one; any bytes are
+            safe.
+        trusted: public release keys.
 
     Returns:
-        The manifest, and where in the file the parts begin.
+        The manifest, and the offset of the parts in bytes.
 
     Raises:
-        BadRelease: it is no release, or none of these keys signed it. Nothing else is raised.
+        BadRelease: the bytes are not a release, or none of these keys signed it. Nothing else is
+            raised.
     """
     if not data.startswith(MAGIC):
-        raise BadRelease("this is no release of Earmark")
+        raise BadRelease("this is not a release of Earmark")
     end = data.find(b"\n", len(MAGIC), len(MAGIC) + MANIFEST_LIMIT_BYTES + 1)
     start = end + 1 + SIGNATURE_BYTES + 1
     if end < 0 or len(data) < start or data[start - 1 : start] != b"\n":
-        raise BadRelease("this release is cut off or damaged", _AGAIN)
+        raise BadRelease("this release is truncated or damaged", _AGAIN)
     _check_signature(data[: end + 1], data[end + 1 : start - 1], trusted)
     try:
         manifest = msgspec.json.decode(data[len(MAGIC) : end], type=ReleaseManifest)
     except (ValueError, RecursionError) as error:
         raise BadRelease(
-            "this release is signed, and says what this version does not understand",
-            "install the versions between first, in their order",
+            "the manifest of this release is not one that this version can read",
+            "install the versions in between first, oldest first",
         ) from error
     names = [part.name for part in manifest.parts]
     if len(set(names)) < len(names) or MAKER not in names:
-        raise BadRelease("this release names a part twice, or lacks one")
+        raise BadRelease("this release lists a part twice, or lacks a part")
     if version_key(manifest.least) > version_key(manifest.version):
-        raise BadRelease("this release can follow no version before it")
+        raise BadRelease("the oldest version that this release replaces is newer than itself")
     return manifest, start
 
 
@@ -129,7 +131,7 @@ def _check_signature(signed: bytes, signature: bytes, trusted: Iterable[Ed25519P
     try:
         raw = base64.b64decode(signature, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadRelease("this release is cut off or damaged", _AGAIN) from error
+        raise BadRelease("this release is truncated or damaged", _AGAIN) from error
     for key in trusted:
         try:
             key.verify(raw, signed)
@@ -137,9 +139,6 @@ def _check_signature(signed: bytes, signature: bytes, trusted: Iterable[Ed25519P
             continue
         return
     raise BadRelease(
-        "no release key that is pinned here signed this",
-        "it is damaged or somebody else's; nothing of it was looked at",
+        "no pinned release key signed this release",
+        "download it again; compare its key with update.keys",
     )
-
-
-_AGAIN: Final = "fetch it again"

@@ -1,7 +1,7 @@
-"""How far an update has come, written down before each step, so that a power cut loses nothing.
+"""State of an update on disk, written before each step, so that it survives a power cut.
 
-The journal is one small JSON file beside the versions. It is read by the version that began the
-update, and by ``send``, which may be of the version after: what it does not understand is nothing.
+The journal is a small JSON file beside the versions. The version that began the update reads it,
+and so does ``send``, which may be of the next version: unknown fields are ignored.
 """
 
 from typing import Annotated, Final, Literal
@@ -20,50 +20,50 @@ Reason = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
 
 class FailedUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """The last update, where it did not stay."""
+    """The last update, if it was rolled back."""
 
     version: Version
     reason: Reason
 
 
 class UpdateState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the disk must remember."""
+    """The state of an update."""
 
     v: Literal[1] = 1
     phase: Phase = "idle"
     target: Version | None = None
-    """What is being installed; None while nothing is."""
+    """Version being installed; None if there is none."""
     previous: Version | None = None
-    """What to go back to."""
+    """Version to roll back to."""
     highest: Version | None = None
-    """The newest that ever proved itself here: nothing older comes after it unasked."""
+    """Newest version that passed its trial here; older ones are installed only on request."""
     failed: FailedUpdate | None = None
     summary: Summary = ""
-    """Of ``target`` or ``failed``."""
+    """Summary of ``target`` or ``failed``."""
 
     @property
     def is_in_progress(self) -> bool:
-        """Whether an update was begun and not ended."""
+        """True between the start and the end of an update."""
         return self.phase != "idle"
 
     def begin(self, target: str, previous: str, summary: str) -> "UpdateState":
-        """Note that a release is being unpacked."""
+        """Return the state while a release is unpacked."""
         return msgspec.structs.replace(
             self, phase="staging", target=target, previous=previous, summary=summary, failed=None
         )
 
     def advance(self, phase: Phase) -> "UpdateState":
-        """Note the next step."""
+        """Return the state in the next phase."""
         return msgspec.structs.replace(self, phase=phase)
 
     def confirm(self, highest: str) -> "UpdateState":
-        """Note that the new version proved itself."""
+        """Return the state after the new version passed its trial."""
         return msgspec.structs.replace(
             self, phase="idle", target=None, highest=highest, failed=None, summary=""
         )
 
     def roll_back(self, reason: str) -> "UpdateState":
-        """Note that it did not, and that the previous one is in its place again."""
+        """Return the state after a rollback to the previous version."""
         failed = (
             None if self.target is None else FailedUpdate(version=self.target, reason=reason[:255])
         )
@@ -73,45 +73,48 @@ class UpdateState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class VersionReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a household is told of a speaker's version."""
+    """The version of a speaker, as it is published to the household."""
 
     installed: str
+    """The running version."""
     latest: str
-    """The newest that was offered here; equal to ``installed`` where there is no other."""
+    """Newest version offered here; ``installed`` if there is no other."""
     in_progress: bool = False
+    """True while an update runs."""
     summary: str = ""
+    """Summary of ``latest``."""
 
 
 def parse(data: bytes, source: str) -> UpdateState:
-    """Read a journal.
+    """Parse a journal.
 
     Args:
-        data: any bytes at all.
-        source: where they came from, for messages.
+        data: any bytes are safe.
+        source: its name for messages.
 
     Raises:
-        ConfigError: they are none. Nothing else is raised.
+        ConfigError: the bytes are not a journal. Nothing else is raised.
     """
     try:
         return _decode(data)
     except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"the update's journal {source} is damaged",
-            "look where current points to beside it, then remove the journal",
+            "check the version that the link current points to, then remove the journal",
         ) from error
 
 
 def render(journal: UpdateState) -> bytes:
-    """Write a journal as ``parse`` reads it."""
+    """Return the journal file, as ``parse`` reads it."""
     return msgspec.json.encode(journal) + b"\n"
 
 
 def report_version(installed: str, data: bytes | None) -> VersionReport:
-    """Return what to tell of a version.
+    """Return the report of a speaker's version.
 
     Args:
-        installed: the version that runs.
-        data: of the journal; None where there is none. A damaged one tells nothing.
+        installed: the running version.
+        data: the journal; None if there is none. A damaged one is ignored.
     """
     try:
         journal = UpdateState() if data is None else parse(data, FILE)
@@ -133,7 +136,7 @@ def report_version(installed: str, data: bytes | None) -> VersionReport:
 def _decode(data: bytes) -> UpdateState:
     if len(data) > LIMIT_BYTES:
         raise ValueError("too long")
-    found = msgspec.json.decode(data, type=UpdateState)
-    if found.is_in_progress and (found.target is None or found.previous is None):
-        raise ValueError("from where to where")
-    return found
+    state = msgspec.json.decode(data, type=UpdateState)
+    if state.is_in_progress and (state.target is None or state.previous is None):
+        raise ValueError("an update without target or previous version")
+    return state

@@ -1,6 +1,6 @@
-"""What versions are called, and which is newer.
+"""Versions and their order.
 
-Apart from the release file, so that who only tells a version loads nothing that checks signatures.
+Separate from the release file, so that ``send`` reads a version without loading cryptography.
 """
 
 from typing import Annotated
@@ -9,13 +9,13 @@ import msgspec
 from msgspec import Meta
 
 Version = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,4})(\.(0|[1-9][0-9]{0,4})){2}\Z")]
-"""Three numbers with points between: 1.20.3."""
+"""Three numbers separated by points: 1.20.3."""
 Summary = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-"""What is new, in one line."""
+"""Summary of the changes, one line."""
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """Return what versions are compared by.
+    """Return the sort key of a version.
 
     Args:
         version: as ``Version``; anything else sorts before every version.
@@ -27,7 +27,7 @@ def version_key(version: str) -> tuple[int, ...]:
 
 
 def is_version(text: str) -> bool:
-    """Say whether a text is a version."""
+    """Return whether a text is a version."""
     try:
         msgspec.convert(text, Version)
     except msgspec.ValidationError:

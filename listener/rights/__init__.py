@@ -1,1 +1,1 @@
-"""What an owner asks, what she is given in writing, and how she checks it. Pure, for both sides."""
+"""Owners' requests to the archive, signed receipts and the chained access log; for both sides."""

@@ -1,7 +1,8 @@
-"""The access log as a chain: each row's hash holds the one before it. Pure, for both sides.
+"""Hash chain of the access log: each row's hash covers the hash before it. Pure, for both sides.
 
-A row has a body, which is for those it concerns, and the body's hash, which is for everyone. So an
-owner recomputes the whole chain and reads her own rows; a salt keeps the others from being guessed.
+A row has a body, which only the owners it concerns receive, and the body's hash, which every owner
+receives. So an owner can recompute the whole chain and read their own rows; a salt in each body
+prevents guessing the others.
 """
 
 import hashlib
@@ -22,29 +23,35 @@ Outcome = Literal["done", "refused", "crossed", "not-hers", "failed"]
 
 
 class LogBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one row says: who, what, when and how it ended; never a clip, never a sound."""
+    """The content of a row: owner, operation, time and outcome; no clip and no audio."""
 
     n: Annotated[int, Meta(ge=1)]
+    """Number of the row, from 1."""
     t: Moment
+    """Time, UTC."""
     owner: ShortName
+    """The owner whom the row concerns."""
     other: ShortName | None = None
-    """The second owner whom it concerns."""
+    """A second owner whom the row concerns."""
     op: Annotated[str, Meta(pattern=r"^[a-z-]{1,16}\Z")]
+    """Name of the operation."""
     outcome: Outcome
+    """Outcome of the operation."""
     okey: KeyId | None = None
-    """The key that proved the request; None where nothing was proved."""
+    """Fingerprint of the key that proved the request; None if none did."""
     count: Annotated[int, Meta(ge=0)] = 0
-    """How many clips, or refused answers."""
+    """Number of clips, or of refused answers."""
     request_sha256: Sha256 | None = None
+    """SHA-256 of the request in canonical JSON."""
     salt: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
     def canonical(self) -> bytes:
-        """Spell it: keys sorted, no spaces, every field."""
+        """Return canonical JSON: sorted keys, no spaces, every field."""
         return msgspec.json.encode(self, order="sorted")
 
 
 class LogHead(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the chain ended at some time: whoever holds one notices a log without it."""
+    """The end of the chain at some time; its holder detects a log that lacks it."""
 
     n: Annotated[int, Meta(ge=0)]
     hash: Sha256
@@ -52,26 +59,29 @@ class LogHead(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """A row as somebody received it: with its body, or with the body's hash alone."""
+    """A row as an owner receives it: with its body, or with the body's hash only."""
 
     n: int
+    """Number of the row, from 1."""
     body_sha256: str
+    """SHA-256 of the body in canonical JSON."""
     hash: str | None = None
-    """What it is said to be."""
+    """The claimed hash of the row."""
     body: LogBody | None = None
+    """The body, if the row concerns the receiver."""
 
 
 class BrokenChain(EarmarkError):
-    """The chain is not what was written. Its message names the first wrong row.
+    """The log differs from what was written; the message names the first wrong row.
 
     Attributes:
-        n: the number of that row.
+        n: number of that row.
     """
 
     def __init__(self, n: int, why: str) -> None:
         super().__init__(
             f"the access log is wrong at row {n}: {why}",
-            "keep it, and the receipts: somebody changed the log after it was written",
+            "keep the log and the receipts as evidence: the log was changed after it was written",
         )
         self.n = n
 
@@ -80,48 +90,48 @@ def row_hash(n: int, before: str, body_sha256: str) -> str:
     """Return the hash of row ``n``.
 
     Args:
-        n: from 1 on.
-        before: the hash of the row before, or ``ORIGIN``.
-        body_sha256: of the row's canonical body.
+        n: number of the row, from 1.
+        before: hash of the previous row, or ``ORIGIN``.
+        body_sha256: SHA-256 of the canonical body.
     """
     return hashlib.sha256(f"{n}:{before}:{body_sha256}".encode()).hexdigest()
 
 
 def parse_row(fields: Mapping[str, Any]) -> LogRow:
-    """Read one row of the JSON that ``log`` and an export carry.
+    """Parse a row of the JSON that ``log`` and an export contain.
 
     Raises:
-        Broken: it is none, or its body is not spelled as it was written.
+        BrokenChain: the fields are not a row.
     """
     n = fields.get("n")
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise BrokenChain(0, "a row without a number")
+        raise BrokenChain(0, "a row has no number")
     try:
-        said = msgspec.convert(fields.get("hash"), Sha256)
+        claimed = msgspec.convert(fields.get("hash"), Sha256)
         if "body" not in fields:
-            return LogRow(n, msgspec.convert(fields.get("body_sha256"), Sha256), said)
+            return LogRow(n, msgspec.convert(fields.get("body_sha256"), Sha256), claimed)
         body = msgspec.convert(fields["body"], LogBody)
     except msgspec.ValidationError as error:
-        raise BrokenChain(n, "it is no row") from error
+        raise BrokenChain(n, "it is not a valid row") from error
     if body.n != n:
-        raise BrokenChain(n, "it carries another number inside")
-    return LogRow(n, hashlib.sha256(body.canonical()).hexdigest(), said, body)
+        raise BrokenChain(n, "its body has another number")
+    return LogRow(n, hashlib.sha256(body.canonical()).hexdigest(), claimed, body)
 
 
 def verify_chain(
     rows: Iterable[LogRow], heads: Iterable[LogHead] = (), *, before: LogHead | None = None
 ) -> LogHead:
-    """Recompute the chain and return where it ends.
+    """Recompute the chain and return its head.
 
     Args:
-        rows: in order; each is looked at once.
-        heads: every head that is known from elsewhere: receipts, the published one.
-        before: the head that the first row follows; none for a log from its beginning.
+        rows: rows in order; iterated once.
+        heads: heads known from other sources: receipts, the published head.
+        before: head that the first row follows; None for a log from its start.
 
     Raises:
-        Broken: a row is missing or doubled, or the chain does not pass through a known head. A
-            rewritten row shows at its own hash; where all hashes behind it were made anew too, at
-            the first known head behind it.
+        BrokenChain: a row is missing or doubled, or the chain lacks a known head. A changed row is
+            detected by its own hash; if all later hashes were recomputed, too, by the first known
+            head after it.
     """
     known: dict[int, str] = {}
     for head in heads:
@@ -133,9 +143,9 @@ def verify_chain(
             raise BrokenChain(end.n + 1, "it is missing")
         end = LogHead(n=row.n, hash=row_hash(row.n, end.hash, row.body_sha256))
         if row.hash not in {None, end.hash}:
-            raise BrokenChain(row.n, "its hash is not that of its content and the row before")
+            raise BrokenChain(row.n, "its hash differs from that of its content and the row before")
         if known.get(row.n, end.hash) != end.hash:
-            raise BrokenChain(row.n, "it does not lead to the head that was published for it")
+            raise BrokenChain(row.n, "its hash differs from the published head")
     if late := [n for n in known if n > end.n]:
-        raise BrokenChain(end.n + 1, f"it is missing, and {max(late)} rows were published")
+        raise BrokenChain(end.n + 1, f"it is missing; the published head is row {max(late)}")
     return end

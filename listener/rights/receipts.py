@@ -1,6 +1,6 @@
-"""What the archive signs: receipts for what it did, and the head of its log. Pure, both sides.
+"""Signed statements of the archive: receipts and heads of its log. Pure, for both sides.
 
-The signature is over canonical JSON, as everywhere here, so ``jq -cjS`` and ``openssl`` check it.
+The Ed25519 signature is over canonical JSON, so that ``jq -cjS`` and ``openssl`` can verify it.
 """
 
 import base64
@@ -22,7 +22,7 @@ _ArchiveKey = Annotated[str, Meta(max_length=64)]
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the archive says it did for an owner."""
+    """A receipt: the archive's signed statement of what it did for an owner."""
 
     v: Literal[1] = 1
     kind: Literal["erase", "export"]
@@ -30,17 +30,17 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     t: Moment
     request_sha256: Sha256
     clips: tuple[ClipId, ...] = ()
-    """For ``erase``: the ids that went."""
+    """Ids of the erased clips, for ``erase``."""
     count: Annotated[int, Meta(ge=0)]
     manifest_sha256: Sha256 | None = None
-    """For ``export``: of the list that lies beside it."""
+    """SHA-256 of the exported manifest, for ``export``."""
     head: LogHead
-    """Where the log ended with this request's row in it."""
+    """Head of the log after this request's row."""
     archive: _ArchiveKey
 
 
 class SignedHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the log ends, for everyone to hold."""
+    """The head of the log as the archive publishes it."""
 
     kind: Literal["head"] = "head"
     n: Annotated[int, Meta(ge=0)]
@@ -49,63 +49,63 @@ class SignedHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     archive: _ArchiveKey
 
     def unsigned(self) -> LogHead:
-        """Return it without who says so."""
+        """Return the head without time and archive."""
         return LogHead(n=self.n, hash=self.hash)
 
 
 class BadSignature(EarmarkError):
-    """It is not what this archive signed: believe nothing of it."""
-
-
-def sign(what: Receipt | SignedHead, key: Ed25519PrivateKey) -> dict[str, Any]:
-    """Return JSON's fields with the signature beside them."""
-    name = "receipt" if isinstance(what, Receipt) else "head"
-    signature = base64.b64encode(key.sign(canonical(what))).decode("ascii")
-    return {name: msgspec.to_builtins(what), "signature": signature}
-
-
-def canonical(what: Receipt | SignedHead) -> bytes:
-    """Return the bytes that are signed."""
-    return msgspec.json.encode(what, order="sorted")
-
-
-def parse_receipt(data: bytes, key: Ed25519PublicKey) -> Receipt:
-    """Read and check a receipt.
-
-    Args:
-        data: JSON with ``receipt`` and ``signature``.
-        key: the archive's, known from elsewhere.
-
-    Raises:
-        Forged: it is none, or another key signed it.
-    """
-    return _parse(data, "receipt", Receipt, key)
-
-
-def parse_head(data: bytes, key: Ed25519PublicKey) -> SignedHead:
-    """Read and check a published head; see ``parse_receipt``.
-
-    Raises:
-        Forged: it is none, or another key signed it.
-    """
-    return _parse(data, "head", SignedHead, key)
+    """A statement without a valid signature of this archive; use nothing of it."""
 
 
 _Signed = TypeVar("_Signed", Receipt, SignedHead)
 
 
+def sign(statement: Receipt | SignedHead, key: Ed25519PrivateKey) -> dict[str, Any]:
+    """Return the fields of the JSON message: the statement and its signature."""
+    name = "receipt" if isinstance(statement, Receipt) else "head"
+    signature = base64.b64encode(key.sign(canonical(statement))).decode("ascii")
+    return {name: msgspec.to_builtins(statement), "signature": signature}
+
+
+def canonical(statement: Receipt | SignedHead) -> bytes:
+    """Return the signed bytes: canonical JSON."""
+    return msgspec.json.encode(statement, order="sorted")
+
+
+def parse_receipt(data: bytes, key: Ed25519PublicKey) -> Receipt:
+    """Parse and verify a receipt.
+
+    Args:
+        data: JSON with ``receipt`` and ``signature``; any bytes are safe.
+        key: public key of the archive, known from another source.
+
+    Raises:
+        BadSignature: the bytes are not a receipt, or another key signed it.
+    """
+    return _parse(data, "receipt", Receipt, key)
+
+
+def parse_head(data: bytes, key: Ed25519PublicKey) -> SignedHead:
+    """Parse and verify a published head; see ``parse_receipt``.
+
+    Raises:
+        BadSignature: the bytes are not a head, or another key signed it.
+    """
+    return _parse(data, "head", SignedHead, key)
+
+
 def _parse(data: bytes, name: str, kind: type[_Signed], key: Ed25519PublicKey) -> _Signed:
     if len(data) > _LONGEST_BYTES:
-        raise BadSignature(f"the {name} is too long to be one")
+        raise BadSignature(f"the {name} is longer than {_LONGEST_BYTES} bytes")
     try:
         fields = msgspec.json.decode(data, type=dict[str, Any])
-        what = msgspec.convert(fields.get(name), kind)
+        statement = msgspec.convert(fields.get(name), kind)
         signature = base64.b64decode(str(fields.get("signature")), validate=True)
-        if keys.parse_device(what.archive).public_bytes_raw() != key.public_bytes_raw():
-            raise BadSignature(f"the {name} is another archive's")
-        key.verify(signature, canonical(what))
+        if keys.parse_device(statement.archive).public_bytes_raw() != key.public_bytes_raw():
+            raise BadSignature(f"the {name} names another archive's key")
+        key.verify(signature, canonical(statement))
     except (ValueError, RecursionError, binascii.Error, ConfigError) as error:
-        raise BadSignature(f"this is no {name}") from error
+        raise BadSignature(f"this is not a valid {name}") from error
     except InvalidSignature as error:
-        raise BadSignature(f"the {name} was changed, or another archive signed it") from error
-    return what
+        raise BadSignature(f"the signature of the {name} is not valid") from error
+    return statement

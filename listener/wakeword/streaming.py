@@ -1,12 +1,11 @@
-"""openWakeWord's models, computed step by step: mel, embedding, heads.
+"""Streaming computation of openWakeWord's models: mel frames, embeddings, heads.
 
-Scores equal those of ``openwakeword.Model.predict`` 0.4.0 at every step from the first, its first
-five forced zeros included.
+`StreamingModel` gives the scores of ``openwakeword.Model.predict`` 0.4.0 at every step from the
+first, including its first five steps of zero.
 
-Whether a room is quiet: nothing rises above what it has sounded like lately.
-
-``docs/decisions/0006`` tells how the numbers below were found, and what they were tried on.
-Levels are in tenths of decibels like the mel frames: 0.6 is 6 dB.
+`EnergyGate` tells whether a room is quiet, so that a lazy model can put steps off: no band rises
+above the recent floor. ``docs/decisions/0006`` gives the measurements behind its constants. Levels
+are in tenths of decibels, as in mel frames: 0.6 is 6 dB.
 """
 
 from collections.abc import Sequence
@@ -19,37 +18,77 @@ from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.wakeword.embedding import RECEPTIVE_FRAMES, STEP_FRAMES, Embeddings
 from listener.wakeword.features import BANDS, Floats, Mel
 
+SILENT_FRAMES: Final = 5
+"""Frames at the start of a stream for which openWakeWord gives a score of 0."""
+LAZY_WINDOW_FRAMES: Final = 16
+"""Longest window of a head for which lazy steps are possible: 196 mel frames, just under 2 s."""
+FAINT_SCORE: Final = 0.02
+"""Score from which a room does not count as quiet."""
+
 _GROUPS: Final = 4
-"""The mel bands are averaged in groups: single bands of a steady noise jump by 10 dB and more."""
+"""Groups in which mel bands are averaged: a single band of steady noise varies by 10 dB."""
 _FRAMES: Final = 8
-"""What is compared are the loudest and the mean of the last 80 ms."""
+"""Mel frames whose maximum and mean are compared: 80 ms."""
 _PEAK_RISE: Final = 0.6
+"""Rise of the maximum above the floor that counts as loud: 6 dB."""
 _MEAN_RISE: Final = 0.4
+"""Rise of the mean above the floor that counts as loud: 4 dB."""
 _FLOOR_RISE_PER_FRAME: Final = 0.001
-"""How fast the floor follows a room that got louder: 1 dB per second; it falls at once."""
+"""Speed at which the floor rises: 1 dB per second; it falls at once."""
 _LOWEST_FLOOR: Final = -1.0
-"""Less than a single bit's noise: no floor is lower, or it would take minutes to come up again."""
+"""Lowest floor, below one bit of noise; from a lower one it would take minutes to rise."""
+
+
+class Head(Protocol):
+    """A wake-word network on a window of embeddings. Used by one thread at a time."""
+
+    def score(self, window: Floats) -> Floats:
+        """Return the outputs of the head.
+
+        Args:
+            window: the last embeddings, float32, shape (window_frames, 96).
+
+        Returns:
+            float32, shape (outputs,), 0 to 1; valid until the next call.
+        """
+
+    def wipe(self) -> None:
+        """Overwrite the copy of the last window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A wake word and its head."""
+
+    name: str
+    """Name of the model."""
+    head: Head
+    """The network."""
+    window_frames: int
+    """Embeddings in a window of the head."""
+    labels: tuple[tuple[int, str], ...] = ()
+    """Output and label, for a head with several; the word's score is that of its best label."""
 
 
 class EnergyGate:
-    """Follow the floor of each group of bands. Not safe for use by several threads."""
+    """Energy gate with a noise floor for each group of bands. Not safe for several threads."""
 
     def __init__(self, hop_frames: int) -> None:
-        """Prepare for steps of ``hop_frames`` mel frames, 8 or a divisor of it."""
+        """Allocate buffers for steps of ``hop_frames`` mel frames, 8 or a divisor of 8."""
         self._average = np.repeat(np.eye(_GROUPS, dtype=np.float32), BANDS // _GROUPS, axis=0)
         self._average /= BANDS // _GROUPS
         self._levels = np.empty((_FRAMES, _GROUPS), np.float32)
         self._parts = tuple(
             self._levels[first : first + hop_frames] for first in range(0, _FRAMES, hop_frames)
         )
-        # One row of peaks and one of sums, so that both become numbers in one go.
+        # One row of peaks and one of sums, so that one call converts both to Python floats.
         self._measures = np.empty((2, _GROUPS), np.float32)
         self._peaks, self._sums = self._measures
         self._climb = hop_frames * _FLOOR_RISE_PER_FRAME
         self.restart()
 
     def restart(self) -> None:
-        """Forget the room, and wipe it."""
+        """Overwrite all levels and start anew."""
         self._steps = 0
         self._peak_floor = [np.inf] * _GROUPS
         self._mean_floor = [np.inf] * _GROUPS
@@ -57,9 +96,12 @@ class EnergyGate:
         self._measures[:] = 0
 
     def is_loud(self, mel: Floats) -> bool:
-        """Take a step's mel frames, shape (hop_frames, 32); tell whether anything rose.
+        """Take the mel frames of a step; return whether a group rose above its floor.
 
-        The first frames count as loud: there is nothing yet to compare them with.
+        The first 80 ms count as loud, because there is no floor yet.
+
+        Args:
+            mel: float32, shape (hop_frames, 32).
         """
         np.matmul(mel, self._average, out=self._parts[self._steps % len(self._parts)])
         self._steps += 1
@@ -82,99 +124,66 @@ class EnergyGate:
         return loud
 
 
-SILENT_FRAMES: Final = 5
-"""openWakeWord gives no score in the first frames."""
-LAZY_WINDOW_FRAMES: Final = 16
-"""The longest window of a head that can wait: 196 mel frames, just under 2 s."""
-FAINT_SCORE: Final = 0.02
-"""A score from here on keeps the room from counting as quiet."""
-
-
-class Head(Protocol):
-    """The network that knows a word."""
-
-    def score(self, window: Floats) -> Floats:
-        """Return its outputs, shape (outputs,); valid until the next call.
-
-        Args:
-            window: the last embeddings, shape (window_frames, 96).
-        """
-
-    def wipe(self) -> None:
-        """Overwrite what is left of the last window."""
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A wake word and the head that knows it."""
-
-    name: str
-    head: Head
-    window_frames: int
-    """Embeddings that the head looks at."""
-    labels: tuple[tuple[int, str], ...] = ()
-    """Output and its label, where the head has several; the word scores as its best label."""
-
-
 class StreamingModel:
-    """Several words over one stream of embeddings.
+    """Scores of several words over one stream of audio.
 
-    Lazy, it only follows the mel frames while a room is quiet. A step is put off when neither its
-    sound nor anything that its scores depend on rose above the room's floor, and no score of that
-    time was worth mention; when something rises, the steps put off are computed from the mel
-    frames kept, so that caches and embeddings are exact from then on.
-    Not safe for use by several threads.
+    A lazy model computes only mel frames while a room is quiet. It puts a step off if nothing in
+    the receptive field of its scores rose above the noise floor, and no score in that time reached
+    `FAINT_SCORE`. When something rises, the model computes the steps that were put off from the
+    stored mel frames, so that caches and embeddings are exact from then on.
+    Implements `wakeword.detector.WakeModel`. Not safe for use by several threads.
     """
 
     def __init__(
         self, mel: Mel, embeddings: Embeddings, words: Sequence[Word], *, lazy: bool = False
     ) -> None:
-        """Prepare.
+        """Combine front end, embeddings and heads.
 
         Args:
-            mel: from sound to mel frames.
-            embeddings: from mel frames to embeddings.
-            words: the heads, in the order of the scores' columns.
-            lazy: put off steps in a quiet room. A head whose window is longer than
-                ``LAZY_WINDOW_FRAMES`` overrules it: what would have to be kept for it is older
-                than any sound may be.
+            mel: the mel front end.
+            embeddings: the embedding network and its ring buffer.
+            words: the heads, in the order of the columns of the scores.
+            lazy: put off steps in a quiet room. Ignored if a head's window is longer than
+                ``LAZY_WINDOW_FRAMES``: its mel frames would be older than any audio that is stored.
         """
         self._mel = mel
         self._embeddings = embeddings
         self.words = tuple(word.name for word in words)
-        """The wake words."""
+        """Names of the wake words."""
         self.columns = self.words + tuple(label for word in words for _, label in word.labels)
-        """What the columns of the scores are called."""
+        """Names of the columns of the scores: words, then labels."""
         self.steps_per_frame = FRAME_SAMPLES // mel.hop_samples
-        """1 at a hop of 80 ms, 2 at 40."""
+        """Steps in a frame: 1 at a hop of 80 ms, 2 at 40 ms."""
         self._heads: list[tuple[Head, int]] = []
         self._labels: list[tuple[list[int], slice] | None] = []
-        at = len(words)
+        column = len(words)
         for word in words:
             self._heads.append((word.head, word.window_frames))
             outputs = [output for output, _ in word.labels]
-            self._labels.append((outputs, slice(at, at + len(outputs))) if outputs else None)
-            at += len(outputs)
+            self._labels.append(
+                (outputs, slice(column, column + len(outputs))) if outputs else None
+            )
+            column += len(outputs)
         self._silent_steps = SILENT_FRAMES * self.steps_per_frame
         self._scores = np.zeros((self.steps_per_frame, len(self.columns)), np.float32)
         longest = max(word.window_frames for word in words)
         hop_frames = STEP_FRAMES // self.steps_per_frame
-        self._quiet = EnergyGate(hop_frames) if lazy and longest <= LAZY_WINDOW_FRAMES else None
-        # Every mel frame that a score depends on, in steps.
+        self._gate = EnergyGate(hop_frames) if lazy and longest <= LAZY_WINDOW_FRAMES else None
+        # Receptive field of a score, in steps.
         reach_steps = -(-(RECEPTIVE_FRAMES + (longest - 1) * STEP_FRAMES) // hop_frames)
-        kept_steps = reach_steps if self._quiet else 0
-        self._kept = np.zeros((kept_steps, hop_frames, BANDS), np.float32)
+        stored_steps = reach_steps if self._gate else 0
+        self._stored = np.zeros((stored_steps, hop_frames, BANDS), np.float32)
         self._steps = self._calm_steps = self._put_off_steps = 0
 
     def restart(self) -> None:
-        """Forget everything heard, and wipe it."""
+        """Overwrite all audio and features, and start anew."""
         self._mel.restart()
         self._embeddings.restart()
-        if self._quiet:
-            self._quiet.restart()
+        if self._gate:
+            self._gate.restart()
         for head, _ in self._heads:
             head.wipe()
-        self._kept[:] = 0
+        self._stored[:] = 0
         self._scores[:] = 0
         self._steps = self._calm_steps = self._put_off_steps = 0
 
@@ -185,40 +194,40 @@ class StreamingModel:
             mel = self._mel.step(samples[index * hop : (index + 1) * hop])
             scores = self._scores[index]
             self._steps += 1
-            if self._quiet is not None and self._can_defer(self._quiet, mel):
+            if self._gate is not None and self._can_defer(self._gate, mel):
                 scores[:] = np.nan
                 continue
             self._embeddings.step(mel)
             if self._steps > self._silent_steps:
                 self._score(scores)
-                if self._quiet is not None and scores.max() >= FAINT_SCORE:
+                if self._gate is not None and scores.max() >= FAINT_SCORE:
                     self._calm_steps = 0
         return self._scores
 
-    def _can_defer(self, quiet: EnergyGate, mel: Floats) -> bool:
-        """Tell whether this step can wait; if not, make good those that did."""
-        kept = self._kept
-        at = self._steps % len(kept)
-        np.copyto(kept[at], mel)
-        self._calm_steps = 0 if quiet.is_loud(mel) else self._calm_steps + 1
-        if self._calm_steps >= len(kept):
+    def _can_defer(self, gate: EnergyGate, mel: Floats) -> bool:
+        """Return whether this step can be put off; if not, compute the steps that were."""
+        stored = self._stored
+        newest = self._steps % len(stored)
+        np.copyto(stored[newest], mel)
+        self._calm_steps = 0 if gate.is_loud(mel) else self._calm_steps + 1
+        if self._calm_steps >= len(stored):
             self._put_off_steps += 1
             return True
         if self._put_off_steps:
-            # Steps before those that are kept have left every window by now.
-            for back in range(min(self._put_off_steps, len(kept) - 1), 0, -1):
-                self._embeddings.step(kept[at - back])
+            # Older steps are outside every window by now.
+            for back in range(min(self._put_off_steps, len(stored) - 1), 0, -1):
+                self._embeddings.step(stored[newest - back])
             self._put_off_steps = 0
         return False
 
     def _score(self, scores: Floats) -> None:
-        """Ask every head about the newest window."""
+        """Run every head on the newest window."""
         for column, (head, window_frames) in enumerate(self._heads):
             outputs = head.score(self._embeddings.window(window_frames))
             labels = self._labels[column]
             if labels is None:
                 scores[column] = outputs[0]
             else:
-                chosen, where = labels
-                scores[where] = outputs[chosen]
-                scores[column] = scores[where].max()
+                labelled, columns = labels
+                scores[columns] = outputs[labelled]
+                scores[column] = scores[columns].max()

@@ -1,14 +1,12 @@
-"""What a survey keeps of a room: scores, levels, gaps, times, and no sound. Pure.
+"""The trace of a survey: scores, levels, gaps and times of a room, without audio. Pure.
 
 A trace is JSON Lines with a closed schema: a line for each start (``opened``), for each stretch of
-sound of at most a minute (``heard``) and for each gap (``gap``). Every field is a number within
-bounds, a time, a hash or a short name; there is no field that could hold sound, and between two
-levels lie 2 s. ``docs/research/survey.md`` says what such a trace reveals; `tracer` makes
-its stretches.
+audio of at most a minute (``heard``) and for each gap (``gap``). Every field is a number within
+bounds, a time, a hash or a short name; no field can hold audio, and levels are means over 2 s.
+``docs/research/survey.md`` says what a trace reveals.
 
-Makes of sound and scores the stretches that a trace keeps of them. Pure.
-
-What is taken of a frame is its power, summed over 2 s with that of its neighbours: no sample stays.
+`TraceBuilder` makes the stretches from frames and scores. It takes only the power of a frame,
+summed over 2 s with that of its neighbours; it keeps no sample.
 """
 
 import math
@@ -25,13 +23,15 @@ from listener.config import Probability, ShortName
 from listener.wakeword.detector import NearMiss, Step, Wake
 
 LEVEL_FRAMES: Final = 25
-"""Frames that a level is the mean of: 2 s."""
+"""Frames over which a level is averaged: 2 s."""
 PART_FRAMES: Final = 30 * LEVEL_FRAMES
-"""Frames of the longest stretch: a minute."""
+"""Frames in the longest stretch: a minute."""
 LOWEST_LEVEL_DB: Final = -120
+"""Level of silence, in dB of full scale."""
 LONGEST_LINE_BYTES: Final = 1 << 16
 
 _HIGHEST_SAMPLE: Final = 9_999_999_999_999  # 19 years
+_FULL_SCALE: Final = 32_768.0
 
 Sample = Annotated[int, Meta(ge=0, le=_HIGHEST_SAMPLE)]
 Score = Annotated[float, Meta(ge=0, le=1)]
@@ -47,14 +47,14 @@ Monotonic = Annotated[float, Meta(ge=0, le=1e12)]
 class _TraceLine(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
 ):
-    """One line."""
+    """A line of a trace."""
 
 
 class TraceWord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One word, and the rule that the device judged it by."""
+    """A wake word and its rule on the device."""
 
     sha256: Hash
-    """Of the model's file."""
+    """SHA-256 of the model's file."""
     threshold: Score
     patience_steps: Annotated[int, Meta(ge=1, le=100)]
     refractory_samples: Sample
@@ -62,25 +62,25 @@ class TraceWord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class OpenedLine(_TraceLine, frozen=True, kw_only=True, tag="opened"):
-    """A survey began; the line of samples begins at 0."""
+    """The start of a survey; sample positions start at 0."""
 
     v: Literal[1] = 1
     device: ShortName
     run: Run
-    """Random: tells this start from every other."""
+    """Random id of this start."""
     earmark: Annotated[str, Meta(pattern=r"^[0-9A-Za-z.+-]{1,32}\Z")]
     utc: Utc
     monotonic_s: Monotonic
     step_samples: Annotated[int, Meta(ge=160, le=FRAME_SAMPLES)]
-    """From one score to the next."""
+    """Samples between scores."""
     floor: Probability
-    """Scores below it are not kept; nothing can be said of thresholds below it."""
+    """Lowest score that is stored, 0 to 1; thresholds below it cannot be evaluated."""
     lazy: bool
     words: Annotated[dict[ShortName, TraceWord], Meta(min_length=1, max_length=64)]
 
 
 class TraceDetection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A wake or a near miss, as the device saw it."""
+    """A wake or a near miss on the device."""
 
     kind: Literal["wake", "near_miss"]
     word: ShortName
@@ -89,38 +89,38 @@ class TraceDetection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class WordScores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The scores of one word at or above the floor."""
+    """Scores of one word at or above the floor."""
 
     steps: tuple[Annotated[int, Meta(ge=0, le=PART_FRAMES * 8)], ...]
-    """Which steps of the stretch, from 0; rising."""
+    """Indices of the steps in the stretch, from 0, rising."""
     scores: tuple[Score, ...]
-    """Of the same length; the shortest decimals that are the same float32."""
+    """Score of each of these steps: the shortest decimal of the float32."""
 
 
 class HeardLine(_TraceLine, frozen=True, kw_only=True, tag="heard"):
-    """A stretch of sound without a gap."""
+    """A stretch of audio without a gap."""
 
     first_sample: Sample
     end_sample: Sample
     utc: Utc
-    """When ``end_sample`` was heard."""
+    """Time of ``end_sample``."""
     monotonic_s: Monotonic
-    """The same by the clock that never goes back; other runs of the machine begin it anew."""
+    """The same by the monotonic clock, which restarts with the machine."""
     levels_db: Annotated[tuple[LevelDb, ...], Meta(max_length=PART_FRAMES // LEVEL_FRAMES)]
-    """Mean power of each 2 s, in whole decibels of full scale; the last may be of less."""
+    """Mean power of each 2 s, in whole dB of full scale; the last may cover less."""
     scores: dict[ShortName, WordScores]
-    """By word; one that never reached the floor is absent."""
+    """Scores by word; a word that never reached the floor is absent."""
     found: tuple[TraceDetection, ...]
 
 
 class GapLine(_TraceLine, frozen=True, kw_only=True, tag="gap"):
-    """A stretch without sound; every score begins anew after it."""
+    """A stretch without audio; the detector starts anew after it."""
 
     reason: GapReason
     first_sample: Sample
     length_samples: Sample
     utc: Utc
-    """When it ended, as far as this line says; the same gap may go on in the next line."""
+    """Time of its end; the gap may continue in the next line."""
     monotonic_s: Monotonic
 
 
@@ -128,15 +128,19 @@ Line = OpenedLine | HeardLine | GapLine
 
 
 def encode(line: Line) -> bytes:
-    """Return a line with its end."""
+    """Return the JSON of a line with its newline."""
     return msgspec.json.encode(line) + b"\n"
 
 
 def decode(data: bytes) -> Line:
-    """Read a line of any origin.
+    """Parse a line.
+
+    Args:
+        data: any bytes are safe.
 
     Raises:
-        ValueError: it is none, too long, or contradicts itself. Nothing else is raised.
+        ValueError: the bytes are not a line, too long, or contradict themselves. Nothing else is
+            raised.
     """
     if len(data) > LONGEST_LINE_BYTES:
         raise ValueError(f"longer than {LONGEST_LINE_BYTES} bytes")
@@ -146,68 +150,46 @@ def decode(data: bytes) -> Line:
         raise ValueError(f"not a line of a trace: {error}") from error
     parse_time(line.utc)
     if isinstance(line, HeardLine) and not _is_consistent(line):
-        raise ValueError("a stretch that contradicts itself")
+        raise ValueError("the fields of this line contradict each other")
     return line
 
 
 def parse_time(utc: str) -> datetime:
-    """Read a time of a trace.
+    """Parse a time in a trace.
 
     Raises:
-        ValueError: there is no such time.
+        ValueError: the time does not exist.
     """
     return datetime.fromisoformat(utc.removesuffix("Z")).replace(tzinfo=UTC)
 
 
 def format_time(time: datetime) -> str:
-    """Write a time as a trace has it."""
+    """Return a time in the format of a trace."""
     return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def shorten_score(score: float) -> float:
-    """Return the shortest decimal that is the same float32: half the length, and no rounding."""
+    """Return the shortest decimal that reads back as the same float32: half the length."""
     return float(np.format_float_positional(np.float32(score)))
 
 
 def line_start(line: HeardLine | GapLine) -> datetime:
-    """Return when the first sample of a line was heard, or missed."""
+    """Return the time of the first sample of a line."""
     if isinstance(line, HeardLine):
         return parse_time(line.utc) - _seconds(line.end_sample - line.first_sample)
     return parse_time(line.utc) - _seconds(line.length_samples)
 
 
-def _is_consistent(line: HeardLine) -> bool:
-    length = line.end_sample - line.first_sample
-    frames = length // FRAME_SAMPLES
-    return (
-        0 < frames <= PART_FRAMES
-        and length == frames * FRAME_SAMPLES
-        and len(line.levels_db) == -(-frames // LEVEL_FRAMES)
-        and all(
-            len(one.steps) == len(one.scores)
-            and all(a < b for a, b in zip(one.steps, one.steps[1:], strict=False))
-            for one in line.scores.values()
-        )
-    )
-
-
-def _seconds(samples: int) -> timedelta:
-    return timedelta(seconds=samples / SAMPLE_RATE_HZ)
-
-
-_FULL_SCALE: Final = 32_768.0
-
-
 class TraceBuilder:
-    """Sums up sound and scores, stretch by stretch; keeps no sample. One thread."""
+    """Builder of stretches from frames and scores. Not safe for use by several threads."""
 
     def __init__(self, words: Sequence[str], floor: float, step_samples: int) -> None:
-        """Begin.
+        """Start the first stretch.
 
         Args:
-            words: whose scores are kept.
-            floor: from which on they are kept, 0 to 1.
-            step_samples: from one score to the next.
+            words: names of the words whose scores are stored.
+            floor: lowest score that is stored, 0 to 1.
+            step_samples: samples between scores.
         """
         self._words = tuple(words)
         self._floor = floor
@@ -217,19 +199,19 @@ class TraceBuilder:
     def frame(
         self, frame: Frame, steps: Iterable[Step], detections: Iterable[Wake | NearMiss]
     ) -> None:
-        """Take a frame and what the detector made of it. A gap before it must have been taken.
+        """Add a frame and its detections; call `take` before a frame that follows a gap.
 
         Args:
-            frame: looked at for its power alone.
-            steps: of this frame.
-            detections: at this frame; a near miss may lie before it.
+            frame: only its power is used.
+            steps: steps of this frame.
+            detections: wakes and near misses at this frame; a near miss may be earlier.
         """
         if not self._frames:
             self._clear(frame.first_sample)
         if self._frames % LEVEL_FRAMES == 0:
             self._powers.append([])
-        loud = frame.samples.astype(np.float64)
-        self._powers[-1].append(float(np.dot(loud, loud)) / len(loud))
+        samples = frame.samples.astype(np.float64)
+        self._powers[-1].append(float(np.dot(samples, samples)) / len(samples))
         self._frames += 1
         for step in steps:
             place = (step.end_sample - self._first_sample) // self._step_samples - 1
@@ -252,15 +234,15 @@ class TraceBuilder:
 
     @property
     def is_full(self) -> bool:
-        """Whether a minute of sound waits to be taken."""
+        """True once the stretch has a minute of audio."""
         return self._frames >= PART_FRAMES
 
     def take(self, utc: datetime, monotonic_s: float) -> HeardLine | None:
-        """Return the stretch since the last one, if there is any, and begin a new one.
+        """Return the stretch since the previous one, if any, and start a new one.
 
         Args:
-            utc: now, when the last frame has just been heard.
-            monotonic_s: the same by the other clock.
+            utc: time of the end of the last frame.
+            monotonic_s: the same by the monotonic clock, in seconds.
         """
         if not self._frames:
             return None
@@ -289,6 +271,25 @@ class TraceBuilder:
 
 
 def _level_db(power: float) -> int:
-    """Return mean power in whole decibels of full scale."""
+    """Return mean power in whole dB of full scale."""
     lowest = 10 ** (LOWEST_LEVEL_DB / 10) * _FULL_SCALE**2
     return min(0, round(10 * math.log10(max(power, lowest) / _FULL_SCALE**2)))
+
+
+def _is_consistent(line: HeardLine) -> bool:
+    length = line.end_sample - line.first_sample
+    frames = length // FRAME_SAMPLES
+    return (
+        0 < frames <= PART_FRAMES
+        and length == frames * FRAME_SAMPLES
+        and len(line.levels_db) == -(-frames // LEVEL_FRAMES)
+        and all(
+            len(word.steps) == len(word.scores)
+            and all(a < b for a, b in zip(word.steps, word.steps[1:], strict=False))
+            for word in line.scores.values()
+        )
+    )
+
+
+def _seconds(samples: int) -> timedelta:
+    return timedelta(seconds=samples / SAMPLE_RATE_HZ)

@@ -33,7 +33,7 @@ class Writer:
     def output(self, source: str, name: str, shape: Sequence[int | str]) -> str:
         """Let ``source``, which the last node made, be an output, and be called so from now on."""
         if self._nodes[-1].output[0] != source:
-            raise ValueError("only the newest value becomes an output")
+            raise ValueError("only the newest value can become an output")
         self._nodes[-1].output[0] = name
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return name

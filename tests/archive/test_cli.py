@@ -163,7 +163,7 @@ def test_a_relabelled_copy_is_refused(
 
     assert archive(home, "open", str(copy), "--identity", str(identity)) == 1
 
-    assert "signature does not fit" in capsys.readouterr().err
+    assert "signature is not valid" in capsys.readouterr().err
 
 
 def test_existing_file_is_not_overwritten(

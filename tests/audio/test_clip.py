@@ -141,7 +141,7 @@ def test_without_a_free_buffer_there_is_no_clip() -> None:
 def test_two_clips_at_once_are_a_fault() -> None:
     scene = with_word()
 
-    with pytest.raises(ValueError, match="one clip at a time"):
+    with pytest.raises(ValueError, match="already being recorded"):
         scene.recorder.start(scene.ring.end_sample)
 
 

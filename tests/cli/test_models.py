@@ -212,12 +212,12 @@ def test_adding_the_same_file_again_is_harmless(
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no network"),
-        (b"\x08\x08 garbage", "no network"),
-        (head()[:1000], "no network"),
-        (head(outputs=7, last="Softmax"), "has 7 outputs"),
-        (head(last="Relu", bias=3.0), "which is not a probability"),
-        (head(last="Log"), "which is not a probability"),
+        (b"", "cannot be run by onnxruntime"),
+        (b"\x08\x08 garbage", "cannot be run by onnxruntime"),
+        (head()[:1000], "cannot be run by onnxruntime"),
+        (head(outputs=7, last="Softmax"), "gives 7 numbers"),
+        (head(last="Relu", bias=3.0), "which is no probability"),
+        (head(last="Log"), "which is no probability"),
         (bytes(LARGEST_FILE_BYTES + 1), "larger than 32 MiB"),
     ],
     ids=["empty", "garbage", "cut", "classes", "logit", "nan", "huge"],

@@ -82,9 +82,9 @@ def test_private_fields_that_would_be_refused_are_not_sealed(
 def test_a_label_and_a_key_that_disagree_are_not_sealed(
     bob: Identity, hall: Ed25519PrivateKey, sealing: Sealing
 ) -> None:
-    with pytest.raises(BadEnvelope, match="another owner's key"):
+    with pytest.raises(BadEnvelope, match="another key than the recipient's"):
         sealing(recipient=bob.recipient)
-    with pytest.raises(BadEnvelope, match="another device's key"):
+    with pytest.raises(BadEnvelope, match="another key than the device's"):
         sealing(device_key=hall)
 
 

@@ -58,7 +58,7 @@ def test_every_bit_of_the_ciphertext_counts(
     changed = bytearray(sealed)
     changed[position] ^= 1 << data.draw(st.integers(0, 7))
 
-    refused(bytes(changed), devices, owners, "not the one that was signed")
+    refused(bytes(changed), devices, owners, "differs from the signed one")
 
 
 def test_every_truncation_is_refused(sealed: bytes, devices: Devices, owners: Owners) -> None:
@@ -89,7 +89,7 @@ def test_relabelling_breaks_the_signature(
         other = canonical_json(msgspec.structs.replace(header, **label))
         relabelled = sealed.replace(canonical_json(header), other, 1)
 
-        refused(relabelled, devices, owners, "signature does not fit")
+        refused(relabelled, devices, owners, "signature is not valid")
 
 
 def test_only_the_device_it_names_can_have_signed_it(
@@ -101,7 +101,7 @@ def test_only_the_device_it_names_can_have_signed_it(
 ) -> None:
     forged = signed(header, lines(sealed)[4], hall)
 
-    refused(forged, devices, owners, "signature does not fit")
+    refused(forged, devices, owners, "signature is not valid")
 
 
 def test_a_device_nobody_added_is_not_believed(

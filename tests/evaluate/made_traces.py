@@ -10,7 +10,7 @@ from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Sound
 from listener.hear.survey import StreamClock, Survey, SystemClock
 from listener.storage.journal import Journal
 from listener.wakeword import trace
-from listener.wakeword.detector import Detector, Rule
+from listener.wakeword.detector import Rule, StreamDetector
 from listener.wakeword.features import Floats
 from listener.wakeword.trace import TraceBuilder
 
@@ -120,7 +120,7 @@ def write_trace(
         )
     )
     survey = Survey(
-        Detector(ToldModel(tuple(scores), rows), dict.fromkeys(scores, rule)),
+        StreamDetector(ToldModel(tuple(scores), rows), dict.fromkeys(scores, rule)),
         TraceBuilder(tuple(scores), floor, FRAME_SAMPLES),
         journal,
         StreamClock(StartClock(began), lambda: position),

@@ -21,14 +21,14 @@ def claimed(model: Model, **changes: Any) -> Model:  # noqa: ANN401 - any field
 def test_a_head_with_another_window_than_claimed_is_refused(catalogue: Catalogue) -> None:
     alexa = claimed(catalogue.load("alexa"), window_frames=22, input_shape=(1, 22, 96))
 
-    with pytest.raises(ModelRefused, match="looks at 16 embeddings, not at 22"):
+    with pytest.raises(ModelRefused, match="takes 16 embeddings, but its manifest says 22"):
         build_detector([alexa], catalogue.embedding(), WakeSettings())
 
 
 def test_several_outputs_need_labels(catalogue: Catalogue) -> None:
     timer = claimed(catalogue.load("timer"), labels={})
 
-    with pytest.raises(ModelRefused, match="tells 7 things apart"):
+    with pytest.raises(ModelRefused, match="has 7 outputs and no labels"):
         build_detector([timer], catalogue.embedding(), WakeSettings())
 
 

@@ -33,15 +33,15 @@ def test_only_the_newest_challenge_counts(ada: Owner) -> None:
 def test_an_answer_counts_once(ada: Owner) -> None:
     confirmed = ada.with_challenge("answer", NOON_S).with_confirmation("answer", NOON_S)
 
-    with pytest.raises(EarmarkError, match="confirmed already"):
+    with pytest.raises(EarmarkError, match="already confirmed"):
         confirmed.with_confirmation("answer", NOON_S)
-    with pytest.raises(EarmarkError, match="confirmed already"):
+    with pytest.raises(EarmarkError, match="already confirmed"):
         confirmed.with_challenge("again", NOON_S)
     assert b"answer" not in msgspec.json.encode(confirmed)
 
 
 def test_an_answer_without_a_challenge_is_none(ada: Owner) -> None:
-    with pytest.raises(EarmarkError, match="was not challenged"):
+    with pytest.raises(EarmarkError, match="has no open challenge"):
         ada.with_confirmation("answer", NOON_S)
 
 

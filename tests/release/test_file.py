@@ -56,7 +56,7 @@ def test_a_key_that_is_not_pinned_counts_for_nothing(
 ) -> None:
     head = file.sign(manifest(), KEY)
 
-    with pytest.raises(BadRelease, match="no release key"):
+    with pytest.raises(BadRelease, match="no pinned release key"):
         file.parse(head, trusted)
 
 
@@ -97,7 +97,7 @@ def test_a_manifest_that_contradicts_itself_is_not_even_signed(change: dict[str,
 def test_what_is_signed_and_out_of_range_is_refused(field: str, value: object) -> None:
     line = msgspec.json.encode(msgspec.to_builtins(manifest()) | {field: value}, order="sorted")
 
-    with pytest.raises(BadRelease, match="does not understand"):
+    with pytest.raises(BadRelease, match="not one that this version can read"):
         file.parse(signed(line), TRUSTED)
 
 
@@ -108,7 +108,7 @@ def test_a_signed_line_that_is_no_manifest_is_refused(line: bytes) -> None:
 
 
 def test_a_manifest_without_an_end_is_not_searched_for_one() -> None:
-    with pytest.raises(BadRelease, match="cut off"):
+    with pytest.raises(BadRelease, match="truncated"):
         file.parse(file.MAGIC + b"x" * file.HEAD_LIMIT_BYTES, TRUSTED)
 
 

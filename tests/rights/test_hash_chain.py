@@ -82,7 +82,7 @@ def test_a_row_that_was_cut_out_is_named(n: int) -> None:
 def test_a_log_cut_at_the_end_is_named_by_a_head() -> None:
     rows = made(9)
 
-    with pytest.raises(BrokenChain, match="9 rows were published") as caught:
+    with pytest.raises(BrokenChain, match="published head is row 9") as caught:
         checked(rows[:6], head(rows, 9))
 
     assert caught.value.n == 7

@@ -43,7 +43,7 @@ def test_demo_passes_every_check(tmp_path: Path) -> None:
     assert all(1 < soundfile.info(clip).duration < 12 for clip in clips)
     assert "broker   carried 2 encrypted clips" in done.stdout
     assert "cannot decrypt one: this clip is sealed to another key" in done.stdout
-    assert "refused, the device's signature does not fit" in done.stdout
+    assert "refused, the device's signature is not valid" in done.stdout
     assert not list((kept / "speaker" / "spool").glob("*.earmark"))
     assert all((kept / who / f"{who}.key").stat().st_mode & 0o077 == 0 for who in ("ada", "bo"))
 

@@ -14,12 +14,12 @@ from listener.audio.pcm import FRAME_SAMPLES, Frame, Samples
 from listener.config import WakeSettings
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
-from listener.wakeword.detector import Detector
+from listener.wakeword.detector import StreamDetector
 
 WORDS = ("alexa", "hey-jarvis", "hey-marvin", "hey-mycroft", "timer", "weather")
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
-BuildDetector = Callable[..., Detector]
+BuildDetector = Callable[..., StreamDetector]
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def catalogue() -> Catalogue:
 def build(catalogue: Catalogue) -> BuildDetector:
     """Make a detector: build(*words, **settings)."""
 
-    def make(*words: str, **settings: Any) -> Detector:
+    def make(*words: str, **settings: Any) -> StreamDetector:
         models = [catalogue.load(word) for word in words]
         return build_detector(models, catalogue.embedding(), WakeSettings(**settings))
 
@@ -106,10 +106,14 @@ def read_folder() -> Callable[[Path, float], Samples]:
 
 
 @pytest.fixture(scope="session")
-def all_scores() -> Callable[[Detector, Iterator[Frame]], np.ndarray[Any, np.dtype[np.float32]]]:
+def all_scores() -> Callable[
+    [StreamDetector, Iterator[Frame]], np.ndarray[Any, np.dtype[np.float32]]
+]:
     """Score frames: one row a step, NaN where a step was put off, columns as the words."""
 
-    def score(detector: Detector, frames: Iterator[Frame]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def score(
+        detector: StreamDetector, frames: Iterator[Frame]
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
         rows = []
         for frame in frames:
             detector.push(frame)

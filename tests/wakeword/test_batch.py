@@ -13,7 +13,7 @@ from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 from listener.inference.build import build_batch
 from listener.inference.catalogue import Catalogue
 from listener.wakeword.batch import BATCH_STEPS, BatchModel
-from listener.wakeword.detector import Detector
+from listener.wakeword.detector import StreamDetector
 from listener.wakeword.features import Mel
 
 pytestmark = pytest.mark.system  # real models over whole recordings of ours
@@ -31,7 +31,7 @@ def model(catalogue: Catalogue) -> BatchModel:
 
 
 @pytest.fixture(scope="module")
-def device(build: Callable[..., Detector]) -> Detector:
+def device(build: Callable[..., StreamDetector]) -> StreamDetector:
     return build(*WORDS, lazy=False)
 
 
@@ -46,7 +46,7 @@ def at_once(model: BatchModel, samples: Samples) -> Scores:
     )
 
 
-def step_by_step(device: Detector, frames: Iterator[Frame]) -> Scores:
+def step_by_step(device: StreamDetector, frames: Iterator[Frame]) -> Scores:
     device.push(Gap(GapReason.START, 0))
     rows = []
     for frame in frames:
@@ -57,7 +57,7 @@ def step_by_step(device: Detector, frames: Iterator[Frame]) -> Scores:
 
 def test_every_recording_of_ours_scores_as_on_the_device(
     model: BatchModel,
-    device: Detector,
+    device: StreamDetector,
     spoken: dict[str, Samples],
     cut: Callable[[Samples], Iterator[Frame]],
 ) -> None:
@@ -76,7 +76,7 @@ def test_every_recording_of_ours_scores_as_on_the_device(
 @settings(max_examples=20)
 def test_any_stretch_of_any_length_scores_as_on_the_device(
     model: BatchModel,
-    device: Detector,
+    device: StreamDetector,
     spoken: dict[str, Samples],
     cut: Callable[[Samples], Iterator[Frame]],
     at: int,
@@ -93,7 +93,7 @@ def test_any_stretch_of_any_length_scores_as_on_the_device(
 @pytest.mark.parametrize("level", [0, 1, 32_767, -32_768])
 def test_silence_and_the_loudest_sound_score_as_on_the_device(
     model: BatchModel,
-    device: Detector,
+    device: StreamDetector,
     spoken: dict[str, Samples],
     cut: Callable[[Samples], Iterator[Frame]],
     level: int,
@@ -133,7 +133,7 @@ def test_real_recordings_score_as_on_the_device(
     recordings: Path,
     read_folder: Callable[[Path, float], Samples],
     model: BatchModel,
-    device: Detector,
+    device: StreamDetector,
     cut: Callable[[Samples], Iterator[Frame]],
 ) -> None:
     folders = {"positive/alexa": 90, "positive/jarvis": 60, "negative/librispeech": 60}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
-from listener.wakeword.detector import Detector, NearMiss, Rule, Trigger, Wake
+from listener.wakeword.detector import NearMiss, Rule, StreamDetector, Trigger, Wake
 from listener.wakeword.features import Floats
 
 NAN = float("nan")
@@ -37,7 +37,7 @@ def frame(index: int) -> Frame:
 
 
 def test_each_word_wakes_by_its_own_score() -> None:
-    detector = Detector(ScriptedModel([[0.75, 0.1, 0.9]], [[0.1, 0.625, 0.6]]), RULES)
+    detector = StreamDetector(ScriptedModel([[0.75, 0.1, 0.9]], [[0.1, 0.625, 0.6]]), RULES)
 
     found = [detector.push(frame(index)) for index in range(2)]
 
@@ -48,20 +48,20 @@ def test_each_word_wakes_by_its_own_score() -> None:
 
 
 def test_a_label_alone_wakes_nothing() -> None:
-    detector = Detector(ScriptedModel([[0.0, 0.0, 1.0]]), RULES)
+    detector = StreamDetector(ScriptedModel([[0.0, 0.0, 1.0]]), RULES)
 
     assert detector.push(frame(0)) == ()
 
 
 def test_two_words_may_wake_in_one_frame() -> None:
-    detector = Detector(ScriptedModel([[0.75, 0.75, 0.0]]), RULES)
+    detector = StreamDetector(ScriptedModel([[0.75, 0.75, 0.0]]), RULES)
 
     assert [event.word for event in detector.push(frame(0))] == ["alexa", "timer"]
 
 
 def test_scores_and_steps_are_those_of_the_newest_frame() -> None:
     model = ScriptedModel([[0.0, 0.25, 0.5], [0.125, 0.25, 0.5]], [[NAN] * 3, [0.5, 0.0, 0.0]])
-    detector = Detector(model, RULES)
+    detector = StreamDetector(model, RULES)
 
     detector.push(frame(0))
     detector.push(frame(1))
@@ -73,13 +73,13 @@ def test_scores_and_steps_are_those_of_the_newest_frame() -> None:
 
 
 def test_a_wake_inside_a_frame_says_where_its_step_ends() -> None:
-    detector = Detector(ScriptedModel([[0.75, 0.0, 0.0], [0.1, 0.0, 0.0]]), RULES)
+    detector = StreamDetector(ScriptedModel([[0.75, 0.0, 0.0], [0.1, 0.0, 0.0]]), RULES)
 
     assert detector.push(frame(3)) == (Wake("alexa", 0.75, 3 * 1280 + 640, 0.5),)
 
 
 def test_a_step_that_was_put_off_ends_a_run() -> None:
-    detector = Detector(ScriptedModel([[0.375, 0.0, 0.0]], [[NAN] * 3]), RULES)
+    detector = StreamDetector(ScriptedModel([[0.375, 0.0, 0.0]], [[NAN] * 3]), RULES)
 
     detector.push(frame(0))
 
@@ -88,7 +88,7 @@ def test_a_step_that_was_put_off_ends_a_run() -> None:
 
 
 def test_before_the_first_frame_there_is_no_score() -> None:
-    detector = Detector(ScriptedModel([[0.0] * 3]), RULES)
+    detector = StreamDetector(ScriptedModel([[0.0] * 3]), RULES)
 
     assert detector.scores == {}
     assert detector.steps == ()
@@ -97,7 +97,7 @@ def test_before_the_first_frame_there_is_no_score() -> None:
 @pytest.mark.parametrize("reason", list(GapReason))
 def test_a_gap_restarts_model_and_triggers(reason: GapReason) -> None:
     model = ScriptedModel([[0.75, 0.3, 0.0]], [[0.75, 0.1, 0.0]])
-    detector = Detector(model, RULES)
+    detector = StreamDetector(model, RULES)
     detector.push(frame(0))
 
     nothing = detector.push(Gap(reason, 1280, 1280))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from listener.audio.pcm import Frame, Gap, GapReason, Samples
-from listener.wakeword.detector import Detector, NearMiss, Wake
+from listener.wakeword.detector import NearMiss, StreamDetector, Wake
 
 pytestmark = pytest.mark.system  # real models over whole scenes
 
@@ -17,12 +17,12 @@ LONG_WORDS = ("timer", "weather")
 MATTERS = 0.05
 SAME = 1e-5
 
-Build = Callable[..., Detector]
+Build = Callable[..., StreamDetector]
 Cut = Callable[[Samples], Iterator[Frame]]
 Event = Wake | NearMiss
 
 
-def heard(detector: Detector, frames: Iterator[Frame]) -> tuple[list[Event], Any]:
+def heard(detector: StreamDetector, frames: Iterator[Frame]) -> tuple[list[Event], Any]:
     """Play ``frames``; return the events, and the scores with NaN where they were put off."""
     events: list[Event] = []
     rows: list[list[float]] = []
@@ -136,7 +136,7 @@ def test_after_a_gap_no_mel_frame_is_left(
 
     detector.push(Gap(GapReason.MUTED, 0))
 
-    assert not detector._model._kept.any()  # type: ignore[attr-defined] # noqa: SLF001 - nothing of the sound may stay
+    assert not detector._model._stored.any()  # type: ignore[attr-defined] # noqa: SLF001 - nothing of the sound may stay
 
 
 @pytest.fixture

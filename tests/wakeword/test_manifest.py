@@ -78,7 +78,7 @@ def test_labels_and_figures_and_a_package_are_read() -> None:
         (GOOD, "name = ", "is not TOML"),
         (GOOD, "day = 2025-02-31", "is not TOML"),
         (GOOD, "x = " + "[" * 30_000, "here"),
-        (GOOD, "#" * 70_000, "longer than any manifest"),
+        (GOOD, "#" * 70_000, "longer than 65536 characters"),
     ],
 )
 def test_a_manifest_that_claims_wrongly_is_refused(old: str, new: str, why: str) -> None:
@@ -91,8 +91,11 @@ def test_a_manifest_that_claims_wrongly_is_refused(old: str, new: str, why: str)
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        (f'[[files]]\npath = "model.onnx"\nsha256 = "{SHA256}"\nbytes = 7\n', "the same file"),
-        ('[labels]\n0 = "a"\n1 = "a"\n', "the same label twice"),
+        (
+            f'[[files]]\npath = "model.onnx"\nsha256 = "{SHA256}"\nbytes = 7\n',
+            "a file is listed twice",
+        ),
+        ('[labels]\n0 = "a"\n1 = "a"\n', "a label is listed twice"),
         ('[labels]\n999 = "a"\n', "<= 255"),
         ('[labels]\nfirst = "a"\n', "Expected `int`"),
     ],
@@ -203,10 +206,12 @@ def test_a_model_has_the_bytes_that_were_verified() -> None:
 def test_a_model_with_other_bytes_cannot_be_made(data: bytes) -> None:
     manifest = parse_manifest(GOOD, "here")
 
-    with pytest.raises(ModelRefused, match=r"pineapple: model\.onnx is another file") as caught:
+    with pytest.raises(
+        ModelRefused, match=r"pineapple: model\.onnx differs from its manifest"
+    ) as caught:
         Model(manifest, (data,))
 
-    assert "add it again" in caught.value.hint
+    assert "add the model again" in caught.value.hint
 
 
 def test_a_packages_model_with_other_bytes_names_the_package() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener.audio.pcm import Frame, Framer, Samples
-from listener.wakeword.detector import Detector, Step
+from listener.wakeword.detector import Step, StreamDetector
 
 WORDS = ("alexa", "hey-jarvis", "hey-marvin", "hey-mycroft", "timer", "weather")
 TIMERS = {
@@ -56,7 +56,7 @@ def translated(scores: dict[str, Any]) -> dict[str, float]:
 
 def largest_difference(
     peer: Any,
-    detector: Detector,
+    detector: StreamDetector,
     frames: Iterator[Frame],
     skip: int = 0,
 ) -> dict[str, float]:
@@ -75,7 +75,7 @@ def largest_difference(
 @pytest.mark.parametrize("word", WORDS)
 def test_scores_equal_openwakewords_from_the_first_step(
     peer: Peer,
-    build: Callable[..., Detector],
+    build: Callable[..., StreamDetector],
     cut: Callable[[Samples], Iterator[Frame]],
     spoken: dict[str, Samples],
     word: str,
@@ -93,7 +93,7 @@ def test_scores_equal_openwakewords_from_the_first_step(
 @pytest.mark.parametrize("word", WORDS)
 def test_scores_equal_openwakewords_when_sound_begins_at_once(
     peer: Peer,
-    build: Callable[..., Detector],
+    build: Callable[..., StreamDetector],
     cut: Callable[[Samples], Iterator[Frame]],
     spoken: dict[str, Samples],
     word: str,
@@ -107,7 +107,7 @@ def test_scores_equal_openwakewords_when_sound_begins_at_once(
 
 def test_scores_equal_openwakewords_in_digital_silence(
     peer: Peer,
-    build: Callable[..., Detector],
+    build: Callable[..., StreamDetector],
     cut: Callable[[Samples], Iterator[Frame]],
     spoken: dict[str, Samples],
 ) -> None:
@@ -125,7 +125,7 @@ def test_scores_equal_openwakewords_over_five_minutes_of_recordings(
     recordings: Path,
     read_folder: Callable[[Path, float], Samples],
     peer: Peer,
-    build: Callable[..., Detector],
+    build: Callable[..., StreamDetector],
     cut: Callable[[Samples], Iterator[Frame]],
 ) -> None:
     folders = {
@@ -150,7 +150,7 @@ def test_scores_equal_openwakewords_over_five_minutes_of_recordings(
 @given(blocks=st.lists(st.integers(1, 4_000), min_size=1, max_size=30))
 @settings(max_examples=15)
 def test_scores_do_not_depend_on_how_sound_is_cut_into_blocks(
-    build: Callable[..., Detector],
+    build: Callable[..., StreamDetector],
     cut: Callable[[Samples], Iterator[Frame]],
     spoken: dict[str, Samples],
     blocks: list[int],

@@ -22,7 +22,7 @@ from listener.evaluate.engines.provenance import (
 from listener.inference.build import build_batch, build_detector
 from listener.inference.catalogue import Catalogue
 from listener.wakeword.batch import BATCH_STEPS, BatchModel
-from listener.wakeword.detector import Detector
+from listener.wakeword.detector import StreamDetector
 from listener.wakeword.manifest import DEFAULT_THRESHOLD, Model
 
 HOP_MS: Final = 80
@@ -123,7 +123,7 @@ class StepEngine:
     """Engine that runs the device's detector; see ``Engine``."""
 
     def __init__(
-        self, detector: Detector, words: tuple[str, ...], thresholds: Mapping[str, float]
+        self, detector: StreamDetector, words: tuple[str, ...], thresholds: Mapping[str, float]
     ) -> None:
         self._detector = detector
         self.words = words
