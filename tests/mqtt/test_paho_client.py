@@ -329,7 +329,7 @@ def test_a_password_is_read_from_a_file_that_others_cannot_read(
     settings_ = BrokerSettings(port=script.port, username="d-hall", password_file=str(path))
 
     path.chmod(0o604)
-    with pytest.raises(ConfigError, match="anybody can read"):
+    with pytest.raises(ConfigError, match="readable by every user"):
         PahoBroker(settings_, "d-hall")
 
     path.chmod(0o600)
