@@ -73,8 +73,8 @@ STATUS: Final = Topic("earmark/v1/status/{device}", 1, retain=True)
 EVENT: Final = Topic("earmark/v1/event/{device}", 1, retain=False)
 """Device to all. Payload: JSON with ``event_type``; no names, no scores, no sound."""
 COMMAND: Final = Topic("earmark/v1/command/{device}", 1, retain=False)
-"""To a device, from permitted clients. Payload: ``mute`` or ``unmute``. A retained command is ignored:
-it is old, and would be repeated on each connection."""
+"""To a device, from permitted clients. Payload: ``mute`` or ``unmute``. A retained command is
+ignored: it is old, and would be repeated on each connection."""
 RETENTION: Final = Topic("earmark/v1/retention/{owner}", 1, retain=True)
 """Archive to devices. Payload: ``retention.RetentionLimit``, signed."""
 KEYS: Final = Topic("earmark/v1/keys/{device}", 1, retain=True)
