@@ -1,1 +1,1 @@
-"""The road between devices and archive: what is said under which topic, and the broker's client."""
+"""MQTT between devices and archive: topics, payloads, and the client of the broker."""

@@ -1,4 +1,4 @@
-"""What a broker's client does and tells, whichever it is. Pure."""
+"""Interface of the MQTT client, and its events. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ IN_FLIGHT: Final = 8
 
 
 class Waitable(Protocol):
-    """Something to wait on."""
+    """Object with a descriptor, for ``select``."""
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -18,40 +18,40 @@ class Waitable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something to publish, or received."""
+    """Message to publish, or received."""
 
     topic: str
     payload: bytes
     qos: int = 1
     retain: bool = False
     expiry_s: int | None = None
-    """How long a broker may hold it for somebody who is away; MQTT 3.1.1 cannot say it."""
+    """Message expiry interval (MQTT 5); MQTT 3.1.1 has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerLimits:
-    """What the broker grants on this connection. Topic aliases are never used."""
+    """Limits of the broker on this connection. Topic aliases are never used."""
 
     packet_bytes: int | None = None
-    """The longest packet it takes; None where it does not say."""
+    """Maximum packet size; None without a limit."""
     qos: int = 1
     retain: bool = True
     in_flight: int = IN_FLIGHT
 
     def packet_size_bytes(self, message: Message) -> int:
-        """Return an upper bound of what ``message`` measures on the wire."""
+        """Return an upper bound of the size of ``message`` on the wire."""
         # 1 for the type, 4 for the length, 2 for the topic's length, 2 for the identifier, 1 for
         # the length of the properties, and 5 for the one that we send, the expiry.
         return 15 + len(message.topic.encode()) + len(message.payload)
 
     def accepts(self, message: Message) -> bool:
-        """Say whether the broker would take it."""
+        """Return whether ``message`` is within the limits."""
         return self.packet_bytes is None or self.packet_size_bytes(message) <= self.packet_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectedEvent:
-    """The broker welcomed us; subscribe now, it remembers nothing."""
+    """Connection accepted; subscribe now, since sessions are clean."""
 
     limits: BrokerLimits
     protocol: str
@@ -59,16 +59,16 @@ class ConnectedEvent:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLostEvent:
-    """There is no connection, or no longer. Nothing more is heard of what was published."""
+    """Connection failed or lost; no events follow for messages published on it."""
 
     reason: str
     code: int | None = None
-    """What the broker gave as its reason, where it gave one."""
+    """Reason code of the broker, if it sent one."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveredEvent:
-    """The broker has it. That it reaches anybody is not said."""
+    """Message acknowledged by the broker; a subscriber may still be missing."""
 
     ticket: int
     code: int = 0
@@ -76,7 +76,7 @@ class DeliveredEvent:
 
 @dataclass(frozen=True, slots=True)
 class RejectedEvent:
-    """The broker will not have it."""
+    """Message rejected by the broker."""
 
     ticket: int
     code: int
@@ -85,7 +85,7 @@ class RejectedEvent:
 
 @dataclass(frozen=True, slots=True)
 class DeniedEvent:
-    """The broker does not let us hear what we subscribed to."""
+    """Subscription denied by the broker."""
 
     reason: str
 
@@ -96,22 +96,19 @@ BrokerEvent = (
 
 
 class Broker(Protocol):
-    """What the verbs need of a broker's client. For one thread."""
+    """Client of a broker. For one thread."""
 
     def connect(self) -> None:
-        """Begin; ``poll`` says how it ends."""
+        """Start to connect; ``poll`` returns the result."""
 
     def subscribe(self, pattern: str) -> None:
-        """Ask for what is published under ``pattern``."""
+        """Subscribe to the topic filter ``pattern``."""
 
     def publish(self, message: Message) -> int:
-        """Hand a message over; return a ticket by which ``poll`` speaks of it.
-
-        0 is no ticket: the message could not be taken.
-        """
+        """Queue a message; return the ticket that its events carry, or 0 if it was not queued."""
 
     def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[BrokerEvent]:
-        """Wait until something happens, here or on one of ``also``; return what happened here."""
+        """Wait for events, or for data on one of ``also``, for ``longest_s``; return the events."""
 
     def close(self) -> None:
-        """Say goodbye, so that no last will is published."""
+        """Disconnect, so that no last will is published."""

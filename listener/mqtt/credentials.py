@@ -1,4 +1,4 @@
-"""How a broker is convinced, and how it convinces us: certificates and passwords, from files."""
+"""TLS context and password for the broker, from files."""
 
 import ssl
 from pathlib import Path
@@ -8,18 +8,18 @@ from listener.errors import ConfigError
 
 
 def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
-    """Return how to speak TLS, or None where no authority is named.
+    """Return the TLS context, or None if ``broker.ca_file`` is not set.
 
-    Version 1.3 and nothing older: before it, a certificate's name crosses the network in the clear.
+    TLS 1.3 or later: earlier versions send the client certificate, with its name, in the clear.
 
     Raises:
-        ConfigError: a file is missing or is not what it should be.
+        ConfigError: a file is missing or invalid.
     """
     if settings.ca_file is None:
         if settings.certificate_file is not None or settings.key_file is not None:
             raise ConfigError(
-                "broker.certificate_file without broker.ca_file",
-                "with ca_file TLS is spoken, and only then a certificate is shown",
+                "broker.certificate_file is set without broker.ca_file",
+                "set broker.ca_file, which turns TLS on",
             )
         return None
     try:
@@ -28,26 +28,28 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
         if settings.certificate_file is not None:
             context.load_cert_chain(settings.certificate_file, settings.key_file)
     except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or "not what it should be"
+        reason = error.strerror or "invalid file"
         raise ConfigError(
-            f"the certificates for the broker cannot be used: {reason}",
-            "look at broker.ca_file, broker.certificate_file and broker.key_file",
+            f"cannot use the certificates for the broker: {reason}",
+            "check broker.ca_file, broker.certificate_file and broker.key_file",
         ) from error
     return context
 
 
 def password(settings: BrokerSettings) -> str | None:
-    """Return the password from its file, or None where no file is named.
+    """Return the password from ``broker.password_file``, or None if it is not set.
 
     Raises:
-        ConfigError: it cannot be read, or anybody can read it.
+        ConfigError: it cannot be read, or is readable by every user.
     """
     if settings.password_file is None:
         return None
     path = Path(settings.password_file)
     try:
         if path.stat().st_mode & 0o007:
-            raise ConfigError(f"anybody can read the password in {path}", f"chmod 600 {path}")
+            raise ConfigError(
+                f"the password in {path} is readable by every user", f"chmod 600 {path}"
+            )
         return path.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the password in {path}") from error

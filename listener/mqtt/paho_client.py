@@ -1,17 +1,12 @@
-"""The broker's client: paho, without threads and without a memory of its own.
+"""Client of the broker on paho, without threads and without a queue of its own.
 
-paho keeps what it could not send and sends it again on each connection: one message that the broker
-cuts off then takes the device offline for good, and all of it is lost with the process. So each
-connection here is a new paho client, and nothing but the spool is a queue.
+paho keeps messages that it could not send and sends them again on each connection: one message on
+which the broker closes the connection then takes the device offline for good, and all of them are
+lost with the process. So each connection here is a new paho client, and only the spool is a queue.
 
-Which version of MQTT is spoken, what is said in it alone, and which one is tried next.
-
-What paho calls back with, as happenings, until somebody asks.
-
-What paho leaves to defaults: small packets must not wait for each other, clips must expire.
-
-An answer is a small packet right behind another small one, a receipt. With the defaults, each side
-waits up to 40 ms to save a packet, and a clip takes 90 ms instead of 25.
+``ProtocolVersion`` selects MQTT 5 or 3.1.1, and ``EventQueue`` turns paho's callbacks into events.
+TCP_NODELAY and TCP_QUICKACK are set: an acknowledgement is a small packet right behind another, and
+with the defaults each side delays it by up to 40 ms, so that a clip takes 90 ms instead of 25.
 """
 
 import contextlib
@@ -47,10 +42,10 @@ from listener.mqtt.client import (
 
 
 class ProtocolVersion:
-    """MQTT 5, or 3.1.1 where that was asked for or the broker knows no better.
+    """MQTT version of the next connection.
 
     Args:
-        asked: one of them, or ``auto``: the newer one first, the other where it is not understood.
+        version: one version, or ``auto``: 5 first, and 3.1.1 if the broker does not support 5.
     """
 
     def __init__(self, version: Literal["auto", "5", "3.1.1"]) -> None:
@@ -62,7 +57,7 @@ class ProtocolVersion:
 
     @property
     def is_v5(self) -> bool:
-        """Whether version 5 is spoken now."""
+        """Whether the version is 5."""
         return self._spoken == MQTTProtocolVersion.MQTTv5
 
     @property
@@ -71,7 +66,7 @@ class ProtocolVersion:
         return self._may_change and self._spoken == self._preferred
 
     def new_client(self, client_id: str) -> paho.Client:
-        """Return a new client that speaks it."""
+        """Return a new client of this version."""
         return paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id,
@@ -89,12 +84,12 @@ class ProtocolVersion:
             client: as ``new_client`` returned it.
             host: the broker's.
             port: the broker's.
-            keepalive_s: how long the connection may be silent.
-            longest_bytes: the longest packet that we want; 3.1.1 cannot say it.
+            keepalive_s: keep-alive interval, in seconds.
+            longest_bytes: maximum packet size to receive; not sent with 3.1.1.
 
         Raises:
-            OSError: there is nobody, or no trust.
-            ValueError: paho cannot make anything of the address.
+            OSError: the connection or the TLS handshake failed.
+            ValueError: paho rejects the address.
         """
         if not self.is_v5:
             client.connect(host, port, keepalive_s)
@@ -104,45 +99,45 @@ class ProtocolVersion:
         client.connect(host, port, keepalive_s, clean_start=True, properties=properties)
 
     def fall_back(self) -> None:
-        """Try the other version next, where none was asked for."""
+        """Use the other version next, unless one is configured."""
         if self._may_change:
             self._spoken = (
                 MQTTProtocolVersion.MQTTv311 if self.is_v5 else MQTTProtocolVersion.MQTTv5
             )
 
     def start_over(self) -> None:
-        """Try the preferred version next: another broker may answer."""
+        """Use the preferred version next: another broker may answer."""
         self._spoken = self._preferred
 
 
 FAILURE: Final = 0x80
-"""Reason codes from here on say no."""
+"""First reason code of a failure."""
 
 
 class EventQueue:
-    """What happened and was not told yet, in its order. For one thread."""
+    """Queue of events that ``poll`` has not returned, in order. For one thread."""
 
     def __init__(self) -> None:
-        self._happened: deque[BrokerEvent] = deque()
+        self._events: deque[BrokerEvent] = deque()
 
     def __bool__(self) -> bool:
-        return bool(self._happened)
+        return bool(self._events)
 
     def listen(self, client: paho.Client) -> None:
-        """Have a client tell of receipts, subscriptions and messages."""
+        """Register the callbacks of a client."""
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
 
-    def add(self, happening: BrokerEvent) -> None:
-        """Put something in that paho has no word for."""
-        self._happened.append(happening)
+    def add(self, event: BrokerEvent) -> None:
+        """Append an event."""
+        self._events.append(event)
 
     def drain(self) -> list[BrokerEvent]:
-        """Return all of it, and keep nothing."""
-        happened = list(self._happened)
-        self._happened.clear()
-        return happened
+        """Return all events and empty the queue."""
+        events = list(self._events)
+        self._events.clear()
+        return events
 
     def _on_publish(
         self, _c: object, _d: object, ticket: int, code: ReasonCode, _p: object
@@ -155,7 +150,7 @@ class EventQueue:
     def _on_subscribe(
         self, _c: object, _d: object, _t: int, codes: list[ReasonCode], _p: object
     ) -> None:
-        self._happened.extend(DeniedEvent(str(code)) for code in codes if code.value >= FAILURE)
+        self._events.extend(DeniedEvent(str(code)) for code in codes if code.value >= FAILURE)
 
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         try:
@@ -166,22 +161,22 @@ class EventQueue:
 
 
 def disable_nagle(wire: object) -> None:
-    """Send what is written without waiting for more; once for each connection."""
+    """Set TCP_NODELAY; once for each connection."""
     _set_option(wire, socket.TCP_NODELAY)
 
 
 def enable_quick_ack(wire: object) -> None:
-    """Acknowledge what was read without waiting for more; the kernel forgets it, so repeat."""
+    """Set TCP_QUICKACK; the kernel resets it, so repeat after each read."""
     _set_option(wire, socket.TCP_QUICKACK)
 
 
 def has_pending_data(wire: object) -> bool:
-    """Say whether TLS has decrypted bytes that ``select`` does not see."""
+    """Return whether TLS holds decrypted bytes that ``select`` does not see."""
     return isinstance(wire, ssl.SSLSocket) and wire.pending() > 0
 
 
 def message_expiry(message: Message, protocol: int) -> Properties | None:
-    """Return what tells the broker for how long it may hold a message; 3.1.1 has no word for it."""
+    """Return the message-expiry property, or None without an expiry or with MQTT 3.1.1."""
     if message.expiry_s is None or protocol != MQTTProtocolVersion.MQTTv5:
         return None
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # no types in paho
@@ -191,7 +186,7 @@ def message_expiry(message: Message, protocol: int) -> Properties | None:
 
 def _set_option(wire: object, option: int) -> None:
     if isinstance(wire, socket.socket):
-        # It may be gone already; whoever reads next finds out.
+        # It may be closed already; the next read reports that.
         with contextlib.suppress(OSError):
             wire.setsockopt(socket.IPPROTO_TCP, option, 1)
 
@@ -202,21 +197,21 @@ _QOS_NOT_SUPPORTED: Final = 0x9B
 _ANSWER_S: Final = 5.0  # for TCP, for TLS and for the CONNACK, each
 # For the CONNACK while another version is left to try: amqtt falls silent at a version 5.
 _TRIAL_S: Final = 2.0
-_MOST_QUEUED: Final = 64  # a broker that receipts nothing must not cost memory without end
+_MOST_QUEUED: Final = 64  # bounds the memory with a broker that acknowledges nothing
 
 
 class PahoBroker:
-    """MQTT 5, or 3.1.1 where the broker knows no better.
+    """Broker client for MQTT 5 and 3.1.1.
 
     Args:
-        settings: where it is and how to speak to it.
-        client_id: the broker lets one connection live for each.
-        will: published by the broker when we vanish.
-        longest_bytes: the longest packet we want to receive.
-        monotonic_s: a clock that never jumps.
+        settings: address, credentials and protocol version.
+        client_id: MQTT client id; a broker keeps one connection for each.
+        will: last will, published by the broker when the connection is lost.
+        longest_bytes: maximum packet size to receive.
+        monotonic_s: monotonic clock, in seconds.
 
     Raises:
-        ConfigError: a file that the settings name is missing, or no use.
+        ConfigError: a configured file is missing or invalid.
     """
 
     def __init__(
@@ -234,23 +229,23 @@ class PahoBroker:
         self._monotonic_s = monotonic_s
         self._tls = credentials.tls_context(settings)
         self._password = credentials.password(settings)
-        self._dialect = ProtocolVersion(settings.protocol)
+        self._version = ProtocolVersion(settings.protocol)
         self._reached = False
         self._granted = BrokerLimits()
         self._client: paho.Client | None = None
-        self._welcome_until_s: float | None = None
-        self._inbox = EventQueue()
+        self._connack_until_s: float | None = None
+        self._events = EventQueue()
 
     def connect(self) -> None:
         """Open the connection; blocks for at most 5 s for TCP and 5 s for TLS."""
         self._drop()
         client = self._new_client()
         self._client = client
-        trial = self._dialect.has_fallback
-        self._welcome_until_s = self._monotonic_s() + _ANSWER_S
+        trial = self._version.has_fallback
+        self._connack_until_s = self._monotonic_s() + _ANSWER_S
         self._reached = False
         try:
-            self._dialect.connect(
+            self._version.connect(
                 client,
                 self._settings.host,
                 self._settings.port,
@@ -258,49 +253,49 @@ class PahoBroker:
                 self._longest_bytes,
             )
         except ssl.SSLCertVerificationError as error:
-            self._lose(f"its certificate does not fit: {error.verify_message}")
+            self._lose(f"certificate verification failed: {error.verify_message}")
         except (OSError, ValueError) as error:
             self._lose(getattr(error, "strerror", None) or str(error) or "no answer")
         else:
             disable_nagle(client.socket())
             self._reached = True
-            self._welcome_until_s = self._monotonic_s() + (_TRIAL_S if trial else _ANSWER_S)
+            self._connack_until_s = self._monotonic_s() + (_TRIAL_S if trial else _ANSWER_S)
 
     def subscribe(self, pattern: str) -> None:
-        """Ask for what is published under ``pattern``, with quality of service 1."""
+        """Subscribe to the topic filter ``pattern`` with QoS 1, or 0 if that is the maximum."""
         if self._client is not None:
             self._client.subscribe(pattern, min(1, self._granted.qos))
 
     def publish(self, message: Message) -> int:
-        """Hand a message over, within the broker's limits; 0 when it cannot be taken now."""
+        """Queue a message within the broker's limits; return its ticket, or 0 if not queued."""
         if self._client is None:
             return 0
-        told = self._client.publish(
+        result = self._client.publish(
             message.topic,
             message.payload,
             min(message.qos, self._granted.qos),
             message.retain and self._granted.retain,
             message_expiry(message, self._client.protocol),
         )
-        return 0 if told.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE else told.mid
+        return 0 if result.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE else result.mid
 
     def poll(self, longest_s: float, also: Sequence[Waitable] = ()) -> list[BrokerEvent]:
-        """Wait and tell. Returns early when a descriptor in ``also`` can be read."""
+        """Wait and return the events; return early when a descriptor in ``also`` is readable."""
         client = self._client
         wire = client.socket() if client is not None else None
         if client is None or wire is None:
-            if not self._inbox:
+            if not self._events:
                 select.select(also, (), (), longest_s)
         else:
-            # paho looks at its own clock for keep-alive; it is asked often enough.
-            wait_s = 0.0 if self._inbox else longest_s
+            # paho checks keep-alive by its own clock in loop_misc, at each call.
+            wait_s = 0.0 if self._events else longest_s
             writing = (wire,) if client.want_write() else ()
             readable, writable, _ = select.select((wire, *also), writing, (), wait_s)
             self._turn(client, reads=wire in readable, writes=bool(writable))
-        return self._inbox.drain()
+        return self._events.drain()
 
     def close(self) -> None:
-        """Say goodbye, so that no last will is published."""
+        """Disconnect, so that no last will is published."""
         if self._client is not None and self._client.is_connected():
             self._client.on_disconnect = None
             self._client.disconnect()
@@ -318,16 +313,16 @@ class PahoBroker:
                     client.loop_read()
             client.loop_misc()
         except Exception as error:  # noqa: BLE001 - paho raises whatever its parser trips over
-            self._lose(f"it does not speak MQTT ({type(error).__name__})")
+            self._lose(f"the server does not speak MQTT ({type(error).__name__})")
             return
         if self._client is client and client.socket() is None:
-            self._lose("it closed the connection")
-        waiting = self._welcome_until_s is not None
-        if waiting and self._monotonic_s() > (self._welcome_until_s or 0.0):
+            self._lose("the broker closed the connection")
+        waiting = self._connack_until_s is not None
+        if waiting and self._monotonic_s() > (self._connack_until_s or 0.0):
             self._lose("it does not answer")
 
     def _new_client(self) -> paho.Client:
-        client = self._dialect.new_client(self._client_id)
+        client = self._version.new_client(self._client_id)
         client.connect_timeout = _ANSWER_S
         client.max_inflight_messages = self._granted.in_flight
         client.max_queued_messages = _MOST_QUEUED
@@ -344,7 +339,7 @@ class PahoBroker:
             )
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        self._inbox.listen(client)
+        self._events.listen(client)
         return client
 
     def _on_connect(
@@ -355,14 +350,14 @@ class PahoBroker:
         code: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        self._welcome_until_s = None
+        self._connack_until_s = None
         if code.value >= FAILURE:
             if code.value == _RETAIN_NOT_SUPPORTED:
                 self._granted = replace(self._granted, retain=False)
             elif code.value == _QOS_NOT_SUPPORTED:
                 self._granted = replace(self._granted, qos=0)
             elif code.value == _UNSUPPORTED_VERSION:
-                self._dialect.fall_back()
+                self._version.fall_back()
             self._lose(str(code), code.value)
             return
         receives = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
@@ -374,9 +369,9 @@ class PahoBroker:
         )
         if self._granted.in_flight < client.max_inflight_messages:
             # paho cannot lower this on an open connection.
-            self._lose(f"it takes only {receives} messages at a time: connecting anew")
+            self._lose(f"the broker accepts only {receives} messages in flight: reconnecting")
             return
-        self._inbox.add(ConnectedEvent(self._granted, "5" if self._dialect.is_v5 else "3.1.1"))
+        self._events.add(ConnectedEvent(self._granted, "5" if self._version.is_v5 else "3.1.1"))
 
     def _on_disconnect(
         self, client: object, _d: object, flags: paho.DisconnectFlags, code: ReasonCode, _p: object
@@ -391,19 +386,19 @@ class PahoBroker:
     def _lose(self, reason: str, code: int | None = None) -> None:
         if self._client is None:
             return
-        if self._welcome_until_s is None:
+        if self._connack_until_s is None:
             if code != _UNSUPPORTED_VERSION:
-                self._dialect.start_over()
+                self._version.start_over()
         elif self._reached:
-            # Somebody took the call and did not welcome us: some brokers hang up on a version
-            # they do not know. The other version is tried next, and this one again after it.
-            self._dialect.fall_back()
+            # The server accepted TCP and not MQTT: some brokers close the connection on a version
+            # that they do not support. The versions are tried in turn.
+            self._version.fall_back()
         self._drop()
-        self._inbox.add(ConnectionLostEvent(reason, code))
+        self._events.add(ConnectionLostEvent(reason, code))
 
     def _drop(self) -> None:
         client, self._client = self._client, None
-        self._welcome_until_s = None
+        self._connack_until_s = None
         if client is not None:
             client.on_disconnect = None
             if (wire := client.socket()) is not None:

@@ -1,7 +1,7 @@
-"""How long an owner lets a clip of hers wait anywhere: one signed message an owner, retained. Pure.
+"""Retention limit of an owner's clips: one signed, retained message for each owner. Pure.
 
-It can only make a time shorter. It is signed all the same: without that, whoever carries it could
-empty the spools of every speaker by saying so.
+It can only shorten a time. It is signed by the archive all the same: otherwise the broker could
+empty the spool of every speaker.
 """
 
 import base64
@@ -18,15 +18,15 @@ LONGEST_BYTES: Final = 1024
 
 
 class RetentionLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the archive says an owner has chosen."""
+    """Retention limit that an owner has set, as the archive publishes it."""
 
     v: Literal[1] = 1
     kind: Literal["retention"] = "retention"
-    """A signature over this is none over anything else that the archive signs."""
+    """Domain separation: a signature over this is not valid for another kind of message."""
     owner: ShortName
     days: Annotated[int, Meta(ge=1, le=3650)]
     n: Annotated[int, Meta(ge=1, le=1 << 53)]
-    """Counts her choices: an old one, said again, is not obeyed."""
+    """Number of the change; a lower one is a replay and ignored."""
 
     def canonical(self) -> bytes:
         """Return the bytes that are signed."""
@@ -42,19 +42,19 @@ def encode(term: RetentionLimit, sign: Callable[[bytes], bytes]) -> bytes:
     """Return the payload.
 
     Args:
-        term: what is said.
-        sign: makes the archive's Ed25519 signature.
+        term: the limit.
+        sign: returns the archive's Ed25519 signature.
     """
     signature = base64.b64encode(sign(term.canonical())).decode("ascii")
     return msgspec.json.encode(_SignedLimit(term=term, signature=signature), order="sorted")
 
 
 def parse(payload: bytes, verify: Callable[[bytes, bytes], bool]) -> RetentionLimit | None:
-    """Return what the archive said, or None for any bytes that it did not sign.
+    """Return the limit, or None for bytes that the archive did not sign.
 
     Args:
         payload: any bytes at all.
-        verify: says whether a signature, its first argument, is the archive's over its second.
+        verify: returns whether a signature, its first argument, is the archive's over its second.
     """
     if len(payload) > LONGEST_BYTES:
         return None

@@ -1,6 +1,6 @@
-"""Every topic, its payload, its quality of service and whether it is retained: one table. Pure.
+"""Topics of MQTT with payload, quality of service and retain flag. Pure.
 
-``docs/reference/mqtt.md`` says the same for people. A clip is never retained: a retained clip is a
+``docs/reference/mqtt.md`` documents them. A clip is never retained: a retained clip is a
 stored recording on the broker.
 """
 
@@ -18,12 +18,12 @@ _LEVEL: Final = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A row of the table.
+    """Topic with its QoS and retain flag.
 
     Args:
         pattern: levels joined by slashes; a level in braces is filled in.
         qos: quality of service, at most; a broker may grant less.
-        retain: whether the broker keeps the last one for who comes later.
+        retain: whether the broker keeps the last message for later subscribers.
     """
 
     pattern: str
@@ -39,16 +39,16 @@ class Topic:
         """
         for level in levels.values():
             if not _LEVEL.fullmatch(level):
-                raise ValueError("not fit for a topic")
+                raise ValueError("not a valid topic level")
         return self.pattern.format(**levels)
 
     def topic_filter(self, **levels: str) -> str:
-        """Return what to subscribe to: the topic with a wildcard for each level not given."""
+        """Return the topic filter, with a wildcard for each level that is not an argument."""
         names = [part[1:-1] for part in self.pattern.split("/") if part.startswith("{")]
         return self.pattern.format(**(dict.fromkeys(names, "+") | levels))
 
     def levels(self, topic: str) -> dict[str, str] | None:
-        """Return what stands in the levels of ``topic``, or None when it is none of these."""
+        """Return the variable levels of ``topic``, or None if it does not match."""
         parts = topic.split("/")
         wanted = self.pattern.split("/")
         if len(parts) != len(wanted):
@@ -73,33 +73,33 @@ STATUS: Final = Topic("earmark/v1/status/{device}", 1, retain=True)
 EVENT: Final = Topic("earmark/v1/event/{device}", 1, retain=False)
 """Device to all. Payload: JSON with ``event_type``; no names, no scores, no sound."""
 COMMAND: Final = Topic("earmark/v1/command/{device}", 1, retain=False)
-"""To a device, from whoever the broker lets. Payload: ``mute`` or ``unmute``. A retained one is
-ignored: it is an old wish, and would come again with each connection."""
+"""To a device, from permitted clients. Payload: ``mute`` or ``unmute``. A retained command is
+ignored: it is old, and would be repeated on each connection."""
 RETENTION: Final = Topic("earmark/v1/retention/{owner}", 1, retain=True)
-"""Archive to devices. Payload: ``terms.RetentionLimit``, signed."""
+"""Archive to devices. Payload: ``retention.RetentionLimit``, signed."""
 KEYS: Final = Topic("earmark/v1/keys/{device}", 1, retain=True)
-"""Archive to one device. Payload: what owners say of their next keys, each proven by the one
-before; the archive only carries it."""
+"""Archive to one device. Payload: key rotations of owners, each proven by the previous key; the
+archive does not verify them."""
 DISCOVERY: Final = Topic("homeassistant/device/{node}/config", 1, retain=True)
-"""Household to Home Assistant. Payload: which entities a device has, or nothing to forget it."""
+"""Household to Home Assistant. Payload: entities of a device, or empty to remove it."""
 
 LONGEST_ANSWER_BYTES: Final = 128
 ERASED: Final = "erased"
-"""The one refusal of what the archive once had: the device lets go of the clip."""
+"""Refusal of a clip that its owner erased: the device deletes it."""
 _ANSWER: Final = re.compile(rb"(?:refused:([a-z]{1,16}):)?([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the archive says to an envelope. Both kinds name the exact bytes they answer.
+    """Archive's answer to an envelope: stored or refused, with the hash of its exact bytes.
 
     On the wire: ``<sha256>``, or ``refused:<reason>:<sha256>``.
     """
 
     sha256: str
-    """Of the whole envelope, 64 digits of lower-case hex."""
+    """SHA-256 of the whole envelope, 64 digits of lower-case hex."""
     refused: str = ""
-    """Why it will never be taken, one word; empty when it is stored."""
+    """Reason of a permanent refusal, one word; empty if the envelope is stored."""
 
     def encode(self) -> bytes:
         """Return the payload."""
@@ -108,7 +108,7 @@ class Answer:
 
 
 def parse_answer(payload: bytes) -> Answer | None:
-    """Return the answer, or None for any bytes that are none."""
+    """Return the answer, or None for bytes that are not one."""
     match = _ANSWER.fullmatch(payload) if len(payload) <= LONGEST_ANSWER_BYTES else None
     if match is None:
         return None
@@ -120,7 +120,7 @@ _COMMANDS: Final[dict[bytes, Command]] = {b"mute": "mute", b"unmute": "unmute"}
 
 
 def parse_command(payload: bytes) -> Command | None:
-    """Return the command, or None for any bytes that are none."""
+    """Return the command, or None for bytes that are not one."""
     return _COMMANDS.get(payload)
 
 
@@ -131,7 +131,7 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class EventPayload(_Payload, frozen=True, kw_only=True, omit_defaults=True):
-    """What goes to the topic event: that something was heard, never what or from whom."""
+    """Payload of the event topic: a detection, never a transcript or a person."""
 
     event_type: Literal["wake", "near_miss", "mute"]
     word: ShortName | None = None

@@ -3,7 +3,7 @@
 from listener.mqtt.client import BrokerLimits, Message
 
 
-def test_the_size_on_the_wire_is_bounded_from_above() -> None:
+def test_packet_size_is_an_upper_bound() -> None:
     message = Message("tøpic", b"x" * 100)
 
     assert not BrokerLimits(packet_bytes=120).accepts(message)

@@ -7,7 +7,7 @@ from listener.errors import ConfigError
 from listener.mqtt import credentials
 
 
-def test_a_password_that_is_absent_is_said() -> None:
+def test_missing_password_file_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="cannot read the password"):
         credentials.password(BrokerSettings(password_file="/nowhere"))  # noqa: S106 - a path
 
@@ -21,6 +21,6 @@ def test_a_password_that_is_absent_is_said() -> None:
         BrokerSettings(key_file="/nowhere/d-hall.key"),
     ],
 )
-def test_certificates_that_cannot_be_used_are_said(settings_: BrokerSettings) -> None:
+def test_unusable_certificates_are_a_config_error(settings_: BrokerSettings) -> None:
     with pytest.raises(ConfigError, match=r"certificate"):
         credentials.tls_context(settings_)

@@ -121,7 +121,7 @@ def properties(*pairs: bytes) -> bytes:
     return bytes((0x20, 3 + len(body), 0, 0, len(body))) + body
 
 
-def test_a_welcome_tells_the_limits(script: Script, broker: PahoBroker) -> None:
+def test_connack_has_the_limits(script: Script, broker: PahoBroker) -> None:
     limits = properties(b"\x27\x00\x00\x10\x00", b"\x24\x00", b"\x25\x00", b"\x21\x00\x14")
 
     happening = welcomed(script, broker, limits)
@@ -129,9 +129,7 @@ def test_a_welcome_tells_the_limits(script: Script, broker: PahoBroker) -> None:
     assert happening == ConnectedEvent(BrokerLimits(4096, 0, retain=False, in_flight=8), "5")
 
 
-def test_what_the_broker_does_not_grant_is_not_asked_for(
-    script: Script, broker: PahoBroker
-) -> None:
+def test_limits_of_the_broker_are_kept(script: Script, broker: PahoBroker) -> None:
     welcomed(script, broker, properties(b"\x24\x00", b"\x25\x00"))
 
     ticket = broker.publish(Message("t", b"x", 1, retain=True))
@@ -140,7 +138,7 @@ def test_what_the_broker_does_not_grant_is_not_asked_for(
     assert broker.poll(5) == [DeliveredEvent(ticket)]
 
 
-def test_a_smaller_window_is_obeyed_by_connecting_anew(script: Script, broker: PahoBroker) -> None:
+def test_smaller_receive_maximum_reconnects(script: Script, broker: PahoBroker) -> None:
     first = welcomed(script, broker, properties(b"\x21\x00\x02"))
     again = welcomed(script, broker, properties(b"\x21\x00\x02"))
 
@@ -153,7 +151,7 @@ def test_a_smaller_window_is_obeyed_by_connecting_anew(script: Script, broker: P
 
 
 @pytest.mark.parametrize(("code", "qos", "retain"), [(0x9A, 1, 0), (0x9B, 0, 1)])
-def test_a_will_that_is_refused_is_made_smaller(
+def test_rejected_will_is_reduced(
     script: Script, broker: PahoBroker, code: int, qos: int, retain: int
 ) -> None:
     refused = welcomed(script, broker, bytes((0x20, 3, 0, code, 0)))
@@ -168,7 +166,7 @@ def test_a_will_that_is_refused_is_made_smaller(
 
 
 @pytest.mark.parametrize("goodbye", ["code", "silence", "hang up"])
-def test_a_broker_of_the_old_version_is_spoken_to_in_it(
+def test_broker_without_mqtt_5_gets_3_1_1(
     script: Script, broker: PahoBroker, clock: FakeClock, goodbye: str
 ) -> None:
     broker.connect()
@@ -191,9 +189,7 @@ def test_a_broker_of_the_old_version_is_spoken_to_in_it(
     assert broker.poll(5) == [ConnectedEvent(BrokerLimits(), "3.1.1")]
 
 
-def test_after_a_loss_the_new_version_is_tried_first_again(
-    script: Script, broker: PahoBroker
-) -> None:
+def test_mqtt_5_is_tried_first_after_a_loss(script: Script, broker: PahoBroker) -> None:
     broker.connect()
     script.accept()
     script.hang_up()
@@ -208,7 +204,7 @@ def test_after_a_loss_the_new_version_is_tried_first_again(
 
 
 @pytest.mark.parametrize(("protocol", "number"), [("5", 5), ("3.1.1", 4)])
-def test_a_version_that_was_asked_for_stays(
+def test_configured_version_is_kept(
     script: Script, protocol: Literal["5", "3.1.1"], number: int
 ) -> None:
     settings_ = BrokerSettings(port=script.port, protocol=protocol)
@@ -224,7 +220,7 @@ def test_a_version_that_was_asked_for_stays(
     broker.close()
 
 
-def test_a_receipt_and_a_refusal_carry_the_ticket(script: Script, broker: PahoBroker) -> None:
+def test_delivery_and_rejection_have_the_ticket(script: Script, broker: PahoBroker) -> None:
     welcomed(script, broker)
     first, second = (broker.publish(Message("t", b"x", 1)) for _ in range(2))
     script.say(bytes((0x40, 4, 0, first, 0x10, 0)))
@@ -237,7 +233,7 @@ def test_a_receipt_and_a_refusal_carry_the_ticket(script: Script, broker: PahoBr
     assert happened == [DeliveredEvent(first, 0x10), RejectedEvent(second, 0x87, "Not authorized")]
 
 
-def test_a_message_is_handed_on_and_receipted(script: Script, broker: PahoBroker) -> None:
+def test_message_is_received_and_acknowledged(script: Script, broker: PahoBroker) -> None:
     welcomed(script, broker)
 
     script.say(b"\x32\x08\x00\x01t\x00\x07\x00hi")
@@ -246,7 +242,7 @@ def test_a_message_is_handed_on_and_receipted(script: Script, broker: PahoBroker
     assert script.hear()[:4] == b"\x40\x02\x00\x07"
 
 
-def test_a_subscription_that_is_denied_is_said(script: Script, broker: PahoBroker) -> None:
+def test_denied_subscription_is_an_event(script: Script, broker: PahoBroker) -> None:
     welcomed(script, broker)
     broker.subscribe("a/#")
     asked = script.hear()
@@ -256,7 +252,7 @@ def test_a_subscription_that_is_denied_is_said(script: Script, broker: PahoBroke
     assert broker.poll(5) == [DeniedEvent("Not authorized")]
 
 
-def test_a_farewell_from_the_broker_gives_its_reason(script: Script, broker: PahoBroker) -> None:
+def test_disconnect_of_the_broker_has_its_reason(script: Script, broker: PahoBroker) -> None:
     welcomed(script, broker)
 
     script.say(b"\xe0\x02\x95\x00")
@@ -266,9 +262,7 @@ def test_a_farewell_from_the_broker_gives_its_reason(script: Script, broker: Pah
     assert broker.poll(0) == []
 
 
-def test_a_message_under_a_topic_that_is_no_text_is_left_out(
-    script: Script, broker: PahoBroker
-) -> None:
+def test_message_with_an_invalid_topic_is_dropped(script: Script, broker: PahoBroker) -> None:
     welcomed(script, broker)
 
     script.say(b"\x30\x05\x00\x01\xff\x00x" + b"\x30\x05\x00\x01t\x00x")
@@ -277,7 +271,7 @@ def test_a_message_under_a_topic_that_is_no_text_is_left_out(
     assert happened == [Message("t", b"x", 0)]
 
 
-def test_no_broker_is_a_loss_and_no_error(script: Script, broker: PahoBroker) -> None:
+def test_missing_broker_is_a_connection_loss(script: Script, broker: PahoBroker) -> None:
     script.close()
 
     broker.connect()
@@ -287,7 +281,7 @@ def test_no_broker_is_a_loss_and_no_error(script: Script, broker: PahoBroker) ->
     assert "refused" in lost.reason
 
 
-def test_what_else_can_be_read_ends_the_wait(script: Script, broker: PahoBroker) -> None:
+def test_poll_returns_early_for_another_descriptor(script: Script, broker: PahoBroker) -> None:
     here, there = socket.socketpair()
     there.send(b"x")
 
@@ -298,7 +292,7 @@ def test_what_else_can_be_read_ends_the_wait(script: Script, broker: PahoBroker)
     there.close()
 
 
-def test_a_goodbye_is_said(script: Script, broker: PahoBroker) -> None:
+def test_close_sends_disconnect(script: Script, broker: PahoBroker) -> None:
     welcomed(script, broker)
 
     broker.close()
@@ -308,7 +302,9 @@ def test_a_goodbye_is_said(script: Script, broker: PahoBroker) -> None:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(min_size=1, max_size=60))
-def test_whatever_a_broker_says_we_stand(script: Script, broker: PahoBroker, data: bytes) -> None:
+def test_arbitrary_bytes_of_a_broker_raise_nothing(
+    script: Script, broker: PahoBroker, data: bytes
+) -> None:
     welcomed(script, broker)
 
     script.say(data)
@@ -321,15 +317,13 @@ def test_whatever_a_broker_says_we_stand(script: Script, broker: PahoBroker, dat
         pytest.fail("the connection was never given up")
 
 
-def test_a_password_is_read_from_a_file_that_others_cannot_read(
-    script: Script, tmp_path: Path
-) -> None:
+def test_password_file_readable_by_others_is_refused(script: Script, tmp_path: Path) -> None:
     path = tmp_path / "password"
     path.write_text("open sesame\n")
     settings_ = BrokerSettings(port=script.port, username="d-hall", password_file=str(path))
 
     path.chmod(0o604)
-    with pytest.raises(ConfigError, match="anybody can read"):
+    with pytest.raises(ConfigError, match="readable by every user"):
         PahoBroker(settings_, "d-hall")
 
     path.chmod(0o600)
@@ -339,9 +333,7 @@ def test_a_password_is_read_from_a_file_that_others_cannot_read(
     broker.close()
 
 
-def test_a_broker_that_receipts_nothing_costs_no_memory_without_end(
-    script: Script, broker: PahoBroker
-) -> None:
+def test_unacknowledged_messages_are_bounded(script: Script, broker: PahoBroker) -> None:
     welcomed(script, broker)
 
     tickets = [broker.publish(Message("t", b"x", 1)) for _ in range(200)]
@@ -350,7 +342,7 @@ def test_a_broker_that_receipts_nothing_costs_no_memory_without_end(
     assert not any(tickets[100:])
 
 
-def test_the_newer_version_is_tried_first_and_the_other_in_turn() -> None:
+def test_versions_are_tried_in_turn() -> None:
     dialect = ProtocolVersion("auto")
     spoken = []
 
@@ -361,7 +353,7 @@ def test_the_newer_version_is_tried_first_and_the_other_in_turn() -> None:
     assert spoken == [(True, True), (False, False), (True, True)]
 
 
-def test_another_broker_is_asked_in_the_newer_version_again() -> None:
+def test_start_over_prefers_mqtt_5() -> None:
     dialect = ProtocolVersion("auto")
     dialect.fall_back()
 
@@ -371,9 +363,7 @@ def test_another_broker_is_asked_in_the_newer_version_again() -> None:
 
 
 @pytest.mark.parametrize(("asked", "is_new"), [("5", True), ("3.1.1", False)])
-def test_a_version_that_was_asked_for_is_the_only_one(
-    asked: Literal["5", "3.1.1"], *, is_new: bool
-) -> None:
+def test_configured_version_has_no_fallback(asked: Literal["5", "3.1.1"], *, is_new: bool) -> None:
     dialect = ProtocolVersion(asked)
 
     dialect.fall_back()
@@ -382,7 +372,7 @@ def test_a_version_that_was_asked_for_is_the_only_one(
     assert not dialect.has_fallback
 
 
-def test_a_client_speaks_what_is_spoken() -> None:
+def test_new_client_has_the_current_version() -> None:
     dialect = ProtocolVersion("auto")
     first = dialect.new_client("d-hall")
     dialect.fall_back()
@@ -402,7 +392,7 @@ def receipt(client: paho.Client, ticket: int, code: int) -> None:
     told(client, None, ticket, ReasonCode(PacketTypes.PUBACK, identifier=code), None)
 
 
-def test_what_happened_is_told_once_in_its_order(client: paho.Client) -> None:
+def test_events_are_drained_once_in_order(client: paho.Client) -> None:
     inbox = EventQueue()
     inbox.listen(client)
     assert not inbox
@@ -416,7 +406,7 @@ def test_what_happened_is_told_once_in_its_order(client: paho.Client) -> None:
 
 
 @pytest.mark.parametrize(("code", "is_taken"), [(0x00, True), (0x10, True), (0x80, False)])
-def test_a_reason_from_failure_on_is_a_rejection(
+def test_failure_reason_codes_are_rejections(
     client: paho.Client, code: int, *, is_taken: bool
 ) -> None:
     inbox = EventQueue()
@@ -429,7 +419,7 @@ def test_a_reason_from_failure_on_is_a_rejection(
     assert (told.ticket, told.code) == (7, code)
 
 
-def test_a_connection_is_told_not_to_wait() -> None:
+def test_socket_options_are_set() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as wire,
@@ -441,7 +431,7 @@ def test_a_connection_is_told_not_to_wait() -> None:
         assert not paho_client.has_pending_data(wire)
 
 
-def test_a_connection_that_is_gone_is_no_error() -> None:
+def test_socket_options_of_a_closed_socket_raise_nothing() -> None:
     wire = socket.socket()
     wire.close()
 

@@ -24,7 +24,7 @@ def verify(signature: bytes, said: bytes) -> bool:
     return True
 
 
-def test_what_is_signed_is_read() -> None:
+def test_signed_limit_is_parsed() -> None:
     payload = retention.encode(TERM, KEY.sign)
 
     assert retention.parse(payload, verify) == TERM
@@ -32,7 +32,7 @@ def test_what_is_signed_is_read() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7))
-def test_a_changed_bit_is_seen(at: int, bit: int) -> None:
+def test_changed_bit_is_refused(at: int, bit: int) -> None:
     data = bytearray(retention.encode(TERM, KEY.sign))
     data[at % len(data)] ^= 1 << bit
 
@@ -40,12 +40,12 @@ def test_a_changed_bit_is_seen(at: int, bit: int) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"days": 0}, {"days": 3651}, {"owner": "a/b"}, {"n": 0}])
-def test_what_is_out_of_range_is_nothing(changes: dict[str, object]) -> None:
+def test_limit_out_of_range_is_refused(changes: dict[str, object]) -> None:
     term = msgspec.structs.replace(TERM, **changes)
 
     assert retention.parse(retention.encode(term, KEY.sign), verify) is None
 
 
 @given(st.binary(max_size=1100))
-def test_arbitrary_bytes_are_nothing(data: bytes) -> None:
+def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     assert retention.parse(data, verify) is None

@@ -11,7 +11,7 @@ levels = st.from_regex(r"[a-z0-9-]{1,36}", fullmatch=True)
 
 
 @given(levels, levels, levels)
-def test_a_topic_gives_back_what_it_was_made_of(owner: str, device: str, clip: str) -> None:
+def test_levels_reverse_name(owner: str, device: str, clip: str) -> None:
     name = CLIP.name(owner=owner, device=device, clip=clip)
 
     assert name == f"earmark/v1/clips/{owner}/{device}/{clip}"
@@ -20,20 +20,20 @@ def test_a_topic_gives_back_what_it_was_made_of(owner: str, device: str, clip: s
 
 
 @given(st.text())
-def test_any_text_is_a_topic_of_ours_or_none(text: str) -> None:
+def test_any_text_is_a_known_topic_or_none(text: str) -> None:
     found = ACK.levels(text)
 
     assert found is None or ACK.name(**found) == text
 
 
 @pytest.mark.parametrize("level", ["", "+", "#", "a/b", "Ada", "ada\n", "a" * 41, "ä"])
-def test_a_level_that_could_reach_elsewhere_is_refused(level: str) -> None:
-    with pytest.raises(ValueError, match="not fit"):
+def test_level_with_separators_is_refused(level: str) -> None:
+    with pytest.raises(ValueError, match="not a valid topic level"):
         STATUS.name(device=level)
     assert STATUS.levels(f"earmark/v1/status/{level}") is None
 
 
-def test_wildcards_stand_for_what_is_not_given() -> None:
+def test_filter_has_wildcards_for_missing_levels() -> None:
     assert CLIP.topic_filter() == "earmark/v1/clips/+/+/+"
     assert ACK.topic_filter(device="hall") == "earmark/v1/ack/hall/+"
 
@@ -43,7 +43,7 @@ def test_only_the_status_is_retained() -> None:
 
 
 @given(st.from_regex(r"[0-9a-f]{64}", fullmatch=True), st.sampled_from(["", "form", "replay"]))
-def test_an_answer_comes_back_as_it_was(sha256: str, refused: str) -> None:
+def test_answer_survives_encoding(sha256: str, refused: str) -> None:
     answer = Answer(sha256, refused)
 
     assert topics.parse_answer(answer.encode()) == answer
@@ -59,11 +59,11 @@ def test_any_bytes_are_an_answer_or_none(payload: bytes) -> None:
 @pytest.mark.parametrize(
     "payload", [b"", b"0" * 63, b"0" * 65, b"G" * 64, b"0" * 64 + b"\n", b"refused::" + b"0" * 64]
 )
-def test_what_is_nearly_an_answer_is_none(payload: bytes) -> None:
+def test_malformed_answer_is_none(payload: bytes) -> None:
     assert topics.parse_answer(payload) is None
 
 
-def test_an_event_says_no_more_than_it_must() -> None:
+def test_event_has_no_other_fields() -> None:
     assert EventPayload(event_type="wake", word="alexa").encode() == (
         b'{"event_type":"wake","word":"alexa"}'
     )
