@@ -188,7 +188,7 @@ def test_what_would_serve_strangers_or_in_the_clear_is_refused(
         HttpServer(HELLO, home, ArchiveSettings(**fields))
 
 
-def test_a_port_that_is_taken_is_said(doors: Open, home: Path, port: int) -> None:
+def test_port_in_use_is_reported(doors: Open, home: Path, port: int) -> None:
     doors(port=port)
 
     with pytest.raises(Unavailable, match="cannot listen"):

@@ -71,7 +71,7 @@ def test_an_answer_may_come_alone() -> None:
         ("[owner]\nkey = 'x'", "no owner.name"),
         ("[owner]\nname = 'ada'", "no owner.key"),
         ("[owner]\nname = 'ada'\nkey = 'age1nonsense'", "owner.key: this is not an age public key"),
-        ("[household]\nline = 'earmark-join-1:x'", "household.line: this is no invitation"),
+        ("[household]\nline = 'earmark-join-1:x'", "household.line: this is not an invitation"),
         ("[household]\nbundle = 'x'", "[household]"),
         ("home = '/'", "home is not set from here"),
         ("[update]\nkeys = []", "update is not set from here"),

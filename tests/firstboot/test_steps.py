@@ -204,7 +204,7 @@ def test_it_joins_the_household_by_its_line(card: Card, host: Host) -> None:
 
 def test_a_household_that_is_not_there_yet_is_tried_again(card: Card, host: Host) -> None:
     invited = host.invite(HALL)
-    host.door.close()
+    host.server.close()
     card.write(household(invited) + card.keys)
 
     assert card.start() == 69
@@ -219,7 +219,7 @@ def test_a_household_that_is_not_there_yet_is_tried_again(card: Card, host: Host
     card.write(card.answer())
     assert card.start() == 69
     assert card.home.keeper("ada") == "ada"
-    host.door = type(host.door)(host.office, host.home, ("127.0.0.1", invited.port))
+    host.server = type(host.server)(host.store, host.home, ("127.0.0.1", invited.port))
     waiting = host.wait(HALL)
     assert card.start() == 0
     assert waiting.result(30)
@@ -238,7 +238,7 @@ def test_a_line_that_was_used_is_said_and_not_tried_for_ever(card: Card, host: H
     card.write(household(invited) + card.keys)
     assert card.start() == 1
 
-    assert "the household refuses" in card.words
+    assert "the household refused" in card.words
     assert "prints another" in card.words
     assert card.start() == 0, "nothing waits"
     host.stop.request()

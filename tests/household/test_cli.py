@@ -150,7 +150,9 @@ def test_settings_that_are_there_stay_and_what_they_lack_is_told(
 @pytest.mark.parametrize(
     "words", [("add-device", "hall"), ("status",), ("announce",), ("renew",), ("wait",)]
 )
-def test_without_a_household_the_way_is_shown(earmark: Earmark, words: tuple[str, ...]) -> None:
+def test_missing_household_is_reported_with_the_command(
+    earmark: Earmark, words: tuple[str, ...]
+) -> None:
     code, _, err = earmark("household", *words)
 
     assert code == 78
