@@ -239,7 +239,7 @@ def test_a_line_that_was_used_is_said_and_not_tried_for_ever(card: Card, host: H
     assert card.start() == 1
 
     assert "the household refused" in card.words
-    assert "prints another" in card.words
+    assert "get a new invitation" in card.words
     assert card.start() == 0, "nothing waits"
     host.stop.request()
     assert not waiting.result(30)
