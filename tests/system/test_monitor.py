@@ -109,7 +109,7 @@ def test_a_mute_is_seen(verbs: Verbs) -> None:
 def test_a_snapshot_of_a_hear_that_runs_and_of_none(verbs: Verbs) -> None:
     alone = verbs.run("monitor", "--once")
     assert (alone.returncode, alone.stdout) == (69, "")
-    assert "error: nobody hears at" in alone.stderr
+    assert "error: hear is not running at" in alone.stderr
     verbs.hear()
 
     text = verbs.run("monitor", "--once")
@@ -123,7 +123,7 @@ def test_a_snapshot_of_a_hear_that_runs_and_of_none(verbs: Verbs) -> None:
 def test_without_a_terminal_it_prints_plain_lines_and_waits(verbs: Verbs) -> None:
     monitor = verbs.start("monitor")
     assert monitor.stdout is not None
-    assert monitor.stdout.readline() == "nobody hears\n"
+    assert monitor.stdout.readline() == "hear is not running\n"
 
     verbs.hear()
 
@@ -155,7 +155,7 @@ def test_in_a_terminal_it_draws(verbs: Verbs) -> None:
 
     assert monitor.wait(PATIENCE_S) == 0
     os.close(ours)
-    assert "speaker hears since" in drawn.decode()
+    assert "speaker: running since" in drawn.decode()
 
 
 def test_a_second_monitor_says_that_there_is_one(verbs: Verbs) -> None:
