@@ -45,7 +45,7 @@ def test_a_card_sets_the_speaker_up_and_brings_the_answer(speaker: Machine) -> N
 
     speaker.run("systemctl", "start", UNIT)
 
-    assert "one step is left, and it is yours" in result(speaker)
+    assert "one step is left for you" in result(speaker)
     assert speaker.run("ls", CARD).split() == ["earmark-challenge.txt", "earmark-result.txt"]
     riddle = speaker.read(f"{CARD}/earmark-challenge.txt").encode()
     answer = pyrage.decrypt(riddle, [bob]).decode().strip()
@@ -87,7 +87,7 @@ def test_a_household_that_comes_late_is_joined_by_itself(speaker: Machine) -> No
     speaker.write(f"{CARD}/earmark.toml", f'[household]\nline = "{line}"\n')
 
     speaker.ask("systemctl", "start", UNIT)
-    speaker.wait_until(lambda: "not everything is done yet" in result(speaker), "that it waits")
+    speaker.wait_until(lambda: "the setup is not complete yet" in result(speaker), "that it waits")
     assert line not in speaker.run("grep", "-r", "", CARD)
     with speaker.start("earmark", "household", "wait", *ARCHIVE) as waiting:
         speaker.wait_until(lambda: "this speaker is set up" in result(speaker), "that it joined")
