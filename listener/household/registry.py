@@ -205,8 +205,9 @@ def parse(data: bytes, source: str) -> Registry:
         if len(data) > LIMIT_BYTES:
             raise ValueError("too long")  # noqa: TRY301 - all damage is reported in one place
         registry = msgspec.json.decode(data, type=Registry)
-        for each in (*registry.issued, *registry.invitations):
-            identity.parse(each.cn)
+        names = {certificate.cn for certificate in registry.issued}
+        for cn in names | {invitation.cn for invitation in registry.invitations}:
+            identity.parse(cn)
     except (ValueError, RecursionError, EarmarkError) as error:
         raise ConfigError(f"the registry {source} is damaged", RESTORE) from error
     return registry

@@ -66,7 +66,7 @@ def test_hear_that_ends_before_the_search_is_an_error(
 
     monkeypatch.setattr(checks, "scan_processes", scan)
     monkeypatch.setattr(runner, "Harness", IdleHarness)
-    events = SelfTest(tmp_path, ClipSettings(), None, [].append).run(["recording"])
+    events = SelfTest(tmp_path, ClipSettings(), None, lambda _: None).run(["recording"])
 
     with pytest.raises(Unavailable, match=r"before its memory was searched \(muted\)") as caught:
         list(events)

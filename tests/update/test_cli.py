@@ -68,7 +68,7 @@ def test_where_earmark_is_not_installed_the_hint_says_so(
     code = main.main(["update", "status", "--folder", str(tmp_path)])
 
     assert code == 78
-    assert "is earmark installed?" in capsys.readouterr().err
+    assert "install the Debian package earmark" in capsys.readouterr().err
 
 
 def test_a_release_is_made_with_the_makers_own_verbs(
