@@ -1,1 +1,1 @@
-"""The whole promise on one machine, in a minute."""
+"""One-minute demonstration of hear, send, archive and owners on one machine."""

@@ -1,8 +1,7 @@
-"""A broker inside this process, on loopback, so that the demo runs where none is installed.
+"""MQTT broker inside this process, on loopback, and a client that records all of its messages.
 
-It is amqtt, which speaks MQTT 3.1.1 and keeps nothing on disk. For the demo and nothing else.
-
-Somebody who reads everything that passes the demo's broker, as its operator could.
+The broker is amqtt (MQTT 3.1.1, nothing on disk), so that the demo runs without mosquitto; it is
+for the demo only. The wiretap reads what the operator of a broker could read.
 """
 
 import asyncio
@@ -26,7 +25,21 @@ if TYPE_CHECKING:
 _HOST: Final = "127.0.0.1"
 _TRIES: Final = 5
 _START_S: Final = 60.0
+_SUBSCRIBE_S: Final = 30.0
 _END_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedMessage:
+    """Message that the broker carried."""
+
+    topic: str
+    payload: bytes
+
+    @property
+    def is_clip(self) -> bool:
+        """True if its topic is that of a clip."""
+        return "/clips/" in self.topic
 
 
 @contextlib.contextmanager
@@ -34,10 +47,10 @@ def run_broker() -> Iterator[int]:
     """Run a broker while the block runs; yields its port.
 
     Raises:
-        Unavailable: it does not start.
+        Unavailable: the broker does not start or end.
     """
     for name in ("amqtt", "transitions"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # a client that leaves is news to it
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs each client that disconnects
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="demo broker", daemon=True)
     thread.start()
@@ -46,17 +59,56 @@ def run_broker() -> Iterator[int]:
         try:
             yield port
         finally:
-            # What it has to say about its own end is nothing that the demo is about.
+            # Errors of its shutdown do not matter to the demo.
             with contextlib.suppress(Exception):
                 asyncio.run_coroutine_threadsafe(running.shutdown(), loop).result(_END_S)
             asyncio.run_coroutine_threadsafe(_settle(), loop).result(_END_S)
     except TimeoutError as error:
-        raise Unavailable("the demo's broker does not start or end") from error
+        raise Unavailable(
+            "the demo's broker does not start or end", "run the demo again"
+        ) from error
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_END_S)
         if not thread.is_alive():
             loop.close()
+
+
+@contextlib.contextmanager
+def run_wiretap(port: int) -> Iterator[list[CapturedMessage]]:
+    """Record all messages while the block runs; yields the growing list.
+
+    Args:
+        port: of the broker on loopback.
+
+    Raises:
+        Unavailable: the broker does not answer.
+    """
+    messages: list[CapturedMessage] = []
+    is_subscribed = threading.Event()
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="s-wiretap")
+
+    def on_connect(*_: object) -> None:
+        client.subscribe("#", qos=1)
+
+    def on_message(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        messages.append(CapturedMessage(message.topic, bytes(message.payload)))
+
+    client.on_connect = on_connect
+    client.on_subscribe = lambda *_: is_subscribed.set()
+    client.on_message = on_message
+    try:
+        client.connect(_HOST, port)
+    except OSError as error:
+        raise Unavailable(f"the demo's broker does not answer: {error.strerror}") from error
+    client.loop_start()
+    try:
+        if not is_subscribed.wait(_SUBSCRIBE_S):
+            raise Unavailable("the demo's broker does not answer", "run the demo again")
+        yield messages
+    finally:
+        client.disconnect()
+        client.loop_stop()
 
 
 async def _start() -> tuple[int, "Broker"]:
@@ -77,20 +129,20 @@ async def _start() -> tuple[int, "Broker"]:
                     },
                 }
             )
-            # Another program may take the port in between: then the next one.
+            # Another program may have taken the port: try the next one.
             with contextlib.suppress(BrokerError):
                 await running.start()
                 return port, running
-    raise Unavailable("no free port on loopback for the demo's broker")
+    raise Unavailable("there is no free port on loopback for the demo's broker")
 
 
 async def _settle() -> None:
-    """Let every task that the broker left behind end."""
-    mine = asyncio.current_task()
-    left = [task for task in asyncio.all_tasks() if task is not mine]
-    for task in left:
+    """Cancel the tasks that the broker left running."""
+    current = asyncio.current_task()
+    tasks = [task for task in asyncio.all_tasks() if task is not current]
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _free_port() -> int:
@@ -98,53 +150,3 @@ def _free_port() -> int:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-_WELCOME_S: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class CapturedMessage:
-    """One message."""
-
-    topic: str
-    payload: bytes
-
-    @property
-    def is_clip(self) -> bool:
-        """Whether its topic says that it is one."""
-        return "/clips/" in self.topic
-
-
-@contextlib.contextmanager
-def run_wiretap(port: int) -> Iterator[list[CapturedMessage]]:
-    """Listen in while the block runs; the list grows as messages pass.
-
-    Raises:
-        Unavailable: the broker does not answer.
-    """
-    passed: list[CapturedMessage] = []
-    listens = threading.Event()
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="s-wiretap")
-
-    def connected(*_: object) -> None:
-        client.subscribe("#", qos=1)
-
-    def heard(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        passed.append(CapturedMessage(message.topic, bytes(message.payload)))
-
-    client.on_connect = connected
-    client.on_subscribe = lambda *_: listens.set()
-    client.on_message = heard
-    try:
-        client.connect(_HOST, port)
-    except OSError as error:
-        raise Unavailable(f"the demo's broker does not answer: {error.strerror}") from error
-    client.loop_start()
-    try:
-        if not listens.wait(_WELCOME_S):
-            raise Unavailable("the demo's broker does not answer")
-        yield passed
-    finally:
-        client.disconnect()
-        client.loop_stop()

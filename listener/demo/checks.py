@@ -1,4 +1,4 @@
-"""What the demo claims, each claim checked against what happened."""
+"""Checks of the demo's claims against events, files and messages."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,36 +15,41 @@ from listener.demo.scene import Scene, SpokenCue
 from listener.errors import EarmarkError
 
 _AFTER_S: Final = 0.5
-"""A wake comes this late after the words at most: the model needs to have heard them."""
+"""Longest delay of a wake after the words, in seconds."""
 _MAGIC: Final = b"EARMARK/1\n"
-_NOTE_BYTES: Final = 2048  # a tenth of a second of sound would not fit
+_NOTE_BYTES: Final = 2048  # less than a tenth of a second of audio
 _ROUNDING_S: Final = 0.09
-"""One frame: what may be cut at an edge."""
+"""One frame, which may be cut at an edge, in seconds."""
 _CONTAINERS: Final = (b"fLaC\0\0\0\x22", b"WAVEfmt ", b"OggS\0\2")
-"""How FLAC, WAV and Ogg begin; long enough that no ciphertext has them by chance."""
+"""Signatures of FLAC, WAV and Ogg files, long enough not to occur in ciphertext by chance."""
 
 
 class ClaimChecks:
-    """Collects what did not hold. For one thread."""
+    """Collector of claims that do not hold. For one thread."""
 
     def __init__(self) -> None:
-        self._broken: list[str] = []
+        self._failed: list[str] = []
 
     def check(self, claim: str, *, when: bool) -> None:
-        """Note a claim and whether it holds."""
+        """Record a claim if it does not hold.
+
+        Args:
+            claim: a statement, for the error.
+            when: True if it holds.
+        """
         if not when:
-            self._broken.append(claim)
+            self._failed.append(claim)
 
     def raise_on_failure(self) -> None:
-        """End well when every claim held.
+        """Raise an error unless every claim held.
 
         Raises:
-            EarmarkError: naming those that did not.
+            EarmarkError: names the claims that do not hold.
         """
-        if self._broken:
+        if self._failed:
             raise EarmarkError(
-                f"this was not shown: {'; '.join(self._broken)}",
-                "earmark demo --keep DIR leaves everything there for a look",
+                f"the demo did not show that: {'; '.join(self._failed)}",
+                "run earmark demo --keep DIR to keep the files and logs",
             )
 
 
@@ -54,7 +59,7 @@ def events_of_kind(events: Sequence[Event], kind: str) -> list[Event]:
 
 
 def check_hearing(facts: ClaimChecks, scene: Scene, events: Sequence[Event], keeper: str) -> None:
-    """Check what hear said against the cue sheet."""
+    """Check hear's events against the cue sheet."""
     wakes, nears, sealed = (
         events_of_kind(events, "wake"),
         events_of_kind(events, "near_miss"),
@@ -64,7 +69,7 @@ def check_hearing(facts: ClaimChecks, scene: Scene, events: Sequence[Event], kee
     heard_s, muted_s = total.get("heard_s", 0.0), total.get("muted_s", 0.0)
     kept_s = total.get("discarded_s", 0.0) + total.get("sealed_s", 0.0)
     facts.check(
-        "each command woke the speaker, and nothing else did",
+        "each command woke the speaker, and nothing else did so",
         when=_matches(wakes, scene.wakes),
     )
     facts.check(
@@ -72,7 +77,7 @@ def check_hearing(facts: ClaimChecks, scene: Scene, events: Sequence[Event], kee
         when=_matches(nears, scene.near_misses),
     )
     facts.check(
-        "the word said while muted was heard by nobody",
+        "the wake word spoken while muted was not detected",
         when=bool(scene.muted_words)
         and abs(muted_s - scene.muted_s) <= 2 * _ROUNDING_S
         and not any(
@@ -80,23 +85,23 @@ def check_hearing(facts: ClaimChecks, scene: Scene, events: Sequence[Event], kee
         ),
     )
     facts.check(
-        "every second is heard or muted",
+        "every second was heard or muted",
         when=abs(heard_s + muted_s - scene.length_s) <= 4 * _ROUNDING_S,
     )
     facts.check(
-        "what was heard was thrown away or sealed",
+        "all audio was discarded or sealed",
         when=heard_s > 0 and abs(heard_s - kept_s) < 1 / SAMPLE_RATE_HZ,
     )
     facts.check(
-        "each wake gave one clip, and each clip has one owner",
+        "each wake gave one clip with one owner",
         when=len(sealed) == len(wakes) and all(event["owner"] == keeper for event in sealed),
     )
 
 
 def check_disk(facts: ClaimChecks, root: Path) -> None:
-    """Check that no file of the households holds sound in the clear."""
+    """Check that no file below a folder holds unencrypted audio."""
     facts.check(
-        "no sound lies in the clear",
+        "no file holds unencrypted audio",
         when=not any(container in data for data in _contents(root) for container in _CONTAINERS),
     )
 
@@ -104,21 +109,30 @@ def check_disk(facts: ClaimChecks, root: Path) -> None:
 def check_wire(
     facts: ClaimChecks, passed: Sequence[CapturedMessage], sealed: int, owners: Sequence[str]
 ) -> None:
-    """Check what the broker's operator could read."""
-    clips = [one for one in passed if one.is_clip]
-    others = [one for one in passed if not one.is_clip]
+    """Check the messages that the broker's operator could read.
+
+    Args:
+        facts: receives the claims.
+        passed: all messages.
+        sealed: number of sealed clips.
+        owners: names that may not occur outside of clips.
+    """
+    clips = [message for message in passed if message.is_clip]
+    others = [message for message in passed if not message.is_clip]
     facts.check("the broker carried each clip", when=len(clips) >= sealed > 0)
     facts.check(
-        "what the broker carried was sealed",
-        when=all(one.payload.startswith(_MAGIC) for one in clips)
-        and not any(container in one.payload for one in passed for container in _CONTAINERS),
+        "every clip that the broker carried was sealed",
+        when=all(message.payload.startswith(_MAGIC) for message in clips)
+        and not any(
+            container in message.payload for message in passed for container in _CONTAINERS
+        ),
     )
     facts.check(
-        "what else the broker carried was small and named nobody",
+        "all other messages were small and named no owner",
         when=all(
-            len(one.payload) <= _NOTE_BYTES
-            and not any(f'"{owner}"'.encode() in one.payload for owner in owners)
-            for one in others
+            len(message.payload) <= _NOTE_BYTES
+            and not any(f'"{owner}"'.encode() in message.payload for owner in owners)
+            for message in others
         ),
     )
 
@@ -126,24 +140,24 @@ def check_wire(
 def check_sound(
     facts: ClaimChecks, scene: Scene, sealed: Sequence[Event], files: Sequence[Path]
 ) -> None:
-    """Check that the opened clips hold what was said then, sample for sample."""
-    said = _samples(scene.file)
+    """Check that the opened clips equal the scene, sample for sample."""
+    original = _samples(scene.file)
     same = 0
     for event in sealed:
         first = round(event["time_s"] * SAMPLE_RATE_HZ)
         length = round(event["length_s"] * SAMPLE_RATE_HZ)
         for file in files:
             if file.stem == event["clip"]:
-                same += np.array_equal(_samples(file), said[first : first + length])
-    facts.check("what is opened is what was said", when=same == len(sealed) == len(files))
+                same += np.array_equal(_samples(file), original[first : first + length])
+    facts.check("the opened clips equal the recording", when=same == len(sealed) == len(files))
 
 
 def relabel(envelope: bytes, **label: str) -> bytes:
-    """Return a copy of an envelope whose label says something else: the mistake of 2018.
+    """Return a copy of an envelope with changed fields in its public header.
 
     Args:
         envelope: a sealed clip.
-        label: what its public header says instead.
+        label: the fields and their new values.
     """
     magic, header, rest = envelope.split(b"\n", 2)
     other = json.dumps(json.loads(header) | label, sort_keys=True, separators=(",", ":"))

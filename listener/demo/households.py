@@ -1,6 +1,6 @@
-"""The demo's households: a speaker, an archive and two owners, each with a folder of their own.
+"""Households of the demo: a speaker, an archive and two owners, each with a folder.
 
-Everything is done with the verbs that people use, in processes of their own.
+Each step is an `earmark` command in a process of its own.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ DEVICE: Final = "kitchen"
 OWNERS: Final = ("ada", "bo")
 KEEPER: Final = OWNERS[0]
 VERB_S: Final = 120.0
-"""How long a verb may take; a second here, and a slow machine is no failure."""
+"""Timeout for one command in seconds; generous for slow machines."""
 _END_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """A verb that ended."""
+    """Result of a command that ended."""
 
     code: int
     out: str
@@ -35,7 +35,7 @@ class CommandResult:
 
     @property
     def complaint(self) -> str:
-        """What it said was wrong, without its prefix."""
+        """Its error message without the prefix, or its exit code."""
         for line in self.err.splitlines():
             if line.startswith("earmark: error: "):
                 return line.removeprefix("earmark: error: ")
@@ -43,7 +43,7 @@ class CommandResult:
 
 
 class DemoHouseholds:
-    """The folders under ``root``, and the verbs run on them. For one thread."""
+    """Folders below ``root``, and the commands run on them. For one thread."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -51,7 +51,7 @@ class DemoHouseholds:
         self.archive = root / "archive"
 
     def identity(self, owner: str) -> Path:
-        """Return where an owner keeps her secret key."""
+        """Return the path of an owner's secret key."""
         return self.root / owner / f"{owner}.key"
 
     def settings(self, home: Path) -> Path:
@@ -59,10 +59,13 @@ class DemoHouseholds:
         return home / "earmark.toml"
 
     def prepare(self, port: int) -> None:
-        """Make keys, write settings, enrol owners and the device.
+        """Make keys, write configurations, and add owners and the device.
+
+        Args:
+            port: of the broker.
 
         Raises:
-            EarmarkError: a verb failed.
+            EarmarkError: a command failed.
         """
         for owner in OWNERS:
             self._make_identity(owner)
@@ -74,7 +77,7 @@ class DemoHouseholds:
                 f"[broker]\nport = {port}\nprotocol = '3.1.1'\n",
                 "utf-8",
             )
-        # The speaker knows its keeper alone; the archive knows the household.
+        # The speaker's roster has its keeper only; the archive's has all owners and the device.
         self._enrol(self.speaker, KEEPER)
         for owner in OWNERS:
             self._enrol(self.archive, owner)
@@ -82,16 +85,16 @@ class DemoHouseholds:
         self.run_checked(self.archive, "household", "add-device", name, "--key", key)
 
     def command_line(self, home: Path, verb: str, *rest: str) -> list[str]:
-        """Return the command line of a verb on a home."""
+        """Return the command line of a command on a home."""
         config = str(self.settings(home))
         own = ["--config", config, "--home", str(home)]
         return [sys.executable, "-m", "listener", verb, *own, *rest]
 
     def run(self, home: Path, verb: str, *rest: str) -> CommandResult:
-        """Run a verb to its end.
+        """Run a command to its end.
 
         Raises:
-            Unavailable: it does not end.
+            Unavailable: the command does not end in time.
         """
         try:
             done = subprocess.run(  # noqa: S603 - a list, never a shell: this program on a home of the demo's
@@ -107,10 +110,10 @@ class DemoHouseholds:
         return CommandResult(done.returncode, done.stdout, done.stderr)
 
     def run_checked(self, home: Path, verb: str, *rest: str) -> CommandResult:
-        """Run a verb that has to succeed.
+        """Run a command that has to succeed.
 
         Raises:
-            EarmarkError: it did not.
+            EarmarkError: its exit code is not 0.
         """
         done = self.run(home, verb, *rest)
         if done.code != 0:
@@ -119,10 +122,10 @@ class DemoHouseholds:
 
     @contextlib.contextmanager
     def running(self, home: Path, verb: str, *rest: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run a verb while the block runs; what it says goes into ``<verb>.log`` beside the homes.
+        """Run a command while the block runs; its output goes to ``<verb>.log`` below ``root``.
 
         Raises:
-            EarmarkError: it had ended before the block did, or did not end well.
+            EarmarkError: the command ended before the block did, or failed.
         """
         log = self.root / f"{verb}.log"
         with log.open("wb") as out:
@@ -138,15 +141,17 @@ class DemoHouseholds:
         finally:
             end_child(child)
         if ended is not None or child.returncode not in {0, -signal.SIGTERM}:
-            said = log.read_text("utf-8", "replace").strip().splitlines() or ["it said nothing"]
-            raise EarmarkError(f"earmark {verb} ended by itself with {child.returncode}: {said[0]}")
+            lines = log.read_text("utf-8", "replace").strip().splitlines() or ["no message"]
+            raise EarmarkError(
+                f"earmark {verb} ended early with exit code {child.returncode}: {lines[0]}"
+            )
 
     def _enrol(self, home: Path, owner: str) -> None:
         identity = pyrage.x25519.Identity.from_str(self.identity(owner).read_text("ascii").strip())
         self.run_checked(home, "owner", "add", owner, "--key", str(identity.to_public()))
-        riddle = self.run_checked(home, "owner", "challenge", owner).out
-        # On the owner's side, where the key is; stock age does the same.
-        answer = pyrage.decrypt(riddle.encode("ascii"), [identity]).decode("ascii").strip()
+        challenge = self.run_checked(home, "owner", "challenge", owner).out
+        # On the owner's computer, which has the key; the age command does the same.
+        answer = pyrage.decrypt(challenge.encode("ascii"), [identity]).decode("ascii").strip()
         self.run_checked(home, "owner", "confirm", owner, answer)
 
     def _make_identity(self, owner: str) -> None:
@@ -156,7 +161,7 @@ class DemoHouseholds:
 
 
 def end_child(child: "subprocess.Popen[bytes]") -> None:
-    """End a child, first kindly."""
+    """End a child process with SIGTERM, and after a timeout with SIGKILL."""
     if child.poll() is None:
         child.terminate()
     try:

@@ -1,4 +1,4 @@
-"""How the demo looks: plain lines for everybody, and one line that moves where people watch."""
+"""Output of the demo: plain lines, and on a terminal one progress line that is overwritten."""
 
 import os
 import shutil
@@ -11,39 +11,48 @@ WIDTH = 80
 
 
 class Transcript:
-    """Prints lines, and on a terminal one moving line below them. For one thread."""
+    """Printer of lines, with a progress line below them on a terminal. For one thread.
+
+    Args:
+        is_terminal: whether standard output is a terminal; None to find out.
+    """
 
     def __init__(self, *, is_terminal: bool | None = None) -> None:
-        watched = sys.stdout.isatty() if is_terminal is None else is_terminal
-        self._moves = watched and os.environ.get("TERM", "dumb") != "dumb"
-        self._moving = ""
+        is_watched = sys.stdout.isatty() if is_terminal is None else is_terminal
+        self._has_progress = is_watched and os.environ.get("TERM", "dumb") != "dumb"
+        self._progress = ""
 
     def line(self, about: str, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line."""
         self._wipe()
-        print(f"{about:<9}{text}".rstrip(), flush=True)  # noqa: T201 - a verb's face
+        print(f"{about:<9}{text}".rstrip(), flush=True)  # noqa: T201 - the command's output
 
     def moving(self, text: str) -> None:
-        """Show what goes on now; the next thing shown takes its place."""
-        if not self._moves or text == self._moving:
+        """Replace the progress line."""
+        if not self._has_progress or text == self._progress:
             return
         width = min(WIDTH, shutil.get_terminal_size().columns) - 1
-        self._moving = text
+        self._progress = text
         sys.stdout.write(f"\r\x1b[K{text[:width]}")
         sys.stdout.flush()
 
     def close(self) -> None:
-        """Leave no moving line behind."""
+        """Remove the progress line."""
         self._wipe()
 
     def _wipe(self) -> None:
-        if self._moving:
-            self._moving = ""
+        if self._progress:
+            self._progress = ""
             sys.stdout.write("\r\x1b[K")
 
 
 def describe_moment(scene: Scene, time_s: float) -> str:
-    """Say what is to be heard at a moment of the scene."""
+    """Return the time, mute and speech at a moment of the scene, as a line.
+
+    Args:
+        scene: that is played.
+        time_s: seconds from its beginning.
+    """
     now = min(time_s, scene.length_s)
     begin = f"{format_clock(now)} of {format_clock(scene.length_s)}  "
     if scene.muted_from_s <= now < scene.muted_to_s:
@@ -53,7 +62,7 @@ def describe_moment(scene: Scene, time_s: float) -> str:
 
 
 def format_event(event: Event) -> str:
-    """Say in a line what hear reports; an empty string for what needs none."""
+    """Return an event of hear as a line, or an empty string if it needs none."""
     at_s = event.get("time_s", 0.0)
     match event["event"]:
         case "wake":
@@ -67,16 +76,19 @@ def format_event(event: Event) -> str:
                 f" {event['bytes']:,} bytes"
             )
         case "muted":
-            text = "muted      microphone shut, memory wiped"
+            text = "muted      microphone closed, audio in memory overwritten"
         case "unmuted":
-            text = f"open       {event['muted_s']:.1f} s, and the word in it, were heard by nobody"
+            text = (
+                f"unmuted    after {event['muted_s']:.1f} s;"
+                " the wake word meanwhile was not detected"
+            )
         case "not_kept":
             text = f"not kept   {event['reason']}"
-        case _:  # the start, the sums and the seams between files have lines of their own, or none
+        case _:  # the start, the totals and the joints between files have their own lines, or none
             return ""
     return f"{format_clock(at_s)}  {text}"
 
 
 def format_clock(time_s: float) -> str:
-    """Return minutes and seconds."""
+    """Return seconds as minutes and seconds."""
     return f"{int(time_s) // 60}:{int(time_s) % 60:02d}"

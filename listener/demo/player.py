@@ -1,4 +1,4 @@
-"""Play the scene to a real ``earmark hear``, and pass on what it says."""
+"""Player: runs ``earmark hear`` on the scene and passes on its events."""
 
 import json
 import queue
@@ -13,7 +13,7 @@ from listener.demo.households import end_child
 from listener.errors import EarmarkError, Unavailable
 
 Event = dict[str, Any]
-"""One line of ``earmark hear --json``."""
+"""Event of ``earmark hear --json``."""
 
 _TURN_S: Final = 0.1
 _END_S: Final = 20.0
@@ -31,17 +31,17 @@ def play_scene(
 
     Args:
         words: its command line, with ``--json``.
-        longest_s: how long it may take; then it hangs.
-        log: where its standard error goes.
-        on_event: called for each line, as it comes.
-        on_moment: called often with the seconds since hear began to listen.
+        longest_s: timeout in seconds.
+        log: file for its standard error.
+        on_event: called with each event, as it arrives.
+        on_moment: called about 10 times a second with the seconds since hear's start.
 
     Returns:
-        Everything it said.
+        All events.
 
     Raises:
-        Unavailable: it hangs.
-        EarmarkError: it failed.
+        Unavailable: hear does not end in time.
+        EarmarkError: hear fails, or prints something else than events.
     """
     events: list[Event] = []
     lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -62,7 +62,10 @@ def play_scene(
                 line = lines.get(timeout=_TURN_S)
             except queue.Empty:
                 if time.monotonic() > until_s:
-                    raise Unavailable("earmark hear hangs", f"what it said is in {log}") from None
+                    raise Unavailable(
+                        f"earmark hear did not end within {longest_s:.0f} s",
+                        f"see its messages in {log}",
+                    ) from None
                 continue
             if line is None:
                 break
@@ -73,16 +76,18 @@ def play_scene(
             on_event(event)
         child.wait(min(_END_S, longest_s))
     except (ValueError, KeyError, TypeError) as error:
-        raise EarmarkError("earmark hear said what nobody understands") from error
+        raise EarmarkError("earmark hear printed an invalid event") from error
     except subprocess.TimeoutExpired as error:
-        raise Unavailable("earmark hear does not end") from error
+        raise Unavailable(
+            "earmark hear did not end after its last event", f"see its messages in {log}"
+        ) from error
     finally:
         end_child(child)
         reader.join()
         child.stdout.close()
     if child.returncode != 0:
-        said = log.read_text("utf-8", "replace").strip().splitlines() or ["it said nothing"]
-        raise EarmarkError(f"earmark hear ended with {child.returncode}: {said[0]}")
+        messages = log.read_text("utf-8", "replace").strip().splitlines() or ["no message"]
+        raise EarmarkError(f"earmark hear ended with exit code {child.returncode}: {messages[0]}")
     return events
 
 

@@ -1,4 +1,4 @@
-"""The scene that the demo plays, and its cue sheet: what is said when, and what must come of it."""
+"""Scene of the demo: a recording and its cue sheet with the expected detections."""
 
 import tomllib
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ _HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenCue:
-    """One thing said."""
+    """Phrase in the scene."""
 
     who: str
     text: str
     from_s: float
     to_s: float
     word: str = ""
-    """The wake word in it, if there is one."""
+    """Wake word in the phrase, or an empty string."""
     near: bool = False
-    """Sounds like the word, and is not."""
+    """True if the phrase sounds similar to the wake word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A recording and what is in it."""
+    """Recording with its cue sheet."""
 
     file: Path
     about: str
@@ -38,26 +38,26 @@ class Scene:
 
     @property
     def muted_s(self) -> float:
-        """How long the switch is shut."""
+        """Length of the mute in seconds."""
         return self.muted_to_s - self.muted_from_s
 
     @property
     def wakes(self) -> tuple[SpokenCue, ...]:
-        """What must wake."""
+        """Phrases that must be detected."""
         return tuple(cue for cue in self.said if cue.word and not self._is_muted(cue))
 
     @property
     def muted_words(self) -> tuple[SpokenCue, ...]:
-        """The word, said while the switch is shut."""
+        """Phrases with the wake word while muted."""
         return tuple(cue for cue in self.said if cue.word and self._is_muted(cue))
 
     @property
     def near_misses(self) -> tuple[SpokenCue, ...]:
-        """What must come near and not wake."""
+        """Phrases that must give a near miss."""
         return tuple(cue for cue in self.said if cue.near)
 
     def at(self, time_s: float) -> SpokenCue | None:
-        """Return what is being said at a moment."""
+        """Return the phrase at a time, or None."""
         for cue in self.said:
             if cue.from_s <= time_s < cue.to_s:
                 return cue
@@ -71,7 +71,7 @@ def load_scene(folder: Path = _HERE) -> Scene:
     """Read the scene that ships with the demo.
 
     Raises:
-        ConfigError: it is missing or damaged.
+        ConfigError: a file is missing or damaged.
     """
     sheet = folder / "scene.toml"
     try:
@@ -88,7 +88,7 @@ def load_scene(folder: Path = _HERE) -> Scene:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"the demo's scene in {folder} is missing or damaged", "install earmark again"
+            f"the demo's scene in {folder} is missing or damaged", "reinstall earmark"
         ) from error
 
 

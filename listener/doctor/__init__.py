@@ -1,1 +1,1 @@
-"""Whether this machine can keep Earmark's promises: looked at, with what to do about it."""
+"""Checks of this machine and its installation, each with a hint on what to do."""

@@ -1,8 +1,7 @@
-"""The cards that can hear, and whether the switch cuts all of them. Nothing is opened.
+"""Checks of sound cards, the lamp and the microphone.
 
-Whether the lamp's device is there for who runs this. It is not lit: hear may have it.
-
-The microphone's part: looked at by a process of hear's own, which has no network.
+Cards and lamp are only looked up, not opened: hear may be using them. The microphone is checked by
+the probe process, which has no network.
 """
 
 import os
@@ -18,90 +17,87 @@ from listener.config import Config, LampSettings
 from listener.system.findings import LONGEST_BYTES, Check, Finding, from_json
 from listener.system.sound_cards import capture_cards, other_cards
 
+COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.probe.probe_process")
+"""Command line of the probe process."""
 _CARD_NODE: Final = Path("proc") / "device-tree" / "earmark-card"
 
 
-def check_cards(root: Path, settings: Config) -> Finding:
-    """Name the cards, and those that are not the one which the settings mean.
+def check_cards(root: Path, config: Config) -> Finding:
+    """List the capture cards, and those that are not the configured microphone.
 
     Args:
-        root: of the machine's files.
-        settings: which microphone, which switch.
+        root: root of the file system.
+        config: names the microphone and the mute switch.
     """
     cards = capture_cards(root)
-    named = ", ".join(map(str, cards))
-    if settings.microphone.files:
-        return Check("card").ok("recordings stand in for one")
+    names = ", ".join(map(str, cards))
+    if config.microphone.files:
+        return Check("card").ok("not needed: recordings are configured")
     if not cards:
         if (root / _CARD_NODE).is_dir():
             return Check("card").fail(
-                "the overlay's card is not there: its driver did not take it",
-                "dmesg | grep -i -e asoc -e i2s",
+                "no driver is bound to the card of the device tree overlay",
+                "run: dmesg | grep -i -e asoc -e i2s",
             )
         return Check("card").warn(
-            "no sound card can hear",
-            "a USB microphone whose switch is shut is not there, and that is well",
+            "there is no sound card with a microphone",
+            "connect one; a muted USB microphone does not appear here, which is expected",
         )
-    others = other_cards(cards, settings.microphone.device)
+    others = other_cards(cards, config.microphone.device)
     check = Check("card", {"cards": len(cards), "others": len(others)})
-    has_switch = settings.mute.switch in ("input", "gpio")
+    has_switch = config.mute.switch in ("input", "gpio")
     if not others:
-        return check.ok(f"{named}, and no other")
+        return check.ok(f"{names}, and no other")
     rest = ", ".join(map(str, others))
     if not has_switch:
-        text = f"{named}; any of them can be heard by who takes over this device"
-        hint = "" if len(others) < len(cards) else "microphone.device names none of them"
-        return check.warn(text, hint)
-    refuses = settings.mute.other_microphones == "refuse"
+        text = f"{names}; an intruder on this device could record from any of them"
+        is_named = len(others) < len(cards)
+        return check.warn(text, "" if is_named else "set microphone.device to one of them")
+    refuses = config.mute.other_microphones == "refuse"
     return check.finding(
         "fail" if refuses else "warn",
         f"the switch does not cut {rest}" + ("; hear does not start" if refuses else ""),
-        "unplug it, or let microphone.device name the card that the switch cuts",
+        "unplug it, or set microphone.device to the card that the switch cuts",
     )
 
 
 def check_lamp(root: Path, settings: LampSettings) -> Finding:
-    """Look at the device.
+    """Check that the lamp's device exists and that this user may use it.
 
     Args:
-        root: of the machine's files.
-        settings: which lamp.
+        root: root of the file system.
+        settings: of the lamp.
     """
     if settings.kind == "none":
-        return Check("lamp").ok("none; the one in the switch's circuit needs no program")
-    named = settings.chip if settings.kind == "gpio" else settings.device
-    path = root / named.lstrip("/")
+        return Check("lamp").ok("none configured; a lamp in the switch's circuit needs no software")
+    device = settings.chip if settings.kind == "gpio" else settings.device
+    path = root / device.lstrip("/")
     if not path.exists():
         return Check("lamp").fail(
-            f"{settings.kind}: there is no {named}",
-            "lamp.chip" if settings.kind == "gpio" else "dtparam=spi=on in config.txt",
+            f"{settings.kind}: there is no {device}",
+            "correct lamp.chip" if settings.kind == "gpio" else "add dtparam=spi=on to config.txt",
         )
     if not os.access(path, os.R_OK | os.W_OK):
         return Check("lamp").warn(
-            f"{settings.kind}: this user may not use {named}",
-            "run doctor as the user that runs hear; its service needs a DeviceAllow= for it",
+            f"{settings.kind}: this user may not use {device}",
+            "run doctor as the user that runs hear, and add DeviceAllow= to its service",
         )
-    return Check("lamp").ok(
-        f"{settings.kind}, on {named}; it flashes shortly, every 3 s, while muted"
-    )
-
-
-COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.probe.probe_process")
+    return Check("lamp").ok(f"{settings.kind}, on {device}; it flashes every 3 s while muted")
 
 
 def check_microphone(
-    settings: Config,
+    config: Config,
     *,
     prove_mute: bool,
     throw_switch: bool = False,
     command: Sequence[str] = COMMAND,
 ) -> Iterator[Finding]:
-    """Yield what that process finds, as it finds it.
+    """Run the probe process and yield its findings as they arrive.
 
     Args:
-        settings: what hear would run with.
-        prove_mute: whether to try that the switch cuts the microphone.
-        throw_switch: whether to do nothing but wait for a hand to throw the switch.
+        config: the configuration that hear would use.
+        prove_mute: test that the switch cuts the microphone.
+        throw_switch: only wait until the owner moves the switch.
         command: starts the process.
     """
     words = [*command]
@@ -110,16 +106,16 @@ def check_microphone(
         words,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        # ALSA explains itself there at length, about devices that nobody asked for.
+        # ALSA writes long messages there, about devices that are not configured.
         stderr=subprocess.DEVNULL,
     ) as process:
         if process.stdin is None or process.stdout is None:
-            raise RuntimeError("a pipe that was asked for is not there")
+            raise RuntimeError("the process has no pipes")
         try:
-            process.stdin.write(msgspec.json.encode(settings))
+            process.stdin.write(msgspec.json.encode(config))
             process.stdin.close()
         except BrokenPipeError:
-            pass  # It ended at once, and says below what it said.
+            pass  # It ended at once; its output and exit code are read below.
         try:
             while line := process.stdout.readline(LONGEST_BYTES + 1):
                 yield from_json(line)
@@ -127,5 +123,5 @@ def check_microphone(
             process.kill()
     if process.returncode:
         yield Check("microphone").fail(
-            "the process that looks at it broke off", "earmark hear --verbose says more"
+            "the probe process failed", "run earmark hear --verbose to see the cause"
         )

@@ -1,6 +1,6 @@
-"""What an installation needs to make clips: keeper, key, models and spool. Nothing is made.
+"""Checks of an installation: keeper, device key, models, spool, and the connection to the broker.
 
-Whether the broker answers, asked with the same client as send's.
+Nothing is created. The broker is connected with the same client that send uses.
 """
 
 import os
@@ -20,18 +20,70 @@ from listener.spool.queue import Spool
 from listener.storage.home import Home
 from listener.system.findings import Check, Finding
 
+PATIENCE_S: Final = 8.0
+"""Timeout for the broker's answer, in seconds."""
+TRIES: Final = 2
+"""Connection attempts; the second one uses the other version of MQTT, if the broker hung up."""
 
-def check_installation(settings: Config) -> Iterator[Finding]:
-    """Look at all of it.
+
+def check_installation(config: Config) -> Iterator[Finding]:
+    """Check keeper, key, models and spool.
 
     Args:
-        settings: with the folder of the installation.
+        config: of the installation; names its data directory.
     """
-    home = Home(Path(settings.home))
-    yield _check_keeper(home, settings.attribution.keeper)
+    home = Home(Path(config.home))
+    yield _check_keeper(home, config.attribution.keeper)
     yield _check_key(home)
-    yield _check_models(Catalogue(home.path), settings.wake)
-    yield _check_spool(home.path / "spool", settings.spool)
+    yield _check_models(Catalogue(home.path), config.wake)
+    yield _check_spool(home.path / "spool", config.spool)
+
+
+def check_broker(settings: BrokerSettings) -> Finding:
+    """Connect to the broker and disconnect again.
+
+    Args:
+        settings: address, credentials and protocol version.
+    """
+    # Another client id than send's: a broker would close send's session.
+    name = f"doctor-{secrets.token_hex(4)}"
+    try:
+        client = PahoBroker(settings, name)
+    except EarmarkError as error:
+        return Check("broker").fail_with(error)
+    return try_connection(client, f"{settings.host}:{settings.port}", time.monotonic)
+
+
+def try_connection(client: Broker, address: str, monotonic_s: Callable[[], float]) -> Finding:
+    """Try to connect, and return the result.
+
+    Args:
+        client: not connected yet; closed afterwards.
+        address: of the broker, for the finding.
+        monotonic_s: a monotonic clock.
+    """
+    reason = "no answer"
+    until_s = monotonic_s() + PATIENCE_S
+    try:
+        for _ in range(TRIES):
+            client.connect()
+            while (left_s := until_s - monotonic_s()) > 0:
+                events = client.poll(min(0.5, left_s))
+                for event in events:
+                    if isinstance(event, ConnectedEvent):
+                        return Check("broker").ok(f"{address} answers, in MQTT {event.protocol}")
+                reasons = [
+                    event.reason for event in events if isinstance(event, ConnectionLostEvent)
+                ]
+                if reasons:
+                    reason = reasons[-1]
+                    break
+    finally:
+        client.close()
+    return Check("broker").fail(
+        f"{address}: {reason}",
+        "start the broker, or correct broker.host and broker.port; clips wait in the spool",
+    )
 
 
 def _check_keeper(home: Home, name: str | None) -> Finding:
@@ -39,17 +91,17 @@ def _check_keeper(home: Home, name: str | None) -> Finding:
         keeper = home.keeper(name)
     except EarmarkError as error:
         return Check("keeper").fail_with(error)
-    return Check("keeper").ok(f"{keeper}, who has confirmed her key")
+    return Check("keeper").ok(f"{keeper}, with a confirmed key")
 
 
 def _check_key(home: Home) -> Finding:
     if not (home.path / "device.key").exists():
-        return Check("key").ok("there is none yet; hear makes it when it first starts")
+        return Check("key").ok("there is none yet; hear generates it at its first start")
     try:
         home.device_key()
     except EarmarkError as error:
         return Check("key").fail_with(error)
-    return Check("key").ok("the device's key is there, and nobody else's")
+    return Check("key").ok("the device key exists, and only its user can read it")
 
 
 def _check_models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
@@ -61,86 +113,36 @@ def _check_models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
     except EarmarkError as error:
         return Check("models").fail_with(error)
     words = ", ".join(settings.words)
-    return Check("models").ok(f"{words}: each is what its manifest says, byte for byte")
+    return Check("models").ok(f"{words}: each file matches the hash in its manifest")
 
 
 def _check_spool(folder: Path, settings: SpoolSettings) -> Finding:
-    # The nearest folder that is there: what is missing is made when it is needed.
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(there, os.W_OK | os.X_OK) or not stat.S_ISDIR(there.stat().st_mode):
+    # The nearest parent that exists: missing folders are made when they are needed.
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(parent, os.W_OK | os.X_OK) or not stat.S_ISDIR(parent.stat().st_mode):
         return Check("spool").fail(
-            f"{there} cannot be written: every clip would be lost",
-            "run doctor as the user that runs hear, or give it the folder",
+            f"{parent} cannot be written: every clip would be lost",
+            "run doctor as the user that runs hear, or make that user the folder's owner",
         )
     spool = Spool(folder, settings)
     try:
         waiting, counts = len(spool.waiting()), spool.counts()
     except (OSError, EarmarkError) as error:
-        return Check("spool").fail(f"it cannot be read: {error}")
-    free = os.statvfs(there)
+        return Check("spool").fail(f"{folder} cannot be read: {error}")
+    free = os.statvfs(parent)
     free_bytes = free.f_bavail * free.f_frsize
     lost = counts.dropped + counts.refused + counts.quarantined - counts.released
     text = (
-        f"{waiting} clips wait, {lost} were dropped, refused or set aside,"
+        f"{waiting} clips wait, {lost} were dropped, refused or quarantined,"
         f" {free_bytes >> 20} MiB are free"
     )
     hint = ""
     if free_bytes < settings.longest_bytes:
-        hint = "less is free than spool.longest_bytes: make room"
+        hint = "make room on the disk: less is free than spool.longest_bytes"
     elif waiting >= settings.most_clips / 2:
-        hint = "more than half full: does earmark send run, and does the archive acknowledge?"
+        hint = "check that earmark send and the archive run: the spool is more than half full"
     elif lost:
-        hint = "earmark send --release brings back what was set aside"
+        hint = "run earmark send --release to restore quarantined clips"
     return Check("spool").finding(
         "warn" if hint else "ok", text, hint, waiting=waiting, lost=lost, free_bytes=free_bytes
-    )
-
-
-PATIENCE_S: Final = 8.0
-TRIES: Final = 2
-"""The second in the other version of MQTT, where a broker hung up on the first."""
-
-
-def check_broker(settings: BrokerSettings) -> Finding:
-    """Connect, and say goodbye.
-
-    Args:
-        settings: where it is and how to speak to it.
-    """
-    # Not send's name: a broker lets one connection live for each, and send's would be cut.
-    name = f"doctor-{secrets.token_hex(4)}"
-    try:
-        client = PahoBroker(settings, name)
-    except EarmarkError as error:
-        return Check("broker").fail_with(error)
-    return try_connection(client, f"{settings.host}:{settings.port}", time.monotonic)
-
-
-def try_connection(client: Broker, address: str, monotonic_s: Callable[[], float]) -> Finding:
-    """Try to connect, and tell what came of it.
-
-    Args:
-        client: not connected yet; closed afterwards.
-        address: for people.
-        monotonic_s: a clock that never jumps.
-    """
-    reason = "no answer"
-    until_s = monotonic_s() + PATIENCE_S
-    try:
-        for _ in range(TRIES):
-            client.connect()
-            while (left_s := until_s - monotonic_s()) > 0:
-                happened = client.poll(min(0.5, left_s))
-                for each in happened:
-                    if isinstance(each, ConnectedEvent):
-                        return Check("broker").ok(f"{address} answers, in MQTT {each.protocol}")
-                lost = [each.reason for each in happened if isinstance(each, ConnectionLostEvent)]
-                if lost:
-                    reason = lost[-1]
-                    break
-    finally:
-        client.close()
-    return Check("broker").fail(
-        f"{address}: {reason}",
-        "clips wait in the spool until it answers; broker.host and broker.port say where",
     )

@@ -1,9 +1,4 @@
-"""How the board fares: its temperature, and whether it has to slow down or lacks power.
-
-What the machine does with memory: swap, bounds, and dumps of programs that crash.
-
-Whether the clock can be believed: it stands in every envelope.
-"""
+"""Checks of the machine: temperature, throttling, swap, core dumps, control groups, and clock."""
 
 import ctypes
 from collections.abc import Callable
@@ -13,59 +8,64 @@ from typing import Final
 
 from listener.system.findings import Check, Facts, Finding
 
+PROC: Final = Path("/proc")
 WARM_C: Final = 75.0
+"""Temperature of a warning, in °C."""
 HOT_C: Final = 84.0
-"""Raspberry Pis slow down from 80 on, and more at 85."""
+"""Temperature of a failure, in °C; a Raspberry Pi throttles from 80 on, and more at 85."""
 
 _THROTTLED: Final = "soc*/*firmware/get_throttled"  # the Pi 5 has an address in both names
-_NOW: Final = {0: "too little voltage", 1: "a lower clock", 2: "throttled", 3: "too warm"}
+_NOW: Final = {0: "undervoltage", 1: "frequency capped", 2: "throttled", 3: "temperature limit"}
 _SINCE_START_BITS: Final = 16
-_LEAST_FIT: Final = 0b0101  # of these four, the ones that lose sound
+_SERIOUS: Final = 0b0101  # of these four, the ones that can lose audio
 _LOW_VOLTAGE: Final = "rpi_volt"
-_POWER: Final = "a power supply and a cable made for this board"
+_POWER: Final = "use a power supply and a cable made for this board"
+_UNSYNCHRONISED: Final = 5  # sys/timex.h: TIME_ERROR
+_TIMEX_BYTES: Final = 512
+"""More than any ``struct timex``; its first field, the modes, is 0: nothing is set."""
+_SAVED: Final = Path("var/lib/systemd/timesync/clock")
+_BEHIND_S: Final = 60.0
 
 
 def check_temperature(root: Path) -> Finding:
-    """Look at the warmest sensor.
+    """Check the warmest sensor.
 
     Args:
-        root: of the machine's files.
+        root: root of the file system.
     """
-    found = []
+    temperatures_c = []
     for path in sorted((root / "sys" / "class" / "thermal").glob("thermal_zone*/temp")):
         number = _read_number(path, 10)
         if number is not None:
-            found.append(number / 1000)
-    if not found:
+            temperatures_c.append(number / 1000)
+    if not temperatures_c:
         return Check("temperature").ok("there is no sensor")
-    warmest_c = max(found)
+    warmest_c = max(temperatures_c)
     check = Check("temperature", {"temperature_c": round(warmest_c, 1)})
     text = f"{warmest_c:.0f} °C"
     if warmest_c >= HOT_C:
-        hint = "the board slows itself down: give it air, or a heat sink"
-        return check.fail(text, hint)
+        return check.fail(text, "cool the board with air or a heat sink: it throttles itself")
     if warmest_c >= WARM_C:
-        hint = "a board in a closed case wants air"
-        return check.warn(text, hint)
+        return check.warn(text, "cool the board; a closed case needs openings")
     return check.ok(text)
 
 
 def check_throttling(root: Path) -> Finding:
-    """Look whether the board has to slow down, or had to since its start.
+    """Check whether the board is throttled, or was since its start.
 
     Args:
-        root: of the machine's files.
+        root: root of the file system.
     """
-    told = sorted((root / "sys" / "devices" / "platform").glob(_THROTTLED))
-    bits = _read_number(told[0], 16) if told else None
+    paths = sorted((root / "sys" / "devices" / "platform").glob(_THROTTLED))
+    bits = _read_number(paths[0], 16) if paths else None
     if bits is None:
         return _check_voltage(root)
     now = [text for bit, text in _NOW.items() if bits >> bit & 1]
     past = [text for bit, text in _NOW.items() if bits >> bit + _SINCE_START_BITS & 1]
-    hint = _POWER if bits & 0x1_0001 else "more air"
+    hint = _POWER if bits & 0x1_0001 else "cool the board with air or a heat sink"
     if now:
         return Check("throttling").finding(
-            "fail" if bits & _LEAST_FIT else "warn", f"now: {', '.join(now)}", hint, bits=bits
+            "fail" if bits & _SERIOUS else "warn", f"now: {', '.join(now)}", hint, bits=bits
         )
     if past:
         return Check("throttling").warn(
@@ -74,36 +74,11 @@ def check_throttling(root: Path) -> Finding:
     return Check("throttling").ok("never since the board started")
 
 
-def _check_voltage(root: Path) -> Finding:
-    """Ask Debian's kernels, which tell no more than this."""
-    for folder in sorted((root / "sys" / "class" / "hwmon").glob("hwmon*")):
-        try:
-            name = (folder / "name").read_text("utf-8", "replace").strip()
-        except OSError:
-            continue
-        alarm = _read_number(folder / "in0_lcrit_alarm", 10)
-        if name == _LOW_VOLTAGE and alarm is not None:
-            if not alarm:
-                return Check("throttling").ok("the voltage is well")
-            return Check("throttling").warn("too little voltage", _POWER)
-    return Check("throttling").ok("this machine tells nothing of it")
-
-
-def _read_number(path: Path, base: int) -> int | None:
-    try:
-        return int(path.read_text("utf-8", "replace").strip(), base)
-    except (OSError, ValueError):
-        return None
-
-
-PROC: Final = Path("/proc")
-
-
 def check_swap(proc: Path = PROC) -> Finding:
-    """Look whether memory may be written to a disk.
+    """Check whether memory may be swapped out.
 
     Args:
-        proc: where the kernel tells.
+        proc: the proc file system.
     """
     try:
         lines = (proc / "swaps").read_text("utf-8", "replace").splitlines()[1:]
@@ -114,60 +89,53 @@ def check_swap(proc: Path = PROC) -> Finding:
         return Check("swap").ok("there is none")
     in_memory = all(Path(name).name.startswith("zram") for name in names)
     return Check("swap").warn(
-        f"{', '.join(names)}: sound is in locked memory, but copies that libraries make may"
-        f" go {'there' if in_memory else 'to the disk'}",
-        "swapoff -a, or MemorySwapMax=0 for hear",
+        f"{', '.join(names)}: audio is in locked memory, but copies that libraries make may"
+        f" be swapped {'there' if in_memory else 'to the disk'}",
+        "run swapoff -a, or set MemorySwapMax=0 for hear",
         areas=len(names),
         in_memory=in_memory,
     )
 
 
 def check_core_dumps(proc: Path = PROC) -> Finding:
-    """Look where the memory of a program that crashes would go; hear's goes nowhere.
+    """Check where the kernel sends core dumps; hear disables its own.
 
     Args:
-        proc: where the kernel tells.
+        proc: the proc file system.
     """
     try:
         pattern = (proc / "sys" / "kernel" / "core_pattern").read_text("utf-8", "replace").strip()
     except OSError:
         return Check("core").ok("this kernel writes no core dumps")
     if pattern.startswith("|") and pattern.split()[0] not in ("|/bin/false", "|/usr/bin/false"):
-        # A limit of 0 stops files, but not programs that the kernel hands a dump to.
+        # A size limit of 0 prevents core files, but not dumps that are piped to a program.
         return Check("core").warn(
-            f"dumps are handed to {pattern[1:].split()[0]}; hear forbids its own",
-            "sysctl kernel.core_pattern='|/bin/false'",
+            f"core dumps are piped to {pattern[1:].split()[0]}; hear disables its own",
+            "run: sysctl kernel.core_pattern='|/bin/false'",
         )
-    return Check("core").ok("hear forbids its own; no program takes dumps")
+    return Check("core").ok("hear disables its own; core dumps are not piped to a program")
 
 
 def check_cgroup(root: Path) -> Finding:
-    """Look whether systemd can bound a service's memory, and keep it out of swap.
+    """Check whether systemd can limit a service's memory and keep it out of swap.
 
     Args:
-        root: of the machine's files.
+        root: root of the file system.
     """
     try:
         controllers = (root / "sys" / "fs" / "cgroup" / "cgroup.controllers").read_text("utf-8")
     except OSError:
-        return Check("cgroup").ok("no control groups of version 2 here")
+        return Check("cgroup").ok("this machine has no control groups of version 2")
     if "memory" in controllers.split():
-        return Check("cgroup").ok("a service's memory can be bounded")
+        return Check("cgroup").ok("the memory controller is on")
     return Check("cgroup").warn(
-        "the kernel bounds no memory: MemorySwapMax=0 and MemoryMax= of our units do nothing",
-        "cgroup_enable=memory in /boot/firmware/cmdline.txt, or no swap",
+        "the memory controller is off: MemorySwapMax=0 and MemoryMax= in the units have no effect",
+        "add cgroup_enable=memory to /boot/firmware/cmdline.txt, or turn swap off",
     )
 
 
-_UNSYNCHRONISED: Final = 5  # sys/timex.h: TIME_ERROR
-_TIMEX_BYTES: Final = 512
-"""More than any ``struct timex``; its first field, the modes, is 0: nothing is set."""
-_SAVED: Final = Path("var/lib/systemd/timesync/clock")
-_BEHIND_S: Final = 60.0
-
-
 def is_synchronised() -> bool | None:
-    """Ask the kernel, whatever program sets its clock; None where it does not say."""
+    """Return whether the kernel's clock is synchronised (adjtimex(2)); None if it is unknown."""
     try:
         answer = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     except (AttributeError, OSError):
@@ -181,13 +149,13 @@ def check_clock(
     built: datetime,
     ask: Callable[[], bool | None] = is_synchronised,
 ) -> Finding:
-    """Look at the clock.
+    """Check that the system clock is synchronised; each envelope carries its time.
 
     Args:
-        root: of the machine's files.
-        now: what it says, with its time zone.
-        built: when this program's files were written: no clock that is right stands before it.
-        ask: tells whether the kernel takes its clock for synchronised.
+        root: root of the file system.
+        now: the time, with its time zone.
+        built: when this program's files were written; a correct clock is later.
+        ask: returns whether the kernel's clock is synchronised; None if it is unknown.
     """
     has_rtc = any((root / "sys" / "class" / "rtc").glob("rtc*"))
     synchronised = ask()
@@ -198,29 +166,49 @@ def check_clock(
     now_text = f"{now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if now < built:
         return check.fail(
-            f"{now_text}: before this program was made",
-            "clips would carry that time: timedatectl set-ntp true, and a network",
+            f"{now_text}: before this program was built, and clips would carry that time",
+            "connect a network and run: timedatectl set-ntp true",
         )
     saved_s = _saved_s(root)
     if saved_s is not None and now.timestamp() + _BEHIND_S < saved_s:
         return check.warn(
-            f"{now_text}: earlier than it once was, so it has jumped back",
-            "what is due by time waits longer; look at systemd-timesyncd",
+            f"{now_text}: earlier than a previous time, so it has jumped back",
+            "check time synchronisation: systemctl status systemd-timesyncd",
         )
     if not synchronised:
-        unknown = "nobody says whether it is right" if synchronised is None else "not synchronised"
+        state = "synchronisation unknown" if synchronised is None else "not synchronised"
         return check.warn(
-            f"{now_text}, {unknown}",
-            "timedatectl set-ntp true"
-            + (
-                "" if has_rtc else "; without a clock that runs on a battery it jumps at each start"
-            ),
+            f"{now_text}, {state}",
+            "run: timedatectl set-ntp true"
+            + ("" if has_rtc else " (without a battery-backed clock the time is wrong at start)"),
         )
     return check.ok(f"{now_text}, synchronised")
 
 
+def _check_voltage(root: Path) -> Finding:
+    """Check the voltage alarm, which is all that Debian's kernels report."""
+    for folder in sorted((root / "sys" / "class" / "hwmon").glob("hwmon*")):
+        try:
+            name = (folder / "name").read_text("utf-8", "replace").strip()
+        except OSError:
+            continue
+        alarm = _read_number(folder / "in0_lcrit_alarm", 10)
+        if name == _LOW_VOLTAGE and alarm is not None:
+            if not alarm:
+                return Check("throttling").ok("no undervoltage")
+            return Check("throttling").warn("undervoltage", _POWER)
+    return Check("throttling").ok("this machine does not report it")
+
+
+def _read_number(path: Path, base: int) -> int | None:
+    try:
+        return int(path.read_text("utf-8", "replace").strip(), base)
+    except (OSError, ValueError):
+        return None
+
+
 def _saved_s(root: Path) -> float | None:
-    """Return the latest time that systemd-timesyncd has seen."""
+    """Return the latest time that systemd-timesyncd saved, in seconds since 1970."""
     try:
         return (root / _SAVED).stat().st_mtime
     except OSError:

@@ -1,6 +1,6 @@
-"""What systemd forbids hear and send on this machine, and whether libraries report home.
+"""Checks of the systemd sandbox of hear and send, and of onnxruntime's telemetry.
 
-Asked of systemd itself: a drop-in can take back what our units say.
+The properties are read from systemd itself, because a drop-in can override the units.
 """
 
 import subprocess
@@ -12,7 +12,7 @@ from typing import Final
 from listener.system.findings import Check, Finding
 
 Show = Callable[[str], Mapping[str, str]]
-"""Returns what systemd has of a unit, by property; empty where there is no systemd."""
+"""Returns the properties of a unit; empty without systemd."""
 
 HEAR, SEND = "earmark-hear.service", "earmark-send.service"
 TELEMETRY_OFF: Final = "ORT_DISABLE_TELEMETRY=1"
@@ -34,7 +34,7 @@ _PATIENCE_S: Final = 10.0
 
 
 def show_unit(unit: str) -> Mapping[str, str]:
-    """Ask systemctl about a unit."""
+    """Return a unit's properties from systemctl; empty if it cannot be run."""
     names = ",".join((*_ALSO, *WANTED[unit]))
     try:
         done = subprocess.run(  # noqa: S603 - fixed words
@@ -50,75 +50,77 @@ def show_unit(unit: str) -> Mapping[str, str]:
 
 
 def check_sandbox(ask: Show = show_unit) -> Iterator[Finding]:
-    """Compare what systemd forbids the two with what our units want.
+    """Compare the effective sandbox of both services with the one in Earmark's units.
 
     Args:
-        ask: tells what systemd has of a unit.
+        ask: returns the properties of a unit.
     """
     for unit, wanted in WANTED.items():
         name = unit.removesuffix(".service")
-        has = ask(unit)
-        if not _is_there(has):
+        actual = ask(unit)
+        if not _is_loaded(actual):
             yield Check("sandbox").warn(
-                f"{name} is no service here: what it forbids itself is all there is",
-                "the package earmark installs it with its sandbox",
+                f"{name} is not a service here, so it has only its own restrictions",
+                "install the package earmark, which has the service with its sandbox",
             )
             continue
         loose = [
-            f"{key}={has.get(key, '')}" for key, value in wanted.items() if has.get(key) != value
+            f"{key}={actual.get(key, '')}"
+            for key, value in wanted.items()
+            if actual.get(key) != value
         ]
-        if has.get("User", "") in ("", "root"):
+        if actual.get("User", "") in ("", "root"):
             loose.insert(0, "User=root")
         check = Check("sandbox", {"unit": name, "loose": len(loose)})
         if loose:
             yield check.fail(
-                f"{name} is looser than it must be: {', '.join(loose)}",
-                f"systemctl cat {unit} shows which file says so",
+                f"{name} is less restricted than required: {', '.join(loose)}",
+                f"find the drop-in that overrides it: systemctl cat {unit}",
             )
         else:
-            yield check.ok(f"{name}: {len(wanted)} of {len(wanted)} as they must be")
+            yield check.ok(f"{name}: {len(wanted)} of {len(wanted)} restrictions are in effect")
 
 
 def check_telemetry(
     root: Path, ask: Show = show_unit, version_of: Callable[[str], str] = metadata.version
 ) -> Finding:
-    """Look whether onnxruntime's telemetry, on by default in its wheels, is off for hear.
+    """Check that onnxruntime's telemetry, on by default in its wheels, is off for hear.
 
     Args:
-        root: of the machine's files.
-        ask: tells what systemd has of a unit.
-        version_of: tells a package's version; PackageNotFoundError where it is not installed.
+        root: root of the file system.
+        ask: returns the properties of a unit.
+        version_of: returns a package's version, or raises PackageNotFoundError.
     """
     try:
         version = version_of("onnxruntime")
     except metadata.PackageNotFoundError:
         return Check("telemetry").ok("onnxruntime is not installed")
-    has = ask(HEAR)
+    actual = ask(HEAR)
     where = "by hear itself"
-    if _is_there(has):
-        if TELEMETRY_OFF not in has.get("Environment", "").split():
+    if _is_loaded(actual):
+        if TELEMETRY_OFF not in actual.get("Environment", "").split():
             return Check("telemetry").warn(
-                f"onnxruntime {version}: only hear itself switches its telemetry off",
-                f"Environment={TELEMETRY_OFF} is missing in {HEAR}",
+                f"onnxruntime {version}: telemetry is disabled by hear, but not by its service",
+                f"add Environment={TELEMETRY_OFF} to {HEAR}",
             )
         where += " and by its service"
-        environ = _environ(root, has.get("MainPID", "0"))
+        environ = _read_environ(root, actual.get("MainPID", "0"))
         if environ is not None and TELEMETRY_OFF not in environ:
             return Check("telemetry").warn(
-                f"the hear that runs was started without {TELEMETRY_OFF}",
-                f"systemctl restart {HEAR}",
+                f"the running hear was started without {TELEMETRY_OFF}",
+                f"run: systemctl restart {HEAR}",
             )
     return Check("telemetry").ok(
-        f"onnxruntime {version}: off, {where}; ours has none", onnxruntime=version
+        f"onnxruntime {version}: disabled {where}; Earmark has no telemetry", onnxruntime=version
     )
 
 
-def _is_there(has: Mapping[str, str]) -> bool:
-    return has.get("LoadState") == "loaded"
+def _is_loaded(properties: Mapping[str, str]) -> bool:
+    return properties.get("LoadState") == "loaded"
 
 
-def _environ(root: Path, pid: str) -> list[str] | None:
-    """Return what a process was started with; None where nobody may know."""
+def _read_environ(root: Path, pid: str) -> list[str] | None:
+    """Return the environment with which a process was started; None if it cannot be read."""
     if not pid.isdecimal() or pid == "0":
         return None
     try:

@@ -1,1 +1,1 @@
-"""The verb ``first-boot``: a speaker set up by a file on its boot partition."""
+"""Setup of a speaker by a file on its boot partition."""

@@ -1,7 +1,7 @@
-"""The owner's challenge, carried to her and back by the boot partition.
+"""Challenge for an owner's key, carried to the owner and back on the boot partition.
 
-It has no time limit, unlike the one of ``earmark owner challenge``: a Raspberry Pi that was never
-online believes in the day its image was made, and would take every answer for late, or none.
+Unlike that of ``earmark owner challenge``, it has no time limit: the clock of a Raspberry Pi that
+was never online is at the date of its image.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from listener.config import ShortName
 from listener.envelope.format import Sha256
 from listener.errors import ConfigError, EarmarkError
 from listener.firstboot.plan import OwnerRequest
-from listener.owner import challenge as riddle
+from listener.owner.challenge import make_challenge
 from listener.owner.roster import Roster
 from listener.storage.atomic import write_atomic
 from listener.storage.home import Home
@@ -25,22 +25,23 @@ FILE: Final = "challenge.json"
 
 
 class OpenChallenge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A challenge that was not answered yet."""
+    """Challenge that was not answered yet, as in the file."""
 
     v: int = 1
     owner: ShortName
     recipient: str
     sha256: Sha256
-    """Of the answer, which is kept nowhere."""
+    """SHA-256 of the answer, which is not stored."""
     riddle: Annotated[str, Meta(max_length=4096)]
+    """The challenge, encrypted to the owner's key."""
 
 
 class OwnerChallenge:
-    """The open challenge of one installation.
+    """Open challenge of one installation. One process at a time.
 
     Args:
-        folder: where it is noted; there already.
-        home: the installation's folder, which has the roster.
+        folder: existing folder for its file.
+        home: data directory with the roster.
     """
 
     def __init__(self, folder: Path, home: Home) -> None:
@@ -48,9 +49,9 @@ class OwnerChallenge:
         self._home: Final = home
 
     def open(self) -> OpenChallenge | None:
-        """Return the challenge that waits for its answer.
+        """Return the challenge that waits for its answer, or None.
 
-        A damaged one is none: another is made in its place.
+        A damaged file is ignored; a new challenge replaces it.
         """
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=OpenChallenge)
@@ -58,61 +59,63 @@ class OwnerChallenge:
             return None
 
     def note(self, name: str, recipient: str) -> bool:
-        """Note the owner and her key; say whether she is active already.
+        """Add an owner and their key; return whether the owner is active already.
 
         Raises:
-            EarmarkError: she is active with another key, or the key is somebody else's.
+            EarmarkError: the owner is active with another key, or another owner has the key.
         """
 
         def edit(roster: Roster) -> Roster:
             known = roster.owner(name)
             if known is not None and not known.active and known.recipient != recipient:
-                # Never confirmed: a slip of the first time is mended by the second.
+                # The first key was never confirmed, so it can be corrected.
                 roster = roster.without_owner(name)
             return roster.with_owner(name, recipient)
 
         return self._home.change_roster(edit).known_owner(name).active
 
     def challenge(self, name: str, recipient: str) -> OpenChallenge:
-        """Return the challenge for a key, the same until it is answered."""
+        """Return the challenge for a key; the same one until it is answered."""
         pending = self.open()
         if pending is not None and (pending.owner, pending.recipient) == (name, recipient):
             return pending
-        answer, text = riddle.make_challenge(name, recipient)
-        made = OpenChallenge(owner=name, recipient=recipient, sha256=_digest(answer), riddle=text)
-        write_atomic(self._path, msgspec.json.encode(made))
-        return made
+        answer, text = make_challenge(name, recipient)
+        fresh = OpenChallenge(owner=name, recipient=recipient, sha256=_digest(answer), riddle=text)
+        write_atomic(self._path, msgspec.json.encode(fresh))
+        return fresh
 
-    def answer(self, wish: OwnerRequest, now_s: int) -> str:
-        """Take her answer; return whose key it made active.
+    def answer(self, request: OwnerRequest, now_s: int) -> str:
+        """Verify an answer and activate the owner's key; return the owner's name.
 
         Args:
-            wish: with an answer.
-            now_s: seconds since 1970, as this machine believes.
+            request: with an answer.
+            now_s: this machine's time, in seconds since 1970.
 
         Raises:
-            EarmarkError: it is wrong, or nobody asked.
+            EarmarkError: the answer is wrong, or there is no challenge.
         """
         pending = self.open()
-        answer = (wish.answer or "").strip()
+        answer = (request.answer or "").strip()
         if pending is None:
-            name = answer.partition(":")[0] if wish.name is None else wish.name
+            name = answer.partition(":")[0] if request.name is None else request.name
             owner = self._home.roster().owner(name)
             if owner is not None and owner.active:
                 return name
-            raise EarmarkError("there is an answer, and no challenge", "give owner.name and key")
-        if wish.name not in {None, pending.owner}:
-            raise EarmarkError(f"the challenge is for {pending.owner}, and not for {wish.name}")
+            raise EarmarkError(
+                "there is an answer but no challenge", "give owner.name and owner.key first"
+            )
+        if request.name not in {None, pending.owner}:
+            raise EarmarkError(f"the challenge is for {pending.owner}, not for {request.name}")
         if not hmac.compare_digest(_digest(answer), pending.sha256):
             raise EarmarkError(
                 f"this is not {pending.owner}'s answer to the challenge on this card",
-                "it is one line that begins with her name, as age -d prints it",
+                "copy the whole line that age -d prints; it begins with the owner's name",
             )
 
         def edit(roster: Roster) -> Roster:
             owner = roster.known_owner(pending.owner)
             if owner.recipient != pending.recipient:
-                raise ConfigError(f"{pending.owner} has another key by now")
+                raise ConfigError(f"the key of {pending.owner} was changed after the challenge")
             if owner.active:
                 return roster
             return roster.with_challenge(pending.owner, answer, now_s).with_confirmation(
@@ -123,7 +126,7 @@ class OwnerChallenge:
         return pending.owner
 
     def close(self, name: str) -> None:
-        """Forget the challenge of an owner who is active."""
+        """Remove the challenge of an owner who is active."""
         pending = self.open()
         if pending is not None and pending.owner == name:
             self._path.unlink()

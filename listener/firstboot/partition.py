@@ -1,7 +1,7 @@
-"""The boot partition: what a person put there, and what she finds there afterwards.
+"""Boot partition: the file that sets the speaker up, and the files with the result.
 
-It is FAT: it knows no owners and no permissions, every computer can read it, and a rename is all
-it offers against a power cut.
+It is a FAT file system: without owners and permissions, readable on every computer, and with
+rename as the only protection against power cuts.
 """
 
 import contextlib
@@ -15,31 +15,31 @@ from listener.storage.atomic import sync_folder
 
 NAME: Final = "earmark.toml"
 NAMES: Final = (NAME, "earmark.toml.txt")
-"""The second is what an editor makes of the first where endings are hidden."""
+"""Accepted names; some editors add the second ending where endings are hidden."""
 TAKEN: Final = "earmark.taken"
-"""What was taken in and not removed yet; it is removed unread."""
+"""Name of a file that was applied but not removed yet; it is removed without being read."""
 RESULT: Final = "earmark-result.txt"
 CHALLENGE: Final = "earmark-challenge.txt"
 
 
 class Partition:
-    """The files on it that are ours.
+    """Earmark's files on the boot partition.
 
     Args:
-        folder: where it is mounted.
+        folder: its mount point.
 
     Raises:
-        Unavailable: from every method, when it is not there, full, or not ours to write.
+        Unavailable: from every method, when it is not mounted, full, or may not be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder
 
     def read(self, limit_bytes: int) -> tuple[str, bytes] | None:
-        """Return the name and the content of what a person put there, or None.
+        """Return the name and the content of the file that sets the speaker up, or None.
 
         Args:
-            limit_bytes: of what is longer, so much and one byte are returned.
+            limit_bytes: at most one byte more than this is returned.
         """
         with _available(self.folder):
             self.folder.stat()
@@ -52,12 +52,12 @@ class Partition:
         return None
 
     def mark_applied(self, name: str) -> None:
-        """Note that a file was taken in: it is not read again."""
+        """Rename a file that was applied, so that it is not read again."""
         with _available(self.folder):
             self._rename(name, TAKEN)
 
     def clear(self) -> None:
-        """Overwrite what was taken in where it lies, and remove it."""
+        """Overwrite an applied file in place, and remove it."""
         path = self.folder / TAKEN
         with _available(self.folder):
             try:
@@ -73,7 +73,7 @@ class Partition:
             sync_folder(self.folder)
 
     def write(self, name: str, text: str) -> None:
-        """Write a file as every system's editors show it, unless it is there already."""
+        """Write a text file with CRLF line ends, unless it has this content already."""
         data = text.replace("\n", "\r\n").encode("utf-8")
         path = self.folder / name
         with _available(self.folder):
@@ -88,15 +88,15 @@ class Partition:
             self._rename(fresh.name, name)
 
     def remove(self, name: str) -> None:
-        """Remove a file that is no secret."""
+        """Remove a file that holds no secret."""
         with _available(self.folder):
             (self.folder / name).unlink(missing_ok=True)
 
     def _rename(self, name: str, to: str) -> None:
         """Rename durably.
 
-        On FAT a file's length stands in its folder, and the new entry has none until the file is
-        synced once more: without that, a card pulled out too early shows an empty file.
+        On FAT the length of a file is in its directory entry, and the new entry has none until the
+        file is synced again; without that, a card removed too early has an empty file.
         """
         path = self.folder / to
         (self.folder / name).replace(path)
@@ -112,5 +112,5 @@ def _available(path: Path) -> Iterator[None]:
     except OSError as error:
         raise Unavailable(
             f"cannot use the boot partition {path}: {error.strerror}",
-            "is it mounted, to be written?",
+            "mount it read-write",
         ) from error

@@ -1,9 +1,7 @@
-"""What a person wrote for a speaker's first boot: the settings' own sections, and two more. Pure.
+"""Plan of a first boot, parsed from the file on the boot partition. Pure.
 
-``[owner]`` names the keeper with her public key, or brings her answer; ``[household]`` has the
-line that invites. A file may hold any of it: what is not said stays as it is.
-
-TOML out of dictionaries, and one over another. Pure.
+The file is TOML: the sections of the configuration, ``[owner]`` with the keeper's name and public
+key or their answer to a challenge, and ``[household]`` with an invitation line. Each is optional.
 """
 
 import tomllib
@@ -24,12 +22,17 @@ from listener.household.invitation import Invitation
 
 Table = Mapping[str, Any]
 
+LIMIT_BYTES: Final = 64 << 10
+"""Longest file in bytes; usually it has a few hundred."""
 _SCALARS: Final = (bool, int, float, str)
-_REFUSED: Final = "there is a date, or a table in a list, where no setting is one"
+_REFUSED: Final = "the file has a date or a table in a list, which no setting accepts"
+_OF_THIS_MACHINE: Final = ("home", "update", "archive")
+_PATHS: Final = ("password_file", "ca_file", "certificate_file", "key_file")
+_BOMS: Final = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
 def merge_tables(below: Table, above: Table) -> dict[str, Any]:
-    """Return ``below`` with every value that ``above`` has in its place, table by table."""
+    """Return ``below`` with the values of ``above`` in their place, table by table."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
@@ -39,17 +42,17 @@ def merge_tables(below: Table, above: Table) -> dict[str, Any]:
 
 
 def render_toml(table: Table) -> str:
-    """Write a table as TOML that reads as the same table.
+    """Return a table as TOML that parses as the same table.
 
     Raises:
-        ConfigError: it holds what no setting is: a date, or a table in a list.
+        ConfigError: it holds a date or a table in a list.
     """
     _check(table)
     return tomli_w.dumps(table)
 
 
 def _check(value: object) -> None:
-    """Refuse what TOML can say and no setting holds."""
+    """Refuse TOML values that no setting accepts."""
     if isinstance(value, Mapping):
         for item in value.values():
             _check(item)
@@ -62,22 +65,14 @@ def _check(value: object) -> None:
         raise ConfigError(_REFUSED)
 
 
-LIMIT_BYTES: Final = 64 << 10
-"""Of the file; one is a few hundred."""
-
-_OF_THIS_MACHINE: Final = ("home", "update", "archive")
-_PATHS: Final = ("password_file", "ca_file", "certificate_file", "key_file")
-_BOMS: Final = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
-
-
 class OwnerRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section ``[owner]``."""
+    """Section ``[owner]``."""
 
     name: ShortName | None = None
     key: Annotated[str, Meta(max_length=256)] | None = None
-    """Her public key, ``age1…``."""
+    """The owner's public key, ``age1…``."""
     answer: Annotated[str, Meta(max_length=256)] | None = None
-    """What she read in the challenge."""
+    """The decrypted challenge."""
 
 
 class _HouseholdRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,12 +81,12 @@ class _HouseholdRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 @dataclass(frozen=True, slots=True)
 class FirstBootPlan:
-    """What is to be done.
+    """Steps of a first boot.
 
     Args:
-        settings: tables of settings, checked, to be laid over those that are there.
-        owner: whose clips the speaker makes.
-        line: by which it joins a household.
+        settings: validated tables, to be merged over the existing configuration.
+        owner: the keeper, or their answer.
+        line: invitation to a household, or None.
     """
 
     settings: dict[str, Any]
@@ -100,51 +95,57 @@ class FirstBootPlan:
 
 
 def decode_text(data: bytes) -> str:
-    """Return the text of a file, as the editors of other systems leave it.
+    """Return the text of a file with any byte order mark or line ends.
 
     Raises:
-        ConfigError: it is no text, or too long to be one of these. Nothing else is raised.
+        ConfigError: it is not text, or too long. Nothing else is raised.
     """
     if len(data) > LIMIT_BYTES:
-        raise ConfigError("the file is too long", "a few lines are enough")
+        raise ConfigError(
+            f"the file is longer than {LIMIT_BYTES} bytes", "write only the lines that are needed"
+        )
     encoding = "utf-8"
-    for bom, found in _BOMS.items():
+    for bom, bom_encoding in _BOMS.items():
         if data.startswith(bom):
-            data, encoding = data.removeprefix(bom), found
+            data, encoding = data.removeprefix(bom), bom_encoding
             break
     try:
         return data.decode(encoding).replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise ConfigError("the file is no plain text", "save it as plain text, UTF-8") from error
+        raise ConfigError("the file is not plain text", "save it as plain text, UTF-8") from error
 
 
 def parse_tables(text: str, source: str) -> dict[str, Any]:
-    """Read the tables of a file.
+    """Parse TOML.
+
+    Args:
+        text: of the file.
+        source: name of the file, for messages.
 
     Raises:
-        ConfigError: it is not TOML. The message repeats nothing of it but the place.
+        ConfigError: it is not TOML. The message has the position, but no content.
     """
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        hint = (
-            'each line is: name = value, and every text stands in straight quotes, like this: "…"'
-        )
-        raise ConfigError(f"{source} is not as it should be written: {error}", hint) from error
+        hint = 'write each line as name = value, with text in straight quotes: "…"'
+        raise ConfigError(f"{source} is not valid TOML: {error}", hint) from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{source} has a number too long or brackets too deep") from error
+        raise ConfigError(
+            f"{source} has a number that is too long or brackets that are too deep"
+        ) from error
 
 
 def parse(raw: dict[str, Any], source: str) -> FirstBootPlan:
-    """Make a plan of tables.
+    """Make a plan from tables.
 
     Args:
         raw: as ``parse_tables`` returns them.
-        source: what people call the file, for messages.
+        source: name of the file, for messages.
 
     Raises:
-        ConfigError: something in it is not known, not in its range, or contradicts the rest.
-            Nothing else is raised; no message repeats the line that invites, or an answer.
+        ConfigError: a key is unknown, a value out of range, or two contradict each other. Nothing
+            else is raised; no message repeats an invitation line or an answer.
     """
     rest = dict(raw)
     owner = _section(rest.pop("owner", {}), OwnerRequest, "owner", source)
@@ -155,18 +156,20 @@ def parse(raw: dict[str, Any], source: str) -> FirstBootPlan:
     checked = parse_settings(render_toml(settings), source)
     if line is not None and checked.device.name != line.identity.name:
         raise ConfigError(
-            f"{source}: the speaker is called {checked.device.name}, and the line is for"
+            f"{source}: device.name is {checked.device.name}, but household.line is for"
             f" {line.identity.name}",
-            "leave [device] name out: the line brings it",
+            "remove device.name: the line contains it",
         )
     if owner.key is not None:
         if owner.name is None:
-            raise ConfigError(f"{source}: owner.key has no owner.name", 'such as name = "ada"')
+            raise ConfigError(
+                f"{source}: owner.key has no owner.name", 'add a line such as name = "ada"'
+            )
         owner = msgspec.structs.replace(owner, key=_key(owner.key, source))
         settings = merge_tables(settings, {"attribution": {"keeper": owner.name}})
     elif owner.name is not None and owner.answer is None:
         raise ConfigError(
-            f"{source}: owner.name has no owner.key", "age-keygen -y ada.key prints it"
+            f"{source}: owner.name has no owner.key", "add the key: age-keygen -y ada.key prints it"
         )
     return FirstBootPlan(settings, owner, line)
 
@@ -179,18 +182,21 @@ def _refuse_paths(rest: dict[str, Any], source: str) -> None:
     for name in _OF_THIS_MACHINE:
         if name in rest:
             raise ConfigError(
-                f"{source}: {name} is not set from here", "it stands in /etc/earmark/earmark.toml"
+                f"{source}: {name} cannot be set here", "set it in /etc/earmark/earmark.toml"
             )
     broker = rest.get("broker")
     for name in _PATHS:
         if isinstance(broker, dict) and name in broker:
             raise ConfigError(
-                f"{source}: broker.{name} is not set from here",
-                "a household's line brings certificate and key: [household] line",
+                f"{source}: broker.{name} cannot be set here",
+                "use [household] line, which brings the certificate and key",
             )
     device = rest.get("device")
     if isinstance(device, dict) and "confinement" in device:
-        raise ConfigError(f"{source}: device.confinement is not set from here")
+        raise ConfigError(
+            f"{source}: device.confinement cannot be set here",
+            "set it in /etc/earmark/earmark.toml",
+        )
 
 
 def _section(value: object, kind: type[Any], name: str, source: str) -> Any:  # noqa: ANN401 - of the kind that is asked for
@@ -198,8 +204,8 @@ def _section(value: object, kind: type[Any], name: str, source: str) -> Any:  # 
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         known = ", ".join(kind.__struct_fields__)
-        # msgspec repeats a key's name, never a value.
-        raise ConfigError(f"{source}: [{name}]: {error}", f"it takes {known}") from error
+        # msgspec's message has the name of a key, but no value.
+        raise ConfigError(f"{source}: [{name}]: {error}", f"use only {known}") from error
 
 
 def _line(text: str, source: str) -> Invitation:
@@ -209,8 +215,8 @@ def _line(text: str, source: str) -> Invitation:
         raise ConfigError(f"{source}: household.line: {error}", error.hint) from error
     if invited.identity.kind is not IdentityKind.DEVICE:
         raise ConfigError(
-            f"{source}: household.line is not a speaker's",
-            "earmark household add-device prints one",
+            f"{source}: household.line is not for a speaker",
+            "get one with earmark household add-device",
         )
     return invited
 

@@ -1,4 +1,4 @@
-"""What a person reads afterwards, on any computer. Pure; no secret is ever in it."""
+"""Report of a first boot, as a text file for people. Pure; it holds no secret."""
 
 import textwrap
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ WIDTH: Final = 76
 
 @dataclass(slots=True)
 class FirstBootReport:
-    """Lines in plain words, gathered step by step.
+    """Report, filled step by step. Text after a newline in an item is to be typed or copied.
 
     Args:
-        taken: what was done.
-        wrong: what was not, with what to do about it.
-        waiting: what will be tried again by itself.
-        todo: what the reader has to do. In all of them, what follows a line's end is to be copied.
-        speaker: what the speaker is called and known by.
+        taken: steps that were done.
+        wrong: errors, with hints.
+        waiting: steps that are retried automatically.
+        todo: steps for the reader.
+        speaker: name and public key of the speaker.
     """
 
     taken: list[str] = field(default_factory=list)
@@ -29,39 +29,44 @@ class FirstBootReport:
     speaker: list[str] = field(default_factory=list)
 
     def fault(self, error: EarmarkError) -> None:
-        """Note what is wrong, and what to do."""
+        """Add an error with its hint."""
         self.wrong.append(f"{error}." + (f" Hint: {error.hint}." if error.hint else ""))
 
     @classmethod
     def render_wrong_file(cls, error: ConfigError) -> "FirstBootReport":
-        """Return what is said where the file is wrong, so that nothing was done."""
+        """Return the report for a file with an error, of which nothing was applied."""
         report = cls()
         report.fault(error)
         report.todo.append(
-            f"Mend {NAME}, which is still on this card, and start the speaker again."
-            " Nothing of it was taken in."
+            f"Correct {NAME}, which is still on this card, and start the speaker again."
+            " Nothing of it was applied."
         )
         return report
 
     def ask(self, owner: str) -> None:
-        """Note how the owner answers the challenge on the card."""
+        """Add the steps by which an owner answers the challenge on the card."""
         self.todo += [
             (
-                f"{owner}: on the computer that has your secret key, open the challenge:"
+                f"{owner}: on the computer that has your secret key, decrypt the challenge:"
                 f"\nage -d -i {owner}.key {CHALLENGE}"
             ),
             (
-                f"Put what it prints into a new file {NAME} on this card, in these two lines:"
+                f"Copy the line that it prints into a new file {NAME} on this card, like this:"
                 f'\n[owner]\nanswer = "{owner}:..."'
             ),
             (
-                "Start the speaker with the card again. Until then it makes no clips: nobody knows"
-                " yet that you can open them."
+                "Start the speaker with the card again. Until then it makes no clips, because it"
+                " is not confirmed that you can open them."
             ),
         ]
 
     def wait_for_household(self, error: Unavailable, name: str) -> None:
-        """Note why the speaker of this name has not joined, and what helps."""
+        """Add why a speaker has not joined, and the steps that help.
+
+        Args:
+            error: why.
+            name: of the speaker.
+        """
         self.waiting += [
             f"joining the household: {error}",
             (
@@ -69,19 +74,19 @@ class FirstBootReport:
                 "\nearmark household wait"
             ),
             (
-                "The line is good for an hour. Another is printed by:"
+                "The join line is valid for an hour. This command prints another one:"
                 f"\nearmark household add-device {name}"
             ),
         ]
 
     def text(self) -> str:
-        """Return all of it."""
+        """Return the report as text."""
         parts = [f"Earmark: {self._verdict()}"]
         for title, lines in (
-            ("Taken in", self.taken),
-            ("Wrong", self.wrong),
-            ("Tried again by itself", self.waiting),
-            ("What you do now", self.todo),
+            ("Done", self.taken),
+            ("Errors", self.wrong),
+            ("Retried automatically", self.waiting),
+            ("Next steps for you", self.todo),
             ("This speaker", self.speaker),
         ):
             if lines:
@@ -90,23 +95,23 @@ class FirstBootReport:
 
     def _verdict(self) -> str:
         if self.wrong:
-            return "something is wrong, see below"
+            return "there is an error, see below"
         if self.waiting:
-            return "not everything is done yet, see below"
+            return "the setup is not complete yet, see below"
         if self.todo:
-            return "one step is left, and it is yours"
+            return "one step is left for you"
         return "this speaker is set up"
 
 
 def _item(line: str) -> str:
-    said, *copied = line.split("\n")
-    # Keys must stay in one piece, and what is to be typed or copied in one line.
+    text, *copied = line.split("\n")
+    # Keys are not broken, and text to be copied stays on its line.
     wrapped = textwrap.fill(
-        said,
+        text,
         WIDTH,
         initial_indent="  - ",
         subsequent_indent="    ",
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return "\n".join([wrapped, *(f"        {text}" for text in copied)])
+    return "\n".join([wrapped, *(f"        {copy}" for copy in copied)])

@@ -1,7 +1,7 @@
-"""What a plan asks for, step by step; each can be cut off at any moment and taken again.
+"""Steps of a first boot; each can be interrupted at any moment and repeated.
 
-The file is copied to where only root can read it, durably, before it is removed from the boot
-partition; and the copy stays until all of it is done.
+The file is copied durably to a folder that only root can read before it is removed from the boot
+partition. The copy stays until every step is done.
 """
 
 import time
@@ -32,11 +32,11 @@ Join = Callable[[Home, Invitation], JoinResult]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it went.
+    """Outcome of a first boot.
 
     Args:
-        report: for people; None where there was nothing to do.
-        exit_code: 0 done, 1 something is wrong, 69 to be tried again, 78 the file is wrong.
+        report: for people; None if there was nothing to do.
+        exit_code: 0 done, 1 an error in a step, 69 to be retried, 78 an error in the file.
     """
 
     report: FirstBootReport | None
@@ -44,12 +44,12 @@ class Outcome:
 
 
 class FirstBoot:
-    """One installation, and the boot partition that sets it up. One process at a time.
+    """First boot of one installation. One process at a time.
 
     Args:
         boot: the boot partition.
-        settings: the settings' file, which need not be there yet.
-        home: the installation's folder.
+        settings: path of the configuration file, which need not exist yet.
+        home: data directory of the installation.
         join: joins a household.
         now_s: the time, in seconds since 1970.
     """
@@ -69,14 +69,14 @@ class FirstBoot:
         self._now_s: Final = now_s
         self._folder: Final = settings.parent / FOLDER
         self._copy: Final = self._folder / COPY
-        self._proof: Final = OwnerChallenge(self._folder, home)
+        self._challenge: Final = OwnerChallenge(self._folder, home)
 
     def run(self) -> Outcome:
-        """Take in what there is, do it, and say so on the boot partition.
+        """Apply the file on the boot partition, and write the report there.
 
         Raises:
             Unavailable: the boot partition or the disk cannot be used.
-            ConfigError: the settings that are there already are damaged.
+            ConfigError: the existing configuration is damaged.
         """
         make_folder(self._folder)
         self._boot.clear()
@@ -96,7 +96,7 @@ class FirstBoot:
         self._introduce(todo, report)
         if not joined:
             return self._write_report(report, Unavailable.exit_code)
-        # First what was said of it, then the copy: cut off between, all is done once more.
+        # The report first, then the copy: if it is interrupted in between, all is repeated.
         outcome = self._write_report(report, 1 if report.wrong else 0)
         self._copy.unlink()
         return outcome
@@ -105,16 +105,16 @@ class FirstBoot:
         """Move the file off the boot partition.
 
         Raises:
-            ConfigError: it is wrong, and was left where it is.
+            ConfigError: the file has an error, and stays where it is.
         """
-        found = self._boot.read(plan.LIMIT_BYTES)
-        if found is None:
+        file = self._boot.read(plan.LIMIT_BYTES)
+        if file is None:
             return
-        name, data = found
+        name, data = file
         raw = plan.parse_tables(plan.decode_text(data), name)
         if not raw:
             raise ConfigError(f"{name} is empty")
-        # What waits from the last time, such as a line, goes on waiting.
+        # Pending steps of an earlier file, such as an invitation, stay pending.
         plan.parse(raw, name)
         both = plan.merge_tables(self._read_pending(), raw)
         self._merged(plan.parse(both, name).settings)
@@ -129,7 +129,7 @@ class FirstBoot:
             return {}
 
     def _merged(self, settings: dict[str, Any]) -> tuple[bytes, bytes]:
-        """Return the settings that are there, and what they are to be."""
+        """Return the existing configuration file and the new one."""
         try:
             before = self._settings.read_bytes()
         except FileNotFoundError:
@@ -151,33 +151,33 @@ class FirstBoot:
             report.taken += [f"{section}.{key} = {value}" for key, value in shown.items()]
 
     def _make_owner(self, todo: FirstBootPlan, report: FirstBootReport) -> None:
-        wish = todo.owner
+        request = todo.owner
         active: str | None = None
         try:
-            if wish.name is not None and wish.key is not None:
-                report.taken.append(f"the owner {wish.name} and her public key {wish.key}")
-                if self._proof.note(wish.name, wish.key):
-                    active = wish.name
+            if request.name is not None and request.key is not None:
+                report.taken.append(f"the owner {request.name} with the public key {request.key}")
+                if self._challenge.note(request.name, request.key):
+                    active = request.name
                 else:
-                    self._proof.challenge(wish.name, wish.key)
-            if wish.answer is not None:
-                active = self._proof.answer(wish, int(self._now_s()))
-                report.taken.append(f"{active}'s answer: her key is active from now on")
+                    self._challenge.challenge(request.name, request.key)
+            if request.answer is not None:
+                active = self._challenge.answer(request, int(self._now_s()))
+                report.taken.append(f"{active}'s answer: their key is active now")
         except Unavailable:
             raise
         except EarmarkError as error:
             report.fault(error)
         if active is not None:
-            self._proof.close(active)
-        waits = self._proof.open()
-        if waits is None:
+            self._challenge.close(active)
+        pending = self._challenge.open()
+        if pending is None:
             self._boot.remove(partition.CHALLENGE)
             return
-        self._boot.write(partition.CHALLENGE, waits.riddle)
-        report.ask(waits.owner)
+        self._boot.write(partition.CHALLENGE, pending.riddle)
+        report.ask(pending.owner)
 
     def _join_household(self, todo: FirstBootPlan, report: FirstBootReport) -> bool:
-        """Join, where there is a line; say whether nothing of it is left to do."""
+        """Join a household if there is an invitation; return False if it has to be retried."""
         if todo.line is None:
             return True
         try:
@@ -192,9 +192,9 @@ class FirstBoot:
         before, after = self._merged(wanted)
         if after != before:
             write_atomic(self._settings, after, PUBLIC_MODE)
-        # It counts once: cut off from here on, it is not shown again.
-        left = {key: value for key, value in self._read_pending().items() if key != "household"}
-        write_atomic(self._copy, plan.render_toml(left).encode("utf-8"))
+        # An invitation is valid once: it is removed, so that a retry does not use it again.
+        rest = {key: value for key, value in self._read_pending().items() if key != "household"}
+        write_atomic(self._copy, plan.render_toml(rest).encode("utf-8"))
         report.taken.append(
             f"joined the household as {joined.who.cn}; its broker is {joined.broker_host},"
             f" port {joined.broker_port}"
@@ -207,7 +207,7 @@ class FirstBoot:
         report.speaker += [f"name: {name}", f"public key: {keys.device_text(public)}"]
         if todo.line is None and not (self._home.path / "tls" / "me.crt").exists():
             report.speaker.append(
-                "the archive's computer believes it after:"
+                "to add it to the archive, run this on the archive's computer:"
                 f"\nearmark household add-device {name} --key {keys.device_text(public)}"
             )
 

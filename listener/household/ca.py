@@ -1,11 +1,10 @@
-"""A household's own authority: its certificate, those it signs, and those it takes back. Pure.
+"""Certificate authority of a household: X.509 (RFC 5280) certificates, revocation list, files.
 
-Every moment is handed in. Certificates hold from 1970 on, since a speaker without a battery for its
-clock starts in the past, and must be let in to find out the time. What ends one early is the list
-of those taken back, which never expires before the authority: a broker whose list has expired
-refuses everybody.
-
-The household's authority on the disk: what signs each certificate, ``ca.crt`` and ``ca.key``.
+The authority lies in ``ca.crt`` and ``ca.key``. Only the functions that take a path read or write;
+the time is always a parameter. Certificates are valid from 1970 on: a speaker without a
+battery-backed clock starts with a date in the past and must be able to connect. A certificate is
+ended early by the revocation list, which expires no earlier than the authority: a broker whose
+list has expired refuses every client.
 """
 
 import ipaddress
@@ -31,29 +30,31 @@ from listener.storage.atomic import PUBLIC_MODE, SECRET_MODE, write_atomic
 AUTHORITY_DAYS: Final = 25 * 365
 CERTIFICATE_DAYS: Final = 5 * 365
 RENEW_DAYS: Final = 180
-"""With fewer days left, it is time to renew."""
+"""A certificate with fewer days left is renewed."""
 
-_EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NOT_BEFORE: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_KEY: Final = "ca.key"
+_RESTORE: Final = "restore it from a backup of the household"
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """What signs. Whoever has its key is the household."""
+    """Certificate and key that sign the household's certificates."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
-    """Make a key for TLS, on the curve that every TLS 1.3 speaks."""
+    """Generate a TLS key on P-256, which every TLS 1.3 implementation has to support."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def new_authority(now: datetime) -> Authority:
-    """Make an authority that lives for 25 years and signs nothing but identities."""
+    """Generate an authority that is valid for 25 years and signs end certificates only."""
     key = new_key()
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    # Its own number in the name, so that two households' authorities are told apart.
+    # Part of the key identifier in the name, to distinguish the authorities of two households.
     name = _name(f"earmark household {identifier.digest[:4].hex()}")
     certificate = (
         _builder(name, name, key.public_key(), now + timedelta(days=AUTHORITY_DAYS))
@@ -74,15 +75,18 @@ def issue_certificate(
 ) -> x509.Certificate:
     """Sign an identity's key for 5 years.
 
-    A server's certificate is no use to a client, and the other way round: a device cannot stand
-    in for the broker.
+    A certificate is valid either for a server or for a client: a device cannot impersonate the
+    broker.
 
     Args:
-        authority: signs.
-        identity: what the certificate says of whoever holds the key.
-        public: the key.
-        now: the time, which sets the end only.
-        hosts: names and addresses by which a server is reached.
+        authority: the issuer.
+        identity: the subject; its common name.
+        public: the key to sign.
+        now: the current time; sets the end of the validity only.
+        hosts: DNS names and IP addresses of a server.
+
+    Raises:
+        ValueError: a host is not valid; see `is_valid_host`.
     """
     serves = identity in SERVERS
     use = ExtendedKeyUsageOID.SERVER_AUTH if serves else ExtendedKeyUsageOID.CLIENT_AUTH
@@ -104,17 +108,17 @@ def issue_certificate(
 def build_revocation_list(
     authority: Authority, revoked: Iterable[tuple[int, datetime]], number: int
 ) -> x509.CertificateRevocationList:
-    """List the certificates taken back.
+    """Return a signed list of revoked certificates.
 
     Args:
-        authority: signs.
-        revoked: serial number and moment of each.
-        number: grows with each list.
+        authority: the issuer.
+        revoked: serial number and time of revocation of each.
+        number: of the list; increases with each one.
     """
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(authority.certificate.subject)
-        .last_update(_EVER)
+        .last_update(_NOT_BEFORE)
         .next_update(authority.certificate.not_valid_after_utc)
         .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(_issuer(authority), critical=False)
@@ -127,7 +131,7 @@ def build_revocation_list(
 
 
 def hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Return the names and addresses for which a server's certificate stands."""
+    """Return the host names and addresses in a server's certificate."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -136,7 +140,7 @@ def hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def is_signed_by(authority: Authority, certificate: x509.Certificate) -> bool:
-    """Say whether this authority made a certificate."""
+    """Return whether this authority signed a certificate."""
     try:
         certificate.verify_directly_issued_by(authority.certificate)
     except (ValueError, TypeError, InvalidSignature):
@@ -145,7 +149,7 @@ def is_signed_by(authority: Authority, certificate: x509.Certificate) -> bool:
 
 
 def is_valid_host(host: str) -> bool:
-    """Say whether a host's name or address can stand in a certificate."""
+    """Return whether a text is a host name or address that fits in a certificate."""
     try:
         _host(host)
     except ValueError:
@@ -159,7 +163,7 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a secret key as unencrypted PKCS 8 PEM."""
+    """Return a secret key as unencrypted PKCS #8 in PEM."""
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -168,25 +172,33 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def parse_key(data: bytes, source: str) -> ec.EllipticCurvePrivateKey:
-    """Read what ``key_pem`` wrote.
+    """Parse a secret key as ``key_pem`` returns it.
+
+    Args:
+        data: any bytes.
+        source: where they are from, for messages.
 
     Raises:
-        ConfigError: it is anything else.
+        ConfigError: the data is not such a key.
     """
     try:
         key = serialization.load_pem_private_key(data, None)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"the key {source} is damaged", _RESTORE) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ConfigError(f"the key {source} is of another kind", _RESTORE)
+        raise ConfigError(f"the key {source} is not an elliptic curve key", _RESTORE)
     return key
 
 
 def parse_certificate(data: bytes, source: str) -> x509.Certificate:
-    """Read a certificate in PEM.
+    """Parse a certificate in PEM.
+
+    Args:
+        data: any bytes.
+        source: where they are from, for messages.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the data is not a certificate.
     """
     try:
         return x509.load_pem_x509_certificate(data)
@@ -194,14 +206,56 @@ def parse_certificate(data: bytes, source: str) -> x509.Certificate:
         raise ConfigError(f"the certificate {source} is damaged", _RESTORE) from error
 
 
-_RESTORE: Final = "restore it from a backup; nothing here is ever made anew in silence"
-
-
 def spki(public: ec.EllipticCurvePublicKey) -> bytes:
-    """Return a public key's one spelling, to compare keys by."""
+    """Return a public key as DER SubjectPublicKeyInfo, by which keys are compared."""
     return public.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+
+
+def create_authority(folder: Path, now: datetime) -> None:
+    """Generate an authority and write it into a folder that has none.
+
+    Raises:
+        Unavailable: the folder cannot be written.
+    """
+    fresh = new_authority(now)
+    # The key first: a certificate without its key would be reported as a lost key.
+    write_atomic(folder / _KEY, key_pem(fresh.key), SECRET_MODE)
+    pem = certificate_pem(fresh.certificate)
+    write_atomic(folder / broker_config.CA, pem, PUBLIC_MODE)
+
+
+def read_authority(folder: Path) -> Authority:
+    """Read the authority in a folder.
+
+    Raises:
+        ConfigError: a file is missing or damaged, or others can read the key.
+    """
+    paths = folder / broker_config.CA, folder / _KEY
+    try:
+        certificate = parse_certificate(paths[0].read_bytes(), str(paths[0]))
+        key = read_key(paths[1])
+    except FileNotFoundError as error:
+        raise ConfigError(f"{error.filename} is missing", _RESTORE) from error
+    if certificate.public_key() != key.public_key():
+        raise ConfigError(
+            f"{paths[1]} is not the key of {paths[0]}", "restore both from one backup"
+        )
+    return Authority(certificate, key)
+
+
+def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a secret key.
+
+    Raises:
+        ConfigError: the file is damaged, or others can read it.
+        FileNotFoundError: the file does not exist.
+    """
+    with path.open("rb") as stream:
+        if os.fstat(stream.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigError(f"the key {path} can be read by others", f"run: chmod 600 {path}")
+        return parse_key(stream.read(), str(path))
 
 
 def _builder(
@@ -213,7 +267,7 @@ def _builder(
         .subject_name(subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(_EVER)
+        .not_valid_before(_NOT_BEFORE)
         .not_valid_after(end.replace(microsecond=0))
     )
 
@@ -241,59 +295,9 @@ def _host(text: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
         if not text or "*" in text or any(mark.isspace() for mark in text):
-            raise ValueError("neither a name nor an address") from None
+            raise ValueError("neither a host name nor an address") from None
         return x509.DNSName(text)
 
 
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-_KEY: Final = "ca.key"
-
-
-def create_authority(folder: Path, made: datetime) -> None:
-    """Make an authority where there is none.
-
-    Raises:
-        Unavailable: the folder cannot be written.
-    """
-    fresh = new_authority(made)
-    # The key first: a certificate alone would look like a loss.
-    write_atomic(folder / _KEY, key_pem(fresh.key), SECRET_MODE)
-    pem = certificate_pem(fresh.certificate)
-    write_atomic(folder / broker_config.CA, pem, PUBLIC_MODE)
-
-
-def read_authority(folder: Path) -> Authority:
-    """Return what signs.
-
-    Raises:
-        ConfigError: it is missing, damaged, or its key can be read by others.
-    """
-    paths = folder / broker_config.CA, folder / _KEY
-    try:
-        certificate = parse_certificate(paths[0].read_bytes(), str(paths[0]))
-        key = read_key(paths[1])
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{error.filename} is missing", "restore it from a backup of the household"
-        ) from error
-    if certificate.public_key() != key.public_key():
-        raise ConfigError(f"{paths[1]} is not the key of {paths[0]}", "restore both")
-    return Authority(certificate, key)
-
-
-def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """Read a secret key.
-
-    Raises:
-        ConfigError: it is damaged, or others can read it.
-        FileNotFoundError: there is none.
-    """
-    with path.open("rb") as stream:
-        if os.fstat(stream.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigError(
-                f"the key {path} can be read by others", f"if nobody did: chmod 600 {path}"
-            )
-        return parse_key(stream.read(), str(path))

@@ -1,12 +1,11 @@
-"""What Home Assistant is told of a speaker: one retained message a device, from 2024.11 on. Pure.
+"""MQTT discovery for Home Assistant: one retained message a device (since version 2024.11).
 
-Nothing here is sound, what was said, or a person's name. Home Assistant keeps each state for days,
-and everyone who uses it can read them.
+The messages hold no audio, no transcript and no owner's name: Home Assistant keeps states for days,
+and all of its users can read them.
 
-Tell Home Assistant, through the broker, which speakers there are. What is gone is taken back.
-
-The household does it, and not the speakers: a discovery message may hold templates that Home
-Assistant runs on all of its states, and a speaker that somebody took over must not write any.
+``earmark household announce`` publishes them, not the speakers: a discovery message may hold
+templates that Home Assistant evaluates on all of its states, so a compromised speaker must not be
+able to write any. Only `announce` uses the network; the rest is pure.
 """
 
 import time
@@ -32,10 +31,16 @@ from listener.mqtt.client import (
 )
 
 NODE: Final = "earmark-"
+"""Prefix of the node level in discovery topics."""
+CLIENT_ID: Final = identity.HOUSEHOLD.cn
+PATIENCE_S: Final = 15.0
+"""Timeout for the broker, in seconds."""
+QUIET_S: Final = 1.0
+"""Seconds without a message after which all retained ones are assumed received."""
 
 Component = Mapping[str, Any]
 
-# Each template stands the last will, in which every field but `state` is missing.
+# Each template has to accept the last will, which has no field but `state`.
 _MUTE: Final = "value_json.mute | default('open')"
 _NO_SWITCH: Final = "(value_json.switch | default('none')) == 'none'"
 _MICROPHONE: Final = "value_json.microphone | default('open')"
@@ -53,16 +58,19 @@ _COUNTERS: Final = {
 }
 _SPOOL: Final = {
     "dropped": "Clips dropped",
-    "quarantined": "Clips set aside",
+    "quarantined": "Clips quarantined",
 }
+_CHECK_BROKER: Final = (
+    "check that mosquitto runs with the household's configuration: systemctl status mosquitto"
+)
 
 
 def discovery_message(speaker: Speaker, dkey: str) -> Message:
-    """Return the message that shows a device.
+    """Return the discovery message of a device.
 
     Args:
-        speaker: what the household noted of it.
-        dkey: the fingerprint of the key it signs with.
+        speaker: its entry in the registry.
+        dkey: fingerprint of the key with which it signs envelopes.
     """
     return Message(
         topics.DISCOVERY.name(node=NODE + speaker.name),
@@ -73,28 +81,32 @@ def discovery_message(speaker: Speaker, dkey: str) -> Message:
 
 
 def removal_message(node: str) -> Message:
-    """Return the message that makes Home Assistant forget a device, by its level of the topic."""
+    """Return the empty message that removes a device from Home Assistant.
+
+    Args:
+        node: the device's level of the discovery topic.
+    """
     return Message(
         topics.DISCOVERY.name(node=node), b"", topics.DISCOVERY.qos, topics.DISCOVERY.retain
     )
 
 
 def discovery_payload(speaker: Speaker, dkey: str) -> dict[str, Any]:
-    """Return what the message says."""
+    """Return the JSON of a discovery message; arguments as `discovery_message`."""
     node = NODE + speaker.name
     status = topics.STATUS.name(device=speaker.name)
     device: dict[str, Any] = {
         "identifiers": [node],
         "manufacturer": "Earmark",
         "model": "Wake-word listener",
-        # Where an area is known, Home Assistant puts it before this by itself.
+        # Home Assistant itself puts the area, where one is known, before the name.
         "name": "Earmark" if speaker.area else f"Earmark {speaker.name}",
         "serial_number": dkey,
     }
     if speaker.area is not None:
         device["suggested_area"] = speaker.area
-    shown = _states() | _numbers()
-    shown |= {"wake": _events(speaker), "mute": _mute(speaker), "update": _update()}
+    components = _states() | _numbers()
+    components |= {"wake": _events(speaker), "mute": _mute(speaker), "update": _update()}
     return {
         "device": device,
         "origin": {"name": "Earmark", "sw_version": listener.__version__},
@@ -104,15 +116,51 @@ def discovery_payload(speaker: Speaker, dkey: str) -> dict[str, Any]:
         "state_topic": status,
         "qos": 1,
         "components": {
-            name: {"unique_id": f"{node}-{name}", **component} for name, component in shown.items()
+            name: {"unique_id": f"{node}-{name}", **component}
+            for name, component in components.items()
         },
     }
 
 
+def announce(
+    broker: Broker,
+    messages: Mapping[str, Message],
+    monotonic_s: Callable[[], float] = time.monotonic,
+) -> tuple[int, int]:
+    """Publish discovery messages and remove those of devices that are not among them.
+
+    Args:
+        broker: its client, not connected yet; closed afterwards.
+        messages: the message of each device, by its level of the topic.
+        monotonic_s: a monotonic clock.
+
+    Returns:
+        How many messages were published, new or changed, and how many were removed.
+
+    Raises:
+        Unavailable: there is no connection, or the broker denies access.
+    """
+    broker.connect()
+    try:
+        retained = _read_retained(broker, monotonic_s)
+        fresh = [
+            message for node, message in messages.items() if retained.get(node) != message.payload
+        ]
+        stale = [
+            removal_message(node)
+            for node in retained
+            if node.startswith(NODE) and node not in messages
+        ]
+        _publish(broker, [*fresh, *stale], monotonic_s)
+    finally:
+        broker.close()
+    return len(fresh), len(stale)
+
+
 def _events(speaker: Speaker) -> Component:
-    # The topic carries more kinds than these; what renders to nothing is left out in silence.
+    # The topic carries more kinds than these; Home Assistant ignores a value that renders empty.
     kinds = ", ".join(f"'{kind}'" for kind in _EVENTS)
-    told = "{'event_type': value_json.event_type, 'word': value_json.word | default('')}"
+    event = "{'event_type': value_json.event_type, 'word': value_json.word | default('')}"
     return {
         "platform": "event",
         "name": "Wake word",
@@ -120,14 +168,14 @@ def _events(speaker: Speaker) -> Component:
         "event_types": list(_EVENTS),
         "state_topic": topics.EVENT.name(device=speaker.name),
         "value_template": f"{{% if value_json.event_type in [{kinds}] %}}"
-        f"{{{{ {told} | tojson }}}}{{% endif %}}",
+        f"{{{{ {event} | tojson }}}}{{% endif %}}",
     }
 
 
 def _mute(speaker: Speaker) -> Component:
-    """Return a switch where unmuting from afar is allowed, and a button where it is not.
+    """Return a switch where remote unmuting is allowed, and a button where it is not.
 
-    The category keeps it out of Assist: nobody can unmute by voice.
+    The category keeps it out of Assist, so that the speaker cannot be unmuted by voice.
     """
     command: Component = {
         "name": "Mute",
@@ -150,8 +198,8 @@ def _mute(speaker: Speaker) -> Component:
 
 
 def _update() -> Component:
-    """Return what shows a speaker's version. There is no command: nobody updates by a message."""
-    told = ", ".join(
+    """Return the version entity. It has no command: updates are not installed over MQTT."""
+    fields = ", ".join(
         f"'{name}': {value}"
         for name, value in {
             "installed_version": "value_json.version.installed",
@@ -166,9 +214,9 @@ def _update() -> Component:
         "name": "Version",
         "device_class": "firmware",
         "entity_category": "diagnostic",
-        # What renders to nothing changes nothing: the last will says nothing of versions.
+        # An empty value leaves the state as it is: the last will has no version.
         "value_template": "{% if value_json.version is defined %}{{ {"
-        + told
+        + fields
         + "} | tojson }}{% endif %}",
     }
 
@@ -188,7 +236,7 @@ def _states() -> dict[str, Component]:
             "Hardware mute",
             f"({_MUTE}) == 'hardware'",
             icon="mdi:microphone-off",
-            # Where none is fitted there is nothing that could be off: unknown, and never "off".
+            # Without a hardware switch the state is unknown, not off.
             value_template=f"{{{{ none if {_NO_SWITCH} else"
             f" 'ON' if ({_MUTE}) == 'hardware' else 'OFF' }}}}",
         ),
@@ -206,8 +254,11 @@ def _states() -> dict[str, Component]:
 
 
 def _numbers() -> dict[str, Component]:
-    """Return counters and health. What is not told is unknown: a 0 would look like a restart."""
-    found: dict[str, Component] = {
+    """Return sensors of counters and health.
+
+    A field that is missing renders as unknown: a 0 would look like a restart.
+    """
+    numbers: dict[str, Component] = {
         "threshold": {
             "platform": "sensor",
             "name": "Threshold",
@@ -219,21 +270,21 @@ def _numbers() -> dict[str, Component]:
         "waiting": _number("Clips waiting", "value_json.waiting", state_class="measurement"),
     }
     for key, name in _COUNTERS.items():
-        found[key.replace("_", "-")] = _number(
+        numbers[key.replace("_", "-")] = _number(
             name, f"(value_json.counters | default({{}})).{key}", state_class="total_increasing"
         )
     for key, name in _SPOOL.items():
-        found[key] = _number(
+        numbers[key] = _number(
             name, f"(value_json.spool | default({{}})).{key}", state_class="total_increasing"
         )
-    # Left out of a status while they are 0.
+    # A status omits these while they are 0.
     for key, name in {"losses": "Microphone losses", "overruns": "Overruns"}.items():
-        found[key] = _number(
+        numbers[key] = _number(
             name,
             f"(value_json.{key} | default(0) if value_json.state == 'online' else none)",
             state_class="total_increasing",
         )
-    return found
+    return numbers
 
 
 def _number(name: str, value: str, state_class: str) -> Component:
@@ -250,51 +301,14 @@ def _on_off(condition: str) -> str:
     return f"{{{{ 'ON' if {condition} else 'OFF' }}}}"
 
 
-CLIENT_ID: Final = identity.HOUSEHOLD.cn
-PATIENCE_S: Final = 15.0
-QUIET_S: Final = 1.0
-"""Retained messages come right after the subscription; after so long without one, that was all."""
-
-
-def announce(
-    broker: Broker,
-    messages: Mapping[str, Message],
-    monotonic_s: Callable[[], float] = time.monotonic,
-) -> tuple[int, int]:
-    """Make the retained messages these and no others.
-
-    Args:
-        broker: its client, not connected yet.
-        messages: each device's by its level of the topic.
-        monotonic_s: a clock that never jumps.
-
-    Returns:
-        How many were published, new or changed, and how many were taken back.
-
-    Raises:
-        Unavailable: there is no connection, or the broker does not let us.
-    """
-    broker.connect()
-    try:
-        held = _read_retained(broker, monotonic_s)
-        fresh = [message for node, message in messages.items() if held.get(node) != message.payload]
-        stale = [
-            removal_message(node) for node in held if node.startswith(NODE) and node not in messages
-        ]
-        _publish(broker, [*fresh, *stale], monotonic_s)
-    finally:
-        broker.close()
-    return len(fresh), len(stale)
-
-
 def _read_retained(broker: Broker, monotonic_s: Callable[[], float]) -> dict[str, bytes]:
-    """Return what the broker keeps, by the level of the topic."""
-    held: dict[str, bytes] = {}
+    """Return the retained discovery payloads by the node level of their topic."""
+    retained: dict[str, bytes] = {}
     connected = False
     until_s = monotonic_s() + PATIENCE_S
     while (left_s := until_s - monotonic_s()) > 0:
-        for happening in broker.poll(left_s):
-            match happening:
+        for event in broker.poll(left_s):
+            match event:
                 case ConnectedEvent():
                     broker.subscribe(topics.DISCOVERY.topic_filter())
                     connected = True
@@ -302,40 +316,41 @@ def _read_retained(broker: Broker, monotonic_s: Callable[[], float]) -> dict[str
                 case Message(topic=topic, payload=payload):
                     levels = topics.DISCOVERY.levels(topic)
                     if levels is not None and payload:
-                        held[levels["node"]] = payload
+                        retained[levels["node"]] = payload
                     until_s = monotonic_s() + QUIET_S
                 case _:
-                    _unavailable(happening)
+                    _raise_on_failure(event)
     if not connected:
-        raise Unavailable("the broker does not answer", "does mosquitto run with our files?")
-    return held
+        raise Unavailable("the broker does not answer", _CHECK_BROKER)
+    return retained
 
 
 def _publish(broker: Broker, messages: list[Message], monotonic_s: Callable[[], float]) -> None:
-    left = messages[::-1]
-    waiting: set[int] = set()
+    queue = messages[::-1]
+    in_flight: set[int] = set()
     until_s = monotonic_s() + PATIENCE_S
-    while left or waiting:
-        while left and len(waiting) < IN_FLIGHT:
-            waiting.add(broker.publish(left.pop()))
+    while queue or in_flight:
+        while queue and len(in_flight) < IN_FLIGHT:
+            in_flight.add(broker.publish(queue.pop()))
         if monotonic_s() > until_s:
-            raise Unavailable("the broker takes nothing", "is there room on its disk?")
-        for happening in broker.poll(PATIENCE_S):
-            if isinstance(happening, DeliveredEvent):
-                waiting.discard(happening.ticket)
-            else:
-                _unavailable(happening)
-
-
-def _unavailable(happening: object) -> None:
-    match happening:
-        case ConnectionLostEvent(reason=reason):
             raise Unavailable(
-                f"no connection to the broker: {reason}", "does mosquitto run with our files?"
+                "the broker does not acknowledge the messages", "check its disk space: df -h"
             )
+        for event in broker.poll(PATIENCE_S):
+            if isinstance(event, DeliveredEvent):
+                in_flight.discard(event.ticket)
+            else:
+                _raise_on_failure(event)
+
+
+def _raise_on_failure(event: object) -> None:
+    match event:
+        case ConnectionLostEvent(reason=reason):
+            raise Unavailable(f"no connection to the broker: {reason}", _CHECK_BROKER)
         case DeniedEvent(reason=reason) | RejectedEvent(reason=reason):
             raise Unavailable(
-                f"the broker does not let us: {reason}", "let it read its files again"
+                f"the broker denied access: {reason}",
+                "reload mosquitto to apply the new access list: systemctl reload mosquitto",
             )
         case _:
             pass

@@ -1,7 +1,7 @@
-"""Who may stand in a certificate: a kind and a short name, spelt as the common name. Pure.
+"""Identities of a household: a kind and a short name, written as a certificate's common name. Pure.
 
-The prefix tells a person from a device from a service, so that nobody gets another kind's rights
-by being called the same.
+The prefix separates owners, devices and services, so that an owner does not get the rights of a
+device or service of the same name.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from listener.errors import UsageError
 
 
 class IdentityKind(Enum):
-    """What an identity is; the value begins its common name."""
+    """Kind of an identity; the value is the first letter of its common name."""
 
     SERVICE = "s"
     DEVICE = "d"
@@ -22,7 +22,7 @@ class IdentityKind(Enum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class HouseholdIdentity:
-    """One party of the household, as broker and archive know it.
+    """One member of the household, as the broker and the archive identify it.
 
     Args:
         cn: the common name: ``s-``, ``d-`` or ``o-`` and a short name.
@@ -32,7 +32,7 @@ class HouseholdIdentity:
 
     @property
     def kind(self) -> IdentityKind:
-        """Say what it is."""
+        """Return its kind."""
         return IdentityKind(self.cn[0])
 
     @property
@@ -42,29 +42,31 @@ class HouseholdIdentity:
 
 
 BROKER: Final = HouseholdIdentity("s-broker")
-"""The broker, to those who connect to it. It connects to nobody."""
+"""The broker as a TLS server. It is never a client."""
 API: Final = HouseholdIdentity("s-api")
-"""The archive, to those who ask it over HTTPS or join the household. It connects to nobody."""
+"""The archive as a TLS server, for HTTPS requests and for joining. It is never a client."""
 ARCHIVE: Final = HouseholdIdentity("s-archive")
-"""The archive at the broker."""
+"""The archive as a client of the broker."""
 HOUSEHOLD: Final = HouseholdIdentity("s-household")
-"""The verb of this name at the broker: says which speakers there are."""
+"""``earmark household`` as a client of the broker; publishes discovery messages."""
 HOME_ASSISTANT: Final = HouseholdIdentity("s-home-assistant")
 SERVICES: Final = (BROKER, API, ARCHIVE, HOUSEHOLD, HOME_ASSISTANT)
 SERVERS: Final = frozenset({BROKER, API})
 
 _RESERVED: Final = frozenset({"archive"})
-"""Its status topic is the archive's own."""
+"""Names whose topics belong to a service."""
 
 
 def device(name: str) -> HouseholdIdentity:
     """Return a device's identity.
 
     Raises:
-        UsageError: the name is unfit, or one that would stand where the archive does.
+        UsageError: the name is not valid, or is reserved for a service.
     """
     if name in _RESERVED:
-        raise UsageError(f"no device can be called {name}", "its topics would be the archive's")
+        raise UsageError(
+            f"the device name {name} is reserved for the archive", "choose another name"
+        )
     return HouseholdIdentity(f"{IdentityKind.DEVICE.value}-{check_short_name(name, 'a device')}")
 
 
@@ -72,16 +74,16 @@ def owner(name: str) -> HouseholdIdentity:
     """Return an owner's identity.
 
     Raises:
-        UsageError: the name is unfit.
+        UsageError: the name is not valid.
     """
     return HouseholdIdentity(f"{IdentityKind.OWNER.value}-{check_short_name(name, 'an owner')}")
 
 
 def parse(cn: str) -> HouseholdIdentity:
-    """Read a common name.
+    """Parse a common name.
 
     Raises:
-        UsageError: it is none of the household's.
+        UsageError: the text is not a common name of this household.
     """
     match cn[:2]:
         case "d-":
@@ -89,11 +91,10 @@ def parse(cn: str) -> HouseholdIdentity:
         case "o-":
             return owner(cn[2:])
         case _:
-            found = HouseholdIdentity(cn)
-            if found in SERVICES:
-                return found
+            service = HouseholdIdentity(cn)
+            if service in SERVICES:
+                return service
     raise UsageError(
-        f"{cn!r} is nobody in a household",
-        "d- and a device's name, o- and an owner's, or one of "
-        + ", ".join(service.cn for service in SERVICES),
+        f"{cn!r} is not a valid identity",
+        "give d-DEVICE, o-OWNER or one of " + ", ".join(service.cn for service in SERVICES),
     )

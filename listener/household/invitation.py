@@ -1,11 +1,10 @@
-"""What is said when somebody joins: the line that invites, the request, the answer. Pure.
+"""Messages of joining a household: invitation line, request, answer, and the file on a boot card.
 
-The line is carried by a person and holds where to ask, the fingerprint of who must answer, and a
-token that counts once. Secret keys are made by whoever joins and never travel.
-
-The file by which a speaker without keyboard joins: put on its card, and taken in from there.
-
-What takes it in is ``earmark first-boot``; docs/guides/first-boot.md has the whole road.
+A person carries the invitation line to the machine that joins. The line holds the address of the
+join server, the fingerprint of its certificate, and a token that is valid once. The joining
+machine generates its own secret keys; they are never sent. A speaker without a keyboard gets the
+line in a file on its boot card, which ``earmark first-boot`` reads (docs/guides/first-boot.md).
+Only `check_card` and `write_card` touch the disk.
 """
 
 import base64
@@ -32,66 +31,68 @@ from listener.storage.atomic import PUBLIC_MODE, create_file, sync_folder
 
 PREFIX: Final = "earmark-join-1:"
 LONGEST_BYTES: Final = 16 << 10
-"""Of a request or an answer; both are a few hundred."""
+"""Longest request or answer in bytes; both usually have a few hundred."""
+NAME: Final = "earmark.toml"
+"""File on the boot card."""
 _LONGEST_LINE: Final = 2048
 _CONTEXT: Final = b"EARMARK/JOIN/1\n"
 
 
 class _JoinMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something that crosses between two machines; unknown fields are refused."""
+    """Message between two machines; unknown fields are refused."""
 
 
 _Any = TypeVar("_Any", bound=_JoinMessage)
 
 
 class Invitation(_JoinMessage, frozen=True, kw_only=True):
-    """The line, unfolded."""
+    """Contents of an invitation line."""
 
     cn: str
     host: Annotated[str, Meta(min_length=1, max_length=253)]
     port: Annotated[int, Meta(ge=1, le=65535)]
     fingerprint: Sha256
-    """SHA-256 of the certificate that must answer there."""
+    """SHA-256 of the join server's certificate in DER, hex."""
     token: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{22,64}\Z")]
     archive: Annotated[str, Meta(max_length=64)]
-    """With what the archive signs receipts and the head of its log, ``ed25519:…``. A person
-    carries it here, so that the first thing the archive ever says can be checked."""
+    """Key with which the archive signs receipts and log heads, ``ed25519:…``. It comes with the
+    line, so that the first answer of the archive can be verified."""
 
     @property
     def archive_key(self) -> Ed25519PublicKey:
-        """The same, as a key.
+        """The archive's key, parsed.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: ``archive`` is not a key.
         """
         return keys.parse_device(self.archive)
 
     @property
     def identity(self) -> HouseholdIdentity:
-        """Who is invited."""
+        """Identity that is invited."""
         return identity.parse(self.cn)
 
     def line(self) -> str:
-        """Return it as people carry it."""
+        """Return the line: `PREFIX` and JSON in base64url without padding (RFC 4648)."""
         packed = base64.urlsafe_b64encode(msgspec.json.encode(self)).decode("ascii")
         return PREFIX + packed.rstrip("=")
 
 
 class JoinRequest(_JoinMessage, frozen=True, kw_only=True):
-    """What a guest sends."""
+    """Request of a joining machine."""
 
     v: Literal[1] = 1
     token: Annotated[str, Meta(max_length=64)]
     csr: Annotated[str, Meta(max_length=4096)]
-    """Certificate signing request in PEM; of it only the key counts."""
+    """Certificate signing request in PEM; only its key is used."""
     device_key: Annotated[str, Meta(max_length=128)] | None = None
-    """With what a device signs envelopes, ``ed25519:…``."""
+    """Key with which a device signs envelopes, ``ed25519:…``."""
     proof: Annotated[str, Meta(max_length=128)] | None = None
     """Signature by ``device_key`` over the request's key, base64."""
 
 
 class JoinAnswer(_JoinMessage, frozen=True, kw_only=True, omit_defaults=True):
-    """What the household says to it."""
+    """Answer of the join server."""
 
     v: Literal[1] = 1
     refused: Annotated[str, Meta(max_length=256)] = ""
@@ -102,18 +103,19 @@ class JoinAnswer(_JoinMessage, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def parse_line(text: str) -> Invitation:
-    """Read the line that invites.
+    """Parse an invitation line.
 
     Args:
-        text: as pasted; white space within it, as a terminal's wrapping leaves it, does not count.
+        text: as pasted; white space, such as a terminal's line breaks, is ignored.
 
     Raises:
-        UsageError: it is none. The message does not repeat it: it holds a secret.
+        UsageError: the text is not an invitation. The message does not repeat it, since it holds
+            a secret.
     """
     line = "".join(text.split())
     wrong = UsageError(
-        "this is no invitation",
-        f"it is one line that begins with {PREFIX} and was printed by earmark household",
+        "this is not an invitation",
+        f"copy the whole line that begins with {PREFIX}, as earmark household printed it",
     )
     if not line.startswith(PREFIX) or len(line) > _LONGEST_LINE:
         raise wrong
@@ -130,14 +132,14 @@ def parse_line(text: str) -> Invitation:
 def build_request(
     token: str, key: ec.EllipticCurvePrivateKey, signer: Ed25519PrivateKey | None
 ) -> JoinRequest:
-    """Ask for a certificate.
+    """Build a request for a certificate.
 
     Args:
-        token: from the line.
-        key: for TLS.
-        signer: a device's key for envelopes; None for who seals none.
+        token: from the invitation.
+        key: TLS key to be signed.
+        signer: a device's key for envelopes; None for an owner, who seals none.
     """
-    # The subject is empty on purpose: who it is for, the household knows by the token.
+    # The subject is empty on purpose: the token determines the identity.
     csr = x509.CertificateSigningRequestBuilder(x509.Name([])).sign(key, hashes.SHA256())
     request = JoinRequest(token=token, csr=csr.public_bytes(serialization.Encoding.PEM).decode())
     if signer is None:
@@ -151,28 +153,28 @@ def build_request(
 
 
 def decode_request(data: bytes) -> JoinRequest:
-    """Read a request from bytes of any origin.
+    """Decode a request from untrusted bytes.
 
     Raises:
-        EarmarkError: they are none. Nothing else is raised.
+        EarmarkError: the bytes are not a request. Nothing else is raised.
     """
     return _decode(data, JoinRequest)
 
 
 def decode_answer(data: bytes) -> JoinAnswer:
-    """Read an answer from bytes of any origin.
+    """Decode an answer from untrusted bytes.
 
     Raises:
-        EarmarkError: they are none. Nothing else is raised.
+        EarmarkError: the bytes are not an answer. Nothing else is raised.
     """
     return _decode(data, JoinAnswer)
 
 
 def verify_request(request: JoinRequest) -> tuple[ec.EllipticCurvePublicKey, str | None]:
-    """Return the key to sign and the device's key, each proved by its holder's signature.
+    """Return the TLS key and the device's key after verifying a signature made with each.
 
     Raises:
-        EarmarkError: something is no key, or not proved. Nothing else is raised.
+        EarmarkError: a key or a signature is not valid. Nothing else is raised.
     """
     try:
         csr = x509.load_pem_x509_csr(request.csr.encode("ascii"))
@@ -182,75 +184,63 @@ def verify_request(request: JoinRequest) -> tuple[ec.EllipticCurvePublicKey, str
             or not isinstance(public, ec.EllipticCurvePublicKey)
             or not isinstance(public.curve, ec.SECP256R1)
         ):
-            raise ValueError("not proved")  # noqa: TRY301 - every fault is told in one place
+            raise ValueError("not proved")  # noqa: TRY301 - every fault is reported in one place
         if request.device_key is None:
             return public, None
         signer = keys.parse_device(request.device_key)
         proof = base64.b64decode(request.proof or "", validate=True)
         signer.verify(proof, _CONTEXT + csr.public_bytes(serialization.Encoding.DER))
     except (ValueError, TypeError, EarmarkError, InvalidSignature) as error:
-        raise EarmarkError("a key of this request is not proved") from error
+        raise EarmarkError("a key in this request has no valid signature") from error
     return public, keys.device_text(signer)
 
 
 def fingerprint_of_pem(pem: bytes) -> str:
-    """Return the same of a certificate in PEM."""
+    """Return the fingerprint of a certificate in PEM; see `fingerprint`."""
     certificate = x509.load_pem_x509_certificate(pem)
     return fingerprint(certificate.public_bytes(serialization.Encoding.DER))
 
 
 def fingerprint(der: bytes) -> str:
-    """Return what a line says of the certificate that must answer."""
+    """Return the SHA-256 of a certificate in DER, as hex."""
     return hashlib.sha256(der).hexdigest()
 
 
-def _decode(data: bytes, kind: type[_Any]) -> _Any:
-    try:
-        if len(data) > LONGEST_BYTES:
-            raise ValueError("too long")  # noqa: TRY301 - every fault is told in one place
-        return msgspec.json.decode(data, type=kind)
-    except (ValueError, RecursionError) as error:
-        raise EarmarkError("what was said is not how one joins") from error
-
-
-NAME: Final = "earmark.toml"
-
-
 def card_text(line: str, keeper: Owner | None) -> str:
-    """Return what the file says.
+    """Return the file for a boot card.
 
     Args:
-        line: invites the speaker.
-        keeper: whose clips it is to make, once she has proved her key to it.
+        line: invitation line of the speaker.
+        keeper: owner of the clips, once they have confirmed their key on the speaker; or None.
     """
     text = f'[household]\nline = "{line}"\n'
     if keeper is not None:
-        # From the roster and not retyped: what is proved again there is a slip less here.
+        # Taken from the roster, so that the key is not retyped.
         text += f'\n[owner]\nname = "{keeper.name}"\nkey = "{keeper.recipient}"\n'
     return text
 
 
 def check_card(folder: Path) -> None:
-    """See that a card is there, and that nothing on it is in the way.
+    """Check that the folder of a card exists and has no such file yet.
 
     Raises:
-        UsageError: it is not so.
+        UsageError: the folder does not exist, or has the file already.
     """
     if not folder.is_dir():
         raise UsageError(
-            f"there is no folder {folder}", "the card's boot partition, where it is mounted"
+            f"there is no folder {folder}", "name the folder where the boot partition is mounted"
         )
     if (folder / NAME).exists():
         raise UsageError(
-            f"{folder / NAME} is there already", "remove it, or add to it by hand what it lacks"
+            f"{folder / NAME} exists already", "remove it, or add the missing lines by hand"
         )
 
 
 def write_card(folder: Path, text: str) -> None:
-    """Write the file, so that the card can be pulled out afterwards.
+    """Write the file and sync it, so that the card can be removed.
 
     Raises:
-        Unavailable: it cannot be written.
+        Unavailable: the file cannot be written.
     """
     try:
         # The partition is FAT, which has no hard links and so no write_once.
@@ -259,3 +249,12 @@ def write_card(folder: Path, text: str) -> None:
         sync_folder(folder)
     except OSError as error:
         raise Unavailable(f"cannot write {folder / NAME}: {error.strerror}") from error
+
+
+def _decode(data: bytes, kind: type[_Any]) -> _Any:
+    try:
+        if len(data) > LONGEST_BYTES:
+            raise ValueError("too long")  # noqa: TRY301 - every fault is reported in one place
+        return msgspec.json.decode(data, type=kind)
+    except (ValueError, RecursionError) as error:
+        raise EarmarkError("this is not a join message") from error

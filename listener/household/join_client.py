@@ -1,8 +1,8 @@
-"""The guest's end of joining: its key is made here, and the household signs it.
+"""Client side of joining a household: generates a TLS key and gets it signed.
 
-``<home>/tls/`` then holds ``ca.crt``, ``me.crt`` and ``me.key``, and ``<home>/archive.pub`` the key
-with which the archive signs, as the line named it. Done again with another line, the key stays and
-the certificate is new: so a certificate is renewed.
+Afterwards ``<home>/tls/`` holds ``ca.crt``, ``me.crt`` and ``me.key``, and ``<home>/archive.pub``
+the archive's signing key from the invitation. Joining again with a new invitation keeps the key and
+renews the certificate.
 """
 
 import hmac
@@ -27,7 +27,7 @@ from listener.storage.home import Home
 
 @dataclass(frozen=True, slots=True)
 class JoinResult:
-    """What a guest has when it has joined."""
+    """Identity, files and broker address of a machine that has joined."""
 
     who: HouseholdIdentity
     folder: Path
@@ -35,7 +35,7 @@ class JoinResult:
     broker_port: int
 
     def settings(self) -> str:
-        """Return the lines of TOML that make use of it."""
+        """Return the configuration that uses the certificate, as TOML."""
         device = (
             f'[device]\nname = "{self.who.name}"\n\n'
             if self.who.kind is IdentityKind.DEVICE
@@ -52,16 +52,16 @@ class JoinResult:
 
 
 def join(home: Home, invited: Invitation) -> JoinResult:
-    """Join the household that sent the line.
+    """Join the household that printed an invitation.
 
     Args:
-        home: of the device, or of an owner's own computer.
-        invited: the line, unfolded.
+        home: data directory of the device, or of an owner's computer.
+        invited: the invitation.
 
     Raises:
-        Unavailable: nobody answers there.
-        EarmarkError: somebody else answers there, or the household refuses.
-        ConfigError: a key here is damaged, or the answer does not fit it.
+        Unavailable: there is no connection to the join server.
+        EarmarkError: the server is not the one in the invitation, or it refuses.
+        ConfigError: a key in ``home`` is damaged, or the answer does not fit it.
     """
     who = invited.identity
     folder = home.path / "tls"
@@ -74,30 +74,32 @@ def join(home: Home, invited: Invitation) -> JoinResult:
         write_atomic(path, ca.key_pem(key))
     signer = home.device_key() if who.kind is IdentityKind.DEVICE else None
     request = invitation.build_request(invited.token, key, signer)
-    answer = _ask(invited, msgspec.json.encode(request) + b"\n")
+    answer = _exchange(invited, msgspec.json.encode(request) + b"\n")
     if answer.refused:
         raise EarmarkError(
-            f"the household refuses: {answer.refused}",
-            "a line counts once and for an hour; the archive's computer prints another",
+            f"the household refused: {answer.refused}",
+            "get a new invitation on the archive's computer: it is valid once and for an hour",
         )
-    certificate = ca.parse_certificate(answer.certificate.encode(), "of the answer")
-    authority = ca.parse_certificate(answer.ca.encode(), "of the answer")
+    certificate = ca.parse_certificate(answer.certificate.encode(), "in the answer")
+    authority = ca.parse_certificate(answer.ca.encode(), "in the answer")
     try:
         certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature) as error:
-        raise ConfigError("the answer's certificates do not fit each other") from error
+        raise ConfigError(
+            "the certificate in the answer is not signed by the authority in it"
+        ) from error
     if certificate.public_key() != key.public_key():
-        raise ConfigError("the answer's certificate is for another key")
-    # The authority first: a certificate alone is of no use, and is asked for again.
+        raise ConfigError("the certificate in the answer is for another key")
+    # The authority first: a certificate without it cannot be used, and is requested again.
     write_atomic(folder / "ca.crt", ca.certificate_pem(authority), PUBLIC_MODE)
     write_atomic(folder / "me.crt", ca.certificate_pem(certificate), PUBLIC_MODE)
     home.pin_archive(invited.archive_key)
     return JoinResult(who, folder, answer.broker_host, answer.broker_port)
 
 
-def _ask(invited: Invitation, data: bytes) -> JoinAnswer:
-    # Neither name nor clock is looked at: the certificate must be the very one that the line
-    # names, and before that was seen nothing is said.
+def _exchange(invited: Invitation, data: bytes) -> JoinAnswer:
+    # Host name and validity are not checked: the certificate must have the fingerprint in the
+    # invitation, and nothing is sent before that is verified.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -108,11 +110,11 @@ def _ask(invited: Invitation, data: bytes) -> JoinAnswer:
             socket.create_connection((invited.host, invited.port), GUEST_S) as plain,
             context.wrap_socket(plain, server_hostname=invited.host) as wire,
         ):
-            shown = invitation.fingerprint(wire.getpeercert(binary_form=True) or b"")
-            if not hmac.compare_digest(shown, invited.fingerprint):
+            fingerprint = invitation.fingerprint(wire.getpeercert(binary_form=True) or b"")
+            if not hmac.compare_digest(fingerprint, invited.fingerprint):
                 raise EarmarkError(
-                    f"{where} is not the household that this line is from",
-                    "is another machine at that address? ask for a new line",
+                    f"{where} is not the household that printed this invitation",
+                    "get a new invitation; another machine may have that address",
                 )
             wire.sendall(data)
             return invitation.decode_answer(read_line(wire, time.monotonic() + GUEST_S))
@@ -120,5 +122,5 @@ def _ask(invited: Invitation, data: bytes) -> JoinAnswer:
         reason = getattr(error, "strerror", None) or str(error)
         raise Unavailable(
             f"cannot join at {where}: {reason}",
-            "earmark household add-device must be waiting there while you join",
+            "run earmark household wait on the archive's computer while joining",
         ) from error

@@ -1,7 +1,7 @@
-"""The household's end of joining: answers one guest at a time over TLS, and signs what it may.
+"""Server side of joining a household: answers one client at a time over TLS and signs its key.
 
-It listens only while somebody waits for a guest, on a port of its own. A guest knows the
-certificate that answers by its fingerprint, and is known by the token. Nothing else is looked at.
+It listens on its own port, only while a command waits for a client. The client verifies the
+server's certificate by its fingerprint; the server verifies the client by its token.
 """
 
 import logging
@@ -14,8 +14,7 @@ from typing import Final
 import msgspec
 
 from listener.errors import EarmarkError, Unavailable
-from listener.household import ca as certificates
-from listener.household import identity, invitation
+from listener.household import ca, identity, invitation
 from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.invitation import JoinAnswer, JoinRequest
 from listener.household.state import HouseholdStore
@@ -23,37 +22,45 @@ from listener.storage.home import Home
 from listener.system.systemd import StopSignal
 
 GUEST_S: Final = 10.0
-"""So long a guest may take; somebody who only blocks the door costs no more."""
+"""Timeout for one client, in seconds."""
 _TURN_S: Final = 0.5
 
 _log = logging.getLogger(__name__)
 
 
 def sign_guest(
-    office: HouseholdStore, home: Home, request: JoinRequest
+    store: HouseholdStore, home: Home, request: JoinRequest
 ) -> tuple[JoinAnswer, HouseholdIdentity]:
-    """Judge a request; sign its key and make the device known if all is right.
+    """Verify a request, sign its key, and add a device to the roster.
+
+    Args:
+        store: the household.
+        home: data directory with the roster.
+        request: of the client.
+
+    Returns:
+        The answer, and the identity that joined.
 
     Raises:
-        EarmarkError: it is refused, and the invitation counts as before.
+        EarmarkError: the request is refused; the invitation stays valid.
     """
     public, device_key = invitation.verify_request(request)
-    with office.locked():
-        before = office.registry()
+    with store.locked():
+        before = store.registry()
         after, who = before.with_admission(
-            request.token, certificates.spki(public), int(office.now().timestamp())
+            request.token, ca.spki(public), int(store.now().timestamp())
         )
         if (who.kind is IdentityKind.DEVICE) != (device_key is not None):
-            raise EarmarkError(f"this invitation is for {who.cn}, and another kind came")
+            raise EarmarkError(f"this invitation is for {who.cn}, which is of another kind")
         if device_key is not None:
             home.change_roster(lambda roster: roster.with_device(who.name, device_key))
-        office.replace(after)
-        certificate = office.sign(who, public)
-    office.publish()
+        store.replace(after)
+        certificate = store.sign(who, public)
+    store.publish()
     return (
         JoinAnswer(
-            ca=certificates.certificate_pem(office.authority().certificate).decode("ascii"),
-            certificate=certificates.certificate_pem(certificate).decode("ascii"),
+            ca=ca.certificate_pem(store.authority().certificate).decode("ascii"),
+            certificate=ca.certificate_pem(certificate).decode("ascii"),
             broker_host=after.hosts[0],
             broker_port=after.port,
         ),
@@ -62,21 +69,21 @@ def sign_guest(
 
 
 class JoinServer:
-    """A listening socket for guests. For one thread.
+    """Listening socket for joining clients. For one thread.
 
     Args:
-        office: the household.
-        home: whose roster learns of devices.
-        address: to listen on; an empty host is every address of this machine.
+        store: the household.
+        home: data directory whose roster receives devices.
+        address: host and port to listen on; an empty host is every address of this machine.
 
     Raises:
-        Unavailable: the port is taken, or not ours.
+        Unavailable: the port is in use, or may not be used.
     """
 
-    def __init__(self, office: HouseholdStore, home: Home, address: tuple[str, int]) -> None:
-        self._office = office
+    def __init__(self, store: HouseholdStore, home: Home, address: tuple[str, int]) -> None:
+        self._store = store
         self._home = home
-        certificate, key = office.service(identity.API)
+        certificate, key = store.service(identity.API)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_3
         self._context.load_cert_chain(certificate, key)
@@ -85,13 +92,13 @@ class JoinServer:
         except OSError as error:
             raise Unavailable(
                 f"cannot listen on port {address[1]}: {error.strerror}",
-                "another earmark household may wait for its guest there",
+                "stop the other earmark household that waits on this port",
             ) from error
         self._socket.settimeout(_TURN_S)
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """TCP port on which it listens."""
         port: int = self._socket.getsockname()[1]
         return port
 
@@ -102,20 +109,26 @@ class JoinServer:
         longest_s: float,
         monotonic_s: Callable[[], float],
     ) -> bool:
-        """Answer guests until the one who is waited for has joined.
+        """Answer clients until an identity has joined.
+
+        Args:
+            who: the identity to wait for.
+            stop: ends the wait.
+            longest_s: timeout in seconds.
+            monotonic_s: a monotonic clock.
 
         Returns:
-            Whether that happened, before a stop or ``longest_s``.
+            True when the identity joined; False after a stop or the timeout.
         """
         until_s = monotonic_s() + longest_s
         while not stop.requested and monotonic_s() < until_s:
             try:
-                guest, _ = self._socket.accept()
+                client, _ = self._socket.accept()
             except TimeoutError:
                 continue
-            with guest:
-                guest.settimeout(GUEST_S)
-                if self._serve(guest) == who:
+            with client:
+                client.settimeout(GUEST_S)
+                if self._serve(client) == who:
                     return True
         return False
 
@@ -123,44 +136,44 @@ class JoinServer:
         """Stop listening."""
         self._socket.close()
 
-    def _serve(self, guest: socket.socket) -> HouseholdIdentity | None:
+    def _serve(self, client: socket.socket) -> HouseholdIdentity | None:
         try:
-            with self._context.wrap_socket(guest, server_side=True) as wire:
+            with self._context.wrap_socket(client, server_side=True) as wire:
                 data = read_line(wire, time.monotonic() + GUEST_S)
                 answer, who = self._handle(data)
                 wire.sendall(msgspec.json.encode(answer) + b"\n")
         except (OSError, ValueError) as error:
-            _log.info("a guest left: %s", type(error).__name__)
+            _log.info("a joining client disconnected: %s", type(error).__name__)
             return None
         return who
 
     def _handle(self, data: bytes) -> tuple[JoinAnswer, HouseholdIdentity | None]:
         try:
-            return sign_guest(self._office, self._home, invitation.decode_request(data))
+            return sign_guest(self._store, self._home, invitation.decode_request(data))
         except EarmarkError as error:
-            _log.warning("a guest was refused: %s", error)
+            _log.warning("a join request was refused: %s", error)
             return JoinAnswer(refused=str(error)[:256]), None
 
 
 def read_line(wire: socket.socket, until_s: float) -> bytes:
-    """Read one line, without its end.
+    """Read one line and return it without its newline.
 
     Args:
-        wire: to read from.
-        until_s: by the monotonic clock.
+        wire: socket to read from.
+        until_s: deadline on the monotonic clock.
 
     Raises:
-        ValueError: it is too long, or ends in its middle.
-        OSError: the wire breaks, or it takes too long.
+        ValueError: the line is too long, or the stream ends before its newline.
+        OSError: the connection is lost, or the deadline has passed.
     """
     data = b""
     while not data.endswith(b"\n"):
         left_s = until_s - time.monotonic()
         if left_s <= 0:
-            raise TimeoutError("too slow")
+            raise TimeoutError("timed out")
         wire.settimeout(left_s)
         more = wire.recv(4096)
         if not more or len(data) + len(more) > invitation.LONGEST_BYTES:
-            raise ValueError("no line")
+            raise ValueError("incomplete line")
         data += more
     return data[:-1]

@@ -1,6 +1,7 @@
-"""What the services of this computer read, in folders of theirs: the broker's and the archive's.
+"""Copies of the household's files for the services of this computer: the broker and the archive.
 
-Written only where it differs. The originals stay in the household's folder, which no service sees.
+Each service has a folder of its own. A file is written only where it differs. The originals stay
+in the household's folder, which no service can read.
 """
 
 import contextlib
@@ -16,8 +17,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from listener.household import broker_config, identity
-from listener.household import ca as certificates
+from listener.household import broker_config, ca, identity
 from listener.household.ca import Authority
 from listener.household.identity import HouseholdIdentity
 from listener.household.registry import Registry
@@ -26,16 +26,17 @@ from listener.storage.atomic import PUBLIC_MODE, SECRET_MODE, make_folder, write
 _USER: Final = "mosquitto"
 
 Originals = Callable[[HouseholdIdentity], tuple[Path, Path]]
+"""Returns the certificate and key files of a service."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedFiles:
-    """Where things lie, and what of them goes where.
+    """Folders of the originals and of the copies.
 
     Args:
-        household: the folder of the originals.
-        broker: mosquitto's folder, absolute: its configuration names the files in it.
-        archive: the archive's, absolute.
+        household: folder of the originals.
+        broker: mosquitto's folder, absolute, since its configuration names the files in it.
+        archive: the archive's folder, absolute.
     """
 
     household: Path
@@ -43,58 +44,60 @@ class PublishedFiles:
     archive: Path
 
     def for_archive(self, who: HouseholdIdentity) -> tuple[Path, Path]:
-        """Return where the archive finds the certificate and the key of one of its services."""
+        """Return the archive's copies of the certificate and key of one of its services."""
         return self.archive / f"{who.cn}.crt", self.archive / f"{who.cn}.key"
 
-    def write(self, known: Registry, authority: Authority, service: Originals) -> list[str]:
-        """Bring both folders in step with the register.
+    def write(self, registry: Registry, authority: Authority, service: Originals) -> list[str]:
+        """Update both folders from the registry.
 
-        Run by root, it gives the broker's to mosquitto's user, which reads them after it has
-        dropped its privileges; the archive's stay root's, and systemd hands them on.
+        As root, it gives the broker's files to mosquitto's user, which reads them after it has
+        dropped its privileges. The archive's files stay root's; systemd passes them on as
+        credentials.
 
         Args:
-            known: who belongs, and what was taken back.
-            authority: signs the list of what was taken back.
-            service: tells where the household keeps certificate and key of a service.
+            registry: the members, and the revoked certificates.
+            authority: signs the revocation list.
+            service: returns the original certificate and key of a service.
 
         Returns:
-            The names of those that were written, because they differed.
+            The names of the files that were written, because they differed.
 
         Raises:
-            ConfigError: everybody can write to a folder.
-            Unavailable: it cannot be written.
+            ConfigError: a folder is world-writable.
+            Unavailable: a folder cannot be written.
         """
-        ca = (self.household / broker_config.CA).read_bytes()
+        ca_pem = (self.household / broker_config.CA).read_bytes()
         certificate, key = (path.read_bytes() for path in service(identity.BROKER))
         public = {
-            broker_config.CA: ca,
-            broker_config.REVOKED: self._revoked(known, authority),
+            broker_config.CA: ca_pem,
+            broker_config.REVOKED: self._read_revocation_list(registry, authority),
             broker_config.CERTIFICATE: certificate,
             broker_config.CONFIG: broker_config.render_configuration(
-                str(self.broker), known.port
+                str(self.broker), registry.port
             ).encode(),
         }
         secret = {
             broker_config.KEY: key,
-            broker_config.RIGHTS: broker_config.render_acl(known.members()).encode("ascii"),
+            broker_config.RIGHTS: broker_config.render_acl(registry.members()).encode("ascii"),
         }
         changed = write_files(self.broker, public, secret)
         _chown_to_broker([self.broker, *(self.broker / name for name in public | secret)])
         services = [service(who) for who in (identity.ARCHIVE, identity.API)]
         return changed + write_files(
             self.archive,
-            {broker_config.CA: ca} | {path.name: path.read_bytes() for path, _ in services},
+            {broker_config.CA: ca_pem} | {path.name: path.read_bytes() for path, _ in services},
             {path.name: path.read_bytes() for _, path in services},
         )
 
-    def _revoked(self, known: Registry, authority: Authority) -> bytes:
-        """Return the signed list of certificates taken back; made anew only where it is wrong."""
+    def _read_revocation_list(self, registry: Registry, authority: Authority) -> bytes:
+        """Return the signed revocation list; a new one is written only if the old one differs."""
         revoked = [
-            (one.number, datetime.fromtimestamp(one.revoked_s or 0, UTC)) for one in known.revoked()
+            (certificate.number, datetime.fromtimestamp(certificate.revoked_s or 0, UTC))
+            for certificate in registry.revoked()
         ]
         path = self.household / broker_config.REVOKED
         if not is_current_revocation_list(path, {number for number, _ in revoked}, authority):
-            fresh = certificates.build_revocation_list(authority, revoked, len(revoked) + 1)
+            fresh = ca.build_revocation_list(authority, revoked, len(revoked) + 1)
             write_atomic(path, fresh.public_bytes(serialization.Encoding.PEM), PUBLIC_MODE)
         return path.read_bytes()
 
@@ -102,11 +105,16 @@ class PublishedFiles:
 def write_files(
     folder: Path, public: Mapping[str, bytes], secret: Mapping[str, bytes]
 ) -> list[str]:
-    """Make the files of these names in a folder these; return the names of those that differed.
+    """Write files into a folder where they differ; return the names of those written.
+
+    Args:
+        folder: where; made if it is missing.
+        public: contents by file name, for files that everyone may read.
+        secret: likewise, for files that only their owner may read.
 
     Raises:
-        ConfigError: everybody can write to the folder.
-        Unavailable: it cannot be written.
+        ConfigError: the folder is world-writable.
+        Unavailable: the folder cannot be written.
     """
     make_folder(folder)
     return [
@@ -118,17 +126,17 @@ def write_files(
 
 
 def is_current_revocation_list(path: Path, serials: set[int], authority: Authority) -> bool:
-    """Say whether the list of revoked certificates in a file is ours and holds exactly these."""
+    """Return whether a file is a revocation list that an authority signed, of these serials."""
     try:
-        found = x509.load_pem_x509_crl(path.read_bytes())
+        crl = x509.load_pem_x509_crl(path.read_bytes())
     except (OSError, ValueError):
         return False
-    signed = found.is_signature_valid(authority.key.public_key())
-    return signed and {one.serial_number for one in found} == serials
+    is_signed = crl.is_signature_valid(authority.key.public_key())
+    return is_signed and {revoked.serial_number for revoked in crl} == serials
 
 
 def _write_file(path: Path, data: bytes, mode: int) -> bool:
-    """Write a file unless it is right already; say whether it was written."""
+    """Write a file unless content and mode are right already; return whether it was written."""
     with contextlib.suppress(FileNotFoundError):
         if path.read_bytes() == data and stat.S_IMODE(path.stat().st_mode) == mode:
             return False
@@ -137,7 +145,7 @@ def _write_file(path: Path, data: bytes, mode: int) -> bool:
 
 
 def _chown_to_broker(paths: Sequence[Path]) -> None:
-    """Give files to the broker's user, where we may and there is one."""
+    """Give files to the broker's user, if this is root and the user exists."""
     if os.geteuid() != 0:
         return
     with contextlib.suppress(KeyError):

@@ -1,7 +1,7 @@
-"""What the household handed out, whom it invited, and what it notes of its speakers. Pure.
+"""Registry of a household: issued certificates, pending invitations, speakers. Pure.
 
-A register never changes; each edit returns a new one. It holds no secret: of an invitation's token
-it knows the hash. Time is handed in as seconds since 1970.
+A registry is immutable; each edit returns a new one. It holds no secret: of an invitation's token
+it stores the hash. Times are parameters, in seconds since 1970.
 """
 
 import hashlib
@@ -18,7 +18,14 @@ from listener.household import identity
 from listener.household.identity import HouseholdIdentity
 
 INVITATION_S: Final = 3600
+"""Validity of an invitation in seconds."""
 LIMIT_BYTES: Final = 16 << 20
+"""Longest registry file in bytes."""
+RESTORE: Final = (
+    "restore it from a backup; without it, issued certificates cannot be listed or revoked"
+)
+"""Hint for a registry that is lost or damaged."""
+_NEW_INVITATION: Final = "get a new invitation on the archive's computer"
 
 Seconds = Annotated[int, Meta(ge=0, le=1 << 40)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -26,11 +33,11 @@ Area = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x
 
 
 class _RegistryRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the register's file; unknown fields are refused."""
+    """Record in the registry file; unknown fields are refused."""
 
 
 class IssuedCertificate(_RegistryRecord, frozen=True, kw_only=True):
-    """A certificate that was signed."""
+    """Certificate that was signed."""
 
     cn: str
     serial: Annotated[str, Meta(pattern=r"^[0-9a-f]{1,40}\Z")]
@@ -40,104 +47,108 @@ class IssuedCertificate(_RegistryRecord, frozen=True, kw_only=True):
 
     @property
     def number(self) -> int:
-        """The serial number."""
+        """Serial number."""
         return int(self.serial, 16)
 
 
 class PendingInvitation(_RegistryRecord, frozen=True, kw_only=True):
-    """One identity may join once."""
+    """Invitation for one identity to join once."""
 
     cn: str
     sha256: Sha256
-    """Of the token."""
+    """SHA-256 of the token."""
     expires_s: Seconds
     used_by: Sha256 | None = None
-    """Hash of the key that came with it: the same key may ask again when the answer was lost."""
+    """SHA-256 of the key that used it; the same key may repeat its request if the answer was
+    lost."""
 
 
 class Speaker(_RegistryRecord, frozen=True, kw_only=True):
-    """What Home Assistant is told of a device."""
+    """Device as published to Home Assistant."""
 
     name: ShortName
     area: Area | None = None
     remote_unmute: bool = False
-    """Whether its settings let a message take back a software mute."""
+    """True if the device's configuration allows a message to end a software mute."""
 
 
 class Registry(_RegistryRecord, frozen=True, kw_only=True):
-    """All of it; made by ``parse`` or by edits of an empty one."""
+    """Registry; made by ``parse`` or by edits of an empty one."""
 
     v: Literal[1] = 1
     hosts: tuple[str, ...] = ()
-    """Names and addresses of this machine; devices are told the first."""
+    """Names and addresses of this machine; devices receive the first."""
     port: Port = 8883
     join_port: Port = 8884
     broker_folder: str = ""
-    """Where the broker's files lie; the household's own folder where it is empty."""
+    """Folder of the broker's files; if empty, one inside the household's folder."""
     archive_folder: str = ""
-    """Where the archive's certificates and keys lie, likewise."""
+    """Folder of the archive's certificates and keys, likewise."""
     issued: tuple[IssuedCertificate, ...] = ()
     invitations: tuple[PendingInvitation, ...] = ()
     speakers: tuple[Speaker, ...] = ()
 
     @property
     def broker_host(self) -> str:
-        """How programs on this machine reach the broker."""
+        """Host name of the broker for programs on this machine."""
         return "localhost" if "localhost" in self.hosts else self.hosts[0]
 
     def valid(self, now_s: int) -> dict[HouseholdIdentity, IssuedCertificate]:
-        """Return the newest certificate of each identity that has one in force."""
+        """Return the newest valid certificate of each identity that has one."""
         return {
-            HouseholdIdentity(one.cn): one
-            for one in self.issued
-            if one.revoked_s is None and one.until_s > now_s
+            HouseholdIdentity(certificate.cn): certificate
+            for certificate in self.issued
+            if certificate.revoked_s is None and certificate.until_s > now_s
         }
 
     def members(self) -> tuple[HouseholdIdentity, ...]:
-        """Return whoever has a certificate that was not taken back, or is invited.
+        """Return the identities with an unrevoked certificate or an unused invitation.
 
-        Expired ones too: their rights harm nobody, and one that is renewed finds them there.
+        Expired ones are included: without a valid certificate their rights cannot be used, and
+        they apply again after a renewal.
         """
-        names = {one.cn for one in self.issued if one.revoked_s is None}
-        names |= {one.cn for one in self.invitations if one.used_by is None}
+        names = {certificate.cn for certificate in self.issued if certificate.revoked_s is None}
+        names |= {invitation.cn for invitation in self.invitations if invitation.used_by is None}
         return tuple(sorted(map(HouseholdIdentity, names)))
 
     def revoked(self) -> tuple[IssuedCertificate, ...]:
-        """Return the certificates taken back, the oldest first."""
-        gone = [one for one in self.issued if one.revoked_s is not None]
-        return tuple(sorted(gone, key=lambda one: (one.revoked_s or 0, one.serial)))
+        """Return the revoked certificates, the oldest first."""
+        revoked = [certificate for certificate in self.issued if certificate.revoked_s is not None]
+        return tuple(sorted(revoked, key=lambda each: (each.revoked_s or 0, each.serial)))
 
     def with_issued(self, certificate: IssuedCertificate) -> "Registry":
-        """Note a certificate."""
+        """Add a certificate."""
         return msgspec.structs.replace(self, issued=(*self.issued, certificate))
 
     def without(self, who: HouseholdIdentity, now_s: int) -> "Registry":
-        """Take back every certificate and invitation of an identity.
+        """Revoke every certificate and invitation of an identity.
 
         Raises:
-            EarmarkError: it has none.
+            EarmarkError: the identity has none.
         """
-        open_ones = [one for one in self.issued if one.cn == who.cn and one.revoked_s is None]
-        waits = any(one.cn == who.cn for one in self.invitations)
-        if not open_ones and not waits:
-            known = ", ".join(member.cn for member in self.members()) or "nobody"
-            raise EarmarkError(f"{who.cn} has nothing to take back", f"who has: {known}")
+        unrevoked = [each for each in self.issued if each.cn == who.cn and each.revoked_s is None]
+        is_invited = any(each.cn == who.cn for each in self.invitations)
+        if not unrevoked and not is_invited:
+            members = ", ".join(member.cn for member in self.members()) or "none"
+            raise EarmarkError(
+                f"{who.cn} has no certificate to revoke", f"choose one of: {members}"
+            )
         return msgspec.structs.replace(
             self,
             issued=tuple(
-                msgspec.structs.replace(one, revoked_s=now_s) if one in open_ones else one
-                for one in self.issued
+                msgspec.structs.replace(each, revoked_s=now_s) if each in unrevoked else each
+                for each in self.issued
             ),
-            invitations=tuple(one for one in self.invitations if one.cn != who.cn),
-            speakers=tuple(one for one in self.speakers if identity.device(one.name) != who),
+            invitations=tuple(each for each in self.invitations if each.cn != who.cn),
+            speakers=tuple(each for each in self.speakers if identity.device(each.name) != who),
         )
 
     def with_invitation(self, who: HouseholdIdentity, token: str, now_s: int) -> "Registry":
-        """Let an identity join once within the hour, in place of an earlier invitation."""
+        """Invite an identity to join once within the hour, in place of an earlier invitation."""
         fresh = PendingInvitation(
             cn=who.cn, sha256=token_digest(token), expires_s=now_s + INVITATION_S
         )
-        others = [one for one in self.invitations if one.cn != who.cn and one.expires_s > now_s]
+        others = [each for each in self.invitations if each.cn != who.cn and each.expires_s > now_s]
         return msgspec.structs.replace(self, invitations=(*others, fresh))
 
     def with_admission(
@@ -146,68 +157,67 @@ class Registry(_RegistryRecord, frozen=True, kw_only=True):
         """Use an invitation.
 
         Args:
-            token: what the guest shows.
-            key: the public key to be signed, in its one spelling.
+            token: as the client sent it.
+            key: the public key to be signed, as DER SubjectPublicKeyInfo.
             now_s: seconds since 1970.
 
         Returns:
-            The register in which it is used, and who it was for.
+            The registry in which the invitation is used, and the identity it was for.
 
         Raises:
             EarmarkError: there is no such invitation, it has expired, or another key used it.
         """
-        shown, bearer = token_digest(token), hashlib.sha256(key).hexdigest()
-        found = next(
-            (one for one in self.invitations if hmac.compare_digest(one.sha256, shown)), None
+        digest, key_digest = token_digest(token), hashlib.sha256(key).hexdigest()
+        match = next(
+            (each for each in self.invitations if hmac.compare_digest(each.sha256, digest)), None
         )
-        anew = "ask for a new line, on the archive's computer"
-        if found is None or found.expires_s <= now_s:
-            raise EarmarkError("this invitation is not known, or it has expired", anew)
-        if found.used_by is not None and found.used_by != bearer:
-            raise EarmarkError("this invitation was used already, by another key", anew)
-        used = msgspec.structs.replace(found, used_by=bearer)
-        invitations = tuple(used if one is found else one for one in self.invitations)
-        return msgspec.structs.replace(self, invitations=invitations), HouseholdIdentity(found.cn)
+        if match is None or match.expires_s <= now_s:
+            raise EarmarkError("this invitation is unknown or has expired", _NEW_INVITATION)
+        if match.used_by is not None and match.used_by != key_digest:
+            raise EarmarkError("this invitation was already used by another key", _NEW_INVITATION)
+        used = msgspec.structs.replace(match, used_by=key_digest)
+        invitations = tuple(used if each is match else each for each in self.invitations)
+        return msgspec.structs.replace(self, invitations=invitations), HouseholdIdentity(match.cn)
 
     def with_speaker(self, speaker: Speaker) -> "Registry":
-        """Note what Home Assistant is to be told of a device, in place of an earlier note."""
-        others = [one for one in self.speakers if one.name != speaker.name]
-        ordered = sorted((*others, speaker), key=lambda one: one.name)
+        """Add a device for Home Assistant, in place of an earlier entry of the same name."""
+        others = [each for each in self.speakers if each.name != speaker.name]
+        ordered = sorted((*others, speaker), key=lambda each: each.name)
         return msgspec.structs.replace(self, speakers=tuple(ordered))
 
     def speaker(self, name: str) -> Speaker:
-        """Return what is noted of a device, or what holds where nothing is."""
-        found = (one for one in self.speakers if one.name == name)
-        return next(found, Speaker(name=name))
+        """Return a device's entry, or the defaults if it has none."""
+        matches = (each for each in self.speakers if each.name == name)
+        return next(matches, Speaker(name=name))
 
 
 def parse(data: bytes, source: str) -> Registry:
-    """Read a register.
+    """Parse a registry file.
 
     Args:
-        data: any bytes at all.
-        source: where they came from, for messages.
+        data: any bytes.
+        source: where they are from, for messages.
 
     Raises:
-        ConfigError: they are no register. Nothing else is ever raised.
+        ConfigError: the bytes are not a registry. Nothing else is raised.
     """
-    hint = "restore it from a backup: without it nobody knows which certificates to take back"
     try:
         if len(data) > LIMIT_BYTES:
-            raise ValueError("too long")  # noqa: TRY301 - every damage is told in one place
-        register = msgspec.json.decode(data, type=Registry)
-        for cn in {one.cn for one in register.issued} | {one.cn for one in register.invitations}:
+            raise ValueError("too long")  # noqa: TRY301 - all damage is reported in one place
+        registry = msgspec.json.decode(data, type=Registry)
+        names = {certificate.cn for certificate in registry.issued}
+        for cn in names | {invitation.cn for invitation in registry.invitations}:
             identity.parse(cn)
     except (ValueError, RecursionError, EarmarkError) as error:
-        raise ConfigError(f"the register {source} is damaged", hint) from error
-    return register
+        raise ConfigError(f"the registry {source} is damaged", RESTORE) from error
+    return registry
 
 
-def render(register: Registry) -> bytes:
-    """Write a register as ``parse`` reads it: JSON, indented for people."""
-    return msgspec.json.format(msgspec.json.encode(register), indent=2) + b"\n"
+def render(registry: Registry) -> bytes:
+    """Return a registry as ``parse`` reads it: JSON, indented for people."""
+    return msgspec.json.format(msgspec.json.encode(registry), indent=2) + b"\n"
 
 
 def token_digest(token: str) -> str:
-    """Return what is kept of a token."""
+    """Return the SHA-256 of a token as hex, which is all that is stored of it."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

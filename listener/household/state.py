@@ -1,9 +1,9 @@
-"""The folder of a household on the archive's machine: its authority, its register.
+"""Folder of a household on the archive's machine: its authority and its registry.
 
 ``<home>/household/`` holds ``ca.crt``, ``ca.key``, ``register.json``, ``crl.pem`` and, in
-``issued/``, each certificate as ``<cn>.crt``, with the key of those that live on this machine.
-What services read of it is copied to folders of theirs: ``listener.household.publish``.
-What is right is left as it is, to the byte; what is damaged is never made anew in silence.
+``issued/``, each certificate as ``<cn>.crt``, with the keys of the services on this machine.
+The services get copies in folders of their own: ``listener.household.publish``. A file that is
+right is not rewritten; a file that is damaged is reported and never replaced.
 """
 
 import contextlib
@@ -16,8 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from listener.errors import ConfigError, Unavailable
-from listener.household import broker_config, ca, identity
-from listener.household import registry as register
+from listener.household import broker_config, ca, identity, registry
 from listener.household.ca import Authority, read_key
 from listener.household.identity import HouseholdIdentity
 from listener.household.publish import PublishedFiles
@@ -28,99 +27,98 @@ _EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 class HouseholdStore:
-    """One household's folder. Making the object touches nothing.
+    """Folder of one household. The constructor touches no file.
+
+    One thread; other processes are kept out by a lock file while the folder changes.
 
     Args:
-        home: the archive's.
-        now: the wall clock; it sets the end of certificates and invitations.
+        home: the archive's data directory.
+        now: the wall clock; sets the end of certificates and invitations.
     """
 
     def __init__(self, home: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.path = home / "household"
         self.now = now
         self._issued = self.path / "issued"
-        self._register = self.path / "register.json"
+        self._registry = self.path / "register.json"
 
     @property
     def is_set_up(self) -> bool:
-        """Whether ``init`` was here."""
-        return self._register.exists()
+        """True once ``earmark household init`` has run."""
+        return self._registry.exists()
 
     def registry(self) -> Registry:
-        """Return what was handed out.
+        """Return the registry.
 
         Raises:
-            ConfigError: there is no household here yet, or the register is damaged.
+            ConfigError: there is no household here yet, or the registry is damaged.
         """
         try:
-            data = self._register.read_bytes()
+            data = self._registry.read_bytes()
         except FileNotFoundError as error:
-            raise _nothing_yet() from error
-        return register.parse(data, str(self._register))
+            raise _not_set_up() from error
+        return registry.parse(data, str(self._registry))
 
     def update(self, edit: Callable[[Registry], Registry]) -> Registry:
-        """Replace the register by what ``edit`` makes of it; what it raises changes nothing."""
+        """Replace the registry by the result of ``edit``; if it raises, nothing changes."""
         with self.locked():
             return self._update(edit)
 
     def set_up(self, settle: Callable[[Registry], Registry], *, renew: bool = False) -> list[str]:
-        """Make what is missing: authority, services, the broker's files.
+        """Create the files that are missing: authority, service certificates, broker files.
 
         Args:
-            settle: fills in or changes hosts, ports and folder.
-            renew: make new certificates where the old ones would do, too.
+            settle: fills in or changes hosts, ports and folders.
+            renew: also replace certificates that are still valid.
 
         Returns:
-            What was made or made anew, by name; empty when all was right.
+            The names of what was created or renewed; empty if all was right.
 
         Raises:
-            ConfigError: something is damaged, or readable by others.
+            ConfigError: a file is damaged, or a key can be read by others.
         """
         make_folder(self.path)
         make_folder(self._issued)
         done: list[str] = []
         with self.locked():
-            if not (self.path / broker_config.CA).exists() and not self._register.exists():
+            if not (self.path / broker_config.CA).exists() and not self._registry.exists():
                 ca.create_authority(self.path, self._checked_now())
                 done.append("authority")
-            if not self._register.exists():
+            if not self._registry.exists():
                 if any(self._issued.iterdir()):
-                    raise ConfigError(
-                        f"the register {self._register} is missing",
-                        "restore it: without it nobody knows which certificates to take back",
-                    )
-                write_atomic(self._register, register.render(settle(Registry())), SECRET_MODE)
+                    raise ConfigError(f"the registry {self._registry} is missing", registry.RESTORE)
+                write_atomic(self._registry, registry.render(settle(Registry())), SECRET_MODE)
             settled = self._update(settle)
             signer = self.authority()
             for service in identity.SERVICES:
                 if service == identity.HOME_ASSISTANT:
-                    continue  # it lives elsewhere
+                    continue  # it gets its certificate by `issue`, for another machine
                 if renew or not self._is_current(service, signer, settled.hosts):
                     self._renew(service, signer, settled.hosts)
                     done.append(service.cn)
             return done + self._publish(signer)
 
     def authority(self) -> Authority:
-        """Return what signs.
+        """Return the certificate authority.
 
         Raises:
-            ConfigError: it is missing, damaged, or its key can be read by others.
+            ConfigError: a file is missing or damaged, or others can read the key.
         """
         return ca.read_authority(self.path)
 
     def sign(self, who: HouseholdIdentity, public: ec.EllipticCurvePublicKey) -> x509.Certificate:
-        """Sign a guest's key and note it; the same key gets the certificate it has already.
+        """Sign the key of a joining identity and register the certificate.
 
-        For the holder of the lock.
+        A key that has a valid certificate already gets the same one. The caller holds the lock.
         """
         signer = self.authority()
-        held = self._current_certificate(who, signer)
-        if held is not None and ca.spki(public) == _spki(held):
-            return held
+        current = self._current_certificate(who, signer)
+        if current is not None and ca.spki(public) == _spki(current):
+            return current
         return self._sign(who, public, signer, ())
 
     def issue(self, who: HouseholdIdentity, folder: Path) -> None:
-        """Make a key and certificate for somebody who cannot join by himself, into a folder."""
+        """Write a new key and certificate into a folder, for a program that cannot join itself."""
         with self.locked():
             signer = self.authority()
             make_folder(folder)
@@ -134,38 +132,43 @@ class HouseholdStore:
             self._publish(signer)
 
     def publish(self) -> list[str]:
-        """Bring the broker's files in step with the register; return the names of the changed."""
+        """Update the services' files from the registry; return the names of the changed ones."""
         with self.locked():
             return self._publish(self.authority())
 
     def published(self) -> PublishedFiles:
-        """Return where the broker and the archive find their files."""
-        known = self.registry()
+        """Return the folders of the broker's and the archive's files."""
+        current = self.registry()
         return PublishedFiles(
             self.path,
-            Path(known.broker_folder or self.path / "mosquitto").absolute(),
-            Path(known.archive_folder or self.path / "archive").absolute(),
+            Path(current.broker_folder or self.path / "mosquitto").absolute(),
+            Path(current.archive_folder or self.path / "archive").absolute(),
         )
 
     def service(self, who: HouseholdIdentity) -> tuple[Path, Path]:
-        """Return where the certificate and the key of a service on this machine are."""
+        """Return the paths of the certificate and the key of a service on this machine."""
         return self._issued / f"{who.cn}.crt", self._issued / f"{who.cn}.key"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other process from changing the household."""
+        """Hold the lock that keeps other processes from changing the household.
+
+        Raises:
+            ConfigError: there is no household here yet.
+            Unavailable: the folder cannot be used.
+        """
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(hold_lock(self.path / "lock"))
             except FileNotFoundError as error:
-                raise _nothing_yet() from error
+                raise _not_set_up() from error
             except OSError as error:
                 raise Unavailable(f"cannot use {self.path}: {error.strerror}") from error
             yield
 
     def replace(self, after: Registry) -> None:
-        """Write the register. For the holder of the lock."""
-        write_atomic(self._register, register.render(after), SECRET_MODE)
+        """Write the registry. The caller holds the lock."""
+        write_atomic(self._registry, registry.render(after), SECRET_MODE)
 
     def _update(self, edit: Callable[[Registry], Registry]) -> Registry:
         before = self.registry()
@@ -180,24 +183,24 @@ class HouseholdStore:
         if certificate is None or not path.exists():
             return False
         left = certificate.not_valid_after_utc - self.now()
-        serves = who in identity.SERVERS
+        is_server = who in identity.SERVERS
         return (
             left.days >= ca.RENEW_DAYS
             and _spki(certificate) == ca.spki(read_key(path).public_key())
-            and (not serves or ca.hosts_of(certificate) == tuple(hosts))
+            and (not is_server or ca.hosts_of(certificate) == tuple(hosts))
         )
 
     def _current_certificate(
         self, who: HouseholdIdentity, signer: Authority
     ) -> x509.Certificate | None:
-        """Return the certificate in the folder, if it is the one in force."""
+        """Return the certificate in the folder, if it is the valid one in the registry."""
         valid = self.registry().valid(int(self.now().timestamp())).get(who)
         path, _ = self.service(who)
         if valid is None or not path.exists():
             return None
         certificate = ca.parse_certificate(path.read_bytes(), str(path))
-        right = certificate.serial_number == valid.number
-        return certificate if right and ca.is_signed_by(signer, certificate) else None
+        is_valid = certificate.serial_number == valid.number
+        return certificate if is_valid and ca.is_signed_by(signer, certificate) else None
 
     def _renew(self, who: HouseholdIdentity, signer: Authority, hosts: Sequence[str]) -> None:
         _, path = self.service(who)
@@ -212,26 +215,31 @@ class HouseholdStore:
         signer: Authority,
         hosts: Sequence[str],
     ) -> x509.Certificate:
-        made = self._checked_now()
-        certificate = ca.issue_certificate(signer, who, public, made, hosts)
-        # First the register: a certificate that is not in it could never be taken back.
-        note = IssuedCertificate(
+        now = self._checked_now()
+        certificate = ca.issue_certificate(signer, who, public, now, hosts)
+        # The registry first: a certificate that is not in it could not be revoked.
+        entry = IssuedCertificate(
             cn=who.cn,
             serial=f"{certificate.serial_number:x}",
-            made_s=int(made.timestamp()),
+            made_s=int(now.timestamp()),
             until_s=int(certificate.not_valid_after_utc.timestamp()),
         )
-        self._update(lambda before: before.with_issued(note))
+        self._update(lambda before: before.with_issued(entry))
         path, _ = self.service(who)
         write_atomic(path, ca.certificate_pem(certificate), PUBLIC_MODE)
         return certificate
 
     def _checked_now(self) -> datetime:
-        """Return the time; a clock that was never set would make what has expired already."""
+        """Return the time.
+
+        Raises:
+            Unavailable: the clock was never set, so a new certificate would be expired already.
+        """
         now = self.now()
         if now < _EARLIEST:
             raise Unavailable(
-                f"this computer's clock says {now:%Y-%m-%d}", "set it, or wait until it is set"
+                f"this computer's clock is at {now:%Y-%m-%d}",
+                "set the clock: timedatectl set-ntp true",
             )
         return now
 
@@ -239,7 +247,7 @@ class HouseholdStore:
         return self.published().write(self.registry(), signer, self.service)
 
 
-def _nothing_yet() -> ConfigError:
+def _not_set_up() -> ConfigError:
     return ConfigError("there is no household here yet", "set it up: earmark household init")
 
 

@@ -1,1 +1,1 @@
-"""Watch hear on this machine: levels, scores, states and counts. Never sound."""
+"""Live view of hear on this machine: levels, scores, states and counts, without audio."""

@@ -1,4 +1,4 @@
-"""What a monitor knows, put together from notices. Pure: the time comes in with them."""
+"""State of hear, built up from its notices. Pure: the time is a parameter."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -8,25 +8,25 @@ from listener.ipc import notices
 from listener.ipc.notices import LampState, LevelNotice, MuteState, Shown, Tally
 
 FRESH_S: Final = 2.0
-"""A level comes a few times a second; after so long without one, nobody hears."""
+"""Seconds without a level after which hear counts as not running; it sends several a second."""
 
 _CPU_WINDOW_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class LastDetection:
-    """The last wake or near miss."""
+    """Last wake or near miss."""
 
     kind: str
     """``wake`` or ``near_miss``."""
     word: str
     score: float
     at_s: float
-    """On the clock that `HearState.update` is given."""
+    """Seconds on the clock of `HearState.update`."""
 
 
 class HearState:
-    """The state of one hear, as far as it has told. One thread."""
+    """State of one hear process, from its notices so far. One thread."""
 
     level_dbfs: int | None
     floor_dbfs: int | None
@@ -35,26 +35,26 @@ class HearState:
     lamp: LampState
     microphone: notices.MicrophoneNotice | None
     tally: Tally | None
-    found: LastDetection | None
+    detection: LastDetection | None
 
     def __init__(self) -> None:
-        self._taken_s = float("-inf")
+        self._updated_s = float("-inf")
         self._reset()
 
     def update(self, notice: Shown, now_s: float) -> None:
-        """Take in what hear says.
+        """Update the state with a notice.
 
         Args:
-            notice: the next.
-            now_s: when it came, on a clock in seconds that never goes back.
+            notice: the next one from hear.
+            now_s: time of its arrival on a monotonic clock, in seconds.
         """
         match notice:
             case LevelNotice():
                 self._level(notice, now_s)
             case notices.WakeNotice(word=word, score=score):
-                self.found = LastDetection("wake", word, score, now_s)
+                self.detection = LastDetection("wake", word, score, now_s)
             case notices.NearMissNotice(word=word, score=score):
-                self.found = LastDetection("near_miss", word, score, now_s)
+                self.detection = LastDetection("near_miss", word, score, now_s)
             case notices.MuteNotice(state=state):
                 self.mute = state
             case notices.MicrophoneNotice():
@@ -62,17 +62,17 @@ class HearState:
             case notices.CountersNotice(tally=tally):
                 self.tally = tally
             case notices.StoppedNotice():
-                self._taken_s = float("-inf")
+                self._updated_s = float("-inf")
             case notices.StartedNotice() | notices.SpooledNotice():
-                pass  # the next level says it
+                pass  # the next level has their content
 
     def is_current(self, now_s: float) -> bool:
-        """Whether a hear has told of itself lately."""
-        return now_s - self._taken_s < FRESH_S
+        """Return whether the last level is less than `FRESH_S` old."""
+        return now_s - self._updated_s < FRESH_S
 
     @property
     def cpu_percent(self) -> float | None:
-        """Of one processor, over the last seconds; since hear's start where there are none."""
+        """CPU usage in % of one core over the last seconds, or at first since hear's start."""
         if not self._cpu:
             return None
         (first_up_s, first_cpu_s), (up_s, cpu_s) = self._cpu[0], self._cpu[-1]
@@ -82,13 +82,13 @@ class HearState:
 
     @property
     def up_s(self) -> float | None:
-        """How long hear has been running."""
+        """Seconds since hear's start, or None before the first level."""
         return self._cpu[-1][0] if self._cpu else None
 
     def _level(self, level: LevelNotice, now_s: float) -> None:
         if self.up_s is not None and level.up_s < self.up_s:
-            self._reset()  # Another hear: what was known was about the last one.
-        self._taken_s = now_s
+            self._reset()  # hear was restarted: the state is that of the previous process.
+        self._updated_s = now_s
         self.level_dbfs, self.floor_dbfs = level.level_dbfs, level.floor_dbfs
         self.mute, self.lamp = level.mute, level.lamp
         self.words.update((word.name, word) for word in level.words)
@@ -100,5 +100,5 @@ class HearState:
         self.level_dbfs = self.floor_dbfs = None
         self.words = {}
         self.mute, self.lamp = "open", "idle"
-        self.microphone = self.tally = self.found = None
+        self.microphone = self.tally = self.detection = None
         self._cpu = deque[tuple[float, float]]()

@@ -1,4 +1,4 @@
-"""A picture as one line: for programs, and for people without a terminal."""
+"""State of hear as one line, in JSON or as text."""
 
 from typing import Any, Final
 
@@ -7,110 +7,108 @@ import msgspec
 from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.monitor.state import HearState
 
-NO_HEAR: Final = "nobody hears"
+NO_HEAR: Final = "hear is not running"
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3_600
 
 
-def to_json(picture: HearState, now_s: float) -> str:
-    """Return a picture as one line of JSON, without its end.
+def to_json(state: HearState, now_s: float) -> str:
+    """Return a state as one line of JSON, without a newline.
 
     Args:
-        picture: what is known.
-        now_s: the time now, on the picture's clock.
+        state: state of hear.
+        now_s: current time on the state's clock, in seconds.
     """
-    if not picture.is_current(now_s):
+    if not state.is_current(now_s):
         return '{"hearing":false}'
-    found, tally = picture.found, picture.tally
+    detection, tally = state.detection, state.tally
     line: dict[str, Any] = {
         "hearing": True,
-        "up_s": picture.up_s,
-        "cpu_percent": _round(picture.cpu_percent),
-        "level_dbfs": picture.level_dbfs,
-        "floor_dbfs": picture.floor_dbfs,
+        "up_s": state.up_s,
+        "cpu_percent": _round(state.cpu_percent),
+        "level_dbfs": state.level_dbfs,
+        "floor_dbfs": state.floor_dbfs,
         "words": {
             word.name: {"score": word.score, "threshold": word.threshold}
-            for word in picture.words.values()
+            for word in state.words.values()
         },
-        "mute": picture.mute,
-        "lamp": picture.lamp,
-        "microphone": picture.microphone,
+        "mute": state.mute,
+        "lamp": state.lamp,
+        "microphone": state.microphone,
         "counters": tally,
         "last": None
-        if found is None
+        if detection is None
         else {
-            "event": found.kind,
-            "word": found.word,
-            "score": round(found.score, 3),
-            "ago_s": round(now_s - found.at_s, 3),
+            "event": detection.kind,
+            "word": detection.word,
+            "score": round(detection.score, 3),
+            "ago_s": round(now_s - detection.at_s, 3),
         },
     }
     return msgspec.json.encode(line).decode("utf-8")
 
 
-def to_text(picture: HearState, now_s: float) -> str:
-    """Return a picture as a line for people, without its end; arguments as `to_json`."""
-    if not picture.is_current(now_s):
+def to_text(state: HearState, now_s: float) -> str:
+    """Return a state as a line of text, without a newline; arguments as `to_json`."""
+    if not state.is_current(now_s):
         return NO_HEAR
-    parts = [format_level(picture)]
-    parts += [
-        f"{word.name} {word.score:.2f}/{word.threshold:.2f}" for word in picture.words.values()
-    ]
-    parts += [*format_states(picture), f"cpu {format_percent(picture.cpu_percent)}"]
-    return "; ".join([*parts, *format_counters(picture)])
+    parts = [format_level(state)]
+    parts += [f"{word.name} {word.score:.2f}/{word.threshold:.2f}" for word in state.words.values()]
+    parts += [*format_states(state), f"cpu {format_percent(state.cpu_percent)}"]
+    return "; ".join([*parts, *format_counters(state)])
 
 
-def format_level(picture: HearState) -> str:
-    """Return how loud it is."""
-    if picture.level_dbfs is None:
-        return "no sound"
-    return f"level {picture.level_dbfs} dB, floor {picture.floor_dbfs} dB"
+def format_level(state: HearState) -> str:
+    """Return the level and the noise floor in dBFS."""
+    if state.level_dbfs is None:
+        return "no audio"
+    return f"level {state.level_dbfs} dB, floor {state.floor_dbfs} dB"
 
 
-def format_states(picture: HearState) -> list[str]:
-    """Return what mutes, what the lamp shows and how the microphone is."""
-    mute = "open" if picture.mute == "open" else f"muted ({picture.mute})"
-    said = [mute, f"lamp {picture.lamp}"]
-    if (microphone := picture.microphone) is not None:
+def format_states(state: HearState) -> list[str]:
+    """Return the states of mute, lamp and microphone."""
+    mute = "open" if state.mute == "open" else f"muted ({state.mute})"
+    states = [mute, f"lamp {state.lamp}"]
+    if (microphone := state.microphone) is not None:
         cause = f" ({microphone.cause})" if microphone.cause else ""
         lost = f", lost {microphone.losses} times" if microphone.losses else ""
-        said.append(f"microphone {microphone.state}{cause}{lost}")
-    return said
+        states.append(f"microphone {microphone.state}{cause}{lost}")
+    return states
 
 
-def format_counters(picture: HearState) -> list[str]:
-    """Return the counters: what became of the sound, then what was found in it."""
-    tally = picture.tally
+def format_counters(state: HearState) -> list[str]:
+    """Return the counters as two lines: seconds of audio, then detections and clips."""
+    tally = state.tally
     if tally is None:
         return []
-    heard = ", ".join(
+    durations = ", ".join(
         f"{name} {format_duration(samples / SAMPLE_RATE_HZ)}"
         for name, samples in (
             ("heard", tally.heard_samples),
-            ("thrown away", tally.discarded_samples),
+            ("discarded", tally.discarded_samples),
             ("sealed", tally.sealed_samples),
             ("in memory", tally.held_samples),
             ("muted", tally.muted_samples),
         )
     )
-    always = {
+    counts = {
         "wakes": tally.wakes,
         "near misses": tally.near_misses,
         "clips sealed": tally.sealed,
     }
-    at_times = {
+    problems = {
         "clips abandoned": tally.abandoned,
         "without an owner": tally.unattributed,
         "lost": tally.lost,
     }
-    found = [f"{name} {count}" for name, count in always.items()]
-    found += [f"{name} {count}" for name, count in at_times.items() if count]
-    return [heard, ", ".join(found)]
+    parts = [f"{name} {count}" for name, count in counts.items()]
+    parts += [f"{name} {count}" for name, count in problems.items() if count]
+    return [durations, ", ".join(parts)]
 
 
 def format_duration(seconds: float) -> str:
-    """Return e.g. ``4.2 s``, ``3 min 4 s`` or ``2 h 5 min``."""
+    """Return seconds as text, such as ``4.2 s``, ``3 min 4 s`` or ``2 h 5 min``."""
     if seconds < _MINUTE_S:
         return f"{seconds:.1f} s"
     whole = int(seconds)
@@ -120,7 +118,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_percent(percent: float | None) -> str:
-    """Return e.g. ``3.1 %``."""
+    """Return a percentage as text, such as ``3.1 %``, or ``unknown``."""
     return "unknown" if percent is None else f"{percent:.1f} %"
 
 

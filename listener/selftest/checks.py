@@ -1,6 +1,6 @@
-"""What is seen in one place: in a process's memory, in what it handed out, in files.
+"""Checks of the self-test: search memory, system calls and files for the watermark, and report.
 
-What the selftest says: one line for each look, for people or for programs.
+Each check gives one line, as text or as JSON.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,64 +17,67 @@ Moment = Literal["playing", "forgotten", "muted", "sealed", "ended"]
 Where = Literal["memory", "calls", "disk"]
 
 _MOMENTS: Final = {
-    "playing": "while it plays",
-    "forgotten": "the ring's length later",
+    "playing": "during playback",
+    "forgotten": "one ring length later",
     "muted": "after mute",
-    "sealed": "the ring's length after a clip",
+    "sealed": "one ring length after a clip",
     "ended": "from start to end",
 }
+_MICROPHONE: Final = "microphone"
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="look"):
-    """One place was looked through at one moment."""
+    """Result of one search of one place."""
 
     path: str
-    """The way that the watermark took: recording, device, or control."""
+    """Source of the watermark: recording, device, or control."""
     moment: Moment
     where: Where
     process: str
-    """Whose memory or calls; on the disk, what was looked through."""
+    """Process whose memory or calls were searched; on the disk, the name of the files."""
     looked_bytes: int
-    """How much was looked through."""
+    """Bytes searched."""
     blocks: int
-    """Distinct blocks of the watermark that were found: 1 ms of sound each."""
+    """Distinct blocks of the watermark that were found, 1 ms of audio each."""
     forms: dict[str, int]
-    """Blocks by the form in which they were found."""
+    """Blocks by the sample format in which they were found."""
     places: dict[str, int]
     """Blocks by the mapping, destination or file that held them."""
     must_find: bool
-    """True where nothing found would mean that the search is blind, or heard nothing."""
+    """True for a positive control: no block would mean that the search does not work."""
 
     @property
     def is_good(self) -> bool:
-        """Whether it is as it must be."""
+        """True if blocks were found exactly where they are expected."""
         return (self.blocks > 0) == self.must_find
 
 
 class SkippedCheck(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="skipped"):
-    """Something was not looked at."""
+    """Check that was not made."""
 
     what: str
     why: str
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="verdict"):
-    """The last line."""
+    """Summary; the last line."""
 
     looks: int
+    """Number of checks."""
     failed: int
     good: bool
-    """Nothing was found where nothing may be, and everything else was found."""
+    """True if no check failed."""
     complete: bool
-    """Everything was looked at."""
+    """True if no check was skipped."""
     took_s: float
+    """Duration in seconds."""
 
 
 Event = CheckResult | SkippedCheck | Verdict
 
 
 def to_json(event: Event) -> str:
-    """Return an event as one line of JSON, without its end."""
+    """Return an event as one line of JSON, without a newline."""
     line = msgspec.to_builtins(event)
     if isinstance(event, CheckResult):
         line["good"] = event.is_good
@@ -82,87 +85,87 @@ def to_json(event: Event) -> str:
 
 
 def to_text(event: Event) -> str:
-    """Return an event as a line for people, without its end."""
+    """Return an event as a line of text, without a newline."""
     if isinstance(event, SkippedCheck):
-        return f"-     {event.what}: not looked at: {event.why}"
+        return f"-     {event.what}: skipped: {event.why}"
     if isinstance(event, Verdict):
         if not event.good:
-            return f"selftest: {event.failed} of {event.looks} looks are not as they must be"
-        rest = "" if event.complete else "; not everything was looked at"
-        return f"selftest: {event.looks} looks in {event.took_s:.0f} s, each as it must be{rest}"
+            return f"selftest: {event.failed} of {event.looks} checks failed"
+        rest = "" if event.complete else "; some checks were skipped"
+        return f"selftest: {event.looks} checks passed in {event.took_s:.0f} s{rest}"
     mark = "ok" if event.is_good else "FAIL"
-    who = f"{event.where} of {event.process}" if event.where != "disk" else event.process
+    place = f"{event.where} of {event.process}" if event.where != "disk" else event.process
     amount = f"{event.looked_bytes / (1 << 20):.1f} MiB"
     line = (
-        f"{mark:<5} {event.path:<9}  {_MOMENTS[event.moment]:<30}  {who:<20}"
+        f"{mark:<5} {event.path:<9}  {_MOMENTS[event.moment]:<30}  {place:<20}"
         f" {amount:>10}  {event.blocks:>5} blocks"
     )
     if event.must_find:
-        line += ", as it must be" if event.blocks else ", but some must be found"
+        line += ", as expected" if event.blocks else ", but the search must find some here"
     elif event.blocks:
         forms = ", ".join(f"{count} as {form}" for form, count in event.forms.items())
         line += f": {forms}, in {', '.join(event.places)}"
     return line
 
 
-_MICROPHONE: Final = "microphone"
-
-
 def scan_processes(
     processes: Iterable[Process], search: memory.Search
 ) -> list[tuple[str, memory.Scan]]:
-    """Look through processes that are held still meanwhile; by name.
+    """Stop processes, copy their memory, and search it.
+
+    Returns:
+        The name and the result of each process.
 
     Raises:
-        Unavailable: memory is closed to us, or a process has ended.
+        Unavailable: memory may not be read, or a process has ended.
     """
-    held = tuple(processes)
-    with freeze(held):
-        # Searched afterwards: hear must not think that its microphone has stalled.
-        pictures = [(process.name, memory.snapshot_memory(process.pid)) for process in held]
-    return [(name, picture.scan(search)) for name, picture in pictures]
+    stopped = tuple(processes)
+    with freeze(stopped):
+        # Searched afterwards: a longer stop would look to hear like a stalled microphone.
+        snapshots = [(process.name, memory.snapshot_memory(process.pid)) for process in stopped]
+    return [(name, snapshot.scan(search)) for name, snapshot in snapshots]
 
 
 def check_all_calls(
     path: str, sent: Sequence[tuple[str, syscalls.SentData]]
 ) -> Iterator[CheckResult]:
-    """Sum up what each process of a run handed out; nothing may be found but in the one pipe.
+    """Check what each process of a run wrote or sent: only the microphone's pipe may have audio.
 
     Args:
-        path: the way that the sound took.
-        sent: by the name of the process.
+        path: source of the watermark.
+        sent: data with the name of the process that sent it.
     """
     for name in dict.fromkeys(name for name, _ in sent):
-        own = [one for who, one in sent if who == name]
+        own = [data for process, data in sent if process == name]
         if name == _MICROPHONE:
-            # Its pipe to hear is the one way by which sound may leave a process.
-            pipe = [one for one in own if one.kind == "pipe"]
+            # Only its pipe to hear may carry audio.
+            pipe = [data for data in own if data.kind == "pipe"]
             yield check_calls(path, f"{name}, pipe", pipe, must_find=True)
-            # ALSA's plugin, our stand-in for a card, copies what it gives to the null device.
-            own = [one for one in own if one.kind not in {"pipe", "nowhere"}]
+            # ALSA's file plugin, which replaces a card here, writes a copy to the null device.
+            own = [data for data in own if data.kind not in {"pipe", "nowhere"}]
         yield check_calls(path, name, own, must_find=False)
 
 
 def check_memory(
-    path: str, moment: Moment, process: str, seen: memory.Scan, *, must_find: bool
+    path: str, moment: Moment, process: str, scan: memory.Scan, *, must_find: bool
 ) -> CheckResult:
-    """Say what was seen in a process's memory.
+    """Return the result of a search of a process's memory.
 
     Args:
-        path: the way that the sound took.
-        moment: when it was looked at.
+        path: source of the watermark.
+        moment: when the memory was copied.
         process: its name.
-        seen: in its memory.
-        must_find: whether nothing found is what may not be.
+        scan: of its memory.
+        must_find: True for a positive control.
     """
     return _build_result(
         path=path,
         moment=moment,
         where="memory",
         process=process,
-        looked_bytes=seen.scanned_bytes,
-        blocks=seen.found,
-        places=seen.places,
+        looked_bytes=scan.scanned_bytes,
+        blocks=scan.found,
+        places=scan.places,
         must_find=must_find,
     )
 
@@ -170,14 +173,14 @@ def check_memory(
 def check_calls(
     path: str, process: str, sent: Sequence[syscalls.SentData], *, must_find: bool
 ) -> CheckResult:
-    """Say what one process handed out from start to end; arguments as `check_memory`."""
+    """Return the result for all data that one process sent; arguments as `check_memory`."""
     found = FoundBlocks()
     places: dict[str, int] = {}
-    for one in sent:
-        found.merge(one.found)
-        if one.found:
-            places[one.kind] = places.get(one.kind, 0) + one.found.count
-    size = sum(one.sent_bytes for one in sent)
+    for data in sent:
+        found.merge(data.found)
+        if data.found:
+            places[data.kind] = places.get(data.kind, 0) + data.found.count
+    size = sum(data.sent_bytes for data in sent)
     return _build_result(
         path=path,
         moment="ended",
@@ -193,14 +196,14 @@ def check_calls(
 def check_files(
     path: str, about: str, files: Sequence[Path], search: memory.Search, *, must_find: bool
 ) -> CheckResult:
-    """Look through files as they are in the end.
+    """Search files at the end of a run.
 
     Args:
-        path: the way that the sound took.
-        about: what the files are, for people.
-        files: all of them are there.
-        search: what is looked for.
-        must_find: whether nothing found is what may not be.
+        path: source of the watermark.
+        about: name of the files in the report.
+        files: paths of existing files.
+        search: searches bytes.
+        must_find: True for a positive control.
     """
     found = FoundBlocks()
     places: dict[str, int] = {}
@@ -208,10 +211,10 @@ def check_files(
     for file in files:
         data = file.read_bytes()
         size += len(data)
-        seen = search.find(data)
-        found.merge(seen)
-        if seen:
-            places[file.name] = seen.count
+        matches = search.find(data)
+        found.merge(matches)
+        if matches:
+            places[file.name] = matches.count
     return _build_result(
         path=path,
         moment="ended",
@@ -224,7 +227,7 @@ def check_files(
     )
 
 
-def _build_result(  # noqa: PLR0913 - a look's own fields, each by its name
+def _build_result(  # noqa: PLR0913 - the fields of a result, each by its name
     *,
     path: str,
     moment: Moment,

@@ -1,4 +1,4 @@
-"""Hear and send at work on a stage, as processes of their own, watched from outside."""
+"""Harness that runs hear and send as processes in a temporary home and observes them."""
 
 import contextlib
 import json
@@ -21,35 +21,35 @@ from listener.selftest.sources import AudioSource
 _PAUSE_S: Final = 0.01
 _START_S: Final = 60.0
 _GRACE_S: Final = 10.0
-_LONGEST_COMPLAINT: Final = 2_000
+_LONGEST_OUTPUT: Final = 2_000
 
 
 class Harness:
-    """One run. Use it as a context manager; one thread.
+    """One run of hear and send. Use it as a context manager; one thread.
 
     Args:
-        stage: where.
-        road: how the sound gets in.
-        scene: what is played.
-        tracer: strace, or None.
+        setup: temporary home of the run.
+        source: plays the scene to hear.
+        scene: audio and the times of the checks.
+        tracer: path of strace, or None.
     """
 
     def __init__(
-        self, stage: TemporaryHome, road: AudioSource, scene: WatermarkScene, tracer: str | None
+        self, setup: TemporaryHome, source: AudioSource, scene: WatermarkScene, tracer: str | None
     ) -> None:
-        self._stage = stage
-        self._road = road
+        self._setup = setup
+        self._source = source
         self._scene = scene
         self._tracer = tracer
         self._events: list[dict[str, Any]] = []
-        self._verbs: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, subprocess.Popen[bytes]] = {}
         self._names: dict[int, str] = {}
         self._reader = threading.Thread(target=self._read, name="events", daemon=True)
 
     def __enter__(self) -> Self:
         try:
             self._start("send")
-            self._start("hear", "--keeper", KEEPER, "--json", *self._road.arguments)
+            self._start("hear", "--keeper", KEEPER, "--json", *self._source.arguments)
             self._reader.start()
             self.wait_for("started")
             for process in self.processes():
@@ -63,150 +63,157 @@ class Harness:
         self._end()
 
     def processes(self) -> tuple[Process, ...]:
-        """Return every process of ours that runs now."""
-        found = tuple(
-            process for verb in self._verbs.values() for process in process_tree(verb.pid)
+        """Return the running processes of hear and send, with their children."""
+        processes = tuple(
+            process for child in self._commands.values() for process in process_tree(child.pid)
         )
-        for process in found:
+        for process in processes:
             self._names |= dict.fromkeys(process.threads, process.name)
-        return found
+        return processes
 
     def wait_until_played(self, until_s: float) -> None:
-        """Wait until hear has taken in so much of the scene.
+        """Wait until hear has read the scene up to a time.
+
+        Args:
+            until_s: seconds from the beginning of the scene.
 
         Raises:
-            EarmarkError: it ended before.
+            EarmarkError: hear or send ended before, or the time was not reached.
         """
-        until_s += self._road.lag_s
+        until_s += self._source.lag_s
         patience_s = until_s + _START_S
         self._wait(
-            lambda: self._road.played_s(self.processes()) >= until_s,
+            lambda: self._source.played_s(self.processes()) >= until_s,
             patience_s,
-            f"hear does not come to second {until_s:.1f}",
+            f"hear did not reach second {until_s:.1f} of the scene in time",
         )
 
     def wait_for(self, event: str) -> dict[str, Any]:
-        """Wait for a line that hear prints, and return it.
+        """Wait for an event that hear prints, and return its fields.
+
+        Args:
+            event: its kind.
 
         Raises:
-            EarmarkError: it ended before, or never says so.
+            EarmarkError: hear or send ended before, or the event did not come in time.
         """
-        found: list[dict[str, Any]] = []
+        events: list[dict[str, Any]] = []
 
         def has_come() -> bool:
-            self._road.played_s(self.processes())
-            found[:] = [one for one in list(self._events) if one.get("event") == event]
-            return bool(found)
+            self._source.played_s(self.processes())
+            events[:] = [each for each in list(self._events) if each.get("event") == event]
+            return bool(events)
 
-        self._wait(has_come, self._scene.length_s + _START_S, f"hear never says {event}")
-        return found[0]
+        patience_s = self._scene.length_s + _START_S
+        self._wait(has_come, patience_s, f"hear did not print the event {event} in time")
+        return events[0]
 
     def mute(self, word: str) -> None:
-        """Mute and unmute as a person does, where no script does it.
+        """Mute or unmute with `earmark mute`, unless the source mutes by its own script.
 
         Args:
             word: ``on`` or ``off``.
         """
-        if not self._road.is_scripted:
+        if not self._source.is_scripted:
             command = self._command("mute", word)
             subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - this program
 
     def finish(self) -> None:
-        """Let hear end as it does by itself, or when told to; then send.
+        """Let hear end with the scene, or stop it; then stop send.
 
         Raises:
-            EarmarkError: hear does not end, or not well.
+            EarmarkError: hear does not end, or with an exit code other than 0.
         """
-        hear = self._verbs["hear"]
-        if not self._road.is_scripted:
+        hear = self._commands["hear"]
+        if not self._source.is_scripted:
             self._request_end(hear)
         with contextlib.suppress(subprocess.TimeoutExpired):
             hear.wait(self._scene.length_s + _GRACE_S)
         if hear.returncode != 0:
-            raise self._failure("hear", "hear does not end well")
+            raise self._failure("hear", "hear did not end with exit code 0")
         self._end()
 
     def sent_data(self, search: memory.Search) -> list[tuple[str, syscalls.SentData]]:
-        """Return what was handed to the kernel, beside the name of who did; after `finish`."""
-        found = []
-        for verb in self._verbs:
-            with self._trace(verb).open(encoding="ascii", errors="replace") as lines:
+        """Return the data of traced calls with the name of its process; call after `finish`."""
+        data = []
+        for name in self._commands:
+            with self._trace(name).open(encoding="ascii", errors="replace") as lines:
                 sent = syscalls.search_trace(lines, search)
-            # A thread that came and went between two looks has no other name.
-            found += [(self._names.get(one.thread, verb), one) for one in sent]
-        return found
+            # The name of a thread is unknown if it started and ended between two observations.
+            data += [(self._names.get(each.thread, name), each) for each in sent]
+        return data
 
-    def _start(self, verb: str, *words: str) -> None:
-        command = self._command(verb, *words)
+    def _start(self, name: str, *words: str) -> None:
+        command = self._command(name, *words)
         if self._tracer:
-            command = syscalls.strace_command(command, self._tracer, self._trace(verb))
-        # What it complains of is read only if it fails.
-        with self._errors(verb).open("wb") as errors:
-            self._verbs[verb] = subprocess.Popen(  # noqa: S603 - this program, perhaps behind strace
+            command = syscalls.strace_command(command, self._tracer, self._trace(name))
+        # Its messages are read only if it fails.
+        with self._errors(name).open("wb") as errors:
+            self._commands[name] = subprocess.Popen(  # noqa: S603 - this program, perhaps behind strace
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if verb == "hear" else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if name == "hear" else subprocess.DEVNULL,
                 stderr=errors,
-                env={**_environment(), **self._road.environ},
+                env={**_environment(), **self._source.environ},
             )
 
-    def _command(self, verb: str, *words: str) -> list[str]:
-        command = [sys.executable, "-m", "listener", verb, "--config", str(self._stage.settings)]
-        return [*command, "--home", str(self._stage.home), *words]
+    def _command(self, name: str, *words: str) -> list[str]:
+        command = [sys.executable, "-m", "listener", name, "--config", str(self._setup.config)]
+        return [*command, "--home", str(self._setup.home), *words]
 
-    def _trace(self, verb: str) -> Path:
-        return self._stage.folder / f"{self._road.name}.{verb}.trace"
+    def _trace(self, name: str) -> Path:
+        return self._setup.folder / f"{self._source.name}.{name}.trace"
 
-    def _errors(self, verb: str) -> Path:
-        return self._stage.folder / f"{self._road.name}.{verb}.errors"
+    def _errors(self, name: str) -> Path:
+        return self._setup.folder / f"{self._source.name}.{name}.errors"
 
     def _read(self) -> None:
-        output = self._verbs["hear"].stdout
+        output = self._commands["hear"].stdout
         if output is not None:
             for line in output:
                 self._events.append(json.loads(line))
 
-    def _wait(self, holds: Callable[[], bool], patience_s: float, what: str) -> None:
+    def _wait(self, holds: Callable[[], bool], patience_s: float, failure: str) -> None:
         until_s = time.monotonic() + patience_s
         while not holds():
-            for verb, started in self._verbs.items():
-                if started.poll() is not None:
-                    raise self._failure(verb, f"{verb} ended before the end of the selftest")
+            for name, child in self._commands.items():
+                if child.poll() is not None:
+                    raise self._failure(name, f"{name} ended before the end of the selftest")
             if time.monotonic() > until_s:
-                raise self._failure("hear", what)
+                raise self._failure("hear", failure)
             time.sleep(_PAUSE_S)
 
-    def _failure(self, verb: str, what: str) -> EarmarkError:
-        said = self._errors(verb).read_text("utf-8", "replace")[-_LONGEST_COMPLAINT:].strip()
-        return EarmarkError(f"{what}; it said: {said or 'nothing'}")
+    def _failure(self, name: str, what: str) -> EarmarkError:
+        output = self._errors(name).read_text("utf-8", "replace")[-_LONGEST_OUTPUT:].strip()
+        return EarmarkError(f"{what}; its messages: {output or 'none'}")
 
     def _end(self) -> None:
-        self._road.close()
-        for started in self._verbs.values():
-            self._request_end(started)
-        for started in self._verbs.values():
+        self._source.close()
+        for child in self._commands.values():
+            self._request_end(child)
+        for child in self._commands.values():
             try:
-                started.wait(_GRACE_S)
+                child.wait(_GRACE_S)
             except subprocess.TimeoutExpired:
-                for process in process_tree(started.pid):
+                for process in process_tree(child.pid):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(process.pid, signal.SIGKILL)
-                started.kill()
-                started.wait()
+                child.kill()
+                child.wait()
         if self._reader.is_alive():
             self._reader.join()
-        hear = self._verbs.get("hear")
+        hear = self._commands.get("hear")
         if hear is not None and hear.stdout is not None:
             hear.stdout.close()
 
-    def _request_end(self, started: subprocess.Popen[bytes]) -> None:
-        """Ask a verb to end; strace, where it stands in between, ends with it."""
-        for process in process_tree(started.pid):
-            if process.name in self._verbs:
+    def _request_end(self, child: subprocess.Popen[bytes]) -> None:
+        """Send SIGTERM to hear or send; strace, if it runs them, ends with them."""
+        for process in process_tree(child.pid):
+            if process.name in self._commands:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGTERM)
 
 
 def _environment() -> dict[str, str]:
-    # systemd's socket is for this process, and a setting of the user's home is not the stage's.
+    # systemd's notification socket is for this process only.
     return {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}

@@ -1,8 +1,8 @@
-"""The control: a listener with the usual habits, which must be caught. Started by the selftest.
+"""Positive control of the self-test: a listener that leaks audio and must be detected.
 
-``python -m listener.selftest.leaky_listener SOUND LOG`` hears a file, keeps its last seconds as
-deques and arrays do, writes what it hears to a log, encodes a clip, and forgets: it clears what it
-remembers to clear. It says so in one line, and waits until its standard input ends.
+``python -m listener.selftest.leaky_listener SOUND LOG`` reads a recording, keeps its last seconds
+in a deque and an array, writes the samples to a log, encodes a clip, and then clears the deque
+only. It prints one line and waits until its standard input ends.
 """
 
 import collections
@@ -20,14 +20,19 @@ _KEPT_FRAMES: Final = 25
 
 
 def main(sound: Path, log_to: Path) -> None:
-    """Hear, keep, log, encode, forget, and wait."""
+    """Read the recording, leak it, print one line, and wait.
+
+    Args:
+        sound: recording to read.
+        log_to: file for the samples.
+    """
     last: collections.deque[Samples] = collections.deque(maxlen=_KEPT_FRAMES)
     window = np.zeros(0, np.float32)
     with open_recording(sound) as recording, log_to.open("wb", 0) as log:
         while (block := recording.read(FRAME_SAMPLES)) is not None:
             last.append(block.copy())
             log.write(block.tobytes())
-            # What the features look at: the habit that keeps most, because nobody thinks of it.
+            # Input of a feature computation: a copy that is easily overlooked.
             window = np.concatenate(last).astype(np.float32)
     clip = encode_clip(np.concatenate(last), "control")
     last.clear()

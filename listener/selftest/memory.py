@@ -1,4 +1,4 @@
-"""Look through the memory of another process, every page it has."""
+"""Copy and search every page of another process's memory (proc(5): maps, pagemap, mem)."""
 
 import contextlib
 import errno
@@ -16,21 +16,21 @@ from listener.selftest.watermark import FoundBlocks
 _PROC: Final = Path("/proc")
 _PAGE_ENTRY_BYTES: Final = 8
 _HAS_PAGE: Final = 62
-"""In an entry of pagemap, this bit and the one above say: in swap, in memory."""
+"""Bit of a pagemap entry that is set for a page in swap; the next one is for a page in memory."""
 _UNREADABLE: Final = frozenset({"[vvar]", "[vvar_vclock]", "[vsyscall]"})
 _GONE: Final = frozenset({errno.EIO, errno.EFAULT, errno.ENOMEM})
 
 
 class Search(Protocol):
-    """What is looked for."""
+    """Search for a watermark."""
 
     def find(self, data: bytes) -> FoundBlocks:
-        """Return what stands in ``data``."""
+        """Return the blocks in ``data``."""
 
 
 @dataclass(slots=True)
 class Scan:
-    """What one look through one process found."""
+    """Result of a search of one process's memory."""
 
     found: FoundBlocks = field(default_factory=FoundBlocks)
     places: dict[str, int] = field(default_factory=dict)
@@ -40,13 +40,13 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class MemorySnapshot:
-    """A copy of a process's memory."""
+    """Copy of a process's memory."""
 
     pieces: Sequence[tuple[str, bytes]]
-    """Neighbouring pages in one piece, with the name of their mapping."""
+    """Name of the mapping and content of each run of adjacent pages."""
 
     def scan(self, search: Search) -> Scan:
-        """Look through it."""
+        """Search the copy."""
         result = Scan()
         by_place: dict[str, FoundBlocks] = {}
         for place, data in self.pieces:
@@ -69,7 +69,7 @@ class Region:
 
 
 def parse_maps(text: str) -> list[Region]:
-    """Read ``/proc/PID/maps``."""
+    """Parse ``/proc/PID/maps`` (proc(5))."""
     regions = []
     for line in text.splitlines():
         span, rights, *rest = line.split(maxsplit=5)
@@ -80,24 +80,24 @@ def parse_maps(text: str) -> list[Region]:
 
 
 def check_access(pid: int) -> None:
-    """Make sure that we may look into a process.
+    """Check that this process may read the memory of another one.
 
     Raises:
-        Unavailable: we may not, or it has ended.
+        Unavailable: it may not, or the other one has ended.
     """
     with _translate_access_errors(pid), (_PROC / str(pid) / "mem").open("rb", 0):
         pass
 
 
 def snapshot_memory(pid: int) -> MemorySnapshot:
-    """Copy every page that a process has, in memory or in swap.
+    """Copy every page of a process, in memory or in swap.
 
-    Left out are pages of files that the process cannot write. Pages that it may not read itself
-    are read all the same. Stop the process first, or what moves may be missed; it need not stand
-    still for long, a copy takes milliseconds and the search comes later.
+    Omitted are pages of files that the process cannot write. Pages that the process itself may not
+    read are included. Stop the process first, or data that moves may be missed; a copy takes
+    milliseconds.
 
     Raises:
-        Unavailable: we may not look into it, or it has ended.
+        Unavailable: the memory may not be read, or the process has ended.
     """
     here = _PROC / str(pid)
     with (
@@ -122,25 +122,27 @@ def _translate_access_errors(pid: int) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise Unavailable(
-            f"the memory of process {pid} is closed to this user, as it should be",
-            "sudo earmark selftest, or without root:"
+            f"this user may not read the memory of process {pid}, which is as intended",
+            "run sudo earmark selftest, or without root:"
             " unshare --user --map-root-user earmark selftest",
         ) from error
     except (FileNotFoundError, ProcessLookupError) as error:
-        raise Unavailable(f"process {pid} ended before it was looked at") from error
+        raise Unavailable(
+            f"process {pid} ended before its memory was searched", "run the selftest again"
+        ) from error
 
 
 def _is_file_alone(region: Region) -> bool:
-    """Tell whether all that a region can hold is a file's: a program, a library, a font.
+    """Return whether a region can only hold a file's content: a program, a library, a font.
 
-    Memory that is shared between processes has the name of a file that was deleted.
+    Memory that processes share has the name of a deleted file.
     """
     is_file = region.name.startswith("/") and not region.name.endswith(" (deleted)")
     return is_file and not region.can_be_written and not region.name.startswith("/dev/shm/")  # noqa: S108 - a kernel's name for memory
 
 
 def _pages(region: Region, memory: "_File", pagemap: "_File") -> Iterator[bytes]:
-    """Yield the pages that exist, neighbours in one piece."""
+    """Yield the content of each run of existing pages."""
     for first, end in _runs(region, pagemap):
         try:
             memory.seek(first)
@@ -151,12 +153,12 @@ def _pages(region: Region, memory: "_File", pagemap: "_File") -> Iterator[bytes]
 
 
 def _runs(region: Region, pagemap: "_File") -> list[tuple[int, int]]:
-    """Return the stretches of addresses that have pages."""
+    """Return the address ranges that have pages."""
     page = mmap.PAGESIZE
     pagemap.seek(region.first // page * _PAGE_ENTRY_BYTES)
     raw = pagemap.read((region.end - region.first) // page * _PAGE_ENTRY_BYTES)
-    there = np.frombuffer(raw, np.uint64) >> np.uint64(_HAS_PAGE) != 0
-    edges = np.flatnonzero(np.diff(there, prepend=False, append=False))
+    has_page = np.frombuffer(raw, np.uint64) >> np.uint64(_HAS_PAGE) != 0
+    edges = np.flatnonzero(np.diff(has_page, prepend=False, append=False))
     addresses = [region.first + int(edge) * page for edge in edges]
     return list(zip(addresses[::2], addresses[1::2], strict=True))
 

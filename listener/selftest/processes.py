@@ -1,4 +1,4 @@
-"""Which processes are ours, how to hold them still, and how far they have read a file."""
+"""Process trees from /proc: names, stopping and continuing, and read positions of open files."""
 
 import contextlib
 import os
@@ -19,60 +19,60 @@ _TRACER: Final = "strace"
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process of ours."""
+    """Running process."""
 
     pid: int
     name: str
-    """hear, microphone, send, leaky; or what its program is called."""
+    """hear, microphone, send, leaky, or the name of its program."""
     threads: frozenset[int]
 
 
 def process_tree(pid: int) -> tuple[Process, ...]:
-    """Return a process and all its descendants but tracers, in the order of `descendants`."""
+    """Return a process and its descendants without strace, in the order of `descendants`."""
     parents: dict[int, int] = {}
     for entry in _PROC.iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 parents[int(entry.name)] = _parent(entry)
-    found = []
+    processes = []
     for number in descendants(pid, parents):
         with contextlib.suppress(OSError):
-            here = _PROC / str(number)
-            words = (here / "cmdline").read_bytes().split(b"\0")[:-1]
-            threads = frozenset(int(task.name) for task in (here / "task").iterdir())
-            if words:  # one that has ended has none
-                found.append(
+            folder = _PROC / str(number)
+            words = (folder / "cmdline").read_bytes().split(b"\0")[:-1]
+            threads = frozenset(int(task.name) for task in (folder / "task").iterdir())
+            if words:  # a process that has ended has none
+                processes.append(
                     Process(number, name_of([os.fsdecode(word) for word in words]), threads)
                 )
-    return tuple(process for process in found if process.name != _TRACER)
+    return tuple(process for process in processes if process.name != _TRACER)
 
 
 def descendants(pid: int, parents: Mapping[int, int]) -> tuple[int, ...]:
-    """Return a process, then its children, then theirs.
+    """Return a process, then its children, then their children, and so on.
 
-    A child may have a smaller number than its parent: the kernel begins anew at the last one.
+    A child may have a smaller id than its parent, because the kernel reuses ids.
 
     Args:
-        pid: the process that comes first.
-        parents: of each process, who started it.
+        pid: root of the tree.
+        parents: parent of each process.
     """
-    ours = [pid]
+    tree = [pid]
     generation = {pid}
     while generation:
         generation = {child for child, parent in parents.items() if parent in generation}
-        generation -= set(ours)
-        ours += sorted(generation)
-    return tuple(ours)
+        generation -= set(tree)
+        tree += sorted(generation)
+    return tuple(tree)
 
 
 def name_of(words: Sequence[str]) -> str:
-    """Name a process by its command line."""
+    """Return a name for a process from its command line."""
     program = Path(words[0]).name
     if program != _TRACER and "-m" in words[:-1]:
-        at = words.index("-m") + 1
-        module = words[at]
-        if module == "listener" and at + 1 < len(words):
-            return words[at + 1]
+        index = words.index("-m") + 1
+        module = words[index]
+        if module == "listener" and index + 1 < len(words):
+            return words[index + 1]
         if module == "listener.hear.microphone.process":
             return "microphone"
         if module == "listener.selftest.leaky_listener":
@@ -83,31 +83,31 @@ def name_of(words: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def freeze(processes: Iterable[Process]) -> Iterator[None]:
-    """Stop processes until the block ends, so that nothing moves while it is looked for."""
-    held = tuple(processes)
+    """Stop processes with SIGSTOP until the block ends."""
+    stopped = tuple(processes)
     try:
-        for process in held:
+        for process in stopped:
             _signal(process.pid, signal.SIGSTOP)
         until_s = time.monotonic() + _PATIENCE_S
-        while not all(map(_is_still, held)) and time.monotonic() < until_s:
+        while not all(map(_is_stopped, stopped)) and time.monotonic() < until_s:
             time.sleep(_PAUSE_S)
         yield
     finally:
-        for process in held:
+        for process in stopped:
             _signal(process.pid, signal.SIGCONT)
 
 
 def read_position_bytes(processes: Iterable[Process], path: Path) -> int | None:
-    """Return how many bytes of a file our processes have read; None when none has it open."""
+    """Return the position of a process in a file, in bytes; None if none has it open."""
     for descriptor in _descriptors(processes, path):
         with contextlib.suppress(OSError):
-            said = (descriptor.parents[1] / "fdinfo" / descriptor.name).read_text("ascii")
-            return int(said.split()[1])
+            info = (descriptor.parents[1] / "fdinfo" / descriptor.name).read_text("ascii")
+            return int(info.split()[1])
     return None
 
 
 def has_open(processes: Iterable[Process], path: Path) -> bool:
-    """Tell whether one of our processes has a file open."""
+    """Return whether one of the processes has a file open."""
     return any(True for _ in _descriptors(processes, path))
 
 
@@ -121,12 +121,12 @@ def _descriptors(processes: Iterable[Process], path: Path) -> Iterator[Path]:
 
 
 def _parent(entry: Path) -> int:
-    # The name before it stands in brackets, and may hold anything.
+    # The name before it is in parentheses, and may contain any character.
     stat = (entry / "stat").read_text("utf-8", "replace")
     return int(stat.rpartition(")")[2].split()[1])
 
 
-def _is_still(process: Process) -> bool:
+def _is_stopped(process: Process) -> bool:
     try:
         tasks = list((_PROC / str(process.pid) / "task").iterdir())
         states = [(task / "stat").read_text("utf-8", "replace") for task in tasks]

@@ -1,4 +1,4 @@
-"""What the selftest plays, and when it looks: at the control, and along each path of the sound."""
+"""Sequence of the self-test: the positive control, then the checks for each audio source."""
 
 import importlib.resources
 import secrets
@@ -24,7 +24,7 @@ from listener.selftest.watermark import Watermark
 from listener.storage.recordings import open_recording
 
 PATHS: Final = ("recording", "device")
-"""The file microphone; and PortAudio with ALSA's file plugin, in the microphone's own process."""
+"""Audio sources: the file microphone, and PortAudio with ALSA's file plugin."""
 
 _SEED_BITS: Final = 32
 _WORD_SAMPLES: Final = 10 * SAMPLE_RATE_HZ
@@ -33,72 +33,76 @@ _CONTROL_CLIP_SAMPLES: Final = 2 * SAMPLE_RATE_HZ
 
 
 class SelfTest:
-    """All that is played and looked for, once. One thread.
+    """One run of the self-test. One thread.
 
     Args:
-        folder: an empty one, for all files of the run.
-        clip: the device's settings.
-        tracer: strace, or None.
-        progress: is told what goes on.
+        folder: empty folder for all files of the run.
+        clip: the device's clip settings, of which the ring length is used.
+        tracer: path of strace, or None.
+        progress: called with a message at each step.
     """
 
     def __init__(
         self, folder: Path, clip: ClipSettings, tracer: str | None, progress: Callable[[str], None]
     ) -> None:
-        self._stage = set_up(folder, clip)
+        self._setup = set_up(folder, clip)
         self._ring_s = clip.ring_s
         self._tracer = tracer
         self._progress = progress
 
     def run(self, paths: Sequence[str] | None) -> Iterator[CheckResult | SkippedCheck]:
-        """Look everywhere, and yield what is seen as it is seen.
+        """Run all checks and yield their results.
 
         Args:
-            paths: which ways the sound takes; all that there are by default.
+            paths: audio sources to use; by default each that this machine has.
 
         Raises:
-            Unavailable: memory is closed to us, or a path that was named is not there.
-            EarmarkError: hear did not live through it.
+            Unavailable: memory may not be read, or a source in ``paths`` is not available.
+            EarmarkError: hear or send failed.
         """
-        self._progress("the control leaks on purpose")
+        self._progress("positive control, which leaks on purpose")
         yield from self._check_control()
         for name in PATHS:
             if paths and name not in paths:
                 continue
             why = sources.explain_unavailable() if name == "device" else ""
             if why and paths:
-                raise Unavailable(f"the path {name} is not there: {why}")
+                raise Unavailable(f"the path {name} is not available: {why}")
             if why:
                 yield SkippedCheck(what=name, why=why)
                 continue
             watermark = Watermark(secrets.randbits(_SEED_BITS))
             scene = compose(watermark, _word(), self._ring_s, CLIP_S)
             if name == "device":
-                road: AudioSource = sources.AlsaSource(self._stage.folder, scene.samples)
+                source: AudioSource = sources.AlsaSource(self._setup.folder, scene.samples)
             else:
-                road = RecordingSource(self._stage.write_sound("scene.wav", scene.samples), scene)
-            yield from self._check_source(road, scene, watermark)
+                recording = self._setup.write_sound("scene.wav", scene.samples)
+                source = RecordingSource(recording, scene)
+            yield from self._check_source(source, scene, watermark)
 
     def _check_control(self) -> Iterator[CheckResult]:
-        """Look where something must be found."""
+        """Check that the search finds what the leaky listener leaves."""
         watermark = Watermark(secrets.randbits(_SEED_BITS))
         sound = watermark.signal(0, _CONTROL_BLOCKS)
         watermark.expect(encode_clip(sound[-_CONTROL_CLIP_SAMPLES:], "control"))
-        path = self._stage.write_sound("control.wav", sound)
-        log = self._stage.folder / "control.log"
-        words = [sys.executable, "-m", "listener.selftest.leaky_listener", str(path), str(log)]
-        trace = self._stage.folder / "control.trace"
+        path = self._setup.write_sound("control.wav", sound)
+        log = self._setup.folder / "control.log"
+        command = [sys.executable, "-m", "listener.selftest.leaky_listener", str(path), str(log)]
+        trace = self._setup.folder / "control.trace"
         if self._tracer:
-            words = syscalls.strace_command(words, self._tracer, trace)
+            command = syscalls.strace_command(command, self._tracer, trace)
         with subprocess.Popen(  # noqa: S603 - our control, perhaps behind strace
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as control:
             if control.stdout is None or control.stdout.readline() != b"forgotten\n":
-                raise Unavailable("the control does not run", "is strace allowed to trace here?")
-            seen = checks.scan_processes(process_tree(control.pid), watermark)
+                raise Unavailable(
+                    "the positive control does not run",
+                    "check that strace may trace here, or use --no-trace",
+                )
+            scans = checks.scan_processes(process_tree(control.pid), watermark)
             control.communicate()
-        for name, found in seen:
-            yield checks.check_memory("control", "forgotten", name, found, must_find=True)
+        for name, scan in scans:
+            yield checks.check_memory("control", "forgotten", name, scan, must_find=True)
         if self._tracer:
             with trace.open(encoding="ascii", errors="replace") as lines:
                 sent = syscalls.search_trace(lines, watermark)
@@ -106,65 +110,65 @@ class SelfTest:
         yield checks.check_files("control", "leaky's log", [log], watermark, must_find=True)
 
     def _check_source(
-        self, road: AudioSource, scene: WatermarkScene, watermark: Watermark
+        self, source: AudioSource, scene: WatermarkScene, watermark: Watermark
     ) -> Iterator[CheckResult]:
-        """Look at each moment of one run."""
-        self._progress(f"{road.name}: {scene.length_s:.0f} s of sound, in its own time")
-        with Harness(self._stage, road, scene, self._tracer) as listening:
-            listening.wait_until_played(scene.full_s)
-            for name, found in checks.scan_processes(listening.processes(), watermark):
-                # hear must hold it now: or nothing was heard, or we are blind.
+        """Run hear and send with one source, and check each moment of the scene."""
+        self._progress(f"{source.name}: {scene.length_s:.0f} s of audio, in real time")
+        with Harness(self._setup, source, scene, self._tracer) as harness:
+            harness.wait_until_played(scene.full_s)
+            for name, scan in checks.scan_processes(harness.processes(), watermark):
+                # hear must hold the watermark now, or the search does not work.
                 if name == "hear":
-                    yield checks.check_memory(road.name, "playing", name, found, must_find=True)
-            for moment, come in _moments(
-                listening, scene, watermark, scene_goes_on=road.is_scripted
+                    yield checks.check_memory(source.name, "playing", name, scan, must_find=True)
+            for moment, wait in _moments(
+                harness, scene, watermark, is_muted_by_scene=source.is_scripted
             ):
-                come()
-                scanned = checks.scan_processes(listening.processes(), watermark)
-                if all(name != "hear" for name, _ in scanned):
+                wait()
+                scans = checks.scan_processes(harness.processes(), watermark)
+                if all(name != "hear" for name, _ in scans):
                     raise Unavailable(
                         f"hear ended before its memory was searched ({moment})",
-                        "run it again while this machine does less",
+                        "run the selftest again while this machine is less busy",
                     )
-                for name, found in scanned:
-                    yield checks.check_memory(road.name, moment, name, found, must_find=False)
-            listening.finish()
-            self._progress(f"{road.name}: system calls and files")
+                for name, scan in scans:
+                    yield checks.check_memory(source.name, moment, name, scan, must_find=False)
+            harness.finish()
+            self._progress(f"{source.name}: system calls and files")
             if self._tracer:
-                yield from checks.check_all_calls(road.name, listening.sent_data(watermark))
-        files = self._stage.files()
-        yield checks.check_files(road.name, "the home's files", files, watermark, must_find=False)
+                yield from checks.check_all_calls(source.name, harness.sent_data(watermark))
+        files = self._setup.files()
+        yield checks.check_files(source.name, "the home's files", files, watermark, must_find=False)
 
 
 def _moments(
-    listening: Harness, scene: WatermarkScene, watermark: Watermark, *, scene_goes_on: bool
+    harness: Harness, scene: WatermarkScene, watermark: Watermark, *, is_muted_by_scene: bool
 ) -> tuple[tuple[Moment, Callable[[], None]], ...]:
-    """Return what must hold nothing when, and what waits for that."""
+    """Return the moments at which no process may hold the watermark, each with its wait."""
 
     def muted() -> None:
-        listening.wait_until_played(scene.mute_s)
-        listening.mute("on")
-        listening.wait_for("muted")
-        if scene_goes_on:
-            listening.wait_until_played(scene.muted_s)
+        harness.wait_until_played(scene.mute_s)
+        harness.mute("on")
+        harness.wait_for("muted")
+        if is_muted_by_scene:
+            harness.wait_until_played(scene.muted_s)
 
     def sealed() -> None:
-        listening.mute("off")
-        clip = listening.wait_for("sealed")
+        harness.mute("off")
+        clip = harness.wait_for("sealed")
         first = round(clip["time_s"] * SAMPLE_RATE_HZ)
         end = first + round(clip["length_s"] * SAMPLE_RATE_HZ)
         watermark.expect(encode_clip(scene.samples[first:end], "clip"))
-        listening.wait_until_played(scene.sealed_s)
+        harness.wait_until_played(scene.sealed_s)
 
     return (
-        ("forgotten", lambda: listening.wait_until_played(scene.forgotten_s)),
+        ("forgotten", lambda: harness.wait_until_played(scene.forgotten_s)),
         ("muted", muted),
         ("sealed", sealed),
     )
 
 
 def _word() -> Samples:
-    """Return the wake word, spoken by a synthesiser."""
+    """Return the wake word as spoken by a synthesiser; int16, shape (n,)."""
     word = importlib.resources.files("listener.selftest") / "word.flac"
     with importlib.resources.as_file(word) as path, open_recording(path) as recording:
         samples = recording.read(_WORD_SAMPLES)

@@ -1,6 +1,7 @@
-"""What the selftest plays: stretches of the watermark, silence, and one spoken wake word.
+"""Scene and temporary home of the self-test.
 
-A place to play in: a home of its own with one keeper, thrown away afterwards.
+The scene consists of stretches of the watermark, silence, and one spoken wake word. The temporary
+home has one keeper and is deleted afterwards.
 """
 
 import time
@@ -17,8 +18,12 @@ from listener.config import ClipSettings
 from listener.selftest.watermark import BLOCK_SAMPLES, Watermark
 from listener.storage.home import Home
 
+KEEPER: Final = "selftest"
+WORD: Final = "alexa"
+CLIP_S: Final = 2.0
+"""Seconds of watermark after the word. It is not speech, so hear waits for some and keeps it."""
 MARGIN_S: Final = 3 * FRAME_SAMPLES / SAMPLE_RATE_HZ
-"""A frame is read, one is being judged, one is what the microphone may hold back."""
+"""Three frames: one being read, one being scored, one in the microphone process."""
 
 _SETTLE_S: Final = 0.5
 _MUTE_AFTER_S: Final = 0.8
@@ -26,92 +31,12 @@ _MUTE_S: Final = 1.6
 _MUTED_PLAY_S: Final = 0.2
 _BEFORE_WORD_S: Final = 1.0
 _AFTER_S: Final = 5.0
-"""A busy machine may take as long from the last moment until it looks; hear ends with the sound."""
+"""Seconds from the last check to the end of the scene, at which hear ends."""
 _FAINT: Final = 3
-"""Silence has a bit of noise: a device that gives nothing but zeros counts as broken."""
-
-
-@dataclass(frozen=True, slots=True)
-class WatermarkScene:
-    """The sound, and when to look, in seconds from its beginning."""
-
-    samples: Samples
-    """int16, shape (n,)."""
-    full_s: float
-    """The watermark has been played for longer than the ring."""
-    forgotten_s: float
-    """It has been over for the ring's length."""
-    mute_s: float
-    """The switch is thrown, in the midst of the watermark."""
-    muted_s: float
-    """It has been thrown for long enough that nothing is in flight."""
-    unmute_s: float
-    """The switch is released."""
-    sealed_s: float
-    """The clip after the word has been over for the ring's length."""
-
-    @property
-    def length_s(self) -> float:
-        """How long all of it takes."""
-        return len(self.samples) / SAMPLE_RATE_HZ
-
-
-def compose(watermark: Watermark, word: Samples, ring_s: float, clip_s: float) -> WatermarkScene:
-    """Lay out the scene.
-
-    Args:
-        watermark: the signal.
-        word: somebody says the wake word; int16, shape (n,).
-        ring_s: how long sound may exist.
-        clip_s: how much watermark follows the word.
-    """
-    chance = np.random.default_rng(0)
-    parts: list[Samples] = []
-    blocks = 0
-
-    def now_s() -> float:
-        return sum(map(len, parts)) / SAMPLE_RATE_HZ
-
-    def be_silent(length_s: float) -> None:
-        length = round(length_s * SAMPLE_RATE_HZ)
-        parts.append(chance.integers(-_FAINT, _FAINT, length, np.int16, endpoint=True))
-
-    def mark(length_s: float) -> None:
-        nonlocal blocks
-        first, blocks = blocks, blocks + round(length_s * SAMPLE_RATE_HZ) // BLOCK_SAMPLES
-        parts.append(watermark.signal(first, blocks))
-
-    mark(ring_s + _SETTLE_S)
-    full_s = now_s()
-    forgotten_s = full_s + ring_s + MARGIN_S
-    be_silent(ring_s + MARGIN_S + _SETTLE_S)
-    mute_s = now_s() + _MUTE_AFTER_S
-    mark(_MUTE_AFTER_S + _MUTED_PLAY_S)
-    unmute_s = mute_s + _MUTE_S
-    be_silent(_MUTE_S - _MUTED_PLAY_S + _BEFORE_WORD_S)
-    parts.append(word)
-    mark(clip_s)
-    sealed_s = now_s() + ring_s + MARGIN_S
-    be_silent(ring_s + MARGIN_S + _AFTER_S)
-    return WatermarkScene(
-        samples=np.concatenate(parts),
-        full_s=full_s - MARGIN_S,
-        forgotten_s=forgotten_s,
-        mute_s=mute_s,
-        muted_s=mute_s + _MUTED_PLAY_S + MARGIN_S,
-        unmute_s=unmute_s,
-        sealed_s=sealed_s,
-    )
-
-
-KEEPER: Final = "selftest"
-WORD: Final = "alexa"
-CLIP_S: Final = 2.0
-"""How much noise follows the word; it is no speech, so hear waits for some, and keeps the noise."""
-
+"""Amplitude of the noise in silence; a device that gives only zeros counts as broken."""
 _ANSWER: Final = "yes"
-# Nobody listens on the discard port of this machine: send tries, and what it would send is traced.
-_SETTINGS: Final = f"""\
+# No server uses the discard port: send tries to connect, and its calls are traced.
+_CONFIG: Final = f"""\
 device.name = "selftest"
 wake.words = ["{WORD}"]
 clip.ring_s = {{ring_s}}
@@ -124,31 +49,109 @@ broker.port = 9
 
 
 @dataclass(frozen=True, slots=True)
+class WatermarkScene:
+    """Audio of a run and the times of its checks, in seconds from the beginning."""
+
+    samples: Samples
+    """int16, shape (n,)."""
+    full_s: float
+    """The watermark has been played for longer than the ring."""
+    forgotten_s: float
+    """The watermark has been over for one ring length."""
+    mute_s: float
+    """Mute begins, during the watermark."""
+    muted_s: float
+    """Mute has lasted long enough that no frame is in flight."""
+    unmute_s: float
+    """Mute ends."""
+    sealed_s: float
+    """The clip after the word has been over for one ring length."""
+
+    @property
+    def length_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
 class TemporaryHome:
-    """What a run needs on the disk."""
+    """Folder of a run, with the home and the configuration in it."""
 
     folder: Path
     home: Path
-    settings: Path
-    """A configuration."""
+    config: Path
+    """Configuration file."""
 
     def write_sound(self, name: str, samples: Samples) -> Path:
-        """Write a WAV file beside the home, which programs read as it is, and return its path."""
+        """Write a 16-bit WAV file beside the home and return its path.
+
+        Args:
+            name: of the file.
+            samples: int16, shape (n,).
+        """
         path = self.folder / name
         soundfile.write(path, samples, SAMPLE_RATE_HZ, subtype="PCM_16")
         return path
 
     def files(self) -> tuple[Path, ...]:
-        """Return all that stands in the home."""
+        """Return all files in the home."""
         return tuple(path for path in sorted(self.home.rglob("*")) if path.is_file())
 
 
-def set_up(folder: Path, clip: ClipSettings) -> TemporaryHome:
-    """Make a home whose keeper has proved her key; the private half is thrown away at once.
+def compose(watermark: Watermark, word: Samples, ring_s: float, clip_s: float) -> WatermarkScene:
+    """Compose the scene.
 
     Args:
-        folder: an empty one.
-        clip: the device's settings, of which the ring's length is taken over.
+        watermark: the signal.
+        word: the spoken wake word; int16, shape (n,).
+        ring_s: length of hear's ring in seconds.
+        clip_s: seconds of watermark after the word.
+    """
+    generator = np.random.default_rng(0)
+    parts: list[Samples] = []
+    blocks = 0
+
+    def now_s() -> float:
+        return sum(map(len, parts)) / SAMPLE_RATE_HZ
+
+    def add_silence(length_s: float) -> None:
+        length = round(length_s * SAMPLE_RATE_HZ)
+        parts.append(generator.integers(-_FAINT, _FAINT, length, np.int16, endpoint=True))
+
+    def add_watermark(length_s: float) -> None:
+        nonlocal blocks
+        first, blocks = blocks, blocks + round(length_s * SAMPLE_RATE_HZ) // BLOCK_SAMPLES
+        parts.append(watermark.signal(first, blocks))
+
+    add_watermark(ring_s + _SETTLE_S)
+    full_s = now_s()
+    forgotten_s = full_s + ring_s + MARGIN_S
+    add_silence(ring_s + MARGIN_S + _SETTLE_S)
+    mute_s = now_s() + _MUTE_AFTER_S
+    add_watermark(_MUTE_AFTER_S + _MUTED_PLAY_S)
+    unmute_s = mute_s + _MUTE_S
+    add_silence(_MUTE_S - _MUTED_PLAY_S + _BEFORE_WORD_S)
+    parts.append(word)
+    add_watermark(clip_s)
+    sealed_s = now_s() + ring_s + MARGIN_S
+    add_silence(ring_s + MARGIN_S + _AFTER_S)
+    return WatermarkScene(
+        samples=np.concatenate(parts),
+        full_s=full_s - MARGIN_S,
+        forgotten_s=forgotten_s,
+        mute_s=mute_s,
+        muted_s=mute_s + _MUTED_PLAY_S + MARGIN_S,
+        unmute_s=unmute_s,
+        sealed_s=sealed_s,
+    )
+
+
+def set_up(folder: Path, clip: ClipSettings) -> TemporaryHome:
+    """Create a home with a keeper whose key is confirmed; the secret key is discarded at once.
+
+    Args:
+        folder: an empty folder.
+        clip: the device's clip settings, of which the ring length is used.
     """
     folder = folder.resolve()  # as /proc shows it
     home = Home(folder / "home")
@@ -161,6 +164,6 @@ def set_up(folder: Path, clip: ClipSettings) -> TemporaryHome:
             .with_confirmation(KEEPER, _ANSWER, now_s)
         )
     )
-    settings = folder / "earmark.toml"
-    settings.write_text(_SETTINGS.format(ring_s=clip.ring_s), "utf-8")
-    return TemporaryHome(folder, home.path, settings)
+    config = folder / "earmark.toml"
+    config.write_text(_CONFIG.format(ring_s=clip.ring_s), "utf-8")
+    return TemporaryHome(folder, home.path, config)

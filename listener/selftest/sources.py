@@ -1,10 +1,8 @@
-"""A microphone without hardware, behind PortAudio and ALSA as a real one is.
+"""Audio sources of the self-test: the file microphone, and a virtual ALSA device.
 
-ALSA's ``file`` plugin reads its sound from a FIFO, and the selftest fills that in real time. The
-plugin takes a short read for a whole one, so the FIFO is filled by what the microphone's process
-asks for at once.
-
-The ways by which the selftest's sound reaches hear.
+The virtual device is ALSA's ``file`` plugin, opened through PortAudio like a real microphone. It
+reads from a FIFO that the self-test fills in real time. The plugin treats a short read as a whole
+one, so the FIFO is filled with one period at a time.
 """
 
 import ctypes.util
@@ -26,10 +24,45 @@ _CHUNK_BYTES: Final = FRAME_SAMPLES * 2
 _CHUNK_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
 _SYSTEM: Final = Path("/usr/share/alsa/alsa.conf")
 _NAME: Final = "watermark"
+_WAV_HEADER_BYTES: Final = 44
+
+
+class AudioSource(Protocol):
+    """Source that plays a scene to hear. One thread."""
+
+    @property
+    def name(self) -> str:
+        """Name in the report; one word."""
+
+    @property
+    def arguments(self) -> Sequence[str]:
+        """Command-line arguments for hear."""
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """Additional environment variables for hear."""
+
+    @property
+    def lag_s(self) -> float:
+        """Latency from `played_s` to hear's ring in seconds, at most."""
+
+    @property
+    def is_scripted(self) -> bool:
+        """True if mute and the end follow the scene, as with the file microphone."""
+
+    def played_s(self, processes: Sequence[Process]) -> float:
+        """Return how many seconds of the scene were read, and supply the next if needed.
+
+        Args:
+            processes: hear and its children.
+        """
+
+    def close(self) -> None:
+        """Stop playing; may be repeated."""
 
 
 def explain_unavailable() -> str:
-    """Return what this machine lacks for a live microphone, or nothing."""
+    """Return what this machine lacks for the virtual device, or an empty string."""
     if importlib.util.find_spec("sounddevice") is None:
         return "the package sounddevice is not installed"
     if ctypes.util.find_library("portaudio") is None:
@@ -40,64 +73,64 @@ def explain_unavailable() -> str:
 
 
 class AlsaSource:
-    """PortAudio, through ALSA, in a process of its own. See `roads.AudioSource`."""
+    """Virtual ALSA device, opened by hear's microphone process. See `AudioSource`."""
 
     name = "device"
     is_scripted = False
     lag_s = 0.3
-    """What ALSA, PortAudio and the pipe to hear may hold back."""
+    """Seconds that ALSA, PortAudio and the pipe to hear may buffer."""
 
     def __init__(self, folder: Path, sound: Samples) -> None:
-        """Make the FIFO and ALSA's configuration.
+        """Create the FIFO and ALSA's configuration.
 
         Args:
-            folder: where.
-            sound: what is played; int16, shape (n,).
+            folder: for both files.
+            sound: audio of the scene; int16, shape (n,).
         """
         self._fifo = folder / "microphone"
         self._config = folder / "asound.conf"
         self._config.write_text(_configuration(self._fifo), "utf-8")
         os.mkfifo(self._fifo)
-        # Open for both, so that it never waits for the other side and never ends.
+        # Opened for reading and writing, so that it never blocks and has no end of file.
         self._file = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._sound = sound.tobytes()
-        self._given_bytes = 0
+        self._written_bytes = 0
         self._due_s: float | None = None
 
     @property
     def arguments(self) -> Sequence[str]:
-        """See `Road`."""
+        """See `AudioSource`."""
         return ["--device", _NAME]
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """See `Road`."""
+        """See `AudioSource`."""
         return {"ALSA_CONFIG_PATH": str(self._config)}
 
     def played_s(self, processes: Sequence[Process]) -> float:
-        """Give the next chunk when it is due; say how much was taken."""
+        """Write the next chunk when it is due; return how many seconds were read."""
         if not has_open(processes, self._fifo):
             if (left_bytes := self._waiting_bytes()) % _CHUNK_BYTES:
-                os.read(self._file, left_bytes)  # Its reader was killed in the midst of it.
-            self._due_s = None  # The scene waits until somebody hears it.
+                os.read(self._file, left_bytes)  # The reader was killed in the middle of a chunk.
+            self._due_s = None  # The scene pauses until a process opens the device.
         elif not self._waiting_bytes():
-            self._give_when_due()
-        return (self._given_bytes - self._waiting_bytes()) / 2 / SAMPLE_RATE_HZ
+            self._write_when_due()
+        return (self._written_bytes - self._waiting_bytes()) / 2 / SAMPLE_RATE_HZ
 
-    def _give_when_due(self) -> None:
+    def _write_when_due(self) -> None:
         now_s = time.monotonic()
         due_s = now_s if self._due_s is None else self._due_s
-        if now_s < due_s or self._given_bytes >= len(self._sound):
+        if now_s < due_s or self._written_bytes >= len(self._sound):
             return
-        end_byte = self._given_bytes + _CHUNK_BYTES
-        chunk = self._sound[self._given_bytes : end_byte]
+        end_byte = self._written_bytes + _CHUNK_BYTES
+        chunk = self._sound[self._written_bytes : end_byte]
         os.write(self._file, chunk.ljust(_CHUNK_BYTES, b"\1"))
-        self._given_bytes = end_byte
-        # After a pause the sound goes on; nobody speaks faster to catch up.
+        self._written_bytes = end_byte
+        # After a pause the audio continues in real time; it does not catch up.
         self._due_s = max(due_s, now_s - _CHUNK_S) + _CHUNK_S
 
     def close(self) -> None:
-        """Take the microphone away; harmless when repeated."""
+        """Close the FIFO; may be repeated."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -107,69 +140,19 @@ class AlsaSource:
         return int(struct.unpack("i", answer)[0])
 
 
-def _configuration(fifo: Path) -> str:
-    return f"""\
-<{_SYSTEM}>
-pcm.{_NAME} {{
-    type file
-    slave.pcm "null"
-    file "{os.devnull}"
-    infile "{fifo}"
-    format "raw"
-}}
-"""
-
-
-_WAV_HEADER_BYTES = 44
-
-
-class AudioSource(Protocol):
-    """A way into hear. One thread."""
-
-    @property
-    def name(self) -> str:
-        """One word for it."""
-
-    @property
-    def arguments(self) -> Sequence[str]:
-        """What tells hear to take it."""
-
-    @property
-    def environ(self) -> Mapping[str, str]:
-        """What hear's environment needs besides."""
-
-    @property
-    def lag_s(self) -> float:
-        """How much of what was taken in may not have come to hear's ring yet."""
-
-    @property
-    def is_scripted(self) -> bool:
-        """Whether mute comes by the clock of the sound, and hear ends with it: a device's not."""
-
-    def played_s(self, processes: Sequence[Process]) -> float:
-        """Return how much of the scene hear has taken in, and feed it where it needs feeding.
-
-        Args:
-            processes: hear and its children.
-        """
-
-    def close(self) -> None:
-        """Stop playing; harmless when repeated."""
-
-
 class RecordingSource:
-    """The file microphone, in real time."""
+    """File microphone, in real time. See `AudioSource`."""
 
     name = "recording"
     lag_s = 0.0
     is_scripted = True
 
     def __init__(self, sound: Path, scene: WatermarkScene) -> None:
-        """Take this road.
+        """Take the mute times from the scene; opens nothing.
 
         Args:
             sound: the scene as a WAV file.
-            scene: says when to mute.
+            scene: gives the times of mute.
         """
         self._sound = sound
         self._mute = f"{scene.mute_s:.3f}-{scene.unmute_s:.3f}"
@@ -186,7 +169,7 @@ class RecordingSource:
         return {}
 
     def played_s(self, processes: Sequence[Process]) -> float:
-        """Ask the kernel how far the file was read: exact, however slow this machine is."""
+        """Return the position in the file from the kernel, exact on a slow machine too."""
         read_bytes = read_position_bytes(processes, self._sound)
         if read_bytes is not None:
             read_samples = max(0, read_bytes - _WAV_HEADER_BYTES) // 2
@@ -194,4 +177,17 @@ class RecordingSource:
         return self._played_s
 
     def close(self) -> None:
-        """Do nothing."""
+        """Do nothing; hear reads the file itself."""
+
+
+def _configuration(fifo: Path) -> str:
+    return f"""\
+<{_SYSTEM}>
+pcm.{_NAME} {{
+    type file
+    slave.pcm "null"
+    file "{os.devnull}"
+    infile "{fifo}"
+    format "raw"
+}}
+"""

@@ -1,4 +1,4 @@
-"""Look through what processes hand to the kernel: a trace of every call that writes or sends."""
+"""Search of the data that processes write or send, as traced by strace(1)."""
 
 import os
 import re
@@ -22,7 +22,7 @@ CALLS: Final = (
     "sendmmsg",
     "vmsplice",
 )
-"""The calls through which bytes of a process's memory go out."""
+"""System calls by which bytes leave a process's memory."""
 
 _LONGEST_BYTES: Final = 1 << 20
 _CALL: Final = re.compile(
@@ -33,42 +33,42 @@ _BYTES: Final = re.compile(r'"((?:\\x[0-9a-f]{2})+)"')
 
 @dataclass(slots=True)
 class SentData:
-    """What one thread handed to the kernel for one destination."""
+    """Data that one thread wrote or sent to one destination."""
 
     thread: int
     kind: str
-    """pipe, socket, file, or nowhere (the null device)."""
+    """Kind of destination: pipe, socket, file, or nowhere (the null device)."""
     calls: int = 0
     sent_bytes: int = 0
     found: FoundBlocks = field(default_factory=FoundBlocks)
 
 
 def find_strace() -> str | None:
-    """Return where strace is, or None."""
+    """Return the path of strace, or None."""
     return shutil.which("strace")
 
 
 def strace_command(words: Sequence[str], program: str, output: Path) -> list[str]:
-    """Return a command line under strace.
+    """Return a command line that runs another one under strace.
 
     Args:
-        words: what is to run; its children are traced too.
-        program: strace.
-        output: where the trace goes.
+        words: command line to trace, with its children.
+        program: path of strace.
+        output: file for the trace.
     """
     how = ["-f", "-y", "-xx", "-s", str(_LONGEST_BYTES), "-e", f"trace={','.join(CALLS)}"]
     return [program, *how, "-e", "signal=none", "-qq", "-o", str(output), "--", *words]
 
 
 def search_trace(lines: Iterable[str], search: Search) -> list[SentData]:
-    """Read a trace.
+    """Search a trace.
 
-    What a thread writes to one destination is searched as a whole, so that nothing hides by
-    being written in small pieces.
+    The data of a thread to one destination is searched as a whole, so that a block written in
+    small pieces is found.
 
     Args:
-        lines: as strace writes them with the options of `strace_command`.
-        search: what is looked for.
+        lines: output of strace with the options of `strace_command`.
+        search: searches bytes.
     """
     streams: dict[tuple[int, str], tuple[SentData, bytearray]] = {}
     for call in _calls(lines):
@@ -112,5 +112,5 @@ def _decode(text: str) -> bytes:
 
 
 def _decode_name(name: str) -> str:
-    r"""Return a name that strace may have written as \x2f\x64…."""
+    r"""Decode a name that strace may have written as \x2f\x64…."""
     return _decode(name).decode("utf-8", "replace") if name.startswith("\\x") else name

@@ -1,7 +1,7 @@
-"""A signal that can be found again, bit for bit, wherever it went.
+"""Watermark: a signal whose blocks can be found in arbitrary bytes, in ten sample formats.
 
-It is made of blocks of 16 samples (1 ms): a mark of four, the block's number, and noise. What is
-looked for is the mark with a number behind it, in every form in which programs hold sound.
+A block has 16 samples (1 ms): a mark of four samples, the block's number, and noise. The search is
+for the mark followed by a number, in each format, at any byte.
 """
 
 import random
@@ -18,7 +18,7 @@ BLOCK_S: Final = BLOCK_SAMPLES / SAMPLE_RATE_HZ
 MOST_BLOCKS: Final = 1 << 15
 
 ENCODED: Final = "encoded"
-"""The form of what `Watermark.expect` expects."""
+"""Form of the blocks found by `Watermark.expect`."""
 
 _PIECES: Final = 16
 _PIECE_BYTES: Final = 32
@@ -35,7 +35,7 @@ Numbers = (
 
 
 def _forms(samples: Samples) -> dict[str, Numbers]:
-    """Return samples in every form that is looked for."""
+    """Return samples in every format that is searched for."""
     floats = samples.astype(np.float32)
     doubles = samples.astype(np.float64)
     return {
@@ -53,30 +53,30 @@ def _forms(samples: Samples) -> dict[str, Numbers]:
 
 
 FORMS: Final = tuple(_forms(np.zeros(1, np.int16)))
-"""What is looked for. Python numbers in lists, other orders, filtered sound: beyond this search."""
+"""Formats that are searched for. Lists of Python numbers and filtered audio are not found."""
 
 
 @dataclass(slots=True)
 class FoundBlocks:
-    """Which blocks were found, and as what. Grows by `merge`."""
+    """Blocks that were found, by their format. Grows by `merge`."""
 
     blocks: dict[str, set[int]] = field(default_factory=dict)
     """Block numbers by form; no empty set."""
 
     def add(self, form: str, number: int) -> None:
-        """Note a block."""
+        """Add a block."""
         self.blocks.setdefault(form, set()).add(number)
 
     def merge(self, other: "FoundBlocks") -> None:
-        """Note what another search found."""
+        """Add the blocks of another search."""
         for form, numbers in other.blocks.items():
             self.blocks.setdefault(form, set()).update(numbers)
 
     @property
     def count(self) -> int:
-        """Distinct blocks, whatever their form: milliseconds of sound that could be heard again.
+        """Number of distinct blocks in any format; each is 1 ms of audio.
 
-        A piece of encoded sound counts as a block.
+        A piece of encoded audio counts as a block.
         """
         return len(set().union(*self.blocks.values()))
 
@@ -85,22 +85,22 @@ class FoundBlocks:
 
 
 class Watermark:
-    """One signal, and how to find it. Nobody who has not the seed can expect it."""
+    """Watermark signal and its search."""
 
     def __init__(self, seed: int) -> None:
         """Choose the mark.
 
         Args:
-            seed: another one gives another mark.
+            seed: determines the mark and the noise.
         """
-        chance = random.Random(seed)  # noqa: S311 - nothing is kept secret with it
+        generator = random.Random(seed)  # noqa: S311 - nothing is kept secret with it
         loud = [*range(-_LOUDEST, -_LOUDEST // 4), *range(_LOUDEST // 4, _LOUDEST)]
-        self._mark = np.array(chance.sample(loud, _MARK_SAMPLES), np.int16)
+        self._mark = np.array(generator.sample(loud, _MARK_SAMPLES), np.int16)
         self._pieces: list[bytes] = []
         self._noise = np.random.default_rng(seed)
         self._patterns: Final = {form: mark.tobytes() for form, mark in _forms(self._mark).items()}
         numbers = range(MOST_BLOCKS)
-        # From the bytes of a number's form to the number: exact, whatever the form.
+        # Maps the bytes of a number in each format to the number.
         self._numbers: Final = {
             form: dict(zip(values.view(f"V{values.itemsize}").tolist(), numbers, strict=True))
             for form, values in _forms(np.arange(MOST_BLOCKS, dtype=np.int16)).items()
@@ -117,7 +117,7 @@ class Watermark:
             int16, shape (16 * (end_block - first_block),).
         """
         if not 0 <= first_block <= end_block <= MOST_BLOCKS:
-            raise ValueError("there are no such blocks")
+            raise ValueError(f"blocks {first_block} to {end_block} are out of range")
         shape = (end_block - first_block, BLOCK_SAMPLES)
         blocks = self._noise.integers(-_LOUDEST, _LOUDEST, shape).astype(np.int16)
         blocks[:, :_MARK_SAMPLES] = self._mark
@@ -125,14 +125,18 @@ class Watermark:
         return blocks.ravel()
 
     def expect(self, encoded: bytes) -> None:
-        """Look for pieces of these bytes from now on, too: the signal as an encoder wrote it."""
+        """Also search for pieces of these bytes from now on.
+
+        Args:
+            encoded: part of the signal as an encoder wrote it.
+        """
         step = max(_PIECE_BYTES, len(encoded) // _PIECES)
         pieces = (encoded[at : at + _PIECE_BYTES] for at in range(step // 2, len(encoded), step))
-        # What repeats itself, as silence does, may stand anywhere by chance.
+        # Repetitive pieces, as of silence, could match by chance.
         self._pieces = [piece for piece in pieces if len(set(piece)) > _PIECE_BYTES // 2]
 
     def find(self, data: bytes) -> FoundBlocks:
-        """Return the blocks whose mark and number stand in ``data`` at any byte."""
+        """Return the blocks in ``data``, at any byte offset."""
         found = FoundBlocks()
         for number, piece in enumerate(self._pieces, MOST_BLOCKS):
             if piece in data:

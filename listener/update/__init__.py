@@ -1,1 +1,1 @@
-"""The verb ``update``: from a signed release file to a version that has proved itself."""
+"""Installation of signed releases, with a trial and an automatic rollback."""

@@ -1,4 +1,4 @@
-"""Does it hear? Asked of the services, of hear's own counters, and of a recording."""
+"""Health of a version: restart of its services, hear's counters, and scores of a recording."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from listener.errors import EarmarkError, Unavailable
 
 SERVICES: Final = ("earmark-hear.service", "earmark-send.service", "earmark-archive.service")
 SCORED_SAMPLES: Final = SAMPLE_RATE_HZ
-"""So much sound through the detector, counted by hear after its start, is a version that scores."""
+"""Samples that hear has to count after its start for its version to be healthy: one second."""
 RESTART_S: Final = 150.0
 _SLACK_S: Final = 2.0
 _RECORDING_S: Final = 120.0
@@ -25,32 +25,33 @@ _MUTED: Final = ("hardware", "software")
 
 
 class Health(Enum):
-    """What hear does."""
+    """State of hear; the value is a text for people."""
 
-    SCORING = "it scores what it hears"
+    SCORING = "it scores audio"
     MUTED = "it runs, and is muted"
-    SILENT = "it does not hear"
+    SILENT = "it does not score audio"
 
 
 class Services(Protocol):
-    """What restarts the program's processes."""
+    """Services of the program."""
 
     def restart(self) -> None:
-        """Let those that run begin anew, with what ``current`` points to.
+        """Restart the running services with the version that ``current`` points to.
 
         Raises:
-            EarmarkError: one did not come up.
+            EarmarkError: a service did not start.
         """
 
 
 class Systemd:
-    """The real ones."""
+    """Services run by systemd."""
 
     def restart(self) -> None:
-        """Let those that run begin anew.
+        """Restart the running services.
 
         Raises:
-            EarmarkError: one did not come up.
+            EarmarkError: a service did not start.
+            Unavailable: there is no systemctl.
         """
         try:
             subprocess.run(  # noqa: S603 - nothing of it comes from outside
@@ -60,9 +61,13 @@ class Systemd:
                 capture_output=True,
             )
         except FileNotFoundError as error:
-            raise Unavailable("there is no systemctl here", "updates need systemd") from error
+            raise Unavailable(
+                "there is no systemctl here", "run updates on a machine with systemd"
+            ) from error
         except subprocess.SubprocessError as error:
-            raise EarmarkError("the services did not restart") from error
+            raise EarmarkError(
+                "the services did not restart", "see journalctl -u earmark-hear"
+            ) from error
 
 
 class _Counters(msgspec.Struct, frozen=True):
@@ -70,7 +75,7 @@ class _Counters(msgspec.Struct, frozen=True):
 
 
 class _MonitorLine(msgspec.Struct, frozen=True):
-    """Of what ``earmark monitor --json`` prints, the part that every version keeps."""
+    """Fields of ``earmark monitor --json`` that are the same in every version."""
 
     hearing: bool = False
     mute: str = "open"
@@ -78,12 +83,15 @@ class _MonitorLine(msgspec.Struct, frozen=True):
 
 
 def watch_health(program: Path, options: Sequence[str], longest_s: float) -> Health:
-    """Look at hear until it scores, or is muted, or time is up.
+    """Watch hear until it scores audio, or is muted, or the timeout.
 
     Args:
-        program: the command line of the version that runs.
-        options: of it, such as ``--home``.
-        longest_s: seconds.
+        program: the program `earmark` of the running version.
+        options: for it, such as ``--home``.
+        longest_s: timeout in seconds.
+
+    Raises:
+        EarmarkError: the program does not run.
     """
     first: int | None = None
     for text in _lines([str(program), "monitor", "--json", *options], longest_s):
@@ -106,7 +114,12 @@ def watch_health(program: Path, options: Sequence[str], longest_s: float) -> Hea
 
 
 def score_recording(program: Path, recording: Path, options: Sequence[str]) -> None:
-    """Let a version score a recording, without a microphone.
+    """Check that a version can score a recording.
+
+    Args:
+        program: the program `earmark` of the version.
+        recording: audio file.
+        options: for the program.
 
     Raises:
         EarmarkError: it cannot.
@@ -121,14 +134,14 @@ def score_recording(program: Path, recording: Path, options: Sequence[str]) -> N
     except (OSError, subprocess.SubprocessError) as error:
         raise EarmarkError("the new version cannot score a recording") from error
     if b'"scores"' not in done.stdout:
-        raise EarmarkError("the new version gives a recording no score")
+        raise EarmarkError("the new version printed no scores for a recording")
 
 
 def version_of(program: Path) -> str:
-    """Return what a program says of its version.
+    """Return the version that a program reports.
 
     Raises:
-        EarmarkError: it does not run.
+        EarmarkError: the program does not run.
     """
     try:
         done = subprocess.run(  # noqa: S603 - of a release that was signed
@@ -140,7 +153,7 @@ def version_of(program: Path) -> str:
 
 
 def _lines(command: Sequence[str], longest_s: float) -> Iterator[bytes]:
-    """Yield what a program prints until time is up, and start it again where it ends."""
+    """Yield the lines that a program prints until a timeout, restarting it when it ends."""
     until_s = time.monotonic() + longest_s
     while time.monotonic() < until_s:
         with _running(command) as out, selectors.DefaultSelector() as selector:

@@ -1,11 +1,12 @@
-"""From one version to another, each step written down before it is taken.
+"""Installation of a release as a state machine; each step is recorded before it is taken.
 
 ::
 
     staging ─► switching ─► trial ─► (stayed)          or  ─► returning ─► (returned)
 
-Cut off while staging, nothing has changed, and what was unpacked is removed. Cut off later, the
-version before is put back: what has not proved itself must not be what is left after a power cut.
+If it is interrupted while staging, nothing has changed, and the unpacked files are removed. Later,
+the previous version is restored: a version that has not passed its trial must not remain after a
+power cut.
 """
 
 import contextlib
@@ -29,20 +30,21 @@ from listener.update.health import Health, Services
 from listener.update.versions import MADE, Versions
 
 BEFORE_S: Final = 20.0
-"""So long it is looked whether hear hears before the update."""
+"""Seconds for which hear is watched before the switch."""
 _MAKE_S: Final = 1800.0
+_INTERRUPTED: Final = "it was interrupted"
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How a version is tried.
+    """Parameters of the trial of a version.
 
     Args:
-        services: restart the program.
-        options: of ``earmark monitor``, such as ``--home``.
-        recording: sound that every version must be able to score.
-        longest_s: hear must score within so many seconds.
-        say: told of each step, in words for people.
+        services: restarted with the new version.
+        options: for ``earmark monitor``, such as ``--home``.
+        recording: audio that every version has to score.
+        longest_s: seconds within which hear has to score audio.
+        say: called with a message at each step.
     """
 
     services: Services
@@ -60,63 +62,79 @@ def install(
     *,
     allow_downgrade: bool = False,
 ) -> UpdateState:
-    """Install a release and try it; put the version before back where it does not hear.
+    """Install a release and try it; restore the previous version if the trial fails.
+
+    Args:
+        path: of the release file.
+        trusted: the release keys.
+        versions: the folder of versions.
+        trial: parameters of the trial.
+        allow_downgrade: also install a version that is older than one that ran.
 
     Returns:
-        What is noted in the end; ``failed`` where the version before is back.
+        The final state; ``failed`` is set if the previous version was restored.
 
     Raises:
-        EarmarkError: it was refused before anything changed.
+        EarmarkError: the release is refused; nothing has changed.
     """
     current = versions.current()
     manifest = package.unpack_release(path, trusted)
     package.check_allowed(manifest, versions, allow_downgrade=allow_downgrade)
-    trial.say(f"{manifest.version} is signed and whole")
+    trial.say(f"{manifest.version} is complete, and its signature is valid")
     versions.write_guard(current)
     noted = versions.write(versions.read().begin(manifest.version, current, manifest.summary))
     try:
         _stage(path, trusted, manifest, versions)
         program = versions.program(manifest.version)
         if (reported := health.version_of(program)) != manifest.version:
-            raise EarmarkError(f"this release calls itself {reported} when it runs")  # noqa: TRY301 - undone below
+            raise EarmarkError(  # noqa: TRY301 - undone below
+                f"version mismatch: the manifest says {manifest.version}, the program reports"
+                f" {reported}"
+            )
         health.score_recording(program, trial.recording, trial.options)
     except BaseException as error:
         versions.clear_staged()
         versions.remove(manifest.version)
         _end(versions, noted.roll_back(_reason(error)))
         raise
-    trial.say(f"{manifest.version} is beside {current}, and scores a recording")
+    trial.say(f"{manifest.version} is installed beside {current}, and scores a recording")
     return _try(versions, trial, noted, manifest.version, current)
 
 
 def roll_back(versions: Versions, trial: Trial) -> UpdateState:
-    """Go back to the version before the last update, and look whether it hears.
+    """Switch to the version before the last update, and try it.
+
+    Returns:
+        The final state, as of `install`.
 
     Raises:
-        EarmarkError: there is none.
+        EarmarkError: there is no such version.
     """
     noted = versions.read()
     current = versions.current()
     previous = noted.previous
     if previous is None or previous == current or not versions.is_installed(previous):
-        raise EarmarkError("there is no version to go back to", "an update keeps one, the last")
+        raise EarmarkError(
+            "there is no version to go back to",
+            "install one: earmark update install FILE --allow-downgrade",
+        )
     versions.write_guard(current)
     began = versions.write(noted.begin(previous, current, "").advance("switching"))
     return _try(versions, trial, began, previous, current)
 
 
 def recover(versions: Versions, services: Services | None) -> str | None:
-    """End an update that was cut off.
+    """End an interrupted update by restoring the previous version.
 
     Args:
-        versions: the folder.
-        services: restarted where ``current`` changed; None where nothing runs yet.
+        versions: the folder of versions.
+        services: restarted if ``current`` changed; None while they do not run yet.
 
     Returns:
-        What was done, in words, or None where there was nothing to do.
+        A message of what was done, or None if no update was interrupted.
 
     Raises:
-        ConfigError: the journal is damaged.
+        ConfigError: the recorded state is damaged.
     """
     noted = versions.read()
     target, previous = noted.target, noted.previous
@@ -130,10 +148,10 @@ def recover(versions: Versions, services: Services | None) -> str | None:
             services.restart()
     if noted.phase == "staging" or version_key(target) > version_key(previous):
         versions.remove(target)
-    _end(versions, noted.roll_back("it was cut off"))
+    _end(versions, noted.roll_back(_INTERRUPTED))
     if noted.phase == "staging":
-        return f"{target} was not unpacked yet; {previous} runs on"
-    return f"{target} had not proved itself; {previous} is back"
+        return f"{target} was not unpacked completely; {previous} still runs"
+    return f"{target} had not passed its trial; {previous} was restored"
 
 
 def _stage(
@@ -141,9 +159,9 @@ def _stage(
 ) -> None:
     versions.clear_staged()
     versions.remove(manifest.version)
-    # Read once more, into a folder of ours: the file may have been changed since it was judged.
+    # Read again, into a private folder: the file may have changed since it was verified.
     if package.unpack_release(path, trusted, versions.staged) != manifest:
-        raise EarmarkError("the release was changed while it was read")
+        raise EarmarkError("the release file changed while it was read")
     target = versions.folder / manifest.version
     try:
         subprocess.run(  # noqa: S603 - of a release that was signed
@@ -154,17 +172,17 @@ def _stage(
             cwd=versions.folder,
         )
     except subprocess.CalledProcessError as error:
-        said = error.stderr.decode("utf-8", "replace").strip().splitlines()
+        lines = error.stderr.decode("utf-8", "replace").strip().splitlines()
         raise EarmarkError(
-            "the environment of this release cannot be made", said[-1] if said else ""
+            "the environment of this release could not be made", lines[-1] if lines else ""
         ) from error
     except (OSError, subprocess.SubprocessError) as error:
-        raise Unavailable("the environment of this release cannot be made") from error
+        raise Unavailable("the environment of this release could not be made") from error
     if not versions.is_installed(manifest.version):
-        raise EarmarkError("the environment of this release is not whole")
+        raise EarmarkError("the environment of this release is incomplete")
     (target / MADE).write_text(f"{manifest.version}\n", "utf-8")
     versions.clear_staged()
-    os.sync()  # all of it, before anything points to it
+    os.sync()  # before a link points to it
 
 
 def _try(
@@ -176,7 +194,7 @@ def _try(
             versions.write(noted.advance("switching"))
             versions.switch_to(target)
             noted = versions.write(noted.advance("trial"))
-            trial.say(f"{target} is in its place; hear has {trial.longest_s:g} s to score")
+            trial.say(f"{target} is the current version; hear has {trial.longest_s:g} s to score")
             _require_healthy(versions, trial, target, before)
         except (EarmarkError, KeyboardInterrupt) as error:
             return _restore_previous(versions, trial, noted, previous, _reason(error))
@@ -189,21 +207,21 @@ def _try(
 def _require_healthy(versions: Versions, trial: Trial, target: str, before: Health) -> None:
     trial.services.restart()
     if before is Health.SILENT:
-        trial.say("hear did not hear before, so nothing but the recording was tried")
+        trial.say("hear did not score before the update, so only the recording was tried")
         return
-    found = health.watch_health(versions.program(target), trial.options, trial.longest_s)
-    if found is Health.SILENT:
+    after = health.watch_health(versions.program(target), trial.options, trial.longest_s)
+    if after is Health.SILENT:
         raise EarmarkError(f"hear did not score within {trial.longest_s:g} s")
-    trial.say(f"hear is of {target} now: {found.value}")
+    trial.say(f"hear runs {target}: {after.value}")
 
 
 def _restore_previous(
     versions: Versions, trial: Trial, noted: UpdateState, previous: str, reason: str
 ) -> UpdateState:
-    trial.say(f"{reason}; {previous} is put back")
+    trial.say(f"{reason}; {previous} is being restored")
     versions.write(noted.advance("returning"))
     versions.switch_to(previous)
-    with contextlib.suppress(EarmarkError):  # said by the next line, whatever restarts say
+    with contextlib.suppress(EarmarkError):  # the failure of the trial is reported, not this one
         trial.services.restart()
     if noted.target is not None and version_key(noted.target) > version_key(previous):
         versions.remove(noted.target)
@@ -217,14 +235,14 @@ def _end(versions: Versions, noted: UpdateState) -> UpdateState:
 
 
 def _reason(error: BaseException) -> str:
-    return str(error) if isinstance(error, EarmarkError) else "it was cut off"
+    return str(error) if isinstance(error, EarmarkError) else _INTERRUPTED
 
 
 @contextlib.contextmanager
 def _interrupt_on_signals() -> Iterator[None]:
-    """Let a terminal that is closed, or a polite stop, put the version before back.
+    """Turn SIGHUP and SIGTERM into KeyboardInterrupt while the block runs.
 
-    A trial that nobody ends would leave a version that has not proved itself.
+    Otherwise a closed terminal would leave a version that has not passed its trial.
     """
 
     def stop(_number: int, _frame: object) -> None:

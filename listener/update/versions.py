@@ -1,6 +1,6 @@
-"""The folder of versions: which one runs, what is noted, and what may go.
+"""Folder of installed versions: the current one, the state of an update, and removal.
 
-Everything that counts is one rename of a link or a file, and on the disk when the call returns.
+Every change is one atomic rename of a link or a file, and durable when the call returns.
 """
 
 import contextlib
@@ -19,20 +19,20 @@ from listener.storage.atomic import PUBLIC_MODE, sync_folder, write_atomic
 
 CURRENT: Final = "current"
 GUARD: Final = "guard"
-"""Points to the version that began an update, and is there only while one is under way."""
+"""Link to the version that began an update; exists only during an update."""
 MADE: Final = ".release"
-"""In a version that an update made: what the package manager made is not ours to remove."""
+"""Marker in a version that an update installed; versions of the package manager have none."""
 STAGED: Final = ".staged"
 
 
 class Versions:
-    """The versions in one folder. Making the object touches nothing.
+    """Versions in one folder. The constructor touches no file.
 
     Args:
         folder: such as ``/opt/earmark``.
 
     Raises:
-        Unavailable: from every method, when the disk is full, missing or not ours to use.
+        Unavailable: from every method, when the folder is missing, full or may not be used.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,33 +41,33 @@ class Versions:
         self._journal: Final = folder / state.FILE
 
     def current(self) -> str:
-        """Return the version that runs.
+        """Return the current version.
 
         Raises:
-            ConfigError: ``current`` is missing, or points to no version.
+            ConfigError: ``current`` is missing, or does not point to a version.
         """
         version = self._link(CURRENT)
         if version is None or not is_version(version):
             raise ConfigError(
-                f"{self.folder / CURRENT} points to no version",
-                "the Debian package makes it: is earmark installed? --folder names another place",
+                f"{self.folder / CURRENT} does not point to a version",
+                "install the Debian package earmark, or pass --folder",
             )
         return version
 
     def is_installed(self, version: str) -> bool:
-        """Say whether a version is here, whole."""
+        """Return whether a version is installed completely."""
         return (self.folder / version / ".complete").is_file()
 
     def program(self, version: str) -> Path:
-        """Return the command line of a version."""
+        """Return the path of a version's program `earmark`."""
         return self.folder / version / "bin" / "earmark"
 
     def switch_to(self, version: str) -> None:
-        """Let ``current`` point to a version: before or after, never to nothing."""
+        """Point ``current`` to a version, atomically."""
         self._put_link(CURRENT, version)
 
     def write_guard(self, version: str | None) -> None:
-        """Note who began an update, or that none is under way."""
+        """Record the version that began an update; None removes the record."""
         if version is not None:
             self._put_link(GUARD, version)
             return
@@ -76,7 +76,7 @@ class Versions:
             sync_folder(self.folder)
 
     def read(self) -> UpdateState:
-        """Return what is noted.
+        """Return the recorded state.
 
         Raises:
             ConfigError: it is damaged.
@@ -89,21 +89,21 @@ class Versions:
         return state.parse(data, str(self._journal))
 
     def write(self, noted: UpdateState) -> UpdateState:
-        """Note something, and return it."""
+        """Record a state, and return it."""
         write_atomic(self._journal, state.render(noted), PUBLIC_MODE)
         return noted
 
     def remove(self, version: str) -> None:
-        """Remove a version that an update made; never the one that runs."""
+        """Remove a version, unless it is the current one."""
         if is_version(version) and version != self._link(CURRENT):
             _remove(self.folder / version)
 
     def clear_staged(self) -> None:
-        """Remove what was unpacked."""
+        """Remove unpacked files."""
         _remove(self.staged)
 
     def prune(self, keep: set[str]) -> None:
-        """Remove the versions that updates made, but these and the one that runs."""
+        """Remove the versions that updates installed, except these and the current one."""
         with _available(self.folder):
             names = sorted(path.name for path in self.folder.iterdir() if path.is_dir())
         for name in names:
@@ -112,10 +112,10 @@ class Versions:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep every other update out until the block ends.
+        """Hold the lock of updates until the block ends.
 
         Raises:
-            EarmarkError: another one is at work.
+            EarmarkError: another update holds it.
         """
         with _available(self.folder):
             file = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -123,7 +123,9 @@ class Versions:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise EarmarkError("another earmark update is at work") from error
+                raise EarmarkError(
+                    "another earmark update is running", "wait until it has ended"
+                ) from error
             yield
         finally:
             os.close(file)
@@ -147,7 +149,7 @@ class Versions:
 
 def _remove(path: Path) -> None:
     with _available(path), contextlib.suppress(FileNotFoundError):
-        # First what says that it is whole, so that half of it never passes for one.
+        # The marker of completeness first, so that a partly removed version is not taken for one.
         (path / ".complete").unlink(missing_ok=True)
         shutil.rmtree(path)
 
@@ -158,5 +160,5 @@ def _available(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Unavailable(
-            f"cannot use {path}: {error.strerror}", "updates are root's: sudo earmark update …"
+            f"cannot use {path}: {error.strerror}", "run as root: sudo earmark update …"
         ) from error

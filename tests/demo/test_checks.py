@@ -15,25 +15,25 @@ STAGE = scene.load_scene()
 
 def events(**total: float) -> list[Event]:
     """What a hear that does everything right says."""
-    said: list[Event] = [{"event": "started"}]
+    changed: list[Event] = [{"event": "started"}]
     for cue in STAGE.wakes:
-        said.append({"event": "wake", "time_s": cue.from_s + 0.6, "word": "alexa", "score": 0.9})
-        said.append({"event": "sealed", "time_s": cue.from_s, "length_s": 3.0, "owner": "ada"})
-    said += [{"event": "near_miss", "time_s": cue.to_s} for cue in STAGE.near_misses]
+        changed.append({"event": "wake", "time_s": cue.from_s + 0.6, "word": "alexa", "score": 0.9})
+        changed.append({"event": "sealed", "time_s": cue.from_s, "length_s": 3.0, "owner": "ada"})
+    changed += [{"event": "near_miss", "time_s": cue.to_s} for cue in STAGE.near_misses]
     heard_s = STAGE.length_s - STAGE.muted_s
     ended = {"heard_s": heard_s, "discarded_s": heard_s - 6.0, "sealed_s": 6.0}
-    return [*said, {"event": "ended", "muted_s": STAGE.muted_s} | ended | total]
+    return [*changed, {"event": "ended", "muted_s": STAGE.muted_s} | ended | total]
 
 
-def broken(said: list[Event]) -> str:
+def failed_claims(changed: list[Event]) -> str:
     checked = ClaimChecks()
-    checks.check_hearing(checked, STAGE, said, "ada")
-    with pytest.raises(EarmarkError, match="this was not shown") as caught:
+    checks.check_hearing(checked, STAGE, changed, "ada")
+    with pytest.raises(EarmarkError, match="the demo did not show that") as caught:
         checked.raise_on_failure()
     return str(caught.value)
 
 
-def test_a_good_run_holds() -> None:
+def test_successful_run_passes() -> None:
     checked = ClaimChecks()
 
     checks.check_hearing(checked, STAGE, events(), "ada")
@@ -41,41 +41,41 @@ def test_a_good_run_holds() -> None:
     checked.raise_on_failure()
 
 
-def test_every_broken_claim_is_named() -> None:
+def test_every_failed_claim_is_named() -> None:
     checked = ClaimChecks()
     checked.check("one", when=False)
     checked.check("two", when=True)
     checked.check("three", when=False)
 
-    with pytest.raises(EarmarkError, match="this was not shown: one; three"):
+    with pytest.raises(EarmarkError, match="the demo did not show that: one; three"):
         checked.raise_on_failure()
 
 
 @pytest.mark.parametrize("kind", ["wake", "near_miss", "sealed", "ended"])
-def test_something_that_did_not_happen_is_missed(kind: str) -> None:
-    said = events()
-    said.remove(next(event for event in said if event["event"] == kind))
+def test_missing_event_is_reported(kind: str) -> None:
+    changed = events()
+    changed.remove(next(event for event in changed if event["event"] == kind))
 
-    assert broken(said)
+    assert failed_claims(changed)
 
 
-def test_a_false_wake_is_noticed() -> None:
+def test_false_wake_is_reported() -> None:
     extra = {"event": "wake", "time_s": STAGE.near_misses[0].to_s, "word": "alexa", "score": 0.6}
 
-    assert "nothing else did" in broken([*events(), extra])
+    assert "nothing else did" in failed_claims([*events(), extra])
 
 
-def test_a_wake_in_the_muted_stretch_is_noticed() -> None:
+def test_wake_while_muted_is_reported() -> None:
     extra = {"event": "wake", "time_s": STAGE.muted_words[0].to_s, "word": "alexa", "score": 0.9}
 
-    assert "while muted" in broken([*events(), extra])
+    assert "while muted" in failed_claims([*events(), extra])
 
 
-def test_a_clip_of_somebody_else_is_noticed() -> None:
-    said = events()
-    next(event for event in said if event["event"] == "sealed")["owner"] = "bo"
+def test_clip_of_another_owner_is_reported() -> None:
+    changed = events()
+    next(event for event in changed if event["event"] == "sealed")["owner"] = "bo"
 
-    assert "one owner" in broken(said)
+    assert "one owner" in failed_claims(changed)
 
 
 @pytest.mark.parametrize(
@@ -83,26 +83,26 @@ def test_a_clip_of_somebody_else_is_noticed() -> None:
     [
         ({"muted_s": 0.0}, "while muted"),
         ({"heard_s": 1.0}, "every second"),
-        ({"discarded_s": 1.0}, "thrown away or sealed"),
+        ({"discarded_s": 1.0}, "discarded or sealed"),
     ],
 )
-def test_sums_that_do_not_add_up_are_noticed(total: dict[str, float], claim: str) -> None:
-    assert claim in broken(events(**total))
+def test_inconsistent_totals_are_reported(total: dict[str, float], claim: str) -> None:
+    assert claim in failed_claims(events(**total))
 
 
 @pytest.mark.parametrize("name", ["a.flac", "a.wav", "a.ogg"])
-def test_sound_in_the_clear_is_found(name: str, tmp_path: Path) -> None:
+def test_unencrypted_audio_is_found(name: str, tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     soundfile.write(tmp_path / "deep" / name, [0.0] * 160, 16_000)
     checked = ClaimChecks()
 
     checks.check_disk(checked, tmp_path)
 
-    with pytest.raises(EarmarkError, match="no sound lies in the clear"):
+    with pytest.raises(EarmarkError, match="no file holds unencrypted audio"):
         checked.raise_on_failure()
 
 
-def test_a_disk_without_sound_is_clear(tmp_path: Path) -> None:
+def test_files_without_audio_pass(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"fLaC, says the text")
     checked = ClaimChecks()
 
@@ -122,10 +122,13 @@ SEALED = CapturedMessage("earmark/v1/clips/ada/kitchen/1", b"EARMARK/1\n...")
         ([SEALED, CapturedMessage("earmark/v1/clips/ada/kitchen/2", b"fLaC")], "was sealed"),
         ([SEALED, CapturedMessage("a", b"EARMARK/1\nfLaC\0\0\0\x22")], "was sealed"),
         ([SEALED, CapturedMessage("earmark/v1/status/kitchen", b"\0" * 3000)], "small"),
-        ([SEALED, CapturedMessage("earmark/v1/event/kitchen", b'{"owner":"ada"}')], "named nobody"),
+        (
+            [SEALED, CapturedMessage("earmark/v1/event/kitchen", b'{"owner":"ada"}')],
+            "named no owner",
+        ),
     ],
 )
-def test_what_the_broker_carries_is_judged(passed: list[CapturedMessage], claim: str) -> None:
+def test_messages_on_the_broker_are_checked(passed: list[CapturedMessage], claim: str) -> None:
     checked = ClaimChecks()
 
     checks.check_wire(checked, passed, 1, ["ada", "bo"])
@@ -138,7 +141,7 @@ def test_what_the_broker_carries_is_judged(passed: list[CapturedMessage], claim:
 
 
 @pytest.mark.parametrize("shift_s", [0.0, 0.08])
-def test_an_opened_clip_is_compared_with_the_scene(shift_s: float, tmp_path: Path) -> None:
+def test_opened_clip_is_compared_with_the_scene(shift_s: float, tmp_path: Path) -> None:
     samples, rate_hz = soundfile.read(STAGE.file, dtype="int16")
     soundfile.write(tmp_path / "clip.flac", samples[16_000:32_000], rate_hz)
     event = {"event": "sealed", "time_s": 1.0 + shift_s, "length_s": 1.0, "clip": "clip"}
@@ -147,13 +150,13 @@ def test_an_opened_clip_is_compared_with_the_scene(shift_s: float, tmp_path: Pat
     checks.check_sound(checked, STAGE, [event], [tmp_path / "clip.flac"])
 
     if shift_s:
-        with pytest.raises(EarmarkError, match="what is opened is what was said"):
+        with pytest.raises(EarmarkError, match="the opened clips equal the recording"):
             checked.raise_on_failure()
     else:
         checked.raise_on_failure()
 
 
-def test_a_relabelled_copy_differs_in_its_label_alone() -> None:
+def test_relabelled_copy_differs_only_in_its_header() -> None:
     header = {"clip": "x", "okey": "k", "owner": "ada"}
     line = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     envelope = b"\n".join([b"EARMARK/1", line, b"{}", b"signature", b"cipher\ntext"])

@@ -21,21 +21,24 @@ STAGE = scene.load_scene()
             {"event": "sealed", "time_s": 1.0, "length_s": 3.25, "owner": "ada", "bytes": 70830},
             "0:04  sealed     3.2 s to ada's key, 70,830 bytes",
         ),
-        ({"event": "muted", "time_s": 33.6}, "0:33  muted      microphone shut, memory wiped"),
+        (
+            {"event": "muted", "time_s": 33.6},
+            "0:33  muted      microphone closed, audio in memory overwritten",
+        ),
         (
             {"event": "unmuted", "time_s": 42.0, "muted_s": 8.4},
-            "0:42  open       8.4 s, and the word in it, were heard by nobody",
+            "0:42  unmuted    after 8.4 s; the wake word meanwhile was not detected",
         ),
         ({"event": "not_kept", "time_s": 2.0, "reason": "gap"}, "0:02  not kept   gap"),
         ({"event": "started"}, ""),
     ],
 )
-def test_what_hear_says_becomes_a_line(event: dict[str, object], shown: str) -> None:
+def test_event_is_formatted_as_a_line(event: dict[str, object], shown: str) -> None:
     assert output.format_event(event) == shown
     assert len(shown) <= output.WIDTH - 9
 
 
-def test_a_moment_says_who_talks() -> None:
+def test_moment_shows_the_phrase() -> None:
     said = STAGE.said[0]
 
     shown = output.describe_moment(STAGE, said.from_s)
@@ -43,15 +46,15 @@ def test_a_moment_says_who_talks() -> None:
     assert shown == f"0:01 of 0:59  {said.who}: {said.text}"
 
 
-def test_a_moment_says_that_nobody_hears() -> None:
+def test_moment_shows_mute() -> None:
     assert "(muted)" in output.describe_moment(STAGE, STAGE.muted_words[0].from_s)
 
 
-def test_after_the_end_the_clock_stands() -> None:
+def test_clock_stops_at_the_end_of_the_scene() -> None:
     assert output.describe_moment(STAGE, 1000.0).startswith("0:59 of 0:59")
 
 
-def test_without_a_terminal_nothing_moves(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_progress_line_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     page = Transcript()
 
     page.moving("on the way")
@@ -61,7 +64,7 @@ def test_without_a_terminal_nothing_moves(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == "hear     something\n"
 
 
-def test_on_a_terminal_the_moving_line_is_wiped(
+def test_progress_line_is_removed_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
@@ -78,7 +81,7 @@ def test_on_a_terminal_the_moving_line_is_wiped(
     assert shown.endswith("\r\x1b[Khear     something\n")
 
 
-def test_a_dumb_terminal_is_left_alone(
+def test_no_progress_line_on_a_dumb_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "dumb")

@@ -10,7 +10,7 @@ from listener.errors import ConfigError
 SHIPPED = Path(scene.__file__).parent
 
 
-def test_the_scene_is_as_long_as_its_sheet_says() -> None:
+def test_scene_has_the_length_in_its_cue_sheet() -> None:
     stage = scene.load_scene()
 
     found = soundfile.info(stage.file)
@@ -20,7 +20,7 @@ def test_the_scene_is_as_long_as_its_sheet_says() -> None:
     assert stage.file.stat().st_size < 1_500_000
 
 
-def test_the_scene_has_all_that_the_demo_shows() -> None:
+def test_scene_has_every_kind_of_cue() -> None:
     stage = scene.load_scene()
 
     assert len(stage.wakes) == 2
@@ -30,7 +30,7 @@ def test_the_scene_has_all_that_the_demo_shows() -> None:
     assert {said.who for said in stage.said} == {"ada", "bo"}
 
 
-def test_nothing_is_said_across_the_edge_of_the_mute() -> None:
+def test_no_phrase_crosses_the_edge_of_the_mute() -> None:
     stage = scene.load_scene()
 
     for said in stage.said:
@@ -38,7 +38,7 @@ def test_nothing_is_said_across_the_edge_of_the_mute() -> None:
             assert not said.from_s <= edge_s <= said.to_s
 
 
-def test_what_is_said_is_found_by_its_moment() -> None:
+def test_phrase_is_found_by_its_time() -> None:
     stage = scene.load_scene()
     first = stage.said[0]
 
@@ -49,7 +49,7 @@ def test_what_is_said_is_found_by_its_moment() -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "no sound", "not TOML", "no cue", "two"])
-def test_a_damaged_scene_is_one_error(damage: str, tmp_path: Path) -> None:
+def test_damaged_scene_is_one_error(damage: str, tmp_path: Path) -> None:
     sheet = (SHIPPED / "scene.toml").read_text("utf-8")
     damaged = {
         "no sound": sheet,
@@ -66,7 +66,7 @@ def test_a_damaged_scene_is_one_error(damage: str, tmp_path: Path) -> None:
         scene.load_scene(tmp_path)
 
 
-def test_the_sheet_is_the_makers() -> None:
+def test_cue_sheet_equals_that_of_its_generator() -> None:
     (raw,) = tomllib.loads((SHIPPED / "scene.toml").read_text("utf-8"))["recording"]
 
     assert raw["file"] == "scene.flac"

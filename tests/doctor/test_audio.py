@@ -33,7 +33,7 @@ def settings(
     )
 
 
-def test_one_card_and_no_other_is_well(tmp_path: Path) -> None:
+def test_single_card_is_ok(tmp_path: Path) -> None:
     finding = audio.check_cards(machine(tmp_path, MEMS), settings())
 
     assert finding.verdict == "ok"
@@ -41,7 +41,7 @@ def test_one_card_and_no_other_is_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("other", "verdict"), [("refuse", "fail"), ("allow", "warn")])
-def test_a_card_that_the_switch_does_not_cut_is_named(
+def test_card_that_the_switch_does_not_cut_is_named(
     tmp_path: Path, other: Literal["refuse", "allow"], verdict: str
 ) -> None:
     finding = audio.check_cards(machine(tmp_path, MEMS, WEBCAM), settings(other=other))
@@ -52,28 +52,28 @@ def test_a_card_that_the_switch_does_not_cut_is_named(
     assert ("hear does not start" in finding.text) == (other == "refuse")
 
 
-def test_without_a_switch_any_of_several_is_a_warning(tmp_path: Path) -> None:
+def test_several_cards_without_a_switch_warn(tmp_path: Path) -> None:
     finding = audio.check_cards(machine(tmp_path, MEMS, WEBCAM), settings("none"))
 
     assert finding.verdict == "warn"
     assert finding.hint == ""
 
 
-def test_settings_that_name_no_card_of_these_say_so(tmp_path: Path) -> None:
+def test_configured_device_without_a_card_is_reported(tmp_path: Path) -> None:
     finding = audio.check_cards(machine(tmp_path, WEBCAM), settings("none", device="jabra"))
 
     assert finding.verdict == "warn"
     assert "microphone.device" in finding.hint
 
 
-def test_no_card_may_be_what_the_switch_is_for(tmp_path: Path) -> None:
+def test_missing_card_warns_about_a_muted_usb_microphone(tmp_path: Path) -> None:
     finding = audio.check_cards(machine(tmp_path), settings())
 
     assert finding.verdict == "warn"
     assert "USB" in finding.hint
 
 
-def test_the_overlays_card_that_is_not_there_fails(tmp_path: Path) -> None:
+def test_overlay_card_without_a_driver_fails(tmp_path: Path) -> None:
     (tmp_path / "proc" / "device-tree" / "earmark-card").mkdir(parents=True)
 
     finding = audio.check_cards(machine(tmp_path), settings())
@@ -98,14 +98,12 @@ def device(root: Path, name: str, mode: int = 0o600) -> Path:
     return root
 
 
-def test_none_is_none(tmp_path: Path) -> None:
+def test_lamp_none_is_ok(tmp_path: Path) -> None:
     assert audio.check_lamp(tmp_path, LampSettings()).verdict == "ok"
 
 
 @pytest.mark.parametrize(("settings", "name"), [(LED, "gpiochip0"), (ROW, "spidev0.1")])
-def test_a_lamp_whose_device_is_there_is_well(
-    tmp_path: Path, settings: LampSettings, name: str
-) -> None:
+def test_lamp_with_its_device_is_ok(tmp_path: Path, settings: LampSettings, name: str) -> None:
     finding = audio.check_lamp(device(tmp_path, name), settings)
 
     assert finding.verdict == "ok"
@@ -113,18 +111,16 @@ def test_a_lamp_whose_device_is_there_is_well(
 
 
 @pytest.mark.parametrize(
-    ("settings", "hint"), [(LED, "lamp.chip"), (ROW, "dtparam=spi=on in config.txt")]
+    ("settings", "hint"), [(LED, "correct lamp.chip"), (ROW, "add dtparam=spi=on to config.txt")]
 )
-def test_a_lamp_whose_device_is_missing_fails(
-    tmp_path: Path, settings: LampSettings, hint: str
-) -> None:
+def test_lamp_without_its_device_fails(tmp_path: Path, settings: LampSettings, hint: str) -> None:
     finding = audio.check_lamp(tmp_path, settings)
 
     assert (finding.verdict, finding.hint) == ("fail", hint)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may use every device")
-def test_a_device_that_this_user_may_not_use_is_a_warning(tmp_path: Path) -> None:
+def test_lamp_device_without_permission_warns(tmp_path: Path) -> None:
     assert audio.check_lamp(device(tmp_path, "gpiochip0", 0o400), LED).verdict == "warn"
 
 
@@ -135,23 +131,23 @@ def program(*lines: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", "import os, sys\n" + "\n".join(lines)]
 
 
-SAYS = f"print({to_json(FINDING)!r}, flush=True)"
+PRINT = f"print({to_json(FINDING)!r}, flush=True)"
 
 
-def found(*lines: str, prove_mute: bool = False) -> list[Finding]:
+def run_probe(*lines: str, prove_mute: bool = False) -> list[Finding]:
     settings = Config(microphone=MicrophoneSettings(device="kitchen"))
     return list(audio.check_microphone(settings, prove_mute=prove_mute, command=program(*lines)))
 
 
-def test_findings_are_handed_on() -> None:
-    assert found("sys.stdin.read()", SAYS, SAYS) == [FINDING, FINDING]
+def test_findings_of_the_probe_are_yielded() -> None:
+    assert run_probe("sys.stdin.read()", PRINT, PRINT) == [FINDING, FINDING]
 
 
-def test_the_settings_go_in_and_the_question_too() -> None:
-    (finding,) = found(
+def test_probe_receives_configuration_and_options() -> None:
+    (finding,) = run_probe(
         "text = sys.stdin.read()",
         "assert 'kitchen' in text and sys.argv[1:] == ['--prove-mute']",
-        SAYS,
+        PRINT,
         prove_mute=True,
     )
 
@@ -161,20 +157,26 @@ def test_the_settings_go_in_and_the_question_too() -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        ("sys.stdin.read()", SAYS, "os.abort()"),
-        ("sys.stdin.read()", SAYS, "sys.exit(3)"),
-        ("sys.stdin.read()", SAYS, "print('Traceback', flush=True)", "os.read(0, 1)", "os.abort()"),
-        ("sys.stdin.read()", SAYS, "print('x' * 9_999, flush=True)", "os.abort()"),
+        ("sys.stdin.read()", PRINT, "os.abort()"),
+        ("sys.stdin.read()", PRINT, "sys.exit(3)"),
+        (
+            "sys.stdin.read()",
+            PRINT,
+            "print('Traceback', flush=True)",
+            "os.read(0, 1)",
+            "os.abort()",
+        ),
+        ("sys.stdin.read()", PRINT, "print('x' * 9_999, flush=True)", "os.abort()"),
     ],
 )
-def test_a_process_that_breaks_off_is_itself_a_finding(lines: tuple[str, ...]) -> None:
-    first, last = found(*lines)
+def test_failing_probe_is_a_finding(lines: tuple[str, ...]) -> None:
+    first, last = run_probe(*lines)
 
     assert first == FINDING
     assert (last.check, last.verdict) == ("microphone", "fail")
 
 
-def test_a_process_that_ends_before_it_reads_is_one_too() -> None:
-    (finding,) = found("sys.exit(1)")
+def test_probe_that_ends_before_reading_is_a_finding() -> None:
+    (finding,) = run_probe("sys.exit(1)")
 
     assert finding.verdict == "fail"

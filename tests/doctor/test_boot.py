@@ -39,17 +39,17 @@ def inputs(root: Path, *names: str) -> Path:
     return root
 
 
-def test_a_machine_that_is_no_raspberry_pi_has_no_boot_settings(tmp_path: Path) -> None:
+def test_machine_without_config_txt_is_ok(tmp_path: Path) -> None:
     assert boot.check_boot(tmp_path, FITTED).verdict == "ok"
 
 
-def test_the_overlay_is_asked_for_and_there(tmp_path: Path) -> None:
+def test_enabled_overlay_with_its_file_is_ok(tmp_path: Path) -> None:
     finding = boot.check_boot(board(tmp_path, f"dtparam=audio=on\n{OURS}", "earmark-mute"), FITTED)
 
-    assert (finding.verdict, finding.text) == ("ok", "config.txt asks for earmark-mute")
+    assert (finding.verdict, finding.text) == ("ok", "config.txt enables earmark-mute")
 
 
-def test_an_overlay_whose_file_is_missing_fails(tmp_path: Path) -> None:
+def test_enabled_overlay_without_its_file_fails(tmp_path: Path) -> None:
     finding = boot.check_boot(board(tmp_path, OURS), FITTED)
 
     assert finding.verdict == "fail"
@@ -65,14 +65,14 @@ def test_an_overlay_whose_file_is_missing_fails(tmp_path: Path) -> None:
         "[all]\ndtoverlay=gpio-key\n",
     ],
 )
-def test_a_switch_without_its_line_is_a_warning(tmp_path: Path, config: str) -> None:
+def test_switch_without_an_overlay_line_warns(tmp_path: Path, config: str) -> None:
     finding = boot.check_boot(board(tmp_path, config), FITTED)
 
     assert finding.verdict == "warn"
     assert "dtoverlay=earmark-mute" in finding.hint
 
 
-def test_without_a_switch_no_line_is_missed(tmp_path: Path) -> None:
+def test_no_switch_needs_no_overlay_line(tmp_path: Path) -> None:
     assert boot.check_boot(board(tmp_path, ""), NONE).verdict == "ok"
 
 
@@ -86,62 +86,60 @@ def test_damaged_markers_fail(tmp_path: Path, config: str) -> None:
     assert "markers" in finding.text
 
 
-def test_on_debian_what_the_next_kernel_takes_away_fails(tmp_path: Path) -> None:
+def test_line_that_the_next_kernel_removes_fails(tmp_path: Path) -> None:
     finding = boot.check_boot(board(tmp_path, DEBIAN + OURS, "earmark-mute"), FITTED)
 
     assert finding.verdict == "fail"
     assert "/etc/default/raspi-firmware-custom" in finding.hint
 
 
-def test_on_debian_what_stands_in_both_files_lasts(tmp_path: Path) -> None:
+def test_line_in_both_files_is_ok(tmp_path: Path) -> None:
     root = board(tmp_path, DEBIAN + OURS, "earmark-mute")
     kept(root, OURS)
 
     assert boot.check_boot(root, FITTED).verdict == "ok"
 
 
-def test_a_switch_that_the_kernel_reads_is_well(tmp_path: Path) -> None:
+def test_switch_that_the_kernel_reads_is_ok(tmp_path: Path) -> None:
     root = inputs(tree(tmp_path, "earmark-mute"), "Power Button", "earmark-mute")
 
     assert boot.check_overlay(root, FITTED).verdict == "ok"
 
 
-def test_a_switch_that_no_driver_took_fails(tmp_path: Path) -> None:
+def test_switch_without_a_driver_fails(tmp_path: Path) -> None:
     finding = boot.check_overlay(inputs(tree(tmp_path, "earmark-mute"), "Power Button"), FITTED)
 
     assert finding.verdict == "fail"
     assert "gpio_keys" in finding.hint
 
 
-def test_an_input_device_that_only_calls_itself_so_is_a_warning(tmp_path: Path) -> None:
+def test_input_device_not_from_the_overlay_warns(tmp_path: Path) -> None:
     finding = boot.check_overlay(inputs(tree(tmp_path), "earmark-mute"), FITTED)
 
     assert finding.verdict == "warn"
-    assert "no overlay made it" in finding.text
+    assert "not from the overlay" in finding.text
 
 
-def test_a_board_that_was_not_started_anew_is_a_warning(tmp_path: Path) -> None:
+def test_board_that_was_not_restarted_warns(tmp_path: Path) -> None:
     finding = boot.check_overlay(tree(tmp_path), FITTED)
 
     assert finding.verdict == "warn"
-    assert "started anew" in finding.hint
+    assert "restart the board" in finding.hint
 
 
-def test_a_machine_without_a_device_tree_may_have_another_switch(tmp_path: Path) -> None:
+def test_machine_without_a_device_tree_is_ok(tmp_path: Path) -> None:
     finding = boot.check_overlay(tmp_path, MuteSettings(switch="input"))
 
     assert finding.verdict == "ok"
-    assert "the only one that can mute" in finding.text
+    assert "the only input device that can mute" in finding.text
 
 
 @pytest.mark.parametrize("settings", [NONE, MuteSettings(), MuteSettings(switch="gpio", line=27)])
-def test_where_the_settings_want_no_input_no_overlay_is_needed(
-    tmp_path: Path, settings: MuteSettings
-) -> None:
+def test_other_switches_need_no_overlay(tmp_path: Path, settings: MuteSettings) -> None:
     assert boot.check_overlay(tree(tmp_path), settings).verdict == "ok"
 
 
-def test_a_switch_that_the_settings_do_not_know_is_a_warning(tmp_path: Path) -> None:
+def test_switch_missing_from_the_configuration_warns(tmp_path: Path) -> None:
     finding = boot.check_overlay(tree(tmp_path, "earmark-mute"), NONE)
 
     assert finding.verdict == "warn"

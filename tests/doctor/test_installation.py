@@ -24,7 +24,7 @@ class Household(Protocol):
     home: Home
 
 
-def found(settings: Config) -> dict[str, Finding]:
+def run_checks(settings: Config) -> dict[str, Finding]:
     return {finding.check: finding for finding in installation.check_installation(settings)}
 
 
@@ -32,8 +32,8 @@ def settings_of(home: Path, keeper: str | None = "ada") -> Config:
     return Config(home=str(home), attribution=AttributionSettings(keeper=keeper))
 
 
-def test_an_empty_home_lacks_a_keeper_alone_and_is_left_empty(home: Path) -> None:
-    checks = found(settings_of(home, None))
+def test_empty_home_lacks_only_a_keeper_and_stays_empty(home: Path) -> None:
+    checks = run_checks(settings_of(home, None))
 
     assert {name: each.verdict for name, each in checks.items()} == {
         "keeper": "fail",
@@ -45,43 +45,43 @@ def test_an_empty_home_lacks_a_keeper_alone_and_is_left_empty(home: Path) -> Non
     assert list(home.iterdir()) == []
 
 
-def test_a_home_that_is_not_there_yet_is_not_made(home: Path) -> None:
-    checks = found(settings_of(home / "later"))
+def test_missing_home_is_not_created(home: Path) -> None:
+    checks = run_checks(settings_of(home / "later"))
 
     assert checks["spool"].verdict == "ok"
     assert not (home / "later").exists()
 
 
-def test_a_household_in_order_is_in_order(household: Household) -> None:
-    checks = found(settings_of(household.home.path))
+def test_complete_household_is_ok(household: Household) -> None:
+    checks = run_checks(settings_of(household.home.path))
 
     assert {each.verdict for each in checks.values()} == {"ok"}
     assert "ada" in checks["keeper"].text
 
 
-def test_a_keeper_whom_nobody_knows_fails(household: Household) -> None:
-    assert found(settings_of(household.home.path, "eve"))["keeper"].verdict == "fail"
+def test_unknown_keeper_fails(household: Household) -> None:
+    assert run_checks(settings_of(household.home.path, "eve"))["keeper"].verdict == "fail"
 
 
-def test_a_key_that_others_can_read_fails(household: Household) -> None:
+def test_key_that_others_can_read_fails(household: Household) -> None:
     (household.home.path / "device.key").chmod(0o644)
 
-    key = found(settings_of(household.home.path))["key"]
+    key = run_checks(settings_of(household.home.path))["key"]
 
     assert key.verdict == "fail"
     assert "chmod 600" in key.hint
 
 
-def test_a_word_without_a_model_fails(home: Path) -> None:
+def test_word_without_a_model_fails(home: Path) -> None:
     settings = msgspec.structs.replace(settings_of(home), wake=WakeSettings(words=("xyzzy",)))
 
-    assert found(settings)["models"].verdict == "fail"
+    assert run_checks(settings)["models"].verdict == "fail"
 
 
-def test_a_spool_behind_a_file_fails(home: Path) -> None:
+def test_spool_path_that_is_a_file_fails(home: Path) -> None:
     (home / "spool").write_text("in the way")
 
-    assert found(settings_of(home))["spool"].verdict == "fail"
+    assert run_checks(settings_of(home))["spool"].verdict == "fail"
 
 
 def fill(home: Path, clips: int) -> None:
@@ -106,12 +106,12 @@ def quarantined(home: Path) -> None:
         (lambda _: None, SpoolSettings(longest_bytes=1 << 32), ""),
     ],
 )
-def test_a_spool_that_wants_a_look_says_why(
+def test_spool_warning_has_a_hint(
     home: Path, arrange: Callable[[Path], None], bounds: SpoolSettings, hint: str
 ) -> None:
     arrange(home)
 
-    spool = found(msgspec.structs.replace(settings_of(home), spool=bounds))["spool"]
+    spool = run_checks(msgspec.structs.replace(settings_of(home), spool=bounds))["spool"]
 
     assert spool.verdict == ("warn" if spool.hint else "ok")
     assert hint in spool.hint
@@ -168,7 +168,7 @@ WELCOME = ConnectedEvent(BrokerLimits(), "5")
         ),
     ],
 )
-def test_what_a_broker_does_is_told(answers: list[list[BrokerEvent]], text: str) -> None:
+def test_broker_answer_is_reported(answers: list[list[BrokerEvent]], text: str) -> None:
     broker = FakeBroker(*answers)
 
     finding = installation.try_connection(broker, "here:1883", broker.monotonic_s)
@@ -179,14 +179,14 @@ def test_what_a_broker_does_is_told(answers: list[list[BrokerEvent]], text: str)
     assert broker.connections <= installation.TRIES
 
 
-def test_a_port_that_nobody_listens_on_fails(free_port: int) -> None:
+def test_closed_port_fails(free_port: int) -> None:
     finding = installation.check_broker(BrokerSettings(port=free_port))
 
     assert finding.verdict == "fail"
     assert "refused" in finding.text
 
 
-def test_settings_that_cannot_be_used_fail_before_the_network_is_asked() -> None:
+def test_invalid_broker_settings_fail_without_connecting() -> None:
     finding = installation.check_broker(BrokerSettings(ca_file="/nowhere/ca.crt"))
 
     assert finding.verdict == "fail"

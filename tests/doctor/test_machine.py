@@ -42,7 +42,7 @@ def monitor(root: Path, number: int, name: str, alarm: str | None) -> Path:
         ((), "ok", "there is no sensor"),
     ],
 )
-def test_the_warmest_sensor_counts(
+def test_warmest_sensor_is_reported(
     tmp_path: Path, temperatures: tuple[str, ...], verdict: str, text: str
 ) -> None:
     finding = machine.check_temperature(sensors(tmp_path, *temperatures))
@@ -55,24 +55,22 @@ def test_the_warmest_sensor_counts(
     ("bits", "verdict", "text"),
     [
         ("0\n", "ok", "never since the board started"),
-        ("50005\n", "fail", "now: too little voltage, throttled"),
-        ("80008\n", "warn", "now: too warm"),
-        ("50000\n", "warn", "since the board started: too little voltage, throttled"),
+        ("50005\n", "fail", "now: undervoltage, throttled"),
+        ("80008\n", "warn", "now: temperature limit"),
+        ("50000\n", "warn", "since the board started: undervoltage, throttled"),
     ],
 )
-def test_what_slows_the_board_down_is_told(
-    tmp_path: Path, bits: str, verdict: str, text: str
-) -> None:
+def test_throttling_bits_are_reported(tmp_path: Path, bits: str, verdict: str, text: str) -> None:
     finding = machine.check_throttling(throttled(tmp_path, bits))
 
     assert (finding.verdict, finding.text) == (verdict, text)
 
 
-def test_the_pi_5_tells_it_elsewhere(tmp_path: Path) -> None:
+def test_throttling_is_read_from_the_path_of_the_pi_5(tmp_path: Path) -> None:
     assert machine.check_throttling(throttled(tmp_path, "4", "soc@107c000000")).verdict == "fail"
 
 
-def test_voltage_and_heat_have_hints_of_their_own(tmp_path: Path) -> None:
+def test_voltage_and_heat_have_different_hints(tmp_path: Path) -> None:
     power = machine.check_throttling(throttled(tmp_path / "power", "10000"))
     heat = machine.check_throttling(throttled(tmp_path / "heat", "80000"))
 
@@ -81,9 +79,7 @@ def test_voltage_and_heat_have_hints_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("alarm", "verdict"), [("0\n", "ok"), ("1\n", "warn")])
-def test_debians_kernels_tell_of_the_voltage_alone(
-    tmp_path: Path, alarm: str, verdict: str
-) -> None:
+def test_debian_kernel_reports_only_the_voltage(tmp_path: Path, alarm: str, verdict: str) -> None:
     monitor(tmp_path, 0, "cpu_thermal", None)
 
     finding = machine.check_throttling(monitor(tmp_path, 1, "rpi_volt", alarm))
@@ -92,7 +88,7 @@ def test_debians_kernels_tell_of_the_voltage_alone(
     assert "voltage" in finding.text
 
 
-def test_a_machine_that_tells_nothing_is_no_failure(tmp_path: Path) -> None:
+def test_machine_without_throttling_data_is_ok(tmp_path: Path) -> None:
     (tmp_path / "sys" / "class" / "hwmon" / "hwmon0").mkdir(parents=True)
 
     assert machine.check_throttling(tmp_path).verdict == "ok"
@@ -111,11 +107,11 @@ def proc(tmp_path: Path, swaps: str | None = None, pattern: str | None = None) -
 
 
 @pytest.mark.parametrize("swaps", [HEAD, None])
-def test_no_swap_is_well(tmp_path: Path, swaps: str | None) -> None:
+def test_no_swap_is_ok(tmp_path: Path, swaps: str | None) -> None:
     assert machine.check_swap(proc(tmp_path, swaps)).verdict == "ok"
 
 
-def test_swap_on_a_disk_is_a_warning(tmp_path: Path) -> None:
+def test_swap_on_a_disk_warns(tmp_path: Path) -> None:
     finding = machine.check_swap(proc(tmp_path, HEAD + "/dev/sda2 partition 999 0 -2\n"))
 
     assert finding.verdict == "warn"
@@ -124,7 +120,7 @@ def test_swap_on_a_disk_is_a_warning(tmp_path: Path) -> None:
     assert finding.facts == {"areas": 1, "in_memory": False}
 
 
-def test_compressed_memory_is_said_to_be_none_of_the_disk(tmp_path: Path) -> None:
+def test_zram_swap_warning_does_not_mention_the_disk(tmp_path: Path) -> None:
     finding = machine.check_swap(proc(tmp_path, HEAD + "/dev/zram0 partition 999 0 100\n"))
 
     assert finding.verdict == "warn"
@@ -134,11 +130,11 @@ def test_compressed_memory_is_said_to_be_none_of_the_disk(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "pattern", ["core\n", "|/bin/false\n", "|/usr/bin/false %p\n", "/var/core.%p\n", None]
 )
-def test_dumps_that_no_program_takes_are_well(tmp_path: Path, pattern: str | None) -> None:
+def test_core_dumps_without_a_pipe_are_ok(tmp_path: Path, pattern: str | None) -> None:
     assert machine.check_core_dumps(proc(tmp_path, pattern=pattern)).verdict == "ok"
 
 
-def test_a_program_that_takes_dumps_is_a_warning(tmp_path: Path) -> None:
+def test_core_dumps_piped_to_a_program_warn(tmp_path: Path) -> None:
     finding = machine.check_core_dumps(
         proc(tmp_path, pattern="|/usr/lib/systemd/systemd-coredump %P\n")
     )
@@ -152,7 +148,7 @@ def test_a_program_that_takes_dumps_is_a_warning(tmp_path: Path) -> None:
     ("controllers", "verdict"),
     [("cpu io memory pids\n", "ok"), ("cpuset cpu io pids\n", "warn"), (None, "ok")],
 )
-def test_memory_that_nobody_bounds_is_a_warning(
+def test_missing_memory_controller_warns(
     tmp_path: Path, controllers: str | None, verdict: str
 ) -> None:
     folder = tmp_path / "sys" / "fs" / "cgroup"
@@ -170,7 +166,7 @@ BUILT = datetime(2026, 3, 4, tzinfo=UTC)
 NOW = BUILT + timedelta(days=30)
 
 
-def looked(root: Path, now: datetime = NOW, *, synchronised: bool | None = True) -> Finding:
+def check_clock(root: Path, now: datetime = NOW, *, synchronised: bool | None = True) -> Finding:
     return machine.check_clock(root, now, BUILT, lambda: synchronised)
 
 
@@ -182,41 +178,39 @@ def saved(root: Path, at: datetime) -> Path:
     return root
 
 
-def test_a_clock_that_the_kernel_believes_is_well(tmp_path: Path) -> None:
+def test_synchronised_clock_is_ok(tmp_path: Path) -> None:
     (tmp_path / "sys" / "class" / "rtc" / "rtc0").mkdir(parents=True)
 
-    finding = looked(saved(tmp_path, NOW - timedelta(minutes=5)))
+    finding = check_clock(saved(tmp_path, NOW - timedelta(minutes=5)))
 
     assert (finding.verdict, finding.text) == ("ok", "2026-04-03 00:00 UTC, synchronised")
     assert finding.facts == {"rtc": True, "synchronised": True}
 
 
-def test_a_clock_in_1970_fails_whatever_the_kernel_believes(tmp_path: Path) -> None:
-    finding = looked(tmp_path, datetime(1970, 1, 1, tzinfo=UTC))
+def test_clock_in_1970_fails_even_if_synchronised(tmp_path: Path) -> None:
+    finding = check_clock(tmp_path, datetime(1970, 1, 1, tzinfo=UTC))
 
     assert finding.verdict == "fail"
     assert finding.text.startswith("1970-01-01")
 
 
-def test_a_clock_that_has_jumped_back_is_a_warning(tmp_path: Path) -> None:
-    finding = looked(saved(tmp_path, NOW + timedelta(hours=1)))
+def test_clock_that_jumped_back_warns(tmp_path: Path) -> None:
+    finding = check_clock(saved(tmp_path, NOW + timedelta(hours=1)))
 
     assert finding.verdict == "warn"
     assert "jumped back" in finding.text
 
 
-@pytest.mark.parametrize(
-    ("synchronised", "word"), [(False, "not synchronised"), (None, "nobody says")]
-)
-def test_a_clock_that_nobody_sets_is_a_warning(
+@pytest.mark.parametrize(("synchronised", "word"), [(False, "not synchronised"), (None, "unknown")])
+def test_unsynchronised_clock_warns(
     tmp_path: Path, *, synchronised: bool | None, word: str
 ) -> None:
-    finding = looked(tmp_path, synchronised=synchronised)
+    finding = check_clock(tmp_path, synchronised=synchronised)
 
     assert finding.verdict == "warn"
     assert word in finding.text
     assert "battery" in finding.hint
 
 
-def test_the_kernel_can_be_asked() -> None:
+def test_adjtimex_reports_synchronisation() -> None:
     assert machine.is_synchronised() in (True, False, None)

@@ -29,7 +29,7 @@ def process(root: Path, pid: str, *environ: str) -> Path:
     return root
 
 
-def test_units_as_they_must_be_are_well() -> None:
+def test_units_with_all_restrictions_are_ok() -> None:
     hear, send = systemd.check_sandbox(FIRM.__getitem__)
 
     assert (hear.verdict, send.verdict) == ("ok", "ok")
@@ -44,9 +44,9 @@ def test_units_as_they_must_be_are_well() -> None:
         for name, value in ({**dict.fromkeys(wanted, "no"), "User": ""}).items()
     ],
 )
-def test_what_a_drop_in_took_back_fails_by_name(unit: str, name: str, value: str) -> None:
-    def ask(asked: str) -> Mapping[str, str]:
-        return {**FIRM[asked], name: value} if asked == unit else FIRM[asked]
+def test_restriction_overridden_by_a_drop_in_fails(unit: str, name: str, value: str) -> None:
+    def ask(unit_name: str) -> Mapping[str, str]:
+        return {**FIRM[unit_name], name: value} if unit_name == unit else FIRM[unit_name]
 
     [finding] = [each for each in systemd.check_sandbox(ask) if each.verdict != "ok"]
 
@@ -56,25 +56,25 @@ def test_what_a_drop_in_took_back_fails_by_name(unit: str, name: str, value: str
 
 
 @pytest.mark.parametrize("has", [{}, {"LoadState": "not-found"}])
-def test_without_services_the_fence_is_hears_own(has: Mapping[str, str]) -> None:
+def test_missing_services_warn(has: Mapping[str, str]) -> None:
     for finding in systemd.check_sandbox(lambda _: has):
         assert finding.verdict == "warn"
-        assert "no service here" in finding.text
+        assert "not a service here" in finding.text
 
 
 @pytest.mark.parametrize("unit", systemd.WANTED)
-def test_what_is_wanted_is_what_our_units_say(unit: str) -> None:
+def test_required_restrictions_equal_the_units(unit: str) -> None:
     lines = (SYSTEMD / unit).read_text("utf-8").splitlines()
 
     for name, value in systemd.WANTED[unit].items():
         assert f"{name}={value}" in lines
 
 
-def test_where_no_systemd_answers_nothing_is_known() -> None:
+def test_missing_systemctl_gives_no_properties() -> None:
     assert systemd.show_unit(systemd.HEAR).get("LoadState", "not-found") in {"loaded", "not-found"}
 
 
-def test_telemetry_is_off_twice_where_there_is_a_service(tmp_path: Path) -> None:
+def test_telemetry_is_off_in_hear_and_its_service(tmp_path: Path) -> None:
     root = process(tmp_path, "77", "HOME=/", systemd.TELEMETRY_OFF)
 
     finding = systemd.check_telemetry(root, lambda _: {**QUIET, "MainPID": "77"}, installed)
@@ -84,21 +84,21 @@ def test_telemetry_is_off_twice_where_there_is_a_service(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("pid", ["0", "", "78"])
-def test_a_hear_that_nobody_may_look_into_is_no_failure(tmp_path: Path, pid: str) -> None:
+def test_unreadable_process_environment_is_ok(tmp_path: Path, pid: str) -> None:
     assert (
         systemd.check_telemetry(tmp_path, lambda _: {**QUIET, "MainPID": pid}, installed).verdict
         == "ok"
     )
 
 
-def test_a_service_that_does_not_switch_it_off_is_a_warning(tmp_path: Path) -> None:
+def test_service_without_the_telemetry_variable_warns(tmp_path: Path) -> None:
     finding = systemd.check_telemetry(tmp_path, FIRM.__getitem__, installed)
 
     assert finding.verdict == "warn"
     assert systemd.TELEMETRY_OFF in finding.hint
 
 
-def test_a_hear_that_was_started_otherwise_is_a_warning(tmp_path: Path) -> None:
+def test_hear_started_without_the_variable_warns(tmp_path: Path) -> None:
     root = process(tmp_path, "77", "HOME=/")
 
     finding = systemd.check_telemetry(root, lambda _: {**QUIET, "MainPID": "77"}, installed)
@@ -107,12 +107,12 @@ def test_a_hear_that_was_started_otherwise_is_a_warning(tmp_path: Path) -> None:
     assert "systemctl restart" in finding.hint
 
 
-def test_without_a_service_hear_switches_it_off(tmp_path: Path) -> None:
+def test_telemetry_is_off_without_a_service(tmp_path: Path) -> None:
     finding = systemd.check_telemetry(tmp_path, lambda _: {}, installed)
 
     assert finding.verdict == "ok"
     assert "by hear itself" in finding.text
 
 
-def test_what_is_not_installed_reports_nothing(tmp_path: Path) -> None:
+def test_missing_onnxruntime_has_no_telemetry(tmp_path: Path) -> None:
     assert systemd.check_telemetry(tmp_path, lambda _: {}, absent).verdict == "ok"

@@ -19,36 +19,36 @@ def ada() -> pyrage.x25519.Identity:
 
 
 @pytest.fixture
-def proof(tmp_path: Path, home: Path) -> OwnerChallenge:
+def challenge(tmp_path: Path, home: Path) -> OwnerChallenge:
     return OwnerChallenge(tmp_path, Home(home))
 
 
-def test_a_right_answer_makes_the_key_active_whatever_the_clock_says(
-    proof: OwnerChallenge, ada: pyrage.x25519.Identity, home: Path
+def test_correct_answer_activates_the_key_at_any_clock(
+    challenge: OwnerChallenge, ada: pyrage.x25519.Identity, home: Path
 ) -> None:
     recipient = str(ada.to_public())
-    assert not proof.note("ada", recipient)
-    answer = read_riddle(proof.challenge("ada", recipient).riddle, ada)
+    assert not challenge.note("ada", recipient)
+    answer = read_riddle(challenge.challenge("ada", recipient).riddle, ada)
 
     # The card was flashed; between the question and the answer the clock jumped by years.
-    assert proof.answer(OwnerRequest(answer=f" {answer}\n"), NOW_S) == "ada"
+    assert challenge.answer(OwnerRequest(answer=f" {answer}\n"), NOW_S) == "ada"
 
     owner = Home(home).roster().known_owner("ada")
     assert owner.active
     assert owner.challenge is None
     # Cut off here, it is answered once more.
-    assert proof.answer(OwnerRequest(answer=answer), 0) == "ada"
-    proof.close("ada")
-    assert proof.open() is None
-    assert proof.answer(OwnerRequest(answer=answer), 0) == "ada"
+    assert challenge.answer(OwnerRequest(answer=answer), 0) == "ada"
+    challenge.close("ada")
+    assert challenge.open() is None
+    assert challenge.answer(OwnerRequest(answer=answer), 0) == "ada"
 
 
-def test_the_challenge_stays_until_it_is_answered(
-    proof: OwnerChallenge, ada: pyrage.x25519.Identity, tmp_path: Path
+def test_challenge_stays_until_it_is_answered(
+    challenge: OwnerChallenge, ada: pyrage.x25519.Identity, tmp_path: Path
 ) -> None:
-    first = proof.challenge("ada", str(ada.to_public()))
+    first = challenge.challenge("ada", str(ada.to_public()))
 
-    assert proof.challenge("ada", str(ada.to_public())) == first
+    assert challenge.challenge("ada", str(ada.to_public())) == first
     kept = (tmp_path / "challenge.json").read_text()
     answer = read_riddle(first.riddle, ada)
     assert answer not in kept
@@ -56,62 +56,66 @@ def test_the_challenge_stays_until_it_is_answered(
 
 
 @pytest.mark.parametrize(
-    ("wish", "why"),
+    ("owner_request", "why"),
     [
         (OwnerRequest(answer="ada:nonsense"), "not ada's answer"),
-        (OwnerRequest(name="bob", answer="ada:nonsense"), "for ada, and not for bob"),
+        (OwnerRequest(name="bob", answer="ada:nonsense"), "for ada, not for bob"),
     ],
 )
-def test_a_wrong_answer_changes_nothing(
-    wish: OwnerRequest, why: str, proof: OwnerChallenge, ada: pyrage.x25519.Identity, home: Path
+def test_wrong_answer_changes_nothing(
+    owner_request: OwnerRequest,
+    why: str,
+    challenge: OwnerChallenge,
+    ada: pyrage.x25519.Identity,
+    home: Path,
 ) -> None:
-    proof.note("ada", str(ada.to_public()))
-    made = proof.challenge("ada", str(ada.to_public()))
+    challenge.note("ada", str(ada.to_public()))
+    made = challenge.challenge("ada", str(ada.to_public()))
 
     with pytest.raises(EarmarkError, match=why):
-        proof.answer(wish, NOW_S)
+        challenge.answer(owner_request, NOW_S)
 
-    assert proof.open() == made
+    assert challenge.open() == made
     assert not Home(home).roster().known_owner("ada").active
 
 
-def test_an_answer_that_nobody_asked_for_is_said(proof: OwnerChallenge) -> None:
-    with pytest.raises(EarmarkError, match="no challenge"):
-        proof.answer(OwnerRequest(answer="ada:x"), NOW_S)
+def test_answer_without_a_challenge_is_an_error(challenge: OwnerChallenge) -> None:
+    with pytest.raises(EarmarkError, match="but no challenge"):
+        challenge.answer(OwnerRequest(answer="ada:x"), NOW_S)
 
 
-def test_a_key_that_was_never_confirmed_gives_way_and_one_that_was_does_not(
-    proof: OwnerChallenge, ada: pyrage.x25519.Identity, home: Path
+def test_only_an_unconfirmed_key_can_be_replaced(
+    challenge: OwnerChallenge, ada: pyrage.x25519.Identity, home: Path
 ) -> None:
     right, slip = (str(one.to_public()) for one in (ada, pyrage.x25519.Identity.generate()))
-    proof.note("ada", slip)
-    old = read_riddle(proof.challenge("ada", slip).riddle, None)
-    proof.note("ada", right)
-    answer = read_riddle(proof.challenge("ada", right).riddle, ada)
+    challenge.note("ada", slip)
+    old = read_riddle(challenge.challenge("ada", slip).riddle, None)
+    challenge.note("ada", right)
+    answer = read_riddle(challenge.challenge("ada", right).riddle, ada)
 
-    assert proof.answer(OwnerRequest(answer=answer), NOW_S) == "ada"
+    assert challenge.answer(OwnerRequest(answer=answer), NOW_S) == "ada"
 
     assert old == ""
-    assert proof.note("ada", right)
+    assert challenge.note("ada", right)
     with pytest.raises(EarmarkError, match="has another key"):
-        proof.note("ada", slip)
+        challenge.note("ada", slip)
     assert Home(home).roster().known_owner("ada").recipient == right
 
 
-def test_an_answer_to_a_key_that_was_changed_meanwhile_is_refused(
-    proof: OwnerChallenge, ada: pyrage.x25519.Identity, home: Path
+def test_answer_for_a_changed_key_is_refused(
+    challenge: OwnerChallenge, ada: pyrage.x25519.Identity, home: Path
 ) -> None:
-    proof.note("ada", str(ada.to_public()))
-    answer = read_riddle(proof.challenge("ada", str(ada.to_public())).riddle, ada)
+    challenge.note("ada", str(ada.to_public()))
+    answer = read_riddle(challenge.challenge("ada", str(ada.to_public())).riddle, ada)
     other = str(pyrage.x25519.Identity.generate().to_public())
     Home(home).change_roster(lambda roster: roster.without_owner("ada").with_owner("ada", other))
 
-    with pytest.raises(EarmarkError, match="another key by now"):
-        proof.answer(OwnerRequest(answer=answer), NOW_S)
+    with pytest.raises(EarmarkError, match="was changed after the challenge"):
+        challenge.answer(OwnerRequest(answer=answer), NOW_S)
 
 
-def test_a_damaged_note_is_none(proof: OwnerChallenge, tmp_path: Path) -> None:
+def test_damaged_challenge_file_is_ignored(challenge: OwnerChallenge, tmp_path: Path) -> None:
     (tmp_path / "challenge.json").write_text("{")
 
-    assert proof.open() is None
-    proof.close("ada")
+    assert challenge.open() is None
+    challenge.close("ada")

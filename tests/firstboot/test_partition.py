@@ -11,7 +11,7 @@ def boot(tmp_path: Path) -> Partition:
     return Partition(tmp_path)
 
 
-def test_what_is_there_is_read_and_so_is_the_name_that_editors_give_it(boot: Partition) -> None:
+def test_file_is_read_under_both_names(boot: Partition) -> None:
     assert boot.read(100) is None
     (boot.folder / "earmark.toml.txt").write_bytes(b"hidden ending")
     assert boot.read(100) == ("earmark.toml.txt", b"hidden ending")
@@ -19,7 +19,7 @@ def test_what_is_there_is_read_and_so_is_the_name_that_editors_give_it(boot: Par
     assert boot.read(100) == (NAME, b"x" * 101)
 
 
-def test_what_was_taken_in_is_overwritten_where_it_lies(boot: Partition) -> None:
+def test_applied_file_is_overwritten_in_place(boot: Partition) -> None:
     (boot.folder / NAME).write_bytes(b"line = secret")
     other = boot.folder / "the same clusters"
     other.hardlink_to(boot.folder / NAME)
@@ -33,14 +33,14 @@ def test_what_was_taken_in_is_overwritten_where_it_lies(boot: Partition) -> None
     boot.clear()
 
 
-def test_a_file_for_people_has_the_line_ends_of_every_system(boot: Partition) -> None:
+def test_text_files_have_crlf_line_ends(boot: Partition) -> None:
     boot.write(RESULT, "a\nb\n")
 
     assert (boot.folder / RESULT).read_bytes() == b"a\r\nb\r\n"
     assert [path.name for path in boot.folder.iterdir()] == [RESULT]
 
 
-def test_what_is_right_is_not_written_again(boot: Partition) -> None:
+def test_unchanged_file_is_not_written_again(boot: Partition) -> None:
     boot.write(RESULT, "a\n")
     before = (boot.folder / RESULT).stat().st_ino
 
@@ -49,7 +49,7 @@ def test_what_is_right_is_not_written_again(boot: Partition) -> None:
     assert (boot.folder / RESULT).stat().st_ino == before
 
 
-def test_no_permission_is_asked_for_that_the_file_system_does_not_know(boot: Partition) -> None:
+def test_no_permissions_are_set_on_fat(boot: Partition) -> None:
     # FAT refuses a change of mode; what is written keeps what it is given.
     boot.write(CHALLENGE, "x\n")
 
@@ -58,7 +58,7 @@ def test_no_permission_is_asked_for_that_the_file_system_does_not_know(boot: Par
     boot.remove(CHALLENGE)
 
 
-def test_a_partition_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+def test_missing_partition_is_unavailable(tmp_path: Path) -> None:
     boot = Partition(tmp_path / "nowhere")
 
     with pytest.raises(Unavailable, match="cannot use the boot partition"):

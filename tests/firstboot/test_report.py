@@ -2,19 +2,19 @@ from listener.errors import ConfigError, Unavailable
 from listener.firstboot.report import FirstBootReport
 
 
-def test_a_report_says_first_whether_anything_is_left_to_do() -> None:
+def test_report_begins_with_the_state_of_the_setup() -> None:
     report = FirstBootReport(taken=["device.name = hall"])
     assert report.text().startswith("Earmark: this speaker is set up\n")
     report.todo.append("answer")
-    assert "one step is left, and it is yours" in report.text()
+    assert "one step is left for you" in report.text()
     report.waiting.append("joining")
-    assert "not everything is done yet" in report.text()
+    assert "the setup is not complete yet" in report.text()
     report.fault(ConfigError("no such word", "did you mean words?"))
-    assert "something is wrong" in report.text()
+    assert "there is an error" in report.text()
     assert "- no such word. Hint: did you mean words?." in report.text()
 
 
-def test_what_is_to_be_copied_stays_in_one_piece() -> None:
+def test_text_to_copy_is_not_wrapped() -> None:
     key = "ed25519:" + "A" * 100
 
     text = FirstBootReport(speaker=[f"the public key of this speaker is {key}"]).text()
@@ -24,20 +24,20 @@ def test_what_is_to_be_copied_stays_in_one_piece() -> None:
     assert f"\n        {command}\n" in FirstBootReport(todo=[f"Open it:\n{command}"]).text()
 
 
-def test_what_there_is_nothing_to_say_of_is_left_out() -> None:
+def test_empty_sections_are_omitted() -> None:
     assert FirstBootReport().text() == "Earmark: this speaker is set up\n"
 
 
-def test_a_wrong_file_is_to_be_mended_and_nothing_of_it_counts() -> None:
+def test_report_of_a_wrong_file_asks_for_a_correction() -> None:
     text = FirstBootReport.render_wrong_file(ConfigError("earmark.toml is empty")).text()
 
     assert "- earmark.toml is empty." in text
-    assert "Mend earmark.toml" in text
-    assert "Nothing of it was taken in" in " ".join(text.split())
-    assert "Taken in:" not in text
+    assert "Correct earmark.toml" in text
+    assert "Nothing of it was applied" in " ".join(text.split())
+    assert "Done:" not in text
 
 
-def test_an_owner_is_told_in_three_steps_what_to_type() -> None:
+def test_report_has_three_steps_for_the_owner() -> None:
     report = FirstBootReport()
 
     report.ask("ada")
@@ -47,10 +47,10 @@ def test_an_owner_is_told_in_three_steps_what_to_type() -> None:
     assert '\n        [owner]\n        answer = "ada:..."\n' in report.text()
 
 
-def test_a_household_that_is_not_there_is_waited_for() -> None:
+def test_report_of_an_unavailable_household() -> None:
     report = FirstBootReport()
 
-    report.wait_for_household(Unavailable("nobody answers"), "hall")
+    report.wait_for_household(Unavailable("no answer"), "hall")
 
-    assert "joining the household: nobody answers" in report.text()
+    assert "joining the household: no answer" in report.text()
     assert "\n        earmark household add-device hall\n" in report.text()

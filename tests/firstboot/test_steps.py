@@ -36,7 +36,7 @@ def household(line: Invitation) -> str:
     return f'[household]\nline = "{line.line()}"\n'
 
 
-def test_a_card_with_nothing_on_it_is_left_alone(card: Card) -> None:
+def test_empty_card_is_left_unchanged(card: Card) -> None:
     card.boot.mkdir()
 
     assert card.start() == 0
@@ -44,7 +44,7 @@ def test_a_card_with_nothing_on_it_is_left_alone(card: Card) -> None:
     assert not card.settings_file.exists()
 
 
-def test_a_speaker_is_set_up_without_keyboard_or_network(card: Card) -> None:
+def test_speaker_is_set_up_without_keyboard_or_network(card: Card) -> None:
     card.write(f'{card.keys}[device]\nname = "kitchen"\n[wake]\nwords = ["hey-jarvis"]\n')
 
     assert card.start() == 0
@@ -53,7 +53,7 @@ def test_a_speaker_is_set_up_without_keyboard_or_network(card: Card) -> None:
     assert card.settings.home == str(card.home.path)
     assert card.settings.attribution.keeper == "ada"
     assert {path.name for path in card.boot.iterdir()} == {RESULT, CHALLENGE}
-    assert "one step is left, and it is yours" in card.words
+    assert "one step is left for you" in card.words
     assert "\n        age -d -i ada.key earmark-challenge.txt\n" in card.result
     assert "public key: ed25519:" in card.words
     assert card.owner is not None
@@ -66,11 +66,11 @@ def test_a_speaker_is_set_up_without_keyboard_or_network(card: Card) -> None:
     assert card.owner.active
     assert {path.name for path in card.boot.iterdir()} == {RESULT}
     assert "this speaker is set up" in card.words
-    assert "her key is active" in card.words
+    assert "their key is active" in card.words
     assert card.home.keeper("ada") == "ada"
 
 
-def test_a_second_start_changes_nothing(card: Card) -> None:
+def test_second_start_changes_nothing(card: Card) -> None:
     card.write(card.keys)
     card.start()
     before = {path: path.stat().st_mtime_ns for path in card.folder.rglob("*") if path.is_file()}
@@ -81,7 +81,7 @@ def test_a_second_start_changes_nothing(card: Card) -> None:
     assert after == before
 
 
-def test_the_same_card_again_keeps_key_and_challenge(card: Card) -> None:
+def test_same_card_again_keeps_key_and_challenge(card: Card) -> None:
     card.write(card.keys)
     card.start()
     challenge, key = (card.boot / CHALLENGE).read_bytes(), card.home.device_key().public_key()
@@ -94,7 +94,7 @@ def test_the_same_card_again_keeps_key_and_challenge(card: Card) -> None:
     assert card.home.device_key().public_key() == key
 
 
-def test_a_wrong_file_stays_to_be_mended_and_nothing_of_it_counts(card: Card) -> None:
+def test_wrong_file_stays_and_nothing_is_applied(card: Card) -> None:
     text = f'{card.keys}[wake]\nword = "hey-jarvis"\n'
     card.write(text)
 
@@ -103,7 +103,7 @@ def test_a_wrong_file_stays_to_be_mended_and_nothing_of_it_counts(card: Card) ->
     assert (card.boot / NAME).read_text() == text
     assert "unknown key wake.word" in card.words
     assert "did you mean wake.words?" in card.words
-    assert "Nothing of it was taken in" in card.words
+    assert "Nothing of it was applied" in card.words
     assert not card.settings_file.exists()
     assert card.owner is None
 
@@ -113,14 +113,14 @@ def test_a_wrong_file_stays_to_be_mended_and_nothing_of_it_counts(card: Card) ->
 
 
 @pytest.mark.parametrize("data", ["", " \n", "# nothing\n"])
-def test_an_empty_file_is_said(data: str, card: Card) -> None:
+def test_empty_file_is_an_error(data: str, card: Card) -> None:
     card.write(data, "earmark.toml.txt")
 
     assert card.start() == 78
     assert "earmark.toml.txt is empty" in card.words
 
 
-def test_settings_that_are_there_already_stay_where_nothing_else_is_said(card: Card) -> None:
+def test_existing_settings_stay_unless_replaced(card: Card) -> None:
     before = '# fitted by hand\nhome = "/var/lib/earmark"\n[mute]\nswitch = "input"\n'
     card.settings_file.write_text(before)
     card.write("[clip]\nkeep_days = 7\n[mute]\ndebounce_ms = 20\n")
@@ -133,7 +133,7 @@ def test_settings_that_are_there_already_stay_where_nothing_else_is_said(card: C
     assert card.settings_file.with_name("earmark.toml.before").read_text() == before
 
 
-def test_what_contradicts_the_settings_that_are_there_is_wrong(card: Card) -> None:
+def test_contradiction_with_existing_settings_is_an_error(card: Card) -> None:
     before = '[mute]\nswitch = "gpio"\nline = 27\n[chime]\non_wake = false\n[clip]\nring_s = 1.5\n'
     card.settings_file.write_text(before)
     card.write(
@@ -145,7 +145,7 @@ def test_what_contradicts_the_settings_that_are_there_is_wrong(card: Card) -> No
     assert card.settings_file.read_text() == before
 
 
-def test_a_wrong_answer_asks_again(card: Card) -> None:
+def test_wrong_answer_keeps_the_challenge(card: Card) -> None:
     card.write(card.keys)
     card.start()
     challenge = (card.boot / CHALLENGE).read_bytes()
@@ -160,7 +160,7 @@ def test_a_wrong_answer_asks_again(card: Card) -> None:
     assert card.start() == 0
 
 
-def test_a_slip_of_the_key_is_mended_by_the_next_file(card: Card) -> None:
+def test_unconfirmed_key_is_corrected_by_the_next_file(card: Card) -> None:
     card.write(card.keys.replace(str(card.ada.to_public()), another()))
     card.start()
 
@@ -172,7 +172,7 @@ def test_a_slip_of_the_key_is_mended_by_the_next_file(card: Card) -> None:
     assert card.home.keeper("ada") == "ada"
 
 
-def test_an_active_owners_key_is_not_replaced_by_a_card(card: Card) -> None:
+def test_key_of_an_active_owner_is_not_replaced(card: Card) -> None:
     card.write(card.keys)
     card.start()
     card.write(card.answer())
@@ -187,7 +187,7 @@ def test_an_active_owners_key_is_not_replaced_by_a_card(card: Card) -> None:
     assert card.owner.recipient == str(card.ada.to_public())
 
 
-def test_it_joins_the_household_by_its_line(card: Card, host: Host) -> None:
+def test_speaker_joins_with_its_invitation(card: Card, host: Host) -> None:
     waiting = host.wait(HALL)
     card.write(household(host.invite(HALL)) + card.keys)
 
@@ -202,14 +202,14 @@ def test_it_joins_the_household_by_its_line(card: Card, host: Host) -> None:
     assert host.home.roster().device_keys() == {"hall": key}
 
 
-def test_a_household_that_is_not_there_yet_is_tried_again(card: Card, host: Host) -> None:
+def test_unavailable_household_is_retried(card: Card, host: Host) -> None:
     invited = host.invite(HALL)
-    host.door.close()
+    host.server.close()
     card.write(household(invited) + card.keys)
 
     assert card.start() == 69
 
-    assert "not everything is done yet" in card.words
+    assert "the setup is not complete yet" in card.words
     assert "cannot join at 127.0.0.1" in card.words
     assert card.settings.attribution.keeper == "ada", "what needs no network is done"
     assert invited.line().encode() not in card.everything()
@@ -219,7 +219,7 @@ def test_a_household_that_is_not_there_yet_is_tried_again(card: Card, host: Host
     card.write(card.answer())
     assert card.start() == 69
     assert card.home.keeper("ada") == "ada"
-    host.door = type(host.door)(host.office, host.home, ("127.0.0.1", invited.port))
+    host.server = type(host.server)(host.store, host.home, ("127.0.0.1", invited.port))
     waiting = host.wait(HALL)
     assert card.start() == 0
     assert waiting.result(30)
@@ -227,7 +227,7 @@ def test_a_household_that_is_not_there_yet_is_tried_again(card: Card, host: Host
     assert card.start() == 0
 
 
-def test_a_line_that_was_used_is_said_and_not_tried_for_ever(card: Card, host: Host) -> None:
+def test_used_invitation_is_an_error_and_not_retried(card: Card, host: Host) -> None:
     invited = host.invite(HALL)
     waiting = host.wait(identity.owner("ada"))
     other = Card(card.folder.parent / "other")
@@ -238,14 +238,14 @@ def test_a_line_that_was_used_is_said_and_not_tried_for_ever(card: Card, host: H
     card.write(household(invited) + card.keys)
     assert card.start() == 1
 
-    assert "the household refuses" in card.words
-    assert "prints another" in card.words
+    assert "the household refused" in card.words
+    assert "get a new invitation" in card.words
     assert card.start() == 0, "nothing waits"
     host.stop.request()
     assert not waiting.result(30)
 
 
-def test_no_secret_is_left_on_the_partition_or_in_the_result(card: Card, host: Host) -> None:
+def test_no_secret_is_left_on_the_partition(card: Card, host: Host) -> None:
     host.wait(HALL)
     invited = host.invite(HALL)
     card.write(household(invited) + card.keys)

@@ -23,7 +23,7 @@ def lines(unit: str, key: str) -> list[str]:
 
 @pytest.mark.system
 @pytest.mark.parametrize("unit", EXPOSURE)
-def test_the_exposure_is_low(unit: str) -> None:
+def test_systemd_exposure_is_low(unit: str) -> None:
     command = shutil.which("systemd-analyze")
     if command is None:
         pytest.skip("apt-get install systemd")
@@ -41,7 +41,7 @@ def test_the_exposure_is_low(unit: str) -> None:
     assert float(found[1]) <= EXPOSURE[unit]
 
 
-def test_first_boot_is_started_by_whatever_it_has_to_finish() -> None:
+def test_first_boot_starts_for_a_new_or_pending_file() -> None:
     starts = {f"|{BOOT}/{name}" for name in (*partition.NAMES, partition.TAKEN)}
 
     assert set(lines("first-boot", "ConditionPathExists")) == {
@@ -51,7 +51,7 @@ def test_first_boot_is_started_by_whatever_it_has_to_finish() -> None:
     assert "1 2 78" in lines("first-boot", "RestartPreventExitStatus")
 
 
-def test_an_interrupted_update_is_ended_by_the_version_that_began_it() -> None:
+def test_interrupted_update_is_ended_by_its_version() -> None:
     assert lines("update-check", "ConditionPathExists") == [f"/opt/earmark/{GUARD}"]
     (start,) = lines("update-check", "ExecStart")
     assert start == f"/opt/earmark/{GUARD}/bin/earmark update recover --at-boot"

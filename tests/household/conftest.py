@@ -17,13 +17,13 @@ Earmark = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def any_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take any clock for one that was set. test_office.py shows that another is refused."""
+    """Accept any clock as set; test_state.py tests that an unset clock is refused."""
     monkeypatch.setattr(state, "_EARLIEST", datetime.min.replace(tzinfo=UTC))
 
 
 @pytest.fixture
 def earmark(home: Path, capsys: pytest.CaptureFixture[str], any_date: None) -> Earmark:
-    """Run a verb in a fresh home; return its exit code, output and messages."""
+    """Run a command in a fresh home; return its exit code, output and messages."""
     del any_date
 
     def run(*words: str) -> tuple[int, str, str]:
@@ -36,7 +36,7 @@ def earmark(home: Path, capsys: pytest.CaptureFixture[str], any_date: None) -> E
 
 @pytest.fixture
 def unused_port() -> int:
-    """A port on which nobody answers."""
+    """A port on which no server listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -45,7 +45,7 @@ def unused_port() -> int:
 
 @pytest.fixture
 def ready(earmark: Earmark, unused_port: int) -> Earmark:
-    """A household that is set up, and invites to a port of its own."""
+    """A household that is set up, with its own port for joining."""
     words = ("--host", "127.0.0.1", "--join-port", str(unused_port))
     assert earmark("household", "init", *words)[0] == 0
     return earmark

@@ -1,8 +1,8 @@
-"""What Home Assistant demands of a device discovery message, and how it reads a state.
+"""Home Assistant's rules for a device discovery message and for rendering a state.
 
 Encoded from its documentation and `homeassistant/components/mqtt` (schemas of 2024.11 and later,
 `event.py`, `sensor.py`, `button.py`, `switch.py`): unknown keys are refused here, though Home
-Assistant drops some of them in silence.
+Assistant ignores some of them.
 """
 
 import json
@@ -50,30 +50,30 @@ def check(topic: str, payload: bytes) -> dict[str, Any]:
     prefix, kind, node, last = topic.split("/")
     assert (prefix, kind, last) == ("homeassistant", "device", "config")
     assert _OBJECT_ID.fullmatch(node)
-    told: dict[str, Any] = json.loads(payload)
-    assert told.keys() <= _TOP
-    assert told.keys() >= {"device", "origin", "components"}
-    assert told["device"].keys() <= _DEVICE
-    assert told["device"].get("identifiers") or told["device"].get("connections")
-    assert all(isinstance(value, str | list) for value in told["device"].values())
-    assert isinstance(told["origin"]["name"], str)
-    assert told.get("qos") in {None, 0, 1, 2}
-    for one in told.get("availability", []):
-        assert one.keys() <= {"topic", "value_template", "payload_available"}
-        _subscribable(one["topic"])
-    for name, component in told["components"].items():
+    message: dict[str, Any] = json.loads(payload)
+    assert message.keys() <= _TOP
+    assert message.keys() >= {"device", "origin", "components"}
+    assert message["device"].keys() <= _DEVICE
+    assert message["device"].get("identifiers") or message["device"].get("connections")
+    assert all(isinstance(value, str | list) for value in message["device"].values())
+    assert isinstance(message["origin"]["name"], str)
+    assert message.get("qos") in {None, 0, 1, 2}
+    for entry in message.get("availability", []):
+        assert entry.keys() <= {"topic", "value_template", "payload_available"}
+        _subscribable(entry["topic"])
+    for name, component in message["components"].items():
         assert _OBJECT_ID.fullmatch(name)
-        _check_component(component, told)
-    ids = [component["unique_id"] for component in told["components"].values()]
+        _check_component(component, message)
+    ids = [component["unique_id"] for component in message["components"].values()]
     assert len(set(ids)) == len(ids)
-    return told
+    return message
 
 
-def _check_component(component: dict[str, Any], told: dict[str, Any]) -> None:
+def _check_component(component: dict[str, Any], message: dict[str, Any]) -> None:
     platform = component["platform"]
     # What is shared stands at the top; a component's own counts before it.
     whole: dict[str, Any] = {
-        key: told[key] for key in ("state_topic", "command_topic") if key in told
+        key: message[key] for key in ("state_topic", "command_topic") if key in message
     }
     whole |= component
     assert component.keys() <= _KEYS[platform], component
@@ -104,7 +104,7 @@ def update_state(template: str, payload: bytes) -> dict[str, Any] | None:
     rendered = render(template, payload)
     if not rendered or rendered == "{}":
         return None
-    told: dict[str, Any] = json.loads(rendered)
+    message: dict[str, Any] = json.loads(rendered)
     kinds = {
         **dict.fromkeys(("installed_version", "latest_version", "title", "release_summary"), str),
         "release_url": str,
@@ -112,10 +112,10 @@ def update_state(template: str, payload: bytes) -> dict[str, Any] | None:
         "in_progress": bool,
         "update_percentage": int,
     }
-    assert told.keys() <= kinds.keys()
-    assert all(isinstance(value, kinds[key]) for key, value in told.items())
-    assert len(told.get("release_summary", "")) <= LONGEST_STATE
-    return told
+    assert message.keys() <= kinds.keys()
+    assert all(isinstance(value, kinds[key]) for key, value in message.items())
+    assert len(message.get("release_summary", "")) <= LONGEST_STATE
+    return message
 
 
 def _subscribable(topic: str) -> None:

@@ -1,4 +1,4 @@
-"""A household whose door is open, and guests who come."""
+"""A household with a running join server, and clients that join it."""
 
 import threading
 import time
@@ -23,36 +23,36 @@ Earmark = Callable[..., tuple[int, str, str]]
 
 
 class Host:
-    """A household whose door is open while the test runs."""
+    """A household whose join server listens while the test runs."""
 
     def __init__(self, home: Path) -> None:
         self.home = Home(home)
-        self.office = HouseholdStore(home)
-        self.office.set_up(lambda register: msgspec.structs.replace(register, hosts=("home.lan",)))
-        self.door = JoinServer(self.office, self.home, ("127.0.0.1", 0))
+        self.store = HouseholdStore(home)
+        self.store.set_up(lambda before: msgspec.structs.replace(before, hosts=("home.lan",)))
+        self.server = JoinServer(self.store, self.home, ("127.0.0.1", 0))
         self.stop = StopSignal()
         self._threads = ThreadPoolExecutor(1)
 
     def invite(self, who: HouseholdIdentity, token: str = "t" * 22) -> Invitation:
-        now_s = int(self.office.now().timestamp())
-        self.office.update(lambda register: register.with_invitation(who, token, now_s))
-        certificate, _ = self.office.service(identity.API)
+        now_s = int(self.store.now().timestamp())
+        self.store.update(lambda before: before.with_invitation(who, token, now_s))
+        certificate, _ = self.store.service(identity.API)
         return Invitation(
             cn=who.cn,
             host="127.0.0.1",
-            port=self.door.port,
+            port=self.server.port,
             fingerprint=invitation.fingerprint_of_pem(certificate.read_bytes()),
             token=token,
             archive=keys.device_text(self.home.archive_key().public_key()),
         )
 
     def wait(self, who: HouseholdIdentity) -> "Future[bool]":
-        return self._threads.submit(self.door.wait, who, self.stop, 30.0, time.monotonic)
+        return self._threads.submit(self.server.wait, who, self.stop, 30.0, time.monotonic)
 
     def end(self) -> None:
         self.stop.request()
         self._threads.shutdown()
-        self.door.close()
+        self.server.close()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -62,18 +62,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 def meet(
     earmark: Earmark, capsys: pytest.CaptureFixture[str], *words: str
 ) -> tuple[tuple[int, int], str, str]:
-    """Wait for guests, and let one come; return both exit codes and all that both said."""
+    """Run `household wait` and a joining command; return both exit codes, outputs and messages."""
     codes: list[int] = []
 
-    def come() -> None:
+    def join() -> None:
         until_s = time.monotonic() + 30
         while not codes or (codes[-1] == 69 and time.monotonic() < until_s):
             codes.append(main.main(["household", *words]))
             time.sleep(0.05)
 
-    guest = threading.Thread(target=come)
+    guest = threading.Thread(target=join)
     guest.start()
-    # The door is opened by the main thread, which alone may hear signals.
+    # The server runs in the main thread, which alone can handle signals.
     code, out, err = earmark("household", "wait")
     guest.join()
     late = capsys.readouterr()

@@ -1,7 +1,4 @@
-"""mosquitto's file; that mosquitto reads it so is shown in ``tests/system``.
-
-The table in the documents, the rights in code and mosquitto's file are one and the same.
-"""
+"""The files for mosquitto, compared with the documented rights; ``tests/system`` runs mosquitto."""
 
 import re
 from pathlib import Path
@@ -11,44 +8,44 @@ from listener.household.broker_config import TopicRights, render_acl, topic_righ
 from listener.household.identity import HouseholdIdentity
 
 
-def lines(folder: str = "/etc/mosquitto/earmark", port: int = 8883) -> dict[str, str]:
-    """Return each setting; fail where one stands twice."""
+def read_settings(folder: str = "/etc/mosquitto/earmark", port: int = 8883) -> dict[str, str]:
+    """Return each setting; fail if one occurs twice."""
     text = broker_config.render_configuration(folder, port)
-    found = [line.split(" ", 1) for line in text.splitlines() if line and line[0] != "#"]
-    settings = dict(found)
-    assert len(settings) == len(found)
+    pairs = [line.split(" ", 1) for line in text.splitlines() if line and line[0] != "#"]
+    settings = dict(pairs)
+    assert len(settings) == len(pairs)
     return settings
 
 
-def test_there_is_one_listener_and_nobody_without_a_certificate() -> None:
-    found = lines(port=8899)
+def test_one_listener_requires_a_client_certificate() -> None:
+    settings = read_settings(port=8899)
 
-    assert found["listener"] == "8899"
-    assert found["tls_version"] == "tlsv1.3"
-    assert found["require_certificate"] == "true"
-    assert found["allow_anonymous"] == "false"
-
-
-def test_names_come_from_the_certificate_alone() -> None:
-    found = lines()
-
-    assert found["use_identity_as_username"] == "true"
-    assert found["use_username_as_clientid"] == "true"
-    assert "password_file" not in found
+    assert settings["listener"] == "8899"
+    assert settings["tls_version"] == "tlsv1.3"
+    assert settings["require_certificate"] == "true"
+    assert settings["allow_anonymous"] == "false"
 
 
-def test_the_largest_envelope_passes_and_little_more() -> None:
+def test_names_come_from_the_certificate() -> None:
+    settings = read_settings()
+
+    assert settings["use_identity_as_username"] == "true"
+    assert settings["use_username_as_clientid"] == "true"
+    assert "password_file" not in settings
+
+
+def test_packet_limit_fits_the_largest_envelope() -> None:
     largest = (1 << 20) + 3 * 1024 + 128
 
-    assert largest < int(lines()["max_packet_size"]) < largest * 1.05
+    assert largest < int(read_settings()["max_packet_size"]) < largest * 1.05
 
 
-def test_every_file_is_named_with_its_folder() -> None:
-    found = lines("/a folder")
+def test_configuration_names_files_by_absolute_path() -> None:
+    settings = read_settings("/a folder")
 
-    files = {name for name in found if name.endswith("file")}
+    files = {name for name in settings if name.endswith("file")}
     assert files == {"cafile", "certfile", "keyfile", "crlfile", "acl_file"}
-    assert all(found[name].startswith("/a folder/") for name in files)
+    assert all(settings[name].startswith("/a folder/") for name in files)
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,32 +57,32 @@ def table() -> dict[str, TopicRights]:
     text = (ROOT / "docs" / "reference" / "mqtt.md").read_text("utf-8")
     return {
         who: TopicRights(
-            tuple(re.findall("`([^`]+)`", says)), tuple(re.findall("`([^`]+)`", hears))
+            tuple(re.findall("`([^`]+)`", writes)), tuple(re.findall("`([^`]+)`", reads))
         )
-        for who, says, hears in ROW.findall(text)
+        for who, writes, reads in ROW.findall(text)
     }
 
 
-def test_the_table_in_the_documents_is_what_the_code_grants() -> None:
+def test_documented_rights_equal_granted_rights() -> None:
     written = {identity.device("<device>".strip("<>")): "d-<device>"}
     written |= {identity.owner("ada"): "o-<owner>"}
     written |= {who: who.cn for who in identity.SERVICES if topic_rights(who) != TopicRights()}
 
-    told = table()
+    documented = table()
 
-    assert set(told) == set(written.values())
+    assert set(documented) == set(written.values())
     for who, name in written.items():
-        granted = told[name]
+        rights = documented[name]
         assert topic_rights(who) == TopicRights(
-            tuple(topic.replace("<device>", "device") for topic in granted.writes),
-            tuple(topic.replace("<device>", "device") for topic in granted.reads),
+            tuple(topic.replace("<device>", "device") for topic in rights.writes),
+            tuple(topic.replace("<device>", "device") for topic in rights.reads),
         )
 
 
-def test_each_identity_has_a_section_of_its_own_and_no_pattern_is_for_all() -> None:
-    everybody = [identity.device("hall"), identity.owner("ada"), *identity.SERVICES]
+def test_acl_has_one_section_per_identity_and_no_pattern() -> None:
+    members = [identity.device("hall"), identity.owner("ada"), *identity.SERVICES]
 
-    text = render_acl(everybody)
+    text = render_acl(members)
 
     assert "pattern" not in text
     assert "%" not in text
@@ -101,17 +98,17 @@ def test_each_identity_has_a_section_of_its_own_and_no_pattern_is_for_all() -> N
     ]
 
 
-def test_a_person_named_like_a_device_gets_nothing_of_its_rights() -> None:
+def test_owner_named_like_a_device_gets_none_of_its_rights() -> None:
     assert not topic_rights(identity.owner("hall")).writes
     assert topic_rights(identity.owner("hall")).reads == ("earmark/v1/status/+",)
 
 
-def test_servers_may_do_nothing_at_the_broker() -> None:
+def test_server_identities_have_no_topic_rights() -> None:
     assert all(topic_rights(who) == TopicRights() for who in identity.SERVERS)
     assert topic_rights(HouseholdIdentity("s-stranger")) == TopicRights()
 
 
-def test_order_and_repetition_change_nothing() -> None:
+def test_acl_is_independent_of_order_and_duplicates() -> None:
     two = [identity.device("hall"), identity.owner("ada")]
 
     assert render_acl(two) == render_acl([*reversed(two), *two])

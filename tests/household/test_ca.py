@@ -25,7 +25,7 @@ def uses(certificate: x509.Certificate) -> list[x509.ObjectIdentifier]:
     return list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
 
 
-def test_a_server_s_certificate_stands_for_its_hosts_by_the_rules_of_the_web(
+def test_server_certificate_is_valid_for_its_hosts_only(
     authority: ca.Authority,
 ) -> None:
     hosts = ("home.local", "192.168.1.5")
@@ -42,7 +42,7 @@ def test_a_server_s_certificate_stands_for_its_hosts_by_the_rules_of_the_web(
         verifier.build_server_verifier(x509.DNSName("other.local")).verify(made, [])
 
 
-def test_a_member_s_certificate_serves_nobody(authority: ca.Authority) -> None:
+def test_client_certificate_is_not_valid_for_a_server(authority: ca.Authority) -> None:
     hall = identity.device("hall")
 
     made = ca.issue_certificate(authority, hall, ca.new_key().public_key(), NOW, ("home",))
@@ -57,7 +57,7 @@ def test_a_member_s_certificate_serves_nobody(authority: ca.Authority) -> None:
     assert not basic.value.ca
 
 
-def test_a_clock_that_was_never_set_is_let_in_and_the_end_is_stated(
+def test_certificate_is_valid_from_1970_to_its_end(
     authority: ca.Authority,
 ) -> None:
     made = ca.issue_certificate(authority, identity.device("hall"), ca.new_key().public_key(), NOW)
@@ -67,7 +67,7 @@ def test_a_clock_that_was_never_set_is_let_in_and_the_end_is_stated(
     assert made.not_valid_after_utc == NOW + timedelta(days=ca.CERTIFICATE_DAYS)
 
 
-def test_no_certificate_outlives_its_authority(authority: ca.Authority) -> None:
+def test_certificate_ends_no_later_than_its_authority(authority: ca.Authority) -> None:
     late = authority.certificate.not_valid_after_utc - timedelta(days=1)
 
     made = ca.issue_certificate(authority, identity.device("hall"), ca.new_key().public_key(), late)
@@ -75,7 +75,7 @@ def test_no_certificate_outlives_its_authority(authority: ca.Authority) -> None:
     assert made.not_valid_after_utc == authority.certificate.not_valid_after_utc
 
 
-def test_the_list_of_revoked_certificates_never_expires_before_the_authority(
+def test_revocation_list_expires_with_the_authority(
     authority: ca.Authority,
 ) -> None:
     listed = ca.build_revocation_list(authority, [(7, NOW), (9, NOW)], 3)
@@ -86,7 +86,9 @@ def test_the_list_of_revoked_certificates_never_expires_before_the_authority(
     assert listed.is_signature_valid(authority.key.public_key())
 
 
-def test_another_household_s_certificate_is_not_ours(authority: ca.Authority) -> None:
+def test_certificate_of_another_household_is_recognised(
+    authority: ca.Authority,
+) -> None:
     other = ca.new_authority(NOW)
     made = ca.issue_certificate(other, identity.device("hall"), ca.new_key().public_key(), NOW)
 
@@ -96,20 +98,20 @@ def test_another_household_s_certificate_is_not_ours(authority: ca.Authority) ->
 
 
 @pytest.mark.parametrize("host", ["", "*", "*.lan", "a b", "hällo", "a\n"])
-def test_what_is_no_host_does_not_fit(host: str) -> None:
+def test_invalid_host_is_rejected(host: str) -> None:
     assert not ca.is_valid_host(host)
     assert ca.is_valid_host("home.lan")
     assert ca.is_valid_host("fd00::1")
 
 
-def test_damaged_files_are_named() -> None:
+def test_parse_error_names_the_file() -> None:
     other = keys.device_pem(Ed25519PrivateKey.generate())
 
     with pytest.raises(ConfigError, match="certificate there is damaged"):
         ca.parse_certificate(b"no", "there")
     with pytest.raises(ConfigError, match="key there is damaged"):
         ca.parse_key(b"no", "there")
-    with pytest.raises(ConfigError, match="another kind"):
+    with pytest.raises(ConfigError, match="not an elliptic curve key"):
         ca.parse_key(other, "there")
     key = ca.new_key()
     assert ca.parse_key(ca.key_pem(key), "").public_key() == key.public_key()
@@ -121,21 +123,21 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_made_is_read_and_its_key_is_for_nobody_else(folder: Path) -> None:
+def test_created_authority_is_read_and_its_key_is_private(folder: Path) -> None:
     first, second = ca.read_authority(folder), ca.read_authority(folder)
 
     assert first.certificate == second.certificate
     assert stat.S_IMODE((folder / "ca.key").stat().st_mode) == 0o600
 
 
-def test_a_key_that_others_can_read_is_refused(folder: Path) -> None:
+def test_key_that_others_can_read_is_refused(folder: Path) -> None:
     (folder / "ca.key").chmod(0o640)
 
     with pytest.raises(ConfigError, match="can be read by others"):
         ca.read_authority(folder)
 
 
-def test_the_key_of_another_authority_is_refused(folder: Path) -> None:
+def test_key_of_another_authority_is_refused(folder: Path) -> None:
     other = ca.new_authority(NOW)
     (folder / "ca.key").write_bytes(ca.key_pem(other.key))
 
@@ -144,7 +146,7 @@ def test_the_key_of_another_authority_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ca.crt", "ca.key"])
-def test_what_is_missing_is_named(folder: Path, name: str) -> None:
+def test_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
 
     with pytest.raises(ConfigError, match=f"{name} is missing"):
@@ -152,7 +154,7 @@ def test_what_is_missing_is_named(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["ca.crt", "ca.key"])
-def test_what_is_damaged_is_refused(folder: Path, name: str) -> None:
+def test_damaged_file_is_refused(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"damaged")
     (folder / name).chmod(0o600)
 

@@ -8,7 +8,6 @@ import pytest
 
 from listener.errors import Unavailable
 from listener.household import home_assistant
-from listener.household import home_assistant as discovery
 from listener.household.home_assistant import announce
 from listener.household.registry import Speaker
 from listener.ipc.notices import Tally
@@ -24,7 +23,7 @@ from listener.mqtt.client import (
     RejectedEvent,
     Waitable,
 )
-from listener.release import state as journal
+from listener.release import state as update_state
 from listener.release.state import UpdateState
 from listener.send.status import Status
 from listener.spool.ledger import Counts
@@ -36,13 +35,13 @@ LOUD = Speaker(name="hall", remote_unmute=True)
 TALLY = Tally(device="hall", boot="0" * 16, seq=3, wakes=5, near_misses=2, sealed=4)
 
 
-def told(speaker: Speaker = HALL) -> dict[str, Any]:
-    message = discovery.discovery_message(speaker, DKEY)
+def discovery(speaker: Speaker = HALL) -> dict[str, Any]:
+    message = home_assistant.discovery_message(speaker, DKEY)
     return fake_home_assistant.check(message.topic, message.payload)
 
 
 def state(name: str, status: bytes, speaker: Speaker = HALL) -> str:
-    component = told(speaker)["components"][name]
+    component = discovery(speaker)["components"][name]
     return fake_home_assistant.render(component["value_template"], status)
 
 
@@ -51,8 +50,8 @@ def status(**fields: object) -> bytes:
 
 
 @pytest.mark.parametrize("speaker", [HALL, LOUD, Speaker(name="a" * 32, area="Küche")])
-def test_home_assistant_takes_it(speaker: Speaker) -> None:
-    message = discovery.discovery_message(speaker, DKEY)
+def test_discovery_message_is_valid(speaker: Speaker) -> None:
+    message = home_assistant.discovery_message(speaker, DKEY)
 
     fake_home_assistant.check(message.topic, message.payload)
 
@@ -61,14 +60,14 @@ def test_home_assistant_takes_it(speaker: Speaker) -> None:
     assert len(message.payload) < 8192
 
 
-def test_the_room_stands_in_the_area_and_not_in_the_name() -> None:
-    assert told(HALL)["device"]["suggested_area"] == "Hall"
-    assert told(HALL)["device"]["name"] == "Earmark"
-    assert told(Speaker(name="hall"))["device"]["name"] == "Earmark hall"
+def test_room_is_the_area_and_not_in_the_name() -> None:
+    assert discovery(HALL)["device"]["suggested_area"] == "Hall"
+    assert discovery(HALL)["device"]["name"] == "Earmark"
+    assert discovery(Speaker(name="hall"))["device"]["name"] == "Earmark hall"
 
 
-def test_the_last_will_makes_it_unavailable_and_no_template_stumbles() -> None:
-    shown = told()
+def test_last_will_makes_device_unavailable_and_renders() -> None:
+    shown = discovery()
     [available] = shown["availability"]
     states = {
         name: fake_home_assistant.render(component["value_template"], topics.OFFLINE)
@@ -86,7 +85,7 @@ def test_the_last_will_makes_it_unavailable_and_no_template_stumbles() -> None:
     } == {"None"}
 
 
-def test_states_are_what_the_status_says() -> None:
+def test_states_render_the_status() -> None:
     online = status(
         hearing=True,
         mute="open",
@@ -96,12 +95,12 @@ def test_states_are_what_the_status_says() -> None:
         waiting=9,
     )
 
-    told_states = {
+    states = {
         name: state(name, online)
         for name in ("wakes", "near-misses", "sealed", "dropped", "waiting", "losses")
     }
 
-    assert told_states == {
+    assert states == {
         "wakes": "5",
         "near-misses": "2",
         "sealed": "4",
@@ -120,7 +119,7 @@ def test_states_are_what_the_status_says() -> None:
         ("fault", "OFF", "OFF", "ON"),
     ],
 )
-def test_mute_microphone_and_fault_are_told_apart(
+def test_mute_microphone_and_fault_are_distinct_states(
     mute: str, hardware: str, microphone: str, fault: str
 ) -> None:
     online = status(hearing=True, mute=mute, switch="input")
@@ -132,14 +131,14 @@ def test_mute_microphone_and_fault_are_told_apart(
 
 
 @pytest.mark.parametrize("mute", ["open", "software", "fault"])
-def test_without_a_switch_nothing_is_said_of_a_hardware_mute(mute: str) -> None:
+def test_hardware_mute_is_unknown_without_a_switch(mute: str) -> None:
     online = status(hearing=True, mute=mute, switch="none")
 
     assert state("hardware-mute", online) == "None"
     assert state("mute", online, LOUD) == ("OFF" if mute == "open" else "ON")
 
 
-def test_a_microphone_that_is_lost_is_a_fault_and_not_open() -> None:
+def test_lost_microphone_is_a_fault_and_not_open() -> None:
     online = b'{"state":"online","hearing":true,"mute":"open","microphone":"gone"}'
 
     assert state("microphone", online) == "OFF"
@@ -147,14 +146,14 @@ def test_a_microphone_that_is_lost_is_a_fault_and_not_open() -> None:
     assert state("microphone", status(mute="open")) == "OFF"
 
 
-def test_thresholds_are_one_line() -> None:
+def test_thresholds_render_as_one_line() -> None:
     online = b'{"state":"online","thresholds":{"alexa":0.5,"timer":0.25}}'
 
     assert state("threshold", online) == "alexa 0.5, timer 0.25"
 
 
-def test_a_wake_is_an_event_with_its_word_and_other_events_are_left_out() -> None:
-    event = told()["components"]["wake"]
+def test_wake_is_an_event_and_other_kinds_are_ignored() -> None:
+    event = discovery()["components"]["wake"]
     wake = topics.EventPayload(event_type="wake", word="alexa").encode()
     mute = topics.EventPayload(event_type="mute", state="hardware").encode()
 
@@ -166,13 +165,13 @@ def test_a_wake_is_an_event_with_its_word_and_other_events_are_left_out() -> Non
     assert not topics.EVENT.retain
 
 
-def test_the_version_that_runs_and_the_one_on_its_way_are_shown_and_nobody_can_command_it() -> None:
-    update = told()["components"]["update"]
+def test_version_entity_shows_versions_and_has_no_command() -> None:
+    update = discovery()["components"]["update"]
     begun = UpdateState().begin("0.2.0", "0.1.0", "quieter")
 
     def shown(noted: UpdateState) -> dict[str, Any] | None:
-        told_ = journal.report_version("0.1.0", journal.render(noted))
-        return fake_home_assistant.update_state(update["value_template"], status(version=told_))
+        version = update_state.report_version("0.1.0", update_state.render(noted))
+        return fake_home_assistant.update_state(update["value_template"], status(version=version))
 
     assert shown(UpdateState()) == {
         "installed_version": "0.1.0",
@@ -190,11 +189,11 @@ def test_the_version_that_runs_and_the_one_on_its_way_are_shown_and_nobody_can_c
     assert "command_topic" not in update
 
 
-def test_unmuting_is_offered_only_where_it_is_allowed_and_never_by_voice() -> None:
-    quiet, loud = told(HALL)["components"]["mute"], told(LOUD)["components"]["mute"]
+def test_unmuting_needs_permission_and_is_never_by_voice() -> None:
+    quiet, loud = discovery(HALL)["components"]["mute"], discovery(LOUD)["components"]["mute"]
 
     assert (quiet["platform"], quiet["payload_press"]) == ("button", "mute")
-    assert "unmute" not in json.dumps(told(HALL))
+    assert "unmute" not in json.dumps(discovery(HALL))
     assert (loud["platform"], loud["payload_on"], loud["payload_off"]) == (
         "switch",
         "mute",
@@ -206,21 +205,21 @@ def test_unmuting_is_offered_only_where_it_is_allowed_and_never_by_voice() -> No
         assert component["command_topic"] == "earmark/v1/command/hall"
 
 
-def test_no_state_is_sound_or_a_name_or_what_was_said() -> None:
-    shown = json.dumps(told()).lower()
+def test_no_state_holds_audio_a_name_or_a_transcript() -> None:
+    shown = json.dumps(discovery()).lower()
 
     assert not any(word in shown for word in ("clips/", "/ack/", "okey", "score", "transcript"))
     topics_used = {
         component[key]
-        for component in told()["components"].values()
+        for component in discovery()["components"].values()
         for key in ("state_topic", "command_topic")
         if key in component
     }
     assert topics_used == {"earmark/v1/event/hall", "earmark/v1/command/hall"}
 
 
-def test_a_farewell_is_empty_and_retained() -> None:
-    gone = discovery.removal_message("earmark-hall")
+def test_removal_message_is_empty_and_retained() -> None:
+    gone = home_assistant.removal_message("earmark-hall")
 
     assert (gone.payload, gone.retain) == (b"", True)
 
@@ -274,7 +273,7 @@ class KeepingBroker:
         return self.now_s
 
 
-def test_speakers_are_shown_once_and_nothing_is_said_twice() -> None:
+def test_unchanged_discovery_message_is_not_published_again() -> None:
     broker = KeepingBroker()
 
     first = announce(broker, NODES, broker.clock)
@@ -285,7 +284,7 @@ def test_speakers_are_shown_once_and_nothing_is_said_twice() -> None:
     assert broker.closed
 
 
-def test_what_is_gone_is_taken_back_and_others_devices_are_left_alone() -> None:
+def test_removed_devices_are_cleared_and_foreign_ones_are_kept() -> None:
     theirs = Message("homeassistant/device/lamp/config", b"{}", retain=True)
     broker = KeepingBroker([*NODES.values(), theirs])
 
@@ -295,7 +294,7 @@ def test_what_is_gone_is_taken_back_and_others_devices_are_left_alone() -> None:
     assert set(broker.kept) == {NODES["earmark-hall"].topic, theirs.topic}
 
 
-def test_many_are_shown_within_what_a_connection_may_have_in_flight() -> None:
+def test_many_messages_respect_the_in_flight_limit() -> None:
     broker = KeepingBroker()
     many = {
         f"earmark-{number}": home_assistant.discovery_message(Speaker(name=str(number)), "a" * 24)
@@ -306,21 +305,21 @@ def test_many_are_shown_within_what_a_connection_may_have_in_flight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("happening", "why"),
+    ("event", "why"),
     [
         (ConnectionLostEvent("no answer"), "no connection to the broker: no answer"),
-        (DeniedEvent("Not authorized"), "does not let us"),
+        (DeniedEvent("Not authorized"), "denied access"),
     ],
 )
-def test_without_a_broker_it_says_so(happening: BrokerEvent, why: str) -> None:
-    broker = KeepingBroker(welcome=happening)
+def test_missing_broker_is_reported(event: BrokerEvent, why: str) -> None:
+    broker = KeepingBroker(welcome=event)
 
     with pytest.raises(Unavailable, match=why):
         announce(broker, NODES, broker.clock)
     assert broker.closed
 
 
-def test_a_broker_that_refuses_or_says_nothing_is_given_up() -> None:
+def test_broker_that_denies_or_is_silent_is_reported() -> None:
     refusing, mute, silent = (
         KeepingBroker(),
         KeepingBroker(),
@@ -329,9 +328,9 @@ def test_a_broker_that_refuses_or_says_nothing_is_given_up() -> None:
     refusing.answer = RejectedEvent(1, 0x87, "Not authorized")
     mute.answer = DeliveredEvent(99)
 
-    with pytest.raises(Unavailable, match="does not let us: Not authorized"):
+    with pytest.raises(Unavailable, match="denied access: Not authorized"):
         announce(refusing, NODES, refusing.clock)
-    with pytest.raises(Unavailable, match="takes nothing"):
+    with pytest.raises(Unavailable, match="does not acknowledge"):
         announce(mute, NODES, mute.clock)
     with pytest.raises(Unavailable, match="does not answer"):
         announce(silent, NODES, silent.clock)

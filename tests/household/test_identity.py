@@ -13,7 +13,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_name_that_could_reach_elsewhere_is_refused(name: str) -> None:
+def test_name_with_topic_or_path_characters_is_refused(name: str) -> None:
     for make in (identity.device, identity.owner):
         with pytest.raises(UsageError, match="not a valid name for"):
             make(name)
@@ -23,18 +23,18 @@ def test_a_name_that_could_reach_elsewhere_is_refused(name: str) -> None:
 
 
 @given(st.text(max_size=40))
-def test_what_is_accepted_is_a_prefix_and_plain_letters(text: str) -> None:
+def test_accepted_common_name_has_prefix_and_plain_letters(text: str) -> None:
     try:
-        found = identity.parse(text)
+        parsed = identity.parse(text)
     except UsageError:
         return
 
-    assert found.cn == text
+    assert parsed.cn == text
     assert text.isascii()
     assert set(text) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
-def test_the_prefix_tells_kinds_apart() -> None:
+def test_prefix_determines_the_kind() -> None:
     assert identity.device("ada") != identity.owner("ada")
     assert identity.parse("d-ada").kind is IdentityKind.DEVICE
     assert identity.parse("o-ada").kind is IdentityKind.OWNER
@@ -42,12 +42,12 @@ def test_the_prefix_tells_kinds_apart() -> None:
     assert identity.parse("d-ada").name == identity.parse("o-ada").name == "ada"
 
 
-def test_no_device_stands_where_the_archive_does() -> None:
-    with pytest.raises(UsageError, match="no device can be called archive"):
+def test_device_cannot_be_named_archive() -> None:
+    with pytest.raises(UsageError, match="the device name archive is reserved"):
         identity.device("archive")
     assert identity.owner("archive") == HouseholdIdentity("o-archive")
 
 
-def test_a_service_that_is_none_of_ours_is_refused() -> None:
-    with pytest.raises(UsageError, match="nobody in a household"):
+def test_unknown_service_is_refused() -> None:
+    with pytest.raises(UsageError, match="not a valid identity"):
         identity.parse("s-watch")

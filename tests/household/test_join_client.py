@@ -1,4 +1,4 @@
-"""Host and guest over real sockets on loopback, each in its own folder."""
+"""Join client and server over real sockets on loopback, each in its own folder."""
 
 import socket
 import ssl
@@ -23,25 +23,23 @@ pytestmark = pytest.mark.system  # a real household answers
 HALL, ADA = identity.device("hall"), identity.owner("ada")
 
 
-def test_a_speaker_joins_and_is_believed(host: Host, guest: Home) -> None:
+def test_speaker_joins_and_is_in_the_roster(host: Host, guest: Home) -> None:
     invited, waiting = host.invite(HALL), host.wait(HALL)
 
     joined = join(guest, invited)
 
     assert waiting.result(30)
     assert host.home.roster().device_keys() == {"hall": guest.device_key().public_key()}
-    assert host.office.registry().members()[0] == HALL
+    assert host.store.registry().members()[0] == HALL
     context = ssl.create_default_context(cafile=str(joined.folder / "ca.crt"))
     context.load_cert_chain(joined.folder / "me.crt", joined.folder / "me.key")
     assert (joined.folder / "me.key").stat().st_mode & 0o777 == 0o600
-    assert not (host.office.path / "issued" / "d-hall.key").exists()
+    assert not (host.store.path / "issued" / "d-hall.key").exists()
     assert '[device]\nname = "hall"' in joined.settings()
     assert 'host = "home.lan"\nport = 8883' in joined.settings()
 
 
-def test_the_line_brings_the_archive_s_key_and_the_archive_does_not(
-    host: Host, guest: Home
-) -> None:
+def test_archive_key_comes_from_the_invitation(host: Host, guest: Home) -> None:
     stranger = Ed25519PrivateKey.generate().public_key()
     guest.pin_archive(stranger)
     host.wait(ADA)
@@ -54,7 +52,7 @@ def test_the_line_brings_the_archive_s_key_and_the_archive_does_not(
     assert not {"archive", "key"} & set(JoinAnswer.__struct_fields__)
 
 
-def test_an_owner_s_computer_joins_without_a_signature(host: Host, guest: Home) -> None:
+def test_owner_computer_joins_without_a_device_key(host: Host, guest: Home) -> None:
     invited, waiting = host.invite(ADA), host.wait(ADA)
 
     joined = join(guest, invited)
@@ -65,12 +63,14 @@ def test_an_owner_s_computer_joins_without_a_signature(host: Host, guest: Home) 
     assert "[device]" not in joined.settings()
 
 
-def test_the_line_is_useless_twice(host: Host, guest: Home, tmp_path: Path) -> None:
+def test_used_invitation_is_refused_for_another_key(
+    host: Host, guest: Home, tmp_path: Path
+) -> None:
     invited, waiting = host.invite(HALL), host.wait(ADA)
     first = join(guest, invited)
     certificate = (first.folder / "me.crt").read_bytes()
 
-    with pytest.raises(EarmarkError, match="used already"):
+    with pytest.raises(EarmarkError, match="already used"):
         join(Home(tmp_path / "thief"), invited)
 
     # The same speaker may ask again when the answer was lost, and gets no other certificate.
@@ -81,11 +81,11 @@ def test_the_line_is_useless_twice(host: Host, guest: Home, tmp_path: Path) -> N
     assert not waiting.result(30)
 
 
-def test_a_second_line_renews_with_the_same_key(host: Host, guest: Home) -> None:
+def test_second_invitation_renews_with_the_same_key(host: Host, guest: Home) -> None:
     first, waiting = host.invite(HALL), host.wait(ADA)
     folder = join(guest, first).folder
     key, certificate = (folder / "me.key").read_bytes(), (folder / "me.crt").read_bytes()
-    host.office.update(lambda register: register.without(HALL, 1_800_000_000))
+    host.store.update(lambda before: before.without(HALL, 1_800_000_000))
 
     join(guest, host.invite(HALL, "s" * 22))
 
@@ -95,34 +95,36 @@ def test_a_second_line_renews_with_the_same_key(host: Host, guest: Home) -> None
     assert not waiting.result(30)
 
 
-def test_to_whoever_else_answers_nothing_is_said(host: Host, guest: Home, tmp_path: Path) -> None:
+def test_nothing_is_sent_to_a_server_with_another_certificate(
+    host: Host, guest: Home, tmp_path: Path
+) -> None:
     other = Host(tmp_path / "other")
     other.wait(HALL)
     invited = host.invite(HALL)
 
-    with pytest.raises(EarmarkError, match="is not the household that this line is from"):
-        join(guest, msgspec.structs.replace(invited, port=other.door.port))
+    with pytest.raises(EarmarkError, match="is not the household that printed this invitation"):
+        join(guest, msgspec.structs.replace(invited, port=other.server.port))
 
     other.end()
     host.wait(HALL)
     assert join(guest, invited).who == HALL
 
 
-def test_has_listener_is_false_without_hear(guest: Home, host: Host) -> None:
+def test_missing_join_server_is_reported(guest: Home, host: Host) -> None:
     invited = host.invite(HALL)
-    host.door.close()
+    host.server.close()
 
     with pytest.raises(Unavailable, match=r"cannot join at 127\.0\.0\.1"):
         join(guest, invited)
 
 
-class Imposter:
-    """Answers whatever the test wants, behind the certificate that the line names."""
+class FakeJoinServer:
+    """Join server with the certificate in the invitation that sends a given answer."""
 
     def __init__(self, host: Host, answer: JoinAnswer) -> None:
         self._answer = msgspec.json.encode(answer) + b"\n"
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(*host.office.service(identity.API))
+        self._context.load_cert_chain(*host.store.service(identity.API))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._serve)
@@ -138,27 +140,27 @@ class Imposter:
         self._thread.join(40)
 
 
-def test_an_answer_that_does_not_fit_is_refused(host: Host, guest: Home, tmp_path: Path) -> None:
+def test_answer_that_does_not_fit_is_refused(host: Host, guest: Home, tmp_path: Path) -> None:
     host.wait(ADA)
     other = Host(tmp_path / "other")
     join(Home(tmp_path / "somebody"), host.invite(HALL))
     theirs = (tmp_path / "somebody" / "tls" / "me.crt").read_text()
     answers = {
         "is damaged": JoinAnswer(ca="no", certificate=theirs),
-        "do not fit each other": JoinAnswer(
-            ca=(other.office.path / "ca.crt").read_text(), certificate=theirs
+        "is not signed by the authority": JoinAnswer(
+            ca=(other.store.path / "ca.crt").read_text(), certificate=theirs
         ),
         "is for another key": JoinAnswer(
-            ca=(host.office.path / "ca.crt").read_text(), certificate=theirs
+            ca=(host.store.path / "ca.crt").read_text(), certificate=theirs
         ),
     }
     other.end()
 
     for why, answer in answers.items():
-        imposter = Imposter(host, answer)
-        invited = msgspec.structs.replace(host.invite(HALL, "s" * 22), port=imposter.port)
+        fake = FakeJoinServer(host, answer)
+        invited = msgspec.structs.replace(host.invite(HALL, "s" * 22), port=fake.port)
         with pytest.raises(ConfigError, match=why):
             join(guest, invited)
-        imposter.end()
+        fake.end()
 
     assert not (guest.path / "tls" / "me.crt").exists()

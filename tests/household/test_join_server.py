@@ -1,4 +1,4 @@
-"""The household's end of joining, over real sockets on loopback."""
+"""Join server over real sockets on loopback."""
 
 import json
 import socket
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.system  # a real household answers
 HALL, ADA = identity.device("hall"), identity.owner("ada")
 
 
-def test_a_name_that_another_key_has_is_refused_and_the_line_still_counts(
+def test_taken_name_is_refused_and_the_invitation_stays_valid(
     host: Host, guest: Home, tmp_path: Path
 ) -> None:
     host.wait(ADA)
@@ -36,7 +36,7 @@ def test_a_name_that_another_key_has_is_refused_and_the_line_still_counts(
     assert join(guest, invited).who == HALL
 
 
-def test_an_owner_s_line_makes_no_device(host: Host, guest: Home) -> None:
+def test_owner_invitation_does_not_add_a_device(host: Host, guest: Home) -> None:
     host.wait(ADA)
     forged = msgspec.structs.replace(host.invite(ADA), cn="d-ada")
 
@@ -47,34 +47,32 @@ def test_an_owner_s_line_makes_no_device(host: Host, guest: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"garbage\n", b"{}\n", b'{"v":1}\n', b"x" * 20_000, b'{"v":1,"token":"t"']
+    "data", [b"", b"garbage\n", b"{}\n", b'{"v":1}\n', b"x" * 20_000, b'{"v":1,"token":"t"']
 )
-def test_a_guest_who_talks_nonsense_leaves_the_door_open(
-    host: Host, guest: Home, said: bytes
-) -> None:
+def test_malformed_request_does_not_end_the_server(host: Host, guest: Home, data: bytes) -> None:
     invited, waiting = host.invite(HALL), host.wait(HALL)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
 
     with (
-        socket.create_connection(("127.0.0.1", host.door.port)) as plain,
+        socket.create_connection(("127.0.0.1", host.server.port)) as plain,
         context.wrap_socket(plain) as wire,
     ):
-        wire.sendall(said)
-        if said.endswith(b"\n"):
+        wire.sendall(data)
+        if data.endswith(b"\n"):
             assert json.loads(read_line(wire, time.monotonic() + 40))["refused"]
-    with socket.create_connection(("127.0.0.1", host.door.port)) as plain:
+    with socket.create_connection(("127.0.0.1", host.server.port)) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
 
     join(guest, invited)
     assert waiting.result(30)
 
 
-def test_a_port_that_is_taken_is_said(host: Host) -> None:
+def test_port_in_use_is_reported(host: Host) -> None:
     with pytest.raises(Unavailable, match="cannot listen on port"):
-        JoinServer(host.office, host.home, ("127.0.0.1", host.door.port))
+        JoinServer(host.store, host.home, ("127.0.0.1", host.server.port))
 
 
-def test_nobody_came(host: Host) -> None:
-    assert not host.door.wait(HALL, StopSignal(), 0.0, time.monotonic)
+def test_wait_ends_at_the_timeout(host: Host) -> None:
+    assert not host.server.wait(HALL, StopSignal(), 0.0, time.monotonic)

@@ -13,7 +13,7 @@ PUBLIC = {"earmark.conf": b"one"}
 SECRET = {"broker.key": b"two", "acl": b"three"}
 
 
-def test_only_what_differs_is_written(tmp_path: Path) -> None:
+def test_only_changed_files_are_written(tmp_path: Path) -> None:
     folder = tmp_path / "etc" / "earmark"
 
     first = publish.write_files(folder, PUBLIC, SECRET)
@@ -24,26 +24,26 @@ def test_only_what_differs_is_written(tmp_path: Path) -> None:
     assert (folder / "acl").read_bytes() == b"other"
 
 
-def test_what_is_secret_is_for_its_reader_alone(tmp_path: Path) -> None:
+def test_secret_files_have_private_modes(tmp_path: Path) -> None:
     folder = tmp_path / "earmark"
     publish.write_files(folder, PUBLIC, SECRET)
     (folder / "broker.key").chmod(0o644)
 
-    mended = publish.write_files(folder, PUBLIC, SECRET)
+    rewritten = publish.write_files(folder, PUBLIC, SECRET)
 
     modes = {name: stat.S_IMODE((folder / name).stat().st_mode) for name in PUBLIC | SECRET}
-    assert mended == ["broker.key"]
+    assert rewritten == ["broker.key"]
     assert modes == {"earmark.conf": 0o644, "broker.key": 0o600, "acl": 0o600}
 
 
-def test_a_folder_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
+def test_world_writable_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
 
     with pytest.raises(ConfigError, match="world-writable"):
         publish.write_files(tmp_path, PUBLIC, SECRET)
 
 
-def test_a_list_is_ours_and_holds_exactly_these_or_is_made_anew(tmp_path: Path) -> None:
+def test_revocation_list_is_renewed_unless_it_matches(tmp_path: Path) -> None:
     authority, other = ca.new_authority(NOW), ca.new_authority(NOW)
     path = tmp_path / "crl.pem"
     listed = ca.build_revocation_list(authority, [(7, NOW)], 2)

@@ -16,7 +16,7 @@ HALL = identity.device("hall")
 
 
 class Clock:
-    """A wall clock under the test's thumb."""
+    """A wall clock that the test sets."""
 
     def __init__(self) -> None:
         self.at = datetime(2026, 11, 22, tzinfo=UTC)
@@ -35,7 +35,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def office(home: Path, clock: Clock) -> HouseholdStore:
+def store(home: Path, clock: Clock) -> HouseholdStore:
     made = HouseholdStore(home, clock)
     made.set_up(settle)
     return made
@@ -49,150 +49,146 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
-def test_done_again_nothing_that_is_right_changes_to_the_byte(office: HouseholdStore) -> None:
-    office.issue(HALL, office.path / "hall")
-    before = contents(office.path)
+def test_repeated_set_up_changes_no_byte(store: HouseholdStore) -> None:
+    store.issue(HALL, store.path / "hall")
+    before = contents(store.path)
 
-    assert office.set_up(settle) == []
-    assert office.publish() == []
-    assert contents(office.path) == before
+    assert store.set_up(settle) == []
+    assert store.publish() == []
+    assert contents(store.path) == before
 
 
-def test_no_secret_can_be_read_by_others(office: HouseholdStore, tmp_path: Path) -> None:
-    office.issue(HALL, tmp_path / "hall")
+def test_secrets_are_private(store: HouseholdStore, tmp_path: Path) -> None:
+    store.issue(HALL, tmp_path / "hall")
 
-    secret = [*office.path.rglob("*.key"), *(tmp_path / "hall").rglob("*.key")]
+    secret = [*store.path.rglob("*.key"), *(tmp_path / "hall").rglob("*.key")]
 
     # authority, services, copies for the broker and the archive, the device
     assert len(secret) == 1 + 4 + 3 + 1
     assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
-    assert stat.S_IMODE((office.path / "register.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((store.path / "register.json").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(
     "name", ["mosquitto/acl", "mosquitto/crl.pem", "mosquitto/earmark.conf", "crl.pem"]
 )
-def test_what_is_missing_or_wrong_among_the_broker_s_files_is_mended(
-    office: HouseholdStore, name: str
-) -> None:
-    right = (office.path / name).read_bytes()
-    (office.path / name).write_bytes(b"wrong")
+def test_missing_or_changed_broker_files_are_restored(store: HouseholdStore, name: str) -> None:
+    right = (store.path / name).read_bytes()
+    (store.path / name).write_bytes(b"wrong")
 
-    office.set_up(settle)
+    store.set_up(settle)
 
     if not name.startswith("crl"):
-        assert (office.path / name).read_bytes() == right
-    found = x509.load_pem_x509_crl((office.path / "mosquitto" / "crl.pem").read_bytes())
-    assert found.is_signature_valid(office.authority().key.public_key())
+        assert (store.path / name).read_bytes() == right
+    found = x509.load_pem_x509_crl((store.path / "mosquitto" / "crl.pem").read_bytes())
+    assert found.is_signature_valid(store.authority().key.public_key())
 
 
-def test_a_new_address_makes_new_certificates_for_servers_alone(office: HouseholdStore) -> None:
-    made = office.set_up(lambda register: msgspec.structs.replace(register, hosts=("home.lan",)))
+def test_new_host_renews_server_certificates_only(store: HouseholdStore) -> None:
+    made = store.set_up(lambda before: msgspec.structs.replace(before, hosts=("home.lan",)))
 
     assert set(made) == {"s-broker", "s-api", "broker.crt", "s-api.crt"}
 
 
-def test_a_certificate_that_ends_soon_is_made_anew_with_the_same_key(
-    office: HouseholdStore, clock: Clock
+def test_expiring_certificate_is_renewed_with_the_same_key(
+    store: HouseholdStore, clock: Clock
 ) -> None:
-    _, path = office.service(identity.BROKER)
+    _, path = store.service(identity.BROKER)
     key = path.read_bytes()
     clock.at += timedelta(days=ca.CERTIFICATE_DAYS - ca.RENEW_DAYS + 1)
 
-    made = office.set_up(settle)
+    made = store.set_up(settle)
 
     assert {"s-broker", "s-api", "s-archive", "s-household"} <= set(made)
     assert path.read_bytes() == key
-    assert office.set_up(settle) == []
-    assert set(office.set_up(settle, renew=True)) >= {"s-broker", "broker.crt"}
+    assert store.set_up(settle) == []
+    assert set(store.set_up(settle, renew=True)) >= {"s-broker", "broker.crt"}
 
 
-def test_a_guest_s_key_gets_one_certificate_however_often_it_asks(office: HouseholdStore) -> None:
+def test_repeated_request_gets_the_same_certificate(store: HouseholdStore) -> None:
     public = ca.new_key().public_key()
-    with office.locked():
-        first, second = office.sign(HALL, public), office.sign(HALL, public)
-        other = office.sign(HALL, ca.new_key().public_key())
+    with store.locked():
+        first, second = store.sign(HALL, public), store.sign(HALL, public)
+        other = store.sign(HALL, ca.new_key().public_key())
 
     assert first == second
     assert other.serial_number != first.serial_number
 
 
-def test_the_revoked_is_in_the_list_and_out_of_the_rights(
-    office: HouseholdStore, tmp_path: Path
+def test_revoked_member_is_in_the_crl_and_not_in_the_acl(
+    store: HouseholdStore, tmp_path: Path
 ) -> None:
-    office.issue(HALL, tmp_path / "hall")
-    rights = office.published().broker / "acl"
+    store.issue(HALL, tmp_path / "hall")
+    rights = store.published().broker / "acl"
     assert "user d-hall" in rights.read_text()
 
-    office.update(lambda register: register.without(HALL, 1_800_000_000))
-    changed = office.publish()
+    store.update(lambda before: before.without(HALL, 1_800_000_000))
+    changed = store.publish()
 
     assert changed == ["crl.pem", "acl"]
     assert "d-hall" not in rights.read_text()
     certificate = x509.load_pem_x509_certificate((tmp_path / "hall" / "d-hall.crt").read_bytes())
-    listed = x509.load_pem_x509_crl((office.published().broker / "crl.pem").read_bytes())
-    assert {one.serial_number for one in listed} == {certificate.serial_number}
+    listed = x509.load_pem_x509_crl((store.published().broker / "crl.pem").read_bytes())
+    assert {each.serial_number for each in listed} == {certificate.serial_number}
 
 
 @pytest.mark.parametrize("name", ["ca.crt", "ca.key", "register.json"])
-def test_what_is_lost_or_damaged_is_never_made_anew_in_silence(
-    office: HouseholdStore, name: str
-) -> None:
-    path = office.path / name
+def test_lost_or_damaged_files_are_reported_not_replaced(store: HouseholdStore, name: str) -> None:
+    path = store.path / name
     right = path.read_bytes()
 
     path.write_bytes(b"damaged")
     with pytest.raises(ConfigError, match="damaged"):
-        office.set_up(settle)
+        store.set_up(settle)
     path.unlink()
     with pytest.raises(ConfigError, match="missing"):
-        office.set_up(settle)
+        store.set_up(settle)
 
     path.write_bytes(right)
     path.chmod(0o600)
-    assert office.set_up(settle) == []
+    assert store.set_up(settle) == []
 
 
-def test_without_a_household_the_way_is_shown(home: Path) -> None:
-    office = HouseholdStore(home)
+def test_missing_household_is_reported_with_the_command(home: Path) -> None:
+    store = HouseholdStore(home)
 
-    assert not office.is_set_up
-    for ask in (office.registry, office.publish):
+    assert not store.is_set_up
+    for call in (store.registry, store.publish):
         with pytest.raises(ConfigError) as caught:
-            ask()
+            call()
         assert "earmark household init" in caught.value.hint
 
 
-def test_a_start_that_was_cut_off_is_finished(home: Path, clock: Clock) -> None:
-    office = HouseholdStore(home, clock)
-    office.set_up(settle)
-    os.truncate(office.path / "lock", 0)
+def test_interrupted_set_up_is_completed(home: Path, clock: Clock) -> None:
+    store = HouseholdStore(home, clock)
+    store.set_up(settle)
+    os.truncate(store.path / "lock", 0)
     for service in identity.SERVICES:
-        for path in office.service(service):
+        for path in store.service(service):
             path.unlink(missing_ok=True)
-    (office.path / "register.json").unlink()
+    (store.path / "register.json").unlink()
 
-    made = office.set_up(settle)
+    made = store.set_up(settle)
 
     assert made[0] == "s-broker"
     assert "authority" not in made
 
 
-def test_a_clock_that_was_never_set_signs_nothing(home: Path, clock: Clock) -> None:
+def test_unset_clock_signs_nothing(home: Path, clock: Clock) -> None:
     clock.at = datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
-    office = HouseholdStore(home, clock)
+    store = HouseholdStore(home, clock)
 
-    with pytest.raises(Unavailable, match="clock says 1970-01-01"):
-        office.set_up(settle)
+    with pytest.raises(Unavailable, match="clock is at 1970-01-01"):
+        store.set_up(settle)
 
     clock.at = datetime(2026, 11, 22, tzinfo=UTC)
-    assert "authority" in office.set_up(settle)
+    assert "authority" in store.set_up(settle)
 
 
-def test_failed_roster_edit_changes_nothing(office: HouseholdStore) -> None:
-    before = contents(office.path)
+def test_failing_edit_changes_nothing(store: HouseholdStore) -> None:
+    before = contents(store.path)
 
     with pytest.raises(EarmarkError):
-        office.update(lambda register: register.without(HALL, 1))
+        store.update(lambda before: before.without(HALL, 1))
 
-    assert contents(office.path) == before
+    assert contents(store.path) == before

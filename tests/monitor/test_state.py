@@ -24,7 +24,7 @@ def counters(**counts: int) -> notices.CountersNotice:
     return notices.sign_tally(tally, lambda _: bytes(64))
 
 
-def test_nobody_hears_before_the_first_level_and_after_the_last() -> None:
+def test_hear_is_not_running_without_recent_levels() -> None:
     picture = HearState()
     assert not picture.is_current(0)
 
@@ -34,7 +34,7 @@ def test_nobody_hears_before_the_first_level_and_after_the_last() -> None:
     assert not picture.is_current(100 + FRESH_S)
 
 
-def test_a_hear_that_stops_on_purpose_is_gone_at_once() -> None:
+def test_stopped_notice_takes_effect_at_once() -> None:
     picture = HearState()
     picture.update(level(1), 100)
 
@@ -43,7 +43,7 @@ def test_a_hear_that_stops_on_purpose_is_gone_at_once() -> None:
     assert not picture.is_current(100)
 
 
-def test_processor_time_is_of_the_last_seconds() -> None:
+def test_cpu_usage_is_of_the_last_seconds() -> None:
     picture = HearState()
     assert picture.cpu_percent is None
     picture.update(level(10, 5), 0)
@@ -55,7 +55,7 @@ def test_processor_time_is_of_the_last_seconds() -> None:
     assert picture.cpu_percent == pytest.approx(3)
 
 
-def test_words_from_several_levels_stand_in_their_order() -> None:
+def test_words_keep_their_order() -> None:
     picture = HearState()
 
     picture.update(level(1, alexa=0.1, timer=0.2), 0)
@@ -69,7 +69,7 @@ def test_words_from_several_levels_stand_in_their_order() -> None:
     ]
 
 
-def test_what_is_told_is_known() -> None:
+def test_every_notice_updates_the_state() -> None:
     picture = HearState()
     lost = notices.MicrophoneNotice(state="lost", cause="busy", losses=1)
 
@@ -84,18 +84,22 @@ def test_what_is_told_is_known() -> None:
     ):
         picture.update(notice, 7)
 
-    assert picture.found is not None
-    assert (picture.found.kind, picture.found.word, picture.found.at_s) == ("wake", "alexa", 7)
+    assert picture.detection is not None
+    assert (picture.detection.kind, picture.detection.word, picture.detection.at_s) == (
+        "wake",
+        "alexa",
+        7,
+    )
     assert picture.microphone == lost
     assert picture.tally is not None
     assert picture.tally.wakes == 3
     assert picture.mute == "software"
 
     picture.update(notices.NearMissNotice(word="alexa", score=0.3), 8)
-    assert picture.found.kind == "near_miss"
+    assert picture.detection.kind == "near_miss"
 
 
-def test_another_hear_has_another_past() -> None:
+def test_restart_of_hear_resets_the_state() -> None:
     picture = HearState()
     picture.update(level(50, 9, alexa=0.1), 0)
     picture.update(counters(wakes=3), 0)
@@ -104,4 +108,4 @@ def test_another_hear_has_another_past() -> None:
     picture.update(level(0.5, 0.1, timer=0.2), 3)
 
     assert list(picture.words) == ["timer"]
-    assert (picture.tally, picture.found, picture.up_s) == (None, None, 0.5)
+    assert (picture.tally, picture.detection, picture.up_s) == (None, None, 0.5)

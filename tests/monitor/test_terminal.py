@@ -16,8 +16,8 @@ from listener.monitor.terminal import Bar, render
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
-def drawn(what: RenderableType, width: int = 100, encoding: str = "utf-8") -> str:
-    """What a terminal without colours shows."""
+def draw(what: RenderableType, width: int = 100, encoding: str = "utf-8") -> str:
+    """Return the output on a terminal without colours."""
     out = io.TextIOWrapper(io.BytesIO(), encoding)
     console = Console(file=out, width=width, color_system=None, legacy_windows=False)
     console.print(what)
@@ -27,7 +27,7 @@ def drawn(what: RenderableType, width: int = 100, encoding: str = "utf-8") -> st
 
 def picture(score: float = 0.25, level_dbfs: int | None = -40, **level: object) -> HearState:
     made = HearState()
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "level_dbfs": level_dbfs,
         "floor_dbfs": None if level_dbfs is None else -60,
         "words": (WordScore(name="alexa", score=score, threshold=0.5),),
@@ -36,11 +36,11 @@ def picture(score: float = 0.25, level_dbfs: int | None = -40, **level: object) 
         "cpu_s": 0.3,
         "up_s": 10.0,
     }
-    made.update(LevelNotice(**(given | level)), 10)
+    made.update(LevelNotice(**(fields | level)), 10)
     return made
 
 
-def test_everything_is_in_the_picture() -> None:
+def test_panel_shows_every_part_of_the_state() -> None:
     made = picture()
     tally = notices.Tally(
         device="hall", boot="0" * 16, seq=0, heard_samples=160_000, wakes=2, near_misses=1, sealed=1
@@ -48,10 +48,10 @@ def test_everything_is_in_the_picture() -> None:
     made.update(notices.sign_tally(tally, lambda _: bytes(64)), 10)
     made.update(notices.WakeNotice(word="alexa", score=0.94), 10)
 
-    text = drawn(render(made, 10.5, NOW, "/home"))
+    text = draw(render(made, 10.5, NOW, "/home"))
 
     for part in (
-        "hall hears since 2026-03-04 05:05:57, 10.0 s",
+        "hall: running since 2026-03-04 05:05:57, 10.0 s",
         "level -40 dB, floor -60 dB",
         "0.25, wakes at 0.50",
         "open; lamp idle; cpu 3.0 %",
@@ -62,50 +62,52 @@ def test_everything_is_in_the_picture() -> None:
         assert part in text
 
 
-def test_a_score_is_a_bar_and_its_threshold_a_mark() -> None:
-    text = drawn(Bar(0.25, 0.5, "green"), width=20)
+def test_bar_shows_score_and_threshold() -> None:
+    text = draw(Bar(0.25, 0.5, "green"), width=20)
 
     assert text == "█████·····│·········\n"
 
 
-def test_a_terminal_without_unicode_gets_plain_signs() -> None:
-    text = drawn(render(picture(), 10, NOW, "/home"), encoding="ascii")
+def test_terminal_without_unicode_gets_ascii() -> None:
+    text = draw(render(picture(), 10, NOW, "/home"), encoding="ascii")
 
     assert text.isascii()
     assert re.search(r"alexa #+-+\|-+ 0\.25", text)
 
 
 @given(st.floats(-1, 2), st.none() | st.floats(-1, 2), st.integers(1, 80))
-def test_a_bar_is_as_wide_as_it_may_be(value: float, mark: float | None, width: int) -> None:
-    line = drawn(Bar(value, mark, "green"), width).rstrip("\n")
+def test_bar_fills_the_width(value: float, mark: float | None, width: int) -> None:
+    line = draw(Bar(value, mark, "green"), width).rstrip("\n")
 
     assert len(line) == width
     assert line.count("│") == (mark is not None)
 
 
 @pytest.mark.parametrize("width", [30, 60, 200])
-def test_the_picture_fits_any_terminal(width: int) -> None:
-    text = drawn(render(picture(), 10, NOW, "/home"), width)
+def test_panel_fits_any_terminal(width: int) -> None:
+    text = draw(render(picture(), 10, NOW, "/home"), width)
 
     assert max(map(len, text.splitlines())) <= width
 
 
-def test_a_mute_and_a_lost_microphone_are_seen() -> None:
+def test_panel_shows_mute_and_lost_microphone() -> None:
     made = picture(level_dbfs=None, mute="hardware", lamp="muted")
     made.update(notices.MicrophoneNotice(state="lost", cause="stalled", losses=1), 10)
 
-    text = drawn(render(made, 10, NOW, "/home"))
+    text = draw(render(made, 10, NOW, "/home"))
 
-    assert "no sound" in text
+    assert "no audio" in text
     assert "muted (hardware); lamp muted; microphone lost (stalled)" in text
 
 
-def test_a_near_miss_is_called_one() -> None:
+def test_near_miss_is_named() -> None:
     made = picture()
     made.update(notices.NearMissNotice(word="alexa", score=0.3), 0)
 
-    assert "last near miss: alexa 0.30, 10.0 s ago" in drawn(render(made, 10, NOW, "/home"))
+    assert "last near miss: alexa 0.30, 10.0 s ago" in draw(render(made, 10, NOW, "/home"))
 
 
-def test_waiting_says_for_whom() -> None:
-    assert "nobody hears at /some/home; waiting" in drawn(render(HearState(), 0, NOW, "/some/home"))
+def test_waiting_panel_names_the_home() -> None:
+    assert "hear is not running at /some/home; waiting" in draw(
+        render(HearState(), 0, NOW, "/some/home")
+    )

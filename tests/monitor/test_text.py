@@ -5,14 +5,14 @@ import pytest
 
 from listener.ipc import notices
 from listener.ipc.notices import LevelNotice, WordScore
-from listener.monitor import text as lines
+from listener.monitor import text
 from listener.monitor.state import HearState
 
 
 def picture(**level: object) -> HearState:
-    """What is known of a hear that has just spoken, at second 10."""
+    """State of a hear that sent a level at second 10."""
     made = HearState()
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "level_dbfs": -43,
         "floor_dbfs": -61,
         "words": (WordScore(name="alexa", score=0.125, threshold=0.5),),
@@ -21,7 +21,7 @@ def picture(**level: object) -> HearState:
         "cpu_s": 0.3,
         "up_s": 10.0,
     }
-    made.update(LevelNotice(**(given | level)), 10)
+    made.update(LevelNotice(**(fields | level)), 10)
     return made
 
 
@@ -31,55 +31,55 @@ def counted(made: HearState, **counts: int) -> HearState:
     return made
 
 
-def test_a_line_for_people_says_everything() -> None:
+def test_text_line_has_the_whole_state() -> None:
     made = counted(picture(), heard_samples=160_000, held_samples=32_000, wakes=2, sealed=1)
 
-    assert lines.to_text(made, 10) == (
+    assert text.to_text(made, 10) == (
         "level -43 dB, floor -61 dB; alexa 0.12/0.50; open; lamp idle; cpu 3.0 %;"
-        " heard 10.0 s, thrown away 0.0 s, sealed 0.0 s, in memory 2.0 s, muted 0.0 s;"
+        " heard 10.0 s, discarded 0.0 s, sealed 0.0 s, in memory 2.0 s, muted 0.0 s;"
         " wakes 2, near misses 0, clips sealed 1"
     )
 
 
-def test_what_seldom_happens_is_said_when_it_does() -> None:
+def test_nonzero_problem_counts_are_shown() -> None:
     made = counted(picture(mute="fault", lamp="fault"), abandoned=1, unattributed=2, lost=3)
     made.update(notices.MicrophoneNotice(state="lost", cause="zeros", losses=4), 10)
 
-    text = lines.to_text(made, 10)
+    line = text.to_text(made, 10)
 
-    assert "muted (fault); lamp fault; microphone lost (zeros), lost 4 times" in text
-    assert text.endswith("clips sealed 0, clips abandoned 1, without an owner 2, lost 3")
+    assert "muted (fault); lamp fault; microphone lost (zeros), lost 4 times" in line
+    assert line.endswith("clips sealed 0, clips abandoned 1, without an owner 2, lost 3")
 
 
-def test_before_the_counters_came_nothing_is_invented() -> None:
+def test_counters_are_omitted_before_they_arrive() -> None:
     made = picture(level_dbfs=None, floor_dbfs=None)
 
-    assert lines.to_text(made, 10) == "no sound; alexa 0.12/0.50; open; lamp idle; cpu 3.0 %"
-    assert json.loads(lines.to_json(made, 10))["counters"] is None
+    assert text.to_text(made, 10) == "no audio; alexa 0.12/0.50; open; lamp idle; cpu 3.0 %"
+    assert json.loads(text.to_json(made, 10))["counters"] is None
 
 
-def test_a_line_for_programs_is_one_object() -> None:
+def test_json_line_is_one_object() -> None:
     made = counted(picture(), wakes=1)
     made.update(notices.WakeNotice(word="alexa", score=0.94188), 9)
 
-    line = lines.to_json(made, 10.5)
+    line = text.to_json(made, 10.5)
 
     assert "\n" not in line
-    said = json.loads(line)
-    assert said["hearing"] is True
-    assert said["words"] == {"alexa": {"score": 0.125, "threshold": 0.5}}
-    assert said["last"] == {"event": "wake", "word": "alexa", "score": 0.942, "ago_s": 1.5}
-    assert said["counters"]["wakes"] == 1
-    assert said["cpu_percent"] == 3.0
+    decoded = json.loads(line)
+    assert decoded["hearing"] is True
+    assert decoded["words"] == {"alexa": {"score": 0.125, "threshold": 0.5}}
+    assert decoded["last"] == {"event": "wake", "word": "alexa", "score": 0.942, "ago_s": 1.5}
+    assert decoded["counters"]["wakes"] == 1
+    assert decoded["cpu_percent"] == 3.0
 
 
-def test_nobody_is_said_to_be_nobody() -> None:
-    assert lines.to_text(HearState(), 0) == "nobody hears"
-    assert json.loads(lines.to_json(HearState(), 0)) == {"hearing": False}
+def test_hear_that_is_not_running_is_reported() -> None:
+    assert text.to_text(HearState(), 0) == "hear is not running"
+    assert json.loads(text.to_json(HearState(), 0)) == {"hearing": False}
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
+    ("seconds", "expected"),
     [
         (0, "0.0 s"),
         (59.94, "59.9 s"),
@@ -88,9 +88,9 @@ def test_nobody_is_said_to_be_nobody() -> None:
         (7_500, "2 h 5 min"),
     ],
 )
-def test_durations_are_as_long_as_they_need_to_be(seconds: float, text: str) -> None:
-    assert lines.format_duration(seconds) == text
+def test_durations_are_formatted(seconds: float, expected: str) -> None:
+    assert text.format_duration(seconds) == expected
 
 
-def test_an_unknown_share_is_unknown() -> None:
-    assert lines.format_percent(None) == "unknown"
+def test_unknown_percentage_is_unknown() -> None:
+    assert text.format_percent(None) == "unknown"

@@ -1,4 +1,4 @@
-"""What is seen in one place, each with a watermark that is there or is not."""
+"""What is scan in one place, each with a watermark that is there or is not."""
 
 import json
 from collections.abc import Sequence
@@ -23,69 +23,69 @@ def found(*numbers: int) -> FoundBlocks:
     return FoundBlocks({"int16": set(numbers)} if numbers else {})
 
 
-def test_of_memory_the_mappings_are_named() -> None:
-    seen = Scan(found=found(1, 2), places={"[heap]": 2}, scanned_bytes=4096)
+def test_memory_check_names_the_mappings() -> None:
+    scan = Scan(found=found(1, 2), places={"[heap]": 2}, scanned_bytes=4096)
 
-    look = checks.check_memory("recording", "muted", "hear", seen, must_find=False)
+    result = checks.check_memory("recording", "muted", "hear", scan, must_find=False)
 
-    assert (look.where, look.moment, look.process) == ("memory", "muted", "hear")
-    assert (look.looked_bytes, look.blocks, look.forms) == (4096, 2, {"int16": 2})
-    assert look.places == {"[heap]": 2}
-    assert not look.is_good
+    assert (result.where, result.moment, result.process) == ("memory", "muted", "hear")
+    assert (result.looked_bytes, result.blocks, result.forms) == (4096, 2, {"int16": 2})
+    assert result.places == {"[heap]": 2}
+    assert not result.is_good
 
 
-def test_of_calls_all_threads_are_summed_by_destination() -> None:
+def test_calls_of_all_threads_are_summed_by_destination() -> None:
     sent = [
         SentData(thread=1, kind="file", sent_bytes=10, found=found(1, 2)),
         SentData(thread=2, kind="file", sent_bytes=20, found=found(2, 3)),
         SentData(thread=2, kind="socket", sent_bytes=30),
     ]
 
-    look = checks.check_calls("control", "leaky", sent, must_find=True)
+    result = checks.check_calls("control", "leaky", sent, must_find=True)
 
-    assert (look.where, look.moment, look.looked_bytes) == ("calls", "ended", 60)
-    assert (look.blocks, look.places) == (3, {"file": 4})
-    assert look.is_good
-
-
-def seen(*sent: tuple[str, SentData]) -> Sequence[tuple[str, bool]]:
-    return [(look.process, look.is_good) for look in checks.check_all_calls("device", sent)]
+    assert (result.where, result.moment, result.looked_bytes) == ("calls", "ended", 60)
+    assert (result.blocks, result.places) == (3, {"file": 4})
+    assert result.is_good
 
 
-def test_sound_leaves_the_microphone_by_its_pipe_alone() -> None:
+def scan(*sent: tuple[str, SentData]) -> Sequence[tuple[str, bool]]:
+    return [(result.process, result.is_good) for result in checks.check_all_calls("device", sent)]
+
+
+def test_audio_leaves_the_microphone_only_by_its_pipe() -> None:
     pipe = SentData(thread=1, kind="pipe", found=found(1))
     null = SentData(thread=1, kind="nowhere", found=found(1))
     hear = SentData(thread=2, kind="file")
 
-    assert seen(("microphone", pipe), ("microphone", null), ("hear", hear)) == [
+    assert scan(("microphone", pipe), ("microphone", null), ("hear", hear)) == [
         ("microphone, pipe", True),
         ("microphone", True),
         ("hear", True),
     ]
-    assert ("microphone, pipe", False) in seen(("microphone", null))
-    assert ("microphone", False) in seen(
+    assert ("microphone, pipe", False) in scan(("microphone", null))
+    assert ("microphone", False) in scan(
         ("microphone", pipe), ("microphone", SentData(thread=1, kind="file", found=found(1)))
     )
-    assert ("hear", False) in seen(("hear", SentData(thread=2, kind="pipe", found=found(1))))
+    assert ("hear", False) in scan(("hear", SentData(thread=2, kind="pipe", found=found(1))))
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_of_files_those_that_hold_it_are_named(
+def test_file_check_names_the_files_with_blocks(
     watermark: Watermark, tmp_path: Path, *, is_there: bool
 ) -> None:
     files = [tmp_path / "log", tmp_path / "state"]
     files[0].write_bytes(watermark.signal(0, 3).tobytes() if is_there else b"quiet")
     files[1].write_bytes(b"nothing")
 
-    look = checks.check_files("control", "two files", files, watermark, must_find=is_there)
+    result = checks.check_files("control", "two files", files, watermark, must_find=is_there)
 
-    assert (look.where, look.process) == ("disk", "two files")
-    assert look.looked_bytes == sum(file.stat().st_size for file in files)
-    assert look.places == ({"log": 3} if is_there else {})
-    assert look.is_good
+    assert (result.where, result.process) == ("disk", "two files")
+    assert result.looked_bytes == sum(file.stat().st_size for file in files)
+    assert result.places == ({"log": 3} if is_there else {})
+    assert result.is_good
 
 
-LOOK = CheckResult(
+RESULT = CheckResult(
     path="recording",
     moment="muted",
     where="memory",
@@ -100,60 +100,58 @@ replace = msgspec.structs.replace
 
 
 @pytest.mark.parametrize(
-    ("look", "mark"),
+    ("result", "mark"),
     [
-        (LOOK, "ok"),
-        (replace(LOOK, blocks=1), "FAIL"),
-        (replace(LOOK, must_find=True), "FAIL"),
-        (replace(LOOK, must_find=True, blocks=9), "ok"),
+        (RESULT, "ok"),
+        (replace(RESULT, blocks=1), "FAIL"),
+        (replace(RESULT, must_find=True), "FAIL"),
+        (replace(RESULT, must_find=True, blocks=9), "ok"),
     ],
 )
-def test_a_look_is_good_when_what_must_be_found_is_and_nothing_else(
-    look: CheckResult, mark: str
-) -> None:
-    assert look.is_good is (mark == "ok")
-    assert json.loads(to_json(look))["good"] is (mark == "ok")
-    assert to_text(look).startswith(mark)
+def test_check_passes_when_blocks_are_where_expected(result: CheckResult, mark: str) -> None:
+    assert result.is_good is (mark == "ok")
+    assert json.loads(to_json(result))["good"] is (mark == "ok")
+    assert to_text(result).startswith(mark)
 
 
-def test_a_line_says_what_was_found_as_what_and_where() -> None:
-    look = replace(LOOK, blocks=33, forms={"float32": 33}, places={"[heap]": 33})
+def test_line_has_count_format_and_place_of_blocks() -> None:
+    result = replace(RESULT, blocks=33, forms={"float32": 33}, places={"[heap]": 33})
 
-    words = " ".join(to_text(look).split())
+    words = " ".join(to_text(result).split())
     assert words == (
         "FAIL recording after mute memory of hear 3.0 MiB 33 blocks: 33 as float32, in [heap]"
     )
 
 
-def test_a_search_that_is_blind_is_told_so() -> None:
-    assert to_text(replace(LOOK, must_find=True)).endswith("but some must be found")
+def test_positive_control_without_blocks_is_reported() -> None:
+    assert to_text(replace(RESULT, must_find=True)).endswith("but the search must find some here")
 
 
 @pytest.mark.parametrize(
     ("event", "text"),
     [
-        (SkippedCheck(what="device", why="no PortAudio"), "device: not looked at: no PortAudio"),
+        (SkippedCheck(what="device", why="no PortAudio"), "device: skipped: no PortAudio"),
         (
             Verdict(looks=9, failed=0, good=True, complete=True, took_s=3.2),
-            "selftest: 9 looks in 3 s, each as it must be",
+            "selftest: 9 checks passed in 3 s",
         ),
         (
             Verdict(looks=9, failed=0, good=True, complete=False, took_s=3.2),
-            "not everything was looked at",
+            "some checks were skipped",
         ),
         (
             Verdict(looks=9, failed=2, good=False, complete=True, took_s=3.2),
-            "2 of 9 looks are not as they must be",
+            "2 of 9 checks failed",
         ),
     ],
 )
-def test_what_is_not_a_look_has_its_line_too(event: Event, text: str) -> None:
+def test_skipped_checks_and_the_verdict_have_a_line(event: Event, text: str) -> None:
     assert text in to_text(event)
     assert json.loads(to_json(event))["event"] in {"skipped", "verdict"}
 
 
-def test_what_is_on_the_disk_is_no_process() -> None:
-    look = replace(LOOK, where="disk", moment="ended", process="the home's files")
+def test_disk_check_does_not_name_a_process() -> None:
+    result = replace(RESULT, where="disk", moment="ended", process="the home's files")
 
-    assert "disk of" not in to_text(look)
-    assert "the home's files" in to_text(look)
+    assert "disk of" not in to_text(result)
+    assert "the home's files" in to_text(result)

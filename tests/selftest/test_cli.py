@@ -19,7 +19,7 @@ def test_missing_privileges_give_a_hint() -> None:
     )
 
     assert done.returncode == 69
-    assert "closed to this user, as it should be" in done.stderr
+    assert "this user may not read the memory" in done.stderr
     assert "unshare --user --map-root-user earmark selftest" in done.stderr
 
 

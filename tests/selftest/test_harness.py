@@ -14,27 +14,27 @@ from listener.selftest.watermark import Watermark
 pytestmark = pytest.mark.system
 
 
-def test_a_hear_that_does_not_start_is_told_with_its_own_words(tmp_path: Path) -> None:
-    stage = set_up(tmp_path, ClipSettings())
-    (stage.home / "roster.json").unlink()
+def test_error_of_a_failing_start_has_the_messages_of_hear(tmp_path: Path) -> None:
+    setup = set_up(tmp_path, ClipSettings())
+    (setup.home / "roster.json").unlink()
     scene = compose(Watermark(1), np.zeros(100, np.int16), 2.0, 2.0)
-    road = RecordingSource(stage.write_sound("scene.wav", scene.samples), scene)
+    source = RecordingSource(setup.write_sound("scene.wav", scene.samples), scene)
 
     with (
         pytest.raises(EarmarkError, match="not in the roster"),
-        Harness(stage, road, scene, None),
+        Harness(setup, source, scene, None),
     ):
         raise AssertionError("it must not start")
 
 
-def test_nobody_is_left_when_it_is_over(tmp_path: Path) -> None:
-    stage = set_up(tmp_path, ClipSettings())
+def test_no_process_is_left_after_the_run(tmp_path: Path) -> None:
+    setup = set_up(tmp_path, ClipSettings())
     scene = compose(Watermark(1), np.zeros(100, np.int16), 2.0, 2.0)
-    road = RecordingSource(stage.write_sound("scene.wav", scene.samples), scene)
+    source = RecordingSource(setup.write_sound("scene.wav", scene.samples), scene)
 
-    with Harness(stage, road, scene, None) as listening:
-        during = listening.processes()
-        listening.wait_until_played(0.1)
+    with Harness(setup, source, scene, None) as harness:
+        during = harness.processes()
+        harness.wait_until_played(0.1)
 
     assert {process.name for process in during} == {"hear", "send"}
     assert not any(process_tree(process.pid) for process in during)

@@ -9,7 +9,7 @@ from listener.selftest.setup import set_up
 from listener.selftest.watermark import ENCODED, Watermark
 
 
-def test_the_control_says_that_it_forgot_and_did_not(tmp_path: Path) -> None:
+def test_leaky_listener_keeps_audio_after_clearing(tmp_path: Path) -> None:
     marked = Watermark(8)
     sound = marked.signal(0, 2_000)
     marked.expect(encode_clip(sound, "control"))

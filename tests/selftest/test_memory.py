@@ -42,7 +42,7 @@ HOLDS = """
 """
 
 
-def test_sound_that_a_process_holds_is_found_and_its_place_is_told() -> None:
+def test_audio_in_memory_is_found_with_its_mapping() -> None:
     sound = MARKED.signal(0, 1_000).tobytes()
 
     with a_process(HOLDS.format(then=""), sound) as pid:
@@ -53,7 +53,7 @@ def test_sound_that_a_process_holds_is_found_and_its_place_is_told() -> None:
     assert seen.scanned_bytes > 1 << 20
 
 
-def test_a_process_that_holds_no_sound_is_clean() -> None:
+def test_process_without_audio_has_no_blocks() -> None:
     sound = MARKED.signal(0, 1_000).tobytes()
 
     with a_process(HOLDS.format(then="sound[:] = bytes(len(sound))"), sound) as pid:
@@ -66,7 +66,7 @@ def test_a_process_that_holds_no_sound_is_clean() -> None:
 @pytest.mark.parametrize(
     ("kind", "place"), [("PRIVATE", "anonymous"), ("SHARED", "/dev/zero (deleted)")]
 )
-def test_pages_that_their_process_may_not_read_are_read(kind: str, place: str) -> None:
+def test_pages_unreadable_for_their_process_are_read(kind: str, place: str) -> None:
     hide = f"""
         import ctypes, mmap, sys
         memory = mmap.mmap(-1, 32_768, flags=mmap.MAP_{kind} | mmap.MAP_ANONYMOUS)
@@ -84,7 +84,7 @@ def test_pages_that_their_process_may_not_read_are_read(kind: str, place: str) -
     assert seen.places == {place: 1_000}
 
 
-def test_a_process_that_has_ended_is_unavailable() -> None:
+def test_ended_process_is_unavailable() -> None:
     with a_process("print('ready')") as pid:
         pass
 
@@ -92,7 +92,7 @@ def test_a_process_that_has_ended_is_unavailable() -> None:
         snapshot_memory(pid)
 
 
-def test_a_process_that_forbids_it_is_unavailable_with_a_way_in() -> None:
+def test_protected_process_is_unavailable_with_a_hint() -> None:
     # Root may look into everything, so it gives that right up first.
     drop = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-all"] if not os.geteuid() else []
     program = """
@@ -121,16 +121,16 @@ def test_a_process_that_forbids_it_is_unavailable_with_a_way_in() -> None:
         check=True,
     )
 
-    assert "is closed to this user" in done.stdout
+    assert "may not read the memory of process" in done.stdout
     assert "unshare --user --map-root-user" in done.stdout
 
 
-def test_we_may_look_into_a_process_of_our_own() -> None:
+def test_own_process_is_accessible() -> None:
     with a_process("print('ready', flush=True); input()") as pid:
         check_access(pid)
 
 
-def test_a_map_is_read_as_the_kernel_writes_it() -> None:
+def test_maps_are_parsed() -> None:
     text = (
         "55d0-55e0 r-xp 00000000 08:01 131  /usr/bin/a program (deleted)\n"
         "7f00-7f10 rw-p 00000000 00:00 0 \n"

@@ -42,7 +42,7 @@ def state(pid: int) -> str:
     return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_a_family_is_a_process_and_all_that_descends_from_it(
+def test_process_tree_has_all_descendants(
     parent: subprocess.Popen[bytes],
 ) -> None:
     found = process_tree(parent.pid)
@@ -52,14 +52,14 @@ def test_a_family_is_a_process_and_all_that_descends_from_it(
     assert all(process.pid in process.threads for process in found)
 
 
-def test_parents_come_before_children_though_the_kernel_began_counting_anew() -> None:
+def test_parents_come_before_children_with_smaller_ids() -> None:
     parents = {1: 0, 32_000: 1, 32_700: 32_000, 310: 32_000, 305: 310, 400: 1, 401: 400}
 
     assert descendants(32_000, parents) == (32_000, 310, 32_700, 305)
 
 
 @given(st.dictionaries(st.integers(1, 30), st.integers(0, 30)))
-def test_a_descent_ends_and_names_nobody_twice_whatever_was_read(parents: dict[int, int]) -> None:
+def test_descendants_of_any_parents_are_finite_and_unique(parents: dict[int, int]) -> None:
     # /proc is read entry by entry: a number may have been given again in between.
     found = descendants(1, parents)
 
@@ -68,14 +68,14 @@ def test_a_descent_ends_and_names_nobody_twice_whatever_was_read(parents: dict[i
     assert all(parents[child] in found[: found.index(child)] for child in found[1:])
 
 
-def test_a_process_that_has_ended_has_no_family() -> None:
+def test_ended_process_has_no_tree() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
 
     assert process_tree(ended.pid) == ()
 
 
-def test_processes_stand_still_and_go_on(parent: subprocess.Popen[bytes]) -> None:
+def test_freeze_stops_and_continues_processes(parent: subprocess.Popen[bytes]) -> None:
     found = process_tree(parent.pid)
 
     with freeze(found):
@@ -87,7 +87,7 @@ def test_processes_stand_still_and_go_on(parent: subprocess.Popen[bytes]) -> Non
     assert during == ["T", "T"]
 
 
-def test_one_that_ended_meanwhile_holds_nobody_up() -> None:
+def test_freeze_accepts_an_ended_process() -> None:
     with subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE) as process:
         found = process_tree(process.pid)
         process.kill()
@@ -109,11 +109,11 @@ def test_one_that_ended_meanwhile_holds_nobody_up() -> None:
         ("python -m", "python"),
     ],
 )
-def test_a_process_is_named_for_what_it_does(line: str, name: str) -> None:
+def test_process_is_named_by_its_command_line(line: str, name: str) -> None:
     assert name_of(line.split()) == name
 
 
-def test_how_far_a_file_was_read_is_known_from_outside(tmp_path: Path) -> None:
+def test_read_position_of_another_process(tmp_path: Path) -> None:
     path = tmp_path / "sound"
     path.write_bytes(bytes(1_000))
     ours = process_tree(os.getpid())[:1]

@@ -23,7 +23,7 @@ def blocks(scene: WatermarkScene, from_s: float, to_s: float) -> int:
 
 
 @given(st.floats(1, 5))
-def test_a_scene_is_quiet_for_the_rings_length_before_each_look_that_must_find_nothing(
+def test_scene_is_silent_for_a_ring_length_before_each_check(
     ring_s: float,
 ) -> None:
     scene = compose(MARKED, WORD, ring_s, 2.0)
@@ -38,7 +38,7 @@ def test_a_scene_is_quiet_for_the_rings_length_before_each_look_that_must_find_n
     assert scene.unmute_s < scene.sealed_s < scene.length_s
 
 
-def test_the_word_is_said_after_mute_and_the_watermark_follows_it_at_once() -> None:
+def test_word_follows_mute_and_watermark_follows_the_word() -> None:
     scene = compose(MARKED, WORD, 2.0, 2.0)
 
     (word,) = np.flatnonzero(np.convolve(scene.samples == 9, np.ones(8_000), "valid") == 8_000)
@@ -57,25 +57,25 @@ def test_silence_is_never_constant(length_samples: int) -> None:
     assert (stretches.max(axis=1) > stretches.min(axis=1)).all()
 
 
-def test_a_stage_is_a_home_whose_keeper_has_proved_a_key_that_nobody_has(tmp_path: Path) -> None:
-    stage = set_up(tmp_path, config.ClipSettings())
+def test_temporary_home_has_a_keeper_and_no_secret_key(tmp_path: Path) -> None:
+    setup = set_up(tmp_path, config.ClipSettings())
 
-    assert Home(stage.home).keeper(KEEPER) == KEEPER
-    everything = b"".join(path.read_bytes() for path in stage.files())
+    assert Home(setup.home).keeper(KEEPER) == KEEPER
+    everything = b"".join(path.read_bytes() for path in setup.files())
     assert b"AGE-SECRET-KEY" not in everything
 
 
-def test_a_stage_has_the_devices_ring_and_reaches_no_broker(tmp_path: Path) -> None:
-    stage = set_up(tmp_path, config.ClipSettings(ring_s=3.5))
+def test_temporary_home_has_the_ring_length_and_no_broker(tmp_path: Path) -> None:
+    setup = set_up(tmp_path, config.ClipSettings(ring_s=3.5))
 
-    settings = parse_settings(stage.settings.read_text("utf-8"), "the stage")
+    settings = parse_settings(setup.config.read_text("utf-8"), "the configuration")
 
     assert settings.clip.ring_s == 3.5
     assert settings.broker.host == "127.0.0.1"
     assert settings.mute.switch == "none"
 
 
-def test_sound_is_written_bit_for_bit(tmp_path: Path) -> None:
+def test_sound_is_written_unchanged(tmp_path: Path) -> None:
     samples = np.arange(-800, 800, dtype=np.int16)
 
     path = set_up(tmp_path, config.ClipSettings()).write_sound("sound.wav", samples)

@@ -26,126 +26,126 @@ class Reader:
         os.close(self.file)
 
 
-def elsewhere() -> tuple[Process, ...]:
+def other_processes() -> tuple[Process, ...]:
     """Processes of which none has the FIFO open."""
     return ()
 
 
-def test_nothing_is_played_before_somebody_listens(tmp_path: Path) -> None:
-    road = AlsaSource(tmp_path, SOUND)
+def test_virtual_device_waits_for_a_reader(tmp_path: Path) -> None:
+    source = AlsaSource(tmp_path, SOUND)
 
-    played = [road.played_s(elsewhere()) for _ in range(5)]
+    played = [source.played_s(other_processes()) for _ in range(5)]
 
-    road.close()
+    source.close()
     assert played == [0.0] * 5
 
 
-def test_sound_comes_in_whole_chunks_one_at_a_time_and_is_played_when_it_is_read(
+def test_virtual_device_supplies_one_chunk_at_a_time(
     tmp_path: Path,
 ) -> None:
-    road = AlsaSource(tmp_path, SOUND)
+    source = AlsaSource(tmp_path, SOUND)
     reader = Reader(tmp_path)
-    # The road has it open too, so this process counts as a reader.
+    # The source has it open too, so this process counts as a reader.
     ours = process_tree(os.getpid())[:1]
 
-    given = road.played_s(ours)
+    given = source.played_s(ours)
     first = os.read(reader.file, 10_000)
-    taken = road.played_s(ours)
-    road.played_s(ours)
+    taken = source.played_s(ours)
+    source.played_s(ours)
     time.sleep(0.1)
-    road.played_s(ours)
+    source.played_s(ours)
     second = os.read(reader.file, 10_000)
     reader.close()
-    road.close()
+    source.close()
 
     assert (given, taken) == (0.0, 0.08)
     assert first == SOUND[:1_280].tobytes()
     assert second == SOUND[1_280:2_560].tobytes()
 
 
-def test_what_a_killed_reader_left_is_not_heard_by_the_next(tmp_path: Path) -> None:
-    road = AlsaSource(tmp_path, SOUND)
+def test_rest_of_a_killed_reader_is_discarded(tmp_path: Path) -> None:
+    source = AlsaSource(tmp_path, SOUND)
     reader = Reader(tmp_path)
     ours = process_tree(os.getpid())[:1]
-    road.played_s(ours)
+    source.played_s(ours)
     os.read(reader.file, 1_000)
 
-    after_s = road.played_s(elsewhere())
+    after_s = source.played_s(other_processes())
     os.set_blocking(reader.file, False)
     with pytest.raises(BlockingIOError):
         os.read(reader.file, 1)
 
     reader.close()
-    road.close()
+    source.close()
     assert after_s == 0.08
 
 
-def test_the_last_chunk_is_filled_up_and_then_comes_no_more(tmp_path: Path) -> None:
-    road = AlsaSource(tmp_path, SOUND[:1_000])
+def test_last_chunk_is_padded(tmp_path: Path) -> None:
+    source = AlsaSource(tmp_path, SOUND[:1_000])
     reader = Reader(tmp_path)
     ours = process_tree(os.getpid())[:1]
 
-    road.played_s(ours)
+    source.played_s(ours)
     last = os.read(reader.file, 10_000)
     time.sleep(0.1)
-    road.played_s(ours)
-    road.played_s(ours)
+    source.played_s(ours)
+    source.played_s(ours)
     os.set_blocking(reader.file, False)
     with pytest.raises(BlockingIOError):
         os.read(reader.file, 1)
 
     reader.close()
-    road.close()
+    source.close()
     assert len(last) == CHUNK_BYTES
     assert last[:2_000] == SOUND[:1_000].tobytes()
 
 
-def test_alsa_is_told_where_the_sound_is_and_hear_which_device(tmp_path: Path) -> None:
-    road = AlsaSource(tmp_path, SOUND)
+def test_virtual_device_is_configured_for_alsa_and_hear(tmp_path: Path) -> None:
+    source = AlsaSource(tmp_path, SOUND)
 
-    config = Path(road.environ["ALSA_CONFIG_PATH"]).read_text("utf-8")
+    config = Path(source.environ["ALSA_CONFIG_PATH"]).read_text("utf-8")
 
-    road.close()
-    road.close()
+    source.close()
+    source.close()
     assert f'infile "{tmp_path / "microphone"}"' in config
     assert "pcm.watermark {" in config
-    assert list(road.arguments) == ["--device", "watermark"]
-    assert not road.is_scripted
+    assert list(source.arguments) == ["--device", "watermark"]
+    assert not source.is_scripted
 
 
-def test_a_machine_that_lacks_something_is_told_what() -> None:
+def test_missing_requirement_is_named() -> None:
     why = sources.explain_unavailable()
 
     assert why == "" or "not installed" in why or "no configuration" in why
 
 
-def test_how_much_of_a_recording_was_heard_is_how_far_its_file_was_read(tmp_path: Path) -> None:
+def test_recording_position_is_the_read_position(tmp_path: Path) -> None:
     scene = compose(Watermark(1), np.zeros(100, np.int16), 2.0, 2.0)
     sound = set_up(tmp_path, ClipSettings()).write_sound("scene.wav", scene.samples)
-    road = RecordingSource(sound, scene)
+    source = RecordingSource(sound, scene)
     ours = process_tree(os.getpid())[:1]
 
-    before_s = road.played_s(ours)
+    before_s = source.played_s(ours)
     with sound.open("rb", 0) as file:
         file.read(44 + 2 * 24_000)
-        during_s = road.played_s(ours)
-    after_s = road.played_s(ours)
-    road.close()
+        during_s = source.played_s(ours)
+    after_s = source.played_s(ours)
+    source.close()
 
     assert (before_s, during_s, after_s) == (0.0, 1.5, 1.5)
 
 
-def test_a_recording_is_muted_by_its_own_clock(tmp_path: Path) -> None:
+def test_recording_is_muted_by_the_scene(tmp_path: Path) -> None:
     scene = compose(Watermark(1), np.zeros(100, np.int16), 2.0, 2.0)
     sound = set_up(tmp_path, ClipSettings()).write_sound("scene.wav", scene.samples)
 
-    road = RecordingSource(sound, scene)
+    source = RecordingSource(sound, scene)
 
-    assert road.is_scripted
-    assert list(road.arguments) == [
+    assert source.is_scripted
+    assert list(source.arguments) == [
         "--microphone",
         str(sound),
         "--mute",
         f"{scene.mute_s:.3f}-{scene.unmute_s:.3f}",
     ]
-    assert road.environ == {}
+    assert source.environ == {}

@@ -21,7 +21,7 @@ def line(thread: int, name: str, data: bytes, call: str = "write") -> str:
     )
 
 
-def test_blocks_in_what_was_written_are_found_by_thread_and_destination() -> None:
+def test_blocks_are_found_by_thread_and_destination() -> None:
     sound = MARKED.signal(0, 10).tobytes()
     lines = [
         line(7, "pipe:[12]", sound),
@@ -42,7 +42,7 @@ def test_blocks_in_what_was_written_are_found_by_thread_and_destination() -> Non
     ]
 
 
-def test_a_block_does_not_hide_in_small_pieces() -> None:
+def test_block_in_small_pieces_is_found() -> None:
     sound = MARKED.signal(0, 1).tobytes()
     lines = [line(7, "pipe:[1]", sound[at : at + 1]) for at in range(len(sound))]
 
@@ -52,7 +52,7 @@ def test_a_block_does_not_hide_in_small_pieces() -> None:
     assert sent.found.count == 1
 
 
-def test_a_call_that_was_interrupted_counts_once() -> None:
+def test_interrupted_call_counts_once() -> None:
     data = hexed(MARKED.signal(0, 1).tobytes())
     lines = [
         f'9  write(1<{hexed(b"pipe:[2]")}>, "{data}", 32 <unfinished ...>\n',
@@ -64,7 +64,7 @@ def test_a_call_that_was_interrupted_counts_once() -> None:
     assert (sent.calls, sent.found.count) == (1, 1)
 
 
-def test_every_way_to_write_is_seen(tmp_path: Path) -> None:
+def test_every_writing_call_is_traced(tmp_path: Path) -> None:
     program = find_strace()
     if program is None:
         pytest.skip("strace is not installed: make debian")
@@ -98,5 +98,5 @@ def test_every_way_to_write_is_seen(tmp_path: Path) -> None:
     assert len({one.thread for one in sent if one.found}) == 2
 
 
-def test_a_stream_begins_with_nothing_found() -> None:
+def test_new_sent_data_has_no_blocks() -> None:
     assert not SentData(1, "pipe").found

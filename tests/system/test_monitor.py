@@ -109,7 +109,7 @@ def test_monitor_shows_a_mute(verbs: Verbs) -> None:
 def test_snapshot_of_a_running_and_a_stopped_hear(verbs: Verbs) -> None:
     alone = verbs.run("monitor", "--once")
     assert (alone.returncode, alone.stdout) == (69, "")
-    assert "error: nobody hears at" in alone.stderr
+    assert "error: hear is not running at" in alone.stderr
     verbs.hear()
 
     text = verbs.run("monitor", "--once")
@@ -123,7 +123,7 @@ def test_snapshot_of_a_running_and_a_stopped_hear(verbs: Verbs) -> None:
 def test_monitor_without_a_terminal_prints_plain_lines(verbs: Verbs) -> None:
     monitor = verbs.start("monitor")
     assert monitor.stdout is not None
-    assert monitor.stdout.readline() == "nobody hears\n"
+    assert monitor.stdout.readline() == "hear is not running\n"
 
     verbs.hear()
 
@@ -155,7 +155,7 @@ def test_monitor_in_a_terminal_draws(verbs: Verbs) -> None:
 
     assert monitor.wait(PATIENCE_S) == 0
     os.close(ours)
-    assert "speaker hears since" in drawn.decode()
+    assert "speaker: running since" in drawn.decode()
 
 
 def test_second_monitor_is_refused(verbs: Verbs) -> None:

@@ -45,7 +45,7 @@ def test_card_configures_the_speaker_and_confirms_the_owner(speaker: Machine) ->
 
     speaker.run("systemctl", "start", UNIT)
 
-    assert "one step is left, and it is yours" in result(speaker)
+    assert "one step is left for you" in result(speaker)
     assert speaker.run("ls", CARD).split() == ["earmark-challenge.txt", "earmark-result.txt"]
     challenge = speaker.read(f"{CARD}/earmark-challenge.txt").encode()
     answer = pyrage.decrypt(challenge, [bob]).decode().strip()
@@ -87,7 +87,7 @@ def test_household_that_starts_late_is_joined(speaker: Machine) -> None:
     speaker.write(f"{CARD}/earmark.toml", f'[household]\nline = "{line}"\n')
 
     speaker.ask("systemctl", "start", UNIT)
-    speaker.wait_until(lambda: "not everything is done yet" in result(speaker), "that it waits")
+    speaker.wait_until(lambda: "the setup is not complete yet" in result(speaker), "that it waits")
     assert line not in speaker.run("grep", "-r", "", CARD)
     with speaker.start("earmark", "household", "wait", *ARCHIVE) as waiting:
         speaker.wait_until(lambda: "this speaker is set up" in result(speaker), "that it joined")

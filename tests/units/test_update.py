@@ -116,7 +116,7 @@ def test_release_is_installed_and_faulty_one_rolled_back(speaker: Machine, tmp_p
     code, said = install(speaker, release(tmp_path, speaker, "1.0.0"))
 
     assert code == 0, said
-    assert "hear is of 1.0.0 now: it scores what it hears" in said
+    assert "hear runs 1.0.0: it scores audio" in said
     assert current(speaker) == "1.0.0"
     assert speaker.run("earmark", "--version") == "earmark 1.0.0\n"
 
@@ -137,7 +137,7 @@ def test_power_cut_during_trial_restores_the_old_version(speaker: Machine, tmp_p
         assert process.stdout is not None
         pid = process.stdout.readline().strip()
         said: list[str] = []
-        while not said or (said[-1] and "in its place" not in said[-1]):
+        while not said or (said[-1] and "is the current version" not in said[-1]):
             said.append(process.stdout.readline())
         speaker.run("sh", "-c", f"kill -9 {pid}")
     assert said[-1], said

@@ -66,7 +66,7 @@ def test_missing_installation_gives_a_hint(
     code = main.main(["update", "status", "--folder", str(tmp_path)])
 
     assert code == 78
-    assert "is earmark installed?" in capsys.readouterr().err
+    assert "install the Debian package earmark" in capsys.readouterr().err
 
 
 def test_release_is_made_with_key_and_pack(

@@ -16,7 +16,7 @@ def program(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_hear_that_comes_up_late_and_in_pieces_is_seen(tmp_path: Path) -> None:
+def test_late_and_partial_monitor_output_is_read(tmp_path: Path) -> None:
     text = f"""
         count={tmp_path}/count; n=$(cat $count 2>/dev/null || echo 0); echo $((n + 1)) >$count
         [ $n -ge 1 ] || {{ echo '{{"hearing":false}}'; exit 69; }}
@@ -29,14 +29,14 @@ def test_a_hear_that_comes_up_late_and_in_pieces_is_seen(tmp_path: Path) -> None
     assert health.watch_health(program(tmp_path, text), (), 20) is Health.SCORING
 
 
-def test_a_count_that_stands_still_is_no_health(tmp_path: Path) -> None:
+def test_constant_count_is_not_healthy(tmp_path: Path) -> None:
     text = """
         while sleep 0.05; do echo '{"hearing":true,"counters":{"heard_samples":99999999}}'; done"""
 
     assert health.watch_health(program(tmp_path, text), (), 0.5) is Health.SILENT
 
 
-def test_a_count_that_begins_anew_is_counted_anew(tmp_path: Path) -> None:
+def test_restarted_count_is_counted_from_its_start(tmp_path: Path) -> None:
     text = """
         for n in 20000 30000 0 15000 15999; do
             echo "{\\"hearing\\":true,\\"counters\\":{\\"heard_samples\\":$n}}"
@@ -46,7 +46,7 @@ def test_a_count_that_begins_anew_is_counted_anew(tmp_path: Path) -> None:
     assert health.watch_health(program(tmp_path, text), (), 1) is Health.SILENT
 
 
-def test_a_monitor_that_will_not_end_is_ended(tmp_path: Path) -> None:
+def test_monitor_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     text = """
         trap '' TERM
         echo '{"hearing":true,"mute":"software"}'
@@ -55,23 +55,21 @@ def test_a_monitor_that_will_not_end_is_ended(tmp_path: Path) -> None:
     assert health.watch_health(program(tmp_path, text), (), 20) is Health.MUTED
 
 
-def test_a_program_that_is_not_there_does_not_run(tmp_path: Path) -> None:
+def test_missing_program_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EarmarkError, match="does not run"):
         health.watch_health(tmp_path / "nowhere", (), 1)
     with pytest.raises(EarmarkError, match="does not run"):
         health.version_of(tmp_path / "nowhere")
 
 
-def test_a_recording_must_get_scores(tmp_path: Path) -> None:
+def test_recording_without_scores_is_an_error(tmp_path: Path) -> None:
     health.score_recording(program(tmp_path, """echo '{"scores":{}}'"""), tmp_path, ())
 
-    with pytest.raises(EarmarkError, match="no score"):
+    with pytest.raises(EarmarkError, match="no scores"):
         health.score_recording(program(tmp_path, "exit 0"), tmp_path, ())
 
 
-def test_without_systemd_there_is_no_restart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_systemctl_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(Unavailable, match="systemctl"):

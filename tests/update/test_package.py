@@ -50,9 +50,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_what_is_packed_is_unpacked_and_nothing_else(
-    source: Path, release: Path, tmp_path: Path
-) -> None:
+def test_packed_parts_are_unpacked(source: Path, release: Path, tmp_path: Path) -> None:
     manifest = package.unpack_release(release, TRUSTED, tmp_path / "into")
 
     kept = ("make-environment", "wheels/a-1-py3-none-any.whl", "lock/3.13-aarch64.txt")
@@ -61,7 +59,7 @@ def test_what_is_packed_is_unpacked_and_nothing_else(
     assert (tmp_path / "into" / "make-environment").stat().st_mode & 0o777 == 0o700
 
 
-def test_the_same_folder_makes_the_same_bytes(source: Path, release: Path, tmp_path: Path) -> None:
+def test_same_folder_makes_the_same_bytes(source: Path, release: Path, tmp_path: Path) -> None:
     package.pack_release(source, tmp_path / "b.release", KEY, MANIFEST)
 
     assert (tmp_path / "b.release").read_bytes() == release.read_bytes()
@@ -69,7 +67,7 @@ def test_the_same_folder_makes_the_same_bytes(source: Path, release: Path, tmp_p
 
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
-def test_a_file_that_was_damaged_anywhere_is_refused(release: Path, data: st.DataObject) -> None:
+def test_damage_at_any_byte_is_refused(release: Path, data: st.DataObject) -> None:
     whole = release.read_bytes()
     damaged = bytearray(whole)
     match data.draw(st.sampled_from(["change", "cut", "append"])):
@@ -89,21 +87,21 @@ def test_a_file_that_was_damaged_anywhere_is_refused(release: Path, data: st.Dat
 
 @given(data=st.binary(max_size=400))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_file_is_refused_with_the_one_error(tmp_path: Path, data: bytes) -> None:
+def test_arbitrary_file_is_refused_with_one_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "any").write_bytes(data)
 
     with pytest.raises(BadRelease):
         package.unpack_release(tmp_path / "any", TRUSTED)
 
 
-def test_nothing_is_written_over(release: Path, tmp_path: Path) -> None:
+def test_existing_folder_is_not_overwritten(release: Path, tmp_path: Path) -> None:
     (tmp_path / "into").mkdir()
 
     with pytest.raises(Unavailable, match="File exists"):
         package.unpack_release(release, TRUSTED, tmp_path / "into")
 
 
-def test_a_folder_without_a_maker_is_no_release(source: Path, tmp_path: Path) -> None:
+def test_folder_without_make_environment_is_refused(source: Path, tmp_path: Path) -> None:
     (source / "make-environment").unlink()
 
     with pytest.raises(UsageError, match="make-environment"):
@@ -111,7 +109,7 @@ def test_a_folder_without_a_maker_is_no_release(source: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("path", ["missing", "."])
-def test_what_cannot_be_read_is_unavailable(path: str, tmp_path: Path) -> None:
+def test_unreadable_file_is_unavailable(path: str, tmp_path: Path) -> None:
     with pytest.raises(EarmarkError, match="cannot use"):
         package.unpack_release(tmp_path / path, TRUSTED)
 
@@ -122,14 +120,14 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 @pytest.mark.parametrize(
     ("version", "fields", "why"),
     [
-        ("0.1.0", {}, "0.1.0 runs already"),
+        ("0.1.0", {}, "0.1.0 is installed already"),
         ("0.0.9", {"least": "0.0.1"}, "--allow-downgrade"),
         ("0.4.0", {"least": "0.3.0"}, "install 0.3.0 first"),
         ("0.4.1", {"machine": "elsewhere"}, "is for"),
         ("0.4.2", {"pythons": ("3.99",)}, "Python 3.99"),
     ],
 )
-def test_what_does_not_belong_here_is_refused(
+def test_incompatible_release_is_refused(
     version: str, fields: dict[str, Any], why: str, speaker: Speaker, update: Update
 ) -> None:
     if "machine" in fields:
@@ -145,15 +143,15 @@ def test_what_does_not_belong_here_is_refused(
     assert not (speaker.folder / "update.json").exists()
 
 
-def test_the_settings_keys_count() -> None:
+def test_keys_in_the_configuration_are_trusted() -> None:
     assert release_keys([PINNED])[0] == KEY.public_key()
 
 
-def test_without_a_key_nothing_is_believed() -> None:
+def test_missing_release_key_is_an_error() -> None:
     with pytest.raises(ConfigError, match="no release key is pinned"):
         release_keys([])
 
 
-def test_what_is_no_key_is_said() -> None:
+def test_invalid_release_key_is_an_error() -> None:
     with pytest.raises(ConfigError, match="not a device's key"):
         release_keys(["ed25519:" + "A" * 44])

@@ -15,7 +15,7 @@ def versions(tmp_path: Path) -> Versions:
     return Versions(tmp_path)
 
 
-def test_current_points_to_one_version_and_then_to_the_other(versions: Versions) -> None:
+def test_current_is_switched_atomically(versions: Versions) -> None:
     versions.switch_to("0.2.0")
 
     assert versions.current() == "0.2.0"
@@ -28,11 +28,11 @@ def test_current_must_point_to_a_version(versions: Versions, target: str | None)
     if target is not None:
         (versions.folder / "current").symlink_to(target)
 
-    with pytest.raises(ConfigError, match="points to no version"):
+    with pytest.raises(ConfigError, match="does not point to a version"):
         versions.current()
 
 
-def test_a_killed_writers_link_is_in_nobodys_way(versions: Versions) -> None:
+def test_leftover_link_of_a_killed_writer_is_replaced(versions: Versions) -> None:
     (versions.folder / ".current.new").symlink_to("nowhere")
 
     versions.switch_to("0.2.0")
@@ -40,7 +40,7 @@ def test_a_killed_writers_link_is_in_nobodys_way(versions: Versions) -> None:
     assert versions.current() == "0.2.0"
 
 
-def test_the_version_that_runs_is_never_removed(versions: Versions) -> None:
+def test_current_version_is_never_removed(versions: Versions) -> None:
     versions.remove("0.1.0")
     versions.remove("0.2.0")
     versions.remove("../elsewhere")
@@ -49,7 +49,7 @@ def test_the_version_that_runs_is_never_removed(versions: Versions) -> None:
     assert not (versions.folder / "0.2.0").exists()
 
 
-def test_only_what_updates_made_is_pruned(versions: Versions) -> None:
+def test_only_versions_of_updates_are_pruned(versions: Versions) -> None:
     for version in ("0.3.0", "0.4.0"):
         (versions.folder / version).mkdir()
         (versions.folder / version / ".release").touch()
@@ -63,7 +63,7 @@ def test_only_what_updates_made_is_pruned(versions: Versions) -> None:
     }
 
 
-def test_the_journal_is_kept_and_a_damaged_one_is_said(versions: Versions) -> None:
+def test_state_is_kept_and_damage_is_reported(versions: Versions) -> None:
     noted = versions.write(UpdateState(highest="0.2.0"))
 
     assert versions.read() == noted
@@ -72,12 +72,12 @@ def test_the_journal_is_kept_and_a_damaged_one_is_said(versions: Versions) -> No
         versions.read()
 
 
-def test_one_at_a_time(versions: Versions) -> None:
+def test_lock_excludes_another_update(versions: Versions) -> None:
     with versions.lock(), pytest.raises(EarmarkError, match="another"), versions.lock():
         pass
 
 
-def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+def test_missing_folder_is_unavailable(tmp_path: Path) -> None:
     nowhere = Versions(tmp_path / "nowhere")
 
     with pytest.raises(Unavailable, match="cannot use"), nowhere.lock():
