@@ -136,7 +136,7 @@ def test_after_a_gap_no_mel_frame_is_left(
 
     detector.push(Gap(GapReason.MUTED, 0))
 
-    assert not detector._model._kept.any()  # type: ignore[attr-defined] # noqa: SLF001 - nothing of the sound may stay
+    assert not detector._model._stored.any()  # type: ignore[attr-defined] # noqa: SLF001 - nothing of the sound may stay
 
 
 @pytest.fixture
