@@ -1,1 +1,1 @@
-"""One folder a model: a manifest, a card, and the file where its licence lets us carry it."""
+"""Models: a folder each, with manifest, card, and the file if its licence permits shipping it."""
