@@ -54,7 +54,7 @@ def test_software_mute_works_while_hear_does_not_run(home: Path) -> None:
 def test_a_fault_is_cleared_by_a_person(home: Path) -> None:
     MuteFiles(home).set_fault(NOW, "sound-while-muted")
     shown = earmark("mute", "status", home=home).stdout
-    assert "the microphone gave sound while the switch said muted" in shown
+    assert "the microphone delivered sound while the switch was at MUTE" in shown
     assert "earmark mute clear-fault" in shown
     assert earmark("mute", "off", home=home).stdout.startswith("muted\n")
 

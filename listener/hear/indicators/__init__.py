@@ -1,1 +1,1 @@
-"""What the room sees and hears of all this: the lamp and the chime."""
+"""Indicators of the device's state: LED and chime."""

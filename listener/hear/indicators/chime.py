@@ -1,7 +1,7 @@
-"""The chime after the wake word, played by a process of its own. No clip has it inside.
+"""Chime after the wake word, played by a child process. A clip never contains it.
 
-Hear knows when the chime has ended, and a clip begins after that: see record 0011. A chime that
-fails or hangs is given up, and the clip begins without it.
+The child reports the end of the chime, and the clip begins after that: see record 0011. A chime
+that fails or hangs is stopped, and the clip begins without it.
 """
 
 import contextlib
@@ -17,32 +17,32 @@ from listener.config import ChimeSettings
 from listener.hear.indicators.chime_process import PLAYED
 
 AFTER_S: Final = 0.4
-"""From the chime's end to the clip's begin: the room's echo, and sound that is still on its way
-through the driver."""
+"""Seconds from the chime's end to the clip's begin: room echo and the driver's latency."""
 LONGEST_S: Final = 2.0
-"""A chime that takes longer is given up; its process is ended, and with it the sound."""
+"""Seconds after which a chime is stopped by killing its process."""
 RETRY_S: Final = 30.0
+"""Minimum seconds between two starts of the process."""
 
 _log = logging.getLogger(__name__)
 
 
 class Chime(Protocol):
-    """What sounds after a wake. One thread."""
+    """A sound after a wake. One thread."""
 
     def play(self) -> None:
-        """Begin to sound. Never waits, never raises."""
+        """Start the sound. Never blocks, never raises."""
 
     @property
     def is_playing(self) -> bool:
-        """Whether it may still sound; ask at each turn."""
+        """Whether it may still sound; to be polled on every turn of the loop."""
 
 
 class ChimeProcess:
-    """The chime as a child process that waits to be told.
+    """A `Chime` in a child process, which starts at once and plays on request. One thread.
 
     Args:
-        command: what to run; see `tone`.
-        monotonic_s: a clock in seconds that never goes back.
+        command: the child's arguments; see `chime_command`.
+        monotonic_s: monotonic clock in seconds.
     """
 
     def __init__(self, command: Sequence[str], monotonic_s: Callable[[], float]) -> None:
@@ -55,53 +55,53 @@ class ChimeProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, while there is one."""
+        """The child's process id; None while there is no child."""
         return self._process.pid if self._process else None
 
     def play(self) -> None:
-        """Tell the process; without one, try to start it, so that the next chime may sound."""
+        """Request the chime; without a child, start one for the next chime."""
         if self._until_s is not None:
             return
         if self._process is None:
             self._start()
             return
         try:
-            os.write(_into(self._process), b"p")
+            os.write(_stdin_of(self._process), b"p")
         except OSError:
-            self._give_up("its process died")
+            self._fail("its process exited")
             return
         self._until_s = self._monotonic_s() + LONGEST_S
 
     @property
     def is_playing(self) -> bool:
-        """Whether the process has not said yet that it is over."""
+        """Whether the child has not reported the end yet."""
         if self._until_s is None or self._process is None:
             return False
-        out = _out_of(self._process)
+        out = _stdout_of(self._process)
         if select.select((out,), (), (), 0)[0]:
             self._until_s = None
-            said = os.read(out, 64)
-            if not said:
-                self._give_up("its process died")
-            elif said != PLAYED:
-                self._give_up("the loudspeaker cannot be used")
+            answer = os.read(out, 64)
+            if not answer:
+                self._fail("its process exited")
+            elif answer != PLAYED:
+                self._fail("the loudspeaker cannot be opened")
             return False
         if self._monotonic_s() >= self._until_s:
-            self._give_up("it does not come to an end")
+            self._fail(f"it did not end within {LONGEST_S:g} s")
             return False
         return True
 
     def close(self) -> None:
-        """End the process."""
+        """Kill the child."""
         self._until_s = None
         process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.wait()
-            for end in (process.stdin, process.stdout):
-                if end is not None:
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
                     with contextlib.suppress(OSError):
-                        end.close()
+                        pipe.close()
 
     def _start(self) -> None:
         now_s = self._monotonic_s()
@@ -109,7 +109,7 @@ class ChimeProcess:
             return
         self._due_s = now_s + RETRY_S
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - a list, never a shell: no device name can be a command
+            self._process = subprocess.Popen(  # noqa: S603 - no shell, so a device name cannot be a command
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -117,25 +117,25 @@ class ChimeProcess:
                 bufsize=0,
             )
         except OSError as error:
-            _log.warning("the chime's process does not start: %s", error.strerror)
+            _log.warning("cannot start the chime's process: %s", error.strerror)
 
-    def _give_up(self, why: str) -> None:
-        _log.warning("there is no chime: %s", why)
+    def _fail(self, reason: str) -> None:
+        _log.warning("cannot play the chime: %s", reason)
         self.close()
 
 
 def build_chime(settings: ChimeSettings, monotonic_s: Callable[[], float]) -> ChimeProcess | None:
-    """Start the chime that the settings ask for; None where they ask for none."""
+    """Start the chime's process; return None where the configuration disables the chime."""
     if not settings.on_wake:
         return None
     return ChimeProcess(chime_command(settings), monotonic_s)
 
 
 def chime_command(settings: ChimeSettings) -> tuple[str, ...]:
-    """Return what starts the chime's process."""
+    """Return the command line of the chime's process."""
     return (
         sys.executable,
-        "-P",  # The folder we stand in holds no modules of ours.
+        "-P",  # Do not import modules from the working directory.
         "-m",
         "listener.hear.indicators.chime_process",
         f"--device={settings.device or ''}",
@@ -144,13 +144,13 @@ def chime_command(settings: ChimeSettings) -> tuple[str, ...]:
     )
 
 
-def _into(process: "subprocess.Popen[bytes]") -> int:
+def _stdin_of(process: "subprocess.Popen[bytes]") -> int:
     if process.stdin is None:
-        raise RuntimeError("a process without a pipe")
+        raise RuntimeError("the chime's process has no pipe")
     return process.stdin.fileno()
 
 
-def _out_of(process: "subprocess.Popen[bytes]") -> int:
+def _stdout_of(process: "subprocess.Popen[bytes]") -> int:
     if process.stdout is None:
-        raise RuntimeError("a process without a pipe")
+        raise RuntimeError("the chime's process has no pipe")
     return process.stdout.fileno()

@@ -1,1 +1,1 @@
-"""What shuts the microphone: a switch, software, a fault."""
+"""Mute state: hardware switch, software mute and fault."""

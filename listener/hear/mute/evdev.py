@@ -1,6 +1,7 @@
-"""The line that the kernel calls a mute switch: an input node with ``SW_MUTE_DEVICE`` (evdev).
+"""Mute switch as a kernel input device: an evdev node with ``SW_MUTE_DEVICE``.
 
-It needs no more than to be read: no pin of the machine can be driven through it.
+The node is opened for reading only; a process that holds it cannot drive a pin.
+Source: ``linux/input.h`` and ``linux/input-event-codes.h``.
 """
 
 import errno
@@ -18,81 +19,85 @@ _EV_SYN: Final = 0x00
 _SYN_DROPPED: Final = 3
 _EV_SW: Final = 0x05
 SW_MUTE_DEVICE: Final = 0x0E
-"""Set: the device is disabled."""
+"""Switch code; 1 means that the device is muted."""
 
 EVENT: Final = struct.Struct("@LLHHi")
 """``struct input_event``: seconds, microseconds, type, code, value."""
 _EVENTS_AT_ONCE: Final = 64
-MOST_READS: Final = 16  # a line that chatters faster than this is asked again next time
+MAX_READS: Final = 16
+"""Reads of one call of `InputLine.was_muted`; more events are left for the next call."""
 
 
 class InputNode(Protocol):
-    """What the kernel tells about an open input node."""
+    """The kernel's interface to an open input node."""
 
     def name(self, node: int) -> str:
-        """Return what the device calls itself; OSError when the node is no input device."""
+        """Return the device's name; OSError when the node is not an input device."""
 
     def has_mute(self, node: int) -> bool:
-        """Tell whether the device has a mute switch; OSError as before."""
+        """Return whether the device has a mute switch; OSError as `name`."""
 
     def is_muted(self, node: int) -> bool:
-        """Tell in which position it is now; OSError as before."""
+        """Return whether the switch is at MUTE now; OSError as `name`."""
 
 
 class KernelInputNode:
     """The ioctls of ``linux/input.h``.
 
     Args:
-        ioctl: as ``fcntl.ioctl`` with a buffer of bytes.
+        ioctl: has the interface of ``fcntl.ioctl`` with a buffer of bytes.
     """
 
     def __init__(self, ioctl: Callable[[int, int, bytes], bytes] = fcntl.ioctl) -> None:
         self._ioctl = ioctl
 
     def name(self, node: int) -> str:
-        """Ask by EVIOCGNAME."""
-        return self._ask(node, 0x06, 256).split(b"\0", 1)[0].decode("utf-8", "replace")
+        """Read the name with EVIOCGNAME."""
+        return self._read(node, 0x06, 256).split(b"\0", 1)[0].decode("utf-8", "replace")
 
     def has_mute(self, node: int) -> bool:
-        """Ask by EVIOCGBIT(EV_SW)."""
-        return _has_mute(self._ask(node, 0x20 + _EV_SW, 8))
+        """Read the supported switches with EVIOCGBIT(EV_SW)."""
+        return _has_mute(self._read(node, 0x20 + _EV_SW, 8))
 
     def is_muted(self, node: int) -> bool:
-        """Ask by EVIOCGSW."""
-        return _has_mute(self._ask(node, 0x1B, 8))
+        """Read the switches' positions with EVIOCGSW."""
+        return _has_mute(self._read(node, 0x1B, 8))
 
-    def _ask(self, node: int, number: int, length: int) -> bytes:
-        """Read ``length`` bytes by ``_IOR('E', number, length)``."""
-        read = 2 << 30 | length << 16 | ord("E") << 8 | number
-        return self._ioctl(node, read, bytes(length))
+    def _read(self, node: int, number: int, length: int) -> bytes:
+        """Read ``length`` bytes with the ioctl ``_IOR('E', number, length)``."""
+        request = 2 << 30 | length << 16 | ord("E") << 8 | number
+        return self._ioctl(node, request, bytes(length))
 
 
 class InputLine:
-    """The mute switch of an input node. Its descriptor is closed with it."""
+    """The mute switch of an input node. It owns the descriptor. One thread."""
 
     def __init__(self, node: int, kernel: InputNode) -> None:
         """Take over an open node.
 
         Args:
-            node: opened for reading only, without blocking.
-            kernel: tells the switch's position.
+            node: file descriptor, opened read-only and non-blocking.
+            kernel: reads the switch's position.
         """
         self._node = node
         self._kernel = kernel
         self._was_muted = False
 
     def fileno(self) -> int:
-        """Return the node."""
+        """Return the node's file descriptor."""
         return self._node
 
     def was_muted(self) -> bool:
-        """Take the events that wait, then ask for the position.
+        """Read the pending events, then the position.
 
-        Any edge means that it was shut: before it or after it. The position is asked for each
-        time, since at opening there is no event, the kernel drops events that are not fetched in
-        time, and another process that grabs the node gets them all.
+        Any edge means that the switch was at MUTE either before or after it. The position is read
+        each time because opening produces no event, the kernel drops events that are not read in
+        time, and a process that grabs the node receives all of them.
+
+        Raises:
+            OSError: the node is gone, or the data are not input events.
         """
-        # All of them are taken, so that none is left to wake the next wait.
+        # All are read, so that none of them ends the next wait at once.
         edge = sum(self._is_edge(event) for event in self._events()) > 0
         muted = self._kernel.is_muted(self._node)
         was_muted, self._was_muted = self._was_muted, muted
@@ -103,7 +108,7 @@ class InputLine:
         os.close(self._node)
 
     def _events(self) -> Iterator[tuple[int, int, int, int, int]]:
-        for _ in range(MOST_READS):
+        for _ in range(MAX_READS):
             try:
                 data = os.read(self._node, _EVENTS_AT_ONCE * EVENT.size)
             except BlockingIOError:
@@ -111,7 +116,7 @@ class InputLine:
             if not data:
                 raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
             if len(data) % EVENT.size:
-                raise OSError(errno.EIO, "the node gives something else than input events")
+                raise OSError(errno.EIO, "the node returned data that is not an input event")
             yield from EVENT.iter_unpack(data)
 
     @staticmethod
@@ -120,47 +125,50 @@ class InputLine:
         return (kind, code) in {(_EV_SW, SW_MUTE_DEVICE), (_EV_SYN, _SYN_DROPPED)}
 
 
-def open_input(wanted: str, folder: Path, kernel: InputNode) -> InputLine:
+def open_input(name_or_path: str, folder: Path, kernel: InputNode) -> InputLine:
     """Open the input node of the mute switch.
 
     Args:
-        wanted: a node's path, a device's name, or an empty string for the only one that can mute.
-        folder: where the nodes ``eventN`` are.
-        kernel: what they are asked through.
+        name_or_path: a node's path, a device's name, or empty for the only device that can mute.
+        folder: the folder of the nodes ``eventN``.
+        kernel: reads the nodes' names and switches.
 
     Raises:
-        Unavailable: it is not there, it is no mute switch, or there are several to choose from.
-        OSError: the kernel took it away meanwhile.
+        Unavailable: there is no such node, it has no mute switch, or several devices match.
     """
-    if wanted.startswith("/"):
-        node = _open(Path(wanted))
-        if not _is_meant(node, "", kernel):
+    if name_or_path.startswith("/"):
+        node = _open(Path(name_or_path))
+        if not _is_match(node, "", kernel):
             os.close(node)
-            raise Unavailable(f"{wanted} has no mute switch (EV_SW, SW_MUTE_DEVICE)")
+            raise Unavailable(f"{name_or_path} has no mute switch (EV_SW, SW_MUTE_DEVICE)")
         return InputLine(node, kernel)
-    found: list[int] = []
-    denied = 0
+    matches: list[int] = []
+    unreadable = 0
     for path in sorted(folder.glob("event*"), key=lambda path: (len(path.name), path.name)):
         try:
             node = _open(path)
         except Unavailable:
-            denied += 1
+            unreadable += 1
             continue
-        if _is_meant(node, wanted, kernel):
-            found.append(node)
+        if _is_match(node, name_or_path, kernel):
+            matches.append(node)
         else:
             os.close(node)
-    if len(found) == 1:
-        return InputLine(found[0], kernel)
-    for node in found:
+    if len(matches) == 1:
+        return InputLine(matches[0], kernel)
+    for node in matches:
         os.close(node)
-    what = f"input device {wanted!r} with a mute switch" if wanted else "input device that can mute"
-    if found:
+    device = (
+        f"input device {name_or_path!r} with a mute switch"
+        if name_or_path
+        else "input device that can mute"
+    )
+    if matches:
         raise Unavailable(
-            f"there is more than one {what}", "mute.input names the one that is meant, or its node"
+            f"there is more than one {device}", "set mute.input to the path of its node"
         )
-    may = f"; {denied} of its nodes may not be read" if denied else ""
-    raise Unavailable(f"there is no {what} in {folder}{may}")
+    detail = f" ({unreadable} of its nodes cannot be opened)" if unreadable else ""
+    raise Unavailable(f"there is no {device} in {folder}{detail}")
 
 
 def _open(path: Path) -> int:
@@ -170,11 +178,11 @@ def _open(path: Path) -> int:
         raise Unavailable(f"cannot open {path}: {error.strerror}") from error
 
 
-def _is_meant(node: int, name: str, kernel: InputNode) -> bool:
+def _is_match(node: int, name: str, kernel: InputNode) -> bool:
     try:
         return kernel.has_mute(node) and (not name or kernel.name(node) == name)
     except OSError:
-        return False  # no input device
+        return False  # not an input device
 
 
 def _has_mute(bits: bytes) -> bool:

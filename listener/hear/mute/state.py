@@ -1,8 +1,8 @@
-"""What mutes beyond a restart: the software mute and the fault, a small file each.
+"""Mute state on disk: the software mute and the fault, one small JSON file each.
 
-The files are the truth. `earmark mute` writes them, also while hear does not run; hear looks at
-them at every block and writes them when somebody mutes by message or when it finds a fault. What is
-damaged, unreadable or gone again is not an answer, and whoever asks takes it for muted.
+The files are authoritative. `earmark mute` writes them, also while hear does not run; hear checks
+them at every block and writes them after a mute request or a fault. A file that is damaged,
+unreadable or missing after it existed raises an error, which callers treat as muted.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from msgspec import Meta
 from listener.errors import ConfigError, Unavailable
 from listener.storage.atomic import make_folder, write_atomic
 
-# Nothing in them is secret, and hear must be able to read what root wrote.
+# They hold no secret, and hear must be able to read a file that root wrote.
 _MODE: Final = 0o644
 _LONGEST_BYTES: Final = 1024
 _PAUSE_S: Final = 0.01
@@ -32,15 +32,15 @@ Since = Annotated[str, Meta(pattern=r"^[0-9T:.+Z-]{1,40}\Z")]
 class _MuteRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     v: Literal[1] = 1
     since: Since
-    """When it was written, with its time zone."""
+    """Time of writing: ISO 8601 with a UTC offset."""
 
 
 class SoftwareMute(_MuteRecord, frozen=True, kw_only=True):
-    """The software mute."""
+    """Record of the software mute: ``mute.json``."""
 
     muted: bool
     by: Literal["command", "message"]
-    """``command``: a person at this machine; ``message``: one that send forwarded."""
+    """``command``: `earmark mute` on this machine; ``message``: a request from send."""
 
     @property
     def mutes(self) -> bool:
@@ -49,10 +49,10 @@ class SoftwareMute(_MuteRecord, frozen=True, kw_only=True):
 
 
 class FaultRecord(_MuteRecord, frozen=True, kw_only=True):
-    """A contradiction between what the switch says and what the microphone gives."""
+    """Record of a contradiction between switch and microphone: ``fault.json``."""
 
     reason: FaultReason | None
-    """None: a person cleared it."""
+    """None after a person has cleared the fault."""
 
     @property
     def mutes(self) -> bool:
@@ -61,15 +61,15 @@ class FaultRecord(_MuteRecord, frozen=True, kw_only=True):
 
 
 REASONS: Final[dict[FaultReason, str]] = {
-    "sound-while-muted": "the microphone gave sound while the switch said muted",
-    "only-zeros-while-open": "the microphone gave only zeros while the switch said open",
+    "sound-while-muted": "the microphone delivered sound while the switch was at MUTE",
+    "only-zeros-while-open": "the microphone delivered only zeros while the switch was open",
 }
 
 AnyRecord = TypeVar("AnyRecord", SoftwareMute, FaultRecord)
 
 
 class MuteFile(Generic[AnyRecord]):
-    """One of the files. Looked at often and read when it is another. One thread."""
+    """One mute file, read again only when its inode, time or size changes. One thread."""
 
     def __init__(self, path: Path, kind: type[AnyRecord]) -> None:
         self.path: Final = path
@@ -78,24 +78,24 @@ class MuteFile(Generic[AnyRecord]):
         self._record: AnyRecord | None = None
 
     def read(self) -> AnyRecord | None:
-        """Return what it says; None where it was never written.
+        """Return the record; None if the file was never written.
 
         Raises:
-            ConfigError: it is damaged, or was there and is gone.
-            Unavailable: it cannot be read.
+            ConfigError: the file is damaged, or existed before and is missing.
+            Unavailable: the file cannot be read.
         """
         try:
-            found = self.path.stat()
+            status = self.path.stat()
         except FileNotFoundError as error:
             if self._stamp is None:
                 return None
-            raise ConfigError(f"{self.path} was there and is gone") from error
+            raise ConfigError(f"{self.path} existed before and is missing") from error
         except OSError as error:
             raise Unavailable(f"cannot read {self.path}: {error.strerror}") from error
-        stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
+        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
         if stamp != self._stamp:
             self._record = None
-            # Set before reading: a file that changes in between is read again next time.
+            # Set before reading: a file that changes meanwhile is read again next time.
             self._stamp = stamp
             self._record = self._read()
         if self._record is None:
@@ -119,11 +119,11 @@ class MuteFile(Generic[AnyRecord]):
 
 
 class MuteFiles:
-    """Both files of a home.
+    """Both mute files of a home. One thread.
 
     Args:
         home: the installation's folder.
-        patience_s: how long to wait for another writer; hear waits for none.
+        patience_s: seconds to wait for another writer; hear does not wait.
     """
 
     def __init__(self, home: Path, patience_s: float = 0.0) -> None:
@@ -133,15 +133,20 @@ class MuteFiles:
         self.fault: Final = MuteFile(home / "fault.json", FaultRecord)
 
     def mute(self, now: datetime, by: Literal["command", "message"], *, muted: bool) -> None:
-        """Write the software mute, durably.
+        """Write the software mute and sync it to disk.
+
+        Args:
+            now: time of the change, with a time zone.
+            by: the source of the change.
+            muted: the new state.
 
         Raises:
-            Unavailable: it cannot be written, or another process is writing.
+            Unavailable: the file cannot be written, or another process is writing.
         """
         self._write(self.software.path, SoftwareMute(since=_since(now), muted=muted, by=by))
 
     def set_fault(self, now: datetime, reason: FaultReason | None) -> None:
-        """Write the fault, or that a person cleared it; errors as `mute`."""
+        """Write the fault, or None to clear it; errors as `mute`."""
         self._write(self.fault.path, FaultRecord(since=_since(now), reason=reason))
 
     def _write(self, path: Path, record: SoftwareMute | FaultRecord) -> None:
@@ -153,7 +158,7 @@ class MuteFiles:
     def _exclusive(self) -> Iterator[None]:
         path = self._home / "mute.lock"
         try:
-            # Read-only: hear must be able to lock what root made.
+            # Read-only: hear must be able to lock a file that root created.
             lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
         except OSError as error:
             raise Unavailable(f"cannot use {path}: {error.strerror}") from error
@@ -171,7 +176,8 @@ class MuteFiles:
             except BlockingIOError as error:
                 if time.monotonic() >= until_s:
                     raise Unavailable(
-                        f"another process is writing in {self._home}", "try again in a moment"
+                        f"another process is writing the mute state in {self._home}",
+                        "run the command again",
                     ) from error
                 time.sleep(_PAUSE_S)
             else:

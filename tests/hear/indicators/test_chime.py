@@ -70,11 +70,11 @@ def test_asked_twice_it_plays_once(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
-    [("fails", "the loudspeaker cannot be used"), ("dies", "its process died")],
+    ("kind", "reason"),
+    [("fails", "the loudspeaker cannot be opened"), ("dies", "its process exited")],
 )
 def test_one_that_fails_is_given_up_and_tried_again_later(
-    bench: Bench, kind: str, said: str, caplog: pytest.LogCaptureFixture
+    bench: Bench, kind: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = bench.chime(kind)
     first = one.pid
@@ -83,7 +83,7 @@ def test_one_that_fails_is_given_up_and_tried_again_later(
     wait_until(lambda: not one.is_playing)
 
     assert one.pid is None
-    assert [record.message for record in caplog.records] == [f"there is no chime: {said}"]
+    assert [record.message for record in caplog.records] == [f"cannot play the chime: {reason}"]
     one.play()
     assert one.pid is None, "not at once"
     bench.now_s += chime.RETRY_S
@@ -101,7 +101,7 @@ def test_one_that_hangs_is_ended(bench: Bench, caplog: pytest.LogCaptureFixture)
 
     assert not one.is_playing
     assert one.pid is None
-    assert caplog.records[0].message == "there is no chime: it does not come to an end"
+    assert caplog.records[0].message == "cannot play the chime: it did not end within 2 s"
 
 
 def test_one_that_died_before_it_was_told_is_given_up(bench: Bench) -> None:
@@ -120,7 +120,7 @@ def test_a_program_that_is_missing_stops_nothing(caplog: pytest.LogCaptureFixtur
         one.play()
 
     assert not one.is_playing
-    assert "does not start" in caplog.records[0].message
+    assert "cannot start the chime's process" in caplog.records[0].message
     one.close()
 
 

@@ -222,7 +222,7 @@ def test_a_file_is_not_written_into(tmp_path: Path) -> None:
     file = tmp_path / "precious"
     file.write_bytes(b"precious")
 
-    with pytest.raises(Unavailable, match="is no SPI device"):
+    with pytest.raises(Unavailable, match="is not an SPI device"):
         open_row(str(file), 3, 2)
 
     assert file.read_bytes() == b"precious"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from listener.errors import Unavailable
 from listener.hear.mute.evdev import (
     EVENT,
-    MOST_READS,
+    MAX_READS,
     SW_MUTE_DEVICE,
     InputLine,
     KernelInputNode,
@@ -92,10 +92,10 @@ def test_edges_however_fast_end_in_the_state_of_the_last(
             if asked:
                 # An edge for which one question had no time is for the next.
                 assert line.was_muted() is (touched or unread > 0)
-                touched, unread = muted, max(0, unread - MOST_READS)
+                touched, unread = muted, max(0, unread - MAX_READS)
         while unread > 0:
             assert line.was_muted()
-            unread -= MOST_READS
+            unread -= MAX_READS
         line.was_muted()
 
         assert line.was_muted() is node.muted
@@ -158,7 +158,7 @@ def test_a_flood_of_events_does_not_keep_the_reader(node: FakeSwitchNode, line: 
 def test_what_is_no_event_is_an_error(node: FakeSwitchNode, line: InputLine, data: bytes) -> None:
     node.give_bytes(data)
 
-    with pytest.raises(OSError, match="something else than input events"):
+    with pytest.raises(OSError, match="is not an input event"):
         line.was_muted()
 
 
@@ -261,5 +261,5 @@ def test_what_cannot_be_found_is_said(
 def test_nodes_that_may_not_be_read_are_counted(tmp_path: Path) -> None:
     (tmp_path / "event0").symlink_to(tmp_path / "gone")
 
-    with pytest.raises(Unavailable, match="1 of its nodes may not be read"):
+    with pytest.raises(Unavailable, match="1 of its nodes cannot be opened"):
         found("", tmp_path)

@@ -124,7 +124,7 @@ def test_a_file_that_was_there_and_is_gone_is_an_error(home: Path) -> None:
 
     (home / "mute.json").unlink()
 
-    with pytest.raises(ConfigError, match="was there and is gone"):
+    with pytest.raises(ConfigError, match="existed before and is missing"):
         lasting.software.read()
 
 
