@@ -13,6 +13,7 @@ from listener.audio.clip import Recorder, longest_samples
 from listener.audio.pcm import Samples
 from listener.audio.ring_buffer import Ring
 from listener.errors import Unavailable
+from listener.hear.clip_capture import ClipCapture
 from listener.hear.counters import Counters
 from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers
@@ -43,22 +44,27 @@ def build_listener(
     )
     sealer = Sealer(
         attribution=_NoOwner(),
-        stamp=_sealing_stub(),
-        border=_SpoolStub(),
+        context=_sealing_stub(),
+        spool=_SpoolStub(),
         counters=counters,
         buffers=buffers,
-        tell=publisher.publish,
-        is_patient=False,
+        publish=publisher.publish,
+        is_blocking=False,
+    )
+    capture = ClipCapture(
+        recorder=Recorder(ring, SpeechNet(catalogue.speech()), settings.clip, buffers),
+        sealer=sealer,
+        counters=counters,
+        publish=publisher.publish,
+        models={word.name: word.manifest.sha256 for word in words},
+        now=partial(datetime.now, UTC),
     )
     listener = Listener(
         detector=build_detector(words, catalogue.embedding(), settings.wake),
-        models={word.name: word.manifest.sha256 for word in words},
         ring=ring,
-        recorder=Recorder(ring, SpeechNet(catalogue.speech()), settings.clip, buffers),
-        keeping=sealer,
+        capture=capture,
         counters=counters,
-        herald=publisher,
-        now=partial(datetime.now, UTC),
+        publisher=publisher,
         monotonic_s=time.monotonic,
     )
     return listener, sealer

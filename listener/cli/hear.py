@@ -27,6 +27,7 @@ from listener.cli.main import with_examples
 from listener.config import Config, MicrophoneSettings, WakeSettings
 from listener.errors import EarmarkError, UsageError
 from listener.hear import events
+from listener.hear.clip_capture import ClipCapture
 from listener.hear.counters import Counters
 from listener.hear.events import to_text
 from listener.hear.gate import open_gate
@@ -226,27 +227,31 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     systemd = Notifier(os.environ, time.monotonic)
     sealer = Sealer(
         attribution=Keeper(keeper, RosterUpdater(home, settings.device.name, key)),
-        stamp=_sealing_context(settings, home, key, boot),
-        border=Spool(home.path / "spool", settings.spool),
+        context=_sealing_context(settings, home, key, boot),
+        spool=Spool(home.path / "spool", settings.spool),
         counters=counters,
         buffers=buffers,
-        tell=publisher.publish,
-        is_patient=arguments.fast,
+        publish=publisher.publish,
+        is_blocking=arguments.fast,
     )
-    recorder = Recorder(ring, speech, settings.clip, buffers)
+    capture = ClipCapture(
+        recorder=Recorder(ring, speech, settings.clip, buffers),
+        sealer=sealer,
+        counters=counters,
+        publish=publisher.publish,
+        models=models,
+        now=partial(datetime.now, UTC),
+        chime=chime,
+    )
     loop = Listener(
         detector=detector,
-        models=models,
         ring=ring,
-        recorder=recorder,
-        keeping=sealer,
+        capture=capture,
         counters=counters,
-        herald=publisher,
-        now=partial(datetime.now, UTC),
+        publisher=publisher,
         monotonic_s=time.monotonic,
         muted_by=lambda: mute.cause,
         lamp=lamp,
-        chime=chime,
     )
     with contextlib.ExitStack() as closing, stop.on_signals():
         for resource in (requests, lamp, chime):

@@ -38,7 +38,7 @@ class ClipOutcome(Enum):
 
 @dataclass(slots=True, eq=False)
 class PendingClip:
-    """The sound of one clip: it is held until its fate is known."""
+    """The sound of one clip: it is held until its outcome is known."""
 
     first_sample: int
     end_sample: int | None = None
@@ -58,7 +58,7 @@ class Counters:
         self._lock = threading.Lock()
         self._tally = Tally(device=device, boot=boot, seq=0)
         self._held: list[_Span] = []
-        self._claims: list[PendingClip] = []
+        self._pending: list[PendingClip] = []
         self._ring: _Span = (0, 0)
 
     def tally(self) -> Tally:
@@ -110,37 +110,37 @@ class Counters:
     def begin_clip(self, first_sample: int) -> PendingClip:
         """Hold what a clip holds, from ``first_sample`` on; it must not be discarded yet."""
         with self._lock:
-            claim = PendingClip(first_sample)
-            self._claims.append(claim)
-            return claim
+            pending = PendingClip(first_sample)
+            self._pending.append(pending)
+            return pending
 
-    def end_clip(self, claim: PendingClip, end_sample: int) -> None:
+    def end_clip(self, pending: PendingClip, end_sample: int) -> None:
         """Say where the clip ends; what came after is held by the ring alone."""
         with self._lock:
-            claim.end_sample = end_sample
+            pending.end_sample = end_sample
             self._settle()
 
-    def set_outcome(self, claim: PendingClip, fate: ClipOutcome, seq: int = 0) -> None:
+    def set_outcome(self, pending: PendingClip, outcome: ClipOutcome, seq: int = 0) -> None:
         """Let go of a clip's sound, once; deciding again changes nothing.
 
         Args:
-            claim: the clip's.
-            fate: what became of it.
+            pending: the clip's.
+            outcome: what became of it.
             seq: the number its envelope got, if it got one.
         """
         with self._lock:
-            if claim not in self._claims:
+            if pending not in self._pending:
                 return
-            self._claims.remove(claim)
-            if fate is ClipOutcome.SEALED and claim.end_sample is not None:
-                left = _subtract(self._held, (claim.first_sample, claim.end_sample))
+            self._pending.remove(pending)
+            if outcome is ClipOutcome.SEALED and pending.end_sample is not None:
+                left = _subtract(self._held, (pending.first_sample, pending.end_sample))
                 self._add(sealed_samples=_length(self._held) - _length(left))
                 self._held = left
             self._add(
-                sealed=fate is ClipOutcome.SEALED,
-                unattributed=fate is ClipOutcome.UNATTRIBUTED,
-                abandoned=fate is ClipOutcome.ABANDONED,
-                lost=fate is ClipOutcome.LOST,
+                sealed=outcome is ClipOutcome.SEALED,
+                unattributed=outcome is ClipOutcome.UNATTRIBUTED,
+                abandoned=outcome is ClipOutcome.ABANDONED,
+                lost=outcome is ClipOutcome.LOST,
             )
             if seq:
                 self._tally = msgspec.structs.replace(self._tally, seq=max(seq, self._tally.seq))
@@ -152,8 +152,11 @@ class Counters:
             [
                 self._ring,
                 *(
-                    (claim.first_sample, _ENDLESS if claim.end_sample is None else claim.end_sample)
-                    for claim in self._claims
+                    (
+                        pending.first_sample,
+                        _ENDLESS if pending.end_sample is None else pending.end_sample,
+                    )
+                    for pending in self._pending
                 ),
             ]
         )

@@ -58,19 +58,19 @@ class CapturedClip:
     score: float
     began: datetime
     """When the clip begins, with its time zone."""
-    claim: PendingClip
-    """On the clip's places in the counters."""
+    pending: PendingClip
+    """The clip's samples in the counters."""
 
 
 def seal_clip(
-    capture: CapturedClip, attributed: AttributionResult, stamp: SealingContext, seq: int
+    capture: CapturedClip, attributed: AttributionResult, context: SealingContext, seq: int
 ) -> tuple[form.PublicHeader, bytes]:
     """Seal a clip; return the envelope's public header and the envelope.
 
     Args:
         capture: what was heard. A buffer that is wiped meanwhile makes an envelope of zeros.
         attributed: whose it is.
-        stamp: what the envelope has in common with all others of this run.
+        context: what the envelope has in common with all others of this run.
         seq: the envelope's own number, from `SealingContext.next_seq`.
 
     Raises:
@@ -79,14 +79,14 @@ def seal_clip(
     """
     clip, owner = capture.clip, attributed.owner
     header = form.PublicHeader(
-        clip=stamp.new_clip_id(),
-        device=stamp.device,
-        dkey=keys.device_id(stamp.key.public_key()),
+        clip=context.new_clip_id(),
+        device=context.device,
+        dkey=keys.device_id(context.key.public_key()),
         owner=owner.name,
         okey=owner.okey,
         seq=seq,
         t=form.format_timestamp(capture.began),
-        ttl_s=stamp.ttl_s,
+        ttl_s=context.ttl_s,
     )
     private = form.PrivateFields(
         word=capture.word,
@@ -97,10 +97,10 @@ def seal_clip(
         ms=len(clip.samples) * 1_000 // SAMPLE_RATE_HZ,
         rate=SAMPLE_RATE_HZ,
         end_reason=clip.end_reason.value,
-        boot=stamp.boot,
+        boot=context.boot,
     )
     encode = partial(encode_clip, clip.samples)
-    return header, seal.seal(header, private, encode, owner.recipient, stamp.key)
+    return header, seal.seal(header, private, encode, owner.recipient, context.key)
 
 
 QUEUE_CLIPS: Final = 2
@@ -130,37 +130,37 @@ class Sealer:
         self,
         *,
         attribution: Attribution,
-        stamp: SealingContext,
-        border: EnvelopeSink,
+        context: SealingContext,
+        spool: EnvelopeSink,
         counters: Counters,
         buffers: ClipBuffers,
-        tell: Callable[[Event], None],
-        is_patient: bool,
+        publish: Callable[[Event], None],
+        is_blocking: bool,
     ) -> None:
         """Start the worker.
 
         Args:
             attribution: says whose a clip is; asked by the worker only.
-            stamp: for the envelopes.
-            border: takes them; used by the worker only.
-            counters: learn the fate of every clip.
+            context: for the envelopes.
+            spool: takes them; used by the worker only.
+            counters: learn the outcome of every clip.
             buffers: get every clip's buffer back, wiped.
-            tell: hears of it; called from both threads.
-            is_patient: whether an offer waits until the clip is sealed. Right only where sound
+            publish: hears of it; called from both threads.
+            is_blocking: whether an offer waits until the clip is sealed. Right only where sound
                 waits too: a recording that is heard as fast as possible.
         """
         self._attribution = attribution
-        self._stamp = stamp
-        self._border = border
+        self._context = context
+        self._spool = spool
         self._counters = counters
         self._buffers = buffers
-        self._tell = tell
-        self._is_patient = is_patient
+        self._publish = publish
+        self._is_blocking = is_blocking
         self._queue: queue.Queue[tuple[int, CapturedClip] | None] = queue.Queue(QUEUE_CLIPS)
         self._lock = threading.Lock()
         self._at_work: CapturedClip | None = None
         self._wipes = 0
-        self._thread = threading.Thread(target=self._work, name="keeping", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="sealer", daemon=True)
         self._thread.start()
 
     def offer(self, capture: CapturedClip) -> None:
@@ -173,13 +173,13 @@ class Sealer:
             if not self._thread.is_alive():
                 raise RuntimeError("the thread that seals has died")
             try:
-                self._queue.put((self._wipes, capture), block=self._is_patient, timeout=_POLL_S)
+                self._queue.put((self._wipes, capture), block=self._is_blocking, timeout=_POLL_S)
             except queue.Full:
-                if self._is_patient:
+                if self._is_blocking:
                     continue
                 _log.warning("a clip was dropped: sealing does not keep up")
                 self._drop(capture, "busy")
-            if self._is_patient:
+            if self._is_blocking:
                 self._settle()
             return
 
@@ -244,19 +244,19 @@ class Sealer:
             return
         seq = 0
         try:
-            seq = self._stamp.next_seq()
-            header, data = seal_clip(capture, attributed, self._stamp, seq)
+            seq = self._context.next_seq()
+            header, data = seal_clip(capture, attributed, self._context, seq)
             if self._was_wiped(wipes):
                 self._decide(capture, "muted", ClipOutcome.ABANDONED, seq)
                 return
-            self._border.put(header.clip, header.owner, seq, data)
+            self._spool.put(header.clip, header.owner, seq, data)
         except EarmarkError as error:
             # The ear goes on: the next clip may find a disk that is mended.
             _log.error("a clip is lost: %s%s", error, f"; {error.hint}" if error.hint else "")
             self._decide(capture, "refused", ClipOutcome.LOST, seq)
             return
-        self._counters.set_outcome(capture.claim, ClipOutcome.SEALED, seq)
-        self._tell(
+        self._counters.set_outcome(capture.pending, ClipOutcome.SEALED, seq)
+        self._publish(
             SealedEvent(
                 time_s=capture.clip.first_sample / SAMPLE_RATE_HZ,
                 length_s=capture.clip.length_s,
@@ -282,8 +282,10 @@ class Sealer:
         self,
         capture: CapturedClip,
         reason: Literal["busy", "muted", "unattributed", "refused"],
-        fate: ClipOutcome,
+        outcome: ClipOutcome,
         seq: int = 0,
     ) -> None:
-        self._counters.set_outcome(capture.claim, fate, seq)
-        self._tell(NotKeptEvent(time_s=capture.clip.first_sample / SAMPLE_RATE_HZ, reason=reason))
+        self._counters.set_outcome(capture.pending, outcome, seq)
+        self._publish(
+            NotKeptEvent(time_s=capture.clip.first_sample / SAMPLE_RATE_HZ, reason=reason)
+        )

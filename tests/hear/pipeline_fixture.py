@@ -16,7 +16,9 @@ from listener.config import ClipSettings
 from listener.envelope.open import OpenedClip, open_envelope, parse_identities
 from listener.errors import ConfigError, Unavailable
 from listener.hear import events
+from listener.hear.clip_capture import ClipCapture
 from listener.hear.counters import Counters
+from listener.hear.indicators.chime import Chime
 from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers
 from listener.hear.publisher import EventPublisher
@@ -31,7 +33,7 @@ BOOT = "00112233445566aa"
 LENGTH = 2 * SAMPLE_RATE_HZ
 
 
-class Household:
+class OwnedDevice:
     """Ada, who keeps the speaker, and the speaker."""
 
     def __init__(self) -> None:
@@ -74,7 +76,7 @@ class Household:
         )
 
 
-class Workshop:
+class PipelineFixture:
     """Everything behind the gate, with a window on each part."""
 
     def __init__(
@@ -82,10 +84,10 @@ class Workshop:
         *wakes: Wake | NearMiss,
         keeper: str = "ada",
         settings: ClipSettings | None = None,
-        is_patient: bool = True,
+        is_blocking: bool = True,
     ) -> None:
         self.settings = settings or ClipSettings()
-        self.household = Household()
+        self.device = OwnedDevice()
         self.events = list[events.Event]()
         self.post = FakePost()
         self.spool = FakeSpool()
@@ -93,40 +95,49 @@ class Workshop:
         self.ring_memory: Samples = ClipBuffers(1, 25 * FRAME_SAMPLES).take()  # type: ignore[assignment]  # the first is free
         self.ring = Ring(self.ring_memory)
         self.buffers = ClipBuffers(BUFFERS, longest_samples(self.settings))
-        self.herald = EventPublisher(
-            self.events.append, self.post, self.household.key.sign, on_nobody_reads=bool
+        self.publisher = EventPublisher(
+            self.events.append, self.post, self.device.key.sign, on_nobody_reads=bool
         )
-        self.stamp = SealingContext(
+        self.context = SealingContext(
             device="speaker",
-            key=self.household.key,
-            next_seq=self.household.next_seq,
+            key=self.device.key,
+            next_seq=self.device.next_seq,
             new_clip_id=lambda: str(uuid.uuid4()),
             boot=BOOT,
             ttl_s=86_400,
         )
-        self.keeping = Sealer(
-            attribution=Keeper(keeper, self.household.read_roster),
-            stamp=self.stamp,
-            border=self.spool,
+        self.sealer = Sealer(
+            attribution=Keeper(keeper, self.device.read_roster),
+            context=self.context,
+            spool=self.spool,
             counters=self.counters,
             buffers=self.buffers,
-            tell=self.herald.publish,
-            is_patient=is_patient,
+            publish=self.publisher.publish,
+            is_blocking=is_blocking,
         )
         self.detector = ScriptedDetector(*wakes)
         self.speech = LoudnessModel()
         self.recorder = Recorder(self.ring, self.speech, self.settings, self.buffers)
         self.clock_s = 0.0
-        self.ear = Listener(
+        self.loop = Listener(
             detector=self.detector,
-            models={"alexa": "ab" * 32},
             ring=self.ring,
-            recorder=self.recorder,
-            keeping=self.keeping,
+            capture=self.build_capture(),
             counters=self.counters,
-            herald=self.herald,
-            now=lambda: NOW,
+            publisher=self.publisher,
             monotonic_s=lambda: self.clock_s,
+        )
+
+    def build_capture(self, chime: Chime | None = None) -> ClipCapture:
+        """Return a new clip capture over the fixture's recorder and sealer."""
+        return ClipCapture(
+            recorder=self.recorder,
+            sealer=self.sealer,
+            counters=self.counters,
+            publish=self.publisher.publish,
+            models={"alexa": "ab" * 32},
+            now=lambda: NOW,
+            chime=chime,
         )
 
     def free_buffers(self) -> int:
@@ -145,8 +156,8 @@ class Workshop:
         buffer[:LENGTH] = value
         samples = buffer[:LENGTH]
         samples.flags.writeable = False
-        claim = self.counters.begin_clip(0)
-        self.counters.end_clip(claim, LENGTH)
+        pending = self.counters.begin_clip(0)
+        self.counters.end_clip(pending, LENGTH)
         return CapturedClip(
             clip=Clip(
                 samples=samples,
@@ -160,7 +171,7 @@ class Workshop:
             model_sha256="ab" * 32,
             score=0.98765,
             began=NOW,
-            claim=claim,
+            pending=pending,
         )
 
     def kinds(self) -> list[str]:
@@ -168,7 +179,7 @@ class Workshop:
         return [type(event).__name__ for event in self.events]
 
 
-class Door:
+class SpoolBarrier:
     """Holds the spool's writer until it is opened."""
 
     def __init__(self, spool: FakeSpool) -> None:

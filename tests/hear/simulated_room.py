@@ -26,6 +26,7 @@ from listener.config import ClipSettings
 from listener.envelope.open import open_envelope, parse_identities
 from listener.errors import Unavailable
 from listener.hear import events  # noqa: TC001 - a plain import, as everywhere
+from listener.hear.clip_capture import ClipCapture
 from listener.hear.counters import Counters
 from listener.hear.gate import Gate
 from listener.hear.loop import Listener
@@ -300,7 +301,7 @@ class NeverSpeech:
         """Nothing is kept."""
 
 
-class World:
+class SimulatedRoom:
     """The room, the speaker in it, and time."""
 
     def __init__(self, folder: Path, *, remote_unmute: bool) -> None:
@@ -360,7 +361,7 @@ class World:
         self.steps.end()
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
-        self._keeping.close()
+        self._sealer.close()
         if self._failure is not None:
             raise self._failure
 
@@ -399,12 +400,12 @@ class World:
         self._all_buffers = [buffer for buffer in taken if buffer is not None]
         for buffer in self._all_buffers:
             buffers.release(buffer)
-        herald = EventPublisher(
+        publisher = EventPublisher(
             self.events.append, NoPost(), self._key.sign, on_nobody_reads=self.stop.request
         )
-        self._keeping = Sealer(
+        self._sealer = Sealer(
             attribution=Keeper("ada", lambda: self._roster),
-            stamp=SealingContext(
+            context=SealingContext(
                 device="speaker",
                 key=self._key,
                 next_seq=self.sealing,
@@ -412,28 +413,33 @@ class World:
                 boot="0" * 16,
                 ttl_s=86_400,
             ),
-            border=self.spool,
+            spool=self.spool,
             counters=self.counters,
             buffers=buffers,
-            tell=herald.publish,
-            is_patient=False,
+            publish=publisher.publish,
+            is_blocking=False,
         )
-        self.ear = Listener(
-            detector=self.detector,
-            models={"alexa": "ab" * 32},
-            ring=ring,
+        capture = ClipCapture(
             recorder=Recorder(ring, NeverSpeech(), SETTINGS, buffers),
-            keeping=self._keeping,
+            sealer=self._sealer,
             counters=self.counters,
-            herald=herald,
+            publish=publisher.publish,
+            models={"alexa": "ab" * 32},
             now=self.now,
+        )
+        self.loop = Listener(
+            detector=self.detector,
+            ring=ring,
+            capture=capture,
+            counters=self.counters,
+            publisher=publisher,
             monotonic_s=lambda: self.clock_s,
             muted_by=lambda: self.mute.cause,
         )
 
     def _listen(self) -> None:
         try:
-            self.ear.listen(self._noted(), lambda: None)
+            self.loop.listen(self._noted(), lambda: None)
         except BaseException as error:  # noqa: BLE001 - the test's thread raises it
             self._failure = error
         finally:

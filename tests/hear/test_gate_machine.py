@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason
 from listener.ipc import control
-from tests.hear.simulated_room import MOST_SAMPLES, World, breaks
+from tests.hear.simulated_room import MOST_SAMPLES, SimulatedRoom, breaks
 
 pytestmark = pytest.mark.timeout(300)  # sixty runs of the whole ear
 
@@ -49,7 +49,7 @@ class AnyInterleaving(RuleBasedStateMachine):
     @initialize(remote_unmute=st.booleans())
     def begin(self, *, remote_unmute: bool) -> None:
         self.remote_unmute = remote_unmute
-        self.world = World(Path(self._folder.name), remote_unmute=remote_unmute)
+        self.world = SimulatedRoom(Path(self._folder.name), remote_unmute=remote_unmute)
 
     @property
     def is_muted(self) -> bool:
@@ -75,7 +75,7 @@ class AnyInterleaving(RuleBasedStateMachine):
     )
     def say_the_word(self, before: int, mishap: str | None, after: int, *, is_slow: bool) -> None:
         """And something after it; a clip takes seven frames, and sealing may take long."""
-        if self.world.ear.lamp_state not in ("idle", "hearing"):
+        if self.world.loop.lamp_state not in ("idle", "hearing"):
             self.recover()
         self.world.detector.expect_word()
         self.speak_on(before)
@@ -114,7 +114,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self, first: str | None, what: str, back: str | None, place: str
     ) -> None:
         """At the worst moment: what is said then waits in the pipe, and perhaps it opens again."""
-        if self.world.ear.lamp_state not in ("idle", "hearing"):
+        if self.world.loop.lamp_state not in ("idle", "hearing"):
             self.recover()
         for _ in range(8):
             if self.world.steps.place == place and self.world.microphone.is_open:
@@ -225,10 +225,10 @@ class AnyInterleaving(RuleBasedStateMachine):
         was_spoken = self._speak(FRAME_SAMPLES)
         self._turn_a_while()
         if self.is_muted:
-            assert self.world.ear.lamp_state == ("fault" if self.is_faulty else "muted")
+            assert self.world.loop.lamp_state == ("fault" if self.is_faulty else "muted")
             assert not self.world.microphone.is_open
         elif was_spoken and not self.may_be_shut_by_software:
-            assert self.world.ear.lamp_state in ("idle", "hearing")
+            assert self.world.loop.lamp_state in ("idle", "hearing")
 
     def _turn_a_while(self) -> None:
         for _ in range(SETTLED_TURNS):
@@ -243,7 +243,7 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_left_while_it_is_muted(self) -> None:
-        if self.world is not None and self.world.ear.lamp_state in ("muted", "fault"):
+        if self.world is not None and self.world.loop.lamp_state in ("muted", "fault"):
             assert not any(memory.any() for memory in self.world.clear_memory())
             if self.world.steps.place != "asked":  # where a first block may be on its way
                 assert not any(block.any() for block in self.world.microphone.blocks)

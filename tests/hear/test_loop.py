@@ -13,7 +13,7 @@ from listener.hear.sealer import BUFFERS
 from listener.ipc import notices
 from listener.wakeword.detector import NearMiss, Wake
 from tests.fakes import told
-from tests.hear.pipeline_fixture import Workshop
+from tests.hear.pipeline_fixture import PipelineFixture
 
 LOUD, QUIET = 5_000, 3
 
@@ -32,25 +32,25 @@ def end_of(frames: list[Frame]) -> int:
     return frames[-1].end_sample
 
 
-def hear(workshop: Workshop, *sounds: Sound) -> None:
-    workshop.ear.listen(sounds, alive=bool)
-    workshop.keeping.close()
+def hear(pipeline: PipelineFixture, *sounds: Sound) -> None:
+    pipeline.loop.listen(sounds, alive=bool)
+    pipeline.sealer.close()
 
 
 def test_a_wake_and_what_follows_become_one_envelope_and_all_else_is_discarded() -> None:
-    workshop = Workshop(wake_at(30))
+    pipeline = PipelineFixture(wake_at(30))
     frames = told(20, value=QUIET) + said(25, 30, 20)
 
-    hear(workshop, *frames, Gap(GapReason.END, end_of(frames)))
+    hear(pipeline, *frames, Gap(GapReason.END, end_of(frames)))
 
-    assert workshop.kinds() == ["WakeEvent", "SealedEvent"]
-    opened = workshop.household.open(workshop.spool.envelopes[0])
+    assert pipeline.kinds() == ["WakeEvent", "SealedEvent"]
+    opened = pipeline.device.open(pipeline.spool.envelopes[0])
     with soundfile.SoundFile(io.BytesIO(opened.flac)) as file:
         sound = file.read(dtype="int16")
     everything = np.concatenate([frame.samples for frame in frames])
     first = 30 * FRAME_SAMPLES - 24_000
     assert (sound == everything[first : first + len(sound)]).all()
-    tally = workshop.counters.tally()
+    tally = pipeline.counters.tally()
     assert tally.sealed_samples == len(sound)
     assert tally.discarded_samples == len(everything) - len(sound)
     assert (tally.held_samples, tally.wakes) == (0, 1)
@@ -59,138 +59,138 @@ def test_a_wake_and_what_follows_become_one_envelope_and_all_else_is_discarded()
 
 
 def test_a_wake_inside_a_clip_is_counted_and_makes_no_second_clip() -> None:
-    workshop = Workshop(wake_at(10), wake_at(40))
+    pipeline = PipelineFixture(wake_at(10), wake_at(40))
     frames = said(50, 30)
 
-    hear(workshop, *frames, Gap(GapReason.END, end_of(frames)))
+    hear(pipeline, *frames, Gap(GapReason.END, end_of(frames)))
 
-    assert workshop.kinds() == ["WakeEvent", "WakeEvent", "SealedEvent"]
-    assert workshop.counters.tally().wakes == 2
+    assert pipeline.kinds() == ["WakeEvent", "WakeEvent", "SealedEvent"]
+    assert pipeline.counters.tally().wakes == 2
 
 
 def test_a_near_miss_is_told_and_keeps_nothing() -> None:
-    workshop = Workshop(NearMiss("alexa", 0.4, 5 * FRAME_SAMPLES))
+    pipeline = PipelineFixture(NearMiss("alexa", 0.4, 5 * FRAME_SAMPLES))
 
-    hear(workshop, *said(5, 5))
+    hear(pipeline, *said(5, 5))
 
-    assert workshop.kinds() == ["NearMissEvent"]
-    assert workshop.post.notices == [notices.NearMissNotice(word="alexa", score=0.4)]
+    assert pipeline.kinds() == ["NearMissEvent"]
+    assert pipeline.post.notices == [notices.NearMissNotice(word="alexa", score=0.4)]
 
 
 def test_mute_while_a_clip_is_made_drops_it_and_wipes_everything() -> None:
-    workshop = Workshop(wake_at(10))
+    pipeline = PipelineFixture(wake_at(10))
     frames = said(20, 0)
     mute = Gap(GapReason.MUTED, end_of(frames), 1_280)
 
     def sounds() -> Iterator[Sound]:
         yield from frames
         yield mute
-        assert not workshop.ring_memory.any(), "the ring is wiped before the next sound"
-        assert workshop.free_buffers() == BUFFERS
-        assert workshop.speech.resets > 1
+        assert not pipeline.ring_memory.any(), "the ring is wiped before the next sound"
+        assert pipeline.free_buffers() == BUFFERS
+        assert pipeline.speech.resets > 1
         yield Gap(GapReason.MUTED, mute.first_sample + 1_280, 1_280)
         yield from told(2, mute.first_sample + 2_560, QUIET)
 
-    hear(workshop, *[])
-    workshop = Workshop(wake_at(10))
-    workshop.ear.listen(sounds(), alive=bool)
-    workshop.keeping.close()
+    hear(pipeline, *[])
+    pipeline = PipelineFixture(wake_at(10))
+    pipeline.loop.listen(sounds(), alive=bool)
+    pipeline.sealer.close()
 
-    assert workshop.kinds() == ["WakeEvent", "NotKeptEvent", "MutedEvent", "UnmutedEvent"]
-    muted, unmuted = workshop.events[2:]
+    assert pipeline.kinds() == ["WakeEvent", "NotKeptEvent", "MutedEvent", "UnmutedEvent"]
+    muted, unmuted = pipeline.events[2:]
     assert isinstance(muted, events.MutedEvent)
     assert isinstance(unmuted, events.UnmutedEvent)
     assert (muted.time_s, unmuted.time_s, unmuted.muted_s) == (1.6, 1.76, 0.16)
-    assert workshop.post.notices[-2:] == [
+    assert pipeline.post.notices[-2:] == [
         notices.MuteNotice(state="hardware"),
         notices.MuteNotice(state="open"),
     ]
-    assert workshop.spool.envelopes == []
-    assert workshop.detector.gaps == 1, "a second gap changes nothing"
-    tally = workshop.counters.tally()
+    assert pipeline.spool.envelopes == []
+    assert pipeline.detector.gaps == 1, "a second gap changes nothing"
+    tally = pipeline.counters.tally()
     assert (tally.abandoned, tally.muted_samples, tally.sealed_samples) == (1, 2_560, 0)
 
 
 def test_a_lost_device_abandons_the_clip_and_says_so() -> None:
-    workshop = Workshop(wake_at(10))
+    pipeline = PipelineFixture(wake_at(10))
     frames = said(20, 0)
 
-    hear(workshop, *frames, Gap(GapReason.LOST, end_of(frames)))
+    hear(pipeline, *frames, Gap(GapReason.LOST, end_of(frames)))
 
-    assert workshop.kinds() == ["WakeEvent", "NotKeptEvent", "InterruptedEvent"]
-    assert workshop.spool.envelopes == []
+    assert pipeline.kinds() == ["WakeEvent", "NotKeptEvent", "InterruptedEvent"]
+    assert pipeline.spool.envelopes == []
 
 
 def test_a_stretch_without_a_device_is_told_once_and_again_after_sound() -> None:
-    workshop = Workshop()
+    pipeline = PipelineFixture()
     lost = [Gap(GapReason.LOST, at * FRAME_SAMPLES, FRAME_SAMPLES) for at in range(2, 5)]
 
-    hear(workshop, *told(2), *lost, *told(1, 5 * FRAME_SAMPLES), Gap(GapReason.LOST, 7_680))
+    hear(pipeline, *told(2), *lost, *told(1, 5 * FRAME_SAMPLES), Gap(GapReason.LOST, 7_680))
 
-    assert workshop.kinds() == ["InterruptedEvent", "InterruptedEvent"]
-    assert workshop.detector.gaps == 2
-    tally = workshop.counters.tally()
+    assert pipeline.kinds() == ["InterruptedEvent", "InterruptedEvent"]
+    assert pipeline.detector.gaps == 2
+    tally = pipeline.counters.tally()
     assert tally.heard_samples == tally.discarded_samples == 3 * FRAME_SAMPLES
     assert tally.muted_samples == 0
 
 
 def test_a_recordings_end_keeps_what_was_said_until_then() -> None:
-    workshop = Workshop(wake_at(10))
+    pipeline = PipelineFixture(wake_at(10))
     frames = said(20, 0)
 
-    hear(workshop, *frames, Gap(GapReason.START, end_of(frames)), *told(1, end_of(frames)))
+    hear(pipeline, *frames, Gap(GapReason.START, end_of(frames)), *told(1, end_of(frames)))
 
-    (sealed,) = [event for event in workshop.events if isinstance(event, events.SealedEvent)]
+    (sealed,) = [event for event in pipeline.events if isinstance(event, events.SealedEvent)]
     assert sealed.end_reason == "end"
 
 
 def test_a_stop_while_a_clip_is_made_keeps_nothing_in_the_clear() -> None:
-    workshop = Workshop(wake_at(10))
+    pipeline = PipelineFixture(wake_at(10))
 
-    hear(workshop, *said(20, 0))
+    hear(pipeline, *said(20, 0))
 
-    assert workshop.kinds() == ["WakeEvent", "NotKeptEvent"]
-    assert not workshop.ring_memory.any()
-    assert workshop.free_buffers() == BUFFERS
-    assert workshop.counters.tally().held_samples == 0
+    assert pipeline.kinds() == ["WakeEvent", "NotKeptEvent"]
+    assert not pipeline.ring_memory.any()
+    assert pipeline.free_buffers() == BUFFERS
+    assert pipeline.counters.tally().held_samples == 0
 
 
 def test_without_a_free_buffer_the_wake_is_told_and_the_loss_counted() -> None:
-    workshop = Workshop(wake_at(10))
-    taken = [workshop.buffers.take() for _ in range(BUFFERS)]
+    pipeline = PipelineFixture(wake_at(10))
+    taken = [pipeline.buffers.take() for _ in range(BUFFERS)]
 
-    hear(workshop, *said(20, 0))
+    hear(pipeline, *said(20, 0))
 
     assert len(taken) == BUFFERS
-    assert workshop.kinds() == ["WakeEvent", "NotKeptEvent"]
-    assert workshop.counters.tally().abandoned == 1
+    assert pipeline.kinds() == ["WakeEvent", "NotKeptEvent"]
+    assert pipeline.counters.tally().abandoned == 1
 
 
 def test_signed_counters_go_out_every_minute() -> None:
-    workshop = Workshop()
+    pipeline = PipelineFixture()
 
     def sounds() -> Iterator[Sound]:
         for frame in said(4, 0):
             yield frame
-            workshop.clock_s += 31
+            pipeline.clock_s += 31
 
-    workshop.ear.listen(sounds(), alive=bool)
-    workshop.keeping.close()
+    pipeline.loop.listen(sounds(), alive=bool)
+    pipeline.sealer.close()
 
-    counted = [n for n in workshop.post.notices if isinstance(n, notices.CountersNotice)]
+    counted = [n for n in pipeline.post.notices if isinstance(n, notices.CountersNotice)]
     assert [n.tally.heard_samples for n in counted] == [3 * FRAME_SAMPLES]
 
 
 def test_every_sound_proves_that_the_ear_is_alive() -> None:
-    workshop = Workshop()
+    pipeline = PipelineFixture()
     beats: list[int] = []
 
-    workshop.ear.listen(
+    pipeline.loop.listen(
         [*said(3, 0), Gap(GapReason.MUTED, 3 * FRAME_SAMPLES, 1_280)], lambda: beats.append(1)
     )
 
     assert len(beats) == 4
-    workshop.keeping.close()
+    pipeline.sealer.close()
 
 
 @settings(max_examples=40)
@@ -198,7 +198,7 @@ def test_every_sound_proves_that_the_ear_is_alive() -> None:
 def test_whatever_happens_the_counters_add_up_and_nothing_is_left(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 120))
     wakes = [wake_at(n) for n in data.draw(st.lists(st.integers(1, 200), max_size=6))]
-    workshop = Workshop(*wakes, settings=ClipSettings(longest_s=2, no_speech_s=0.5))
+    pipeline = PipelineFixture(*wakes, settings=ClipSettings(longest_s=2, no_speech_s=0.5))
     sounds: list[Sound] = []
     at = 0
     for _ in range(count):
@@ -213,18 +213,18 @@ def test_whatever_happens_the_counters_add_up_and_nothing_is_left(data: st.DataO
     def watched() -> Iterator[Sound]:
         for sound in sounds:
             yield sound
-            tally = workshop.counters.tally()
+            tally = pipeline.counters.tally()
             assert tally.heard_samples == (
                 tally.discarded_samples + tally.sealed_samples + tally.held_samples
             )
 
-    workshop.ear.listen(watched(), alive=bool)
-    workshop.keeping.close()
+    pipeline.loop.listen(watched(), alive=bool)
+    pipeline.sealer.close()
 
-    tally = workshop.counters.tally()
+    tally = pipeline.counters.tally()
     frames = sum(isinstance(sound, Frame) for sound in sounds)
     assert tally.heard_samples == frames * FRAME_SAMPLES + 7 * (len(sounds) - frames)
     assert tally.held_samples == 0
-    assert tally.sealed == len(workshop.spool.envelopes)
-    assert workshop.free_buffers() == BUFFERS
-    assert not workshop.ring_memory.any()
+    assert tally.sealed == len(pipeline.spool.envelopes)
+    assert pipeline.free_buffers() == BUFFERS
+    assert not pipeline.ring_memory.any()

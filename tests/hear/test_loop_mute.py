@@ -14,7 +14,7 @@ from listener.ipc import notices
 from listener.ipc.notices import LampState, MuteState
 from listener.wakeword.detector import Wake
 from tests.fakes import told
-from tests.hear.pipeline_fixture import NOW, Workshop
+from tests.hear.pipeline_fixture import PipelineFixture
 
 LOUD, QUIET = 5_000, 3
 SOUNDS_FRAMES: Final = 8
@@ -51,7 +51,7 @@ class CountedChime:
         return self.left > 0
 
 
-class Bench(Workshop):
+class MutedPipeline(PipelineFixture):
     """An ear with a lamp, and with a chime where one is wanted."""
 
     def __init__(self, *wakes: Wake, with_chime: bool = False) -> None:
@@ -59,24 +59,20 @@ class Bench(Workshop):
         self.lamp = ShownLamp()
         self.chime = CountedChime()
         self.causes: list[MuteState] = ["hardware"]
-        self.ear = Listener(
+        self.loop = Listener(
             detector=self.detector,
-            models={"alexa": "ab" * 32},
             ring=self.ring,
-            recorder=self.recorder,
-            keeping=self.keeping,
+            capture=self.build_capture(self.chime if with_chime else None),
             counters=self.counters,
-            herald=self.herald,
-            now=lambda: NOW,
+            publisher=self.publisher,
             monotonic_s=lambda: self.clock_s,
             muted_by=lambda: self.causes.pop(0) if len(self.causes) > 1 else self.causes[0],
             lamp=self.lamp,
-            chime=self.chime if with_chime else None,
         )
 
     def hear(self, *sounds: Sound) -> None:
-        self.ear.listen(sounds, alive=bool)
-        self.keeping.close()
+        self.loop.listen(sounds, alive=bool)
+        self.sealer.close()
 
     def lengths(self) -> list[int]:
         """Of each clip, in samples."""
@@ -100,30 +96,30 @@ def muted(frame: int) -> Gap:
 
 
 def test_what_mutes_is_told_again_only_when_it_changes() -> None:
-    bench = Bench()
-    bench.causes = ["hardware", "hardware", "software", "software", "fault"]
+    pipeline = MutedPipeline()
+    pipeline.causes = ["hardware", "hardware", "software", "software", "fault"]
 
-    bench.hear(*[muted(at) for at in range(6)], *frames(1, 6, QUIET))
+    pipeline.hear(*[muted(at) for at in range(6)], *frames(1, 6, QUIET))
 
-    assert [event.cause for event in bench.events if isinstance(event, events.MutedEvent)] == [
+    assert [event.cause for event in pipeline.events if isinstance(event, events.MutedEvent)] == [
         "hardware",
         "software",
         "fault",
     ]
-    assert bench.post.notices == [
+    assert pipeline.post.notices == [
         notices.MuteNotice(state="hardware"),
         notices.MuteNotice(state="software"),
         notices.MuteNotice(state="fault"),
         notices.MuteNotice(state="open"),
     ]
-    assert bench.kinds()[-1] == "UnmutedEvent"
+    assert pipeline.kinds()[-1] == "UnmutedEvent"
 
 
 def test_the_lamp_follows_what_the_gate_and_the_ear_do() -> None:
-    bench = Bench(wake_at(30))
-    bench.causes = ["software", "fault"]
+    pipeline = MutedPipeline(wake_at(30))
+    pipeline.causes = ["software", "fault"]
 
-    bench.hear(
+    pipeline.hear(
         *frames(30, 0, QUIET),
         *frames(20, 30, LOUD),
         *frames(30, 50, QUIET),
@@ -132,20 +128,20 @@ def test_the_lamp_follows_what_the_gate_and_the_ear_do() -> None:
         *frames(2, 82, QUIET),
     )
 
-    assert bench.lamp.states == ["muted", "idle", "hearing", "idle", "muted", "fault", "idle"]
+    assert pipeline.lamp.states == ["muted", "idle", "hearing", "idle", "muted", "fault", "idle"]
 
 
 def test_a_device_that_is_gone_after_the_mute_is_not_a_mute() -> None:
-    bench = Bench()
-    bench.causes = ["software", "open"]
+    pipeline = MutedPipeline()
+    pipeline.causes = ["software", "open"]
 
-    bench.hear(muted(0), Gap(GapReason.LOST, FRAME_SAMPLES, 0), *frames(1, 1, QUIET))
+    pipeline.hear(muted(0), Gap(GapReason.LOST, FRAME_SAMPLES, 0), *frames(1, 1, QUIET))
 
-    assert bench.kinds() == ["MutedEvent", "UnmutedEvent", "InterruptedEvent"]
+    assert pipeline.kinds() == ["MutedEvent", "UnmutedEvent", "InterruptedEvent"]
 
 
 def test_the_clip_begins_after_the_chime_and_has_nothing_of_it() -> None:
-    bench = Bench(wake_at(30), with_chime=True)
+    pipeline = MutedPipeline(wake_at(30), with_chime=True)
     # The chime is as loud as the speech after it; each has its own samples.
     tone = frames(SOUNDS_FRAMES + 1, 30, 7_000)
     wait = frames(4, 30 + len(tone), QUIET)
@@ -160,26 +156,28 @@ def test_the_clip_begins_after_the_chime_and_has_nothing_of_it() -> None:
         *frames(40, first + 22, QUIET),
     ]
 
-    bench.hear(*spoken)
+    pipeline.hear(*spoken)
 
-    assert bench.chime.played == 1
-    assert bench.kinds() == ["WakeEvent", "SealedEvent"]
-    (sealed,) = [event for event in bench.events if isinstance(event, events.SealedEvent)]
+    assert pipeline.chime.played == 1
+    assert pipeline.kinds() == ["WakeEvent", "SealedEvent"]
+    (sealed,) = [event for event in pipeline.events if isinstance(event, events.SealedEvent)]
     begin = round(sealed.time_s * SAMPLE_RATE_HZ)
     end_of_tone = tone[-1].end_sample
     assert begin >= end_of_tone + round(AFTER_S * SAMPLE_RATE_HZ) - 2 * FRAME_SAMPLES
-    sound = np.concatenate([frame.samples for frame in spoken])[begin : begin + bench.lengths()[0]]
+    sound = np.concatenate([frame.samples for frame in spoken])[
+        begin : begin + pipeline.lengths()[0]
+    ]
     assert 7_000 not in sound
     assert (sound == LOUD).sum() == 20 * FRAME_SAMPLES, "all that was said is there"
 
 
 def test_a_wake_while_the_chime_sounds_makes_no_second_chime() -> None:
-    bench = Bench(wake_at(30), wake_at(33), with_chime=True)
+    pipeline = MutedPipeline(wake_at(30), wake_at(33), with_chime=True)
 
-    bench.hear(*frames(100, 0, QUIET))
+    pipeline.hear(*frames(100, 0, QUIET))
 
-    assert bench.chime.played == 1
-    assert bench.kinds().count("SealedEvent") == 1
+    assert pipeline.chime.played == 1
+    assert pipeline.kinds().count("SealedEvent") == 1
 
 
 @pytest.mark.parametrize(
@@ -194,26 +192,26 @@ def test_a_wake_while_the_chime_sounds_makes_no_second_chime() -> None:
 def test_a_gap_while_the_chime_sounds_means_that_there_is_no_clip(
     gap: GapReason, reason: str
 ) -> None:
-    bench = Bench(wake_at(30), with_chime=True)
+    pipeline = MutedPipeline(wake_at(30), with_chime=True)
 
-    bench.hear(
+    pipeline.hear(
         *frames(33, 0, QUIET),
         Gap(gap, 33 * FRAME_SAMPLES, FRAME_SAMPLES),
         *frames(60, 34, QUIET),
     )
 
-    assert [event.reason for event in bench.events if isinstance(event, events.NotKeptEvent)] == [
-        reason
-    ]
-    assert bench.lengths() == []
-    tally = bench.counters.tally()
+    assert [
+        event.reason for event in pipeline.events if isinstance(event, events.NotKeptEvent)
+    ] == [reason]
+    assert pipeline.lengths() == []
+    tally = pipeline.counters.tally()
     assert (tally.wakes, tally.abandoned, tally.sealed_samples) == (1, 1, 0)
     assert tally.heard_samples == tally.discarded_samples
 
 
 def test_the_lamp_shows_hearing_while_the_chime_sounds() -> None:
-    bench = Bench(wake_at(10), with_chime=True)
+    pipeline = MutedPipeline(wake_at(10), with_chime=True)
 
-    bench.hear(*frames(12, 0, QUIET))
+    pipeline.hear(*frames(12, 0, QUIET))
 
-    assert bench.lamp.states == ["muted", "idle", "hearing"]
+    assert pipeline.lamp.states == ["muted", "idle", "hearing"]

@@ -10,183 +10,183 @@ from listener.hear import events
 from listener.hear.sealer import BUFFERS, CapturedClip, seal_clip
 from listener.ipc.notices import SpooledNotice
 from listener.owner.attribution import AttributionResult
-from tests.hear.pipeline_fixture import BOOT, Door, Workshop
+from tests.hear.pipeline_fixture import BOOT, PipelineFixture, SpoolBarrier
 
 
 def test_a_clip_is_in_the_spool_sealed_to_its_owner_and_told() -> None:
-    workshop = Workshop()
+    pipeline = PipelineFixture()
 
-    workshop.keeping.offer(workshop.capture())
-    workshop.keeping.close()
+    pipeline.sealer.offer(pipeline.capture())
+    pipeline.sealer.close()
 
-    (envelope,) = workshop.spool.envelopes
-    assert workshop.household.open(envelope).header.owner == "ada"
-    (told,) = workshop.events
+    (envelope,) = pipeline.spool.envelopes
+    assert pipeline.device.open(envelope).header.owner == "ada"
+    (told,) = pipeline.events
     assert isinstance(told, events.SealedEvent)
     assert (told.owner, told.bytes, told.seq) == ("ada", len(envelope), 1)
-    assert workshop.post.notices == [SpooledNotice()]
-    assert workshop.free_buffers() == BUFFERS
+    assert pipeline.post.notices == [SpooledNotice()]
+    assert pipeline.free_buffers() == BUFFERS
 
 
 @pytest.mark.parametrize("keeper", ["nobody", "bo"])
 def test_without_an_active_owner_there_is_no_clip(keeper: str) -> None:
-    workshop = Workshop(keeper=keeper)
-    household = workshop.household
-    household.roster = household.roster.with_owner("bo", "age1" + _other_recipient())
+    pipeline = PipelineFixture(keeper=keeper)
+    device = pipeline.device
+    device.roster = device.roster.with_owner("bo", "age1" + _other_recipient())
 
-    workshop.keeping.offer(workshop.capture())
-    workshop.keeping.close()
+    pipeline.sealer.offer(pipeline.capture())
+    pipeline.sealer.close()
 
-    assert workshop.spool.envelopes == []
-    assert workshop.counters.tally().unattributed == 1
-    assert workshop.kinds() == ["NotKeptEvent"]
-    assert workshop.free_buffers() == BUFFERS
+    assert pipeline.spool.envelopes == []
+    assert pipeline.counters.tally().unattributed == 1
+    assert pipeline.kinds() == ["NotKeptEvent"]
+    assert pipeline.free_buffers() == BUFFERS
 
 
 def _other_recipient() -> str:
-    return str(Workshop().household.identity.to_public()).removeprefix("age1")
+    return str(PipelineFixture().device.identity.to_public()).removeprefix("age1")
 
 
 def test_a_full_spool_is_counted_said_and_survived(caplog: pytest.LogCaptureFixture) -> None:
-    workshop = Workshop()
-    workshop.spool.fill()
+    pipeline = PipelineFixture()
+    pipeline.spool.fill()
 
     with caplog.at_level(logging.ERROR):
-        workshop.keeping.offer(workshop.capture())
-        workshop.keeping.close()
+        pipeline.sealer.offer(pipeline.capture())
+        pipeline.sealer.close()
 
-    assert workshop.counters.tally().lost == 1
-    assert workshop.kinds() == ["NotKeptEvent"]
+    assert pipeline.counters.tally().lost == 1
+    assert pipeline.kinds() == ["NotKeptEvent"]
     assert caplog.messages == ["a clip is lost: the spool is full; make room"]
-    assert workshop.free_buffers() == BUFFERS
+    assert pipeline.free_buffers() == BUFFERS
 
 
 def test_the_next_clip_finds_a_spool_that_was_mended() -> None:
-    workshop = Workshop(is_patient=False)
-    door = Door(workshop.spool)
-    workshop.spool.fill()
-    workshop.keeping.offer(workshop.capture())
-    door.wait_for_somebody()
+    pipeline = PipelineFixture(is_blocking=False)
+    barrier = SpoolBarrier(pipeline.spool)
+    pipeline.spool.fill()
+    pipeline.sealer.offer(pipeline.capture())
+    barrier.wait_for_somebody()
 
-    door.open()
-    workshop.spool.call_before_put(workshop.spool.make_room)
-    workshop.keeping.offer(workshop.capture())
-    workshop.keeping.close()
+    barrier.open()
+    pipeline.spool.call_before_put(pipeline.spool.make_room)
+    pipeline.sealer.offer(pipeline.capture())
+    pipeline.sealer.close()
 
-    assert len(workshop.spool.envelopes) >= 1
-    tally = workshop.counters.tally()
+    assert len(pipeline.spool.envelopes) >= 1
+    tally = pipeline.counters.tally()
     assert tally.sealed + tally.lost == 2
 
 
 def test_a_lost_disk_is_a_lost_clip_and_not_a_dead_ear() -> None:
-    workshop = Workshop()
-    workshop.household.is_disk_gone = True
+    pipeline = PipelineFixture()
+    pipeline.device.is_disk_gone = True
 
-    workshop.keeping.offer(workshop.capture())
-    workshop.keeping.close()
+    pipeline.sealer.offer(pipeline.capture())
+    pipeline.sealer.close()
 
-    assert workshop.counters.tally().lost == 1
+    assert pipeline.counters.tally().lost == 1
 
 
 def test_a_patient_offer_returns_when_the_clip_is_sealed() -> None:
-    workshop = Workshop()
+    pipeline = PipelineFixture()
 
-    workshop.keeping.offer(workshop.capture())
-    sealed = workshop.counters.tally().sealed
-    workshop.keeping.close()
+    pipeline.sealer.offer(pipeline.capture())
+    sealed = pipeline.counters.tally().sealed
+    pipeline.sealer.close()
 
     assert sealed == 1
 
 
 def test_a_full_queue_never_stalls_the_ear() -> None:
-    workshop = Workshop(is_patient=False)
-    door = Door(workshop.spool)
-    workshop.keeping.offer(workshop.capture())
-    door.wait_for_somebody()
-    workshop.keeping.offer(workshop.capture())
-    workshop.keeping.offer(workshop.capture())
+    pipeline = PipelineFixture(is_blocking=False)
+    barrier = SpoolBarrier(pipeline.spool)
+    pipeline.sealer.offer(pipeline.capture())
+    barrier.wait_for_somebody()
+    pipeline.sealer.offer(pipeline.capture())
+    pipeline.sealer.offer(pipeline.capture())
 
-    extra = workshop.capture()
-    workshop.keeping.offer(extra)
+    extra = pipeline.capture()
+    pipeline.sealer.offer(extra)
 
     assert not extra.clip.samples.any(), "what finds no place must be wiped at once"
-    assert [e.reason for e in workshop.events if isinstance(e, events.NotKeptEvent)] == ["busy"]
-    door.open()
-    workshop.keeping.close()
-    assert (workshop.counters.tally().sealed, workshop.counters.tally().abandoned) == (3, 1)
-    assert workshop.free_buffers() == BUFFERS
+    assert [e.reason for e in pipeline.events if isinstance(e, events.NotKeptEvent)] == ["busy"]
+    barrier.open()
+    pipeline.sealer.close()
+    assert (pipeline.counters.tally().sealed, pipeline.counters.tally().abandoned) == (3, 1)
+    assert pipeline.free_buffers() == BUFFERS
 
 
 def test_mute_wipes_what_waits_and_what_was_sealed_before_is_kept() -> None:
-    workshop = Workshop(is_patient=False)
-    door = Door(workshop.spool)
-    workshop.keeping.offer(workshop.capture())
-    door.wait_for_somebody()
-    waiting = workshop.capture()
-    workshop.keeping.offer(waiting)
+    pipeline = PipelineFixture(is_blocking=False)
+    barrier = SpoolBarrier(pipeline.spool)
+    pipeline.sealer.offer(pipeline.capture())
+    barrier.wait_for_somebody()
+    waiting = pipeline.capture()
+    pipeline.sealer.offer(waiting)
 
-    workshop.keeping.wipe()
+    pipeline.sealer.wipe()
 
     assert not waiting.clip.samples.any()
-    door.open()
-    workshop.keeping.close()
-    tally = workshop.counters.tally()
+    barrier.open()
+    pipeline.sealer.close()
+    tally = pipeline.counters.tally()
     assert (tally.sealed, tally.abandoned) == (1, 1)
-    assert workshop.free_buffers() == BUFFERS
+    assert pipeline.free_buffers() == BUFFERS
 
 
 def test_mute_while_a_clip_is_being_sealed_lets_no_envelope_out() -> None:
-    workshop = Workshop()
-    one = workshop.capture()
-    workshop.household.call_before_seq(workshop.keeping.wipe)
+    pipeline = PipelineFixture()
+    one = pipeline.capture()
+    pipeline.device.call_before_seq(pipeline.sealer.wipe)
 
-    workshop.keeping.offer(one)
-    workshop.keeping.close()
+    pipeline.sealer.offer(one)
+    pipeline.sealer.close()
 
-    assert workshop.spool.envelopes == []
+    assert pipeline.spool.envelopes == []
     assert not np.asarray(one.clip.samples).any()
-    assert [e.reason for e in workshop.events if isinstance(e, events.NotKeptEvent)] == ["muted"]
-    assert workshop.counters.tally().abandoned == 1
+    assert [e.reason for e in pipeline.events if isinstance(e, events.NotKeptEvent)] == ["muted"]
+    assert pipeline.counters.tally().abandoned == 1
 
 
 def test_a_roster_that_cannot_be_read_makes_no_clip_and_no_dead_ear(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    workshop = Workshop()
-    workshop.household.lose_the_roster()
+    pipeline = PipelineFixture()
+    pipeline.device.lose_the_roster()
 
-    workshop.keeping.offer(workshop.capture())
-    workshop.keeping.close()
+    pipeline.sealer.offer(pipeline.capture())
+    pipeline.sealer.close()
 
-    assert workshop.counters.tally().unattributed == 1
+    assert pipeline.counters.tally().unattributed == 1
     assert caplog.messages == ["nobody can be told to own a clip: the roster is damaged"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_worker_that_died_of_a_fault_ends_the_ear() -> None:
-    workshop = Workshop()
-    workshop.household.call_before_seq(lambda: 1 // 0)
-    workshop.keeping.offer(workshop.capture())
-    workshop.keeping.close()
+    pipeline = PipelineFixture()
+    pipeline.device.call_before_seq(lambda: 1 // 0)
+    pipeline.sealer.offer(pipeline.capture())
+    pipeline.sealer.close()
 
     with pytest.raises(RuntimeError, match="has died"):
-        workshop.keeping.offer(workshop.capture())
+        pipeline.sealer.offer(pipeline.capture())
 
 
-def made(workshop: Workshop, capture: CapturedClip) -> bytes:
+def made(pipeline: PipelineFixture, capture: CapturedClip) -> bytes:
     """Ada's envelope of a clip, with the number 7."""
-    owner = workshop.household.roster.owner("ada")
+    owner = pipeline.device.roster.owner("ada")
     assert owner is not None
-    header, envelope = seal_clip(capture, AttributionResult(owner, None), workshop.stamp, 7)
-    assert workshop.household.open(envelope).header == header
+    header, envelope = seal_clip(capture, AttributionResult(owner, None), pipeline.context, 7)
+    assert pipeline.device.open(envelope).header == header
     return envelope
 
 
 def test_a_clip_is_sealed_to_its_owner_with_everything_its_tag_needs() -> None:
-    workshop = Workshop()
-    one = workshop.capture()
+    pipeline = PipelineFixture()
+    one = pipeline.capture()
 
-    opened = workshop.household.open(made(workshop, one))
+    opened = pipeline.device.open(made(pipeline, one))
 
     header, private = opened.header, opened.private
     assert (header.owner, header.device, header.seq, header.ttl_s) == ("ada", "speaker", 7, 86_400)
@@ -199,11 +199,11 @@ def test_a_clip_is_sealed_to_its_owner_with_everything_its_tag_needs() -> None:
 
 
 def test_a_clip_that_was_wiped_is_an_envelope_of_zeros() -> None:
-    workshop = Workshop()
-    one = workshop.capture()
-    workshop.buffers.wipe(one.clip.samples)
+    pipeline = PipelineFixture()
+    one = pipeline.capture()
+    pipeline.buffers.wipe(one.clip.samples)
 
-    opened = workshop.household.open(made(workshop, one))
+    opened = pipeline.device.open(made(pipeline, one))
 
     with soundfile.SoundFile(io.BytesIO(opened.flac)) as file:
         assert not np.any(file.read(dtype="int16"))

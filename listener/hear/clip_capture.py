@@ -1,0 +1,198 @@
+"""State machine of a clip: wake, chime, recording, then a clip for the sealer or none.
+
+```
+            wake, no chime
+idle ────────────────────────────────► recording ── endpoint ──► offered to the sealer ──► idle
+  │                                        ▲   │
+  └── wake ──► waiting for the chime ──────┘   └── gap, mute, stop ──► abandoned ──────────► idle
+                    │  ▲ chime over
+                    └── gap, mute, stop, no free buffer ──► abandoned ──────────────────────► idle
+```
+
+At most one clip is captured at a time, and every wake that begins one is decided exactly once: the
+clip is offered to the sealer, or the wake is counted as abandoned and a `NotKeptEvent` says why.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
+
+from listener.audio.clip import Clip, Recorder
+from listener.audio.pcm import SAMPLE_RATE_HZ, Frame
+from listener.hear.counters import ClipOutcome, Counters, PendingClip
+from listener.hear.events import Event, NotKeptEvent
+from listener.hear.indicators.chime import AFTER_S, Chime
+from listener.hear.sealer import CapturedClip
+from listener.wakeword.detector import Wake
+
+
+class ClipSink(Protocol):
+    """Destination of finished clips; see `sealer.Sealer`."""
+
+    def offer(self, capture: CapturedClip) -> None:
+        """Take a clip, or decide in the counters why it is not kept."""
+
+    def wipe(self) -> None:
+        """Wipe and abandon every clip that is not encrypted yet."""
+
+
+@dataclass(slots=True)
+class _ChimeWait:
+    """A wake whose clip begins after the chime."""
+
+    wake: Wake
+    begin_sample: int | None = None
+    """First sample that the clip may hold; None while the chime sounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """A wake whose clip is being recorded."""
+
+    wake: Wake
+    pending: PendingClip
+
+
+class ClipCapture:
+    """The clip of one wake at a time. For the thread of the listen loop only."""
+
+    def __init__(  # noqa: PLR0913 - the recorder, its three outputs, and what labels a clip
+        self,
+        *,
+        recorder: Recorder,
+        sealer: ClipSink,
+        counters: Counters,
+        publish: Callable[[Event], object],
+        models: Mapping[str, str],
+        now: Callable[[], datetime],
+        chime: Chime | None = None,
+    ) -> None:
+        """Start without a clip.
+
+        Args:
+            recorder: copies the clip from the ring buffer and finds its endpoint.
+            sealer: takes finished clips.
+            counters: hold the clip's samples until its outcome is set.
+            publish: takes a `NotKeptEvent` for each wake after which no clip was finished.
+            models: SHA-256 of the model file, by wake word.
+            now: wall clock with time zone; called once per finished clip.
+            chime: played at a wake. The clip then begins after it, so the recorder must be
+                configured without a pre-roll.
+        """
+        self._recorder = recorder
+        self._sealer = sealer
+        self._counters = counters
+        self._publish = publish
+        self._models = models
+        self._now = now
+        self._chime = chime
+        self._state: _ChimeWait | _Recording | None = None
+        self._position_samples = 0
+
+    @property
+    def is_active(self) -> bool:
+        """True from a wake until its clip is finished or abandoned."""
+        return self._state is not None
+
+    def push(self, frame: Frame) -> None:
+        """Record a frame; finish the clip at its endpoint, or begin it after the chime.
+
+        Args:
+            frame: the newest frame, already in the ring buffer and in the counters.
+        """
+        self._position_samples = frame.end_sample
+        clip = self._recorder.push(frame)
+        if clip is not None:
+            self._offer(clip)
+        self._begin_after_chime(frame)
+
+    def start(self, wake: Wake) -> None:
+        """Play the chime, or begin the clip at once where there is no chime.
+
+        A wake while another clip is active belongs to that clip, and changes nothing.
+
+        Args:
+            wake: found in the frame that was pushed last.
+        """
+        if self._state is not None:
+            return
+        if self._chime is None:
+            self._record(wake, wake.end_sample)
+            return
+        self._chime.play()
+        self._state = _ChimeWait(wake)
+
+    def finish(self) -> None:
+        """Finish the clip here: a recording that was played to its end holds all speech.
+
+        A clip that still waits for the chime is abandoned.
+        """
+        clip = self._recorder.finish()
+        if clip is not None:
+            self._offer(clip)
+        self.abandon("gap")
+
+    def abandon(self, reason: Literal["muted", "gap", "stopped"]) -> None:
+        """Wipe the clip that is active, and reset the recorder in any case."""
+        self._recorder.abandon()
+        state, self._state = self._state, None
+        match state:
+            case _ChimeWait(wake=wake):
+                self._drop_wake(wake.end_sample, reason)
+            case _Recording(pending=pending):
+                self._set_abandoned(pending, reason)
+            case None:
+                pass
+
+    def wipe(self) -> None:
+        """Wipe every clip that is not encrypted yet, here and in the sealer: mute began."""
+        self.abandon("muted")
+        self._sealer.wipe()
+
+    def _begin_after_chime(self, frame: Frame) -> None:
+        """Begin the clip with the first frame that holds nothing of the chime."""
+        state = self._state
+        if not isinstance(state, _ChimeWait) or self._chime is None or self._chime.is_playing:
+            return
+        if state.begin_sample is None:
+            state.begin_sample = frame.end_sample + round(AFTER_S * SAMPLE_RATE_HZ)
+        if frame.first_sample >= state.begin_sample:
+            self._state = None
+            self._record(state.wake, frame.first_sample)
+
+    def _record(self, wake: Wake, at_sample: int) -> None:
+        if self._recorder.start(at_sample):
+            pending = self._counters.begin_clip(self._recorder.first_sample)
+            self._state = _Recording(wake, pending)
+            return
+        self._drop_wake(at_sample, "busy")
+
+    def _offer(self, clip: Clip) -> None:
+        state, self._state = self._state, None
+        if not isinstance(state, _Recording):
+            raise RuntimeError("the recorder returned a clip without a wake")  # noqa: TRY004 - a state
+        self._counters.end_clip(state.pending, clip.end_sample)
+        age_s = (self._position_samples - clip.first_sample) / SAMPLE_RATE_HZ
+        self._sealer.offer(
+            CapturedClip(
+                clip=clip,
+                word=state.wake.word,
+                model_sha256=self._models[state.wake.word],
+                score=state.wake.score,
+                began=self._now() - timedelta(seconds=age_s),
+                pending=state.pending,
+            )
+        )
+
+    def _drop_wake(
+        self, at_sample: int, reason: Literal["busy", "muted", "gap", "stopped"]
+    ) -> None:
+        """Count a wake after which no clip began."""
+        self._set_abandoned(self._counters.begin_clip(at_sample), reason)
+
+    def _set_abandoned(
+        self, pending: PendingClip, reason: Literal["busy", "muted", "gap", "stopped"]
+    ) -> None:
+        self._counters.set_outcome(pending, ClipOutcome.ABANDONED)
+        self._publish(NotKeptEvent(time_s=pending.first_sample / SAMPLE_RATE_HZ, reason=reason))
