@@ -15,8 +15,8 @@ import pytest
 SCENE = Path(__file__).resolve().parents[2] / "listener" / "demo" / "scene.flac"
 SCORE = """
 import socket, sys, time
-from listener import cli
-code = cli.main(["score", sys.argv[1], "--model", "alexa", "--wakes"])
+from listener.cli import main
+code = main.main(["score", sys.argv[1], "--model", "alexa", "--wakes"])
 assert "onnxruntime" in sys.modules
 time.sleep(20)
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()  # the trace is not blind

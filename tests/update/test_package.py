@@ -153,5 +153,5 @@ def test_missing_release_key_is_an_error() -> None:
 
 
 def test_invalid_release_key_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="not a device's key"):
+    with pytest.raises(ConfigError, match="not a device's public key"):
         release_keys(["ed25519:" + "A" * 44])
