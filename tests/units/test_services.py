@@ -57,10 +57,7 @@ def test_a_service_is_up_as_its_own_user(speaker: House, unit: str) -> None:
 def test_the_microphones_process_runs_inside(speaker: House) -> None:
     # It starts the interpreter, loads PortAudio, and finds no card: there is none here.
     speaker.machine.wait_until(
-        lambda: (
-            "there is no sound from the microphone (missing)"
-            in speaker.machine.said("earmark-hear")
-        ),
+        lambda: "no sound from the microphone (missing)" in speaker.machine.said("earmark-hear"),
         "the microphone's process said what it found",
     )
 

@@ -700,14 +700,14 @@ def test_an_edge_ends_the_wait_where_there_is_no_process(pipes: Pipes) -> None:
 
 @pytest.mark.parametrize("longest_s", [-1.0, 0.0, 0.01])
 def test_where_nothing_comes_the_wait_is_in_vain(pipes: Pipes, longest_s: float) -> None:
-    assert pipes.wait(longest_s) is WaitResult.IN_VAIN
+    assert pipes.wait(longest_s) is WaitResult.TIMEOUT
 
 
 def test_a_line_that_is_gone_is_an_edge_once_and_then_the_wait_goes_on(pipes: Pipes) -> None:
     pipes.hang_up()
 
     assert pipes.wait() is WaitResult.EDGE
-    assert pipes.wait(0.01) is WaitResult.IN_VAIN
+    assert pipes.wait(0.01) is WaitResult.TIMEOUT
     pipes.speak()
     assert pipes.wait() is WaitResult.READABLE
 
@@ -727,8 +727,8 @@ def test_time_is_summed_up_until_it_begins_anew(pipes: Pipes) -> None:
 
     # Of three looks at the clock in each wait the last is two seconds after the first.
     for _ in range(3):
-        assert waiting.wait(0.0, pipes.process) is WaitResult.IN_VAIN
+        assert waiting.wait(0.0, pipes.process) is WaitResult.TIMEOUT
     assert waiting.waited_s == 6.0
 
-    waiting.begin()
+    waiting.reset()
     assert waiting.waited_s == 0.0

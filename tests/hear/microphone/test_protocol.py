@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.hear.microphone.protocol import (
+    CHILD_CAUSES,
     HEADER,
-    SAID,
     BlockRecord,
     Cause,
     FailedRecord,
@@ -51,7 +51,7 @@ def read(data: bytes, piece_bytes: int = 1 << 20) -> list[Record | bytes]:
             ),
             st.binary(min_size=1, max_size=ROOM_BYTES // 2).map(lambda x: x + x),
             st.just(OverrunRecord()),
-            st.sampled_from(sorted(SAID)).map(FailedRecord),
+            st.sampled_from(sorted(CHILD_CAUSES)).map(FailedRecord),
         ),
         max_size=8,
     ),
