@@ -78,7 +78,7 @@ def test_a_switch_that_cannot_be_read_fails_and_nothing_is_opened(home: Path) ->
     mute, microphone = found(home, MuteSettings(switch="input", input="/nowhere/event0"))
 
     assert (mute.check, mute.verdict) == ("mute", "fail")
-    assert "not listened to" in microphone.text
+    assert "not recorded" in microphone.text
 
 
 def test_a_software_mute_is_said_and_nothing_is_opened(home: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_software_mute_is_said_and_nothing_is_opened(home: Path) -> None:
 
     assert mute.verdict == "warn"
     assert mute.hint == "earmark mute off"
-    assert "not listened to" in microphone.text
+    assert "not recorded" in microphone.text
 
 
 def test_a_fault_fails_until_it_is_cleared(home: Path) -> None:
@@ -148,8 +148,8 @@ def test_a_microphone_in_a_room_is_well_and_its_numbers_are_there() -> None:
     ("frames", "word"),
     [
         (noise(40_000), "too loud"),
-        (noise(2_000), "noisy"),
-        (noise(1), "hardly anything"),
+        (noise(2_000), "too noisy"),
+        (noise(1), "too quiet"),
     ],
 )
 def test_a_level_that_wants_a_hand_is_a_warning(frames: Samples, word: str) -> None:

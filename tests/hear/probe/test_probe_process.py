@@ -86,16 +86,16 @@ def test_devices_are_listed_with_what_they_give_and_which_is_heard() -> None:
     }
     assert "resampled" in second.text
     assert not second.facts["chosen"]
-    assert (third.verdict, third.text) == ("warn", "usb may mean 2 devices; the first is heard")
+    assert (third.verdict, third.text) == ("warn", "usb matches 2 devices; the first is used")
 
 
 @pytest.mark.parametrize(
     ("limit_bytes", "is_root", "verdict", "word"),
     [
-        (resource.RLIM_INFINITY, False, "ok", "the microphone's process as well"),
-        (0, True, "ok", "the microphone's process as well"),
-        (8 << 20, False, "ok", "the microphone's process cannot"),
-        (64 << 10, False, "fail", "are to be locked"),
+        (resource.RLIM_INFINITY, False, "ok", "including the microphone process"),
+        (0, True, "ok", "including the microphone process"),
+        (8 << 20, False, "ok", "the microphone process cannot"),
+        (64 << 10, False, "fail", "must be locked"),
     ],
 )
 def test_memory_is_enough_or_is_not(

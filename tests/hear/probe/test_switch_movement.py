@@ -51,8 +51,8 @@ def tried(hand: Hand) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("positions", "text"),
     [
-        (((0, False), (2, True), (5, False)), "shut after 2.0 s, open after 3.0 s more"),
-        (((0, True), (1, False), (1.5, True)), "open after 1.0 s, shut after 0.5 s more"),
+        (((0, False), (2, True), (5, False)), "muted after 2.0 s, open after 3.0 s more"),
+        (((0, True), (1, False), (1.5, True)), "open after 1.0 s, muted after 0.5 s more"),
     ],
 )
 def test_to_and_fro_is_noticed(positions: tuple[tuple[float, bool]], text: str) -> None:
@@ -65,10 +65,10 @@ def test_to_and_fro_is_noticed(positions: tuple[tuple[float, bool]], text: str) 
     ("positions", "text"),
     [
         (((0, False),), "it stayed open for 20 s"),
-        (((0, True),), "it stayed shut for 20 s"),
-        (((0, False), (2, True)), "it stayed shut for 20 s"),
+        (((0, True),), "it stayed muted for 20 s"),
+        (((0, False), (2, True)), "it stayed muted for 20 s"),
         (((0, None),), "cannot be read"),
-        (((0, False), (2, None)), "lost meanwhile"),
+        (((0, False), (2, None)), "lost during the check"),
         (((0, True), (2, None)), "cannot be read"),
     ],
 )
@@ -85,7 +85,7 @@ def test_what_does_not_move_or_cannot_be_read_fails(
     ("settings", "text"),
     [
         (MuteSettings(), "mute.switch is not set"),
-        (MuteSettings(switch="none"), "nothing to throw"),
+        (MuteSettings(switch="none"), "no mute switch is fitted"),
         (MuteSettings(switch="input", input="/dev/input/gone"), "cannot be read"),
     ],
 )
