@@ -51,7 +51,7 @@ def values(sounds: list[Sound]) -> list[int]:
     ]
 
 
-def test_an_open_gate_passes_everything_and_says_when_it_ends() -> None:
+def test_open_gate_passes_all_frames_and_ends_with_an_end_gap() -> None:
     gate = Gate(FakeMicrophone(block(1), block(2, 100)), FakeSwitch(), StopSignal())
 
     sounds = heard(gate)
@@ -60,7 +60,7 @@ def test_an_open_gate_passes_everything_and_says_when_it_ends() -> None:
     assert sounds[-1] == Gap(GapReason.END, FRAME_SAMPLES, 100, 100)
 
 
-def test_nothing_passes_while_the_switch_is_shut_and_time_goes_on() -> None:
+def test_muted_gate_passes_no_frame_and_keeps_counting_samples() -> None:
     switch = FakeSwitch()
     microphone = FakeMicrophone(
         block(1), switch.shut, block(2), block(3), switch.release, block(4), block(5)
@@ -75,7 +75,7 @@ def test_nothing_passes_while_the_switch_is_shut_and_time_goes_on() -> None:
     assert microphone.times_shut > 0
 
 
-def test_a_switch_thrown_and_released_within_a_block_mutes_that_block() -> None:
+def test_both_edges_within_one_block_mute_that_block() -> None:
     switch = FakeSwitch()
     gate = Gate(
         FakeMicrophone(block(1), block(2), switch.shut, switch.release, block(3)),
@@ -89,7 +89,7 @@ def test_a_switch_thrown_and_released_within_a_block_mutes_that_block() -> None:
     assert sounds[1] == Gap(GapReason.MUTED, FRAME_SAMPLES, FRAME_SAMPLES)
 
 
-def test_a_line_that_cannot_be_read_means_muted_and_is_said_once(
+def test_unreadable_switch_mutes_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     switch = FakeSwitch()
@@ -108,7 +108,7 @@ def test_a_line_that_cannot_be_read_means_muted_and_is_said_once(
     ]
 
 
-def test_a_microphone_that_breaks_off_is_a_gap_and_is_remembered() -> None:
+def test_microphone_failure_is_a_gap_and_is_recorded() -> None:
     gate = Gate(FakeMicrophone(block(1), breaks(), block(2)), FakeSwitch(), StopSignal())
 
     sounds = heard(gate)
@@ -118,7 +118,7 @@ def test_a_microphone_that_breaks_off_is_a_gap_and_is_remembered() -> None:
     assert gate.broken == ["the device is gone"]
 
 
-def test_a_microphone_that_breaks_off_behind_a_shut_gate_is_a_gap_too() -> None:
+def test_microphone_failure_while_muted_is_a_gap() -> None:
     switch = FakeSwitch()
     switch.shut()
     gate = Gate(FakeMicrophone(block(1), breaks(), block(2)), switch, StopSignal())
@@ -128,7 +128,7 @@ def test_a_microphone_that_breaks_off_behind_a_shut_gate_is_a_gap_too() -> None:
     assert [s.reason for s in sounds if isinstance(s, Gap)] == ["muted", "lost", "muted", "end"]
 
 
-def test_what_the_microphone_says_is_missing_is_a_gap() -> None:
+def test_overrun_is_a_gap_that_cuts_the_pending_samples() -> None:
     gate = Gate(
         FakeMicrophone(block(1, 2_000), GapReason.OVERRUN, block(2)), FakeSwitch(), StopSignal()
     )
@@ -139,7 +139,7 @@ def test_what_the_microphone_says_is_missing_is_a_gap() -> None:
     assert values(sounds) == [1, 2]
 
 
-def test_time_without_a_device_goes_by_as_gaps() -> None:
+def test_time_without_a_device_is_counted_in_gaps() -> None:
     microphone = FakeMicrophone(block(1), GapReason.LOST, 1_280, 700, block(2))
 
     sounds = heard(Gate(microphone, FakeSwitch(), StopSignal()))
@@ -152,7 +152,7 @@ def test_time_without_a_device_goes_by_as_gaps() -> None:
     assert values(sounds) == [1, 2]
 
 
-def test_an_empty_block_asks_the_switch_and_yields_nothing() -> None:
+def test_empty_block_reads_the_switch_and_yields_nothing() -> None:
     switch = FakeSwitch()
     nothing = block(0, 0)
     microphone = FakeMicrophone(nothing, block(1, 600), nothing, switch.shut, 5, nothing)
@@ -165,7 +165,7 @@ def test_an_empty_block_asks_the_switch_and_yields_nothing() -> None:
     assert values(sounds) == []
 
 
-def test_a_reader_who_leaves_shuts_the_microphone() -> None:
+def test_closing_the_stream_closes_the_microphone() -> None:
     microphone = FakeMicrophone(block(1), block(2))
     sounds = Gate(microphone, FakeSwitch(), StopSignal()).stream()
     next(sounds)
@@ -175,7 +175,7 @@ def test_a_reader_who_leaves_shuts_the_microphone() -> None:
     assert microphone.times_shut == 1
 
 
-def test_a_stop_ends_it_without_an_end_gap() -> None:
+def test_stop_request_ends_the_stream_without_an_end_gap() -> None:
     stop = StopSignal()
     gate = Gate(FakeMicrophone(block(1), stop.request, block(2)), FakeSwitch(), stop)
 
@@ -183,7 +183,7 @@ def test_a_stop_ends_it_without_an_end_gap() -> None:
     assert gate.position_samples == FRAME_SAMPLES
 
 
-def test_frames_and_blocks_are_overwritten_behind_the_reader() -> None:
+def test_frames_and_blocks_are_overwritten_after_use() -> None:
     microphone = FakeMicrophone(block(1, 3_000), block(2, 3_000))
     gate = Gate(microphone, FakeSwitch(), StopSignal())
 
@@ -276,7 +276,7 @@ TestAnyInterleaving.settings = settings(max_examples=60, stateful_step_count=30)
 
 
 @given(st.lists(st.integers(1, 4_000), max_size=10))
-def test_every_open_sample_is_in_a_frame_or_counted_as_cut(lengths: list[int]) -> None:
+def test_every_unmuted_sample_is_in_a_frame_or_counted_as_cut(lengths: list[int]) -> None:
     gate = Gate(FakeMicrophone(*[block(1, n) for n in lengths]), FakeSwitch(), StopSignal())
 
     sounds = heard(gate)
@@ -349,7 +349,7 @@ def zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "earmark-zeros"
 
 
-def test_recordings_are_heard_to_their_end(bench: Bench) -> None:
+def test_recordings_are_read_to_their_end(bench: Bench) -> None:
     settings = MicrophoneSettings(files=(str(FIXTURES / "silence.flac"),))
 
     gate = open_gate(settings, bench.mute, bench.stop, bench.herald.publish, is_fast=True)
@@ -361,7 +361,7 @@ def test_recordings_are_heard_to_their_end(bench: Bench) -> None:
 
 
 @pytest.mark.system
-def test_only_zeros_from_an_open_switch_are_a_fault_that_lasts(bench: Bench, zeros: str) -> None:
+def test_zeros_with_an_open_switch_store_a_fault(bench: Bench, zeros: str) -> None:
     settings = MicrophoneSettings(device=zeros)
     gate = open_gate(settings, bench.mute, bench.stop, bench.herald.publish, is_fast=False)
 
@@ -377,7 +377,7 @@ def test_only_zeros_from_an_open_switch_are_a_fault_that_lasts(bench: Bench, zer
 
 
 @pytest.mark.system
-def test_only_zeros_where_no_switch_is_fitted_contradict_nothing(home: Path, zeros: str) -> None:
+def test_zeros_without_a_fitted_switch_are_not_a_fault(home: Path, zeros: str) -> None:
     bench = Bench(home, "none")
     gate = open_gate(
         MicrophoneSettings(device=zeros),

@@ -38,7 +38,7 @@ class Room:
         self.now_s += seconds
 
 
-def test_files_are_heard_one_after_the_other_with_a_gap_between(tmp_path: Path) -> None:
+def test_files_are_read_in_order_with_a_gap_between(tmp_path: Path) -> None:
     files = [wav(tmp_path / "a.wav", ramp(2_000)), wav(tmp_path / "b.wav", ramp(500))]
     microphone = FileMicrophone(files, 0, None)
 
@@ -55,7 +55,7 @@ def test_files_are_heard_one_after_the_other_with_a_gap_between(tmp_path: Path) 
     assert microphone.read() is None
 
 
-def test_skipping_moves_on_and_gives_no_sound(tmp_path: Path) -> None:
+def test_skip_advances_and_returns_sample_counts(tmp_path: Path) -> None:
     files = [wav(tmp_path / "a.wav", ramp(3_000)), wav(tmp_path / "b.wav", ramp(500))]
     microphone = FileMicrophone(files, 0, None)
 
@@ -64,19 +64,19 @@ def test_skipping_moves_on_and_gives_no_sound(tmp_path: Path) -> None:
     assert skipped == [1_280, 1_280, 440, 0, 500, None]
 
 
-def test_a_missing_file_is_said_before_the_first_is_heard(tmp_path: Path) -> None:
+def test_missing_file_is_reported_before_the_first_is_read(tmp_path: Path) -> None:
     there = wav(tmp_path / "a.wav", ramp(10))
 
     with pytest.raises(Unavailable, match=r"there is no file .*gone\.wav"):
         FileMicrophone([there, tmp_path / "gone.wav"], 0, None)
 
 
-def test_a_channel_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_channel_out_of_range_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="channel"):
         FileMicrophone([wav(tmp_path / "a.wav", ramp(10))], 1, None)
 
 
-def test_a_file_that_breaks_off_is_an_error_once_and_the_next_follows(tmp_path: Path) -> None:
+def test_truncated_file_raises_once_and_the_next_file_follows(tmp_path: Path) -> None:
     damaged = tmp_path / "a.flac"
     noise = np.random.default_rng(1).integers(-9_999, 9_999, 80_000).astype(np.int16)
     soundfile.write(damaged, noise, SAMPLE_RATE_HZ)
@@ -93,7 +93,7 @@ def test_a_file_that_breaks_off_is_an_error_once_and_the_next_follows(tmp_path: 
     assert after[2] is None
 
 
-def test_real_time_is_held_without_drift_and_made_up_for_after_a_delay() -> None:
+def test_pacer_does_not_drift_and_catches_up_after_a_delay() -> None:
     room = Room()
     pace = RealTimePacer(room.monotonic_s, room.wait_s)
 
@@ -105,7 +105,7 @@ def test_real_time_is_held_without_drift_and_made_up_for_after_a_delay() -> None
     assert room.now_s == pytest.approx(100.0 + 100 * 0.08)
 
 
-def test_a_recording_in_real_time_takes_its_time(tmp_path: Path) -> None:
+def test_recording_in_real_time_takes_its_own_length(tmp_path: Path) -> None:
     room = Room()
     microphone = FileMicrophone(
         [wav(tmp_path / "a.wav", ramp(16_000))], 0, RealTimePacer(room.monotonic_s, room.wait_s)

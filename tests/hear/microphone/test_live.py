@@ -142,7 +142,7 @@ def is_lost(read: Read) -> bool:
     return read is GapReason.LOST
 
 
-def test_sound_comes_through_and_its_coming_is_told_once(room: MakeRoom) -> None:
+def test_sound_is_read_and_the_open_device_is_reported_once(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1), block(2_000)))
 
     first = live.read_until(is_sound)[-1]
@@ -154,7 +154,7 @@ def test_sound_comes_through_and_its_coming_is_told_once(room: MakeRoom) -> None
     assert live.told == [OpenedRecord(48_000, 2)]
 
 
-def test_a_block_is_the_readers_to_overwrite(room: MakeRoom) -> None:
+def test_block_can_be_overwritten_by_the_reader(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1)))
     until_s = time.monotonic() + PATIENCE_S
     while not is_sound(read := live.microphone.read()):
@@ -188,7 +188,7 @@ def test_a_block_is_the_readers_to_overwrite(room: MakeRoom) -> None:
         (["/nowhere/at/all"], Cause.DIED),
     ],
 )
-def test_whatever_goes_wrong_is_a_gap_with_a_cause(
+def test_every_failure_is_a_gap_with_a_cause(
     room: MakeRoom, command: list[str], cause: Cause
 ) -> None:
     live = room(command, SOON if cause is Cause.STALLED else PATIENT)
@@ -199,7 +199,7 @@ def test_whatever_goes_wrong_is_a_gap_with_a_cause(
     assert live.microphone.pid is None
 
 
-def test_a_process_that_never_opens_anything_is_stalled(room: MakeRoom) -> None:
+def test_process_that_never_opens_a_device_is_stalled(room: MakeRoom) -> None:
     live = room(program("time.sleep(99)"), MicrophoneTimeouts(start_s=0.2, first_pause_s=9))
 
     live.read_until(is_lost)
@@ -207,7 +207,7 @@ def test_a_process_that_never_opens_anything_is_stalled(room: MakeRoom) -> None:
     assert live.told == [FailedRecord(Cause.STALLED)]
 
 
-def test_a_process_that_is_killed_from_outside_is_started_again(room: MakeRoom) -> None:
+def test_killed_process_is_started_again(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1)))
     live.read_until(is_sound)
     first = live.microphone.pid
@@ -221,7 +221,7 @@ def test_a_process_that_is_killed_from_outside_is_started_again(room: MakeRoom) 
     assert live.told == [OpenedRecord(48_000, 2), FailedRecord(Cause.DIED), OpenedRecord(48_000, 2)]
 
 
-def test_the_same_failure_is_told_once_and_time_goes_by_as_numbers(room: MakeRoom) -> None:
+def test_same_failure_is_reported_once_and_time_is_counted(room: MakeRoom) -> None:
     live = room(writes(encode_failed(Cause.MISSING)))
 
     read: list[Read] = []
@@ -233,7 +233,7 @@ def test_the_same_failure_is_told_once_and_time_goes_by_as_numbers(room: MakeRoo
     assert not any(is_sound(x) for x in read)
 
 
-def test_pauses_grow_to_their_limit_while_it_fails(room: MakeRoom) -> None:
+def test_restart_delay_doubles_up_to_its_limit(room: MakeRoom) -> None:
     limits = MicrophoneTimeouts(first_pause_s=0.02, longest_pause_s=0.1)
     live = room(["/nowhere/at/all"], limits)
 
@@ -248,7 +248,7 @@ def test_pauses_grow_to_their_limit_while_it_fails(room: MakeRoom) -> None:
         assert passed >= pause - 0.001
 
 
-def test_much_sound_makes_the_next_failure_a_new_one(room: MakeRoom) -> None:
+def test_restart_delay_is_reset_after_enough_sound(room: MakeRoom) -> None:
     limits = MicrophoneTimeouts(settled_s=0.08, first_pause_s=0.05, longest_pause_s=30, stall_s=9)
     live = room(program(f"write({OPENED + block(1)!r})"), limits)
 
@@ -261,7 +261,7 @@ def test_much_sound_makes_the_next_failure_a_new_one(room: MakeRoom) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1])
-def test_samples_that_never_change_are_a_fault(room: MakeRoom, value: int) -> None:
+def test_constant_samples_are_reported_as_zeros(room: MakeRoom, value: int) -> None:
     same = np.full(FRAME_SAMPLES, value, "<i2").tobytes()
     flat = HEADER.pack(RecordType.SOUND, len(same)) + same
     endless = program(f"write({OPENED!r})", f"while True: write({flat!r})")
@@ -273,7 +273,7 @@ def test_samples_that_never_change_are_a_fault(room: MakeRoom, value: int) -> No
     assert sum(map(is_sound, read)) == 4  # 0.32 s came through before anybody could know
 
 
-def test_constant_sound_is_let_through_where_it_is_no_fault(room: MakeRoom) -> None:
+def test_constant_samples_pass_where_the_check_is_off(room: MakeRoom) -> None:
     flat = HEADER.pack(RecordType.SOUND, 2 * FRAME_SAMPLES) + bytes(2 * FRAME_SAMPLES)
     endless = program(f"write({OPENED!r})", f"while True: write({flat!r})")
     live = room(endless, MicrophoneTimeouts(constant_s=0))
@@ -284,7 +284,7 @@ def test_constant_sound_is_let_through_where_it_is_no_fault(room: MakeRoom) -> N
     assert live.told == [OpenedRecord(48_000, 2)]
 
 
-def test_an_overrun_is_a_gap_between_two_blocks(room: MakeRoom) -> None:
+def test_overrun_is_a_gap_between_two_blocks(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1), encode_overrun(), block(2_000)))
 
     read = live.read_until(is_sound) + live.read_until(is_sound)
@@ -293,7 +293,7 @@ def test_an_overrun_is_a_gap_between_two_blocks(room: MakeRoom) -> None:
     assert heard == [1, GapReason.OVERRUN, 2_000]
 
 
-def test_an_edge_ends_the_wait_and_comes_before_sound(room: MakeRoom) -> None:
+def test_edge_ends_the_wait_and_has_priority_over_sound(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1), block(2_000)))
     live.read_until(is_sound)
 
@@ -304,7 +304,7 @@ def test_an_edge_ends_the_wait_and_comes_before_sound(room: MakeRoom) -> None:
     assert is_sound(live.read_until(is_sound)[-1])
 
 
-def test_an_edge_ends_the_wait_for_a_device_that_is_not_there(room: MakeRoom) -> None:
+def test_edge_ends_the_restart_delay_of_a_missing_device(room: MakeRoom) -> None:
     live = room(["/nowhere/at/all"], MicrophoneTimeouts(first_pause_s=30))
     live.read_until(is_lost)
     live.touch()
@@ -315,7 +315,7 @@ def test_an_edge_ends_the_wait_for_a_device_that_is_not_there(room: MakeRoom) ->
     assert sum(isinstance(x, int) and x >= FRAME_SAMPLES for x in passed) < 25
 
 
-def test_shutting_ends_the_process_and_nothing_of_it_is_heard_later(room: MakeRoom) -> None:
+def test_close_kills_the_process_and_drops_its_sound(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1), block(2_000), block(4_000)))
     live.read_until(is_sound)
     pid = live.microphone.pid
@@ -331,7 +331,7 @@ def test_shutting_ends_the_process_and_nothing_of_it_is_heard_later(room: MakeRo
     assert live.told == [OpenedRecord(48_000, 2)]
 
 
-def test_the_first_skip_does_not_wait_and_the_next_ones_let_time_pass(room: MakeRoom) -> None:
+def test_first_skip_does_not_wait_and_later_ones_do(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1)))
     live.read_until(is_sound)
     live.microphone.close()
@@ -346,7 +346,7 @@ def test_the_first_skip_does_not_wait_and_the_next_ones_let_time_pass(room: Make
     assert passed >= 3 * FRAME_SAMPLES * 0.99
 
 
-def test_shutting_while_the_process_starts_ends_it(room: MakeRoom) -> None:
+def test_close_kills_a_process_that_is_starting(room: MakeRoom) -> None:
     live = room(program("time.sleep(99)"))
     live.microphone.read()
     pid = live.microphone.pid
@@ -360,7 +360,7 @@ def test_shutting_while_the_process_starts_ends_it(room: MakeRoom) -> None:
     assert live.told == []
 
 
-def test_opening_again_does_not_wait_for_an_old_pause(room: MakeRoom) -> None:
+def test_read_after_close_does_not_wait_for_a_restart_delay(room: MakeRoom) -> None:
     live = room(["/nowhere/at/all"], MicrophoneTimeouts(first_pause_s=30))
     live.read_until(is_lost)
 
@@ -369,7 +369,7 @@ def test_opening_again_does_not_wait_for_an_old_pause(room: MakeRoom) -> None:
     assert is_lost(live.microphone.read())
 
 
-def test_a_line_that_is_gone_wakes_once_and_is_not_spun_on(room: MakeRoom) -> None:
+def test_lost_line_ends_one_wait_and_is_not_polled_again(room: MakeRoom) -> None:
     live = room(
         program(f"write({OPENED!r})", "time.sleep(0.25)", f"write({block(1)!r})", "time.sleep(99)"),
     )
@@ -382,7 +382,7 @@ def test_a_line_that_is_gone_wakes_once_and_is_not_spun_on(room: MakeRoom) -> No
     assert len(read) <= 4 + (time.monotonic() - began_s) / TURN_S
 
 
-def test_a_line_that_cannot_even_be_named_leaves_sound_to_the_gate() -> None:
+def test_sound_is_read_when_the_switch_has_no_descriptor() -> None:
     def fail() -> Sequence[int]:
         raise OSError("gone")
 
@@ -439,7 +439,7 @@ def counting() -> list[str]:
     )
 
 
-def test_many_quick_edges_end_in_the_state_of_the_last() -> None:
+def test_many_quick_edges_end_in_the_last_state() -> None:
     switch, stop = LineSwitch(), StopSignal()
     microphone = LiveMicrophone(
         counting(), watch=switch.filenos, tell=lambda _: None, monotonic_s=time.monotonic
@@ -470,7 +470,7 @@ def test_many_quick_edges_end_in_the_state_of_the_last() -> None:
     assert microphone.pid is None
 
 
-def test_a_gate_that_is_let_go_of_ends_the_process() -> None:
+def test_closing_the_stream_of_the_gate_kills_the_process() -> None:
     microphone = LiveMicrophone(
         counting(), watch=tuple, tell=lambda _: None, monotonic_s=time.monotonic
     )
@@ -482,7 +482,7 @@ def test_a_gate_that_is_let_go_of_ends_the_process() -> None:
     assert microphone.pid is None
 
 
-def test_a_gate_on_a_device_gives_gaps_while_it_is_not_there() -> None:
+def test_gate_yields_gaps_while_the_device_is_missing() -> None:
     stop = StopSignal()
     told: list[OpenedRecord | FailedRecord] = []
     gate = listen_to_device(
@@ -503,7 +503,7 @@ def test_a_gate_on_a_device_gives_gaps_while_it_is_not_there() -> None:
     assert len(told) == 1
 
 
-def test_the_command_names_what_is_heard_as_one_word_each() -> None:
+def test_capture_command_passes_each_value_in_one_argument() -> None:
     command = capture_command("--evil --device=x", 3)
 
     assert "--device=--evil --device=x" in command
@@ -541,7 +541,7 @@ def said(made: CaptureProcess) -> Record:
     return record
 
 
-def test_records_come_as_they_are_written() -> None:
+def test_records_are_read_in_order() -> None:
     with child(f"write({encode_opened(48_000, 2)!r} + {SOUND!r})", "signal.pause()") as made:
         first, second = said(made), said(made)
 
@@ -551,7 +551,7 @@ def test_records_come_as_they_are_written() -> None:
         assert made.read_record() is None
 
 
-def test_a_record_in_pieces_is_one_record() -> None:
+def test_record_written_in_pieces_is_read_whole() -> None:
     lines = [f"write({bytes([byte])!r}); time.sleep(0.002)" for byte in SOUND]
     with child(*lines, "signal.pause()") as made:
         record = said(made)
@@ -559,13 +559,13 @@ def test_a_record_in_pieces_is_one_record() -> None:
         assert isinstance(record, BlockRecord)
 
 
-def test_what_is_no_record_is_garbled() -> None:
+def test_invalid_record_raises_a_protocol_error() -> None:
     lines = "write(b'Traceback (most recent call last)')", "signal.pause()"
     with child(*lines) as made, pytest.raises(ProtocolError):
         said(made)
 
 
-def test_an_end_is_said() -> None:
+def test_end_of_the_process_is_raised() -> None:
     with child("pass") as made, pytest.raises(ProcessEnded):
         said(made)
 
@@ -574,7 +574,7 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers, not paths
 
 
-def test_a_program_that_is_not_there_cannot_be_started() -> None:
+def test_missing_program_raises_and_leaks_no_descriptor() -> None:
     before = descriptors()
 
     with pytest.raises(FileNotFoundError):
@@ -593,7 +593,7 @@ def test_a_program_that_is_not_there_cannot_be_started() -> None:
     ],
     ids=["waits", "floods", "ignores", "stopped"],
 )
-def test_whatever_it_does_it_is_gone_when_it_is_killed(lines: tuple[str, ...]) -> None:
+def test_kill_ends_the_process_whatever_it_does(lines: tuple[str, ...]) -> None:
     made = CaptureProcess(child_program(*lines), memoryview(bytearray(64)))
     pid = made.pid
 
@@ -603,7 +603,7 @@ def test_whatever_it_does_it_is_gone_when_it_is_killed(lines: tuple[str, ...]) -
         os.kill(pid, 0)
 
 
-def test_what_waits_in_the_pipe_is_bounded() -> None:
+def test_pipe_holds_a_bounded_number_of_bytes() -> None:
     with child(
         "os.set_blocking(1, False)", f"sent = write(bytes({4 * PIPE_BYTES}))", "time.sleep(99)"
     ) as made:
@@ -612,7 +612,7 @@ def test_what_waits_in_the_pipe_is_bounded() -> None:
         assert 0 < len(os.read(made.fileno(), 4 * PIPE_BYTES)) <= PIPE_BYTES
 
 
-def test_it_gets_no_descriptor_but_its_pipe() -> None:
+def test_process_inherits_only_its_pipe() -> None:
     listing = "write(len(os.listdir('/proc/self/fd')).to_bytes(8, 'little') + bytes(8))"
     with child(listing, "time.sleep(99)") as made:
         until_s = time.monotonic() + PATIENCE_S
@@ -627,7 +627,7 @@ def test_it_gets_no_descriptor_but_its_pipe() -> None:
         assert int.from_bytes(data[:8], "little") == 4
 
 
-def test_sound_is_a_view_that_can_be_overwritten() -> None:
+def test_payload_is_a_writeable_view_of_the_memory() -> None:
     memory = bytearray(64)
     made = CaptureProcess(child_program(f"write({SOUND!r})", "time.sleep(99)"), memoryview(memory))
     try:
@@ -678,13 +678,13 @@ def pipes() -> Iterator[Pipes]:
     made.close()
 
 
-def test_what_the_process_says_ends_the_wait(pipes: Pipes) -> None:
+def test_bytes_from_the_process_end_the_wait(pipes: Pipes) -> None:
     pipes.speak()
 
     assert pipes.wait() is WaitResult.READABLE
 
 
-def test_an_edge_ends_the_wait_and_comes_before_what_the_process_says(pipes: Pipes) -> None:
+def test_edge_has_priority_over_bytes_from_the_process(pipes: Pipes) -> None:
     pipes.touch()
     assert pipes.wait() is WaitResult.EDGE
 
@@ -692,18 +692,18 @@ def test_an_edge_ends_the_wait_and_comes_before_what_the_process_says(pipes: Pip
     assert pipes.wait() is WaitResult.EDGE
 
 
-def test_an_edge_ends_the_wait_where_there_is_no_process(pipes: Pipes) -> None:
+def test_edge_ends_the_wait_without_a_process(pipes: Pipes) -> None:
     pipes.touch()
 
     assert pipes.waiting.wait(LONG_S, None) is WaitResult.EDGE
 
 
 @pytest.mark.parametrize("longest_s", [-1.0, 0.0, 0.01])
-def test_where_nothing_comes_the_wait_is_in_vain(pipes: Pipes, longest_s: float) -> None:
+def test_wait_without_an_event_times_out(pipes: Pipes, longest_s: float) -> None:
     assert pipes.wait(longest_s) is WaitResult.TIMEOUT
 
 
-def test_a_line_that_is_gone_is_an_edge_once_and_then_the_wait_goes_on(pipes: Pipes) -> None:
+def test_lost_line_is_one_edge_and_then_is_not_polled(pipes: Pipes) -> None:
     pipes.hang_up()
 
     assert pipes.wait() is WaitResult.EDGE
@@ -712,7 +712,7 @@ def test_a_line_that_is_gone_is_an_edge_once_and_then_the_wait_goes_on(pipes: Pi
     assert pipes.wait() is WaitResult.READABLE
 
 
-def test_lines_that_cannot_be_named_leave_the_process_to_be_heard(pipes: Pipes) -> None:
+def test_process_is_polled_when_the_switch_has_no_descriptor(pipes: Pipes) -> None:
     def fail() -> Sequence[int]:
         raise OSError("gone")
 
@@ -721,7 +721,7 @@ def test_lines_that_cannot_be_named_leave_the_process_to_be_heard(pipes: Pipes) 
     assert Poller(fail, time.monotonic).wait(LONG_S, pipes.process) is WaitResult.READABLE
 
 
-def test_time_is_summed_up_until_it_begins_anew(pipes: Pipes) -> None:
+def test_waits_are_summed_until_reset(pipes: Pipes) -> None:
     now_s = iter(range(100))
     waiting = Poller(tuple, lambda: float(next(now_s)))
 

@@ -119,7 +119,7 @@ def ramp(length: int) -> Samples:
     return (np.arange(length) % 30_000 + 1).astype(np.int16)
 
 
-def test_sound_at_our_rate_comes_out_sample_for_sample() -> None:
+def test_sound_at_16_khz_is_passed_sample_for_sample() -> None:
     sound = ramp(5 * FRAME_SAMPLES)
 
     out, records = heard(FakeStream(sound, SAMPLE_RATE_HZ))
@@ -129,7 +129,7 @@ def test_sound_at_our_rate_comes_out_sample_for_sample() -> None:
 
 
 @pytest.mark.parametrize("channel", [0, 1, 2])
-def test_one_channel_of_an_array_is_heard(channel: int) -> None:
+def test_one_channel_of_an_array_is_written(channel: int) -> None:
     sound = np.stack([ramp(2 * FRAME_SAMPLES) + np.int16(k) for k in range(3)], axis=1)
 
     out, _ = heard(FakeStream(sound, SAMPLE_RATE_HZ), channels=3, channel=channel)
@@ -138,7 +138,7 @@ def test_one_channel_of_an_array_is_heard(channel: int) -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 48_000, 96_000, 8_000])
-def test_another_rate_is_resampled_and_a_tone_stays_a_tone(rate_hz: int) -> None:
+def test_other_rates_are_resampled_and_keep_a_tone(rate_hz: int) -> None:
     times_s = np.arange(3 * rate_hz) / rate_hz
     sound = np.rint(10_000 * np.sin(2 * np.pi * 440 * times_s)).astype(np.int16)
 
@@ -171,7 +171,7 @@ def test_zeros_stay_exact_zeros_when_resampled() -> None:
     assert not out.any()
 
 
-def test_an_overrun_is_a_record_before_the_sound_that_follows_it() -> None:
+def test_overrun_record_precedes_the_next_block() -> None:
     stream = FakeStream(ramp(3 * FRAME_SAMPLES), SAMPLE_RATE_HZ, overruns=[1])
 
     _, records = heard(stream)
@@ -179,7 +179,7 @@ def test_an_overrun_is_a_record_before_the_sound_that_follows_it() -> None:
     assert records == [FRAME_SAMPLES, OverrunRecord(), FRAME_SAMPLES, FRAME_SAMPLES]
 
 
-def test_the_drivers_blocks_are_overwritten() -> None:
+def test_blocks_of_the_driver_are_overwritten() -> None:
     stream = FakeStream(ramp(3 * FRAME_SAMPLES), SAMPLE_RATE_HZ)
 
     heard(stream)
@@ -188,7 +188,7 @@ def test_the_drivers_blocks_are_overwritten() -> None:
     assert not any(any(block) for block in stream.handed_out)
 
 
-def test_a_device_that_fails_is_gone() -> None:
+def test_device_failure_while_reading_has_cause_gone() -> None:
     with pytest.raises(CaptureError) as refused:
         heard(FakeStream(ramp(3 * FRAME_SAMPLES), SAMPLE_RATE_HZ, fails_at=1))
 
@@ -199,7 +199,7 @@ def card(channels: int, rate_hz: int) -> InputDevice:
     return InputDevice(2, "Card", channels, rate_hz)
 
 
-def test_a_card_that_gives_our_rate_is_opened_at_it() -> None:
+def test_card_that_offers_16_khz_is_opened_at_it() -> None:
     sound = FakeCard([16_000, 48_000], [1, 2])
 
     stream, channels = open_stream(sound, card(2, 48_000), 0, SAMPLE_RATE_HZ)
@@ -219,7 +219,7 @@ def test_a_card_that_gives_our_rate_is_opened_at_it() -> None:
         ([96_000], [1], 0, (96_000, 1)),
     ],
 )
-def test_a_card_is_opened_at_what_it_gives(
+def test_card_is_opened_at_a_rate_and_channels_it_offers(
     rates_hz: list[int], counts: list[int], channel: int, opened: tuple[int, int]
 ) -> None:
     sound = FakeCard(rates_hz, counts)
@@ -240,14 +240,14 @@ def test_a_card_is_opened_at_what_it_gives(
         (FakeCard([16_000], [1], number=-9999), 0, Cause.GONE),
     ],
 )
-def test_a_card_that_does_not_open_says_why(sound: FakeCard, channel: int, cause: Cause) -> None:
+def test_card_that_does_not_open_raises_its_cause(sound: FakeCard, channel: int, cause: Cause) -> None:
     with pytest.raises(CaptureError) as refused:
         open_stream(sound, card(2, 48_000), channel, SAMPLE_RATE_HZ)
 
     assert refused.value.cause is cause
 
 
-def test_a_busy_card_is_asked_once() -> None:
+def test_busy_card_is_tried_once() -> None:
     sound = FakeCard([16_000], [1], number=-9985)
 
     with pytest.raises(CaptureError):

@@ -57,7 +57,7 @@ def read(data: bytes, piece_bytes: int = 1 << 20) -> list[Record | bytes]:
     ),
     st.integers(1, 40),
 )
-def test_records_come_back_whatever_the_pieces(
+def test_records_round_trip_in_pieces_of_any_size(
     said: list[Record | bytes], piece_bytes: int
 ) -> None:
     data = b""
@@ -76,7 +76,7 @@ def test_records_come_back_whatever_the_pieces(
 
 
 @given(st.binary(max_size=400), st.integers(1, 40))
-def test_any_bytes_are_records_or_garbled_and_nothing_else(data: bytes, piece_bytes: int) -> None:
+def test_any_bytes_are_records_or_a_protocol_error(data: bytes, piece_bytes: int) -> None:
     try:
         records = read(data, piece_bytes)
     except ProtocolError:
@@ -86,7 +86,7 @@ def test_any_bytes_are_records_or_garbled_and_nothing_else(data: bytes, piece_by
 
 
 @given(st.binary(min_size=8, max_size=8), st.binary(max_size=80))
-def test_any_header_is_a_record_or_garbled(header: bytes, rest: bytes) -> None:
+def test_any_header_is_a_record_or_a_protocol_error(header: bytes, rest: bytes) -> None:
     # Nearer to the truth than arbitrary bytes: a small kind and a small length.
     near = bytes([header[0] % 6, 0, 0, 0, header[4] % 80, 0, 0, 0])
 
@@ -120,6 +120,6 @@ def test_any_header_is_a_record_or_garbled(header: bytes, rest: bytes) -> None:
         encode_failed(Cause.STALLED),  # the parent's to see, not the child's to say
     ],
 )
-def test_what_no_honest_child_writes_is_garbled(data: bytes) -> None:
+def test_invalid_records_raise_a_protocol_error(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         read(data)

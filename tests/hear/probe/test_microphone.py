@@ -36,7 +36,7 @@ class FakeLine:
         pass
 
 
-def test_with_the_switch_open_nothing_is_proven(home: Path) -> None:
+def test_proof_fails_while_the_switch_is_open(home: Path) -> None:
     switch = LineSwitch("fake", lambda: FakeLine(is_down=False), lambda: 0.0)
 
     finding = trial.prove_switch_cuts_microphone(
@@ -47,7 +47,7 @@ def test_with_the_switch_open_nothing_is_proven(home: Path) -> None:
     assert "open" in finding.text
 
 
-def test_with_a_line_that_cannot_be_read_nothing_is_proven(home: Path) -> None:
+def test_proof_fails_when_the_switch_cannot_be_read(home: Path) -> None:
     def gone() -> FakeLine:
         raise OSError("gone")
 
@@ -67,21 +67,21 @@ def found(home: Path, mute: MuteSettings, *, prove_mute: bool = False) -> Sequen
     return list(trial.probe_microphone(settings, prove_mute=prove_mute))
 
 
-def test_without_a_word_about_the_switch_nothing_is_opened(home: Path) -> None:
+def test_unset_mute_switch_fails_and_nothing_is_opened(home: Path) -> None:
     (finding,) = found(home, MuteSettings())
 
     assert (finding.check, finding.verdict) == ("mute", "fail")
     assert "mute.switch" in finding.hint
 
 
-def test_a_switch_that_cannot_be_read_fails_and_nothing_is_opened(home: Path) -> None:
+def test_unreadable_switch_fails_and_nothing_is_opened(home: Path) -> None:
     mute, microphone = found(home, MuteSettings(switch="input", input="/nowhere/event0"))
 
     assert (mute.check, mute.verdict) == ("mute", "fail")
     assert "not recorded" in microphone.text
 
 
-def test_a_software_mute_is_said_and_nothing_is_opened(home: Path) -> None:
+def test_software_mute_is_reported_and_nothing_is_opened(home: Path) -> None:
     MuteFiles(home).mute(datetime.now(UTC), "command", muted=True)
 
     mute, microphone = found(home, MuteSettings(switch="none"))
@@ -91,7 +91,7 @@ def test_a_software_mute_is_said_and_nothing_is_opened(home: Path) -> None:
     assert "not recorded" in microphone.text
 
 
-def test_a_fault_fails_until_it_is_cleared(home: Path) -> None:
+def test_stored_fault_fails_until_it_is_cleared(home: Path) -> None:
     MuteFiles(home).set_fault(datetime.now(UTC), "only-zeros-while-open")
 
     mute, _ = found(home, MuteSettings(switch="none"))
@@ -101,7 +101,7 @@ def test_a_fault_fails_until_it_is_cleared(home: Path) -> None:
     assert "clear-fault" in mute.hint
 
 
-def test_a_damaged_fault_is_a_fault(home: Path) -> None:
+def test_damaged_fault_file_fails(home: Path) -> None:
     (home / "fault.json").write_text("{", "utf-8")
 
     mute, _ = found(home, MuteSettings(switch="none"))
@@ -110,7 +110,7 @@ def test_a_damaged_fault_is_a_fault(home: Path) -> None:
     assert "damaged" in mute.text
 
 
-def test_without_a_switch_there_is_nothing_to_prove(home: Path) -> None:
+def test_proof_fails_where_no_switch_is_fitted(home: Path) -> None:
     mute, proof = found(home, MuteSettings(switch="none"), prove_mute=True)
 
     assert mute.verdict == "warn"
@@ -131,7 +131,7 @@ def heard(*frames: Samples, cause: Cause | None = None, muted: bool = False) -> 
     return made
 
 
-def test_a_microphone_in_a_room_is_well_and_its_numbers_are_there() -> None:
+def test_normal_levels_pass_and_are_reported() -> None:
     room = noise(20)
     room[10:15] = noise(3_000, 5)
 
@@ -152,7 +152,7 @@ def test_a_microphone_in_a_room_is_well_and_its_numbers_are_there() -> None:
         (noise(1), "too quiet"),
     ],
 )
-def test_a_level_that_wants_a_hand_is_a_warning(frames: Samples, word: str) -> None:
+def test_level_too_high_too_noisy_or_too_low_is_a_warning(frames: Samples, word: str) -> None:
     finding = assess_levels("default", heard(*frames))
 
     assert finding.verdict == "warn"
@@ -161,18 +161,18 @@ def test_a_level_that_wants_a_hand_is_a_warning(frames: Samples, word: str) -> N
 
 
 @pytest.mark.parametrize("cause", list(Cause))
-def test_a_microphone_that_fails_says_why(cause: Cause) -> None:
+def test_failed_microphone_is_reported_with_its_cause(cause: Cause) -> None:
     finding = assess_levels("kitchen", heard(*noise(20), cause=cause))
 
     assert finding.verdict == "fail"
     assert finding.text.startswith("kitchen: ")
 
 
-def test_nothing_at_all_is_a_failure() -> None:
+def test_microphone_without_any_sound_fails() -> None:
     assert assess_levels("default", heard()).verdict == "fail"
 
 
-def test_a_switch_thrown_meanwhile_is_no_failure() -> None:
+def test_mute_during_the_check_is_a_warning() -> None:
     assert assess_levels("default", heard(*noise(20), muted=True)).verdict == "warn"
 
 
@@ -189,7 +189,7 @@ def test_a_switch_thrown_meanwhile_is_no_failure() -> None:
         (heard(*noise(300), muted=True), "fail"),
     ],
 )
-def test_a_switch_cuts_the_microphone_or_does_not(what: ProbeResult, verdict: str) -> None:
+def test_proof_verdict_follows_the_level_while_muted(what: ProbeResult, verdict: str) -> None:
     finding = assess_proof(what)
 
     assert finding.verdict == verdict

@@ -24,7 +24,7 @@ def found(settings: Config, *more: str) -> dict[str, Finding]:
     return {finding.check: finding for finding in map(from_json, done.stdout.splitlines())}
 
 
-def test_recordings_are_no_microphone_to_look_at() -> None:
+def test_recordings_instead_of_a_microphone_are_a_warning() -> None:
     checks = found(Config(microphone=MicrophoneSettings(files=("talk.flac",))))
 
     assert set(checks) == {"confinement", "memory", "microphone"}
@@ -33,7 +33,7 @@ def test_recordings_are_no_microphone_to_look_at() -> None:
 
 
 @pytest.mark.system
-def test_a_device_that_is_not_there_fails_and_the_rest_is_looked_at(tmp_path: Path) -> None:
+def test_missing_device_fails_and_the_other_checks_run(tmp_path: Path) -> None:
     checks = found(
         Config(
             home=str(tmp_path),
@@ -73,7 +73,7 @@ class Sound:
             raise Sound.PortAudioError
 
 
-def test_devices_are_listed_with_what_they_give_and_which_is_heard() -> None:
+def test_devices_are_listed_with_their_rates_and_the_chosen_one() -> None:
     first, second, third = probe_process.check_devices(Sound(), MicrophoneSettings(device="usb"))
 
     assert first.facts == {
@@ -98,7 +98,7 @@ def test_devices_are_listed_with_what_they_give_and_which_is_heard() -> None:
         (64 << 10, False, "fail", "must be locked"),
     ],
 )
-def test_memory_is_enough_or_is_not(
+def test_memory_lock_limit_decides_the_verdict(
     *, limit_bytes: int, is_root: bool, verdict: str, word: str
 ) -> None:
     finding = probe_process.check_memory(Config().clip, limit_bytes, is_root=is_root)

@@ -55,7 +55,7 @@ def tried(hand: Hand) -> tuple[str, str]:
         (((0, True), (1, False), (1.5, True)), "open after 1.0 s, muted after 0.5 s more"),
     ],
 )
-def test_to_and_fro_is_noticed(positions: tuple[tuple[float, bool]], text: str) -> None:
+def test_switch_moved_both_ways_passes(positions: tuple[tuple[float, bool]], text: str) -> None:
     verdict, said = tried(Hand(*positions))
 
     assert (verdict, said) == ("ok", text)
@@ -72,7 +72,7 @@ def test_to_and_fro_is_noticed(positions: tuple[tuple[float, bool]], text: str) 
         (((0, True), (2, None)), "cannot be read"),
     ],
 )
-def test_what_does_not_move_or_cannot_be_read_fails(
+def test_switch_that_does_not_move_or_cannot_be_read_fails(
     positions: tuple[tuple[float, bool | None]], text: str
 ) -> None:
     verdict, said = tried(Hand(*positions))
@@ -89,7 +89,7 @@ def test_what_does_not_move_or_cannot_be_read_fails(
         (MuteSettings(switch="input", input="/dev/input/gone"), "cannot be read"),
     ],
 )
-def test_without_a_switch_there_is_nothing_to_wait_for(settings: MuteSettings, text: str) -> None:
+def test_switch_check_fails_without_a_usable_switch(settings: MuteSettings, text: str) -> None:
     finding = switch_movement.check_switch(settings)
 
     assert finding.verdict == "fail"
