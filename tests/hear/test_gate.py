@@ -1,4 +1,4 @@
-"""The gate on what is to be heard: with the real PortAudio where a device is."""
+"""Gate: mute, gaps, wiping and faults; with the real PortAudio where a device is used."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -33,8 +33,8 @@ def block(value: int, length: int = FRAME_SAMPLES) -> Samples:
     return np.full(length, value, np.int16)
 
 
-def heard(gate: Gate) -> list[Sound]:
-    """Everything the gate yields, with the frames' sound copied in time."""
+def read_all(gate: Gate) -> list[Sound]:
+    """Return all that the gate yields, with copies of the frames' samples."""
     return [
         Frame(sound.samples.copy(), sound.first_sample) if isinstance(sound, Frame) else sound
         for sound in gate.stream()
@@ -42,7 +42,7 @@ def heard(gate: Gate) -> list[Sound]:
 
 
 def values(sounds: list[Sound]) -> list[int]:
-    """Each frame's distinct samples, in order."""
+    """Return each frame's distinct samples, in order."""
     return [
         int(value)
         for sound in sounds
@@ -54,7 +54,7 @@ def values(sounds: list[Sound]) -> list[int]:
 def test_open_gate_passes_all_frames_and_ends_with_an_end_gap() -> None:
     gate = Gate(FakeMicrophone(block(1), block(2, 100)), FakeSwitch(), StopSignal())
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
     assert values(sounds) == [1]
     assert sounds[-1] == Gap(GapReason.END, FRAME_SAMPLES, 100, 100)
@@ -67,9 +67,9 @@ def test_muted_gate_passes_no_frame_and_keeps_counting_samples() -> None:
     )
     gate = Gate(microphone, switch, StopSignal())
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
-    # Block 1 ended with the switch shut, and block 3 was spoken before it was released.
+    # The switch was muted at the end of block 1, and released after block 3.
     assert values(sounds) == [4, 5]
     assert [s.first_sample for s in sounds if isinstance(s, Frame)] == [3_840, 5_120]
     assert microphone.times_shut > 0
@@ -83,7 +83,7 @@ def test_both_edges_within_one_block_mute_that_block() -> None:
         StopSignal(),
     )
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
     assert values(sounds) == [1, 3]
     assert sounds[1] == Gap(GapReason.MUTED, FRAME_SAMPLES, FRAME_SAMPLES)
@@ -100,7 +100,7 @@ def test_unreadable_switch_mutes_and_is_logged_once(
     )
 
     with caplog.at_level(logging.ERROR):
-        sounds = heard(gate)
+        sounds = read_all(gate)
 
     assert values(sounds) == [1, 4]
     assert [record.message for record in caplog.records] == [
@@ -111,7 +111,7 @@ def test_unreadable_switch_mutes_and_is_logged_once(
 def test_microphone_failure_is_a_gap_and_is_recorded() -> None:
     gate = Gate(FakeMicrophone(block(1), breaks(), block(2)), FakeSwitch(), StopSignal())
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
     assert [s.reason for s in sounds if isinstance(s, Gap)] == [GapReason.LOST, GapReason.END]
     assert values(sounds) == [1, 2]
@@ -123,7 +123,7 @@ def test_microphone_failure_while_muted_is_a_gap() -> None:
     switch.shut()
     gate = Gate(FakeMicrophone(block(1), breaks(), block(2)), switch, StopSignal())
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
     assert [s.reason for s in sounds if isinstance(s, Gap)] == ["muted", "lost", "muted", "end"]
 
@@ -133,7 +133,7 @@ def test_overrun_is_a_gap_that_cuts_the_pending_samples() -> None:
         FakeMicrophone(block(1, 2_000), GapReason.OVERRUN, block(2)), FakeSwitch(), StopSignal()
     )
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
     assert sounds[1] == Gap(GapReason.OVERRUN, FRAME_SAMPLES, 720, 720)
     assert values(sounds) == [1, 2]
@@ -142,7 +142,7 @@ def test_overrun_is_a_gap_that_cuts_the_pending_samples() -> None:
 def test_time_without_a_device_is_counted_in_gaps() -> None:
     microphone = FakeMicrophone(block(1), GapReason.LOST, 1_280, 700, block(2))
 
-    sounds = heard(Gate(microphone, FakeSwitch(), StopSignal()))
+    sounds = read_all(Gate(microphone, FakeSwitch(), StopSignal()))
 
     assert sounds[1:4] == [
         Gap(GapReason.LOST, 1_280),
@@ -157,9 +157,9 @@ def test_empty_block_reads_the_switch_and_yields_nothing() -> None:
     nothing = block(0, 0)
     microphone = FakeMicrophone(nothing, block(1, 600), nothing, switch.shut, 5, nothing)
 
-    sounds = heard(Gate(microphone, switch, StopSignal()))
+    sounds = read_all(Gate(microphone, switch, StopSignal()))
 
-    # The edge behind the empty block shuts at once: the pending samples are cut, no time passes.
+    # The edge after the empty block mutes at once: the pending samples are cut, no time passes.
     assert sounds[0] == Gap(GapReason.MUTED, 0, 600, 600)
     assert sounds[1] == Gap(GapReason.MUTED, 600, 5)
     assert values(sounds) == []
@@ -179,7 +179,7 @@ def test_stop_request_ends_the_stream_without_an_end_gap() -> None:
     stop = StopSignal()
     gate = Gate(FakeMicrophone(block(1), stop.request, block(2)), FakeSwitch(), stop)
 
-    assert values(heard(gate)) == [1]
+    assert values(read_all(gate)) == [1]
     assert gate.position_samples == FRAME_SAMPLES
 
 
@@ -203,71 +203,71 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.script: list[object] = []
         self.open_values: set[int] = set()
         self.value = 0
-        self.shut = self.lost = self.just_spoken = False
+        self.is_muted = self.is_lost = self.follows_a_block = False
 
     @rule(length=st.integers(1, 2 * FRAME_SAMPLES))
     def speak(self, length: int) -> None:
         self.value += 1
         self.script.append(block(self.value, length))
-        self.just_spoken = True
-        if not (self.shut or self.lost):
+        self.follows_a_block = True
+        if not (self.is_muted or self.is_lost):
             self.open_values.add(self.value)
 
     @rule()
-    @precondition(lambda self: not self.shut)
+    @precondition(lambda self: not self.is_muted)
     def throw(self) -> None:
-        self._while_spoken()
-        self.shut = True
+        self._note_edge()
+        self.is_muted = True
         self.script.append(self.switch.shut)
 
     @rule()
     def release(self) -> None:
-        self.shut = False
+        self.is_muted = False
         self.script.append(self.switch.release)
 
     @rule()
-    @precondition(lambda self: not self.lost)
+    @precondition(lambda self: not self.is_lost)
     def lose_the_line(self) -> None:
-        self._while_spoken()
-        self.lost = True
+        self._note_edge()
+        self.is_lost = True
         self.script.append(self.switch.lose)
 
     @rule()
-    def mend_the_line(self) -> None:
-        self.lost = False
+    def restore_the_line(self) -> None:
+        self.is_lost = False
         self.script.append(self.switch.mend)
 
-    def _while_spoken(self) -> None:
-        # An edge right behind a block happened while that block was spoken.
-        if self.just_spoken:
+    def _note_edge(self) -> None:
+        # An edge right after a block happened during that block.
+        if self.follows_a_block:
             self.open_values.discard(self.value)
 
     @rule()
-    def break_off(self) -> None:
-        self.just_spoken = False
+    def fail(self) -> None:
+        self.follows_a_block = False
         self.script.append(breaks())
 
     @rule()
     def overrun(self) -> None:
-        self.just_spoken = False
+        self.follows_a_block = False
         self.script.append(GapReason.OVERRUN)
 
     def teardown(self) -> None:
-        """Hear it all: nothing that was said while shut comes through."""
+        """Run the script: no sample of a muted time is in a frame."""
         switch = FakeSwitch()
-        own = {
+        methods = {
             self.switch.shut: switch.shut,
             self.switch.release: switch.release,
             self.switch.lose: switch.lose,
             self.switch.mend: switch.mend,
         }
-        script = [own[e] if callable(e) else e for e in self.script]
-        sounds = heard(Gate(FakeMicrophone(*script), switch, StopSignal()))  # type: ignore[arg-type]  # built from these kinds
+        script = [methods[e] if callable(e) else e for e in self.script]
+        sounds = read_all(Gate(FakeMicrophone(*script), switch, StopSignal()))  # type: ignore[arg-type]  # built from these kinds
 
         assert set(values(sounds)) <= self.open_values
         at = 0
         for sound in sounds:
-            assert sound.first_sample == at, "the line has no holes"
+            assert sound.first_sample == at, "frames and gaps are contiguous"
             at += FRAME_SAMPLES if isinstance(sound, Frame) else sound.length_samples
 
 
@@ -279,7 +279,7 @@ TestAnyInterleaving.settings = settings(max_examples=60, stateful_step_count=30)
 def test_every_unmuted_sample_is_in_a_frame_or_counted_as_cut(lengths: list[int]) -> None:
     gate = Gate(FakeMicrophone(*[block(1, n) for n in lengths]), FakeSwitch(), StopSignal())
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
     frames = sum(FRAME_SAMPLES for sound in sounds if isinstance(sound, Frame))
     cut = sum(sound.cut_samples for sound in sounds if isinstance(sound, Gap))
@@ -290,7 +290,7 @@ FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
 
 class OpenSwitch:
-    """A switch that is never thrown."""
+    """Switch that is always open."""
 
     def __init__(self, about: str) -> None:
         self.about = about
@@ -307,17 +307,17 @@ class Bench:
     def __init__(self, home: Path, about: str = "input") -> None:
         self.events: list[events.Event] = []
         self.stop = StopSignal()
-        self.lasting = MuteFiles(home)
+        self.files = MuteFiles(home)
         self.requests = ControlSocket(home / "control.sock")
         self.mute = MuteController(
             OpenSwitch(about),
-            self.lasting,
+            self.files,
             self.requests,
             remote_unmute=False,
             now=partial(datetime.now, UTC),
             monotonic_s=monotonic,
         )
-        self.herald = EventPublisher(
+        self.publisher = EventPublisher(
             self.events.append, FakePost(), lambda _: bytes(64), on_nobody_reads=bool
         )
 
@@ -329,14 +329,14 @@ class Bench:
 
 @pytest.fixture
 def bench(home: Path) -> Iterator[Bench]:
-    made = Bench(home)
-    yield made
-    made.requests.close()
+    created = Bench(home)
+    yield created
+    created.requests.close()
 
 
 @pytest.fixture
 def zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A card that gives zeros."""
+    """Return the name of a card that delivers zeros."""
     try:
         load_portaudio()
     except Unavailable:
@@ -352,7 +352,7 @@ def zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_recordings_are_read_to_their_end(bench: Bench) -> None:
     settings = MicrophoneSettings(files=(str(FIXTURES / "silence.flac"),))
 
-    gate = open_gate(settings, bench.mute, bench.stop, bench.herald.publish, is_fast=True)
+    gate = open_gate(settings, bench.mute, bench.stop, bench.publisher.publish, is_fast=True)
     sounds = list(gate.stream())
 
     assert any(isinstance(sound, Frame) for sound in sounds)
@@ -363,7 +363,7 @@ def test_recordings_are_read_to_their_end(bench: Bench) -> None:
 @pytest.mark.system
 def test_zeros_with_an_open_switch_store_a_fault(bench: Bench, zeros: str) -> None:
     settings = MicrophoneSettings(device=zeros)
-    gate = open_gate(settings, bench.mute, bench.stop, bench.herald.publish, is_fast=False)
+    gate = open_gate(settings, bench.mute, bench.stop, bench.publisher.publish, is_fast=False)
 
     for sound in gate.stream():
         if isinstance(sound, Gap) and sound.reason is GapReason.MUTED and sound.length_samples:
@@ -371,7 +371,7 @@ def test_zeros_with_an_open_switch_store_a_fault(bench: Bench, zeros: str) -> No
 
     assert bench.lost() == [Cause.ZEROS]
     assert bench.mute.cause == "fault"
-    recorded = bench.lasting.fault.read()
+    recorded = bench.files.fault.read()
     assert recorded is not None
     assert recorded.reason == "only-zeros-while-open"
 
@@ -383,7 +383,7 @@ def test_zeros_without_a_fitted_switch_are_not_a_fault(home: Path, zeros: str) -
         MicrophoneSettings(device=zeros),
         bench.mute,
         bench.stop,
-        bench.herald.publish,
+        bench.publisher.publish,
         is_fast=False,
     )
 

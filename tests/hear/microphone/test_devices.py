@@ -1,3 +1,5 @@
+"""Selection of an input device, and causes of a missing one."""
+
 import ctypes.util
 import errno
 import subprocess
@@ -22,8 +24,8 @@ ARRAY = InputDevice(3, "Array: seeed (hw:2,0)", 4, 16_000)
 ALL = (MIC, ARRAY)
 
 
-class Sound:
-    """As much of sounddevice as the table needs."""
+class FakeSoundDevice:
+    """Fake of sounddevice: the part that lists devices."""
 
     class Default:
         device = (3, 0)
@@ -40,12 +42,12 @@ class Sound:
 
 
 def test_devices_with_an_input_are_listed() -> None:
-    assert list_devices(Sound()) == ALL
-    assert find_default_index(Sound()) == 3
+    assert list_devices(FakeSoundDevice()) == ALL
+    assert find_default_index(FakeSoundDevice()) == 3
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("wanted", "matches"),
     [
         ("default", (ARRAY,)),
         ("1", (MIC,)),
@@ -58,9 +60,9 @@ def test_devices_with_an_input_are_listed() -> None:
     ],
 )
 def test_device_is_selected_by_default_index_or_part_of_name(
-    wanted: str, found: tuple[InputDevice, ...]
+    wanted: str, matches: tuple[InputDevice, ...]
 ) -> None:
-    assert select_devices(ALL, wanted, 3) == found
+    assert select_devices(ALL, wanted, 3) == matches
 
 
 def test_exact_name_has_priority_over_part_of_a_name() -> None:
@@ -98,9 +100,7 @@ CARDS = " 1 [Mic            ]: USB-Audio - USB Mic\n"
         ("7", Cause.MISSING),
     ],
 )
-def test_card_that_portaudio_omits_is_busy(
-    tmp_path: Path, wanted: str, cause: Cause
-) -> None:
+def test_card_that_portaudio_omits_is_busy(tmp_path: Path, wanted: str, cause: Cause) -> None:
     assert explain_missing(wanted, *asound(tmp_path, CARDS)) is cause
 
 
@@ -164,7 +164,9 @@ def test_missing_portaudio_library_is_reported() -> None:
     )
 
     # In a process of its own: this one has loaded it already.
-    done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=False)
+    process = subprocess.run(
+        [sys.executable, "-c", load], capture_output=True, text=True, check=False
+    )
 
-    assert done.returncode == 1
-    assert "Unavailable: the library PortAudio is not installed" in done.stderr
+    assert process.returncode == 1
+    assert "Unavailable: the library PortAudio is not installed" in process.stderr

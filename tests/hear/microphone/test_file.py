@@ -1,3 +1,5 @@
+"""Recordings as a microphone, and their pace."""
+
 from pathlib import Path
 
 import numpy as np
@@ -23,18 +25,18 @@ def drain(microphone: FileMicrophone) -> None:
         pass
 
 
-class Room:
-    """A clock that only sleeping moves."""
+class FakeClock:
+    """Clock that advances only while sleeping."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.slept: list[float] = []
+        self.sleeps_s: list[float] = []
 
     def monotonic_s(self) -> float:
         return self.now_s
 
     def wait_s(self, seconds: float) -> None:
-        self.slept.append(seconds)
+        self.sleeps_s.append(seconds)
         self.now_s += seconds
 
 
@@ -65,10 +67,10 @@ def test_skip_advances_and_returns_sample_counts(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_reported_before_the_first_is_read(tmp_path: Path) -> None:
-    there = wav(tmp_path / "a.wav", ramp(10))
+    existing = wav(tmp_path / "a.wav", ramp(10))
 
     with pytest.raises(Unavailable, match=r"there is no file .*gone\.wav"):
-        FileMicrophone([there, tmp_path / "gone.wav"], 0, None)
+        FileMicrophone([existing, tmp_path / "gone.wav"], 0, None)
 
 
 def test_channel_out_of_range_is_a_usage_error(tmp_path: Path) -> None:
@@ -94,25 +96,25 @@ def test_truncated_file_raises_once_and_the_next_file_follows(tmp_path: Path) ->
 
 
 def test_pacer_does_not_drift_and_catches_up_after_a_delay() -> None:
-    room = Room()
-    pace = RealTimePacer(room.monotonic_s, room.wait_s)
+    clock = FakeClock()
+    pace = RealTimePacer(clock.monotonic_s, clock.wait_s)
 
     for index in range(100):
         if index == 50:
-            room.now_s += 0.5  # something took half a second
+            clock.now_s += 0.5  # something took half a second
         pace.wait_for(FRAME_SAMPLES)
 
-    assert room.now_s == pytest.approx(100.0 + 100 * 0.08)
+    assert clock.now_s == pytest.approx(100.0 + 100 * 0.08)
 
 
 def test_recording_in_real_time_takes_its_own_length(tmp_path: Path) -> None:
-    room = Room()
+    clock = FakeClock()
     microphone = FileMicrophone(
-        [wav(tmp_path / "a.wav", ramp(16_000))], 0, RealTimePacer(room.monotonic_s, room.wait_s)
+        [wav(tmp_path / "a.wav", ramp(16_000))], 0, RealTimePacer(clock.monotonic_s, clock.wait_s)
     )
 
     while microphone.read() is not None:
         pass
 
-    assert room.now_s == pytest.approx(101.0)
-    assert max(room.slept) <= 0.0801
+    assert clock.now_s == pytest.approx(101.0)
+    assert max(clock.sleeps_s) <= 0.0801

@@ -1,8 +1,7 @@
-"""A live microphone whose process is a program of ours, so that it can do anything wrong.
+"""Live microphone, its process and its poller.
 
-Handling one process, with programs of our own in the place of the microphone's.
-
-Waiting, with pipes for the microphone's process and for the switch.
+Small programs stand in for the microphone process, so that each failure can be produced; pipes
+stand in for the process and the switch where only poller is tested.
 """
 
 import dataclasses
@@ -51,9 +50,11 @@ pytestmark = pytest.mark.system  # real processes
 
 PATIENCE_S = 40.0
 OPENED = encode_opened(48_000, 2)
-SOON = MicrophoneTimeouts(stall_s=0.3, start_s=PATIENCE_S, first_pause_s=0.01, longest_pause_s=0.02)
-"""For processes that stall. Others get more: on a busy machine they may pause for as long."""
-PATIENT = dataclasses.replace(SOON, stall_s=PATIENCE_S)
+SHORT_LIMITS = MicrophoneTimeouts(
+    stall_s=0.3, start_s=PATIENCE_S, first_pause_s=0.01, longest_pause_s=0.02
+)
+"""For processes that stall. The others get longer: a busy machine may delay them as much."""
+LONG_LIMITS = dataclasses.replace(SHORT_LIMITS, stall_s=PATIENCE_S)
 Read = Samples | GapReason | int | None
 
 
@@ -68,36 +69,36 @@ def program(*lines: str) -> list[str]:
 
 
 def writes(*records: bytes) -> list[str]:
-    """A program that writes records and then only waits."""
+    """Return a program that writes records and then waits."""
     return program(*(f"write({record!r})" for record in records), "time.sleep(99)")
 
 
 class Room:
-    """A live microphone, what it told, and a line that can be touched."""
+    """Live microphone, the states it reported, and the line of a switch."""
 
-    def __init__(self, command: Sequence[str], limits: MicrophoneTimeouts = PATIENT) -> None:
-        self.told: list[OpenedRecord | FailedRecord] = []
-        self.line, self._touch = os.pipe()
+    def __init__(self, command: Sequence[str], limits: MicrophoneTimeouts = LONG_LIMITS) -> None:
+        self.states: list[OpenedRecord | FailedRecord] = []
+        self.line, self._line_writer = os.pipe()
         self.microphone = LiveMicrophone(
             command,
             watch=lambda: [self.line],
-            tell=self.told.append,
+            tell=self.states.append,
             monotonic_s=time.monotonic,
             limits=limits,
         )
 
-    def touch(self) -> None:
-        os.write(self._touch, b"x")
+    def write_edge(self) -> None:
+        os.write(self._line_writer, b"x")
 
-    def calm(self) -> None:
+    def read_edge(self) -> None:
         os.read(self.line, 1)
 
-    def hang_up(self) -> None:
-        os.close(self._touch)
-        self._touch = -1
+    def close_line(self) -> None:
+        os.close(self._line_writer)
+        self._line_writer = -1
 
     def read_until(self, holds: Callable[[Read], object]) -> list[Read]:
-        """Everything that was read, sound copied in time, up to what was waited for."""
+        """Read until ``holds`` is true of a result; return all results, blocks as copies."""
         until_s = time.monotonic() + PATIENCE_S
         read: list[Read] = []
         while True:
@@ -105,11 +106,11 @@ class Room:
             read.append(last.copy() if isinstance(last, np.ndarray) else last)
             if holds(last):
                 return read
-            assert time.monotonic() < until_s, f"never came: {self.told}"
+            assert time.monotonic() < until_s, f"not within the time limit: {self.states}"
 
     def close(self) -> None:
         self.microphone.close()
-        for descriptor in (self.line, self._touch):
+        for descriptor in (self.line, self._line_writer):
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -124,7 +125,7 @@ def rooms() -> Iterator[list[Room]]:
 
 @pytest.fixture
 def room(rooms: list[Room]) -> Callable[..., Room]:
-    def make(command: Sequence[str], limits: MicrophoneTimeouts = PATIENT) -> Room:
+    def make(command: Sequence[str], limits: MicrophoneTimeouts = LONG_LIMITS) -> Room:
         rooms.append(Room(command, limits))
         return rooms[-1]
 
@@ -151,7 +152,7 @@ def test_sound_is_read_and_the_open_device_is_reported_once(room: MakeRoom) -> N
     assert isinstance(first, np.ndarray)
     assert isinstance(second, np.ndarray)
     assert (first[0], second[0]) == (1, 2_000)
-    assert live.told == [OpenedRecord(48_000, 2)]
+    assert live.states == [OpenedRecord(48_000, 2)]
 
 
 def test_block_can_be_overwritten_by_the_reader(room: MakeRoom) -> None:
@@ -191,11 +192,11 @@ def test_block_can_be_overwritten_by_the_reader(room: MakeRoom) -> None:
 def test_every_failure_is_a_gap_with_a_cause(
     room: MakeRoom, command: list[str], cause: Cause
 ) -> None:
-    live = room(command, SOON if cause is Cause.STALLED else PATIENT)
+    live = room(command, SHORT_LIMITS if cause is Cause.STALLED else LONG_LIMITS)
 
     live.read_until(is_lost)
 
-    assert live.told[-1] == FailedRecord(cause)
+    assert live.states[-1] == FailedRecord(cause)
     assert live.microphone.pid is None
 
 
@@ -204,7 +205,7 @@ def test_process_that_never_opens_a_device_is_stalled(room: MakeRoom) -> None:
 
     live.read_until(is_lost)
 
-    assert live.told == [FailedRecord(Cause.STALLED)]
+    assert live.states == [FailedRecord(Cause.STALLED)]
 
 
 def test_killed_process_is_started_again(room: MakeRoom) -> None:
@@ -218,7 +219,11 @@ def test_killed_process_is_started_again(room: MakeRoom) -> None:
     live.read_until(is_sound)
 
     assert live.microphone.pid != first
-    assert live.told == [OpenedRecord(48_000, 2), FailedRecord(Cause.DIED), OpenedRecord(48_000, 2)]
+    assert live.states == [
+        OpenedRecord(48_000, 2),
+        FailedRecord(Cause.DIED),
+        OpenedRecord(48_000, 2),
+    ]
 
 
 def test_same_failure_is_reported_once_and_time_is_counted(room: MakeRoom) -> None:
@@ -228,7 +233,7 @@ def test_same_failure_is_reported_once_and_time_is_counted(room: MakeRoom) -> No
     for _ in range(4):
         read += live.read_until(is_lost)
 
-    assert live.told == [FailedRecord(Cause.MISSING)]
+    assert live.states == [FailedRecord(Cause.MISSING)]
     assert any(isinstance(x, int) for x in read)
     assert not any(is_sound(x) for x in read)
 
@@ -269,8 +274,8 @@ def test_constant_samples_are_reported_as_zeros(room: MakeRoom, value: int) -> N
 
     read = live.read_until(is_lost)
 
-    assert live.told == [FailedRecord(Cause.ZEROS)]
-    assert sum(map(is_sound, read)) == 4  # 0.32 s came through before anybody could know
+    assert live.states == [FailedRecord(Cause.ZEROS)]
+    assert sum(map(is_sound, read)) == 4  # 0.32 s pass before the limit of 0.4 s
 
 
 def test_constant_samples_pass_where_the_check_is_off(room: MakeRoom) -> None:
@@ -281,7 +286,7 @@ def test_constant_samples_pass_where_the_check_is_off(room: MakeRoom) -> None:
     for _ in range(12):
         live.read_until(is_sound)
 
-    assert live.told == [OpenedRecord(48_000, 2)]
+    assert live.states == [OpenedRecord(48_000, 2)]
 
 
 def test_overrun_is_a_gap_between_two_blocks(room: MakeRoom) -> None:
@@ -297,9 +302,9 @@ def test_edge_ends_the_wait_and_has_priority_over_sound(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1), block(2_000)))
     live.read_until(is_sound)
 
-    live.touch()
+    live.write_edge()
     assert [_is_empty(live.microphone.read()) for _ in range(3)] == [True] * 3
-    live.calm()
+    live.read_edge()
 
     assert is_sound(live.read_until(is_sound)[-1])
 
@@ -307,11 +312,11 @@ def test_edge_ends_the_wait_and_has_priority_over_sound(room: MakeRoom) -> None:
 def test_edge_ends_the_restart_delay_of_a_missing_device(room: MakeRoom) -> None:
     live = room(["/nowhere/at/all"], MicrophoneTimeouts(first_pause_s=30))
     live.read_until(is_lost)
-    live.touch()
+    live.write_edge()
 
     passed = [live.microphone.read() for _ in range(50)]
 
-    # A busy machine may make some turns as long as a wait, and not most.
+    # A busy machine may delay some turns by a whole frame, but not most.
     assert sum(isinstance(x, int) and x >= FRAME_SAMPLES for x in passed) < 25
 
 
@@ -327,8 +332,8 @@ def test_close_kills_the_process_and_drops_its_sound(room: MakeRoom) -> None:
         os.kill(pid, 0)
     again = live.read_until(is_sound)[-1]
     assert isinstance(again, np.ndarray)
-    assert again[0] == 1, "a new process begins anew"
-    assert live.told == [OpenedRecord(48_000, 2)]
+    assert again[0] == 1, "a new process starts with its first block"
+    assert live.states == [OpenedRecord(48_000, 2)]
 
 
 def test_first_skip_does_not_wait_and_later_ones_do(room: MakeRoom) -> None:
@@ -357,7 +362,7 @@ def test_close_kills_a_process_that_is_starting(room: MakeRoom) -> None:
     assert live.microphone.pid is None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert live.told == []
+    assert live.states == []
 
 
 def test_read_after_close_does_not_wait_for_a_restart_delay(room: MakeRoom) -> None:
@@ -373,12 +378,12 @@ def test_lost_line_ends_one_wait_and_is_not_polled_again(room: MakeRoom) -> None
     live = room(
         program(f"write({OPENED!r})", "time.sleep(0.25)", f"write({block(1)!r})", "time.sleep(99)"),
     )
-    live.hang_up()
+    live.close_line()
     began_s = time.monotonic()
 
     read = live.read_until(is_sound)
 
-    # Woken by the loss, by the device that opened, by its sound, and once in each turn of the wait.
+    # Ended by the loss, the opened device and its sound, and once in each turn of the wait.
     assert len(read) <= 4 + (time.monotonic() - began_s) / TURN_S
 
 
@@ -386,9 +391,9 @@ def test_sound_is_read_when_the_switch_has_no_descriptor() -> None:
     def fail() -> Sequence[int]:
         raise OSError("gone")
 
-    told: list[OpenedRecord | FailedRecord] = []
+    states: list[OpenedRecord | FailedRecord] = []
     live = LiveMicrophone(
-        writes(OPENED, block(1)), watch=fail, tell=told.append, monotonic_s=time.monotonic
+        writes(OPENED, block(1)), watch=fail, tell=states.append, monotonic_s=time.monotonic
     )
     try:
         until_s = time.monotonic() + PATIENCE_S
@@ -397,18 +402,18 @@ def test_sound_is_read_when_the_switch_has_no_descriptor() -> None:
     finally:
         live.close()
 
-    assert told == [OpenedRecord(48_000, 2)]
+    assert states == [OpenedRecord(48_000, 2)]
 
 
-class LineSwitch(NoSwitch):
-    """A switch behind a pipe: what is written shuts or opens it."""
+class PipeSwitch(NoSwitch):
+    """Switch behind a pipe: 1 mutes, 0 opens."""
 
     def __init__(self) -> None:
-        self._line, self._hand = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._is_down = False
+        self._line, self._line_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._is_muted = False
 
-    def put(self, *, down: bool) -> None:
-        os.write(self._hand, b"\1" if down else b"\0")
+    def put(self, *, muted: bool) -> None:
+        os.write(self._line_writer, b"\1" if muted else b"\0")
 
     def filenos(self) -> Sequence[int]:
         return (self._line,)
@@ -418,17 +423,17 @@ class LineSwitch(NoSwitch):
         try:
             edges = os.read(self._line, 1 << 16)
         except BlockingIOError:
-            return self._is_down
-        self._is_down = bool(edges[-1])
-        return self._is_down or 1 in edges
+            return self._is_muted
+        self._is_muted = bool(edges[-1])
+        return self._is_muted or 1 in edges
 
     def close(self) -> None:
         os.close(self._line)
-        os.close(self._hand)
+        os.close(self._line_writer)
 
 
-def counting() -> list[str]:
-    """A program that speaks without end, as fast as it is heard, each frame of its own value."""
+def endless_sound() -> list[str]:
+    """Return a program that writes blocks without end, each of its own value."""
     return program(
         f"write({OPENED!r})",
         "n = 0",
@@ -440,27 +445,27 @@ def counting() -> list[str]:
 
 
 def test_many_quick_edges_end_in_the_last_state() -> None:
-    switch, stop = LineSwitch(), StopSignal()
+    switch, stop = PipeSwitch(), StopSignal()
     microphone = LiveMicrophone(
-        counting(), watch=switch.filenos, tell=lambda _: None, monotonic_s=time.monotonic
+        endless_sound(), watch=switch.filenos, tell=lambda _: None, monotonic_s=time.monotonic
     )
     sounds = Gate(microphone, switch, stop).stream()
     try:
         assert isinstance(next(s for s in sounds if isinstance(s, Frame)), Frame)
 
         for turn in range(40):
-            switch.put(down=turn % 2 == 0)
+            switch.put(muted=turn % 2 == 0)
             time.sleep(0.001)
             if turn % 8 == 0:
                 next(sounds)
-        switch.put(down=True)
+        switch.put(muted=True)
         muted = [next(sounds) for _ in range(5)]
         assert all(isinstance(s, Gap) and s.reason is GapReason.MUTED for s in muted)
         assert microphone.pid is None
 
         for turn in range(41):
-            switch.put(down=turn % 2 == 0)
-        switch.put(down=False)
+            switch.put(muted=turn % 2 == 0)
+        switch.put(muted=False)
         assert isinstance(next(s for s in sounds if isinstance(s, Frame)), Frame)
         assert microphone.pid is not None
     finally:
@@ -472,7 +477,7 @@ def test_many_quick_edges_end_in_the_last_state() -> None:
 
 def test_closing_the_stream_of_the_gate_kills_the_process() -> None:
     microphone = LiveMicrophone(
-        counting(), watch=tuple, tell=lambda _: None, monotonic_s=time.monotonic
+        endless_sound(), watch=tuple, tell=lambda _: None, monotonic_s=time.monotonic
     )
     sounds = Gate(microphone, NoSwitch(), StopSignal()).stream()
     next(s for s in sounds if isinstance(s, Frame))
@@ -484,12 +489,12 @@ def test_closing_the_stream_of_the_gate_kills_the_process() -> None:
 
 def test_gate_yields_gaps_while_the_device_is_missing() -> None:
     stop = StopSignal()
-    told: list[OpenedRecord | FailedRecord] = []
+    states: list[OpenedRecord | FailedRecord] = []
     gate = listen_to_device(
         MicrophoneSettings(device="no such thing"),
         switch=NoSwitch(),
         stop=stop,
-        tell=told.append,
+        tell=states.append,
         monotonic_s=time.monotonic,
     )
 
@@ -500,7 +505,7 @@ def test_gate_yields_gaps_while_the_device_is_missing() -> None:
             stop.request()
 
     assert all(isinstance(s, Gap) and s.reason is GapReason.LOST for s in gaps)
-    assert len(told) == 1
+    assert len(states) == 1
 
 
 def test_capture_command_passes_each_value_in_one_argument() -> None:
@@ -518,7 +523,7 @@ SOUND = HEADER.pack(RecordType.SOUND, 4) + b"abcd"
 
 
 def child_program(*lines: str) -> list[str]:
-    """A program without the costs of a whole interpreter's start."""
+    """Return a program that starts fast."""
     start = "import os, signal, time\nwrite = lambda data: os.write(1, data)\n"
     return [sys.executable, "-I", "-S", "-c", start + "\n".join(lines)]
 
@@ -532,18 +537,18 @@ def child(*lines: str) -> Iterator[CaptureProcess]:
         made.kill()
 
 
-def said(made: CaptureProcess) -> Record:
-    """The next record, sound as it was when it came."""
+def next_record(made: CaptureProcess) -> Record:
+    """Wait for the next record."""
     until_s = time.monotonic() + PATIENCE_S
     while (record := made.read_record()) is None:
-        assert time.monotonic() < until_s, "it says nothing"
+        assert time.monotonic() < until_s, "no record within the time limit"
         time.sleep(0.005)
     return record
 
 
 def test_records_are_read_in_order() -> None:
     with child(f"write({encode_opened(48_000, 2)!r} + {SOUND!r})", "signal.pause()") as made:
-        first, second = said(made), said(made)
+        first, second = next_record(made), next_record(made)
 
         assert first == OpenedRecord(48_000, 2)
         assert isinstance(second, BlockRecord)
@@ -554,7 +559,7 @@ def test_records_are_read_in_order() -> None:
 def test_record_written_in_pieces_is_read_whole() -> None:
     lines = [f"write({bytes([byte])!r}); time.sleep(0.002)" for byte in SOUND]
     with child(*lines, "signal.pause()") as made:
-        record = said(made)
+        record = next_record(made)
 
         assert isinstance(record, BlockRecord)
 
@@ -562,12 +567,12 @@ def test_record_written_in_pieces_is_read_whole() -> None:
 def test_invalid_record_raises_a_protocol_error() -> None:
     lines = "write(b'Traceback (most recent call last)')", "signal.pause()"
     with child(*lines) as made, pytest.raises(ProtocolError):
-        said(made)
+        next_record(made)
 
 
 def test_end_of_the_process_is_raised() -> None:
     with child("pass") as made, pytest.raises(ProcessEnded):
-        said(made)
+        next_record(made)
 
 
 def descriptors() -> int:
@@ -631,7 +636,7 @@ def test_payload_is_a_writeable_view_of_the_memory() -> None:
     memory = bytearray(64)
     made = CaptureProcess(child_program(f"write({SOUND!r})", "time.sleep(99)"), memoryview(memory))
     try:
-        record = said(made)
+        record = next_record(made)
         assert isinstance(record, BlockRecord)
         samples = np.frombuffer(record.payload, np.int16)
         samples[...] = 0
@@ -645,28 +650,28 @@ LONG_S = 20.0
 
 
 class Pipes:
-    """A process that can speak, and a line that can be touched and can hang up."""
+    """Pipes of a process and of a switch's line, and a poller on both."""
 
     def __init__(self) -> None:
-        self.process, self._mouth = os.pipe()
-        self.line, self._finger = os.pipe()
-        self.waiting = Poller(lambda: [self.line], time.monotonic)
+        self.process, self._process_writer = os.pipe()
+        self.line, self._line_writer = os.pipe()
+        self.poller = Poller(lambda: [self.line], time.monotonic)
 
-    def speak(self) -> None:
-        os.write(self._mouth, b"x")
+    def write_sound(self) -> None:
+        os.write(self._process_writer, b"x")
 
-    def touch(self) -> None:
-        os.write(self._finger, b"x")
+    def write_edge(self) -> None:
+        os.write(self._line_writer, b"x")
 
-    def hang_up(self) -> None:
-        os.close(self._finger)
-        self._finger = -1
+    def close_line(self) -> None:
+        os.close(self._line_writer)
+        self._line_writer = -1
 
     def wait(self, longest_s: float = LONG_S) -> WaitResult:
-        return self.waiting.wait(longest_s, self.process)
+        return self.poller.wait(longest_s, self.process)
 
     def close(self) -> None:
-        for descriptor in (self.process, self._mouth, self.line, self._finger):
+        for descriptor in (self.process, self._process_writer, self.line, self._line_writer):
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -679,23 +684,23 @@ def pipes() -> Iterator[Pipes]:
 
 
 def test_bytes_from_the_process_end_the_wait(pipes: Pipes) -> None:
-    pipes.speak()
+    pipes.write_sound()
 
     assert pipes.wait() is WaitResult.READABLE
 
 
 def test_edge_has_priority_over_bytes_from_the_process(pipes: Pipes) -> None:
-    pipes.touch()
+    pipes.write_edge()
     assert pipes.wait() is WaitResult.EDGE
 
-    pipes.speak()
+    pipes.write_sound()
     assert pipes.wait() is WaitResult.EDGE
 
 
 def test_edge_ends_the_wait_without_a_process(pipes: Pipes) -> None:
-    pipes.touch()
+    pipes.write_edge()
 
-    assert pipes.waiting.wait(LONG_S, None) is WaitResult.EDGE
+    assert pipes.poller.wait(LONG_S, None) is WaitResult.EDGE
 
 
 @pytest.mark.parametrize("longest_s", [-1.0, 0.0, 0.01])
@@ -704,11 +709,11 @@ def test_wait_without_an_event_times_out(pipes: Pipes, longest_s: float) -> None
 
 
 def test_lost_line_is_one_edge_and_then_is_not_polled(pipes: Pipes) -> None:
-    pipes.hang_up()
+    pipes.close_line()
 
     assert pipes.wait() is WaitResult.EDGE
     assert pipes.wait(0.01) is WaitResult.TIMEOUT
-    pipes.speak()
+    pipes.write_sound()
     assert pipes.wait() is WaitResult.READABLE
 
 
@@ -716,19 +721,19 @@ def test_process_is_polled_when_the_switch_has_no_descriptor(pipes: Pipes) -> No
     def fail() -> Sequence[int]:
         raise OSError("gone")
 
-    pipes.speak()
+    pipes.write_sound()
 
     assert Poller(fail, time.monotonic).wait(LONG_S, pipes.process) is WaitResult.READABLE
 
 
 def test_waits_are_summed_until_reset(pipes: Pipes) -> None:
     now_s = iter(range(100))
-    waiting = Poller(tuple, lambda: float(next(now_s)))
+    poller = Poller(tuple, lambda: float(next(now_s)))
 
-    # Of three looks at the clock in each wait the last is two seconds after the first.
+    # Each wait reads the clock three times; the last is two seconds after the first.
     for _ in range(3):
-        assert waiting.wait(0.0, pipes.process) is WaitResult.TIMEOUT
-    assert waiting.waited_s == 6.0
+        assert poller.wait(0.0, pipes.process) is WaitResult.TIMEOUT
+    assert poller.waited_s == 6.0
 
-    waiting.reset()
-    assert waiting.waited_s == 0.0
+    poller.reset()
+    assert poller.waited_s == 0.0

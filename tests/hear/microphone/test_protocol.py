@@ -1,4 +1,4 @@
-"""What crosses the pipe: every record comes back, and everything else is garbled and no worse."""
+"""Round trip of every record; all other bytes raise `ProtocolError` and nothing else."""
 
 import pytest
 from hypothesis import given
@@ -29,7 +29,7 @@ def block(payload: bytes) -> bytes:
 
 
 def read(data: bytes, piece_bytes: int = 1 << 20) -> list[Record | bytes]:
-    """All records in ``data``, sound as the bytes it had when it came."""
+    """Return all records in ``data``, a block as a copy of its bytes."""
     reader = Reader(memoryview(bytearray(HEADER.size + ROOM_BYTES)))
     records: list[Record | bytes] = []
     while data:
@@ -58,10 +58,10 @@ def read(data: bytes, piece_bytes: int = 1 << 20) -> list[Record | bytes]:
     st.integers(1, 40),
 )
 def test_records_round_trip_in_pieces_of_any_size(
-    said: list[Record | bytes], piece_bytes: int
+    records: list[Record | bytes], piece_bytes: int
 ) -> None:
     data = b""
-    for record in said:
+    for record in records:
         match record:
             case OpenedRecord(rate_hz, channels):
                 data += encode_opened(rate_hz, channels)
@@ -72,7 +72,7 @@ def test_records_round_trip_in_pieces_of_any_size(
             case _:
                 data += encode_overrun()
 
-    assert read(data, piece_bytes) == said
+    assert read(data, piece_bytes) == records
 
 
 @given(st.binary(max_size=400), st.integers(1, 40))
@@ -87,7 +87,7 @@ def test_any_bytes_are_records_or_a_protocol_error(data: bytes, piece_bytes: int
 
 @given(st.binary(min_size=8, max_size=8), st.binary(max_size=80))
 def test_any_header_is_a_record_or_a_protocol_error(header: bytes, rest: bytes) -> None:
-    # Nearer to the truth than arbitrary bytes: a small kind and a small length.
+    # Closer to valid than arbitrary bytes: a small type and a small length.
     near = bytes([header[0] % 6, 0, 0, 0, header[4] % 80, 0, 0, 0])
 
     for start in (header, near):
@@ -117,7 +117,7 @@ def test_any_header_is_a_record_or_a_protocol_error(header: bytes, rest: bytes) 
         HEADER.pack(RecordType.FAILED, 17),
         HEADER.pack(RecordType.FAILED, 5) + b"alexa",
         HEADER.pack(RecordType.FAILED, 2) + b"\xff\xff",
-        encode_failed(Cause.STALLED),  # the parent's to see, not the child's to say
+        encode_failed(Cause.STALLED),  # detected by the parent, never sent by the child
     ],
 )
 def test_invalid_records_raise_a_protocol_error(data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A hand at the switch, and what is noticed of it."""
+"""Check of the switch's line, with a line that moves at given times."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from listener.hear.mute.switch import LineSwitch
 from listener.hear.probe import switch_movement
 
 
-class Hand:
-    """A line that is shut, open, or gone (None) at given seconds; waiting passes time."""
+class MovingLine:
+    """Line that is muted, open, or lost (None) from given seconds on; `wait` advances the time."""
 
     def __init__(self, *positions: tuple[float, bool | None]) -> None:
         self._positions = positions
         self.now_s = 0.0
-        self._was = False
+        self._was_muted = False
 
     def monotonic_s(self) -> float:
         return self.now_s
@@ -24,7 +24,7 @@ class Hand:
         del descriptors
         self.now_s = round(self.now_s + longest_s, 3)
 
-    def open(self) -> "Hand":
+    def open(self) -> "MovingLine":
         self.was_muted()
         return self
 
@@ -32,19 +32,19 @@ class Hand:
         return 0
 
     def was_muted(self) -> bool:
-        now = [position for at_s, position in self._positions if at_s <= self.now_s][-1]
-        if now is None:
+        is_muted = [position for at_s, position in self._positions if at_s <= self.now_s][-1]
+        if is_muted is None:
             raise OSError("gone")
-        was, self._was = self._was, now
-        return was or now
+        was_muted_before, self._was_muted = self._was_muted, is_muted
+        return was_muted_before or is_muted
 
     def close(self) -> None:
         pass
 
 
-def tried(hand: Hand) -> tuple[str, str]:
-    switch = LineSwitch("fake", hand.open, hand.monotonic_s)
-    finding = switch_movement.wait_for_switch(switch, hand.monotonic_s, hand.wait)
+def run_check(line: MovingLine) -> tuple[str, str]:
+    switch = LineSwitch("fake", line.open, line.monotonic_s)
+    finding = switch_movement.wait_for_switch(switch, line.monotonic_s, line.wait)
     return finding.verdict, finding.text
 
 
@@ -56,9 +56,9 @@ def tried(hand: Hand) -> tuple[str, str]:
     ],
 )
 def test_switch_moved_both_ways_passes(positions: tuple[tuple[float, bool]], text: str) -> None:
-    verdict, said = tried(Hand(*positions))
+    verdict, message = run_check(MovingLine(*positions))
 
-    assert (verdict, said) == ("ok", text)
+    assert (verdict, message) == ("ok", text)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_switch_moved_both_ways_passes(positions: tuple[tuple[float, bool]], tex
 def test_switch_that_does_not_move_or_cannot_be_read_fails(
     positions: tuple[tuple[float, bool | None]], text: str
 ) -> None:
-    verdict, said = tried(Hand(*positions))
+    verdict, message = run_check(MovingLine(*positions))
 
     assert verdict == "fail"
-    assert text in said
+    assert text in message
 
 
 @pytest.mark.parametrize(
