@@ -1,4 +1,4 @@
-"""The gate on what is to be heard: with the real PortAudio where a device is."""
+"""Gate: mute, gaps, wiping and faults; with the real PortAudio where a device is used."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -33,8 +33,8 @@ def block(value: int, length: int = FRAME_SAMPLES) -> Samples:
     return np.full(length, value, np.int16)
 
 
-def heard(gate: Gate) -> list[Sound]:
-    """Everything the gate yields, with the frames' sound copied in time."""
+def read_all(gate: Gate) -> list[Sound]:
+    """Return all that the gate yields, with copies of the frames' samples."""
     return [
         Frame(sound.samples.copy(), sound.first_sample) if isinstance(sound, Frame) else sound
         for sound in gate.stream()
@@ -42,7 +42,7 @@ def heard(gate: Gate) -> list[Sound]:
 
 
 def values(sounds: list[Sound]) -> list[int]:
-    """Each frame's distinct samples, in order."""
+    """Return each frame's distinct samples, in order."""
     return [
         int(value)
         for sound in sounds
@@ -51,31 +51,31 @@ def values(sounds: list[Sound]) -> list[int]:
     ]
 
 
-def test_an_open_gate_passes_everything_and_says_when_it_ends() -> None:
+def test_open_gate_passes_all_frames_and_ends_with_an_end_gap() -> None:
     gate = Gate(FakeMicrophone(block(1), block(2, 100)), FakeSwitch(), StopSignal())
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
     assert values(sounds) == [1]
     assert sounds[-1] == Gap(GapReason.END, FRAME_SAMPLES, 100, 100)
 
 
-def test_nothing_passes_while_the_switch_is_shut_and_time_goes_on() -> None:
+def test_muted_gate_passes_no_frame_and_keeps_counting_samples() -> None:
     switch = FakeSwitch()
     microphone = FakeMicrophone(
         block(1), switch.shut, block(2), block(3), switch.release, block(4), block(5)
     )
     gate = Gate(microphone, switch, StopSignal())
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
-    # Block 1 ended with the switch shut, and block 3 was spoken before it was released.
+    # The switch was muted at the end of block 1, and released after block 3.
     assert values(sounds) == [4, 5]
     assert [s.first_sample for s in sounds if isinstance(s, Frame)] == [3_840, 5_120]
     assert microphone.times_shut > 0
 
 
-def test_a_switch_thrown_and_released_within_a_block_mutes_that_block() -> None:
+def test_both_edges_within_one_block_mute_that_block() -> None:
     switch = FakeSwitch()
     gate = Gate(
         FakeMicrophone(block(1), block(2), switch.shut, switch.release, block(3)),
@@ -83,13 +83,13 @@ def test_a_switch_thrown_and_released_within_a_block_mutes_that_block() -> None:
         StopSignal(),
     )
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
     assert values(sounds) == [1, 3]
     assert sounds[1] == Gap(GapReason.MUTED, FRAME_SAMPLES, FRAME_SAMPLES)
 
 
-def test_a_line_that_cannot_be_read_means_muted_and_is_said_once(
+def test_unreadable_switch_mutes_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     switch = FakeSwitch()
@@ -100,7 +100,7 @@ def test_a_line_that_cannot_be_read_means_muted_and_is_said_once(
     )
 
     with caplog.at_level(logging.ERROR):
-        sounds = heard(gate)
+        sounds = read_all(gate)
 
     assert values(sounds) == [1, 4]
     assert [record.message for record in caplog.records] == [
@@ -108,41 +108,41 @@ def test_a_line_that_cannot_be_read_means_muted_and_is_said_once(
     ]
 
 
-def test_a_microphone_that_breaks_off_is_a_gap_and_is_remembered() -> None:
+def test_microphone_failure_is_a_gap_and_is_recorded() -> None:
     gate = Gate(FakeMicrophone(block(1), breaks(), block(2)), FakeSwitch(), StopSignal())
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
     assert [s.reason for s in sounds if isinstance(s, Gap)] == [GapReason.LOST, GapReason.END]
     assert values(sounds) == [1, 2]
     assert gate.broken == ["the device is gone"]
 
 
-def test_a_microphone_that_breaks_off_behind_a_shut_gate_is_a_gap_too() -> None:
+def test_microphone_failure_while_muted_is_a_gap() -> None:
     switch = FakeSwitch()
     switch.shut()
     gate = Gate(FakeMicrophone(block(1), breaks(), block(2)), switch, StopSignal())
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
     assert [s.reason for s in sounds if isinstance(s, Gap)] == ["muted", "lost", "muted", "end"]
 
 
-def test_what_the_microphone_says_is_missing_is_a_gap() -> None:
+def test_overrun_is_a_gap_that_cuts_the_pending_samples() -> None:
     gate = Gate(
         FakeMicrophone(block(1, 2_000), GapReason.OVERRUN, block(2)), FakeSwitch(), StopSignal()
     )
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
     assert sounds[1] == Gap(GapReason.OVERRUN, FRAME_SAMPLES, 720, 720)
     assert values(sounds) == [1, 2]
 
 
-def test_time_without_a_device_goes_by_as_gaps() -> None:
+def test_time_without_a_device_is_counted_in_gaps() -> None:
     microphone = FakeMicrophone(block(1), GapReason.LOST, 1_280, 700, block(2))
 
-    sounds = heard(Gate(microphone, FakeSwitch(), StopSignal()))
+    sounds = read_all(Gate(microphone, FakeSwitch(), StopSignal()))
 
     assert sounds[1:4] == [
         Gap(GapReason.LOST, 1_280),
@@ -152,20 +152,20 @@ def test_time_without_a_device_goes_by_as_gaps() -> None:
     assert values(sounds) == [1, 2]
 
 
-def test_an_empty_block_asks_the_switch_and_yields_nothing() -> None:
+def test_empty_block_reads_the_switch_and_yields_nothing() -> None:
     switch = FakeSwitch()
     nothing = block(0, 0)
     microphone = FakeMicrophone(nothing, block(1, 600), nothing, switch.shut, 5, nothing)
 
-    sounds = heard(Gate(microphone, switch, StopSignal()))
+    sounds = read_all(Gate(microphone, switch, StopSignal()))
 
-    # The edge behind the empty block shuts at once: the pending samples are cut, no time passes.
+    # The edge after the empty block mutes at once: the pending samples are cut, no time passes.
     assert sounds[0] == Gap(GapReason.MUTED, 0, 600, 600)
     assert sounds[1] == Gap(GapReason.MUTED, 600, 5)
     assert values(sounds) == []
 
 
-def test_a_reader_who_leaves_shuts_the_microphone() -> None:
+def test_closing_the_stream_closes_the_microphone() -> None:
     microphone = FakeMicrophone(block(1), block(2))
     sounds = Gate(microphone, FakeSwitch(), StopSignal()).stream()
     next(sounds)
@@ -175,15 +175,15 @@ def test_a_reader_who_leaves_shuts_the_microphone() -> None:
     assert microphone.times_shut == 1
 
 
-def test_a_stop_ends_it_without_an_end_gap() -> None:
+def test_stop_request_ends_the_stream_without_an_end_gap() -> None:
     stop = StopSignal()
     gate = Gate(FakeMicrophone(block(1), stop.request, block(2)), FakeSwitch(), stop)
 
-    assert values(heard(gate)) == [1]
+    assert values(read_all(gate)) == [1]
     assert gate.position_samples == FRAME_SAMPLES
 
 
-def test_frames_and_blocks_are_overwritten_behind_the_reader() -> None:
+def test_frames_and_blocks_are_overwritten_after_use() -> None:
     microphone = FakeMicrophone(block(1, 3_000), block(2, 3_000))
     gate = Gate(microphone, FakeSwitch(), StopSignal())
 
@@ -203,71 +203,71 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.script: list[object] = []
         self.open_values: set[int] = set()
         self.value = 0
-        self.shut = self.lost = self.just_spoken = False
+        self.is_muted = self.is_lost = self.follows_a_block = False
 
     @rule(length=st.integers(1, 2 * FRAME_SAMPLES))
     def speak(self, length: int) -> None:
         self.value += 1
         self.script.append(block(self.value, length))
-        self.just_spoken = True
-        if not (self.shut or self.lost):
+        self.follows_a_block = True
+        if not (self.is_muted or self.is_lost):
             self.open_values.add(self.value)
 
     @rule()
-    @precondition(lambda self: not self.shut)
+    @precondition(lambda self: not self.is_muted)
     def throw(self) -> None:
-        self._while_spoken()
-        self.shut = True
+        self._note_edge()
+        self.is_muted = True
         self.script.append(self.switch.shut)
 
     @rule()
     def release(self) -> None:
-        self.shut = False
+        self.is_muted = False
         self.script.append(self.switch.release)
 
     @rule()
-    @precondition(lambda self: not self.lost)
+    @precondition(lambda self: not self.is_lost)
     def lose_the_line(self) -> None:
-        self._while_spoken()
-        self.lost = True
+        self._note_edge()
+        self.is_lost = True
         self.script.append(self.switch.lose)
 
     @rule()
-    def mend_the_line(self) -> None:
-        self.lost = False
+    def restore_the_line(self) -> None:
+        self.is_lost = False
         self.script.append(self.switch.mend)
 
-    def _while_spoken(self) -> None:
-        # An edge right behind a block happened while that block was spoken.
-        if self.just_spoken:
+    def _note_edge(self) -> None:
+        # An edge right after a block happened during that block.
+        if self.follows_a_block:
             self.open_values.discard(self.value)
 
     @rule()
-    def break_off(self) -> None:
-        self.just_spoken = False
+    def fail(self) -> None:
+        self.follows_a_block = False
         self.script.append(breaks())
 
     @rule()
     def overrun(self) -> None:
-        self.just_spoken = False
+        self.follows_a_block = False
         self.script.append(GapReason.OVERRUN)
 
     def teardown(self) -> None:
-        """Hear it all: nothing that was said while shut comes through."""
+        """Run the script: no sample of a muted time is in a frame."""
         switch = FakeSwitch()
-        own = {
+        methods = {
             self.switch.shut: switch.shut,
             self.switch.release: switch.release,
             self.switch.lose: switch.lose,
             self.switch.mend: switch.mend,
         }
-        script = [own[e] if callable(e) else e for e in self.script]
-        sounds = heard(Gate(FakeMicrophone(*script), switch, StopSignal()))  # type: ignore[arg-type]  # built from these kinds
+        script = [methods[e] if callable(e) else e for e in self.script]
+        sounds = read_all(Gate(FakeMicrophone(*script), switch, StopSignal()))  # type: ignore[arg-type]  # built from these kinds
 
         assert set(values(sounds)) <= self.open_values
         at = 0
         for sound in sounds:
-            assert sound.first_sample == at, "the line has no holes"
+            assert sound.first_sample == at, "frames and gaps are contiguous"
             at += FRAME_SAMPLES if isinstance(sound, Frame) else sound.length_samples
 
 
@@ -276,10 +276,10 @@ TestAnyInterleaving.settings = settings(max_examples=60, stateful_step_count=30)
 
 
 @given(st.lists(st.integers(1, 4_000), max_size=10))
-def test_every_open_sample_is_in_a_frame_or_counted_as_cut(lengths: list[int]) -> None:
+def test_every_unmuted_sample_is_in_a_frame_or_counted_as_cut(lengths: list[int]) -> None:
     gate = Gate(FakeMicrophone(*[block(1, n) for n in lengths]), FakeSwitch(), StopSignal())
 
-    sounds = heard(gate)
+    sounds = read_all(gate)
 
     frames = sum(FRAME_SAMPLES for sound in sounds if isinstance(sound, Frame))
     cut = sum(sound.cut_samples for sound in sounds if isinstance(sound, Gap))
@@ -290,7 +290,7 @@ FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
 
 class OpenSwitch:
-    """A switch that is never thrown."""
+    """Switch that is always open."""
 
     def __init__(self, about: str) -> None:
         self.about = about
@@ -307,17 +307,17 @@ class Bench:
     def __init__(self, home: Path, about: str = "input") -> None:
         self.events: list[events.Event] = []
         self.stop = StopSignal()
-        self.lasting = MuteFiles(home)
+        self.files = MuteFiles(home)
         self.requests = ControlSocket(home / "control.sock")
         self.mute = MuteController(
             OpenSwitch(about),
-            self.lasting,
+            self.files,
             self.requests,
             remote_unmute=False,
             now=partial(datetime.now, UTC),
             monotonic_s=monotonic,
         )
-        self.herald = EventPublisher(
+        self.publisher = EventPublisher(
             self.events.append, FakePost(), lambda _: bytes(64), on_nobody_reads=bool
         )
 
@@ -329,14 +329,14 @@ class Bench:
 
 @pytest.fixture
 def bench(home: Path) -> Iterator[Bench]:
-    made = Bench(home)
-    yield made
-    made.requests.close()
+    created = Bench(home)
+    yield created
+    created.requests.close()
 
 
 @pytest.fixture
 def zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A card that gives zeros."""
+    """Return the name of a card that delivers zeros."""
     try:
         load_portaudio()
     except Unavailable:
@@ -349,10 +349,10 @@ def zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "earmark-zeros"
 
 
-def test_recordings_are_heard_to_their_end(bench: Bench) -> None:
+def test_recordings_are_read_to_their_end(bench: Bench) -> None:
     settings = MicrophoneSettings(files=(str(FIXTURES / "silence.flac"),))
 
-    gate = open_gate(settings, bench.mute, bench.stop, bench.herald.publish, is_fast=True)
+    gate = open_gate(settings, bench.mute, bench.stop, bench.publisher.publish, is_fast=True)
     sounds = list(gate.stream())
 
     assert any(isinstance(sound, Frame) for sound in sounds)
@@ -361,9 +361,9 @@ def test_recordings_are_heard_to_their_end(bench: Bench) -> None:
 
 
 @pytest.mark.system
-def test_only_zeros_from_an_open_switch_are_a_fault_that_lasts(bench: Bench, zeros: str) -> None:
+def test_zeros_with_an_open_switch_store_a_fault(bench: Bench, zeros: str) -> None:
     settings = MicrophoneSettings(device=zeros)
-    gate = open_gate(settings, bench.mute, bench.stop, bench.herald.publish, is_fast=False)
+    gate = open_gate(settings, bench.mute, bench.stop, bench.publisher.publish, is_fast=False)
 
     for sound in gate.stream():
         if isinstance(sound, Gap) and sound.reason is GapReason.MUTED and sound.length_samples:
@@ -371,19 +371,19 @@ def test_only_zeros_from_an_open_switch_are_a_fault_that_lasts(bench: Bench, zer
 
     assert bench.lost() == [Cause.ZEROS]
     assert bench.mute.cause == "fault"
-    recorded = bench.lasting.fault.read()
+    recorded = bench.files.fault.read()
     assert recorded is not None
     assert recorded.reason == "only-zeros-while-open"
 
 
 @pytest.mark.system
-def test_only_zeros_where_no_switch_is_fitted_contradict_nothing(home: Path, zeros: str) -> None:
+def test_zeros_without_a_fitted_switch_are_not_a_fault(home: Path, zeros: str) -> None:
     bench = Bench(home, "none")
     gate = open_gate(
         MicrophoneSettings(device=zeros),
         bench.mute,
         bench.stop,
-        bench.herald.publish,
+        bench.publisher.publish,
         is_fast=False,
     )
 

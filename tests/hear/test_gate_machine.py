@@ -1,6 +1,6 @@
-"""Whatever happens in whatever order: nothing that was said while shut is ever heard.
+"""State machine for promises 1 and 2: no sample of a muted time is ever processed.
 
-Promises 1 and 2, as a state machine over the real gate and the real ear.
+Hypothesis runs events in any order against the real gate and the real main loop.
 """
 
 import tempfile
@@ -16,33 +16,33 @@ from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason
 from listener.ipc import control
 from tests.hear.simulated_room import MOST_SAMPLES, SimulatedRoom, breaks
 
-pytestmark = pytest.mark.timeout(300)  # sixty runs of the whole ear
+pytestmark = pytest.mark.timeout(300)  # sixty runs of the whole main loop
 
 ODD_LENGTH = 700
 LENGTHS = st.sampled_from([1, ODD_LENGTH, FRAME_SAMPLES])
 SETTLED_TURNS = 6
-MUTING = ("throw", "lose_the_line", "mute_by_message", "mute_by_hand", "find_a_fault")
+MUTING = ("throw", "lose_the_line", "mute_by_message", "mute_by_command", "set_a_fault")
 UNMUTING = (
     "release",
-    "mend_the_line",
+    "restore_the_line",
     "unmute_by_message",
-    "unmute_by_hand",
+    "unmute_by_command",
     "clear_the_fault",
 )
-MISHAPS = ("it_dies", "it_is_unplugged", "it_overruns", "it_breaks_off")
+MISHAPS = ("process_crashes", "device_is_unplugged", "device_overruns", "device_fails")
 
 
 class AnyInterleaving(RuleBasedStateMachine):
-    """Blocks, edges, read errors, deaths, stalls, software commands and faults in any order."""
+    """Blocks, edges, read errors, crashes, stalls, software commands and faults in any order."""
 
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
-        self.shut_numbers: set[int] = set()
-        self.must_be_shut_by_software = False
-        """Somebody muted, and nobody has taken it back in a way that counts."""
-        self.may_be_shut_by_software = False
-        """Somebody muted, and it is not sure whether it was taken back."""
+        self.muted_numbers: set[int] = set()
+        self.is_software_muted = False
+        """A software mute is in force: no valid unmute followed it."""
+        self.may_be_software_muted = False
+        """A software mute may be in force: an unmute followed, but a request may come after it."""
         self.is_faulty = False
         self.world: Any = None
 
@@ -53,9 +53,9 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     @property
     def is_muted(self) -> bool:
-        return self.world.switch.is_shut_now or self.must_be_shut_by_software or self.is_faulty
+        return self.world.switch.is_shut_now or self.is_software_muted or self.is_faulty
 
-    # What happens in the room.
+    # Sound in the room.
 
     @rule(length=LENGTHS)
     def speak(self, length: int) -> None:
@@ -74,7 +74,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         is_slow=st.booleans(),
     )
     def say_the_word(self, before: int, mishap: str | None, after: int, *, is_slow: bool) -> None:
-        """And something after it; a clip takes seven frames, and sealing may take long."""
+        """Speak the wake word and more; a clip takes seven frames, and sealing may be slow."""
         if self.world.loop.lamp_state not in ("idle", "hearing"):
             self.recover()
         self.world.detector.expect_word()
@@ -86,43 +86,43 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.speak_on(after)
 
     def _speak(self, length: int) -> bool:
-        """Speak, as long as there are numbers left; tell whether there were."""
+        """Speak if there are numbers left; return whether there were."""
         if self.world.spoken + length > MOST_SAMPLES:
             return False
         spoken = self.world.speak(length)
         if self.is_muted:
-            self.shut_numbers.update(spoken)
+            self.muted_numbers.update(spoken)
         return True
 
-    # What mutes, and what takes it back.
+    # Mute and unmute.
 
-    @rule(what=st.sampled_from(MUTING))
-    def mute(self, what: str) -> None:
-        getattr(self, what)()
+    @rule(action=st.sampled_from(MUTING))
+    def mute(self, action: str) -> None:
+        getattr(self, action)()
 
-    @rule(what=st.sampled_from(UNMUTING))
-    def unmute(self, what: str) -> None:
-        getattr(self, what)()
+    @rule(action=st.sampled_from(UNMUTING))
+    def unmute(self, action: str) -> None:
+        getattr(self, action)()
 
     @rule(
         first=st.none() | st.sampled_from(UNMUTING),
-        what=st.sampled_from(MUTING),
+        action=st.sampled_from(MUTING),
         back=st.none() | st.sampled_from(UNMUTING),
         place=st.sampled_from(["reads", "asked"]),
     )
-    def mute_while_somebody_speaks(
-        self, first: str | None, what: str, back: str | None, place: str
+    def mute_while_sound_is_pending(
+        self, first: str | None, action: str, back: str | None, place: str
     ) -> None:
-        """At the worst moment: what is said then waits in the pipe, and perhaps it opens again."""
+        """Mute while sound waits in the pipe, and perhaps unmute at once."""
         if self.world.loop.lamp_state not in ("idle", "hearing"):
             self.recover()
         for _ in range(8):
             if self.world.steps.place == place and self.world.microphone.is_open:
                 break
             self.world.step()
-        for happens in (first, what, back):
-            if happens is not None:
-                getattr(self, happens)()
+        for event in (first, action, back):
+            if event is not None:
+                getattr(self, event)()
                 self._speak(FRAME_SAMPLES)
         self.speak_on(2)
 
@@ -144,29 +144,29 @@ class AnyInterleaving(RuleBasedStateMachine):
     def lose_the_line(self) -> None:
         self.world.switch.lose()
 
-    def mend_the_line(self) -> None:
+    def restore_the_line(self) -> None:
         self.world.switch.mend()
 
     def mute_by_message(self) -> None:
         self.world.requests.waiting.append(control.MuteRequest())
-        self.must_be_shut_by_software = self.may_be_shut_by_software = True
+        self.is_software_muted = self.may_be_software_muted = True
 
     def unmute_by_message(self) -> None:
         self.world.requests.waiting.append(control.UnmuteRequest())
         if self.remote_unmute:
-            self.must_be_shut_by_software = False
+            self.is_software_muted = False
 
-    def mute_by_hand(self) -> None:
+    def mute_by_command(self) -> None:
         self.world.lasting.mute(self.world.now(), "command", muted=True)
-        self.must_be_shut_by_software = self.may_be_shut_by_software = True
+        self.is_software_muted = self.may_be_software_muted = True
 
-    def unmute_by_hand(self) -> None:
+    def unmute_by_command(self) -> None:
         self.world.lasting.mute(self.world.now(), "command", muted=False)
-        self.must_be_shut_by_software = False
-        # Whoever asks at the same time by message may come second.
-        self.may_be_shut_by_software = bool(self.world.requests.waiting)
+        self.is_software_muted = False
+        # A request by message at the same time may be handled after this.
+        self.may_be_software_muted = bool(self.world.requests.waiting)
 
-    def find_a_fault(self) -> None:
+    def set_a_fault(self) -> None:
         # The gate's own thread finds it, when it has read.
         if self.world.steps.place == "reads" and not self.is_faulty:
             self.world.mute.set_fault("only-zeros-while-open")
@@ -178,32 +178,32 @@ class AnyInterleaving(RuleBasedStateMachine):
             self.world.lasting.set_fault(self.world.now(), None)
             self.is_faulty = False
 
-    # What happens to the microphone, and to whoever seals.
+    # Failures of the microphone, and slow sealing.
 
-    @rule(what=st.sampled_from(MISHAPS))
-    def it_goes_wrong(self, what: str) -> None:
-        getattr(self, what)()
+    @rule(action=st.sampled_from(MISHAPS))
+    def microphone_fails(self, action: str) -> None:
+        getattr(self, action)()
 
-    def it_dies(self) -> None:
+    def process_crashes(self) -> None:
         self.world.microphone.vanish(0)
 
-    def it_is_unplugged(self) -> None:
+    def device_is_unplugged(self) -> None:
         self.world.microphone.vanish(3)
 
-    def it_overruns(self) -> None:
+    def device_overruns(self) -> None:
         self._speak(ODD_LENGTH)
         self.world.turn()
         self._speak(ODD_LENGTH)
         self.world.microphone.lose_blocks()
 
-    def it_breaks_off(self) -> None:
+    def device_fails(self) -> None:
         self.world.microphone.put(breaks())
 
     @rule()
     def sealing_goes_on(self) -> None:
         self.world.sealing.let_go()
 
-    # What the ear does.
+    # Steps of the main loop.
 
     @rule()
     def one_step(self) -> None:
@@ -211,41 +211,41 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     @rule()
     def recover(self) -> None:
-        """Nothing mutes any more, and there is a microphone."""
-        for what in UNMUTING:
-            getattr(self, what)()
+        """Unmute everything and restore the microphone."""
+        for action in UNMUTING:
+            getattr(self, action)()
         self.world.microphone.absent_reads = 0
         self.settle()
 
     @rule()
     def settle(self) -> None:
-        """With nothing happening any more, the ear is as the last of everything says."""
+        """Without further events, the state follows the last event of each source."""
         self._turn_a_while()
-        # It shows that it is open when the first sound has come.
+        # It shows that it is open after the first block.
         was_spoken = self._speak(FRAME_SAMPLES)
         self._turn_a_while()
         if self.is_muted:
             assert self.world.loop.lamp_state == ("fault" if self.is_faulty else "muted")
             assert not self.world.microphone.is_open
-        elif was_spoken and not self.may_be_shut_by_software:
+        elif was_spoken and not self.may_be_software_muted:
             assert self.world.loop.lamp_state in ("idle", "hearing")
 
     def _turn_a_while(self) -> None:
         for _ in range(SETTLED_TURNS):
             self.world.turn()
 
-    # What must hold at every step.
+    # Invariants.
 
     @invariant()
-    def nothing_that_was_said_while_shut_was_heard(self) -> None:
+    def no_muted_sample_reaches_the_detector(self) -> None:
         if self.world is not None:
-            assert not self.world.detector.shown & self.shut_numbers
+            assert not self.world.detector.shown & self.muted_numbers
 
     @invariant()
-    def nothing_is_left_while_it_is_muted(self) -> None:
+    def memory_is_wiped_while_muted(self) -> None:
         if self.world is not None and self.world.loop.lamp_state in ("muted", "fault"):
             assert not any(memory.any() for memory in self.world.clear_memory())
-            if self.world.steps.place != "asked":  # where a first block may be on its way
+            if self.world.steps.place != "asked":  # where a first block may be in transit
                 assert not any(block.any() for block in self.world.microphone.blocks)
 
     @invariant()
@@ -253,13 +253,13 @@ class AnyInterleaving(RuleBasedStateMachine):
         if self.world is None:
             return
         tally = self.world.counters.tally()
-        told = tally.discarded_samples + tally.sealed_samples + tally.held_samples
-        assert tally.heard_samples == told
+        accounted = tally.discarded_samples + tally.sealed_samples + tally.held_samples
+        assert tally.heard_samples == accounted
         if self.world.steps.place == "asked":
-            return  # between the microphone and the framer, a block is on its way
+            return  # a block is in transit between the microphone and the framer
         at = 0
         for sound in self.world.sounds:
-            assert sound.first_sample == at, "the line has no holes"
+            assert sound.first_sample == at, "frames and gaps are contiguous"
             at += FRAME_SAMPLES if isinstance(sound, Frame) else sound.length_samples
         gaps = [sound for sound in self.world.sounds if isinstance(sound, Gap)]
         frames = len(self.world.sounds) - len(gaps)
@@ -275,7 +275,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         assert tally.wakes == self.world.detector.wakes
 
     def teardown(self) -> None:
-        """End the ear: then nothing is held, and no clip has anything that was said while shut."""
+        """End the main loop: nothing is held, and no clip has a sample of a muted time."""
         try:
             if self.world is not None:
                 self.world.end()
@@ -292,13 +292,13 @@ class AnyInterleaving(RuleBasedStateMachine):
         clips = self.world.clips()
         assert len(clips) == tally.sealed
         for clip in clips:
-            assert not set(clip) & self.shut_numbers
+            assert not set(clip) & self.muted_numbers
             assert_one_piece(clip)
         assert tally.sealed_samples == len(set().union(*clips))
 
 
 def assert_one_piece(spoken: list[int]) -> None:
-    """Numbers that follow each other, one by one."""
+    """Assert that the numbers are consecutive."""
     if spoken:
         assert spoken == list(range(spoken[0], spoken[0] + len(spoken)))
 

@@ -20,7 +20,7 @@ from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.config import MicrophoneSettings, SpoolSettings
 from listener.hear.mute.state import MuteFiles
 from listener.hear.mute.switch import LineSwitch
-from listener.hear.probe import microphone as trial
+from listener.hear.probe.microphone import prove_switch_cuts_microphone
 from listener.spool.queue import Spool
 from tests import cards
 from tests.conftest import ROOT, Household
@@ -290,7 +290,7 @@ def test_switch_that_does_not_cut_is_detected(
     lasting = MuteFiles(household.home.path)
     room.say("talk.flac")
 
-    finding = trial.prove_switch_cuts_microphone(
+    finding = prove_switch_cuts_microphone(
         MicrophoneSettings(device=device),
         LineSwitch("fake", ShutLine, time.monotonic),
         lasting,

@@ -57,10 +57,7 @@ def test_service_runs_as_its_own_user(speaker: House, unit: str) -> None:
 def test_microphone_process_runs_in_the_sandbox(speaker: House) -> None:
     # It starts the interpreter, loads PortAudio, and finds no sound card on this machine.
     speaker.machine.wait_until(
-        lambda: (
-            "there is no sound from the microphone (missing)"
-            in speaker.machine.said("earmark-hear")
-        ),
+        lambda: "no sound from the microphone (missing)" in speaker.machine.said("earmark-hear"),
         "the report of the microphone process",
     )
 

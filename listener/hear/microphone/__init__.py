@@ -1,1 +1,1 @@
-"""Where sound comes from: recordings, or a device in a process of its own."""
+"""Sources of sound: recordings, or a device that is read by a child process."""

@@ -1,7 +1,7 @@
-"""Which devices PortAudio has, which of them is meant, and why one is not there.
+"""Input devices of PortAudio: list them, select one by name, explain why one is missing.
 
-For the microphone's process and for what looks at devices. The one must start fast, so nothing is
-imported that costs time: no numpy, no pathlib, no dataclass.
+The microphone process and `earmark doctor` use it. The microphone process must start fast, so
+this module imports neither numpy nor pathlib nor dataclasses.
 """
 
 import ctypes.util
@@ -16,9 +16,9 @@ from listener.errors import Unavailable
 from listener.hear.microphone.protocol import Cause
 
 PortAudio: TypeAlias = Any
-"""The module sounddevice, which ships no types; or a test's own."""
+"""The module sounddevice, which has no type annotations; or a fake of it."""
 Stream: TypeAlias = Any
-"""What the module opens: a stream, in or out."""
+"""An input or output stream of sounddevice."""
 
 DEFAULT: Final = "default"
 LIBRARY: Final = "libportaudio.so.2"
@@ -45,35 +45,35 @@ _HOST_CAUSES: Final[Mapping[int, Cause]] = {
 
 
 class InputDevice(NamedTuple):
-    """Something that can be heard."""
+    """Device with at least one input channel."""
 
     number: int
-    """PortAudio's index; it changes when something is plugged in."""
+    """PortAudio's index; it can change when a device is plugged in."""
     name: str
     channels: int
-    """The most it has."""
+    """Largest number of input channels."""
     rate_hz: int
-    """What it prefers."""
+    """Default sample rate."""
 
 
 def load_portaudio(library: str = LIBRARY) -> PortAudio:
     """Load sounddevice and return it.
 
     Args:
-        library: the file of PortAudio that it loads.
+        library: file name of the PortAudio library.
 
     Raises:
         Unavailable: the library is not installed.
-        ModuleNotFoundError: the Python package is not.
+        ModuleNotFoundError: the package sounddevice is not installed.
     """
-    found = ctypes.util.find_library
+    original = ctypes.util.find_library
 
-    def named(name: str) -> str | None:
-        # find_library starts ldconfig, and compilers where that fails: slow, and forbidden where
-        # a service may run nothing. The dynamic loader finds the library by its own name.
-        return library if name == "portaudio" else found(name)
+    def find_library(name: str) -> str | None:
+        # The original starts ldconfig, and a compiler if that fails: slow, and forbidden to the
+        # confined service. The dynamic loader finds the library by its file name.
+        return library if name == "portaudio" else original(name)
 
-    ctypes.util.find_library = named
+    ctypes.util.find_library = find_library
     try:
         return importlib.import_module("sounddevice")
     except OSError as error:
@@ -81,14 +81,14 @@ def load_portaudio(library: str = LIBRARY) -> PortAudio:
             "the library PortAudio is not installed", "apt install libportaudio2"
         ) from error
     finally:
-        ctypes.util.find_library = found
+        ctypes.util.find_library = original
 
 
 def list_devices(sound: PortAudio) -> tuple[InputDevice, ...]:
-    """Return the devices that can be heard, by their index.
+    """Return the devices that have an input, by their index.
 
     Args:
-        sound: what `load_portaudio` returned.
+        sound: the module from `load_portaudio`.
     """
     return tuple(
         InputDevice(index, str(each["name"]), int(each["max_input_channels"]), round(rate_hz))
@@ -103,13 +103,13 @@ def find_default_index(sound: PortAudio) -> int:
 
 
 def supports_rate(sound: PortAudio, device: InputDevice, channel: int, rate_hz: int) -> bool:
-    """Tell whether a device gives a rate without our resampling.
+    """Return whether PortAudio opens a device at a rate, so that Earmark need not resample.
 
     Args:
-        sound: what `load_portaudio` returned.
-        device: which.
-        channel: which of its channels would be heard, from 0.
-        rate_hz: the rate.
+        sound: the module from `load_portaudio`.
+        device: device to check; it is not opened.
+        channel: channel that would be read, from 0.
+        rate_hz: sample rate.
     """
     try:
         sound.check_input_settings(
@@ -123,12 +123,12 @@ def supports_rate(sound: PortAudio, device: InputDevice, channel: int, rate_hz: 
 def select_devices(
     devices: Iterable[InputDevice], wanted: str, default: int
 ) -> Sequence[InputDevice]:
-    """Return the devices that ``wanted`` names; the first of them is heard.
+    """Return the devices that match ``wanted``; the microphone process opens the first.
 
     Args:
-        devices: all.
+        devices: all input devices.
         wanted: ``default``, an index, a name, or part of a name in any case.
-        default: the index of the default device.
+        default: index of the default device; below 0 when there is none.
     """
     known = tuple(devices)
     if wanted == DEFAULT and default >= 0:
@@ -141,12 +141,12 @@ def select_devices(
 
 
 def explain_missing(wanted: str, asound: str = "/proc/asound", dev: str = "/dev/snd") -> Cause:
-    """Tell why a device is not in the table: PortAudio leaves out what it cannot open.
+    """Return the cause why PortAudio does not list a device: it omits those it cannot open.
 
     Args:
         wanted: as in `select_devices`.
-        asound: where ALSA says what there is.
-        dev: where its device files are.
+        asound: folder where ALSA lists its cards (proc(5)).
+        dev: folder of ALSA's device files.
     """
     try:
         inputs = [name for name in os.listdir(dev) if _INPUT.fullmatch(name)]  # noqa: PTH208 - no pathlib here
@@ -161,17 +161,18 @@ def explain_missing(wanted: str, asound: str = "/proc/asound", dev: str = "/dev/
             cards = listing.read().casefold()
     except OSError:
         return Cause.MISSING
-    # Part of the name, since PortAudio adds the device's to the card's.
+    # Only the part before the colon: PortAudio appends the device's name to the card's.
     name = wanted.casefold().partition(":")[0]
-    is_there = wanted == DEFAULT or (not wanted.isdecimal() and name in cards)
-    return Cause.BUSY if is_there else Cause.MISSING
+    is_present = wanted == DEFAULT or (not wanted.isdecimal() and name in cards)
+    return Cause.BUSY if is_present else Cause.MISSING
 
 
 def cause_from_error(error: Exception) -> Cause:
-    """Return what PortAudio's error means, in our closed set.
+    """Return the `Cause` of a PortAudio error; `Cause.GONE` for an unknown one.
 
     Args:
-        error: ``sounddevice.PortAudioError``: a text, a number, and what the driver said.
+        error: ``sounddevice.PortAudioError``: its arguments are a text, PortAudio's error number
+            (portaudio.h) and the host API's error.
     """
     match error.args:
         case [_, int(number), [_, int(host), *_], *_] if number == _HOST_ERROR:

@@ -1,6 +1,6 @@
-"""Where sound comes from. Only the gate may import this module.
+"""Interface of a microphone, and recordings as one. Only the gate may import this module.
 
-A recording is a microphone too, so that the demo, the tests and a device share one path.
+A recording implements the same interface, so that the demo, the tests and a device share one path.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from listener.storage.recordings import Recording, open_recording
 
 
 class Microphone(Protocol):
-    """What the gate opens, reads and shuts. One thread.
+    """Source of sound that the gate reads and closes. One thread.
 
     The first `read`, and the first after `close`, opens it.
     """
@@ -22,23 +22,23 @@ class Microphone(Protocol):
         """Wait for the next block, at most one frame's time.
 
         Returns:
-            int16, shape (n,), at most one frame, the caller's to overwrite, and empty where there
-            is nothing yet or the switch wants to be asked; or why sound is missing between the
-            last block and the next; or how many samples went by while there was no device; or
-            None when nothing comes any more.
+            A block: int16, shape (n,), at most one frame, which the caller may overwrite; empty
+            when there is no sound yet or the switch must be read. Or the reason of a gap between
+            the last block and the next. Or the count of samples that passed without a device. Or
+            None at the end.
 
         Raises:
-            Unavailable: the sound broke off. Reading again goes on with what there is.
+            Unavailable: the source failed. The next `read` continues with what follows.
         """
 
     def close(self) -> None:
-        """Let go of the device and of every sample; harmless when repeated."""
+        """Close the device and wipe every sample; safe to repeat."""
 
     def skip(self) -> int | None:
-        """Let at most one frame's time pass while shut, and not beyond the switch's next edge.
+        """Wait at most one frame's time while muted; an edge of the switch ends the wait.
 
         Returns:
-            How many samples went by unheard; None when nothing would come any more.
+            Count of the samples that were skipped; None at the end.
 
         Raises:
             Unavailable: as `read`.
@@ -46,7 +46,7 @@ class Microphone(Protocol):
 
 
 class FileMicrophone:
-    """Recordings heard one after the other, in their own time or as fast as possible."""
+    """Recordings read one after the other, in real time or as fast as possible. One thread."""
 
     def __init__(
         self,
@@ -54,35 +54,35 @@ class FileMicrophone:
         channel: int,
         pace: "RealTimePacer | None",
     ) -> None:
-        """Look at every file, so that a missing one is said before the first is heard.
+        """Open every file once, so that a missing one is reported before the first is read.
 
         Args:
-            paths: at least one.
-            channel: which channel of each is heard, from 0.
-            pace: how time passes; None hears as fast as possible.
+            paths: at least one file.
+            channel: channel of each file to read, from 0.
+            pace: delays each block to real time; None reads as fast as possible.
 
         Raises:
             Unavailable: a file is missing or cannot be read.
-            UsageError: it has no such channel.
+            UsageError: a file has no such channel.
         """
         for path in paths:
             open_recording(path, channel).close()
-        self._left = list(paths)
+        self._queue = list(paths)
         self._channel: Final = channel
         self._pace: Final = pace
         self._recording: Recording | None = None
-        self._has_begun = False
+        self._is_started = False
 
     def read(self) -> Samples | GapReason | None:
-        """Return up to one frame, once the time has come in which it was spoken."""
+        """Return up to one frame, int16; in real time, not before its end was due."""
         while True:
             if self._recording is None:
-                if not self._left:
+                if not self._queue:
                     return None
-                self._recording = open_recording(self._left.pop(0), self._channel)
-                if self._has_begun:
+                self._recording = open_recording(self._queue.pop(0), self._channel)
+                if self._is_started:
                     return GapReason.START
-                self._has_begun = True
+                self._is_started = True
             try:
                 block = self._recording.read(FRAME_SAMPLES)
             except EarmarkError:
@@ -97,10 +97,10 @@ class FileMicrophone:
             self._recording = None
 
     def close(self) -> None:
-        """Do nothing: a file holds no sound of this room, and it goes on behind a shut gate."""
+        """Do nothing: a file holds no sound of this room, and it plays on while muted."""
 
     def skip(self) -> int | None:
-        """Read over a frame's time, overwriting it unheard."""
+        """Read and wipe up to one frame; return its count of samples, None at the end."""
         block = self.read()
         if block is None:
             return None
@@ -111,26 +111,26 @@ class FileMicrophone:
 
 
 class RealTimePacer:
-    """The time in which sound is spoken, held against a clock: nothing is early, nothing drifts."""
+    """Real-time clock for a recording: no block is early, and delays do not add up. One thread."""
 
     def __init__(self, monotonic_s: Callable[[], float], wait_s: Callable[[float], object]) -> None:
-        """Begin when the first sound passes by.
+        """Create it; the clock starts at the first `wait_for`.
 
         Args:
             monotonic_s: a clock in seconds that never goes back.
-            wait_s: sleeps that many seconds, or less.
+            wait_s: sleeps for that many seconds, or less.
         """
         self._monotonic_s = monotonic_s
         self._wait_s = wait_s
-        self._began_s: float | None = None
-        self._passed_samples = 0
+        self._start_s: float | None = None
+        self._total_samples = 0
 
     def wait_for(self, length_samples: int) -> None:
-        """Return when that much more sound has been spoken; at once when that is in the past."""
-        if self._began_s is None:
-            self._began_s = self._monotonic_s()
-        self._passed_samples += length_samples
-        due_s = self._began_s + self._passed_samples / SAMPLE_RATE_HZ
+        """Wait until ``length_samples`` more are due; return at once when they are late."""
+        if self._start_s is None:
+            self._start_s = self._monotonic_s()
+        self._total_samples += length_samples
+        due_s = self._start_s + self._total_samples / SAMPLE_RATE_HZ
         left_s = due_s - self._monotonic_s()
         if left_s > 0:
             self._wait_s(left_s)

@@ -1,11 +1,9 @@
-"""The live microphone: a process of its own that is started, waited for, ended, and tried again.
+"""Live microphone: start, read, time out, end and restart the microphone process.
 
-Only the gate may import this module. Whatever a device or its process does, the ear hears of it as
-a gap and goes on.
-
-The parent's end of the microphone's process: start it, read its pipe, end it.
-
-Waiting for sound and for the switch at once, in one `poll`: an edge ends every wait.
+Only the gate may import this module. Three layers, each used by the next: `CaptureProcess` is the
+parent's end of one microphone process; `Poller` waits for its pipe and for the mute switch in one
+``poll``, so that an edge of the switch ends every wait; `LiveMicrophone` turns each failure of the
+device or its process into a gap, and starts the process again with a growing delay.
 """
 
 import contextlib
@@ -39,11 +37,17 @@ from listener.hear.microphone.protocol import (
 from listener.system.backoff import Backoff
 
 PIPE_BYTES: Final = 32 * 1024
-"""One second of sound: an ear that is slower than that loses some, and is told so."""
-
+"""Capacity of the pipe: one second of sound. A slower reader causes an overrun."""
 GRACE_S: Final = 0.25
-"""So long the kernel has to clear a killed process away before we go on without waiting."""
+"""Longest wait for the kernel to remove a killed process, in seconds."""
+TURN_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
+"""Longest wait for sound, in seconds, so that a stop is seen and the watchdog is pinged."""
+_ERROR_EVENTS: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
+Watch = Callable[[], Sequence[int]]
+"""Returns the descriptors of the mute switch."""
+Tell = Callable[[OpenedRecord | FailedRecord], None]
+"""Receives each change of the microphone's state."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,52 +57,52 @@ class ProcessEnded(Exception):
 
 
 class CaptureProcess:
-    """One life of the microphone's process. One thread.
+    """One run of the microphone process. One thread.
 
     Args:
-        command: what to run; it writes records to its standard output.
-        memory: bytes for one record at a time; see `records.Reader`.
+        command: program and arguments; it writes records to its standard output.
+        memory: writeable bytes for one record at a time; see `protocol.Reader`.
 
     Raises:
         OSError: it cannot be started.
     """
 
     def __init__(self, command: Sequence[str], memory: memoryview) -> None:
-        out, into = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            # The writer's end blocks: whoever captures waits for whoever hears, not the reverse.
-            os.set_blocking(into, True)
+            # The write end blocks: the microphone process waits for hear, never the reverse.
+            os.set_blocking(write_end, True)
             with contextlib.suppress(OSError):
-                fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-            # ALSA explains itself at length, about devices that nobody asked for.
-            talk = None if _log.isEnabledFor(logging.INFO) else subprocess.DEVNULL
+                fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            # ALSA prints many lines about devices that are not in use.
+            stderr = None if _log.isEnabledFor(logging.INFO) else subprocess.DEVNULL
             self._process = subprocess.Popen(  # noqa: S603 - a list, never a shell: no device name can be a command
-                command, stdin=subprocess.DEVNULL, stdout=into, stderr=talk
+                command, stdin=subprocess.DEVNULL, stdout=write_end, stderr=stderr
             )
         except BaseException:
-            os.close(out)
+            os.close(read_end)
             raise
         finally:
-            os.close(into)
-        self._pipe: Final = out
+            os.close(write_end)
+        self._pipe: Final = read_end
         self._is_closed = False
         self._reader = Reader(memory)
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Process id."""
         return self._process.pid
 
     def fileno(self) -> int:
-        """Return the pipe's descriptor, to wait on."""
+        """Return the descriptor of the pipe's read end, for ``poll``."""
         return self._pipe
 
     def read_record(self) -> Record | None:
-        """Read without waiting; return a record, or None while it is not there as a whole.
+        """Read without waiting; return a record, or None while it is incomplete.
 
         Raises:
-            Garbled: what came is no record.
-            Ended: nothing comes any more.
+            ProtocolError: the bytes are not a record.
+            ProcessEnded: the process closed its pipe.
         """
         while True:
             try:
@@ -112,10 +116,11 @@ class CaptureProcess:
                 return record
 
     def kill(self) -> bool:
-        """End it at once, and with it what is still in the pipe; say whether it is gone.
+        """Kill the process and discard the pipe's contents; safe to repeat.
 
-        False only for a process that hangs in a driver, and that nobody listens to any more: call
-        again until it is gone.
+        Returns:
+            True when the process has ended. False when it hangs in a driver: its pipe is closed
+            already; call again until it has ended.
         """
         if self._is_closed:
             return self._process.poll() is not None
@@ -129,24 +134,19 @@ class CaptureProcess:
         return True
 
 
-_ERROR_EVENTS: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL
-
-Watch = Callable[[], Sequence[int]]
-
-
 class WaitResult(Enum):
-    """What ended a wait."""
+    """Reason why a wait ended."""
 
     READABLE = auto()
-    """There is something to read from the microphone's process, or it has ended."""
+    """The microphone process wrote bytes, or ended."""
     EDGE = auto()
-    """The switch wants to be asked, or has just been lost."""
-    IN_VAIN = auto()
-    """Time is up."""
+    """The switch's line has an edge to read, or was lost just now."""
+    TIMEOUT = auto()
+    """The time limit was reached."""
 
 
 class Poller:
-    """Waits, and sums up for how long. One thread.
+    """Wait for the microphone process and the switch, and sum the time waited. One thread.
 
     Args:
         watch: returns descriptors that end every wait when they become readable: the switch's.
@@ -158,25 +158,25 @@ class Poller:
         self._monotonic_s: Final = monotonic_s
         self._lost_lines: set[int] = set()
         self.waited_s = 0.0
-        """In all waits since `begin`."""
+        """Sum of all waits since `reset`, in seconds."""
 
-    def begin(self) -> None:
-        """Count the time from here on: something came, or something new is waited for."""
+    def reset(self) -> None:
+        """Set the sum of the waits to zero."""
         self.waited_s = 0.0
 
     def wait(self, longest_s: float, pipe: int | None) -> WaitResult:
-        """Wait for the process, for an edge, or in vain; an edge comes first.
+        """Wait for the process or an edge; an edge has priority.
 
         Args:
-            longest_s: the limit; at 0 or below it is only looked.
-            pipe: the descriptor that the process speaks through; None where there is none.
+            longest_s: time limit in seconds; at 0 or below, poll once without waiting.
+            pipe: descriptor of the process's pipe; None when no process runs.
         """
         began_s = self._monotonic_s()
         poll = select.poll()
         if pipe is not None:
             poll.register(pipe, select.POLLIN)
         edges: set[int] = set()
-        with contextlib.suppress(OSError):  # The gate asks next, and hears of it.
+        with contextlib.suppress(OSError):  # The gate reads the switch next and reports it.
             edges.update(self._watch())
         for number in edges:
             poll.register(number, select.POLLIN)
@@ -188,7 +188,7 @@ class Poller:
             known = lost & self._lost_lines
             if not known or known != ready.keys():
                 break
-            # A line that is gone is always ready: to wait for it again would be to spin.
+            # A lost line is always ready: polling it again would be a busy loop.
             for number in known:
                 poll.unregister(number)
             edges -= known
@@ -197,42 +197,37 @@ class Poller:
         self.waited_s += self._monotonic_s() - began_s
         if any(number in ready for number in edges - known):
             return WaitResult.EDGE
-        return WaitResult.READABLE if pipe in ready else WaitResult.IN_VAIN
-
-
-TURN_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
-"""No wait is longer, so that a stop is heard and the watchdog is fed."""
-
-
-Tell = Callable[[OpenedRecord | FailedRecord], None]
+        return WaitResult.READABLE if pipe in ready else WaitResult.TIMEOUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicrophoneTimeouts:
-    """How patient the ear is with its microphone."""
+    """Time limits for one microphone, in seconds."""
 
     start_s: float = 6.0
-    """From starting the process to the open device."""
+    """Limit from starting the process to the open device."""
     stall_s: float = 1.0
-    """Between blocks."""
+    """Limit between two blocks."""
     constant_s: float = 1.5
-    """Of samples that are all the same; 0 has no limit."""
+    """Limit for samples that are all the same; 0 turns the check off."""
     settled_s: float = 5.0
-    """After so much sound the next failure is a new one."""
+    """Length of sound after which the delay before a restart is `first_pause_s` again."""
     first_pause_s: float = 0.5
+    """Delay before the first restart."""
     longest_pause_s: float = 30.0
+    """Longest delay before a restart."""
 
 
 class LiveMicrophone:
-    """A device, heard through a process that mute kills. One thread.
+    """Microphone that is read by a child process, which `close` kills. One thread.
 
     Args:
-        command: starts the process; it writes `records`.
+        command: program and arguments of the microphone process; see `capture_command`.
         watch: returns descriptors that end every wait when they become readable: the switch's.
-        tell: hears when sound begins to come (`OpenedRecord`) and when it no longer does
+        tell: called when sound begins to arrive (`OpenedRecord`) and when it stops
             (`FailedRecord`); once for each change.
         monotonic_s: a clock in seconds that never goes back.
-        limits: how patient it is.
+        limits: timeouts and restart delays.
     """
 
     def __init__(
@@ -250,78 +245,87 @@ class LiveMicrophone:
         self._limits: Final = limits
         self._buffer: Final = allocate_locked(HEADER.size // 2 + FRAME_SAMPLES)
         self._memory: Final = self._buffer.view(np.uint8).data
-        self._constancy: Final = ConstantSignalDetector(round(limits.constant_s * SAMPLE_RATE_HZ))
+        self._constant_detector: Final = ConstantSignalDetector(
+            round(limits.constant_s * SAMPLE_RATE_HZ)
+        )
         self._child: CaptureProcess | None = None
-        self._dying: list[CaptureProcess] = []
+        self._ending: list[CaptureProcess] = []
         self._opened: OpenedRecord | None = None
-        self._heard_samples = 0
-        self._waiting: Final = Poller(watch, monotonic_s)
+        self._received_samples = 0
+        self._poller: Final = Poller(watch, monotonic_s)
         self._is_after_overrun = False
         self._pauses: Final = Backoff(limits.first_pause_s, limits.longest_pause_s)
         self._due_s = float("-inf")
-        self._told: OpenedRecord | FailedRecord | None = None
+        self._last_state: OpenedRecord | FailedRecord | None = None
         self._is_muted = False
-        self._passed_by_s: float | None = None
+        self._skipped_until_s: float | None = None
 
     @property
     def pid(self) -> int | None:
-        """Of the process, while there is one."""
+        """Process id of the microphone process; None while none runs."""
         return self._child.pid if self._child else None
 
     def read(self) -> Samples | GapReason | int | None:
-        """Wait for the next block; for one frame's time at most, and not beyond an edge."""
+        """Wait for the next block, at most one frame's time; an edge ends the wait.
+
+        Returns:
+            As `Microphone.read`; an int16 block is a view of this microphone's memory.
+        """
         self._is_muted = False
         child = self._child or self._start()
         if not isinstance(child, CaptureProcess):
             return child
-        waited = self._waiting.wait(TURN_S, child.fileno())
-        if waited is WaitResult.READABLE:
-            return self._take(child)
+        result = self._poller.wait(TURN_S, child.fileno())
+        if result is WaitResult.READABLE:
+            return self._read_record(child)
         limit_s = self._limits.stall_s if self._opened else self._limits.start_s
-        if waited is WaitResult.IN_VAIN and self._waiting.waited_s >= limit_s:
+        if result is WaitResult.TIMEOUT and self._poller.waited_s >= limit_s:
             return self._report_lost(Cause.STALLED)
-        return _nothing()
+        return _empty_block()
 
     def close(self) -> None:
-        """End the process, in a few milliseconds, and wipe what it last said."""
+        """Kill the process, within a few milliseconds, and wipe its last block; safe to repeat."""
         self._end()
         if not self._is_muted:
             self._is_muted = True
             self._due_s = float("-inf")
-            self._passed_by_s = None
+            self._skipped_until_s = None
 
     def skip(self) -> int:
-        """Let a frame's time pass, or less when an edge comes; the first time after `close`, none.
+        """Wait one frame's time, or until an edge; the first call after `close` does not wait.
 
-        So that what has to be wiped is wiped before anybody waits.
+        So the gate wipes its own buffers before the first wait.
+
+        Returns:
+            Count of the samples that were skipped.
         """
         return self._pass_time()
 
     def _start(self) -> CaptureProcess | GapReason | int:
-        """Start the process if it is time; else let time pass."""
-        if self._dying or self._monotonic_s() < self._due_s:
+        """Start the process if the restart delay is over; else wait."""
+        if self._ending or self._monotonic_s() < self._due_s:
             return self._pass_time()
-        self._opened, self._heard_samples = None, 0
-        self._waiting.begin()
+        self._opened, self._received_samples = None, 0
+        self._poller.reset()
         self._is_after_overrun = False
-        self._constancy.reset()
+        self._constant_detector.reset()
         try:
             self._child = CaptureProcess(self._command, self._memory)
         except OSError as error:
-            _log.error("the microphone's process does not start: %s", error.strerror)
+            _log.error("the microphone process cannot be started: %s", error.strerror)
             return self._report_lost(Cause.DIED)
         return self._child
 
-    def _take(self, child: CaptureProcess) -> Samples | GapReason:
+    def _read_record(self, child: CaptureProcess) -> Samples | GapReason:
         try:
             record = child.read_record()
         except ProtocolError:
             return self._report_lost(Cause.GARBLED)
         except ProcessEnded:
             return self._report_lost(Cause.DIED)
-        return _nothing() if record is None else self._handle(record)
+        return _empty_block() if record is None else self._handle_record(record)
 
-    def _handle(
+    def _handle_record(
         self, record: OpenedRecord | BlockRecord | OverrunRecord | FailedRecord
     ) -> Samples | GapReason:
         match record:
@@ -329,29 +333,30 @@ class LiveMicrophone:
                 return self._report_lost(cause)
             case OpenedRecord() if self._opened is None:
                 self._opened = record
-                self._waiting.begin()
-                return _nothing()
+                self._poller.reset()
+                return _empty_block()
             case OverrunRecord() if self._opened is not None and not self._is_after_overrun:
                 self._is_after_overrun = True
                 return GapReason.OVERRUN
             case BlockRecord(payload) if self._opened is not None:
                 return self._accept_block(np.frombuffer(payload, np.int16), self._opened)
             case _:
-                return self._report_lost(Cause.GARBLED)  # Each is a record, but they make no sense.
+                return self._report_lost(Cause.GARBLED)  # A valid record in an order that is not.
 
     def _accept_block(self, block: Samples, opened: OpenedRecord) -> Samples | GapReason:
-        self._waiting.begin()
-        self._passed_by_s = None
+        self._poller.reset()
+        self._skipped_until_s = None
         self._is_after_overrun = False
-        self._heard_samples += len(block)
-        if self._constancy.push(block):
+        self._received_samples += len(block)
+        if self._constant_detector.push(block):
             block[...] = 0
             return self._report_lost(Cause.ZEROS)
-        if self._heard_samples >= self._limits.settled_s * SAMPLE_RATE_HZ:
+        if self._received_samples >= self._limits.settled_s * SAMPLE_RATE_HZ:
             self._pauses.reset()
-        # A device that gives nothing but zeros has not come back.
-        if self._told != opened and (not self._limits.constant_s or block.min() != block.max()):
-            self._told = opened
+        # A device that delivers a constant signal has not recovered.
+        is_live = not self._limits.constant_s or block.min() != block.max()
+        if self._last_state != opened and is_live:
+            self._last_state = opened
             _log.info("the microphone is open at %d Hz", opened.rate_hz)
             self._tell(opened)
         return block
@@ -359,46 +364,46 @@ class LiveMicrophone:
     def _report_lost(self, cause: Cause) -> GapReason:
         self._end()
         self._due_s = self._monotonic_s() + self._pauses.next_delay_s()
-        self._passed_by_s = None
+        self._skipped_until_s = None
         failed = FailedRecord(cause)
-        if self._told != failed:
-            self._told = failed
-            _log.warning("there is no sound from the microphone (%s); it is tried again", cause)
+        if self._last_state != failed:
+            self._last_state = failed
+            _log.warning("no sound from the microphone (%s); its process will be restarted", cause)
             self._tell(failed)
         return GapReason.LOST
 
     def _end(self) -> None:
         if self._child is not None:
-            self._dying.append(self._child)
+            self._ending.append(self._child)
             self._child = None
-        self._dying = [child for child in self._dying if not child.kill()]
+        self._ending = [child for child in self._ending if not child.kill()]
         self._buffer.fill(0)
 
     def _pass_time(self) -> int:
-        """Let time go by; return how many samples would have been heard in it."""
-        if self._passed_by_s is None:
-            self._passed_by_s = self._monotonic_s()
+        """Wait up to one frame's time; return the count of samples that it would have held."""
+        if self._skipped_until_s is None:
+            self._skipped_until_s = self._monotonic_s()
             return 0
         if not self._is_muted:
-            self._dying = [child for child in self._dying if not child.kill()]
-        left_s = self._passed_by_s + TURN_S - self._monotonic_s()
-        self._waiting.wait(left_s, None)
+            self._ending = [child for child in self._ending if not child.kill()]
+        left_s = self._skipped_until_s + TURN_S - self._monotonic_s()
+        self._poller.wait(left_s, None)
         now_s = self._monotonic_s()
-        samples = round((now_s - self._passed_by_s) * SAMPLE_RATE_HZ)
-        self._passed_by_s = now_s
+        samples = round((now_s - self._skipped_until_s) * SAMPLE_RATE_HZ)
+        self._skipped_until_s = now_s
         return samples
 
 
 def capture_command(device: str, channel: int) -> tuple[str, ...]:
-    """Return what starts the microphone's process.
+    """Return the command line of the microphone process.
 
     Args:
         device: ``default``, an index, or part of a name.
-        channel: which of its channels is heard, from 0.
+        channel: channel to read, from 0.
     """
     return (
         sys.executable,
-        "-P",  # The folder we stand in holds no modules of ours.
+        "-P",  # Never import a module from the current directory.
         "-m",
         "listener.hear.microphone.process",
         f"--device={device}",
@@ -409,5 +414,5 @@ def capture_command(device: str, channel: int) -> tuple[str, ...]:
     )
 
 
-def _nothing() -> Samples:
+def _empty_block() -> Samples:
     return np.zeros(0, np.int16)

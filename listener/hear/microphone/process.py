@@ -1,11 +1,11 @@
-"""The microphone's process: it writes sound to a pipe. ``python -m`` starts this module.
+"""Microphone process: read one device and write its sound to a pipe; run with ``python -m``.
 
-And nothing else. PortAudio and ALSA keep copies of sound in their memory after a stream is closed;
-mute kills this process, and the kernel clears its pages. Records go to standard output, see
-`records`; errors are records too.
+It does nothing else. PortAudio and ALSA keep copies of sound in their memory after a stream is
+closed; mute kills this process, and the kernel clears its pages. Records go to standard output, see
+`protocol`; errors are records too.
 
-Blocking reads, never a callback: sounddevice's callbacks need memory that is writeable and
-executable, which a sandbox forbids.
+It uses blocking reads, never a callback: sounddevice's callbacks need memory that is writeable and
+executable, which the sandbox forbids.
 """
 
 import argparse
@@ -39,15 +39,17 @@ from listener.hear.microphone.protocol import (
     encode_overrun,
 )
 
-_LOCK_CURRENT_FUTURE_ON_FAULT: Final = 1 | 2 | 4  # sys/mman.h: MCL_…
-_UNAVAILABLE: Final = 69
-
 OTHER_RATES_HZ: Final = (48_000, 44_100, 32_000, 96_000)
-"""Tried after the rate we want and the one that the device prefers."""
+"""Rates to try after the wanted rate and the device's default rate."""
+_LOCK_CURRENT_FUTURE_ON_FAULT: Final = 1 | 2 | 4  # sys/mman.h: MCL_…
+_UNAVAILABLE: Final = 69  # sysexits.h: EX_UNAVAILABLE
+
+_Resample = Callable[[bytearray, int], Iterator[bytearray]]
+"""Turns a block at the device's rate into blocks of at most so many samples at the wanted rate."""
 
 
 class CaptureError(Exception):
-    """There is no microphone; carries the cause."""
+    """The device does not open, or failed; carries the cause."""
 
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause.value)
@@ -55,15 +57,19 @@ class CaptureError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write records until nobody reads them or the device fails; return the exit code."""
+    """Write records until the reader closes the pipe or the device fails; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m listener.hear.microphone.process", description=__doc__
     )
     parser.add_argument("--device", required=True, help="default, an index or part of a name")
-    parser.add_argument("--channel", type=int, required=True, help="which is heard, from 0")
-    parser.add_argument("--rate-hz", type=int, required=True, help="of the sound that comes out")
-    parser.add_argument("--block-samples", type=int, required=True, help="of one record at most")
-    parser.add_argument("--parent", type=int, required=True, help="its end is ours")
+    parser.add_argument("--channel", type=int, required=True, help="channel to read, from 0")
+    parser.add_argument("--rate-hz", type=int, required=True, help="sample rate of the records")
+    parser.add_argument(
+        "--block-samples", type=int, required=True, help="most samples in one record"
+    )
+    parser.add_argument(
+        "--parent", type=int, required=True, help="pid of hear; this process ends with it"
+    )
     arguments = parser.parse_args(argv)
     pipe = harden(arguments.parent)
     overwrite_freed_memory()
@@ -84,8 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     rate_hz=arguments.rate_hz,
                     block_samples=arguments.block_samples,
                 )
-            except CaptureError as refused:
-                _write(pipe, encode_failed(refused.cause))
+            except CaptureError as error:
+                _write(pipe, encode_failed(error.cause))
                 return _UNAVAILABLE
             except (Unavailable, ModuleNotFoundError):
                 _write(pipe, encode_failed(Cause.LIBRARY))
@@ -101,24 +107,24 @@ def open_stream(
     channel: int,
     rate_hz: int,
 ) -> tuple[Stream, int]:
-    """Open and start a device: at the wanted rate if it gives it, else at one of its own.
+    """Open and start a device: at the wanted rate if it offers that, else at another.
 
     Args:
-        sound: what `devices.load_portaudio` returned.
-        device: which.
-        channel: which of its channels is heard, from 0.
-        rate_hz: the wanted rate.
+        sound: the module from `devices.load_portaudio`.
+        device: device to open.
+        channel: channel to read, from 0.
+        rate_hz: wanted rate.
 
     Returns:
-        The running stream, and how many channels it has.
+        The running stream, and its number of channels.
 
     Raises:
-        Refused: it does not open.
+        CaptureError: it does not open.
     """
     if channel >= device.channels:
         raise CaptureError(Cause.CHANNEL)
     causes = set()
-    # Cards that know no conversion open with all of their channels or not at all.
+    # A card without conversion opens only with all of its channels.
     for rate in dict.fromkeys((rate_hz, device.rate_hz, *OTHER_RATES_HZ)):
         for channels in dict.fromkeys((channel + 1, max(2, channel + 1), device.channels)):
             if channels > device.channels:
@@ -137,7 +143,7 @@ def open_stream(
     raise CaptureError(Cause.RATE if Cause.RATE in causes else Cause.CHANNEL)
 
 
-def run_capture(  # noqa: PLR0913 - the words of the process's command line
+def run_capture(  # noqa: PLR0913 - the options of the process's command line
     sound: PortAudio,
     stream: Stream,
     write: Callable[[bytes | bytearray], None],
@@ -147,26 +153,26 @@ def run_capture(  # noqa: PLR0913 - the words of the process's command line
     rate_hz: int,
     block_samples: int,
 ) -> None:
-    """Hand on one channel of a running stream as records, until ``write`` raises.
+    """Write one channel of a running stream as records, until ``write`` raises.
 
-    Every copy of the sound that is ours is overwritten as soon as it is handed on.
+    Each copy of the sound in this process is overwritten as soon as it has been written.
 
     Args:
-        sound: what `devices.load_portaudio` returned.
+        sound: the module from `devices.load_portaudio`.
         stream: a ``sounddevice.RawInputStream`` of int16.
         write: takes whole records.
-        channels: how many the stream has.
-        channel: which is heard, from 0.
-        rate_hz: of the sound that comes out.
-        block_samples: the most in one record.
+        channels: number of channels of the stream.
+        channel: channel to read, from 0.
+        rate_hz: sample rate of the records.
+        block_samples: most samples in one record.
 
     Raises:
-        Refused: the device failed.
+        CaptureError: the device failed.
     """
     own_hz = round(stream.samplerate)
-    resample = _resampler(own_hz, rate_hz)
+    resample = _build_resampler(own_hz, rate_hz)
     length = max(1, block_samples * own_hz // rate_hz)
-    nothing = bytes(length * channels * 2)
+    zeros = bytes(length * channels * 2)
     while True:
         try:
             data, is_overrun = stream.read(length)
@@ -174,9 +180,9 @@ def run_capture(  # noqa: PLR0913 - the words of the process's command line
             raise CaptureError(Cause.GONE) from error
         if is_overrun:
             write(encode_overrun())
-        heard = bytearray(memoryview(data).cast("h")[channel::channels])
-        data[:] = nothing
-        for block in resample(heard, block_samples):
+        mono = bytearray(memoryview(data).cast("h")[channel::channels])
+        data[:] = zeros
+        for block in resample(mono, block_samples):
             record = bytearray(HEADER.pack(RecordType.SOUND, len(block)))
             record += block
             write(record)
@@ -184,15 +190,11 @@ def run_capture(  # noqa: PLR0913 - the words of the process's command line
             block[:] = bytes(len(block))
 
 
-_Resample = Callable[[bytearray, int], Iterator[bytearray]]
-
-
-def _resampler(own_hz: int, rate_hz: int) -> _Resample:
-    """Return what turns a block of the device's own rate into blocks of ours."""
+def _build_resampler(own_hz: int, rate_hz: int) -> _Resample:
+    """Return a function that converts blocks from the device's rate to the wanted rate."""
     if own_hz == rate_hz:
-        return lambda heard, _longest: iter((heard,))
-    # Late: numpy costs as much start-up as everything else here together. Its threads would have
-    # nothing to do.
+        return lambda mono, _longest: iter((mono,))
+    # Imported only here: numpy doubles the start-up time. Its thread pool would be idle.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import numpy as np  # noqa: PLC0415 - half the start-up
     import soxr  # noqa: PLC0415 - imports numpy too
@@ -200,9 +202,9 @@ def _resampler(own_hz: int, rate_hz: int) -> _Resample:
     resampler = soxr.ResampleStream(own_hz, rate_hz, 1, dtype="float32", quality="HQ")
     full = float(1 << 15)
 
-    def resample(heard: bytearray, longest: int) -> Iterator[bytearray]:
-        scaled = np.frombuffer(heard, "<i2").astype(np.float32) / full
-        heard[:] = bytes(len(heard))
+    def resample(mono: bytearray, longest: int) -> Iterator[bytearray]:
+        scaled = np.frombuffer(mono, "<i2").astype(np.float32) / full
+        mono[:] = bytes(len(mono))
         whole = np.rint(resampler.resample_chunk(scaled) * full).clip(-full, full - 1)
         samples = whole.astype("<i2")
         for at in range(0, len(samples), longest):
@@ -212,17 +214,17 @@ def _resampler(own_hz: int, rate_hz: int) -> _Resample:
 
 
 def _find_device(sound: PortAudio, wanted: str) -> InputDevice:
-    found = select_devices(list_devices(sound), wanted, find_default_index(sound))
-    if not found:
+    matches = select_devices(list_devices(sound), wanted, find_default_index(sound))
+    if not matches:
         raise CaptureError(explain_missing(wanted))
-    return found[0]
+    return matches[0]
 
 
 def _lock_memory() -> None:
-    """Keep every page out of swap, where the limit allows all of them."""
+    """Lock all memory of this process, if RLIMIT_MEMLOCK is unlimited; else lock none."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if soft == resource.RLIM_INFINITY or os.geteuid() == 0:
-        # A limit in between would be reached by some later allocation, and end us.
+        # With a finite limit a later allocation would fail and end this process.
         ctypes.CDLL(None).mlockall(_LOCK_CURRENT_FUTURE_ON_FAULT)
 
 

@@ -1,7 +1,7 @@
-"""What the microphone's process says on its pipe: records of a kind, a length and a payload.
+"""Protocol of the microphone process's pipe: records of a type, a length and a payload.
 
-Both ends import this; the child's must start fast, so there is neither numpy nor a dataclass here.
-The parent takes the child for hostile: whatever does not fit is `ProtocolError`.
+Both ends import it; the child must start fast, so this module imports neither numpy nor
+dataclasses. The parent treats the child as hostile: all invalid bytes raise `ProtocolError`.
 """
 
 import struct
@@ -9,7 +9,7 @@ from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
 
 HEADER: Final = struct.Struct("<II")
-"""Kind and length of the payload in bytes: eight bytes, so that samples behind it are aligned."""
+"""Type, and length of the payload in bytes; eight bytes, so that the samples are aligned."""
 
 _OPENED: Final = struct.Struct("<II")
 _SAMPLE_BYTES: Final = 2
@@ -19,46 +19,46 @@ _MOST_CHANNELS: Final = 1_024
 
 
 class RecordType(IntEnum):
-    """What a record is."""
+    """Type of a record, the first u32 of its header; all numbers are little endian."""
 
     OPENED = 1
-    """The device is open; its own rate and the channels that are read, both u32."""
+    """The device is open; payload: its sample rate and the number of channels read, both u32."""
     SOUND = 2
-    """int16, little endian, mono, at the rate that the parent asked for."""
+    """A block; payload: int16, little endian, mono, at the rate on the child's command line."""
     OVERRUN = 3
-    """Samples were lost before the next record of sound; no payload."""
+    """Samples were lost before the next block; no payload."""
     FAILED = 4
-    """The last record: a `Cause` in ASCII."""
+    """The last record; payload: a `Cause` in ASCII."""
 
 
 class Cause(StrEnum):
-    """Why there is no microphone. A closed set: no text of a driver comes out."""
+    """Reason why there is no sound. A closed set: a driver's texts are never passed on."""
 
     MISSING = "missing"
-    """No such device."""
+    """There is no such device."""
     BUSY = "busy"
-    """Another program has it."""
+    """Another program has opened it."""
     DENIED = "denied"
     """This user may not open it."""
     CHANNEL = "channel"
     """It has no such channel."""
     RATE = "rate"
-    """It gives none of the rates that we can use."""
+    """It offers no usable sample rate."""
     LIBRARY = "library"
     """PortAudio is not installed."""
     GONE = "gone"
-    """It failed: unplugged, or its driver gave up."""
+    """It was unplugged, or its driver failed."""
     STALLED = "stalled"
-    """It said nothing for too long."""
+    """It delivered nothing within the timeout."""
     ZEROS = "zeros"
     """Its samples are all the same: cut off by the switch, or a broken wire."""
     GARBLED = "garbled"
-    """Its process wrote what is no record."""
+    """The microphone process sent invalid data."""
     DIED = "died"
-    """Its process ended without a word."""
+    """The microphone process ended without a record."""
 
 
-SAID: Final = frozenset(
+CHILD_CAUSES: Final = frozenset(
     {
         Cause.MISSING,
         Cause.BUSY,
@@ -69,31 +69,31 @@ SAID: Final = frozenset(
         Cause.GONE,
     }
 )
-"""What the child may say of itself; the others are the parent's to see."""
+"""Causes that the child may send; the parent detects the others."""
 
 
 class OpenedRecord(NamedTuple):
-    """The device is open."""
+    """Record: the device is open."""
 
     rate_hz: int
-    """Its own."""
+    """Sample rate of the device."""
     channels: int
-    """So many are read, of which one is heard."""
+    """Number of channels read; one of them is used."""
 
 
 class BlockRecord(NamedTuple):
-    """Sound."""
+    """Record: a block of sound."""
 
     payload: memoryview
-    """int16, little endian; a view of the reader's memory, good until the next record."""
+    """int16, little endian; a view of the reader's memory, valid until the next record."""
 
 
 class OverrunRecord(NamedTuple):
-    """Samples are missing here."""
+    """Record: samples were lost here."""
 
 
 class FailedRecord(NamedTuple):
-    """The child ends."""
+    """Record: the child failed and ends."""
 
     cause: Cause
 
@@ -102,17 +102,17 @@ Record = OpenedRecord | BlockRecord | OverrunRecord | FailedRecord
 
 
 class ProtocolError(ValueError):
-    """These bytes are no record."""
+    """The bytes are not a record."""
 
 
 def encode_opened(rate_hz: int, channels: int) -> bytes:
-    """Return the record that says which rate and how many channels are read."""
+    """Return the record of an open device: its sample rate and the channels read."""
     payload = _OPENED.pack(rate_hz, channels)
     return HEADER.pack(RecordType.OPENED, len(payload)) + payload
 
 
 def encode_failed(cause: Cause) -> bytes:
-    """Return the last record."""
+    """Return the record of a failure, the last one."""
     payload = cause.value.encode("ascii")
     return HEADER.pack(RecordType.FAILED, len(payload)) + payload
 
@@ -123,47 +123,47 @@ def encode_overrun() -> bytes:
 
 
 class Reader:
-    """Records out of bytes that come in pieces of any size, without a copy. One thread.
+    """Parser of records from bytes that arrive in pieces of any size; copies none. One thread.
 
     Args:
-        memory: writeable bytes, a header longer than the longest block that is accepted. The
-            caller owns and wipes it.
+        memory: writeable bytes: the size of the header plus the longest accepted payload. The
+            caller owns it and wipes it.
     """
 
     def __init__(self, memory: memoryview) -> None:
         self._memory = memory
         self._filled = 0
         self._wanted = HEADER.size
-        self._kind: RecordType | None = None
+        self._type: RecordType | None = None
 
     def room(self) -> memoryview:
-        """Return where the next bytes belong; never empty."""
+        """Return the memory to read the next bytes into; never empty."""
         return self._memory[self._filled : self._wanted]
 
     def take(self, count_bytes: int) -> Record | None:
-        """Note that so many bytes were written into `room`; return the record they complete.
+        """Accept ``count_bytes`` written into `room`; return the record they complete, or None.
 
         Raises:
-            Garbled: they are no record. Nothing else is raised, and the reader is of no more use.
+            ProtocolError: they are not a record. The reader cannot be used any more.
         """
         self._filled += count_bytes
         if self._filled < self._wanted:
             return None
-        if self._kind is None:
-            kind, length_bytes = HEADER.unpack_from(self._memory)
-            self._kind = self._check_header(kind, length_bytes)
+        if self._type is None:
+            number, length_bytes = HEADER.unpack_from(self._memory)
+            self._type = self._check_header(number, length_bytes)
             self._wanted += length_bytes
             if length_bytes:
                 return None
-        record = _parse(self._kind, self._memory[HEADER.size : self._wanted])
-        self._kind, self._filled, self._wanted = None, 0, HEADER.size
+        record = _parse(self._type, self._memory[HEADER.size : self._wanted])
+        self._type, self._filled, self._wanted = None, 0, HEADER.size
         return record
 
     def _check_header(self, number: int, length_bytes: int) -> RecordType:
         try:
-            kind = RecordType(number)
+            record_type = RecordType(number)
         except ValueError:
-            raise ProtocolError(f"there is no record of kind {number}") from None
+            raise ProtocolError(f"unknown record type {number}") from None
         fits = {
             RecordType.OPENED: length_bytes == _OPENED.size,
             RecordType.SOUND: 0 < length_bytes <= len(self._memory) - HEADER.size
@@ -171,13 +171,15 @@ class Reader:
             RecordType.OVERRUN: length_bytes == 0,
             RecordType.FAILED: 0 < length_bytes <= _LONGEST_CAUSE_BYTES,
         }
-        if not fits[kind]:
-            raise ProtocolError(f"a record of kind {number} has no {length_bytes} bytes")
-        return kind
+        if not fits[record_type]:
+            raise ProtocolError(
+                f"invalid length of a record of type {number}: {length_bytes} bytes"
+            )
+        return record_type
 
 
-def _parse(kind: RecordType, payload: memoryview) -> Record:
-    match kind:
+def _parse(record_type: RecordType, payload: memoryview) -> Record:
+    match record_type:
         case RecordType.SOUND:
             return BlockRecord(payload)
         case RecordType.OVERRUN:
@@ -185,10 +187,10 @@ def _parse(kind: RecordType, payload: memoryview) -> Record:
         case RecordType.OPENED:
             rate_hz, channels = _OPENED.unpack(payload)
             if not (0 < rate_hz <= _HIGHEST_RATE_HZ and 0 < channels <= _MOST_CHANNELS):
-                raise ProtocolError("no device has this rate or so many channels")
+                raise ProtocolError("sample rate or number of channels out of range")
             return OpenedRecord(rate_hz, channels)
         case RecordType.FAILED:
             text = bytes(payload).decode("ascii", "replace")
-            if text not in SAID:
-                raise ProtocolError("no such cause")
+            if text not in CHILD_CAUSES:
+                raise ProtocolError("unknown cause")
             return FailedRecord(Cause(text))

@@ -1,1 +1,1 @@
-"""What is fitted, tried and judged for `earmark doctor`."""
+"""Checks of the microphone and the mute switch for `earmark doctor`."""

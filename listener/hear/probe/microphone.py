@@ -1,9 +1,8 @@
-"""Try the microphone as hear would use it, for a few seconds.
+"""Check of the microphone: record a few seconds as `earmark hear` would, and assess the levels.
 
-The same gate and the same mute as in hear. Mute ends the microphone's process, so hear itself can
-never notice sound while the switch says muted: that is tried here, when a person asks for it.
-
-What a few seconds of sound, and the mute, say about this device, in words and numbers.
+It uses the same gate and the same mute as hear. Mute kills the microphone process, so hear cannot
+detect sound while the switch says muted. With ``--prove-mute`` this module does: it records while
+the switch is at MUTE, and a level above noise is a contradiction, which it stores as a fault.
 """
 
 import contextlib
@@ -33,28 +32,34 @@ from listener.ipc.control import Request
 from listener.system.findings import Check, Finding, Verdict
 from listener.system.systemd import StopSignal
 
+LISTEN_S: Final = 3.0
+"""Length of the recording, in seconds."""
+PATIENCE_S: Final = 8.0
+"""Time limit for the recording, in seconds; some devices open late or never."""
 FAINT_DBFS: Final = -75.0
-"""Below this nobody would be understood; and noise cannot be told from a silent room."""
+"""Level below which speech would not be understood, and noise resembles a silent room."""
 LOUD_FLOOR_DBFS: Final = -35.0
+"""Noise floor above which the microphone is too noisy."""
 CLIPPED_SHARE: Final = 0.001
+"""Share of clipped samples above which the microphone is too loud."""
 
 HINTS: Final = {
-    Cause.MISSING: "plug it in, or name another: microphone.device",
-    Cause.BUSY: "earmark hear may have it: stop that first, or look at earmark monitor",
+    Cause.MISSING: "plug it in, or change microphone.device",
+    Cause.BUSY: "stop earmark hear if it has the device, or run earmark monitor instead",
     Cause.DENIED: "add this user to the group audio",
-    Cause.CHANNEL: "channels count from 0: microphone.channel",
-    Cause.RATE: "name another device: microphone.device",
+    Cause.CHANNEL: "change microphone.channel, which counts from 0",
+    Cause.RATE: "use another device: microphone.device",
     Cause.LIBRARY: "apt install libportaudio2",
-    Cause.GONE: "look at dmesg: a weak power supply, a bad cable?",
-    Cause.STALLED: "unplug it and plug it in again; look at dmesg",
-    Cause.ZEROS: "are the switch's wires and the microphone's sound? a device that gives exact"
-    " silence by design wants microphone.constant_s = 0",
+    Cause.GONE: "check the cable and the power supply; see dmesg",
+    Cause.STALLED: "unplug it and plug it in again; see dmesg",
+    Cause.ZEROS: "check the wires of the switch and of the microphone; for a device that delivers"
+    " exact silence by design set microphone.constant_s = 0",
 }
 
 
 @dataclass(slots=True)
 class ProbeResult:
-    """What came in a few seconds."""
+    """Levels and state of a microphone over a few seconds."""
 
     levels: LevelMeter = field(default_factory=LevelMeter)
     opened: OpenedRecord | None = None
@@ -62,27 +67,27 @@ class ProbeResult:
     was_muted: bool = False
 
 
-def assess_levels(device: str, heard: ProbeResult) -> Finding:
-    """Judge what an open microphone gave.
+def assess_levels(device: str, result: ProbeResult) -> Finding:
+    """Return the finding for a microphone that was recorded unmuted.
 
     Args:
-        device: as the settings name it.
-        heard: of it.
+        device: its name in the configuration.
+        result: levels and state of the recording.
     """
-    levels, check = heard.levels, Check("microphone")
-    if heard.failed is not None or heard.was_muted or not levels.length_samples:
-        cause = heard.failed.cause if heard.failed else Cause.STALLED
-        if heard.was_muted:
-            return check.warn("it was muted meanwhile")
+    levels, check = result.levels, Check("microphone")
+    if result.failed is not None or result.was_muted or not levels.length_samples:
+        cause = result.failed.cause if result.failed else Cause.STALLED
+        if result.was_muted:
+            return check.warn("muted during the check", "run earmark doctor again")
         return check.fail(f"{device}: {CAUSES[cause]}", HINTS.get(cause, ""))
     share = levels.clipped_samples / levels.length_samples
     text, hint = "", ""
     if share > CLIPPED_SHARE:
-        text, hint = "it is too loud; ", "turn its gain down: alsamixer"
+        text, hint = "too loud; ", "lower its gain with alsamixer"
     elif levels.floor_dbfs > LOUD_FLOOR_DBFS:
-        text, hint = "it is noisy; ", "turn its gain down, or look for what hums"
+        text, hint = "too noisy; ", "lower its gain, or remove the source of the noise"
     elif levels.level_dbfs < FAINT_DBFS:
-        text, hint = "hardly anything is heard; ", "turn its gain up: alsamixer; say something"
+        text, hint = "too quiet; ", "raise its gain with alsamixer, and speak during the check"
     return check.finding(
         "warn" if text else "ok",
         f"{text}level {levels.level_dbfs:.0f} dBFS, peak {levels.peak_dbfs:.0f},"
@@ -94,87 +99,84 @@ def assess_levels(device: str, heard: ProbeResult) -> Finding:
         floor_dbfs=round(levels.floor_dbfs, 1),
         clipped_samples=levels.clipped_samples,
         length_samples=levels.length_samples,
-        rate_hz=heard.opened.rate_hz if heard.opened else 0,
+        rate_hz=result.opened.rate_hz if result.opened else 0,
     )
 
 
-def assess_proof(heard: ProbeResult) -> Finding:
-    """Judge what a microphone gave while the switch in hardware said muted.
+def assess_proof(result: ProbeResult) -> Finding:
+    """Return the finding for a microphone that was recorded while the switch said muted.
 
     Args:
-        heard: of it.
+        result: levels and state of the recording.
     """
-    cause = heard.failed.cause if heard.failed else None
-    levels = heard.levels
+    cause = result.failed.cause if result.failed else None
+    levels = result.levels
     check = Check("proof", {"contradiction": False})
-    if heard.was_muted:
-        return check.fail("the switch was released meanwhile", "try again")
+    if result.was_muted:
+        return check.fail("the switch was released during the check", "run it again")
     if cause in (Cause.MISSING, Cause.GONE):
-        return check.ok("there is no device while the switch is shut")
+        return check.ok("there is no device while the switch is at MUTE")
     if cause is not None or not levels.length_samples:
-        why = cause or Cause.STALLED
-        return check.fail(f"it cannot be tried: {CAUSES[why]}", HINTS.get(why, ""))
+        failure = cause or Cause.STALLED
+        return check.fail(f"the check failed: {CAUSES[failure]}", HINTS.get(failure, ""))
     if levels.is_constant:
         return check.ok("the switch cuts the microphone: its samples never change")
-    level = f"{levels.level_dbfs:.0f} dBFS while the switch is shut"
+    level = f"{levels.level_dbfs:.0f} dBFS while the switch is at MUTE"
     if levels.level_dbfs > FAINT_DBFS:
         return check.fail(
             f"THE SWITCH DOES NOT CUT THE MICROPHONE: {level}",
-            "hear stays muted; mend the switch, then earmark mute clear-fault",
+            "repair the switch, then run earmark mute clear-fault; hear stays muted until then",
             contradiction=True,
         )
     return check.warn(
-        f"{level}: a converter's noise, or a live microphone in a silent room",
-        "speak while it is tried",
+        f"{level}: converter noise, or a live microphone in a silent room",
+        "run it again and speak meanwhile",
     )
 
 
-def report_mute(mute: MuteController, switch: Switch, lasting: MuteFiles) -> Finding:
-    """Say what mutes, if anything does, and what to do about it.
+def report_mute(mute: MuteController, switch: Switch, files: MuteFiles) -> Finding:
+    """Return the finding for the mute state.
 
     Args:
-        mute: as hear would ask it; it was asked already.
-        switch: in hardware, or what stands in where none is fitted.
-        lasting: where faults are written down.
+        mute: controller as in hear, after a call of `is_muted`.
+        switch: hardware switch, or its stand-in where none is fitted.
+        files: stored mute state and fault.
     """
     check = Check("mute", {"switch": mute.about, "cause": mute.cause})
     about = "no mute switch is fitted" if mute.about == "none" else f"switch: {mute.about}"
     match mute.cause:
         case "fault":
             try:
-                fault = lasting.fault.read()
+                fault = files.fault.read()
             except EarmarkError as error:
                 return check.fail_with(error)
             reason = REASONS[fault.reason] if fault and fault.reason else "a fault"
-            return check.fail(f"{about}; muted: {reason}", "mend it, then earmark mute clear-fault")
+            return check.fail(
+                f"{about}; muted: {reason}", "repair it, then run earmark mute clear-fault"
+            )
         case "software":
             return check.warn(f"{about}; muted by software", "earmark mute off")
         case "hardware":
             if isinstance(switch, LineSwitch) and not switch.is_read:
                 return check.fail(
-                    f"{about}; it cannot be read, so this is muted", "earmark mute status says why"
+                    f"{about}; it cannot be read, so the device is muted", "earmark mute status"
                 )
-            return check.warn(f"{about}; it is shut")
+            return check.warn(f"{about}; at MUTE")
         case _:
             verdict: Verdict = "warn" if mute.about == "none" else "ok"
-            return check.finding(verdict, f"{about}; open")
-
-
-LISTEN_S: Final = 3.0
-PATIENCE_S: Final = 8.0
-"""For a device that opens late, or never."""
+            return check.finding(verdict, f"{about}; not muted")
 
 
 def probe_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
-    """Try it; it is not listened to while anything mutes.
+    """Yield findings for mute and microphone; a muted microphone is not recorded.
 
     Args:
-        settings: what hear would run with.
-        prove_mute: a person asks to listen *because* the switch in hardware says muted, to find
-            out whether it cuts the microphone.
+        settings: the configuration that hear would use.
+        prove_mute: record *because* the hardware switch says muted, to check that it cuts the
+            microphone.
     """
     with contextlib.ExitStack() as closing:
-        lasting = MuteFiles(Path(settings.home))
+        files = MuteFiles(Path(settings.home))
         try:
             switch = build_switch(settings.mute, is_live=True, monotonic_s=time.monotonic)
         except EarmarkError as error:
@@ -182,27 +184,26 @@ def probe_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[F
             return
         if isinstance(switch, LineSwitch):
             closing.callback(switch.close)
-        nobody = _NoRequests()
-        closing.callback(nobody.close)
+        requests = _NoRequests()
+        closing.callback(requests.close)
         mute = MuteController(
             switch,
-            lasting,
-            nobody,
+            files,
+            requests,
             remote_unmute=False,
             now=partial(datetime.now, UTC),
             monotonic_s=time.monotonic,
         )
         is_muted = mute.is_muted(0)
-        yield report_mute(mute, switch, lasting)
+        yield report_mute(mute, switch, files)
         if prove_mute and isinstance(switch, LineSwitch):
-            yield prove_switch_cuts_microphone(settings.microphone, switch, lasting)
+            yield prove_switch_cuts_microphone(settings.microphone, switch, files)
         elif prove_mute:
-            text = "no switch is fitted, so there is nothing to prove"
-            yield Check("proof").fail(text, "mute.switch")
+            yield Check("proof").fail("no mute switch is fitted", "set mute.switch")
         elif is_muted:
             yield Check("microphone").warn(
-                "it is not listened to while it is muted",
-                "release the mute; or let --prove-mute try whether the switch cuts it",
+                "not recorded while muted",
+                "unmute it, or check with --prove-mute that the switch cuts it",
             )
         else:
             yield assess_levels(settings.microphone.device, listen(settings.microphone, mute))
@@ -214,61 +215,64 @@ def listen(
     listen_s: float = LISTEN_S,
     patience_s: float = PATIENCE_S,
 ) -> ProbeResult:
-    """Hear a few seconds through the gate; end early when it is muted or fails.
+    """Record a few seconds through the gate; end early when it is muted or fails.
 
     Args:
-        settings: which device.
-        switch: shuts the gate.
-        listen_s: of sound.
-        patience_s: until it must have come.
-    """
-    heard, stop = ProbeResult(), StopSignal()
+        settings: device to open.
+        switch: mutes the gate.
+        listen_s: length of the recording, in seconds.
+        patience_s: time limit, in seconds.
 
-    def tell(state: OpenedRecord | FailedRecord) -> None:
+    Returns:
+        Levels and state; no sound is kept.
+    """
+    result, stop = ProbeResult(), StopSignal()
+
+    def note_state(state: OpenedRecord | FailedRecord) -> None:
         if isinstance(state, OpenedRecord):
-            heard.opened = state
+            result.opened = state
         else:
-            heard.failed = state
+            result.failed = state
             stop.request()
 
     gate = listen_to_device(
-        settings, switch=switch, stop=stop, tell=tell, monotonic_s=time.monotonic
+        settings, switch=switch, stop=stop, tell=note_state, monotonic_s=time.monotonic
     )
-    until_s = time.monotonic() + patience_s
+    deadline_s = time.monotonic() + patience_s
     for sound in gate.stream():
         if isinstance(sound, Frame):
-            heard.levels.push(sound.samples)
+            result.levels.push(sound.samples)
         elif sound.reason is GapReason.MUTED:
-            heard.was_muted = True
+            result.was_muted = True
             stop.request()
-        is_enough = heard.levels.length_samples >= listen_s * SAMPLE_RATE_HZ
-        if is_enough or time.monotonic() > until_s:
+        is_complete = result.levels.length_samples >= listen_s * SAMPLE_RATE_HZ
+        if is_complete or time.monotonic() > deadline_s:
             stop.request()
-    return heard
+    return result
 
 
 def prove_switch_cuts_microphone(
-    settings: config.MicrophoneSettings, switch: LineSwitch, lasting: MuteFiles
+    settings: config.MicrophoneSettings, switch: LineSwitch, files: MuteFiles
 ) -> Finding:
-    """Listen while the switch in hardware says muted, and find out whether it cuts the microphone.
+    """Record while the hardware switch says muted, and check that it cuts the microphone.
 
-    A contradiction is written down: hear stays muted until a person clears it.
+    A contradiction is stored as a fault: hear stays muted until a person clears it.
 
     Args:
-        settings: which device.
-        switch: in hardware.
-        lasting: where the contradiction goes.
+        settings: device to open.
+        switch: the hardware switch.
+        files: where the fault is stored.
     """
-    only_while_shut = _InvertedSwitch(switch)
-    if only_while_shut.is_muted(0):
-        text = "the switch says open; this tries whether it cuts the microphone when it is shut"
-        return Check("proof").fail(text, "shut it, and try again")
-    # What never changes is the best of answers here.
-    heard = listen(msgspec.structs.replace(settings, constant_s=0), only_while_shut)
-    finding = assess_proof(heard)
+    inverted = _InvertedSwitch(switch)
+    if inverted.is_muted(0):
+        return Check("proof").fail(
+            "the switch is open; this check needs it at MUTE", "move it to MUTE and run it again"
+        )
+    # A constant signal is the expected result here, not a failure.
+    finding = assess_proof(listen(msgspec.structs.replace(settings, constant_s=0), inverted))
     if finding.facts.get("contradiction"):
         try:
-            lasting.set_fault(datetime.now(UTC), "sound-while-muted")
+            files.set_fault(datetime.now(UTC), "sound-while-muted")
         except EarmarkError as error:
             hint = f"{finding.hint}; {error}"
             return msgspec.structs.replace(finding, hint=hint)
@@ -276,7 +280,7 @@ def prove_switch_cuts_microphone(
 
 
 class _InvertedSwitch:
-    """Open while the switch in hardware is shut, and only then."""
+    """Switch that is open only while the hardware switch says muted."""
 
     about = "reversed"
 
@@ -287,22 +291,22 @@ class _InvertedSwitch:
         return self._switch.filenos()
 
     def is_muted(self, at_sample: int) -> bool:
-        # A line that cannot be read counts as shut, but says nothing about a microphone.
+        # A line that cannot be read counts as muted, but proves nothing about the microphone.
         return not self._switch.is_muted(at_sample) or not self._switch.is_read
 
 
 class _NoRequests:
-    """No control socket: hear may have it."""
+    """Stand-in for the control socket, which hear may have open: it never receives a request."""
 
     def __init__(self) -> None:
-        self._end, self._other_end = os.pipe()
+        self._read_end, self._write_end = os.pipe()
 
     def fileno(self) -> int:
-        return self._end
+        return self._read_end
 
     def receive(self) -> tuple[Request, ...]:
         return ()
 
     def close(self) -> None:
-        os.close(self._end)
-        os.close(self._other_end)
+        os.close(self._read_end)
+        os.close(self._write_end)

@@ -1,8 +1,8 @@
-"""Look at the microphone on behalf of `earmark doctor`. ``python -m`` starts this module.
+"""Probe process: check the microphone for `earmark doctor`; run with ``python -m``.
 
-A process of its own, as confined as hear: whoever looks at sound does not look at the network. The
-settings come in on standard input as JSON, findings go out on standard output, one a line. What is
-found of sound is a few numbers.
+A separate process, confined as hear is: a process that reads sound has no network. It reads the
+configuration from standard input as JSON, and writes findings to standard output as JSON, one a
+line. Of the sound it reports levels only.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from listener.system.findings import Check, Finding, to_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print findings; return 0, since they speak for themselves."""
+    """Write the findings; return 0, since the parent takes the verdicts from them."""
     parser = argparse.ArgumentParser(
         prog="python -m listener.hear.probe.probe_process", description=__doc__
     )
@@ -35,42 +35,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--throw-switch", action="store_true")
     arguments = parser.parse_args(argv)
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=config.Config)
-    found = (
-        iter((_confinement(settings.device), switch_movement.check_switch(settings.mute)))
+    findings = (
+        iter((_check_confinement(settings.device), switch_movement.check_switch(settings.mute)))
         if arguments.throw_switch
         else check_microphone(settings, prove_mute=arguments.prove_mute)
     )
-    for finding in found:
+    for finding in findings:
         sys.stdout.write(to_json(finding) + "\n")
         sys.stdout.flush()
     return 0
 
 
 def check_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[Finding]:
-    """Look at what hear needs; nothing is heard while anything mutes.
+    """Yield findings for all that hear needs to record; nothing is recorded while muted.
 
     Args:
-        settings: what hear would run with.
-        prove_mute: a person asks to listen *because* the switch in hardware says muted, in order
-            to find out whether it cuts the microphone.
+        settings: the configuration that hear would use.
+        prove_mute: as in `microphone.probe_microphone`.
     """
-    yield _confinement(settings.device)
+    yield _check_confinement(settings.device)
     soft_bytes, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     yield check_memory(settings.clip, soft_bytes, is_root=os.geteuid() == 0)
     if settings.microphone.files:
         yield Check("microphone").warn(
-            f"{len(settings.microphone.files)} recordings stand in for it", "microphone.files"
+            f"replaced by {len(settings.microphone.files)} recordings", "unset microphone.files"
         )
         return
-    found, sound = _load_devices()
-    yield from found
+    finding, sound = _load_portaudio()
+    yield finding
     if sound is None:
         return
     yield from check_devices(sound, settings.microphone)
     yield from microphone.probe_microphone(settings, prove_mute=prove_mute)
 
 
-def _confinement(settings: config.DeviceSettings) -> Finding:
+def _check_confinement(settings: config.DeviceSettings) -> Finding:
     is_required = settings.confinement == "required"
     try:
         apply_sandbox()
@@ -78,16 +77,16 @@ def _confinement(settings: config.DeviceSettings) -> Finding:
         return Check("confinement").finding(
             "fail" if is_required else "warn", str(error), error.hint
         )
-    return Check("confinement").ok("hear can be kept from the network and from dumps")
+    return Check("confinement").ok("hear can run without network and without core dumps")
 
 
 def check_memory(settings: config.ClipSettings, limit_bytes: int, *, is_root: bool) -> Finding:
-    """Say whether the memory for sound can be locked.
+    """Return the finding whether the memory for sound can be locked (mlock).
 
     Args:
-        settings: how much of it there is.
+        settings: lengths of the ring and of a clip.
         limit_bytes: RLIMIT_MEMLOCK of this process.
-        is_root: whether that does not count.
+        is_root: true for root, to whom the limit does not apply.
     """
     samples = settings.ring_s * SAMPLE_RATE_HZ + BUFFERS * longest_samples(settings)
     needed_kib = round(2 * samples / 1024) + (BUFFERS + 2) * resource.getpagesize() // 1024
@@ -95,46 +94,46 @@ def check_memory(settings: config.ClipSettings, limit_bytes: int, *, is_root: bo
     limit_kib = -1 if limit_bytes == resource.RLIM_INFINITY else limit_bytes // 1024
     check = Check("memory", {"needed_kib": needed_kib, "limit_kib": limit_kib})
     if is_free:
-        text = "all memory for sound can be locked, the microphone's process as well"
+        text = "all memory for sound can be locked, including the microphone process"
         return check.ok(text)
     if limit_kib >= needed_kib:
         return check.ok(
-            f"{needed_kib} KiB for sound can be locked; the microphone's process cannot",
-            "LimitMEMLOCK=infinity locks that too; without swap it makes no difference",
+            f"{needed_kib} KiB for sound can be locked; the microphone process cannot",
+            "set LimitMEMLOCK=infinity to lock it as well; not needed without swap",
         )
     return check.fail(
-        f"{needed_kib} KiB for sound are to be locked, and {limit_kib} may be",
-        "ulimit -l unlimited, LimitMEMLOCK=infinity",
+        f"{needed_kib} KiB for sound must be locked, and the limit is {limit_kib} KiB",
+        "set LimitMEMLOCK=infinity, or run ulimit -l unlimited",
     )
 
 
-def _load_devices() -> tuple[list[Finding], devices.PortAudio]:
+def _load_portaudio() -> tuple[Finding, devices.PortAudio | None]:
     try:
         sound = devices.load_portaudio()
     except (Unavailable, ModuleNotFoundError) as error:
         text = str(error) if isinstance(error, Unavailable) else "sounddevice is not installed"
         hint = error.hint if isinstance(error, Unavailable) else "pip install 'earmark[device]'"
-        return [Check("portaudio").fail(text, hint)], None
+        return Check("portaudio").fail(text, hint), None
     version = str(sound.get_portaudio_version()[1]).partition(",")[0]
-    return [Check("portaudio").ok(version)], sound
+    return Check("portaudio").ok(version), sound
 
 
 def check_devices(
     sound: devices.PortAudio,
     settings: config.MicrophoneSettings,
 ) -> Iterator[Finding]:
-    """List the devices, and say which of them is heard.
+    """Yield one finding for each input device, and one if the choice is missing or ambiguous.
 
     Args:
-        sound: what `devices.load_portaudio` returned.
-        settings: which device is meant.
+        sound: the module from `devices.load_portaudio`.
+        settings: names the device to use.
     """
     known = devices.list_devices(sound)
-    meant = devices.select_devices(known, settings.device, devices.find_default_index(sound))
+    matches = devices.select_devices(known, settings.device, devices.find_default_index(sound))
     for device in known:
-        gives = devices.supports_rate(sound, device, settings.channel, SAMPLE_RATE_HZ)
-        rate = "16 kHz" if gives else f"{device.rate_hz} Hz, resampled to 16 kHz"
-        is_chosen = device in meant[:1]
+        is_native = devices.supports_rate(sound, device, settings.channel, SAMPLE_RATE_HZ)
+        rate = "16 kHz" if is_native else f"{device.rate_hz} Hz, resampled to 16 kHz"
+        is_chosen = device in matches[:1]
         yield Check("device").ok(
             f"{'*' if is_chosen else ' '} {device.number}  {device.name}:"
             f" {device.channels} channel{'s' * (device.channels != 1)}, {rate}",
@@ -142,16 +141,16 @@ def check_devices(
             name=device.name,
             channels=device.channels,
             rate_hz=device.rate_hz,
-            gives_16_khz=gives,
+            gives_16_khz=is_native,
             chosen=is_chosen,
         )
-    if not meant:
+    if not matches:
         cause = devices.explain_missing(settings.device)
         yield Check("device").fail(f"{settings.device}: {CAUSES[cause]}", HINTS.get(cause, ""))
-    elif len(meant) > 1:
+    elif len(matches) > 1:
         yield Check("device").warn(
-            f"{settings.device} may mean {len(meant)} devices; the first is heard",
-            "name more of it: microphone.device",
+            f"{settings.device} matches {len(matches)} devices; the first is used",
+            "set microphone.device to a longer part of the name",
         )
 
 

@@ -1,4 +1,4 @@
-"""Throw the mute switch on purpose: does this machine notice? Nothing is listened to."""
+"""Check of the mute switch's line: wait until a person moves it both ways; records nothing."""
 
 import select
 import time
@@ -12,26 +12,26 @@ from listener.hear.mute.switch import LineSwitch
 from listener.system.findings import Check, Finding
 
 PATIENCE_S: Final = 20.0
-"""For a hand to find the switch, each way."""
+"""Time limit for each movement, in seconds."""
 _TURN_S: Final = 0.1
 _SWITCH: Final = Check("switch")
 
 Wait = Callable[[Sequence[int], float], object]
-"""Waits until one of the descriptors can be read, or for so many seconds."""
+"""Waits until one of the descriptors is readable, or for so many seconds."""
 
 
 def check_switch(settings: MuteSettings) -> Finding:
-    """Wait for a hand to throw the fitted switch to and fro.
+    """Open the fitted switch and wait until a person moves it both ways.
 
     Args:
-        settings: which switch it is.
+        settings: names the switch.
     """
     try:
         switch = build_switch(settings, is_live=True, monotonic_s=time.monotonic)
     except EarmarkError as error:
         return _SWITCH.fail_with(error)
     if not isinstance(switch, LineSwitch):
-        return _SWITCH.fail("no switch is fitted, so there is nothing to throw", "mute.switch")
+        return _SWITCH.fail("no mute switch is fitted", "set mute.switch")
     try:
         return wait_for_switch(switch, time.monotonic, _wait)
     finally:
@@ -44,38 +44,40 @@ def wait_for_switch(
     wait: Wait,
     patience_s: float = PATIENCE_S,
 ) -> Finding:
-    """Wait until the switch has been in its other position, and back.
+    """Wait until the switch has been moved to its other position and back.
 
     Args:
-        switch: the line of the kernel.
+        switch: the switch's line.
         monotonic_s: a clock in seconds that never goes back.
-        wait: waits for the line, or a while.
-        patience_s: for each way.
+        wait: waits for an edge of the line, or a time.
+        patience_s: time limit for each movement, in seconds.
     """
-    was_shut = _position(switch)
-    took_s = []
+    was_muted = _read_position(switch)
+    delays_s = []
     for _ in range(2):
-        began_s = monotonic_s()
-        while (is_shut := _position(switch)) == was_shut:
+        start_s = monotonic_s()
+        while (is_muted := _read_position(switch)) == was_muted:
             if not switch.is_read:
-                return _SWITCH.fail("it cannot be read, so this is muted", "earmark mute status")
-            if monotonic_s() - began_s >= patience_s:
-                stays = "shut" if was_shut else "open"
                 return _SWITCH.fail(
-                    f"it stayed {stays} for {patience_s:.0f} s",
-                    "was it thrown? docs/guides/mute-switch.md has a checklist for the sense wire",
+                    "it cannot be read, so the device is muted", "earmark mute status"
+                )
+            if monotonic_s() - start_s >= patience_s:
+                position = "muted" if was_muted else "open"
+                return _SWITCH.fail(
+                    f"no movement was detected: it stayed {position} for {patience_s:.0f} s",
+                    "check the sense wire by the checklist in docs/guides/mute-switch.md",
                 )
             wait(switch.filenos(), _TURN_S)
         if not switch.is_read:
-            return _SWITCH.fail("its line was lost meanwhile", "earmark mute status")
-        took_s.append(monotonic_s() - began_s)
-        was_shut = is_shut
-    ways = ("open", "shut") if was_shut else ("shut", "open")
-    return _SWITCH.ok(f"{ways[0]} after {took_s[0]:.1f} s, {ways[1]} after {took_s[1]:.1f} s more")
+            return _SWITCH.fail("its line was lost during the check", "earmark mute status")
+        delays_s.append(monotonic_s() - start_s)
+        was_muted = is_muted
+    first, second = ("open", "muted") if was_muted else ("muted", "open")
+    return _SWITCH.ok(f"{first} after {delays_s[0]:.1f} s, {second} after {delays_s[1]:.1f} s more")
 
 
-def _position(switch: LineSwitch) -> bool:
-    """Return where it stands: the first answer is about the time since the last one."""
+def _read_position(switch: LineSwitch) -> bool:
+    """Return the present position; the first read also covers the time since the last one."""
     switch.is_muted(0)
     return switch.is_muted(0)
 

@@ -1,3 +1,5 @@
+"""Selection of an input device, and causes of a missing one."""
+
 import ctypes.util
 import errno
 import subprocess
@@ -22,8 +24,8 @@ ARRAY = InputDevice(3, "Array: seeed (hw:2,0)", 4, 16_000)
 ALL = (MIC, ARRAY)
 
 
-class Sound:
-    """As much of sounddevice as the table needs."""
+class FakeSoundDevice:
+    """Fake of sounddevice: the part that lists devices."""
 
     class Default:
         device = (3, 0)
@@ -39,13 +41,13 @@ class Sound:
         ]
 
 
-def test_the_table_has_what_can_be_heard() -> None:
-    assert list_devices(Sound()) == ALL
-    assert find_default_index(Sound()) == 3
+def test_devices_with_an_input_are_listed() -> None:
+    assert list_devices(FakeSoundDevice()) == ALL
+    assert find_default_index(FakeSoundDevice()) == 3
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("wanted", "matches"),
     [
         ("default", (ARRAY,)),
         ("1", (MIC,)),
@@ -57,20 +59,20 @@ def test_the_table_has_what_can_be_heard() -> None:
         ("camera", ()),
     ],
 )
-def test_a_device_is_named_by_default_index_or_part(
-    wanted: str, found: tuple[InputDevice, ...]
+def test_device_is_selected_by_default_index_or_part_of_name(
+    wanted: str, matches: tuple[InputDevice, ...]
 ) -> None:
-    assert select_devices(ALL, wanted, 3) == found
+    assert select_devices(ALL, wanted, 3) == matches
 
 
-def test_a_whole_name_beats_a_part_of_another() -> None:
+def test_exact_name_has_priority_over_part_of_a_name() -> None:
     long, short = InputDevice(0, "Mic: mono (hw:0,0)", 1, 48_000), InputDevice(1, "Mic", 1, 48_000)
 
     assert select_devices((long, short), "Mic", 0) == (short,)
     assert select_devices((long, short), "mic", 0) == (long, short)
 
 
-def test_without_a_default_device_the_name_default_may_still_be_one() -> None:
+def test_default_matches_a_name_where_no_default_device_is_set() -> None:
     named = InputDevice(4, "default", 2, 44_100)
 
     assert select_devices((MIC, named), "default", -1) == (named,)
@@ -98,26 +100,24 @@ CARDS = " 1 [Mic            ]: USB-Audio - USB Mic\n"
         ("7", Cause.MISSING),
     ],
 )
-def test_a_card_that_portaudio_leaves_out_is_busy(
-    tmp_path: Path, wanted: str, cause: Cause
-) -> None:
+def test_card_that_portaudio_omits_is_busy(tmp_path: Path, wanted: str, cause: Cause) -> None:
     assert explain_missing(wanted, *asound(tmp_path, CARDS)) is cause
 
 
-def test_without_any_card_the_device_is_missing(tmp_path: Path) -> None:
+def test_device_is_missing_without_any_card(tmp_path: Path) -> None:
     assert explain_missing("default", str(tmp_path), str(tmp_path / "snd")) is Cause.MISSING
     (tmp_path / "snd").mkdir()
     assert explain_missing("default", str(tmp_path), str(tmp_path / "snd")) is Cause.MISSING
 
 
-def test_a_card_without_a_list_of_cards_is_missing(tmp_path: Path) -> None:
+def test_device_is_missing_without_a_list_of_cards(tmp_path: Path) -> None:
     proc, dev = asound(tmp_path, CARDS)
     (tmp_path / "cards").unlink()
 
     assert explain_missing("usb mic", proc, dev) is Cause.MISSING
 
 
-def test_a_card_that_this_user_may_not_read_is_denied(tmp_path: Path) -> None:
+def test_unreadable_card_is_denied(tmp_path: Path) -> None:
     proc, dev = asound(tmp_path, CARDS)
     (tmp_path / "snd" / "pcmC1D0c").unlink()
     # Root may read every file, but not one that is not there.
@@ -143,12 +143,12 @@ def test_a_card_that_this_user_may_not_read_is_denied(tmp_path: Path) -> None:
         ((), Cause.GONE),
     ],
 )
-def test_portaudios_errors_are_causes(arguments: tuple[object, ...], cause: Cause) -> None:
+def test_portaudio_errors_map_to_causes(arguments: tuple[object, ...], cause: Cause) -> None:
     assert cause_from_error(Exception(*arguments)) is cause
 
 
 @pytest.mark.system
-def test_portaudio_is_found_without_starting_a_process() -> None:
+def test_portaudio_is_loaded_without_starting_a_process() -> None:
     before = ctypes.util.find_library
 
     sound = devices.load_portaudio()
@@ -157,14 +157,16 @@ def test_portaudio_is_found_without_starting_a_process() -> None:
     assert ctypes.util.find_library is before
 
 
-def test_an_absent_library_is_said_with_its_package() -> None:
+def test_missing_portaudio_library_is_reported() -> None:
     load = (
         "from listener.hear.microphone.devices import load_portaudio;"
         " load_portaudio('libportaudio-absent.so.9')"
     )
 
     # In a process of its own: this one has loaded it already.
-    done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=False)
+    process = subprocess.run(
+        [sys.executable, "-c", load], capture_output=True, text=True, check=False
+    )
 
-    assert done.returncode == 1
-    assert "Unavailable: the library PortAudio is not installed" in done.stderr
+    assert process.returncode == 1
+    assert "Unavailable: the library PortAudio is not installed" in process.stderr

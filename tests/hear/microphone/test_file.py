@@ -1,3 +1,5 @@
+"""Recordings as a microphone, and their pace."""
+
 from pathlib import Path
 
 import numpy as np
@@ -23,22 +25,22 @@ def drain(microphone: FileMicrophone) -> None:
         pass
 
 
-class Room:
-    """A clock that only sleeping moves."""
+class FakeClock:
+    """Clock that advances only while sleeping."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.slept: list[float] = []
+        self.sleeps_s: list[float] = []
 
     def monotonic_s(self) -> float:
         return self.now_s
 
     def wait_s(self, seconds: float) -> None:
-        self.slept.append(seconds)
+        self.sleeps_s.append(seconds)
         self.now_s += seconds
 
 
-def test_files_are_heard_one_after_the_other_with_a_gap_between(tmp_path: Path) -> None:
+def test_files_are_read_in_order_with_a_gap_between(tmp_path: Path) -> None:
     files = [wav(tmp_path / "a.wav", ramp(2_000)), wav(tmp_path / "b.wav", ramp(500))]
     microphone = FileMicrophone(files, 0, None)
 
@@ -55,7 +57,7 @@ def test_files_are_heard_one_after_the_other_with_a_gap_between(tmp_path: Path) 
     assert microphone.read() is None
 
 
-def test_skipping_moves_on_and_gives_no_sound(tmp_path: Path) -> None:
+def test_skip_advances_and_returns_sample_counts(tmp_path: Path) -> None:
     files = [wav(tmp_path / "a.wav", ramp(3_000)), wav(tmp_path / "b.wav", ramp(500))]
     microphone = FileMicrophone(files, 0, None)
 
@@ -64,19 +66,19 @@ def test_skipping_moves_on_and_gives_no_sound(tmp_path: Path) -> None:
     assert skipped == [1_280, 1_280, 440, 0, 500, None]
 
 
-def test_a_missing_file_is_said_before_the_first_is_heard(tmp_path: Path) -> None:
-    there = wav(tmp_path / "a.wav", ramp(10))
+def test_missing_file_is_reported_before_the_first_is_read(tmp_path: Path) -> None:
+    existing = wav(tmp_path / "a.wav", ramp(10))
 
     with pytest.raises(Unavailable, match=r"there is no file .*gone\.wav"):
-        FileMicrophone([there, tmp_path / "gone.wav"], 0, None)
+        FileMicrophone([existing, tmp_path / "gone.wav"], 0, None)
 
 
-def test_a_channel_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_channel_out_of_range_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="channel"):
         FileMicrophone([wav(tmp_path / "a.wav", ramp(10))], 1, None)
 
 
-def test_a_file_that_breaks_off_is_an_error_once_and_the_next_follows(tmp_path: Path) -> None:
+def test_truncated_file_raises_once_and_the_next_file_follows(tmp_path: Path) -> None:
     damaged = tmp_path / "a.flac"
     noise = np.random.default_rng(1).integers(-9_999, 9_999, 80_000).astype(np.int16)
     soundfile.write(damaged, noise, SAMPLE_RATE_HZ)
@@ -93,26 +95,26 @@ def test_a_file_that_breaks_off_is_an_error_once_and_the_next_follows(tmp_path: 
     assert after[2] is None
 
 
-def test_real_time_is_held_without_drift_and_made_up_for_after_a_delay() -> None:
-    room = Room()
-    pace = RealTimePacer(room.monotonic_s, room.wait_s)
+def test_pacer_does_not_drift_and_catches_up_after_a_delay() -> None:
+    clock = FakeClock()
+    pace = RealTimePacer(clock.monotonic_s, clock.wait_s)
 
     for index in range(100):
         if index == 50:
-            room.now_s += 0.5  # something took half a second
+            clock.now_s += 0.5  # something took half a second
         pace.wait_for(FRAME_SAMPLES)
 
-    assert room.now_s == pytest.approx(100.0 + 100 * 0.08)
+    assert clock.now_s == pytest.approx(100.0 + 100 * 0.08)
 
 
-def test_a_recording_in_real_time_takes_its_time(tmp_path: Path) -> None:
-    room = Room()
+def test_recording_in_real_time_takes_its_own_length(tmp_path: Path) -> None:
+    clock = FakeClock()
     microphone = FileMicrophone(
-        [wav(tmp_path / "a.wav", ramp(16_000))], 0, RealTimePacer(room.monotonic_s, room.wait_s)
+        [wav(tmp_path / "a.wav", ramp(16_000))], 0, RealTimePacer(clock.monotonic_s, clock.wait_s)
     )
 
     while microphone.read() is not None:
         pass
 
-    assert room.now_s == pytest.approx(101.0)
-    assert max(room.slept) <= 0.0801
+    assert clock.now_s == pytest.approx(101.0)
+    assert max(clock.sleeps_s) <= 0.0801

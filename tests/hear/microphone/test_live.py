@@ -1,8 +1,7 @@
-"""A live microphone whose process is a program of ours, so that it can do anything wrong.
+"""Live microphone, its process and its poller.
 
-Handling one process, with programs of our own in the place of the microphone's.
-
-Waiting, with pipes for the microphone's process and for the switch.
+Small programs stand in for the microphone process, so that each failure can be produced; pipes
+stand in for the process and the switch where only poller is tested.
 """
 
 import dataclasses
@@ -51,9 +50,11 @@ pytestmark = pytest.mark.system  # real processes
 
 PATIENCE_S = 40.0
 OPENED = encode_opened(48_000, 2)
-SOON = MicrophoneTimeouts(stall_s=0.3, start_s=PATIENCE_S, first_pause_s=0.01, longest_pause_s=0.02)
-"""For processes that stall. Others get more: on a busy machine they may pause for as long."""
-PATIENT = dataclasses.replace(SOON, stall_s=PATIENCE_S)
+SHORT_LIMITS = MicrophoneTimeouts(
+    stall_s=0.3, start_s=PATIENCE_S, first_pause_s=0.01, longest_pause_s=0.02
+)
+"""For processes that stall. The others get longer: a busy machine may delay them as much."""
+LONG_LIMITS = dataclasses.replace(SHORT_LIMITS, stall_s=PATIENCE_S)
 Read = Samples | GapReason | int | None
 
 
@@ -68,36 +69,36 @@ def program(*lines: str) -> list[str]:
 
 
 def writes(*records: bytes) -> list[str]:
-    """A program that writes records and then only waits."""
+    """Return a program that writes records and then waits."""
     return program(*(f"write({record!r})" for record in records), "time.sleep(99)")
 
 
 class Room:
-    """A live microphone, what it told, and a line that can be touched."""
+    """Live microphone, the states it reported, and the line of a switch."""
 
-    def __init__(self, command: Sequence[str], limits: MicrophoneTimeouts = PATIENT) -> None:
-        self.told: list[OpenedRecord | FailedRecord] = []
-        self.line, self._touch = os.pipe()
+    def __init__(self, command: Sequence[str], limits: MicrophoneTimeouts = LONG_LIMITS) -> None:
+        self.states: list[OpenedRecord | FailedRecord] = []
+        self.line, self._line_writer = os.pipe()
         self.microphone = LiveMicrophone(
             command,
             watch=lambda: [self.line],
-            tell=self.told.append,
+            tell=self.states.append,
             monotonic_s=time.monotonic,
             limits=limits,
         )
 
-    def touch(self) -> None:
-        os.write(self._touch, b"x")
+    def write_edge(self) -> None:
+        os.write(self._line_writer, b"x")
 
-    def calm(self) -> None:
+    def read_edge(self) -> None:
         os.read(self.line, 1)
 
-    def hang_up(self) -> None:
-        os.close(self._touch)
-        self._touch = -1
+    def close_line(self) -> None:
+        os.close(self._line_writer)
+        self._line_writer = -1
 
     def read_until(self, holds: Callable[[Read], object]) -> list[Read]:
-        """Everything that was read, sound copied in time, up to what was waited for."""
+        """Read until ``holds`` is true of a result; return all results, blocks as copies."""
         until_s = time.monotonic() + PATIENCE_S
         read: list[Read] = []
         while True:
@@ -105,11 +106,11 @@ class Room:
             read.append(last.copy() if isinstance(last, np.ndarray) else last)
             if holds(last):
                 return read
-            assert time.monotonic() < until_s, f"never came: {self.told}"
+            assert time.monotonic() < until_s, f"not within the time limit: {self.states}"
 
     def close(self) -> None:
         self.microphone.close()
-        for descriptor in (self.line, self._touch):
+        for descriptor in (self.line, self._line_writer):
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -124,7 +125,7 @@ def rooms() -> Iterator[list[Room]]:
 
 @pytest.fixture
 def room(rooms: list[Room]) -> Callable[..., Room]:
-    def make(command: Sequence[str], limits: MicrophoneTimeouts = PATIENT) -> Room:
+    def make(command: Sequence[str], limits: MicrophoneTimeouts = LONG_LIMITS) -> Room:
         rooms.append(Room(command, limits))
         return rooms[-1]
 
@@ -142,7 +143,7 @@ def is_lost(read: Read) -> bool:
     return read is GapReason.LOST
 
 
-def test_sound_comes_through_and_its_coming_is_told_once(room: MakeRoom) -> None:
+def test_sound_is_read_and_the_open_device_is_reported_once(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1), block(2_000)))
 
     first = live.read_until(is_sound)[-1]
@@ -151,10 +152,10 @@ def test_sound_comes_through_and_its_coming_is_told_once(room: MakeRoom) -> None
     assert isinstance(first, np.ndarray)
     assert isinstance(second, np.ndarray)
     assert (first[0], second[0]) == (1, 2_000)
-    assert live.told == [OpenedRecord(48_000, 2)]
+    assert live.states == [OpenedRecord(48_000, 2)]
 
 
-def test_a_block_is_the_readers_to_overwrite(room: MakeRoom) -> None:
+def test_block_can_be_overwritten_by_the_reader(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1)))
     until_s = time.monotonic() + PATIENCE_S
     while not is_sound(read := live.microphone.read()):
@@ -188,26 +189,26 @@ def test_a_block_is_the_readers_to_overwrite(room: MakeRoom) -> None:
         (["/nowhere/at/all"], Cause.DIED),
     ],
 )
-def test_whatever_goes_wrong_is_a_gap_with_a_cause(
+def test_every_failure_is_a_gap_with_a_cause(
     room: MakeRoom, command: list[str], cause: Cause
 ) -> None:
-    live = room(command, SOON if cause is Cause.STALLED else PATIENT)
+    live = room(command, SHORT_LIMITS if cause is Cause.STALLED else LONG_LIMITS)
 
     live.read_until(is_lost)
 
-    assert live.told[-1] == FailedRecord(cause)
+    assert live.states[-1] == FailedRecord(cause)
     assert live.microphone.pid is None
 
 
-def test_a_process_that_never_opens_anything_is_stalled(room: MakeRoom) -> None:
+def test_process_that_never_opens_a_device_is_stalled(room: MakeRoom) -> None:
     live = room(program("time.sleep(99)"), MicrophoneTimeouts(start_s=0.2, first_pause_s=9))
 
     live.read_until(is_lost)
 
-    assert live.told == [FailedRecord(Cause.STALLED)]
+    assert live.states == [FailedRecord(Cause.STALLED)]
 
 
-def test_a_process_that_is_killed_from_outside_is_started_again(room: MakeRoom) -> None:
+def test_killed_process_is_started_again(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1)))
     live.read_until(is_sound)
     first = live.microphone.pid
@@ -218,22 +219,26 @@ def test_a_process_that_is_killed_from_outside_is_started_again(room: MakeRoom) 
     live.read_until(is_sound)
 
     assert live.microphone.pid != first
-    assert live.told == [OpenedRecord(48_000, 2), FailedRecord(Cause.DIED), OpenedRecord(48_000, 2)]
+    assert live.states == [
+        OpenedRecord(48_000, 2),
+        FailedRecord(Cause.DIED),
+        OpenedRecord(48_000, 2),
+    ]
 
 
-def test_the_same_failure_is_told_once_and_time_goes_by_as_numbers(room: MakeRoom) -> None:
+def test_same_failure_is_reported_once_and_time_is_counted(room: MakeRoom) -> None:
     live = room(writes(encode_failed(Cause.MISSING)))
 
     read: list[Read] = []
     for _ in range(4):
         read += live.read_until(is_lost)
 
-    assert live.told == [FailedRecord(Cause.MISSING)]
+    assert live.states == [FailedRecord(Cause.MISSING)]
     assert any(isinstance(x, int) for x in read)
     assert not any(is_sound(x) for x in read)
 
 
-def test_pauses_grow_to_their_limit_while_it_fails(room: MakeRoom) -> None:
+def test_restart_delay_doubles_up_to_its_limit(room: MakeRoom) -> None:
     limits = MicrophoneTimeouts(first_pause_s=0.02, longest_pause_s=0.1)
     live = room(["/nowhere/at/all"], limits)
 
@@ -248,7 +253,7 @@ def test_pauses_grow_to_their_limit_while_it_fails(room: MakeRoom) -> None:
         assert passed >= pause - 0.001
 
 
-def test_much_sound_makes_the_next_failure_a_new_one(room: MakeRoom) -> None:
+def test_restart_delay_is_reset_after_enough_sound(room: MakeRoom) -> None:
     limits = MicrophoneTimeouts(settled_s=0.08, first_pause_s=0.05, longest_pause_s=30, stall_s=9)
     live = room(program(f"write({OPENED + block(1)!r})"), limits)
 
@@ -261,7 +266,7 @@ def test_much_sound_makes_the_next_failure_a_new_one(room: MakeRoom) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1])
-def test_samples_that_never_change_are_a_fault(room: MakeRoom, value: int) -> None:
+def test_constant_samples_are_reported_as_zeros(room: MakeRoom, value: int) -> None:
     same = np.full(FRAME_SAMPLES, value, "<i2").tobytes()
     flat = HEADER.pack(RecordType.SOUND, len(same)) + same
     endless = program(f"write({OPENED!r})", f"while True: write({flat!r})")
@@ -269,11 +274,11 @@ def test_samples_that_never_change_are_a_fault(room: MakeRoom, value: int) -> No
 
     read = live.read_until(is_lost)
 
-    assert live.told == [FailedRecord(Cause.ZEROS)]
-    assert sum(map(is_sound, read)) == 4  # 0.32 s came through before anybody could know
+    assert live.states == [FailedRecord(Cause.ZEROS)]
+    assert sum(map(is_sound, read)) == 4  # 0.32 s pass before the limit of 0.4 s
 
 
-def test_constant_sound_is_let_through_where_it_is_no_fault(room: MakeRoom) -> None:
+def test_constant_samples_pass_where_the_check_is_off(room: MakeRoom) -> None:
     flat = HEADER.pack(RecordType.SOUND, 2 * FRAME_SAMPLES) + bytes(2 * FRAME_SAMPLES)
     endless = program(f"write({OPENED!r})", f"while True: write({flat!r})")
     live = room(endless, MicrophoneTimeouts(constant_s=0))
@@ -281,10 +286,10 @@ def test_constant_sound_is_let_through_where_it_is_no_fault(room: MakeRoom) -> N
     for _ in range(12):
         live.read_until(is_sound)
 
-    assert live.told == [OpenedRecord(48_000, 2)]
+    assert live.states == [OpenedRecord(48_000, 2)]
 
 
-def test_an_overrun_is_a_gap_between_two_blocks(room: MakeRoom) -> None:
+def test_overrun_is_a_gap_between_two_blocks(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1), encode_overrun(), block(2_000)))
 
     read = live.read_until(is_sound) + live.read_until(is_sound)
@@ -293,29 +298,29 @@ def test_an_overrun_is_a_gap_between_two_blocks(room: MakeRoom) -> None:
     assert heard == [1, GapReason.OVERRUN, 2_000]
 
 
-def test_an_edge_ends_the_wait_and_comes_before_sound(room: MakeRoom) -> None:
+def test_edge_ends_the_wait_and_has_priority_over_sound(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1), block(2_000)))
     live.read_until(is_sound)
 
-    live.touch()
+    live.write_edge()
     assert [_is_empty(live.microphone.read()) for _ in range(3)] == [True] * 3
-    live.calm()
+    live.read_edge()
 
     assert is_sound(live.read_until(is_sound)[-1])
 
 
-def test_an_edge_ends_the_wait_for_a_device_that_is_not_there(room: MakeRoom) -> None:
+def test_edge_ends_the_restart_delay_of_a_missing_device(room: MakeRoom) -> None:
     live = room(["/nowhere/at/all"], MicrophoneTimeouts(first_pause_s=30))
     live.read_until(is_lost)
-    live.touch()
+    live.write_edge()
 
     passed = [live.microphone.read() for _ in range(50)]
 
-    # A busy machine may make some turns as long as a wait, and not most.
+    # A busy machine may delay some turns by a whole frame, but not most.
     assert sum(isinstance(x, int) and x >= FRAME_SAMPLES for x in passed) < 25
 
 
-def test_shutting_ends_the_process_and_nothing_of_it_is_heard_later(room: MakeRoom) -> None:
+def test_close_kills_the_process_and_drops_its_sound(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1), block(2_000), block(4_000)))
     live.read_until(is_sound)
     pid = live.microphone.pid
@@ -327,11 +332,11 @@ def test_shutting_ends_the_process_and_nothing_of_it_is_heard_later(room: MakeRo
         os.kill(pid, 0)
     again = live.read_until(is_sound)[-1]
     assert isinstance(again, np.ndarray)
-    assert again[0] == 1, "a new process begins anew"
-    assert live.told == [OpenedRecord(48_000, 2)]
+    assert again[0] == 1, "a new process starts with its first block"
+    assert live.states == [OpenedRecord(48_000, 2)]
 
 
-def test_the_first_skip_does_not_wait_and_the_next_ones_let_time_pass(room: MakeRoom) -> None:
+def test_first_skip_does_not_wait_and_later_ones_do(room: MakeRoom) -> None:
     live = room(writes(OPENED, block(1)))
     live.read_until(is_sound)
     live.microphone.close()
@@ -346,7 +351,7 @@ def test_the_first_skip_does_not_wait_and_the_next_ones_let_time_pass(room: Make
     assert passed >= 3 * FRAME_SAMPLES * 0.99
 
 
-def test_shutting_while_the_process_starts_ends_it(room: MakeRoom) -> None:
+def test_close_kills_a_process_that_is_starting(room: MakeRoom) -> None:
     live = room(program("time.sleep(99)"))
     live.microphone.read()
     pid = live.microphone.pid
@@ -357,10 +362,10 @@ def test_shutting_while_the_process_starts_ends_it(room: MakeRoom) -> None:
     assert live.microphone.pid is None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert live.told == []
+    assert live.states == []
 
 
-def test_opening_again_does_not_wait_for_an_old_pause(room: MakeRoom) -> None:
+def test_read_after_close_does_not_wait_for_a_restart_delay(room: MakeRoom) -> None:
     live = room(["/nowhere/at/all"], MicrophoneTimeouts(first_pause_s=30))
     live.read_until(is_lost)
 
@@ -369,26 +374,26 @@ def test_opening_again_does_not_wait_for_an_old_pause(room: MakeRoom) -> None:
     assert is_lost(live.microphone.read())
 
 
-def test_a_line_that_is_gone_wakes_once_and_is_not_spun_on(room: MakeRoom) -> None:
+def test_lost_line_ends_one_wait_and_is_not_polled_again(room: MakeRoom) -> None:
     live = room(
         program(f"write({OPENED!r})", "time.sleep(0.25)", f"write({block(1)!r})", "time.sleep(99)"),
     )
-    live.hang_up()
+    live.close_line()
     began_s = time.monotonic()
 
     read = live.read_until(is_sound)
 
-    # Woken by the loss, by the device that opened, by its sound, and once in each turn of the wait.
+    # Ended by the loss, the opened device and its sound, and once in each turn of the wait.
     assert len(read) <= 4 + (time.monotonic() - began_s) / TURN_S
 
 
-def test_a_line_that_cannot_even_be_named_leaves_sound_to_the_gate() -> None:
+def test_sound_is_read_when_the_switch_has_no_descriptor() -> None:
     def fail() -> Sequence[int]:
         raise OSError("gone")
 
-    told: list[OpenedRecord | FailedRecord] = []
+    states: list[OpenedRecord | FailedRecord] = []
     live = LiveMicrophone(
-        writes(OPENED, block(1)), watch=fail, tell=told.append, monotonic_s=time.monotonic
+        writes(OPENED, block(1)), watch=fail, tell=states.append, monotonic_s=time.monotonic
     )
     try:
         until_s = time.monotonic() + PATIENCE_S
@@ -397,18 +402,18 @@ def test_a_line_that_cannot_even_be_named_leaves_sound_to_the_gate() -> None:
     finally:
         live.close()
 
-    assert told == [OpenedRecord(48_000, 2)]
+    assert states == [OpenedRecord(48_000, 2)]
 
 
-class LineSwitch(NoSwitch):
-    """A switch behind a pipe: what is written shuts or opens it."""
+class PipeSwitch(NoSwitch):
+    """Switch behind a pipe: 1 mutes, 0 opens."""
 
     def __init__(self) -> None:
-        self._line, self._hand = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._is_down = False
+        self._line, self._line_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._is_muted = False
 
-    def put(self, *, down: bool) -> None:
-        os.write(self._hand, b"\1" if down else b"\0")
+    def put(self, *, muted: bool) -> None:
+        os.write(self._line_writer, b"\1" if muted else b"\0")
 
     def filenos(self) -> Sequence[int]:
         return (self._line,)
@@ -418,17 +423,17 @@ class LineSwitch(NoSwitch):
         try:
             edges = os.read(self._line, 1 << 16)
         except BlockingIOError:
-            return self._is_down
-        self._is_down = bool(edges[-1])
-        return self._is_down or 1 in edges
+            return self._is_muted
+        self._is_muted = bool(edges[-1])
+        return self._is_muted or 1 in edges
 
     def close(self) -> None:
         os.close(self._line)
-        os.close(self._hand)
+        os.close(self._line_writer)
 
 
-def counting() -> list[str]:
-    """A program that speaks without end, as fast as it is heard, each frame of its own value."""
+def endless_sound() -> list[str]:
+    """Return a program that writes blocks without end, each of its own value."""
     return program(
         f"write({OPENED!r})",
         "n = 0",
@@ -439,28 +444,28 @@ def counting() -> list[str]:
     )
 
 
-def test_many_quick_edges_end_in_the_state_of_the_last() -> None:
-    switch, stop = LineSwitch(), StopSignal()
+def test_many_quick_edges_end_in_the_last_state() -> None:
+    switch, stop = PipeSwitch(), StopSignal()
     microphone = LiveMicrophone(
-        counting(), watch=switch.filenos, tell=lambda _: None, monotonic_s=time.monotonic
+        endless_sound(), watch=switch.filenos, tell=lambda _: None, monotonic_s=time.monotonic
     )
     sounds = Gate(microphone, switch, stop).stream()
     try:
         assert isinstance(next(s for s in sounds if isinstance(s, Frame)), Frame)
 
         for turn in range(40):
-            switch.put(down=turn % 2 == 0)
+            switch.put(muted=turn % 2 == 0)
             time.sleep(0.001)
             if turn % 8 == 0:
                 next(sounds)
-        switch.put(down=True)
+        switch.put(muted=True)
         muted = [next(sounds) for _ in range(5)]
         assert all(isinstance(s, Gap) and s.reason is GapReason.MUTED for s in muted)
         assert microphone.pid is None
 
         for turn in range(41):
-            switch.put(down=turn % 2 == 0)
-        switch.put(down=False)
+            switch.put(muted=turn % 2 == 0)
+        switch.put(muted=False)
         assert isinstance(next(s for s in sounds if isinstance(s, Frame)), Frame)
         assert microphone.pid is not None
     finally:
@@ -470,9 +475,9 @@ def test_many_quick_edges_end_in_the_state_of_the_last() -> None:
     assert microphone.pid is None
 
 
-def test_a_gate_that_is_let_go_of_ends_the_process() -> None:
+def test_closing_the_stream_of_the_gate_kills_the_process() -> None:
     microphone = LiveMicrophone(
-        counting(), watch=tuple, tell=lambda _: None, monotonic_s=time.monotonic
+        endless_sound(), watch=tuple, tell=lambda _: None, monotonic_s=time.monotonic
     )
     sounds = Gate(microphone, NoSwitch(), StopSignal()).stream()
     next(s for s in sounds if isinstance(s, Frame))
@@ -482,14 +487,14 @@ def test_a_gate_that_is_let_go_of_ends_the_process() -> None:
     assert microphone.pid is None
 
 
-def test_a_gate_on_a_device_gives_gaps_while_it_is_not_there() -> None:
+def test_gate_yields_gaps_while_the_device_is_missing() -> None:
     stop = StopSignal()
-    told: list[OpenedRecord | FailedRecord] = []
+    states: list[OpenedRecord | FailedRecord] = []
     gate = listen_to_device(
         MicrophoneSettings(device="no such thing"),
         switch=NoSwitch(),
         stop=stop,
-        tell=told.append,
+        tell=states.append,
         monotonic_s=time.monotonic,
     )
 
@@ -500,10 +505,10 @@ def test_a_gate_on_a_device_gives_gaps_while_it_is_not_there() -> None:
             stop.request()
 
     assert all(isinstance(s, Gap) and s.reason is GapReason.LOST for s in gaps)
-    assert len(told) == 1
+    assert len(states) == 1
 
 
-def test_the_command_names_what_is_heard_as_one_word_each() -> None:
+def test_capture_command_passes_each_value_in_one_argument() -> None:
     command = capture_command("--evil --device=x", 3)
 
     assert "--device=--evil --device=x" in command
@@ -518,7 +523,7 @@ SOUND = HEADER.pack(RecordType.SOUND, 4) + b"abcd"
 
 
 def child_program(*lines: str) -> list[str]:
-    """A program without the costs of a whole interpreter's start."""
+    """Return a program that starts fast."""
     start = "import os, signal, time\nwrite = lambda data: os.write(1, data)\n"
     return [sys.executable, "-I", "-S", "-c", start + "\n".join(lines)]
 
@@ -532,18 +537,18 @@ def child(*lines: str) -> Iterator[CaptureProcess]:
         made.kill()
 
 
-def said(made: CaptureProcess) -> Record:
-    """The next record, sound as it was when it came."""
+def next_record(made: CaptureProcess) -> Record:
+    """Wait for the next record."""
     until_s = time.monotonic() + PATIENCE_S
     while (record := made.read_record()) is None:
-        assert time.monotonic() < until_s, "it says nothing"
+        assert time.monotonic() < until_s, "no record within the time limit"
         time.sleep(0.005)
     return record
 
 
-def test_records_come_as_they_are_written() -> None:
+def test_records_are_read_in_order() -> None:
     with child(f"write({encode_opened(48_000, 2)!r} + {SOUND!r})", "signal.pause()") as made:
-        first, second = said(made), said(made)
+        first, second = next_record(made), next_record(made)
 
         assert first == OpenedRecord(48_000, 2)
         assert isinstance(second, BlockRecord)
@@ -551,30 +556,30 @@ def test_records_come_as_they_are_written() -> None:
         assert made.read_record() is None
 
 
-def test_a_record_in_pieces_is_one_record() -> None:
+def test_record_written_in_pieces_is_read_whole() -> None:
     lines = [f"write({bytes([byte])!r}); time.sleep(0.002)" for byte in SOUND]
     with child(*lines, "signal.pause()") as made:
-        record = said(made)
+        record = next_record(made)
 
         assert isinstance(record, BlockRecord)
 
 
-def test_what_is_no_record_is_garbled() -> None:
+def test_invalid_record_raises_a_protocol_error() -> None:
     lines = "write(b'Traceback (most recent call last)')", "signal.pause()"
     with child(*lines) as made, pytest.raises(ProtocolError):
-        said(made)
+        next_record(made)
 
 
-def test_an_end_is_said() -> None:
+def test_end_of_the_process_is_raised() -> None:
     with child("pass") as made, pytest.raises(ProcessEnded):
-        said(made)
+        next_record(made)
 
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers, not paths
 
 
-def test_a_program_that_is_not_there_cannot_be_started() -> None:
+def test_missing_program_raises_and_leaks_no_descriptor() -> None:
     before = descriptors()
 
     with pytest.raises(FileNotFoundError):
@@ -593,7 +598,7 @@ def test_a_program_that_is_not_there_cannot_be_started() -> None:
     ],
     ids=["waits", "floods", "ignores", "stopped"],
 )
-def test_whatever_it_does_it_is_gone_when_it_is_killed(lines: tuple[str, ...]) -> None:
+def test_kill_ends_the_process_whatever_it_does(lines: tuple[str, ...]) -> None:
     made = CaptureProcess(child_program(*lines), memoryview(bytearray(64)))
     pid = made.pid
 
@@ -603,7 +608,7 @@ def test_whatever_it_does_it_is_gone_when_it_is_killed(lines: tuple[str, ...]) -
         os.kill(pid, 0)
 
 
-def test_what_waits_in_the_pipe_is_bounded() -> None:
+def test_pipe_holds_a_bounded_number_of_bytes() -> None:
     with child(
         "os.set_blocking(1, False)", f"sent = write(bytes({4 * PIPE_BYTES}))", "time.sleep(99)"
     ) as made:
@@ -612,7 +617,7 @@ def test_what_waits_in_the_pipe_is_bounded() -> None:
         assert 0 < len(os.read(made.fileno(), 4 * PIPE_BYTES)) <= PIPE_BYTES
 
 
-def test_it_gets_no_descriptor_but_its_pipe() -> None:
+def test_process_inherits_only_its_pipe() -> None:
     listing = "write(len(os.listdir('/proc/self/fd')).to_bytes(8, 'little') + bytes(8))"
     with child(listing, "time.sleep(99)") as made:
         until_s = time.monotonic() + PATIENCE_S
@@ -627,11 +632,11 @@ def test_it_gets_no_descriptor_but_its_pipe() -> None:
         assert int.from_bytes(data[:8], "little") == 4
 
 
-def test_sound_is_a_view_that_can_be_overwritten() -> None:
+def test_payload_is_a_writeable_view_of_the_memory() -> None:
     memory = bytearray(64)
     made = CaptureProcess(child_program(f"write({SOUND!r})", "time.sleep(99)"), memoryview(memory))
     try:
-        record = said(made)
+        record = next_record(made)
         assert isinstance(record, BlockRecord)
         samples = np.frombuffer(record.payload, np.int16)
         samples[...] = 0
@@ -645,28 +650,28 @@ LONG_S = 20.0
 
 
 class Pipes:
-    """A process that can speak, and a line that can be touched and can hang up."""
+    """Pipes of a process and of a switch's line, and a poller on both."""
 
     def __init__(self) -> None:
-        self.process, self._mouth = os.pipe()
-        self.line, self._finger = os.pipe()
-        self.waiting = Poller(lambda: [self.line], time.monotonic)
+        self.process, self._process_writer = os.pipe()
+        self.line, self._line_writer = os.pipe()
+        self.poller = Poller(lambda: [self.line], time.monotonic)
 
-    def speak(self) -> None:
-        os.write(self._mouth, b"x")
+    def write_sound(self) -> None:
+        os.write(self._process_writer, b"x")
 
-    def touch(self) -> None:
-        os.write(self._finger, b"x")
+    def write_edge(self) -> None:
+        os.write(self._line_writer, b"x")
 
-    def hang_up(self) -> None:
-        os.close(self._finger)
-        self._finger = -1
+    def close_line(self) -> None:
+        os.close(self._line_writer)
+        self._line_writer = -1
 
     def wait(self, longest_s: float = LONG_S) -> WaitResult:
-        return self.waiting.wait(longest_s, self.process)
+        return self.poller.wait(longest_s, self.process)
 
     def close(self) -> None:
-        for descriptor in (self.process, self._mouth, self.line, self._finger):
+        for descriptor in (self.process, self._process_writer, self.line, self._line_writer):
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -678,57 +683,57 @@ def pipes() -> Iterator[Pipes]:
     made.close()
 
 
-def test_what_the_process_says_ends_the_wait(pipes: Pipes) -> None:
-    pipes.speak()
+def test_bytes_from_the_process_end_the_wait(pipes: Pipes) -> None:
+    pipes.write_sound()
 
     assert pipes.wait() is WaitResult.READABLE
 
 
-def test_an_edge_ends_the_wait_and_comes_before_what_the_process_says(pipes: Pipes) -> None:
-    pipes.touch()
+def test_edge_has_priority_over_bytes_from_the_process(pipes: Pipes) -> None:
+    pipes.write_edge()
     assert pipes.wait() is WaitResult.EDGE
 
-    pipes.speak()
+    pipes.write_sound()
     assert pipes.wait() is WaitResult.EDGE
 
 
-def test_an_edge_ends_the_wait_where_there_is_no_process(pipes: Pipes) -> None:
-    pipes.touch()
+def test_edge_ends_the_wait_without_a_process(pipes: Pipes) -> None:
+    pipes.write_edge()
 
-    assert pipes.waiting.wait(LONG_S, None) is WaitResult.EDGE
+    assert pipes.poller.wait(LONG_S, None) is WaitResult.EDGE
 
 
 @pytest.mark.parametrize("longest_s", [-1.0, 0.0, 0.01])
-def test_where_nothing_comes_the_wait_is_in_vain(pipes: Pipes, longest_s: float) -> None:
-    assert pipes.wait(longest_s) is WaitResult.IN_VAIN
+def test_wait_without_an_event_times_out(pipes: Pipes, longest_s: float) -> None:
+    assert pipes.wait(longest_s) is WaitResult.TIMEOUT
 
 
-def test_a_line_that_is_gone_is_an_edge_once_and_then_the_wait_goes_on(pipes: Pipes) -> None:
-    pipes.hang_up()
+def test_lost_line_is_one_edge_and_then_is_not_polled(pipes: Pipes) -> None:
+    pipes.close_line()
 
     assert pipes.wait() is WaitResult.EDGE
-    assert pipes.wait(0.01) is WaitResult.IN_VAIN
-    pipes.speak()
+    assert pipes.wait(0.01) is WaitResult.TIMEOUT
+    pipes.write_sound()
     assert pipes.wait() is WaitResult.READABLE
 
 
-def test_lines_that_cannot_be_named_leave_the_process_to_be_heard(pipes: Pipes) -> None:
+def test_process_is_polled_when_the_switch_has_no_descriptor(pipes: Pipes) -> None:
     def fail() -> Sequence[int]:
         raise OSError("gone")
 
-    pipes.speak()
+    pipes.write_sound()
 
     assert Poller(fail, time.monotonic).wait(LONG_S, pipes.process) is WaitResult.READABLE
 
 
-def test_time_is_summed_up_until_it_begins_anew(pipes: Pipes) -> None:
+def test_waits_are_summed_until_reset(pipes: Pipes) -> None:
     now_s = iter(range(100))
-    waiting = Poller(tuple, lambda: float(next(now_s)))
+    poller = Poller(tuple, lambda: float(next(now_s)))
 
-    # Of three looks at the clock in each wait the last is two seconds after the first.
+    # Each wait reads the clock three times; the last is two seconds after the first.
     for _ in range(3):
-        assert waiting.wait(0.0, pipes.process) is WaitResult.IN_VAIN
-    assert waiting.waited_s == 6.0
+        assert poller.wait(0.0, pipes.process) is WaitResult.TIMEOUT
+    assert poller.waited_s == 6.0
 
-    waiting.begin()
-    assert waiting.waited_s == 0.0
+    poller.reset()
+    assert poller.waited_s == 0.0

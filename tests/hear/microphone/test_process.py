@@ -1,4 +1,4 @@
-"""The microphone's process, run here against a stand-in for PortAudio; for real in tests/system."""
+"""Microphone process with a fake of PortAudio; tests/system runs it with the real one."""
 
 import contextlib
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from listener.hear.microphone.protocol import (
 
 
 class PortAudioError(Exception):
-    """Text, number, and what the host says."""
+    """Text, number and the error of the host API."""
 
 
 class Enough(Exception):
@@ -28,7 +28,7 @@ class Enough(Exception):
 
 
 class FakeStream:
-    """Plays interleaved samples; says overrun or fails where it is told."""
+    """Stream of interleaved samples, with overruns and a failure at given reads."""
 
     def __init__(
         self, samples: Samples, rate_hz: int, *, overruns: Sequence[int] = (), fails_at: int = -1
@@ -53,7 +53,7 @@ class FakeStream:
 
 
 class FakeCard:
-    """A device that opens at some rates with some numbers of channels; the rest of sounddevice."""
+    """Fake of sounddevice with one card, which opens at given rates and numbers of channels."""
 
     PortAudioError = PortAudioError
 
@@ -80,10 +80,10 @@ class FakeCard:
         self.is_started = True
 
 
-def heard(
+def capture(
     stream: FakeStream, *, channels: int = 1, channel: int = 0
 ) -> tuple[Samples, list[object]]:
-    """All sound that comes out, and all records with sound as its length."""
+    """Return all sound that is written, and all records, a block as its length."""
     reader = Reader(memoryview(bytearray(HEADER.size + 2 * FRAME_SAMPLES)))
     blocks: list[Samples] = []
     records: list[object] = []
@@ -119,30 +119,30 @@ def ramp(length: int) -> Samples:
     return (np.arange(length) % 30_000 + 1).astype(np.int16)
 
 
-def test_sound_at_our_rate_comes_out_sample_for_sample() -> None:
+def test_sound_at_16_khz_is_passed_sample_for_sample() -> None:
     sound = ramp(5 * FRAME_SAMPLES)
 
-    out, records = heard(FakeStream(sound, SAMPLE_RATE_HZ))
+    out, records = capture(FakeStream(sound, SAMPLE_RATE_HZ))
 
     assert np.array_equal(out, sound)
     assert records == [FRAME_SAMPLES] * 5
 
 
 @pytest.mark.parametrize("channel", [0, 1, 2])
-def test_one_channel_of_an_array_is_heard(channel: int) -> None:
+def test_one_channel_of_an_array_is_written(channel: int) -> None:
     sound = np.stack([ramp(2 * FRAME_SAMPLES) + np.int16(k) for k in range(3)], axis=1)
 
-    out, _ = heard(FakeStream(sound, SAMPLE_RATE_HZ), channels=3, channel=channel)
+    out, _ = capture(FakeStream(sound, SAMPLE_RATE_HZ), channels=3, channel=channel)
 
     assert np.array_equal(out, sound[:, channel])
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 48_000, 96_000, 8_000])
-def test_another_rate_is_resampled_and_a_tone_stays_a_tone(rate_hz: int) -> None:
+def test_other_rates_are_resampled_and_keep_a_tone(rate_hz: int) -> None:
     times_s = np.arange(3 * rate_hz) / rate_hz
     sound = np.rint(10_000 * np.sin(2 * np.pi * 440 * times_s)).astype(np.int16)
 
-    out, records = heard(FakeStream(sound, rate_hz))
+    out, records = capture(FakeStream(sound, rate_hz))
 
     assert abs(len(out) / SAMPLE_RATE_HZ - 3) < 0.1
     assert all(isinstance(n, int) and n <= FRAME_SAMPLES for n in records)
@@ -155,7 +155,7 @@ def test_another_rate_is_resampled_and_a_tone_stays_a_tone(rate_hz: int) -> None
 def test_resampling_clips_instead_of_wrapping() -> None:
     square = np.where(np.arange(48_000) // 48 % 2, 32_767, -32_768).astype(np.int16)
 
-    out, _ = heard(FakeStream(square, 48_000))
+    out, _ = capture(FakeStream(square, 48_000))
 
     # A wrapped peak would stand on the wrong side of zero.
     steps = np.abs(np.diff(out.astype(int)))
@@ -165,41 +165,41 @@ def test_resampling_clips_instead_of_wrapping() -> None:
 
 
 def test_zeros_stay_exact_zeros_when_resampled() -> None:
-    out, _ = heard(FakeStream(np.zeros(48_000, np.int16), 48_000))
+    out, _ = capture(FakeStream(np.zeros(48_000, np.int16), 48_000))
 
     assert len(out) > 0
     assert not out.any()
 
 
-def test_an_overrun_is_a_record_before_the_sound_that_follows_it() -> None:
+def test_overrun_record_precedes_the_next_block() -> None:
     stream = FakeStream(ramp(3 * FRAME_SAMPLES), SAMPLE_RATE_HZ, overruns=[1])
 
-    _, records = heard(stream)
+    _, records = capture(stream)
 
     assert records == [FRAME_SAMPLES, OverrunRecord(), FRAME_SAMPLES, FRAME_SAMPLES]
 
 
-def test_the_drivers_blocks_are_overwritten() -> None:
+def test_blocks_of_the_driver_are_overwritten() -> None:
     stream = FakeStream(ramp(3 * FRAME_SAMPLES), SAMPLE_RATE_HZ)
 
-    heard(stream)
+    capture(stream)
 
     assert len(stream.handed_out) == 3
     assert not any(any(block) for block in stream.handed_out)
 
 
-def test_a_device_that_fails_is_gone() -> None:
-    with pytest.raises(CaptureError) as refused:
-        heard(FakeStream(ramp(3 * FRAME_SAMPLES), SAMPLE_RATE_HZ, fails_at=1))
+def test_device_failure_while_reading_has_cause_gone() -> None:
+    with pytest.raises(CaptureError) as failure:
+        capture(FakeStream(ramp(3 * FRAME_SAMPLES), SAMPLE_RATE_HZ, fails_at=1))
 
-    assert refused.value.cause is Cause.GONE
+    assert failure.value.cause is Cause.GONE
 
 
 def card(channels: int, rate_hz: int) -> InputDevice:
     return InputDevice(2, "Card", channels, rate_hz)
 
 
-def test_a_card_that_gives_our_rate_is_opened_at_it() -> None:
+def test_card_that_offers_16_khz_is_opened_at_it() -> None:
     sound = FakeCard([16_000, 48_000], [1, 2])
 
     stream, channels = open_stream(sound, card(2, 48_000), 0, SAMPLE_RATE_HZ)
@@ -219,7 +219,7 @@ def test_a_card_that_gives_our_rate_is_opened_at_it() -> None:
         ([96_000], [1], 0, (96_000, 1)),
     ],
 )
-def test_a_card_is_opened_at_what_it_gives(
+def test_card_is_opened_at_a_rate_and_channels_it_offers(
     rates_hz: list[int], counts: list[int], channel: int, opened: tuple[int, int]
 ) -> None:
     sound = FakeCard(rates_hz, counts)
@@ -240,14 +240,16 @@ def test_a_card_is_opened_at_what_it_gives(
         (FakeCard([16_000], [1], number=-9999), 0, Cause.GONE),
     ],
 )
-def test_a_card_that_does_not_open_says_why(sound: FakeCard, channel: int, cause: Cause) -> None:
-    with pytest.raises(CaptureError) as refused:
+def test_card_that_does_not_open_raises_its_cause(
+    sound: FakeCard, channel: int, cause: Cause
+) -> None:
+    with pytest.raises(CaptureError) as failure:
         open_stream(sound, card(2, 48_000), channel, SAMPLE_RATE_HZ)
 
-    assert refused.value.cause is cause
+    assert failure.value.cause is cause
 
 
-def test_a_busy_card_is_asked_once() -> None:
+def test_busy_card_is_tried_once() -> None:
     sound = FakeCard([16_000], [1], number=-9985)
 
     with pytest.raises(CaptureError):

@@ -1,12 +1,12 @@
-"""What crosses the pipe: every record comes back, and everything else is garbled and no worse."""
+"""Round trip of every record; all other bytes raise `ProtocolError` and nothing else."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.hear.microphone.protocol import (
+    CHILD_CAUSES,
     HEADER,
-    SAID,
     BlockRecord,
     Cause,
     FailedRecord,
@@ -29,7 +29,7 @@ def block(payload: bytes) -> bytes:
 
 
 def read(data: bytes, piece_bytes: int = 1 << 20) -> list[Record | bytes]:
-    """All records in ``data``, sound as the bytes it had when it came."""
+    """Return all records in ``data``, a block as a copy of its bytes."""
     reader = Reader(memoryview(bytearray(HEADER.size + ROOM_BYTES)))
     records: list[Record | bytes] = []
     while data:
@@ -51,17 +51,17 @@ def read(data: bytes, piece_bytes: int = 1 << 20) -> list[Record | bytes]:
             ),
             st.binary(min_size=1, max_size=ROOM_BYTES // 2).map(lambda x: x + x),
             st.just(OverrunRecord()),
-            st.sampled_from(sorted(SAID)).map(FailedRecord),
+            st.sampled_from(sorted(CHILD_CAUSES)).map(FailedRecord),
         ),
         max_size=8,
     ),
     st.integers(1, 40),
 )
-def test_records_come_back_whatever_the_pieces(
-    said: list[Record | bytes], piece_bytes: int
+def test_records_round_trip_in_pieces_of_any_size(
+    records: list[Record | bytes], piece_bytes: int
 ) -> None:
     data = b""
-    for record in said:
+    for record in records:
         match record:
             case OpenedRecord(rate_hz, channels):
                 data += encode_opened(rate_hz, channels)
@@ -72,11 +72,11 @@ def test_records_come_back_whatever_the_pieces(
             case _:
                 data += encode_overrun()
 
-    assert read(data, piece_bytes) == said
+    assert read(data, piece_bytes) == records
 
 
 @given(st.binary(max_size=400), st.integers(1, 40))
-def test_any_bytes_are_records_or_garbled_and_nothing_else(data: bytes, piece_bytes: int) -> None:
+def test_any_bytes_are_records_or_a_protocol_error(data: bytes, piece_bytes: int) -> None:
     try:
         records = read(data, piece_bytes)
     except ProtocolError:
@@ -86,8 +86,8 @@ def test_any_bytes_are_records_or_garbled_and_nothing_else(data: bytes, piece_by
 
 
 @given(st.binary(min_size=8, max_size=8), st.binary(max_size=80))
-def test_any_header_is_a_record_or_garbled(header: bytes, rest: bytes) -> None:
-    # Nearer to the truth than arbitrary bytes: a small kind and a small length.
+def test_any_header_is_a_record_or_a_protocol_error(header: bytes, rest: bytes) -> None:
+    # Closer to valid than arbitrary bytes: a small type and a small length.
     near = bytes([header[0] % 6, 0, 0, 0, header[4] % 80, 0, 0, 0])
 
     for start in (header, near):
@@ -117,9 +117,9 @@ def test_any_header_is_a_record_or_garbled(header: bytes, rest: bytes) -> None:
         HEADER.pack(RecordType.FAILED, 17),
         HEADER.pack(RecordType.FAILED, 5) + b"alexa",
         HEADER.pack(RecordType.FAILED, 2) + b"\xff\xff",
-        encode_failed(Cause.STALLED),  # the parent's to see, not the child's to say
+        encode_failed(Cause.STALLED),  # detected by the parent, never sent by the child
     ],
 )
-def test_what_no_honest_child_writes_is_garbled(data: bytes) -> None:
+def test_invalid_records_raise_a_protocol_error(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         read(data)

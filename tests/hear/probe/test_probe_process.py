@@ -1,4 +1,4 @@
-"""What the examination finds without a microphone; with one it is tried in tests/system."""
+"""Findings of the probe process without a microphone; tests/system runs it with one."""
 
 import resource
 import subprocess
@@ -13,19 +13,19 @@ from listener.hear.probe import probe_process
 from listener.system.findings import Finding, from_json
 
 
-def found(settings: Config, *more: str) -> dict[str, Finding]:
-    """Run it as the doctor does: it confines its own process for good."""
-    done = subprocess.run(
-        [sys.executable, "-m", "listener.hear.probe.probe_process", *more],
+def run_probe(settings: Config, *options: str) -> dict[str, Finding]:
+    """Run the process as `earmark doctor` does; it confines itself for good, so not in pytest's."""
+    process = subprocess.run(
+        [sys.executable, "-m", "listener.hear.probe.probe_process", *options],
         input=msgspec.json.encode(settings),
         capture_output=True,
         check=True,
     )
-    return {finding.check: finding for finding in map(from_json, done.stdout.splitlines())}
+    return {finding.check: finding for finding in map(from_json, process.stdout.splitlines())}
 
 
-def test_recordings_are_no_microphone_to_look_at() -> None:
-    checks = found(Config(microphone=MicrophoneSettings(files=("talk.flac",))))
+def test_recordings_instead_of_a_microphone_are_a_warning() -> None:
+    checks = run_probe(Config(microphone=MicrophoneSettings(files=("talk.flac",))))
 
     assert set(checks) == {"confinement", "memory", "microphone"}
     assert checks["confinement"].verdict == "ok"
@@ -33,8 +33,8 @@ def test_recordings_are_no_microphone_to_look_at() -> None:
 
 
 @pytest.mark.system
-def test_a_device_that_is_not_there_fails_and_the_rest_is_looked_at(tmp_path: Path) -> None:
-    checks = found(
+def test_missing_device_fails_and_the_other_checks_run(tmp_path: Path) -> None:
+    checks = run_probe(
         Config(
             home=str(tmp_path),
             microphone=MicrophoneSettings(device="no such card"),
@@ -48,8 +48,8 @@ def test_a_device_that_is_not_there_fails_and_the_rest_is_looked_at(tmp_path: Pa
     assert "no such card" in checks["microphone"].text
 
 
-class Sound:
-    """As much of sounddevice as the list of devices needs."""
+class FakeSoundDevice:
+    """Fake of sounddevice: the part that lists devices."""
 
     class PortAudioError(Exception):
         pass
@@ -70,11 +70,13 @@ class Sound:
     ) -> None:
         assert (channels, dtype, samplerate) == (1, "int16", 16_000)
         if device:
-            raise Sound.PortAudioError
+            raise FakeSoundDevice.PortAudioError
 
 
-def test_devices_are_listed_with_what_they_give_and_which_is_heard() -> None:
-    first, second, third = probe_process.check_devices(Sound(), MicrophoneSettings(device="usb"))
+def test_devices_are_listed_with_their_rates_and_the_chosen_one() -> None:
+    first, second, third = probe_process.check_devices(
+        FakeSoundDevice(), MicrophoneSettings(device="usb")
+    )
 
     assert first.facts == {
         "index": 0,
@@ -86,19 +88,19 @@ def test_devices_are_listed_with_what_they_give_and_which_is_heard() -> None:
     }
     assert "resampled" in second.text
     assert not second.facts["chosen"]
-    assert (third.verdict, third.text) == ("warn", "usb may mean 2 devices; the first is heard")
+    assert (third.verdict, third.text) == ("warn", "usb matches 2 devices; the first is used")
 
 
 @pytest.mark.parametrize(
     ("limit_bytes", "is_root", "verdict", "word"),
     [
-        (resource.RLIM_INFINITY, False, "ok", "the microphone's process as well"),
-        (0, True, "ok", "the microphone's process as well"),
-        (8 << 20, False, "ok", "the microphone's process cannot"),
-        (64 << 10, False, "fail", "are to be locked"),
+        (resource.RLIM_INFINITY, False, "ok", "including the microphone process"),
+        (0, True, "ok", "including the microphone process"),
+        (8 << 20, False, "ok", "the microphone process cannot"),
+        (64 << 10, False, "fail", "must be locked"),
     ],
 )
-def test_memory_is_enough_or_is_not(
+def test_memory_lock_limit_decides_the_verdict(
     *, limit_bytes: int, is_root: bool, verdict: str, word: str
 ) -> None:
     finding = probe_process.check_memory(Config().clip, limit_bytes, is_root=is_root)
