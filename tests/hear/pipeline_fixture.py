@@ -96,7 +96,7 @@ class PipelineFixture:
         self.ring = Ring(self.ring_memory)
         self.buffers = ClipBuffers(BUFFERS, longest_samples(self.settings))
         self.publisher = EventPublisher(
-            self.events.append, self.post, self.device.key.sign, on_nobody_reads=bool
+            self.events.append, self.post, self.device.key.sign, on_reader_gone=bool
         )
         self.context = SealingContext(
             device="speaker",

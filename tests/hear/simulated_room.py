@@ -401,7 +401,7 @@ class SimulatedRoom:
         for buffer in self._all_buffers:
             buffers.release(buffer)
         publisher = EventPublisher(
-            self.events.append, NoPost(), self._key.sign, on_nobody_reads=self.stop.request
+            self.events.append, NoPost(), self._key.sign, on_reader_gone=self.stop.request
         )
         self._sealer = Sealer(
             attribution=Keeper("ada", lambda: self._roster),

@@ -39,7 +39,7 @@ def test_every_event_has_its_words_for_people() -> None:
     )
     assert lines[1] == "wake        12.48 s  alexa  0.97"
     assert lines[-1] == (
-        "total    heard 50.00 s: 46.80 s thrown away, 3.20 s sealed in 1 clip; muted 10.00 s"
+        "total    heard 50.00 s: 46.80 s discarded, 3.20 s sealed in 1 clip; muted 10.00 s"
     )
     assert len(set(lines)) == len(lines)
 

@@ -1,4 +1,4 @@
-"""What is fitted, as the settings say."""
+"""Mute switch and LED as configured."""
 
 import logging
 from typing import Literal
@@ -26,7 +26,7 @@ def test_a_live_microphone_needs_to_know_its_switch() -> None:
     with pytest.raises(ConfigError, match=r"mute\.switch is not set") as caught:
         build_switch(MuteSettings(), is_live=True, monotonic_s=no_time)
 
-    assert '"none" where there is none' in caught.value.hint
+    assert '"none" for a device without a switch' in caught.value.hint
 
 
 def test_a_recording_needs_no_switch(caplog: pytest.LogCaptureFixture) -> None:
@@ -42,7 +42,7 @@ def test_that_no_switch_is_fitted_is_said_aloud(caplog: pytest.LogCaptureFixture
     assert switch.about == "none"
     assert not switch.is_muted(0)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "no mute switch is fitted" in caplog.records[0].message
+    assert "no mute switch (mute.switch is none)" in caplog.records[0].message
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def settings_of(
 def test_a_microphone_that_the_switch_does_not_cut_is_refused_by_name(
     switch: Literal["input", "gpio"],
 ) -> None:
-    with pytest.raises(ConfigError, match=r"does not cut every .*: Webcam \(USB-Audio") as caught:
+    with pytest.raises(ConfigError, match=r"does not mute every .*: Webcam \(USB-Audio") as caught:
         require_full_cover(settings_of(switch), (MEMS, WEBCAM))
 
     assert "mute.other_microphones" in caught.value.hint
@@ -155,7 +155,7 @@ def test_a_lamp_that_is_not_there_stops_nothing(
 
 
 def test_hear_gets_no_switch_where_that_does_not_cut_everything() -> None:
-    with pytest.raises(ConfigError, match="does not cut"):
+    with pytest.raises(ConfigError, match="does not mute"):
         build_checked_switch(settings_of("gpio"), (MEMS, WEBCAM), monotonic_s=no_time)
 
     assert build_checked_switch(settings_of("gpio"), (MEMS,), monotonic_s=no_time).about == "gpio"

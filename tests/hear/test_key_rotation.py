@@ -46,7 +46,7 @@ def test_a_proven_key_is_followed_before_the_next_clip_and_lasts(
 
     lay(household, said(household, old, new))
     assert following().known_owner("ada").recipient == new.recipient
-    assert "the key of ada is another" in caplog.text
+    assert "the key of ada was replaced" in caplog.text
     lay(household, said(household, new, last))
 
     assert following().known_owner("ada").recipient == last.recipient

@@ -48,7 +48,7 @@ def test_memory_that_cannot_be_locked_is_said_aloud_and_used() -> None:
         *drop,
     )
 
-    assert "memory for sound is not locked" in ended.stderr
+    assert "memory for audio is not locked" in ended.stderr
 
 
 THREADS = """

@@ -159,7 +159,7 @@ def test_a_roster_that_cannot_be_read_makes_no_clip_and_no_dead_ear(
     pipeline.sealer.close()
 
     assert pipeline.counters.tally().unattributed == 1
-    assert caplog.messages == ["nobody can be told to own a clip: the roster is damaged"]
+    assert caplog.messages == ["cannot attribute a clip to an owner: the roster is damaged"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -169,7 +169,7 @@ def test_a_worker_that_died_of_a_fault_ends_the_ear() -> None:
     pipeline.sealer.offer(pipeline.capture())
     pipeline.sealer.close()
 
-    with pytest.raises(RuntimeError, match="has died"):
+    with pytest.raises(RuntimeError, match="ended unexpectedly"):
         pipeline.sealer.offer(pipeline.capture())
 
 

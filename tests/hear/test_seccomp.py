@@ -253,7 +253,7 @@ def test_a_network_connection_that_was_handed_over_is_refused() -> None:
             print(error, os.strerror(0) if error.exit_code == 78 else "")
     """)
 
-    assert "handed a network connection" in done.stdout
+    assert "inherited a network socket" in done.stdout
 
 
 REFUSED_WITH_A_WAY_OUT = """
@@ -274,7 +274,7 @@ def test_a_machine_that_nobody_knows_is_refused_with_a_way_out() -> None:
     done = run(as_32_bits + textwrap.dedent(REFUSED_WITH_A_WAY_OUT))
 
     refused, went_on = done.stdout.splitlines()
-    assert "is not among x86_64, aarch64" in refused
+    assert "is not one of x86_64, aarch64" in refused
     assert "device.confinement" in refused
     assert went_on == "goes on"
     assert "hear is NOT confined" in done.stderr
@@ -301,7 +301,7 @@ def test_a_thread_that_cannot_be_confined_is_not_passed_over() -> None:
     done = run(textwrap.dedent(one_thread_filters) + textwrap.dedent(REFUSED_WITH_A_WAY_OUT))
 
     refused, went_on = done.stdout.splitlines()
-    assert "has a filter of its own" in refused
+    assert "already has another filter" in refused
     assert went_on == "goes on"
 
 
