@@ -9,7 +9,7 @@ from tests.fakes import FakePost
 from tests.hear.events import EVENTS
 
 
-def test_more_thresholds_than_fit_a_notice_are_left_out() -> None:
+def test_thresholds_too_large_for_a_notice_are_omitted() -> None:
     many = {"a" * 31 + str(number): 0.123456789012345678 for number in range(7)}
     some = dict(list(many.items())[:6])
     post = FakePost()
@@ -34,7 +34,7 @@ def test_more_thresholds_than_fit_a_notice_are_left_out() -> None:
     assert len(notices.encode(post.notices[0])) <= notices.LONGEST_BYTES
 
 
-def test_only_what_send_may_know_becomes_a_notice() -> None:
+def test_notices_contain_only_allowed_data() -> None:
     post = FakePost()
     herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_reader_gone=bool)
 
@@ -54,7 +54,7 @@ def test_only_what_send_may_know_becomes_a_notice() -> None:
     ]
 
 
-def test_losses_are_counted_once_and_overruns_each() -> None:
+def test_losses_and_overruns_are_counted() -> None:
     post = FakePost()
     herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_reader_gone=bool)
     overrun = events.InterruptedEvent(time_s=2.0, reason=GapReason.OVERRUN)
@@ -72,7 +72,7 @@ def test_losses_are_counted_once_and_overruns_each() -> None:
     assert len(post.notices) == 6
 
 
-def test_a_device_that_was_never_there_is_lost_too() -> None:
+def test_device_missing_at_start_counts_as_lost() -> None:
     post = FakePost()
     herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_reader_gone=bool)
 
@@ -90,7 +90,7 @@ def test_every_cause_fits_a_notice(cause: Cause) -> None:
     assert notices.decode(notices.encode(notice)) == notice
 
 
-def test_a_reader_who_left_is_said_once_and_notices_go_on() -> None:
+def test_closed_reader_is_reported_once_and_notices_continue() -> None:
     post, asked = FakePost(), list[int]()
 
     def closed(event: events.Event) -> None:
@@ -108,7 +108,7 @@ def test_a_reader_who_left_is_said_once_and_notices_go_on() -> None:
     assert len(post.notices) == 2
 
 
-def test_at_the_end_the_counters_go_out_and_the_sums_are_said_in_seconds() -> None:
+def test_end_sends_counters_and_totals_in_seconds() -> None:
     post, told = FakePost(), list[events.Event]()
     herald = EventPublisher(told.append, post, lambda _: b"0" * 64, on_reader_gone=bool)
     herald.publish(events.MicrophoneLostEvent(time_s=0.0, cause=Cause.GONE))
