@@ -222,7 +222,7 @@ def test_a_recording_that_breaks_off_is_a_gap_and_exit_1_and_the_next_is_heard(
 @pytest.mark.parametrize(
     ("words", "code", "error", "hint"),
     [
-        ([], 78, "mute.switch is not set", '"none" where there is none'),
+        ([], 78, "mute.switch is not set", '"none" for a device without a switch'),
         (["--fast"], 2, "--fast needs recordings", "--microphone FILE"),
         (["--device", "usb", "--mute", "5-6"], 2, "--mute needs recordings", "--microphone FILE"),
         (["--device", "usb", "--microphone", COMMAND], 2, "exclude each other", "one of them"),
