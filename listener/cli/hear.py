@@ -214,7 +214,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         _write_json if arguments.json else _write_text,
         Tee(notices, monitor_feed),
         key.sign,
-        on_nobody_reads=stop.request,
+        on_reader_gone=stop.request,
     )
     gate = open_gate(settings.microphone, mute, stop, publisher.publish, is_fast=arguments.fast)
     detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)

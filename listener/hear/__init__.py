@@ -1,1 +1,1 @@
-"""From the microphone to a sealed envelope; no network."""
+"""Audio pipeline from the microphone to an encrypted clip in the spool; without network access."""

@@ -1,10 +1,7 @@
-"""What each child process of hear does first: leave no traces, and end when hear ends.
+"""Disable core dumps, overwrite freed memory, and end a child process together with hear.
 
-The standard library alone, and nothing of ours that would need more.
-
-What a process leaves behind against its will: dumps of its memory, and memory that it freed.
-
-For hear and for its children, which must start fast: nothing is imported that costs time.
+Used by hear and by its child processes, which must start fast: only modules of the standard library
+are imported.
 """
 
 import ctypes
@@ -14,18 +11,19 @@ import signal
 import sys
 from typing import Final
 
-_PR_SET_DUMPABLE = 4  # linux/prctl.h; ctypes because Python has no prctl
-_M_PERTURB = -6  # malloc.h
-_WIPED_BYTE = 0xA5  # anything but 0, which would switch it off
+_PR_SET_DUMPABLE: Final = 4  # linux/prctl.h; ctypes because Python has no prctl
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_M_PERTURB: Final = -6  # malloc.h
+_WIPED_BYTE: Final = 0xA5  # any value except 0, which disables overwriting
 
 
 def disable_core_dumps() -> bool:
-    """Let no crash and no debugger of the same user write this process's memory anywhere.
+    """Disable core dumps of this process, and debuggers of the same user.
 
-    Not inherited by a program that a child starts: it calls this itself.
+    A program that a child executes does not inherit this: it calls this function itself.
 
     Returns:
-        Whether the kernel does as it is told.
+        True if the kernel accepted it.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     failed: int = ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -33,43 +31,41 @@ def disable_core_dumps() -> bool:
 
 
 def overwrite_freed_memory() -> bool:
-    """Let the C library overwrite every piece of memory that is given back to it, from now on.
+    """Make the C library overwrite memory when it is freed, in all threads, from now on.
 
-    The libraries that decode, encode and encrypt free their buffers as they are: libFLAC alone
-    leaves a clip of 3 s there four times. This reaches all of them, in every thread. Left out are
-    pieces of at most 1 KiB (32 ms of sound), of which glibc keeps a few for quick reuse.
+    The libraries that decode, encode and encrypt do not overwrite the buffers that they free:
+    libFLAC alone leaves four copies of a clip of 3 s. Blocks of at most 1 KiB (32 ms of audio),
+    which glibc caches for reuse, are not overwritten.
 
     Returns:
-        Whether it does.
+        True if the C library supports it.
     """
     libc = ctypes.CDLL(None)
-    # glibc's; another C library may lack the call, or know it and do nothing.
+    # Another C library than glibc may lack the call, or ignore the option.
     return hasattr(libc, "mallopt") and libc.mallopt(_M_PERTURB, _WIPED_BYTE) == 1
 
 
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-
-
 def harden(parent: int) -> int:
-    """Settle in, and take standard output for our own words.
+    """Prepare a child process: no core dumps, killed with its parent, standard output redirected.
 
-    Whatever a library prints goes nowhere from here on. Ctrl-C and systemd speak to the whole
-    group of processes, but hear decides when its children end.
+    Standard output is redirected to /dev/null, so that output of a library cannot mix with the
+    child's protocol. SIGINT and SIGTERM are ignored: a terminal and systemd send them to the whole
+    process group, but hear decides when its children end.
 
     Args:
-        parent: its end is ours, however it ends.
+        parent: process id of the parent; the kernel kills this process when the parent ends.
 
     Returns:
-        The descriptor that standard output was.
+        Descriptor of the original standard output, for the protocol.
     """
     disable_core_dumps()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
-        sys.exit(0)  # It ended before we asked.
+        sys.exit(0)  # The parent ended before prctl was called.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     pipe = os.dup(sys.stdout.fileno())
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
     return pipe

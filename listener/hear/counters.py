@@ -1,15 +1,15 @@
-"""What became of every sample that was heard: the numbers that must add up at every moment.
+"""Accounts for every sample: heard = discarded + sealed + held, at every moment.
 
-Counted is the *place* of a sample on the stream's line, once, whatever overlaps:
+Each sample position of the stream is counted once, even where clips overlap:
 
-- **heard**: it came through the gate;
-- **held**: it still exists in the clear, in the ring, in a clip that is being made, or in one that
-  waits to be sealed;
-- **sealed**: it went into at least one envelope that the spool has;
-- **discarded**: it was held, and is nowhere any more.
+- **heard**: passed the gate;
+- **held**: still in memory and not encrypted: in the ring buffer, in the clip that is recorded, or
+  in a clip that waits for the sealer;
+- **sealed**: in at least one envelope in the spool;
+- **discarded**: no longer held, and not sealed.
 
-``heard == discarded + sealed + held`` follows from how places move, not from a fourth count.
-Samples that the switch kept out are **muted** and were never heard.
+The equation holds because positions move between these sets; no count is computed from the others.
+Samples that arrive while muted are counted as **muted**, and not as heard.
 """
 
 import threading
@@ -21,39 +21,40 @@ import msgspec
 from listener.audio.pcm import Frame, Gap, GapReason
 from listener.ipc.notices import Tally
 
-_Span = tuple[int, int]  # half open
+_Span = tuple[int, int]  # first sample, end sample (exclusive)
+_ENDLESS = 1 << 62
 
 
 class ClipOutcome(Enum):
-    """What became of a clip."""
+    """Outcome of a clip."""
 
     SEALED = auto()
     UNATTRIBUTED = auto()
-    """Nobody's for sure, so there is no clip."""
+    """Owner not recognised; wiped."""
     ABANDONED = auto()
-    """A gap cut it, or nobody had time for it; wiped."""
+    """Interrupted by a gap, a mute or the stop, or no free buffer; wiped."""
     LOST = auto()
-    """Sealing or the spool refused it."""
+    """Sealing or the spool failed; wiped."""
 
 
 @dataclass(slots=True, eq=False)
 class PendingClip:
-    """The sound of one clip: it is held until its outcome is known."""
+    """Samples of one clip, which are held until its outcome is set."""
 
     first_sample: int
     end_sample: int | None = None
-    """None while the clip grows."""
+    """None while the clip is recorded."""
 
 
 class Counters:
-    """A tally that adds up. Safe for use by several threads."""
+    """Counters of samples, wakes and clips. Safe for use by several threads."""
 
     def __init__(self, device: str, boot: str) -> None:
-        """Begin at zero.
+        """Start at zero.
 
         Args:
-            device: its name.
-            boot: random, for this run; see `notices.Tally`.
+            device: name of the device.
+            boot: random id of this run; see `notices.Tally`.
         """
         self._lock = threading.Lock()
         self._tally = Tally(device=device, boot=boot, seq=0)
@@ -62,16 +63,16 @@ class Counters:
         self._ring: _Span = (0, 0)
 
     def tally(self) -> Tally:
-        """Return all counts of one moment."""
+        """Return a consistent snapshot of all counters."""
         with self._lock:
             return msgspec.structs.replace(self._tally, held_samples=_length(self._held))
 
     def count_frame(self, frame: Frame, ring_first_sample: int) -> None:
-        """Count a frame that went into the ring.
+        """Count a frame that was pushed into the ring buffer.
 
         Args:
             frame: the frame.
-            ring_first_sample: where the oldest sample stands that the ring still holds.
+            ring_first_sample: position of the oldest sample in the ring buffer.
         """
         with self._lock:
             self._add(heard_samples=len(frame.samples))
@@ -80,7 +81,7 @@ class Counters:
             self._settle()
 
     def count_gap(self, gap: Gap) -> None:
-        """Count a gap, at which the ring was wiped."""
+        """Count a gap, at which the ring buffer was wiped."""
         with self._lock:
             muted = gap.length_samples - gap.cut_samples if gap.reason is GapReason.MUTED else 0
             self._add(
@@ -92,7 +93,7 @@ class Counters:
             self._settle()
 
     def count_wipe(self) -> None:
-        """Note that the ring was wiped without a gap: at the end."""
+        """Count the ring buffer as wiped without a gap: at the stop."""
         with self._lock:
             self._ring = (0, 0)
             self._settle()
@@ -108,25 +109,25 @@ class Counters:
             self._add(near_misses=1)
 
     def begin_clip(self, first_sample: int) -> PendingClip:
-        """Hold what a clip holds, from ``first_sample`` on; it must not be discarded yet."""
+        """Hold all samples from ``first_sample`` on for a new clip; return the clip."""
         with self._lock:
             pending = PendingClip(first_sample)
             self._pending.append(pending)
             return pending
 
     def end_clip(self, pending: PendingClip, end_sample: int) -> None:
-        """Say where the clip ends; what came after is held by the ring alone."""
+        """Set the end of a clip; later samples are held by the ring buffer only."""
         with self._lock:
             pending.end_sample = end_sample
             self._settle()
 
     def set_outcome(self, pending: PendingClip, outcome: ClipOutcome, seq: int = 0) -> None:
-        """Let go of a clip's sound, once; deciding again changes nothing.
+        """Count a clip's outcome and stop holding its samples; a second call has no effect.
 
         Args:
-            pending: the clip's.
-            outcome: what became of it.
-            seq: the number its envelope got, if it got one.
+            pending: the clip, from `begin_clip`.
+            outcome: outcome of the clip.
+            seq: sequence number of its envelope; 0 without one.
         """
         with self._lock:
             if pending not in self._pending:
@@ -147,7 +148,7 @@ class Counters:
             self._settle()
 
     def _settle(self) -> None:
-        """Discard what neither the ring nor a clip holds any more."""
+        """Discard samples that neither the ring buffer nor a clip holds."""
         keep = _merge_spans(
             [
                 self._ring,
@@ -171,15 +172,12 @@ class Counters:
         )
 
 
-_ENDLESS = 1 << 62
-
-
 def _length(spans: list[_Span]) -> int:
     return sum(end - first for first, end in spans)
 
 
 def _merge_spans(spans: list[_Span]) -> list[_Span]:
-    """Return the same places as few, sorted, disjoint spans."""
+    """Return the union as sorted, disjoint spans."""
     merged: list[_Span] = []
     for first, end in sorted(span for span in spans if span[0] < span[1]):
         if merged and first <= merged[-1][1]:
@@ -189,12 +187,12 @@ def _merge_spans(spans: list[_Span]) -> list[_Span]:
     return merged
 
 
-def _intersect(ours: list[_Span], theirs: list[_Span]) -> list[_Span]:
-    """Return the places in both, of disjoint spans each."""
-    both = ((max(a, c), min(b, d)) for a, b in ours for c, d in theirs)
+def _intersect(first: list[_Span], second: list[_Span]) -> list[_Span]:
+    """Return the intersection of two lists of disjoint spans."""
+    both = ((max(a, c), min(b, d)) for a, b in first for c, d in second)
     return _merge_spans(list(both))
 
 
 def _subtract(spans: list[_Span], hole: _Span) -> list[_Span]:
-    """Return the places that are not in ``hole``."""
+    """Return the spans without ``hole``."""
     return _intersect(spans, [(-_ENDLESS, hole[0]), (hole[1], _ENDLESS)])

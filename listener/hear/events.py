@@ -1,11 +1,8 @@
-"""What hear says on standard output: one event a line, as JSON; `wording` has it for people.
+"""Events that hear writes to standard output, one per line, as JSON or as text for people.
 
-The schema is closed: these events, these fields, each always there. Times are seconds on the
-stream's line, which goes on through gaps and from file to file. No sound, no text of what was said.
-
-What hear says, in words for people: one line for each event of `report`.
-
-For `earmark hear` and for who tries a device out; programs read `report.to_json` instead.
+The schema is closed: unknown events and fields are refused, and every field is always present.
+Times are seconds of the stream, which continues through gaps and from file to file. Events contain
+no audio and no transcript. Programs read `to_json`; `to_text` may change between releases.
 """
 
 from typing import Annotated, Final, Literal, assert_never
@@ -24,37 +21,38 @@ Count = Annotated[int, Meta(ge=0)]
 class _Event(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="event"
 ):
-    """One line."""
+    """Base of all events."""
 
 
 class StartedEvent(_Event, frozen=True, kw_only=True, tag="started"):
-    """Hear listens from here on. Always the first line."""
+    """Start of listening. Always the first event."""
 
     files: tuple[str, ...]
-    """What stands in for a microphone; empty where a device is heard."""
+    """Recordings that are played instead of a microphone; empty for a device."""
     device: str | None
-    """The device that is heard, as the settings name it."""
+    """Capture device, as named in the configuration; None for recordings."""
     words: tuple[ShortName, ...]
     thresholds: dict[ShortName, float] = {}
-    """Score from which each word wakes."""
+    """Minimum score for a wake, 0 to 1, by word."""
     keeper: ShortName
+    """Owner to whom clips are attributed."""
     switch: str
-    """What can shut the microphone: ``input``, ``gpio``, ``script`` or ``none``."""
+    """Kind of mute switch: ``input``, ``gpio``, ``script`` or ``none``."""
     fast: bool
-    """Whether it hears as fast as possible."""
+    """True if recordings are processed as fast as possible."""
 
 
 class WakeEvent(_Event, frozen=True, kw_only=True, tag="wake"):
-    """The word was heard."""
+    """Detection of a wake word."""
 
     time_s: Seconds
-    """Where the step ended that woke."""
+    """End of the detector step that exceeded the threshold."""
     word: ShortName
     score: float
 
 
 class NearMissEvent(_Event, frozen=True, kw_only=True, tag="near_miss"):
-    """Something came close to the word."""
+    """Detection with a score just below the threshold."""
 
     time_s: Seconds
     word: ShortName
@@ -62,97 +60,97 @@ class NearMissEvent(_Event, frozen=True, kw_only=True, tag="near_miss"):
 
 
 class SealedEvent(_Event, frozen=True, kw_only=True, tag="sealed"):
-    """A clip is in the spool, sealed to its owner. Comes later than the wake."""
+    """Clip encrypted to its owner and written to the spool. Follows its `WakeEvent`."""
 
     time_s: Seconds
-    """Where the clip begins."""
+    """Begin of the clip."""
     length_s: Seconds
     word: ShortName
     owner: ShortName
     clip: str
     seq: Count
     bytes: Count
-    """Of the envelope."""
+    """Size of the envelope."""
     end_reason: str
 
 
 class NotKeptEvent(_Event, frozen=True, kw_only=True, tag="not_kept"):
-    """A wake after which there is no envelope; its sound is wiped."""
+    """Wake without a clip in the spool; its audio is wiped."""
 
     time_s: Seconds
-    """Where the clip begins or would have begun."""
+    """Begin of the clip, or the time at which it would have begun."""
     reason: Literal["muted", "gap", "stopped", "busy", "unattributed", "refused"]
-    """``busy``: sealing did not keep up; ``refused``: no envelope could be made or spooled."""
+    """``busy``: no free buffer or queue slot; ``refused``: sealing or the spool failed."""
 
 
 class MutedEvent(_Event, frozen=True, kw_only=True, tag="muted"):
-    """The gate is shut; the ring and every clip in the clear are wiped.
+    """Begin of a mute: the ring buffer and all clips that are not encrypted are wiped.
 
-    Again, while it is shut, when the cause changes.
+    Published again during the mute when the cause changes.
     """
 
     time_s: Seconds
     cause: Literal["hardware", "software", "fault"]
-    """A fault is named before the switch, and that before the software."""
+    """With several causes: the fault first, then the switch, then software."""
 
 
 class UnmutedEvent(_Event, frozen=True, kw_only=True, tag="unmuted"):
-    """The gate is open again."""
+    """End of a mute."""
 
     time_s: Seconds
     muted_s: Seconds
-    """How long it was shut."""
+    """Length of the mute in the stream."""
 
 
 class MicrophoneOpenEvent(_Event, frozen=True, kw_only=True, tag="microphone_open"):
-    """Sound comes from the device: at the start, and after it was lost."""
+    """First audio from the device: at the start, and after it was lost."""
 
     time_s: Seconds
     rate_hz: Count
-    """The device's own."""
+    """Sample rate of the device."""
     channels: Count
-    """So many are read, of which one is heard."""
+    """Number of channels that are read; one of them is used."""
 
 
 class MicrophoneLostEvent(_Event, frozen=True, kw_only=True, tag="microphone_lost"):
-    """No sound comes from the device; it is tried again. Once for each change of the cause."""
+    """Device without audio; opening is retried. Published once per change of the cause."""
 
     time_s: Seconds
     cause: Cause
 
 
 class InterruptedEvent(_Event, frozen=True, kw_only=True, tag="gap"):
-    """Sound is missing that nobody asked to miss: a file broke off, a device is gone."""
+    """Gap in the audio that is not a mute: the next file, an overrun, a failed file or device."""
 
     time_s: Seconds
     reason: GapReason
-    """``start``: the next file begins."""
+    """``start``: begin of the next file."""
 
 
 class EndedEvent(_Event, frozen=True, kw_only=True, tag="ended"):
-    """What became of everything. Always the last line, and the sums are exact.
+    """Totals of the run. Always the last event.
 
-    ``heard_s == discarded_s + sealed_s``: at the end nothing is held any more.
+    The sums are exact: ``heard_s == discarded_s + sealed_s``, since no audio is held at the end.
     """
 
     heard_s: Seconds
     discarded_s: Seconds
     sealed_s: Seconds
-    """Sound in at least one envelope, counted once."""
+    """Audio in at least one envelope, counted once."""
     muted_s: Seconds
     wakes: Count
     near_misses: Count
     sealed: Count
-    """Envelopes in the spool."""
+    """Envelopes written to the spool."""
     unattributed: Count
     abandoned: Count
     lost: Count
     broken: Count
-    """Recordings that broke off."""
+    """Recordings that could not be read to their end."""
     losses: Count
-    """How often the device was lost."""
+    """Times that the device was lost."""
     overruns: Count
-    """How often it was faster than the ear."""
+    """Audio overruns."""
 
 
 Event = (
@@ -171,15 +169,15 @@ Event = (
 
 
 def to_json(event: Event) -> str:
-    """Return an event as one line of JSON, without its end."""
+    """Return an event as one line of JSON, without the newline."""
     return msgspec.json.encode(event).decode("utf-8")
 
 
 def from_json(line: str | bytes) -> Event:
-    """Read what `to_json` wrote.
+    """Parse an event that `to_json` wrote.
 
     Raises:
-        ValueError: it is something else. Nothing else is raised.
+        ValueError: the line is not an event. No other error is raised.
     """
     try:
         event: Event = msgspec.json.decode(line, type=Event)
@@ -191,41 +189,41 @@ def from_json(line: str | bytes) -> Event:
 _GAPS: Final = {
     GapReason.START: "the next file begins",
     GapReason.MUTED: "muted",
-    GapReason.OVERRUN: "the microphone was faster than the ear",
-    GapReason.LOST: "the sound broke off",
-    GapReason.END: "nothing comes any more",
+    GapReason.OVERRUN: "audio overrun: samples were lost",
+    GapReason.LOST: "the recording or the device failed",
+    GapReason.END: "end of the stream",
 }
 CAUSES: Final = {
     Cause.MISSING: "there is no such device",
-    Cause.BUSY: "another program has it",
+    Cause.BUSY: "another program uses it",
     Cause.DENIED: "this user may not open it",
     Cause.CHANNEL: "it has no such channel",
-    Cause.RATE: "it gives no rate that can be used",
+    Cause.RATE: "it supports no usable sample rate",
     Cause.LIBRARY: "PortAudio is not installed: apt install libportaudio2",
     Cause.GONE: "it failed, or was unplugged",
-    Cause.STALLED: "it says nothing",
-    Cause.ZEROS: "its samples never change: it is cut off, or a wire is broken",
-    Cause.GARBLED: "its process went mad and was ended",
-    Cause.DIED: "its process died",
+    Cause.STALLED: "it delivers no audio",
+    Cause.ZEROS: "its samples never change: it is muted, or a wire is broken",
+    Cause.GARBLED: "the capture process sent invalid data and was stopped",
+    Cause.DIED: "the capture process exited unexpectedly",
 }
-"""What each cause means to people."""
+"""Text for people, by cause."""
 _MUTES: Final = {
     "hardware": "the switch",
-    "software": "software: earmark mute off",
-    "fault": "FAULT, switch and microphone contradict each other: earmark mute status",
+    "software": "software (to unmute: earmark mute off)",
+    "fault": "FAULT: switch and microphone contradict each other (see: earmark mute status)",
 }
 _REASONS: Final = {
-    "muted": "the switch was thrown",
-    "gap": "the sound broke off",
-    "stopped": "told to stop",
-    "busy": "sealing did not keep up",
-    "unattributed": "nobody's for sure",
-    "refused": "no envelope could be spooled",
+    "muted": "microphone muted",
+    "gap": "audio interrupted",
+    "stopped": "hear stopped",
+    "busy": "sealing too slow",
+    "unattributed": "owner not recognised",
+    "refused": "sealing or spooling failed",
 }
 
 
-def to_text(event: Event) -> str:  # noqa: C901, PLR0911 - one case an event, mypy counts them
-    """Return an event as a line for people, without its end."""
+def to_text(event: Event) -> str:  # noqa: C901, PLR0911 - one case per event; mypy checks that none is missing
+    """Return an event as a line of text for people, without the newline."""
     match event:
         case StartedEvent():
             pace = "as fast as possible" if event.fast else "in real time"
@@ -246,16 +244,16 @@ def to_text(event: Event) -> str:  # noqa: C901, PLR0911 - one case an event, my
                 f" {event.bytes:,} bytes  {event.clip}",
             )
         case NotKeptEvent():
-            return _line("no clip", f"{event.time_s:8.2f} s  {_REASONS[event.reason]}; wiped")
+            return _line("no clip", f"{event.time_s:8.2f} s  discarded: {_REASONS[event.reason]}")
         case MutedEvent():
             return _line(
                 "mute",
                 f"{event.time_s:8.2f} s  microphone shut, memory wiped; {_MUTES[event.cause]}",
             )
         case UnmutedEvent():
-            return _line("open", f"{event.time_s:8.2f} s  muted for {event.muted_s:.2f} s")
+            return _line("unmuted", f"{event.time_s:8.2f} s  muted for {event.muted_s:.2f} s")
         case MicrophoneOpenEvent():
-            return _line("found", f"{event.time_s:8.2f} s  the microphone, at {event.rate_hz} Hz")
+            return _line("opened", f"{event.time_s:8.2f} s  the microphone, at {event.rate_hz} Hz")
         case MicrophoneLostEvent():
             return _line("lost", f"{event.time_s:8.2f} s  the microphone: {CAUSES[event.cause]}")
         case InterruptedEvent():
@@ -263,7 +261,7 @@ def to_text(event: Event) -> str:  # noqa: C901, PLR0911 - one case an event, my
         case EndedEvent():
             return _line(
                 "total",
-                f"heard {event.heard_s:.2f} s: {event.discarded_s:.2f} s thrown away,"
+                f"heard {event.heard_s:.2f} s: {event.discarded_s:.2f} s discarded,"
                 f" {event.sealed_s:.2f} s sealed in {event.sealed}"
                 f" clip{'s' * (event.sealed != 1)}; muted {event.muted_s:.2f} s",
             )

@@ -1,8 +1,7 @@
-"""The gate between the microphone and everything else: sound passes only while the switch is open.
+"""Mute gate between the microphone and the pipeline: audio passes only while it is not muted.
 
-The switch is asked before and after each read, so that no sample of a shut moment comes through.
-
-The gate on what is to be heard: recordings, or a device whose ups and downs are told.
+The mute state is polled before and after each read, so that no sample from a muted moment passes.
+Only this module opens a microphone: recordings or a capture device.
 """
 
 import logging
@@ -25,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """Sound, or the reason why there is none. The only holder of a microphone. One thread."""
+    """Source of frames and gaps; owns the microphone. For one thread only."""
 
     def __init__(self, microphone: Microphone, switch: Switch, stop: StopSignal) -> None:
         self._microphone = microphone
@@ -34,20 +33,20 @@ class Gate:
         self._framer = Framer()
         self._line_failed = False
         self.broken: list[str] = []
-        """What broke off, in the words of its error, in order."""
+        """Errors of the recordings that could not be read to their end, in order."""
 
     @property
     def position_samples(self) -> int:
-        """How far the stream has come."""
+        """Position in the stream, in samples."""
         return self._framer.position_samples
 
     def stream(self) -> Generator[Sound, None, None]:
-        """Yield frames and gaps until nothing comes any more or a stop is asked for.
+        """Yield frames and gaps until the end of the recordings or a stop request.
 
-        A frame is good until the next one is asked for: then it is overwritten, so that no copy
-        of it outlives the ring. While the switch is shut, or no device is there, a gap comes for
-        each frame's time, so that the loop turns and the watchdog is fed. The last gap has the
-        reason END, except after a stop.
+        A frame is valid until the next one is requested: then it is overwritten, so that no copy
+        outlives the ring buffer. While muted, or without a device, a gap is yielded for each frame
+        period, so that the watchdog is pinged. The last gap has the reason END, except after a
+        stop.
         """
         try:
             yield from self._read_unmuted()
@@ -57,19 +56,19 @@ class Gate:
 
     def _read_unmuted(self) -> Iterator[Sound]:
         while not self._stop.requested:
-            shut = self._is_muted(self._framer.position_samples)
+            is_muted = self._is_muted(self._framer.position_samples)
             block: Samples | GapReason | int | None
             try:
-                block = self._skip_muted() if shut else self._microphone.read()
+                block = self._skip_muted() if is_muted else self._microphone.read()
             except Unavailable as error:
-                _log.warning("the sound broke off: %s", error)
+                _log.warning("the audio was interrupted: %s", error)
                 self.broken.append(str(error))
                 yield self._framer.cut(GapReason.LOST)
                 continue
             if isinstance(block, int):
-                yield self._framer.cut(GapReason.MUTED if shut else GapReason.LOST, block)
-                if shut:
-                    # What happened while nothing was heard is of no interest: ask only about now.
+                yield self._framer.cut(GapReason.MUTED if is_muted else GapReason.LOST, block)
+                if is_muted:
+                    # Discard the edges during the mute, so that only new ones count.
                     self._is_muted(self._framer.position_samples)
                 continue
             if block is None:
@@ -96,17 +95,17 @@ class Gate:
 
     def _is_muted(self, at_sample: int) -> bool:
         try:
-            shut = self._switch.is_muted(at_sample)
+            is_muted = self._switch.is_muted(at_sample)
         except (OSError, EarmarkError) as error:
             if not self._line_failed:
                 _log.error("the mute switch cannot be read, so this is muted: %s", error)
             self._line_failed = True
             return True
         self._line_failed = False
-        return shut
+        return is_muted
 
 
-def listen_to_files(  # noqa: PLR0913 - what is heard, and how: each by its name
+def listen_to_files(  # noqa: PLR0913 - keyword arguments
     paths: Sequence[Path],
     *,
     channel: int,
@@ -118,16 +117,16 @@ def listen_to_files(  # noqa: PLR0913 - what is heard, and how: each by its name
     """Open a gate on recordings.
 
     Args:
-        paths: at least one, heard one after the other.
-        channel: which channel of each is heard, from 0.
-        is_fast: as fast as possible, instead of in their own time.
-        switch: shuts the gate.
-        stop: ends it, and every wait.
-        monotonic_s: a clock in seconds that never goes back.
+        paths: recordings, played one after the other; at least one.
+        channel: channel to use, from 0.
+        is_fast: True to process them as fast as possible, False for real time.
+        switch: mute switch.
+        stop: stop signal; ends every wait.
+        monotonic_s: monotonic clock, in seconds.
 
     Raises:
         Unavailable: a file is missing or cannot be read.
-        UsageError: it has no such channel.
+        UsageError: a file does not have the channel.
     """
     pace = None if is_fast else RealTimePacer(monotonic_s, stop.wait)
     return Gate(FileMicrophone(paths, channel, pace), switch, stop)
@@ -141,15 +140,15 @@ def listen_to_device(
     tell: Callable[[OpenedRecord | FailedRecord], None],
     monotonic_s: Callable[[], float],
 ) -> Gate:
-    """Open a gate on a device; nothing is started before the gate is read.
+    """Open a gate on a capture device; the microphone process starts with the first read.
 
     Args:
-        settings: which device and channel.
-        switch: shuts the gate; its descriptors end every wait.
-        stop: ends it.
-        tell: hears when sound begins to come and when it no longer does, and why. `FailedRecord`
-            with the cause ZEROS contradicts an open switch.
-        monotonic_s: a clock in seconds that never goes back.
+        settings: device and channel.
+        switch: mute switch; its descriptors end every wait.
+        stop: stop signal.
+        tell: called when the device delivers audio and when it fails. A `FailedRecord` with the
+            cause ZEROS contradicts an unmuted switch.
+        monotonic_s: monotonic clock, in seconds.
     """
     microphone = LiveMicrophone(
         capture_command(settings.device, settings.channel),
@@ -172,22 +171,22 @@ def open_gate(
     settings: MicrophoneSettings,
     mute: MuteController,
     stop: StopSignal,
-    tell: Callable[[events.MicrophoneOpenEvent | events.MicrophoneLostEvent], None],
+    publish: Callable[[events.MicrophoneOpenEvent | events.MicrophoneLostEvent], None],
     *,
     is_fast: bool,
 ) -> Gate:
-    """Open the gate. No microphone is started before the gate is read.
+    """Open the configured gate; a microphone process starts with the first read.
 
     Args:
-        settings: what is heard.
-        mute: shuts the gate; learns of a device that contradicts an open switch.
-        stop: ends it.
-        tell: told when a device is heard and when it is lost.
-        is_fast: whether recordings are heard as fast as possible.
+        settings: recordings or device.
+        mute: mute controller; records a fault when the device contradicts an unmuted switch.
+        stop: stop signal.
+        publish: publishes the events of the device.
+        is_fast: True to process recordings as fast as possible.
 
     Raises:
         Unavailable: a recording is missing or cannot be read.
-        UsageError: it has no such channel.
+        UsageError: a recording does not have the channel.
     """
     if settings.files:
         return listen_to_files(
@@ -199,20 +198,20 @@ def open_gate(
             monotonic_s=time.monotonic,
         )
 
-    def hear_of(state: OpenedRecord | FailedRecord) -> None:
+    def publish_state(state: OpenedRecord | FailedRecord) -> None:
         time_s = gate.position_samples / SAMPLE_RATE_HZ
         if isinstance(state, OpenedRecord):
-            tell(
+            publish(
                 events.MicrophoneOpenEvent(
                     time_s=time_s, rate_hz=state.rate_hz, channels=state.channels
                 )
             )
             return
-        tell(events.MicrophoneLostEvent(time_s=time_s, cause=state.cause))
+        publish(events.MicrophoneLostEvent(time_s=time_s, cause=state.cause))
         if state.cause is Cause.ZEROS and mute.about != "none":
             mute.set_fault("only-zeros-while-open")
 
     gate = listen_to_device(
-        settings, switch=mute, stop=stop, tell=hear_of, monotonic_s=time.monotonic
+        settings, switch=mute, stop=stop, tell=publish_state, monotonic_s=time.monotonic
     )
     return gate

@@ -1,7 +1,7 @@
-"""Lines of a GPIO chip through libgpiod 2: the mute switch where no input node can be had; a lamp.
+"""GPIO lines through libgpiod 2: a mute switch without an input node, and an LED.
 
-Whoever may open the chip may drive every pin of it, so an input node is the better switch. The only
-importer of gpiod.
+A process that may open the chip can drive each of its pins, so an input node is preferred for the
+switch. This is the only module that imports gpiod.
 """
 
 from collections.abc import Sized
@@ -21,74 +21,74 @@ LineName = int | str
 
 
 class LineRequest(Protocol):
-    """What a ``gpiod.LineRequest`` is to us."""
+    """Used part of ``gpiod.LineRequest``."""
 
     @property
     def fd(self) -> int:
-        """The descriptor that can be read after an edge."""
+        """Descriptor that becomes readable after an edge."""
 
     def get_value(self, line: LineName) -> Value:
-        """Return the line's logical value; OSError when the chip is gone."""
+        """Return the logical value of the line; raise OSError when the chip is gone."""
 
     def set_value(self, line: LineName, value: Value) -> None:
-        """Drive the line; OSError when the chip is gone."""
+        """Drive the line; raise OSError when the chip is gone."""
 
     def wait_edge_events(self, timeout: float) -> bool:
-        """Tell whether an edge waits; with 0, at once."""
+        """Return True if an edge is queued; with a timeout of 0 s without blocking."""
 
     def read_edge_events(self) -> Sized:
-        """Take some of the edges that wait; OSError when the chip is gone."""
+        """Remove queued edges; raise OSError when the chip is gone."""
 
     def release(self) -> None:
-        """Give the line back."""
+        """Release the line."""
 
 
 class GpioLine:
-    """A `switches.Line` whose active value is shut. The request is released with it."""
+    """Mute switch on a line (see `mute.switch.Line`); active means muted. Owns the request."""
 
     def __init__(self, request: LineRequest, line: LineName) -> None:
         self._request = request
         self._line = line
-        self._was_shut = False
+        self._was_active = False
 
     def fileno(self) -> int:
-        """Return the request's descriptor."""
+        """Return the descriptor of the request."""
         return self._request.fd
 
     def was_muted(self) -> bool:
-        """Take the edges that wait, then read the level; any edge has a shut side."""
+        """Return True if the line is, or was since the last call, muted: any edge implies it."""
         edge = False
-        # Once: the kernel keeps 16 of a line's edges, and the level is read after them anyway.
+        # One read suffices: the kernel queues 16 edges of a line, and the level is read afterwards.
         if self._request.wait_edge_events(0):
             edge = len(self._request.read_edge_events()) > 0
-        shut = self._request.get_value(self._line) is Value.ACTIVE
-        was_shut, self._was_shut = self._was_shut, shut
-        return edge or was_shut or shut
+        is_active = self._request.get_value(self._line) is Value.ACTIVE
+        was_active, self._was_active = self._was_active, is_active
+        return edge or was_active or is_active
 
     def close(self) -> None:
-        """Give the line back."""
+        """Release the line."""
         self._request.release()
 
 
 def open_switch(chip: str, line: LineName, shut_level: Level, debounce_ms: int) -> GpioLine:
     """Request a line as a mute switch.
 
-    The pull resistor points to the level that means shut, so that a broken wire does too.
+    The pull resistor is set to the muted level, so that a broken wire means muted.
 
     Args:
-        chip: its path.
-        line: offset on the chip, or the line's name.
-        shut_level: the level that means muted.
-        debounce_ms: a level holds for so long before it counts.
+        chip: path of the chip.
+        line: offset on the chip, or name of the line.
+        shut_level: level that means muted.
+        debounce_ms: shortest duration of a level, in milliseconds.
 
     Raises:
-        Unavailable: the chip or the line is not there, held by somebody else or not ours to use.
+        Unavailable: the chip or the line does not exist, is in use, or access is denied.
     """
     return GpioLine(_request(chip, line, build_line_settings(shut_level, debounce_ms)), line)
 
 
 def build_line_settings(shut_level: Level, debounce_ms: int) -> gpiod.LineSettings:
-    """Return how the line of a mute switch is requested: active is shut, edges both ways."""
+    """Return the settings of a mute switch line: active means muted, both edges are reported."""
     is_low = shut_level == "low"
     return gpiod.LineSettings(
         direction=Direction.INPUT,
@@ -100,23 +100,23 @@ def build_line_settings(shut_level: Level, debounce_ms: int) -> gpiod.LineSettin
 
 
 class GpioLed:
-    """One LED on a line: a `lamp.Light`. The request is released with it."""
+    """LED on one line (see `indicators.led.Light`). Owns the request."""
 
     def __init__(self, request: LineRequest, line: LineName) -> None:
         self._request = request
         self._line = line
 
     def light(self, colour: Colour) -> None:
-        """Switch it on or off; OSError when the chip is gone."""
+        """Switch the LED on or off; raise OSError when the chip is gone."""
         self._request.set_value(self._line, Value.ACTIVE if colour != DARK else Value.INACTIVE)
 
     def close(self) -> None:
-        """Give the line back."""
+        """Release the line."""
         self._request.release()
 
 
 def open_led(chip: str, line: LineName, lit_level: Level) -> GpioLed:
-    """Request a line as a lamp, dark at first; errors as `open_switch`."""
+    """Request a line as an LED, initially off; raise the errors of `open_switch`."""
     settings = gpiod.LineSettings(
         direction=Direction.OUTPUT,
         active_low=lit_level == "low",
@@ -128,7 +128,7 @@ def open_led(chip: str, line: LineName, lit_level: Level) -> GpioLed:
 def _request(chip: str, line: LineName, settings: gpiod.LineSettings) -> LineRequest:
     try:
         return gpiod.request_lines(chip, {line: settings}, _CONSUMER)
-    except ValueError as error:  # no line has this name, or this offset
+    except ValueError as error:  # unknown name or offset
         raise Unavailable(f"{chip} has no line {line}: {error}") from error
     except OSError as error:
         raise Unavailable(f"cannot use line {line} of {chip}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""What is fitted to this device, as the settings say: the mute switch and the lamp."""
+"""Mute switch and LED of this device, built from its configuration."""
 
 import logging
 import time
@@ -33,16 +33,16 @@ _log = logging.getLogger(__name__)
 def build_mute(
     settings: Config, home: Path, requests: ControlSocket, script: str | None
 ) -> MuteController:
-    """Return everything that mutes: the switch, the files of the home, and requests.
+    """Return the mute controller: the switch, the mute files of the home, and requests.
 
     Args:
-        settings: which switch, which microphone.
-        home: the installation's folder.
-        requests: where anybody may ask to mute.
-        script: of a recording, when a switch is thrown instead of one that is fitted.
+        settings: configuration of switch and microphone.
+        home: data directory.
+        requests: control socket that receives mute requests.
+        script: mute intervals of a recording, which replace a real switch; None for a real switch.
 
     Raises:
-        UsageError: the script cannot be read.
+        UsageError: the script is invalid.
         ConfigError: as `build_checked_switch`.
     """
     switch = (
@@ -63,27 +63,26 @@ def build_mute(
 def build_switch(
     settings: MuteSettings, *, is_live: bool, monotonic_s: Callable[[], float]
 ) -> Switch:
-    """Return the mute switch. Nothing is opened yet.
+    """Return the mute switch, without opening it.
 
     Args:
-        settings: which it is.
-        is_live: whether a room is heard. A recording needs no switch.
-        monotonic_s: a clock in seconds that never goes back.
+        settings: configuration of the switch.
+        is_live: True for a live microphone. A recording needs no switch.
+        monotonic_s: monotonic clock, in seconds.
 
     Raises:
-        ConfigError: a room is to be heard, and nobody has said whether there is a switch.
+        ConfigError: the microphone is live and mute.switch is not set.
     """
     if settings.switch is None and is_live:
         raise ConfigError(
-            "a live microphone needs to know its mute switch, and mute.switch is not set",
-            'mute.switch is "input" or "gpio" for a switch that is fitted,'
-            ' or "none" where there is none',
+            "mute.switch is not set, and a live microphone requires it",
+            'set mute.switch to "input" or "gpio", or to "none" for a device without a switch',
         )
     if settings.switch in (None, "none"):
         if is_live:
             _log.warning(
-                "no mute switch is fitted (mute.switch is none): what can mute this microphone"
-                " is software alone, and whoever takes over this device can take that back"
+                "no mute switch (mute.switch is none): only software can mute this microphone,"
+                " and an attacker who controls this device can unmute it"
             )
         return NoSwitch()
     return LineSwitch(settings.switch, partial(open_line, settings), monotonic_s)
@@ -92,12 +91,12 @@ def build_switch(
 def build_checked_switch(
     settings: Config, cards: Sequence[SoundCard], *, monotonic_s: Callable[[], float]
 ) -> Switch:
-    """Return the mute switch, once it is sure that it cuts all there is that could hear.
+    """Return the mute switch, after checking that it mutes every capture card.
 
     Args:
-        settings: which switch, which microphone.
-        cards: the machine's cards that can hear.
-        monotonic_s: a clock in seconds that never goes back.
+        settings: configuration of switch and microphone.
+        cards: capture cards of this machine.
+        monotonic_s: monotonic clock, in seconds.
 
     Raises:
         ConfigError: as `build_switch` and `require_full_cover` do.
@@ -109,40 +108,40 @@ def build_checked_switch(
 
 
 def require_full_cover(settings: Config, cards: Sequence[SoundCard]) -> None:
-    """Make sure that the switch cuts all there is that could hear.
+    """Check that the mute switch mutes every capture card.
 
     Args:
-        settings: which switch, which microphone.
-        cards: the machine's cards that can hear.
+        settings: configuration of switch and microphone.
+        cards: capture cards of this machine.
 
     Raises:
-        ConfigError: a switch is fitted, and there is a card that it does not cut.
+        ConfigError: the device has a switch, and a capture card that the switch does not mute.
     """
     if settings.mute.switch in (None, "none") or settings.microphone.files:
         return
     others = other_cards(cards, settings.microphone.device)
     if not others:
         return
-    named = ", ".join(map(str, others))
+    names = ", ".join(map(str, others))
     if settings.mute.other_microphones == "refuse":
         raise ConfigError(
-            f"the switch does not cut every microphone of this device: {named}",
-            "unplug it; or microphone.device names the card that the switch cuts; or"
-            ' mute.other_microphones = "allow"',
+            f"the mute switch does not mute every microphone of this device: {names}",
+            "unplug it; or set microphone.device to the card that the switch mutes; or set"
+            ' mute.other_microphones to "allow"',
         )
-    _log.warning("the switch does not cut every microphone of this device: %s", named)
+    _log.warning("the mute switch does not mute every microphone of this device: %s", names)
 
 
 def open_line(settings: MuteSettings) -> Line:
-    """Open the line of the switch that is fitted.
+    """Open the line of the configured mute switch.
 
     Raises:
-        Unavailable: that cannot be done now.
-        OSError: the same.
+        Unavailable: the line cannot be opened now.
+        OSError: the line cannot be opened now.
     """
     if settings.switch == "input":
         return open_input(settings.input or "", _INPUTS, KernelInputNode())
-    from listener.hear import gpio  # noqa: PLC0415 - 1.4 MiB that only a GPIO line needs
+    from listener.hear import gpio  # noqa: PLC0415 - 1.4 MiB, needed for a GPIO line only
 
     return gpio.open_switch(
         settings.chip, _line(settings.line), settings.shut_level, settings.debounce_ms
@@ -150,7 +149,7 @@ def open_line(settings: MuteSettings) -> Line:
 
 
 def build_lamp(settings: LampSettings, monotonic_s: Callable[[], float]) -> Lamp:
-    """Return the lamp. Nothing is opened yet."""
+    """Return the LED, without opening it."""
     if settings.kind == "none":
         return NoLamp()
     return PatternLamp(partial(_open_light, settings), monotonic_s)
@@ -159,12 +158,12 @@ def build_lamp(settings: LampSettings, monotonic_s: Callable[[], float]) -> Lamp
 def _open_light(settings: LampSettings) -> Light:
     if settings.kind == "apa102":
         return open_row(settings.device, settings.leds, settings.brightness)
-    from listener.hear import gpio  # noqa: PLC0415 - an apa102 is lit without libgpiod
+    from listener.hear import gpio  # noqa: PLC0415 - an apa102 needs no libgpiod
 
     return gpio.open_led(settings.chip, _line(settings.line), settings.lit_level)
 
 
 def _line(line: int | str | None) -> int | str:
     if line is None:
-        raise ConfigError("there is no GPIO line in the settings")  # config refuses that before
+        raise ConfigError("the GPIO line is not set")  # the configuration's own check comes first
     return line

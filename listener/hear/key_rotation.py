@@ -1,7 +1,8 @@
-"""The roster, moved on to the keys that owners proved to this speaker.
+"""Key rotation on the device: replaces an owner's key in the roster after verifying the proof.
 
-Send lays what the archive carried beside the clips. Nobody has judged it before: the proof
-is looked at here, by the one process that seals, and what is not proven changes nothing.
+The send process stores the rotation message from the archive in the spool without verifying it.
+The proof is verified here, in the only process that seals; without a valid proof the roster does
+not change.
 """
 
 import logging
@@ -18,12 +19,12 @@ _log = logging.getLogger(__name__)
 
 
 class RosterUpdater:
-    """Called for the roster as it is now. For one thread.
+    """Reader of the roster that applies new key rotations first. For one thread only.
 
     Args:
-        home: where roster and spool lie.
-        device: this speaker's name.
-        key: this speaker's.
+        home: installation with the roster and the spool.
+        device: name of this device.
+        key: private key of this device.
     """
 
     def __init__(self, home: Home, device: str, key: Ed25519PrivateKey) -> None:
@@ -31,20 +32,20 @@ class RosterUpdater:
         self._device = device
         self._key = key
         self._path = home.path / "spool" / FOLLOWING
-        self._seen: tuple[int, int, int] | None = None
+        self._applied: tuple[int, int, int] | None = None
 
     def __call__(self) -> Roster:
-        """Follow what is new, and return the roster.
+        """Apply a new key rotation, if there is one, and return the roster.
 
         Raises:
             ConfigError: the roster is damaged.
-            Unavailable: it cannot be read.
+            Unavailable: the roster cannot be read.
         """
-        stamp = self._read()
-        if stamp is not None and stamp != self._seen:
-            # One that cannot be followed now may be with the next clip: noted once it is done.
+        version = self._read_version()
+        if version is not None and version != self._applied:
+            # Noted only when applied: a failed attempt is repeated with the next clip.
             self._apply()
-            self._seen = stamp
+            self._applied = version
         return self._home.roster()
 
     def _apply(self) -> None:
@@ -52,7 +53,7 @@ class RosterUpdater:
             with self._path.open("rb") as file:
                 rotation = key_rotation.parse(file.read(key_rotation.LONGEST_BYTES + 1))
         except OSError as error:
-            _log.warning("cannot read what was said of keys: %s", error.strerror)
+            _log.warning("cannot read the key rotation: %s", error.strerror)
             return
         except EarmarkError as error:
             _log.warning("%s", error)
@@ -64,12 +65,12 @@ class RosterUpdater:
         for owner in after.owners:
             if owner not in before.owners:
                 _log.warning(
-                    "the key of %s is another from now on, as the one before proved: %s",
+                    "the key of %s was replaced, as proved with the previous key: %s",
                     owner.name,
                     owner.okey,
                 )
 
-    def _read(self) -> tuple[int, int, int] | None:
+    def _read_version(self) -> tuple[int, int, int] | None:
         try:
             status = self._path.stat()
         except OSError:

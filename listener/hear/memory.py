@@ -1,4 +1,4 @@
-"""Memory for sound in the clear: locked, in no dump, in no child, wiped in place."""
+"""Locked memory for plaintext audio: not dumped, not inherited by children, wiped in place."""
 
 import ctypes
 import logging
@@ -20,13 +20,13 @@ _log = logging.getLogger(__name__)
 
 
 def use_single_malloc_arena() -> bool:
-    """Let all threads take memory from one heap, and give large pieces back to the kernel at once.
+    """Make malloc use one arena, and return large blocks to the kernel at once.
 
-    Otherwise the ear and the thread that seals have a heap each, and every clip, being as long as
-    no other, leaves holes in them: 2.5 MiB in eight hours.
+    Otherwise the listen loop and the sealer have an arena each, and clips of different lengths
+    fragment them: 2.5 MiB in eight hours.
 
     Returns:
-        Whether the C library does.
+        True if the C library supports it.
     """
     libc = ctypes.CDLL(None)
     options = ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, _LARGE_BYTES))
@@ -34,16 +34,16 @@ def use_single_malloc_arena() -> bool:
 
 
 def allocate_locked(length_samples: int) -> Samples:
-    """Return a zeroed buffer that is never swapped, dumped or inherited.
+    """Return a zeroed buffer that is not swapped, dumped or inherited by a child process.
 
-    Where the kernel refuses to lock it, a warning says so and the buffer is used all the same: a
-    speaker that does not start protects nobody.
+    If the kernel refuses to lock the memory, a warning is logged and the buffer is used without
+    the lock.
 
     Args:
-        length_samples: at least 1.
+        length_samples: number of samples, at least 1.
 
     Returns:
-        int16, shape (length_samples,). Its pages go when the last view of it goes.
+        int16, shape (length_samples,). Its pages are freed with the last view of it.
     """
     item_bytes = np.dtype(np.int16).itemsize
     pages = -(-length_samples * item_bytes // mmap.PAGESIZE)
@@ -54,7 +54,7 @@ def allocate_locked(length_samples: int) -> Samples:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlock(ctypes.c_void_p(whole.ctypes.data), ctypes.c_size_t(len(memory))):
         _log.warning(
-            "memory for sound is not locked (%s) and may reach a swap device;"
+            "memory for audio is not locked (%s) and may be swapped to disk;"
             " raise the limit (ulimit -l, LimitMEMLOCK=)",
             os.strerror(ctypes.get_errno()),
         )
@@ -62,17 +62,17 @@ def allocate_locked(length_samples: int) -> Samples:
 
 
 class ClipBuffers:
-    """A few buffers for clips in the clear, allocated once, wiped each time one comes back.
+    """Buffers for clips that are not encrypted: allocated once, wiped on every release.
 
     Safe for use by several threads.
     """
 
     def __init__(self, count: int, length_samples: int) -> None:
-        """Allocate.
+        """Allocate the buffers.
 
         Args:
-            count: one is recorded into, the others wait to be sealed.
-            length_samples: of the longest clip.
+            count: number of buffers: one for the recorder, the others for the sealer's queue.
+            length_samples: length of the longest clip.
         """
         self._all: Final = tuple(allocate_locked(length_samples) for _ in range(count))
         self._free = list(self._all)
@@ -84,12 +84,12 @@ class ClipBuffers:
             return self._free.pop() if self._free else None
 
     def release(self, samples: Samples) -> None:
-        """Wipe the buffer that ``samples`` is, or is a view of, and take it back.
+        """Wipe the buffer that ``samples`` is a view of, and make it available again.
 
-        Giving back twice changes nothing.
+        Releasing a buffer twice has no effect.
 
         Raises:
-            ValueError: it is none of ours.
+            ValueError: ``samples`` does not belong to one of these buffers.
         """
         buffer = self._buffer_of(samples)
         with self._lock:
@@ -98,10 +98,10 @@ class ClipBuffers:
                 self._free.append(buffer)
 
     def wipe(self, samples: Samples) -> None:
-        """Overwrite the buffer that ``samples`` is a view of; whoever has it keeps it.
+        """Wipe the buffer that ``samples`` is a view of, without releasing it.
 
         Raises:
-            ValueError: it is none of ours.
+            ValueError: ``samples`` does not belong to one of these buffers.
         """
         self._buffer_of(samples).fill(0)
 

@@ -1,7 +1,7 @@
-"""Tell a monitor on this machine what hear makes of the sound: levels and scores, never sound.
+"""Feed of levels and scores for a monitor on this machine; contains no audio.
 
-Only while somebody watches: once a second hear looks whether there is a monitor's socket. Whoever
-hears never waits for whoever watches.
+Once a second hear checks for the socket of a monitor, and sends only while there is one. Sending
+does not block the listen loop.
 """
 
 import math
@@ -32,36 +32,38 @@ from listener.ipc.notices import (
 )
 
 LEVEL_PAUSE_S: Final = 0.2
+"""Interval of the levels, in seconds."""
 COUNT_PAUSE_S: Final = 1.0
+"""Interval of the counters, in seconds."""
 LOOK_PAUSE_S: Final = 1.0
-"""So long it takes at most until a monitor that was just started is seen."""
+"""Interval of the checks for a monitor, in seconds."""
 
 _FLOOR_FRAMES: Final = 125  # 10 s: longer than a sentence without a pause
-_FLOOR_PART: Final = 10  # a tenth of them is as quiet as the floor
+_FLOOR_PART: Final = 10  # the noise floor is the 10th percentile
 
 
 class ScoreSource(Protocol):
-    """What tells scores; see `wakeword.detector.StreamDetector`."""
+    """Source of scores; see `wakeword.detector.StreamDetector`."""
 
     @property
     def scores(self) -> Mapping[str, float]:
-        """The newest step's, by word; empty where none was worth computing."""
+        """Scores of the newest step, by word; empty if none was computed."""
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        """By word."""
+        """Thresholds, by word."""
 
 
 class MonitorFeed:
-    """Speaks to a monitor, while there is one. Safe for several threads, except `observe`.
+    """Sender of levels and notices to a monitor. Safe for several threads, except `observe`.
 
-    Only a monitor of the same user is spoken to: whatever else may write into the home, such as
-    the process that sends, learns no level by standing there.
+    Only a socket of the same user is accepted: another process that can write into the home, such
+    as send, receives no levels.
 
     Args:
-        home: the installation's folder.
-        monotonic_s: a clock in seconds that never goes back.
-        cpu_s: how long hear has kept a processor busy, in seconds.
+        home: data directory.
+        monotonic_s: monotonic clock, in seconds.
+        cpu_s: returns the CPU time of hear, in seconds.
     """
 
     def __init__(
@@ -77,9 +79,9 @@ class MonitorFeed:
         self._microphone: notices.MicrophoneNotice | None = None
 
     def send(self, notice: Notice) -> bool:
-        """Hand over what happened; say whether a monitor took it."""
+        """Send a notice without blocking; return True if a monitor accepted it."""
         if isinstance(notice, notices.MicrophoneNotice):
-            self._microphone = notice  # A monitor that comes later wants to know.
+            self._microphone = notice  # for a monitor that is started later
         return self._is_watched and self._offer(notice)
 
     def observe(
@@ -91,14 +93,14 @@ class MonitorFeed:
         mute: Callable[[], MuteState],
         lamp: Callable[[], LampState],
     ) -> Iterator[Sound]:
-        """Pass on every sound, and look at it once whoever hears is done with it.
+        """Yield every frame and gap, and measure it after the listen loop has processed it.
 
         Args:
-            sounds: from the gate; the next is asked for when the last was looked at.
-            detector: tells what was made of the last.
-            count: returns the counters, signed.
-            mute: what mutes; asked while the sounds say that something does.
-            lamp: what the lamp shows.
+            sounds: frames and gaps from the gate.
+            detector: has the scores of the last frame.
+            count: returns the signed counters.
+            mute: returns the cause of the mute; called only at a gap.
+            lamp: returns the state of the LED.
         """
         due_s = count_due_s = self._monotonic_s()
         meter = _Meter()
@@ -108,7 +110,7 @@ class MonitorFeed:
             if not self._is_watched:
                 if now_s < due_s:
                     continue
-                if not self._is_there():
+                if not self._has_monitor():
                     due_s = now_s + LOOK_PAUSE_S
                     continue
             meter.push(sound, detector.scores)
@@ -127,7 +129,7 @@ class MonitorFeed:
                     self._offer(self._microphone)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._outbox.close()
 
     def _levels(
@@ -151,10 +153,10 @@ class MonitorFeed:
             for at in range(0, len(words), MOST_WORDS)
         ]
 
-    def _is_there(self) -> bool:
+    def _has_monitor(self) -> bool:
         try:
             return self._path.is_socket()
-        except OSError:  # a home that may not be looked into, or is no more
+        except OSError:  # the home is not readable or does not exist
             return False
 
     def _offer(self, notice: Shown) -> bool:
@@ -163,51 +165,51 @@ class MonitorFeed:
 
 
 class Tee:
-    """Posts every notice twice."""
+    """Sink that sends every notice to two sinks."""
 
     def __init__(self, first: NoticeSink, second: NoticeSink) -> None:
         self._first: Final = first
         self._second: Final = second
 
     def send(self, notice: Notice) -> bool:
-        """Hand it to both; say whether anybody took it."""
-        was_taken = self._first.send(notice)
-        return self._second.send(notice) or was_taken
+        """Send a notice to both; return True if one of them accepted it."""
+        was_accepted = self._first.send(notice)
+        return self._second.send(notice) or was_accepted
 
 
 class _Meter:
-    """The loudest and the highest between two looks, and the noise floor. Keeps no sound."""
+    """Peak level and peak scores since the last `take`, and the noise floor. Stores no audio."""
 
     def __init__(self) -> None:
         self._scratch = np.zeros(FRAME_SAMPLES, np.float32)
-        self._lately: deque[int] = deque(maxlen=_FLOOR_FRAMES)
+        self._recent: deque[int] = deque(maxlen=_FLOOR_FRAMES)
         self._loudest: int | None = None
         self._scores: dict[str, float] = {}
 
     def push(self, sound: Sound, scores: Mapping[str, float]) -> None:
         if isinstance(sound, Gap):
-            self._lately.clear()
+            self._recent.clear()
             return
         level = self._level_dbfs(sound)
-        self._lately.append(level)
+        self._recent.append(level)
         self._loudest = level if self._loudest is None else max(self._loudest, level)
         for name, score in scores.items():
             self._scores[name] = max(self._scores.get(name, 0.0), score)
 
     def take(self) -> tuple[int | None, dict[str, float]]:
-        """Return the loudest level and the highest scores, and begin anew."""
-        taken = self._loudest, self._scores
+        """Return the peak level and the peak scores, and reset them."""
+        peaks = self._loudest, self._scores
         self._loudest, self._scores = None, {}
-        return taken
+        return peaks
 
     @property
     def floor_dbfs(self) -> int | None:
-        if not self._lately:
+        if not self._recent:
             return None
-        return sorted(self._lately)[len(self._lately) // _FLOOR_PART]
+        return sorted(self._recent)[len(self._recent) // _FLOOR_PART]
 
     def _level_dbfs(self, frame: Frame) -> int:
-        """As `levels.level_dbfs`, and without a copy of the sound that outlives the call."""
+        """Return the level as `audio.level` does, without a copy of the audio after the call."""
         scratch = self._scratch
         scratch[:] = frame.samples
         scratch -= scratch.mean()

@@ -1,4 +1,4 @@
-"""Tell what happened: to whoever reads standard output, and as notices to send."""
+"""Publisher of events: on standard output, and as notices to the send process."""
 
 import threading
 from collections.abc import Callable
@@ -13,59 +13,59 @@ from listener.ipc.notices import Notice, Sign, Tally
 
 
 class NoticeSink(Protocol):
-    """What takes notices to send; see `notifier.NoticeSender`."""
+    """Destination of notices; see `ipc.notice_socket.NoticeSender`."""
 
     def send(self, notice: Notice) -> bool:
-        """Hand over a notice without waiting; say whether anybody took it."""
+        """Send a notice without blocking; return True if a reader accepted it."""
 
 
 class EventPublisher:
-    """Every event goes out once, whole, in the order it was told. Safe for several threads."""
+    """Publisher of each event exactly once, in order. Safe for use by several threads."""
 
     def __init__(
         self,
         write_line: Callable[[events.Event], object],
-        post: NoticeSink,
+        sink: NoticeSink,
         sign: Sign,
-        on_nobody_reads: Callable[[], object],
+        on_reader_gone: Callable[[], object],
     ) -> None:
-        """Prepare.
+        """Start without a microphone and without losses.
 
         Args:
-            write_line: shows an event; BrokenPipeError when its reader left.
-            post: takes notices.
+            write_line: writes an event; raises BrokenPipeError when the reader has closed.
+            sink: takes notices.
             sign: signs the counters with the device's key.
-            on_nobody_reads: called when the reader left.
+            on_reader_gone: called once, when the reader has closed.
         """
         self._write_line = write_line
-        self._post = post
+        self._sink = sink
         self._sign = sign
-        self._on_nobody_reads = on_nobody_reads
+        self._on_reader_gone = on_reader_gone
         self._lock = threading.Lock()
         self.is_unread = False
-        """Whether the reader left; nothing is written any more."""
+        """True after the reader has closed; no more events are written."""
         self._microphone: notices.MicrophoneNotice | None = None
         self.losses = 0
-        """How often the device was lost."""
+        """Times that the device was lost."""
         self.overruns = 0
-        """How often it was faster than the ear."""
+        """Audio overruns of the device."""
 
     def publish(self, event: events.Event) -> None:
-        """Show an event, and send the notice that it makes, if it makes one."""
+        """Write an event, and send its notice if it has one."""
         with self._lock:
             notice = self._microphone_notice(event) or _notice(event)
             if notice is not None:
-                self._post.send(notice)
+                self._sink.send(notice)
             if self.is_unread:
                 return
             try:
                 self._write_line(event)
             except BrokenPipeError:
                 self.is_unread = True
-                self._on_nobody_reads()
+                self._on_reader_gone()
 
     def _microphone_notice(self, event: events.Event) -> notices.MicrophoneNotice | None:
-        """Keep the device's state and counts; return them when this event changed them."""
+        """Update the state and counts of the device; return them if this event changed them."""
         before = self._microphone
         match event:
             case events.MicrophoneOpenEvent():
@@ -84,16 +84,16 @@ class EventPublisher:
         return self._microphone
 
     def send_counters(self, tally: Tally) -> None:
-        """Send the counters, signed."""
+        """Send the signed counters."""
         with self._lock:
-            self._post.send(notices.sign_tally(tally, self._sign))
+            self._sink.send(notices.sign_tally(tally, self._sign))
 
     def publish_end(self, tally: Tally, broken: int) -> None:
-        """Send the counters, and tell what became of everything.
+        """Send the signed counters, and publish the `EndedEvent`.
 
         Args:
-            tally: at the end.
-            broken: how many recordings broke off.
+            tally: final counters.
+            broken: number of recordings that could not be read to their end.
         """
         self.send_counters(tally)
         self.publish(
@@ -115,7 +115,7 @@ class EventPublisher:
         )
 
 
-def _notice(event: events.Event) -> Notice | None:  # noqa: PLR0911 - one case an event
+def _notice(event: events.Event) -> Notice | None:  # noqa: PLR0911 - one case per event
     match event:
         case events.StartedEvent(thresholds=thresholds, switch=switch):
             fits = len(thresholds) <= notices.MOST_THRESHOLDS

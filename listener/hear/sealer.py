@@ -1,11 +1,8 @@
-"""The second thread: whose clip is it, seal it to her, put it into the spool.
+"""Sealer thread: attributes each clip to its owner, encrypts it, and writes it to the spool.
 
-The ear never waits for a disk: behind a queue of two, a clip that finds no place is wiped and
-counted. One thread offers and wipes, the worker does the rest.
-
-A finished clip becomes an envelope: its tag is filled in, and it is sealed to its one owner.
-
-No thread, queue or disk: `keeping` says when, and where the envelope goes.
+The listen loop does not wait for the disk: the queue holds two clips, and a clip for which there is
+no slot is wiped and counted. `offer`, `wipe` and `close` are for the thread of the listen loop; all
+other work is done in the sealer thread. `seal_clip` is pure.
 """
 
 import logging
@@ -32,32 +29,32 @@ from listener.owner.attribution import Attribution, AttributionResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealingContext:
-    """What all envelopes of this run have in common."""
+    """Values common to all envelopes of one run."""
 
     device: str
-    """The device's name."""
+    """Name of the device."""
     key: Ed25519PrivateKey
-    """The device's."""
+    """Private key of the device."""
     next_seq: Callable[[], int]
-    """A number that no envelope of this device ever had; `EarmarkError` when there is none."""
+    """Returns a sequence number that this device has not used; raises `EarmarkError` on failure."""
     new_clip_id: Callable[[], str]
-    """A fresh UUID, version 4."""
+    """Returns a new UUID, version 4."""
     boot: str
-    """Random, 16 hexadecimal digits, for this run."""
+    """Random id of this run, 16 hexadecimal digits."""
     ttl_s: int
-    """How long the archive keeps a clip."""
+    """Retention period in the archive, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapturedClip:
-    """A finished clip and how it came to be."""
+    """Finished clip with its wake, before encryption."""
 
     clip: Clip
     word: str
     model_sha256: str
     score: float
     began: datetime
-    """When the clip begins, with its time zone."""
+    """Begin of the clip, with time zone."""
     pending: PendingClip
     """The clip's samples in the counters."""
 
@@ -65,17 +62,17 @@ class CapturedClip:
 def seal_clip(
     capture: CapturedClip, attributed: AttributionResult, context: SealingContext, seq: int
 ) -> tuple[form.PublicHeader, bytes]:
-    """Seal a clip; return the envelope's public header and the envelope.
+    """Encrypt a clip to its owner; return the public header and the envelope.
 
     Args:
-        capture: what was heard. A buffer that is wiped meanwhile makes an envelope of zeros.
-        attributed: whose it is.
-        context: what the envelope has in common with all others of this run.
-        seq: the envelope's own number, from `SealingContext.next_seq`.
+        capture: the clip. If its buffer is wiped meanwhile, the envelope contains zeros.
+        attributed: owner of the clip.
+        context: values common to all envelopes of this run.
+        seq: sequence number of the envelope, from `SealingContext.next_seq`.
 
     Raises:
-        BadEnvelope: clip, owner and keys do not make an envelope that she could open.
-        ConfigError: the owner's recipient is no key.
+        BadEnvelope: the owner could not open an envelope of this clip and these keys.
+        ConfigError: the owner's recipient is not a valid key.
     """
     clip, owner = capture.clip, attributed.owner
     header = form.PublicHeader(
@@ -105,7 +102,7 @@ def seal_clip(
 
 QUEUE_CLIPS: Final = 2
 BUFFERS: Final = QUEUE_CLIPS + 2
-"""One clip is being made, one is being sealed, the others wait."""
+"""Clip buffers: one for the recorder, one for the clip that is sealed, and the queue's."""
 
 _POLL_S: Final = 0.5
 
@@ -113,20 +110,20 @@ _log = logging.getLogger(__name__)
 
 
 class EnvelopeSink(Protocol):
-    """Where envelopes go: the spool, as far as hear knows it."""
+    """Destination of envelopes; see `spool.files.Spool`."""
 
     def put(self, clip: str, owner: str, seq: int, data: bytes) -> object:
-        """Take an envelope in, durably.
+        """Store an envelope durably.
 
         Raises:
-            SpoolFull: it could not be taken.
+            SpoolFull: there is no space for it.
         """
 
 
 class Sealer:
-    """The worker and its queue."""
+    """Sealer thread and its queue."""
 
-    def __init__(  # noqa: PLR0913 - what meets here: owner, envelope, spool, memory, numbers
+    def __init__(  # noqa: PLR0913 - owner, envelope, spool, memory and counters meet here
         self,
         *,
         attribution: Attribution,
@@ -137,17 +134,17 @@ class Sealer:
         publish: Callable[[Event], None],
         is_blocking: bool,
     ) -> None:
-        """Start the worker.
+        """Start the sealer thread.
 
         Args:
-            attribution: says whose a clip is; asked by the worker only.
-            context: for the envelopes.
-            spool: takes them; used by the worker only.
-            counters: learn the outcome of every clip.
-            buffers: get every clip's buffer back, wiped.
-            publish: hears of it; called from both threads.
-            is_blocking: whether an offer waits until the clip is sealed. Right only where sound
-                waits too: a recording that is heard as fast as possible.
+            attribution: finds the owner of a clip; called in the sealer thread only.
+            context: values common to all envelopes.
+            spool: stores envelopes; called in the sealer thread only.
+            counters: count the outcome of every clip.
+            buffers: take back the buffer of every clip.
+            publish: publishes `SealedEvent` and `NotKeptEvent`; called from both threads.
+            is_blocking: True if `offer` waits until the clip is sealed. Only for recordings that
+                are processed as fast as possible: a live microphone does not wait.
         """
         self._attribution = attribution
         self._context = context
@@ -158,41 +155,41 @@ class Sealer:
         self._is_blocking = is_blocking
         self._queue: queue.Queue[tuple[int, CapturedClip] | None] = queue.Queue(QUEUE_CLIPS)
         self._lock = threading.Lock()
-        self._at_work: CapturedClip | None = None
+        self._current: CapturedClip | None = None
         self._wipes = 0
         self._thread = threading.Thread(target=self._work, name="sealer", daemon=True)
         self._thread.start()
 
     def offer(self, capture: CapturedClip) -> None:
-        """Hand over a clip; when there is no place for it, wipe it.
+        """Queue a clip; wipe it if the queue is full.
 
         Raises:
-            RuntimeError: the worker died of a fault of the program.
+            RuntimeError: the sealer thread ended because of an unexpected error.
         """
         while True:
             if not self._thread.is_alive():
-                raise RuntimeError("the thread that seals has died")
+                raise RuntimeError("the sealer thread ended unexpectedly")
             try:
                 self._queue.put((self._wipes, capture), block=self._is_blocking, timeout=_POLL_S)
             except queue.Full:
                 if self._is_blocking:
                     continue
-                _log.warning("a clip was dropped: sealing does not keep up")
+                _log.warning("a clip was discarded: the sealer queue is full")
                 self._drop(capture, "busy")
             if self._is_blocking:
                 self._settle()
             return
 
     def wipe(self) -> None:
-        """Drop and wipe every clip that is still in the clear, also the one being sealed.
+        """Wipe every clip that is not encrypted yet, including the one that is being sealed.
 
-        What had been sealed before is spooled.
+        A clip that was sealed before is still written to the spool.
         """
         with self._lock:
             self._wipes += 1
-            if self._at_work is not None:
-                # The worker may be reading it: what it makes of zeros is never spooled.
-                self._buffers.wipe(self._at_work.clip.samples)
+            if self._current is not None:
+                # The thread may be reading it; an envelope of zeros is not spooled.
+                self._buffers.wipe(self._current.clip.samples)
         while True:
             try:
                 waiting = self._queue.get_nowait()
@@ -200,12 +197,12 @@ class Sealer:
                 return
             self._queue.task_done()
             if waiting is None:
-                self._queue.put(None)  # the end stays asked for
+                self._queue.put(None)  # the request to end stays in the queue
                 return
             self._drop(waiting[1], "muted")
 
     def close(self) -> None:
-        """Seal what waits, then end the worker."""
+        """Seal all queued clips, then end the sealer thread."""
         while self._thread.is_alive():
             try:
                 self._queue.put(None, timeout=_POLL_S)
@@ -215,21 +212,21 @@ class Sealer:
         self._thread.join()
 
     def _settle(self) -> None:
-        """Wait until nothing is left to seal, so that no later moment overtakes a clip."""
+        """Wait until the queue is empty, so that a clip is published before later events."""
         with self._queue.all_tasks_done:
             while self._queue.unfinished_tasks and self._thread.is_alive():
                 self._queue.all_tasks_done.wait(_POLL_S)
 
     def _work(self) -> None:
-        while (taken := self._queue.get()) is not None:
-            wipes, capture = taken
+        while (entry := self._queue.get()) is not None:
+            wipes, capture = entry
             with self._lock:
-                self._at_work = capture
+                self._current = capture
             try:
                 self._seal(capture, wipes)
             finally:
                 with self._lock:
-                    self._at_work = None
+                    self._current = None
                 self._buffers.release(capture.clip.samples)
                 self._queue.task_done()
 
@@ -237,7 +234,7 @@ class Sealer:
         try:
             attributed = self._attribution.attribute(capture.clip)
         except EarmarkError as error:
-            _log.error("nobody can be told to own a clip: %s", error)
+            _log.error("cannot attribute a clip to an owner: %s", error)
             attributed = None
         if attributed is None:
             self._decide(capture, "unattributed", ClipOutcome.UNATTRIBUTED)
@@ -251,7 +248,7 @@ class Sealer:
                 return
             self._spool.put(header.clip, header.owner, seq, data)
         except EarmarkError as error:
-            # The ear goes on: the next clip may find a disk that is mended.
+            # Hear continues: the disk may work again at the next clip.
             _log.error("a clip is lost: %s%s", error, f"; {error.hint}" if error.hint else "")
             self._decide(capture, "refused", ClipOutcome.LOST, seq)
             return
@@ -270,7 +267,7 @@ class Sealer:
         )
 
     def _was_wiped(self, wipes: int) -> bool:
-        """Tell whether mute came first; behind this point it comes too late, all is sealed."""
+        """Return True after a wipe since the offer; a wipe after this check has no effect."""
         with self._lock:
             return self._wipes != wipes
 

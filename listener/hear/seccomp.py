@@ -1,9 +1,9 @@
-"""What hear forbids itself, for good, before the first sound: dumps, leftovers, the network.
+"""Sandbox of hear: a seccomp filter against network sockets, and no core dumps.
 
-A seccomp filter, inherited by every child and every thread, answers EPERM to ``socket`` for
-anything but AF_UNIX, to io_uring (which makes sockets of its own) and to what reaches into other
-processes. Nothing here needs systemd or root. The standard library alone, so that the microphone's
-process may import it.
+The filter is inherited by every child and thread and cannot be removed. It returns EPERM for
+``socket`` with any family except AF_UNIX, for io_uring (which can create sockets) and for calls
+that access other processes. Needs neither systemd nor root. Only modules of the standard library
+are imported, so that the microphone process can import this module.
 """
 
 import ctypes
@@ -21,13 +21,13 @@ from listener.hear import child_process
 
 _log = logging.getLogger(__name__)
 
-# linux/prctl.h, linux/seccomp.h; by ctypes because Python has neither.
+# linux/prctl.h, linux/seccomp.h; Python has no functions for them.
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SET_MODE_FILTER: Final = 1
 _TSYNC: Final = 1
 
 INSTRUCTION: Final = struct.Struct("=HBBI")
-"""``struct sock_filter``: code, where to go on if so, if not so, and a number."""
+"""``struct sock_filter``: code, jump offset if true, jump offset if false, operand."""
 
 # linux/bpf_common.h: load a word, jump if equal, jump if greater or equal, return.
 _LOAD: Final = 0x20
@@ -39,16 +39,16 @@ ALLOW: Final = 0x7FFF_0000
 REFUSE: Final = 0x0005_0000 | errno.EPERM
 KILL: Final = 0x8000_0000
 
-# Where struct seccomp_data has its fields; both machines have their low word first.
+# Offsets in struct seccomp_data; both architectures are little-endian.
 _NUMBER_AT: Final = 0
 _MACHINE_AT: Final = 4
 _FIRST_ARGUMENT_AT: Final = 16
 
 X32: Final = 0x4000_0000
-"""From here on, x86-64 counts the system calls of its 32-bit twin, which we never make."""
+"""First system call number of the x32 ABI on x86-64, which hear does not use."""
 
 SOCKET_CALLS: Final = ("socket", "socketpair")
-"""Refused for any family but AF_UNIX."""
+"""System calls refused for any family except AF_UNIX."""
 
 REFUSED_CALLS: Final = (
     "io_uring_setup",
@@ -62,19 +62,19 @@ REFUSED_CALLS: Final = (
     "request_key",
     "keyctl",
 )
-"""Refused whatever the arguments: roads around the filter, into others' memory, out of ours."""
+"""System calls refused with any arguments: they bypass the filter, or access other processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeccompArch:
-    """An architecture as seccomp sees it."""
+    """Architecture with its system call numbers."""
 
     audit: int
-    """AUDIT_ARCH_… of linux/audit.h."""
+    """AUDIT_ARCH_… from linux/audit.h."""
     calls: Mapping[str, int]
-    """Numbers of the system calls that are refused, and of ``seccomp``."""
+    """Numbers of the refused system calls and of ``seccomp``, by name."""
     foreign_from: int | None = None
-    """Numbers from here on belong to another ABI of the same architecture."""
+    """First number of another ABI of the same architecture; None without one."""
 
 
 MACHINES: Final[Mapping[str, SeccompArch]] = {
@@ -119,50 +119,48 @@ MACHINES: Final[Mapping[str, SeccompArch]] = {
 
 
 def apply_sandbox(*, is_required: bool = True) -> None:
-    """Give up dumps, new rights and the network: in every thread, in every child, for good.
+    """Disable core dumps, new privileges and network sockets in all threads and children.
 
-    Call it before the first sound and before the first child.
+    Call it before the microphone is opened and before the first child process. It cannot be undone.
 
     Args:
-        is_required: whether to refuse to go on where the filter cannot be had. Otherwise that is
-            said aloud. Where it can be had nothing leaves it out.
+        is_required: True to raise an error where the filter is not supported; False to log a
+            warning. Where the filter is supported it is always installed.
 
     Raises:
-        ConfigError: this process was handed a network socket; or the filter is required, and
-            this machine or its kernel has none.
+        ConfigError: this process has inherited a network socket; or the filter is required and
+            the machine or its kernel does not support it.
     """
     disable_core_dumps()
-    handed = _network_sockets()
-    if handed:
+    inherited = _network_sockets()
+    if inherited:
         raise ConfigError(
-            f"hear was handed a network connection (descriptor {handed[0]})",
-            "start it with files, pipes or a terminal for standard input, output and error",
+            f"hear has inherited a network socket (descriptor {inherited[0]})",
+            "start hear with files, pipes or a terminal as standard input, output and error",
         )
     try:
         _install(_this_arch())
     except _NoFilterError as error:
         if is_required:
             raise ConfigError(
-                f"hear cannot forbid itself the network: {error}",
-                'device.confinement = "where-possible" goes on without, and says so at each start',
+                f"cannot install the seccomp filter against network access: {error}",
+                'set device.confinement to "where-possible" to run without the filter',
             ) from error
         _log.warning("hear is NOT confined, it could open a network connection: %s", error)
 
 
 def disable_core_dumps() -> None:
-    """Do as `traces.disable_core_dumps`; where that fails, a warning says so."""
+    """Call `child_process.disable_core_dumps`; log a warning if it fails."""
     if not child_process.disable_core_dumps():
-        _log.warning("core dumps stay possible: the kernel does not forbid them")
+        _log.warning("cannot disable core dumps: the kernel refused prctl(PR_SET_DUMPABLE)")
 
 
 def overwrite_freed_memory() -> bool:
-    """Do as `traces.overwrite_freed_memory`; where that cannot be had, a warning says so."""
-    does = child_process.overwrite_freed_memory()
-    if not does:
-        _log.warning(
-            "memory that libraries free keeps what was in it: this C library wipes nothing"
-        )
-    return does
+    """Call `child_process.overwrite_freed_memory`; log a warning if it is not supported."""
+    is_supported = child_process.overwrite_freed_memory()
+    if not is_supported:
+        _log.warning("freed memory is not overwritten: this C library does not support M_PERTURB")
+    return is_supported
 
 
 def build_filter(machine: SeccompArch) -> bytes:
@@ -170,7 +168,7 @@ def build_filter(machine: SeccompArch) -> bytes:
     code = [
         (_LOAD, 0, 0, _MACHINE_AT),
         (_IF_EQUAL, 1, 0, machine.audit),
-        # Another architecture has other numbers: whoever changes over wants to get past us.
+        # Another architecture has other numbers, which would bypass the filter.
         (_RETURN, 0, 0, KILL),
         (_LOAD, 0, 0, _NUMBER_AT),
     ]
@@ -181,7 +179,7 @@ def build_filter(machine: SeccompArch) -> bytes:
     for name in SOCKET_CALLS:
         code += [
             (_IF_EQUAL, 0, 4, machine.calls[name]),
-            # The kernel takes the family as an int: the upper half does not count.
+            # The kernel reads the family as an int: the upper half is ignored.
             (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
             (_IF_EQUAL, 1, 0, socket.AF_UNIX),
             (_RETURN, 0, 0, REFUSE),
@@ -192,16 +190,16 @@ def build_filter(machine: SeccompArch) -> bytes:
 
 
 class _NoFilterError(Exception):
-    """This machine or this kernel does not filter."""
+    """Filter that this machine or its kernel does not support."""
 
 
 def _this_arch() -> SeccompArch:
     name = os.uname().machine
     machine = MACHINES.get(name)
-    # A 32-bit Python on a 64-bit kernel makes other calls than the kernel's name promises.
+    # A 32-bit Python on a 64-bit kernel uses other system call numbers.
     if machine is None or struct.calcsize("P") != 8:  # noqa: PLR2004 - bytes of a 64-bit pointer
         bits = struct.calcsize("P") * 8
-        raise _NoFilterError(f"{bits}-bit {name} is not among {', '.join(MACHINES)}")
+        raise _NoFilterError(f"{bits}-bit {name} is not one of {', '.join(MACHINES)}")
     return machine
 
 
@@ -213,7 +211,7 @@ def _install(machine: SeccompArch) -> None:
     instructions = ctypes.create_string_buffer(code, len(code))
     count = len(code) // INSTRUCTION.size
     filters = ctypes.create_string_buffer(struct.pack("@HP", count, ctypes.addressof(instructions)))
-    # Not prctl, which binds the calling thread alone: numpy's import has started others.
+    # Not prctl, which affects only the calling thread: importing numpy has started others.
     failed = libc.syscall(
         ctypes.c_long(machine.calls["seccomp"]),
         ctypes.c_long(_SET_MODE_FILTER),
@@ -223,11 +221,11 @@ def _install(machine: SeccompArch) -> None:
     if failed < 0:
         raise _NoFilterError(f"seccomp: {os.strerror(ctypes.get_errno())}")
     if failed:
-        raise _NoFilterError(f"seccomp: thread {failed} has a filter of its own")
+        raise _NoFilterError(f"seccomp: thread {failed} already has another filter")
 
 
 def _network_sockets() -> list[int]:
-    """Return the descriptors that a filter on ``socket`` comes too late for."""
+    """Return the descriptors of network sockets that are open already."""
     return [number for number in _open_descriptors() if _is_network(number)]
 
 
@@ -237,7 +235,7 @@ def _open_descriptors() -> Iterable[int]:
 
 def _is_network(number: int) -> bool:
     try:
-        with socket.socket(fileno=os.dup(number)) as found:
-            return found.family != socket.AF_UNIX
+        with socket.socket(fileno=os.dup(number)) as duplicate:
+            return duplicate.family != socket.AF_UNIX
     except OSError:
-        return False  # no socket, or the descriptor of the listing itself
+        return False  # not a socket, or the descriptor of the directory listing

@@ -1,4 +1,4 @@
-"""The survey's loop: judge each sound from the gate, sum it up, and write a line a minute."""
+"""Survey loop: scores each frame from the gate and writes one line of the trace per minute."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -10,89 +10,89 @@ from listener.wakeword.detector import NearMiss, Step, Wake
 from listener.wakeword.trace import GapLine, TraceBuilder, encode, format_time
 
 GAP_EVERY_SAMPLES: Final = 60 * SAMPLE_RATE_HZ
-"""A long gap is written this often, so that a power cut costs no more of it."""
+"""Interval at which a long gap is written, which limits the loss at a power cut."""
 
 
 class LineSink(Protocol):
-    """Where lines go; see `journal.Journal`."""
+    """Destination of trace lines."""
 
     def append(self, line: bytes) -> bool:
-        """Write a line; say whether it is safe."""
+        """Write a line; return True if it is on the disk."""
 
 
 class SteppingDetector(Protocol):
-    """What gives scores and wakes; see `wakeword.detector.StreamDetector`."""
+    """Detector that reports its steps; see `wakeword.detector.StreamDetector`."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The steps of the last push, oldest first."""
+        """Steps of the last push, oldest first."""
 
     def push(self, sound: Sound) -> tuple[Wake | NearMiss, ...]:
-        """Take the next frame, or the gap before it; return what was found, oldest first."""
+        """Take the next frame, or the gap before it; return the detections, oldest first."""
 
 
 class SurveyClock(Protocol):
-    """When the newest sound was heard, by two clocks."""
+    """Time of the newest frame or gap, by two clocks."""
 
     def utc(self) -> datetime:
-        """By the one on the wall, which may be set."""
+        """Return the wall clock time, which may be set."""
 
     def monotonic_s(self) -> float:
-        """By the one that never goes back, in seconds."""
+        """Return the monotonic time, in seconds."""
 
 
 class SystemClock:
-    """The machine's own, for sound that is heard in its own time."""
+    """Clock of this machine, for audio in real time."""
 
     def utc(self) -> datetime:
-        """Return the time of day."""
+        """Return the wall clock time."""
         return datetime.now(UTC)
 
     def monotonic_s(self) -> float:
-        """Return the kernel's monotonic time."""
+        """Return the monotonic time, in seconds."""
         return time.monotonic()
 
 
 class StreamClock:
-    """Dates what is heard faster than life as if it had been heard in its own time."""
+    """Clock for recordings processed as fast as possible: advances with the stream."""
 
     def __init__(self, start: SurveyClock, position_samples: Callable[[], int]) -> None:
-        """Begin now.
+        """Start at the current time.
 
         Args:
-            start: asked once.
-            position_samples: how far the stream has come.
+            start: clock of the start time; called once.
+            position_samples: returns the position in the stream, in samples.
         """
         self._utc = start.utc()
         self._monotonic_s = start.monotonic_s()
         self._position_samples = position_samples
 
     def utc(self) -> datetime:
-        """Return the start, and what was heard or missed since."""
+        """Return the start time plus the position in the stream."""
         return self._utc + timedelta(seconds=self._position_samples() / SAMPLE_RATE_HZ)
 
     def monotonic_s(self) -> float:
-        """Return the same by the other clock."""
+        """Return the monotonic start time plus the position in the stream, in seconds."""
         return self._monotonic_s + self._position_samples() / SAMPLE_RATE_HZ
 
 
 class Survey:
-    """The loop's state between two sounds. One thread."""
+    """Survey loop and its state between two frames or gaps. For one thread only."""
 
     def __init__(
-        self, detector: SteppingDetector, tracer: TraceBuilder, keeper: LineSink, clock: SurveyClock
+        self, detector: SteppingDetector, tracer: TraceBuilder, sink: LineSink, clock: SurveyClock
     ) -> None:
-        """Join the parts.
+        """Connect the parts of the survey.
 
         Args:
-            detector: gives scores and wakes.
-            tracer: sums them up.
-            keeper: takes lines.
-            clock: asked once a sound: when a gap comes, what was heard before it is past.
+            detector: computes scores and wakes.
+            tracer: summarises them.
+            sink: stores trace lines.
+            clock: called once per frame or gap.
         """
         self._detector = detector
         self._tracer = tracer
-        self._keeper = keeper
+        self._sink = sink
         self._clock = clock
         self._gap: Gap | None = None
         self._heard_at = self._missed_at = self._now()
@@ -102,11 +102,12 @@ class Survey:
         self.near_misses = 0
 
     def listen(self, sounds: Iterable[Sound], alive: Callable[[], object]) -> None:
-        """Hear everything, until nothing comes any more.
+        """Process frames and gaps until ``sounds`` ends.
 
         Args:
-            sounds: from the gate; a frame's samples are not kept beyond its turn.
-            alive: called once a sound, for the watchdog.
+            sounds: frames and gaps from the gate; a frame's samples are read only until the next
+                frame or gap is requested.
+            alive: called once per frame or gap, for the watchdog.
         """
         for sound in sounds:
             alive()
@@ -131,7 +132,7 @@ class Survey:
         self.near_misses += len(detections) - wakes
 
     def _lengthen_gap(self, gap: Gap) -> None:
-        """Make one gap of many: a shut gate gives one for each frame's time."""
+        """Merge successive gaps: a muted gate yields one for each frame period."""
         self.missing_samples += gap.length_samples
         if self._gap is not None and self._gap.reason is not gap.reason:
             self._end_gap()
@@ -154,12 +155,12 @@ class Survey:
             utc=format_time(self._missed_at[0]),
             monotonic_s=round(self._missed_at[1], 3),
         )
-        self._keeper.append(encode(missing))
+        self._sink.append(encode(missing))
 
     def _end_stretch(self) -> None:
         heard = self._tracer.take(*self._heard_at)
         if heard is not None:
-            self._keeper.append(encode(heard))
+            self._sink.append(encode(heard))
 
     def _now(self) -> tuple[datetime, float]:
         return self._clock.utc(), self._clock.monotonic_s()

@@ -1,4 +1,4 @@
-"""An ear with real owners, keys and envelopes, and a spool in memory."""
+"""Pipeline behind the gate with real owners, keys and envelopes, and a spool in memory."""
 
 import itertools
 import threading
@@ -34,7 +34,7 @@ LENGTH = 2 * SAMPLE_RATE_HZ
 
 
 class OwnedDevice:
-    """Ada, who keeps the speaker, and the speaker."""
+    """Device with the owner Ada: keys, roster and sequence numbers."""
 
     def __init__(self) -> None:
         self.identity = pyrage.x25519.Identity.generate()
@@ -56,7 +56,7 @@ class OwnedDevice:
     def next_seq(self) -> int:
         self._before_seq()
         if self.is_disk_gone:
-            raise Unavailable("cannot use the sequence: the disk is gone", "mend it")
+            raise Unavailable("cannot use the sequence: the disk is gone", "repair it")
         return next(self.sequence)
 
     def lose_the_roster(self) -> None:
@@ -77,7 +77,7 @@ class OwnedDevice:
 
 
 class PipelineFixture:
-    """Everything behind the gate, with a window on each part."""
+    """Pipeline behind the gate; every part is accessible."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class PipelineFixture:
         self.ring = Ring(self.ring_memory)
         self.buffers = ClipBuffers(BUFFERS, longest_samples(self.settings))
         self.publisher = EventPublisher(
-            self.events.append, self.post, self.device.key.sign, on_nobody_reads=bool
+            self.events.append, self.post, self.device.key.sign, on_reader_gone=bool
         )
         self.context = SealingContext(
             device="speaker",
@@ -141,7 +141,7 @@ class PipelineFixture:
         )
 
     def free_buffers(self) -> int:
-        """How many buffers nobody has, all of them wiped."""
+        """Return the number of free buffers; all are wiped."""
         taken = [self.buffers.take() for _ in range(BUFFERS)]
         free = [buffer for buffer in taken if buffer is not None]
         assert not any(buffer.any() for buffer in free)
@@ -150,7 +150,7 @@ class PipelineFixture:
         return len(free)
 
     def capture(self, value: int = 1_234) -> CapturedClip:
-        """A finished clip of 2 s in a buffer, with its place claimed."""
+        """Return a finished clip of 2 s in a buffer, pending in the counters."""
         buffer = self.buffers.take()
         assert buffer is not None
         buffer[:LENGTH] = value
@@ -175,12 +175,12 @@ class PipelineFixture:
         )
 
     def kinds(self) -> list[str]:
-        """What was told, by kind."""
+        """Return the class names of all events."""
         return [type(event).__name__ for event in self.events]
 
 
 class SpoolBarrier:
-    """Holds the spool's writer until it is opened."""
+    """Barrier that blocks writes to the spool until it is opened."""
 
     def __init__(self, spool: FakeSpool) -> None:
         self._open = threading.Event()
@@ -191,7 +191,7 @@ class SpoolBarrier:
         self._reached.set()
         assert self._open.wait(20)
 
-    def wait_for_somebody(self) -> None:
+    def wait_until_reached(self) -> None:
         assert self._reached.wait(20)
 
     def open(self) -> None:

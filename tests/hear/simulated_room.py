@@ -1,8 +1,8 @@
-"""A room with a speaker in it, in which a test decides what happens between any two of its steps.
+"""Simulated room with a speaker: a test decides what happens between any two steps of hear.
 
-The gate, the framer, the ear, the recorder, the thread that seals and what mutes are the real ones.
-Microphone, switch, detector and spool are stand-ins. Every sample that is spoken is another number,
-so that wherever one turns up it is known when it was spoken, and whether that was a shut moment.
+The gate, framer, listen loop, recorder, sealer and mute controller are real. Microphone, switch,
+detector and spool are fakes. Every spoken sample is a different number, so that a test can tell
+for each sample that it finds when it was spoken, and whether hear was muted then.
 """
 
 import io
@@ -57,7 +57,7 @@ SETTINGS = ClipSettings(
 
 
 class Steps:
-    """Holds the ear at each of its steps until the test lets it go on."""
+    """Barrier that stops hear at each of its steps until the test releases it."""
 
     def __init__(self) -> None:
         self._arrived = threading.Semaphore(0)
@@ -75,7 +75,7 @@ class Steps:
 
     def wait(self) -> None:
         """The test's: until the ear is held, or has ended."""
-        assert self._arrived.acquire(timeout=PATIENCE_S), "the ear hangs"
+        assert self._arrived.acquire(timeout=PATIENCE_S), "hear hangs"
 
     def let_go(self) -> None:
         """The test's: on to the next step."""
@@ -204,7 +204,7 @@ class SteppedMicrophone:
         self._pipe.clear()
 
 
-class WatchfulDetector:
+class RecordingDetector:
     """Wakes when told, and remembers every sample it was shown."""
 
     def __init__(self) -> None:
@@ -239,7 +239,7 @@ class WatchfulDetector:
         return (Wake("alexa", 0.9, sound.end_sample, 0.5),)
 
 
-class Requests:
+class FakeRequests:
     """What comes over the control socket."""
 
     def __init__(self) -> None:
@@ -253,7 +253,7 @@ class Requests:
         return waiting
 
 
-class Shelf:
+class MemorySpool:
     """A spool in memory."""
 
     def __init__(self) -> None:
@@ -265,7 +265,7 @@ class Shelf:
         return None
 
 
-class Numbering:
+class BlockingSequence:
     """Numbers for envelopes; whoever seals is held here when the test wants it."""
 
     def __init__(self) -> None:
@@ -284,14 +284,14 @@ class Numbering:
         return next(self._numbers)
 
 
-class NoPost:
+class NullNoticeSink:
     def send(self, notice: Notice) -> bool:
         del notice
         return False
 
 
-class NeverSpeech:
-    """Nobody says anything after the word: a clip ends by itself soon."""
+class SilentSpeechModel:
+    """Speech model that detects no speech, so that a clip ends soon."""
 
     def probability(self, samples: Samples) -> float:
         del samples
@@ -302,14 +302,14 @@ class NeverSpeech:
 
 
 class SimulatedRoom:
-    """The room, the speaker in it, and time."""
+    """Room with a speaker, and its clock."""
 
     def __init__(self, folder: Path, *, remote_unmute: bool) -> None:
         self.steps = Steps()
         self.switch = SteppedSwitch(self.steps)
         self.microphone = SteppedMicrophone(self.steps)
-        self.detector = WatchfulDetector()
-        self.requests = Requests()
+        self.detector = RecordingDetector()
+        self.requests = FakeRequests()
         self.lasting = MuteFiles(folder)
         self.clock_s = 0.0
         self.mute = MuteController(
@@ -326,15 +326,15 @@ class SimulatedRoom:
         self.sounds: list[Sound] = []
         """What came out of the gate, without the frames' sound."""
         self.events: list[events.Event] = []
-        self.spool = Shelf()
-        self._make_ear()
+        self.spool = MemorySpool()
+        self._build_loop()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
         self.steps.wait()
 
     def speak(self, length: int) -> range:
-        """Somebody speaks; return the numbers of the samples."""
+        """Speak; return the numbers of the samples."""
         first = self.spoken + 1
         self.spoken += length
         block = np.arange(first, first + length).astype(np.uint16).view(np.int16)
@@ -342,20 +342,20 @@ class SimulatedRoom:
         return range(first, first + length)
 
     def step(self) -> None:
-        """Let the ear do one thing."""
+        """Run one step of hear."""
         self.clock_s += 1.1
         self.steps.let_go()
         if self._failure is not None:
             raise self._failure
 
     def turn(self) -> None:
-        """Let the ear go on until it has asked for sound and got what there is."""
+        """Run hear until it has read all audio that is available."""
         self.step()
         while self.steps.place == "asked":
             self.step()
 
     def end(self) -> None:
-        """Let the ear end, and wait for all of it."""
+        """Stop hear, and wait for its threads."""
         self.sealing.let_go()
         self.stop.request()
         self.steps.end()
@@ -369,7 +369,7 @@ class SimulatedRoom:
         return datetime(2026, 3, 4, tzinfo=UTC) + timedelta(seconds=self.clock_s)
 
     def clear_memory(self) -> list[Samples]:
-        """Everything that may hold sound in the clear: the ring and every clip's buffer."""
+        """All memory for plaintext audio: the ring buffer and every clip buffer."""
         return [self.ring_memory, *self._all_buffers]
 
     def clips(self) -> list[list[int]]:
@@ -382,7 +382,7 @@ class SimulatedRoom:
         ]
         return [numbers(soundfile.read(io.BytesIO(each.flac), dtype="int16")[0]) for each in opened]
 
-    def _make_ear(self) -> None:
+    def _build_loop(self) -> None:
         self._identity = pyrage.x25519.Identity.generate()
         self._key = Ed25519PrivateKey.generate()
         self._roster = (
@@ -391,7 +391,7 @@ class SimulatedRoom:
             .with_challenge("ada", "yes", 0)
             .with_confirmation("ada", "yes", 1)
         )
-        self.sealing = Numbering()
+        self.sealing = BlockingSequence()
         self.counters = Counters("speaker", "0" * 16)
         self.ring_memory: Samples = np.zeros(13 * FRAME_SAMPLES, np.int16)
         ring = Ring(self.ring_memory)
@@ -401,7 +401,7 @@ class SimulatedRoom:
         for buffer in self._all_buffers:
             buffers.release(buffer)
         publisher = EventPublisher(
-            self.events.append, NoPost(), self._key.sign, on_nobody_reads=self.stop.request
+            self.events.append, NullNoticeSink(), self._key.sign, on_reader_gone=self.stop.request
         )
         self._sealer = Sealer(
             attribution=Keeper("ada", lambda: self._roster),
@@ -420,7 +420,7 @@ class SimulatedRoom:
             is_blocking=False,
         )
         capture = ClipCapture(
-            recorder=Recorder(ring, NeverSpeech(), SETTINGS, buffers),
+            recorder=Recorder(ring, SilentSpeechModel(), SETTINGS, buffers),
             sealer=self._sealer,
             counters=self.counters,
             publish=publisher.publish,

@@ -28,12 +28,12 @@ def begun(parent: str) -> bytes:
 
 
 @pytest.mark.system
-def test_standard_output_is_for_our_own_words() -> None:
+def test_standard_output_is_reserved_for_the_protocol() -> None:
     assert begun("os.getppid()") == b"ours"
 
 
 @pytest.mark.system
-def test_a_child_whose_parent_is_gone_already_ends() -> None:
+def test_child_exits_if_its_parent_has_ended() -> None:
     assert begun("1 if os.getppid() != 1 else 2") == b""
 
 
@@ -68,7 +68,7 @@ CHECKS = {
 
 
 @pytest.mark.parametrize("what", CHECKS)
-def test_a_process_leaves_nothing_behind_and_starts_fast(what: str) -> None:
+def test_child_process_leaves_no_traces_and_starts_fast(what: str) -> None:
     # Isolated and without site, whose own imports are none of ours.
     path = [entry for entry in sys.path if entry]
     program = f"import sys; sys.path[:] = {path!r}\n{CHECKS[what]}"

@@ -104,7 +104,7 @@ def test_the_trace_of_speech_is_the_same_as_that_of_noise_as_loud(tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ((), 78, "needs to know its mute switch"),
+        ((), 78, "mute.switch is not set"),
         (("--fast", "--device", "usb"), 2, "--fast needs recordings"),
         (("--device", "usb", "--microphone", "x"), 2, "exclude each other"),
         (("--floor", "0", *FAST, "x"), 2, "--floor 0"),
@@ -140,7 +140,7 @@ def test_damaged_recording_is_a_gap_and_is_reported(
     )
 
     assert done.returncode == 1
-    assert "broke off" in done.stderr
+    assert "audio was interrupted" in done.stderr
     reasons = [line.reason for line in lines_of(path) if isinstance(line, trace.GapLine)]
     assert reasons == ["lost", "start"]
 

@@ -27,7 +27,7 @@ class Reference:
 
 
 @given(st.data())
-def test_the_counts_add_up_and_equal_a_count_of_every_sample(data: st.DataObject) -> None:
+def test_counters_equal_a_per_sample_reference(data: st.DataObject) -> None:
     counters, reference = Counters("speaker", "00" * 8), Reference()
     claims: list[PendingClip] = []
     position = ring_first = 0
@@ -75,7 +75,7 @@ def test_the_counts_add_up_and_equal_a_count_of_every_sample(data: st.DataObject
         assert decided == wakes - len(claims)
 
 
-def test_sound_in_two_clips_is_sealed_once() -> None:
+def test_audio_in_two_clips_is_counted_as_sealed_once() -> None:
     counters = Counters("speaker", "00" * 8)
     frames = told(4)
     first, second = counters.begin_clip(0), counters.begin_clip(FRAME_SAMPLES)
@@ -92,7 +92,7 @@ def test_sound_in_two_clips_is_sealed_once() -> None:
     assert (tally.sealed, tally.seq, tally.held_samples) == (2, 8, 0)
 
 
-def test_a_fate_is_decided_once() -> None:
+def test_outcome_is_set_only_once() -> None:
     counters = Counters("speaker", "00" * 8)
     claim = counters.begin_clip(0)
     counters.end_clip(claim, 10)
@@ -124,7 +124,7 @@ def test_wakes_and_near_misses_are_counted() -> None:
     assert (counters.tally().wakes, counters.tally().near_misses) == (1, 2)
 
 
-def test_wiping_the_ring_without_a_gap_discards_what_it_held() -> None:
+def test_wiping_the_ring_buffer_discards_its_samples() -> None:
     counters = Counters("speaker", "00" * 8)
     (frame,) = told(1)
     counters.count_frame(frame, 0)

@@ -38,7 +38,7 @@ def word_alone(path: Path) -> Samples:
     [(None, EndReason.NO_SPEECH), (0.0, EndReason.SILENCE), (0.3, EndReason.SILENCE)],
     ids=["bare", "one breath", "short pause"],
 )
-def test_nearly_every_word_ends_as_it_should(
+def test_endpoint_is_correct_for_most_wake_words(
     recordings: Path, home: Path, pause_s: float | None, expected: EndReason
 ) -> None:
     catalogue = Catalogue(home)

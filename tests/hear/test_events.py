@@ -10,7 +10,7 @@ from tests.hear.events import EVENTS
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_every_event_is_one_line_of_json_and_comes_back(event: events.Event) -> None:
+def test_event_round_trips_as_one_json_line(event: events.Event) -> None:
     line = events.to_json(event)
 
     assert "\n" not in line
@@ -19,19 +19,19 @@ def test_every_event_is_one_line_of_json_and_comes_back(event: events.Event) -> 
 
 
 @given(st.binary(max_size=200))
-def test_what_is_no_event_is_refused_with_one_error(data: bytes) -> None:
+def test_invalid_event_raises_value_error(data: bytes) -> None:
     try:
         events.from_json(data)
     except ValueError as error:
         assert "not an event" in str(error)  # noqa: PT017 - any bytes, mostly none
 
 
-def test_fields_that_nobody_knows_are_refused() -> None:
+def test_unknown_fields_are_refused() -> None:
     with pytest.raises(ValueError, match="not an event"):
         events.from_json('{"event":"muted","time_s":1,"cause":"hardware","sound":"aGVsbG8="}')
 
 
-def test_every_event_has_its_words_for_people() -> None:
+def test_every_event_has_a_text_line() -> None:
     lines = [to_text(event) for event in EVENTS]
 
     assert lines[0] == (
@@ -39,17 +39,17 @@ def test_every_event_has_its_words_for_people() -> None:
     )
     assert lines[1] == "wake        12.48 s  alexa  0.97"
     assert lines[-1] == (
-        "total    heard 50.00 s: 46.80 s thrown away, 3.20 s sealed in 1 clip; muted 10.00 s"
+        "total    heard 50.00 s: 46.80 s discarded, 3.20 s sealed in 1 clip; muted 10.00 s"
     )
     assert len(set(lines)) == len(lines)
 
 
 @pytest.mark.parametrize("cause", list(Cause))
-def test_every_cause_has_its_words(cause: Cause) -> None:
+def test_every_cause_has_a_text(cause: Cause) -> None:
     assert CAUSES[cause]
 
 
-def test_a_device_is_named_where_no_recording_is() -> None:
+def test_device_is_named_when_there_is_no_recording() -> None:
     started = msgspec.structs.replace(EVENTS[0], files=(), device="usb mic", switch="input")
 
     assert to_text(started) == (

@@ -318,7 +318,7 @@ class Bench:
             monotonic_s=monotonic,
         )
         self.publisher = EventPublisher(
-            self.events.append, FakePost(), lambda _: bytes(64), on_nobody_reads=bool
+            self.events.append, FakePost(), lambda _: bytes(64), on_reader_gone=bool
         )
 
     def lost(self) -> list[Cause]:

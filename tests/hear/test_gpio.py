@@ -61,13 +61,13 @@ def chip() -> FakeChip:
     return FakeChip()
 
 
-def test_the_level_at_the_request_comes_without_an_edge(chip: FakeChip) -> None:
+def test_initial_level_is_read_without_an_edge(chip: FakeChip) -> None:
     chip.value = Value.ACTIVE
 
     assert GpioLine(chip, 27).was_muted()
 
 
-def test_thrown_and_released_between_two_questions_was_shut(chip: FakeChip) -> None:
+def test_switch_pulse_between_polls_counts_as_muted(chip: FakeChip) -> None:
     line = GpioLine(chip, 27)
     assert not line.was_muted()
 
@@ -79,7 +79,7 @@ def test_thrown_and_released_between_two_questions_was_shut(chip: FakeChip) -> N
 
 
 @given(st.lists(st.booleans(), max_size=60))
-def test_edges_however_fast_end_in_the_state_of_the_last(throws: list[bool]) -> None:
+def test_final_state_follows_the_last_edge(throws: list[bool]) -> None:
     chip = FakeChip()
     line = GpioLine(chip, 27)
     line.was_muted()
@@ -91,7 +91,7 @@ def test_edges_however_fast_end_in_the_state_of_the_last(throws: list[bool]) -> 
     assert line.was_muted() is (chip.value is Value.ACTIVE)
 
 
-def test_a_chip_that_vanishes_is_an_error(chip: FakeChip) -> None:
+def test_removed_chip_is_an_error(chip: FakeChip) -> None:
     line = GpioLine(chip, 27)
     chip.is_gone = True
 
@@ -99,7 +99,7 @@ def test_a_chip_that_vanishes_is_an_error(chip: FakeChip) -> None:
         line.was_muted()
 
 
-def test_the_line_is_given_back(chip: FakeChip) -> None:
+def test_close_releases_the_line(chip: FakeChip) -> None:
     line = GpioLine(chip, 27)
     assert line.fileno() == 9
 
@@ -109,7 +109,7 @@ def test_the_line_is_given_back(chip: FakeChip) -> None:
 
 
 @pytest.mark.parametrize(("level", "pull"), [("low", Bias.PULL_DOWN), ("high", Bias.PULL_UP)])
-def test_a_broken_wire_is_pulled_to_what_means_shut(level: str, pull: Bias) -> None:
+def test_broken_wire_is_pulled_to_the_muted_level(level: str, pull: Bias) -> None:
     settings = build_line_settings("low" if level == "low" else "high", 10)
 
     assert settings.direction is Direction.INPUT
@@ -119,7 +119,7 @@ def test_a_broken_wire_is_pulled_to_what_means_shut(level: str, pull: Bias) -> N
     assert settings.debounce_period.total_seconds() == 0.01
 
 
-def test_a_led_is_lit_and_put_out(chip: FakeChip) -> None:
+def test_led_is_switched_on_and_off(chip: FakeChip) -> None:
     led = GpioLed(chip, 27)
 
     lit = []
@@ -131,19 +131,19 @@ def test_a_led_is_lit_and_put_out(chip: FakeChip) -> None:
     assert chip.is_released
 
 
-def test_a_chip_that_is_not_there_is_said() -> None:
+def test_missing_chip_is_reported() -> None:
     with pytest.raises(Unavailable, match="cannot use line 27 of /dev/gpiochip99: No such file"):
         open_switch("/dev/gpiochip99", 27, "low", 10)
     with pytest.raises(Unavailable, match="cannot use line 12"):
         open_led("/dev/gpiochip99", 12, "high")
 
 
-def test_what_is_no_chip_is_said() -> None:
+def test_device_that_is_not_a_gpio_chip_is_reported() -> None:
     with pytest.raises(Unavailable, match="cannot use line 27 of /dev/null"):
         open_switch("/dev/null", 27, "low", 10)
 
 
-def test_the_fake_has_what_gpiod_has() -> None:
+def test_fake_chip_has_the_interface_of_gpiod() -> None:
     for name in ("fd", "get_value", "set_value", "wait_edge_events", "read_edge_events", "release"):
         assert hasattr(gpiod.LineRequest, name)
         assert hasattr(FakeChip, name)

@@ -1,4 +1,4 @@
-"""What is fitted, as the settings say."""
+"""Mute switch and LED as configured."""
 
 import logging
 from typing import Literal
@@ -22,11 +22,11 @@ def no_time() -> float:
     return 0.0
 
 
-def test_a_live_microphone_needs_to_know_its_switch() -> None:
+def test_live_microphone_requires_mute_switch_setting() -> None:
     with pytest.raises(ConfigError, match=r"mute\.switch is not set") as caught:
         build_switch(MuteSettings(), is_live=True, monotonic_s=no_time)
 
-    assert '"none" where there is none' in caught.value.hint
+    assert '"none" for a device without a switch' in caught.value.hint
 
 
 def test_a_recording_needs_no_switch(caplog: pytest.LogCaptureFixture) -> None:
@@ -34,7 +34,7 @@ def test_a_recording_needs_no_switch(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.records == []
 
 
-def test_that_no_switch_is_fitted_is_said_aloud(caplog: pytest.LogCaptureFixture) -> None:
+def test_device_without_a_switch_logs_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     settings = MuteSettings(switch="none")
 
     switch = build_switch(settings, is_live=True, monotonic_s=no_time)
@@ -42,7 +42,7 @@ def test_that_no_switch_is_fitted_is_said_aloud(caplog: pytest.LogCaptureFixture
     assert switch.about == "none"
     assert not switch.is_muted(0)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "no mute switch is fitted" in caplog.records[0].message
+    assert "no mute switch (mute.switch is none)" in caplog.records[0].message
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_that_no_switch_is_fitted_is_said_aloud(caplog: pytest.LogCaptureFixture
     ],
 )
 @pytest.mark.parametrize("is_live", [True, False])
-def test_a_switch_that_is_fitted_and_not_there_is_muted(
+def test_missing_switch_means_muted(
     settings: MuteSettings,
     said: str,
     caplog: pytest.LogCaptureFixture,
@@ -90,21 +90,21 @@ def settings_of(
 
 
 @pytest.mark.parametrize("switch", ["input", "gpio"])
-def test_a_microphone_that_the_switch_does_not_cut_is_refused_by_name(
+def test_microphone_not_muted_by_the_switch_is_refused(
     switch: Literal["input", "gpio"],
 ) -> None:
-    with pytest.raises(ConfigError, match=r"does not cut every .*: Webcam \(USB-Audio") as caught:
+    with pytest.raises(ConfigError, match=r"does not mute every .*: Webcam \(USB-Audio") as caught:
         require_full_cover(settings_of(switch), (MEMS, WEBCAM))
 
     assert "mute.other_microphones" in caught.value.hint
 
 
-def test_where_the_card_is_not_named_each_of_several_is() -> None:
+def test_all_cards_are_listed_without_a_configured_device() -> None:
     with pytest.raises(ConfigError, match="earmark, Webcam"):
         require_full_cover(settings_of("input", "default"), (MEMS, WEBCAM))
 
 
-def test_who_allows_another_microphone_is_told_of_it_at_each_start(
+def test_allowed_other_microphone_logs_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     require_full_cover(settings_of("input", allow=True), (MEMS, WEBCAM))
@@ -123,7 +123,7 @@ def test_who_allows_another_microphone_is_told_of_it_at_each_start(
         (settings_of("input", files=("talk.flac",)), (MEMS, WEBCAM)),
     ],
 )
-def test_what_the_switch_cuts_or_nobody_claims_is_no_matter(
+def test_fully_muted_or_switchless_devices_log_nothing(
     settings: Config, cards: tuple[SoundCard, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     require_full_cover(settings, cards)
@@ -131,7 +131,7 @@ def test_what_the_switch_cuts_or_nobody_claims_is_no_matter(
     assert caplog.records == []
 
 
-def test_without_a_lamp_nothing_is_shown() -> None:
+def test_device_without_an_led_shows_nothing() -> None:
     assert isinstance(build_lamp(LampSettings(), no_time), NoLamp)
 
 
@@ -142,7 +142,7 @@ def test_without_a_lamp_nothing_is_shown() -> None:
         LampSettings(kind="apa102", device="/dev/gone"),
     ],
 )
-def test_a_lamp_that_is_not_there_stops_nothing(
+def test_missing_led_is_logged_and_ignored(
     settings: LampSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     lamp = build_lamp(settings, no_time)
@@ -154,8 +154,8 @@ def test_a_lamp_that_is_not_there_stops_nothing(
     assert "the lamp cannot show 'muted'" in caplog.records[0].message
 
 
-def test_hear_gets_no_switch_where_that_does_not_cut_everything() -> None:
-    with pytest.raises(ConfigError, match="does not cut"):
+def test_checked_switch_refuses_an_unmuted_microphone() -> None:
+    with pytest.raises(ConfigError, match="does not mute"):
         build_checked_switch(settings_of("gpio"), (MEMS, WEBCAM), monotonic_s=no_time)
 
     assert build_checked_switch(settings_of("gpio"), (MEMS,), monotonic_s=no_time).about == "gpio"

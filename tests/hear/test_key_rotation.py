@@ -1,4 +1,4 @@
-"""Hear's roster, and what send lays beside it."""
+"""Key rotations that send stores, applied to the roster of hear."""
 
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ def lay(household: "Household", data: bytes) -> None:
     path.with_suffix(".new").replace(path)
 
 
-def test_a_proven_key_is_followed_before_the_next_clip_and_lasts(
+def test_proven_key_rotation_is_applied_and_stored(
     following: RosterUpdater, household: "Household", caplog: pytest.LogCaptureFixture
 ) -> None:
     old, new, last = identity(household.identities["ada"]), identity(), identity()
@@ -46,7 +46,7 @@ def test_a_proven_key_is_followed_before_the_next_clip_and_lasts(
 
     lay(household, said(household, old, new))
     assert following().known_owner("ada").recipient == new.recipient
-    assert "the key of ada is another" in caplog.text
+    assert "the key of ada was replaced" in caplog.text
     lay(household, said(household, new, last))
 
     assert following().known_owner("ada").recipient == last.recipient
@@ -55,7 +55,7 @@ def test_a_proven_key_is_followed_before_the_next_clip_and_lasts(
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"[]", b"[" * 7000, b"x" * 9000])
-def test_what_says_nothing_changes_nothing(
+def test_invalid_rotation_does_not_change_the_roster(
     following: RosterUpdater, household: "Household", data: bytes
 ) -> None:
     before = household.home.roster()
@@ -65,7 +65,7 @@ def test_what_says_nothing_changes_nothing(
     assert following() == before == household.home.roster()
 
 
-def test_another_owner_cannot_say_it_for_her(
+def test_rotation_signed_by_another_owner_is_refused(
     following: RosterUpdater, household: "Household"
 ) -> None:
     before = household.home.roster()
@@ -78,7 +78,7 @@ def test_another_owner_cannot_say_it_for_her(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.binary(max_size=400))
-def test_any_bytes_change_nothing(
+def test_arbitrary_bytes_do_not_change_the_roster(
     following: RosterUpdater, household: "Household", data: bytes
 ) -> None:
     before = household.home.roster()
@@ -88,7 +88,7 @@ def test_any_bytes_change_nothing(
     assert following() == before
 
 
-def test_a_file_that_cannot_be_read_is_said_and_stops_nothing(
+def test_unreadable_rotation_is_logged_and_ignored(
     following: RosterUpdater, household: "Household", caplog: pytest.LogCaptureFixture
 ) -> None:
     (household.home.path / "spool" / "following.json").mkdir(parents=True)

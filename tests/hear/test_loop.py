@@ -37,7 +37,7 @@ def hear(pipeline: PipelineFixture, *sounds: Sound) -> None:
     pipeline.sealer.close()
 
 
-def test_a_wake_and_what_follows_become_one_envelope_and_all_else_is_discarded() -> None:
+def test_wake_and_speech_are_sealed_and_the_rest_discarded() -> None:
     pipeline = PipelineFixture(wake_at(30))
     frames = told(20, value=QUIET) + said(25, 30, 20)
 
@@ -58,7 +58,7 @@ def test_a_wake_and_what_follows_become_one_envelope_and_all_else_is_discarded()
     assert opened.header.t < "2026-03-04T05:06:07.000Z"
 
 
-def test_a_wake_inside_a_clip_is_counted_and_makes_no_second_clip() -> None:
+def test_wake_inside_a_clip_is_counted_without_a_second_clip() -> None:
     pipeline = PipelineFixture(wake_at(10), wake_at(40))
     frames = said(50, 30)
 
@@ -68,7 +68,7 @@ def test_a_wake_inside_a_clip_is_counted_and_makes_no_second_clip() -> None:
     assert pipeline.counters.tally().wakes == 2
 
 
-def test_a_near_miss_is_told_and_keeps_nothing() -> None:
+def test_near_miss_is_published_without_a_clip() -> None:
     pipeline = PipelineFixture(NearMiss("alexa", 0.4, 5 * FRAME_SAMPLES))
 
     hear(pipeline, *said(5, 5))
@@ -77,7 +77,7 @@ def test_a_near_miss_is_told_and_keeps_nothing() -> None:
     assert pipeline.post.notices == [notices.NearMissNotice(word="alexa", score=0.4)]
 
 
-def test_mute_while_a_clip_is_made_drops_it_and_wipes_everything() -> None:
+def test_mute_during_a_clip_wipes_all_plaintext() -> None:
     pipeline = PipelineFixture(wake_at(10))
     frames = said(20, 0)
     mute = Gap(GapReason.MUTED, end_of(frames), 1_280)
@@ -111,7 +111,7 @@ def test_mute_while_a_clip_is_made_drops_it_and_wipes_everything() -> None:
     assert (tally.abandoned, tally.muted_samples, tally.sealed_samples) == (1, 2_560, 0)
 
 
-def test_a_lost_device_abandons_the_clip_and_says_so() -> None:
+def test_lost_device_abandons_the_clip_and_is_published() -> None:
     pipeline = PipelineFixture(wake_at(10))
     frames = said(20, 0)
 
@@ -121,7 +121,7 @@ def test_a_lost_device_abandons_the_clip_and_says_so() -> None:
     assert pipeline.spool.envelopes == []
 
 
-def test_a_stretch_without_a_device_is_told_once_and_again_after_sound() -> None:
+def test_device_loss_is_published_once_per_loss() -> None:
     pipeline = PipelineFixture()
     lost = [Gap(GapReason.LOST, at * FRAME_SAMPLES, FRAME_SAMPLES) for at in range(2, 5)]
 
@@ -134,7 +134,7 @@ def test_a_stretch_without_a_device_is_told_once_and_again_after_sound() -> None
     assert tally.muted_samples == 0
 
 
-def test_a_recordings_end_keeps_what_was_said_until_then() -> None:
+def test_end_of_a_recording_finishes_the_clip() -> None:
     pipeline = PipelineFixture(wake_at(10))
     frames = said(20, 0)
 
@@ -144,7 +144,7 @@ def test_a_recordings_end_keeps_what_was_said_until_then() -> None:
     assert sealed.end_reason == "end"
 
 
-def test_a_stop_while_a_clip_is_made_keeps_nothing_in_the_clear() -> None:
+def test_stop_during_a_clip_wipes_all_plaintext() -> None:
     pipeline = PipelineFixture(wake_at(10))
 
     hear(pipeline, *said(20, 0))
@@ -155,7 +155,7 @@ def test_a_stop_while_a_clip_is_made_keeps_nothing_in_the_clear() -> None:
     assert pipeline.counters.tally().held_samples == 0
 
 
-def test_without_a_free_buffer_the_wake_is_told_and_the_loss_counted() -> None:
+def test_wake_without_a_free_buffer_is_counted_as_abandoned() -> None:
     pipeline = PipelineFixture(wake_at(10))
     taken = [pipeline.buffers.take() for _ in range(BUFFERS)]
 
@@ -166,7 +166,7 @@ def test_without_a_free_buffer_the_wake_is_told_and_the_loss_counted() -> None:
     assert pipeline.counters.tally().abandoned == 1
 
 
-def test_signed_counters_go_out_every_minute() -> None:
+def test_signed_counters_are_sent_every_minute() -> None:
     pipeline = PipelineFixture()
 
     def sounds() -> Iterator[Sound]:
@@ -181,7 +181,7 @@ def test_signed_counters_go_out_every_minute() -> None:
     assert [n.tally.heard_samples for n in counted] == [3 * FRAME_SAMPLES]
 
 
-def test_every_sound_proves_that_the_ear_is_alive() -> None:
+def test_watchdog_is_called_for_every_frame_and_gap() -> None:
     pipeline = PipelineFixture()
     beats: list[int] = []
 
@@ -195,7 +195,7 @@ def test_every_sound_proves_that_the_ear_is_alive() -> None:
 
 @settings(max_examples=40)
 @given(st.data())
-def test_whatever_happens_the_counters_add_up_and_nothing_is_left(data: st.DataObject) -> None:
+def test_counters_add_up_and_no_plaintext_is_left(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 120))
     wakes = [wake_at(n) for n in data.draw(st.lists(st.integers(1, 200), max_size=6))]
     pipeline = PipelineFixture(*wakes, settings=ClipSettings(longest_s=2, no_speech_s=0.5))

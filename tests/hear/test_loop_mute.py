@@ -1,4 +1,4 @@
-"""The ear while something mutes, and while the chime sounds."""
+"""Listen loop during a mute and during the chime."""
 
 from typing import Final
 
@@ -52,7 +52,7 @@ class CountedChime:
 
 
 class MutedPipeline(PipelineFixture):
-    """An ear with a lamp, and with a chime where one is wanted."""
+    """Pipeline with an LED and optionally a chime."""
 
     def __init__(self, *wakes: Wake, with_chime: bool = False) -> None:
         super().__init__(*wakes, settings=ClipSettings(pre_roll_s=0.0 if with_chime else 1.5))
@@ -95,7 +95,7 @@ def muted(frame: int) -> Gap:
     return Gap(GapReason.MUTED, frame * FRAME_SAMPLES, FRAME_SAMPLES)
 
 
-def test_what_mutes_is_told_again_only_when_it_changes() -> None:
+def test_mute_cause_is_published_only_when_it_changes() -> None:
     pipeline = MutedPipeline()
     pipeline.causes = ["hardware", "hardware", "software", "software", "fault"]
 
@@ -115,7 +115,7 @@ def test_what_mutes_is_told_again_only_when_it_changes() -> None:
     assert pipeline.kinds()[-1] == "UnmutedEvent"
 
 
-def test_the_lamp_follows_what_the_gate_and_the_ear_do() -> None:
+def test_led_follows_mute_fault_and_clip() -> None:
     pipeline = MutedPipeline(wake_at(30))
     pipeline.causes = ["software", "fault"]
 
@@ -131,7 +131,7 @@ def test_the_lamp_follows_what_the_gate_and_the_ear_do() -> None:
     assert pipeline.lamp.states == ["muted", "idle", "hearing", "idle", "muted", "fault", "idle"]
 
 
-def test_a_device_that_is_gone_after_the_mute_is_not_a_mute() -> None:
+def test_lost_device_after_a_mute_ends_the_mute() -> None:
     pipeline = MutedPipeline()
     pipeline.causes = ["software", "open"]
 
@@ -140,7 +140,7 @@ def test_a_device_that_is_gone_after_the_mute_is_not_a_mute() -> None:
     assert pipeline.kinds() == ["MutedEvent", "UnmutedEvent", "InterruptedEvent"]
 
 
-def test_the_clip_begins_after_the_chime_and_has_nothing_of_it() -> None:
+def test_clip_begins_after_the_chime_and_excludes_it() -> None:
     pipeline = MutedPipeline(wake_at(30), with_chime=True)
     # The chime is as loud as the speech after it; each has its own samples.
     tone = frames(SOUNDS_FRAMES + 1, 30, 7_000)
@@ -171,7 +171,7 @@ def test_the_clip_begins_after_the_chime_and_has_nothing_of_it() -> None:
     assert (sound == LOUD).sum() == 20 * FRAME_SAMPLES, "all that was said is there"
 
 
-def test_a_wake_while_the_chime_sounds_makes_no_second_chime() -> None:
+def test_wake_during_the_chime_plays_no_second_chime() -> None:
     pipeline = MutedPipeline(wake_at(30), wake_at(33), with_chime=True)
 
     pipeline.hear(*frames(100, 0, QUIET))
@@ -189,9 +189,7 @@ def test_a_wake_while_the_chime_sounds_makes_no_second_chime() -> None:
         (GapReason.START, "gap"),
     ],
 )
-def test_a_gap_while_the_chime_sounds_means_that_there_is_no_clip(
-    gap: GapReason, reason: str
-) -> None:
+def test_gap_during_the_chime_abandons_the_clip(gap: GapReason, reason: str) -> None:
     pipeline = MutedPipeline(wake_at(30), with_chime=True)
 
     pipeline.hear(
@@ -209,7 +207,7 @@ def test_a_gap_while_the_chime_sounds_means_that_there_is_no_clip(
     assert tally.heard_samples == tally.discarded_samples
 
 
-def test_the_lamp_shows_hearing_while_the_chime_sounds() -> None:
+def test_led_shows_hearing_during_the_chime() -> None:
     pipeline = MutedPipeline(wake_at(10), with_chime=True)
 
     pipeline.hear(*frames(12, 0, QUIET))

@@ -22,7 +22,7 @@ def flags_of(address: int) -> str:
     raise AssertionError("no such mapping")
 
 
-def test_memory_for_sound_is_zeroed_locked_and_in_no_dump_and_no_child() -> None:
+def test_audio_memory_is_locked_and_not_dumped_or_inherited() -> None:
     buffer = allocate_locked(100_000)
 
     assert buffer.shape == (100_000,)
@@ -37,7 +37,7 @@ def run(program: str, *prefix: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=True)
 
 
-def test_memory_that_cannot_be_locked_is_said_aloud_and_used() -> None:
+def test_memory_that_cannot_be_locked_is_logged_and_used() -> None:
     # Root may lock without limit, so it drops that right first.
     drop = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-all"] if not os.geteuid() else []
 
@@ -48,7 +48,7 @@ def test_memory_that_cannot_be_locked_is_said_aloud_and_used() -> None:
         *drop,
     )
 
-    assert "memory for sound is not locked" in ended.stderr
+    assert "memory for audio is not locked" in ended.stderr
 
 
 THREADS = """
@@ -72,13 +72,13 @@ print(sum(first <= place < end for place in places))
 
 
 @pytest.mark.parametrize(("call", "inside"), [("use_single_malloc_arena()", 2), ("", 0)])
-def test_threads_take_memory_from_one_heap(call: str, inside: int) -> None:
+def test_threads_share_one_malloc_arena(call: str, inside: int) -> None:
     ended = run(THREADS.format(call=call))
 
     assert int(ended.stdout) == inside
 
 
-def test_buffers_come_back_wiped_and_are_never_more() -> None:
+def test_released_buffers_are_wiped_and_reused() -> None:
     buffers = ClipBuffers(2, 1_000)
     first, second = buffers.take(), buffers.take()
     assert first is not None
@@ -96,7 +96,7 @@ def test_buffers_come_back_wiped_and_are_never_more() -> None:
     assert buffers.take() is None, "given back twice, it is lent once"
 
 
-def test_a_buffer_can_be_wiped_while_it_is_lent() -> None:
+def test_buffer_can_be_wiped_while_in_use() -> None:
     buffers = ClipBuffers(1, 1_000)
     buffer = buffers.take()
     assert buffer is not None

@@ -1,4 +1,4 @@
-"""What a monitor is told, and that nobody else is told anything."""
+"""Levels and notices for a monitor of the same user only."""
 
 import os
 from collections import UserDict
@@ -119,7 +119,7 @@ def monitor(room: Room, home: Path) -> Iterator[Monitor]:
     made.close()
 
 
-def test_every_sound_passes_whether_somebody_watches_or_not(room: Room, home: Path) -> None:
+def test_frames_and_gaps_pass_with_and_without_a_monitor(room: Room, home: Path) -> None:
     alone: list[Sound] = [room.frame(), room.gap(GapReason.LOST), room.frame()]
     assert room.hear(*alone) == alone
     monitor = Monitor(home)
@@ -130,15 +130,13 @@ def test_every_sound_passes_whether_somebody_watches_or_not(room: Room, home: Pa
     monitor.close()
 
 
-def test_levels_come_about_five_times_a_second(room: Room, monitor: Monitor) -> None:
+def test_levels_are_sent_about_five_times_a_second(room: Room, monitor: Monitor) -> None:
     room.hear(*[room.frame(1000) for _ in range(50)])
 
     assert len(monitor.levels()) == pytest.approx(50 * FRAME_S / LEVEL_PAUSE_S, rel=0.25)
 
 
-def test_a_level_is_the_loudest_frame_and_the_floor_the_quietest(
-    room: Room, monitor: Monitor
-) -> None:
+def test_level_is_the_peak_and_floor_the_minimum(room: Room, monitor: Monitor) -> None:
     room.hear(*[room.frame(33) for _ in range(30)], room.frame(32_767), room.frame(33))
     room.hear(*[room.frame(33) for _ in range(4)])
 
@@ -147,7 +145,7 @@ def test_a_level_is_the_loudest_frame_and_the_floor_the_quietest(
     assert set(levels) == {-60, 0}
 
 
-def test_a_level_is_told_before_the_gate_wipes_the_frame(room: Room, monitor: Monitor) -> None:
+def test_level_is_measured_before_the_frame_is_wiped(room: Room, monitor: Monitor) -> None:
     def judge(sound: Sound) -> None:
         # The detector's scores are of this frame once it was judged, not before.
         room.detector.scores = {"alexa": 0.875 if isinstance(sound, Frame) else 0.0}
@@ -159,7 +157,7 @@ def test_a_level_is_told_before_the_gate_wipes_the_frame(room: Room, monitor: Mo
     assert [(word.name, word.score) for word in level.words] == [("alexa", 0.875)]
 
 
-def test_a_peak_between_two_levels_is_not_missed(room: Room, monitor: Monitor) -> None:
+def test_peak_between_two_levels_is_included(room: Room, monitor: Monitor) -> None:
     scores = iter([0.0, 0.9, 0.1, 0.2])
     room.hear(
         *[room.frame() for _ in range(4)],
@@ -169,7 +167,7 @@ def test_a_peak_between_two_levels_is_not_missed(room: Room, monitor: Monitor) -
     assert [level.words[0].score for level in monitor.levels()] == [0.0, 0.9]
 
 
-def test_scores_that_were_put_off_count_as_nothing(room: Room, monitor: Monitor) -> None:
+def test_missing_scores_count_as_zero(room: Room, monitor: Monitor) -> None:
     room.detector.scores = {}
 
     room.hear(room.frame())
@@ -186,9 +184,7 @@ def test_silence_has_the_lowest_level_and_a_gap_has_none(room: Room, monitor: Mo
     ]
 
 
-def test_what_mutes_is_told_while_the_sounds_say_that_something_does(
-    room: Room, monitor: Monitor
-) -> None:
+def test_mute_cause_is_sent_while_muted(room: Room, monitor: Monitor) -> None:
     room.mute, room.lamp = "software", "muted"
 
     room.hear(room.gap(GapReason.MUTED), *[room.frame() for _ in range(3)])
@@ -196,7 +192,7 @@ def test_what_mutes_is_told_while_the_sounds_say_that_something_does(
     assert [level.mute for level in monitor.levels()] == ["software", "open"]
 
 
-def test_more_words_than_fit_come_in_another_notice(room: Room, monitor: Monitor) -> None:
+def test_excess_words_are_sent_in_another_notice(room: Room, monitor: Monitor) -> None:
     room.detector = Scores(**{f"word-{n}": 0.5 for n in range(7)})
 
     room.hear(room.frame())
@@ -204,9 +200,7 @@ def test_more_words_than_fit_come_in_another_notice(room: Room, monitor: Monitor
     assert [len(level.words) for level in monitor.levels()] == [3, 3, 1]
 
 
-def test_counters_and_the_microphones_state_come_once_a_second(
-    room: Room, monitor: Monitor
-) -> None:
+def test_counters_and_microphone_state_are_sent_every_second(room: Room, monitor: Monitor) -> None:
     lost = notices.MicrophoneNotice(state="lost", cause="busy", losses=2)
     room.watching.send(lost)
 
@@ -217,7 +211,7 @@ def test_counters_and_the_microphones_state_come_once_a_second(
     assert told.count(lost) == 2
 
 
-def test_what_happens_is_told_while_somebody_watches(room: Room, monitor: Monitor) -> None:
+def test_notices_are_sent_while_a_monitor_runs(room: Room, monitor: Monitor) -> None:
     wake = notices.WakeNotice(word="alexa", score=0.75)
     assert not room.watching.send(wake)
     room.hear(room.frame())
@@ -227,7 +221,7 @@ def test_what_happens_is_told_while_somebody_watches(room: Room, monitor: Monito
     assert monitor.told().count(wake) == 1
 
 
-def test_nobody_is_looked_for_more_than_once_a_second(room: Room, home: Path) -> None:
+def test_monitor_is_searched_at_most_once_a_second(room: Room, home: Path) -> None:
     room.hear(*[room.frame() for _ in range(25)])
     monitor = Monitor(home)
 
@@ -238,7 +232,7 @@ def test_nobody_is_looked_for_more_than_once_a_second(room: Room, home: Path) ->
     monitor.close()
 
 
-def test_nothing_is_measured_or_counted_while_nobody_watches(room: Room) -> None:
+def test_nothing_is_measured_without_a_monitor(room: Room) -> None:
     asked = list[None]()
     room.hear(
         *[room.frame() for _ in range(25)],
@@ -261,7 +255,7 @@ class _Watched(UserDict[str, float]):
         return super().__iter__()
 
 
-def test_a_monitor_that_went_is_let_go_and_one_that_comes_is_found(room: Room, home: Path) -> None:
+def test_monitor_can_stop_and_start_again(room: Room, home: Path) -> None:
     first = Monitor(home)
     room.hear(room.frame())
     first.close()
@@ -274,7 +268,7 @@ def test_a_monitor_that_went_is_let_go_and_one_that_comes_is_found(room: Room, h
     second.close()
 
 
-def test_a_monitor_that_does_not_read_stops_nothing(room: Room, monitor: Monitor) -> None:
+def test_monitor_that_does_not_read_does_not_block(room: Room, monitor: Monitor) -> None:
     room.after_each = bool
     sounds: list[Sound] = [room.frame() for _ in range(30_000)]
 
@@ -284,7 +278,7 @@ def test_a_monitor_that_does_not_read_stops_nothing(room: Room, monitor: Monitor
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_a_socket_of_another_user_is_told_nothing(room: Room, home: Path) -> None:
+def test_socket_of_another_user_receives_nothing(room: Room, home: Path) -> None:
     monitor = Monitor(home)
     os.chown(home / MONITOR_SOCKET, os.geteuid() + 1, -1)
 
@@ -294,7 +288,7 @@ def test_a_socket_of_another_user_is_told_nothing(room: Room, home: Path) -> Non
     monitor.close()
 
 
-def test_a_home_that_cannot_be_looked_into_stops_nothing() -> None:
+def test_unreadable_home_is_ignored() -> None:
     room = Room(Path("/" + "n" * 300))
     sounds: list[Sound] = [room.frame() for _ in range(30)]
 
@@ -302,7 +296,7 @@ def test_a_home_that_cannot_be_looked_into_stops_nothing() -> None:
     room.watching.close()
 
 
-def test_both_posts_get_every_notice_whoever_takes_it() -> None:
+def test_tee_sends_every_notice_to_both_sinks() -> None:
     class Post:
         def __init__(self, *, takes: bool) -> None:
             self.takes, self.got = takes, list[Shown]()

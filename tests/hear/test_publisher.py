@@ -9,11 +9,11 @@ from tests.fakes import FakePost
 from tests.hear.events import EVENTS
 
 
-def test_more_thresholds_than_fit_a_notice_are_left_out() -> None:
+def test_thresholds_too_large_for_a_notice_are_omitted() -> None:
     many = {"a" * 31 + str(number): 0.123456789012345678 for number in range(7)}
     some = dict(list(many.items())[:6])
     post = FakePost()
-    herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_reader_gone=bool)
 
     for thresholds in (some, many):
         started = events.StartedEvent(
@@ -34,9 +34,9 @@ def test_more_thresholds_than_fit_a_notice_are_left_out() -> None:
     assert len(notices.encode(post.notices[0])) <= notices.LONGEST_BYTES
 
 
-def test_only_what_send_may_know_becomes_a_notice() -> None:
+def test_notices_contain_only_allowed_data() -> None:
     post = FakePost()
-    herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_reader_gone=bool)
 
     for event in EVENTS:
         herald.publish(event)
@@ -54,9 +54,9 @@ def test_only_what_send_may_know_becomes_a_notice() -> None:
     ]
 
 
-def test_losses_are_counted_once_and_overruns_each() -> None:
+def test_losses_and_overruns_are_counted() -> None:
     post = FakePost()
-    herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_reader_gone=bool)
     overrun = events.InterruptedEvent(time_s=2.0, reason=GapReason.OVERRUN)
 
     herald.publish(overrun)  # of a recording: there is no device
@@ -72,9 +72,9 @@ def test_losses_are_counted_once_and_overruns_each() -> None:
     assert len(post.notices) == 6
 
 
-def test_a_device_that_was_never_there_is_lost_too() -> None:
+def test_device_missing_at_start_counts_as_lost() -> None:
     post = FakePost()
-    herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    herald = EventPublisher(bool, post, lambda _: b"0" * 64, on_reader_gone=bool)
 
     herald.publish(events.MicrophoneLostEvent(time_s=0.0, cause=Cause.MISSING))
 
@@ -90,7 +90,7 @@ def test_every_cause_fits_a_notice(cause: Cause) -> None:
     assert notices.decode(notices.encode(notice)) == notice
 
 
-def test_a_reader_who_left_is_said_once_and_notices_go_on() -> None:
+def test_closed_reader_is_reported_once_and_notices_continue() -> None:
     post, asked = FakePost(), list[int]()
 
     def closed(event: events.Event) -> None:
@@ -98,7 +98,7 @@ def test_a_reader_who_left_is_said_once_and_notices_go_on() -> None:
         raise BrokenPipeError
 
     herald = EventPublisher(
-        closed, post, lambda _: b"0" * 64, on_nobody_reads=lambda: asked.append(1)
+        closed, post, lambda _: b"0" * 64, on_reader_gone=lambda: asked.append(1)
     )
     herald.publish(events.MutedEvent(time_s=1.0, cause="hardware"))
     herald.publish(events.UnmutedEvent(time_s=2.0, muted_s=1.0))
@@ -108,9 +108,9 @@ def test_a_reader_who_left_is_said_once_and_notices_go_on() -> None:
     assert len(post.notices) == 2
 
 
-def test_at_the_end_the_counters_go_out_and_the_sums_are_said_in_seconds() -> None:
+def test_end_sends_counters_and_totals_in_seconds() -> None:
     post, told = FakePost(), list[events.Event]()
-    herald = EventPublisher(told.append, post, lambda _: b"0" * 64, on_nobody_reads=bool)
+    herald = EventPublisher(told.append, post, lambda _: b"0" * 64, on_reader_gone=bool)
     herald.publish(events.MicrophoneLostEvent(time_s=0.0, cause=Cause.GONE))
     tally = notices.Tally(
         device="hall", boot="0" * 16, seq=3, heard_samples=32_000, discarded_samples=32_000, wakes=1

@@ -13,7 +13,7 @@ from listener.owner.attribution import AttributionResult
 from tests.hear.pipeline_fixture import BOOT, PipelineFixture, SpoolBarrier
 
 
-def test_a_clip_is_in_the_spool_sealed_to_its_owner_and_told() -> None:
+def test_clip_is_sealed_to_its_owner_spooled_and_published() -> None:
     pipeline = PipelineFixture()
 
     pipeline.sealer.offer(pipeline.capture())
@@ -29,7 +29,7 @@ def test_a_clip_is_in_the_spool_sealed_to_its_owner_and_told() -> None:
 
 
 @pytest.mark.parametrize("keeper", ["nobody", "bo"])
-def test_without_an_active_owner_there_is_no_clip(keeper: str) -> None:
+def test_clip_without_an_active_owner_is_discarded(keeper: str) -> None:
     pipeline = PipelineFixture(keeper=keeper)
     device = pipeline.device
     device.roster = device.roster.with_owner("bo", "age1" + _other_recipient())
@@ -47,7 +47,7 @@ def _other_recipient() -> str:
     return str(PipelineFixture().device.identity.to_public()).removeprefix("age1")
 
 
-def test_a_full_spool_is_counted_said_and_survived(caplog: pytest.LogCaptureFixture) -> None:
+def test_full_spool_loses_the_clip_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     pipeline = PipelineFixture()
     pipeline.spool.fill()
 
@@ -61,12 +61,12 @@ def test_a_full_spool_is_counted_said_and_survived(caplog: pytest.LogCaptureFixt
     assert pipeline.free_buffers() == BUFFERS
 
 
-def test_the_next_clip_finds_a_spool_that_was_mended() -> None:
+def test_clip_after_a_full_spool_is_sealed_again() -> None:
     pipeline = PipelineFixture(is_blocking=False)
     barrier = SpoolBarrier(pipeline.spool)
     pipeline.spool.fill()
     pipeline.sealer.offer(pipeline.capture())
-    barrier.wait_for_somebody()
+    barrier.wait_until_reached()
 
     barrier.open()
     pipeline.spool.call_before_put(pipeline.spool.make_room)
@@ -78,7 +78,7 @@ def test_the_next_clip_finds_a_spool_that_was_mended() -> None:
     assert tally.sealed + tally.lost == 2
 
 
-def test_a_lost_disk_is_a_lost_clip_and_not_a_dead_ear() -> None:
+def test_failed_disk_loses_the_clip_and_hear_continues() -> None:
     pipeline = PipelineFixture()
     pipeline.device.is_disk_gone = True
 
@@ -88,7 +88,7 @@ def test_a_lost_disk_is_a_lost_clip_and_not_a_dead_ear() -> None:
     assert pipeline.counters.tally().lost == 1
 
 
-def test_a_patient_offer_returns_when_the_clip_is_sealed() -> None:
+def test_blocking_offer_returns_after_sealing() -> None:
     pipeline = PipelineFixture()
 
     pipeline.sealer.offer(pipeline.capture())
@@ -98,11 +98,11 @@ def test_a_patient_offer_returns_when_the_clip_is_sealed() -> None:
     assert sealed == 1
 
 
-def test_a_full_queue_never_stalls_the_ear() -> None:
+def test_full_queue_wipes_the_clip_without_blocking() -> None:
     pipeline = PipelineFixture(is_blocking=False)
     barrier = SpoolBarrier(pipeline.spool)
     pipeline.sealer.offer(pipeline.capture())
-    barrier.wait_for_somebody()
+    barrier.wait_until_reached()
     pipeline.sealer.offer(pipeline.capture())
     pipeline.sealer.offer(pipeline.capture())
 
@@ -117,11 +117,11 @@ def test_a_full_queue_never_stalls_the_ear() -> None:
     assert pipeline.free_buffers() == BUFFERS
 
 
-def test_mute_wipes_what_waits_and_what_was_sealed_before_is_kept() -> None:
+def test_mute_wipes_queued_clips_but_not_sealed_ones() -> None:
     pipeline = PipelineFixture(is_blocking=False)
     barrier = SpoolBarrier(pipeline.spool)
     pipeline.sealer.offer(pipeline.capture())
-    barrier.wait_for_somebody()
+    barrier.wait_until_reached()
     waiting = pipeline.capture()
     pipeline.sealer.offer(waiting)
 
@@ -135,7 +135,7 @@ def test_mute_wipes_what_waits_and_what_was_sealed_before_is_kept() -> None:
     assert pipeline.free_buffers() == BUFFERS
 
 
-def test_mute_while_a_clip_is_being_sealed_lets_no_envelope_out() -> None:
+def test_mute_during_sealing_discards_the_envelope() -> None:
     pipeline = PipelineFixture()
     one = pipeline.capture()
     pipeline.device.call_before_seq(pipeline.sealer.wipe)
@@ -149,7 +149,7 @@ def test_mute_while_a_clip_is_being_sealed_lets_no_envelope_out() -> None:
     assert pipeline.counters.tally().abandoned == 1
 
 
-def test_a_roster_that_cannot_be_read_makes_no_clip_and_no_dead_ear(
+def test_unreadable_roster_leaves_the_clip_unattributed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     pipeline = PipelineFixture()
@@ -159,17 +159,17 @@ def test_a_roster_that_cannot_be_read_makes_no_clip_and_no_dead_ear(
     pipeline.sealer.close()
 
     assert pipeline.counters.tally().unattributed == 1
-    assert caplog.messages == ["nobody can be told to own a clip: the roster is damaged"]
+    assert caplog.messages == ["cannot attribute a clip to an owner: the roster is damaged"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_worker_that_died_of_a_fault_ends_the_ear() -> None:
+def test_offer_raises_after_the_sealer_thread_failed() -> None:
     pipeline = PipelineFixture()
     pipeline.device.call_before_seq(lambda: 1 // 0)
     pipeline.sealer.offer(pipeline.capture())
     pipeline.sealer.close()
 
-    with pytest.raises(RuntimeError, match="has died"):
+    with pytest.raises(RuntimeError, match="ended unexpectedly"):
         pipeline.sealer.offer(pipeline.capture())
 
 
@@ -182,7 +182,7 @@ def made(pipeline: PipelineFixture, capture: CapturedClip) -> bytes:
     return envelope
 
 
-def test_a_clip_is_sealed_to_its_owner_with_everything_its_tag_needs() -> None:
+def test_envelope_has_all_header_and_private_fields() -> None:
     pipeline = PipelineFixture()
     one = pipeline.capture()
 
@@ -198,7 +198,7 @@ def test_a_clip_is_sealed_to_its_owner_with_everything_its_tag_needs() -> None:
         assert (file.read(dtype="int16") == one.clip.samples).all()
 
 
-def test_a_clip_that_was_wiped_is_an_envelope_of_zeros() -> None:
+def test_envelope_of_a_wiped_clip_contains_zeros() -> None:
     pipeline = PipelineFixture()
     one = pipeline.capture()
     pipeline.buffers.wipe(one.clip.samples)

@@ -75,7 +75,7 @@ def expected(machine: SeccompArch, number: int, family: int) -> int:
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_numbers_are_those_of_the_kernels_headers(name: str) -> None:
+def test_system_call_numbers_match_the_kernel_headers(name: str) -> None:
     header = HEADERS[name]
     if not header.exists():
         pytest.skip(f"{header} is not here (linux-libc-dev brings it)")
@@ -89,7 +89,7 @@ def test_numbers_are_those_of_the_kernels_headers(name: str) -> None:
 
 
 @given(name=machines, number=words, given_=arguments)
-def test_any_system_call_gets_the_verdict_promised(
+def test_any_system_call_number_gets_the_expected_verdict(
     name: str, number: int, given_: tuple[int, ...]
 ) -> None:
     machine = MACHINES[name]
@@ -100,7 +100,7 @@ def test_any_system_call_gets_the_verdict_promised(
 
 
 @given(name=machines, number=st.integers(0, 600), given_=arguments)
-def test_any_system_call_there_is_gets_the_verdict_promised(
+def test_every_known_system_call_gets_the_expected_verdict(
     name: str, number: int, given_: tuple[int, ...]
 ) -> None:
     machine = MACHINES[name]
@@ -115,7 +115,7 @@ def test_any_system_call_there_is_gets_the_verdict_promised(
 @example(name="aarch64", call="socketpair", family=AF_UNIX)
 @example(name="aarch64", call="socket", family=2**32 + AF_UNIX)
 @example(name="x86_64", call="socket", family=2)
-def test_a_socket_is_local_or_is_refused(name: str, call: str, family: int) -> None:
+def test_only_unix_sockets_are_allowed(name: str, call: str, family: int) -> None:
     machine = MACHINES[name]
 
     found = verdict(
@@ -127,7 +127,7 @@ def test_a_socket_is_local_or_is_refused(name: str, call: str, family: int) -> N
 
 @pytest.mark.parametrize("name", MACHINES)
 @pytest.mark.parametrize("call", REFUSED_CALLS)
-def test_roads_around_the_filter_are_refused(name: str, call: str) -> None:
+def test_system_calls_that_bypass_the_filter_are_refused(name: str, call: str) -> None:
     machine = MACHINES[name]
 
     found = verdict(build_filter(machine), machine.calls[call], machine.audit, (0,) * 6)
@@ -138,7 +138,7 @@ def test_roads_around_the_filter_are_refused(name: str, call: str) -> None:
 @given(name=machines, number=words, audit=words, given_=arguments)
 @example(name="x86_64", number=359, audit=0x4000_0003, given_=(2, 0, 0, 0, 0, 0))
 @example(name="aarch64", number=281, audit=0x4000_0028, given_=(2, 0, 0, 0, 0, 0))
-def test_whoever_changes_the_architecture_is_killed(
+def test_another_architecture_is_killed(
     name: str, number: int, audit: int, given_: tuple[int, ...]
 ) -> None:
     machine = MACHINES[name]
@@ -149,7 +149,7 @@ def test_whoever_changes_the_architecture_is_killed(
 
 
 @given(number=st.integers(X32, 2**32 - 1), given_=arguments)
-def test_the_32_bit_twin_of_x86_64_is_refused(number: int, given_: tuple[int, ...]) -> None:
+def test_x32_system_calls_are_refused(number: int, given_: tuple[int, ...]) -> None:
     machine = MACHINES["x86_64"]
 
     assert verdict(build_filter(machine), number, machine.audit, given_) == REFUSE
@@ -165,7 +165,7 @@ def run(text: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_process_that_forbids_dumps_leaves_none() -> None:
+def test_process_without_core_dumps_leaves_none() -> None:
     done = run("""
         import ctypes, resource
         from listener.hear.seccomp import disable_core_dumps
@@ -176,7 +176,7 @@ def test_a_process_that_forbids_dumps_leaves_none() -> None:
     assert done.stdout.split() == ["0", "(0,", "0)"]
 
 
-def test_memory_that_is_given_back_is_overwritten() -> None:
+def test_freed_memory_is_overwritten() -> None:
     done = run("""
         import ctypes
         from listener.hear.seccomp import overwrite_freed_memory
@@ -196,7 +196,7 @@ def test_memory_that_is_given_back_is_overwritten() -> None:
     assert after == "True 0 0 0"
 
 
-def test_every_thread_is_confined_those_of_numpy_too() -> None:
+def test_filter_applies_to_all_threads_including_numpys() -> None:
     done = run("""
         import threading, time
         from pathlib import Path
@@ -213,7 +213,7 @@ def test_every_thread_is_confined_those_of_numpy_too() -> None:
     assert set(done.stdout.splitlines()) == {"1 2"}
 
 
-def test_the_kernel_refuses_what_the_filter_says() -> None:
+def test_kernel_enforces_the_filter() -> None:
     done = run("""
         import ctypes, json, os, socket
         from listener.hear.seccomp import MACHINES, REFUSED_CALLS, apply_sandbox
@@ -240,7 +240,7 @@ def test_the_kernel_refuses_what_the_filter_says() -> None:
     assert set(told.values()) == {errno.EPERM}
 
 
-def test_a_network_connection_that_was_handed_over_is_refused() -> None:
+def test_inherited_network_socket_is_refused() -> None:
     done = run("""
         import os, socket
         from listener.errors import ConfigError
@@ -253,7 +253,7 @@ def test_a_network_connection_that_was_handed_over_is_refused() -> None:
             print(error, os.strerror(0) if error.exit_code == 78 else "")
     """)
 
-    assert "handed a network connection" in done.stdout
+    assert "inherited a network socket" in done.stdout
 
 
 REFUSED_WITH_A_WAY_OUT = """
@@ -268,19 +268,19 @@ REFUSED_WITH_A_WAY_OUT = """
 """
 
 
-def test_a_machine_that_nobody_knows_is_refused_with_a_way_out() -> None:
+def test_unknown_architecture_is_refused_with_a_hint() -> None:
     as_32_bits = "import ctypes; ctypes.CDLL(None).personality(8)\n"
 
     done = run(as_32_bits + textwrap.dedent(REFUSED_WITH_A_WAY_OUT))
 
     refused, went_on = done.stdout.splitlines()
-    assert "is not among x86_64, aarch64" in refused
+    assert "is not one of x86_64, aarch64" in refused
     assert "device.confinement" in refused
     assert went_on == "goes on"
     assert "hear is NOT confined" in done.stderr
 
 
-def test_a_thread_that_cannot_be_confined_is_not_passed_over() -> None:
+def test_thread_with_another_filter_is_an_error() -> None:
     one_thread_filters = """
         import ctypes, struct, threading
         from listener.hear.seccomp import MACHINES, build_filter
@@ -301,7 +301,7 @@ def test_a_thread_that_cannot_be_confined_is_not_passed_over() -> None:
     done = run(textwrap.dedent(one_thread_filters) + textwrap.dedent(REFUSED_WITH_A_WAY_OUT))
 
     refused, went_on = done.stdout.splitlines()
-    assert "has a filter of its own" in refused
+    assert "already has another filter" in refused
     assert went_on == "goes on"
 
 
@@ -339,7 +339,7 @@ if os.environ.get("EARMARK_PROBE"):
 
 
 @pytest.mark.system
-def test_hear_and_its_children_make_local_sockets_and_no_others(
+def test_hear_and_its_children_create_only_unix_sockets(
     household: "Household", tmp_path: Path
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(PROBE)

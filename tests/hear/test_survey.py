@@ -59,7 +59,7 @@ def listen(
     return survey, lines.lines, turns
 
 
-def test_a_minute_of_sound_is_a_line() -> None:
+def test_one_minute_of_audio_is_one_line() -> None:
     survey, lines, turns = listen(told(2 * trace.PART_FRAMES + 3))
 
     assert [type(line) for line in lines] == [trace.HeardLine] * 3
@@ -71,7 +71,7 @@ def test_a_minute_of_sound_is_a_line() -> None:
     assert len(turns) == 2 * trace.PART_FRAMES + 3
 
 
-def test_the_gaps_of_a_shut_gate_are_one_line_a_minute() -> None:
+def test_gaps_while_muted_are_one_line_per_minute() -> None:
     shut = [
         Gap(GapReason.MUTED, at, FRAME_SAMPLES)
         for at in range(0, GAP_EVERY_SAMPLES + 10 * FRAME_SAMPLES, FRAME_SAMPLES)
@@ -104,7 +104,7 @@ def test_gaps_of_different_reasons_are_different_lines() -> None:
     assert kinds == ["heard", GapReason.LOST, GapReason.MUTED, "heard"]
 
 
-def test_wakes_and_near_misses_are_counted_and_kept() -> None:
+def test_wakes_and_near_misses_are_counted_and_written() -> None:
     wake, near = Wake("alexa", 0.9, 2 * FRAME_SAMPLES, 0.5), NearMiss("alexa", 0.3, FRAME_SAMPLES)
 
     survey, (line,), _ = listen(told(3), wake, near)
@@ -115,13 +115,13 @@ def test_wakes_and_near_misses_are_counted_and_kept() -> None:
     assert line.scores["alexa"].steps == (0, 1, 2)
 
 
-def test_what_was_heard_when_it_stopped_is_kept() -> None:
+def test_audio_before_the_stop_is_written() -> None:
     _, lines, _ = listen([*told(5), Gap(GapReason.MUTED, 5 * FRAME_SAMPLES, 640)])
 
     assert [type(line) for line in lines] == [trace.HeardLine, trace.GapLine]
 
 
-def test_recordings_heard_fast_are_dated_as_if_in_their_own_time() -> None:
+def test_fast_recordings_are_dated_by_stream_position() -> None:
     position = 0
     clock = StreamClock(FakeClock(), lambda: position)
 
@@ -131,7 +131,7 @@ def test_recordings_heard_fast_are_dated_as_if_in_their_own_time() -> None:
     assert clock.monotonic_s() == 190
 
 
-def test_the_machines_clocks_go_forward() -> None:
+def test_system_clocks_advance() -> None:
     clock = SystemClock()
 
     assert clock.utc().tzinfo is UTC

@@ -220,7 +220,7 @@ def test_truncated_recording_is_a_gap_and_exits_1(speaker: Speaker, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "code", "error", "hint"),
     [
-        ([], 78, "mute.switch is not set", '"none" where there is none'),
+        ([], 78, "mute.switch is not set", '"none" for a device without a switch'),
         (["--fast"], 2, "--fast needs recordings", "--microphone FILE"),
         (["--device", "usb", "--mute", "5-6"], 2, "--mute needs recordings", "--microphone FILE"),
         (["--device", "usb", "--microphone", COMMAND], 2, "exclude each other", "one of them"),
