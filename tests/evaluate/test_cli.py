@@ -251,9 +251,7 @@ def evaluate_traces(home: Path, *words: str) -> int:
 
 
 @pytest.mark.system
-def test_trace_rates_are_written_and_printed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_survey_trace_gives_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace = str(tmp_path / "a.trace")
     recording = str(TRACE_FIXTURES / "alexa_twice.flac")
     # A process of its own: what hears gives up the network for good.

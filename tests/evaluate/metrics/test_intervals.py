@@ -135,7 +135,7 @@ def test_hours_needed_match_the_rule_of_three(
     assert hours_needed(0, 1.0) == pytest.approx(-math.log(0.05))
 
 
-def test_few_hours_without_false_wakes_have_a_wide_interval() -> None:
+def test_few_hours_support_only_a_weak_claim() -> None:
     # What most published figures rest on.
     claim = -math.log(0.05) / 5.5
 

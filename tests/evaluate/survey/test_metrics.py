@@ -225,7 +225,7 @@ def test_excerpt_around_a_wake_has_the_scores_of_the_trace(tmp_path: Path) -> No
     assert sum(score > 0 for score in first.scores) == 6
 
 
-def test_time_stamp_has_device_day_and_stimulus(tmp_path: Path) -> None:
+def test_wake_event_has_device_day_and_stimulus(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(2000, 1000)})
     played = Span(BEGAN_S + 20, BEGAN_S + 1000, "news")
 
