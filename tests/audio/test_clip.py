@@ -53,7 +53,7 @@ def with_word(settings: ClipSettings = SETTINGS) -> Scene:
 WAKE = round(3.52 * SAMPLE_RATE_HZ)
 
 
-def test_word_and_command_in_one_breath_are_one_clip() -> None:
+def test_word_and_command_without_pause_are_one_clip() -> None:
     scene = with_word()
     scene.hear(1.2, LOUD)
 
@@ -66,7 +66,7 @@ def test_word_and_command_in_one_breath_are_one_clip() -> None:
     assert (clip.samples == scene.sound[clip.first_sample : clip.end_sample]).all()
 
 
-def test_a_command_after_a_pause_is_waited_for() -> None:
+def test_command_after_a_pause_is_recorded() -> None:
     scene = with_word()
     scene.hear(0.16, LOUD)
     assert scene.hear(2.4, QUIET) is None
@@ -79,7 +79,7 @@ def test_a_command_after_a_pause_is_waited_for() -> None:
     assert clip.end_sample > WAKE + round(3.3 * SAMPLE_RATE_HZ)
 
 
-def test_the_words_own_tail_is_not_the_utterance() -> None:
+def test_clip_without_speech_after_the_word_ends_as_no_speech() -> None:
     scene = with_word()
     scene.hear(0.24, LOUD)
 
@@ -92,7 +92,7 @@ def test_the_words_own_tail_is_not_the_utterance() -> None:
     )
 
 
-def test_endless_speech_ends_at_the_cap_to_the_sample() -> None:
+def test_continuous_speech_ends_exactly_at_the_maximum_length() -> None:
     scene = with_word(ClipSettings(longest_s=1.013))
 
     clip = scene.hear(9.0, LOUD)
@@ -103,7 +103,7 @@ def test_endless_speech_ends_at_the_cap_to_the_sample() -> None:
     assert len(clip.samples) == longest_samples(scene.settings)
 
 
-def test_a_recordings_end_ends_the_clip_with_all_that_was_heard() -> None:
+def test_end_of_stream_ends_the_clip_with_all_samples() -> None:
     scene = with_word()
     scene.hear(0.4, LOUD)
 
@@ -115,7 +115,7 @@ def test_a_recordings_end_ends_the_clip_with_all_that_was_heard() -> None:
     assert scene.recorder.finish() is None
 
 
-def test_an_abandoned_clip_is_wiped_and_its_buffer_free() -> None:
+def test_abandoned_clip_is_wiped_and_its_buffer_released() -> None:
     scene = with_word()
     scene.hear(0.4, LOUD)
 
@@ -127,7 +127,7 @@ def test_an_abandoned_clip_is_wiped_and_its_buffer_free() -> None:
     assert scene.hear(0.4, LOUD) is None
 
 
-def test_without_a_free_buffer_there_is_no_clip() -> None:
+def test_recording_does_not_start_without_a_free_buffer() -> None:
     scene = with_word()
     scene.hear(2.0, LOUD)
     assert scene.hear(2.0, QUIET) is not None
@@ -138,14 +138,14 @@ def test_without_a_free_buffer_there_is_no_clip() -> None:
     assert not scene.recorder.is_recording
 
 
-def test_two_clips_at_once_are_a_fault() -> None:
+def test_second_start_while_recording_is_an_error() -> None:
     scene = with_word()
 
     with pytest.raises(ValueError, match="already being recorded"):
         scene.recorder.start(scene.ring.end_sample)
 
 
-def test_a_wake_that_is_known_late_still_has_its_pre_roll() -> None:
+def test_late_wake_still_has_its_pre_roll() -> None:
     scene = Scene()
     scene.hear(1.6, QUIET)
     scene.hear(0.4, LOUD)
@@ -160,7 +160,7 @@ def test_a_wake_that_is_known_late_still_has_its_pre_roll() -> None:
     assert clip.pre_roll_samples == 24_000
 
 
-def test_a_wake_older_than_the_ring_begins_at_the_rings_edge() -> None:
+def test_wake_older_than_the_ring_starts_at_its_first_sample() -> None:
     scene = Scene()
     scene.hear(4.0, QUIET)
 
@@ -176,7 +176,7 @@ def test_a_wake_older_than_the_ring_begins_at_the_rings_edge() -> None:
     post_roll_s=st.floats(0, 2),
     silence_s=st.floats(0.2, 3),
 )
-def test_a_clip_is_one_piece_of_what_was_heard_within_its_bounds(
+def test_clip_is_contiguous_and_within_its_limits(
     before: int,
     parts: list[tuple[int, bool]],
     longest_s: float,
@@ -210,7 +210,7 @@ def test_a_clip_is_one_piece_of_what_was_heard_within_its_bounds(
 
 
 @given(st.integers(1, 40_000), st.integers(0, 2**32 - 1))
-def test_flac_gives_back_every_sample_and_the_comment(length: int, seed: int) -> None:
+def test_clip_flac_round_trip_keeps_samples_and_comment(length: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     samples: Samples = rng.integers(-32_768, 32_768, length).astype(np.int16)
 

@@ -49,7 +49,7 @@ KINDS = ("silence", "hum", "voice", "noise", "extremes", "steps")
 
 
 @given(st.sampled_from(KINDS), st.integers(1, 3 * BLOCK_SAMPLES))
-def test_every_sample_comes_back(kind: str, length: int) -> None:
+def test_soundfile_decodes_every_sample(kind: str, length: int) -> None:
     samples = samples_of(kind, length)
 
     read, rate_hz = soundfile.read(io.BytesIO(to_flac(samples, 16_000, "")), dtype="int16")
@@ -61,7 +61,7 @@ def test_every_sample_comes_back(kind: str, length: int) -> None:
 @pytest.mark.parametrize("length", [1, 15, 16, 4095, 4096, 4097, 480_000])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.skipif(shutil.which("flac") is None, reason="apt-get install flac")
-def test_stock_flac_finds_nothing_wrong(tmp_path: Path, kind: str, length: int) -> None:
+def test_flac_tool_verifies_checksums_and_md5(tmp_path: Path, kind: str, length: int) -> None:
     path = tmp_path / "clip.flac"
     path.write_bytes(to_flac(samples_of(kind, length), 16_000, "é" * 1_000))
 
@@ -79,7 +79,7 @@ def test_stock_flac_finds_nothing_wrong(tmp_path: Path, kind: str, length: int) 
         assert file.frames == length
 
 
-def test_it_is_about_as_short_as_others_make_it() -> None:
+def test_size_is_within_10_percent_of_libsndfile() -> None:
     samples = samples_of("voice", 160_000)
     out = io.BytesIO()
     soundfile.write(out, samples, 16_000, format="FLAC", subtype="PCM_16")
@@ -87,7 +87,7 @@ def test_it_is_about_as_short_as_others_make_it() -> None:
     assert len(to_flac(samples, 16_000, "")) < 1.1 * len(out.getvalue())
 
 
-def test_it_needs_no_memory_that_is_both_written_and_run() -> None:
+def test_encoder_runs_without_writable_executable_memory() -> None:
     done = subprocess.run([sys.executable, "-c", ENCODE], capture_output=True, check=False)
 
     if done.returncode == UNSUPPORTED:

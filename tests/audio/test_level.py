@@ -16,23 +16,23 @@ def tone(peak: int, length: int = FRAME_SAMPLES) -> Samples:
     return samples
 
 
-def test_a_full_tone_is_three_decibels_below_full_scale() -> None:
+def test_full_scale_sine_is_3_db_below_full_scale() -> None:
     assert level_dbfs(tone(32_767)) == pytest.approx(-3.01, abs=0.01)
 
 
-def test_silence_has_a_level_too() -> None:
+def test_digital_silence_has_the_silence_level() -> None:
     assert level_dbfs(np.zeros(10, np.int16)) == SILENCE_DBFS
     assert (
         LevelMeter().level_dbfs == LevelMeter().floor_dbfs == LevelMeter().peak_dbfs == SILENCE_DBFS
     )
 
 
-def test_a_direct_offset_is_no_sound() -> None:
+def test_dc_offset_does_not_affect_the_level() -> None:
     assert level_dbfs(np.full(100, 3_000, np.int16)) == SILENCE_DBFS
     assert level_dbfs(tone(1_000) + np.int16(5_000)) == pytest.approx(level_dbfs(tone(1_000)))
 
 
-def test_the_floor_is_the_quiet_between_the_words() -> None:
+def test_noise_floor_is_the_level_between_words() -> None:
     levels = LevelMeter()
     for at in range(20):
         levels.push(tone(30 if at % 4 == 0 else 8_000))
@@ -44,7 +44,7 @@ def test_the_floor_is_the_quiet_between_the_words() -> None:
     assert levels.length_samples == 20 * FRAME_SAMPLES
 
 
-def test_what_stands_at_the_converters_end_is_clipped() -> None:
+def test_samples_at_full_scale_count_as_clipped() -> None:
     levels = LevelMeter()
 
     levels.push(np.array([-32_768, 32_767, 32_699, 0], np.int16))
@@ -53,7 +53,7 @@ def test_what_stands_at_the_converters_end_is_clipped() -> None:
     assert not levels.is_constant
 
 
-def test_one_value_throughout_is_constant() -> None:
+def test_identical_samples_are_a_constant_signal() -> None:
     levels = LevelMeter()
     for _ in range(3):
         levels.push(np.full(100, -1, np.int16))
@@ -65,9 +65,7 @@ blocks = st.lists(hnp.arrays(np.int16, st.integers(0, 30), elements=st.integers(
 
 
 @given(blocks, st.integers(1, 60))
-def test_constancy_is_the_length_of_the_last_run_however_it_is_cut(
-    pieces: list[Samples], limit: int
-) -> None:
+def test_constant_run_does_not_depend_on_block_sizes(pieces: list[Samples], limit: int) -> None:
     constancy = ConstantSignalDetector(limit)
     so_far = np.zeros(0, np.int16)
     for piece in pieces:
@@ -78,7 +76,7 @@ def test_constancy_is_the_length_of_the_last_run_however_it_is_cut(
         assert constancy.push(piece) is (run >= limit)
 
 
-def test_constancy_has_no_limit_where_none_is_set_and_can_forget() -> None:
+def test_limit_0_disables_and_reset_restarts_the_constant_run() -> None:
     never, soon = ConstantSignalDetector(0), ConstantSignalDetector(10)
 
     assert not never.push(np.zeros(1_000_000, np.int16))

@@ -8,7 +8,7 @@ cuts = st.lists(st.integers(0, 4_000), max_size=12)
 
 
 @given(cuts)
-def test_any_cutting_into_blocks_gives_the_same_frames(lengths: list[int]) -> None:
+def test_frames_do_not_depend_on_block_sizes(lengths: list[int]) -> None:
     sound = np.arange(sum(lengths), dtype=np.int64).astype(np.int16)
     framer, frames, read = Framer(), list[Frame](), 0
 
@@ -24,7 +24,7 @@ def test_any_cutting_into_blocks_gives_the_same_frames(lengths: list[int]) -> No
     assert framer.position_samples == len(sound)
 
 
-def test_a_frame_keeps_its_sound_when_the_block_is_overwritten() -> None:
+def test_frame_is_a_copy_of_the_block() -> None:
     block = np.full(FRAME_SAMPLES, 7, np.int16)
     (frame,) = Framer().push(block)
 
@@ -35,7 +35,7 @@ def test_a_frame_keeps_its_sound_when_the_block_is_overwritten() -> None:
 
 
 @given(st.integers(0, FRAME_SAMPLES - 1), st.integers(0, 100_000))
-def test_a_gap_moves_the_line_by_what_it_cut_and_what_is_missing(pending: int, lost: int) -> None:
+def test_gap_length_is_cut_samples_plus_lost_samples(pending: int, lost: int) -> None:
     framer = Framer()
     framer.push(np.ones(FRAME_SAMPLES + pending, np.int16))
 

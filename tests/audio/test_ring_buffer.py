@@ -33,7 +33,7 @@ def filled(
     length=st.integers(FRAME_SAMPLES, FRAMES * FRAME_SAMPLES),
     data=st.data(),
 )
-def test_a_slice_is_what_was_pushed_or_is_refused(
+def test_read_returns_pushed_samples_or_raises(
     pushed: int, start: int, length: int, data: st.DataObject
 ) -> None:
     ring, _ = filled(pushed, start, length)
@@ -51,7 +51,7 @@ def test_a_slice_is_what_was_pushed_or_is_refused(
             ring.read(first, end)
 
 
-def test_wiping_overwrites_every_sample_in_place() -> None:
+def test_wipe_zeroes_the_buffer_in_place() -> None:
     ring, buffer = filled(3)
 
     ring.wipe()
@@ -62,7 +62,7 @@ def test_wiping_overwrites_every_sample_in_place() -> None:
         ring.read(2 * FRAME_SAMPLES, 2 * FRAME_SAMPLES + 1)
 
 
-def test_after_a_wipe_the_line_may_go_on_anywhere() -> None:
+def test_frame_after_wipe_may_start_at_any_sample() -> None:
     ring, _ = filled(3)
     ring.wipe()
     (late,) = sound(1, first_sample=100_003)
@@ -72,7 +72,7 @@ def test_after_a_wipe_the_line_may_go_on_anywhere() -> None:
     assert (ring.read(100_003, 100_003 + FRAME_SAMPLES) == late.samples).all()
 
 
-def test_a_hole_without_a_wipe_is_a_fault() -> None:
+def test_frame_after_a_gap_without_wipe_is_an_error() -> None:
     ring, _ = filled(2)
     (late,) = sound(1, first_sample=3 * FRAME_SAMPLES)
 
@@ -80,7 +80,7 @@ def test_a_hole_without_a_wipe_is_a_fault() -> None:
         ring.push(late)
 
 
-def test_what_is_read_is_a_copy() -> None:
+def test_read_returns_a_copy() -> None:
     ring, buffer = filled(1)
     got = ring.read(0, FRAME_SAMPLES)
 

@@ -60,7 +60,7 @@ def at_desk(machine: "Machine", *words: str) -> tuple[argparse.Namespace, Sessio
     return arguments, Session.create(arguments, Config(home=str(machine.home)))
 
 
-def test_a_long_list_comes_in_pages(ada: "Machine", shelf: "Sounding") -> None:
+def test_long_list_is_fetched_in_pages(ada: "Machine", shelf: "Sounding") -> None:
     made = [shelf.put(t=f"2026-11-21T08:00:0{second}.000Z") for second in range(5)]
     arguments, desk = at_desk(ada, "list")
 
@@ -113,7 +113,7 @@ def test_play_pipes_wav_to_aplay(
     assert (tmp_path / "heard.wav").read_bytes().startswith(b"RIFF")
 
 
-def test_a_clip_of_another_is_refused_with_a_hint(
+def test_clip_of_another_owner_is_refused_with_a_hint(
     ada: "Machine", shelf: "Sounding", tmp_path: Path
 ) -> None:
     said = ada.clips("play", shelf.put("bob"), "--to", tmp_path / "x.flac")
@@ -144,7 +144,7 @@ def test_export_is_verified_and_decrypted(
     assert ada.clips("export", "--to", target).code == 1, "it is there already"
 
 
-def test_invalid_export_is_named_and_removed(
+def test_invalid_export_is_reported_and_removed(
     ada: "Machine", shelf: "Sounding", tmp_path: Path
 ) -> None:
     clip = shelf.put()
@@ -236,7 +236,7 @@ def test_many_ids_are_erased_in_batches(ada: "Machine", shelf: "Sounding") -> No
         (("retention", "0"), 2),
     ],
 )
-def test_contradicting_selections_are_refused(
+def test_contradictory_selections_are_refused(
     ada: "Machine", words: tuple[str, ...], code: int
 ) -> None:
     said = ada.clips(*words)
@@ -317,7 +317,7 @@ def test_speaker_accepts_the_proof_of_new_key(
     assert after != before
 
 
-def test_a_new_key_needs_the_active_one_in_the_identity(ada: "Machine") -> None:
+def test_new_key_requires_the_active_key_in_the_identity(ada: "Machine") -> None:
     newer = ada.folder / "new.key"
     newer.write_text(str(pyrage.x25519.Identity.generate()))
     assert ada.clips("new-key", newer).code == 0
@@ -403,7 +403,7 @@ def test_replaced_archive_is_detected(ada: "Machine", shelf: "Sounding") -> None
     assert "another archive" in said.err
 
 
-def test_what_is_missing_is_said(ada: "Machine", tmp_path: Path) -> None:
+def test_missing_arguments_and_files_are_reported(ada: "Machine", tmp_path: Path) -> None:
     assert ada.run("list").code == 2
     assert ada.run("list", "--owner", "ada", "--identity", tmp_path / "nowhere").code == 78
     away = ada.run("list", "--owner", "ada", "--identity", ada.key)
@@ -422,7 +422,7 @@ def test_secret_key_is_never_printed(ada: "Machine", shelf: "Sounding") -> None:
         assert secret not in said.out + said.err
 
 
-def test_progress_is_for_terminals() -> None:
+def test_progress_is_printed_to_terminals_only() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -32,9 +32,7 @@ def refused_or_same(data: bytes) -> None:
     assert data.endswith(b"\n" + envelope.ciphertext)
 
 
-def test_an_envelope_comes_apart_into_what_was_sealed(
-    sealed: bytes, header: form.PublicHeader
-) -> None:
+def test_parsed_envelope_has_the_sealed_parts(sealed: bytes, header: form.PublicHeader) -> None:
     envelope = form.parse_envelope(sealed)
 
     assert envelope.header == header
@@ -62,9 +60,7 @@ def test_arbitrary_lines_raise_one_error(pieces: list[bytes]) -> None:
 
 @shared
 @given(data=st.data())
-def test_a_changed_envelope_is_refused_or_spelt_canonically(
-    data: st.DataObject, sealed: bytes
-) -> None:
+def test_changed_envelope_is_refused_or_canonical(data: st.DataObject, sealed: bytes) -> None:
     body = sealed.index(b"age-encryption")
     start = data.draw(st.integers(0, body))
     end = data.draw(st.integers(start, min(body, start + 40)))
@@ -93,7 +89,7 @@ def test_a_changed_envelope_is_refused_or_spelt_canonically(
         ("codec", '"opus"'),
     ],
 )
-def test_a_field_of_the_wrong_kind_is_refused(
+def test_field_of_the_wrong_type_is_refused(
     field: str, value: str, header: form.PublicHeader
 ) -> None:
     fields = msgspec.structs.asdict(header) | {field: msgspec.Raw(value.encode())}
@@ -103,7 +99,7 @@ def test_a_field_of_the_wrong_kind_is_refused(
         form.parse_header(line)
 
 
-def test_a_header_of_2048_bytes_is_the_longest_line_read(sealed: bytes) -> None:
+def test_header_line_is_limited_to_2048_bytes(sealed: bytes) -> None:
     rest = sealed[sealed.index(b"\n", len(form.MAGIC)) :]
 
     with pytest.raises(BadEnvelope, match="header is missing, unknown or out of its range"):
@@ -114,25 +110,21 @@ def test_a_header_of_2048_bytes_is_the_longest_line_read(sealed: bytes) -> None:
         form.parse_header(b"a" * 2049)
 
 
-def test_an_envelope_longer_than_any_is_refused_unread() -> None:
+def test_oversized_envelope_is_refused_before_parsing() -> None:
     with pytest.raises(BadEnvelope, match="longer than"):
         form.parse_envelope(form.MAGIC + bytes(form.ENVELOPE_LIMIT_BYTES))
 
 
-def test_a_comment_longer_than_any_is_refused_unread() -> None:
+def test_oversized_comment_is_refused_before_parsing() -> None:
     with pytest.raises(BadEnvelope, match="too long"):
         form.parse_comment(b"[" * (form.PRIVATE_LIMIT_BYTES + 1))
 
 
-def test_a_comment_comes_back_as_it_was_written(
-    header: form.PublicHeader, private: form.PrivateFields
-) -> None:
+def test_comment_round_trip(header: form.PublicHeader, private: form.PrivateFields) -> None:
     assert form.parse_comment(form.build_comment(header, private)) == (header, private)
 
 
-def test_a_score_may_be_any_librarys_number(
-    header: form.PublicHeader, private: form.PrivateFields
-) -> None:
+def test_score_may_be_a_numpy_float(header: form.PublicHeader, private: form.PrivateFields) -> None:
     score: float = np.float32(0.5)  # type: ignore[assignment]  # what onnxruntime's users hand over
 
     text = form.build_comment(header, msgspec.structs.replace(private, score=score))
@@ -140,7 +132,7 @@ def test_a_score_may_be_any_librarys_number(
     assert form.parse_comment(text)[1].score == 0.5
 
 
-def test_a_moment_is_written_in_utc_and_milliseconds() -> None:
+def test_timestamp_is_in_utc_with_milliseconds() -> None:
     moment = datetime(2026, 11, 22, 9, 0, 0, 123_999, tzinfo=timezone(timedelta(hours=1)))
 
     assert form.format_timestamp(moment) == "2026-11-22T08:00:00.123Z"
@@ -150,17 +142,13 @@ def test_a_moment_is_written_in_utc_and_milliseconds() -> None:
 # The header and the fields are the same for every example: nothing has to be reset in between.
 
 
-def test_what_was_spelled_reads_the_same(
-    header: form.PublicHeader, private: form.PrivateFields
-) -> None:
+def test_canonical_json_round_trip(header: form.PublicHeader, private: form.PrivateFields) -> None:
     assert read_fields(canonical_json(header), form.PublicHeader, "header") == header
     assert read_fields(canonical_json(private), form.PrivateFields, "fields") == private
 
 
 @pytest.mark.parametrize(("old", "new"), [(b",", b", "), (b'"ada"', b'"\\u0061da"')])
-def test_another_spelling_of_the_same_is_refused(
-    old: bytes, new: bytes, header: form.PublicHeader
-) -> None:
+def test_non_canonical_json_is_refused(old: bytes, new: bytes, header: form.PublicHeader) -> None:
     other = canonical_json(header).replace(old, new, 1)
 
     assert msgspec.json.decode(other) == msgspec.json.decode(canonical_json(header))
@@ -175,7 +163,7 @@ def test_arbitrary_fields_raise_one_error(data: bytes) -> None:
             read_fields(text, form.Seal, "seal")
 
 
-def test_an_error_names_the_field_and_repeats_nothing_foreign(header: form.PublicHeader) -> None:
+def test_error_names_the_field_without_its_value(header: form.PublicHeader) -> None:
     wrong = canonical_json(header).replace(b'"ada"', b'"Eve\\u001b[2J"')
     strange = canonical_json(header).replace(b'"codec"', b'"\\u001b[2J"')
 
@@ -208,7 +196,7 @@ def test_fractions_have_one_to_four_decimals_and_no_exponent(
     ("value", "spelt"),
     [(0, b"0.0"), (1, b"1.0"), (-0.00001, b"0.0"), (1e-5, b"0.0"), (0.5, b"0.5"), (-1.0, b"-1.0")],
 )
-def test_a_fraction_has_one_spelling(
+def test_fraction_has_one_canonical_text(
     value: float, spelt: bytes, header: form.PublicHeader, private: form.PrivateFields
 ) -> None:
     fields = msgspec.structs.replace(private, spk=value)
@@ -217,7 +205,7 @@ def test_a_fraction_has_one_spelling(
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 70_000])
-def test_what_age_makes_for_one_key_passes(size: int, owners: dict[str, str]) -> None:
+def test_age_file_for_one_recipient_is_accepted(size: int, owners: dict[str, str]) -> None:
     recipient = pyrage.x25519.Recipient.from_str(owners["ada"])
 
     # Its noise is random: many draws meet its whole range.
@@ -225,14 +213,14 @@ def test_what_age_makes_for_one_key_passes(size: int, owners: dict[str, str]) ->
         check_age(pyrage.encrypt(bytes(size), [recipient]))
 
 
-def test_another_recipient_is_seen_from_outside(owners: dict[str, str]) -> None:
+def test_age_file_for_two_recipients_is_refused(owners: dict[str, str]) -> None:
     recipients = [pyrage.x25519.Recipient.from_str(key) for key in owners.values()]
 
     with pytest.raises(BadEnvelope, match="exactly one"):
         check_age(pyrage.encrypt(b"clip", recipients))
 
 
-def test_an_age_file_without_its_payload_is_cut_short(
+def test_age_file_without_payload_is_truncated(
     sealed: bytes,
 ) -> None:
     body = form.parse_envelope(sealed).ciphertext

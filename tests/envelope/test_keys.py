@@ -11,7 +11,7 @@ from listener.envelope.open import Identity
 from listener.errors import ConfigError
 
 
-def test_a_device_key_survives_its_text(kitchen: Ed25519PrivateKey) -> None:
+def test_device_key_text_round_trip(kitchen: Ed25519PrivateKey) -> None:
     text = keys.device_text(kitchen.public_key())
 
     assert text.startswith("ed25519:")
@@ -19,12 +19,12 @@ def test_a_device_key_survives_its_text(kitchen: Ed25519PrivateKey) -> None:
 
 
 @given(st.text(max_size=80) | st.text(max_size=50).map("ed25519:".__add__))
-def test_arbitrary_text_is_no_device_key(text: str) -> None:
+def test_arbitrary_text_is_not_a_device_key(text: str) -> None:
     with pytest.raises(ConfigError):
         keys.parse_device(text)
 
 
-def test_a_device_key_has_one_spelling(kitchen: Ed25519PrivateKey) -> None:
+def test_device_key_has_one_canonical_text(kitchen: Ed25519PrivateKey) -> None:
     text = keys.device_text(kitchen.public_key())
     loose = text[:-2] + chr(ord(text[-2]) + 1) + "="
 
@@ -33,12 +33,12 @@ def test_a_device_key_has_one_spelling(kitchen: Ed25519PrivateKey) -> None:
             keys.parse_device(other)
 
 
-def test_an_owners_key_is_spelt_in_lower_case(ada: Identity) -> None:
+def test_owner_key_is_normalised_to_lower_case(ada: Identity) -> None:
     assert keys.parse_recipient(f"  {ada.recipient.upper()}\n") == ada.recipient
 
 
 @given(st.text(max_size=80) | st.text(max_size=62).map("age1".__add__))
-def test_arbitrary_text_is_no_owners_key(text: str) -> None:
+def test_arbitrary_text_is_not_an_owner_key(text: str) -> None:
     with pytest.raises(ConfigError):
         keys.parse_recipient(text)
 
@@ -55,7 +55,7 @@ def test_keys_of_other_kinds_are_refused(text: str) -> None:
         keys.parse_recipient(text)
 
 
-def test_a_secret_key_given_by_mistake_is_named_and_not_repeated() -> None:
+def test_secret_key_is_refused_and_not_printed() -> None:
     secret = str(pyrage.x25519.Identity.generate())
 
     with pytest.raises(ConfigError, match="this is a secret key") as caught:
@@ -64,19 +64,19 @@ def test_a_secret_key_given_by_mistake_is_named_and_not_repeated() -> None:
     assert secret[20:].lower() not in str(caught.value).lower()
 
 
-def test_a_device_secret_survives_its_file(kitchen: Ed25519PrivateKey) -> None:
+def test_device_secret_key_file_round_trip(kitchen: Ed25519PrivateKey) -> None:
     found = keys.parse_device_pem(keys.device_pem(kitchen), "device.key")
 
     assert found.public_key() == kitchen.public_key()
 
 
 @given(st.binary(max_size=200))
-def test_an_arbitrary_file_is_no_device_secret(data: bytes) -> None:
+def test_arbitrary_file_is_not_a_device_secret_key(data: bytes) -> None:
     with pytest.raises(ConfigError, match="damaged"):
         keys.parse_device_pem(data, "device.key")
 
 
-def test_locked_and_other_secrets_are_refused(kitchen: Ed25519PrivateKey) -> None:
+def test_encrypted_and_other_private_keys_are_refused(kitchen: Ed25519PrivateKey) -> None:
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
     locked = kitchen.private_bytes(*form, serialization.BestAvailableEncryption(b"x"))
     other = X25519PrivateKey.generate().private_bytes(*form, serialization.NoEncryption())

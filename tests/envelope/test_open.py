@@ -23,7 +23,7 @@ def secret_line() -> str:
     return str(pyrage.x25519.Identity.generate())
 
 
-def test_the_owner_gets_the_clip_and_its_tag(
+def test_owner_opens_the_clip_with_its_private_fields(
     sealed: bytes, opening: Opening, header: form.PublicHeader, private: form.PrivateFields
 ) -> None:
     opened = opening(sealed)
@@ -33,7 +33,7 @@ def test_the_owner_gets_the_clip_and_its_tag(
     assert (len(samples), rate_hz) == (4_000, 16_000)
 
 
-def test_another_owner_is_told_that_it_is_not_for_her(
+def test_other_owners_key_raises_not_for_you(
     sealed: bytes,
     bob: Identity,
     opening: Opening,
@@ -46,13 +46,13 @@ def test_another_owner_is_told_that_it_is_not_for_her(
         open_envelope(sealed, [], devices, owners)
 
 
-def test_one_of_several_keys_is_enough(
+def test_one_matching_key_of_several_opens_the_clip(
     sealed: bytes, ada: Identity, bob: Identity, opening: Opening
 ) -> None:
     assert opening(sealed, bob, ada).header.owner == "ada"
 
 
-def test_a_damaged_envelope_is_damaged_for_everyone(
+def test_damaged_envelope_is_an_error_for_every_key(
     sealed: bytes, ada: Identity, bob: Identity, opening: Opening
 ) -> None:
     for identity in (ada, bob):
@@ -60,7 +60,7 @@ def test_a_damaged_envelope_is_damaged_for_everyone(
             opening(sealed[:-1], identity)
 
 
-def test_a_clip_that_another_genuine_device_signs_as_its_own_is_refused(
+def test_clip_resealed_by_another_device_is_refused(
     header: form.PublicHeader,
     hall: Ed25519PrivateKey,
     encode: Encode,
@@ -81,7 +81,7 @@ def test_a_clip_that_another_genuine_device_signs_as_its_own_is_refused(
         opening(data)
 
 
-def test_a_flac_that_claims_hours_is_not_decoded(
+def test_flac_with_a_false_length_is_not_decoded(
     encode: Encode, sealing: Sealing, opening: Opening
 ) -> None:
     def endless(comment: str) -> bytes:
@@ -97,7 +97,7 @@ def test_a_flac_that_claims_hours_is_not_decoded(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(data=st.data())
-def test_whatever_a_genuine_device_seals_raises_one_error_or_opens(
+def test_damaged_flac_in_a_seal_opens_or_raises_one_error(
     data: st.DataObject,
     header: form.PublicHeader,
     encode: Encode,
@@ -119,7 +119,7 @@ def test_whatever_a_genuine_device_seals_raises_one_error_or_opens(
     assert opened.header == header
 
 
-def test_an_identity_file_may_have_comments_blank_lines_and_several_keys() -> None:
+def test_identity_file_may_have_comments_and_several_keys() -> None:
     first, second = secret_line(), secret_line()
     text = f"# created: today\r\n# public key: age1\r\n{first}\r\n\r\n  {second}  \n"
 
@@ -129,7 +129,7 @@ def test_an_identity_file_may_have_comments_blank_lines_and_several_keys() -> No
     assert identities[0].okey == keys.owner_id(identities[0].recipient)
 
 
-def test_a_secret_key_shows_in_no_representation() -> None:
+def test_secret_key_is_absent_from_str_and_repr() -> None:
     secret = secret_line()
 
     identity = parse_identities(secret.encode(), "me.key")[0]
@@ -152,7 +152,7 @@ def test_a_secret_key_shows_in_no_representation() -> None:
         (bytes((1 << 20) + 1), "longer than 1048576 bytes"),
     ],
 )
-def test_what_is_no_identity_is_said_without_repeating_it(data: bytes, message: str) -> None:
+def test_invalid_identity_error_does_not_contain_its_text(data: bytes, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         parse_identities(data, "me.key")
 
@@ -160,6 +160,6 @@ def test_what_is_no_identity_is_said_without_repeating_it(data: bytes, message: 
 
 
 @given(st.binary(max_size=300))
-def test_an_arbitrary_identity_raises_one_error(data: bytes) -> None:
+def test_arbitrary_identity_raises_one_error(data: bytes) -> None:
     with pytest.raises(ConfigError):
         parse_identities(data, "me.key")

@@ -16,9 +16,7 @@ Sealing = Callable[..., bytes]
 Opening = Callable[..., OpenedClip]
 
 
-def test_only_the_public_header_can_be_read_outside(
-    sealed: bytes, private: form.PrivateFields
-) -> None:
+def test_only_the_public_header_is_unencrypted(sealed: bytes, private: form.PrivateFields) -> None:
     outside = sealed[: sealed.index(b"age-encryption")]
 
     assert b'"owner":"ada"' in outside
@@ -28,7 +26,7 @@ def test_only_the_public_header_can_be_read_outside(
     assert b"fLaC" not in sealed
 
 
-def test_the_same_clip_seals_differently_each_time(sealed: bytes, sealing: Sealing) -> None:
+def test_sealing_twice_gives_different_ciphertexts(sealed: bytes, sealing: Sealing) -> None:
     again = sealing()
 
     assert form.parse_envelope(again).ciphertext != form.parse_envelope(sealed).ciphertext
@@ -48,7 +46,7 @@ def test_the_same_clip_seals_differently_each_time(sealed: bytes, sealing: Seali
         {"v": 2},
     ],
 )
-def test_a_header_that_would_be_refused_is_not_sealed(
+def test_invalid_header_is_not_sealed(
     changes: dict[str, object], header: form.PublicHeader, sealing: Sealing
 ) -> None:
     wrong = msgspec.structs.replace(header, **changes)
@@ -70,7 +68,7 @@ def test_a_header_that_would_be_refused_is_not_sealed(
         {"end_reason": "Ende"},
     ],
 )
-def test_private_fields_that_would_be_refused_are_not_sealed(
+def test_invalid_private_fields_are_not_sealed(
     changes: dict[str, object], private: form.PrivateFields, sealing: Sealing
 ) -> None:
     wrong = msgspec.structs.replace(private, **changes)
@@ -79,7 +77,7 @@ def test_private_fields_that_would_be_refused_are_not_sealed(
         sealing(private=wrong)
 
 
-def test_a_label_and_a_key_that_disagree_are_not_sealed(
+def test_key_that_differs_from_the_header_is_not_sealed(
     bob: Identity, hall: Ed25519PrivateKey, sealing: Sealing
 ) -> None:
     with pytest.raises(BadEnvelope, match="another key than the recipient's"):
@@ -88,14 +86,14 @@ def test_a_label_and_a_key_that_disagree_are_not_sealed(
         sealing(device_key=hall)
 
 
-def test_a_clip_beyond_the_limit_is_not_sealed(
+def test_clip_over_the_size_limit_is_not_sealed(
     sealing: Sealing,
 ) -> None:
     with pytest.raises(BadEnvelope, match="longer than 1048576 bytes"):
         sealing(encode=lambda _: bytes(1 << 20))
 
 
-def test_the_longest_clip_there_is_fits(sealing: Sealing, opening: Opening) -> None:
+def test_clip_at_the_size_limit_is_sealed(sealing: Sealing, opening: Opening) -> None:
     room = form.CIPHERTEXT_LIMIT_BYTES - AGE_HEADER_LIMIT_BYTES - 1024
     data = sealing(encode=lambda _: bytes(room))
 
@@ -103,19 +101,19 @@ def test_the_longest_clip_there_is_fits(sealing: Sealing, opening: Opening) -> N
         opening(data)
 
 
-def test_text_for_a_terminal_opens_with_the_same_key(ada: Identity) -> None:
+def test_armored_text_decrypts_with_the_same_key(ada: Identity) -> None:
     text = encrypt_to(ada.recipient, b"a nonce", armored=True)
 
     assert text.startswith(b"-----BEGIN AGE ENCRYPTED FILE-----\n")
     assert pyrage.decrypt(text, [ada.secret]) == b"a nonce"
 
 
-def test_nothing_is_encrypted_to_what_is_no_key() -> None:
+def test_encrypting_to_an_invalid_key_is_refused() -> None:
     with pytest.raises(ConfigError, match="not an age public key"):
         encrypt_to("age1", b"a nonce")
 
 
-def test_fingerprints_are_24_characters_fit_for_a_topic(
+def test_fingerprints_are_24_lower_case_alphanumerics(
     ada: Identity, kitchen: Ed25519PrivateKey
 ) -> None:
     for text in (ada.okey, keys.device_id(kitchen.public_key())):

@@ -43,11 +43,11 @@ def folder(tmp_path: Path, sealed: bytes, ada: Identity, kitchen: Ed25519Private
     return tmp_path
 
 
-def test_the_page_has_the_steps_that_are_run_here() -> None:
+def test_reference_page_has_seven_commands() -> None:
     assert len(COMMANDS) == 7
 
 
-def test_a_household_opens_and_checks_a_clip_without_our_code(
+def test_stock_tools_decrypt_and_verify_a_clip(
     folder: Path,
     header: form.PublicHeader,
     private: form.PrivateFields,
@@ -67,7 +67,7 @@ def test_a_household_opens_and_checks_a_clip_without_our_code(
     ]
 
 
-def test_a_changed_label_is_seen_without_our_code(folder: Path, sealed: bytes) -> None:
+def test_stock_tools_detect_a_changed_header(folder: Path, sealed: bytes) -> None:
     changed = sealed.replace(b'"owner":"ada"', b'"owner":"bob"', 1)
     (folder / "clip.earmark").write_bytes(changed)
 
@@ -79,14 +79,14 @@ def test_a_changed_label_is_seen_without_our_code(folder: Path, sealed: bytes) -
     assert '"owner":"bob"' in label.stdout
 
 
-def test_a_changed_ciphertext_is_seen_without_our_code(folder: Path, sealed: bytes) -> None:
+def test_stock_tools_detect_a_changed_ciphertext(folder: Path, sealed: bytes) -> None:
     (folder / "clip.earmark").write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
 
     assert shell(folder, COMMANDS[3]).returncode != 0
     assert shell(folder, COMMANDS[1]).returncode != 0
 
 
-def test_a_stranger_gets_nothing_without_our_code(folder: Path, bob: Identity) -> None:
+def test_age_with_another_key_decrypts_nothing(folder: Path, bob: Identity) -> None:
     (folder / "ada.key").write_text(f"{bob.secret}\n")
 
     done = shell(folder, COMMANDS[1])
@@ -96,7 +96,7 @@ def test_a_stranger_gets_nothing_without_our_code(folder: Path, bob: Identity) -
     assert (folder / "clip.flac").read_bytes() == b""
 
 
-def test_a_challenge_is_answered_with_stock_age(folder: Path, ada: Identity) -> None:
+def test_age_tool_decrypts_a_challenge(folder: Path, ada: Identity) -> None:
     (folder / "earmark").write_text(f'#!/bin/sh\nexec {sys.executable} -m listener "$@"\n')
     (folder / "earmark").chmod(0o700)
 

@@ -30,7 +30,7 @@ def known_devices() -> dict[str, Ed25519PublicKey]:
 
 
 @pytest.mark.parametrize("vector", ENVELOPES, ids=name)
-def test_each_opens_or_is_refused_as_declared(
+def test_vectors_open_with_the_declared_outcome(
     vector: Mapping[str, Any], known_devices: dict[str, Ed25519PublicKey]
 ) -> None:
     data = (VECTORS / vector["file"]).read_bytes()
@@ -50,7 +50,7 @@ def test_each_opens_or_is_refused_as_declared(
 
 
 @pytest.mark.parametrize("vector", ENVELOPES, ids=name)
-def test_each_passes_the_archive_or_not_as_declared(
+def test_vectors_verify_with_the_declared_outcome(
     vector: Mapping[str, Any], known_devices: dict[str, Ed25519PublicKey]
 ) -> None:
     data = (VECTORS / vector["file"]).read_bytes()
@@ -65,14 +65,14 @@ def test_each_passes_the_archive_or_not_as_declared(
     assert accepted == vector["archive"], vector["reason"]
 
 
-def test_every_file_is_in_the_index() -> None:
+def test_every_vector_file_is_in_the_index() -> None:
     files = {f"envelopes/{path.name}" for path in (VECTORS / "envelopes").iterdir()}
 
     assert files == {vector["file"] for vector in ENVELOPES}
 
 
 @pytest.mark.system
-def test_the_script_still_makes_the_same_kinds(tmp_path: Path) -> None:
+def test_script_reproduces_the_vector_index(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(VECTORS / "make.py"), str(tmp_path)], check=True)
 
     assert json.loads((tmp_path / "index.json").read_text("ascii")) == INDEX

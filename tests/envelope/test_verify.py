@@ -32,11 +32,11 @@ def signed(header: form.PublicHeader, ciphertext: bytes, key: Ed25519PrivateKey)
     return text + base64.b64encode(key.sign(text)) + b"\n" + ciphertext
 
 
-def test_a_sealed_clip_is_vouched_for(sealed: bytes, devices: Devices, owners: Owners) -> None:
+def test_sealed_clip_passes_verification(sealed: bytes, devices: Devices, owners: Owners) -> None:
     assert verify(sealed, devices, owners) == form.parse_envelope(sealed)
 
 
-def test_every_bit_before_the_ciphertext_counts(
+def test_changed_bit_before_the_ciphertext_is_refused(
     sealed: bytes, devices: Devices, owners: Owners
 ) -> None:
     body = len(sealed) - len(lines(sealed)[4])
@@ -50,7 +50,7 @@ def test_every_bit_before_the_ciphertext_counts(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_every_bit_of_the_ciphertext_counts(
+def test_changed_bit_of_the_ciphertext_is_refused(
     data: st.DataObject, sealed: bytes, devices: Devices, owners: Owners
 ) -> None:
     body = len(sealed) - len(lines(sealed)[4])
@@ -77,7 +77,7 @@ def test_every_extension_is_refused(
     refused(more + sealed, devices, owners)
 
 
-def test_relabelling_breaks_the_signature(
+def test_changed_header_invalidates_the_signature(
     sealed: bytes, devices: Devices, owners: Owners, header: form.PublicHeader
 ) -> None:
     for label in (
@@ -92,7 +92,7 @@ def test_relabelling_breaks_the_signature(
         refused(relabelled, devices, owners, "signature is not valid")
 
 
-def test_only_the_device_it_names_can_have_signed_it(
+def test_signature_of_another_device_is_refused(
     sealed: bytes,
     devices: Devices,
     owners: Owners,
@@ -104,21 +104,19 @@ def test_only_the_device_it_names_can_have_signed_it(
     refused(forged, devices, owners, "signature is not valid")
 
 
-def test_a_device_nobody_added_is_not_believed(
+def test_unknown_device_is_refused(
     sealed: bytes, devices: Devices, owners: Owners, hall: Ed25519PrivateKey
 ) -> None:
     refused(sealed, {"hall": devices["hall"]}, owners, "no device")
     refused(sealed, {"kitchen": hall.public_key()}, owners, "no device")
 
 
-def test_an_owner_who_is_not_active_is_unknown(
-    sealed: bytes, devices: Devices, owners: Owners
-) -> None:
+def test_inactive_owner_is_refused(sealed: bytes, devices: Devices, owners: Owners) -> None:
     refused(sealed, devices, {"bob": owners["bob"]}, "no active owner")
     refused(sealed, devices, {"ada": owners["bob"]}, "no active owner")
 
 
-def test_nothing_of_the_ciphertext_is_read_before_the_signature_holds(
+def test_signature_is_verified_before_the_ciphertext_is_read(
     sealed: bytes, devices: Devices, owners: Owners
 ) -> None:
     magic, header, content, _, _ = lines(sealed)
@@ -127,7 +125,7 @@ def test_nothing_of_the_ciphertext_is_read_before_the_signature_holds(
     refused(b"\n".join((magic, header, content, forged, b"x")), devices, owners, "signature")
 
 
-def test_a_genuine_device_cannot_seal_to_two(
+def test_signed_envelope_with_two_recipients_is_refused(
     sealed: bytes,
     devices: Devices,
     owners: Owners,

@@ -48,7 +48,7 @@ def result(totals: Totals) -> WordResult:
     )
 
 
-def test_counts_are_means_over_plays_and_exposure_is_that_of_one() -> None:
+def test_counts_are_means_and_exposure_is_of_one_play() -> None:
     totals = Totals(2)
     item = Item("a", HERE, (Label("alexa"), Label("alexa")), speaker="ada", condition="3 m")
 
@@ -66,7 +66,7 @@ def test_counts_are_means_over_plays_and_exposure_is_that_of_one() -> None:
     assert (group.name, group.false_wakes.count) == ("3 m", 0.5)
 
 
-def test_words_and_false_wakes_say_in_how_many_plays_they_fired() -> None:
+def test_words_and_false_wakes_have_a_count_of_plays() -> None:
     totals = Totals(3)
     item = Item("a", HERE, (Label("alexa"),))
     for play, (hits, at_s) in enumerate([("+", 7.0), ("-", 7.4), ("+", 30.0)]):
@@ -113,7 +113,7 @@ def test_transcripts_are_counted_in_words() -> None:
     assert rate.value == pytest.approx(10_000 / 6)
 
 
-def test_speakers_of_a_stream_have_their_own_hours() -> None:
+def test_speakers_of_a_stream_have_separate_hours() -> None:
     parts = (Segment(0, 360, "ada"), Segment(400, 1120, "bob"), Segment(1200, 1300))
     totals = Totals(1)
     totals.add(
@@ -128,7 +128,7 @@ def test_speakers_of_a_stream_have_their_own_hours() -> None:
     assert (found["bob"].count, found["bob"].exposure) == (0, 0.2)
 
 
-def test_recordings_with_all_the_events_widen_the_interval() -> None:
+def test_clustered_events_widen_the_interval() -> None:
     totals = Totals(1)
     for number in range(10):
         events = [event(EventKind.FALSE_WAKE, str(number), at) for at in range(8 * (number == 3))]

@@ -98,7 +98,7 @@ def test_options_override_the_plan_file(here: Path, capsys: pytest.CaptureFixtur
     assert rows[2]["comparison"]["words_said"] == 5
 
 
-def test_noise_is_played_beside_the_clean_sound(
+def test_noise_condition_is_added_to_the_clean_condition(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     noise = str(FIXTURES / "talk.flac")
@@ -140,7 +140,7 @@ def test_missing_item_or_unsupported_target_exits_with_1(
         ),
     ],
 )
-def test_what_cannot_be_is_said(
+def test_invalid_arguments_and_inputs_are_reported(
     here: Path,
     capsys: pytest.CaptureFixture[str],
     words: tuple[str, ...],
@@ -153,7 +153,7 @@ def test_what_cannot_be_is_said(
     assert f"earmark: error: {why}" in capsys.readouterr().err
 
 
-def test_the_recordings_of_the_environment_are_played_where_none_are_named(
+def test_recordings_variable_is_the_default_corpus(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "set").mkdir()
@@ -165,9 +165,7 @@ def test_the_recordings_of_the_environment_are_played_where_none_are_named(
     assert row["items"] == 1
 
 
-def test_results_that_cannot_be_written_are_unavailable(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unwritable_results_exit_with_69(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "taken").write_text("a file")
 
     assert evaluate("--corpus", str(manifest(here)), "--out", "taken", "--cache", "c") == 69
@@ -196,7 +194,7 @@ def test_configuration_is_the_default_of_the_plan() -> None:
     assert [each.path for each in plan.corpus] == ["here"]
 
 
-def test_a_threshold_goes_to_each_word_of_each_engine() -> None:
+def test_threshold_applies_to_each_word_of_each_engine() -> None:
     plan = plan_of(
         *("--corpus", "here", "--model", "alexa", "--model", "timer", "--threshold", "0.4"),
         *("--engine", "earmark", "--engine", "openwakeword"),
@@ -223,7 +221,7 @@ def test_positives_have_the_label_of_the_model() -> None:
     assert [each.word for each in labelled.corpus] == ["hey alexa"]
 
 
-def test_clean_sound_is_played_beside_each_level_and_the_room() -> None:
+def test_clean_condition_is_added_to_each_level_and_room() -> None:
     plan = plan_of(
         *("--corpus", "here", "--noise", "n", "--snr-db", "5", "--snr-db", "10", "--room", "r"),
     )
@@ -253,7 +251,7 @@ def evaluate_traces(home: Path, *words: str) -> int:
 
 
 @pytest.mark.system
-def test_from_a_survey_to_its_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_survey_trace_gives_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace = str(tmp_path / "a.trace")
     recording = str(TRACE_FIXTURES / "alexa_twice.flac")
     # A process of its own: what hears gives up the network for good.
@@ -270,7 +268,7 @@ def test_from_a_survey_to_its_rates(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert {"result.json", "report.html", "events.csv", "curve.csv", "rates.csv"} <= left
 
 
-def test_the_same_traces_give_the_same_bytes(
+def test_same_traces_give_the_same_bytes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_trace(tmp_path / "a.trace", {"alexa": rises(5000, 1000, 3000)})
@@ -337,7 +335,7 @@ def test_damaged_line_is_listed_and_exits_with_1(
         (("--exclude", "missing.tsv"), "cannot read missing.tsv"),
     ],
 )
-def test_what_makes_no_sense_is_said(
+def test_contradictory_trace_options_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
 ) -> None:
     write_trace(tmp_path / "a.trace", {"alexa": [0.0] * 100})

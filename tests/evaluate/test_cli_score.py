@@ -31,9 +31,7 @@ def words_in(recordings: Path, count: int) -> list[str]:
     return sorted(map(str, (recordings / "positive" / "alexa").glob("*.flac")))[:count]
 
 
-def test_each_step_has_a_line_from_the_first(
-    noise: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_step_has_a_line(noise: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["score", str(noise), "--model", "alexa", "--json"])
 
     lines = objects(capsys)
@@ -67,7 +65,7 @@ def test_at_a_hop_of_40_ms_there_are_twice_as_many_steps(
     assert [line["end_sample"] for line in lines] == list(range(640, 32_001, 640))
 
 
-def test_several_models_score_side_by_side_and_labels_with_them(
+def test_several_models_and_labels_have_a_score_each(
     noise: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["score", str(noise), "--json", "--model", "timer", "--model", "alexa"])
@@ -181,9 +179,7 @@ def test_invalid_arguments_fail_before_scoring(
     assert shown.out == ""
 
 
-def test_the_configured_channel_is_heard(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_configured_channel_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stereo, mono = tmp_path / "stereo.wav", tmp_path / "mono.wav"
     soundfile.write(stereo, np.stack([NOISE[::-1], NOISE], axis=1), SAMPLE_RATE_HZ)
     soundfile.write(mono, NOISE, SAMPLE_RATE_HZ)
@@ -199,7 +195,9 @@ def test_the_configured_channel_is_heard(
 
 
 @pytest.mark.recordings
-def test_wakes_are_printed_alone(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wakes_option_prints_only_wakes(
+    recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = words_in(recordings, 5)
 
     main(["score", *files, "--model", "alexa", "--wakes", "--json"])
@@ -233,7 +231,7 @@ def test_a_higher_threshold_wakes_no_more_often(
 @pytest.mark.recordings
 @pytest.mark.filterwarnings("ignore")  # openwakeword's and its libraries' own
 @pytest.mark.timeout(300)
-def test_it_finds_what_openwakeword_finds(
+def test_wakes_equal_those_of_openwakeword(
     recordings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     openwakeword = pytest.importorskip("openwakeword")

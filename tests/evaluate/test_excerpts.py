@@ -59,9 +59,7 @@ WORD: WordResult = sample.word_result("earmark", 1.0, ("a",))
 
 
 @pytest.mark.parametrize("play", [0, 1])
-def test_the_seconds_around_an_event_are_those_of_the_recording(
-    plan: EvaluationPlan, play: int
-) -> None:
+def test_excerpt_has_the_audio_around_the_event(plan: EvaluationPlan, play: int) -> None:
     found = heard(ExcerptCutter(plan)(WORD, event(plan, 8.0, play)))
 
     assert np.array_equal(found, SOUND[3 * 16_000 : 10 * 16_000])
@@ -88,7 +86,7 @@ def test_excerpt_is_the_augmented_audio(plan: EvaluationPlan) -> None:
     assert not np.array_equal(found, clean)
 
 
-def test_the_same_event_gives_the_same_bytes(plan: EvaluationPlan) -> None:
+def test_same_event_gives_the_same_bytes(plan: EvaluationPlan) -> None:
     assert ExcerptCutter(plan)(WORD, event(plan, 8.0)) == ExcerptCutter(plan)(
         WORD, event(plan, 8.0)
     )

@@ -34,7 +34,7 @@ def job(**parts: object) -> Job:
     return Job(**(given | parts))
 
 
-def test_an_item_is_played_to_every_engine_at_every_phase() -> None:
+def test_item_is_played_to_every_engine_at_every_phase() -> None:
     report = evaluate_item(job(), SAID)
 
     assert report.faults == ()
@@ -89,7 +89,7 @@ def test_fault_of_a_condition_does_not_affect_others(tmp_path: Path) -> None:
     assert fault.startswith("alexa, noisy: there is no file")
 
 
-def test_an_engine_is_made_once_in_each_process() -> None:
+def test_engine_is_created_once_per_process() -> None:
     first, second = earmark_recipe("x", HOME, ("alexa",)), earmark_recipe("x", HOME, ("alexa",))
 
     assert get_engine(first) is get_engine(second)
@@ -98,7 +98,7 @@ def test_an_engine_is_made_once_in_each_process() -> None:
 @pytest.mark.parametrize(
     ("step_samples", "patience", "steps"), [(1280, 1, 1), (1280, 3, 3), (640, 2, 3), (160, 2, 9)]
 )
-def test_patience_is_the_same_time_at_every_step(
+def test_patience_is_the_same_duration_at_every_step_length(
     step_samples: int, patience: int, steps: int
 ) -> None:
     settings = EngineSettings(patience_frames=patience, refractory_s=1.5)

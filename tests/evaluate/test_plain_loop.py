@@ -44,7 +44,7 @@ def plain_wakes(path: Path) -> list[tuple[float, float]]:
     return found
 
 
-def test_misses_and_false_wakes_are_those_of_a_plain_loop(recordings: Path) -> None:
+def test_misses_and_false_wakes_equal_those_of_a_plain_loop(recordings: Path) -> None:
     listing = json.loads((recordings / "manifest.json").read_text("utf-8"))
     files = [each["file"] for each in listing["clips"] + listing["streams"]]
     files = [file for file in files if file.startswith(PLAYED)]
@@ -82,7 +82,7 @@ def test_misses_and_false_wakes_are_those_of_a_plain_loop(recordings: Path) -> N
     assert (word.misses.low, word.misses.high) == pytest.approx((interval.low, interval.high))
 
 
-def test_the_curve_is_what_each_threshold_gives_alone(recordings: Path, tmp_path: Path) -> None:
+def test_curve_equals_separate_runs_at_each_threshold(recordings: Path, tmp_path: Path) -> None:
     folders = ["positive/alexa/*", "negative/speech_commands/*"]
     whole = evaluate(plan(recordings, EngineSettings(), only=folders), tmp_path).words[0]
 

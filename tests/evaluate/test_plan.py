@@ -47,7 +47,7 @@ def test_plan_has_all_keys_and_default_names() -> None:
     assert to_builtins(plan)["target_false_wakes_per_hour"] == 0.5
 
 
-def test_an_empty_plan_is_one_engine_in_a_clean_room() -> None:
+def test_empty_plan_has_one_engine_and_a_clean_condition() -> None:
     plan = parse("", "plan.toml")
 
     assert (plan.plays, plan.hit_tail_s) == (1, 0.5)
@@ -55,7 +55,7 @@ def test_an_empty_plan_is_one_engine_in_a_clean_room() -> None:
     assert [condition.name for condition in plan.condition] == ["clean"]
 
 
-def test_a_plan_read_back_is_the_same() -> None:
+def test_plan_round_trip() -> None:
     import msgspec  # noqa: PLC0415 - for this alone
 
     plan = parse(WHOLE, "plan.toml")
@@ -86,7 +86,7 @@ def test_invalid_plan_is_refused(text: str, why: str) -> None:
         parse(text, "plan.toml")
 
 
-def test_a_misspelt_key_is_guessed() -> None:
+def test_misspelt_key_error_suggests_the_key() -> None:
     with pytest.raises(ConfigError) as caught:
         parse("play = 3", "plan.toml")
 
@@ -94,14 +94,14 @@ def test_a_misspelt_key_is_guessed() -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_text_gives_a_plan_or_one_error(text: str) -> None:
+def test_arbitrary_text_gives_a_plan_or_one_error(text: str) -> None:
     try:
         parse(text, "plan.toml")
     except ConfigError as error:
         assert str(error).startswith("plan.toml")  # noqa: PT017 - a plan is as good
 
 
-def test_the_plan_in_the_documentation_is_one() -> None:
+def test_plan_in_the_documentation_is_valid() -> None:
     docs = Path(__file__).resolve().parents[2] / "docs" / "research" / "index.md"
     text = docs.read_text("utf-8").partition("```toml\n")[2].partition("```")[0]
 

@@ -31,7 +31,7 @@ def test_reports_come_in_the_order_of_the_items(jobs: int) -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_items_are_taken_as_they_are_needed(jobs: int) -> None:
+def test_items_are_read_lazily(jobs: int) -> None:
     taken = []
 
     def endless() -> Iterator[Item]:

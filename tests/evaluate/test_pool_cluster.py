@@ -49,7 +49,7 @@ def test_cluster_reports_come_in_the_order_of_the_items(address: str) -> None:
     assert [report.file_hash for report in reports] == [item.name for item in items]
 
 
-def test_a_cluster_gives_the_same_bytes_as_this_machine(address: str) -> None:
+def test_cluster_gives_the_same_bytes_as_a_local_run(address: str) -> None:
     plan = complete_plan(
         EvaluationPlan(
             engine=(EngineSettings(words=("alexa",)),),

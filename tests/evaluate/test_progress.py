@@ -20,7 +20,7 @@ class Clock:
         return self.now_s
 
 
-def test_a_file_gets_a_line_now_and_then() -> None:
+def test_progress_to_a_file_is_a_line_at_intervals() -> None:
     clock, errors = Clock(), io.StringIO()
 
     with ProgressLine(100, errors, clock=clock) as remaining:
@@ -35,7 +35,7 @@ def test_a_file_gets_a_line_now_and_then() -> None:
     ]
 
 
-def test_a_terminal_gets_one_line_that_is_gone_at_the_end() -> None:
+def test_progress_on_a_terminal_is_erased_at_the_end() -> None:
     clock, errors = Clock(), Screen()
 
     with ProgressLine(100_000, errors, clock=clock) as remaining:
@@ -48,7 +48,7 @@ def test_a_terminal_gets_one_line_that_is_gone_at_the_end() -> None:
     assert errors.getvalue().endswith(" \r")
 
 
-def test_nothing_to_do_is_no_error() -> None:
+def test_progress_of_zero_items_is_not_an_error() -> None:
     clock, errors = Clock(), io.StringIO()
 
     with ProgressLine(0, errors, clock=clock) as remaining:
@@ -59,7 +59,7 @@ def test_nothing_to_do_is_no_error() -> None:
     assert errors.getvalue() == "earmark: 100% done, 0:00 left\n"
 
 
-def test_parts_of_a_file_count_beside_results_that_go_elsewhere() -> None:
+def test_progress_counts_parts_of_a_file() -> None:
     clock, errors = Clock(), Screen()
 
     with ProgressLine(2, errors, io.StringIO(), clock) as remaining:

@@ -37,7 +37,7 @@ def encoded(result: Result) -> bytes:
     return msgspec.json.encode(result)
 
 
-def test_every_word_is_heard_and_nothing_else(tmp_path: Path) -> None:
+def test_fixtures_have_no_misses_or_false_wakes(tmp_path: Path) -> None:
     result = evaluate(plan(manifest(tmp_path)))
 
     word = result.words[0]
@@ -79,7 +79,7 @@ def test_interrupted_run_continues_from_the_cache(tmp_path: Path) -> None:
     assert kept[3].stat().st_mtime_ns == untouched
 
 
-def test_scores_serve_every_threshold_but_no_other_model(tmp_path: Path) -> None:
+def test_cached_scores_are_reused_for_thresholds_not_models(tmp_path: Path) -> None:
     listed, cache = manifest(tmp_path), tmp_path / "scores"
     evaluate(plan(listed), cache)
     kept = len(list(cache.rglob("*.scores")))
@@ -149,7 +149,7 @@ def test_unwritable_cache_does_not_change_the_result(tmp_path: Path) -> None:
     assert "it could not be written" in why
 
 
-def test_noise_and_rooms_have_their_own_figures(tmp_path: Path) -> None:
+def test_noise_and_room_conditions_have_separate_figures(tmp_path: Path) -> None:
     noises = tmp_path / "noises"
     noises.mkdir()
     shutil.copy(FIXTURES / "talk.flac", noises / "talk.flac")
@@ -200,7 +200,7 @@ def test_repeated_plays_count_detections_of_a_word(tmp_path: Path) -> None:
     assert all(max(each) - min(each) < 0.25 for each in times.values())
 
 
-def test_two_engines_for_one_word_are_compared_in_pairs(tmp_path: Path) -> None:
+def test_two_engines_for_one_word_have_a_paired_comparison(tmp_path: Path) -> None:
     deaf = EngineSettings(name="deaf", thresholds={"alexa": 0.99999})
 
     result = evaluate(plan(manifest(tmp_path), EngineSettings(), deaf))
@@ -220,7 +220,7 @@ def test_model_may_have_a_different_label(tmp_path: Path) -> None:
     assert (word.word, word.said, word.words_said) == ("hey-jarvis", "alexa", 5)
 
 
-def test_the_detector_of_the_device_has_the_same_events(tmp_path: Path) -> None:
+def test_stepwise_detector_has_the_same_events(tmp_path: Path) -> None:
     listed = manifest(tmp_path)
     at_once = EngineSettings(words=("alexa", "hey-mycroft"))
     stepwise = EngineSettings(words=("alexa", "hey-mycroft"), stepwise=True)
@@ -253,7 +253,7 @@ def test_result_has_hashes_and_versions(tmp_path: Path) -> None:
     assert other.hashes["corpus"] != result.hashes["corpus"]
 
 
-def test_a_model_that_is_refused_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+def test_refused_model_is_listed_and_others_are_evaluated(tmp_path: Path) -> None:
     listed = manifest(tmp_path)
 
     result = evaluate(plan(listed, EngineSettings(), EngineSettings(words=("no-such",))))
@@ -264,21 +264,21 @@ def test_a_model_that_is_refused_is_named_and_the_others_go_on(tmp_path: Path) -
     ]
 
 
-def test_without_any_model_there_is_nothing_to_say(tmp_path: Path) -> None:
+def test_plan_without_a_usable_model_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EarmarkError, match="there is no model 'no-such'"):
         evaluate(plan(manifest(tmp_path), EngineSettings(words=("no-such",))))
     with pytest.raises(EarmarkError, match="embedding is not a wake-word model"):
         evaluate(plan(manifest(tmp_path), EngineSettings(words=("embedding",))))
 
 
-def test_without_sound_there_is_nothing_to_play(tmp_path: Path) -> None:
+def test_plan_without_a_corpus_is_an_error(tmp_path: Path) -> None:
     made = plan(manifest(tmp_path))
 
     with pytest.raises(UsageError, match="no corpus is given"):
         open_all(msgspec.structs.replace(made, corpus=()))
 
 
-def test_a_condition_without_any_usable_sound_is_refused(tmp_path: Path) -> None:
+def test_condition_without_usable_audio_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"none")
 
     with pytest.raises(UsageError, match=r"no audio file in .* can be used"):

@@ -49,7 +49,7 @@ def test_init_prints_what_it_created_and_is_idempotent(earmark: Earmark, home: P
     assert HouseholdStore(home).registry().hosts == ("home.lan", "localhost", "127.0.0.1")
 
 
-def test_init_without_a_host_finds_this_computer_s_names(earmark: Earmark, home: Path) -> None:
+def test_init_without_a_host_uses_the_local_host_names(earmark: Earmark, home: Path) -> None:
     assert earmark("household", "init")[0] == 0
 
     assert HouseholdStore(home).registry().hosts[-2:] == ("localhost", "127.0.0.1")
@@ -117,7 +117,7 @@ def test_init_system_writes_the_service_files(
     assert (system.broker / "earmark.conf").is_file()
 
 
-def test_renewed_certificates_reach_the_archive_s_folder(tmp_path: Path, earmark: Earmark) -> None:
+def test_renewed_certificates_reach_the_archive_folder(tmp_path: Path, earmark: Earmark) -> None:
     system = places(tmp_path)
     settle(system)
     before = contents(system.archive)

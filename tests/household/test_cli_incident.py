@@ -61,7 +61,7 @@ def test_file_that_is_not_a_clip_is_reported(
     assert sorted(one.get("opens_for", "nobody") for one in told) == ["ada", "ada", "bob", "nobody"]
 
 
-def test_what_cannot_be_read_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_folder_is_reported(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert incident(home, "/nowhere") == 69
 
     assert "cannot read /nowhere" in capsys.readouterr().err

@@ -20,7 +20,7 @@ Earmark = Callable[..., tuple[int, str, str]]
 
 
 @pytest.mark.parametrize("name", ["a/b", "+", "#", "..", "ha\0ll", "аda", "Hall", "archive"])  # noqa: RUF001 - a look-alike is the point
-def test_a_name_that_could_reach_elsewhere_is_not_enrolled(
+def test_name_invalid_in_a_topic_or_path_is_not_enrolled(
     ready: Earmark, home: Path, name: str
 ) -> None:
     before = contents(home)
@@ -34,9 +34,7 @@ def test_a_name_that_could_reach_elsewhere_is_not_enrolled(
     assert contents(home) == before
 
 
-def test_an_invitation_is_one_line_and_its_token_is_kept_nowhere(
-    ready: Earmark, home: Path
-) -> None:
+def test_invitation_is_one_line_and_its_token_is_not_stored(ready: Earmark, home: Path) -> None:
     code, out, err = ready(
         "household", "add-device", "hall", "--area", "Hall", "--remote-unmute", "--no-wait"
     )
@@ -50,14 +48,14 @@ def test_an_invitation_is_one_line_and_its_token_is_kept_nowhere(
     assert (noted.area, noted.remote_unmute) == ("Hall", True)
 
 
-def test_inviting_again_forgets_nothing_of_the_speaker(ready: Earmark, home: Path) -> None:
+def test_second_invitation_keeps_the_device_record(ready: Earmark, home: Path) -> None:
     ready("household", "add-device", "hall", "--area", "Hall", "--no-wait")
     ready("household", "add-device", "hall", "--no-wait")
 
     assert HouseholdStore(home).registry().speaker("hall").area == "Hall"
 
 
-def test_a_room_s_name_is_one_line(ready: Earmark) -> None:
+def test_area_name_with_a_newline_is_refused(ready: Earmark) -> None:
     assert ready("household", "add-device", "hall", "--area", "a\nb", "--no-wait")[0] == 2
 
 

@@ -48,7 +48,7 @@ def test_add_shows_the_fingerprint_and_the_next_step(
     assert "earmark owner challenge ada | age -d -i ada.key" in out
 
 
-def test_a_challenge_is_alone_on_standard_output(
+def test_challenge_is_the_only_standard_output(
     earmark: Earmark, ada: pyrage.x25519.Identity
 ) -> None:
     earmark("owner", "add", "ada", "--key", str(ada.to_public()))
@@ -76,8 +76,8 @@ def test_adding_an_active_owner_again_says_so(
 ) -> None:
     key = str(ada.to_public())
     earmark("owner", "add", "ada", "--key", key)
-    riddle = earmark("owner", "challenge", "ada")[1]
-    earmark("owner", "confirm", "ada", pyrage.decrypt(riddle.encode(), [ada]).decode())
+    challenge = earmark("owner", "challenge", "ada")[1]
+    earmark("owner", "confirm", "ada", pyrage.decrypt(challenge.encode(), [ada]).decode())
 
     code, out, _ = earmark("owner", "add", "ada", "--key", key)
 
@@ -88,8 +88,8 @@ def test_adding_an_active_owner_again_says_so(
 def test_list_shows_each_owners_state(earmark: Earmark, ada: pyrage.x25519.Identity) -> None:
     bob = pyrage.x25519.Identity.generate()
     earmark("owner", "add", "ada", "--key", str(ada.to_public()))
-    riddle = earmark("owner", "challenge", "ada")[1]
-    earmark("owner", "confirm", "ada", pyrage.decrypt(riddle.encode(), [ada]).decode())
+    challenge = earmark("owner", "challenge", "ada")[1]
+    earmark("owner", "confirm", "ada", pyrage.decrypt(challenge.encode(), [ada]).decode())
     earmark("owner", "add", "bob", "--key", str(bob.to_public()))
     earmark("owner", "add", "cleo", "--key", str(pyrage.x25519.Identity.generate().to_public()))
     earmark("owner", "challenge", "cleo")
@@ -139,7 +139,7 @@ def test_forget_of_another_owner_does_not_mention_the_keeper(
     assert "keeper" not in earmark("owner", "forget", "ada")[1]
 
 
-def test_a_secret_key_on_the_command_line_is_not_repeated(
+def test_secret_key_on_the_command_line_is_not_printed(
     earmark: Earmark, ada: pyrage.x25519.Identity
 ) -> None:
     code, out, err = earmark("owner", "add", "ada", "--key", str(ada))
@@ -160,8 +160,8 @@ def test_help_shows_the_whole_procedure(
     assert capsys.readouterr().err == ""
 
 
-def read(riddle: str, identity: pyrage.x25519.Identity) -> str:
-    return bytes(pyrage.decrypt(riddle.encode(), [identity])).decode().strip()
+def read(challenge: str, identity: pyrage.x25519.Identity) -> str:
+    return bytes(pyrage.decrypt(challenge.encode(), [identity])).decode().strip()
 
 
 def test_new_key_replaces_the_old_after_both_are_confirmed(

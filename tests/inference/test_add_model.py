@@ -17,7 +17,7 @@ def added(home: Path) -> Path:
     return add_pineapple(home)
 
 
-def test_adding_the_same_file_again_changes_nothing(home: Path, added: Path) -> None:
+def test_adding_the_same_model_again_is_idempotent(home: Path, added: Path) -> None:
     before = (added / "manifest.toml").stat()
 
     again = add_model(Catalogue(home), manifest_of("pineapple"), DATA)
@@ -26,33 +26,33 @@ def test_adding_the_same_file_again_changes_nothing(home: Path, added: Path) -> 
     assert (added / "manifest.toml").stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_adding_another_file_under_the_same_name_is_refused(home: Path, added: Path) -> None:
+def test_different_model_with_the_same_name_is_refused(home: Path, added: Path) -> None:
     with pytest.raises(ModelRefused, match="another model is named pineapple") as caught:
         add_model(Catalogue(home), manifest_of("pineapple", b"other"), b"other")
 
     assert str(added) in caught.value.hint
 
 
-def test_a_shipped_name_cannot_be_taken(home: Path) -> None:
+def test_name_of_a_shipped_model_is_refused(home: Path) -> None:
     with pytest.raises(ModelRefused, match="shipped with Earmark"):
         add_model(Catalogue(home), manifest_of("alexa"), DATA)
 
 
-def test_bytes_that_are_not_the_manifests_are_not_added(home: Path) -> None:
+def test_hash_mismatch_with_the_manifest_is_refused(home: Path) -> None:
     with pytest.raises(ModelRefused, match="differs from its manifest"):
         add_model(Catalogue(home), manifest_of("pineapple"), DATA + b"!")
 
     assert not (home / "models").exists()
 
 
-def test_a_home_that_cannot_be_written_is_said(home: Path) -> None:
+def test_unwritable_home_is_an_error(home: Path) -> None:
     (home / "models").write_text("in the way")
 
     with pytest.raises(Unavailable, match="cannot write"):
         add_model(Catalogue(home), manifest_of("pineapple"), DATA)
 
 
-def test_what_add_writes_is_a_manifest(added: Path) -> None:
+def test_added_manifest_reads_back_equal(added: Path) -> None:
     manifest = parse_manifest((added / "manifest.toml").read_text("utf-8"), "here")
 
     assert manifest == manifest_of("pineapple")

@@ -18,42 +18,42 @@ def claimed(model: Model, **changes: Any) -> Model:  # noqa: ANN401 - any field
     return Model(msgspec.structs.replace(model.manifest, **changes), model.contents)
 
 
-def test_a_head_with_another_window_than_claimed_is_refused(catalogue: Catalogue) -> None:
+def test_head_window_that_differs_from_the_manifest_is_refused(catalogue: Catalogue) -> None:
     alexa = claimed(catalogue.load("alexa"), window_frames=22, input_shape=(1, 22, 96))
 
     with pytest.raises(ModelRefused, match="takes 16 embeddings, but its manifest says 22"):
         build_detector([alexa], catalogue.embedding(), WakeSettings())
 
 
-def test_several_outputs_need_labels(catalogue: Catalogue) -> None:
+def test_several_outputs_without_labels_are_refused(catalogue: Catalogue) -> None:
     timer = claimed(catalogue.load("timer"), labels={})
 
     with pytest.raises(ModelRefused, match="has 7 outputs and no labels"):
         build_detector([timer], catalogue.embedding(), WakeSettings())
 
 
-def test_a_label_needs_its_output(catalogue: Catalogue) -> None:
+def test_label_without_an_output_is_refused(catalogue: Catalogue) -> None:
     timer = claimed(catalogue.load("timer"), labels={1: "one", 7: "seven"})
 
     with pytest.raises(ModelRefused, match="labels for more than its 7 outputs"):
         build_detector([timer], catalogue.embedding(), WakeSettings())
 
 
-def test_a_word_without_a_threshold_is_refused(catalogue: Catalogue) -> None:
+def test_word_without_a_threshold_is_refused(catalogue: Catalogue) -> None:
     alexa = claimed(catalogue.load("alexa"), threshold=None)
 
     with pytest.raises(ModelRefused, match="no threshold"):
         build_detector([alexa], catalogue.embedding(), WakeSettings())
 
 
-def test_an_embedding_without_its_files_is_refused(catalogue: Catalogue) -> None:
+def test_embedding_without_its_files_is_refused(catalogue: Catalogue) -> None:
     alexa = catalogue.load("alexa")
 
     with pytest.raises(ModelRefused, match=r"no file 'stream-80\.onnx'"):
         build_detector([alexa], alexa, WakeSettings())
 
 
-def test_a_setting_overrules_the_manifests_threshold(
+def test_configured_threshold_overrides_the_manifest(
     catalogue: Catalogue, say: Callable[[str], Any]
 ) -> None:
     samples = say("alexa")

@@ -28,7 +28,7 @@ def added(home: Path) -> Path:
     return add_pineapple(home)
 
 
-def test_the_six_words_and_the_speech_network_are_here(home: Path) -> None:
+def test_catalogue_has_six_wake_words_and_a_speech_network(home: Path) -> None:
     catalogue = Catalogue(home)
 
     models = [catalogue.load(name) for name in WORDS]
@@ -39,7 +39,7 @@ def test_the_six_words_and_the_speech_network_are_here(home: Path) -> None:
     assert [model.manifest.window_frames for model in models] == [16, 16, 16, 16, 34, 22]
 
 
-def test_the_timers_labels_are_openwakewords(home: Path) -> None:
+def test_timer_labels_are_those_of_openwakeword(home: Path) -> None:
     labels = Catalogue(home).manifest("timer").labels
 
     assert labels == {
@@ -52,7 +52,7 @@ def test_the_timers_labels_are_openwakewords(home: Path) -> None:
     }
 
 
-def test_the_hashes_are_those_of_the_wheel(home: Path) -> None:
+def test_manifest_hashes_equal_the_wheel_record(home: Path) -> None:
     recorded = {
         str(file): base64.urlsafe_b64decode(file.hash.value + "=").hex()
         for file in importlib.metadata.files("openwakeword") or []
@@ -70,7 +70,7 @@ def test_the_hashes_are_those_of_the_wheel(home: Path) -> None:
     assert all(recorded[file.path] == file.sha256 for file in claimed)
 
 
-def test_every_shipped_model_has_a_card_that_names_its_licence(home: Path) -> None:
+def test_every_shipped_model_has_a_card_with_its_licence(home: Path) -> None:
     catalogue = Catalogue(home)
 
     for manifest in catalogue.manifests():
@@ -81,7 +81,7 @@ def test_every_shipped_model_has_a_card_that_names_its_licence(home: Path) -> No
         assert "figures" in card.lower()
 
 
-def test_finding_models_imports_no_package_that_carries_them(home: Path) -> None:
+def test_listing_models_imports_no_model_package(home: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from listener.inference.catalogue import Catalogue;"
         "catalogue = Catalogue(Path(sys.argv[1]));"
@@ -96,7 +96,7 @@ def test_finding_models_imports_no_package_that_carries_them(home: Path) -> None
     assert done.stdout == "set()\n"
 
 
-def test_a_model_that_was_added_loads(home: Path, added: Path) -> None:
+def test_added_model_loads(home: Path, added: Path) -> None:
     model = Catalogue(home).load("pineapple")
 
     assert model.data == DATA
@@ -104,7 +104,7 @@ def test_a_model_that_was_added_loads(home: Path, added: Path) -> None:
     assert not [entry for entry in added.parent.iterdir() if entry.name.startswith(".")]
 
 
-def test_a_shipped_name_cannot_be_shadowed_by_hand(home: Path, added: Path) -> None:
+def test_added_folder_does_not_shadow_a_shipped_model(home: Path, added: Path) -> None:
     added.rename(added.parent / "alexa")
     rewrite(added.parent / "alexa" / "manifest.toml", "pineapple", "alexa")
 
@@ -113,7 +113,7 @@ def test_a_shipped_name_cannot_be_shadowed_by_hand(home: Path, added: Path) -> N
     assert model.data != DATA
 
 
-def test_a_name_that_nobody_has_is_refused(home: Path) -> None:
+def test_unknown_model_name_is_refused(home: Path) -> None:
     for name in ("pineapple", "../alexa", "", "alexa\n"):
         with pytest.raises(ModelRefused, match="there is no model") as caught:
             Catalogue(home).load(name)
@@ -122,28 +122,28 @@ def test_a_name_that_nobody_has_is_refused(home: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [DATA[:-1], DATA + b"!", DATA.upper(), b""])
-def test_a_file_that_was_changed_is_refused(home: Path, added: Path, data: bytes) -> None:
+def test_changed_model_file_is_refused(home: Path, added: Path, data: bytes) -> None:
     (added / "model.onnx").write_bytes(data)
 
     with pytest.raises(ModelRefused, match="differs from its manifest"):
         Catalogue(home).load("pineapple")
 
 
-def test_a_file_that_is_missing_is_refused(home: Path, added: Path) -> None:
+def test_missing_model_file_is_refused(home: Path, added: Path) -> None:
     (added / "model.onnx").unlink()
 
     with pytest.raises(ModelRefused, match="there is no file"):
         Catalogue(home).load("pineapple")
 
 
-def test_a_manifest_that_names_another_model_is_refused(home: Path, added: Path) -> None:
+def test_manifest_name_must_match_its_folder(home: Path, added: Path) -> None:
     added.rename(added.parent / "papaya")
 
     with pytest.raises(ModelRefused, match="names the model pineapple, but its folder is papaya"):
         Catalogue(home).load("papaya")
 
 
-def test_a_manifest_that_is_no_text_is_refused(home: Path, added: Path) -> None:
+def test_manifest_that_is_not_utf8_is_refused(home: Path, added: Path) -> None:
     (added / "manifest.toml").write_bytes(b"\xff\xfe\x00")
 
     with pytest.raises(ModelRefused, match="not UTF-8"):
@@ -157,7 +157,7 @@ def test_a_manifest_that_is_no_text_is_refused(home: Path, added: Path) -> None:
         ('name = "msgspec"\nversion = "0.0.1"', r"but .* is installed"),
     ],
 )
-def test_a_package_that_is_not_installed_is_said(
+def test_missing_model_package_is_an_error_with_a_hint(
     home: Path, added: Path, package: str, why: str
 ) -> None:
     with (added / "manifest.toml").open("a", encoding="utf-8") as stream:
@@ -169,7 +169,7 @@ def test_a_package_that_is_not_installed_is_said(
     assert "pip install" in caught.value.hint
 
 
-def test_stray_files_and_folders_are_no_models(home: Path, added: Path) -> None:
+def test_unrelated_files_and_folders_are_not_models(home: Path, added: Path) -> None:
     (added.parent / ".adding-abc").mkdir()
     (added.parent / "Upper").mkdir()
     (added.parent / "empty").mkdir()

@@ -43,12 +43,12 @@ print("heavy", sorted({"scipy", "sklearn", "openwakeword", "onnx"} & set(sys.mod
     assert done.stdout.splitlines() == ["telemetry 1", "heavy []"]
 
 
-def test_a_head_is_no_streaming_network(catalogue: Catalogue) -> None:
+def test_head_is_not_a_streaming_embedding_network(catalogue: Catalogue) -> None:
     with pytest.raises(ModelRefused, match="not a streaming embedding network"):
         StreamNet(catalogue.load("alexa").data, "it")
 
 
-def test_a_head_is_no_network_for_many_steps(catalogue: Catalogue) -> None:
+def test_head_is_not_a_batch_embedding_network(catalogue: Catalogue) -> None:
     with pytest.raises(ModelRefused, match="not a batch embedding network"):
         LongNet(catalogue.load("alexa").data, "it")
 
@@ -82,7 +82,7 @@ def network(
 
 
 @pytest.mark.parametrize(("word", "window"), WINDOWS.items())
-def test_a_heads_window_is_read_from_its_input(
+def test_head_window_is_read_from_the_input_shape(
     catalogue: Catalogue, word: str, window: int
 ) -> None:
     head = HeadNet(catalogue.load(word).data, word)
@@ -92,7 +92,7 @@ def test_a_heads_window_is_read_from_its_input(
     assert 0 <= head.score(np.zeros((window, 96), np.float32))[0] <= 1
 
 
-def test_a_wiped_head_keeps_nothing_of_its_window(catalogue: Catalogue) -> None:
+def test_wipe_zeroes_the_window_of_a_head(catalogue: Catalogue) -> None:
     head = HeadNet(catalogue.load("alexa").data, "alexa")
     head.score(np.ones((16, 96), np.float32))
 
@@ -113,39 +113,41 @@ def test_a_wiped_head_keeps_nothing_of_its_window(catalogue: Catalogue) -> None:
     ],
     ids=["features", "batch", "window", "long", "output", "type"],
 )
-def test_a_network_of_other_shapes_is_no_head(data: bytes, reason: str) -> None:
+def test_network_with_other_shapes_is_not_a_head(data: bytes, reason: str) -> None:
     with pytest.raises(ModelRefused, match=reason) as caught:
         HeadNet(data, "it")
 
     assert "(1, n, 96)" in caught.value.hint
 
 
-def test_a_head_may_take_any_number_of_windows() -> None:
+def test_head_with_a_dynamic_batch_is_accepted() -> None:
     head = HeadNet(network(["n", 1, 96], ["n", 96]), "it")
 
     assert (head.window_frames, head.outputs) == (1, 96)
 
 
-def test_a_network_with_two_inputs_is_no_head(catalogue: Catalogue) -> None:
+def test_network_with_several_inputs_is_not_a_head(catalogue: Catalogue) -> None:
     with pytest.raises(ModelRefused, match="4 inputs and 3 outputs"):
         HeadNet(catalogue.speech().data, "it")
 
 
 @given(data=st.binary(max_size=300))
-def test_bytes_that_are_no_network_are_refused(data: bytes) -> None:
+def test_arbitrary_bytes_are_not_a_head(data: bytes) -> None:
     with pytest.raises(ModelRefused):
         HeadNet(data, "it")
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 400_000, 854_245])
-def test_half_a_head_is_refused(catalogue: Catalogue, cut: int) -> None:
+def test_truncated_head_is_refused(catalogue: Catalogue, cut: int) -> None:
     data = catalogue.load("alexa").data
 
     with pytest.raises(ModelRefused):
         HeadNet(data[:cut], "it")
 
 
-def test_speech_is_told_from_silence(catalogue: Catalogue, say: Callable[[str], Any]) -> None:
+def test_speech_network_separates_speech_from_silence(
+    catalogue: Catalogue, say: Callable[[str], Any]
+) -> None:
     speech = SpeechNet(catalogue.speech())
     talk = say("talk")
 
@@ -156,7 +158,9 @@ def test_speech_is_told_from_silence(catalogue: Catalogue, say: Callable[[str], 
     assert max(spoken) > 0.8
 
 
-def test_after_a_reset_speech_begins_anew(catalogue: Catalogue, say: Callable[[str], Any]) -> None:
+def test_reset_clears_the_state_of_the_speech_network(
+    catalogue: Catalogue, say: Callable[[str], Any]
+) -> None:
     speech = SpeechNet(catalogue.speech())
     chunk = say("talk")[60_000:60_640]
     first = speech.probability(chunk)
@@ -167,6 +171,6 @@ def test_after_a_reset_speech_begins_anew(catalogue: Catalogue, say: Callable[[s
     assert speech.probability(chunk) == first
 
 
-def test_a_wake_word_tells_no_speech(catalogue: Catalogue) -> None:
+def test_wake_word_is_not_a_speech_network(catalogue: Catalogue) -> None:
     with pytest.raises(ModelRefused, match="not a Silero"):
         SpeechNet(catalogue.load("alexa"))

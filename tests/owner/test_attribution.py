@@ -29,7 +29,7 @@ def confirmed(added: Roster) -> Roster:
     return added.with_challenge("ada", "answer", 0).with_confirmation("ada", "answer", 0)
 
 
-def test_every_clip_is_the_keepers(confirmed: Roster, clip: Clip) -> None:
+def test_every_clip_is_attributed_to_the_keeper(confirmed: Roster, clip: Clip) -> None:
     attribution: Attribution = Keeper("ada", lambda: confirmed)
 
     found = attribution.attribute(clip)
@@ -37,23 +37,21 @@ def test_every_clip_is_the_keepers(confirmed: Roster, clip: Clip) -> None:
     assert found == AttributionResult(confirmed.owners[0], spk=None)
 
 
-def test_without_a_keeper_there_is_no_clip(confirmed: Roster, clip: Clip) -> None:
+def test_clip_without_a_keeper_has_no_owner(confirmed: Roster, clip: Clip) -> None:
     assert Keeper(None, lambda: confirmed).attribute(clip) is None
 
 
-def test_a_keeper_nobody_added_owns_nothing(confirmed: Roster, clip: Clip) -> None:
+def test_keeper_missing_from_the_roster_owns_no_clip(confirmed: Roster, clip: Clip) -> None:
     assert Keeper("bob", lambda: confirmed).attribute(clip) is None
 
 
-def test_a_keeper_who_has_not_confirmed_owns_nothing(added: Roster, clip: Clip) -> None:
+def test_unconfirmed_keeper_owns_no_clip(added: Roster, clip: Clip) -> None:
     assert Keeper("ada", lambda: added).attribute(clip) is None
     challenged = added.with_challenge("ada", "answer", 0)
     assert Keeper("ada", lambda: challenged).attribute(clip) is None
 
 
-def test_a_keeper_forgotten_while_the_device_listens_owns_no_further_clip(
-    confirmed: Roster, clip: Clip
-) -> None:
+def test_keeper_removed_at_run_time_owns_no_further_clip(confirmed: Roster, clip: Clip) -> None:
     rosters = iter([confirmed, confirmed.without_owner("ada")])
     keeper = Keeper("ada", lambda: next(rosters))
 

@@ -5,7 +5,7 @@ from listener.errors import ConfigError
 from listener.owner import challenge
 
 
-def test_only_her_key_reads_the_answer_and_it_begins_with_her_name() -> None:
+def test_only_the_owners_key_decrypts_the_challenge() -> None:
     ada, bob = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
 
     answer, text = challenge.make_challenge("ada", str(ada.to_public()))
@@ -17,12 +17,12 @@ def test_only_her_key_reads_the_answer_and_it_begins_with_her_name() -> None:
         pyrage.decrypt(text.encode(), [bob])
 
 
-def test_no_two_riddles_have_the_same_answer() -> None:
+def test_every_challenge_has_a_different_answer() -> None:
     key = str(pyrage.x25519.Identity.generate().to_public())
 
     assert len({challenge.make_challenge("ada", key)[0] for _ in range(20)}) == 20
 
 
-def test_what_is_no_key_gets_no_riddle() -> None:
+def test_invalid_key_gets_no_challenge() -> None:
     with pytest.raises(ConfigError):
         challenge.make_challenge("ada", "age1nonsense")

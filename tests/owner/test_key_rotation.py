@@ -49,14 +49,14 @@ def followed(*one: KeyRotation, device: str = "hall", key: Ed25519PrivateKey = H
     return key_rotation.apply_rotation(roster(), one, device, key)
 
 
-def test_what_both_keys_prove_is_followed_and_the_old_one_is_retired() -> None:
+def test_rotation_proven_by_both_keys_retires_the_old_key() -> None:
     found = followed(said()).known_owner("ada")
 
     assert found.recipient == NEXT.recipient
     assert found.retired == (ADA.recipient,)
 
 
-def test_a_chain_of_keys_is_followed_in_order_and_said_twice_changes_nothing() -> None:
+def test_rotations_apply_in_order_and_only_once() -> None:
     last = identity()
     chain = (said(), said(NEXT, last))
 
@@ -84,24 +84,24 @@ def test_a_chain_of_keys_is_followed_in_order_and_said_twice_changes_nothing() -
         msgspec.structs.replace(said(), new="age1" + "q" * 58),
     ],
 )
-def test_what_is_not_proven_changes_nothing(one: KeyRotation) -> None:
+def test_unproven_rotation_does_not_change_the_roster(one: KeyRotation) -> None:
     assert followed(one) == roster()
 
 
-def test_what_was_proven_to_one_speaker_is_worth_nothing_at_another() -> None:
+def test_rotation_proof_is_valid_for_one_device_only() -> None:
     assert followed(said(), device="kitchen", key=KITCHEN) == roster()
     assert followed(said(), device="hall", key=KITCHEN) == roster()
     renamed = msgspec.structs.replace(said(), device="kitchen")
     assert followed(renamed, device="kitchen", key=HALL) == roster()
 
 
-def test_an_owner_who_has_not_confirmed_has_no_key_to_prove_with() -> None:
+def test_unconfirmed_owner_cannot_rotate_keys() -> None:
     unconfirmed = Roster().with_owner("ada", ADA.recipient)
 
     assert key_rotation.apply_rotation(unconfirmed, [said()], "hall", HALL) == unconfirmed
 
 
-def test_the_archive_cannot_make_one_with_the_key_it_has() -> None:
+def test_archive_cannot_forge_a_rotation() -> None:
     archive = Ed25519PrivateKey.generate()
     bare = KeyRotation(owner="ada", device="hall", old=ADA.okey, new=NEXT.recipient)
     secret = keys.agreement_secret(archive)
@@ -111,7 +111,7 @@ def test_the_archive_cannot_make_one_with_the_key_it_has() -> None:
     assert followed(forged) == roster()
 
 
-def test_a_speaker_s_key_that_the_archive_made_up_gets_nothing_that_the_speaker_believes() -> None:
+def test_rotation_for_a_forged_device_key_is_ignored() -> None:
     archive = Ed25519PrivateKey.generate()
 
     assert followed(said(speaker=archive)) == roster()
@@ -124,7 +124,7 @@ def test_arbitrary_bytes_raise_one_error(data: bytes) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7))
-def test_a_changed_bit_changes_nothing_in_the_roster(at: int, bit: int) -> None:
+def test_changed_bit_does_not_change_the_roster(at: int, bit: int) -> None:
     data = bytearray(b"[" + said().encode() + b"]")
     data[at % len(data)] ^= 1 << bit
 
@@ -135,7 +135,7 @@ def test_a_changed_bit_changes_nothing_in_the_roster(at: int, bit: int) -> None:
     assert followed(*found) == roster()
 
 
-def test_what_is_sent_is_what_is_read() -> None:
+def test_rotations_round_trip_within_the_size_limit() -> None:
     one, other = said(), said(NEXT, identity())
 
     data = b"[" + one.encode() + b"," + other.encode() + b"]"
@@ -145,7 +145,7 @@ def test_what_is_sent_is_what_is_read() -> None:
         key_rotation.parse(b" " * (key_rotation.LONGEST_BYTES + 1))
 
 
-def test_both_sides_agree_on_a_secret_and_it_is_pyrage_s_key() -> None:
+def test_key_agreement_is_symmetric_and_uses_the_age_key() -> None:
     mine, theirs = ADA.agreement(), keys.agreement_public(HALL.public_key())
 
     assert mine.public_key().public_bytes_raw() == keys.age_bytes(ADA.recipient)
@@ -156,6 +156,6 @@ def test_both_sides_agree_on_a_secret_and_it_is_pyrage_s_key() -> None:
 @pytest.mark.parametrize(
     "text", ["", "age1", "age1" + "b" * 58, "age1" + "q" * 57, "age1" + "q" * 51 + "l" + "q" * 6]
 )
-def test_what_is_no_age_key_has_no_bytes(text: str) -> None:
+def test_invalid_age_key_has_no_bytes(text: str) -> None:
     with pytest.raises(ConfigError):
         keys.age_bytes(text)

@@ -14,7 +14,7 @@ def ada() -> Owner:
     return Owner(name="ada", recipient=str(pyrage.x25519.Identity.generate().to_public()))
 
 
-def test_a_wrong_answer_changes_nothing(ada: Owner) -> None:
+def test_wrong_answer_does_not_activate_the_owner(ada: Owner) -> None:
     challenged = ada.with_challenge("answer", NOON_S)
 
     with pytest.raises(EarmarkError, match="not the answer"):
@@ -23,14 +23,14 @@ def test_a_wrong_answer_changes_nothing(ada: Owner) -> None:
     assert not challenged.active
 
 
-def test_only_the_newest_challenge_counts(ada: Owner) -> None:
+def test_only_the_newest_challenge_is_valid(ada: Owner) -> None:
     challenged = ada.with_challenge("first", NOON_S).with_challenge("second", NOON_S)
 
     with pytest.raises(EarmarkError, match="not the answer"):
         challenged.with_confirmation("first", NOON_S)
 
 
-def test_an_answer_counts_once(ada: Owner) -> None:
+def test_answer_is_valid_once(ada: Owner) -> None:
     confirmed = ada.with_challenge("answer", NOON_S).with_confirmation("answer", NOON_S)
 
     with pytest.raises(EarmarkError, match="already confirmed"):
@@ -40,18 +40,18 @@ def test_an_answer_counts_once(ada: Owner) -> None:
     assert b"answer" not in msgspec.json.encode(confirmed)
 
 
-def test_an_answer_without_a_challenge_is_none(ada: Owner) -> None:
+def test_answer_without_a_challenge_is_refused(ada: Owner) -> None:
     with pytest.raises(EarmarkError, match="has no open challenge"):
         ada.with_confirmation("answer", NOON_S)
 
 
 @pytest.mark.parametrize("late_s", [CHALLENGE_S, 10 * CHALLENGE_S, -1, -NOON_S])
-def test_a_late_answer_and_one_before_the_question_are_refused(late_s: int, ada: Owner) -> None:
+def test_answer_outside_the_challenge_lifetime_is_refused(late_s: int, ada: Owner) -> None:
     challenged = ada.with_challenge("answer", NOON_S)
 
     with pytest.raises(EarmarkError, match="has expired"):
         challenged.with_confirmation("answer", NOON_S + late_s)
 
 
-def test_a_challenge_keeps_no_answer(ada: Owner) -> None:
+def test_challenge_record_does_not_contain_the_answer(ada: Owner) -> None:
     assert b"open sesame" not in msgspec.json.encode(ada.with_challenge("open sesame", NOON_S))

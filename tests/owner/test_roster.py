@@ -29,7 +29,7 @@ def ada() -> Roster:
     return Roster().with_owner("ada", made_key())
 
 
-def test_an_owner_is_unknown_until_she_confirms(ada: Roster) -> None:
+def test_unconfirmed_owner_is_inactive(ada: Roster) -> None:
     challenged = ada.with_challenge("ada", "answer", NOON_S)
 
     confirmed = challenged.with_confirmation("ada", " answer\n", NOON_S + 60)
@@ -42,14 +42,14 @@ def test_an_owner_is_unknown_until_she_confirms(ada: Roster) -> None:
     assert owner.okey == keys.owner_id(owner.recipient)
 
 
-def test_adding_an_owner_again_changes_nothing(ada: Roster) -> None:
+def test_adding_an_owner_again_is_idempotent(ada: Roster) -> None:
     owner = ada.owner("ada")
     assert owner is not None
 
     assert ada.with_owner("ada", owner.recipient.upper()) is ada
 
 
-def test_another_key_for_the_same_owner_is_refused(ada: Roster) -> None:
+def test_second_key_for_an_owner_is_refused(ada: Roster) -> None:
     with pytest.raises(UsageError, match="another key") as caught:
         ada.with_owner("ada", made_key())
 
@@ -65,18 +65,18 @@ def test_two_owners_cannot_share_a_key(ada: Roster) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Ada", "a b", "a/b", "ada\n", "ä", "a" * 33])
-def test_a_name_that_is_unfit_for_topics_is_refused(name: str) -> None:
+def test_name_invalid_in_a_topic_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="not a valid name for"):
         Roster().with_owner(name, made_key())
     with pytest.raises(UsageError, match="not a valid name for"):
         Roster().with_device(name, made_device())
 
 
-def test_a_forgotten_owner_is_gone(ada: Roster) -> None:
+def test_removed_owner_is_absent(ada: Roster) -> None:
     assert ada.without_owner("ada") == Roster()
 
 
-def test_an_unknown_owner_is_said_with_those_who_are_known(ada: Roster) -> None:
+def test_unknown_owner_error_lists_the_known_owners(ada: Roster) -> None:
     edits = (
         partial(ada.without_owner, "bob"),
         partial(ada.with_challenge, "bob", "answer", NOON_S),
@@ -88,7 +88,7 @@ def test_an_unknown_owner_is_said_with_those_who_are_known(ada: Roster) -> None:
         assert caught.value.hint == "use one of: ada"
 
 
-def test_a_device_is_known_by_name_and_key() -> None:
+def test_device_has_a_name_and_a_key() -> None:
     key = made_device()
 
     roster = Roster().with_device("kitchen", key)
@@ -99,7 +99,7 @@ def test_a_device_is_known_by_name_and_key() -> None:
     assert roster.without_device("kitchen") == Roster()
 
 
-def test_a_devices_name_and_key_are_its_own() -> None:
+def test_device_name_and_key_are_unique() -> None:
     key = made_device()
     roster = Roster().with_device("kitchen", key)
 
@@ -112,14 +112,14 @@ def test_a_devices_name_and_key_are_its_own() -> None:
     assert caught.value.hint == "use one of: kitchen"
 
 
-def test_keys_that_are_none_are_refused() -> None:
+def test_invalid_keys_are_refused() -> None:
     with pytest.raises(ConfigError):
         Roster().with_owner("ada", "age1")
     with pytest.raises(ConfigError):
         Roster().with_device("kitchen", "ed25519:")
 
 
-def test_a_key_that_follows_takes_over_when_it_is_confirmed() -> None:
+def test_next_key_becomes_active_after_confirmation() -> None:
     old, new = made_key(), made_key()
     roster = (
         Roster()
@@ -142,12 +142,12 @@ def test_a_key_that_follows_takes_over_when_it_is_confirmed() -> None:
         moved.with_owner("bob", old)
 
 
-def test_only_an_active_owner_has_a_key_that_follows() -> None:
+def test_next_key_of_an_unconfirmed_owner_is_refused() -> None:
     with pytest.raises(UsageError, match="not confirmed their first key"):
         Roster().with_owner("ada", made_key()).with_following("ada", made_key())
 
 
-def test_no_device_is_called_as_the_archive_speaks() -> None:
+def test_device_name_reserved_for_the_archive_is_refused() -> None:
     key = keys.device_text(Ed25519PrivateKey.generate().public_key())
 
     with pytest.raises(UsageError, match="reserved for the archive"):
@@ -160,9 +160,7 @@ device_keys = st.sampled_from([made_device() for _ in range(4)])
 
 
 @given(st.lists(st.tuples(names, owner_keys)), st.lists(st.tuples(names, device_keys)))
-def test_any_roster_comes_back_from_its_file(
-    owners: list[tuple[str, str]], devices: list[tuple[str, str]]
-) -> None:
+def test_roster_round_trip(owners: list[tuple[str, str]], devices: list[tuple[str, str]]) -> None:
     roster = Roster()
     for add, pairs in ((Roster.with_owner, owners), (Roster.with_device, devices)):
         for name, key in pairs:
@@ -183,7 +181,7 @@ def test_arbitrary_bytes_raise_one_error(data: bytes) -> None:
 
 
 @given(st.data())
-def test_a_damaged_roster_raises_one_error_or_is_one(data: st.DataObject) -> None:
+def test_damaged_roster_parses_or_raises_config_error(data: st.DataObject) -> None:
     whole = render(Roster().with_owner("ada", made_key()).with_device("kitchen", made_device()))
     start = data.draw(st.integers(0, len(whole)))
     cut = data.draw(st.integers(0, 30))
@@ -196,7 +194,7 @@ def test_a_damaged_roster_raises_one_error_or_is_one(data: st.DataObject) -> Non
     assert parse(render(roster), "roster.json") == roster
 
 
-def test_a_file_with_a_name_or_a_key_twice_is_refused(ada: Roster) -> None:
+def test_duplicate_name_or_key_in_a_file_is_refused(ada: Roster) -> None:
     owner = ada.owners[0]
     device = Roster().with_device("kitchen", made_device()).devices[0]
     for twice in (
@@ -210,14 +208,14 @@ def test_a_file_with_a_name_or_a_key_twice_is_refused(ada: Roster) -> None:
             parse(render(twice), "roster.json")
 
 
-def test_a_file_edited_by_hand_is_sorted(ada: Roster) -> None:
+def test_unsorted_file_is_sorted(ada: Roster) -> None:
     roster = ada.with_owner("bob", made_key())
     other_way = Roster(owners=roster.owners[::-1])
 
     assert parse(render(other_way), "roster.json") == roster
 
 
-def test_a_file_of_another_version_or_without_end_is_refused() -> None:
+def test_unknown_version_or_oversized_file_is_refused() -> None:
     with pytest.raises(ConfigError, match="damaged"):
         parse(b'{"v":2}', "roster.json")
     with pytest.raises(ConfigError, match="damaged"):
@@ -226,7 +224,7 @@ def test_a_file_of_another_version_or_without_end_is_refused() -> None:
         parse(bytes(ROSTER_LIMIT_BYTES + 1), "roster.json")
 
 
-def test_a_roster_of_before_retired_keys_is_read() -> None:
+def test_roster_without_retired_keys_is_read() -> None:
     old = made_key()
     data = json.dumps({"v": 1, "owners": [{"name": "ada", "recipient": old, "active": True}]})
 

@@ -34,7 +34,7 @@ def signed(line: bytes) -> bytes:
     return text + base64.b64encode(KEY.sign(text)) + b"\n"
 
 
-def test_what_was_signed_is_read_again_with_where_the_parts_begin() -> None:
+def test_signed_manifest_round_trip_with_the_parts_offset() -> None:
     head = file.sign(manifest(summary="quieter"), KEY)
 
     found, start = file.parse(head + b"abxyz", TRUSTED)
@@ -44,14 +44,14 @@ def test_what_was_signed_is_read_again_with_where_the_parts_begin() -> None:
     assert found.total_bytes == 5
 
 
-def test_any_of_the_pinned_keys_may_have_signed() -> None:
+def test_signature_of_any_pinned_key_is_accepted() -> None:
     head = file.sign(manifest(), KEY)
 
     assert file.parse(head, (OTHER.public_key(), *TRUSTED))[0] == manifest()
 
 
 @pytest.mark.parametrize("trusted", [(), (OTHER.public_key(),)])
-def test_a_key_that_is_not_pinned_counts_for_nothing(
+def test_signature_of_an_unpinned_key_is_refused(
     trusted: tuple[Ed25519PublicKey, ...],
 ) -> None:
     head = file.sign(manifest(), KEY)
@@ -68,7 +68,7 @@ def test_a_key_that_is_not_pinned_counts_for_nothing(
         {"least": "0.2.1"},
     ],
 )
-def test_a_manifest_that_contradicts_itself_is_not_even_signed(change: dict[str, Any]) -> None:
+def test_inconsistent_manifest_is_not_signed(change: dict[str, Any]) -> None:
     with pytest.raises(BadRelease):
         file.sign(manifest(**change), KEY)
 
@@ -94,7 +94,7 @@ def test_a_manifest_that_contradicts_itself_is_not_even_signed(change: dict[str,
         ("more", 1),
     ],
 )
-def test_what_is_signed_and_out_of_range_is_refused(field: str, value: object) -> None:
+def test_signed_field_out_of_range_is_refused(field: str, value: object) -> None:
     line = msgspec.json.encode(msgspec.to_builtins(manifest()) | {field: value}, order="sorted")
 
     with pytest.raises(BadRelease, match="not one that this version can read"):
@@ -102,18 +102,18 @@ def test_what_is_signed_and_out_of_range_is_refused(field: str, value: object) -
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[" * 5000, b"\xff", b'{"v":1e999}', b"1" * 5000])
-def test_a_signed_line_that_is_no_manifest_is_refused(line: bytes) -> None:
+def test_signed_line_that_is_not_a_manifest_is_refused(line: bytes) -> None:
     with pytest.raises(BadRelease):
         file.parse(signed(line), TRUSTED)
 
 
-def test_a_manifest_without_an_end_is_not_searched_for_one() -> None:
+def test_unterminated_manifest_is_refused_at_the_size_limit() -> None:
     with pytest.raises(BadRelease, match="truncated"):
         file.parse(file.MAGIC + b"x" * file.HEAD_LIMIT_BYTES, TRUSTED)
 
 
 @given(data=st.data())
-def test_no_changed_byte_is_taken(data: st.DataObject) -> None:
+def test_changed_byte_is_refused(data: st.DataObject) -> None:
     head = bytearray(file.sign(manifest(), KEY))
     at = data.draw(st.integers(0, len(head) - 1))
     head[at] ^= data.draw(st.integers(1, 255))
@@ -123,7 +123,7 @@ def test_no_changed_byte_is_taken(data: st.DataObject) -> None:
 
 
 @given(cut=st.integers(0, 500))
-def test_no_part_of_it_passes_for_the_whole(cut: int) -> None:
+def test_truncated_release_is_refused(cut: int) -> None:
     head = file.sign(manifest(), KEY)
 
     with pytest.raises(BadRelease):
@@ -131,12 +131,12 @@ def test_no_part_of_it_passes_for_the_whole(cut: int) -> None:
 
 
 @given(tail=st.binary(max_size=300), magic=st.booleans())
-def test_any_bytes_are_a_release_or_refused(tail: bytes, *, magic: bool) -> None:
+def test_arbitrary_bytes_raise_bad_release(tail: bytes, *, magic: bool) -> None:
     with pytest.raises(BadRelease):
         file.parse((file.MAGIC if magic else b"") + tail, TRUSTED)
 
 
 @given(line=st.binary(max_size=200))
-def test_any_bytes_that_are_signed_are_a_manifest_or_refused(line: bytes) -> None:
+def test_arbitrary_signed_bytes_raise_bad_release(line: bytes) -> None:
     with pytest.raises(BadRelease):
         file.parse(signed(line), TRUSTED)

@@ -11,12 +11,12 @@ from listener.release.state import FailedUpdate, UpdateState, VersionReport
 BEGAN = UpdateState().begin("0.2.0", "0.1.0", "quieter")
 
 
-def test_what_is_written_is_read_again() -> None:
+def test_update_state_round_trip() -> None:
     for noted in (UpdateState(), BEGAN, BEGAN.advance("trial"), BEGAN.roll_back("why")):
         assert state.parse(state.render(noted), "x") == noted
 
 
-def test_an_update_that_stays_raises_what_counts_as_new() -> None:
+def test_confirmed_update_raises_the_highest_version() -> None:
     stayed = BEGAN.advance("trial").confirm("0.2.0")
 
     assert (stayed.phase, stayed.target, stayed.previous) == ("idle", None, "0.1.0")
@@ -24,7 +24,7 @@ def test_an_update_that_stays_raises_what_counts_as_new() -> None:
     assert stayed.failed is None
 
 
-def test_an_update_that_is_taken_back_does_not() -> None:
+def test_rollback_does_not_raise_the_highest_version() -> None:
     returned = BEGAN.advance("trial").roll_back("hear did not score")
 
     assert returned.highest is None
@@ -45,7 +45,7 @@ def test_an_update_that_is_taken_back_does_not() -> None:
         b" " * (state.LIMIT_BYTES + 1),
     ],
 )
-def test_what_is_damaged_is_said(data: bytes) -> None:
+def test_damaged_update_state_is_an_error(data: bytes) -> None:
     with pytest.raises(ConfigError, match="damaged"):
         state.parse(data, "update.json")
 
@@ -53,16 +53,16 @@ def test_what_is_damaged_is_said(data: bytes) -> None:
 
 
 @given(data=st.binary(max_size=200))
-def test_any_bytes_are_a_journal_or_damaged(data: bytes) -> None:
+def test_arbitrary_bytes_parse_or_raise_config_error(data: bytes) -> None:
     with contextlib.suppress(ConfigError):
         assert isinstance(state.parse(data, "x"), UpdateState)
 
 
-def test_what_a_newer_version_notes_besides_is_left_alone() -> None:
+def test_unknown_fields_are_ignored() -> None:
     assert state.parse(b'{"phase":"idle","colour":"red"}', "x") == UpdateState()
 
 
-def test_a_household_is_told_what_runs_and_what_is_on_its_way() -> None:
+def test_report_has_installed_and_pending_versions() -> None:
     def shown(noted: UpdateState, installed: str = "0.1.0") -> VersionReport:
         return state.report_version(installed, state.render(noted))
 

@@ -17,5 +17,5 @@ def test_versions_are_compared_as_numbers() -> None:
 
 
 @given(text=st.text(max_size=12))
-def test_whatever_is_a_version_can_be_compared(text: str) -> None:
+def test_every_valid_version_has_a_three_part_key(text: str) -> None:
     assert not numbers.is_version(text) or len(numbers.version_key(text)) == 3

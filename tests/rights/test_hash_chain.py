@@ -38,7 +38,7 @@ def head(rows: list[dict[str, Any]], n: int) -> LogHead:
     return LogHead(n=n, hash=rows[n - 1]["hash"])
 
 
-def test_a_whole_chain_passes_through_every_head() -> None:
+def test_complete_chain_matches_every_head() -> None:
     rows = made(9)
 
     assert checked(rows, head(rows, 4), head(rows, 9)) == head(rows, 9)
@@ -47,7 +47,7 @@ def test_a_whole_chain_passes_through_every_head() -> None:
     assert later == head(rows, 9)
 
 
-def test_a_blinded_row_keeps_the_chain() -> None:
+def test_redacted_row_keeps_the_chain_valid() -> None:
     rows = made(5)
     whole = hash_chain.parse_row(rows[2])
     rows[2] = {"n": 3, "hash": rows[2]["hash"], "body_sha256": whole.body_sha256}
@@ -56,7 +56,7 @@ def test_a_blinded_row_keeps_the_chain() -> None:
 
 
 @given(n=st.integers(1, 9), field=st.sampled_from(["owner", "op", "t", "count", "salt"]))
-def test_a_rewritten_row_is_named(n: int, field: str) -> None:
+def test_changed_row_is_reported_by_number(n: int, field: str) -> None:
     rows = made(9)
     other = {"owner": "bob", "op": "play", "t": "2026-11-22T08:00:00.001Z", "count": 7}
     rows[n - 1]["body"][field] = other.get(field, "f" * 32)
@@ -69,7 +69,7 @@ def test_a_rewritten_row_is_named(n: int, field: str) -> None:
 
 
 @given(n=st.integers(1, 8))
-def test_a_row_that_was_cut_out_is_named(n: int) -> None:
+def test_removed_row_is_reported_by_number(n: int) -> None:
     rows = made(9)
     del rows[n - 1]
 
@@ -79,7 +79,7 @@ def test_a_row_that_was_cut_out_is_named(n: int) -> None:
     assert caught.value.n == n
 
 
-def test_a_log_cut_at_the_end_is_named_by_a_head() -> None:
+def test_truncated_log_is_detected_by_a_head() -> None:
     rows = made(9)
 
     with pytest.raises(BrokenChain, match="published head is row 9") as caught:
@@ -88,7 +88,7 @@ def test_a_log_cut_at_the_end_is_named_by_a_head() -> None:
     assert caught.value.n == 7
 
 
-def test_a_log_made_anew_from_a_row_on_is_named_at_the_next_head() -> None:
+def test_recomputed_chain_is_detected_at_the_next_head() -> None:
     rows, known = made(9), head(made(9), 7)
     forged = made(9)
     for row in forged[4:]:
@@ -105,7 +105,7 @@ def test_a_log_made_anew_from_a_row_on_is_named_at_the_next_head() -> None:
     assert caught.value.n == 7
 
 
-def test_two_heads_that_differ_are_enough() -> None:
+def test_two_different_heads_for_a_row_break_the_chain() -> None:
     with pytest.raises(BrokenChain, match="two heads"):
         hash_chain.verify_chain([], [LogHead(n=1, hash="0" * 64), LogHead(n=1, hash="1" * 64)])
 

@@ -34,14 +34,14 @@ def made(key: Ed25519PrivateKey) -> receipts.Receipt:
     )
 
 
-def test_a_receipt_comes_back_as_it_was_signed(key: Ed25519PrivateKey) -> None:
+def test_signed_receipt_round_trip(key: Ed25519PrivateKey) -> None:
     data = json.dumps(receipts.sign(made(key), key)).encode()
 
     assert receipts.parse_receipt(data, key.public_key()) == made(key)
 
 
 @pytest.mark.parametrize("damage", ["count", "signer", "signature", "archive"])
-def test_what_was_changed_is_forged(key: Ed25519PrivateKey, damage: str) -> None:
+def test_changed_receipt_has_a_bad_signature(key: Ed25519PrivateKey, damage: str) -> None:
     other = Ed25519PrivateKey.generate()
     fields = receipts.sign(made(key), other if damage == "signer" else key)
     match damage:
@@ -64,7 +64,7 @@ def test_arbitrary_bytes_raise_one_error(data: bytes) -> None:
         receipts.parse_head(data, Ed25519PrivateKey.generate().public_key())
 
 
-def test_stock_openssl_checks_it(key: Ed25519PrivateKey, tmp_path: Path) -> None:
+def test_openssl_verifies_a_receipt(key: Ed25519PrivateKey, tmp_path: Path) -> None:
     fields = receipts.sign(made(key), key)
     spelt = json.dumps(fields["receipt"], sort_keys=True, separators=(",", ":"))
     (tmp_path / "m").write_text(spelt, "ascii")

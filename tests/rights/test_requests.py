@@ -15,7 +15,7 @@ def asked(**fields: object) -> requests.Request:
     return requests.parse(msgspec.json.encode({"owner": "ada", "request": fields})).request
 
 
-def test_a_request_has_one_spelling_and_one_digest() -> None:
+def test_request_has_one_canonical_form_and_digest() -> None:
     one = asked(op="list", device="hall", limit=1000)
     other = asked(limit=1000, device="hall", op="list")
 
@@ -25,7 +25,7 @@ def test_a_request_has_one_spelling_and_one_digest() -> None:
     assert one.op == "list"
 
 
-def test_a_day_is_all_of_its_moments() -> None:
+def test_day_covers_all_its_timestamps() -> None:
     first, last = requests.time_span(requests.ListRequest(day="2026-11-22"))
 
     for moment in ("2026-11-22T00:00:00.000Z", "2026-11-22T23:59:59.999Z"):
@@ -35,7 +35,7 @@ def test_a_day_is_all_of_its_moments() -> None:
 
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("field", ["to", "recipient", "recipients", "owner", "okey", "share"])
-def test_no_request_takes_a_recipient(op: str, field: str) -> None:
+def test_request_with_a_recipient_field_is_refused(op: str, field: str) -> None:
     fields: dict[str, object] = {"op": op, field: "bob"}
     if op == "play":
         fields["clip"] = "00000000-0000-4000-8000-000000000000"
@@ -56,6 +56,6 @@ def test_arbitrary_bytes_raise_one_error(data: bytes) -> None:
     "name",
     ["a/b", "a+b", "#", "..", "a\0", "Ada", "аda", "ada\n", "", "a" * 33, "ａda", "ada\u200b"],  # noqa: RUF001 - look-alikes are the point
 )
-def test_look_alikes_are_no_names(name: str) -> None:
+def test_invalid_owner_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError):
         requests.parse(msgspec.json.encode({"owner": name, "request": {"op": "list"}}))

@@ -55,7 +55,7 @@ def step_by_step(device: StreamDetector, frames: Iterator[Frame]) -> Scores:
     return np.array(rows, np.float32).reshape(-1, len(WORDS))
 
 
-def test_every_recording_of_ours_scores_as_on_the_device(
+def test_batch_scores_equal_streaming_scores_for_recordings(
     model: BatchModel,
     device: StreamDetector,
     spoken: dict[str, Samples],
@@ -74,7 +74,7 @@ def test_every_recording_of_ours_scores_as_on_the_device(
 
 @given(at=st.integers(0, 40_000), steps=st.integers(0, 3 * BATCH_STEPS + 1))
 @settings(max_examples=20)
-def test_any_stretch_of_any_length_scores_as_on_the_device(
+def test_batch_scores_equal_streaming_scores_at_any_length(
     model: BatchModel,
     device: StreamDetector,
     spoken: dict[str, Samples],
@@ -91,7 +91,7 @@ def test_any_stretch_of_any_length_scores_as_on_the_device(
 
 
 @pytest.mark.parametrize("level", [0, 1, 32_767, -32_768])
-def test_silence_and_the_loudest_sound_score_as_on_the_device(
+def test_batch_scores_equal_streaming_scores_at_extreme_levels(
     model: BatchModel,
     device: StreamDetector,
     spoken: dict[str, Samples],
@@ -106,7 +106,7 @@ def test_silence_and_the_loudest_sound_score_as_on_the_device(
     assert np.abs(whole - stepped).max() <= ALLOWED
 
 
-def test_what_was_heard_before_a_restart_changes_nothing(
+def test_audio_before_a_reset_does_not_change_scores(
     model: BatchModel, spoken: dict[str, Samples]
 ) -> None:
     first = at_once(model, spoken["talk"])
@@ -116,7 +116,7 @@ def test_what_was_heard_before_a_restart_changes_nothing(
     assert np.array_equal(at_once(model, spoken["talk"]), first)
 
 
-def test_mel_frames_of_many_steps_are_those_of_single_steps(spoken: dict[str, Samples]) -> None:
+def test_batch_mel_frames_equal_single_step_mel_frames(spoken: dict[str, Samples]) -> None:
     weights = np.load(Path(__file__).parents[2] / "models" / "embedding" / "mel.npy")
     many, single = Mel(weights, 8, 4), Mel(weights, 8)
     samples = spoken["alexa"][: 16 * FRAME_SAMPLES]
@@ -129,7 +129,7 @@ def test_mel_frames_of_many_steps_are_those_of_single_steps(spoken: dict[str, Sa
 
 @pytest.mark.recordings
 @pytest.mark.timeout(240)
-def test_real_recordings_score_as_on_the_device(
+def test_batch_scores_equal_streaming_scores_for_real_speech(
     recordings: Path,
     read_folder: Callable[[Path, float], Samples],
     model: BatchModel,

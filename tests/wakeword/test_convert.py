@@ -8,7 +8,7 @@ from listener.inference.catalogue import Catalogue
 from models.embedding.convert import MODELS, PRODUCTS, convert
 
 
-def test_the_converter_makes_the_committed_products(models_folder: Path) -> None:
+def test_converter_reproduces_the_committed_files(models_folder: Path) -> None:
     made = convert(models_folder)
 
     assert {name: len(data) for name, data in made.items()} == {
@@ -17,7 +17,7 @@ def test_the_converter_makes_the_committed_products(models_folder: Path) -> None
     assert made == {name: (MODELS / name).read_bytes() for name in PRODUCTS}
 
 
-def test_the_manifest_vouches_for_every_product(catalogue: Catalogue) -> None:
+def test_manifest_has_the_hash_of_every_file(catalogue: Catalogue) -> None:
     models = {name: catalogue.load(name) for name in ("embedding", "embedding-long")}
 
     vouched = [
@@ -29,7 +29,7 @@ def test_the_manifest_vouches_for_every_product(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.system
-def test_the_command_writes_the_products_where_it_is_told(tmp_path: Path) -> None:
+def test_command_writes_to_the_output_folder(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "models.embedding.convert", str(tmp_path / "out")]
 
     done = subprocess.run(command, capture_output=True, check=True, cwd=MODELS.parent, text=True)

@@ -36,7 +36,7 @@ def frame(index: int) -> Frame:
     return Frame(np.zeros(FRAME_SAMPLES, np.int16), index * FRAME_SAMPLES)
 
 
-def test_each_word_wakes_by_its_own_score() -> None:
+def test_each_word_wakes_on_its_own_score() -> None:
     detector = StreamDetector(ScriptedModel([[0.75, 0.1, 0.9]], [[0.1, 0.625, 0.6]]), RULES)
 
     found = [detector.push(frame(index)) for index in range(2)]
@@ -47,19 +47,19 @@ def test_each_word_wakes_by_its_own_score() -> None:
     ]
 
 
-def test_a_label_alone_wakes_nothing() -> None:
+def test_label_without_the_word_does_not_wake() -> None:
     detector = StreamDetector(ScriptedModel([[0.0, 0.0, 1.0]]), RULES)
 
     assert detector.push(frame(0)) == ()
 
 
-def test_two_words_may_wake_in_one_frame() -> None:
+def test_two_words_can_wake_in_one_frame() -> None:
     detector = StreamDetector(ScriptedModel([[0.75, 0.75, 0.0]]), RULES)
 
     assert [event.word for event in detector.push(frame(0))] == ["alexa", "timer"]
 
 
-def test_scores_and_steps_are_those_of_the_newest_frame() -> None:
+def test_scores_and_steps_belong_to_the_newest_frame() -> None:
     model = ScriptedModel([[0.0, 0.25, 0.5], [0.125, 0.25, 0.5]], [[NAN] * 3, [0.5, 0.0, 0.0]])
     detector = StreamDetector(model, RULES)
 
@@ -72,13 +72,13 @@ def test_scores_and_steps_are_those_of_the_newest_frame() -> None:
     assert (second.first_sample, second.end_sample) == (1920, 2560)
 
 
-def test_a_wake_inside_a_frame_says_where_its_step_ends() -> None:
+def test_wake_within_a_frame_has_the_end_of_its_step() -> None:
     detector = StreamDetector(ScriptedModel([[0.75, 0.0, 0.0], [0.1, 0.0, 0.0]]), RULES)
 
     assert detector.push(frame(3)) == (Wake("alexa", 0.75, 3 * 1280 + 640, 0.5),)
 
 
-def test_a_step_that_was_put_off_ends_a_run() -> None:
+def test_deferred_step_ends_a_run() -> None:
     detector = StreamDetector(ScriptedModel([[0.375, 0.0, 0.0]], [[NAN] * 3]), RULES)
 
     detector.push(frame(0))
@@ -87,7 +87,7 @@ def test_a_step_that_was_put_off_ends_a_run() -> None:
     assert detector.scores == {}
 
 
-def test_before_the_first_frame_there_is_no_score() -> None:
+def test_detector_has_no_score_before_the_first_frame() -> None:
     detector = StreamDetector(ScriptedModel([[0.0] * 3]), RULES)
 
     assert detector.scores == {}
@@ -95,7 +95,7 @@ def test_before_the_first_frame_there_is_no_score() -> None:
 
 
 @pytest.mark.parametrize("reason", list(GapReason))
-def test_a_gap_restarts_model_and_triggers(reason: GapReason) -> None:
+def test_gap_resets_model_and_triggers(reason: GapReason) -> None:
     model = ScriptedModel([[0.75, 0.3, 0.0]], [[0.75, 0.1, 0.0]])
     detector = StreamDetector(model, RULES)
     detector.push(frame(0))
@@ -122,32 +122,32 @@ def wakes(rule: Rule, scores: list[float]) -> list[Wake]:
     return [event for event in judged(rule, scores) if isinstance(event, Wake)]
 
 
-def test_the_first_score_at_the_threshold_wakes() -> None:
+def test_first_score_at_the_threshold_wakes() -> None:
     rule = Rule(0.5, refractory_samples=32_000)
 
     assert judged(rule, [0.1, 0.5, 0.9, 0.1]) == [Wake("alexa", 0.5, 2560, 0.5)]
 
 
-def test_nothing_wakes_during_the_refractory_and_the_next_step_after_it_may() -> None:
+def test_refractory_period_suppresses_wakes_until_its_end() -> None:
     rule = Rule(0.5, refractory_samples=3 * 1280)
 
     assert [wake.end_sample // 1280 for wake in wakes(rule, [0.9] * 8)] == [1, 4, 7]
 
 
-def test_patience_asks_for_steps_in_a_row() -> None:
+def test_patience_requires_consecutive_steps() -> None:
     rule = Rule(0.5, patience_steps=3)
 
     assert wakes(rule, [0.9, 0.9, 0.1, 0.9, 0.9]) == []
     assert [wake.end_sample // 1280 for wake in wakes(rule, [0.1, 0.9, 0.6, 0.8])] == [4]
 
 
-def test_a_score_between_near_miss_and_threshold_breaks_the_row() -> None:
+def test_score_below_the_threshold_resets_patience() -> None:
     rule = Rule(0.5, patience_steps=2, near_miss_threshold=0.2)
 
     assert wakes(rule, [0.9, 0.3, 0.9, 0.1]) == []
 
 
-def test_a_run_that_never_wakes_is_a_near_miss_told_when_it_ends() -> None:
+def test_run_without_a_wake_is_a_near_miss_at_its_end() -> None:
     rule = Rule(0.5, near_miss_threshold=0.2)
     trigger = Trigger("alexa", rule)
 
@@ -157,31 +157,31 @@ def test_a_run_that_never_wakes_is_a_near_miss_told_when_it_ends() -> None:
     assert trigger.push(0.1, 5120) == NearMiss("alexa", 0.4, 2560)
 
 
-def test_a_run_that_woke_is_no_near_miss() -> None:
+def test_run_with_a_wake_is_not_a_near_miss() -> None:
     rule = Rule(0.5, near_miss_threshold=0.2)
 
     assert judged(rule, [0.3, 0.6, 0.3, 0.0]) == [Wake("alexa", 0.6, 2560, 0.5)]
 
 
-def test_an_echo_within_the_refractory_is_no_near_miss() -> None:
+def test_run_within_the_refractory_period_is_not_a_near_miss() -> None:
     rule = Rule(0.5, refractory_samples=10 * 1280, near_miss_threshold=0.2)
 
     assert len(judged(rule, [0.6, 0.0, 0.4, 0.0])) == 1
 
 
-def test_a_row_too_short_for_its_patience_is_a_near_miss() -> None:
+def test_run_shorter_than_patience_is_a_near_miss() -> None:
     rule = Rule(0.5, patience_steps=2, near_miss_threshold=0.2)
 
     assert judged(rule, [0.9, 0.0]) == [NearMiss("alexa", 0.9, 1280)]
 
 
-def test_a_near_miss_threshold_above_the_threshold_changes_no_wake() -> None:
+def test_near_miss_threshold_above_threshold_keeps_wakes() -> None:
     rule = Rule(0.5, near_miss_threshold=0.9)
 
     assert judged(rule, [0.6, 0.0]) == [Wake("alexa", 0.6, 1280, 0.5)]
 
 
-def test_after_a_restart_neither_refractory_nor_run_is_left() -> None:
+def test_reset_clears_refractory_period_and_run() -> None:
     trigger = Trigger("alexa", Rule(0.5, 1, 100_000, 0.2))
     trigger.push(0.9, 1280)
 
@@ -197,7 +197,7 @@ def test_after_a_restart_neither_refractory_nor_run_is_left() -> None:
     patience=st.integers(1, 4),
     refractory=st.integers(0, 20),
 )
-def test_a_higher_threshold_never_wakes_more(
+def test_higher_threshold_never_gives_more_wakes(
     scores: list[float], thresholds: tuple[float, float], patience: int, refractory: int
 ) -> None:
     low, high = sorted(thresholds)
@@ -209,7 +209,7 @@ def test_a_higher_threshold_never_wakes_more(
 
 
 @given(scores=SCORES, patience=st.integers(1, 4), refractory=st.integers(0, 20))
-def test_wakes_keep_their_distance_and_their_threshold(
+def test_wakes_respect_refractory_period_and_threshold(
     scores: list[float], patience: int, refractory: int
 ) -> None:
     found = wakes(Rule(0.5, patience, refractory * 1280, 0.2), scores)
@@ -223,12 +223,12 @@ def test_wakes_keep_their_distance_and_their_threshold(
 
 
 @given(scores=SCORES)
-def test_the_near_miss_threshold_never_changes_a_wake(scores: list[float]) -> None:
+def test_near_miss_threshold_never_changes_a_wake(scores: list[float]) -> None:
     plain = wakes(Rule(0.5, 2, 6400), scores)
 
     assert wakes(Rule(0.5, 2, 6400, 0.1), scores) == plain
 
 
 @pytest.mark.parametrize("score", [0.49999, 0.0])
-def test_a_score_below_the_threshold_never_wakes(score: float) -> None:
+def test_score_below_the_threshold_never_wakes(score: float) -> None:
     assert judged(Rule(0.5), [score] * 50) == []

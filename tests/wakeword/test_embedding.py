@@ -33,7 +33,7 @@ def mel_frames(seed: int, count: int) -> Any:
 @pytest.mark.parametrize("hop", [8, 4])
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 50))
 @settings(max_examples=20)
-def test_each_step_equals_the_original_on_the_window_that_ends_with_it(
+def test_streaming_embedding_equals_the_original_network(
     original_embedding: Callable[[Any], Any], hop: int, seed: int, steps: int
 ) -> None:
     embeddings = Embeddings(NETWORKS[hop], 16)
@@ -52,7 +52,7 @@ def test_each_step_equals_the_original_on_the_window_that_ends_with_it(
 
 
 @pytest.mark.parametrize("hop", [8, 4])
-def test_silence_lies_behind_the_first_step(
+def test_first_step_is_preceded_by_silence(
     original_embedding: Callable[[Any], Any], hop: int
 ) -> None:
     silence = original_embedding(np.full((76, BANDS), -8, np.float32))
@@ -66,7 +66,7 @@ def test_silence_lies_behind_the_first_step(
 
 
 @pytest.mark.parametrize("hop", [8, 4])
-def test_after_a_restart_the_embeddings_are_those_of_a_new_start(hop: int) -> None:
+def test_embeddings_after_reset_equal_a_new_start(hop: int) -> None:
     embeddings = Embeddings(NETWORKS[hop], 16)
     mel = mel_frames(3, 5 * hop)
 
@@ -81,7 +81,7 @@ def test_after_a_restart_the_embeddings_are_those_of_a_new_start(hop: int) -> No
     np.testing.assert_array_equal(heard(), before)
 
 
-def test_windows_of_several_lengths_end_at_the_same_step() -> None:
+def test_windows_of_different_lengths_end_at_the_same_step() -> None:
     embeddings = Embeddings(NETWORKS[8], 34)
     for step in range(40):
         embeddings.step(mel_frames(step, 8))

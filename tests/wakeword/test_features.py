@@ -35,7 +35,7 @@ def original_mel(original: Callable[[str], Any]) -> Any:
 
 @given(levels=LEVELS, seed=st.integers(0, 2**32))
 @settings(max_examples=40)
-def test_mel_frames_equal_the_originals(
+def test_mel_frames_equal_the_original_network(
     original_mel: Any,
     levels: list[tuple[int, int]],
     seed: int,
@@ -53,7 +53,7 @@ def test_mel_frames_equal_the_originals(
     assert (ours[0][:3] == START_LEVEL).all()
 
 
-def test_mel_frames_of_ordinary_sound_equal_the_originals_closely(
+def test_mel_frames_of_recordings_are_close_to_the_original(
     original_mel: Any,
     spoken: dict[str, Samples],
 ) -> None:
@@ -71,7 +71,7 @@ def test_mel_frames_of_ordinary_sound_equal_the_originals_closely(
     assert max(differences) < 1e-4
 
 
-def test_at_40_ms_the_last_mel_frame_ends_with_the_step(
+def test_last_mel_frame_ends_with_the_step_at_a_40_ms_hop(
     original_mel: Any,
     spoken: dict[str, Samples],
 ) -> None:
@@ -87,7 +87,7 @@ def test_at_40_ms_the_last_mel_frame_ends_with_the_step(
     assert (ours[0][:3] == START_LEVEL).all()
 
 
-def test_the_floor_at_40_ms_spans_the_last_eight_frames() -> None:
+def test_floor_at_a_40_ms_hop_spans_the_last_eight_frames() -> None:
     mel = Mel(WEIGHTS, 4)
     loud = (np.sin(np.arange(640)) * 30_000).astype(np.int16)
     silent = np.zeros(640, np.int16)
@@ -101,7 +101,7 @@ def test_the_floor_at_40_ms_spans_the_last_eight_frames() -> None:
 
 
 @pytest.mark.parametrize("hop_frames", [8, 4])
-def test_after_a_restart_nothing_is_left(hop_frames: int) -> None:
+def test_reset_clears_the_mel_state(hop_frames: int) -> None:
     mel = Mel(WEIGHTS, hop_frames)
     fresh = Mel(WEIGHTS, hop_frames)
     samples = sound([(12, 1000)], 1, mel.hop_samples)
@@ -115,7 +115,7 @@ def test_after_a_restart_nothing_is_left(hop_frames: int) -> None:
     np.testing.assert_array_equal(mel.step(samples), fresh.step(samples))
 
 
-def test_the_weights_are_the_ones_the_catalogue_vouches_for(catalogue: Catalogue) -> None:
+def test_mel_weights_match_the_catalogue_hash(catalogue: Catalogue) -> None:
     data = catalogue.embedding().contents[-1]
 
     assert data == (MODELS / "embedding" / "mel.npy").read_bytes()

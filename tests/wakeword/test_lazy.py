@@ -80,7 +80,7 @@ def scene(spoken: dict[str, Samples]) -> Samples:
 
 @pytest.mark.parametrize("hop_ms", [80, 40])
 @pytest.mark.parametrize("level", [0, 3, 30])
-def test_the_projects_own_scene_is_heard_the_same(
+def test_lazy_mode_has_the_same_events_in_the_test_scene(
     build: Build, cut: Cut, scene: Samples, hop_ms: int, level: int
 ) -> None:
     samples = mixed(scene, pink(len(scene), level, 2)) if level else scene
@@ -94,7 +94,7 @@ def test_the_projects_own_scene_is_heard_the_same(
 
 @pytest.mark.parametrize("hop_ms", [80, 40])
 @pytest.mark.parametrize("level", [0, 1, 10, 100])
-def test_a_still_room_is_put_off_almost_wholly(
+def test_lazy_mode_defers_most_steps_in_a_quiet_room(
     build: Build, cut: Cut, hop_ms: int, level: int
 ) -> None:
     noise = pink(60 * 16_000, level, 3).round().astype(np.int16) if level else None
@@ -106,7 +106,7 @@ def test_a_still_room_is_put_off_almost_wholly(
 
 
 @pytest.mark.parametrize("word", LONG_WORDS)
-def test_a_head_with_a_longer_window_is_never_put_off(build: Build, cut: Cut, word: str) -> None:
+def test_head_with_a_longer_window_is_never_deferred(build: Build, cut: Cut, word: str) -> None:
     silence = np.zeros(10 * 16_000, np.int16)
 
     _, scores = heard(build("alexa", word), cut(silence))
@@ -114,7 +114,7 @@ def test_a_head_with_a_longer_window_is_never_put_off(build: Build, cut: Cut, wo
     assert not np.isnan(scores).any()
 
 
-def test_a_gap_in_the_middle_starts_anew(
+def test_detector_after_a_gap_equals_a_new_detector(
     build: Build, cut: Cut, spoken: dict[str, Samples]
 ) -> None:
     used, fresh = build("alexa"), build("alexa")
@@ -128,9 +128,7 @@ def test_a_gap_in_the_middle_starts_anew(
     np.testing.assert_array_equal(scores, expected)
 
 
-def test_after_a_gap_no_mel_frame_is_left(
-    build: Build, cut: Cut, spoken: dict[str, Samples]
-) -> None:
+def test_gap_wipes_stored_mel_frames(build: Build, cut: Cut, spoken: dict[str, Samples]) -> None:
     detector = build("alexa")
     heard(detector, cut(spoken["alexa"]))
 
@@ -157,7 +155,7 @@ def group_of(
 @pytest.mark.parametrize(
     ("gain", "noise_level"), [(1.0, 0), (1.0, 20), (0.1, 5), (0.03, 40), (0.05, 150), (0.003, 0)]
 )
-def test_words_in_a_quiet_room_are_heard_the_same(
+def test_lazy_mode_has_the_same_events_for_words_in_quiet(
     group_of: Callable[[str, float], list[Samples]],
     build: Build,
     cut: Cut,
@@ -183,7 +181,7 @@ def test_words_in_a_quiet_room_are_heard_the_same(
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("group", ["negative", "noise"])
 @pytest.mark.parametrize("gain", [1.0, 0.05])
-def test_speech_and_noise_are_heard_the_same(
+def test_lazy_mode_has_the_same_events_for_speech_and_noise(
     group_of: Callable[[str, float], list[Samples]],
     build: Build,
     cut: Cut,

@@ -29,7 +29,7 @@ bytes = {len(DATA)}
 """
 
 
-def test_a_manifest_says_what_it_claims() -> None:
+def test_manifest_fields_are_parsed() -> None:
     manifest = parse_manifest(GOOD, "here")
 
     assert manifest.name == "pineapple"
@@ -39,7 +39,7 @@ def test_a_manifest_says_what_it_claims() -> None:
     assert manifest.package is None
 
 
-def test_labels_and_figures_and_a_package_are_read() -> None:
+def test_labels_figures_and_package_are_parsed() -> None:
     text = (
         GOOD
         + '[package]\nname = "openwakeword"\nversion = "0.4.0"\n'
@@ -81,7 +81,7 @@ def test_labels_and_figures_and_a_package_are_read() -> None:
         (GOOD, "#" * 70_000, "longer than 65536 characters"),
     ],
 )
-def test_a_manifest_that_claims_wrongly_is_refused(old: str, new: str, why: str) -> None:
+def test_invalid_manifest_field_is_refused(old: str, new: str, why: str) -> None:
     text = new + GOOD if old == "" else GOOD.replace(old, new)
 
     with pytest.raises(ModelRefused, match=why):
@@ -100,12 +100,12 @@ def test_a_manifest_that_claims_wrongly_is_refused(old: str, new: str, why: str)
         ('[labels]\nfirst = "a"\n', "Expected `int`"),
     ],
 )
-def test_tables_that_contradict_themselves_are_refused(more: str, why: str) -> None:
+def test_contradicting_manifest_tables_are_refused(more: str, why: str) -> None:
     with pytest.raises(ModelRefused, match=why):
         parse_manifest(GOOD + more, "here")
 
 
-def test_only_a_wake_word_has_labels() -> None:
+def test_labels_of_another_model_kind_are_refused() -> None:
     text = GOOD.replace("wake-word", "speech").replace("window_frames = 16\n", "")
 
     with pytest.raises(ModelRefused, match="only a wake word has labels"):
@@ -113,7 +113,7 @@ def test_only_a_wake_word_has_labels() -> None:
 
 
 @given(st.text())
-def test_no_text_raises_anything_else(text: str) -> None:
+def test_arbitrary_text_raises_only_model_refused(text: str) -> None:
     with contextlib.suppress(ModelRefused):
         parse_manifest(text, "here")
 
@@ -137,7 +137,7 @@ _lines = st.lists(
 
 
 @given(_lines)
-def test_no_toml_raises_anything_else(lines: list[str]) -> None:
+def test_arbitrary_toml_raises_only_model_refused(lines: list[str]) -> None:
     with contextlib.suppress(ModelRefused):
         parse_manifest("\n".join(lines), "here")
 
@@ -153,7 +153,7 @@ _line = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_
     labels=st.lists(st.text(string.ascii_letters + "-_09", min_size=1, max_size=64), unique=True),
     package=st.none() | st.just(Package(name="openwakeword", version="0.4.0")),
 )
-def test_a_manifest_that_was_written_reads_back_equal(
+def test_manifest_round_trip(
     *,
     origin: str,
     licence: str,
@@ -180,7 +180,7 @@ def test_a_manifest_that_was_written_reads_back_equal(
     assert again == manifest
 
 
-def test_an_embedding_has_neither_window_nor_threshold() -> None:
+def test_embedding_manifest_has_no_window_or_threshold() -> None:
     manifest = Manifest(
         name="embedding",
         kind="embedding",
@@ -195,7 +195,7 @@ def test_an_embedding_has_neither_window_nor_threshold() -> None:
     assert again == manifest
 
 
-def test_a_model_has_the_bytes_that_were_verified() -> None:
+def test_model_has_the_verified_bytes() -> None:
     model = Model(parse_manifest(GOOD, "here"), (DATA,))
 
     assert model.name == "pineapple"
@@ -203,7 +203,7 @@ def test_a_model_has_the_bytes_that_were_verified() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"Weights", DATA + b"\0"])
-def test_a_model_with_other_bytes_cannot_be_made(data: bytes) -> None:
+def test_model_with_other_bytes_is_refused(data: bytes) -> None:
     manifest = parse_manifest(GOOD, "here")
 
     with pytest.raises(
@@ -214,7 +214,7 @@ def test_a_model_with_other_bytes_cannot_be_made(data: bytes) -> None:
     assert "add the model again" in caught.value.hint
 
 
-def test_a_packages_model_with_other_bytes_names_the_package() -> None:
+def test_hash_mismatch_in_a_package_names_the_package() -> None:
     text = GOOD + '[package]\nname = "openwakeword"\nversion = "0.4.0"\n'
 
     with pytest.raises(ModelRefused) as caught:
@@ -224,6 +224,6 @@ def test_a_packages_model_with_other_bytes_names_the_package() -> None:
 
 
 @pytest.mark.parametrize("contents", [(), (DATA, DATA)])
-def test_a_model_has_as_many_files_as_its_manifest(contents: tuple[bytes, ...]) -> None:
+def test_model_file_count_must_match_the_manifest(contents: tuple[bytes, ...]) -> None:
     with pytest.raises(ModelRefused, match="has 1 files"):
         Model(parse_manifest(GOOD, "here"), contents)

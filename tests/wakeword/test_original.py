@@ -81,7 +81,7 @@ def a_layer_less(model: Any) -> None:
         (a_layer_less, "other layers"),
     ],
 )
-def test_a_network_that_cannot_be_made_to_stream_is_refused(
+def test_network_that_cannot_stream_is_refused(
     models_folder: Path, change: Callable[[Any], None], reason: str
 ) -> None:
     model = onnx.load(models_folder / "embedding_model.onnx")
@@ -122,7 +122,7 @@ def another_smallest_power(model: Any) -> None:
         (another_smallest_power, "another smallest power"),
     ],
 )
-def test_another_mel_front_end_is_refused(
+def test_different_mel_front_end_is_refused(
     models_folder: Path, change: Callable[[Any], None], reason: str
 ) -> None:
     model = onnx.load(models_folder / "melspectrogram.onnx")
@@ -132,13 +132,13 @@ def test_another_mel_front_end_is_refused(
         read_mel(model.SerializeToString())
 
 
-def test_a_wake_word_is_no_embedding_network(models_folder: Path) -> None:
+def test_wake_word_is_not_an_embedding_network(models_folder: Path) -> None:
     with pytest.raises(ModelRefused, match="other layers"):
         read_network((models_folder / "alexa_v0.1.onnx").read_bytes())
 
 
 @given(data=st.binary(max_size=200))
-def test_bytes_that_are_no_network_are_refused(data: bytes) -> None:
+def test_arbitrary_bytes_are_not_a_network(data: bytes) -> None:
     with pytest.raises(ModelRefused):
         read_network(data)
     with pytest.raises(ModelRefused):

@@ -73,7 +73,7 @@ def largest_difference(
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_scores_equal_openwakewords_from_the_first_step(
+def test_scores_equal_openwakeword_from_the_first_step(
     peer: Peer,
     build: Callable[..., StreamDetector],
     cut: Callable[[Samples], Iterator[Frame]],
@@ -91,7 +91,7 @@ def test_scores_equal_openwakewords_from_the_first_step(
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_scores_equal_openwakewords_when_sound_begins_at_once(
+def test_scores_equal_openwakeword_when_sound_starts_at_once(
     peer: Peer,
     build: Callable[..., StreamDetector],
     cut: Callable[[Samples], Iterator[Frame]],
@@ -105,7 +105,7 @@ def test_scores_equal_openwakewords_when_sound_begins_at_once(
     assert max(worst.values()) <= ALLOWED
 
 
-def test_scores_equal_openwakewords_in_digital_silence(
+def test_scores_equal_openwakeword_in_digital_silence(
     peer: Peer,
     build: Callable[..., StreamDetector],
     cut: Callable[[Samples], Iterator[Frame]],
@@ -121,7 +121,7 @@ def test_scores_equal_openwakewords_in_digital_silence(
 
 @pytest.mark.recordings
 @pytest.mark.timeout(240)
-def test_scores_equal_openwakewords_over_five_minutes_of_recordings(
+def test_scores_equal_openwakeword_over_5_min_of_recordings(
     recordings: Path,
     read_folder: Callable[[Path, float], Samples],
     peer: Peer,
@@ -149,7 +149,7 @@ def test_scores_equal_openwakewords_over_five_minutes_of_recordings(
 
 @given(blocks=st.lists(st.integers(1, 4_000), min_size=1, max_size=30))
 @settings(max_examples=15)
-def test_scores_do_not_depend_on_how_sound_is_cut_into_blocks(
+def test_scores_do_not_depend_on_block_sizes(
     build: Callable[..., StreamDetector],
     cut: Callable[[Samples], Iterator[Frame]],
     spoken: dict[str, Samples],

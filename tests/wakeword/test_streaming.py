@@ -32,7 +32,7 @@ def model(*words: Word, lazy: bool = False) -> StreamingModel:
     return StreamingModel(Mel(WEIGHTS, 8), Embeddings(NETWORK, longest), words, lazy=lazy)
 
 
-def test_the_first_five_frames_score_nothing() -> None:
+def test_first_five_frames_have_score_0() -> None:
     streaming = model(Word("alexa", ScriptedHead(0.75), 16))
 
     scores = [float(streaming.push(SILENCE)[0, 0]) for _ in range(7)]
@@ -40,7 +40,7 @@ def test_the_first_five_frames_score_nothing() -> None:
     assert scores == [0, 0, 0, 0, 0, 0.75, 0.75]
 
 
-def test_a_head_sees_as_many_embeddings_as_it_asks_for() -> None:
+def test_head_receives_its_window_of_embeddings() -> None:
     short, long = ScriptedHead(0.0), ScriptedHead(0.0)
     streaming = model(Word("short", short, 5), Word("long", long, 30))
 
@@ -51,7 +51,7 @@ def test_a_head_sees_as_many_embeddings_as_it_asks_for() -> None:
     assert long.windows[0].shape == (30, FEATURES)
 
 
-def test_a_word_with_labels_scores_as_its_best_label() -> None:
+def test_word_score_is_the_maximum_over_its_labels() -> None:
     timer = Word("timer", ScriptedHead(0.875, 0.125, 0.5), 16, ((1, "one"), (2, "two")))
     streaming = model(Word("alexa", ScriptedHead(0.25), 16), timer)
 
@@ -63,7 +63,7 @@ def test_a_word_with_labels_scores_as_its_best_label() -> None:
     assert scores[-1] == [[0.25, 0.5, 0.125, 0.5]]
 
 
-def test_lazy_asks_no_head_once_all_it_depends_on_was_quiet() -> None:
+def test_lazy_mode_runs_no_head_after_a_quiet_window() -> None:
     head = ScriptedHead(0.001)
     streaming = model(Word("alexa", head, 16), lazy=True)
 
@@ -74,7 +74,7 @@ def test_lazy_asks_no_head_once_all_it_depends_on_was_quiet() -> None:
     assert len(head.windows) == 20
 
 
-def test_a_faint_score_keeps_the_heads_awake() -> None:
+def test_faint_score_keeps_the_heads_running() -> None:
     head = ScriptedHead(FAINT_SCORE * 1.01)
     streaming = model(Word("alexa", head, 16), lazy=True)
 
@@ -84,7 +84,7 @@ def test_a_faint_score_keeps_the_heads_awake() -> None:
 
 
 @pytest.mark.parametrize("quiet_steps", [26, 30, 48, 49, 50, 51, 90])
-def test_what_was_put_off_is_made_good_when_sound_rises(quiet_steps: int) -> None:
+def test_deferred_steps_are_computed_when_the_level_rises(quiet_steps: int) -> None:
     lazy_head, head = ScriptedHead(0.0), ScriptedHead(0.0)
     lazy = model(Word("alexa", lazy_head, 16), lazy=True)
     full = model(Word("alexa", head, 16))
@@ -104,7 +104,7 @@ def test_what_was_put_off_is_made_good_when_sound_rises(quiet_steps: int) -> Non
         np.testing.assert_allclose(ours, expected, atol=1e-3)
 
 
-def test_restart_forgets_steps_scores_and_windows() -> None:
+def test_reset_clears_steps_scores_and_windows() -> None:
     head = ScriptedHead(0.75)
     streaming = model(Word("alexa", head, 16), lazy=True)
     for _ in range(8):
@@ -129,7 +129,7 @@ def hop(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-def test_a_steady_noise_is_quiet_at_any_level(hop: int) -> None:
+def test_steady_noise_is_quiet_at_any_level(hop: int) -> None:
     for level in (-8, 0, 3, 6):
         quiet = EnergyGate(hop)
 
@@ -138,7 +138,7 @@ def test_a_steady_noise_is_quiet_at_any_level(hop: int) -> None:
         assert sum(loud[100:]) <= 2
 
 
-def test_the_first_80_ms_count_as_loud(hop: int) -> None:
+def test_first_80_ms_count_as_loud(hop: int) -> None:
     quiet = EnergyGate(hop)
 
     loud = [quiet.is_loud(mel) for mel in room(3, 10, hop)]
@@ -147,7 +147,7 @@ def test_the_first_80_ms_count_as_loud(hop: int) -> None:
 
 
 @pytest.mark.parametrize("bands", [slice(0, 8), slice(8, 16), slice(24, 32)])
-def test_a_rise_in_a_quarter_of_the_bands_is_loud(hop: int, bands: slice) -> None:
+def test_rise_in_a_quarter_of_the_bands_is_loud(hop: int, bands: slice) -> None:
     quiet = EnergyGate(hop)
     for mel in room(3, 500, hop):
         quiet.is_loud(mel)
@@ -158,7 +158,7 @@ def test_a_rise_in_a_quarter_of_the_bands_is_loud(hop: int, bands: slice) -> Non
     assert any(quiet.is_loud(mel) for mel in risen)
 
 
-def test_a_single_loud_frame_is_loud(hop: int) -> None:
+def test_single_loud_frame_is_loud(hop: int) -> None:
     quiet = EnergyGate(hop)
     for mel in room(3, 500, hop):
         quiet.is_loud(mel)
@@ -168,7 +168,7 @@ def test_a_single_loud_frame_is_loud(hop: int) -> None:
     assert quiet.is_loud(click)
 
 
-def test_a_room_that_stays_louder_becomes_quiet_again(hop: int) -> None:
+def test_lasting_higher_noise_level_becomes_quiet(hop: int) -> None:
     quiet = EnergyGate(hop)
     for mel in room(2, 500, hop):
         quiet.is_loud(mel)
@@ -180,7 +180,7 @@ def test_a_room_that_stays_louder_becomes_quiet_again(hop: int) -> None:
     assert not any(loud[1500 // hop :])
 
 
-def test_after_digital_silence_the_floor_comes_up_in_seconds(hop: int) -> None:
+def test_noise_floor_recovers_in_seconds_after_digital_silence(hop: int) -> None:
     quiet = EnergyGate(hop)
     silence = np.full((hop, BANDS), -8, np.float32)
     for _ in range(200):
@@ -191,7 +191,7 @@ def test_after_digital_silence_the_floor_comes_up_in_seconds(hop: int) -> None:
     assert not any(loud[2500 // hop :])
 
 
-def test_after_a_restart_the_room_is_unknown(hop: int) -> None:
+def test_reset_clears_the_noise_floor(hop: int) -> None:
     quiet = EnergyGate(hop)
     for mel in room(0, 100, hop):
         quiet.is_loud(mel)

@@ -37,7 +37,7 @@ OPENED = trace.OpenedLine(
 
 
 @given(st.floats(0, 1, width=32).filter(lambda score: score >= np.float32(0.021)))
-def test_a_score_reads_back_as_the_same_float32(score: float) -> None:
+def test_score_round_trip_keeps_the_float32(score: float) -> None:
     heard = traced(np.zeros(FRAME_SAMPLES, np.int16), score)
 
     line = trace.decode(trace.encode(heard).rstrip())
@@ -46,7 +46,7 @@ def test_a_score_reads_back_as_the_same_float32(score: float) -> None:
     assert np.float32(line.scores["alexa"].scores[0]) == np.float32(score)
 
 
-def test_the_schema_has_no_field_that_could_hold_sound() -> None:
+def test_trace_schema_has_no_field_for_audio() -> None:
     leaves: list[inspect.Type] = []
 
     def walk(found: inspect.Type) -> None:
@@ -78,7 +78,7 @@ def test_the_schema_has_no_field_that_could_hold_sound() -> None:
                 assert isinstance(leaf, inspect.BoolType | inspect.LiteralType | inspect.EnumType)
 
 
-def test_lines_read_back_equal() -> None:
+def test_trace_lines_round_trip() -> None:
     missing = trace.GapLine(
         reason=GapReason.MUTED,
         first_sample=0,
@@ -94,13 +94,13 @@ def test_lines_read_back_equal() -> None:
         assert trace.decode(data[:-1]) == line
 
 
-def test_when_a_line_began_follows_from_its_end_and_its_length() -> None:
+def test_line_start_is_its_end_minus_its_length() -> None:
     heard = traced(np.zeros(25 * FRAME_SAMPLES, np.int16))
 
     assert trace.line_start(heard) == NOW - timedelta(seconds=2)
 
 
-def test_times_are_utc_whatever_the_clock_says() -> None:
+def test_times_are_written_in_utc() -> None:
     there = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
 
     assert trace.format_time(there) == "2026-03-04T05:06:07.089Z"
@@ -138,13 +138,13 @@ HEARD = traced(np.ones(FRAME_SAMPLES, np.int16), 0.5)
         change(HEARD, scores={"alexa": {"steps": [1], "scores": [1.5]}}),
     ],
 )
-def test_what_is_no_line_is_refused(data: bytes) -> None:
+def test_invalid_line_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         trace.decode(data)
 
 
 @given(st.binary() | st.text().map(str.encode))
-def test_bytes_of_any_origin_are_lines_or_refused(data: bytes) -> None:
+def test_arbitrary_bytes_decode_or_raise_value_error(data: bytes) -> None:
     try:
         line = trace.decode(data)
     except ValueError:
@@ -152,7 +152,7 @@ def test_bytes_of_any_origin_are_lines_or_refused(data: bytes) -> None:
     assert isinstance(line, types.NoneType | trace.Line)
 
 
-def test_scores_from_the_floor_on_are_kept_with_their_place() -> None:
+def test_scores_from_the_floor_up_are_kept_with_their_step() -> None:
     tracer = TraceBuilder(("alexa", "timer"), 0.1, FRAME_SAMPLES)
     scores = [0.0, 0.0999, 0.1, 0.9, 0.05]
     for frame, score in zip(
@@ -167,7 +167,7 @@ def test_scores_from_the_floor_on_are_kept_with_their_place() -> None:
     assert (heard.first_sample, heard.end_sample) == (12_800, 12_800 + 5 * FRAME_SAMPLES)
 
 
-def test_at_a_hop_of_40_ms_every_step_has_a_place_of_its_own() -> None:
+def test_steps_at_a_40_ms_hop_have_separate_indices() -> None:
     tracer = TraceBuilder(("alexa",), 0.1, 640)
     (frame,) = frames(np.zeros(FRAME_SAMPLES, np.int16), 6400)
     steps = [Step(6400, 7040, {"alexa": 0.2}), Step(7040, 7680, {"alexa": 0.3})]
@@ -179,7 +179,7 @@ def test_at_a_hop_of_40_ms_every_step_has_a_place_of_its_own() -> None:
     assert heard.scores["alexa"].steps == (0, 1)
 
 
-def test_a_step_that_was_put_off_has_no_score() -> None:
+def test_deferred_step_has_no_score() -> None:
     tracer = TraceBuilder(("alexa",), 0.02, FRAME_SAMPLES)
     (frame,) = frames(np.zeros(FRAME_SAMPLES, np.int16))
 
@@ -190,7 +190,7 @@ def test_a_step_that_was_put_off_has_no_score() -> None:
     assert heard.scores == {}
 
 
-def test_wakes_and_near_misses_are_kept_as_the_device_saw_them() -> None:
+def test_wakes_and_near_misses_are_kept_unchanged() -> None:
     tracer = TraceBuilder(("alexa",), 0.02, FRAME_SAMPLES)
     (frame,) = frames(np.zeros(FRAME_SAMPLES, np.int16), 64_000)
 
@@ -207,13 +207,13 @@ def test_wakes_and_near_misses_are_kept_as_the_device_saw_them() -> None:
 @pytest.mark.parametrize(
     ("value", "level_db"), [(0, -120), (1, -90), (-32_768, 0), (16_384, -6), (328, -40)]
 )
-def test_a_level_is_mean_power_in_whole_decibels(value: int, level_db: int) -> None:
+def test_level_is_mean_power_in_whole_decibels(value: int, level_db: int) -> None:
     heard = traced(np.full(26 * FRAME_SAMPLES, value, np.int16))
 
     assert heard.levels_db == (level_db, level_db)
 
 
-def test_a_minute_is_full_and_the_next_stretch_goes_on_where_it_ended() -> None:
+def test_full_part_is_followed_by_the_next_sample() -> None:
     tracer = TraceBuilder(("alexa",), 0.02, FRAME_SAMPLES)
     minute = frames(np.zeros(trace.PART_FRAMES * FRAME_SAMPLES, np.int16))
     for frame in minute:
@@ -231,7 +231,7 @@ def test_a_minute_is_full_and_the_next_stretch_goes_on_where_it_ended() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 130))
-def test_of_the_sound_nothing_is_kept_but_its_power_over_2_s(seed: int, count: int) -> None:
+def test_trace_keeps_only_mean_power_over_2_s_of_audio(seed: int, count: int) -> None:
     # Samples in any other order are other sound: another word, a melody played backwards, noise.
     # The trace cannot tell them apart, so it cannot give back any of them.
     rng = np.random.default_rng(seed)
@@ -244,7 +244,7 @@ def test_of_the_sound_nothing_is_kept_but_its_power_over_2_s(seed: int, count: i
     assert trace.encode(traced(sound, 0.5)) == trace.encode(traced(shuffled, 0.5))
 
 
-def test_a_minute_takes_no_more_than_its_scores() -> None:
+def test_quiet_minute_takes_less_than_300_bytes() -> None:
     quiet = traced(np.full(trace.PART_FRAMES * FRAME_SAMPLES, 1000, np.int16))
 
     assert len(trace.encode(quiet)) < 300

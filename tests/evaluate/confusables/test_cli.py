@@ -17,7 +17,7 @@ def neighbours(home: Path, *words: str) -> int:
     return main(["evaluate", "neighbours", "--home", str(home), *words])
 
 
-def test_neighbours_are_ranked_by_distance_alone_where_nothing_is_spoken(
+def test_silent_mode_ranks_neighbours_by_distance(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = neighbours(tmp_path, "alexa", "--silent", "--most", "20", "--json")
@@ -38,7 +38,7 @@ def test_single_words_have_no_spaces(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert not any(" " in line[:24].strip() for line in lines)
 
 
-def test_a_word_that_the_dictionary_does_not_know_is_told_in_phones(
+def test_word_missing_from_the_dictionary_is_given_in_phones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert neighbours(tmp_path, "hey-mycroft", "--silent") == 2
@@ -53,7 +53,7 @@ def test_a_word_that_the_dictionary_does_not_know_is_told_in_phones(
 
 
 @needs_espeak
-def test_phrases_are_spoken_scored_and_ranked_and_the_word_itself_comes_first(
+def test_spoken_phrases_are_ranked_after_the_word_itself(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["alexa", "--most", "8", "--voice", "en+f2", "--voice", "en-us+f2:160:45"]
@@ -72,7 +72,7 @@ def test_phrases_are_spoken_scored_and_ranked_and_the_word_itself_comes_first(
 
 
 @needs_espeak
-def test_a_threshold_that_nothing_reaches_wakes_nobody(
+def test_threshold_above_all_scores_gives_no_wakes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     neighbours(
@@ -93,14 +93,14 @@ def test_a_threshold_that_nothing_reaches_wakes_nobody(
         (("alexa", "--threshold", "2"), "--threshold 2"),
     ],
 )
-def test_what_makes_no_sense_is_said(
+def test_invalid_arguments_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
 ) -> None:
     assert neighbours(tmp_path, *words) == 2
     assert said in capsys.readouterr().err
 
 
-def test_without_espeak_the_way_is_shown(
+def test_missing_espeak_is_an_error_with_install_hint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

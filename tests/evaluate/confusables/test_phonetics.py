@@ -42,7 +42,7 @@ def plain_distance(one: Phones, other: Phones) -> float:
 
 
 @given(st.lists(phones, max_size=8), phones)
-def test_all_words_at_once_is_each_word_by_itself(words: list[Phones], target: Phones) -> None:
+def test_batch_distances_equal_single_distances(words: list[Phones], target: Phones) -> None:
     known = build_lexicon([(str(index), word) for index, word in enumerate(words)])
 
     found = measure_distances(known, target)
@@ -94,7 +94,7 @@ def test_words_with_unknown_phones_are_omitted() -> None:
 
 
 @given(st.lists(phones, max_size=8))
-def test_back_to_front_twice_is_the_same(words: list[Phones]) -> None:
+def test_reversing_a_lexicon_twice_is_the_identity(words: list[Phones]) -> None:
     known = build_lexicon([(str(index), word) for index, word in enumerate(words)])
 
     turned = reverse_lexicon(known)
@@ -140,7 +140,7 @@ def test_entries_are_words_with_their_phones(file: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["hey jarvis", "hey-jarvis", "Hey_Jarvis"])
-def test_words_in_a_row_are_pronounced_one_after_the_other(file: Path, text: str) -> None:
+def test_phrase_pronunciation_concatenates_its_words(file: Path, text: str) -> None:
     assert pronounce(file, text) == ("HH", "EY1", "JH", "AA1", "R", "V", "AH0", "S")
 
 
@@ -150,7 +150,7 @@ def test_word_missing_from_the_dictionary_is_an_error(file: Path) -> None:
     assert "--phones" in caught.value.hint
 
 
-def test_phones_are_read_as_the_dictionary_writes_them() -> None:
+def test_phones_are_parsed_in_dictionary_notation() -> None:
     assert parse_phones("ah0 l EH1  k s ah0") == ("AH0", "L", "EH1", "K", "S", "AH0")
 
 

@@ -29,7 +29,7 @@ def known() -> Lexicon:
     return build_lexicon(list(WORDS.items()))
 
 
-def test_the_nearest_come_first(known: Lexicon) -> None:
+def test_neighbours_are_sorted_by_distance(known: Lexicon) -> None:
     found = find_nearest(known, ALEXA, 10, pairs=False)
 
     assert [each.phrase for each in found][:3] == ["lex", "rex", "election"]
@@ -51,7 +51,7 @@ def test_only_one_of_equal_pronunciations_is_listed(known: Lexicon) -> None:
     assert len(found) == len(set(found))
 
 
-def test_a_pair_is_as_near_as_its_best_cut(known: Lexicon) -> None:
+def test_word_pair_has_the_distance_of_its_best_split(known: Lexicon) -> None:
     whole = sum(map(deletion_cost, ALEXA))
 
     found = {each.phrase: each.distance for each in find_nearest(known, ALEXA, 1000)}

@@ -33,17 +33,17 @@ needs_espeak = pytest.mark.skipif(
         ("/etc/passwd", None),
     ],
 )
-def test_a_voice_is_read(text: str, voice: Voice | None) -> None:
+def test_voice_is_parsed(text: str, voice: Voice | None) -> None:
     assert parse_voice(text) == voice
 
 
-def test_a_voice_is_written_as_it_is_read() -> None:
+def test_voice_round_trip() -> None:
     assert [parse_voice(str(voice)) for voice in VOICES] == list(VOICES)
 
 
 @needs_espeak
 @pytest.mark.system
-def test_a_phrase_is_spoken_with_silence_around_it() -> None:
+def test_speech_has_silence_before_and_after() -> None:
     sound = speak(find_program(), "election", VOICES[0])
 
     lead, tail = round(LEAD_S * 16_000), round(TAIL_S * 16_000)
@@ -56,7 +56,7 @@ def test_a_phrase_is_spoken_with_silence_around_it() -> None:
 
 @needs_espeak
 @pytest.mark.system
-def test_the_same_phrase_and_voice_are_the_same_sound() -> None:
+def test_synthesis_is_deterministic() -> None:
     one, other = (speak(find_program(), "a rex", VOICES[1]) for _ in range(2))
 
     assert np.array_equal(one, other)
@@ -77,7 +77,9 @@ def test_unknown_voice_is_an_error() -> None:
         speak(find_program(), "hello", Voice("nonsense"))
 
 
-def test_without_espeak_the_way_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_espeak_is_an_error_with_install_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(Unavailable, match="espeak-ng is not installed") as caught:

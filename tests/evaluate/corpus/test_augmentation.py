@@ -48,7 +48,7 @@ def mixed(choice: MixChoice, size: int = 5_000, samples: Samples | None = None) 
     return np.concatenate(list(Mixer().mix(lambda: played(sound, size), choice)))
 
 
-def test_without_noise_and_room_sound_is_untouched() -> None:
+def test_audio_without_noise_or_room_is_unchanged() -> None:
     assert np.array_equal(mixed(MixChoice()), speech())
 
 
@@ -64,7 +64,7 @@ def test_noise_has_the_requested_snr(noise: Path, snr_db: float) -> None:
     assert found_db == pytest.approx(snr_db, abs=0.3)
 
 
-def test_noise_in_silence_stands_under_assumed_speech(noise: Path) -> None:
+def test_noise_in_silence_assumes_a_default_speech_level(noise: Path) -> None:
     silence = np.zeros(2 * RATE, np.int16)
 
     added = mixed(MixChoice(noise=noise, snr_db=10.0), samples=silence).astype(float)
@@ -72,14 +72,14 @@ def test_noise_in_silence_stands_under_assumed_speech(noise: Path) -> None:
     assert decibels(float(np.sqrt((added**2).mean()))) == pytest.approx(-36, abs=0.3)
 
 
-def test_the_same_inputs_give_the_same_bytes_however_sound_is_cut(noise: Path) -> None:
+def test_augmentation_does_not_depend_on_block_sizes(noise: Path) -> None:
     choice = MixChoice(noise=noise, noise_at=0.7, snr_db=5.0)
 
     assert np.array_equal(mixed(choice), mixed(choice))
     assert np.array_equal(mixed(choice, 32_000), mixed(choice, 777))
 
 
-def test_noise_begins_at_its_position_and_repeats(noise: Path) -> None:
+def test_noise_starts_at_its_offset_and_repeats(noise: Path) -> None:
     samples, _ = soundfile.read(noise, dtype="int16")
 
     stream = repeat_noise(noise, 0.5)
@@ -90,7 +90,7 @@ def test_noise_begins_at_its_position_and_repeats(noise: Path) -> None:
     assert np.array_equal(heard, expected)
 
 
-def test_a_room_is_a_convolution_that_leaves_words_where_they_are(tmp_path: Path) -> None:
+def test_room_convolution_keeps_the_position_of_words(tmp_path: Path) -> None:
     echo = np.zeros(40_000)
     echo[100], echo[8_000], echo[35_000] = 0.5, 0.3, -0.2
     soundfile.write(tmp_path / "room.wav", (echo * 32_767).astype(np.int16), RATE)
@@ -104,7 +104,7 @@ def test_a_room_is_a_convolution_that_leaves_words_where_they_are(tmp_path: Path
     assert np.abs(heard - expected).max() <= 1
 
 
-def test_speech_is_measured_as_it_is_heard_in_the_room(tmp_path: Path, noise: Path) -> None:
+def test_speech_level_is_measured_after_the_room_response(tmp_path: Path, noise: Path) -> None:
     echo = np.zeros(2_000)
     echo[0], echo[1_500] = 0.5, 0.5
     soundfile.write(tmp_path / "room.wav", (echo * 32_767).astype(np.int16), RATE)
@@ -121,7 +121,7 @@ def test_speech_is_measured_as_it_is_heard_in_the_room(tmp_path: Path, noise: Pa
 
 
 @pytest.mark.parametrize("speech_dbov", [-40.0, -26.0])
-def test_speech_can_be_brought_to_a_level(noise: Path, speech_dbov: float) -> None:
+def test_speech_is_scaled_to_the_requested_level(noise: Path, speech_dbov: float) -> None:
     alone = mixed(MixChoice(speech_dbov=speech_dbov))
     noisy = mixed(MixChoice(noise=noise, snr_db=10.0, speech_dbov=speech_dbov))
 
@@ -164,7 +164,7 @@ def test_choice_is_deterministic_for_item_and_play() -> None:
     assert first.snr_db == 10.0
 
 
-def test_all_noises_and_rooms_get_their_turn() -> None:
+def test_all_noises_and_rooms_are_chosen() -> None:
     noises = (Path("a"), Path("b"), Path("c"))
     choices = [choose_mix(Condition("x", 5.0, noises, noises), 1, str(n), 0) for n in range(90)]
 
@@ -172,11 +172,11 @@ def test_all_noises_and_rooms_get_their_turn() -> None:
     assert {choice.room for choice in choices} == set(noises)
 
 
-def test_a_clean_condition_chooses_nothing() -> None:
+def test_clean_condition_has_no_noise_or_room() -> None:
     assert choose_mix(Condition(), 1, "a.wav", 0) == MixChoice()
 
 
-def test_silence_is_neither_noise_nor_room(tmp_path: Path) -> None:
+def test_silent_noise_or_room_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "silent.wav"
     soundfile.write(path, np.zeros(1_000, np.int16), RATE)
 
@@ -186,7 +186,7 @@ def test_silence_is_neither_noise_nor_room(tmp_path: Path) -> None:
         read_response(path)
 
 
-def test_nothing_is_neither_noise_nor_room(tmp_path: Path) -> None:
+def test_empty_noise_or_room_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "empty.wav"
     soundfile.write(path, np.zeros(0, np.int16), RATE)
 

@@ -52,7 +52,7 @@ def test_a_single_file_is_a_corpus_of_one(tmp_path: Path) -> None:
     assert (item.name, item.labels) == (f"{tmp_path.name}/one.wav", ())
 
 
-def test_librispeech_is_read_as_it_is(tmp_path: Path) -> None:
+def test_librispeech_layout_is_read(tmp_path: Path) -> None:
     chapter = tmp_path / "dev-clean" / "84" / "121123"
     for number in (0, 1):
         sound(chapter / f"84-121123-000{number}.flac")
@@ -68,7 +68,7 @@ def test_librispeech_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("named", ["", "test.tsv"])
-def test_common_voice_is_read_as_it_is(tmp_path: Path, named: str) -> None:
+def test_common_voice_layout_is_read(tmp_path: Path, named: str) -> None:
     sound(tmp_path / "clips" / "common_voice_en_1.flac")
     (tmp_path / "test.tsv").write_text(
         "client_id\tpath\tsentence\tup_votes\tage\tgender\taccents\n"
@@ -97,7 +97,7 @@ def listing(folder: Path, text: object) -> Path:
     return folder
 
 
-def test_the_manifest_beside_recordings_is_read_as_it_is(tmp_path: Path) -> None:
+def test_manifest_in_the_recordings_folder_is_read(tmp_path: Path) -> None:
     stream = {
         "file": "negative/talk.opus",
         "group": "negative/talk",
@@ -123,7 +123,7 @@ def test_the_manifest_beside_recordings_is_read_as_it_is(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"clips": 1}', '{"clips": [{"group": "x"}]}', "[" * 100_000, "\udcff"]
 )
-def test_a_malformed_listing_is_named(tmp_path: Path, text: str) -> None:
+def test_malformed_listing_is_an_error(tmp_path: Path, text: str) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -134,7 +134,7 @@ def test_a_malformed_listing_is_named(tmp_path: Path, text: str) -> None:
 
 @given(JSON)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_listing_gives_items_or_one_error(tmp_path: Path, found: object) -> None:
+def test_arbitrary_listing_gives_items_or_one_error(tmp_path: Path, found: object) -> None:
     try:
         listed = items(listing(tmp_path / "set", found))
     except ConfigError as error:
@@ -149,7 +149,7 @@ def test_missing_corpus_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.recordings
-def test_the_real_recordings_are_read(recordings: Path) -> None:
+def test_real_recordings_are_read(recordings: Path) -> None:
     found = items(recordings)
 
     assert sum(item.labels == (Label("alexa"),) for item in found) == 100
@@ -163,7 +163,7 @@ def touch_sound(path: Path) -> Path:
     return path
 
 
-def test_noises_are_a_file_or_all_in_a_folder(tmp_path: Path) -> None:
+def test_noise_is_a_file_or_a_folder_of_files(tmp_path: Path) -> None:
     first, second = touch_sound(tmp_path / "a.wav"), touch_sound(tmp_path / "b" / "c.wav")
 
     assert datasets.list_sounds(tmp_path) == (first, second)
@@ -178,7 +178,7 @@ def test_folder_without_audio_is_an_error(tmp_path: Path) -> None:
             datasets.list_sounds(path)
 
 
-def test_a_walk_goes_by_name_and_takes_what_ends_so_in_any_case(tmp_path: Path) -> None:
+def test_listing_is_sorted_with_case_insensitive_suffixes(tmp_path: Path) -> None:
     for name in ("b/2.WAV", "b/1.wav", "a/3.wav", "0.wav", "a/wav"):
         touch_sound(tmp_path / name)
 
@@ -189,12 +189,12 @@ def test_a_walk_goes_by_name_and_takes_what_ends_so_in_any_case(tmp_path: Path) 
     assert found == ["0.wav", "a/3.wav", "b/1.wav", "b/2.WAV"]
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_folder_is_an_error_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"cannot read .*none: No such file"):
         list(datasets.list_files(tmp_path / "none", (".wav",)))
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_file_is_an_error_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"cannot read .*none"):
         datasets.read_bytes(tmp_path / "none")
 

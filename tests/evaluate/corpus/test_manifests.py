@@ -48,7 +48,7 @@ def test_tsv_gives_word_times_and_speakers(tmp_path: Path) -> None:
     assert (second.labels, second.speaker, second.origin) == ((), "bob", "list.tsv line 3")
 
 
-def test_json_lines_say_the_same(tmp_path: Path) -> None:
+def test_json_lines_give_word_times_and_speakers(tmp_path: Path) -> None:
     path = jsonl(
         tmp_path,
         {"path": "1.wav", "word": "alexa", "offset_s": 1, "duration_s": 0.5, "speaker": 7},
@@ -63,7 +63,7 @@ def test_json_lines_say_the_same(tmp_path: Path) -> None:
     assert (second.name, second.start_s, second.length_s) == ("2.wav@10", 10.0, 5.0)
 
 
-def test_neighbouring_lines_about_one_file_are_one_item(tmp_path: Path) -> None:
+def test_consecutive_lines_about_one_file_are_one_item(tmp_path: Path) -> None:
     path = tsv(
         tmp_path,
         "path\tword\toffset_s\tduration_s",
@@ -101,7 +101,7 @@ def test_default_label_applies_to_lines_without_a_word(tmp_path: Path) -> None:
         ({"length_s": float("inf")}, "length of inf s"),
     ],
 )
-def test_a_number_out_of_range_is_a_fault_and_the_rest_goes_on(
+def test_number_out_of_range_is_a_fault_of_its_line_only(
     tmp_path: Path, row: dict[str, Any], why: str
 ) -> None:
     path = jsonl(tmp_path, {"path": "1.wav", "word": "alexa", **row}, {"path": "2.wav"})
@@ -133,7 +133,7 @@ def test_a_number_out_of_range_is_a_fault_and_the_rest_goes_on(
         ("[" * 100_000, "line 1 is not JSON"),
     ],
 )
-def test_a_malformed_line_is_named(tmp_path: Path, text: str, why: str) -> None:
+def test_malformed_line_is_an_error_with_its_number(tmp_path: Path, text: str, why: str) -> None:
     path = tmp_path / "list.jsonl"
     path.write_text(text, "utf-8")
 
@@ -150,7 +150,7 @@ def test_a_malformed_line_is_named(tmp_path: Path, text: str, why: str) -> None:
         (("path\tword", "a\tb\tc"), "line 2 has 3 columns, its header 2"),
     ],
 )
-def test_a_malformed_table_is_named(tmp_path: Path, lines: tuple[str, ...], why: str) -> None:
+def test_malformed_table_is_an_error(tmp_path: Path, lines: tuple[str, ...], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         list(ManifestCorpus(tsv(tmp_path, *lines)))
 
@@ -166,7 +166,7 @@ def test_invalid_utf_8_and_long_lines_are_errors(tmp_path: Path) -> None:
         list(ManifestCorpus(path))
 
 
-def test_a_byte_order_mark_and_line_ends_of_windows_are_read(tmp_path: Path) -> None:
+def test_byte_order_mark_and_crlf_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "list.tsv"
     path.write_bytes(b"\xef\xbb\xbfpath\tspeaker\r\na.wav\tada\r\n")
 
@@ -176,7 +176,7 @@ def test_a_byte_order_mark_and_line_ends_of_windows_are_read(tmp_path: Path) -> 
     assert (item.name, item.speaker) == ("a.wav", "ada")
 
 
-def test_a_manifest_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+def test_missing_manifest_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="No such file"):
         list(ManifestCorpus(tmp_path / "none.tsv"))
     with pytest.raises(Unavailable):
@@ -198,7 +198,7 @@ KEYS = st.sampled_from(
 
 @given(st.lists(st.dictionaries(KEYS, VALUES, max_size=6), max_size=5))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_row_gives_items_faults_or_one_error(
+def test_arbitrary_rows_give_items_faults_or_one_error(
     tmp_path: Path, found: list[dict[str, Any]]
 ) -> None:
     try:
@@ -211,7 +211,9 @@ def test_any_row_gives_items_faults_or_one_error(
 
 @given(st.binary(max_size=200), st.sampled_from([".tsv", ".jsonl"]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bytes_give_items_faults_or_one_error(tmp_path: Path, data: bytes, suffix: str) -> None:
+def test_arbitrary_bytes_give_items_faults_or_one_error(
+    tmp_path: Path, data: bytes, suffix: str
+) -> None:
     path = tmp_path / f"list{suffix}"
     path.write_bytes(b"path\tword\n" + data if suffix == ".tsv" else data)
 

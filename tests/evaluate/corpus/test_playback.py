@@ -27,7 +27,7 @@ def heard(found: PlayableItem, phase: int = 0) -> Samples:
     return np.concatenate([np.zeros(0, np.int16), *found.play(phase)])
 
 
-def test_an_item_is_its_file(path: Path) -> None:
+def test_item_gives_all_samples_of_its_file(path: Path) -> None:
     found = open_item(Item("a", path), 0)
 
     assert found.length_samples == len(NOISE)
@@ -35,18 +35,18 @@ def test_an_item_is_its_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize("phase", [1, 160, 1279])
-def test_another_phase_leaves_the_first_samples_out(path: Path, phase: int) -> None:
+def test_phase_skips_the_first_samples(path: Path, phase: int) -> None:
     assert np.array_equal(heard(open_item(Item("a", path), 0), phase), NOISE[phase:])
 
 
-def test_an_item_may_be_a_stretch_of_its_file(path: Path) -> None:
+def test_item_can_be_a_segment_of_its_file(path: Path) -> None:
     found = open_item(Item("a", path, start_s=0.5, length_s=1.25), 0)
 
     assert np.array_equal(heard(found), NOISE[8_000:28_000])
     assert np.array_equal(heard(found, 100), NOISE[8_100:28_000])
 
 
-def test_a_stretch_may_be_rounded(path: Path) -> None:
+def test_segment_past_the_end_of_the_file_is_shortened(path: Path) -> None:
     found = open_item(Item("a", path, start_s=1.0, length_s=2.05), 0)
 
     assert found.length_samples == 2 * RATE
@@ -73,17 +73,17 @@ def test_labels_and_segments_after_the_end_are_errors(
         open_item(Item("a", path, **item), 0)
 
 
-def test_phases_lie_evenly_over_a_step() -> None:
+def test_phases_are_evenly_spaced_over_a_step() -> None:
     assert list_phases(1) == (0,)
     assert list_phases(8) == tuple(range(0, 1280, 160))
     assert len(set(list_phases(1280))) == 1280
 
 
-def test_a_file_has_the_hash_of_its_bytes(path: Path) -> None:
+def test_file_hash_is_that_of_its_bytes(path: Path) -> None:
     assert file_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["absent.wav", "a\0b"])
-def test_a_file_that_is_not_there_has_no_hash(tmp_path: Path, name: str) -> None:
+def test_missing_file_has_no_hash(tmp_path: Path, name: str) -> None:
     with pytest.raises(Unavailable, match="cannot read"):
         file_hash(tmp_path / name)

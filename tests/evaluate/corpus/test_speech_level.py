@@ -30,14 +30,14 @@ def measured(*parts: NDArray[np.float64]) -> SpeechLevel:
 
 
 @pytest.mark.parametrize("rms", [30.0, 1_000.0, 10_000.0])
-def test_steady_sound_is_as_loud_as_it_is(rms: float) -> None:
+def test_active_level_of_a_steady_tone_is_its_rms(rms: float) -> None:
     level = measured(tone(5, rms))
 
     assert level.rms == pytest.approx(rms, rel=1e-3)
     assert level.active_rms == pytest.approx(rms, rel=0.03)
 
 
-def test_pauses_do_not_make_speech_fainter() -> None:
+def test_pauses_do_not_lower_the_active_level() -> None:
     # Two seconds of speech in twenty: its mean is 10 dB lower, its active level all but the same.
     level = measured(silence(9), tone(2, 2_000), silence(9))
 
@@ -62,7 +62,7 @@ def test_silence_has_no_speech() -> None:
     assert SpeechLevel().rms == 0.0
 
 
-def test_twice_as_loud_is_6_db_more() -> None:
+def test_doubled_amplitude_is_6_db_more() -> None:
     speech = np.concatenate([silence(1), tone(1, 500), silence(1)])
 
     once, twice = measured(speech).active_rms, measured(2 * speech).active_rms
@@ -77,7 +77,7 @@ def test_full_scale_is_0_dbov() -> None:
 
 
 @given(st.lists(st.integers(0, 30_000), max_size=6))
-def test_the_level_does_not_depend_on_how_sound_is_cut(cuts: list[int]) -> None:
+def test_level_does_not_depend_on_block_sizes(cuts: list[int]) -> None:
     sound = np.concatenate([silence(0.5), tone(0.7, 900), silence(0.8)])
 
     pieces = measured(*np.split(sound, sorted(cuts)))

@@ -20,7 +20,7 @@ def track(steps: int = 40) -> ScoreTrack:
 
 
 @pytest.mark.parametrize("steps", [0, 1, 40])
-def test_a_track_comes_back_as_it_was(tmp_path: Path, steps: int) -> None:
+def test_cached_track_round_trip(tmp_path: Path, steps: int) -> None:
     cache = ScoreCache(tmp_path / "scores")
 
     cache.store(KEY, track(steps))
@@ -59,14 +59,14 @@ def test_incomplete_cache_file_is_ignored(tmp_path: Path, at: int, value: int, e
     assert found is None or np.array_equal(found.scores, track().scores)
 
 
-def test_a_folder_that_cannot_be_written_raises(tmp_path: Path) -> None:
+def test_unwritable_cache_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "scores").write_text("a file")
 
     with pytest.raises(OSError, match="scores"):
         ScoreCache(tmp_path / "scores").store(KEY, track())
 
 
-def test_nothing_unfinished_stays_when_the_disk_is_full(tmp_path: Path) -> None:
+def test_full_disk_leaves_no_partial_cache_file(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))
     try:

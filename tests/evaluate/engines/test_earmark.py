@@ -32,7 +32,7 @@ def cut(samples: Samples, size: int) -> Iterator[Samples]:
 
 
 @pytest.mark.parametrize("name", ["alexa_command", "hey_mycroft_command", "talk"])
-def test_every_model_scores_the_same_at_once_and_step_by_step(name: str) -> None:
+def test_batch_and_stepwise_scores_are_equal_for_every_model(name: str) -> None:
     samples = spoken(name)
 
     at_once = recipe().build().track(cut(samples, 16_000))
@@ -46,7 +46,7 @@ def test_every_model_scores_the_same_at_once_and_step_by_step(name: str) -> None
 
 
 @pytest.mark.parametrize("length", [0, 1, 1279, 1280, 41_000])
-def test_any_length_is_scored_as_far_as_steps_go(length: int) -> None:
+def test_only_complete_steps_are_scored(length: int) -> None:
     engine = recipe("alexa").build()
 
     track = engine.track(iter([spoken("alexa")[:length]]))
@@ -55,7 +55,7 @@ def test_any_length_is_scored_as_far_as_steps_go(length: int) -> None:
     assert track.length_samples == length
 
 
-def test_each_track_starts_afresh() -> None:
+def test_engine_is_reset_for_each_track() -> None:
     engine = recipe("alexa").build()
     first = engine.track([spoken("alexa")]).scores
 
@@ -64,7 +64,7 @@ def test_each_track_starts_afresh() -> None:
     assert np.array_equal(engine.track([spoken("alexa")]).scores, first)
 
 
-def test_a_hop_of_40_ms_drives_the_detector_of_the_device() -> None:
+def test_hop_of_40_ms_uses_the_stepwise_detector() -> None:
     made = recipe("alexa", hop_ms=40)
 
     track = made.build().track([spoken("alexa")])
@@ -74,11 +74,11 @@ def test_a_hop_of_40_ms_drives_the_detector_of_the_device() -> None:
     assert not any(math.isnan(score) for score in track.of("alexa"))
 
 
-def test_thresholds_are_those_of_the_manifests() -> None:
+def test_thresholds_default_to_the_manifests() -> None:
     assert recipe("alexa", "timer").build().thresholds.keys() == {"alexa", "timer"}
 
 
-def test_a_key_depends_on_what_scores_depend_on() -> None:
+def test_cache_key_depends_on_every_input_of_the_scores() -> None:
     keys = {
         recipe("alexa").key,
         recipe("timer").key,

@@ -24,7 +24,7 @@ def cut(sound: Samples, *places: int) -> Iterator[Samples]:
     yield from np.split(sound, places)
 
 
-def test_scores_come_from_the_program_whatever_the_pieces() -> None:
+def test_program_scores_do_not_depend_on_block_sizes() -> None:
     engine = external_recipe("mine", command(), ("alexa", "timer")).build()
 
     one = engine.track(cut(SOUND))
@@ -38,7 +38,7 @@ def test_scores_come_from_the_program_whatever_the_pieces() -> None:
     assert engine.thresholds == {"alexa": 0.5, "timer": 0.5}
 
 
-def test_an_item_shorter_than_a_step_has_no_scores() -> None:
+def test_item_shorter_than_a_step_has_no_scores() -> None:
     engine = ExternalEngine(command(), ("alexa",))
 
     track = engine.track(cut(SOUND[:5]))
@@ -46,7 +46,7 @@ def test_an_item_shorter_than_a_step_has_no_scores() -> None:
     assert track.scores.shape == (0, 1)
 
 
-def test_a_recipe_can_be_sent_and_knows_the_files_it_rests_on() -> None:
+def test_recipe_can_be_pickled_and_hashes_its_files() -> None:
     recipe = external_recipe("mine", command(), ("alexa",))
 
     again = pickle.loads(pickle.dumps(recipe))
@@ -74,7 +74,7 @@ def test_invalid_program_is_an_error(fault: str, error: type[Exception], said: s
         ExternalEngine(command(fault), ("alexa",)).track(cut(SOUND))
 
 
-def test_a_program_that_does_not_answer_is_not_waited_for() -> None:
+def test_program_that_does_not_answer_times_out() -> None:
     with pytest.raises(Unavailable, match=r"did not answer within 0\.3 s"):
         ExternalEngine(command("silent"), ("alexa",), timeout_s=0.3)
 
@@ -89,7 +89,7 @@ def test_failed_program_is_restarted_for_the_next_item() -> None:
     assert len(track.scores) == 0
 
 
-def test_damaged_sound_does_not_put_the_program_out_of_step() -> None:
+def test_damaged_audio_does_not_affect_the_next_item() -> None:
     engine = ExternalEngine(command(), ("alexa",))
 
     def damaged() -> Iterator[Samples]:
@@ -102,7 +102,7 @@ def test_damaged_sound_does_not_put_the_program_out_of_step() -> None:
     assert engine.track(cut(SOUND)).scores.shape == (39, 1)
 
 
-def test_a_program_that_does_not_end_is_ended() -> None:
+def test_program_that_does_not_exit_is_killed() -> None:
     engine = ExternalEngine(command("lingering"), ("alexa",))
 
     engine.close()

@@ -33,7 +33,7 @@ Make = Callable[[str, Path, tuple[str, ...]], PeerRecipe]
 
 
 @pytest.mark.parametrize("make", [openwakeword_recipe, microwakeword_recipe])
-def test_a_recipe_can_be_sent_and_rests_on_its_models(make: Make) -> None:
+def test_recipe_can_be_pickled_and_hashes_its_models(make: Make) -> None:
     recipe = make("one", HOME, ("alexa",))
 
     again = pickle.loads(pickle.dumps(recipe))
@@ -95,7 +95,7 @@ def blocks(sound: Samples, size: int = 5000) -> Iterator[Samples]:
         yield sound[at : at + size]
 
 
-def test_openwakewords_own_code_gives_the_scores_that_ours_gives() -> None:
+def test_openwakeword_engine_scores_equal_earmark() -> None:
     words = ("alexa", "timer")
     theirs = openwakeword_recipe("theirs", HOME, words).build()
     ours = earmark_recipe("ours", HOME, words, stepwise=True).build()
@@ -109,7 +109,7 @@ def test_openwakewords_own_code_gives_the_scores_that_ours_gives() -> None:
     assert theirs.thresholds == ours.thresholds
 
 
-def test_openwakeword_starts_fresh_for_each_item() -> None:
+def test_openwakeword_is_reset_for_each_item() -> None:
     engine = openwakeword_recipe("theirs", HOME, ("alexa",)).build()
 
     first = engine.track(blocks(read("near")))
@@ -123,7 +123,7 @@ def steps_match(track: ScoreTrack, sound: Samples) -> bool:
     return abs(int(track.end_samples()[-1]) - len(sound)) < 2 * track.step_samples
 
 
-def test_microwakeword_scores_every_30_ms_and_hears_the_word() -> None:
+def test_microwakeword_scores_every_30_ms_and_detects_a_word() -> None:
     engine = MicroWakeWord(("alexa", "hey-jarvis"))
     sound = read("alexa_twice")
 
@@ -136,7 +136,7 @@ def test_microwakeword_scores_every_30_ms_and_hears_the_word() -> None:
     assert track.of("hey-jarvis").max() < 0.5
 
 
-def test_microwakeword_starts_fresh_for_each_item() -> None:
+def test_microwakeword_is_reset_for_each_item() -> None:
     engine = MicroWakeWord(("alexa",))
 
     first = engine.track(blocks(read("near")))
@@ -158,5 +158,5 @@ def test_first_score_of_microwakeword_ends_its_first_stride() -> None:
     assert len(too_short.scores) == 0
 
 
-def test_its_models_lie_in_its_package() -> None:
+def test_microwakeword_models_are_in_its_package() -> None:
     assert (models_folder() / f"{file_name('hey-jarvis')}.tflite").is_file()

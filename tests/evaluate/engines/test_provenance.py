@@ -5,7 +5,7 @@ import re
 from listener.evaluate.engines.provenance import MIXING, SCORING, code_hash, digest_values, versions
 
 
-def test_the_code_has_one_hash_and_its_parts_others() -> None:
+def test_code_hash_is_deterministic_and_differs_by_part() -> None:
     found = {code_hash(), code_hash(SCORING), code_hash(MIXING)}
 
     assert len(found) == 3
@@ -13,7 +13,7 @@ def test_the_code_has_one_hash_and_its_parts_others() -> None:
     assert code_hash() == code_hash()
 
 
-def test_a_digest_tells_parts_apart() -> None:
+def test_digest_separates_values_and_types() -> None:
     assert digest_values("a", "b") != digest_values("ab")
     assert digest_values("a", 1) != digest_values("a", "1")
     assert digest_values((1, 2), 3) != digest_values(1, (2, 3))

@@ -12,7 +12,7 @@ from listener.evaluate.plan import EngineSettings
 HOME = Path("/nonexistent")
 
 
-def test_our_own_models_are_the_default() -> None:
+def test_earmark_is_the_default_engine() -> None:
     recipe = build_recipe(EngineSettings(name="x"), HOME)
 
     assert isinstance(recipe, EarmarkRecipe)
@@ -20,19 +20,19 @@ def test_our_own_models_are_the_default() -> None:
 
 
 @pytest.mark.parametrize("kind", ["openwakeword", "microwakeword"])
-def test_engines_of_others_have_recipes(kind: str) -> None:
+def test_external_engines_have_recipes(kind: str) -> None:
     recipe = build_recipe(EngineSettings(name="x", kind=kind), HOME)
 
     assert recipe.name == "x"
     assert len(recipe.key) == 64
 
 
-def test_a_command_needs_one() -> None:
+def test_command_engine_without_a_command_is_an_error() -> None:
     with pytest.raises(ConfigError, match="needs a command"):
         build_recipe(EngineSettings(kind="command"), HOME)
 
 
-def test_other_kinds_are_refused() -> None:
+def test_unknown_engine_kind_is_an_error() -> None:
     with pytest.raises(ConfigError, match="unknown engine kind 'other'") as caught:
         build_recipe(EngineSettings(kind="other"), HOME)
 

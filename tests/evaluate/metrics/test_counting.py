@@ -55,7 +55,7 @@ def test_wakes_and_near_misses_are_the_triggers(levels: list[float], rule: Rule)
 
 
 @given(st.floats(0.01, 0.99), st.floats(0, 1, width=32))
-def test_a_score_reaches_a_threshold_as_in_double_precision(threshold: float, score: float) -> None:
+def test_score_comparison_equals_double_precision(threshold: float, score: float) -> None:
     for near in (np.float32(score), np.float32(threshold)):
         (reached,) = reaches(np.array([near], np.float32), threshold)
 
@@ -63,7 +63,7 @@ def test_a_score_reaches_a_threshold_as_in_double_precision(threshold: float, sc
 
 
 @given(LEVELS, RULES)
-def test_wakes_never_become_more_when_the_threshold_rises(levels: list[float], rule: Rule) -> None:
+def test_wakes_do_not_increase_with_the_threshold(levels: list[float], rule: Rule) -> None:
     scores = np.array(levels, np.float32)
     ends = ends_of(len(scores))
     lower = Rule(0.15, rule.patience_steps, rule.refractory_samples)
@@ -71,7 +71,7 @@ def test_wakes_never_become_more_when_the_threshold_rises(levels: list[float], r
     assert len(find_wakes(ends, scores, rule)) <= len(find_wakes(ends, scores, lower))
 
 
-def test_a_word_has_one_hit_and_what_follows_is_false() -> None:
+def test_second_wake_in_a_window_is_false() -> None:
     places = [Window(STEP, 4 * STEP, 3 * STEP), Window(10 * STEP, 12 * STEP, 11 * STEP)]
 
     counted = count_wakes(ends_of(20), np.array([0, 1, 3, 6, 11]), places)
@@ -89,7 +89,7 @@ def test_two_words_close_together_need_two_wakes() -> None:
     assert count_wakes(ends_of(9), np.array([3, 4]), places).misses == ()
 
 
-def test_a_window_opens_after_the_word_begins_and_closes_on_time() -> None:
+def test_window_limits_are_exact() -> None:
     places = [Window(2 * STEP, 4 * STEP, 3 * STEP)]
 
     # A step that ends where the word begins has heard nothing of it.
@@ -115,7 +115,7 @@ def test_word_without_time_has_the_whole_item_as_window() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 300)), max_size=8))
-def test_an_hour_is_sound_outside_every_window(spans: list[tuple[int, int]]) -> None:
+def test_exposure_is_audio_outside_every_window(spans: list[tuple[int, int]]) -> None:
     places = [Window(first, first + length, None) for first, length in sorted(spans)]
 
     outside = np.ones(1_000, bool)
@@ -128,7 +128,7 @@ SCORES = st.lists(st.floats(0, 1, width=32), max_size=40)
 PLACES = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=3)
 
 
-def test_the_grid_rises_from_nearly_nothing_to_nearly_everything() -> None:
+def test_threshold_grid_rises_from_near_0_to_near_1() -> None:
     assert list(GRID) == sorted(set(GRID))
     assert 0 < GRID[0] < 0.001
     assert 0.999 < GRID[-1] < 1
@@ -136,7 +136,7 @@ def test_the_grid_rises_from_nearly_nothing_to_nearly_everything() -> None:
 
 
 @given(SCORES, PLACES, st.integers(1, 3), st.integers(0, 5), st.data())
-def test_each_threshold_counts_as_if_it_were_judged_alone(
+def test_curve_equals_separate_counts_at_each_threshold(
     levels: list[float],
     spans: list[tuple[int, int]],
     patience: int,

@@ -41,7 +41,7 @@ def ends(rate: Rate | None) -> tuple[float, float]:
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_wilson_is_that_of_newcombes_table(
+def test_wilson_interval_matches_newcombe_table(
     count: int, trials: int, low: float, high: float
 ) -> None:
     assert ends(wilson(count, trials)) == pytest.approx((low, high), abs=5e-5)
@@ -57,7 +57,7 @@ def test_wilson_is_that_of_newcombes_table(
         (1, 29, 0.0009, 0.1776),
     ],
 )
-def test_clopper_pearson_is_that_of_newcombes_table(
+def test_clopper_pearson_interval_matches_newcombe_table(
     count: int, trials: int, low: float, high: float
 ) -> None:
     assert ends(clopper_pearson(count, trials)) == pytest.approx((low, high), abs=5e-5)
@@ -76,13 +76,13 @@ def test_clopper_pearson_is_that_of_newcombes_table(
         (50, 37.111, 65.919),
     ],
 )
-def test_poisson_is_that_of_garwoods_table(count: int, low: float, high: float) -> None:
+def test_poisson_interval_matches_garwood_table(count: int, low: float, high: float) -> None:
     assert ends(poisson(count, 1.0)) == pytest.approx((low, high), abs=6e-4)
     assert ends(poisson(count, 4.0)) == pytest.approx((low / 4, high / 4), abs=6e-4)
 
 
 @given(st.integers(0, 400), st.integers(1, 400), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
-def test_shares_are_scipys(count: int, trials: int, confidence: float) -> None:
+def test_proportion_intervals_match_scipy(count: int, trials: int, confidence: float) -> None:
     count = min(count, trials)
     test = stats.binomtest(count, trials)
 
@@ -98,7 +98,7 @@ def test_shares_are_scipys(count: int, trials: int, confidence: float) -> None:
 
 
 @given(st.integers(0, 1000), st.floats(0.01, 1e4))
-def test_a_poisson_rate_is_bounded_by_chi_squares(count: int, hours: float) -> None:
+def test_poisson_interval_matches_chi_square_quantiles(count: int, hours: float) -> None:
     low, high = ends(poisson(count, hours))
 
     assert high == pytest.approx(stats.chi2.ppf(0.975, 2 * count + 2) / 2 / hours)
@@ -106,7 +106,7 @@ def test_a_poisson_rate_is_bounded_by_chi_squares(count: int, hours: float) -> N
 
 
 @given(st.integers(0, 400), st.integers(1, 50))
-def test_the_rate_lies_in_its_interval_even_for_fractions(eighths: int, exposure: int) -> None:
+def test_rate_lies_in_its_interval_for_fractional_counts(eighths: int, exposure: int) -> None:
     count = eighths / 8
     rates = [poisson(count, exposure)]
     if count <= exposure:
@@ -119,7 +119,7 @@ def test_the_rate_lies_in_its_interval_even_for_fractions(eighths: int, exposure
 
 
 @pytest.mark.parametrize("rate", [wilson(0, 0), clopper_pearson(0, 0), poisson(2, 0)])
-def test_without_exposure_there_is_no_rate(rate: Rate) -> None:
+def test_zero_exposure_has_no_rate(rate: Rate) -> None:
     assert (rate.value, rate.low, rate.high) == (None, None, None)
 
 
@@ -127,7 +127,7 @@ def test_without_exposure_there_is_no_rate(rate: Rate) -> None:
     ("count", "below_half", "below_tenth"),
     [(0, 6.0, 30), (1, 9.5, 47), (2, 12.6, 63), (3, 15.5, 78), (5, 21.0, 105), (10, 33.9, 170)],
 )
-def test_hours_needed_are_those_of_the_rule_of_three_and_beyond(
+def test_hours_needed_match_the_rule_of_three(
     count: int, below_half: float, below_tenth: float
 ) -> None:
     assert hours_needed(count, 0.5) == pytest.approx(below_half, abs=0.05)
@@ -135,7 +135,7 @@ def test_hours_needed_are_those_of_the_rule_of_three_and_beyond(
     assert hours_needed(0, 1.0) == pytest.approx(-math.log(0.05))
 
 
-def test_five_and_a_half_silent_hours_prove_little() -> None:
+def test_few_hours_support_only_a_weak_claim() -> None:
     # What most published figures rest on.
     claim = -math.log(0.05) / 5.5
 
@@ -146,21 +146,19 @@ def test_five_and_a_half_silent_hours_prove_little() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "p"), [(0, 0, 1.0), (5, 5, 1.0), (1, 9, 0.021484), (0, 10, 0.001953)]
 )
-def test_mcnemar_is_the_sign_test_of_the_pairs_that_differ(
-    first: int, second: int, p: float
-) -> None:
+def test_mcnemar_is_the_sign_test_of_discordant_pairs(first: int, second: int, p: float) -> None:
     assert mcnemar(first, second) == pytest.approx(p, abs=1e-6)
     assert mcnemar(second, first) == mcnemar(first, second)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-def test_mcnemar_is_scipys_binomial_test(first: int, second: int) -> None:
+def test_mcnemar_matches_scipy_binomial_test(first: int, second: int) -> None:
     expected = stats.binomtest(first, first + second, 0.5).pvalue if first + second else 1.0
 
     assert mcnemar(first, second) == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_ratio_of_rates_has_its_interval_and_its_p() -> None:
+def test_rate_ratio_has_an_interval_and_a_p_value() -> None:
     low, high, p = rate_ratio(45, 23)
 
     assert low < 45 / 23
@@ -172,7 +170,7 @@ def test_a_ratio_of_rates_has_its_interval_and_its_p() -> None:
     assert rate_ratio(3, 0)[1] is None
 
 
-def test_a_ratio_knows_unequal_hours() -> None:
+def test_rate_ratio_accounts_for_unequal_hours() -> None:
     # Twice the events in twice the hours: the same rate.
     low, high, p = rate_ratio(40, 20, share=2 / 3)
 
@@ -181,7 +179,7 @@ def test_a_ratio_knows_unequal_hours() -> None:
     assert p > 0.9
 
 
-def test_shares_cover_what_they_promise() -> None:
+def test_proportion_intervals_have_nominal_coverage() -> None:
     random = np.random.default_rng(20_204)
     trials = random.integers(60, 600, 4_000)
     true = random.uniform(0.02, 0.3, 4_000)
@@ -197,7 +195,7 @@ def test_shares_cover_what_they_promise() -> None:
     assert 0.95 <= covered(clopper_pearson) <= 0.98
 
 
-def test_rates_of_false_wakes_cover_what_they_promise() -> None:
+def test_poisson_intervals_have_nominal_coverage() -> None:
     random = np.random.default_rng(20_205)
     expected = random.uniform(10, 100, 4_000)
     counts = random.poisson(expected)
@@ -215,7 +213,7 @@ def test_rates_of_false_wakes_cover_what_they_promise() -> None:
     assert 0.95 <= covered <= 0.97
 
 
-def test_claims_hold_as_often_as_they_promise() -> None:
+def test_claims_have_the_nominal_error_rate() -> None:
     random = np.random.default_rng(20_206)
     true, hours = 0.5, 12.0
     counts = random.poisson(true * hours, 4_000)
@@ -242,7 +240,7 @@ def test_bootstrap_covers_clustered_events() -> None:
     assert covered["events"] / 400 < 0.85
 
 
-def test_a_bootstrap_is_the_same_each_time_and_keeps_the_rate() -> None:
+def test_bootstrap_is_deterministic_and_keeps_the_rate() -> None:
     counts, hours = [0.0, 3, 1, 0, 2, 0], [1.0, 2, 1, 1, 1, 0]
 
     rate = bootstrap(counts, hours, PER_HOUR, 7)

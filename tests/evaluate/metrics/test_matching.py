@@ -24,7 +24,7 @@ def play(*labels: Label, segments: tuple[Segment, ...] = ()) -> PlayedItem:
     return PlayedItem(item, "clean", 0)
 
 
-def test_a_hit_tells_how_late_how_high_and_how_long() -> None:
+def test_hit_has_latency_peak_score_and_duration() -> None:
     track = track_of(0, 0.1, 0.6, 0.9, 0.5, 0, 0)
 
     (hit,) = match_wakes(play(Label("alexa", 0.05, 0.2)), track, WATCH).events
@@ -35,7 +35,7 @@ def test_a_hit_tells_how_late_how_high_and_how_long() -> None:
     assert (hit.speaker, hit.transcript) == ("ada", "hello")
 
 
-def test_a_miss_tells_how_near_it_came() -> None:
+def test_miss_has_the_peak_score_of_its_window() -> None:
     track = track_of(0, 0.1, 0.4, 0.1, 0, 0, 0, 0, 0, 0.9)
 
     miss, false = match_wakes(
@@ -46,7 +46,7 @@ def test_a_miss_tells_how_near_it_came() -> None:
     assert (false.kind, false.at_s, false.latency_s) == (EventKind.FALSE_WAKE, 0.8, None)
 
 
-def test_a_near_miss_lies_outside_every_window() -> None:
+def test_near_miss_is_outside_every_window() -> None:
     track = track_of(0, 0.3, 0, 0, 0, 0, 0.4, 0.3, 0)
 
     (near,) = match_wakes(play(), track_of(0, 0, 0.4, 0.3, 0), WATCH).events
@@ -56,7 +56,7 @@ def test_a_near_miss_lies_outside_every_window() -> None:
     assert [event.kind for event in inside] == [EventKind.MISS]
 
 
-def test_an_event_in_a_long_item_belongs_to_its_stretch() -> None:
+def test_event_in_a_long_item_belongs_to_its_segment() -> None:
     segments = (Segment(0.0, 0.3, "ada", "one", "left"), Segment(0.4, 0.9, "bob", "two", "right"))
 
     track = track_of(0, 0, 0, 0.9, 0, 0, 0, 0.9, 0)
@@ -70,7 +70,7 @@ def test_an_event_in_a_long_item_belongs_to_its_stretch() -> None:
     assert speaker_at(play().item, 0.5) == "ada"
 
 
-def test_a_play_at_another_phase_tells_times_of_the_item() -> None:
+def test_event_times_are_corrected_for_the_phase() -> None:
     (false,) = match_wakes(play(), track_of(0, 0.9, offset=160), WATCH).events
 
     assert false.at_s == (2 * STEP + 160) / 16_000
@@ -85,7 +85,7 @@ def labelled_item(*labels: Label) -> PlayedItem:
     return PlayedItem(Item("a.wav", HERE, labels), "clean", 0)
 
 
-def test_a_report_counts_words_hours_and_heights() -> None:
+def test_report_counts_words_hours_and_scores() -> None:
     track = track_of(0, 0.1, 0.6, 0.9, 0.1, 0, 0, 0, 0.3, 0, 0, 0)
     said = Label("alexa", 0.08, 0.16), Label("alexa", 0.6, 0.68)
 
@@ -114,7 +114,7 @@ def test_only_false_wakes_have_an_excerpt() -> None:
     assert excerpt.at_s == 0.64
 
 
-def test_a_play_shorter_than_a_step_counts_its_words_as_missed() -> None:
+def test_words_of_an_item_shorter_than_a_step_are_misses() -> None:
     report = word_report(labelled_item(Label("alexa")), track_of(), TAKE_RULE)
 
     assert (report.said, [hit for _, hit in report.hits]) == (1, [False])

@@ -35,14 +35,14 @@ def test_excerpt_has_the_scores_of_the_word_around_the_event() -> None:
     assert found.length_s == (200 * 1280 + 17) / 16000
 
 
-def test_an_excerpt_ends_with_its_item() -> None:
+def test_excerpt_ends_with_its_item() -> None:
     found = cut_excerpt(ramp(51), EVENT)
 
     assert found.scores[-1] == 0.05
     assert len(cut_excerpt(ramp(3), EVENT).scores) == 0
 
 
-def test_an_excerpt_begins_with_its_item() -> None:
+def test_excerpt_begins_with_its_item() -> None:
     found = cut_excerpt(ramp(200), dataclasses.replace(EVENT, at_s=0.5))
 
     assert found.scores[0] == 0

@@ -24,7 +24,7 @@ def falling(*steps: tuple[float, int]) -> CurveCounts:
     return CurveCounts((grid * 10).astype(np.int64), false)
 
 
-def test_the_threshold_is_the_lowest_with_so_few_false_wakes() -> None:
+def test_target_threshold_is_the_lowest_that_meets_the_rate() -> None:
     found = find_target(falling((0, 40), (0.3, 20), (0.6, 5), (0.9, 0)), 1, 40.0, 0.5)
 
     # 20 in 40 hours are 0.5 per hour; that fewer are meant is sure only from 5 on.
@@ -35,20 +35,20 @@ def test_the_threshold_is_the_lowest_with_so_few_false_wakes() -> None:
     assert found.still_needed_h == pytest.approx(hours_needed(20, 0.5) - 40)
 
 
-def test_a_claim_that_hours_carry_is_carried() -> None:
+def test_claim_with_enough_hours_is_supported() -> None:
     found = find_target(falling((0, 40), (0.6, 1)), 1, 40.0, 0.5)
 
     assert (found.threshold, found.carried, found.still_needed_h) == (0.6, True, 0.0)
 
 
-def test_the_interval_has_no_upper_end_where_hours_are_few() -> None:
+def test_interval_with_few_hours_has_no_upper_end() -> None:
     found = find_target(falling((0, 3), (0.6, 0)), 1, 1.0, 0.5)
 
     assert (found.threshold, found.high, found.carried) == (0.6, None, False)
     assert found.still_needed_h == pytest.approx(4.99, abs=0.01)
 
 
-def test_no_threshold_may_be_high_enough() -> None:
+def test_target_that_no_threshold_meets_has_none() -> None:
     found = find_target(falling((0, 9)), 1, 1.0, 0.5)
 
     assert (found.threshold, found.low, found.still_needed_h) == (None, None, None)
@@ -58,11 +58,11 @@ def test_target_without_hours_has_no_threshold() -> None:
     assert find_target(falling((0, 0)), 1, 0.0, 0.5).threshold is None
 
 
-def test_plays_are_means() -> None:
+def test_target_uses_mean_false_wakes_over_plays() -> None:
     assert find_target(falling((0, 80), (0.3, 40), (0.6, 0)), 2, 40.0, 0.5).threshold == 0.3
 
 
-def test_claims_are_carried_lacking_or_contradicted() -> None:
+def test_claims_are_supported_undecided_or_contradicted() -> None:
     carried, lacking, contradicted = check_claims(poisson(1, 10.0), (1.0, 0.2, 0.001))
 
     assert (carried.carried, carried.still_needed_h) == (True, 0.0)
@@ -93,7 +93,7 @@ def outcomes(hits: str) -> dict[tuple[str, int], bool]:
     return {(f"item {number}", 0): hit == "+" for number, hit in enumerate(hits)}
 
 
-def test_words_are_compared_one_by_one() -> None:
+def test_engines_are_compared_word_by_word() -> None:
     first = outcomes("++--+-")
     second = outcomes("+-+---")
 
@@ -114,7 +114,7 @@ def test_words_of_only_one_engine_are_not_paired() -> None:
     assert (found.words_said, found.only_first_missed) == (2, 0)
 
 
-def test_false_wakes_close_together_are_one() -> None:
+def test_close_false_wakes_are_one_event() -> None:
     first = [false_wake("x", 1.0), false_wake("x", 9.0), false_wake("y", 1.0)]
     second = [false_wake("x", 2.5), false_wake("x", 30.0), false_wake("z", 1.0)]
 
@@ -134,7 +134,7 @@ def test_each_false_wake_is_paired_once() -> None:
     assert (found.both_false, found.only_first_false, found.only_second_false) == (1, 1, 0)
 
 
-def test_only_the_first_play_and_only_false_wakes_count() -> None:
+def test_comparison_uses_false_wakes_of_the_first_play_only() -> None:
     first = [false_wake("x", 1.0, play=1), false_wake("x", 1.0, kind=EventKind.HIT)]
 
     found = compare_engines("alexa", "clean", ("a", "b"), ({}, {}), (first, []), same_s=2.0)
@@ -152,7 +152,7 @@ def told(found: tuple[Repeatability, ...]) -> list[tuple[str, str, float, int, i
     return [(each.kind, each.item, each.at_s, each.fired, each.plays) for each in found]
 
 
-def test_a_word_says_in_how_many_plays_it_woke() -> None:
+def test_repeatability_counts_the_plays_with_a_wake() -> None:
     hits = {("a", 0): (1.5, [True, False, True]), ("a", 1): (4.0, [False] * 3)}
 
     assert told(measure_repeatability(hits, (), 3)) == [
@@ -170,13 +170,13 @@ def test_close_false_wakes_of_several_plays_are_grouped() -> None:
     ]
 
 
-def test_two_false_wakes_of_one_play_at_one_place_count_once() -> None:
+def test_false_wakes_of_one_play_at_one_time_count_once() -> None:
     events = [event("a", 7.0, 0), event("a", 7.3, 0)]
 
     assert told(measure_repeatability({}, events, 2)) == [("false wake", "a", 7.0, 1, 2)]
 
 
-def test_the_same_moment_of_another_item_is_another_place() -> None:
+def test_false_wakes_of_different_items_are_not_grouped() -> None:
     events = [event("a", 7.0, 0), event("b", 7.0, 1)]
 
     assert [each[1] for each in told(measure_repeatability({}, events, 2))] == ["a", "b"]

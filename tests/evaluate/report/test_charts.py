@@ -30,7 +30,7 @@ def word(**changes: object) -> WordResult:
     )
 
 
-def test_each_engine_has_a_curve_a_band_and_a_point_in_its_colour() -> None:
+def test_each_engine_has_a_coloured_curve_band_and_point() -> None:
     words = [sample.word_result(name, 1, ("a.flac",)) for name in ("one", "two", "three")]
 
     for svg in (charts.draw_det(words), charts.draw_thresholds(words)):
@@ -39,7 +39,7 @@ def test_each_engine_has_a_curve_a_band_and_a_point_in_its_colour() -> None:
             assert shown == [f"{kind} s{index}" for index in range(3)]
 
 
-def test_a_point_tells_its_rates_with_their_intervals() -> None:
+def test_point_title_has_rates_with_intervals() -> None:
     (point,) = of_kind(charts.draw_det([word()]), "point")
 
     about = point[0].text or ""
@@ -47,7 +47,7 @@ def test_a_point_tells_its_rates_with_their_intervals() -> None:
     assert "per hour (" in about
 
 
-def test_the_dot_of_the_threshold_lies_between_its_bounds() -> None:
+def test_threshold_point_lies_between_its_interval_bounds() -> None:
     svg = charts.draw_det([word()])
 
     (point,) = of_kind(svg, "point")
@@ -87,7 +87,7 @@ def test_breakdown_is_sorted_and_omits_speakers_without_words() -> None:
     assert texts == ["bad", "good"]
 
 
-def test_many_speakers_are_cut_to_those_with_the_most_misses() -> None:
+def test_breakdown_is_limited_to_speakers_with_most_misses() -> None:
     speakers = [
         msgspec.structs.replace(word().speakers[0], name=f"p{n}", misses=sample.misses(n, 100))
         for n in range(90)
@@ -104,7 +104,7 @@ def elements_of_kind(svg: str, kind: str) -> list[ET.Element]:
     return [element for element in found if kind in element.get("class", "").split()]
 
 
-def test_a_histogram_has_a_bar_for_each_bin_that_is_not_empty() -> None:
+def test_histogram_has_a_bar_for_each_non_empty_bin() -> None:
     svg = charts.draw_histogram(Histogram(said=(0, 0, 3, 1), unsaid=(1000, 0, 0, 2)), 0.5)
 
     assert len(elements_of_kind(svg, "s0")) == 2
@@ -113,7 +113,7 @@ def test_a_histogram_has_a_bar_for_each_bin_that_is_not_empty() -> None:
     assert (elements_of_kind(svg, "s1")[0][0].text or "").startswith("0.00 to 0.25: 1,000 steps")
 
 
-def test_a_lane_is_as_long_as_its_recording() -> None:
+def test_timeline_lane_has_the_length_of_its_recording() -> None:
     events = [event(item="long", at_s=90), event(item="short", at_s=10)]
 
     svg = charts.draw_timeline(events, {"long": 100.0, "short": 50.0})
@@ -124,7 +124,7 @@ def test_a_lane_is_as_long_as_its_recording() -> None:
     assert len(elements_of_kind(svg, "point")) == 2
 
 
-def test_only_the_lanes_with_the_most_false_wakes_are_drawn() -> None:
+def test_timeline_is_limited_to_lanes_with_most_false_wakes() -> None:
     events = [event(item=f"{n:03}", at_s=place) for n in range(60) for place in range(1 + n % 3)]
 
     svg = charts.draw_timeline(events, {})
@@ -132,7 +132,7 @@ def test_only_the_lanes_with_the_most_false_wakes_are_drawn() -> None:
     assert len(elements_of_kind(svg, "lane")) == charts.MOST_LANES
 
 
-def test_a_trace_shows_its_scores_and_the_threshold() -> None:
+def test_score_chart_shows_scores_and_threshold() -> None:
     excerpt = Excerpt(
         item="a", play=0, at_s=5, length_s=9, first_s=4.0, step_s=0.5, scores=(0.0, 0.5, 1.0, 0.2)
     )
@@ -144,7 +144,7 @@ def test_a_trace_shows_its_scores_and_the_threshold() -> None:
     assert curve.attrib["d"].count("L") == 3
 
 
-def test_a_trace_without_scores_is_an_empty_chart() -> None:
+def test_score_chart_without_scores_is_empty() -> None:
     excerpt = Excerpt(item="a", play=0, at_s=5, length_s=9, first_s=0, step_s=0.5, scores=())
 
     assert elements_of_kind(charts.draw_trace(excerpt, 0.5), "curve") == []

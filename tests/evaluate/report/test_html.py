@@ -37,11 +37,11 @@ def render(*names: str, sound: html.Sound | None = None) -> str:
     return html.render_page(sample.result(*names), "a test", sound)
 
 
-def test_the_same_result_gives_the_same_bytes() -> None:
+def test_same_result_gives_the_same_page() -> None:
     assert render("a.flac", "b.flac") == render("a.flac", "b.flac")
 
 
-def test_a_hostile_name_stays_text() -> None:
+def test_hostile_name_is_escaped() -> None:
     result = sample.result(sample.HOSTILE)
 
     text = html.render_page(result, sample.HOSTILE, None)
@@ -61,7 +61,7 @@ def test_name_with_invalid_utf_8_does_not_break_the_page() -> None:
     text.encode("utf-8")
 
 
-def test_the_page_needs_nothing_from_elsewhere() -> None:
+def test_page_loads_no_external_resource() -> None:
     text = render("a.flac", sound=lambda _word, _event: FLAC)
 
     found = Reader(text)
@@ -193,7 +193,7 @@ def test_pairs_are_compared_and_a_target_has_its_interval() -> None:
     assert "for 0.5 per hour, from 0.43; upper end unknown" in text
 
 
-def test_long_lists_are_cut_and_say_so() -> None:
+def test_long_lists_are_truncated_with_a_note() -> None:
     text = render(*(f"{n}.flac" for n in range(50)))
 
     assert f"{100 - html.MOST_CARDS} more false wakes are in events.csv" in text

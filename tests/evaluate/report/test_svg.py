@@ -24,7 +24,7 @@ kinds = st.sampled_from((Linear, Logarithmic))
 
 
 @given(spans, st.floats(-1e12, 1e12), kinds)
-def test_nothing_is_drawn_outside_a_scale(
+def test_scale_fractions_are_between_0_and_1(
     span: tuple[float, float], value: float, kind: Callable[[float, float], Scale]
 ) -> None:
     scale = kind(span[0], span[0] * span[1])
@@ -46,7 +46,7 @@ def test_ticks_rise_within_their_scale(
         assert tick == 0 or low * 0.99 - 1e-9 <= tick <= high * 1.01 + 1e-9
 
 
-def test_a_logarithmic_scale_has_a_place_for_zero() -> None:
+def test_logarithmic_scale_has_a_position_for_zero() -> None:
     scale = Logarithmic(0.1, 10, 0.1)
 
     assert scale.fraction(0) == 0
@@ -56,7 +56,7 @@ def test_a_logarithmic_scale_has_a_place_for_zero() -> None:
     assert scale.ticks()[:2] == (0, 0.1)
 
 
-def test_text_never_becomes_markup() -> None:
+def test_text_is_escaped_in_svg() -> None:
     drawing = SvgChart("<b>&")
     drawing.text((1, 2), "</text><script>alert(1)</script>", "tick")
     drawing.dot((1, 2), "point", 'a "quoted" <title>')
@@ -81,7 +81,7 @@ def test_chart_with_any_name_is_valid_xml(name: str) -> None:
 
 
 @pytest.mark.parametrize("unfit", ["\x00", "\x1b", "\u202e", "\ud800", "\uffff", "\x85"])
-def test_letters_that_would_change_those_around_them_are_replaced(unfit: str) -> None:
+def test_control_and_direction_characters_are_replaced(unfit: str) -> None:
     assert clean(f"a{unfit}b") == "a\ufffdb"
 
 
@@ -114,11 +114,11 @@ def test_path_without_points_is_not_drawn() -> None:
         (0.5, "plain", "0.5"),
     ],
 )
-def test_values_are_written_for_people(value: float, form: str, expected: str) -> None:
+def test_values_are_formatted_for_reading(value: float, form: str, expected: str) -> None:
     assert format_value(value, form) == expected
 
 
-def test_stairs_turn_only_at_corners() -> None:
+def test_step_path_has_only_axis_parallel_segments() -> None:
     steps = step_path([(0, 0), (1, 2), (3, 5)])
 
     assert steps == [(0, 0), (1, 0), (1, 2), (3, 2), (3, 5)]

@@ -50,7 +50,7 @@ def test_total_comes_before_breakdowns() -> None:
     assert len(found) == 2 * (1 + 9 + 1)
 
 
-def test_no_name_becomes_a_formula() -> None:
+def test_names_are_escaped_against_csv_formulas() -> None:
     result = sample.result("=1+1", "@SUM(A1)", "-2", "+3", "\tx", "plain", "half \ud800")
 
     found = rows(tables.events_csv(result))
@@ -59,7 +59,7 @@ def test_no_name_becomes_a_formula() -> None:
     assert items == {"'=1+1", "'@SUM(A1)", "'-2", "'+3", "'\tx", "plain", "half ?"}
 
 
-def test_a_name_with_commas_and_quotes_stays_one_cell() -> None:
+def test_name_with_commas_and_quotes_is_one_cell() -> None:
     result = sample.result('a "b", c\nd')
 
     found = rows(tables.events_csv(result))
@@ -70,7 +70,7 @@ def test_a_name_with_commas_and_quotes_stays_one_cell() -> None:
 FILES = {"result.json", "rates.csv", "curve.csv", "events.csv", "report.html"}
 
 
-def test_a_result_leaves_everything_and_the_same_bytes_each_time(tmp_path: Path) -> None:
+def test_all_output_files_are_written_deterministically(tmp_path: Path) -> None:
     write_outputs(result("a.wav"), tmp_path / "one" / "deep")
     write_outputs(result("a.wav"), tmp_path / "two")
 
@@ -81,7 +81,7 @@ def test_a_result_leaves_everything_and_the_same_bytes_each_time(tmp_path: Path)
     assert json.loads(found["result.json"])["format"] == "earmark-evaluation/1"
 
 
-def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+def test_unwritable_output_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
 
     with pytest.raises(Unavailable, match=r"cannot write .*taken"):

@@ -56,7 +56,7 @@ def test_warnings_name_the_limits_of_a_result(changes: dict[str, object], said: 
     assert any(said in caution for caution in list_cautions([word(**changes)], []))
 
 
-def test_a_plain_result_needs_no_words() -> None:
+def test_complete_result_has_no_warnings() -> None:
     assert list_cautions([word()], []) == ()
     assert isinstance(word().misses, Rate)
 
@@ -71,26 +71,26 @@ NO_RATE = Rate(0, 0, None, None, None, 0.95, "poisson", "per hour")
 RATE = Rate(3, 100, 0.03, 0.0103, 0.0846, 0.95, "wilson", "per word")
 
 
-def test_a_rate_of_nothing_says_so() -> None:
+def test_rate_without_exposure_is_printed_as_none() -> None:
     assert text.percent(NO_RATE) == "no labelled word"
     assert text.per_hour(NO_RATE) == "no hours"
     assert text.format_rate(NO_RATE, 1, "").strip() == "none"
 
 
-def test_a_rate_stands_with_its_interval() -> None:
+def test_rate_is_printed_with_its_interval() -> None:
     assert text.percent(RATE) == "3.0 % (1.0 % to 8.5 %)"
     assert text.per_hour(RATE) == "0.03 per hour (0.01 to 0.0846)"
     assert text.format_rate(RATE, 100, " %") == "3 % (1.03 to 8.46)"
     assert text.format_rate_html(RATE, 100, " %") == "<b>3 %</b> (1.03 to 8.46)"
 
 
-def test_a_large_rate_has_no_exponent() -> None:
+def test_large_rate_has_no_exponent() -> None:
     many = replace(RATE, value=123_456.7, low=None)
 
     assert text.format_rate(many, 1, " per hour").strip() == "123,457 per hour"
 
 
-def test_facts_are_those_that_are_known() -> None:
+def test_unknown_figures_are_omitted() -> None:
     word = sample.word_result("earmark", 1, ("a.flac",))
     bare = msgspec.structs.replace(
         word,
@@ -110,7 +110,7 @@ def test_facts_are_those_that_are_known() -> None:
     }
 
 
-def test_people_get_a_paragraph_for_each_word() -> None:
+def test_text_summary_has_a_paragraph_for_each_word() -> None:
     found = msgspec.structs.replace(result("a.wav"), comparisons=(COMPARISON,))
 
     text = "\n".join(summary_lines(found))
@@ -151,7 +151,7 @@ def test_target_is_shown_with_its_interval_or_unknown() -> None:
     assert text.count("no rate") == 2
 
 
-def test_programs_get_an_object_a_line() -> None:
+def test_json_summary_has_one_object_a_line() -> None:
     found = msgspec.structs.replace(result("a.wav"), comparisons=(COMPARISON,))
 
     rows = [json.loads(line) for line in summary_objects(found)]

@@ -135,7 +135,7 @@ def test_single_play_has_no_repeatability(tmp_path: Path) -> None:
     assert judged(tmp_path / "a", stimuli=played).repeatability == ()
 
 
-def test_the_lane_of_a_wake_is_its_device_and_day(tmp_path: Path) -> None:
+def test_wake_is_listed_under_its_device_and_day(tmp_path: Path) -> None:
     for device in ("hall", "attic"):
         write_trace(tmp_path / "a", {"alexa": rises(200, 100)}, device=device)
     write_trace(tmp_path / "a", {"alexa": rises(200, 100)}, began=BEGAN + timedelta(days=1))
@@ -189,7 +189,7 @@ def test_empty_traces_have_no_rate(tmp_path: Path) -> None:
     )
 
 
-def test_a_survey_has_a_page_like_every_other_result(tmp_path: Path) -> None:
+def test_survey_has_an_html_report(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(HOUR, 1000, 30_000)})
     played = Spans([Span(BEGAN_S + 20, BEGAN_S + 1000, "<b>news</b>")])
     result = Result(
@@ -214,7 +214,7 @@ def found(path: Path, threshold: float, stimuli: Spans) -> list[Moment]:
     return [one for chain in merged.chains for one in find_moments(chain, stimuli, threshold)]
 
 
-def test_the_scores_around_a_wake_are_those_of_the_trace(tmp_path: Path) -> None:
+def test_excerpt_around_a_wake_has_the_scores_of_the_trace(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(2000, 1000, 1010)})
 
     first = found(tmp_path / "a", 0.5, Spans())[0].excerpt
@@ -225,7 +225,7 @@ def test_the_scores_around_a_wake_are_those_of_the_trace(tmp_path: Path) -> None
     assert sum(score > 0 for score in first.scores) == 6
 
 
-def test_moment_has_device_day_and_stimulus(tmp_path: Path) -> None:
+def test_wake_event_has_device_day_and_stimulus(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(2000, 1000)})
     played = Span(BEGAN_S + 20, BEGAN_S + 1000, "news")
 

@@ -21,7 +21,7 @@ def made(path: Path) -> list[trace.Line]:
     return [trace.decode(line) for line in read_lines(path)]
 
 
-def test_a_trace_reads_back_from_parquet_line_by_line(tmp_path: Path) -> None:
+def test_parquet_round_trip_keeps_every_line(tmp_path: Path) -> None:
     lines = made(tmp_path / "a.trace")
 
     rows = write_parquet(lines, tmp_path / "a.parquet")
@@ -31,7 +31,7 @@ def test_a_trace_reads_back_from_parquet_line_by_line(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
 
 
-def test_merging_parquet_is_merging_the_trace(tmp_path: Path) -> None:
+def test_merging_parquet_equals_merging_the_trace(tmp_path: Path) -> None:
     write_parquet(made(tmp_path / "a.trace"), tmp_path / "a.parquet")
 
     one = merge([tmp_path / "a.trace"], Spans(), Spans())
@@ -86,7 +86,7 @@ def test_file_that_is_not_a_trace_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_damaged_file_is_refused_and_nothing_else(tmp_path: Path, seed: int) -> None:
+def test_damaged_file_raises_one_error(tmp_path: Path, seed: int) -> None:
     write_parquet(made(tmp_path / "a.trace"), tmp_path / "a.parquet")
     data = bytearray((tmp_path / "a.parquet").read_bytes())
     rng = np.random.default_rng(seed)

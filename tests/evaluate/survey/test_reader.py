@@ -16,7 +16,7 @@ BEGAN_S = BEGAN.timestamp()
 DAY = int(BEGAN_S // 86_400)
 
 
-def test_scores_come_back_sparse_with_the_time_they_were_heard_at(tmp_path: Path) -> None:
+def test_merged_scores_are_sparse_with_their_times(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(2000, 1500)})
 
     merged = merge([tmp_path / "a"], Spans(), Spans())
@@ -30,7 +30,7 @@ def test_scores_come_back_sparse_with_the_time_they_were_heard_at(tmp_path: Path
     assert (chain.device, chain.word) == ("hall", "alexa")
 
 
-def test_runs_that_do_not_touch_have_a_step_of_nothing_between(tmp_path: Path) -> None:
+def test_separate_runs_have_a_zero_step_between_them(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(100, 20, 24, 60)})
 
     (chain,) = merge([tmp_path / "a"], Spans(), Spans()).chains
@@ -39,7 +39,7 @@ def test_runs_that_do_not_touch_have_a_step_of_nothing_between(tmp_path: Path) -
     assert (chain.ends[1:] > chain.ends[:-1]).all()
 
 
-def test_hours_are_those_heard_without_gaps(tmp_path: Path) -> None:
+def test_hours_exclude_gaps(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": [0.0] * 2000}, gaps=(500, 1000))
 
     merged = merge([tmp_path / "a"], Spans(), Spans())
@@ -48,7 +48,7 @@ def test_hours_are_those_heard_without_gaps(tmp_path: Path) -> None:
     assert merged.missing_s == pytest.approx({"overrun": 2})
 
 
-def test_a_gap_ends_the_chain(tmp_path: Path) -> None:
+def test_gap_ends_the_chain(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(200, 99, 102)}, gaps=(101,))
 
     chains = merge([tmp_path / "a"], Spans(), Spans()).chains
@@ -56,7 +56,7 @@ def test_a_gap_ends_the_chain(tmp_path: Path) -> None:
     assert len(chains) == 2
 
 
-def test_marked_stretches_are_left_out_with_their_scores(tmp_path: Path) -> None:
+def test_excluded_spans_are_omitted_with_their_scores(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(2000, 500, 1500)})
     marked = Spans([Span(BEGAN_S + 30, BEGAN_S + 60, "guests")])
 
@@ -80,7 +80,7 @@ def test_hours_are_counted_with_and_without_stimulus(tmp_path: Path) -> None:
     assert merged.stimulus_s == pytest.approx({"news": 30, "film": 60, "": 60})
 
 
-def test_devices_and_days_are_kept_apart(tmp_path: Path) -> None:
+def test_devices_and_days_have_separate_chains(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": [0.0] * 1000})
     write_trace(tmp_path / "b", {"alexa": [0.0] * 1000}, device="attic")
     write_trace(tmp_path / "b", {"alexa": [0.0] * 1000}, device="attic", began=BEGAN + timedelta(1))
@@ -92,7 +92,7 @@ def test_devices_and_days_are_kept_apart(tmp_path: Path) -> None:
     )
 
 
-def test_damaged_lines_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_damaged_lines_are_reported_and_others_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_trace(path, {"alexa": rises(3000, 100, 2500)})
     lines = path.read_bytes().splitlines()
@@ -106,7 +106,7 @@ def test_damaged_lines_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert len(merged.chains) == 2
 
 
-def test_many_damaged_lines_are_named_in_one(tmp_path: Path) -> None:
+def test_many_damaged_lines_are_one_warning(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"nothing\n" * (MOST_TROUBLES + 30))
 
     merged = merge([tmp_path / "a"], Spans(), Spans())
@@ -115,7 +115,7 @@ def test_many_damaged_lines_are_named_in_one(tmp_path: Path) -> None:
     assert str(MOST_TROUBLES + 30) in merged.troubles[-1].why
 
 
-def test_a_line_that_is_missing_ends_the_chain(tmp_path: Path) -> None:
+def test_missing_line_ends_the_chain(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_trace(path, {"alexa": rises(3000, 740, 1600)})
     lines = path.read_bytes().splitlines(keepends=True)
@@ -137,7 +137,7 @@ def test_trace_without_opening_line_is_ignored(tmp_path: Path) -> None:
     assert not merged.heard_s
 
 
-def test_the_highest_floor_is_that_of_all(tmp_path: Path) -> None:
+def test_merged_floor_is_the_highest_floor(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": [0.0]}, floor=0.02)
     write_trace(tmp_path / "b", {"alexa": [0.0]}, floor=0.1)
 
@@ -157,7 +157,7 @@ def test_missing_trace_is_an_error(tmp_path: Path) -> None:
         merge([tmp_path / "a"], Spans(), Spans())
 
 
-def test_a_chain_is_what_it_is_made_of(tmp_path: Path) -> None:
+def test_chains_have_one_word_and_equal_array_lengths(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(100, 50), "timer": rises(100, 70)})
 
     chains = merge([tmp_path / "a"], Spans(), Spans()).chains
@@ -185,7 +185,7 @@ def laid(lengths_s: list[tuple[int, int]]) -> list[Span]:
     return spans
 
 
-def test_a_file_of_spans_is_read_with_its_zones() -> None:
+def test_span_file_is_read_with_time_zones() -> None:
     spans = parse_spans(TEXT, "tv.tsv")
 
     assert list(spans) == [
@@ -215,7 +215,7 @@ def test_invalid_span_is_an_error_with_its_line(line: str, said: str) -> None:
 
 
 @given(lengths, st.integers(-10, 600))
-def test_a_moment_is_in_the_span_that_holds_it(
+def test_span_lookup_finds_the_span_at_a_time(
     lengths_s: list[tuple[int, int]], time_s: int
 ) -> None:
     spans = laid(lengths_s)
@@ -226,7 +226,7 @@ def test_a_moment_is_in_the_span_that_holds_it(
 
 
 @given(lengths, st.integers(0, 600), st.integers(1, 300))
-def test_within_and_outside_are_all_of_a_stretch(
+def test_within_and_outside_cover_an_interval(
     lengths_s: list[tuple[int, int]], begin_s: int, length_s: int
 ) -> None:
     spans = Spans(laid(lengths_s))
