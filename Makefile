@@ -17,7 +17,8 @@ TEST_PACKAGES := mosquitto strace age curl flac jq openssl faketime libportaudio
 export FAKETIME_DONT_FAKE_MONOTONIC := 1
 export NO_FAKE_STAT := 1
 SLEEP := $(CURDIR)/build/sleep.so
-FAKED := $(if $(findstring libfaketime,$(LD_PRELOAD)),env LD_PRELOAD=$(SLEEP):$(LD_PRELOAD))
+# faketime's path contains $LIB, which the dynamic loader expands; make and the shell must not.
+FAKED := $(if $(findstring libfaketime,$(value LD_PRELOAD)),env LD_PRELOAD='$(SLEEP):$(value LD_PRELOAD)')
 
 .PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates soak day fixtures lock deb release deb-check arm64 vm power-cut image clean
 

@@ -1,1 +1,1 @@
-"""Who belongs to this household: its owners and its devices."""
+"""Owners, devices and services of a household, and their certificates."""

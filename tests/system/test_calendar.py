@@ -74,3 +74,18 @@ def test_date_tests_pass_at_other_dates(
     assert process.returncode == 0, process.stdout + process.stderr
     # The report has the date of the run, so the clock was shifted.
     assert f'timestamp="{year.decode().strip()}-' in (tmp_path / "report.xml").read_text("utf-8")
+
+
+def test_make_passes_the_path_of_faketime_on_unexpanded(true_environment: dict[str, str]) -> None:
+    path = "/usr/$LIB/faketime/libfaketime.so.1"
+
+    recipe = subprocess.run(
+        ["make", "--dry-run", "--always-make", "unit"],
+        cwd=ROOT,
+        env={**true_environment, "LD_PRELOAD": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert f"sleep.so:{path}' " in recipe  # the dynamic loader expands $LIB, not make or the shell
