@@ -248,7 +248,7 @@ def to_text(event: Event) -> str:  # noqa: C901, PLR0911 - one case per event; m
         case MutedEvent():
             return _line(
                 "mute",
-                f"{event.time_s:8.2f} s  microphone shut, memory wiped; {_MUTES[event.cause]}",
+                f"{event.time_s:8.2f} s  microphone closed, audio wiped; {_MUTES[event.cause]}",
             )
         case UnmutedEvent():
             return _line("unmuted", f"{event.time_s:8.2f} s  muted for {event.muted_s:.2f} s")

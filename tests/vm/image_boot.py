@@ -49,7 +49,7 @@ RASPI3B: Final = Board(
     options=("-serial", "null", "-serial", "stdio", "if=sd,cache=writeback"),
     words=WORDS,
     # With nothing connected the switch's pin reads as shut.
-    hears=r"mute +[0-9.]+ s  microphone shut, memory wiped; the switch",
+    hears=r"mute +[0-9.]+ s  microphone closed, audio wiped; the switch",
     tree="bcm2837-rpi-3-b.dtb",
 )
 BOARDS: Final = {board.name: board for board in (VIRT, RASPI3B)}

@@ -12,7 +12,7 @@ from tests.vm.transcript import plain
         "[  100.107020] input: earmark-mute as /devices/platform/earmark-mute/input/input0",
         "[  171.012345] systemd[1]: Started earmark-hear.service - Earmark: hear the wake word.",
         "[  111.000000] systemd[1]: \x1b[0;1;31mTimed out waiting for device earmark-mute.",
-        "[  173.000000] earmark[391]: mute   0.00 s  microphone shut, memory wiped; the switch",
+        "[  173.000000] earmark[391]: mute   0.00 s  microphone closed, audio wiped; the switch",
     ],
 )
 def test_boot_lines_that_show_success_are_kept(line: str) -> None:
