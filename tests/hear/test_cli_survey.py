@@ -111,7 +111,7 @@ def test_the_trace_of_speech_is_the_same_as_that_of_noise_as_loud(tmp_path: Path
         ((*FAST, "/missing.flac"), 69, "there is no file"),
     ],
 )
-def test_what_cannot_be_is_said(
+def test_invalid_arguments_are_usage_errors(
     tmp_path: Path, words: tuple[str, ...], code: int, said: str
 ) -> None:
     path = tmp_path / "a.trace"

@@ -1,4 +1,4 @@
-"""The chime's process: the real one with the real PortAudio, on ALSA's card that is not there."""
+"""Tests of the chime's process, partly with PortAudio on ALSA's null device."""
 
 import array
 import os
@@ -28,9 +28,7 @@ NO_CARD = "pcm.!default { type hw card 77 }\n"
 
 
 @given(st.sampled_from(RATES_HZ), st.floats(0.01, 1.0))
-def test_the_tone_is_short_bounded_and_begins_and_ends_in_silence(
-    rate_hz: int, volume: float
-) -> None:
+def test_tone_is_short_and_fades_in_and_out(rate_hz: int, volume: float) -> None:
     samples = array.array("h", synthesize_chime(rate_hz, volume))
 
     assert len(samples) == 2 * round(0.09 * rate_hz)
@@ -40,21 +38,21 @@ def test_the_tone_is_short_bounded_and_begins_and_ends_in_silence(
     assert max(map(abs, samples)) > 0.9 * volume * 32_767 - 1
 
 
-class FakeSound:
-    """A sounddevice whose loudspeaker takes one rate, or none."""
+class FakePortAudio:
+    """A fake sounddevice whose loudspeaker supports one rate, or none."""
 
     class PortAudioError(Exception):
         pass
 
     def __init__(self, rate_hz: int | None) -> None:
         self.rate_hz = rate_hz
-        self.asked: list[dict[str, Any]] = []
-        self.heard = b""
+        self.requests: list[dict[str, Any]] = []
+        self.written = b""
         self.stopped = self.closed = 0
 
-    def RawOutputStream(self, **how: Any) -> "FakeSound":  # noqa: ANN401, N802 - sounddevice's
-        self.asked.append(how)
-        if how["samplerate"] != self.rate_hz:
+    def RawOutputStream(self, **options: Any) -> "FakePortAudio":  # noqa: ANN401, N802 - sounddevice's
+        self.requests.append(options)
+        if options["samplerate"] != self.rate_hz:
             raise self.PortAudioError
         return self
 
@@ -65,36 +63,36 @@ class FakeSound:
         self.closed += 1
 
     def write(self, data: bytes) -> None:
-        self.heard += data
+        self.written += data
 
     def stop(self) -> None:
         self.stopped += 1
 
 
-def test_the_loudspeaker_is_held_only_as_long_as_it_sounds() -> None:
-    sound = FakeSound(44_100)
+def test_loudspeaker_is_open_only_while_the_tone_plays() -> None:
+    portaudio = FakePortAudio(44_100)
 
-    assert play_chime(sound, "", 0.5)
+    assert play_chime(portaudio, "", 0.5)
 
-    assert sound.heard == synthesize_chime(44_100, 0.5)
-    assert (sound.stopped, sound.closed) == (1, 1)
-    assert [how["device"] for how in sound.asked] == [None, None]
+    assert portaudio.written == synthesize_chime(44_100, 0.5)
+    assert (portaudio.stopped, portaudio.closed) == (1, 1)
+    assert [request["device"] for request in portaudio.requests] == [None, None]
 
 
-@pytest.mark.parametrize(("named", "device"), [("3", 3), ("USB", "USB"), ("", None)])
-def test_a_loudspeaker_is_named_as_a_microphone_is(named: str, device: object) -> None:
-    sound = FakeSound(None)
+@pytest.mark.parametrize(("name", "device"), [("3", 3), ("USB", "USB"), ("", None)])
+def test_loudspeaker_is_selected_by_index_or_name(name: str, device: object) -> None:
+    portaudio = FakePortAudio(None)
 
-    assert not play_chime(sound, named, 0.5)
+    assert not play_chime(portaudio, name, 0.5)
 
-    assert {how["device"] for how in sound.asked} == {device}
-    assert len(sound.asked) == len(RATES_HZ)
+    assert {request["device"] for request in portaudio.requests} == {device}
+    assert len(portaudio.requests) == len(RATES_HZ)
 
 
 @pytest.mark.system
-@pytest.mark.parametrize(("card", "said"), [(CARD, PLAYED), (NO_CARD, FAILED)])
-def test_the_real_process_plays_when_told_and_ends_with_its_input(
-    tmp_path: Path, card: str, said: bytes
+@pytest.mark.parametrize(("card", "answer"), [(CARD, PLAYED), (NO_CARD, FAILED)])
+def test_real_process_plays_on_request_and_exits_at_end_of_input(
+    tmp_path: Path, card: str, answer: bytes
 ) -> None:
     try:
         load_portaudio()
@@ -113,7 +111,7 @@ def test_the_real_process_plays_when_told_and_ends_with_its_input(
     assert process.stdout is not None
     for _ in range(2):
         process.stdin.write(b"p")
-        assert process.stdout.read(1) == said
+        assert process.stdout.read(1) == answer
     process.stdin.close()
 
     assert process.wait() == 0
@@ -122,7 +120,7 @@ def test_the_real_process_plays_when_told_and_ends_with_its_input(
 
 
 @pytest.mark.system
-def test_the_real_process_ends_with_its_parent() -> None:
+def test_real_process_exits_with_its_parent() -> None:
     script = (
         "import subprocess, sys, os\n"
         "from listener.hear.indicators.chime import chime_command\n"
@@ -135,7 +133,7 @@ def test_the_real_process_ends_with_its_parent() -> None:
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert parent.stdout is not None
 
-    # The pipe ends when the last process that holds it does.
+    # The pipe is closed when the last process that holds it exits.
     assert parent.stdout.read() == b""
 
     parent.wait()

@@ -1,7 +1,4 @@
-"""The lamp: what it shows, when it writes, and that its failure stops nothing.
-
-APA102 LEDs: the bytes on the bus, which here is a pipe.
-"""
+"""Tests of the LED patterns and failures, and of the APA102 frames written to a pipe."""
 
 import errno
 import logging
@@ -33,7 +30,7 @@ TURN_S = 0.08
 
 
 class FakeLight:
-    """A light that remembers what was shown, and can break."""
+    """A light that records the colours and can fail."""
 
     def __init__(self) -> None:
         self.shown: list[Colour] = []
@@ -65,7 +62,7 @@ class Bench:
         return self.light
 
     def show(self, state: State, seconds: float) -> list[Colour]:
-        """Show a state for a while, turn by turn; return what was written."""
+        """Show a state for some seconds, turn by turn; return the colours written."""
         before = len(self.light.shown)
         for _ in range(round(seconds / TURN_S)):
             self.lamp.show(state)
@@ -75,37 +72,37 @@ class Bench:
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    made = Bench()
-    yield made
-    made.lamp.close()
+    bench = Bench()
+    yield bench
+    bench.lamp.close()
 
 
-def test_a_steady_state_is_written_once(bench: Bench) -> None:
+def test_steady_state_is_written_once(bench: Bench) -> None:
     assert bench.show("idle", 10) == [DARK]
     assert bench.show("hearing", 10) == [PATTERNS["hearing"].colour]
     assert bench.show("idle", 10) == [DARK]
 
 
-def test_muted_flashes_now_and_then(bench: Bench) -> None:
+def test_muted_flashes_every_three_seconds(bench: Bench) -> None:
     shown = bench.show("muted", 30)
 
     assert shown == [PATTERNS["muted"].colour, DARK] * 10
 
 
-def test_a_fault_blinks_quickly(bench: Bench) -> None:
+def test_fault_blinks_quickly(bench: Bench) -> None:
     shown = bench.show("fault", 4.8)
 
     assert 16 <= len(shown) <= 22
     assert set(shown) == {PATTERNS["fault"].colour, DARK}
 
 
-def test_a_state_begins_with_its_light(bench: Bench) -> None:
+def test_pattern_starts_lit(bench: Bench) -> None:
     bench.show("idle", 1.7)
 
     assert bench.show("muted", TURN_S) == [PATTERNS["muted"].colour]
 
 
-def test_every_state_looks_different_in_one_colour() -> None:
+def test_rhythm_alone_identifies_every_state() -> None:
     rhythms = {
         state: tuple(pattern.at(turn * TURN_S) != DARK for turn in range(100))
         for state, pattern in PATTERNS.items()
@@ -114,15 +111,15 @@ def test_every_state_looks_different_in_one_colour() -> None:
     assert len(set(rhythms.values())) == len(rhythms)
 
 
-def test_a_lamp_that_is_missing_is_said_once_a_state_and_looked_for_again(
+def test_missing_lamp_is_logged_once_per_state_and_retried(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.is_absent = True
     bench.show("idle", 1)
     bench.show("muted", 20)
 
-    said = [(record.levelno, record.message) for record in caplog.records]
-    assert said == [
+    logged = [(record.levelno, record.message) for record in caplog.records]
+    assert logged == [
         (
             logging.WARNING,
             "the lamp cannot show 'idle': cannot open /dev/spidev0.1: No such file or directory",
@@ -135,7 +132,7 @@ def test_a_lamp_that_is_missing_is_said_once_a_state_and_looked_for_again(
     assert PATTERNS["muted"].colour in bench.show("muted", 2 * RETRY_S)
 
 
-def test_a_lamp_that_fails_is_closed_and_opened_again(bench: Bench) -> None:
+def test_failed_lamp_is_closed_and_reopened(bench: Bench) -> None:
     bench.show("idle", 1)
     bench.light.is_broken = True
     bench.show("fault", 1)
@@ -148,7 +145,7 @@ def test_a_lamp_that_fails_is_closed_and_opened_again(bench: Bench) -> None:
     assert bench.opened == 2
 
 
-def test_it_goes_dark_at_the_end(bench: Bench) -> None:
+def test_close_turns_the_lamp_off(bench: Bench) -> None:
     bench.show("hearing", 1)
 
     bench.lamp.close()
@@ -157,7 +154,7 @@ def test_it_goes_dark_at_the_end(bench: Bench) -> None:
     assert bench.light.is_closed
 
 
-def test_a_lamp_that_cannot_go_dark_is_let_go_all_the_same(bench: Bench) -> None:
+def test_failed_lamp_is_closed_all_the_same(bench: Bench) -> None:
     bench.show("hearing", 1)
     bench.light.is_broken = True
 
@@ -166,24 +163,24 @@ def test_a_lamp_that_cannot_go_dark_is_let_go_all_the_same(bench: Bench) -> None
     assert bench.light.is_closed
 
 
-def test_no_lamp_shows_nothing() -> None:
+def test_no_lamp_does_nothing() -> None:
     lamp = NoLamp()
 
     lamp.show("fault")
     lamp.close()
 
 
-bytes_of_light = st.integers(0, 255)
+channel_values = st.integers(0, 255)
 
 
-def test_three_leds_in_blue() -> None:
+def test_frame_of_three_blue_leds() -> None:
     assert encode_frame((0, 0, 255), 3, 2) == bytes.fromhex(
         "00000000 e2ff0000 e2ff0000 e2ff0000 0000000000"
     )
 
 
 @given(
-    st.tuples(bytes_of_light, bytes_of_light, bytes_of_light),
+    st.tuples(channel_values, channel_values, channel_values),
     st.integers(1, 64),
     st.integers(0, 31),
 )
@@ -192,33 +189,32 @@ def test_every_led_gets_the_colour_and_enough_clocks(
 ) -> None:
     red, green, blue = colour
 
-    sent = encode_frame(colour, leds, brightness)
+    frame = encode_frame(colour, leds, brightness)
 
-    assert sent[:4] == bytes(4)
-    assert sent[4 : 4 + 4 * leds] == leds * bytes((0xE0 + brightness, blue, green, red))
-    end = sent[4 + 4 * leds :]
+    assert frame[:4] == bytes(4)
+    assert frame[4 : 4 + 4 * leds] == leds * bytes((0xE0 + brightness, blue, green, red))
+    end = frame[4 + 4 * leds :]
     assert not any(end), "a longer row stays dark"
     assert len(end) * 8 >= 32 + leds / 2
 
 
-def test_a_row_is_set_up_written_and_closed(tmp_path: Path) -> None:
+def test_row_is_configured_written_and_closed(tmp_path: Path) -> None:
     bus = tmp_path / "spidev0.1"
     os.mkfifo(bus)
-    got: list[bytes] = []
-    reading = os.open(bus, os.O_RDONLY | os.O_NONBLOCK)
-    asked: list[tuple[int, bytes]] = []
+    reader = os.open(bus, os.O_RDONLY | os.O_NONBLOCK)
+    requests: list[tuple[int, bytes]] = []
 
-    row = open_row(str(bus), 2, 5, lambda _, number, data: asked.append((number, data)))
+    row = open_row(str(bus), 2, 5, lambda _, number, data: requests.append((number, data)))
     row.light((255, 80, 0))
-    got.append(os.read(reading, 100))
+    data = os.read(reader, 100)
     row.close()
 
-    assert asked == [(SET_MODE, b"\0"), (SET_SPEED, (1_000_000).to_bytes(4, "little"))]
-    assert got == [encode_frame((255, 80, 0), 2, 5)]
-    os.close(reading)
+    assert requests == [(SET_MODE, b"\0"), (SET_SPEED, (1_000_000).to_bytes(4, "little"))]
+    assert data == encode_frame((255, 80, 0), 2, 5)
+    os.close(reader)
 
 
-def test_a_file_is_not_written_into(tmp_path: Path) -> None:
+def test_regular_file_is_not_written_to(tmp_path: Path) -> None:
     file = tmp_path / "precious"
     file.write_bytes(b"precious")
 
@@ -228,17 +224,17 @@ def test_a_file_is_not_written_into(tmp_path: Path) -> None:
     assert file.read_bytes() == b"precious"
 
 
-def test_a_bus_that_is_not_there_is_said() -> None:
+def test_missing_bus_is_reported() -> None:
     with pytest.raises(Unavailable, match="cannot open /dev/spidev9"):
         open_row("/dev/spidev9.9", 3, 2)
 
 
-def test_a_bus_that_goes_is_an_error(tmp_path: Path) -> None:
+def test_removed_bus_is_an_error(tmp_path: Path) -> None:
     bus = tmp_path / "spidev0.1"
     os.mkfifo(bus)
-    reading = os.open(bus, os.O_RDONLY | os.O_NONBLOCK)
+    reader = os.open(bus, os.O_RDONLY | os.O_NONBLOCK)
     row = open_row(str(bus), 2, 5, lambda *_: None)
-    os.close(reading)
+    os.close(reader)
 
     with pytest.raises(OSError, match="Broken pipe") as caught:
         row.light((0, 0, 0))

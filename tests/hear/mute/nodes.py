@@ -1,4 +1,4 @@
-"""An input node with a mute switch, its kernel side faked."""
+"""Fake input node with a mute switch."""
 
 import errno
 import socket
@@ -10,11 +10,11 @@ SYN_REPORT, SYN_DROPPED = 0, 3
 
 
 class FakeSwitchNode:
-    """An input node whose kernel side is a socket: what is written is read as events."""
+    """An input node backed by a socket: data sent to it is read as events."""
 
     def __init__(self) -> None:
         self.muted = False
-        self.is_gone = False
+        self.is_removed = False
         self.is_grabbed = False
         self._kernel, node = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._kernel.settimeout(0)
@@ -31,25 +31,25 @@ class FakeSwitchNode:
 
     def is_muted(self, node: int) -> bool:
         del node
-        if self.is_gone:
+        if self.is_removed:
             raise OSError(errno.ENODEV, "No such device")
         return self.muted
 
     def throw(self, *, muted: bool) -> None:
-        """Move the switch; the node's reader gets an edge, as far as the kernel can give one."""
+        """Move the switch; the reader gets an event unless another process grabbed the node."""
         if muted != self.muted:
             self.muted = muted
             if not self.is_grabbed:
-                self.give((EV_SW, SW_MUTE_DEVICE, int(muted)), (EV_SYN, SYN_REPORT, 0))
+                self.send((EV_SW, SW_MUTE_DEVICE, int(muted)), (EV_SYN, SYN_REPORT, 0))
 
-    def give(self, *events: tuple[int, int, int]) -> None:
+    def send(self, *events: tuple[int, int, int]) -> None:
         self._kernel.send(b"".join(EVENT.pack(1, 2, *event) for event in events))
 
-    def give_bytes(self, data: bytes) -> None:
+    def send_bytes(self, data: bytes) -> None:
         self._kernel.send(data)
 
-    def vanish(self) -> None:
-        self.is_gone = True
+    def remove(self) -> None:
+        self.is_removed = True
         self._kernel.close()
 
     def close(self) -> None:

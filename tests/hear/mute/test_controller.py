@@ -1,4 +1,4 @@
-"""Hardware, software and fault as one switch."""
+"""Tests of the mute controller: hardware, software and fault combined."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ from listener.ipc.control import ControlClient, ControlSocket, MuteRequest, Unmu
 
 
 class Lever:
-    """A switch that is thrown by the test, and whose line can break."""
+    """A switch moved by the test; its line can fail."""
 
     about = "lever"
 
@@ -39,21 +39,21 @@ class Lever:
     def filenos(self) -> Sequence[int]:
         return (7,)
 
-    def throw(self, *, shut: bool) -> None:
-        self.is_thrown = shut
-        self.was_thrown |= shut
+    def throw(self, *, muted: bool) -> None:
+        self.is_thrown = muted
+        self.was_thrown |= muted
 
 
 class Bench:
-    """A mute on a real home and a real control socket; time and the lever are the test's."""
+    """A controller with real files and a real control socket, and a fake clock and switch."""
 
     def __init__(self, home: Path, *, remote_unmute: bool = False) -> None:
         self.home = home
         self.remote_unmute = remote_unmute
         self.now_s = 100.0
         self.lever = Lever()
-        self.person = MuteFiles(home)
-        self.controller = ControlClient(home / "control.sock")
+        self.command_files = MuteFiles(home)
+        self.client = ControlClient(home / "control.sock")
         self.start()
 
     def start(self) -> None:
@@ -75,52 +75,52 @@ class Bench:
         return datetime(2026, 3, 4, tzinfo=UTC) + timedelta(seconds=self.now_s)
 
     def command(self, *, muted: bool) -> None:
-        """What `earmark mute on` and `off` do."""
+        """Write the mute as `earmark mute on` and `off` do."""
         self.now_s += 0.000_01
-        self.person.mute(self.now(), "command", muted=muted)
+        self.command_files.mute(self.now(), "command", muted=muted)
 
-    def ask(self) -> bool:
-        """Ask once, as the gate does at each block."""
+    def poll(self) -> bool:
+        """Poll once, as the gate does at each block."""
         self.now_s += 0.08
         return self.mute.is_muted(0)
 
     def cause(self) -> str:
-        """What the last answer was for."""
+        """Return the cause of the last poll."""
         return self.mute.cause
 
     def settle(self) -> bool:
-        """Ask until nothing of the past is in the answer, and every pause is over."""
+        """Poll until earlier moments no longer count and every pause is over."""
         for _ in range(40):
-            self.ask()
-        return self.ask()
+            self.poll()
+        return self.poll()
 
     def close(self) -> None:
         self.requests.close()
-        self.controller.close()
+        self.client.close()
 
 
 @pytest.fixture
 def bench(home: Path) -> Iterator[Bench]:
-    made = Bench(home)
-    yield made
-    made.close()
+    bench = Bench(home)
+    yield bench
+    bench.close()
 
 
 @pytest.fixture
 def remote(home: Path) -> Iterator[Bench]:
-    made = Bench(home, remote_unmute=True)
-    yield made
-    made.close()
+    bench = Bench(home, remote_unmute=True)
+    yield bench
+    bench.close()
 
 
-def test_nothing_mutes_at_first(bench: Bench) -> None:
-    assert bench.cause() == "hardware", "before the line was read"
-    assert not bench.ask()
+def test_new_installation_is_not_muted(bench: Bench) -> None:
+    assert bench.cause() == "hardware", "before the first poll"
+    assert not bench.poll()
     assert bench.cause() == "open"
     assert bench.mute.about == "lever"
 
 
-def test_where_no_switch_is_fitted_nothing_is_ever_muted_by_hardware(bench: Bench) -> None:
+def test_cause_is_never_hardware_without_a_switch(bench: Bench) -> None:
     mute = MuteController(
         NoSwitch(),
         MuteFiles(bench.home),
@@ -141,78 +141,78 @@ def test_where_no_switch_is_fitted_nothing_is_ever_muted_by_hardware(bench: Benc
     assert causes == ["software", "software", "software", "software", "open"]
 
 
-def test_it_waits_for_the_switch_and_for_requests(bench: Bench) -> None:
+def test_filenos_include_the_switch_and_the_control_socket(bench: Bench) -> None:
     assert bench.mute.filenos() == (7, bench.requests.fileno())
 
 
-def test_releasing_the_switch_clears_no_software_mute(bench: Bench) -> None:
+def test_releasing_the_switch_does_not_clear_a_software_mute(bench: Bench) -> None:
     bench.command(muted=True)
-    bench.lever.throw(shut=True)
-    assert bench.ask()
+    bench.lever.throw(muted=True)
+    assert bench.poll()
     assert bench.cause() == "hardware"
 
-    bench.lever.throw(shut=False)
+    bench.lever.throw(muted=False)
 
     assert bench.settle()
     assert bench.cause() == "software"
 
 
-def test_software_does_not_open_what_the_switch_shut(remote: Bench) -> None:
-    remote.lever.throw(shut=True)
+def test_software_unmute_does_not_override_the_switch(remote: Bench) -> None:
+    remote.lever.throw(muted=True)
     remote.command(muted=False)
-    remote.controller.send(UnmuteRequest())
+    remote.client.send(UnmuteRequest())
 
     assert remote.settle()
     assert remote.cause() == "hardware"
 
 
-def test_a_command_mutes_and_unmutes(bench: Bench) -> None:
-    bench.ask()
+def test_command_mutes_and_unmutes(bench: Bench) -> None:
+    bench.poll()
 
     bench.command(muted=True)
-    assert bench.ask()
+    assert bench.poll()
     assert bench.cause() == "software"
     bench.command(muted=False)
 
-    assert bench.ask(), "it was muted until a moment ago"
-    assert not bench.ask()
+    assert bench.poll(), "it was muted since the last poll"
+    assert not bench.poll()
 
 
-def test_muted_and_unmuted_between_two_questions_was_muted(bench: Bench) -> None:
-    bench.ask()
+def test_mute_and_unmute_between_polls_mutes_one_block(bench: Bench) -> None:
+    bench.poll()
 
     bench.command(muted=True)
     bench.command(muted=False)
 
-    assert bench.ask()
-    assert not bench.ask()
+    assert bench.poll()
+    assert not bench.poll()
 
 
-def test_a_message_mutes_at_once_and_outlasts_a_restart(bench: Bench) -> None:
-    bench.ask()
-    bench.controller.send(MuteRequest())
+def test_mute_request_acts_at_once_and_survives_a_restart(bench: Bench) -> None:
+    bench.poll()
+    bench.client.send(MuteRequest())
 
-    assert bench.ask()
+    assert bench.poll()
     assert not (bench.home / "mute.json").exists(), (
-        "the microphone is shut before the disk is asked"
+        "the microphone is closed before the disk is written"
     )
-    assert bench.ask()
+    assert bench.poll()
 
     written = json.loads((bench.home / "mute.json").read_text())
     assert (written["muted"], written["by"]) == (True, "message")
     bench.restart()
-    assert bench.ask()
+    assert bench.poll()
     assert bench.cause() == "software"
 
 
-def test_a_message_does_not_unmute_by_default(
+def test_unmute_request_is_ignored_by_default(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.command(muted=True)
-    bench.ask()
+    bench.poll()
 
     for _ in range(3):
-        bench.controller.send(UnmuteRequest())
+        bench.client.send(UnmuteRequest())
 
     assert bench.settle()
     assert bench.mute.ignored == 3
@@ -221,65 +221,65 @@ def test_a_message_does_not_unmute_by_default(
     ]
 
 
-def test_a_message_unmutes_where_the_settings_say_so(remote: Bench) -> None:
+def test_unmute_request_is_accepted_with_remote_unmute(remote: Bench) -> None:
     remote.command(muted=True)
-    remote.ask()
+    remote.poll()
 
-    remote.controller.send(UnmuteRequest())
+    remote.client.send(UnmuteRequest())
 
     assert not remote.settle()
     remote.restart()
-    assert not remote.ask()
+    assert not remote.poll()
 
 
-def test_a_mute_and_an_unmute_in_one_block_mute_that_block(remote: Bench) -> None:
-    remote.ask()
+def test_mute_and_unmute_requests_in_one_block_mute_it(remote: Bench) -> None:
+    remote.poll()
 
-    remote.controller.send(MuteRequest())
-    remote.controller.send(UnmuteRequest())
+    remote.client.send(MuteRequest())
+    remote.client.send(UnmuteRequest())
 
-    assert remote.ask()
+    assert remote.poll()
     assert remote.cause() == "software"
-    assert not remote.ask()
+    assert not remote.poll()
 
 
-def test_an_unmute_while_nothing_mutes_does_not_undo_a_later_mute(remote: Bench) -> None:
-    remote.ask()
-    remote.controller.send(UnmuteRequest())
-    remote.ask()
-
-    remote.command(muted=True)
-
-    assert remote.settle()
-
-
-def test_an_unmute_that_waits_to_be_read_does_not_undo_a_later_mute(remote: Bench) -> None:
-    remote.ask()
-    remote.controller.send(UnmuteRequest())
+def test_unmute_while_open_does_not_clear_a_later_mute(remote: Bench) -> None:
+    remote.poll()
+    remote.client.send(UnmuteRequest())
+    remote.poll()
 
     remote.command(muted=True)
 
     assert remote.settle()
 
 
-def test_an_unmute_that_waits_for_the_disk_does_not_undo_a_later_mute(remote: Bench) -> None:
-    remote.command(muted=True)
-    remote.ask()
-    remote.controller.send(MuteRequest())
-    remote.ask()
-    remote.ask()  # a write, so that the next one has to wait
-    remote.controller.send(UnmuteRequest())
-    remote.ask()
+def test_unread_unmute_does_not_clear_a_later_command(remote: Bench) -> None:
+    remote.poll()
+    remote.client.send(UnmuteRequest())
 
     remote.command(muted=True)
 
     assert remote.settle()
 
 
-def test_a_command_is_later_than_a_message_that_waits_for_the_disk(bench: Bench) -> None:
-    bench.ask()
+def test_unsaved_unmute_does_not_clear_a_later_command(remote: Bench) -> None:
+    remote.command(muted=True)
+    remote.poll()
+    remote.client.send(MuteRequest())
+    remote.poll()
+    remote.poll()  # a write, so that the next one is delayed
+    remote.client.send(UnmuteRequest())
+    remote.poll()
+
+    remote.command(muted=True)
+
+    assert remote.settle()
+
+
+def test_command_overrides_an_unsaved_mute_request(bench: Bench) -> None:
+    bench.poll()
     (bench.home / ".mute.json.part").mkdir()
-    bench.controller.send(MuteRequest())
+    bench.client.send(MuteRequest())
     assert bench.settle()
     (bench.home / ".mute.json.part").rmdir()
 
@@ -288,24 +288,24 @@ def test_a_command_is_later_than_a_message_that_waits_for_the_disk(bench: Bench)
     assert not bench.settle()
 
 
-def test_an_unmute_right_after_a_mute_was_written_is_obeyed(remote: Bench) -> None:
-    remote.ask()
-    remote.controller.send(MuteRequest())
-    remote.ask()
-    remote.controller.send(UnmuteRequest())
+def test_unmute_right_after_the_mute_was_saved_is_applied(remote: Bench) -> None:
+    remote.poll()
+    remote.client.send(MuteRequest())
+    remote.poll()
+    remote.client.send(UnmuteRequest())
 
     assert not remote.settle()
 
 
-def test_messages_wear_out_no_disk(remote: Bench) -> None:
-    remote.ask()
+def test_disk_writes_by_requests_are_rate_limited(remote: Bench) -> None:
+    remote.poll()
     written = set()
 
     for _ in range(100):
-        remote.controller.send(MuteRequest())
-        remote.ask()
-        remote.controller.send(UnmuteRequest())
-        remote.ask()
+        remote.client.send(MuteRequest())
+        remote.poll()
+        remote.client.send(UnmuteRequest())
+        remote.poll()
         if (remote.home / "mute.json").exists():
             written.add((remote.home / "mute.json").read_text())
 
@@ -313,19 +313,19 @@ def test_messages_wear_out_no_disk(remote: Bench) -> None:
     assert len(written) <= seconds / WRITE_PAUSE_S + 1
 
 
-def test_a_look_changes_nothing(bench: Bench) -> None:
-    bench.ask()
-    bench.controller.send(Wakeup())
+def test_wakeup_request_does_not_change_the_state(bench: Bench) -> None:
+    bench.poll()
+    bench.client.send(Wakeup())
 
-    assert not bench.ask()
+    assert not bench.poll()
 
 
-def test_a_disk_that_fails_does_not_unmute_and_is_said_once(
+def test_failed_write_stays_muted_and_is_logged_once(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench.ask()
+    bench.poll()
     (bench.home / ".mute.json.part").mkdir()
-    bench.controller.send(MuteRequest())
+    bench.client.send(MuteRequest())
 
     assert bench.settle()
 
@@ -338,7 +338,7 @@ def test_a_disk_that_fails_does_not_unmute_and_is_said_once(
 
 
 @pytest.mark.parametrize("name", ["mute.json", "fault.json"])
-def test_a_damaged_file_is_muted_and_said_once(
+def test_damaged_file_mutes_and_is_logged_once(
     bench: Bench, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (bench.home / name).write_bytes(b"torn")
@@ -350,7 +350,7 @@ def test_a_damaged_file_is_muted_and_said_once(
     assert "so this is muted" in caplog.records[0].message
 
 
-def test_a_file_that_is_taken_away_is_muted(bench: Bench) -> None:
+def test_deleted_file_mutes(bench: Bench) -> None:
     bench.command(muted=False)
     assert not bench.settle()
 
@@ -359,7 +359,7 @@ def test_a_file_that_is_taken_away_is_muted(bench: Bench) -> None:
     assert bench.settle()
 
 
-def test_a_line_that_cannot_be_read_is_muted_and_said_once(
+def test_unreadable_switch_mutes_and_is_logged_once(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.lever.is_broken = True
@@ -372,32 +372,32 @@ def test_a_line_that_cannot_be_read_is_muted_and_said_once(
     assert not bench.settle()
 
 
-def test_a_fault_mutes_until_a_person_clears_it(
+def test_fault_mutes_until_a_person_clears_it(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench.ask()
-    bench.lever.throw(shut=True)
+    bench.poll()
+    bench.lever.throw(muted=True)
 
     for _ in range(5):
         bench.mute.set_fault("sound-while-muted")
-        assert bench.ask()
+        assert bench.poll()
         assert bench.cause() == "fault"
-    bench.lever.throw(shut=False)
+    bench.lever.throw(muted=False)
     assert bench.settle()
     bench.restart()
     assert bench.settle()
     assert bench.cause() == "fault"
     assert sum(record.levelno == logging.ERROR for record in caplog.records) == 1
 
-    bench.person.set_fault(bench.now(), None)
+    bench.command_files.set_fault(bench.now(), None)
 
     assert not bench.settle()
 
 
-def test_a_fault_that_was_cleared_can_come_again(bench: Bench) -> None:
+def test_cleared_fault_can_recur(bench: Bench) -> None:
     bench.mute.set_fault("only-zeros-while-open")
     bench.settle()
-    bench.person.set_fault(bench.now(), None)
+    bench.command_files.set_fault(bench.now(), None)
     assert not bench.settle()
 
     bench.mute.set_fault("only-zeros-while-open")
@@ -409,8 +409,8 @@ def test_a_fault_that_was_cleared_can_come_again(bench: Bench) -> None:
 class AnyInterleaving(RuleBasedStateMachine):
     """Switch, command, messages, faults, broken lines, full disks and restarts in any order.
 
-    Three reasons to be muted are kept beside it; it must be shut if any of them held at any
-    moment since it was asked last, and once all is quiet it must be shut only if one still does.
+    A model keeps three reasons to be muted. The controller must be muted if any of them held at
+    any moment since the last poll; when all has settled, only if one of them still holds.
     """
 
     def __init__(self) -> None:
@@ -418,92 +418,92 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.bench = Bench(Path(self.folder.name), remote_unmute=True)
         self.software = self.faulty = False
-        self.owed = False  # something muted since the last question
-        self.told = False  # a message to mute waits to be taken
-        self.commanded = False  # a person's command to mute came since the last question
-        self.bench.ask()  # before the first question nothing was heard
+        self.must_mute = False  # something muted since the last poll
+        self.is_request_pending = False  # a mute request is not read yet
+        self.is_command_new = False  # a mute command was written since the last poll
+        self.bench.poll()  # before the first poll nothing was captured
 
-    def _note(self) -> None:
+    def _update(self) -> None:
         lever = self.bench.lever
-        self.owed |= lever.is_thrown or self.software or self.faulty
+        self.must_mute |= lever.is_thrown or self.software or self.faulty
 
-    def _answered(self) -> None:
-        # Nobody knows what was behind a line that was broken when it was asked.
-        self.owed = self.bench.lever.is_broken
-        self._note()
+    def _polled(self) -> None:
+        # The position of a line that failed at the last poll is unknown.
+        self.must_mute = self.bench.lever.is_broken
+        self._update()
 
-    @rule(shut=st.booleans())
-    def throw(self, *, shut: bool) -> None:
-        self._note()
-        self.bench.lever.throw(shut=shut)
-        self._note()
+    @rule(muted=st.booleans())
+    def throw(self, *, muted: bool) -> None:
+        self._update()
+        self.bench.lever.throw(muted=muted)
+        self._update()
 
     @rule(broken=st.booleans())
-    def break_the_line(self, *, broken: bool) -> None:
-        # A line that is broken and mended between two questions left no trace.
+    def break_line(self, *, broken: bool) -> None:
+        # A line that fails and recovers between two polls leaves no trace.
         self.bench.lever.is_broken = broken
 
     @rule(muted=st.booleans())
     def command(self, *, muted: bool) -> None:
-        self._note()
+        self._update()
         self.bench.command(muted=muted)
-        self.software = muted or self.told
-        self.commanded = muted
-        self._note()
+        self.software = muted or self.is_request_pending
+        self.is_command_new = muted
+        self._update()
 
     @rule()
     def mute_by_message(self) -> None:
-        self.bench.controller.send(MuteRequest())
-        self.software = self.told = True
-        self._note()
+        self.bench.client.send(MuteRequest())
+        self.software = self.is_request_pending = True
+        self._update()
 
     @rule(data=st.binary(max_size=80))
-    def send_rubbish(self, data: bytes) -> None:
-        self.bench.controller._outbox.send(b"x" + data)  # noqa: SLF001 - what no controller says
+    def send_invalid_data(self, data: bytes) -> None:
+        self.bench.client._outbox.send(b"x" + data)  # noqa: SLF001 - not a request of ControlClient
 
     @rule()
     def unmute_by_message(self) -> None:
-        self._note()
-        self.bench.controller.send(UnmuteRequest())
+        self._update()
+        self.bench.client.send(UnmuteRequest())
         self.bench.settle()
-        # Nobody knows which came last, and a message takes back no command that may be later.
-        self.software = self.commanded
-        self.told = self.commanded = False
-        self._answered()
+        # The order is unknown, and a request does not clear a command that may be later.
+        self.software = self.is_command_new
+        self.is_request_pending = self.is_command_new = False
+        self._polled()
 
     @rule()
-    def find_a_fault(self) -> None:
+    def set_fault(self) -> None:
         self.bench.mute.set_fault("sound-while-muted")
         self.faulty = True
-        self._note()
+        self._update()
 
     @rule()
-    def clear_the_fault(self) -> None:
+    def clear_fault(self) -> None:
         self.bench.settle()
-        self.told = self.commanded = False
-        self.bench.person.set_fault(self.bench.now(), None)
+        self.is_request_pending = self.is_command_new = False
+        self.bench.command_files.set_fault(self.bench.now(), None)
         self.faulty = False
         self.bench.settle()
-        self._answered()
+        self._polled()
 
     @rule()
     def restart(self) -> None:
         self.bench.settle()
-        self.told = self.commanded = False
+        self.is_request_pending = self.is_command_new = False
         self.bench.restart()
-        self.bench.ask()
-        self._answered()
+        self.bench.poll()
+        self._polled()
 
     @rule()
-    def ask(self) -> None:
-        self._note()
-        self.owed |= self.bench.lever.is_broken
-        shut = self.bench.ask()
+    def poll(self) -> None:
+        self._update()
+        self.must_mute |= self.bench.lever.is_broken
+        is_muted = self.bench.poll()
 
-        assert shut or not self.owed
-        assert shut is (self.bench.cause() != "open")
-        self.told = self.commanded = False
-        self._answered()
+        assert is_muted or not self.must_mute
+        assert is_muted is (self.bench.cause() != "open")
+        self.is_request_pending = self.is_command_new = False
+        self._polled()
 
     def teardown(self) -> None:
         lever = self.bench.lever

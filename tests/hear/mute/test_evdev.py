@@ -1,4 +1,4 @@
-"""The kernel's mute switch: its edge is faked, everything behind it is real."""
+"""Tests of the evdev mute switch with a fake input node."""
 
 import errno
 import os
@@ -30,26 +30,26 @@ from tests.hear.mute.nodes import (
 
 @pytest.fixture
 def node() -> Iterator[FakeSwitchNode]:
-    made = FakeSwitchNode()
-    yield made
-    made.close()
+    fake = FakeSwitchNode()
+    yield fake
+    fake.close()
 
 
 @pytest.fixture
 def line(node: FakeSwitchNode) -> Iterator[InputLine]:
-    made = InputLine(node.node, node)
-    yield made
-    made.close()
+    opened = InputLine(node.node, node)
+    yield opened
+    opened.close()
 
 
-def test_the_position_at_open_comes_without_an_event(node: FakeSwitchNode, line: InputLine) -> None:
+def test_position_at_open_is_read_without_an_event(node: FakeSwitchNode, line: InputLine) -> None:
     node.muted = True
 
     assert line.was_muted()
     assert line.was_muted()
 
 
-def test_an_edge_each_way_is_seen(node: FakeSwitchNode, line: InputLine) -> None:
+def test_edges_in_both_directions_are_detected(node: FakeSwitchNode, line: InputLine) -> None:
     assert not line.was_muted()
 
     node.throw(muted=True)
@@ -57,13 +57,11 @@ def test_an_edge_each_way_is_seen(node: FakeSwitchNode, line: InputLine) -> None
     assert line.was_muted()
 
     node.throw(muted=False)
-    assert line.was_muted(), "it was shut until a moment ago"
+    assert line.was_muted(), "it was muted since the last call"
     assert not line.was_muted()
 
 
-def test_thrown_and_released_between_two_questions_was_shut(
-    node: FakeSwitchNode, line: InputLine
-) -> None:
+def test_mute_and_release_between_polls_is_detected(node: FakeSwitchNode, line: InputLine) -> None:
     line.was_muted()
 
     node.throw(muted=True)
@@ -76,23 +74,21 @@ def test_thrown_and_released_between_two_questions_was_shut(
 @given(st.lists(st.booleans(), max_size=40), st.lists(st.booleans(), max_size=40))
 @example([True, False] * 20, [])
 @example([True, False] * 20, [False] * 38 + [True] * 2)
-def test_edges_however_fast_end_in_the_state_of_the_last(
-    throws: list[bool], asks: list[bool]
-) -> None:
+def test_fast_edges_end_in_the_last_position(throws: list[bool], polls: list[bool]) -> None:
     node = FakeSwitchNode()
     line = InputLine(node.node, node)
     try:
-        touched = before = node.muted
+        was_muted = before = node.muted
         unread = 0
-        for muted, asked in zip(throws, asks + [False] * len(throws), strict=False):
-            touched |= before or muted
+        for muted, is_polled in zip(throws, polls + [False] * len(throws), strict=False):
+            was_muted |= before or muted
             unread += muted != before
             node.throw(muted=muted)
             before = muted
-            if asked:
-                # An edge for which one question had no time is for the next.
-                assert line.was_muted() is (touched or unread > 0)
-                touched, unread = muted, max(0, unread - MAX_READS)
+            if is_polled:
+                # Edges beyond the limit of one call are left for the next.
+                assert line.was_muted() is (was_muted or unread > 0)
+                was_muted, unread = muted, max(0, unread - MAX_READS)
         while unread > 0:
             assert line.was_muted()
             unread -= MAX_READS
@@ -104,30 +100,26 @@ def test_edges_however_fast_end_in_the_state_of_the_last(
         node.close()
 
 
-def test_events_that_the_kernel_dropped_may_have_been_a_mute(
-    node: FakeSwitchNode, line: InputLine
-) -> None:
+def test_dropped_events_count_as_a_mute(node: FakeSwitchNode, line: InputLine) -> None:
     assert not line.was_muted()
 
-    node.give((EV_SYN, SYN_DROPPED, 0), (EV_SYN, SYN_REPORT, 0))
+    node.send((EV_SYN, SYN_DROPPED, 0), (EV_SYN, SYN_REPORT, 0))
 
     assert line.was_muted()
-    assert not line.was_muted(), "the position was read again, and is open"
+    assert not line.was_muted(), "the position was read again and is open"
 
 
 def test_dropped_events_do_not_hide_the_position(node: FakeSwitchNode, line: InputLine) -> None:
     line.was_muted()
     node.muted = True
 
-    node.give((EV_SYN, SYN_DROPPED, 0), (EV_SYN, SYN_REPORT, 0))
+    node.send((EV_SYN, SYN_DROPPED, 0), (EV_SYN, SYN_REPORT, 0))
 
     assert line.was_muted()
     assert line.was_muted()
 
 
-def test_a_node_that_somebody_grabbed_still_tells_its_position(
-    node: FakeSwitchNode, line: InputLine
-) -> None:
+def test_position_of_a_grabbed_node_is_read(node: FakeSwitchNode, line: InputLine) -> None:
     line.was_muted()
     node.is_grabbed = True
 
@@ -139,41 +131,39 @@ def test_a_node_that_somebody_grabbed_still_tells_its_position(
     assert not line.was_muted()
 
 
-def test_other_switches_and_keys_of_the_device_are_none_of_ours(
-    node: FakeSwitchNode, line: InputLine
-) -> None:
-    node.give((EV_KEY, SW_MUTE_DEVICE, 1), (EV_SW, 0, 1), (EV_SYN, SYN_REPORT, 0))
+def test_other_switches_and_keys_are_ignored(node: FakeSwitchNode, line: InputLine) -> None:
+    node.send((EV_KEY, SW_MUTE_DEVICE, 1), (EV_SW, 0, 1), (EV_SYN, SYN_REPORT, 0))
 
     assert not line.was_muted()
 
 
-def test_a_flood_of_events_does_not_keep_the_reader(node: FakeSwitchNode, line: InputLine) -> None:
+def test_event_flood_does_not_block_the_reader(node: FakeSwitchNode, line: InputLine) -> None:
     for _ in range(60):
-        node.give(*[(EV_KEY, 30, 1)] * 60)
+        node.send(*[(EV_KEY, 30, 1)] * 60)
 
     assert not line.was_muted()
 
 
 @pytest.mark.parametrize("data", [b"x", b"x" * (EVENT.size + 1)])
-def test_what_is_no_event_is_an_error(node: FakeSwitchNode, line: InputLine, data: bytes) -> None:
-    node.give_bytes(data)
+def test_invalid_event_is_an_error(node: FakeSwitchNode, line: InputLine, data: bytes) -> None:
+    node.send_bytes(data)
 
     with pytest.raises(OSError, match="is not an input event"):
         line.was_muted()
 
 
-def test_a_node_that_vanishes_is_an_error(node: FakeSwitchNode, line: InputLine) -> None:
-    node.vanish()
+def test_removed_node_is_an_error(node: FakeSwitchNode, line: InputLine) -> None:
+    node.remove()
 
     with pytest.raises(OSError, match="No such device"):
         line.was_muted()
 
 
-def test_the_ioctls_are_the_kernels() -> None:
-    asked: list[tuple[int, int]] = []
+def test_ioctl_numbers_match_the_kernel_header() -> None:
+    requests: list[tuple[int, int]] = []
 
     def ioctl(node: int, number: int, length: bytes) -> bytes:
-        asked.append((node, number))
+        requests.append((node, number))
         return (1 << SW_MUTE_DEVICE).to_bytes(len(length), "little")
 
     kernel = KernelInputNode(ioctl)
@@ -182,16 +172,16 @@ def test_the_ioctls_are_the_kernels() -> None:
     assert kernel.is_muted(7)
     assert kernel.name(7) == ""
     # As linux/input.h computes them, for buffers of 8, 8 and 256 bytes.
-    assert asked == [(7, 0x80084525), (7, 0x8008451B), (7, 0x81004506)]
+    assert requests == [(7, 0x80084525), (7, 0x8008451B), (7, 0x81004506)]
 
 
-def test_a_file_is_no_input_node(tmp_path: Path) -> None:
+def test_regular_file_is_not_an_input_node(tmp_path: Path) -> None:
     with (tmp_path / "event0").open("wb") as file, pytest.raises(OSError, match="Inappropriate"):
         KernelInputNode().is_muted(file.fileno())
 
 
 class FakeDevices:
-    """Nodes in a folder, known to the fake kernel by their content."""
+    """Nodes in a folder; the file's content is the device's name and capability."""
 
     def name(self, node: int) -> str:
         return os.pread(node, 64, 0).decode().partition(":")[0]
@@ -199,7 +189,7 @@ class FakeDevices:
     def has_mute(self, node: int) -> bool:
         content = os.pread(node, 64, 0).decode()
         if not content:
-            raise OSError(errno.ENOTTY, "no input device")
+            raise OSError(errno.ENOTTY, "not an input device")
         return content.endswith(":mute")
 
     def is_muted(self, node: int) -> bool:
@@ -207,35 +197,35 @@ class FakeDevices:
         return False
 
 
-def nodes(folder: Path, *contents: str) -> None:
+def write_nodes(folder: Path, *contents: str) -> None:
     for number, content in enumerate(contents):
         (folder / f"event{number}").write_text(content)
 
 
-def found(wanted: str, folder: Path) -> str:
-    opened = open_input(wanted, folder, FakeDevices())
+def open_content(name_or_path: str, folder: Path) -> str:
+    opened = open_input(name_or_path, folder, FakeDevices())
     try:
         return os.pread(opened.fileno(), 64, 0).decode()
     finally:
         opened.close()
 
 
-def test_the_only_device_that_can_mute_is_found(tmp_path: Path) -> None:
-    nodes(tmp_path, "keyboard:", "", "speaker-mute:mute", "mouse:")
+def test_only_device_with_a_mute_switch_is_selected(tmp_path: Path) -> None:
+    write_nodes(tmp_path, "keyboard:", "", "speaker-mute:mute", "mouse:")
 
-    assert found("", tmp_path) == "speaker-mute:mute"
+    assert open_content("", tmp_path) == "speaker-mute:mute"
 
 
-def test_a_device_is_found_by_its_name_or_its_node(tmp_path: Path) -> None:
-    nodes(tmp_path, "laptop:mute", *["lid:"] * 9, "speaker-mute:mute")
+def test_device_is_selected_by_name_or_path(tmp_path: Path) -> None:
+    write_nodes(tmp_path, "laptop:mute", *["lid:"] * 9, "speaker-mute:mute")
     (tmp_path / "speaker-mute").symlink_to("event10")
 
-    assert found("speaker-mute", tmp_path) == "speaker-mute:mute"
-    assert found(str(tmp_path / "speaker-mute"), tmp_path) == "speaker-mute:mute"
+    assert open_content("speaker-mute", tmp_path) == "speaker-mute:mute"
+    assert open_content(str(tmp_path / "speaker-mute"), tmp_path) == "speaker-mute:mute"
 
 
 @pytest.mark.parametrize(
-    ("contents", "wanted", "said"),
+    ("contents", "name_or_path", "message"),
     [
         ((), "", "there is no input device that can mute"),
         (("keyboard:", ""), "", "there is no input device that can mute"),
@@ -246,20 +236,22 @@ def test_a_device_is_found_by_its_name_or_its_node(tmp_path: Path) -> None:
         (("b:mute",), "/event1", "No such file"),
     ],
 )
-def test_what_cannot_be_found_is_said(
-    tmp_path: Path, contents: tuple[str, ...], wanted: str, said: str
+def test_missing_or_ambiguous_device_is_reported(
+    tmp_path: Path, contents: tuple[str, ...], name_or_path: str, message: str
 ) -> None:
-    nodes(tmp_path, *contents)
+    write_nodes(tmp_path, *contents)
     before = os.listdir("/proc/self/fd")  # noqa: PTH208 - numbers, not paths
 
-    with pytest.raises(Unavailable, match=said):
-        found(f"{tmp_path}{wanted}" if wanted.startswith("/") else wanted, tmp_path)
+    with pytest.raises(Unavailable, match=message):
+        open_content(
+            f"{tmp_path}{name_or_path}" if name_or_path.startswith("/") else name_or_path, tmp_path
+        )
 
     assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208 - numbers, not paths
 
 
-def test_nodes_that_may_not_be_read_are_counted(tmp_path: Path) -> None:
-    (tmp_path / "event0").symlink_to(tmp_path / "gone")
+def test_unreadable_nodes_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "event0").symlink_to(tmp_path / "missing")
 
     with pytest.raises(Unavailable, match="1 of its nodes cannot be opened"):
-        found("", tmp_path)
+        open_content("", tmp_path)

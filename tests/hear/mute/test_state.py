@@ -1,4 +1,4 @@
-"""What mutes beyond a restart."""
+"""Tests of the mute state on disk."""
 
 import fcntl
 import os
@@ -18,48 +18,48 @@ NOW = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 SINCE = "2026-03-04T05:06:07.891011+00:00"
 
 
-def test_what_was_never_written_mutes_nothing(home: Path) -> None:
-    lasting = MuteFiles(home)
+def test_missing_files_have_no_record(home: Path) -> None:
+    files = MuteFiles(home)
 
-    assert lasting.software.read() is None
-    assert lasting.fault.read() is None
+    assert files.software.read() is None
+    assert files.fault.read() is None
 
 
-def test_a_software_mute_lasts(home: Path) -> None:
+def test_software_mute_is_persistent(home: Path) -> None:
     MuteFiles(home).mute(NOW, "command", muted=True)
 
     assert MuteFiles(home).software.read() == SoftwareMute(since=SINCE, muted=True, by="command")
 
 
-def test_a_fault_lasts_until_it_is_cleared(home: Path) -> None:
-    lasting = MuteFiles(home)
-    lasting.set_fault(NOW, "sound-while-muted")
+def test_fault_is_persistent_until_cleared(home: Path) -> None:
+    files = MuteFiles(home)
+    files.set_fault(NOW, "sound-while-muted")
     assert MuteFiles(home).fault.read() == FaultRecord(since=SINCE, reason="sound-while-muted")
 
-    lasting.set_fault(NOW, None)
+    files.set_fault(NOW, None)
 
-    found = MuteFiles(home).fault.read()
-    assert found is not None
-    assert not found.mutes
+    record = MuteFiles(home).fault.read()
+    assert record is not None
+    assert not record.mutes
 
 
-def test_what_another_process_wrote_is_seen(home: Path) -> None:
-    watching, writing = MuteFiles(home), MuteFiles(home)
+def test_write_by_another_process_is_read(home: Path) -> None:
+    reader, writer = MuteFiles(home), MuteFiles(home)
 
     for muted in (True, False, True):
-        writing.mute(NOW, "command", muted=muted)
-        found = watching.software.read()
-        assert found is not None
-        assert found.muted is muted
+        writer.mute(NOW, "command", muted=muted)
+        record = reader.software.read()
+        assert record is not None
+        assert record.muted is muted
 
 
-def test_a_home_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
+def test_missing_home_is_created(tmp_path: Path) -> None:
     MuteFiles(tmp_path / "new" / "home").mute(NOW, "command", muted=True)
 
     assert (tmp_path / "new" / "home" / "mute.json").exists()
 
 
-def test_everybody_may_read_it_since_hear_must(home: Path) -> None:
+def test_file_is_world_readable(home: Path) -> None:
     MuteFiles(home).mute(NOW, "command", muted=True)
 
     assert (home / "mute.json").stat().st_mode & 0o777 == 0o644
@@ -81,13 +81,13 @@ def test_everybody_may_read_it_since_hear_must(home: Path) -> None:
         b"[" * 1000,
     ],
 )
-def test_what_is_damaged_is_an_error_each_time(home: Path, data: bytes) -> None:
-    lasting = MuteFiles(home)
+def test_damaged_file_is_an_error_on_every_read(home: Path, data: bytes) -> None:
+    files = MuteFiles(home)
     (home / "mute.json").write_bytes(data)
 
     for _ in range(2):
         with pytest.raises(ConfigError, match="damaged"):
-            lasting.software.read()
+            files.software.read()
 
 
 @given(st.binary(max_size=200))
@@ -104,66 +104,66 @@ def test_any_bytes_are_a_record_or_an_error(data: bytes) -> None:
         path.rmdir()
 
 
-def test_what_is_mended_is_read_again(home: Path) -> None:
-    lasting = MuteFiles(home)
+def test_repaired_file_is_read_again(home: Path) -> None:
+    files = MuteFiles(home)
     (home / "mute.json").write_bytes(b"torn")
     with pytest.raises(ConfigError):
-        lasting.software.read()
+        files.software.read()
 
-    lasting.mute(NOW, "command", muted=False)
+    files.mute(NOW, "command", muted=False)
 
-    found = lasting.software.read()
-    assert found is not None
-    assert not found.mutes
+    record = files.software.read()
+    assert record is not None
+    assert not record.mutes
 
 
-def test_a_file_that_was_there_and_is_gone_is_an_error(home: Path) -> None:
-    lasting = MuteFiles(home)
-    lasting.mute(NOW, "command", muted=False)
-    lasting.software.read()
+def test_deleted_file_is_an_error(home: Path) -> None:
+    files = MuteFiles(home)
+    files.mute(NOW, "command", muted=False)
+    files.software.read()
 
     (home / "mute.json").unlink()
 
     with pytest.raises(ConfigError, match="existed before and is missing"):
-        lasting.software.read()
+        files.software.read()
 
 
-def test_what_cannot_be_read_is_an_error_until_it_can(home: Path) -> None:
-    lasting = MuteFiles(home)
+def test_unreadable_file_is_an_error_until_repaired(home: Path) -> None:
+    files = MuteFiles(home)
     (home / "mute.json").mkdir()
     for _ in range(2):
         with pytest.raises(Unavailable, match="cannot read"):
-            lasting.software.read()
+            files.software.read()
     (home / "mute.json").rmdir()
 
-    lasting.mute(NOW, "command", muted=False)
+    files.mute(NOW, "command", muted=False)
 
-    assert lasting.software.read() is not None
+    assert files.software.read() is not None
 
 
-def test_a_path_that_cannot_be_is_an_error(home: Path) -> None:
+def test_home_that_is_a_file_is_an_error(home: Path) -> None:
     (home / "file").touch()
 
     with pytest.raises(Unavailable, match="cannot read"):
         MuteFiles(home / "file").software.read()
 
 
-def test_writing_does_not_wait_for_a_writer_that_hangs(home: Path) -> None:
-    lasting = MuteFiles(home)
-    lasting.mute(NOW, "command", muted=True)
+def test_write_does_not_wait_for_a_held_lock(home: Path) -> None:
+    files = MuteFiles(home)
+    files.mute(NOW, "command", muted=True)
     with (home / "mute.lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
         with pytest.raises(Unavailable, match="another process is writing"):
-            lasting.mute(NOW, "command", muted=False)
+            files.mute(NOW, "command", muted=False)
 
-    lasting.mute(NOW, "command", muted=False)
-    found = lasting.software.read()
-    assert found is not None
-    assert not found.mutes
+    files.mute(NOW, "command", muted=False)
+    record = files.software.read()
+    assert record is not None
+    assert not record.mutes
 
 
-def test_a_disk_that_cannot_be_written_is_said(home: Path) -> None:
+def test_failed_write_is_reported(home: Path) -> None:
     (home / "mute.json").mkdir()
 
     with pytest.raises(Unavailable, match="Is a directory"):
@@ -176,34 +176,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 from listener.errors import Unavailable
 from listener.hear.mute.state import MuteFiles
-lasting = MuteFiles(Path(sys.argv[1]))
+files = MuteFiles(Path(sys.argv[1]))
 for count in itertools.count():
     if count == 20:
         print("ready", flush=True)
     try:
-        lasting.mute(datetime.now(UTC), "command", muted=count % 2 == 0)
+        files.mute(datetime.now(UTC), "command", muted=count % 2 == 0)
     except Unavailable:
         pass
 """
 
 
 @pytest.mark.system
-def test_two_writers_that_are_killed_leave_a_whole_record(home: Path) -> None:
+def test_two_killed_writers_leave_a_valid_record(home: Path) -> None:
     for _ in range(3):
         writers = [
             subprocess.Popen([sys.executable, "-c", WRITER, str(home)], stdout=subprocess.PIPE)
             for _ in range(2)
         ]
-        watching = MuteFiles(home)
+        reader = MuteFiles(home)
         for writer in writers:
             assert writer.stdout is not None
             writer.stdout.readline()
-        seen = {getattr(watching.software.read(), "muted", None) for _ in range(2000)}
+        states = {getattr(reader.software.read(), "muted", None) for _ in range(2000)}
         for writer in writers:
             writer.kill()
             writer.wait()
             assert writer.stdout is not None
             writer.stdout.close()
 
-        assert seen <= {None, True, False}
+        assert states <= {None, True, False}
         assert MuteFiles(home).software.read() is not None

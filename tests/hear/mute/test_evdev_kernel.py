@@ -1,4 +1,4 @@
-"""The mute switch of the real kernel: an input device made by uinput, where there is one."""
+"""Tests of the evdev mute switch on the running kernel, with a uinput device."""
 
 import errno
 import fcntl
@@ -31,7 +31,7 @@ EVIOCGRAB = 0x4004_4590
 
 
 def wait_until(holds: Callable[[], object]) -> None:
-    """The limit is for failures, not a measurement."""
+    """Poll until true; the limit only ends a failing test."""
     until_s = time.monotonic() + 40
     while not holds():
         assert time.monotonic() < until_s
@@ -39,7 +39,7 @@ def wait_until(holds: Callable[[], object]) -> None:
 
 
 class Lever:
-    """A mute switch that the kernel believes in."""
+    """A mute switch created with uinput."""
 
     def __init__(self, name: str, switch: int = SW_MUTE_DEVICE) -> None:
         self._switch = switch
@@ -57,7 +57,7 @@ class Lever:
         events = ((EV_SW, self._switch, int(shut)), (EV_SYN, 0, 0))
         os.write(self._device, b"".join(EVENT.pack(0, 0, *event) for event in events))
 
-    def vanish(self) -> None:
+    def remove(self) -> None:
         fcntl.ioctl(self._device, UI_DEV_DESTROY)
 
     def close(self) -> None:
@@ -66,9 +66,9 @@ class Lever:
 
 @pytest.fixture
 def lever() -> Iterator[Lever]:
-    made = Lever("speaker-mute")
-    yield made
-    made.close()
+    device = Lever("speaker-mute")
+    yield device
+    device.close()
 
 
 @pytest.fixture
@@ -78,11 +78,11 @@ def line(lever: Lever) -> Iterator[InputLine]:
     opened.close()
 
 
-def test_it_is_found_by_name_by_node_and_by_what_it_can_do(lever: Lever) -> None:
+def test_device_is_selected_by_name_path_or_capability(lever: Lever) -> None:
     other = Lever("laptop lid", SW_LID)
     try:
-        for wanted in ("speaker-mute", str(lever.node), ""):
-            open_input(wanted, INPUTS, KernelInputNode()).close()
+        for name_or_path in ("speaker-mute", str(lever.node), ""):
+            open_input(name_or_path, INPUTS, KernelInputNode()).close()
         with pytest.raises(Unavailable, match="has no mute switch"):
             open_input(str(other.node), INPUTS, KernelInputNode())
         with pytest.raises(Unavailable, match="'laptop lid'"):
@@ -91,7 +91,7 @@ def test_it_is_found_by_name_by_node_and_by_what_it_can_do(lever: Lever) -> None
         other.close()
 
 
-def test_the_position_before_the_open_is_read(lever: Lever) -> None:
+def test_position_set_before_open_is_read(lever: Lever) -> None:
     lever.throw(shut=True)
 
     line = open_input("", INPUTS, KernelInputNode())
@@ -100,12 +100,12 @@ def test_the_position_before_the_open_is_read(lever: Lever) -> None:
     line.close()
 
 
-def test_an_edge_wakes_a_wait_and_is_seen(lever: Lever, line: InputLine) -> None:
+def test_edge_makes_the_node_readable_and_is_detected(lever: Lever, line: InputLine) -> None:
     assert not line.was_muted()
     lever.throw(shut=True)
     assert select.select((line,), (), (), 10)[0]
     assert line.was_muted()
-    assert not select.select((line,), (), (), 0)[0], "asking takes away what woke"
+    assert not select.select((line,), (), (), 0)[0], "was_muted reads the event"
 
     lever.throw(shut=False)
 
@@ -113,7 +113,7 @@ def test_an_edge_wakes_a_wait_and_is_seen(lever: Lever, line: InputLine) -> None
     assert not line.was_muted()
 
 
-def test_thrown_and_released_between_two_questions_was_shut(lever: Lever, line: InputLine) -> None:
+def test_mute_and_release_between_polls_is_detected(lever: Lever, line: InputLine) -> None:
     line.was_muted()
 
     lever.throw(shut=True)
@@ -125,7 +125,7 @@ def test_thrown_and_released_between_two_questions_was_shut(lever: Lever, line: 
 
 @pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize("edges", [3, 200, 5_000])
-def test_edges_however_many_end_in_the_state_of_the_last(
+def test_many_edges_end_in_the_last_position(
     lever: Lever,
     line: InputLine,
     edges: int,
@@ -134,7 +134,7 @@ def test_edges_however_many_end_in_the_state_of_the_last(
 ) -> None:
     line.was_muted()
 
-    # Thousands are more than the kernel keeps for a reader: it drops them, and says so.
+    # Thousands exceed the kernel's buffer: it drops them and sends SYN_DROPPED.
     for number in range(edges):
         lever.throw(shut=number % 2 == 0)
     lever.throw(shut=last)
@@ -144,34 +144,34 @@ def test_edges_however_many_end_in_the_state_of_the_last(
     assert line.was_muted() is last
 
 
-def test_a_node_that_another_process_grabbed_still_tells(lever: Lever, line: InputLine) -> None:
-    thief = os.open(lever.node, os.O_RDONLY)
-    fcntl.ioctl(thief, EVIOCGRAB, 1)
+def test_position_of_a_grabbed_node_is_read(lever: Lever, line: InputLine) -> None:
+    grabber = os.open(lever.node, os.O_RDONLY)
+    fcntl.ioctl(grabber, EVIOCGRAB, 1)
     line.was_muted()
 
     lever.throw(shut=True)
 
-    assert not select.select((line,), (), (), 0.2)[0], "the thief has the event"
+    assert not select.select((line,), (), (), 0.2)[0], "the grabber receives the event"
     assert line.was_muted()
-    os.close(thief)
+    os.close(grabber)
 
 
-def test_a_node_that_vanishes_is_muted_and_found_again(lever: Lever) -> None:
+def test_removed_node_mutes_and_is_reopened(lever: Lever) -> None:
     now_s = 0.0
     switch = LineSwitch(
         "input", lambda: open_input("speaker-mute", INPUTS, KernelInputNode()), lambda: now_s
     )
     assert not switch.is_muted(0)
     (node,) = switch.filenos()
-    lever.vanish()
-    assert select.select((node,), (), (), 10)[0], "it wakes who waits"
+    lever.remove()
+    assert select.select((node,), (), (), 10)[0], "a removed node ends a wait"
 
     assert switch.is_muted(0)
     assert switch.filenos() == ()
 
     again = Lever("speaker-mute")
     now_s += 10
-    assert switch.is_muted(0), "it may have been shut until this moment"
+    assert switch.is_muted(0), "it may have been muted meanwhile"
     assert not switch.is_muted(0)
     again.throw(shut=True)
     assert switch.is_muted(0)
@@ -179,8 +179,8 @@ def test_a_node_that_vanishes_is_muted_and_found_again(lever: Lever) -> None:
     again.close()
 
 
-def test_a_vanished_node_gives_the_error_that_the_fake_gives(lever: Lever, line: InputLine) -> None:
-    lever.vanish()
+def test_removed_node_raises_the_same_error_as_the_fake(lever: Lever, line: InputLine) -> None:
+    lever.remove()
 
     with pytest.raises(OSError, match="No such device") as caught:
         line.was_muted()
