@@ -268,11 +268,11 @@ def _targets(totals: Mapping[Key, Totals], plan: EvaluationPlan) -> dict[Key, Ta
 
 def _retune(job: Job, targets: Mapping[Key, Target]) -> tuple[dict[tuple[str, str], float], ...]:
     """Return the job's thresholds, replaced by those of the targets."""
-    retuned = [dict(thresholds) for thresholds in job.thresholds]
+    adjusted = [dict(thresholds) for thresholds in job.thresholds]
     for (engine, condition, word), target in targets.items():
         if target.threshold is not None:
-            retuned[engine][job.conditions[condition].name, word] = target.threshold
-    return tuple(retuned)
+            adjusted[engine][job.conditions[condition].name, word] = target.threshold
+    return tuple(adjusted)
 
 
 def _comparisons(job: Job, totals: Mapping[Key, Totals]) -> tuple[Comparison, ...]:
