@@ -30,8 +30,9 @@ _MUTE_AFTER_S: Final = 0.8
 _MUTE_S: Final = 1.6
 _MUTED_PLAY_S: Final = 0.2
 _BEFORE_WORD_S: Final = 1.0
-_AFTER_S: Final = 5.0
-"""Seconds from the last check to the end of the scene, at which hear ends."""
+_AFTER_S: Final = 15.0
+"""Seconds from the last check to the end of the scene, at which hear ends. The scene goes on while
+memory is searched, which takes long on a loaded machine."""
 _FAINT: Final = 3
 """Amplitude of the noise in silence; a device that gives only zeros counts as broken."""
 _ANSWER: Final = "yes"
