@@ -112,7 +112,7 @@ def _plain(kind: types.Type) -> str:
         case types.DictType(key_type=key, value_type=value):
             words = f"table of {_kind(key)} to {_kind(value)}"
         case _:
-            raise NotImplementedError(type(kind).__name__)
+            raise TypeError(f"no text for the type {type(kind).__name__}")
     return words
 
 

@@ -32,7 +32,7 @@ class OpenChallenge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     recipient: str
     sha256: Sha256
     """SHA-256 of the answer, which is not stored."""
-    riddle: Annotated[str, Meta(max_length=4096)]
+    text: Annotated[str, Meta(max_length=4096)] = msgspec.field(name="riddle")
     """The challenge, encrypted to the owner's key."""
 
 
@@ -80,7 +80,7 @@ class OwnerChallenge:
         if pending is not None and (pending.owner, pending.recipient) == (name, recipient):
             return pending
         answer, text = make_challenge(name, recipient)
-        fresh = OpenChallenge(owner=name, recipient=recipient, sha256=_digest(answer), riddle=text)
+        fresh = OpenChallenge(owner=name, recipient=recipient, sha256=_digest(answer), text=text)
         write_atomic(self._path, msgspec.json.encode(fresh))
         return fresh
 

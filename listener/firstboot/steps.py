@@ -173,7 +173,7 @@ class FirstBoot:
         if pending is None:
             self._boot.remove(partition.CHALLENGE)
             return
-        self._boot.write(partition.CHALLENGE, pending.riddle)
+        self._boot.write(partition.CHALLENGE, pending.text)
         report.ask(pending.owner)
 
     def _join_household(self, todo: FirstBootPlan, report: FirstBootReport) -> bool:

@@ -12,7 +12,7 @@ from listener.owner.records import Owner
 from listener.storage.home import Home
 
 
-def read_riddle(text: str, identity: pyrage.x25519.Identity | None) -> str:
+def decrypt_challenge(text: str, identity: pyrage.x25519.Identity | None) -> str:
     """Return what age -d prints of a challenge; nothing without the key."""
     if identity is None:
         return ""
@@ -71,7 +71,7 @@ class Card:
     def answer(self) -> str:
         """Do what the result says: open the challenge, and write the answer down."""
         text = (self.boot / CHALLENGE).read_bytes().decode()
-        return f'[owner]\nanswer = "{read_riddle(text, self.ada)}"\n'
+        return f'[owner]\nanswer = "{decrypt_challenge(text, self.ada)}"\n'
 
     def everything(self) -> bytes:
         """Return all that lies on the boot partition, which everybody can read."""

@@ -1,14 +1,15 @@
 import hashlib
 from pathlib import Path
 
+import msgspec
 import pyrage
 import pytest
 
 from listener.errors import EarmarkError
-from listener.firstboot.owner_challenge import OwnerChallenge
+from listener.firstboot.owner_challenge import OpenChallenge, OwnerChallenge
 from listener.firstboot.plan import OwnerRequest
 from listener.storage.home import Home
-from tests.firstboot.cards import read_riddle
+from tests.firstboot.cards import decrypt_challenge
 
 NOW_S = 1_800_000_000
 
@@ -28,7 +29,7 @@ def test_correct_answer_activates_the_key_at_any_clock(
 ) -> None:
     recipient = str(ada.to_public())
     assert not challenge.note("ada", recipient)
-    answer = read_riddle(challenge.challenge("ada", recipient).riddle, ada)
+    answer = decrypt_challenge(challenge.challenge("ada", recipient).text, ada)
 
     # The card was flashed; between the question and the answer the clock jumped by years.
     assert challenge.answer(OwnerRequest(answer=f" {answer}\n"), NOW_S) == "ada"
@@ -50,7 +51,7 @@ def test_challenge_stays_until_it_is_answered(
 
     assert challenge.challenge("ada", str(ada.to_public())) == first
     kept = (tmp_path / "challenge.json").read_text()
-    answer = read_riddle(first.riddle, ada)
+    answer = decrypt_challenge(first.text, ada)
     assert answer not in kept
     assert hashlib.sha256(answer.encode()).hexdigest() in kept
 
@@ -89,9 +90,9 @@ def test_only_an_unconfirmed_key_can_be_replaced(
 ) -> None:
     right, slip = (str(one.to_public()) for one in (ada, pyrage.x25519.Identity.generate()))
     challenge.note("ada", slip)
-    old = read_riddle(challenge.challenge("ada", slip).riddle, None)
+    old = decrypt_challenge(challenge.challenge("ada", slip).text, None)
     challenge.note("ada", right)
-    answer = read_riddle(challenge.challenge("ada", right).riddle, ada)
+    answer = decrypt_challenge(challenge.challenge("ada", right).text, ada)
 
     assert challenge.answer(OwnerRequest(answer=answer), NOW_S) == "ada"
 
@@ -106,7 +107,7 @@ def test_answer_for_a_changed_key_is_refused(
     challenge: OwnerChallenge, ada: pyrage.x25519.Identity, home: Path
 ) -> None:
     challenge.note("ada", str(ada.to_public()))
-    answer = read_riddle(challenge.challenge("ada", str(ada.to_public())).riddle, ada)
+    answer = decrypt_challenge(challenge.challenge("ada", str(ada.to_public())).text, ada)
     other = str(pyrage.x25519.Identity.generate().to_public())
     Home(home).change_roster(lambda roster: roster.without_owner("ada").with_owner("ada", other))
 
@@ -119,3 +120,9 @@ def test_damaged_challenge_file_is_ignored(challenge: OwnerChallenge, tmp_path: 
 
     assert challenge.open() is None
     challenge.close("ada")
+
+
+def test_stored_challenge_keeps_its_field_name() -> None:
+    stored = OpenChallenge(owner="ada", recipient="age1x", sha256="0" * 64, text="armored")
+
+    assert msgspec.json.decode(msgspec.json.encode(stored))["riddle"] == "armored"
