@@ -17,6 +17,7 @@ from benchmarks.processes import DEVICE, earmark, mosquitto, running, write_home
 from listener.errors import Unavailable
 from listener.ipc.notice_socket import SOCKET, NoticeSender
 from listener.ipc.notices import WakeNotice
+from listener.mqtt.paho_thread import stop_network_thread
 
 NOTICES: Final = 200
 WARM_UP: Final = 5
@@ -77,7 +78,7 @@ def _subscribed(port: int) -> Iterator[queue.Queue[float]]:
         yield arrived
     finally:
         client.disconnect()
-        client.loop_stop()
+        stop_network_thread(client)
 
 
 def _wait_for_send(notifier: NoticeSender, arrived: queue.Queue[float]) -> None:

@@ -18,6 +18,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from listener.errors import Unavailable
+from listener.mqtt.paho_thread import stop_network_thread
 
 if TYPE_CHECKING:
     from amqtt.broker import Broker
@@ -108,7 +109,7 @@ def run_wiretap(port: int) -> Iterator[list[CapturedMessage]]:
         yield messages
     finally:
         client.disconnect()
-        client.loop_stop()
+        stop_network_thread(client)
 
 
 async def _start() -> tuple[int, "Broker"]:

@@ -22,6 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from listener.household import ca, identity
 from listener.household.identity import HouseholdIdentity
 from listener.household.state import HouseholdStore
+from listener.mqtt.paho_thread import stop_network_thread
 from tests.household.test_broker_config import table
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class Client:
 
     def end(self) -> None:
         self.paho.disconnect()
-        self.paho.loop_stop()
+        stop_network_thread(self.paho)
 
     def vanish(self) -> None:
         """Lose the connection without a goodbye, so that the last will is published."""
@@ -162,7 +163,7 @@ class Client:
         assert isinstance(wire, socket.socket)
         wire.shutdown(socket.SHUT_RDWR)
         self.lost.wait(40)
-        self.paho.loop_stop()
+        stop_network_thread(self.paho)
 
 
 @dataclass(frozen=True, slots=True)

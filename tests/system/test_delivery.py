@@ -18,6 +18,7 @@ from listener.config import SpoolSettings
 from listener.errors import SpoolFull
 from listener.ipc.notice_socket import SOCKET, NoticeSender
 from listener.ipc.notices import NearMissNotice, WakeNotice
+from listener.mqtt.paho_thread import stop_network_thread
 from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ class Subscriber:
 
     def close(self) -> None:
         self.client.disconnect()
-        self.client.loop_stop()
+        stop_network_thread(self.client)
 
 
 def test_status_is_retained_and_last_will_is_offline(

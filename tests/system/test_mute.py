@@ -18,6 +18,7 @@ import pytest
 import soundfile
 from paho.mqtt.enums import CallbackAPIVersion
 
+from listener.mqtt.paho_thread import stop_network_thread
 from tests.conftest import Household
 
 PATIENCE_S = 60.0
@@ -152,7 +153,7 @@ class Person:
 
     def close(self) -> None:
         self._client.disconnect()
-        self._client.loop_stop()
+        stop_network_thread(self._client)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from listener.config import SpoolSettings
 from listener.envelope import format as form
 from listener.envelope.open import open_envelope, parse_identities
 from listener.errors import EarmarkError
+from listener.mqtt.paho_thread import stop_network_thread
 from listener.spool.queue import Spool
 from listener.storage.access_log import ACCESS_LOG
 
@@ -97,7 +98,7 @@ def publish(port: int, messages: list[tuple[str, bytes]]) -> None:
     for told in [client.publish(topic, data, 1) for topic, data in messages]:
         told.wait_for_publish(60)
     client.disconnect()
-    client.loop_stop()
+    stop_network_thread(client)
 
 
 def topic_of(header: form.PublicHeader) -> str:
