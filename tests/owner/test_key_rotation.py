@@ -1,4 +1,4 @@
-"""An owner's next key, and everybody who would like to choose it for her."""
+"""Rotation of an owner's key, and the attempts of other parties to choose the next one."""
 
 import msgspec
 import pyrage

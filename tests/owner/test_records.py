@@ -10,7 +10,7 @@ NOON_S = 1_800_000_000
 
 @pytest.fixture
 def ada() -> Owner:
-    """Ada, who has not confirmed her key."""
+    """The owner ada, who has not confirmed a key."""
     return Owner(name="ada", recipient=str(pyrage.x25519.Identity.generate().to_public()))
 
 

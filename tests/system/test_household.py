@@ -136,7 +136,7 @@ def test_household_from_init_to_revoked_speaker(
     assert archive.must("household", "announce").stdout.startswith("1 speakers: 1 added")
     assert archive.must("household", "announce").stdout.startswith("1 speakers: 0 added or changed")
 
-    # Her computer hears what the table grants: the speaker's status.
+    # The member receives what the access list grants: the status of the speaker.
     status = heard(computer, "earmark/v1/status/hall")
     assert json.loads(status.payload) == {"state": "offline"}
 
