@@ -2,7 +2,8 @@
 
 WAV, FLAC, Ogg (Vorbis, Opus) and every other format of libsndfile, of any length. Samples of a
 16 kHz integer file equal those of ``soundfile.read(dtype="int16")`` bit for bit, so that scores can
-be compared with other engines.
+be compared with other engines. Formats that are decoded to floating point are scaled and clipped
+here: libsndfile clips neither Vorbis nor Opus, so that samples above full scale change their sign.
 """
 
 import math
@@ -27,7 +28,8 @@ SUFFIXES: Final = frozenset({".flac", ".oga", ".ogg", ".opus", ".wav"})
 LOWEST_RATE_HZ: Final = 4_000
 HIGHEST_RATE_HZ: Final = 384_000
 
-_FLOATS: Final = frozenset({"FLOAT", "DOUBLE"})  # libsndfile reads these as int16 without scaling
+# libsndfile reads the first two as int16 without scaling, and the others without clipping.
+_FLOATS: Final = frozenset({"FLOAT", "DOUBLE", "OPUS", "VORBIS"})
 _ENDLESS_FRAMES: Final = 1 << 50  # libsndfile's value for a header without a length
 
 
