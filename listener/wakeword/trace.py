@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, GapReason
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, GapReason, Samples
 from listener.config import Probability, ShortName
 from listener.wakeword.detector import NearMiss, Step, Wake
 
@@ -107,7 +107,8 @@ class HeardLine(_TraceLine, frozen=True, kw_only=True, tag="heard"):
     monotonic_s: Monotonic
     """The same by the monotonic clock, which restarts with the machine."""
     levels_db: Annotated[tuple[LevelDb, ...], Meta(max_length=PART_FRAMES // LEVEL_FRAMES)]
-    """Mean power of each 2 s, in whole dB of full scale; the last may cover less."""
+    """Mean power of each 2 s without the direct offset, in whole dB of full scale; the last may
+    cover less."""
     scores: dict[ShortName, WordScores]
     """Scores by word; a word that never reached the floor is absent."""
     found: tuple[TraceDetection, ...]
@@ -209,9 +210,8 @@ class TraceBuilder:
         if not self._frames:
             self._clear(frame.first_sample)
         if self._frames % LEVEL_FRAMES == 0:
-            self._powers.append([])
-        samples = frame.samples.astype(np.float64)
-        self._powers[-1].append(float(np.dot(samples, samples)) / len(samples))
+            self._powers.append(_Power())
+        self._powers[-1].push(frame.samples)
         self._frames += 1
         for step in steps:
             place = (step.end_sample - self._first_sample) // self._step_samples - 1
@@ -252,7 +252,7 @@ class TraceBuilder:
             end_sample=end_sample,
             utc=format_time(utc),
             monotonic_s=round(monotonic_s, 3),
-            levels_db=tuple(_level_db(math.fsum(part) / len(part)) for part in self._powers),
+            levels_db=tuple(_level_db(part.mean) for part in self._powers),
             scores={
                 word: WordScores(steps=tuple(places), scores=tuple(values))
                 for word, (places, values) in self._scores.items()
@@ -265,9 +265,27 @@ class TraceBuilder:
     def _clear(self, first_sample: int) -> None:
         self._first_sample = first_sample
         self._frames = 0
-        self._powers: list[list[float]] = []
+        self._powers: list[_Power] = []
         self._scores: dict[str, tuple[list[int], list[float]]] = {}
         self._found: list[TraceDetection] = []
+
+
+class _Power:
+    """Power of some frames without their direct offset, which is not sound."""
+
+    def __init__(self) -> None:
+        self._samples = self._sum = self._squares = 0
+
+    def push(self, samples: Samples) -> None:
+        whole = samples.astype(np.int64)
+        self._samples += len(whole)
+        self._sum += int(whole.sum())
+        self._squares += int(whole @ whole)
+
+    @property
+    def mean(self) -> float:
+        """Variance of all samples; exact, since it is computed in integers."""
+        return (self._squares * self._samples - self._sum**2) / self._samples**2
 
 
 def _level_db(power: float) -> int:

@@ -208,9 +208,22 @@ def test_wakes_and_near_misses_are_kept_unchanged() -> None:
     ("value", "level_db"), [(0, -120), (1, -90), (-32_768, 0), (16_384, -6), (328, -40)]
 )
 def test_level_is_mean_power_in_whole_decibels(value: int, level_db: int) -> None:
-    heard = traced(np.full(26 * FRAME_SAMPLES, value, np.int16))
+    wave = np.tile(np.array([value, -value]).clip(-32_768, 32_767), 13 * FRAME_SAMPLES)
+
+    heard = traced(wave.astype(np.int16))
 
     assert heard.levels_db == (level_db, level_db)
+
+
+@pytest.mark.parametrize("offset", [-20_000, 0, 6_554])
+def test_direct_offset_does_not_change_levels(offset: int) -> None:
+    rng = np.random.default_rng(3)
+    loud = rng.normal(0, 1_000, 25 * FRAME_SAMPLES)
+    quiet = rng.normal(0, 30, 25 * FRAME_SAMPLES)
+
+    heard = traced((np.concatenate([loud, quiet]) + offset).astype(np.int16))
+
+    assert heard.levels_db == (-30, -61)
 
 
 def test_full_part_is_followed_by_the_next_sample() -> None:

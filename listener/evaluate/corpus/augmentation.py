@@ -10,6 +10,7 @@ inputs give the same bytes.
 
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ class Mixer:
             yield from play()
             return
         response = read_response(choice.room) if choice.room else None
-        gain = noise_gain = np.float32(1.0)
+        gain = noise_gain = offset = np.float32(1.0)
         noise: Iterator[Floats] | None = None
         if choice.snr_db is not None or choice.speech_dbov is not None:
             level = SpeechLevel()
@@ -116,7 +117,9 @@ class Mixer:
                 gain = np.float32(FULL_SCALE * 10 ** (choice.speech_dbov / 20) / rms)
             if choice.noise is not None and choice.snr_db is not None:
                 noise_rms = float(gain) * rms * 10 ** (-choice.snr_db / 20)
-                noise_gain = np.float32(noise_rms / measure_noise_rms(choice.noise))
+                noise_level = measure_noise(choice.noise)
+                noise_gain = np.float32(noise_rms / noise_level.rms)
+                offset = np.float32(noise_level.offset)
                 noise = repeat_noise(choice.noise, choice.noise_at)
         rest = np.zeros(0, np.float32)
         for sound in _in_room(play(), response):
@@ -124,7 +127,7 @@ class Mixer:
             if noise is not None:
                 while len(rest) < len(sound):
                     rest = np.concatenate([rest, next(noise)])
-                mixed += noise_gain * rest[: len(sound)]
+                mixed += noise_gain * (rest[: len(sound)] - offset)
                 rest = rest[len(sound) :]
             yield self._round(mixed)
 
@@ -135,20 +138,36 @@ class Mixer:
         return np.clip(whole, limits.min, limits.max).astype(np.int16)
 
 
+@dataclass(frozen=True, slots=True)
+class NoiseLevel:
+    """Level of a noise file, in units of int16."""
+
+    rms: float
+    """Root mean square of the whole file without its direct offset; above 0."""
+
+    offset: float
+    """Mean of all samples."""
+
+
 @functools.lru_cache(maxsize=4096)
-def measure_noise_rms(path: Path) -> float:
-    """Return the root mean square of a noise file, in units of int16; cached in each process.
+def measure_noise(path: Path) -> NoiseLevel:
+    """Measure a noise file; cached in each process.
 
     Raises:
-        Unavailable: the file cannot be read, or is silent.
+        Unavailable: the file cannot be read, or is constant.
     """
-    level = SpeechLevel()
+    samples = total = squares = 0
     with open_recording(path) as recording:
         while (block := recording.read(BLOCK_SAMPLES)) is not None:
-            level.push(block.astype(np.float64))
-    if level.rms <= 0:
+            whole = block.astype(np.int64)
+            samples += len(whole)
+            total += int(whole.sum())
+            squares += int(whole @ whole)
+    # In integers, so that a constant file has a power of exactly 0.
+    power = squares * samples - total * total
+    if power <= 0:
         raise Unavailable(f"{path} contains only silence")
-    return level.rms
+    return NoiseLevel(math.sqrt(power) / samples, total / samples)
 
 
 def repeat_noise(path: Path, at: float) -> Iterator[Floats]:

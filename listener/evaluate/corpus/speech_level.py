@@ -2,7 +2,8 @@
 
 Only the time in which somebody speaks counts, with 200 ms of hangover, so a word in a long pause
 has the same level as the word alone; speech is what lies less than 15.9 dB below that level. The
-envelope is sampled once a millisecond; the recommendation uses every sample.
+envelope is sampled once a millisecond; the recommendation uses every sample. A direct offset is
+removed first, as by the band limit that the recommendation allows before the meter.
 """
 
 import math
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listener.audio.pcm import SAMPLE_RATE_HZ
+from listener.evaluate.corpus.dc_blocker import DcBlocker
 
 FULL_SCALE: Final = 32_768.0
 """0 dBov: the root mean square of the loudest square wave."""
@@ -31,6 +33,7 @@ class SpeechLevel:
         from scipy.signal import lfilter  # noqa: PLC0415 - takes 0.5 s; only needed to measure levels
 
         self._filter: Any = lfilter
+        self._dc_blocker = DcBlocker()
         self._energy = 0.0
         self._samples = 0
         self._states = [np.zeros(1), np.zeros(1)]
@@ -43,9 +46,9 @@ class SpeechLevel:
         Args:
             samples: in units of int16, shape (n,), any n.
         """
-        sound = np.asarray(samples, np.float64)
-        if not len(sound):
+        if not len(samples):
             return
+        sound = self._dc_blocker.push(samples)
         self._energy += float(sound @ sound)
         envelope = np.abs(sound)
         for stage in (0, 1):

@@ -1,6 +1,7 @@
 """Rooms and noise: at the level that was asked for, and the same each time."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from listener.evaluate.corpus.augmentation import (
     MixChoice,
     Mixer,
     choose_mix,
-    measure_noise_rms,
+    measure_noise,
     read_response,
     repeat_noise,
 )
@@ -62,6 +63,20 @@ def test_noise_has_the_requested_snr(noise: Path, snr_db: float) -> None:
 
     found_db = decibels(level.active_rms) - decibels(float(np.sqrt((added**2).mean())))
     assert found_db == pytest.approx(snr_db, abs=0.3)
+
+
+@pytest.mark.parametrize("offset", [-6_554, 6_554])
+def test_direct_offsets_do_not_change_the_ratio(tmp_path: Path, noise: Path, offset: int) -> None:
+    samples, _ = soundfile.read(noise, dtype="int16")
+    soundfile.write(tmp_path / "offset.wav", samples + np.int16(offset), RATE)
+    choice = MixChoice(noise=noise, snr_db=5.0)
+
+    plain = mixed(choice).astype(int)
+    by_noise = mixed(replace(choice, noise=tmp_path / "offset.wav")).astype(int)
+    by_item = mixed(choice, samples=speech() + np.int16(offset)).astype(int)
+
+    assert np.abs(by_noise - plain).max() <= 1
+    assert np.abs(by_item - offset - plain).max() <= 2
 
 
 def test_noise_in_silence_assumes_a_default_speech_level(noise: Path) -> None:
@@ -136,7 +151,7 @@ def test_speech_is_scaled_to_the_requested_level(noise: Path, speech_dbov: float
 
 def test_clipped_samples_are_counted(noise: Path) -> None:
     mixer = Mixer()
-    loud = np.full(RATE, 32_000, np.int16)
+    loud = np.tile(np.array([32_000, -32_000], np.int16), RATE // 2)
 
     sound = np.concatenate(
         list(mixer.mix(lambda: played(loud), MixChoice(noise=noise, snr_db=0.0)))
@@ -181,9 +196,17 @@ def test_silent_noise_or_room_file_is_an_error(tmp_path: Path) -> None:
     soundfile.write(path, np.zeros(1_000, np.int16), RATE)
 
     with pytest.raises(Unavailable, match="contains only silence"):
-        measure_noise_rms(path)
+        measure_noise(path)
     with pytest.raises(Unavailable, match="contains only silence"):
         read_response(path)
+
+
+def test_noise_file_with_only_an_offset_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "offset.wav"
+    soundfile.write(path, np.full(1_000, 6_554, np.int16), RATE)
+
+    with pytest.raises(Unavailable, match="contains only silence"):
+        measure_noise(path)
 
 
 def test_empty_noise_or_room_file_is_an_error(tmp_path: Path) -> None:

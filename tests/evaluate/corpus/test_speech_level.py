@@ -72,6 +72,17 @@ def test_doubled_amplitude_is_6_db_more() -> None:
     assert decibels(twice) - decibels(once) == pytest.approx(20 * math.log10(2), abs=0.3)
 
 
+@pytest.mark.parametrize("offset", [-6_554.0, 300.0, 16_000.0])
+def test_direct_offset_is_not_speech(offset: float) -> None:
+    speech = np.concatenate([silence(2), tone(1, 800), silence(2)])
+
+    shifted, plain = measured(speech + offset), measured(speech)
+
+    assert shifted.active_rms == pytest.approx(plain.active_rms, rel=1e-3)
+    assert shifted.rms == pytest.approx(plain.rms, rel=1e-3)
+    assert measured(silence(3) + offset).active_rms is None
+
+
 def test_full_scale_is_0_dbov() -> None:
     assert decibels(32_768.0) == 0.0
 
