@@ -200,6 +200,11 @@ def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
     manifest = parse_manifest(to_toml(proposed), "the new manifest")
     if add_model.add_model(catalogue, manifest, data):
         print(f"added {name}: window {window} frames, threshold {manifest.threshold:g}")
+        if head.has_batch_axis and not head.takes_batches(2):
+            print(
+                f"note: {name} scores several windows at once differently from one; evaluate"
+                " runs it window by window, which is slower"
+            )
     else:
         print(f"{name} exists already; nothing changed")
     return 0

@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import ModelRefused
+from listener.inference.refusals import explain_refusal
 from listener.wakeword.embedding import FEATURES
 from listener.wakeword.features import BANDS, Floats
 from listener.wakeword.manifest import Model
@@ -24,6 +25,12 @@ _Past: TypeAlias = dict[str, Floats]  # the cached columns of a network, by inpu
 
 LONGEST_WINDOW_FRAMES: Final = 1 << 10
 """Upper limit of a head's window, in embeddings."""
+
+_TRIAL_SCALES: Final = (0.0, 0.05, 1.0, 20.0)
+"""Scales of the embeddings on which a batch is compared with single windows. Embeddings of speech
+have about 20; a head may be saturated at one scale, and then all its scores are equal."""
+_TRIAL_RELATIVE: Final = 1e-3
+_TRIAL_ABSOLUTE: Final = 1e-5
 
 
 def open_session(data: bytes, name: str, *, keeps_memory: bool) -> Session:
@@ -49,7 +56,7 @@ def open_session(data: bytes, name: str, *, keeps_memory: bool) -> Session:
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the exception classes differ by version
-        raise ModelRefused(f"{name} cannot be run by onnxruntime") from error
+        raise explain_refusal(data, name, str(error)) from error
 
 
 def bind_input(binding: Binding, name: str, buffer: Floats) -> None:
@@ -211,6 +218,8 @@ class HeadNet:
         """Embeddings in a window."""
         self.outputs: int = result[1]
         """Number of outputs; 1 for most heads."""
+        self.has_batch_axis: bool = not isinstance(shape[0], int)
+        """Whether its batch axis is symbolic."""
         self._window = np.zeros((1, shape[1], FEATURES), np.float32)
         scores = np.zeros((1, result[1]), np.float32)
         self._result: Floats = scores[0]
@@ -228,7 +237,45 @@ class HeadNet:
 
     def over(self, embeddings: Floats) -> "Windows":
         """See ``ManyHead.over`` of ``listener/wakeword/batch.py``."""
-        return Windows(self._session, embeddings, self.window_frames, self.outputs)
+        windows = len(embeddings) - self.window_frames + 1
+        return Windows(
+            self._session,
+            embeddings,
+            self.window_frames,
+            self.outputs,
+            takes_batches=self.takes_batches(windows),
+        )
+
+    def takes_batches(self, windows: int) -> bool:
+        """Return whether the head gives a batch the scores that it gives single windows.
+
+        A symbolic batch axis does not promise it: heads that were traced with a batch of one have
+        constant shapes or states inside, and fail, or score only the first window. Both are run
+        here on the same random embeddings, and any difference means no.
+
+        Args:
+            windows: windows in a batch, at least 1.
+        """
+        if not self.has_batch_axis:
+            return False
+        (source,) = self._session.get_inputs()
+        rng = np.random.default_rng(1)
+        is_varied = False
+        for scale in _TRIAL_SCALES:
+            batch = scale * rng.standard_normal((windows, self.window_frames, FEATURES))
+            batch = batch.astype(np.float32)
+            single = np.stack([self.score(window).copy() for window in batch])
+            try:
+                (together,) = self._session.run(None, {source.name: batch})
+            except Exception:  # noqa: BLE001 - onnxruntime raises its own kinds, by version
+                return False
+            if together.shape != single.shape or not np.allclose(
+                together, single, _TRIAL_RELATIVE, _TRIAL_ABSOLUTE
+            ):
+                return False
+            is_varied |= windows == 1 or float(np.ptp(single, axis=0).max()) > 10 * _TRIAL_ABSOLUTE
+        # Where all windows score alike, the comparison has shown nothing.
+        return is_varied
 
     def wipe(self) -> None:
         """See ``Head.wipe``."""
@@ -245,12 +292,14 @@ class Windows:
         embeddings: Floats,
         window_frames: int,
         outputs: int,
+        *,
+        takes_batches: bool,
     ) -> None:
         (source,), (result,) = session.get_inputs(), session.get_outputs()
         self._session, self._input = session, source.name
         self._window_frames = window_frames
         self._embeddings = embeddings
-        self._takes_many = not isinstance(source.shape[0], int)
+        self._takes_batches = takes_batches
         self._results = np.zeros((len(embeddings) + 1, outputs), np.float32)
         # A window is contiguous in the buffer, so the network reads it in place.
         self._bindings: list[Binding] = []
@@ -263,7 +312,7 @@ class Windows:
 
     def score(self, first_end: int, last_end: int) -> Floats:
         """See ``Scorer.score`` of ``listener/wakeword/batch.py``."""
-        if self._takes_many:
+        if self._takes_batches:
             reach = self._embeddings[first_end - self._window_frames : last_end]
             windows = sliding_window_view(reach, self._window_frames, axis=0).transpose(0, 2, 1)
             outputs: Floats = self._session.run(None, {self._input: windows})[0]

@@ -212,9 +212,9 @@ def test_adding_the_same_file_again_is_harmless(
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "cannot be run by onnxruntime"),
-        (b"\x08\x08 garbage", "cannot be run by onnxruntime"),
-        (head()[:1000], "cannot be run by onnxruntime"),
+        (b"", "is empty"),
+        (b"\x08\x08 garbage", "is not an ONNX file, or is truncated"),
+        (head()[:1000], "is not an ONNX file, or is truncated"),
         (head(outputs=7, last="Softmax"), "has 7 outputs"),
         (head(last="Relu", bias=3.0), "which is not a probability"),
         (head(last="Log"), "which is not a probability"),

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from listener.errors import ModelRefused
 from listener.inference.catalogue import Catalogue
@@ -124,6 +125,72 @@ def test_head_with_a_dynamic_batch_is_accepted() -> None:
     head = HeadNet(network(["n", 1, 96], ["n", 96]), "it")
 
     assert (head.window_frames, head.outputs) == (1, 96)
+
+
+def with_batch_axis(data: bytes, change: Callable[[Any], None] | None = None) -> bytes:
+    """Return a head with a symbolic batch axis, and otherwise changed by ``change``."""
+    model = onnx.load_from_string(data)
+    for tensor in (model.graph.input[0], model.graph.output[0]):
+        tensor.type.tensor_type.shape.dim[0].dim_param = "n"
+    del model.graph.value_info[:]
+    if change:
+        change(model.graph)
+    return bytes(model.SerializeToString())
+
+
+def flatten_by_a_constant_shape(graph: Any) -> None:  # noqa: ANN401 - protobuf has no types
+    (flatten,) = (node for node in graph.node if node.op_type == "Flatten")
+    graph.initializer.append(numpy_helper.from_array(np.array([1, 1536]), "shape"))
+    flatten.op_type = "Reshape"
+    flatten.input.append("shape")
+    del flatten.attribute[:]
+
+
+def score_only_the_first_window(graph: Any) -> None:  # noqa: ANN401 - protobuf has no types
+    first = helper.make_node("Gather", [graph.input[0].name, "zero"], ["first"], axis=0)
+    for node in graph.node:
+        node.input[:] = ["first" if name == graph.input[0].name else name for name in node.input]
+    graph.initializer.append(numpy_helper.from_array(np.array([0]), "zero"))
+    graph.node.insert(0, first)
+
+
+def subtract_the_mean_of_the_batch(graph: Any) -> None:  # noqa: ANN401 - protobuf has no types
+    source = graph.input[0].name
+    mean = helper.make_node("ReduceMean", [source], ["mean"], axes=[0], keepdims=1)
+    part = helper.make_node("Mul", ["mean", "half"], ["part"])
+    centred = helper.make_node("Sub", [source, "part"], ["centred"])
+    for node in graph.node:
+        node.input[:] = ["centred" if name == source else name for name in node.input]
+    graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "half"))
+    for place, node in enumerate((mean, part, centred)):
+        graph.node.insert(place, node)
+
+
+def test_symbolic_batch_axis_of_a_right_head_is_used(catalogue: Catalogue) -> None:
+    head = HeadNet(with_batch_axis(catalogue.load("alexa").data), "it")
+
+    assert head.takes_batches(128)
+    assert head.takes_batches(1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [flatten_by_a_constant_shape, score_only_the_first_window, subtract_the_mean_of_the_batch],
+)
+def test_head_that_scores_a_batch_otherwise_is_run_window_by_window(
+    catalogue: Catalogue, change: Callable[[Any], None]
+) -> None:
+    right = HeadNet(catalogue.load("alexa").data, "right")
+    wrong = HeadNet(with_batch_axis(catalogue.load("alexa").data, change), "wrong")
+    embeddings = 20 * np.random.default_rng(5).standard_normal((40, 96)).astype(np.float32)
+
+    assert not wrong.takes_batches(25)
+    scores = wrong.over(embeddings).score(16, 40)
+
+    expected = [wrong.score(embeddings[end - 16 : end]).copy() for end in range(16, 41)]
+    assert np.allclose(scores, expected, atol=1e-6)
+    if change is not subtract_the_mean_of_the_batch:
+        assert np.allclose(scores, right.over(embeddings).score(16, 40), atol=1e-6)
 
 
 def test_network_with_several_inputs_is_not_a_head(catalogue: Catalogue) -> None:
