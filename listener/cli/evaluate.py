@@ -407,7 +407,15 @@ def _evaluate_plan(
     arguments: argparse.Namespace, settings: Config
 ) -> tuple[Result, ExcerptCutter | None]:
     plan = build_plan(arguments, settings)
-    total = sum(_bytes(item) for item in open_all(plan) if isinstance(item, Item))
+    sizes = [_bytes(item) if isinstance(item, Item) else 0 for item in open_all(plan)]
+    if not sizes:
+        # An evaluation of nothing would support every target rate.
+        raise UsageError(
+            "there is nothing to evaluate: the corpus has no item",
+            "check --positives, --negatives, --corpus and --only; list the audio files in the"
+            " folder or the lines of the table",
+        )
+    total = sum(sizes)
     with ProgressLine(total, sys.stderr) as remaining:
         result = Evaluation(
             plan=plan,

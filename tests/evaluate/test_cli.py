@@ -109,6 +109,35 @@ def test_noise_condition_is_added_to_the_clean_condition(
     assert [row["condition"] for row in rows] == ["clean", "5 dB talk.flac"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--negatives", "empty", "--target-false-wakes-per-hour", "0.5"),
+        ("--positives", "phone"),
+        ("--corpus", "header.tsv"),
+        ("--corpus", "nothing.jsonl"),
+        ("--corpus", str(FIXTURES), "--only", "nomatch/*"),
+    ],
+    ids=["empty", "other formats", "header", "no lines", "pattern"],
+)
+def test_evaluation_of_nothing_is_an_error(
+    here: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    (here / "empty").mkdir()
+    (here / "phone").mkdir()
+    (here / "phone" / "recording.m4a").write_bytes(b"m4a")
+    (here / "header.tsv").write_text("path\tword\n")
+    (here / "nothing.jsonl").write_bytes(b"")
+
+    code = evaluate("--model", "alexa", *words)
+
+    shown = capsys.readouterr()
+    assert code == 2
+    assert "there is nothing to evaluate" in shown.err
+    assert shown.out == ""
+    assert not (here / "evaluation").exists()
+
+
 def test_missing_item_or_unsupported_target_exits_with_1(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ file and line; a number out of range makes that line an invalid item, and readin
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +17,11 @@ from listener.evaluate.corpus.items import InvalidItem, Item, Label
 
 SUFFIXES: Final = frozenset({".tsv", ".jsonl"})
 
-LONGEST_LINE_BYTES: Final = 1 << 20
+LONGEST_LINE: Final = 1 << 20
+"""Upper limit of a line, in characters."""
 LONGEST_SOUND_S: Final = 10 * 366 * 86_400.0
+
+_INVALID_UTF8: Final = re.compile("[\udc80-\udcff]")  # as surrogateescape marks bytes
 
 Row = Mapping[str, object]
 
@@ -138,19 +142,18 @@ def rows(path: Path) -> Iterator[tuple[int, Row]]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        with path.open("rb") as stream:
+        # Lines end with LF, CR LF, or CR alone, as spreadsheets for macOS write them.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=None) as stream:
             number = 0
-            while line := stream.readline(LONGEST_LINE_BYTES + 1):
+            while line := stream.readline(LONGEST_LINE + 1):
                 number += 1
-                if len(line) > LONGEST_LINE_BYTES:
+                if len(line) > LONGEST_LINE:
                     raise ConfigError(
-                        f"{path} line {number} is longer than {LONGEST_LINE_BYTES} bytes"
+                        f"{path} line {number} is longer than {LONGEST_LINE} characters"
                     )
-                try:
-                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise ConfigError(f"{path} line {number} is not UTF-8 text") from error
-                yield number, text.rstrip("\r\n")
+                if _INVALID_UTF8.search(line):
+                    raise ConfigError(f"{path} line {number} is not UTF-8 text")
+                yield number, line.rstrip("\n")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = (
             error.strerror if isinstance(error, OSError) else "the name contains a NUL character"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.evaluate.corpus.items import InvalidItem, Item, Label
-from listener.evaluate.corpus.manifests import LONGEST_LINE_BYTES, ManifestCorpus
+from listener.evaluate.corpus.manifests import LONGEST_LINE, ManifestCorpus
 
 
 def tsv(folder: Path, *lines: str) -> Path:
@@ -161,7 +161,7 @@ def test_invalid_utf_8_and_long_lines_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="line 2 is not UTF-8"):
         list(ManifestCorpus(path))
 
-    path.write_bytes(b" " * (LONGEST_LINE_BYTES + 1))
+    path.write_bytes(b" " * (LONGEST_LINE + 1))
     with pytest.raises(ConfigError, match="line 1 is longer"):
         list(ManifestCorpus(path))
 
@@ -174,6 +174,15 @@ def test_byte_order_mark_and_crlf_are_accepted(tmp_path: Path) -> None:
 
     assert isinstance(item, Item)
     assert (item.name, item.speaker) == ("a.wav", "ada")
+
+
+def test_lines_that_end_with_cr_alone_are_lines(tmp_path: Path) -> None:
+    path = tmp_path / "list.tsv"
+    path.write_bytes(b"path\tspeaker\ra.wav\tada\rb.wav\tbo\r")
+
+    items = list(ManifestCorpus(path))
+
+    assert [item.name for item in items] == ["a.wav", "b.wav"]
 
 
 def test_missing_manifest_is_an_error(tmp_path: Path) -> None:
