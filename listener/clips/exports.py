@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener import strict_json
@@ -182,9 +181,7 @@ class ExportReader:
 
     def _read_devices(self) -> dict[str, str]:
         try:
-            devices = msgspec.convert(
-                strict_json.decode_object(self._read_entry(DEVICES)), dict[str, str]
-            )
+            devices = strict_json.decode(self._read_entry(DEVICES), dict[str, str])
             for text in devices.values():
                 keys.parse_device(text)
         except (ValueError, ConfigError) as error:
@@ -193,7 +190,7 @@ class ExportReader:
 
     def _parse_line(self, raw: bytes) -> ManifestLine:
         try:
-            return msgspec.convert(strict_json.decode_object(raw), ManifestLine)
+            return strict_json.decode(raw, ManifestLine)
         except ValueError as error:
             raise self._error(f"{MANIFEST} is malformed") from error
 
