@@ -27,8 +27,9 @@ key decrypts it. The archive cannot decrypt it.</p>
 <p>With Earmark, <code>earmark clips export --open</code> downloads and decrypts all clips.</p>
 <p>Without Earmark, on Linux or macOS, use <a href="https://age-encryption.org">age</a> and your key
 file (here <code>me.key</code>):</p>
-<pre>for f in clips/*.earmark; do
-  tail -n +5 "$f" | age -d -i me.key &gt; "${f%.earmark}.flac"
+<pre>mkdir opened &amp;&amp;
+for f in clips/*.earmark; do
+  tail -n +5 "$f" | age -d -i me.key -o "opened/$(basename "$f" .earmark).flac"
 done</pre>
 <p>Any player plays the FLAC files. <code>metaflac --show-tag=COMMENT FILE.flac</code> prints the
 wake word, the score and the time.</p>
@@ -49,7 +50,7 @@ KNOWN_PAGES: Final = frozenset(
         "e8ef6d4f00099a799cf5a13359eddcac3d2a5651c3534ed3a9dd45e32449d663",
         "8c708ad6f87aa4b9c95cc868de00252c9415234ab647fbe604abfb06f9c6ffb8",
         "8e4403ab58c2018bf33f2a5dcbd4c9c74eaad7d9eeb71f3b642d119d0c658bcc",
-        "431cfd52f4c67f8ba043f759be39a0388850fce45273551aeb30d0c9d4d2cf8f",
+        "8a3f68eb6a88333f3af544ca5cf10795548a5fe97c8c2fafa693611453da9f63",
     }
 )
 """SHA-256 of the page of each version, the newest last. A change of the page adds its hash here,

@@ -3,6 +3,7 @@ one. The lines are run as they stand in the document."""
 
 import base64
 import contextlib
+import html
 import json
 import os
 import re
@@ -31,6 +32,7 @@ from listener.envelope.format import parse_envelope
 from listener.household import ca
 from listener.household.identity import parse as parse_identity
 from listener.rights import requests
+from listener.rights.export_page import EXPORT_PAGE
 from tests.cli.test_examples import PARSERS
 from tests.system.conftest import earmark, free_port, wait_until
 from tests.test_docs import DOCUMENTS, ROOT
@@ -46,7 +48,7 @@ pytestmark = pytest.mark.system
 HTTP_API: Final = (ROOT / "docs" / "reference" / "http-api.md").read_text("utf-8")
 YOUR_CLIPS: Final = (ROOT / "docs" / "guides" / "your-clips.md").read_text("utf-8")
 BLOCKS: Final = re.findall(r"^```sh\n(.*?)^```$", HTTP_API, re.MULTILINE | re.DOTALL)
-SOCKET_BLOCK, TLS_BLOCK, EXPORT_BLOCK, CHECK_BLOCK = BLOCKS
+SOCKET_BLOCK, TLS_BLOCK, EXPORT_BLOCK, CHECK_BLOCK, OPEN_BLOCK = BLOCKS
 SHOW_KEY: Final = (
     "curl -sS --unix-socket ~/.local/share/earmark/archive.sock"
     " http://archive/v1/archive | jq .archive"
@@ -409,7 +411,7 @@ def honest(
 
 @pytest.mark.parametrize("address", [SOCKET_BLOCK, TLS_BLOCK], ids=["socket", "tls"])
 def test_lines_export_from_a_real_archive(owner: Owner, honest: str, address: str) -> None:
-    done = owner.run("set -eu\n", address, EXPORT_BLOCK, CHECK_BLOCK)
+    done = owner.run("set -eu\n", address, EXPORT_BLOCK, CHECK_BLOCK, OPEN_BLOCK)
 
     assert done.returncode == 0, done.stderr
     names = zipfile.ZipFile(owner.folder / "ada.zip").namelist()
@@ -417,8 +419,50 @@ def test_lines_export_from_a_real_archive(owner: Owner, honest: str, address: st
     unexpected, twice, page = done.stdout.decode().splitlines()
     assert (unexpected, twice) == ("0", "0")
     assert page.split()[0] in HTTP_API
+    opened = (owner.folder / "ada" / "opened" / f"{honest}.flac").read_bytes()
+    assert opened.startswith(b"fLaC")
     shown = owner.run(SHOW_KEY)
     assert re.fullmatch(r'"ed25519:[A-Za-z0-9+/]{43}="\n', shown.stdout.decode()), shown.stderr
+
+
+PAGE_BLOCK: Final = html.unescape(re.findall(r"<pre>(.*?)</pre>", EXPORT_PAGE, re.DOTALL)[0])
+
+
+def link(archive: zipfile.ZipFile, name: str, target: Path) -> None:
+    entry = zipfile.ZipInfo(name)
+    entry.create_system = 3
+    entry.external_attr = 0o120777 << 16
+    archive.writestr(entry, str(target))
+
+
+@pytest.mark.parametrize("linked", ["clips/{}.flac", "opened/{}.flac", "opened"])
+@pytest.mark.parametrize("block", [OPEN_BLOCK, f"unzip -q ada.zip && {PAGE_BLOCK}"])
+def test_lines_that_open_clips_write_through_no_link(owner: Owner, block: str, linked: str) -> None:
+    """A file of the owner's would get what the archive encrypted to them."""
+    (owner.folder / "me.key").write_bytes((owner.folder / "ada.key").read_bytes())
+    victims = owner.folder / "victims"
+    victims.mkdir()
+    (victims / f"{CLIP}.flac").write_text("precious")
+    with zipfile.ZipFile(owner.folder / "ada.zip", "w") as archive:
+        archive.writestr(f"clips/{CLIP}.earmark", b"1\n2\n3\n4\n" + owner.ciphertext)
+        target = victims if linked == "opened" else victims / f"{CLIP}.flac"
+        link(archive, linked.format(CLIP), target)
+
+    owner.run(block)
+
+    assert [path.name for path in victims.iterdir()] == [f"{CLIP}.flac"]
+    assert (victims / f"{CLIP}.flac").read_text() == "precious"
+
+
+def test_lines_of_the_page_open_a_clip(owner: Owner) -> None:
+    (owner.folder / "me.key").write_bytes((owner.folder / "ada.key").read_bytes())
+    (owner.folder / "clips").mkdir()
+    (owner.folder / "clips" / f"{CLIP}.earmark").write_bytes(b"1\n2\n3\n4\n" + owner.ciphertext)
+
+    done = owner.run("set -eu\n", PAGE_BLOCK)
+
+    assert done.returncode == 0, done.stderr
+    assert (owner.folder / "opened" / f"{CLIP}.flac").read_bytes() == owner.clip
 
 
 def test_key_that_is_shown_does_not_command_the_terminal(owner: Owner, lying: LyingArchive) -> None:
