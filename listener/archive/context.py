@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -15,7 +15,7 @@ from listener.envelope import keys
 from listener.envelope.format import format_timestamp
 from listener.owner.roster import Roster
 from listener.rights.hash_chain import LogHead, Outcome
-from listener.rights.receipts import Receipt, SignedHead, sign
+from listener.rights.receipts import Receipt, SignedHead, sign, sign_contents
 from listener.storage.access_log import AccessLog, LogEntry
 from listener.storage.home import Home
 
@@ -106,7 +106,24 @@ class ArchiveContext:
         manifest_sha256: str | None = None,
     ) -> dict[str, Any]:
         """Return a signed receipt of an erasure or an export."""
-        receipt = Receipt(
+        return sign(
+            self._state(
+                kind, ticket, head, count=count, clips=clips, manifest_sha256=manifest_sha256
+            ),
+            self.key,
+        )
+
+    def _state(  # noqa: PLR0913 - as ``receipt``
+        self,
+        kind: Literal["erase", "export"],
+        ticket: RequestChallenge,
+        head: LogHead,
+        *,
+        count: int,
+        clips: tuple[str, ...] = (),
+        manifest_sha256: str | None,
+    ) -> Receipt:
+        return Receipt(
             kind=kind,
             owner=ticket.owner,
             t=self.now(),
@@ -117,4 +134,19 @@ class ArchiveContext:
             head=head,
             archive=self.name,
         )
-        return sign(receipt, self.key)
+
+    def export_receipt(
+        self, ticket: RequestChallenge, head: LogHead, *, count: int, files: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Return ``receipt.json`` of an export: its receipt, and the signed list of its files.
+
+        Args:
+            ticket: the proven request.
+            head: head of the log after the request's row.
+            count: number of clips.
+            files: SHA-256 in hex by name; see ``receipts.ExportContents``.
+        """
+        receipt = self._state(
+            "export", ticket, head, count=count, manifest_sha256=files["manifest.jsonl"]
+        )
+        return sign(receipt, self.key) | sign_contents(receipt, files, self.key)

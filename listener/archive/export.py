@@ -19,38 +19,9 @@ from listener.archive.context import ArchiveContext
 from listener.archive.verified_access import ClipNotFound, VerifiedReader, WrongOwner
 from listener.archive.zip_stream import ZipWriter
 from listener.errors import Unavailable
+from listener.rights.export_page import EXPORT_PAGE, PAGE_NAME
 from listener.rights.hash_chain import LogHead
 from listener.rights.requests import ExportRequest, time_span
-
-README_PAGE: Final = """\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>Your clips</title>
-<style>body{font:16px/1.5 sans-serif;max-width:44em;margin:2em auto;padding:0 1em}
-pre{background:#eee;padding:.7em;overflow:auto}</style>
-<h1>Your clips</h1>
-<p>This folder contains the clips that your household's archive stores for you. Each file in
-<code>clips</code> is one recording, encrypted to your key on the speaker that made it. Only your
-key decrypts it. The archive cannot decrypt it.</p>
-<h2>Open the clips</h2>
-<p>With Earmark, <code>earmark clips export --open</code> downloads and decrypts all clips.</p>
-<p>Without Earmark, on Linux or macOS, use <a href="https://age-encryption.org">age</a> and your key
-file (here <code>me.key</code>):</p>
-<pre>for f in clips/*.earmark; do
-  tail -n +5 "$f" | age -d -i me.key &gt; "${f%.earmark}.flac"
-done</pre>
-<p>Any player plays the FLAC files. <code>metaflac --show-tag=COMMENT FILE.flac</code> prints the
-wake word, the score and the time.</p>
-<h2>Verify the export</h2>
-<p><code>manifest.jsonl</code> lists every clip with its SHA-256. <code>devices.json</code> contains
-the public keys of the speakers that signed the clips. <code>access-log.jsonl</code> lists the
-requests for your clips and their times. <code>receipt.json</code> is signed by the archive.
-<code>earmark clips verify FILE.zip</code> checks all of these files.</p>
-<h2>If you lose your key</h2>
-<p>These clips then cannot be decrypted. There is no second key.</p>
-</html>
-"""
 
 _LOG_PAGE_ROWS: Final = 500
 _MOST_NAMED: Final = 20
@@ -111,9 +82,10 @@ class Exporter:
         logged = False
         count = 0
         digest = hashlib.sha256()
+        page = EXPORT_PAGE.encode()
         try:
             with ZipWriter() as writer, tempfile.TemporaryFile() as manifest:
-                yield from writer.add("READ-ME-FIRST.html", README_PAGE.encode())
+                yield from writer.add(PAGE_NAME, page)
                 for line, clip, data in self._clips(ticket.owner, request):
                     yield from writer.add(f"clips/{clip}.earmark", data)
                     manifest.write(line)
@@ -121,15 +93,20 @@ class Exporter:
                     count += 1
                 yield from writer.add_file("manifest.jsonl", manifest)
                 devices = {device.name: device.key for device in self.context.roster().devices}
-                yield from writer.add("devices.json", _json(devices))
+                known = _json(devices)
+                yield from writer.add("devices.json", known)
                 logged = True
                 head = self.context.log_outcome(ticket, count)
                 with tempfile.TemporaryFile() as rows:
-                    self._copy_log(ticket.owner, head, rows)
+                    log_sha256 = self._copy_log(ticket.owner, head, rows)
                     yield from writer.add_file("access-log.jsonl", rows)
-                receipt = self.context.receipt(
-                    "export", ticket, head, count=count, manifest_sha256=digest.hexdigest()
-                )
+                files = {
+                    PAGE_NAME: hashlib.sha256(page).hexdigest(),
+                    "manifest.jsonl": digest.hexdigest(),
+                    "devices.json": hashlib.sha256(known).hexdigest(),
+                    "access-log.jsonl": log_sha256,
+                }
+                receipt = self.context.export_receipt(ticket, head, count=count, files=files)
                 yield from writer.add("receipt.json", _json(receipt))
                 yield from writer.finish()
         except WrongOwner as error:
@@ -163,12 +140,17 @@ class Exporter:
             }
             yield _json(line), clip, verified.data
 
-    def _copy_log(self, owner: str, head: LogHead, file: IO[bytes]) -> None:
+    def _copy_log(self, owner: str, head: LogHead, file: IO[bytes]) -> str:
+        """Copy the log up to ``head``; return the SHA-256 of the copy in hex."""
         after = 0
+        digest = hashlib.sha256()
         while after < head.n:
             for row in self.context.log.page(owner, after, min(_LOG_PAGE_ROWS, head.n - after)):
-                file.write(_json(row))
+                line = _json(row)
+                file.write(line)
+                digest.update(line)
                 after = row["n"]
+        return digest.hexdigest()
 
 
 def _json(fields: object) -> bytes:

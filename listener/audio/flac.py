@@ -90,8 +90,8 @@ def _frame(number: int, left_samples: int, body: bytes) -> bytes:
     header += chr(number).encode("utf-8", "surrogatepass")
     if not is_whole:
         header += (left_samples - 1).to_bytes(2, "big")
-    header += bytes([_crc_8(header)])
-    return header + body + _crc_16(header + body).to_bytes(2, "big")
+    header += bytes([crc_8(header)])
+    return header + body + crc_16(header + body).to_bytes(2, "big")
 
 
 def _bodies(blocks: _Ints, partitions: int) -> list[bytes]:
@@ -173,7 +173,8 @@ def _pack_fields(values: _Ints, lengths: _Ints) -> list[bytes]:
     ]
 
 
-def _crc_8(data: bytes) -> int:
+def crc_8(data: bytes) -> int:
+    """Return the CRC-8 of a frame header (RFC 9639, 9.1.8)."""
     rest = 0
     for byte in data:
         rest ^= byte
@@ -182,7 +183,8 @@ def _crc_8(data: bytes) -> int:
     return rest
 
 
-def _crc_16(data: bytes) -> int:
+def crc_16(data: bytes) -> int:
+    """Return the CRC-16 of a frame (RFC 9639, 9.3)."""
     # The CRC is linear: it is the sum of the CRCs of the single bits that are set.
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     remainders = _bit_remainders(1 << (len(bits) - 1).bit_length())

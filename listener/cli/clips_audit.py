@@ -17,6 +17,7 @@ from listener.envelope import keys
 from listener.envelope.open import Identity
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.rights import hash_chain, receipts
+from listener.rights.export_page import PAGE_NAME
 from listener.storage.owner_files import read_identities
 
 _ZIP_MAGIC: Final = b"PK"
@@ -138,14 +139,16 @@ def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
     if magic == _ZIP_MAGIC:
         with ExportReader(path, key) as export:
             opened = _export(export, known, identities)
-            receipt = export.receipt
+            receipt, is_covered = export.receipt, export.is_covered
     else:
-        receipt, opened = read_receipt(path, key), 0
+        receipt, opened, is_covered = read_receipt(path, key), 0, None
     if arguments.owner is not None and receipt.owner != arguments.owner:
         raise EarmarkError(f"{path} belongs to {receipt.owner}, not to {arguments.owner}")
     result: dict[str, Any] = {"file": str(path), "ok": True, "kind": receipt.kind}
     result |= {"owner": receipt.owner, "t": receipt.t, "count": receipt.count}
     result["head"] = msgspec.to_builtins(receipt.head)
+    if is_covered is not None:
+        result["all_signed"] = is_covered
     if identities:
         result["opened"] = opened
     if arguments.json:
@@ -157,6 +160,11 @@ def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
             f"{path}: valid; {receipt.t}, {receipt.owner}:"
             f" {receipt.count} clips {operation}{decrypted}"
         )
+        if is_covered is False:
+            print(
+                f"{path}: made before archives signed the hash of every file; {PAGE_NAME} is a page"
+                " of Earmark, but this archive did not sign it"
+            )
     return 0
 
 

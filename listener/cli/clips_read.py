@@ -220,6 +220,7 @@ def _check(
             rows.append(_open(session, msgspec.to_builtins(line), data, Path(folder)))
     session.known.record_head(receipt.head)
     result = {"count": receipt.count, "head": msgspec.to_builtins(receipt.head)}
+    result["all_signed"] = reader.is_covered
     if folder is None:
         return result
     rows.sort(key=lambda row: str(row["t"]))

@@ -24,7 +24,8 @@ to add an owner, here with the short name ada:
   2  on this machine
        earmark owner add ada --key age1...
        earmark owner challenge ada > challenge.txt
-  3  on ada's computer; prints the answer, which is valid for 24 hours
+  3  on ada's computer; prints the answer, which is valid for 24 hours: ada: and 24 letters
+     and digits. Any other text is not an answer, and is not to be sent
        age -d -i ada.key challenge.txt
   4  on this machine
        earmark owner confirm ada ANSWER

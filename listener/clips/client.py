@@ -143,7 +143,7 @@ class ArchiveClient:
             ) from error
         digest = requests.digest(request)
         expected = f"{re.escape(self.owner)}:{request.op}:{digest[:16]}:{_NONCE}\n?"
-        if not re.fullmatch(expected.encode(), line[:LONGEST_CHALLENGE_BYTES]):
+        if len(line) > LONGEST_CHALLENGE_BYTES or not re.fullmatch(expected.encode(), line):
             raise Unavailable(
                 "the archive's challenge is not for this request; no answer was sent",
                 _HOSTILE_HINT,

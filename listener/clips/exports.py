@@ -3,45 +3,36 @@
 The ZIP is untrusted. Nothing is extracted: entries are read by fixed names, each bounded in size.
 """
 
-import errno
 import hashlib
-import json
-import struct
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from listener import strict_json
 from listener.clips.schema import ManifestLine
+from listener.clips.zip_reader import ZipReader
 from listener.envelope import keys
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
 from listener.envelope.verify import verify_device
 from listener.errors import BadEnvelope, ConfigError, EarmarkError, Unavailable
 from listener.rights import hash_chain, receipts
+from listener.rights.export_page import PAGE_NAME, is_known_page
 
-PAGE: Final = "READ-ME-FIRST.html"
 MANIFEST: Final = "manifest.jsonl"
 DEVICES: Final = "devices.json"
 LOG: Final = "access-log.jsonl"
 RECEIPT: Final = "receipt.json"
+_FILES: Final = frozenset({PAGE_NAME, MANIFEST, DEVICES, LOG, RECEIPT})
 LONGEST_LINE_BYTES: Final = 4096
 _SMALL_BYTES: Final = 4 << 20
-# The exceptions that zipfile raises for a damaged or hostile file.
-_ZIP_ERRORS: Final = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-    LookupError,
+_PIECE_BYTES: Final = 1 << 16
+_CLIP_NAME: Final = re.compile(
+    r"clips/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\.earmark"
 )
 
 
@@ -60,20 +51,28 @@ class ExportReader:
     def __init__(self, path: Path, archive: Ed25519PublicKey) -> None:
         self._path = path
         with self._translate_errors():
-            self._zip = zipfile.ZipFile(path)
+            self._file = path.open("rb")
         try:
-            self._entries = self._list_entries()
-            self.receipt = receipts.parse_receipt(self._read_entry(RECEIPT), archive)
+            with self._translate_errors():
+                self._zip = ZipReader(self._file)
+            self._check_names()
+            self._read_statements(archive)
+            self._check_page()
             self.devices = self._read_devices()
         except BaseException:
-            self._zip.close()
+            self._file.close()
             raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._zip.close()
+        self._file.close()
+
+    @property
+    def is_covered(self) -> bool:
+        """True if the archive signed the hash of every file; False for exports before that."""
+        return self._contents is not None
 
     def check_log(
         self,
@@ -110,7 +109,7 @@ class ExportReader:
         Raises:
             EarmarkError: a clip is missing, added, changed, or not the owner's.
         """
-        left = {name for name in self._entries if name.startswith("clips/")}
+        left = {name for name in self._zip.entries if name.startswith("clips/")}
         digest = hashlib.sha256()
         count = 0
         for raw in self._raw_lines(MANIFEST):
@@ -146,60 +145,75 @@ class ExportReader:
             raise self._error(f"clip {line.clip} does not belong to {self.receipt.owner}")
         return data
 
-    def _list_entries(self) -> dict[str, zipfile.ZipInfo]:
-        entries: dict[str, zipfile.ZipInfo] = {}
-        for entry in self._zip.infolist():
-            if entry.filename in entries or entry.compress_type != zipfile.ZIP_STORED:
-                raise self._error("an entry is duplicated or compressed")
-            entries[entry.filename] = entry
-        extra = [
-            name
-            for name in entries
-            if name not in {PAGE, MANIFEST, DEVICES, LOG, RECEIPT} and not name.startswith("clips/")
+    def _check_names(self) -> None:
+        names = self._zip.entries.keys()
+        unexpected = [
+            name for name in names if name not in _FILES and _CLIP_NAME.fullmatch(name) is None
         ]
-        missing = {PAGE, MANIFEST, DEVICES, LOG, RECEIPT} - entries.keys()
-        if extra or missing:
+        if unexpected or _FILES - names:
             raise self._error("entries are missing or unexpected")
-        return entries
+
+    def _read_statements(self, archive: Ed25519PublicKey) -> None:
+        """Verify the receipt and, where the archive signed them, the hashes of the other files."""
+        data = self._read_entry(RECEIPT)
+        self.receipt = receipts.parse_receipt(data, archive)
+        self._contents = receipts.parse_contents(data, self.receipt, archive)
+        if self._contents is None:
+            return
+        if self._contents.files.keys() != _FILES - {RECEIPT}:
+            raise self._error("the archive signed the hashes of other files")
+        for name, sha256 in self._contents.files.items():
+            digest = hashlib.sha256()
+            with self._translate_errors():
+                for piece in self._zip.open(name):
+                    digest.update(piece)
+            if digest.hexdigest() != sha256:
+                raise self._error(f"{name} does not match its signed hash")
+
+    def _check_page(self) -> None:
+        """Refuse a page that Earmark did not write: a person opens it with their key at hand."""
+        if not is_known_page(self._read_entry(PAGE_NAME)):
+            raise EarmarkError(
+                f"{PAGE_NAME} in the export {self._path} is not a page that Earmark writes",
+                "do not open it; update Earmark on this computer, and tell your household if this"
+                " remains",
+            )
 
     def _read_devices(self) -> dict[str, str]:
         try:
-            devices = msgspec.json.decode(self._read_entry(DEVICES), type=dict[str, str])
+            devices = strict_json.decode(self._read_entry(DEVICES), dict[str, str])
             for text in devices.values():
                 keys.parse_device(text)
-        except (ValueError, RecursionError, ConfigError) as error:
+        except (ValueError, ConfigError) as error:
             raise self._error(f"{DEVICES} is malformed") from error
         return devices
 
     def _parse_line(self, raw: bytes) -> ManifestLine:
         try:
-            return msgspec.json.decode(raw, type=ManifestLine)
-        except (ValueError, RecursionError) as error:
+            return strict_json.decode(raw, ManifestLine)
+        except ValueError as error:
             raise self._error(f"{MANIFEST} is malformed") from error
 
     def _lines(self, name: str) -> Iterator[dict[str, Any]]:
         return parse_lines(self._raw_lines(name))
 
     def _raw_lines(self, name: str) -> Iterator[bytes]:
-        with self._translate_errors(), self._zip.open(self._entries[name]) as file:
-            yield from raw_lines(file)
+        with self._translate_errors():
+            yield from _split_lines(self._zip.open(name))
 
     def _read_entry(self, name: str, most_bytes: int = _SMALL_BYTES) -> bytes:
-        with self._translate_errors(), self._zip.open(self._entries[name]) as file:
-            data = file.read(most_bytes + 1)
-        if len(data) > most_bytes:
+        if self._zip.entries[name].size > most_bytes:
             raise self._error("an entry exceeds its size limit")
-        return data
+        with self._translate_errors():
+            return b"".join(self._zip.open(name))
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         try:
             yield
-        except _ZIP_ERRORS as error:
-            raise self._error("it is not a complete ZIP file") from error
+        except ValueError as error:
+            raise self._error(f"it is not an export's ZIP file: {error}") from error
         except OSError as error:
-            if error.errno == errno.EINVAL:  # the ZIP names an offset before its beginning
-                raise self._error("it is not a complete ZIP file") from error
             reason = error.strerror or error
             raise Unavailable(f"cannot read {self._path}: {reason}") from error
 
@@ -216,10 +230,24 @@ def raw_lines(file: IO[bytes]) -> Iterator[bytes]:
     Raises:
         EarmarkError: a line is longer.
     """
-    while line := file.readline(LONGEST_LINE_BYTES + 1):
-        if len(line) > LONGEST_LINE_BYTES:
-            raise EarmarkError(f"a line is longer than {LONGEST_LINE_BYTES} bytes")
-        yield line
+    yield from _split_lines(iter(partial(file.read, _PIECE_BYTES), b""))
+
+
+def _split_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield _limited(line + b"\n")
+        _limited(rest)
+    if rest:
+        yield rest
+
+
+def _limited(line: bytes) -> bytes:
+    if len(line) > LONGEST_LINE_BYTES:
+        raise EarmarkError(f"a line is longer than {LONGEST_LINE_BYTES} bytes")
+    return line
 
 
 def parse_lines(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
@@ -230,9 +258,6 @@ def parse_lines(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
     """
     for number, line in enumerate(lines, 1):
         try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            yield strict_json.decode_object(line)
+        except ValueError as error:
             raise EarmarkError(f"line {number} is not a row of an access log") from error
-        if not isinstance(fields, dict):
-            raise EarmarkError(f"line {number} is not a row of an access log")
-        yield fields

@@ -10,7 +10,8 @@ _HEAD: Final = """\
 <html lang="en">
 <meta charset="utf-8">
 <meta http-equiv="content-security-policy"
- content="default-src 'none'; media-src 'self' file:; style-src 'unsafe-inline'">
+ content="default-src 'none'; base-uri 'none'; form-action 'none'; media-src 'self' file:;
+ style-src 'unsafe-inline'">
 <title>Clips of {owner}</title>
 <style>body{{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}}
 td,th{{text-align:left;padding:.2em .8em .2em 0;vertical-align:middle}}</style>

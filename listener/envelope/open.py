@@ -5,18 +5,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
 import pyrage
 import soundfile
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from listener import digests
+from listener.audio.flac_parser import parse_flac
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.verify import verify
 from listener.errors import BadEnvelope, ConfigError, NotForYou
 
 IDENTITY_LIMIT_BYTES: Final = 1 << 20
-FLAC_MAGIC: Final = b"fLaC"
 
 _IDENTITY_HINT: Final = "make one: age-keygen -o me.key"
 
@@ -125,17 +127,20 @@ def _identity(line: str, where: str) -> Identity:
 
 def _check_clip(flac: bytes) -> tuple[form.PublicHeader, form.PrivateFields]:
     """Return the fields inside a clip, after checking that its audio agrees with them."""
-    # libsndfile detects the format; without this check each of its parsers could be reached.
-    if not flac.startswith(FLAC_MAGIC):
-        raise BadEnvelope("the decrypted clip is not a FLAC file")
+    # libsndfile and libFLAC see a file only after this parser: they accept several comments, blocks
+    # of any kind and bytes between frames, and their headers can claim gigabytes.
+    try:
+        parsed = parse_flac(flac)
+    except ValueError as error:
+        raise BadEnvelope(f"the FLAC file of the decrypted clip is not valid: {error}") from error
+    header, private = form.parse_comment(parsed.comment.encode())
+    if (parsed.rate_hz, parsed.samples * 1000 // parsed.rate_hz) != (private.rate, private.ms):
+        raise BadEnvelope("the clip's audio contradicts its fields")
     try:
         with soundfile.SoundFile(io.BytesIO(flac)) as file:
-            header, private = form.parse_comment(file.comment.encode("utf-8", "replace"))
-            # Checked before decoding: the header of a FLAC file can claim gigabytes.
-            expected = (private.rate, 1, private.ms)
-            actual = (file.samplerate, file.channels, file.frames * 1000 // file.samplerate)
-            if actual != expected or len(file.read(dtype="int16")) != file.frames:
-                raise BadEnvelope("the clip's audio contradicts its fields")
+            samples = np.ascontiguousarray(file.read(dtype="int16"), "<i2")
     except (soundfile.SoundFileError, ValueError) as error:
         raise BadEnvelope("the decrypted clip is a damaged FLAC file") from error
+    if len(samples) != parsed.samples or digests.md5(samples.data.cast("B")) != parsed.md5:
+        raise BadEnvelope("the decrypted clip is a damaged FLAC file")
     return header, private

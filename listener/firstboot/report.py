@@ -51,7 +51,8 @@ class FirstBootReport:
                 f"\nage -d -i {owner}.key {CHALLENGE}"
             ),
             (
-                f"Copy the line that it prints into a new file {NAME} on this card, like this:"
+                f"If it prints {owner}: and 24 letters and digits, copy this line into a new file"
+                f" {NAME} on this card, and nothing else that it prints:"
                 f'\n[owner]\nanswer = "{owner}:..."'
             ),
             (

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Meta
 
+from listener import strict_json
 from listener.envelope import keys
 from listener.envelope.format import Sha256
 from listener.errors import EarmarkError, Unavailable, UsageError
@@ -122,7 +123,7 @@ def parse_line(text: str) -> Invitation:
     packed = line.removeprefix(PREFIX)
     try:
         data = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
-        invitation = msgspec.json.decode(data, type=Invitation)
+        invitation = strict_json.decode(data, Invitation)
         _ = invitation.identity, invitation.archive_key
     except (ValueError, RecursionError, EarmarkError, binascii.Error) as error:
         raise wrong from error
@@ -255,6 +256,6 @@ def _decode(data: bytes, kind: type[_Any]) -> _Any:
     try:
         if len(data) > LONGEST_BYTES:
             raise ValueError("too long")  # noqa: TRY301 - every fault is reported in one place
-        return msgspec.json.decode(data, type=kind)
-    except (ValueError, RecursionError) as error:
+        return strict_json.decode(data, kind)
+    except ValueError as error:
         raise EarmarkError("this is not a join message") from error

@@ -45,8 +45,7 @@ def encode(term: RetentionLimit, sign: Callable[[bytes], bytes]) -> bytes:
         term: the limit.
         sign: returns the archive's Ed25519 signature.
     """
-    signature = base64.b64encode(sign(term.canonical())).decode("ascii")
-    return msgspec.json.encode(_SignedLimit(term=term, signature=signature), order="sorted")
+    return _render(term, sign(term.canonical()))
 
 
 def parse(payload: bytes, verify: Callable[[bytes, bytes], bool]) -> RetentionLimit | None:
@@ -63,4 +62,11 @@ def parse(payload: bytes, verify: Callable[[bytes, bytes], bool]) -> RetentionLi
         signature = base64.b64decode(limit.signature, validate=True)
     except (ValueError, RecursionError, binascii.Error):
         return None
-    return limit.term if verify(signature, limit.term.canonical()) else None
+    # One limit has one payload, so that no other reader can see another limit in it.
+    is_canonical = payload == _render(limit.term, signature)
+    return limit.term if is_canonical and verify(signature, limit.term.canonical()) else None
+
+
+def _render(term: RetentionLimit, signature: bytes) -> bytes:
+    text = base64.b64encode(signature).decode("ascii")
+    return msgspec.json.encode(_SignedLimit(term=term, signature=text), order="sorted")

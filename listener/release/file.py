@@ -22,6 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Meta
 
+from listener import strict_json
 from listener.errors import BadRelease
 from listener.release.versions import Summary, Version, version_key
 
@@ -113,8 +114,8 @@ def parse(data: bytes, trusted: Iterable[Ed25519PublicKey]) -> tuple[ReleaseMani
         raise BadRelease("this release is truncated or damaged", _AGAIN)
     _check_signature(data[: end + 1], data[end + 1 : start - 1], trusted)
     try:
-        manifest = msgspec.json.decode(data[len(MAGIC) : end], type=ReleaseManifest)
-    except (ValueError, RecursionError) as error:
+        manifest = strict_json.decode(data[len(MAGIC) : end], ReleaseManifest)
+    except ValueError as error:
         raise BadRelease(
             "the manifest of this release is not one that this version can read",
             "install the versions in between first, oldest first",

@@ -111,11 +111,14 @@ def parse_row(fields: Mapping[str, Any]) -> LogRow:
         if "body" not in fields:
             return LogRow(n, msgspec.convert(fields.get("body_sha256"), Sha256), claimed)
         body = msgspec.convert(fields["body"], LogBody)
+        body_sha256 = hashlib.sha256(body.canonical()).hexdigest()
+        if fields.get("body_sha256", body_sha256) != body_sha256:
+            raise BrokenChain(n, "its body has another hash than it says")
     except msgspec.ValidationError as error:
         raise BrokenChain(n, "it is not a valid row") from error
     if body.n != n:
         raise BrokenChain(n, "its body has another number")
-    return LogRow(n, hashlib.sha256(body.canonical()).hexdigest(), claimed, body)
+    return LogRow(n, body_sha256, claimed, body)
 
 
 def verify_chain(

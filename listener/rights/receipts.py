@@ -5,6 +5,7 @@ The Ed25519 signature is over canonical JSON, so that ``jq -cjS`` and ``openssl`
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Meta
 
+from listener import digests, strict_json
 from listener.envelope import keys
 from listener.envelope.format import ClipId, Moment, Sha256, ShortName
 from listener.errors import ConfigError, EarmarkError
@@ -53,11 +55,25 @@ class SignedHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return LogHead(n=self.n, hash=self.hash)
 
 
+class ExportContents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The archive's signed statement of the files of an export, beside its receipt.
+
+    It is a statement of its own because clients before it accept no further field in a receipt.
+    """
+
+    kind: Literal["contents"] = "contents"
+    receipt_sha256: Sha256
+    """SHA-256 of the canonical receipt."""
+    files: dict[str, Sha256]
+    """SHA-256 by name, of each file but the clips, which the manifest lists, and the receipt."""
+    archive: _ArchiveKey
+
+
 class BadSignature(EarmarkError):
     """A statement without a valid signature of this archive; use nothing of it."""
 
 
-_Signed = TypeVar("_Signed", Receipt, SignedHead)
+_Signed = TypeVar("_Signed", Receipt, SignedHead, ExportContents)
 
 
 def sign(statement: Receipt | SignedHead, key: Ed25519PrivateKey) -> dict[str, Any]:
@@ -67,7 +83,26 @@ def sign(statement: Receipt | SignedHead, key: Ed25519PrivateKey) -> dict[str, A
     return {name: msgspec.to_builtins(statement), "signature": signature}
 
 
-def canonical(statement: Receipt | SignedHead) -> bytes:
+def sign_contents(
+    receipt: Receipt, files: Mapping[str, str], key: Ed25519PrivateKey
+) -> dict[str, Any]:
+    """Return the fields that ``receipt.json`` of an export has beside ``sign``'s.
+
+    Args:
+        receipt: the receipt of this export.
+        files: SHA-256 in hex by name; see ``ExportContents``.
+        key: the archive's key.
+    """
+    contents = ExportContents(
+        receipt_sha256=digests.sha256(canonical(receipt)).hex(),
+        files=dict(files),
+        archive=receipt.archive,
+    )
+    signature = base64.b64encode(key.sign(canonical(contents))).decode("ascii")
+    return {"contents": msgspec.to_builtins(contents), "contents_signature": signature}
+
+
+def canonical(statement: Receipt | SignedHead | ExportContents) -> bytes:
     """Return the signed bytes: canonical JSON."""
     return msgspec.json.encode(statement, order="sorted")
 
@@ -94,13 +129,43 @@ def parse_head(data: bytes, key: Ed25519PublicKey) -> SignedHead:
     return _parse(data, "head", SignedHead, key)
 
 
-def _parse(data: bytes, name: str, kind: type[_Signed], key: Ed25519PublicKey) -> _Signed:
+def parse_contents(data: bytes, receipt: Receipt, key: Ed25519PublicKey) -> ExportContents | None:
+    """Parse and verify the statement of an export's files; see ``parse_receipt``.
+
+    Args:
+        data: JSON of ``receipt.json``.
+        receipt: the verified receipt in it.
+        key: public key of the archive.
+
+    Returns:
+        None if an archive before this statement made the export.
+
+    Raises:
+        BadSignature: it is not such a statement, it is for another export, or another key signed
+            it.
+    """
+    fields = _decode(data, "receipt")
+    if "contents" not in fields and "contents_signature" not in fields:
+        return None
+    contents = _parse(data, "contents", ExportContents, key, "contents_signature")
+    if contents.receipt_sha256 != digests.sha256(canonical(receipt)).hex():
+        raise BadSignature("the list of files is of another export than the receipt")
+    return contents
+
+
+def _parse(
+    data: bytes,
+    name: str,
+    kind: type[_Signed],
+    key: Ed25519PublicKey,
+    signature_name: str = "signature",
+) -> _Signed:
     if len(data) > _LONGEST_BYTES:
         raise BadSignature(f"the {name} is longer than {_LONGEST_BYTES} bytes")
+    fields = _decode(data, name)
     try:
-        fields = msgspec.json.decode(data, type=dict[str, Any])
         statement = msgspec.convert(fields.get(name), kind)
-        signature = base64.b64decode(str(fields.get("signature")), validate=True)
+        signature = base64.b64decode(str(fields.get(signature_name)), validate=True)
         if keys.parse_device(statement.archive).public_bytes_raw() != key.public_bytes_raw():
             raise BadSignature(f"the {name} names another archive's key")
         key.verify(signature, canonical(statement))
@@ -109,3 +174,14 @@ def _parse(data: bytes, name: str, kind: type[_Signed], key: Ed25519PublicKey) -
     except InvalidSignature as error:
         raise BadSignature(f"the signature of the {name} is not valid") from error
     return statement
+
+
+def _decode(data: bytes, name: str) -> dict[str, Any]:
+    """Decode a JSON object; a name that occurs twice in any object is refused.
+
+    Two readers could take different ones of them, each under the same signature.
+    """
+    try:
+        return strict_json.decode_object(data)
+    except ValueError as error:
+        raise BadSignature(f"this is not a valid {name}") from error

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from listener import strict_json
 from listener.envelope.format import ClipId, Moment, ShortName
 from listener.errors import UsageError
 
@@ -143,8 +144,9 @@ def parse(data: bytes) -> RightsRequest:
     if len(data) > LONGEST_REQUEST_BYTES:
         raise UsageError("the request is too long")
     try:
-        message = msgspec.json.decode(data, type=RightsRequest)
-    except (ValueError, RecursionError) as error:
+        # The owner authorises a digest of what the archive reads: it must not mean another request.
+        message = strict_json.decode(data, RightsRequest)
+    except ValueError as error:
         raise UsageError("this is not a valid request", "see docs/reference/http-api.md") from (
             error
         )

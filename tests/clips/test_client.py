@@ -92,6 +92,22 @@ def test_any_other_challenge_is_not_answered(
     assert archive.requests <= 1
 
 
+@pytest.mark.parametrize("line", ["a sentence from the kitchen", f"ada:retention:{DIGEST}:{NONCE}"])
+def test_no_answer_is_sent_before_both_challenges_are_checked(
+    archive: FakeArchive, client: ArchiveClient, line: str
+) -> None:
+    """A new key is proven together with the old one; the second challenge may be the clip."""
+    following = pyrage.x25519.Identity.generate()
+    request = requests.NewKeyRequest(recipient=str(following.to_public()))
+    sealed = pyrage.encrypt(line.encode(), [following.to_public()], armored=True).decode()
+    first = f"ada:new-key:{requests.digest(request)[:16]}:{NONCE}"
+    archive.ticket(first, new_challenge=sealed)
+
+    with pytest.raises(Unavailable, match="no answer was sent"):
+        client.request(request, KeysReply, parse_identities(f"{following}\n".encode(), "x")[0])
+    assert archive.requests <= 1
+
+
 def test_challenge_for_another_key_is_an_error(archive: FakeArchive, client: ArchiveClient) -> None:
     archive.add(json.dumps({"ticket": "t", "challenge": "rubbish"}).encode(), status=201)
 

@@ -20,6 +20,11 @@ PAGE: Final = (
 COMMANDS: Final = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 TOOLS: Final = ("age", "age-keygen", "openssl", "metaflac", "flac")
 
+VECTORS: Final = Path(__file__).resolve().parents[1] / "vectors"
+ONE_READING: Final = ["fLaC", "0 (STREAMINFO)", "4 (VORBIS_COMMENT)", "1"]
+UNDETECTED: Final = {"flac-bytes-behind-tags", "flac-samples-fewer", "flac-padding-of-bytes"}
+"""Forms that the page says only Earmark detects."""
+
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(
@@ -43,8 +48,8 @@ def folder(tmp_path: Path, sealed: bytes, ada: Identity, kitchen: Ed25519Private
     return tmp_path
 
 
-def test_reference_page_has_seven_commands() -> None:
-    assert len(COMMANDS) == 7
+def test_reference_page_has_eight_commands() -> None:
+    assert len(COMMANDS) == 8
 
 
 def test_stock_tools_decrypt_and_verify_a_clip(
@@ -62,6 +67,7 @@ def test_stock_tools_decrypt_and_verify_a_clip(
         "Signature Verified Successfully",
         "-: OK",
         "1",
+        *ONE_READING,
         ada.okey,
         keys.device_id(kitchen.public_key()),
     ]
@@ -77,6 +83,31 @@ def test_stock_tools_detect_a_changed_header(folder: Path, sealed: bytes) -> Non
     assert signature.returncode != 0
     assert "Signature Verification Failure" in signature.stdout
     assert '"owner":"bob"' in label.stdout
+
+
+@pytest.mark.parametrize(
+    "vector", sorted(path.stem for path in (VECTORS / "envelopes").glob("flac-*.earmark"))
+)
+def test_stock_tools_detect_a_clip_with_two_readings(tmp_path: Path, vector: str) -> None:
+    (tmp_path / "clip.earmark").write_bytes(
+        (VECTORS / "envelopes" / f"{vector}.earmark").read_bytes()
+    )
+    (tmp_path / "ada.key").write_bytes((VECTORS / "ada.key").read_bytes())
+    decrypt, test, _ = COMMANDS[1].splitlines(keepends=True)
+    with_padding = [*ONE_READING[:2], "1 (PADDING)", *ONE_READING[2:]]
+
+    shell(tmp_path, decrypt)
+    tested = shell(tmp_path, test)
+    label = shell(tmp_path, COMMANDS[5])
+    reading = shell(tmp_path, COMMANDS[6]).stdout.splitlines()
+
+    is_detected = (
+        tested.returncode != 0
+        or label.returncode != 0
+        or label.stdout != ""
+        or sorted(reading) not in (sorted(ONE_READING), sorted(with_padding))
+    )
+    assert is_detected == (vector not in UNDETECTED)
 
 
 def test_stock_tools_detect_a_changed_ciphertext(folder: Path, sealed: bytes) -> None:

@@ -4,7 +4,9 @@ import base64
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -84,3 +86,65 @@ def test_openssl_verifies_a_receipt(key: Ed25519PrivateKey, tmp_path: Path) -> N
     )
 
     assert done.returncode == 0, done.stderr
+
+
+FILES = {"READ-ME-FIRST.html": "a" * 64, "manifest.jsonl": "b" * 64}
+
+
+def exported(key: Ed25519PrivateKey) -> dict[str, Any]:
+    """``receipt.json`` of an export."""
+    return receipts.sign(made(key), key) | receipts.sign_contents(made(key), FILES, key)
+
+
+def test_signed_contents_round_trip(key: Ed25519PrivateKey) -> None:
+    data = json.dumps(exported(key)).encode()
+
+    contents = receipts.parse_contents(data, made(key), key.public_key())
+
+    assert receipts.parse_receipt(data, key.public_key()) == made(key)
+    assert contents is not None
+    assert contents.files == FILES
+
+
+def test_receipt_without_contents_is_of_an_older_archive(key: Ed25519PrivateKey) -> None:
+    data = json.dumps(receipts.sign(made(key), key)).encode()
+
+    assert receipts.parse_contents(data, made(key), key.public_key()) is None
+
+
+@pytest.mark.parametrize(
+    "damage", ["files", "signature", "no signature", "no contents", "receipt", "signer"]
+)
+def test_changed_contents_have_a_bad_signature(key: Ed25519PrivateKey, damage: str) -> None:
+    fields = exported(key)
+    receipt = made(key)
+    match damage:
+        case "files":
+            fields["contents"]["files"]["READ-ME-FIRST.html"] = "c" * 64
+        case "signature":
+            fields["contents_signature"] = fields["signature"]
+        case "no signature":
+            del fields["contents_signature"]
+        case "no contents":
+            del fields["contents"]
+        case "receipt":
+            receipt = msgspec.structs.replace(receipt, count=2)
+        case _:
+            fields |= receipts.sign_contents(receipt, FILES, Ed25519PrivateKey.generate())
+
+    with pytest.raises(receipts.BadSignature):
+        receipts.parse_contents(json.dumps(fields).encode(), receipt, key.public_key())
+
+
+def test_receipt_with_a_name_twice_is_refused(key: Ed25519PrivateKey) -> None:
+    """Readers that take the first of two names would see another receipt under the signature."""
+    text = json.dumps(exported(key))
+    count = '"count": 1'
+    assert count in text
+
+    for twice in (
+        '{"receipt": {}, ' + text[1:],
+        text.replace(count, f'"count": 2, {count}'),
+    ):
+        with pytest.raises(receipts.BadSignature):
+            receipts.parse_receipt(twice.encode(), key.public_key())

@@ -403,6 +403,119 @@ def bad_inside(make: Maker) -> None:
     refuse("wav", "a WAV file", wav)
 
 
+def block_of(kind: int, data: bytes) -> bytes:
+    """Return a metadata block that is not the last one."""
+    return bytes([kind]) + len(data).to_bytes(3, "big") + data
+
+
+def string_of(text: bytes) -> bytes:
+    return len(text).to_bytes(4, "little") + text
+
+
+STREAMINFO_END: Final = 4 + 4 + 34
+"""Position behind the first block of every FLAC file."""
+
+
+def with_blocks(flac: bytes, *blocks: bytes) -> bytes:
+    return flac[:STREAMINFO_END] + b"".join(blocks) + flac[STREAMINFO_END:]
+
+
+def comments_of(*tags: bytes, behind: bytes = b"") -> bytes:
+    return (
+        string_of(b"x")
+        + len(tags).to_bytes(4, "little")
+        + b"".join(string_of(tag) for tag in tags)
+        + behind
+    )
+
+
+def with_comments(flac: bytes, comments: bytes) -> bytes:
+    """Put another block in place of the comments, which are the second and last one."""
+    old = int.from_bytes(flac[STREAMINFO_END + 1 : STREAMINFO_END + 4], "big")
+    new = bytes([0x84]) + len(comments).to_bytes(3, "big") + comments
+    return flac[:STREAMINFO_END] + new + flac[STREAMINFO_END + 4 + old :]
+
+
+def with_samples(flac: bytes, count: int) -> bytes:
+    """Let STREAMINFO claim another number of samples."""
+    packed = int.from_bytes(flac[18:26], "big") >> 36 << 36 | count
+    return flac[:18] + packed.to_bytes(8, "big") + flac[26:]
+
+
+def bad_flac(make: Maker) -> None:
+    """FLAC files in which two readers see different things."""
+    flac = make.flac
+    picture = b"".join(
+        [bytes([0, 0, 0, 3, 0, 0, 0, 9]), b"image/png", bytes(20), (9000).to_bytes(4, "big")]
+    ) + bytes(9000)
+
+    def tag(fields: Fields, name: bytes = b"COMMENT") -> bytes:
+        return name + b"=" + plain_json(fields | make.private())
+
+    def refuse(name: str, reason: str, payload: Callable[[Fields], bytes]) -> None:
+        make.write(f"flac-{name}", "bad-envelope", reason, make.inside(payload), archive=True)
+
+    def comments(name: str, reason: str, build: Callable[[Fields], bytes]) -> None:
+        refuse(name, reason, lambda h: with_comments(flac(h), build(h)))
+
+    def added(name: str, reason: str, kind: int, data: bytes) -> None:
+        refuse(name, reason, lambda h: with_blocks(flac(h), block_of(kind, data)))
+
+    comments(
+        "two-comments",
+        "a second comment for bob",
+        lambda h: comments_of(tag(h), tag(h | {"owner": "bob"})),
+    )
+    comments(
+        "two-comments-first",
+        "a first comment for bob",
+        lambda h: comments_of(tag(h | {"owner": "bob"}), tag(h, b"comment")),
+    )
+    comments("other-tag", "a title", lambda h: comments_of(tag(h), b"TITLE=hello"))
+    comments("no-tag", "no comment", lambda _: comments_of())
+    comments(
+        "bytes-behind-tags", "bytes behind the tags", lambda h: comments_of(tag(h), behind=b"x")
+    )
+    comments(
+        "claimed-tags",
+        "4 billion tags claimed",
+        lambda h: string_of(b"x") + b"\xff" * 4 + string_of(tag(h)),
+    )
+    refuse(
+        "two-comment-blocks",
+        "a second block of comments for bob",
+        lambda h: with_blocks(flac(h), block_of(4, comments_of(tag(h | {"owner": "bob"})))),
+    )
+    added("picture", "a picture", 6, picture)
+    added("application", "data of an application", 2, b"evil" + bytes(100))
+    added("seek-table", "a seek table", 3, b"\xff" * 18)
+    added("cue-sheet", "a cue sheet", 5, bytes(396))
+    added("unknown-block", "a block of an unknown type", 126, b"hidden")
+    added("padding-of-bytes", "padding that is not 0", 1, b"hidden")
+    added("two-streaminfos", "a second STREAMINFO", 0, bytes(34))
+    refuse(
+        "many-paddings",
+        "1,000 blocks of padding",
+        lambda h: with_blocks(flac(h), *[block_of(1, b"")] * 1000),
+    )
+    refuse("behind", "a ZIP file behind the sound", lambda h: flac(h) + b"PK\5\6" + bytes(18))
+    refuse("twice", "the sound of another file behind it", lambda h: flac(h) + flac(h)[200:])
+    refuse("id3", "an ID3 tag before it", lambda h: b"ID3\3" + bytes(6) + flac(h))
+    for name, count in (("more", 4001), ("fewer", 3999), ("none", 0), ("most", (1 << 36) - 1)):
+        refuse(
+            f"samples-{name}",
+            f"{count} samples claimed of 4000",
+            lambda h, count=count: with_samples(flac(h), count),  # type: ignore[misc]  # mypy infers no default
+        )
+    refuse("md5", "another MD5 of the samples", lambda h: flac(h)[:26] + bytes(16) + flac(h)[42:])
+    make.write(
+        "ok-padding",
+        "ok",
+        "padding of zeros",
+        make.inside(lambda h: with_blocks(flac(h), block_of(1, bytes(100)))),
+    )
+
+
 def main(folder: Path) -> None:
     cast = Cast.read_or_make()
     shutil.rmtree(folder / "envelopes", ignore_errors=True)
@@ -413,6 +526,7 @@ def main(folder: Path) -> None:
     bad_shapes(make)
     bad_keys(make)
     bad_inside(make)
+    bad_flac(make)
     index = {
         "owners": {name: cast.owners[name] for name in ("ada", "bob")},
         "inactive_owners": {"cleo": cast.owners["cleo"]},

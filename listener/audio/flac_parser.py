@@ -1,0 +1,278 @@
+"""Parser of the structure of a clip's FLAC file (RFC 9639), without decoding its samples.
+
+Decoders disagree about files with several comments, unknown blocks, or bytes between and behind the
+frames: one shows or plays what another does not. A clip has one reading: STREAMINFO, one comment,
+then frames of one block size, each with valid checksums, up to the last byte. Both encoders that
+speakers have used, ``audio/flac.py`` and libFLAC through libsndfile, write this form.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from listener.audio.flac import crc_8, crc_16
+
+MAGIC: Final = b"fLaC"
+LEAST_BLOCK_SAMPLES: Final = 1024
+MOST_BLOCK_SAMPLES: Final = 16_384
+MOST_SAMPLES: Final = 60_001 * 48
+"""The longest clip at the highest rate; it bounds the time that a hostile file costs."""
+_STREAMINFO: Final = 0
+_PADDING: Final = 1
+_COMMENTS: Final = 4
+_STREAMINFO_BYTES: Final = 34
+_LONGEST_VENDOR_BYTES: Final = 256
+_TAG: Final = b"COMMENT="
+_SAMPLE_BITS: Final = 16
+_BLOCK_8_BITS: Final = 6  # code in a frame header: the block size follows in 8 bits
+_BLOCK_16_BITS: Final = 7
+_BLOCK_256: Final = 8  # and each code above it, twice as many
+_BLOCK_SIZES: Final = {1: 192, 2: 576, 3: 1152, 4: 2304, 5: 4608}
+_RATE_CODES_HZ: Final = {
+    4: 8_000,
+    5: 16_000,
+    6: 22_050,
+    7: 24_000,
+    8: 32_000,
+    9: 44_100,
+    10: 48_000,
+}
+_RATE_BYTES: Final = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}
+"""Codes after which the rate follows: in how many bytes, and in which unit in Hz."""
+_BITS_CODES: Final = (0, 4)  # as in STREAMINFO, or 16
+_MOST_FRAME_BYTES_A_SAMPLE: Final = 2  # encoders store a block verbatim before it gets longer
+_FRAME_OVERHEAD_BYTES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class FlacFile:
+    """The structure of a clip's FLAC file."""
+
+    comment: str
+    """Text of the COMMENT tag."""
+    rate_hz: int
+    """Sample rate."""
+    samples: int
+    """Number of samples."""
+    md5: bytes
+    """MD5 of the samples as little-endian int16, 16 bytes."""
+
+
+def parse_flac(data: bytes) -> FlacFile:
+    """Parse the structure of a FLAC file of 16 bits and one channel.
+
+    Args:
+        data: any bytes are safe; the time is at most proportional to their length.
+
+    Raises:
+        ValueError: it is not a FLAC file of the form that clips have. Nothing else is raised.
+    """
+    if not data.startswith(MAGIC):
+        raise ValueError("it is not a FLAC file")
+    about, comment, start = _parse_blocks(data)
+    least, most = int.from_bytes(about[:2], "big"), int.from_bytes(about[2:4], "big")
+    packed = int.from_bytes(about[10:18], "big")
+    rate_hz, channels, bits = packed >> 44, (packed >> 41 & 7) + 1, (packed >> 36 & 31) + 1
+    samples = packed & (1 << 36) - 1
+    if channels != 1 or bits != _SAMPLE_BITS:
+        raise ValueError("it has more than one channel, or not 16 bits")
+    if samples > MOST_SAMPLES:
+        raise ValueError("it is longer than a clip can be")
+    if least != most or not LEAST_BLOCK_SAMPLES <= most <= MOST_BLOCK_SAMPLES:
+        raise ValueError("its blocks are of several sizes, too short or too long")
+    _check_frames(data, start, most, samples, rate_hz)
+    return FlacFile(comment, rate_hz, samples, about[18:])
+
+
+def _parse_blocks(data: bytes) -> tuple[bytes, str, int]:
+    """Return the STREAMINFO block, the comment, and the position of the first frame."""
+    blocks: dict[int, bytes] = {}
+    at = len(MAGIC)
+    is_last = False
+    while not is_last:
+        head, at = data[at : at + 4], at + 4
+        length = int.from_bytes(head[1:], "big")
+        block, at = data[at : at + length], at + length
+        if at > len(data):
+            raise ValueError("a metadata block is incomplete")
+        is_last, kind = bool(head[0] & 0x80), head[0] & 0x7F
+        if kind in blocks or kind not in {_STREAMINFO, _COMMENTS, _PADDING}:
+            raise ValueError("it has a metadata block that a clip does not have")
+        blocks[kind] = block
+    about = blocks.get(_STREAMINFO, b"")
+    if len(about) != _STREAMINFO_BYTES or next(iter(blocks)) != _STREAMINFO:
+        raise ValueError("it does not begin with a STREAMINFO block")
+    if _COMMENTS not in blocks or any(blocks.get(_PADDING, b"")):
+        raise ValueError("it has no comment, or padding that is not 0")
+    return about, _parse_comments(blocks[_COMMENTS]), at
+
+
+def _parse_comments(block: bytes) -> str:
+    vendor_bytes = int.from_bytes(block[:4], "little")
+    rest = block[4 + vendor_bytes :]
+    text = rest[8:]
+    if (
+        vendor_bytes > _LONGEST_VENDOR_BYTES
+        or int.from_bytes(rest[:4], "little") != 1
+        or int.from_bytes(rest[4:8], "little") != len(text)
+        or text[: len(_TAG)].upper() != _TAG
+    ):
+        raise ValueError("its only tag is not COMMENT")
+    return text[len(_TAG) :].decode("utf-8")
+
+
+def _check_frames(data: bytes, at: int, block: int, samples: int, rate_hz: int) -> None:
+    left, number = samples, 0
+    while left > 0:
+        count = min(block, left)
+        frame = data[at : at + _MOST_FRAME_BYTES_A_SAMPLE * count + _FRAME_OVERHEAD_BYTES]
+        header_bytes = _check_header(frame, number, count, rate_hz)
+        size = header_bytes + _Subframe(frame[header_bytes:]).measure(count)
+        if size + 2 > len(frame) or crc_16(frame[:size]) != int.from_bytes(
+            frame[size : size + 2], "big"
+        ):
+            raise ValueError("a frame is damaged")
+        at += size + 2
+        left -= count
+        number += 1
+    if at != len(data):
+        raise ValueError("there are bytes behind the last frame")
+
+
+def _check_header(frame: bytes, number: int, count: int, rate_hz: int) -> int:
+    """Check a frame's header against its place in the file; return its length."""
+    codes = int.from_bytes(frame[2:4], "big")
+    block_code, rate_code = codes >> 12, codes >> 8 & 15
+    coded = chr(number).encode("utf-8", "surrogatepass")
+    at = 4 + len(coded)
+    more = {_BLOCK_8_BITS: 1, _BLOCK_16_BITS: 2}.get(block_code, 0)
+    size = int.from_bytes(frame[at : at + more], "big") + 1 if more else _block_size(block_code)
+    at += more
+    more, unit_hz = _RATE_BYTES.get(rate_code, (0, 0))
+    named_hz = (
+        int.from_bytes(frame[at : at + more], "big") * unit_hz
+        if more
+        else _RATE_CODES_HZ.get(rate_code)
+    )
+    at += more
+    if (
+        frame[:2] != b"\xff\xf8"  # sync code, blocks of a fixed size
+        or frame[4 : 4 + len(coded)] != coded
+        or size != count
+        or (rate_code and named_hz != rate_hz)
+        or codes >> 4 & 15  # more than one channel
+        or codes >> 1 & 7 not in _BITS_CODES
+        or codes & 1
+        or len(frame) <= at
+        or crc_8(frame[:at]) != frame[at]
+    ):
+        raise ValueError("the header of a frame does not match its place")
+    return at + 1
+
+
+def _block_size(code: int) -> int:
+    """Return the block size of a code in a frame header; 0 if it is reserved."""
+    if code >= _BLOCK_256:
+        return 256 << code - _BLOCK_256
+    return _BLOCK_SIZES.get(code, 0)
+
+
+class _Subframe:
+    """A cursor over the bits of one subframe."""
+
+    def __init__(self, data: bytes) -> None:
+        bits = np.unpackbits(np.frombuffer(data, np.uint8))
+        self._end = len(bits)
+        places = np.where(bits, np.arange(self._end, dtype=np.int32), np.int32(self._end))
+        ones = np.minimum.accumulate(places[::-1])[::-1]
+        self._ones = np.ascontiguousarray(ones).data
+        """Place of the next bit that is 1, from each place on; the end if there is none."""
+        self._data = data
+        self._at = 0
+
+    def measure(self, count: int) -> int:
+        """Return the length of a subframe of ``count`` samples in bytes, with its padding.
+
+        Raises:
+            ValueError: it is not a subframe.
+        """
+        if self._take(1):
+            raise ValueError("a subframe begins with a bit that is not 0")
+        kind = self._take(6)
+        bits = _SAMPLE_BITS
+        if self._take(1):
+            bits -= self._unary() + 1
+        if bits < 1:
+            raise ValueError("a subframe has no bits left")
+        if kind == 0:  # one value
+            self._skip(bits)
+        elif kind == 1:  # verbatim
+            self._skip(bits * count)
+        elif 8 <= kind <= 12:  # noqa: PLR2004 - fixed predictor of order 0 to 4
+            self._skip(bits * (kind - 8))
+            self._skip_residual(count, kind - 8)
+        elif kind >= 32:  # noqa: PLR2004 - linear predictor of order 1 to 32
+            order = kind - 31
+            self._skip(bits * order)
+            precision = self._take(4) + 1
+            if precision > 15:  # noqa: PLR2004 - reserved
+                raise ValueError("a subframe has a reserved precision")
+            self._skip(5 + precision * order)
+            self._skip_residual(count, order)
+        else:
+            raise ValueError("a subframe is of a reserved type")
+        rest = -self._at % 8
+        if self._take(rest):
+            raise ValueError("the padding of a frame is not 0")
+        return self._at // 8
+
+    def _skip_residual(self, count: int, order: int) -> None:
+        method = self._take(2)
+        if method > 1:
+            raise ValueError("a subframe has a reserved residual")
+        parameter_bits = 4 + method
+        partitions = 1 << self._take(4)
+        each = count // partitions
+        if each * partitions != count or each < order:
+            raise ValueError("a subframe has partitions that do not fit")
+        for partition in range(partitions):
+            codes = each - order if partition == 0 else each
+            parameter = self._take(parameter_bits)
+            if parameter == (1 << parameter_bits) - 1:  # not a Rice code: plain numbers
+                self._skip(self._take(5) * codes)
+            else:
+                self._skip_rice(codes, parameter)
+
+    def _skip_rice(self, count: int, parameter: int) -> None:
+        """Skip Rice codes: zeros, a one, and ``parameter`` bits each."""
+        at, ones, step, end = self._at, self._ones, parameter + 1, self._end
+        for _ in range(count):
+            if at >= end:
+                raise ValueError("a frame is incomplete")
+            at = ones[at] + step
+        self._at = at
+        self._check()
+
+    def _unary(self) -> int:
+        self._check()
+        start, self._at = self._at, (self._ones[self._at] if self._at < self._end else self._end)
+        zeros = self._at - start
+        self._skip(1)
+        return zeros
+
+    def _take(self, bits: int) -> int:
+        """Return the next bits, at most 16, as a number."""
+        self._skip(bits)
+        first = (self._at - bits) // 8
+        word = int.from_bytes(self._data[first : first + 3], "big")
+        have = 8 * len(self._data[first : first + 3])
+        return word >> have - (self._at - 8 * first) & (1 << bits) - 1
+
+    def _skip(self, bits: int) -> None:
+        self._at += bits
+        self._check()
+
+    def _check(self) -> None:
+        if self._at > self._end:
+            raise ValueError("a frame is incomplete")
