@@ -92,6 +92,7 @@ class ArchiveService:
         receiver: verifies and stores incoming envelopes.
         expiry: expires clips.
         publisher: publishes log heads, erasures and retention limits, if given.
+        set_bounds: sets the bounds of retired keys, if given; called after every turn.
         service: notified after every turn.
         monotonic_s: monotonic clock, in seconds.
     """
@@ -103,11 +104,13 @@ class ArchiveService:
         expiry: ExpirySweep,
         *,
         publisher: ArchivePublisher | None = None,
+        set_bounds: Callable[[], None] | None = None,
         service: Notifier | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker = broker
         self._publisher = publisher
+        self._set_bounds = set_bounds
         self._receiver = receiver
         self._expiry = expiry
         self._service = service
@@ -176,6 +179,8 @@ class ArchiveService:
             _log.warning("cannot compare the access log with the published head: %s", error)
 
     def _run_periodic_tasks(self) -> None:
+        if self._set_bounds is not None:
+            self._set_bounds()
         if self._publisher is not None and self._connected:
             try:
                 for message in self._publisher.pending_messages():

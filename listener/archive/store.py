@@ -133,6 +133,11 @@ class FileStore:
         with self._available():
             return self._index.newest(owner, device)
 
+    def highest_seq(self, dkey: str) -> int:
+        """Return the highest number accepted of a device's key, erased clips included; or 0."""
+        with self._available():
+            return max(self._index.highest_seq(dkey), self.owner_state.highest_seq(dkey))
+
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
         """Return a clip's owner and tombstone, by the index."""
         with self._available():

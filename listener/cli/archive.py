@@ -14,6 +14,7 @@ import msgspec
 
 from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
+from listener.archive.devices import RetiredKeys
 from listener.archive.operations import Operations
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
@@ -108,13 +109,14 @@ def _serve(settings: Config) -> int:
     ):
         roster = ReloadingRoster(home)
         receiver = Receiver(store, roster, time.time)
-        repair = partial(store.repair, receiver.verify)
+        repair = partial(store.repair, receiver.verify_stored)
         repair()
         context = ArchiveContext(home, store, log, roster, home.archive_key())
         api = Api(context, RequestChallenges(time.monotonic), Operations(context))
         http_settings = systemd.with_credentials(settings.archive, os.environ)
         http_server = HttpServer(api.app(), home.path, http_settings)
         http_server.start()
+        retired_keys = RetiredKeys(home, store)
         notifier = systemd.Notifier(os.environ, time.monotonic)
         notifier.ready()
         server = ArchiveService(
@@ -122,6 +124,7 @@ def _serve(settings: Config) -> int:
             receiver,
             ExpirySweep(store, repair),
             publisher=ArchivePublisher(context),
+            set_bounds=lambda: retired_keys.set_bounds(roster()),
             service=notifier,
         )
         try:

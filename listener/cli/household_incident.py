@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace, settings: Config, home: Home) -> int:
 
 
 def _classify_files(names: list[str], roster: Roster) -> Iterator[FileCheck]:
-    devices, owners = roster.device_keys(), roster.owner_keys()
+    devices, owners = roster.stored_device_keys(), roster.owner_keys()
     for path in _files(names):
         try:
             with path.open("rb") as file:

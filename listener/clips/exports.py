@@ -9,7 +9,7 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Self
@@ -17,18 +17,23 @@ from typing import IO, Any, Final, Self
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from listener.clips.schema import ManifestLine
+from listener.clips.schema import LeftOutFile, ManifestLine, RetiredKey
 from listener.envelope import keys
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
-from listener.envelope.verify import verify_device
+from listener.envelope.verify import DeviceKeys, TrustedKey, verify_device
 from listener.errors import BadEnvelope, ConfigError, EarmarkError, Unavailable
 from listener.rights import hash_chain, receipts
 
 PAGE: Final = "READ-ME-FIRST.html"
 MANIFEST: Final = "manifest.jsonl"
 DEVICES: Final = "devices.json"
+RETIRED: Final = "retired-devices.json"
+"""Keys of removed speakers that signed clips of the export; only if there are any."""
+LEFT_OUT: Final = "left-out.jsonl"
+"""Stored files that verify for no owner, which the export does not contain; only if any."""
 LOG: Final = "access-log.jsonl"
 RECEIPT: Final = "receipt.json"
+_REQUIRED: Final = frozenset({PAGE, MANIFEST, DEVICES, LOG, RECEIPT})
 LONGEST_LINE_BYTES: Final = 4096
 _SMALL_BYTES: Final = 4 << 20
 # The exceptions that zipfile raises for a damaged or hostile file.
@@ -65,6 +70,7 @@ class ExportReader:
             self._entries = self._list_entries()
             self.receipt = receipts.parse_receipt(self._read_entry(RECEIPT), archive)
             self.devices = self._read_devices()
+            self.retired = self._read_retired()
         except BaseException:
             self._zip.close()
             raise
@@ -74,6 +80,28 @@ class ExportReader:
 
     def __exit__(self, *_: object) -> None:
         self._zip.close()
+
+    def signers(self) -> dict[str, tuple[TrustedKey, ...]]:
+        """Return the keys of the speakers that may have signed its clips, by name."""
+        found: dict[str, tuple[TrustedKey, ...]] = {
+            name: (TrustedKey(keys.parse_device(text)),) for name, text in self.devices.items()
+        }
+        for retired in self.retired:
+            found[retired.name] = (*found.get(retired.name, ()), retired.trusted())
+        return found
+
+    def left_out(self) -> Iterator[LeftOutFile]:
+        """Yield the stored files that the export does not contain.
+
+        Raises:
+            EarmarkError: the list is malformed.
+        """
+        if LEFT_OUT in self._entries:
+            for raw in self._raw_lines(LEFT_OUT):
+                try:
+                    yield msgspec.json.decode(raw, type=LeftOutFile)
+                except (ValueError, RecursionError) as error:
+                    raise self._error(f"{LEFT_OUT} is malformed") from error
 
     def check_log(
         self,
@@ -99,9 +127,7 @@ class ExportReader:
 
         hash_chain.verify_chain(rows(), [self.receipt.head, *heads])
 
-    def clips(
-        self, devices: Mapping[str, Ed25519PublicKey]
-    ) -> Iterator[tuple[ManifestLine, bytes]]:
+    def clips(self, devices: DeviceKeys) -> Iterator[tuple[ManifestLine, bytes]]:
         """Yield each verified clip as its manifest line and its sealed bytes.
 
         Args:
@@ -129,9 +155,7 @@ class ExportReader:
         if self.receipt.kind != "export":
             raise self._error("its receipt is not for an export")
 
-    def _clip(
-        self, name: str, line: ManifestLine, devices: Mapping[str, Ed25519PublicKey]
-    ) -> bytes:
+    def _clip(self, name: str, line: ManifestLine, devices: DeviceKeys) -> bytes:
         data = self._read_entry(name, ENVELOPE_LIMIT_BYTES)
         if hashlib.sha256(data).hexdigest() != line.sha256 or len(data) != line.bytes:
             raise self._error(f"clip {line.clip} does not match its hash in the manifest")
@@ -155,9 +179,9 @@ class ExportReader:
         extra = [
             name
             for name in entries
-            if name not in {PAGE, MANIFEST, DEVICES, LOG, RECEIPT} and not name.startswith("clips/")
+            if name not in _REQUIRED | {RETIRED, LEFT_OUT} and not name.startswith("clips/")
         ]
-        missing = {PAGE, MANIFEST, DEVICES, LOG, RECEIPT} - entries.keys()
+        missing = _REQUIRED - entries.keys()
         if extra or missing:
             raise self._error("entries are missing or unexpected")
         return entries
@@ -170,6 +194,17 @@ class ExportReader:
         except (ValueError, RecursionError, ConfigError) as error:
             raise self._error(f"{DEVICES} is malformed") from error
         return devices
+
+    def _read_retired(self) -> tuple[RetiredKey, ...]:
+        if RETIRED not in self._entries:
+            return ()
+        try:
+            retired = msgspec.json.decode(self._read_entry(RETIRED), type=tuple[RetiredKey, ...])
+            for one in retired:
+                one.trusted()
+        except (ValueError, RecursionError, ConfigError) as error:
+            raise self._error(f"{RETIRED} is malformed") from error
+        return retired
 
     def _parse_line(self, raw: bytes) -> ManifestLine:
         try:
