@@ -13,7 +13,14 @@ from listener.archive.receiver import Receiver
 from listener.archive.records import Store
 from listener.errors import ConfigError, Unavailable
 from listener.mqtt import topics
-from listener.mqtt.client import Broker, ConnectedEvent, ConnectionLostEvent, DeniedEvent, Message
+from listener.mqtt.client import (
+    Broker,
+    ConnectedEvent,
+    ConnectionLostEvent,
+    DeniedEvent,
+    Message,
+    RejectedEvent,
+)
 from listener.owner.roster import Roster
 from listener.storage.home import Home
 from listener.system.backoff import Backoff
@@ -120,6 +127,7 @@ class ArchiveService:
         self._connected = False
         self._since_s = 0.0
         self._last_reason = ""
+        self._is_rejection_logged = False
 
     def run(self, stop: StopSignal) -> None:
         """Run until a stop is requested, then close the connection."""
@@ -146,12 +154,15 @@ class ArchiveService:
                 case Message():
                     if (answer := self._receiver.receive(event)) is not None:
                         self._broker.publish(answer)
+                case RejectedEvent():
+                    self._on_rejected(event)
                 case _:
                     pass
         self._run_periodic_tasks()
 
     def _on_connected(self, event: ConnectedEvent) -> None:
         self._connected = True
+        self._is_rejection_logged = False
         self._since_s = self._monotonic_s()
         _log.info("connected with MQTT %s", event.protocol)
         # No session outlives the connection: the speakers' spools are the queue, and they send
@@ -169,6 +180,16 @@ class ArchiveService:
             self._backoff.reset()
         self._connected = False
         self._connect_s = self._monotonic_s() + self._backoff.next_delay_s()
+
+    def _on_rejected(self, event: RejectedEvent) -> None:
+        """Log the first rejected message of a connection."""
+        if not self._is_rejection_logged:
+            self._is_rejection_logged = True
+            _log.warning(
+                "the broker rejected a message of the archive: %s; if its access list is of an"
+                " earlier version, run earmark household init and reload the broker",
+                event.reason,
+            )
 
     def _on_published_head(self, message: Message) -> None:
         if self._publisher is None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.archive.devices import RetiredKeys
+from listener.archive.devices import AcceptedNumbers, RetiredKeys
 from listener.archive.receiver import Receiver, Refusal
 from listener.archive.store import FileStore
 from listener.envelope import keys
-from listener.mqtt import topics
+from listener.mqtt import sequence, topics
 from listener.mqtt.client import Message
 from tests.archive.tampering import delete_rows
 
@@ -224,3 +224,38 @@ def test_roster_that_cannot_be_written_is_logged_once(
     retired.set_bounds(roster)
 
     assert caplog.text.count("cannot write the last number of a removed device") == 1
+
+
+def stated(numbers: AcceptedNumbers, household: "Household") -> dict[str, int]:
+    public = household.home.archive_key().public_key()
+
+    def verify(signature: bytes, data: bytes) -> bool:
+        public.verify(signature, data)
+        return True
+
+    found = {}
+    for message in numbers.pending_messages():
+        assert (message.qos, message.retain) == (1, True)
+        accepted = sequence.parse(message.payload, verify)
+        assert accepted is not None
+        assert message.topic == f"earmark/v1/sequence/{accepted.device}"
+        found[accepted.dkey] = accepted.seq
+    return found
+
+
+def test_highest_number_is_stated_when_it_changes(
+    ada: "OwnerClient", household: "Household", clip_factory: "ClipFactory", store: FileStore
+) -> None:
+    dkey = keys.device_id(household.device_key.public_key())
+    sign = household.home.archive_key().sign
+    numbers = AcceptedNumbers(store, household.home.roster, sign)
+
+    assert stated(numbers, household) == {}
+    last = [clip_factory.put().clip for _ in range(3)][-1]
+    assert stated(numbers, household) == {dkey: 3}
+    assert stated(numbers, household) == {}
+    ada.request("erase", clips=[last])
+    numbers.reset()
+    assert stated(numbers, household) == {dkey: 3}, "an erased number was used, too"
+    replace_hall(household)
+    assert stated(numbers, household) == {}, "nothing was accepted of the new key"

@@ -274,3 +274,18 @@ def test_archive_key_is_created_once_and_differs_from_device(fresh: Home) -> Non
     (fresh.path / "archive.key").chmod(0o644)
     with pytest.raises(ConfigError, match="can be read by others"):
         fresh.archive_key()
+
+
+def test_numbers_that_were_used_are_skipped(home: Path) -> None:
+    found = Home(home)
+    assert found.next_seq() == 1
+
+    assert found.skip_seqs(5, 1000) == 4
+    assert found.skip_seqs(5, 1000) == 0
+    assert found.skip_seqs(3, 1000) == 0
+    assert found.next_seq() == 6
+    assert found.skip_seqs(1 << 60, 1000) == 1000
+    assert found.next_seq() == 1007
+    assert found.skip_seqs(1 << 60, 1 << 60) == 999_999_999_999 - 1007
+    with pytest.raises(ConfigError, match="reached its maximum"):
+        found.next_seq()
