@@ -79,7 +79,7 @@ class ArchivePublisher:
             self._published_row = end
             status = msgspec.json.encode(self._context.head(), order="sorted")
             yield Message(self.topic, status, topics.STATUS.qos, topics.STATUS.retain)
-        yield from self._numbers.pending_messages()
+        yield from self.pending_numbers()
         owner_state = self._context.store.owner_state
         if owner_state.version != self._published_version:
             self._published_version = owner_state.version
@@ -89,6 +89,14 @@ class ArchivePublisher:
             answer = topics.Answer(erased.sha256, topics.ERASED).encode()
             topic = topics.ACK.name(device=erased.device, clip=erased.clip)
             yield Message(topic, answer, topics.ACK.qos, topics.ACK.retain)
+
+    def pending_numbers(self) -> Iterator[Message]:
+        """Yield the statements of the highest accepted numbers that are to be published now.
+
+        Raises:
+            Unavailable: the index cannot be read.
+        """
+        return self._numbers.pending_messages()
 
     def _settings(self, owner_state: OwnerState) -> Iterator[Message]:
         for limit in owner_state.retention_limits():

@@ -153,6 +153,8 @@ class ArchiveService:
                     self._on_published_head(event)
                 case Message():
                     if (answer := self._receiver.receive(event)) is not None:
+                        # Before the answer: a device that has it knows the number, too.
+                        self._publish_numbers()
                         self._broker.publish(answer)
                 case RejectedEvent():
                     self._on_rejected(event)
@@ -198,6 +200,15 @@ class ArchiveService:
             self._publisher.on_message(message)
         except Unavailable as error:
             _log.warning("cannot compare the access log with the published head: %s", error)
+
+    def _publish_numbers(self) -> None:
+        if self._publisher is None:
+            return
+        try:
+            for message in self._publisher.pending_numbers():
+                self._broker.publish(message)
+        except Unavailable as error:
+            _log.warning("cannot publish the highest accepted numbers: %s", error)
 
     def _run_periodic_tasks(self) -> None:
         if self._set_bounds is not None:

@@ -23,7 +23,7 @@ from listener.archive.service import ArchiveService, ExpirySweep, ReloadingRoste
 from listener.archive.store import FileStore
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
-from listener.errors import EarmarkError
+from listener.errors import EarmarkError, Unavailable
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.access_log import ACCESS_LOG, AccessLog
@@ -107,6 +107,8 @@ def _serve(settings: Config) -> int:
             FileStore(_folder(settings), row_mac=RowMac.for_key(home.archive_key()))
         ) as store,
     ):
+        with contextlib.suppress(Unavailable):  # a full disk must not keep owners from erasing
+            home.pin_own_archive()
         roster = ReloadingRoster(home)
         receiver = Receiver(store, roster, time.time)
         repair = partial(store.repair, receiver.verify_stored)

@@ -26,6 +26,7 @@ from listener.storage.home import Home
 FOLDER: Final = "clips"
 _FILE: Final = "known.json"
 _LONGEST_BYTES: Final = 4 << 20
+_MOST_RETIRED: Final = 2000
 
 _log = logging.getLogger(__name__)
 
@@ -152,6 +153,11 @@ class TrustStore:
             devices=self._stored.devices | dict(devices),
             retired=self._stored.retired | reported,
         )
+        if len(updated.retired) > _MOST_RETIRED:
+            raise EarmarkError(
+                f"the archive reports more than {_MOST_RETIRED} keys of removed speakers",
+                "tell your household",
+            )
         if updated != self._stored:
             self._save(updated)
 

@@ -100,6 +100,18 @@ class Home:
             text = f"{keys.device_text(key)}\n"
             write_atomic(self._archive_pin, text.encode("ascii"), PUBLIC_MODE)
 
+    def pin_own_archive(self) -> None:
+        """Pin the key of this home's own archive, unless one is pinned.
+
+        A speaker in the same home has joined by no line, and verifies the archive's messages too.
+
+        Raises:
+            ConfigError: as ``archive_key``.
+        """
+        public = self.archive_key().public_key()
+        if not self._archive_pin.exists():
+            self.pin_archive(public)
+
     def next_seq(self) -> int:
         """Return the next sequence number of this device's key, from 1 to 999999999999.
 

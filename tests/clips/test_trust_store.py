@@ -80,6 +80,16 @@ def test_replaced_key_is_pinned_if_the_old_one_is_reported_as_retired(
             again.pin_devices({"hall": third}, others)
 
 
+def test_number_of_retired_keys_is_limited(tmp_path: Path) -> None:
+    store = TrustStore(tmp_path)
+    many = [retired(f"d-{number}", key()) for number in range(2001)]
+
+    with pytest.raises(EarmarkError, match="more than 2000 keys"):
+        store.pin_devices({}, many)
+
+    assert TrustStore(tmp_path).signers() == {}
+
+
 def test_file_of_an_earlier_version_is_read_and_rewritten_alike(tmp_path: Path) -> None:
     store = TrustStore(tmp_path)
     store.pin_devices({"hall": key()})
