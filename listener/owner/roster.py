@@ -233,7 +233,7 @@ class Roster(Record, frozen=True, kw_only=True):
     def with_retired_key(self, name: str, key: str, now_s: int) -> "Roster":
         """Add the key of a device that was removed before retired keys were kept.
 
-        Adding the same key again changes nothing.
+        The bound of a key that is retired already is dropped, so that the archive sets it again.
 
         Args:
             name: of the device.
@@ -250,10 +250,10 @@ class Roster(Record, frozen=True, kw_only=True):
                 f"{name} is in use with this key",
                 f"remove the device: earmark household forget-device {name}",
             )
-        if any((one.name, one.key) == (name, text) for one in self.retired_devices):
-            return self
-        retired = RetiredDevice(name=name, key=text, retired_s=now_s)
-        return self._with_devices(self.devices, (*self.retired_devices, retired))
+        others = [one for one in self.retired_devices if (one.name, one.key) != (name, text)]
+        known = (one.retired_s for one in self.retired_devices if one not in others)
+        retired = RetiredDevice(name=name, key=text, retired_s=next(known, now_s))
+        return self._with_devices(self.devices, (*others, retired))
 
     def with_last_seqs(self, last_seq: Callable[[str], int]) -> "Roster":
         """Set the last accepted sequence number of each retired key that lacks it.

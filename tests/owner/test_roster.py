@@ -148,7 +148,9 @@ def test_key_of_a_device_removed_by_an_earlier_version_is_added() -> None:
 
     roster = Roster().with_retired_key("hall", key, NOON_S)
 
-    assert roster.with_retired_key("hall", key, NOON_S + 1) is roster
+    assert roster.with_retired_key("hall", key, NOON_S + 1) == roster
+    bounded = roster.with_last_seqs(lambda _: 7)
+    assert bounded.with_retired_key("hall", key, NOON_S + 1) == roster, "the bound is set again"
     assert roster.stored_device_keys() == {"hall": (TrustedKey(keys.parse_device(key)),)}
     with pytest.raises(UsageError, match="in use with this key"):
         Roster().with_device("hall", key).with_retired_key("hall", key, NOON_S)
