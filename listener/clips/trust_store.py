@@ -31,14 +31,7 @@ _MOST_RETIRED: Final = 2000
 _log = logging.getLogger(__name__)
 
 
-class _StoredTrust(
-    # What is empty is left out: versions before a field refuse it.
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-):
+class _StoredTrust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     archive: str | None = None
     devices: dict[ShortName, Annotated[str, Meta(max_length=64)]] = {}
     retired: dict[str, RetiredKey] = {}
@@ -230,7 +223,10 @@ class TrustStore:
 
     def _save(self, stored: _StoredTrust) -> None:
         self._create()
-        write_atomic(self._path, msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n")
+        fields = msgspec.to_builtins(stored)
+        if not stored.retired:
+            del fields["retired"]  # versions before it refuse a field that they do not know
+        write_atomic(self._path, msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n")
         self._stored = stored
 
     def _create(self, subfolder: str = "") -> Path:
