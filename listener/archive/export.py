@@ -1,9 +1,10 @@
 """The export: an owner's clips as one streamed ZIP, verified clip by clip.
 
 An export has an owner and a selection, and no field for a recipient. Every clip is verified once
-before the first byte is sent, and again as it is sent. A clip that does not verify as the
-requester's stops the export: before the first byte with an error, later by a ZIP that lacks its
-directory and that readers reject.
+before the first byte is sent, and again as it is sent. Another owner's clip under the requester's
+name stops the export: before the first byte with an error, later by a ZIP that lacks its directory
+and that readers reject. A file that verifies for no owner is left out and listed, so that one
+damaged file does not deny an owner the rest (decision 0041).
 """
 
 import hashlib
@@ -11,13 +12,21 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import IO, Final, Self
 
 from listener.archive.challenges import RequestChallenge
 from listener.archive.context import ArchiveContext
-from listener.archive.verified_access import ClipNotFound, VerifiedReader, WrongOwner
+from listener.archive.devices import describe
+from listener.archive.verified_access import (
+    ClipNotFound,
+    VerifiedEnvelope,
+    VerifiedReader,
+    WrongOwner,
+)
 from listener.archive.zip_stream import ZipWriter
+from listener.envelope.format import PublicHeader
 from listener.errors import Unavailable
 from listener.rights.export_page import EXPORT_PAGE, PAGE_NAME
 from listener.rights.hash_chain import LogHead
@@ -25,6 +34,66 @@ from listener.rights.requests import ExportRequest, time_span
 
 _LOG_PAGE_ROWS: Final = 500
 _MOST_NAMED: Final = 20
+
+
+class ExportLists:
+    """Lists of an export's clips and of the files that it omits, on disk. A context manager."""
+
+    def __init__(self) -> None:
+        self.manifest: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self.left_out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self.count = 0
+        """Number of clips."""
+        self.omitted = 0
+        """Number of files that verify for no owner."""
+        self.signers: set[str] = set()
+        """Fingerprints of the keys that signed the clips."""
+        self._digest = hashlib.sha256()
+        self._left_out_digest = hashlib.sha256()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.manifest.close()
+        self.left_out.close()
+
+    @property
+    def manifest_sha256(self) -> str:
+        """Hexadecimal digest of the manifest."""
+        return self._digest.hexdigest()
+
+    @property
+    def left_out_sha256(self) -> str:
+        """Hexadecimal digest of the list of omitted files."""
+        return self._left_out_digest.hexdigest()
+
+    def add(self, verified: VerifiedEnvelope) -> None:
+        """List a clip."""
+        header = verified.envelope.header
+        line = _json(
+            {
+                "bytes": len(verified.data),
+                "clip": header.clip,
+                "device": header.device,
+                "okey": header.okey,
+                "seq": header.seq,
+                "sha256": verified.sha256,
+                "t": header.t,
+                "ttl_s": header.ttl_s,
+            }
+        )
+        self.manifest.write(line)
+        self._digest.update(line)
+        self.signers.add(header.dkey)
+        self.count += 1
+
+    def omit(self, clip: str, error: WrongOwner) -> None:
+        """List a file that the export does not contain."""
+        line = _json({"clip": clip, "reason": str(error)})
+        self.left_out.write(line)
+        self._left_out_digest.update(line)
+        self.omitted += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +108,17 @@ class Exporter:
     context: ArchiveContext
     reader: VerifiedReader
 
-    def check(self, ticket: RequestChallenge) -> None:
+    def check(self, ticket: RequestChallenge) -> int:
         """Verify every file under the owner's name, in constant memory.
 
         This includes files outside the selection: the time of a file that does not verify is not
         known.
 
+        Returns:
+            The number of files that verify for no owner. They are logged.
+
         Raises:
-            WrongOwner: a file is not the owner's; it is logged for both owners.
+            WrongOwner: a file is another owner's; it is logged for both owners.
             Unavailable: the disk or the log cannot be used.
         """
         foreign: Counter[str | None] = Counter()
@@ -65,80 +137,97 @@ class Exporter:
             raise
         for other, number in foreign.items():
             self.context.log_outcome(ticket, number, outcome="not-hers", other=other)
-        if foreign:
+        if foreign.keys() - {None}:
             files = "1 file" if foreign.total() == 1 else f"{foreign.total()} files"
             first = "" if foreign.total() == 1 else "the first "
             raise WrongOwner(f"{files}, {first}{first_clips[0]}", None, tuple(first_clips))
+        return foreign.total()
 
     def pieces(
-        self, ticket: RequestChallenge, request: ExportRequest
+        self, ticket: RequestChallenge, request: ExportRequest, logged_files: int
     ) -> Generator[bytes, None, None]:
         """Yield the ZIP, and write one row of the access log, however it ends.
 
+        Args:
+            ticket: the proven request.
+            request: the selection.
+            logged_files: number of files that verify for no owner, as ``check`` returned it.
+
         Raises:
-            WrongOwner: a file is not the owner's; the bytes yielded so far are not a ZIP.
+            WrongOwner: a file is another owner's; the bytes yielded so far are not a ZIP.
             Unavailable: the disk or the log cannot be used.
         """
         logged = False
-        count = 0
-        digest = hashlib.sha256()
         page = EXPORT_PAGE.encode()
-        try:
-            with ZipWriter() as writer, tempfile.TemporaryFile() as manifest:
+        with ZipWriter() as writer, ExportLists() as contents:
+            try:
                 yield from writer.add(PAGE_NAME, page)
-                for line, clip, data in self._clips(ticket.owner, request):
-                    yield from writer.add(f"clips/{clip}.earmark", data)
-                    manifest.write(line)
-                    digest.update(line)
-                    count += 1
-                yield from writer.add_file("manifest.jsonl", manifest)
-                devices = {device.name: device.key for device in self.context.roster().devices}
-                known = _json(devices)
-                yield from writer.add("devices.json", known)
+                files = {PAGE_NAME: hashlib.sha256(page).hexdigest()}
+                yield from self._clip_entries(writer, contents, ticket.owner, request)
+                yield from writer.add_file("manifest.jsonl", contents.manifest)
+                files["manifest.jsonl"] = contents.manifest_sha256
+                for name, data in self._device_entries(contents.signers):
+                    yield from writer.add(name, data)
+                    files[name] = hashlib.sha256(data).hexdigest()
+                if contents.omitted:
+                    yield from writer.add_file("left-out.jsonl", contents.left_out)
+                    files["left-out.jsonl"] = contents.left_out_sha256
+                if (new := contents.omitted - logged_files) > 0:
+                    self.context.log_outcome(ticket, new, outcome="not-hers")
                 logged = True
-                head = self.context.log_outcome(ticket, count)
+                head = self.context.log_outcome(ticket, contents.count)
                 with tempfile.TemporaryFile() as rows:
                     log_sha256 = self._copy_log(ticket.owner, head, rows)
                     yield from writer.add_file("access-log.jsonl", rows)
-                files = {
-                    PAGE_NAME: hashlib.sha256(page).hexdigest(),
-                    "manifest.jsonl": digest.hexdigest(),
-                    "devices.json": hashlib.sha256(known).hexdigest(),
-                    "access-log.jsonl": log_sha256,
-                }
-                receipt = self.context.export_receipt(ticket, head, count=count, files=files)
+                files["access-log.jsonl"] = log_sha256
+                receipt = self.context.export_receipt(
+                    ticket, head, count=contents.count, files=files
+                )
                 yield from writer.add("receipt.json", _json(receipt))
                 yield from writer.finish()
-        except WrongOwner as error:
-            logged = True
-            self.context.log_outcome(ticket, count, outcome="not-hers", other=error.other)
-            raise
-        finally:
-            if not logged:
-                self.context.log_outcome(ticket, count, outcome="failed")
+            except WrongOwner as error:
+                logged = True
+                self.context.log_outcome(
+                    ticket, contents.count, outcome="not-hers", other=error.other
+                )
+                raise
+            finally:
+                if not logged:
+                    self.context.log_outcome(ticket, contents.count, outcome="failed")
 
-    def _clips(self, owner: str, request: ExportRequest) -> Iterator[tuple[bytes, str, bytes]]:
-        """Yield manifest line, id and bytes of each selected clip."""
-        first, last = time_span(request)
+    def _clip_entries(
+        self, writer: ZipWriter, contents: ExportLists, owner: str, request: ExportRequest
+    ) -> Iterator[bytes]:
+        """Yield the entries of the selected clips, and list them and the omitted files.
+
+        Raises:
+            WrongOwner: a file is another owner's.
+        """
         for clip in self.reader.candidates(owner):
             try:
                 verified = self.reader.fetch(owner, clip)
             except ClipNotFound:
                 continue  # erased in the meantime
-            header = verified.envelope.header
-            if not first <= header.t < last or request.device not in {None, header.device}:
+            except WrongOwner as error:
+                if error.other is not None:
+                    raise
+                contents.omit(clip, error)
                 continue
-            line = {
-                "bytes": len(verified.data),
-                "clip": header.clip,
-                "device": header.device,
-                "okey": header.okey,
-                "seq": header.seq,
-                "sha256": verified.sha256,
-                "t": header.t,
-                "ttl_s": header.ttl_s,
-            }
-            yield _json(line), clip, verified.data
+            if _is_selected(verified.envelope.header, request):
+                yield from writer.add(f"clips/{clip}.earmark", verified.data)
+                contents.add(verified)
+
+    def _device_entries(self, signers: AbstractSet[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield name and content of the lists of speakers' keys: active, and retired that signed.
+
+        The second entry is left out if it is empty: readers of versions before it refuse it.
+        """
+        roster = self.context.roster()
+        active = {device.name: device.key for device in roster.devices}
+        yield "devices.json", _json(active)
+        retired = [one for one in roster.retired_devices if one.dkey in signers]
+        if retired:
+            yield "retired-devices.json", _json(list(map(describe, retired)))
 
     def _copy_log(self, owner: str, head: LogHead, file: IO[bytes]) -> str:
         """Copy the log up to ``head``; return the SHA-256 of the copy in hex."""
@@ -151,6 +240,11 @@ class Exporter:
                 digest.update(line)
                 after = row["n"]
         return digest.hexdigest()
+
+
+def _is_selected(header: PublicHeader, request: ExportRequest) -> bool:
+    first, last = time_span(request)
+    return first <= header.t < last and request.device in {None, header.device}
 
 
 def _json(fields: object) -> bytes:

@@ -170,6 +170,11 @@ class ClipIndex:
         ).fetchone()
         return None if row is None else str(row[0])
 
+    def highest_seq(self, dkey: str) -> int:
+        """Return the highest sequence number of a device's key; 0 without any."""
+        (seq,) = self.rows.execute("select max(seq) from clip where dkey = ?", (dkey,)).fetchone()
+        return seq or 0
+
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
         """Return a clip's owner and tombstone."""
         row = self.rows.execute(

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from listener.archive.challenges import ChallengeResult, RequestChallenge
 from listener.archive.context import ArchiveContext
+from listener.archive.devices import describe
 from listener.archive.erase import Eraser
 from listener.archive.export import Exporter
 from listener.archive.verified_access import ClipFinder, ClipNotFound, VerifiedReader, WrongOwner
@@ -107,8 +108,8 @@ class Operations:
             case requests.PlayRequest(clip=clip):
                 return self._play(ticket, clip)
             case requests.ExportRequest() as request:
-                self._exporter.check(ticket)
-                return ZipStream(self._exporter.pieces(ticket, request))
+                logged_files = self._exporter.check(ticket)
+                return ZipStream(self._exporter.pieces(ticket, request, logged_files))
             case requests.EraseRequest() as request:
                 return self._eraser.erase(ticket, request)
             case requests.RetentionRequest(days=days):
@@ -212,6 +213,7 @@ class Operations:
             "active": owner.okey,
             "retired": [keys.owner_id(key) for key in owner.retired],
             "devices": {device.name: device.key for device in roster.devices},
+            "retired_devices": list(map(describe, roster.retired_devices)),
             "sealed_to": {
                 device.name: self._sealed_to(owner.name, device.name) for device in roster.devices
             },

@@ -120,6 +120,12 @@ class OwnerState:
             ).fetchall()
         return [Tombstone(*row) for row in rows]
 
+    def highest_seq(self, dkey: str) -> int:
+        """Return the highest sequence number of the erased clips of a key; 0 without any."""
+        with self._available():
+            rows = self._orders.execute("select max(seq) from tombstone where dkey = ?", (dkey,))
+            return rows.fetchone()[0] or 0
+
     def is_erased(self, clip: str) -> bool:
         """Return True if a clip was erased."""
         with self._available():

@@ -1,4 +1,4 @@
-"""The archive's own MQTT messages: signed log head, erasures, retention limits, pending keys."""
+"""The archive's own MQTT messages: signed log head, accepted numbers, erasures, settings."""
 
 import logging
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from listener.archive.context import ArchiveContext
+from listener.archive.devices import AcceptedNumbers
 from listener.archive.owner_state import OwnerState
 from listener.mqtt import retention, topics
 from listener.mqtt.client import Message
@@ -20,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class ArchivePublisher:
-    """Publisher of the log head, and of erasures and owners' settings for the devices.
+    """Publisher of the log head, and of what devices are told: numbers, erasures, settings.
 
     A published head reveals a log that was truncated or rewritten. The archive checks it too: a
     retained head that its log does not contain means that an older copy of the home was restored.
@@ -36,10 +37,12 @@ class ArchivePublisher:
         self._published_row = -1
         self._published_version = -1
         self._is_head_checked = False
+        self._numbers = AcceptedNumbers(context.store, context.roster, context.key.sign)
 
     def on_connected(self) -> None:
         """Publish everything again on a new connection."""
         self._published_row = self._published_version = -1
+        self._numbers.reset()
 
     def on_message(self, message: Message) -> None:
         """Compare the retained head with the log. Only the first one: later ones are our own.
@@ -76,6 +79,7 @@ class ArchivePublisher:
             self._published_row = end
             status = msgspec.json.encode(self._context.head(), order="sorted")
             yield Message(self.topic, status, topics.STATUS.qos, topics.STATUS.retain)
+        yield from self.pending_numbers()
         owner_state = self._context.store.owner_state
         if owner_state.version != self._published_version:
             self._published_version = owner_state.version
@@ -85,6 +89,14 @@ class ArchivePublisher:
             answer = topics.Answer(erased.sha256, topics.ERASED).encode()
             topic = topics.ACK.name(device=erased.device, clip=erased.clip)
             yield Message(topic, answer, topics.ACK.qos, topics.ACK.retain)
+
+    def pending_numbers(self) -> Iterator[Message]:
+        """Yield the statements of the highest accepted numbers that are to be published now.
+
+        Raises:
+            Unavailable: the index cannot be read.
+        """
+        return self._numbers.pending_messages()
 
     def _settings(self, owner_state: OwnerState) -> Iterator[Message]:
         for limit in owner_state.retention_limits():

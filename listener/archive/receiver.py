@@ -93,13 +93,22 @@ class Receiver:
         )
 
     def verify(self, data: bytes) -> form.Envelope:
-        """Verify an envelope against the current roster.
+        """Verify a new envelope against the current roster.
 
         Raises:
             BadEnvelope: it is malformed, or a signature, hash, device or owner is wrong.
         """
         roster = self._roster()
         return verify(data, roster.device_keys(), roster.owner_keys())
+
+    def verify_stored(self, data: bytes) -> form.Envelope:
+        """Verify the file of a stored envelope; the keys of removed devices are valid, too.
+
+        Raises:
+            BadEnvelope: as ``verify``.
+        """
+        roster = self._roster()
+        return verify(data, roster.stored_device_keys(), roster.owner_keys())
 
     def _store_verified(self, levels: dict[str, str], data: bytes) -> Refusal | None:
         try:

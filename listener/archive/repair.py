@@ -18,6 +18,7 @@ from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope
 from listener.storage.atomic import PART, make_folder
 
+QUARANTINE: Final = "quarantine"
 _ARRIVAL_TOLERANCE_S: Final = 3600
 """Largest difference between a row's time of arrival and its file's mtime."""
 
@@ -50,6 +51,7 @@ class IndexRepair:
         """Repair; see ``FileStore.repair``. Return the number of rows created."""
         created = 0
         self._check_unverified_rows()
+        self._release_verified_files()
         rows = self._index.locations()
         erased = {clip for _, clip in rows if self._owner_state.is_erased(clip)}
         self._index.delete(erased)
@@ -69,6 +71,27 @@ class IndexRepair:
         if missing := indexed - present:
             _log.warning("the files of %d archived clips are missing", len(missing))
         return created
+
+    def _release_verified_files(self) -> None:
+        """Move quarantined files back that verify now: their device's key was added again."""
+        for path in sorted((self._folder / QUARANTINE).glob(f"**/*{SUFFIX}")):
+            try:
+                envelope = self._verify(read_envelope_file(path))
+            except (OSError, BadEnvelope):
+                continue
+            header = envelope.header
+            place = clip_path(self._folder, header.owner, header.clip)
+            if (
+                path.stem != header.clip
+                or place.exists()
+                or self._index.find_conflicts(envelope)
+                or self._owner_state.find_tombstones(envelope)
+                or self._owner_state.is_refused(header)
+            ):
+                continue
+            make_folder(place.parent)
+            path.replace(place)
+            _log.warning("moved a quarantined clip back to the archive: it verifies now")
 
     def _check_unverified_rows(self) -> None:
         """Compare rows without a valid MAC with their files; delete those that differ."""
@@ -106,8 +129,8 @@ class IndexRepair:
             self._index.add(envelope, data, int(path.stat().st_mtime))
         except (BadEnvelope, Replayed) as error:
             _log.warning("moved a file that is not a clip of this archive to quarantine: %s", error)
-            make_folder(self._folder / "quarantine")
-            path.replace(self._folder / "quarantine" / path.name)
+            make_folder(self._folder / QUARANTINE)
+            path.replace(self._folder / QUARANTINE / path.name)
             return False
         return True
 

@@ -124,6 +124,17 @@ class LogAnswer(_Answer, kw_only=True):
     head: HeadAnswer
 
 
+class RetiredKeyAnswer(_Answer, kw_only=True):
+    """Key of a speaker that was removed or replaced; clips stored before stay valid."""
+
+    name: ShortName
+    key: _Key
+    retired: _Count
+    """Time of the removal, seconds since 1970."""
+    last_seq: _Count | None
+    """Highest number that the archive accepted of the key; None until it has set it."""
+
+
 class KeysAnswer(_Answer, kw_only=True):
     """Keys of the requester and of the devices."""
 
@@ -131,6 +142,7 @@ class KeysAnswer(_Answer, kw_only=True):
     active: KeyId
     retired: list[KeyId]
     devices: dict[str, _Key]
+    retired_devices: list[RetiredKeyAnswer]
     sealed_to: dict[str, KeyId | None]
 
 

@@ -13,7 +13,14 @@ from listener.archive.receiver import Receiver
 from listener.archive.records import Store
 from listener.errors import ConfigError, Unavailable
 from listener.mqtt import topics
-from listener.mqtt.client import Broker, ConnectedEvent, ConnectionLostEvent, DeniedEvent, Message
+from listener.mqtt.client import (
+    Broker,
+    ConnectedEvent,
+    ConnectionLostEvent,
+    DeniedEvent,
+    Message,
+    RejectedEvent,
+)
 from listener.owner.roster import Roster
 from listener.storage.home import Home
 from listener.system.backoff import Backoff
@@ -92,6 +99,7 @@ class ArchiveService:
         receiver: verifies and stores incoming envelopes.
         expiry: expires clips.
         publisher: publishes log heads, erasures and retention limits, if given.
+        set_bounds: sets the bounds of retired keys, if given; called after every turn.
         service: notified after every turn.
         monotonic_s: monotonic clock, in seconds.
     """
@@ -103,11 +111,13 @@ class ArchiveService:
         expiry: ExpirySweep,
         *,
         publisher: ArchivePublisher | None = None,
+        set_bounds: Callable[[], None] | None = None,
         service: Notifier | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker = broker
         self._publisher = publisher
+        self._set_bounds = set_bounds
         self._receiver = receiver
         self._expiry = expiry
         self._service = service
@@ -117,6 +127,7 @@ class ArchiveService:
         self._connected = False
         self._since_s = 0.0
         self._last_reason = ""
+        self._is_rejection_logged = False
 
     def run(self, stop: StopSignal) -> None:
         """Run until a stop is requested, then close the connection."""
@@ -142,13 +153,18 @@ class ArchiveService:
                     self._on_published_head(event)
                 case Message():
                     if (answer := self._receiver.receive(event)) is not None:
+                        # Before the answer: a device that has it knows the number, too.
+                        self._publish_numbers()
                         self._broker.publish(answer)
+                case RejectedEvent():
+                    self._on_rejected(event)
                 case _:
                     pass
         self._run_periodic_tasks()
 
     def _on_connected(self, event: ConnectedEvent) -> None:
         self._connected = True
+        self._is_rejection_logged = False
         self._since_s = self._monotonic_s()
         _log.info("connected with MQTT %s", event.protocol)
         # No session outlives the connection: the speakers' spools are the queue, and they send
@@ -167,6 +183,16 @@ class ArchiveService:
         self._connected = False
         self._connect_s = self._monotonic_s() + self._backoff.next_delay_s()
 
+    def _on_rejected(self, event: RejectedEvent) -> None:
+        """Log the first rejected message of a connection."""
+        if not self._is_rejection_logged:
+            self._is_rejection_logged = True
+            _log.warning(
+                "the broker rejected a message of the archive: %s; if its access list is of an"
+                " earlier version, run earmark household init and reload the broker",
+                event.reason,
+            )
+
     def _on_published_head(self, message: Message) -> None:
         if self._publisher is None:
             return
@@ -175,7 +201,18 @@ class ArchiveService:
         except Unavailable as error:
             _log.warning("cannot compare the access log with the published head: %s", error)
 
+    def _publish_numbers(self) -> None:
+        if self._publisher is None:
+            return
+        try:
+            for message in self._publisher.pending_numbers():
+                self._broker.publish(message)
+        except Unavailable as error:
+            _log.warning("cannot publish the highest accepted numbers: %s", error)
+
     def _run_periodic_tasks(self) -> None:
+        if self._set_bounds is not None:
+            self._set_bounds()
         if self._publisher is not None and self._connected:
             try:
                 for message in self._publisher.pending_messages():

@@ -46,6 +46,8 @@ class FileStore:
     ) -> None:
         self._folder = folder
         self._lock = threading.RLock()
+        self.version = 0
+        """Counts the changes, in this process, of the highest numbers accepted."""
         make_folder(folder / CLIPS)
         self.owner_state = owner_state or OwnerState(folder.parent / ORDERS)
         with self._available():
@@ -81,6 +83,7 @@ class FileStore:
                 raise Replayed("another file has its path") from error
             if not stored:
                 self._index.add(envelope, data, received_s)
+                self.version += 1
             elif is_new_file:
                 _log.warning("restored the missing file of an archived clip")
             return not stored
@@ -132,6 +135,11 @@ class FileStore:
         """Return the id of an owner's newest clip from a device, by the index."""
         with self._available():
             return self._index.newest(owner, device)
+
+    def highest_seq(self, dkey: str) -> int:
+        """Return the highest number accepted of a device's key, erased clips included; or 0."""
+        with self._available():
+            return max(self._index.highest_seq(dkey), self.owner_state.highest_seq(dkey))
 
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
         """Return a clip's owner and tombstone, by the index."""
@@ -193,7 +201,9 @@ class FileStore:
             The number of rows created.
         """
         with self._available():
-            return IndexRepair(self._folder, self._index, self.owner_state, verify).repair()
+            created = IndexRepair(self._folder, self._index, self.owner_state, verify).repair()
+            self.version += created
+            return created
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:

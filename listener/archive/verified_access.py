@@ -96,7 +96,7 @@ class VerifiedReader:
 
     def _verify(self, owner: str, clip: str, data: bytes) -> VerifiedEnvelope:
         roster = self._roster()
-        devices, owners = roster.device_keys(), roster.owner_keys()
+        devices, owners = roster.stored_device_keys(), roster.owner_keys()
         try:
             envelope = verify(data, devices, {owner: owners.get(owner, ())})
         except BadEnvelope as error:

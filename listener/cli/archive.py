@@ -14,6 +14,7 @@ import msgspec
 
 from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
+from listener.archive.devices import RetiredKeys
 from listener.archive.operations import Operations
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
@@ -22,7 +23,7 @@ from listener.archive.service import ArchiveService, ExpirySweep, ReloadingRoste
 from listener.archive.store import FileStore
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
-from listener.errors import EarmarkError
+from listener.errors import EarmarkError, Unavailable
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.access_log import ACCESS_LOG, AccessLog
@@ -106,15 +107,18 @@ def _serve(settings: Config) -> int:
             FileStore(_folder(settings), row_mac=RowMac.for_key(home.archive_key()))
         ) as store,
     ):
+        with contextlib.suppress(Unavailable):  # a full disk must not keep owners from erasing
+            home.pin_own_archive()
         roster = ReloadingRoster(home)
         receiver = Receiver(store, roster, time.time)
-        repair = partial(store.repair, receiver.verify)
+        repair = partial(store.repair, receiver.verify_stored)
         repair()
         context = ArchiveContext(home, store, log, roster, home.archive_key())
         api = Api(context, RequestChallenges(time.monotonic), Operations(context))
         http_settings = systemd.with_credentials(settings.archive, os.environ)
         http_server = HttpServer(api.app(), home.path, http_settings)
         http_server.start()
+        retired_keys = RetiredKeys(home, store)
         notifier = systemd.Notifier(os.environ, time.monotonic)
         notifier.ready()
         server = ArchiveService(
@@ -122,6 +126,7 @@ def _serve(settings: Config) -> int:
             receiver,
             ExpirySweep(store, repair),
             publisher=ArchivePublisher(context),
+            set_bounds=lambda: retired_keys.set_bounds(roster()),
             service=notifier,
         )
         try:

@@ -63,5 +63,5 @@ def open_clip(path: Path, identities: Sequence[Identity], roster: Roster, to: Pa
         data = read_envelope_file(path)
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror or error}") from error
-    opened = open_envelope(data, identities, roster.device_keys(), roster.owner_keys())
+    opened = open_envelope(data, identities, roster.stored_device_keys(), roster.owner_keys())
     return WrittenClip(opened, write_clip(opened, to))

@@ -202,7 +202,7 @@ def _proofs(session: Session, reply: KeysReply, following: Identity) -> list[dic
             "the active key is not in this identity file",
             "pass the file with the active key: --identity FILE",
         )
-    session.known.pin_devices(reply.devices)
+    session.known.pin_devices(reply.devices, reply.retired_devices)
     proofs: list[dict[str, str]] = []
     for device, key in sorted(session.known.devices().items()):
         if device in reply.devices and len(proofs) < requests.MOST_PROOFS:

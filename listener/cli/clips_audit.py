@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from listener.cli.clips_read import print_left_out
 from listener.clips.exports import ExportReader, parse_lines, raw_lines
 from listener.clips.schema import LogReply
 from listener.clips.session import Session, open_own_clip, read_receipt
@@ -129,6 +130,7 @@ def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
         Unavailable: the file cannot be read.
     """
     path = Path(arguments.file)
+    left_out: list[str] = []
     key = _key(arguments, known)
     identities = () if arguments.identity is None else read_identities(Path(arguments.identity))
     try:
@@ -140,6 +142,7 @@ def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
         with ExportReader(path, key) as export:
             opened = _export(export, known, identities)
             receipt, is_covered = export.receipt, export.is_covered
+            left_out = [one.clip for one in export.left_out()]
     else:
         receipt, opened, is_covered = read_receipt(path, key), 0, None
     if arguments.owner is not None and receipt.owner != arguments.owner:
@@ -151,6 +154,8 @@ def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
         result["all_signed"] = is_covered
     if identities:
         result["opened"] = opened
+    if left_out:
+        result["left_out"] = left_out
     if arguments.json:
         print(json.dumps(result))
     else:
@@ -165,15 +170,16 @@ def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
                 f"{path}: made before archives signed the hash of every file; {PAGE_NAME} is a page"
                 " of Earmark, but this archive did not sign it"
             )
+        print_left_out(left_out)
     return 0
 
 
 def _export(export: ExportReader, known: TrustStore, identities: tuple[Identity, ...]) -> int:
-    known.check_devices(export.devices)
+    known.check_devices(export.devices, export.retired)
     # The export may be older than the newest head seen on this machine.
     seen = known.head
     export.check_log([] if seen is None or seen.n > export.receipt.head.n else [seen])
-    devices = {name: keys.parse_device(text) for name, text in export.devices.items()}
+    devices = export.signers()
     opened = 0
     for _, data in export.clips(devices):
         if identities:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
@@ -21,7 +21,6 @@ from listener.clips import index_page
 from listener.clips.exports import ExportReader
 from listener.clips.schema import ListedClip
 from listener.clips.session import Session, open_own_clip, selection_fields
-from listener.envelope import keys
 from listener.envelope.format import format_timestamp
 from listener.envelope.open import OpenedClip
 from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable, UsageError
@@ -156,7 +155,7 @@ def export(arguments: argparse.Namespace, session: Session) -> int:
     """Download the ZIP, verify it, decrypt it with ``--open``, then rename it to its final name.
 
     Returns:
-        0; 1 when a clip could not be decrypted.
+        0; 1 when a clip could not be decrypted, or a stored file does not verify.
 
     Raises:
         EarmarkError: the archive refuses, or the export is not valid; no file is left.
@@ -185,7 +184,17 @@ def export(arguments: argparse.Namespace, session: Session) -> int:
         print(f"{target}: {result['count']} clips, all verified")
         if arguments.open:
             print(f"{arguments.open}/index.html: {result['opened']} decrypted")
-    return 1 if result.get("closed") else 0
+        print_left_out(result.get("left_out", []))
+    return 1 if result.get("closed") or result.get("left_out") else 0
+
+
+def print_left_out(clips: Sequence[str]) -> None:
+    """Print the stored files that an export does not contain because they do not verify."""
+    if clips:
+        print(f"left out, because they do not verify for any owner: {len(clips)} stored files")
+        print("tell your household; their ids:")
+    for clip in clips:
+        print(f"  {clip}")
 
 
 def _fetch(
@@ -210,17 +219,18 @@ def _check(
     receipt = reader.receipt
     if (receipt.owner, receipt.request_sha256) != (session.asker.owner, requests.digest(request)):
         raise EarmarkError("the archive returned a different export than requested")
-    session.known.pin_devices(reader.devices)
+    session.known.pin_devices(reader.devices, reader.retired)
     reader.check_log(session.known_heads())
-    devices = {name: keys.parse_device(text) for name, text in reader.devices.items()}
     rows = []
-    for number, (line, data) in enumerate(reader.clips(devices), 1):
+    for number, (line, data) in enumerate(reader.clips(reader.signers()), 1):
         progress.show(f"verified {number} of {receipt.count}")
         if folder is not None:
             rows.append(_open(session, msgspec.to_builtins(line), data, Path(folder)))
     session.known.record_head(receipt.head)
     result = {"count": receipt.count, "head": msgspec.to_builtins(receipt.head)}
     result["all_signed"] = reader.is_covered
+    if left_out := [one.clip for one in reader.left_out()]:
+        result["left_out"] = left_out
     if folder is None:
         return result
     rows.sort(key=lambda row: str(row["t"]))
@@ -232,7 +242,7 @@ def _check(
 def _open(session: Session, row: dict[str, Any], data: bytes, folder: Path) -> dict[str, Any]:
     try:
         opened = open_own_clip(
-            data, session.asker.owner, session.asker.identities, session.known.devices()
+            data, session.asker.owner, session.asker.identities, session.known.signers()
         )
     except (BadEnvelope, NotForYou) as error:
         return row | {"closed": str(error)}

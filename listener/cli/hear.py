@@ -40,6 +40,7 @@ from listener.hear.monitor_feed import MonitorFeed, Tee
 from listener.hear.publisher import EventPublisher
 from listener.hear.sealer import BUFFERS, Sealer, SealingContext
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
+from listener.hear.sequence import SequenceNumbers
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
@@ -311,7 +312,7 @@ def _sealing_context(
     return SealingContext(
         device=settings.device.name,
         key=key,
-        next_seq=home.next_seq,
+        next_seq=SequenceNumbers(home, settings.device.name, key.public_key()).next_seq,
         new_clip_id=lambda: str(uuid.uuid4()),
         boot=boot,
         ttl_s=settings.clip.keep_days * 86_400,

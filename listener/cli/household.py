@@ -418,7 +418,7 @@ def _add_devices(actions: Subcommands) -> None:
     this.add_argument("--json", action="store_true", help="print one JSON object")
     listing = actions.add(
         "devices",
-        "list the devices whose signatures are accepted",
+        "list the devices whose signatures are accepted, and the keys of removed ones",
         "earmark household devices",
     )
     listing.add_argument("--json", action="store_true", help="print one JSON object a line")
@@ -426,5 +426,12 @@ def _add_devices(actions: Subcommands) -> None:
         "forget-device",
         "remove a device that is stolen or retired; its signature is refused",
         "earmark household forget-device kitchen",
+        "earmark household forget-device bath --key ed25519:…",
     )
     forget.add_argument("name", metavar="NAME", help="the device to remove")
+    forget.add_argument(
+        "--key",
+        metavar="KEY",
+        help="public key of a device that an earlier version removed, from devices.json of an"
+        " export: its archived clips verify again",
+    )

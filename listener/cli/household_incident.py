@@ -16,7 +16,7 @@ from typing import Final
 from listener.cli.main import Subcommands
 from listener.config import Config
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES, PublicHeader
-from listener.envelope.verify import verify
+from listener.envelope.verify import TrustedKey, verify
 from listener.errors import BadEnvelope, Unavailable
 from listener.owner.roster import Roster
 from listener.storage.access_log import ACCESS_LOG, AccessLog, LogEntry
@@ -100,7 +100,12 @@ def run(arguments: argparse.Namespace, settings: Config, home: Home) -> int:
 
 
 def _classify_files(names: list[str], roster: Roster) -> Iterator[FileCheck]:
-    devices, owners = roster.device_keys(), roster.owner_keys()
+    # Without bounds: a stolen speaker's spool holds clips that the archive never accepted.
+    devices = {
+        name: [TrustedKey(trusted.key) for trusted in known]
+        for name, known in roster.stored_device_keys().items()
+    }
+    owners = roster.owner_keys()
     for path in _files(names):
         try:
             with path.open("rb") as file:

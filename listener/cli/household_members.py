@@ -6,6 +6,7 @@ import json
 import secrets
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from listener.storage.home import Home
 from listener.system.systemd import StopSignal
 
 _TOKEN_BYTES: Final = 16
+_LAST_S: Final = 253_402_300_799  # the last second that datetime can represent
 _JOIN_HINT: Final = "run {} within one hour: earmark household join LINE"
 
 
@@ -55,27 +57,41 @@ def trust_device(home: Home, name: str, key: str) -> int:
 
 
 def list_devices(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Print every device whose signature is accepted."""
+    """Print every device whose signature is accepted, and the retired keys."""
     del settings
-    known = home.roster().devices
+    roster = home.roster()
+    known, retired = roster.devices, roster.retired_devices
     if arguments.json:
         for device in known:
             print(json.dumps({"device": device.name, "dkey": device.dkey, "key": device.key}))
+        for old in retired:
+            row = {"device": old.name, "dkey": old.dkey, "key": old.key}
+            print(json.dumps(row | {"retired": old.retired_s, "last_seq": old.last_seq}))
         return 0
-    width = max((len(device.name) for device in known), default=0)
+    names = [*(device.name for device in known), *(old.name for old in retired)]
+    width = max(map(len, names), default=0)
     for device in known:
         print(f"{device.name:<{width}}  {device.dkey}")
-    if not known:
+    for old in retired:
+        day = datetime.fromtimestamp(min(old.retired_s, _LAST_S), UTC).date()
+        last = "" if old.last_seq is None else f", last accepted number {old.last_seq}"
+        print(f"{old.name:<{width}}  {old.dkey}  retired {day}{last}")
+    if not known and not retired:
         print("no devices; to add one, see earmark household --help")
     return 0
 
 
 def remove_device(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Remove a device from the roster."""
+    """Remove a device from the roster; with ``--key``, add the key of one removed before."""
     del settings
-    name: str = arguments.name
-    home.change_roster(lambda roster: roster.without_device(name))
-    print(f"removed {name}: its signature is refused from now on")
+    name, now_s = arguments.name, int(time.time())
+    if arguments.key is not None:
+        home.change_roster(lambda roster: roster.with_retired_key(name, arguments.key, now_s))
+        print(f"added the retired key of {name}: its archived clips verify, new ones are refused")
+        print("clips in the archive's quarantine are restored when the archive starts")
+        return 0
+    home.change_roster(lambda roster: roster.without_device(name, now_s))
+    print(f"removed {name}: its signature is refused from now on; its archived clips stay valid")
     return 0
 
 
@@ -175,9 +191,7 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
     store = HouseholdStore(home.path)
     now_s = int(store.now().timestamp())
     if who.kind is IdentityKind.DEVICE:
-        # A device that never joined is not in the roster.
-        with contextlib.suppress(UsageError):
-            home.change_roster(lambda roster: roster.without_device(who.name))
+        _retire_device(store, home, who, now_s)
     try:
         store.update(lambda registry: registry.without(who, now_s))
     finally:
@@ -185,6 +199,7 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
         store.publish()
     if who.kind is IdentityKind.DEVICE:
         print(f"revoked {who.name}: its certificate, access rights and signature are refused")
+        print("the clips that the archive accepted from it stay valid")
         print("to remove it from Home Assistant: earmark household announce")
     else:
         print(f"revoked {who.cn}: its certificate and access rights are refused")
@@ -192,6 +207,27 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
         print(f"clips are still made for this owner; to stop: earmark owner forget {who.name}")
     print_reload_hint()
     return 0
+
+
+def _retire_device(store: HouseholdStore, home: Home, who: HouseholdIdentity, now_s: int) -> None:
+    """Retire the signature of a device that has a certificate to revoke.
+
+    Raises:
+        EarmarkError: it has none, so its signature is left as it is.
+    """
+    try:
+        store.registry().without(who, now_s)
+    except EarmarkError as error:
+        store.publish()  # an earlier attempt may have been interrupted before this
+        if who.name not in home.roster().device_keys():
+            raise
+        raise EarmarkError(
+            f"{who.cn} has no certificate to revoke; its signature is still accepted",
+            f"to refuse its signature: earmark household forget-device {who.name}",
+        ) from error
+    # A device that never joined is not in the roster.
+    with contextlib.suppress(UsageError):
+        home.change_roster(lambda roster: roster.without_device(who.name, now_s))
 
 
 def join(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:

@@ -68,6 +68,11 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         spool = Spool(home / "spool", settings.spool)
         if arguments.release:
             print(f"released {spool.restore()} clips from quarantine")
+            if kept := len(spool.quarantined()):
+                print(
+                    f"{kept} clips stay in quarantine: the archive refused them twice, because"
+                    " other clips have their numbers; for the cause, run earmark doctor"
+                )
         delivery = ClipDelivery(spool, settings.device.name, settings.spool.retry_s)
         broker = PahoBroker(
             with_credentials(settings.broker, os.environ),
@@ -75,9 +80,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             will(settings.device.name),
             LONGEST_ANSWER_BYTES,
         )
+        inbound = InboundMessages(home, settings.device.name)
         with systemd.StopSignal().on_signals() as stop:
             if arguments.once:
-                return _once(Sender(delivery, broker), stop, arguments.patience)
+                return _once(Sender(delivery, broker, inbound=inbound), stop, arguments.patience)
             notice_socket = NoticeSocket(home / SOCKET)
             controller = ControlClient(home / control.SOCKET)
             try:
@@ -88,7 +94,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     broker,
                     notice_socket=notice_socket,
                     controller=controller,
-                    inbound=InboundMessages(home, settings.device.name),
+                    inbound=inbound,
                     service=notifier,
                     version=partial(_read_version, Path(settings.update.folder) / state.FILE),
                 ).run(stop)

@@ -5,7 +5,7 @@ The ZIP is untrusted. Nothing is extracted: entries are read by fixed names, eac
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,20 +14,25 @@ from typing import IO, Any, Final, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener import strict_json
-from listener.clips.schema import ManifestLine
+from listener.clips.schema import LeftOutFile, ManifestLine, RetiredKey
 from listener.clips.zip_reader import ZipReader
 from listener.envelope import keys
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
-from listener.envelope.verify import verify_device
+from listener.envelope.verify import DeviceKeys, TrustedKey, verify_device
 from listener.errors import BadEnvelope, ConfigError, EarmarkError, Unavailable
 from listener.rights import hash_chain, receipts
 from listener.rights.export_page import PAGE_NAME, is_known_page
 
 MANIFEST: Final = "manifest.jsonl"
 DEVICES: Final = "devices.json"
+RETIRED: Final = "retired-devices.json"
+"""Keys of removed speakers that signed clips of the export; only if there are any."""
+LEFT_OUT: Final = "left-out.jsonl"
+"""Stored files that verify for no owner, which the export does not contain; only if any."""
 LOG: Final = "access-log.jsonl"
 RECEIPT: Final = "receipt.json"
-_FILES: Final = frozenset({PAGE_NAME, MANIFEST, DEVICES, LOG, RECEIPT})
+_REQUIRED: Final = frozenset({PAGE_NAME, MANIFEST, DEVICES, LOG, RECEIPT})
+_OPTIONAL: Final = frozenset({RETIRED, LEFT_OUT})
 LONGEST_LINE_BYTES: Final = 4096
 _SMALL_BYTES: Final = 4 << 20
 _PIECE_BYTES: Final = 1 << 16
@@ -59,6 +64,7 @@ class ExportReader:
             self._read_statements(archive)
             self._check_page()
             self.devices = self._read_devices()
+            self.retired = self._read_retired()
         except BaseException:
             self._file.close()
             raise
@@ -73,6 +79,28 @@ class ExportReader:
     def is_covered(self) -> bool:
         """True if the archive signed the hash of every file; False for exports before that."""
         return self._contents is not None
+
+    def signers(self) -> dict[str, tuple[TrustedKey, ...]]:
+        """Return the keys of the speakers that may have signed its clips, by name."""
+        found: dict[str, tuple[TrustedKey, ...]] = {
+            name: (TrustedKey(keys.parse_device(text)),) for name, text in self.devices.items()
+        }
+        for retired in self.retired:
+            found[retired.name] = (*found.get(retired.name, ()), retired.trusted())
+        return found
+
+    def left_out(self) -> Iterator[LeftOutFile]:
+        """Yield the stored files that the export does not contain.
+
+        Raises:
+            EarmarkError: the list is malformed.
+        """
+        if LEFT_OUT in self._zip.entries:
+            for raw in self._raw_lines(LEFT_OUT):
+                try:
+                    yield strict_json.decode(raw, LeftOutFile)
+                except ValueError as error:
+                    raise self._error(f"{LEFT_OUT} is malformed") from error
 
     def check_log(
         self,
@@ -98,9 +126,7 @@ class ExportReader:
 
         hash_chain.verify_chain(rows(), [self.receipt.head, *heads])
 
-    def clips(
-        self, devices: Mapping[str, Ed25519PublicKey]
-    ) -> Iterator[tuple[ManifestLine, bytes]]:
+    def clips(self, devices: DeviceKeys) -> Iterator[tuple[ManifestLine, bytes]]:
         """Yield each verified clip as its manifest line and its sealed bytes.
 
         Args:
@@ -128,9 +154,7 @@ class ExportReader:
         if self.receipt.kind != "export":
             raise self._error("its receipt is not for an export")
 
-    def _clip(
-        self, name: str, line: ManifestLine, devices: Mapping[str, Ed25519PublicKey]
-    ) -> bytes:
+    def _clip(self, name: str, line: ManifestLine, devices: DeviceKeys) -> bytes:
         data = self._read_entry(name, ENVELOPE_LIMIT_BYTES)
         if hashlib.sha256(data).hexdigest() != line.sha256 or len(data) != line.bytes:
             raise self._error(f"clip {line.clip} does not match its hash in the manifest")
@@ -146,11 +170,8 @@ class ExportReader:
         return data
 
     def _check_names(self) -> None:
-        names = self._zip.entries.keys()
-        unexpected = [
-            name for name in names if name not in _FILES and _CLIP_NAME.fullmatch(name) is None
-        ]
-        if unexpected or _FILES - names:
+        files = {name for name in self._zip.entries if _CLIP_NAME.fullmatch(name) is None}
+        if files - _REQUIRED - _OPTIONAL or _REQUIRED - files:
             raise self._error("entries are missing or unexpected")
 
     def _read_statements(self, archive: Ed25519PublicKey) -> None:
@@ -160,7 +181,8 @@ class ExportReader:
         self._contents = receipts.parse_contents(data, self.receipt, archive)
         if self._contents is None:
             return
-        if self._contents.files.keys() != _FILES - {RECEIPT}:
+        files = {name for name in self._zip.entries if _CLIP_NAME.fullmatch(name) is None}
+        if self._contents.files.keys() != files - {RECEIPT}:
             raise self._error("the archive signed the hashes of other files")
         for name, sha256 in self._contents.files.items():
             digest = hashlib.sha256()
@@ -187,6 +209,17 @@ class ExportReader:
         except (ValueError, ConfigError) as error:
             raise self._error(f"{DEVICES} is malformed") from error
         return devices
+
+    def _read_retired(self) -> tuple[RetiredKey, ...]:
+        if RETIRED not in self._zip.entries:
+            return ()
+        try:
+            retired = strict_json.decode(self._read_entry(RETIRED), tuple[RetiredKey, ...])
+            for one in retired:
+                one.trusted()
+        except (ValueError, ConfigError) as error:
+            raise self._error(f"{RETIRED} is malformed") from error
+        return retired
 
     def _parse_line(self, raw: bytes) -> ManifestLine:
         try:

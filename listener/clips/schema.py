@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from listener.envelope.format import ClipId, KeyId, Moment, Sha256, ShortName
+from listener.envelope.keys import parse_device
+from listener.envelope.verify import TrustedKey
 from listener.errors import Unavailable
 
 ANSWER_LIMIT_BYTES: Final = 8 << 20
@@ -64,6 +66,25 @@ class RetentionReply(_Reply, frozen=True, kw_only=True):
     days: _Count | None = None
 
 
+class RetiredKey(_Reply, frozen=True, kw_only=True):
+    """Key of a speaker that was removed or replaced; nothing new is accepted of it."""
+
+    name: ShortName
+    key: _KeyText
+    retired: _Count
+    """Time of the removal, seconds since 1970."""
+    last_seq: _Count | None = None
+    """Highest number that the archive accepted of the key."""
+
+    def trusted(self) -> TrustedKey:
+        """Return the key with its bound.
+
+        Raises:
+            ConfigError: it is not a device's public key.
+        """
+        return TrustedKey(parse_device(self.key), self.last_seq)
+
+
 class KeysReply(_Reply, frozen=True, kw_only=True):
     """Keys of the owner and of the devices."""
 
@@ -71,6 +92,7 @@ class KeysReply(_Reply, frozen=True, kw_only=True):
     active: KeyId
     retired: tuple[KeyId, ...] = ()
     devices: dict[ShortName, _KeyText] = {}
+    retired_devices: Annotated[tuple[RetiredKey, ...], Meta(max_length=10_000)] = ()
     sealed_to: dict[ShortName, KeyId | None] = {}
     """Key of the owner's newest clip from each device, or None."""
 
@@ -89,6 +111,13 @@ class LogReply(_Reply, frozen=True, kw_only=True):
     before: Sha256
     head: dict[str, Any]
     next: _Count | None = None
+
+
+class LeftOutFile(_Reply, frozen=True, kw_only=True):
+    """A stored file that an export does not contain because it verifies for no owner."""
+
+    clip: ClipId
+    reason: Annotated[str, Meta(max_length=1000)] = ""
 
 
 class ManifestLine(_Reply, frozen=True, kw_only=True, forbid_unknown_fields=True):

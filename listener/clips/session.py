@@ -1,7 +1,7 @@
 """The session of a command: archive client, keys, trust store, and parsers of arguments."""
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from listener.clips.trust_store import TrustStore
 from listener.config import Config
 from listener.envelope import format as form
 from listener.envelope.open import Identity, OpenedClip, open_envelope
+from listener.envelope.verify import DeviceKeys
 from listener.errors import BadEnvelope, NotForYou, Unavailable, UsageError
 from listener.rights import receipts, requests
 from listener.rights.hash_chain import LogHead
@@ -130,14 +131,14 @@ class Session:
             EarmarkError: a speaker's key differs from the pinned one.
         """
         header = form.parse_envelope(data).header
-        if header.device not in self.known.devices():
+        if not self.known.knows_signer(header.device, header.dkey):
             reply = self.asker.request(self.request("keys"), KeysReply)
-            self.known.pin_devices(reply.devices)
-        return open_own_clip(data, self.asker.owner, self.asker.identities, self.known.devices())
+            self.known.pin_devices(reply.devices, reply.retired_devices)
+        return open_own_clip(data, self.asker.owner, self.asker.identities, self.known.signers())
 
 
 def open_own_clip(
-    data: bytes, owner: str, identities: Sequence[Identity], devices: Mapping[str, Ed25519PublicKey]
+    data: bytes, owner: str, identities: Sequence[Identity], devices: DeviceKeys
 ) -> OpenedClip:
     """Verify and decrypt a clip offline; raises as ``Session.open``.
 

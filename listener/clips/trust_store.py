@@ -5,7 +5,8 @@ trusted on first use and pinned, as in ssh's ``known_hosts``: a different key fo
 a log that does not contain the last head, is an error and not an update.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,8 +14,10 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta
 
+from listener.clips.schema import RetiredKey
 from listener.envelope import keys
 from listener.envelope.format import ShortName
+from listener.envelope.verify import TrustedKey
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.rights.hash_chain import LogHead
 from listener.storage.atomic import write_atomic
@@ -23,11 +26,16 @@ from listener.storage.home import Home
 FOLDER: Final = "clips"
 _FILE: Final = "known.json"
 _LONGEST_BYTES: Final = 4 << 20
+_MOST_RETIRED: Final = 2000
+
+_log = logging.getLogger(__name__)
 
 
 class _StoredTrust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     archive: str | None = None
     devices: dict[ShortName, Annotated[str, Meta(max_length=64)]] = {}
+    retired: dict[str, RetiredKey] = {}
+    """Pinned keys of removed speakers, by name and key."""
     head: LogHead | None = None
 
 
@@ -46,7 +54,9 @@ class TrustStore:
     def __init__(self, home: Path) -> None:
         self.folder = home / FOLDER
         self._path = self.folder / _FILE
-        self._roster = Home(home).roster().device_keys()
+        roster = Home(home).roster()
+        self._roster = roster.device_keys()
+        self._roster_signers = roster.stored_device_keys()
         self._pinned = Home(home).pinned_archive()
         self._stored = self._read()
 
@@ -63,9 +73,22 @@ class TrustStore:
         return None if self._stored.archive is None else keys.parse_device(self._stored.archive)
 
     def devices(self) -> Mapping[str, Ed25519PublicKey]:
-        """Return the speakers' public keys, by name."""
+        """Return the public key of each speaker in use, by name."""
         pinned = {name: keys.parse_device(text) for name, text in self._stored.devices.items()}
         return {**pinned, **self._roster}
+
+    def signers(self) -> dict[str, tuple[TrustedKey, ...]]:
+        """Return the keys that may have signed a stored clip, retired ones too, by name."""
+        found: dict[str, tuple[TrustedKey, ...]] = {
+            name: (TrustedKey(key),) for name, key in self.devices().items()
+        }
+        for retired in self._stored.retired.values():
+            found[retired.name] = (*found.get(retired.name, ()), retired.trusted())
+        return found | self._roster_signers
+
+    def knows_signer(self, name: str, dkey: str) -> bool:
+        """Return True if a speaker of this name has a pinned key with this fingerprint."""
+        return any(keys.device_id(one.key) == dkey for one in self.signers().get(name, ()))
 
     def pin_archive(self, archive: str) -> Ed25519PublicKey:
         """Pin the archive's key, or compare it with the pinned one; return it.
@@ -93,35 +116,70 @@ class TrustStore:
             )
         return key
 
-    def pin_devices(self, devices: Mapping[str, str]) -> None:
+    def pin_devices(self, devices: Mapping[str, str], retired: Iterable[RetiredKey] = ()) -> None:
         """Pin the speakers' keys, or compare them with the pinned ones.
+
+        A key that the archive reports in place of a pinned one is accepted if the archive also
+        reports the pinned one as retired; a warning names the speaker.
+
+        Args:
+            devices: text of the key of each speaker in use, by name.
+            retired: keys of removed speakers.
 
         Raises:
             ConfigError: a key is not valid.
             EarmarkError: a key differs from the pinned one.
             Unavailable: they cannot be saved.
         """
-        self.check_devices(devices)
-        pinned = self._stored.devices | dict(devices)
-        if pinned != self._stored.devices:
-            self._save(msgspec.structs.replace(self._stored, devices=pinned))
+        reported = {f"{one.name} {one.key}": one for one in retired}
+        self.check_devices(devices, reported.values())
+        for name, text in sorted(devices.items()):
+            pinned = self._stored.devices.get(name, text)
+            if text != pinned and f"{name} {text}" not in self._stored.retired:
+                _log.warning(
+                    "the archive reports that the key of %s was replaced;"
+                    " if that speaker was not set up again, tell your household",
+                    name,
+                )
+        updated = msgspec.structs.replace(
+            self._stored,
+            devices=self._stored.devices | dict(devices),
+            retired=self._stored.retired | reported,
+        )
+        if len(updated.retired) > _MOST_RETIRED:
+            raise EarmarkError(
+                f"the archive reports more than {_MOST_RETIRED} keys of removed speakers",
+                "tell your household",
+            )
+        if updated != self._stored:
+            self._save(updated)
 
-    def check_devices(self, devices: Mapping[str, str]) -> None:
+    def check_devices(self, devices: Mapping[str, str], retired: Iterable[RetiredKey] = ()) -> None:
         """Compare the speakers' keys with the pinned ones, without pinning any.
+
+        Args:
+            devices: text of the key of each speaker in use, by name.
+            retired: keys of removed speakers.
 
         Raises:
             ConfigError: a key is not valid.
-            EarmarkError: a key differs from the pinned one.
+            EarmarkError: a key differs from the pinned one, which is not reported as retired.
         """
         trusted = self.devices()
+        reported = {(one.name, keys.device_id(one.trusted().key)) for one in retired}
         for name, text in devices.items():
-            if name in trusted and keys.device_text(trusted[name]) != text:
+            dkey = keys.device_id(keys.parse_device(text))
+            if (
+                name in trusted
+                and (name, keys.device_id(trusted[name])) not in {(name, dkey), *reported}
+                # An older export lists a key that was in use when it was made.
+                and not self.knows_signer(name, dkey)
+            ):
                 raise EarmarkError(
                     f"the archive reports another key for {name} than before",
                     f"if that speaker was set up again, remove {self._path};"
                     " otherwise tell your household",
                 )
-            keys.parse_device(text)
 
     def record_head(self, head: LogHead) -> None:
         """Save the head of a verified log, unless an equal or later one is stored.
@@ -154,6 +212,8 @@ class TrustStore:
             stored = msgspec.json.decode(data, type=_StoredTrust)
             for text in (*stored.devices.values(), *([stored.archive] if stored.archive else [])):
                 keys.parse_device(text)
+            for retired in stored.retired.values():
+                retired.trusted()
         except (ValueError, RecursionError, ConfigError) as error:
             raise ConfigError(
                 f"{self._path} is damaged",
@@ -163,7 +223,10 @@ class TrustStore:
 
     def _save(self, stored: _StoredTrust) -> None:
         self._create()
-        write_atomic(self._path, msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n")
+        fields = msgspec.to_builtins(stored)
+        if not stored.retired:
+            del fields["retired"]  # versions before it refuse a field that they do not know
+        write_atomic(self._path, msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n")
         self._stored = stored
 
     def _create(self, subfolder: str = "") -> Path:

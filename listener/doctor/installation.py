@@ -17,11 +17,20 @@ from listener.inference.catalogue import Catalogue
 from listener.mqtt.client import Broker, ConnectedEvent, ConnectionLostEvent
 from listener.mqtt.paho_client import PahoBroker
 from listener.spool.queue import Spool
+from listener.spool.replays import MOST_REFUSALS
 from listener.storage.home import Home
 from listener.system.findings import Check, Finding
 
 PATIENCE_S: Final = 8.0
 """Timeout for the broker's answer, in seconds."""
+_SHARED_KEY: Final = (
+    "if another machine was set up with this card, remove device.key there and add it as a new"
+    " device; after a restored card, new clips get free numbers by themselves"
+)
+_NO_STATEMENT: Final = (
+    "remove device.key and add this device again: without the archive's key (archive.pub, from"
+    " joining) it cannot learn which numbers are used"
+)
 TRIES: Final = 2
 """Connection attempts; the second one uses the other version of MQTT, if the broker hung up."""
 
@@ -36,7 +45,7 @@ def check_installation(config: Config) -> Iterator[Finding]:
     yield _check_keeper(home, config.attribution.keeper)
     yield _check_key(home)
     yield _check_models(Catalogue(home.path), config.wake)
-    yield _check_spool(home.path / "spool", config.spool)
+    yield from _check_spool(home, config.spool)
 
 
 def check_broker(settings: BrokerSettings) -> Finding:
@@ -116,7 +125,32 @@ def _check_models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
     return Check("models").ok(f"{words}: each file matches the hash in its manifest")
 
 
-def _check_spool(folder: Path, settings: SpoolSettings) -> Finding:
+def _check_spool(home: Home, settings: SpoolSettings) -> Iterator[Finding]:
+    folder = home.path / "spool"
+    yield _check_waiting(folder, settings)
+    try:
+        is_pinned = home.pinned_archive() is not None
+    except EarmarkError as error:
+        yield Check("archive").fail_with(error)
+        return
+    if replays := sum(times > 0 for times in _read_quarantine(Spool(folder, settings)).values()):
+        yield Check("replays").finding(
+            "warn",
+            f"{replays} clips have numbers that other clips of this speaker have, and cannot be"
+            " stored: its card was restored from a copy, or another machine has its key",
+            _SHARED_KEY if is_pinned else _NO_STATEMENT,
+            replays=replays,
+        )
+
+
+def _read_quarantine(spool: Spool) -> dict[str, int]:
+    try:
+        return spool.quarantined()
+    except OSError:
+        return {}  # it belongs to send's user
+
+
+def _check_waiting(folder: Path, settings: SpoolSettings) -> Finding:
     # The nearest parent that exists: missing folders are made when they are needed.
     parent = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(parent, os.W_OK | os.X_OK) or not stat.S_ISDIR(parent.stat().st_mode):
@@ -129,6 +163,7 @@ def _check_spool(folder: Path, settings: SpoolSettings) -> Finding:
         waiting, counts = len(spool.waiting()), spool.counts()
     except (OSError, EarmarkError) as error:
         return Check("spool").fail(f"{folder} cannot be read: {error}")
+    quarantined = _read_quarantine(spool)
     free = os.statvfs(parent)
     free_bytes = free.f_bavail * free.f_frsize
     lost = counts.dropped + counts.refused + counts.quarantined - counts.released
@@ -141,7 +176,7 @@ def _check_spool(folder: Path, settings: SpoolSettings) -> Finding:
         hint = "make room on the disk: less is free than spool.longest_bytes"
     elif waiting >= settings.most_clips / 2:
         hint = "check that earmark send and the archive run: the spool is more than half full"
-    elif lost:
+    elif lost and (not quarantined or any(n < MOST_REFUSALS for n in quarantined.values())):
         hint = "run earmark send --release to restore quarantined clips"
     return Check("spool").finding(
         "warn" if hint else "ok", text, hint, waiting=waiting, lost=lost, free_bytes=free_bytes

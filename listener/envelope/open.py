@@ -8,14 +8,13 @@ from typing import Final
 import numpy as np
 import pyrage
 import soundfile
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from listener import digests
 from listener.audio.flac_parser import parse_flac
 from listener.envelope import format as form
 from listener.envelope import keys
-from listener.envelope.verify import verify
+from listener.envelope.verify import DeviceKeys, verify
 from listener.errors import BadEnvelope, ConfigError, NotForYou
 
 IDENTITY_LIMIT_BYTES: Final = 1 << 20
@@ -85,7 +84,7 @@ def parse_identities(data: bytes, source: str) -> tuple[Identity, ...]:
 def open_envelope(
     data: bytes,
     identities: Sequence[Identity],
-    devices: Mapping[str, Ed25519PublicKey],
+    devices: DeviceKeys,
     owners: Mapping[str, str | Iterable[str]],
 ) -> OpenedClip:
     """Verify and decrypt an envelope, and compare the inner header with the public one.

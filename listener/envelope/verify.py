@@ -1,6 +1,8 @@
 """Verification of an envelope with public keys: by the archive, or by anyone with the roster."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -12,8 +14,21 @@ from listener.envelope.format import check_age
 from listener.errors import BadEnvelope
 
 
+@dataclass(frozen=True, slots=True)
+class TrustedKey:
+    """A device's public key, and the last envelope that is accepted of it."""
+
+    key: Ed25519PublicKey
+    last_seq: int | None = None
+    """Highest sequence number that is accepted; None without a limit. A retired key has one."""
+
+
+DeviceKeys: TypeAlias = Mapping[str, Ed25519PublicKey | Iterable[TrustedKey]]
+"""Public keys by device name: one, or several if some are retired."""
+
+
 def verify(
-    data: bytes, devices: Mapping[str, Ed25519PublicKey], owners: Mapping[str, str | Iterable[str]]
+    data: bytes, devices: DeviceKeys, owners: Mapping[str, str | Iterable[str]]
 ) -> form.Envelope:
     """Return the envelope if a known device signed it for a known owner.
 
@@ -35,7 +50,7 @@ def verify(
     return envelope
 
 
-def verify_device(data: bytes, devices: Mapping[str, Ed25519PublicKey]) -> form.Envelope:
+def verify_device(data: bytes, devices: DeviceKeys) -> form.Envelope:
     """Return the envelope if a known device signed it, for any owner.
 
     Args:
@@ -47,11 +62,13 @@ def verify_device(data: bytes, devices: Mapping[str, Ed25519PublicKey]) -> form.
     """
     envelope = form.parse_envelope(data)
     header = envelope.header
-    device_key = devices.get(header.device)
-    if device_key is None or keys.device_id(device_key) != header.dkey:
+    trusted = _find_key(header, devices)
+    if trusted is None:
         raise BadEnvelope("the roster has no device of this name and key")
+    if trusted.last_seq is not None and header.seq > trusted.last_seq:
+        raise BadEnvelope("its number is above the last one accepted of this retired key")
     try:
-        device_key.verify(envelope.signature, envelope.signed)
+        trusted.key.verify(envelope.signature, envelope.signed)
     except InvalidSignature as error:
         raise BadEnvelope("the device's signature is not valid") from error
     actual = form.Seal(
@@ -73,3 +90,12 @@ def matches_owner(header: form.PublicHeader, owners: Mapping[str, str | Iterable
     recipients = owners.get(header.owner, ())
     known = (recipients,) if isinstance(recipients, str) else recipients
     return any(keys.owner_id(recipient) == header.okey for recipient in known)
+
+
+def _find_key(header: form.PublicHeader, devices: DeviceKeys) -> TrustedKey | None:
+    """Return the key that a header names, if the device has it."""
+    known = devices.get(header.device, ())
+    candidates = (TrustedKey(known),) if isinstance(known, Ed25519PublicKey) else known
+    return next(
+        (trusted for trusted in candidates if keys.device_id(trusted.key) == header.dkey), None
+    )

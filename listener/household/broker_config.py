@@ -43,6 +43,7 @@ _SERVICES: Final = {
             topics.STATUS.name(device=identity.ARCHIVE.name),
             topics.RETENTION.topic_filter(),
             topics.KEYS.topic_filter(),
+            topics.SEQUENCE.topic_filter(),
         ),
         # Its own log head too: a retained head newer than the log shows that an old copy of the
         # log was restored.
@@ -114,6 +115,7 @@ def topic_rights(who: HouseholdIdentity) -> TopicRights:
                     topics.COMMAND.name(device=who.name),
                     topics.RETENTION.topic_filter(),
                     topics.KEYS.name(device=who.name),
+                    topics.SEQUENCE.name(device=who.name),
                 ),
             )
         case IdentityKind.OWNER:

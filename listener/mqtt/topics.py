@@ -80,12 +80,16 @@ RETENTION: Final = Topic("earmark/v1/retention/{owner}", 1, retain=True)
 KEYS: Final = Topic("earmark/v1/keys/{device}", 1, retain=True)
 """Archive to one device. Payload: key rotations of owners, each proven by the previous key; the
 archive does not verify them."""
+SEQUENCE: Final = Topic("earmark/v1/sequence/{device}", 1, retain=True)
+"""Archive to one device. Payload: ``sequence.AcceptedSequence``, signed."""
 DISCOVERY: Final = Topic("homeassistant/device/{node}/config", 1, retain=True)
 """Household to Home Assistant. Payload: entities of a device, or empty to remove it."""
 
 LONGEST_ANSWER_BYTES: Final = 128
 ERASED: Final = "erased"
 """Refusal of a clip that its owner erased: the device deletes it."""
+REPLAY: Final = "replay"
+"""Refusal of a clip whose id, ciphertext or number belongs to another one."""
 _ANSWER: Final = re.compile(rb"(?:refused:([a-z]{1,16}):)?([0-9a-f]{64})")
 
 

@@ -118,6 +118,9 @@ class Owner(Record, frozen=True, kw_only=True):
             raise EarmarkError(f"{self.name} is already confirmed")
 
 
+Sequence = Annotated[int, Meta(ge=0, le=999_999_999_999)]
+
+
 class Device(Record, frozen=True, kw_only=True):
     """A speaker whose envelopes the archive accepts."""
 
@@ -125,6 +128,27 @@ class Device(Record, frozen=True, kw_only=True):
     """Short name."""
     key: str
     """Public key, ``ed25519:…``."""
+
+    @property
+    def dkey(self) -> str:
+        """Fingerprint of the key."""
+        return keys.device_id(keys.parse_device(self.key))
+
+
+class RetiredDevice(Record, frozen=True, kw_only=True):
+    """A key of a device that was removed or replaced: nothing new is accepted of it.
+
+    What the archive stored before stays valid: the key verifies envelopes up to ``last_seq``.
+    """
+
+    name: ShortName
+    """Short name of the device."""
+    key: str
+    """Public key, ``ed25519:…``."""
+    retired_s: Seconds
+    """Time of the removal, seconds since 1970."""
+    last_seq: Sequence | None = None
+    """Highest sequence number that the archive accepted of the key; None until it has set it."""
 
     @property
     def dkey(self) -> str:

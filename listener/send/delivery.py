@@ -156,6 +156,8 @@ class ClipDelivery:
             self._flight = None
         if answer.refused and answer.refused != topics.ERASED:
             self._quarantine(past.entry, f"the archive refused it: {answer.refused}")
+            if answer.refused == topics.REPLAY:
+                self._count_replay(clip)
             return
         self._misses = 0
         self._after = None
@@ -232,6 +234,12 @@ class ClipDelivery:
         except OSError as error:
             self._quarantine(entry, f"cannot read it: {error.strerror}")
             return None
+
+    def _count_replay(self, clip: str) -> None:
+        try:
+            self.spool.count_replay(clip)
+        except OSError as error:
+            _log.warning("cannot write the list of refused clips: %s", error.strerror)
 
     def _quarantine(self, entry: SpoolEntry, why: str) -> None:
         _log.warning("quarantined clip %d: %s", entry.seq, why)

@@ -1,8 +1,9 @@
-"""Inbound messages: retention limits and key rotations of the archive, and mute commands.
+"""Inbound messages: the archive's statements and owners' key rotations, and mute commands.
 
 Send applies retention limits to the spool; it verifies the archive's signature with the key that
-was pinned on joining. Key rotations it stores unread for hear, which accepts only the proof of the
-key that it seals to now.
+was pinned on joining. It verifies the highest accepted number too, and stores it for hear, which
+verifies it again. Key rotations it stores unread for hear, which accepts only the proof of the key
+that it seals to now.
 
 Mute commands are forwarded to hear, which decides. A mute is repeated until hear receives it.
 """
@@ -23,10 +24,11 @@ from listener.config import ShortName
 from listener.errors import Unavailable
 from listener.ipc import control
 from listener.ipc.control import ControlClient
-from listener.mqtt import retention, topics
+from listener.mqtt import retention, sequence, topics
 from listener.mqtt.client import Message
-from listener.spool.files import FOLLOWING, TERMS
-from listener.storage.atomic import translate_os_errors, write_atomic
+from listener.mqtt.sequence import AcceptedSequence
+from listener.spool.files import ACCEPTED, FOLLOWING, TERMS
+from listener.storage.atomic import open_plain_file, translate_os_errors, write_atomic
 
 PIN: Final = "archive.pub"
 LONGEST_FOLLOWING_BYTES: Final = 7 << 10
@@ -57,6 +59,8 @@ class InboundMessages:
         self._folder = home / "spool"
         self._verify = _load_verifier(home / PIN)
         self._keys = topics.KEYS.name(device=device)
+        self._device = device
+        self._sequence = topics.SEQUENCE.name(device=device)
         self._limits = _read(self._folder / TERMS)
         self.ignored = 0
         """Messages that are not signed by the archive, old, or too long."""
@@ -64,9 +68,9 @@ class InboundMessages:
     @property
     def topics(self) -> tuple[str, ...]:
         """Topics to subscribe to; without a pinned key not those that need a signature."""
-        return (
-            (self._keys,) if self._verify is None else (self._keys, topics.RETENTION.topic_filter())
-        )
+        if self._verify is None:
+            return (self._keys,)
+        return (self._keys, topics.RETENTION.topic_filter(), self._sequence)
 
     def longest_s(self) -> Mapping[str, float]:
         """Return the seconds that a clip may wait here, by owner, if they set a limit."""
@@ -81,6 +85,8 @@ class InboundMessages:
             with translate_os_errors(self._folder):
                 if message.topic == self._keys:
                     self._store_key_rotation(message.payload)
+                elif message.topic == self._sequence:
+                    self._store_sequence(message.payload)
                 elif (levels := topics.RETENTION.levels(message.topic)) is not None:
                     return self._set_retention(levels["owner"], message.payload)
         except Unavailable as error:
@@ -96,6 +102,23 @@ class InboundMessages:
             if path.read_bytes() == payload:
                 return
         _write(path, payload)
+
+    def _store_sequence(self, payload: bytes) -> None:
+        path = self._folder / ACCEPTED
+        stated = self._parse_sequence(payload)
+        stored = None
+        with contextlib.suppress(OSError), open_plain_file(path) as file:
+            stored = self._parse_sequence(file.read(sequence.LONGEST_BYTES + 1))
+        if stated is None or (
+            stored is not None and stored.dkey == stated.dkey and stated.seq < stored.seq
+        ):
+            self._count_ignored()
+        elif stated != stored:
+            _write(path, payload)
+
+    def _parse_sequence(self, payload: bytes) -> AcceptedSequence | None:
+        stated = None if self._verify is None else sequence.parse(payload, self._verify)
+        return stated if stated is not None and stated.device == self._device else None
 
     def _set_retention(self, owner: str, payload: bytes) -> bool:
         term = None if self._verify is None else retention.parse(payload, self._verify)

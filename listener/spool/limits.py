@@ -12,6 +12,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, TypeAlias
 
 from listener.config import SpoolSettings
@@ -112,9 +113,15 @@ def trim_quarantine(aside: int, settings: SpoolSettings, lived_s: float) -> None
         os.unlink(entry.name, dir_fd=aside)
 
 
-def restore(folder: int, aside: int) -> int:
-    """Move all quarantined envelopes back to the queue; return their number."""
-    entries = [entry for entry, _ in scan(aside)[0]]
+def restore(folder: int, aside: int, without: AbstractSet[str] = frozenset()) -> int:
+    """Move quarantined envelopes back to the queue; return their number.
+
+    Args:
+        folder: a descriptor of the spool's folder.
+        aside: a descriptor of the quarantine.
+        without: ids of clips that stay.
+    """
+    entries = [entry for entry, _ in scan(aside)[0] if entry.clip not in without]
     for entry in entries:
         os.rename(entry.name, entry.name, src_dir_fd=aside, dst_dir_fd=folder)
     return len(entries)

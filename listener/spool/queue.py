@@ -25,6 +25,7 @@ from listener.spool.files import (
 )
 from listener.spool.ledger import BootClock, Counts, Ledger
 from listener.spool.limits import select_expired, select_over_limit
+from listener.spool.replays import MOST_REFUSALS, count_replay, read_replays
 from listener.storage import atomic
 
 _log = logging.getLogger(__name__)
@@ -183,15 +184,42 @@ class Spool:
             return limits.delete_erased(aside, clip, sha256, self._settings.longest_bytes)
         return False
 
+    def count_replay(self, clip: str) -> None:
+        """Count that the archive refused a clip because another one has its number.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        with self._folder.lock() as folder:
+            count_replay(folder, clip)
+
+    def quarantined(self) -> dict[str, int]:
+        """Return, by id of each quarantined clip, how often it was refused as a replay.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        try:
+            with self._folder.open() as folder, open_directory(QUARANTINE, folder) as aside:
+                replays = read_replays(folder)
+                return {entry.clip: replays.get(entry.clip, 0) for entry, _ in scan(aside)[0]}
+        except FileNotFoundError:
+            return {}
+
     def restore(self) -> int:
-        """Move all quarantined envelopes back to the queue; return their number.
+        """Move quarantined envelopes back to the queue; return their number.
+
+        A clip that was refused twice because another clip has its number stays: it would be refused
+        again each time.
 
         Raises:
             OSError: the folder cannot be written.
         """
         try:
             with self._folder.lock() as folder, open_directory(QUARANTINE, folder) as aside:
-                released = limits.restore(folder, aside)
+                refused = read_replays(folder)
+                stuck = {clip for clip, times in refused.items() if times >= MOST_REFUSALS}
+                released = limits.restore(folder, aside, stuck)
                 self._ledger.add(folder, Counts(released=released))
         except FileNotFoundError:
             return 0

@@ -29,6 +29,7 @@ from listener.storage.atomic import (
 ARCHIVE_PIN: Final = "archive.pub"
 """File of the archive's public key, pinned when this machine joined the household."""
 _SEQUENCE_LIMIT: Final = 999_999_999_999
+_NEW_DEVICE: Final = "remove device.key there to make this a new device, then register it again"
 
 
 class Home:
@@ -99,6 +100,18 @@ class Home:
             text = f"{keys.device_text(key)}\n"
             write_atomic(self._archive_pin, text.encode("ascii"), PUBLIC_MODE)
 
+    def pin_own_archive(self) -> None:
+        """Pin the key of this home's own archive, unless one is pinned.
+
+        A speaker in the same home has joined by no line, and verifies the archive's messages too.
+
+        Raises:
+            ConfigError: as ``archive_key``.
+        """
+        public = self.archive_key().public_key()
+        if not self._archive_pin.exists():
+            self.pin_archive(public)
+
     def next_seq(self) -> int:
         """Return the next sequence number of this device's key, from 1 to 999999999999.
 
@@ -107,25 +120,31 @@ class Home:
         Raises:
             ConfigError: the file is missing or damaged, or the numbers are used up.
         """
-        hint = f"remove {self._key.name} there to make this a new device, then register it again"
         with self._locked():
-            self._load_or_create_key()
-            try:
-                text = self._sequence.read_bytes()
-            except FileNotFoundError as error:
-                raise ConfigError(
-                    f"the sequence number {self._sequence} is missing", hint
-                ) from error
-            digits = text[:-1]
-            if not (text.endswith(b"\n") and digits.isdigit() and len(digits) <= 12):  # noqa: PLR2004 - as _SEQUENCE_LIMIT
-                raise ConfigError(f"the sequence number {self._sequence} is damaged", hint)
-            seq = int(digits) + 1
+            seq = self._read_seq() + 1
             if seq > _SEQUENCE_LIMIT:
                 raise ConfigError(
-                    f"the sequence number {self._sequence} has reached its maximum", hint
+                    f"the sequence number {self._sequence} has reached its maximum", _NEW_DEVICE
                 )
             write_atomic(self._sequence, b"%d\n" % seq, SECRET_MODE)
             return seq
+
+    def skip_seqs(self, until: int, most: int) -> int:
+        """Skip the sequence numbers up to one that was used before; return how many were skipped.
+
+        Args:
+            until: the next number will be above it; a lower one than the current changes nothing.
+            most: largest number to skip at once, so that the numbers cannot be used up.
+
+        Raises:
+            ConfigError: the file is missing or damaged.
+        """
+        with self._locked():
+            seq = self._read_seq()
+            skipped = min(until, _SEQUENCE_LIMIT, seq + most) - seq
+            if skipped > 0:
+                write_atomic(self._sequence, b"%d\n" % (seq + skipped), SECRET_MODE)
+            return max(0, skipped)
 
     def roster(self) -> Roster:
         """Return owners and devices; an empty roster where there is no file.
@@ -185,6 +204,20 @@ class Home:
             if after != before:
                 write_atomic(self._roster, rosters.render(after), SECRET_MODE)
             return after
+
+    def _read_seq(self) -> int:
+        """Return the last number that was used. The caller holds the lock."""
+        self._load_or_create_key()
+        try:
+            text = self._sequence.read_bytes()
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"the sequence number {self._sequence} is missing", _NEW_DEVICE
+            ) from error
+        digits = text[:-1]
+        if not (text.endswith(b"\n") and digits.isdigit() and len(digits) <= 12):  # noqa: PLR2004 - as _SEQUENCE_LIMIT
+            raise ConfigError(f"the sequence number {self._sequence} is damaged", _NEW_DEVICE)
+        return int(digits)
 
     def _load_or_create_key(self) -> Ed25519PrivateKey:
         try:

@@ -282,17 +282,45 @@ def test_disk_error_during_export_check_is_logged_as_failed(
     assert [row["outcome"] for row in ada.log_rows() if row["op"] == "export"] == ["failed"]
 
 
-def test_damaged_file_stops_an_export_and_can_be_erased(
+def test_damaged_file_is_left_out_of_an_export_and_can_be_erased(
     ada: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
-    header = clip_factory.put()
+    header, good = clip_factory.put(), clip_factory.put()
     clip_factory.path(header).write_bytes(b"rotten")
 
-    assert ada.request("export").json()["clips"] == [header.clip]
+    entries = unzipped(ada.request("export").content)
+
+    assert [name for name in entries if name.startswith("clips/")] == [f"clips/{good.clip}.earmark"]
+    assert json.loads(entries["receipt.json"])["receipt"]["count"] == 1
+    (line,) = map(json.loads, entries["left-out.jsonl"].splitlines())
+    assert line["clip"] == header.clip
+    assert b"rotten" not in b"".join(entries.values())
+    rows = [(row["outcome"], row["count"]) for row in ada.log_rows() if row["op"] == "export"]
+    assert rows == [("not-hers", 1), ("done", 1)]
     assert ada.request("erase", clips=[header.clip]).json()["receipt"]["clips"] == [header.clip]
 
     assert not clip_factory.path(header).exists()
-    assert "receipt.json" in unzipped(ada.request("export").content)
+    assert "left-out.jsonl" not in unzipped(ada.request("export").content)
+
+
+def test_file_damaged_during_an_export_is_left_out_and_logged(
+    ada: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext, clock: "FakeClock"
+) -> None:
+    headers = [clip_factory.put() for _ in range(3)]
+    ticket = RequestChallenge("ada", "a" * 24, requests.ExportRequest(), "0" * 64, 0.0, b"")
+    stream = Operations(context, clock).execute(ticket)
+    assert isinstance(stream, ZipStream)
+    sent = next(stream.pieces)
+    for header in headers:
+        clip_factory.path(header).write_bytes(b"rotten")
+
+    entries = unzipped(sent + b"".join(stream.pieces))
+
+    assert {json.loads(line)["clip"] for line in entries["left-out.jsonl"].splitlines()} == {
+        header.clip for header in headers
+    }
+    rows = [(row["outcome"], row["count"]) for row in ada.log_rows() if row["op"] == "export"]
+    assert rows == [("not-hers", 3), ("done", 0)]
 
 
 def test_erase_receipt_names_clips_and_they_stay_erased(

@@ -18,6 +18,7 @@ from tests.archive.fake_broker import FakeBroker
 
 if TYPE_CHECKING:
     from tests.archive.conftest import FakeClock
+    from tests.conftest import Household
 
 
 def test_new_head_and_erasures_are_published(
@@ -121,3 +122,36 @@ def test_published_head_missing_from_the_log_is_reported(
 
     assert ("does not contain the head" in caplog.text) is not known
     assert context.log.head().n == (1 if known else 3)
+
+
+def test_accepted_number_is_published_before_the_acknowledgement(
+    context: ArchiveContext,
+    broker: FakeBroker,
+    receiver: Receiver,
+    store: FileStore,
+    clock: "FakeClock",
+    household: "Household",
+) -> None:
+    server = ArchiveService(
+        broker,
+        receiver,
+        ExpirySweep(store, lambda: 0, clock, clock),
+        publisher=ArchivePublisher(context),
+        monotonic_s=clock,
+    )
+    broker.events.append(ConnectedEvent(BrokerLimits(), "5"))
+    server.turn(0.1)
+    broker.calls.clear()
+
+    for seq in (3, 4):
+        header = household.header(seq)
+        topic = f"earmark/v1/clips/ada/hall/{header.clip}"
+        broker.events.append(Message(topic, household.seal(header), 1, retain=False))
+    server.turn(0.1)
+    broker.events.append(ConnectedEvent(BrokerLimits(), "5"))
+    server.turn(0.1)
+
+    topics = [entry.topic for entry in broker.calls if isinstance(entry, Message)]
+    kinds = [topic.split("/")[2] for topic in topics if "/status/" not in topic]
+    assert kinds == ["sequence", "ack", "sequence", "ack", "sequence"]
+    assert {topic for topic in topics if "sequence" in topic} == {"earmark/v1/sequence/hall"}

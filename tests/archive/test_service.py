@@ -18,6 +18,7 @@ from listener.mqtt.client import (
     DeliveredEvent,
     DeniedEvent,
     Message,
+    RejectedEvent,
 )
 from listener.system.systemd import Notifier, StopSignal
 from tests.archive.fake_broker import FakeBroker
@@ -220,3 +221,15 @@ def test_home_without_a_roster_has_no_devices(household: "Household") -> None:
     (household.home.path / "roster.json").unlink()
 
     assert ReloadingRoster(household.home)().devices == ()
+
+
+def test_first_rejected_message_of_a_connection_is_logged(
+    server: ArchiveService, broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        broker.events.append(ConnectedEvent(BrokerLimits(), "5"))
+        broker.events += [RejectedEvent(1, 0x87, "Not authorized") for _ in range(5)]
+        server.turn(0.1)
+
+    assert caplog.text.count("rejected a message of the archive: Not authorized") == 2
+    assert "earmark household init" in caplog.text

@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING
 
 import pyrage
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.archive.devices import RetiredKeys
 from listener.cli import clips, main
 from listener.cli.clips_read import Progress
 from listener.clips.session import Session
 from listener.config import Config
+from listener.envelope import keys
 from listener.owner import key_rotation
+from tests.archive.conftest import NOON_S
 
 if TYPE_CHECKING:
     from listener.archive.context import ArchiveContext
+    from listener.archive.store import FileStore
     from listener.storage.access_log import AccessLog
     from tests.clips.conftest import Machine, Sounding
     from tests.conftest import Household
@@ -472,3 +477,60 @@ def test_export_reports_clips_that_stay_encrypted(
     assert (tmp_path / "a.zip").exists()
     assert "closed: this clip is sealed" in (tmp_path / "in" / "index.html").read_text()
     assert not list((tmp_path / "in").glob("*.flac"))
+
+
+def hall_is_removed(household: "Household", store: "FileStore") -> None:
+    household.home.change_roster(lambda roster: roster.without_device("hall", int(NOON_S)))
+    RetiredKeys(household.home, store).set_bounds(household.home.roster())
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+@pytest.mark.parametrize("is_pinned", [False, True])
+def test_export_with_clips_of_a_removed_speaker_verifies(
+    ada: "Machine",
+    shelf: "Sounding",
+    household: "Household",
+    store: "FileStore",
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    is_replaced: bool,
+    is_pinned: bool,
+) -> None:
+    clip = shelf.put()
+    if is_pinned:
+        assert ada.clips("play", clip, "--to", tmp_path / "before.flac").code == 0
+    hall_is_removed(household, store)
+    if is_replaced:
+        text = keys.device_text(Ed25519PrivateKey.generate().public_key())
+        household.home.change_roster(lambda roster: roster.with_device("hall", text))
+
+    told = ada.clips("export", "--to", tmp_path / "ada.zip", "--open", tmp_path / "opened")
+    verified = ada.run("verify", tmp_path / "ada.zip", "--identity", ada.key, "--json")
+    played = ada.clips("play", clip, "--to", tmp_path / "after.flac")
+
+    assert told.code == 0, told.err
+    assert "1 clips, all verified" in told.out
+    assert ("the key of hall was replaced" in caplog.text) == (is_replaced and is_pinned)
+    assert verified.rows()[0]["opened"] == 1
+    assert played.code == 0, played.err
+
+
+def test_export_names_files_that_do_not_verify(
+    ada: "Machine", shelf: "Sounding", tmp_path: Path
+) -> None:
+    good, damaged = shelf.put(), shelf.put()
+    shelf.store.path("ada", damaged).write_bytes(b"rotten")
+    target = tmp_path / "ada.zip"
+
+    told = ada.clips("export", "--to", target)
+    verified = ada.run("verify", target)
+
+    assert told.code == 1
+    assert "1 clips, all verified" in told.out
+    assert "left out" in told.out
+    assert f"  {damaged}\n" in told.out
+    assert good not in told.out
+    assert verified.code == 0
+    assert f"  {damaged}\n" in verified.out
+    assert ada.run("verify", target, "--json").rows()[0]["left_out"] == [damaged]

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.clips.schema import RetiredKey
 from listener.clips.trust_store import TrustStore
 from listener.envelope import keys
+from listener.envelope.verify import TrustedKey
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.rights.hash_chain import LogHead
 from listener.storage.home import Home
@@ -47,6 +49,64 @@ def test_different_key_is_an_error_and_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(EarmarkError, match="another key for hall"):
         store.pin_devices({"kitchen": key(), "hall": key()})
     assert (store.folder / "known.json").read_bytes() == before
+
+
+def retired(name: str, text: str, last_seq: int | None = None) -> RetiredKey:
+    return RetiredKey(name=name, key=text, retired=1_800_000_000, last_seq=last_seq)
+
+
+def test_replaced_key_is_pinned_if_the_old_one_is_reported_as_retired(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second, third = key(), key(), key()
+    store = TrustStore(tmp_path)
+    store.pin_devices({"hall": first})
+
+    store.pin_devices({"hall": second}, [retired("hall", first, 7)])
+
+    assert "the key of hall was replaced" in caplog.text
+    again = TrustStore(tmp_path)
+    assert {name: keys.device_text(one) for name, one in again.devices().items()} == {
+        "hall": second
+    }
+    assert again.signers()["hall"] == (
+        TrustedKey(keys.parse_device(second)),
+        TrustedKey(keys.parse_device(first), 7),
+    )
+    # An export that was made before the replacement.
+    again.check_devices({"hall": first})
+    for others in ([], [retired("hall", first)], [retired("bath", second)]):
+        with pytest.raises(EarmarkError, match="another key for hall"):
+            again.pin_devices({"hall": third}, others)
+
+
+def test_number_of_retired_keys_is_limited(tmp_path: Path) -> None:
+    store = TrustStore(tmp_path)
+    many = [retired(f"d-{number}", key()) for number in range(2001)]
+
+    with pytest.raises(EarmarkError, match="more than 2000 keys"):
+        store.pin_devices({}, many)
+
+    assert TrustStore(tmp_path).signers() == {}
+
+
+def test_file_of_an_earlier_version_is_read_and_rewritten_alike(tmp_path: Path) -> None:
+    store = TrustStore(tmp_path)
+    store.pin_devices({"hall": key()})
+
+    assert json.loads((store.folder / "known.json").read_bytes()).keys() == {
+        *("archive", "devices", "head"),
+    }
+
+
+def test_removed_speakers_of_the_local_roster_are_trusted(household: "Household") -> None:
+    household.home.change_roster(lambda roster: roster.without_device("hall", 1_800_000_000))
+    store = TrustStore(household.home.path)
+
+    public = household.device_key.public_key()
+    assert store.devices() == {}
+    assert store.knows_signer("hall", keys.device_id(public))
+    assert not store.knows_signer("bath", keys.device_id(public))
 
 
 def test_local_roster_takes_precedence(household: "Household") -> None:

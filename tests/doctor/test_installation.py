@@ -117,6 +117,37 @@ def test_spool_warning_has_a_hint(
     assert hint in spool.hint
 
 
+@pytest.mark.parametrize("is_pinned", [True, False])
+def test_replays_are_reported_with_their_cause(household: Household, *, is_pinned: bool) -> None:
+    home = household.home.path
+    quarantined(home)
+    if is_pinned:
+        household.home.pin_archive(household.home.archive_key().public_key())
+    spool = Spool(home / "spool", SpoolSettings())
+    (clip,) = spool.quarantined()
+    spool.count_replay(clip)
+
+    once = run_checks(settings_of(home))
+    spool.count_replay(clip)
+    twice = run_checks(settings_of(home))
+
+    for checks in (once, twice):
+        assert checks["replays"].verdict == "warn"
+        assert "its card was restored from a copy" in checks["replays"].text
+        assert "another machine has its key" in checks["replays"].text
+        assert ("archive.pub" in checks["replays"].hint) == (not is_pinned)
+        assert "remove device.key" in checks["replays"].hint
+    assert "--release" in once["spool"].hint
+    assert "--release" not in twice["spool"].hint
+    assert "1 were dropped, refused or quarantined" in twice["spool"].text
+
+
+def test_damaged_pin_of_the_archive_fails(household: Household) -> None:
+    (household.home.path / "archive.pub").write_text("ed25519:???")
+
+    assert run_checks(settings_of(household.home.path))["archive"].verdict == "fail"
+
+
 class FakeBroker:
     """Answers each connection with what it is told; its clock moves while it is waited for."""
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.format import canonical_json
-from listener.envelope.verify import verify
+from listener.envelope.verify import TrustedKey, verify
 from listener.errors import BadEnvelope
 
 Devices = dict[str, Ed25519PublicKey]
@@ -144,3 +144,21 @@ def test_signed_envelope_with_two_recipients_is_refused(
 def test_arbitrary_bytes_raise_one_error(data: bytes, devices: Devices, owners: Owners) -> None:
     refused(data, devices, owners)
     refused(form.MAGIC + data, devices, owners)
+
+
+def test_retired_key_verifies_up_to_its_last_number(
+    sealed: bytes, devices: Devices, owners: Owners
+) -> None:
+    header = form.parse_envelope(sealed).header
+    key, other = devices[header.device], Ed25519PrivateKey.generate().public_key()
+
+    for last_seq in (None, header.seq, header.seq + 1):
+        keys_of = {header.device: [TrustedKey(other), TrustedKey(key, last_seq)]}
+        assert verify(sealed, keys_of, owners).header == header
+    below = {header.device: (TrustedKey(key, header.seq - 1), TrustedKey(other))}
+    with pytest.raises(BadEnvelope, match="above the last one accepted of this retired key"):
+        verify(sealed, below, owners)
+    with pytest.raises(BadEnvelope, match="no device of this name and key"):
+        verify(sealed, {header.device: (TrustedKey(other),)}, owners)
+    with pytest.raises(BadEnvelope, match="no device of this name and key"):
+        verify(sealed, {"other": (TrustedKey(key),)}, owners)

@@ -49,6 +49,18 @@ def test_each_owner_gets_a_notice_and_a_row(
     assert len(rows(home, "bob")) == 1
 
 
+def test_clips_in_the_spool_of_a_removed_speaker_are_reported(
+    home: Path, household: "Household", strays: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    household.home.change_roster(
+        lambda roster: roster.without_device("hall", 0).with_last_seqs(lambda _: 1)
+    )
+
+    assert incident(home, str(strays)) == 0
+
+    assert "Files with 2 of your clips" in capsys.readouterr().out
+
+
 def test_file_that_is_not_a_clip_is_reported(
     home: Path, household: "Household", strays: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

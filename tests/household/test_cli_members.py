@@ -151,6 +151,22 @@ def test_revoked_members_are_refused(ready: Earmark, home: Path) -> None:
     assert ready("household", "revoke", "hall")[0] == 2
 
 
+def test_revoke_of_a_device_known_by_its_key_only_changes_nothing(
+    ready: Earmark, home: Path
+) -> None:
+    device = Home(home).device_key().public_key()
+    ready("household", "add-device", "hall", "--key", keys.device_text(device))
+
+    code, out, err = ready("household", "revoke", "d-hall")
+
+    assert (code, out) == (1, "")
+    assert "d-hall has no certificate to revoke; its signature is still accepted" in err
+    assert "earmark household forget-device hall" in err
+    assert Home(home).roster().device_keys() == {"hall": device}
+    assert ready("household", "forget-device", "hall")[0] == 0
+    assert "choose one of" in ready("household", "revoke", "d-hall")[2]
+
+
 def test_this_device_output_is_accepted_by_add_device(
     earmark: Earmark, home: Path, tmp_path: Path
 ) -> None:
@@ -195,6 +211,22 @@ def test_forgotten_device_is_refused(earmark: Earmark, home: Path) -> None:
     assert "refused from now on" in out
     assert Home(home).roster().devices == ()
     assert earmark("household", "forget-device", "speaker")[0] == 2
+    assert "  retired 20" in earmark("household", "devices")[1]
+    (row,) = map(json.loads, earmark("household", "devices", "--json")[1].splitlines())
+    assert (row["key"], row["last_seq"]) == (key, None)
+    assert row["retired"] > 0
+
+
+def test_key_of_a_device_removed_before_is_added(earmark: Earmark, home: Path) -> None:
+    key = earmark("household", "this-device")[1].split()[1]
+
+    code, out, _ = earmark("household", "forget-device", "bath", "--key", key)
+
+    assert code == 0
+    assert "its archived clips verify" in out
+    assert Home(home).roster().device_keys() == {}
+    assert [one.key for one in Home(home).roster().retired_devices] == [key]
+    assert earmark("household", "forget-device", "bath", "--key", "ed25519:")[0] == 78
 
 
 def test_invalid_key_is_refused_with_a_hint(earmark: Earmark) -> None:

@@ -32,7 +32,7 @@ def test_taken_name_is_refused_and_the_invitation_stays_valid(
     with pytest.raises(EarmarkError, match="hall has another key"):
         join(guest, invited)
 
-    host.home.change_roster(lambda roster: roster.without_device("hall"))
+    host.home.change_roster(lambda roster: roster.without_device("hall", 0))
     assert join(guest, invited).who == HALL
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.envelope import keys
+from listener.envelope.verify import TrustedKey
 from listener.errors import ConfigError, UsageError
 from listener.owner.roster import ROSTER_LIMIT_BYTES, Roster, parse, render
 
@@ -96,7 +97,7 @@ def test_device_has_a_name_and_a_key() -> None:
     assert roster.device_keys() == {"kitchen": keys.parse_device(key)}
     assert roster.devices[0].dkey == keys.device_id(keys.parse_device(key))
     assert roster.with_device("kitchen", key) is roster
-    assert roster.without_device("kitchen") == Roster()
+    assert roster.without_device("kitchen", 0).devices == ()
 
 
 def test_device_name_and_key_are_unique() -> None:
@@ -108,8 +109,97 @@ def test_device_name_and_key_are_unique() -> None:
     with pytest.raises(UsageError, match="another device has this key"):
         roster.with_device("hall", key)
     with pytest.raises(UsageError, match="no device 'hall'") as caught:
-        roster.without_device("hall")
+        roster.without_device("hall", 0)
     assert caught.value.hint == "use one of: kitchen"
+
+
+def test_removed_device_keeps_its_key_for_stored_envelopes() -> None:
+    first, second = made_device(), made_device()
+
+    removed = Roster().with_device("hall", first).without_device("hall", NOON_S)
+    replaced = removed.with_device("hall", second)
+
+    assert removed.device_keys() == {}
+    assert removed.stored_device_keys() == {"hall": (TrustedKey(keys.parse_device(first)),)}
+    assert replaced.device_keys() == {"hall": keys.parse_device(second)}
+    assert replaced.stored_device_keys() == {
+        "hall": (TrustedKey(keys.parse_device(second)), TrustedKey(keys.parse_device(first)))
+    }
+    assert removed.with_device("hall", first).retired_devices == ()
+    (kept,) = replaced.retired_devices
+    assert (kept.retired_s, kept.last_seq, kept.dkey) == (
+        *(NOON_S, None, keys.device_id(keys.parse_device(first))),
+    )
+
+
+def test_last_number_of_a_retired_key_is_set_once() -> None:
+    first, second = made_device(), made_device()
+    roster = Roster().with_device("hall", first).without_device("hall", NOON_S)
+
+    bounded = roster.with_last_seqs(lambda _: 7)
+    again = bounded.with_device("hall", second).without_device("hall", NOON_S)
+
+    found = {one.key: one.last_seq for one in again.with_last_seqs(lambda _: 9).retired_devices}
+    assert found == {first: 7, second: 9}
+
+
+def test_key_of_a_device_removed_by_an_earlier_version_is_added() -> None:
+    key = made_device()
+
+    roster = Roster().with_retired_key("hall", key, NOON_S)
+
+    assert roster.with_retired_key("hall", key, NOON_S + 1) == roster
+    bounded = roster.with_last_seqs(lambda _: 7)
+    assert bounded.with_retired_key("hall", key, NOON_S + 1) == roster, "the bound is set again"
+    assert roster.stored_device_keys() == {"hall": (TrustedKey(keys.parse_device(key)),)}
+    with pytest.raises(UsageError, match="in use with this key"):
+        Roster().with_device("hall", key).with_retired_key("hall", key, NOON_S)
+    with pytest.raises(ConfigError):
+        roster.with_retired_key("hall", "ed25519:", NOON_S)
+
+
+def confirmed(roster: Roster, name: str, recipient: str) -> Roster:
+    return (
+        roster.with_owner(name, recipient)
+        .with_challenge(name, "answer", NOON_S)
+        .with_confirmation(name, "answer", NOON_S)
+    )
+
+
+def test_returning_owner_gets_their_retired_keys_back() -> None:
+    first, second = made_key(), made_key()
+    removed = confirmed(Roster(), "ada", first).with_new_key("ada", second).without_owner("ada")
+
+    returned = confirmed(removed, "ada", second)
+
+    assert removed.owner_keys() == {}
+    assert removed.with_owner("ada", second).owner_keys() == {}
+    assert returned.owner_keys() == {"ada": (second, first)}
+    assert returned.removed_owners == ()
+    assert parse(render(removed), "roster.json") == removed
+
+
+def test_owner_with_another_key_gets_no_retired_keys() -> None:
+    first, second, other = made_key(), made_key(), made_key()
+    removed = confirmed(Roster(), "ada", first).with_new_key("ada", second).without_owner("ada")
+
+    namesake = confirmed(removed, "ada", other)
+    taken = confirmed(confirmed(removed, "bob", first), "ada", second)
+
+    assert namesake.owner_keys() == {"ada": (other,)}
+    assert taken.owner_keys() == {"ada": (second,), "bob": (first,)}
+
+
+def test_file_without_retired_devices_has_the_earlier_form() -> None:
+    key = made_device()
+    roster = Roster().with_device("hall", key)
+    removed = roster.without_device("hall", NOON_S)
+
+    assert json.loads(render(roster)).keys() == {"v", "owners", "devices"}
+    assert parse(render(removed), "roster.json") == removed
+    twice = msgspec.structs.replace(removed, devices=roster.devices)
+    with pytest.raises(ConfigError, match="twice"):
+        parse(render(twice), "roster.json")
 
 
 def test_invalid_keys_are_refused() -> None:

@@ -323,3 +323,35 @@ def test_erased_answer_removes_a_quarantined_clip_by_its_hash(
 
     assert spool.restore() == 1
     assert [entry.clip for entry in spool.waiting()] == [entries[1].clip]
+
+
+def test_clip_refused_as_a_replay_is_released_once(spool: Spool) -> None:
+    replay, damaged = put(spool, 1), put(spool, 2)
+
+    def refuse_all() -> int:
+        delivery = ClipDelivery(spool, "hall", 5.0)
+        released = spool.restore()
+        for _ in spool.waiting():
+            message = publish_next(delivery, 1)
+            reason = b"replay" if clip_of(message) == replay.clip else b"form"
+            delivery.on_answer(clip_of(message), b"refused:" + reason + b":" + ack(message))
+        return released
+
+    assert [refuse_all() for _ in range(4)] == [0, 2, 1, 1]
+
+    assert spool.quarantined() == {replay.clip: 2, damaged.clip: 0}
+    counts = spool.counts()
+    assert (counts.quarantined, counts.released, counts.acked) == (6, 4, 0)
+
+
+def test_unwritable_list_of_replays_is_logged(
+    delivery: ClipDelivery, spool: Spool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(spool, 1)
+    (tmp_path / "spool" / "replayed.json.part").mkdir()
+    message = publish_next(delivery, 1)
+
+    delivery.on_answer(clip_of(message), b"refused:replay:" + ack(message))
+
+    assert "cannot write the list of refused clips" in caplog.text
+    assert spool.counts().quarantined == 1

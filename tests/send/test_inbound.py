@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from listener.config import SpoolSettings
 from listener.envelope import keys
 from listener.ipc.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest
-from listener.mqtt import retention, topics
+from listener.mqtt import retention, sequence, topics
 from listener.mqtt.client import (
     BrokerEvent,
     BrokerLimits,
@@ -28,6 +28,7 @@ from listener.mqtt.client import (
     Waitable,
 )
 from listener.mqtt.retention import RetentionLimit
+from listener.mqtt.sequence import AcceptedSequence
 from listener.send.delivery import ClipDelivery
 from listener.send.inbound import LONGEST_FOLLOWING_BYTES, InboundMessages
 from listener.send.loop import Sender
@@ -156,7 +157,9 @@ def test_clips_over_the_retention_limit_expire_and_are_counted(
     broker.happens += [DeliveredEvent(1), term(2, 1)]
     sender.turn(0.1)
 
-    assert broker.subscribed[1:] == ["earmark/v1/keys/hall", "earmark/v1/retention/+"]
+    assert broker.subscribed[1:] == [
+        *("earmark/v1/keys/hall", "earmark/v1/retention/+", "earmark/v1/sequence/hall"),
+    ]
     assert [(one.seq, one.owner) for one in spool.waiting()] == [(3, "bob"), (4, "ada")]
     assert not list((pinned.parent / "spool" / "quarantine").iterdir())
     assert spool.counts().expired == 2
@@ -179,6 +182,71 @@ def test_stored_messages_are_group_readable_in_a_setgid_folder(pinned: Path) -> 
 
     modes = {path.name: path.stat().st_mode & 0o777 for path in (pinned / "spool").iterdir()}
     assert modes == {"retention.json": 0o640, "following.json": 0o640}
+
+
+def accepted(
+    seq: int, device: str = "hall", dkey: str = "a" * 24, key: Ed25519PrivateKey = ARCHIVE
+) -> Message:
+    stated = AcceptedSequence(device=device, dkey=dkey, seq=seq)
+    return Message("earmark/v1/sequence/hall", sequence.encode(stated, key.sign), 1, retain=True)
+
+
+def stored_seq(home: Path) -> int:
+    return int(json.loads((home / "spool" / "sequence.json").read_bytes())["sequence"]["seq"])
+
+
+def test_highest_accepted_number_is_stored(pinned: Path) -> None:
+    inbound = InboundMessages(pinned, "hall")
+
+    inbound.take(accepted(7))
+    inode = (pinned / "spool" / "sequence.json").stat().st_ino
+    inbound.take(accepted(7))
+    assert (pinned / "spool" / "sequence.json").stat().st_ino == inode
+    inbound.take(accepted(6))
+    InboundMessages(pinned, "hall").take(accepted(6))
+    assert stored_seq(pinned) == 7
+    assert inbound.ignored == 1
+    inbound.take(accepted(2, dkey="b" * 24))
+
+    assert stored_seq(pinned) == 2, "of another key of this device, which starts again"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        accepted(900, key=Ed25519PrivateKey.generate()),
+        accepted(900, device="bath"),
+        Message("earmark/v1/sequence/hall", b"", 1, retain=True),
+        Message("earmark/v1/sequence/hall", b"900", 1, retain=True),
+        Message("earmark/v1/sequence/hall", b"x" * 5000, 1, retain=True),
+    ],
+)
+def test_number_that_the_archive_did_not_sign_is_ignored(pinned: Path, message: Message) -> None:
+    inbound = InboundMessages(pinned, "hall")
+    inbound.take(accepted(7))
+
+    inbound.take(message)
+
+    assert inbound.ignored == 1
+    assert stored_seq(pinned) == 7
+
+
+def test_damaged_number_is_replaced(pinned: Path) -> None:
+    (pinned / "spool").mkdir()
+    (pinned / "spool" / "sequence.json").write_bytes(b"{")
+
+    InboundMessages(pinned, "hall").take(accepted(7))
+
+    assert stored_seq(pinned) == 7
+
+
+def test_number_is_ignored_without_a_pinned_key(home: Path) -> None:
+    inbound = InboundMessages(home, "hall")
+
+    inbound.take(accepted(7))
+
+    assert inbound.topics == ("earmark/v1/keys/hall",)
+    assert not (home / "spool" / "sequence.json").exists()
 
 
 def test_stored_messages_are_not_foreign_files(

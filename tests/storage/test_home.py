@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyrage
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
@@ -274,3 +275,31 @@ def test_archive_key_is_created_once_and_differs_from_device(fresh: Home) -> Non
     (fresh.path / "archive.key").chmod(0o644)
     with pytest.raises(ConfigError, match="can be read by others"):
         fresh.archive_key()
+
+
+def test_numbers_that_were_used_are_skipped(home: Path) -> None:
+    found = Home(home)
+    assert found.next_seq() == 1
+
+    assert found.skip_seqs(5, 1000) == 4
+    assert found.skip_seqs(5, 1000) == 0
+    assert found.skip_seqs(3, 1000) == 0
+    assert found.next_seq() == 6
+    assert found.skip_seqs(1 << 60, 1000) == 1000
+    assert found.next_seq() == 1007
+    assert found.skip_seqs(1 << 60, 1 << 60) == 999_999_999_999 - 1007
+    with pytest.raises(ConfigError, match="reached its maximum"):
+        found.next_seq()
+
+
+def test_archive_pins_its_own_key_unless_another_is_pinned(home: Path) -> None:
+    found = Home(home)
+    found.pin_own_archive()
+    own = found.archive_key().public_key()
+    assert found.pinned_archive() == own
+
+    other = Ed25519PrivateKey.generate().public_key()
+    found.pin_archive(other)
+    found.pin_own_archive()
+
+    assert found.pinned_archive() == other

@@ -58,7 +58,11 @@ TOPICS = (
         for device in ("hall", "kitchen", "ada", "archive", "household")
     ),
     *(f"earmark/v1/retention/{owner}" for owner in ("ada", "hall", "bob")),
-    *(f"earmark/v1/keys/{device}" for device in ("hall", "kitchen", "ada", "archive")),
+    *(
+        f"earmark/v1/{kind}/{device}"
+        for kind in ("keys", "sequence")
+        for device in ("hall", "kitchen", "ada", "archive")
+    ),
     *(f"homeassistant/device/earmark-{device}/config" for device in ("hall", "kitchen")),
     "homeassistant/status",
     "homeassistant/switch/door/config",

@@ -1,0 +1,106 @@
+"""Keys of the household's devices in the archive: the highest number accepted of each.
+
+Only the archive knows the last number that it accepted of a key. It states it to the device, whose
+own may go back when its card is restored from a copy. And it sets it as the bound of a key that was
+retired, in the thread that receives clips, so that no clip is accepted in between.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from listener.archive.store import FileStore
+from listener.errors import ConfigError, Unavailable
+from listener.mqtt import sequence, topics
+from listener.mqtt.client import Message
+from listener.mqtt.sequence import AcceptedSequence
+from listener.owner.records import RetiredDevice
+from listener.owner.roster import Roster
+from listener.storage.home import Home
+
+_log = logging.getLogger(__name__)
+
+
+def describe(retired: RetiredDevice) -> dict[str, Any]:
+    """Return a retired key as answers and exports list it."""
+    return {
+        "name": retired.name,
+        "key": retired.key,
+        "retired": retired.retired_s,
+        "last_seq": retired.last_seq,
+    }
+
+
+class AcceptedNumbers:
+    """The statements of the highest accepted numbers, signed for each device. For one thread.
+
+    Args:
+        store: the clips.
+        roster: returns the household's current roster.
+        sign: returns the archive's Ed25519 signature.
+    """
+
+    def __init__(
+        self, store: FileStore, roster: Callable[[], Roster], sign: Callable[[bytes], bytes]
+    ) -> None:
+        self._store = store
+        self._roster = roster
+        self._sign = sign
+        self._seen: tuple[Roster, int] | None = None
+        self._stated: dict[str, AcceptedSequence] = {}
+
+    def reset(self) -> None:
+        """State every number again."""
+        self._seen = None
+        self._stated.clear()
+
+    def pending_messages(self) -> Iterator[Message]:
+        """Yield a message for each device of which a higher number was accepted.
+
+        Raises:
+            Unavailable: the index cannot be read.
+        """
+        now = self._roster(), self._store.version
+        if self._seen is not None and now[0] is self._seen[0] and now[1] == self._seen[1]:
+            return
+        for device in now[0].devices:
+            seq = self._store.highest_seq(device.dkey)
+            stated = AcceptedSequence(device=device.name, dkey=device.dkey, seq=seq or 1)
+            if seq and stated != self._stated.get(device.name):
+                topic = topics.SEQUENCE.name(device=device.name)
+                payload = sequence.encode(stated, self._sign)
+                yield Message(topic, payload, topics.SEQUENCE.qos, topics.SEQUENCE.retain)
+                self._stated[device.name] = stated
+        self._seen = now
+
+
+class RetiredKeys:
+    """The bounds of retired keys in the household's roster. For the thread that receives clips.
+
+    Args:
+        home: holds the roster.
+        store: the clips.
+    """
+
+    def __init__(self, home: Home, store: FileStore) -> None:
+        self._home = home
+        self._store = store
+        self._seen: Roster | None = None
+
+    def set_bounds(self, roster: Roster) -> None:
+        """Set the last accepted number of each retired key that lacks it.
+
+        A roster that cannot be written is logged once; the next change of it is the next attempt.
+
+        Args:
+            roster: the one by which the thread receives clips.
+        """
+        if roster is self._seen:
+            return
+        self._seen = roster
+        if all(retired.last_seq is not None for retired in roster.retired_devices):
+            return
+        try:
+            self._home.change_roster(lambda now: now.with_last_seqs(self._store.highest_seq))
+        except (ConfigError, Unavailable) as error:
+            _log.warning("cannot write the last number of a removed device: %s", error)

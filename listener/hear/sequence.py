@@ -1,0 +1,93 @@
+"""Sequence numbers of envelopes, above those that the archive accepted of this device's key.
+
+A card that is restored from a copy brings an older number back; envelopes with a used number are
+refused for ever. So the archive states the highest number it accepted, and send stores the
+statement in the spool. The signature is verified here: send could otherwise use up the numbers.
+"""
+
+import logging
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from listener.envelope import keys
+from listener.errors import ConfigError
+from listener.mqtt import sequence
+from listener.spool.files import ACCEPTED
+from listener.storage.atomic import open_plain_file
+from listener.storage.home import Home
+
+MOST_SKIPPED: Final = 1_000_000
+"""Numbers skipped for one envelope: a hostile archive can cause gaps, but not use them all up."""
+
+_log = logging.getLogger(__name__)
+
+
+class SequenceNumbers:
+    """Source of a device's sequence numbers. For one thread.
+
+    Args:
+        home: installation with the sequence number, the pinned key of the archive and the spool.
+        device: name of this device.
+        key: public key of this device.
+    """
+
+    def __init__(self, home: Home, device: str, key: Ed25519PublicKey) -> None:
+        self._home = home
+        self._device = device
+        self._dkey = keys.device_id(key)
+        self._path = home.path / "spool" / ACCEPTED
+        self._read: bytes = b""
+        self._accepted = 0
+
+    def next_seq(self) -> int:
+        """Return a number that this device has not used and the archive has not accepted.
+
+        Raises:
+            ConfigError: the number on disk is missing or damaged, or the numbers are used up.
+            Unavailable: the disk is full or not accessible.
+        """
+        if accepted := self._find_accepted():
+            skipped = self._home.skip_seqs(accepted, MOST_SKIPPED)
+            if skipped:
+                _log.warning(
+                    "the archive has accepted number %d of this device's key: skipped %d numbers;"
+                    " this card was restored from a copy, or another machine has the same key",
+                    accepted,
+                    skipped,
+                )
+        return self._home.next_seq()
+
+    def _find_accepted(self) -> int:
+        """Return the highest number that the archive accepted; 0 without a valid statement."""
+        try:
+            with open_plain_file(self._path) as file:
+                data = file.read(sequence.LONGEST_BYTES + 1)
+        except OSError:
+            return 0
+        if data != self._read:
+            self._read = data
+            self._accepted = self._parse(data)
+        return self._accepted
+
+    def _parse(self, data: bytes) -> int:
+        try:
+            archive = self._home.pinned_archive()
+        except ConfigError as error:
+            _log.warning("%s", error)
+            return 0
+
+        def verify(signature: bytes, signed: bytes) -> bool:
+            if archive is None:
+                return False
+            try:
+                archive.verify(signature, signed)
+            except InvalidSignature:
+                return False
+            return True
+
+        stated = sequence.parse(data, verify)
+        if stated is None or (stated.device, stated.dkey) != (self._device, self._dkey):
+            return 0
+        return stated.seq
