@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # Debian packages of the tests: a broker, tracing, stock tools that decrypt an envelope, a browser for
 # the report, a speech synthesiser for confusable phrases, tools for overlays, scripts and man pages,
 # and the shells that complete.
-TEST_PACKAGES := mosquitto strace age curl flac jq openssl faketime libportaudio2 chromium \
+TEST_PACKAGES := mosquitto strace age curl flac jq unzip openssl faketime libportaudio2 chromium \
     espeak-ng device-tree-compiler shellcheck gcc libc6-dev groff-base zsh fish
 
 # At another date (`faketime -f +400d make test`, `make calendar`) the monotonic clock and the times
