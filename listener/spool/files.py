@@ -1,7 +1,7 @@
 """Files of the spool's folder: names, scanning, locking and writing of envelopes.
 
-Besides envelopes it holds the ledger, the quarantine, and two files that hear and send share: the
-owners' retention limits and their key rotations.
+Besides envelopes it holds the ledger, the quarantine, the reason for which send publishes no clips,
+and two files that hear and send share: the owners' retention limits and their key rotations.
 """
 
 import contextlib
@@ -23,6 +23,9 @@ TERMS: Final = "retention.json"
 """File of the owners' retention limits; send's own."""
 FOLLOWING: Final = "following.json"
 """File of the owners' key rotations; send stores it, hear verifies it."""
+
+SUSPENDED: Final = "suspended"
+"""File with the reason for which send publishes no clips; send's own."""
 
 # Name of an envelope's file: sequence number, owner, clip.
 NAME: Final = re.compile(
@@ -81,7 +84,7 @@ def scan(folder: int) -> tuple[list[tuple[SpoolEntry, float]], int]:
         for item in listing:
             named = NAME.fullmatch(item.name)
             if named is None:
-                ours = item.name in {LEDGER, QUARANTINE, TERMS, FOLLOWING}
+                ours = item.name in {LEDGER, QUARANTINE, TERMS, FOLLOWING, SUSPENDED}
                 foreign += not ours and not item.name.endswith(PART)
                 continue
             try:

@@ -8,8 +8,10 @@ acknowledged it; every other removal is counted. One file is one envelope, named
 import contextlib
 import logging
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull, Unavailable
@@ -17,6 +19,7 @@ from listener.spool import limits
 from listener.spool.files import (
     NAME,
     QUARANTINE,
+    SUSPENDED,
     SpoolEntry,
     SpoolFolder,
     open_directory,
@@ -26,6 +29,8 @@ from listener.spool.files import (
 from listener.spool.ledger import BootClock, Counts, Ledger
 from listener.spool.limits import select_expired, select_over_limit
 from listener.storage import atomic
+
+_LONGEST_REASON_BYTES: Final = 32
 
 _log = logging.getLogger(__name__)
 
@@ -151,7 +156,7 @@ class Spool:
     def quarantine(self, entry: SpoolEntry) -> bool:
         """Move an envelope that cannot be delivered to the quarantine, and count it.
 
-        The quarantine has limits too: its oldest envelopes are deleted.
+        The quarantine has limits too: its oldest envelopes are dropped, and counted before.
 
         Returns:
             True if it was there.
@@ -163,8 +168,54 @@ class Spool:
             if not limits.quarantine(folder, aside, entry):
                 return False
             self._ledger.add(folder, Counts(quarantined=1))
-            limits.trim_quarantine(aside, self._settings, self._ledger.running_time_s(folder))
+            gone = limits.select_over_quarantine_limit(
+                aside, self._settings, self._ledger.running_time_s(folder)
+            )
+            if gone:
+                _log.warning("the quarantine is over its limits: dropped %d clips", len(gone))
+            self._delete(folder, aside, gone, Counts(dropped=len(gone)))
         return True
+
+    def quarantined(self) -> int:
+        """Return the number of envelopes in the quarantine now.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with (
+            contextlib.suppress(FileNotFoundError),
+            self._folder.open() as folder,
+            open_directory(QUARANTINE, folder) as aside,
+        ):
+            return len(scan(aside)[0])
+        return 0
+
+    def set_suspended(self, reason: str) -> None:
+        """Record why send publishes no clips, for doctor and the next start of send.
+
+        Args:
+            reason: one word; empty if it publishes.
+
+        Raises:
+            Unavailable: the folder cannot be written.
+        """
+        path = self._folder.path / SUSPENDED
+        with atomic.translate_os_errors(path):
+            if not reason:
+                path.unlink(missing_ok=True)
+                return
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            is_shared = path.parent.stat().st_mode & stat.S_ISGID
+        atomic.write_atomic(path, reason.encode("ascii"), 0o640 if is_shared else 0o600)
+
+    def suspended(self) -> str:
+        """Return why send publishes no clips, one word; empty if it publishes."""
+        try:
+            with self._folder.open() as folder, atomic.open_plain_file(SUSPENDED, folder) as file:
+                reason = file.read(_LONGEST_REASON_BYTES).decode("ascii", "replace")
+        except OSError:
+            return ""
+        return reason if reason.isalpha() else ""
 
     def delete_erased(self, clip: str, sha256: str) -> bool:
         """Delete a quarantined clip that its owner erased, if it has this SHA-256.
