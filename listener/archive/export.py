@@ -54,6 +54,7 @@ requests for your clips and their times. <code>receipt.json</code> is signed by 
 
 _LOG_PAGE_ROWS: Final = 500
 _MOST_NAMED: Final = 20
+_IN_MEMORY_BYTES: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class Exporter:
         count = 0
         digest = hashlib.sha256()
         try:
-            with ZipWriter() as writer, tempfile.TemporaryFile() as manifest:
+            with ZipWriter() as writer, _temporary_file() as manifest:
                 yield from writer.add("READ-ME-FIRST.html", README_PAGE.encode())
                 for line, clip, data in self._clips(ticket.owner, request):
                     yield from writer.add(f"clips/{clip}.earmark", data)
@@ -124,7 +125,7 @@ class Exporter:
                 yield from writer.add("devices.json", _json(devices))
                 logged = True
                 head = self.context.log_outcome(ticket, count)
-                with tempfile.TemporaryFile() as rows:
+                with _temporary_file() as rows:
                     self._copy_log(ticket.owner, head, rows)
                     yield from writer.add_file("access-log.jsonl", rows)
                 receipt = self.context.receipt(
@@ -169,6 +170,11 @@ class Exporter:
             for row in self.context.log.page(owner, after, min(_LOG_PAGE_ROWS, head.n - after)):
                 file.write(_json(row))
                 after = row["n"]
+
+
+def _temporary_file() -> IO[bytes]:
+    """Return a temporary file that uses no disk space unless it grows large."""
+    return tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)
 
 
 def _json(fields: object) -> bytes:

@@ -269,6 +269,7 @@ class FileStore:
         if self._is_log_due and not was_due:
             _log.warning("the index's log still contains erased rows; it is overwritten later")
 
+    @with_reserve
     def repair(self, verify: Callable[[bytes], Envelope]) -> int:
         """Reconcile files and index after a crash, or after an older copy was restored.
 

@@ -3,9 +3,11 @@
 import argparse
 import contextlib
 import json
+import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,15 +16,17 @@ import msgspec
 
 from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
+from listener.archive.disk import ArchiveDisk
 from listener.archive.operations import Operations
 from listener.archive.publisher import ArchivePublisher
-from listener.archive.receiver import Receiver
+from listener.archive.quota import DeferralReport, DeviceQuota
+from listener.archive.receiver import IntakeLimits, Receiver
 from listener.archive.records import RowMac
 from listener.archive.service import ArchiveService, ExpirySweep, ReloadingRoster
 from listener.archive.store import FileStore
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
-from listener.errors import EarmarkError
+from listener.errors import DiskFull, EarmarkError
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.access_log import ACCESS_LOG, AccessLog
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from listener.envelope.open import OpenedClip
 
 CLIENT_ID: Final = "s-archive"
+
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,9 +113,17 @@ def _serve(settings: Config) -> int:
         ) as store,
     ):
         roster = ReloadingRoster(home)
-        receiver = Receiver(store, roster, time.time)
+        disk = ArchiveDisk(store, _folder(settings), settings.archive.least_free_bytes)
+        limits = IntakeLimits(
+            disk,
+            DeviceQuota(
+                settings.archive.clips_per_hour, settings.archive.bytes_per_day, time.monotonic
+            ),
+            DeferralReport(log, _folder(settings), time.time, time.monotonic),
+        )
+        receiver = Receiver(store, roster, time.time, limits)
         repair = partial(store.repair, receiver.verify)
-        repair()
+        _repair_at_start(repair)
         context = ArchiveContext(home, store, log, roster, home.archive_key())
         api = Api(context, RequestChallenges(time.monotonic), Operations(context))
         http_settings = systemd.with_credentials(settings.archive, os.environ)
@@ -123,6 +137,7 @@ def _serve(settings: Config) -> int:
             ExpirySweep(store, repair),
             publisher=ArchivePublisher(context),
             service=notifier,
+            upkeep=disk.upkeep,
         )
         try:
             server.run(stop)
@@ -130,6 +145,14 @@ def _serve(settings: Config) -> int:
             notifier.stopping()
             http_server.stop()
     return 0
+
+
+def _repair_at_start(repair: Callable[[], int]) -> None:
+    """Repair files and index; on a full disk owners must be able to erase even so."""
+    try:
+        repair()
+    except DiskFull as error:
+        _log.warning("cannot repair the index: %s", error)
 
 
 def _list(arguments: argparse.Namespace, settings: Config) -> int:

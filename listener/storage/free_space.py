@@ -8,6 +8,9 @@ from typing import Final
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LEAST_BYTES: Final = 256 << 10
 """With less than this free, an unexplained error of SQLite means a full disk."""
+FREE_PERCENT: Final = 5
+MOST_FREE_BYTES: Final = 1 << 30
+"""Upper limit of the space that ``FREE_PERCENT`` of a large disk asks for."""
 
 
 def is_full_error(error: OSError) -> bool:
@@ -25,14 +28,22 @@ def free_bytes(path: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def total_bytes(path: Path) -> int:
-    """Return the size of a path's file system, in bytes.
+def least_free_bytes(path: Path, bound_bytes: int) -> int:
+    """Return the space that new clips leave free on a disk.
+
+    Args:
+        path: a file or folder on it.
+        bound_bytes: the configuration ``archive.least_free_bytes``; 0: none.
 
     Raises:
         OSError: the path does not exist.
     """
+    if not bound_bytes:
+        return 0
     status = os.statvfs(path)
-    return status.f_blocks * status.f_frsize
+    total_bytes = status.f_blocks * status.f_frsize
+    share = min(total_bytes * FREE_PERCENT // 100, MOST_FREE_BYTES)
+    return max(bound_bytes, share)
 
 
 def is_full(path: Path) -> bool:

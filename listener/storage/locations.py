@@ -88,7 +88,9 @@ SPEAKER_LOCATIONS: Final = (
     Location(r"spool/(?:retention|following)\.json", "none", "the archive's next message"),
     Location(r"spool/suspended", "none", "the end of the suspension"),
     Location(r"spool/\.(?:retention\.json|following\.json|suspended)\.part", "none", "write"),
-    Location(r"send\.lock|notices\.sock|device\.key|sequence|lock|roster\.json", "none", "never"),
+    Location(
+        r"send/(?:send\.lock|notices\.sock)|device\.key|sequence|lock|roster\.json", "none", "never"
+    ),
     Location(r"\.(?:device\.key|sequence|roster\.json)\.part", "none", "write"),
 )
 """Files that the spool and send write below a speaker's home."""

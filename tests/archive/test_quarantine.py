@@ -14,6 +14,7 @@ from listener.archive.records import Erased
 from listener.archive.store import FileStore
 from listener.envelope import format as form
 from listener.envelope import keys
+from listener.errors import BadEnvelope
 from listener.owner.roster import Roster
 from tests.archive.conftest import NOON_S, ClipFactory, OwnerClient
 from tests.archive.stored_clips import T_S, T, stored_path
@@ -27,7 +28,7 @@ DAY_S = 86_400
 
 def unknown(_: bytes) -> form.Envelope:
     """Verify as a household does that no longer knows the device."""
-    raise form.BadEnvelope("unknown device")
+    raise BadEnvelope("unknown device")
 
 
 def files_in(folder: Path) -> list[str]:
