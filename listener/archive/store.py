@@ -194,6 +194,8 @@ class FileStore:
                 else:
                     del pending[:size]
             self._overwrite_log()
+            # At once: another program may take what the clips leave.
+            self.reserve.refill()
 
     @with_reserve
     def _erase_batch(self, owner: str, batch: list[Tombstone]) -> None:

@@ -45,7 +45,7 @@ class Location:
 
 
 def _database(name: str, end: str) -> Location:
-    return Location(rf"{re.escape(name)}(?:-wal|-shm)?", "metadata", end)
+    return Location(rf"{re.escape(name)}(?:-wal|-shm|-journal)?", "metadata", end)
 
 
 ARCHIVE_LOCATIONS: Final = (

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from listener.errors import DiskFull
-from listener.storage.atomic import create_file, sync_folder
+from listener.storage.atomic import SECRET_MODE, sync_folder
 from listener.storage.free_space import free_bytes
 
 RESERVE: Final = "reserve"
 """Name of the file."""
 RESERVE_BYTES: Final = 2 << 20
-_MARGIN_BYTES: Final = 1 << 20
-"""Space that must stay free when the reserve is made."""
+_MARGIN_BYTES: Final = 256 << 10
+"""Space that stays free when the reserve is made."""
 
 _Result = TypeVar("_Result")
 _Parameters = ParamSpec("_Parameters")
@@ -45,24 +45,34 @@ class Reserve:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the file exists."""
-        return self._path.exists()
+        """Whether the file has its full size."""
+        try:
+            return self._path.stat().st_size >= self._size_bytes
+        except OSError:
+            return False
 
     def refill(self) -> bool:
-        """Make the file if it is missing and there is room; return whether it exists."""
+        """Make the file, or extend it, as far as there is room; return whether it is whole."""
         with self._lock:
-            if self._path.exists():
+            if self.is_whole:
                 return True
             try:
-                if free_bytes(self._path.parent) < self._size_bytes + _MARGIN_BYTES:
+                size = self._path.stat().st_size if self._path.exists() else 0
+                room = free_bytes(self._path.parent) - _MARGIN_BYTES
+                more = min(self._size_bytes - size, room)
+                if more <= 0:
                     return False
-                with create_file(self._path) as file:
-                    os.posix_fallocate(file.fileno(), 0, self._size_bytes)
-                sync_folder(self._path.parent)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                handle = os.open(self._path, flags, SECRET_MODE)
+                try:
+                    os.posix_fallocate(handle, size, more)
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
             except OSError as error:
                 _log.warning("cannot make the reserve %s: %s", self._path, error.strerror)
                 return False
-        return True
+            return self.is_whole
 
     def release(self) -> bool:
         """Delete the file; return whether that made room."""

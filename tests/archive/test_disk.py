@@ -270,7 +270,7 @@ def test_reserve_is_made_again_when_there_is_room(
 ) -> None:
     assert (home / RESERVE).exists()
     (home / RESERVE).unlink()
-    set_free(monkeypatch, 1 << 20, GIB)
+    set_free(monkeypatch, 1 << 10, GIB)
 
     clock.now_s += UPKEEP_PAUSE_S
     disk.upkeep()

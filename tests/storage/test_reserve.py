@@ -65,17 +65,25 @@ def test_other_errors_leave_the_reserve(reserve: Reserve) -> None:
     assert reserve.is_whole
 
 
-@pytest.mark.parametrize("free", [0, RESERVE_BYTES])
-def test_reserve_is_not_made_without_room(
-    reserve: Reserve, monkeypatch: pytest.MonkeyPatch, free: int
+def test_reserve_grows_with_the_room(
+    reserve: Reserve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reserves, "free_bytes", lambda _: free)
+    def sizes(*free: int) -> list[int]:
+        found = []
+        for each in free:
+            monkeypatch.setattr(reserves, "free_bytes", lambda _, free=each: free)
+            assert reserve.refill() == reserve.is_whole
+            path = tmp_path / RESERVE
+            found.append(path.stat().st_size if path.exists() else 0)
+        return found
 
-    assert not reserve.refill()
-    assert not reserve.is_whole
+    kib = 1 << 10
+    assert sizes(0, 100 * kib) == [0, 0]
+    assert sizes(300 * kib, 100 * kib) == [44 * kib, 44 * kib]
+    assert sizes(1 << 30, 1 << 30) == [RESERVE_BYTES, RESERVE_BYTES]
 
 
-def test_unfinished_reserve_is_removed(
+def test_reserve_that_cannot_be_made_is_reported(
     reserve: Reserve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: int) -> None:
