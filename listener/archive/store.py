@@ -70,6 +70,7 @@ class FileStore:
         except BaseException:
             self.owner_state.close()
             raise
+        self.reserve.refill()
 
     def _open(self) -> ClipIndex:
         with self._available():
