@@ -17,7 +17,12 @@ from typing import Final
 from listener.envelope.format import Envelope, PublicHeader, format_timestamp
 from listener.mqtt.retention import RetentionLimit
 from listener.storage.reserve import Reserve, with_reserve
-from listener.storage.sqlite import open_database, transaction, translate_sqlite_errors
+from listener.storage.sqlite import (
+    close_database,
+    open_database,
+    transaction,
+    translate_sqlite_errors,
+)
 
 ORDERS: Final = "orders.sqlite"
 MOST_CARRIED: Final = 16
@@ -106,7 +111,7 @@ class OwnerState:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._orders.close()
+            close_database(self._orders, self._path)
 
     @with_reserve
     def add_tombstones(self, tombstones: Sequence[Tombstone]) -> None:

@@ -168,12 +168,7 @@ class Spool:
             if not limits.quarantine(folder, aside, entry):
                 return False
             self._ledger.add(folder, Counts(quarantined=1))
-            gone = limits.select_over_quarantine_limit(
-                aside, self._settings, self._ledger.running_time_s(folder)
-            )
-            if gone:
-                _log.warning("the quarantine is over its limits: dropped %d clips", len(gone))
-            self._delete(folder, aside, gone, Counts(dropped=len(gone)))
+            self._trim_quarantine(folder, aside)
         return True
 
     def quarantined(self) -> int:
@@ -249,14 +244,20 @@ class Spool:
         return released
 
     def trim(self) -> int:
-        """Drop envelopes over a limit, mostly of age; return their number.
+        """Drop envelopes over a limit, mostly of age, quarantined ones too; return their number.
 
         Raises:
             OSError: the folder cannot be written.
         """
         with self._folder.lock() as folder:
             self._ledger.add(folder, Counts())
-            return self._make_room(folder)
+            gone = self._make_room(folder)
+            with (
+                contextlib.suppress(FileNotFoundError),
+                open_directory(QUARANTINE, folder) as aside,
+            ):
+                gone += self._trim_quarantine(folder, aside)
+            return gone
 
     def expire(self, longest_s: Mapping[str, float]) -> int:
         """Delete envelopes over their owner's limit, quarantined ones too; return their number.
@@ -298,6 +299,13 @@ class Spool:
         if gone:
             _log.warning("the spool is over its limits: dropped the %d oldest clips", len(gone))
         return self._delete(folder, folder, gone, Counts(dropped=len(gone)))
+
+    def _trim_quarantine(self, folder: int, aside: int) -> int:
+        lived_s = self._ledger.running_time_s(folder)
+        gone = limits.select_over_quarantine_limit(aside, self._settings, lived_s)
+        if gone:
+            _log.warning("the quarantine is over its limits: dropped %d clips", len(gone))
+        return self._delete(folder, aside, gone, Counts(dropped=len(gone)))
 
     def _delete(self, folder: int, where: int, gone: Sequence[SpoolEntry], counts: Counts) -> int:
         """Count entries of ``where`` and then delete them; return their number."""

@@ -121,6 +121,19 @@ def test_clips_dropped_from_the_quarantine_are_counted_first(
     assert Spool(folder, SpoolSettings(most_clips=8), clock).counts().dropped == 199
 
 
+def test_old_quarantined_clips_are_dropped_and_counted(folder: Path, clock: FakeClock) -> None:
+    spool = Spool(folder, SpoolSettings(oldest_s=1000), clock)
+    spool.quarantine(put(spool, 1))
+
+    clock.now_s += 999
+    assert spool.trim() == 0
+    clock.now_s += 2
+    assert spool.trim() == 1
+
+    assert spool.quarantined() == 0
+    assert spool.counts() == Counts(spooled=1, quarantined=1, dropped=1)
+
+
 def _killed(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
