@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from listener.errors import DiskFull
-from listener.storage.atomic import SECRET_MODE, sync_folder
+from listener.storage.atomic import SECRET_MODE, chown_to_folder_owner, sync_folder
 from listener.storage.free_space import free_bytes
 
 RESERVE: Final = "reserve"
@@ -65,6 +65,7 @@ class Reserve:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 handle = os.open(self._path, flags, SECRET_MODE)
                 try:
+                    chown_to_folder_owner(handle, self._path.parent)
                     os.posix_fallocate(handle, size, more)
                     os.fsync(handle)
                 finally:

@@ -10,9 +10,11 @@ import pyrage
 import pytest
 
 from listener.envelope import keys
-from listener.errors import ConfigError, EarmarkError, Unavailable
+from listener.errors import ConfigError, DiskFull, EarmarkError, Unavailable
 from listener.owner.roster import Roster
+from listener.storage import home as homes
 from listener.storage.home import Home
+from listener.storage.reserve import RESERVE
 
 COUNT_FOR_EVER = """
 import sys
@@ -274,3 +276,26 @@ def test_archive_key_is_created_once_and_differs_from_device(fresh: Home) -> Non
     (fresh.path / "archive.key").chmod(0o644)
     with pytest.raises(ConfigError, match="can be read by others"):
         fresh.archive_key()
+
+
+def test_roster_is_changed_on_a_full_disk_with_a_reserve(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An owner's new key does not wait until there is room."""
+    installation = Home(home)
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    reserve = home / RESERVE
+    real = homes.write_atomic
+
+    def write(path: Path, data: bytes, mode: int) -> None:
+        if reserve.exists():
+            raise DiskFull(path)
+        real(path, data, mode)
+
+    monkeypatch.setattr(homes, "write_atomic", write)
+    reserve.write_bytes(b"reserve")
+
+    installation.change_roster(lambda roster: roster.with_owner("ada", key))
+
+    assert installation.roster().owner("ada") is not None
+    assert not reserve.exists()
