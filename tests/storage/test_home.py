@@ -12,7 +12,7 @@ import pytest
 from listener.envelope import keys
 from listener.errors import ConfigError, DiskFull, EarmarkError, Unavailable
 from listener.owner.roster import Roster
-from listener.storage import home as homes
+from listener.storage.atomic import write_atomic
 from listener.storage.home import Home
 from listener.storage.reserve import RESERVE
 
@@ -285,14 +285,13 @@ def test_roster_is_changed_on_a_full_disk_with_a_reserve(
     installation = Home(home)
     key = str(pyrage.x25519.Identity.generate().to_public())
     reserve = home / RESERVE
-    real = homes.write_atomic
 
     def write(path: Path, data: bytes, mode: int) -> None:
         if reserve.exists():
             raise DiskFull(path)
-        real(path, data, mode)
+        write_atomic(path, data, mode)
 
-    monkeypatch.setattr(homes, "write_atomic", write)
+    monkeypatch.setattr("listener.storage.home.write_atomic", write)
     reserve.write_bytes(b"reserve")
 
     installation.change_roster(lambda roster: roster.with_owner("ada", key))
