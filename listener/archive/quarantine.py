@@ -148,8 +148,8 @@ class Quarantine:
             except OSError as error:
                 _log.warning("cannot read a file in the quarantine: %s", error.strerror)
 
-    def count(self, owner: str) -> int:
-        """Return the number of an owner's files."""
+    def count(self, owner: str | None = None) -> int:
+        """Return the number of an owner's files, or of all."""
         return sum(1 for _ in walk(self._archive, QUARANTINE, owner))
 
     def sort(self) -> int:

@@ -223,8 +223,8 @@ class FileStore:
                     erased.append(ErasedFile(file.clip, device, file.sha256))
         return erased
 
-    def count_quarantined(self, owner: str) -> int:
-        """Return the number of an owner's files in the quarantine, by unverified headers."""
+    def count_quarantined(self, owner: str | None = None) -> int:
+        """Return the number of files in the quarantine, or of an owner's by unverified headers."""
         with self._available():
             return self.quarantine.count(owner)
 

@@ -166,6 +166,10 @@ def _list(arguments: argparse.Namespace, settings: Config) -> int:
                 print(json.dumps(msgspec.to_builtins(clip)))
             else:
                 print(f"{clip.t}  {clip.clip}  {clip.owner}  {clip.device}  {clip.size_bytes} B")
+        if quarantined := store.count_quarantined(arguments.owner):
+            print(
+                f"earmark: {quarantined} more do not verify and are in quarantine", file=sys.stderr
+            )
     finally:
         store.close()
     return 0
