@@ -218,7 +218,7 @@ class SpoolSettings(Settings, frozen=True, kw_only=True):
 
 
 class ArchiveSettings(Settings, frozen=True, kw_only=True):
-    """Address of the archive's API for owners, besides the socket ``<home>/archive.sock``."""
+    """Limits of the archive, and an address of its API besides ``<home>/archive.sock``."""
 
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     """An address of this machine or of a private network."""
@@ -228,6 +228,13 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
     """Server certificate for TLS 1.3; without it only this machine is served."""
     key_file: PathText | None = None
     """Private key of ``certificate_file``; set together with it."""
+    least_free_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 64 << 20
+    """New clips wait in the spools while less than this is free, or less than 5 % of the disk (at
+    most 1 GiB), so that owners can still erase; 0 turns this off."""
+    clips_per_hour: Annotated[int, Meta(ge=0, le=1_000_000)] = 600
+    """Clips of one device that are stored in an hour; more are deferred. 0: no limit."""
+    bytes_per_day: Annotated[int, Meta(ge=0, le=1 << 40)] = 256 << 20
+    """Bytes of one device that are stored in a day; more are deferred. 0: no limit."""
 
 
 class UpdateSettings(Settings, frozen=True, kw_only=True):

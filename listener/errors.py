@@ -30,6 +30,11 @@ _SYSTEM_HINTS: Final = {
 }
 
 
+def system_hint(number: int) -> str:
+    """Return what to do about an ``errno``, or an empty string."""
+    return _SYSTEM_HINTS.get(number, "")
+
+
 class EarmarkError(Exception):
     """Expected failure, reported without a traceback.
 
@@ -53,7 +58,7 @@ class EarmarkError(Exception):
         # Those of ssl and socket are OSErrors too, with numbers of their own.
         if self._hint or not isinstance(cause, OSError) or type(cause).__module__ != "builtins":
             return self._hint
-        return _SYSTEM_HINTS.get(cause.errno or 0, "")
+        return system_hint(cause.errno or 0)
 
 
 class UsageError(EarmarkError):
@@ -72,6 +77,13 @@ class Unavailable(EarmarkError):
     """Device, file or service that is missing now: a later attempt may succeed."""
 
     exit_code = 69
+
+
+class DiskFull(Unavailable):
+    """The disk has no room for what must be written."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(f"the disk of {path} is full", "free some space on that disk")
 
 
 class ModelRefused(EarmarkError):

@@ -23,7 +23,7 @@ from listener.archive.challenges import LONGEST_ANSWER_BYTES, RequestChallenges
 from listener.archive.context import ArchiveContext
 from listener.archive.operations import Operations, Result, SealedClip
 from listener.archive.verified_access import ClipNotFound, WrongOwner
-from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
+from listener.errors import ConfigError, DiskFull, EarmarkError, Unavailable, UsageError
 from listener.rights import requests
 
 if TYPE_CHECKING:
@@ -248,6 +248,14 @@ def failure_response(request: Request, error: EarmarkError) -> Response:
         case WrongOwner():
             refusal = RequestRefused(
                 409, "not-hers", str(error), _WRONG_OWNER_HINT, clips=error.clips
+            )
+        case DiskFull():
+            _log.warning("a request failed: %s", error)
+            refusal = RequestRefused(
+                503,
+                "unavailable",
+                "the archive's disk is full",
+                "ask who runs the archive to free some space on its disk",
             )
         case Unavailable():
             _log.warning("a request failed: %s", error)

@@ -1,4 +1,7 @@
-"""Erasure of an owner's clips. A file that verifies as another owner's is never erased."""
+"""Erasure of an owner's clips, in every place that ``storage.locations`` lists.
+
+A file that verifies as another owner's is never erased, nor one whose header names another owner.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from typing import Any, Final
 from listener.archive.challenges import RequestChallenge
 from listener.archive.context import ArchiveContext, ErasedClip
 from listener.archive.owner_state import Tombstone
+from listener.archive.quarantine import QuarantinedFile
 from listener.archive.verified_access import ClipNotFound, VerifiedReader, WrongOwner
 from listener.rights import requests
 from listener.rights.requests import EraseRequest
@@ -52,6 +56,9 @@ class Eraser:
             if len(batch) == _BATCH:
                 erased += self._erase_batch(owner, batch)
         erased += self._erase_batch(owner, batch)
+        # Last: a clip that is stored is erased by its own, verified header.
+        quarantined = self._erase_quarantined(owner, request)
+        erased = list(dict.fromkeys(erased + quarantined))
         for other, number in foreign.items():
             self.context.log_outcome(ticket, number, outcome="not-hers", other=other)
         head = self.context.log_outcome(ticket, len(erased))
@@ -88,6 +95,22 @@ class Eraser:
             )
             return verified.tombstone
         return row[1] if row is not None and row[0] == owner else None
+
+    def _erase_quarantined(self, owner: str, request: EraseRequest) -> list[str]:
+        """Erase the selected files of the quarantine by their unverified headers."""
+        chosen = None if request.clips is None else set(request.clips)
+        span = requests.time_span(request)
+
+        def is_selected(file: QuarantinedFile) -> bool:
+            if chosen is not None:
+                return file.has_id(chosen)
+            return file.is_within(span, request.device)
+
+        erased = self.context.store.erase_quarantined(owner, is_selected)
+        for file in erased:
+            if file.device is not None:
+                self.context.erased_clips.append(ErasedClip(file.device, file.clip, file.sha256))
+        return [file.clip for file in erased]
 
     def _erase_batch(self, owner: str, batch: list[Tombstone]) -> list[str]:
         self.context.store.erase(owner, batch)

@@ -34,14 +34,15 @@ from listener.rights.requests import ExportRequest, time_span
 
 _LOG_PAGE_ROWS: Final = 500
 _MOST_NAMED: Final = 20
+_IN_MEMORY_BYTES: Final = 4 << 20
 
 
 class ExportLists:
     """Lists of an export's clips and of the files that it omits, on disk. A context manager."""
 
     def __init__(self) -> None:
-        self.manifest: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
-        self.left_out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self.manifest: IO[bytes] = _temporary_file()
+        self.left_out: IO[bytes] = _temporary_file()
         self.count = 0
         """Number of clips."""
         self.omitted = 0
@@ -176,7 +177,7 @@ class Exporter:
                     self.context.log_outcome(ticket, new, outcome="not-hers")
                 logged = True
                 head = self.context.log_outcome(ticket, contents.count)
-                with tempfile.TemporaryFile() as rows:
+                with _temporary_file() as rows:
                     log_sha256 = self._copy_log(ticket.owner, head, rows)
                     yield from writer.add_file("access-log.jsonl", rows)
                 files["access-log.jsonl"] = log_sha256
@@ -245,6 +246,11 @@ class Exporter:
 def _is_selected(header: PublicHeader, request: ExportRequest) -> bool:
     first, last = time_span(request)
     return first <= header.t < last and request.device in {None, header.device}
+
+
+def _temporary_file() -> IO[bytes]:
+    """Return a temporary file that uses no disk space unless it grows large."""
+    return tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)
 
 
 def _json(fields: object) -> bytes:

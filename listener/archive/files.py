@@ -11,8 +11,9 @@ from typing import Final
 
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
 from listener.storage.atomic import make_folder, open_plain_file, sync_folder, write_once
+from listener.storage.free_space import is_full_error
+from listener.storage.locations import CLIPS
 
-CLIPS: Final = "clips"
 SUFFIX: Final = ".earmark"
 _CLIP: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _ZEROS_BYTES: Final = 1 << 16
@@ -75,7 +76,8 @@ def overwrite(paths: Iterable[Path]) -> None:
 
     All are overwritten, then the file system is synced once, then all are unlinked: one wait for
     the disk instead of one for each file. Flash may retain copies of the overwritten blocks, which
-    hold only ciphertext.
+    hold only ciphertext. A file system that copies on write needs space to overwrite: if it is
+    full, files are unlinked as they are.
 
     Raises:
         OSError: a file cannot be written.
@@ -86,8 +88,12 @@ def overwrite(paths: Iterable[Path]) -> None:
             handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with os.fdopen(handle, "wb", buffering=0) as file:
                 left = os.fstat(handle).st_size
-                while left > 0:
-                    left -= file.write(bytes(min(left, _ZEROS_BYTES)))
+                try:
+                    while left > 0:
+                        left -= file.write(bytes(min(left, _ZEROS_BYTES)))
+                except OSError as error:
+                    if not is_full_error(error):
+                        raise
             written.append(path)
     folders = {path.parent for path in written}
     for folder in folders:

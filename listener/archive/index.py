@@ -14,7 +14,7 @@ from typing import Any, Final
 from listener.archive.owner_state import Tombstone
 from listener.archive.records import ClipRecord, Replayed, RowMac
 from listener.envelope.format import Envelope
-from listener.storage.sqlite import open_database, transaction
+from listener.storage.sqlite import close_database, open_database, overwrite_log, transaction
 
 _DAY_S: Final = 86_400
 # Largest plausible age of a clip at its arrival: a week in the spool, and one day. For an older
@@ -63,13 +63,14 @@ class ClipIndex:
     """
 
     def __init__(self, path: Path, row_mac: RowMac) -> None:
+        self._path = path
         self._row_mac = row_mac
         # Indexes of versions before the MAC lack the column.
         self.rows = open_database(path, _SCHEMA, [("clip", "code", "text default ''")])
 
     def close(self) -> None:
-        """Close the file."""
-        self.rows.close()
+        """Overwrite the write-ahead log, and close the file."""
+        close_database(self.rows, self._path)
 
     def find_conflicts(self, envelope: Envelope) -> list[tuple[str, str]]:
         """Return id and SHA-256 of each clip with an envelope's id, ciphertext or number."""
@@ -204,9 +205,13 @@ class ClipIndex:
                 expired.setdefault(record.owner, []).append(tombstone)
         return expired
 
-    def checkpoint(self) -> None:
-        """Truncate the write-ahead log, so that nothing of deleted rows remains in it."""
-        self.rows.execute("pragma wal_checkpoint(truncate)")
+    def overwrite_log(self) -> bool:
+        """Overwrite the write-ahead log, so that nothing of deleted rows remains in it.
+
+        Returns:
+            False if a reader prevented it: try again later.
+        """
+        return overwrite_log(self.rows, self._path)
 
     def _read(self, row: Any) -> tuple[ClipRecord, bool]:  # noqa: ANN401 - SQLite's values
         *values, code = row

@@ -143,6 +143,7 @@ class Operations:
                 for clip in shown
             ],
             "next": f"{shown[-1].t}/{shown[-1].clip}" if more else None,
+            "quarantined": self._store.count_quarantined(ticket.owner),
         }
 
     def _play(self, ticket: RequestChallenge, clip: str) -> SealedClip:

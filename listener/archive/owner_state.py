@@ -6,8 +6,9 @@ bytes, not an owner.
 """
 
 import contextlib
+import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,13 @@ from typing import Final
 
 from listener.envelope.format import Envelope, PublicHeader, format_timestamp
 from listener.mqtt.retention import RetentionLimit
-from listener.storage.sqlite import open_database, transaction, translate_sqlite_errors
+from listener.storage.reserve import Reserve, with_reserve
+from listener.storage.sqlite import (
+    close_database,
+    open_database,
+    transaction,
+    translate_sqlite_errors,
+)
 
 ORDERS: Final = "orders.sqlite"
 MOST_CARRIED: Final = 16
@@ -92,17 +99,22 @@ class OwnerState:
         self._lock = threading.RLock()
         self.version = 0
         """Counts the changes, in this process, of what devices are sent."""
+        self.reserve: Final = Reserve(path.parent)
+        self._orders = self.reserve.run(self._open)
+
+    def _open(self) -> sqlite3.Connection:
         with self._available():
             # Files of versions before the counter lack the column.
             added = [("retention", "n", "integer not null default 1")]
-            self._orders = open_database(path, _SCHEMA, added)
+            return open_database(self._path, _SCHEMA, added)
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._orders.close()
+            close_database(self._orders, self._path)
 
-    def add_tombstones(self, tombstones: Iterable[Tombstone]) -> None:
+    @with_reserve
+    def add_tombstones(self, tombstones: Sequence[Tombstone]) -> None:
         """Add tombstones durably, all or none."""
         with self._available(), transaction(self._orders):
             self._orders.executemany(
@@ -132,6 +144,7 @@ class OwnerState:
             rows = self._orders.execute("select 1 from tombstone where clip = ?", (clip,))
             return rows.fetchone() is not None
 
+    @with_reserve
     def refuse_span(
         self, owner: str, span: tuple[str, str], device: str | None, now_s: float
     ) -> None:
@@ -161,6 +174,7 @@ class OwnerState:
             )
             return rows.fetchone() is not None
 
+    @with_reserve
     def set_retention(self, owner: str, days: int) -> None:
         """Set an owner's retention limit in days."""
         with self._available():
@@ -182,6 +196,7 @@ class OwnerState:
             rows = self._orders.execute("select owner, days, n from retention").fetchall()
         return [RetentionLimit(owner=owner, days=days, n=n) for owner, days, n in rows]
 
+    @with_reserve
     def set_pending_keys(self, messages: Mapping[str, str]) -> None:
         """Store key rotations to be published to devices, all or none.
 
@@ -213,5 +228,5 @@ class OwnerState:
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:
         hint = "it lists the erased clips; restore its newest copy before starting the archive"
-        with translate_sqlite_errors(str(self._path), hint), self._lock:
+        with translate_sqlite_errors(str(self._path), hint, self._path), self._lock:
             yield

@@ -9,9 +9,12 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from listener.archive.disk import ArchiveDisk
+from listener.archive.quota import DeferralReport, DeviceQuota, OverLimit
 from listener.archive.records import Erased, Replayed, Store
 from listener.envelope import format as form
 from listener.envelope import keys
@@ -43,11 +46,30 @@ class Refusal(StrEnum):
     """The clip was erased."""
     UNAVAILABLE = "unavailable"
     """The store cannot be used now."""
+    QUOTA = "quota"
+    """The device is over its limits; it is answered with a deferral."""
 
 
 UNANSWERED: Final = frozenset({Refusal.DEVICE, Refusal.OWNER, Refusal.UNAVAILABLE})
 """Temporary reasons: a device or owner that is not added yet, a disk to repair. Without an answer
 the device keeps the clip and sends it again."""
+
+
+_REASONS: Final = (
+    (Replayed, Refusal.REPLAY),
+    (Erased, Refusal.ERASED),
+    (OverLimit, Refusal.QUOTA),
+    (Unavailable, Refusal.UNAVAILABLE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeLimits:
+    """Limits of what the archive stores."""
+
+    disk: ArchiveDisk
+    quota: DeviceQuota
+    report: DeferralReport
 
 
 class Receiver:
@@ -57,14 +79,20 @@ class Receiver:
         store: the clip store.
         roster: returns the household's current roster.
         wall_s: returns the time in seconds since 1970.
+        limits: free space and limits of devices; none by default.
     """
 
     def __init__(
-        self, store: Store, roster: Callable[[], Roster], wall_s: Callable[[], float]
+        self,
+        store: Store,
+        roster: Callable[[], Roster],
+        wall_s: Callable[[], float],
+        limits: IntakeLimits | None = None,
     ) -> None:
         self._store = store
         self._roster = roster
         self._wall_s = wall_s
+        self._limits = limits
         self.stored = 0
         """Number of envelopes stored."""
         self.repeated = 0
@@ -84,7 +112,11 @@ class Receiver:
         refusal = self._store_verified(levels, message.payload)
         if refusal in UNANSWERED:
             return None
-        answer = topics.Answer(hashlib.sha256(message.payload).hexdigest(), refusal or "")
+        sha256 = hashlib.sha256(message.payload).hexdigest()
+        if refusal is Refusal.QUOTA:
+            answer = topics.Answer(sha256, is_deferred=True)
+        else:
+            answer = topics.Answer(sha256, refusal or "")
         return Message(
             topics.ACK.name(device=levels["device"], clip=levels["clip"]),
             answer.encode(),
@@ -119,17 +151,29 @@ class Receiver:
         if levels != {"owner": header.owner, "device": header.device, "clip": header.clip}:
             return self._refuse(Refusal.TOPIC, "the topic differs from the header")
         try:
-            if self._store.keep(envelope, data, int(self._wall_s())):
-                self.stored += 1
-            else:
-                self.repeated += 1
-        except Replayed as error:
-            return self._refuse(Refusal.REPLAY, str(error))
-        except Erased as error:
-            return self._refuse(Refusal.ERASED, str(error))
-        except Unavailable as error:
-            return self._refuse(Refusal.UNAVAILABLE, str(error))
+            self._check_limits(header, len(data))
+            is_new = self._store.keep(envelope, data, int(self._wall_s()))
+        except (Replayed, Erased, OverLimit, Unavailable) as error:
+            reason = next(reason for kind, reason in _REASONS if isinstance(error, kind))
+            return self._refuse(reason, str(error))
+        if not is_new:
+            self.repeated += 1
+            return None
+        self.stored += 1
+        if self._limits is not None:
+            self._limits.quota.charge(header.device, len(data))
         return None
+
+    def _check_limits(self, header: form.PublicHeader, size_bytes: int) -> None:
+        """Check the limits of disk and device; report a device that is over them."""
+        if self._limits is None:
+            return
+        self._limits.disk.check_room()
+        try:
+            self._limits.quota.check(header.device, size_bytes)
+        except OverLimit:
+            self._limits.report.add(header)
+            raise
 
     def _reason(self, data: bytes) -> Refusal:
         """Return the check that ``verify`` failed."""
@@ -147,5 +191,6 @@ class Receiver:
 
     def _refuse(self, reason: Refusal, detail: str) -> Refusal:
         self.refused[reason] += 1
-        _log.warning("refused an envelope (%s): %s", reason, detail)
+        if reason is not Refusal.QUOTA:  # reported once an hour
+            _log.warning("refused an envelope (%s): %s", reason, detail)
         return reason

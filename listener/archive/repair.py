@@ -10,15 +10,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from listener.archive.files import CLIPS, SUFFIX, clip_path, overwrite, read_envelope_file
+from listener.archive.files import SUFFIX, clip_path, overwrite, read_envelope_file
 from listener.archive.index import ClipIndex
 from listener.archive.owner_state import OwnerState
+from listener.archive.quarantine import Quarantine, QuarantinedFile
 from listener.archive.records import ClipRecord, Replayed
 from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope
-from listener.storage.atomic import PART, make_folder
+from listener.storage.atomic import PART, make_folder, sync_folder
+from listener.storage.locations import CLIPS, walk
 
-QUARANTINE: Final = "quarantine"
 _ARRIVAL_TOLERANCE_S: Final = 3600
 """Largest difference between a row's time of arrival and its file's mtime."""
 
@@ -32,6 +33,7 @@ class IndexRepair:
         folder: the archive's folder.
         index: its index.
         owner_state: its tombstones.
+        quarantine: its files that do not verify.
         verify: verifies an envelope; raises ``BadEnvelope``.
     """
 
@@ -40,29 +42,29 @@ class IndexRepair:
         folder: Path,
         index: ClipIndex,
         owner_state: OwnerState,
+        quarantine: Quarantine,
         verify: Callable[[bytes], Envelope],
     ) -> None:
         self._folder = folder
         self._index = index
         self._owner_state = owner_state
+        self._quarantine = quarantine
         self._verify = verify
 
     def repair(self) -> int:
         """Repair; see ``FileStore.repair``. Return the number of rows created."""
-        created = 0
         self._check_unverified_rows()
-        self._release_verified_files()
+        created = self._check_quarantine()
         rows = self._index.locations()
         erased = {clip for _, clip in rows if self._owner_state.is_erased(clip)}
         self._index.delete(erased)
         indexed = {(owner, clip) for owner, clip in rows if clip not in erased}
         present = set()
-        for path in sorted((self._folder / CLIPS).glob("*/*")):
-            if path.suffix == PART:
-                path.unlink()
-            elif path.suffix == SUFFIX and self._owner_state.is_erased(path.stem):
+        for path in sorted(walk(self._folder, CLIPS)):
+            is_clip = path.suffix == SUFFIX
+            if path.suffix == PART or (is_clip and self._owner_state.is_erased(path.stem)):
                 overwrite([path])
-            elif path.suffix == SUFFIX and (path.parent.name, path.stem) not in indexed:
+            elif is_clip and (path.parent.name, path.stem) not in indexed:
                 created += self._index_file(path)
             else:
                 present.add((path.parent.name, path.stem))
@@ -71,27 +73,6 @@ class IndexRepair:
         if missing := indexed - present:
             _log.warning("the files of %d archived clips are missing", len(missing))
         return created
-
-    def _release_verified_files(self) -> None:
-        """Move quarantined files back that verify now: their device's key was added again."""
-        for path in sorted((self._folder / QUARANTINE).glob(f"**/*{SUFFIX}")):
-            try:
-                envelope = self._verify(read_envelope_file(path))
-            except (OSError, BadEnvelope):
-                continue
-            header = envelope.header
-            place = clip_path(self._folder, header.owner, header.clip)
-            if (
-                path.stem != header.clip
-                or place.exists()
-                or self._index.find_conflicts(envelope)
-                or self._owner_state.find_tombstones(envelope)
-                or self._owner_state.is_refused(header)
-            ):
-                continue
-            make_folder(place.parent)
-            path.replace(place)
-            _log.warning("moved a quarantined clip back to the archive: it verifies now")
 
     def _check_unverified_rows(self) -> None:
         """Compare rows without a valid MAC with their files; delete those that differ."""
@@ -121,16 +102,59 @@ class IndexRepair:
             *(record.clip, record.owner, record.device, record.seq, record.t, record.ttl_s),
         ) and record.size_bytes == len(data)
 
+    def _check_quarantine(self) -> int:
+        """Erase files that have a tombstone, and move back those that verify by now.
+
+        Returns:
+            The number of files moved back.
+        """
+        if moved := self._quarantine.sort():
+            _log.info("moved %d files in the quarantine to their owners' folders", moved)
+        restored = 0
+        for file in self._quarantine.files():
+            if self._owner_state.is_erased(file.clip):
+                overwrite([file.path])
+            else:
+                restored += self._restore(file)
+        if restored:
+            _log.info("moved %d files that verify back from the quarantine", restored)
+        return restored
+
+    def _restore(self, file: QuarantinedFile) -> bool:
+        try:
+            envelope = self._verify(file.data)
+        except BadEnvelope:
+            return False
+        target = clip_path(self._folder, envelope.header.owner, envelope.header.clip)
+        if target.name != file.path.name or target.exists():
+            return False
+        if (
+            self._index.find_conflicts(envelope)
+            or self._owner_state.find_tombstones(envelope)
+            or self._owner_state.is_refused(envelope.header)
+        ):
+            return False
+        make_folder(target.parent)
+        file.path.rename(target)
+        sync_folder(target.parent)
+        sync_folder(file.path.parent)
+        self._index.add(envelope, file.data, int(file.arrived_s))
+        return True
+
     def _index_file(self, path: Path) -> bool:
-        data = read_envelope_file(path)
+        try:
+            data = read_envelope_file(path)
+        except OSError as error:
+            # A link, a pipe or a damaged sector must not keep the archive from its other clips.
+            _log.warning("cannot read a file in the archive: %s", error.strerror)
+            return False
         try:
             envelope = self._verify(data)
             self._check_place(envelope, path)
             self._index.add(envelope, data, int(path.stat().st_mtime))
         except (BadEnvelope, Replayed) as error:
             _log.warning("moved a file that is not a clip of this archive to quarantine: %s", error)
-            make_folder(self._folder / QUARANTINE)
-            path.replace(self._folder / QUARANTINE / path.name)
+            self._quarantine.put(path)
             return False
         return True
 

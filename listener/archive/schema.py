@@ -82,6 +82,7 @@ class ListAnswer(_Answer, kw_only=True):
 
     clips: list[Listed]
     next: Cursor | None
+    quarantined: _Count
 
 
 class ReceiptAnswer(_Answer, kw_only=True):

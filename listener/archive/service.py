@@ -11,7 +11,7 @@ from typing import Final
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
 from listener.archive.records import Store
-from listener.errors import ConfigError, Unavailable
+from listener.errors import ConfigError, DiskFull, Unavailable
 from listener.mqtt import topics
 from listener.mqtt.client import (
     Broker,
@@ -82,8 +82,12 @@ class ExpirySweep:
         if steady_s < SWEEP_PAUSE_S:
             return 0
         self._restart_hour()
-        if created := self._repair():
-            _log.warning("the index lacked the rows of %d clips; they were restored", created)
+        try:
+            if created := self._repair():
+                _log.warning("the index lacked the rows of %d clips; they were restored", created)
+        except DiskFull as error:
+            # Expiry makes room.
+            _log.warning("cannot repair the index before the expiry: %s", error)
         return self._store.expire(int(self._wall_s()))
 
     def _restart_hour(self) -> None:
@@ -101,6 +105,7 @@ class ArchiveService:
         publisher: publishes log heads, erasures and retention limits, if given.
         set_bounds: sets the bounds of retired keys, if given; called after every turn.
         service: notified after every turn.
+        upkeep: called after every turn; raises ``Unavailable``.
         monotonic_s: monotonic clock, in seconds.
     """
 
@@ -113,6 +118,7 @@ class ArchiveService:
         publisher: ArchivePublisher | None = None,
         set_bounds: Callable[[], None] | None = None,
         service: Notifier | None = None,
+        upkeep: Callable[[], None] | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker = broker
@@ -121,6 +127,7 @@ class ArchiveService:
         self._receiver = receiver
         self._expiry = expiry
         self._service = service
+        self._upkeep = upkeep
         self._monotonic_s = monotonic_s
         self._connect_s = 0.0
         self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S, spread=BACKOFF_SPREAD)
@@ -221,6 +228,11 @@ class ArchiveService:
                 _log.warning("cannot publish the archive's messages: %s", error)
         if self._service is not None:
             self._service.ping_watchdog()
+        if self._upkeep is not None:
+            try:
+                self._upkeep()
+            except Unavailable as error:
+                _log.warning("cannot maintain the archive's disk: %s", error)
         try:
             if erased := self._expiry.run_if_due():
                 _log.info("retention: erased %d clips", erased)

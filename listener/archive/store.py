@@ -14,16 +14,28 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from listener.archive.files import CLIPS, clip_path, overwrite, write_envelope_file
+from listener.archive.files import (
+    clip_path,
+    find_envelope_file,
+    overwrite,
+    write_envelope_file,
+)
 from listener.archive.index import ClipIndex
 from listener.archive.owner_state import ORDERS, OwnerState, Tombstone
+from listener.archive.quarantine import ErasedFile, Quarantine, QuarantinedFile
 from listener.archive.records import ClipRecord, Erased, Replayed, RowMac
 from listener.archive.repair import IndexRepair
 from listener.envelope.format import Envelope
+from listener.errors import DiskFull, Unavailable
 from listener.storage.atomic import make_folder
+from listener.storage.locations import CLIPS
+from listener.storage.reserve import find_reserve, with_reserve
 from listener.storage.sqlite import translate_sqlite_errors
 
+INDEX: Final = "index.sqlite"
 _BATCH: Final = 500
+_SMALLER: Final = 8
+"""Divisor of the batch after a full disk."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,17 +57,26 @@ class FileStore:
         self, folder: Path, owner_state: OwnerState | None = None, row_mac: RowMac | None = None
     ) -> None:
         self._folder = folder
+        self._path = folder / INDEX
         self._lock = threading.RLock()
         self.version = 0
         """Counts the changes, in this process, of the highest numbers accepted."""
+        self._is_log_due = False
         make_folder(folder / CLIPS)
+        self.reserve: Final = find_reserve(folder)
         self.owner_state = owner_state or OwnerState(folder.parent / ORDERS)
+        self.quarantine: Final = Quarantine(folder)
+        self._row_mac = row_mac or RowMac()
+        try:
+            self._index = self.reserve.run(self._open)
+        except BaseException:
+            self.owner_state.close()
+            raise
+        self.reserve.refill()
+
+    def _open(self) -> ClipIndex:
         with self._available():
-            try:
-                self._index = ClipIndex(folder / "index.sqlite", row_mac or RowMac())
-            except BaseException:
-                self.owner_state.close()
-                raise
+            return ClipIndex(self._path, self._row_mac)
 
     def close(self) -> None:
         """Close the index and the owner state."""
@@ -165,34 +186,108 @@ class FileStore:
     def erase(self, owner: str, tombstones: Iterable[Tombstone]) -> None:
         """Erase clips: write tombstones, delete rows, overwrite files, in this order.
 
-        After a crash in between, ``repair`` erases the files that have a tombstone.
+        After a crash in between, ``repair`` erases the files that have a tombstone. On a full disk
+        the reserve is given up, and fewer clips are erased at a time.
         """
         pending = list(tombstones)
+        size = _BATCH
         with self._available():
-            for first in range(0, len(pending), _BATCH):
-                batch = pending[first : first + _BATCH]
-                self.owner_state.add_tombstones(batch)
-                self._index.delete(tombstone.clip for tombstone in batch)
-                overwrite(self.path(owner, tombstone.clip) for tombstone in batch)
-            self._index.checkpoint()
+            while pending:
+                batch = pending[:size]
+                try:
+                    self._erase_batch(owner, batch)
+                except DiskFull:
+                    if size == 1:
+                        raise
+                    size = max(1, min(size, len(batch)) // _SMALLER)
+                else:
+                    del pending[:size]
+            self._overwrite_log()
+            # At once: another program may take what the clips leave.
+            self.reserve.refill()
+
+    @with_reserve
+    def _erase_batch(self, owner: str, batch: list[Tombstone]) -> None:
+        with self._available():
+            self.owner_state.add_tombstones(batch)
+            self._index.delete(tombstone.clip for tombstone in batch)
+            overwrite(self.path(owner, tombstone.clip) for tombstone in batch)
+
+    def erase_quarantined(
+        self, owner: str, is_selected: Callable[[QuarantinedFile], bool]
+    ) -> list[ErasedFile]:
+        """Erase an owner's files in the quarantine; return them.
+
+        Args:
+            owner: name of the owner; a file whose header names another one is never erased.
+            is_selected: returns True for the files to erase.
+        """
+        erased = []
+        with self._available():
+            for file in self.quarantine.files(owner):
+                if file.home_folder == owner and is_selected(file):
+                    self._destroy(file)
+                    device = None if file.header is None else file.header.device
+                    erased.append(ErasedFile(file.clip, device, file.sha256))
+        return erased
+
+    def count_quarantined(self, owner: str | None = None) -> int:
+        """Return the number of files in the quarantine, or of an owner's by unverified headers."""
+        with self._available():
+            return self.quarantine.count(owner)
+
+    def _destroy(self, file: QuarantinedFile) -> None:
+        """Overwrite a file of the quarantine, and write its tombstone.
+
+        Its header is not verified, so its tombstone names no sequence number, and a clip that is
+        stored under the same id gets none.
+        """
+        if self._index.row(file.clip) is None and not find_envelope_file(self._folder, file.clip):
+            self.owner_state.add_tombstones([Tombstone(file.clip, file.sha256, file.sha256, "", 0)])
+        overwrite([file.path])
 
     def expire(self, now_s: int) -> int:
-        """Erase the clips whose retention has ended; see ``Store``.
+        """Erase the clips whose retention has ended, quarantined ones too; see ``Store``.
 
         A row without a valid MAC expires no clip: ``repair`` verifies its file first.
         """
         with self._available():
-            overdue = self._index.expired(now_s, self.owner_state.retention_days())
+            days = self.owner_state.retention_days()
+            overdue = self._index.expired(now_s, days)
             for owner, tombstones in overdue.items():
                 self.erase(owner, tombstones)
-        return sum(map(len, overdue.values()))
+            number = sum(map(len, overdue.values()))
+            for file in self.quarantine.files():
+                if file.expires_s(days.get(file.owner)) <= now_s:
+                    self._destroy(file)
+                    number += 1
+        return number
 
+    def retry_overwriting_log(self) -> None:
+        """Overwrite the index's log if a reader prevented it after the last erasure."""
+        if self._is_log_due:
+            with self._available():
+                self._overwrite_log()
+
+    def _overwrite_log(self) -> None:
+        """Overwrite the index's log now, or note that this is due."""
+        was_due, self._is_log_due = self._is_log_due, True
+        try:
+            with self._available():
+                self._is_log_due = not self._index.overwrite_log()
+        except Unavailable as error:
+            _log.warning("cannot overwrite the index's log: %s", error)
+        if self._is_log_due and not was_due:
+            _log.warning("the index's log still contains erased rows; it is overwritten later")
+
+    @with_reserve
     def repair(self, verify: Callable[[bytes], Envelope]) -> int:
         """Reconcile files and index after a crash, or after an older copy was restored.
 
-        Unfinished files are deleted. A file without a row gets one if it verifies; otherwise it is
-        moved to ``quarantine/``. Files and rows of erased clips are erased. A row without a valid
-        MAC is confirmed by its file or deleted.
+        Unfinished files are overwritten. A file without a row gets one if it verifies; otherwise it
+        is moved to the quarantine. A file in the quarantine that verifies by now, because its
+        device or owner was added again, is moved back. Files and rows of erased clips are erased. A
+        row without a valid MAC is confirmed by its file or deleted.
 
         Args:
             verify: verifies an envelope; raises ``BadEnvelope``.
@@ -201,12 +296,14 @@ class FileStore:
             The number of rows created.
         """
         with self._available():
-            created = IndexRepair(self._folder, self._index, self.owner_state, verify).repair()
+            created = IndexRepair(
+                self._folder, self._index, self.owner_state, self.quarantine, verify
+            ).repair()
             self.version += created
             return created
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:
-        hint = "if its index is damaged, move index.sqlite away; the archive rebuilds it at start"
-        with translate_sqlite_errors(f"the archive {self._folder}", hint), self._lock:
+        hint = f"move {INDEX} away; the archive rebuilds it at start"
+        with translate_sqlite_errors(f"the archive {self._folder}", hint, self._path), self._lock:
             yield

@@ -3,9 +3,11 @@
 import argparse
 import contextlib
 import json
+import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,15 +17,17 @@ import msgspec
 from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
 from listener.archive.devices import RetiredKeys
+from listener.archive.disk import ArchiveDisk
 from listener.archive.operations import Operations
 from listener.archive.publisher import ArchivePublisher
-from listener.archive.receiver import Receiver
+from listener.archive.quota import DeferralReport, DeviceQuota
+from listener.archive.receiver import IntakeLimits, Receiver
 from listener.archive.records import RowMac
 from listener.archive.service import ArchiveService, ExpirySweep, ReloadingRoster
 from listener.archive.store import FileStore
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
-from listener.errors import EarmarkError, Unavailable
+from listener.errors import DiskFull, EarmarkError, Unavailable
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.access_log import ACCESS_LOG, AccessLog
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from listener.envelope.open import OpenedClip
 
 CLIENT_ID: Final = "s-archive"
+
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,9 +116,17 @@ def _serve(settings: Config) -> int:
         with contextlib.suppress(Unavailable):  # a full disk must not keep owners from erasing
             home.pin_own_archive()
         roster = ReloadingRoster(home)
-        receiver = Receiver(store, roster, time.time)
+        disk = ArchiveDisk(store, _folder(settings), settings.archive.least_free_bytes)
+        limits = IntakeLimits(
+            disk,
+            DeviceQuota(
+                settings.archive.clips_per_hour, settings.archive.bytes_per_day, time.monotonic
+            ),
+            DeferralReport(log, _folder(settings), time.time, time.monotonic),
+        )
+        receiver = Receiver(store, roster, time.time, limits)
         repair = partial(store.repair, receiver.verify_stored)
-        repair()
+        _repair_at_start(repair)
         context = ArchiveContext(home, store, log, roster, home.archive_key())
         api = Api(context, RequestChallenges(time.monotonic), Operations(context))
         http_settings = systemd.with_credentials(settings.archive, os.environ)
@@ -128,6 +142,7 @@ def _serve(settings: Config) -> int:
             publisher=ArchivePublisher(context),
             set_bounds=lambda: retired_keys.set_bounds(roster()),
             service=notifier,
+            upkeep=disk.upkeep,
         )
         try:
             server.run(stop)
@@ -135,6 +150,14 @@ def _serve(settings: Config) -> int:
             notifier.stopping()
             http_server.stop()
     return 0
+
+
+def _repair_at_start(repair: Callable[[], int]) -> None:
+    """Repair files and index; on a full disk owners must be able to erase even so."""
+    try:
+        repair()
+    except DiskFull as error:
+        _log.warning("cannot repair the index: %s", error)
 
 
 def _list(arguments: argparse.Namespace, settings: Config) -> int:
@@ -148,6 +171,10 @@ def _list(arguments: argparse.Namespace, settings: Config) -> int:
                 print(json.dumps(msgspec.to_builtins(clip)))
             else:
                 print(f"{clip.t}  {clip.clip}  {clip.owner}  {clip.device}  {clip.size_bytes} B")
+        if quarantined := store.count_quarantined(arguments.owner):
+            print(
+                f"earmark: {quarantined} more do not verify and are in quarantine", file=sys.stderr
+            )
     finally:
         store.close()
     return 0

@@ -19,7 +19,7 @@ import soundfile
 
 from listener.clips import index_page
 from listener.clips.exports import ExportReader
-from listener.clips.schema import ListedClip
+from listener.clips.schema import ListedClip, ListReply
 from listener.clips.session import Session, open_own_clip, selection_fields
 from listener.envelope.format import format_timestamp
 from listener.envelope.open import OpenedClip
@@ -42,7 +42,8 @@ def show_clips(arguments: argparse.Namespace, session: Session) -> int:
         EarmarkError: the archive refuses, or does not answer.
     """
     failed = 0
-    for clip in session.list_clips(arguments):
+    pages: list[ListReply] = []
+    for clip in session.list_clips(arguments, on_page=pages.append):
         row: dict[str, Any] = msgspec.to_builtins(clip)
         if arguments.open:
             try:
@@ -51,6 +52,12 @@ def show_clips(arguments: argparse.Namespace, session: Session) -> int:
                 failed += 1
                 row["closed"] = str(error)
         print(json.dumps(row) if arguments.json else _as_text(row), flush=True)
+    if pages and (hidden := pages[-1].quarantined):
+        print(
+            f"earmark: {hidden} more in your name do not verify and are in the archive's"
+            " quarantine; earmark clips erase --all, or by time, erases them too",
+            file=sys.stderr,
+        )
     return 1 if failed else 0
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 
 from listener.cli.main import with_examples
 from listener.config import Config
-from listener.doctor import audio, boot, installation, machine, systemd
+from listener.doctor import archive_files, audio, boot, installation, machine, systemd
 from listener.errors import UsageError
 from listener.system.findings import Finding, to_json, to_text
 
@@ -82,6 +83,7 @@ def _run_checks(settings: Config, *, prove_mute: bool, throw_switch: bool) -> It
     if prove_mute or throw_switch:
         return
     yield from installation.check_installation(settings)
+    yield from archive_files.check_archive(settings, time.time())
     yield installation.check_broker(settings.broker)
     yield from _check_machine(settings, ROOT)
 

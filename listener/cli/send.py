@@ -20,6 +20,7 @@ from listener.send.delivery import ClipDelivery
 from listener.send.inbound import InboundMessages
 from listener.send.loop import Sender
 from listener.send.status import will
+from listener.send.suspension import MOST_REFUSALS
 from listener.spool.queue import Spool
 from listener.storage import atomic
 from listener.system import systemd
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     f"{kept} clips stay in quarantine: the archive refused them twice, because"
                     " other clips have their numbers; for the cause, run earmark doctor"
                 )
+            spool.set_suspended("")
         delivery = ClipDelivery(spool, settings.device.name, settings.spool.retry_s)
         broker = PahoBroker(
             with_credentials(settings.broker, os.environ),
@@ -122,6 +124,16 @@ def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
     )
     if empty:
         return 0 if delivery.quarantined == 0 else 1
+    if delivery.suspension.reason == "refusals":
+        raise Unavailable(
+            f"the archive refused {MOST_REFUSALS} clips in a row; the others wait in the spool",
+            "find the cause in the archive's log, then run earmark send --once --release",
+        )
+    if delivery.suspension.reason == "deferred":
+        raise Unavailable(
+            "the archive defers clips of this device, because of its limits for one device",
+            "wait, or raise archive.clips_per_hour and archive.bytes_per_day at the archive",
+        )
     if sender.was_connected:
         raise Unavailable(
             "the archive does not acknowledge clips",

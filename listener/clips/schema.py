@@ -57,6 +57,8 @@ class ListReply(_Reply, frozen=True, kw_only=True):
 
     clips: Annotated[tuple[ListedClip, ...], Meta(max_length=1000)]
     next: Annotated[str, Meta(pattern=r"^[0-9TZ:.-]{24}/[0-9a-f-]{36}\Z")] | None = None
+    quarantined: Annotated[int, Meta(ge=0)] = 0
+    """Files in the requester's name that do not verify; earlier archives count none."""
 
 
 class RetentionReply(_Reply, frozen=True, kw_only=True):

@@ -92,13 +92,17 @@ class Session:
         return [] if self.known.head is None else [self.known.head]
 
     def list_clips(
-        self, arguments: argparse.Namespace, limit: int = requests.MOST_LISTED
+        self,
+        arguments: argparse.Namespace,
+        limit: int = requests.MOST_LISTED,
+        on_page: Callable[[ListReply], None] | None = None,
     ) -> Iterator[ListedClip]:
         """Yield the clips that the command line selects, page by page.
 
         Args:
             arguments: the command line's.
             limit: largest number of clips in a page.
+            on_page: called with each page before its clips are yielded.
 
         Raises:
             EarmarkError: the archive refuses the request.
@@ -110,6 +114,8 @@ class Session:
                 "list", **selection_fields(arguments), after=after or None, limit=limit
             )
             page = self.asker.request(request, ListReply)
+            if on_page is not None:
+                on_page(page)
             yield from page.clips
             if page.next is None:
                 return

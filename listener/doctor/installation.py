@@ -35,6 +35,18 @@ TRIES: Final = 2
 """Connection attempts; the second one uses the other version of MQTT, if the broker hung up."""
 
 
+_SUSPENDED: Final = {
+    "refusals": (
+        "the archive refused 20 clips in a row",
+        "find the cause in the archive's log, then run earmark send --release",
+    ),
+    "deferred": (
+        "the archive defers them, because of its limits for one device",
+        "wait, or raise archive.clips_per_hour and archive.bytes_per_day at the archive",
+    ),
+}
+
+
 def check_installation(config: Config) -> Iterator[Finding]:
     """Check keeper, key, models and spool.
 
@@ -160,23 +172,25 @@ def _check_waiting(folder: Path, settings: SpoolSettings) -> Finding:
         )
     spool = Spool(folder, settings)
     try:
-        waiting, counts = len(spool.waiting()), spool.counts()
+        waiting, counts, quarantined = len(spool.waiting()), spool.counts(), spool.quarantined()
     except (OSError, EarmarkError) as error:
         return Check("spool").fail(f"{folder} cannot be read: {error}")
-    quarantined = _read_quarantine(spool)
     free = os.statvfs(parent)
     free_bytes = free.f_bavail * free.f_frsize
-    lost = counts.dropped + counts.refused + counts.quarantined - counts.released
+    lost = counts.dropped + counts.refused + len(quarantined)
     text = (
         f"{waiting} clips wait, {lost} were dropped, refused or quarantined,"
         f" {free_bytes >> 20} MiB are free"
     )
     hint = ""
-    if free_bytes < settings.longest_bytes:
+    if (suspended := _SUSPENDED.get(spool.suspended())) is not None:
+        text = f"send publishes no clips: {suspended[0]}; {text}"
+        hint = suspended[1]
+    elif free_bytes < settings.longest_bytes:
         hint = "make room on the disk: less is free than spool.longest_bytes"
     elif waiting >= settings.most_clips / 2:
         hint = "check that earmark send and the archive run: the spool is more than half full"
-    elif lost and (not quarantined or any(n < MOST_REFUSALS for n in quarantined.values())):
+    elif any(refusals < MOST_REFUSALS for refusals in quarantined.values()):
         hint = "run earmark send --release to restore quarantined clips"
     return Check("spool").finding(
         "warn" if hint else "ok", text, hint, waiting=waiting, lost=lost, free_bytes=free_bytes

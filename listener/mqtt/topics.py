@@ -90,24 +90,28 @@ ERASED: Final = "erased"
 """Refusal of a clip that its owner erased: the device deletes it."""
 REPLAY: Final = "replay"
 """Refusal of a clip whose id, ciphertext or number belongs to another one."""
-_ANSWER: Final = re.compile(rb"(?:refused:([a-z]{1,16}):)?([0-9a-f]{64})")
+_ANSWER: Final = re.compile(rb"(?:refused:([a-z]{1,16}):|(deferred):)?([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Archive's answer to an envelope: stored or refused, with the hash of its exact bytes.
+    """Archive's answer to an envelope: stored, refused or deferred, with the hash of its bytes.
 
-    On the wire: ``<sha256>``, or ``refused:<reason>:<sha256>``.
+    On the wire: ``<sha256>``, ``refused:<reason>:<sha256>`` or ``deferred:<sha256>``. Devices of
+    versions before ``deferred`` ignore it, as they ignore every other payload.
     """
 
     sha256: str
     """SHA-256 of the whole envelope, 64 digits of lower-case hex."""
     refused: str = ""
-    """Reason of a permanent refusal, one word; empty if the envelope is stored."""
+    """Reason of a permanent refusal, one word; empty if the envelope is stored or deferred."""
+    is_deferred: bool = False
+    """Whether the device shall keep the clip and send it again later."""
 
     def encode(self) -> bytes:
         """Return the payload."""
-        before = f"refused:{self.refused}:" if self.refused else ""
+        before = "deferred:" if self.is_deferred else ""
+        before = f"refused:{self.refused}:" if self.refused else before
         return (before + self.sha256).encode("ascii")
 
 
@@ -116,7 +120,8 @@ def parse_answer(payload: bytes) -> Answer | None:
     match = _ANSWER.fullmatch(payload) if len(payload) <= LONGEST_ANSWER_BYTES else None
     if match is None:
         return None
-    return Answer(match[2].decode("ascii"), (match[1] or b"").decode("ascii"))
+    refused, deferred, sha256 = match.groups()
+    return Answer(sha256.decode("ascii"), (refused or b"").decode("ascii"), deferred is not None)
 
 
 Command = Literal["mute", "unmute"]

@@ -10,6 +10,10 @@ absent broker or archive must not cost a clip; so failures have two classes:
 * **of unknown cause**: published, and not answered. The next clip in the spool is tried, and the
   timeout grows. If others are acknowledged after each of three such failures, the clip is the
   cause.
+
+An archive, or its impostor, that refuses clip after clip is not the clips' fault either: after
+``suspension.MOST_REFUSALS`` refusals without an acknowledgement in between, publication is
+suspended, and clips that are refused then stay in the spool.
 """
 
 import hashlib
@@ -19,6 +23,7 @@ from typing import Final
 
 from listener.mqtt import topics
 from listener.mqtt.client import PACKET_TOO_LARGE, BrokerLimits, Message
+from listener.send.suspension import Suspension
 from listener.spool.files import SpoolEntry
 from listener.spool.queue import Spool
 
@@ -71,6 +76,8 @@ class ClipDelivery:
         self._stuck: set[str] = set()
         self._after: SpoolEntry | None = None
         self._misses = 0
+        self.suspension: Final = Suspension(spool)
+        """Pause of publication."""
         self.quarantined = 0
         """Clips quarantined by this object."""
         self.arrived = 0
@@ -82,6 +89,8 @@ class ClipDelivery:
             if now_s - self._flight.since_s < self._answer_timeout_s():
                 return None
             self._answer_timed_out(self._flight)
+        if not self.suspension.may_publish(now_s):
+            return None
         for entry in self._order_entries():
             data = self._read(entry)
             if data is None:
@@ -154,11 +163,18 @@ class ClipDelivery:
             return  # not this device's clip, not sent yet, or not these bytes
         if self._flight is not None and self._flight.entry.clip == clip:
             self._flight = None
-        if answer.refused and answer.refused != topics.ERASED:
-            self._quarantine(past.entry, f"the archive refused it: {answer.refused}")
-            if answer.refused == topics.REPLAY:
-                self._count_replay(clip)
+        if answer.is_deferred:
+            self.suspension.on_deferred()
             return
+        if answer.refused and answer.refused != topics.ERASED:
+            if self.suspension.on_refused():
+                self._after = past.entry  # the next attempt is made with another clip
+            else:
+                self._quarantine(past.entry, f"the archive refused it: {answer.refused}")
+                if answer.refused == topics.REPLAY:
+                    self._count_replay(clip)
+            return
+        self.suspension.on_stored()
         self._misses = 0
         self._after = None
         self.arrived += 1

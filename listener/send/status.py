@@ -32,6 +32,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     signature: str | None = None
     spool: Counts | None = None
     waiting: int | None = None
+    suspended: str | None = None
+    """Why no clips are published: ``refusals`` or ``deferred``."""
     events_missed: int = 0
     version: VersionReport | None = None
     """Running version, and the state of an update."""
@@ -107,6 +109,15 @@ class StatusPublisher:
                 pass  # it has already ended the wait
             case _ as never:
                 assert_never(never)
+
+    def set_suspended(self, reason: str) -> None:
+        """Publish a change of the suspension of clips soon.
+
+        Args:
+            reason: one word; empty if clips are published.
+        """
+        if (reason or None) != self._status.suspended:
+            self._update(suspended=reason or None)
 
     def publish(self, limits: BrokerLimits) -> int:
         """Publish the status now; return the client's ticket."""

@@ -1,7 +1,8 @@
 """Files of the spool's folder: names, scanning, locking and writing of envelopes.
 
-Besides envelopes it holds the ledger, the quarantine, files that hear and send share (the owners'
-retention limits, their key rotations, the highest accepted number), and send's list of replays.
+Besides envelopes it holds the ledger, the quarantine, the reason for which send publishes no clips,
+files that hear and send share (the owners' retention limits, their key rotations, the highest
+accepted number), and send's list of replays.
 """
 
 import contextlib
@@ -27,6 +28,11 @@ ACCEPTED: Final = "sequence.json"
 """File of the highest number that the archive accepted; send stores it, hear verifies it."""
 REPLAYED: Final = "replayed.json"
 """File of the clips that the archive refused because their number was used; send's own."""
+
+SUSPENDED: Final = "suspended"
+"""File with the reason for which send publishes no clips; send's own."""
+
+_OURS: Final = frozenset({LEDGER, QUARANTINE, TERMS, FOLLOWING, ACCEPTED, REPLAYED, SUSPENDED})
 
 # Name of an envelope's file: sequence number, owner, clip.
 NAME: Final = re.compile(
@@ -85,7 +91,7 @@ def scan(folder: int) -> tuple[list[tuple[SpoolEntry, float]], int]:
         for item in listing:
             named = NAME.fullmatch(item.name)
             if named is None:
-                ours = item.name in {LEDGER, QUARANTINE, TERMS, FOLLOWING, ACCEPTED, REPLAYED}
+                ours = item.name in _OURS
                 foreign += not ours and not item.name.endswith(PART)
                 continue
             try:

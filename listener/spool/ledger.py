@@ -50,9 +50,9 @@ class KernelClock:
 class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Counts of envelopes by outcome, since the spool exists.
 
-    ``spooled + released == acked + dropped + expired + quarantined + waiting``, except for a crash
-    between a step and its count, and for envelopes that expire in the quarantine. A loss is counted
-    before it happens, so a crash may count it twice but never omit it.
+    ``spooled == acked + dropped + expired + waiting + in quarantine now``, except for a crash
+    between a step and its count, and for envelopes that their owner erases in the quarantine. A
+    loss is counted before it happens, so a crash may count it twice but never omit it.
     """
 
     spooled: int = 0
@@ -60,7 +60,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     acked: int = 0
     """Acknowledged by the archive."""
     dropped: int = 0
-    """Dropped as the oldest over a limit."""
+    """Dropped as the oldest over a limit, of the spool or of its quarantine."""
     expired: int = 0
     """Deleted at their owner's retention limit."""
     refused: int = 0

@@ -107,10 +107,11 @@ def quarantine(folder: int, aside: int, entry: SpoolEntry) -> bool:
     return True
 
 
-def trim_quarantine(aside: int, settings: SpoolSettings, lived_s: float) -> None:
-    """Delete the oldest envelopes of a quarantine over its limits."""
-    for entry in select_over_limit(scan(aside)[0], settings, lived_s, share=_SHARE):
-        os.unlink(entry.name, dir_fd=aside)
+def select_over_quarantine_limit(
+    aside: int, settings: SpoolSettings, lived_s: float
+) -> list[SpoolEntry]:
+    """Return the oldest envelopes of a quarantine over its limits; the caller counts them."""
+    return select_over_limit(scan(aside)[0], settings, lived_s, share=_SHARE)
 
 
 def restore(folder: int, aside: int, without: AbstractSet[str] = frozenset()) -> int:

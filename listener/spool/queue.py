@@ -8,8 +8,10 @@ acknowledged it; every other removal is counted. One file is one envelope, named
 import contextlib
 import logging
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull, Unavailable
@@ -17,6 +19,7 @@ from listener.spool import limits
 from listener.spool.files import (
     NAME,
     QUARANTINE,
+    SUSPENDED,
     SpoolEntry,
     SpoolFolder,
     open_directory,
@@ -27,6 +30,8 @@ from listener.spool.ledger import BootClock, Counts, Ledger
 from listener.spool.limits import select_expired, select_over_limit
 from listener.spool.replays import MOST_REFUSALS, count_replay, read_replays
 from listener.storage import atomic
+
+_LONGEST_REASON_BYTES: Final = 32
 
 _log = logging.getLogger(__name__)
 
@@ -152,7 +157,7 @@ class Spool:
     def quarantine(self, entry: SpoolEntry) -> bool:
         """Move an envelope that cannot be delivered to the quarantine, and count it.
 
-        The quarantine has limits too: its oldest envelopes are deleted.
+        The quarantine has limits too: its oldest envelopes are dropped, and counted before.
 
         Returns:
             True if it was there.
@@ -164,8 +169,35 @@ class Spool:
             if not limits.quarantine(folder, aside, entry):
                 return False
             self._ledger.add(folder, Counts(quarantined=1))
-            limits.trim_quarantine(aside, self._settings, self._ledger.running_time_s(folder))
+            self._trim_quarantine(folder, aside)
         return True
+
+    def set_suspended(self, reason: str) -> None:
+        """Record why send publishes no clips, for doctor and the next start of send.
+
+        Args:
+            reason: one word; empty if it publishes.
+
+        Raises:
+            Unavailable: the folder cannot be written.
+        """
+        path = self._folder.path / SUSPENDED
+        with atomic.translate_os_errors(path):
+            if not reason:
+                path.unlink(missing_ok=True)
+                return
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            is_shared = path.parent.stat().st_mode & stat.S_ISGID
+        atomic.write_atomic(path, reason.encode("ascii"), 0o640 if is_shared else 0o600)
+
+    def suspended(self) -> str:
+        """Return why send publishes no clips, one word; empty if it publishes."""
+        try:
+            with self._folder.open() as folder, atomic.open_plain_file(SUSPENDED, folder) as file:
+                reason = file.read(_LONGEST_REASON_BYTES).decode("ascii", "replace")
+        except OSError:
+            return ""
+        return reason if reason.isalpha() else ""
 
     def delete_erased(self, clip: str, sha256: str) -> bool:
         """Delete a quarantined clip that its owner erased, if it has this SHA-256.
@@ -226,14 +258,20 @@ class Spool:
         return released
 
     def trim(self) -> int:
-        """Drop envelopes over a limit, mostly of age; return their number.
+        """Drop envelopes over a limit, mostly of age, quarantined ones too; return their number.
 
         Raises:
             OSError: the folder cannot be written.
         """
         with self._folder.lock() as folder:
             self._ledger.add(folder, Counts())
-            return self._make_room(folder)
+            gone = self._make_room(folder)
+            with (
+                contextlib.suppress(FileNotFoundError),
+                open_directory(QUARANTINE, folder) as aside,
+            ):
+                gone += self._trim_quarantine(folder, aside)
+            return gone
 
     def expire(self, longest_s: Mapping[str, float]) -> int:
         """Delete envelopes over their owner's limit, quarantined ones too; return their number.
@@ -275,6 +313,13 @@ class Spool:
         if gone:
             _log.warning("the spool is over its limits: dropped the %d oldest clips", len(gone))
         return self._delete(folder, folder, gone, Counts(dropped=len(gone)))
+
+    def _trim_quarantine(self, folder: int, aside: int) -> int:
+        lived_s = self._ledger.running_time_s(folder)
+        gone = limits.select_over_quarantine_limit(aside, self._settings, lived_s)
+        if gone:
+            _log.warning("the quarantine is over its limits: dropped %d clips", len(gone))
+        return self._delete(folder, aside, gone, Counts(dropped=len(gone)))
 
     def _delete(self, folder: int, where: int, gone: Sequence[SpoolEntry], counts: Counts) -> int:
         """Count entries of ``where`` and then delete them; return their number."""

@@ -7,6 +7,7 @@ SQLite, because a power cut must not tear a row and two processes may write: the
 import contextlib
 import hashlib
 import secrets
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import msgspec
 
 from listener.envelope.format import format_timestamp
 from listener.rights.hash_chain import ORIGIN, LogBody, LogHead, LogRow, Outcome, row_hash
+from listener.storage.reserve import Reserve, with_reserve
 from listener.storage.sqlite import open_database, transaction, translate_sqlite_errors
 
 ACCESS_LOG: Final = "access.sqlite"
@@ -62,14 +64,19 @@ class AccessLog:
         self._path = path
         self._wall_s = wall_s
         self._lock = threading.Lock()
+        self.reserve: Final = Reserve(path.parent)
+        self._rows = self.reserve.run(self._open)
+
+    def _open(self) -> sqlite3.Connection:
         with self._available():
-            self._rows = open_database(path, _SCHEMA)
+            return open_database(self._path, _SCHEMA)
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._rows.close()
 
+    @with_reserve
     def append(self, entry: LogEntry) -> LogHead:
         """Append a row, durably; return the new head of the chain."""
         with self._available(), self._lock, transaction(self._rows):
@@ -148,6 +155,6 @@ class AccessLog:
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:
-        hint = "if it is damaged, move it away and keep it; a new chain begins, which owners notice"
-        with translate_sqlite_errors(f"the access log {self._path}", hint):
+        hint = "move it away and keep it; a new chain begins, which owners notice"
+        with translate_sqlite_errors(f"the access log {self._path}", hint, self._path):
             yield

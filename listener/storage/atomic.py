@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from listener.errors import ConfigError, Unavailable
+from listener.errors import ConfigError, DiskFull, Unavailable
+from listener.storage.free_space import is_full_error
 
 PUBLIC_MODE: Final = 0o644
 SECRET_MODE: Final = 0o600
@@ -265,8 +266,10 @@ def _open_lock(path: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def translate_os_errors(path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` about a path into ``Unavailable``."""
+    """Turn an ``OSError`` about a path into ``Unavailable``, or ``DiskFull`` if it is that."""
     try:
         yield
     except OSError as error:
+        if is_full_error(error):
+            raise DiskFull(path) from error
         raise Unavailable(f"cannot use {path}: {error.strerror or error}") from error

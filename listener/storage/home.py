@@ -8,6 +8,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from listener.storage.atomic import (
     translate_os_errors,
     write_atomic,
 )
+from listener.storage.reserve import Reserve
 
 ARCHIVE_PIN: Final = "archive.pub"
 """File of the archive's public key, pinned when this machine joined the household."""
@@ -202,7 +204,9 @@ class Home:
             before = self.roster()
             after = edit(before)
             if after != before:
-                write_atomic(self._roster, rosters.render(after), SECRET_MODE)
+                write = partial(write_atomic, self._roster, rosters.render(after), SECRET_MODE)
+                # The archive's home has a reserve: an owner's new key must not wait for room.
+                Reserve(self.path).run(write)
             return after
 
     def _read_seq(self) -> int:

@@ -16,11 +16,14 @@ def read_identities(path: Path) -> tuple[Identity, ...]:
     try:
         with path.open("rb") as file:
             data = file.read(IDENTITY_LIMIT_BYTES + 1)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ConfigError(
             f"cannot read the identity {path}: {error.strerror}",
             "create one with age-keygen -o me.key",
         ) from error
+    except OSError as error:
+        # Not the hint above: a new key does not open old clips.
+        raise ConfigError(f"cannot read the identity {path}: {error.strerror}") from error
     return parse_identities(data, str(path))
 
 

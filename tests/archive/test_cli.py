@@ -72,6 +72,22 @@ def test_list_as_json_and_by_owner(
     assert told["ttl_s"] == 86_400
 
 
+def test_list_counts_quarantined_files(
+    home: Path, clips: dict[str, form.PublicHeader], capsys: pytest.CaptureFixture[str]
+) -> None:
+    del clips
+    for owner, number in (("ada", 2), ("bob", 1)):
+        folder = home / "archive" / "quarantine" / owner
+        folder.mkdir(parents=True)
+        for each in range(number):
+            (folder / f"{each}.earmark").write_bytes(b"junk")
+
+    assert archive(home, "list") == 0
+    assert "3 more do not verify" in capsys.readouterr().err
+    assert archive(home, "list", "--owner", "ada", "--json") == 0
+    assert "2 more do not verify" in capsys.readouterr().err
+
+
 def test_list_without_an_archive_is_empty(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert archive(home, "list") == 0
 

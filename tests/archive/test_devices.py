@@ -172,7 +172,7 @@ def test_quarantined_clip_returns_when_its_devices_key_is_added(
     household.home.change_roster(lambda roster: type(roster)(owners=roster.owners))
     delete_rows(store)
     assert store.repair(receiver.verify_stored) == 0
-    assert len(list((folder / "quarantine").iterdir())) == 2
+    assert len(list((folder / "quarantine").rglob("*.earmark"))) == 2
     household.home.change_roster(lambda roster: roster.with_retired_key("hall", text, NOON_S))
 
     assert store.repair(receiver.verify_stored) == 2
@@ -194,7 +194,8 @@ def test_quarantined_clip_that_was_erased_does_not_return(
 
     assert store.repair(receiver.verify_stored) == 0
 
-    assert place.exists()
+    assert not clip_factory.path(header).exists()
+    assert not list(store.clips())
 
 
 def test_bound_counts_erased_clips(

@@ -92,7 +92,7 @@ def test_file_of_another_place_goes_to_quarantine(
 
     assert list(store.clips()) == []
     assert not path.exists()
-    assert (folder / "quarantine" / path.name).read_bytes() == data
+    assert (folder / "quarantine" / "ada" / path.name).read_bytes() == data
 
 
 def test_unfinished_files_are_deleted(store: FileStore, receiver: Receiver, folder: Path) -> None:

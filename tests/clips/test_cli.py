@@ -45,6 +45,26 @@ def test_list_by_day_device_and_time(ada: "Machine", shelf: "Sounding") -> None:
     assert first in ada.clips("list").out
 
 
+def test_list_tells_of_quarantined_clips_and_erase_destroys_them(
+    ada: "Machine", shelf: "Sounding", household: "Household"
+) -> None:
+    stored = shelf.put()
+    header, data = shelf.seal()
+    quarantined = household.home.path / "archive" / "quarantine" / "ada" / f"{header.clip}.earmark"
+    quarantined.parent.mkdir(parents=True)
+    quarantined.write_bytes(data[:-1])
+
+    told = ada.clips("list")
+    assert stored in told.out
+    assert header.clip not in told.out
+    assert "1 more in your name do not verify" in told.err
+
+    (receipt,) = ada.rows("erase", "--all", "--yes")
+    assert sorted(receipt["clips"]) == sorted([stored, header.clip])
+    assert not quarantined.exists()
+    assert ada.clips("list").err == ""
+
+
 def test_list_open_shows_word_score_and_length(ada: "Machine", shelf: "Sounding") -> None:
     shelf.put()
 

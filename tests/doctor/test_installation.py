@@ -98,9 +98,16 @@ def quarantined(home: Path) -> None:
     spool.quarantine(entry)
 
 
+def suspended(home: Path, reason: str) -> None:
+    fill(home, 1)
+    Spool(home / "spool", SpoolSettings()).set_suspended(reason)
+
+
 @pytest.mark.parametrize(
     ("arrange", "bounds", "hint"),
     [
+        (lambda home: suspended(home, "refusals"), SpoolSettings(), "the archive's log"),
+        (lambda home: suspended(home, "deferred"), SpoolSettings(), "archive.clips_per_hour"),
         (lambda home: fill(home, 3), SpoolSettings(most_clips=4), "more than half full"),
         (quarantined, SpoolSettings(), "earmark send --release"),
         (lambda _: None, SpoolSettings(longest_bytes=1 << 32), ""),

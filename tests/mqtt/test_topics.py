@@ -1,5 +1,7 @@
 """One table of topics."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +63,16 @@ def test_any_bytes_are_an_answer_or_none(payload: bytes) -> None:
 )
 def test_malformed_answer_is_none(payload: bytes) -> None:
     assert topics.parse_answer(payload) is None
+
+
+def test_deferral_is_read_by_this_version_and_ignored_by_earlier_ones() -> None:
+    payload = Answer("0" * 64, is_deferred=True).encode()
+
+    assert payload == b"deferred:" + b"0" * 64
+    assert topics.parse_answer(payload) == Answer("0" * 64, is_deferred=True)
+    earlier = re.compile(rb"(?:refused:([a-z]{1,16}):)?([0-9a-f]{64})")
+    assert earlier.fullmatch(payload) is None
+    assert topics.parse_answer(b"refused:form:" + payload) is None
 
 
 def test_event_has_no_other_fields() -> None:

@@ -6,6 +6,8 @@ What is set aside is kept, within bounds, and can come back.
 import os
 from pathlib import Path
 
+import pytest
+
 from listener.config import SpoolSettings
 from listener.spool.ledger import Counts
 from listener.spool.queue import Spool
@@ -88,3 +90,61 @@ def test_quarantine_has_limits(folder: Path, clock: FakeClock) -> None:
 
     assert len(list((folder / "quarantine").iterdir())) == 2
     assert spool.counts().quarantined == 5
+
+
+def test_clips_dropped_from_the_quarantine_are_counted_first(
+    folder: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(folder, SpoolSettings(most_clips=8), clock)
+    for seq in range(1, 201):
+        spool.quarantine(put(spool, seq))
+
+    assert spool.counts().dropped == 198
+    assert len(spool.quarantined()) == spool.restore() == 2
+
+    for entry in spool.waiting():
+        spool.quarantine(entry)
+    last = put(spool, 201)
+    durably = []
+    written = os.fdatasync
+
+    def sync(handle: int) -> None:
+        durably.append(handle)
+        written(handle)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    monkeypatch.setattr(os, "unlink", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        spool.quarantine(last)
+
+    assert durably
+    assert Spool(folder, SpoolSettings(most_clips=8), clock).counts().dropped == 199
+
+
+def test_old_quarantined_clips_are_dropped_and_counted(folder: Path, clock: FakeClock) -> None:
+    spool = Spool(folder, SpoolSettings(oldest_s=1000), clock)
+    spool.quarantine(put(spool, 1))
+
+    clock.now_s += 999
+    assert spool.trim() == 0
+    clock.now_s += 2
+    assert spool.trim() == 1
+
+    assert len(spool.quarantined()) == 0
+    assert spool.counts() == Counts(spooled=1, quarantined=1, dropped=1)
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_suspension_survives_a_restart(spool: Spool, folder: Path) -> None:
+    assert spool.suspended() == ""
+
+    spool.set_suspended("refusals")
+    assert Spool(folder, SpoolSettings()).suspended() == "refusals"
+    assert spool.waiting() == []
+
+    spool.set_suspended("")
+    spool.set_suspended("")
+    assert spool.suspended() == ""

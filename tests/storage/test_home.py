@@ -11,9 +11,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.envelope import keys
-from listener.errors import ConfigError, EarmarkError, Unavailable
+from listener.errors import ConfigError, DiskFull, EarmarkError, Unavailable
 from listener.owner.roster import Roster
+from listener.storage.atomic import write_atomic
 from listener.storage.home import Home
+from listener.storage.reserve import RESERVE
 
 COUNT_FOR_EVER = """
 import sys
@@ -303,3 +305,25 @@ def test_archive_pins_its_own_key_unless_another_is_pinned(home: Path) -> None:
     found.pin_own_archive()
 
     assert found.pinned_archive() == other
+
+
+def test_roster_is_changed_on_a_full_disk_with_a_reserve(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An owner's new key does not wait until there is room."""
+    installation = Home(home)
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    reserve = home / RESERVE
+
+    def write(path: Path, data: bytes, mode: int) -> None:
+        if reserve.exists():
+            raise DiskFull(path)
+        write_atomic(path, data, mode)
+
+    monkeypatch.setattr("listener.storage.home.write_atomic", write)
+    reserve.write_bytes(b"reserve")
+
+    installation.change_roster(lambda roster: roster.with_owner("ada", key))
+
+    assert installation.roster().owner("ada") is not None
+    assert not reserve.exists()

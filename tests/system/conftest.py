@@ -161,6 +161,7 @@ def earmark(home: Path, tmp_path: Path, free_port: int) -> Iterator[Earmark]:
     config.write_text(
         f'device.name = "hall"\nbroker.port = {free_port}\n'
         "spool.retry_s = 0.5\nspool.most_clips = 500\n"
+        "archive.clips_per_hour = 100000\n"
     )
     verbs = Earmark(home, config)
     yield verbs
