@@ -106,6 +106,8 @@ class Exporter:
 
         Raises:
             WrongOwner: a file is not the owner's; the bytes yielded so far are not a ZIP.
+            OwnerNotActive: the owner is no longer active.
+            KeyReplaced: the owner's key was replaced since the ticket was issued.
             Unavailable: the disk or the log cannot be used.
         """
         logged = False
@@ -114,7 +116,7 @@ class Exporter:
         try:
             with ZipWriter() as writer, tempfile.TemporaryFile() as manifest:
                 yield from writer.add("READ-ME-FIRST.html", README_PAGE.encode())
-                for line, clip, data in self._clips(ticket.owner, request):
+                for line, clip, data in self._clips(ticket, request):
                     yield from writer.add(f"clips/{clip}.earmark", data)
                     manifest.write(line)
                     digest.update(line)
@@ -140,10 +142,14 @@ class Exporter:
             if not logged:
                 self.context.log_outcome(ticket, count, outcome="failed")
 
-    def _clips(self, owner: str, request: ExportRequest) -> Iterator[tuple[bytes, str, bytes]]:
+    def _clips(
+        self, ticket: RequestChallenge, request: ExportRequest
+    ) -> Iterator[tuple[bytes, str, bytes]]:
         """Yield manifest line, id and bytes of each selected clip."""
         first, last = time_span(request)
+        owner = ticket.owner
         for clip in self.reader.candidates(owner):
+            ticket.check_roster(self.context.roster())
             try:
                 verified = self.reader.fetch(owner, clip)
             except ClipNotFound:

@@ -170,6 +170,10 @@ class ClipIndex:
         ).fetchone()
         return None if row is None else str(row[0])
 
+    def sealers(self) -> list[tuple[str, str]]:
+        """Return each owner with each device that sealed a stored clip for them."""
+        return self.rows.execute("select distinct owner, device from clip").fetchall()
+
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
         """Return a clip's owner and tombstone."""
         row = self.rows.execute(

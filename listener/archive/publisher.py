@@ -8,6 +8,7 @@ import msgspec
 
 from listener.archive.context import ArchiveContext
 from listener.archive.owner_state import OwnerState
+from listener.archive.pending_keys import share_message
 from listener.mqtt import retention, topics
 from listener.mqtt.client import Message
 from listener.owner.roster import ARCHIVE
@@ -71,6 +72,7 @@ class ArchivePublisher:
         Raises:
             Unavailable: the log or the owners' settings cannot be read.
         """
+        self._context.append_due_rows()
         end = self._context.log.head().n
         if end != self._published_row:
             self._published_row = end
@@ -91,7 +93,9 @@ class ArchivePublisher:
             payload = retention.encode(limit, self._context.key.sign)
             topic = topics.RETENTION.name(owner=limit.owner)
             yield Message(topic, payload, topics.RETENTION.qos, topics.RETENTION.retain)
+        owners = {owner.name for owner in self._context.roster().owners}
         for device, rotations in owner_state.pending_keys().items():
-            payload = f"[{','.join(rotations)}]".encode()
+            known = [rotation for rotation in rotations if rotation.owner in owners]
+            payload = f"[{','.join(share_message(known))}]".encode()
             topic = topics.KEYS.name(device=device)
             yield Message(topic, payload, topics.KEYS.qos, topics.KEYS.retain)

@@ -46,11 +46,12 @@ class FileStore:
     ) -> None:
         self._folder = folder
         self._lock = threading.RLock()
+        self._row_mac = row_mac or RowMac()
         make_folder(folder / CLIPS)
         self.owner_state = owner_state or OwnerState(folder.parent / ORDERS)
         with self._available():
             try:
-                self._index = ClipIndex(folder / "index.sqlite", row_mac or RowMac())
+                self._index = ClipIndex(folder / "index.sqlite", self._row_mac)
             except BaseException:
                 self.owner_state.close()
                 raise
@@ -79,6 +80,7 @@ class FileStore:
                 is_new_file = write_envelope_file(self.path(header.owner, header.clip), data)
             except FileExistsError as error:
                 raise Replayed("another file has its path") from error
+            self._add_sealer(header.owner, header.device)
             if not stored:
                 self._index.add(envelope, data, received_s)
             elif is_new_file:
@@ -132,6 +134,10 @@ class FileStore:
         """Return the id of an owner's newest clip from a device, by the index."""
         with self._available():
             return self._index.newest(owner, device)
+
+    def has_sealed(self, owner: str, device: str) -> bool:
+        """Return True if a verified clip of an owner came from a device, erased or not."""
+        return self.owner_state.is_sealer(self._row_mac.compute_sealer(owner, device))
 
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
         """Return a clip's owner and tombstone, by the index."""
@@ -193,7 +199,13 @@ class FileStore:
             The number of rows created.
         """
         with self._available():
-            return IndexRepair(self._folder, self._index, self.owner_state, verify).repair()
+            created = IndexRepair(self._folder, self._index, self.owner_state, verify).repair()
+            for owner, device in self._index.sealers():  # also those of versions before the record
+                self._add_sealer(owner, device)
+            return created
+
+    def _add_sealer(self, owner: str, device: str) -> None:
+        self.owner_state.add_sealer(self._row_mac.compute_sealer(owner, device))
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:

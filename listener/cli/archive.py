@@ -129,6 +129,7 @@ def _serve(settings: Config) -> int:
         finally:
             notifier.stopping()
             http_server.stop()
+            context.append_due_rows(at_end=True)
     return 0
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import subprocess
+import uuid
 import zipfile
 from collections.abc import Generator
 from pathlib import Path
@@ -158,10 +159,38 @@ def test_play_returns_the_stored_envelope(ada: "OwnerClient", clip_factory: "Cli
     assert response.headers["cache-control"] == "no-store"
 
 
-def test_play_of_another_owners_clip_is_refused_and_logged(
+def test_clip_of_another_owner_is_answered_like_an_unknown_one(
+    ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext
+) -> None:
+    stored, erased = clip_factory.put("bob"), clip_factory.put("bob")
+    bob.request("erase", clips=[erased.clip])
+    unknown = str(uuid.uuid4())
+    answers, growths = [], []
+    for clip in (stored.clip, erased.clip, unknown):
+        before = context.log.head().n
+        played = ada.request("play", clip=clip)
+        receipt = ada.request("erase", clips=[clip]).json()["receipt"]
+        answers.append((played.status_code, played.text, receipt["count"], receipt["clips"]))
+        growths.append(context.log.head().n - before)
+
+    assert len(set(map(str, answers))) == 1, answers
+    assert answers[0][0] == 404
+    assert growths == [2, 2, 2]
+    assert clip_factory.path(stored).exists()
+    assert not [row for row in ada.log_rows() if "bob" in (row["owner"], row["other"])]
+    reported = [row for row in bob.log_rows() if row["outcome"] == "not-hers"]
+    assert [(row["op"], row["owner"], row["other"], row["count"]) for row in reported] == [
+        ("play", "bob", "ada", 2)
+    ]
+    assert not [row for row in ada.log_rows() if "bob" in (row["owner"], row["other"])]
+
+
+def test_file_of_another_owner_in_the_owners_folder_is_reported_to_both(
     ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     header = clip_factory.put("bob")
+    clip_factory.put("ada")
+    clip_factory.path(header).rename(clip_factory.store.path("ada", header.clip))
 
     response = ada.request("play", clip=header.clip)
 
@@ -249,13 +278,15 @@ def test_export_error_counts_wrong_files_and_names_the_first(
 
 
 def test_file_swapped_during_an_export_truncates_the_zip(
-    bob: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext, clock: "FakeClock"
+    bob: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext
 ) -> None:
     for _ in range(3):
         clip_factory.put()
     foreign = clip_factory.put("bob")
-    ticket = RequestChallenge("ada", "a" * 24, requests.ExportRequest(), "0" * 64, 0.0, b"")
-    stream = Operations(context, clock).execute(ticket)
+    ticket = RequestChallenge(
+        "ada", context.roster().known_owner("ada").okey, requests.ExportRequest(), "0" * 64
+    )
+    stream = Operations(context).execute(ticket)
     assert isinstance(stream, ZipStream)
     sent = next(stream.pieces)
     clip_factory.path(foreign).rename(clip_factory.store.path("ada", foreign.clip))
@@ -306,7 +337,7 @@ def test_erase_receipt_names_clips_and_they_stay_erased(
     assert [entry.clip for entry in store.clips("ada")] == [kept.clip]
     assert not clip_factory.path(erased).exists()
     assert (
-        context.erased_clips[0].sha256
+        next(iter(context.erased_clips)).sha256
         == hashlib.sha256(clip_factory.sealed[erased.clip]).hexdigest()
     )
     assert ada.request("play", clip=erased.clip).status_code == 404
@@ -407,8 +438,9 @@ def test_new_key_needs_both_proofs_and_retires_the_old_key(
 
 
 def test_new_key_proofs_are_stored_for_the_speakers(
-    ada: "OwnerClient", store: "FileStore", household: "Household"
+    ada: "OwnerClient", store: "FileStore", household: "Household", clip_factory: "ClipFactory"
 ) -> None:
+    ada.request("erase", clips=[clip_factory.put().clip])
     fresh = pyrage.x25519.Identity.generate()
     code = base64.b64encode(bytes(32)).decode()
     proofs = [{"device": name, "old": code, "new": code} for name in ("hall", "nowhere")]
@@ -419,8 +451,9 @@ def test_new_key_proofs_are_stored_for_the_speakers(
     changed = ada.answer(reply["ticket"], both).json()
 
     assert changed["sealed_to"] == {"hall": None}
+    assert changed["forwarded"] == ["hall"]
     (message,) = store.owner_state.pending_keys()["hall"]
-    assert json.loads(message) == {
+    assert json.loads(message.text) == {
         "v": 1,
         "owner": "ada",
         "device": "hall",
@@ -430,6 +463,21 @@ def test_new_key_proofs_are_stored_for_the_speakers(
         "new_proof": code,
     }
     assert store.owner_state.pending_keys().keys() == {"hall"}
+
+
+def test_proof_is_not_stored_for_a_speaker_without_clips_of_the_owner(
+    bob: "OwnerClient", store: "FileStore", clip_factory: "ClipFactory"
+) -> None:
+    clip_factory.put("ada")
+    fresh = pyrage.x25519.Identity.generate()
+    code = base64.b64encode(bytes(32)).decode()
+    proofs = [{"device": "hall", "old": code, "new": code}]
+    reply = bob.request_ticket("new-key", recipient=str(fresh.to_public()), proofs=proofs).json()
+    both = bob.decrypt(reply["challenge"]) + bob.decrypt(reply["new_challenge"], str(fresh))
+
+    assert bob.answer(reply["ticket"], both).json()["forwarded"] == []
+
+    assert store.owner_state.pending_keys() == {}
 
 
 def test_unproven_key_rotation_stores_no_proofs(ada: "OwnerClient", store: "FileStore") -> None:
@@ -639,7 +687,7 @@ class PieceSource:
 @pytest.mark.parametrize(
     ("error", "status", "word"),
     [
-        (ClipNotFound("there is no such clip"), 404, "clip"),
+        (ClipNotFound(), 404, "clip"),
         (WrongOwner("another's", "bob", ("entry",)), 409, "not-hers"),
         (Unavailable("the disk is full"), 503, "unavailable"),
         (EarmarkError("this key counts already"), 409, "key"),
@@ -712,6 +760,6 @@ def test_private_addresses(address: str, *, is_private: bool) -> None:
 
 
 def test_public_address_is_refused(context: "ArchiveContext", clock: "FakeClock") -> None:
-    app = Api(context, RequestChallenges(clock), Operations(context, clock)).app()
+    app = Api(context, RequestChallenges(clock), Operations(context)).app()
     with TestClient(app, client=("8.8.8.8", 1)) as client:
         assert client.get("/v1/archive").status_code == 403
