@@ -18,7 +18,7 @@ from listener.archive.challenges import RequestChallenge
 from listener.archive.context import ArchiveContext
 from listener.archive.verified_access import ClipNotFound, VerifiedReader, WrongOwner
 from listener.archive.zip_stream import ZipWriter
-from listener.errors import Unavailable
+from listener.errors import Unavailable, UsageError
 from listener.rights.hash_chain import LogHead
 from listener.rights.requests import ExportRequest, time_span
 
@@ -68,7 +68,7 @@ class Exporter:
     context: ArchiveContext
     reader: VerifiedReader
 
-    def check(self, ticket: RequestChallenge) -> None:
+    def check(self, ticket: RequestChallenge, request: ExportRequest) -> None:
         """Verify every file under the owner's name, in constant memory.
 
         This includes files outside the selection: the time of a file that does not verify is not
@@ -76,8 +76,15 @@ class Exporter:
 
         Raises:
             WrongOwner: a file is not the owner's; it is logged for both owners.
+            UsageError: the access log does not contain the head that the request names.
             Unavailable: the disk or the log cannot be used.
         """
+        start = request.log_after
+        if start is not None and self.context.log.hash_at(start.n) != start.hash:
+            raise UsageError(
+                f"the access log does not contain the head of row {start.n}",
+                "keep the receipt as evidence, and export the whole log",
+            )
         foreign: Counter[str | None] = Counter()
         first_clips: list[str] = []
         try:
@@ -127,7 +134,7 @@ class Exporter:
                 logged = True
                 head = self.context.log_outcome(ticket, count)
                 with tempfile.TemporaryFile() as rows:
-                    self._copy_log(ticket.owner, head, rows)
+                    self._copy_log(ticket.owner, request.log_after, head, rows)
                     yield from writer.add_file("access-log.jsonl", rows)
                 receipt = self.context.receipt(
                     "export", ticket, head, count=count, manifest_sha256=digest.hexdigest()
@@ -169,8 +176,11 @@ class Exporter:
             }
             yield _json(line), clip, verified.data
 
-    def _copy_log(self, owner: str, head: LogHead, file: IO[bytes]) -> None:
+    def _copy_log(self, owner: str, start: LogHead | None, head: LogHead, file: IO[bytes]) -> None:
         after = 0
+        if start is not None and start.n > 0:
+            after = start.n
+            file.write(_json({"n": start.n, "hash": start.hash}))
         while after < head.n:
             for row in self.context.log.page(owner, after, min(_LOG_PAGE_ROWS, head.n - after)):
                 file.write(_json(row))

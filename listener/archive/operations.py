@@ -101,7 +101,7 @@ class Operations:
             case requests.PlayRequest(clip=clip):
                 return self._play(ticket, clip)
             case requests.ExportRequest() as request:
-                self._exporter.check(ticket)
+                self._exporter.check(ticket, request)
                 return ZipStream(self._exporter.pieces(ticket, request))
             case requests.EraseRequest() as request:
                 return self._eraser.erase(ticket, request)

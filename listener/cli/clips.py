@@ -327,6 +327,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="also decrypt each clip into DIR, as FLAC files with an index.html",
     )
+    exporting.add_argument(
+        "--log-after",
+        metavar="FILE",
+        help="receipt, or ZIP of an earlier export: include only the later rows of the access log",
+    )
     _add_range(exporting)
     erasing = _add(
         actions,

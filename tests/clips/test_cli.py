@@ -144,6 +144,35 @@ def test_export_is_verified_and_decrypted(
     assert ada.clips("export", "--to", target).code == 1, "it is there already"
 
 
+def test_export_with_the_log_after_an_earlier_one(
+    ada: "Machine", shelf: "Sounding", tmp_path: Path
+) -> None:
+    clip = shelf.put()
+    first, second, third = (tmp_path / name for name in ("1.zip", "2.zip", "3.zip"))
+    assert ada.clips("export", "--to", first).code == 0
+    (erased,) = ada.rows("erase", clip, "--yes")
+
+    said = ada.clips("export", "--to", second, "--log-after", first)
+    more = ada.clips("export", "--to", third, "--log-after", erased["receipt"])
+
+    assert (said.code, more.code) == (0, 0), said.err + more.err
+    number = {path: [*lines_of(path)] for path in (first, second, third)}
+    assert [len(lines) for lines in number.values()] == [1, 3, 3]
+    verified = ada.run("verify", second)
+    assert "the access log begins after row 1" in verified.out
+    assert json.loads(ada.run("verify", third, "--json").out)["log_after"] == 2
+    saved = tmp_path / "log.jsonl"
+    saved.write_bytes(b"".join(number[second]))
+    assert "2 rows after row 1, unchanged" in ada.run("log", "--verify", saved).out
+    saved.write_bytes(number[second][0] + number[second][2])
+    assert "wrong at row 2" in ada.run("log", "--verify", saved).err
+
+
+def lines_of(path: Path) -> list[bytes]:
+    with zipfile.ZipFile(path) as export:
+        return export.read("access-log.jsonl").splitlines(keepends=True)
+
+
 def test_invalid_export_is_reported_and_removed(
     ada: "Machine", shelf: "Sounding", tmp_path: Path
 ) -> None:
