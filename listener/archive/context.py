@@ -14,6 +14,7 @@ from listener.archive.log_budget import LogBudget
 from listener.archive.store import FileStore
 from listener.envelope import keys
 from listener.envelope.format import format_timestamp
+from listener.errors import Unavailable
 from listener.owner.roster import Roster
 from listener.rights.hash_chain import LogHead, Outcome
 from listener.rights.receipts import Receipt, SignedHead, sign
@@ -91,8 +92,9 @@ class ArchiveContext:
         Raises:
             Unavailable: the log cannot be written.
         """
+        self._append_held_back(self.budget.rows_due(entry.owner))
         head = None
-        for row in self.budget.rows_for(entry):
+        for row in self.budget.count(entry):
             head = self.log.append(row)
         return head or self.log.head()
 
@@ -105,8 +107,16 @@ class ArchiveContext:
         Raises:
             Unavailable: the log cannot be written.
         """
-        for row in self.budget.rows_due(at_end=at_end):
-            self.log.append(row)
+        self._append_held_back(self.budget.rows_due(at_end=at_end))
+
+    def _append_held_back(self, rows: list[LogEntry]) -> None:
+        for number, row in enumerate(rows):
+            try:
+                self.log.append(row)
+            except Unavailable:
+                for unwritten in rows[number:]:
+                    self.budget.defer(unwritten)
+                raise
 
     def report_foreign_request(self, ticket: RequestChallenge, owner: str, number: int = 1) -> None:
         """Enter in one owner's log that another owner named their clips in a request.

@@ -49,18 +49,15 @@ class LogBudget:
         self._deferred: dict[_Key, _Window] = {}
         self._lock = threading.Lock()
 
-    def rows_for(self, entry: LogEntry) -> list[LogEntry]:
-        """Count an event; return the rows to append now, in order.
-
-        These are the rows of ended hours, the owner's deferred rows, and the event's own row while
-        the budget lasts.
-        """
+    def count(self, entry: LogEntry) -> list[LogEntry]:
+        """Count an event; return its row while the budget lasts, or a row for many, or none."""
         with self._lock:
-            rows = self._rows_of_ended_windows() + self._release(entry.owner)
-            return rows + self._spend(entry)
+            return self._spend(entry)
 
     def defer(self, entry: LogEntry) -> None:
-        """Count an event that is written with the owner's next row, or after an hour.
+        """Count an event, or a row that could not be written, for the owner's next row.
+
+        It is written after an hour at the latest.
 
         A row at once would show the peer that caused it that there was something to report.
         """
@@ -68,14 +65,18 @@ class LogBudget:
             window = self._deferred.setdefault(_key(entry), _Window(self._monotonic_s(), entry))
             window.unwritten += entry.count
 
-    def rows_due(self, *, at_end: bool = False) -> list[LogEntry]:
-        """Return the rows that are due without an event.
+    def rows_due(self, owner: str | None = None, *, at_end: bool = False) -> list[LogEntry]:
+        """Return the rows that are due: those of ended hours, and an owner's deferred rows.
+
+        A row that cannot be written is given back by ``defer``.
 
         Args:
+            owner: the owner who gets a row now, if any.
             at_end: True to return all rows, because the process ends.
         """
         with self._lock:
-            return self._rows_of_ended_windows(at_end=at_end)
+            rows = self._rows_of_ended_windows(at_end=at_end)
+            return rows if owner is None else rows + self._release(owner)
 
     def _spend(self, entry: LogEntry) -> list[LogEntry]:
         window = self._windows.setdefault(_key(entry), _Window(self._monotonic_s(), entry))
@@ -83,7 +84,7 @@ class LogBudget:
         if window.rows < MOST_SINGLE_ROWS:
             window.rows += 1
             return [entry]
-        window.unwritten += 1 if _counts_clips(entry) else entry.count
+        window.unwritten += entry.count if _counts_events(entry) else 1
         if window.unwritten < EVENTS_A_ROW or window.summaries >= MOST_SUMMARIES:
             return []
         window.summaries += 1
@@ -108,14 +109,14 @@ class LogBudget:
 
 
 def _key(entry: LogEntry) -> _Key:
-    if _counts_clips(entry):
+    if entry.outcome in {"done", "failed"}:
         return entry.owner, "", entry.op, ""
     return entry.owner, entry.other or "", "", entry.outcome
 
 
-def _counts_clips(entry: LogEntry) -> bool:
-    """Return True if ``count`` is the number of clips of one request, not that of events."""
-    return entry.outcome in {"done", "failed"}
+def _counts_events(entry: LogEntry) -> bool:
+    """Return True if ``count`` is the number of events, not that of the clips of one request."""
+    return entry.outcome not in {"done", "failed"} or entry.op.startswith(SUMMARY)
 
 
 def _summary(window: _Window) -> list[LogEntry]:
@@ -124,6 +125,6 @@ def _summary(window: _Window) -> list[LogEntry]:
     if number == 0:
         return []
     entry = window.last
-    if _counts_clips(entry):
+    if not _counts_events(entry):
         entry = replace(entry, op=f"{SUMMARY}{entry.op}", okey=None)
     return [replace(entry, count=number, request_sha256=None)]

@@ -22,7 +22,7 @@ from listener.archive.service import ArchiveService, ExpirySweep, ReloadingRoste
 from listener.archive.store import FileStore
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
-from listener.errors import EarmarkError
+from listener.errors import EarmarkError, Unavailable
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.access_log import ACCESS_LOG, AccessLog
@@ -129,7 +129,8 @@ def _serve(settings: Config) -> int:
         finally:
             notifier.stopping()
             http_server.stop()
-            context.append_due_rows(at_end=True)
+            with contextlib.suppress(Unavailable):  # a full disk; each request reported it
+                context.append_due_rows(at_end=True)
     return 0
 
 

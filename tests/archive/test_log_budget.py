@@ -1,7 +1,7 @@
 """Budget of the access log: rows of an owner within an hour."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -12,14 +12,21 @@ from listener.archive.log_budget import (
     WINDOW_S,
     LogBudget,
 )
+from listener.errors import Unavailable
 from listener.storage.access_log import LogEntry
 
 if TYPE_CHECKING:
+    from listener.archive.context import ArchiveContext
     from tests.archive.conftest import FakeClock
 
 LIST = LogEntry(owner="ada", op="list", outcome="done", count=7, okey="k", request_sha256="r")
 REFUSED = LogEntry(owner="ada", op="list", outcome="refused", count=1)
 CROSSED = LogEntry(owner="ada", op="list", outcome="crossed", other="bob", count=1)
+
+
+def rows_for(budget: LogBudget, entry: LogEntry) -> list[LogEntry]:
+    """The rows that are written at an event, as ``ArchiveContext`` does."""
+    return budget.rows_due(entry.owner) + budget.count(entry)
 
 
 @pytest.fixture
@@ -31,7 +38,7 @@ def budget(clock: "FakeClock") -> LogBudget:
 def test_flood_writes_a_bounded_number_of_rows_and_counts_all(
     budget: LogBudget, clock: "FakeClock", entry: LogEntry
 ) -> None:
-    rows = [row for _ in range(3000) for row in budget.rows_for(entry)]
+    rows = [row for _ in range(3000) for row in rows_for(budget, entry)]
     assert rows[:MOST_SINGLE_ROWS] == [entry] * MOST_SINGLE_ROWS
     summaries = rows[MOST_SINGLE_ROWS:]
     assert [row.count for row in summaries] == [EVENTS_A_ROW] * MOST_SUMMARIES
@@ -46,13 +53,13 @@ def test_flood_writes_a_bounded_number_of_rows_and_counts_all(
     }
     assert all(row.okey is None and row.request_sha256 is None for row in summaries)
     assert budget.rows_due() == []
-    assert budget.rows_for(entry) == [entry], "a new hour"
+    assert rows_for(budget, entry) == [entry], "a new hour"
 
 
 def test_flood_of_one_kind_leaves_each_other_its_rows(budget: LogBudget) -> None:
     for _ in range(500):
-        budget.rows_for(LIST)
-        budget.rows_for(CROSSED)
+        rows_for(budget, LIST)
+        rows_for(budget, CROSSED)
 
     others = [
         replace(LIST, op="export"),
@@ -63,7 +70,7 @@ def test_flood_of_one_kind_leaves_each_other_its_rows(budget: LogBudget) -> None
         replace(CROSSED, owner="bob", other="ada"),
         replace(LIST, outcome="not-hers", other="bob"),
     ]
-    assert [budget.rows_for(entry) for entry in others] == [[entry] for entry in others]
+    assert [rows_for(budget, entry) for entry in others] == [[entry] for entry in others]
 
 
 def test_all_kinds_of_one_owner_are_bounded(budget: LogBudget, clock: "FakeClock") -> None:
@@ -71,7 +78,7 @@ def test_all_kinds_of_one_owner_are_bounded(budget: LogBudget, clock: "FakeClock
     number = 0
     for _ in range(1000):
         for op in ops:
-            number += len(budget.rows_for(replace(LIST, op=op)))
+            number += len(rows_for(budget, replace(LIST, op=op)))
     clock.now_s += WINDOW_S
     number += len(budget.rows_due())
 
@@ -90,10 +97,10 @@ def test_deferred_row_waits_for_the_owners_next_row(budget: LogBudget) -> None:
     for _ in range(5):
         budget.defer(foreign)
 
-    assert budget.rows_for(replace(LIST, owner="bob")) == [replace(LIST, owner="bob")]
+    assert rows_for(budget, replace(LIST, owner="bob")) == [replace(LIST, owner="bob")]
     assert budget.rows_due() == []
-    assert budget.rows_for(LIST) == [replace(foreign, count=5), LIST]
-    assert budget.rows_for(LIST) == [LIST]
+    assert rows_for(budget, LIST) == [replace(foreign, count=5), LIST]
+    assert rows_for(budget, LIST) == [LIST]
 
 
 def test_deferred_rows_are_written_after_an_hour_and_at_the_end(
@@ -114,6 +121,42 @@ def test_deferred_rows_of_two_owners_together_are_bounded(budget: LogBudget) -> 
     number = 0
     for _ in range(2000):
         budget.defer(foreign)
-        number += len(budget.rows_for(LIST))
+        number += len(rows_for(budget, LIST))
 
     assert number <= 2 * (MOST_SINGLE_ROWS + MOST_SUMMARIES)
+
+
+def test_row_that_could_not_be_written_is_written_later(
+    budget: LogBudget, clock: "FakeClock"
+) -> None:
+    for _ in range(MOST_SINGLE_ROWS + 30):
+        rows_for(budget, LIST)
+    clock.now_s += WINDOW_S
+    (summary,) = budget.rows_due()
+    assert (summary.op, summary.count) == ("more-list", 30)
+    budget.defer(summary)
+    clock.now_s += WINDOW_S
+
+    assert budget.rows_due() == [summary]
+
+
+def test_full_disk_loses_no_count_of_requests(
+    context: "ArchiveContext", clock: "FakeClock", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(MOST_SINGLE_ROWS + 7):
+        context.append_to_log(LIST)
+    clock.now_s += WINDOW_S
+
+    def fail(*_: object) -> NoReturn:
+        raise Unavailable("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(context.log), "append", fail)
+        with pytest.raises(Unavailable):
+            context.append_due_rows()
+        with pytest.raises(Unavailable):
+            context.append_to_log(LIST)
+    context.append_to_log(LIST)
+
+    rows = [row["body"] for row in context.log.page("ada", MOST_SINGLE_ROWS, 10)]
+    assert [(row["op"], row["count"]) for row in rows] == [("more-list", 7), ("list", 7)]
