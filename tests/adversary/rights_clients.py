@@ -96,30 +96,38 @@ def _decrypt(challenge: str, identity: str) -> bytes:
 @contextlib.contextmanager
 def running_archive(home: Path, folder: Path) -> Iterator[ArchiveProcess]:
     """Run an archive on a home, with its Unix socket and a port on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    config = folder / "archive.toml"
-    config.write_text(f"broker.port = 9\n[archive]\nport = {port}\n")
     log = folder / "archive.log"
-    command = [sys.executable, "-m", "listener", "archive"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--config", str(config), "--home", str(home)], stdout=output, stderr=output
-        )
+    process, archive = _start(home, folder, log)
     try:
-        archive = ArchiveProcess(home, port)
-        until_s = time.monotonic() + PATIENCE_S
-        while not _answers(archive):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < until_s, "the archive never answered"
-            time.sleep(0.05)
         yield archive
         assert process.poll() is None, log.read_text()
     finally:
         process.terminate()
         process.wait(PATIENCE_S)
     assert "Traceback" not in log.read_text()
+
+
+def _start(home: Path, folder: Path, log: Path) -> tuple[subprocess.Popen[bytes], ArchiveProcess]:
+    config = folder / "archive.toml"
+    command = [sys.executable, "-m", "listener", "archive"]
+    command += ["--config", str(config), "--home", str(home)]
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            archive = ArchiveProcess(home, probe.getsockname()[1])
+        config.write_text(f"broker.port = 9\n[archive]\nport = {archive.port}\n")
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output)
+        while process.poll() is None and not _answers(archive):
+            if time.monotonic() >= until_s:
+                process.kill()
+                raise AssertionError("the archive never answered")
+            time.sleep(0.05)
+        if process.poll() is None:
+            return process, archive
+        # Another program may have taken the port since the probe.
+        assert "Address already in use" in log.read_text(), log.read_text()
 
 
 def _answers(archive: ArchiveProcess) -> bool:
