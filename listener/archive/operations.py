@@ -194,9 +194,7 @@ class Operations:
         self, ticket: RequestChallenge, request: requests.NewKeyRequest, roster: Roster
     ) -> None:
         name, recipient = ticket.owner, request.recipient
-        known = {
-            device.name for device in roster.devices if self._store.has_sealed(name, device.name)
-        }
+        known = {device.name for device in roster.devices}
         messages = {
             proof.device: KeyRotation(
                 owner=name,

@@ -214,7 +214,7 @@ class OwnerState:
     def add_sealer(self, code: str) -> None:
         """Record that a device has sealed a clip for an owner.
 
-        The record outlives the clip: after an erasure the owner can still send the device a key.
+        The record outlives the clip: also after an erasure the owner's next key has precedence.
 
         Args:
             code: ``RowMac.compute_sealer``.
@@ -223,6 +223,7 @@ class OwnerState:
             if code not in self._sealers:
                 self._orders.execute("insert or ignore into sealer values (?)", (code,))
                 self._sealers.add(code)
+                self.version += 1
 
     def is_sealer(self, code: str) -> bool:
         """Return True if ``add_sealer`` recorded this."""

@@ -95,7 +95,8 @@ class ArchivePublisher:
             yield Message(topic, payload, topics.RETENTION.qos, topics.RETENTION.retain)
         owners = {owner.name for owner in self._context.roster().owners}
         for device, rotations in owner_state.pending_keys().items():
-            known = [rotation for rotation in rotations if rotation.owner in owners]
-            payload = f"[{','.join(share_message(known))}]".encode()
+            current = [rotation for rotation in rotations if rotation.owner in owners]
+            known = {name for name in owners if self._context.store.has_sealed(name, device)}
+            payload = f"[{','.join(share_message(current, known))}]".encode()
             topic = topics.KEYS.name(device=device)
             yield Message(topic, payload, topics.KEYS.qos, topics.KEYS.retain)

@@ -191,7 +191,7 @@ def new_key(arguments: argparse.Namespace, session: Session) -> int:
             " still encrypts to the old one"
         )
     for device in sorted(reply.devices.keys() - forwarded):
-        print(f"{device} made no clip of yours; if it is your speaker, run this on it:")
+        print(f"the archive does not forward the proof to {device}: run this on it:")
         print(_manual_commands(session.asker.owner, following.recipient, arguments.new_identity))
     print("keep the old key: older clips can only be decrypted with it")
     return 0

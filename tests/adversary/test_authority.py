@@ -1,11 +1,11 @@
 """Attacks on whose word counts: retired keys, other owners, forged key rotations, odd requests."""
 
 import base64
+import contextlib
 import io
 import json
 import re
 import socket
-import sqlite3
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +16,8 @@ import pyrage
 import pytest
 
 from listener.archive import openapi
+from listener.archive.owner_state import OwnerState
+from listener.archive.pending_keys import share_message
 from listener.archive.records import RowMac
 from listener.archive.schema import ERRORS
 from listener.archive.store import FileStore
@@ -145,30 +147,13 @@ def test_forged_key_rotations_of_another_owner_displace_none(
         assert archive.ask("bob", identity, request, following).status == 200
         identity = following
 
-    database = sqlite3.connect(household.home.path / "orders.sqlite")
-    said = [text for (text,) in database.execute("select said from following order by id")]
-    database.close()
-    carried = key_rotation.parse(f"[{','.join(said)}]".encode())
-    after = key_rotation.apply_rotation(speaker, carried, "hall", device)
-    assert after.known_owner("ada").recipient == rotation.new
-    assert after.known_owner("bob") == speaker.known_owner("bob")
-
-
-def test_proof_for_a_speaker_without_clips_of_the_owner_is_not_forwarded(
-    archive: ArchiveProcess, household: "Household"
-) -> None:
-    key = household.home.archive_key().public_key()  # any key of a device
-    household.home.change_roster(
-        lambda roster: roster.with_device("bath", f"ed25519:{_text(key.public_bytes_raw())}")
-    )
-    zeros = base64.b64encode(bytes(32)).decode()
-    following, recipient = new_identity()
-    proofs = [{"device": name, "old": zeros, "new": zeros} for name in ("bath", "hall")]
-    request = {"op": "new-key", "recipient": recipient, "proofs": proofs}
-
-    told = archive.ask("bob", household.identities["bob"], request, following).json()
-
-    assert told["forwarded"] == ["hall"]
+    with contextlib.closing(OwnerState(household.home.path / "orders.sqlite")) as state:
+        pending = state.pending_keys()["hall"]
+    for known in ({"ada", "bob"}, {"bob"}, set[str]()):
+        carried = key_rotation.parse(f"[{','.join(share_message(pending, known))}]".encode())
+        after = key_rotation.apply_rotation(speaker, carried, "hall", device)
+        assert after.known_owner("ada").recipient == rotation.new
+        assert after.known_owner("bob") == speaker.known_owner("bob")
 
 
 def test_flood_of_requests_of_one_owner_grows_no_others_export(

@@ -17,6 +17,7 @@ from listener.cli.clips_read import Progress
 from listener.clips.session import Session
 from listener.config import Config
 from listener.owner import key_rotation
+from listener.rights import requests
 
 if TYPE_CHECKING:
     from listener.archive.context import ArchiveContext
@@ -331,14 +332,17 @@ def test_keys_change_with_proof_of_both(ada: "Machine", shelf: "Sounding") -> No
     assert ada.clips("new-key", newer).code == 78
 
 
-def test_new_key_names_the_speakers_that_do_not_receive_the_proof(ada: "Machine") -> None:
+def test_new_key_names_the_speakers_that_do_not_receive_the_proof(
+    ada: "Machine", monkeypatch: pytest.MonkeyPatch
+) -> None:
     newer = ada.folder / "new.key"
     newer.write_text(str(pyrage.x25519.Identity.generate()))
+    monkeypatch.setattr(requests, "MOST_PROOFS", 0)
 
     changed = ada.clips("new-key", newer)
 
     assert "the proof was sent" not in changed.out
-    assert "hall made no clip of yours; if it is your speaker, run this on it" in changed.out
+    assert "the archive does not forward the proof to hall: run this on it" in changed.out
     assert "earmark owner new-key ada --key age1" in changed.out
 
 
