@@ -4,6 +4,7 @@ import base64
 import contextlib
 import io
 import json
+import os
 import re
 import socket
 import uuid
@@ -25,6 +26,7 @@ from listener.envelope import format as form
 from listener.envelope.open import parse_identities
 from listener.owner import key_rotation
 from listener.owner.key_rotation import KeyRotation, prove_rotation
+from listener.rights import requests
 from tests.adversary.rights_clients import ArchiveProcess, proof, running_archive
 
 if TYPE_CHECKING:
@@ -177,6 +179,32 @@ def test_flood_of_requests_of_one_owner_grows_no_others_export(
     assert len(_log(export)) <= 60, "300 requests"
     assert _log(later)[0] == head
     assert len(_log(later)) == len(_log(export)) - head["n"] + 2
+
+
+def test_tickets_of_the_longest_requests_fit_the_servers_limits(
+    archive: ArchiveProcess, household: "Household"
+) -> None:
+    ada = household.identities["ada"]
+    following, recipient = new_identity()
+    proofs = [
+        {
+            "device": f"{uuid.uuid4().hex[:29]}-{number:02}",
+            "old": _text(os.urandom(32)),
+            "new": _text(os.urandom(32)),
+        }
+        for number in range(requests.MOST_PROOFS)
+    ]
+    unknown = [str(uuid.uuid4()) for _ in range(requests.MOST_NAMED)]
+
+    erased = archive.ask("ada", ada, {"op": "erase", "clips": unknown})
+    request = {"op": "new-key", "recipient": recipient, "proofs": proofs}
+    ticket = archive.ticket("ada", request)
+    changed = archive.answer(ticket, proof(ticket, ada, following))
+
+    assert erased.status == 200
+    assert len(ticket["ticket"]) > 8000
+    assert changed.status == 200, changed.body
+    assert changed.json()["forwarded"] == [], "the household has no such speakers"
 
 
 def _receipt(export: Any) -> dict[str, Any]:  # noqa: ANN401 - a response
