@@ -51,7 +51,7 @@ function _shtab_earmark_using
 end
 
 set -g _shtab_earmark_commands demo run hear send mute monitor doctor selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner list' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household incident' archive 'archive serve' 'archive list' 'archive open' survey evaluate 'evaluate neighbours' score models 'models list' 'models check' 'models add'
-set -g _shtab_earmark_opts_with_value --archive --archive-key --area --boot --broker-folder --ca --cache --card --channel --cluster --command --config --corpus --day --device --engine --exclude --floor --folder --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --key --least --licence --linger --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --receipt --room --said --seed --settings --snr-db --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --word
+set -g _shtab_earmark_opts_with_value --archive --archive-key --area --boot --broker-folder --ca --cache --card --channel --cluster --command --config --corpus --day --device --engine --exclude --floor --folder --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --key --least --licence --linger --log-after --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --receipt --room --said --seed --settings --snr-db --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --word
 
 complete -c earmark -e
 complete -c earmark -f
@@ -210,6 +210,7 @@ complete -c earmark -n '_shtab_earmark_using clips export' -l ca -xka "(__fish_c
 complete -c earmark -n '_shtab_earmark_using clips export' -l json -d 'print one JSON object a line'
 complete -c earmark -n '_shtab_earmark_using clips export' -l to -xka "(__fish_complete_path (commandline -ct))" -d 'path of the ZIP (default: NAME-clips.zip)'
 complete -c earmark -n '_shtab_earmark_using clips export' -l open -xka "(__fish_complete_directories)" -d 'also decrypt each clip into DIR, as FLAC files with an index.html'
+complete -c earmark -n '_shtab_earmark_using clips export' -l log-after -xka "(__fish_complete_path (commandline -ct))" -d 'receipt, or ZIP of an earlier export: include only the later rows of the access log'
 complete -c earmark -n '_shtab_earmark_using clips export' -l from -x -d 'from this time on, UTC'
 complete -c earmark -n '_shtab_earmark_using clips export' -l until -x -d 'before this time, UTC'
 complete -c earmark -n '_shtab_earmark_using clips export' -l device -x -d 'only clips of this speaker'

@@ -19,9 +19,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from listener.archive.challenges import LONGEST_ANSWER_BYTES, RequestChallenges
+from listener.archive.challenges import (
+    LONGEST_ANSWER_BYTES,
+    KeyReplaced,
+    OwnerNotActive,
+    RequestChallenges,
+    TooManyRequests,
+)
 from listener.archive.context import ArchiveContext
 from listener.archive.operations import Operations, Result, SealedClip
+from listener.archive.short_tickets import ShortTickets
 from listener.archive.verified_access import ClipNotFound, WrongOwner
 from listener.errors import ConfigError, DiskFull, EarmarkError, Unavailable, UsageError
 from listener.rights import requests
@@ -47,7 +54,7 @@ class Api:
 
     Args:
         context: the archive.
-        challenges: the open challenges.
+        challenges: issues and verifies the challenges.
         operations: carries out proven requests.
         request_s: seconds within which a body must arrive.
     """
@@ -61,6 +68,7 @@ class Api:
     ) -> None:
         self._context = context
         self._challenges = challenges
+        self._short_tickets = ShortTickets()
         self._operations = operations
         self._request_s = request_s
 
@@ -70,13 +78,19 @@ class Api:
             RequestRefused: error_response,
             HTTPException: route_error_response,
             EarmarkError: failure_response,
+            Exception: unexpected_error_response,
         }
-        return PrivateNetworkOnly(Starlette(routes=self.routes(), exception_handlers=handlers))
+        app = Starlette(routes=self.routes(), exception_handlers=handlers)
+        # A redirect would send the client to the host that the request names.
+        app.router.redirect_slashes = False
+        return PrivateNetworkOnly(app)
 
     def routes(self) -> list[Route]:
         """Return the routes that ``docs/reference/openapi.json`` describes."""
+        about = Route("/v1/archive", self._about, methods=["GET"])
+        about.methods = {"GET"}  # starlette adds HEAD, which is not part of the API
         return [
-            Route("/v1/archive", self._about, methods=["GET"]),
+            about,
             Route("/v1/tickets", self._request_challenge, methods=["POST"]),
             Route("/v1/tickets/{ticket:str}", self._answer_challenge, methods=["POST"]),
         ]
@@ -90,16 +104,19 @@ class Api:
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise RequestRefused(415, "type", "the content type is not application/json")
         body = await self._body(request, requests.LONGEST_REQUEST_BYTES)
-        return await run_in_threadpool(self._issue_challenge, body)
+        # Clients with short tickets send no Accept; any other client, and curl, sends it.
+        is_short = "accept" not in request.headers
+        peer = request.client.host if is_short and request.client is not None else ""
+        return await run_in_threadpool(self._issue_challenge, body, peer, is_short=is_short)
 
-    def _issue_challenge(self, body: bytes) -> Response:
+    def _issue_challenge(self, body: bytes, peer: str, *, is_short: bool) -> Response:
         try:
             request = requests.parse(body)
         except UsageError as error:
             raise RequestRefused(422, "request", str(error), error.hint) from error
         owner = self._context.roster().owner(request.owner)
         if owner is None or not owner.active:
-            raise RequestRefused(404, "owner", "there is no active owner of this name")
+            raise OwnerNotActive
         try:
             issued = self._challenges.issue(
                 owner.name, owner.okey, owner.recipient, request.request
@@ -107,7 +124,7 @@ class Api:
         except ConfigError as error:
             raise RequestRefused(422, "request", str(error)) from error
         fields = {
-            "ticket": issued.ticket,
+            "ticket": self._short_tickets.add(issued.ticket, peer) if is_short else issued.ticket,
             "challenge": issued.challenge,
             "request_sha256": issued.request_sha256,
             "expires_s": 300,
@@ -126,7 +143,7 @@ class Api:
         return ChunkedResponse(result.pieces)
 
     def _redeem(self, ticket: str, answer: bytes) -> Result:
-        result = self._challenges.redeem(ticket, answer)
+        result = self._challenges.redeem(self._short_tickets.take(ticket), answer)
         if result is None:
             raise RequestRefused(
                 404,
@@ -245,6 +262,12 @@ def failure_response(request: Request, error: EarmarkError) -> Response:
     match error:
         case ClipNotFound():
             refusal = RequestRefused(404, "clip", str(error))
+        case OwnerNotActive():
+            refusal = RequestRefused(404, "owner", str(error))
+        case KeyReplaced():
+            refusal = RequestRefused(404, "ticket", str(error), error.hint)
+        case TooManyRequests():
+            refusal = RequestRefused(503, "unavailable", str(error), error.hint)
         case WrongOwner():
             refusal = RequestRefused(
                 409, "not-hers", str(error), _WRONG_OWNER_HINT, clips=error.clips
@@ -264,6 +287,15 @@ def failure_response(request: Request, error: EarmarkError) -> Response:
             )
         case _:
             refusal = RequestRefused(409, "key", str(error), error.hint)
+    return error_response(request, refusal)
+
+
+def unexpected_error_response(request: Request, error: Exception) -> Response:
+    """Return the response after an unexpected exception, which starlette raises again."""
+    del error
+    refusal = RequestRefused(
+        503, "unavailable", "the archive could not carry out the request", "report this as a bug"
+    )
     return error_response(request, refusal)
 
 

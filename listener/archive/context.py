@@ -1,34 +1,25 @@
 """The archive's shared context: clips, access log, roster, and the key that signs receipts."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.archive.challenges import RequestChallenge
+from listener.archive.erased_clips import ErasedClips
+from listener.archive.log_budget import LogBudget
 from listener.archive.store import FileStore
 from listener.envelope import keys
 from listener.envelope.format import format_timestamp
+from listener.errors import Unavailable
 from listener.owner.roster import Roster
 from listener.rights.hash_chain import LogHead, Outcome
 from listener.rights.receipts import Receipt, SignedHead, sign, sign_contents
 from listener.storage.access_log import AccessLog, LogEntry
 from listener.storage.home import Home
-
-_MOST_ERASED_CLIPS: Final = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class ErasedClip:
-    """An erased clip that its device's spool may still hold."""
-
-    device: str
-    clip: str
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +35,10 @@ class ArchiveContext:
     """Signs receipts and log heads; decrypts nothing."""
     wall_s: Callable[[], float] = time.time
     """Seconds since 1970."""
-    erased_clips: deque[ErasedClip] = field(
-        default_factory=lambda: deque(maxlen=_MOST_ERASED_CLIPS)
-    )
+    erased_clips: ErasedClips = field(default_factory=ErasedClips)
     """Erased clips that are still to be published to their devices."""
+    budget: LogBudget = field(default_factory=LogBudget)
+    """Rows of the access log within the current hour."""
 
     @property
     def name(self) -> str:
@@ -83,7 +74,7 @@ class ArchiveContext:
         Raises:
             Unavailable: the log cannot be written.
         """
-        return self.log.append(
+        return self.append_to_log(
             LogEntry(
                 owner=ticket.owner,
                 op=ticket.request.op,
@@ -92,6 +83,60 @@ class ArchiveContext:
                 okey=ticket.okey,
                 count=count,
                 request_sha256=ticket.request_sha256,
+            )
+        )
+
+    def append_to_log(self, entry: LogEntry) -> LogHead:
+        """Append a row within the owner's budget (``LogBudget``); return the head of the chain.
+
+        Raises:
+            Unavailable: the log cannot be written.
+        """
+        self._append_held_back(self.budget.rows_due(entry.owner))
+        head = None
+        for row in self.budget.count(entry):
+            head = self.log.append(row)
+        return head or self.log.head()
+
+    def append_due_rows(self, *, at_end: bool = False) -> None:
+        """Append the rows that the budget held back, if they are due.
+
+        Args:
+            at_end: True to append all, because the process ends.
+
+        Raises:
+            Unavailable: the log cannot be written.
+        """
+        self._append_held_back(self.budget.rows_due(at_end=at_end))
+
+    def _append_held_back(self, rows: list[LogEntry]) -> None:
+        for number, row in enumerate(rows):
+            try:
+                self.log.append(row)
+            except Unavailable:
+                for unwritten in rows[number:]:
+                    self.budget.defer(unwritten)
+                raise
+
+    def report_foreign_request(self, ticket: RequestChallenge, owner: str, number: int = 1) -> None:
+        """Enter in one owner's log that another owner named their clips in a request.
+
+        Only the owner of the clips can read the row, and it is not written at once: the answer and
+        the log show the requester nothing that an id without a clip would not show.
+
+        Args:
+            ticket: the proven request of the other owner.
+            owner: the owner of the clips.
+            number: number of clips.
+        """
+        self.budget.defer(
+            LogEntry(
+                owner=owner,
+                op=ticket.request.op,
+                outcome="not-hers",
+                other=ticket.owner,
+                count=number,
+                is_hidden_from_other=True,
             )
         )
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from listener.archive.challenges import RequestChallenge
-from listener.archive.context import ArchiveContext, ErasedClip
+from listener.archive.context import ArchiveContext
+from listener.archive.erased_clips import ErasedClip
 from listener.archive.owner_state import Tombstone
 from listener.archive.quarantine import QuarantinedFile
 from listener.archive.verified_access import ClipNotFound, VerifiedReader, WrongOwner
@@ -45,12 +46,16 @@ class Eraser:
                 owner, requests.time_span(request), request.device, now_s
             )
         foreign: Counter[str | None] = Counter()
+        named: Counter[str] = Counter()
         erased: list[str] = []
         batch: list[Tombstone] = []
         for clip in self._select(owner, request):
             try:
                 if (tombstone := self._tombstone(owner, clip)) is not None:
                     batch.append(tombstone)
+            except ClipNotFound as error:
+                if error.other is not None:
+                    named[error.other] += 1
             except WrongOwner as error:
                 foreign[error.other] += 1
             if len(batch) == _BATCH:
@@ -62,6 +67,8 @@ class Eraser:
         for other, number in foreign.items():
             self.context.log_outcome(ticket, number, outcome="not-hers", other=other)
         head = self.context.log_outcome(ticket, len(erased))
+        for other, number in named.items():
+            self.context.report_foreign_request(ticket, other, number)
         return self.context.receipt("erase", ticket, head, count=len(erased), clips=tuple(erased))
 
     def _select(self, owner: str, request: EraseRequest) -> list[str]:
@@ -78,11 +85,18 @@ class Eraser:
         return selected
 
     def _tombstone(self, owner: str, clip: str) -> Tombstone | None:
-        """Return a clip's tombstone, or None if the owner has no such clip."""
+        """Return a clip's tombstone, or None if the owner has no such clip.
+
+        Raises:
+            ClipNotFound: another owner has it.
+            WrongOwner: it does not verify as the owner's.
+        """
         try:
             verified = self.reader.fetch(owner, clip)
-        except ClipNotFound:
+        except ClipNotFound as error:
             row = self.context.store.row(clip)
+            if error.other is not None:
+                raise
         except WrongOwner as error:
             # A damaged file whose row names the owner is erased; another owner's file is not.
             row = self.context.store.row(clip)
@@ -91,7 +105,7 @@ class Eraser:
         else:
             header = verified.envelope.header
             self.context.erased_clips.append(
-                ErasedClip(header.device, header.clip, verified.sha256)
+                ErasedClip(owner, header.device, header.clip, verified.sha256)
             )
             return verified.tombstone
         return row[1] if row is not None and row[0] == owner else None
@@ -109,7 +123,9 @@ class Eraser:
         erased = self.context.store.erase_quarantined(owner, is_selected)
         for file in erased:
             if file.device is not None:
-                self.context.erased_clips.append(ErasedClip(file.device, file.clip, file.sha256))
+                self.context.erased_clips.append(
+                    ErasedClip(owner, file.device, file.clip, file.sha256)
+                )
         return [file.clip for file in erased]
 
     def _erase_batch(self, owner: str, batch: list[Tombstone]) -> list[str]:

@@ -27,7 +27,7 @@ from listener.archive.verified_access import (
 )
 from listener.archive.zip_stream import ZipWriter
 from listener.envelope.format import PublicHeader
-from listener.errors import Unavailable
+from listener.errors import Unavailable, UsageError
 from listener.rights.export_page import EXPORT_PAGE, PAGE_NAME
 from listener.rights.hash_chain import LogHead
 from listener.rights.requests import ExportRequest, time_span
@@ -109,7 +109,7 @@ class Exporter:
     context: ArchiveContext
     reader: VerifiedReader
 
-    def check(self, ticket: RequestChallenge) -> int:
+    def check(self, ticket: RequestChallenge, request: ExportRequest) -> int:
         """Verify every file under the owner's name, in constant memory.
 
         This includes files outside the selection: the time of a file that does not verify is not
@@ -120,8 +120,15 @@ class Exporter:
 
         Raises:
             WrongOwner: a file is another owner's; it is logged for both owners.
+            UsageError: the access log does not contain the head that the request names.
             Unavailable: the disk or the log cannot be used.
         """
+        start = request.log_after
+        if start is not None and self.context.log.hash_at(start.n) != start.hash:
+            raise UsageError(
+                f"the access log does not contain the head of row {start.n}",
+                "keep the receipt as evidence, and export the whole log",
+            )
         foreign: Counter[str | None] = Counter()
         first_clips: list[str] = []
         try:
@@ -156,6 +163,8 @@ class Exporter:
 
         Raises:
             WrongOwner: a file is another owner's; the bytes yielded so far are not a ZIP.
+            OwnerNotActive: the owner is no longer active.
+            KeyReplaced: the owner's key was replaced since the ticket was issued.
             Unavailable: the disk or the log cannot be used.
         """
         logged = False
@@ -164,7 +173,7 @@ class Exporter:
             try:
                 yield from writer.add(PAGE_NAME, page)
                 files = {PAGE_NAME: hashlib.sha256(page).hexdigest()}
-                yield from self._clip_entries(writer, contents, ticket.owner, request)
+                yield from self._clip_entries(writer, contents, ticket, request)
                 yield from writer.add_file("manifest.jsonl", contents.manifest)
                 files["manifest.jsonl"] = contents.manifest_sha256
                 for name, data in self._device_entries(contents.signers):
@@ -178,7 +187,7 @@ class Exporter:
                 logged = True
                 head = self.context.log_outcome(ticket, contents.count)
                 with _temporary_file() as rows:
-                    log_sha256 = self._copy_log(ticket.owner, head, rows)
+                    log_sha256 = self._copy_log(ticket.owner, request.log_after, head, rows)
                     yield from writer.add_file("access-log.jsonl", rows)
                 files["access-log.jsonl"] = log_sha256
                 receipt = self.context.export_receipt(
@@ -197,14 +206,22 @@ class Exporter:
                     self.context.log_outcome(ticket, contents.count, outcome="failed")
 
     def _clip_entries(
-        self, writer: ZipWriter, contents: ExportLists, owner: str, request: ExportRequest
+        self,
+        writer: ZipWriter,
+        contents: ExportLists,
+        ticket: RequestChallenge,
+        request: ExportRequest,
     ) -> Iterator[bytes]:
         """Yield the entries of the selected clips, and list them and the omitted files.
 
         Raises:
             WrongOwner: a file is another owner's.
+            OwnerNotActive: the owner is no longer active.
+            KeyReplaced: the owner's key was replaced since the ticket was issued.
         """
+        owner = ticket.owner
         for clip in self.reader.candidates(owner):
+            ticket.check_roster(self.context.roster())
             try:
                 verified = self.reader.fetch(owner, clip)
             except ClipNotFound:
@@ -230,10 +247,15 @@ class Exporter:
         if retired:
             yield "retired-devices.json", _json(list(map(describe, retired)))
 
-    def _copy_log(self, owner: str, head: LogHead, file: IO[bytes]) -> str:
-        """Copy the log up to ``head``; return the SHA-256 of the copy in hex."""
+    def _copy_log(self, owner: str, start: LogHead | None, head: LogHead, file: IO[bytes]) -> str:
+        """Copy the log after ``start`` up to ``head``; return the SHA-256 of the copy in hex."""
         after = 0
         digest = hashlib.sha256()
+        if start is not None and start.n > 0:
+            after = start.n
+            line = _json({"n": start.n, "hash": start.hash})
+            file.write(line)
+            digest.update(line)
         while after < head.n:
             for row in self.context.log.page(owner, after, min(_LOG_PAGE_ROWS, head.n - after)):
                 line = _json(row)

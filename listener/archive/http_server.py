@@ -16,9 +16,9 @@ from typing import Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from listener.archive.api import HEADERS_LIMIT_BYTES, REQUEST_S, is_private_address
+from listener.archive.http_protocol import JsonErrorProtocol
 from listener.config import ArchiveSettings
 from listener.errors import ConfigError, Unavailable
 
@@ -27,7 +27,7 @@ MOST_CONNECTIONS: Final = 32
 _END_S: Final = 5.0
 
 
-class _IdleTimeoutProtocol(H11Protocol):
+class _IdleTimeoutProtocol(JsonErrorProtocol):
     """Closes a connection on which no request arrives in time."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -176,6 +176,10 @@ class ClipIndex:
         (seq,) = self.rows.execute("select max(seq) from clip where dkey = ?", (dkey,)).fetchone()
         return seq or 0
 
+    def sealers(self) -> list[tuple[str, str]]:
+        """Return each owner with each device that sealed a stored clip for them."""
+        return self.rows.execute("select distinct owner, device from clip").fetchall()
+
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
         """Return a clip's owner and tombstone."""
         row = self.rows.execute(

@@ -5,12 +5,12 @@ as the requester's. The module is independent of HTTP, decrypts nothing, and has
 recipient.
 """
 
-import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
-from typing import Any, Final
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
 
-from listener.archive.challenges import ChallengeResult, RequestChallenge
+from listener.archive.challenges import ChallengeResult, KeyReplaced, RequestChallenge
 from listener.archive.context import ArchiveContext
 from listener.archive.devices import describe
 from listener.archive.erase import Eraser
@@ -19,12 +19,9 @@ from listener.archive.verified_access import ClipFinder, ClipNotFound, VerifiedR
 from listener.envelope import keys
 from listener.errors import UsageError
 from listener.owner.key_rotation import KeyRotation
+from listener.owner.roster import Roster
 from listener.rights import requests
 from listener.storage.access_log import LogEntry
-
-_FREE_REFUSALS: Final = 20
-_REFUSALS_A_ROW: Final = 100
-_REFUSALS_WINDOW_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +41,14 @@ class ZipStream:
 Result = dict[str, Any] | SealedClip | ZipStream
 
 
-@dataclass(slots=True)
-class _WrongAnswers:
-    """Wrong answers in one owner's name within the current hour."""
-
-    since_s: float
-    number: int = 0
-    unwritten: int = 0
-
-
 class Operations:
     """Carries out proven requests. Safe for several threads.
 
     Args:
         context: the archive.
-        monotonic_s: monotonic clock, in seconds.
     """
 
-    def __init__(
-        self, context: ArchiveContext, monotonic_s: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, context: ArchiveContext) -> None:
         self._context = context
         self._store = context.store
         self._log = context.log
@@ -71,44 +56,53 @@ class Operations:
         self._exporter = Exporter(context, self._reader)
         self._eraser = Eraser(context, self._reader)
         self._finder = ClipFinder(context.store, self._reader)
-        self._monotonic_s = monotonic_s
-        self._wrong: dict[str, _WrongAnswers] = {}
+        self._new_key_lock = threading.Lock()
 
     def log_refusal(self, result: ChallengeResult) -> None:
-        """Log a wrong answer; a flood of them is logged in summary.
+        """Log an answer that authorised nothing.
 
         Raises:
             Unavailable: the log cannot be written.
         """
         ticket = result.ticket
-        entry = LogEntry(
-            owner=ticket.owner,
-            op=ticket.request.op,
-            outcome="refused",
-            request_sha256=ticket.request_sha256,
-            count=1,
+        other = result.crossed if result.crossed != ticket.owner else None
+        self._context.append_to_log(
+            LogEntry(
+                owner=ticket.owner,
+                op=ticket.request.op,
+                outcome="refused" if other is None else "crossed",
+                other=other,
+                request_sha256=ticket.request_sha256,
+                count=1,
+            )
         )
-        if result.crossed is not None and result.crossed != ticket.owner:
-            self._log.append(replace(entry, outcome="crossed", other=result.crossed))
-        elif (number := self._wrong_answers_to_log(ticket.owner)) > 0:
-            self._log.append(replace(entry, count=number))
 
-    def execute(self, ticket: RequestChallenge) -> Result:  # noqa: PLR0911 - one for each request
-        """Carry out a proven request.
+    def execute(self, ticket: RequestChallenge) -> Result:
+        """Carry out a proven request, if its key is still the owner's active one.
 
         Raises:
+            OwnerNotActive: the owner is no longer active.
+            KeyReplaced: the owner's key was replaced since the ticket was issued; it is logged.
             ClipNotFound: the owner has no such clip.
             WrongOwner: a file is not the owner's; it is logged for both owners.
             UsageError: the new key is already in use, or the log has no such row.
             Unavailable: disk, index or log cannot be used.
         """
+        try:
+            ticket.check_roster(self._context.roster())
+            return self._carry_out(ticket)
+        except KeyReplaced:
+            self.log_refusal(ChallengeResult(ticket, is_proven=False))
+            raise
+
+    def _carry_out(self, ticket: RequestChallenge) -> Result:  # noqa: PLR0911 - one for each request
         match ticket.request:
             case requests.ListRequest() as request:
                 return self._list(ticket, request)
             case requests.PlayRequest(clip=clip):
                 return self._play(ticket, clip)
             case requests.ExportRequest() as request:
-                logged_files = self._exporter.check(ticket)
+                logged_files = self._exporter.check(ticket, request)
                 return ZipStream(self._exporter.pieces(ticket, request, logged_files))
             case requests.EraseRequest() as request:
                 return self._eraser.erase(ticket, request)
@@ -149,8 +143,10 @@ class Operations:
     def _play(self, ticket: RequestChallenge, clip: str) -> SealedClip:
         try:
             verified = self._reader.fetch(ticket.owner, clip)
-        except ClipNotFound:
+        except ClipNotFound as error:
             self._context.log_outcome(ticket)
+            if error.other is not None:
+                self._context.report_foreign_request(ticket, error.other)
             raise
         except WrongOwner as error:
             self._context.log_outcome(ticket, 1, outcome="not-hers", other=error.other)
@@ -186,8 +182,21 @@ class Operations:
     def _new_key(self, ticket: RequestChallenge, request: requests.NewKeyRequest) -> dict[str, Any]:
         """Change the owner's key here, and store the proofs for the speakers, which verify them."""
         name, recipient = ticket.owner, request.recipient
-        after = self._context.home.change_roster(lambda old: old.with_new_key(name, recipient))
-        known = {device.name for device in after.devices}
+
+        def edit(roster: Roster) -> Roster:
+            ticket.check_roster(roster)
+            return roster.with_new_key(name, recipient)
+
+        with self._new_key_lock:  # rotations are stored in the order in which the keys follow
+            after = self._context.home.change_roster(edit)
+            self._store_rotations(ticket, request, after)
+        return self._keys(ticket)
+
+    def _store_rotations(
+        self, ticket: RequestChallenge, request: requests.NewKeyRequest, roster: Roster
+    ) -> None:
+        name, recipient = ticket.owner, request.recipient
+        known = {device.name for device in roster.devices}
         messages = {
             proof.device: KeyRotation(
                 owner=name,
@@ -201,9 +210,8 @@ class Operations:
             if proof.device in known
         }
         self._store.owner_state.set_pending_keys(
-            {device: message.encode().decode() for device, message in messages.items()}
+            name, {device: message.encode().decode() for device, message in messages.items()}
         )
-        return self._keys(ticket)
 
     def _keys(self, ticket: RequestChallenge) -> dict[str, Any]:
         self._context.log_outcome(ticket)
@@ -218,6 +226,9 @@ class Operations:
             "sealed_to": {
                 device.name: self._sealed_to(owner.name, device.name) for device in roster.devices
             },
+            "forwarded": self._store.owner_state.devices_with_pending_key(
+                owner.name, owner.recipient
+            ),
         }
 
     def _sealed_to(self, owner: str, device: str) -> str | None:
@@ -229,19 +240,3 @@ class Operations:
             return self._reader.fetch(owner, clip).envelope.header.okey
         except (ClipNotFound, WrongOwner):
             return None  # a list or an export reports it
-
-    def _wrong_answers_to_log(self, owner: str) -> int:
-        """Return the number of wrong answers that the next row counts; 0 if no row is due.
-
-        A flood of wrong answers must not grow the log.
-        """
-        now_s = self._monotonic_s()
-        wrong = self._wrong.setdefault(owner, _WrongAnswers(now_s))
-        if now_s - wrong.since_s >= _REFUSALS_WINDOW_S:
-            wrong = self._wrong[owner] = _WrongAnswers(now_s, unwritten=wrong.unwritten)
-        wrong.number += 1
-        wrong.unwritten += 1
-        if wrong.number > _FREE_REFUSALS and wrong.unwritten < _REFUSALS_A_ROW:
-            return 0
-        due, wrong.unwritten = wrong.unwritten, 0
-        return due

@@ -14,7 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from listener.archive.pending_keys import PendingKey
 from listener.envelope.format import Envelope, PublicHeader, format_timestamp
+from listener.errors import UsageError
 from listener.mqtt.retention import RetentionLimit
 from listener.storage.reserve import Reserve, with_reserve
 from listener.storage.sqlite import (
@@ -26,7 +28,10 @@ from listener.storage.sqlite import (
 
 ORDERS: Final = "orders.sqlite"
 MOST_CARRIED: Final = 16
-"""Pending key rotations per device; a device that misses more must be updated by hand."""
+"""Pending key rotations of one owner for one device; a device that misses more must be updated by
+hand."""
+MOST_SPANS: Final = 500
+"""Erase orders of one owner for spans of time."""
 # How far back an order for "all" refuses clips in transit. New clips of a device whose clock starts
 # in 1970 must not count as old ones.
 _REACH: Final = timedelta(days=366)
@@ -56,9 +61,13 @@ _SCHEMA: Final = """
     create table if not exists following (
         id integer primary key,
         device text not null,
-        said text not null
+        said text not null,
+        owner text not null default ''
     ) strict;
     create index if not exists following_by_device on following (device);
+    create table if not exists sealer (
+        code text primary key
+    ) strict, without rowid;
 """
 
 
@@ -104,9 +113,22 @@ class OwnerState:
 
     def _open(self) -> sqlite3.Connection:
         with self._available():
-            # Files of versions before the counter lack the column.
-            added = [("retention", "n", "integer not null default 1")]
-            return open_database(self._path, _SCHEMA, added)
+            # Columns that files of earlier versions lack.
+            added = [
+                ("retention", "n", "integer not null default 1"),
+                ("following", "owner", "text not null default ''"),
+            ]
+            orders = open_database(self._path, _SCHEMA, added)
+            try:
+                orders.execute(
+                    "update following set owner = coalesce(json_extract(said, '$.owner'), '')"
+                    " where owner = '' and json_valid(said)"
+                )
+                self._sealers = {code for (code,) in orders.execute("select code from sealer")}
+            except BaseException:
+                orders.close()
+                raise
+            return orders
 
     def close(self) -> None:
         """Close the file."""
@@ -155,11 +177,28 @@ class OwnerState:
             span: first time (inclusive) and last time (exclusive), as in envelope headers.
             device: only this device's clips, if given.
             now_s: seconds since 1970; clips recorded after it are not refused.
+
+        Raises:
+            UsageError: the owner has given too many orders for separate spans.
         """
         now = datetime.fromtimestamp(now_s, UTC)
         first = max(span[0], format_timestamp(now - _REACH))
         last = min(span[1], format_timestamp(now))
-        with self._available():
+        with self._available(), transaction(self._orders):
+            # Orders that the new one contains.
+            self._orders.execute(
+                "delete from swept where owner = ?1 and (?2 is null or device is ?2)"
+                " and from_t >= ?3 and until_t <= ?4",
+                (owner, device, first, last),
+            )
+            (number,) = self._orders.execute(
+                "select count(*) from swept where owner = ?", (owner,)
+            ).fetchone()
+            if number >= MOST_SPANS:
+                raise UsageError(
+                    "there are too many orders to erase separate spans of time",
+                    "erase one longer span, or all clips",
+                )
             self._orders.execute(
                 "insert into swept values (?, ?, ?, ?)", (owner, device, first, last)
             )
@@ -179,11 +218,12 @@ class OwnerState:
         """Set an owner's retention limit in days."""
         with self._available():
             self._orders.execute(
-                "insert into retention values (?, ?, 1)"
-                " on conflict (owner) do update set days = excluded.days, n = n + 1",
+                "insert into retention values (?, ?, 1) on conflict (owner) do update"
+                " set days = excluded.days, n = n + 1 where days != excluded.days",
                 (owner, days),
             )
-            self.version += 1
+            if self._orders.execute("select changes()").fetchone() != (0,):
+                self.version += 1
 
     def retention_days(self) -> dict[str, int]:
         """Return the retention limits in days, by owner."""
@@ -197,33 +237,68 @@ class OwnerState:
         return [RetentionLimit(owner=owner, days=days, n=n) for owner, days, n in rows]
 
     @with_reserve
-    def set_pending_keys(self, messages: Mapping[str, str]) -> None:
-        """Store key rotations to be published to devices, all or none.
+    def add_sealer(self, code: str) -> None:
+        """Record that a device has sealed a clip for an owner.
+
+        The record outlives the clip: also after an erasure the owner's next key has precedence.
 
         Args:
+            code: ``RowMac.compute_sealer``.
+        """
+        with self._available():
+            if code not in self._sealers:
+                self._orders.execute("insert or ignore into sealer values (?)", (code,))
+                self._sealers.add(code)
+                self.version += 1
+
+    def is_sealer(self, code: str) -> bool:
+        """Return True if ``add_sealer`` recorded this."""
+        with self._lock:
+            return code in self._sealers
+
+    @with_reserve
+    def set_pending_keys(self, owner: str, messages: Mapping[str, str]) -> None:
+        """Store an owner's key rotations to be published to devices, all or none.
+
+        Each owner has ``MOST_CARRIED`` rotations for each device; none displaces another owner's.
+
+        Args:
+            owner: the owner whose key changes.
             messages: JSON of a ``KeyRotation``, by device.
         """
         with self._available():
             with transaction(self._orders):
                 for device, text in messages.items():
                     self._orders.execute(
-                        "insert into following (device, said) values (?, ?)", (device, text)
+                        "insert into following (device, said, owner) values (?, ?, ?)",
+                        (device, text, owner),
                     )
                     self._orders.execute(
-                        "delete from following where device = ?1 and id not in (select id"
-                        " from following where device = ?1 order by id desc limit ?2)",
-                        (device, MOST_CARRIED),
+                        "delete from following where device = ?1 and owner = ?3 and id not in"
+                        " (select id from following where device = ?1 and owner = ?3"
+                        " order by id desc limit ?2)",
+                        (device, MOST_CARRIED, owner),
                     )
             self.version += 1
 
-    def pending_keys(self) -> dict[str, list[str]]:
+    def pending_keys(self) -> dict[str, list[PendingKey]]:
         """Return the stored key rotations by device, oldest first."""
         with self._available():
-            rows = self._orders.execute("select device, said from following order by id")
-            messages: dict[str, list[str]] = {}
-            for device, text in rows:
-                messages.setdefault(device, []).append(text)
+            rows = self._orders.execute("select device, owner, said from following order by id")
+            messages: dict[str, list[PendingKey]] = {}
+            for device, owner, text in rows:
+                messages.setdefault(device, []).append(PendingKey(owner, text))
         return messages
+
+    def devices_with_pending_key(self, owner: str, recipient: str) -> list[str]:
+        """Return the devices to which a rotation to an owner's key is published, by name."""
+        with self._available():
+            rows = self._orders.execute(
+                "select distinct device from following where owner = ? and json_valid(said)"
+                " and json_extract(said, '$.new') = ? order by device",
+                (owner, recipient),
+            ).fetchall()
+        return [device for (device,) in rows]
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ import msgspec
 from listener.archive.context import ArchiveContext
 from listener.archive.devices import AcceptedNumbers
 from listener.archive.owner_state import OwnerState
+from listener.archive.pending_keys import share_message
 from listener.mqtt import retention, topics
 from listener.mqtt.client import Message
 from listener.owner.roster import ARCHIVE
@@ -74,6 +75,7 @@ class ArchivePublisher:
         Raises:
             Unavailable: the log or the owners' settings cannot be read.
         """
+        self._context.append_due_rows()
         end = self._context.log.head().n
         if end != self._published_row:
             self._published_row = end
@@ -103,7 +105,10 @@ class ArchivePublisher:
             payload = retention.encode(limit, self._context.key.sign)
             topic = topics.RETENTION.name(owner=limit.owner)
             yield Message(topic, payload, topics.RETENTION.qos, topics.RETENTION.retain)
+        owners = {owner.name for owner in self._context.roster().owners}
         for device, rotations in owner_state.pending_keys().items():
-            payload = f"[{','.join(rotations)}]".encode()
+            current = [rotation for rotation in rotations if rotation.owner in owners]
+            known = {name for name in owners if self._context.store.has_sealed(name, device)}
+            payload = f"[{','.join(share_message(current, known))}]".encode()
             topic = topics.KEYS.name(device=device)
             yield Message(topic, payload, topics.KEYS.qos, topics.KEYS.retain)

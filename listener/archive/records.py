@@ -18,6 +18,7 @@ from listener.envelope.format import Envelope
 from listener.errors import EarmarkError
 
 _PERSONALISATION: Final = b"earmark-index-1"
+_SEALER: Final = b"earmark-sealer-1"
 _MAC_BYTES: Final = 16
 
 
@@ -62,6 +63,16 @@ class RowMac:
         )
         return hashlib.blake2b(
             row, key=self.secret, digest_size=_MAC_BYTES, person=_PERSONALISATION
+        ).hexdigest()
+
+    def compute_sealer(self, owner: str, device: str) -> str:
+        """Return the MAC of the fact that a device has sealed a clip for an owner.
+
+        It is stored in place of the names, which an erasure removes.
+        """
+        pair = msgspec.json.encode((owner, device))
+        return hashlib.blake2b(
+            pair, key=self.secret, digest_size=_MAC_BYTES, person=_SEALER
         ).hexdigest()
 
 

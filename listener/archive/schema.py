@@ -57,7 +57,7 @@ class About(_Answer, kw_only=True):
 class Ticket(_Answer, kw_only=True):
     """A ticket and its challenge, encrypted to the owner's key."""
 
-    ticket: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{22}\Z")]
+    ticket: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{22,15000}\Z")]
     challenge: _Age
     request_sha256: Sha256
     expires_s: Literal[300]
@@ -145,6 +145,7 @@ class KeysAnswer(_Answer, kw_only=True):
     devices: dict[str, _Key]
     retired_devices: list[RetiredKeyAnswer]
     sealed_to: dict[str, KeyId | None]
+    forwarded: list[ShortName]
 
 
 class Problem(_Answer, kw_only=True):

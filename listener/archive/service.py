@@ -4,6 +4,7 @@ The process holds no decryption key and imports no module that decrypts.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -241,7 +242,7 @@ class ArchiveService:
 
 
 class ReloadingRoster:
-    """The household's roster, reloaded when its file changes.
+    """The household's roster, reloaded when its file changes. Safe for several threads.
 
     A roster file that is damaged while the archive runs leaves the last good roster in force, so
     that damaging the file grants no access.
@@ -253,19 +254,24 @@ class ReloadingRoster:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._path = home.path / "roster.json"
+        self._lock = threading.Lock()
         self._version = self._file_version()
         self._roster = home.roster()
 
     def __call__(self) -> Roster:
         """Return the current roster."""
-        version = self._file_version()
-        if version != self._version:
-            self._version = version
-            try:
-                self._roster = self._home.roster()
-            except (ConfigError, Unavailable) as error:
-                _log.warning("cannot reload the roster; the previous one stays in force: %s", error)
-        return self._roster
+        # Without the lock, a second thread would use the previous roster while the first one reads.
+        with self._lock:
+            version = self._file_version()
+            if version != self._version:
+                self._version = version
+                try:
+                    self._roster = self._home.roster()
+                except (ConfigError, Unavailable) as error:
+                    _log.warning(
+                        "cannot reload the roster; the previous one stays in force: %s", error
+                    )
+            return self._roster
 
     def _file_version(self) -> tuple[int, int, int] | None:
         try:

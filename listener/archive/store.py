@@ -102,6 +102,7 @@ class FileStore:
                 is_new_file = write_envelope_file(self.path(header.owner, header.clip), data)
             except FileExistsError as error:
                 raise Replayed("another file has its path") from error
+            self._add_sealer(header.owner, header.device)
             if not stored:
                 self._index.add(envelope, data, received_s)
                 self.version += 1
@@ -161,6 +162,10 @@ class FileStore:
         """Return the highest number accepted of a device's key, erased clips included; or 0."""
         with self._available():
             return max(self._index.highest_seq(dkey), self.owner_state.highest_seq(dkey))
+
+    def has_sealed(self, owner: str, device: str) -> bool:
+        """Return True if a verified clip of an owner came from a device, erased or not."""
+        return self.owner_state.is_sealer(self._row_mac.compute_sealer(owner, device))
 
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
         """Return a clip's owner and tombstone, by the index."""
@@ -300,7 +305,12 @@ class FileStore:
                 self._folder, self._index, self.owner_state, self.quarantine, verify
             ).repair()
             self.version += created
+            for owner, device in self._index.sealers():  # also those of versions before the record
+                self._add_sealer(owner, device)
             return created
+
+    def _add_sealer(self, owner: str, device: str) -> None:
+        self.owner_state.add_sealer(self._row_mac.compute_sealer(owner, device))
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:

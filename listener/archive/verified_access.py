@@ -38,7 +38,16 @@ class WrongOwner(EarmarkError):
 
 
 class ClipNotFound(EarmarkError):
-    """The owner has no clip with this id."""
+    """The owner has no clip with this id: it is unknown, erased, or another owner's.
+
+    Attributes:
+        other: the owner who has a clip with this id, if any; for the log, not for the requester.
+    """
+
+    def __init__(self, other: str | None = None) -> None:
+        # One message for all: it must not show which ids other owners have or had.
+        super().__init__("you have no clip with this id")
+        self.other = other
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +81,23 @@ class VerifiedReader:
         """Read a clip of an owner and verify it.
 
         Raises:
-            WrongOwner: the file under this id, in this or another owner's folder, does not verify.
-            ClipNotFound: there is no such file, or it was erased.
+            WrongOwner: the file in the owner's folder, or that of the owner's row, does not verify.
+            ClipNotFound: there is no such file, it was erased, or it is another owner's.
             Unavailable: the file cannot be read.
         """
         if self._store.owner_state.is_erased(clip):
-            raise ClipNotFound("this clip was erased")
+            raise ClipNotFound
         data = self._read(owner, clip)
-        if data is None:
-            others = (other.name for other in self._roster().owners if other.name != owner)
-            data = next(filter(None, (self._read(other, clip) for other in others)), None)
-        if data is None:
-            raise ClipNotFound("you have no clip with this id")
-        return self._verify(owner, clip, data)
+        if data is not None:
+            return self._verify(owner, clip, data)
+        for other in self._roster().owners:
+            if other.name != owner and (data := self._read(other.name, clip)) is not None:
+                row = self._store.row(clip)
+                if row is None or row[0] != owner:
+                    raise ClipNotFound(other.name)
+                # The owner's index row names a file in another folder: the archive mixed them up.
+                return self._verify(owner, clip, data)
+        raise ClipNotFound
 
     def candidates(self, owner: str) -> Iterator[str]:
         """Yield the ids of all files in an owner's folder, then of rows without a file."""

@@ -149,6 +149,8 @@ def _serve(settings: Config) -> int:
         finally:
             notifier.stopping()
             http_server.stop()
+            with contextlib.suppress(Unavailable):  # a full disk; each request reported it
+                context.append_due_rows(at_end=True)
     return 0
 
 

@@ -182,13 +182,16 @@ def new_key(arguments: argparse.Namespace, session: Session) -> int:
         _show(reply, arguments, session)
         return 0
     _show(reply, arguments, session)
-    if proofs:
+    proven = {proof["device"] for proof in proofs}
+    forwarded = proven if reply.forwarded is None else proven & set(reply.forwarded)
+    if forwarded:
         print(
-            "the proof was sent to each speaker; it uses the new key from its next clip on."
-            " To see which do: earmark clips keys"
+            f"the proof was sent to {', '.join(sorted(forwarded))}: a speaker uses the new key from"
+            " its next clip on. Until earmark clips keys shows the active key for a speaker, it"
+            " still encrypts to the old one"
         )
-    for device in sorted(reply.devices.keys() - {proof["device"] for proof in proofs}):
-        print(f"run this on {device}:")
+    for device in sorted(reply.devices.keys() - forwarded):
+        print(f"the archive does not forward the proof to {device}: run this on it:")
         print(_manual_commands(session.asker.owner, following.recipient, arguments.new_identity))
     print("keep the old key: older clips can only be decrypted with it")
     return 0
@@ -236,6 +239,8 @@ def _show(reply: KeysReply, arguments: argparse.Namespace, session: Session) -> 
             state = "encrypts to the active key"
         elif sealed_to is not None:
             state = f"newest clip encrypted to {sealed_to}, which is retired"
+            if reply.forwarded is not None and device in reply.forwarded:
+                state += "; the archive forwards the proof of the active key to it"
         print(f"{device}: {state}")
     active = next((key for key in session.asker.identities if key.okey == reply.active), None)
     behind = [
@@ -321,6 +326,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--open",
         metavar="DIR",
         help="also decrypt each clip into DIR, as FLAC files with an index.html",
+    )
+    exporting.add_argument(
+        "--log-after",
+        metavar="FILE",
+        help="receipt, or ZIP of an earlier export: include only the later rows of the access log",
     )
     _add_range(exporting)
     erasing = _add(

@@ -69,11 +69,13 @@ def verify_log_file(arguments: argparse.Namespace, known: TrustStore) -> int:
                 "fetch it once from the archive: earmark clips log",
             )
         heads = [read_receipt(Path(path), key).head for path in arguments.receipt]
+    start = _start_of(path)
     last = max((row.n for row in _rows_of(path)), default=0)
     # The file may be older than the newest head seen on this machine.
     seen = known.head if known.head is not None and known.head.n <= last else None
-    end = hash_chain.verify_chain(_rows_of(path), heads if seen is None else [*heads, seen])
-    _print_verified(str(path), end, as_json=arguments.json)
+    heads += [] if seen is None else [seen]
+    end = hash_chain.verify_chain(_rows_of(path), heads, before=start)
+    _print_verified(str(path), end, start, as_json=arguments.json)
     return 0
 
 
@@ -95,10 +97,21 @@ def _fetch(
 
 
 def _rows_of(path: Path) -> Iterator[hash_chain.LogRow]:
+    for number, fields in enumerate(_lines_of(path)):
+        if number > 0 or hash_chain.parse_start(fields) is None:
+            yield hash_chain.parse_row(fields)
+
+
+def _start_of(path: Path) -> hash_chain.LogHead | None:
+    """Return the head after which a log begins; None if it begins with row 1."""
+    fields = next(_lines_of(path), None)
+    return None if fields is None else hash_chain.parse_start(fields)
+
+
+def _lines_of(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open("rb") as file:
-            for fields in parse_lines(raw_lines(file)):
-                yield hash_chain.parse_row(fields)
+            yield from parse_lines(raw_lines(file))
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror}") from error
 
@@ -114,11 +127,20 @@ def _print(row: hash_chain.LogRow, fields: dict[str, Any], *, as_json: bool) -> 
         print(f"{body.n:>6}  {body.t}  {body.op:<9}  {body.outcome}  {body.count}  {who}")
 
 
-def _print_verified(source: str, end: hash_chain.LogHead, *, as_json: bool) -> None:
+def _print_verified(
+    source: str,
+    end: hash_chain.LogHead,
+    start: hash_chain.LogHead | None = None,
+    *,
+    as_json: bool,
+) -> None:
+    rows = end.n - (0 if start is None else start.n)
     if as_json:
-        print(json.dumps({"log": source, "ok": True, "rows": end.n, "hash": end.hash}))
+        result = {"log": source, "ok": True, "rows": rows, "hash": end.hash}
+        print(json.dumps(result | ({} if start is None else {"after": start.n})))
     else:
-        print(f"{source}: {end.n} rows, unchanged; the last has the hash {end.hash[:16]}")
+        after = "" if start is None else f" after row {start.n}"
+        print(f"{source}: {rows} rows{after}, unchanged; the last has the hash {end.hash[:16]}")
 
 
 def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
@@ -143,8 +165,9 @@ def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
             opened = _export(export, known, identities)
             receipt, is_covered = export.receipt, export.is_covered
             left_out = [one.clip for one in export.left_out()]
+            start = export.log_start()
     else:
-        receipt, opened, is_covered = read_receipt(path, key), 0, None
+        receipt, opened, is_covered, start = read_receipt(path, key), 0, None, None
     if arguments.owner is not None and receipt.owner != arguments.owner:
         raise EarmarkError(f"{path} belongs to {receipt.owner}, not to {arguments.owner}")
     result: dict[str, Any] = {"file": str(path), "ok": True, "kind": receipt.kind}
@@ -152,6 +175,8 @@ def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
     result["head"] = msgspec.to_builtins(receipt.head)
     if is_covered is not None:
         result["all_signed"] = is_covered
+    if start is not None:
+        result["log_after"] = start.n
     if identities:
         result["opened"] = opened
     if left_out:
@@ -161,9 +186,10 @@ def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
     else:
         operation = {"erase": "erased", "export": "exported"}[receipt.kind]
         decrypted = f", {opened} decrypted" if identities and magic == _ZIP_MAGIC else ""
+        log = "" if start is None else f"; the access log begins after row {start.n}"
         print(
             f"{path}: valid; {receipt.t}, {receipt.owner}:"
-            f" {receipt.count} clips {operation}{decrypted}"
+            f" {receipt.count} clips {operation}{decrypted}{log}"
         )
         if is_covered is False:
             print(

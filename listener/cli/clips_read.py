@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +17,17 @@ from typing import IO, Any, Final
 
 import msgspec
 import soundfile
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener.clips import index_page
 from listener.clips.exports import ExportReader
 from listener.clips.schema import ListedClip, ListReply
-from listener.clips.session import Session, open_own_clip, selection_fields
+from listener.clips.session import Session, open_own_clip, read_receipt, selection_fields
 from listener.envelope.format import format_timestamp
 from listener.envelope.open import OpenedClip
 from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable, UsageError
 from listener.rights import requests
+from listener.rights.hash_chain import LogHead
 from listener.storage.atomic import create_file, part_file, sync_folder, write_atomic
 from listener.storage.owner_files import write_clip, write_new
 
@@ -171,14 +174,21 @@ def export(arguments: argparse.Namespace, session: Session) -> int:
     target = Path(arguments.to or f"{session.asker.owner}-clips.zip")
     if os.path.lexists(target):
         raise EarmarkError(f"{target} exists already", "choose another name with --to")
-    request = session.request("export", **selection_fields(arguments))
     key = session.archive_key()
+    start = None if arguments.log_after is None else _head_of(Path(arguments.log_after), key)
+    request = session.request(
+        "export",
+        **selection_fields(arguments),
+        log_after=None if start is None else msgspec.to_builtins(start),
+    )
     progress = Progress(sys.stderr)
     with _part_file(target) as path:
         try:
             with create_file(path) as file:
                 _fetch(session, request, file, progress)
             with ExportReader(path, key) as reader:
+                if reader.log_start() != start:
+                    raise EarmarkError("the archive returned another part of the log")
                 result = _check(session, request, reader, arguments.open, progress)
         finally:
             progress.end()
@@ -202,6 +212,19 @@ def print_left_out(clips: Sequence[str]) -> None:
         print("tell your household; their ids:")
     for clip in clips:
         print(f"  {clip}")
+
+
+def _head_of(path: Path, key: Ed25519PublicKey) -> LogHead:
+    """Return the head of the log in a receipt, or in an earlier export.
+
+    Raises:
+        EarmarkError: the file is not valid, or not signed by this archive.
+        Unavailable: it cannot be read.
+    """
+    if zipfile.is_zipfile(path):
+        with ExportReader(path, key) as earlier:
+            return earlier.receipt.head
+    return read_receipt(path, key).head
 
 
 def _fetch(

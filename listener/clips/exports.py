@@ -4,6 +4,7 @@ The ZIP is untrusted. Nothing is extracted: entries are read by fixed names, eac
 """
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -102,29 +103,39 @@ class ExportReader:
                 except ValueError as error:
                     raise self._error(f"{LEFT_OUT} is malformed") from error
 
+    def log_start(self) -> hash_chain.LogHead | None:
+        """Return the head after which the access log begins; None if it begins with row 1.
+
+        Raises:
+            EarmarkError: its first line is malformed.
+        """
+        fields = next(self._lines(LOG), None)
+        return None if fields is None else hash_chain.parse_start(fields)
+
     def check_log(
         self,
         heads: Sequence[hash_chain.LogHead],
         on_row: Callable[[hash_chain.LogRow], None] | None = None,
     ) -> None:
-        """Verify the hash chain of the access log, up to the receipt's head.
+        """Verify the hash chain of the access log, from its start up to the receipt's head.
 
         Args:
-            heads: earlier heads that the log must contain.
+            heads: earlier heads that the log must contain, if it does not begin after them.
             on_row: called with each row.
 
         Raises:
             EarmarkError: the log was changed; the message names the first wrong row.
         """
+        start = self.log_start()
 
         def rows() -> Iterator[hash_chain.LogRow]:
-            for fields in self._lines(LOG):
+            for fields in itertools.islice(self._lines(LOG), 0 if start is None else 1, None):
                 row = hash_chain.parse_row(fields)
                 if on_row is not None:
                     on_row(row)
                 yield row
 
-        hash_chain.verify_chain(rows(), [self.receipt.head, *heads])
+        hash_chain.verify_chain(rows(), [self.receipt.head, *heads], before=start)
 
     def clips(self, devices: DeviceKeys) -> Iterator[tuple[ManifestLine, bytes]]:
         """Yield each verified clip as its manifest line and its sealed bytes.

@@ -147,7 +147,8 @@ class HttpResponse:
         Raises:
             Unavailable: no server answers, or not in HTTP, or not in time.
         """
-        headers = {"connection": "close", "accept-encoding": "identity"}
+        # Accept tells the archive that this client takes tickets of any length.
+        headers = {"connection": "close", "accept-encoding": "identity", "accept": "*/*"}
         if body is not None:
             headers["content-type"] = kind
         try:

@@ -26,7 +26,7 @@ class _Reply(msgspec.Struct, frozen=True, kw_only=True):
 class TicketReply(_Reply, frozen=True, kw_only=True):
     """A ticket and its challenge, encrypted to the owner's key."""
 
-    ticket: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+    ticket: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,15000}\Z")]
     challenge: Annotated[str, Meta(max_length=4096)]
     new_challenge: Annotated[str, Meta(max_length=4096)] | None = None
 
@@ -97,6 +97,9 @@ class KeysReply(_Reply, frozen=True, kw_only=True):
     retired_devices: Annotated[tuple[RetiredKey, ...], Meta(max_length=10_000)] = ()
     sealed_to: dict[ShortName, KeyId | None] = {}
     """Key of the owner's newest clip from each device, or None."""
+    forwarded: tuple[ShortName, ...] | None = None
+    """Devices to which the archive forwards the proof of the active key; None from an older
+    archive, which forwards it to every device."""
 
 
 class ArchiveReply(_Reply, frozen=True, kw_only=True):

@@ -11,9 +11,11 @@ from msgspec import Meta
 from listener import digests
 from listener.envelope import keys
 from listener.envelope.format import Sha256, ShortName
-from listener.errors import EarmarkError
+from listener.errors import EarmarkError, UsageError
 
 CHALLENGE_S: Final = 24 * 3600
+MOST_RETIRED: Final = 400
+"""Retired keys of an owner: with a new key each month, 33 years."""
 
 Seconds = Annotated[int, Meta(ge=0, le=1 << 40)]
 
@@ -65,7 +67,17 @@ class Owner(Record, frozen=True, kw_only=True):
         return self.recipients if self.following is None else (*self.recipients, self.following)
 
     def with_following(self, recipient: str) -> "Owner":
-        """Return the owner with a following key; an open challenge is dropped."""
+        """Return the owner with a following key; an open challenge is dropped.
+
+        Raises:
+            UsageError: the owner has changed the key too often. The roster is one bounded file, and
+                one owner's keys must not fill it.
+        """
+        if len(self.retired) >= MOST_RETIRED:
+            raise UsageError(
+                f"{self.name} has {MOST_RETIRED} retired keys, which is the limit",
+                f"remove and add the owner: earmark owner forget {self.name}",
+            )
         return msgspec.structs.replace(self, following=recipient, challenge=None)
 
     def with_rotated_key(self) -> "Owner":

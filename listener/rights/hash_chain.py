@@ -121,6 +121,20 @@ def parse_row(fields: Mapping[str, Any]) -> LogRow:
     return LogRow(n, body_sha256, claimed, body)
 
 
+def parse_start(fields: Mapping[str, Any]) -> LogHead | None:
+    """Parse the first line of a log that does not begin with row 1: the head before its rows.
+
+    Returns:
+        None if the line is something else, such as a row.
+    """
+    if fields.keys() != {"n", "hash"}:
+        return None
+    try:
+        return msgspec.convert(fields, LogHead)
+    except msgspec.ValidationError:
+        return None
+
+
 def verify_chain(
     rows: Iterable[LogRow], heads: Iterable[LogHead] = (), *, before: LogHead | None = None
 ) -> LogHead:
@@ -128,7 +142,8 @@ def verify_chain(
 
     Args:
         rows: rows in order; iterated once.
-        heads: heads known from other sources: receipts, the published head.
+        heads: heads known from other sources: receipts, the published head. Those before the first
+            row are not verified, except ``before``.
         before: head that the first row follows; None for a log from its start.
 
     Raises:
@@ -141,6 +156,8 @@ def verify_chain(
         if known.setdefault(head.n, head.hash) != head.hash:
             raise BrokenChain(head.n, "two heads of one number differ")
     end = before or LogHead(n=0, hash=ORIGIN)
+    if known.get(end.n, end.hash) != end.hash:
+        raise BrokenChain(end.n, "its hash differs from the published head")
     for row in rows:
         if row.n != end.n + 1:
             raise BrokenChain(end.n + 1, "it is missing")

@@ -13,6 +13,7 @@ from msgspec import Meta
 from listener import strict_json
 from listener.envelope.format import ClipId, Moment, ShortName
 from listener.errors import UsageError
+from listener.rights.hash_chain import LogHead
 
 LONGEST_REQUEST_BYTES: Final = 16 << 10
 MOST_LISTED: Final = 1000
@@ -65,6 +66,8 @@ class ExportRequest(_OperationRequest, frozen=True, kw_only=True, tag="export"):
     from_t: Moment | None = msgspec.field(default=None, name="from")
     until_t: Moment | None = msgspec.field(default=None, name="until")
     device: ShortName | None = None
+    log_after: LogHead | None = None
+    """A head of the access log, as in a receipt: only the rows after it are included."""
 
 
 class EraseRequest(_OperationRequest, frozen=True, kw_only=True, tag="erase"):

@@ -47,6 +47,8 @@ class LogEntry:
     okey: str | None = None
     count: int = 0
     request_sha256: str | None = None
+    is_hidden_from_other: bool = False
+    """True if ``other`` does not receive the body: the row reports ``other`` to the owner."""
 
 
 class AccessLog:
@@ -96,9 +98,10 @@ class AccessLog:
             text = body.canonical()
             body_sha256 = hashlib.sha256(text).hexdigest()
             head = LogHead(n=body.n, hash=row_hash(body.n, before.hash, body_sha256))
+            reader = None if entry.is_hidden_from_other else entry.other
             self._rows.execute(
                 "insert into row values (?, ?, ?, ?, ?, ?)",
-                (head.n, entry.owner, entry.other, text.decode("ascii"), body_sha256, head.hash),
+                (head.n, entry.owner, reader, text.decode("ascii"), body_sha256, head.hash),
             )
         return head
 

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from listener.archive.api import Api
 from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
+from listener.archive.log_budget import LogBudget
 from listener.archive.operations import Operations
 from listener.archive.receiver import Receiver
 from listener.archive.store import FileStore
@@ -78,15 +79,16 @@ def log(home: Path, wall: FakeClock) -> Iterator[AccessLog]:
 
 @pytest.fixture
 def context(
-    household: "Household", store: FileStore, log: AccessLog, wall: FakeClock
+    household: "Household", store: FileStore, log: AccessLog, wall: FakeClock, clock: FakeClock
 ) -> ArchiveContext:
     home = household.home
-    return ArchiveContext(home, store, log, home.roster, home.archive_key(), wall)
+    key = home.archive_key()
+    return ArchiveContext(home, store, log, home.roster, key, wall, budget=LogBudget(clock))
 
 
 @pytest.fixture
 def client(context: ArchiveContext, clock: FakeClock) -> Iterator[TestClient]:
-    api = Api(context, RequestChallenges(clock), Operations(context, clock))
+    api = Api(context, RequestChallenges(clock), Operations(context))
     with TestClient(api.app(), client=("127.0.0.1", 1), raise_server_exceptions=True) as opened:
         yield opened
 

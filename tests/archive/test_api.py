@@ -2,14 +2,16 @@
 
 import asyncio
 import base64
+import dataclasses
 import hashlib
 import io
 import json
 import subprocess
+import uuid
 import zipfile
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 import pyrage
@@ -23,12 +25,13 @@ from starlette.types import Message
 
 from listener.archive import schema
 from listener.archive.api import Api, ChunkedResponse, failure_response, is_private_address
-from listener.archive.challenges import RequestChallenge, RequestChallenges
+from listener.archive.challenges import KeyReplaced, RequestChallenge, RequestChallenges
 from listener.archive.context import ArchiveContext
 from listener.archive.operations import Operations, ZipStream
 from listener.archive.verified_access import ClipNotFound, WrongOwner
 from listener.envelope import keys
 from listener.errors import EarmarkError, Unavailable
+from listener.owner.roster import Roster
 from listener.rights import hash_chain, receipts, requests
 from tests.archive.tampering import update_rows
 
@@ -158,10 +161,38 @@ def test_play_returns_the_stored_envelope(ada: "OwnerClient", clip_factory: "Cli
     assert response.headers["cache-control"] == "no-store"
 
 
-def test_play_of_another_owners_clip_is_refused_and_logged(
+def test_clip_of_another_owner_is_answered_like_an_unknown_one(
+    ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext
+) -> None:
+    stored, erased = clip_factory.put("bob"), clip_factory.put("bob")
+    bob.request("erase", clips=[erased.clip])
+    unknown = str(uuid.uuid4())
+    answers, growths = [], []
+    for clip in (stored.clip, erased.clip, unknown):
+        before = context.log.head().n
+        played = ada.request("play", clip=clip)
+        receipt = ada.request("erase", clips=[clip]).json()["receipt"]
+        answers.append((played.status_code, played.text, receipt["count"], receipt["clips"]))
+        growths.append(context.log.head().n - before)
+
+    assert len(set(map(str, answers))) == 1, answers
+    assert answers[0][0] == 404
+    assert growths == [2, 2, 2]
+    assert clip_factory.path(stored).exists()
+    assert not [row for row in ada.log_rows() if "bob" in (row["owner"], row["other"])]
+    reported = [row for row in bob.log_rows() if row["outcome"] == "not-hers"]
+    assert [(row["op"], row["owner"], row["other"], row["count"]) for row in reported] == [
+        ("play", "bob", "ada", 2)
+    ]
+    assert not [row for row in ada.log_rows() if "bob" in (row["owner"], row["other"])]
+
+
+def test_file_of_another_owner_in_the_owners_folder_is_reported_to_both(
     ada: "OwnerClient", bob: "OwnerClient", clip_factory: "ClipFactory"
 ) -> None:
     header = clip_factory.put("bob")
+    clip_factory.put("ada")
+    clip_factory.path(header).rename(clip_factory.store.path("ada", header.clip))
 
     response = ada.request("play", clip=header.clip)
 
@@ -196,6 +227,32 @@ def test_export_contains_clips_manifest_log_and_receipt(
     assert [row.body.owner for row in rows if row.body] == ["ada"]
     assert json.loads(entries["devices.json"]).keys() == {"hall"}
     assert b"age -d" in entries["READ-ME-FIRST.html"]
+
+
+def test_export_with_the_log_after_a_head(
+    ada: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext
+) -> None:
+    clip_factory.put()
+    whole = unzipped(ada.request("export").content)
+    key = context.key.public_key()
+    earlier = receipts.parse_receipt(whole["receipt.json"], key).head
+    ada.request("keys")
+
+    later = unzipped(ada.request("export", log_after=msgspec.to_builtins(earlier)).content)
+
+    start, *lines = [json.loads(line) for line in later["access-log.jsonl"].splitlines()]
+    assert hash_chain.parse_start(start) == earlier
+    rows = [hash_chain.parse_row(line) for line in lines]
+    assert [row.body.op for row in rows if row.body] == ["keys", "export"]
+    end = receipts.parse_receipt(later["receipt.json"], key).head
+    assert hash_chain.verify_chain(rows, [earlier, end], before=earlier) == end
+    from_start = {"n": 0, "hash": hash_chain.ORIGIN}
+    again = unzipped(ada.request("export", log_after=from_start).content)
+    assert again["access-log.jsonl"].startswith(whole["access-log.jsonl"])
+    for wrong in ({"n": earlier.n, "hash": "0" * 64}, {"n": 9999, "hash": earlier.hash}):
+        refused = ada.request("export", log_after=wrong)
+        assert refused.status_code == 409
+        assert "does not contain the head" in refused.json()["message"]
 
 
 def test_export_of_a_time_range(ada: "OwnerClient", clip_factory: "ClipFactory") -> None:
@@ -249,13 +306,15 @@ def test_export_error_counts_wrong_files_and_names_the_first(
 
 
 def test_file_swapped_during_an_export_truncates_the_zip(
-    bob: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext, clock: "FakeClock"
+    bob: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext
 ) -> None:
     for _ in range(3):
         clip_factory.put()
     foreign = clip_factory.put("bob")
-    ticket = RequestChallenge("ada", "a" * 24, requests.ExportRequest(), "0" * 64, 0.0, b"")
-    stream = Operations(context, clock).execute(ticket)
+    ticket = RequestChallenge(
+        "ada", context.roster().known_owner("ada").okey, requests.ExportRequest(), "0" * 64
+    )
+    stream = Operations(context).execute(ticket)
     assert isinstance(stream, ZipStream)
     sent = next(stream.pieces)
     clip_factory.path(foreign).rename(clip_factory.store.path("ada", foreign.clip))
@@ -304,11 +363,13 @@ def test_damaged_file_is_left_out_of_an_export_and_can_be_erased(
 
 
 def test_file_damaged_during_an_export_is_left_out_and_logged(
-    ada: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext, clock: "FakeClock"
+    ada: "OwnerClient", clip_factory: "ClipFactory", context: ArchiveContext
 ) -> None:
     headers = [clip_factory.put() for _ in range(3)]
-    ticket = RequestChallenge("ada", "a" * 24, requests.ExportRequest(), "0" * 64, 0.0, b"")
-    stream = Operations(context, clock).execute(ticket)
+    ticket = RequestChallenge(
+        "ada", context.roster().known_owner("ada").okey, requests.ExportRequest(), "0" * 64
+    )
+    stream = Operations(context).execute(ticket)
     assert isinstance(stream, ZipStream)
     sent = next(stream.pieces)
     for header in headers:
@@ -334,7 +395,7 @@ def test_erase_receipt_names_clips_and_they_stay_erased(
     assert [entry.clip for entry in store.clips("ada")] == [kept.clip]
     assert not clip_factory.path(erased).exists()
     assert (
-        context.erased_clips[0].sha256
+        next(iter(context.erased_clips)).sha256
         == hashlib.sha256(clip_factory.sealed[erased.clip]).hexdigest()
     )
     assert ada.request("play", clip=erased.clip).status_code == 404
@@ -447,8 +508,9 @@ def test_new_key_proofs_are_stored_for_the_speakers(
     changed = ada.answer(reply["ticket"], both).json()
 
     assert changed["sealed_to"] == {"hall": None}
+    assert changed["forwarded"] == ["hall"]
     (message,) = store.owner_state.pending_keys()["hall"]
-    assert json.loads(message) == {
+    assert json.loads(message.text) == {
         "v": 1,
         "owner": "ada",
         "device": "hall",
@@ -579,6 +641,161 @@ def test_limits_have_their_status(client: "TestClient", ada: "OwnerClient") -> N
     assert ada.request_ticket("list").json()["error"] == "owner"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "error"),
+    [
+        ("POST", "/v1/tickets/", "path"),
+        ("GET", "/v1/archive/", "path"),
+        ("GET", "//evil.example/v1/archive", "path"),
+        ("POST", "/v1/tickets/a/b", "path"),
+        ("HEAD", "/v1/archive", "method"),
+        ("OPTIONS", "/v1/tickets", "method"),
+        ("PUT", "/v1/archive", "method"),
+        ("TRACE", "/v1/tickets/x", "method"),
+    ],
+)
+def test_other_paths_and_methods_are_refused_and_never_redirected(
+    client: "TestClient", method: str, path: str, error: str
+) -> None:
+    response = client.request(
+        method, f"http://evil.example{path}", content=b"x", follow_redirects=False
+    )
+
+    assert response.status_code == {"path": 404, "method": 405}[error]
+    assert method == "HEAD" or response.json()["error"] == error
+    assert "location" not in response.headers
+    assert "evil" not in response.text
+
+
+def test_unexpected_exception_is_answered_as_unavailable(
+    context: ArchiveContext, clock: "FakeClock", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Api) -> NoReturn:
+        raise RuntimeError("a bug with ada's secret")
+
+    monkeypatch.setattr(Api, "_issue_challenge", fail)
+    app = Api(context, RequestChallenges(clock), Operations(context)).app()
+    client = TestClient(app, client=("127.0.0.1", 1), raise_server_exceptions=False)
+
+    response = client.post("/v1/tickets", json={})
+
+    assert (response.status_code, response.json()["error"]) == (503, "unavailable")
+    assert "ada" not in response.text
+
+
+def test_client_without_accept_receives_a_short_ticket(
+    client: "TestClient", ada: "OwnerClient"
+) -> None:
+    del client.headers["accept"]
+
+    reply = ada.request_ticket("list").json()
+
+    assert len(reply["ticket"]) == 22
+    assert ada.answer(reply["ticket"], ada.decrypt(reply["challenge"])).status_code == 200
+    assert ada.answer(reply["ticket"], ada.decrypt(reply["challenge"])).status_code == 404
+    client.headers["accept"] = "*/*"
+    assert len(ada.request_ticket("list").json()["ticket"]) > 64
+
+
+def test_replaced_key_ends_every_ticket_that_was_issued_to_it(
+    ada: "OwnerClient", clip_factory: "ClipFactory", household: "Household"
+) -> None:
+    header = clip_factory.put()
+    thief = type(ada)(ada.client, ada.name, ada.identity)
+    stolen = {
+        op: thief.request_ticket(op, **fields).json()
+        for op, fields in (
+            ("list", {}),
+            ("play", {"clip": header.clip}),
+            ("export", {}),
+            ("erase", {"all": True}),
+            ("retention", {"days": 1}),
+            ("log", {}),
+            ("keys", {}),
+        )
+    }
+    evil, fresh = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
+    takeover = thief.request_ticket("new-key", recipient=str(evil.to_public())).json()
+    changed = ada.request_ticket("new-key", recipient=str(fresh.to_public())).json()
+    both = ada.decrypt(changed["challenge"]) + ada.decrypt(changed["new_challenge"], str(fresh))
+    assert ada.answer(changed["ticket"], both).status_code == 200
+
+    for op, reply in stolen.items():
+        refused = thief.answer(reply["ticket"], thief.decrypt(reply["challenge"]))
+        assert (refused.status_code, refused.json()["error"]) == (404, "ticket"), op
+    both = thief.decrypt(takeover["challenge"])
+    both += thief.decrypt(takeover["new_challenge"], str(evil))
+    assert thief.answer(takeover["ticket"], both).status_code == 404
+
+    ada.identity = str(fresh)
+    assert household.home.roster().known_owner("ada").recipient == str(fresh.to_public())
+    assert [clip["clip"] for clip in ada.request("list").json()["clips"]] == [header.clip]
+    assert ada.request("retention").json()["days"] is None
+    refusals = [row for row in ada.log_rows() if row["outcome"] == "refused"]
+    assert sorted(row["op"] for row in refusals) == sorted([*stolen, "new-key"])
+
+
+def test_key_replaced_between_check_and_edit_is_found_inside_the_edit(
+    ada: "OwnerClient", context: ArchiveContext, household: "Household"
+) -> None:
+    evil, fresh = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
+    before = context.roster()
+    ticket = RequestChallenge(
+        "ada",
+        before.known_owner("ada").okey,
+        requests.NewKeyRequest(recipient=str(evil.to_public())),
+        "0" * 64,
+    )
+    household.home.change_roster(lambda old: old.with_new_key("ada", str(fresh.to_public())))
+    # The check before the edit still sees the roster of before.
+    operations = Operations(dataclasses.replace(context, roster=lambda: before))
+
+    with pytest.raises(KeyReplaced):
+        operations.execute(ticket)
+
+    assert household.home.roster().known_owner("ada").recipient == str(fresh.to_public())
+    ada.identity = str(fresh)
+    assert ada.request("list").status_code == 200
+
+
+def test_export_ends_when_the_key_is_replaced(
+    context: ArchiveContext, clip_factory: "ClipFactory", household: "Household"
+) -> None:
+    for _ in range(3):
+        clip_factory.put()
+    fresh = pyrage.x25519.Identity.generate()
+    ticket = RequestChallenge(
+        "ada", context.roster().known_owner("ada").okey, requests.ExportRequest(), "0" * 64
+    )
+    stream = Operations(context).execute(ticket)
+    assert isinstance(stream, ZipStream)
+    next(stream.pieces)
+    household.home.change_roster(lambda old: old.with_new_key("ada", str(fresh.to_public())))
+
+    with pytest.raises(KeyReplaced):
+        list(stream.pieces)
+
+    (row,) = [row["body"] for row in context.log.page("ada", 0, 10)]
+    assert (row["op"], row["outcome"]) == ("export", "failed")
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_removed_or_inactive_owner_ends_the_tickets(
+    ada: "OwnerClient", household: "Household", *, is_removed: bool
+) -> None:
+    reply = ada.request_ticket("list").json()
+    recipient = household.recipient("ada")
+
+    def edit(roster: Roster) -> Roster:
+        removed = roster.without_owner("ada")
+        return removed if is_removed else removed.with_owner("ada", recipient)
+
+    household.home.change_roster(edit)
+
+    refused = ada.answer(reply["ticket"], ada.decrypt(reply["challenge"]))
+    assert (refused.status_code, refused.json()["error"]) == (404, "owner")
+
+
 def test_signed_head_needs_no_ticket(client: "TestClient", context: ArchiveContext) -> None:
     reply = client.get("/v1/archive").json()
 
@@ -667,7 +884,7 @@ class PieceSource:
 @pytest.mark.parametrize(
     ("error", "status", "word"),
     [
-        (ClipNotFound("there is no such clip"), 404, "clip"),
+        (ClipNotFound(), 404, "clip"),
         (WrongOwner("another's", "bob", ("entry",)), 409, "not-hers"),
         (Unavailable("the disk is full"), 503, "unavailable"),
         (EarmarkError("this key counts already"), 409, "key"),
@@ -740,6 +957,6 @@ def test_private_addresses(address: str, *, is_private: bool) -> None:
 
 
 def test_public_address_is_refused(context: "ArchiveContext", clock: "FakeClock") -> None:
-    app = Api(context, RequestChallenges(clock), Operations(context, clock)).app()
+    app = Api(context, RequestChallenges(clock), Operations(context)).app()
     with TestClient(app, client=("8.8.8.8", 1)) as client:
         assert client.get("/v1/archive").status_code == 403

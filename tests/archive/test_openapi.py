@@ -35,7 +35,7 @@ def test_every_route_is_described(context: "ArchiveContext", clock: "FakeClock")
 
     routes = {
         (route.path_format, method)
-        for route in Api(context, RequestChallenges(clock), Operations(context, clock)).routes()
+        for route in Api(context, RequestChallenges(clock), Operations(context)).routes()
         for method in route.methods or ()
         if method != "HEAD"
     }

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from listener.archive.context import ArchiveContext, ErasedClip
+from listener.archive.context import ArchiveContext
+from listener.archive.erased_clips import ErasedClip
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
 from listener.archive.service import ArchiveService, ExpirySweep
@@ -40,7 +41,7 @@ def test_new_head_and_erasures_are_published(
         server.turn(0.1)
     context.log.append(LogEntry(owner="ada", op="list", outcome="done"))
     context.erased_clips.append(
-        ErasedClip("hall", "00000000-0000-4000-8000-000000000000", "1" * 64)
+        ErasedClip("ada", "hall", "00000000-0000-4000-8000-000000000000", "1" * 64)
     )
     server.turn(0.1)
 
@@ -77,7 +78,7 @@ def test_settings_are_published_on_connection_and_change(
     first, nothing = published(), published()
     store.owner_state.set_retention("ada", 2)
     for text in ('{"a":1}', '{"a":2}'):
-        store.owner_state.set_pending_keys({"hall": text})
+        store.owner_state.set_pending_keys("ada", {"hall": text})
     second = published()
     broker.events += [ConnectionLostEvent("gone"), ConnectedEvent(BrokerLimits(), "5")]
     again = published()

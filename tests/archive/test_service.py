@@ -1,6 +1,8 @@
 """The archive's loop, its expiry sweeps, and its reloading roster."""
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,8 @@ from listener.mqtt.client import (
     Message,
     RejectedEvent,
 )
+from listener.owner.roster import Roster
+from listener.storage.home import Home
 from listener.system.systemd import Notifier, StopSignal
 from tests.archive.fake_broker import FakeBroker
 from tests.archive.stored_clips import T_S, CountingStore, store_clip, stored_path
@@ -215,6 +219,31 @@ def test_changed_roster_is_reloaded_unless_damaged(
 
     with pytest.raises(ConfigError):
         ReloadingRoster(household.home)
+
+
+def test_thread_never_gets_the_previous_roster_while_another_reloads_it(
+    household: "Household", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roster = ReloadingRoster(household.home)
+    household.home.change_roster(lambda old: old.without_owner("bob"))
+    is_reading, may_read = threading.Event(), threading.Event()
+    read = type(household.home).roster
+
+    def read_slowly(home: Home) -> Roster:
+        is_reading.set()
+        assert may_read.wait(60)
+        return read(home)
+
+    monkeypatch.setattr(type(household.home), "roster", read_slowly)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(roster)
+        assert is_reading.wait(60)
+        second = pool.submit(roster)
+        wait([second], timeout=0.2)
+        may_read.set()
+
+        assert set(first.result(60).active_owners()) == {"ada"}
+        assert set(second.result(60).active_owners()) == {"ada"}
 
 
 def test_home_without_a_roster_has_no_devices(household: "Household") -> None:

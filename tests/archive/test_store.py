@@ -1,5 +1,6 @@
 """The clip store: ciphertext files and their index."""
 
+import contextlib
 import os
 import resource
 import sqlite3
@@ -11,11 +12,13 @@ import msgspec
 import pytest
 
 from listener.archive.files import find_envelope_file, read_envelope_file
+from listener.archive.owner_state import MOST_SPANS, OwnerState, make_tombstone
+from listener.archive.pending_keys import PendingKey
 from listener.archive.receiver import Receiver
 from listener.archive.records import Erased, Replayed
 from listener.archive.store import FileStore
 from listener.envelope import format as form
-from listener.errors import Unavailable
+from listener.errors import Unavailable, UsageError
 from tests.archive.stored_clips import T_S, T, store_clip, stored_path
 from tests.archive.tampering import update_rows
 
@@ -191,6 +194,79 @@ def test_closed_index_is_unavailable(store: FileStore, folder: Path) -> None:
 
 def test_pending_key_rotations_are_bounded(store: FileStore) -> None:
     for number in range(40):
-        store.owner_state.set_pending_keys({"hall": str(number), "kitchen": "x"})
+        store.owner_state.set_pending_keys("ada", {"hall": str(number), "kitchen": "x"})
 
-    assert store.owner_state.pending_keys()["hall"] == [str(number) for number in range(24, 40)]
+    assert [pending.text for pending in store.owner_state.pending_keys()["hall"]] == [
+        str(number) for number in range(24, 40)
+    ]
+
+
+def test_pending_key_rotations_of_one_owner_displace_no_other_owners(store: FileStore) -> None:
+    store.owner_state.set_pending_keys("ada", {"hall": "hers", "kitchen": "hers"})
+    for number in range(40):
+        store.owner_state.set_pending_keys("bob", {"hall": str(number)})
+
+    pending = store.owner_state.pending_keys()
+    assert PendingKey("ada", "hers") in pending["hall"]
+    assert len(pending["hall"]) == 17
+    assert pending["kitchen"] == [PendingKey("ada", "hers")]
+
+
+def test_pending_key_rotations_of_an_earlier_version_keep_their_owner(home: Path) -> None:
+    path = home / "orders.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as earlier:
+        earlier.execute(
+            "create table following (id integer primary key, device text not null,"
+            " said text not null) strict"
+        )
+        said = '{"owner":"ada","new":"age1new"}'
+        earlier.execute("insert into following (device, said) values ('hall', ?)", (said,))
+        earlier.commit()
+
+    with contextlib.closing(OwnerState(path)) as state:
+        assert state.pending_keys() == {"hall": [PendingKey("ada", said)]}
+        assert state.devices_with_pending_key("ada", "age1new") == ["hall"]
+        assert state.devices_with_pending_key("bob", "age1new") == []
+
+
+def test_erase_orders_are_bounded_for_each_owner(store: FileStore) -> None:
+    def order(owner: str, second: int) -> None:
+        span = (f"2026-11-21T08:{second // 60:02}:{second % 60:02}.000Z",) * 2
+        store.owner_state.refuse_span(owner, span, None, T_S)
+
+    for second in range(MOST_SPANS):
+        order("bob", second)
+    with pytest.raises(UsageError, match="too many orders"):
+        order("bob", MOST_SPANS)
+    order("ada", 0)
+    # One order that contains the others takes their place.
+    store.owner_state.refuse_span("bob", ("", "A"), None, T_S)
+    order("bob", 0)
+
+
+def test_repeated_retention_limit_is_published_once(store: FileStore) -> None:
+    store.owner_state.set_retention("ada", 7)
+    before = store.owner_state.version, store.owner_state.retention_limits()
+
+    store.owner_state.set_retention("ada", 7)
+
+    assert (store.owner_state.version, store.owner_state.retention_limits()) == before
+    store.owner_state.set_retention("ada", 8)
+    assert store.owner_state.version == before[0] + 1
+    assert store.owner_state.retention_limits()[0].n == 2
+
+
+def test_record_of_an_owners_devices_outlives_the_clips(
+    store: FileStore, folder: Path, household: "Household"
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+    store.keep(form.parse_envelope(data), data, T_S)
+    store.erase("ada", [make_tombstone(form.parse_envelope(data), "0" * 64)])
+
+    assert store.has_sealed("ada", "hall")
+    assert not store.has_sealed("bob", "hall")
+    assert not store.has_sealed("ada", "kitchen")
+    store.close()
+    with contextlib.closing(FileStore(folder)) as again:
+        assert again.has_sealed("ada", "hall")

@@ -39,7 +39,7 @@ __all__ = ["clock", "context", "folder", "log", "store", "wall"]
 @pytest.fixture
 def archive_socket(context: "ArchiveContext", clock: FakeClock, home: Path) -> Iterator[Path]:
     """The archive's socket, served by the real server."""
-    api = Api(context, RequestChallenges(clock), Operations(context, clock))
+    api = Api(context, RequestChallenges(clock), Operations(context))
     server = HttpServer(api.app(), home, ArchiveSettings())
     server.start()
     yield home / "archive.sock"

@@ -20,6 +20,7 @@ from listener.clips.session import Session
 from listener.config import Config
 from listener.envelope import keys
 from listener.owner import key_rotation
+from listener.rights import requests
 from tests.archive.conftest import NOON_S
 
 if TYPE_CHECKING:
@@ -138,13 +139,13 @@ def test_play_pipes_wav_to_aplay(
     assert (tmp_path / "heard.wav").read_bytes().startswith(b"RIFF")
 
 
-def test_clip_of_another_owner_is_refused_with_a_hint(
+def test_clip_of_another_owner_is_refused_as_unknown(
     ada: "Machine", shelf: "Sounding", tmp_path: Path
 ) -> None:
     said = ada.clips("play", shelf.put("bob"), "--to", tmp_path / "x.flac")
 
     assert said.code == 1
-    assert "both owners' logs record it" in said.err
+    assert "you have no clip with this id" in said.err
     assert not (tmp_path / "x.flac").exists()
 
 
@@ -167,6 +168,35 @@ def test_export_is_verified_and_decrypted(
     assert all(f'src="{clip}.flac"' in shown for clip in made)
     assert not list(tmp_path.glob(".*.part"))
     assert ada.clips("export", "--to", target).code == 1, "it is there already"
+
+
+def test_export_with_the_log_after_an_earlier_one(
+    ada: "Machine", shelf: "Sounding", tmp_path: Path
+) -> None:
+    clip = shelf.put()
+    first, second, third = (tmp_path / name for name in ("1.zip", "2.zip", "3.zip"))
+    assert ada.clips("export", "--to", first).code == 0
+    (erased,) = ada.rows("erase", clip, "--yes")
+
+    said = ada.clips("export", "--to", second, "--log-after", first)
+    more = ada.clips("export", "--to", third, "--log-after", erased["receipt"])
+
+    assert (said.code, more.code) == (0, 0), said.err + more.err
+    number = {path: [*lines_of(path)] for path in (first, second, third)}
+    assert [len(lines) for lines in number.values()] == [1, 3, 3]
+    verified = ada.run("verify", second)
+    assert "the access log begins after row 1" in verified.out
+    assert json.loads(ada.run("verify", third, "--json").out)["log_after"] == 2
+    saved = tmp_path / "log.jsonl"
+    saved.write_bytes(b"".join(number[second]))
+    assert "2 rows after row 1, unchanged" in ada.run("log", "--verify", saved).out
+    saved.write_bytes(number[second][0] + number[second][2])
+    assert "wrong at row 2" in ada.run("log", "--verify", saved).err
+
+
+def lines_of(path: Path) -> list[bytes]:
+    with zipfile.ZipFile(path) as export:
+        return export.read("access-log.jsonl").splitlines(keepends=True)
 
 
 def test_invalid_export_is_reported_and_removed(
@@ -312,23 +342,39 @@ def test_keys_change_with_proof_of_both(ada: "Machine", shelf: "Sounding") -> No
     (after,) = ada.rows("keys")
 
     assert changed.code == 0, changed.err
-    assert "the proof was sent to each speaker" in changed.out
+    assert "the proof was sent to hall: a speaker uses the new key from its next" in changed.out
+    assert "run this on it" not in changed.out.partition("the proof was sent")[2]
     assert "keep the old key" in changed.out
     assert (stale.code, "active key" in stale.err) == (1, True)
     assert after["retired"] == [before["active"]]
     assert sorted(after["held"]) == sorted([before["active"], after["active"]])
     told = ada.clips("keys").out
     assert "retired  in this identity" in told
-    assert f"hall: newest clip encrypted to {before['active']}, which is retired" in told
+    assert f"hall: newest clip encrypted to {before['active']}, which is retired; the arch" in told
     assert "earmark owner new-key ada --key age1" in told, "what a person does at the speaker"
     assert [row["clip"] for row in ada.rows("list", "--open") if "word" in row] == [clip]
     newer.write_text(old * 2)
     assert ada.clips("new-key", newer).code == 78
 
 
-def test_speaker_accepts_the_proof_of_new_key(
-    ada: "Machine", household: "Household", context: "ArchiveContext"
+def test_new_key_names_the_speakers_that_do_not_receive_the_proof(
+    ada: "Machine", monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    newer = ada.folder / "new.key"
+    newer.write_text(str(pyrage.x25519.Identity.generate()))
+    monkeypatch.setattr(requests, "MOST_PROOFS", 0)
+
+    changed = ada.clips("new-key", newer)
+
+    assert "the proof was sent" not in changed.out
+    assert "the archive does not forward the proof to hall: run this on it" in changed.out
+    assert "earmark owner new-key ada --key age1" in changed.out
+
+
+def test_speaker_accepts_the_proof_of_new_key(
+    ada: "Machine", shelf: "Sounding", household: "Household", context: "ArchiveContext"
+) -> None:
+    shelf.put()
     newer = ada.folder / "new.key"
     newer.write_text(str(pyrage.x25519.Identity.generate()))
     before = household.home.roster()
@@ -336,7 +382,7 @@ def test_speaker_accepts_the_proof_of_new_key(
     assert ada.clips("new-key", newer).code == 0
 
     (said,) = context.store.owner_state.pending_keys()["hall"]
-    carried = key_rotation.parse(f"[{said}]".encode())
+    carried = key_rotation.parse(f"[{said.text}]".encode())
     after = key_rotation.apply_rotation(before, carried, "hall", household.device_key)
     assert after == household.home.roster()
     assert after != before

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from listener.envelope import keys
 from listener.envelope.verify import TrustedKey
 from listener.errors import ConfigError, UsageError
+from listener.owner import records
 from listener.owner.roster import ROSTER_LIMIT_BYTES, Roster, parse, render
 
 NOON_S = 1_800_000_000
@@ -319,3 +320,27 @@ def test_roster_without_retired_keys_is_read() -> None:
     data = json.dumps({"v": 1, "owners": [{"name": "ada", "recipient": old, "active": True}]})
 
     assert parse(data.encode(), "a file").owner_keys() == {"ada": (old,)}
+
+
+def test_retired_keys_of_an_owner_are_bounded(ada: Roster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MOST_RETIRED", 3)
+    roster = ada.with_challenge("ada", "x", 1).with_confirmation("ada", "x", 1)
+    for _ in range(3):
+        roster = roster.with_new_key("ada", made_key())
+
+    with pytest.raises(UsageError, match="3 retired keys"):
+        roster.with_new_key("ada", made_key())
+    assert len(roster.known_owner("ada").retired) == 3
+
+
+def test_roster_with_the_most_retired_keys_of_many_owners_can_be_read() -> None:
+    owners = tuple(
+        records.Owner(
+            name=f"{number:032}",
+            recipient=f"age1{number:058}",
+            retired=tuple(f"age1{key:058}" for key in range(records.MOST_RETIRED)),
+        )
+        for number in range(64)
+    )
+
+    assert len(render(Roster(owners=owners))) < ROSTER_LIMIT_BYTES

@@ -47,6 +47,22 @@ def test_complete_chain_matches_every_head() -> None:
     assert later == head(rows, 9)
 
 
+def test_start_of_a_part_is_compared_with_the_known_heads() -> None:
+    rows = made(9)
+    start = hash_chain.parse_start({"n": 5, "hash": rows[4]["hash"]})
+    assert start == head(rows, 5)
+    for line in (rows[4], {"n": 5}, {"n": -1, "hash": ORIGIN}, {"n": 5, "hash": "x"}, {}):
+        assert hash_chain.parse_start(line) is None
+
+    later = list(map(hash_chain.parse_row, rows[5:]))
+    known = [head(rows, 3), head(rows, 5), head(rows, 7)]
+    assert hash_chain.verify_chain(later, known, before=start) == head(rows, 9)
+    with pytest.raises(BrokenChain, match="row 5"):
+        hash_chain.verify_chain(later, [LogHead(n=5, hash=ORIGIN)], before=start)
+    with pytest.raises(BrokenChain, match="row 6"):
+        hash_chain.verify_chain(later, before=LogHead(n=5, hash=ORIGIN))
+
+
 def test_redacted_row_keeps_the_chain_valid() -> None:
     rows = made(5)
     whole = hash_chain.parse_row(rows[2])
