@@ -9,7 +9,9 @@ from typing import Any, Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.archive.archive_clock import ArchiveClock
 from listener.archive.challenges import RequestChallenge
+from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.store import FileStore
 from listener.envelope import keys
 from listener.envelope.format import format_timestamp
@@ -44,6 +46,8 @@ class ArchiveContext:
     """Signs receipts and log heads; decrypts nothing."""
     wall_s: Callable[[], float] = time.time
     """Seconds since 1970."""
+    clock: ArchiveClock | None = None
+    """Elapsed time; None where nothing expires, as in tests of other parts."""
     erased_clips: deque[ErasedClip] = field(
         default_factory=lambda: deque(maxlen=_MOST_ERASED_CLIPS)
     )
@@ -53,6 +57,12 @@ class ArchiveContext:
     def name(self) -> str:
         """The archive's public key as text, ``ed25519:…``."""
         return keys.device_text(self.key.public_key())
+
+    def time(self) -> ArchiveTime:
+        """Return the present moment by each measure of the archive."""
+        if self.clock is not None:
+            return self.clock.now()
+        return ArchiveTime(self.wall_s(), 0.0, self.wall_s())
 
     def now(self) -> str:
         """Return the time in the format of envelope headers."""

@@ -9,9 +9,11 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from listener.archive.archive_clock import ArchiveClock
 from listener.archive.records import Erased, Replayed, Store
 from listener.envelope import format as form
 from listener.envelope import keys
@@ -56,15 +58,21 @@ class Receiver:
     Args:
         store: the clip store.
         roster: returns the household's current roster.
-        wall_s: returns the time in seconds since 1970.
+        wall_s: returns the time of arrival in seconds since 1970: the archive's accepted time.
+        clock: learns the signed times of stored clips; None where nothing expires.
     """
 
     def __init__(
-        self, store: Store, roster: Callable[[], Roster], wall_s: Callable[[], float]
+        self,
+        store: Store,
+        roster: Callable[[], Roster],
+        wall_s: Callable[[], float],
+        clock: ArchiveClock | None = None,
     ) -> None:
         self._store = store
         self._roster = roster
         self._wall_s = wall_s
+        self._clock = clock
         self.stored = 0
         """Number of envelopes stored."""
         self.repeated = 0
@@ -81,7 +89,7 @@ class Receiver:
         if levels is None:
             self._refuse(Refusal.TOPIC, "the topic is not a clip topic")
             return None
-        refusal = self._store_verified(levels, message.payload)
+        refusal = self._store_verified(levels, message.payload, message.waited_s)
         if refusal in UNANSWERED:
             return None
         answer = topics.Answer(hashlib.sha256(message.payload).hexdigest(), refusal or "")
@@ -101,7 +109,7 @@ class Receiver:
         roster = self._roster()
         return verify(data, roster.device_keys(), roster.owner_keys())
 
-    def _store_verified(self, levels: dict[str, str], data: bytes) -> Refusal | None:
+    def _store_verified(self, levels: dict[str, str], data: bytes, waited_s: int) -> Refusal | None:
         try:
             envelope = self.verify(data)
         except BadEnvelope as error:
@@ -110,8 +118,13 @@ class Receiver:
         if levels != {"owner": header.owner, "device": header.device, "clip": header.clip}:
             return self._refuse(Refusal.TOPIC, "the topic differs from the header")
         try:
-            if self._store.keep(envelope, data, int(self._wall_s())):
+            now = None if self._clock is None else self._clock.now()
+            received_s = int(self._wall_s() if now is None else now.accepted_s)
+            if self._store.keep(envelope, data, received_s, waited_s=waited_s, now=now):
                 self.stored += 1
+                if self._clock is not None:
+                    taken_s = datetime.fromisoformat(header.t).timestamp()
+                    self._clock.testify(header.device, taken_s)
             else:
                 self.repeated += 1
         except Replayed as error:

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from listener.cli.archive_clock import check_archive
 from listener.cli.main import with_examples
 from listener.config import Config
 from listener.doctor import audio, boot, installation, machine, systemd
@@ -83,6 +84,7 @@ def _run_checks(settings: Config, *, prove_mute: bool, throw_switch: bool) -> It
         return
     yield from installation.check_installation(settings)
     yield installation.check_broker(settings.broker)
+    yield from check_archive(settings)
     yield from _check_machine(settings, ROOT)
 
 

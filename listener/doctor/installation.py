@@ -134,6 +134,7 @@ def _check_spool(folder: Path, settings: SpoolSettings) -> Finding:
     lost = counts.dropped + counts.refused + counts.quarantined - counts.released
     text = (
         f"{waiting} clips wait, {lost} were dropped, refused or quarantined,"
+        f"{f' {counts.erased} were erased on arrival,' if counts.erased else ''}"
         f" {free_bytes >> 20} MiB are free"
     )
     hint = ""

@@ -133,8 +133,24 @@ class Spool:
         with file:
             return file.read(self._settings.longest_bytes)
 
-    def remove(self, entry: SpoolEntry) -> bool:
+    def waited_s(self, entry: SpoolEntry) -> int:
+        """Return the observed running time since an envelope was stored, in whole seconds.
+
+        It is 0 for an envelope that is missing or whose time cannot be read.
+        """
+        try:
+            with self._folder.open() as folder:
+                stamp_s = os.stat(entry.name, dir_fd=folder, follow_symlinks=False).st_mtime
+                return max(0, int(self._ledger.running_time_s(folder) - stamp_s))
+        except OSError:
+            return 0
+
+    def remove(self, entry: SpoolEntry, *, erased: bool = False) -> bool:
         """Remove an envelope that the archive has acknowledged.
+
+        Args:
+            entry: the envelope.
+            erased: whether the archive erased it on arrival, by its owner's order.
 
         Returns:
             True if it was there. The folder is not synced: an envelope that a power cut restores is
@@ -145,7 +161,7 @@ class Spool:
                 os.unlink(entry.name, dir_fd=folder)
             except FileNotFoundError:
                 return False
-            self._ledger.add(folder, Counts(acked=1))
+            self._ledger.add(folder, Counts(erased=1) if erased else Counts(acked=1))
         return True
 
     def quarantine(self, entry: SpoolEntry) -> bool:
