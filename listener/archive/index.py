@@ -191,9 +191,11 @@ class ClipIndex:
         return self.rows.execute("select owner, clip from clip").fetchall()
 
     def newest(self, owner: str, device: str) -> str | None:
-        """Return the id of an owner's newest clip from a device."""
+        """Return the id of an owner's newest clip from a device: of its latest key, by number."""
         row = self.rows.execute(
-            "select clip from clip where owner = ? and device = ? order by t desc limit 1",
+            "select clip from clip where owner = ?1 and device = ?2 and dkey = (select dkey"
+            " from clip where owner = ?1 and device = ?2 order by received_s desc limit 1)"
+            " order by seq desc limit 1",
             (owner, device),
         ).fetchone()
         return None if row is None else str(row[0])

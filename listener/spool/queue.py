@@ -257,6 +257,12 @@ class Spool:
 
     def _make_room(self, folder: int, size_bytes: int = 0, clips: int = 0) -> int:
         entries, lived_s = scan(folder)[0], self._ledger.running_time_s(folder)
+        for entry, stamp_s in entries:
+            if stamp_s > lived_s:
+                # The ledger was lost, or the file is a copy: its age counts from now. Only the
+                # file's owner may change the time.
+                with contextlib.suppress(OSError):
+                    os.utime(entry.name, (lived_s, lived_s), dir_fd=folder)
         gone = select_over_limit(
             entries, self._settings, lived_s, size_bytes=size_bytes, clips=clips
         )
