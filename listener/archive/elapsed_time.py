@@ -1,12 +1,13 @@
 """Elapsed time of an archive by running time, wall clock and speakers' clocks. Pure.
 
 A clip's age must not rest on one clock. The archive counts *accepted time*: it starts as the wall
-clock's time and grows with the computer's running time, which nobody can set. Time during which the
-computer was off is only in the wall clock, which a time server, a battery or a person can set
-wrong. So time that the wall clock claims beyond the running time is *unproven* until
+clock's time and grows with the computer's running time, which no person and no server can set.
+Time during which the computer was off is only in the wall clock, which a time server, a battery or
+a person can set wrong. So time that the wall clock claims beyond the running time is *unproven*
+until
 
-* the speakers agree: a majority of those whose clips arrived since the computer started signed a
-  time as late as the wall clock's, and the clock kept step for an hour; or
+* the speakers agree: most of those whose clips arrived since the computer started signed a time
+  within ten minutes of the wall clock's, and the clock kept step for an hour; or
 * without such speakers, the claim has stood for a day of running time; or
 * a person confirms the clock.
 
