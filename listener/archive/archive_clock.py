@@ -6,6 +6,7 @@ minutes of running time at most, which then count as off time. A missing or dama
 clip older (see ``elapsed_time.begin``).
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -17,6 +18,7 @@ import msgspec
 
 from listener.archive import elapsed_time
 from listener.archive.elapsed_time import ArchiveTime, Change, Reading, Shift, TimeState
+from listener.errors import Unavailable
 from listener.spool.ledger import BootClock, KernelClock
 
 SWEEP_PAUSE_S: Final = 3600.0
@@ -105,7 +107,7 @@ class ArchiveClock:
         boot_clock: uptime of the computer.
 
     Raises:
-        Unavailable: from the methods that read or write the state, if the store cannot be used.
+        Unavailable: from the constructor and ``update``, if the store cannot be read.
     """
 
     def __init__(
@@ -119,8 +121,9 @@ class ArchiveClock:
         self._boot_clock = boot_clock or KernelClock()
         self._boot = self._boot_clock.boot()
         self._lock = threading.Lock()
+        self._saved_lived_s = float("-inf")
+        self._is_unsaved = False
         self._state = self._load()
-        self._saved_lived_s = self._state.lived_s
         self._updated_s = float("-inf")
         self.update()
 
@@ -158,8 +161,10 @@ class ArchiveClock:
                 self._log_jump()
             if not self._state.is_agreed and self._store.newest_arrival() is None:
                 self._restart()
-            if (data := self._store.take_confirmation()) is not None:
-                self._confirm(data)
+            # On a full disk it cannot be removed: it waits.
+            with contextlib.suppress(Unavailable):
+                if (data := self._store.take_confirmation()) is not None:
+                    self._confirm(data)
             self._apply(elapsed_time.decide(self._state))
 
     def is_sweep_due(self) -> bool:
@@ -215,7 +220,7 @@ class ArchiveClock:
                 state = msgspec.structs.replace(state, lived_s=lived_s)
             state = elapsed_time.advance(state, reading)
         # Before the first clip: it belongs to this start of the computer.
-        self._store.save_time(msgspec.json.encode(state), state.start)
+        self._save(Change(state))
         return state
 
     def _restart(self) -> None:
@@ -252,17 +257,35 @@ class ArchiveClock:
             or change.relabel_s
             or (before.settled, before.jumps) != (after.settled, after.jumps)
         )
-        if is_changed or after.lived_s - self._saved_lived_s >= SAVE_PAUSE_S:
-            self._store.save_time(
-                msgspec.json.encode(after),
-                after.start,
-                shifts=change.shifts,
-                relabel_s=change.relabel_s,
-            )
-            self._saved_lived_s = after.lived_s
+        is_due = is_changed or after.lived_s - self._saved_lived_s >= SAVE_PAUSE_S
+        if is_due and not self._save(change):
+            return
         self._state = after
         if change.credited_s > elapsed_time.AGREEMENT_S:
             _log.info("accepted %d s in which this computer was off", change.credited_s)
+
+    def _save(self, change: Change) -> bool:
+        """Store a change; return False if the store cannot be written, as on a full disk.
+
+        Expiry goes on by running time, so that it makes room. The next update tries again.
+        """
+        state = change.state
+        try:
+            self._store.save_time(
+                msgspec.json.encode(state),
+                state.start,
+                shifts=change.shifts,
+                relabel_s=change.relabel_s,
+            )
+        except Unavailable as error:
+            if not self._is_unsaved:
+                _log.warning("cannot store the elapsed time: %s", error)
+            self._is_unsaved = True
+            self._saved_lived_s = float("-inf")
+            return False
+        self._is_unsaved = False
+        self._saved_lived_s = state.lived_s
+        return True
 
     def _log_jump(self) -> None:
         _log.warning(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from listener.archive.archive_clock import ArchiveClock
 from listener.archive.elapsed_time import Shift
+from listener.errors import Unavailable
 
 _START_S = 60.0  # from the kernel's start to the archive's
 
@@ -48,6 +49,7 @@ class MemoryTimeStore:
         self.newest_s = newest_s
         self.state: bytes | None = None
         self.writes = 0
+        self.is_full = False
         self.shifts: list[Shift] = []
         self.relabel_s = 0
         self.confirmation: bytes | None = None
@@ -59,6 +61,8 @@ class MemoryTimeStore:
         self, state: bytes, start: int, *, shifts: Sequence[Shift] = (), relabel_s: int = 0
     ) -> None:
         del start
+        if self.is_full:
+            raise Unavailable("the disk is full")
         self.state = state
         self.writes += 1
         self.shifts += shifts

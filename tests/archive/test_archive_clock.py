@@ -99,6 +99,31 @@ def test_clip_after_the_last_write_proves_that_the_computer_ran(computer: Comput
     assert after.accepted_s() == pytest.approx(computer.true_s, abs=1)
 
 
+def test_full_disk_delays_credits_and_not_running_time(
+    computer: Computer, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryTimeStore(T_S)
+    store.is_full = True
+    clock = ArchiveClock(store, computer.wall_s, computer)
+    run(clock, computer, DAY_S)
+    assert clock.accepted_s() == pytest.approx(T_S + DAY_S)
+    assert caplog.text.count("cannot store the elapsed time") == 1
+
+    store.is_full = False
+    run(clock, computer, 60)
+    assert store.writes == 1
+    assert clock.accepted_s() == pytest.approx(T_S + DAY_S + 60)
+
+    computer.switch_off(3 * DAY_S)
+    clock = ArchiveClock(store, computer.wall_s, computer)
+    store.is_full = True
+    run(clock, computer, 2 * DAY_S)
+    assert clock.accepted_s() == pytest.approx(computer.true_s - 3 * DAY_S, abs=1)
+    store.is_full = False
+    run(clock, computer, 60)
+    assert clock.accepted_s() == pytest.approx(computer.true_s, abs=1)
+
+
 def test_archive_without_clips_follows_the_clock(computer: Computer) -> None:
     store = MemoryTimeStore()
     computer.error_s = -1e9
