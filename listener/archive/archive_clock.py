@@ -219,6 +219,12 @@ class ArchiveClock:
                 lived_s = state.lived_s + max(0.0, unsaved_s)
                 state = msgspec.structs.replace(state, lived_s=lived_s)
             state = elapsed_time.advance(state, reading)
+        if not state.is_agreed:
+            _log.warning(
+                "the clock differs from the accepted time by %.0f s; clips that are overdue only"
+                " by this difference are kept until speakers agree: earmark archive clock",
+                state.difference_s,
+            )
         # Before the first clip: it belongs to this start of the computer.
         self._save(Change(state))
         return state

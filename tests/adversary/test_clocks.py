@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from listener.archive.owner_state import ORDER_LAPSES_S
 from tests.adversary.simulated_archive import DAY_S, HOUR_S, TRUE_S, YEAR_S, SimulatedArchive
@@ -350,3 +352,26 @@ def test_moved_file_keeps_the_start_of_its_retention(archive: SimulatedArchive) 
     (path,) = archive.folder.glob("clips/*/*")
 
     assert path.stat().st_mtime == TRUE_S
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(
+    error_s=st.one_of(st.floats(-float(TRUE_S), 3e8), st.floats(-7200.0, 7200.0)),
+    ordered_h=st.floats(0.1, 100.0),
+    made_h=st.floats(0.0, 1.0),
+)
+def test_clip_made_after_an_order_is_stored_whatever_its_speakers_clock_says(
+    household: "Household", error_s: float, ordered_h: float, made_h: float
+) -> None:
+    archive = SimulatedArchive(household)
+    hall = archive.speakers["hall"]
+    # One archive for all examples: the numbers go on.
+    hall.seq = max(archive.store._index.highest_numbers().values(), default=0)  # noqa: SLF001 - test
+    archive.send("hall")
+    archive.store.refuse_span("ada", ("", "A"), None, archive.clock.now())
+    archive.computer.run(ordered_h * HOUR_S)
+    hall.error_s = error_s
+    age_s = made_h * ordered_h * HOUR_S
+
+    assert archive.send("hall", age_s=age_s, waited_s=int(age_s))
+    archive.close()
