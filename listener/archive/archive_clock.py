@@ -138,15 +138,16 @@ class ArchiveClock:
         """Return the accepted time, in seconds since 1970."""
         return self.now().accepted_s
 
-    def testify(self, device: str, signed_s: float) -> None:
+    def testify(self, device: str, signed_s: float, waited_s: float) -> None:
         """Add the signed time of a speaker's clip that was stored now.
 
         Args:
             device: the speaker.
             signed_s: seconds since 1970.
+            waited_s: running time of the speaker since then.
         """
         with self._lock:
-            self._state = elapsed_time.testify(self._advanced(), device, signed_s)
+            self._state = elapsed_time.testify(self._advanced(), device, signed_s, waited_s)
 
     def update(self) -> None:
         """Read the clocks, decide on unproven time, and store the state when due."""
@@ -253,7 +254,7 @@ class ArchiveClock:
         if confirmed.boot != now.boot or abs(drift_s) > elapsed_time.JUMP_S:
             _log.warning("ignored a confirmation of the clock: the clock has jumped since")
             return
-        _log.warning("the clock was confirmed; accepted %.0f s", self._state.difference_s)
+        _log.warning("the clock was confirmed; accepted %d s", self._state.difference_s)
         self._apply(elapsed_time.confirm(self._state))
 
     def _apply(self, change: Change) -> None:

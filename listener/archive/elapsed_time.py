@@ -77,6 +77,13 @@ class Unproven(_Part, frozen=True, kw_only=True):
     last: int
     offset_s: _Seconds
     """Largest difference of wall clock and running time in them."""
+    heard_s: _Seconds
+    """The same of the speakers' clocks, the upper median of the latest."""
+
+    @property
+    def largest_s(self) -> float:
+        """The larger of both."""
+        return max(self.offset_s, self.heard_s)
 
 
 class Witness(_Part, frozen=True, kw_only=True):
@@ -85,6 +92,8 @@ class Witness(_Part, frozen=True, kw_only=True):
     device: _Name
     offset_s: _Seconds
     """Signed time minus running time at its arrival."""
+    arrived_s: _Seconds
+    """The same with the time that the clip waited at the speaker."""
     heard_s: _Seconds
     """Running time at its arrival."""
 
@@ -169,7 +178,7 @@ def begin(reading: Reading, newest_s: float | None, start: int = 1) -> TimeState
     """
     accepted_s = reading.wall_s if newest_s is None else min(reading.wall_s, newest_s)
     # Off time before the last start may have been undecided: it does not age the clips after it.
-    last = Unproven(first=start - 1, last=start - 1, offset_s=reading.wall_s)
+    last = Unproven(first=start - 1, last=start - 1, offset_s=reading.wall_s, heard_s=0.0)
     state = TimeState(
         reading=reading,
         offset_s=accepted_s,
@@ -202,17 +211,30 @@ def advance(state: TimeState, reading: Reading) -> TimeState:
     return _suspend(_note_unproven(_claim(state, reading.running_s)))
 
 
-def testify(state: TimeState, device: str, signed_s: float) -> TimeState:
+def testify(state: TimeState, device: str, signed_s: float, waited_s: float) -> TimeState:
     """Add a speaker's signed time that has just arrived; only its latest claim counts.
 
     Args:
         state: at the time of arrival.
         device: the speaker.
         signed_s: time in a verified envelope, seconds since 1970.
+        waited_s: running time of the speaker since then. It is not signed, so it never supports
+            the wall clock; it only keeps a clip from being aged by time before it.
     """
-    new = Witness(device=device, offset_s=signed_s - state.lived_s, heard_s=state.lived_s)
+    offset_s = signed_s - state.lived_s
+    new = Witness(
+        device=device,
+        offset_s=offset_s,
+        arrived_s=offset_s + max(0.0, waited_s),
+        heard_s=state.lived_s,
+    )
     kept = [other for other in _current(state) if other.device != device]
-    return msgspec.structs.replace(state, witnesses=(*kept, new)[-MOST_WITNESSES:])
+    state = msgspec.structs.replace(state, witnesses=(*kept, new)[-MOST_WITNESSES:])
+    # The wall clock may be behind throughout this start: the clips must not be aged later by off
+    # time that the speakers' clocks show now. The upper median: one speaker of several does not
+    # decide.
+    arrived = sorted(witness.arrived_s for witness in _current(state))
+    return _note(state, heard_s=arrived[len(arrived) // 2])
 
 
 def decide(state: TimeState) -> Change:
@@ -229,13 +251,13 @@ def decide(state: TimeState) -> Change:
         and (is_disproved or witness.offset_s - state.offset_s <= raw_s + AGREEMENT_S)
     )
     if supported and (not is_disproved or len(supported) > 1):
-        if steady_s < STEADY_S:
-            return Change(state)
         median_s = supported[(len(supported) - 1) // 2]
-        if is_disproved:
-            return _credit(state, median_s, settles=True)
         agrees = median_s >= raw_s - AGREEMENT_S
-        return _credit(state, raw_s if agrees else median_s, settles=agrees)
+        if steady_s >= STEADY_S:
+            by_s = raw_s if agrees and not is_disproved else median_s
+            return _credit(state, by_s, settles=agrees or is_disproved)
+        if is_disproved or not agrees:
+            return Change(state)
     least_s = _standing_claim(state)
     if is_disproved or least_s is None:
         return Change(state)
@@ -318,21 +340,44 @@ def _claim(state: TimeState, passed_s: float) -> TimeState:
 
 
 def _note_unproven(state: TimeState) -> TimeState:
-    """Note the largest off time that may precede the clips of this start of the computer."""
+    """Note the largest off time that may precede the clips of this start, by the wall clock."""
     most_s = max(state.difference_s, state.difference_s - state.excess_s)
-    if state.settled or most_s <= 0.0:
+    return _note(state, offset_s=state.offset_s + most_s)
+
+
+def _note(
+    state: TimeState, *, offset_s: float | None = None, heard_s: float | None = None
+) -> TimeState:
+    """Note up to which offset the clips of this start may have arrived after off time.
+
+    Args:
+        state: undecided, or nothing is noted.
+        offset_s: by the wall clock; the largest counts.
+        heard_s: by the speakers; the latest counts.
+    """
+    if state.settled:
         return state
-    new = Unproven(first=state.start, last=state.start, offset_s=state.offset_s + most_s)
     unproven = list(state.unproven)
+    new = Unproven(
+        first=state.start, last=state.start, offset_s=state.offset_s, heard_s=state.offset_s
+    )
     if unproven and unproven[-1].last == state.start:
-        if unproven[-1].offset_s >= new.offset_s:
-            return state
-        unproven.pop()
-    unproven.append(new)
+        new = unproven.pop()
+    if offset_s is not None:
+        new = msgspec.structs.replace(new, offset_s=max(offset_s, new.offset_s))
+    if heard_s is not None:
+        new = msgspec.structs.replace(new, heard_s=heard_s)
+    if new.largest_s > state.offset_s:
+        unproven.append(new)
     if len(unproven) > MOST_CLAIMS:
         one, two, *others = unproven
-        most_s = max(one.offset_s, two.offset_s)
-        unproven = [Unproven(first=one.first, last=two.last, offset_s=most_s), *others]
+        merged = Unproven(
+            first=one.first,
+            last=two.last,
+            offset_s=max(one.offset_s, two.offset_s),
+            heard_s=max(one.heard_s, two.heard_s),
+        )
+        unproven = [merged, *others]
     return msgspec.structs.replace(state, unproven=tuple(unproven))
 
 
@@ -360,13 +405,16 @@ def _credit(state: TimeState, by_s: float, *, settles: bool) -> Change:
     shifts = [Shift(state.start, state.start, whole_s)]
     for past in state.unproven:
         if past.last < state.start:
-            pending_s = math.ceil(past.offset_s - state.offset_s)
+            pending_s = math.ceil(past.largest_s - state.offset_s)
             shifts.append(Shift(past.first, past.last, min(whole_s, max(0, pending_s))))
     after = msgspec.structs.replace(
         state,
         offset_s=offset_s,
         settled=state.settled or settles,
-        unproven=tuple(past for past in state.unproven if past.offset_s > offset_s),
+        # Where the start is decided, the clips of earlier starts have their full shift.
+        unproven=()
+        if settles
+        else tuple(past for past in state.unproven if past.largest_s > offset_s),
     )
     if after.settled:
         after = msgspec.structs.replace(after, excess_s=after.difference_s)

@@ -124,7 +124,7 @@ class Receiver:
                 self.stored += 1
                 if self._clock is not None:
                     taken_s = datetime.fromisoformat(header.t).timestamp()
-                    self._clock.testify(header.device, taken_s)
+                    self._clock.testify(header.device, taken_s, waited_s)
             else:
                 self.repeated += 1
         except Replayed as error:

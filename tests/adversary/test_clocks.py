@@ -76,6 +76,28 @@ def old_clock_then_synchronised_unheard(archive: SimulatedArchive) -> None:
     archive.set_error(0)
 
 
+def old_clock_throughout(archive: SimulatedArchive) -> None:
+    """Off for three days, then never corrected until the next start; clips arrive meanwhile."""
+    archive.run(3)
+    archive.switch_off(72, error_s=-72 * HOUR_S)
+    for _ in range(3):
+        archive.send("hall", age_s=4 * HOUR_S, waited_s=4 * HOUR_S)
+        archive.run(2)
+    archive.switch_off(1, error_s=0)
+    archive.run(40)
+
+
+def at_1970_throughout(archive: SimulatedArchive) -> None:
+    """The same at 1970, twice."""
+    for _ in range(2):
+        archive.run(3)
+        archive.switch_off(40, error_s=-archive.computer.true_s)
+        archive.send("hall", age_s=30)
+        archive.run(5)
+    archive.switch_off(1, error_s=0)
+    archive.run(40)
+
+
 def ahead_before_a_restart(archive: SimulatedArchive) -> None:
     """A clock a year ahead survives restarts of the process and of the computer."""
     archive.run(3)
@@ -180,6 +202,8 @@ SCENARIOS: dict[str, tuple[Scenario, int]] = {
     "forged once": (forged_once, 2),
     "old clock, then NTP": (old_clock_then_synchronised, 1),
     "old clock, then NTP, unheard": (old_clock_then_synchronised_unheard, 1),
+    "old clock throughout a start": (old_clock_throughout, 1),
+    "1970 throughout a start": (at_1970_throughout, 2),
     "ahead before a restart": (ahead_before_a_restart, 1),
     "ahead before a restart, then NTP": (ahead_before_a_restart_then_corrected, 2),
     "wrong from a start": (wrong_from_a_start, 2),
@@ -227,6 +251,11 @@ def test_archive_that_runs_part_of_the_day_erases_in_time(
         archive.send("hall")
         archive.run(run_h)
         archive.switch_off(off_h)
+    first = list(archive.clips)
+    for _ in range(6 + int(50 / run_h)):  # with the speakers' clips
+        archive.run(run_h)
+        archive.switch_off(off_h)
+    assert all(clip.is_gone for clip in first)
     archive.run_until_empty(run_h, off_h, most_days=100)
 
     assert (archive.early, archive.late, archive.refused) == ([], [], [])

@@ -241,7 +241,7 @@ def test_command_shows_confirms_and_counts(
     now_s = int(datetime.now(UTC).timestamp())
     store_clip(store, household, received_s=now_s - 30 * DAY_S)
     clock = ArchiveClock(store)
-    clock.testify("hall", now_s)
+    clock.testify("hall", now_s, 0)
     words = ["archive", "clock", "--home", str(home)]
 
     assert main.main([*words, "--json"]) == 1

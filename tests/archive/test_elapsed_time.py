@@ -63,6 +63,7 @@ def test_honest_speakers_never_let_the_accepted_time_pass_the_true_time(
                             elapsed_time.advance(state, read(computer)),
                             f"speaker-{number}",
                             computer.true_s,
+                            0.0,
                         )
                     state = step(state, computer, 1800)
             case "off":
@@ -121,13 +122,13 @@ def test_off_time_with_a_right_clock_is_accepted_after_a_day_of_running_time(
 
 def test_step_after_a_decision_is_never_credited() -> None:
     computer = Computer(TRUE_S)
-    state = elapsed_time.testify(elapsed_time.begin(read(computer), TRUE_S), "hall", TRUE_S)
+    state = elapsed_time.testify(elapsed_time.begin(read(computer), TRUE_S), "hall", TRUE_S, 0.0)
     state = step(state, computer, 2 * STEADY_S)
     assert state.settled
 
     computer.error_s = 1e7
     state = step(state, computer, 900)
-    state = elapsed_time.testify(state, "hall", computer.wall_s())
+    state = elapsed_time.testify(state, "hall", computer.wall_s(), 0.0)
     state = step(state, computer, 10 * CLAIM_S)
 
     assert state.jumps == 1
@@ -156,11 +157,11 @@ def test_two_speakers_replace_a_disproved_clock_and_one_does_not() -> None:
     computer.switch_off(20 * HOUR_S)
     computer.error_s = -computer.true_s
     state = elapsed_time.advance(state, read(computer))
-    state = elapsed_time.testify(state, "hall", computer.true_s)
+    state = elapsed_time.testify(state, "hall", computer.true_s, 0.0)
     state = step(state, computer, 2 * STEADY_S)
     assert state.accepted_s == pytest.approx(computer.true_s - 20 * HOUR_S)
 
-    state = elapsed_time.testify(state, "bath", computer.true_s)
+    state = elapsed_time.testify(state, "bath", computer.true_s, 0.0)
     state = step(state, computer, 900)
     assert state.accepted_s == pytest.approx(computer.true_s, abs=1)
 
@@ -168,7 +169,7 @@ def test_two_speakers_replace_a_disproved_clock_and_one_does_not() -> None:
 def test_number_of_witnesses_is_bounded() -> None:
     state = elapsed_time.begin(read(Computer(TRUE_S)), TRUE_S)
     for number in range(3 * MOST_WITNESSES):
-        state = elapsed_time.testify(state, f"speaker-{number}", TRUE_S)
+        state = elapsed_time.testify(state, f"speaker-{number}", TRUE_S, 0.0)
 
     assert len(state.witnesses) == MOST_WITNESSES
 
