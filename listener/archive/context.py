@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.archive.archive_clock import ArchiveClock
 from listener.archive.challenges import RequestChallenge
+from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.erased_clips import ErasedClips
 from listener.archive.log_budget import LogBudget
 from listener.archive.store import FileStore
@@ -35,6 +37,8 @@ class ArchiveContext:
     """Signs receipts and log heads; decrypts nothing."""
     wall_s: Callable[[], float] = time.time
     """Seconds since 1970."""
+    clock: ArchiveClock | None = None
+    """Elapsed time; None where nothing expires, as in tests of other parts."""
     erased_clips: ErasedClips = field(default_factory=ErasedClips)
     """Erased clips that are still to be published to their devices."""
     budget: LogBudget = field(default_factory=LogBudget)
@@ -44,6 +48,12 @@ class ArchiveContext:
     def name(self) -> str:
         """The archive's public key as text, ``ed25519:…``."""
         return keys.device_text(self.key.public_key())
+
+    def time(self) -> ArchiveTime:
+        """Return the present moment by each measure of the archive."""
+        if self.clock is not None:
+            return self.clock.now()
+        return ArchiveTime(self.wall_s(), 0.0, self.wall_s())
 
     def now(self) -> str:
         """Return the time in the format of envelope headers."""

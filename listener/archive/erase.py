@@ -41,9 +41,8 @@ class Eraser:
         if request.clips is None:
             # First: clips that arrive from now on are refused, and those that arrived before are
             # selected below.
-            now_s = self.context.wall_s()
-            self.context.store.owner_state.refuse_span(
-                owner, requests.time_span(request), request.device, now_s
+            self.context.store.refuse_span(
+                owner, requests.time_span(request), request.device, self.context.time()
             )
         foreign: Counter[str | None] = Counter()
         named: Counter[str] = Counter()

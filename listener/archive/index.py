@@ -6,11 +6,13 @@ caller holds one lock around every call and translates SQLite's errors.
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from listener.archive.elapsed_time import Shift
 from listener.archive.owner_state import Tombstone
 from listener.archive.records import ClipRecord, Replayed, RowMac
 from listener.envelope.format import Envelope
@@ -19,7 +21,7 @@ from listener.storage.sqlite import close_database, open_database, overwrite_log
 _DAY_S: Final = 86_400
 # Largest plausible age of a clip at its arrival: a week in the spool, and one day. For an older
 # one the device's clock is wrong, and retention counts from the arrival.
-_PLAUSIBLE_S: Final = 8 * 86_400
+PLAUSIBLE_S: Final = 8 * 86_400
 
 _SCHEMA: Final = """
     create table if not exists clip (
@@ -36,8 +38,19 @@ _SCHEMA: Final = """
         received_s integer not null,
         expires_s integer not null,
         code text not null default '',
+        start integer not null default 0,
         unique (dkey, seq)
     ) strict, without rowid;
+    create table if not exists time (
+        id integer primary key check (id = 1),
+        state text not null,
+        start integer not null,
+        code text not null
+    ) strict;
+    create table if not exists clock_confirmation (
+        id integer primary key check (id = 1),
+        reading text not null
+    ) strict;
     create index if not exists clip_by_owner on clip (owner, t);
     create index if not exists clip_by_expiry on clip (expires_s);
 """
@@ -65,8 +78,9 @@ class ClipIndex:
     def __init__(self, path: Path, row_mac: RowMac) -> None:
         self._path = path
         self._row_mac = row_mac
-        # Indexes of versions before the MAC lack the column.
-        self.rows = open_database(path, _SCHEMA, [("clip", "code", "text default ''")])
+        # Indexes of earlier versions lack these columns.
+        added = [("clip", "code", "text default ''"), ("clip", "start", "integer default 0")]
+        self.rows = open_database(path, _SCHEMA, added)
 
     def close(self) -> None:
         """Overwrite the write-ahead log, and close the file."""
@@ -81,15 +95,27 @@ class ClipIndex:
             (header.clip, envelope.seal.sha256, header.dkey, header.seq),
         ).fetchall()
 
-    def add(self, envelope: Envelope, data: bytes, received_s: int) -> ClipRecord:
+    def add(
+        self, envelope: Envelope, data: bytes, received_s: int, waited_s: int = 0
+    ) -> ClipRecord:
         """Insert the row of a verified envelope; return it.
+
+        Retention counts from the arrival, less the time that the clip waited at its speaker: the
+        shorter of what the speaker's wall clock and its running time say.
+
+        Args:
+            envelope: the verified envelope.
+            data: its bytes.
+            received_s: accepted time of arrival, seconds since 1970.
+            waited_s: running time of the speaker since the clip was sealed.
 
         Raises:
             Replayed: another clip has its id, ciphertext or sequence number.
         """
         header = envelope.header
         taken_s = datetime.fromisoformat(header.t).timestamp()
-        plausible = received_s - _PLAUSIBLE_S <= taken_s <= received_s
+        plausible = received_s - PLAUSIBLE_S <= taken_s <= received_s
+        began_s = max(int(taken_s), received_s - max(0, waited_s)) if plausible else received_s
         record = ClipRecord(
             clip=header.clip,
             owner=header.owner,
@@ -99,11 +125,13 @@ class ClipIndex:
             ttl_s=header.ttl_s,
             size_bytes=len(data),
             received_s=received_s,
-            expires_s=(int(taken_s) if plausible else received_s) + header.ttl_s,
+            expires_s=began_s + header.ttl_s,
         )
         try:
             self.rows.execute(
-                "insert into clip values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert into clip (clip, owner, device, dkey, seq, t, ttl_s, size_bytes, sha256,"
+                " ciphertext_sha256, received_s, expires_s, code, start) values (?, ?, ?, ?, ?, ?,"
+                " ?, ?, ?, ?, ?, ?, ?, (select coalesce(max(start), 0) from time))",
                 (
                     *(
                         record.clip,
@@ -164,9 +192,11 @@ class ClipIndex:
         return self.rows.execute("select owner, clip from clip").fetchall()
 
     def newest(self, owner: str, device: str) -> str | None:
-        """Return the id of an owner's newest clip from a device."""
+        """Return the id of an owner's newest clip from a device: of its latest key, by number."""
         row = self.rows.execute(
-            "select clip from clip where owner = ? and device = ? order by t desc limit 1",
+            "select clip from clip where owner = ?1 and device = ?2 and dkey = (select dkey"
+            " from clip where owner = ?1 and device = ?2 order by received_s desc limit 1)"
+            " order by seq desc limit 1",
             (owner, device),
         ).fetchone()
         return None if row is None else str(row[0])
@@ -209,6 +239,84 @@ class ClipIndex:
                 expired.setdefault(record.owner, []).append(tombstone)
         return expired
 
+    def load_time(self) -> bytes | None:
+        """Return the stored state of the clock, or None without one that has a valid MAC."""
+        row = self.rows.execute("select state, start, code from time").fetchone()
+        if row is None or self._row_mac.compute_bytes(_time_row(row[0], row[1])) != row[2]:
+            return None
+        return str(row[0]).encode()
+
+    def save_time(
+        self, state: str, start: int, shifts: Sequence[Shift] = (), relabel_s: int = 0
+    ) -> list[ClipRecord]:
+        """Store the state of the clock and change the clips' times, all or nothing.
+
+        Args:
+            state: the state.
+            start: number of this start of the computer.
+            shifts: changes of the clips' times by the start in which they arrived.
+            relabel_s: seconds to add to the times of all clips.
+
+        Returns:
+            The changed rows.
+        """
+        changed: list[ClipRecord] = []
+        with transaction(self.rows):
+            self.rows.execute(
+                "insert or replace into time values (1, ?, ?, ?)",
+                (state, start, self._row_mac.compute_bytes(_time_row(state, start))),
+            )
+            everywhere = (Shift(0, start, relabel_s),) if relabel_s else ()
+            for shift in (*shifts, *everywhere):
+                rows = self.rows.execute(
+                    f"{_SELECT} where start between ? and ?", (shift.first, shift.last)
+                ).fetchall()
+                changed += [self._shift(row, shift.by_s) for row in rows]
+        return changed
+
+    def _shift(self, row: Any, by_s: int) -> ClipRecord:  # noqa: ANN401 - SQLite's values
+        record, has_valid_mac = self._read(row)
+        record = replace(
+            record, received_s=record.received_s + by_s, expires_s=record.expires_s + by_s
+        )
+        self.rows.execute(
+            "update clip set received_s = ?, expires_s = ?, code = ? where clip = ?",
+            (
+                *(record.received_s, record.expires_s),
+                *(self._row_mac.compute(record) if has_valid_mac else "", record.clip),
+            ),
+        )
+        return record
+
+    def newest_arrival(self) -> int | None:
+        """Return the latest time of arrival, seconds since 1970; None without clips."""
+        (newest_s,) = self.rows.execute("select max(received_s) from clip").fetchone()
+        return None if newest_s is None else int(newest_s)
+
+    def newest_start(self) -> int:
+        """Return the largest number of a start of the computer."""
+        (start,) = self.rows.execute("select coalesce(max(start), 0) from clip").fetchone()
+        return int(start)
+
+    def take_confirmation(self) -> bytes | None:
+        """Return and remove a person's confirmation of the clock."""
+        row = self.rows.execute("select reading from clock_confirmation").fetchone()
+        if row is None:
+            return None
+        self.rows.execute("delete from clock_confirmation")
+        return str(row[0]).encode()
+
+    def add_confirmation(self, reading: bytes) -> None:
+        """Store a person's confirmation of the clock."""
+        self.rows.execute(
+            "insert or replace into clock_confirmation values (1, ?)", (reading.decode(),)
+        )
+
+    def highest_numbers(self) -> dict[str, int]:
+        """Return the highest sequence number by device key."""
+        rows = self.rows.execute("select dkey, max(seq) from clip group by dkey")
+        return dict(rows.fetchall())
+
     def overwrite_log(self) -> bool:
         """Overwrite the write-ahead log, so that nothing of deleted rows remains in it.
 
@@ -221,3 +329,8 @@ class ClipIndex:
         *values, code = row
         record = ClipRecord(*values)
         return record, self._row_mac.compute(record) == code
+
+
+def _time_row(state: str, start: int) -> bytes:
+    """Return the bytes under the MAC of the clock's state."""
+    return f"time {start} {state}".encode()

@@ -10,12 +10,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from listener.archive.elapsed_time import AGREEMENT_S, ArchiveTime
 from listener.archive.pending_keys import PendingKey
-from listener.envelope.format import Envelope, PublicHeader, format_timestamp
+from listener.envelope.format import Envelope, PublicHeader
 from listener.errors import UsageError
 from listener.mqtt.retention import RetentionLimit
 from listener.storage.reserve import Reserve, with_reserve
@@ -30,11 +31,11 @@ ORDERS: Final = "orders.sqlite"
 MOST_CARRIED: Final = 16
 """Pending key rotations of one owner for one device; a device that misses more must be updated by
 hand."""
+ORDER_LAPSES_S: Final = 8 * 86_400
+"""Running time after which an erase order lapses: a clip waits in a spool for a week at most by
+default, and one day. The erased clips stay erased by their tombstones."""
 MOST_SPANS: Final = 500
-"""Erase orders of one owner for spans of time."""
-# How far back an order for "all" refuses clips in transit. New clips of a device whose clock starts
-# in 1970 must not count as old ones.
-_REACH: Final = timedelta(days=366)
+"""Erase orders of one owner in force for spans of time."""
 
 _SCHEMA: Final = """
     create table if not exists tombstone (
@@ -46,13 +47,24 @@ _SCHEMA: Final = """
     ) strict, without rowid;
     create index if not exists tombstone_by_ciphertext on tombstone (ciphertext_sha256);
     create index if not exists tombstone_by_seq on tombstone (dkey, seq);
-    create table if not exists swept (
+    drop table if exists swept; -- orders of earlier versions, by time alone; they never lapsed
+    create table if not exists erase_order (
+        id integer primary key,
         owner text not null,
         device text,
         from_t text not null,
-        until_t text not null
+        until_t text not null,
+        accepted_s real not null,
+        lived_s real not null,
+        wall_s real not null
     ) strict;
-    create index if not exists swept_by_owner on swept (owner);
+    create index if not exists erase_order_by_owner on erase_order (owner);
+    create table if not exists erase_order_number (
+        erase_order integer not null,
+        dkey text not null,
+        seq integer not null,
+        primary key (erase_order, dkey)
+    ) strict, without rowid;
     create table if not exists retention (
         owner text primary key,
         days integer not null,
@@ -168,50 +180,91 @@ class OwnerState:
 
     @with_reserve
     def refuse_span(
-        self, owner: str, span: tuple[str, str], device: str | None, now_s: float
+        self,
+        owner: str,
+        span: tuple[str, str],
+        device: str | None,
+        numbers: Mapping[str, int],
+        now: ArchiveTime,
     ) -> None:
-        """Refuse, from now on, an owner's clips from a past span of time.
+        """Refuse, until the order lapses, an owner's clips of a span that were made before now.
 
         Args:
             owner: the owner who ordered it.
             span: first time (inclusive) and last time (exclusive), as in envelope headers.
             device: only this device's clips, if given.
-            now_s: seconds since 1970; clips recorded after it are not refused.
+            numbers: highest accepted sequence number by device key.
+            now: time of the order.
 
         Raises:
             UsageError: the owner has given too many orders for separate spans.
         """
-        now = datetime.fromtimestamp(now_s, UTC)
-        first = max(span[0], format_timestamp(now - _REACH))
-        last = min(span[1], format_timestamp(now))
         with self._available(), transaction(self._orders):
-            # Orders that the new one contains.
+            known = self._orders.execute("select dkey, max(seq) from tombstone group by dkey")
+            highest = dict(numbers)
+            for dkey, seq in known.fetchall():
+                highest[dkey] = max(seq, highest.get(dkey, 0))
+            # Orders that have lapsed, and orders that the new one contains.
             self._orders.execute(
-                "delete from swept where owner = ?1 and (?2 is null or device is ?2)"
-                " and from_t >= ?3 and until_t <= ?4",
-                (owner, device, first, last),
+                "delete from erase_order where lived_s not between ?1 and ?2"
+                " or (owner = ?3 and (?4 is null or device is ?4)"
+                " and from_t >= ?5 and until_t <= ?6)",
+                (now.lived_s - ORDER_LAPSES_S, now.lived_s, owner, device, *span),
+            )
+            self._orders.execute(
+                "delete from erase_order_number"
+                " where erase_order not in (select id from erase_order)"
             )
             (number,) = self._orders.execute(
-                "select count(*) from swept where owner = ?", (owner,)
+                "select count(*) from erase_order where owner = ?", (owner,)
             ).fetchone()
             if number >= MOST_SPANS:
                 raise UsageError(
                     "there are too many orders to erase separate spans of time",
                     "erase one longer span, or all clips",
                 )
-            self._orders.execute(
-                "insert into swept values (?, ?, ?, ?)", (owner, device, first, last)
+            order = self._orders.execute(
+                "insert into erase_order (owner, device, from_t, until_t, accepted_s, lived_s,"
+                " wall_s) values (?, ?, ?, ?, ?, ?, ?)",
+                (owner, device, *span, now.accepted_s, now.lived_s, now.wall_s),
+            ).lastrowid
+            self._orders.executemany(
+                "insert into erase_order_number values (?, ?, ?)",
+                [(order, dkey, seq) for dkey, seq in highest.items()],
             )
 
-    def is_refused(self, header: PublicHeader) -> bool:
-        """Return True if an arriving clip falls under an erase order of its owner."""
+    def is_refused(
+        self, header: PublicHeader, waited_s: float = 0.0, now: ArchiveTime | None = None
+    ) -> bool:
+        """Return True if an arriving clip was made before an erase order of its owner.
+
+        Its number shows it; or, of a clip that was not accepted before the order, both its signed
+        time and its speaker's running time. A wrong wall clock alone shows nothing.
+
+        Args:
+            header: of the verified envelope.
+            waited_s: running time of the speaker since the clip was sealed.
+            now: time of arrival; None compares numbers only, as if no order had lapsed.
+        """
         with self._available():
-            rows = self._orders.execute(
-                "select 1 from swept where owner = ?1 and (device is null or device = ?2)"
-                " and from_t <= ?3 and ?3 < until_t limit 1",
-                (header.owner, header.device, header.t),
-            )
-            return rows.fetchone() is not None
+            orders = self._orders.execute(
+                "select accepted_s, lived_s, wall_s, coalesce(seq, 0) from erase_order"
+                " left join erase_order_number on erase_order = id and dkey = ?4"
+                " where owner = ?1 and (device is null or device = ?2)"
+                " and from_t <= ?3 and ?3 < until_t",
+                (header.owner, header.device, header.t, header.dkey),
+            ).fetchall()
+        taken_s = datetime.fromisoformat(header.t).timestamp()
+        for accepted_s, lived_s, wall_s, seq in orders:
+            order = ArchiveTime(accepted_s, lived_s, wall_s)
+            if now is not None and not 0 <= now.lived_s - lived_s <= ORDER_LAPSES_S:
+                continue
+            if header.seq <= seq:
+                return True
+            latest_s = max(accepted_s, wall_s) + AGREEMENT_S
+            if now is not None and taken_s <= latest_s and waited_s > now.since_s(order):
+                return True
+        return False
 
     @with_reserve
     def set_retention(self, owner: str, days: int) -> None:

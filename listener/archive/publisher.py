@@ -1,8 +1,8 @@
-"""The archive's own MQTT messages: signed log head, accepted numbers, erasures, settings."""
+"""The archive's own MQTT messages: log head and clock, accepted numbers, erasures, settings."""
 
 import logging
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -15,6 +15,9 @@ from listener.mqtt.client import Message
 from listener.owner.roster import ARCHIVE
 from listener.rights import receipts
 from listener.storage.access_log import LogEntry
+
+if TYPE_CHECKING:
+    from listener.archive.archive_clock import ClockStatus
 
 MOST_ERASURES_PER_TURN: Final = 20
 
@@ -36,6 +39,7 @@ class ArchivePublisher:
     def __init__(self, context: ArchiveContext) -> None:
         self._context = context
         self._published_row = -1
+        self._published_clock: ClockStatus | None = None
         self._published_version = -1
         self._is_head_checked = False
         self._numbers = AcceptedNumbers(context.store, context.roster, context.key.sign)
@@ -77,9 +81,11 @@ class ArchivePublisher:
         """
         self._context.append_due_rows()
         end = self._context.log.head().n
-        if end != self._published_row:
-            self._published_row = end
-            status = msgspec.json.encode(self._context.head(), order="sorted")
+        clock = None if self._context.clock is None else self._context.clock.status()
+        if (end, clock) != (self._published_row, self._published_clock):
+            self._published_row, self._published_clock = end, clock
+            fields = self._context.head() | ({} if clock is None else {"clock": clock})
+            status = msgspec.json.encode(fields, order="sorted")
             yield Message(self.topic, status, topics.STATUS.qos, topics.STATUS.retain)
         yield from self.pending_numbers()
         owner_state = self._context.store.owner_state

@@ -10,9 +10,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from listener.archive.archive_clock import ArchiveClock
 from listener.archive.disk import ArchiveDisk
 from listener.archive.quota import DeferralReport, DeviceQuota, OverLimit
 from listener.archive.records import Erased, Replayed, Store
@@ -78,8 +80,9 @@ class Receiver:
     Args:
         store: the clip store.
         roster: returns the household's current roster.
-        wall_s: returns the time in seconds since 1970.
+        wall_s: returns the time of arrival in seconds since 1970: the archive's accepted time.
         limits: free space and limits of devices; none by default.
+        clock: learns the signed times of stored clips; None where nothing expires.
     """
 
     def __init__(
@@ -88,11 +91,13 @@ class Receiver:
         roster: Callable[[], Roster],
         wall_s: Callable[[], float],
         limits: IntakeLimits | None = None,
+        clock: ArchiveClock | None = None,
     ) -> None:
         self._store = store
         self._roster = roster
         self._wall_s = wall_s
         self._limits = limits
+        self._clock = clock
         self.stored = 0
         """Number of envelopes stored."""
         self.repeated = 0
@@ -109,7 +114,7 @@ class Receiver:
         if levels is None:
             self._refuse(Refusal.TOPIC, "the topic is not a clip topic")
             return None
-        refusal = self._store_verified(levels, message.payload)
+        refusal = self._store_verified(levels, message.payload, message.waited_s)
         if refusal in UNANSWERED:
             return None
         sha256 = hashlib.sha256(message.payload).hexdigest()
@@ -142,7 +147,7 @@ class Receiver:
         roster = self._roster()
         return verify(data, roster.stored_device_keys(), roster.owner_keys())
 
-    def _store_verified(self, levels: dict[str, str], data: bytes) -> Refusal | None:
+    def _store_verified(self, levels: dict[str, str], data: bytes, waited_s: int) -> Refusal | None:
         try:
             envelope = self.verify(data)
         except BadEnvelope as error:
@@ -152,7 +157,9 @@ class Receiver:
             return self._refuse(Refusal.TOPIC, "the topic differs from the header")
         try:
             self._check_limits(header, len(data))
-            is_new = self._store.keep(envelope, data, int(self._wall_s()))
+            now = None if self._clock is None else self._clock.now()
+            received_s = int(self._wall_s() if now is None else now.accepted_s)
+            is_new = self._store.keep(envelope, data, received_s, waited_s=waited_s, now=now)
         except (Replayed, Erased, OverLimit, Unavailable) as error:
             reason = next(reason for kind, reason in _REASONS if isinstance(error, kind))
             return self._refuse(reason, str(error))
@@ -160,6 +167,9 @@ class Receiver:
             self.repeated += 1
             return None
         self.stored += 1
+        if self._clock is not None:
+            taken_s = datetime.fromisoformat(header.t).timestamp()
+            self._clock.testify(header.device, taken_s, waited_s)
         if self._limits is not None:
             self._limits.quota.charge(header.device, len(data))
         return None

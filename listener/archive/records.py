@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.archive.elapsed_time import ArchiveTime
 from listener.envelope.format import Envelope
 from listener.errors import EarmarkError
 
@@ -61,8 +62,12 @@ class RowMac:
                 *(record.size_bytes, record.received_s, record.expires_s),
             )
         )
+        return self.compute_bytes(row)
+
+    def compute_bytes(self, data: bytes) -> str:
+        """Return the MAC of other bytes of the index, 32 hexadecimal digits."""
         return hashlib.blake2b(
-            row, key=self.secret, digest_size=_MAC_BYTES, person=_PERSONALISATION
+            data, key=self.secret, digest_size=_MAC_BYTES, person=_PERSONALISATION
         ).hexdigest()
 
     def compute_sealer(self, owner: str, device: str) -> str:
@@ -87,13 +92,23 @@ class Erased(EarmarkError):
 class Store(Protocol):
     """Interface of a clip store. ``FileStore`` implements it with files and SQLite."""
 
-    def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:
+    def keep(
+        self,
+        envelope: Envelope,
+        data: bytes,
+        received_s: int,
+        *,
+        waited_s: int = 0,
+        now: ArchiveTime | None = None,
+    ) -> bool:
         """Store a verified envelope durably.
 
         Args:
             envelope: as ``verify`` returned it.
             data: its bytes.
-            received_s: time of arrival, seconds since 1970.
+            received_s: accepted time of arrival, seconds since 1970.
+            waited_s: time that the envelope waited at its speaker, by the speaker's running time.
+            now: time of arrival by each measure, to compare with erase orders.
 
         Returns:
             False if exactly these bytes were stored already.
@@ -108,4 +123,4 @@ class Store(Protocol):
         """Yield the stored clips in order of time; only one owner's, if given."""
 
     def expire(self, now_s: int) -> int:
-        """Erase the clips whose retention ended by ``now_s``; return their number."""
+        """Erase the clips whose retention ended by accepted time ``now_s``; return their number."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.archive.files import SUFFIX, clip_path, overwrite, read_envelope_file
-from listener.archive.index import ClipIndex
+from listener.archive.index import PLAUSIBLE_S, ClipIndex
 from listener.archive.owner_state import OwnerState
 from listener.archive.quarantine import Quarantine, QuarantinedFile
 from listener.archive.records import ClipRecord, Replayed
@@ -21,7 +21,7 @@ from listener.storage.atomic import PART, make_folder, sync_folder
 from listener.storage.locations import CLIPS, walk
 
 _ARRIVAL_TOLERANCE_S: Final = 3600
-"""Largest difference between a row's time of arrival and its file's mtime."""
+"""Largest difference between the start of a row's retention and its file's mtime."""
 
 _log = logging.getLogger(__name__)
 
@@ -93,10 +93,11 @@ class IndexRepair:
         except (OSError, BadEnvelope):
             return False
         counts_from_s = record.expires_s - record.ttl_s
-        if counts_from_s != int(datetime.fromisoformat(header.t).timestamp()) and (
-            counts_from_s != record.received_s
-            or abs(arrived_s - record.received_s) > _ARRIVAL_TOLERANCE_S
-        ):
+        taken_s = int(datetime.fromisoformat(header.t).timestamp())
+        # Files and rows of earlier versions: the mtime is the arrival, and retention may count
+        # from a plausible signed time.
+        is_signed_time = counts_from_s == taken_s and -PLAUSIBLE_S <= taken_s - arrived_s <= 0
+        if abs(counts_from_s - arrived_s) > _ARRIVAL_TOLERANCE_S and not is_signed_time:
             return False  # it would expire at a wrong time
         return (header.clip, header.owner, header.device, header.seq, header.t, header.ttl_s) == (
             *(record.clip, record.owner, record.device, record.seq, record.t, record.ttl_s),

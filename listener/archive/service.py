@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from listener.archive.archive_clock import ArchiveClock
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
 from listener.archive.records import Store
@@ -27,8 +28,6 @@ from listener.storage.home import Home
 from listener.system.backoff import Backoff
 from listener.system.systemd import Notifier, StopSignal
 
-SWEEP_PAUSE_S: Final = 3600.0
-MOST_DRIFT_S: Final = 60.0
 TURN_S: Final = 0.5
 FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 30.0
@@ -42,8 +41,8 @@ _log = logging.getLogger(__name__)
 class ExpirySweep:
     """Periodic erasure of clips older than their ``ttl_s`` or their owner's retention limit.
 
-    A clock that jumps forward by years must not empty an archive. So a sweep requires an hour in
-    which the wall clock kept step with the monotonic clock; a jump starts a new hour.
+    Clips expire by the archive's accepted time (see ``elapsed_time``): a wall clock that jumps
+    forward by years erases nothing, and a jump postpones nothing that is due by running time.
 
     The sweep selects clips by index rows. So files and index are repaired first: a clip whose row
     is missing, or names another owner, then expires like any other.
@@ -51,22 +50,13 @@ class ExpirySweep:
     Args:
         store: the clips to expire.
         repair: reconciles the store's files and index; returns the number of rows created.
-        wall_s: seconds since 1970.
-        monotonic_s: monotonic clock, in seconds.
+        clock: the archive's clock.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        repair: Callable[[], int],
-        wall_s: Callable[[], float] = time.time,
-        monotonic_s: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, store: Store, repair: Callable[[], int], clock: ArchiveClock) -> None:
         self._store = store
         self._repair = repair
-        self._wall_s = wall_s
-        self._monotonic_s = monotonic_s
-        self._restart_hour()
+        self._clock = clock
 
     def run_if_due(self) -> int:
         """Expire clips if a sweep is due; return the number of erased clips.
@@ -74,26 +64,17 @@ class ExpirySweep:
         Raises:
             Unavailable: the disk or the index cannot be used.
         """
-        steady_s = self._monotonic_s() - self._since_s
-        drift_s = self._wall_s() - self._since_wall_s - steady_s
-        if abs(drift_s) > MOST_DRIFT_S:
-            _log.warning("the clock jumped by %.0f s; retention waits for one steady hour", drift_s)
-            self._restart_hour()
+        self._clock.update()
+        if not self._clock.is_sweep_due():
             return 0
-        if steady_s < SWEEP_PAUSE_S:
-            return 0
-        self._restart_hour()
+        self._clock.begin_sweep()
         try:
             if created := self._repair():
                 _log.warning("the index lacked the rows of %d clips; they were restored", created)
         except DiskFull as error:
             # Expiry makes room.
             _log.warning("cannot repair the index before the expiry: %s", error)
-        return self._store.expire(int(self._wall_s()))
-
-    def _restart_hour(self) -> None:
-        self._since_s = self._monotonic_s()
-        self._since_wall_s = self._wall_s()
+        return self._store.expire(int(self._clock.accepted_s()))
 
 
 class ArchiveService:

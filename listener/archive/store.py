@@ -9,11 +9,13 @@ own signature and is verified again before it is sent. A row is used only with a
 import contextlib
 import hashlib
 import logging
+import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from listener.archive.elapsed_time import ArchiveTime, Shift
 from listener.archive.files import (
     clip_path,
     find_envelope_file,
@@ -21,7 +23,7 @@ from listener.archive.files import (
     write_envelope_file,
 )
 from listener.archive.index import ClipIndex
-from listener.archive.owner_state import ORDERS, OwnerState, Tombstone
+from listener.archive.owner_state import ORDERS, OwnerState, Tombstone, make_tombstone
 from listener.archive.quarantine import ErasedFile, Quarantine, QuarantinedFile
 from listener.archive.records import ClipRecord, Erased, Replayed, RowMac
 from listener.archive.repair import IndexRepair
@@ -84,7 +86,15 @@ class FileStore:
             self._index.close()
             self.owner_state.close()
 
-    def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:
+    def keep(
+        self,
+        envelope: Envelope,
+        data: bytes,
+        received_s: int,
+        *,
+        waited_s: int = 0,
+        now: ArchiveTime | None = None,
+    ) -> bool:
         """Store a verified envelope durably; see ``Store``."""
         sha256 = hashlib.sha256(data).hexdigest()
         header = envelope.header
@@ -96,7 +106,11 @@ class FileStore:
             ]
             if any(other != (header.clip, sha256) for other in stored + erased):
                 raise Replayed("another clip has its id, ciphertext or sequence number")
-            if erased or (not stored and self.owner_state.is_refused(header)):
+            if not erased and not stored and self.owner_state.is_refused(header, waited_s, now):
+                # The order lapses; the clip stays erased.
+                self.owner_state.add_tombstones([make_tombstone(envelope, sha256)])
+                erased = [(header.clip, sha256)]
+            if erased:
                 raise Erased("this clip was erased")
             try:
                 is_new_file = write_envelope_file(self.path(header.owner, header.clip), data)
@@ -104,7 +118,7 @@ class FileStore:
                 raise Replayed("another file has its path") from error
             self._add_sealer(header.owner, header.device)
             if not stored:
-                self._index.add(envelope, data, received_s)
+                self._stamp(self._index.add(envelope, data, received_s, waited_s))
                 self.version += 1
             elif is_new_file:
                 _log.warning("restored the missing file of an archived clip")
@@ -183,6 +197,61 @@ class FileStore:
             received_s = int(self.path(header.owner, header.clip).stat().st_mtime)
             self._index.delete([header.clip])
             return self._index.add(envelope, data, received_s)
+
+    def load_time(self) -> bytes | None:
+        """Return the stored state of the clock; see ``TimeStore``."""
+        with self._available():
+            return self._index.load_time()
+
+    def save_time(
+        self, state: bytes, start: int, *, shifts: Sequence[Shift] = (), relabel_s: int = 0
+    ) -> None:
+        """Store the state of the clock; see ``TimeStore``."""
+        with self._available():
+            for record in self._index.save_time(state.decode(), start, shifts, relabel_s):
+                self._stamp(record)
+            if relabel_s:
+                self.quarantine.shift_arrivals(relabel_s)
+
+    def newest_arrival(self) -> int | None:
+        """Return the latest arrival of a clip, seconds since 1970; None without clips."""
+        with self._available():
+            return self._index.newest_arrival()
+
+    def newest_start(self) -> int:
+        """Return the largest number of a start of the computer that a clip belongs to."""
+        with self._available():
+            return self._index.newest_start()
+
+    def take_confirmation(self) -> bytes | None:
+        """Return and remove a person's confirmation of the clock."""
+        with self._available():
+            return self._index.take_confirmation()
+
+    def add_confirmation(self, reading: bytes) -> None:
+        """Store a person's confirmation of the clock for the archive's process."""
+        with self._available():
+            self._index.add_confirmation(reading)
+
+    def count_expired(self, now_s: int) -> int:
+        """Return the number of clips whose retention has ended by ``now_s``."""
+        with self._available():
+            overdue = self._index.expired(now_s, self.owner_state.retention_days())
+        return sum(map(len, overdue.values()))
+
+    def refuse_span(
+        self, owner: str, span: tuple[str, str], device: str | None, now: ArchiveTime
+    ) -> None:
+        """Refuse an owner's clips that were made before now; see ``OwnerState.refuse_span``."""
+        with self._available():
+            numbers = self._index.highest_numbers()
+            self.owner_state.refuse_span(owner, span, device, numbers, now)
+
+    def _stamp(self, record: ClipRecord) -> None:
+        """Set a file's mtime to the start of its retention, so that a new row counts from it."""
+        began_s = record.expires_s - record.ttl_s
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.path(record.owner, record.clip), (began_s, began_s))
 
     def path(self, owner: str, clip: str) -> Path:
         """Return the path of a clip's file."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from listener.archive.archive_clock import ArchiveClock
 from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
 from listener.archive.devices import RetiredKeys
@@ -81,7 +82,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     open_parser.add_argument(
         "--to", default=".", metavar="DIR", help="folder for the FLAC files (default: .)"
     )
-    for action in (list_parser, open_parser):
+    clock_parser = actions.add(
+        "clock",
+        "show how the archive's clock agrees with its running time and the speakers",
+        "earmark archive clock",
+        "earmark archive clock --confirm",
+    )
+    clock_parser.add_argument(
+        "--confirm",
+        action="store_true",
+        help="accept the present time of this computer; compare it with another clock first",
+    )
+    for action in (list_parser, open_parser, clock_parser):
         action.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
@@ -96,6 +108,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             return _list(arguments, settings)
         case "open":
             return _open(arguments, settings)
+        case "clock":
+            from listener.cli import archive_clock  # noqa: PLC0415 - serve does not need it
+
+            return archive_clock.run(arguments, settings)
         case _:
             return _serve(settings)
 
@@ -124,10 +140,12 @@ def _serve(settings: Config) -> int:
             ),
             DeferralReport(log, _folder(settings), time.time, time.monotonic),
         )
-        receiver = Receiver(store, roster, time.time, limits)
-        repair = partial(store.repair, receiver.verify_stored)
+        repair = partial(store.repair, Receiver(store, roster, time.time).verify_stored)
         _repair_at_start(repair)
-        context = ArchiveContext(home, store, log, roster, home.archive_key())
+        # After the repair: without its record, the clock begins at the newest arrival.
+        clock = ArchiveClock(store)
+        receiver = Receiver(store, roster, clock.accepted_s, limits, clock)
+        context = ArchiveContext(home, store, log, roster, home.archive_key(), clock=clock)
         api = Api(context, RequestChallenges(time.monotonic), Operations(context))
         http_settings = systemd.with_credentials(settings.archive, os.environ)
         http_server = HttpServer(api.app(), home.path, http_settings)
@@ -138,7 +156,7 @@ def _serve(settings: Config) -> int:
         server = ArchiveService(
             PahoBroker(systemd.with_credentials(settings.broker, os.environ), CLIENT_ID),
             receiver,
-            ExpirySweep(store, repair),
+            ExpirySweep(store, repair, clock),
             publisher=ArchivePublisher(context),
             set_bounds=lambda: retired_keys.set_bounds(roster()),
             service=notifier,

@@ -119,8 +119,10 @@ def _read_version(path: Path) -> VersionReport:
 def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
     empty = sender.drain(stop, patience_s)
     delivery = sender.delivery
+    erased = f", erased on arrival {delivery.erased}" if delivery.erased else ""
     print(
-        f"sent {delivery.arrived}, quarantined {delivery.quarantined}, waiting {delivery.waiting()}"
+        f"sent {delivery.arrived}{erased}, quarantined {delivery.quarantined},"
+        f" waiting {delivery.waiting()}"
     )
     if empty:
         return 0 if delivery.quarantined == 0 else 1

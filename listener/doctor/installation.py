@@ -180,6 +180,7 @@ def _check_waiting(folder: Path, settings: SpoolSettings) -> Finding:
     lost = counts.dropped + counts.refused + len(quarantined)
     text = (
         f"{waiting} clips wait, {lost} were dropped, refused or quarantined,"
+        f"{f' {counts.erased} were erased on arrival,' if counts.erased else ''}"
         f" {free_bytes >> 20} MiB are free"
     )
     hint = ""

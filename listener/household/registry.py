@@ -18,6 +18,8 @@ from listener.household import identity
 from listener.household.identity import HouseholdIdentity
 
 INVITATION_S: Final = 3600
+MOST_SET_BACK_S: Final = 60
+"""Seconds by which the clock may be set back between an invitation and its use."""
 """Validity of an invitation in seconds."""
 LIMIT_BYTES: Final = 16 << 20
 """Longest registry file in bytes."""
@@ -165,13 +167,16 @@ class Registry(_RegistryRecord, frozen=True, kw_only=True):
             The registry in which the invitation is used, and the identity it was for.
 
         Raises:
-            EarmarkError: there is no such invitation, it has expired, or another key used it.
+            EarmarkError: there is no such invitation, it has expired or is not valid yet by this
+                clock, or another key used it.
         """
         digest, key_digest = token_digest(token), hashlib.sha256(key).hexdigest()
         match = next(
             (each for each in self.invitations if hmac.compare_digest(each.sha256, digest)), None
         )
-        if match is None or match.expires_s <= now_s:
+        # A clock that was set back would prolong it: then its age is unknown.
+        longest_s = INVITATION_S + MOST_SET_BACK_S
+        if match is None or not match.expires_s - longest_s <= now_s < match.expires_s:
             raise EarmarkError("this invitation is unknown or has expired", _NEW_INVITATION)
         if match.used_by is not None and match.used_by != key_digest:
             raise EarmarkError("this invitation was already used by another key", _NEW_INVITATION)

@@ -7,6 +7,9 @@ from typing import Final, Protocol
 PACKET_TOO_LARGE: Final = 0x95
 NO_SUBSCRIBERS: Final = 0x10
 IN_FLIGHT: Final = 8
+WAITED: Final = "waited"
+"""Name of the user property that carries ``Message.waited_s``."""
+LONGEST_WAITED_S: Final = 9_999_999_999
 
 
 class Waitable(Protocol):
@@ -26,6 +29,8 @@ class Message:
     retain: bool = False
     expiry_s: int | None = None
     """Message expiry interval (MQTT 5); MQTT 3.1.1 has none."""
+    waited_s: int = 0
+    """Running time for which a clip waited at its device (MQTT 5, user property ``WAITED``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +46,10 @@ class BrokerLimits:
     def packet_size_bytes(self, message: Message) -> int:
         """Return an upper bound of the size of ``message`` on the wire."""
         # 1 for the type, 4 for the length, 2 for the topic's length, 2 for the identifier, 1 for
-        # the length of the properties, and 5 for the one that we send, the expiry.
-        return 15 + len(message.topic.encode()) + len(message.payload)
+        # the length of the properties, 5 for the expiry, and 21 for the time waited: 1 for its
+        # type, 2 for each length, 6 for its name and 10 for its digits.
+        fixed_bytes = 36 if message.waited_s else 15
+        return fixed_bytes + len(message.topic.encode()) + len(message.payload)
 
     def accepts(self, message: Message) -> bool:
         """Return whether ``message`` is within the limits."""

@@ -29,6 +29,8 @@ from listener.config import BrokerSettings
 from listener.mqtt import credentials
 from listener.mqtt.client import (
     IN_FLIGHT,
+    LONGEST_WAITED_S,
+    WAITED,
     BrokerEvent,
     BrokerLimits,
     ConnectedEvent,
@@ -157,7 +159,10 @@ class EventQueue:
             topic = message.topic
         except UnicodeDecodeError:
             return
-        self.add(Message(topic, bytes(message.payload), message.qos, message.retain))
+        waited_s = parse_waited(message.properties)
+        self.add(
+            Message(topic, bytes(message.payload), message.qos, message.retain, waited_s=waited_s)
+        )
 
 
 def disable_nagle(wire: object) -> None:
@@ -175,13 +180,27 @@ def has_pending_data(wire: object) -> bool:
     return isinstance(wire, ssl.SSLSocket) and wire.pending() > 0
 
 
-def message_expiry(message: Message, protocol: int) -> Properties | None:
-    """Return the message-expiry property, or None without an expiry or with MQTT 3.1.1."""
-    if message.expiry_s is None or protocol != MQTTProtocolVersion.MQTTv5:
+def message_properties(message: Message, protocol: int) -> Properties | None:
+    """Return expiry and time waited, or None without either or with MQTT 3.1.1."""
+    if protocol != MQTTProtocolVersion.MQTTv5 or (
+        message.expiry_s is None and message.waited_s == 0
+    ):
         return None
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # no types in paho
-    properties.MessageExpiryInterval = message.expiry_s
+    if message.expiry_s is not None:
+        properties.MessageExpiryInterval = message.expiry_s
+    if message.waited_s:
+        properties.UserProperty = (WAITED, str(min(message.waited_s, LONGEST_WAITED_S)))
     return properties
+
+
+def parse_waited(properties: object) -> int:
+    """Return the time waited in the properties of a received message, in seconds; 0 without it."""
+    for pair in getattr(properties, "UserProperty", ()):
+        name, text = pair
+        if name == WAITED and text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
+            return int(text)
+    return 0
 
 
 def _set_option(wire: object, option: int) -> None:
@@ -191,6 +210,7 @@ def _set_option(wire: object, option: int) -> None:
             wire.setsockopt(socket.IPPROTO_TCP, option, 1)
 
 
+_MOST_DIGITS: Final = len(str(LONGEST_WAITED_S))
 _UNSUPPORTED_VERSION: Final = 0x84
 _RETAIN_NOT_SUPPORTED: Final = 0x9A
 _QOS_NOT_SUPPORTED: Final = 0x9B
@@ -275,7 +295,7 @@ class PahoBroker:
             message.payload,
             min(message.qos, self._granted.qos),
             message.retain and self._granted.retain,
-            message_expiry(message, self._client.protocol),
+            message_properties(message, self._client.protocol),
         )
         return 0 if result.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE else result.mid
 

@@ -82,6 +82,8 @@ class ClipDelivery:
         """Clips quarantined by this object."""
         self.arrived = 0
         """Clips acknowledged by the archive."""
+        self.erased = 0
+        """Clips that the archive erased on arrival, by their owner's order."""
 
     def next(self, now_s: float, limits: BrokerLimits) -> Message | None:
         """Return the clip to publish now, or None; then call ``on_published``."""
@@ -96,7 +98,8 @@ class ClipDelivery:
             if data is None:
                 continue
             topic = topics.CLIP.name(owner=entry.owner, device=self.device, clip=entry.clip)
-            message = Message(topic, data, topics.CLIP.qos, topics.CLIP.retain, EXPIRY_S)
+            waited_s = self.spool.waited_s(entry)
+            message = Message(topic, data, topics.CLIP.qos, topics.CLIP.retain, EXPIRY_S, waited_s)
             if not limits.accepts(message):
                 self._quarantine(
                     entry,
@@ -177,10 +180,12 @@ class ClipDelivery:
         self.suspension.on_stored()
         self._misses = 0
         self._after = None
-        self.arrived += 1
+        is_erased = answer.refused == topics.ERASED
+        self.erased += is_erased
+        self.arrived += not is_erased
         del self._past[clip]
         try:
-            self.spool.remove(past.entry)
+            self.spool.remove(past.entry, erased=is_erased)
         except OSError as error:
             _log.warning("cannot delete a clip from the spool: %s", error.strerror)
             self._stuck.add(clip)
@@ -198,7 +203,7 @@ class ClipDelivery:
             if data is None or hashlib.sha256(data).hexdigest() != sha256:
                 continue
             try:
-                self.spool.remove(entry)
+                self.spool.remove(entry, erased=True)
             except OSError as error:
                 _log.warning("cannot delete a clip from the spool: %s", error.strerror)
                 self._stuck.add(clip)

@@ -50,15 +50,18 @@ class KernelClock:
 class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Counts of envelopes by outcome, since the spool exists.
 
-    ``spooled == acked + dropped + expired + waiting + in quarantine now``, except for a crash
-    between a step and its count, and for envelopes that their owner erases in the quarantine. A
-    loss is counted before it happens, so a crash may count it twice but never omit it.
+    ``spooled == acked + erased + dropped + expired + waiting + in quarantine now``, except for a
+    crash between a step and its count, and for envelopes that their owner erases in the quarantine.
+    A loss is counted before it happens, so a crash may count it twice but never omit it.
     """
 
     spooled: int = 0
     """Stored durably."""
     acked: int = 0
     """Acknowledged by the archive."""
+    erased: int = 0
+    """Erased on arrival: the archive answered that their owner had erased them. Ledgers of earlier
+    versions lack this count."""
     dropped: int = 0
     """Dropped as the oldest over a limit, of the spool or of its quarantine."""
     expired: int = 0
@@ -166,7 +169,11 @@ def _read_page(folder: int) -> _Page:
 
 def _write_page(folder: int, page: _Page, *, durably: bool) -> None:
     """Overwrite the older of the two slots."""
-    text = msgspec.json.encode(page)
+    fields = msgspec.to_builtins(page)
+    if page.counts.erased == 0:
+        # An earlier version, to which an update may be rolled back, refuses unknown fields.
+        del fields["counts"]["erased"]
+    text = msgspec.json.encode(fields)
     slot = (_check(text) + b" " + text).ljust(_SLOT_BYTES - 1) + b"\n"
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(LEDGER, flags, 0o600, dir_fd=folder)

@@ -139,8 +139,24 @@ class Spool:
         with file:
             return file.read(self._settings.longest_bytes)
 
-    def remove(self, entry: SpoolEntry) -> bool:
+    def waited_s(self, entry: SpoolEntry) -> int:
+        """Return the observed running time since an envelope was stored, in whole seconds.
+
+        It is 0 for an envelope that is missing or whose time cannot be read.
+        """
+        try:
+            with self._folder.open() as folder:
+                stamp_s = os.stat(entry.name, dir_fd=folder, follow_symlinks=False).st_mtime
+                return max(0, int(self._ledger.running_time_s(folder) - stamp_s))
+        except OSError:
+            return 0
+
+    def remove(self, entry: SpoolEntry, *, erased: bool = False) -> bool:
         """Remove an envelope that the archive has acknowledged.
+
+        Args:
+            entry: the envelope.
+            erased: whether the archive erased it on arrival, by its owner's order.
 
         Returns:
             True if it was there. The folder is not synced: an envelope that a power cut restores is
@@ -151,7 +167,7 @@ class Spool:
                 os.unlink(entry.name, dir_fd=folder)
             except FileNotFoundError:
                 return False
-            self._ledger.add(folder, Counts(acked=1))
+            self._ledger.add(folder, Counts(erased=1) if erased else Counts(acked=1))
         return True
 
     def quarantine(self, entry: SpoolEntry) -> bool:
@@ -307,6 +323,12 @@ class Spool:
 
     def _make_room(self, folder: int, size_bytes: int = 0, clips: int = 0) -> int:
         entries, lived_s = scan(folder)[0], self._ledger.running_time_s(folder)
+        for entry, stamp_s in entries:
+            if stamp_s > lived_s:
+                # The ledger was lost, or the file is a copy: its age counts from now. Only the
+                # file's owner may change the time.
+                with contextlib.suppress(OSError):
+                    os.utime(entry.name, (lived_s, lived_s), dir_fd=folder)
         gone = select_over_limit(
             entries, self._settings, lived_s, size_bytes=size_bytes, clips=clips
         )

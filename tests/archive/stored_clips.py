@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.records import ClipRecord
 from listener.archive.store import FileStore
 from listener.envelope import format as form
@@ -17,12 +18,17 @@ T_S = 1_795_334_400
 
 
 def store_clip(
-    store: FileStore, household: "Household", seq: int = 1, received_s: int = T_S, **fields: object
+    store: FileStore,
+    household: "Household",
+    seq: int = 1,
+    received_s: int = T_S,
+    waited_s: int = 0,
+    **fields: object,
 ) -> form.PublicHeader:
     header_fields: dict[str, Any] = {"t": T} | fields
     header = household.header(seq, **header_fields)
     data = household.seal(header)
-    store.keep(form.parse_envelope(data), data, received_s)
+    store.keep(form.parse_envelope(data), data, received_s, waited_s=waited_s)
     return header
 
 
@@ -37,7 +43,15 @@ class CountingStore:
         self.sweeps: list[int] = []
         self.broken = False
 
-    def keep(self, envelope: form.Envelope, data: bytes, received_s: int) -> bool:
+    def keep(
+        self,
+        envelope: form.Envelope,
+        data: bytes,
+        received_s: int,
+        *,
+        waited_s: int = 0,
+        now: ArchiveTime | None = None,
+    ) -> bool:
         return True
 
     def clips(self, owner: str | None = None) -> Iterator[ClipRecord]:

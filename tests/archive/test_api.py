@@ -27,6 +27,7 @@ from listener.archive import schema
 from listener.archive.api import Api, ChunkedResponse, failure_response, is_private_address
 from listener.archive.challenges import KeyReplaced, RequestChallenge, RequestChallenges
 from listener.archive.context import ArchiveContext
+from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.operations import Operations, ZipStream
 from listener.archive.verified_access import ClipNotFound, WrongOwner
 from listener.envelope import keys
@@ -34,6 +35,8 @@ from listener.errors import EarmarkError, Unavailable
 from listener.owner.roster import Roster
 from listener.rights import hash_chain, receipts, requests
 from tests.archive.tampering import update_rows
+
+NOON_S = 1_795_348_800
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -427,10 +430,18 @@ def test_erase_of_a_range_refuses_clips_in_transit(
 
     assert receipt.clips == (first.clip,)
     assert [entry.clip for entry in store.clips()] == [later.clip]
-    late = clip_factory.household.header(900, "ada", t="2026-11-21T09:00:00.000Z")
-    assert store.owner_state.is_refused(late)
-    assert not store.owner_state.is_refused(clip_factory.household.header(901, "bob", t=late.t))
-    assert not store.owner_state.is_refused(clip_factory.household.header(902, "ada", t=later.t))
+    household, state = clip_factory.household, store.owner_state
+    late = household.header(1, "ada", t="2026-11-21T09:00:00.000Z")
+    assert state.is_refused(late)
+    assert not state.is_refused(household.header(1, "bob", t=late.t))
+    assert not state.is_refused(household.header(2, "ada", t=later.t))
+    # Not accepted before the order: the speaker's running time must show that it was made before.
+    hour_on = context.time()
+    hour_on = ArchiveTime(hour_on.accepted_s + 3600, hour_on.lived_s + 3600, hour_on.wall_s + 3600)
+    spooled = household.header(900, "ada", t=late.t)
+    assert state.is_refused(spooled, 3601, hour_on)
+    assert not state.is_refused(spooled, 3599, hour_on)
+    assert not state.is_refused(household.header(900, "ada", t=later.t), 3601, hour_on)
 
 
 def test_retention_limit_is_per_owner_and_only_shortens(
@@ -442,12 +453,12 @@ def test_retention_limit_is_per_owner_and_only_shortens(
 
     assert ada.request("retention", days=7).json()["days"] == 7
 
-    eight_days_on_s = 1_795_334_400 + 8 * 86_400
+    eight_days_on_s = NOON_S + 8 * 86_400
     assert store.expire(eight_days_on_s) == 1
     assert [entry.owner for entry in store.clips()] == ["bob"]
     ada.request("retention", days=3650)
     clip_factory.put(ttl_s=86_400)
-    assert store.expire(1_795_334_400 + 86_400) == 1
+    assert store.expire(NOON_S + 86_400) == 1
 
 
 def test_log_chain_verifies_with_others_rows_blinded(

@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.archive.devices import AcceptedNumbers, RetiredKeys
+from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.receiver import Receiver, Refusal
 from listener.archive.store import FileStore
 from listener.envelope import keys
@@ -190,7 +191,9 @@ def test_quarantined_clip_that_was_erased_does_not_return(
     place.parent.mkdir()
     clip_factory.path(header).rename(place)
     delete_rows(store)
-    store.owner_state.refuse_span("ada", ("", "A"), None, NOON_S)
+    store.owner_state.refuse_span(
+        "ada", ("", "A"), None, {header.dkey: header.seq}, ArchiveTime(NOON_S, 0.0, NOON_S)
+    )
 
     assert store.repair(receiver.verify_stored) == 0
 

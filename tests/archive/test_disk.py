@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from listener.archive import disk as disks
+from listener.archive.archive_clock import SWEEP_PAUSE_S
 from listener.archive.disk import UPKEEP_PAUSE_S, ArchiveDisk
 from listener.archive.receiver import Receiver
-from listener.archive.service import SWEEP_PAUSE_S, ExpirySweep
+from listener.archive.service import ExpirySweep
 from listener.archive.store import FileStore
 from listener.errors import DiskFull, Unavailable
 from listener.storage import free_space, sqlite
 from listener.storage.access_log import ACCESS_LOG, AccessLog
 from listener.storage.reserve import RESERVE
+from tests.archive.computer import make_clock
 from tests.archive.conftest import NOON_S, ClipFactory, FakeClock, OwnerClient
 from tests.archive.tampering import delete_rows
 
@@ -181,7 +183,7 @@ def test_expiry_makes_room_on_a_full_disk(
     def repair() -> int:
         raise DiskFull(folder)
 
-    sweep = ExpirySweep(store, repair, wall, monotonic)
+    sweep = ExpirySweep(store, repair, make_clock(wall, monotonic))
     fake_disk.is_full = True
     for clock in (wall, monotonic):
         clock.now_s += SWEEP_PAUSE_S

@@ -2,12 +2,15 @@
 
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from listener.archive.index import ClipIndex
+from listener.archive.index import PLAUSIBLE_S, ClipIndex
 from listener.archive.records import RowMac
 from listener.envelope import format as form
 
@@ -67,9 +70,12 @@ def test_expired_rows_by_owner_without_invalid_macs(
     }
 
 
-def test_newest_clip_of_a_device_is_by_time(index: ClipIndex, household: "Household") -> None:
-    newest = add(index, household, 1, t="2026-11-22T09:00:00.000Z")
-    add(index, household, 2)
+def test_newest_clip_of_a_device_is_by_number_and_not_by_its_clock(
+    index: ClipIndex, household: "Household"
+) -> None:
+    add(index, household, 1, t="2040-11-22T09:00:00.000Z")
+    newest = add(index, household, 3)
+    add(index, household, 2, t="2026-11-22T09:00:00.000Z")
 
     assert index.newest("ada", "hall") == newest.clip
     assert index.newest("bob", "hall") is None
@@ -80,3 +86,34 @@ def test_file_that_is_not_an_index_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(sqlite3.Error):
         ClipIndex(tmp_path / "index.sqlite", RowMac())
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(
+    signed_s=st.integers(0, 4_000_000_000),
+    near_s=st.integers(-20 * 86_400, 20 * 86_400),
+    is_near=st.booleans(),
+    waited_s=st.integers(-10, 10**10),
+)
+def test_retention_is_shortened_by_two_witnesses_at_most(
+    tmp_path: Path,
+    household: "Household",
+    signed_s: int,
+    near_s: int,
+    waited_s: int,
+    *,
+    is_near: bool,
+) -> None:
+    taken_s = T_S + near_s if is_near else signed_s
+    moment = datetime.fromtimestamp(taken_s, UTC)
+    header = household.header(1, t=form.format_timestamp(moment), ttl_s=86_400)
+    data = household.seal(header, lambda _: b"fLaC")
+    (tmp_path / "index.sqlite").unlink(missing_ok=True)
+    index = ClipIndex(tmp_path / "index.sqlite", RowMac())
+    record = index.add(form.parse_envelope(data), data, T_S, waited_s)
+    index.close()
+
+    shortened_s = T_S + 86_400 - record.expires_s
+    assert 0 <= shortened_s <= max(0, waited_s)
+    assert shortened_s <= max(0, T_S - taken_s)
+    assert shortened_s <= PLAUSIBLE_S

@@ -15,6 +15,7 @@ from listener.mqtt import retention as retention_messages
 from listener.mqtt.client import BrokerLimits, ConnectedEvent, ConnectionLostEvent, Message
 from listener.rights import receipts
 from listener.storage.access_log import LogEntry
+from tests.archive.computer import make_clock
 from tests.archive.fake_broker import FakeBroker
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def test_new_head_and_erasures_are_published(
     server = ArchiveService(
         broker,
         receiver,
-        ExpirySweep(store, lambda: 0, clock, clock),
+        ExpirySweep(store, lambda: 0, make_clock(clock, clock)),
         publisher=ArchivePublisher(context),
         monotonic_s=clock,
     )
@@ -62,7 +63,7 @@ def test_settings_are_published_on_connection_and_change(
     store: FileStore,
     clock: "FakeClock",
 ) -> None:
-    retention = ExpirySweep(store, lambda: 0, clock, clock)
+    retention = ExpirySweep(store, lambda: 0, make_clock(clock, clock))
     server = ArchiveService(
         broker, receiver, retention, publisher=ArchivePublisher(context), monotonic_s=clock
     )
@@ -136,7 +137,7 @@ def test_accepted_number_is_published_before_the_acknowledgement(
     server = ArchiveService(
         broker,
         receiver,
-        ExpirySweep(store, lambda: 0, clock, clock),
+        ExpirySweep(store, lambda: 0, make_clock(clock, clock)),
         publisher=ArchivePublisher(context),
         monotonic_s=clock,
     )

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.receiver import Receiver, Refusal
 from listener.archive.records import ClipRecord
 from listener.archive.store import FileStore
@@ -157,7 +158,15 @@ def test_refused_envelope_leaves_nothing_on_disk_or_in_log(
 class BrokenStore:
     """A store whose disk is full."""
 
-    def keep(self, envelope: Envelope, data: bytes, received_s: int) -> bool:
+    def keep(
+        self,
+        envelope: Envelope,
+        data: bytes,
+        received_s: int,
+        *,
+        waited_s: int = 0,
+        now: ArchiveTime | None = None,
+    ) -> bool:
         raise Unavailable("no space left on device")
 
     def clips(self, owner: str | None = None) -> Iterator[ClipRecord]:

@@ -76,16 +76,25 @@ def test_existing_file_is_never_overwritten(
     assert list(store.clips()) == []
 
 
-def test_retention_counts_from_the_signed_time(
+def test_retention_counts_from_the_signed_time_that_the_running_time_supports(
     store: FileStore, household: "Household", folder: Path
 ) -> None:
-    header = store_clip(store, household, received_s=T_S + 3600)
+    header = store_clip(store, household, received_s=T_S + 3600, waited_s=3600)
 
     assert store.expire(T_S + 86_399) == 0
     assert store.expire(T_S + 86_400) == 1
 
     assert list(store.clips()) == []
     assert not stored_path(folder, header).exists()
+
+
+def test_speaker_with_a_late_clock_does_not_shorten_retention(
+    store: FileStore, household: "Household"
+) -> None:
+    store_clip(store, household, received_s=T_S + 3 * 86_400, waited_s=20)
+
+    assert store.expire(T_S + 4 * 86_400 - 21) == 0
+    assert store.expire(T_S + 4 * 86_400 - 20) == 1
 
 
 @pytest.mark.parametrize("t", ["1970-01-01T00:00:00.000Z", "2031-01-01T00:00:00.000Z"])
@@ -232,7 +241,7 @@ def test_pending_key_rotations_of_an_earlier_version_keep_their_owner(home: Path
 def test_erase_orders_are_bounded_for_each_owner(store: FileStore) -> None:
     def order(owner: str, second: int) -> None:
         span = (f"2026-11-21T08:{second // 60:02}:{second % 60:02}.000Z",) * 2
-        store.owner_state.refuse_span(owner, span, None, T_S)
+        store.owner_state.refuse_span(owner, span, None, {}, ArchiveTime(T_S, 0.0, T_S))
 
     for second in range(MOST_SPANS):
         order("bob", second)
@@ -240,7 +249,7 @@ def test_erase_orders_are_bounded_for_each_owner(store: FileStore) -> None:
         order("bob", MOST_SPANS)
     order("ada", 0)
     # One order that contains the others takes their place.
-    store.owner_state.refuse_span("bob", ("", "A"), None, T_S)
+    store.owner_state.refuse_span("bob", ("", "A"), None, {}, ArchiveTime(T_S, 0.0, T_S))
     order("bob", 0)
 
 

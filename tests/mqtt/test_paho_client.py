@@ -18,12 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from listener.config import BrokerSettings
 from listener.errors import ConfigError
 from listener.mqtt import paho_client
 from listener.mqtt.client import (
+    LONGEST_WAITED_S,
     BrokerEvent,
     BrokerLimits,
     ConnectedEvent,
@@ -33,7 +35,13 @@ from listener.mqtt.client import (
     Message,
     RejectedEvent,
 )
-from listener.mqtt.paho_client import EventQueue, PahoBroker, ProtocolVersion
+from listener.mqtt.paho_client import (
+    EventQueue,
+    PahoBroker,
+    ProtocolVersion,
+    message_properties,
+    parse_waited,
+)
 
 WELCOME_5 = b"\x20\x03\x00\x00\x00"
 WELCOME_3 = b"\x20\x02\x00\x00"
@@ -439,3 +447,23 @@ def test_socket_options_of_a_closed_socket_raise_nothing() -> None:
     paho_client.enable_quick_ack(None)
 
     assert not paho_client.has_pending_data(None)
+
+
+@pytest.mark.parametrize("waited_s", [1, 86_400, 10**12])
+def test_time_waited_is_a_user_property_of_mqtt_5(waited_s: int) -> None:
+    message = Message("a", b"", waited_s=waited_s)
+    properties = message_properties(message, MQTTProtocolVersion.MQTTv5)
+
+    assert properties is not None
+    assert len(properties.pack()) <= 22  # type: ignore[no-untyped-call] # no types in paho
+    assert parse_waited(properties) == min(waited_s, LONGEST_WAITED_S)
+    assert message_properties(message, MQTTProtocolVersion.MQTTv311) is None
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "٣", "1e9", "9" * 11, "x" * 60_000])
+def test_other_time_waited_is_ignored(text: str) -> None:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # no types in paho
+    properties.UserProperty = [("waited", text), ("other", "5")]
+
+    assert parse_waited(properties) == 0
+    assert parse_waited(None) == 0

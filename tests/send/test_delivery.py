@@ -235,7 +235,7 @@ def test_refused_clip_is_quarantined_and_erased_clip_removed(
     delivery.on_answer(clip_of(second), b"refused:erased:" + ack(second))
 
     assert spool.waiting() == []
-    assert spool.counts() == Counts(spooled=2, acked=1, quarantined=1)
+    assert spool.counts() == Counts(spooled=2, erased=1, quarantined=1)
 
 
 def test_erased_answer_removes_an_unsent_clip_by_its_hash(
@@ -274,7 +274,7 @@ class BadDisk(Spool):
             raise OSError(5, "Input/output error")
         return super().read(entry)
 
-    def remove(self, entry: SpoolEntry) -> bool:
+    def remove(self, entry: SpoolEntry, *, erased: bool = False) -> bool:
         raise OSError(30, "Read-only file system")
 
     def quarantine(self, entry: SpoolEntry) -> bool:

@@ -86,7 +86,9 @@ def test_changed_counts_are_published_after_a_pause(
     assert len(states(broker)) == before + 1
     assert states(broker)[-1]["waiting"] == 1
     assert states(broker)[-1]["spool"] == {
-        **dict.fromkeys(("acked", "dropped", "expired", "refused", "quarantined", "released"), 0),
+        **dict.fromkeys(
+            ("acked", "dropped", "erased", "expired", "refused", "quarantined", "released"), 0
+        ),
         "spooled": 1,
     }
 

@@ -10,6 +10,7 @@ from listener.config import SpoolSettings
 from listener.spool.files import SpoolEntry
 from listener.spool.ledger import Counts, KernelClock
 from listener.spool.queue import Spool
+from tests.spool.machine import FakeClock
 
 
 @pytest.fixture
@@ -39,6 +40,31 @@ def test_damaged_ledger_restarts_and_keeps_the_clips(
 
     assert spool.oldest() == entry
     assert spool.counts() == Counts(spooled=1)
+
+
+def test_ledger_without_erased_clips_reads_as_before(spool: Spool, folder: Path) -> None:
+    put(spool, 1)
+    assert b"erased" not in (folder / "counts").read_bytes()
+
+    entry = spool.oldest()
+    assert entry is not None
+    assert spool.remove(entry, erased=True)
+    assert spool.counts() == Counts(spooled=1, erased=1)
+
+
+def test_time_waited_is_running_time(tmp_path: Path) -> None:
+    clock = FakeClock()
+    spool = Spool(tmp_path / "spool", SpoolSettings(), clock)
+    entry = put(spool, 1)
+    clock.now_s += 90
+    assert spool.waited_s(entry) == 90
+
+    spool.trim()
+    clock.reboot()
+    clock.now_s = 30
+    assert spool.waited_s(entry) == 120
+    spool.remove(entry)
+    assert spool.waited_s(entry) == 0
 
 
 def test_torn_ledger_page_loses_one_count_at_most(spool: Spool, folder: Path) -> None:

@@ -69,6 +69,16 @@ def test_wall_clock_does_not_change_age(spool: Spool, folder: Path) -> None:
     assert len(spool.waiting()) == 2
 
 
+def test_clip_of_a_lost_ledger_ages_from_then_on(spool: Spool, folder: Path) -> None:
+    put(spool, 1)
+    (path,) = folder.glob("*.earmark")
+    os.utime(path, (4e9, 4e9))
+
+    spool.trim()
+
+    assert path.stat().st_mtime < 4e9
+
+
 def test_quarantine_and_restore(spool: Spool, folder: Path) -> None:
     entry = put(spool, 1, b"poison")
 

@@ -475,7 +475,7 @@ def test_erasure_reaches_spool_and_quarantine_of_speakers(
         spool.put(header.clip, "ada", header.seq, data)
     assert json.loads(ada.ask("erase", all=True))["receipt"]["count"] == 2
     told = served.run("send", "--once", "--patience", "20")
-    assert told.stdout == "sent 2, quarantined 0, waiting 0\n", told.stderr
+    assert told.stdout == "sent 0, erased on arrival 2, quarantined 0, waiting 0\n", told.stderr
     assert spool.waiting() == []
     assert clips_in(home) == 0
     assert json.loads(ada.ask("list"))["clips"] == []

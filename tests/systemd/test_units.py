@@ -51,7 +51,15 @@ def root(tmp_path: Path) -> Path:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     (tmp_path / "etc").mkdir()
-    for target in ("basic", "sysinit", "shutdown", "multi-user", "network-online", "sound"):
+    for target in (
+        "basic",
+        "sysinit",
+        "shutdown",
+        "multi-user",
+        "network-online",
+        "sound",
+        "time-sync",
+    ):
         (units / f"{target}.target").write_text(f"[Unit]\nDescription={target}\n")
     return tmp_path
 
