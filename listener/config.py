@@ -258,6 +258,8 @@ class Config(Settings, frozen=True, kw_only=True):
     update: UpdateSettings = UpdateSettings()
 
 
+LIMIT_BYTES: Final = 1 << 20
+"""Longest configuration file, in bytes."""
 _DAY_S: Final = 86_400
 _Path: TypeAlias = tuple[str, ...]
 

@@ -54,6 +54,8 @@ from listener.wakeword.detector import StreamDetector
 
 _BOOT_BYTES: Final = 8
 """Length of the random id of one run."""
+LOCK_PATIENCE_S: Final = 2.0
+"""Longest wait for a lock that another process holds, in seconds; then the clip is lost."""
 
 
 def apply_arguments(arguments: argparse.Namespace, settings: Config) -> Config:
@@ -199,7 +201,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     apply_sandbox(is_required=settings.device.confinement == "required")
     use_single_malloc_arena()
     settings = apply_arguments(arguments, settings)
-    home = Home(Path(settings.home))
+    home = Home(Path(settings.home), LOCK_PATIENCE_S)
     keeper = home.keeper(settings.attribution.keeper)
     stop = StopSignal()
     key = home.device_key()
@@ -228,7 +230,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     sealer = Sealer(
         attribution=Keeper(keeper, RosterUpdater(home, settings.device.name, key)),
         context=_sealing_context(settings, home, key, boot),
-        spool=Spool(home.path / "spool", settings.spool),
+        spool=Spool(home.path / "spool", settings.spool, patience_s=LOCK_PATIENCE_S),
         counters=counters,
         buffers=buffers,
         publish=publisher.publish,

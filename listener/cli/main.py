@@ -25,6 +25,7 @@ import listener
 from listener import config
 from listener.config import parse_settings
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
+from listener.storage.atomic import read_plain_file
 
 SYSTEM_CONFIG: Final = "/etc/earmark/earmark.toml"
 
@@ -284,7 +285,8 @@ def _read_config(arguments: argparse.Namespace) -> config.Config:
     path = Path(named or SYSTEM_CONFIG)
     settings = config.Config()
     try:
-        settings = parse_settings(path.read_text("utf-8"), str(path))
+        text = read_plain_file(path, config.LIMIT_BYTES, follow_links=True).decode("utf-8")
+        settings = parse_settings(text, str(path))
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the name
         if named or not isinstance(error, FileNotFoundError):
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"

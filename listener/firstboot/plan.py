@@ -24,6 +24,8 @@ Table = Mapping[str, Any]
 
 LIMIT_BYTES: Final = 64 << 10
 """Longest file in bytes; usually it has a few hundred."""
+MERGED_BYTES: Final = 4 * LIMIT_BYTES
+"""Limit of the copy, which holds the pending steps of earlier files too."""
 _SCALARS: Final = (bool, int, float, str)
 _REFUSED: Final = "the file has a date or a table in a list, which no setting accepts"
 _OF_THIS_MACHINE: Final = ("home", "update", "archive")

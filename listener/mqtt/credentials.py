@@ -2,9 +2,13 @@
 
 import ssl
 from pathlib import Path
+from typing import Final
 
 from listener.config import BrokerSettings
 from listener.errors import ConfigError
+from listener.storage.atomic import read_plain_file
+
+_LONGEST_BYTES: Final = 4 << 10
 
 
 def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
@@ -50,6 +54,7 @@ def password(settings: BrokerSettings) -> str | None:
             raise ConfigError(
                 f"the password in {path} is readable by every user", f"chmod 600 {path}"
             )
-        return path.read_text("utf-8").rstrip("\r\n")
+        text = read_plain_file(path, _LONGEST_BYTES, follow_links=True)
+        return text.decode("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the password in {path}") from error

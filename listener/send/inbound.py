@@ -26,13 +26,15 @@ from listener.ipc.control import ControlClient
 from listener.mqtt import retention, topics
 from listener.mqtt.client import Message
 from listener.spool.files import FOLLOWING, TERMS
-from listener.storage.atomic import translate_os_errors, write_atomic
+from listener.storage.atomic import read_plain_file, translate_os_errors, write_atomic
 
 PIN: Final = "archive.pub"
 LONGEST_FOLLOWING_BYTES: Final = 7 << 10
 _MOST_OWNERS: Final = 64
 _DAY_S: Final = 86_400
 _PREFIX: Final = b"ed25519:"
+_LONGEST_PIN_BYTES: Final = 4 << 10
+_LONGEST_LIMITS_BYTES: Final = 64 << 10
 
 _log = logging.getLogger(__name__)
 
@@ -92,8 +94,8 @@ class InboundMessages:
             self._count_ignored()
             return
         path = self._folder / FOLLOWING
-        with contextlib.suppress(FileNotFoundError):
-            if path.read_bytes() == payload:
+        with contextlib.suppress(OSError):  # whatever is there, it is replaced
+            if read_plain_file(path, LONGEST_FOLLOWING_BYTES) == payload:
                 return
         _write(path, payload)
 
@@ -126,7 +128,8 @@ class InboundMessages:
 def _load_verifier(path: Path) -> Callable[[bytes, bytes], bool] | None:
     """Return the verifier of the archive's signature, or None without a pinned key."""
     try:
-        raw = base64.b64decode(path.read_bytes().strip().removeprefix(_PREFIX), validate=True)
+        text = read_plain_file(path, _LONGEST_PIN_BYTES)
+        raw = base64.b64decode(text.strip().removeprefix(_PREFIX), validate=True)
     except (OSError, binascii.Error):
         return None
 
@@ -145,7 +148,7 @@ def _load_verifier(path: Path) -> Callable[[bytes, bytes], bool] | None:
 
 def _read(path: Path) -> _Limits:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Limits)
+        return msgspec.json.decode(read_plain_file(path, _LONGEST_LIMITS_BYTES), type=_Limits)
     except (OSError, ValueError, RecursionError):
         return {}  # the broker retains the limits and sends them on connecting
 

@@ -41,12 +41,17 @@ class Spool:
             between two users.
         settings: the limits.
         clock: uptime of the machine.
+        patience_s: longest wait for another process that holds the folder's lock, in seconds.
     """
 
     def __init__(
-        self, folder: Path, settings: SpoolSettings, clock: BootClock | None = None
+        self,
+        folder: Path,
+        settings: SpoolSettings,
+        clock: BootClock | None = None,
+        patience_s: float = atomic.LOCK_PATIENCE_S,
     ) -> None:
-        self._folder = SpoolFolder(folder)
+        self._folder = SpoolFolder(folder, patience_s)
         self._settings = settings
         self._ledger = Ledger(clock)
         self._foreign = 0
@@ -258,5 +263,6 @@ class Spool:
 
     def _refuse(self) -> None:
         self._ledger.count_in_memory(Counts(refused=1))
-        with contextlib.suppress(OSError), self._folder.lock() as folder:
+        # Without a wait: it has been waited for, and the next count writes this one.
+        with contextlib.suppress(OSError), self._folder.lock(0) as folder:
             self._ledger.add(folder, Counts(), durably=True)
