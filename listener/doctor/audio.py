@@ -111,6 +111,8 @@ def check_microphone(
         stdout=subprocess.PIPE,
         # ALSA writes long messages there, about devices that are not configured.
         stderr=subprocess.DEVNULL,
+        # No threads before its sandbox, as in hear.
+        env={"OPENBLAS_NUM_THREADS": "1", **os.environ},
     ) as process:
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the process has no pipes")

@@ -66,6 +66,11 @@ REASONS: Final[dict[FaultReason, str]] = {
 AnyRecord = TypeVar("AnyRecord", SoftwareMute, FaultRecord)
 
 
+def identify(record: SoftwareMute | FaultRecord | None) -> bytes:
+    """Return the bytes by which hear announces a record; see `listener.ipc.hear_state`."""
+    return b"" if record is None else msgspec.json.encode(record)
+
+
 class MuteFile(Generic[AnyRecord]):
     """One mute file, read again only when its inode, time or size changes. One thread."""
 
