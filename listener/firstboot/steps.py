@@ -84,6 +84,15 @@ class FirstBoot:
             self._move_file()
         except ConfigError as error:
             return self._write_report(FirstBootReport.render_wrong_file(error), error.exit_code)
+        except EarmarkError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a file does, its owner is told
+            unforeseen = ConfigError(
+                f"the file cannot be used: {type(error).__name__}",
+                "write only the lines that are needed",
+            )
+            report = FirstBootReport.render_wrong_file(unforeseen)
+            return self._write_report(report, unforeseen.exit_code)
         try:
             taken = self._parse_copy()
         except FileNotFoundError:
@@ -117,7 +126,11 @@ class FirstBoot:
         # Pending steps of an earlier file, such as an invitation, stay pending.
         plan.parse(raw, name)
         both = plan.merge_tables(self._read_pending(), raw)
-        self._merged(plan.parse(both, name).settings)
+        todo = plan.parse(both, name)
+        plan.check_keeper(todo, self._home.roster(), name)
+        if self._settings.exists():
+            plan.check_mute(todo, self._read_settings(), name)
+        self._merged(todo.settings)
         write_atomic(self._copy, plan.render_toml(both).encode("utf-8"))
         self._boot.mark_applied(name)
         self._boot.clear()

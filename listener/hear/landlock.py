@@ -58,6 +58,7 @@ _DEVICES: Final = (
     "/dev/shm",  # noqa: S108 - sound servers exchange sound there; nothing is created by hear
     "/dev/null",
     "/dev/zero",
+    "/dev/full",  # of ALSA's null device
     "/dev/random",
     "/dev/urandom",
 )
