@@ -45,7 +45,7 @@ from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
 from listener.ipc import control
-from listener.ipc.hear_state import HearState
+from listener.ipc.hear_locks import HearLocks
 from listener.ipc.notice_socket import SOCKET, NoticeSender
 from listener.ipc.notices import sign_tally
 from listener.owner.attribution import Keeper
@@ -215,7 +215,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     stop = StopSignal()
     key = home.device_key()
     requests = control.ControlSocket(home.path / control.SOCKET)
-    state = HearState(home.path)
+    state = HearLocks(home.path)
     mute = build_mute(settings, home.path, requests, arguments.mute, state.apply)
     lamp = build_lamp(settings.lamp, time.monotonic)
     # A recording does not pause for the chime.

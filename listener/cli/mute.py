@@ -27,7 +27,7 @@ from listener.hear.mute.state import (
 )
 from listener.ipc import control
 from listener.ipc.control import ControlClient
-from listener.ipc.hear_state import HearStateReader
+from listener.ipc.hear_locks import HearLockReader
 
 _PATIENCE_S: Final = 5.0
 CONFIRMATION_S: Final = 1.0
@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                 pass
         if arguments.action != "status":
             controller.send(control.Wakeup())
-        state = await_confirmation(lasting, settings.mute, HearStateReader(home), controller)
+        state = await_confirmation(lasting, settings.mute, HearLockReader(home), controller)
     finally:
         controller.close()
     print(
@@ -135,7 +135,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 def await_confirmation(
     lasting: MuteFiles,
     settings: MuteSettings,
-    reader: HearStateReader,
+    reader: HearLockReader,
     controller: ControlClient,
     monotonic_s: Callable[[], float] = time.monotonic,
 ) -> MuteStatus:
@@ -166,7 +166,7 @@ def await_confirmation(
         time.sleep(_PAUSE_S)
 
 
-def _is_applied(lasting: MuteFiles, reader: HearStateReader) -> bool:
+def _is_applied(lasting: MuteFiles, reader: HearLockReader) -> bool:
     """Return whether hear acts on the records; one that cannot be read mutes, and has no name."""
     records = (_read(lasting.software), _read(lasting.fault))
     return all(

@@ -32,7 +32,7 @@ from listener.inference.build import build_detector, build_rule
 from listener.inference.catalogue import Catalogue
 from listener.ipc.control import SOCKET as CONTROL_SOCKET
 from listener.ipc.control import ControlSocket
-from listener.ipc.hear_state import HearState
+from listener.ipc.hear_locks import HearLocks
 from listener.storage.journal import Journal
 from listener.system.output import bound_logging
 from listener.system.systemd import Notifier, StopSignal
@@ -125,7 +125,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     stop, service = StopSignal(), Notifier(os.environ, time.monotonic)
     home = Path(settings.home)
     requests = ControlSocket(home / CONTROL_SOCKET)
-    state = HearState(home)
+    state = HearLocks(home)
     mute = build_mute(effective, home, requests, arguments.mute, state.apply)
     gate = open_gate(
         microphone,

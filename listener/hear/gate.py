@@ -151,7 +151,7 @@ def listen_to_device(  # noqa: PLR0913 - keyword arguments
             cause ZEROS contradicts an unmuted switch.
         monotonic_s: monotonic clock, in seconds.
         lock: returns a descriptor for the microphone process to keep open; see
-            `ipc.hear_state.HearState.lock_microphone`.
+            `ipc.hear_locks.HearLocks.lock_microphone`.
     """
     microphone = LiveMicrophone(
         capture_command(settings.device, settings.channel),

@@ -134,7 +134,10 @@ class SpoolFolder:
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.open() as folder:
-            wait_for_lock(folder, self._patience_s if patience_s is None else patience_s)
+            try:
+                wait_for_lock(folder, self._patience_s if patience_s is None else patience_s)
+            except TimeoutError as error:
+                raise TimeoutError(error.errno, error.strerror, str(self.path)) from error
             if not self._swept:
                 # No other writer exists, so every incomplete file is what a crash left.
                 with os.scandir(folder) as listing:

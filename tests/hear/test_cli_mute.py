@@ -14,7 +14,7 @@ from listener.cli.mute import await_confirmation, format_status, read_status
 from listener.config import MuteSettings
 from listener.hear.mute.state import MuteFiles, identify
 from listener.ipc.control import ControlClient, ControlSocket, Wakeup
-from listener.ipc.hear_state import HearState, HearStateReader
+from listener.ipc.hear_locks import HearLockReader, HearLocks
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 
@@ -70,7 +70,7 @@ def test_a_fault_is_cleared_by_a_person(home: Path) -> None:
 @pytest.mark.system
 def test_changes_notify_hear_and_status_does_not(home: Path) -> None:
     requests = ControlSocket(home / "control.sock")
-    state = HearState(home)
+    state = HearLocks(home)
     state.apply(b"", b"")
     try:
         assert status(home)["hear"] is True
@@ -87,7 +87,7 @@ def test_changes_notify_hear_and_status_does_not(home: Path) -> None:
 @pytest.mark.system
 def test_mute_is_not_reported_while_the_microphone_is_open(home: Path) -> None:
     """Hear hangs: it holds its locks, and acts on nothing."""
-    state = HearState(home)
+    state = HearLocks(home)
     microphone = state.lock_microphone()
     try:
         for action in ("on", "status"):
@@ -106,7 +106,7 @@ def test_mute_is_not_reported_while_the_microphone_is_open(home: Path) -> None:
 @pytest.mark.system
 def test_unmute_is_not_reported_before_hear_acts_on_it(home: Path) -> None:
     earmark("mute", "on", home=home)
-    state = HearState(home)
+    state = HearLocks(home)
     state.apply(identify(MuteFiles(home).software.read()), b"")
     try:
         done = earmark("mute", "off", "--json", home=home)
@@ -124,7 +124,7 @@ def test_unmute_is_not_reported_before_hear_acts_on_it(home: Path) -> None:
 
 def test_confirmation_is_waited_for(home: Path) -> None:
     """Hear acts on the state a while after it was written."""
-    files, state, client = MuteFiles(home), HearState(home), ControlClient(home / "control.sock")
+    files, state, client = MuteFiles(home), HearLocks(home), ControlClient(home / "control.sock")
     files.mute(NOW, "command", muted=True)
     times_s = itertools.chain([0.0, 0.1, 0.2], itertools.repeat(9.0))
 
@@ -135,7 +135,7 @@ def test_confirmation_is_waited_for(home: Path) -> None:
         return time_s
 
     shown = await_confirmation(
-        files, MuteSettings(switch="none"), HearStateReader(home), client, now_s
+        files, MuteSettings(switch="none"), HearLockReader(home), client, now_s
     )
 
     assert (shown.confirmed, shown.cause, shown.hear) == (True, "software", True)

@@ -68,7 +68,7 @@ class MuteController:
             now: wall clock, with a time zone.
             monotonic_s: monotonic clock in seconds.
             announce: called with the software mute and the fault that `is_muted` acts on, whenever
-                one of them changes; see `hear_state.HearState.apply`.
+                one of them changes; see `hear_locks.HearLocks.apply`.
         """
         self._announce = announce
         self._announced: tuple[SoftwareMute | None, FaultRecord | None] | None = None

@@ -67,7 +67,7 @@ AnyRecord = TypeVar("AnyRecord", SoftwareMute, FaultRecord)
 
 
 def identify(record: SoftwareMute | FaultRecord | None) -> bytes:
-    """Return the bytes by which hear announces a record; see `listener.ipc.hear_state`."""
+    """Return the bytes by which hear announces a record; see `listener.ipc.hear_locks`."""
     return b"" if record is None else msgspec.json.encode(record)
 
 

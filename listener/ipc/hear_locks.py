@@ -34,7 +34,7 @@ _FLOCK: Final = struct.Struct("hhqqi0q")
 """``struct flock`` of a 64-bit kernel: type, whence, start, length, process."""
 
 
-class HearState:
+class HearLocks:
     """Hear's end. One thread.
 
     Args:
@@ -104,7 +104,7 @@ class HearState:
         return file
 
 
-class HearStateReader:
+class HearLockReader:
     """Reader of the state; needs no cooperation of hear. Any thread.
 
     Args:
@@ -129,7 +129,7 @@ class HearStateReader:
         """Return whether hear acts on a record of the mute state.
 
         Args:
-            kind: position of the record in the arguments of `HearState.apply`.
+            kind: position of the record in the arguments of `HearLocks.apply`.
             record: the record; empty for a missing one.
         """
         return self._is_locked(_offset(kind, record))

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from listener.errors import Unavailable
-from listener.ipc.hear_state import FILE, HearState, HearStateReader
+from listener.ipc.hear_locks import FILE, HearLockReader, HearLocks
 
 
 def test_without_hear_nothing_is_announced(home: Path) -> None:
-    reader = HearStateReader(home)
+    reader = HearLockReader(home)
 
     assert not reader.is_running()
     assert not reader.is_microphone_open()
@@ -21,7 +21,7 @@ def test_without_hear_nothing_is_announced(home: Path) -> None:
 
 
 def test_hear_and_its_records_are_announced_until_it_ends(home: Path) -> None:
-    state, reader = HearState(home), HearStateReader(home)
+    state, reader = HearLocks(home), HearLockReader(home)
     state.apply(b"muted", b"")
 
     assert reader.is_running()
@@ -40,7 +40,7 @@ def test_hear_and_its_records_are_announced_until_it_ends(home: Path) -> None:
 
 
 def test_microphone_is_open_exactly_while_its_process_runs(home: Path) -> None:
-    state, reader = HearState(home), HearStateReader(home)
+    state, reader = HearLocks(home), HearLockReader(home)
     lock = state.lock_microphone()
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1, pass_fds=(lock,))
     os.close(lock)
@@ -57,7 +57,7 @@ def test_microphone_is_open_exactly_while_its_process_runs(home: Path) -> None:
 
 
 def test_two_microphones_share_the_lock(home: Path) -> None:
-    state, reader = HearState(home), HearStateReader(home)
+    state, reader = HearLocks(home), HearLockReader(home)
     first, second = state.lock_microphone(), state.lock_microphone()
 
     os.close(first)
@@ -79,13 +79,13 @@ def test_what_is_not_a_file_is_refused_without_a_wait(home: Path, kind: str) -> 
         place.mkdir()
 
     with pytest.raises(Unavailable):
-        HearStateReader(home).is_microphone_open()
+        HearLockReader(home).is_microphone_open()
     with pytest.raises(Unavailable):
-        HearState(home)
+        HearLocks(home)
 
 
 def test_microphone_stays_closed_where_its_lock_cannot_be_taken(home: Path) -> None:
-    state = HearState(home)
+    state = HearLocks(home)
     (home / FILE).unlink()
     os.mkfifo(home / FILE)
 
