@@ -1,6 +1,8 @@
 """TLS context and password for the broker, from files."""
 
+import errno
 import ssl
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +29,10 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
             )
         return None
     try:
+        for name in (settings.ca_file, settings.certificate_file, settings.key_file):
+            # OpenSSL opens by name, and would wait at a pipe.
+            if name is not None and not stat.S_ISREG(Path(name).stat().st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301 - as ssl raises
         context = ssl.create_default_context(cafile=settings.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         if settings.certificate_file is not None:
