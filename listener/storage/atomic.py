@@ -175,7 +175,10 @@ def read_plain_file(
             folder.
     """
     with _open_regular(path, folder, 0 if follow_links else os.O_NOFOLLOW) as file:
-        data = file.read(longest_bytes + 1)
+        # The file's size and not the limit: Python allocates what it is asked to read, and hear
+        # overwrites all memory that is freed.
+        size_bytes = os.fstat(file.fileno()).st_size
+        data = file.read(min(size_bytes, longest_bytes) + 1)
     if len(data) > longest_bytes:
         raise OSError(errno.EFBIG, f"it is longer than {longest_bytes} bytes", str(path))
     return data
