@@ -49,27 +49,15 @@ class HearLocks:
         self._applied: dict[int, bytes] = {}
         self._file = -1
         try:
-            self._file = self._open()
+            self._file = _open(self._path)
             _lock(self._file, _HEAR)
         except OSError as error:
             self.close()
             raise Unavailable(f"cannot use {self._path}: {error.strerror or error}") from error
 
     def lock_microphone(self) -> int:
-        """Return a new descriptor with the lock of the microphone, for the process that opens it.
-
-        The lock lasts until the last copy of the descriptor is closed.
-
-        Raises:
-            OSError: the file cannot be opened or locked; the microphone must stay closed.
-        """
-        file = self._open()
-        try:
-            _lock(file, _MICROPHONE)
-        except BaseException:
-            os.close(file)
-            raise
-        return file
+        """Call `lock_microphone` with the data directory."""
+        return lock_microphone(self._path.parent)
 
     def apply(self, *records: bytes) -> None:
         """Announce the records of the mute state that hear acts on, in place of earlier ones.
@@ -92,16 +80,25 @@ class HearLocks:
             os.close(self._file)
             self._file = -1
 
-    def _open(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        file = os.open(self._path, flags, PUBLIC_MODE)
-        try:
-            _check_regular(file)
-            chown_to_folder_owner(file, self._path.parent)
-        except BaseException:
-            os.close(file)
-            raise
-        return file
+
+def lock_microphone(home: Path) -> int:
+    """Return a new descriptor with the lock of the microphone, for the process that opens it.
+
+    The lock lasts until the last copy of the descriptor is closed.
+
+    Args:
+        home: the data directory, which exists.
+
+    Raises:
+        OSError: the file cannot be opened or locked; the microphone must stay closed.
+    """
+    file = _open(home / FILE)
+    try:
+        _lock(file, _MICROPHONE)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
 class HearLockReader:
@@ -160,6 +157,19 @@ class HearLockReader:
             raise Unavailable(f"cannot read {self._path}: {error.strerror or error}") from error
         finally:
             os.close(file)
+
+
+def _open(path: Path) -> int:
+    # Read-only, which is enough for shared locks: the file may belong to root.
+    flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    file = os.open(path, flags, PUBLIC_MODE)
+    try:
+        _check_regular(file)
+        chown_to_folder_owner(file, path.parent)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
 def _lock(file: int, offset: int, kind: int = fcntl.F_RDLCK) -> None:
